@@ -1,0 +1,3 @@
+"""dlrun: one YAML file in, one reproducible run folder out."""
+
+__version__ = "0.1.0"

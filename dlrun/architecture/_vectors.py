@@ -1,0 +1,15 @@
+"""What architectures over vectors do with inputs that are none."""
+
+from __future__ import annotations
+
+from math import prod
+
+from dlrun.errors import UserError
+
+
+def vector_size(shape: tuple[int, ...], flatten: bool) -> int:
+    """The length of an input as a vector. Raises UserError for an image that is not to be flattened."""
+    if len(shape) != 1 and not flatten:
+        size = "×".join(map(str, shape))
+        raise UserError(f"it takes vectors, but the inputs are {size}", fix="set flatten: true")
+    return prod(shape)

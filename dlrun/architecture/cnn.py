@@ -1,0 +1,54 @@
+"""Convolutions, each with an activation and a pooling, then fully connected layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from torch import nn
+
+from dlrun.architecture._activations import activation as activation_named
+from dlrun.errors import UserError
+from dlrun.options import Activation, Count, Fraction, NonNegativeInt
+
+
+def cnn(
+    shape: tuple[int, ...],
+    outputs: int,
+    *,
+    channels: Sequence[Count] = (16, 32),
+    kernel_size: Count = 5,
+    stride: Count = 1,
+    padding: NonNegativeInt = 2,
+    pool: Count = 2,
+    hidden: Sequence[Count] = (),
+    activation: Activation = "relu",
+    dropout: Fraction = 0.0,
+) -> nn.Module:
+    """A convolutional network: (batch, channels, height, width) -> (batch, outputs).
+
+    A convolution for each of `channels`, followed by the activation and by max pooling over squares of
+    `pool` pixels (1: none); then `hidden` fully connected layers, with dropout where it is above 0. A
+    side of n pixels leaves a convolution as ⌊(n + 2·padding - kernel_size)/stride⌋ + 1.
+    """
+    if len(shape) != 3:
+        raise UserError(f"it takes images, but the inputs are {'×'.join(map(str, shape))}")
+    layers: list[nn.Module] = []
+    before, height, width = shape
+    for number, after in enumerate(channels, 1):
+        layers += [nn.Conv2d(before, after, kernel_size, stride, padding), activation_named(activation)]
+        height, width = (((n + 2 * padding - kernel_size) // stride + 1) // pool for n in (height, width))
+        if min(height, width) < 1:
+            raise UserError(f"nothing is left of the image after convolution {number}")
+        if pool > 1:
+            layers.append(nn.MaxPool2d(pool))
+        before = after
+    layers.append(nn.Flatten())
+    size = prod((before, height, width))
+    for units in hidden:
+        layers += [nn.Linear(size, units), activation_named(activation)]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        size = units
+    layers.append(nn.Linear(size, outputs))
+    return nn.Sequential(*layers)

@@ -1,0 +1,23 @@
+"""One linear layer: linear, logistic and softmax regression."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from dlrun.architecture._vectors import vector_size
+from dlrun.options import Positive
+
+
+def linear(
+    shape: tuple[int, ...], outputs: int, *, weight_sd: Positive | None = None, flatten: bool = False
+) -> nn.Module:
+    """One linear layer: (batch, features) -> (batch, outputs).
+
+    With `weight_sd` the weights start normally distributed around 0 with that standard deviation, and
+    the biases at 0; without it both start as PyTorch's do. `flatten` makes a vector of every image.
+    """
+    layer = nn.Linear(vector_size(shape, flatten), outputs)
+    if weight_sd is not None:
+        nn.init.normal_(layer.weight, std=weight_sd)
+        nn.init.zeros_(layer.bias)
+    return nn.Sequential(nn.Flatten(), layer) if flatten else nn.Sequential(layer)

@@ -1,0 +1,40 @@
+"""Fully connected layers with an activation after each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+from dlrun.architecture._activations import activation as activation_named
+from dlrun.architecture._vectors import vector_size
+from dlrun.options import Activation, Count, Fraction
+
+
+def mlp(
+    shape: tuple[int, ...],
+    outputs: int,
+    *,
+    hidden: Sequence[Count] = (100,),
+    activation: Activation = "relu",
+    dropout: Fraction = 0.0,
+    output_activation: Activation | Literal["softmax", "log_softmax"] = "identity",
+    flatten: bool = False,
+) -> nn.Module:
+    """A multilayer perceptron: (batch, features) -> (batch, outputs).
+
+    Each hidden layer is followed by the activation and, where `dropout` is above 0, by dropping that
+    share of its values while training. `flatten` makes a vector of every image first.
+    """
+    layers: list[nn.Module] = [nn.Flatten()] if flatten else []
+    size = vector_size(shape, flatten)
+    for width in hidden:
+        layers += [nn.Linear(size, width), activation_named(activation)]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        size = width
+    layers.append(nn.Linear(size, outputs))
+    if output_activation != "identity":
+        layers.append(activation_named(output_activation))
+    return nn.Sequential(*layers)

@@ -1,0 +1,29 @@
+"""Softmax regression from raw tensors: the layer that cross_entropy_scratch belongs to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dlrun.architecture._vectors import vector_size
+from dlrun.options import Positive
+
+
+def softmax_scratch(shape: tuple[int, ...], outputs: int, *, weight_sd: Positive = 0.01) -> nn.Module:
+    """The logits x W + b of softmax regression, (batch, …) -> (batch, outputs); images are flattened.
+
+    W starts normally distributed around 0 with standard deviation `weight_sd`, b at 0.
+    """
+    return SoftmaxScratch(vector_size(shape, flatten=True), outputs, weight_sd)
+
+
+class SoftmaxScratch(nn.Module):
+    """Two raw tensors, registered so that they move, save and load."""
+
+    def __init__(self, inputs: int, outputs: int, weight_sd: float) -> None:
+        super().__init__()
+        self.W = nn.Parameter(torch.normal(0.0, weight_sd, (inputs, outputs)))
+        self.b = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(len(x), -1) @ self.W + self.b

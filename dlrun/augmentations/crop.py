@@ -1,0 +1,23 @@
+"""A window of the padded image, at a place drawn for each."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dlrun.options import Count
+
+
+def crop(inputs: Tensor, generator: torch.Generator, *, padding: Count = 4) -> Tensor:
+    """The images (n, channels, height, width), each shifted by up to `padding` pixels either way.
+
+    What moves in from outside is zero, after preprocessing.
+    """
+    n, _, height, width = inputs.shape
+    shifts = torch.randint(2 * padding + 1, (2, n), generator=generator, device=inputs.device)
+    rows = shifts[0].view(n, 1, 1) + torch.arange(height, device=inputs.device).view(1, height, 1)
+    columns = shifts[1].view(n, 1, 1) + torch.arange(width, device=inputs.device).view(1, 1, width)
+    image = torch.arange(n, device=inputs.device).view(n, 1, 1)
+    padded = F.pad(inputs, [padding] * 4)
+    return padded[image, :, rows, columns].permute(0, 3, 1, 2)

@@ -1,0 +1,162 @@
+"""One self-contained file for a trained model, written atomically and read through one guarded door."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlrun.errors import CheckpointRefused
+from dlrun.files import write_atomically
+
+FORMAT = 1
+_MOST_NODES = 1_000_000
+_DEEPEST = 32
+_KEYS = {"format", "dlrun", "config", "data", "state", "figures", "environment"}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    `config` is the resolved config; `data` the task, shapes, class names, unit, preprocessing and
+    fingerprint; `state` the State's state_dict, without the optimizer in best.pt; `figures` what was
+    measured at its epoch, a list over seeds for each column; `environment` versions, machine, threads.
+    """
+
+    config: dict[str, Any]
+    data: dict[str, Any]
+    state: dict[str, Any]
+    figures: dict[str, Any]
+    environment: dict[str, Any]
+    dlrun: str
+    digest: str = ""  # SHA-256 of the file it was read from
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint so that a crash at any moment leaves the old file or the new one whole.
+
+    Raises TypeError, naming the entry, for a value that could not be read back, RunFailed where the
+    disk refuses.
+    """
+    content = {
+        "format": FORMAT,
+        "dlrun": checkpoint.dlrun,
+        "config": checkpoint.config,
+        "data": checkpoint.data,
+        "state": checkpoint.state,
+        "figures": checkpoint.figures,
+        "environment": checkpoint.environment,
+    }
+    for place, value in _walk(content):
+        if type(value) not in _ALLOWED and not isinstance(value, Tensor | dict):  # np.float64 is a float
+            raise TypeError(f"{place} is a {type(value).__name__}, which no checkpoint can hold")
+    write_atomically(path, lambda file: torch.save(content, file))
+
+
+def load(path: Path) -> Checkpoint:
+    """The checkpoint in a file, whoever wrote it: nothing in it is ever executed.
+
+    Raises CheckpointRefused for whatever is not a whole, plain dlrun checkpoint.
+    """
+    raw = _read(path)
+    try:
+        content = _open(raw)
+    except CheckpointRefused as refused:
+        raise CheckpointRefused(refused.what, where=str(path), fix="use another checkpoint") from None
+    if not isinstance(content, dict) or content.keys() != _KEYS:
+        raise CheckpointRefused("this is no dlrun checkpoint", where=str(path))
+    if content["format"] != FORMAT:
+        written = str(content["dlrun"])[:40]
+        raise CheckpointRefused(
+            f"the checkpoint was written by dlrun {written}, in a format that this version cannot read",
+            where=str(path),
+            fix="install that version of dlrun",
+        )
+    wanted = {key: str if key == "dlrun" else dict for key in sorted(_KEYS - {"format"})}
+    for key, kind in wanted.items():
+        if not isinstance(content[key], kind):
+            raise CheckpointRefused(
+                f"this is no dlrun checkpoint: {key} is not what it must be", where=str(path)
+            )
+    return Checkpoint(**{key: content[key] for key in wanted}, digest=hashlib.sha256(raw).hexdigest())
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a regular file, read once, so that what is checked is what is loaded."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise CheckpointRefused("a checkpoint must be a file", where=str(path))
+            return file.read()
+    except OSError as error:
+        raise CheckpointRefused(f"cannot read the checkpoint: {error.strerror}", where=str(path)) from None
+
+
+def _open(raw: bytes) -> Any:
+    """The plain values and tensors in the bytes of a checkpoint, after every check."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            records = archive.infolist()
+            names = [record.filename for record in records]
+            if len(set(names)) < len(names) or len(names) > _MOST_NODES:
+                raise CheckpointRefused("checkpoint is damaged (a record stands in it twice)")
+            if any(r.compress_type != zipfile.ZIP_STORED or r.file_size != r.compress_size for r in records):
+                raise CheckpointRefused("checkpoint is damaged (a record is compressed)")
+            if sum(record.file_size for record in records) > len(raw):
+                raise CheckpointRefused("checkpoint is damaged (records overlap)")
+            broken = archive.testzip()  # torch.load checks no sums: it would load flipped bits
+            if broken is not None:
+                raise CheckpointRefused(f"checkpoint is damaged ({broken[:80]})")
+        content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+        for place, value in _walk(content):
+            _check_tensor(place, value)
+        return content
+    except CheckpointRefused:
+        raise
+    except Exception as error:  # whatever a hostile file provokes, it is refused in the same words
+        what = (
+            (str(error).splitlines() or [""])[0][:100]
+            if isinstance(error, zipfile.BadZipFile)
+            else "its content"
+        )
+        raise CheckpointRefused(f"checkpoint is damaged ({what})") from None
+
+
+_ALLOWED = (dict, list, tuple, str, int, float, bool, type(None), Tensor)
+
+
+def _check_tensor(place: str, value: Any) -> None:
+    if not isinstance(value, _ALLOWED):
+        raise CheckpointRefused(f"checkpoint is damaged ({place} is a {type(value).__name__})")
+    if isinstance(value, Tensor):
+        whole = value.layout == torch.strided and not value.is_quantized and value.device.type == "cpu"
+        if not whole or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise CheckpointRefused(f"checkpoint is damaged ({place} is larger than its storage)")
+
+
+def _walk(content: Any) -> Any:
+    """Every value in a tree of dicts, lists and tuples, with its place. Bounded in size and depth."""
+    nodes = 0
+    pending: list[tuple[str, Any, int]] = [("", content, 0)]
+    while pending:
+        place, value, depth = pending.pop()
+        nodes += 1
+        if nodes > _MOST_NODES or depth > _DEEPEST:
+            raise CheckpointRefused("checkpoint is damaged (its content is nested too deeply or too large)")
+        yield place, value
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if type(key) not in (str, int):
+                    raise CheckpointRefused(f"checkpoint is damaged (a key in {place} is no text)")
+                pending.append((f"{place}.{key}"[-200:].lstrip("."), item, depth + 1))
+        elif isinstance(value, list | tuple):
+            pending.extend((f"{place}[{index}]"[-200:], item, depth + 1) for index, item in enumerate(value))

@@ -1,0 +1,279 @@
+"""The commands: parse, call, print. What needs torch is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+
+from dlrun.errors import UserError
+
+app = typer.Typer(
+    name="dlrun",
+    help="One YAML file in, one reproducible deep-learning run folder out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> NoReturn:
+    """The command line. Errors that the user can mend are printed here, and only here."""
+    try:
+        app()
+    except UserError as error:
+        from dlrun import display
+
+        display.complain(error)
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+def _complete_config(incomplete: str) -> list[str]:
+    from dlrun.config import shipped_names
+
+    here = [str(path) for path in Path().glob(f"{incomplete}*.yaml")]
+    return [*here, *(name for name in shipped_names() if name.startswith(incomplete))]
+
+
+def _complete_run(incomplete: str) -> list[str]:
+    from dlrun import runs
+
+    names = ["last", *(run.name for run in runs.every(Path("runs")))]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _complete_kind(incomplete: str) -> list[str]:
+    from dlrun.components import KINDS
+
+    return [kind for kind in KINDS if kind.startswith(incomplete)]
+
+
+ConfigName = Annotated[
+    str,
+    typer.Argument(
+        metavar="CONFIG",
+        help="A YAML file, or the name of a config that comes with dlrun.",
+        autocompletion=_complete_config,
+    ),
+]
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run folder, its name, the start of its name, or `last`.",
+        autocompletion=_complete_run,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Changes of the config, such as optimizer.lr=3e-4."),
+]
+PartsDir = Annotated[
+    Path | None,
+    typer.Option("--parts", metavar="DIR", help="A folder of your own parts, shaped like dlrun's."),
+]
+DataDir = Annotated[
+    Path, typer.Option("--data-dir", metavar="DIR", envvar="DLRUN_DATA", help="Where datasets are kept.")
+]
+Device = Annotated[str | None, typer.Option("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
+RunsDir = Annotated[
+    Path, typer.Option("--runs-dir", metavar="DIR", help="Where run folders are made and found.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")]
+
+DATA = Path("data")
+RUNS = Path("runs")
+
+
+@app.command()
+def train(
+    config: ConfigName,
+    overrides: Overrides = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Train this one seed.")] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", help="Train the seeds 0 … N-1.", min=1)] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name the run folder after this.")] = None,
+    runs_dir: RunsDir = RUNS,
+    stop_after: Annotated[
+        int | None, typer.Option(metavar="N", help="Pause after epoch N; `dlrun resume` goes on.", min=1)
+    ] = None,
+    quiet: Quiet = False,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+    device: Device = None,
+) -> None:
+    """Train a config and keep everything in a new run folder."""
+    from dlrun import config as configs
+    from dlrun.components import Parts
+
+    if seed is not None and seeds is not None:
+        raise UserError("--seed and --seeds cannot both be given", where="command line")
+    words = _with(overrides, device=device, name=name)
+    words += [f"seeds=[{seed}]"] if seed is not None else []
+    words += [f"seeds={list(range(seeds))}"] if seeds is not None else []
+    own_parts = Parts(parts)
+    checked = configs.load(configs.find(config), words, own_parts)
+    from dlrun import experiment, runs
+    from dlrun.plan import make_plan
+
+    plan = make_plan(checked, own_parts, data_dir)
+    run = runs.create(runs_dir, checked.name, configs.dump(checked))
+    _conclude(experiment.resume(plan, run, _view(quiet), stop_after=stop_after), quiet)
+
+
+@app.command()
+def resume(
+    run: RunName,
+    overrides: Overrides = None,
+    runs_dir: RunsDir = RUNS,
+    quiet: Quiet = False,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+    device: Device = None,
+) -> None:
+    """Go on with a run where it stopped; epochs=… may grow."""
+    from dlrun import config as configs
+    from dlrun import runs
+    from dlrun.components import Parts
+
+    found, own_parts = runs.find(run, runs_dir), Parts(parts)
+    checked = configs.load(found.config, _with(overrides, device=device), own_parts)
+    from dlrun import experiment
+    from dlrun.plan import make_plan
+
+    experiment.check_resumable(found, checked, own_parts)
+    plan = make_plan(checked, own_parts, data_dir)
+    _conclude(experiment.resume(plan, found, _view(quiet)), quiet)
+
+
+@app.command("eval")
+def evaluate(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_OR_CHECKPOINT",
+            help="A run as elsewhere, or a checkpoint file.",
+            autocompletion=_complete_run,
+        ),
+    ],
+    overrides: Overrides = None,
+    split: Annotated[
+        Literal["train", "valid", "test"], typer.Option(help="The examples to evaluate on.")
+    ] = "test",
+    checkpoint: Annotated[
+        Literal["best", "last"], typer.Option(help="Which of the run's checkpoints.")
+    ] = "best",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    runs_dir: RunsDir = RUNS,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+    device: Device = None,
+) -> None:
+    """Evaluate a checkpoint, and compare with what was recorded at training."""
+    from dlrun import evaluation, runs
+    from dlrun.components import Parts
+
+    given = Path(run)
+    found = None
+    if given.suffix == ".pt":
+        path = given
+    else:
+        found = runs.find(run, runs_dir)
+        path = found.best if checkpoint == "best" else found.last
+    words = _with(overrides, device=device)
+    trained, saved = evaluation.open_checkpoint(path, found, words, Parts(parts), data_dir)
+    report = evaluation.report(trained, saved, path, split)
+    from dlrun import display
+
+    if found:
+        evaluation.keep(trained, report, split, display.warn)
+    if json:
+        display.say_json(report)
+    else:
+        display.evaluation(report)
+
+
+@app.command()
+def show(
+    config: ConfigName,
+    overrides: Overrides = None,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+    device: Device = None,
+) -> None:
+    """Show the resolved config and the model's layers, without training."""
+    from dlrun import config as configs
+    from dlrun.components import Parts
+
+    own_parts = Parts(parts)
+    checked = configs.load(configs.find(config), _with(overrides, device=device), own_parts)
+    from dlrun import display
+    from dlrun.plan import make_plan
+
+    plan = make_plan(checked, own_parts, data_dir)
+    display.say(configs.dump(checked))
+    display.layers_table(plan.layers, plan.data.input_shape)
+
+
+@app.command("parts")
+def list_parts(
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", help="One kind of part.", autocompletion=_complete_kind)
+    ] = None,
+    parts: PartsDir = None,
+) -> None:
+    """List every part with its options, types and defaults, and the keys of a config."""
+    from dlrun import components, display
+    from dlrun import config as configs
+    from dlrun.errors import nearest
+
+    if kind is not None and kind not in components.KINDS:
+        raise UserError(f"there is no kind of part {kind!r}{nearest(kind, components.KINDS)}")
+    own_parts = components.Parts(parts)
+    for one in [kind] if kind else components.KINDS:
+        listed = [own_parts.part(one, name) for name in own_parts.names(one)]
+        display.parts_table(one, listed, components.describe, components.REQUIRED)
+    if kind is None:
+        rows = ((key, text, configs.default(key)) for key, text in configs.keys().items())
+        display.keys_table(
+            (key, text, "" if default is components.REQUIRED else str(default)) for key, text, default in rows
+        )
+
+
+@app.command("runs")
+def list_runs(runs_dir: RunsDir = RUNS) -> None:
+    """List the runs, newest first, with their status and figures."""
+    from dlrun import display, runs
+
+    found = runs.every(runs_dir)
+    if not found:
+        display.say(f"there are no runs in {runs_dir}")
+        return
+    display.runs_table([runs.overview(run) for run in found])
+
+
+def _with(overrides: list[str] | None, **options: str | None) -> list[str]:
+    """KEY=VALUE words, with those that options stand for behind them."""
+    import json
+
+    return [*(overrides or []), *(f"{key}={json.dumps(value)}" for key, value in options.items() if value)]
+
+
+def _view(quiet: bool) -> Any:
+    from dlrun import display, experiment
+
+    return experiment.Silent() if quiet else display.Training()
+
+
+def _conclude(outcome: Any, quiet: bool) -> NoReturn:
+    from dlrun import display
+
+    if quiet:
+        display.say(str(outcome.run.folder))
+    elif outcome.summary.get("already_complete"):
+        display.say(f"already complete: {outcome.run.folder} has all its {outcome.summary['epochs']} epochs")
+    else:
+        display.results(outcome.summary, str(outcome.run.folder))
+    raise SystemExit(outcome.exit_code)

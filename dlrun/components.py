@@ -1,0 +1,232 @@
+"""A name in YAML is a function in a folder: `optimizer: sgd` is `sgd` in dlrun/optimizer/sgd.py.
+
+What may be written about a part is read from the function's signature: keyword-only parameters
+are the options, their annotations and defaults the schema. Reading needs no import; only `find`
+imports a part.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import GenericAlias, ModuleType
+from typing import Annotated, Any, Literal, get_args, get_origin
+from zlib import crc32
+
+import annotated_types
+
+from dlrun import options
+from dlrun.errors import UserError, nearest
+
+KINDS = (
+    "dataset",
+    "architecture",
+    "loss",
+    "optimizer",
+    "schedule",
+    "metrics",
+    "augmentations",
+    "plots",
+)
+REQUIRED = object()
+_BUILT_IN = Path(__file__).parent
+_NAME = re.compile(r"[a-z][a-z0-9_]*$")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One keyword of a part: its type, and its default (REQUIRED where it has none)."""
+
+    name: str
+    type: Any
+    default: Any = REQUIRED
+
+
+@dataclass(frozen=True)
+class Part:
+    """What stands in one file: the function's options and what its docstring and file say."""
+
+    kind: str
+    name: str
+    path: Path
+    summary: str
+    options: dict[str, Option]
+    constants: dict[str, Any]  # such as task = "classification", better = "lower"
+
+    @property
+    def mine(self) -> bool:
+        """Whether the file is dlrun's own rather than from a folder named with --parts."""
+        return self.path.is_relative_to(_BUILT_IN)
+
+
+class Parts:
+    """The parts at hand: dlrun's own, and those of the folder named with --parts."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        if folder is not None and not folder.is_dir():
+            raise UserError(f"there is no folder {folder}", where="--parts")
+        self.folder = folder.resolve() if folder else None
+        self._read: dict[tuple[str, str], Part] = {}
+
+    def names(self, kind: str) -> list[str]:
+        """The names of every part of one kind, sorted."""
+        return sorted(self._paths(kind))
+
+    def part(self, kind: str, name: str) -> Part:
+        """What the file of one part says. Raises UserError where there is none of that name."""
+        paths = self._paths(kind)
+        if name not in paths:
+            raise UserError(f"there is no {kind}/{name[:80]}.py{nearest(name, sorted(paths))}")
+        if (kind, name) not in self._read:
+            self._read[kind, name] = read_part(kind, paths[name])
+        return self._read[kind, name]
+
+    def find(self, kind: str, name: str) -> Callable[..., Any]:
+        """The function of one part, imported. Raises UserError where its file cannot be."""
+        return getattr(self.module(kind, name), name)  # type: ignore[no-any-return]
+
+    def module(self, kind: str, name: str) -> ModuleType:
+        """The module of one part, imported."""
+        part = self.part(kind, name)
+        package = "dlrun" if part.mine else self._package()
+        try:
+            return importlib.import_module(f"{package}.{kind}.{name}")
+        except ImportError as error:
+            raise UserError(f"cannot import {kind}/{name}.py: {error}", where=str(part.path)) from error
+
+    def _paths(self, kind: str) -> dict[str, Path]:
+        paths = _files(_BUILT_IN / kind)
+        if self.folder:
+            own = _files(self.folder / kind)
+            if hidden := sorted(paths.keys() & own.keys()):
+                raise UserError(
+                    f"{kind}/{hidden[0]}.py has the name of a part that dlrun brings",
+                    where=str(own[hidden[0]]),
+                    fix="give the file and its function another name",
+                )
+            paths |= own
+        return paths
+
+    def _package(self) -> str:
+        """The user's folder as a package, so that its parts may import what stands beside them."""
+        name = f"dlrun_parts_{crc32(str(self.folder).encode()):08x}"
+        if name not in sys.modules:
+            package = ModuleType(name)
+            package.__path__ = [str(self.folder)]
+            sys.modules[name] = package
+        return name
+
+
+def read_part(kind: str, path: Path) -> Part:
+    """The signature, first docstring line and plain constants of a part, read without importing.
+
+    Raises UserError, with file and line, for a file that breaks the contract.
+    """
+    name = path.stem
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", 1)
+        raise UserError(f"this is not Python: {error}", where=f"{path}:{line}") from None
+    constants: dict[str, Any] = {}
+    function = None
+    for statement in tree.body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef) and statement.name == name:
+            function = statement
+        elif isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
+            for target in statement.targets:
+                if isinstance(target, ast.Name):
+                    constants[target.id] = statement.value.value
+    if not isinstance(function, ast.FunctionDef):
+        raise UserError(f"the file must define a function {name}()", where=str(path))
+    named: dict[str, Option] = {}
+    arguments = function.args
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        try:
+            if argument.annotation is None:
+                raise ValueError("the option has no type")
+            kind_of_value = read_type(argument.annotation)
+            value = REQUIRED if default is None else _plain(ast.literal_eval(default))
+        except ValueError as error:
+            where = f"{path}:{argument.lineno}"
+            raise UserError(f"{name}, option {argument.arg}: {error}", where=where) from None
+        named[argument.arg] = Option(argument.arg, kind_of_value, value)
+    lines = (ast.get_docstring(function) or ast.get_docstring(tree) or "").splitlines()
+    return Part(kind, name, path, lines[0] if lines else "", named, constants)
+
+
+def read_type(node: ast.expr) -> Any:
+    """The type that an option's annotation names, from a closed list: nothing is evaluated.
+
+    int, float, bool, str, None, Literal, list, Sequence, dict, `X | None`, the names of
+    dlrun.options, and Annotated[…, Ge(0), Gt(0), Le(1), Lt(1)]. Raises ValueError for others.
+    """
+    plain = {"int": int, "float": float, "bool": bool, "str": str}
+    match node:
+        case ast.Name(id=name) if name in plain:
+            return plain[name]
+        case ast.Name(id=name) if name in options.__all__:
+            return getattr(options, name)
+        case ast.Constant(value=None):
+            return None
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return read_type(left) | read_type(right)
+        case ast.Subscript(value=ast.Name(id="list" | "Sequence"), slice=item):
+            return GenericAlias(list, (read_type(item),))
+        case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, item])):
+            return GenericAlias(dict, (read_type(key), read_type(item)))
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
+            listed = values.elts if isinstance(values, ast.Tuple) else [values]
+            return Literal[tuple(ast.literal_eval(value) for value in listed)]
+        case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner_node, *bounds])):
+            return Annotated[(read_type(inner_node), *map(_bound, bounds))]
+    raise ValueError(f"{ast.unparse(node)} is no type that an option can have")
+
+
+def _bound(node: ast.expr) -> Any:
+    match node:
+        case ast.Call(func=ast.Name(id="Ge" | "Gt" | "Le" | "Lt" as name), args=[limit]):
+            return getattr(annotated_types, name)(ast.literal_eval(limit))
+    raise ValueError(f"{ast.unparse(node)} is no bound (there are: Ge, Gt, Le, Lt)")
+
+
+def describe(kind: Any) -> str:
+    """A type in words: `a number > 0`, `a list of whole numbers >= 1`, `one of: a, b`."""
+    if kind is None or kind is type(None):
+        return "null"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    if kind in words:
+        return words[kind]
+    origin, inside = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        signs = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<"}
+        bounds = [
+            f"{signs[type(bound).__name__]} {getattr(bound, type(bound).__name__.lower())}"
+            for bound in inside[1:]
+            if type(bound).__name__ in signs
+        ]
+        return " ".join([describe(inside[0]), " and ".join(bounds)]).strip()
+    if origin is Literal:
+        return "one of: " + ", ".join(map(str, inside)) if len(inside) > 1 else str(inside[0])
+    if origin is list:
+        item = describe(inside[0])
+        plural = item.removeprefix("a ").replace("number", "numbers", 1)
+        return f"a list of {plural}"
+    if origin is dict:
+        return f"a mapping of names to {describe(inside[1])}"
+    return ", or ".join(describe(choice) for choice in inside)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """The files of a folder that are parts, by name. Those that begin with _ are none."""
+    return {path.stem: path for path in folder.glob("*.py") if _NAME.match(path.stem)}
+
+
+def _plain(value: Any) -> Any:
+    """Defaults as YAML has them: tuples are lists."""
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -1,0 +1,38 @@
+"""Articles of clothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from dlrun.data import Data
+from dlrun.dataset._idx import idx_dataset
+from dlrun.options import Fraction, Seed
+
+CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+def fashion_mnist(
+    root: Path,
+    *,
+    normalise: Literal["unit", "half", "train"] = "unit",
+    valid_fraction: Fraction = 0.0,
+    seed: Seed = 0,
+) -> Data:
+    """Articles of clothing, 28×28 grey pixels.
+
+    60,000 images to train on and 10,000 to test. `normalise`: unit gives 0 … 1, half -1 … 1, train
+    mean 0 and standard deviation 1 over the training images. Source: Xiao et al. 2017, arXiv 1708.07747.
+    """
+    return idx_dataset(root, "FashionMNIST", CLASSES, normalise, valid_fraction, seed)

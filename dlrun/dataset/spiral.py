@@ -1,0 +1,54 @@
+"""Points along spiral arms, one arm for each class."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import pi
+from pathlib import Path
+
+import torch
+
+from dlrun.data import Data, Examples
+from dlrun.options import Count, Fraction, NonNegative, Seed
+
+
+def spiral(
+    root: Path,
+    *,
+    points: Count = 1000,
+    classes: Count = 3,
+    noise: NonNegative = 0.2,
+    valid_fraction: Fraction = 0.0,
+    seed: Seed = 12345,
+) -> Data:
+    """Spiral arms in the plane: `points` of each class, and as many fresh ones to test on.
+
+    For class c of C, with t from 0 to 1: φ = 2π(c + 2t)/C + noise · z with z normal, and the point is
+    t · (sin φ, cos φ). `noise` is in radians.
+    """
+    return Data(
+        task="classification",
+        input_shape=(2,),
+        classes=tuple(f"arm {number}" for number in range(1, classes + 1)),
+        read=partial(draw, points, classes, noise, seed),
+        valid_fraction=valid_fraction,
+        seed=seed,
+    )
+
+
+def draw(points: int, classes: int, noise: float, seed: int) -> dict[str, Examples]:
+    """The training points, and after them test points from the same stream of random numbers."""
+    stream = torch.Generator().manual_seed(seed)
+    return {split: arms(points, classes, noise, stream) for split in ("train", "test")}
+
+
+def arms(points: int, classes: int, noise: float, stream: torch.Generator) -> Examples:
+    """All arms, class after class: inputs (classes · points, 2), targets (classes · points,)."""
+    t = torch.linspace(0, 1, points)
+    inputs = []
+    for c in range(classes):
+        angle = torch.linspace(2 * pi * c / classes, 2 * pi * (c + 2) / classes, points)
+        angle = angle + torch.randn(points, generator=stream) * noise
+        inputs.append(torch.stack([t * angle.sin(), t * angle.cos()], 1))
+    targets = torch.arange(classes).repeat_interleave(points)
+    return Examples(torch.cat(inputs), targets)

@@ -1,0 +1,485 @@
+"""All that is printed: tables, the live view, errors. The only module that knows rich."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dlrun.errors import UserError
+
+if TYPE_CHECKING:
+    from dlrun.components import Part
+    from dlrun.layers import Layers
+    from dlrun.plan import Plan
+    from dlrun.runs import Run
+    from dlrun.trainer import Row, State
+
+REFRESH = 0.25  # seconds between refreshes of the live view, at least
+REFRESH_SHARE = 40  # and at least this many times what the last one took
+LINE_EVERY = 1.0  # seconds between the lines of a run without a terminal
+MOST_ROWS = 200  # more epochs than any terminal shows at once
+STEPS = [d * 10**n for n in range(9) for d in (1, 5)]  # 1, 5, 10, 50, …: each divides the next
+
+
+class _Stream:
+    """A stream that never stops the program: what it cannot say it leaves out."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.encoding = getattr(stream, "encoding", None) or "utf-8"
+        self._broken = False
+
+    def write(self, text: str) -> int:
+        if not self._broken:
+            try:
+                self._stream.write(text.encode(self.encoding, "replace").decode(self.encoding))
+            except (OSError, ValueError):
+                self._give_up()
+        return len(text)
+
+    def flush(self) -> None:
+        if not self._broken:
+            try:
+                self._stream.flush()
+            except (OSError, ValueError):
+                self._give_up()
+
+    def isatty(self) -> bool:
+        return not self._broken and self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def _give_up(self) -> None:
+        """Nobody reads any more (`| head`): let nothing complain at exit either."""
+        self._broken = True
+        try:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
+        except (OSError, ValueError):
+            pass
+
+
+def _console(stream: TextIO) -> Console:
+    plain = not stream.isatty()
+    # Into a file or a pipe lines are as long as they are; a narrow table would be cut for no reader.
+    width = int(os.environ.get("COLUMNS") or 0) or 120 if plain else None
+    return Console(file=_Stream(stream), highlight=False, soft_wrap=False, width=width)  # type: ignore[arg-type]
+
+
+def out() -> Console:
+    """The console on stdout as it is now."""
+    return _console(sys.stdout)
+
+
+def err() -> Console:
+    """The console on stderr as it is now."""
+    return _console(sys.stderr)
+
+
+def complain(error: UserError, more: Iterable[str] = ()) -> None:
+    """Print an error as it stands in its lines."""
+    console = err()
+    for line in (*error.lines(), *more):
+        style = "bold red" if line.startswith("error:") else ""
+        console.print(Text(_clean(line), style), soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print one line on stdout as it is."""
+    out().print(Text(_clean(text)), soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr."""
+    err().print(Text(f"warning: {_clean(text)}", "yellow"), soft_wrap=True)
+
+
+def say_json(content: Mapping[str, Any]) -> None:
+    """Print one JSON object and nothing else."""
+    out().print(Text(json.dumps(content, allow_nan=False)), soft_wrap=True)
+
+
+# --------------------------------------------------------------------------- numbers
+
+
+def number(value: float | None, spread: float | None = None) -> str:
+    """A figure to four digits, with its spread over seeds to two of them."""
+    if value is None:
+        return ""
+    if spread is None:
+        return _rounded(value)
+    return f"{_rounded(value)} ± {spread:.2g}"
+
+
+def of_seeds(values: Sequence[float] | None) -> str:
+    """One column of a row: the figure, or mean ± standard deviation over seeds."""
+    if not values:
+        return ""
+    if len(values) == 1:
+        return _rounded(values[0])
+    from statistics import stdev
+
+    return number(fmean(values), stdev(values))
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 or value == 0 else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 0.8 s, 12 s, 3:05 min, 1:02:03 h."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, hours = whole // 60 % 60, whole // 3600
+    return f"{hours}:{minutes:02d}:{whole % 60:02d} h" if hours else f"{minutes}:{whole % 60:02d} min"
+
+
+def compact(value: float) -> str:
+    """A large count in three digits: 169k, 2.4M."""
+    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{sign}"
+    return f"{value:.3g}"
+
+
+def _clean(text: str) -> str:
+    """Text from anywhere, without what could steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
+
+
+def _table(title: str = "", **options: Any) -> Table:
+    from rich import box
+
+    return Table(
+        title=Text(_clean(title)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, **options
+    )
+
+
+# --------------------------------------------------------------------------- training
+
+
+class Training:
+    """What a run shows while it trains: a table of epochs that stays, and a bar with the time left.
+
+    Without a terminal: plain lines, at most one a second.
+    """
+
+    def __init__(self) -> None:
+        self.console = out()
+        self._live: Live | None = None
+        self._rows: dict[int, Row] = {}  # the epochs that may be shown: thinned as they grow
+        self._every = 1
+        self._best: tuple[int, Row] | None = None
+        self._last: tuple[int, Row] | None = None
+        self._next = self._examples = self._step = 0.0
+
+    def begin(self, plan: Plan, run: Run, state: State, steps: int) -> None:
+        self.steps, self.epochs = steps, plan.config.epochs
+        self.with_rate = plan.varies
+        self._epoch = self._first_epoch = state.epoch
+        self.columns = plan.recipe.columns()
+        self._started = time.monotonic()
+        layers = plan.layers
+        seeds = plan.config.seeds
+        about = f"{run.folder}: {plan.config.dataset.name}, {plan.config.architecture.name}"
+        about += f" with {layers.parameters:,} parameters, {plan.config.optimizer.name}, {plan.device}"
+        about += f", {len(seeds)} seeds" if len(seeds) > 1 else f", seed {seeds[0]}"
+        about += f", from epoch {state.epoch + 1}" if state.epoch else ""
+        self.console.print(Text(_clean(about)), soft_wrap=not self.console.is_terminal)
+        if self.console.is_terminal and state.epoch < self.epochs:
+            self._live = Live(self._picture(), console=self.console, auto_refresh=False, transient=False)
+            self._live.start()
+        self._next = time.monotonic() + REFRESH
+
+    def tick(self, examples: int) -> None:
+        self._examples += examples
+        self._step += 1
+        if time.monotonic() >= self._next:
+            self._refresh()
+
+    def row(self, epoch: int, row: Row, best: bool) -> None:
+        self._epoch, self._step = epoch, 0
+        self._last = (epoch, row)
+        if best:
+            self._best = (epoch, row)
+        if epoch % self._every == 0:
+            self._rows[epoch] = row
+            if len(self._rows) > MOST_ROWS:
+                self._every = next(step for step in STEPS if step > self._every)
+                self._rows = {e: r for e, r in self._rows.items() if e % self._every == 0}
+        if time.monotonic() >= self._next:
+            self._refresh()
+
+    def warn(self, text: str) -> None:
+        self.console.print(Text(f"warning: {_clean(text)}", "yellow"), soft_wrap=True)
+
+    def end(self) -> None:
+        if self._live:
+            self._live.update(self._picture(), refresh=True)
+            self._live.stop()
+            self._live = None
+        elif self._last and not self.console.is_terminal:
+            self._line()
+
+    def _refresh(self) -> None:
+        started = time.monotonic()
+        if self._live:
+            self._live.update(self._picture(), refresh=True)
+            self._next = started + max(REFRESH, REFRESH_SHARE * (time.monotonic() - started))
+        elif self._last:
+            self._line()
+            self._next = started + LINE_EVERY
+
+    def _line(self) -> None:
+        assert self._last is not None
+        epoch, row = self._last
+        figures = "  ".join(f"{column} {of_seeds(row[column])}" for column in self.columns if column in row)
+        self.console.print(Text(f"epoch {epoch}/{self.epochs}  {figures}"), soft_wrap=True)
+        self._last = None
+
+    def _picture(self) -> Group:
+        height = self.console.size.height
+        room = max(3, height - 8)  # what the table's head, the bar and the lines around them leave
+        best = self._best[0] if self._best else None
+        table = epochs_table(self.columns, self._shown(room), best, self.with_rate, self.console.width)
+        return Group(table, self._bar())
+
+    def _shown(self, room: int) -> dict[int, Row]:
+        """The epochs in the table: every so many, the best one and the last one."""
+        for every in STEPS:
+            shown = {epoch: row for epoch, row in self._rows.items() if epoch % every == 0}
+            if len(shown) <= room - 2:
+                break
+        for extra in (self._best, self._last):
+            if extra:
+                shown[extra[0]] = extra[1]
+        return dict(sorted(shown.items()))
+
+    def _bar(self) -> Table:
+        done = self._epoch + self._step / max(self.steps, 1)
+        elapsed = time.monotonic() - self._started
+        here = done - self._first_epoch
+        left = elapsed / here * (self.epochs - done) if here > 0 else None
+        line = Table.grid(padding=(0, 2))
+        line.add_row(
+            f"epoch {self._epoch}/{self.epochs}",
+            ProgressBar(total=self.epochs, completed=done, width=20),
+            duration(elapsed),
+            f"{duration(left)} left" if left else "",
+            f"{compact(self._examples / elapsed)} samples/s" if elapsed > 0 else "",
+        )
+        return line
+
+
+def epochs_table(
+    columns: Sequence[str], rows: Mapping[int, Row], best: int | None, with_rate: bool, width: int
+) -> Table:
+    """A row for each epoch: what was measured, side by side, the best one marked."""
+    table = _table()
+    table.add_column("epoch", justify="right", no_wrap=True)
+    shown = list(columns) + (["lr"] if with_rate else [])
+    if 11 + 15 * len(shown) <= width:
+        shown.append("seconds")
+    for column in shown:
+        split, _, figure = column.partition("_")
+        table.add_column(f"{split}\n{figure}" if figure else f"\n{split}", justify="right", no_wrap=True)
+    for epoch, row in rows.items():
+        cells = [
+            of_seeds(row[column][:1] if column in ("lr", "seconds") else row[column]) if column in row else ""
+            for column in shown
+        ]
+        table.add_row(
+            f"★ {epoch}" if epoch == best else str(epoch), *cells, style="bold" if epoch == best else ""
+        )
+    return table
+
+
+def results(summary: Mapping[str, Any], folder: str, planned: str = "") -> None:
+    """The end of a run: final and best figures, the claims, and what to do next."""
+    console = out()
+    final, best = summary["final"], summary["best"] or {}
+    table = _table()
+    table.add_column("")
+    table.add_column(f"final, epoch {summary['epochs']}", justify="right")
+    if best:
+        table.add_column(f"best {best['monitor']}, epoch {best['epoch']}", justify="right")
+    for column in final:
+        if column in ("lr", "seconds"):
+            continue
+        cells = [number(final[column]["mean"], final[column]["sd"])]
+        if best:
+            figure = best["figures"].get(column)
+            cells.append(number(figure["mean"], figure["sd"]) if figure else "")
+        table.add_row(column, *cells)
+    if table.row_count:
+        console.print(table)
+    if len(summary["seeds"]) > 1:
+        console.print(f"mean ± standard deviation over {len(summary['seeds'])} seeds")
+    verdicts(console, summary)
+    words = {
+        "interrupted": "stopped by a signal",
+        "paused": "paused",
+        "finished": "finished",
+        "stopped early": "stopped early: patience ran out",
+    }
+    status = words.get(summary["status"], summary["status"])
+    console.print(
+        Text(_clean(f"{status} after epoch {summary['epochs']} in {duration(summary['seconds'])}: {folder}")),
+        soft_wrap=True,
+    )
+    if summary["status"] in ("interrupted", "paused"):
+        console.print(Text(_clean(f"resume: dlrun resume {folder}")), soft_wrap=True)
+
+
+def verdicts(console: Console, summary: Mapping[str, Any]) -> None:
+    """The claims of `expect`: what was measured, and whether it is as claimed."""
+    claims = summary["expect"]
+    if not claims:
+        return
+    if all(claim["met"] is None for claim in claims):
+        console.print("expect: not judged, for the run is shorter than what its claims are about")
+        return
+    table = _table()
+    for heading in ("expected", "measured", "met"):
+        table.add_column(heading, justify="left" if heading == "expected" else "right")
+    for claim in claims:
+        met = Text("yes", "green") if claim["met"] else Text("no", "bold red")
+        table.add_row(f"{claim['column']} {claim['claim']}", number(claim["measured"]), met)
+    console.print(table)
+
+
+# --------------------------------------------------------------------------- evaluation
+
+
+def evaluation(found: Mapping[str, Any]) -> None:
+    """What `dlrun eval` found, as tables."""
+    console = out()
+    per_seed, baselines = found["per_seed"], found["baselines"]
+    title = f"{found['run'] or found['checkpoint']}, epoch {found['epoch']}, {found['examples']:,} {found['split']} examples"
+    table = _table(title)
+    table.add_column("")
+    table.add_column("mean ± sd" if len(per_seed) > 1 else "model", justify="right")
+    for name in baselines:
+        table.add_column(name, justify="right")
+    for figure in ("loss", *found["metrics"]):
+        cells = [of_seeds([seed[figure] for seed in per_seed.values()])]
+        cells += [number(baseline.get(figure)) for baseline in baselines.values()]
+        table.add_row(figure, *cells)
+    console.print(table)
+    if "per_class" in found:
+        classes = _table()
+        classes.add_column("class")
+        for heading in ("precision", "recall", "f1", "examples"):
+            classes.add_column(heading, justify="right")
+        for name, figures in found["per_class"].items():
+            cells = [number(figures[figure]) or "–" for figure in ("precision", "recall", "f1")]
+            classes.add_row(Text(_clean(name[:40])), *cells, str(figures["examples"]))
+        console.print(classes)
+    if not found["same_data"]:
+        console.print(Text("warning: the data is not what the model was trained on", "yellow"))
+    recorded = found["recorded"]
+    different = {figure: item for figure, item in recorded.items() if item["difference"]}
+    if different:
+        for figure, item in different.items():
+            text = f"{figure} was recorded as {number(item['at_training'])} at training: it differs by {item['difference']:.2g}"
+            console.print(Text(text, "yellow"), soft_wrap=True)
+    elif recorded:
+        console.print(f"exactly as recorded at training: {', '.join(recorded)}")
+    console.print(Text(f"checkpoint sha256 {found['sha256'][:16]}…"), soft_wrap=True)
+
+
+# --------------------------------------------------------------------------- looking things up
+
+
+def layers_table(layers: Layers, input_shape: tuple[int, ...]) -> None:
+    """The layers of a model: output shape, parameters, multiply-adds for one example."""
+    console = out()
+    table = _table(f"input {_shape(input_shape)}; a forward pass of one example:")
+    formulas = any(layer.formula for layer in layers.layers)
+    for heading, justify in (
+        ("layer", "left"),
+        ("kind", "left"),
+        ("output", "left"),
+        ("parameters", "right"),
+    ):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    table.add_column("multiply-adds", justify="right")
+    if formulas:
+        table.add_column("side")
+    for layer in layers.layers:
+        cells = [
+            layer.name,
+            layer.kind,
+            _shape(layer.output_shape),
+            f"{layer.parameters:,}",
+            f"{layer.multiply_adds:,}",
+        ]
+        table.add_row(*map(_clean, cells), *([layer.formula] if formulas else []))
+    table.add_section()
+    table.add_row("in all", "", "", f"{layers.parameters:,}", f"{layers.multiply_adds:,}")
+    console.print(table)
+
+
+def parts_table(kind: str, parts: Sequence[Part], describe: Callable[[Any], str], required: object) -> None:
+    """The parts of one kind with their options, types and defaults."""
+    console = out()
+    console.print(Text(kind, "bold"))
+    for part in parts:
+        console.print(Text.assemble("  ", (part.name, "bold"), f"  {_clean(part.summary)}"), soft_wrap=True)
+        for option in part.options.values():
+            default = "required" if option.default is required else f"default {_yaml(option.default)}"
+            console.print(Text(f"      {option.name}: {describe(option.type)} ({default})"), soft_wrap=True)
+
+
+def keys_table(rows: Iterable[tuple[str, str, str]]) -> None:
+    """The top-level keys of a config: what each does, and its default."""
+    console = out()
+    console.print(Text("keys of a config", "bold"))
+    for key, help_text, default in rows:
+        console.print(Text(f"  {key}: {help_text}{f' [{default}]' if default else ''}"), soft_wrap=True)
+
+
+def runs_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The runs, newest first."""
+    table = _table()
+    for heading in ("run", "status", "epochs", "best", "last", "time"):
+        table.add_column(
+            heading, justify="right" if heading in ("epochs", "time") else "left", overflow="fold"
+        )
+    for row in rows:
+        best = _figures(row["best"]) + (f" at {row['best_epoch']}" if row["best"] else "")
+        seconds = duration(row["seconds"]) if row["seconds"] is not None else ""
+        cells = (row["run"], row["status"], row["epochs"], best, _figures(row["last"]), seconds)
+        table.add_row(*(Text(_clean(cell)) for cell in cells))
+    out().print(table)
+
+
+def _figures(figures: Mapping[str, Any]) -> str:
+    """The last two columns that are no losses, or else losses: `test_accuracy 0.94`."""
+    names = [name for name in figures if not name.endswith("_loss")] or list(figures)
+    shown = [(name, figures[name]) for name in names[-2:] if figures[name]]
+    return ", ".join(f"{name} {number(figure['mean'], figure['sd'])}" for name, figure in shown)
+
+
+def _yaml(value: Any) -> str:
+    return json.dumps(value) if value is None or isinstance(value, bool | list) else str(value)
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))

@@ -1,0 +1,76 @@
+"""What a user can mend, said in a few lines, and the exit code that goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Something the user can fix: bad usage, a bad config, missing data.
+
+    `where` is a place (file:line:column, a key, a path), `fix` one action that mends it.
+    It is caught once, in `cli.main`, which prints it and exits with `exit_code`.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what, self.where, self.fix = what, where, fix
+        self.resume = ""  # the command that goes on with the run, where there is one
+
+    def lines(self) -> list[str]:
+        """The message as it is printed, a line each."""
+        lines = [f"error: {self.what}"]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        if self.fix:
+            lines.append(f"  fix: {self.fix}")
+        if self.resume:
+            lines.append(f"  resume: {self.resume}")
+        return lines
+
+
+class ConfigError(UserError):
+    """Every mistake of a config at once, a line each, in the order of the file."""
+
+    def __init__(self, source: str, mistakes: Sequence[str]) -> None:
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        super().__init__(f"{source}: {count}")
+        self.mistakes = list(mistakes)
+
+    def lines(self) -> list[str]:
+        return [f"error: {self.what}", *(f"  {mistake}" for mistake in self.mistakes)]
+
+
+class RunFailed(UserError):
+    """The run could not go on: storage, memory, another process."""
+
+    exit_code = 1
+
+
+class Diverged(UserError):
+    """A loss, a measurement or a weight is no longer a finite number."""
+
+    exit_code = 3
+
+
+class CheckpointRefused(UserError):
+    """A checkpoint that is damaged, hostile, or not of this run."""
+
+    exit_code = 4
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names in one line, in parentheses, ready to follow a message."""
+    names = list(names)
+    return f"(there are: {', '.join(names)})" if names else "(there are none)"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`; did you mean 'lr'? (there are: …)` for a name that is not among `names`."""
+    names = list(names)
+    close = get_close_matches(name.lower()[:200], [n.lower() for n in names], n=1, cutoff=0.5)
+    hint = next((f"; did you mean {n!r}?" for n in names if close and n.lower() == close[0]), "")
+    return f"{hint} {listed(names)}"

@@ -1,0 +1,250 @@
+"""A trained model with its data: what it predicts, how well, and against what a constant would do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlrun import checkpoint as checkpoints
+from dlrun import config as configs
+from dlrun.checkpoint import Checkpoint
+from dlrun.components import Parts
+from dlrun.config import Choice
+from dlrun.copies import Apart, each
+from dlrun.data import Data, Loaded, Preprocessing
+from dlrun.errors import CheckpointRefused, ConfigError, UserError
+from dlrun.files import write_atomically
+from dlrun.hardware import Hardware
+from dlrun.plan import Plan, make_plan, metric
+from dlrun.runs import Run
+from dlrun.trainer import Tally, predictions
+
+# What may be said otherwise at evaluation: everything else is the model's own.
+CHANGEABLE = {"dataset", "device", "threads", "metrics", "batch_size", "plots", "expect", "name"}
+
+
+@dataclass
+class Trained:
+    """A trained model, its data and its run folder: what a plot draws from.
+
+    `model` holds all copies; axis 0 of what it gives is the seed. `split` is the one that pictures
+    show: the evaluation split, or without one train.
+    """
+
+    plan: Plan
+    loaded: Loaded
+    hardware: Hardware
+    model: Apart
+    epoch: int
+    run: Run | None = None
+
+    @property
+    def data(self) -> Data:
+        return self.plan.data
+
+    @property
+    def seeds(self) -> list[int]:
+        return self.model.seeds
+
+    @property
+    def split(self) -> str:
+        return self.data.evaluation_split or "train"
+
+    @cached_property
+    def rows(self) -> dict[str, list[Any]]:
+        """metrics.csv as columns (see `Run.rows`)."""
+        return self.run.rows() if self.run else {}
+
+    def outputs(self, split: str) -> tuple[Tensor, Tensor]:
+        """Outputs (copies, n, k) and targets (n, …) of a split, in its own order, on the CPU."""
+        pairs = [(o.cpu(), t[0].cpu()) for o, t in predictions(self.model, self.loaded[split], self.hardware)]
+        return torch.cat([o for o, _ in pairs], 1), torch.cat([t for _, t in pairs])
+
+    @torch.no_grad()
+    def probabilities(self, inputs: Tensor) -> Tensor:
+        """The probabilities (copies, n, classes) for raw inputs (n, *input shape), on the CPU."""
+        assert self.plan.probabilities is not None, "a regression has no probabilities"
+        self.model.eval()
+        prepared = self.loaded.preprocessing(inputs).to(self.hardware.device)
+        outputs = self.model(prepared.expand(len(self.seeds), *prepared.shape)).float()
+        return self.plan.probabilities(outputs).cpu()
+
+
+def open_checkpoint(
+    path: Path, run: Run | None, overrides: Sequence[str], parts: Parts, data_dir: Path
+) -> tuple[Trained, Checkpoint]:
+    """The trained model in a checkpoint file, which is trusted with nothing.
+
+    Raises CheckpointRefused where it does not fit what it says of itself, UserError where an
+    override or the data does not fit it.
+    """
+    saved = checkpoints.load(path)
+    keys = {text.split("=")[0].split(".")[0] for text in overrides}
+    if wrong := sorted(keys - CHANGEABLE):
+        raise UserError(f"{', '.join(wrong)} cannot be changed at evaluation: the model is what it is")
+    try:
+        own = configs.from_plain(saved.config, str(path), parts=parts)
+    except ConfigError as error:
+        fix = "if it was trained with parts of your own, name their folder with --parts"
+        raise CheckpointRefused(
+            f"its config is refused: {error.mistakes[0]}", where=str(path), fix=fix
+        ) from None
+    config = configs.from_plain(own.plain(), str(path), overrides, parts)
+    plan = make_plan(config, parts, data_dir)
+    try:
+        classes, shape = tuple(saved.data["classes"]), tuple(saved.data["input_shape"])
+        preprocessing = Preprocessing(**saved.data["preprocessing"])
+        model_state, epoch = saved.state["model"], saved.state["epoch"]
+    except (KeyError, TypeError) as error:
+        raise CheckpointRefused(f"it lacks an entry: {error}", where=str(path)) from None
+    if (classes, shape) != (plan.data.classes, plan.data.input_shape):
+        raise CheckpointRefused(
+            "its classes or its input shape are not those of the dataset", where=str(path)
+        )
+    loaded = plan.load(preprocessing)
+    hardware = plan.hardware(loaded)
+    hardware.use()
+    model = plan.model()
+    load_weights(model, model_state, path)
+    return Trained(plan, loaded, hardware, model, epoch, run), saved
+
+
+def load_weights(model: Apart, saved: list[dict[str, Tensor]], path: Path) -> None:
+    """Put saved weights into the copies. Raises CheckpointRefused where they do not fit."""
+    try:
+        for copy, weights in zip(model.copies, saved, strict=True):
+            copy.load_state_dict(weights)
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[-1].strip()[:150]
+        raise CheckpointRefused(
+            f"its weights do not fit the architecture: {reason}", where=str(path)
+        ) from None
+
+
+def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[str, Any]:
+    """What `dlrun eval` says of a model on one split: top-level figures are means over seeds.
+
+    Beside the loss and metrics, for classes: accuracy, the mean predictive entropy in bits, precision,
+    recall and F1 of each class and the confusion counts, rows true and columns predicted.
+    """
+    plan, seeds = trained.plan, trained.seeds
+    metrics = dict(plan.recipe.metrics)
+    if plan.data.task == "classification":
+        metrics.setdefault("accuracy", metric(plan.parts, Choice("accuracy")))
+    recipe = replace(plan.recipe, metrics=metrics)
+    tally = Tally(recipe, seeds, trained.hardware.device)
+    constant = Tally(recipe, [0], trained.hardware.device)
+    baseline = plan.constant(trained.loaded["train"].targets)
+    classes = len(plan.data.classes)
+    confusion = torch.zeros(len(seeds), classes, classes, dtype=torch.long)
+    entropy = torch.zeros(len(seeds), dtype=torch.float64)
+    for outputs, targets in predictions(trained.model, trained.loaded[split], trained.hardware):
+        with trained.hardware.autocast():
+            losses = each(recipe.loss, outputs, targets)
+        tally.add(each(torch.mean, losses), outputs, targets)
+        same = baseline.expand(1, targets.shape[1], -1)
+        constant.add(each(torch.mean, each(recipe.loss, same, targets[:1])), same, targets[:1])
+        if plan.probabilities is not None:
+            shares = plan.probabilities(outputs)
+            entropy += -torch.special.xlogy(shares, shares).sum((1, 2)).cpu() / math.log(2)
+            for index, predicted in enumerate(shares.argmax(-1)):
+                cells = (targets[index] * classes + predicted).cpu()
+                confusion[index] += torch.bincount(cells, minlength=classes**2).view(classes, classes)
+
+    examples = len(trained.loaded[split])
+    figures = tally.means()
+    if plan.probabilities is not None:
+        figures["entropy_bits"] = (entropy / examples).tolist()
+    name = "majority class" if plan.data.task == "classification" else "mean"
+    column = "trainset" if split == "train" else split  # train_* are running means of an epoch
+    recorded = {figure: saved.figures.get(f"{column}_{figure}", []) for figure in figures}
+    found: dict[str, Any] = {
+        "run": trained.run.name if trained.run else None,
+        "checkpoint": str(path),
+        "sha256": saved.digest,
+        "epoch": trained.epoch,
+        "split": split,
+        "examples": examples,
+        "loss": fmean(figures["loss"]),
+        "metrics": {figure: fmean(values) for figure, values in figures.items() if figure != "loss"},
+        "baselines": {name: {figure: values[0] for figure, values in constant.means().items()}},
+        "per_seed": {
+            str(seed): {figure: values[index] for figure, values in figures.items()}
+            for index, seed in enumerate(seeds)
+        },
+        "recorded": {
+            figure: {"at_training": fmean(values), "difference": _difference(values, figures[figure])}
+            for figure, values in recorded.items()
+            if len(values) == len(seeds)
+        },
+        "same_data": trained.loaded.fingerprint == saved.data.get("fingerprint"),
+    }
+    if plan.data.task == "classification":
+        found["per_class"] = per_class(confusion, plan.data.classes)
+        found["confusion"] = {
+            str(seed): counts.tolist() for seed, counts in zip(seeds, confusion, strict=True)
+        }
+    return found
+
+
+def keep(trained: Trained, found: dict[str, Any], split: str, warn: Callable[[str], None]) -> None:
+    """Write a report, and for classes the confusion matrix, into the run folder."""
+    assert trained.run is not None, "a bare checkpoint has no folder to write into"
+    trained.run.write_json(f"eval/{split}.json", found)
+    if trained.data.task == "classification":
+        options = trained.plan.parts.part("plots", "confusion_matrix").options
+        choice = Choice(
+            "confusion_matrix", {name: option.default for name, option in options.items()} | {"split": split}
+        )
+        draw(trained, choice, trained.run.folder / "eval" / f"{split}_confusion_matrix.png", warn)
+
+
+def draw(trained: Trained, choice: Choice, path: Path, warn: Callable[[str], None]) -> None:
+    """Draw one plot into a PNG file. One that fails is a warning: the figures are there all the same."""
+    try:
+        figure = trained.plan.parts.find("plots", choice.name)(trained, **choice.options)
+        write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
+    except Exception as error:
+        reason = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        warn(f"the plot {choice.name} was not drawn: {reason}")
+
+
+def per_class(confusion: Tensor, classes: Sequence[str]) -> dict[str, dict[str, float | int | None]]:
+    """Precision, recall and F1 of each class, means over copies; None where nothing was predicted so.
+
+    `confusion` (copies, classes, classes) counts, rows true, columns predicted.
+    """
+    right = confusion.diagonal(dim1=1, dim2=2).double()
+    true, predicted = confusion.sum(2).double(), confusion.sum(1).double()
+    figures = {"precision": right / predicted, "recall": right / true, "f1": 2 * right / (true + predicted)}
+    return {
+        name: {figure: _mean_or_none(values[:, index].tolist()) for figure, values in figures.items()}
+        | {"examples": int(true[0, index])}
+        for index, name in enumerate(classes)
+    }
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """The sample standard deviation over seeds; None for one seed."""
+    return stdev(values) if len(values) > 1 else None
+
+
+def summarised(figures: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float | None]]:
+    """Each column's mean and standard deviation over seeds."""
+    return {column: {"mean": fmean(values), "sd": spread(values)} for column, values in figures.items()}
+
+
+def _difference(recorded: Sequence[float], measured: Sequence[float]) -> float:
+    return max(abs(a - b) for a, b in zip(recorded, measured, strict=True))
+
+
+def _mean_or_none(values: list[float]) -> float | None:
+    return None if any(math.isnan(value) for value in values) else fmean(values)

@@ -1,0 +1,457 @@
+"""From a plan to a trained run: consume `fit`, keep what it yields, judge it at the end."""
+
+from __future__ import annotations
+
+import math
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from types import FrameType, TracebackType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from dlrun import __version__, runs
+from dlrun import checkpoint as checkpoints
+from dlrun import config as configs
+from dlrun.checkpoint import Checkpoint
+from dlrun.components import Parts
+from dlrun.config import Config
+from dlrun.data import Loaded, Preprocessing
+from dlrun.errors import CheckpointRefused, Diverged, UserError
+from dlrun.evaluation import Trained, draw, load_weights, summarised
+from dlrun.hardware import Hardware, describe, versions
+from dlrun.plan import Plan
+from dlrun.runs import Rows, Run
+from dlrun.trainer import Row, State, evaluate, fit, named
+
+# What may differ when a run goes on: the length, and what cannot change what was learnt.
+RESUMABLE = {"epochs", "device", "threads", "plots", "expect", "expect_epochs", "name"}
+SAVE_EVERY = 3.0  # seconds, at least
+SAVE_SHARE = 40  # and at least this many times what the last save took: under 3 % of the time
+
+
+class View(Protocol):
+    """What is shown of a run while it trains. Every method must be cheap and may not fail."""
+
+    def begin(self, plan: Plan, run: Run, state: State, steps: int) -> None: ...
+    def tick(self, examples: int) -> None: ...
+    def row(self, epoch: int, row: Row, best: bool) -> None: ...
+    def warn(self, text: str) -> None: ...
+    def end(self) -> None: ...
+
+
+class Silent:
+    """A view that shows nothing."""
+
+    def begin(self, plan: Plan, run: Run, state: State, steps: int) -> None: ...
+    def tick(self, examples: int) -> None: ...
+    def row(self, epoch: int, row: Row, best: bool) -> None: ...
+    def warn(self, text: str) -> None: ...
+    def end(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of `resume` ended. `summary` is what summary.json says."""
+
+    run: Run
+    summary: dict[str, Any]
+    exit_code: int
+
+
+def resume(plan: Plan, run: Run, view: View, *, stop_after: int | None = None) -> Outcome:
+    """Train a run for the epochs that are left: all of them, for a new folder.
+
+    `stop_after` pauses after that epoch, the plan unchanged. A signal stops at the next moment from
+    which going on is bit for bit as if there had been none.
+    """
+    with run.lock(), Signals() as signals:
+        saved = checkpoints.load(run.last) if run.last.exists() else None
+        if saved is None and run.rows().get("epoch"):
+            raise CheckpointRefused("there are rows but no checkpoint to go on from", where=str(run.last))
+        loaded = plan.load(Preprocessing(**saved.data["preprocessing"]) if saved else None)
+        hardware = plan.hardware(loaded)
+        hardware.use()
+        state = plan.state(hardware)
+        if saved:
+            _refuse_other_data(saved, loaded, run.last)
+            state.load_state_dict(saved.state)
+        if (
+            saved
+            and is_complete(plan, state)
+            and run.summary().get("status") in ("finished", "stopped early")
+        ):
+            return Outcome(run, run.summary() | {"already_complete": True}, 0)
+        for text in _warnings(plan, hardware, saved, state):
+            _warn(run, view, text)
+        keeper = Keeper(plan, run, loaded, hardware, state)
+        if saved is None:
+            keeper.save()  # from here on there is always a checkpoint to go on from
+        started = time.monotonic() - state.seconds
+        keeper.write_summary("running")
+        view.begin(plan, run, state, -(-len(loaded["train"]) // keeper.batch_size))
+        run.log(f"epoch {state.epoch} of {plan.config.epochs}, {hardware.threads} threads, {hardware.device}")
+
+        def watch(batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+            for batch in batches:
+                yield batch
+                view.tick(batch[1].shape[1])
+                if signals.received and keeper.saved_epoch == state.epoch:
+                    raise Stopped  # this epoch will be done again from its start
+
+        status = ""
+        try:
+            rows = iter(()) if is_complete(plan, state) else fit(state, loaded, plan.recipe, hardware, watch)
+            for row in rows:
+                best = keeper.add(row)
+                state.seconds = time.monotonic() - started
+                view.row(state.epoch, row, best)
+                if is_complete(plan, state):
+                    break
+                if signals.received:
+                    status = "interrupted"
+                    break
+                if stop_after is not None and state.epoch >= stop_after:
+                    status = "paused"
+                    break
+                if keeper.is_due():
+                    keeper.save()
+        except Stopped:
+            status = "interrupted"
+        except Exception as error:
+            keeper.fail(error, view)
+            if isinstance(error, UserError):
+                error.resume = f"dlrun resume {run.folder}"
+            raise
+        finally:
+            view.end()
+        if not status:
+            status = "finished" if state.epoch >= plan.config.epochs else "stopped early"
+        return keeper.finish(status, signals.received, view)
+
+
+def is_complete(plan: Plan, state: State) -> bool:
+    """Whether nothing is left to train: all epochs are done, or patience has run out."""
+    patience, best = plan.config.patience, state.best
+    out_of_patience = patience is not None and best is not None and state.epoch - best["epoch"] >= patience
+    return state.epoch >= plan.config.epochs or out_of_patience
+
+
+class Stopped(Exception):
+    """A signal arrived where nothing is lost by leaving the epoch unfinished."""
+
+
+class Keeper:
+    """What is kept of a run: its rows, the best weights, the checkpoints, the summary."""
+
+    def __init__(self, plan: Plan, run: Run, loaded: Loaded, hardware: Hardware, state: State) -> None:
+        self.plan, self.run, self.loaded, self.hardware, self.state = plan, run, loaded, hardware, state
+        self.rows = Rows(run, plan.recipe.columns(), plan.config.seeds, state.rows_end)
+        size = plan.config.batch_size
+        self.batch_size = len(loaded["train"]) if size == "full" else size
+        self.saved_epoch: int | None = None
+        self._figures: Row = {}  # of the last epoch done
+        self._best_weights: list[dict[str, Tensor]] | None = None  # where best.pt is not yet what is best
+        self._next_save = 0.0
+        self._environment = describe(hardware.device) | versions() | {"threads": str(hardware.threads)}
+
+    def add(self, row: Row) -> bool:
+        """Keep one epoch's row; whether it is the best so far. Raises Diverged before keeping nan."""
+        for column, values in row.items():
+            if column.endswith("_loss"):
+                for seed, value in zip(self.state.model.seeds, values, strict=True):
+                    if not math.isfinite(value):
+                        raise Diverged(f"{column} of seed {seed} is {value} after epoch {self.state.epoch}")
+        self.rows.add(self.state.epoch, row)
+        self._figures = row
+        monitor = self.plan.monitor
+        value = fmean(row[monitor]) if monitor in row else math.nan
+        best = self.state.best
+        if not self.plan.improves(monitor, value, best["value"] if best else None):
+            return False
+        self.state.best = {"epoch": self.state.epoch, "value": value, "figures": row}
+        self._best_weights = _copied(self.state)
+        return True
+
+    def is_due(self) -> bool:
+        """Whether the next save is worth its time."""
+        return time.monotonic() >= self._next_save
+
+    def save(self) -> None:
+        """The rows, then best.pt where it changed, then last.pt: in this order a crash loses nothing.
+
+        Raises Diverged, keeping the files as they are, where a weight is not finite.
+        """
+        started = time.monotonic()
+        _refuse_lost_weights(self.state)
+        self.state.rows_end = self.rows.flush()
+        if self._best_weights is not None and self.state.best is not None:
+            best = self.state.best
+            weights = {"model": self._best_weights, "epoch": best["epoch"]}
+            checkpoints.save(self.run.best, self._checkpoint(weights, best["figures"]))
+            self._best_weights = None
+        checkpoints.save(self.run.last, self._checkpoint(self.state.state_dict(), self._figures))
+        self.saved_epoch = self.state.epoch
+        took = time.monotonic() - started
+        self._next_save = time.monotonic() + max(SAVE_EVERY, SAVE_SHARE * took)
+
+    def fail(self, error: Exception, view: View) -> None:
+        """Leave what was saved as it is, say in the summary why, and draw what there is."""
+        self.rows.close()
+        diverged = isinstance(error, Diverged)
+        said = " ".join(error.lines()) if isinstance(error, UserError) else repr(error)
+        self.run.log(said)
+        try:
+            self.write_summary("diverged" if diverged else "failed", error=said)
+            if diverged:
+                self._draw(view, only={"curves"})
+        except (OSError, UserError) as again:
+            _warn(self.run, view, f"and then: {again}")
+
+    def finish(self, status: str, received: int | None, view: View) -> Outcome:
+        """Complete the figures of the last and the best epoch, save, draw, and judge."""
+        split = self.plan.recipe.evaluation_split
+        if self.saved_epoch != self.state.epoch or status != "interrupted":
+            if self.state.epoch and not self._figures:  # nothing was left to train
+                self._figures = checkpoints.load(self.run.last).figures
+            if self.state.epoch and split and f"{split}_loss" not in self._figures:
+                measured = evaluate(self.state.model, self.loaded[split], self.plan.recipe, self.hardware)
+                self._figures = self._figures | named(split, measured)
+            self._complete_best(view)
+            self.save()
+        self.rows.close()
+        if self.state.epoch:
+            self._take_best(view)
+            self._draw(view)
+        verdicts = self._judge(status)
+        summary = self.write_summary(status, expect=verdicts, signal=received)
+        code = 128 + received if received and status == "interrupted" else 0
+        if any(verdict["met"] is False for verdict in verdicts):
+            code = 5
+        self.run.log(f"{status} after epoch {self.state.epoch}, exit code {code}")
+        return Outcome(self.run, summary, code)
+
+    def write_summary(self, status: str, **more: Any) -> dict[str, Any]:
+        """summary.json as things stand."""
+        config, best = self.plan.config, self.state.best
+        before = self.run.summary()
+        summary = {
+            "status": status,
+            "name": self.run.name,
+            "started": before.get("started") or runs.now(),
+            "updated": runs.now(),
+            **runs.identity(),
+            "command": runs.command_line(),
+            "epochs": self.state.epoch,
+            "planned_epochs": config.epochs,
+            "seeds": config.seeds,
+            "seconds": self.state.seconds,
+            "final": summarised(self._figures),
+            "best": {
+                "epoch": best["epoch"],
+                "monitor": self.plan.monitor,
+                "figures": summarised(best["figures"]),
+            }
+            if best
+            else None,
+            "parameters": self.plan.layers.parameters,
+            "multiply_adds": self.plan.layers.multiply_adds,
+            "device": str(self.hardware.device),
+            "threads": self.hardware.threads,
+            "precision": self.hardware.precision,
+            "machine": describe(self.hardware.device),
+            "versions": {"dlrun": __version__, **versions()},
+            "git": before.get("git") or _git(),
+            "data": {
+                "name": config.dataset.name,
+                "fingerprint": self.loaded.fingerprint,
+                "examples": {name: len(split) for name, split in self.loaded.splits.items()},
+            },
+            "expect": [],
+            "signal": None,
+            "error": None,
+        } | more
+        self.run.write_json("summary.json", summary)
+        return summary
+
+    def _checkpoint(self, state: dict[str, Any], figures: Row) -> Checkpoint:
+        data = self.plan.data
+        return Checkpoint(
+            config=self.plan.config.plain(),
+            data={
+                "task": data.task,
+                "input_shape": list(data.input_shape),
+                "classes": list(data.classes),
+                "unit": data.unit,
+                "preprocessing": self.loaded.preprocessing.state_dict(),
+                "fingerprint": self.loaded.fingerprint,
+            },
+            state=state,
+            figures=figures,
+            environment=self._environment,
+            dlrun=__version__,
+        )
+
+    def _complete_best(self, view: View) -> None:
+        """Measure the evaluation split for the best epoch too, where its row did not.
+
+        Without any best epoch (the monitored column was never measured) the last one is the best.
+        """
+        split, best = self.plan.recipe.evaluation_split, self.state.best
+        if not self.state.epoch:
+            return
+        if best is None:
+            checkpoint = self._checkpoint(
+                {"model": _copied(self.state), "epoch": self.state.epoch}, self._figures
+            )
+            checkpoints.save(self.run.best, checkpoint)
+        elif best["epoch"] == self.state.epoch:
+            best["figures"] = self._figures
+            self._best_weights = _copied(self.state)
+        elif split and f"{split}_loss" not in best["figures"]:
+            last = _copied(self.state)
+            self._take_best(view)
+            measured = evaluate(self.state.model, self.loaded[split], self.plan.recipe, self.hardware)
+            best["figures"] = best["figures"] | named(split, measured)
+            self._best_weights = _copied(self.state)
+            load_weights(self.state.model, last, self.run.last)
+
+    def _take_best(self, view: View) -> None:
+        """Put the best epoch's weights into the model; the last one's where best.pt is lost."""
+        if self._best_weights is not None:
+            load_weights(self.state.model, self._best_weights, self.run.best)
+            return
+        for path in (self.run.best, self.run.last):
+            try:
+                load_weights(self.state.model, checkpoints.load(path).state["model"], path)
+                return
+            except CheckpointRefused as refused:
+                _warn(self.run, view, f"{path.name}: {refused.what}")
+
+    def _draw(self, view: View, only: set[str] | None = None) -> None:
+        epoch = self.state.best["epoch"] if self.state.best else self.state.epoch
+        trained = Trained(self.plan, self.loaded, self.hardware, self.state.model, epoch, self.run)
+        for choice in self.plan.config.plots:
+            if only is None or choice.name in only:
+                path = self.run.plots / f"{choice.name}.png"
+                draw(trained, choice, path, lambda text: _warn(self.run, view, text))
+
+    def _judge(self, status: str) -> list[dict[str, Any]]:
+        """Each claim of `expect` with what was measured. Not judged: a run that is not complete, or
+        whose epochs were lowered below what its file says.
+        """
+        config = self.plan.config
+        judged = status in ("finished", "stopped early") and config.epochs >= (config.expect_epochs or 0)
+        best = self.state.best["figures"] if self.state.best else self._figures
+        verdicts = []
+        for column, claim in config.expect.items():
+            if column == "seconds":
+                measured = self.state.seconds
+            else:
+                figures = best if column.startswith("best.") else self._figures
+                values = figures.get(column.removeprefix("best."), [])
+                measured = fmean(values) if values else math.nan
+            met = configs.meets(measured, claim) if judged else None
+            verdicts.append({"column": column, "claim": claim, "measured": measured, "met": met})
+        return verdicts
+
+
+class Signals:
+    """SIGINT and SIGTERM set `received`, which the loop reads; a second one does what it always does."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        for each in self._before:
+            signal.signal(each, signal.SIG_DFL)
+
+
+def check_resumable(run: Run, config: Config, parts: Parts) -> None:
+    """Refuse a config that would make another run of it. Raises UserError naming the keys."""
+    if not run.last.exists():
+        return
+    saved = checkpoints.load(run.last)
+    old = configs.from_plain(saved.config, str(run.last), parts=parts)
+    different = [key for key in configs.changed(old, config) if key.split(".")[0] not in RESUMABLE]
+    if different:
+        raise UserError(
+            f"a run cannot go on with another {', '.join(different)}",
+            where=str(run.config),
+            fix="start a new run with dlrun train",
+        )
+    if config.epochs < saved.state["epoch"]:
+        raise UserError(f"epochs={config.epochs} is less than the {saved.state['epoch']} already done")
+
+
+def _warnings(plan: Plan, hardware: Hardware, saved: Checkpoint | None, state: State) -> Iterator[str]:
+    config = plan.config
+    if config.monitor and config.monitor.startswith("test_"):
+        yield "best.pt is chosen on the test set: its figures there are no longer an honest estimate"
+    if saved is None or not state.epoch:
+        return
+    if plan.varies and saved.config["epochs"] != config.epochs:
+        yield (
+            f"the schedule {config.schedule.name} depends on the length of the run: a run of "
+            f"{config.epochs} epochs from the start would differ from this one"
+        )
+    here = describe(hardware.device) | versions() | {"threads": str(hardware.threads)}
+    for key, value in here.items():
+        if saved.environment.get(key) != value:
+            yield f"{key} was {saved.environment.get(key)}, now {value}: the bits may differ from an unbroken run"
+
+
+def _warn(run: Run, view: View, text: str) -> None:
+    run.log(f"warning: {text}")
+    view.warn(text)
+
+
+def _refuse_other_data(saved: Checkpoint, loaded: Loaded, path: Path) -> None:
+    if saved.data["fingerprint"] != loaded.fingerprint:
+        raise CheckpointRefused("the data is not what this run was trained on", where=str(path))
+
+
+def _refuse_lost_weights(state: State) -> None:
+    for seed, each in zip(state.model.seeds, state.model.copies, strict=True):
+        for name, weights in each.named_parameters():
+            if not torch.isfinite(weights).all():
+                raise Diverged(
+                    f"{name} of seed {seed} is no longer finite after epoch {state.epoch}",
+                    fix="lower optimizer.lr, or set gradient_clip",
+                )
+
+
+def _copied(state: State) -> list[dict[str, Tensor]]:
+    return [{name: value.clone() for name, value in each.state_dict().items()} for each in state.model.copies]
+
+
+def _git() -> dict[str, Any] | None:
+    """The commit of the folder we are in, and whether the tree differs from it."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=5, check=True)
+        return done.stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,146 @@
+"""Device, threads, precision and compilation: where the arithmetic runs, never what it is."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlrun.copies import Apart
+from dlrun.errors import UserError
+
+# Multiply-adds in a step (forward and backward) that keep one thread busy long enough to be worth waking
+# another one. A rule rather than a measurement: the number of threads changes the last bits.
+WORK_PER_THREAD = 40_000_000
+_PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a run computes, and how one update is made there."""
+
+    device: torch.device
+    threads: int
+    precision: str = "float32"
+    compile: bool = False
+    gradient_clip: float | None = None
+
+    def use(self) -> None:
+        """Set what PyTorch keeps for the whole process: threads, and on CUDA repeatable kernels."""
+        torch.set_num_threads(self.threads)
+        if self.device.type == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+            torch.backends.cudnn.benchmark = False
+
+    def prepare(self, model: Apart) -> Apart:
+        """The model as it is trained. Its weights stay where they are and keep their names."""
+        if self.compile:
+            for copy in model.copies:
+                copy.compile()
+        return model
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """What the forward pass runs under."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, _PRECISIONS[self.precision])
+
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """Loss scaling, which float16 needs so that small gradients are not lost."""
+        return torch.amp.GradScaler(self.device.type) if self.precision == "float16" else None
+
+    def step(
+        self,
+        loss: Tensor,
+        model: Apart,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler | None,
+    ) -> None:
+        """One update of all copies by the gradient of `loss`, the sum of theirs."""
+        optimizer.zero_grad()
+        if scaler is None:
+            loss.backward()
+            self._clip(model)
+            optimizer.step()
+        else:
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
+            self._clip(model)
+            scaler.step(optimizer)
+            scaler.update()
+
+    def _clip(self, model: Apart) -> None:
+        if self.gradient_clip is not None:
+            for copy in model.copies:  # each copy's gradient has its own length
+                torch.nn.utils.clip_grad_norm_(copy.parameters(), self.gradient_clip)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a config or `--device` names. Raises UserError where it is not there."""
+    if name == "auto":
+        name = next((kind for kind in ("cuda", "mps") if _count(kind)), "cpu")
+    kind, _, index = name.partition(":")
+    count = _count(kind)
+    if not count:
+        raise UserError(
+            f"there is no {kind} device here", where="device", fix="use device=cpu or device=auto"
+        )
+    if index and int(index) >= count:
+        raise UserError(
+            f"there is no {name} here (there are: {count} of them, from {kind}:0)", where="device"
+        )
+    return torch.device(f"{kind}:{index or 0}" if kind == "cuda" else kind)
+
+
+def choose_threads(threads: int | str, multiply_adds: int, batch: int) -> int:
+    """The number of CPU threads: `threads`, or for "auto" by a fixed rule.
+
+    A step over `batch` examples costs three times the forward pass's `multiply_adds` for each. One
+    thread for every WORK_PER_THREAD of that, never more than the machine has cores.
+    """
+    if isinstance(threads, int):
+        return threads
+    return max(1, min(cores(), 3 * multiply_adds * batch // WORK_PER_THREAD))
+
+
+def cores() -> int:
+    """The processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def describe(device: torch.device) -> dict[str, str]:
+    """The machine, in words: what has to be the same for results to be the same bit for bit."""
+    words = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
+    if device.type == "cuda":
+        words["gpu"] = torch.cuda.get_device_name(device)
+    return words
+
+
+def versions() -> dict[str, str]:
+    """The versions that results depend on."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__)}
+
+
+def _count(kind: str) -> int:
+    if kind == "cuda":
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return int(torch.backends.mps.is_available()) if kind == "mps" else 1
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown"

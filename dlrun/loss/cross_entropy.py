@@ -1,0 +1,25 @@
+"""Cross entropy of the softmax of the outputs."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from dlrun.data import Data
+from dlrun.loss._classes import one_output_per_class
+from dlrun.options import Fraction
+
+task = "classification"
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor, *, label_smoothing: Fraction = 0.0) -> Tensor:
+    """Cross entropy between the softmax of the outputs and the true class, in nats.
+
+    `outputs` are logits of shape (n, classes), `targets` class numbers of shape (n,); gives (n,).
+    """
+    return F.cross_entropy(outputs, targets, reduction="none", label_smoothing=label_smoothing)
+
+
+def outputs(data: Data) -> int:
+    """One logit for each class."""
+    return one_output_per_class(data)

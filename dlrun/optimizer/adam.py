@@ -1,0 +1,20 @@
+"""Adam."""
+
+from __future__ import annotations
+
+from torch import Tensor, optim
+
+from dlrun.options import Fraction, NonNegative, Positive
+
+
+def adam(
+    parameters: list[Tensor],
+    *,
+    lr: NonNegative,
+    beta1: Fraction = 0.9,
+    beta2: Fraction = 0.999,
+    eps: Positive = 1e-8,
+    weight_decay: NonNegative = 0.0,
+) -> optim.Optimizer:
+    """Adam; weight decay is added to the gradient. Source: Kingma and Ba 2014, arXiv 1412.6980."""
+    return optim.Adam(parameters, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=True)

@@ -1,0 +1,22 @@
+"""Adam with decoupled weight decay."""
+
+from __future__ import annotations
+
+from torch import Tensor, optim
+
+from dlrun.options import Fraction, NonNegative, Positive
+
+
+def adamw(
+    parameters: list[Tensor],
+    *,
+    lr: NonNegative,
+    beta1: Fraction = 0.9,
+    beta2: Fraction = 0.999,
+    eps: Positive = 1e-8,
+    weight_decay: NonNegative = 0.01,
+) -> optim.Optimizer:
+    """Adam with weight decay taken off the weights. Source: Loshchilov and Hutter 2017, arXiv 1711.05101."""
+    return optim.AdamW(
+        parameters, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=True
+    )

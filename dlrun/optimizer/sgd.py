@@ -1,0 +1,21 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from torch import Tensor, optim
+
+from dlrun.options import Fraction, NonNegative
+
+
+def sgd(
+    parameters: list[Tensor],
+    *,
+    lr: NonNegative,
+    momentum: Fraction = 0.0,
+    nesterov: bool = False,
+    weight_decay: NonNegative = 0.0,
+) -> optim.Optimizer:
+    """Stochastic gradient descent, with momentum and weight decay where they are above 0."""
+    return optim.SGD(
+        parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True
+    )

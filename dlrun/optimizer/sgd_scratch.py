@@ -1,0 +1,30 @@
+"""Stochastic gradient descent written out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, optim
+
+from dlrun.options import NonNegative
+
+
+def sgd_scratch(parameters: list[Tensor], *, lr: NonNegative) -> optim.Optimizer:
+    """P ← p - lr · gradient, nothing else."""
+    return SgdScratch(parameters, lr)
+
+
+class SgdScratch(optim.Optimizer):
+    """The update of plain gradient descent, by hand."""
+
+    def __init__(self, parameters: list[Tensor], lr: float) -> None:
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p -= group["lr"] * p.grad

@@ -1,0 +1,17 @@
+"""The types of options beyond int, float, bool and str, for the signatures of parts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+__all__ = ["Activation", "Count", "Fraction", "NonNegative", "NonNegativeInt", "Positive", "Seed"]
+
+Count = Annotated[int, Ge(1)]
+NonNegativeInt = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Fraction = Annotated[float, Ge(0), Lt(1)]
+Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
+Activation = Literal["identity", "sigmoid", "tanh", "relu", "leaky_relu", "selu", "softplus", "gelu", "silu"]

@@ -1,0 +1,96 @@
+"""What the plots share: colours, type sizes, titles, names made safe, and how right a model is."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from statistics import fmean
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dlrun.evaluation import Trained, spread
+
+TEXT = 11.0  # points: at 6.4 inches wide, it can be read in a picture of 600 pixels
+TITLE = 12.5
+WIDTH = 6.4  # inches
+INK, GREY, PALE = "#222222", "#6b6b6b", "#dddddd"
+# Apart for colour-blind eyes: Okabe and Ito's (2008) without black and yellow, then three of Tol's (2021).
+CLASS_COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#882255",
+    "#999933",
+    "#332288",
+    "#666666",
+)
+BLUE, RED, LIGHT_BLUE = CLASS_COLOURS[0], CLASS_COLOURS[1], CLASS_COLOURS[5]
+LETTER = 0.56  # a letter's mean width over its height
+
+
+def shown(name: object, longest: int = 20) -> str:
+    """A name from someone's file as matplotlib may draw it: one short line, never taken for maths.
+
+    Control and other invisible characters become spaces, `$` is escaped, and what is too long is cut.
+    """
+    visible = "".join(" " if unicodedata.category(c).startswith(("C", "Z")) else c for c in str(name))
+    text = " ".join(visible.split())
+    if len(text) > longest:
+        text = text[: longest - 1].rstrip() + "…"
+    if text.startswith("_"):  # legends leave such names out
+        text = "\u200a" + text
+    return text.replace("$", r"\$")
+
+
+def headline(trained: Trained, what: str, *facts: str) -> str:
+    """Two lines: `what` is shown, then the run, its dataset and the other `facts` that are not empty."""
+    name = trained.run.name if trained.run else trained.plan.config.name
+    known = [shown(name, 36), shown(trained.plan.config.dataset.name), *filter(None, facts)]
+    return f"{what}\n{' · '.join(known)}"
+
+
+def over_seeds(trained: Trained) -> str:
+    """How figures come from several seeds; nothing for one seed."""
+    return f"mean ± sd of {len(trained.seeds)} seeds" if len(trained.seeds) > 1 else ""
+
+
+def put_title(figure: Figure, text: str) -> None:
+    """A title at the top left, in letters small enough for its longest line to fit."""
+    longest = max(map(len, text.split("\n")))
+    room = 72 * 0.97 * figure.get_figwidth()
+    size = min(TITLE, room / (LETTER * longest))
+    figure.suptitle(text, x=0.012, ha="left", fontsize=size, color=INK, linespacing=1.35)
+
+
+def tidy(axes: Axes) -> None:
+    """Two spines, a pale grid and tick labels that can be read."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(labelsize=TEXT, colors=GREY, labelcolor=INK)
+    axes.grid(color=PALE, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def mean_and_spread(values: Sequence[float], digits: int = 4) -> str:
+    """The mean of one figure over seeds, ± its standard deviation where there are several."""
+    sd = spread(values)
+    return f"{fmean(values):.{digits}g}" + (f" ± {sd:.2g}" if sd is not None else "")
+
+
+def predicted(trained: Trained, split: str) -> tuple[Tensor, Tensor]:
+    """Probabilities (copies, n, classes) and true classes (n,) of a split, on the CPU."""
+    assert trained.plan.probabilities is not None, "a regression predicts no classes"
+    outputs, targets = trained.outputs(split)
+    return trained.plan.probabilities(outputs), targets
+
+
+def accuracy(probabilities: Tensor, targets: Tensor) -> list[float]:
+    """The fraction that each copy gets right, of `probabilities` (copies, n, classes)."""
+    right = (probabilities.argmax(-1) == targets).to(torch.float64)
+    return [float(share) for share in right.mean(1)]

@@ -1,0 +1,105 @@
+"""Which class is taken for which."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Literal
+
+import torch
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dlrun.evaluation import Trained
+from dlrun.plots._style import (
+    GREY,
+    INK,
+    PALE,
+    TEXT,
+    WIDTH,
+    accuracy,
+    headline,
+    mean_and_spread,
+    over_seeds,
+    predicted,
+    put_title,
+    shown,
+)
+
+task = "classification"
+
+MOST_WITH_NUMBERS = 20
+
+
+def confusion_matrix(
+    trained: Trained, *, split: Literal["auto", "train", "valid", "test"] = "auto"
+) -> Figure:
+    """Percentages of each true class by the class predicted, means over seeds.
+
+    `split` auto is the evaluation split, or without one train.
+    """
+    chosen = trained.split if split == "auto" else split
+    classes = trained.data.classes
+    probabilities, targets = predicted(trained, chosen)
+    percentages = row_percentages(probabilities.argmax(-1), targets, len(classes))
+
+    crowded = len(classes) > MOST_WITH_NUMBERS
+    figure = Figure(figsize=(WIDTH, 6.2), layout="constrained")
+    axes = figure.subplots()
+    colours = axes.imshow(percentages.numpy(), cmap="Blues", norm=PowerNorm(0.5, 0, 100))
+    axes.set_facecolor(PALE)  # shows where a row has no examples
+    if crowded:
+        bar = figure.colorbar(colours, ax=axes, shrink=0.8, ticks=[0, 1, 5, 20, 50, 100])
+        bar.set_label("% of the true class", fontsize=TEXT)
+        bar.ax.tick_params(labelsize=TEXT)
+        bar.outline.set_visible(False)
+    else:
+        size = min(TEXT + 3, 90 / len(classes) + 1.8)
+        for row, column in torch.cartesian_prod(*[torch.arange(len(classes))] * 2).tolist():
+            share = float(percentages[row, column])
+            light = share > 45
+            text = in_cell(share, len(classes) > 10)
+            axes.text(column, row, text, ha="center", va="center", size=size, color="white" if light else INK)
+
+    every = max(1, ceil(len(classes) / 20))
+    places = range(0, len(classes), every)
+    names = [shown(classes[place]) for place in places]
+    size = TEXT if len(names) <= 12 else TEXT - 2
+    slanted = max(map(len, names)) > max(2, 44 // len(names))
+    axes.set_xticks(places, names, fontsize=size)
+    if slanted:
+        axes.set_xticks(places, names, fontsize=size, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(places, names, fontsize=size)
+    axes.tick_params(length=0 if every == 1 else 3, color=GREY)
+    axes.spines[:].set_visible(False)
+    if not crowded:
+        between = torch.arange(0.5, len(classes) - 1).tolist()
+        axes.hlines(between, -0.5, len(classes) - 0.5, color="white", linewidth=1)
+        axes.vlines(between, -0.5, len(classes) - 0.5, color="white", linewidth=1)
+    axes.set_xlabel("predicted class", fontsize=TEXT)
+    axes.set_ylabel("true class" + ("" if crowded else " (each row: 100 %)"), fontsize=TEXT)
+    reached = mean_and_spread(accuracy(probabilities, targets))
+    what = f"Confusions in %: {chosen} accuracy {reached}, n = {len(targets):,}"
+    put_title(figure, headline(trained, what, f"epoch {trained.epoch:,}", over_seeds(trained)))
+    return figure
+
+
+def row_percentages(predictions: Tensor, targets: Tensor, classes: int) -> Tensor:
+    """Percentages (classes, classes) of each true class, a row, by predicted class, a column.
+
+    Of `predictions` (copies, n), all copies together; nan for a class without examples.
+    """
+    cells = (targets * classes + predictions).flatten()
+    counts = torch.bincount(cells, minlength=classes**2).view(classes, classes).double()
+    return 100 * counts / counts.sum(1, keepdim=True)
+
+
+def in_cell(percentage: float, briefly: bool) -> str:
+    """A percentage as a cell has it: nothing for none at all or no examples."""
+    if percentage != percentage or percentage == 0:
+        return ""
+    if briefly:
+        return f"{percentage:.0f}" if percentage >= 0.5 else "·"
+    if percentage < 0.05:
+        return "<0.1"
+    return "100" if percentage == 100 else f"{min(percentage, 99.9):.1f}"

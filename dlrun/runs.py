@@ -1,0 +1,319 @@
+"""A run's folder: made, written, read and found again. Nothing here needs torch.
+
+runs/spiral_relu-001/
+    config.yaml            the resolved config: `dlrun train` runs it again as it stands
+    metrics.csv            one row per epoch and seed
+    checkpoints/last.pt    where `resume` goes on
+    checkpoints/best.pt    what `eval` takes: the best epoch by the monitored column
+    plots/*.png
+    summary.json           status, final and best figures, time, versions, data
+    log.txt                what was said while it ran
+    eval/<split>.json      written by `dlrun eval`
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import math
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest
+from dlrun.files import cannot_write, sync_folder, write_atomically
+
+_NUMBERED = re.compile(r"(.+)-(\d{3,})$")
+_LOCK_PATIENCE = 10.0  # seconds: a worker of a killed run may hold its lock a little longer
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.csv"
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "checkpoints" / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "checkpoints" / "best.pt"
+
+    @property
+    def plots(self) -> Path:
+        return self.folder / "plots"
+
+    def write_config(self, text: str) -> None:
+        """Replace config.yaml."""
+        write_atomically(self.config, lambda file: file.write(text.encode()))
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Replace summary.json, or another file of strict JSON: what is not finite becomes null."""
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+        write_atomically(path, lambda file: file.write(f"{text}\n".encode()))
+
+    def summary(self) -> dict[str, Any]:
+        """What summary.json says, or nothing where it is missing or broken."""
+        try:
+            content = json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def log(self, text: str) -> None:
+        """Add lines to log.txt. A log that cannot be written stops nothing."""
+        stamp = datetime.now().astimezone().isoformat(timespec="seconds")
+        with suppress(OSError), (self.folder / "log.txt").open("a", encoding="utf-8") as file:
+            file.writelines(f"{stamp} {line}\n" for line in text.splitlines())
+
+    def status(self, summary: dict[str, Any]) -> str:
+        """How the run stands: what its summary says, or interrupted if its process is gone."""
+        status = summary.get("status")
+        if not isinstance(status, str):
+            return "broken"
+        return "interrupted" if status == "running" and not _alive(summary) else status
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only process that writes to this run. Raises RunFailed where another one is."""
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            deadline = time.monotonic() + _LOCK_PATIENCE
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    summary = self.summary()
+                    if time.monotonic() > deadline:
+                        who = f"process {summary.get('pid', '?')} on {summary.get('host', '?')}"
+                        raise RunFailed(f"{self.name} is in use by {who}", where=str(self.folder)) from None
+                    time.sleep(0.1)
+            for leftover in (*self.folder.glob("*.tmp"), *self.folder.glob("*/*.tmp")):
+                leftover.unlink(missing_ok=True)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def rows(self) -> dict[str, list[Any]]:
+        """metrics.csv as columns: epoch and seed as ints, the others floats, None where not measured.
+
+        A last line that is not whole is left out.
+        """
+        try:
+            text = self.metrics.read_text(encoding="utf-8")
+        except OSError:
+            return {}
+        lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))
+        header = next(lines, [])
+        columns: dict[str, list[Any]] = {name: [] for name in header}
+        for line in lines:
+            for name, cell in zip(header, line, strict=False):
+                whole = name in ("epoch", "seed")
+                columns[name].append(None if cell == "" else int(cell) if whole else float(cell))
+        return columns
+
+    def last_row(self) -> tuple[int, dict[str, Any]]:
+        """The last epoch in metrics.csv and what was measured of its last seed, from the file's end alone."""
+        try:
+            with self.metrics.open("rb") as file:
+                header = file.readline().decode().strip().split(",")
+                file.seek(max(file.tell(), os.path.getsize(self.metrics) - 4096))
+                lines = file.read().decode().splitlines()
+            cells = dict(zip(header, lines[-1].split(","), strict=True))
+            figures = {c: {"mean": float(cells[c]), "sd": None} for c in header[2:] if cells[c]}
+            return int(cells["epoch"]), figures
+        except (OSError, ValueError, IndexError, KeyError):
+            return 0, {}
+
+
+class Rows:
+    """metrics.csv while a run writes it: rows are buffered until `flush` puts them on the disk."""
+
+    def __init__(self, run: Run, columns: Sequence[str], seeds: Sequence[int], end: int) -> None:
+        """Go on after the first `end` bytes; what stands behind them is cut off. 0 begins anew."""
+        self.run, self.columns, self.seeds, self.end = run, columns, seeds, end
+        header = ",".join(("epoch", "seed", *columns, "lr", "seconds")) + "\n"
+        try:
+            self._file: IO[str] = run.metrics.open("r+" if end else "w", encoding="utf-8", newline="")
+            self._file.seek(end)
+            self._file.truncate()
+            if not end:
+                self._file.write(header)
+                self.end = self.flush()
+        except OSError as error:
+            raise cannot_write(run.metrics, error) from None
+        if run.metrics.stat().st_size < end:
+            raise CheckpointRefused(f"{run.metrics} is shorter than the checkpoint says")
+
+    def add(self, epoch: int, row: dict[str, list[float]]) -> None:
+        """The rows of one epoch, one for each seed. Cells that were not measured are empty."""
+        names = (*self.columns, "lr", "seconds")
+        for index, seed in enumerate(self.seeds):
+            cells = ("" if name not in row else repr(row[name][index]) for name in names)
+            self._file.write(f"{epoch},{seed},{','.join(cells)}\n")
+
+    def flush(self) -> int:
+        """Wait until every row is on the disk; gives the length of the file in bytes."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            return self._file.tell()
+        except OSError as error:
+            raise cannot_write(self.run.metrics, error) from None
+
+    def close(self) -> None:
+        """Keep what is buffered, as far as the disk allows."""
+        with suppress(OSError):
+            self._file.close()
+
+
+def create(parent: Path, name: str, config_text: str) -> Run:
+    """A new folder parent/name-NNN with its config. Any number of processes may do this at once."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        taken = [
+            int(match[2])
+            for path in parent.iterdir()
+            if (match := _NUMBERED.match(path.name)) and match[1] == name
+        ]
+        number = max(taken, default=0)
+        while True:
+            number += 1
+            folder = parent / f"{name}-{number:03d}"
+            try:
+                folder.mkdir()  # exclusive: whoever makes the folder has it
+                break
+            except FileExistsError:
+                continue
+        (folder / "checkpoints").mkdir()
+        (folder / "plots").mkdir()
+        sync_folder(folder)
+        sync_folder(parent)
+    except (FileExistsError, NotADirectoryError):
+        raise RunFailed(f"{parent} is not a folder", fix="name another --runs-dir") from None
+    except OSError as error:
+        raise cannot_write(parent, error) from None
+    run = Run(folder)
+    run.write_config(config_text)
+    return run
+
+
+def find(text: str, parent: Path) -> Run:
+    """The run that `text` names: `last`, a folder, or a prefix of one name in `parent` alone.
+
+    Raises UserError where there is none, or more than one.
+    """
+    path = Path(text)
+    if (path / "config.yaml").is_file():
+        return Run(path)
+    runs = every(parent)
+    if text == "last" and runs:
+        return runs[0]
+    names = [run.name for run in runs]
+    matching = [run for run in runs if run.name == text] or [run for run in runs if run.name.startswith(text)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        several = ", ".join(run.name for run in matching[:5])
+        raise UserError(
+            f"{text} could be {several}{' …' if len(matching) > 5 else ''}", fix="write more of the name"
+        )
+    shown = nearest(text, names[:10]) if names else f"; there are no runs in {parent}"
+    raise UserError(f"there is no run {text[:80]}{shown}")
+
+
+def every(parent: Path) -> list[Run]:
+    """The runs in a folder, newest first. What is no run is passed over."""
+    try:
+        folders = [Path(entry.path) for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    runs = [Run(folder) for folder in folders if (folder / "config.yaml").is_file()]
+    return sorted(runs, key=_age, reverse=True)
+
+
+def overview(run: Run) -> dict[str, Any]:
+    """How a run stands, for a list: status, epochs, best and last figures, seconds."""
+    summary = run.summary()
+    status = run.status(summary)
+    best, final = summary.get("best") or {}, summary.get("final") or {}
+    epochs = summary.get("epochs", 0)
+    if status in ("running", "interrupted") and not final:
+        epochs, final = run.last_row()
+    return {
+        "run": run.name,
+        "status": status,
+        "epochs": f"{epochs}/{summary.get('planned_epochs', '?')}",
+        "best": {best["monitor"]: best["figures"].get(best["monitor"])} if best else {},
+        "best_epoch": best.get("epoch"),
+        "last": {column: figure for column, figure in final.items() if column not in ("lr", "seconds")},
+        "seconds": summary.get("seconds"),
+    }
+
+
+def _age(run: Run) -> tuple[str, str]:
+    started = run.summary().get("started")
+    if not isinstance(started, str):  # killed before its first word: as old as its config
+        started = datetime.fromtimestamp(run.config.stat().st_mtime, UTC).isoformat(timespec="microseconds")
+    return started, run.name
+
+
+def identity() -> dict[str, Any]:
+    """Which process this is, on which machine."""
+    return {"pid": os.getpid(), "host": socket.gethostname()}
+
+
+def now() -> str:
+    """The time in UTC, so that texts compare as times do."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def command_line() -> list[str]:
+    return ["dlrun", *sys.argv[1:]]
+
+
+def _alive(summary: dict[str, Any]) -> bool:
+    if summary.get("host") != socket.gethostname():
+        return True  # nothing can be said from here
+    try:
+        os.kill(int(summary["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, KeyError, TypeError, ValueError, OverflowError):
+        pass
+    return True
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _finite(item) for key, item in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(item) for item in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

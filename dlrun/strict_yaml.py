@@ -1,0 +1,187 @@
+"""YAML read strictly: every value with its place, and no surprises in what a text means."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dlrun.errors import UserError
+
+LARGEST_FILE = 1 << 20  # bytes: a config of a megabyte is no config
+MOST_VALUES = 10_000
+DEEPEST = 50
+
+# YAML 1.2's numbers. PyYAML alone reads 1e-3 as text, 010 as 8 and 1:30 as 90.
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})$")
+_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+_CONSTANTS: dict[str, Any] = {
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys(("null", "Null", "NULL", "~", ""), None),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+}
+if hasattr(yaml, "CSafeLoader"):
+    _Loader: Any = yaml.CSafeLoader
+else:
+    _Loader = yaml.SafeLoader
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value stands: a file (or the command line), a line and a column, both from 1."""
+
+    source: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+
+
+@dataclass(frozen=True)
+class Located:
+    """A value, where it stands, and where its key stands (the same place if it has none).
+
+    `value` is a dict of `Located`, a list of `Located`, or a str, int, float, bool or None.
+    """
+
+    value: Any
+    place: Place
+    key_place: Place
+
+    def plain(self) -> Any:
+        """The value without its places."""
+        if isinstance(self.value, dict):
+            return {key: item.plain() for key, item in self.value.items()}
+        if isinstance(self.value, list):
+            return [item.plain() for item in self.value]
+        return self.value
+
+    def at(self, path: tuple[str | int, ...]) -> Located:
+        """The value at `path`, or the nearest one above it that exists."""
+        found = self
+        for key in path:
+            try:
+                inside = found.value[key]
+            except (KeyError, IndexError, TypeError):
+                break
+            if not isinstance(inside, Located):  # a character of a text
+                break
+            found = inside
+        return found
+
+
+def read_file(path: Path) -> Located:
+    """The YAML file as a located tree.
+
+    Raises UserError, with the line and column where there is one.
+    """
+    try:
+        # Without O_NONBLOCK, opening a FIFO would wait for ever.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UserError(f"{path} is not a file")
+            if status.st_size > LARGEST_FILE:
+                raise UserError(f"{path} is too large for a config ({status.st_size:,} bytes)")
+            raw = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise UserError("the file is not UTF-8 text", where=f"{path}:{line}") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
+    """YAML text as a located tree; an empty text is an empty mapping.
+
+    `has_lines` is false for a value on the command line, whose place is `source` alone.
+    Raises UserError for what is not YAML and for what YAML would silently get wrong.
+    """
+
+    def place(mark: yaml.Mark) -> Place:
+        return Place(source, mark.line + 1, mark.column + 1) if has_lines else Place(source)
+
+    def refuse(what: str, mark: yaml.Mark | None) -> UserError:
+        return UserError(what, where=str(place(mark)) if mark else source)
+
+    try:
+        _refuse_what_would_not_end(text, refuse)
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        problem = f"this is not YAML: {error.problem or error.context}"
+        raise refuse(problem, error.problem_mark or error.context_mark) from None
+    except yaml.YAMLError as error:
+        raise UserError(f"this is not YAML: {str(error).splitlines()[0]}", where=source) from None
+    if node is None:
+        start = Place(source, 1, 1) if has_lines else Place(source)
+        return Located({}, start, start)
+
+    def locate(node: yaml.Node, key_mark: yaml.Mark) -> Located:
+        here, key_place = place(node.start_mark), place(key_mark)
+        if isinstance(node, yaml.MappingNode):
+            return Located(dict(entries(node)), here, key_place)
+        if isinstance(node, yaml.SequenceNode):
+            items = [locate(item, item.start_mark) for item in node.value]
+            return Located(items, here, key_place)
+        assert isinstance(node, yaml.ScalarNode)
+        return Located(_scalar(node, refuse), here, key_place)
+
+    def entries(node: yaml.MappingNode) -> Iterator[tuple[str, Located]]:
+        first: dict[str, Place] = {}
+        for key_node, value_node in node.value:
+            mark = key_node.start_mark
+            key = _scalar(key_node, refuse) if isinstance(key_node, yaml.ScalarNode) else None
+            if not isinstance(key, str):
+                raise refuse("a key must be plain text", mark)
+            if key == "<<":
+                raise refuse("merge keys (<<) are not read; use `base: other.yaml`", mark)
+            if key in first:
+                raise refuse(f"{key!r} stands here a second time (first at {first[key]})", mark)
+            first[key] = place(mark)
+            yield key, locate(value_node, mark)
+
+    return locate(node, node.start_mark)
+
+
+def _refuse_what_would_not_end(text: str, refuse: Any) -> None:
+    """Aliases (a few hundred bytes of them never end), deep nesting, and floods of values."""
+    depth = values = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise refuse("anchors and aliases (& and *) are not read", event.start_mark)
+        if tag := getattr(event, "tag", None):
+            raise refuse(f"tags ({tag[:40]}) are not read", event.start_mark)
+        values += isinstance(event, yaml.NodeEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST or values > MOST_VALUES:
+            raise refuse("this is nested too deeply or holds too many values", event.start_mark)
+
+
+def _scalar(node: yaml.ScalarNode, refuse: Any) -> Any:
+    """A str, int, float, bool or None. Quoted text is text, whatever it says."""
+    text: str = node.value
+    if node.style in ("'", '"', "|", ">"):
+        return text
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _INTEGER.match(text):
+        return int(text)
+    if (text[:1] == "0" and text.isdigit()) or re.match(r"[-+]?[1-9][0-9]{19,}$", text):
+        raise refuse(f"{text[:40]!r} is no plain number", node.start_mark)
+    if _NUMBER.match(text):
+        return float(text)
+    return text
