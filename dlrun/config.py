@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -19,8 +20,8 @@ from dlrun.options import Count, Positive, Seed
 from dlrun.strict_yaml import Located, Place, parse, read_file
 
 SPLITS = ("train", "valid", "test", "trainset")
-_DEVICE = re.compile(r"(auto|cpu|cuda(:\d{1,2})?|mps)$")
-_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+_DEVICE = re.compile(r"(auto|cpu|cuda(:[0-9]{1,2})?|mps)\Z")
+_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)  # on Windows
 _CLAIM = re.compile(r"\s*(>=|<=|==|>|<)\s*(\S+)\s*$")
 _SIGNS: dict[str, Callable[[float, float], bool]] = {
@@ -134,15 +135,15 @@ def shipped_names() -> list[str]:
 def find(text: str, beside: Path | None = None) -> Path:
     """The config file that `text` names: a path (relative to `beside`), or a shipped name."""
     path = (beside or Path()) / text
-    if path.is_dir() and (path / "config.yaml").exists():
-        path = path / "config.yaml"
-    if path.exists():
-        return path
-    named = shipped() / f"{text.removesuffix('.yaml')}.yaml"
-    if Path(text).name == text and named.exists():
-        return named
-    name = Path(text).stem
-    raise UserError(f"there is no config {text}{nearest(name, shipped_names())}")
+    with suppress(OSError):  # a name too long for any file
+        if path.is_dir() and (path / "config.yaml").exists():
+            path = path / "config.yaml"
+        if path.exists():
+            return path
+    name = text.removesuffix(".yaml")
+    if name in shipped_names():
+        return shipped() / f"{name}.yaml"
+    raise UserError(f"there is no config {text[:200]}{nearest(Path(text).stem, shipped_names())}")
 
 
 def load(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> Config:
@@ -155,10 +156,11 @@ def load(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) 
     tree = _override(tree, overrides)
     epochs = tree.at(("epochs",)).value
     both = type(file_epochs) is type(epochs) is int
-    if "expect_epochs" not in tree.value and both and epochs < file_epochs:
+    if _is_unset(tree, "expect_epochs") and both and epochs < file_epochs:
         tree.value["expect_epochs"] = Located(file_epochs, tree.place, tree.place)
     named = path.parent.name if path.name == "config.yaml" else path.stem
-    tree.value.setdefault("name", Located(named, tree.place, tree.place))
+    if _is_unset(tree, "name"):
+        tree.value["name"] = Located(named, tree.place, tree.place)
     return check(tree, parts or Parts())
 
 
@@ -182,7 +184,14 @@ def changed(old: Config, new: Config) -> list[str]:
 
 def dump(config: Config) -> str:
     """The config as YAML text that `load` reads back as the same config."""
-    text: str = yaml.dump(config.plain(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+    text: str = yaml.dump(
+        config.plain(),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+        default_flow_style=None,
+    )
     return text
 
 
@@ -267,10 +276,16 @@ def _put(tree: Located, path: Sequence[str], value: Located) -> Located:
         tree = _expanded(tree)
     entries = dict(tree.value) if isinstance(tree.value, dict) else {}
     here = entries.get(path[0])
-    if list(path) == ["name"] and "name" in entries and entries["name"].value != value.value:
-        entries = {}  # another part: the options of the old one mean nothing to it
+    old_name = here.value.get("name") if here and isinstance(here.value, dict) else None
+    if list(path[1:]) == ["name"] and old_name and old_name.value != value.value:
+        here = None  # another part: the options of the old one mean nothing to it
     entries[path[0]] = _put(here or Located({}, value.place, value.place), path[1:], value)
     return Located(entries, tree.place, tree.key_place)
+
+
+def _is_unset(tree: Located, key: str) -> bool:
+    """Whether the default is meant: the key is not there, or null."""
+    return key not in tree.value or tree.value[key].value is None
 
 
 def _located(plain: Any, place: Place) -> Located:

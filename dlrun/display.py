@@ -7,9 +7,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import fmean
+from io import StringIO
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, TextIO
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -72,10 +74,12 @@ class _Stream:
             pass
 
 
-def _console(stream: TextIO) -> Console:
-    plain = not stream.isatty()
+def _console(stream: TextIO | None) -> Console:
+    if stream is None:  # closed before Python started
+        stream = StringIO()
+    columns = os.environ.get("COLUMNS", "")
     # Into a file or a pipe lines are as long as they are; a narrow table would be cut for no reader.
-    width = int(os.environ.get("COLUMNS") or 0) or 120 if plain else None
+    width = None if stream.isatty() else int(columns) if columns.isdecimal() and int(columns) else 120
     return Console(file=_Stream(stream), highlight=False, soft_wrap=False, width=width)  # type: ignore[arg-type]
 
 
@@ -116,27 +120,18 @@ def say_json(content: Mapping[str, Any]) -> None:
 
 
 def number(value: float | None, spread: float | None = None) -> str:
-    """A figure to four digits, with its spread over seeds to two of them."""
+    """A figure to four decimals, or four digits where it is small or large; with its spread if any."""
     if value is None:
         return ""
-    if spread is None:
-        return _rounded(value)
-    return f"{_rounded(value)} ± {spread:.2g}"
+    form = ".4f" if 1e-3 <= abs(value) < 1e3 or value == 0 else ".4g"
+    return f"{value:{form}}" if spread is None else f"{value:{form}} ± {spread:{form}}"
 
 
 def of_seeds(values: Sequence[float] | None) -> str:
     """One column of a row: the figure, or mean ± standard deviation over seeds."""
     if not values:
         return ""
-    if len(values) == 1:
-        return _rounded(values[0])
-    from statistics import stdev
-
-    return number(fmean(values), stdev(values))
-
-
-def _rounded(value: float) -> str:
-    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 or value == 0 else f"{value:.4g}"
+    return number(fmean(values), stdev(values) if len(values) > 1 else None)
 
 
 def duration(seconds: float) -> str:
@@ -163,12 +158,8 @@ def _clean(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
 
 
-def _table(title: str = "", **options: Any) -> Table:
-    from rich import box
-
-    return Table(
-        title=Text(_clean(title)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, **options
-    )
+def _table(caption: str | None = None) -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
 
 
 # --------------------------------------------------------------------------- training
@@ -290,23 +281,30 @@ class Training:
 def epochs_table(
     columns: Sequence[str], rows: Mapping[int, Row], best: int | None, with_rate: bool, width: int
 ) -> Table:
-    """A row for each epoch: what was measured, side by side, the best one marked."""
-    table = _table()
-    table.add_column("epoch", justify="right", no_wrap=True)
-    shown = list(columns) + (["lr"] if with_rate else [])
-    if 11 + 15 * len(shown) <= width:
-        shown.append("seconds")
+    """A row for each epoch: what was measured, side by side, the best one marked.
+
+    Where the width is short, the time of an epoch, the rate and then the spreads are left out.
+    """
+    several = any(len(values) > 1 for row in rows.values() for values in row.values())
+    cell, first = 17 if several else 10, 4 + max([5, *(len(str(epoch)) for epoch in rows)])
+    shown = list(columns)
+    for extra in ["lr"] * with_rate + ["seconds"]:
+        if first + cell * len(columns) + 10 * (len(shown) - len(columns) + 1) <= width:
+            shown.append(extra)
+    with_spread = first + cell * len(columns) <= width
+    table = _table(caption="means over seeds" if several and not with_spread else None)
+    table.add_column("\nepoch", justify="right", no_wrap=True, min_width=first - 2)
     for column in shown:
         split, _, figure = column.partition("_")
         table.add_column(f"{split}\n{figure}" if figure else f"\n{split}", justify="right", no_wrap=True)
     for epoch, row in rows.items():
-        cells = [
-            of_seeds(row[column][:1] if column in ("lr", "seconds") else row[column]) if column in row else ""
-            for column in shown
-        ]
-        table.add_row(
-            f"★ {epoch}" if epoch == best else str(epoch), *cells, style="bold" if epoch == best else ""
-        )
+        cells = []
+        for column in shown:
+            values = row.get(column, [])
+            alone = column in ("lr", "seconds") or not with_spread
+            cells.append(number(fmean(values)) if alone and values else of_seeds(values))
+        mark, style = ("★ ", "bold") if epoch == best else ("", "")
+        table.add_row(f"{mark}{epoch}", *cells, style=style)
     return table
 
 
@@ -371,8 +369,10 @@ def evaluation(found: Mapping[str, Any]) -> None:
     """What `dlrun eval` found, as tables."""
     console = out()
     per_seed, baselines = found["per_seed"], found["baselines"]
-    title = f"{found['run'] or found['checkpoint']}, epoch {found['epoch']}, {found['examples']:,} {found['split']} examples"
-    table = _table(title)
+    about = f"{found['run'] or found['checkpoint']}, epoch {found['epoch']}"
+    about += f", {found['examples']:,} {found['split']} examples"
+    console.print(Text(_clean(about)), soft_wrap=True)
+    table = _table()
     table.add_column("")
     table.add_column("mean ± sd" if len(per_seed) > 1 else "model", justify="right")
     for name in baselines:
@@ -397,7 +397,7 @@ def evaluation(found: Mapping[str, Any]) -> None:
     different = {figure: item for figure, item in recorded.items() if item["difference"]}
     if different:
         for figure, item in different.items():
-            text = f"{figure} was recorded as {number(item['at_training'])} at training: it differs by {item['difference']:.2g}"
+            text = f"{figure} was {number(item['at_training'])} at training: it differs by {item['difference']:.2g}"
             console.print(Text(text, "yellow"), soft_wrap=True)
     elif recorded:
         console.print(f"exactly as recorded at training: {', '.join(recorded)}")
@@ -410,7 +410,8 @@ def evaluation(found: Mapping[str, Any]) -> None:
 def layers_table(layers: Layers, input_shape: tuple[int, ...]) -> None:
     """The layers of a model: output shape, parameters, multiply-adds for one example."""
     console = out()
-    table = _table(f"input {_shape(input_shape)}; a forward pass of one example:")
+    console.print(f"input {_shape(input_shape)}, one example")
+    table = _table()
     formulas = any(layer.formula for layer in layers.layers)
     for heading, justify in (
         ("layer", "left"),
@@ -430,7 +431,8 @@ def layers_table(layers: Layers, input_shape: tuple[int, ...]) -> None:
             f"{layer.parameters:,}",
             f"{layer.multiply_adds:,}",
         ]
-        table.add_row(*map(_clean, cells), *([layer.formula] if formulas else []))
+        cells += [layer.formula] if formulas else []
+        table.add_row(*(Text(_clean(cell)) for cell in cells))
     table.add_section()
     table.add_row("in all", "", "", f"{layers.parameters:,}", f"{layers.multiply_adds:,}")
     console.print(table)
@@ -456,18 +458,21 @@ def keys_table(rows: Iterable[tuple[str, str, str]]) -> None:
 
 
 def runs_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The runs, newest first."""
-    table = _table()
-    for heading in ("run", "status", "epochs", "best", "last", "time"):
-        table.add_column(
-            heading, justify="right" if heading in ("epochs", "time") else "left", overflow="fold"
-        )
+    """The runs, newest first. Plain lines, for a table of a thousand rows takes rich half a second."""
+    lines = [("run", "status", "epochs", "time", "last", "best")]
     for row in rows:
-        best = _figures(row["best"]) + (f" at {row['best_epoch']}" if row["best"] else "")
+        best = f"{_figures(row['best'])} at {row['best_epoch']}" if row["best"] else ""
         seconds = duration(row["seconds"]) if row["seconds"] is not None else ""
-        cells = (row["run"], row["status"], row["epochs"], best, _figures(row["last"]), seconds)
-        table.add_row(*(Text(_clean(cell)) for cell in cells))
-    out().print(table)
+        lines.append((row["run"], row["status"], row["epochs"], seconds, _figures(row["last"]), best))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    console = out()
+    room = console.width if console.is_terminal else sum(widths) + 2 * len(widths)
+    text = []
+    for line in lines:
+        whole = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        text.append(_clean(whole) if len(whole) <= room else f"{_clean(whole[: room - 1])}…")
+    console.file.write("\n".join(text) + "\n")
+    console.file.flush()
 
 
 def _figures(figures: Mapping[str, Any]) -> str:

@@ -416,8 +416,9 @@ def _warnings(plan: Plan, hardware: Hardware, saved: Checkpoint | None, state: S
         )
     here = describe(hardware.device) | versions() | {"threads": str(hardware.threads)}
     for key, value in here.items():
-        if saved.environment.get(key) != value:
-            yield f"{key} was {saved.environment.get(key)}, now {value}: the bits may differ from an unbroken run"
+        before = saved.environment.get(key)
+        if before != value:
+            yield f"{key} was {before}, now {value}: the bits may differ from those of an unbroken run"
 
 
 def _warn(run: Run, view: View, text: str) -> None:

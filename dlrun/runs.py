@@ -80,8 +80,9 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """What summary.json says, or nothing where it is missing or broken."""
+        path = self.folder / "summary.json"
         try:
-            content = json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         except (OSError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
@@ -141,6 +142,8 @@ class Run:
 
     def last_row(self) -> tuple[int, dict[str, Any]]:
         """The last epoch in metrics.csv and what was measured of its last seed, from the file's end alone."""
+        if not self.metrics.is_file():
+            return 0, {}
         try:
             with self.metrics.open("rb") as file:
                 header = file.readline().decode().strip().split(",")
@@ -231,8 +234,9 @@ def find(text: str, parent: Path) -> Run:
     Raises UserError where there is none, or more than one.
     """
     path = Path(text)
-    if (path / "config.yaml").is_file():
-        return Run(path)
+    with suppress(OSError):  # a name too long for any folder
+        if (path / "config.yaml").is_file():
+            return Run(path)
     runs = every(parent)
     if text == "last" and runs:
         return runs[0]
@@ -260,28 +264,48 @@ def every(parent: Path) -> list[Run]:
 
 
 def overview(run: Run) -> dict[str, Any]:
-    """How a run stands, for a list: status, epochs, best and last figures, seconds."""
+    """How a run stands, for a list: status, epochs, best and last figures, seconds.
+
+    What is not as dlrun writes it is left out: whose summary it is, nobody knows.
+    """
     summary = run.summary()
     status = run.status(summary)
-    best, final = summary.get("best") or {}, summary.get("final") or {}
+    final = _sound(summary.get("final"))
     epochs = summary.get("epochs", 0)
     if status in ("running", "interrupted") and not final:
         epochs, final = run.last_row()
+    best = summary["best"] if isinstance(summary.get("best"), dict) else {}
+    monitor = best.get("monitor")
     return {
         "run": run.name,
         "status": status,
-        "epochs": f"{epochs}/{summary.get('planned_epochs', '?')}",
-        "best": {best["monitor"]: best["figures"].get(best["monitor"])} if best else {},
+        "epochs": f"{epochs}/{summary.get('planned_epochs', '?')}"[:20],
+        "best": {c: figure for c, figure in _sound(best.get("figures")).items() if c == monitor},
         "best_epoch": best.get("epoch"),
         "last": {column: figure for column, figure in final.items() if column not in ("lr", "seconds")},
-        "seconds": summary.get("seconds"),
+        "seconds": summary.get("seconds") if _is_number(summary.get("seconds")) else None,
     }
+
+
+def _sound(figures: Any) -> dict[str, Any]:
+    """Those of the figures that are a mean, with or without its spread."""
+    return {
+        column: {"mean": figure["mean"], "sd": figure["sd"] if _is_number(figure.get("sd")) else None}
+        for column, figure in (figures.items() if isinstance(figures, dict) else ())
+        if isinstance(figure, dict) and _is_number(figure.get("mean"))
+    }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < 1e300  # so neither nan nor inf
 
 
 def _age(run: Run) -> tuple[str, str]:
     started = run.summary().get("started")
     if not isinstance(started, str):  # killed before its first word: as old as its config
-        started = datetime.fromtimestamp(run.config.stat().st_mtime, UTC).isoformat(timespec="microseconds")
+        with suppress(OSError):  # deleted this moment
+            return _stamp(datetime.fromtimestamp(run.config.stat().st_mtime, UTC)), run.name
+        started = ""
     return started, run.name
 
 
@@ -292,7 +316,11 @@ def identity() -> dict[str, Any]:
 
 def now() -> str:
     """The time in UTC, so that texts compare as times do."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+    return _stamp(datetime.now(UTC))
+
+
+def _stamp(time_in_utc: datetime) -> str:
+    return time_in_utc.isoformat(timespec="microseconds")
 
 
 def command_line() -> list[str]:
@@ -306,7 +334,7 @@ def _alive(summary: dict[str, Any]) -> bool:
         os.kill(int(summary["pid"]), 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, KeyError, TypeError, ValueError, OverflowError):
+    except (OSError, KeyError, TypeError, ValueError, OverflowError):
         pass
     return True
 

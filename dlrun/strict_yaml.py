@@ -118,12 +118,13 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
         return UserError(what, where=str(place(mark)) if mark else source)
 
     try:
+        text.encode()  # a command line may hold what is no text; PyYAML would say so in its own way
         _refuse_what_would_not_end(text, refuse)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         problem = f"this is not YAML: {error.problem or error.context}"
         raise refuse(problem, error.problem_mark or error.context_mark) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
         raise UserError(f"this is not YAML: {str(error).splitlines()[0]}", where=source) from None
     if node is None:
         start = Place(source, 1, 1) if has_lines else Place(source)
@@ -180,7 +181,7 @@ def _scalar(node: yaml.ScalarNode, refuse: Any) -> Any:
         return _CONSTANTS[text]
     if _INTEGER.match(text):
         return int(text)
-    if (text[:1] == "0" and text.isdigit()) or re.match(r"[-+]?[1-9][0-9]{19,}$", text):
+    if re.match(r"[-+]?(0[0-9]+|[1-9][0-9]{19,})$", text):
         raise refuse(f"{text[:40]!r} is no plain number", node.start_mark)
     if _NUMBER.match(text):
         return float(text)

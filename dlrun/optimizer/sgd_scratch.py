@@ -12,7 +12,7 @@ from dlrun.options import NonNegative
 
 
 def sgd_scratch(parameters: list[Tensor], *, lr: NonNegative) -> optim.Optimizer:
-    """P ← p - lr · gradient, nothing else."""
+    """Plain gradient descent, p ← p - lr · gradient, and nothing else."""
     return SgdScratch(parameters, lr)
 
 

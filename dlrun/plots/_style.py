@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from math import floor, log10
 from statistics import fmean
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import Tensor
 
 from dlrun.evaluation import Trained, spread
@@ -31,7 +33,7 @@ CLASS_COLOURS = (
     "#666666",
 )
 BLUE, RED, LIGHT_BLUE = CLASS_COLOURS[0], CLASS_COLOURS[1], CLASS_COLOURS[5]
-LETTER = 0.56  # a letter's mean width over its height
+LETTER = 0.54  # a letter's mean width over its height
 
 
 def shown(name: object, longest: int = 20) -> str:
@@ -51,7 +53,7 @@ def shown(name: object, longest: int = 20) -> str:
 def headline(trained: Trained, what: str, *facts: str) -> str:
     """Two lines: `what` is shown, then the run, its dataset and the other `facts` that are not empty."""
     name = trained.run.name if trained.run else trained.plan.config.name
-    known = [shown(name, 36), shown(trained.plan.config.dataset.name), *filter(None, facts)]
+    known = [shown(name, 30), shown(trained.plan.config.dataset.name), *filter(None, facts)]
     return f"{what}\n{' · '.join(known)}"
 
 
@@ -60,27 +62,30 @@ def over_seeds(trained: Trained) -> str:
     return f"mean ± sd of {len(trained.seeds)} seeds" if len(trained.seeds) > 1 else ""
 
 
-def put_title(figure: Figure, text: str) -> None:
+def put_title(figure: Figure, text: str) -> Text:
     """A title at the top left, in letters small enough for its longest line to fit."""
     longest = max(map(len, text.split("\n")))
     room = 72 * 0.97 * figure.get_figwidth()
     size = min(TITLE, room / (LETTER * longest))
-    figure.suptitle(text, x=0.012, ha="left", fontsize=size, color=INK, linespacing=1.35)
+    return figure.suptitle(text, x=0.012, ha="left", fontsize=size, color=INK, linespacing=1.35)
 
 
 def tidy(axes: Axes) -> None:
     """Two spines, a pale grid and tick labels that can be read."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GREY)
-    axes.tick_params(labelsize=TEXT, colors=GREY, labelcolor=INK)
+    axes.tick_params(which="both", labelsize=TEXT, colors=GREY, labelcolor=INK)
     axes.grid(color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
 
 
-def mean_and_spread(values: Sequence[float], digits: int = 4) -> str:
-    """The mean of one figure over seeds, ± its standard deviation where there are several."""
-    sd = spread(values)
-    return f"{fmean(values):.{digits}g}" + (f" ± {sd:.2g}" if sd is not None else "")
+def mean_and_spread(values: Sequence[float]) -> str:
+    """The mean of one figure over seeds, ± its standard deviation to two digits where there are several."""
+    mean, sd = fmean(values), spread(values)
+    if not sd:
+        return f"{mean:.4g}" + ("" if sd is None else " ± 0")
+    decimals = max(0, 1 - floor(log10(sd)))
+    return f"{mean:.{decimals}f} ± {sd:.{decimals}f}"
 
 
 def predicted(trained: Trained, split: str) -> tuple[Tensor, Tensor]:

@@ -44,7 +44,7 @@ def confusion_matrix(
     percentages = row_percentages(probabilities.argmax(-1), targets, len(classes))
 
     crowded = len(classes) > MOST_WITH_NUMBERS
-    figure = Figure(figsize=(WIDTH, 6.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 5.8 if crowded else 6.5), layout="constrained")
     axes = figure.subplots()
     colours = axes.imshow(percentages.numpy(), cmap="Blues", norm=PowerNorm(0.5, 0, 100))
     axes.set_facecolor(PALE)  # shows where a row has no examples
@@ -54,14 +54,14 @@ def confusion_matrix(
         bar.ax.tick_params(labelsize=TEXT)
         bar.outline.set_visible(False)
     else:
-        size = min(TEXT + 3, 90 / len(classes) + 1.8)
+        size = min(TEXT + 3, 110 / len(classes) if len(classes) <= 10 else 150 / len(classes) + 2)
         for row, column in torch.cartesian_prod(*[torch.arange(len(classes))] * 2).tolist():
             share = float(percentages[row, column])
             light = share > 45
             text = in_cell(share, len(classes) > 10)
             axes.text(column, row, text, ha="center", va="center", size=size, color="white" if light else INK)
 
-    every = max(1, ceil(len(classes) / 20))
+    every = max(1, ceil(len(classes) / (14 if crowded else MOST_WITH_NUMBERS)))
     places = range(0, len(classes), every)
     names = [shown(classes[place]) for place in places]
     size = TEXT if len(names) <= 12 else TEXT - 2
@@ -77,7 +77,8 @@ def confusion_matrix(
         axes.hlines(between, -0.5, len(classes) - 0.5, color="white", linewidth=1)
         axes.vlines(between, -0.5, len(classes) - 0.5, color="white", linewidth=1)
     axes.set_xlabel("predicted class", fontsize=TEXT)
-    axes.set_ylabel("true class" + ("" if crowded else " (each row: 100 %)"), fontsize=TEXT)
+    missing = "; grey: no examples" if percentages.isnan().any() else ""
+    axes.set_ylabel(f"true class (each row: 100 %{missing})", fontsize=TEXT)
     reached = mean_and_spread(accuracy(probabilities, targets))
     what = f"Confusions in %: {chosen} accuracy {reached}, n = {len(targets):,}"
     put_title(figure, headline(trained, what, f"epoch {trained.epoch:,}", over_seeds(trained)))

@@ -29,15 +29,16 @@ from dlrun.plots._style import (
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
-LINES = {
-    "train": ("train (mean while learning)", BLUE, "-"),
-    "valid": ("valid", RED, "-"),
-    "test": ("test", RED, "-"),
-    "trainset": ("train (weights as they stand)", LIGHT_BLUE, "--"),
+LINES = {  # label, colour, dashes, width: wider below and narrower above, so that none hides another
+    "train": ("train (mean while learning)", LIGHT_BLUE, "-", 3.6),
+    "trainset": ("train (weights as they stand)", BLUE, "--", 2.2),
+    "valid": ("valid", RED, "-", 1.5),
+    "test": ("test", RED, "-", 1.5),
 }
 IN_NATS = {"cross_entropy", "cross_entropy_scratch", "nll", "bce"}
 DECADES_SHOWN_LINEARLY = 2
-FEW = 30  # points that get a marker each
+FEW = 20  # points that get a marker each
+CALM = 300  # points after which thick lines would blur what is noisy
 MANY = 1000  # blocks of epochs that a long run is drawn in
 
 
@@ -79,9 +80,14 @@ def curves(trained: Trained, *, log: bool | None = None) -> Figure:
         frameon=False,
         fontsize=TEXT - 0.5,
         borderaxespad=0.2,
+        handlelength=1.7,
+        columnspacing=1.4,
     )
     every[-1].set_xlabel("epoch", fontsize=TEXT)
-    every[-1].xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+    if len(columns["epoch"]) == 1:
+        every[-1].set_xticks(columns["epoch"])
+    else:
+        every[-1].xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, steps=[1, 2, 2.5, 5, 10]))
     every[-1].xaxis.set_major_formatter("{x:,.0f}")
     picture.align_ylabels()
     put_title(picture, title(trained, columns, best))
@@ -106,22 +112,22 @@ def by_epoch(trained: Trained) -> dict[str, Numbers]:
 
 def measured(columns: dict[str, Numbers], column: str) -> tuple[Numbers, Numbers]:
     """The epochs (n,) at which a column is finite for all copies, and its figures (n, copies)."""
-    values = columns.get(column, np.empty((len(columns["epoch"]), 1)) * np.nan)
+    values = columns.get(column, np.full((len(columns["epoch"]), 1), np.nan))
     there = np.isfinite(values).all(1)
     return columns["epoch"][there], values[there]
 
 
 def draw_line(axes: Axes, split: str, epochs: Numbers, values: Numbers) -> None:
     """The mean of `values` (n, copies) as a line over `epochs` (n,), in a band of ± 1 sd."""
-    label, colour, dashes = LINES[split]
+    label, colour, dashes, width = LINES[split]
     mean = values.mean(1)
     kept = thinned(mean)
     marker = "o" if len(epochs) <= FEW else ""
-    width = 2.0 if len(epochs) <= MANY else 1.4
+    width = width if len(epochs) <= CALM else 0.65 * width
     if values.shape[1] > 1 and len(epochs):
         sd = values.std(1, ddof=1)[kept]
         low, high = mean[kept] - sd, mean[kept] + sd
-        axes.fill_between(epochs[kept], low, high, color=colour, alpha=0.2, linewidth=0)
+        axes.fill_between(epochs[kept], low, high, color=colour, alpha=0.18, linewidth=0)
         if len(epochs) == 1:  # a band over one epoch has no width
             axes.errorbar(epochs, mean, sd, color=colour, linewidth=width, capsize=4)
     axes.plot(
@@ -131,9 +137,9 @@ def draw_line(axes: Axes, split: str, epochs: Numbers, values: Numbers) -> None:
         linestyle=dashes,
         linewidth=width,
         marker=marker,
-        markersize=5,
+        markersize=4 + width / 2,
         label=label,
-        zorder=3 if split == "train" else 4,
+        zorder=2 + list(LINES).index(split),
     )
 
 
@@ -175,7 +181,7 @@ def title(trained: Trained, columns: dict[str, Numbers], best: int | None) -> st
         what = f"{split.capitalize()} {shown(figure)} {reached}{unit(trained, figure)} at {when}"
     done = f"{columns['epoch'][-1]:,.0f}"
     if trained.run and trained.run.summary().get("status") == "diverged":
-        what += f"; diverged after {done}"
+        what += f"; diverged after epoch {done}"
     return headline(trained, what, f"{done} epoch{'s' if done != '1' else ''}", over_seeds(trained))
 
 
@@ -183,8 +189,7 @@ def axis_label(trained: Trained, figure: str) -> str:
     """The figure with its unit, such as `loss (nats)`."""
     if figure in ("accuracy", "top5"):
         return f"{figure} (fraction)"
-    what = f"{trained.plan.config.loss.name} loss" if figure == "loss" else figure
-    return f"{shown(what, 26)}{unit(trained, figure, brackets=True)}"
+    return f"{shown(figure)}{unit(trained, figure, brackets=True)}"
 
 
 def unit(trained: Trained, figure: str, *, brackets: bool = False) -> str:
@@ -211,8 +216,14 @@ def make_logarithmic(axes: Axes, values: Numbers) -> None:
     axes.set_ylim(10 ** (low - pad), 10 ** (high + pad))
     subs = (1.0,) if high - low > 2.5 else (1.0, 2.0, 5.0)
     axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=7))
-    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter(power)
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def power(number: float, place: float) -> str:
+    """A number on a logarithmic axis: 0.05, 2000, 1e6."""
+    digits, exponent = f"{number:.0e}".split("e")
+    return f"{number:g}" if -4 <= int(exponent) <= 3 else f"{digits}e{int(exponent)}"
 
 
 def leave_out_the_start(axes: Axes, values: list[Numbers]) -> None:
@@ -228,13 +239,15 @@ def leave_out_the_start(axes: Axes, values: list[Numbers]) -> None:
     if highest - lowest < 5 * (high - low) or high == low:
         return
     pad = 0.08 * (high - low)
-    axes.set_ylim(max(low - pad, lowest), min(high + pad, highest))
+    axes.set_ylim(low - pad, high + pad)
     above = highest - high > low - lowest
     axes.annotate(
-        f"  starts at {highest if above else lowest:.3g}",
-        (0, 0.97 if above else 0.03),
+        f"starts off the scale, at {highest if above else lowest:.3g}",
+        (0.97, 0.97 if above else 0.03),
         xycoords="axes fraction",
+        ha="right",
         va="top" if above else "bottom",
         fontsize=TEXT - 1,
         color=INK,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
     )

@@ -9,6 +9,7 @@ import torch
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from dlrun.errors import UserError
@@ -34,7 +35,7 @@ task = "classification"
 SIDE = 240  # grid points along each axis
 AT_ONCE = 8192  # grid points through the model together
 MOST_POINTS = 4000
-MARKERS = "os^DvPX<>*"
+MARKERS = "os^DvPX<>p"
 
 
 def decision_regions(
@@ -59,7 +60,10 @@ def decision_regions(
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1).view(-1, 2)
     probabilities = torch.cat([trained.probabilities(some).mean(0) for some in grid.split(AT_ONCE)])
 
-    figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
+    names = [shown(name) for name in classes]
+    letters = max(len("train points"), *map(len, names))
+    side = WIDTH - 1.1 - 0.075 * letters  # what the legend and the y axis leave of the width
+    figure = Figure(figsize=(WIDTH, side + 1.1), layout="constrained")
     axes = figure.subplots()
     tidy(axes)
     axes.grid(visible=False)
@@ -80,7 +84,7 @@ def decision_regions(
     handles = []
     for index, colour in enumerate(CLASS_COLOURS[: len(classes)]):
         x, y = points[drawn][targets[drawn] == index].T.tolist()
-        axes.scatter(x, y, size, color=colour, marker=MARKERS[index], linewidths=0.4, edgecolors="white")
+        axes.scatter(x, y, size, color=colour, marker=MARKERS[index], linewidths=0.3, edgecolors="white")
         handles.append(Line2D([], [], linestyle="", marker=MARKERS[index], markersize=8, color=colour))
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
@@ -89,7 +93,7 @@ def decision_regions(
     count = f"{len(drawn):,}" if len(drawn) == len(points) else f"{len(drawn):,} of {len(points):,}"
     legend = axes.legend(
         handles,
-        [shown(name) for name in classes],
+        names,
         title=f"{count}\n{split} points",
         loc="upper left",
         bbox_to_anchor=(1.0, 1.0),
@@ -100,18 +104,11 @@ def decision_regions(
         handletextpad=0.2,
     )
     legend.get_title().set_color(INK)
-    says = "background:\nthe class\npredicted,\nstronger\nwhere surer"
-    axes.annotate(says, (1.04, 0.0), xycoords="axes fraction", va="bottom", fontsize=TEXT, color=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
     reached = mean_and_spread(accuracy(*predicted(trained, split)))
-    put_title(
-        figure,
-        headline(
-            trained,
-            f"Decision regions: {split} accuracy {reached}",
-            f"epoch {trained.epoch:,}",
-            over_seeds(trained),
-        ),
-    )
+    what = f"Decision regions, paler where less sure; {split} accuracy {reached}"
+    put_title(figure, headline(trained, what, f"epoch {trained.epoch:,}", over_seeds(trained)))
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import floor
 from typing import Literal
 
 import torch
@@ -30,7 +31,7 @@ from dlrun.plots._style import (
 task = "classification"
 
 EDGE = 0.08  # inches beside the images
-HEAD, HEADING = 0.56, 0.33  # inches for the title, and for the line above a group of images
+HEAD, HEADING = 0.5, 0.38  # inches for the title, and for the line above a group of images
 SMALLEST = 8.5  # points
 
 
@@ -61,9 +62,9 @@ def predictions(
 
     groups = [(f"{len(drawn)} drawn at random: {int((said == targets)[drawn].sum())} right", drawn)]
     if len(mistakes):
-        least, most = float(sureness[mistakes].min()), float(sureness[mistakes].max())
-        sure = f"sure at {least:.2f} to {most:.2f}"
-        groups.append((f"the {len(mistakes)} surest mistakes of {len(wrong):,} ({sure})", mistakes))
+        least = floor(100 * float(sureness[mistakes].min())) / 100
+        sure = f"given a probability of {least:.2f} or more"
+        groups.append((f"The surest {len(mistakes)} of {len(wrong):,} mistakes, {sure}", mistakes))
 
     names = list(trained.data.classes)
     height, width = trained.data.input_shape[1:]
@@ -84,7 +85,7 @@ def predictions(
     pictures = iter(as_pictures(shown_inputs))
     y = HEAD
     for heading, ones in groups:
-        axes.text(EDGE, y + 0.05, heading, va="top", size=TEXT, color=INK)
+        axes.text(EDGE, y + 0.16, heading, va="top", size=TEXT, color=INK)
         y += HEADING
         for place, index in enumerate(ones.tolist()):
             left, top = EDGE + place % columns * cell, y + place // columns * step
@@ -92,10 +93,10 @@ def predictions(
             right = bool(said[index] == targets[index])
             mark = "" if right else "✗ "
             text = f"{mark}{true} / {said_here}" if one_line else f"{true}\n{mark}{said_here}"
-            axes.text(
-                left + cell / 2, top + words - 0.03, text, ha="center", va="bottom", size=size,
-                color=INK if right else RED, weight="normal" if right else "bold", linespacing=1.05,
-            )  # fmt: skip
+            below = (left + cell / 2, top + words - 0.03)
+            title = axes.text(*below, text, ha="center", va="bottom", size=size, color=INK, linespacing=1.05)
+            if not right:
+                title.set(color=RED, weight="bold" if one_line else "normal")
             box = (left + 0.05 * cell, top + words, 0.9 * cell, 0.9 * cell * height / width)
             draw_image(axes, next(pictures), box, framed=not right)
         y += -(-len(ones) // columns) * step
@@ -104,7 +105,8 @@ def predictions(
     order_said = "true / predicted" if one_line else "true class over predicted"
     reached = accuracy(probabilities[:1], targets)[0]
     what = f"{chosen.capitalize()} images, {order_said}; accuracy {reached:.4g}"
-    put_title(figure, headline(trained, what, f"epoch {trained.epoch:,}", f"seed {trained.seeds[0]}"))
+    lines = headline(trained, what, f"epoch {trained.epoch:,}", f"seed {trained.seeds[0]}")
+    put_title(figure, lines).set_y(1 - EDGE / total)
     return figure
 
 

@@ -1,0 +1,119 @@
+"""What more than one test file needs: a tiny config, a runs folder, the command line, real data."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+WITH_RUNS_DIR = ("train", "resume", "eval", "runs")
+TINY = """\
+seeds: [0]
+dataset: {name: spiral, points: 20}
+architecture: {name: mlp, hidden: [4]}
+loss: cross_entropy
+optimizer: {name: adam, lr: 1e-2}
+epochs: 3
+batch_size: 32
+metrics: [accuracy]
+plots: []
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    """A folder for runs that does not exist yet."""
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A config that trains in a few milliseconds and draws nothing."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, str], Path]:
+    """write(name, text) makes a file below the test's own folder."""
+
+    def make(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return make
+
+
+@pytest.fixture
+def dlrun(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """dlrun("train", config, …) calls the command line in this process, with the test's runs folder."""
+    from dlrun.cli import main
+
+    def call(*words: object) -> Done:
+        out, err = StringIO(), StringIO()
+        monkeypatch.setattr(sys, "argv", ["dlrun", *_with_runs_dir(words, runs_dir)])
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        return Done(code if isinstance(code, int) else 0, out.getvalue(), err.getvalue())
+
+    return call
+
+
+@pytest.fixture
+def dlrun_process(runs_dir: Path) -> Callable[..., subprocess.Popen[str]]:
+    """dlrun_process("train", config, …) starts the same command as a process of its own."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*words: object, **options: Any) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "dlrun", *_with_runs_dir(words, runs_dir)]
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        process = subprocess.Popen(command, cwd=PROJECT, text=True, **options)
+        started.append(process)
+        return process
+
+    yield start  # type: ignore[misc]
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def real_mnist() -> Path:
+    """The data folder that holds MNIST: DLRUN_DATA, else data/. Skips where its files are missing."""
+    folder = Path(os.environ.get("DLRUN_DATA") or PROJECT / "data").resolve()
+    names = [f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    raw = folder / "MNIST" / "raw"
+    missing = [name for name in names if not (raw / name).exists() and not (raw / f"{name}.gz").exists()]
+    if missing:
+        pytest.skip(f"real MNIST is not in {raw} (set DLRUN_DATA); missing: {', '.join(missing)}")
+    return folder
+
+
+def _with_runs_dir(words: tuple[object, ...], runs_dir: Path) -> list[str]:
+    texts = [str(word) for word in words]
+    if texts and texts[0] in WITH_RUNS_DIR and "--runs-dir" not in texts:
+        texts[1:1] = ["--runs-dir", str(runs_dir)]
+    return texts

@@ -1,0 +1,247 @@
+"""Small real runs, in milliseconds, and what the tests compare of them."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlrun import checkpoint as checkpoints
+from dlrun import config as configs
+from dlrun import experiment, runs
+from dlrun.components import Parts
+from dlrun.plan import Plan, make_plan
+from dlrun.runs import Run
+
+SMALL = {
+    "name": "small",
+    "seeds": [0],
+    "device": "cpu",
+    "threads": 1,
+    "dataset": {"name": "spiral", "points": 20},
+    "architecture": {"name": "mlp", "hidden": [8]},
+    "loss": "cross_entropy",
+    "optimizer": {"name": "adam", "lr": 0.01},
+    "epochs": 3,
+    "batch_size": 16,
+    "metrics": ["accuracy"],
+    "plots": [],
+}
+
+# What dlrun does not bring: a regression, small images, few and uneven classes.
+OWN_PARTS = {
+    "dataset/line.py": '''
+"""A noisy plane over three features."""
+import torch
+from dlrun.data import Data, Examples, Preprocessing
+from dlrun.options import Count, Fraction
+
+
+def line(root, *, points: Count = 50, scale: float = 1.0, valid_fraction: Fraction = 0.0):
+    """Two figures for each example."""
+
+    def read():
+        stream = torch.Generator().manual_seed(5)
+        splits = {}
+        for name, n in (("train", points), ("test", 30)):
+            x = torch.randn(n, 3, generator=stream)
+            noise = 0.1 * torch.randn(n, 2, generator=stream)
+            splits[name] = Examples(x, scale * (torch.stack([x.sum(1), x[:, 0] - 2], 1) + noise))
+        return splits
+
+    def fit(inputs):
+        return Preprocessing(inputs.mean(0), inputs.std(0))
+
+    return Data("regression", (3,), read, unit="m", targets=2, fit=fit, valid_fraction=valid_fraction)
+''',
+    "dataset/dots.py": '''
+"""Small random images of three classes, a bright row for each."""
+import torch
+from dlrun.data import Data, Examples
+from dlrun.dataset._images import FITS
+from dlrun.options import Count, Fraction
+
+
+def dots(root, *, images: Count = 40, valid_fraction: Fraction = 0.0):
+    """uint8 images of 1×8×8 pixels."""
+
+    def read():
+        stream = torch.Generator().manual_seed(6)
+        splits = {}
+        for name, n in (("train", images), ("test", 20)):
+            targets = torch.randint(3, (n,), generator=stream)
+            pixels = torch.randint(0, 120, (n, 1, 8, 8), generator=stream, dtype=torch.uint8)
+            pixels[torch.arange(n), 0, 2 * targets] += 100
+            splits[name] = Examples(pixels, targets)
+        return splits
+
+    return Data("classification", (1, 8, 8), read, classes=("top", "middle", "bottom"), fit=FITS["train"],
+                valid_fraction=valid_fraction)
+''',
+    "dataset/uneven.py": '''
+"""Points of four classes, of which one is much more frequent."""
+import torch
+from dlrun.data import Data, Examples
+
+
+def uneven(root, *, poisoned: int = -1):
+    """24, 8, 4 and 4 points of each class; example number `poisoned` is not finite."""
+
+    def read():
+        stream = torch.Generator().manual_seed(7)
+        targets = torch.arange(4).repeat_interleave(torch.tensor([24, 8, 4, 4]))
+        splits = {name: Examples(torch.randn(40, 2, generator=stream) + targets[:, None], targets)
+                  for name in ("train", "test")}
+        if poisoned >= 0:
+            splits["train"].inputs[poisoned] = float("inf")
+        return splits
+
+    return Data("classification", (2,), read, classes=("a", "b", "c", "d"))
+''',
+}
+
+
+def own_parts(folder: Path, more: dict[str, str] | None = None) -> Parts:
+    """A folder of parts as a user would write them, `more` among them."""
+    for name, text in (OWN_PARTS | (more or {})).items():
+        path = folder / "parts" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.lstrip(), encoding="utf-8")
+    return Parts(folder / "parts")
+
+
+def planned(parts: Parts | None = None, data_dir: Path = Path("no-data"), **changes: Any) -> Plan:
+    """The plan of the small config with some keys changed."""
+    parts = parts or Parts()
+    return make_plan(configs.from_plain(SMALL | changes, "small.yaml", parts=parts), parts, data_dir)
+
+
+def started(plan: Plan, folder: Path) -> Run:
+    """A new run folder for a plan, nothing trained yet."""
+    return runs.create(folder, plan.config.name, configs.dump(plan.config))
+
+
+def trained(plan: Plan, folder: Path, **options: Any) -> Run:
+    """A new run of a plan, trained to the end."""
+    run = started(plan, folder)
+    experiment.resume(plan, run, options.pop("view", experiment.Silent()), **options)
+    return run
+
+
+class Listening(experiment.Silent):
+    """A view that remembers the warnings and, when asked to, acts at a step."""
+
+    def __init__(self, at_step: int = -1, act: Callable[[], object] = lambda: None) -> None:
+        self.warnings: list[str] = []
+        self.steps, self.at_step, self.act = 0, at_step, act
+
+    def tick(self, examples: int) -> None:
+        self.steps += 1
+        if self.steps == self.at_step:
+            self.act()
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def interrupting(at_step: int) -> Listening:
+    """A view during which Ctrl-C is pressed, in the middle of a step."""
+    return Listening(at_step, lambda: os.kill(os.getpid(), signal.SIGINT))
+
+
+def outcome(run: Run) -> dict[str, Any]:
+    """All that a run learnt, as it must be bit for bit: nothing in it depends on the clock."""
+    state = checkpoints.load(run.last).state
+    best = dict(state["best"], figures=_timeless(state["best"]["figures"])) if state["best"] else None
+    saved_best = checkpoints.load(run.best)
+    return {
+        "model": state["model"],
+        "optimizer": state["optimizer"],
+        "scaler": state["scaler"],
+        "epoch": state["epoch"],
+        "best": best,
+        "best.pt": saved_best.state["model"],
+        "best.pt figures": _timeless(saved_best.figures),
+        "rows": _timeless(run.rows()),
+    }
+
+
+def of_seed(run: Run, seed: int) -> dict[str, Any]:
+    """The weights and rows of one of a run's seeds, as if it had been alone."""
+    rows = run.rows()
+    mine = [index for index, each in enumerate(rows["seed"]) if each == seed]
+    seeds = configs.load(run.config, parts=Parts()).seeds if not run.last.exists() else None
+    saved = checkpoints.load(run.last)
+    index = (seeds or saved.config["seeds"]).index(seed)
+    return {
+        "model": saved.state["model"][index],
+        "rows": {name: [values[i] for i in mine] for name, values in _timeless(rows).items()},
+    }
+
+
+def differences(a: Any, b: Any, place: str = "") -> list[str]:
+    """Where two trees of values differ by as much as a bit; nan is equal to nan."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        same = a.dtype == b.dtype and a.shape == b.shape and torch.equal(a.nan_to_num(7), b.nan_to_num(7))
+        return [] if same and torch.equal(a.isnan(), b.isnan()) else [place]
+    if type(a) is not type(b):
+        return [f"{place}: {type(a).__name__} and {type(b).__name__}"]
+    if isinstance(a, dict):
+        if list(a) != list(b):
+            return [f"{place}: {list(a)} and {list(b)}"]
+        return [found for key in a for found in differences(a[key], b[key], f"{place}.{key}")]
+    if isinstance(a, list | tuple):
+        if len(a) != len(b):
+            return [f"{place}: {len(a)} and {len(b)} values"]
+        return [found for i, pair in enumerate(zip(a, b, strict=True)) for found in differences(*pair, f"{place}[{i}]")]
+    same = a == b or (isinstance(a, float) and math.isnan(a) and math.isnan(b))
+    return [] if same else [f"{place}: {a!r} and {b!r}"]
+
+
+def save_at_every_epoch() -> None:
+    """Save after each epoch rather than every few seconds, in this process."""
+    experiment.SAVE_EVERY = experiment.SAVE_SHARE = 0
+
+
+# ------------------------------------------------------------ runs in a process that may be killed
+
+
+def child(target: Callable[..., None], *arguments: Any) -> multiprocessing.process.BaseProcess:
+    """A process of its own, begun: forked from one that imported torch but never computed anything."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["dlrun.experiment", "torch._dynamo", "torch.utils.flop_counter"])
+    process = context.Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def train_in_child(folder: str, changes: dict[str, Any]) -> None:
+    """Go on with the run in `folder`, saving at every epoch."""
+    save_at_every_epoch()
+    experiment.resume(planned(**changes), Run(Path(folder)), experiment.Silent())
+
+
+def train_and_crash(folder: str, changes: dict[str, Any], replacement: int) -> None:
+    """As `train_in_child`, but the process is gone right after its Nth os.replace."""
+    replace, done = os.replace, 0
+
+    def counted(*arguments: Any, **options: Any) -> None:
+        nonlocal done
+        replace(*arguments, **options)
+        done += 1
+        if done == replacement:
+            os._exit(77)
+
+    os.replace = counted  # type: ignore[assignment]
+    train_in_child(folder, changes)
+
+
+def _timeless(columns: dict[str, Any]) -> dict[str, Any]:
+    return {name: values for name, values in columns.items() if name != "seconds"}
