@@ -125,8 +125,9 @@ def train(
     from dlrun.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
+    loaded = plan.load()  # what can fail, fails before there is a folder
     run = runs.create(runs_dir, checked.name, configs.dump(checked))
-    _conclude(experiment.resume(plan, run, _view(quiet), stop_after=stop_after), quiet)
+    _conclude(experiment.resume(plan, run, _view(quiet), loaded=loaded, stop_after=stop_after), quiet)
 
 
 @app.command()

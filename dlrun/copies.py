@@ -25,6 +25,7 @@ class Apart(nn.Module):
             for seed in self.seeds:
                 torch.manual_seed(seed)
                 self.copies.append(build())
+        self.forwards: list[Callable[[Tensor], Tensor]] = list(self.copies)  # as they are run: compiled, maybe
         self._streams: list[Tensor] = []
         self._generator = torch.default_generator
 
@@ -43,11 +44,11 @@ class Apart(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         if not self.training:
-            return stacked([copy(x) for copy, x in zip(self.copies, inputs, strict=True)])
+            return stacked([forward(x) for forward, x in zip(self.forwards, inputs, strict=True)])
         outputs = []
-        for index, (copy, x) in enumerate(zip(self.copies, inputs, strict=True)):
+        for index, (forward, x) in enumerate(zip(self.forwards, inputs, strict=True)):
             self._generator.set_state(self._streams[index])
-            outputs.append(copy(x))
+            outputs.append(forward(x))
             self._streams[index] = self._generator.get_state()
         return stacked(outputs)
 

@@ -114,7 +114,7 @@ def open_checkpoint(
     hardware.use()
     model = plan.model()
     load_weights(model, model_state, path)
-    return Trained(plan, loaded, hardware, model, epoch, run), saved
+    return Trained(plan, loaded, hardware, hardware.prepare(model), epoch, run), saved
 
 
 def load_weights(model: Apart, saved: list[dict[str, Tensor]], path: Path) -> None:

@@ -66,17 +66,20 @@ class Outcome:
     exit_code: int
 
 
-def resume(plan: Plan, run: Run, view: View, *, stop_after: int | None = None) -> Outcome:
+def resume(
+    plan: Plan, run: Run, view: View, *, loaded: Loaded | None = None, stop_after: int | None = None
+) -> Outcome:
     """Train a run for the epochs that are left: all of them, for a new folder.
 
-    `stop_after` pauses after that epoch, the plan unchanged. A signal stops at the next moment from
-    which going on is bit for bit as if there had been none.
+    `loaded` is the data where it is at hand already. `stop_after` pauses after that epoch, the plan
+    unchanged. A signal stops at the next moment from which going on is as if there had been none.
     """
     with run.lock(), Signals() as signals:
         saved = checkpoints.load(run.last) if run.last.exists() else None
         if saved is None and run.rows().get("epoch"):
             raise CheckpointRefused("there are rows but no checkpoint to go on from", where=str(run.last))
-        loaded = plan.load(Preprocessing(**saved.data["preprocessing"]) if saved else None)
+        if loaded is None:
+            loaded = plan.load(Preprocessing(**saved.data["preprocessing"]) if saved else None)
         hardware = plan.hardware(loaded)
         hardware.use()
         state = plan.state(hardware)
@@ -108,33 +111,36 @@ def resume(plan: Plan, run: Run, view: View, *, stop_after: int | None = None) -
 
         status = ""
         try:
-            rows = iter(()) if is_complete(plan, state) else fit(state, loaded, plan.recipe, hardware, watch)
-            for row in rows:
-                best = keeper.add(row)
-                state.seconds = time.monotonic() - started
-                view.row(state.epoch, row, best)
-                if is_complete(plan, state):
-                    break
-                if signals.received:
-                    status = "interrupted"
-                    break
-                if stop_after is not None and state.epoch >= stop_after:
-                    status = "paused"
-                    break
-                if keeper.is_due():
-                    keeper.save()
-        except Stopped:
-            status = "interrupted"
+            try:
+                complete = is_complete(plan, state)
+                for row in () if complete else fit(state, loaded, plan.recipe, hardware, watch):
+                    best = keeper.add(row)
+                    state.seconds = time.monotonic() - started
+                    view.row(state.epoch, row, best)
+                    if is_complete(plan, state):
+                        break
+                    if signals.received:
+                        status = "interrupted"
+                        break
+                    if stop_after is not None and state.epoch >= stop_after:
+                        status = "paused"
+                        break
+                    if keeper.is_due():
+                        keeper.save()
+            except Stopped:
+                status = "interrupted"
+            finally:
+                view.end()
+            if not status:
+                status = "finished" if state.epoch >= plan.config.epochs else "stopped early"
+            return keeper.finish(status, signals.received, view)
         except Exception as error:
             keeper.fail(error, view)
-            if isinstance(error, UserError):
+            if isinstance(error, Diverged):
+                error.where = str(run.folder)  # going on would only diverge again
+            elif isinstance(error, UserError):
                 error.resume = f"dlrun resume {run.folder}"
             raise
-        finally:
-            view.end()
-        if not status:
-            status = "finished" if state.epoch >= plan.config.epochs else "stopped early"
-        return keeper.finish(status, signals.received, view)
 
 
 def is_complete(plan: Plan, state: State) -> bool:

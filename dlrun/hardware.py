@@ -42,8 +42,7 @@ class Hardware:
     def prepare(self, model: Apart) -> Apart:
         """The model as it is trained. Its weights stay where they are and keep their names."""
         if self.compile:
-            for copy in model.copies:
-                copy.compile()
+            model.forwards = [torch.compile(copy) for copy in model.copies]
         return model
 
     def autocast(self) -> AbstractContextManager[Any]:

@@ -131,6 +131,11 @@ def make_plan(config: Config, parts: Parts, data_dir: Path) -> Plan:
     except UserError as error:
         mistakes.append(config.mistake("architecture", _said(error)))
 
+    try:
+        part("optimizer", config.optimizer)([torch.zeros(1, requires_grad=True)])
+    except (UserError, ValueError) as error:  # options that do not go together
+        mistakes.append(config.mistake("optimizer", _said(error)))
+
     recipe = Recipe(
         epochs=config.epochs,
         batch_size=config.batch_size,
@@ -174,5 +179,7 @@ def _outputs(data: Data) -> int:
     return len(data.classes) if data.task == "classification" else data.targets
 
 
-def _said(error: UserError) -> str:
+def _said(error: UserError | ValueError) -> str:
+    if not isinstance(error, UserError):
+        return str(error)
     return f"{error.what}; {error.fix}" if error.fix else error.what

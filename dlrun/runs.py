@@ -96,6 +96,8 @@ class Run:
     def status(self, summary: dict[str, Any]) -> str:
         """How the run stands: what its summary says, or interrupted if its process is gone."""
         status = summary.get("status")
+        if not (self.folder / "summary.json").exists():
+            return "interrupted"  # before its first word
         if not isinstance(status, str):
             return "broken"
         return "interrupted" if status == "running" and not _alive(summary) else status
@@ -163,6 +165,8 @@ class Rows:
         """Go on after the first `end` bytes; what stands behind them is cut off. 0 begins anew."""
         self.run, self.columns, self.seeds, self.end = run, columns, seeds, end
         header = ",".join(("epoch", "seed", *columns, "lr", "seconds")) + "\n"
+        if end and (not run.metrics.exists() or run.metrics.stat().st_size < end):
+            raise CheckpointRefused("it is shorter than the checkpoint says", where=str(run.metrics))
         try:
             self._file: IO[str] = run.metrics.open("r+" if end else "w", encoding="utf-8", newline="")
             self._file.seek(end)
@@ -172,8 +176,6 @@ class Rows:
                 self.end = self.flush()
         except OSError as error:
             raise cannot_write(run.metrics, error) from None
-        if run.metrics.stat().st_size < end:
-            raise CheckpointRefused(f"{run.metrics} is shorter than the checkpoint says")
 
     def add(self, epoch: int, row: dict[str, list[float]]) -> None:
         """The rows of one epoch, one for each seed. Cells that were not measured are empty."""

@@ -147,7 +147,7 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
             key = _scalar(key_node, refuse) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str):
                 raise refuse("a key must be plain text", mark)
-            if key == "<<":
+            if key == "<<" and not key_node.style:
                 raise refuse("merge keys (<<) are not read; use `base: other.yaml`", mark)
             if key in first:
                 raise refuse(f"{key!r} stands here a second time (first at {first[key]})", mark)

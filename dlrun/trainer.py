@@ -99,7 +99,7 @@ def fit(state: State, data: Loaded, recipe: Recipe, hardware: Hardware, watch: W
     for epoch in range(state.epoch + 1, recipe.epochs + 1):  # resume
         model.begin(epoch)
         augment = augmentation(recipe, model.seeds, epoch, hardware.device)
-        tally = Tally(recipe, model.seeds, hardware.device)
+        tally = Tally(recipe, model.seeds, hardware.device, f"epoch {epoch}")
         started = perf_counter()
         for step, (inputs, targets) in enumerate(watch(batches.shuffled(epoch)), (epoch - 1) * len(batches)):
             rate = set_rate(optimizer, recipe.schedule(step / steps))
@@ -187,6 +187,7 @@ class Tally:
     recipe: Recipe
     seeds: Sequence[int]
     device: torch.device
+    when: str = "evaluation"
     _sizes: list[int] = field(default_factory=list)
     _losses: list[Tensor] = field(default_factory=list)
     _sums: dict[str, Tensor] = field(default_factory=dict)
@@ -229,6 +230,6 @@ class Tally:
         for seed, mean in zip(self.seeds, means, strict=True):
             if not math.isfinite(mean):
                 raise Diverged(
-                    f"the loss of seed {seed} is {mean} at step {step} of the epoch",
+                    f"the loss of seed {seed} is {mean} at {self.when}, step {step}",
                     fix="lower optimizer.lr, or set gradient_clip",
                 )

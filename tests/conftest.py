@@ -104,7 +104,9 @@ def dlrun_process(runs_dir: Path) -> Callable[..., subprocess.Popen[str]]:
 def real_mnist() -> Path:
     """The data folder that holds MNIST: DLRUN_DATA, else data/. Skips where its files are missing."""
     folder = Path(os.environ.get("DLRUN_DATA") or PROJECT / "data").resolve()
-    names = [f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    names = [
+        f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+    ]
     raw = folder / "MNIST" / "raw"
     missing = [name for name in names if not (raw / name).exists() and not (raw / f"{name}.gz").exists()]
     if missing:

@@ -191,16 +191,20 @@ def differences(a: Any, b: Any, place: str = "") -> list[str]:
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         same = a.dtype == b.dtype and a.shape == b.shape and torch.equal(a.nan_to_num(7), b.nan_to_num(7))
         return [] if same and torch.equal(a.isnan(), b.isnan()) else [place]
-    if type(a) is not type(b):
-        return [f"{place}: {type(a).__name__} and {type(b).__name__}"]
-    if isinstance(a, dict):
+    if isinstance(a, dict) and isinstance(b, dict):
         if list(a) != list(b):
             return [f"{place}: {list(a)} and {list(b)}"]
         return [found for key in a for found in differences(a[key], b[key], f"{place}.{key}")]
+    if type(a) is not type(b):
+        return [f"{place}: {type(a).__name__} and {type(b).__name__}"]
     if isinstance(a, list | tuple):
         if len(a) != len(b):
             return [f"{place}: {len(a)} and {len(b)} values"]
-        return [found for i, pair in enumerate(zip(a, b, strict=True)) for found in differences(*pair, f"{place}[{i}]")]
+        return [
+            found
+            for i, pair in enumerate(zip(a, b, strict=True))
+            for found in differences(*pair, f"{place}[{i}]")
+        ]
     same = a == b or (isinstance(a, float) and math.isnan(a) and math.isnan(b))
     return [] if same else [f"{place}: {a!r} and {b!r}"]
 

@@ -127,7 +127,9 @@ def test_not_a_number_is_read_as_one_for_the_schema_to_refuse() -> None:
         ("a: 1\nb: @", "f:2:4", "this is not YAML"),
     ],
 )
-def test_what_yaml_would_silently_get_wrong_is_refused_with_its_place(text: str, place: str, said: str) -> None:
+def test_what_yaml_would_silently_get_wrong_is_refused_with_its_place(
+    text: str, place: str, said: str
+) -> None:
     with pytest.raises(UserError) as refused:
         parse(text, "f")
     assert refused.value.where == place

@@ -21,7 +21,6 @@ from dlrun.data import Batches
 from dlrun.errors import Diverged
 from dlrun.plan import Plan
 from dlrun.trainer import Row, State, augmentation, evaluate, fit, predictions
-from dlrun.trainer import augmentation as augmentation_of
 
 NOISE = [{"name": "noise", "sd": 0.3}]
 DROPOUT = {"name": "mlp", "hidden": [8], "dropout": 0.4}
@@ -233,7 +232,7 @@ def test_augmentation_differs_by_epoch_and_copy_and_can_be_repeated() -> None:
     plan = planned(augmentations=NOISE)
     inputs = torch.zeros(2, 5, 2)
     cpu = torch.device("cpu")
-    drawn = augmentation_of(plan.recipe, [4, 5], 1, cpu)(inputs)
+    drawn = augmentation(plan.recipe, [4, 5], 1, cpu)(inputs)
     assert torch.equal(drawn, augmentation(plan.recipe, [4, 5], 1, cpu)(inputs))
     assert not torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn, augmentation(plan.recipe, [4, 5], 2, cpu)(inputs))

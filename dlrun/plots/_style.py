@@ -84,7 +84,7 @@ def mean_and_spread(values: Sequence[float]) -> str:
     mean, sd = fmean(values), spread(values)
     if not sd:
         return f"{mean:.4g}" + ("" if sd is None else " ± 0")
-    decimals = max(0, 1 - floor(log10(sd)))
+    decimals = min(8, max(0, 1 - floor(log10(sd))))
     return f"{mean:.{decimals}f} ± {sd:.{decimals}f}"
 
 

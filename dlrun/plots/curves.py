@@ -242,7 +242,7 @@ def leave_out_the_start(axes: Axes, values: list[Numbers]) -> None:
     axes.set_ylim(low - pad, high + pad)
     above = highest - high > low - lowest
     axes.annotate(
-        f"starts off the scale, at {highest if above else lowest:.3g}",
+        f"starts off the scale, at {highest if above else lowest:.4g}",
         (0.97, 0.97 if above else 0.03),
         xycoords="axes fraction",
         ha="right",

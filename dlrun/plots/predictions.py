@@ -76,7 +76,7 @@ def predictions(
     words = (0.2 if one_line else 0.36) * size / TEXT + 0.03  # inches above each image
     step = words + cell * 0.9 * height / width + 0.06
 
-    total = HEAD + sum(HEADING + -(-len(chosen_ones) // columns) * step for _, chosen_ones in groups)
+    total = HEAD + EDGE + sum(HEADING + -(-len(chosen_ones) // columns) * step for _, chosen_ones in groups)
     figure = Figure(figsize=(WIDTH, total))
     axes = figure.add_axes((0, 0, 1, 1))  # in inches, from the top left
     axes.set_axis_off()

@@ -1,0 +1,754 @@
+"""YAML, what it inherits and KEY=VALUE words become one Config, or every mistake at once."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import pytest
+
+from dlrun import config as configs
+from dlrun.components import KINDS, REQUIRED, Parts
+from dlrun.config import Choice, Config, changed, claims, dump, find, from_plain, keys, load, meets
+from dlrun.errors import ConfigError, UserError
+
+Write = Callable[[str, str], Path]
+SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+BODY = """\
+dataset: {name: spiral, points: 20}
+architecture: {name: mlp, hidden: [4], activation: tanh}
+loss: cross_entropy
+optimizer: {name: adam, lr: 1e-2, weight_decay: 1e-5}
+epochs: 10
+batch_size: full
+metrics: [accuracy]
+"""
+
+
+@pytest.fixture
+def base(write: Write) -> Path:
+    return write("base.yaml", BODY)
+
+
+def mistakes(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as refused:
+        load(path, overrides, parts)
+    return refused.value.mistakes
+
+
+# --------------------------------------------------------------------------- what ships
+
+
+def test_configs_are_shipped() -> None:
+    assert configs.shipped_names() == [path.stem for path in SHIPPED]
+    assert "spiral_relu" in configs.shipped_names()
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_config_loads_finds_its_parts_and_makes_a_plan(path: Path, tmp_path: Path) -> None:
+    from dlrun.plan import make_plan
+
+    config = load(path)
+    parts = Parts()
+    assert config.name == path.stem
+    for kind in KINDS:
+        chosen = getattr(config, kind)
+        for choice in chosen if isinstance(chosen, list) else [chosen]:
+            assert callable(parts.find(kind, choice.name))
+    assert make_plan(config, parts, tmp_path).layers.parameters > 0
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_config_expects_something(path: Path) -> None:
+    assert load(path).expect
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_config_that_is_written_out_reads_back_as_the_same(path: Path, write: Write) -> None:
+    config = load(path)
+    again = write("config.yaml", dump(config))
+    assert load(again) == config
+    assert dump(load(again)) == dump(config)
+
+
+# --------------------------------------------------------------------------- every mistake at once
+
+
+def test_all_mistakes_of_a_file_are_reported_together_each_with_its_place(write: Write) -> None:
+    path = write(
+        "bad.yaml",
+        """\
+seeds: [0]
+dataset: {name: spiral, point: 20}
+architecture: {name: mpl, hidden: [4]}
+loss: cross_entropy
+optimizer:
+  name: adam
+  weight_decay: 1e-5
+epochs: ten
+bach_size: full
+metrics: [accuracy]
+""",
+    )
+    found = mistakes(path)
+    assert found == [
+        f"{path}:1:1 batch_size: is missing: a whole number >= 1, or full",
+        f"{path}:2:25 dataset.point: there is no such option; did you mean 'points'? "
+        "(there are: points, classes, noise, valid_fraction, seed)",
+        f"{path}:3:22 architecture.name: there is no architecture/mpl.py; did you mean 'mlp'? "
+        f"(there are: {', '.join(Parts().names('architecture'))})",
+        f"{path}:5:1 optimizer: the option lr is missing: a number >= 0",
+        f"{path}:8:9 epochs: 'ten' is not a whole number >= 1",
+        f"{path}:9:1 bach_size: there is no such key; did you mean 'batch_size'? "
+        f"(there are: {', '.join(keys())})",
+    ]
+
+
+def test_the_error_names_the_file_and_counts_the_mistakes(base: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(base, ["epochs=0", "batch_size=0"])
+    first, *rest = refused.value.lines()
+    assert first == f"error: {base}: 2 mistakes"
+    assert rest == [
+        "  on the command line: epochs: 0 is not a whole number >= 1",
+        "  on the command line: batch_size: 0 is not a whole number >= 1, or full",
+    ]
+
+
+def test_a_mistake_in_a_base_is_placed_in_the_base(base: Path, write: Write) -> None:
+    write("base.yaml", BODY.replace("tanh", "tan"))
+    found = mistakes(write("child.yaml", "base: base.yaml\nepochs: 0\n"))
+    assert [text.split(" ")[0] for text in found] == [f"{base.parent}/child.yaml:2:9", f"{base}:2:52"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seeds", "0"),
+        ("seeds", "[-1]"),
+        ("seeds", "[9223372036854775808]"),
+        ("seeds", "[0.0]"),
+        ("seeds", "[true]"),
+        ("seeds", "[0, 1, 0]"),
+        ("seeds", "[]"),
+        ("seeds", "[1e3]"),
+        ("seeds", "{a: 1}"),
+        ("epochs", "true"),
+        ("epochs", "0"),
+        ("epochs", "-1"),
+        ("epochs", "1.0"),
+        ("epochs", "1e3"),
+        ("epochs", "'10'"),
+        ("epochs", "[1]"),
+        ("epochs", ".nan"),
+        ("batch_size", "Full"),
+        ("batch_size", "0"),
+        ("batch_size", "true"),
+        ("threads", "0"),
+        ("threads", "many"),
+        ("precision", "float64"),
+        ("compile", "yes"),
+        ("compile", "1"),
+        ("gradient_clip", "0"),
+        ("gradient_clip", "-1"),
+        ("gradient_clip", ".inf"),
+        ("gradient_clip", ".nan"),
+        ("gradient_clip", "true"),
+        ("gradient_clip", "'1'"),
+        ("patience", "0"),
+        ("patience", "11"),
+        ("evaluate_every", "0"),
+        ("evaluate_train_every", "false"),
+        ("monitor", "loss"),
+        ("monitor", "train_accuracies"),
+        ("monitor", "trainset_loss"),
+        ("monitor", "test_top5"),
+        ("monitor", "lr"),
+        ("monitor", "3"),
+        ("metrics", "[accuracy, accuracy]"),
+        ("metrics", "[1]"),
+        ("metrics", "[[accuracy]]"),
+        ("metrics", "[acuracy]"),
+        ("plots", "{name: curve}"),
+        ("expect", "{train_acuracy: '> 0'}"),
+        ("expect", "{lr: '> 0'}"),
+        ("expect", "{best.best.train_loss: '> 0'}"),
+        ("expect", "{train_loss: 0.5}"),
+        ("expect", "{train_loss: 'about 0.5'}"),
+        ("expect", "[train_loss]"),
+        ("device", "gpu"),
+        ("device", "CPU"),
+        ("device", "cuda:"),
+        ("device", "cuda:-1"),
+        ("device", "cuda:999"),
+        ("device", "cuda:٣"),
+        ("device", '"cpu\\n"'),
+        ("device", "0"),
+        ("loss", "[cross_entropy]"),
+        ("loss", "{}"),
+        ("loss", "{label_smoothing: 0.1}"),
+        ("loss", "{name: 5}"),
+        ("loss", "no"),
+        ("loss", "os.system"),
+        ("optimizer.lr", "true"),
+        ("optimizer.lr", ".nan"),
+        ("optimizer.lr", ".inf"),
+        ("optimizer.lr", "1e400"),
+        ("optimizer.lr", "-1e-3"),
+        ("optimizer.lr", "'1e-3'"),
+        ("optimizer.lr", "null"),
+        ("optimizer.lr", "[0.1]"),
+        ("optimizer.beta1", "1"),
+        ("architecture.hidden", "4"),
+        ("architecture.hidden", "[0]"),
+        ("architecture.hidden", "[4, x]"),
+        ("architecture.hidden", "[4, [5]]"),
+        ("architecture.dropout", "1.0"),
+        ("architecture.flatten", "on"),
+        ("architecture.activation", "Relu"),
+        ("dataset.seed", "-1"),
+        ("dataset.points", "2.5"),
+        ("schedule", "cosin"),
+        ("augmentations", "[noise, {name: flip, prob: 1}]"),
+        ("nothing", "1"),
+        ("expect_epochs", "0"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_and_named(base: Path, key: str, value: str) -> None:
+    [found] = mistakes(base, [f"{key}={value}"])
+    assert found.startswith(f"on the command line: {key}")
+    assert len(found) < 400
+
+
+def test_every_key_refuses_what_is_of_no_type_at_all(base: Path) -> None:
+    for key in keys():
+        for value in ("{a: [{b: {c: 1}}]}", "[[[[]]]]", "2001-01-01", "'\\e[31m'", '"\\0"'):
+            if not (key == "name" and value == "2001-01-01"):
+                assert mistakes(base, [f"{key}={value}"])[0].startswith(f"on the command line: {key}"), value
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("optimizer.lrate", "1", "did you mean 'lr'?"),
+        ("optimizer.name", "sdg", "did you mean 'sgd'?"),
+        ("monitor", "trian_loss", "did you mean 'train_loss'?"),
+        ("expect.best.test_acuracy", "'> 0.5'", "did you mean 'best.test_accuracy'?"),
+        ("metrics", "[acuracy]", "did you mean 'accuracy'?"),
+        ("EPOCHS", "3", "did you mean 'epochs'?"),
+        ("architecture.hidden", "[4, 0]", "architecture.hidden[1]: 0 is not"),
+        ("patience", "11", "11 epochs of patience never run out in 10 epochs"),
+        ("monitor", "trainset_loss", "evaluate_train_every"),
+    ],
+)
+def test_a_mistake_says_what_to_do_instead(base: Path, key: str, value: str, words: str) -> None:
+    [found] = mistakes(base, [f"{key}={value}"])
+    assert words in found
+
+
+@pytest.mark.parametrize(
+    ("word", "key", "meant"),
+    [
+        ("optimizer.lr=1", "optimizer", 1.0),
+        ("gradient_clip=2", "gradient_clip", 2.0),
+        ("seeds=[9223372036854775807]", "seeds", [2**63 - 1]),
+        ("seeds=[3, 1]", "seeds", [3, 1]),
+        ("device=cuda:3", "device", "cuda:3"),
+        ("patience=10", "patience", 10),
+        ("monitor=valid_accuracy", "monitor", "valid_accuracy"),
+        ("metrics=accuracy", "metrics", [Choice("accuracy", {})]),
+        ("metrics=[]", "metrics", []),
+        ("expect={seconds: '< 60'}", "expect", {"seconds": "< 60"}),
+        ("expect.best.test_accuracy='> 0.5'", "expect", {"best.test_accuracy": "> 0.5"}),
+    ],
+)
+def test_what_can_be_meant_is_accepted(base: Path, word: str, key: str, meant: Any) -> None:
+    found = getattr(load(base, [word]), key)
+    if isinstance(found, Choice):
+        found = found.options["lr"]
+    assert found == meant
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../x",
+        "/etc/x",
+        "a/b",
+        "a\\b",
+        "C:x",
+        "~",
+        "-rf",
+        "_x",
+        " x",
+        "x ",
+        "a b",
+        "x\n",
+        "x\0",
+        "x" * 65,
+        "x" * 256,
+        "CON",
+        "nul.txt",
+        "com1",
+        "Lpt9.yaml",
+        "aux",
+        "‮x",
+        "ü",
+        "x​",
+        "[/x]",
+        "$x",
+        "x;y",
+        "*",
+        "x|y",
+        "\x1b[31m",
+        "%s",
+        "x:y",
+    ],
+)
+def test_a_name_that_no_folder_should_have_is_refused(base: Path, name: str) -> None:
+    plain = load(base).plain() | {"name": name}
+    with pytest.raises(ConfigError) as refused:
+        from_plain(plain, "here")
+    assert "cannot name a folder" in refused.value.mistakes[0]
+
+
+@pytest.mark.parametrize("name", ["a", "0", "a.b", "A-b_c.0", "x" * 64, "con1", "console", "last"])
+def test_a_plain_name_is_accepted(base: Path, name: str) -> None:
+    assert from_plain(load(base).plain() | {"name": name}, "here").name == name
+
+
+def test_a_config_is_named_after_its_file_unless_it_says_otherwise(base: Path, write: Write) -> None:
+    assert load(base).name == "base"
+    assert load(base, ["name=other"]).name == "other"
+    assert load(write("named.yaml", f"name: mine\n{BODY}")).name == "mine"
+    assert load(write("null.yaml", f"name: null\n{BODY}")).name == "null"
+    assert load(write("folder-007/config.yaml", BODY)).name == "folder-007"
+
+
+def test_another_name_changes_the_name_and_nothing_else(write: Write) -> None:
+    path = write("named.yaml", f"name: mine\n{BODY}")
+    assert changed(load(path), load(path, ["name=other"])) == ["name"]
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "lr:0.1", "3", "- dataset: spiral", "---", "null"])
+def test_a_config_that_is_no_mapping_is_refused(text: str, write: Write) -> None:
+    path = write("a.yaml", text)
+    with pytest.raises(UserError) as refused:
+        load(path)
+    assert str(path) in " ".join(refused.value.lines())
+
+
+def test_a_text_of_any_length_makes_a_short_message(base: Path) -> None:
+    for word in (f"epochs={'x' * 5000}", f"{'x' * 5000}=1", f"loss={'x' * 5000}", f"monitor={'x' * 5000}"):
+        assert all(len(text) < 600 for text in mistakes(base, [word]))
+
+
+# --------------------------------------------------------------------------- base
+
+
+def test_base_merges_key_by_key(base: Path, write: Write) -> None:
+    child = write("child.yaml", "base: base.yaml\narchitecture: {hidden: [8]}\nepochs: 20\n")
+    config = load(child)
+    assert changed(load(base), config) == ["name", "architecture.hidden", "epochs"]
+    assert config.architecture.options["activation"] == "tanh"
+
+
+def test_another_name_replaces_a_part_whole(base: Path, write: Write) -> None:
+    config = load(write("child.yaml", "base: base.yaml\noptimizer: {name: sgd, lr: 0.5}\n"))
+    assert config.optimizer == Choice(
+        "sgd", {"lr": 0.5, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
+    )
+    [missing] = mistakes(write("bare.yaml", "base: base.yaml\noptimizer: sgd\n"))
+    assert "the option lr is missing" in missing
+
+
+def test_the_same_name_keeps_what_is_not_said_again(base: Path, write: Write) -> None:
+    named = load(write("named.yaml", "base: base.yaml\noptimizer: {name: adam, lr: 0.5}\n"))
+    bare = load(write("bare.yaml", "base: base.yaml\noptimizer: adam\n"))
+    assert (named.optimizer.options["lr"], named.optimizer.options["weight_decay"]) == (0.5, 1e-5)
+    assert bare.optimizer == load(base).optimizer
+
+
+def test_options_may_be_added_to_a_bare_name(base: Path, write: Write) -> None:
+    config = load(write("child.yaml", "base: base.yaml\nloss: {label_smoothing: 0.1}\n"))
+    assert config.loss == Choice("cross_entropy", {"label_smoothing": 0.1})
+
+
+def test_lists_and_claims_follow_their_own_rule(write: Write) -> None:
+    write(
+        "base.yaml", BODY + "expect: {train_loss: '< 1', test_loss: '< 1'}\nplots: [curves]\nseeds: [1, 2]\n"
+    )
+    config = load(
+        write("child.yaml", "base: base.yaml\nexpect: {train_loss: '< 2'}\nplots: []\nseeds: [3]\n")
+    )
+    assert config.expect == {"train_loss": "< 2", "test_loss": "< 1"}
+    assert (config.plots, config.seeds) == ([], [3])
+
+
+def test_a_chain_of_bases_ends_with_the_last_word(base: Path, write: Write) -> None:
+    write("deep/middle.yaml", "base: ../base.yaml\nepochs: 20\nbatch_size: 5\n")
+    config = load(write("top.yaml", "base: deep/middle.yaml\nepochs: 30\n"))
+    assert (config.epochs, config.batch_size, config.optimizer.name) == (30, 5, "adam")
+
+
+def test_a_base_may_be_a_shipped_name(write: Write) -> None:
+    for base in ("spiral_relu", "spiral_relu.yaml"):
+        config = load(write("mine.yaml", f"base: {base}\nepochs: 7\n"))
+        assert changed(load(find("spiral_relu")), config) == ["name", "epochs"]
+
+
+def test_a_base_beside_the_file_comes_before_a_shipped_one(write: Write) -> None:
+    write("spiral_relu.yaml", BODY)
+    assert load(write("mine.yaml", "base: spiral_relu.yaml\n")).batch_size == "full"
+    assert load(write("mine.yaml", "base: spiral_relu.yaml\n")).epochs == 10
+
+
+def test_a_name_is_not_inherited(write: Write) -> None:
+    write("base.yaml", f"name: theirs\n{BODY}")
+    assert load(write("child.yaml", "base: base.yaml\n")).name == "child"
+
+
+def test_null_means_the_default(write: Write) -> None:
+    write("base.yaml", BODY + "patience: 5\nseeds: [1, 2]\nplots: []\n")
+    config = load(write("child.yaml", "base: base.yaml\npatience: null\nseeds: ~\nplots:\n"))
+    assert (config.patience, config.seeds) == (None, [0])
+    assert [choice.name for choice in config.plots] == ["curves"]
+    assert mistakes(write("gone.yaml", "base: base.yaml\nepochs: null\n"))[0].endswith(
+        "epochs: is missing: a whole number >= 1"
+    )
+
+
+def test_a_base_that_leads_back_to_itself_is_refused(write: Write) -> None:
+    write("b.yaml", "base: c.yaml\n")
+    write("c.yaml", "base: a.yaml\n")
+    for path in (write("a.yaml", "base: b.yaml\n"), write("self.yaml", "base: ./self.yaml\n")):
+        with pytest.raises(UserError, match="its own base") as refused:
+            load(path)
+        assert refused.value.where.endswith(".yaml:1:7")
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "said"),
+    [
+        ("epochs: 1\nbase: nowhere.yaml\n", "2:7", "there is no config nowhere.yaml"),
+        ("base: spiral_rely\n", "1:7", "did you mean 'spiral_relu'?"),
+        ("base: 5\n", "1:7", "base must name another config"),
+        ("base: [a.yaml]\n", "1:7", "base must name another config"),
+        ("base: null\n", "1:7", "base must name another config"),
+    ],
+)
+def test_a_base_that_is_not_there_is_named_with_its_place(
+    text: str, place: str, said: str, write: Write
+) -> None:
+    path = write("a.yaml", text)
+    with pytest.raises(UserError) as refused:
+        load(path)
+    assert refused.value.where == f"{path}:{place}"
+    assert said in refused.value.what
+
+
+# --------------------------------------------------------------------------- KEY=VALUE
+
+
+def test_a_word_replaces_what_stands_at_its_key(base: Path) -> None:
+    assert load(base, ["optimizer.lr=3e-4"]).optimizer.options["lr"] == 3e-4
+    assert load(base, ["seeds=[1, 2]"]).seeds == [1, 2]
+    assert load(base, ["epochs=5", "epochs=6"]).epochs == 6
+    assert load(base, ["optimizer={name: adam, lr: 0.5}"]).optimizer.options["weight_decay"] == 0.0
+
+
+def test_a_dot_into_a_bare_name_expands_it(base: Path) -> None:
+    assert load(base, ["loss.label_smoothing=0.2"]).loss == Choice("cross_entropy", {"label_smoothing": 0.2})
+    assert load(base, ["schedule=cosine", "schedule.warmup=0.1"]).schedule.options["warmup"] == 0.1
+
+
+def test_another_name_drops_the_options_of_the_old_part(base: Path) -> None:
+    words = ["optimizer.name=sgd", "optimizer.lr=0.5"]
+    assert load(base, words).optimizer.options["weight_decay"] == 0.0
+    [missing] = mistakes(base, ["optimizer.name=sgd"])
+    assert "the option lr is missing" in missing
+    assert load(base, ["loss.name=nll"]).loss.name == "nll"
+
+
+def test_the_same_name_drops_nothing(base: Path) -> None:
+    assert changed(load(base), load(base, ["optimizer.name=adam"])) == []
+
+
+def test_claims_are_emptied_and_added_one_at_a_time(write: Write) -> None:
+    path = write("a.yaml", BODY + "expect: {train_loss: '< 1'}\n")
+    assert load(path, ["expect={}"]).expect == {}
+    assert load(path, ["expect.best.test_accuracy='>= 0.5'"]).expect == {
+        "train_loss": "< 1",
+        "best.test_accuracy": ">= 0.5",
+    }
+
+
+@pytest.mark.parametrize("word", ["epochs", "=5", "", "--epochs"])
+def test_a_word_without_key_and_value_is_refused(base: Path, word: str) -> None:
+    with pytest.raises(UserError, match="not of the form KEY=VALUE"):
+        load(base, [word])
+
+
+@pytest.mark.parametrize("word", ["epochs=", "epochs=  ", "optimizer.lr="])
+def test_a_value_that_is_missing_is_refused_with_the_way_to_write_none(base: Path, word: str) -> None:
+    with pytest.raises(UserError, match="is given no value") as refused:
+        load(base, [word])
+    assert refused.value.fix == f"write {word.split('=')[0]}=null for none"
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["epochs=[1", "epochs=&a 1", "epochs=!!int 1", "epochs={a: 1, a: 2}", "epochs=010", "epochs=\udcff"],
+)
+def test_a_value_that_is_not_yaml_is_refused_with_its_place(base: Path, word: str) -> None:
+    with pytest.raises(UserError) as refused:
+        load(base, [word])
+    assert refused.value.where.startswith("on the command line:")
+
+
+@pytest.mark.parametrize(
+    "word", ["optimizer..lr=1", ".=1", "epochs.x=1", "metrics.0=accuracy", "seeds.a.b=1"]
+)
+def test_a_key_that_leads_nowhere_is_a_mistake(base: Path, word: str) -> None:
+    assert mistakes(base, [word])
+
+
+def test_a_whole_number_beyond_any_seed_is_refused(base: Path) -> None:
+    for number in (2**64, 10**400):
+        with pytest.raises(UserError, match="no plain number"):
+            load(base, [f"seeds=[{number}]"])
+
+
+def test_words_do_not_change_the_file(base: Path) -> None:
+    before = base.read_bytes()
+    load(base, ["optimizer.name=sgd", "optimizer.lr=1", "expect={}"])
+    assert base.read_bytes() == before
+    assert load(base).optimizer.name == "adam"
+
+
+# --------------------------------------------------------------------------- expect
+
+
+def test_lowering_the_epochs_keeps_what_the_claims_speak_of(base: Path, write: Write) -> None:
+    assert load(base).expect_epochs is None
+    assert load(base, ["epochs=9"]).expect_epochs == 10
+    assert load(base, ["epochs=10"]).expect_epochs is None
+    assert load(base, ["epochs=11"]).expect_epochs is None
+    assert load(base, ["epochs=9", "expect_epochs=9"]).expect_epochs == 9
+    child = write("child.yaml", "base: base.yaml\nepochs: 5\n")
+    assert load(child).expect_epochs is None
+    assert load(child, ["epochs=4"]).expect_epochs == 5
+
+
+def test_a_resolved_config_still_knows_what_its_claims_speak_of(base: Path, write: Write) -> None:
+    resolved = write("whole/config.yaml", dump(load(base)))
+    assert load(resolved, ["epochs=4"]).expect_epochs == 10
+    lowered = write("short/config.yaml", dump(load(base, ["epochs=4"])))
+    assert load(lowered).expect_epochs == 10
+    assert load(lowered, ["epochs=3"]).expect_epochs == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (">= 0.94", [(">=", 0.94)]),
+        ("<0.7", [("<", 0.7)]),
+        (" > 0.7 , <= 1 ", [(">", 0.7), ("<=", 1.0)]),
+        ("== 3", [("==", 3.0)]),
+        ("< 1e-3", [("<", 0.001)]),
+        ("> -1", [(">", -1.0)]),
+    ],
+)
+def test_a_claim_is_read(text: str, parts: list[tuple[str, float]]) -> None:
+    assert claims(text) == parts
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0.94", "=> 1", ">= ", ">= a", "> 1,", ", > 1", "> 1 < 2", "!= 1", "> 1 2", "≥ 1", "> >1"]
+)
+def test_what_is_no_claim_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no claim"):
+        claims(text)
+
+
+@pytest.mark.parametrize("sign", [">=", "<=", "==", ">", "<"])
+def test_a_claim_is_met_where_python_says_so(sign: str) -> None:
+    for value in (0.4, 0.5, 0.6):
+        assert (
+            meets(value, f"{sign} 0.5")
+            == {
+                ">=": value >= 0.5,
+                "<=": value <= 0.5,
+                "==": value == 0.5,
+                ">": value > 0.5,
+                "<": value < 0.5,
+            }[sign]
+        )
+
+
+def test_all_parts_of_a_claim_must_be_met_and_nan_meets_none() -> None:
+    assert meets(0.5, "> 0.4, < 0.6")
+    assert not meets(0.3, "> 0.4, < 0.6")
+    assert not meets(0.7, "> 0.4, < 0.6")
+    assert not any(meets(math.nan, f"{sign} 0.5") for sign in (">=", "<=", "==", ">", "<"))
+
+
+# --------------------------------------------------------------------------- finding, comparing
+
+
+def test_a_config_is_found_by_path_run_folder_or_shipped_name(base: Path, write: Write) -> None:
+    assert find(str(base)) == base
+    assert find("base.yaml", beside=base.parent) == base
+    inside = write("run-001/config.yaml", BODY)
+    assert find(str(inside.parent)) == inside
+    assert find("spiral_relu") == find("spiral_relu.yaml") == configs.shipped() / "spiral_relu.yaml"
+
+
+@pytest.mark.parametrize(
+    "text", ["spiral_rely", "../configs_of_others/x", "x" * 300, "nowhere/spiral_relu", "a\0b"]
+)
+def test_a_config_that_is_not_there_is_answered_with_those_that_are(text: str) -> None:
+    with pytest.raises(UserError, match="there is no config") as refused:
+        find(text)
+    assert "spiral_relu" in refused.value.what
+
+
+def test_what_differs_is_named_by_key_and_option(base: Path) -> None:
+    old = load(base)
+    assert changed(old, load(base, ["optimizer.lr=1", "seeds=[1]"])) == ["seeds", "optimizer.lr"]
+    assert changed(old, load(base, ["optimizer={name: sgd, lr: 1}"])) == ["optimizer"]
+    assert changed(old, old) == []
+
+
+# --------------------------------------------------------------------------- whatever can be written
+
+TEXTS = [
+    *("1e-3", "no", "null", "true", "~", "", " ", "010", "1:30", "2024-01-02", ".nan", "-", "=", "<<", "y"),
+    *("[a]", "{a: b}", "a: b", "# c", "&a", "*a", "!x", "a\nb", "\ttab", "'", '"', "\\", "%", "@", "`"),
+    *("ü", "‮", "\u2028", "\x85", "😀", "\x1b[31m", "\x00", "0x10", "1_000", "NaN", "x" * 300, "a # b", "a: "),
+    *(
+        "\ufeff",
+        "- a",
+        "? a",
+        "| a",
+        "> a",
+        "...",
+        "---",
+        "null\n",
+        "no ",
+        " no",
+        "\r\n",
+        "0.1.2",
+        "+1",
+        "1e5",
+    ),
+]
+WRITER = """\
+def writer(root, *, text: str = "no", maybe: str | None = None, several: list[str] = (),
+           named: dict[str, str | float | int | bool] = {}, share: Fraction = 0.5, whole: int = 3,
+           deep: list[list[float]] = ((1.5,),), either: int | Literal["full", "1e-3"] = 4):
+    '''Takes whatever YAML can hold.'''
+"""
+
+
+def some(kind: Any, random: random.Random) -> Any:
+    """A value that an option of this type may have."""
+    if kind is None or kind is NoneType:
+        return None
+    if kind is bool:
+        return random.random() < 0.5
+    if kind is int:
+        return random.choice([0, 1, -1, random.randrange(10**6), random.randrange(2**63)])
+    if kind is float:
+        return random.choice([0.0, 1e-300, 1e300, 1.0, -2.5, random.random(), 10 ** random.uniform(-12, 12)])
+    if kind is str:
+        return random.choice(TEXTS)
+    origin, inside = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        while True:
+            value = some(inside[0], random)
+            if all(_within(value, bound) for bound in inside[1:]):
+                return value
+    if origin is Literal:
+        return random.choice(inside)
+    if origin in (Union, UnionType):
+        return some(random.choice(inside), random)
+    if origin is list:
+        return [some(inside[0], random) for _ in range(random.randrange(4))]
+    assert origin is dict, kind
+    return {random.choice(TEXTS): some(inside[1], random) for _ in range(random.randrange(4))}
+
+
+def _within(value: Any, bound: Any) -> bool:
+    sign = type(bound).__name__.lower()
+    limit = getattr(bound, sign)
+    return {"ge": value >= limit, "gt": value > limit, "le": value <= limit, "lt": value < limit}[sign]
+
+
+def some_config(parts: Parts, random: random.Random) -> dict[str, Any]:
+    """Plain values of a config, every key and option drawn from what its type allows."""
+
+    def choice(kind: str) -> Any:
+        part = parts.part(kind, random.choice(parts.names(kind)))
+        given = {
+            option.name: some(option.type, random)
+            for option in part.options.values()
+            if option.default is REQUIRED or random.random() < 0.6
+        }
+        return {"name": part.name} | given if given or random.random() < 0.5 else part.name
+
+    plain: dict[str, Any] = {}
+    for key, kind in get_type_hints(Config, include_extras=True).items():
+        if key in keys() and (configs.default(key) is REQUIRED or random.random() < 0.7):
+            if kind is Choice:
+                plain[key] = choice(key)
+            elif kind == list[Choice]:
+                plain[key] = [choice(key) for _ in range(random.randrange(3))]
+            else:
+                plain[key] = some(kind, random)
+    plain["name"] = random.choice(["a", "no", "null", "1e-3", "010", "2024-01-02", "0", "true", "y", "1.5"])
+    plain["seeds"] = list({random.getrandbits(63) for _ in range(random.randint(1, 3))})
+    plain["device"] = random.choice(["auto", "cpu", "cuda:1", "mps"])
+    plain["patience"] = None
+    plain["monitor"] = random.choice([None, "train_loss", "valid_loss"])
+    columns = random.sample(["train_loss", "best.test_loss", "seconds"], random.randrange(4))
+    plain["expect"] = {column: random.choice([">= 0.5", "<1e-3", "> 1, < 2"]) for column in columns}
+    metrics = {c if isinstance(c, str) else c["name"]: c for c in plain.get("metrics", [])}
+    plain["metrics"] = list(metrics.values())
+    return plain
+
+
+def test_whatever_can_be_configured_reads_back_as_the_same(tmp_path: Path, write: Write) -> None:
+    write("parts/dataset/writer.py", WRITER)
+    parts = Parts(tmp_path / "parts")
+    written = 0
+    for seed in range(400):
+        plain = some_config(parts, random.Random(seed))
+        try:
+            config = from_plain(plain, "drawn", parts=parts)
+        except ConfigError as error:
+            pytest.fail(f"seed {seed}: {error.lines()}")
+        text = dump(config)
+        again = load(write("drawn.yaml", text), parts=parts)
+        assert again == config, (seed, text)
+        assert from_plain(config.plain(), "checkpoint", parts=parts) == config, seed
+        written += "writer" in text
+    assert written > 20
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_stays_the_text_it_is(text: str, tmp_path: Path, write: Write) -> None:
+    write("parts/dataset/writer.py", WRITER)
+    parts = Parts(tmp_path / "parts")
+    options = {"name": "writer", "text": text, "several": [text, text], "named": {text: text}}
+    config = from_plain(load(write("a.yaml", BODY)).plain() | {"dataset": options}, "here", parts=parts)
+    assert config.dataset.options["text"] == text
+    assert load(write("b.yaml", dump(config)), ["name=a"], parts).dataset == config.dataset

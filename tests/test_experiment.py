@@ -1,0 +1,686 @@
+"""A run as a whole: stopped and resumed in every way, its seeds alone and together, judged, kept."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_runs import (
+    SMALL,
+    Listening,
+    child,
+    differences,
+    interrupting,
+    of_seed,
+    outcome,
+    own_parts,
+    planned,
+    save_at_every_epoch,
+    started,
+    train_and_crash,
+    train_in_child,
+    trained,
+)
+
+from dlrun import checkpoint as checkpoints
+from dlrun import config as configs
+from dlrun import experiment
+from dlrun.components import Parts
+from dlrun.errors import CheckpointRefused, Diverged, UserError
+from dlrun.runs import Run
+
+NOISE = [{"name": "noise", "sd": 0.2}]
+# Everything that could be forgotten between two halves of a run, at once.
+FULL = {
+    "seeds": [3, 1],
+    "architecture": {"name": "mlp", "hidden": [8], "dropout": 0.3},
+    "augmentations": NOISE,
+    "dataset": {"name": "spiral", "points": 20, "valid_fraction": 0.2},
+    "epochs": 6,
+    "evaluate_every": 2,
+    "evaluate_train_every": 3,
+    "gradient_clip": 0.5,
+}
+COSINE = {"name": "cosine", "warmup": 0.3}
+OPTIMIZER_OPTIONS: dict[str, dict[str, Any]] = {  # so that there is a state to lose
+    "sgd": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    "rmsprop": {"momentum": 0.5, "centered": True},
+}
+
+
+@pytest.fixture
+def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save at every epoch rather than every few seconds."""
+    monkeypatch.setattr(experiment, "SAVE_EVERY", experiment.SAVE_EVERY)
+    monkeypatch.setattr(experiment, "SAVE_SHARE", experiment.SAVE_SHARE)
+    save_at_every_epoch()
+
+
+def go_on(run: Run, changes: dict[str, Any], parts: Parts | None = None, **options: Any) -> experiment.Outcome:
+    plan = planned(parts, **changes)
+    experiment.check_resumable(run, plan.config, plan.parts)
+    return experiment.resume(plan, run, options.pop("view", experiment.Silent()), **options)
+
+
+# ------------------------------------------------------------------------ as if it never stopped
+
+
+def paused(run: Run, changes: dict[str, Any]) -> None:
+    assert go_on(run, changes, stop_after=2).summary["status"] == "paused"
+
+
+def paused_twice(run: Run, changes: dict[str, Any]) -> None:
+    paused(run, changes)
+    assert go_on(run, changes, stop_after=5).summary["epochs"] == 5
+
+
+def shorter_at_first(run: Run, changes: dict[str, Any]) -> None:
+    assert go_on(run, changes | {"epochs": 3}).summary["status"] == "finished"
+
+
+def interrupted_where_nothing_is_saved(run: Run, changes: dict[str, Any]) -> None:
+    """The signal comes in the third epoch: it is finished, and then saved."""
+    stopped = go_on(run, changes, view=interrupting(2 * 3 + 2))
+    assert (stopped.summary["status"], stopped.summary["epochs"], stopped.exit_code) == ("interrupted", 3, 130)
+
+
+def interrupted_where_all_is_saved(run: Run, changes: dict[str, Any]) -> None:
+    """The signal comes in the third epoch, two are saved: the third is left in its middle."""
+    save_at_every_epoch()
+    view = interrupting(2 * 3 + 2)
+    stopped = go_on(run, changes, view=view)
+    assert (stopped.summary["status"], stopped.summary["epochs"], stopped.exit_code) == ("interrupted", 2, 130)
+    assert view.steps == 2 * 3 + 2
+
+
+WAYS: list[Callable[[Run, dict[str, Any]], None]] = [
+    paused,
+    paused_twice,
+    shorter_at_first,
+    interrupted_where_nothing_is_saved,
+    interrupted_where_all_is_saved,
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("name", Parts().names("optimizer"))
+def test_resuming_is_as_if_it_never_stopped(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    precision: str,
+    way: Callable[[Run, dict[str, Any]], None],
+) -> None:
+    monkeypatch.setattr(experiment, "SAVE_EVERY", 3.0)
+    monkeypatch.setattr(experiment, "SAVE_SHARE", 40)
+    changes = FULL | {
+        "optimizer": {"name": name, "lr": 0.02} | OPTIMIZER_OPTIONS.get(name, {}),
+        "precision": precision,
+        "schedule": "constant" if way is shorter_at_first else COSINE,
+    }
+    unbroken = trained(planned(**changes), tmp_path)
+    run = started(planned(**changes), tmp_path)
+    way(run, changes)
+    assert differences(outcome(unbroken), outcome(run)), "it was not stopped"
+    assert go_on(run, changes).exit_code == 0
+    assert not differences(outcome(unbroken), outcome(run))
+    summary = run.summary()
+    assert (summary["status"], summary["epochs"]) == ("finished", 6)
+    for column in ("final", "best"):
+        assert not differences(without_clock(unbroken.summary()[column]), without_clock(summary[column]))
+
+
+def without_clock(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: without_clock(item) for key, item in content.items() if key != "seconds"}
+    return content
+
+
+@pytest.mark.parametrize("schedule", [name for name in Parts().names("schedule") if name != "cosine"])
+def test_every_schedule_goes_on_where_it_was(tmp_path: Path, schedule: str) -> None:
+    changes = FULL | {"schedule": schedule}
+    unbroken = trained(planned(**changes), tmp_path)
+    run = trained(planned(**changes), tmp_path, stop_after=3)
+    go_on(run, changes)
+    assert not differences(outcome(unbroken), outcome(run))
+
+
+def test_a_run_that_is_paused_at_every_epoch_is_the_same(tmp_path: Path) -> None:
+    unbroken = trained(planned(**FULL, schedule=COSINE), tmp_path)
+    run = started(planned(**FULL, schedule=COSINE), tmp_path)
+    for epoch in range(1, 7):
+        go_on(run, FULL | {"schedule": COSINE}, stop_after=epoch)
+    assert not differences(outcome(unbroken), outcome(run))
+
+
+def test_a_convolutional_network_goes_on_where_it_was(tmp_path: Path) -> None:
+    changes = FULL | IMAGES
+    parts = own_parts(tmp_path)
+    unbroken = trained(planned(parts, **changes), tmp_path)
+    run = trained(planned(parts, **changes), tmp_path, stop_after=3)
+    go_on(run, changes, parts)
+    assert not differences(outcome(unbroken), outcome(run))
+
+
+def test_killed_at_random_times_a_run_ends_the_same(tmp_path: Path) -> None:
+    """kill -9 until it is done, whatever it is doing, a save among it."""
+    chance = random.Random(20)
+    changes = FULL | {"epochs": 40, "schedule": COSINE, "plots": []}
+    unbroken = trained(planned(**changes), tmp_path)
+    kills, reached = 0, 0
+    while kills < 10:
+        run = started(planned(**changes), tmp_path)
+        while True:
+            process = child(train_in_child, str(run.folder), changes)
+            if kills < 10:
+                wait_for_a_row_after(run, reached)
+                process.join(chance.uniform(0.0, 0.06))
+                process.kill()
+            process.join()
+            if process.exitcode == 0:
+                break
+            assert process.exitcode == -signal.SIGKILL
+            kills += 1
+            before, reached = reached, checkpoints.load(run.last).state["epoch"] if run.last.exists() else 0
+            assert reached >= before, "a completed save was lost"
+        reached = 0
+        assert not differences(outcome(unbroken), outcome(run))
+        assert not list(run.folder.rglob("*.tmp"))
+
+
+def wait_for_a_row_after(run: Run, epochs: int) -> None:
+    """Wait until the process at work on a run has got somewhere, so that each kill is at a new place."""
+    deadline = time.monotonic() + 60
+    while run.last_row()[0] <= epochs and run.summary().get("status") != "finished":
+        assert time.monotonic() < deadline, "the process got nowhere"
+        time.sleep(0.001)
+
+
+def test_a_crash_after_any_of_its_writes_loses_nothing(tmp_path: Path) -> None:
+    """Gone right after the Nth file is put in its place, best.pt before last.pt among them."""
+    changes = FULL | {"epochs": 2, "evaluate_every": 1, "optimizer": {"name": "adam", "lr": 0.05}}
+    unbroken = trained(planned(**changes), tmp_path)
+    replacement, half_saved = 0, 0
+    while True:
+        replacement += 1
+        run = started(planned(**changes), tmp_path)
+        process = child(train_and_crash, str(run.folder), changes, replacement)
+        process.join()
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == 77
+        if run.best.exists():
+            newer = checkpoints.load(run.best).state["epoch"] > checkpoints.load(run.last).state["epoch"]
+            half_saved += newer
+        go_on(run, changes)
+        assert not differences(outcome(unbroken), outcome(run)), f"after write number {replacement}"
+    assert replacement > 6
+    assert half_saved >= 2, "no crash was between best.pt and last.pt"
+
+
+def test_a_run_that_was_killed_before_its_first_save_begins_at_the_start(tmp_path: Path) -> None:
+    unbroken = trained(planned(), tmp_path)
+    run = started(planned(), tmp_path)
+    go_on(run, {})
+    assert not differences(outcome(unbroken), outcome(run))
+
+
+def test_rows_without_a_checkpoint_are_never_silently_trained_again(tmp_path: Path) -> None:
+    run = trained(planned(), tmp_path)
+    run.last.unlink()
+    before = run.metrics.read_bytes()
+    with pytest.raises(CheckpointRefused, match="rows but no checkpoint"):
+        go_on(run, {})
+    assert run.metrics.read_bytes() == before
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
+    run = trained(planned(), tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.is_file()}
+    again = go_on(run, {})
+    assert again.exit_code == 0
+    assert again.summary["already_complete"]
+    assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_signal_in_the_first_epoch_loses_nothing(tmp_path: Path) -> None:
+    unbroken = trained(planned(), tmp_path)
+    run = started(planned(), tmp_path)
+    stopped = go_on(run, {}, view=interrupting(2))
+    assert (stopped.exit_code, stopped.summary["epochs"]) == (130, 0)
+    assert stopped.summary["signal"] == signal.SIGINT
+    go_on(run, {})
+    assert not differences(outcome(unbroken), outcome(run))
+
+
+def test_sigterm_stops_with_143_and_gives_the_handlers_back(tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    view = Listening(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    run = started(planned(), tmp_path)
+    assert go_on(run, {}, view=view).exit_code == 143
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_signal_in_the_last_epoch_is_too_late(tmp_path: Path) -> None:
+    run = started(planned(epochs=1), tmp_path)
+    stopped = go_on(run, {"epochs": 1}, view=interrupting(4))
+    assert stopped.summary["status"] in ("finished", "interrupted")
+    go_on(run, {"epochs": 1})
+    assert not differences(outcome(trained(planned(epochs=1), tmp_path)), outcome(run))
+
+
+def test_a_run_goes_on_with_nothing_else_than_more_epochs(tmp_path: Path) -> None:
+    run = trained(planned(), tmp_path, stop_after=1)
+    with pytest.raises(UserError, match=r"optimizer\.lr") as refused:
+        go_on(run, {"optimizer": {"name": "adam", "lr": 0.5}, "batch_size": 8, "seeds": [1]})
+    assert all(key in refused.value.what for key in ("batch_size", "seeds"))
+    assert refused.value.exit_code == 2
+    with pytest.raises(UserError, match="less than the 3 already done"):
+        go_on(trained(planned(), tmp_path), {"epochs": 2})
+    go_on(run, {"epochs": 5, "expect": {"train_loss": "< 100"}, "plots": ["curves"]})
+    assert run.summary()["epochs"] == 5
+
+
+def test_a_longer_run_under_a_schedule_of_progress_says_that_it_is_another_run(tmp_path: Path) -> None:
+    for schedule, said in ((COSINE, 1), ("constant", 0)):
+        run = trained(planned(schedule=schedule), tmp_path)
+        view = Listening()
+        go_on(run, {"schedule": schedule, "epochs": 5}, view=view)
+        assert sum("depends on the length of the run" in text for text in view.warnings) == said
+
+
+def test_resume_refuses_other_data(tmp_path: Path) -> None:
+    run = trained(planned(), tmp_path, stop_after=1)
+    other = planned(dataset={"name": "spiral", "points": 20, "noise": 0.21})
+    with pytest.raises(CheckpointRefused, match="data is not what this run was trained on") as refused:
+        experiment.resume(other, run, experiment.Silent())
+    assert refused.value.exit_code == 4
+    assert checkpoints.load(run.last).state["epoch"] == 1
+
+
+def test_another_number_of_threads_is_said(tmp_path: Path) -> None:
+    run = trained(planned(), tmp_path, stop_after=1)
+    view = Listening()
+    go_on(run, {"threads": 2}, view=view)
+    assert [text for text in view.warnings if "threads was 1, now 2" in text]
+
+
+# ------------------------------------------------------------------------ each copy as alone
+
+IMAGES: dict[str, Any] = {
+    "dataset": "dots",
+    "architecture": {"name": "cnn", "channels": [3, 4], "kernel_size": 3, "padding": 1, "hidden": [6], "dropout": 0.3},
+    "augmentations": [{"name": "crop", "padding": 1}, "flip"],
+}
+DROPOUT = {"name": "mlp", "hidden": [8], "dropout": 0.3}
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "full batch": {"batch_size": "full"},
+    "dropout and noise": {"architecture": DROPOUT, "augmentations": NOISE},
+    "convolutions": IMAGES,
+    "two classes": {
+        "dataset": {"name": "spiral", "points": 20, "classes": 2},
+        "loss": "bce",
+        "architecture": DROPOUT,
+        "augmentations": NOISE,
+    },
+    "regression": {
+        "dataset": {"name": "line", "valid_fraction": 0.2},
+        "loss": "mse",
+        "metrics": ["rmse", "r2"],
+        "architecture": DROPOUT,
+    },
+    "from scratch": {
+        "architecture": {"name": "mlp_scratch", "hidden": [6]},
+        "loss": "cross_entropy_scratch",
+        "optimizer": {"name": "sgd_scratch", "lr": 0.1},
+    },
+    "clipped": {"gradient_clip": 0.1, "optimizer": {"name": "sgd", "lr": 0.5, "momentum": 0.9}},
+    "float16": {"precision": "float16", "gradient_clip": 0.1},
+    "float16, overflowing": {  # gradients of 65,536 times the loss are not finite, for some seeds longer
+        "dataset": {"name": "line", "scale": 3.0},
+        "loss": "mse",
+        "metrics": ["rmse"],
+        "precision": "float16",
+    },
+    "bfloat16": {"precision": "bfloat16"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_copy_trains_as_it_would_alone(tmp_path: Path, kind: str) -> None:
+    changes = KINDS[kind] | {"evaluate_every": 2, "epochs": 4}
+    parts = own_parts(tmp_path)
+    together = trained(planned(parts, **changes, seeds=[7, 0, 2]), tmp_path)
+    for seed in (7, 0, 2):
+        alone = trained(planned(parts, **changes, seeds=[seed]), tmp_path)
+        assert not differences(of_seed(alone, seed), of_seed(together, seed))
+    assert differences(of_seed(together, 7)["model"], of_seed(together, 0)["model"])
+
+
+def test_the_same_config_gives_the_same_bits_twice(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first = trained(planned(**FULL), tmp_path)
+    torch.manual_seed(2)
+    torch.rand(100)
+    assert not differences(outcome(first), outcome(trained(planned(**FULL), tmp_path)))
+
+
+# ------------------------------------------------------------------------ the best
+
+SCRIPTED = '''
+"""A figure that is told beforehand."""
+better = "higher"
+TOLD = []
+
+
+def scripted(outputs, targets):
+    """Whatever TOLD says next."""
+    return targets.float() * 0
+
+
+def finish(means):
+    return TOLD.pop(0)
+'''
+
+
+def run_told(tmp_path: Path, figures: list[float], split: str = "train", **changes: Any) -> Run:
+    """A run whose monitored figure is, epoch by epoch, one of `figures`."""
+    text = SCRIPTED.replace("TOLD.pop(0)", "TOLD.pop(0) if len(TOLD) else 0.0")
+    parts = own_parts(tmp_path, {"metrics/scripted.py": text})
+    plan = planned(
+        parts,
+        metrics=["scripted"],
+        monitor=f"{split}_scripted",
+        epochs=len(figures),
+        evaluate_every=1 if split != "train" else 1000,
+        **changes,
+    )
+    other = [-1.0] if split != "train" else []  # the figure of train, which is finished first
+    told = parts.module("metrics", "scripted").TOLD
+    told[:] = [value for figure in figures for value in (*other, figure)]
+    return trained(plan, tmp_path)
+
+
+nan = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("figures", "best"),
+    [
+        ([0.1, 0.5, 0.5, 0.5], 2),
+        ([0.5, 0.5, 0.5], 1),
+        ([0.1, 0.3, 0.2], 2),
+        ([nan, 0.2, nan, 0.1], 2),
+        ([0.2, nan, nan, 0.3], 4),
+        ([0.3, nan, nan], 1),
+    ],
+)
+def test_the_first_of_equals_is_best_and_nan_never(tmp_path: Path, figures: list[float], best: int) -> None:
+    run = run_told(tmp_path, figures)
+    assert run.summary()["best"]["epoch"] == best
+    kept = checkpoints.load(run.best)
+    assert kept.state["epoch"] == best
+    at_best = trained(planned(epochs=len(figures), evaluate_every=1000, metrics=[]), tmp_path, stop_after=best)
+    assert not differences(checkpoints.load(at_best.last).state["model"], kept.state["model"])
+
+
+def test_without_any_best_epoch_the_last_one_is_kept(tmp_path: Path) -> None:
+    run = run_told(tmp_path, [nan, nan])
+    assert run.summary()["best"] is None
+    assert checkpoints.load(run.best).state["epoch"] == 2
+
+
+def test_of_any_sequence_the_first_best_wins(tmp_path: Path) -> None:
+    chance = random.Random(39)
+    plan = planned()
+    for column, choose in (("train_loss", min), ("train_accuracy", max)):
+        for _ in range(500):
+            figures = [chance.choice([nan, 0.0, 1.0, 2.0, chance.random()]) for _ in range(chance.randint(1, 9))]
+            best: tuple[int, float] | None = None
+            for epoch, figure in enumerate(figures):
+                if plan.improves(column, figure, best[1] if best else None):
+                    best = epoch, figure
+            numbers = [figure for figure in figures if figure == figure]
+            expected = (figures.index(choose(numbers)), choose(numbers)) if numbers else None
+            assert best == expected
+
+
+def test_best_is_chosen_on_valid_where_there_is_one_and_else_on_train() -> None:
+    assert planned().monitor == "train_loss"
+    assert planned(dataset={"name": "spiral", "points": 20, "valid_fraction": 0.2}).monitor == "valid_loss"
+
+
+def test_best_pt_holds_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
+    worse_later = {"optimizer": {"name": "sgd", "lr": 20.0}, "gradient_clip": None}
+    changes = FULL | worse_later | {"evaluate_every": 1, "epochs": 8}
+    run = trained(planned(**changes), tmp_path)
+    rows = run.rows()
+    seeds = len(FULL["seeds"])  # type: ignore[arg-type]
+    means = [sum(rows["valid_loss"][i : i + seeds]) / seeds for i in range(0, len(rows["epoch"]), seeds)]
+    best = 1 + means.index(min(means))
+    assert best not in (1, 8), "a run whose best epoch is neither the first nor the last shows more"
+    assert checkpoints.load(run.best).state["epoch"] == best == run.summary()["best"]["epoch"]
+    at_best = trained(planned(**changes), tmp_path, stop_after=best)
+    assert not differences(checkpoints.load(at_best.last).state["model"], checkpoints.load(run.best).state["model"])
+    figures = checkpoints.load(run.best).figures["valid_loss"]
+    assert figures == rows["valid_loss"][(best - 1) * seeds : best * seeds]
+
+
+def test_choosing_on_the_test_set_is_never_silent(tmp_path: Path) -> None:
+    view = Listening()
+    trained(planned(monitor="test_loss"), tmp_path, view=view)
+    assert any("chosen on the test set" in text for text in view.warnings)
+    view = Listening()
+    trained(planned(), tmp_path, view=view)
+    assert not view.warnings
+
+
+def test_the_best_epoch_is_measured_on_the_evaluation_split_too(tmp_path: Path) -> None:
+    run = trained(planned(evaluate_every=100, epochs=5), tmp_path)
+    assert "test_loss" in checkpoints.load(run.best).figures
+    assert "test_loss" in run.summary()["final"]
+    assert set(run.rows()["test_loss"]) == {None}, "cells that were not measured are empty"
+
+
+def test_patience_stops_when_nothing_got_better_for_so_long(tmp_path: Path) -> None:
+    run = run_told(tmp_path, [0.1, 0.5, 0.4, 0.5, 0.3, 0.2, 0.9], patience=3)
+    assert (run.summary()["status"], run.summary()["epochs"]) == ("stopped early", 5)
+    run = run_told(tmp_path, [0.1, 0.2, 0.1, 0.3, 0.2, 0.4], patience=3)
+    assert (run.summary()["status"], run.summary()["epochs"]) == ("finished", 6)
+
+
+def test_patience_counts_on_through_a_resume(tmp_path: Path) -> None:
+    worse = {"optimizer": {"name": "sgd", "lr": 8.0}, "epochs": 30, "patience": 3, **{"dataset": FULL["dataset"]}}
+    unbroken = trained(planned(**worse), tmp_path)
+    assert unbroken.summary()["status"] == "stopped early"
+    epochs = unbroken.summary()["epochs"]
+    run = trained(planned(**worse), tmp_path, stop_after=epochs - 1)
+    assert go_on(run, worse).summary["status"] == "stopped early"
+    assert not differences(outcome(unbroken), outcome(run))
+    assert go_on(run, worse).summary["already_complete"]
+
+
+# ------------------------------------------------------------------------ expectations
+
+
+def test_claims_are_judged_on_the_last_row_and_on_the_best(tmp_path: Path) -> None:
+    claims = {"train_accuracy": ">= 0.0, <= 1", "best.train_loss": "< 100", "seconds": "< 600"}
+    run = started(planned(expect=claims), tmp_path)
+    done = go_on(run, {"expect": claims})
+    assert done.exit_code == 0
+    assert [verdict["met"] for verdict in done.summary["expect"]] == [True, True, True]
+    last = run.rows()["train_accuracy"][-1]
+    assert done.summary["expect"][0]["measured"] == last
+
+
+def test_a_claim_that_is_not_met_is_exit_code_5(tmp_path: Path) -> None:
+    claims = {"train_accuracy": "> 1.5", "train_loss": "< 100"}
+    run = started(planned(expect=claims), tmp_path)
+    done = go_on(run, {"expect": claims})
+    assert done.exit_code == 5
+    assert [verdict["met"] for verdict in done.summary["expect"]] == [False, True]
+    assert done.summary["status"] == "finished"
+
+
+def test_best_and_last_are_told_apart(tmp_path: Path) -> None:
+    claims = {"train_scripted": "== 0.25", "best.train_scripted": "== 0.75"}
+    run = run_told(tmp_path, [0.5, 0.75, 0.25], expect=claims)
+    assert [verdict["met"] for verdict in run.summary()["expect"]] == [True, True]
+
+
+def test_claims_are_means_over_seeds(tmp_path: Path) -> None:
+    run = trained(planned(seeds=[0, 1], expect={"train_loss": "> 0"}), tmp_path)
+    losses = run.rows()["train_loss"][-2:]
+    assert run.summary()["expect"][0]["measured"] == pytest.approx(sum(losses) / 2, rel=1e-12)
+
+
+def test_a_run_that_is_not_complete_or_was_made_shorter_is_not_judged(tmp_path: Path) -> None:
+    impossible = {"train_accuracy": "> 1.5"}
+    run = started(planned(expect=impossible), tmp_path)
+    done = go_on(run, {"expect": impossible}, stop_after=1)
+    assert (done.exit_code, done.summary["expect"][0]["met"]) == (0, None)
+    shorter = trained(planned(expect=impossible, expect_epochs=4), tmp_path)
+    assert shorter.summary()["expect"][0]["met"] is None
+    assert trained(planned(expect=impossible, expect_epochs=3), tmp_path).summary()["expect"][0]["met"] is False
+
+
+def test_lowering_the_epochs_of_a_file_takes_its_claims_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "claims.yaml"
+    path.write_text(configs.dump(planned(expect={"train_accuracy": "> 1.5"}).config))
+    assert configs.load(path, ["epochs=2"]).expect_epochs == 3
+    assert configs.load(path, ["epochs=4"]).expect_epochs is None
+
+
+# ------------------------------------------------------------------------ what goes wrong
+
+
+def test_a_diverged_run_keeps_its_last_finite_state(tmp_path: Path, save_always: None) -> None:
+    # The first update overflows what follows.
+    changes = {"optimizer": {"name": "sgd", "lr": 1e30}, "architecture": {"name": "mlp", "hidden": [8, 8]}}
+    run = started(planned(**changes), tmp_path)
+    with pytest.raises(Diverged) as stopped:
+        go_on(run, changes)
+    assert stopped.value.exit_code == 3
+    assert "seed 0" in stopped.value.what
+    assert any(str(run.folder) in line for line in stopped.value.lines())
+    kept = checkpoints.load(run.last)
+    assert all(torch.isfinite(value).all() for value in kept.state["model"][0].values())
+    summary = run.summary()
+    assert summary["status"] == "diverged"
+    assert "seed 0" in summary["error"]
+
+
+def test_weights_that_are_lost_are_never_saved(tmp_path: Path) -> None:
+    run = trained(planned(), tmp_path, stop_after=1)
+    before = run.last.read_bytes()
+    plan = planned()
+    loaded = plan.load()
+    hardware = plan.hardware(loaded)
+    state = plan.state(hardware)
+    state.load_state_dict(checkpoints.load(run.last).state)
+    with torch.no_grad():
+        next(state.model.copies[0].parameters())[0] = nan
+    keeper = experiment.Keeper(plan, run, loaded, hardware, state)
+    with pytest.raises(Diverged, match=r"weight of seed 0 is no longer finite"):
+        keeper.save()
+    assert run.last.read_bytes() == before
+
+
+NUMPY = '''
+"""A metric that forgets to be plain."""
+import numpy as np
+
+
+def numpy_figure(outputs, targets):
+    """Zero."""
+    return targets.float() * 0
+
+
+def finish(means):
+    return np.float64(means[0])
+'''
+
+
+def test_a_value_that_no_checkpoint_can_hold_is_named_when_it_is_saved(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"metrics/numpy_figure.py": NUMPY})
+    run = started(planned(parts, metrics=["numpy_figure"]), tmp_path)
+    with pytest.raises(TypeError, match=r"figures\.\w+_numpy_figure\[0\] is a float64"):
+        go_on(run, {"metrics": ["numpy_figure"]}, parts)
+    assert checkpoints.load(run.last).state["epoch"] == 0
+    assert run.summary()["status"] == "failed"
+
+
+BROKEN_PLOT = '''
+"""A picture that is never drawn."""
+
+
+def broken(trained):
+    """It has a mistake."""
+    raise ZeroDivisionError("no such [/foo] picture")
+'''
+
+
+def test_a_plot_that_fails_is_a_warning(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"plots/broken.py": BROKEN_PLOT})
+    plan = planned(parts, plots=["broken", "curves"])
+    run, view = started(plan, tmp_path), Listening()
+    done = experiment.resume(plan, run, view)
+    assert (done.exit_code, done.summary["status"]) == (0, "finished")
+    assert view.warnings == ["the plot broken was not drawn: ZeroDivisionError: no such [/foo] picture"]
+    assert "ZeroDivisionError" in (run.folder / "log.txt").read_text()
+    assert [path.name for path in run.plots.iterdir()] == ["curves.png"]
+
+
+# ------------------------------------------------------------------------ the folder
+
+
+def test_a_finished_run_leaves_what_its_docstring_says(tmp_path: Path) -> None:
+    run = trained(planned(plots=["curves"], seeds=[4, 2]), tmp_path)
+    names = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()}
+    assert names == {
+        "config.yaml",
+        "metrics.csv",
+        "checkpoints/last.pt",
+        "checkpoints/best.pt",
+        "plots/curves.png",
+        "summary.json",
+        "log.txt",
+    }
+    columns = ["epoch", "seed", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "lr", "seconds"]
+    rows = run.rows()
+    assert list(rows) == columns
+    assert (rows["epoch"], rows["seed"]) == ([1, 1, 2, 2, 3, 3], [4, 2] * 3)
+    assert configs.load(run.config) == planned(plots=["curves"], seeds=[4, 2]).config
+    summary = run.summary()
+    assert summary["parameters"] == 2 * 8 + 8 + 8 * 3 + 3
+    assert summary["data"]["examples"] == {"train": 60, "test": 60}
+    assert summary["final"]["train_loss"]["mean"] == pytest.approx(sum(rows["train_loss"][-2:]) / 2)
+    assert summary["final"]["train_loss"]["sd"] > 0
+    for key in ("device", "threads", "versions", "git", "command", "seconds", "machine"):
+        assert key in summary
+    assert SMALL["threads"] == summary["threads"]
+
+
+def test_resuming_cuts_off_rows_that_the_checkpoint_does_not_know(tmp_path: Path) -> None:
+    unbroken = trained(planned(), tmp_path)
+    run = trained(planned(), tmp_path, stop_after=2)
+    with run.metrics.open("a") as file:
+        file.write("3,0,9.9,0.1,9.9,0.1,0.01,0.1\n4,0,9.")
+    go_on(run, {})
+    assert not differences(outcome(unbroken), outcome(run))
+
+
+def test_rows_that_are_missing_are_refused(tmp_path: Path) -> None:
+    run = trained(planned(), tmp_path, stop_after=2)
+    run.metrics.write_text("epoch,seed\n")
+    with pytest.raises(CheckpointRefused, match="shorter than the checkpoint says"):
+        go_on(run, {})

@@ -1,0 +1,668 @@
+"""A run's folder is nobody else's, is found by name, and survives crashes and strangers."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from dlrun import display, files, runs
+from dlrun.errors import CheckpointRefused, RunFailed, UserError
+from dlrun.files import write_atomically
+from dlrun.runs import Rows, Run
+
+PROJECT = Path(__file__).parent.parent
+COLUMNS = ["train_loss", "test_loss"]
+
+
+@pytest.fixture
+def run(runs_dir: Path) -> Run:
+    return runs.create(runs_dir, "some", "epochs: 3\n")
+
+
+@pytest.fixture
+def python() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """python(code) starts a process whose first line on stdout says that it is ready."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(code: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=PROJECT, text=True, stdout=subprocess.PIPE
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# --------------------------------------------------------------------------- folders
+
+
+def test_a_new_run_has_its_config_and_the_next_number(runs_dir: Path) -> None:
+    first, second = (runs.create(runs_dir, "some", f"epochs: {n}\n") for n in (1, 2))
+    assert [first.name, second.name] == ["some-001", "some-002"]
+    assert first.config.read_text() == "epochs: 1\n"
+    assert first.last.parent.is_dir()
+    assert first.plots.is_dir()
+    assert not list(runs_dir.rglob("*.tmp"))
+
+
+def test_numbers_go_on_after_the_highest_of_the_same_name(runs_dir: Path) -> None:
+    for folder in ("some-007", "some-1000", "something-2000", "some-other-3000", "some-abc", "some-12"):
+        (runs_dir / folder).mkdir(parents=True)
+    (runs_dir / "some-1001").write_text("a file has the next name")
+    assert runs.create(runs_dir, "some", "").name == "some-1002"
+    assert runs.create(runs_dir, "some-other", "").name == "some-other-3001"
+
+
+def test_threads_never_share_a_folder(runs_dir: Path) -> None:
+    barrier = threading.Barrier(16)
+
+    def make(number: int) -> str:
+        barrier.wait()
+        return runs.create(runs_dir, "some", f"seeds: [{number}]\n").name
+
+    with ThreadPoolExecutor(16) as pool:
+        names = list(pool.map(make, range(16)))
+    assert len(set(names)) == 16
+    assert {(runs_dir / name / "config.yaml").read_text() for name in names} == {
+        f"seeds: [{number}]\n" for number in range(16)
+    }
+
+
+def test_processes_never_share_a_folder(
+    runs_dir: Path, tmp_path: Path, python: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    go = tmp_path / "go"
+    code = f"""
+import os, time
+from pathlib import Path
+from dlrun import runs
+print("ready", flush=True)
+while not Path({str(go)!r}).exists():
+    time.sleep(0.001)
+for _ in range(20):
+    print(runs.create(Path({str(runs_dir)!r}), "some", str(os.getpid())).name, os.getpid())
+"""
+    processes = [python(code) for _ in range(4)]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    go.touch()
+    made = dict(line.split() for process in processes for line in process.communicate()[0].splitlines())
+    assert len(made) == 80
+    assert all((runs_dir / name / "config.yaml").read_text() == pid for name, pid in made.items())
+
+
+def test_a_runs_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for parent in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(RunFailed, match="is not a folder") as refused:
+            runs.create(parent, "some", "")
+        assert refused.value.exit_code == 1
+
+
+# --------------------------------------------------------------------------- finding
+
+
+@pytest.fixture
+def several(runs_dir: Path) -> list[Run]:
+    made = [runs.create(runs_dir, name, "") for name in ("alpha", "alpha", "beta", "alphabet")]
+    for age, each in enumerate(made):
+        each.write_json("summary.json", {"started": f"2024-01-0{age + 1}T00:00:00+00:00"})
+    return made
+
+
+def test_last_is_the_run_that_started_last(several: list[Run], runs_dir: Path) -> None:
+    assert runs.find("last", runs_dir).name == "alphabet-001"
+    several[0].write_json("summary.json", {"started": runs.now()})
+    assert runs.find("last", runs_dir).name == "alpha-001"
+
+
+def test_a_run_that_was_killed_before_its_first_word_is_as_old_as_its_config(
+    several: list[Run], runs_dir: Path
+) -> None:
+    silent = runs.create(runs_dir, "silent", "")
+    assert runs.find("last", runs_dir) == silent
+    os.utime(silent.config, (0, 0))
+    assert runs.every(runs_dir)[-1] == silent
+
+
+@pytest.mark.usefixtures("several")
+def test_a_run_is_found_by_its_name_a_prefix_or_its_folder(runs_dir: Path) -> None:
+    assert runs.find("alpha-002", runs_dir).name == "alpha-002"
+    assert runs.find("be", runs_dir).name == "beta-001"
+    assert runs.find("alphab", runs_dir).name == "alphabet-001"
+    assert runs.find(str(runs_dir / "beta-001"), Path("nowhere")).folder == runs_dir / "beta-001"
+
+
+@pytest.mark.usefixtures("several")
+def test_a_whole_name_is_never_ambiguous(runs_dir: Path) -> None:
+    (runs_dir / "beta-0010").mkdir()
+    (runs_dir / "beta-0010" / "config.yaml").touch()
+    assert runs.find("beta-001", runs_dir).name == "beta-001"
+
+
+@pytest.mark.usefixtures("several")
+def test_a_prefix_of_several_runs_is_answered_with_them(runs_dir: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        runs.find("alpha", runs_dir)
+    assert refused.value.exit_code == 2
+    assert refused.value.what == "alpha could be alphabet-001, alpha-002, alpha-001"
+
+
+@pytest.mark.usefixtures("several")
+def test_a_run_that_is_not_there_is_answered_with_its_nearest_neighbour(runs_dir: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no run alpah-001; did you mean 'alpha-001'\?"):
+        runs.find("alpah-001", runs_dir)
+    for text in ("x" * 300, "a\0b", "../nothing", "\x1b[31m"):
+        with pytest.raises(UserError, match="there is no run"):
+            runs.find(text, runs_dir)
+
+
+@pytest.mark.parametrize("text", ["last", "some", ""])
+def test_without_runs_none_is_found(text: str, runs_dir: Path) -> None:
+    with pytest.raises(UserError, match="there are no runs in"):
+        runs.find(text, runs_dir)
+
+
+# --------------------------------------------------------------------------- strangers
+
+HOSTILE: list[bytes] = [
+    b"",
+    b"{",
+    b"null",
+    b"[]",
+    b'"text"',
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b"9" * 5000,
+    b'{"status": 5}',
+    b'{"status": "finished"}',
+    b'{"status": ["finished"]}',
+    b'{"status": "\\u001b[31m[/foo]\\n\\ud800"}',
+    b'{"status": "finished", "best": [1, 2], "final": "text", "seconds": "long", "epochs": {}}',
+    b'{"status": "finished", "best": {"monitor": "a"}, "final": {"a": 1, "b": null, "c": {"mean": []}}}',
+    b'{"status": "finished", "best": {"monitor": [], "figures": {"a": {"mean": 1, "sd": "x"}}, "epoch": {}}}',
+    b'{"status": "finished", "best": {"monitor": "a", "figures": 7}, "seconds": NaN, "final": [{}]}',
+    b'{"status": "finished", "final": {"a": {"mean": Infinity, "sd": NaN}}, "seconds": 1e999}',
+    b'{"status": "finished", "final": {"a": {"mean": '
+    + b"9" * 4000
+    + b'}}, "seconds": '
+    + b"9" * 4000
+    + b"}",
+    b'{"status": "running", "pid": "text"}',
+    b'{"status": "running", "pid": -1, "host": 5, "started": {}}',
+    b'{"status": "running", "pid": 1e300}',
+    b'{"status": "running", "started": ["2024"], "epochs": "[/foo]", "planned_epochs": null}',
+]
+
+
+@pytest.fixture
+def strangers(runs_dir: Path) -> Path:
+    """A folder of runs that holds whatever may lie in it."""
+    for number, raw in enumerate(HOSTILE):
+        run = runs.create(runs_dir, f"hostile{number}", "")
+        (run.folder / "summary.json").write_bytes(raw)
+        (run.folder / "metrics.csv").write_bytes(raw)
+    host = json.dumps(runs.identity()["host"]).encode()
+    for number, rows in enumerate(
+        (b"epoch,seed,a\n", b"epoch,seed,a\n1,0\n", b"\n\n\n", b"epoch\n1e5\n", b"\xff\n")
+    ):
+        run = runs.create(runs_dir, f"rows{number}", "")
+        (run.folder / "summary.json").write_bytes(
+            b'{"status": "running", "pid": 2147483000, "host": %s}' % host
+        )
+        run.metrics.write_bytes(rows)
+    (runs_dir / "foreign").mkdir()
+    (runs_dir / "foreign" / "notes.txt").write_text("not a run")
+    (runs_dir / "file").write_text("no folder")
+    (runs_dir / "link").symlink_to(runs_dir / "hostile0-001")
+    (runs_dir / "loop").symlink_to(runs_dir / "loop")
+    for name in ("summary.json", "metrics.csv"):
+        pipes = runs.create(runs_dir, "pipe", "")
+        os.mkfifo(pipes.folder / name)
+        folders = runs.create(runs_dir, "folder", "")
+        (folders.folder / name).mkdir()
+    pipes = runs.create(runs_dir, "pipe", "")
+    pipes.write_json("summary.json", {"status": "interrupted"})
+    os.mkfifo(pipes.metrics)
+    (runs_dir / "[red]x\x1b[31m\n-001").mkdir()
+    (runs_dir / "[red]x\x1b[31m\n-001" / "config.yaml").touch()
+    folder_as_config = runs_dir / "odd-001" / "config.yaml"
+    folder_as_config.mkdir(parents=True)
+    return runs_dir
+
+
+def test_whatever_lies_in_the_folder_is_listed_or_passed_over(
+    strangers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = runs.every(strangers)
+    names = {run.name for run in found}
+    assert names.isdisjoint({"foreign", "file", "link", "loop", "odd-001"})
+    assert len(names) == len(HOSTILE) + 5 + 4 + 1 + 1
+    display.runs_table([runs.overview(run) for run in found])
+    printed = capsys.readouterr().out
+    assert all(f"hostile{number}-001" in printed for number in range(len(HOSTILE)))
+    assert "\x1b" not in printed
+    assert "[/foo]" in printed
+
+
+def test_a_run_without_a_sound_summary_is_called_broken(strangers: Path) -> None:
+    broken = {0, 1, 2, 3, 4, 5, 6, 7, 8, 10}
+    for number in broken:
+        assert runs.overview(Run(strangers / f"hostile{number}-001"))["status"] == "broken"
+
+
+def test_a_run_that_is_deleted_while_it_is_listed_is_no_trouble(
+    run: Run, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_file = Path.is_file
+
+    def then_gone(path: Path) -> bool:
+        found = is_file(path)
+        if path.name == "config.yaml":
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "is_file", then_gone)
+    assert [runs.overview(each)["run"] for each in runs.every(runs_dir)] == ["some-001"]
+
+
+def test_a_folder_of_runs_that_is_missing_is_empty(tmp_path: Path) -> None:
+    assert runs.every(tmp_path / "nowhere") == []
+    (tmp_path / "file").write_text("")
+    assert runs.every(tmp_path / "file") == []
+
+
+def test_the_overview_says_what_the_summary_says(run: Run) -> None:
+    figures = {"train_loss": {"mean": 0.5, "sd": 0.1}, "test_accuracy": {"mean": 0.9, "sd": None}}
+    run.write_json(
+        "summary.json",
+        {
+            "status": "finished",
+            "epochs": 3,
+            "planned_epochs": 4,
+            "final": figures | {"lr": {"mean": 0.1, "sd": None}, "seconds": {"mean": 1, "sd": None}},
+            "best": {"epoch": 2, "monitor": "train_loss", "figures": figures},
+            "seconds": 1.5,
+        },
+    )
+    assert runs.overview(run) == {
+        "run": "some-001",
+        "status": "finished",
+        "epochs": "3/4",
+        "best": {"train_loss": {"mean": 0.5, "sd": 0.1}},
+        "best_epoch": 2,
+        "last": figures,
+        "seconds": 1.5,
+    }
+
+
+def test_a_killed_run_shows_the_last_row_that_it_wrote(run: Run) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    run.write_json(
+        "summary.json", {"status": "running", **runs.identity(), "pid": gone.pid, "planned_epochs": 9}
+    )
+    rows = Rows(run, COLUMNS, [0], 0)
+    for epoch in range(1, 1001):
+        rows.add(epoch, {"train_loss": [1 / epoch], "lr": [0.1], "seconds": [0.5]})
+    rows.close()
+    shown = runs.overview(run)
+    assert (shown["status"], shown["epochs"]) == ("interrupted", "1000/9")
+    assert shown["last"]["train_loss"]["mean"] == 1 / 1000
+
+
+def test_a_run_whose_process_lives_is_running_and_elsewhere_nobody_knows(run: Run) -> None:
+    assert run.status({}) == "interrupted"  # before its first word
+    run.write_json("summary.json", {})
+    assert run.status({"status": "running", **runs.identity()}) == "running"
+    assert run.status({"status": "running", "pid": 2**22 + 1, "host": "another machine"}) == "running"
+    assert run.status({"status": "finished", **runs.identity()}) == "finished"
+    assert run.status({}) == "broken"
+
+
+# --------------------------------------------------------------------------- the lock
+
+HOLD = """
+import time
+from pathlib import Path
+from dlrun import runs
+run = runs.Run(Path({folder!r}))
+with run.lock():
+    run.write_json("summary.json", runs.identity())
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_the_lock_is_exclusive_and_falls_with_its_process(
+    run: Run, python: Callable[[str], subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_LOCK_PATIENCE", 0.2)
+    holder = python(HOLD.format(folder=str(run.folder)))
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    host = runs.identity()["host"]
+    with pytest.raises(RunFailed, match=f"some-001 is in use by process {holder.pid} on {host}"), run.lock():
+        pytest.fail("two processes hold the lock")
+    holder.kill()
+    holder.wait()
+    monkeypatch.undo()
+    with run.lock():
+        pass
+
+
+def test_a_lock_that_is_given_back_soon_is_waited_for(run: Run) -> None:
+    held, entered = threading.Event(), []
+
+    def hold() -> None:
+        with run.lock():
+            held.set()
+            time.sleep(0.3)
+            entered.append("first")
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    with run.lock():
+        entered.append("second")
+    thread.join()
+    assert entered == ["first", "second"]
+
+
+def test_the_lock_is_given_back_after_an_error(run: Run) -> None:
+    with pytest.raises(KeyError), run.lock():
+        raise KeyError
+    with run.lock():
+        pass
+
+
+def test_whoever_takes_the_lock_removes_what_a_crash_left(run: Run) -> None:
+    for name in ("summary.json.12.tmp", "checkpoints/last.pt.12.tmp"):
+        (run.folder / name).write_text("half")
+    with run.lock():
+        assert not list(run.folder.rglob("*.tmp"))
+    assert run.config.exists()
+
+
+# --------------------------------------------------------------------------- rows
+
+
+def row(value: float) -> dict[str, list[float]]:
+    return {"train_loss": [value, value + 1], "lr": [0.1, 0.1], "seconds": [2.0, 2.0]}
+
+
+def test_rows_are_tidy_and_read_back_bit_for_bit(run: Run) -> None:
+    rows = Rows(run, COLUMNS, [7, 8], 0)
+    rows.add(1, row(0.1 + 0.2))
+    rows.add(2, row(1e-30) | {"test_loss": [math.pi, math.e]})
+    end = rows.flush()
+    rows.close()
+    assert run.metrics.stat().st_size == end
+    assert run.metrics.read_text().splitlines()[:2] == [
+        "epoch,seed,train_loss,test_loss,lr,seconds",
+        f"1,7,{0.1 + 0.2!r},,0.1,2.0",
+    ]
+    assert run.rows() == {
+        "epoch": [1, 1, 2, 2],
+        "seed": [7, 8, 7, 8],
+        "train_loss": [0.1 + 0.2, 1.1 + 0.2, 1e-30, 1.0],
+        "test_loss": [None, None, math.pi, math.e],
+        "lr": [0.1] * 4,
+        "seconds": [2.0] * 4,
+    }
+
+
+def test_rows_behind_what_the_checkpoint_knows_are_cut_off(run: Run) -> None:
+    rows = Rows(run, COLUMNS, [7, 8], 0)
+    rows.add(1, row(1.0))
+    end = rows.flush()
+    whole = run.metrics.read_bytes()
+    rows.add(2, row(2.0))
+    rows.close()
+    assert run.metrics.read_bytes() != whole
+    again = Rows(run, COLUMNS, [7, 8], end)
+    assert run.metrics.read_bytes() == whole
+    again.add(2, row(3.0))
+    again.close()
+    assert run.rows()["train_loss"] == [1.0, 2.0, 3.0, 4.0]
+    assert run.rows()["epoch"] == [1, 1, 2, 2]
+
+
+def test_a_start_from_nothing_begins_the_file_anew(run: Run) -> None:
+    run.metrics.write_text("epoch,seed,old\n1,0,5\n")
+    Rows(run, COLUMNS, [0], 0).close()
+    assert run.metrics.read_text() == "epoch,seed,train_loss,test_loss,lr,seconds\n"
+
+
+def test_rows_that_are_lost_are_noticed(run: Run) -> None:
+    rows = Rows(run, COLUMNS, [7, 8], 0)
+    rows.add(1, row(1.0))
+    end = rows.flush()
+    rows.close()
+    os.truncate(run.metrics, end - 5)
+    with pytest.raises(CheckpointRefused, match="shorter"):
+        Rows(run, COLUMNS, [7, 8], end)
+    assert run.metrics.stat().st_size == end - 5
+    run.metrics.unlink()
+    with pytest.raises(CheckpointRefused):
+        Rows(run, COLUMNS, [7, 8], end)
+
+
+def test_a_last_line_that_is_not_whole_is_left_out(run: Run) -> None:
+    run.metrics.write_text("epoch,seed,train_loss\n1,0,0.5\n2,0,0.2")
+    assert run.rows() == {"epoch": [1], "seed": [0], "train_loss": [0.5]}
+    run.metrics.unlink()
+    assert run.rows() == {}
+
+
+# --------------------------------------------------------------------------- what is written
+
+
+def test_json_is_strict_whatever_is_in_it(run: Run) -> None:
+    def no_constants(name: str) -> None:
+        pytest.fail(f"{name} is no JSON")
+
+    content = {
+        "a": math.nan,
+        "b": [math.inf, (1.5, -math.inf)],
+        "c": {"d": {"e": math.nan}},
+        "f": "nan ü [/x]",
+    }
+    run.write_json("eval/test.json", content)
+    text = (run.folder / "eval" / "test.json").read_text(encoding="utf-8")
+    read = json.loads(text, parse_constant=no_constants)
+    assert read == {"a": None, "b": [None, [1.5, None]], "c": {"d": {"e": None}}, "f": "nan ü [/x]"}
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(run: Run) -> None:
+    run.log("first\nsecond [/x]")
+    lines = (run.folder / "log.txt").read_text().splitlines()
+    assert [line.split(" ", 1)[1] for line in lines] == ["first", "second [/x]"]
+    (run.folder / "log.txt").unlink()
+    (run.folder / "log.txt").mkdir()
+    run.log("third")
+    Run(run.folder / "gone").log("fourth")
+    (run.folder / "log.txt").rmdir()
+    (run.folder / "log.txt").symlink_to("/dev/full")
+    run.log("fifth")
+
+
+WATCHED = ("open", "fsync", "replace", "mkdir")
+
+
+class Calls:
+    """A log of the calls into os; the one of number `failing` fails with `error`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: int = 0, error: int = errno.ENOSPC) -> None:
+        self.log: list[tuple[str, ...]] = []
+        self._names: dict[int, str] = {}
+        for name in WATCHED:
+            monkeypatch.setattr(os, name, self._watched(name, getattr(os, name), failing, error))
+
+    def _watched(self, name: str, real: Callable[..., Any], failing: int, error: int) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            named = [
+                Path(arg).name if not isinstance(arg, int) else self._names.get(arg, "?") for arg in args
+            ]
+            words = named[: 2 if name == "replace" else 1]
+            self.log.append((name, *words))
+            if len(self.log) == failing:
+                raise OSError(error, os.strerror(error))
+            result = real(*args, **options)
+            if name == "open":
+                self._names[result] = words[0]
+            return result
+
+        return call
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    calls = Calls(monkeypatch)
+    written: list[int] = []
+
+    def write(file: IO[bytes]) -> None:
+        file.write(b"content")
+        written.append(len(calls.log))
+        assert not (folder / "target").exists()
+
+    write_atomically(folder / "target", write)
+    temporary = calls.log[0][1]
+    assert calls.log == [
+        ("open", temporary),
+        ("fsync", temporary),
+        ("replace", temporary, "target"),
+        ("open", "folder"),
+        ("fsync", "folder"),
+    ]
+    assert written == [1]
+    assert temporary.startswith("target.")
+    assert temporary.endswith(".tmp")
+    assert tree(folder) == {"target": b"content"}
+
+
+def test_what_is_written_is_beside_its_target_and_not_in_another_filesystem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", "/dev/shm")
+    seen: list[str] = []
+    write_atomically(tmp_path / "target", lambda file: seen.extend(os.listdir(tmp_path)))
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS])
+@pytest.mark.parametrize("failing", range(1, 6))
+def test_a_call_that_fails_leaves_one_whole_file_and_nothing_else(
+    failing: int, error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "target"
+    path.write_bytes(b"old")
+    Calls(monkeypatch, failing, error)
+    with pytest.raises(RunFailed) as refused:
+        write_atomically(path, lambda file: file.write(b"new"))
+    monkeypatch.undo()
+    assert refused.value.what == f"cannot write {path}: {os.strerror(error)}"
+    renamed = failing > 3
+    assert tree(tmp_path) == {"target": b"new" if renamed else b"old"}
+
+
+@pytest.mark.parametrize("failing", range(1, 4))
+def test_a_write_that_fails_half_way_leaves_the_old_file(failing: int, tmp_path: Path) -> None:
+    path = tmp_path / "target"
+    path.write_bytes(b"old")
+
+    def full(file: IO[bytes]) -> None:
+        for number in range(1, 4):
+            if number == failing:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            file.write(b"x" * 100_000)
+
+    with pytest.raises(RunFailed, match="No space left on device"):
+        write_atomically(path, full)
+    assert tree(tmp_path) == {"target": b"old"}
+
+
+def test_the_disks_own_words_are_found_behind_those_of_another_library(tmp_path: Path) -> None:
+    def hidden(file: IO[bytes]) -> None:
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise RuntimeError("unexpected pos 64 vs 0") from error
+
+    with pytest.raises(RunFailed, match="No space left on device") as refused:
+        write_atomically(tmp_path / "target", hidden)
+    assert "unexpected pos" not in " ".join(refused.value.lines())
+    assert tree(tmp_path) == {}
+
+
+def test_an_error_that_is_not_the_disks_keeps_its_own_name(tmp_path: Path) -> None:
+    def broken(file: IO[bytes]) -> None:
+        raise RuntimeError("no disk was involved")
+
+    with pytest.raises(RuntimeError, match="no disk was involved"):
+        write_atomically(tmp_path / "target", broken)
+    assert tree(tmp_path) == {}
+
+
+def test_a_temporary_name_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (tmp_path / f"target.{os.getpid()}.tmp").symlink_to(victim)
+    with pytest.raises(RunFailed):
+        write_atomically(tmp_path / "target", lambda file: file.write(b"new"))
+    assert victim.read_bytes() == b"precious"
+
+
+def test_a_new_folder_is_on_the_disk_before_it_is_used(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Calls(monkeypatch)
+    runs.create(runs_dir, "some", "")
+    synced = [words[1] for words in calls.log if words[0] == "fsync"]
+    assert synced[:2] == ["some-001", "runs"]
+    made = [words for words in calls.log if words[0] == "mkdir"]
+    assert calls.log.index(("fsync", "runs")) > calls.log.index(made[-1])
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EACCES])
+def test_a_folder_that_cannot_be_made_is_said_so_whatever_fails(
+    error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Calls(monkeypatch)
+    runs.create(tmp_path / "counted", "some", "")
+    monkeypatch.undo()
+    for failing in range(1, len(calls.log) + 1):
+        parent = tmp_path / f"runs{failing}"
+        with monkeypatch.context() as patched:
+            Calls(patched, failing, error)
+            with pytest.raises(RunFailed, match=os.strerror(error)) as refused:
+                runs.create(parent, "some", "")
+        assert refused.value.exit_code == 1
+        assert not list(tmp_path.rglob("*.tmp"))
+        assert all(not runs.every(folder) for folder in [parent] if failing < len(calls.log) - 1)
+    assert runs.create(tmp_path / "afterwards", "some", "").config.exists()
+    assert files.cannot_write(tmp_path, OSError(error, "why")).fix
