@@ -31,7 +31,8 @@ class Apart(nn.Module):
 
     def begin(self, epoch: int) -> None:
         """Training mode, and every copy's random stream at its start of the epoch."""
-        self.train()
+        if not self.training:
+            self.train()
         device = next((p.device for p in self.parameters()), torch.device("cpu"))
         if device.type == "cuda":
             self._generator = torch.cuda.default_generators[device.index or 0]

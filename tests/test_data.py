@@ -1,0 +1,457 @@
+"""Examples, their order, their splits, and the readers of files that anyone may have written."""
+
+from __future__ import annotations
+
+import io
+import math
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import pytest
+import torch
+from small_runs import own_parts, planned
+from torch import Tensor
+
+from dlrun.data import Batches, Data, Examples, InMemory, Loaded, Preprocessing, carve, in_order
+from dlrun.dataset import _idx, cifar10
+from dlrun.dataset._images import FITS
+from dlrun.dataset._torchvision import torchvision
+from dlrun.dataset.mnist import mnist
+from dlrun.dataset.spiral import spiral
+from dlrun.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+def numbered(n: int, classes: int = 1) -> Examples:
+    """Examples that say which they are."""
+    return Examples(torch.arange(n).float().unsqueeze(1), torch.arange(n) % classes)
+
+
+def batches(n: int, size: Any, seeds: list[int], device: torch.device = CPU) -> Batches:
+    return Batches(InMemory(numbered(n), Preprocessing(), CPU), size, seeds, device)
+
+
+# ------------------------------------------------------------------------ order
+
+
+def test_each_epoch_sees_every_example_once() -> None:
+    some = batches(23, 5, [0, 7])
+    for epoch in (1, 2):
+        for row in some.order(epoch):
+            assert row.sort().values.tolist() == list(range(23))
+        shown = torch.cat([inputs for inputs, _ in some.shuffled(epoch)], 1)
+        assert torch.equal(shown[..., 0].long(), some.order(epoch))
+
+
+def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
+    order = batches(23, 5, [0, 7]).order(3)
+    torch.manual_seed(99)
+    assert torch.equal(order, batches(23, 5, [0, 7]).order(3))
+    assert torch.equal(order[1], batches(23, 9, [7]).order(3)[0]), "alone or among others, in any batches"
+    assert not torch.equal(order[0], order[1])
+    assert not torch.equal(order, batches(23, 5, [0, 7]).order(4))
+    before = torch.get_rng_state()
+    batches(23, 5, [0]).order(1)
+    assert torch.equal(before, torch.get_rng_state()), "and no one else's generator moves"
+
+
+def test_placement_never_changes_the_order() -> None:
+    here = batches(23, 5, [1]).order(2)
+    assert torch.equal(here, batches(23, 5, [1], torch.device("meta")).order(2))
+    assert here.device == CPU
+
+
+@pytest.mark.parametrize(("n", "size", "sizes"), [(10, 4, [4, 4, 2]), (8, 4, [4, 4]), (9, 4, [4, 4, 1]), (3, 50, [3])])
+def test_the_last_batch_may_be_short(n: int, size: int, sizes: list[int]) -> None:
+    some = batches(n, size, [0, 1])
+    assert [inputs.shape[:2] for inputs, _ in some.shuffled(1)] == [(2, each) for each in sizes]
+    assert len(some) == len(sizes)
+
+
+def test_a_full_batch_is_the_split_as_it_stands() -> None:
+    some = batches(11, "full", [0, 1])
+    [(inputs, targets)] = some.shuffled(5)
+    assert inputs.shape == (2, 11, 1)
+    assert torch.equal(inputs[0, :, 0], torch.arange(11).float())
+    assert torch.equal(targets[1], torch.arange(11) % 1)
+    assert len(some) == 1
+
+
+def test_inputs_and_targets_stay_together() -> None:
+    split = InMemory(numbered(12, classes=12), Preprocessing(), CPU)
+    for inputs, targets in Batches(split, 5, [3, 4], CPU).shuffled(1):
+        assert torch.equal(inputs[..., 0].long(), targets)
+    inputs, targets = split.batch(torch.tensor([[3, 1], [2, 2]]))
+    assert targets.tolist() == [[3, 1], [2, 2]]
+    assert inputs.squeeze(2).tolist() == [[3, 1], [2, 2]]
+
+
+def test_evaluation_goes_from_the_first_example_to_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlrun.data.EVALUATION_BATCH", 5)
+    pieces = [targets for _, targets in in_order(InMemory(numbered(12, 12), Preprocessing(), CPU), CPU)]
+    assert [len(piece) for piece in pieces] == [5, 5, 2]
+    assert torch.cat(pieces).tolist() == list(range(12))
+
+
+# ------------------------------------------------------------------------ splits
+
+
+def test_the_validation_split_has_its_share_of_every_class() -> None:
+    targets = torch.cat([torch.full((count,), label) for label, count in enumerate((40, 20, 10))])
+    examples = Examples(torch.arange(70).unsqueeze(1), targets[torch.randperm(70)])
+    rest, chosen = carve(examples, 0.2, seed=3, by_class=True)
+    assert torch.bincount(chosen.targets).tolist() == [8, 4, 2]
+    assert torch.bincount(rest.targets).tolist() == [32, 16, 8]
+    ids = torch.cat([rest.inputs, chosen.inputs]).squeeze(1)
+    assert ids.sort().values.tolist() == list(range(70)), "each example is in one of the two"
+    for part in (rest, chosen):
+        assert part.inputs.squeeze(1).tolist() == sorted(part.inputs.squeeze(1).tolist())
+
+
+def test_the_validation_split_of_a_regression_has_its_share(tmp_path: Path) -> None:
+    plan = planned(own_parts(tmp_path), dataset={"name": "line", "valid_fraction": 0.3}, loss="mse", metrics=[])
+    loaded = plan.load()
+    assert (len(loaded["train"]), len(loaded["valid"]), len(loaded["test"])) == (35, 15, 30)
+
+
+def test_the_split_is_the_datasets_own_and_the_same_for_all_copies() -> None:
+    def valid(seeds: list[int], **options: Any) -> Tensor:
+        dataset = {"name": "spiral", "points": 20, "valid_fraction": 0.25, **options}
+        return planned(seeds=seeds, dataset=dataset).load()["valid"].inputs
+
+    assert torch.equal(valid([0]), valid([5, 6]))
+    examples = numbered(40)
+    chosen = {seed: carve(examples, 0.25, seed, by_class=False)[1].inputs for seed in (1, 2)}
+    assert not torch.equal(chosen[1], chosen[2]), "another dataset.seed, another split"
+    assert torch.equal(chosen[1], carve(examples, 0.25, 1, by_class=False)[1].inputs)
+    assert not torch.equal(valid([0]), valid([0], seed=4))
+
+
+def test_preprocessing_is_fitted_on_train_after_the_split() -> None:
+    pixels = torch.zeros(100, 1, 2, 2, dtype=torch.uint8)
+    everything = Examples(pixels, torch.zeros(100, dtype=torch.long))
+    _, chosen = carve(Examples(torch.arange(100).view(100, 1), everything.targets), 0.3, 0, by_class=True)
+    pixels[chosen.inputs.squeeze(1)] = 255  # what is kept for validation is nothing like the rest
+    data = Data(
+        "classification", (1, 2, 2), lambda: {"train": everything, "test": everything}, ("a", "b"),
+        fit=FITS["train"], valid_fraction=0.3,
+    )  # fmt: skip
+    loaded = Loaded(data, CPU)
+    assert loaded.preprocessing.offset is not None
+    assert loaded.preprocessing.offset.item() == 0
+    assert set(loaded["valid"].inputs.flatten().tolist()) == {255}
+
+
+def test_the_preprocessing_of_a_checkpoint_is_used_as_it_is() -> None:
+    data = Data("classification", (1,), lambda: {"train": numbered(4), "test": numbered(4)}, ("a", "b"))
+    loaded = Loaded(data, CPU, Preprocessing(torch.tensor(1.0), torch.tensor(2.0)))
+    inputs, _ = loaded["test"].batch(torch.arange(4))
+    assert inputs.squeeze(1).tolist() == [-0.5, 0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("unit", [0.0, 51 / 255, 1.0]), ("half", [-1.0, (51 / 255 - 0.5) / 0.5, 1.0])],
+)
+def test_pixels_become_numbers_as_the_name_says(name: Any, expected: list[float]) -> None:
+    raw = torch.tensor([0, 51, 255], dtype=torch.uint8)
+    torch.testing.assert_close(FITS[name](raw)(raw), torch.tensor(expected))
+
+
+def test_normalising_by_train_gives_each_channel_mean_0_and_deviation_1() -> None:
+    raw = torch.randint(0, 256, (50, 3, 4, 4), dtype=torch.uint8) // torch.tensor([1, 2, 7]).view(1, 3, 1, 1)
+    raw = raw.to(torch.uint8)
+    ready = FITS["train"](raw)(raw).double()
+    torch.testing.assert_close(ready.mean((0, 2, 3)), torch.zeros(3).double(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(ready.std((0, 2, 3), correction=0), torch.ones(3).double(), atol=1e-5, rtol=0)
+
+
+def test_an_empty_split_is_refused() -> None:
+    with pytest.raises(UserError, match="valid split is empty"):
+        planned(dataset={"name": "spiral", "points": 3, "valid_fraction": 0.1}).load()
+    data = Data("classification", (1,), lambda: {"train": numbered(0), "test": numbered(2)}, ("a", "b"))
+    with pytest.raises(UserError, match="train split is empty"):
+        Loaded(data, CPU)
+
+
+def test_a_split_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(UserError, match=r"no valid split \(there are: train, test\)"):
+        planned().load()["valid"]
+
+
+def test_the_fingerprint_changes_with_one_value() -> None:
+    def fingerprint(change: Callable[[Examples, Examples], None] = lambda train, test: None) -> str:
+        train, test = (Examples(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.arange(3)) for _ in range(2))
+        change(train, test)
+        data = Data("classification", (1, 2, 2), lambda: {"train": train, "test": test}, ("a", "b", "c"))
+        return Loaded(data, CPU).fingerprint
+
+    def one_pixel(train: Examples, test: Examples) -> None:
+        train.inputs[2, 0, 1, 1] = 1
+
+    def one_test_pixel(train: Examples, test: Examples) -> None:
+        test.inputs[2, 0, 1, 1] = 1
+
+    def one_label(train: Examples, test: Examples) -> None:
+        train.targets[0] = 1
+
+    found = [fingerprint(), fingerprint(one_pixel), fingerprint(one_test_pixel), fingerprint(one_label)]
+    assert len(set(found)) == 4
+    assert fingerprint() == found[0]
+
+
+# ------------------------------------------------------------------------ spiral
+
+
+def test_the_spiral_is_the_published_formula_with_the_published_noise() -> None:
+    loaded = spiral(Path(), points=1000).read()
+    torch.manual_seed(12345)
+    points = []
+    for c in range(3):
+        t = torch.linspace(0, 1, 1000)
+        phi = torch.linspace(2 * math.pi / 3 * c, 2 * math.pi / 3 * (c + 2), 1000) + torch.randn(1000) * 0.2
+        points.append(torch.stack([t * torch.sin(phi), t * torch.cos(phi)], 1))
+    torch.testing.assert_close(loaded["train"].inputs, torch.cat(points), atol=1e-6, rtol=0)
+    assert torch.equal(loaded["train"].targets, torch.arange(3).repeat_interleave(1000))
+
+
+def test_the_spirals_test_points_are_fresh_ones_on_the_same_arms() -> None:
+    splits = spiral(Path(), points=500, noise=0.1).read()
+    train, test = splits["train"], splits["test"]
+    assert torch.equal(train.targets, test.targets)
+    assert (train.inputs != test.inputs).any(1).float().mean() > 0.99
+    radius = train.inputs.norm(dim=1)
+    torch.testing.assert_close(radius, test.inputs.norm(dim=1), atol=1e-6, rtol=0)
+    assert (train.inputs - test.inputs).norm(dim=1).mean() < 0.2
+
+
+# ------------------------------------------------------------------------ idx files
+
+
+def idx(values: Tensor) -> bytes:
+    sizes = b"".join(size.to_bytes(4) for size in values.shape)
+    return b"\x00\x00\x08" + bytes([values.dim()]) + sizes + values.numpy().tobytes()
+
+
+@pytest.fixture
+def small_mnist(tmp_path: Path) -> Path:
+    """A data folder with 6 training images and 4 test images in MNIST's layout."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    stream = torch.Generator().manual_seed(1)
+    for prefix, n in (("train", 6), ("t10k", 4)):
+        pixels = torch.randint(256, (n, 28, 28), generator=stream, dtype=torch.uint8)
+        (raw / f"{prefix}-images-idx3-ubyte").write_bytes(idx(pixels))
+        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(torch.arange(n, dtype=torch.uint8)))
+    return tmp_path
+
+
+def test_whole_idx_files_are_read_as_they_are(small_mnist: Path) -> None:
+    splits = mnist(small_mnist).read()
+    assert {name: tuple(some.inputs.shape) for name, some in splits.items()} == {
+        "train": (6, 1, 28, 28),
+        "test": (4, 1, 28, 28),
+    }
+    assert splits["train"].inputs.dtype == torch.uint8
+    assert splits["train"].targets.tolist() == list(range(6))
+    raw = (small_mnist / "MNIST/raw/train-images-idx3-ubyte").read_bytes()
+    assert bytes(splits["train"].inputs.flatten().tolist()) == raw[16:]
+
+
+def replaced(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        path = folder / "MNIST" / "raw" / name
+        path.write_bytes(change(path.read_bytes()))
+
+    return damage
+
+
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+DAMAGE = {
+    "truncated": replaced(IMAGES, lambda raw: raw[:-1]),
+    "longer": replaced(IMAGES, lambda raw: raw + b"\0"),
+    "empty": replaced(LABELS, lambda raw: b""),
+    "only a magic": replaced(LABELS, lambda raw: raw[:4]),
+    "wrong magic": replaced(IMAGES, lambda raw: b"\x00\x00\x09" + raw[3:]),
+    "a web page": replaced(IMAGES, lambda raw: b"<html>404</html>"),
+    "many dimensions": replaced(IMAGES, lambda raw: raw[:3] + b"\xff" + raw[4:]),
+    "too few labels": replaced(LABELS, lambda raw: idx(torch.arange(5, dtype=torch.uint8))),
+    "labels for images": replaced(IMAGES, lambda raw: idx(torch.arange(6, dtype=torch.uint8))),
+    "other sizes": replaced(IMAGES, lambda raw: idx(torch.zeros(6, 28, 27, dtype=torch.uint8))),
+    "label of no class": replaced(LABELS, lambda raw: idx(torch.full((6,), 10, dtype=torch.uint8))),
+    "huge sizes": replaced(IMAGES, lambda raw: raw[:4] + b"\xff" * 12 + raw[16:]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_idx_files_that_are_not_whole_or_do_not_fit_are_refused(small_mnist: Path, damage: str) -> None:
+    DAMAGE[damage](small_mnist)
+    with pytest.raises(UserError) as refused:
+        mnist(small_mnist).read()
+    assert str(small_mnist / "MNIST" / "raw") in refused.value.where
+    assert refused.value.exit_code == 2
+
+
+def test_a_download_that_fails_names_files_folder_and_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(root: str, download: bool) -> None:
+        assert download
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(torchvision().datasets, "MNIST", fail)
+    with pytest.raises(UserError) as refused:
+        mnist(tmp_path).read()
+    text = " ".join(refused.value.lines())
+    assert "Name or service not known" in text
+    assert str(tmp_path / "MNIST" / "raw") in text
+    for files in _idx._FILES.values():
+        for file in files:
+            assert file in text
+    assert len(refused.value.lines()) <= 5
+
+
+def test_stating_a_dataset_reads_and_fetches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_idx, "torchvision", lambda: pytest.fail("it went to the network"))
+    plan = planned(
+        dataset="mnist",
+        architecture={"name": "mlp", "flatten": True},
+        data_dir=tmp_path / "none",
+    )
+    assert plan.layers.parameters > 0
+    assert not (tmp_path / "none").exists()
+
+
+def test_real_mnist_is_what_it_is_known_to_be(real_mnist: Path) -> None:
+    splits = mnist(real_mnist).read()
+    assert torch.bincount(splits["train"].targets).tolist() == [
+        5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949,
+    ]  # fmt: skip
+    assert torch.bincount(splits["test"].targets).tolist() == [
+        980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009,
+    ]  # fmt: skip
+    assert splits["train"].inputs.shape == (60_000, 1, 28, 28)
+    assert splits["test"].inputs.shape == (10_000, 1, 28, 28)
+
+
+# ------------------------------------------------------------------------ CIFAR-10
+
+RECORDS = 4  # in each batch of the small archive
+
+
+@pytest.fixture
+def small_cifar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CIFAR-10 with batches of 4 records."""
+    monkeypatch.setattr(cifar10, "_BATCH", RECORDS * cifar10._RECORD)
+
+
+def records(number: int, label: int | None = None) -> bytes:
+    """Record i of batch n: label (n + i) % 10, its red pixels n, green i, blue counting up."""
+    return b"".join(
+        bytes([(number + i) % 10 if label is None else label])
+        + bytes([number]) * 1024
+        + bytes([i]) * 1024
+        + bytes(pixel % 256 for pixel in range(1024))
+        for i in range(RECORDS)
+    )
+
+
+def cifar_archive(folder: Path, change: Callable[[str, tarfile.TarInfo], bytes | None] | None = None) -> Path:
+    """An archive in CIFAR-10's layout; `change` may alter a member, give other bytes, or leave it out (b"")."""
+    path = folder / "cifar-10-binary.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for number, name in enumerate([*cifar10._MEMBERS["train"], *cifar10._MEMBERS["test"]], 1):
+            content = records(number)
+            member = tarfile.TarInfo(name)
+            changed = change(name, member) if change else None
+            if changed == b"":
+                continue
+            content = content if changed is None else changed
+            member.size = len(content) if member.type == tarfile.REGTYPE else 0
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_cifar_is_read_from_the_archive_as_it_is(small_cifar: None, tmp_path: Path) -> None:
+    cifar_archive(tmp_path)
+    splits = cifar10.cifar10(tmp_path).read()
+    assert splits["train"].inputs.shape == (5 * RECORDS, 3, 32, 32)
+    assert splits["test"].inputs.shape == (RECORDS, 3, 32, 32)
+    assert splits["train"].targets.tolist() == [(n + i) % 10 for n in range(1, 6) for i in range(RECORDS)]
+    image = splits["train"].inputs[RECORDS + 2]  # batch 2, record 2
+    assert image[0].unique().tolist() == [2]
+    assert image[1].unique().tolist() == [2]
+    assert image[2, 1, :3].tolist() == [32, 33, 34], "row by row"
+    assert [path.name for path in tmp_path.iterdir()] == ["cifar-10-binary.tar.gz"], "nothing is unpacked"
+
+
+def hostile(kind: str, target: Path) -> Callable[[str, tarfile.TarInfo], bytes | None]:
+    def change(name: str, member: tarfile.TarInfo) -> bytes | None:
+        if not name.endswith("data_batch_3.bin"):
+            return None
+        match kind:
+            case "symlink" | "hard link":
+                member.type = tarfile.SYMTYPE if kind == "symlink" else tarfile.LNKTYPE
+                member.linkname = str(target)
+            case "folder":
+                member.type = tarfile.DIRTYPE
+            case "fifo":
+                member.type = tarfile.FIFOTYPE
+            case "missing":
+                return b""
+            case "short":
+                return records(3)[:-1]
+            case "long":
+                return records(3) + b"\0"
+            case "label":
+                return records(3, label=10)
+        return None
+
+    return change
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hard link", "folder", "fifo", "missing", "short", "long", "label"])
+def test_members_that_are_not_what_they_should_be_are_refused(small_cifar: None, tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "secret"
+    target.write_bytes(records(3))
+    archive = cifar_archive(tmp_path, hostile(kind, target))
+    with pytest.raises(UserError, match="not the CIFAR-10 archive") as refused:
+        cifar10.cifar10(tmp_path).read()
+    assert refused.value.where == str(archive)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "empty", "flipped"])
+def test_an_archive_that_is_damaged_is_refused(small_cifar: None, tmp_path: Path, damage: str) -> None:
+    path = cifar_archive(tmp_path)
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 0xFF
+    changed = {"truncated": raw[: len(raw) // 2], "text": b"404", "empty": b"", "flipped": raw}[damage]
+    path.write_bytes(changed)
+    with pytest.raises(UserError):
+        cifar10.cifar10(tmp_path).read()
+
+
+def test_a_cifar_download_that_fails_leaves_nothing_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torchvision()
+    from torchvision.datasets import utils
+
+    def something_else(url: str, root: str, filename: str) -> None:
+        (Path(root) / filename).write_bytes(b"not what was published")
+
+    def cut(url: str, root: str, filename: str) -> None:
+        (Path(root) / filename).write_bytes(b"half")
+        raise URLError("connection reset")
+
+    for fake, said in ((something_else, "md5 differs"), (cut, "connection reset")):
+        monkeypatch.setattr(utils, "download_url", fake)
+        with pytest.raises(UserError, match=said) as refused:
+            cifar10.cifar10(tmp_path / "data").read()
+        assert refused.value.where == str(tmp_path / "data")
+        assert "cifar-10-binary.tar.gz" in refused.value.fix
+        assert not list((tmp_path / "data").iterdir())
