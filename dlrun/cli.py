@@ -150,7 +150,6 @@ def resume(
     from dlrun import experiment
     from dlrun.plan import make_plan
 
-    experiment.check_resumable(found, checked, own_parts)
     plan = make_plan(checked, own_parts, data_dir)
     _conclude(experiment.resume(plan, found, _view(quiet)), quiet)
 

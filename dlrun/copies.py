@@ -25,7 +25,9 @@ class Apart(nn.Module):
             for seed in self.seeds:
                 torch.manual_seed(seed)
                 self.copies.append(build())
-        self.forwards: list[Callable[[Tensor], Tensor]] = list(self.copies)  # as they are run: compiled, maybe
+        self.forwards: list[Callable[[Tensor], Tensor]] = list(
+            self.copies
+        )  # as they are run: compiled, maybe
         self._streams: list[Tensor] = []
         self._generator = torch.default_generator
 

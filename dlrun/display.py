@@ -58,7 +58,10 @@ class _Stream:
                 self._give_up()
 
     def isatty(self) -> bool:
-        return not self._broken and self._stream.isatty()
+        try:
+            return not self._broken and self._stream.isatty()
+        except ValueError:  # closed
+            return False
 
     def fileno(self) -> int:
         return self._stream.fileno()
@@ -75,12 +78,11 @@ class _Stream:
 
 
 def _console(stream: TextIO | None) -> Console:
-    if stream is None:  # closed before Python started
-        stream = StringIO()
+    file = _Stream(StringIO() if stream is None else stream)  # None: closed before Python started
     columns = os.environ.get("COLUMNS", "")
     # Into a file or a pipe lines are as long as they are; a narrow table would be cut for no reader.
-    width = None if stream.isatty() else int(columns) if columns.isdecimal() and int(columns) else 120
-    return Console(file=_Stream(stream), highlight=False, soft_wrap=False, width=width)  # type: ignore[arg-type]
+    width = None if file.isatty() else int(columns) if columns.isdecimal() and int(columns) else 120
+    return Console(file=file, highlight=False, soft_wrap=False, width=width)  # type: ignore[arg-type]
 
 
 def out() -> Console:
@@ -159,7 +161,9 @@ def _clean(text: str) -> str:
 
 
 def _table(caption: str | None = None) -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
+    return Table(
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=caption, caption_justify="left"
+    )
 
 
 # --------------------------------------------------------------------------- training
@@ -286,14 +290,15 @@ def epochs_table(
     Where the width is short, the time of an epoch, the rate and then the spreads are left out.
     """
     several = any(len(values) > 1 for row in rows.values() for values in row.values())
-    cell, first = 17 if several else 10, 4 + max([5, *(len(str(epoch)) for epoch in rows)])
+    marked = len("★ ") + max([5, *(len(str(epoch)) for epoch in rows)])
+    cell, first = 17 if several else 10, marked + 2
     shown = list(columns)
     for extra in ["lr"] * with_rate + ["seconds"]:
         if first + cell * len(columns) + 10 * (len(shown) - len(columns) + 1) <= width:
             shown.append(extra)
     with_spread = first + cell * len(columns) <= width
     table = _table(caption="means over seeds" if several and not with_spread else None)
-    table.add_column("\nepoch", justify="right", no_wrap=True, min_width=first - 2)
+    table.add_column("\nepoch", justify="right", no_wrap=True, min_width=marked)
     for column in shown:
         split, _, figure = column.partition("_")
         table.add_column(f"{split}\n{figure}" if figure else f"\n{split}", justify="right", no_wrap=True)
@@ -397,7 +402,8 @@ def evaluation(found: Mapping[str, Any]) -> None:
     different = {figure: item for figure, item in recorded.items() if item["difference"]}
     if different:
         for figure, item in different.items():
-            text = f"{figure} was {number(item['at_training'])} at training: it differs by {item['difference']:.2g}"
+            before, by = number(item["at_training"]), f"{item['difference']:.2g}"
+            text = f"{figure} was {before} at training: what was measured now differs by {by}"
             console.print(Text(text, "yellow"), soft_wrap=True)
     elif recorded:
         console.print(f"exactly as recorded at training: {', '.join(recorded)}")
@@ -463,7 +469,16 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         best = f"{_figures(row['best'])} at {row['best_epoch']}" if row["best"] else ""
         seconds = duration(row["seconds"]) if row["seconds"] is not None else ""
-        lines.append((row["run"], row["status"], row["epochs"], seconds, _figures(row["last"]), best))
+        lines.append(
+            (
+                row["run"].replace("\n", " "),
+                row["status"].replace("\n", " "),
+                row["epochs"],
+                seconds,
+                _figures(row["last"]),
+                best,
+            )
+        )
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     console = out()
     room = console.width if console.is_terminal else sum(widths) + 2 * len(widths)

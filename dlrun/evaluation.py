@@ -73,7 +73,7 @@ class Trained:
         """The probabilities (copies, n, classes) for raw inputs (n, *input shape), on the CPU."""
         assert self.plan.probabilities is not None, "a regression has no probabilities"
         self.model.eval()
-        prepared = self.loaded.preprocessing(inputs).to(self.hardware.device)
+        prepared = self.loaded.preprocessing(inputs.cpu()).to(self.hardware.device)
         outputs = self.model(prepared.expand(len(self.seeds), *prepared.shape)).float()
         return self.plan.probabilities(outputs).cpu()
 

@@ -8,8 +8,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from types import FrameType, TracebackType
 from typing import Any, Protocol
@@ -21,8 +21,6 @@ from dlrun import __version__, runs
 from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
-from dlrun.components import Parts
-from dlrun.config import Config
 from dlrun.data import Loaded, Preprocessing
 from dlrun.errors import CheckpointRefused, Diverged, UserError
 from dlrun.evaluation import Trained, draw, load_weights, summarised
@@ -75,32 +73,11 @@ def resume(
     unchanged. A signal stops at the next moment from which going on is as if there had been none.
     """
     with run.lock(), Signals() as signals:
-        saved = checkpoints.load(run.last) if run.last.exists() else None
-        if saved is None and run.rows().get("epoch"):
-            raise CheckpointRefused("there are rows but no checkpoint to go on from", where=str(run.last))
-        if loaded is None:
-            loaded = plan.load(Preprocessing(**saved.data["preprocessing"]) if saved else None)
-        hardware = plan.hardware(loaded)
-        hardware.use()
-        state = plan.state(hardware)
-        if saved:
-            _refuse_other_data(saved, loaded, run.last)
-            state.load_state_dict(saved.state)
-        if (
-            saved
-            and is_complete(plan, state)
-            and run.summary().get("status") in ("finished", "stopped early")
-        ):
+        keeper = _keeper(plan, run, view, loaded)
+        if keeper is None:
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
-        for text in _warnings(plan, hardware, saved, state):
-            _warn(run, view, text)
-        keeper = Keeper(plan, run, loaded, hardware, state)
-        if saved is None:
-            keeper.save()  # from here on there is always a checkpoint to go on from
+        state, status = keeper.state, ""
         started = time.monotonic() - state.seconds
-        keeper.write_summary("running")
-        view.begin(plan, run, state, -(-len(loaded["train"]) // keeper.batch_size))
-        run.log(f"epoch {state.epoch} of {plan.config.epochs}, {hardware.threads} threads, {hardware.device}")
 
         def watch(batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
             for batch in batches:
@@ -109,11 +86,11 @@ def resume(
                 if signals.received and keeper.saved_epoch == state.epoch:
                     raise Stopped  # this epoch will be done again from its start
 
-        status = ""
-        try:
+        with keeper.failing(view):
             try:
+                view.begin(plan, run, state, keeper.steps)
                 complete = is_complete(plan, state)
-                for row in () if complete else fit(state, loaded, plan.recipe, hardware, watch):
+                for row in () if complete else fit(state, keeper.loaded, plan.recipe, keeper.hardware, watch):
                     best = keeper.add(row)
                     state.seconds = time.monotonic() - started
                     view.row(state.epoch, row, best)
@@ -134,13 +111,39 @@ def resume(
             if not status:
                 status = "finished" if state.epoch >= plan.config.epochs else "stopped early"
             return keeper.finish(status, signals.received, view)
-        except Exception as error:
-            keeper.fail(error, view)
-            if isinstance(error, Diverged):
-                error.where = str(run.folder)  # going on would only diverge again
-            elif isinstance(error, UserError):
-                error.resume = f"dlrun resume {run.folder}"
-            raise
+
+
+def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None) -> Keeper | None:
+    """A run as it stands, ready to go on, with a checkpoint to go on from; None where nothing is left.
+
+    Raises UserError and CheckpointRefused where it cannot go on, with everything left as it is.
+    """
+    text = configs.dump(plan.config)
+    saved = checkpoints.load(run.last) if run.last.exists() else None
+    if saved is None and run.rows().get("epoch"):
+        raise CheckpointRefused("there are rows but no checkpoint to go on from", where=str(run.last))
+    if saved:
+        _refuse_another_config(plan, run, saved)
+    loaded = loaded or plan.load(Preprocessing(**saved.data["preprocessing"]) if saved else None)
+    hardware = plan.hardware(loaded)
+    hardware.use()
+    state = plan.state(hardware)
+    if saved:
+        if saved.data["fingerprint"] != loaded.fingerprint:
+            raise CheckpointRefused("the data is not what this run was trained on", where=str(run.last))
+        state.load_state_dict(saved.state)
+        done = is_complete(plan, state) and run.summary().get("status") in ("finished", "stopped early")
+        if done and run.config.read_text(encoding="utf-8") == text:
+            return None
+    for warning in _warnings(plan, hardware, saved, state):
+        _warn(run, view, warning)
+    keeper = Keeper(plan, run, loaded, hardware, state, saved.figures if saved else {})
+    run.write_config(text)
+    if saved is None:
+        keeper.save()  # from here on there is always a checkpoint to go on from
+    keeper.write_summary("running")
+    run.log(f"epoch {state.epoch} of {plan.config.epochs}, {hardware.threads} threads, {hardware.device}")
+    return keeper
 
 
 def is_complete(plan: Plan, state: State) -> bool:
@@ -157,16 +160,22 @@ class Stopped(Exception):
 class Keeper:
     """What is kept of a run: its rows, the best weights, the checkpoints, the summary."""
 
-    def __init__(self, plan: Plan, run: Run, loaded: Loaded, hardware: Hardware, state: State) -> None:
+    def __init__(
+        self, plan: Plan, run: Run, loaded: Loaded, hardware: Hardware, state: State, figures: Row
+    ) -> None:
         self.plan, self.run, self.loaded, self.hardware, self.state = plan, run, loaded, hardware, state
         self.rows = Rows(run, plan.recipe.columns(), plan.config.seeds, state.rows_end)
-        size = plan.config.batch_size
-        self.batch_size = len(loaded["train"]) if size == "full" else size
         self.saved_epoch: int | None = None
-        self._figures: Row = {}  # of the last epoch done
+        self._figures = figures  # of the last epoch done
         self._best_weights: list[dict[str, Tensor]] | None = None  # where best.pt is not yet what is best
         self._next_save = 0.0
         self._environment = describe(hardware.device) | versions() | {"threads": str(hardware.threads)}
+
+    @property
+    def steps(self) -> int:
+        """Steps in an epoch."""
+        size, examples = self.plan.config.batch_size, len(self.loaded["train"])
+        return 1 if size == "full" else -(-examples // size)
 
     def add(self, row: Row) -> bool:
         """Keep one epoch's row; whether it is the best so far. Raises Diverged before keeping nan."""
@@ -208,25 +217,32 @@ class Keeper:
         took = time.monotonic() - started
         self._next_save = time.monotonic() + max(SAVE_EVERY, SAVE_SHARE * took)
 
-    def fail(self, error: Exception, view: View) -> None:
-        """Leave what was saved as it is, say in the summary why, and draw what there is."""
-        self.rows.close()
-        diverged = isinstance(error, Diverged)
-        said = " ".join(error.lines()) if isinstance(error, UserError) else repr(error)
-        self.run.log(said)
+    @contextmanager
+    def failing(self, view: View) -> Iterator[None]:
+        """Where what is inside fails: leave what was saved, say why in the summary, draw what there is."""
         try:
-            self.write_summary("diverged" if diverged else "failed", error=said)
-            if diverged:
-                self._draw(view, only={"curves"})
-        except (OSError, UserError) as again:
-            _warn(self.run, view, f"and then: {again}")
+            yield
+        except Exception as error:
+            self.rows.close()
+            diverged = isinstance(error, Diverged)
+            said = " ".join(error.lines()) if isinstance(error, UserError) else repr(error)
+            self.run.log(said)
+            try:
+                self.write_summary("diverged" if diverged else "failed", error=said)
+                if diverged:
+                    self._draw(view, only={"curves"})
+            except (OSError, UserError) as again:
+                _warn(self.run, view, f"and then: {again}")
+            if isinstance(error, Diverged):
+                error.where = str(self.run.folder)  # going on would only diverge again
+            elif isinstance(error, UserError):
+                error.resume = f"dlrun resume {self.run.folder}"
+            raise
 
     def finish(self, status: str, received: int | None, view: View) -> Outcome:
         """Complete the figures of the last and the best epoch, save, draw, and judge."""
         split = self.plan.recipe.evaluation_split
         if self.saved_epoch != self.state.epoch or status != "interrupted":
-            if self.state.epoch and not self._figures:  # nothing was left to train
-                self._figures = checkpoints.load(self.run.last).figures
             if self.state.epoch and split and f"{split}_loss" not in self._figures:
                 measured = evaluate(self.state.model, self.loaded[split], self.plan.recipe, self.hardware)
                 self._figures = self._figures | named(split, measured)
@@ -392,21 +408,18 @@ class Signals:
             signal.signal(each, signal.SIG_DFL)
 
 
-def check_resumable(run: Run, config: Config, parts: Parts) -> None:
-    """Refuse a config that would make another run of it. Raises UserError naming the keys."""
-    if not run.last.exists():
-        return
-    saved = checkpoints.load(run.last)
-    old = configs.from_plain(saved.config, str(run.last), parts=parts)
-    different = [key for key in configs.changed(old, config) if key.split(".")[0] not in RESUMABLE]
+def _refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
+    """Refuse a config that would make another run of it, naming the keys."""
+    old, new = configs.from_plain(saved.config, str(run.last), parts=plan.parts), plan.config
+    different = [key for key in configs.changed(old, new) if key.split(".")[0] not in RESUMABLE]
     if different:
         raise UserError(
             f"a run cannot go on with another {', '.join(different)}",
             where=str(run.config),
             fix="start a new run with dlrun train",
         )
-    if config.epochs < saved.state["epoch"]:
-        raise UserError(f"epochs={config.epochs} is less than the {saved.state['epoch']} already done")
+    if new.epochs < saved.state["epoch"]:
+        raise UserError(f"epochs={new.epochs} is less than the {saved.state['epoch']} already done")
 
 
 def _warnings(plan: Plan, hardware: Hardware, saved: Checkpoint | None, state: State) -> Iterator[str]:
@@ -430,11 +443,6 @@ def _warnings(plan: Plan, hardware: Hardware, saved: Checkpoint | None, state: S
 def _warn(run: Run, view: View, text: str) -> None:
     run.log(f"warning: {text}")
     view.warn(text)
-
-
-def _refuse_other_data(saved: Checkpoint, loaded: Loaded, path: Path) -> None:
-    if saved.data["fingerprint"] != loaded.fingerprint:
-        raise CheckpointRefused("the data is not what this run was trained on", where=str(path))
 
 
 def _refuse_lost_weights(state: State) -> None:

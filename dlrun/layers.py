@@ -69,7 +69,7 @@ def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> L
         return note
 
     for name, module in model.named_modules():
-        if not list(module.children()):
+        if all(isinstance(child, nn.ParameterList | nn.ParameterDict) for child in module.children()):
             module.register_forward_pre_hook(enter)
             module.register_forward_hook(leave(name or type(model).__name__))
     try:

@@ -180,9 +180,14 @@ class Rows:
     def add(self, epoch: int, row: dict[str, list[float]]) -> None:
         """The rows of one epoch, one for each seed. Cells that were not measured are empty."""
         names = (*self.columns, "lr", "seconds")
+        lines = []
         for index, seed in enumerate(self.seeds):
             cells = ("" if name not in row else repr(row[name][index]) for name in names)
-            self._file.write(f"{epoch},{seed},{','.join(cells)}\n")
+            lines.append(f"{epoch},{seed},{','.join(cells)}\n")
+        try:
+            self._file.writelines(lines)
+        except OSError as error:
+            raise cannot_write(self.run.metrics, error) from None
 
     def flush(self) -> int:
         """Wait until every row is on the disk; gives the length of the file in bytes."""

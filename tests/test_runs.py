@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import pytest
 
-from dlrun import display, files, runs
+from dlrun import display, runs
 from dlrun.errors import CheckpointRefused, RunFailed, UserError
 from dlrun.files import write_atomically
 from dlrun.runs import Rows, Run
@@ -663,6 +663,5 @@ def test_a_folder_that_cannot_be_made_is_said_so_whatever_fails(
                 runs.create(parent, "some", "")
         assert refused.value.exit_code == 1
         assert not list(tmp_path.rglob("*.tmp"))
-        assert all(not runs.every(folder) for folder in [parent] if failing < len(calls.log) - 1)
-    assert runs.create(tmp_path / "afterwards", "some", "").config.exists()
-    assert files.cannot_write(tmp_path, OSError(error, "why")).fix
+        assert refused.value.fix
+    assert len(calls.log) > 5

@@ -1,0 +1,456 @@
+"""What is printed suits a terminal, a file or nobody at all, and never stops a run."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+from contextlib import nullcontext, redirect_stdout
+from io import StringIO, TextIOWrapper
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, TextIO
+
+import pytest
+
+from dlrun import display
+from dlrun.components import REQUIRED, Parts, describe
+from dlrun.config import load
+from dlrun.errors import ConfigError, UserError
+from dlrun.hardware import Hardware
+from dlrun.layers import Layer, Layers
+from dlrun.plan import Plan, make_plan
+from dlrun.runs import Run
+
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+HOSTILE = [
+    "[/foo]",
+    "[red]x[/red]",
+    "\x1b[31mred\x1b[0m",
+    "\x1b]0;title\x07",
+    "a\rb",
+    "\u202ereversed",
+    "\x9b31m",
+]
+
+
+class Terminal(StringIO):
+    """Remembers what a terminal would be sent."""
+
+    encoding = "utf-8"  # type: ignore[assignment]
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(display, "time", made)
+    return made
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LINES", "24")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    return Terminal()
+
+
+def a_plan(tiny: Path, *words: str) -> Plan:
+    return make_plan(load(tiny, list(words)), Parts(), Path())
+
+
+def train(
+    plan: Plan, clock: Clock, epochs: int, seconds: float, best: int = 0, on: Terminal | None = None
+) -> display.Training:
+    """Show `epochs` epochs of 5 steps that take `seconds` each; epoch `best` is the last best one."""
+    with redirect_stdout(on) if on else nullcontext():
+        view = display.Training()
+    view.begin(plan, Run(Path("runs/tiny-001")), plan.state(Hardware(plan.device, 1)), 5)
+    for epoch in range(1, epochs + 1):
+        for _ in range(5):
+            clock.now += seconds / 5
+            view.tick(12)
+        view.row(epoch, a_row(plan, epoch), best=epoch <= best)
+    return view
+
+
+def a_row(plan: Plan, epoch: int) -> dict[str, list[float]]:
+    copies = range(len(plan.config.seeds))
+    columns = {column: [epoch + copy / 10 for copy in copies] for column in plan.recipe.columns()}
+    return columns | {"lr": [0.1 for _ in copies], "seconds": [0.5 for _ in copies]}
+
+
+def epochs_in(text: str) -> list[int]:
+    """The epochs of the last table in what a terminal was sent."""
+    plain = CONTROL.sub("", text)
+    return [
+        int(found[1]) for found in re.finditer(r"^ *(?:★ )?(\d+)  +[\d.e+]+ ", _last_picture(plain), re.M)
+    ]
+
+
+def _last_picture(plain: str) -> str:
+    """What stands below the head of the last table."""
+    return plain[plain.rfind("──") :]
+
+
+# --------------------------------------------------------------------------- without a terminal
+
+
+def test_without_a_terminal_there_are_plain_lines_about_one_a_second(
+    tiny: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = a_plan(tiny, "epochs=1000")
+    view = train(plan, clock, epochs=1000, seconds=0.02)
+    view.end()
+    printed = capsys.readouterr().out
+    lines = printed.splitlines()
+    epochs = [int(line.split()[1].split("/")[0]) for line in lines if line.startswith("epoch")]
+    assert harmless(printed)
+    assert len(lines) == len(epochs) + 1
+    assert 20 <= len(epochs) <= 22  # 20 seconds
+    assert epochs[-1] == 1000
+    assert all(later - earlier >= 49 for earlier, later in pairwise(epochs[:-1]))
+    assert "train_loss 1000" in lines[-1]
+
+
+def test_slow_epochs_have_a_line_each_and_none_twice(
+    tiny: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(a_plan(tiny, "epochs=5"), clock, epochs=5, seconds=60).end()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines[1:]] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+
+
+def test_the_first_line_says_what_is_trained(
+    tiny: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = a_plan(tiny)
+    train(plan, clock, epochs=0, seconds=0)
+    [line] = capsys.readouterr().out.splitlines()
+    for words in ("runs/tiny-001", "spiral", "mlp", f"{plan.layers.parameters} parameters", "adam", "seed 0"):
+        assert words in line
+
+
+def test_a_line_is_never_cut_for_want_of_width(
+    tiny: Path, clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for columns in ("1", "20", "0", "", "wide", "-3", "9" * 30):
+        monkeypatch.setenv("COLUMNS", columns)
+        train(a_plan(tiny), clock, epochs=1, seconds=60).end()
+        printed = capsys.readouterr().out
+        assert len(printed.splitlines()) == 2, columns
+        assert "test_accuracy 1" in printed
+
+
+# --------------------------------------------------------------------------- on a terminal
+
+
+@pytest.mark.parametrize("height", [3, 10, 24, 60])
+def test_a_thousand_epochs_fit_on_the_screen(
+    height: int, tiny: Path, clock: Clock, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINES", str(height))
+    view = train(a_plan(tiny, "epochs=1000"), clock, epochs=1000, seconds=0.05, best=777, on=terminal)
+    before = len(terminal.getvalue())
+    view.end()
+    picture = terminal.getvalue()[before:]
+    assert len(_last_picture(CONTROL.sub("", picture)).splitlines()) + 3 <= max(height, 11)
+    shown = epochs_in(picture)
+    assert {777, 1000} <= set(shown)
+    assert shown == sorted(set(shown))
+    steps = {epoch for epoch in shown if epoch not in (777, 1000)}
+    assert len(steps) >= min(height - 14, 5)
+    assert len({later - earlier for earlier, later in pairwise(sorted(steps))}) <= 1
+
+
+def test_few_epochs_are_all_on_the_screen_with_the_best_marked(
+    tiny: Path, clock: Clock, terminal: Terminal
+) -> None:
+    view = train(a_plan(tiny, "epochs=8"), clock, epochs=8, seconds=1, best=5, on=terminal)
+    view.end()
+    picture = _last_picture(CONTROL.sub("", terminal.getvalue()))
+    assert epochs_in(terminal.getvalue()) == list(range(1, 9))
+    assert [int(number) for number in re.findall(r"★ +(\d+)", picture)] == [5]
+    assert "epoch 8/8" in picture
+    assert "samples/s" in picture
+
+
+def test_the_screen_is_refreshed_a_few_times_a_second(tiny: Path, clock: Clock, terminal: Terminal) -> None:
+    view = train(a_plan(tiny, "epochs=1000"), clock, epochs=1000, seconds=0.01, on=terminal)
+    pictures = terminal.getvalue().count("samples/s")
+    assert 10 <= pictures <= 10 / display.REFRESH + 2
+    view.end()
+    assert "epoch 1000/1000" in terminal.getvalue()
+
+
+def test_memory_does_not_grow_with_the_epochs(tiny: Path, clock: Clock, terminal: Terminal) -> None:
+    view = train(a_plan(tiny, "epochs=20000"), clock, epochs=20000, seconds=1e-5, on=terminal)
+    assert len(view._rows) <= display.MOST_ROWS
+    view.end()
+
+
+def test_what_was_not_measured_is_an_empty_cell() -> None:
+    rows = {1: {"train_loss": [0.5]}, 2: {"train_loss": [0.25], "test_loss": [0.75]}}
+    table = display.epochs_table(["train_loss", "test_loss"], rows, best=2, with_rate=False, width=20)
+    out = StringIO()
+    display._console(out).print(table)
+    lines = out.getvalue().splitlines()
+    [first] = [line for line in lines if line.strip().startswith("1 ")]
+    assert first.split() == ["1", "0.5000"]
+    assert any(line.split()[-1] == "0.7500" for line in lines if "★" in line)
+
+
+# --------------------------------------------------------------------------- figures
+
+
+def test_seeds_are_shown_as_mean_and_standard_deviation() -> None:
+    values = [0.91, 0.93, 0.98]
+    assert display.of_seeds(values) == f"{fmean(values):.4f} ± {stdev(values):.4f}"
+    assert display.of_seeds([0.91]) == "0.9100"
+    assert display.of_seeds([]) == display.of_seeds(None) == display.number(None) == ""
+
+
+def test_several_seeds_are_shown_so_in_lines_and_tables(
+    tiny: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(a_plan(tiny, "seeds=[1, 2, 3]"), clock, epochs=1, seconds=60).end()
+    values = a_row(a_plan(tiny, "seeds=[1, 2, 3]"), 1)["train_loss"]
+    printed = capsys.readouterr().out
+    assert f"train_loss {fmean(values):.4f} ± {stdev(values):.4f}" in printed
+    assert "3 seeds" in printed
+
+
+@pytest.mark.parametrize(
+    "value", [0.0, 1e-9, 0.00012345, 0.5, 999.9, 1e6, -1e-7, 1e300, math.nan, math.inf, 7]
+)
+def test_a_figure_is_short_and_true_to_four_digits(value: float) -> None:
+    text = display.number(value)
+    assert len(text) <= 10
+    assert float(text) == pytest.approx(value, rel=1e-3, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.0 s"),
+        (0.84, "0.8 s"),
+        (12.3, "12 s"),
+        (59.6, "1:00 min"),
+        (185, "3:05 min"),
+        (3723, "1:02:03 h"),
+    ],
+)
+def test_a_time_is_said_as_a_person_says_it(seconds: float, text: str) -> None:
+    assert display.duration(seconds) == text
+
+
+# --------------------------------------------------------------------------- strangers' texts
+
+
+def harmless(printed: str) -> bool:
+    return all(character.isprintable() or character == "\n" for character in printed)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_texts_are_shown_and_steer_nothing(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    seen = re.search(r"[\w/\[\]]+", text[1:])[0]  # type: ignore[index]
+    display.say(text)
+    display.warn(text)
+    display.complain(UserError(text, where=text, fix=text))
+    display.complain(ConfigError(text, [text]))
+    display.runs_table(
+        [
+            {
+                "run": text,
+                "status": text,
+                "epochs": text,
+                "best": {},
+                "best_epoch": None,
+                "last": {},
+                "seconds": None,
+            }
+        ]
+    )
+    layers = Layers([Layer(text, text, (1, 2), 3, 4, text)], (2,), 3, 4)
+    display.layers_table(layers, (1, 2))
+    display.results({**SUMMARY, "status": text}, text)
+    found = {
+        **EVALUATION,
+        "run": text,
+        "per_class": {text: {"precision": None, "recall": 1.0, "f1": 0.5, "examples": 3}},
+    }
+    display.evaluation(found)
+    captured = capsys.readouterr()
+    assert harmless(captured.out)
+    assert harmless(captured.err)
+    assert captured.out.count(seen) >= 8
+    assert captured.err.count(seen) >= 6
+
+
+def test_a_text_of_several_lines_stays_inside_its_table(capsys: pytest.CaptureFixture[str]) -> None:
+    display.complain(UserError("one\ntwo\x1b[2J"))
+    assert capsys.readouterr().err == "error: one\ntwo\N{REPLACEMENT CHARACTER}[2J\n"
+
+
+SUMMARY: dict[str, Any] = {
+    "status": "finished",
+    "epochs": 3,
+    "seeds": [0, 1],
+    "seconds": 1.0,
+    "final": {"train_loss": {"mean": 0.5, "sd": 0.1}, "seconds": {"mean": 9.0, "sd": None}},
+    "best": {"epoch": 2, "monitor": "train_loss", "figures": {"train_loss": {"mean": 0.25, "sd": 0.1}}},
+    "expect": [
+        {"column": "train_loss", "claim": "< 0.4", "measured": 0.5, "met": False},
+        {"column": "best.train_loss", "claim": "< 0.4", "measured": 0.25, "met": True},
+    ],
+}
+EVALUATION: dict[str, Any] = {
+    "run": "some-001",
+    "checkpoint": "best.pt",
+    "sha256": "0" * 64,
+    "epoch": 3,
+    "split": "test",
+    "examples": 1000,
+    "loss": 0.5,
+    "metrics": {"accuracy": 0.75},
+    "baselines": {"majority class": {"loss": 1.0, "accuracy": 0.3}},
+    "per_seed": {"0": {"loss": 0.4, "accuracy": 0.7}, "1": {"loss": 0.6, "accuracy": 0.8}},
+    "recorded": {"loss": {"at_training": 0.5, "difference": 0.0}},
+    "same_data": True,
+}
+
+
+def test_the_end_of_a_run_shows_final_and_best_and_each_claim(capsys: pytest.CaptureFixture[str]) -> None:
+    display.results(SUMMARY, "runs/some-001")
+    printed = capsys.readouterr().out
+    [figures] = [line for line in printed.splitlines() if line.strip().startswith("train_loss  ")]
+    assert figures.split() == ["train_loss", "0.5000", "±", "0.1000", "0.2500", "±", "0.1000"]
+    [unmet] = [line for line in printed.splitlines() if "train_loss < 0.4" in line and "best" not in line]
+    assert unmet.split()[-2:] == ["0.5000", "no"]
+    [met] = [line for line in printed.splitlines() if "best.train_loss < 0.4" in line]
+    assert met.split()[-2:] == ["0.2500", "yes"]
+    assert "mean ± standard deviation over 2 seeds" in printed
+    assert printed.splitlines()[-1] == "finished after epoch 3 in 1.0 s: runs/some-001"
+
+
+def test_an_evaluation_says_whether_it_found_what_was_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    display.evaluation(EVALUATION)
+    same = capsys.readouterr().out
+    assert "exactly as recorded at training: loss" in same
+    display.evaluation(
+        {**EVALUATION, "recorded": {"loss": {"at_training": 0.5, "difference": 0.125}}, "same_data": False}
+    )
+    other = capsys.readouterr().out
+    assert "exactly" not in other
+    assert "loss was 0.5000 at training: it differs by 0.12" in other
+    assert "the data is not what the model was trained on" in other
+    [loss] = [line for line in other.splitlines() if line.strip().startswith("loss  ")]
+    assert loss.split() == ["loss", "0.5000", "±", f"{stdev([0.4, 0.6]):.4f}", "1.0000"]
+
+
+def test_every_part_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    parts = Parts()
+    display.parts_table("optimizer", [parts.part("optimizer", "adam")], describe, REQUIRED)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "optimizer"
+    assert "      lr: a number >= 0 (required)" in lines
+    assert "      beta1: a number >= 0 and < 1 (default 0.9)" in lines
+
+
+# --------------------------------------------------------------------------- streams that fail
+
+
+def everything(tiny: Path, clock: Clock) -> None:
+    view = train(a_plan(tiny, "epochs=50", "seeds=[0, 1]"), clock, epochs=50, seconds=1)
+    view.warn("a warning ü")
+    view.end()
+    display.results(SUMMARY, "runs/ü★-001")
+    display.evaluation(EVALUATION)
+    display.say("ü★")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-16"])
+def test_an_encoding_that_lacks_a_sign_stops_nothing(
+    encoding: str, tiny: Path, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "out").open("w", encoding=encoding) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        everything(tiny, clock)
+    text = (tmp_path / "out").read_text(encoding=encoding)
+    assert "epoch 50/50" in text
+    assert ("±" if encoding != "ascii" else "?") in text
+
+
+def closed() -> TextIO:
+    stream = StringIO()
+    stream.close()
+    return stream
+
+
+def full() -> TextIO:
+    return open("/dev/full", "w", buffering=1)
+
+
+def unread() -> TextIO:
+    """A pipe that nobody reads any more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return open(writing, "w")
+
+
+def breaking() -> TextIO:
+    class Breaking(TextIOWrapper):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    return Breaking(open("/dev/null", "wb"), encoding="utf-8")
+
+
+@pytest.mark.parametrize("stream", [closed, full, unread, breaking, lambda: None])
+def test_a_stream_that_fails_stops_nothing(
+    stream: Any, tiny: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("stdout", "stderr"):
+        with monkeypatch.context() as patched:
+            made = stream()
+            patched.setattr(sys, name, made)
+            everything(tiny, clock)
+            display.warn("a warning")
+            display.complain(UserError("an error"))
+            if made is not None and not made.closed:
+                made.close()
+
+
+def test_what_was_printed_before_a_stream_failed_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FailsOnce(StringIO):
+        fails = False
+
+        def write(self, text: str) -> int:
+            if self.fails:
+                raise BrokenPipeError
+            return super().write(text)
+
+    stream = FailsOnce()
+    monkeypatch.setattr(sys, "stdout", stream)
+    console = display.out()
+    console.print("first")
+    stream.fails = True
+    console.print("second")
+    stream.fails = False
+    console.print("third")
+    assert stream.getvalue() == "first\n"

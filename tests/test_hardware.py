@@ -1,0 +1,127 @@
+"""Where it computes: devices, threads, precision, compilation."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_runs import differences, of_seed, outcome, planned, trained
+
+from dlrun import experiment
+from dlrun import hardware as hardware_module
+from dlrun.errors import ConfigError, UserError
+from dlrun.hardware import WORK_PER_THREAD, Hardware, choose_device, choose_threads, cores, describe, versions
+
+CPU = torch.device("cpu")
+
+
+def test_threads_go_by_the_work_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware_module, "cores", lambda: 8)
+    assert choose_threads("auto", 1, 1) == 1
+    assert choose_threads("auto", 500, 3000) == 1, "the spirals: more threads only slow them down"
+    assert choose_threads("auto", WORK_PER_THREAD, 1) == 3, "forward and backward are three times the forward pass"
+    assert choose_threads("auto", WORK_PER_THREAD // 3 + 1, 2) == 2
+    assert choose_threads("auto", 10**9, 10**6) == 8, "never more than there are cores"
+    assert choose_threads(5, 1, 1) == 5
+
+
+def test_the_number_of_threads_is_no_measurement() -> None:
+    chosen = {choose_threads("auto", work, 64) for _ in range(20) for work in (10**5,)}
+    assert chosen == {choose_threads("auto", 10**5, 64)}
+    assert 1 <= choose_threads("auto", 10**12, 1) <= cores()
+
+
+def test_the_work_of_all_copies_counts() -> None:
+    few = planned(threads="auto", architecture={"name": "mlp", "hidden": [700, 700]}, batch_size="full")
+    many = planned(threads="auto", architecture={"name": "mlp", "hidden": [700, 700]}, batch_size="full", seeds=[0, 1])
+    work, points = few.layers.multiply_adds, 60
+    assert few.hardware(few.load()).threads == choose_threads("auto", work, points)
+    assert many.hardware(many.load()).threads == choose_threads("auto", work, 2 * points)
+
+
+def test_threads_are_set_for_the_process() -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 1):
+            Hardware(CPU, threads).use()
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def only(monkeypatch: pytest.MonkeyPatch, cuda: int = 0, mps: bool = False) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+def test_auto_takes_an_accelerator_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch)
+    assert choose_device("auto") == CPU
+    only(monkeypatch, mps=True)
+    assert choose_device("auto") == torch.device("mps")
+    only(monkeypatch, cuda=2, mps=True)
+    assert choose_device("auto") == torch.device("cuda:0")
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    assert choose_device("cuda") == torch.device("cuda:0")
+    assert choose_device("cpu") == CPU
+
+
+def test_a_device_that_is_not_there_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch)
+    for name in ("cuda", "cuda:0", "mps"):
+        with pytest.raises(UserError, match=f"no {name.partition(':')[0]} device here") as refused:
+            choose_device(name)
+        assert "device=cpu" in refused.value.fix
+    only(monkeypatch, cuda=2)
+    with pytest.raises(UserError, match=r"no cuda:7 here \(there are: 2"):
+        choose_device("cuda:7")
+    only(monkeypatch)
+    with pytest.raises(ConfigError) as mistaken:
+        planned(device="cuda:3")
+    assert "device" in mistaken.value.mistakes[0]
+
+
+def test_low_precision_is_for_the_forward_pass_alone() -> None:
+    weight, x = torch.randn(4, 4), torch.randn(2, 4)
+    for precision, dtype in (
+        ("float32", torch.float32),
+        ("bfloat16", torch.bfloat16),
+        ("float16", torch.float16),
+    ):
+        hardware = Hardware(CPU, 1, precision)
+        with hardware.autocast():
+            assert (x @ weight).dtype == dtype
+        assert (x @ weight).dtype == torch.float32
+
+
+def test_compiling_keeps_the_weights_and_their_names() -> None:
+    model = planned().model()
+    before = model.state_dict()
+    names = list(before)
+    prepared = Hardware(CPU, 1, compile=True).prepare(model)
+    assert all(copy._compiled_call_impl is not None for copy in prepared.copies)
+    assert list(prepared.state_dict()) == names
+    assert all(prepared.state_dict()[name].data_ptr() == before[name].data_ptr() for name in names)
+    assert all(copy._compiled_call_impl is None for copy in Hardware(CPU, 1).prepare(planned().model()).copies)
+
+
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_model_resumes_and_trains_alone_as_others_do(tmp_path: Path) -> None:
+    changes = {"compile": True, "architecture": {"name": "mlp", "hidden": [8], "dropout": 0.3}}
+    unbroken = trained(planned(**changes, seeds=[0, 1]), tmp_path)
+    run = trained(planned(**changes, seeds=[0, 1]), tmp_path, stop_after=1)
+    experiment.resume(planned(**changes, seeds=[0, 1]), run, experiment.Silent())
+    assert not differences(outcome(unbroken), outcome(run))
+    alone = trained(planned(**changes, seeds=[1]), tmp_path)
+    assert not differences(of_seed(unbroken, 1), of_seed(alone, 1))
+    assert run.rows()["train_loss"][-1] < run.rows()["train_loss"][0]
+
+
+def test_the_machine_is_described_in_plain_words() -> None:
+    words: dict[str, Any] = describe(CPU) | versions()
+    assert set(words) == {"system", "processor", "instructions", "python", "torch"}
+    assert all(type(value) is str and value for value in words.values()), "a checkpoint must hold them"

@@ -1,0 +1,121 @@
+"""The layer table: shapes, parameters and multiply-adds, against sums by hand."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from dlrun.architecture.cnn import cnn
+from dlrun.architecture.linear import linear
+from dlrun.architecture.mlp import mlp
+from dlrun.architecture.mlp_scratch import mlp_scratch
+from dlrun.architecture.softmax_scratch import softmax_scratch
+from dlrun.errors import UserError
+from dlrun.layers import layers_of
+
+
+def test_linear_layers_are_inputs_times_outputs() -> None:
+    table = layers_of(partial(mlp, (784,), 10, hidden=[200, 60]), (784,))
+    rows = [(layer.kind, layer.output_shape, layer.parameters, layer.multiply_adds) for layer in table.layers]
+    assert rows == [
+        ("Linear", (200,), 784 * 200 + 200, 784 * 200),
+        ("ReLU", (200,), 0, 0),
+        ("Linear", (60,), 200 * 60 + 60, 200 * 60),
+        ("ReLU", (60,), 0, 0),
+        ("Linear", (10,), 60 * 10 + 10, 60 * 10),
+    ]
+    assert table.parameters == sum(layer.parameters for layer in table.layers)
+    assert table.multiply_adds == sum(layer.multiply_adds for layer in table.layers)
+    assert table.output_shape == (10,)
+
+
+def test_a_convolution_is_a_kernel_for_each_place_and_pair_of_channels() -> None:
+    table = layers_of(partial(cnn, (1, 28, 28), 10), (1, 28, 28))
+    convolutions = [layer for layer in table.layers if layer.kind == "Conv2d"]
+    assert [layer.output_shape for layer in convolutions] == [(16, 28, 28), (32, 14, 14)]
+    assert [layer.parameters for layer in convolutions] == [16 * (1 * 25 + 1), 32 * (16 * 25 + 1)]
+    assert [layer.multiply_adds for layer in convolutions] == [16 * 28 * 28 * 25, 32 * 14 * 14 * 16 * 25]
+    assert convolutions[0].formula == "⌊(28 + 2·2 - 5)/1⌋ + 1 = 28"
+    pools = [layer for layer in table.layers if layer.kind == "MaxPool2d"]
+    assert pools[0].formula == "⌊(28 + 2·0 - 2)/2⌋ + 1 = 14"
+    assert [layer.output_shape for layer in pools] == [(16, 14, 14), (32, 7, 7)]
+    assert table.layers[-1].parameters == 32 * 7 * 7 * 10 + 10
+
+
+@pytest.mark.parametrize(("n", "k", "s", "p"), [(28, 5, 1, 2), (7, 3, 2, 0), (11, 4, 3, 1), (9, 1, 1, 0)])
+def test_the_formula_of_a_side_is_what_pytorch_computes(n: int, k: int, s: int, p: int) -> None:
+    build = partial(cnn, (2, n, n), 3, channels=[4], kernel_size=k, stride=s, padding=p, pool=1)
+    layer = layers_of(build, (2, n, n)).layers[0]
+    side = (n + 2 * p - k) // s + 1
+    assert layer.output_shape == (4, side, side) == tuple(build()[0](torch.zeros(1, 2, n, n)).shape[1:])
+    assert layer.formula == f"⌊({n} + 2·{p} - {k})/{s}⌋ + 1 = {side}"
+
+
+def test_sides_that_differ_are_said_both() -> None:
+    build = partial(cnn, (1, 8, 6), 3, channels=[4], kernel_size=3, padding=0, pool=1)
+    assert layers_of(build, (1, 8, 6)).layers[0].formula == "⌊(8 + 2·0 - 3)/1⌋ + 1 = 6; ⌊(6 + 2·0 - 3)/1⌋ + 1 = 4"
+
+
+@pytest.mark.parametrize(
+    ("scratch", "library"),
+    [
+        (partial(mlp_scratch, (12,), 3, hidden=[7, 5]), partial(mlp, (12,), 3, hidden=[7, 5])),
+        (partial(softmax_scratch, (12,), 3), partial(linear, (12,), 3)),
+    ],
+)
+def test_raw_tensors_are_counted_as_layers_are(scratch: Any, library: Any) -> None:
+    by_hand, of_library = layers_of(scratch, (12,)), layers_of(library, (12,))
+    assert by_hand.parameters == of_library.parameters
+    assert by_hand.multiply_adds == of_library.multiply_adds
+    assert by_hand.output_shape == of_library.output_shape
+    assert len(by_hand.layers) == 1
+
+
+def test_a_model_of_any_size_is_counted_without_making_it() -> None:
+    table = layers_of(partial(mlp, (1000,), 10, hidden=[10**9]), (1000,))
+    assert table.parameters == 10**12 + 10**9 + 10**10 + 10
+
+
+def test_inputs_that_do_not_fit_are_refused_with_their_shape() -> None:
+    with pytest.raises(UserError, match="inputs of shape 1×4×4"):
+        layers_of(lambda: nn.Linear(3, 2), (1, 4, 4))
+
+
+# ------------------------------------------------------------------------ a convolution by hand
+
+
+def test_the_worked_convolution_is_0_plus_2_plus_0_plus_1() -> None:
+    """A 7×7×3 input and two 3×3×3 kernels: an inner product per channel, summed, plus the bias."""
+    build = partial(cnn, (3, 7, 7), 2, channels=[2], kernel_size=3, stride=2, padding=0, pool=1, activation="identity")
+    convolution = build()[0]
+    image, kernels, biases = torch.zeros(3, 7, 7), torch.zeros(2, 3, 3, 3), torch.tensor([1.0, 0.0])
+    image[0, 0, 0], kernels[0, 0, 0, 0], kernels[0, 0, 0, 1] = 2, 0, 5  # red: 2·0 + 0·5 = 0
+    image[1, 1, 1], image[1, 2, 0] = 1, 2
+    kernels[0, 1, 1, 1], kernels[0, 1, 2, 0] = -2, 2  # green: 1·(-2) + 2·2 = 2
+    image[2, 2, 2], image[2, 0, 1], kernels[0, 2, 2, 2], kernels[0, 2, 0, 1] = 1, 1, 1, -1  # blue: 1 - 1 = 0
+    with torch.no_grad():
+        convolution.weight.copy_(kernels)
+        convolution.bias.copy_(biases)
+    per_channel = [float((image[c, :3, :3] * kernels[0, c]).sum()) for c in range(3)]
+    assert per_channel == [0.0, 2.0, 0.0]
+    assert sum(per_channel) + 1 == 3.0
+    assert convolution(image.unsqueeze(0))[0, 0, 0, 0].item() == 3.0
+
+
+def test_every_value_of_a_convolution_is_such_a_sum() -> None:
+    torch.manual_seed(0)
+    convolution = cnn((3, 7, 7), 2, channels=[2], kernel_size=3, stride=2, padding=0)[0].double()
+    image = torch.randn(3, 7, 7, dtype=torch.float64)
+    found = convolution(image.unsqueeze(0))[0].detach()
+    assert found.shape == (2, 3, 3)
+    for kernel in range(2):
+        for row in range(3):
+            for column in range(3):
+                window = image[:, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
+                per_channel = [(window[c] * convolution.weight[kernel, c]).sum() for c in range(3)]
+                by_hand = (sum(per_channel) + convolution.bias[kernel]).item()
+                assert float(found[kernel, row, column]) == pytest.approx(by_hand, rel=1e-12)
