@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from dlrun.components import Parts
 from dlrun.config import Choice, Config
 from dlrun.copies import Apart
 from dlrun.data import Data, Loaded, Preprocessing
-from dlrun.errors import UserError
+from dlrun.errors import UserError, listed
 from dlrun.hardware import Hardware, choose_device, choose_threads
 from dlrun.layers import Layers, layers_of
 from dlrun.trainer import Metric, Recipe, State
@@ -94,53 +95,54 @@ def make_plan(config: Config, parts: Parts, data_dir: Path) -> Plan:
     """The plan of a config. Raises ConfigError with every mistake that shows without any data."""
     mistakes: list[str] = []
 
+    @contextmanager
+    def noting(key: str) -> Iterator[None]:
+        try:
+            yield
+        except UserError as error:
+            mistakes.append(config.mistake(key, f"{error.what}; {error.fix}" if error.fix else error.what))
+
     def part(kind: str, choice: Choice) -> Callable[..., Any]:
         return partial(parts.find(kind, choice.name), **choice.options)
 
-    try:
-        device = choose_device(config.device)
-    except UserError as error:
-        mistakes.append(config.mistake("device", _said(error)))
-        device = torch.device("cpu")
-    try:
-        data: Data = part("dataset", config.dataset)(data_dir)
-    except UserError as error:
-        raise config.refuse([*mistakes, config.mistake("dataset", _said(error))]) from None
-
+    device, data, outputs, layers = torch.device("cpu"), None, 0, Layers()
+    with noting("dataset"):
+        data = part("dataset", config.dataset)(data_dir)
+    if not isinstance(data, Data):
+        raise config.refuse(mistakes or [config.mistake("dataset", "the function gave no Data")])
     for kind, choices in (("loss", [config.loss]), ("metrics", config.metrics), ("plots", config.plots)):
         for choice in choices:
             task = parts.part(kind, choice.name).constants.get("task", data.task)
-            if task != data.task:
-                what = f"{choice.name} is for {task}, but {config.dataset.name} is a {data.task}"
-                mistakes.append(config.mistake(kind, what))
-    loss = parts.module("loss", config.loss.name)
-    try:
-        outputs = getattr(loss, "outputs", _outputs)(data)
-    except UserError as error:
-        raise config.refuse([*mistakes, config.mistake("loss", _said(error))]) from None
+            with noting(kind):
+                if task != data.task:
+                    raise UserError(
+                        f"{choice.name} is for {task}, but {config.dataset.name} is a {data.task} task"
+                    )
 
-    architecture = part("architecture", config.architecture)
-    build = partial(architecture, data.input_shape, outputs)
-    layers = Layers()
-    try:
-        layers = layers_of(build, data.input_shape)
-        if layers.output_shape != (outputs,):
-            given = "×".join(map(str, layers.output_shape)) or "one"
-            what = f"{config.architecture.name} gives {given} outputs; {config.loss.name} needs {outputs}"
-            mistakes.append(config.mistake("architecture", what))
-    except UserError as error:
-        mistakes.append(config.mistake("architecture", _said(error)))
-
-    try:
-        part("optimizer", config.optimizer)([torch.zeros(1, requires_grad=True)])
-    except (UserError, ValueError) as error:  # options that do not go together
-        mistakes.append(config.mistake("optimizer", _said(error)))
+    loss_module = parts.module("loss", config.loss.name)
+    loss = part("loss", config.loss)
+    metrics = {choice.name: metric(parts, choice) for choice in config.metrics}
+    with noting("loss"):
+        outputs = getattr(loss_module, "outputs", _outputs)(data)
+    build = partial(part("architecture", config.architecture), data.input_shape, outputs)
+    if not mistakes:  # only what is for one task can be tried together
+        with noting("loss"):
+            _measure_two(config.loss.name, loss, data, outputs, most_axes=1)
+        for name, one in metrics.items():
+            with noting("metrics"):
+                _measure_two(name, one.measure, data, outputs, most_axes=2)
+        with noting("architecture"):
+            layers = _fitting_layers(build, data, outputs, config.loss.name)
+    with noting("device"):
+        device = choose_device(config.device)
+    with noting("optimizer"):
+        _try_optimizer(part("optimizer", config.optimizer))
 
     recipe = Recipe(
         epochs=config.epochs,
         batch_size=config.batch_size,
-        loss=part("loss", config.loss),
-        metrics={choice.name: metric(parts, choice) for choice in config.metrics},
+        loss=loss,
+        metrics=metrics,
         augmentations=[part("augmentations", choice) for choice in config.augmentations],
         schedule=part("schedule", config.schedule),
         evaluation_split=data.evaluation_split,
@@ -148,14 +150,14 @@ def make_plan(config: Config, parts: Parts, data_dir: Path) -> Plan:
         evaluate_train_every=config.evaluate_train_every,
     )
     measured = recipe.columns()
-    wanted = [("monitor", config.monitor)] if config.monitor else []
-    wanted += [
-        (f"expect.{claim}", claim.removeprefix("best.")) for claim in config.expect if claim != "seconds"
-    ]
-    for key, column in wanted:
-        if column not in measured:
-            what = f"{column} is never measured (there are: {', '.join(measured)})"
-            mistakes.append(config.mistake(key, what))
+    wanted = {"monitor": config.monitor} if config.monitor else {}
+    wanted |= {
+        f"expect.{claim}": claim.removeprefix("best.") for claim in config.expect if claim != "seconds"
+    }
+    for key, column in wanted.items():
+        with noting(key):
+            if column not in measured:
+                raise UserError(f"{column} is never measured {listed(measured)}")
     if mistakes:
         raise config.refuse(mistakes)
     better = {"loss": "lower"} | {
@@ -164,7 +166,7 @@ def make_plan(config: Config, parts: Parts, data_dir: Path) -> Plan:
     }
     probabilities = None
     if data.task == "classification":
-        probabilities = getattr(loss, "probabilities", lambda outputs: outputs.softmax(-1))
+        probabilities = getattr(loss_module, "probabilities", _softmax)
     return Plan(config, parts, data, build, layers, recipe, device, probabilities, better)
 
 
@@ -179,7 +181,41 @@ def _outputs(data: Data) -> int:
     return len(data.classes) if data.task == "classification" else data.targets
 
 
-def _said(error: UserError | ValueError) -> str:
-    if not isinstance(error, UserError):
-        return str(error)
-    return f"{error.what}; {error.fix}" if error.fix else error.what
+def _softmax(outputs: Tensor) -> Tensor:
+    return outputs.softmax(-1)
+
+
+def _fitting_layers(build: Callable[[], nn.Module], data: Data, outputs: int, loss: str) -> Layers:
+    """The layers of the model. Raises UserError where it does not get from such inputs to such outputs."""
+    layers = layers_of(build, data.input_shape)
+    if layers.output_shape != (outputs,):
+        given = "×".join(map(str, layers.output_shape)) or "no axis of"
+        raise UserError(f"it gives {given} outputs, but {loss} needs {outputs}")
+    return layers
+
+
+def _measure_two(
+    name: str, measure: Callable[..., Tensor], data: Data, outputs: int, *, most_axes: int
+) -> None:
+    """Measure two examples. Raises UserError unless each has a figure, or a row of them, of its own."""
+    some = torch.zeros(2, outputs)
+    targets = (
+        torch.zeros(2, dtype=torch.long) if data.task == "classification" else torch.zeros(2, data.targets)
+    )
+    try:
+        figures = measure(some, targets)
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [""])[0][:150]
+        raise UserError(f"{name} does not fit outputs of {outputs} and such targets: {reason}") from error
+    if figures.shape[:1] != (2,) or figures.dim() > most_axes:
+        raise UserError(
+            f"{name} gives shape {tuple(figures.shape)} for 2 examples; each needs a figure of its own"
+        )
+
+
+def _try_optimizer(make: Callable[..., torch.optim.Optimizer]) -> None:
+    """Raises UserError for options that do not go together."""
+    try:
+        make([torch.zeros(1, requires_grad=True)])
+    except ValueError as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,749 @@
+"""The commands: what they print, leave behind, refuse, and the code they exit with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlrun import cli, runs
+from dlrun.runs import Run
+
+Write = Callable[[str, str], Path]
+Dlrun = Callable[..., Any]
+PROJECT = Path(__file__).parent.parent
+LONG = ("epochs=1500", "batch_size=full", "evaluate_every=100")  # a second or more, interrupted at once
+
+
+def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def only_run(runs_dir: Path) -> Run:
+    [run] = runs.every(runs_dir)
+    return run
+
+
+def measured(run: Run) -> dict[str, list[Any]]:
+    """metrics.csv without the column that no two runs share."""
+    return {name: cells for name, cells in run.rows().items() if name != "seconds"}
+
+
+# --------------------------------------------------------------------------- train
+
+
+def test_training_leaves_everything_in_one_folder(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    done = dlrun("train", tiny, "plots=[curves]")
+    run = only_run(runs_dir)
+    assert done.code == 0
+    assert run.name == "tiny-001"
+    assert {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()} == {
+        "config.yaml",
+        "metrics.csv",
+        "checkpoints/last.pt",
+        "checkpoints/best.pt",
+        "plots/curves.png",
+        "summary.json",
+        "log.txt",
+    }
+    assert run.summary()["status"] == "finished"
+    assert run.rows()["epoch"] == [1, 2, 3]
+    assert str(run.folder) in done.out
+    assert done.err == ""
+
+
+def test_the_config_of_a_run_runs_again_as_it_stands(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    dlrun("train", tiny, "optimizer.lr=0.5")
+    first = only_run(runs_dir)
+    assert dlrun("train", first.config, "--name", "again").code == 0
+    assert dlrun("train", first.folder, "--name", "again").code == 0
+    for name in ("again-001", "again-002"):
+        assert measured(Run(runs_dir / name)) == measured(first)
+
+
+def test_quiet_prints_the_folder_and_nothing_else(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    done = dlrun("train", tiny, "--quiet")
+    assert (done.code, done.out, done.err) == (0, f"{runs_dir / 'tiny-001'}\n", "")
+    assert dlrun("resume", "last", "--quiet", "epochs=4").out == done.out
+
+
+def test_a_shipped_config_is_trained_by_its_name(dlrun: Dlrun, runs_dir: Path) -> None:
+    assert dlrun("train", "spiral_relu", "epochs=1", "dataset.points=20", "plots=[]").code == 0
+    assert only_run(runs_dir).name == "spiral_relu-001"
+
+
+def test_seed_and_seeds_choose_the_copies(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    dlrun("train", tiny, "--seed", 7, "--name", "one")
+    dlrun("train", tiny, "--seeds", 3, "--name", "three")
+    assert set(Run(runs_dir / "one-001").rows()["seed"]) == {7}
+    three = Run(runs_dir / "three-001")
+    assert three.rows()["seed"] == [0, 1, 2] * 3
+    assert three.summary()["final"]["train_loss"]["sd"] > 0
+    both = dlrun("train", tiny, "--seed", 1, "--seeds", 2)
+    assert (both.code, len(runs.every(runs_dir))) == (2, 2)
+
+
+def test_a_pause_and_a_resume_are_as_no_pause(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    dlrun("train", tiny, "--name", "whole", "epochs=5", "schedule=cosine")
+    paused = dlrun("train", tiny, "--name", "paused", "epochs=5", "schedule=cosine", "--stop-after", 2)
+    run = Run(runs_dir / "paused-001")
+    assert (paused.code, run.summary()["status"], run.rows()["epoch"]) == (0, "paused", [1, 2])
+    assert f"resume: dlrun resume {run.folder}" in paused.out
+    assert dlrun("resume", "paused").code == 0
+    assert run.summary()["status"] == "finished"
+    assert measured(run) == measured(Run(runs_dir / "whole-001"))
+
+
+# --------------------------------------------------------------------------- refusals
+
+
+def test_a_bad_config_ends_with_all_its_mistakes_and_no_folder(
+    dlrun: Dlrun, write: Write, runs_dir: Path
+) -> None:
+    path = write(
+        "bad.yaml",
+        "seed: [0]\ndataset: spiral\narchitecture: {name: mlp, hidden: wide}\nloss: cross_entropi\n"
+        "optimizer: adam\nepochs: 3\nbatch_size: full\n",
+    )
+    for command in ("train", "show"):
+        done = dlrun(command, path)
+        assert (done.code, done.out) == (2, "")
+        first, *mistakes = done.err.splitlines()
+        assert first == f"error: {path}: 4 mistakes"
+        assert [mistake.split()[0] for mistake in mistakes] == [
+            f"{path}:{place}" for place in ("1:1", "3:34", "4:7", "5:1")
+        ]
+        for neighbour in (
+            "did you mean 'seeds'?",
+            "did you mean 'cross_entropy'?",
+            "the option lr is missing",
+        ):
+            assert neighbour in done.err
+    assert not runs_dir.exists()
+
+
+REGRESSION = """\
+import torch
+from dlrun.data import Data, Examples
+
+
+def line(root, *, points: int = 30):
+    '''Twice the input.'''
+    def read():
+        inputs = torch.linspace(-1, 1, points).unsqueeze(1)
+        return {split: Examples(inputs, 2 * inputs) for split in ("train", "test")}
+    return Data(task="regression", input_shape=(1,), read=read)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("dataset.classes=1",), "two or more classes"),
+        (("dataset={name: mnist}",), "flatten: true"),
+        (("dataset={name: line}",), "accuracy is for classification"),
+        (("patience=4",), "never run out"),
+        (("loss=mse", "metrics=[]"), "mse is for regression"),
+        (("expect={valid_loss: '< 1'}",), "never measured"),
+        (("monitor=valid_loss",), "never measured"),
+        (("device=cuda:77",), "device"),
+    ],
+)
+def test_a_config_that_cannot_work_is_refused_before_any_folder_is_made(
+    words: tuple[str, ...], said: str, dlrun: Dlrun, tiny: Path, write: Write, tmp_path: Path, runs_dir: Path
+) -> None:
+    write("parts/dataset/line.py", REGRESSION)
+    done = dlrun("train", tiny, *words, "--parts", tmp_path / "parts", "--data-dir", tmp_path / "no-data")
+    assert done.code == 2
+    assert said in done.err
+    assert "Traceback" not in done.err
+    assert not runs_dir.exists()
+    assert not (tmp_path / "no-data").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train",),
+        ("train", "nowhere.yaml"),
+        ("train", "tiny", "epochs"),
+        ("train", "tiny", "--seeds", "0"),
+        ("train", "tiny", "--seed", "-1"),
+        ("train", "tiny", "--seed", "18446744073709551616"),
+        ("train", "tiny", "--stop-after", "0"),
+        ("train", "tiny", "--device", "gpu"),
+        ("train", "tiny", "--device", ""),
+        ("train", "tiny", "--parts", "nowhere"),
+        ("train", "tiny", "--nothing"),
+        ("resume", "nothing"),
+        ("resume", "last"),
+        ("eval", "nothing"),
+        ("eval", "last", "--split", "all"),
+        ("eval", "last", "--checkpoint", "first"),
+        ("show", "tiny", "epochs=0"),
+        ("parts", "optimiser"),
+        ("nothing",),
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_exits_with_2_and_makes_nothing(
+    words: tuple[str, ...], dlrun: Dlrun, tiny: Path, runs_dir: Path
+) -> None:
+    done = dlrun(*(tiny if word == "tiny" else word for word in words))
+    assert done.code == 2
+    assert done.err
+    assert "Traceback" not in done.err
+    assert not runs_dir.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["", "..", "../x", "/etc/x", "-rf", "a/b", "CON", "x" * 65, "a\nb", "‮", "[/x]"]
+)
+def test_a_run_name_can_make_no_folder_but_its_own(
+    name: str, dlrun: Dlrun, tiny: Path, tmp_path: Path
+) -> None:
+    before = set(tmp_path.rglob("*"))
+    done = dlrun("train", tiny, f"--name={name}")
+    assert done.code == 2
+    assert "cannot name a folder" in done.err
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_runs_folder_that_is_a_file_exits_with_1(dlrun: Dlrun, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = dlrun("train", tiny, "--runs-dir", tmp_path / "file")
+    assert done.code == 1
+    assert "is not a folder" in done.err
+
+
+def test_a_run_that_diverges_exits_with_3_and_keeps_its_last_checkpoint(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path
+) -> None:
+    done = dlrun("train", tiny, "optimizer={name: sgd, lr: 1e30}", "epochs=20")
+    run = only_run(runs_dir)
+    assert done.code == 3
+    assert "seed 0" in done.err
+    assert len(done.err.splitlines()) <= 5
+    assert run.summary()["status"] == "diverged"
+    assert run.last.exists()
+    assert "diverged" in dlrun("runs").out
+
+
+def test_an_expectation_that_is_not_met_exits_with_5_and_is_named(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path
+) -> None:
+    done = dlrun("train", tiny, "expect={train_loss: '< 0', train_accuracy: '>= 0', best.test_loss: '> 0'}")
+    summary = only_run(runs_dir).summary()
+    assert done.code == 5
+    [unmet] = [line for line in done.out.splitlines() if "train_loss < 0" in line]
+    final = summary["final"]["train_loss"]["mean"]
+    assert unmet.split() == ["train_loss", "<", "0", f"{final:.4f}", "no"]
+    assert sum(line.split()[-1:] == ["yes"] for line in done.out.splitlines()) == 2
+    assert [verdict["met"] for verdict in summary["expect"]] == [False, True, True]
+    assert summary["status"] == "finished"
+
+
+def test_an_expectation_is_not_judged_of_a_shorter_run(dlrun: Dlrun, write: Write, tiny: Path) -> None:
+    path = write("claim.yaml", "base: tiny.yaml\nexpect: {train_loss: '< 0'}\n")
+    assert dlrun("train", path).code == 5
+    shorter = dlrun("train", path, "epochs=2")
+    assert shorter.code == 0
+    assert "expect: not judged" in shorter.out
+    assert dlrun("resume", "last", "epochs=3").code == 5
+    assert dlrun("train", path, "epochs=2", "expect={}").code == 0
+    assert tiny.exists()
+
+
+# --------------------------------------------------------------------------- resume
+
+
+@pytest.fixture
+def trained(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> Run:
+    assert dlrun("train", tiny).code == 0
+    return only_run(runs_dir)
+
+
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        (("optimizer.lr=0.5",), "optimizer.lr"),
+        (("seeds=[0, 1]",), "seeds"),
+        (("seeds=[1]", "batch_size=8"), "seeds, batch_size"),
+        (("architecture.hidden=[5]",), "architecture.hidden"),
+        (("loss=nll", "dataset.noise=0"), "dataset.noise, loss"),
+        (("optimizer={name: sgd, lr: 0.01}",), "optimizer"),
+        (("schedule=cosine",), "schedule"),
+        (("metrics=[]",), "metrics"),
+        (("epochs=4", "optimizer.lr=0.5"), "optimizer.lr"),
+    ],
+)
+def test_a_run_cannot_go_on_as_another_run(
+    words: tuple[str, ...], keys: str, dlrun: Dlrun, trained: Run
+) -> None:
+    before = tree(trained.folder)
+    done = dlrun("resume", "tiny", *words)
+    assert done.code == 2
+    assert done.err.splitlines()[0] == f"error: a run cannot go on with another {keys}"
+    assert tree(trained.folder) == before
+
+
+def test_fewer_epochs_than_are_done_are_refused(dlrun: Dlrun, trained: Run) -> None:
+    before = tree(trained.folder)
+    done = dlrun("resume", "tiny", "epochs=2")
+    assert done.code == 2
+    assert "epochs=2 is less than the 3 already done" in done.err
+    assert tree(trained.folder) == before
+
+
+@pytest.mark.usefixtures("trained")
+def test_what_cannot_change_what_is_learnt_may_change(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    done = dlrun("resume", "tiny", "epochs=6", "device=cpu", "plots=[curves]", "expect={train_loss: '> 0'}")
+    run = only_run(runs_dir)
+    assert done.code == 0
+    assert (run.plots / "curves.png").exists()
+    assert "train_loss > 0" in done.out
+    dlrun("train", tiny, "epochs=6", "--name", "whole")
+    assert measured(run) == measured(Run(runs_dir / "whole-001"))
+
+
+def test_a_run_that_grew_and_was_paused_goes_on_to_its_new_length(
+    dlrun: Dlrun, trained: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlrun import experiment
+
+    complete = experiment.is_complete
+    monkeypatch.setattr(
+        experiment, "is_complete", lambda plan, state: state.epoch >= 5 or complete(plan, state)
+    )
+    dlrun("resume", "tiny", "epochs=8")
+    monkeypatch.undo()
+    assert trained.rows()["epoch"][-1] == 5
+    assert dlrun("resume", "tiny", "--runs-dir", trained.folder.parent).code == 0
+    assert trained.rows()["epoch"] == list(range(1, 9))
+    assert dlrun("train", trained.folder, "--runs-dir", trained.folder.parent, "--name", "again").code == 0
+    assert measured(Run(trained.folder.parent / "again-001")) == measured(trained)
+
+
+def test_a_complete_run_is_left_as_it_is(dlrun: Dlrun, trained: Run) -> None:
+    before = tree(trained.folder)
+    done = dlrun("resume", "last")
+    assert (done.code, tree(trained.folder)) == (0, before)
+    assert "already complete" in done.out
+
+
+def test_rows_without_a_checkpoint_are_never_silently_begun_anew(dlrun: Dlrun, trained: Run) -> None:
+    trained.last.unlink()
+    rows = trained.metrics.read_bytes()
+    done = dlrun("resume", "last")
+    assert done.code == 4
+    assert "rows but no checkpoint" in done.err
+    assert trained.metrics.read_bytes() == rows
+
+
+def test_a_start_that_was_killed_before_its_first_save_begins_at_the_start(
+    dlrun: Dlrun, trained: Run, runs_dir: Path
+) -> None:
+    killed = runs.create(runs_dir, "killed", trained.config.read_text().replace("name: tiny", "name: killed"))
+    assert dlrun("resume", "killed").code == 0
+    assert measured(killed) == measured(trained)
+
+
+def test_a_damaged_checkpoint_exits_with_4(dlrun: Dlrun, trained: Run) -> None:
+    raw = bytearray(trained.last.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    for damaged in (bytes(raw), raw[:-100], b"", b"no checkpoint"):
+        trained.last.write_bytes(damaged)
+        for words in (("resume", "last", "epochs=4"), ("eval", "last", "--checkpoint", "last")):
+            done = dlrun(*words)
+            assert done.code == 4
+            assert "Traceback" not in done.err
+            assert 1 <= len(done.err.splitlines()) <= 5
+
+
+# --------------------------------------------------------------------------- eval
+
+
+def test_eval_finds_exactly_what_was_recorded(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    dlrun("train", tiny, "--seeds", 2, "dataset.valid_fraction=0.25")
+    for words in (("--split", "valid"), ("--split", "valid", "--checkpoint", "last")):
+        done = dlrun("eval", "last", *words)
+        assert done.code == 0
+        assert "exactly as recorded at training: loss, accuracy" in done.out
+    run = only_run(runs_dir)
+    assert (run.folder / "eval" / "valid.json").exists()
+    assert (run.folder / "eval" / "valid_confusion_matrix.png").stat().st_size > 1000
+    kept = json.loads((run.folder / "eval" / "valid.json").read_text())
+    assert kept["loss"] == run.summary()["final"]["valid_loss"]["mean"]
+
+
+def test_eval_says_so_where_it_finds_something_else(dlrun: Dlrun, trained: Run) -> None:
+    done = dlrun("eval", "last", "dataset.seed=999")
+    assert done.code == 0
+    assert "exactly" not in done.out
+    assert "loss was" in done.out
+    assert "the data is not what the model was trained on" in done.out
+    assert trained.best.exists()
+
+
+def test_json_is_one_object_with_the_promised_keys_and_nothing_else(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path
+) -> None:
+    dlrun("train", tiny, "seeds=[12345, 6]")
+    done = dlrun("eval", "last", "--json")
+    report = json.loads(done.out)
+    assert done.err == ""
+    assert {
+        "run", "checkpoint", "epoch", "split", "examples", "loss", "metrics", "baselines", "per_seed",
+    } <= report.keys()  # fmt: skip
+    assert (report["run"], report["split"], report["examples"]) == ("tiny-001", "test", 60)
+    assert report["checkpoint"] == str(only_run(runs_dir).best)
+    assert report["per_seed"].keys() == {"12345", "6"}
+    for figure, mean in (("loss", report["loss"]), *report["metrics"].items()):
+        assert mean == pytest.approx(sum(seed[figure] for seed in report["per_seed"].values()) / 2)
+    assert {"accuracy", "entropy_bits"} <= report["metrics"].keys()
+    assert report["baselines"]["majority class"]["accuracy"] == pytest.approx(1 / 3)
+
+
+def test_a_bare_checkpoint_is_evaluated_and_nothing_is_written(
+    dlrun: Dlrun, trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = tmp_path / "elsewhere" / "model.pt"
+    bare.parent.mkdir()
+    bare.write_bytes(trained.best.read_bytes())
+    of_run = json.loads(dlrun("eval", trained.folder, "--json").out)
+    before = tree(tmp_path)
+    monkeypatch.chdir(bare.parent)
+    done = dlrun("eval", "model.pt", "--json")
+    report = json.loads(done.out)
+    assert tree(tmp_path) == before
+    assert report["run"] is None
+    assert report["per_seed"] == of_run["per_seed"]
+    assert dlrun("eval", trained.last).code == 0
+    assert tree(tmp_path) == before
+
+
+def test_what_the_model_is_cannot_be_changed_at_evaluation(dlrun: Dlrun, trained: Run) -> None:
+    done = dlrun("eval", trained.folder, "architecture.hidden=[5]", "loss=nll")
+    assert done.code == 2
+    assert "architecture, loss cannot be changed" in done.err
+    assert dlrun("eval", trained.folder, "--split", "valid").code == 2
+
+
+# --------------------------------------------------------------------------- show, parts, runs
+
+
+def test_show_prints_a_config_that_can_be_trained_and_the_layers(
+    dlrun: Dlrun, tiny: Path, write: Write, runs_dir: Path
+) -> None:
+    from dlrun import config as configs
+
+    done = dlrun("show", tiny, "optimizer.lr=0.25")
+    assert done.code == 0
+    text, _, layers = done.out.partition("\ninput ")
+    shown = configs.load(write("shown.yaml", text))
+    assert configs.changed(configs.load(tiny, ["optimizer.lr=0.25"]), shown) == []
+    assert f"{2 * 4 + 4 + 4 * 3 + 3}" in layers
+    assert not runs_dir.exists()
+
+
+def test_parts_lists_every_part_and_every_key(dlrun: Dlrun) -> None:
+    from dlrun.components import KINDS, Parts
+    from dlrun.config import keys
+
+    every = dlrun("parts")
+    lines = every.out.splitlines()
+    for kind in KINDS:
+        assert kind in lines
+        for name in Parts().names(kind):
+            assert any(line.startswith(f"  {name}  ") for line in lines)
+    assert all(any(line.startswith(f"  {key}: ") for line in lines) for key in keys())
+    one = dlrun("parts", "schedule")
+    assert one.out.splitlines()[0] == "schedule"
+    assert "optimizer" not in one.out.splitlines()
+
+
+@pytest.mark.usefixtures("trained")
+def test_runs_lists_the_newest_first(dlrun: Dlrun, tiny: Path) -> None:
+    dlrun("train", tiny, "--name", "later", "--stop-after", 1)
+    lines = dlrun("runs").out.splitlines()
+    rows = [line.split() for line in lines if "-001" in line]
+    assert [row[:3] for row in rows] == [["later-001", "paused", "1/3"], ["tiny-001", "finished", "3/3"]]
+    assert "test_accuracy" in rows[1]
+
+
+def test_runs_says_where_there_are_none(dlrun: Dlrun, runs_dir: Path) -> None:
+    done = dlrun("runs")
+    assert (done.code, done.out) == (0, f"there are no runs in {runs_dir}\n")
+
+
+# --------------------------------------------------------------------------- parts of one's own
+
+OWN = {
+    "dataset/_shared.py": "COUNT = 40\n",
+    "dataset/corners.py": """\
+import torch
+from dlrun.data import Data, Examples
+from ._shared import COUNT
+
+
+def corners(root, *, count: Count = COUNT_DEFAULT, size: Positive = 1.0):
+    '''Points left and right.'''
+    def read():
+        inputs = torch.linspace(-size, size, COUNT).repeat(2, 1).T.contiguous()
+        targets = (inputs[:, 0] > 0).long()
+        return {split: Examples(inputs, targets) for split in ("train", "test")}
+    return Data(task="classification", input_shape=(2,), classes=("left", "right"), read=read)
+""".replace("COUNT_DEFAULT", "40"),
+    "architecture/bare.py": """\
+from torch import nn
+
+
+def bare(shape, outputs, *, bias: bool = True):
+    '''One matrix.'''
+    return nn.Linear(shape[0], outputs, bias=bias)
+""",
+    "loss/sharp.py": """\
+from torch.nn.functional import cross_entropy
+
+
+def sharp(outputs, targets, *, sharpness: Positive = 1.0):
+    '''Cross entropy of sharpened outputs.'''
+    return cross_entropy(outputs * sharpness, targets, reduction="none")
+""",
+    "optimizer/signs.py": """\
+import torch
+
+
+class Signs(torch.optim.Optimizer):
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p -= group["lr"] * p.grad.sign()
+
+
+def signs(parameters, *, lr: Positive):
+    '''A step of the same size along every axis.'''
+    return Signs(parameters, lr)
+""",
+    "plots/losses.py": """\
+from matplotlib.figure import Figure
+
+
+def losses(run, *, column: str = "train_loss"):
+    '''One column over the epochs.'''
+    figure = Figure()
+    figure.subplots().plot(run.rows["epoch"], run.rows[column])
+    return figure
+""",
+}
+
+
+def test_a_part_of_each_kind_is_added_by_one_file(
+    dlrun: Dlrun, write: Write, tmp_path: Path, runs_dir: Path
+) -> None:
+    for name, text in OWN.items():
+        write(f"mine/{name}", text)
+    config = write(
+        "own.yaml",
+        """\
+dataset: {name: corners, size: 2.0}
+architecture: {name: bare, bias: true}
+loss: {name: sharp, sharpness: 2.0}
+optimizer: {name: signs, lr: 0.05}
+epochs: 30
+batch_size: 10
+metrics: [accuracy]
+plots: [losses]
+expect: {train_accuracy: "> 0.9"}
+""",
+    )
+    mine = ("--parts", tmp_path / "mine")
+    done = dlrun("train", config, *mine)
+    assert (done.code, done.err) == (0, "")
+    run = only_run(runs_dir)
+    assert (run.plots / "losses.png").read_bytes().startswith(b"\x89PNG")
+    evaluated = dlrun("eval", "last", *mine)
+    assert evaluated.code == 0
+    assert "exactly as recorded" in evaluated.out
+    assert dlrun("resume", "last", "epochs=31", *mine).code == 0
+    listed = dlrun("parts", "loss", *mine).out
+    assert "sharp  Cross entropy of sharpened outputs." in listed
+    assert "sharpness: a number > 0 (default 1.0)" in listed
+    unnamed = dlrun("eval", "last")
+    assert unnamed.code == 4
+    assert "--parts" in unnamed.err
+    assert dlrun("train", config).code == 2
+
+
+# --------------------------------------------------------------------------- completion
+
+
+@pytest.mark.usefixtures("trained")
+def test_configs_and_runs_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli._complete_run("") == ["last", "tiny-001"]
+    assert cli._complete_run("ti") == ["tiny-001"]
+    assert cli._complete_run("x") == []
+    assert cli._complete_config("tin") == ["tiny.yaml"]
+    assert cli._complete_config(f"{tmp_path}/t") == [str(tmp_path / "tiny.yaml")]
+    assert cli._complete_config("spiral_relu_w") == ["spiral_relu_wide"]
+    assert cli._complete_config("[") == []
+    assert cli._complete_kind("opt") == ["optimizer"]
+
+
+def test_the_shell_asks_for_completions_and_gets_them() -> None:
+    asked = {"_DLRUN_COMPLETE": "complete_bash", "COMP_WORDS": "dlrun train spiral_relu_", "COMP_CWORD": "2"}
+    code = "import sys; sys.argv = ['dlrun']; from dlrun.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, env=os.environ | asked, capture_output=True, text=True
+    )
+    assert {"spiral_relu_deep", "spiral_relu_wide"} <= set(done.stdout.split())
+
+
+# --------------------------------------------------------------------------- what is imported
+
+IMPORTED = """
+import sys
+from dlrun.cli import main
+sys.argv = ["dlrun", *{words!r}]
+try:
+    main()
+except SystemExit as ended:
+    print(ended.code, sorted({{"torch", "torchvision", "matplotlib", "pydantic"}} & sys.modules.keys()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "last"),
+    [
+        (("--help",), "0 []"),
+        (("train", "--help"), "0 []"),
+        (("runs",), "0 []"),
+        (("runs", "--runs-dir", "{runs}"), "0 []"),
+        (("parts", "loss"), "0 ['pydantic']"),
+        (("train", "{bad}"), "2 ['pydantic']"),
+        (("train", "{bad}", "--quiet"), "2 ['pydantic']"),
+        (("show", "{bad}"), "2 ['pydantic']"),
+        (("resume", "nothing"), "2 ['pydantic']"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_needs_no_torch_does_not_wait_for_it(
+    words: tuple[str, ...], last: str, write: Write, trained: Run
+) -> None:
+    bad = write("bad.yaml", "epochs: no\n")
+    texts = [word.format(runs=trained.folder.parent, bad=bad) for word in words]
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED.format(words=texts)], cwd=PROJECT, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == last
+
+
+# --------------------------------------------------------------------------- processes of their own
+
+
+def begun(run_folder: Path, process: subprocess.Popen[str]) -> Run:
+    """The run, as soon as its summary says that it is running."""
+    run = Run(run_folder)
+    while run.summary().get("status") != "running":
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    return run
+
+
+def test_a_signal_stops_cleanly_and_a_kill_at_all_and_both_can_be_resumed(
+    dlrun: Dlrun, dlrun_process: Callable[..., subprocess.Popen[str]], tiny: Path, runs_dir: Path
+) -> None:
+    signals = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
+    started = {number: dlrun_process("train", tiny, *LONG, f"--name=s{int(number)}") for number in signals}
+    for number, process in started.items():
+        begun(runs_dir / f"s{int(number)}-001", process)
+        process.send_signal(number)
+    for number, code in signals.items():
+        out, err = started[number].communicate()
+        run = Run(runs_dir / f"s{int(number)}-001")
+        assert started[number].returncode == code, err
+        assert run.status(run.summary()) == "interrupted"
+        assert run.last.exists()
+        assert err == ""
+        if number != signal.SIGKILL:
+            assert "stopped by a signal" in out
+            assert f"resume: dlrun resume {run.folder}" in out
+            assert run.summary()["signal"] == number
+    assert dlrun("runs").out.count("interrupted") == 3
+    for number in signals:
+        run = Run(runs_dir / f"s{int(number)}-001")
+        assert run.summary()["epochs"] < 1500
+        assert dlrun("resume", run.name).code == 0
+        assert run.summary()["status"] == "finished"
+        assert run.rows()["epoch"] == list(range(1, 1501))
+    interrupted, terminated, killed = (measured(Run(runs_dir / f"s{int(number)}-001")) for number in signals)
+    assert interrupted == terminated == killed
+
+
+SHELL = {
+    "head": "{python} -m dlrun train {config} --runs-dir {runs}/head | head -1 >/dev/null; exit ${{PIPESTATUS[0]}}",
+    "closed": "{python} -m dlrun train {config} --runs-dir {runs}/closed >&-",
+    "both": "{python} -m dlrun train {config} --runs-dir {runs}/both >&- 2>&-",
+    "full": "{python} -m dlrun train {config} --runs-dir {runs}/full >/dev/full 2>/dev/full",
+    "ascii": "COLUMNS=1 PYTHONIOENCODING=ascii {python} -m dlrun train {config} seeds=[0,1] --runs-dir {runs}/ascii",
+    "dumb": "TERM=dumb COLUMNS=wide {python} -m dlrun train {config} --runs-dir {runs}/dumb",
+}
+
+
+def test_whatever_becomes_of_stdout_training_finishes(tiny: Path, tmp_path: Path) -> None:
+    processes = {
+        name: subprocess.Popen(
+            ["bash", "-c", command.format(python=sys.executable, config=tiny, runs=tmp_path)],
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for name, command in SHELL.items()
+    }
+    for name, process in processes.items():
+        _, err = process.communicate()
+        assert (name, process.returncode, err) == (name, 0, b"")
+        run = only_run(tmp_path / name)
+        assert run.summary()["status"] == "finished"
+        assert set(run.rows()["epoch"]) == {1, 2, 3}
+
+
+def test_sixteen_starts_in_one_shell_loop_have_sixteen_folders(tiny: Path, runs_dir: Path) -> None:
+    loop = """
+    for seed in $(seq 0 15); do
+        "$0" -m dlrun train "$1" epochs=1 --seed $seed --quiet --runs-dir "$2" &
+    done
+    wait
+    """
+    done = subprocess.run(
+        ["bash", "-c", loop, sys.executable, str(tiny), str(runs_dir)],
+        cwd=PROJECT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+    folders = {Path(line) for line in done.stdout.splitlines()}
+    assert folders == {runs_dir / f"tiny-{number:03d}" for number in range(1, 17)}
+    found = [Run(folder) for folder in folders]
+    assert sorted(run.summary()["seeds"][0] for run in found) == list(range(16))
+    for run in found:
+        assert f"seeds: [{run.summary()['seeds'][0]}]" in run.config.read_text()
+        assert run.rows()["seed"] == run.summary()["seeds"]

@@ -1,0 +1,454 @@
+"""The contract of every folder, held by every part in it: a new part is tested unasked."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+from small_runs import differences, own_parts, planned, trained
+from torch import Tensor, nn
+
+from dlrun.components import KINDS, REQUIRED, Part, Parts, describe
+from dlrun.config import Choice
+from dlrun.data import Data, Examples
+from dlrun.errors import ConfigError, UserError
+from dlrun.evaluation import Trained, open_checkpoint
+from dlrun.plan import metric
+
+PARTS = Parts()
+EVERY = [(kind, name) for kind in KINDS for name in PARTS.names(kind)]
+CLASSES, N = 7, 12
+SHAPES: list[tuple[int, ...]] = [(5,), (1, 12, 12), (3, 9, 13)]
+REQUIRED_OPTIONS: dict[str, Any] = {"lr": 0.05}
+
+
+def named(kind: str) -> Any:
+    return pytest.mark.parametrize("name", PARTS.names(kind))
+
+
+def defaults(kind: str, name: str) -> dict[str, Any]:
+    """The options of a part as a config that names nothing else would have them."""
+    options = PARTS.part(kind, name).options.values()
+    return {o.name: REQUIRED_OPTIONS[o.name] if o.default is REQUIRED else o.default for o in options}
+
+
+def data_of(task: str, classes: int = CLASSES) -> Data:
+    names = tuple(map(str, range(classes))) if task == "classification" else ()
+    return Data(task, (5,), dict[str, Examples], names, targets=3)  # type: ignore[arg-type]
+
+
+def outputs_and_targets(part: Part) -> tuple[Tensor, Tensor, int]:
+    """Random outputs that a model for this loss or metric could have, targets, and how many outputs."""
+    stream = torch.Generator().manual_seed(3)
+    task = part.constants.get("task", "classification")
+    k = 3 if task == "regression" else CLASSES
+    if part.kind == "loss":
+        module = PARTS.module("loss", part.name)
+        for classes in (CLASSES, 2):
+            try:
+                k = module.outputs(data_of(task, classes)) if hasattr(module, "outputs") else k
+            except UserError:
+                continue
+            break
+    outputs = torch.randn(N, k, generator=stream)
+    if task == "regression":
+        return outputs, torch.randn(N, k, generator=stream), k
+    return outputs, torch.randint(max(k, 2), (N,), generator=stream), k
+
+
+# ------------------------------------------------------------------------ every part
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_a_part_says_what_it_is_and_types_its_options(kind: str, name: str) -> None:
+    part = PARTS.part(kind, name)
+    assert part.summary.strip().endswith((".", ")")), "the first line says what it gives"
+    assert len(part.summary) > 10
+    for option in part.options.values():
+        assert describe(option.type)
+    function = PARTS.find(kind, name)
+    signature = inspect.signature(function)
+    keyword_only = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
+    assert keyword_only == list(part.options)
+    assert all(p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) for p in signature.parameters.values())
+    positional = len(signature.parameters) - len(keyword_only)
+    assert positional == {"dataset": 1, "architecture": 2, "loss": 2, "metrics": 2, "augmentations": 2}.get(kind, 1)
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_the_default_of_an_option_is_of_its_type(kind: str, name: str) -> None:
+    """Otherwise the resolved config of a run could not be run again."""
+    from pydantic import ConfigDict, TypeAdapter
+
+    for option in PARTS.part(kind, name).options.values():
+        if option.default is not REQUIRED:
+            adapter: Any = TypeAdapter(option.type, config=ConfigDict(strict=True, allow_inf_nan=False))
+            assert adapter.validate_python(option.default) == option.default
+
+
+# ------------------------------------------------------------------------ losses and metrics
+
+
+@named("loss")
+def test_a_loss_is_one_number_for_each_example_alone(name: str) -> None:
+    outputs, targets, _ = outputs_and_targets(PARTS.part("loss", name))
+    loss = PARTS.find("loss", name)
+    if name == "nll":
+        outputs = outputs.log_softmax(1)
+    values = loss(outputs, targets, **defaults("loss", name))
+    assert values.shape == (N,)
+    assert torch.isfinite(values).all()
+    assert (values >= 0).all()
+    order = torch.randperm(N)
+    torch.testing.assert_close(loss(outputs[order], targets[order], **defaults("loss", name)), values[order])
+    alone = torch.cat([loss(outputs[i : i + 1], targets[i : i + 1], **defaults("loss", name)) for i in range(N)])
+    torch.testing.assert_close(alone, values)
+
+
+@named("loss")
+def test_the_gradient_of_a_loss_goes_down(name: str) -> None:
+    outputs, targets, _ = outputs_and_targets(PARTS.part("loss", name))
+    loss = PARTS.find("loss", name)
+    outputs.requires_grad_()
+    before = loss(outputs, targets, **defaults("loss", name)).mean()
+    before.backward()
+    assert outputs.grad is not None
+    assert outputs.grad.any(1).all(), "every example has its part in it"
+    after = loss(outputs.detach() - 0.01 * outputs.grad, targets, **defaults("loss", name)).mean()
+    assert after < before
+
+
+@named("loss")
+def test_the_probabilities_of_a_loss_over_classes_add_up_to_1(name: str) -> None:
+    part = PARTS.part("loss", name)
+    if part.constants.get("task") != "classification":
+        pytest.skip("a regression has no probabilities")
+    outputs, _, k = outputs_and_targets(part)
+    if name == "nll":
+        outputs = outputs.log_softmax(1)
+    module = PARTS.module("loss", name)
+    shares = getattr(module, "probabilities", lambda o: o.softmax(-1))(outputs.expand(2, N, k))
+    assert shares.shape == (2, N, max(k, 2))
+    torch.testing.assert_close(shares.sum(-1), torch.ones(2, N))
+    assert (shares >= 0).all()
+
+
+@named("loss")
+def test_a_loss_over_classes_refuses_a_single_class(name: str) -> None:
+    part = PARTS.part("loss", name)
+    if part.constants.get("task") != "classification":
+        pytest.skip("a regression has no classes")
+    with pytest.raises(UserError):
+        PARTS.module("loss", name).outputs(data_of("classification", 1))
+
+
+@named("metrics")
+def test_a_metric_is_one_or_some_numbers_for_each_example_alone(name: str) -> None:
+    part = PARTS.part("metrics", name)
+    outputs, targets, _ = outputs_and_targets(part)
+    measure = PARTS.find("metrics", name)
+    values = measure(outputs, targets, **defaults("metrics", name))
+    assert values.shape[0] == N
+    assert values.dim() in (1, 2)
+    order = torch.randperm(N)
+    again = measure(outputs[order], targets[order], **defaults("metrics", name))
+    torch.testing.assert_close(again.float(), values[order].float())
+    assert part.constants.get("better", "higher") in ("higher", "lower")
+    whole = metric(PARTS, Choice(name, defaults("metrics", name)))
+    figure = whole.finish((whole.sums(outputs, targets).double() / N).reshape(-1).tolist())
+    assert type(figure) is float
+    assert math.isfinite(figure)
+
+
+@named("metrics")
+def test_a_metric_is_best_where_the_model_is_right(name: str) -> None:
+    part = PARTS.part("metrics", name)
+    outputs, targets, k = outputs_and_targets(part)
+    right = targets if targets.is_floating_point() else nn.functional.one_hot(targets, k).float()
+    whole = metric(PARTS, Choice(name, defaults("metrics", name)))
+
+    def figure(given: Tensor) -> float:
+        return whole.finish((whole.sums(given, targets).double() / N).reshape(-1).tolist())
+
+    higher = part.constants.get("better", "higher") == "higher"
+    assert figure(right) == pytest.approx(1 if higher else 0, abs=1e-6)
+    assert (figure(right) > figure(-right)) == higher
+
+
+# ------------------------------------------------------------------------ architectures
+
+
+def built(name: str, shape: tuple[int, ...], seed: int = 0) -> nn.Module:
+    """The architecture with its defaults; an image is flattened where it must be."""
+    options = defaults("architecture", name)
+    torch.manual_seed(seed)
+    try:
+        model = PARTS.find("architecture", name)(shape, 4, **options)
+    except UserError as error:
+        if "flatten" not in error.fix:
+            raise
+        torch.manual_seed(seed)
+        model = PARTS.find("architecture", name)(shape, 4, **options | {"flatten": True})
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def shapes_of(name: str) -> Iterator[tuple[int, ...]]:
+    """The shapes that an architecture takes: others it refuses in words."""
+    for shape in SHAPES:
+        try:
+            built(name, shape)
+        except UserError:
+            continue
+        yield shape
+
+
+@named("architecture")
+def test_an_architecture_gives_its_outputs_for_every_example_alone(name: str) -> None:
+    shapes = list(shapes_of(name))
+    assert shapes
+    for shape in shapes:
+        model, inputs = built(name, shape).eval(), torch.randn(6, *shape)
+        outputs = model(inputs)
+        assert outputs.shape == (6, 4)
+        assert torch.isfinite(outputs).all()
+        torch.testing.assert_close(model(inputs[2:3]), outputs[2:3])
+
+
+@named("architecture")
+def test_an_architecture_is_a_function_of_the_seed(name: str) -> None:
+    for shape in shapes_of(name):
+        states = [built(name, shape, seed).state_dict() for seed in (1, 1, 2)]
+        assert not differences(states[0], states[1])
+        assert differences(states[0], states[2])
+
+
+@named("architecture")
+def test_an_architectures_weights_are_float32_and_all_learn(name: str) -> None:
+    for shape in shapes_of(name):
+        model = built(name, shape)
+        model(torch.randn(6, *shape)).square().mean().backward()
+        assert dict(model.named_parameters())
+        for weights, p in model.named_parameters():
+            assert p.dtype == torch.float32
+            assert p.grad is not None and p.grad.any(), f"{weights} is used by nothing"
+
+
+@named("architecture")
+def test_an_architectures_weights_are_saved_and_loaded_whole(name: str) -> None:
+    for shape in shapes_of(name):
+        model, other, inputs = built(name, shape, 1).eval(), built(name, shape, 2).eval(), torch.randn(6, *shape)
+        assert not torch.equal(model(inputs), other(inputs))
+        other.load_state_dict(model.state_dict())
+        assert torch.equal(model(inputs), other(inputs))
+
+
+@named("architecture")
+def test_an_architecture_does_not_change_its_inputs(name: str) -> None:
+    for shape in shapes_of(name):
+        inputs = torch.randn(6, *shape)
+        before = inputs.clone()
+        built(name, shape)(inputs)
+        assert torch.equal(inputs, before)
+
+
+# ------------------------------------------------------------------------ optimizers and schedules
+
+
+def bowl() -> tuple[list[Tensor], Any]:
+    """Parameters and a function of them that is lowest at 0."""
+    parameters = [torch.tensor([3.0, -2.0], requires_grad=True), torch.tensor(1.5, requires_grad=True)]
+    return parameters, lambda: parameters[0].square().sum() + 2 * parameters[1].square()
+
+
+def step(optimizer: torch.optim.Optimizer, loss: Any) -> None:
+    optimizer.zero_grad()
+    loss().backward()
+    optimizer.step()
+
+
+@named("optimizer")
+def test_an_optimizer_goes_downhill_at_the_rate_it_is_given(name: str) -> None:
+    parameters, loss = bowl()
+    optimizer = PARTS.find("optimizer", name)(parameters, **defaults("optimizer", name))
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05]
+    before = float(loss())
+    for _ in range(100):
+        step(optimizer, loss)
+    assert float(loss()) < 0.5 * before
+    stands = [p.detach().clone() for p in parameters]
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    step(optimizer, loss)
+    assert not differences(stands, [p.detach() for p in parameters]), "a rate of 0 moves nothing"
+
+
+@named("optimizer")
+def test_an_optimizers_state_is_all_that_it_remembers(name: str) -> None:
+    first, loss = bowl()
+    optimizer = PARTS.find("optimizer", name)(first, **defaults("optimizer", name))
+    for _ in range(5):
+        step(optimizer, loss)
+    second, other_loss = bowl()
+    other = PARTS.find("optimizer", name)(second, **defaults("optimizer", name))
+    with torch.no_grad():
+        for p, q in zip(first, second, strict=True):
+            q.copy_(p)
+    other.load_state_dict(optimizer.state_dict())
+    for _ in range(5):
+        step(optimizer, loss)
+        step(other, other_loss)
+    assert not differences([p.detach() for p in first], [q.detach() for q in second])
+    assert not differences(optimizer.state_dict()["state"], other.state_dict()["state"])
+
+
+@named("schedule")
+def test_a_schedule_is_a_pure_multiplier_of_at_most_1(name: str) -> None:
+    schedule = PARTS.find("schedule", name)
+    options = defaults("schedule", name)
+    steps = [step / 200 for step in range(201)]
+    values = [schedule(progress, **options) for progress in steps]
+    assert all(isinstance(value, float) and 0 <= value <= 1 + 1e-9 for value in values)
+    assert max(values) == pytest.approx(1, abs=0.01)
+    assert [schedule(progress, **options) for progress in reversed(steps)] == values[::-1]
+
+
+def test_schedules_have_their_marks_where_they_say() -> None:
+    cosine, one_cycle, stairs = (PARTS.find("schedule", name) for name in ("cosine", "one_cycle", "step"))
+    assert [cosine(p, warmup=0.2, final=0.1) for p in (0.0, 0.1, 0.2, 0.6, 1.0)] == pytest.approx([0, 0.5, 1, 0.55, 0.1])
+    assert [one_cycle(p, peak=0.4, start=0.2, final=0.01) for p in (0.0, 0.2, 0.4, 1.0)] == pytest.approx([0.2, 0.6, 1, 0.01])
+    marks = (0.0, 0.2499, 0.25, 0.5, 0.75, 0.9)
+    assert [stairs(p, every=0.25, factor=0.1) for p in marks] == pytest.approx([1, 1, 0.1, 0.01, 0.001, 0.001])
+    thirds = [stairs(step / 30, every=1 / 3, factor=0.5) for step in range(30)]
+    assert thirds == [1.0] * 10 + [0.5] * 10 + [0.25] * 10, "rounding moves no step"
+
+
+# ------------------------------------------------------------------------ augmentations
+
+
+@named("augmentations")
+def test_an_augmentation_keeps_shape_and_type_and_draws_from_its_generator(name: str) -> None:
+    augment, options = PARTS.find("augmentations", name), defaults("augmentations", name)
+
+    def change(inputs: Tensor, seed: int) -> Tensor:
+        return augment(inputs, torch.Generator().manual_seed(seed), **options)
+
+    inputs = torch.randn(8, 3, 10, 12)
+    untouched, before = inputs.clone(), torch.get_rng_state()
+    changed = change(inputs, 1)
+    assert torch.equal(before, torch.get_rng_state()), "no one else's random numbers"
+    assert torch.equal(inputs, untouched), "the examples themselves stay"
+    assert (changed.shape, changed.dtype) == (inputs.shape, inputs.dtype)
+    assert torch.equal(changed, change(inputs, 1))
+    assert not torch.equal(changed, change(inputs, 2))
+    same = inputs[:1].expand(8, -1, -1, -1)
+    assert len({tuple(image.flatten().tolist()) for image in change(same, 3)}) > 1, "drawn per example"
+
+
+def test_a_crop_is_a_window_of_the_padded_image() -> None:
+    crop = PARTS.find("augmentations", "crop")
+    images = torch.arange(1, 4 * 5 * 6 + 1).float().view(4, 1, 5, 6)
+    padded = nn.functional.pad(images, [2] * 4)
+    for image, around in zip(crop(images, torch.Generator().manual_seed(0), padding=2), padded, strict=True):
+        windows = [around[:, y : y + 5, x : x + 6] for y in range(5) for x in range(5)]
+        assert any(torch.equal(image, window) for window in windows)
+
+
+def test_a_flip_mirrors_left_and_right_as_often_as_it_says() -> None:
+    flip = PARTS.find("augmentations", "flip")
+    images = torch.randn(400, 1, 3, 4)
+    found = flip(images, torch.Generator().manual_seed(0), probability=0.25)
+    mirrored = [torch.equal(a, b.flip(2)) for a, b in zip(found, images, strict=True)]
+    assert all(m or torch.equal(a, b) for m, a, b in zip(mirrored, found, images, strict=True))
+    assert 60 < sum(mirrored) < 140
+    assert torch.equal(flip(images, torch.Generator(), probability=1.0), images.flip(3))
+    assert torch.equal(flip(images, torch.Generator(), probability=0.0), images)
+
+
+# ------------------------------------------------------------------------ datasets
+
+
+@named("dataset")
+def test_a_dataset_states_itself_without_files(name: str, tmp_path: Path) -> None:
+    data = PARTS.find("dataset", name)(tmp_path / "none", **defaults("dataset", name))
+    assert isinstance(data, Data)
+    assert data.task in ("classification", "regression")
+    assert data.input_shape and all(side > 0 for side in data.input_shape)
+    assert len(set(data.classes)) == len(data.classes) > 1 or data.task == "regression"
+    assert "train" in data.splits
+    assert not (tmp_path / "none").exists()
+    if "valid_fraction" in defaults("dataset", name):
+        options = defaults("dataset", name) | {"valid_fraction": 0.1}
+        assert PARTS.find("dataset", name)(tmp_path, **options).evaluation_split == "valid"
+
+
+@named("dataset")
+def test_every_dataset_makes_a_plan_without_files(name: str, tmp_path: Path) -> None:
+    plan = planned(dataset=name, architecture={"name": "mlp", "flatten": True}, data_dir=tmp_path / "none")
+    assert plan.layers.output_shape == (len(plan.data.classes),)
+
+
+# ------------------------------------------------------------------------ plots
+
+RUNS: dict[str, dict[str, Any]] = {
+    "points": {"seeds": [0, 1], "dataset": {"name": "spiral", "points": 20}},
+    "images": {"dataset": "dots", "architecture": {"name": "cnn", "channels": [2], "kernel_size": 3, "padding": 1}},
+    "two classes": {"dataset": {"name": "spiral", "points": 20, "classes": 2, "valid_fraction": 0.2}, "loss": "bce"},
+    "a regression": {"dataset": "line", "loss": "mse", "metrics": ["rmse", "r2"]},
+    "one epoch": {"epochs": 1, "metrics": []},
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
+    """Small runs of every kind, opened again from what they left."""
+    folder = tmp_path_factory.mktemp("finished")
+    parts = own_parts(folder)
+    found = {}
+    for what, changes in RUNS.items():
+        run = trained(planned(parts, **changes), folder)
+        found[what], _ = open_checkpoint(run.best, run, [], parts, folder)
+    return found
+
+
+@named("plots")
+def test_a_plot_is_a_figure_or_says_why_not(name: str, finished: dict[str, Trained]) -> None:
+    part = PARTS.part("plots", name)
+    drawn = []
+    for what, run in finished.items():
+        if part.constants.get("task", run.data.task) != run.data.task:
+            with pytest.raises(ConfigError, match="1 mistake"):
+                planned(run.plan.parts, **RUNS[what] | {"plots": [name]})
+            continue
+        try:
+            figure = PARTS.find("plots", name)(run, **defaults("plots", name))
+        except UserError as error:
+            assert error.what.startswith(name), "it says which plot it is"
+            continue
+        assert isinstance(figure, Figure)
+        figure.canvas.draw()
+        texts = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
+        assert any(texts), "a picture has a title"
+        drawn.append(what)
+    assert drawn, "it applies to none of the runs"
+
+
+@named("plots")
+def test_drawing_changes_nothing(name: str, finished: dict[str, Trained]) -> None:
+    for run in finished.values():
+        before = [p.detach().clone() for p in run.model.parameters()]
+        state = torch.get_rng_state()
+        try:
+            if PARTS.part("plots", name).constants.get("task", run.data.task) == run.data.task:
+                PARTS.find("plots", name)(run, **defaults("plots", name))
+        except UserError:
+            pass
+        assert not differences(before, [p.detach() for p in run.model.parameters()])
+        assert torch.equal(state, torch.get_rng_state())
