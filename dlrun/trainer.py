@@ -95,7 +95,7 @@ def fit(state: State, data: Loaded, recipe: Recipe, hardware: Hardware, watch: W
     """
     model, optimizer = hardware.prepare(state.model), state.optimizer
     batches = Batches(data["train"], recipe.batch_size, model.seeds, hardware.device)
-    steps = recipe.epochs * len(batches)
+    steps, check = recipe.epochs * len(batches), recipe.evaluation_split
     for epoch in range(state.epoch + 1, recipe.epochs + 1):  # resume
         model.begin(epoch)
         augment = augmentation(recipe, model.seeds, epoch, hardware.device)
@@ -108,16 +108,13 @@ def fit(state: State, data: Loaded, recipe: Recipe, hardware: Hardware, watch: W
                 losses = each(recipe.loss, outputs, targets)  # (copies, batch)
             means = each(torch.mean, losses)
             tally.add(means, outputs.detach(), targets)  # stops here if a loss is no finite number
-            hardware.step(
-                means.sum(), model, optimizer, state.scaler
-            )  # a sum: each copy's gradient is its own
+            # A sum over copies: the gradient of each is its own.
+            hardware.step(means.sum(), model, optimizer, state.scaler)
         row = named("train", tally.means())
         seconds = perf_counter() - started
 
-        if recipe.evaluation_split and epoch % recipe.evaluate_every == 0:
-            row |= named(
-                recipe.evaluation_split, evaluate(model, data[recipe.evaluation_split], recipe, hardware)
-            )
+        if check and epoch % recipe.evaluate_every == 0:
+            row |= named(check, evaluate(model, data[check], recipe, hardware))
         if recipe.evaluate_train_every and epoch % recipe.evaluate_train_every == 0:
             row |= named("trainset", evaluate(model, data["train"], recipe, hardware))
         state.epoch = epoch
