@@ -25,9 +25,8 @@ class Apart(nn.Module):
             for seed in self.seeds:
                 torch.manual_seed(seed)
                 self.copies.append(build())
-        self.forwards: list[Callable[[Tensor], Tensor]] = list(
-            self.copies
-        )  # as they are run: compiled, maybe
+        # How each copy is run: itself, or what torch.compile made of it.
+        self.forwards: list[Callable[[Tensor], Tensor]] = list(self.copies)
         self._streams: list[Tensor] = []
         self._generator = torch.default_generator
 

@@ -56,6 +56,16 @@ class Preprocessing:
             prepared = prepared / self.scale
         return prepared
 
+    def suits(self, shape: tuple[int, ...]) -> bool:
+        """Whether it leaves inputs of one shape in that shape: it may come from anyone's checkpoint."""
+        try:
+            for step in (self.offset, self.scale):
+                if step is not None:
+                    step.expand(shape)
+        except (AttributeError, RuntimeError):
+            return False
+        return True
+
     def to(self, device: torch.device) -> Preprocessing:
         return Preprocessing(*(None if t is None else t.to(device) for t in (self.offset, self.scale)))
 

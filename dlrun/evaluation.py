@@ -102,13 +102,17 @@ def open_checkpoint(
     try:
         classes, shape = tuple(saved.data["classes"]), tuple(saved.data["input_shape"])
         preprocessing = Preprocessing(**saved.data["preprocessing"])
-        model_state, epoch = saved.state["model"], saved.state["epoch"]
-    except (KeyError, TypeError) as error:
+        model_state, epoch = saved.state["model"], int(saved.state["epoch"])
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointRefused(f"it lacks an entry: {error}", where=str(path)) from None
     if (classes, shape) != (plan.data.classes, plan.data.input_shape):
         raise CheckpointRefused(
             "its classes or its input shape are not those of the dataset", where=str(path)
         )
+    if not preprocessing.suits(shape):
+        raise CheckpointRefused("its preprocessing does not fit the inputs", where=str(path))
+    with torch.device("meta"):  # what does not fit is refused before a model of any size is made
+        load_weights(Apart(plan.build, config.seeds), model_state, path, assign=True)
     loaded = plan.load(preprocessing)
     hardware = plan.hardware(loaded)
     hardware.use()
@@ -117,11 +121,11 @@ def open_checkpoint(
     return Trained(plan, loaded, hardware, hardware.prepare(model), epoch, run), saved
 
 
-def load_weights(model: Apart, saved: list[dict[str, Tensor]], path: Path) -> None:
+def load_weights(model: Apart, saved: list[dict[str, Tensor]], path: Path, *, assign: bool = False) -> None:
     """Put saved weights into the copies. Raises CheckpointRefused where they do not fit."""
     try:
         for copy, weights in zip(model.copies, saved, strict=True):
-            copy.load_state_dict(weights)
+            copy.load_state_dict(weights, assign=assign)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[-1].strip()[:150]
         raise CheckpointRefused(

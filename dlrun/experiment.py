@@ -131,7 +131,11 @@ def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None) -> Keeper |
     if saved:
         if saved.data["fingerprint"] != loaded.fingerprint:
             raise CheckpointRefused("the data is not what this run was trained on", where=str(run.last))
-        state.load_state_dict(saved.state)
+        try:
+            state.load_state_dict(saved.state)
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = str(error).splitlines()[-1].strip()[:150]
+            raise CheckpointRefused(f"it does not fit this run: {reason}", where=str(run.last)) from None
         done = is_complete(plan, state) and run.summary().get("status") in ("finished", "stopped early")
         if done and run.config.read_text(encoding="utf-8") == text:
             return None

@@ -51,34 +51,70 @@ class Hardware:
             return nullcontext()
         return torch.autocast(self.device.type, _PRECISIONS[self.precision])
 
-    def scaler(self) -> torch.amp.GradScaler | None:
+    def scaler(self, copies: int) -> LossScales | None:
         """Loss scaling, which float16 needs so that small gradients are not lost."""
-        return torch.amp.GradScaler(self.device.type) if self.precision == "float16" else None
+        return LossScales(copies) if self.precision == "float16" else None
 
     def step(
         self,
-        loss: Tensor,
+        losses: Tensor,
         model: Apart,
         optimizer: torch.optim.Optimizer,
-        scaler: torch.amp.GradScaler | None,
+        scaler: LossScales | None,
     ) -> None:
-        """One update of all copies by the gradient of `loss`, the sum of theirs."""
+        """One update of all copies by the gradients of their `losses` (copies,)."""
         optimizer.zero_grad()
-        if scaler is None:
-            loss.backward()
-            self._clip(model)
-            optimizer.step()
-        else:
-            scaler.scale(loss).backward()
-            scaler.unscale_(optimizer)
-            self._clip(model)
-            scaler.step(optimizer)
-            scaler.update()
+        # A sum over copies: the gradient of each is its own.
+        (losses if scaler is None else scaler.scaled(losses)).sum().backward()
+        if scaler is not None:
+            scaler.unscale(model)
+        self._clip(model)
+        optimizer.step()
 
     def _clip(self, model: Apart) -> None:
         if self.gradient_clip is not None:
             for copy in model.copies:  # each copy's gradient has its own length
                 torch.nn.utils.clip_grad_norm_(copy.parameters(), self.gradient_clip)
+
+
+class LossScales:
+    """A factor on each copy's loss, so that one whose gradients overflow holds back no other.
+
+    A copy that overflows passes over the step, and its factor is halved; it doubles after STEADY
+    steps without. PyTorch's GradScaler does the same with one factor for all.
+    """
+
+    STEADY = 2000
+
+    def __init__(self, copies: int) -> None:
+        self.factors = [65536.0] * copies
+        self.steady = [0] * copies  # steps since the factor changed
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"factors": list(self.factors), "steady": list(self.steady)}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self.factors, self.steady = list(saved["factors"]), list(saved["steady"])
+
+    def scaled(self, losses: Tensor) -> Tensor:
+        """The losses (copies,), each times its factor."""
+        return losses * torch.tensor(self.factors, device=losses.device)
+
+    def unscale(self, model: Apart) -> None:
+        """Divide the gradients by the factors again, and drop those of a copy that overflowed."""
+        gradients = [[p.grad for p in copy.parameters() if p.grad is not None] for copy in model.copies]
+        whole = [torch.stack([torch.isfinite(g).all() for g in each]).all() for each in gradients]
+        for index, finite in enumerate(torch.stack(whole).tolist()):
+            if finite:
+                torch._foreach_div_(gradients[index], self.factors[index])
+                self.steady[index] += 1
+            else:
+                model.copies[index].zero_grad()  # to None: optimizers leave alone what has no gradient
+                self.factors[index] /= 2
+                self.steady[index] = 0
+            if self.steady[index] == self.STEADY:
+                self.factors[index] *= 2
+                self.steady[index] = 0
 
 
 def choose_device(name: str) -> torch.device:

@@ -59,7 +59,7 @@ class Plan:
         model = self.model()
         choice = self.config.optimizer
         optimizer = self.parts.find("optimizer", choice.name)(list(model.parameters()), **choice.options)
-        return State(model, optimizer, hardware.scaler())
+        return State(model, optimizer, hardware.scaler(len(model.seeds)))
 
     @property
     def varies(self) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor
 from dlrun.copies import Apart, each
 from dlrun.data import Batches, Loaded, Split, in_order
 from dlrun.errors import Diverged
-from dlrun.hardware import Hardware
+from dlrun.hardware import Hardware, LossScales
 from dlrun.randomness import generator
 
 Row = dict[str, list[float]]  # a measured column: one figure for each copy
@@ -60,7 +60,7 @@ class State:
 
     model: Apart
     optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler | None = None
+    scaler: LossScales | None = None
     epoch: int = 0  # epochs done
     best: dict[str, Any] | None = None  # epoch, value of the monitored column, figures
     rows_end: int = 0  # how far metrics.csv is valid, in bytes
@@ -108,8 +108,7 @@ def fit(state: State, data: Loaded, recipe: Recipe, hardware: Hardware, watch: W
                 losses = each(recipe.loss, outputs, targets)  # (copies, batch)
             means = each(torch.mean, losses)
             tally.add(means, outputs.detach(), targets)  # stops here if a loss is no finite number
-            # A sum over copies: the gradient of each is its own.
-            hardware.step(means.sum(), model, optimizer, state.scaler)
+            hardware.step(means, model, optimizer, state.scaler)
         row = named("train", tally.means())
         seconds = perf_counter() - started
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -82,7 +84,7 @@ def dlrun(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done
 
 
 @pytest.fixture
-def dlrun_process(runs_dir: Path) -> Callable[..., subprocess.Popen[str]]:
+def dlrun_process(runs_dir: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """dlrun_process("train", config, …) starts the same command as a process of its own."""
     started: list[subprocess.Popen[str]] = []
 
@@ -93,11 +95,25 @@ def dlrun_process(runs_dir: Path) -> Callable[..., subprocess.Popen[str]]:
         started.append(process)
         return process
 
-    yield start  # type: ignore[misc]
+    yield start
     for process in started:
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def no_hanging() -> Iterator[None]:
+    """What would never end fails its test instead."""
+
+    def give_up(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError("this does not end")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,10 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def content(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {name: getattr(checkpoint, name) for name in ("config", "data", "state", "figures", "environment", "dlrun")}
+    return {
+        name: getattr(checkpoint, name)
+        for name in ("config", "data", "state", "figures", "environment", "dlrun")
+    }
 
 
 def written(path: Path, **changes: Any) -> Path:
@@ -61,7 +64,9 @@ def with_pickle(good: Path, path: Path, pickled: bytes) -> Path:
     """A good checkpoint with another data.pkl, its records whole and its sums right."""
     with zipfile.ZipFile(good) as before, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as after:
         for record in before.infolist():
-            after.writestr(record.filename, pickled if record.filename.endswith("data.pkl") else before.read(record))
+            after.writestr(
+                record.filename, pickled if record.filename.endswith("data.pkl") else before.read(record)
+            )
     return path
 
 
@@ -72,7 +77,11 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     saved = Checkpoint(
         config={"seeds": [0, 2**62], "name": "x [/foo] π", "nothing": None, "yes": True},
         data={"scale": torch.tensor(255.0), "offset": None, "classes": ["a", "b"]},
-        state={"model": [{"w": torch.randn(3, 4), "i": torch.arange(5)}], "epoch": 3, "optimizer": {0: {"step": 1.5}}},
+        state={
+            "model": [{"w": torch.randn(3, 4), "i": torch.arange(5)}],
+            "epoch": 3,
+            "optimizer": {0: {"step": 1.5}},
+        },
         figures={"loss": [0.1, float("nan"), float("inf")]},
         environment={"torch": "2"},
         dlrun="9.9",
@@ -453,7 +462,11 @@ def test_entries_too_many_or_too_few_are_refused(tmp_path: Path) -> None:
 
 def test_every_torch_load_says_weights_only() -> None:
     nodes = [node for path in SOURCES for node in ast.walk(ast.parse(path.read_text()))]
-    mentioned = [n for n in nodes if isinstance(n, ast.Attribute) and ast.unparse(n).endswith(("torch.load", "serialization.load"))]
+    mentioned = [
+        n
+        for n in nodes
+        if isinstance(n, ast.Attribute) and ast.unparse(n).endswith(("torch.load", "serialization.load"))
+    ]
     calls = [n for n in nodes if isinstance(n, ast.Call) and ast.unparse(n.func) == "torch.load"]
     safe = [n for n in calls if "weights_only=True" in map(ast.unparse, n.keywords)]
     assert len(mentioned) == len(calls) == len(safe) >= 1
@@ -478,7 +491,9 @@ def test_there_is_no_unsafe_call_in_the_source() -> None:
                     bad = True
                 case ast.Attribute():
                     bad = ast.unparse(node) in dotted
-                case ast.keyword(arg="shell" | "trust_remote_code" | "allow_pickle", value=ast.Constant(value=True)):
+                case ast.keyword(
+                    arg="shell" | "trust_remote_code" | "allow_pickle", value=ast.Constant(value=True)
+                ):
                     bad = True
                 case ast.keyword(arg="weights_only", value=value):
                     bad = ast.unparse(value) != "True"

@@ -17,6 +17,7 @@ from dlrun import options
 from dlrun.components import KINDS, REQUIRED, Parts, describe, read_part, read_type
 from dlrun.errors import UserError
 
+PROJECT = Path(__file__).parent.parent
 BUILT_IN = [(kind, name) for kind in KINDS for name in Parts().names(kind)]
 PART = '''\
 """What the file is about."""
@@ -89,7 +90,7 @@ for kind in KINDS:
         parts.part(kind, name)
 print(sorted({"torch", "matplotlib", "pydantic"} & sys.modules.keys()))
 """
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=PROJECT, text=True).strip() == "[]"
 
 
 @pytest.mark.parametrize(

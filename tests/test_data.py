@@ -66,7 +66,9 @@ def test_placement_never_changes_the_order() -> None:
     assert here.device == CPU
 
 
-@pytest.mark.parametrize(("n", "size", "sizes"), [(10, 4, [4, 4, 2]), (8, 4, [4, 4]), (9, 4, [4, 4, 1]), (3, 50, [3])])
+@pytest.mark.parametrize(
+    ("n", "size", "sizes"), [(10, 4, [4, 4, 2]), (8, 4, [4, 4]), (9, 4, [4, 4, 1]), (3, 50, [3])]
+)
 def test_the_last_batch_may_be_short(n: int, size: int, sizes: list[int]) -> None:
     some = batches(n, size, [0, 1])
     assert [inputs.shape[:2] for inputs, _ in some.shuffled(1)] == [(2, each) for each in sizes]
@@ -114,7 +116,9 @@ def test_the_validation_split_has_its_share_of_every_class() -> None:
 
 
 def test_the_validation_split_of_a_regression_has_its_share(tmp_path: Path) -> None:
-    plan = planned(own_parts(tmp_path), dataset={"name": "line", "valid_fraction": 0.3}, loss="mse", metrics=[])
+    plan = planned(
+        own_parts(tmp_path), dataset={"name": "line", "valid_fraction": 0.3}, loss="mse", metrics=[]
+    )
     loaded = plan.load()
     assert (len(loaded["train"]), len(loaded["valid"]), len(loaded["test"])) == (35, 15, 30)
 
@@ -186,7 +190,9 @@ def test_a_split_that_is_not_there_is_named_with_those_that_are() -> None:
 
 def test_the_fingerprint_changes_with_one_value() -> None:
     def fingerprint(change: Callable[[Examples, Examples], None] = lambda train, test: None) -> str:
-        train, test = (Examples(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.arange(3)) for _ in range(2))
+        train, test = (
+            Examples(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.arange(3)) for _ in range(2)
+        )
         change(train, test)
         data = Data("classification", (1, 2, 2), lambda: {"train": train, "test": test}, ("a", "b", "c"))
         return Loaded(data, CPU).fingerprint
@@ -362,7 +368,7 @@ def records(number: int, label: int | None = None) -> bytes:
 
 
 def cifar_archive(folder: Path, change: Callable[[str, tarfile.TarInfo], bytes | None] | None = None) -> Path:
-    """An archive in CIFAR-10's layout; `change` may alter a member, give other bytes, or leave it out (b"")."""
+    """An archive in CIFAR-10's layout; `change` may alter a member, give other bytes, or b"" for none."""
     path = folder / "cifar-10-binary.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         for number, name in enumerate([*cifar10._MEMBERS["train"], *cifar10._MEMBERS["test"]], 1):
@@ -415,8 +421,12 @@ def hostile(kind: str, target: Path) -> Callable[[str, tarfile.TarInfo], bytes |
     return change
 
 
-@pytest.mark.parametrize("kind", ["symlink", "hard link", "folder", "fifo", "missing", "short", "long", "label"])
-def test_members_that_are_not_what_they_should_be_are_refused(small_cifar: None, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["symlink", "hard link", "folder", "fifo", "missing", "short", "long", "label"]
+)
+def test_members_that_are_not_what_they_should_be_are_refused(
+    small_cifar: None, tmp_path: Path, kind: str
+) -> None:
     target = tmp_path / "secret"
     target.write_bytes(records(3))
     archive = cifar_archive(tmp_path, hostile(kind, target))

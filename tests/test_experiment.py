@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun import experiment
 from dlrun.components import Parts
-from dlrun.errors import CheckpointRefused, Diverged, UserError
+from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
 from dlrun.runs import Run
 
 NOISE = [{"name": "noise", "sd": 0.2}]
@@ -63,9 +65,10 @@ def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
     save_at_every_epoch()
 
 
-def go_on(run: Run, changes: dict[str, Any], parts: Parts | None = None, **options: Any) -> experiment.Outcome:
+def go_on(
+    run: Run, changes: dict[str, Any], parts: Parts | None = None, **options: Any
+) -> experiment.Outcome:
     plan = planned(parts, **changes)
-    experiment.check_resumable(run, plan.config, plan.parts)
     return experiment.resume(plan, run, options.pop("view", experiment.Silent()), **options)
 
 
@@ -88,7 +91,11 @@ def shorter_at_first(run: Run, changes: dict[str, Any]) -> None:
 def interrupted_where_nothing_is_saved(run: Run, changes: dict[str, Any]) -> None:
     """The signal comes in the third epoch: it is finished, and then saved."""
     stopped = go_on(run, changes, view=interrupting(2 * 3 + 2))
-    assert (stopped.summary["status"], stopped.summary["epochs"], stopped.exit_code) == ("interrupted", 3, 130)
+    assert (stopped.summary["status"], stopped.summary["epochs"], stopped.exit_code) == (
+        "interrupted",
+        3,
+        130,
+    )
 
 
 def interrupted_where_all_is_saved(run: Run, changes: dict[str, Any]) -> None:
@@ -96,7 +103,11 @@ def interrupted_where_all_is_saved(run: Run, changes: dict[str, Any]) -> None:
     save_at_every_epoch()
     view = interrupting(2 * 3 + 2)
     stopped = go_on(run, changes, view=view)
-    assert (stopped.summary["status"], stopped.summary["epochs"], stopped.exit_code) == ("interrupted", 2, 130)
+    assert (stopped.summary["status"], stopped.summary["epochs"], stopped.exit_code) == (
+        "interrupted",
+        2,
+        130,
+    )
     assert view.steps == 2 * 3 + 2
 
 
@@ -226,6 +237,62 @@ def test_a_crash_after_any_of_its_writes_loses_nothing(tmp_path: Path) -> None:
     assert half_saved >= 2, "no crash was between best.pt and last.pt"
 
 
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_disk_that_refuses_any_write_costs_nothing_but_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_always: None, call: str
+) -> None:
+    """The Nth fsync or os.replace fails, for every N; going on later is as if it never had."""
+    changes = FULL | {"epochs": 2, "evaluate_every": 1}
+    unbroken = trained(planned(**changes), tmp_path)
+    real, errors, failures = getattr(os, call), [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES], 0
+    while True:
+        run, calls = started(planned(**changes), tmp_path), 0
+
+        def refuse(*arguments: Any, nth: int = failures + 1) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == nth:
+                raise OSError(errors[nth % 4], os.strerror(errors[nth % 4]))
+            real(*arguments)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, call, refuse)
+            try:
+                go_on(run, changes)
+                break
+            except RunFailed as failed:
+                failures += 1
+                assert failed.exit_code == 1
+                assert os.strerror(errors[failures % 4]) in failed.what
+        assert not list(run.folder.rglob("*.tmp"))
+        if run.last.exists():
+            checkpoints.load(run.last)
+        go_on(run, changes)
+        assert not differences(outcome(unbroken), outcome(run)), f"after failure number {failures}"
+    assert failures > 6
+
+
+def test_a_signal_inside_a_save_lets_it_finish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_always: None
+) -> None:
+    unbroken = trained(planned(**FULL), tmp_path)
+    run, saves = started(planned(**FULL), tmp_path), 0
+    real = torch.save
+
+    def interrupted(content: Any, file: Any) -> None:
+        nonlocal saves
+        saves += 1
+        if saves == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        real(content, file)
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    stopped = go_on(run, FULL)
+    assert (stopped.exit_code, stopped.summary["status"]) == (130, "interrupted")
+    go_on(run, FULL)
+    assert not differences(outcome(unbroken), outcome(run))
+
+
 def test_a_run_that_was_killed_before_its_first_save_begins_at_the_start(tmp_path: Path) -> None:
     unbroken = trained(planned(), tmp_path)
     run = started(planned(), tmp_path)
@@ -299,11 +366,20 @@ def test_a_longer_run_under_a_schedule_of_progress_says_that_it_is_another_run(t
 
 def test_resume_refuses_other_data(tmp_path: Path) -> None:
     run = trained(planned(), tmp_path, stop_after=1)
-    other = planned(dataset={"name": "spiral", "points": 20, "noise": 0.21})
+    plan = planned()
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+
+    def changed() -> Any:
+        splits = plan.data.read()
+        splits["test"].inputs[17, 1] += 0.001
+        return splits
+
+    other = replace(plan, data=replace(plan.data, read=changed))
     with pytest.raises(CheckpointRefused, match="data is not what this run was trained on") as refused:
         experiment.resume(other, run, experiment.Silent())
     assert refused.value.exit_code == 4
-    assert checkpoints.load(run.last).state["epoch"] == 1
+    assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
+    experiment.resume(plan, run, experiment.Silent())
 
 
 def test_another_number_of_threads_is_said(tmp_path: Path) -> None:
@@ -317,7 +393,14 @@ def test_another_number_of_threads_is_said(tmp_path: Path) -> None:
 
 IMAGES: dict[str, Any] = {
     "dataset": "dots",
-    "architecture": {"name": "cnn", "channels": [3, 4], "kernel_size": 3, "padding": 1, "hidden": [6], "dropout": 0.3},
+    "architecture": {
+        "name": "cnn",
+        "channels": [3, 4],
+        "kernel_size": 3,
+        "padding": 1,
+        "hidden": [6],
+        "dropout": 0.3,
+    },
     "augmentations": [{"name": "crop", "padding": 1}, "flip"],
 }
 DROPOUT = {"name": "mlp", "hidden": [8], "dropout": 0.3}
@@ -429,7 +512,9 @@ def test_the_first_of_equals_is_best_and_nan_never(tmp_path: Path, figures: list
     assert run.summary()["best"]["epoch"] == best
     kept = checkpoints.load(run.best)
     assert kept.state["epoch"] == best
-    at_best = trained(planned(epochs=len(figures), evaluate_every=1000, metrics=[]), tmp_path, stop_after=best)
+    at_best = trained(
+        planned(epochs=len(figures), evaluate_every=1000, metrics=[]), tmp_path, stop_after=best
+    )
     assert not differences(checkpoints.load(at_best.last).state["model"], kept.state["model"])
 
 
@@ -444,7 +529,9 @@ def test_of_any_sequence_the_first_best_wins(tmp_path: Path) -> None:
     plan = planned()
     for column, choose in (("train_loss", min), ("train_accuracy", max)):
         for _ in range(500):
-            figures = [chance.choice([nan, 0.0, 1.0, 2.0, chance.random()]) for _ in range(chance.randint(1, 9))]
+            figures = [
+                chance.choice([nan, 0.0, 1.0, 2.0, chance.random()]) for _ in range(chance.randint(1, 9))
+            ]
             best: tuple[int, float] | None = None
             for epoch, figure in enumerate(figures):
                 if plan.improves(column, figure, best[1] if best else None):
@@ -470,7 +557,9 @@ def test_best_pt_holds_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
     assert best not in (1, 8), "a run whose best epoch is neither the first nor the last shows more"
     assert checkpoints.load(run.best).state["epoch"] == best == run.summary()["best"]["epoch"]
     at_best = trained(planned(**changes), tmp_path, stop_after=best)
-    assert not differences(checkpoints.load(at_best.last).state["model"], checkpoints.load(run.best).state["model"])
+    assert not differences(
+        checkpoints.load(at_best.last).state["model"], checkpoints.load(run.best).state["model"]
+    )
     figures = checkpoints.load(run.best).figures["valid_loss"]
     assert figures == rows["valid_loss"][(best - 1) * seeds : best * seeds]
 
@@ -499,7 +588,12 @@ def test_patience_stops_when_nothing_got_better_for_so_long(tmp_path: Path) -> N
 
 
 def test_patience_counts_on_through_a_resume(tmp_path: Path) -> None:
-    worse = {"optimizer": {"name": "sgd", "lr": 8.0}, "epochs": 30, "patience": 3, **{"dataset": FULL["dataset"]}}
+    worse = {
+        "optimizer": {"name": "sgd", "lr": 8.0},
+        "epochs": 30,
+        "patience": 3,
+        "dataset": FULL["dataset"],
+    }
     unbroken = trained(planned(**worse), tmp_path)
     assert unbroken.summary()["status"] == "stopped early"
     epochs = unbroken.summary()["epochs"]
@@ -550,7 +644,9 @@ def test_a_run_that_is_not_complete_or_was_made_shorter_is_not_judged(tmp_path: 
     assert (done.exit_code, done.summary["expect"][0]["met"]) == (0, None)
     shorter = trained(planned(expect=impossible, expect_epochs=4), tmp_path)
     assert shorter.summary()["expect"][0]["met"] is None
-    assert trained(planned(expect=impossible, expect_epochs=3), tmp_path).summary()["expect"][0]["met"] is False
+    assert (
+        trained(planned(expect=impossible, expect_epochs=3), tmp_path).summary()["expect"][0]["met"] is False
+    )
 
 
 def test_lowering_the_epochs_of_a_file_takes_its_claims_with_it(tmp_path: Path) -> None:
@@ -579,20 +675,28 @@ def test_a_diverged_run_keeps_its_last_finite_state(tmp_path: Path, save_always:
     assert "seed 0" in summary["error"]
 
 
+POISONOUS_LOSS = '''
+"""A loss that is finite and has a gradient that is not."""
+
+task = "classification"
+
+
+def poisonous(outputs, targets):
+    """One."""
+    return (outputs * 0).abs().sum(1).sqrt() + 1
+'''
+
+
 def test_weights_that_are_lost_are_never_saved(tmp_path: Path) -> None:
-    run = trained(planned(), tmp_path, stop_after=1)
-    before = run.last.read_bytes()
-    plan = planned()
-    loaded = plan.load()
-    hardware = plan.hardware(loaded)
-    state = plan.state(hardware)
-    state.load_state_dict(checkpoints.load(run.last).state)
-    with torch.no_grad():
-        next(state.model.copies[0].parameters())[0] = nan
-    keeper = experiment.Keeper(plan, run, loaded, hardware, state)
-    with pytest.raises(Diverged, match=r"weight of seed 0 is no longer finite"):
-        keeper.save()
-    assert run.last.read_bytes() == before
+    parts = own_parts(tmp_path, {"loss/poisonous.py": POISONOUS_LOSS})
+    changes = {"loss": "poisonous", "batch_size": "full", "epochs": 1, "evaluate_every": 9, "metrics": []}
+    run = started(planned(parts, **changes), tmp_path)
+    with pytest.raises(Diverged, match="seed 0"):
+        go_on(run, changes, parts)
+    kept = checkpoints.load(run.last)
+    assert kept.state["epoch"] == 0
+    assert all(torch.isfinite(value).all() for value in kept.state["model"][0].values())
+    assert run.summary()["status"] == "diverged"
 
 
 NUMPY = '''

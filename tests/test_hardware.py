@@ -9,11 +9,22 @@ from typing import Any
 import pytest
 import torch
 from small_runs import differences, of_seed, outcome, planned, trained
+from torch import nn
 
 from dlrun import experiment
 from dlrun import hardware as hardware_module
+from dlrun.copies import Apart
 from dlrun.errors import ConfigError, UserError
-from dlrun.hardware import WORK_PER_THREAD, Hardware, choose_device, choose_threads, cores, describe, versions
+from dlrun.hardware import (
+    WORK_PER_THREAD,
+    Hardware,
+    LossScales,
+    choose_device,
+    choose_threads,
+    cores,
+    describe,
+    versions,
+)
 
 CPU = torch.device("cpu")
 
@@ -22,7 +33,9 @@ def test_threads_go_by_the_work_in_a_step(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(hardware_module, "cores", lambda: 8)
     assert choose_threads("auto", 1, 1) == 1
     assert choose_threads("auto", 500, 3000) == 1, "the spirals: more threads only slow them down"
-    assert choose_threads("auto", WORK_PER_THREAD, 1) == 3, "forward and backward are three times the forward pass"
+    assert choose_threads("auto", WORK_PER_THREAD, 1) == 3, (
+        "forward and backward are three times the forward pass"
+    )
     assert choose_threads("auto", WORK_PER_THREAD // 3 + 1, 2) == 2
     assert choose_threads("auto", 10**9, 10**6) == 8, "never more than there are cores"
     assert choose_threads(5, 1, 1) == 5
@@ -36,7 +49,9 @@ def test_the_number_of_threads_is_no_measurement() -> None:
 
 def test_the_work_of_all_copies_counts() -> None:
     few = planned(threads="auto", architecture={"name": "mlp", "hidden": [700, 700]}, batch_size="full")
-    many = planned(threads="auto", architecture={"name": "mlp", "hidden": [700, 700]}, batch_size="full", seeds=[0, 1])
+    many = planned(
+        threads="auto", architecture={"name": "mlp", "hidden": [700, 700]}, batch_size="full", seeds=[0, 1]
+    )
     work, points = few.layers.multiply_adds, 60
     assert few.hardware(few.load()).threads == choose_threads("auto", work, points)
     assert many.hardware(many.load()).threads == choose_threads("auto", work, 2 * points)
@@ -98,6 +113,51 @@ def test_low_precision_is_for_the_forward_pass_alone() -> None:
         assert (x @ weight).dtype == torch.float32
 
 
+def test_the_loss_of_a_single_copy_is_scaled_as_pytorch_scales_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LossScales, "STEADY", 3)
+    found: list[Any] = [[], []]
+    sizes = [1e34, 1e34, 1.0, 1.0, 1.0, 1e34, *[1.0] * 7]  # those that are large overflow
+    inputs = torch.randn(5, 3)
+    for by_pytorch, seen in zip((True, False), found, strict=True):
+        model = Apart(lambda: nn.Linear(3, 2), [0])
+        model.begin(1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        grad_scaler = torch.amp.GradScaler("cpu", growth_interval=3)
+        hardware, scales = Hardware(CPU, 1, "float16", gradient_clip=0.5), LossScales(1)
+        for size in sizes:
+            losses = model(inputs.unsqueeze(0)).square().mean((1, 2)) * size
+            if by_pytorch:
+                optimizer.zero_grad()
+                grad_scaler.scale(losses.sum()).backward()
+                grad_scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+                grad_scaler.step(optimizer)
+                grad_scaler.update()
+            else:
+                hardware.step(losses, model, optimizer, scales)
+            factor = grad_scaler.get_scale() if by_pytorch else scales.factors[0]
+            seen.append((factor, [p.detach().clone() for p in model.parameters()]))
+    assert not differences(*found)
+    assert len({factor for factor, _ in found[0]}) > 2
+
+
+def test_a_copy_that_overflows_holds_back_no_other() -> None:
+    model = Apart(lambda: nn.Linear(3, 2), [0, 1])
+    model.begin(1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    before = [[p.detach().clone() for p in copy.parameters()] for copy in model.copies]
+    scales = LossScales(2)
+    losses = model(torch.randn(2, 5, 3)).square().mean((1, 2)) * torch.tensor([1e34, 1.0])
+    Hardware(CPU, 1, "float16").step(losses, model, optimizer, scales)
+    after = [[p.detach() for p in copy.parameters()] for copy in model.copies]
+    assert not differences(before[0], after[0])
+    assert all((a != b).all() for a, b in zip(before[1], after[1], strict=True))
+    assert scales.factors == [32768.0, 65536.0]
+    again = LossScales(2)
+    again.load_state_dict(scales.state_dict())
+    assert again.state_dict() == scales.state_dict()
+
+
 def test_compiling_keeps_the_weights_and_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = []
 
@@ -115,7 +175,9 @@ def test_compiling_keeps_the_weights_and_their_names(monkeypatch: pytest.MonkeyP
     assert {name: value.data_ptr() for name, value in model.state_dict().items()} == before
 
 
-@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
+@pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler"
+)
 def test_a_compiled_model_resumes_and_trains_alone_as_others_do(tmp_path: Path) -> None:
     changes = {"compile": True, "architecture": {"name": "mlp", "hidden": [8], "dropout": 0.3}}
     unbroken = trained(planned(**changes, seeds=[0, 1]), tmp_path)

@@ -84,7 +84,9 @@ def test_only_components_imports_parts() -> None:
         assert not parts
         if module != "components":
             text = (PACKAGE / f"{module}.py").read_text()
-            assert "importlib" not in roots(imported(PACKAGE / f"{module}.py")) and "import_module" not in text
+            assert (
+                "importlib" not in roots(imported(PACKAGE / f"{module}.py")) and "import_module" not in text
+            )
 
 
 def test_the_trainer_knows_no_paths_files_or_pictures() -> None:
@@ -92,9 +94,13 @@ def test_the_trainer_knows_no_paths_files_or_pictures() -> None:
     assert not roots(imported(PACKAGE / "trainer.py")) & banned
 
 
-@pytest.mark.parametrize(("library", "home"), [("rich", "display"), ("yaml", "strict_yaml"), ("typer", "cli")])
+@pytest.mark.parametrize(
+    ("library", "home"), [("rich", "display"), ("yaml", "strict_yaml"), ("typer", "cli")]
+)
 def test_only_one_module_knows(library: str, home: str) -> None:
-    knowing = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if library in roots(imported(path))}
+    knowing = {
+        str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if library in roots(imported(path))
+    }
     assert knowing - {"config.py" if library == "yaml" else ""} == {f"{home}.py"}
 
 

@@ -57,7 +57,10 @@ def test_the_formula_of_a_side_is_what_pytorch_computes(n: int, k: int, s: int, 
 
 def test_sides_that_differ_are_said_both() -> None:
     build = partial(cnn, (1, 8, 6), 3, channels=[4], kernel_size=3, padding=0, pool=1)
-    assert layers_of(build, (1, 8, 6)).layers[0].formula == "⌊(8 + 2·0 - 3)/1⌋ + 1 = 6; ⌊(6 + 2·0 - 3)/1⌋ + 1 = 4"
+    assert (
+        layers_of(build, (1, 8, 6)).layers[0].formula
+        == "⌊(8 + 2·0 - 3)/1⌋ + 1 = 6; ⌊(6 + 2·0 - 3)/1⌋ + 1 = 4"
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,9 @@ def test_inputs_that_do_not_fit_are_refused_with_their_shape() -> None:
 
 def test_the_worked_convolution_is_0_plus_2_plus_0_plus_1() -> None:
     """A 7×7×3 input and two 3×3×3 kernels: an inner product per channel, summed, plus the bias."""
-    build = partial(cnn, (3, 7, 7), 2, channels=[2], kernel_size=3, stride=2, padding=0, pool=1, activation="identity")
+    build = partial(
+        cnn, (3, 7, 7), 2, channels=[2], kernel_size=3, stride=2, padding=0, pool=1, activation="identity"
+    )
     convolution = build()[0]
     image, kernels, biases = torch.zeros(3, 7, 7), torch.zeros(2, 3, 3, 3), torch.tensor([1.0, 0.0])
     image[0, 0, 0], kernels[0, 0, 0, 0], kernels[0, 0, 0, 1] = 2, 0, 5  # red: 2·0 + 0·5 = 0

@@ -252,6 +252,7 @@ def strangers(runs_dir: Path) -> Path:
     return runs_dir
 
 
+@pytest.mark.usefixtures("no_hanging")
 def test_whatever_lies_in_the_folder_is_listed_or_passed_over(
     strangers: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

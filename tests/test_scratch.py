@@ -24,7 +24,9 @@ from dlrun.trainer import fit
 
 
 def drawn(*shape: int, scale: float = 1.0) -> Tensor:
-    return scale * torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape)))
+    return scale * torch.randn(
+        *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape))
+    )
 
 
 def with_gradient(function: Any, inputs: Tensor, *more: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,11 +125,11 @@ def test_networks_by_hand_start_as_they_say() -> None:
     torch.manual_seed(0)
     network = mlp_scratch((400,), 300, hidden=[500])
     for weight, before in zip(network.weights, (400, 500), strict=True):
-        assert float(weight.std()) == pytest.approx((2 / before) ** 0.5, rel=0.02)
-        assert abs(float(weight.mean())) < 0.002
+        assert weight.std().item() == pytest.approx((2 / before) ** 0.5, rel=0.02)
+        assert abs(weight.mean().item()) < 0.002
     assert not any(bias.any() for bias in network.biases)
     regression = softmax_scratch((784,), 10)
-    assert float(regression.W.std()) == pytest.approx(0.01, rel=0.05)
+    assert regression.W.std().item() == pytest.approx(0.01, rel=0.05)
     assert not regression.b.any()
 
 

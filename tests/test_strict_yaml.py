@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -17,6 +15,7 @@ from dlrun import strict_yaml
 from dlrun.errors import UserError
 from dlrun.strict_yaml import Located, parse, read_file
 
+pytestmark = pytest.mark.usefixtures("no_hanging")
 LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else [])]
 
 
@@ -24,20 +23,6 @@ LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader")
 def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each promise holds with libyaml and without it."""
     monkeypatch.setattr(strict_yaml, "_Loader", request.param)
-
-
-@pytest.fixture(autouse=True)
-def no_hanging() -> Iterator[None]:
-    """A file that would be read for ever ends its test instead."""
-
-    def give_up(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError("reading this does not end")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize(
