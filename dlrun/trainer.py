@@ -215,7 +215,7 @@ class Tally:
         ]
         for name, metric in self.recipe.metrics.items():
             sums = self._sums[name].cpu().to(torch.float64) / total
-            found[name] = [metric.finish(copy.reshape(-1).tolist()) for copy in sums]
+            found[name] = [float(metric.finish(copy.reshape(-1).tolist())) for copy in sums]
         return found
 
     @property

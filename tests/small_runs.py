@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +214,21 @@ def differences(a: Any, b: Any, place: str = "") -> list[str]:
 def save_at_every_epoch() -> None:
     """Save after each epoch rather than every few seconds, in this process."""
     experiment.SAVE_EVERY = experiment.SAVE_SHARE = 0
+
+
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """Not a gigabyte more than the process has, so that what would take all of it fails soon."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**30, limits[1]))
+    except (OSError, ValueError):
+        pass  # not every system has it
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 # ------------------------------------------------------------ runs in a process that may be killed

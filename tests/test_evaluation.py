@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import differences, own_parts, planned, trained
+from small_runs import differences, little_memory, own_parts, planned, trained
 
 from dlrun import checkpoint as checkpoints
 from dlrun import experiment
@@ -133,6 +133,17 @@ def test_figures_are_means_over_seeds(tmp_path: Path) -> None:
         assert of_seeds[0] != of_seeds[1]
     assert found["examples"] == 60
     assert found["epoch"] == 3
+
+
+def test_the_preprocessing_is_that_of_training_whatever_the_data_are_now(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    run = trained(planned(parts, **KINDS["images"]), tmp_path)
+    saved = checkpoints.load(run.last)
+    saved.data["preprocessing"]["offset"] += 100
+    checkpoints.save(run.last, saved)
+    model, _ = opened(run.last, parts)
+    assert torch.equal(model.loaded.preprocessing.offset, saved.data["preprocessing"]["offset"])
+    assert reported(run.last, parts)["recorded"]["loss"]["difference"] > 0
 
 
 def test_a_figure_that_differs_is_seen(tmp_path: Path) -> None:
@@ -349,7 +360,7 @@ FORGERIES: dict[str, Callable[[Any, Any, Any], object]] = {
 def test_a_checkpoint_that_does_not_fit_what_it_says_is_refused(tmp_path: Path, forgery: str) -> None:
     run = trained(planned(seeds=[0, 1]), tmp_path)
     path = forged(run, FORGERIES[forgery])
-    with pytest.raises(CheckpointRefused) as refused:
+    with little_memory(), pytest.raises(CheckpointRefused) as refused:
         opened(path)
     assert refused.value.exit_code == 4
     assert str(path) in " ".join(refused.value.lines())

@@ -687,11 +687,11 @@ def poisonous(outputs, targets):
 '''
 
 
-def test_weights_that_are_lost_are_never_saved(tmp_path: Path) -> None:
+def test_weights_that_are_lost_are_never_saved(tmp_path: Path, save_always: None) -> None:
     parts = own_parts(tmp_path, {"loss/poisonous.py": POISONOUS_LOSS})
-    changes = {"loss": "poisonous", "batch_size": "full", "epochs": 1, "evaluate_every": 9, "metrics": []}
+    changes = {"loss": "poisonous", "batch_size": "full", "epochs": 2, "evaluate_every": 9, "metrics": []}
     run = started(planned(parts, **changes), tmp_path)
-    with pytest.raises(Diverged, match="seed 0"):
+    with pytest.raises(Diverged, match="weight of seed 0 is no longer finite after epoch 1"):
         go_on(run, changes, parts)
     kept = checkpoints.load(run.last)
     assert kept.state["epoch"] == 0

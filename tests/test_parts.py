@@ -340,8 +340,8 @@ def test_schedules_have_their_marks_where_they_say() -> None:
     assert [stairs(p, every=0.25, factor=0.1) for p in marks] == pytest.approx(
         [1, 1, 0.1, 0.01, 0.001, 0.001]
     )
-    thirds = [stairs(step / 30, every=1 / 3, factor=0.5) for step in range(30)]
-    assert thirds == [1.0] * 10 + [0.5] * 10 + [0.25] * 10, "rounding moves no step"
+    tenths = [stairs(step / 10, every=0.1, factor=0.5) for step in range(10)]
+    assert tenths == [0.5**step for step in range(10)], "rounding delays no step"
 
 
 # ------------------------------------------------------------------------ augmentations
