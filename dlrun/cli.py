@@ -196,7 +196,7 @@ def evaluate(
     if found:
         evaluation.keep(trained, report, split, display.warn)
     if json:
-        display.say_json(report)
+        display.say_json(runs.finite(report))
     else:
         display.evaluation(report)
 

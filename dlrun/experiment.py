@@ -422,8 +422,8 @@ def _refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
             where=str(run.config),
             fix="start a new run with dlrun train",
         )
-    if new.epochs < saved.state["epoch"]:
-        raise UserError(f"epochs={new.epochs} is less than the {saved.state['epoch']} already done")
+    if new.epochs < old.epochs:
+        raise UserError(f"epochs={new.epochs} is less than the {old.epochs} of this run: they may only grow")
 
 
 def _warnings(plan: Plan, hardware: Hardware, saved: Checkpoint | None, state: State) -> Iterator[str]:

@@ -16,7 +16,7 @@ from dlrun.errors import UserError
 
 # Multiply-adds in a step (forward and backward) that keep one thread busy long enough to be worth waking
 # another one. A rule rather than a measurement: the number of threads changes the last bits.
-WORK_PER_THREAD = 40_000_000
+WORK_PER_THREAD = 100_000_000
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 

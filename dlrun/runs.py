@@ -75,7 +75,7 @@ class Run:
         """Replace summary.json, or another file of strict JSON: what is not finite becomes null."""
         path = self.folder / name
         path.parent.mkdir(exist_ok=True)
-        text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(path, lambda file: file.write(f"{text}\n".encode()))
 
     def summary(self) -> dict[str, Any]:
@@ -346,9 +346,10 @@ def _alive(summary: dict[str, Any]) -> bool:
     return True
 
 
-def _finite(content: Any) -> Any:
+def finite(content: Any) -> Any:
+    """The content as strict JSON can hold it: what is not finite becomes None."""
     if isinstance(content, dict):
-        return {key: _finite(item) for key, item in content.items()}
+        return {key: finite(item) for key, item in content.items()}
     if isinstance(content, list | tuple):
-        return [_finite(item) for item in content]
+        return [finite(item) for item in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -300,11 +300,11 @@ def test_a_run_cannot_go_on_as_another_run(
     assert tree(trained.folder) == before
 
 
-def test_fewer_epochs_than_are_done_are_refused(dlrun: Dlrun, trained: Run) -> None:
+def test_epochs_may_only_grow(dlrun: Dlrun, trained: Run) -> None:
     before = tree(trained.folder)
     done = dlrun("resume", "tiny", "epochs=2")
     assert done.code == 2
-    assert "epochs=2 is less than the 3 already done" in done.err
+    assert "epochs=2 is less than the 3 of this run" in done.err
     assert tree(trained.folder) == before
 
 
@@ -417,6 +417,19 @@ def test_json_is_one_object_with_the_promised_keys_and_nothing_else(
         assert mean == pytest.approx(sum(seed[figure] for seed in report["per_seed"].values()) / 2)
     assert {"accuracy", "entropy_bits"} <= report["metrics"].keys()
     assert report["baselines"]["majority class"]["accuracy"] == pytest.approx(1 / 3)
+
+
+def test_json_is_strict_where_a_metric_has_no_value(
+    dlrun: Dlrun, tiny: Path, write: Write, tmp_path: Path
+) -> None:
+    write("parts/dataset/line.py", REGRESSION.replace("2 * inputs", "torch.ones(points, 1)"))
+    mine = ("--parts", tmp_path / "parts")
+    dlrun("train", tiny, "dataset=line", "loss=mse", "metrics=[r2]", *mine)
+    done = dlrun("eval", "last", "--json", *mine)
+    assert done.code == 0
+    report = json.loads(done.out, parse_constant=pytest.fail)
+    assert report["metrics"] == {"r2": None}
+    assert report["loss"] > 0
 
 
 def test_a_bare_checkpoint_is_evaluated_and_nothing_is_written(

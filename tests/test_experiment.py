@@ -350,7 +350,7 @@ def test_a_run_goes_on_with_nothing_else_than_more_epochs(tmp_path: Path) -> Non
         go_on(run, {"optimizer": {"name": "adam", "lr": 0.5}, "batch_size": 8, "seeds": [1]})
     assert all(key in refused.value.what for key in ("batch_size", "seeds"))
     assert refused.value.exit_code == 2
-    with pytest.raises(UserError, match="less than the 3 already done"):
+    with pytest.raises(UserError, match="less than the 3 of this run"):
         go_on(trained(planned(), tmp_path), {"epochs": 2})
     go_on(run, {"epochs": 5, "expect": {"train_loss": "< 100"}, "plots": ["curves"]})
     assert run.summary()["epochs"] == 5
@@ -714,13 +714,34 @@ def finish(means):
 '''
 
 
-def test_a_value_that_no_checkpoint_can_hold_is_named_when_it_is_saved(tmp_path: Path) -> None:
+def test_a_figure_is_a_plain_number_whatever_a_metric_gives(tmp_path: Path) -> None:
     parts = own_parts(tmp_path, {"metrics/numpy_figure.py": NUMPY})
-    run = started(planned(parts, metrics=["numpy_figure"]), tmp_path)
-    with pytest.raises(TypeError, match=r"figures\.\w+_numpy_figure\[0\] is a float64"):
-        go_on(run, {"metrics": ["numpy_figure"]}, parts)
-    assert checkpoints.load(run.last).state["epoch"] == 0
-    assert run.summary()["status"] == "failed"
+    run = trained(planned(parts, metrics=["numpy_figure"]), tmp_path)
+    assert checkpoints.load(run.last).figures["train_numpy_figure"] == [0.0]
+    assert run.rows()["train_numpy_figure"] == [0.0] * 3
+
+
+WITH_A_PATH = '''
+"""Gradient descent that remembers where it was."""
+from pathlib import Path
+
+import torch
+
+
+def with_a_path(parameters, *, lr: float = 0.1):
+    """Plain gradient descent."""
+    optimizer = torch.optim.SGD(parameters, lr=lr)
+    optimizer.param_groups[0]["place"] = Path("here")
+    return optimizer
+'''
+
+
+def test_a_value_that_no_checkpoint_can_hold_is_named_when_it_is_saved(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"optimizer/with_a_path.py": WITH_A_PATH})
+    run = started(planned(parts, optimizer="with_a_path"), tmp_path)
+    with pytest.raises(TypeError, match=r"state\.optimizer\.param_groups\[0\]\.place is a PosixPath"):
+        go_on(run, {"optimizer": "with_a_path"}, parts)
+    assert not run.last.exists()
 
 
 BROKEN_PLOT = '''
