@@ -326,25 +326,17 @@ def check(tree: Located, parts: Parts) -> Config:
         if item is None or item.value is None:  # null means the default
             if default(key) is REQUIRED:
                 note((key,), f"is missing: {_wanted(key, kind, parts)}")
-        elif kind is Choice:
+                continue
+            item = _located(default(key), tree.place)
+        if kind is Choice:
             values[key] = _choice(key, (key,), item, parts, note)
+        elif kind == list[Choice] and isinstance(item.value, list):
+            chosen = enumerate(item.value)
+            values[key] = [_choice(key, (key, index), each, parts, note) for index, each in chosen]
         elif kind == list[Choice]:
-            listed_items = item.value if isinstance(item.value, list) else [item]
-            values[key] = [
-                _choice(key, (key, index) if isinstance(item.value, list) else (key,), each, parts, note)
-                for index, each in enumerate(listed_items)
-            ]
+            values[key] = [_choice(key, (key,), item, parts, note)]
         else:
             values[key] = _value((key,), kind, item, note)
-    for key in types:
-        if key not in values and default(key) is not REQUIRED:
-            filled = _located(default(key), tree.place)
-            if types[key] is Choice:
-                values[key] = _choice(key, (key,), filled, parts, note)
-            elif types[key] == list[Choice]:
-                values[key] = [_choice(key, (key,), each, parts, note) for each in filled.value]
-            else:
-                values[key] = default(key)
     _check_together(values, parts, note)
     if mistakes:
         ordered = sorted(mistakes, key=lambda m: (m[0].source != tree.place.source, m[0].line, m[0].column))
