@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from dlrun.errors import UserError
+
+if TYPE_CHECKING:
+    from dlrun.experiment import Outcome, View
+    from dlrun.runs import Run
 
 app = typer.Typer(
     name="dlrun",
@@ -25,6 +30,10 @@ def main() -> NoReturn:
     # Read once, when torch is loaded. Threads that wait by spinning make a run with two of them ten times
     # slower as soon as another program wants the processor; sleeping costs a few microseconds a step.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # but while training there is nothing to save: stop at once
     try:
         app()
     except UserError as error:
@@ -126,8 +135,10 @@ def train(
 
     plan = make_plan(checked, own_parts, data_dir)
     loaded = plan.load()  # what can fail, fails before there is a folder
+    plan.try_on(loaded)
     run = runs.create(runs_dir, checked.name, configs.dump(checked))
-    _conclude(experiment.resume(plan, run, _view(quiet), loaded=loaded, stop_after=stop_after), quiet)
+    view = _view(quiet, run)
+    _conclude(experiment.resume(plan, run, view, loaded=loaded, stop_after=stop_after), quiet)
 
 
 @app.command()
@@ -151,7 +162,7 @@ def resume(
     from dlrun.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
-    _conclude(experiment.resume(plan, found, _view(quiet)), quiet)
+    _conclude(experiment.resume(plan, found, _view(quiet, found)), quiet)
 
 
 @app.command("eval")
@@ -178,21 +189,22 @@ def evaluate(
     device: Device = None,
 ) -> None:
     """Evaluate a checkpoint, and compare with what was recorded at training."""
-    from dlrun import evaluation, runs
+    from dlrun import display, evaluation, runs
     from dlrun.components import Parts
 
     given = Path(run)
     found = None
-    if given.suffix == ".pt":
+    if given.is_file() or given.suffix == ".pt":
         path = given
     else:
         found = runs.find(run, runs_dir)
         path = found.best if checkpoint == "best" else found.last
+        if checkpoint == "best" and found.last.exists() and not found.best.exists():
+            display.warn("there is no best.pt yet; this is last.pt")
+            path = found.last
     words = _with(overrides, device=device)
     trained, saved = evaluation.open_checkpoint(path, found, words, Parts(parts), data_dir)
     report = evaluation.report(trained, saved, path, split)
-    from dlrun import display
-
     if found:
         evaluation.keep(trained, report, split, display.warn)
     if json:
@@ -270,19 +282,23 @@ def _with(overrides: list[str] | None, **options: str | None) -> list[str]:
     ]
 
 
-def _view(quiet: bool) -> Any:
+def _view(quiet: bool, run: Run) -> View:
+    """What is shown while training; for --quiet the run folder at once, so that it is known even of a
+    run that fails.
+    """
     from dlrun import display, experiment
 
-    return experiment.Silent() if quiet else display.Training()
+    if not quiet:
+        return display.Training()
+    display.say(str(run.folder))
+    return experiment.Silent()
 
 
-def _conclude(outcome: Any, quiet: bool) -> NoReturn:
+def _conclude(outcome: Outcome, quiet: bool) -> NoReturn:
     from dlrun import display
 
-    if quiet:
-        display.say(str(outcome.run.folder))
-    elif outcome.summary.get("already_complete"):
-        display.say(f"already complete: {outcome.run.folder} has all its {outcome.summary['epochs']} epochs")
-    else:
+    if outcome.summary.get("already_complete") and not quiet:
+        display.say(f"already complete after epoch {outcome.summary['epochs']}: {outcome.run.folder}")
+    elif not quiet:
         display.results(outcome.summary, str(outcome.run.folder))
     raise SystemExit(outcome.exit_code)

@@ -59,7 +59,7 @@ class Part:
     constants: dict[str, Any]  # such as task = "classification", better = "lower"
 
     @property
-    def mine(self) -> bool:
+    def built_in(self) -> bool:
         """Whether the file is dlrun's own rather than from a folder named with --parts."""
         return self.path.is_relative_to(_BUILT_IN)
 
@@ -93,7 +93,7 @@ class Parts:
     def module(self, kind: str, name: str) -> ModuleType:
         """The module of one part, imported."""
         part = self.part(kind, name)
-        package = "dlrun" if part.mine else self._package()
+        package = "dlrun" if part.built_in else self._package()
         try:
             return importlib.import_module(f"{package}.{kind}.{name}")
         except ImportError as error:
@@ -205,6 +205,8 @@ def describe(kind: Any) -> str:
     origin, inside = get_origin(kind), get_args(kind)
     if origin is Annotated:
         signs = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<"}
+        if said := next((words for words in inside[1:] if isinstance(words, str)), ""):
+            return said
         bounds = [
             f"{signs[type(bound).__name__]} {getattr(bound, type(bound).__name__.lower())}"
             for bound in inside[1:]

@@ -9,14 +9,14 @@ from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from dlrun.components import REQUIRED, Parts, describe
 from dlrun.errors import ConfigError, UserError, listed, nearest
-from dlrun.options import Count, Positive, Seed
+from dlrun.options import Claim, Count, Positive, Seed
 from dlrun.strict_yaml import Located, Place, parse, read_file
 
 SPLITS = ("train", "valid", "test", "trainset")
@@ -80,7 +80,7 @@ class Config:
     monitor: str | None = _key("the column that chooses best.pt (default: valid_loss, else train_loss)", None)
     patience: Count | None = _key("epochs without a better monitored figure before stopping early", None)
     plots: list[Choice] = _key("the pictures drawn at the end", [Choice("curves")])
-    expect: dict[str, str] = _key("claims about the last row, such as {train_accuracy: '>= 0.94'}", {})
+    expect: dict[str, Claim] = _key("claims about the last row, such as {train_accuracy: '>= 0.94'}", {})
     expect_epochs: Count | None = _key(
         "the epochs that expect speaks of; a shorter run is not judged (default: the file's epochs)", None
     )
@@ -118,9 +118,6 @@ def _types() -> dict[str, Any]:
     return {key: hints[key] for key in keys()}
 
 
-# --------------------------------------------------------------------------- finding and loading
-
-
 def shipped() -> Path:
     """The folder of the configs that come with dlrun."""
     inside = Path(__file__).parent / "configs"  # in a wheel
@@ -138,6 +135,8 @@ def find(text: str, beside: Path | None = None) -> Path:
     with suppress(OSError):  # a name too long for any file
         if path.is_dir() and (path / "config.yaml").exists():
             path = path / "config.yaml"
+        if path.is_dir():
+            raise UserError(f"{text} is a folder", fix="name a YAML file in it")
         if path.exists():
             return path
     name = text.removesuffix(".yaml")
@@ -261,8 +260,15 @@ def _override(tree: Located, overrides: Sequence[str]) -> Located:
             raise UserError(f"{text[:_LONGEST_VALUE_SHOWN]!r} is not of the form KEY=VALUE")
         if not written.strip():
             raise UserError(f"{key} is given no value", where=source, fix=f"write {key}=null for none")
-        value = parse(written, source, has_lines=False)
         head, *rest = key.split(".")
+        try:
+            # A claim is text, and YAML would take its > for the start of a folded block.
+            claim = head == "expect" and rest and not written.startswith(("'", '"'))
+            value = (
+                Located(written, *2 * (Place(source),)) if claim else parse(written, source, has_lines=False)
+            )
+        except UserError as error:
+            raise UserError(error.what, where=f"{source} {text[:_LONGEST_VALUE_SHOWN]}") from None
         # A claim may be about best.COLUMN: below expect, a dot is part of the name.
         path = [head, ".".join(rest)] if head == "expect" and rest else [head, *rest]
         tree = _put(tree, path, value)
@@ -302,9 +308,6 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-# --------------------------------------------------------------------------- checking
-
-
 def check(tree: Located, parts: Parts) -> Config:
     """The located tree as a Config. Raises ConfigError with every mistake that needs no torch."""
     if not isinstance(tree.value, dict):
@@ -335,6 +338,11 @@ def check(tree: Located, parts: Parts) -> Config:
             values[key] = [_choice(key, (key, index), each, parts, note) for index, each in chosen]
         elif kind == list[Choice]:
             values[key] = [_choice(key, (key,), item, parts, note)]
+        elif get_origin(kind) is dict and isinstance(item.value, dict):  # every mistake in it, not the first
+            of_each = get_args(kind)[1]
+            values[key] = {
+                name: _value((key, name), of_each, each, note) for name, each in item.value.items()
+            }
         else:
             values[key] = _value((key,), kind, item, note)
     _check_together(values, parts, note)
@@ -389,7 +397,9 @@ def _value(path: tuple[str | int, ...], kind: Any, item: Located, note: Callable
         for step in steps:  # among them are names of alternatives, which are no part of the path
             if item.at((*deeper, step)) is not item.at(deeper):
                 deeper = (*deeper, step)
-        note((*path, *deeper), f"{_shown(item.at(deeper))} is not {_item_type(kind, bool(deeper))}")
+        shown = _shown(item.at(deeper))
+        hint = f"; write [{shown}]" if get_origin(kind) is list and not isinstance(item.value, list) else ""
+        note((*path, *deeper), f"{shown} is not {_item_type(kind, bool(deeper))}{hint}")
         return None
 
 
@@ -431,6 +441,8 @@ def _check_together(values: dict[str, Any], parts: Parts, note: Callable[..., No
     for column, claim in (values.get("expect") or {}).items():
         if column not in claimable:
             note(("expect", column), f"there is no such column{nearest(column, claimable)}", at_key=True)
+        if claim is None:  # a mistake already
+            continue
         try:
             claims(claim)
         except ValueError as error:

@@ -170,7 +170,7 @@ class Batches:
 
     def __len__(self) -> int:
         """Steps in an epoch."""
-        return -(-len(self.split) // self.size)
+        return steps(len(self.split), self.size)
 
     def shuffled(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch."""
@@ -194,6 +194,11 @@ class Batches:
             copies = len(self.seeds)
             self._whole = (inputs.expand(copies, *inputs.shape), targets.expand(copies, *targets.shape))
         return self._whole
+
+
+def steps(examples: int, batch_size: int | Literal["full"]) -> int:
+    """Steps in an epoch; the last batch may be short."""
+    return 1 if batch_size == "full" else -(-examples // batch_size)
 
 
 def in_order(split: Split, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:

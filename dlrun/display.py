@@ -118,9 +118,6 @@ def say_json(content: Mapping[str, Any]) -> None:
     out().print(Text(json.dumps(content, allow_nan=False)), soft_wrap=True)
 
 
-# --------------------------------------------------------------------------- numbers
-
-
 def number(value: float | None, spread: float | None = None) -> str:
     """A figure to four decimals, or four digits where it is small or large; with its spread if any."""
     if value is None:
@@ -166,9 +163,6 @@ def _table(caption: str | None = None) -> Table:
     )
 
 
-# --------------------------------------------------------------------------- training
-
-
 class Training:
     """What a run shows while it trains: a table of epochs that stays, and a bar with the time left.
 
@@ -186,7 +180,7 @@ class Training:
 
     def begin(self, plan: Plan, run: Run, state: State, steps: int) -> None:
         self.steps, self.epochs = steps, plan.config.epochs
-        self.with_rate = plan.varies
+        self.with_rate = plan.rate_depends_on_length
         self._epoch = self._first_epoch = state.epoch
         self.columns = plan.recipe.columns()
         self._started = time.monotonic()
@@ -313,7 +307,7 @@ def epochs_table(
     return table
 
 
-def results(summary: Mapping[str, Any], folder: str, planned: str = "") -> None:
+def results(summary: Mapping[str, Any], folder: str) -> None:
     """The end of a run: final and best figures, the claims, and what to do next."""
     console = out()
     final, best = summary["final"], summary["best"] or {}
@@ -367,9 +361,6 @@ def verdicts(console: Console, summary: Mapping[str, Any]) -> None:
     console.print(table)
 
 
-# --------------------------------------------------------------------------- evaluation
-
-
 def evaluation(found: Mapping[str, Any]) -> None:
     """What `dlrun eval` found, as tables."""
     console = out()
@@ -408,9 +399,6 @@ def evaluation(found: Mapping[str, Any]) -> None:
     elif recorded:
         console.print(f"exactly as recorded at training: {', '.join(recorded)}")
     console.print(Text(f"checkpoint sha256 {found['sha256'][:16]}…"), soft_wrap=True)
-
-
-# --------------------------------------------------------------------------- looking things up
 
 
 def layers_table(layers: Layers, input_shape: tuple[int, ...]) -> None:

@@ -71,6 +71,6 @@ def listed(names: Iterable[str]) -> str:
 def nearest(name: str, names: Iterable[str]) -> str:
     """`; did you mean 'lr'? (there are: …)` for a name that is not among `names`."""
     names = list(names)
-    close = get_close_matches(name.lower()[:200], [n.lower() for n in names], n=1, cutoff=0.5)
+    close = get_close_matches(name.lower()[:200], [n.lower() for n in names], n=1, cutoff=0.55)
     hint = next((f"; did you mean {n!r}?" for n in names if close and n.lower() == close[0]), "")
     return f"{hint} {listed(names)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
@@ -28,7 +28,7 @@ from dlrun.runs import Run
 from dlrun.trainer import Tally, predictions
 
 # What may be said otherwise at evaluation: everything else is the model's own.
-CHANGEABLE = {"dataset", "device", "threads", "metrics", "batch_size", "plots", "expect", "name"}
+CHANGEABLE = {"dataset", "device", "threads", "metrics"}
 
 
 @dataclass
@@ -45,6 +45,7 @@ class Trained:
     model: Apart
     epoch: int
     run: Run | None = None
+    _outputs: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @property
     def data(self) -> Data:
@@ -65,8 +66,12 @@ class Trained:
 
     def outputs(self, split: str) -> tuple[Tensor, Tensor]:
         """Outputs (copies, n, k) and targets (n, …) of a split, in its own order, on the CPU."""
-        pairs = [(o.cpu(), t[0].cpu()) for o, t in predictions(self.model, self.loaded[split], self.hardware)]
-        return torch.cat([o for o, _ in pairs], 1), torch.cat([t for _, t in pairs])
+        if split not in self._outputs:  # several plots draw from the same ones
+            found = [
+                (o.cpu(), t[0].cpu()) for o, t in predictions(self.model, self.loaded[split], self.hardware)
+            ]
+            self._outputs[split] = torch.cat([o for o, _ in found], 1), torch.cat([t for _, t in found])
+        return self._outputs[split]
 
     @torch.no_grad()
     def probabilities(self, inputs: Tensor) -> Tensor:
@@ -97,7 +102,12 @@ def open_checkpoint(
         raise CheckpointRefused(
             f"its config is refused: {error.mistakes[0]}", where=str(path), fix=fix
         ) from None
-    config = configs.from_plain(own.plain(), str(path), overrides, parts)
+    untrained: dict[str, Any] = {
+        "expect": {},
+        "monitor": None,
+        "patience": None,
+    }  # nothing is chosen or judged here
+    config = configs.from_plain(own.plain() | untrained, str(path), overrides, parts)
     plan = make_plan(config, parts, data_dir)
     try:
         classes, shape = tuple(saved.data["classes"]), tuple(saved.data["input_shape"])
@@ -151,9 +161,7 @@ def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[
     confusion = torch.zeros(len(seeds), classes, classes, dtype=torch.long)
     entropy = torch.zeros(len(seeds), dtype=torch.float64)
     for outputs, targets in predictions(trained.model, trained.loaded[split], trained.hardware):
-        with trained.hardware.autocast():
-            losses = each(recipe.loss, outputs, targets)
-        tally.add(each(torch.mean, losses), outputs, targets)
+        tally.add(each(torch.mean, each(recipe.loss, outputs, targets)), outputs, targets)
         same = baseline.expand(1, targets.shape[1], -1)
         constant.add(each(torch.mean, each(recipe.loss, same, targets[:1])), same, targets[:1])
         if plan.probabilities is not None:

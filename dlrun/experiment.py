@@ -21,8 +21,9 @@ from dlrun import __version__, runs
 from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
-from dlrun.data import Loaded, Preprocessing
-from dlrun.errors import CheckpointRefused, Diverged, UserError
+from dlrun.copies import Apart
+from dlrun.data import Loaded, Preprocessing, steps
+from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
 from dlrun.evaluation import Trained, draw, load_weights, summarised
 from dlrun.hardware import Hardware, describe, versions
 from dlrun.plan import Plan
@@ -88,7 +89,7 @@ def resume(
 
         with keeper.failing(view):
             try:
-                view.begin(plan, run, state, keeper.steps)
+                view.begin(plan, run, state, steps(len(keeper.loaded["train"]), plan.config.batch_size))
                 complete = is_complete(plan, state)
                 for row in () if complete else fit(state, keeper.loaded, plan.recipe, keeper.hardware, watch):
                     best = keeper.add(row)
@@ -120,7 +121,7 @@ def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None) -> Keeper |
     """
     text = configs.dump(plan.config)
     saved = checkpoints.load(run.last) if run.last.exists() else None
-    if saved is None and run.rows().get("epoch"):
+    if saved is None and run.has_rows():
         raise CheckpointRefused("there are rows but no checkpoint to go on from", where=str(run.last))
     if saved:
         _refuse_another_config(plan, run, saved)
@@ -152,9 +153,12 @@ def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None) -> Keeper |
 
 def is_complete(plan: Plan, state: State) -> bool:
     """Whether nothing is left to train: all epochs are done, or patience has run out."""
+    if state.epoch >= plan.config.epochs:
+        return True
     patience, best = plan.config.patience, state.best
-    out_of_patience = patience is not None and best is not None and state.epoch - best["epoch"] >= patience
-    return state.epoch >= plan.config.epochs or out_of_patience
+    if patience is None or best is None or state.epoch % plan.monitor_every:
+        return False
+    return bool(state.epoch - best["epoch"] >= patience)
 
 
 class Stopped(Exception):
@@ -173,13 +177,9 @@ class Keeper:
         self._figures = figures  # of the last epoch done
         self._best_weights: list[dict[str, Tensor]] | None = None  # where best.pt is not yet what is best
         self._next_save = 0.0
+        before = run.summary()
+        self._resumed = [*before.get("resumed", []), runs.command_line()] if before.get("command") else []
         self._environment = describe(hardware.device) | versions() | {"threads": str(hardware.threads)}
-
-    @property
-    def steps(self) -> int:
-        """Steps in an epoch."""
-        size, examples = self.plan.config.batch_size, len(self.loaded["train"])
-        return 1 if size == "full" else -(-examples // size)
 
     def add(self, row: Row) -> bool:
         """Keep one epoch's row; whether it is the best so far. Raises Diverged before keeping nan."""
@@ -196,7 +196,7 @@ class Keeper:
         if not self.plan.improves(monitor, value, best["value"] if best else None):
             return False
         self.state.best = {"epoch": self.state.epoch, "value": value, "figures": row}
-        self._best_weights = _copied(self.state)
+        self._best_weights = _copied(self.state.model)
         return True
 
     def is_due(self) -> bool:
@@ -245,16 +245,14 @@ class Keeper:
 
     def finish(self, status: str, received: int | None, view: View) -> Outcome:
         """Complete the figures of the last and the best epoch, save, draw, and judge."""
-        split = self.plan.recipe.evaluation_split
-        if self.saved_epoch != self.state.epoch or status != "interrupted":
-            if self.state.epoch and split and f"{split}_loss" not in self._figures:
-                measured = evaluate(self.state.model, self.loaded[split], self.plan.recipe, self.hardware)
-                self._figures = self._figures | named(split, measured)
-            self._complete_best(view)
+        whole = self.saved_epoch != self.state.epoch or status != "interrupted"  # no epoch half done
+        if whole and self.state.epoch:
+            if status != "interrupted":  # who stops a run does not want to wait
+                self._figures = self._completed(self._figures, self.state.model)
+                self._complete_best(view)
             self.save()
         self.rows.close()
         if self.state.epoch:
-            self._take_best(view)
             self._draw(view)
         verdicts = self._judge(status)
         summary = self.write_summary(status, expect=verdicts, signal=received)
@@ -274,7 +272,8 @@ class Keeper:
             "started": before.get("started") or runs.now(),
             "updated": runs.now(),
             **runs.identity(),
-            "command": runs.command_line(),
+            "command": before.get("command") or runs.command_line(),
+            "resumed": self._resumed,
             "epochs": self.state.epoch,
             "planned_epochs": config.epochs,
             "seeds": config.seeds,
@@ -325,45 +324,59 @@ class Keeper:
             dlrun=__version__,
         )
 
+    def _completed(self, figures: Row, model: Apart) -> Row:
+        """The figures of an epoch, with those that its row was not due to measure."""
+        for column in self.plan.recipe.columns():
+            name = column.removesuffix("_loss")
+            if column.endswith("_loss") and column not in figures:
+                split = self.loaded["train" if name == "trainset" else name]
+                figures = figures | named(name, evaluate(model, split, self.plan.recipe, self.hardware))
+        return figures
+
     def _complete_best(self, view: View) -> None:
-        """Measure the evaluation split for the best epoch too, where its row did not.
-
-        Without any best epoch (the monitored column was never measured) the last one is the best.
-        """
-        split, best = self.plan.recipe.evaluation_split, self.state.best
-        if not self.state.epoch:
-            return
+        """Complete the figures of the best epoch; without one (nothing was monitored) it is the last."""
+        best = self.state.best
         if best is None:
-            checkpoint = self._checkpoint(
-                {"model": _copied(self.state), "epoch": self.state.epoch}, self._figures
+            every = self.plan.monitor_every
+            _warn(
+                self.run,
+                view,
+                f"best.pt is the last epoch: {self.plan.monitor} is measured every {every} epochs",
             )
-            checkpoints.save(self.run.best, checkpoint)
+            weights = {"model": _copied(self.state.model), "epoch": self.state.epoch}
+            checkpoints.save(self.run.best, self._checkpoint(weights, self._figures))
         elif best["epoch"] == self.state.epoch:
-            best["figures"] = self._figures
-            self._best_weights = _copied(self.state)
-        elif split and f"{split}_loss" not in best["figures"]:
-            last = _copied(self.state)
-            self._take_best(view)
-            measured = evaluate(self.state.model, self.loaded[split], self.plan.recipe, self.hardware)
-            best["figures"] = best["figures"] | named(split, measured)
-            self._best_weights = _copied(self.state)
-            load_weights(self.state.model, last, self.run.last)
+            best["figures"], self._best_weights = self._figures, _copied(self.state.model)
+        else:
+            model, epoch = self._best_model(view)
+            if epoch == best["epoch"]:
+                best["figures"] = self._completed(best["figures"], model)
+                self._best_weights = _copied(model)
 
-    def _take_best(self, view: View) -> None:
-        """Put the best epoch's weights into the model; the last one's where best.pt is lost."""
-        if self._best_weights is not None:
-            load_weights(self.state.model, self._best_weights, self.run.best)
-            return
+    def _best_model(self, view: View) -> tuple[Apart, int]:
+        """A model with the weights of the best epoch, and which epoch that is.
+
+        Where they are lost, those of the last epoch saved.
+        """
+        model, best = self.plan.model(), self.state.best
+        if best and self._best_weights is not None:
+            load_weights(model, self._best_weights, self.run.best)
+            return self.hardware.prepare(model), best["epoch"]
         for path in (self.run.best, self.run.last):
             try:
-                load_weights(self.state.model, checkpoints.load(path).state["model"], path)
-                return
+                saved = checkpoints.load(path).state
+                if path == self.run.best and best and saved["epoch"] != best["epoch"]:
+                    raise CheckpointRefused(f"it is of epoch {saved['epoch']}, not {best['epoch']}")
+                load_weights(model, saved["model"], path)
+                return self.hardware.prepare(model), saved["epoch"]
             except CheckpointRefused as refused:
-                _warn(self.run, view, f"{path.name}: {refused.what}")
+                _warn(self.run, view, f"{path.name} is passed over: {refused.what}")
+        raise RunFailed("neither best.pt nor last.pt can be read", where=str(self.run.folder))
 
     def _draw(self, view: View, only: set[str] | None = None) -> None:
-        epoch = self.state.best["epoch"] if self.state.best else self.state.epoch
-        trained = Trained(self.plan, self.loaded, self.hardware, self.state.model, epoch, self.run)
+        """Draw the config's plots of the best model."""
+        model, epoch = self._best_model(view)
+        trained = Trained(self.plan, self.loaded, self.hardware, model, epoch, self.run)
         for choice in self.plan.config.plots:
             if only is None or choice.name in only:
                 path = self.run.plots / f"{choice.name}.png"
@@ -408,8 +421,8 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
-        for each in self._before:
-            signal.signal(each, signal.SIG_DFL)
+        for any_of_them in self._before:
+            signal.signal(any_of_them, signal.SIG_DFL)
 
 
 def _refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
@@ -432,7 +445,7 @@ def _warnings(plan: Plan, hardware: Hardware, saved: Checkpoint | None, state: S
         yield "best.pt is chosen on the test set: its figures there are no longer an honest estimate"
     if saved is None or not state.epoch:
         return
-    if plan.varies and saved.config["epochs"] != config.epochs:
+    if plan.rate_depends_on_length and saved.config["epochs"] != config.epochs:
         yield (
             f"the schedule {config.schedule.name} depends on the length of the run: a run of "
             f"{config.epochs} epochs from the start would differ from this one"
@@ -450,8 +463,8 @@ def _warn(run: Run, view: View, text: str) -> None:
 
 
 def _refuse_lost_weights(state: State) -> None:
-    for seed, each in zip(state.model.seeds, state.model.copies, strict=True):
-        for name, weights in each.named_parameters():
+    for seed, copy in zip(state.model.seeds, state.model.copies, strict=True):
+        for name, weights in copy.named_parameters():
             if not torch.isfinite(weights).all():
                 raise Diverged(
                     f"{name} of seed {seed} is no longer finite after epoch {state.epoch}",
@@ -459,8 +472,8 @@ def _refuse_lost_weights(state: State) -> None:
                 )
 
 
-def _copied(state: State) -> list[dict[str, Tensor]]:
-    return [{name: value.clone() for name, value in each.state_dict().items()} for each in state.model.copies]
+def _copied(model: Apart) -> list[dict[str, Tensor]]:
+    return [{name: value.clone() for name, value in copy.state_dict().items()} for copy in model.copies]
 
 
 def _git() -> dict[str, Any] | None:

@@ -40,7 +40,7 @@ class Hardware:
             torch.backends.cudnn.benchmark = False
 
     def prepare(self, model: Apart) -> Apart:
-        """The model as it is trained. Its weights stay where they are and keep their names."""
+        """The same model, compiled where asked for. Its weights stay where they are and keep their names."""
         if self.compile:
             model.forwards = [torch.compile(copy) for copy in model.copies]
         return model
@@ -148,6 +148,13 @@ def choose_threads(threads: int | str, multiply_adds: int, batch: int) -> int:
 def cores() -> int:
     """The processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory(device: torch.device) -> int:
+    """The bytes of memory that the device has in all."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def describe(device: torch.device) -> dict[str, str]:

@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-__all__ = ["Activation", "Count", "Fraction", "NonNegative", "NonNegativeInt", "Positive", "Seed"]
+__all__ = [
+    "Activation",
+    "Claim",
+    "Count",
+    "Fraction",
+    "NonNegative",
+    "NonNegativeInt",
+    "Normalise",
+    "Positive",
+    "Seed",
+]
 
 Count = Annotated[int, Ge(1)]
 NonNegativeInt = Annotated[int, Ge(0)]
@@ -14,4 +24,6 @@ Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
+Claim = Annotated[str, "a claim such as '>= 0.94'"]  # the words for it
+Normalise = Literal["unit", "half", "train"]
 Activation = Literal["identity", "sigmoid", "tanh", "relu", "leaky_relu", "selu", "softplus", "gelu", "silu"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlrun.components import Parts
+from dlrun.components import Part, Parts
 from dlrun.config import Choice, Config
 from dlrun.copies import Apart
 from dlrun.data import Data, Loaded, Preprocessing
 from dlrun.errors import UserError, listed
-from dlrun.hardware import Hardware, choose_device, choose_threads
+from dlrun.hardware import Hardware, choose_device, choose_threads, memory
 from dlrun.layers import Layers, layers_of
 from dlrun.trainer import Metric, Recipe, State
 
@@ -44,15 +44,14 @@ class Plan:
         """Where it computes; the number of threads may depend on the size of a full batch."""
         size = self.config.batch_size
         batch = len(loaded["train"]) if size == "full" else size
-        threads = choose_threads(
-            self.config.threads, self.layers.multiply_adds, batch * len(self.config.seeds)
-        )
         config = self.config
+        # By the work of one copy: each trains with the bits that it has alone.
+        threads = choose_threads(config.threads, self.layers.multiply_adds, batch)
         return Hardware(self.device, threads, config.precision, config.compile, config.gradient_clip)
 
-    def model(self) -> Apart:
-        """All copies with the weights they start from, on the device."""
-        return Apart(self.build, self.config.seeds).to(self.device)
+    def model(self, seeds: Sequence[int] | None = None) -> Apart:
+        """The copies of all (or some) seeds with the weights they start from, on the device."""
+        return Apart(self.build, self.config.seeds if seeds is None else seeds).to(self.device)
 
     def state(self, hardware: Hardware) -> State:
         """The state before the first epoch."""
@@ -61,16 +60,50 @@ class Plan:
         optimizer = self.parts.find("optimizer", choice.name)(list(model.parameters()), **choice.options)
         return State(model, optimizer, hardware.scaler(len(model.seeds)))
 
+    def try_on(self, loaded: Loaded) -> None:
+        """Raises ConfigError for what shows only when the model is made: it does not fit the memory, or
+        the loss takes something for probabilities that are none.
+        """
+        wanted = 3 * 4 * self.layers.parameters * len(self.config.seeds)  # weights, gradients, momentum
+        there = memory(self.device)
+        if wanted > there:
+            what = (
+                f"{self.layers.parameters:,} parameters for each seed need {wanted / 2**30:,.0f} GiB to train"
+            )
+            what += f"; {self.device} has {there / 2**30:,.0f}"
+            raise self.config.refuse([self.config.mistake("architecture", what)])
+        if self.probabilities is None or self.probabilities is _softmax:
+            return
+        inputs, _ = loaded["train"].batch(torch.arange(min(8, len(loaded["train"])), device=self.device))
+        with torch.no_grad():
+            outputs = self.model(self.config.seeds[:1]).eval()(inputs.unsqueeze(0))
+            sums = self.probabilities(outputs).sum(-1)
+        worst = float(sums.flatten()[(sums - 1).abs().argmax()])
+        if abs(worst - 1) > 1e-3:
+            what = (
+                f"{self.config.loss.name} takes outputs whose probabilities sum to {worst:.3g} instead of 1"
+            )
+            fix = "end the architecture with what it needs (nll: output_activation: log_softmax)"
+            raise self.config.refuse([self.config.mistake("loss", f"{what}; {fix}")])
+
     @property
-    def varies(self) -> bool:
+    def rate_depends_on_length(self) -> bool:
         """Whether the rate at a step depends on how long the run is planned to be."""
-        return len({self.recipe.schedule(step / 97) for step in range(97)}) > 1
+        return len({self.recipe.schedule(step / 1000) for step in range(1000)}) > 1
 
     @property
     def monitor(self) -> str:
         """The column that chooses best.pt: never silently one of the test set."""
         chosen = self.config.monitor
         return chosen or ("valid_loss" if self.recipe.evaluation_split == "valid" else "train_loss")
+
+    @property
+    def monitor_every(self) -> int:
+        """Epochs between measurements of the monitored column."""
+        split = self.monitor.split("_", 1)[0]
+        if split == "trainset":
+            return self.config.evaluate_train_every or 1
+        return 1 if split == "train" else self.config.evaluate_every
 
     def improves(self, column: str, value: float, best: float | None) -> bool:
         """Whether `value` is better than `best`. Of equals the first is best; nan is never."""
@@ -112,12 +145,8 @@ def make_plan(config: Config, parts: Parts, data_dir: Path) -> Plan:
         raise config.refuse(mistakes or [config.mistake("dataset", "the function gave no Data")])
     for kind, choices in (("loss", [config.loss]), ("metrics", config.metrics), ("plots", config.plots)):
         for choice in choices:
-            task = parts.part(kind, choice.name).constants.get("task", data.task)
             with noting(kind):
-                if task != data.task:
-                    raise UserError(
-                        f"{choice.name} is for {task}, but {config.dataset.name} is a {data.task} task"
-                    )
+                _refuse_unsuited(parts.part(kind, choice.name), data, config.dataset.name)
 
     loss_module = parts.module("loss", config.loss.name)
     loss = part("loss", config.loss)
@@ -135,6 +164,9 @@ def make_plan(config: Config, parts: Parts, data_dir: Path) -> Plan:
             layers = _fitting_layers(build, data, outputs, config.loss.name)
     with noting("device"):
         device = choose_device(config.device)
+    for choice in config.augmentations:
+        with noting("augmentations"):
+            _try_augmentation(choice.name, part("augmentations", choice), data.input_shape)
     with noting("optimizer"):
         _try_optimizer(part("optimizer", config.optimizer))
 
@@ -157,7 +189,8 @@ def make_plan(config: Config, parts: Parts, data_dir: Path) -> Plan:
     for key, column in wanted.items():
         with noting(key):
             if column not in measured:
-                raise UserError(f"{column} is never measured {listed(measured)}")
+                fix = "set evaluate_train_every" if column.startswith("trainset_") else ""
+                raise UserError(f"{column} is never measured {listed(measured)}", fix=fix)
     if mistakes:
         raise config.refuse(mistakes)
     better = {"loss": "lower"} | {
@@ -167,7 +200,15 @@ def make_plan(config: Config, parts: Parts, data_dir: Path) -> Plan:
     probabilities = None
     if data.task == "classification":
         probabilities = getattr(loss_module, "probabilities", _softmax)
-    return Plan(config, parts, data, build, layers, recipe, device, probabilities, better)
+    plan = Plan(config, parts, data, build, layers, recipe, device, probabilities, better)
+    with noting("patience"):
+        if config.patience and plan.monitor_every > config.epochs:
+            raise UserError(
+                f"{plan.monitor} is first measured after epoch {plan.monitor_every}, of {config.epochs}"
+            )
+    if mistakes:
+        raise config.refuse(mistakes)
+    return plan
 
 
 def metric(parts: Parts, choice: Choice) -> Metric:
@@ -185,6 +226,19 @@ def _softmax(outputs: Tensor) -> Tensor:
     return outputs.softmax(-1)
 
 
+def _refuse_unsuited(part: Part, data: Data, dataset: str) -> None:
+    """Raises UserError where what a part says it is for, `task` and `inputs`, is not this dataset."""
+    task, inputs = part.constants.get("task", data.task), part.constants.get("inputs")
+    if task != data.task:
+        raise UserError(f"{part.name} is for {task}, but {dataset} is a {data.task} task")
+    if (inputs == "plane" and data.input_shape != (2,)) or (
+        inputs == "images" and len(data.input_shape) != 3
+    ):
+        wanted = {"plane": "two numbers", "images": "images"}[inputs]
+        shape = "×".join(map(str, data.input_shape))
+        raise UserError(f"{part.name} is for inputs of {wanted}, but those of {dataset} are {shape}")
+
+
 def _fitting_layers(build: Callable[[], nn.Module], data: Data, outputs: int, loss: str) -> Layers:
     """The layers of the model. Raises UserError where it does not get from such inputs to such outputs."""
     layers = layers_of(build, data.input_shape)
@@ -192,6 +246,20 @@ def _fitting_layers(build: Callable[[], nn.Module], data: Data, outputs: int, lo
         given = "×".join(map(str, layers.output_shape)) or "no axis of"
         raise UserError(f"it gives {given} outputs, but {loss} needs {outputs}")
     return layers
+
+
+def _try_augmentation(
+    name: str, augment: Callable[[Tensor, torch.Generator], Tensor], shape: tuple[int, ...]
+) -> None:
+    """Raises UserError where it does not give inputs such as it took."""
+    inputs = torch.zeros(2, *shape)
+    try:
+        given = augment(inputs, torch.Generator())
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        size, reason = "×".join(map(str, shape)), (str(error).splitlines() or [""])[0][:150]
+        raise UserError(f"{name} does not take inputs of shape {size}: {reason}") from error
+    if given.shape != inputs.shape or given.dtype != inputs.dtype:
+        raise UserError(f"{name} changes the shape or the type of its inputs")
 
 
 def _measure_two(

@@ -142,6 +142,14 @@ class Run:
                 columns[name].append(None if cell == "" else int(cell) if whole else float(cell))
         return columns
 
+    def has_rows(self) -> bool:
+        """Whether metrics.csv holds more than its header."""
+        try:
+            with self.metrics.open("rb") as file:
+                return bool(file.readline() and file.readline())
+        except OSError:
+            return False
+
     def last_row(self) -> tuple[int, dict[str, Any]]:
         """The last epoch in metrics.csv and what was measured of its last seed, from the file's end alone."""
         if not self.metrics.is_file():
@@ -243,7 +251,7 @@ def find(text: str, parent: Path) -> Run:
     path = Path(text)
     with suppress(OSError):  # a name too long for any folder
         if (path / "config.yaml").is_file():
-            return Run(path)
+            return Run(path if path.name else path.resolve())
     runs = every(parent)
     if text == "last" and runs:
         return runs[0]
@@ -279,7 +287,7 @@ def overview(run: Run) -> dict[str, Any]:
     status = run.status(summary)
     final = _sound(summary.get("final"))
     epochs = summary.get("epochs", 0)
-    if status in ("running", "interrupted") and not final:
+    if summary.get("status") in (None, "running"):  # its end was never written
         epochs, final = run.last_row()
     best = summary["best"] if isinstance(summary.get("best"), dict) else {}
     monitor = best.get("monitor")

@@ -30,7 +30,8 @@ class Metric:
 
     def sums(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """What is measured of one copy's batch, summed over the examples."""
-        return self.measure(outputs, targets).sum(0, dtype=torch.float32)
+        wide = torch.float32 if targets.device.type == "mps" else torch.float64
+        return self.measure(outputs, targets).sum(0, dtype=wide)
 
 
 @dataclass(frozen=True)
@@ -91,29 +92,30 @@ def fit(state: State, data: Loaded, recipe: Recipe, hardware: Hardware, watch: W
     """Train for the epochs that are left, yielding the measurements of each: a list over copies.
 
     At every yield `state` is whole: save it, and a later fit() goes on as if it had never stopped. To
-    stop early, leave the loop. Raises Diverged before an update by a loss that is not finite.
+    stop early, leave the loop. Raises Diverged where a loss is not finite: on the CPU before the update,
+    on an accelerator, which must not wait for a look at each step, before the row.
     """
     model, optimizer = hardware.prepare(state.model), state.optimizer
     batches = Batches(data["train"], recipe.batch_size, model.seeds, hardware.device)
-    steps, check = recipe.epochs * len(batches), recipe.evaluation_split
+    steps, split = recipe.epochs * len(batches), recipe.evaluation_split
     for epoch in range(state.epoch + 1, recipe.epochs + 1):  # resume
         model.begin(epoch)
         augment = augmentation(recipe, model.seeds, epoch, hardware.device)
         tally = Tally(recipe, model.seeds, hardware.device, f"epoch {epoch}")
         started = perf_counter()
         for step, (inputs, targets) in enumerate(watch(batches.shuffled(epoch)), (epoch - 1) * len(batches)):
-            rate = set_rate(optimizer, recipe.schedule(step / steps))
+            rate = set_rate(optimizer, recipe.schedule((step + 0.5) / steps))
             with hardware.autocast():
                 outputs = model(augment(inputs)).float()
-                losses = each(recipe.loss, outputs, targets)  # (copies, batch)
+            losses = each(recipe.loss, outputs, targets)  # (copies, batch)
             means = each(torch.mean, losses)
             tally.add(means, outputs.detach(), targets)  # stops here if a loss is no finite number
             hardware.step(means, model, optimizer, state.scaler)
         row = named("train", tally.means())
         seconds = perf_counter() - started
 
-        if check and epoch % recipe.evaluate_every == 0:
-            row |= named(check, evaluate(model, data[check], recipe, hardware))
+        if split and epoch % recipe.evaluate_every == 0:
+            row |= named(split, evaluate(model, data[split], recipe, hardware))
         if recipe.evaluate_train_every and epoch % recipe.evaluate_train_every == 0:
             row |= named("trainset", evaluate(model, data["train"], recipe, hardware))
         state.epoch = epoch
@@ -124,9 +126,7 @@ def evaluate(model: Apart, split: Split, recipe: Recipe, hardware: Hardware) -> 
     """The loss and every metric over a whole split, with the weights as they stand."""
     tally = Tally(recipe, model.seeds, hardware.device)
     for outputs, targets in predictions(model, split, hardware):
-        with hardware.autocast():
-            losses = each(recipe.loss, outputs, targets)
-        tally.add(each(torch.mean, losses), outputs, targets)
+        tally.add(each(torch.mean, each(recipe.loss, outputs, targets)), outputs, targets)
     return tally.means()
 
 
@@ -198,7 +198,7 @@ class Tally:
         for name, metric in self.recipe.metrics.items():
             sums = each(metric.sums, outputs, targets)
             before = self._sums.get(name)
-            self._sums[name] = sums.to(self._wide) if before is None else before.add_(sums)
+            self._sums[name] = sums if before is None else before.add_(sums)
 
     def means(self) -> Row:
         """The loss and each metric: a list over copies."""
@@ -217,10 +217,6 @@ class Tally:
             sums = self._sums[name].cpu().to(torch.float64) / total
             found[name] = [float(metric.finish(copy.reshape(-1).tolist())) for copy in sums]
         return found
-
-    @property
-    def _wide(self) -> torch.dtype:
-        return torch.float32 if self.device.type == "mps" else torch.float64
 
     def _check(self, means: list[float], step: int) -> None:
         for seed, mean in zip(self.seeds, means, strict=True):

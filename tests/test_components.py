@@ -45,7 +45,7 @@ def test_there_are_parts_of_every_kind() -> None:
 def test_every_part_that_dlrun_brings_can_be_read(kind: str, name: str) -> None:
     part = Parts().part(kind, name)
     assert part.summary
-    assert part.mine
+    assert part.built_in
     for option in part.options.values():
         assert describe(option.type)
 
@@ -77,7 +77,7 @@ def test_a_part_is_read_without_being_imported(write: Callable[[str, str], Path]
         "sizes": [1, 2],
     }
     assert part.options["sizes"].type == list[options.Count]
-    assert not part.mine
+    assert not part.built_in
 
 
 def test_reading_every_part_imports_no_torch() -> None:
@@ -251,7 +251,7 @@ def test_your_own_folder_adds_parts_that_import_what_stands_beside_them(
     parts = Parts(tmp_path / "mine")
     assert parts.names("schedule") == sorted([*Parts().names("schedule"), "quarter"])
     part = parts.part("schedule", "quarter")
-    assert (part.path, part.mine, part.summary) == (path.resolve(), False, "A quarter, some times.")
+    assert (part.path, part.built_in, part.summary) == (path.resolve(), False, "A quarter, some times.")
     assert parts.find("schedule", "quarter")(0.0, times=3.0) == 0.75
     assert parts.find("schedule", "constant")(0.5) == 1.0
     with pytest.raises(UserError, match=r"there is no schedule/quarter\.py"):

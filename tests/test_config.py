@@ -675,7 +675,7 @@ def some(kind: Any, random: random.Random) -> Any:
     if origin is Annotated:
         while True:
             value = some(inside[0], random)
-            if all(_within(value, bound) for bound in inside[1:]):
+            if all(_within(value, bound) for bound in inside[1:] if not isinstance(bound, str)):
                 return value
     if origin is Literal:
         return random.choice(inside)

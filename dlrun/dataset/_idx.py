@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from dlrun.data import Data, Examples
-from dlrun.dataset._images import FITS, Normalise
+from dlrun.dataset._images import FITS
 from dlrun.dataset._torchvision import torchvision
 from dlrun.errors import UserError
+from dlrun.options import Normalise
 
 _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from dlrun.data import Preprocessing
-
-Normalise = Literal["unit", "half", "train"]
 
 
 def unit(inputs: Tensor) -> Preprocessing:

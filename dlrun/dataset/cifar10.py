@@ -8,7 +8,6 @@ import tarfile
 import zlib
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -16,7 +15,7 @@ from dlrun.data import Data, Examples
 from dlrun.dataset._images import FITS
 from dlrun.dataset._torchvision import torchvision
 from dlrun.errors import UserError
-from dlrun.options import Fraction, Seed
+from dlrun.options import Fraction, Normalise, Seed
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
@@ -32,7 +31,7 @@ _MEMBERS = {
 def cifar10(
     root: Path,
     *,
-    normalise: Literal["unit", "half", "train"] = "train",
+    normalise: Normalise = "train",
     valid_fraction: Fraction = 0.0,
     seed: Seed = 0,
 ) -> Data:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from dlrun.data import Data
 from dlrun.dataset._idx import idx_dataset
-from dlrun.options import Fraction, Seed
+from dlrun.options import Fraction, Normalise, Seed
 
 CLASSES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 
@@ -15,7 +14,7 @@ CLASSES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 def kmnist(
     root: Path,
     *,
-    normalise: Literal["unit", "half", "train"] = "unit",
+    normalise: Normalise = "unit",
     valid_fraction: Fraction = 0.0,
     seed: Seed = 0,
 ) -> Data:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 import torch
 from torch import Tensor
 
@@ -11,13 +13,19 @@ task = "regression"
 def r2(outputs: Tensor, targets: Tensor) -> Tensor:
     """What R² = 1 - mean error² / variance of y needs of each example: error², y and y².
 
-    Both of shape (n, d); gives (n, 3), means over d.
+    Both of shape (n, d); gives (n, 3 d), in float64 where there is one: the variance is a small
+    difference of large numbers.
     """
-    return torch.stack([(outputs - targets).square().mean(1), targets.mean(1), targets.square().mean(1)], 1)
+    wide = torch.float32 if targets.device.type == "mps" else torch.float64
+    y, error = targets.to(wide), outputs.to(wide) - targets.to(wide)
+    return torch.cat([error.square(), y, y.square()], 1)
 
 
 def finish(means: list[float]) -> float:
-    """The share of the variance that is explained; nan where there is none to explain."""
-    error, mean, square = means
-    variance = square - mean**2
-    return 1 - error / variance if variance > 0 else float("nan")
+    """The share of the variance that is explained, the mean over d; nan where there is none to explain."""
+    d = len(means) // 3
+    shares = []
+    for error, mean, square in zip(means[:d], means[d : 2 * d], means[2 * d :], strict=True):
+        variance = square - mean**2
+        shares.append(1 - error / variance if variance > 1e-12 * square else float("nan"))
+    return fmean(shares)

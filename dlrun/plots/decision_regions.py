@@ -31,6 +31,7 @@ from dlrun.plots._style import (
 )
 
 task = "classification"
+inputs = "plane"
 
 SIDE = 240  # grid points along each axis
 AT_ONCE = 8192  # grid points through the model together

@@ -29,6 +29,7 @@ from dlrun.plots._style import (
 )
 
 task = "classification"
+inputs = "images"
 
 EDGE = 0.08  # inches beside the images
 HEAD, HEADING = 0.5, 0.38  # inches for the title, and for the line above a group of images
