@@ -337,12 +337,8 @@ class Keeper:
         """Complete the figures of the best epoch; without one (nothing was monitored) it is the last."""
         best = self.state.best
         if best is None:
-            every = self.plan.monitor_every
-            _warn(
-                self.run,
-                view,
-                f"best.pt is the last epoch: {self.plan.monitor} is measured every {every} epochs",
-            )
+            why = f"{self.plan.monitor} is first measured after epoch {self.plan.monitor_every}"
+            _warn(self.run, view, f"best.pt is the last epoch: {why}")
             weights = {"model": _copied(self.state.model), "epoch": self.state.epoch}
             checkpoints.save(self.run.best, self._checkpoint(weights, self._figures))
         elif best["epoch"] == self.state.epoch:
@@ -365,8 +361,6 @@ class Keeper:
         for path in (self.run.best, self.run.last):
             try:
                 saved = checkpoints.load(path).state
-                if path == self.run.best and best and saved["epoch"] != best["epoch"]:
-                    raise CheckpointRefused(f"it is of epoch {saved['epoch']}, not {best['epoch']}")
                 load_weights(model, saved["model"], path)
                 return self.hardware.prepare(model), saved["epoch"]
             except CheckpointRefused as refused:

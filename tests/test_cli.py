@@ -766,3 +766,61 @@ def test_sixteen_starts_in_one_shell_loop_have_sixteen_folders(tiny: Path, runs_
     for run in found:
         assert f"seeds: [{run.summary()['seeds'][0]}]" in run.config.read_text()
         assert run.rows()["seed"] == run.summary()["seeds"]
+
+
+# ------------------------------------------------------------------------ what a user stumbles on
+
+
+def test_a_claim_on_the_command_line_is_text_and_no_yaml(dlrun: Dlrun, tiny: Path) -> None:
+    done = dlrun("train", tiny, "expect.train_accuracy=>= 0", "expect.best.train_loss=< 1e9")
+    assert done.code == 0
+    assert done.out.count(" yes ") == 2
+
+
+def test_every_mistake_in_the_claims_is_said(dlrun: Dlrun, tiny: Path) -> None:
+    done = dlrun("show", tiny, "expect={train_accuracy: 0.9, tran_loss: '< 1'}")
+    assert done.code == 2
+    assert "0.9 is not a claim such as" in done.err
+    assert "did you mean 'train_loss'" in done.err
+
+
+def test_quiet_names_the_folder_of_a_run_that_diverges(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    done = dlrun("train", tiny, "optimizer={name: sgd, lr: 1e30}", "--quiet")
+    assert done.code == 3
+    assert done.out.split() == [str(runs_dir / "tiny-001")]
+
+
+def test_metrics_may_be_others_at_evaluation_whatever_was_expected(dlrun: Dlrun, tiny: Path) -> None:
+    dlrun("train", tiny, "expect={train_accuracy: '>= 0'}", "monitor=train_accuracy", "patience=2")
+    done = dlrun("eval", "last", "metrics=[top5]", "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["metrics"]["top5"] == 1.0
+
+
+def test_rows_of_anything_without_a_checkpoint_are_refused(dlrun: Dlrun, trained: Run) -> None:
+    trained.last.unlink()
+    trained.metrics.write_text("epoch,seed\nnonsense,\x00\n")
+    done = dlrun("resume", "tiny")
+    assert done.code == 4
+    assert "rows but no checkpoint" in done.err
+
+
+def test_a_checkpoint_by_any_name_is_evaluated(dlrun: Dlrun, trained: Run, tmp_path: Path) -> None:
+    renamed = tmp_path / "model.ckpt"
+    renamed.write_bytes(trained.best.read_bytes())
+    assert dlrun("eval", renamed).code == 0
+
+
+def test_a_run_without_a_best_checkpoint_is_evaluated_by_its_last(dlrun: Dlrun, trained: Run) -> None:
+    trained.best.unlink()
+    done = dlrun("eval", "tiny", "--json")
+    assert (done.code, json.loads(done.out)["epoch"]) == (0, 3)
+    assert "this is last.pt" in done.err
+
+
+def test_a_run_that_was_killed_after_a_resume_is_listed_as_far_as_it_came(dlrun: Dlrun, trained: Run) -> None:
+    summary = trained.summary() | {"status": "running", "pid": 2**22 + 1, "epochs": 1}
+    trained.write_json("summary.json", summary)
+    listed = dlrun("runs").out
+    assert "interrupted" in listed
+    assert "3/3" in listed

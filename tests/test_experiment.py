@@ -809,3 +809,76 @@ def test_rows_that_are_missing_are_refused(tmp_path: Path) -> None:
     run.metrics.write_text("epoch,seed\n")
     with pytest.raises(CheckpointRefused, match="shorter than the checkpoint says"):
         go_on(run, {})
+
+
+# ------------------------------------------------------------------------ what is best, and what is shown
+
+
+def test_patience_looks_only_where_the_monitored_column_is_measured(tmp_path: Path) -> None:
+    worse = {
+        "optimizer": {"name": "sgd", "lr": 8.0},
+        "epochs": 40,
+        "patience": 3,
+        "evaluate_every": 5,
+        "monitor": "test_loss",
+    }
+    run = trained(planned(**worse), tmp_path)
+    summary = run.summary()
+    assert summary["status"] == "stopped early"
+    assert summary["epochs"] % 5 == 0
+    assert summary["epochs"] >= summary["best"]["epoch"] + 5
+
+
+def test_a_run_that_never_measured_what_it_monitors_says_that_best_is_the_last(tmp_path: Path) -> None:
+    view = Listening()
+    run = trained(planned(monitor="test_loss", evaluate_every=10), tmp_path, view=view)
+    assert view.warnings[-1] == "best.pt is the last epoch: test_loss is first measured after epoch 10"
+    assert checkpoints.load(run.best).state["epoch"] == 3
+
+
+def test_the_last_row_is_completed_for_the_summary_but_not_in_the_table(tmp_path: Path) -> None:
+    changes = {"evaluate_every": 2, "evaluate_train_every": 2, "expect": {"trainset_loss": "< 100"}}
+    run = trained(planned(**changes), tmp_path)
+    rows, summary = run.rows(), run.summary()
+    for column in ("test_loss", "test_accuracy", "trainset_loss", "trainset_accuracy"):
+        assert rows[column][-1] is None
+        assert summary["final"][column]["mean"] >= 0
+    assert summary["expect"][0]["met"] is True
+
+
+EPOCH_SHOWN = '''
+"""Which epoch is drawn."""
+from matplotlib.figure import Figure
+
+
+def epoch_shown(trained):
+    """It writes the epoch down instead."""
+    (trained.run.folder / "epoch_shown.txt").write_text(str(trained.epoch))
+    return Figure()
+'''
+
+
+def test_pictures_of_a_run_without_its_best_checkpoint_say_which_epoch_they_show(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"plots/epoch_shown.py": EPOCH_SHOWN})
+    rising = {"optimizer": {"name": "sgd", "lr": 8.0}, "dataset": FULL["dataset"], "epochs": 4}
+    run = trained(planned(parts, **rising, plots=["epoch_shown"]), tmp_path)
+    best = run.summary()["best"]["epoch"]
+    assert (run.folder / "epoch_shown.txt").read_text() == str(best)
+    assert best < 4
+    run.best.unlink()
+    view = Listening()
+    go_on(run, {**rising, "plots": ["epoch_shown", "curves"]}, parts, view=view)
+    assert (run.folder / "epoch_shown.txt").read_text() == "4"
+    assert any("best.pt is passed over" in warning for warning in view.warnings)
+    assert not run.best.exists()
+
+
+def test_the_command_that_began_a_run_is_kept_and_those_that_went_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["dlrun", "train", "small"])
+    run = trained(planned(), tmp_path, stop_after=1)
+    monkeypatch.setattr("sys.argv", ["dlrun", "resume", "last"])
+    go_on(run, {})
+    assert run.summary()["command"] == ["dlrun", "train", "small"]
+    assert run.summary()["resumed"] == [["dlrun", "resume", "last"]]

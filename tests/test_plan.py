@@ -1,0 +1,113 @@
+"""What cannot work is refused before there is a folder, and what does not matter changes no bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_runs import own_parts, planned
+
+from dlrun.errors import ConfigError
+
+NO_FIGURE_EACH = '''
+"""A loss that forgets the examples."""
+
+
+def of_all(outputs, targets):
+    """One number for a whole batch."""
+    return outputs.mean()
+'''
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "said"),
+    [
+        ({"loss": "mse"}, "loss", "mse is for regression"),
+        ({"loss": "bce"}, "loss", "needs two classes"),
+        ({"dataset": {"name": "spiral", "classes": 1}}, "loss", "two or more classes"),
+        ({"metrics": ["mae"]}, "metrics", "mae is for regression"),
+        ({"augmentations": ["crop"]}, "augmentations", "crop does not take inputs of shape 2"),
+        ({"plots": ["predictions"]}, "plots", "inputs of images"),
+        ({"optimizer": {"name": "sgd", "lr": 0.1, "nesterov": True}}, "optimizer", "momentum"),
+        ({"dataset": "mnist"}, "architecture", "flatten: true"),
+        ({"dataset": "mnist", "plots": ["decision_regions"]}, "plots", "inputs of two numbers"),
+        ({"monitor": "valid_loss"}, "monitor", "never measured"),
+        ({"expect": {"trainset_loss": "< 1"}}, "expect.trainset_loss", "set evaluate_train_every"),
+        (
+            {"monitor": "test_loss", "evaluate_every": 5, "patience": 2, "expect": {}},
+            "patience",
+            "first measured after epoch 5",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_and_named(changes: dict[str, Any], key: str, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        planned(**changes)
+    [mistake] = [line for line in refused.value.mistakes if said in line]
+    assert f" {key}: " in mistake
+
+
+def test_mistakes_of_different_parts_are_said_together() -> None:
+    with pytest.raises(ConfigError) as refused:
+        planned(
+            augmentations=["flip"],
+            optimizer={"name": "sgd", "lr": 0.1, "nesterov": True},
+            monitor="valid_loss",
+            plots=["predictions"],
+        )
+    assert len(refused.value.mistakes) == 4
+
+
+def test_a_loss_must_give_each_example_a_figure_of_its_own(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"loss/of_all.py": NO_FIGURE_EACH})
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, loss="of_all")
+    assert "each needs a figure of its own" in refused.value.mistakes[0]
+
+
+def test_outputs_that_are_no_probabilities_are_refused_by_a_loss_that_takes_them_for_such() -> None:
+    plan = planned(loss="nll")
+    with pytest.raises(ConfigError, match="1 mistake") as refused:
+        plan.try_on(plan.load())
+    assert "log_softmax" in refused.value.mistakes[0]
+    mlp = {"name": "mlp", "output_activation": "log_softmax"}
+    for changes in ({"loss": "nll", "architecture": mlp}, {"loss": "cross_entropy_scratch"}, {}):
+        fine = planned(**changes)
+        fine.try_on(fine.load())
+
+
+def test_a_model_beyond_the_memory_is_refused_before_it_is_made() -> None:
+    plan = planned(architecture={"name": "mlp", "hidden": [10**11]})
+    with pytest.raises(ConfigError) as refused:
+        plan.try_on(plan.load())
+    assert "GiB" in refused.value.mistakes[0]
+
+
+def test_the_number_of_seeds_does_not_change_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlrun.hardware.cores", lambda: 8)
+    # Enough work for two threads, so that with other copies counted in there would be more.
+    wide = {"threads": "auto", "architecture": {"name": "mlp", "hidden": [1200, 1200]}, "batch_size": 60}
+    one, many = planned(**wide), planned(**wide, seeds=list(range(6)))
+    threads = one.hardware(one.load()).threads
+    assert threads > 1
+    assert many.hardware(many.load()).threads == threads
+
+
+@pytest.mark.parametrize("far", [0.0, 100.0, 1e4])
+def test_r2_is_right_wherever_the_targets_are(far: float) -> None:
+    from dlrun.metrics.r2 import finish, r2
+
+    stream = torch.Generator().manual_seed(0)
+    targets = torch.randn(2000, 2, generator=stream) + torch.tensor([far, 0.0])
+    outputs = targets + 0.5 * torch.randn(2000, 2, generator=stream)
+    y, error = targets.double(), (outputs.double() - targets.double())
+    expected = (1 - error.square().mean(0) / y.var(0, correction=0)).mean()
+    assert finish(r2(outputs, targets).mean(0).tolist()) == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_one_logit_of_two_classes_is_always_among_the_first_five() -> None:
+    from dlrun.metrics.top5 import top5
+
+    assert top5(torch.tensor([[-1.0], [2.0]]), torch.tensor([1, 0])).tolist() == [True, True]
