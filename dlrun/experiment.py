@@ -343,7 +343,7 @@ class Keeper:
             checkpoints.save(self.run.best, self._checkpoint(weights, self._figures))
         elif best["epoch"] == self.state.epoch:
             best["figures"], self._best_weights = self._figures, _copied(self.state.model)
-        else:
+        elif not best["figures"].keys() >= set(self.plan.recipe.columns()):
             model, epoch = self._best_model(view)
             if epoch == best["epoch"]:
                 best["figures"] = self._completed(best["figures"], model)
@@ -359,6 +359,8 @@ class Keeper:
             load_weights(model, self._best_weights, self.run.best)
             return self.hardware.prepare(model), best["epoch"]
         for path in (self.run.best, self.run.last):
+            if best is None and not path.exists():  # nothing was monitored yet
+                continue
             try:
                 saved = checkpoints.load(path).state
                 load_weights(model, saved["model"], path)
