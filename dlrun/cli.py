@@ -27,13 +27,12 @@ app = typer.Typer(
 
 def main() -> NoReturn:
     """The command line. Errors that the user can mend are printed here, and only here."""
-    # Read once, when torch is loaded. Threads that wait by spinning make a run with two of them ten times
-    # slower as soon as another program wants the processor; sleeping costs a few microseconds a step.
+    # Read once, when torch is loaded. Two threads that wait by spinning are faster on an idle machine, but
+    # ten times slower as soon as another program wants a processor; two that sleep never are.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        )  # but while training there is nothing to save: stop at once
+        # Only training has something to save, and sets a handler of its own: else stop at once.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         app()
     except UserError as error:

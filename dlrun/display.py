@@ -95,10 +95,10 @@ def err() -> Console:
     return _console(sys.stderr)
 
 
-def complain(error: UserError, more: Iterable[str] = ()) -> None:
+def complain(error: UserError) -> None:
     """Print an error as it stands in its lines."""
     console = err()
-    for line in (*error.lines(), *more):
+    for line in error.lines():
         style = "bold red" if line.startswith("error:") else ""
         console.print(Text(_clean(line), style), soft_wrap=True)
 
