@@ -92,7 +92,8 @@ class Config:
 
     def mistake(self, key: str, what: str) -> str:
         """One line that says what is wrong at `key`, such as `architecture.hidden`, and where."""
-        return _mistake(self.tree, tuple(key.split(".")), what)
+        path = tuple(key.split("."))
+        return _mistake(self.tree.at(path).place, path, what)
 
     def refuse(self, mistakes: Sequence[str]) -> ConfigError:
         """All of the `mistakes` as one error."""
@@ -260,17 +261,16 @@ def _override(tree: Located, overrides: Sequence[str]) -> Located:
             raise UserError(f"{text[:_LONGEST_VALUE_SHOWN]!r} is not of the form KEY=VALUE")
         if not written.strip():
             raise UserError(f"{key} is given no value", where=source, fix=f"write {key}=null for none")
-        head, *rest = key.split(".")
-        try:
-            # A claim is text, and YAML would take its > for the start of a folded block.
-            claim = head == "expect" and rest and not written.startswith(("'", '"'))
-            value = (
-                Located(written, *2 * (Place(source),)) if claim else parse(written, source, has_lines=False)
-            )
-        except UserError as error:
-            raise UserError(error.what, where=f"{source} {text[:_LONGEST_VALUE_SHOWN]}") from None
-        # A claim may be about best.COLUMN: below expect, a dot is part of the name.
-        path = [head, ".".join(rest)] if head == "expect" and rest else [head, *rest]
+        path = key.split(".")
+        if is_claim := path[0] == "expect" and len(path) > 1:
+            path = ["expect", ".".join(path[1:])]  # about best.COLUMN, maybe: the dot is part of its name
+        if is_claim and not written.startswith(("'", '"')):
+            value = _located(written, Place(source))  # YAML would take its > for a folded block
+        else:
+            try:
+                value = parse(written, source, has_lines=False)
+            except UserError as error:
+                raise UserError(error.what, where=f"{source} {text[:_LONGEST_VALUE_SHOWN]}") from None
         tree = _put(tree, path, value)
     return tree
 
@@ -317,7 +317,7 @@ def check(tree: Located, parts: Parts) -> Config:
     def note(path: tuple[str | int, ...], what: str, *, at_key: bool = False) -> None:
         found = tree.at(path)
         place = found.key_place if at_key else found.place
-        mistakes.append((place, f"{place} {_path_text(path)}: {what}"))
+        mistakes.append((place, _mistake(place, path, what)))
 
     values: dict[str, Any] = {}
     types = _types()
@@ -474,8 +474,8 @@ def _wanted(key: str, kind: Any, parts: Parts) -> str:
     return describe(kind)
 
 
-def _mistake(tree: Located, path: tuple[str | int, ...], what: str) -> str:
-    return f"{tree.at(path).place} {_path_text(path)}: {what}"
+def _mistake(place: Place, path: tuple[str | int, ...], what: str) -> str:
+    return f"{place} {_path_text(path)}: {what}"
 
 
 def _path_text(path: Iterable[str | int]) -> str:

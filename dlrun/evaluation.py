@@ -18,7 +18,7 @@ from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
 from dlrun.components import Parts
 from dlrun.config import Choice
-from dlrun.copies import Apart, each
+from dlrun.copies import Apart
 from dlrun.data import Data, Loaded, Preprocessing
 from dlrun.errors import CheckpointRefused, ConfigError, UserError
 from dlrun.files import write_atomically
@@ -102,12 +102,9 @@ def open_checkpoint(
         raise CheckpointRefused(
             f"its config is refused: {error.mistakes[0]}", where=str(path), fix=fix
         ) from None
-    untrained: dict[str, Any] = {
-        "expect": {},
-        "monitor": None,
-        "patience": None,
-    }  # nothing is chosen or judged here
-    config = configs.from_plain(own.plain() | untrained, str(path), overrides, parts)
+    # Nothing is chosen or judged here: neither may stand in the way of other metrics.
+    unjudged = own.plain() | {"expect": {}, "monitor": None, "patience": None}
+    config = configs.from_plain(unjudged, str(path), overrides, parts)
     plan = make_plan(config, parts, data_dir)
     try:
         classes, shape = tuple(saved.data["classes"]), tuple(saved.data["input_shape"])
@@ -161,9 +158,8 @@ def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[
     confusion = torch.zeros(len(seeds), classes, classes, dtype=torch.long)
     entropy = torch.zeros(len(seeds), dtype=torch.float64)
     for outputs, targets in predictions(trained.model, trained.loaded[split], trained.hardware):
-        tally.add(each(torch.mean, each(recipe.loss, outputs, targets)), outputs, targets)
-        same = baseline.expand(1, targets.shape[1], -1)
-        constant.add(each(torch.mean, each(recipe.loss, same, targets[:1])), same, targets[:1])
+        tally.measure(outputs, targets)
+        constant.measure(baseline.expand(1, targets.shape[1], -1), targets[:1])
         if plan.probabilities is not None:
             shares = plan.probabilities(outputs)
             entropy += -torch.special.xlogy(shares, shares).sum((1, 2)).cpu() / math.log(2)

@@ -142,7 +142,7 @@ def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None) -> Keeper |
             return None
     for warning in _warnings(plan, hardware, saved, state):
         _warn(run, view, warning)
-    keeper = Keeper(plan, run, loaded, hardware, state, saved.figures if saved else {})
+    keeper = Keeper(plan, run, loaded, hardware, state, saved)
     run.write_config(text)
     if saved is None:
         keeper.save()  # from here on there is always a checkpoint to go on from
@@ -169,17 +169,22 @@ class Keeper:
     """What is kept of a run: its rows, the best weights, the checkpoints, the summary."""
 
     def __init__(
-        self, plan: Plan, run: Run, loaded: Loaded, hardware: Hardware, state: State, figures: Row
+        self,
+        plan: Plan,
+        run: Run,
+        loaded: Loaded,
+        hardware: Hardware,
+        state: State,
+        saved: Checkpoint | None,
     ) -> None:
         self.plan, self.run, self.loaded, self.hardware, self.state = plan, run, loaded, hardware, state
         self.rows = Rows(run, plan.recipe.columns(), plan.config.seeds, state.rows_end)
-        self.saved_epoch: int | None = None
-        self._figures = figures  # of the last epoch done
+        self.saved_epoch = state.epoch if saved else None
+        self._figures: Row = saved.figures if saved else {}  # of the last epoch done
         self._best_weights: list[dict[str, Tensor]] | None = None  # where best.pt is not yet what is best
         self._next_save = 0.0
         before = run.summary()
         self._resumed = [*before.get("resumed", []), runs.command_line()] if before.get("command") else []
-        self._environment = describe(hardware.device) | versions() | {"threads": str(hardware.threads)}
 
     def add(self, row: Row) -> bool:
         """Keep one epoch's row; whether it is the best so far. Raises Diverged before keeping nan."""
@@ -320,7 +325,7 @@ class Keeper:
             },
             state=state,
             figures=figures,
-            environment=self._environment,
+            environment=self.hardware.environment(),
             dlrun=__version__,
         )
 
@@ -417,8 +422,8 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
-        for any_of_them in self._before:
-            signal.signal(any_of_them, signal.SIG_DFL)
+        for handled in self._before:
+            signal.signal(handled, signal.SIG_DFL)
 
 
 def _refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
@@ -446,8 +451,7 @@ def _warnings(plan: Plan, hardware: Hardware, saved: Checkpoint | None, state: S
             f"the schedule {config.schedule.name} depends on the length of the run: a run of "
             f"{config.epochs} epochs from the start would differ from this one"
         )
-    here = describe(hardware.device) | versions() | {"threads": str(hardware.threads)}
-    for key, value in here.items():
+    for key, value in hardware.environment().items():
         before = saved.environment.get(key)
         if before != value:
             yield f"{key} was {before}, now {value}: the bits may differ from those of an unbroken run"

@@ -39,6 +39,10 @@ class Hardware:
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
             torch.backends.cudnn.benchmark = False
 
+    def environment(self) -> dict[str, str]:
+        """What has to be the same for results to be the same bit for bit."""
+        return describe(self.device) | versions() | {"threads": str(self.threads)}
+
     def prepare(self, model: Apart) -> Apart:
         """The same model, compiled where asked for. Its weights stay where they are and keep their names."""
         if self.compile:
@@ -158,7 +162,7 @@ def memory(device: torch.device) -> int:
 
 
 def describe(device: torch.device) -> dict[str, str]:
-    """The machine, in words: what has to be the same for results to be the same bit for bit."""
+    """The machine, in words."""
     words = {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),

@@ -126,7 +126,7 @@ def evaluate(model: Apart, split: Split, recipe: Recipe, hardware: Hardware) -> 
     """The loss and every metric over a whole split, with the weights as they stand."""
     tally = Tally(recipe, model.seeds, hardware.device)
     for outputs, targets in predictions(model, split, hardware):
-        tally.add(each(torch.mean, each(recipe.loss, outputs, targets)), outputs, targets)
+        tally.measure(outputs, targets)
     return tally.means()
 
 
@@ -187,6 +187,10 @@ class Tally:
     _sizes: list[int] = field(default_factory=list)
     _losses: list[Tensor] = field(default_factory=list)
     _sums: dict[str, Tensor] = field(default_factory=dict)
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> None:
+        """One batch of which nothing is learnt: its losses are for the tally alone."""
+        self.add(each(torch.mean, each(self.recipe.loss, outputs, targets)), outputs, targets)
 
     @torch.no_grad()
     def add(self, means: Tensor, outputs: Tensor, targets: Tensor) -> None:

@@ -328,6 +328,15 @@ def test_a_signal_in_the_first_epoch_loses_nothing(tmp_path: Path) -> None:
     assert not differences(outcome(unbroken), outcome(run))
 
 
+def test_a_signal_in_the_first_epoch_after_a_resume_stops_at_this_step(tmp_path: Path) -> None:
+    unbroken = trained(planned(**FULL), tmp_path)
+    run = trained(planned(**FULL), tmp_path, stop_after=2)
+    stopped = go_on(run, FULL, view=interrupting(1))
+    assert (stopped.exit_code, stopped.summary["epochs"]) == (130, 2)
+    go_on(run, FULL)
+    assert not differences(outcome(unbroken), outcome(run))
+
+
 def test_sigterm_stops_with_143_and_gives_the_handlers_back(tmp_path: Path) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     view = Listening(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
