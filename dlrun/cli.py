@@ -13,6 +13,7 @@ import typer
 from dlrun.errors import UserError
 
 if TYPE_CHECKING:
+    from dlrun.data import Watching
     from dlrun.experiment import Outcome, View
     from dlrun.runs import Run
 
@@ -96,6 +97,7 @@ Device = Annotated[str | None, typer.Option("--device", metavar="D", help="auto,
 RunsDir = Annotated[
     Path, typer.Option("--runs-dir", metavar="DIR", help="Where run folders are made and found.")
 ]
+Watch = Annotated[bool, typer.Option("--watch", help="Redraw plots/curves.png every few seconds.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")]
 
 DATA = Path("data")
@@ -113,6 +115,7 @@ def train(
     stop_after: Annotated[
         int | None, typer.Option(metavar="N", help="Pause after epoch N; `dlrun resume` goes on.", min=1)
     ] = None,
+    watch: Watch = False,
     quiet: Quiet = False,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
@@ -133,11 +136,12 @@ def train(
     from dlrun.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
-    loaded = plan.load()  # what can fail, fails before there is a folder
+    loaded = plan.load(watching=_watching(quiet))  # what can fail, fails before there is a folder
     plan.try_on(loaded)
     run = runs.create(runs_dir, checked.name, configs.dump(checked))
     view = _view(quiet, run)
-    _conclude(experiment.resume(plan, run, view, loaded=loaded, stop_after=stop_after), quiet)
+    outcome = experiment.resume(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=watch)
+    _conclude(outcome, quiet)
 
 
 @app.command()
@@ -145,6 +149,7 @@ def resume(
     run: RunName,
     overrides: Overrides = None,
     runs_dir: RunsDir = RUNS,
+    watch: Watch = False,
     quiet: Quiet = False,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
@@ -161,7 +166,7 @@ def resume(
     from dlrun.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
-    _conclude(experiment.resume(plan, found, _view(quiet, found)), quiet)
+    _conclude(experiment.resume(plan, found, _view(quiet, found), redraw=watch), quiet)
 
 
 @app.command("eval")
@@ -202,7 +207,10 @@ def evaluate(
             display.warn("there is no best.pt yet; this is last.pt")
             path = found.last
     words = _with(overrides, device=device)
-    trained, saved = evaluation.open_checkpoint(path, found, words, Parts(parts), data_dir)
+    watching = _watching(quiet=json)
+    trained, saved = evaluation.open_checkpoint(path, found, words, Parts(parts), data_dir, watching)
+    for note in trained.data.notes:
+        display.warn(note)
     report = evaluation.report(trained, saved, path, split)
     if found:
         evaluation.keep(trained, report, split, display.warn)
@@ -279,6 +287,13 @@ def _with(overrides: list[str] | None, **options: str | None) -> list[str]:
         *(overrides or []),
         *(f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None),
     ]
+
+
+def _watching(quiet: bool) -> Watching:
+    """How the progress of what is done before training is shown."""
+    from dlrun import data, display
+
+    return data.unwatched if quiet else display.progress
 
 
 def _view(quiet: bool, run: Run) -> View:

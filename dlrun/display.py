@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import track
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -161,6 +162,15 @@ def _table(caption: str | None = None) -> Table:
     return Table(
         box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=caption, caption_justify="left"
     )
+
+
+def progress(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
+    """The items one by one, with a bar that shows how many are done; without a terminal, a line."""
+    console = err()
+    if not console.is_terminal:
+        console.print(Text(f"{what}: {total:,}"), soft_wrap=True)
+        return items
+    return track(items, description=what, total=total, console=console, transient=True)
 
 
 class Training:
@@ -354,9 +364,10 @@ def verdicts(console: Console, summary: Mapping[str, Any]) -> None:
         return
     table = _table()
     for heading in ("expected", "measured", "met"):
-        table.add_column(heading, justify="left" if heading == "expected" else "right")
+        table.add_column(heading, justify="left" if heading != "measured" else "right")
     for claim in claims:
-        met = Text("yes", "green") if claim["met"] else Text("no", "bold red")
+        missed = f", missed by {number(claim['missed_by'])}" if claim.get("missed_by") is not None else ""
+        met = Text("yes", "green") if claim["met"] else Text(f"no{missed}", "bold red")
         table.add_row(f"{claim['column']} {claim['claim']}", number(claim["measured"]), met)
     console.print(table)
 

@@ -250,7 +250,7 @@ def test_an_expectation_that_is_not_met_exits_with_5_and_is_named(
     assert done.code == 5
     [unmet] = [line for line in done.out.splitlines() if "train_loss < 0" in line]
     final = summary["final"]["train_loss"]["mean"]
-    assert unmet.split() == ["train_loss", "<", "0", f"{final:.4f}", "no"]
+    assert unmet.split() == ["train_loss", "<", "0", f"{final:.4f}", *f"no, missed by {final:.4f}".split()]
     assert sum(line.split()[-1:] == ["yes"] for line in done.out.splitlines()) == 2
     assert [verdict["met"] for verdict in summary["expect"]] == [False, True, True]
     assert summary["status"] == "finished"

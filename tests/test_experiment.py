@@ -498,7 +498,8 @@ def run_told(tmp_path: Path, figures: list[float], split: str = "train", **chang
     )
     other = [-1.0] if split != "train" else []  # the figure of train, which is finished first
     told = parts.module("metrics", "scripted").TOLD
-    told[:] = [value for figure in figures for value in (*other, figure)]
+    baselines = [0.0, 0.0]  # of train and test, measured before the first epoch
+    told[:] = [*baselines, *(value for figure in figures for value in (*other, figure))]
     return trained(plan, tmp_path)
 
 

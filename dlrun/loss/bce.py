@@ -28,6 +28,11 @@ def outputs(data: Data) -> int:
     return 1
 
 
+def constant(shares: Tensor) -> Tensor:
+    """The logit (1,) whose sigmoid is the share of the second class, for `shares` (2,)."""
+    return (shares[1] / shares[0]).log().unsqueeze(0)
+
+
 def probabilities(outputs: Tensor) -> Tensor:
     """The probabilities of both classes, (…, 2)."""
     return torch.cat([torch.sigmoid(-outputs), torch.sigmoid(outputs)], -1)
