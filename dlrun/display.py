@@ -326,6 +326,10 @@ def results(summary: Mapping[str, Any], folder: str) -> None:
     table.add_column(f"final, epoch {summary['epochs']}", justify="right")
     if best:
         table.add_column(f"best {best['monitor']}, epoch {best['epoch']}", justify="right")
+    baselines = summary.get("baselines", {})
+    names = list(next(iter(baselines.values()), {}))
+    for name in names:
+        table.add_column(Text(_clean(name)), justify="right")
     for column in final:
         if column in ("lr", "seconds"):
             continue
@@ -333,6 +337,9 @@ def results(summary: Mapping[str, Any], folder: str) -> None:
         if best:
             figure = best["figures"].get(column)
             cells.append(number(figure["mean"], figure["sd"]) if figure else "")
+        split, _, measured = column.partition("_")
+        of_split = baselines.get("train" if split == "trainset" else split, {})
+        cells += [number(of_split.get(name, {}).get(measured)) for name in names]
         table.add_row(column, *cells)
     if table.row_count:
         console.print(table)
@@ -410,6 +417,40 @@ def evaluation(found: Mapping[str, Any]) -> None:
     elif recorded:
         console.print(f"exactly as recorded at training: {', '.join(recorded)}")
     console.print(Text(f"checkpoint sha256 {found['sha256'][:16]}…"), soft_wrap=True)
+
+
+def preview(found: Mapping[str, Any]) -> None:
+    """What `dlrun data` found, as tables."""
+    console = out()
+    counts = ", ".join(f"{split['examples']:,} {name}" for name, split in found["splits"].items())
+    shape, unit = _shape(found["input_shape"]), f" in {found['unit']}" if found["unit"] else ""
+    about = f"{found['dataset']}: {found['task']}, inputs of {shape}, {counts}"
+    console.print(Text(_clean(about)), soft_wrap=True)
+    if found["task"] == "classification":
+        balance = _table()
+        balance.add_column("class")
+        for name in found["splits"]:
+            balance.add_column(name, justify="right")
+        for name in found["classes"]:
+            cells = [f"{split['classes'][name]:,}" for split in found["splits"].values()]
+            balance.add_row(Text(_clean(name[:40])), *cells)
+        console.print(balance)
+    ranges = _table()
+    ranges.add_column("training split")
+    for heading in ("min", "mean", "sd", "max"):
+        ranges.add_column(heading, justify="right")
+    rows = {"all inputs, raw": found["ranges"], "all inputs, as the model gets them": found["prepared"]}
+    rows |= found["features"]
+    for name, split in found["splits"].items():
+        if "target" in split:
+            rows[f"{found['target'] or 'target'}{unit}, {name}"] = split["target"]
+    for name, figures in rows.items():
+        ranges.add_row(
+            Text(_clean(name[:60])), *(number(figures[key]) for key in ("min", "mean", "sd", "max"))
+        )
+    console.print(ranges)
+    for text in found["warnings"]:
+        console.print(Text(f"warning: {_clean(text)}", "yellow"), soft_wrap=True)
 
 
 def layers_table(layers: Layers, input_shape: tuple[int, ...]) -> None:

@@ -29,7 +29,7 @@ from dlrun.runs import Run
 from dlrun.trainer import Recipe, Tally, predictions
 
 # What may be said otherwise at evaluation: everything else is the model's own.
-CHANGEABLE = {"dataset", "device", "threads", "metrics"}
+CHANGEABLE = {"dataset", "device", "threads", "metrics", "plots"}
 
 
 @dataclass

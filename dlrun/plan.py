@@ -143,7 +143,7 @@ def make_plan(config: Config, parts: Parts, data_dir: Path, known: Mapping[str, 
     for kind, choices in (("loss", [config.loss]), ("metrics", config.metrics)):
         for choice in choices:
             with noting(kind):
-                _refuse_unsuited(parts.part(kind, choice.name), data, config.dataset.name)
+                refuse_unsuited(parts.part(kind, choice.name), data, config.dataset.name)
 
     loss_module = parts.module("loss", config.loss.name)
     loss = part("loss", config.loss)
@@ -167,10 +167,12 @@ def make_plan(config: Config, parts: Parts, data_dir: Path, known: Mapping[str, 
     plots = []
     for choice in config.plots:
         if choice.name == AUTO:
-            plots += automatic_plots(parts, data, layers, but=[other.name for other in config.plots])
+            named = {other.name for other in config.plots}
+            automatic = suitable_plots(parts, data, layers, "automatic", True)
+            plots += [one for one in automatic if one.name not in named]
             continue
         with noting("plots"):
-            _refuse_unsuited(parts.part("plots", choice.name), data, config.dataset.name, layers)
+            refuse_unsuited(parts.part("plots", choice.name), data, config.dataset.name, layers)
             plots.append(choice)
     with noting("device"):
         device = choose_device(config.device)
@@ -236,19 +238,19 @@ def _softmax(outputs: Tensor) -> Tensor:
     return outputs.softmax(-1)
 
 
-def automatic_plots(parts: Parts, data: Data, layers: Layers, but: Sequence[str] = ()) -> list[Choice]:
-    """The plots that suit the data and the model by themselves, `but` those, with their defaults."""
+def suitable_plots(parts: Parts, data: Data, layers: Layers, constant: str, value: object) -> list[Choice]:
+    """The plots that suit the data and the model, of those whose file says `constant = value`."""
     chosen = []
     for name in parts.names("plots"):
         part = parts.part("plots", name)
-        if part.constants.get("automatic") and name not in but:
+        if part.constants.get(constant) == value:
             with suppress(UserError):
-                _refuse_unsuited(part, data, "", layers)
+                refuse_unsuited(part, data, "", layers)
                 chosen.append(Choice(name, {o.name: o.default for o in part.options.values()}))
     return chosen
 
 
-def _refuse_unsuited(part: Part, data: Data, dataset: str, layers: Layers | None = None) -> None:
+def refuse_unsuited(part: Part, data: Data, dataset: str, layers: Layers | None = None) -> None:
     """Raises UserError where what a part says it is for is not this dataset, or not a model of these layers.
 
     A part says so by the constants `task`, `inputs` and `model` of its file.

@@ -17,6 +17,7 @@ DOWN = [
     "cli",
     "display",
     "experiment",
+    "preview",
     "evaluation",
     "plan",
     "trainer",
