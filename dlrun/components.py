@@ -60,6 +60,11 @@ class Part:
     takes: tuple[str, ...] = ()  # the names of what dlrun supplies
 
     @property
+    def defaults(self) -> dict[str, Any]:
+        """Every option with its default."""
+        return {option.name: option.default for option in self.options.values()}
+
+    @property
     def built_in(self) -> bool:
         """Whether the file is dlrun's own rather than from a folder named with --parts."""
         return self.path.is_relative_to(_BUILT_IN)

@@ -277,10 +277,8 @@ def keep(trained: Trained, found: dict[str, Any], split: str, warn: Callable[[st
     assert trained.run is not None, "a bare checkpoint has no folder to write into"
     trained.run.write_json(f"eval/{split}.json", found)
     if trained.data.task == "classification":
-        options = trained.plan.parts.part("plots", "confusion_matrix").options
-        choice = Choice(
-            "confusion_matrix", {name: option.default for name, option in options.items()} | {"split": split}
-        )
+        defaults = trained.plan.parts.part("plots", "confusion_matrix").defaults
+        choice = Choice("confusion_matrix", defaults | {"split": split})
         draw(trained, choice, trained.run.folder / "eval" / f"{split}_confusion_matrix.png", warn)
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean
@@ -21,6 +21,7 @@ from dlrun import __version__, runs
 from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
+from dlrun.config import Choice
 from dlrun.copies import Apart
 from dlrun.data import Loaded, Preprocessing, steps
 from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
@@ -195,6 +196,8 @@ class Keeper:
         self._figures: Row = saved.figures if saved else {}  # of the last epoch done
         self._best_weights: list[dict[str, Tensor]] | None = None  # where best.pt is not yet what is best
         self._next_save = self._next_drawing = 0.0
+        default = Choice("curves", plan.parts.part("plots", "curves").defaults)
+        self._curves = next((choice for choice in plan.plots if choice.name == "curves"), default)
         self._baselines = {
             split: baselines(plan, loaded, split)
             for split in ("train", plan.recipe.evaluation_split)
@@ -269,7 +272,7 @@ class Keeper:
             try:
                 self.write_summary("diverged" if diverged else "failed", error=said)
                 if diverged:
-                    self._draw(view, only={"curves"})
+                    self._draw(view, [choice for choice in self.plan.plots if choice.name == "curves"])
             except (OSError, UserError) as again:
                 _warn(self.run, view, f"and then: {again}")
             if isinstance(error, Diverged):
@@ -288,7 +291,7 @@ class Keeper:
             self.save()
         self.rows.close()
         if self.state.epoch:
-            self._draw(view)
+            self._draw(view, self.plan.plots)
         verdicts = self._judge(status)
         summary = self.write_summary(status, expect=verdicts, signal=received)
         code = 128 + received if received and status == "interrupted" else 0
@@ -411,20 +414,23 @@ class Keeper:
         started = time.monotonic()
         if started >= self._next_drawing:
             self.rows.flush()
-            self._draw_of(self.state.model, self.state.epoch, view, only={"curves"})
+            self._draw_of(self.state.model, self.state.epoch, view, [self._curves])
             took = time.monotonic() - started
             self._next_drawing = time.monotonic() + max(REDRAW_EVERY, REDRAW_SHARE * took)
 
-    def _draw(self, view: View, only: set[str] | None = None) -> None:
-        """Draw the config's plots of the best model."""
-        self._draw_of(*self._best_model(view), view, only)
+    def _draw(self, view: View, plots: Sequence[Choice]) -> None:
+        """Draw some plots of the best model."""
+        self._draw_of(*self._best_model(view), view, plots)
 
-    def _draw_of(self, model: Apart, epoch: int, view: View, only: set[str] | None) -> None:
+    def _draw_of(self, model: Apart, epoch: int, view: View, plots: Sequence[Choice]) -> None:
         trained = Trained(self.plan, self.loaded, self.hardware, model, epoch, self.run)
-        for choice in self.plan.plots:
-            if only is None or choice.name in only:
-                path = self.run.plots / f"{choice.name}.png"
-                draw(trained, choice, path, lambda text: _warn(self.run, view, text))
+        for choice in plots:
+            draw(
+                trained,
+                choice,
+                self.run.plots / f"{choice.name}.png",
+                lambda text: _warn(self.run, view, text),
+            )
 
     def _judge(self, status: str) -> list[dict[str, Any]]:
         """Each claim of `expect` with what was measured. Not judged: a run that is not complete, or

@@ -246,7 +246,7 @@ def suitable_plots(parts: Parts, data: Data, layers: Layers, constant: str, valu
         if part.constants.get(constant) == value:
             with suppress(UserError):
                 refuse_unsuited(part, data, "", layers)
-                chosen.append(Choice(name, {o.name: o.default for o in part.options.values()}))
+                chosen.append(Choice(name, part.defaults))
     return chosen
 
 
