@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlrun.components import Part, Parts
 from dlrun.config import AUTO, Choice, Config
@@ -65,8 +66,8 @@ class Plan:
         return State(model, optimizer, hardware.scaler(len(model.seeds)))
 
     def try_on(self, loaded: Loaded) -> None:
-        """Raises ConfigError for what shows only when the model is made: it does not fit the memory, or
-        the loss takes something for probabilities that are none.
+        """Raises ConfigError for what shows only when the model is made: it does not fit the memory, it
+        has no batch to normalise over, or the loss takes something for probabilities that are none.
         """
         wanted = 3 * 4 * self.layers.parameters * len(self.config.seeds)  # weights, gradients, momentum
         there = memory(self.device)
@@ -76,6 +77,8 @@ class Plan:
             )
             what += f"; {self.device} has {there / 2**30:,.0f}"
             raise self.config.refuse([self.config.mistake("architecture", what)])
+        if what := _lonely_example(self.build, self.data.input_shape, loaded, self.config.batch_size):
+            raise self.config.refuse([self.config.mistake("batch_size", what)])
         if self.probabilities is None or self.probabilities is _softmax:
             return
         inputs, _ = loaded["train"].batch(torch.arange(min(8, len(loaded["train"])), device=self.device))
@@ -318,6 +321,28 @@ def _fitting_layers(build: Callable[[], nn.Module], data: Data, outputs: int, lo
         given = "×".join(map(str, layers.output_shape)) or "no axis of"
         raise UserError(f"it gives {given} outputs, but {loss} needs {outputs}")
     return layers
+
+
+def _lonely_example(
+    build: Callable[[], nn.Module], shape: tuple[int, ...], loaded: Loaded, batch_size: int | Literal["full"]
+) -> str:
+    """What is wrong where a batch is a single example and the model normalises over the batch, else ""."""
+    examples = len(loaded["train"])
+    size = examples if batch_size == "full" else min(batch_size, examples)
+    if examples % size != 1 and size > 1:
+        return ""
+    with torch.device("meta"):
+        model, one = build().train(), torch.empty(1, *shape)
+    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+        return ""
+    try:
+        model(one)
+    except ValueError:  # more than one value per channel is wanted
+        better = next((more for more in range(max(size, 2), examples + 1) if examples % more != 1), None)
+        which = "every batch" if size == 1 else f"the last batch of {examples:,} examples"
+        remedy = f"; take another batch_size, such as {better}" if better else ""
+        return f"{which} is a single one, over which batch normalisation has no variance{remedy}"
+    return ""
 
 
 def _try_augmentation(

@@ -19,10 +19,10 @@ from torch import Tensor
 from dlrun.data import Batches, Data, Examples, InMemory, Loaded, Preprocessing, carve, in_order
 from dlrun.dataset import _idx, cifar10
 from dlrun.dataset._images import FITS
-from dlrun.dataset._torchvision import torchvision
 from dlrun.dataset.mnist import mnist
 from dlrun.dataset.spiral import spiral
 from dlrun.errors import UserError
+from dlrun.vision import torchvision
 
 CPU = torch.device("cpu")
 

@@ -44,7 +44,7 @@ NOISE = [{"name": "noise", "sd": 0.2}]
 # Everything that could be forgotten between two halves of a run, at once.
 FULL = {
     "seeds": [3, 1],
-    "architecture": {"name": "mlp", "hidden": [8], "dropout": 0.3},
+    "architecture": {"name": "mlp", "hidden": [8], "batch_norm": True, "dropout": 0.3},
     "augmentations": NOISE,
     "dataset": {"name": "spiral", "points": 20, "valid_fraction": 0.2},
     "epochs": 6,
@@ -410,9 +410,10 @@ IMAGES: dict[str, Any] = {
         "kernel_size": 3,
         "padding": 1,
         "hidden": [6],
+        "batch_norm": True,
         "dropout": 0.3,
     },
-    "augmentations": [{"name": "crop", "padding": 1}, "flip"],
+    "augmentations": [{"name": "crop", "padding": 1}, "flip", {"name": "cutout", "size": 3}],
 }
 DROPOUT = {"name": "mlp", "hidden": [8], "dropout": 0.3}
 KINDS: dict[str, dict[str, Any]] = {
@@ -420,6 +421,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "full batch": {"batch_size": "full"},
     "dropout and noise": {"architecture": DROPOUT, "augmentations": NOISE},
     "convolutions": IMAGES,
+    "batch normalisation": {"architecture": {"name": "mlp", "hidden": [8], "batch_norm": True}},
+    "squared error over classes": {"loss": "mse"},
     "two classes": {
         "dataset": {"name": "spiral", "points": 20, "classes": 2},
         "loss": "bce",
@@ -560,7 +563,7 @@ def test_best_is_chosen_on_valid_where_there_is_one_and_else_on_train() -> None:
 
 def test_best_pt_holds_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
     worse_later = {"optimizer": {"name": "sgd", "lr": 20.0}, "gradient_clip": None}
-    changes = FULL | worse_later | {"evaluate_every": 1, "epochs": 8}
+    changes = FULL | worse_later | {"architecture": DROPOUT, "evaluate_every": 1, "epochs": 8}
     run = trained(planned(**changes), tmp_path)
     rows = run.rows()
     seeds = len(FULL["seeds"])  # type: ignore[arg-type]

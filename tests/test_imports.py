@@ -32,6 +32,7 @@ DOWN = [
     "strict_yaml",
     "files",
     "randomness",
+    "vision",
     "options",
     "errors",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ import torch
 from torch import nn
 
 from dlrun.architecture.cnn import cnn
+from dlrun.architecture.lenet import lenet
 from dlrun.architecture.linear import linear
 from dlrun.architecture.mlp import mlp
 from dlrun.architecture.mlp_scratch import mlp_scratch
 from dlrun.architecture.softmax_scratch import softmax_scratch
+from dlrun.architecture.torchvision import models, torchvision
 from dlrun.errors import UserError
 from dlrun.layers import layers_of
 
@@ -86,6 +89,111 @@ def test_a_model_of_any_size_is_counted_without_making_it() -> None:
 def test_inputs_that_do_not_fit_are_refused_with_their_shape() -> None:
     with pytest.raises(UserError, match="inputs of shape 1×4×4"):
         layers_of(lambda: nn.Linear(3, 2), (1, 4, 4))
+
+
+# ------------------------------------------------------------------------ known networks
+
+
+@pytest.mark.parametrize(("side", "padding"), [(28, 2), (32, 0)])
+def test_lenet_has_the_sizes_and_the_61706_parameters_that_it_is_known_for(side: int, padding: int) -> None:
+    table = layers_of(partial(lenet, (1, side, side), 10, padding=padding), (1, side, side))
+    shapes = [layer.output_shape for layer in table.layers if layer.parameters or "Pool" in layer.kind]
+    assert shapes == [(6, 28, 28), (6, 14, 14), (16, 10, 10), (16, 5, 5), (120,), (84,), (10,)]
+    assert table.parameters == 61_706
+
+
+def test_lenet_says_how_large_an_image_must_be() -> None:
+    assert layers_of(partial(lenet, (3, 12, 40), 10), (3, 12, 40)).output_shape == (10,)
+    with pytest.raises(UserError, match="nothing is left of images of 11×40 pixels") as refused:
+        lenet((3, 11, 40), 10)
+    assert refused.value.fix == "they need 12×12"
+    with pytest.raises(UserError, match="it takes images"):
+        lenet((784,), 10)
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["resnet18", "mobilenet_v3_small", "vgg11", "densenet121", "regnet_x_400mf", "vit_b_32", "googlenet"],
+)
+def test_a_model_of_torchvision_is_the_published_one_and_gives_one_tensor(model: str) -> None:
+    build = partial(torchvision, (3, 224, 224), 1000, model=model)
+    table, published = layers_of(build, (3, 224, 224)), models.get_model_weights(model).DEFAULT.meta
+    assert table.parameters == published["num_params"]
+    assert table.multiply_adds / 1e9 == pytest.approx(published["_ops"], abs=6e-4)
+    with torch.device("meta"):
+        assert build().train()(torch.empty(2, 3, 224, 224)).shape == (2, 1000)
+
+
+def test_small_images_give_a_resnet_the_first_layer_of_he_et_al() -> None:
+    table = layers_of(partial(torchvision, (3, 32, 32), 10, model="resnet18", small_images=True), (3, 32, 32))
+    assert table.parameters == 11_173_962
+    assert table.layers[0].formula == "⌊(32 + 2·1 - 3)/1⌋ + 1 = 32"
+    sides = [layer.output_shape[1] for layer in table.layers if layer.kind == "Conv2d"]
+    assert (sides[0], max(sides), sides[-1]) == (32, 32, 4)
+    assert not [layer for layer in table.layers if layer.kind == "MaxPool2d"]
+    large = layers_of(partial(torchvision, (3, 32, 32), 10, model="resnet18"), (3, 32, 32))
+    assert large.layers[0].output_shape == (64, 16, 16)
+
+
+@pytest.mark.parametrize("small_images", [False, True])
+def test_the_first_convolution_takes_the_channels_of_the_images(small_images: bool) -> None:
+    torch.manual_seed(0)
+    build = partial(torchvision, outputs=4, model="resnet18", small_images=small_images)
+    spreads = []
+    for channels in (1, 3, 5):
+        shape = (channels, 28, 28)
+        assert layers_of(partial(build, shape), shape).output_shape == (4,)
+        weight = build(shape).conv1.weight
+        assert weight.shape[1] == channels
+        spreads.append(weight.std().item())
+    assert spreads == pytest.approx([spreads[1]] * 3, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "said"),
+    [
+        ((3, 32, 32), {"model": "resnet81"}, "did you mean 'resnet18'?"),
+        ((3, 32, 32), {"model": "vgg11", "small_images": True}, "vgg11 has no first layer for large images"),
+        ((1, 28, 28), {"model": "vit_b_16"}, "vit_b_16 does not take images of 28×28 pixels"),
+        ((3, 32, 64), {"model": "vit_b_16"}, "they must be square"),
+        ((3, 32, 32), {"model": "maxvit_t"}, "maxvit_t does not take images of 32×32 pixels"),
+        ((3, 32, 32), {"model": "alexnet"}, "the model does not take inputs of shape 3×32×32"),
+        ((784,), {"model": "resnet18"}, "it takes images"),
+    ],
+)
+def test_what_torchvision_has_not_or_does_not_take_is_refused(
+    shape: tuple[int, ...], options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError) as refused:
+        layers_of(partial(torchvision, shape, 10, **options), shape)
+    assert said in refused.value.what
+    if "small_images" in options:
+        assert "resnet18" in refused.value.fix and "wide_resnet50_2" in refused.value.fix
+
+
+def kinds(model: nn.Module) -> list[str]:
+    return [type(layer).__name__ for layer in model.children()]
+
+
+def test_batch_normalisation_stands_between_a_layer_without_bias_and_its_activation() -> None:
+    network = mlp((12,), 3, hidden=[7], batch_norm=True, dropout=0.5)
+    assert kinds(network) == ["Linear", "BatchNorm1d", "ReLU", "Dropout", "Linear"]
+    convolutional = cnn((1, 8, 8), 3, channels=[4], hidden=[6], batch_norm=True)
+    assert kinds(convolutional) == [
+        *["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d", "Flatten"],
+        *["Linear", "BatchNorm1d", "ReLU", "Linear"],
+    ]
+    for model in (network, convolutional):
+        layers = list(model.children())
+        for layer, after in pairwise(layers):
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                assert (layer.bias is None) == isinstance(after, nn.BatchNorm1d | nn.BatchNorm2d)
+        assert layers[-1].bias is not None
+    # What normalising is: mean 0 and standard deviation 1 over the batch, whatever comes in.
+    inputs = 5 + 3 * torch.randn(200, 12)
+    normalised = network[:2](inputs)
+    torch.testing.assert_close(normalised.mean(0), torch.zeros(7), atol=1e-4, rtol=0)
+    torch.testing.assert_close(normalised.std(0, correction=0), torch.ones(7), atol=1e-3, rtol=0)
 
 
 # ------------------------------------------------------------------------ a convolution by hand

@@ -26,7 +26,7 @@ PARTS = Parts()
 EVERY = [(kind, name) for kind in KINDS for name in PARTS.names(kind)]
 CLASSES, N = 7, 12
 SHAPES: list[tuple[int, ...]] = [(5,), (1, 12, 12), (3, 9, 13)]
-REQUIRED_OPTIONS: dict[str, Any] = {"lr": 0.05}
+REQUIRED_OPTIONS: dict[str, Any] = {"lr": 0.05, "model": "shufflenet_v2_x0_5"}
 
 
 def named(kind: str) -> Any:
@@ -44,23 +44,20 @@ def data_of(task: str, classes: int = CLASSES) -> Data:
     return Data(task, (5,), dict[str, Examples], names, targets=3)  # type: ignore[arg-type]
 
 
-def outputs_and_targets(part: Part) -> tuple[Tensor, Tensor, int]:
+def outputs_and_targets(part: Part, task: str = "", classes: int = CLASSES) -> tuple[Tensor, Tensor, int]:
     """Random outputs that a model for this loss or metric could have, targets, and how many outputs."""
     stream = torch.Generator().manual_seed(3)
-    task = part.constants.get("task", "classification")
-    k = 3 if task == "regression" else CLASSES
+    task = task or part.constants.get("task", "classification")
+    data = data_of(task, classes)
+    k = data.targets if task == "regression" else classes
     if part.kind == "loss":
-        module = PARTS.module("loss", part.name)
-        for classes in (CLASSES, 2):
-            try:
-                k = module.outputs(data_of(task, classes)) if hasattr(module, "outputs") else k
-            except UserError:
-                continue
-            break
+        k = getattr(PARTS.module("loss", part.name), "outputs", lambda _: k)(data)
     outputs = torch.randn(N, k, generator=stream)
+    if part.name == "nll":
+        outputs = outputs.log_softmax(1)
     if task == "regression":
         return outputs, torch.randn(N, k, generator=stream), k
-    return outputs, torch.randint(max(k, 2), (N,), generator=stream), k
+    return outputs, torch.randint(classes, (N,), generator=stream), k
 
 
 # ------------------------------------------------------------------------ every part
@@ -98,12 +95,20 @@ def test_the_default_of_an_option_is_of_its_type(kind: str, name: str) -> None:
 # ------------------------------------------------------------------------ losses and metrics
 
 
-@named("loss")
-def test_a_loss_is_one_number_for_each_example_alone(name: str) -> None:
-    outputs, targets, _ = outputs_and_targets(PARTS.part("loss", name))
+TASKS = [("classification", CLASSES), ("classification", 2), ("regression", 0)]
+LOSSES = [
+    (name, task, classes)
+    for name in PARTS.names("loss")
+    for task, classes in TASKS
+    if PARTS.part("loss", name).constants.get("task", task) == task
+]
+OVER_CLASSES = [(name, classes) for name, task, classes in LOSSES if task == "classification"]
+
+
+@pytest.mark.parametrize(("name", "task", "classes"), LOSSES)
+def test_a_loss_is_one_number_for_each_example_alone(name: str, task: str, classes: int) -> None:
+    outputs, targets, _ = outputs_and_targets(PARTS.part("loss", name), task, classes)
     loss = PARTS.find("loss", name)
-    if name == "nll":
-        outputs = outputs.log_softmax(1)
     values = loss(outputs, targets, **defaults("loss", name))
     assert values.shape == (N,)
     assert torch.isfinite(values).all()
@@ -116,9 +121,9 @@ def test_a_loss_is_one_number_for_each_example_alone(name: str) -> None:
     torch.testing.assert_close(alone, values)
 
 
-@named("loss")
-def test_the_gradient_of_a_loss_goes_down(name: str) -> None:
-    outputs, targets, _ = outputs_and_targets(PARTS.part("loss", name))
+@pytest.mark.parametrize(("name", "task", "classes"), LOSSES)
+def test_the_gradient_of_a_loss_goes_down(name: str, task: str, classes: int) -> None:
+    outputs, targets, _ = outputs_and_targets(PARTS.part("loss", name), task, classes)
     loss = PARTS.find("loss", name)
     outputs.requires_grad_()
     before = loss(outputs, targets, **defaults("loss", name)).mean()
@@ -129,24 +134,44 @@ def test_the_gradient_of_a_loss_goes_down(name: str) -> None:
     assert after < before
 
 
-OVER_CLASSES = [
-    n for n in PARTS.names("loss") if PARTS.part("loss", n).constants.get("task") == "classification"
-]
-
-
-@pytest.mark.parametrize("name", OVER_CLASSES)
-def test_the_probabilities_of_a_loss_over_classes_add_up_to_1(name: str) -> None:
-    outputs, _, k = outputs_and_targets(PARTS.part("loss", name))
-    if name == "nll":
-        outputs = outputs.log_softmax(1)
+@pytest.mark.parametrize(("name", "classes"), OVER_CLASSES)
+@pytest.mark.parametrize("shift", [0.0, -5.0, -200.0])
+def test_the_probabilities_of_a_loss_over_classes_add_up_to_1(name: str, classes: int, shift: float) -> None:
+    """Also where every output is far below 0; and the class of the largest is the most probable one."""
+    outputs, targets, k = outputs_and_targets(PARTS.part("loss", name), "classification", classes)
+    outputs = outputs if name == "nll" else outputs + shift
     module = PARTS.module("loss", name)
     shares = getattr(module, "probabilities", lambda o: o.softmax(-1))(outputs.expand(2, N, k))
-    assert shares.shape == (2, N, max(k, 2))
+    assert shares.shape == (2, N, classes)
     torch.testing.assert_close(shares.sum(-1), torch.ones(2, N))
     assert (shares >= 0).all()
+    right = PARTS.find("metrics", "accuracy")(outputs, targets)
+    assert torch.equal(shares[0].argmax(-1) == targets, right), "accuracy and confusion must agree"
 
 
-@pytest.mark.parametrize("name", OVER_CLASSES)
+@pytest.mark.parametrize(("name", "classes"), OVER_CLASSES)
+def test_no_constant_is_better_than_the_one_that_a_loss_names(name: str, classes: int) -> None:
+    """For class shares, and its probabilities are those shares."""
+    module, loss = PARTS.module("loss", name), PARTS.find("loss", name)
+    shares = torch.tensor([0.7, 0.3]) if classes == 2 else torch.arange(1, classes + 1) / 28
+    targets = torch.arange(classes).repeat_interleave((shares * 280).round().long())
+    best = getattr(module, "constant", torch.log)(shares)
+    probabilities = getattr(module, "probabilities", lambda o: o.softmax(-1))
+
+    def mean(outputs: Tensor) -> float:
+        if name == "nll":
+            outputs = outputs.log_softmax(-1)
+        return (
+            loss(outputs.expand(len(targets), -1), targets, **defaults("loss", name)).double().mean().item()
+        )
+
+    torch.testing.assert_close(probabilities(best), shares)
+    stream = torch.Generator().manual_seed(4)
+    for _ in range(20):
+        assert mean(best) < mean(best + 0.3 * torch.randn(best.shape, generator=stream)) + 1e-7
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in OVER_CLASSES}))
 def test_a_loss_over_classes_refuses_a_single_class(name: str) -> None:
     with pytest.raises(UserError):
         PARTS.module("loss", name).outputs(data_of("classification", 1))
@@ -384,6 +409,31 @@ def test_a_flip_mirrors_left_and_right_as_often_as_it_says() -> None:
     assert 60 < sum(mirrored) < 140
     assert torch.equal(flip(images, torch.Generator(), probability=1.0), images.flip(3))
     assert torch.equal(flip(images, torch.Generator(), probability=0.0), images)
+
+
+def test_a_cutout_is_one_square_that_may_hang_over_the_edge() -> None:
+    cutout = PARTS.find("augmentations", "cutout")
+    images = torch.rand(4000, 3, 6, 8) + 1
+    found = cutout(images, torch.Generator().manual_seed(0), size=3)
+    gone = (found == 0).all(1)
+    assert torch.equal(found.ne(0).any(1), ~gone), "it is the same pixels of every channel"
+    assert torch.equal(found, images.masked_fill(gone.unsqueeze(1), 0)), "the rest stays as it is"
+    squares = set()
+    for centre_row in range(6):
+        for centre in range(8):
+            square = torch.zeros(6, 8, dtype=torch.bool)
+            square[max(centre_row - 1, 0) : centre_row + 2, max(centre - 1, 0) : centre + 2] = True
+            squares.add(tuple(square.flatten().tolist()))
+    drawn = [tuple(image.flatten().tolist()) for image in gone]
+    assert set(drawn) == squares, "every pixel is the centre of some"
+    assert max(drawn.count(square) for square in squares) < 3 * 4000 / 48, "and none more often"
+
+
+def test_a_cutout_of_everything_is_refused() -> None:
+    cutout, images = PARTS.find("augmentations", "cutout"), torch.ones(50, 1, 8, 8)
+    assert cutout(images, torch.Generator(), size=14).any()
+    with pytest.raises(ValueError, match="covers all of it"):
+        cutout(images, torch.Generator(), size=15)
 
 
 # ------------------------------------------------------------------------ datasets

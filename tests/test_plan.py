@@ -24,8 +24,7 @@ def of_all(outputs, targets):
 @pytest.mark.parametrize(
     ("changes", "key", "said"),
     [
-        ({"loss": "mse"}, "loss", "mse is for regression"),
-        ({"loss": "bce"}, "loss", "needs two classes"),
+        ({"loss": "l1"}, "loss", "l1 is for regression"),
         ({"dataset": {"name": "spiral", "classes": 1}}, "loss", "two or more classes"),
         ({"metrics": ["mae"]}, "metrics", "mae is for regression"),
         ({"augmentations": ["crop"]}, "augmentations", "crop does not take inputs of shape 2"),
@@ -76,6 +75,44 @@ def test_outputs_that_are_no_probabilities_are_refused_by_a_loss_that_takes_them
     for changes in ({"loss": "nll", "architecture": mlp}, {"loss": "cross_entropy_scratch"}, {}):
         fine = planned(**changes)
         fine.try_on(fine.load())
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "said"),
+    [
+        (59, "the last batch of 60 examples is a single one"),  # a full one, and what is left of 60
+        (1, "every batch is a single one"),
+    ],
+)
+def test_batch_normalisation_over_a_single_example_is_refused_before_training(
+    batch_size: int, said: str
+) -> None:
+    plan = planned(architecture={"name": "mlp", "batch_norm": True}, batch_size=batch_size)
+    with pytest.raises(ConfigError) as refused:
+        plan.try_on(plan.load())
+    assert refused.value.exit_code == 2
+    [mistake] = refused.value.mistakes
+    assert "batch_size: " in mistake and said in mistake
+    better = int(mistake.rpartition("such as ")[2])
+    changes: dict[str, Any]
+    for changes in (
+        {"batch_size": better},
+        {"batch_size": 58},
+        {"batch_size": "full"},
+        {"batch_size": batch_size, "architecture": "mlp"},
+    ):
+        fine = planned(**{"architecture": {"name": "mlp", "batch_norm": True}} | changes)
+        fine.try_on(fine.load())
+
+
+def test_one_image_has_many_values_to_normalise_over(tmp_path: Path) -> None:
+    cnn = {"name": "cnn", "channels": [2], "kernel_size": 3, "padding": 1, "batch_norm": True}
+    parts = own_parts(tmp_path)
+    plan = planned(parts, dataset="dots", architecture=cnn, batch_size=39)
+    plan.try_on(plan.load())
+    plan = planned(parts, dataset="dots", architecture=cnn | {"hidden": [4]}, batch_size=39)
+    with pytest.raises(ConfigError):
+        plan.try_on(plan.load())
 
 
 def test_a_model_beyond_the_memory_is_refused_before_it_is_made() -> None:

@@ -14,6 +14,7 @@ from dlrun.architecture.linear import linear
 from dlrun.architecture.mlp import mlp
 from dlrun.architecture.mlp_scratch import mlp_scratch
 from dlrun.architecture.softmax_scratch import softmax_scratch
+from dlrun.loss.bce import bce
 from dlrun.loss.cross_entropy import cross_entropy
 from dlrun.loss.cross_entropy_scratch import cross_entropy_scratch, softmax
 from dlrun.loss.mse import mse
@@ -54,6 +55,8 @@ def test_cross_entropy_by_hand_is_the_librarys(scale: float) -> None:
 
 
 def test_softmax_by_hand_is_the_librarys_and_does_not_overflow() -> None:
+    logits = drawn(6, 4)
+    same(with_gradient(softmax, logits), with_gradient(lambda o: o.softmax(-1), logits))
     logits = drawn(6, 4, scale=1000.0)
     same((softmax(logits),), (logits.softmax(-1),))
     assert torch.isfinite(softmax(torch.tensor([[1e4, -1e4]]))).all()
@@ -76,6 +79,30 @@ def test_squared_error_by_hand_is_the_librarys() -> None:
     library = with_gradient(lambda o, t: F.mse_loss(o, t, reduction="none").mean(1), outputs, targets)
     same(with_gradient(mse_scratch, outputs, targets), library)
     same(with_gradient(mse, outputs, targets), library)
+
+
+@pytest.mark.parametrize("loss", [mse, mse_scratch])
+def test_squared_error_over_classes_is_that_to_one_hot_targets(loss: Any) -> None:
+    outputs, one_hot = drawn(6, 4), F.one_hot(TARGETS, 4).double()
+    library = with_gradient(lambda o: F.mse_loss(o, one_hot, reduction="none").mean(1), outputs)
+    same(with_gradient(loss, outputs, TARGETS), library)
+
+
+def test_cross_entropy_of_sigmoids_is_the_librarys_mean_over_classes() -> None:
+    logits, one_hot = drawn(6, 4), F.one_hot(TARGETS, 4).double()
+    library = with_gradient(
+        lambda o: F.binary_cross_entropy(o.sigmoid(), one_hot, reduction="none").mean(1), logits
+    )
+    same(with_gradient(bce, logits, TARGETS), library)
+
+
+def test_behind_a_sigmoid_squared_error_has_a_gradient_that_vanishes_and_cross_entropy_has_not() -> None:
+    """(p - y) / k with cross entropy, and 2 (p - y) p (1 - p) / k with squared error."""
+    logits, one_hot = drawn(6, 4, scale=5.0), F.one_hot(TARGETS, 4)
+    p = logits.sigmoid()
+    _, of_entropy = with_gradient(lambda o: bce(o, TARGETS).sum(), logits)
+    _, of_squares = with_gradient(lambda o: mse(o.sigmoid(), TARGETS).sum(), logits)
+    same((of_entropy, of_squares), ((p - one_hot) / 4, 2 * (p - one_hot) * p * (1 - p) / 4))
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, cross_entropy_scratch])

@@ -23,20 +23,26 @@ def cnn(
     pool: Count = 2,
     hidden: Sequence[Count] = (),
     activation: Activation = "relu",
+    batch_norm: bool = False,
     dropout: Fraction = 0.0,
 ) -> nn.Module:
     """A convolutional network: (batch, channels, height, width) -> (batch, outputs).
 
     A convolution for each of `channels`, followed by the activation and by max pooling over squares of
     `pool` pixels (1: none); then `hidden` fully connected layers, with dropout where it is above 0. A
-    side of n pixels leaves a convolution as ⌊(n + 2·padding - kernel_size)/stride⌋ + 1.
+    side of n pixels leaves a convolution as ⌊(n + 2·padding - kernel_size)/stride⌋ + 1. `batch_norm`
+    normalises over the batch before each activation; the layer in front has no bias then, which the
+    normalisation would take off again (Ioffe and Szegedy 2015, arXiv 1502.03167).
     """
     if len(shape) != 3:
         raise UserError(f"it takes images, but the inputs are {'×'.join(map(str, shape))}")
     layers: list[nn.Module] = []
     before, height, width = shape
     for number, after in enumerate(channels, 1):
-        layers += [nn.Conv2d(before, after, kernel_size, stride, padding), activation_named(activation)]
+        layers.append(nn.Conv2d(before, after, kernel_size, stride, padding, bias=not batch_norm))
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(after))
+        layers.append(activation_named(activation))
         height, width = (((n + 2 * padding - kernel_size) // stride + 1) // pool for n in (height, width))
         if min(height, width) < 1:
             raise UserError(f"nothing is left of the image after convolution {number}")
@@ -46,7 +52,10 @@ def cnn(
     layers.append(nn.Flatten())
     size = prod((before, height, width))
     for units in hidden:
-        layers += [nn.Linear(size, units), activation_named(activation)]
+        layers.append(nn.Linear(size, units, bias=not batch_norm))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(units))
+        layers.append(activation_named(activation))
         if dropout:
             layers.append(nn.Dropout(dropout))
         size = units

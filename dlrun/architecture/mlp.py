@@ -18,6 +18,7 @@ def mlp(
     *,
     hidden: Sequence[Count] = (100,),
     activation: Activation = "relu",
+    batch_norm: bool = False,
     dropout: Fraction = 0.0,
     output_activation: Activation | Literal["softmax", "log_softmax"] = "identity",
     flatten: bool = False,
@@ -25,12 +26,17 @@ def mlp(
     """A multilayer perceptron: (batch, features) -> (batch, outputs).
 
     Each hidden layer is followed by the activation and, where `dropout` is above 0, by dropping that
-    share of its values while training. `flatten` makes a vector of every image first.
+    share of its values while training. `batch_norm` normalises over the batch before the activation;
+    the layer has no bias then, which the normalisation would take off again (Ioffe and Szegedy 2015,
+    arXiv 1502.03167). `flatten` makes a vector of every image first.
     """
     layers: list[nn.Module] = [nn.Flatten()] if flatten else []
     size = vector_size(shape, flatten)
     for width in hidden:
-        layers += [nn.Linear(size, width), activation_named(activation)]
+        layers.append(nn.Linear(size, width, bias=not batch_norm))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(width))
+        layers.append(activation_named(activation))
         if dropout:
             layers.append(nn.Dropout(dropout))
         size = width

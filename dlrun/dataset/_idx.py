@@ -11,9 +11,9 @@ from torch import Tensor
 
 from dlrun.data import Data, Examples
 from dlrun.dataset._images import FITS
-from dlrun.dataset._torchvision import torchvision
 from dlrun.errors import UserError
 from dlrun.options import Normalise
+from dlrun.vision import torchvision
 
 _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),

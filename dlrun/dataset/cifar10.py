@@ -13,9 +13,9 @@ import torch
 
 from dlrun.data import Data, Examples
 from dlrun.dataset._images import FITS
-from dlrun.dataset._torchvision import torchvision
 from dlrun.errors import UserError
 from dlrun.options import Fraction, Normalise, Seed
+from dlrun.vision import torchvision
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"

@@ -1,4 +1,4 @@
-"""Binary cross entropy of the sigmoid of one logit."""
+"""Binary cross entropy of the sigmoids of logits."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlrun.data import Data
-from dlrun.errors import UserError
+from dlrun.loss._classes import one_hot, one_output_per_class
 
 task = "classification"
 
 
 def bce(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross entropy between the sigmoid of the output and the true class, 0 or 1, in nats.
+    """Cross entropy between the sigmoid of each output and whether its class is the true one, in nats.
 
-    `outputs` are logits of class 1 of shape (n, 1), `targets` class numbers of shape (n,); gives (n,).
+    `targets` are class numbers of shape (n,). For two classes `outputs` are logits of class 1, (n, 1);
+    for more there is a logit for each class, (n, classes), and the mean is taken over them. Gives (n,).
     """
-    logits = outputs.squeeze(1)
-    return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none")
+    true = targets.to(outputs.dtype).unsqueeze(1) if outputs.shape[1] == 1 else one_hot(targets, outputs)
+    return F.binary_cross_entropy_with_logits(outputs, true, reduction="none").mean(1)
 
 
 def outputs(data: Data) -> int:
-    """One logit, for the second of two classes."""
-    if len(data.classes) != 2:
-        raise UserError(f"it needs two classes, but the dataset has {len(data.classes)}")
-    return 1
+    """One logit, for the second of two classes; one for each of more."""
+    classes = one_output_per_class(data)
+    return 1 if classes == 2 else classes
 
 
 def constant(shares: Tensor) -> Tensor:
@@ -34,5 +34,12 @@ def constant(shares: Tensor) -> Tensor:
 
 
 def probabilities(outputs: Tensor) -> Tensor:
-    """The probabilities of both classes, (…, 2)."""
-    return torch.cat([torch.sigmoid(-outputs), torch.sigmoid(outputs)], -1)
+    """The probabilities of both classes, (…, 2), or the sigmoids (…, classes) divided by their sum."""
+    if outputs.shape[-1] == 1:
+        return torch.cat([torch.sigmoid(-outputs), torch.sigmoid(outputs)], -1)
+    return F.logsigmoid(outputs).softmax(-1)  # the same quotient, also where every sigmoid is 0
+
+
+def constant(shares: Tensor) -> Tensor:
+    """The logits (k,) of class shares (classes,): of the second of two, or of each of more."""
+    return torch.logit(shares[1:] if len(shares) == 2 else shares, eps=1e-6)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-task = "regression"
+from dlrun.loss._classes import one_output_per_class_or_figure, same, shares_of
+
+outputs = one_output_per_class_or_figure
+probabilities = shares_of
+constant = same
 
 
 def mse_scratch(outputs: Tensor, targets: Tensor) -> Tensor:
     """Σ (output - target)² / d over the d figures of each example, in the target's unit squared.
 
-    Both of shape (n, d); gives (n,).
+    Both of shape (n, d); gives (n,). Targets that are class numbers (n,) become rows with a 1 for the
+    class and 0 for the others.
     """
+    if targets.dim() == 1:
+        targets = (targets.unsqueeze(1) == torch.arange(outputs.shape[1], device=targets.device)).float()
     difference = outputs - targets
     return (difference * difference).sum(1) / targets.shape[1]

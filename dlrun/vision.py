@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from types import ModuleType
 
 import torch
@@ -19,11 +18,17 @@ def torchvision() -> ModuleType:
     """
     global _library
     try:
-        return importlib.import_module("torchvision")
+        return _imported()
     except RuntimeError as error:
         if "torchvision::nms does not exist" not in str(error):
             raise
     _library = torch.library.Library("torchvision", "DEF")  # lives as long as the process
     for operator in ("nms", "qnms"):
         _library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return importlib.import_module("torchvision")
+    return _imported()
+
+
+def _imported() -> ModuleType:
+    import torchvision
+
+    return torchvision  # type: ignore[no-any-return]

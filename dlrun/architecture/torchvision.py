@@ -1,0 +1,80 @@
+"""The classification models of torchvision, untrained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from dlrun import vision
+from dlrun.errors import UserError, listed, nearest
+
+models = vision.torchvision().models  # not in the function: its tensors must not come to be on "meta"
+
+
+def torchvision(shape: tuple[int, ...], outputs: int, *, model: str, small_images: bool = False) -> nn.Module:
+    """A classification model of torchvision by its name: (batch, *shape) -> (batch, outputs).
+
+    Weights start as torchvision draws them; none are downloaded. The first convolution takes as many
+    channels as the images have. `small_images` gives a ResNet the first layer that it has for images of
+    32×32 pixels, a 3×3 convolution of stride 1 without pooling, instead of a 7×7 convolution of stride
+    2 and a pooling for 224×224 (He et al. 2015, arXiv 1512.03385, section 4.2). Raises UserError for a
+    name that is none, and for images of a size that the model does not take.
+    """
+    if len(shape) != 3:
+        raise UserError(f"it takes images, but the inputs are {'×'.join(map(str, shape))}")
+    names = models.list_models(module=models)
+    if model not in names:
+        raise UserError(f"torchvision has no classification model {model[:80]!r}{nearest(model, names)}")
+    if small_images and not is_resnet(model):
+        fix = f"leave small_images out, or take a ResNet {listed(filter(is_resnet, names))}"
+        raise UserError(
+            f"{model} has no first layer for large images that small_images could replace", fix=fix
+        )
+    network: nn.Module = built(model, outputs, *shape[1:])
+    take_channels(network, shape[0])
+    if small_images:
+        take_small_images(network, shape[0])
+    return network
+
+
+def is_resnet(model: str) -> bool:
+    """Whether a model is a ResNet, of which ResNeXt and the wide ones are."""
+    return bool(models.get_model_builder(model).__module__.endswith(".resnet"))
+
+
+def built(model: str, outputs: int, height: int, width: int) -> Any:
+    """The model for images of that size and three channels. Raises UserError where it takes no such."""
+    options: dict[str, Any] = {}
+    if model in ("googlenet", "inception_v3"):
+        options = {"aux_logits": False, "init_weights": True}  # one tensor, in training too
+    elif model.startswith("vit_"):
+        options = {"image_size": height}
+    elif model.startswith("maxvit_"):
+        options = {"input_size": (height, width)}
+    # RegNets work out their widths with tensors, which a model on "meta" cannot read.
+    device = torch.get_default_device()
+    try:
+        if "image_size" in options and height != width:
+            raise ValueError("they must be square")
+        with torch.device("cpu" if model.startswith("regnet_") else device):
+            return models.get_model(model, weights=None, num_classes=outputs, **options).to(device)
+    except (ValueError, AssertionError) as error:
+        raise UserError(f"{model} does not take images of {height}×{width} pixels: {error}") from error
+
+
+def take_channels(network: nn.Module, channels: int) -> None:
+    """Make the first convolution take so many channels, its weights as widely spread as they were."""
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    if first.in_channels != channels:
+        spread = first.weight.detach().std()
+        first.weight = nn.Parameter(spread * torch.randn(first.out_channels, channels, *first.kernel_size))
+        first.in_channels = channels
+
+
+def take_small_images(resnet: Any, channels: int) -> None:
+    """Replace the first layers of a ResNet, its weights drawn as torchvision draws them."""
+    first = nn.Conv2d(channels, resnet.conv1.out_channels, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
+    resnet.conv1, resnet.maxpool = first, nn.Identity()
