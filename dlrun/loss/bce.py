@@ -28,11 +28,6 @@ def outputs(data: Data) -> int:
     return 1 if classes == 2 else classes
 
 
-def constant(shares: Tensor) -> Tensor:
-    """The logit (1,) whose sigmoid is the share of the second class, for `shares` (2,)."""
-    return (shares[1] / shares[0]).log().unsqueeze(0)
-
-
 def probabilities(outputs: Tensor) -> Tensor:
     """The probabilities of both classes, (…, 2), or the sigmoids (…, classes) divided by their sum."""
     if outputs.shape[-1] == 1:
