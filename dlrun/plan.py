@@ -132,7 +132,9 @@ def make_plan(config: Config, parts: Parts, data_dir: Path, known: Mapping[str, 
         try:
             yield
         except UserError as error:
-            mistakes.append(config.mistake(key, f"{error.what}; {error.fix}" if error.fix else error.what))
+            where = f" ({error.where})" if error.where else ""
+            fix = f"; {error.fix}" if error.fix else ""
+            mistakes.append(config.mistake(key, f"{error.what}{where}{fix}"))
 
     def part(kind: str, choice: Choice) -> Callable[..., Any]:
         return partial(parts.find(kind, choice.name), **choice.options)
