@@ -179,7 +179,8 @@ def resume(
     from dlrun.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
-    _conclude(experiment.resume(plan, found, _view(quiet, found), redraw=watch), quiet)
+    view, watching = _view(quiet, found), _watching(quiet)
+    _conclude(experiment.resume(plan, found, view, redraw=watch, watching=watching), quiet)
 
 
 @app.command("eval")

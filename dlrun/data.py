@@ -217,9 +217,10 @@ class InMemory:
     """A split that lives on the device as compact as it came, and is preprocessed a batch at a time."""
 
     def __init__(self, examples: Examples, preprocessing: Preprocessing, device: torch.device) -> None:
-        self.inputs = _on(
-            examples.inputs if examples.rows is None else torch.cat([*examples.pieces()]), device
-        )
+        if examples.rows is None:
+            self.inputs = _on(examples.inputs, device)
+        else:
+            self.inputs = torch.cat([_on(piece, device) for piece in examples.pieces()])
         self.targets = _on(examples.targets, device)
         self.aside = examples.aside
         self._preprocess = preprocessing

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean
@@ -23,7 +23,7 @@ from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
 from dlrun.config import Choice
 from dlrun.copies import Apart
-from dlrun.data import Loaded, Preprocessing, steps
+from dlrun.data import Loaded, Preprocessing, Watching, steps, unwatched
 from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
 from dlrun.evaluation import Trained, baselines, draw, load_weights, summarised
 from dlrun.hardware import Hardware, describe, versions
@@ -76,15 +76,17 @@ def resume(
     loaded: Loaded | None = None,
     stop_after: int | None = None,
     redraw: bool = False,
+    watching: Watching = unwatched,
 ) -> Outcome:
     """Train a run for the epochs that are left: all of them, for a new folder.
 
     `loaded` is the data where it is at hand already. `stop_after` pauses after that epoch, the plan
-    unchanged. With `redraw` the curves are drawn anew every few seconds. A signal stops at the next
-    moment from which going on is as if there had been none.
+    unchanged. With `redraw` the curves are drawn anew every few seconds. `watching` shows the progress of
+    what the data must have done first. A signal stops at the next moment from which going on is as if
+    there had been none.
     """
     with run.lock(), Signals() as signals:
-        keeper = _keeper(plan, run, view, loaded)
+        keeper = _keeper(plan, run, view, loaded, signals.heeding(watching, run))
         if keeper is None:
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
         state, status = keeper.state, ""
@@ -126,7 +128,7 @@ def resume(
             return keeper.finish(status, signals.received, view)
 
 
-def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None) -> Keeper | None:
+def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None, watching: Watching) -> Keeper | None:
     """A run as it stands, ready to go on, with a checkpoint to go on from; None where nothing is left.
 
     Raises UserError and CheckpointRefused where it cannot go on, with everything left as it is.
@@ -137,7 +139,8 @@ def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None) -> Keeper |
         raise CheckpointRefused("there are rows but no checkpoint to go on from", where=str(run.last))
     if saved:
         _refuse_another_config(plan, run, saved)
-    loaded = loaded or plan.load(Preprocessing(**saved.data["preprocessing"]) if saved else None)
+    preprocessing = Preprocessing(**saved.data["preprocessing"]) if saved else None
+    loaded = loaded or plan.load(preprocessing, watching)
     hardware = plan.hardware(loaded)
     hardware.use()
     state = plan.state(hardware)
@@ -471,6 +474,22 @@ class Signals:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def heeding(self, watching: Watching, run: Run) -> Watching:
+        """`watching`, which a signal stops: before the first step there is nothing to save.
+
+        What it gives raises RunFailed then, with the exit code of the signal.
+        """
+
+        def heeded(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+            for item in watching(items, total, what):
+                yield item
+                if self.received:
+                    stopped = RunFailed(f"stopped by a signal while {what}")
+                    stopped.exit_code, stopped.resume = 128 + self.received, f"dlrun resume {run.folder}"
+                    raise stopped
+
+        return heeded
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number

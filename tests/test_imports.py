@@ -30,6 +30,7 @@ DOWN = [
     "config",
     "components",
     "strict_yaml",
+    "images",
     "files",
     "randomness",
     "vision",
