@@ -217,6 +217,47 @@ def evaluate(
 
 
 @app.command()
+def predict(
+    run: RunOrCheckpoint,
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Images, folders of images, or CSV files with a row for each input."
+        ),
+    ],
+    checkpoint: WhichCheckpoint = "best",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    json: Json = False,
+    runs_dir: RunsDir = RUNS,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+    device: Device = None,
+) -> None:
+    """Say what a trained model makes of new inputs, prepared as its training data were."""
+    from dlrun import display, prediction, runs
+    from dlrun.components import Parts
+
+    if as_csv and json:
+        raise UserError("--csv and --json cannot both be given", where="command line")
+    path, found = _checkpoint(run, checkpoint, runs_dir)
+    predicted = prediction.predict(path, files, Parts(parts), data_dir, device)
+    if as_csv:
+        display.predictions_csv(predicted.rows())
+    elif json:
+        told = {
+            "run": found.name if found else None,
+            "checkpoint": str(path),
+            "sha256": predicted.digest,
+            "epoch": predicted.epoch,
+            "unit": predicted.plan.data.unit,
+            "predictions": predicted.rows(),
+        }
+        display.say_json(runs.finite(told))
+    else:
+        display.predictions(predicted.rows(), predicted.plan.data.unit)
+
+
+@app.command()
 def plot(
     run: RunOrCheckpoint,
     names: Annotated[

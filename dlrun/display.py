@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import sys
@@ -123,6 +124,8 @@ def number(value: float | None, spread: float | None = None) -> str:
     """A figure to four decimals, or four digits where it is small or large; with its spread if any."""
     if value is None:
         return ""
+    if abs(value) < 1e-12:  # what rounding leaves of a zero
+        value = 0.0
     form = ".4f" if 1e-3 <= abs(value) < 1e3 or value == 0 else ".4g"
     return f"{value:{form}}" if spread is None else f"{value:{form}} ± {spread:{form}}"
 
@@ -417,6 +420,50 @@ def evaluation(found: Mapping[str, Any]) -> None:
     elif recorded:
         console.print(f"exactly as recorded at training: {', '.join(recorded)}")
     console.print(Text(f"checkpoint sha256 {found['sha256'][:16]}…"), soft_wrap=True)
+
+
+def predictions(rows: Sequence[Mapping[str, Any]], unit: str) -> None:
+    """What a model says of each input; of many classes the three most probable."""
+    table = _table()
+    flat = [_without_probabilities(row) for row in rows]
+    for heading in flat[0]:
+        words = heading.replace("_", " ") + (f", {unit}" if unit and heading not in ("input", "sd") else "")
+        table.add_column(Text(_clean(words)), justify="left" if heading in ("input", "class") else "right")
+    of_classes = "probabilities" in rows[0]
+    if of_classes:
+        table.add_column("next")
+    for row, cells in zip(rows, flat, strict=True):
+        texts = [number(cell) if isinstance(cell, float) else str(cell) for cell in cells.values()]
+        if of_classes:
+            ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])[1:3]
+            texts.append(", ".join(f"{name} {number(share)}" for name, share in ranked))
+        table.add_row(*(Text(_clean(text)) for text in texts))
+    out().print(table)
+
+
+def predictions_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    """What a model says of each input as CSV, with a column for the probability of each class."""
+    lines = StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    classes = list(rows[0].get("probabilities", ()))
+    writer.writerow(
+        map(_cell, [*_without_probabilities(rows[0]), *(f"probability of {name}" for name in classes)])
+    )
+    for row in rows:
+        shares = row.get("probabilities", {})
+        writer.writerow(
+            map(_cell, [*_without_probabilities(row).values(), *(shares[name] for name in classes)])
+        )
+    out().file.write(_clean(lines.getvalue()))
+
+
+def _without_probabilities(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != "probabilities"}
+
+
+def _cell(value: Any) -> Any:
+    """A cell of a CSV file; a text that a spreadsheet would compute is quoted with an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
 
 
 def preview(found: Mapping[str, Any]) -> None:
