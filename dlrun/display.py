@@ -323,29 +323,12 @@ def epochs_table(
 def results(summary: Mapping[str, Any], folder: str) -> None:
     """The end of a run: final and best figures, the claims, and what to do next."""
     console = out()
-    final, best = summary["final"], summary["best"] or {}
-    table = _table()
-    table.add_column("")
-    table.add_column(f"final, epoch {summary['epochs']}", justify="right")
-    if best:
-        table.add_column(f"best {best['monitor']}, epoch {best['epoch']}", justify="right")
-    baselines = summary.get("baselines", {})
-    names = list(next(iter(baselines.values()), {}))
-    for name in names:
-        table.add_column(Text(_clean(name)), justify="right")
-    for column in final:
-        if column in ("lr", "seconds"):
-            continue
-        cells = [number(final[column]["mean"], final[column]["sd"])]
-        if best:
-            figure = best["figures"].get(column)
-            cells.append(number(figure["mean"], figure["sd"]) if figure else "")
-        split, _, measured = column.partition("_")
-        of_split = baselines.get("train" if split == "trainset" else split, {})
-        cells += [number(of_split.get(name, {}).get(measured)) for name in names]
-        table.add_row(column, *cells)
-    if table.row_count:
-        console.print(table)
+    wide = console.options.update(max_width=1000)
+    beside = _measured_table(summary, with_baselines=True)
+    if beside.row_count and console.measure(beside, options=wide).maximum <= console.width:
+        console.print(beside)
+    elif beside.row_count:
+        console.print(_measured_table(summary), _baselines_table(summary))
     if len(summary["seeds"]) > 1:
         console.print(f"mean ± standard deviation over {len(summary['seeds'])} seeds")
     verdicts(console, summary)
@@ -362,6 +345,51 @@ def results(summary: Mapping[str, Any], folder: str) -> None:
     )
     if summary["status"] in ("interrupted", "paused"):
         console.print(Text(_clean(f"resume: dlrun resume {folder}")), soft_wrap=True)
+
+
+def _measured_table(summary: Mapping[str, Any], *, with_baselines: bool = False) -> Table:
+    """The final and the best figures of each column, and what is reached without a model beside them."""
+    final, best = summary["final"], summary["best"] or {}
+    baselines = _baselines(summary) if with_baselines else {}
+    table = _table()
+    table.add_column("")
+    table.add_column(f"final, epoch {summary['epochs']}", justify="right")
+    if best:
+        table.add_column(f"best {best['monitor']}, epoch {best['epoch']}", justify="right")
+    for name in baselines:
+        table.add_column(Text(_clean(name)), justify="right")
+    for column in final:
+        if column in ("lr", "seconds"):
+            continue
+        figures = [final[column], *([best["figures"].get(column)] if best else [])]
+        cells = [number(figure["mean"], figure["sd"]) if figure else "" for figure in figures]
+        table.add_row(column, *cells, *(number(of_columns.get(column)) for of_columns in baselines.values()))
+    return table
+
+
+def _baselines_table(summary: Mapping[str, Any]) -> Table:
+    """What is reached without a model, by itself."""
+    baselines = _baselines(summary)
+    table = _table()
+    table.add_column("without a model")
+    for name in baselines:
+        table.add_column(Text(_clean(name)), justify="right")
+    for column in summary["final"]:
+        if any(column in of_columns for of_columns in baselines.values()):
+            table.add_row(column, *(number(of_columns.get(column)) for of_columns in baselines.values()))
+    return table
+
+
+def _baselines(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """What is reached without a model: baseline -> column -> value."""
+    found: dict[str, dict[str, float]] = {}
+    for split, of_split in summary.get("baselines", {}).items():
+        for name, figures in of_split.items():
+            for figure, value in figures.items():
+                found.setdefault(name, {})[f"{split}_{figure}"] = value
+                if split == "train":
+                    found[name][f"trainset_{figure}"] = value
+    return found
 
 
 def verdicts(console: Console, summary: Mapping[str, Any]) -> None:
