@@ -13,6 +13,9 @@ import typer
 from dlrun.errors import UserError
 
 if TYPE_CHECKING:
+    from dlrun.config import Choice
+    from dlrun.data import Watching
+    from dlrun.evaluation import Trained
     from dlrun.experiment import Outcome, View
     from dlrun.runs import Run
 
@@ -96,7 +99,19 @@ Device = Annotated[str | None, typer.Option("--device", metavar="D", help="auto,
 RunsDir = Annotated[
     Path, typer.Option("--runs-dir", metavar="DIR", help="Where run folders are made and found.")
 ]
+Watch = Annotated[bool, typer.Option("--watch", help="Redraw plots/curves.png every few seconds.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")]
+
+RunOrCheckpoint = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN_OR_CHECKPOINT",
+        help="A run as elsewhere, or a checkpoint file.",
+        autocompletion=_complete_run,
+    ),
+]
+WhichCheckpoint = Annotated[Literal["best", "last"], typer.Option(help="Which of the run's checkpoints.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 DATA = Path("data")
 RUNS = Path("runs")
@@ -113,6 +128,7 @@ def train(
     stop_after: Annotated[
         int | None, typer.Option(metavar="N", help="Pause after epoch N; `dlrun resume` goes on.", min=1)
     ] = None,
+    watch: Watch = False,
     quiet: Quiet = False,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
@@ -133,11 +149,12 @@ def train(
     from dlrun.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
-    loaded = plan.load()  # what can fail, fails before there is a folder
+    loaded = plan.load(watching=_watching(quiet))  # what can fail, fails before there is a folder
     plan.try_on(loaded)
     run = runs.create(runs_dir, checked.name, configs.dump(checked))
     view = _view(quiet, run)
-    _conclude(experiment.resume(plan, run, view, loaded=loaded, stop_after=stop_after), quiet)
+    outcome = experiment.resume(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=watch)
+    _conclude(outcome, quiet)
 
 
 @app.command()
@@ -145,6 +162,7 @@ def resume(
     run: RunName,
     overrides: Overrides = None,
     runs_dir: RunsDir = RUNS,
+    watch: Watch = False,
     quiet: Quiet = False,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
@@ -161,27 +179,19 @@ def resume(
     from dlrun.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
-    _conclude(experiment.resume(plan, found, _view(quiet, found)), quiet)
+    view, watching = _view(quiet, found), _watching(quiet)
+    _conclude(experiment.resume(plan, found, view, redraw=watch, watching=watching), quiet)
 
 
 @app.command("eval")
 def evaluate(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN_OR_CHECKPOINT",
-            help="A run as elsewhere, or a checkpoint file.",
-            autocompletion=_complete_run,
-        ),
-    ],
+    run: RunOrCheckpoint,
     overrides: Overrides = None,
     split: Annotated[
         Literal["train", "valid", "test"], typer.Option(help="The examples to evaluate on.")
     ] = "test",
-    checkpoint: Annotated[
-        Literal["best", "last"], typer.Option(help="Which of the run's checkpoints.")
-    ] = "best",
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    checkpoint: WhichCheckpoint = "best",
+    json: Json = False,
     runs_dir: RunsDir = RUNS,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
@@ -191,18 +201,12 @@ def evaluate(
     from dlrun import display, evaluation, runs
     from dlrun.components import Parts
 
-    given = Path(run)
-    found = None
-    if given.is_file() or given.suffix == ".pt":
-        path = given
-    else:
-        found = runs.find(run, runs_dir)
-        path = found.best if checkpoint == "best" else found.last
-        if checkpoint == "best" and found.last.exists() and not found.best.exists():
-            display.warn("there is no best.pt yet; this is last.pt")
-            path = found.last
+    path, found = _checkpoint(run, checkpoint, runs_dir)
     words = _with(overrides, device=device)
-    trained, saved = evaluation.open_checkpoint(path, found, words, Parts(parts), data_dir)
+    watching = _watching(quiet=json)
+    trained, saved = evaluation.open_checkpoint(path, found, words, Parts(parts), data_dir, watching)
+    for note in trained.data.notes:
+        display.warn(note)
     report = evaluation.report(trained, saved, path, split)
     if found:
         evaluation.keep(trained, report, split, display.warn)
@@ -210,6 +214,122 @@ def evaluate(
         display.say_json(runs.finite(report))
     else:
         display.evaluation(report)
+
+
+@app.command()
+def predict(
+    run: RunOrCheckpoint,
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Images, folders of images, or CSV files with a row for each input."
+        ),
+    ],
+    checkpoint: WhichCheckpoint = "best",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    json: Json = False,
+    runs_dir: RunsDir = RUNS,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+    device: Device = None,
+) -> None:
+    """Say what a trained model makes of new inputs, prepared as its training data were."""
+    from dlrun import display, prediction, runs
+    from dlrun.components import Parts
+
+    if as_csv and json:
+        raise UserError("--csv and --json cannot both be given", where="command line")
+    path, found = _checkpoint(run, checkpoint, runs_dir)
+    predicted = prediction.predict(path, files, Parts(parts), data_dir, device)
+    if as_csv:
+        display.predictions_csv(predicted.rows())
+    elif json:
+        told = {
+            "run": found.name if found else None,
+            "checkpoint": str(path),
+            "sha256": predicted.digest,
+            "epoch": predicted.epoch,
+            "unit": predicted.plan.data.unit,
+            "predictions": predicted.rows(),
+        }
+        display.say_json(runs.finite(told))
+    else:
+        display.predictions(predicted.rows(), predicted.plan.data.unit)
+
+
+@app.command()
+def plot(
+    run: RunOrCheckpoint,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME|NAME.OPTION=VALUE]...",
+            help="Plots, and their options, such as predictions.rows=6.",
+        ),
+    ] = None,
+    checkpoint: WhichCheckpoint = "best",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to put the pictures (default: the run's plots).")
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+    device: Device = None,
+) -> None:
+    """Draw a run's pictures again, or others: its own plots without a NAME."""
+    from dlrun import evaluation
+    from dlrun.components import Parts
+
+    path, found = _checkpoint(run, checkpoint, runs_dir)
+    folder = out or (found.plots if found else None)
+    if folder is None:
+        raise UserError("a checkpoint by itself has no folder for pictures", fix="name one with --out")
+    words = _with([f"plots={_plots(names)}"] if names else [], device=device)
+    watching = _watching(quiet=False)
+    trained, _ = evaluation.open_checkpoint(path, found, words, Parts(parts), data_dir, watching)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not _draw(trained, trained.plan.plots, folder) and names:
+        raise SystemExit(1)
+
+
+@app.command("data")
+def preview(
+    config: ConfigName,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where to put the pictures (default: previews/NAME in the runs folder)."
+        ),
+    ] = None,
+    json: Json = False,
+    runs_dir: RunsDir = RUNS,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+) -> None:
+    """Show what a config's dataset holds: shapes, classes, balance, ranges, warnings, pictures."""
+    from dlrun import config as configs
+    from dlrun.components import Parts
+
+    own_parts = Parts(parts)
+    checked = configs.load(configs.find(config), _with(overrides, device="cpu"), own_parts)
+    from dlrun import display, evaluation, runs
+    from dlrun import preview as previews
+    from dlrun.plan import make_plan, suitable_plots
+
+    plan = make_plan(checked, own_parts, data_dir)
+    loaded = plan.load(watching=_watching(quiet=json))
+    found = previews.facts(plan, loaded)
+    folder = out or runs_dir / "previews" / checked.name
+    folder.mkdir(parents=True, exist_ok=True)
+    hardware = plan.hardware(loaded)
+    hardware.use()
+    shown = evaluation.Trained(plan, loaded, hardware, plan.model(), epoch=0)
+    if json:
+        display.say_json(runs.finite(found))
+        return
+    display.preview(found)
+    _draw(shown, suitable_plots(own_parts, plan.data, plan.layers, "of", "data"), folder)
 
 
 @app.command()
@@ -279,6 +399,49 @@ def _with(overrides: list[str] | None, **options: str | None) -> list[str]:
         *(overrides or []),
         *(f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None),
     ]
+
+
+def _watching(quiet: bool) -> Watching:
+    """How the progress of what is done before training is shown."""
+    from dlrun import data, display
+
+    return data.unwatched if quiet else display.progress
+
+
+def _checkpoint(run: str, which: str, runs_dir: Path) -> tuple[Path, Run | None]:
+    """The checkpoint file that RUN_OR_CHECKPOINT names, and the run it belongs to, if it names one."""
+    from dlrun import display, runs
+
+    given = Path(run)
+    if given.is_file() or given.suffix == ".pt":
+        return given, None
+    found = runs.find(run, runs_dir)
+    if which == "best" and found.last.exists() and not found.best.exists():
+        display.warn("there is no best.pt yet; this is last.pt")
+        return found.last, found
+    return found.best if which == "best" else found.last, found
+
+
+def _plots(words: list[str]) -> str:
+    """NAME and NAME.OPTION=VALUE words as the YAML list of plots that they mean."""
+    options: dict[str, list[str]] = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        name, _, option = key.partition(".")
+        options.setdefault(name, []).extend([f"{option}: {value}"] if option else [])
+    return "[" + ", ".join("{" + ", ".join([f"name: {n}", *o]) + "}" for n, o in options.items()) + "]"
+
+
+def _draw(trained: Trained, plots: list[Choice], folder: Path) -> bool:
+    """Draw some plots into a folder and print each file's path; whether all could be drawn."""
+    from dlrun import display, evaluation
+
+    drawn = [
+        evaluation.draw(trained, choice, folder / f"{choice.name}.png", display.warn) for choice in plots
+    ]
+    for path in filter(None, drawn):
+        display.say(str(path))
+    return all(drawn)
 
 
 def _view(quiet: bool, run: Run) -> View:

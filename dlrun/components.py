@@ -57,6 +57,12 @@ class Part:
     summary: str
     options: dict[str, Option]
     constants: dict[str, Any]  # such as task = "classification", better = "lower"
+    takes: tuple[str, ...] = ()  # the names of what dlrun supplies
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Every option with its default."""
+        return {option.name: option.default for option in self.options.values()}
 
     @property
     def built_in(self) -> bool:
@@ -157,7 +163,8 @@ def read_part(kind: str, path: Path) -> Part:
             raise UserError(f"{name}, option {argument.arg}: {error}", where=where) from None
         named[argument.arg] = Option(argument.arg, kind_of_value, value)
     lines = (ast.get_docstring(function) or ast.get_docstring(tree) or "").splitlines()
-    return Part(kind, name, path, lines[0] if lines else "", named, constants)
+    takes = tuple(argument.arg for argument in arguments.args)
+    return Part(kind, name, path, lines[0] if lines else "", named, constants, takes)
 
 
 def read_type(node: ast.expr) -> Any:

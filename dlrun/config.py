@@ -32,6 +32,7 @@ _SIGNS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
 }
 _LONGEST_VALUE_SHOWN = 60
+AUTO = "auto"  # among plots: whatever suits the data and the model
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ class Config:
     metrics: list[Choice] = _key("what is measured beside the loss", [])
     monitor: str | None = _key("the column that chooses best.pt (default: valid_loss, else train_loss)", None)
     patience: Count | None = _key("epochs without a better monitored figure before stopping early", None)
-    plots: list[Choice] = _key("the pictures drawn at the end", [Choice("curves")])
+    plots: list[Choice] = _key(
+        "the pictures drawn at the end; auto: those that suit the task", [Choice(AUTO)]
+    )
     expect: dict[str, Claim] = _key("claims about the last row, such as {train_accuracy: '>= 0.94'}", {})
     expect_epochs: Count | None = _key(
         "the epochs that expect speaks of; a shorter run is not judged (default: the file's epochs)", None
@@ -367,6 +370,8 @@ def _choice(
         note(path, f"the name of the part is missing {listed(parts.names(kind))}")
         return None
     name = item.value["name"].value
+    if kind == "plots" and name == AUTO and len(item.value) == 1:
+        return Choice(AUTO)
     try:
         part = parts.part(kind, name)
     except UserError as error:
@@ -466,6 +471,13 @@ def claims(text: str) -> list[tuple[str, float]]:
 def meets(value: float, claim: str) -> bool:
     """Whether a measured value is what the claim says."""
     return all(_SIGNS[sign](value, limit) for sign, limit in claims(claim))
+
+
+def missed_by(value: float, claim: str) -> float:
+    """How far a measured value is from what the claim says; 0 where it is on a border that is excluded."""
+    return max(
+        (abs(value - limit) for sign, limit in claims(claim) if not _SIGNS[sign](value, limit)), default=0.0
+    )
 
 
 def _wanted(key: str, kind: Any, parts: Parts) -> str:

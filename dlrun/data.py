@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -14,11 +16,18 @@ from dlrun.errors import UserError
 from dlrun.randomness import generator
 
 Task = Literal["classification", "regression"]
+Watching = Callable[[Iterable[Any], int, str], Iterable[Any]]  # items, how many, what is done -> the items
 EVALUATION_BATCH = 1024  # examples at a time where nothing is learnt; part of what fixes the last bits
 
 
 class Split(Protocol):
-    """Some examples of a dataset: training, validation or test."""
+    """Some examples of a dataset: training, validation or test.
+
+    `targets` (n, …) are on the device; `aside` (see Examples) on the CPU.
+    """
+
+    targets: Tensor
+    aside: Mapping[str, Tensor]
 
     def __len__(self) -> int: ...
 
@@ -26,40 +35,74 @@ class Split(Protocol):
         """Preprocessed inputs (*indices.shape, *input shape) and targets (*indices.shape, …)."""
         ...
 
+    def raw(self, indices: Tensor | None = None) -> Tensor:
+        """The inputs of some examples (or of all) as they came, on the CPU."""
+        ...
+
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs (n, …) as compact as they come, and targets: classes (n,) int64, or figures (n, d)."""
+    """Inputs (n, …) as compact as they come, and targets: classes (n,) int64, or figures (n, d).
+
+    `aside` is what is known of each example beyond that, for pictures and baselines: the model never
+    sees it. "date" holds seconds since 1970, the others (n,) figures.
+
+    With `rows` the inputs are a file on the disk, mapped into memory: those of example i stand at
+    inputs[rows[i]], and `digest` identifies what the file holds.
+    """
 
     inputs: Tensor
     targets: Tensor
+    aside: Mapping[str, Tensor] = field(default_factory=dict)
+    rows: Tensor | None = None
+    digest: str = ""
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def take(self, indices: Tensor) -> Examples:
-        return Examples(self.inputs[indices], self.targets[indices])
+        aside = {name: values[indices] for name, values in self.aside.items()}
+        targets = self.targets[indices]
+        if self.rows is not None:
+            return Examples(self.inputs, targets, aside, self.rows[indices], self.digest)
+        return Examples(self.inputs[indices], targets, aside)
+
+    def raw(self, indices: Tensor) -> Tensor:
+        """The inputs of some examples."""
+        return self.inputs.index_select(0, indices if self.rows is None else self.rows[indices])
+
+    def pieces(self) -> Iterator[Tensor]:
+        """All inputs from first to last, so few at a time that they fit into memory."""
+        for indices in torch.arange(len(self)).split(EVALUATION_BATCH):
+            yield self.raw(indices)
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What is done to every input: (input - offset) / scale, in float32. None leaves a step out."""
+    """What is done to every input: `fill` stands in for nan, then (input - offset) / scale, to float32.
+
+    None leaves a step out.
+    """
 
     offset: Tensor | None = None
     scale: Tensor | None = None
+    fill: Tensor | None = None
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        prepared = inputs.to(torch.float32)
+        # Figures such as a time in seconds lose their digits in float32 unless centred first.
+        prepared = inputs if inputs.dtype == torch.float64 else inputs.to(torch.float32)
+        if self.fill is not None:
+            prepared = torch.where(prepared.isnan(), self.fill, prepared)
         if self.offset is not None:
             prepared = prepared - self.offset
         if self.scale is not None:
             prepared = prepared / self.scale
-        return prepared
+        return prepared.to(torch.float32)
 
     def suits(self, shape: tuple[int, ...]) -> bool:
         """Whether it leaves inputs of one shape in that shape: it may come from anyone's checkpoint."""
         try:
-            for step in (self.offset, self.scale):
+            for step in self.state_dict().values():
                 if step is not None:
                     step.expand(shape)
         except (AttributeError, RuntimeError):
@@ -67,15 +110,22 @@ class Preprocessing:
         return True
 
     def to(self, device: torch.device) -> Preprocessing:
-        return Preprocessing(*(None if t is None else t.to(device) for t in (self.offset, self.scale)))
+        return Preprocessing(
+            **{name: None if step is None else _on(step, device) for name, step in self.state_dict().items()}
+        )
 
     def state_dict(self) -> dict[str, Tensor | None]:
-        return {"offset": self.offset, "scale": self.scale}
+        return {"offset": self.offset, "scale": self.scale, "fill": self.fill}
 
 
-def as_it_is(inputs: Tensor) -> Preprocessing:
-    """No preprocessing, whatever the training inputs are."""
+def as_it_is(training: Examples) -> Preprocessing:
+    """No preprocessing, whatever the training examples are."""
     return Preprocessing()
+
+
+def unwatched(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
+    """The items, with no progress shown."""
+    return items
 
 
 @dataclass(frozen=True)
@@ -84,19 +134,35 @@ class Data:
 
     `splits` names what `read` gives, "train" among them. `valid_fraction` of the training examples
     (of each class, for classes) become the split "valid", chosen by `seed`, the same for all copies.
-    `fit` looks at the remaining training inputs and says how every input is preprocessed.
+    `fit` looks at the remaining training examples and says how every input is preprocessed.
+
+    Where `read` must have something done first that takes long, `prepare` does it, and shows its
+    progress by going through its items by way of the function it is given. `read_new` reads a file that
+    is to be predicted: a name for each example, and raw inputs (n, *input_shape); without it, dlrun
+    reads images and CSV files of figures by `input_shape`. `known` are plain values that a checkpoint
+    keeps, and hands to the dataset's function again where it takes a second argument of that name.
     """
 
     task: Task
     input_shape: tuple[int, ...]
     read: Callable[[], Mapping[str, Examples]]
     classes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()  # the names of an input's figures
+    target: str = ""  # the name of a regression's target
     unit: str = ""  # of a regression's target, such as °F
     targets: int = 1  # figures per example in a regression
+    scaling: tuple[float, float] | None = (
+        None  # mean and deviation: the loss sees (target - mean) / deviation
+    )
+    baselines: tuple[str, ...] = ()  # those of `aside` that are guesses of the target
     splits: tuple[str, ...] = ("train", "test")
-    fit: Callable[[Tensor], Preprocessing] = as_it_is
+    fit: Callable[[Examples], Preprocessing] = as_it_is
     valid_fraction: float = 0.0
     seed: int = 0
+    prepare: Callable[[Watching], None] | None = None
+    read_new: Callable[[Path], tuple[list[str], Tensor]] | None = None
+    known: Mapping[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # what a person should know, complete once it is read
 
     @property
     def evaluation_split(self) -> str | None:
@@ -113,7 +179,15 @@ class Loaded:
     Raises UserError for an empty split, or files that are missing.
     """
 
-    def __init__(self, data: Data, device: torch.device, preprocessing: Preprocessing | None = None) -> None:
+    def __init__(
+        self,
+        data: Data,
+        device: torch.device,
+        preprocessing: Preprocessing | None = None,
+        watching: Watching = unwatched,
+    ) -> None:
+        if data.prepare:
+            data.prepare(watching)
         source = data.read()
         self.fingerprint = _fingerprint(source)
         examples = dict(source)
@@ -124,11 +198,16 @@ class Loaded:
         for name, some in examples.items():
             if len(some) == 0:
                 raise UserError(f"the {name} split is empty", fix="change dataset.valid_fraction")
-        self.preprocessing = preprocessing or data.fit(examples["train"].inputs)
+        self.preprocessing = preprocessing or data.fit(examples["train"])
         placed = self.preprocessing.to(device)
-        self.splits = {name: InMemory(some, placed, device) for name, some in examples.items()}
+        fits = sum(_size(some) for some in examples.values()) <= _room(device)
+        self.splits: dict[str, Split] = {}
+        for name, some in examples.items():
+            # A file that the processor maps is in memory already, as far as there is room.
+            stays = some.rows is not None if device.type == "cpu" else not fits
+            self.splits[name] = (Streamed if stays else InMemory)(some, placed, device)
 
-    def __getitem__(self, name: str) -> InMemory:
+    def __getitem__(self, name: str) -> Split:
         if name not in self.splits:
             raise UserError(f"the dataset has no {name} split (there are: {', '.join(self.splits)})")
         return self.splits[name]
@@ -138,8 +217,12 @@ class InMemory:
     """A split that lives on the device as compact as it came, and is preprocessed a batch at a time."""
 
     def __init__(self, examples: Examples, preprocessing: Preprocessing, device: torch.device) -> None:
-        self.inputs = examples.inputs.to(device)
-        self.targets = examples.targets.to(device)
+        if examples.rows is None:
+            self.inputs = _on(examples.inputs, device)
+        else:
+            self.inputs = torch.cat([_on(piece, device) for piece in examples.pieces()])
+        self.targets = _on(examples.targets, device)
+        self.aside = examples.aside
         self._preprocess = preprocessing
 
     def __len__(self) -> int:
@@ -151,6 +234,32 @@ class InMemory:
         targets = self.targets.index_select(0, flat)
         shape = indices.shape
         return inputs.unflatten(0, shape), targets.unflatten(0, shape)
+
+    def raw(self, indices: Tensor | None = None) -> Tensor:
+        return (self.inputs if indices is None else self.inputs[indices.to(self.inputs.device)]).cpu()
+
+
+class Streamed:
+    """A split whose inputs stay where they are, and go to the device a batch at a time."""
+
+    def __init__(self, examples: Examples, preprocessing: Preprocessing, device: torch.device) -> None:
+        self.examples, self.device = examples, device
+        self.targets = _on(examples.targets, device)
+        self.aside = examples.aside
+        self._preprocess = preprocessing
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        flat = indices.flatten()
+        inputs = self._preprocess(_on(self.examples.raw(flat.cpu()), self.device))
+        targets = self.targets.index_select(0, flat)
+        shape = indices.shape
+        return inputs.unflatten(0, shape), targets.unflatten(0, shape)
+
+    def raw(self, indices: Tensor | None = None) -> Tensor:
+        return self.examples.raw(torch.arange(len(self)) if indices is None else indices.cpu())
 
 
 class Batches:
@@ -222,11 +331,35 @@ def carve(examples: Examples, fraction: float, seed: int, *, by_class: bool) -> 
     return examples.take((~chosen).nonzero().squeeze(1)), examples.take(chosen.nonzero().squeeze(1))
 
 
+def _on(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device, as wide as the device allows."""
+    return tensor.to(device, torch.float32 if _too_wide(tensor, device) else tensor.dtype)
+
+
+def _too_wide(tensor: Tensor, device: torch.device) -> bool:
+    return device.type == "mps" and tensor.dtype == torch.float64
+
+
+def _size(examples: Examples) -> int:
+    """The bytes that the inputs of some examples take."""
+    return len(examples) * examples.inputs[:1].numel() * examples.inputs.element_size()
+
+
+def _room(device: torch.device) -> int:
+    """The bytes of a device that inputs may take."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // 2
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+
+
 def _fingerprint(source: Mapping[str, Examples]) -> str:
     """The first 16 hex digits of the SHA-256 of all examples, as they were read."""
     digest = hashlib.sha256()
     for name in sorted(source):
-        for tensor in (source[name].inputs, source[name].targets):
+        examples = source[name]
+        if examples.rows is not None:
+            digest.update(f"{name} {examples.digest} ".encode())
+        for tensor in (examples.inputs if examples.rows is None else examples.rows, examples.targets):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
             digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]

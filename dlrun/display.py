@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import sys
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import track
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -122,6 +124,8 @@ def number(value: float | None, spread: float | None = None) -> str:
     """A figure to four decimals, or four digits where it is small or large; with its spread if any."""
     if value is None:
         return ""
+    if abs(value) < 1e-12:  # what rounding leaves of a zero
+        value = 0.0
     form = ".4f" if 1e-3 <= abs(value) < 1e3 or value == 0 else ".4g"
     return f"{value:{form}}" if spread is None else f"{value:{form}} ± {spread:{form}}"
 
@@ -161,6 +165,15 @@ def _table(caption: str | None = None) -> Table:
     return Table(
         box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=caption, caption_justify="left"
     )
+
+
+def progress(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
+    """The items one by one, with a bar that shows how many are done; without a terminal, a line."""
+    console = err()
+    if not console.is_terminal:
+        console.print(Text(f"{what}: {total:,}"), soft_wrap=True)
+        return items
+    return track(items, description=what, total=total, console=console, transient=True)
 
 
 class Training:
@@ -310,22 +323,12 @@ def epochs_table(
 def results(summary: Mapping[str, Any], folder: str) -> None:
     """The end of a run: final and best figures, the claims, and what to do next."""
     console = out()
-    final, best = summary["final"], summary["best"] or {}
-    table = _table()
-    table.add_column("")
-    table.add_column(f"final, epoch {summary['epochs']}", justify="right")
-    if best:
-        table.add_column(f"best {best['monitor']}, epoch {best['epoch']}", justify="right")
-    for column in final:
-        if column in ("lr", "seconds"):
-            continue
-        cells = [number(final[column]["mean"], final[column]["sd"])]
-        if best:
-            figure = best["figures"].get(column)
-            cells.append(number(figure["mean"], figure["sd"]) if figure else "")
-        table.add_row(column, *cells)
-    if table.row_count:
-        console.print(table)
+    wide = console.options.update(max_width=1000)
+    beside = _measured_table(summary, with_baselines=True)
+    if beside.row_count and console.measure(beside, options=wide).maximum <= console.width:
+        console.print(beside)
+    elif beside.row_count:
+        console.print(_measured_table(summary), _baselines_table(summary))
     if len(summary["seeds"]) > 1:
         console.print(f"mean ± standard deviation over {len(summary['seeds'])} seeds")
     verdicts(console, summary)
@@ -344,6 +347,51 @@ def results(summary: Mapping[str, Any], folder: str) -> None:
         console.print(Text(_clean(f"resume: dlrun resume {folder}")), soft_wrap=True)
 
 
+def _measured_table(summary: Mapping[str, Any], *, with_baselines: bool = False) -> Table:
+    """The final and the best figures of each column, and what is reached without a model beside them."""
+    final, best = summary["final"], summary["best"] or {}
+    baselines = _baselines(summary) if with_baselines else {}
+    table = _table()
+    table.add_column("")
+    table.add_column(f"final, epoch {summary['epochs']}", justify="right")
+    if best:
+        table.add_column(f"best {best['monitor']}, epoch {best['epoch']}", justify="right")
+    for name in baselines:
+        table.add_column(Text(_clean(name)), justify="right")
+    for column in final:
+        if column in ("lr", "seconds"):
+            continue
+        figures = [final[column], *([best["figures"].get(column)] if best else [])]
+        cells = [number(figure["mean"], figure["sd"]) if figure else "" for figure in figures]
+        table.add_row(column, *cells, *(number(of_columns.get(column)) for of_columns in baselines.values()))
+    return table
+
+
+def _baselines_table(summary: Mapping[str, Any]) -> Table:
+    """What is reached without a model, by itself."""
+    baselines = _baselines(summary)
+    table = _table()
+    table.add_column("without a model")
+    for name in baselines:
+        table.add_column(Text(_clean(name)), justify="right")
+    for column in summary["final"]:
+        if any(column in of_columns for of_columns in baselines.values()):
+            table.add_row(column, *(number(of_columns.get(column)) for of_columns in baselines.values()))
+    return table
+
+
+def _baselines(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """What is reached without a model: baseline -> column -> value."""
+    found: dict[str, dict[str, float]] = {}
+    for split, of_split in summary.get("baselines", {}).items():
+        for name, figures in of_split.items():
+            for figure, value in figures.items():
+                found.setdefault(name, {})[f"{split}_{figure}"] = value
+                if split == "train":
+                    found[name][f"trainset_{figure}"] = value
+    return found
+
+
 def verdicts(console: Console, summary: Mapping[str, Any]) -> None:
     """The claims of `expect`: what was measured, and whether it is as claimed."""
     claims = summary["expect"]
@@ -354,9 +402,10 @@ def verdicts(console: Console, summary: Mapping[str, Any]) -> None:
         return
     table = _table()
     for heading in ("expected", "measured", "met"):
-        table.add_column(heading, justify="left" if heading == "expected" else "right")
+        table.add_column(heading, justify="left" if heading != "measured" else "right")
     for claim in claims:
-        met = Text("yes", "green") if claim["met"] else Text("no", "bold red")
+        missed = f", missed by {number(claim['missed_by'])}" if claim.get("missed_by") is not None else ""
+        met = Text("yes", "green") if claim["met"] else Text(f"no{missed}", "bold red")
         table.add_row(f"{claim['column']} {claim['claim']}", number(claim["measured"]), met)
     console.print(table)
 
@@ -399,6 +448,84 @@ def evaluation(found: Mapping[str, Any]) -> None:
     elif recorded:
         console.print(f"exactly as recorded at training: {', '.join(recorded)}")
     console.print(Text(f"checkpoint sha256 {found['sha256'][:16]}…"), soft_wrap=True)
+
+
+def predictions(rows: Sequence[Mapping[str, Any]], unit: str) -> None:
+    """What a model says of each input; of many classes the three most probable."""
+    table = _table()
+    flat = [_without_probabilities(row) for row in rows]
+    for heading in flat[0]:
+        words = heading.replace("_", " ") + (f", {unit}" if unit and heading not in ("input", "sd") else "")
+        table.add_column(Text(_clean(words)), justify="left" if heading in ("input", "class") else "right")
+    of_classes = "probabilities" in rows[0]
+    if of_classes:
+        table.add_column("next")
+    for row, cells in zip(rows, flat, strict=True):
+        texts = [number(cell) if isinstance(cell, float) else str(cell) for cell in cells.values()]
+        if of_classes:
+            ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])[1:3]
+            texts.append(", ".join(f"{name} {number(share)}" for name, share in ranked))
+        table.add_row(*(Text(_clean(text)) for text in texts))
+    out().print(table)
+
+
+def predictions_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    """What a model says of each input as CSV, with a column for the probability of each class."""
+    lines = StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    classes = list(rows[0].get("probabilities", ()))
+    writer.writerow(
+        map(_cell, [*_without_probabilities(rows[0]), *(f"probability of {name}" for name in classes)])
+    )
+    for row in rows:
+        shares = row.get("probabilities", {})
+        writer.writerow(
+            map(_cell, [*_without_probabilities(row).values(), *(shares[name] for name in classes)])
+        )
+    out().file.write(_clean(lines.getvalue()))
+
+
+def _without_probabilities(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != "probabilities"}
+
+
+def _cell(value: Any) -> Any:
+    """A cell of a CSV file; a text that a spreadsheet would compute is quoted with an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
+
+
+def preview(found: Mapping[str, Any]) -> None:
+    """What `dlrun data` found, as tables."""
+    console = out()
+    counts = ", ".join(f"{split['examples']:,} {name}" for name, split in found["splits"].items())
+    shape, unit = _shape(found["input_shape"]), f" in {found['unit']}" if found["unit"] else ""
+    about = f"{found['dataset']}: {found['task']}, inputs of {shape}, {counts}"
+    console.print(Text(_clean(about)), soft_wrap=True)
+    if found["task"] == "classification":
+        balance = _table()
+        balance.add_column("class")
+        for name in found["splits"]:
+            balance.add_column(name, justify="right")
+        for name in found["classes"]:
+            cells = [f"{split['classes'][name]:,}" for split in found["splits"].values()]
+            balance.add_row(Text(_clean(name[:40])), *cells)
+        console.print(balance)
+    ranges = _table()
+    ranges.add_column("training split")
+    for heading in ("min", "mean", "sd", "max"):
+        ranges.add_column(heading, justify="right")
+    rows = {"all inputs, raw": found["ranges"], "all inputs, as the model gets them": found["prepared"]}
+    rows |= found["features"]
+    for name, split in found["splits"].items():
+        if "target" in split:
+            rows[f"{found['target'] or 'target'}{unit}, {name}"] = split["target"]
+    for name, figures in rows.items():
+        ranges.add_row(
+            Text(_clean(name[:60])), *(number(figures[key]) for key in ("min", "mean", "sd", "max"))
+        )
+    console.print(ranges)
+    for text in found["warnings"]:
+        console.print(Text(f"warning: {_clean(text)}", "yellow"), soft_wrap=True)
 
 
 def layers_table(layers: Layers, input_shape: tuple[int, ...]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+_MOST_LISTED = 50
+
 
 class UserError(Exception):
     """Something the user can fix: bad usage, a bad config, missing data.
@@ -63,14 +65,20 @@ class CheckpointRefused(UserError):
 
 
 def listed(names: Iterable[str]) -> str:
-    """The names in one line, in parentheses, ready to follow a message."""
+    """The names in one line, in parentheses, ready to follow a message; of very many the first ones."""
     names = list(names)
-    return f"(there are: {', '.join(names)})" if names else "(there are none)"
+    more = f", and {len(names) - _MOST_LISTED:,} more" if len(names) > _MOST_LISTED else ""
+    return f"(there are: {', '.join(names[:_MOST_LISTED])}{more})" if names else "(there are none)"
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """`; did you mean 'lr'?` for a name that is not among `names`, nothing where none is close."""
+    names = list(names)
+    close = get_close_matches(name.lower()[:200], [n.lower() for n in names], n=1, cutoff=0.55)
+    return next((f"; did you mean {n!r}?" for n in names if close and n.lower() == close[0]), "")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """`; did you mean 'lr'? (there are: …)` for a name that is not among `names`."""
     names = list(names)
-    close = get_close_matches(name.lower()[:200], [n.lower() for n in names], n=1, cutoff=0.55)
-    hint = next((f"; did you mean {n!r}?" for n in names if close and n.lower() == close[0]), "")
-    return f"{hint} {listed(names)}"
+    return f"{meant(name, names)} {listed(names)}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -19,16 +20,16 @@ from dlrun.checkpoint import Checkpoint
 from dlrun.components import Parts
 from dlrun.config import Choice
 from dlrun.copies import Apart
-from dlrun.data import Data, Loaded, Preprocessing
+from dlrun.data import EVALUATION_BATCH, Data, Loaded, Preprocessing, Watching, unwatched
 from dlrun.errors import CheckpointRefused, ConfigError, UserError
 from dlrun.files import write_atomically
 from dlrun.hardware import Hardware
 from dlrun.plan import Plan, make_plan, metric
 from dlrun.runs import Run
-from dlrun.trainer import Tally, predictions
+from dlrun.trainer import Recipe, Tally, predictions
 
 # What may be said otherwise at evaluation: everything else is the model's own.
-CHANGEABLE = {"dataset", "device", "threads", "metrics"}
+CHANGEABLE = {"dataset", "device", "threads", "metrics", "plots"}
 
 
 @dataclass
@@ -73,23 +74,72 @@ class Trained:
             self._outputs[split] = torch.cat([o for o, _ in found], 1), torch.cat([t for _, t in found])
         return self._outputs[split]
 
-    @torch.no_grad()
     def probabilities(self, inputs: Tensor) -> Tensor:
         """The probabilities (copies, n, classes) for raw inputs (n, *input shape), on the CPU."""
         assert self.plan.probabilities is not None, "a regression has no probabilities"
-        self.model.eval()
-        prepared = self.loaded.preprocessing(inputs.cpu()).to(self.hardware.device)
-        outputs = self.model(prepared.expand(len(self.seeds), *prepared.shape)).float()
-        return self.plan.probabilities(outputs).cpu()
+        outputs = outputs_for(self.model, inputs, self.loaded.preprocessing, self.hardware)
+        return self.plan.probabilities(outputs)
+
+    @cached_property
+    def baselines(self) -> dict[str, dict[str, dict[str, float]]]:
+        """What is reached without a model: split -> baseline -> figure -> value."""
+        return {split: baselines(self.plan, self.loaded, split) for split in self.loaded.splits}
+
+    def moments(self) -> Iterator[Trained]:
+        """The model as it was at each epoch whose weights were kept while it trained, in order."""
+        for path in sorted(self.run.weights.glob("*.pt")) if self.run else ():
+            saved = checkpoints.load(path)
+            model = self.plan.model()
+            load_weights(model, saved.state["model"], path)
+            yield replace(self, model=model, epoch=saved.state["epoch"], _outputs={})
+
+
+@torch.no_grad()
+def outputs_for(model: Apart, inputs: Tensor, preprocessing: Preprocessing, hardware: Hardware) -> Tensor:
+    """The outputs (copies, n, k) for raw inputs (n, *input shape), on the CPU."""
+    model.eval()
+    preprocessing = preprocessing.to(hardware.device)
+    found = []
+    for some in inputs.split(EVALUATION_BATCH):
+        prepared = preprocessing(some.to(hardware.device))
+        with hardware.autocast():
+            found.append(model(prepared.expand(len(model.seeds), *prepared.shape)).float().cpu())
+    return torch.cat(found, 1)
 
 
 def open_checkpoint(
-    path: Path, run: Run | None, overrides: Sequence[str], parts: Parts, data_dir: Path
+    path: Path,
+    run: Run | None,
+    overrides: Sequence[str],
+    parts: Parts,
+    data_dir: Path,
+    watching: Watching = unwatched,
 ) -> tuple[Trained, Checkpoint]:
-    """The trained model in a checkpoint file, which is trusted with nothing.
+    """The trained model in a checkpoint file, which is trusted with nothing, with its data.
 
     Raises CheckpointRefused where it does not fit what it says of itself, UserError where an
     override or the data does not fit it.
+    """
+    plan, preprocessing, saved = open_plan(path, overrides, parts, data_dir)
+    loaded = plan.load(preprocessing, watching)
+    hardware = plan.hardware(loaded)
+    return Trained(plan, loaded, hardware, open_model(plan, hardware, saved, path), _epoch(saved), run), saved
+
+
+def open_model(plan: Plan, hardware: Hardware, saved: Checkpoint, path: Path) -> Apart:
+    """The model in a checkpoint that `open_plan` has checked, ready to be evaluated."""
+    hardware.use()
+    model = plan.model()
+    load_weights(model, saved.state["model"], path)
+    return hardware.prepare(model)
+
+
+def open_plan(
+    path: Path, overrides: Sequence[str], parts: Parts, data_dir: Path
+) -> tuple[Plan, Preprocessing, Checkpoint]:
+    """What a checkpoint file says of its model, checked against itself; no data is read.
+
+    Raises as `open_checkpoint` does.
     """
     saved = checkpoints.load(path)
     keys = {text.split("=")[0].split(".")[0] for text in overrides}
@@ -105,12 +155,13 @@ def open_checkpoint(
     # Nothing is chosen or judged here: neither may stand in the way of other metrics.
     unjudged = own.plain() | {"expect": {}, "monitor": None, "patience": None}
     config = configs.from_plain(unjudged, str(path), overrides, parts)
-    plan = make_plan(config, parts, data_dir)
     try:
+        plan = make_plan(config, parts, data_dir, saved.data.get("known"))
         classes, shape = tuple(saved.data["classes"]), tuple(saved.data["input_shape"])
         preprocessing = Preprocessing(**saved.data["preprocessing"])
-        model_state, epoch = saved.state["model"], int(saved.state["epoch"])
-    except (KeyError, TypeError, ValueError) as error:
+        model_state = saved.state["model"]
+        _epoch(saved)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointRefused(f"it lacks an entry: {error}", where=str(path)) from None
     if (classes, shape) != (plan.data.classes, plan.data.input_shape):
         raise CheckpointRefused(
@@ -120,12 +171,11 @@ def open_checkpoint(
         raise CheckpointRefused("its preprocessing does not fit the inputs", where=str(path))
     with torch.device("meta"):  # what does not fit is refused before a model of any size is made
         load_weights(Apart(plan.build, config.seeds), model_state, path, assign=True)
-    loaded = plan.load(preprocessing)
-    hardware = plan.hardware(loaded)
-    hardware.use()
-    model = plan.model()
-    load_weights(model, model_state, path)
-    return Trained(plan, loaded, hardware, hardware.prepare(model), epoch, run), saved
+    return plan, preprocessing, saved
+
+
+def _epoch(saved: Checkpoint) -> int:
+    return int(saved.state["epoch"])
 
 
 def load_weights(model: Apart, saved: list[dict[str, Tensor]], path: Path, *, assign: bool = False) -> None:
@@ -147,19 +197,12 @@ def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[
     recall and F1 of each class and the confusion counts, rows true and columns predicted.
     """
     plan, seeds = trained.plan, trained.seeds
-    metrics = dict(plan.recipe.metrics)
-    if plan.data.task == "classification":
-        metrics.setdefault("accuracy", metric(plan.parts, Choice("accuracy")))
-    recipe = replace(plan.recipe, metrics=metrics)
-    tally = Tally(recipe, seeds, trained.hardware.device)
-    constant = Tally(recipe, [0], trained.hardware.device)
-    baseline = plan.constant(trained.loaded["train"].targets)
+    tally = Tally(_reported(plan), seeds, trained.hardware.device)
     classes = len(plan.data.classes)
     confusion = torch.zeros(len(seeds), classes, classes, dtype=torch.long)
     entropy = torch.zeros(len(seeds), dtype=torch.float64)
     for outputs, targets in predictions(trained.model, trained.loaded[split], trained.hardware):
         tally.measure(outputs, targets)
-        constant.measure(baseline.expand(1, targets.shape[1], -1), targets[:1])
         if plan.probabilities is not None:
             shares = plan.probabilities(outputs)
             entropy += -torch.special.xlogy(shares, shares).sum((1, 2)).cpu() / math.log(2)
@@ -171,7 +214,6 @@ def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[
     figures = tally.means()
     if plan.probabilities is not None:
         figures["entropy_bits"] = (entropy / examples).tolist()
-    name = "majority class" if plan.data.task == "classification" else "mean"
     column = "trainset" if split == "train" else split  # train_* are running means of an epoch
     recorded = {figure: saved.figures.get(f"{column}_{figure}", []) for figure in figures}
     found: dict[str, Any] = {
@@ -183,7 +225,7 @@ def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[
         "examples": examples,
         "loss": fmean(figures["loss"]),
         "metrics": {figure: fmean(values) for figure, values in figures.items() if figure != "loss"},
-        "baselines": {name: {figure: values[0] for figure, values in constant.means().items()}},
+        "baselines": trained.baselines[split],
         "per_seed": {
             str(seed): {figure: values[index] for figure, values in figures.items()}
             for index, seed in enumerate(seeds)
@@ -203,26 +245,63 @@ def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[
     return found
 
 
+def baselines(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, float]]:
+    """What is reached on a split without a model: baseline -> figure -> value.
+
+    By always giving the most frequent class of training or the mean of its targets, and by each column
+    of the data that is a guess already.
+    """
+    targets, aside = loaded[split].targets, loaded[split].aside
+    constant = "majority class" if plan.data.task == "classification" else "mean"
+    guesses = {constant: plan.constant(loaded["train"].targets).expand(len(targets), -1)}
+    guesses |= {name: aside[name].to(targets).unsqueeze(1) for name in plan.data.baselines}
+    found = {}
+    for name, outputs in guesses.items():
+        tally = Tally(_reported(plan), [0], targets.device, f"the baseline {name}")
+        for some in torch.arange(len(targets), device=targets.device).split(EVALUATION_BATCH):
+            tally.measure(outputs[some].unsqueeze(0), targets[some].unsqueeze(0))
+        found[name] = {figure: values[0] for figure, values in tally.means().items()}
+    return found
+
+
+def _reported(plan: Plan) -> Recipe:
+    """The recipe, with accuracy among what is measured of classes."""
+    metrics = dict(plan.recipe.metrics)
+    if plan.data.task == "classification":
+        metrics.setdefault("accuracy", metric(plan.parts, Choice("accuracy")))
+    return replace(plan.recipe, metrics=metrics)
+
+
 def keep(trained: Trained, found: dict[str, Any], split: str, warn: Callable[[str], None]) -> None:
     """Write a report, and for classes the confusion matrix, into the run folder."""
     assert trained.run is not None, "a bare checkpoint has no folder to write into"
     trained.run.write_json(f"eval/{split}.json", found)
     if trained.data.task == "classification":
-        options = trained.plan.parts.part("plots", "confusion_matrix").options
-        choice = Choice(
-            "confusion_matrix", {name: option.default for name, option in options.items()} | {"split": split}
-        )
+        defaults = trained.plan.parts.part("plots", "confusion_matrix").defaults
+        choice = Choice("confusion_matrix", defaults | {"split": split})
         draw(trained, choice, trained.run.folder / "eval" / f"{split}_confusion_matrix.png", warn)
 
 
-def draw(trained: Trained, choice: Choice, path: Path, warn: Callable[[str], None]) -> None:
-    """Draw one plot into a PNG file. One that fails is a warning: the figures are there all the same."""
+def draw(trained: Trained, choice: Choice, path: Path, warn: Callable[[str], None]) -> Path | None:
+    """Draw one plot into a PNG file, or a GIF file if it moves; gives the file.
+
+    A plot that fails is a warning: the figures are there all the same.
+    """
     try:
-        figure = trained.plan.parts.find("plots", choice.name)(trained, **choice.options)
-        write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
+        picture = trained.plan.parts.find("plots", choice.name)(trained, **choice.options)
+        if hasattr(picture, "savefig"):
+            write_atomically(path, lambda file: picture.savefig(file, format="png", dpi=150))
+            return path
+        with TemporaryDirectory() as folder:  # an animation writes to a path only
+            moving = Path(folder) / "moving.gif"
+            picture.save(moving, writer="pillow")
+            path = path.with_suffix(".gif")
+            write_atomically(path, lambda file: file.write(moving.read_bytes()))
+        return path
     except Exception as error:
         reason = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         warn(f"the plot {choice.name} was not drawn: {reason}")
+        return None
 
 
 def per_class(confusion: Tensor, classes: Sequence[str]) -> dict[str, dict[str, float | int | None]]:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean
@@ -21,17 +21,20 @@ from dlrun import __version__, runs
 from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
+from dlrun.config import Choice
 from dlrun.copies import Apart
-from dlrun.data import Loaded, Preprocessing, steps
+from dlrun.data import Loaded, Preprocessing, Watching, steps, unwatched
 from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
-from dlrun.evaluation import Trained, draw, load_weights, summarised
+from dlrun.evaluation import Trained, baselines, draw, load_weights, summarised
 from dlrun.hardware import Hardware, describe, versions
 from dlrun.plan import Plan
 from dlrun.runs import Rows, Run
 from dlrun.trainer import Row, State, evaluate, fit, named
 
 # What may differ when a run goes on: the length, and what cannot change what was learnt.
-RESUMABLE = {"epochs", "device", "threads", "plots", "expect", "expect_epochs", "name"}
+RESUMABLE = {"epochs", "device", "threads", "plots", "expect", "expect_epochs", "name", "dataset.path"}
+REDRAW_EVERY = 3.0  # seconds, at least
+REDRAW_SHARE = 10  # and at least this many times what the last drawing took
 SAVE_EVERY = 3.0  # seconds, at least
 SAVE_SHARE = 40  # and at least this many times what the last save took: under 3 % of the time
 
@@ -66,15 +69,24 @@ class Outcome:
 
 
 def resume(
-    plan: Plan, run: Run, view: View, *, loaded: Loaded | None = None, stop_after: int | None = None
+    plan: Plan,
+    run: Run,
+    view: View,
+    *,
+    loaded: Loaded | None = None,
+    stop_after: int | None = None,
+    redraw: bool = False,
+    watching: Watching = unwatched,
 ) -> Outcome:
     """Train a run for the epochs that are left: all of them, for a new folder.
 
     `loaded` is the data where it is at hand already. `stop_after` pauses after that epoch, the plan
-    unchanged. A signal stops at the next moment from which going on is as if there had been none.
+    unchanged. With `redraw` the curves are drawn anew every few seconds. `watching` shows the progress of
+    what the data must have done first. A signal stops at the next moment from which going on is as if
+    there had been none.
     """
     with run.lock(), Signals() as signals:
-        keeper = _keeper(plan, run, view, loaded)
+        keeper = _keeper(plan, run, view, loaded, signals.heeding(watching, run))
         if keeper is None:
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
         state, status = keeper.state, ""
@@ -105,6 +117,8 @@ def resume(
                         break
                     if keeper.is_due():
                         keeper.save()
+                    if redraw:
+                        keeper.redraw(view)
             except Stopped:
                 status = "interrupted"
             finally:
@@ -114,7 +128,7 @@ def resume(
             return keeper.finish(status, signals.received, view)
 
 
-def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None) -> Keeper | None:
+def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None, watching: Watching) -> Keeper | None:
     """A run as it stands, ready to go on, with a checkpoint to go on from; None where nothing is left.
 
     Raises UserError and CheckpointRefused where it cannot go on, with everything left as it is.
@@ -125,7 +139,8 @@ def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None) -> Keeper |
         raise CheckpointRefused("there are rows but no checkpoint to go on from", where=str(run.last))
     if saved:
         _refuse_another_config(plan, run, saved)
-    loaded = loaded or plan.load(Preprocessing(**saved.data["preprocessing"]) if saved else None)
+    preprocessing = Preprocessing(**saved.data["preprocessing"]) if saved else None
+    loaded = loaded or plan.load(preprocessing, watching)
     hardware = plan.hardware(loaded)
     hardware.use()
     state = plan.state(hardware)
@@ -146,6 +161,7 @@ def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None) -> Keeper |
     run.write_config(text)
     if saved is None:
         keeper.save()  # from here on there is always a checkpoint to go on from
+        keeper.keep_weights()
     keeper.write_summary("running")
     run.log(f"epoch {state.epoch} of {plan.config.epochs}, {hardware.threads} threads, {hardware.device}")
     return keeper
@@ -182,7 +198,17 @@ class Keeper:
         self.saved_epoch = state.epoch if saved else None
         self._figures: Row = saved.figures if saved else {}  # of the last epoch done
         self._best_weights: list[dict[str, Tensor]] | None = None  # where best.pt is not yet what is best
-        self._next_save = 0.0
+        self._next_save = self._next_drawing = 0.0
+        default = Choice("curves", plan.parts.part("plots", "curves").defaults)
+        self._curves = next((choice for choice in plan.plots if choice.name == "curves"), default)
+        self._baselines = {
+            split: baselines(plan, loaded, split)
+            for split in ("train", plan.recipe.evaluation_split)
+            if split
+        }
+        weights_wanted = [plan.parts.part("plots", choice.name).constants for choice in plan.plots]
+        moments = max((constants.get("keeps_weights", 0) for constants in weights_wanted), default=0)
+        self._keep_weights_every = -(-plan.config.epochs // moments) if moments else 0
         before = run.summary()
         self._resumed = [*before.get("resumed", []), runs.command_line()] if before.get("command") else []
 
@@ -195,6 +221,7 @@ class Keeper:
                         raise Diverged(f"{column} of seed {seed} is {value} after epoch {self.state.epoch}")
         self.rows.add(self.state.epoch, row)
         self._figures = row
+        self.keep_weights()
         monitor = self.plan.monitor
         value = fmean(row[monitor]) if monitor in row else math.nan
         best = self.state.best
@@ -203,6 +230,15 @@ class Keeper:
         self.state.best = {"epoch": self.state.epoch, "value": value, "figures": row}
         self._best_weights = _copied(self.state.model)
         return True
+
+    def keep_weights(self) -> None:
+        """Keep the model as it is now, where a plot will show how it changed and it is time to."""
+        if not self._keep_weights_every or self.state.epoch % self._keep_weights_every:
+            return
+        self.run.weights.mkdir(exist_ok=True)
+        now = {"model": _copied(self.state.model), "epoch": self.state.epoch}
+        path = self.run.weights / f"{self.state.epoch:08d}.pt"
+        checkpoints.save(path, self._checkpoint(now, self._figures))
 
     def is_due(self) -> bool:
         """Whether the next save is worth its time."""
@@ -239,7 +275,7 @@ class Keeper:
             try:
                 self.write_summary("diverged" if diverged else "failed", error=said)
                 if diverged:
-                    self._draw(view, only={"curves"})
+                    self._draw(view, [choice for choice in self.plan.plots if choice.name == "curves"])
             except (OSError, UserError) as again:
                 _warn(self.run, view, f"and then: {again}")
             if isinstance(error, Diverged):
@@ -258,7 +294,7 @@ class Keeper:
             self.save()
         self.rows.close()
         if self.state.epoch:
-            self._draw(view)
+            self._draw(view, self.plan.plots)
         verdicts = self._judge(status)
         summary = self.write_summary(status, expect=verdicts, signal=received)
         code = 128 + received if received and status == "interrupted" else 0
@@ -291,6 +327,7 @@ class Keeper:
             }
             if best
             else None,
+            "baselines": self._baselines,
             "parameters": self.plan.layers.parameters,
             "multiply_adds": self.plan.layers.multiply_adds,
             "device": str(self.hardware.device),
@@ -321,6 +358,7 @@ class Keeper:
                 "classes": list(data.classes),
                 "unit": data.unit,
                 "preprocessing": self.loaded.preprocessing.state_dict(),
+                "known": dict(data.known),
                 "fingerprint": self.loaded.fingerprint,
             },
             state=state,
@@ -374,14 +412,28 @@ class Keeper:
                 _warn(self.run, view, f"{path.name} is passed over: {refused.what}")
         raise RunFailed("neither best.pt nor last.pt can be read", where=str(self.run.folder))
 
-    def _draw(self, view: View, only: set[str] | None = None) -> None:
-        """Draw the config's plots of the best model."""
-        model, epoch = self._best_model(view)
+    def redraw(self, view: View) -> None:
+        """Draw the curves as they stand, unless that was done a moment ago."""
+        started = time.monotonic()
+        if started >= self._next_drawing:
+            self.rows.flush()
+            self._draw_of(self.state.model, self.state.epoch, view, [self._curves])
+            took = time.monotonic() - started
+            self._next_drawing = time.monotonic() + max(REDRAW_EVERY, REDRAW_SHARE * took)
+
+    def _draw(self, view: View, plots: Sequence[Choice]) -> None:
+        """Draw some plots of the best model."""
+        self._draw_of(*self._best_model(view), view, plots)
+
+    def _draw_of(self, model: Apart, epoch: int, view: View, plots: Sequence[Choice]) -> None:
         trained = Trained(self.plan, self.loaded, self.hardware, model, epoch, self.run)
-        for choice in self.plan.config.plots:
-            if only is None or choice.name in only:
-                path = self.run.plots / f"{choice.name}.png"
-                draw(trained, choice, path, lambda text: _warn(self.run, view, text))
+        for choice in plots:
+            draw(
+                trained,
+                choice,
+                self.run.plots / f"{choice.name}.png",
+                lambda text: _warn(self.run, view, text),
+            )
 
     def _judge(self, status: str) -> list[dict[str, Any]]:
         """Each claim of `expect` with what was measured. Not judged: a run that is not complete, or
@@ -399,7 +451,10 @@ class Keeper:
                 values = figures.get(column.removeprefix("best."), [])
                 measured = fmean(values) if values else math.nan
             met = configs.meets(measured, claim) if judged else None
-            verdicts.append({"column": column, "claim": claim, "measured": measured, "met": met})
+            missed_by = configs.missed_by(measured, claim) if met is False else None
+            verdicts.append(
+                {"column": column, "claim": claim, "measured": measured, "met": met, "missed_by": missed_by}
+            )
         return verdicts
 
 
@@ -420,6 +475,22 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def heeding(self, watching: Watching, run: Run) -> Watching:
+        """`watching`, which a signal stops: before the first step there is nothing to save.
+
+        What it gives raises RunFailed then, with the exit code of the signal.
+        """
+
+        def heeded(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+            for item in watching(items, total, what):
+                yield item
+                if self.received:
+                    stopped = RunFailed(f"stopped by a signal while {what}")
+                    stopped.exit_code, stopped.resume = 128 + self.received, f"dlrun resume {run.folder}"
+                    raise stopped
+
+        return heeded
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
         for handled in self._before:
@@ -429,7 +500,8 @@ class Signals:
 def _refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
     """Refuse a config that would make another run of it, naming the keys."""
     old, new = configs.from_plain(saved.config, str(run.last), parts=plan.parts), plan.config
-    different = [key for key in configs.changed(old, new) if key.split(".")[0] not in RESUMABLE]
+    changed = configs.changed(old, new)
+    different = [key for key in changed if not {key, key.split(".")[0]} & RESUMABLE]
     if different:
         raise UserError(
             f"a run cannot go on with another {', '.join(different)}",
@@ -442,6 +514,7 @@ def _refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
 
 def _warnings(plan: Plan, hardware: Hardware, saved: Checkpoint | None, state: State) -> Iterator[str]:
     config = plan.config
+    yield from plan.data.notes
     if config.monitor and config.monitor.startswith("test_"):
         yield "best.pt is chosen on the test set: its figures there are no longer an honest estimate"
     if saved is None or not state.epoch:

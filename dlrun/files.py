@@ -9,8 +9,11 @@ from typing import IO
 
 from dlrun.errors import RunFailed
 
+ANOTHER_RUNS_DIR = "free some space, or name another --runs-dir"
+ANOTHER_DATA_DIR = "free some space, or name another --data-dir"
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object], fix: str = ANOTHER_RUNS_DIR) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in place of `path`.
 
     The file is on the disk before it has its name, and the name before this returns.
@@ -30,7 +33,10 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         cause = error if isinstance(error, OSError) else error.__context__
         if not isinstance(cause, OSError):  # torch.save hides the disk's own words in the context
             raise
-        raise cannot_write(path, cause) from None
+        raise cannot_write(path, cause, fix) from None
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def sync_folder(folder: Path) -> None:
@@ -42,8 +48,6 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def cannot_write(path: Path, error: OSError) -> RunFailed:
+def cannot_write(path: Path, error: OSError, fix: str = ANOTHER_RUNS_DIR) -> RunFailed:
     """What to say when the disk refuses."""
-    return RunFailed(
-        f"cannot write {path}: {error.strerror or error}", fix="free some space, or name another --runs-dir"
-    )
+    return RunFailed(f"cannot write {path}: {error.strerror or error}", fix=fix)

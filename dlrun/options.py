@@ -15,6 +15,7 @@ __all__ = [
     "NonNegativeInt",
     "Normalise",
     "Positive",
+    "Resize",
     "Seed",
 ]
 
@@ -26,4 +27,5 @@ Fraction = Annotated[float, Ge(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
 Claim = Annotated[str, "a claim such as '>= 0.94'"]  # the words for it
 Normalise = Literal["unit", "half", "train"]
+Resize = Literal["crop", "pad", "stretch"]
 Activation = Literal["identity", "sigmoid", "tanh", "relu", "leaky_relu", "selu", "softplus", "gelu", "silu"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlrun.components import Part, Parts
-from dlrun.config import Choice, Config
+from dlrun.config import AUTO, Choice, Config
 from dlrun.copies import Apart
-from dlrun.data import Data, Loaded, Preprocessing
+from dlrun.data import EVALUATION_BATCH, Data, Loaded, Preprocessing, Watching, unwatched
 from dlrun.errors import UserError, listed
 from dlrun.hardware import Hardware, choose_device, choose_threads, memory
 from dlrun.layers import Layers, layers_of
@@ -35,17 +36,20 @@ class Plan:
     recipe: Recipe
     device: torch.device
     probabilities: Callable[[Tensor], Tensor] | None  # outputs (…, k) -> (…, classes); None: a regression
+    constant: Callable[[Tensor], Tensor]  # training targets (n, …) -> the outputs (k,) of the best constant
     better: dict[str, str]  # figure -> "higher" or "lower"
+    plots: list[Choice]  # the pictures to draw, those that suit by themselves among them
 
-    def load(self, preprocessing: Preprocessing | None = None) -> Loaded:
+    def load(self, preprocessing: Preprocessing | None = None, watching: Watching = unwatched) -> Loaded:
         """The examples, on the device. Raises UserError where files are missing."""
-        return Loaded(self.data, self.device, preprocessing)
+        return Loaded(self.data, self.device, preprocessing, watching)
 
-    def hardware(self, loaded: Loaded) -> Hardware:
+    def hardware(self, loaded: Loaded | None = None) -> Hardware:
         """Where it computes; the number of threads may depend on the size of a full batch."""
-        size = self.config.batch_size
-        batch = len(loaded["train"]) if size == "full" else size
         config = self.config
+        batch = EVALUATION_BATCH if config.batch_size == "full" else config.batch_size
+        if loaded and config.batch_size == "full":
+            batch = len(loaded["train"])
         # By the work of one copy: each trains with the bits that it has alone.
         threads = choose_threads(config.threads, self.layers.multiply_adds, batch)
         return Hardware(self.device, threads, config.precision, config.compile, config.gradient_clip)
@@ -115,20 +119,12 @@ class Plan:
         higher = self.better[column.split("_", 1)[1]] == "higher"
         return value > best if higher else value < best
 
-    def constant(self, targets: Tensor) -> Tensor:
-        """The outputs (k,) of the best model that ignores its input, for training targets (n, …).
 
-        For classes the logarithm of their shares, for figures their mean.
-        """
-        if self.data.task == "regression":
-            return targets.mean(0)
-        shares = torch.bincount(targets, minlength=len(self.data.classes)).float() / len(targets)
-        logs = shares.clamp_min(1e-12).log()
-        return logs if self.layers.output_shape != (1,) else (logs[1] - logs[0]).unsqueeze(0)
+def make_plan(config: Config, parts: Parts, data_dir: Path, known: Mapping[str, Any] | None = None) -> Plan:
+    """The plan of a config. Raises ConfigError with every mistake that shows without any data.
 
-
-def make_plan(config: Config, parts: Parts, data_dir: Path) -> Plan:
-    """The plan of a config. Raises ConfigError with every mistake that shows without any data."""
+    `known` is what a checkpoint remembers of its dataset.
+    """
     mistakes: list[str] = []
 
     @contextmanager
@@ -136,27 +132,35 @@ def make_plan(config: Config, parts: Parts, data_dir: Path) -> Plan:
         try:
             yield
         except UserError as error:
-            mistakes.append(config.mistake(key, f"{error.what}; {error.fix}" if error.fix else error.what))
+            where = f" ({error.where})" if error.where else ""
+            fix = f"; {error.fix}" if error.fix else ""
+            mistakes.append(config.mistake(key, f"{error.what}{where}{fix}"))
 
     def part(kind: str, choice: Choice) -> Callable[..., Any]:
         return partial(parts.find(kind, choice.name), **choice.options)
 
     device, data, outputs, layers = torch.device("cpu"), None, 0, Layers()
     with noting("dataset"):
-        data = part("dataset", config.dataset)(data_dir)
+        takes_known = "known" in parts.part("dataset", config.dataset.name).takes
+        data = part("dataset", config.dataset)(data_dir, *([known] if takes_known else []))
     if not isinstance(data, Data):
         raise config.refuse(mistakes or [config.mistake("dataset", "the function gave no Data")])
-    for kind, choices in (("loss", [config.loss]), ("metrics", config.metrics), ("plots", config.plots)):
+    for kind, choices in (("loss", [config.loss]), ("metrics", config.metrics)):
         for choice in choices:
             with noting(kind):
-                _refuse_unsuited(parts.part(kind, choice.name), data, config.dataset.name)
+                refuse_unsuited(parts.part(kind, choice.name), data, config.dataset.name)
 
     loss_module = parts.module("loss", config.loss.name)
     loss = part("loss", config.loss)
+    constant = partial(_constant, data, getattr(loss_module, "constant", torch.log))
+    if data.scaling:
+        loss = partial(_scaled, loss, *data.scaling)
     metrics = {choice.name: metric(parts, choice) for choice in config.metrics}
     with noting("loss"):
         outputs = getattr(loss_module, "outputs", _outputs)(data)
     build = partial(part("architecture", config.architecture), data.input_shape, outputs)
+    if data.scaling:
+        build = partial(_in_own_unit, build, *data.scaling)
     if not mistakes:  # only what is for one task can be tried together
         with noting("loss"):
             _measure_two(config.loss.name, loss, data, outputs, most_axes=1)
@@ -165,6 +169,16 @@ def make_plan(config: Config, parts: Parts, data_dir: Path) -> Plan:
                 _measure_two(name, one.measure, data, outputs, most_axes=2)
         with noting("architecture"):
             layers = _fitting_layers(build, data, outputs, config.loss.name)
+    plots = []
+    for choice in config.plots:
+        if choice.name == AUTO:
+            named = {other.name for other in config.plots}
+            automatic = suitable_plots(parts, data, layers, "automatic", True)
+            plots += [one for one in automatic if one.name not in named]
+            continue
+        with noting("plots"):
+            refuse_unsuited(parts.part("plots", choice.name), data, config.dataset.name, layers)
+            plots.append(choice)
     with noting("device"):
         device = choose_device(config.device)
     for choice in config.augmentations:
@@ -203,7 +217,7 @@ def make_plan(config: Config, parts: Parts, data_dir: Path) -> Plan:
     probabilities = None
     if data.task == "classification":
         probabilities = getattr(loss_module, "probabilities", _softmax)
-    plan = Plan(config, parts, data, build, layers, recipe, device, probabilities, better)
+    plan = Plan(config, parts, data, build, layers, recipe, device, probabilities, constant, better, plots)
     with noting("patience"):
         if config.patience and plan.monitor_every > config.epochs:
             raise UserError(
@@ -229,17 +243,77 @@ def _softmax(outputs: Tensor) -> Tensor:
     return outputs.softmax(-1)
 
 
-def _refuse_unsuited(part: Part, data: Data, dataset: str) -> None:
-    """Raises UserError where what a part says it is for, `task` and `inputs`, is not this dataset."""
+def suitable_plots(parts: Parts, data: Data, layers: Layers, constant: str, value: object) -> list[Choice]:
+    """The plots that suit the data and the model, of those whose file says `constant = value`."""
+    chosen = []
+    for name in parts.names("plots"):
+        part = parts.part("plots", name)
+        if part.constants.get(constant) == value:
+            with suppress(UserError):
+                refuse_unsuited(part, data, "", layers)
+                chosen.append(Choice(name, part.defaults))
+    return chosen
+
+
+def refuse_unsuited(part: Part, data: Data, dataset: str, layers: Layers | None = None) -> None:
+    """Raises UserError where what a part says it is for is not this dataset, or not a model of these layers.
+
+    A part says so by the constants `task`, `inputs` and `model` of its file.
+    """
     task, inputs = part.constants.get("task", data.task), part.constants.get("inputs")
     if task != data.task:
         raise UserError(f"{part.name} is for {task}, but {dataset} is a {data.task} task")
-    if (inputs == "plane" and data.input_shape != (2,)) or (
-        inputs == "images" and len(data.input_shape) != 3
-    ):
-        wanted = {"plane": "two numbers", "images": "images"}[inputs]
+    fitting = {
+        "plane": data.input_shape == (2,),
+        "images": len(data.input_shape) == 3,
+        "vectors": len(data.input_shape) == 1,
+    }
+    if not fitting.get(inputs or "", True):
+        wanted = {"plane": "two numbers"}.get(inputs or "", inputs)
         shape = "×".join(map(str, data.input_shape))
         raise UserError(f"{part.name} is for inputs of {wanted}, but those of {dataset} are {shape}")
+    model = part.constants.get("model")
+    if layers is None or model is None:
+        return
+    weights = prod(data.input_shape) * prod(layers.output_shape)
+    made = {
+        "convolution": any(layer.kind == "Conv2d" for layer in layers.layers),
+        "one layer": 0 <= layers.parameters - weights <= prod(layers.output_shape),  # a bias, maybe
+    }
+    if not made[model]:
+        wanted = {"convolution": "a convolution", "one layer": "no layer but one that is fully connected"}
+        raise UserError(f"{part.name} is for a model with {wanted[model]}")
+
+
+class _InOwnUnit(nn.Module):
+    """Outputs in the target's own unit: `mean` + `sd` times what comes in."""
+
+    def __init__(self, mean: float, sd: float) -> None:
+        super().__init__()
+        self.mean, self.sd = mean, sd
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        return self.mean + self.sd * outputs
+
+
+def _in_own_unit(build: Callable[[], nn.Module], mean: float, sd: float) -> nn.Module:
+    return nn.Sequential(build(), _InOwnUnit(mean, sd))
+
+
+def _scaled(loss: Callable[..., Tensor], mean: float, sd: float, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The loss of outputs and targets as multiples of the targets' deviation."""
+    return loss((outputs - mean) / sd, (targets - mean) / sd)
+
+
+def _constant(data: Data, of_shares: Callable[[Tensor], Tensor], targets: Tensor) -> Tensor:
+    """The outputs (k,) of the best model that ignores its input, for training targets (n, …).
+
+    For figures their mean, for classes what the loss says of their shares.
+    """
+    if data.task == "regression":
+        return targets.mean(0)
+    shares = torch.bincount(targets, minlength=len(data.classes)).float() / len(targets)
+    return of_shares(shares.clamp_min(1e-12))
 
 
 def _fitting_layers(build: Callable[[], nn.Module], data: Data, outputs: int, loss: str) -> Layers:

@@ -6,6 +6,7 @@ runs/spiral_relu-001/
     checkpoints/last.pt    where `resume` goes on
     checkpoints/best.pt    what `eval` takes: the best epoch by the monitored column
     plots/*.png
+    weights/*.pt           the model at a few dozen epochs, where a plot shows how it changed
     summary.json           status, final and best figures, time, versions, data
     log.txt                what was said while it ran
     eval/<split>.json      written by `dlrun eval`
@@ -66,6 +67,10 @@ class Run:
     @property
     def plots(self) -> Path:
         return self.folder / "plots"
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights"
 
     def write_config(self, text: str) -> None:
         """Replace config.yaml."""

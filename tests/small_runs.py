@@ -58,8 +58,8 @@ def line(root, *, points: Count = 50, scale: float = 1.0, valid_fraction: Fracti
             splits[name] = Examples(x, scale * (torch.stack([x.sum(1), x[:, 0] - 2], 1) + noise))
         return splits
 
-    def fit(inputs):
-        return Preprocessing(inputs.mean(0), inputs.std(0))
+    def fit(training):
+        return Preprocessing(training.inputs.mean(0), training.inputs.std(0))
 
     return Data("regression", (3,), read, unit="m", targets=2, fit=fit, valid_fraction=valid_fraction)
 ''',

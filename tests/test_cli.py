@@ -251,7 +251,7 @@ def test_an_expectation_that_is_not_met_exits_with_5_and_is_named(
     assert done.code == 5
     [unmet] = [line for line in done.out.splitlines() if "train_loss < 0" in line]
     final = summary["final"]["train_loss"]["mean"]
-    assert unmet.split() == ["train_loss", "<", "0", f"{final:.4f}", "no"]
+    assert unmet.split() == ["train_loss", "<", "0", f"{final:.4f}", *f"no, missed by {final:.4f}".split()]
     assert sum(line.split()[-1:] == ["yes"] for line in done.out.splitlines()) == 2
     assert [verdict["met"] for verdict in summary["expect"]] == [False, True, True]
     assert summary["status"] == "finished"
@@ -832,3 +832,89 @@ def test_a_run_that_was_killed_after_a_resume_is_listed_as_far_as_it_came(dlrun:
     listed = dlrun("runs").out
     assert "interrupted" in listed
     assert "3/3" in listed
+
+
+# ---------------------------------------------------------------------- plot, data, --watch
+
+
+def test_any_picture_is_drawn_again_with_other_options(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    dlrun("train", tiny, "plots=[curves]")
+    plots = only_run(runs_dir).plots
+    first = (plots / "curves.png").read_bytes()
+    (plots / "curves.png").unlink()
+    done = dlrun("plot", "last")
+    assert (done.code, done.out) == (0, f"{plots / 'curves.png'}\n")
+    assert (plots / "curves.png").read_bytes() == first
+    done = dlrun("plot", "last", "curves", "decision_regions.split=test", "decision_regions.margin=0.5")
+    assert done.out.split() == [str(plots / "curves.png"), str(plots / "decision_regions.png")]
+    regions = (plots / "decision_regions.png").read_bytes()
+    dlrun("plot", "last", "decision_regions")
+    assert (plots / "decision_regions.png").read_bytes() != regions
+
+
+def test_a_checkpoint_by_itself_is_drawn_where_one_says(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    dlrun("train", tiny)
+    best = only_run(runs_dir).best
+    refused = dlrun("plot", best, "decision_regions")
+    assert (refused.code, "--out" in refused.err) == (2, True)
+    done = dlrun("plot", best, "decision_regions", "--out", tmp_path / "pictures")
+    assert (done.code, [path.name for path in (tmp_path / "pictures").iterdir()]) == (
+        0,
+        ["decision_regions.png"],
+    )
+
+
+def test_a_picture_that_cannot_be_drawn_is_said_with_the_reason(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path
+) -> None:
+    dlrun("train", tiny)
+    only_run(runs_dir).metrics.unlink()
+    done = dlrun("plot", "last", "curves", "decision_regions")
+    assert (done.code, "curves was not drawn: there are no curves" in done.err) == (1, True)
+    assert "decision_regions.png" in done.out
+    done = dlrun("plot", "last", "curvs", "decision_regions.margn=1")
+    assert (done.code, "did you mean 'curves'?" in done.err, "did you mean 'margin'?" in done.err) == (
+        2,
+        True,
+        True,
+    )
+
+
+def test_a_dataset_is_shown_before_anything_is_trained(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    done = dlrun("data", tiny)
+    assert done.code == 0
+    assert "spiral: classification, inputs of 2, 60 train, 60 test" in done.out
+    told = json.loads(dlrun("data", tiny, "--json").out)
+    assert told["splits"]["train"] == {"examples": 60, "classes": {"arm 1": 20, "arm 2": 20, "arm 3": 20}}
+    assert not runs.every(runs_dir), "a preview is no run"
+
+
+def test_curves_are_redrawn_while_it_trains(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    dlrun("train", tiny, "plots=[curves, decision_regions]", "--stop-after", 1)
+    plots = only_run(runs_dir).plots
+    for path in plots.iterdir():
+        path.unlink()
+    from dlrun import experiment
+
+    seen = []
+
+    class Looking(experiment.Silent):
+        def row(self, epoch: int, row: Any, best: bool) -> None:
+            seen.append(sorted(path.name for path in plots.iterdir()))
+
+    plan = _plan_of(only_run(runs_dir))
+    experiment.resume(plan, only_run(runs_dir), Looking(), redraw=True)
+    assert seen == [[], ["curves.png"]], "after the first of two epochs, and nothing but the curves"
+    assert len(list(plots.iterdir())) == 2
+
+
+def _plan_of(run: Run) -> Any:
+    from dlrun import config as configs
+    from dlrun.components import Parts
+    from dlrun.plan import make_plan
+
+    return make_plan(configs.load(run.config), Parts(), Path("no-data"))

@@ -420,7 +420,7 @@ def test_null_means_the_default(write: Write) -> None:
     write("base.yaml", BODY + "patience: 5\nseeds: [1, 2]\nplots: []\n")
     config = load(write("child.yaml", "base: base.yaml\npatience: null\nseeds: ~\nplots:\n"))
     assert (config.patience, config.seeds) == (None, [0])
-    assert [choice.name for choice in config.plots] == ["curves"]
+    assert [choice.name for choice in config.plots] == ["auto"]
     assert mistakes(write("gone.yaml", "base: base.yaml\nepochs: null\n"))[0].endswith(
         "epochs: is missing: a whole number >= 1"
     )

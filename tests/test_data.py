@@ -164,13 +164,13 @@ def test_the_preprocessing_of_a_checkpoint_is_used_as_it_is() -> None:
 )
 def test_pixels_become_numbers_as_the_name_says(name: Any, expected: list[float]) -> None:
     raw = torch.tensor([0, 51, 255], dtype=torch.uint8)
-    torch.testing.assert_close(FITS[name](raw)(raw), torch.tensor(expected))
+    torch.testing.assert_close(FITS[name](Examples(raw, torch.zeros(len(raw))))(raw), torch.tensor(expected))
 
 
 def test_normalising_by_train_gives_each_channel_mean_0_and_deviation_1() -> None:
     raw = torch.randint(0, 256, (50, 3, 4, 4), dtype=torch.uint8) // torch.tensor([1, 2, 7]).view(1, 3, 1, 1)
     raw = raw.to(torch.uint8)
-    ready = FITS["train"](raw)(raw).double()
+    ready = FITS["train"](Examples(raw, torch.zeros(len(raw))))(raw).double()
     torch.testing.assert_close(ready.mean((0, 2, 3)), torch.zeros(3).double(), atol=1e-5, rtol=0)
     torch.testing.assert_close(ready.std((0, 2, 3), correction=0), torch.ones(3).double(), atol=1e-5, rtol=0)
 

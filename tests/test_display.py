@@ -348,6 +348,21 @@ def test_the_end_of_a_run_shows_final_and_best_and_each_claim(capsys: pytest.Cap
     assert printed.splitlines()[-1] == "finished after epoch 3 in 1.0 s: runs/some-001"
 
 
+def test_what_is_reached_without_a_model_stands_beside_the_figures_or_below_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    baselines = {name: {"loss": 1.25} for name in ("mean", "yesterday", "my [/guess]")}
+    summary = SUMMARY | {"baselines": {"train": baselines}}
+    for columns, tables in ((200, 1), (60, 2)):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        display.results(summary, "runs/some-001")
+        lines = capsys.readouterr().out.splitlines()
+        assert sum("1.2500" in line for line in lines) == 1
+        assert sum(line.split()[:1] == ["train_loss"] and "<" not in line for line in lines) == tables
+        [heading] = [line for line in lines if "yesterday" in line]
+        assert "my [/guess]" in heading
+
+
 def test_an_evaluation_says_whether_it_found_what_was_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     display.evaluation(EVALUATION)
     same = capsys.readouterr().out

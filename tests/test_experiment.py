@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import random
 import signal
@@ -36,6 +37,7 @@ from dlrun import config as configs
 from dlrun import experiment
 from dlrun.components import Parts
 from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
+from dlrun.evaluation import open_checkpoint
 from dlrun.runs import Run
 
 NOISE = [{"name": "noise", "sd": 0.2}]
@@ -501,7 +503,8 @@ def run_told(tmp_path: Path, figures: list[float], split: str = "train", **chang
     )
     other = [-1.0] if split != "train" else []  # the figure of train, which is finished first
     told = parts.module("metrics", "scripted").TOLD
-    told[:] = [value for figure in figures for value in (*other, figure)]
+    baselines = [0.0, 0.0]  # of train and test, measured before the first epoch
+    told[:] = [*baselines, *(value for figure in figures for value in (*other, figure))]
     return trained(plan, tmp_path)
 
 
@@ -894,3 +897,67 @@ def test_the_command_that_began_a_run_is_kept_and_those_that_went_on(
     go_on(run, {})
     assert run.summary()["command"] == ["dlrun", "train", "small"]
     assert run.summary()["resumed"] == [["dlrun", "resume", "last"]]
+
+
+# ------------------------------------------------- what is kept for those who look at it later
+
+MOVING = '''
+"""Draws nothing but wants to know how the model changed."""
+from matplotlib.figure import Figure
+
+keeps_weights = 3
+
+
+def moving(trained):
+    """A title."""
+    figure = Figure()
+    figure.suptitle(" ".join(str(moment.epoch) for moment in trained.moments()))
+    return figure
+'''
+
+
+def test_what_is_reached_without_a_model_stands_in_the_summary(tmp_path: Path) -> None:
+    plan = planned(own_parts(tmp_path), dataset="uneven")
+    found = trained(plan, tmp_path).summary()["baselines"]
+    assert found.keys() == {"train", "test"}
+    assert found["train"]["majority class"]["accuracy"] == 24 / 40
+    shares = [24 / 40, 8 / 40, 4 / 40, 4 / 40]
+    entropy = -sum(share * math.log(share) for share in shares)
+    assert found["train"]["majority class"]["loss"] == pytest.approx(entropy, rel=1e-6)
+
+
+def test_weights_are_kept_at_some_epochs_where_a_plot_wants_them(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"plots/moving.py": MOVING})
+    changes: dict[str, Any] = {"epochs": 8, "plots": ["moving"]}
+    run = started(planned(parts, **changes), tmp_path)
+    experiment.resume(planned(parts, **changes), run, experiment.Silent(), stop_after=4)
+    experiment.resume(planned(parts, **changes), run, experiment.Silent())
+    kept = sorted(run.weights.iterdir())
+    assert [path.name for path in kept] == ["00000000.pt", "00000003.pt", "00000006.pt"]
+    alone = trained(planned(epochs=8), tmp_path / "alone")
+    assert not alone.weights.exists(), "nobody asked for them"
+    third = trained(planned(parts, epochs=3), tmp_path / "third")
+    of_third = checkpoints.load(third.last).state["model"]
+    assert not differences(checkpoints.load(kept[1]).state["model"], of_third)
+    assert not differences(
+        checkpoints.load(run.last).state["model"], checkpoints.load(alone.last).state["model"]
+    )
+
+
+def test_the_moments_of_a_model_are_opened_in_order(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"plots/moving.py": MOVING})
+    run = trained(planned(parts, epochs=8, plots=["moving"]), tmp_path)
+    opened, _ = open_checkpoint(run.best, run, [], parts, tmp_path)
+    moments = list(opened.moments())
+    assert [moment.epoch for moment in moments] == [0, 3, 6]
+    outputs = [moment.outputs("test")[0] for moment in moments]
+    assert not torch.equal(outputs[0], outputs[1]) and not torch.equal(outputs[1], outputs[2])
+    assert (run.plots / "moving.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("claim", "by"), [(">= 0.5", 0.2), ("> 0.2, <= 0.9", None), ("<= 0.1, >= 0.25", 0.2), ("> 0.3", 0.0)]
+)
+def test_how_far_a_claim_was_missed(claim: str, by: float | None) -> None:
+    missed = configs.missed_by(0.3, claim)
+    assert missed == pytest.approx(by or 0.0) and configs.meets(0.3, claim) == (by is None)

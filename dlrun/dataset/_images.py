@@ -5,30 +5,34 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dlrun.data import Preprocessing
+from dlrun.data import Examples, Preprocessing
 
 
-def unit(inputs: Tensor) -> Preprocessing:
+def unit(training: Examples) -> Preprocessing:
     """From 0 … 255 to 0 … 1."""
     return Preprocessing(scale=torch.tensor(255.0))
 
 
-def half(inputs: Tensor) -> Preprocessing:
+def half(training: Examples) -> Preprocessing:
     """From 0 … 255 to -1 … 1: (x - 0.5) / 0.5 of what is 0 … 1."""
     return Preprocessing(torch.tensor(127.5), torch.tensor(127.5))
 
 
-def train(inputs: Tensor) -> Preprocessing:
+def train(training: Examples) -> Preprocessing:
     """To mean 0 and standard deviation 1 for each channel of the training images (n, c, h, w), uint8."""
-    means, deviations = [], []
     values = torch.arange(256, dtype=torch.float64)
-    for channel in inputs.transpose(0, 1):
-        shares = torch.bincount(channel.flatten(), minlength=256).double() / channel.numel()
-        mean = shares @ values
-        means.append(mean)
-        deviations.append((shares @ (values - mean).square()).sqrt().clamp_min(1e-6))
-    shape = (-1, 1, 1)
-    return Preprocessing(torch.stack(means).float().view(shape), torch.stack(deviations).float().view(shape))
+    counts = sum(
+        map(_counts, training.pieces()), torch.zeros(training.inputs.shape[1], 256, dtype=torch.long)
+    )
+    shares = counts.double() / counts.sum(1, keepdim=True)
+    means = shares @ values
+    deviations = (shares * (values - means.unsqueeze(1)).square()).sum(1).sqrt().clamp_min(1e-6)
+    return Preprocessing(means.float().view(-1, 1, 1), deviations.float().view(-1, 1, 1))
+
+
+def _counts(images: Tensor) -> Tensor:
+    """How often each channel of some images has each value from 0 to 255, (c, 256)."""
+    return torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.transpose(0, 1)])
 
 
 FITS = {"unit": unit, "half": half, "train": train}

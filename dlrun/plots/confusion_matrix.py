@@ -27,6 +27,7 @@ from dlrun.plots._style import (
 )
 
 task = "classification"
+automatic = True
 
 MOST_WITH_NUMBERS = 20
 

@@ -27,6 +27,8 @@ from dlrun.plots._style import (
     tidy,
 )
 
+automatic = True
+
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 LINES = {  # label, colour, dashes, width: wider below and narrower above, so that none hides another

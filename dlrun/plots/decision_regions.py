@@ -31,6 +31,7 @@ from dlrun.plots._style import (
 )
 
 task = "classification"
+automatic = True
 inputs = "plane"
 
 SIDE = 240  # grid points along each axis
@@ -77,7 +78,7 @@ def decision_regions(
         aspect="equal",
     )
 
-    points, targets = examples.inputs.cpu().float(), examples.targets.cpu()
+    points, targets = examples.raw().float(), examples.targets.cpu()
     drawn = (
         torch.randperm(len(points), generator=torch.Generator().manual_seed(0))[:MOST_POINTS].sort().values
     )
@@ -118,7 +119,7 @@ def square(trained: Trained, margin: float) -> tuple[float, float, float, float]
 
     Its half side is rounded up to two digits.
     """
-    inputs = torch.cat([some.inputs.cpu().float() for some in trained.loaded.splits.values()])
+    inputs = torch.cat([some.raw().float() for some in trained.loaded.splits.values()])
     low, high = inputs.amin(0), inputs.amax(0)
     middle = (low + high) / 2
     half = float((high - low).max()) / 2

@@ -29,6 +29,7 @@ from dlrun.plots._style import (
 )
 
 task = "classification"
+automatic = True
 inputs = "images"
 
 EDGE = 0.08  # inches beside the images
@@ -82,7 +83,7 @@ def predictions(
     axes = figure.add_axes((0, 0, 1, 1))  # in inches, from the top left
     axes.set_axis_off()
     examples = trained.loaded[chosen]
-    shown_inputs = examples.inputs[torch.cat([ones for _, ones in groups]).to(examples.inputs.device)].cpu()
+    shown_inputs = examples.raw(torch.cat([ones for _, ones in groups]))
     pictures = iter(as_pictures(shown_inputs))
     y = HEAD
     for heading, ones in groups:

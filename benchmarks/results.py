@@ -1,0 +1,310 @@
+"""docs/results.md: every experiment trained here, beside what was published.
+
+    python -m benchmarks.results                       # all of them, then the table
+    python -m benchmarks.results spiral_relu temps     # these again, then the table
+    python -m benchmarks.results --table               # the table from what was measured before
+
+What is measured is kept in docs/results.json, so that the table can be written again. Run folders go to
+runs/results; real data are looked for where `dlrun` looks, in $DLRUN_DATA or data/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parent.parent
+MEASURED = PROJECT / "docs" / "results.json"
+TABLE = PROJECT / "docs" / "results.md"
+RUNS = PROJECT / "runs" / "results"
+MISSING = "was not run: "
+HEADINGS = (
+    "experiment",
+    "published",
+    "measured",
+    "without a model",
+    "claim",
+    "met",
+    "time published",
+    "time measured",
+)
+INTRODUCTION = """\
+Written by `python -m benchmarks.results`, which trains each config of `configs/` and reads its
+`summary.json`. Figures are of the last epoch, or of the best one where the column says `best`; mean ±
+sample standard deviation over the seeds 0, 1 and 2, or where there is one seed, the config's own. The time
+is that of the training loop, for one seed. "Without a model" is what the most frequent class, the mean of
+the training targets, or a column of the data that is a guess already reaches on the same split."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of the table: a config, what was published of it, and the figures to set beside it."""
+
+    name: str  # of the row; the config's own unless `config` says otherwise
+    published: str
+    figures: tuple[str, ...]
+    seeds: int = 3
+    published_time: str = ""
+    note: str = ""
+    config: str = ""
+    overrides: tuple[str, ...] = ()
+    needs: str = ""  # a file below the data folder, or cuda
+
+    @property
+    def words(self) -> list[str]:
+        """The command line that trains it."""
+        data = os.environ.get("DLRUN_DATA", "data")
+        overrides = [word.replace("$DLRUN_DATA", data) for word in self.overrides]
+        return [self.config or self.name, *overrides]
+
+
+REAL_TEMPERATURES = "dataset.path=$DLRUN_DATA/temps.csv"
+DEAD = (
+    "With a ReLU on the output, a class whose output is negative for every example gets no gradient and "
+    "never comes back: some seeds lose one class or several, and a tenth of the accuracy with each. The "
+    "claim is what the worst seeds still reach; the spread over seeds is the finding."
+)
+EXPERIMENTS = [
+    Experiment("spiral_linear", "about 50 %", ("train_accuracy",)),
+    Experiment("spiral_relu", "95 %", ("train_accuracy",)),
+    Experiment("spiral_relu_wide", "loss lower and accuracy higher than with 100 units", ("train_accuracy",)),
+    Experiment("spiral_relu_deep", "99.9 %", ("train_accuracy",)),
+    Experiment("spiral_sigmoid", "clearly worse than ReLU", ("train_accuracy",)),
+    Experiment("spiral_tanh", "–", ("train_accuracy",)),
+    Experiment(
+        "spiral_logistic",
+        "–",
+        ("train_accuracy",),
+        note="Logistic regression draws one straight line, and two spiral arms cannot be told apart by one.",
+    ),
+    Experiment(
+        "fashion_softmax",
+        "train loss < 0.5, both accuracies > 0.7",
+        ("train_loss", "train_accuracy", "test_accuracy"),
+    ),
+    Experiment(
+        "fashion_softmax_scratch",
+        "train loss < 0.5, both accuracies > 0.7",
+        ("train_loss", "train_accuracy", "test_accuracy"),
+    ),
+    Experiment("mnist_softmax", "–", ("train_loss", "train_accuracy", "test_accuracy")),
+    Experiment("mnist_softmax_scratch", "–", ("train_loss", "train_accuracy", "test_accuracy")),
+    Experiment(
+        "mnist_threenet",
+        "train 99.997 %, test 97.959 %",
+        ("best.trainset_accuracy", "best.test_accuracy"),
+        seeds=1,
+        published_time="71.90 min, a GPU",
+    ),
+    Experiment("temps_scratch", "–", ("train_loss", "test_mae")),
+    Experiment("temps", "–", ("train_mae", "test_mae")),
+    Experiment(
+        "temps_scratch, real file",
+        "–",
+        ("train_loss", "test_mae"),
+        config="temps_scratch",
+        overrides=(REAL_TEMPERATURES,),
+        needs="temps.csv",
+    ),
+    Experiment(
+        "temps, real file",
+        "–",
+        ("train_mae", "test_mae"),
+        config="temps",
+        overrides=(REAL_TEMPERATURES,),
+        needs="temps.csv",
+    ),
+    Experiment("mnist_scratch", "–", ("test_loss", "test_accuracy"), note=DEAD),
+    Experiment("mnist_mlp", "–", ("test_loss", "test_accuracy"), note=DEAD),
+    Experiment("mnist_mlp_leaky", "–", ("test_loss", "test_accuracy")),
+    Experiment("mnist_mlp_dropout", "–", ("test_loss", "test_accuracy")),
+    Experiment("mnist_sigmoid_mse", "learns more slowly than with cross entropy", ("test_accuracy",)),
+    Experiment("mnist_sigmoid_ce", "learns faster than with squared error", ("test_accuracy",)),
+    Experiment("mnist_cnn", "–", ("test_loss", "test_accuracy"), seeds=1),
+    Experiment("fashion_cnn", "–", ("test_loss", "test_accuracy"), seeds=1),
+    Experiment("cifar10_resnet", "–", ("test_loss", "test_accuracy"), seeds=1, needs="cuda"),
+]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure what is asked for, then write the table."""
+    parser = argparse.ArgumentParser(description="Train every experiment and write docs/results.md.")
+    parser.add_argument("names", nargs="*", help="rows of the table (default: all)")
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    asked = parser.parse_args(arguments)
+    names = [experiment.name for experiment in EXPERIMENTS]
+    if unknown := set(asked.names) - set(names):
+        parser.error(f"there is no experiment {sorted(unknown)[0]!r} (there are: {', '.join(names)})")
+    measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+    for experiment in () if asked.table else EXPERIMENTS:
+        if not asked.names or experiment.name in asked.names:
+            measured[experiment.name] = measure(experiment)
+            print(f"{experiment.name}: {measured_cell(experiment, measured[experiment.name])}", flush=True)
+            MEASURED.write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
+    TABLE.write_text("\n".join(lines(measured)) + "\n")
+
+
+def measure(experiment: Experiment) -> dict[str, Any]:
+    """Train one experiment: its summary's figures, or why it was not run."""
+    if reason := not_here(experiment):
+        return {"not run": reason}
+    seeds = ["--seeds", str(experiment.seeds)] if experiment.seeds > 1 else []
+    command = [sys.executable, "-m", "dlrun", "train", *experiment.words, *seeds]
+    command += ["--quiet", "--runs-dir", str(RUNS)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    folder = done.stdout.strip()
+    if done.returncode not in (0, 5):
+        return {"not run": (done.stderr.strip().splitlines() or ["it failed"])[0].removeprefix("error: ")}
+    summary = json.loads((PROJECT / folder / "summary.json").read_text())
+    best = summary["best"]["figures"] if summary["best"] else summary["final"]
+    return {
+        "figures": {
+            column: (best if column.startswith("best.") else summary["final"])[column.removeprefix("best.")]
+            for column in experiment.figures
+        },
+        "expect": summary["expect"],
+        "baselines": summary["baselines"],
+        "seeds": len(summary["seeds"]),
+        "epochs": summary["epochs"],
+        "seconds": summary["seconds"],
+        "device": summary["device"],
+        "threads": summary["threads"],
+        "machine": summary["machine"],
+        "versions": summary["versions"],
+        "date": str(date.today()),
+    }
+
+
+def not_here(experiment: Experiment) -> str:
+    """Why an experiment cannot be run on this machine; nothing where it can."""
+    if experiment.needs == "cuda":
+        import torch
+
+        return "" if torch.cuda.is_available() else "no GPU here"
+    if experiment.needs:
+        there = Path(os.environ.get("DLRUN_DATA", PROJECT / "data")) / experiment.needs
+        return "" if there.exists() else f"{experiment.needs.split('/')[0]} is not here"
+    return ""
+
+
+def lines(measured: dict[str, Any]) -> Iterator[str]:
+    """The table as Markdown."""
+    yield "# Every experiment, published and measured"
+    yield ""
+    yield INTRODUCTION
+    yield ""
+    yield f"| {' | '.join(HEADINGS)} |"
+    yield "|---" * len(HEADINGS) + "|"
+    for experiment in EXPERIMENTS:
+        found = measured.get(experiment.name, {"not run": "not measured yet"})
+        mark = _marks().get(experiment.note, "")
+        cells = [
+            f"`{experiment.name}`{mark}"
+            if not experiment.config
+            else f"`{experiment.config}`, real file{mark}",
+            experiment.published,
+            measured_cell(experiment, found),
+            baseline_cell(experiment, found),
+            "<br>".join(f"{claim['column']} {claim['claim']}" for claim in found.get("expect", [])) or "–",
+            met_cell(found),
+            experiment.published_time or "–",
+            duration(found["seconds"] / found["seeds"]) if "seconds" in found else "–",
+        ]
+        yield "| " + " | ".join(cells) + " |"
+    yield ""
+    for note, mark in _marks().items():
+        yield f"{mark} {note}"
+        yield ""
+    yield from temperatures(measured)
+    yield from machines(measured)
+
+
+def measured_cell(experiment: Experiment, found: dict[str, Any]) -> str:
+    """The figures of a row: `test_accuracy 0.9781 ± 0.0004`."""
+    if "not run" in found:
+        return f"{MISSING}{found['not run']}"
+    seeds = f" ({found['seeds']} seeds)" if found["seeds"] > 1 else " (1 seed)"
+    return (
+        "<br>".join(f"{column} {figure(found['figures'][column])}" for column in experiment.figures) + seeds
+    )
+
+
+def baseline_cell(experiment: Experiment, found: dict[str, Any]) -> str:
+    """What is reached without a model, by the last figure of a row."""
+    column = experiment.figures[-1].removeprefix("best.")
+    split, _, measured = column.partition("_")
+    of_split = found.get("baselines", {}).get("train" if split == "trainset" else split, {})
+    return "<br>".join(f"{name} {figures[measured]:.4g}" for name, figures in of_split.items()) or "–"
+
+
+def met_cell(found: dict[str, Any]) -> str:
+    """Whether every claim was met, or how far it was missed."""
+    if not found.get("expect"):
+        return "–"
+    missed = [claim for claim in found["expect"] if not claim["met"]]
+    return "yes" if not missed else "no, by " + ", ".join(f"{claim['missed_by']:.4g}" for claim in missed)
+
+
+def temperatures(measured: dict[str, Any]) -> Iterator[str]:
+    """Whether the temperature models beat what a person would guess, said plainly."""
+    for experiment in EXPERIMENTS:
+        found = measured.get(experiment.name, {})
+        if "test_mae" not in experiment.figures or "figures" not in found:
+            continue
+        mae = found["figures"]["test_mae"]["mean"]
+        guesses = {name: figures["mae"] for name, figures in found["baselines"]["test"].items()}
+        best = min(guesses, key=guesses.__getitem__)
+        verdict = "beats" if mae < guesses[best] else "does not beat"
+        yield (
+            f"- `{experiment.name}`: a mean absolute error of {mae:.2f} °F {verdict} the best guess without "
+            f"a model, {best} ({guesses[best]:.2f} °F)."
+        )
+    yield ""
+
+
+def machines(measured: dict[str, Any]) -> Iterator[str]:
+    """Where and with what the figures were measured."""
+    yield "Measured on:"
+    yield ""
+    seen: dict[str, list[str]] = {}
+    for name, found in measured.items():
+        if "machine" in found:
+            machine, versions = found["machine"], found["versions"]
+            where = machine.get("gpu") or f"{machine['processor']} ({machine['instructions']})"
+            where += f", torch {versions['torch']}, Python {versions['python']}, dlrun {versions['dlrun']}, "
+            where += (
+                f"{found['device']}, {found['threads']} thread{'s' * (found['threads'] > 1)}, {found['date']}"
+            )
+            seen.setdefault(where, []).append(name)
+    for where, names in seen.items():
+        yield f"- {where}: {', '.join(names)}"
+
+
+def figure(of_seeds: dict[str, float | None]) -> str:
+    """A mean, with its standard deviation where there are several seeds."""
+    mean, sd = of_seeds["mean"], of_seeds["sd"]
+    assert mean is not None
+    return f"{mean:.4f}" if sd is None else f"{mean:.4f} ± {sd:.4f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `4.2 s` or `6.7 min`."""
+    return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+
+
+def _marks() -> dict[str, str]:
+    """The notes below the table, each with its mark."""
+    notes = dict.fromkeys(experiment.note for experiment in EXPERIMENTS if experiment.note)
+    return {note: "¹²³⁴⁵⁶"[index] for index, note in enumerate(notes)}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

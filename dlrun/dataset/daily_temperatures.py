@@ -1,0 +1,94 @@
+"""A year of daily temperatures, to foretell the next day's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from functools import partial
+from math import cos, pi
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from dlrun.data import Data
+from dlrun.dataset._table import Options, file_table, table_data
+from dlrun.options import Fraction, Seed
+from dlrun.tables import Table
+
+COLUMNS = ("year", "month", "day", "week", "temp_2", "temp_1", "average", "actual", "friend")
+WEEK = ("Mon", "Tues", "Wed", "Thurs", "Fri", "Sat", "Sun")
+YEAR = 2016
+_DAYS = 366
+_MISSING = 18  # days without a row
+
+
+def daily_temperatures(
+    root: Path,
+    known: Mapping[str, Any] | None = None,
+    *,
+    path: str | None = None,
+    ignore: Sequence[str] = (),
+    date_cycles: Sequence[Literal["year", "week", "day"]] = (),
+    missing: Literal["refuse", "drop", "fill"] = "refuse",
+    standardise: bool = True,
+    scale_target: bool = False,
+    split: Literal["chronological", "random"] = "chronological",
+    test_fraction: Fraction = 0.2,
+    valid_fraction: Fraction = 0.0,
+    seed: Seed = 0,
+) -> Data:
+    """A year of daily temperatures in °F, `actual` to be learnt from the days before and a friend's guess.
+
+    Without a `path` the year is made by `seed`. The columns: the date in three, the weekday, the
+    temperatures of the last two days, the average of that date over the years, the target, the guess.
+    The other options are those of csv.
+    """
+    options = Options(
+        target="actual",
+        unit="°F",
+        categorical=["week"],
+        date=["year", "month", "day"],
+        date_cycles=date_cycles,
+        ignore=ignore,
+        baselines={"yesterday": "temp_1", "average": "average", "friend": "friend"},
+        missing=missing,
+        standardise=standardise,
+        scale_target=scale_target,
+        split=split,
+        test_fraction=test_fraction,
+        valid_fraction=valid_fraction,
+        seed=seed,
+    )
+    read = partial(made, seed) if path is None else partial(file_table, path, root)
+    return table_data(read, options, known)
+
+
+def made(seed: int) -> Table:
+    """A year such as a temperate city by the sea may have, in whole °F, some days left out.
+
+    The average of a date follows a cosine from 45 in January to 77 in July. The year is 2.5 warmer
+    than that, and its weather an AR(1) process around it: of what a day differs by, 0.7 is left the
+    next day, with a standard deviation of 6. The friend errs by up to 20 from the average.
+    """
+    stream = torch.Generator().manual_seed(seed)
+    noise = torch.randn(_DAYS + 2, generator=stream).tolist()
+    guesses = torch.randint(-20, 21, (_DAYS,), generator=stream).tolist()
+    left_out = set(torch.randperm(_DAYS, generator=stream)[:_MISSING].tolist())
+    temperatures, weather = [], 6 * noise[0]
+    for index, step in enumerate(noise, -2):  # from two days before the year
+        weather = 0.7 * weather + 6 * (1 - 0.7**2) ** 0.5 * step
+        temperatures.append(round(average(index) + 2.5 + weather))
+    rows = []
+    for index in sorted(set(range(_DAYS)) - left_out):
+        day = date(YEAR, 1, 1) + timedelta(days=index)
+        before_last, last, actual = temperatures[index : index + 3]
+        usual = round(average(index), 1)
+        figures = (before_last, last, usual, actual, round(usual + guesses[index]))
+        rows.append([*map(str, (day.year, day.month, day.day)), WEEK[day.weekday()], *map(str, figures)])
+    return Table("daily_temperatures", COLUMNS, rows, range(2, len(rows) + 2))
+
+
+def average(day: int) -> float:
+    """The average temperature in °F of a day of the year, counted from 0: highest at the end of July."""
+    return 61 + 16 * cos(2 * pi * (day - 208) / 365.25)

@@ -1,0 +1,286 @@
+"""Images of your own: a folder for each class."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from dlrun.data import Data, Examples, Watching, carve, unwatched
+from dlrun.dataset._decoded import Decoded, Decoding, decoded, decoded_once
+from dlrun.dataset._images import FITS
+from dlrun.errors import UserError, listed
+from dlrun.images import SUFFIXES, files_below, image_files, is_hidden, printable
+from dlrun.options import Count, Fraction, Normalise, Resize, Seed
+
+_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folder -> split
+_ENDINGS = ", ".join(SUFFIXES)
+_MOST_NAMED = 3  # files in a message
+
+
+def image_folder(
+    root: Path,
+    known: Mapping[str, Any] | None = None,
+    *,
+    path: str,
+    size: Count | list[Count] = 64,
+    colour: bool = True,
+    resize: Resize = "crop",
+    normalise: Normalise = "train",
+    valid_fraction: Fraction = 0.0,
+    test_fraction: Fraction = 0.2,
+    seed: Seed = 0,
+    unreadable: Literal["refuse", "skip"] = "refuse",
+) -> Data:
+    """Your own images, in a folder for each class.
+
+    PNG, JPEG, WEBP and BMP files in PATH/CLASS/…, or in PATH/train/CLASS/…, PATH/test/CLASS/… and
+    PATH/valid/CLASS/… (or val). `path` is looked for where you are, else in the data folder. Without a
+    folder test `test_fraction` of each class is the test split, and without a folder valid
+    `valid_fraction` of the rest the validation split, both chosen by `seed`. Hidden folders (.git,
+    __MACOSX) are no classes.
+
+    Images are brought to `size` pixels, a number or [height, width]: crop keeps the centre of the
+    longer side, pad adds black, stretch distorts; `dlrun.images.read_image` says it exactly. They are
+    decoded once, into DATA/image_folder/, and mapped into memory from there: what does not fit is read
+    as it is needed. That folder may be deleted; the next run decodes again.
+
+    `normalise` is as for mnist. `unreadable: skip` leaves out what is no whole image, and says so.
+    """
+    sides = [size, size] if isinstance(size, int) else size
+    if len(sides) != 2:
+        raise UserError(f"size is {size}, but must be one number, or [height, width]")
+    shape = (3 if colour else 1, sides[0], sides[1])
+    splits = {"train": Path(), "test": Path()}  # unless the folder says otherwise
+    if known is None:
+        splits = _splits(_place(path, root))
+        classes = _classes(splits)
+    else:
+        classes = _checked(known)
+        with suppress(UserError):  # for a prediction the images are not needed
+            splits = _splits(_place(path, root))
+    every = _Images(path, root, classes, shape, resize, unreadable, test_fraction, seed)
+    names = [*splits, "test"] if test_fraction and "test" not in splits else splits
+    return Data(
+        task="classification",
+        input_shape=shape,
+        read=every.read,
+        classes=classes,
+        splits=tuple(names),
+        fit=FITS[normalise],
+        valid_fraction=valid_fraction,
+        seed=seed,
+        prepare=every.prepare,
+        read_new=partial(read_new, shape, resize),
+        known={"classes": list(classes)},
+        notes=every.notes,
+    )
+
+
+def read_new(shape: tuple[int, int, int], resize: Resize, path: Path) -> tuple[list[str], Tensor]:
+    """The images in a file, or in a folder at any depth: their names, and (n, *shape) uint8.
+
+    Raises UserError, naming the file, for one that cannot be read.
+    """
+    files = list(map(str, image_files(path))) if path.is_dir() else [str(path)]
+    if not files:
+        raise UserError("the folder holds no image", where=str(path), fix=f"images end in {_ENDINGS}")
+    images = []
+    for image in decoded(Decoding(path, shape, resize), files):
+        if isinstance(image, UserError):
+            raise image
+        images.append(image)
+    return list(map(printable, files)), torch.stack(images)
+
+
+@dataclass
+class _Images:
+    """The images of all splits: listed, decoded and dealt out by `prepare`."""
+
+    path: str
+    root: Path
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    resize: Resize
+    unreadable: str
+    test_fraction: float
+    seed: int
+    notes: list[str] = field(default_factory=list)
+    _dealt: dict[str, Examples] = field(default_factory=dict)
+
+    def prepare(self, watching: Watching) -> None:
+        source = _place(self.path, self.root)
+        listing = _listing(source, self.classes)
+        decoding = Decoding(source, self.shape, self.resize)
+        found = decoded_once(decoding, listing.files, self.root / "image_folder", watching)
+        bad = [f"{listing.names[number]} ({why})" for number, why in found.unreadable.items()]
+        if bad and self.unreadable == "refuse":
+            fix = "mend or delete them, or set dataset.unreadable=skip"
+            raise UserError(
+                f"{_few(bad)}: {len(bad):,} of {len(listing.files):,} images cannot be read",
+                where=printable(source),
+                fix=fix,
+            )
+        self._dealt = self._deal(listing, found)
+        self.notes.clear()
+        if bad:
+            self.notes.append(f"{len(bad):,} images cannot be read and are left out: {_few(bad)}")
+        if listing.others:
+            count = f"{len(listing.others):,} files are left out"
+            self.notes.append(f"{count}, whose names end in none of {_ENDINGS}: {_few(listing.others)}")
+
+    def read(self) -> dict[str, Examples]:
+        if not self._dealt:
+            self.prepare(unwatched)
+        return self._dealt
+
+    def _deal(self, listing: _Listing, found: Decoded) -> dict[str, Examples]:
+        """The examples of each split: rows of the one file in which all images stand."""
+        kept = [group for number, group in enumerate(listing.groups) if number not in found.unreadable]
+        if lost := sorted(set(listing.groups) - set(kept)):
+            split, label = lost[0]
+            raise UserError(f"no image of class {self.classes[label]} in {split} can be read")
+        targets = torch.tensor([label for _, label in kept])
+        # The same pictures under other classes are other data.
+        digest = hashlib.sha256(json.dumps([self.classes, found.digest]).encode()).hexdigest()
+        dealt = {}
+        for name in dict.fromkeys(split for split, _ in kept):
+            rows = torch.tensor([row for row, (split, _) in enumerate(kept) if split == name])
+            dealt[name] = Examples(found.images, targets[rows], rows=rows, digest=digest)
+        if self.test_fraction and "test" not in dealt:
+            rest, chosen = carve(dealt["train"], self.test_fraction, self.seed, by_class=True)
+            if not len(chosen):
+                fix = "raise dataset.test_fraction, or bring a folder test"
+                raise UserError(f"{self.test_fraction} of each class is no image to test on", fix=fix)
+            dealt |= {"train": rest, "test": chosen}
+        return dealt
+
+
+@dataclass
+class _Listing:
+    """The files that are images by their names, with the split and class of each, and the others."""
+
+    files: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)  # below the source, as text
+    groups: list[tuple[str, int]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+
+def _listing(source: Path, classes: Sequence[str]) -> _Listing:
+    """All files of a source. Raises UserError for a class that is empty, or none of `classes`."""
+    found = _Listing()
+    for split, folder in _splits(source).items():
+        names = _folders(folder)
+        if unknown := [name for name in names if name not in classes]:
+            raise UserError(
+                f"the model knows no class {', '.join(unknown)} {listed(classes)}", where=str(folder)
+            )
+        for name in names:
+            before = len(found.files)
+            for file in files_below(folder / name):
+                below = printable(file.removeprefix(f"{source}/"))
+                if file.lower().endswith(SUFFIXES):
+                    found.files.append(file)
+                    found.names.append(below)
+                else:
+                    found.others.append(below)
+            new = len(found.files) - before
+            if not new:
+                fix = f"delete the folder, or add files that end in {_ENDINGS}"
+                raise UserError(f"the class {name} has no image", where=str(folder / name), fix=fix)
+            found.groups += [(split, classes.index(name))] * new
+    return found
+
+
+def _place(path: str, root: Path) -> Path:
+    """The folder that `path` names, where we are or in the data folder."""
+    places = [Path(path).expanduser(), root / path]
+    for place in places:
+        if place.is_dir():
+            return place
+    raise UserError(
+        f"there is no folder {' or '.join(dict.fromkeys(map(printable, places)))}",
+        fix="name the folder of the class folders with dataset.path=…",
+    )
+
+
+def _splits(source: Path) -> dict[str, Path]:
+    """The folder of each split; the source itself is that of training where it holds the classes.
+
+    Raises UserError where a person could take it for the one or the other.
+    """
+    names = _folders(source)
+    splits = [name for name in names if name in _SPLITS]
+    inside = _folders(source / "train") if "train" in names else []
+    if len(splits) < len(names) or not names:
+        if not inside:
+            return {"train": source}  # vehicles may have a class of that name
+        others = ", ".join(name for name in names if name not in _SPLITS)
+        raise UserError(
+            f"{printable(source)} holds classes in the folder train, and besides: {others}",
+            fix="move them elsewhere, or put a dot before their names",
+        )
+    if not inside:
+        raise UserError(f"{printable(source / 'train')} holds no folders with the images of a class")
+    if {"valid", "val"} <= set(names):
+        raise UserError(f"{printable(source)} holds both valid and val")
+    order = list(_SPLITS)
+    return {_SPLITS[name]: source / name for name in sorted(splits, key=order.index)}
+
+
+def _classes(splits: Mapping[str, Path]) -> tuple[str, ...]:
+    """The classes that all splits have. Raises UserError where they differ."""
+    found = {split: _folders(folder) for split, folder in splits.items()}
+    classes = found["train"]
+    if not classes:
+        raise UserError(
+            f"{printable(splits['train'])} holds no folders", fix="put the images of each class into a folder"
+        )
+    for split, names in found.items():
+        for one, other, has, has_not in ((classes, names, "train", split), (names, classes, split, "train")):
+            if alone := [name for name in one if name not in other]:
+                raise UserError(
+                    f"{has} has the class {', '.join(alone)}, and {has_not} has not: {splits[split]}",
+                    fix="give all splits the same class folders",
+                )
+    return tuple(classes)
+
+
+def _folders(place: Path) -> list[str]:
+    """The names of the folders in a folder, sorted, links to folders among them; none that is hidden."""
+    try:
+        with os.scandir(place) as entries:
+            shown = [entry for entry in entries if not is_hidden(entry.name)]
+            for entry in shown:
+                if entry.is_symlink() and not Path(entry.path).exists():
+                    raise UserError(f"{printable(entry.path)} is a link that leads nowhere")
+            names = sorted(entry.name for entry in shown if entry.is_dir())
+    except OSError as error:
+        raise UserError(f"{printable(place)} cannot be listed: {error.strerror}") from None
+    for name in names:
+        if printable(name) != name:
+            raise UserError(f"the name of the folder {printable(place / name)} is no UTF-8 text")
+    return names
+
+
+def _checked(known: Mapping[str, Any]) -> tuple[str, ...]:
+    """The classes that a checkpoint remembers. Raises ValueError where they can be none."""
+    classes = known["classes"]
+    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+        raise ValueError("classes")
+    if len(set(classes)) < len(classes):
+        raise ValueError("classes")
+    return tuple(classes)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")

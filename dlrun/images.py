@@ -1,0 +1,159 @@
+"""Image files: which of a folder's files are some, and their pixels."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import warnings
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image
+from torch import Tensor
+
+from dlrun.errors import UserError
+from dlrun.options import Resize
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # Pillow knows more, among them PostScript, which it would run
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+MOST_PIXELS = 2**26  # 67 million: those of a 61-megapixel camera, and 256 MiB as Pillow holds them
+_MANY_PIXELS = 2**24  # from here on one image at a time: threads share the memory
+_one_at_a_time = threading.Lock()
+_GREYS = [round(value / 257) for value in range(2**16)]  # 65535 = 257 · 255
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_LYING = (5, 6, 7, 8)  # orientations in which rows are stored as columns
+# Pillow warns of many pixels, which are refused here, and of broken EXIF, which nobody can mend.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def read_image(path: Path | str, height: int, width: int, channels: int, resize: Resize) -> Tensor:
+    """The image in a file, upright, as (channels, height, width) uint8: 1 channel is grey, 3 are RGB.
+
+    `resize`: crop brings the shorter side to size and keeps the centre, pad brings the longer side to
+    size and fills up with black, stretch brings each side to size by itself; bilinear, antialiased.
+    What is transparent is seen over white. Raises UserError for what is not a whole PNG, JPEG, WEBP or
+    BMP image, for an animated one, and for one of more than 2²⁶ pixels.
+    """
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ValueError("this is no regular file")
+            with Image.open(file, formats=FORMATS) as image:
+                pixels = _pixels(image, (width, height), "L" if channels == 1 else "RGB", resize)
+    except Exception as error:  # Pillow raises whatever a file that is not whole provokes
+        if isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+        else:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:150]
+        raise UserError(f"the image cannot be read: {reason}", where=printable(path)) from None
+    return torch.from_numpy(pixels).view(height, width, channels).permute(2, 0, 1).contiguous()
+
+
+def _pixels(image: Image.Image, size: tuple[int, int], mode: str, resize: Resize) -> np.ndarray:
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(f"it has {image.width:,} × {image.height:,} pixels, more than {MOST_PIXELS:,}")
+    if image.format != "MPO" and getattr(image, "is_animated", False):  # MPO: a photograph and its previews
+        raise ValueError("it is animated")
+    box = (0.0, 0.0, float(image.width), float(image.height))
+    # A JPEG file can be decoded at a half, a fourth or an eighth: twice the wanted size is enough.
+    if drafted := image.draft(mode, (2 * max(size), 2 * max(size))):
+        box = drafted[1]
+    with _one_at_a_time if image.width * image.height > _MANY_PIXELS else nullcontext():
+        image.load()
+        orientation = _orientation(image)
+        small = _resized(_plain(image), size[::-1] if orientation in _LYING else size, box, resize)
+    if orientation in _UPRIGHT:
+        small = small.transpose(_UPRIGHT[orientation])
+    if small.mode == "RGBA":
+        small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small)
+    small = small.convert(mode)
+    if small.size != size:
+        canvas = Image.new(mode, size)
+        canvas.paste(small, ((size[0] - small.width) // 2, (size[1] - small.height) // 2))
+        small = canvas
+    return np.array(small)
+
+
+def _orientation(image: Image.Image) -> int:
+    """How the camera was held, from 1 to 8; 1 where the file does not say so in a way that can be read."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Pillow raises whatever EXIF that is not whole provokes
+        return 1
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The image as L, RGB or RGBA, in which colours can be mixed."""
+    if image.mode.startswith("I"):  # 16 bits of grey
+        return image.convert("I").point(_GREYS, "L")
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
+
+
+def _resized(
+    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float], resize: Resize
+) -> Image.Image:
+    """What `box` (left, top, right, bottom) holds of the image, brought to size, or to less for pad."""
+    width, height = box[2], box[3]
+    ratios = width / size[0], height / size[1]
+    if resize == "crop":
+        cut_x = max(0.0, width - min(ratios) * size[0])  # a rounding may not lead out of the image
+        cut_y = max(0.0, height - min(ratios) * size[1])
+        box = (cut_x / 2, cut_y / 2, width - cut_x / 2, height - cut_y / 2)
+    elif resize == "pad":
+        size = (max(1, round(width / max(ratios))), max(1, round(height / max(ratios))))
+    return image.resize(size, Image.Resampling.BILINEAR, box)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The files at any depth of a folder that are images by their names, sorted; none that is hidden.
+
+    Raises UserError as `files_below` does.
+    """
+    return [Path(file) for file in files_below(folder) if file.lower().endswith(SUFFIXES)]
+
+
+def files_below(folder: Path) -> list[str]:
+    """The paths of all files at any depth of a folder, sorted; none that is hidden or in what is hidden.
+
+    Links are followed. Raises UserError for a folder that cannot be listed, or that a link leads back to.
+    """
+    found: list[str] = []
+    leading: dict[str, frozenset[tuple[int, int]]] = {}  # folder -> itself and those that lead to it
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_cannot_list):
+        status = Path(place).stat()
+        here, before = (status.st_dev, status.st_ino), leading.get(place.rpartition("/")[0], frozenset())
+        if here in before:
+            raise UserError("the link leads back to a folder above it", where=printable(place))
+        leading[place] = before | {here}
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        found += [f"{place}/{name}" for name in names if not is_hidden(name)]
+    return sorted(found)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is not for people: .git, .ipynb_checkpoints, __MACOSX."""
+    return name.startswith((".", "__"))
+
+
+def printable(path: Path | str) -> str:
+    """A path as text, whatever bytes its name is made of."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _cannot_list(error: OSError) -> None:
+    raise UserError(
+        f"the folder cannot be listed: {error.strerror}", where=printable(error.filename)
+    ) from None

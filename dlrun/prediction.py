@@ -1,0 +1,130 @@
+"""What a trained model says of inputs that it has never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlrun.components import Parts
+from dlrun.data import Data
+from dlrun.errors import UserError
+from dlrun.evaluation import open_model, open_plan, outputs_for, spread
+from dlrun.images import image_files, printable, read_image
+from dlrun.plan import Plan
+from dlrun.tables import number, read_table
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Some inputs by name, and the outputs (copies, n, k) of every copy of the model for them."""
+
+    plan: Plan
+    epoch: int
+    digest: str  # of the checkpoint
+    names: list[str]
+    outputs: Tensor
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each input, means over seeds.
+
+        For classes `input`, `class`, `probability` and the `probabilities` of all; for figures `input`
+        and the figures by the target's name, with their standard deviation over seeds as `sd`.
+        """
+        say = self._class_row if self.plan.probabilities else self._figures_row
+        return [say(name, self.outputs[:, index]) for index, name in enumerate(self.names)]
+
+    def _class_row(self, name: str, outputs: Tensor) -> dict[str, Any]:
+        assert self.plan.probabilities is not None
+        of_copies = self.plan.probabilities(outputs)
+        shares = of_copies.mean(0)
+        classes, winner = self.plan.data.classes, int(shares.argmax())
+        row: dict[str, Any] = {"input": name, "class": classes[winner], "probability": float(shares[winner])}
+        if len(of_copies) > 1:
+            row["seeds_agreeing"] = int((of_copies.argmax(-1) == winner).sum())
+        return row | {"probabilities": dict(zip(classes, shares.tolist(), strict=True))}
+
+    def _figures_row(self, name: str, outputs: Tensor) -> dict[str, Any]:
+        figures = outputs.T.tolist()  # (k, copies)
+        target = self.plan.data.target or "prediction"
+        names = (
+            [target] if len(figures) == 1 else [f"{target} {number}" for number in range(1, len(figures) + 1)]
+        )
+        row: dict[str, Any] = {"input": name} | dict(zip(names, map(fmean, figures), strict=True))
+        if len(figures) == 1 and len(figures[0]) > 1:
+            row["sd"] = spread(figures[0])
+        return row
+
+
+def predict(
+    path: Path, files: Sequence[Path], parts: Parts, data_dir: Path, device: str | None = None
+) -> Predictions:
+    """What the model in a checkpoint says of the inputs in some files; its training data is not needed.
+
+    Raises CheckpointRefused as evaluation does, UserError where a file is not what the model takes.
+    """
+    words = [f"device={device}"] if device else []
+    plan, preprocessing, saved = open_plan(path, words, parts, data_dir)
+    read = [read_new(plan.data, file) for file in files]
+    hardware = plan.hardware()
+    model = open_model(plan, hardware, saved, path)
+    outputs = outputs_for(model, torch.cat([inputs for _, inputs in read]), preprocessing, hardware)
+    names = [name for names, _ in read for name in names]
+    return Predictions(plan, int(saved.state["epoch"]), saved.digest, names, outputs)
+
+
+def read_new(data: Data, path: Path) -> tuple[list[str], Tensor]:
+    """The inputs in a file or folder: a name for each, and raw inputs (n, *input_shape).
+
+    By the dataset's own `read_new` where it has one; else images for inputs (channels, height, width),
+    and rows of a CSV file for inputs that are vectors. Raises UserError for what it cannot read.
+    """
+    if not path.exists():
+        raise UserError(f"there is no file {printable(path)}")
+    if data.read_new:
+        return data.read_new(path)
+    if len(data.input_shape) == 3:
+        return _images(data, path)
+    if len(data.input_shape) == 1:
+        return _vectors(data, path)
+    shape = "×".join(map(str, data.input_shape))
+    raise UserError(f"inputs of {shape} cannot be read from a file: this dataset reads no new ones")
+
+
+def _images(data: Data, path: Path) -> tuple[list[str], Tensor]:
+    channels, height, width = data.input_shape
+    files = image_files(path) if path.is_dir() else [path]
+    if not files:
+        raise UserError("there are no images in this folder", where=printable(path))
+    images = [read_image(file, height, width, channels, "pad") for file in files]
+    return [printable(file) for file in files], torch.stack(images)
+
+
+def _vectors(data: Data, path: Path) -> tuple[list[str], Tensor]:
+    """Rows of figures: the columns of the dataset's own names, or all columns in their order."""
+    table = read_table(path)
+    size = data.input_shape[0]
+    named = bool(data.features) and set(data.features) <= set(table.columns)
+    columns = data.features if named else table.columns
+    if len(columns) != size:
+        what = f"its rows have {len(columns)} cells, but the model takes {size} figures"
+        raise UserError(
+            what, where=str(path), fix="the first row names the columns, and each further row is an input"
+        )
+    figures = torch.empty(len(table.rows), size)
+    for index, column in enumerate(columns):
+        for row, text in enumerate(table.column(column)):
+            line = table.lines[row]
+            try:
+                value = number(text)
+            except ValueError as error:
+                raise UserError(f"row {line}, column {column}: {error}", where=f"{path}:{line}") from None
+            if value is None:
+                raise UserError(f"row {line}, column {column}: there is no value", where=f"{path}:{line}")
+            figures[row, index] = value
+    return [f"row {line}" for line in table.lines], figures

@@ -1,0 +1,146 @@
+"""Tables that people keep in CSV files, read strictly: a mistake has its file and its row."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlrun.errors import UserError
+
+# What stands for no value: the short list of what pandas takes for it. Case counts, for Na is sodium.
+MISSING = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null"})
+LARGEST = 3.4e38  # of float32, in which every model computes
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_LONGEST_LINE = 2**24  # bytes: a hundred thousand columns
+_MOST_BYTES = 2**28  # unpacked; as Python's texts they take about ten times as much memory
+_MISTAKES = {  # the words of the csv module, and ours
+    "unexpected end of data": 'a quote (") is opened here and never closed',
+    "field larger than": 'a cell is longer than 131,072 characters: maybe a quote (") is never closed',
+    "expected after": "there is something between a closing quote and the next comma",
+    "new-line character": "a carriage return stands within a row: rows must end with LF or CRLF",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """The cells of a file as text, without the space around them.
+
+    Row i begins on line lines[i] of the file, and is called by that number: the first after the header
+    is row 2.
+    """
+
+    source: str
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[str]]
+    lines: Sequence[int]
+
+    def column(self, name: str) -> list[str]:
+        """The cells of one column, from the first row to the last."""
+        index = self.columns.index(name)
+        return [row[index] for row in self.rows]
+
+
+def read_table(path: Path) -> Table:
+    """The table in a CSV file (RFC 4180, UTF-8 with or without a mark, maybe gzipped).
+
+    The first row names the columns; blank lines are passed over. Raises UserError, with the line, for
+    a file that is not there or not such a table.
+    """
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    start = 1
+    reader = csv.reader(_lines(path), strict=True, skipinitialspace=True)
+    try:
+        for cells in reader:
+            line, start = start, reader.line_num + 1
+            if not cells:
+                continue
+            rows.append([cell.strip() for cell in cells])
+            lines.append(line)
+            if len(rows) == 1:
+                _refuse_names(rows[0], f"{path}:{line}")
+            elif len(cells) != len(rows[0]):
+                what = f"row {line} has {_count(len(cells), 'cell')}, but the header names"
+                raise UserError(f"{what} {_count(len(rows[0]), 'column')}", where=f"{path}:{line}")
+    except csv.Error as error:
+        said = next((ours for theirs, ours in _MISTAKES.items() if theirs in str(error)), str(error))
+        raise UserError(said, where=f"{path}:{start}") from None
+    if len(rows) < 2:
+        what = "the file has a header but no rows" if rows else "the file is empty"
+        raise UserError(what, where=str(path))
+    return Table(str(path), tuple(rows[0]), rows[1:], lines[1:])
+
+
+def number(text: str) -> float | None:
+    """The plain decimal number in a cell, None where it holds no value (see MISSING).
+
+    Raises ValueError for all else: text, inf, `1_000`, `1,5`, digits of other scripts, and what float32
+    cannot hold.
+    """
+    if text in MISSING:
+        return None
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is no number")
+    value = float(text)
+    if abs(value) > LARGEST:
+        raise ValueError(f"{text[:40]!r} is too large")
+    return value
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a file as text. Raises UserError for what is no file, no text, or far too large."""
+    line, total = 0, 0
+    try:
+        if path.is_dir() or (path.exists() and not path.is_file()):  # opening a pipe may wait for ever
+            raise UserError(f"{path} is no file")
+        with open(path, "rb") as file:
+            is_packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            source = gzip.GzipFile(fileobj=file) if is_packed else file
+            while raw := source.readline(_LONGEST_LINE + 1):
+                line += 1
+                total += len(raw)
+                if len(raw) > _LONGEST_LINE:
+                    raise UserError(f"row {line} is longer than {_LONGEST_LINE:,} bytes", where=str(path))
+                if total > _MOST_BYTES:
+                    what = (
+                        f"the table has more than {_MOST_BYTES / 2**20:.0f} MiB, too much to be held as text"
+                    )
+                    raise UserError(what, where=str(path))
+                yield raw.decode("utf-8-sig" if line == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        what = f"row {line} is not UTF-8: byte {error.start + 1} is {byte:#04x}"
+        raise UserError(what, where=f"{path}:{line}", fix="save the file as UTF-8") from None
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"this is no whole gzip file: {error}", where=str(path)) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _refuse_names(names: list[str], where: str) -> None:
+    """Raises UserError for a header in which two columns cannot be told apart."""
+    mistakes = [f"column {index} has no name" for index, name in enumerate(names, 1) if not name]
+    first: dict[str, int] = {}
+    for index, name in enumerate(names, 1):
+        if name and first.setdefault(name, index) != index:
+            mistakes.append(f"columns {first[name]} and {index} are both called {name[:40]!r}")
+    if mistakes:
+        more = f", and {len(mistakes) - 5} more such mistakes" if len(mistakes) > 5 else ""
+        fix = "give each column a name of its own in the first row"
+        raise UserError("; ".join(mistakes[:5]) + more, where=where, fix=fix)
+    for separator, called in ((";", "semicolons"), ("\t", "tabs")):
+        if len(names) == 1 and separator in names[0]:
+            fix = "save the file with commas (and numbers with decimal points)"
+            raise UserError(f"the columns seem to be separated by {called}", where=where, fix=fix)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"

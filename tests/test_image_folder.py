@@ -1,0 +1,702 @@
+"""A folder of images as a dataset: decoded once, split for good, refused where it is not sound."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Done
+from PIL import Image
+from small_runs import child, differences, outcome
+from torch import Tensor
+
+from dlrun.components import Parts
+from dlrun.data import Data, Examples, Loaded
+from dlrun.dataset import _decoded
+from dlrun.dataset.image_folder import image_folder
+from dlrun.errors import RunFailed, UserError
+from dlrun.evaluation import open_plan
+from dlrun.runs import Run
+
+CPU = torch.device("cpu")
+COLOURS = {"cat": (200, 30, 30), "dog": (30, 200, 30), "owl": (30, 30, 200)}
+
+
+def image(path: Path, colour: tuple[int, int, int], number: int = 0) -> Path:
+    """A small image of one colour but for the pixel in its middle, which says the number."""
+    picture = Image.new("RGB", (12 + number % 2 * 2, 12), colour)
+    picture.putpixel((picture.width // 2, 6), (number, 0, 0))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+    return path
+
+
+def fill(folder: Path, counts: dict[str, int], first: int = 0) -> Path:
+    """Images of each class in a folder of its own, numbered from `first`."""
+    for name, count in counts.items():
+        for number in range(first, first + count):
+            image(folder / name / f"{number:03d}.png", COLOURS[name], number)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with 10 cats, 10 dogs and 5 owls."""
+    return fill(tmp_path / "photos", {"owl": 5, "cat": 10, "dog": 10})
+
+
+def data_of(photos: Path, known: dict[str, Any] | None = None, **options: Any) -> Data:
+    options = {"path": str(photos), "size": 12} | options
+    return image_folder(photos.parent / "data", known, **options)
+
+
+def read(photos: Path, known: dict[str, Any] | None = None, **options: Any) -> dict[str, Examples]:
+    return dict(data_of(photos, known, **options).read())
+
+
+def pixels(examples: Examples) -> Tensor:
+    return torch.cat([*examples.pieces()])
+
+
+def numbers(examples: Examples) -> list[int]:
+    """The numbers of the images."""
+    return pixels(examples)[:, 0, 6, 6].tolist()
+
+
+# ------------------------------------------------------------------------ classes and splits
+
+
+def test_every_folder_is_a_class_and_its_images_are_the_examples(photos: Path) -> None:
+    data = data_of(photos)
+    assert (data.task, data.input_shape, data.splits) == ("classification", (3, 12, 12), ("train", "test"))
+    assert data.classes == ("cat", "dog", "owl"), "sorted"
+    splits = data.read()
+    for examples in splits.values():
+        for label, shown in zip(examples.targets.tolist(), pixels(examples), strict=True):
+            assert tuple(shown[:, 0, 0].tolist()) == COLOURS[data.classes[label]]
+    assert sum(map(len, splits.values())) == 25
+
+
+def test_a_test_split_is_taken_of_each_class_where_there_is_none(photos: Path) -> None:
+    splits = read(photos, test_fraction=0.4)
+    assert torch.bincount(splits["test"].targets).tolist() == [4, 4, 2]
+    assert torch.bincount(splits["train"].targets).tolist() == [6, 6, 3]
+    rows = torch.cat([examples.rows for examples in splits.values() if examples.rows is not None])
+    assert rows.sort().values.tolist() == list(range(25)), "each image is in one of the two"
+    same, other = read(photos, test_fraction=0.4), read(photos, test_fraction=0.4, seed=1)
+    assert not differences(same["test"].rows, splits["test"].rows)
+    assert differences(other["test"].rows, splits["test"].rows)
+    assert list(read(photos, test_fraction=0.0)) == ["train"]
+    assert data_of(photos, test_fraction=0.0).splits == ("train",)
+
+
+def test_a_validation_split_leaves_the_test_split_as_it_is(photos: Path) -> None:
+    loaded = Loaded(data_of(photos, valid_fraction=0.25), CPU)
+    assert [len(loaded[name]) for name in ("train", "valid", "test")] == [15, 5, 5]
+    assert differences(loaded["test"].raw(), Loaded(data_of(photos), CPU)["test"].raw()) == []
+    every = torch.cat([loaded[name].raw() for name in ("train", "valid", "test")]).flatten(1)
+    assert len(every.unique(dim=0)) == 25
+
+
+@pytest.mark.parametrize("valid", ["valid", "val"])
+def test_folders_of_splits_are_the_splits(tmp_path: Path, valid: str) -> None:
+    photos = tmp_path / "photos"
+    for first, (name, count) in enumerate({"train": 6, valid: 2, "test": 3}.items()):
+        fill(photos / name, {"cat": count, "dog": count + 1}, first=20 * first)
+    data = data_of(photos, test_fraction=0.5, valid_fraction=0.5)
+    assert data.splits == ("train", "valid", "test")
+    assert data.evaluation_split == "valid"
+    loaded = Loaded(data, CPU)
+    for first, (name, count) in enumerate({"train": 6, "valid": 2, "test": 3}.items()):
+        assert torch.bincount(loaded[name].targets).tolist() == [count, count + 1]
+        assert {number // 20 for number in numbers(data.read()[name])} == {first}
+
+
+def test_a_class_may_be_named_train(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for name, colour in (("bus", COLOURS["cat"]), ("train", COLOURS["dog"]), ("test", COLOURS["owl"])):
+        for number in range(5):
+            image(photos / name / f"{number}.png", colour, number)
+    assert data_of(photos).classes == ("bus", "test", "train")
+    assert len(read(photos)["test"]) == 3
+
+
+def test_what_is_hidden_is_no_class_and_no_image(photos: Path) -> None:
+    wanted, digest = data_of(photos).classes, read(photos)["train"].digest
+    for name in (".git/a.png", ".ipynb_checkpoints/a.png", "__MACOSX/a.png", "cat/.a.png", "cat/.x/a.png"):
+        image(photos / name, (1, 2, 3))
+    (photos / "README.md").touch()
+    image(photos / "cover.png", (1, 2, 3))
+    data = data_of(photos)
+    assert data.classes == wanted
+    assert data.read()["train"].digest == digest
+    assert data.notes == []
+
+
+def test_links_to_classes_and_files_are_followed(tmp_path: Path, photos: Path) -> None:
+    linked = tmp_path / "linked"
+    (linked / "dog").mkdir(parents=True)
+    (linked / "cat").symlink_to(photos / "cat")
+    for path in (photos / "dog").iterdir():
+        (linked / "dog" / path.name).symlink_to(path)
+    assert torch.bincount(torch.cat([e.targets for e in read(linked).values()])).tolist() == [10, 10]
+
+
+def test_a_path_is_looked_for_here_and_then_in_the_data_folder(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert image_folder(tmp_path / "data", path="photos").classes == ("cat", "dog", "owl")
+    fill(tmp_path / "data" / "others", {"cat": 1, "dog": 1})
+    assert image_folder(tmp_path / "data", path="others").classes == ("cat", "dog")
+    with pytest.raises(UserError, match=r"there is no folder nowhere or .*data/nowhere"):
+        image_folder(tmp_path / "data", path="nowhere")
+
+
+def test_images_become_the_size_and_the_colours_that_are_asked_for(photos: Path) -> None:
+    assert data_of(photos, size=[8, 10], colour=False).input_shape == (1, 8, 10)
+    examples = read(photos, size=[8, 10], colour=False)["train"]
+    assert examples.inputs.shape == (25, 1, 8, 10)
+    assert examples.inputs.dtype == torch.uint8
+    with pytest.raises(UserError, match=r"\[height, width\]"):
+        data_of(photos, size=[1, 2, 3])
+
+
+def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
+    photos, exif = tmp_path / "photos", Image.Exif()
+    exif[0x0112] = 6
+    (photos / "all").mkdir(parents=True)
+    picture = Image.linear_gradient("L").resize((40, 30))
+    for name, mode, options in (
+        ("a.png", "L", {}), ("b.JPG", "RGB", {"exif": exif}), ("c.webp", "RGBA", {}), ("d.bmp", "P", {}),
+        ("e.jpeg", "CMYK", {}), ("f.png", "I;16", {}), ("g.png", "1", {}),
+    ):  # fmt: skip
+        picture.convert(mode).save(photos / "all" / name, **options)
+    fill(photos, {"cat": 1})
+    assert read(photos, test_fraction=0.0)["train"].inputs.shape == (8, 3, 12, 12)
+
+
+# ------------------------------------------------------------------------ what is refused
+
+
+def in_splits(photos: Path, **classes: list[str]) -> Path:
+    """The folder anew: the classes of each split, two images each."""
+    shutil.rmtree(photos)
+    for name, of_split in classes.items():
+        (photos / name).mkdir(parents=True)
+        fill(photos / name, dict.fromkeys(of_split, 2))
+    return photos
+
+
+def without_images(photos: Path) -> None:
+    for path in (photos / "dog").iterdir():
+        path.rename(path.with_suffix(".txt"))
+
+
+def loose(photos: Path) -> None:
+    shutil.rmtree(photos)
+    image(photos / "train" / "a.png", (0, 0, 0))
+    image(photos / "test" / "b.png", (0, 0, 0))
+
+
+def one_each(photos: Path) -> None:
+    shutil.rmtree(photos)
+    fill(photos, {"cat": 1, "dog": 2})
+
+
+PAIR = ["cat", "dog"]
+UNSOUND: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no folder": (shutil.rmtree, "there is no folder"),
+    "no classes": (lambda p: in_splits(p).mkdir(), "holds no folders"),
+    "an empty class": (lambda p: (p / "fox").mkdir(), "the class fox has no image"),
+    "a class without images": (without_images, "the class dog has no image"),
+    "a circle of links": (lambda p: (p / "cat" / "again").symlink_to(p), "leads back"),
+    "a link that leads nowhere": (lambda p: (p / "cat" / "x.png").symlink_to(p / "gone"), "No such file"),
+    "a class that leads nowhere": (lambda p: (p / "fox").symlink_to(p / "gone"), "fox is a link that leads"),
+    "a pipe": (lambda p: os.mkfifo(p / "cat" / "x.png"), "no regular file"),
+    "a class name that is no text": (lambda p: (p / os.fsdecode(b"\xff")).mkdir(), "no UTF-8"),
+    "test has a class more": (lambda p: in_splits(p, train=["cat"], test=PAIR), "test has the class dog"),
+    "train has a class more": (lambda p: in_splits(p, train=PAIR, test=["cat"]), "train has the class dog"),
+    "a split without classes": (lambda p: in_splits(p, train=PAIR, valid=[]), "valid has not"),
+    "splits and others": (lambda p: in_splits(p, train=PAIR, test=PAIR, extra=[]), "besides: extra"),
+    "no train": (lambda p: in_splits(p, valid=PAIR, test=PAIR), "train holds no folders"),
+    "valid and val": (lambda p: in_splits(p, train=PAIR, valid=PAIR, val=PAIR), "both valid and val"),
+    "images without classes": (loose, "train holds no folders"),
+    "too few to test on": (one_each, "no image to test on"),
+}
+
+
+@pytest.mark.parametrize("what", UNSOUND)
+def test_a_folder_that_is_not_sound_is_refused_in_words(photos: Path, what: str, no_hanging: None) -> None:
+    change, said = UNSOUND[what]
+    change(photos)
+    with pytest.raises(UserError) as refused:
+        read(photos)
+    assert said in " ".join(refused.value.lines())
+    assert refused.value.exit_code == 2
+    " ".join(refused.value.lines()).encode()
+
+
+def damage(photos: Path, *names: str) -> None:
+    for name in names:
+        (photos / name).write_bytes(b"no image")
+
+
+def test_an_image_that_cannot_be_read_is_refused_by_name(photos: Path) -> None:
+    damage(photos, "cat/003.png", "owl/001.png")
+    for _ in range(2):  # and again from what was decoded
+        with pytest.raises(
+            UserError, match=r"cat/003.png \(the image cannot be read: .*owl/001.png"
+        ) as refused:
+            read(photos)
+        assert "2 of 25 images" in refused.value.what
+        assert "unreadable=skip" in refused.value.fix
+
+
+def test_images_that_cannot_be_read_are_left_out_and_counted_where_asked_for(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = read(photos, test_fraction=0.0)["train"]
+    damage(photos, "cat/003.png", "dog/000.png", "dog/001.png", "owl/001.png")
+    for again in (False, True):
+        if again:
+            monkeypatch.setattr(_decoded, "read_image", lambda *a, **k: pytest.fail("it decodes again"))
+        data = data_of(photos, unreadable="skip", test_fraction=0.0)
+        found = data.read()["train"]
+        assert torch.bincount(found.targets).tolist() == [9, 8, 4]
+        [note] = data.notes
+        assert note.startswith("4 images cannot be read and are left out: cat/003.png (")
+        assert note.endswith(", …")
+        left = [row for row in range(25) if row not in (3, 10, 11, 21)]
+        assert torch.equal(pixels(found), pixels(whole)[left])
+    with pytest.raises(UserError, match="4 of 25"):
+        read(photos)
+
+
+def test_a_class_of_which_nothing_can_be_read_is_refused(photos: Path) -> None:
+    damage(photos, *(f"owl/{number:03d}.png" for number in range(5)))
+    with pytest.raises(UserError, match="no image of class owl in train"):
+        read(photos, unreadable="skip")
+    damage(photos, *(f"{name}/{number:03d}.png" for name in ("cat", "dog") for number in range(10)))
+    with pytest.raises(UserError, match="no image of class cat in train"):
+        read(photos, unreadable="skip")
+
+
+def test_files_that_are_no_images_by_their_names_are_counted(photos: Path) -> None:
+    (photos / "cat" / "notes.txt").touch()
+    (photos / "dog" / "scan.tiff").touch()
+    data = data_of(photos)
+    assert sum(map(len, data.read().values())) == 25
+    [note] = data.notes
+    assert note.startswith("2 files are left out, whose names end in none of .png")
+    assert note.endswith("cat/notes.txt, dog/scan.tiff")
+
+
+def test_names_that_are_no_text_are_read_and_shown(photos: Path) -> None:
+    image(photos / "cat" / "a.png", (9, 9, 9)).rename(os.fsdecode(os.fsencode(photos) + b"/cat/\xff.png"))
+    assert sum(map(len, read(photos).values())) == 26
+    Path(os.fsdecode(os.fsencode(photos) + b"/cat/\xfe.png")).write_bytes(b"")
+    with pytest.raises(UserError) as refused:
+        read(photos)
+    " ".join(refused.value.lines()).encode()
+
+
+# ------------------------------------------------------------------------ decoded once
+
+
+def kept(photos: Path) -> list[Path]:
+    """The folders in which decoded images are kept."""
+    return sorted((photos.parent / "data" / "image_folder").iterdir())
+
+
+def no_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_decoded, "read_image", lambda *a, **k: pytest.fail("an image is decoded"))
+
+
+def test_stating_a_folder_decodes_nothing(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_decoding(monkeypatch)
+    data_of(photos)
+    assert not (photos.parent / "data").exists()
+
+
+def test_images_are_decoded_once_with_their_progress(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def watching(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+        seen.append((what, total))
+        yield from items
+
+    first = Loaded(data_of(photos), CPU, watching=watching)
+    assert seen == [("decoding images", 25)]
+    no_decoding(monkeypatch)
+    # Neither again, nor under another path to the same files, nor for another split or normalisation.
+    shutil.move(photos, photos.with_name("moved"))
+    moved = photos.with_name("moved")
+    again = Loaded(data_of(moved), CPU, watching=watching)
+    Loaded(data_of(moved, test_fraction=0.5, seed=3, normalise="unit", valid_fraction=0.3), CPU)
+    assert len(seen) == 1
+    assert again.fingerprint == first.fingerprint
+    assert torch.equal(again["train"].raw(), first["train"].raw())
+    assert differences(again.preprocessing.state_dict(), first.preprocessing.state_dict()) == []
+
+
+def test_many_images_keep_their_order_and_no_more_are_in_memory_than_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = fill(tmp_path / "photos", {"cat": 200, "dog": 100})
+    monkeypatch.setattr(_decoded, "_PIECE", 3 * 12 * 12 * 3)  # three images
+    splits = read(photos, test_fraction=0.0)
+    assert numbers(splits["train"])[:100] == list(range(100))
+    assert numbers(splits["train"])[200:] == list(range(100))
+    begun = 0
+    real = _decoded.read_image
+
+    def counting(*a: Any, **k: Any) -> Tensor:
+        nonlocal begun
+        begun += 1
+        return real(*a, **k)
+
+    monkeypatch.setattr(_decoded, "read_image", counting)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    files = [str(path) for path in sorted(photos.glob("*/*"))]
+    ahead = _decoded.decoded(_decoded.Decoding(photos, (3, 12, 12), "crop"), files)
+    next(ahead)  # type: ignore[call-overload]
+    ahead.close()  # type: ignore[attr-defined]
+    assert begun <= 5 * 3
+
+
+def test_another_file_time_size_or_colour_is_decoded_anew(photos: Path) -> None:
+    def decoded_anew(**options: Any) -> bool:
+        seen: list[str] = []
+
+        def watching(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
+            seen.append(what)
+            return items
+
+        prepare = data_of(photos, **options).prepare
+        assert prepare is not None
+        prepare(watching)
+        return bool(seen)
+
+    assert decoded_anew()
+    assert not decoded_anew()
+    assert decoded_anew(size=6)
+    assert decoded_anew(colour=False)
+    assert decoded_anew(resize="pad")
+    assert not decoded_anew(), "the others are kept beside it"
+    assert len(kept(photos)) == 4
+    path = photos / "cat" / "000.png"
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert decoded_anew()
+    assert len(kept(photos)) == 4, "what the folder was before is gone"
+    path.rename(path.with_name("zzz.png"))
+    assert decoded_anew()
+    image(photos / "owl" / "zzz.png", COLOURS["owl"], 200)
+    assert decoded_anew()
+
+
+def test_what_is_kept_of_other_folders_stays(photos: Path, tmp_path: Path) -> None:
+    other = fill(tmp_path / "other", {"cat": 5, "dog": 5})
+    mine = tmp_path / "data" / "image_folder" / "notes"
+    read(photos)
+    mine.mkdir()
+    read(other)
+    image(photos / "cat" / "new.png", COLOURS["cat"], 77)
+    read(photos)
+    assert len(kept(photos)) == 3
+    assert mine.exists()
+
+
+def test_the_same_pictures_have_the_same_fingerprint_wherever_they_are(photos: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere" / "copy"
+    shutil.copytree(photos, copy, copy_function=shutil.copy)
+    first = Loaded(data_of(photos), CPU).fingerprint
+    assert Loaded(data_of(copy), CPU).fingerprint == first
+    image(copy / "dog" / "003.png", COLOURS["dog"], 90)
+    assert Loaded(data_of(copy), CPU).fingerprint != first
+    image(copy / "dog" / "003.png", COLOURS["dog"], 3)
+    assert Loaded(data_of(copy), CPU).fingerprint == first
+    (copy / "dog").rename(copy / "dogs")
+    assert Loaded(data_of(copy), CPU).fingerprint != first, "of another class"
+
+
+@pytest.mark.parametrize("what", ["cut images", "no images", "no index", "broken index", "empty index"])
+def test_what_is_not_whole_is_decoded_again(photos: Path, what: str) -> None:
+    wanted = pixels(read(photos)["train"])
+    [folder] = kept(photos)
+    match what:
+        case "cut images":
+            os.truncate(folder / "images", 100)
+        case "no images":
+            (folder / "images").unlink()
+        case "no index":
+            (folder / "index.json").unlink()
+        case _:
+            (folder / "index.json").write_text("{" if what == "broken index" else "{}")
+    assert torch.equal(pixels(read(photos)["train"]), wanted)
+
+
+def decode_in_child(photos: str, killed_at: int, log: str) -> None:
+    """Decode in a process of its own, which is killed at one image; says in `log` that it decoded."""
+
+    def watching(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+        with open(log, "a") as file:
+            file.write(f"{what}\n")
+        for number, item in enumerate(items):
+            if number == killed_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield item
+
+    loaded = Loaded(data_of(Path(photos)), CPU, watching=watching)
+    with open(log, "a") as file:
+        file.write(f"{loaded.fingerprint}\n")
+
+
+def test_a_killed_decode_leaves_nothing_that_is_taken_for_whole(photos: Path, tmp_path: Path) -> None:
+    for killed_at in (0, 12, 24):
+        process = child(decode_in_child, str(photos), killed_at, str(tmp_path / "log"))
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL
+    [folder] = kept(photos)
+    assert list(folder.glob("*.tmp"))
+    assert not (folder / "index.json").exists()
+    other = fill(tmp_path / "other", {"cat": 5, "dog": 5})
+    read(other)
+    assert folder not in kept(photos), "the next run removes what is left"
+    assert sum(map(len, read(photos).values())) == 25
+    assert not list(photos.parent.glob("data/image_folder/*/*.tmp"))
+
+
+def test_processes_that_start_at_once_decode_once(photos: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    processes = [child(decode_in_child, str(photos), -1, str(log)) for _ in range(4)]
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    lines = log.read_text().split("\n")[:-1]
+    assert lines.count("decoding images") == 1
+    assert len({line for line in lines if "images" not in line}) == 1
+    assert len([line for line in lines if "images" not in line]) == 4
+
+
+def test_a_decode_that_is_stopped_leaves_nothing(photos: Path) -> None:
+    def stopped(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+        yield next(iter(items))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Loaded(data_of(photos), CPU, watching=stopped)
+    [folder] = kept(photos)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_data_folder_that_cannot_be_written_to_is_named(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(UserError, match="cannot write") as refused:
+        read(photos)
+    assert "--data-dir" in refused.value.fix
+    (tmp_path / "data").unlink()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(RunFailed, match="No space left") as failed:
+        patched.setattr(os, "fsync", full)
+        read(photos)
+    assert "--data-dir" in failed.value.fix
+    assert not list(tmp_path.glob("data/image_folder/*/*"))
+    with pytest.raises(RunFailed, match="decoded images take") as failed:
+        read(photos, size=400_000)
+    assert "--data-dir" in failed.value.fix
+
+
+def test_the_images_stay_in_their_file_and_are_read_without_a_warning(photos: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = Loaded(data_of(photos), CPU)
+        batch, _ = loaded["train"].batch(torch.arange(4))
+    [folder] = kept(photos)
+    maps = Path("/proc/self/maps")
+    if maps.exists():
+        assert str(folder / "images") in maps.read_text()
+    shutil.rmtree(folder)  # another run may tidy up: what is mapped stays
+    assert torch.equal(loaded["train"].batch(torch.arange(4))[0], batch)
+
+
+# ------------------------------------------------------------------------ what a checkpoint knows
+
+
+def test_the_classes_of_a_checkpoint_are_those_of_the_model(photos: Path) -> None:
+    known = json.loads(json.dumps(dict(data_of(photos).known)))
+    assert data_of(photos, known).classes == ("cat", "dog", "owl")
+    shutil.rmtree(photos / "cat")
+    data = data_of(photos, known)
+    assert data.classes == ("cat", "dog", "owl")
+    assert set(data.read()["train"].targets.tolist()) == {1, 2}, "a class may be missing, none moves up"
+    image(photos / "ant" / "a.png", (0, 0, 0))
+    with pytest.raises(UserError, match=r"no class ant \(there are: cat, dog, owl\)"):
+        read(photos, known)
+
+
+def test_with_the_classes_of_a_checkpoint_the_folder_is_not_needed_before_it_is_read(photos: Path) -> None:
+    shutil.rmtree(photos)
+    data = data_of(photos, {"classes": ["cat", "dog"]})
+    assert data.classes == ("cat", "dog")
+    assert data.splits == ("train", "test")
+    with pytest.raises(UserError, match="there is no folder"):
+        data.read()
+
+
+@pytest.mark.parametrize(
+    "known", [{}, {"classes": []}, {"classes": ["a", "a"]}, {"classes": ["a", 1]}, {"classes": "ab"}]
+)
+def test_classes_that_can_be_none_are_refused(photos: Path, known: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        data_of(photos, known)
+
+
+def test_new_images_are_read_as_those_of_training_are(photos: Path, tmp_path: Path) -> None:
+    data = data_of(photos, test_fraction=0.0)
+    assert data.read_new is not None
+    names, inputs = data.read_new(photos / "dog" / "004.png")
+    assert names == [str(photos / "dog" / "004.png")]
+    assert torch.equal(inputs[0], pixels(data.read()["train"])[14])
+    names, inputs = data.read_new(photos)
+    assert [Path(name).parent.name for name in names] == ["cat"] * 10 + ["dog"] * 10 + ["owl"] * 5
+    assert torch.equal(inputs, pixels(data.read()["train"]))
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match="holds no image"):
+        data.read_new(tmp_path / "none")
+    damage(photos, "cat/001.png")
+    with pytest.raises(UserError, match="cannot be read") as refused:
+        data.read_new(photos)
+    assert refused.value.where == str(photos / "cat" / "001.png")
+
+
+# ------------------------------------------------------------------------ from the command line
+
+CONFIG = """\
+seeds: [0, 1]
+threads: 1
+dataset: {name: image_folder, path: PATH, size: [10, 12], valid_fraction: 0.25}
+augmentations: [flip]
+architecture: {name: cnn, channels: [4], kernel_size: 3, padding: 1}
+loss: cross_entropy
+optimizer: {name: adam, lr: 1e-2}
+epochs: 3
+batch_size: 4
+metrics: [accuracy]
+plots: []
+"""
+
+
+@pytest.fixture
+def config(photos: Path, write: Callable[[str, str], Path]) -> Path:
+    return write("photos.yaml", CONFIG.replace("PATH", str(photos)))
+
+
+def test_a_folder_of_images_trains_with_no_code(
+    dlrun: Callable[..., Done],
+    config: Path,
+    photos: Path,
+    runs_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = ("--data-dir", tmp_path / "data")
+    for path in (photos / "cat").iterdir():  # as people have them
+        Image.open(path).convert("L").save(path.with_suffix(".jpg"))
+        path.unlink()
+    done = dlrun("train", config, "epochs=12", *data)
+    assert done.code == 0, done.err
+    assert "decoding images: 25" in done.err
+    no_decoding(monkeypatch)
+    done = dlrun("eval", "last", "--split", "valid", *data)
+    assert "exactly as recorded at training: loss, accuracy" in done.out
+    assert done.err == ""
+    found = json.loads(dlrun("eval", "last", "--json", *data).out)
+    assert found["same_data"]
+    assert found["metrics"]["accuracy"] == 1.0, "three colours are easy"
+    # The same run with a pause in it, bit for bit.
+    for words in (["unbroken"], ["paused", "--stop-after", "1"]):
+        assert dlrun("train", config, "--name", *words, *data).code == 0
+    assert dlrun("resume", "paused", *data).code == 0
+    unbroken, paused = (outcome(Run(runs_dir / f"{name}-001")) for name in ("unbroken", "paused"))
+    assert not differences(unbroken, paused)
+    for command in (["show", config], ["data", config]):
+        assert dlrun(*command, *data).code == 0
+
+
+def test_another_folder_is_evaluated_if_the_model_knows_its_classes(
+    dlrun: Callable[..., Done], config: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    data = ("--data-dir", tmp_path / "data")
+    assert dlrun("train", config, *data).code == 0
+    other = fill(tmp_path / "other", {"owl": 10, "dog": 5}, first=50)
+    found = json.loads(dlrun("eval", "last", "--json", f"dataset.path={other}", *data).out)
+    assert [row["examples"] for row in found["per_class"].values()] == [0, 1, 2]
+    assert not found["same_data"]
+    image(other / "eel" / "a.png", (0, 0, 0))
+    refused = dlrun("eval", "last", f"dataset.path={other}", *data)
+    assert refused.code == 2
+    assert "the model knows no class eel" in refused.err
+    plan, _, _ = open_plan(
+        Run(runs_dir / "photos-001").best, ["dataset.path=gone"], Parts(), tmp_path / "data"
+    )
+    assert plan.data.read_new is not None
+    assert plan.data.read_new(other)[1].shape == (16, 3, 10, 12), "for a prediction no training images"
+
+
+def test_a_run_does_not_go_on_with_other_images(
+    dlrun: Callable[..., Done], config: Path, photos: Path, tmp_path: Path
+) -> None:
+    data = ("--data-dir", tmp_path / "data")
+    assert dlrun("train", config, "--stop-after", "1", *data).code == 0
+    image(photos / "cat" / "000.png", COLOURS["cat"], 250)
+    refused = dlrun("resume", "last", *data)
+    assert refused.code == 4
+    assert "not what this run was trained on" in refused.err
+
+
+def test_mistakes_of_a_folder_are_those_of_the_config(dlrun: Callable[..., Done], config: Path) -> None:
+    refused = dlrun("train", config, "dataset.path=nowhere", "optimizer.lr=1e-3")
+    assert refused.code == 2
+    assert "there is no folder nowhere" in refused.err
+    assert "Traceback" not in refused.err
+
+
+def test_a_signal_stops_a_decode_before_a_run_goes_on(
+    dlrun: Callable[..., Done], config: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = ("--data-dir", tmp_path / "data")
+    assert dlrun("train", config, "--stop-after", "1", *data).code == 0
+    shutil.rmtree(tmp_path / "data")
+    real = _decoded.decoded
+
+    def interrupted(*arguments: Any) -> Iterator[Any]:
+        for number, item in enumerate(real(*arguments)):
+            if number == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield item
+            assert number <= 3, "it goes on"
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_decoded, "decoded", interrupted)
+        stopped = dlrun("resume", "last", *data)
+    assert stopped.code == 130
+    assert "stopped by a signal while decoding images" in stopped.err
+    assert "resume: dlrun resume" in stopped.err
+    assert not list(tmp_path.glob("data/image_folder/*/*"))
+    assert dlrun("resume", "last", *data).code == 0

@@ -1,0 +1,160 @@
+"""What `dlrun predict` says of new inputs is what the model says, prepared as its training data were."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from small_runs import own_parts, planned, trained
+
+from dlrun.components import Parts
+from dlrun.errors import UserError
+from dlrun.evaluation import Trained, open_checkpoint
+from dlrun.prediction import predict
+from dlrun.runs import Run
+
+DAYS = """\
+date,week,before,temperature
+2016-01-01,Fri,45,46
+2016-01-02,Sat,46,44
+2016-01-03,Sun,44,41
+2016-01-04,Mon,41,40
+2016-01-05,Tues,40,44
+2016-01-06,Fri,44,51
+2016-01-07,Sat,51,45
+2016-01-08,Sun,45,48
+2016-01-09,Mon,48,50
+2016-01-10,Tues,50,52
+"""
+NEW_DAYS = "week,before,date\nTues,47,2016-02-01\nFri,44,2016-02-02\n"
+
+
+def opened(run: Run, parts: Parts, folder: Path) -> Trained:
+    return open_checkpoint(run.best, run, [], parts, folder)[0]
+
+
+def table_of(inputs: torch.Tensor, header: str) -> str:
+    return "\n".join([header, *(",".join(map(repr, row)) for row in inputs.tolist())]) + "\n"
+
+
+def days_run(tmp_path: Path, write: Callable[[str, str], Path], **options: Any) -> Run:
+    path = write("days.csv", DAYS)
+    dataset = {"name": "csv", "path": str(path), "target": "temperature", "categorical": ["week"]}
+    dataset |= {"date": ["date"], "unit": "°F", **options}
+    return trained(planned(dataset=dataset, loss="mse", metrics=["mae"], seeds=[0, 1]), tmp_path)
+
+
+def test_points_are_given_the_probabilities_that_evaluation_gives(
+    tmp_path: Path, write: Callable[[str, str], Path]
+) -> None:
+    run = trained(planned(seeds=[0, 1]), tmp_path)
+    model = opened(run, Parts(), tmp_path)
+    points = model.loaded["test"].raw()
+    rows = predict(run.best, [write("points.csv", table_of(points, "a,b"))], Parts(), tmp_path).rows()
+    expected = model.probabilities(points).mean(0)
+    assert [row["input"] for row in rows][:2] == ["row 2", "row 3"]
+    for row, shares in zip(rows, expected.tolist(), strict=True):
+        assert list(row["probabilities"].values()) == pytest.approx(shares, abs=1e-6)
+        best = max(row["probabilities"], key=row["probabilities"].__getitem__)
+        assert (row["class"], row["probability"]) == (best, row["probabilities"][best])
+    agreeing = (model.probabilities(points).argmax(-1) == expected.argmax(-1)).sum(0)
+    assert [row["seeds_agreeing"] for row in rows] == agreeing.tolist()
+
+
+def test_images_are_read_from_files_and_folders_by_name(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    run = trained(planned(parts, dataset="dots", architecture={"name": "mlp", "flatten": True}), tmp_path)
+    model = opened(run, parts, tmp_path)
+    pixels = model.loaded["test"].raw()
+    folder = tmp_path / "pictures" / "deeper"
+    folder.mkdir(parents=True)
+    for index, image in enumerate(pixels[:3]):
+        Image.fromarray(image[0].numpy()).save(folder / f"{index}.png")
+    (folder / "notes.txt").write_text("no image")
+    files = [folder.parent, folder / "1.png"]
+    rows = predict(run.best, files, parts, tmp_path).rows()
+    assert [Path(row["input"]).name for row in rows] == ["0.png", "1.png", "2.png", "1.png"]
+    expected = model.probabilities(pixels[[0, 1, 2, 1]])[0].tolist()
+    for row, shares in zip(rows, expected, strict=True):
+        assert list(row["probabilities"].values()) == pytest.approx(shares, abs=1e-6)
+
+
+@pytest.mark.parametrize("scale_target", [False, True])
+def test_rows_of_a_table_are_foretold_in_the_targets_unit_without_the_training_file(
+    tmp_path: Path, write: Callable[[str, str], Path], scale_target: bool
+) -> None:
+    run = days_run(tmp_path, write, scale_target=scale_target)
+    model = opened(run, Parts(), tmp_path)
+    train, _ = model.outputs("train")
+    (tmp_path / "days.csv").unlink()
+    again = write("again.csv", "\n".join(line.rsplit(",", 1)[0] for line in DAYS.splitlines()[:4]) + "\n")
+    rows = predict(run.best, [again], Parts(), tmp_path).rows()
+    assert [row["input"] for row in rows] == ["2016-01-01", "2016-01-02", "2016-01-03"]
+    assert [row["temperature"] for row in rows] == pytest.approx(train[:, :3, 0].mean(0).tolist(), rel=1e-5)
+    assert rows[0]["sd"] == pytest.approx(float(train[:, 0, 0].std()), rel=1e-3)
+
+
+def test_what_is_printed_is_a_table_csv_or_json(
+    dlrun: Callable[..., Any], tmp_path: Path, write: Callable[[str, str], Path]
+) -> None:
+    run = days_run(tmp_path, write)
+    new = write("new.csv", NEW_DAYS)
+    told = json.loads(dlrun("predict", run.folder, new, "--json").out)
+    assert (told["run"], told["unit"], len(told["predictions"])) == (run.name, "°F", 2)
+    lines = list(csv.DictReader(StringIO(dlrun("predict", run.folder, new, "--csv").out)))
+    assert [float(line["temperature"]) for line in lines] == [
+        row["temperature"] for row in told["predictions"]
+    ]
+    shown = dlrun("predict", run.folder, new).out
+    assert "temperature, °F" in shown and "2016-02-01" in shown
+    both = dlrun("predict", run.folder, new, "--csv", "--json")
+    assert (both.code, both.out) == (2, "")
+
+
+def test_a_name_cannot_become_a_formula(
+    dlrun: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = own_parts(tmp_path)
+    run = trained(planned(parts, dataset="dots", architecture={"name": "mlp", "flatten": True}), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (8, 8)).save("=1+1.png")
+    told = dlrun("predict", run.folder, "=1+1.png", "--csv", "--parts", tmp_path / "parts")
+    assert told.out.splitlines()[1].startswith("'=1+1.png,")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\n1\n", "its rows have 1 cells, but the model takes 2 figures"),
+        ("a,b\n1,x\n", "row 2, column b: 'x' is no number"),
+        ("a,b\n1,2\n3,\n", "row 3, column b: there is no value"),
+        ("a,b\n", "the file has a header but no rows"),
+    ],
+)
+def test_rows_that_the_model_does_not_take_are_refused(
+    tmp_path: Path, write: Callable[[str, str], Path], text: str, message: str
+) -> None:
+    run = trained(planned(), tmp_path)
+    with pytest.raises(UserError, match=message):
+        predict(run.best, [write("points.csv", text)], Parts(), tmp_path)
+
+
+def test_files_that_are_not_there_or_no_images_are_named(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    run = trained(planned(parts, dataset="dots", architecture={"name": "mlp", "flatten": True}), tmp_path)
+    with pytest.raises(UserError, match=r"there is no file .*none\.png"):
+        predict(run.best, [tmp_path / "none.png"], parts, tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="there are no images in this folder"):
+        predict(run.best, [tmp_path / "empty"], parts, tmp_path)
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(UserError, match="cannot be read") as refused:
+        predict(run.best, [tmp_path / "text.png"], parts, tmp_path)
+    assert refused.value.where.endswith("text.png")
