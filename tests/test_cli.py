@@ -156,7 +156,8 @@ def line(root, *, points: int = 30):
         (("dataset={name: mnist}",), "flatten: true"),
         (("dataset={name: line}",), "accuracy is for classification"),
         (("patience=4",), "never run out"),
-        (("loss=mse", "metrics=[]"), "mse is for regression"),
+        (("loss=l1", "metrics=[]"), "l1 is for regression"),
+        (("architecture.batch_norm=true", "batch_size=59"), "batch normalisation has no variance"),
         (("expect={valid_loss: '< 1'}",), "never measured"),
         (("monitor=valid_loss",), "never measured"),
         (("device=cuda:77",), "device"),
@@ -458,6 +459,13 @@ def test_what_the_model_is_cannot_be_changed_at_evaluation(dlrun: Dlrun, trained
 
 
 # --------------------------------------------------------------------------- show, parts, runs
+
+
+def test_show_says_how_each_side_of_an_image_comes_about(dlrun: Dlrun) -> None:
+    shown = dlrun("show", "mnist_cnn")
+    assert shown.code == 0
+    for formula in ("⌊(28 + 2·2 - 5)/1⌋ + 1 = 28", "⌊(14 + 2·0 - 2)/2⌋ + 1 = 7"):
+        assert formula in shown.out
 
 
 def test_show_prints_a_config_that_can_be_trained_and_the_layers(

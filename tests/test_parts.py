@@ -482,6 +482,11 @@ RUNS: dict[str, dict[str, Any]] = {
         "dataset": {"name": "spiral", "points": 20, "classes": 2, "valid_fraction": 0.2},
         "loss": "bce",
     },
+    "squared error over classes": {
+        "dataset": {"name": "spiral", "points": 20},
+        "loss": "mse",
+        "architecture": {"name": "mlp", "output_activation": "sigmoid"},
+    },
     "a regression": {"dataset": "line", "loss": "mse", "metrics": ["rmse", "r2"]},
     "one epoch": {"epochs": 1, "metrics": []},
 }
