@@ -19,7 +19,7 @@ from dlrun.options import Resize
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # Pillow knows more, among them PostScript, which it would run
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-MOST_PIXELS = 2**26  # 67 million: those of a 61-megapixel camera, and 256 MiB as Pillow holds them
+MOST_PIXELS = 2**26  # 67 million: a 61-megapixel camera; 256 MiB in Pillow, up to 1 GiB where it copies
 _MANY_PIXELS = 2**24  # from here on one image at a time: threads share the memory
 _one_at_a_time = threading.Lock()
 _GREYS = [round(value / 257) for value in range(2**16)]  # 65535 = 257 · 255

@@ -16,7 +16,17 @@ import torch
 from small_runs import own_parts, planned
 from torch import Tensor
 
-from dlrun.data import Batches, Data, Examples, InMemory, Loaded, Preprocessing, carve, in_order
+from dlrun.data import (
+    Batches,
+    Data,
+    Examples,
+    InMemory,
+    Loaded,
+    Preprocessing,
+    Streamed,
+    carve,
+    in_order,
+)
 from dlrun.dataset import _idx, cifar10
 from dlrun.dataset._images import FITS
 from dlrun.dataset.mnist import mnist
@@ -209,6 +219,98 @@ def test_the_fingerprint_changes_with_one_value() -> None:
     found = [fingerprint(), fingerprint(one_pixel), fingerprint(one_test_pixel), fingerprint(one_label)]
     assert len(set(found)) == 4
     assert fingerprint() == found[0]
+
+
+# ------------------------------------------------------------------------ what stays in a file
+
+
+def mapped(n: int = 40, digest: str = "the file") -> tuple[Examples, Examples]:
+    """Images that stand in a file in another order, and the same images in memory."""
+    stream = torch.Generator().manual_seed(2)
+    file = torch.randint(256, (n + 5, 3, 4, 4), generator=stream, dtype=torch.uint8)
+    rows = torch.randperm(n + 5, generator=stream)[:n]
+    targets = torch.arange(n) % 3
+    return Examples(file, targets, {"date": targets * 10.0}, rows, digest), Examples(file[rows], targets)
+
+
+def test_a_split_that_streams_gives_the_same_batches() -> None:
+    of_file, in_memory = mapped()
+    preprocessing = Preprocessing(torch.full((3, 1, 1), 99.0), torch.tensor(7.0))
+    wanted = InMemory(in_memory, preprocessing, CPU)
+    splits = [Streamed(some, preprocessing, CPU) for some in (of_file, in_memory)]
+    for split in (*splits, InMemory(of_file, preprocessing, CPU)):
+        assert len(split) == len(wanted)
+        for indices in (torch.tensor([3, 3, 39, 0]), torch.tensor([[7, 1, 2], [0, 5, 7]])):
+            for found, same in zip(split.batch(indices), wanted.batch(indices), strict=True):
+                assert found.shape[: indices.dim()] == indices.shape
+                assert torch.equal(found, same)
+        assert torch.equal(split.raw(), wanted.raw())
+        assert torch.equal(split.raw(torch.tensor([9, 2])), wanted.raw(torch.tensor([9, 2])))
+        for seeds in ([4], [1, 2]):
+            a, b = (Batches(each, 16, seeds, CPU).shuffled(3) for each in (split, wanted))
+            assert all(
+                torch.equal(x, y)
+                for one, two in zip(a, b, strict=True)
+                for x, y in zip(one, two, strict=True)
+            )
+    assert torch.equal(splits[0].aside["date"], torch.arange(40) % 3 * 10.0)
+
+
+def test_examples_in_a_file_are_split_without_being_read() -> None:
+    of_file, in_memory = mapped()
+    parts = [carve(some, 0.25, seed=1, by_class=True) for some in (of_file, in_memory)]
+    for found, same in zip(*parts, strict=True):
+        assert found.inputs is of_file.inputs
+        assert found.digest == "the file"
+        assert torch.equal(torch.cat([*found.pieces()]), same.inputs)
+        assert torch.equal(found.targets, same.targets)
+        assert torch.equal(found.aside["date"], found.targets * 10.0)
+
+
+def test_inputs_are_gone_through_a_piece_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlrun.data.EVALUATION_BATCH", 16)
+    for some in mapped():
+        assert [len(piece) for piece in some.pieces()] == [16, 16, 8]
+        assert torch.equal(torch.cat([*some.pieces()]), mapped()[1].inputs)
+
+
+def test_statistics_of_a_file_are_those_of_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlrun.data.EVALUATION_BATCH", 7)
+    of_file, in_memory = (FITS["train"](some) for some in mapped())
+    assert of_file.offset is not None and of_file.scale is not None
+    values = mapped()[1].inputs.double()
+    torch.testing.assert_close(of_file.offset.flatten().double(), values.mean((0, 2, 3)))
+    torch.testing.assert_close(of_file.scale.flatten().double(), values.std((0, 2, 3), correction=0))
+    assert torch.equal(of_file.offset, in_memory.offset)  # type: ignore[arg-type]
+
+
+def test_the_fingerprint_of_a_file_is_its_digest_and_the_choice_from_it() -> None:
+    def fingerprint(some: Examples) -> str:
+        return Loaded(
+            Data("classification", (3, 4, 4), lambda: {"train": some}, ("a", "b", "c")), CPU
+        ).fingerprint
+
+    whole, _ = mapped()
+    other_choice = whole.take(torch.tensor([0, 1]))
+    other_order = whole.take(torch.arange(40).flip(0))
+    other_labels = Examples(whole.inputs, (whole.targets + 1) % 3, {}, whole.rows, whole.digest)
+    others = [mapped(digest="another")[0], other_choice, other_order, other_labels]
+    assert len({fingerprint(some) for some in (whole, *others)}) == 5
+    assert fingerprint(whole) == fingerprint(mapped()[0])
+
+
+def test_what_does_not_fit_the_device_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_file, in_memory = mapped()
+
+    def kinds(some: Examples, device: str) -> set[type]:
+        data = Data("classification", (3, 4, 4), lambda: {"train": some, "test": some}, ("a", "b", "c"))
+        return {type(split) for split in Loaded(data, torch.device(device)).splits.values()}
+
+    for room, elsewhere in ((2 * 40 * 3 * 4 * 4, InMemory), (2 * 40 * 3 * 4 * 4 - 1, Streamed)):
+        monkeypatch.setattr("dlrun.data._room", lambda device, room=room: room)
+        assert kinds(of_file, "meta") == kinds(in_memory, "meta") == {elsewhere}
+        assert kinds(of_file, "cpu") == {Streamed}, "a mapped file is not copied"
+        assert kinds(in_memory, "cpu") == {InMemory}
 
 
 # ------------------------------------------------------------------------ spiral
