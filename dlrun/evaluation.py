@@ -246,22 +246,26 @@ def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[
 
 
 def baselines(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, float]]:
-    """What is reached on a split without a model: baseline -> figure -> value.
-
-    By always giving the most frequent class of training or the mean of its targets, and by each column
-    of the data that is a guess already.
-    """
-    targets, aside = loaded[split].targets, loaded[split].aside
-    constant = "majority class" if plan.data.task == "classification" else "mean"
-    guesses = {constant: plan.constant(loaded["train"].targets).expand(len(targets), -1)}
-    guesses |= {name: aside[name].to(targets).unsqueeze(1) for name in plan.data.baselines}
-    found = {}
-    for name, outputs in guesses.items():
+    """What is reached on a split without a model: baseline -> figure -> value."""
+    targets, found = loaded[split].targets, {}
+    for name, outputs in guesses(plan, loaded, split).items():
         tally = Tally(_reported(plan), [0], targets.device, f"the baseline {name}")
         for some in torch.arange(len(targets), device=targets.device).split(EVALUATION_BATCH):
             tally.measure(outputs[some].unsqueeze(0), targets[some].unsqueeze(0))
         found[name] = {figure: values[0] for figure, values in tally.means().items()}
     return found
+
+
+def guesses(plan: Plan, loaded: Loaded, split: str) -> dict[str, Tensor]:
+    """What can be said of a split without a model: baseline -> outputs (n, k).
+
+    Always the most frequent class of training or the mean of its targets, and each column of the data
+    that is a guess already.
+    """
+    targets, aside = loaded[split].targets, loaded[split].aside
+    constant = "majority class" if plan.data.task == "classification" else "mean"
+    found = {constant: plan.constant(loaded["train"].targets).expand(len(targets), -1)}
+    return found | {name: aside[name].to(targets).unsqueeze(1) for name in plan.data.baselines}
 
 
 def _reported(plan: Plan) -> Recipe:

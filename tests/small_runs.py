@@ -87,6 +87,32 @@ def dots(root, *, images: Count = 40, valid_fraction: Fraction = 0.0):
     return Data("classification", (1, 8, 8), read, classes=("top", "middle", "bottom"), fit=FITS["train"],
                 valid_fraction=valid_fraction)
 ''',
+    "dataset/days.py": '''
+"""A year of days, each guessed from the day before."""
+import torch
+from dlrun.data import Data, Examples, Preprocessing
+from dlrun.options import Count
+
+
+def days(root, *, days: Count = 80, mixed: bool = False):
+    """A figure for each day in K; the last quarter is to test on, or a random one where mixed."""
+
+    def read():
+        stream = torch.Generator().manual_seed(8)
+        warmth = 280 + 10 * torch.sin(torch.arange(days + 1) / 12) + torch.randn(days + 1, generator=stream)
+        inputs = torch.stack([warmth[:-1], torch.arange(days) % 7, torch.full((days,), 4.0)], 1)
+        date = 1_500_000_000 // 86400 * 86400 + 86400 * torch.arange(days)
+        every = Examples(inputs, warmth[1:, None], {"date": date, "day before": warmth[:-1]})
+        order = torch.randperm(days, generator=stream) if mixed else torch.arange(days)
+        cut = 3 * days // 4
+        return {"train": every.take(order[:cut]), "test": every.take(order[cut:])}
+
+    def fit(training):
+        return Preprocessing(training.inputs.mean(0), training.inputs.std(0).clamp_min(1e-3))
+
+    return Data("regression", (3,), read, features=("before", "weekday", "always"), target="warmth", unit="K",
+                fit=fit, baselines=("day before",))
+''',
     "dataset/uneven.py": '''
 """Points of four classes, of which one is much more frequent."""
 import torch

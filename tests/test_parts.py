@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import inspect
 import math
+import random
 from collections.abc import Iterator
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from matplotlib.animation import Animation
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from small_runs import differences, own_parts, planned, trained
 from torch import Tensor, nn
@@ -26,7 +31,7 @@ PARTS = Parts()
 EVERY = [(kind, name) for kind in KINDS for name in PARTS.names(kind)]
 CLASSES, N = 7, 12
 SHAPES: list[tuple[int, ...]] = [(5,), (1, 12, 12), (3, 9, 13)]
-REQUIRED_OPTIONS: dict[str, Any] = {"lr": 0.05, "model": "shufflenet_v2_x0_5"}
+REQUIRED_OPTIONS: dict[str, Any] = {"lr": 0.05, "model": "shufflenet_v2_x0_5", "runs": []}
 
 
 def named(kind: str) -> Any:
@@ -473,11 +478,16 @@ def test_every_dataset_makes_a_plan_without_files(name: str, tmp_path: Path) -> 
 # ------------------------------------------------------------------------ plots
 
 RUNS: dict[str, dict[str, Any]] = {
-    "points": {"seeds": [0, 1], "dataset": {"name": "spiral", "points": 20}},
+    "points": {
+        "seeds": [0, 1],
+        "dataset": {"name": "spiral", "points": 20},
+        "plots": ["decision_animation"],
+    },
     "images": {
         "dataset": "dots",
         "architecture": {"name": "cnn", "channels": [2], "kernel_size": 3, "padding": 1},
     },
+    "softmax regression": {"dataset": "dots", "architecture": {"name": "linear", "flatten": True}},
     "two classes": {
         "dataset": {"name": "spiral", "points": 20, "classes": 2, "valid_fraction": 0.2},
         "loss": "bce",
@@ -488,6 +498,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "architecture": {"name": "mlp", "output_activation": "sigmoid"},
     },
     "a regression": {"dataset": "line", "loss": "mse", "metrics": ["rmse", "r2"]},
+    "days": {"seeds": [0, 1], "dataset": "days", "loss": "mse", "metrics": ["mae"]},
     "one epoch": {"epochs": 1, "metrics": []},
 }
 
@@ -504,37 +515,60 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
     return found
 
 
-@named("plots")
-def test_a_plot_is_a_figure_or_says_why_not(name: str, finished: dict[str, Trained]) -> None:
-    part = PARTS.part("plots", name)
-    drawn = []
+def suited(name: str, finished: dict[str, Trained]) -> Iterator[Trained]:
+    """The runs for whose data and model a plot is. Others are refused with one mistake."""
     for what, run in finished.items():
-        if part.constants.get("task", run.data.task) != run.data.task:
-            with pytest.raises(ConfigError, match="1 mistake"):
-                planned(run.plan.parts, **RUNS[what] | {"plots": [name]})
-            continue
         try:
-            figure = PARTS.find("plots", name)(run, **defaults("plots", name))
+            planned(run.plan.parts, **RUNS[what] | {"plots": [{"name": name, **defaults("plots", name)}]})
+        except ConfigError as refused:
+            assert len(refused.mistakes) == 1
+            continue
+        yield run
+
+
+def outside(figure: Figure) -> list[str]:
+    """The words in a figure that reach over its edge."""
+    renderer, edge = figure.canvas.get_renderer(), figure.bbox.padded(2)  # type: ignore[attr-defined]
+    words = [figure._suptitle, *figure.texts]
+    for axes in figure.axes:
+        words += [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label, *axes.texts]  # type: ignore[attr-defined]
+        legend = axes.get_legend()
+        words += [*legend.get_texts(), legend.get_title()] if legend else []
+    extents = [(text.get_text(), text.get_window_extent(renderer)) for text in words if text.get_text()]
+    return [text for text, box in extents if not (edge.x0 <= box.x0 and box.x1 <= edge.x1)]
+
+
+@named("plots")
+def test_a_plot_is_a_figure_or_says_why_not(name: str, finished: dict[str, Trained], tmp_path: Path) -> None:
+    drawn = 0
+    for run in suited(name, finished):
+        try:
+            picture = PARTS.find("plots", name)(run, **defaults("plots", name))
         except UserError as error:
             assert error.what.startswith(name), "it says which plot it is"
             continue
-        assert isinstance(figure, Figure)
-        figure.canvas.draw()
-        texts = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
+        if isinstance(picture, Animation):
+            picture.save(tmp_path / "moving.gif", writer="pillow")
+            picture = picture._fig  # type: ignore[attr-defined]
+        assert isinstance(picture, Figure)
+        FigureCanvasAgg(picture).draw()
+        texts = [picture.get_suptitle(), *(axes.get_title() for axes in picture.axes)]
         assert any(texts), "a picture has a title"
-        drawn.append(what)
+        assert not outside(picture)
+        drawn += 1
     assert drawn, "it applies to none of the runs"
 
 
 @named("plots")
-def test_drawing_changes_nothing(name: str, finished: dict[str, Trained]) -> None:
-    for run in finished.values():
+def test_drawing_changes_nothing(name: str, finished: dict[str, Trained], tmp_path: Path) -> None:
+    for run in suited(name, finished):
         before = [p.detach().clone() for p in run.model.parameters()]
-        state = torch.get_rng_state()
-        try:
-            if PARTS.part("plots", name).constants.get("task", run.data.task) == run.data.task:
-                PARTS.find("plots", name)(run, **defaults("plots", name))
-        except UserError:
-            pass
+        state, others = torch.get_rng_state(), (random.getstate(), np.random.get_state()[1].tolist())
+        with suppress(UserError):
+            picture = PARTS.find("plots", name)(run, **defaults("plots", name))
+            if isinstance(picture, Animation):
+                picture.save(tmp_path / "moving.gif", writer="pillow")
         assert not differences(before, [p.detach() for p in run.model.parameters()])
         assert torch.equal(state, torch.get_rng_state())
+        assert others == (random.getstate(), np.random.get_state()[1].tolist())
+        assert not any(layer._forward_hooks for layer in run.model.modules())

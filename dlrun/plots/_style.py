@@ -79,6 +79,20 @@ def tidy(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
+def legend_above(axes: Axes, columns: int) -> None:
+    """A legend between the axes and the title."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=columns,
+        frameon=False,
+        fontsize=TEXT - 0.5,
+        borderaxespad=0.2,
+        handlelength=2.1,
+        columnspacing=1.4,
+    )
+
+
 def mean_and_spread(values: Sequence[float]) -> str:
     """The mean of one figure over seeds, ± its standard deviation to two digits where there are several."""
     mean, sd = fmean(values), spread(values)
@@ -86,6 +100,24 @@ def mean_and_spread(values: Sequence[float]) -> str:
         return f"{mean:.4g}" + ("" if sd is None else " ± 0")
     decimals = min(8, max(0, 1 - floor(log10(sd))))
     return f"{mean:.{decimals}f} ± {sd:.{decimals}f}"
+
+
+def unit_after(trained: Trained) -> str:
+    """The unit of a regression's target, ready to follow a number; nothing where it has none."""
+    unit = shown(trained.data.unit, 12)
+    return f" {unit}" if unit else ""
+
+
+def target_name(trained: Trained, number: int = 0) -> str:
+    """What one of a regression's targets is called, with its unit."""
+    name = shown(trained.data.target) or "target"
+    name += f" {number + 1}" if trained.data.targets > 1 else ""
+    return f"{name} ({shown(trained.data.unit, 12)})" if trained.data.unit else name
+
+
+def named_splits(trained: Trained) -> list[str]:
+    """The names of the splits, in the order in which they are used."""
+    return [name for name in ("train", "valid", "test") if name in trained.loaded.splits]
 
 
 def predicted(trained: Trained, split: str) -> tuple[Tensor, Tensor]:
@@ -99,3 +131,13 @@ def accuracy(probabilities: Tensor, targets: Tensor) -> list[float]:
     """The fraction that each copy gets right, of `probabilities` (copies, n, classes)."""
     right = (probabilities.argmax(-1) == targets).to(torch.float64)
     return [float(share) for share in right.mean(1)]
+
+
+def some_of(n: int, most: int, seed: int = 0) -> Tensor:
+    """Which `most` of n examples to draw where more are too many: of one seed the same ones, in order."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:most].sort().values
+
+
+def probability(share: Tensor) -> str:
+    """A probability to three decimals, never rounded up to 1."""
+    return ">0.999" if share >= 0.9995 else f"{float(share):.3f}"

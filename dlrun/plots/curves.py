@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained
+from dlrun.plots._lines import Look, Numbers, axis_label, by_epoch, draw_line, epoch_axis, measured, unit
 from dlrun.plots._style import (
     BLUE,
     GREY,
@@ -20,6 +22,7 @@ from dlrun.plots._style import (
     TEXT,
     WIDTH,
     headline,
+    legend_above,
     mean_and_spread,
     over_seeds,
     put_title,
@@ -29,132 +32,166 @@ from dlrun.plots._style import (
 
 automatic = True
 
-Numbers = np.ndarray[Any, np.dtype[np.float64]]
+Words = dict[str, list[str]]  # what is said at the edge of an axis, "below" or "above"
 
-LINES = {  # label, colour, dashes, width: wider below and narrower above, so that none hides another
-    "train": ("train (mean while learning)", LIGHT_BLUE, "-", 3.6),
-    "trainset": ("train (weights as they stand)", BLUE, "--", 2.2),
-    "valid": ("valid", RED, "-", 1.5),
-    "test": ("test", RED, "-", 1.5),
+LINES = {  # wider below and narrower above, so that none hides another
+    "train": Look("train (mean while learning)", LIGHT_BLUE, "-", 3.6, 2),
+    "trainset": Look("train (weights as they stand)", BLUE, "--", 2.2, 3),
+    "valid": Look("valid", RED, "-", 1.5, 4),
+    "test": Look("test", RED, "-", 1.5, 4),
 }
-IN_NATS = {"cross_entropy", "cross_entropy_scratch", "nll", "bce"}
+DASHES = ("-", "--", "-.")  # of the loss and the metrics, where they share a chart
 DECADES_SHOWN_LINEARLY = 2
-FEW = 20  # points that get a marker each
-CALM = 300  # points after which thick lines would blur what is noisy
-MANY = 1000  # blocks of epochs that a long run is drawn in
+NEAR = 0.3  # of the height of an axis: how far it is stretched for a baseline
+LINE_OF_TEXT = 0.1  # of the height of an axis
+BEHIND_WORDS = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.75}
 
 
-def curves(trained: Trained, *, log: bool | None = None) -> Figure:
-    """Loss and every metric over the epochs, the mean over seeds ± 1 sd.
+def curves(
+    trained: Trained,
+    *,
+    log: bool | None = None,
+    panels: Literal["each", "one"] = "each",
+    limits: list[float] | None = None,
+) -> Figure:
+    """Loss and every metric over the epochs, the mean over seeds ± 1 sd, beside what needs no model.
 
-    `log` makes the axis of the loss logarithmic; null does where losses span over two decades.
-    Raises UserError where nothing was measured.
+    `log` makes the axis of the loss logarithmic; null does where losses span over two decades. With
+    `panels: one` loss and metrics share a chart. `limits` are the ends of the y axes. Raises UserError
+    where nothing was measured.
     """
-    columns = by_epoch(trained)
-    panels: dict[str, list[str]] = {}
-    for column in trained.plan.recipe.columns():
-        split, figure = column.split("_", 1)
-        panels.setdefault(figure, []).append(split)
+    if limits is not None and not (len(limits) == 2 and limits[0] < limits[1]):
+        raise UserError(f"curves: limits are two numbers, the lower one first, not {limits}")
+    recipe = trained.plan.recipe
+    columns = by_epoch(trained.rows, len(trained.seeds), recipe.columns())
+    if not len(columns["epoch"]):
+        raise UserError("there are no curves: nothing was measured yet")
+    figures = ["loss", *recipe.metrics]
+    groups = [[figure] for figure in figures] if panels == "each" else [figures]
 
-    picture = Figure(
-        figsize=(WIDTH, 1.5 + (2.7 if len(panels) == 1 else 2.1 * len(panels))), layout="constrained"
-    )
-    every = picture.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    height = {1: 2.7 if panels == "each" else 3.4}.get(len(groups), 2.1 * len(groups))
+    picture = Figure(figsize=(WIDTH, 1.5 + height), layout="constrained")
+    every = picture.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
     best = best_epoch(trained, columns)
-    for axes, (figure, splits) in zip(every, panels.items(), strict=True):
+    for axes, group in zip(every, groups, strict=True):
         tidy(axes)
-        for split in splits:
-            draw_line(axes, split, *measured(columns, f"{split}_{figure}"))
+        values = []
+        for column in recipe.columns():
+            split, figure = column.split("_", 1)
+            if figure in group:
+                look = LINES[split] if panels == "each" else together(split, figure, figures.index(figure))
+                epochs, found = measured(columns, column)
+                draw_line(axes, look, epochs, found)
+                values.append(found)
         if best:
             label = f"best epoch by {shown(trained.plan.monitor, 28)}"
             axes.axvline(best, color=GREY, linewidth=1.2, linestyle=":", label=label, zorder=1)
-        axes.set_ylabel(axis_label(trained, figure), fontsize=TEXT)
-        values = [measured(columns, f"{split}_{figure}")[1] for split in splits]
+        axes.set_ylabel(", ".join(axis_label(trained, figure) for figure in group), fontsize=TEXT)
         seen = np.concatenate([v.ravel() for v in values])
-        if figure == "loss" and (spans_decades(seen) if log is None else log) and (seen > 0).any():
+        decades = spans_decades(seen) if log is None and panels == "each" else log
+        words: Words = {"below": [], "above": []}
+        if "loss" in group and decades and (seen > 0).any():
             make_logarithmic(axes, seen[seen > 0])
-        else:
-            leave_out_the_start(axes, values)
-    every[0].legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.01, 1.0),
-        ncols=2,
-        frameon=False,
-        fontsize=TEXT - 0.5,
-        borderaxespad=0.2,
-        handlelength=1.7,
-        columnspacing=1.4,
-    )
-    every[-1].set_xlabel("epoch", fontsize=TEXT)
-    if len(columns["epoch"]) == 1:
-        every[-1].set_xticks(columns["epoch"])
-    else:
-        every[-1].xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, steps=[1, 2, 2.5, 5, 10]))
-    every[-1].xaxis.set_major_formatter("{x:,.0f}")
+        elif limits is None:
+            words = leave_out_the_start(axes, values)
+        if limits is not None:
+            axes.set_ylim(*limits)
+        draw_baselines(trained, axes, group, values, words, fixed=limits is not None)
+    legend_above(every[0], 2 if panels == "each" else 3)
+    epoch_axis(every[-1], columns["epoch"])
     picture.align_ylabels()
     put_title(picture, title(trained, columns, best))
     return picture
 
 
-def by_epoch(trained: Trained) -> dict[str, Numbers]:
-    """Every column as (epochs, copies), nan where nothing was measured; epoch as (epochs,)."""
-    rows, copies = trained.rows, len(trained.seeds)
-    epochs = len(rows.get("epoch", ())) // copies
-    if not epochs:
-        raise UserError("there are no curves: nothing was measured yet")
-    wanted = ("epoch", *trained.plan.recipe.columns())
-    columns = {
-        name: np.array(rows[name][: epochs * copies], dtype=np.float64).reshape(epochs, copies)
-        for name in wanted
-        if name in rows
-    }
-    columns["epoch"] = columns["epoch"][:, 0]
-    return columns
+def together(split: str, figure: str, number: int) -> Look:
+    """How a line is drawn where all share a chart: a colour for each split, dashes for each figure."""
+    look = LINES[split]
+    return look._replace(label=f"{split} {shown(figure)}", dashes=DASHES[number % len(DASHES)], width=2.0)
 
 
-def measured(columns: dict[str, Numbers], column: str) -> tuple[Numbers, Numbers]:
-    """The epochs (n,) at which a column is finite for all copies, and its figures (n, copies)."""
-    values = columns.get(column, np.full((len(columns["epoch"]), 1), np.nan))
-    there = np.isfinite(values).all(1)
-    return columns["epoch"][there], values[there]
+def draw_baselines(
+    trained: Trained,
+    axes: Axes,
+    figures: Sequence[str],
+    values: list[Numbers],
+    words: Words,
+    *,
+    fixed: bool,
+) -> None:
+    """A dotted line for what is reached without a model, named at its right end.
+
+    `values` are the figures of each curve, (n, copies). For a line that lies far off the axis, or off one
+    whose ends are `fixed`, there are words at that edge, after those that are there already.
+    """
+    scale = np.log10 if axes.get_yscale() == "log" else np.asarray
+    low, high = (float(scale(end)) for end in axes.get_ylim())
+    room = 0 if fixed else NEAR * (high - low)
+    near: list[tuple[float, str, bool]] = []  # where, what it says, whether higher is better
+    for name, reached in trained.baselines[trained.split].items():
+        for figure in figures:
+            value = reached.get(figure, np.nan)
+            said = f"{shown(name, 40)}{'' if len(figures) == 1 else f', {shown(figure)}'}"
+            said = f"{said}: {value:.4g}{unit(trained, figure)}"
+            place = float(scale(value)) if value > 0 or scale is np.asarray else -np.inf
+            if low - room <= place <= high + room:
+                axes.axhline(value, color=INK, linewidth=1.2, linestyle=(0, (1, 2)), zorder=1)
+                near.append((place, said, trained.plan.better[figure] == "higher"))
+            elif np.isfinite(value):
+                edge = "above" if place > high else "below"
+                words[edge].append(f"{said}, {edge}")
+    line = LINE_OF_TEXT * (high - low)
+    ends = scale(np.concatenate([v[len(v) // 2 :].ravel() for v in values]))  # where words would hide them
+    for places, said, higher in labels(near, line):
+        sides = {"above": (max(places), max(places) + line), "below": (min(places) - line, min(places))}
+        hidden = {side: int(((ends > a) & (ends < b)).sum()) for side, (a, b) in sides.items()}
+        # Of equally free sides the one where curves should not be.
+        below = hidden["below"] < hidden["above"] or (higher and hidden["below"] == hidden["above"])
+        place = min(places) if below else max(places)
+        if not fixed:
+            low = min(low, place - line if below else min(places) - line / 2)
+            high = max(high, max(places) + line / 2 if below else place + line)
+        axes.annotate(
+            said,
+            (0.995, 10**place if scale is np.log10 else place),
+            (0, -2 if below else 2),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points",
+            ha="right",
+            va="top" if below else "bottom",
+            fontsize=TEXT - 1,
+            color=INK,
+            bbox=BEHIND_WORDS,
+            zorder=1.5,
+        )
+    if not fixed:
+        low, high = low - line * len(words["below"]), high + line * len(words["above"])
+    axes.set_ylim(*((10**low, 10**high) if scale is np.log10 else (low, high)))
+    for edge, y, end in (("below", 0.02, "bottom"), ("above", 0.98, "top")):
+        if words[edge]:
+            axes.annotate(
+                "\n".join(words[edge]),
+                (0.995, y),
+                xycoords="axes fraction",
+                ha="right",
+                va=end,
+                fontsize=TEXT - 1,
+                color=INK,
+                bbox=BEHIND_WORDS,
+                zorder=1.5,
+            )
 
 
-def draw_line(axes: Axes, split: str, epochs: Numbers, values: Numbers) -> None:
-    """The mean of `values` (n, copies) as a line over `epochs` (n,), in a band of ± 1 sd."""
-    label, colour, dashes, width = LINES[split]
-    mean = values.mean(1)
-    kept = thinned(mean)
-    marker = "o" if len(epochs) <= FEW else ""
-    width = width if len(epochs) <= CALM else 0.65 * width
-    if values.shape[1] > 1 and len(epochs):
-        sd = values.std(1, ddof=1)[kept]
-        low, high = mean[kept] - sd, mean[kept] + sd
-        axes.fill_between(epochs[kept], low, high, color=colour, alpha=0.18, linewidth=0)
-        if len(epochs) == 1:  # a band over one epoch has no width
-            axes.errorbar(epochs, mean, sd, color=colour, linewidth=width, capsize=4)
-    axes.plot(
-        epochs[kept],
-        mean[kept],
-        color=colour,
-        linestyle=dashes,
-        linewidth=width,
-        marker=marker,
-        markersize=4 + width / 2,
-        label=label,
-        zorder=2 + list(LINES).index(split),
-    )
-
-
-def thinned(values: Numbers) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """Which of `values` (n,) to draw: all, or of many the lowest and highest of each block, and the ends."""
-    size = len(values) // MANY
-    if size < 4:
-        return np.arange(len(values))
-    whole = len(values) // size * size
-    blocks = values[:whole].reshape(-1, size)
-    starts = np.arange(0, whole, size)
-    kept = [[0, len(values) - 1], starts + blocks.argmin(1), starts + blocks.argmax(1)]
-    return np.unique(np.concatenate(kept))
+def labels(near: Sequence[tuple[float, str, bool]], apart: float) -> list[tuple[list[float], str, bool]]:
+    """What lines are called, those of lines less than `apart` from one another together."""
+    found: list[tuple[list[float], str, bool]] = []
+    for place, said, higher in sorted(near):
+        if found and place - found[-1][0][-1] < apart:
+            places, before, _ = found.pop()
+            found.append(([*places, place], f"{before}; {said}", higher))
+        else:
+            found.append(([place], said, higher))
+    return found
 
 
 def best_epoch(trained: Trained, columns: dict[str, Numbers]) -> int | None:
@@ -187,24 +224,6 @@ def title(trained: Trained, columns: dict[str, Numbers], best: int | None) -> st
     return headline(trained, what, f"{done} epoch{'s' if done != '1' else ''}", over_seeds(trained))
 
 
-def axis_label(trained: Trained, figure: str) -> str:
-    """The figure with its unit, such as `loss (nats)`."""
-    if figure in ("accuracy", "top5"):
-        return f"{figure} (fraction)"
-    return f"{shown(figure)}{unit(trained, figure, brackets=True)}"
-
-
-def unit(trained: Trained, figure: str, *, brackets: bool = False) -> str:
-    """The unit of the loss or a metric, ready to follow its number or name; nothing where it has none."""
-    name = trained.plan.config.loss.name if figure == "loss" else figure
-    name = name.removesuffix("_scratch")
-    target = shown(trained.data.unit, 12)
-    found = {"l1": target, "mae": target, "rmse": target, "mse": f"{target}²" if target else ""}.get(name, "")
-    if figure == "loss" and name in IN_NATS:
-        found = "nats"
-    return (f" ({found})" if brackets else f" {found}") if found else ""
-
-
 def spans_decades(values: Numbers) -> bool:
     positive = values[values > 0]
     return len(positive) > 0 and bool(positive.max() > positive.min() * 10**DECADES_SHOWN_LINEARLY)
@@ -228,28 +247,21 @@ def power(number: float, place: float) -> str:
     return f"{number:g}" if -4 <= int(exponent) <= 3 else f"{digits}e{int(exponent)}"
 
 
-def leave_out_the_start(axes: Axes, values: list[Numbers]) -> None:
+def leave_out_the_start(axes: Axes, values: list[Numbers]) -> Words:
     """Fit the y axis to the last nine tenths of each line where its start would flatten all the rest.
 
-    Says how far the start goes. `values` are the figures of each line, (n, copies).
+    Gives words on how far the start goes. `values` are the figures of each line, (n, copies).
     """
+    words: Words = {"below": [], "above": []}
     later = [v[len(v) // 10 :] for v in values if len(v)]
     if not later:
-        return
+        return words
     low, high = min(v.min() for v in later), max(v.max() for v in later)
     lowest, highest = min(v.min() for v in values if len(v)), max(v.max() for v in values if len(v))
     if highest - lowest < 5 * (high - low) or high == low:
-        return
+        return words
     pad = 0.08 * (high - low)
     axes.set_ylim(low - pad, high + pad)
-    above = highest - high > low - lowest
-    axes.annotate(
-        f"starts off the scale, at {highest if above else lowest:.4g}",
-        (0.97, 0.97 if above else 0.03),
-        xycoords="axes fraction",
-        ha="right",
-        va="top" if above else "bottom",
-        fontsize=TEXT - 1,
-        color=INK,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-    )
+    edge = "above" if highest - high > low - lowest else "below"
+    words[edge].append(f"starts off the scale, at {highest if edge == 'above' else lowest:.4g}")
+    return words

@@ -1,0 +1,22 @@
+"""The convolutions of a model, for the plots that look into it."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from dlrun.errors import UserError
+from dlrun.evaluation import Trained
+
+
+def convolutions(trained: Trained, plot: str) -> list[nn.Conv2d]:
+    """The convolutions of the first copy, in the order in which they run.
+
+    Raises UserError where there is none.
+    """
+    model = trained.model.copies[0]
+    modules = dict(model.named_modules())
+    names = [layer.name for layer in trained.plan.layers.layers if layer.kind == "Conv2d"]
+    found = [modules.get(name, model) for name in dict.fromkeys(names)]  # a bare convolution has no name
+    if not found:
+        raise UserError(f"{plot} needs a model with a convolution")
+    return [module for module in found if isinstance(module, nn.Conv2d)]

@@ -1,0 +1,27 @@
+"""What plots over dates share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+from dlrun.data import Split
+
+Dates = np.ndarray[Any, np.dtype[np.datetime64]]
+
+
+def dates_of(split: Split) -> Dates | None:
+    """The date of each example, (n,); None where the data has none."""
+    if "date" not in split.aside:
+        return None
+    return split.aside["date"].numpy().astype("datetime64[s]")
+
+
+def date_axis(axes: Axes) -> None:
+    """Few dates below the axes, as short as they can be."""
+    locator = AutoDateLocator(minticks=3, maxticks=8)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))

@@ -1,0 +1,155 @@
+"""Pages of small pictures: images with what they are taken for, and signed figures as colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from dlrun.errors import UserError
+from dlrun.evaluation import Trained
+from dlrun.plots._style import GREY, INK, LETTER, RED, TEXT, WIDTH, put_title, shown
+
+EDGE = 0.08  # inches beside the pictures
+HEAD, HEADING = 0.5, 0.38  # inches for the title, and for the line above a group of pictures
+SMALLEST = 8.5  # points
+SCALE = 0.42  # inches for the colours and what they mean
+SIGNED = colormaps["RdBu_r"]  # from blue, negative, by way of white, 0, to red
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """A picture (height, width, 3) with its true class, the class predicted, and a line below, maybe."""
+
+    picture: Tensor
+    true: str
+    said: str
+    below: str = ""
+    marked: bool = False
+
+
+def refuse_other_inputs(trained: Trained, plot: str) -> None:
+    """Raises UserError unless the inputs are grey or coloured images."""
+    shape = trained.data.input_shape
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        size = "×".join(map(str, shape))
+        raise UserError(f"{plot} needs images, 1×height×width or 3×height×width, not inputs of {size}")
+
+
+def as_pictures(inputs: Tensor) -> Tensor:
+    """Raw inputs (n, 1 or 3, height, width) as (n, height, width, 3) from 0 to 1."""
+    images = inputs.float().movedim(1, -1).expand(-1, -1, -1, 3)
+    if inputs.dtype == torch.uint8:
+        return images / 255
+    low, high = images.min(), images.max()
+    return (images - low) / (high - low).clamp_min(1e-12)
+
+
+def as_signed(values: Tensor, largest: float) -> Tensor:
+    """Figures from -largest to largest as pictures (…, height, width, 3).
+
+    Those of one channel (…, 1, height, width) go from blue to red; those of three (…, 3, height, width)
+    are the strengths of red, green and blue, grey where 0.
+    """
+    shares = (values / (2 * (largest or 1.0)) + 0.5).clamp(0, 1)
+    if shares.shape[-3] == 3:
+        return shares.movedim(-3, -1)
+    return torch.from_numpy(SIGNED(shares.squeeze(-3).numpy())[..., :3])
+
+
+def letters_in(inches: float, size: float) -> int:
+    """How many letters of a size (points) stand side by side in some inches."""
+    return int(72 * inches / (LETTER * size))
+
+
+def page(height: float, title: str) -> tuple[Figure, Axes]:
+    """A figure some inches high with a title, and axes all over it in inches from the top left."""
+    figure = Figure(figsize=(WIDTH, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_autoscale_on(False)
+    axes.set_xlim(0, WIDTH)
+    axes.set_ylim(height, 0)
+    put_title(figure, title).set_y(1 - EDGE / height)
+    return figure, axes
+
+
+def draw_picture(
+    axes: Axes, picture: Tensor, box: tuple[float, float, float, float], *, framed: bool = False
+) -> None:
+    """A picture (height, width, 3) in a box: left, top, width, height in inches."""
+    left, top, width, height = box
+    extent = (left, left + width, top + height, top)
+    axes.imshow(picture.numpy(), extent=extent, aspect="auto", interpolation="nearest")
+    edge, line = (RED, 3.0) if framed else (GREY, 0.5)
+    axes.add_patch(Rectangle((left, top), width, height, facecolor="none", edgecolor=edge, linewidth=line))
+
+
+def draw_scale(axes: Axes, top: float, ends: tuple[str, str], coloured: bool, what: str) -> None:
+    """What the colours of `as_signed` mean: from the figure at one end to that at the other."""
+    if coloured:
+        text = f"{what}, in each of red, green and blue: {ends[0]} black, 0 grey, {ends[1]} full"
+        axes.text(EDGE, top + 0.11, text, va="center", size=TEXT - 0.5, color=INK)
+        return
+    words = axes.text(EDGE, top + 0.11, f"{what}:  {ends[0]}", va="center", size=TEXT - 0.5, color=INK)
+    left = EDGE + words.get_window_extent().width / axes.figure.dpi + 0.1
+    shares = torch.linspace(-1, 1, 121).view(1, 1, -1)
+    draw_picture(axes, as_signed(shares, 1.0), (left, top + 0.02, 1.8, 0.18))
+    axes.text(left + 0.9, top + 0.11, "0", ha="center", va="center", size=TEXT - 0.5, color=INK)
+    axes.text(left + 1.9, top + 0.11, ends[1], va="center", size=TEXT - 0.5, color=INK)
+
+
+def gallery(
+    title: str, groups: Sequence[tuple[str, Sequence[Captioned]]], columns: int, classes: Sequence[str]
+) -> Figure:
+    """Pictures in rows of `columns`, each below its true and its predicted class; a heading above a group.
+
+    Both classes stand in one line, `true / predicted`, where the names of all classes leave room for it.
+    """
+    cell = (WIDTH - 2 * EDGE) / columns
+    longest = max(len(shown(name)) for name in classes)
+    one_line = in_one_line(columns, classes)
+    size = TEXT if one_line else max(SMALLEST, min(TEXT, TEXT * letters_in(cell, TEXT) / (longest + 2)))
+    letters = max(3, letters_in(cell, size) - 2)
+    pictures = [one for _, ones in groups for one in ones]
+    lines = (1 if one_line else 2) + any(one.below for one in pictures)
+    words = 0.18 * lines * size / TEXT + 0.04  # inches above each picture
+    height, width = pictures[0].picture.shape[:2]
+    side = 0.9 * cell * height / width
+    step = words + side + 0.06
+
+    headings = [HEADING if heading else 0.1 for heading, _ in groups]
+    rows = [-(-len(ones) // columns) for _, ones in groups]
+    figure, axes = page(HEAD + EDGE + sum(headings) + sum(rows) * step, title)
+    y = HEAD
+    for (heading, ones), room, deep in zip(groups, headings, rows, strict=True):
+        axes.text(EDGE, y + 0.16, heading, va="top", size=TEXT, color=INK)
+        y += room
+        for place, one in enumerate(ones):
+            left, top = EDGE + place % columns * cell, y + place // columns * step
+            true, said = shown(one.true, letters), shown(one.said, letters)
+            mark = "✗ " if one.marked else ""
+            text = f"{mark}{true} / {said}" if one_line else f"{true}\n{mark}{said}"
+            text += f"\n{one.below}" if one.below else ""
+            middle = (left + cell / 2, top + words - 0.03)
+            caption = axes.text(*middle, text, ha="center", va="bottom", size=size, color=INK)
+            caption.set_linespacing(1.05)
+            if one.marked:
+                caption.set(color=RED, weight="bold" if one_line else "normal")
+            draw_picture(
+                axes, one.picture, (left + 0.05 * cell, top + words, 0.9 * cell, side), framed=one.marked
+            )
+        y += deep * step
+    return figure
+
+
+def in_one_line(columns: int, classes: Sequence[str]) -> bool:
+    """Whether `✗ true / predicted` stands above a picture of `gallery`, rather than one below the other."""
+    longest = max(len(shown(name)) for name in classes)
+    return letters_in((WIDTH - 2 * EDGE) / columns, TEXT) >= 2 * longest + 5

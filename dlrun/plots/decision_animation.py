@@ -1,0 +1,92 @@
+"""How what a model says all over the plane changes while it trains."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from matplotlib.animation import FuncAnimation
+from matplotlib.artist import Artist
+
+from dlrun.errors import UserError
+from dlrun.evaluation import Trained
+from dlrun.options import Fraction, Positive
+from dlrun.plots._plane import (
+    coloured,
+    draw_points,
+    draw_square,
+    figure_beside_legend,
+    grid,
+    legend_title,
+    probabilities_at,
+    refuse_other_inputs,
+    square,
+)
+from dlrun.plots._style import (
+    accuracy,
+    headline,
+    mean_and_spread,
+    over_seeds,
+    predicted,
+    put_title,
+    some_of,
+)
+
+task = "classification"
+inputs = "plane"
+keeps_weights = 40
+
+SIDE = 160  # grid points along each axis
+STEPS = 5  # strengths of a colour: few, so that what does not change from frame to frame is many pixels
+MOST_POINTS = 600
+DPI = 80  # 512 pixels wide
+PAUSE = 2.0  # seconds at the end
+
+
+def decision_animation(
+    trained: Trained,
+    *,
+    split: Literal["train", "valid", "test"] = "train",
+    margin: Fraction = 0.1,
+    seconds: Positive = 5.0,
+) -> FuncAnimation:
+    """The decision regions at about forty epochs from the first to the last, `seconds` long.
+
+    The run must have kept its weights, as it does with this plot among its `plots`; otherwise, and
+    unless inputs are points in the plane and classes are at most ten, it raises UserError.
+    """
+    refuse_other_inputs(trained, "decision_animation")
+    classes, examples = trained.data.classes, trained.loaded[split]
+    box = square(trained.loaded, margin)
+    everywhere = grid(box, SIDE)
+    frames = []
+    for moment in trained.moments():
+        picture = coloured(probabilities_at(moment, everywhere), STEPS).view(SIDE, SIDE, 3)
+        reached = mean_and_spread(accuracy(*predicted(moment, split)))
+        frames.append((picture.numpy(), f"Epoch {moment.epoch:,}: {split} accuracy {reached}"))
+    if not frames:
+        why = "no weights were kept while this run trained"
+        raise UserError(f"decision_animation: {why}; train it anew with plots: [decision_animation]")
+
+    drawn = some_of(len(examples), MOST_POINTS)
+    legend = legend_title(len(drawn), examples, split)
+    figure = figure_beside_legend(classes, legend)
+    figure.set_dpi(DPI)
+    axes = figure.subplots()
+    image = axes.imshow(frames[-1][0], extent=box, origin="lower", interpolation="nearest")
+    draw_square(axes, box, trained.data.features)
+    points, targets = examples.raw(drawn).float(), examples.targets.cpu()[drawn]
+    draw_points(axes, points, targets, classes, legend)
+    widest = max((what for _, what in frames), key=len)
+    title = put_title(figure, headline(trained, widest, over_seeds(trained)))
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # every frame has its things in the same places
+
+    def show(frame: int) -> list[Artist]:
+        picture, what = frames[min(frame, len(frames) - 1)]
+        image.set_data(picture)
+        title.set_text(headline(trained, what, over_seeds(trained)))
+        return [image, title]
+
+    interval = 1000 * seconds / len(frames)
+    still = round(1000 * PAUSE / interval)
+    return FuncAnimation(figure, show, frames=len(frames) + still, interval=interval, cache_frame_data=False)

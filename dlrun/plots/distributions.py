@@ -1,0 +1,118 @@
+"""How the features and the target of a dataset are distributed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from dlrun.evaluation import Trained
+from dlrun.options import Count
+from dlrun.plots._style import (
+    BLUE,
+    INK,
+    RED,
+    TEXT,
+    WIDTH,
+    headline,
+    put_title,
+    shown,
+    target_name,
+    tidy,
+)
+
+inputs = "vectors"
+of = "data"
+
+BESIDE = 3  # panels in a row
+APART = 40  # bars with gaps between them
+ROOM = 24  # letters below a panel
+
+
+def distributions(
+    trained: Trained,
+    *,
+    split: Literal["train", "valid", "test"] = "train",
+    bins: Count = 100,
+    most: Count = 20,
+) -> Figure:
+    """A histogram of each feature of a split, as it came, and of the target.
+
+    Of more than `most` features it shows the first.
+    """
+    examples, data = trained.loaded[split], trained.data
+    inputs = examples.raw().double()
+    names = data.features or tuple(f"input {number}" for number in range(1, inputs.shape[1] + 1))
+    panels = min(len(names), most) + (data.targets if data.task == "regression" else 1)
+
+    rows = -(-panels // BESIDE)
+    figure = Figure(figsize=(WIDTH, 0.9 + 1.55 * rows), layout="constrained")
+    every = list(figure.subplots(rows, BESIDE, squeeze=False).flat)
+    for axes in every[panels:]:
+        axes.set_visible(False)
+    used = iter(every)
+    for name, values in zip(names[:most], inputs.T, strict=False):
+        draw_histogram(next(used), shown(name, 24), values, bins, BLUE)
+    targets = examples.targets.cpu()
+    if data.task == "classification":
+        draw_counts(next(used), torch.bincount(targets, minlength=len(data.classes)), data.classes)
+    else:
+        for number, values in enumerate(targets.double().T):
+            draw_histogram(next(used), target_name(trained, number), values, bins, RED)
+    what = f"{len(targets):,} {split} examples: {len(names)} features and, in red, the target"
+    left_out = f"the first {most} features" if len(names) > most else ""
+    put_title(figure, headline(trained, what, left_out))
+    return figure
+
+
+def draw_histogram(axes: Axes, name: str, values: Tensor, bins: int, colour: str) -> None:
+    """How often values (n,) fall into each of `bins`; what is not finite is counted in words."""
+    small_panel(axes, name)
+    finite = values[values.isfinite()]
+    if len(finite) and finite.min() == finite.max():
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, f"always {finite[0]:.6g}", transform=axes.transAxes, ha="center", size=TEXT - 1)
+    else:
+        found = edges(finite, bins)
+        if finite.equal(finite.round()):
+            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        axes.hist(finite.numpy(), found, color=colour, rwidth=0.85 if len(found) <= APART else 1)
+    if missing := len(values) - len(finite):
+        note = f"{missing:,} missing"
+        axes.text(0.98, 0.96, note, transform=axes.transAxes, ha="right", va="top", size=TEXT - 1.5)
+
+
+def edges(values: Tensor, bins: int) -> list[float]:
+    """The edges of `bins` from the lowest to the highest of `values`, or where these are so few whole
+    steps, of one bin for each step.
+    """
+    different = values.unique()
+    step = float(different.diff().min())
+    low, high = float(different[0]), float(different[-1])
+    steps = (different - low) / step
+    if steps[-1] < bins and torch.allclose(steps, steps.round(), atol=1e-6):
+        return [low + (number - 0.5) * step for number in range(round(float(steps[-1])) + 2)]
+    return torch.linspace(low, high, bins + 1, dtype=torch.float64).tolist()
+
+
+def draw_counts(axes: Axes, counts: Tensor, classes: tuple[str, ...]) -> None:
+    """How many examples each class has."""
+    small_panel(axes, "examples of each class")
+    axes.bar(range(len(classes)), counts.tolist(), color=RED)
+    names = [shown(name, 10) for name in classes]
+    labelled = range(len(classes)) if len(" ".join(names)) <= ROOM else (0, len(classes) - 1)
+    axes.set_xticks(labelled, [names[place] for place in labelled])
+
+
+def small_panel(axes: Axes, name: str) -> None:
+    """Axes under a name, with few ticks."""
+    tidy(axes)
+    axes.set_title(name, fontsize=TEXT, color=INK, loc="left")
+    axes.tick_params(labelsize=TEXT - 2)
+    axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.yaxis.set_major_locator(MaxNLocator(2, integer=True))

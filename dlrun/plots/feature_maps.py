@@ -1,0 +1,124 @@
+"""What each convolution makes of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any, Literal
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from dlrun.errors import UserError
+from dlrun.evaluation import Trained
+from dlrun.options import Count, NonNegativeInt
+from dlrun.plots._convolutions import convolutions
+from dlrun.plots._pictures import (
+    EDGE,
+    HEAD,
+    HEADING,
+    SCALE,
+    as_pictures,
+    as_signed,
+    draw_picture,
+    draw_scale,
+    page,
+    refuse_other_inputs,
+)
+from dlrun.plots._style import INK, TEXT, WIDTH, headline, probability, shown
+
+automatic = True
+inputs = "images"
+model = "convolution"
+
+COLUMNS = 8
+
+
+def feature_maps(
+    trained: Trained,
+    *,
+    split: Literal["auto", "train", "valid", "test"] = "auto",
+    image: NonNegativeInt = 0,
+    most: Count = 16,
+    layers: Count = 4,
+) -> Figure:
+    """One image of a split and what the first `layers` convolutions make of it: `most` maps of each.
+
+    They are what the convolution of the first copy gives, before any activation. `split` auto is the
+    evaluation split, or without one train. Raises UserError unless inputs are images and the model has
+    a convolution, and where there is no such image.
+    """
+    refuse_other_inputs(trained, "feature_maps")
+    chosen = trained.split if split == "auto" else split
+    examples = trained.loaded[chosen]
+    if image >= len(examples):
+        raise UserError(f"feature_maps: there is no image {image:,} among the {len(examples):,} of {chosen}")
+    every = convolutions(trained, "feature_maps")
+    maps = maps_of(trained, chosen, image, every[:layers])
+
+    height, width = trained.data.input_shape[1:]
+    cell = (WIDTH - 2 * EDGE) / COLUMNS
+    steps = [cell * found.shape[1] / found.shape[2] for found in maps]
+    rows = [ceil(min(len(found), most) / COLUMNS) for found in maps]
+    side = 1.7 * cell
+    y = HEAD + 0.14
+    total = y + side * height / width + sum(HEADING + r * s for r, s in zip(rows, steps, strict=True)) + SCALE
+    what = f"{chosen.capitalize()} image {image:,} and its maps after each convolution"
+    if len(every) > layers:
+        what = (
+            f"{chosen.capitalize()} image {image:,} and its maps after {layers} of {len(every)} convolutions"
+        )
+    title = headline(trained, what, f"epoch {trained.epoch:,}", f"seed {trained.seeds[0]}")
+    figure, axes = page(total, title)
+    draw_picture(
+        axes,
+        as_pictures(examples.raw(torch.tensor([image])))[0],
+        (EDGE + 0.05 * cell, y, side, side * height / width),
+    )
+    axes.text(
+        side + 0.3, y + side * height / width / 2, about(trained, chosen, image), va="center", size=TEXT
+    )
+    y += side * height / width
+    for number, (found, deep, step) in enumerate(zip(maps, rows, steps, strict=True), 1):
+        size = f"{found.shape[1]}×{found.shape[2]}"
+        some = f", the first {most}" if len(found) > most else ""
+        largest = float(found.abs().max())
+        heading = f"Convolution {number}: {len(found)} maps of {size}{some}, up to ± {largest:.2g}"
+        axes.text(EDGE, y + 0.16, heading, va="top", size=TEXT, color=INK)
+        y += HEADING
+        for place, picture in enumerate(as_signed(found[:most].unsqueeze(1), largest)):
+            left, top = EDGE + place % COLUMNS * cell, y + place // COLUMNS * step
+            draw_picture(axes, picture, (left + 0.05 * cell, top + 0.05 * step, 0.9 * cell, 0.9 * step))
+        y += deep * step
+    draw_scale(axes, total - SCALE + 0.06, ("negative", "positive"), False, "each convolution on its scale")
+    return figure
+
+
+@torch.no_grad()
+def maps_of(trained: Trained, split: str, image: int, layers: Sequence[nn.Module]) -> list[Tensor]:
+    """What some layers of the first copy give for one example of a split: (maps, height, width) of each."""
+    found: dict[nn.Module, Tensor] = {}
+
+    def keep(layer: nn.Module, inputs: Any, output: Tensor) -> None:
+        found[layer] = output[0].float().cpu()
+
+    trained.model.eval()
+    hooks = [layer.register_forward_hook(keep) for layer in layers]
+    try:
+        place = torch.tensor([image], device=trained.hardware.device)
+        trained.model.copies[0](trained.loaded[split].batch(place)[0])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [found[layer] for layer in layers]
+
+
+def about(trained: Trained, split: str, image: int) -> str:
+    """What an image is, and for classes what the first copy takes it for."""
+    if trained.data.task != "classification":
+        return ""
+    examples, names = trained.loaded[split], trained.data.classes
+    share, said = trained.probabilities(examples.raw(torch.tensor([image])))[0, 0].max(-1)
+    guess = f"predicted: {shown(names[said])}, probability {probability(share)}"
+    return f"true class: {shown(names[examples.targets[image]])}\n{guess}"

@@ -1,0 +1,47 @@
+"""What the first convolution looks for."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from matplotlib.figure import Figure
+
+from dlrun.evaluation import Trained
+from dlrun.options import Count
+from dlrun.plots._convolutions import convolutions
+from dlrun.plots._pictures import EDGE, HEAD, SCALE, as_signed, draw_picture, draw_scale, page
+from dlrun.plots._style import WIDTH, headline
+
+automatic = True
+model = "convolution"
+
+
+def filters(trained: Trained, *, columns: Count = 8, most: Count = 64) -> Figure:
+    """The kernels of the first convolution, on one scale: of the first copy, the first `most`.
+
+    Over three channels a kernel is a coloured image; over any other number but one it is the mean over
+    them. Raises UserError where the model has no convolution.
+    """
+    kernels = convolutions(trained, "filters")[0].weight.detach().float().cpu()
+    channels = kernels.shape[1]
+    if channels not in (1, 3):
+        kernels = kernels.mean(1, keepdim=True)
+    largest = float(kernels.abs().max())
+    pictures = as_signed(kernels[:most], largest)
+
+    cell = (WIDTH - 2 * EDGE) / columns
+    height, width = kernels.shape[2:]
+    step = cell * height / width
+    top = HEAD + 0.12
+    total = top + ceil(len(pictures) / columns) * step + SCALE
+    count = f"{len(kernels)} kernels" if len(kernels) <= most else f"{most} of {len(kernels)} kernels"
+    size = f"{height}×{width}×{channels}" if channels > 1 else f"{height}×{width}"
+    meaned = ", means over channels" if channels not in (1, 3) else ""
+    what = f"The first convolution: {count} of {size}{meaned}"
+    title = headline(trained, what, f"epoch {trained.epoch:,}", f"seed {trained.seeds[0]}")
+    figure, axes = page(total, title)
+    for place, picture in enumerate(pictures):
+        left, above = EDGE + place % columns * cell, top + place // columns * step
+        draw_picture(axes, picture, (left + 0.05 * cell, above + 0.05 * step, 0.9 * cell, 0.9 * step))
+    draw_scale(axes, total - SCALE + 0.06, (f"−{largest:.2g}", f"{largest:.2g}"), channels == 3, "weight")
+    return figure

@@ -1,0 +1,60 @@
+"""Where the model is surest and wrong."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dlrun.evaluation import Trained
+from dlrun.options import Count
+from dlrun.plots._pictures import Captioned, as_pictures, gallery, in_one_line, refuse_other_inputs
+from dlrun.plots._style import headline, predicted, probability
+
+task = "classification"
+automatic = True
+inputs = "images"
+
+
+def mistakes(
+    trained: Trained,
+    *,
+    split: Literal["auto", "train", "valid", "test"] = "auto",
+    rows: Count = 3,
+    columns: Count = 6,
+) -> Figure:
+    """The most confident mistakes: true and predicted class, and the probability given to the latter.
+
+    The predictions are those of the first copy. Where nothing is wrong it says so, and shows what the
+    model was least sure of. `split` auto is the evaluation split, or without one train. Raises UserError
+    unless inputs are images.
+    """
+    refuse_other_inputs(trained, "mistakes")
+    chosen = trained.split if split == "auto" else split
+    probabilities, targets = predicted(trained, chosen)
+    sureness, said = probabilities[0].max(-1)
+    wrong = (said != targets).nonzero().squeeze(1)
+    order = surest(sureness, wrong) if len(wrong) else sureness.argsort(stable=True)
+    drawn = order[: rows * columns]
+
+    names = trained.data.classes
+    pictures = as_pictures(trained.loaded[chosen].raw(drawn))
+    ones = [
+        Captioned(picture, names[targets[index]], names[said[index]], below=probability(sureness[index]))
+        for picture, index in zip(pictures, drawn.tolist(), strict=True)
+    ]
+    order_said = "true / predicted" if in_one_line(columns, names) else "true class over predicted"
+    if len(wrong):
+        what = f"The surest {len(drawn)} of {len(wrong):,} mistakes among {len(targets):,} {chosen} images"
+        heading = f"{order_said}, with its probability"
+    else:
+        what = f"No mistake among {len(targets):,} {chosen} images"
+        heading = f"The {len(drawn)} that it is least sure of, {order_said}, with its probability"
+    title = headline(trained, what, f"epoch {trained.epoch:,}", f"seed {trained.seeds[0]}")
+    return gallery(title, [(heading, ones)], columns, names)
+
+
+def surest(sureness: Tensor, wrong: Tensor) -> Tensor:
+    """The examples `wrong` (m,) from the surest to the least sure; of equals the first comes first."""
+    return wrong[sureness[wrong].argsort(descending=True, stable=True)]

@@ -1,0 +1,144 @@
+"""True values and predictions over dates."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dlrun.evaluation import Trained, guesses
+from dlrun.options import Count
+from dlrun.plots._dates import date_axis, dates_of
+from dlrun.plots._style import (
+    BLUE,
+    GREY,
+    RED,
+    TEXT,
+    WIDTH,
+    headline,
+    legend_above,
+    mean_and_spread,
+    over_seeds,
+    put_title,
+    shown,
+    some_of,
+    target_name,
+    tidy,
+    unit_after,
+)
+
+task = "regression"
+automatic = True
+
+PALER = 0.38
+FEW = 120  # examples that get a marker each
+MOST_TARGETS = 4
+
+Numbers = np.ndarray[Any, np.dtype[Any]]
+
+
+def over_dates(
+    trained: Trained, *, split: Literal["auto", "train", "valid", "test"] = "auto", most: Count = 500
+) -> Figure:
+    """The true values of a split in blue and the predictions in red over dates, the training part paler.
+
+    Predictions are means over seeds ± 1 sd. Without dates the examples stand in the order of their
+    true values. Of more than `most` examples it shows the last, without dates some at random. `split`
+    auto is the evaluation split, or without one train.
+    """
+    chosen = trained.split if split == "auto" else split
+    outputs, targets = trained.outputs(chosen)
+    dated = dates_of(trained.loaded[chosen]) is not None
+    paler = dated and chosen != "train" and len(trained.loaded["train"]) + len(targets) <= most
+    panels = min(targets.shape[1], MOST_TARGETS)
+
+    figure = Figure(figsize=(WIDTH, 1.7 + (2.9 if panels == 1 else 1.9 * panels)), layout="constrained")
+    every = figure.subplots(panels, 1, sharex=dated, squeeze=False)[:, 0]
+    for number, axes in enumerate(every):
+        tidy(axes)
+        axes.set_ylabel(target_name(trained, number), fontsize=TEXT)
+        if paler:
+            draw_part(trained, axes, "train", number, most, named=True, strength=PALER)
+        draw_part(trained, axes, chosen, number, most, named=paler)
+    if dated:
+        date_axis(every[-1])
+    else:
+        every[-1].set_xlabel(f"{chosen} examples in the order of their true values", fontsize=TEXT)
+    legend_above(every[0], 2)
+    figure.align_ylabels()
+    left_out = []
+    if len(targets) > most:
+        left_out.append(f"{'the last ' if dated else ''}{most:,} of {len(targets):,}")
+    if targets.shape[1] > panels:
+        left_out.append(f"{panels} of {targets.shape[1]} targets")
+    facts = [f"epoch {trained.epoch:,}", *left_out, over_seeds(trained)]
+    put_title(figure, headline(trained, errors(trained, chosen, outputs, targets), *facts))
+    return figure
+
+
+def draw_part(
+    trained: Trained,
+    axes: Axes,
+    split: str,
+    number: int,
+    most: int,
+    *,
+    named: bool,
+    strength: float = 1.0,
+) -> None:
+    """One target of one split: its true values, and the predictions with their spread over seeds.
+
+    Lines join what follows one another: dates without other splits' between them, or true values in
+    their order. All else are points.
+    """
+    outputs, targets = trained.outputs(split)
+    truth, said = targets[:, number].double().numpy(), outputs[..., number].double().numpy()
+    dates = dates_of(trained.loaded[split])
+    if dates is None:
+        some = some_of(len(truth), most).numpy()
+        kept = some[truth[some].argsort(kind="stable")]
+        places: Numbers = np.arange(1, len(kept) + 1)
+    else:
+        kept = dates.argsort(kind="stable")[-most:]
+        places = dates[kept]
+    truth, mean = truth[kept], said[:, kept].mean(0)
+    whole = dates is None or split == "train" or unbroken(trained, split)
+    marker = "" if named or len(kept) > FEW else "o"
+    label = f"{split}: " if named else ""
+    look: dict[str, Any] = {"markersize": 3.5, "linewidth": 1.5, "alpha": strength}
+    joined, single = look | {"marker": marker}, look | {"marker": "o", "linestyle": ""}
+    axes.plot(places, truth, color=BLUE, label=f"{label}true", **(joined if whole else single))
+    line = whole and dates is not None
+    if not line:
+        axes.vlines(places, truth, mean, color=GREY, linewidth=0.6, alpha=0.7, zorder=1)
+    if len(said) > 1:
+        sd = said[:, kept].std(0, ddof=1)
+        if line:
+            axes.fill_between(places, mean - sd, mean + sd, color=RED, alpha=0.25 * strength, linewidth=0)
+        else:
+            axes.errorbar(places, mean, sd, color=RED, linestyle="", elinewidth=2.5, alpha=0.3)
+    axes.plot(places, mean, color=RED, label=f"{label}predicted", **(joined if line else single))
+
+
+def unbroken(trained: Trained, split: str) -> bool:
+    """Whether no training example has its date between those of a split."""
+    inside, others = dates_of(trained.loaded[split]), dates_of(trained.loaded["train"])
+    if inside is None or others is None:
+        return True
+    return not ((others > inside.min()) & (others < inside.max())).any()
+
+
+def errors(trained: Trained, split: str, outputs: Tensor, targets: Tensor) -> str:
+    """The mean absolute error of `outputs` (copies, n, d), and of the best guess without a model."""
+    unit = unit_after(trained)
+    reached = mean_and_spread((outputs.double() - targets).abs().mean((1, 2)).tolist())
+    without = {
+        name: float((given.cpu().double() - targets).abs().mean())
+        for name, given in guesses(trained.plan, trained.loaded, split).items()
+    }
+    best = min(without, key=lambda name: without[name])
+    beside = f"without a model {without[best]:.4g}{unit} ({shown(best)})"
+    return f"{split.capitalize()} MAE {reached}{unit}; {beside}"

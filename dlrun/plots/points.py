@@ -1,0 +1,58 @@
+"""The points of a dataset in the plane."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from matplotlib.figure import Figure
+
+from dlrun.evaluation import Trained
+from dlrun.options import Fraction
+from dlrun.plots._plane import (
+    draw_points,
+    draw_square,
+    figure_beside_legend,
+    legend_title,
+    refuse_other_inputs,
+    square,
+)
+from dlrun.plots._style import TEXT, WIDTH, headline, put_title, some_of, target_name
+
+inputs = "plane"
+of = "data"
+
+MOST_POINTS = 4000
+
+
+def points(
+    trained: Trained, *, split: Literal["train", "valid", "test"] = "train", margin: Fraction = 0.1
+) -> Figure:
+    """The points of a split in the colour of their class, or of their value in a regression.
+
+    `margin` is how much wider than the data the square is. Raises UserError unless inputs are points
+    in the plane and classes are at most ten.
+    """
+    refuse_other_inputs(trained, "points")
+    classes, examples = trained.data.classes, trained.loaded[split]
+    box = square(trained.loaded, margin)
+    drawn = some_of(len(examples), MOST_POINTS)
+    some, targets = examples.raw(drawn).float(), examples.targets.cpu()[drawn]
+    legend = legend_title(len(drawn), examples, split)
+    if classes:
+        figure = figure_beside_legend(classes, legend)
+        axes = figure.subplots()
+        draw_points(axes, some, targets, classes, legend)
+    else:
+        figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
+        axes = figure.subplots()
+        x, y = some.T.tolist()
+        size = 26 if len(drawn) <= 300 else 12
+        coloured = axes.scatter(x, y, size, c=targets[:, 0].tolist(), cmap="viridis", linewidths=0)
+        bar = figure.colorbar(coloured, ax=axes, shrink=0.85)
+        bar.set_label(target_name(trained), fontsize=TEXT)
+        bar.ax.tick_params(labelsize=TEXT)
+        bar.outline.set_visible(False)
+    draw_square(axes, box, trained.data.features)
+    what = f"{len(examples):,} {split} points" + (f" of {len(classes)} classes" if classes else "")
+    put_title(figure, headline(trained, what))
+    return figure

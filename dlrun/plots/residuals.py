@@ -1,0 +1,77 @@
+"""By how much predictions miss."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from dlrun.evaluation import Trained
+from dlrun.options import Count
+from dlrun.plots._style import (
+    BLUE,
+    GREY,
+    INK,
+    LIGHT_BLUE,
+    RED,
+    TEXT,
+    WIDTH,
+    headline,
+    legend_above,
+    mean_and_spread,
+    over_seeds,
+    put_title,
+    some_of,
+    target_name,
+    tidy,
+    unit_after,
+)
+
+task = "regression"
+automatic = True
+
+MOST_POINTS = 4000
+MOST_TARGETS = 3
+
+
+def residuals(
+    trained: Trained, *, split: Literal["auto", "train", "valid", "test"] = "auto", bins: Count = 40
+) -> Figure:
+    """Predicted minus true values of a split over the predictions, and how they are distributed.
+
+    Those of all seeds together; mean and standard deviation are over the examples. `split` auto is the
+    evaluation split, or without one train.
+    """
+    chosen = trained.split if split == "auto" else split
+    outputs, targets = trained.outputs(chosen)
+    missed = outputs.double() - targets.double()  # (copies, n, d)
+    panels, unit = min(targets.shape[1], MOST_TARGETS), unit_after(trained)
+    figure = Figure(figsize=(WIDTH, 1.2 + (3.4 if panels == 1 else 2.3 * panels)), layout="constrained")
+    grid = figure.subplots(panels, 2, sharey="row", squeeze=False, width_ratios=[2.4, 1])
+    for number, (over, distribution) in enumerate(grid):
+        said, by = outputs[..., number].flatten(), missed[..., number].flatten()
+        mean, sd = float(by.mean()), float(by.std(correction=0))
+        drawn = some_of(len(by), MOST_POINTS)
+        size, alpha = (22, 0.6) if len(drawn) <= 300 else (9, 0.35)
+        tidy(over)
+        over.scatter(said[drawn].tolist(), by[drawn].tolist(), size, color=BLUE, alpha=alpha, linewidths=0)
+        over.set_xlabel(f"prediction of {target_name(trained, number)}", fontsize=TEXT)
+        over.set_ylabel(f"prediction − truth{unit and f' ({unit.strip()})'}", fontsize=TEXT)
+        tidy(distribution)
+        distribution.hist(by.numpy(), bins, orientation="horizontal", color=LIGHT_BLUE)
+        distribution.set_xlabel("examples" if len(outputs) == 1 else "examples × seeds", fontsize=TEXT)
+        distribution.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        for axes in (over, distribution):
+            axes.axhline(0, color=INK, linewidth=1)
+            axes.axhline(mean, color=RED, linewidth=1.6, label="mean")
+            axes.axhspan(mean - sd, mean + sd, color=GREY, alpha=0.18, linewidth=0, zorder=0, label="± 1 sd")
+        distribution.set_title(f"mean {mean:.3g}, sd {sd:.3g}", fontsize=TEXT, color=INK)
+    if panels == 1:  # the title says it
+        distribution.set_title("")
+    legend_above(grid[0, 0], 2)
+    mean_of, sd_of = missed.flatten(1).mean(1).tolist(), missed.flatten(1).std(1, correction=0).tolist()
+    said_so = f"mean {mean_and_spread(mean_of)}{unit}, sd {mean_and_spread(sd_of)}{unit}"
+    what = f"{chosen.capitalize()} residuals: {said_so}"
+    put_title(figure, headline(trained, what, f"epoch {trained.epoch:,}", over_seeds(trained)))
+    return figure

@@ -1,0 +1,100 @@
+"""The target over dates, and what else is a figure of its kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dlrun.errors import UserError
+from dlrun.evaluation import Trained
+from dlrun.options import Count
+from dlrun.plots._dates import date_axis, dates_of
+from dlrun.plots._style import (
+    BLUE,
+    INK,
+    RED,
+    TEXT,
+    WIDTH,
+    headline,
+    named_splits,
+    put_title,
+    shown,
+    target_name,
+    tidy,
+)
+
+task = "regression"
+of = "data"
+
+BESIDE = 2  # panels in a row
+
+
+def series(trained: Trained, *, most: Count = 5) -> Figure:
+    """The target over dates, and a panel for each feature or guess on the same scale, at most `most`.
+
+    Of all splits together; red dots are examples that are not for training. Raises UserError where there
+    are no dates.
+    """
+    names = named_splits(trained)
+    found = [dates_of(trained.loaded[name]) for name in names]
+    if any(dates is None for dates in found):
+        raise UserError("series: the data has no dates")
+    dates = np.concatenate([part for part in found if part is not None])
+    order = dates.argsort(kind="stable")
+    dates = dates[order]
+    kept_back = np.concatenate([np.full(len(trained.loaded[name]), name != "train") for name in names])[order]
+    target = torch.cat([trained.loaded[name].targets.cpu() for name in names])[:, 0].double()
+    alike = on_the_scale(target, figures(trained, names))
+    shown_ones = {target_name(trained): target} | dict(list(alike.items())[:most])
+
+    rows = -(-len(shown_ones) // BESIDE)
+    figure = Figure(figsize=(WIDTH, 1.0 + 1.75 * rows), layout="constrained")
+    every = list(figure.subplots(rows, BESIDE, sharex=True, sharey=True, squeeze=False).flat)
+    for axes, (name, values) in zip(every, shown_ones.items(), strict=False):
+        tidy(axes)
+        line = values.numpy()[order]
+        axes.plot(dates, line, color=BLUE, linewidth=1.1)
+        axes.plot(dates[kept_back], line[kept_back], "o", color=RED, markersize=1.8)
+        axes.set_title(name, fontsize=TEXT, color=INK, loc="left")
+        date_axis(axes)
+    for axes in every[len(shown_ones) :]:
+        axes.set_visible(False)
+    for axes in every[max(0, len(shown_ones) - BESIDE) : len(shown_ones)]:
+        axes.tick_params(labelbottom=True)  # where the panel below it is empty
+    others = " and ".join(name for name in names if name != "train")
+    what = f"{len(dates):,} dates" + (f", {others} in red" if others else "")
+    left_out = f"{most} of {len(alike)} on this scale" if len(alike) > most else ""
+    put_title(figure, headline(trained, what, left_out))
+    return figure
+
+
+def figures(trained: Trained, splits: list[str]) -> dict[str, Tensor]:
+    """Each feature (n,) and each guess of the target that is none of them, of some splits together."""
+    data, parts = trained.data, [trained.loaded[split] for split in splits]
+    inputs = torch.cat([part.raw() for part in parts]).double().flatten(1)
+    names = data.features or [f"input {number}" for number in range(1, inputs.shape[1] + 1)]
+    found = dict(zip(names, inputs.T, strict=True))
+    for guess in data.baselines:
+        values = torch.cat([part.aside[guess] for part in parts]).double()
+        same = [name for name, others in found.items() if torch.equal(others, values)]
+        if same:
+            known = {name: name if name == guess else f"{name} ({guess})" for name in same}
+            found = {known.get(name, name): one for name, one in found.items()}
+        else:
+            found[guess] = values
+    return {shown(name, 28): values for name, values in found.items()}
+
+
+def on_the_scale(target: Tensor, others: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those of `others` that vary as the target (n,) does and about where it does."""
+    levels = torch.tensor([0.05, 0.95], dtype=torch.float64)
+    low, high = target.quantile(levels).tolist()
+    found = {}
+    for name, values in others.items():
+        lower, upper = values.nanquantile(levels).tolist()
+        span = (upper - lower) / (high - low or 1.0)
+        if 0.25 <= span <= 4 and lower < high and upper > low:
+            found[name] = values
+    return found

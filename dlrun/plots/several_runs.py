@@ -1,0 +1,83 @@
+"""One figure of several runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from dlrun import runs as run_folders
+from dlrun.errors import UserError, listed
+from dlrun.evaluation import Trained
+from dlrun.plots._lines import Look, Numbers, axis_label, by_epoch, draw_line, epoch_axis, measured
+from dlrun.plots._style import (
+    CLASS_COLOURS,
+    TEXT,
+    WIDTH,
+    headline,
+    legend_above,
+    mean_and_spread,
+    put_title,
+    shown,
+    tidy,
+)
+from dlrun.runs import Run
+
+DASHES = ("-", "--", "-.", ":")
+
+
+def several_runs(trained: Trained, *, runs: Sequence[str], column: str | None = None) -> Figure:
+    """One column of metrics.csv of this run and others over the epochs, each the mean over seeds ± 1 sd.
+
+    `runs` are folders, or names of runs beside this one; of a name without its number the newest is
+    meant. `column` null is the first metric of the evaluation split, without metrics its loss. Raises
+    UserError where a run is not there or did not measure the column.
+    """
+    if trained.run is None:
+        raise UserError("several_runs: a bare checkpoint has no runs beside it")
+    recipe = trained.plan.recipe
+    column = column or f"{recipe.evaluation_split or 'train'}_{next(iter(recipe.metrics), 'loss')}"
+    every = [trained.run, *(found(text, trained.run) for text in runs)]
+
+    figure = Figure(figsize=(WIDTH, 3.9 + 0.22 * len(every)), layout="constrained")
+    axes = figure.subplots()
+    tidy(axes)
+    longest: Numbers = np.zeros(0)
+    for number, run in enumerate(every):
+        epochs, values = of(run, column)
+        colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
+        dashes = DASHES[number // len(CLASS_COLOURS) % len(DASHES)]
+        name = f"{shown(run.name, 40)}: {mean_and_spread(values[-1].tolist())} at epoch {epochs[-1]:,.0f}"
+        draw_line(axes, Look(name, colour, dashes), epochs, values)
+        longest = max(longest, epochs, key=len)
+    figure_name = column.split("_", 1)[-1]  # the loss of each run may be another
+    axes.set_ylabel("loss" if figure_name == "loss" else axis_label(trained, figure_name), fontsize=TEXT)
+    legend_above(axes, 1)
+    epoch_axis(axes, longest)
+    what = f"{shown(column, 40)} of {len(every)} run{'s' if len(every) > 1 else ''}"
+    put_title(figure, headline(trained, what))
+    return figure
+
+
+def found(text: str, run: Run) -> Run:
+    """The run that `text` names: a folder, or one beside `run`, the newest where only its number is open.
+
+    Raises UserError where there is none.
+    """
+    beside = run.folder.resolve().parent
+    numbered = (one for one in run_folders.every(beside) if one.name.rpartition("-")[0] == text)
+    try:
+        return next(numbered, None) or run_folders.find(text, beside)
+    except UserError as error:
+        raise UserError(f"several_runs: {error.what}") from None
+
+
+def of(run: Run, column: str) -> tuple[Numbers, Numbers]:
+    """The epochs (n,) at which a run measured a column, and its figures (n, copies)."""
+    rows = run.rows()
+    epochs, values = measured(by_epoch(rows, len(set(rows.get("seed", "1"))), [column]), column)
+    if not len(epochs):
+        there = [name for name in rows if name not in ("epoch", "seed", "seconds")]
+        raise UserError(f"several_runs: {run.name} measured no {column[:80]} {listed(there)}")
+    return epochs, values

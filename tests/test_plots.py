@@ -1,0 +1,555 @@
+"""What a picture says is what was measured."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.dates import num2date
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+from small_runs import own_parts, planned, trained
+
+from dlrun.components import Parts
+from dlrun.config import Choice
+from dlrun.errors import UserError
+from dlrun.evaluation import Trained, draw, open_checkpoint
+from dlrun.plan import automatic_plots
+from dlrun.plots._style import mean_and_spread
+from dlrun.runs import Run
+
+LINEAR = {"name": "linear", "flatten": True}
+CNN = {"name": "cnn", "channels": [3, 5], "kernel_size": 3, "padding": 1}
+DAYS: dict[str, Any] = {"dataset": "days", "loss": "mse", "metrics": ["mae"]}
+
+
+def untrained(parts: Parts | None = None, **changes: Any) -> Trained:
+    """A model with the weights it starts from, with its data."""
+    plan = planned(parts, **changes)
+    loaded = plan.load()
+    return Trained(plan, loaded, plan.hardware(loaded), plan.model(), 0)
+
+
+def opened(run: Run, parts: Parts | None = None) -> Trained:
+    return open_checkpoint(run.last, run, [], parts or Parts(), Path("no-data"))[0]
+
+
+def drawn(trained: Trained, name: str, **options: Any) -> Any:
+    """The picture that a plot gives with some options, the others as they are by default."""
+    plot = trained.plan.parts.part("plots", name)
+    defaults = {option.name: option.default for option in plot.options.values()}
+    return trained.plan.parts.find("plots", name)(trained, **defaults | options)
+
+
+def words(figure: Figure) -> str:
+    """All that is written in a figure."""
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def pictures_in(figure: Figure) -> list[np.ndarray[Any, Any]]:
+    return [np.asarray(image.get_array()) for image in figure.axes[0].images]
+
+
+def line_of(axes: Axes, label: str) -> tuple[list[float], list[float]]:
+    """The x and y of the line of one name."""
+    [line] = [line for line in axes.lines if line.get_label() == label]
+    return list(map(float, line.get_xdata(orig=False))), list(map(float, line.get_ydata()))  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------ chosen without asking
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({}, {"calibration", "confusion_matrix", "curves", "decision_regions"}),
+        (
+            {"dataset": "mnist", "architecture": "softmax_scratch", "loss": "cross_entropy_scratch"},
+            {"calibration", "confusion_matrix", "curves", "mistakes", "predictions", "weights"},
+        ),
+        (
+            {"dataset": "mnist", "architecture": "cnn"},
+            {
+                "calibration",
+                "confusion_matrix",
+                "curves",
+                "feature_maps",
+                "filters",
+                "mistakes",
+                "predictions",
+            },
+        ),
+        (DAYS, {"curves", "over_dates", "residuals"}),
+    ],
+    ids=["points", "softmax regression", "convolutions", "a regression"],
+)
+def test_what_is_drawn_unasked_suits_the_data_and_the_model(
+    changes: dict[str, Any], names: set[str], tmp_path: Path
+) -> None:
+    plan = planned(own_parts(tmp_path), **changes | {"plots": ["auto"]})
+    assert {choice.name for choice in plan.plots} == names
+
+
+def test_a_picture_of_the_data_is_never_drawn_unasked() -> None:
+    parts = Parts()
+    of_data = {
+        name for name in parts.names("plots") if parts.part("plots", name).constants.get("of") == "data"
+    }
+    assert of_data == {"distributions", "image_grid", "points", "series"}
+    assert not any(parts.part("plots", name).constants.get("automatic") for name in of_data)
+
+
+# ------------------------------------------------------------------------ curves
+
+
+def straight(axes: Axes) -> list[float]:
+    """The heights of the lines across the axes: the baselines."""
+    return [float(line.get_ydata()[0]) for line in axes.lines if list(line.get_xdata()) == [0, 1]]  # type: ignore[index,arg-type]
+
+
+def test_a_baseline_is_a_line_at_its_height(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    run = opened(trained(planned(parts, dataset="uneven", epochs=2), tmp_path), parts)
+    run.rows |= {"train_accuracy": [0.4, 0.7], "test_accuracy": [0.5, 0.7]}
+    run.rows |= {"train_loss": [1.3, 0.9], "test_loss": [1.2, 1.0]}
+    loss, accuracy = drawn(run, "curves").axes
+    reached = run.baselines["test"]["majority class"]
+    assert reached["accuracy"] == 0.6
+    assert straight(accuracy) == [0.6]
+    assert straight(loss) == [reached["loss"]]
+    assert "majority class: 0.6" in words(accuracy)
+    assert accuracy.get_ylim()[0] < 0.6 < accuracy.get_ylim()[1]
+
+
+def test_a_baseline_far_off_is_words_and_leaves_the_axis_to_the_curves(tmp_path: Path) -> None:
+    run = opened(trained(planned(epochs=60, optimizer={"name": "adam", "lr": 0.1}, seeds=[0, 1]), tmp_path))
+    rising = [0.9 + epoch / 1000 for epoch in run.rows["epoch"]]
+    run.rows |= {"train_accuracy": rising, "test_accuracy": rising}
+    _, accuracy = drawn(run, "curves").axes
+    assert not straight(accuracy)
+    assert "majority class: 0.3333, below" in words(accuracy)
+    low, high = accuracy.get_ylim()
+    assert 0.88 < low < 0.901 < 0.96 < high < 0.98
+
+
+def test_every_baseline_is_named_even_where_lines_lie_together(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    run = opened(trained(planned(parts, **DAYS), tmp_path), parts)
+    for axes in drawn(run, "curves").axes:
+        assert {"mean", "day before"} == {
+            name for name in ("mean", "day before") if f"{name}: " in words(axes)
+        }
+
+
+def test_loss_and_metrics_may_share_a_chart_with_an_axis_of_ones_own(tmp_path: Path) -> None:
+    run = opened(trained(planned(), tmp_path))
+    figure = drawn(run, "curves", panels="one", limits=[0.3, 0.9])
+    [axes] = figure.axes
+    assert axes.get_ylim() == (0.3, 0.9)
+    for column in ("train_loss", "train_accuracy", "test_loss", "test_accuracy"):
+        assert line_of(axes, column.replace("_", " ")) == ([1, 2, 3], run.rows[column])
+    with pytest.raises(UserError, match="limits"):
+        drawn(run, "curves", limits=[0.9, 0.3])
+
+
+def test_curves_need_no_model(tmp_path: Path) -> None:
+    run = opened(trained(planned(), tmp_path))
+    run.model.forward = None  # type: ignore[assignment,method-assign]
+    drawn(run, "curves")
+
+
+# ------------------------------------------------------------------------ several runs
+
+
+def test_several_runs_are_lines_of_what_each_measured(tmp_path: Path) -> None:
+    older = trained(planned(epochs=2), tmp_path)
+    newer = trained(planned(epochs=5, seeds=[0, 1]), tmp_path)
+    own = opened(trained(planned(name="other"), tmp_path))
+    [axes] = drawn(own, "several_runs", runs=["small", str(older.folder)]).axes
+    lines = {line.get_label().split(":")[0]: list(line.get_ydata()) for line in axes.lines}  # type: ignore[union-attr,arg-type]
+    assert list(lines) == ["other-001", newer.name, older.name], "of an open number the newest"
+    assert lines[older.name] == older.rows()["test_accuracy"]
+    both = newer.rows()["test_accuracy"]
+    assert lines[newer.name] == pytest.approx([fmean(both[i : i + 2]) for i in range(0, 10, 2)])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"runs": ["nobody"]}, "no run nobody"), ({"runs": [], "column": "valid_loss"}, "no valid_loss")],
+)
+def test_a_run_or_a_column_that_is_not_there_is_named(
+    options: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    run = opened(trained(planned(), tmp_path))
+    with pytest.raises(UserError, match=said):
+        drawn(run, "several_runs", **options)
+
+
+# ------------------------------------------------------------------------ regressions
+
+
+def test_predictions_stand_over_their_dates_beside_the_truth(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    run = opened(trained(planned(parts, **DAYS, seeds=[0, 1], epochs=20), tmp_path), parts)
+    outputs, targets = run.outputs("test")
+    [axes] = (figure := drawn(run, "over_dates")).axes
+    dates, truth = line_of(axes, "test: true")
+    first = datetime.datetime(2017, 7, 14, tzinfo=datetime.UTC) + datetime.timedelta(days=60)
+    assert [num2date(date) for date in dates] == [first + datetime.timedelta(days=day) for day in range(20)]
+    assert truth == targets[:, 0].tolist()
+    assert line_of(axes, "test: predicted")[1] == pytest.approx(outputs.mean(0)[:, 0].tolist())
+    assert len(line_of(axes, "train: true")[0]) == 60
+    missed = float((outputs - targets).abs().mean())
+    without = run.baselines["test"]
+    assert without["day before"]["mae"] < without["mean"]["mae"]
+    title = figure.get_suptitle()
+    assert title.startswith(f"Test MAE {missed:.1f}")
+    assert f"{without['day before']['mae']:.4g} K (day before)" in title
+
+
+def test_dates_of_a_random_split_are_points_in_their_order(tmp_path: Path) -> None:
+    run = untrained(own_parts(tmp_path), **DAYS | {"dataset": {"name": "days", "mixed": True}})
+    [axes] = drawn(run, "over_dates").axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert lines["test: true"].get_linestyle() == lines["test: predicted"].get_linestyle() == "None"
+    assert lines["train: true"].get_linestyle() == "-"
+    dates, _ = line_of(axes, "test: true")
+    assert dates == sorted(dates)
+    assert len(drawn(run, "over_dates", most=7).axes[0].lines[0].get_xdata()) == 7
+
+
+def test_without_dates_predictions_stand_in_the_order_of_the_truth(tmp_path: Path) -> None:
+    run = untrained(own_parts(tmp_path), dataset="line", loss="mse", metrics=[])
+    figure = drawn(run, "over_dates")
+    outputs, targets = run.outputs("test")
+    for number, axes in enumerate(figure.axes):
+        truth, order = targets[:, number].sort()
+        assert line_of(axes, "true")[1] == truth.tolist()
+        assert line_of(axes, "predicted")[1] == outputs[0, order, number].tolist()
+
+
+def test_residuals_are_predictions_less_the_truth(tmp_path: Path) -> None:
+    run = untrained(own_parts(tmp_path), **DAYS)
+    figure = drawn(run, "residuals")
+    outputs, targets = run.outputs("test")
+    missed = (outputs[0] - targets)[:, 0].double()
+    points = figure.axes[0].collections[0].get_offsets()
+    assert sorted(points[:, 1].tolist()) == pytest.approx(missed.sort().values.tolist())
+    mean, sd = missed.mean(), missed.std(correction=0)
+    assert f"mean {mean:.4g} K, sd {sd:.4g} K" in figure.get_suptitle()
+    assert sum(bar.get_width() for bar in figure.axes[1].patches[:-1]) == len(missed)
+
+
+# ------------------------------------------------------------------------ calibration
+
+
+def test_the_calibration_error_is_that_worked_out_by_hand() -> None:
+    from dlrun.plots.calibration import binned, calibration_error
+
+    sure = torch.tensor([0.95, 0.93, 0.65, 0.75, 0.7])
+    probabilities = torch.stack([sure, 1 - sure], 1).unsqueeze(0)
+    targets = torch.tensor([0, 1, 0, 1, 0])  # right, wrong, right, wrong, right
+    counts, _, right = binned(probabilities, targets, 10)
+    assert counts.tolist() == [[0, 0, 0, 0, 0, 0, 2, 1, 0, 2]], "0.7 is in the bin up to 0.7"
+    assert right.tolist() == [[0, 0, 0, 0, 0, 0, 2, 0, 0, 1]]
+    by_hand = (2 * abs(1 - 0.675) + 1 * abs(0 - 0.75) + 2 * abs(0.5 - 0.94)) / 5
+    assert calibration_error(*binned(probabilities, targets, 10)) == [pytest.approx(by_hand)]
+
+
+def test_calibration_says_the_mean_error_over_seeds() -> None:
+    run = untrained(seeds=[0, 1, 2])
+    outputs, targets = run.outputs("test")
+    errors = []
+    for copy in outputs.double().softmax(-1):
+        sure, said = copy.max(1)
+        places = np.digitize(sure.numpy(), np.linspace(0, 1, 16), right=True)
+        gaps = [
+            abs(float((said == targets).double()[places == place].mean() - sure[places == place].mean()))
+            * float((places == place).mean())
+            for place in np.unique(places)
+        ]
+        errors.append(sum(gaps))
+    figure = drawn(run, "calibration")
+    assert f"Expected calibration error {mean_and_spread(errors)} (test" in figure.get_suptitle()
+    assert "mean ± sd of 3 seeds" in figure.get_suptitle()
+    assert sum(bar.get_height() for bar in figure.axes[1].patches) == pytest.approx(len(targets))
+
+
+# ------------------------------------------------------------------------ images
+
+
+def test_the_mistakes_shown_are_the_surest(tmp_path: Path) -> None:
+    run = untrained(own_parts(tmp_path), dataset="dots", architecture=LINEAR)
+    outputs, targets = run.outputs("test")
+    shares = outputs[0].softmax(-1).tolist()
+    said = [max(range(3), key=row.__getitem__) for row in shares]
+    wrong = [index for index in range(20) if said[index] != targets[index]]
+    wrong.sort(key=lambda index: -shares[index][said[index]])
+    figure = drawn(run, "mistakes", rows=1, columns=4)
+    assert f"The surest 4 of {len(wrong)} mistakes among 20" in figure.get_suptitle()
+    raw = run.loaded["test"].raw(torch.tensor(wrong[:4])).squeeze(1).numpy() / 255
+    for picture, image in zip(pictures_in(figure), raw, strict=True):
+        np.testing.assert_allclose(picture, np.stack([image] * 3, -1), atol=1e-6)
+    captions = [text.get_text().split("\n") for text in figure.axes[0].texts[1:]]
+    names = run.data.classes
+    assert captions == [
+        [f"{names[targets[index]]} / {names[said[index]]}", f"{shares[index][said[index]]:.3f}"]
+        for index in wrong[:4]
+    ]
+
+
+def test_where_nothing_is_wrong_it_says_so(tmp_path: Path) -> None:
+    run = untrained(own_parts(tmp_path), dataset="dots", architecture=LINEAR)
+    _, targets = run.outputs("test")
+    right = F.one_hot(targets, 3).float() * torch.linspace(1, 9, 20).unsqueeze(1)
+    run._outputs["test"] = right.unsqueeze(0), targets
+    figure = drawn(run, "mistakes", rows=1, columns=3)
+    assert "No mistake among 20 test images" in figure.get_suptitle()
+    least = [text.get_text().split("\n")[-1] for text in figure.axes[0].texts[1:]]
+    assert least == [f"{share:.3f}" for share in right[:3].softmax(1).max(1).values.tolist()]
+
+
+def test_a_probability_is_never_rounded_up_to_1() -> None:
+    from dlrun.plots._style import probability
+
+    shares = [0.99949, 0.9996, 1.0, 0.5]
+    assert [probability(torch.tensor(share)) for share in shares] == ["0.999", ">0.999", ">0.999", "0.500"]
+
+
+def test_predictions_mark_what_is_wrong_among_images_drawn_at_random(tmp_path: Path) -> None:
+    run = untrained(own_parts(tmp_path), dataset="dots", architecture=LINEAR)
+    outputs, targets = run.outputs("test")
+    figure = drawn(run, "predictions", rows=5, columns=4)
+    right = int((outputs[0].argmax(1) == targets).sum())
+    assert f"20 drawn at random: {right} right" in words(figure)
+    assert words(figure).count("✗") == 20 - right
+    other = drawn(run, "predictions", rows=1, columns=4, seed=1)
+    assert words(other) != words(drawn(run, "predictions", rows=1, columns=4))
+
+
+@pytest.mark.parametrize("architecture", [LINEAR, {"name": "softmax_scratch"}])
+def test_a_template_is_what_the_model_multiplies_an_image_with(
+    architecture: dict[str, Any], tmp_path: Path
+) -> None:
+    from dlrun.plots.weights import templates
+
+    run = untrained(own_parts(tmp_path), dataset="dots", architecture=architecture)
+    found = templates(run.model.copies[0], (1, 8, 8))
+    assert found.shape == (3, 1, 8, 8)
+    image = torch.randn(1, 1, 8, 8)
+    with torch.no_grad():
+        by_model = run.model.copies[0](image) - run.model.copies[0](torch.zeros(1, 1, 8, 8))
+    torch.testing.assert_close((found * image).sum((1, 2, 3)), by_model[0], atol=1e-5, rtol=1e-4)
+    *pictures, _ = pictures_in(drawn(run, "weights"))
+    assert len(pictures) == 3
+    for template, picture in zip(found.squeeze(1), pictures, strict=True):
+        red, _, blue = np.moveaxis(picture, -1, 0)
+        np.testing.assert_array_equal(
+            (red > blue)[template.abs() > 0.05], (template > 0)[template.abs() > 0.05]
+        )
+
+
+def test_filters_are_the_kernels_of_the_first_convolution(tmp_path: Path) -> None:
+    run = untrained(own_parts(tmp_path), dataset="dots", architecture=CNN)
+    *pictures, _ = pictures_in(figure := drawn(run, "filters"))
+    kernels = run.model.copies[0][0].weight.detach().squeeze(1)  # type: ignore[index,operator,union-attr]
+    assert "3 kernels of 3×3" in figure.get_suptitle()
+    for kernel, picture in zip(kernels, pictures, strict=True):
+        red, _, blue = np.moveaxis(picture, -1, 0)
+        np.testing.assert_array_equal((red > blue)[kernel.abs() > 0.02], (kernel > 0)[kernel.abs() > 0.02])
+
+
+def test_feature_maps_are_what_each_convolution_gives(tmp_path: Path) -> None:
+    from dlrun.plots._convolutions import convolutions
+    from dlrun.plots.feature_maps import maps_of
+
+    run = untrained(own_parts(tmp_path), dataset="dots", architecture=CNN)
+    first, second = maps_of(run, "test", 4, convolutions(run, "feature_maps"))
+    layers: Any = run.model.copies[0]
+    inputs, _ = run.loaded["test"].batch(torch.tensor([4]))
+    with torch.no_grad():
+        by_hand = F.conv2d(inputs, layers[0].weight, layers[0].bias, padding=1)
+        pooled = F.max_pool2d(by_hand.relu(), 2)
+        after = F.conv2d(pooled, layers[3].weight, layers[3].bias, padding=1)
+    torch.testing.assert_close(first, by_hand[0])
+    torch.testing.assert_close(second, after[0])
+    figure = drawn(run, "feature_maps", image=4, most=2, layers=1)
+    assert len(pictures_in(figure)) == 1 + 2 + 1, "the image, two maps, what the colours mean"
+    assert "1 of 2 convolutions" in figure.get_suptitle()
+    with pytest.raises(UserError, match="no image 20 among the 20 of test"):
+        drawn(run, "feature_maps", image=20)
+
+
+def test_signed_colours_are_white_at_0_and_full_at_the_ends() -> None:
+    from dlrun.plots._pictures import as_signed
+
+    values = torch.tensor([-2.0, 0.0, 2.0]).view(1, 1, 3)
+    negative, zero, positive = as_signed(values, 2.0)[0].tolist()
+    assert negative[2] > negative[0] and positive[0] > positive[2]
+    assert min(zero) > 0.95
+    coloured = as_signed(values.view(3, 1, 1), 2.0)
+    assert coloured.tolist() == [[[0.0, 0.5, 1.0]]]
+
+
+# ------------------------------------------------------------------------ the animation
+
+
+def test_the_animation_has_a_frame_for_each_epoch_kept_and_rests_at_the_end(tmp_path: Path) -> None:
+    plan = planned(epochs=4, plots=["decision_animation"])
+    run = trained(plan, tmp_path)
+    drawn_then = run.plots / "decision_animation.gif"
+    assert drawn_then.is_file()
+    again = draw(
+        opened(run),
+        Choice("decision_animation", {"split": "train", "margin": 0.1, "seconds": 2.0}),
+        tmp_path / "again.png",
+        pytest.fail,
+    )
+    assert again == tmp_path / "again.gif", "from what the run folder holds"
+    with Image.open(again) as moving:
+        durations = []
+        for frame in range(moving.n_frames):  # type: ignore[attr-defined]
+            moving.seek(frame)
+            durations.append(moving.info["duration"])
+    assert len(durations) == 5, "epochs 0 to 4"
+    assert durations[:4] == [400] * 4
+    assert durations[-1] >= 2000
+
+
+def test_a_frame_says_its_epoch_and_how_right_the_model_was_then(tmp_path: Path) -> None:
+    run = opened(trained(planned(epochs=2, plots=["decision_animation"]), tmp_path))
+    moving = drawn(run, "decision_animation")
+    said = []
+    for frame in range(3):
+        moving._draw_frame(frame)
+        said.append(moving._fig.get_suptitle().split("\n")[0])
+    moving._draw_was_started = True
+    for moment, text in zip(run.moments(), said, strict=True):
+        outputs, targets = moment.outputs("train")
+        right = float((outputs[0].argmax(1) == targets).double().mean())
+        assert text == f"Epoch {moment.epoch}: train accuracy {right:.4g}"
+
+
+def test_without_weights_the_animation_says_what_to_do(tmp_path: Path) -> None:
+    run = opened(trained(planned(), tmp_path))
+    with pytest.raises(UserError, match=r"train it anew with plots: \[decision_animation\]"):
+        drawn(run, "decision_animation")
+
+
+# ------------------------------------------------------------------------ the data
+
+
+def of_data(parts: Parts | None = None, **changes: Any) -> Trained:
+    """A dataset with no model."""
+    plan = planned(parts, **changes)
+    loaded = plan.load()
+    return Trained(plan, loaded, plan.hardware(loaded), None, 0)  # type: ignore[arg-type]
+
+
+def test_points_stand_where_they_are_in_the_colour_of_their_class(tmp_path: Path) -> None:
+    data = of_data(own_parts(tmp_path), dataset="uneven")
+    axes = drawn(data, "points").axes[0]
+    inputs, targets = data.loaded["train"].raw(), data.loaded["train"].targets
+    for number, points in enumerate(axes.collections):
+        found = sorted(map(tuple, np.asarray(points.get_offsets()).tolist()))
+        assert found == sorted(map(tuple, inputs[targets == number].double().tolist()))
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list("abcd")
+
+
+def test_a_row_of_images_is_of_one_class_and_says_how_many_there_are(tmp_path: Path) -> None:
+    data = of_data(own_parts(tmp_path), dataset="dots", architecture=LINEAR)
+    figure = drawn(data, "image_grid", columns=5)
+    counts = torch.bincount(data.loaded["train"].targets).tolist()
+    assert [text.get_text().split("\n") for text in figure.axes[0].texts] == [
+        [name, str(count)] for name, count in zip(data.data.classes, counts, strict=True)
+    ]
+    for place, picture in enumerate(pictures_in(figure)):
+        assert picture[..., 0].mean(1).argmax() == 2 * (place // 5), "the bright row of its class"
+
+
+def test_a_histogram_counts_every_figure_and_names_what_is_constant_or_missing(tmp_path: Path) -> None:
+    data = of_data(own_parts(tmp_path), **DAYS)
+    inputs = data.loaded["train"].inputs  # type: ignore[attr-defined]
+    inputs[3, 0] = float("nan")
+    figure = drawn(data, "distributions")
+    before, weekday, always, target = figure.axes[:4]
+    assert [axes.get_title("left") for axes in figure.axes[:4]] == [
+        "before",
+        "weekday",
+        "always",
+        "warmth (K)",
+    ]
+    assert "1 missing" in words(before)
+    assert sum(bar.get_height() for bar in before.patches) == 59
+    assert [bar.get_height() for bar in weekday.patches] == torch.bincount(inputs[:, 1].long()).tolist()
+    assert "always 4" in words(always)
+    assert len(target.patches) == 100
+    assert sum(bar.get_height() for bar in target.patches) == 60
+
+
+def test_features_beyond_the_first_few_are_counted(tmp_path: Path) -> None:
+    data = of_data(own_parts(tmp_path), **DAYS)
+    figure = drawn(data, "distributions", most=1)
+    assert "the first 1 features" in figure.get_suptitle()
+    assert [axes.get_title("left") for axes in figure.axes if axes.get_visible()] == ["before", "warmth (K)"]
+
+
+def test_a_series_has_the_target_and_what_is_on_its_scale(tmp_path: Path) -> None:
+    data = of_data(own_parts(tmp_path), **DAYS | {"dataset": {"name": "days", "mixed": True}})
+    figure = drawn(data, "series")
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title("left") for axes in panels] == ["warmth (K)", "before (day before)"]
+    warmth, before = ([float(y) for y in axes.lines[0].get_ydata()] for axes in panels)
+    assert warmth[:-1] == before[1:], "all splits together, in the order of the dates"
+    assert len(panels[0].lines[1].get_ydata()) == len(data.loaded["test"])
+
+
+def test_without_dates_there_is_no_series(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no dates"):
+        drawn(of_data(own_parts(tmp_path), dataset="line", loss="mse", metrics=[]), "series")
+
+
+# ------------------------------------------------------------------------ names
+
+
+HOSTILE = '''
+"""Images whose classes have names that nobody should give."""
+import torch
+from dlrun.data import Data, Examples
+
+NAMES = (r"$\\bad$", "_x", "y" * 5000, "tab\\tand\\nnewline", "100 %", "^_{}")
+
+
+def hostile(root):
+    """Coloured images of 6×4 pixels."""
+
+    def read():
+        stream = torch.Generator().manual_seed(0)
+        pixels = torch.randint(256, (40, 3, 6, 4), generator=stream, dtype=torch.uint8)
+        examples = Examples(pixels, torch.arange(40) % len(NAMES))
+        return {"train": examples, "test": examples}
+
+    return Data("classification", (3, 6, 4), read, classes=NAMES)
+'''
+
+
+def test_no_name_breaks_a_picture_or_its_width(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"dataset/hostile.py": HOSTILE})
+    for architecture in (LINEAR, CNN):
+        run = opened(trained(planned(parts, dataset="hostile", architecture=architecture), tmp_path), parts)
+        choices = automatic_plots(parts, run.data, run.plan.layers)
+        choices.append(Choice("image_grid", {"split": "train", "columns": 4, "most": 9, "seed": 0}))
+        for choice in choices:
+            path = draw(run, choice, tmp_path / f"{choice.name}.png", pytest.fail)
+            assert path is not None
+            with Image.open(path) as picture:
+                assert picture.width == 960, choice.name
+                assert picture.height < 1800
