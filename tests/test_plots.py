@@ -22,7 +22,7 @@ from dlrun.components import Parts
 from dlrun.config import Choice
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained, draw, open_checkpoint
-from dlrun.plan import automatic_plots
+from dlrun.plan import suitable_plots
 from dlrun.plots._style import mean_and_spread
 from dlrun.runs import Run
 
@@ -545,7 +545,7 @@ def test_no_name_breaks_a_picture_or_its_width(tmp_path: Path) -> None:
     parts = own_parts(tmp_path, {"dataset/hostile.py": HOSTILE})
     for architecture in (LINEAR, CNN):
         run = opened(trained(planned(parts, dataset="hostile", architecture=architecture), tmp_path), parts)
-        choices = automatic_plots(parts, run.data, run.plan.layers)
+        choices = suitable_plots(parts, run.data, run.plan.layers, "automatic", True)
         choices.append(Choice("image_grid", {"split": "train", "columns": 4, "most": 9, "seed": 0}))
         for choice in choices:
             path = draw(run, choice, tmp_path / f"{choice.name}.png", pytest.fail)
