@@ -58,8 +58,7 @@ def test_every_config_loads_finds_its_parts_and_makes_a_plan(path: Path, tmp_pat
     for kind in KINDS:
         chosen = getattr(config, kind)
         for choice in chosen if isinstance(chosen, list) else [chosen]:
-            if choice.name != configs.AUTO:
-                assert callable(parts.find(kind, choice.name))
+            assert choice.name == "auto" or callable(parts.find(kind, choice.name))
     assert make_plan(config, parts, tmp_path).layers.parameters > 0
     assert not any(tmp_path.iterdir())
 

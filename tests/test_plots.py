@@ -23,7 +23,7 @@ from dlrun.config import Choice
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained, draw, open_checkpoint
 from dlrun.plan import suitable_plots
-from dlrun.plots._style import mean_and_spread
+from dlrun.plots._style import mean_and_spread, shown
 from dlrun.runs import Run
 
 LINEAR = {"name": "linear", "flatten": True}
@@ -256,12 +256,12 @@ def test_the_calibration_error_is_that_worked_out_by_hand() -> None:
 
     sure = torch.tensor([0.95, 0.93, 0.65, 0.75, 0.7])
     probabilities = torch.stack([sure, 1 - sure], 1).unsqueeze(0)
-    targets = torch.tensor([0, 1, 0, 1, 0])  # right, wrong, right, wrong, right
-    counts, _, right = binned(probabilities, targets, 10)
-    assert counts.tolist() == [[0, 0, 0, 0, 0, 0, 2, 1, 0, 2]], "0.7 is in the bin up to 0.7"
-    assert right.tolist() == [[0, 0, 0, 0, 0, 0, 2, 0, 0, 1]]
-    by_hand = (2 * abs(1 - 0.675) + 1 * abs(0 - 0.75) + 2 * abs(0.5 - 0.94)) / 5
-    assert calibration_error(*binned(probabilities, targets, 10)) == [pytest.approx(by_hand)]
+    targets = torch.tensor([0, 1, 0, 0, 0])  # the second is wrong
+    counts, summed, right = binned(probabilities, targets, 4)
+    assert counts.tolist() == [[0, 0, 3, 2]], "0.75 is in the bin up to 0.75"
+    assert right.tolist() == [[0, 0, 3, 1]]
+    by_hand = (3 * abs(1 - 0.7) + 2 * abs(1 / 2 - 0.94)) / 5
+    assert calibration_error(counts, summed, right) == [pytest.approx(by_hand)]
 
 
 def test_calibration_says_the_mean_error_over_seeds() -> None:
@@ -384,6 +384,7 @@ def test_feature_maps_are_what_each_convolution_gives(tmp_path: Path) -> None:
     figure = drawn(run, "feature_maps", image=4, most=2, layers=1)
     assert len(pictures_in(figure)) == 1 + 2 + 1, "the image, two maps, what the colours mean"
     assert "1 of 2 convolutions" in figure.get_suptitle()
+    assert "Convolution 1: 3 maps of 8×8, the first 2" in words(figure)
     with pytest.raises(UserError, match="no image 20 among the 20 of test"):
         drawn(run, "feature_maps", image=20)
 
@@ -539,6 +540,13 @@ def hostile(root):
 
     return Data("classification", (3, 6, 4), read, classes=NAMES)
 '''
+
+
+def test_a_name_is_one_short_line_and_never_maths() -> None:
+    assert shown("y" * 5000) == "y" * 19 + "…"
+    assert shown("tab\tand\nnewline") == "tab and newline"
+    assert shown(r"$\bad$") == r"\$\bad\$"
+    assert not shown("_x").startswith("_"), "a legend would leave it out"
 
 
 def test_no_name_breaks_a_picture_or_its_width(tmp_path: Path) -> None:

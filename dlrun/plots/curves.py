@@ -69,8 +69,8 @@ def curves(
     figures = ["loss", *recipe.metrics]
     groups = [[figure] for figure in figures] if panels == "each" else [figures]
 
-    height = {1: 2.7 if panels == "each" else 3.4}.get(len(groups), 2.1 * len(groups))
-    picture = Figure(figsize=(WIDTH, 1.5 + height), layout="constrained")
+    heights = [2.1] * len(groups) if len(groups) > 1 else [2.7 if panels == "each" else 3.4]
+    picture = Figure(figsize=(WIDTH, 1.5 + sum(heights)), layout="constrained")
     every = picture.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
     best = best_epoch(trained, columns)
     for axes, group in zip(every, groups, strict=True):
@@ -141,7 +141,8 @@ def draw_baselines(
                 edge = "above" if place > high else "below"
                 words[edge].append(f"{said}, {edge}")
     line = LINE_OF_TEXT * (high - low)
-    ends = scale(np.concatenate([v[len(v) // 2 :].ravel() for v in values]))  # where words would hide them
+    with np.errstate(divide="ignore", invalid="ignore"):  # a loss of 0 has no logarithm, and no place
+        ends = scale(np.concatenate([v[len(v) // 2 :].ravel() for v in values]))
     for places, said, higher in labels(near, line):
         sides = {"above": (max(places), max(places) + line), "below": (min(places) - line, min(places))}
         hidden = {side: int(((ends > a) & (ends < b)).sum()) for side, (a, b) in sides.items()}
