@@ -531,7 +531,14 @@ def outside(figure: Figure) -> list[str]:
     renderer, edge = figure.canvas.get_renderer(), figure.bbox.padded(2)  # type: ignore[attr-defined]
     words = [figure._suptitle, *figure.texts]
     for axes in figure.axes:
-        words += [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label, *axes.texts]  # type: ignore[attr-defined]
+        words += [
+            axes.title,
+            axes._left_title,
+            axes._right_title,
+            axes.xaxis.label,
+            axes.yaxis.label,
+            *axes.texts,
+        ]  # type: ignore[attr-defined]
         legend = axes.get_legend()
         words += [*legend.get_texts(), legend.get_title()] if legend else []
     extents = [(text.get_text(), text.get_window_extent(renderer)) for text in words if text.get_text()]

@@ -177,6 +177,10 @@ def test_several_runs_are_lines_of_what_each_measured(tmp_path: Path) -> None:
     lines = {line.get_label().split(":")[0]: list(line.get_ydata()) for line in axes.lines}  # type: ignore[union-attr,arg-type]
     assert list(lines) == ["other-001", newer.name, older.name], "of an open number the newest"
     assert lines[older.name] == older.rows()["test_accuracy"]
+    again = drawn(opened(newer), "several_runs", runs=["small"]).axes[0]
+    assert [line.get_label().split(":")[0] for line in again.lines] == [newer.name, older.name], (
+        "no run twice"
+    )  # type: ignore[union-attr]
     both = newer.rows()["test_accuracy"]
     assert lines[newer.name] == pytest.approx([fmean(both[i : i + 2]) for i in range(0, 10, 2)])
 

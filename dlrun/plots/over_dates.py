@@ -108,7 +108,11 @@ def draw_part(
     whole = dates is None or split == "train" or unbroken(trained, split)
     marker = "" if named or len(kept) > FEW else "o"
     label = f"{split}: " if named else ""
-    look: dict[str, Any] = {"markersize": 3.5, "linewidth": 1.5, "alpha": strength}
+    look: dict[str, Any] = {
+        "markersize": 3.5 if len(kept) <= FEW else 2.0,
+        "linewidth": 1.5,
+        "alpha": strength,
+    }
     joined, single = look | {"marker": marker}, look | {"marker": "o", "linestyle": ""}
     axes.plot(places, truth, color=BLUE, label=f"{label}true", **(joined if whole else single))
     line = whole and dates is not None

@@ -58,6 +58,7 @@ def residuals(
         over.scatter(said[drawn].tolist(), by[drawn].tolist(), size, color=BLUE, alpha=alpha, linewidths=0)
         over.set_xlabel(f"prediction of {target_name(trained, number)}", fontsize=TEXT)
         over.set_ylabel(f"prediction − truth{unit and f' ({unit.strip()})'}", fontsize=TEXT)
+        over.xaxis.set_major_locator(MaxNLocator(6))
         tidy(distribution)
         distribution.hist(by.numpy(), bins, orientation="horizontal", color=LIGHT_BLUE)
         distribution.set_xlabel("examples" if len(outputs) == 1 else "examples × seeds", fontsize=TEXT)
@@ -66,12 +67,12 @@ def residuals(
             axes.axhline(0, color=INK, linewidth=1)
             axes.axhline(mean, color=RED, linewidth=1.6, label="mean")
             axes.axhspan(mean - sd, mean + sd, color=GREY, alpha=0.18, linewidth=0, zorder=0, label="± 1 sd")
-        distribution.set_title(f"mean {mean:.3g}, sd {sd:.3g}", fontsize=TEXT, color=INK)
-    if panels == 1:  # the title says it
-        distribution.set_title("")
+        if panels > 1:
+            distribution.set_title(f"mean {mean:.3g}, sd {sd:.3g}", fontsize=TEXT, color=INK, loc="right")
     legend_above(grid[0, 0], 2)
     mean_of, sd_of = missed.flatten(1).mean(1).tolist(), missed.flatten(1).std(1, correction=0).tolist()
     said_so = f"mean {mean_and_spread(mean_of)}{unit}, sd {mean_and_spread(sd_of)}{unit}"
     what = f"{chosen.capitalize()} residuals: {said_so}"
-    put_title(figure, headline(trained, what, f"epoch {trained.epoch:,}", over_seeds(trained)))
+    left_out = f"{panels} of {targets.shape[1]} targets" if targets.shape[1] > panels else ""
+    put_title(figure, headline(trained, what, f"epoch {trained.epoch:,}", left_out, over_seeds(trained)))
     return figure

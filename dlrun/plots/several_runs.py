@@ -44,8 +44,10 @@ def several_runs(trained: Trained, *, runs: Sequence[str], column: str | None = 
     axes = figure.subplots()
     tidy(axes)
     longest: Numbers = np.zeros(0)
+    several_seeds = False
     for number, run in enumerate(every):
         epochs, values = of(run, column)
+        several_seeds |= values.shape[1] > 1
         colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
         dashes = DASHES[number // len(CLASS_COLOURS) % len(DASHES)]
         name = f"{shown(run.name, 40)}: {mean_and_spread(values[-1].tolist())} at epoch {epochs[-1]:,.0f}"
@@ -56,17 +58,18 @@ def several_runs(trained: Trained, *, runs: Sequence[str], column: str | None = 
     legend_above(axes, 1)
     epoch_axis(axes, longest)
     what = f"{shown(column, 40)} of {len(every)} run{'s' if len(every) > 1 else ''}"
-    put_title(figure, headline(trained, what))
+    put_title(figure, headline(trained, what, "mean ± sd over seeds" if several_seeds else ""))
     return figure
 
 
 def found(text: str, run: Run) -> Run:
-    """The run that `text` names: a folder, or one beside `run`, the newest where only its number is open.
+    """The run that `text` names: a folder, or one beside `run`, where its number is open the newest other.
 
     Raises UserError where there is none.
     """
     beside = run.folder.resolve().parent
-    numbered = (one for one in run_folders.every(beside) if one.name.rpartition("-")[0] == text)
+    others = (one for one in run_folders.every(beside) if one.name != run.name)
+    numbered = (one for one in others if one.name.rpartition("-")[0] == text)
     try:
         return next(numbered, None) or run_folders.find(text, beside)
     except UserError as error:
