@@ -31,6 +31,7 @@ DOWN = [
     "strict_yaml",
     "files",
     "randomness",
+    "tables",
     "options",
     "errors",
 ]

@@ -26,7 +26,7 @@ PARTS = Parts()
 EVERY = [(kind, name) for kind in KINDS for name in PARTS.names(kind)]
 CLASSES, N = 7, 12
 SHAPES: list[tuple[int, ...]] = [(5,), (1, 12, 12), (3, 9, 13)]
-REQUIRED_OPTIONS: dict[str, Any] = {"lr": 0.05}
+REQUIRED_OPTIONS: dict[str, Any] = {"lr": 0.05, "path": "table.csv", "target": "y"}
 
 
 def named(kind: str) -> Any:
@@ -78,10 +78,11 @@ def test_a_part_says_what_it_is_and_types_its_options(kind: str, name: str) -> N
     keyword_only = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
     assert keyword_only == list(part.options)
     assert all(p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) for p in signature.parameters.values())
-    positional = len(signature.parameters) - len(keyword_only)
+    positional = len(signature.parameters) - len(keyword_only) - ("known" in part.takes)
     assert positional == {"dataset": 1, "architecture": 2, "loss": 2, "metrics": 2, "augmentations": 2}.get(
         kind, 1
     )
+    assert "known" not in part.takes or (kind == "dataset" and part.takes[1:] == ("known",))
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)
@@ -389,24 +390,59 @@ def test_a_flip_mirrors_left_and_right_as_often_as_it_says() -> None:
 # ------------------------------------------------------------------------ datasets
 
 
+def dataset_options(name: str, folder: Path) -> dict[str, Any]:
+    """The options of a dataset with its defaults; a file that it cannot do without is there."""
+    options = defaults("dataset", name)
+    if PARTS.part("dataset", name).options.keys() & REQUIRED_OPTIONS.keys() == {"path", "target"}:
+        options["path"] = str(folder / "table.csv")
+        rows = [f"{x},{x % 3},{x * x}" for x in range(20)]
+        Path(options["path"]).write_text("\n".join(["a,b,y", *rows]))
+    return options
+
+
 @named("dataset")
 def test_a_dataset_states_itself_without_files(name: str, tmp_path: Path) -> None:
-    data = PARTS.find("dataset", name)(tmp_path / "none", **defaults("dataset", name))
+    options = dataset_options(name, tmp_path)
+    data = PARTS.find("dataset", name)(tmp_path / "none", **options)
     assert isinstance(data, Data)
     assert data.task in ("classification", "regression")
     assert data.input_shape and all(side > 0 for side in data.input_shape)
     assert len(set(data.classes)) == len(data.classes) > 1 or data.task == "regression"
     assert "train" in data.splits
     assert not (tmp_path / "none").exists()
-    if "valid_fraction" in defaults("dataset", name):
-        options = defaults("dataset", name) | {"valid_fraction": 0.1}
-        assert PARTS.find("dataset", name)(tmp_path, **options).evaluation_split == "valid"
+    if "valid_fraction" in options:
+        with_valid = PARTS.find("dataset", name)(tmp_path, **options | {"valid_fraction": 0.2})
+        assert with_valid.evaluation_split == "valid"
 
 
 @named("dataset")
 def test_every_dataset_makes_a_plan_without_files(name: str, tmp_path: Path) -> None:
-    plan = planned(dataset=name, architecture={"name": "mlp", "flatten": True}, data_dir=tmp_path / "none")
-    assert plan.layers.output_shape == (len(plan.data.classes),)
+    options = dataset_options(name, tmp_path)
+    task = PARTS.find("dataset", name)(tmp_path, **options).task
+    loss, metrics = ("mse", ["mae"]) if task == "regression" else ("cross_entropy", ["accuracy"])
+    plan = planned(
+        dataset={"name": name, **options},
+        loss=loss,
+        metrics=metrics,
+        architecture={"name": "mlp", "flatten": True},
+        data_dir=tmp_path / "none",
+    )
+    assert plan.layers.output_shape == (len(plan.data.classes) or plan.data.targets,)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in PARTS.names("dataset") if "known" in PARTS.part("dataset", name).takes]
+)
+def test_a_dataset_states_itself_from_what_a_checkpoint_knows(name: str, tmp_path: Path) -> None:
+    options = dataset_options(name, tmp_path)
+    make = PARTS.find("dataset", name)
+    learnt = make(tmp_path, **options)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    again = make(tmp_path, dict(learnt.known), **options)
+    assert (again.known, again.task, again.input_shape) == (learnt.known, learnt.task, learnt.input_shape)
+    assert (again.classes, again.features) == (learnt.classes, learnt.features)
+    assert (again.scaling, again.splits) == (learnt.scaling, learnt.splits)
 
 
 # ------------------------------------------------------------------------ plots
