@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from dlrun.errors import UserError
@@ -16,6 +17,7 @@ from dlrun.errors import UserError
 MISSING = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null"})
 LARGEST = 3.4e38  # of float32, in which every model computes
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_LONGEST_NAME = 1000
 _LONGEST_LINE = 2**24  # bytes: a hundred thousand columns
 _MOST_BYTES = 2**28  # unpacked; as Python's texts they take about ten times as much memory
 _MISTAKES = {  # the words of the csv module, and ours
@@ -41,8 +43,12 @@ class Table:
 
     def column(self, name: str) -> list[str]:
         """The cells of one column, from the first row to the last."""
-        index = self.columns.index(name)
-        return [row[index] for row in self.rows]
+        place = self._places[name]
+        return [row[place] for row in self.rows]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.columns)}
 
 
 def read_table(path: Path) -> Table:
@@ -128,6 +134,11 @@ def _lines(path: Path) -> Iterator[str]:
 def _refuse_names(names: list[str], where: str) -> None:
     """Raises UserError for a header in which two columns cannot be told apart."""
     mistakes = [f"column {index} has no name" for index, name in enumerate(names, 1) if not name]
+    mistakes += [
+        f"the name of column {index} is longer than {_LONGEST_NAME:,} characters"
+        for index, name in enumerate(names, 1)
+        if len(name) > _LONGEST_NAME
+    ]
     first: dict[str, int] = {}
     for index, name in enumerate(names, 1):
         if name and first.setdefault(name, index) != index:

@@ -17,6 +17,7 @@ import torch
 from matplotlib.animation import Animation
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 from small_runs import differences, own_parts, planned, trained
 from torch import Tensor, nn
 
@@ -31,7 +32,13 @@ PARTS = Parts()
 EVERY = [(kind, name) for kind in KINDS for name in PARTS.names(kind)]
 CLASSES, N = 7, 12
 SHAPES: list[tuple[int, ...]] = [(5,), (1, 12, 12), (3, 9, 13)]
-REQUIRED_OPTIONS: dict[str, Any] = {"lr": 0.05, "model": "shufflenet_v2_x0_5", "runs": []}
+REQUIRED_OPTIONS: dict[str, Any] = {
+    "lr": 0.05,
+    "model": "shufflenet_v2_x0_5",
+    "runs": [],
+    "path": "table.csv",
+    "target": "y",
+}
 
 
 def named(kind: str) -> Any:
@@ -88,6 +95,7 @@ def test_a_part_says_what_it_is_and_types_its_options(kind: str, name: str) -> N
         "metrics": 2,
         "augmentations": 2,
     }.get(kind, 1)
+    assert "known" not in part.takes or (kind == "dataset" and part.takes[1:] == ("known",))
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)
@@ -447,32 +455,65 @@ def test_a_cutout_of_everything_is_refused() -> None:
 
 # ------------------------------------------------------------------------ datasets
 
-# What must be told a path is about files of the user's own: its own tests write some.
-OF_ITSELF = [
-    name
-    for name in PARTS.names("dataset")
-    if (path := PARTS.part("dataset", name).options.get("path")) is None or path.default is not REQUIRED
-]
+
+def dataset_options(name: str, folder: Path) -> dict[str, Any]:
+    """The options of a dataset with its defaults; a file or folder that it cannot do without is there."""
+    options, stated = defaults("dataset", name), PARTS.part("dataset", name).options
+    if "path" in stated and stated["path"].default is REQUIRED:
+        options["path"] = str(folder / "own")
+        if "target" in stated:
+            rows = [f"{x},{x % 3},{x * x}" for x in range(20)]
+            Path(options["path"]).write_text("\n".join(["a,b,y", *rows]))
+        else:
+            for image in ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"):
+                (folder / "own" / image).parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (8, 8)).save(folder / "own" / image)
+    return options
 
 
-@pytest.mark.parametrize("name", OF_ITSELF)
+@named("dataset")
 def test_a_dataset_states_itself_without_files(name: str, tmp_path: Path) -> None:
-    data = PARTS.find("dataset", name)(tmp_path / "none", **defaults("dataset", name))
+    options = dataset_options(name, tmp_path)
+    data = PARTS.find("dataset", name)(tmp_path / "none", **options)
     assert isinstance(data, Data)
     assert data.task in ("classification", "regression")
     assert data.input_shape and all(side > 0 for side in data.input_shape)
     assert len(set(data.classes)) == len(data.classes) > 1 or data.task == "regression"
     assert "train" in data.splits
     assert not (tmp_path / "none").exists()
-    if "valid_fraction" in defaults("dataset", name):
-        options = defaults("dataset", name) | {"valid_fraction": 0.1}
-        assert PARTS.find("dataset", name)(tmp_path, **options).evaluation_split == "valid"
+    if "valid_fraction" in options:
+        with_valid = PARTS.find("dataset", name)(tmp_path, **options | {"valid_fraction": 0.2})
+        assert with_valid.evaluation_split == "valid"
 
 
-@pytest.mark.parametrize("name", OF_ITSELF)
+@named("dataset")
 def test_every_dataset_makes_a_plan_without_files(name: str, tmp_path: Path) -> None:
-    plan = planned(dataset=name, architecture={"name": "mlp", "flatten": True}, data_dir=tmp_path / "none")
-    assert plan.layers.output_shape == (len(plan.data.classes),)
+    options = dataset_options(name, tmp_path)
+    task = PARTS.find("dataset", name)(tmp_path, **options).task
+    loss, metrics = ("mse", ["mae"]) if task == "regression" else ("cross_entropy", ["accuracy"])
+    plan = planned(
+        dataset={"name": name, **options},
+        loss=loss,
+        metrics=metrics,
+        architecture={"name": "mlp", "flatten": True},
+        data_dir=tmp_path / "none",
+    )
+    assert plan.layers.output_shape == (len(plan.data.classes) or plan.data.targets,)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in PARTS.names("dataset") if "known" in PARTS.part("dataset", name).takes]
+)
+def test_a_dataset_states_itself_from_what_a_checkpoint_knows(name: str, tmp_path: Path) -> None:
+    options = dataset_options(name, tmp_path)
+    make = PARTS.find("dataset", name)
+    learnt = make(tmp_path, **options)
+    if (tmp_path / "own").exists():
+        (tmp_path / "own").rename(tmp_path / "gone")
+    again = make(tmp_path, dict(learnt.known), **options)
+    assert (again.known, again.task, again.input_shape) == (learnt.known, learnt.task, learnt.input_shape)
+    assert (again.classes, again.features) == (learnt.classes, learnt.features)
+    assert (again.scaling, again.splits) == (learnt.scaling, learnt.splits)
 
 
 # ------------------------------------------------------------------------ plots

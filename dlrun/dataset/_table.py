@@ -1,16 +1,14 @@
-"""Rows of a table as examples: numbers, categories and dates, and what is missing among them."""
+"""Rows of a table as examples: what is an input, in which split, and what a checkpoint must know of it."""
 
 from __future__ import annotations
 
 import math
-from array import array
 from calendar import isleap
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from heapq import nsmallest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,14 +17,14 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from dlrun.data import Data, Examples, Preprocessing, Task, carve
+from dlrun.dataset._cells import SHOWN, START, Cells, in_order
 from dlrun.errors import UserError, listed, meant
-from dlrun.tables import MISSING, Table, number, read_table
+from dlrun.tables import MISSING, Table, read_table
 
 Cycle = Literal["year", "week", "day"]
-_SHOWN = 3  # the places of a mistake that are named
 _MOST_CLASSES = 1000
-_MOST_FIGURES = 2**29  # of all inputs: 4 GiB
-_START = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_FIGURES = 2**29  # in all inputs together: 4 GiB
+_MOST_NAMED = 10  # columns in a message
 
 
 @dataclass(frozen=True)
@@ -64,23 +62,22 @@ def file_table(path: str, root: Path) -> Table:
 def table_data(read: Callable[[], Table], options: Options, known: Mapping[str, Any] | None) -> Data:
     """A table as a dataset. Without `known` it is read at once, for its columns say what the inputs are.
 
-    Raises UserError for options that do not fit each other or the table, ValueError, TypeError or
-    KeyError for a `known` that is not of their making.
+    Raises UserError for options that fit neither each other nor the table; ValueError, TypeError or
+    KeyError for a `known` that is none.
     """
     _refuse_contradictions(options)
     notes: list[str] = []
+    splits: dict[str, Examples] | None = None
     if known is None:
         encoding, splits = _learn(read(), options, notes)
-        reading: Callable[[], Mapping[str, Examples]] = lambda: splits  # noqa: E731, the other is a partial
     else:
         encoding = Encoding.remembered(known)
-        _refuse_other_inputs(encoding, options)
-        reading = partial(_read_again, read, options, encoding, notes)
+        _refuse_another_encoding(encoding, options)
     features = encoding.features(options)
     return Data(
         task=options.task,
         input_shape=(len(features),),
-        read=reading,
+        read=partial(_splits, read, options, encoding, notes) if splits is None else partial(dict, splits),
         classes=encoding.classes,
         features=features,
         target=options.target,
@@ -102,28 +99,22 @@ class Encoding:
     columns: tuple[str, ...]  # numbers and categories, in the order of the file
     categories: Mapping[str, tuple[str, ...]]
     classes: tuple[str, ...]
-    scaling: tuple[float, float] | None  # mean and deviation of the target
-    fills: bool  # whether the preprocessing holds means for what is missing
+    scaling: tuple[float, float] | None  # mean and deviation of the target; None where it never changes
+    fills: bool  # whether the preprocessing holds what stands in for missing numbers
 
     @classmethod
     def remembered(cls, known: Mapping[str, Any]) -> Encoding:
-        """The encoding in plain values from anyone. Raises ValueError, TypeError or KeyError."""
-        columns, categories = _texts(known["columns"]), known["categories"]
+        """The encoding that plain values from anyone describe. Raises ValueError, TypeError or KeyError."""
+        columns, categories, scaling = _texts(known["columns"]), known["categories"], known["scaling"]
         if not isinstance(categories, dict) or not categories.keys() <= set(columns):
-            raise ValueError("the columns it knows do not fit together")
-        scaling = known["scaling"]
+            raise ValueError("the columns and categories it knows do not fit together")
         if scaling is not None:
-            mean, deviation = (float(value) for value in scaling)
+            mean, deviation = map(float, scaling)
             if not (math.isfinite(mean) and 0 < deviation < math.inf):
-                raise ValueError("the target is scaled by what is no deviation")
+                raise ValueError("the mean and deviation it knows are none")
             scaling = (mean, deviation)
-        return cls(
-            columns,
-            {column: _texts(values) for column, values in categories.items()},
-            _texts(known["classes"]),
-            scaling,
-            known["fills"] is True,
-        )
+        values = {column: _texts(categories[column]) for column in columns if column in categories}
+        return cls(columns, values, _texts(known["classes"]), scaling, known["fills"] is True)
 
     def known(self) -> dict[str, Any]:
         """The encoding as plain values."""
@@ -144,89 +135,15 @@ class Encoding:
         names += [f"{wave}({cycle})" for cycle in options.date_cycles for wave in ("sin", "cos")]
         if len(set(names)) < len(names):
             twice = next(name for name, count in Counter(names).items() if count > 1)
-            raise UserError(f"two inputs are both called {twice[:40]!r}")
+            raise UserError(f"two inputs are called {twice[:40]!r}")
         return tuple(names)
 
     def are_numbers(self, options: Options) -> Tensor:
-        """Which of the inputs are numbers of the file, (features,) bool."""
+        """Which inputs are numbers of the table, neither categories nor cycles: (features,) bool."""
         found: list[bool] = []
         for column in self.columns:
             found += [False] * len(self.categories[column]) if column in self.categories else [True]
         return torch.tensor(found + [False, False] * len(options.date_cycles))
-
-
-@dataclass
-class Cells:
-    """The cells of some columns and rows, parsed; `trouble` are those that hold nothing or nonsense.
-
-    `lines` says where the rows come from; numbers (n,) are nan and texts "" where there is none;
-    `date` (n,) is in seconds since 1970.
-    """
-
-    lines: list[int]
-    numbers: dict[str, Tensor] = field(default_factory=dict)
-    texts: dict[str, list[str]] = field(default_factory=dict)
-    date: Tensor | None = None
-    trouble: dict[tuple[int, str], str] = field(default_factory=dict)  # (row, column) -> what it holds
-
-    def read_numbers(self, table: Table, column: str) -> None:
-        values = array("d")
-        for row, text in enumerate(table.column(column)):
-            try:
-                value = number(text)
-            except ValueError:
-                value = None
-            if value is None:
-                self.trouble[row, column] = text
-            values.append(math.nan if value is None else value)
-        self.numbers[column] = torch.frombuffer(values, dtype=torch.float64).clone()
-
-    def read_texts(self, table: Table, column: str) -> None:
-        self.texts[column] = ["" if text in MISSING else text for text in table.column(column)]
-        self.trouble |= {(row, column): "" for row, text in enumerate(self.texts[column]) if not text}
-
-    def read_dates(self, table: Table, columns: Sequence[str]) -> None:
-        """From one column of ISO 8601, or from year, month and day."""
-        seconds = array("q")
-        for row, texts in enumerate(zip(*map(table.column, columns), strict=True)):
-            try:
-                seconds.append((_moment(texts) - _START) // timedelta(seconds=1))
-            except ValueError:
-                seconds.append(0)
-                whole = len(texts) > 1 and all(map(_is_whole, texts))  # but no day of any year
-                place = next((i for i, text in enumerate(texts) if not _is_whole(text)), 0)
-                column, text = (columns[-1], "-".join(texts)) if whole else (columns[place], texts[place])
-                self.trouble[row, column] = text
-        self.date = torch.frombuffer(seconds, dtype=torch.int64).clone()
-
-    def take(self, rows: Sequence[int]) -> Cells:
-        """Some of the rows, in the order given; their trouble is behind them."""
-        indices = torch.tensor(rows, dtype=torch.long)
-        return Cells(
-            [self.lines[row] for row in rows],
-            {column: values[indices] for column, values in self.numbers.items()},
-            {column: [values[row] for row in rows] for column, values in self.texts.items()},
-            None if self.date is None else self.date[indices],
-        )
-
-    def said(self, trouble: Mapping[tuple[int, str], str]) -> str:
-        """`2 cells are missing: temp_1 in row 5, …; 1 cell is unreadable: friend in row 12 ('abc')`."""
-        parts = []
-        for called, is_missing in (("missing", True), ("unreadable", False)):
-            those = [
-                (row, column) for (row, column), text in trouble.items() if (text in MISSING) == is_missing
-            ]
-            if those:
-                places = []
-                for row, column in nsmallest(_SHOWN, those):
-                    text = trouble[row, column]
-                    places.append(
-                        f"{column} in row {self.lines[row]}{'' if is_missing else f' ({text[:40]!r})'}"
-                    )
-                more = ", …" if len(those) > _SHOWN else ""
-                cells = "1 cell is" if len(those) == 1 else f"{len(those):,} cells are"
-                parts.append(f"{cells} {called}: {', '.join(places)}{more}")
-        return "; ".join(parts)
 
 
 # ------------------------------------------------------------------------ from a table to examples
@@ -234,74 +151,58 @@ class Cells:
 
 def _learn(table: Table, options: Options, notes: list[str]) -> tuple[Encoding, dict[str, Examples]]:
     """What the training rows teach, and all splits of the table."""
-    _refuse_missing_columns(table, [*_spoken_of(options), *options.categorical, *options.ignore])
-    is_date = set(options.date if len(options.date) == 1 else ())
-    columns = [c for c in table.columns if c != options.target and c not in {*options.ignore, *is_date}]
+    _refuse_missing_columns(table, [*_needed(options), *options.categorical, *options.ignore])
+    left_out = {options.target, *options.ignore, *(options.date if len(options.date) == 1 else ())}
+    columns = [column for column in table.columns if column not in left_out]
     if not columns and not options.date_cycles:
-        raise UserError("there is no column to learn from beside the target", where=table.source)
+        raise UserError("beside the target there is no column to learn from", where=table.source)
     categorical = [column for column in columns if column in options.categorical]
     cells = _parse(table, options, columns, categorical)
     _refuse_text(cells, table, options, columns)
-    cells = _without_trouble(cells, options, table.source, notes)
-    rows = _rows_of_splits(cells, options, table.source)
+    cells = _without_trouble(cells, options, notes)
+    rows = _rows_of_splits(cells, options)
     training = cells.take(rows["train"])
-    categories = {column: _sorted(training.texts[column]) for column in categorical}
-    empty = [column for column, values in categories.items() if not values]
-    empty += [column for column, values in training.numbers.items() if bool(values.isnan().all())]
-    if empty:
-        what = f"no training row has a value of {', '.join(empty[:10])}"
-        raise UserError(what, where=table.source, fix="list it under ignore")
-    scaling: tuple[float, float] | None = None
-    classes: tuple[str, ...] = ()
-    if options.task == "classification":
-        classes = _sorted(cells.texts[options.target])
-        if not 2 <= len(classes) <= _MOST_CLASSES:
-            has, wanted = _different(len(classes)), f"2 to {_MOST_CLASSES:,} classes"
-            raise UserError(f"{options.target} holds {has} instead of {wanted}", where=table.source)
-    else:
-        targets = training.numbers[options.target]
-        scaling = (float(targets.mean()), float(targets.std(correction=0)))
-        if targets.min() == targets.max():
-            scaling = None
-            if options.scale_target:
-                what = f"{options.target} is {targets[0]:g} in all training rows: it cannot be scaled"
-                raise UserError(what, where=table.source)
+    encoding = Encoding(
+        tuple(columns),
+        {column: in_order(training.texts[column]) for column in categorical},
+        in_order(cells.texts[options.target]) if options.task == "classification" else (),
+        _scaling(training.numbers.get(options.target)),
+        options.missing == "fill",
+    )
+    _refuse_unlearnable(training, encoding, options)
     constant = [c for c in columns if c in training.numbers and _are_same(training.numbers[c])]
     if constant and options.standardise:
-        more = f" and {len(constant) - 10:,} more columns" if len(constant) > 10 else ""
         are, become = ("are", "become") if len(constant) > 1 else ("is", "becomes")
-        said = f"{are} the same in all training rows, and {become} 0"
-        notes.append(f"{', '.join(constant[:10])}{more} {said}")
-    encoding = Encoding(tuple(columns), categories, classes, scaling, options.missing == "fill")
-    return encoding, _examples(cells, rows, options, encoding, table.source)
+        notes.append(f"{_some(constant)} {are} the same in all training rows, and {become} 0")
+    return encoding, _examples(cells, rows, options, encoding, notes)
 
 
-def _read_again(
+def _splits(
     read: Callable[[], Table], options: Options, encoding: Encoding, notes: list[str]
 ) -> dict[str, Examples]:
-    """The splits of a table whose encoding is known already."""
+    """All splits of a table whose encoding is known."""
     table = read()
-    _refuse_missing_columns(table, [*_spoken_of(options), *encoding.columns])
-    cells = _parse(table, options, encoding.columns, encoding.categories)
-    cells = _without_trouble(cells, options, table.source, notes)
-    return _examples(cells, _rows_of_splits(cells, options, table.source), options, encoding, table.source)
+    _refuse_missing_columns(table, [*_needed(options), *encoding.columns])
+    cells = _without_trouble(_parse(table, options, encoding.columns, encoding.categories), options, notes)
+    return _examples(cells, _rows_of_splits(cells, options), options, encoding, notes)
 
 
 def _read_new(options: Options, encoding: Encoding, notes: list[str], path: Path) -> tuple[list[str], Tensor]:
     """A name (its date, or `row 2`) and the raw inputs (n, features) of each row of a file.
 
-    The file needs no target and no baselines. Raises UserError for one that has not the inputs.
+    The file needs neither the target nor the baselines, and dates only for their cycles. Raises
+    UserError where it lacks inputs.
     """
     table = read_table(path)
     bare = replace(options, baselines={}, date=options.date if options.date_cycles else ())
     _refuse_missing_columns(table, [*bare.date, *encoding.columns])
     cells = _parse(table, bare, encoding.columns, encoding.categories, labelled=False)
-    if options.date and set(options.date) <= set(table.columns):
-        dated = Cells(cells.lines)
+    if not bare.date and options.date and set(options.date) <= set(table.columns):
+        dated = Cells(cells.source, cells.lines)
         dated.read_dates(table, options.date)
-        cells.date = None if dated.trouble and not options.date_cycles else dated.date
-    cells = _without_trouble(cells, bare, table.source, notes, labelled=False)
-    return _names(cells), _inputs(cells, options, encoding, table.source)
+        cells.date = None if dated.trouble else dated.date
+    cells = _without_trouble(cells, bare, notes, labelled=False)
+    return cells.names(), _inputs(cells, options, encoding, notes)
 
 
 def _parse(
@@ -312,10 +213,9 @@ def _parse(
     *,
     labelled: bool = True,
 ) -> Cells:
-    """The cells of the inputs, and where the rows are `labelled` of the target and the baselines."""
-    cells, categorical = Cells(list(table.lines)), set(categorical)
-    numbers = [column for column in columns if column not in categorical]
-    texts = [column for column in columns if column in categorical]
+    """The cells of the inputs and the date, and where rows are `labelled` of the target and baselines."""
+    cells, texts = Cells(table.source, list(table.lines)), list(categorical)
+    numbers = [column for column in columns if column not in set(texts)]
     if labelled:
         (texts if options.task == "classification" else numbers).append(options.target)
         numbers += options.baselines.values()
@@ -328,89 +228,79 @@ def _parse(
     return cells
 
 
-def _without_trouble(
-    cells: Cells, options: Options, source: str, notes: list[str], *, labelled: bool = True
-) -> Cells:
-    """The rows that the policy of `missing` leaves, with what it did in the notes."""
+def _without_trouble(cells: Cells, options: Options, notes: list[str], *, labelled: bool = True) -> Cells:
+    """The rows that the policy of `missing` leaves; the notes say what it did."""
     if not cells.trouble:
         return cells
     said = cells.said(cells.trouble)
     if options.missing == "refuse":
         fix = "mend them, or set missing: drop (leaves such rows out) or fill (takes the mean of training)"
-        raise UserError(said, where=source, fix=fix)
+        raise UserError(said, where=cells.source, fix=fix)
     essential = {*options.date, *[options.target] * labelled}
     bad = {row for row, column in cells.trouble if options.missing == "drop" or column in essential}
-    kept = cells.take([row for row in range(len(cells.lines)) if row not in bad])
-    if not kept.lines:
-        raise UserError(f"no row is left: {said}", where=source)
+    if len(bad) == len(cells):
+        raise UserError(f"no row is left: {said}", where=cells.source)
     if bad:
         why = cells.said({place: text for place, text in cells.trouble.items() if place[0] in bad})
-        notes.append(f"{len(bad):,} of {len(cells.lines):,} rows are left out: {why}")
+        notes.append(f"{len(bad):,} of {len(cells):,} rows are left out: {why}")
     if filled := {place: text for place, text in cells.trouble.items() if place[0] not in bad}:
         notes.append(f"the mean of training, or no category, stands in: {cells.said(filled)}")
-    return kept
+    return cells.take([row for row in range(len(cells)) if row not in bad])
 
 
-def _rows_of_splits(cells: Cells, options: Options, source: str) -> dict[str, list[int]]:
-    """The rows of each split: by date the last ones are for testing, those before for validation."""
-    n = len(cells.lines)
+def _rows_of_splits(cells: Cells, options: Options) -> dict[str, list[int]]:
+    """The rows of each split. By date the last ones are for testing, those before for validation."""
+    n = len(cells)
     if (options.split or ("chronological" if options.date else "random")) == "chronological":
-        assert cells.date is not None, "refused without one"
+        assert cells.date is not None, "this split is refused without dates"
         order = cells.date.argsort(stable=True).tolist()
         test = n - round(options.test_fraction * n)
         valid = test - round(options.valid_fraction * test)
         rows = {"train": order[:valid], "valid": order[valid:test], "test": order[test:]}
     else:
-        is_class = options.task == "classification"
-        labels = torch.zeros(n, dtype=torch.long)
-        if is_class:
-            names = _sorted(cells.texts[options.target])
-            labels = _codes(cells, options.target, names, [])
-        rest, testing = carve(
-            Examples(torch.arange(n), labels), options.test_fraction, options.seed, by_class=is_class
-        )
-        training, valid_rows = carve(rest, options.valid_fraction, options.seed, by_class=is_class)
-        parts = {"train": training, "valid": valid_rows, "test": testing}
+        classes = in_order(cells.texts[options.target]) if options.task == "classification" else ()
+        labels = _codes(cells, options.target, classes, []) if classes else torch.zeros(n, dtype=torch.long)
+        everything = Examples(torch.arange(n), labels)
+        rest, test_rows = carve(everything, options.test_fraction, options.seed, by_class=bool(classes))
+        train_rows, valid_rows = carve(rest, options.valid_fraction, options.seed, by_class=bool(classes))
+        parts = {"train": train_rows, "valid": valid_rows, "test": test_rows}
         rows = {name: part.inputs.tolist() for name, part in parts.items()}
     for name in options.splits:
         if len(rows[name]) < 2:
-            has = f"{len(rows[name])} of {n:,} {'row' if n == 1 else 'rows'}"
-            fix = "change test_fraction or valid_fraction"
-            raise UserError(f"the {name} split has {has}, but needs 2", where=source, fix=fix)
+            what = f"of {n:,} row{'s' * (n > 1)} the {name} split gets {len(rows[name])}, but needs 2"
+            raise UserError(what, where=cells.source, fix="change test_fraction or valid_fraction")
     return {name: rows[name] for name in options.splits}
 
 
 def _examples(
-    cells: Cells, rows: Mapping[str, list[int]], options: Options, encoding: Encoding, source: str
+    cells: Cells, rows: Mapping[str, list[int]], options: Options, encoding: Encoding, notes: list[str]
 ) -> dict[str, Examples]:
-    """The splits, in the order of their rows."""
-    unseen: list[tuple[int, str, str]] = []
+    """The splits, each in the order of its rows."""
     if options.task == "classification":
+        unseen: list[tuple[int, str, str]] = []
         targets = _codes(cells, options.target, encoding.classes, unseen)
+        if unseen:
+            what = f"{_said_unseen(unseen)}, no class of the model {listed(encoding.classes)}"
+            raise UserError(what, where=cells.source)
     else:
         targets = cells.numbers[options.target].float().unsqueeze(1)
-    if unseen:
-        line, column, text = unseen[0]
-        what = f"{column} holds {text[:40]!r} (row {line}), which is no class of the model"
-        raise UserError(f"{what} {listed(encoding.classes)}", where=source)
     aside = {} if cells.date is None else {"date": cells.date}
     for name, column in options.baselines.items():
         guesses = cells.numbers[column]
         usual = guesses[torch.tensor(rows["train"])].nanmean()
         aside[name] = torch.where(guesses.isnan(), usual, guesses).float()
-    whole = Examples(_inputs(cells, options, encoding, source), targets, aside)
+    whole = Examples(_inputs(cells, options, encoding, notes), targets, aside)
     return {name: whole.take(torch.tensor(some)) for name, some in rows.items()}
 
 
-def _inputs(cells: Cells, options: Options, encoding: Encoding, source: str) -> Tensor:
+def _inputs(cells: Cells, options: Options, encoding: Encoding, notes: list[str]) -> Tensor:
     """Raw inputs (n, features), float64: numbers, categories as 0 and 1, sines and cosines of the date."""
     width = len(encoding.features(options))
-    if len(cells.lines) * width > _MOST_FIGURES:
-        wide = max(encoding.categories, key=lambda column: len(encoding.categories[column]), default="")
-        most = f": {wide} has {_different(len(encoding.categories[wide]))}" if wide else ""
-        gigabytes = len(cells.lines) * width / 2**27
-        what = f"{len(cells.lines):,} rows of {width:,} inputs are {gigabytes:,.0f} GiB{most}"
-        raise UserError(what, where=source, fix="list columns under ignore")
+    if len(cells) * width > _MOST_FIGURES:
+        widest = max(encoding.categories, key=lambda c: len(encoding.categories[c]), default="")
+        most = f", {_different(len(encoding.categories[widest]))} in {widest} alone" if widest else ""
+        what = f"{len(cells):,} rows of {width:,} inputs{most}: {len(cells) * width / 2**27:,.0f} GiB"
+        raise UserError(what, where=cells.source, fix="list columns under ignore")
     pieces: list[Tensor] = []
     unseen: list[tuple[int, str, str]] = []
     for column in encoding.columns:
@@ -421,21 +311,22 @@ def _inputs(cells: Cells, options: Options, encoding: Encoding, source: str) -> 
         else:
             pieces.append(cells.numbers[column].unsqueeze(1))
     if unseen and options.unknown == "refuse":
-        line, column, text = unseen[0]
+        _, column, text = unseen[0]
         values = encoding.categories[column]
-        what = f"{column} holds {text[:40]!r} (row {line}), which training never saw{meant(text, values)}"
-        more = f"; there are {len(unseen):,} such cells" if len(unseen) > 1 else ""
-        fix = "unknown: zeros takes such rows as of no category"
-        raise UserError(f"{what} {listed(values)}{more}", where=source, fix=fix)
-    pieces += [_wave(cells.date, cycle) for cycle in options.date_cycles if cells.date is not None]
+        what = f"{_said_unseen(unseen)}, which training never saw{meant(text, values)}"
+        fix = "set unknown: zeros, and such cells are of no category"
+        raise UserError(f"{what} {listed(values)}", where=cells.source, fix=fix)
+    if unseen:
+        notes.append(f"{_said_unseen(unseen)}, which training never saw: of no category")
+    pieces += [_waves(cells.date, cycle) for cycle in options.date_cycles if cells.date is not None]
     return torch.cat(pieces, 1)
 
 
 def _fit(options: Options, encoding: Encoding, training: Examples) -> Preprocessing:
     """Numbers to mean 0 and deviation 1 over the training rows; nothing else is changed.
 
-    A number that is the same in all of them becomes 0, also where another row has another value: the
-    weight on it never learnt anything.
+    A number that is the same in all of them becomes 0 whatever it is in other rows: its weight never
+    learnt anything.
     """
     are_numbers = encoding.are_numbers(options)
     means = torch.where(are_numbers, training.inputs.nanmean(0), 0.0)
@@ -447,48 +338,34 @@ def _fit(options: Options, encoding: Encoding, training: Examples) -> Preprocess
     return Preprocessing(means, torch.where(are_numbers, deviations, 1.0), fill)
 
 
-# ------------------------------------------------------------------------ single cells and columns
+def _scaling(targets: Tensor | None) -> tuple[float, float] | None:
+    """Mean and deviation of the training targets, None where there is none."""
+    if targets is None or _are_same(targets):
+        return None
+    return float(targets.mean()), float(targets.std(correction=0))
 
 
-def _moment(texts: Sequence[str]) -> datetime:
-    """The moment that one ISO 8601 text, or a year, a month and a day name; UTC where none is said."""
-    if len(texts) == 1:
-        moment = datetime.fromisoformat(texts[0])
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if not all(map(_is_whole, texts)):
-        raise ValueError("no whole numbers")
-    year, month, day = (int(number(text) or 0) for text in texts)
-    try:
-        return datetime.combine(date(year, month, day), datetime.min.time(), UTC)
-    except OverflowError as error:
-        raise ValueError(str(error)) from None
-
-
-def _is_whole(text: str) -> bool:
-    try:
-        value = number(text)
-    except ValueError:
-        return False
-    return value is not None and value.is_integer()
-
-
-def _wave(seconds: Tensor, cycle: Cycle) -> Tensor:
-    """Sine and cosine of how far a year, a week (from Monday) or a day has gone, (n, 2)."""
-    days = seconds.double() / 86400
+def _waves(seconds: Tensor, cycle: Cycle) -> Tensor:
+    """Sine and cosine of how far the year, the week (from Monday) or the day has gone, (n, 2)."""
     if cycle == "year":
-        moments = [_START + timedelta(seconds=value) for value in seconds.tolist()]
+        moments = [START + timedelta(seconds=value) for value in seconds.tolist()]
         gone = [
-            (moment - _START.replace(year=moment.year)) / timedelta(days=365 + isleap(moment.year))
+            (moment - START.replace(year=moment.year)) / timedelta(days=365 + isleap(moment.year))
             for moment in moments
         ]
         share = torch.tensor(gone, dtype=torch.float64)
     else:
+        days = seconds.double() / 86400
         share = days % 1 if cycle == "day" else (days + 3) % 7 / 7  # 1970 began on a Thursday
-    return torch.stack([(2 * math.pi * share).sin(), (2 * math.pi * share).cos()], 1)
+    angle = 2 * math.pi * share
+    return torch.stack([angle.sin(), angle.cos()], 1)
 
 
 def _codes(cells: Cells, column: str, values: Sequence[str], unseen: list[tuple[int, str, str]]) -> Tensor:
-    """The place of each cell among `values` (n,), -1 for none; those that should have one go to `unseen`."""
+    """The place of each cell among `values`, (n,), -1 for none.
+
+    Texts that have no place go to `unseen`, with their line and column.
+    """
     places = {value: place for place, value in enumerate(values)}
     codes = [places.get(text, -1) for text in cells.texts[column]]
     for line, text, code in zip(cells.lines, cells.texts[column], codes, strict=True):
@@ -497,41 +374,10 @@ def _codes(cells: Cells, column: str, values: Sequence[str], unseen: list[tuple[
     return torch.tensor(codes)
 
 
-def _sorted(texts: Iterable[str]) -> tuple[str, ...]:
-    """The different texts in order: of numbers by size, else as text."""
-    different = {text for text in texts if text}
-    try:
-        return tuple(sorted(different, key=lambda text: (number(text) or 0.0, text)))
-    except ValueError:
-        return tuple(sorted(different))
-
-
 def _are_same(values: Tensor) -> Tensor:
-    """Whether all that is there along the first axis is the same."""
+    """Whether all values along the first axis are the same, apart from those that are missing."""
     lowest = torch.where(values.isnan(), math.inf, values).amin(0)
     return lowest == torch.where(values.isnan(), -math.inf, values).amax(0)
-
-
-def _names(cells: Cells) -> list[str]:
-    """What the rows are called: by their dates where these tell them apart."""
-    if cells.date is not None and len(cells.date.unique()) == len(cells.date):
-        moments = [_START + timedelta(seconds=value) for value in cells.date.tolist()]
-        are_days = not bool((cells.date % 86400).any())
-        return [str(moment.date() if are_days else moment.replace(tzinfo=None)) for moment in moments]
-    return [f"row {line}" for line in cells.lines]
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    """A list of different texts from anyone. Raises ValueError for anything else."""
-    if not isinstance(value, list) or not all(type(item) is str for item in value):
-        raise ValueError("what it knows is no list of names")
-    if len(set(value)) < len(value):
-        raise ValueError("a name that it knows stands there twice")
-    return tuple(value)
-
-
-def _different(n: int) -> str:
-    return "a single value" if n == 1 else f"{n:,} different values"
 
 
 # ------------------------------------------------------------------------ what is refused
@@ -558,73 +404,114 @@ def _refuse_contradictions(options: Options) -> None:
         mistakes.append("date_cycles need a date")
     if options.split == "chronological" and not options.date:
         mistakes.append("a chronological split needs a date")
-    if taken := options.baselines.keys() & {"date", "mean"}:
-        mistakes.append(f"a baseline cannot be called {sorted(taken)[0]}")
+    if taken := sorted(options.baselines.keys() & {"date", "mean"}):
+        mistakes.append(f"a baseline cannot be called {taken[0]}")
     if options.task == "classification" and (options.baselines or options.scale_target):
         mistakes.append("baselines and scale_target are for a regression")
     if mistakes:
         raise UserError("; ".join(mistakes))
 
 
-def _spoken_of(options: Options) -> list[str]:
+def _needed(options: Options) -> list[str]:
     """The columns that must be there beside the inputs."""
     return [options.target, *options.date, *options.baselines.values()]
 
 
 def _refuse_missing_columns(table: Table, wanted: Iterable[str]) -> None:
-    """Raises UserError where the table lacks a column that is wanted."""
+    """Raises UserError where the table lacks a column."""
     there = set(table.columns)
     missing = [column for column in dict.fromkeys(wanted) if column not in there]
     if missing:
-        said = [f"{column[:40]!r}{meant(column, table.columns)}" for column in missing[:_SHOWN]]
-        what = "there is no column " + ", nor ".join(said) + (", …" if len(missing) > _SHOWN else "")
+        said = [f"{column[:40]!r}{meant(column, table.columns)}" for column in missing[:SHOWN]]
+        what = f"there is no column {', nor '.join(said)}{', …' if len(missing) > SHOWN else ''}"
         raise UserError(f"{what} {listed(name[:40] for name in table.columns)}", where=table.source)
 
 
 def _refuse_text(cells: Cells, table: Table, options: Options, columns: Sequence[str]) -> None:
-    """Raises UserError for columns that should hold numbers or dates and hold mostly something else."""
+    """Raises UserError for columns that should hold numbers or dates, and mostly hold something else."""
+    missing: Counter[str] = Counter()
     unreadable: dict[str, list[int]] = {}
-    missing: dict[str, int] = {}
     for (row, column), text in cells.trouble.items():
         if text in MISSING:
-            missing[column] = missing.get(column, 0) + 1
+            missing[column] += 1
         else:
             unreadable.setdefault(column, []).append(row)
     mistakes, fixes = [], []
     for column, rows in unreadable.items():
-        if 2 * len(rows) <= len(table.rows) - missing.get(column, 0):
+        if 2 * len(rows) <= len(cells) - missing[column]:
             continue
-        text = cells.trouble[min(rows), column]
-        mistakes.append(f"{column} holds text such as {text[:40]!r} (row {table.lines[min(rows)]})")
+        first = min(rows)
+        mistakes.append(
+            f"{column} holds text such as {cells.trouble[first, column][:40]!r} (row {table.lines[first]})"
+        )
         if [column] == list(options.date):
             fixes.append("write dates as 2016-01-31 or 2016-01-31 12:00")
         elif column == options.target:
             fixes.append("for names of classes set task: classification")
         elif column in columns:
-            fixes.append("list columns of text under categorical or ignore")
+            fixes.append("list columns of text under categorical, date or ignore")
         else:
-            fixes.append("year, month, day and baselines are numbers")
+            fixes.append("baselines, and dates in three columns, are numbers")
     if mistakes:
-        more = f"; and {len(mistakes) - 10} more columns do" if len(mistakes) > 10 else ""
-        raise UserError(
-            "; ".join(mistakes[:10]) + more, where=table.source, fix="; ".join(dict.fromkeys(fixes))
-        )
+        fix = "; ".join(dict.fromkeys(fixes))
+        more = f"; and so do {len(mistakes) - _MOST_NAMED:,} more" if len(mistakes) > _MOST_NAMED else ""
+        raise UserError("; ".join(mistakes[:_MOST_NAMED]) + more, where=table.source, fix=fix)
 
 
-def _refuse_other_inputs(encoding: Encoding, options: Options) -> None:
-    """Raises UserError where options were changed that a trained model cannot follow."""
+def _refuse_unlearnable(training: Cells, encoding: Encoding, options: Options) -> None:
+    """Raises UserError where the training rows teach nothing of what they must."""
+    empty = [column for column, values in encoding.categories.items() if not values]
+    empty += [column for column, values in training.numbers.items() if bool(values.isnan().all())]
+    if empty:
+        what = f"no training row has a value of {_some(empty)}"
+        raise UserError(what, where=training.source, fix="list it under ignore")
+    if options.task == "classification" and not 2 <= len(encoding.classes) <= _MOST_CLASSES:
+        has = f"{options.target} has {_different(len(encoding.classes))}"
+        raise UserError(f"{has}, but classes are 2 to {_MOST_CLASSES:,}", where=training.source)
+    if options.scale_target and encoding.scaling is None:
+        what = f"{options.target} is the same in all training rows, and cannot be scaled"
+        raise UserError(what, where=training.source)
+
+
+def _refuse_another_encoding(encoding: Encoding, options: Options) -> None:
+    """Raises UserError for options that a trained model cannot follow."""
+    roles = [(options.target, "the target"), *((column, "ignored") for column in options.ignore)]
     mistakes = [
         f"{column} is an input of the model, and cannot be {role}"
-        for column, role in [(options.target, "the target"), *((c, "ignored") for c in options.ignore)]
+        for column, role in roles
         if column in encoding.columns
     ]
     if set(options.categorical) & set(encoding.columns) != encoding.categories.keys():
-        mistakes.append(f"the model takes as categorical {listed(encoding.categories)}")
+        mistakes.append(f"the model has its own categorical columns {listed(encoding.categories)}")
     if options.missing == "fill" and not encoding.fills:
         mistakes.append("the model was trained without missing: fill, and has nothing to fill with")
     if options.scale_target and encoding.scaling is None:
-        mistakes.append("the model knows no scale of the target")
+        mistakes.append("the model was trained without a scale of the target")
     if (options.task == "classification") != bool(encoding.classes):
-        mistakes.append(f"the model is not for {options.task}")
+        mistakes.append(f"the model was not trained for {options.task}")
     if mistakes:
         raise UserError("; ".join(mistakes))
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """A list of different texts, from anyone. Raises ValueError for anything else."""
+    if not isinstance(value, list) or not all(type(item) is str for item in value):
+        raise ValueError("what it knows is no list of names")
+    if len(set(value)) < len(value):
+        raise ValueError("a name that it knows is there twice")
+    return tuple(value)
+
+
+def _said_unseen(unseen: Sequence[tuple[int, str, str]]) -> str:
+    line, column, text = unseen[0]
+    others = f" (and so on in {len(unseen) - 1:,} more cells)" if len(unseen) > 1 else ""
+    return f"{column} holds {text[:40]!r} in row {line}{others}"
+
+
+def _some(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - _MOST_NAMED:,} more" if len(columns) > _MOST_NAMED else ""
+    return ", ".join(columns[:_MOST_NAMED]) + more
+
+
+def _different(n: int) -> str:
+    return "a single value" if n == 1 else f"{n:,} different values"
