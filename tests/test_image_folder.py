@@ -163,6 +163,13 @@ def test_a_path_is_looked_for_here_and_then_in_the_data_folder(
         image_folder(tmp_path / "data", path="nowhere")
 
 
+def test_dlruns_own_files_never_become_a_class(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    for root in (photos, photos / "data", Path("data")):
+        with pytest.raises(UserError, match="would become a class"):
+            image_folder(root, path=".")
+
+
 def test_images_become_the_size_and_the_colours_that_are_asked_for(photos: Path) -> None:
     assert data_of(photos, size=[8, 10], colour=False).input_shape == (1, 8, 10)
     examples = read(photos, size=[8, 10], colour=False)["train"]
@@ -686,8 +693,10 @@ def test_a_run_does_not_go_on_with_other_images(
 ) -> None:
     data = ("--data-dir", tmp_path / "data")
     assert dlrun("train", config, "--stop-after", "1", *data).code == 0
-    image(photos / "cat" / "000.png", COLOURS["cat"], 250)
-    refused = dlrun("resume", "last", *data)
+    moved = photos.rename(photos.with_name("moved"))
+    assert dlrun("resume", "last", f"dataset.path={moved}", *data).code == 0, "wherever they are"
+    image(moved / "cat" / "000.png", COLOURS["cat"], 250)
+    refused = dlrun("resume", "last", "epochs=4", *data)
     assert refused.code == 4
     assert "not what this run was trained on" in refused.err
 
