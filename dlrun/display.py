@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, TextIO
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import track
+from rich.progress import Progress
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -167,13 +167,16 @@ def _table(caption: str | None = None) -> Table:
     )
 
 
-def progress(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
+def progress(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
     """The items one by one, with a bar that shows how many are done; without a terminal, a line."""
     console = err()
     if not console.is_terminal:
         console.print(Text(f"{what}: {total:,}"), soft_wrap=True)
-        return items
-    return track(items, description=what, total=total, console=console, transient=True)
+        yield from items
+        return
+    with Progress(console=console, transient=True) as bar:
+        console.show_cursor(True)  # Ctrl-C ends the process at once: nobody would bring it back
+        yield from bar.track(items, total=total, description=what)
 
 
 class Training:

@@ -14,6 +14,7 @@ from statistics import fmean, stdev
 from typing import Any, TextIO
 
 import pytest
+from rich.console import Console
 
 from dlrun import display
 from dlrun.components import REQUIRED, Parts, describe
@@ -202,6 +203,15 @@ def test_memory_does_not_grow_with_the_epochs(tiny: Path, clock: Clock, terminal
     view = train(a_plan(tiny, "epochs=20000"), clock, epochs=20000, seconds=1e-5, on=terminal)
     assert len(view._rows) <= display.MOST_ROWS
     view.end()
+
+
+def test_a_bar_leaves_the_cursor_to_whoever_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = StringIO()
+    monkeypatch.setattr(display, "err", lambda: Console(file=file, force_terminal=True))
+    bar = iter(display.progress("abc", 3, "decoding"))
+    assert next(bar) == "a"
+    assert file.getvalue().rfind("\x1b[?25h") > file.getvalue().rfind("\x1b[?25l") > -1
+    assert list(bar) == ["b", "c"]
 
 
 def test_what_was_not_measured_is_an_empty_cell() -> None:

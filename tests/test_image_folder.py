@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -162,6 +163,13 @@ def test_a_path_is_looked_for_here_and_then_in_the_data_folder(
         image_folder(tmp_path / "data", path="nowhere")
 
 
+def test_dlruns_own_files_never_become_a_class(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    for root in (photos, photos / "data", Path("data")):
+        with pytest.raises(UserError, match="would become a class"):
+            image_folder(root, path=".")
+
+
 def test_images_become_the_size_and_the_colours_that_are_asked_for(photos: Path) -> None:
     assert data_of(photos, size=[8, 10], colour=False).input_shape == (1, 8, 10)
     examples = read(photos, size=[8, 10], colour=False)["train"]
@@ -240,7 +248,7 @@ def test_a_folder_that_is_not_sound_is_refused_in_words(photos: Path, what: str,
     change, said = UNSOUND[what]
     change(photos)
     with pytest.raises(UserError) as refused:
-        read(photos)
+        read(photos, unreadable="skip")
     assert said in " ".join(refused.value.lines())
     assert refused.value.exit_code == 2
     " ".join(refused.value.lines()).encode()
@@ -271,7 +279,9 @@ def test_images_that_cannot_be_read_are_left_out_and_counted_where_asked_for(
         if again:
             monkeypatch.setattr(_decoded, "read_image", lambda *a, **k: pytest.fail("it decodes again"))
         data = data_of(photos, unreadable="skip", test_fraction=0.0)
+        Loaded(data, CPU)  # what is read twice is said once
         found = data.read()["train"]
+        Loaded(data, CPU)
         assert torch.bincount(found.targets).tolist() == [9, 8, 4]
         [note] = data.notes
         assert note.startswith("4 images cannot be read and are left out: cat/003.png (")
@@ -370,7 +380,7 @@ def test_many_images_keep_their_order_and_no_more_are_in_memory_than_is_needed(
     files = [str(path) for path in sorted(photos.glob("*/*"))]
     ahead = _decoded.decoded(_decoded.Decoding(photos, (3, 12, 12), "crop"), files)
     next(ahead)  # type: ignore[call-overload]
-    ahead.close()  # type: ignore[attr-defined]
+    time.sleep(0.3)
     assert begun <= 5 * 3
 
 
@@ -489,6 +499,23 @@ def test_processes_that_start_at_once_decode_once(photos: Path, tmp_path: Path) 
     assert len([line for line in lines if "images" not in line]) == 4
 
 
+def test_a_folder_that_is_tidied_away_before_it_is_taken_is_made_again(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked, removed = _decoded._locked, False
+
+    def too_late(descriptor: int) -> bool:
+        nonlocal removed
+        if not removed:
+            shutil.rmtree(kept(photos)[0])
+            removed = True
+        return locked(descriptor)
+
+    monkeypatch.setattr(_decoded, "_locked", too_late)
+    assert sum(map(len, read(photos).values())) == 25
+    assert removed
+
+
 def test_a_decode_that_is_stopped_leaves_nothing(photos: Path) -> None:
     def stopped(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
         yield next(iter(items))
@@ -523,10 +550,12 @@ def test_a_data_folder_that_cannot_be_written_to_is_named(
 
 
 def test_the_images_stay_in_their_file_and_are_read_without_a_warning(photos: Path) -> None:
+    torch.set_warn_always(True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         loaded = Loaded(data_of(photos), CPU)
         batch, _ = loaded["train"].batch(torch.arange(4))
+    torch.set_warn_always(False)
     [folder] = kept(photos)
     maps = Path("/proc/self/maps")
     if maps.exists():
@@ -664,8 +693,10 @@ def test_a_run_does_not_go_on_with_other_images(
 ) -> None:
     data = ("--data-dir", tmp_path / "data")
     assert dlrun("train", config, "--stop-after", "1", *data).code == 0
-    image(photos / "cat" / "000.png", COLOURS["cat"], 250)
-    refused = dlrun("resume", "last", *data)
+    moved = photos.rename(photos.with_name("moved"))
+    assert dlrun("resume", "last", f"dataset.path={moved}", *data).code == 0, "wherever they are"
+    image(moved / "cat" / "000.png", COLOURS["cat"], 250)
+    refused = dlrun("resume", "last", "epochs=4", *data)
     assert refused.code == 4
     assert "not what this run was trained on" in refused.err
 

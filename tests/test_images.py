@@ -248,9 +248,9 @@ def test_a_large_photograph_is_what_decoding_all_of_it_gives(
 
 
 def test_every_shape_is_brought_to_every_size(tmp_path: Path) -> None:
-    for height, width in ((1, 1), (1, 50), (50, 1), (13, 17), (3, 7), (49, 100)):
+    for height, width in ((1, 1), (1, 50), (50, 1), (13, 17), (3, 7), (20, 7)):
         path = saved(tmp_path, noise(height, width))
-        for size in ((1, 1), (3, 7), (9, 9), (7, 3), (49, 98), (33, 11)):
+        for size in ((1, 1), (3, 7), (9, 9), (7, 3), (25, 25), (33, 11)):  # 25 · (7/25) > 7
             for resize in ("crop", "pad", "stretch"):
                 assert read(path, *size, resize=resize).shape == (3, *size)
 

@@ -145,17 +145,15 @@ def _decode(decoding: Decoding, files: Sequence[str], folder: Path, watching: Wa
 
 def _mapped(decoding: Decoding, folder: Path) -> Decoded | None:
     """What is kept in a folder, mapped into memory; None where it is not whole."""
-    index, path = _index(folder), folder / "images"
+    index = _index(folder)
     try:
         shape = (index["images"], *decoding.shape)
-        if path.stat().st_size != prod(shape):
-            return None
         if not prod(shape):  # nothing can be mapped
             return Decoded(torch.empty(shape, dtype=torch.uint8), index["digest"], dict(index["unreadable"]))
         with warnings.catch_warnings():
             # Not by torch.from_file: it maps for writing too, which is refused beyond the memory's size.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            images = torch.from_numpy(np.memmap(path, np.uint8, "r", shape=shape))
+            images = torch.from_numpy(np.memmap(folder / "images", np.uint8, "r", shape=shape))
         return Decoded(images, index["digest"], dict(index["unreadable"]))
     except (OSError, KeyError, TypeError, ValueError):
         return None

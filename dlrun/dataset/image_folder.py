@@ -206,6 +206,11 @@ def _place(path: str, root: Path) -> Path:
     places = [Path(path).expanduser(), root / path]
     for place in places:
         if place.is_dir():
+            if root.resolve().is_relative_to(place.resolve()):
+                raise UserError(
+                    f"the data folder {printable(root)} lies among the images, and would become a class",
+                    fix="name another with --data-dir",
+                )
             return place
     raise UserError(
         f"there is no folder {' or '.join(dict.fromkeys(map(printable, places)))}",
