@@ -64,11 +64,8 @@ def feature_maps(
     side = 1.7 * cell
     y = HEAD + 0.14
     total = y + side * height / width + sum(HEADING + r * s for r, s in zip(rows, steps, strict=True)) + SCALE
-    what = f"{chosen.capitalize()} image {image:,} and its maps after each convolution"
-    if len(every) > layers:
-        what = (
-            f"{chosen.capitalize()} image {image:,} and its maps after {layers} of {len(every)} convolutions"
-        )
+    after = f"the first {layers} of {len(every)} convolutions" if len(every) > layers else "each convolution"
+    what = f"{chosen.capitalize()} image {image:,} and its maps after {after}"
     title = headline(trained, what, f"epoch {trained.epoch:,}", f"seed {trained.seeds[0]}")
     figure, axes = page(total, title)
     draw_picture(
