@@ -55,8 +55,10 @@ def test_every_config_loads_finds_its_parts_and_makes_a_plan(path: Path, tmp_pat
     config = load(path)
     parts = Parts()
     assert config.name == path.stem
+    plan = make_plan(config, parts, tmp_path)
+    assert plan.layers.parameters > 0
     for kind in KINDS:
-        chosen = getattr(config, kind)
+        chosen = plan.plots if kind == "plots" else getattr(config, kind)
         for choice in chosen if isinstance(chosen, list) else [chosen]:
             assert choice.name == "auto" or callable(parts.find(kind, choice.name))
     assert make_plan(config, parts, tmp_path).layers.parameters > 0

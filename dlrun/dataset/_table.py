@@ -400,6 +400,8 @@ def _refuse_contradictions(options: Options) -> None:
         mistakes.append("date must name one column, or three: year, month and day")
     if len(options.date) == 1 and options.date[0] in {*options.categorical, *options.baselines.values()}:
         mistakes.append(f"{options.date[0]} is the date, and can be nothing else")
+    if both := sorted({*options.categorical} & {*options.baselines.values()}):
+        mistakes.append(f"{both[0]} is categorical, and cannot be a baseline")
     if options.date_cycles and not options.date:
         mistakes.append("date_cycles need a date")
     if options.split == "chronological" and not options.date:
