@@ -60,8 +60,7 @@ def test_every_config_loads_finds_its_parts_and_makes_a_plan(path: Path, tmp_pat
     for kind in KINDS:
         chosen = plan.plots if kind == "plots" else getattr(config, kind)
         for choice in chosen if isinstance(chosen, list) else [chosen]:
-            assert choice.name == "auto" or callable(parts.find(kind, choice.name))
-    assert make_plan(config, parts, tmp_path).layers.parameters > 0
+            assert callable(parts.find(kind, choice.name))
     assert not any(tmp_path.iterdir())
 
 
