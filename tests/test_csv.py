@@ -196,7 +196,8 @@ def test_without_a_date_rows_are_drawn_by_the_seed(tmp_path: Path) -> None:
     path = written(tmp_path, rows(50))
     options: dict[str, Any] = {"date": [], "ignore": ["when"], "valid_fraction": 0.25}
     first, again, other = (heats(days(path, seed=seed, **options)) for seed in (1, 1, 2))
-    assert first == again != other
+    assert first == again
+    assert all(first[name] != other[name] for name in first)
     assert {name: len(some) for name, some in first.items()} == {"train": 30, "valid": 10, "test": 10}
     assert sorted(heat for some in first.values() for heat in some) == [10 * day for day in range(50)]
     assert heats(days(path, split="random", valid_fraction=0.25, seed=1)) == first, "a date may be unused"
@@ -236,10 +237,9 @@ def test_what_is_missing_is_refused_with_its_row_and_column(tmp_path: Path) -> N
     )
     assert refused.where == str(tmp_path / "days.csv")
     assert "drop" in refused.fix and "fill" in refused.fix
-    many = refusal(with_holes(tmp_path, {day: {"wind": "x"} for day in range(2, 10)})).what
-    assert many == (
-        "8 cells are unreadable: wind in row 4 ('x'), wind in row 5 ('x'), wind in row 6 ('x'), …"
-    )
+    many = {day: {"wind": "x"} for day in range(3, 10)} | {2: {"guess": "y"}}
+    said = "8 cells are unreadable: guess in row 4 ('y'), wind in row 5 ('x'), wind in row 6 ('x'), …"
+    assert refusal(with_holes(tmp_path, many)).what == said, "the first ones in the file"
 
 
 def test_rows_that_lack_something_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -344,6 +344,14 @@ def test_text_among_the_numbers_is_told_from_a_few_bad_cells(tmp_path: Path) -> 
 )  # fmt: skip
 def test_options_that_cannot_be_meant_are_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     assert said in refusal(written(tmp_path, rows()), **options).what
+
+
+def test_of_very_many_columns_the_first_are_named(tmp_path: Path) -> None:
+    names = [f"c{index}" for index in range(2000)]
+    path = written(tmp_path, [",".join("1" for _ in names)] * 9, ",".join(names))
+    with pytest.raises(UserError) as refused:
+        csv(tmp_path, path=str(path), target="c2000")
+    assert "c48, c49, and 1,950 more)" in refused.value.what
 
 
 def test_a_table_that_teaches_nothing_is_refused(tmp_path: Path) -> None:
@@ -503,7 +511,7 @@ FORGERIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "no columns": lambda known: known.pop("columns"),
     "columns that are a number": lambda known: known.update(columns=10**12),
     "columns that are text": lambda known: known.update(columns="wind"),
-    "columns that are numbers": lambda known: known.update(columns=[1, 2]),
+    "columns that are numbers": lambda known: known.update(columns=["sky", 7, 8]),
     "a column twice": lambda known: known["columns"].append("wind"),
     "a column too many": lambda known: known["columns"].append("more"),
     "categories of no column": lambda known: known["categories"].update(colour=["red"]),
@@ -559,6 +567,7 @@ def test_a_made_year_is_like_the_real_one(tmp_path: Path) -> None:
         year = figures(data)
         assert 340 < len(year["actual"]) < 360, "a few days are missing"
         assert 30 < year["actual"].min() < 45 and 80 < year["actual"].max() < 100
+        assert year["month"][year["average"].argmax()] in (7, 8)
         anomaly = year["actual"] - year["average"]
         assert 4.5 < anomaly.std() < 8
         assert 0.5 < torch.corrcoef(torch.stack([anomaly[1:], anomaly[:-1]]))[0, 1] < 0.85

@@ -12,7 +12,7 @@ from dlrun import tables
 from dlrun.errors import UserError
 from dlrun.tables import number, read_table
 
-PLAIN = 'name,size,"said, if anything"\nAnn, 3 ,"""Hm"", she said,\nand left"\n\nBob,NA,\n'
+PLAIN = 'name,size,"said, if anything"\nAnn, 3 , """Hm"", she said,\nand left"\n\nBob,NA,\n'
 CELLS = [["Ann", "3", '"Hm", she said,\nand left'], ["Bob", "NA", ""]]
 
 
