@@ -19,7 +19,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+from PIL import Image
 
 PROJECT = Path(__file__).parent.parent
 MEASURED = PROJECT / "docs" / "results.json"
@@ -66,6 +69,16 @@ class Experiment:
         return [self.config or self.name, *overrides]
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A picture of docs/: a plot of the run of one row, which may need the runs of others beside it."""
+
+    file: str
+    row: str
+    plot: str
+    beside: tuple[str, ...] = ()
+
+
 REAL_TEMPERATURES = "dataset.path=$DLRUN_DATA/temps.csv"
 DEAD = (
     "With a ReLU on the output, a class whose output is negative for every example gets no gradient and "
@@ -76,6 +89,14 @@ SIGMOIDS = (
     "One network and one rate, with two losses. Rate and batch size are those of the widest gap among the "
     "pairs that were tried; cross entropy was ahead in each."
 )
+PICTURES = [
+    Picture("spiral_linear.png", "spiral_linear", "decision_regions"),
+    Picture("spiral_relu.png", "spiral_relu", "decision_regions"),
+    Picture("temps.png", "temps", "over_dates"),
+    Picture("mistakes.png", "mnist_softmax_scratch", "mistakes"),
+    Picture("mnist_threenet.png", "mnist_threenet", "curves"),
+    Picture("sigmoids.png", "mnist_sigmoid_ce", "several_runs", beside=("mnist_sigmoid_mse",)),
+]
 EXPERIMENTS = [
     Experiment("spiral_linear", "about 50 %", ("train_accuracy",)),
     Experiment("spiral_relu", "95 %", ("train_accuracy",)),
@@ -164,7 +185,26 @@ def main(arguments: Sequence[str]) -> None:
             measured[experiment.name] = measure(experiment)
             print(f"{experiment.name}: {measured_cell(experiment, measured[experiment.name])}", flush=True)
             MEASURED.write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
+    for picture in PICTURES:
+        if picture.row in measured and (not asked.names or picture.row in asked.names):
+            draw(picture, measured)
     TABLE.write_text("\n".join(lines(measured)) + "\n")
+
+
+def draw(picture: Picture, measured: dict[str, Any]) -> None:
+    """Draw one picture of docs/ from the run of its row, if that is still there."""
+    run = RUNS / measured[picture.row].get("run", "-")
+    others = [str(RUNS / measured[row].get("run", "-")) for row in picture.beside if row in measured]
+    if not all((Path(folder) / "config.yaml").exists() for folder in (run, *others)):
+        return
+    options = [f"{picture.plot}.runs={json.dumps(others)}"] if others else []
+    with TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "dlrun", "plot", str(run), picture.plot, *options, "--out", folder]
+        subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
+        drawn = Image.open(Path(folder) / f"{picture.plot}.png").convert("RGB")
+    drawn.thumbnail((800, 1200))
+    small = drawn.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    small.save(PROJECT / "docs" / picture.file, optimize=True)
 
 
 def measure(experiment: Experiment) -> dict[str, Any]:
@@ -181,6 +221,7 @@ def measure(experiment: Experiment) -> dict[str, Any]:
     summary = json.loads((PROJECT / folder / "summary.json").read_text())
     best = summary["best"]["figures"] if summary["best"] else summary["final"]
     return {
+        "run": Path(folder).name,
         "figures": {
             column: (best if column.startswith("best.") else summary["final"])[column.removeprefix("best.")]
             for column in experiment.figures
@@ -236,6 +277,8 @@ def lines(measured: dict[str, Any]) -> Iterator[str]:
     for note, mark in _marks().items():
         yield f"{mark} {note}"
         yield ""
+    yield "![Accuracy over epochs with squared error and with cross entropy](sigmoids.png)"
+    yield ""
     yield from temperatures(measured)
     yield from machines(measured)
 
