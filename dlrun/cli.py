@@ -241,6 +241,8 @@ def predict(
         raise UserError("--csv and --json cannot both be given", where="command line")
     path, found = _checkpoint(run, checkpoint, runs_dir)
     predicted = prediction.predict(path, files, Parts(parts), data_dir, device)
+    for note in predicted.plan.data.notes:
+        display.warn(note)
     if as_csv:
         display.predictions_csv(predicted.rows())
     elif json:

@@ -424,7 +424,7 @@ def evaluation(found: Mapping[str, Any]) -> None:
     table.add_column("")
     table.add_column("mean ± sd" if len(per_seed) > 1 else "model", justify="right")
     for name in baselines:
-        table.add_column(name, justify="right")
+        table.add_column(Text(_clean(name)), justify="right")
     for figure in ("loss", *found["metrics"]):
         cells = [of_seeds([seed[figure] for seed in per_seed.values()])]
         cells += [number(baseline.get(figure)) for baseline in baselines.values()]

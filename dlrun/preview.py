@@ -122,8 +122,9 @@ def _warnings(plan: Plan, loaded: Loaded, training: _Ranges) -> Iterator[str]:
             share = 100 * count / len(loaded[name])
             yield f"{count:,} of the {name} inputs ({share:.3g} %) stand in train too, bit for bit"
     if len(plan.data.input_shape) == 1:
+        said = " ".join(plan.data.notes)  # by the dataset itself, maybe
         ranges = zip(feature_names(plan), training.each(), strict=True)
-        if constant := [name for name, each in ranges if each["min"] == each["max"]]:
+        if constant := [n for n, each in ranges if each["min"] == each["max"] and n not in said]:
             yield f"constant in training, so nothing can be learnt from it: {', '.join(constant)}"
     if plan.data.task == "classification":
         counts = Counter(loaded["train"].targets.tolist())
