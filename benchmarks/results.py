@@ -86,8 +86,8 @@ DEAD = (
     "claim is what the worst seeds still reach; the spread over seeds is the finding."
 )
 WINTER = (
-    "The hold-out is the last fifth of the rows, late October to December: months of which training has seen "
-    "none, in a winter colder than the averages of its dates. A network that takes the date as a number "
+    "The hold-out is the last fifth of the rows, late October to December: months that training has hardly "
+    "seen, with a December colder than the averages of its dates. A network that takes the date as a number "
     "must extrapolate; the second row leaves it out, scales the target and decays the weights, as chosen on "
     "the fifth before the hold-out. The day before remains the better guess."
 )
