@@ -57,10 +57,11 @@ def read_image(path: Path | str, height: int, width: int, channels: int, resize:
         else:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:150]
         raise UserError(f"the image cannot be read: {reason}", where=printable(path)) from None
-    return torch.from_numpy(pixels).view(height, width, channels).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(pixels)
 
 
 def _pixels(image: Image.Image, size: tuple[int, int], mode: str, resize: Resize) -> np.ndarray:
+    """The pixels of an open image, (channels, height, width), for a size of (width, height)."""
     if image.width * image.height > MOST_PIXELS:
         raise ValueError(f"it has {image.width:,} × {image.height:,} pixels, more than {MOST_PIXELS:,}")
     if image.format != "MPO" and getattr(image, "is_animated", False):  # MPO: a photograph and its previews
@@ -82,7 +83,8 @@ def _pixels(image: Image.Image, size: tuple[int, int], mode: str, resize: Resize
         canvas = Image.new(mode, size)
         canvas.paste(small, ((size[0] - small.width) // 2, (size[1] - small.height) // 2))
         small = canvas
-    return np.array(small)
+    # Not by torch, which would wake threads of its own in every thread that decodes.
+    return np.atleast_3d(np.array(small)).transpose(2, 0, 1).copy()
 
 
 def _orientation(image: Image.Image) -> int:

@@ -651,6 +651,10 @@ def test_a_folder_of_images_trains_with_no_code(
     done = dlrun("train", config, "epochs=12", *data)
     assert done.code == 0, done.err
     assert "decoding images: 25" in done.err
+    [predicted] = json.loads(dlrun("predict", "last", photos / "owl/001.png", "--json", *data).out)[
+        "predictions"
+    ]
+    assert predicted["class"] == "owl"
     no_decoding(monkeypatch)
     done = dlrun("eval", "last", "--split", "valid", *data)
     assert "exactly as recorded at training: loss, accuracy" in done.out
