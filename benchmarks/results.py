@@ -28,7 +28,7 @@ PROJECT = Path(__file__).parent.parent
 MEASURED = PROJECT / "docs" / "results.json"
 TABLE = PROJECT / "docs" / "results.md"
 RUNS = PROJECT / "runs" / "results"
-MISSING = "was not run: "
+OUTCOMES = {"not run": "was not run", "failed": "failed"}
 HEADINGS = (
     "experiment",
     "published",
@@ -223,7 +223,8 @@ def draw(picture: Picture, measured: dict[str, Any]) -> None:
     options = [f"{picture.plot}.runs={json.dumps(others)}"] if others else []
     with TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "dlrun", "plot", str(run), picture.plot, *options, "--out", folder]
-        subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
+        if subprocess.run(command, cwd=PROJECT, stdout=subprocess.DEVNULL).returncode:
+            return  # it has said why
         drawn = Image.open(Path(folder) / f"{picture.plot}.png").convert("RGB")
     drawn.thumbnail((800, 1200))
     small = drawn.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
@@ -240,7 +241,8 @@ def measure(experiment: Experiment) -> dict[str, Any]:
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     folder = done.stdout.strip()
     if done.returncode not in (0, 5):
-        return {"not run": (done.stderr.strip().splitlines() or ["it failed"])[0].removeprefix("error: ")}
+        reason = (done.stderr.strip().splitlines() or ["it failed"])[0].removeprefix("error: ")
+        return {"not run" if done.returncode == 2 else "failed": reason}
     summary = json.loads((PROJECT / folder / "summary.json").read_text())
     best = summary["best"]["figures"] if summary["best"] else summary["final"]
     return {
@@ -314,8 +316,9 @@ def titled(experiment: Experiment) -> str:
 
 def measured_cell(experiment: Experiment, found: dict[str, Any]) -> str:
     """The figures of a row: `test_accuracy 0.9781 ± 0.0004`."""
-    if "not run" in found:
-        return f"{MISSING}{found['not run']}"
+    for outcome in ("not run", "failed"):
+        if outcome in found:
+            return f"{OUTCOMES[outcome]}: {found[outcome]}"
     seeds = f" ({found['seeds']} seeds)" if found["seeds"] > 1 else " (1 seed)"
     return (
         "<br>".join(f"{column} {figure(found['figures'][column])}" for column in experiment.figures) + seeds
@@ -332,7 +335,9 @@ def baseline_cell(experiment: Experiment, found: dict[str, Any]) -> str:
 
 def met_cell(found: dict[str, Any]) -> str:
     """Whether every claim was met, or how far it was missed."""
-    if not found.get("expect"):
+    if "failed" in found:
+        return "no"
+    if not found.get("expect") or found["expect"][0]["met"] is None:
         return "–"
     missed = [claim for claim in found["expect"] if not claim["met"]]
     return "yes" if not missed else "no, by " + ", ".join(f"{claim['missed_by']:.4g}" for claim in missed)

@@ -266,7 +266,7 @@ def plot(
         list[str] | None,
         typer.Argument(
             metavar="[NAME|NAME.OPTION=VALUE]...",
-            help="Plots, and their options, such as predictions.rows=6.",
+            help="Plots, and their options, such as predictions.rows=6. dataset.path=… names the data anew.",
         ),
     ] = None,
     checkpoint: WhichCheckpoint = "best",
@@ -286,7 +286,9 @@ def plot(
     folder = out or (found.plots if found else None)
     if folder is None:
         raise UserError("a checkpoint by itself has no folder for pictures", fix="name one with --out")
-    words = _with([f"plots={_plots(names)}"] if names else [], device=device)
+    overrides = [word for word in names or () if word.startswith("dataset.")]
+    names = [word for word in names or () if word not in overrides]
+    words = _with([*overrides, *([f"plots={_plots(names)}"] if names else [])], device=device)
     watching = _watching(quiet=False)
     trained, _ = evaluation.open_checkpoint(path, found, words, Parts(parts), data_dir, watching)
     folder.mkdir(parents=True, exist_ok=True)
@@ -322,15 +324,15 @@ def preview(
     plan = make_plan(checked, own_parts, data_dir)
     loaded = plan.load(watching=_watching(quiet=json))
     found = previews.facts(plan, loaded)
+    if json:
+        display.say_json(runs.finite(found))
+        return
+    display.preview(found)
     folder = out or runs_dir / "previews" / checked.name
     folder.mkdir(parents=True, exist_ok=True)
     hardware = plan.hardware(loaded)
     hardware.use()
     shown = evaluation.Trained(plan, loaded, hardware, plan.model(), epoch=0)
-    if json:
-        display.say_json(runs.finite(found))
-        return
-    display.preview(found)
     _draw(shown, suitable_plots(own_parts, plan.data, plan.layers, "of", "data"), folder)
 
 

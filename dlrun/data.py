@@ -188,9 +188,7 @@ class Loaded:
     ) -> None:
         if data.prepare:
             data.prepare(watching)
-        source = data.read()
-        self.fingerprint = _fingerprint(source)
-        examples = dict(source)
+        examples = dict(data.read())
         if data.valid_fraction and "valid" not in examples:
             examples["train"], examples["valid"] = carve(
                 examples["train"], data.valid_fraction, data.seed, by_class=data.task == "classification"
@@ -198,6 +196,7 @@ class Loaded:
         for name, some in examples.items():
             if len(some) == 0:
                 raise UserError(f"the {name} split is empty", fix="change dataset.valid_fraction")
+        self.fingerprint = _fingerprint(examples)
         self.preprocessing = preprocessing or data.fit(examples["train"])
         placed = self.preprocessing.to(device)
         fits = sum(_size(some) for some in examples.values()) <= _room(device)
@@ -353,13 +352,15 @@ def _room(device: torch.device) -> int:
 
 
 def _fingerprint(source: Mapping[str, Examples]) -> str:
-    """The first 16 hex digits of the SHA-256 of all examples, as they were read."""
+    """The first 16 hex digits of the SHA-256 of all examples, raw, and of the splits they are in."""
     digest = hashlib.sha256()
     for name in sorted(source):
         examples = source[name]
         if examples.rows is not None:
             digest.update(f"{name} {examples.digest} ".encode())
-        for tensor in (examples.inputs if examples.rows is None else examples.rows, examples.targets):
+        inputs = examples.inputs if examples.rows is None else examples.rows
+        aside = (examples.aside[key] for key in sorted(examples.aside))
+        for tensor in (inputs, examples.targets, *aside):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
             digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]

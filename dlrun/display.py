@@ -448,7 +448,9 @@ def evaluation(found: Mapping[str, Any]) -> None:
             before, by = number(item["at_training"]), f"{item['difference']:.2g}"
             text = f"{figure} was {before} at training: what was measured now differs by {by}"
             console.print(Text(text, "yellow"), soft_wrap=True)
-    elif recorded:
+    elif not recorded:
+        console.print(f"nothing was measured of {found['split']} at this epoch of training to compare with")
+    else:
         console.print(f"exactly as recorded at training: {', '.join(recorded)}")
     console.print(Text(f"checkpoint sha256 {found['sha256'][:16]}…"), soft_wrap=True)
 

@@ -47,6 +47,9 @@ class Trained:
     epoch: int
     run: Run | None = None
     _outputs: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    reached: dict[str, dict[str, dict[str, float]]] = field(
+        default_factory=dict
+    )  # baselines, as far as known
 
     @property
     def data(self) -> Data:
@@ -80,10 +83,11 @@ class Trained:
         outputs = outputs_for(self.model, inputs, self.loaded.preprocessing, self.hardware)
         return self.plan.probabilities(outputs)
 
-    @cached_property
-    def baselines(self) -> dict[str, dict[str, dict[str, float]]]:
-        """What is reached without a model: split -> baseline -> figure -> value."""
-        return {split: baselines(self.plan, self.loaded, split) for split in self.loaded.splits}
+    def baselines(self, split: str) -> dict[str, dict[str, float]]:
+        """What is reached on a split without a model: baseline -> figure -> value."""
+        if split not in self.reached:
+            self.reached[split] = baselines(self.plan, self.loaded, split)
+        return self.reached[split]
 
     def moments(self) -> Iterator[Trained]:
         """The model as it was at each epoch whose weights were kept while it trained, in order."""
@@ -156,12 +160,15 @@ def open_plan(
     unjudged = own.plain() | {"expect": {}, "monitor": None, "patience": None}
     config = configs.from_plain(unjudged, str(path), overrides, parts)
     try:
-        plan = make_plan(config, parts, data_dir, saved.data.get("known"))
+        known = saved.data["known"]
+        if not isinstance(known, dict):  # without it the files that it names would be opened
+            raise TypeError("known")
+        plan = make_plan(config, parts, data_dir, known)
         classes, shape = tuple(saved.data["classes"]), tuple(saved.data["input_shape"])
         preprocessing = Preprocessing(**saved.data["preprocessing"])
         model_state = saved.state["model"]
         _epoch(saved)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
         raise CheckpointRefused(f"it lacks an entry: {error}", where=str(path)) from None
     if (classes, shape) != (plan.data.classes, plan.data.input_shape):
         raise CheckpointRefused(
@@ -225,7 +232,7 @@ def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[
         "examples": examples,
         "loss": fmean(figures["loss"]),
         "metrics": {figure: fmean(values) for figure, values in figures.items() if figure != "loss"},
-        "baselines": trained.baselines[split],
+        "baselines": trained.baselines(split),
         "per_seed": {
             str(seed): {figure: values[index] for figure, values in figures.items()}
             for index, seed in enumerate(seeds)

@@ -233,11 +233,12 @@ class Keeper:
 
     def keep_weights(self) -> None:
         """Keep the model as it is now, where a plot will show how it changed and it is time to."""
-        if not self._keep_weights_every or self.state.epoch % self._keep_weights_every:
+        epoch, every = self.state.epoch, self._keep_weights_every
+        if not every or (epoch % every and epoch != self.plan.config.epochs):
             return
         self.run.weights.mkdir(exist_ok=True)
-        now = {"model": _copied(self.state.model), "epoch": self.state.epoch}
-        path = self.run.weights / f"{self.state.epoch:08d}.pt"
+        now = {"model": _copied(self.state.model), "epoch": epoch}
+        path = self.run.weights / f"{epoch:08d}.pt"
         checkpoints.save(path, self._checkpoint(now, self._figures))
 
     def is_due(self) -> bool:
@@ -426,7 +427,9 @@ class Keeper:
         self._draw_of(*self._best_model(view), view, plots)
 
     def _draw_of(self, model: Apart, epoch: int, view: View, plots: Sequence[Choice]) -> None:
-        trained = Trained(self.plan, self.loaded, self.hardware, model, epoch, self.run)
+        trained = Trained(
+            self.plan, self.loaded, self.hardware, model, epoch, self.run, reached=self._baselines
+        )
         for choice in plots:
             draw(
                 trained,

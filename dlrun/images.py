@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from dlrun.errors import UserError
@@ -54,6 +54,8 @@ def read_image(path: Path | str, height: int, width: int, channels: int, resize:
     except Exception as error:  # Pillow raises whatever a file that is not whole provokes
         if isinstance(error, OSError) and error.strerror:
             reason = error.strerror
+        elif isinstance(error, UnidentifiedImageError):
+            reason = f"it is no image of the formats {', '.join(FORMATS)}"
         else:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:150]
         raise UserError(f"the image cannot be read: {reason}", where=printable(path)) from None

@@ -156,8 +156,9 @@ def make_plan(config: Config, parts: Parts, data_dir: Path, known: Mapping[str, 
     if data.scaling:
         loss = partial(_scaled, loss, *data.scaling)
     metrics = {choice.name: metric(parts, choice) for choice in config.metrics}
-    with noting("loss"):
-        outputs = getattr(loss_module, "outputs", _outputs)(data)
+    if not mistakes:
+        with noting("loss"):
+            outputs = getattr(loss_module, "outputs", _outputs)(data)
     build = partial(part("architecture", config.architecture), data.input_shape, outputs)
     if data.scaling:
         build = partial(_in_own_unit, build, *data.scaling)
@@ -355,8 +356,9 @@ def _try_augmentation(
     try:
         given = augment(inputs, torch.Generator())
     except (RuntimeError, IndexError, TypeError, ValueError) as error:
-        size, reason = "×".join(map(str, shape)), (str(error).splitlines() or [""])[0][:150]
-        raise UserError(f"{name} does not take inputs of shape {size}: {reason}") from error
+        size = "×".join(map(str, shape))
+        reason = f": {str(error)[:150]}" if type(error) is ValueError else ""  # torch's say nothing to a user
+        raise UserError(f"{name} does not take inputs of {size}{reason}") from error
     if given.shape != inputs.shape or given.dtype != inputs.dtype:
         raise UserError(f"{name} changes the shape or the type of its inputs")
 

@@ -71,6 +71,10 @@ def predict(
     words = [f"device={device}"] if device else []
     plan, preprocessing, saved = open_plan(path, words, parts, data_dir)
     read = [read_new(plan.data, file) for file in files]
+    if len(files) > 1 and len(plan.data.input_shape) == 1:  # rows have no names of their own
+        read = [
+            ([f"{f.name}: {name}" for name in names], x) for f, (names, x) in zip(files, read, strict=True)
+        ]
     hardware = plan.hardware()
     model = open_model(plan, hardware, saved, path)
     outputs = outputs_for(model, torch.cat([inputs for _, inputs in read]), preprocessing, hardware)
@@ -106,11 +110,14 @@ def _images(data: Data, path: Path) -> tuple[list[str], Tensor]:
 
 
 def _vectors(data: Data, path: Path) -> tuple[list[str], Tensor]:
-    """Rows of figures: the columns of the dataset's own names, or all columns in their order."""
+    """Rows of figures: the columns of the dataset's own names where it gives any, else all in their order."""
     table = read_table(path)
     size = data.input_shape[0]
     named = bool(data.features) and set(data.features) <= set(table.columns)
     columns = data.features if named else table.columns
+    if all(map(_is_number, table.columns)):
+        what = "the first row holds numbers, but must name the columns"
+        raise UserError(what, where=f"{path}:1", fix="put a row of names before it")
     if len(columns) != size:
         what = f"its rows have {len(columns)} cells, but the model takes {size} figures"
         raise UserError(
@@ -128,3 +135,10 @@ def _vectors(data: Data, path: Path) -> tuple[list[str], Tensor]:
                 raise UserError(f"row {line}, column {column}: there is no value", where=f"{path}:{line}")
             figures[row, index] = value
     return [f"row {line}" for line in table.lines], figures
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return number(text) is not None
+    except ValueError:
+        return False

@@ -882,6 +882,20 @@ def test_a_picture_that_cannot_be_drawn_is_said_with_the_reason(
     )
 
 
+def test_data_that_moved_are_named_anew(dlrun: Dlrun, runs_dir: Path, tmp_path: Path, write: Write) -> None:
+    table = write("table.csv", "a,y\n" + "".join(f"{x},{2 * x}\n" for x in range(20)))
+    config = write(
+        "own.yaml",
+        f"dataset: {{name: csv, path: '{table}', target: y}}\narchitecture: mlp\nloss: mse\n"
+        "optimizer: {name: adam, lr: 1e-2}\nepochs: 2\nbatch_size: 8\nplots: [curves]\n",
+    )
+    assert dlrun("train", config).code == 0
+    table.rename(tmp_path / "moved.csv")
+    assert dlrun("plot", "last").code == 2
+    assert dlrun("plot", "last", "curves", f"dataset.path={tmp_path / 'moved.csv'}").code == 0
+    assert dlrun("resume", "last", "epochs=3", f"dataset.path={tmp_path / 'moved.csv'}").code == 0
+
+
 def test_a_dataset_is_shown_before_anything_is_trained(
     dlrun: Dlrun, tiny: Path, runs_dir: Path, tmp_path: Path
 ) -> None:

@@ -270,7 +270,7 @@ def test_what_is_missing_is_filled_with_the_mean_of_training(tmp_path: Path) -> 
     assert inputs[[3, 5], 3].tolist() == pytest.approx([0, 0], abs=1e-6)
     plain = Loaded(days(with_holes(tmp_path), missing="fill", standardise=False), CPU)
     assert torch.isfinite(plain["train"].batch(torch.arange(9))[0]).all()
-    assert data.notes[0] == "1 of 20 rows are left out: 1 cell is unreadable: heat in row 11 ('?')"
+    assert data.notes[0] == "1 of 20 rows is left out: 1 cell is unreadable: heat in row 11 ('?')"
     assert data.notes[1].startswith("the mean of training, or no category, stands in: 3 cells are missing:")
 
 
@@ -478,7 +478,7 @@ def test_a_trained_model_predicts_new_rows_where_its_file_is_gone(tmp_path: Path
     run = trained(planned(dataset=small_dataset(path), **CONFIG), tmp_path / "runs")
     before, _ = open_checkpoint(run.best, run, [], Parts(), tmp_path)
     there, targets = before.outputs("test")
-    assert before.baselines["test"]["Ann"]["mae"] == pytest.approx((targets[:, 0] / 10 * 9 - 3).mean().item())
+    assert before.baselines("test")["Ann"]["mae"] == pytest.approx((targets[:, 0] / 10 * 9 - 3).mean().item())
     path.rename(tmp_path / "new.csv")
     plan, preprocessing, _ = open_plan(run.best, [], Parts(), tmp_path)
     assert plan.data.read_new is not None
@@ -521,6 +521,7 @@ FORGERIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "one category more": lambda known: known["categories"]["sky"].append("red"),
     "a scale of nothing": lambda known: known.update(scaling=[1.0, 0.0]),
     "a scale beyond all": lambda known: known.update(scaling=[math.inf, 1.0]),
+    "a scale that is no float": lambda known: known.update(scaling=[10**400, 1]),
     "a scale of three": lambda known: known.update(scaling=[1.0, 1.0, 1.0]),
     "a scale that is a number": lambda known: known.update(scaling=1.0),
     "classes that are a number": lambda known: known.update(classes=10**12),
@@ -620,3 +621,26 @@ def test_temperatures_are_learnt_and_a_rate_too_small_is_found_out(dlrun: Dlrun)
     missed = dlrun("train", config, "plots=[]", "optimizer.lr=1e-7")
     assert missed.code == 5
     assert "missed by" in missed.out
+
+
+def test_no_date_has_rows_on_both_sides_of_a_split(tmp_path: Path) -> None:
+    lines = [row(number // 5) for number in range(30)]  # five rows a day
+    data = days(written(tmp_path, lines), test_fraction=0.15, valid_fraction=0.3)
+    splits = data.read()
+    dates = {name: set(some.aside["date"].tolist()) for name, some in splits.items()}
+    assert not (dates["train"] & dates["valid"] or dates["valid"] & dates["test"])
+    assert sum(map(len, splits.values())) == 30
+
+
+def test_a_class_that_only_the_hold_out_has_is_said(tmp_path: Path) -> None:
+    lines = [f"2016-01-{day:02d},fair,{day},{'new' if day > 17 else 'ab'[day % 2]}" for day in range(1, 21)]
+    path = written(tmp_path, lines, "when,sky,guess,kind")
+    told = days(path, target="kind", task="classification").notes
+    assert "no training row is of the class new: it cannot be learnt" in told
+
+
+def test_categories_are_those_of_the_training_rows_alone(tmp_path: Path) -> None:
+    lines = [f"2016-01-{day:02d},{'fog' if day > 18 else 'fair'},{day},{day}" for day in range(1, 21)]
+    path = written(tmp_path, lines, "when,sky,guess,heat")
+    features = days(path, unknown="zeros", test_fraction=0.2).features
+    assert "sky=fair" in features and "sky=fog" not in features

@@ -221,6 +221,19 @@ def test_the_fingerprint_changes_with_one_value() -> None:
     assert fingerprint() == found[0]
 
 
+def test_the_fingerprint_changes_with_a_guess_and_with_the_choice_of_a_split() -> None:
+    def fingerprint(guess: float = 1.0, seed: int = 0) -> str:
+        some = numbered(20)
+        train = Examples(some.inputs, some.targets, {"guess": torch.full((20,), guess)})
+        data = Data(
+            "classification", (1,), lambda: {"train": train}, ("a", "b"), valid_fraction=0.3, seed=seed
+        )
+        return Loaded(data, CPU).fingerprint
+
+    assert len({fingerprint(), fingerprint(guess=2.0), fingerprint(seed=1)}) == 3
+    assert fingerprint() == fingerprint()
+
+
 # ------------------------------------------------------------------------ what stays in a file
 
 

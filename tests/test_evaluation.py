@@ -343,6 +343,9 @@ FORGERIES: dict[str, Callable[[Any, Any, Any], object]] = {
         preprocessing={"offset": torch.zeros(7), "scale": None}
     ),
     "no epoch": lambda c, d, s: s.pop("epoch"),
+    "an epoch without end": lambda c, d, s: s.update(epoch=float("inf")),
+    "nothing known": lambda c, d, s: d.pop("known"),
+    "known what is a tensor": lambda c, d, s: d.update(known=torch.zeros(3)),
     "no weights": lambda c, d, s: s.pop("model"),
     "an unknown architecture": lambda c, d, s: c.update(architecture="os.system"),
     "a dotted path": lambda c, d, s: c.update(architecture={"name": "torch.nn.Linear"}),

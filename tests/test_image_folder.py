@@ -440,7 +440,30 @@ def test_the_same_pictures_have_the_same_fingerprint_wherever_they_are(photos: P
     assert Loaded(data_of(copy), CPU).fingerprint != first, "of another class"
 
 
-@pytest.mark.parametrize("what", ["cut images", "no images", "no index", "broken index", "empty index"])
+def test_files_of_one_name_size_and_time_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    wanted = []
+    for number, name in enumerate(("one", "two")):
+        for index, place in enumerate(("cat/1.bmp", "cat/2.bmp", "dog/1.bmp", "dog/2.bmp")):
+            file = tmp_path / name / place
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (12, 12), (10 + index + 80 * number,) * 3).save(file)
+            os.utime(file, (0, 0))
+        wanted.append(
+            pixels(read(tmp_path / name, test_fraction=0.0)["train"]).float().mean((1, 2, 3)).tolist()
+        )
+    assert wanted == [[10, 11, 12, 13], [90, 91, 92, 93]]
+    cat, dog = tmp_path / "one" / "cat" / "1.bmp", tmp_path / "one" / "dog" / "1.bmp"
+    cat.rename(tmp_path / "kept")  # a label corrected
+    dog.rename(cat)
+    (tmp_path / "kept").rename(dog)
+    changed = pixels(read(tmp_path / "one", test_fraction=0.0)["train"]).float().mean((1, 2, 3)).tolist()
+    assert changed == [12, 11, 10, 13]
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["cut images", "no images", "no index", "broken index", "empty index", "fewer images", "other images"],
+)
 def test_what_is_not_whole_is_decoded_again(photos: Path, what: str) -> None:
     wanted = pixels(read(photos)["train"])
     [folder] = kept(photos)
@@ -451,6 +474,10 @@ def test_what_is_not_whole_is_decoded_again(photos: Path, what: str) -> None:
             (folder / "images").unlink()
         case "no index":
             (folder / "index.json").unlink()
+        case "fewer images" | "other images":
+            index = json.loads((folder / "index.json").read_text())
+            index["images"] = 3 if what == "fewer images" else "many"
+            (folder / "index.json").write_text(json.dumps(index))
         case _:
             (folder / "index.json").write_text("{" if what == "broken index" else "{}")
     assert torch.equal(pixels(read(photos)["train"]), wanted)

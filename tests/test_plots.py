@@ -121,7 +121,7 @@ def test_a_baseline_is_a_line_at_its_height(tmp_path: Path) -> None:
     run.rows |= {"train_accuracy": [0.4, 0.7], "test_accuracy": [0.5, 0.7]}
     run.rows |= {"train_loss": [1.3, 0.9], "test_loss": [1.2, 1.0]}
     loss, accuracy = drawn(run, "curves").axes
-    reached = run.baselines["test"]["majority class"]
+    reached = run.baselines("test")["majority class"]
     assert reached["accuracy"] == 0.6
     assert straight(accuracy) == [0.6]
     assert straight(loss) == [reached["loss"]]
@@ -212,7 +212,7 @@ def test_predictions_stand_over_their_dates_beside_the_truth(tmp_path: Path) -> 
     assert line_of(axes, "test: predicted")[1] == pytest.approx(outputs.mean(0)[:, 0].tolist())
     assert len(line_of(axes, "train: true")[0]) == 60
     missed = float((outputs - targets).abs().mean())
-    without = run.baselines["test"]
+    without = run.baselines("test")
     assert without["day before"]["mae"] < without["mean"]["mae"]
     title = figure.get_suptitle()
     assert title.startswith(f"Test MAE {missed:.1f}")

@@ -118,15 +118,40 @@ def test_what_is_printed_is_a_table_csv_or_json(
     assert (both.code, both.out) == (2, "")
 
 
+def test_rows_of_several_files_are_told_apart(tmp_path: Path, write: Callable[[str, str], Path]) -> None:
+    run = trained(planned(), tmp_path)
+    files = [write(name, "a,b\n1,2\n") for name in ("one.csv", "two.csv")]
+    rows = predict(run.best, files, Parts(), tmp_path).rows()
+    assert [row["input"] for row in rows] == ["one.csv: row 2", "two.csv: row 2"]
+
+
+def test_what_a_new_file_lacks_is_said_with_what_can_be_done(
+    dlrun: Callable[..., Any], tmp_path: Path, write: Callable[[str, str], Path]
+) -> None:
+    run = days_run(tmp_path, write)
+    holed = write("holed.csv", "week,before,date\nTues,,2016-02-01\nFri,44,2016-02-02\n")
+    refused = dlrun("predict", run.folder, holed)
+    assert (refused.code, "before in row 2" in refused.err) == (2, True)
+    assert "settled when it is trained" in refused.err and "set missing" not in refused.err
+    dropping = days_run(tmp_path, write, missing="drop")
+    done = dlrun("predict", dropping.folder, holed, "--json")
+    assert [row["input"] for row in json.loads(done.out)["predictions"]] == ["2016-02-02"]
+    assert "1 of 2 rows is left out" in done.err
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t"])
 def test_a_name_cannot_become_a_formula(
-    dlrun: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dlrun: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: str
 ) -> None:
     parts = own_parts(tmp_path)
     run = trained(planned(parts, dataset="dots", architecture={"name": "mlp", "flatten": True}), tmp_path)
     monkeypatch.chdir(tmp_path)
-    Image.new("L", (8, 8)).save("=1+1.png")
-    told = dlrun("predict", run.folder, "=1+1.png", "--csv", "--parts", tmp_path / "parts")
-    assert told.out.splitlines()[1].startswith("'=1+1.png,")
+    (tmp_path / "new").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "new" / f"{sign}1+1.png")
+    (tmp_path / f"{sign}new").symlink_to(tmp_path / "new")
+    told = dlrun("predict", "--csv", "--parts", tmp_path / "parts", "--", run.folder, f"{sign}new")
+    [line] = csv.reader(told.out.splitlines()[1:])
+    assert line[0][0] == "'" and line[0][1] in (sign, "\ufffd")
 
 
 @pytest.mark.parametrize(
@@ -136,6 +161,7 @@ def test_a_name_cannot_become_a_formula(
         ("a,b\n1,x\n", "row 2, column b: 'x' is no number"),
         ("a,b\n1,2\n3,\n", "row 3, column b: there is no value"),
         ("a,b\n", "the file has a header but no rows"),
+        ("0.1,0.2\n1,2\n", "the first row holds numbers, but must name the columns"),
     ],
 )
 def test_rows_that_the_model_does_not_take_are_refused(

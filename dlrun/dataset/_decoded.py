@@ -70,15 +70,15 @@ def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, watchin
     cannot be opened, RunFailed where `parent` cannot be written to.
     """
     folder = parent / _key(decoding, files)
-    found = _mapped(decoding, folder)
+    found = _mapped(decoding, folder, len(files))
     if found is None:
         try:
             with _alone(folder, len(files), watching):
-                found = _mapped(decoding, folder)  # another process may have been decoding
+                found = _mapped(decoding, folder, len(files))  # another process may have been decoding
                 if found is None:
                     _tidy(decoding, folder)
                     _decode(decoding, files, folder, watching)
-                    found = _mapped(decoding, folder)
+                    found = _mapped(decoding, folder, len(files))
         except OSError as error:
             raise cannot_write(folder, error, ANOTHER_DATA_DIR) from None
         assert found is not None, "what was written this moment can be read"
@@ -144,18 +144,24 @@ def _decode(decoding: Decoding, files: Sequence[str], folder: Path, watching: Wa
     write_atomically(folder / "index.json", lambda file: file.write(text), ANOTHER_DATA_DIR)
 
 
-def _mapped(decoding: Decoding, folder: Path) -> Decoded | None:
-    """What is kept in a folder, mapped into memory; None where it is not whole."""
-    index = _index(folder)
+def _mapped(decoding: Decoding, folder: Path, files: int) -> Decoded | None:
+    """What is kept of so many files in a folder, mapped into memory; None where it is not whole.
+
+    The images are not compared with their digest, which would read them all.
+    """
+    index, path = _index(folder), folder / "images"
     try:
-        shape = (index["images"], *decoding.shape)
+        images, unreadable = int(index["images"]), dict(index["unreadable"])
+        shape = (images, *decoding.shape)
+        if images + len(unreadable) != files or path.stat().st_size != prod(shape):
+            return None
         if not prod(shape):  # nothing can be mapped
-            return Decoded(torch.empty(shape, dtype=torch.uint8), index["digest"], dict(index["unreadable"]))
+            return Decoded(torch.empty(shape, dtype=torch.uint8), str(index["digest"]), unreadable)
         with warnings.catch_warnings():
             # Not by torch.from_file: it maps for writing too, which is refused beyond the memory's size.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            images = torch.from_numpy(np.memmap(folder / "images", np.uint8, "r", shape=shape))
-        return Decoded(images, index["digest"], dict(index["unreadable"]))
+            mapped = torch.from_numpy(np.memmap(path, np.uint8, "r", shape=shape))
+        return Decoded(mapped, str(index["digest"]), unreadable)
     except (OSError, KeyError, TypeError, ValueError):
         return None
 
@@ -170,7 +176,10 @@ def _index(folder: Path) -> dict[str, Any]:
 
 
 def _key(decoding: Decoding, files: Sequence[str]) -> str:
-    """32 hex digits that stand for how the files are decoded, their names, sizes and times.
+    """32 hex digits that stand for how the files are decoded, their names, and which files they are.
+
+    Name, size and time of change are not enough: an archive may give all its files one time, and images
+    of one size are equally long. The inode and the time at which it changed cannot be set.
 
     Raises UserError for what may not be read, or is no file: a link that leads nowhere, a pipe.
     """
@@ -184,7 +193,8 @@ def _key(decoding: Decoding, files: Sequence[str]) -> str:
             what = "may not be read" if stat.S_ISREG(status.st_mode) else "is no regular file"
             raise UserError(f"the file {what}", where=printable(file))
         name = os.fsencode(file.removeprefix(f"{decoding.source}/"))
-        digest.update(name + f"\0{status.st_size} {status.st_mtime_ns}\0".encode())
+        which = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev, status.st_ino)
+        digest.update(name + f"\0{which}\0".encode())
     return digest.hexdigest()[:32]
 
 

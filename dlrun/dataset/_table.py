@@ -170,6 +170,9 @@ def _learn(table: Table, options: Options, notes: list[str]) -> tuple[Encoding, 
         options.missing == "fill",
     )
     _refuse_unlearnable(training, encoding, options)
+    seen = set(training.texts.get(options.target, encoding.classes))
+    if absent := [name for name in encoding.classes if name not in seen]:
+        notes.append(f"no training row is of the class {_some(absent)}: it cannot be learnt")
     constant = [c for c in columns if c in training.numbers and _are_same(training.numbers[c])]
     if constant and options.standardise:
         are, become = ("are", "become") if len(constant) > 1 else ("is", "becomes")
@@ -201,8 +204,12 @@ def _read_new(options: Options, encoding: Encoding, notes: list[str], path: Path
         dated = Cells(cells.source, cells.lines)
         dated.read_dates(table, options.date)
         cells.date = None if dated.trouble else dated.date
-    cells = _without_trouble(cells, bare, notes, labelled=False)
-    return cells.names(), _inputs(cells, options, encoding, notes)
+    try:
+        cells = _without_trouble(cells, bare, notes, labelled=False)
+        return cells.names(), _inputs(cells, options, encoding, notes)
+    except UserError as error:
+        fix = "mend the file; how a model takes missing and unknown cells is settled when it is trained"
+        raise UserError(error.what, where=error.where, fix=fix) from None
 
 
 def _parse(
@@ -242,7 +249,8 @@ def _without_trouble(cells: Cells, options: Options, notes: list[str], *, labell
         raise UserError(f"no row is left: {said}", where=cells.source)
     if bad:
         why = cells.said({place: text for place, text in cells.trouble.items() if place[0] in bad})
-        notes.append(f"{len(bad):,} of {len(cells):,} rows are left out: {why}")
+        are = "is" if len(bad) == 1 else "are"
+        notes.append(f"{len(bad):,} of {len(cells):,} rows {are} left out: {why}")
     if filled := {place: text for place, text in cells.trouble.items() if place[0] not in bad}:
         notes.append(f"the mean of training, or no category, stands in: {cells.said(filled)}")
     return cells.take([row for row in range(len(cells)) if row not in bad])
@@ -254,8 +262,9 @@ def _rows_of_splits(cells: Cells, options: Options) -> dict[str, list[int]]:
     if (options.split or ("chronological" if options.date else "random")) == "chronological":
         assert cells.date is not None, "this split is refused without dates"
         order = cells.date.argsort(stable=True).tolist()
-        test = n - round(options.test_fraction * n)
-        valid = test - round(options.valid_fraction * test)
+        dates = cells.date[order].tolist()
+        test = _between_dates(dates, n - round(options.test_fraction * n))
+        valid = _between_dates(dates, test - round(options.valid_fraction * test))
         rows = {"train": order[:valid], "valid": order[valid:test], "test": order[test:]}
     else:
         classes = in_order(cells.texts[options.target]) if options.task == "classification" else ()
@@ -270,6 +279,17 @@ def _rows_of_splits(cells: Cells, options: Options) -> dict[str, list[int]]:
             what = f"of {n:,} row{'s' * (n > 1)} the {name} split gets {len(rows[name])}, but needs 2"
             raise UserError(what, where=cells.source, fix="change test_fraction or valid_fraction")
     return {name: rows[name] for name in options.splits}
+
+
+def _between_dates(dates: Sequence[int], border: int) -> int:
+    """The border moved on, among sorted dates, so that no date has rows on both sides of it.
+
+    If no later date follows it goes to the start of the last one; with a single date it stays.
+    """
+    starts = [0, *(place for place in range(1, len(dates)) if dates[place] != dates[place - 1])]
+    if border in (0, len(dates)) or len(starts) == 1:
+        return border
+    return next((start for start in starts if start >= border), starts[-1])
 
 
 def _examples(

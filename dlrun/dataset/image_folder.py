@@ -80,26 +80,35 @@ def image_folder(
         valid_fraction=valid_fraction,
         seed=seed,
         prepare=every.prepare,
-        read_new=partial(read_new, shape, resize),
+        read_new=partial(read_new, shape, resize, every.notes if unreadable == "skip" else None),
         known={"classes": list(classes)},
         notes=every.notes,
     )
 
 
-def read_new(shape: tuple[int, int, int], resize: Resize, path: Path) -> tuple[list[str], Tensor]:
+def read_new(
+    shape: tuple[int, int, int], resize: Resize, skipped: list[str] | None, path: Path
+) -> tuple[list[str], Tensor]:
     """The images in a file, or in a folder at any depth: their names, and (n, *shape) uint8.
 
-    Raises UserError, naming the file, for one that cannot be read.
+    Raises UserError, naming the file, for one that cannot be read; of a folder it is noted in `skipped`
+    instead, where there is such a list.
     """
     files = list(map(str, image_files(path))) if path.is_dir() else [str(path)]
     if not files:
         raise UserError("the folder holds no image", where=str(path), fix=f"images end in {_ENDINGS}")
-    images = []
-    for image in decoded(Decoding(path, shape, resize), files):
-        if isinstance(image, UserError):
+    names, images = [], []
+    for file, image in zip(files, decoded(Decoding(path, shape, resize), files), strict=True):
+        if isinstance(image, Tensor):
+            names.append(printable(file))
+            images.append(image)
+        elif skipped is None or not path.is_dir() or len(files) == 1:
             raise image
-        images.append(image)
-    return list(map(printable, files)), torch.stack(images)
+        else:
+            skipped.append(f"{printable(file)} is left out: {image.what}")
+    if not images:
+        raise UserError("no image in the folder can be read", where=printable(path))
+    return names, torch.stack(images)
 
 
 @dataclass
@@ -133,9 +142,9 @@ class _Images:
         self._dealt = self._deal(listing, found)
         self.notes.clear()
         if bad:
-            self.notes.append(f"{len(bad):,} images cannot be read and are left out: {_few(bad)}")
+            self.notes.append(f"{_count(bad, 'image')} cannot be read and {_are(bad)} left out: {_few(bad)}")
         if listing.others:
-            count = f"{len(listing.others):,} files are left out"
+            count = f"{_count(listing.others, 'file')} {_are(listing.others)} left out"
             self.notes.append(f"{count}, whose names end in none of {_ENDINGS}: {_few(listing.others)}")
 
     def read(self) -> dict[str, Examples]:
@@ -285,6 +294,14 @@ def _checked(known: Mapping[str, Any]) -> tuple[str, ...]:
     if len(set(classes)) < len(classes):
         raise ValueError("classes")
     return tuple(classes)
+
+
+def _count(names: Sequence[str], what: str) -> str:
+    return f"{len(names):,} {what}{'s' * (len(names) != 1)}"
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def _few(names: Sequence[str]) -> str:

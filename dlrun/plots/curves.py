@@ -128,7 +128,7 @@ def draw_baselines(
     low, high = (float(scale(end)) for end in axes.get_ylim())
     room = 0 if fixed else NEAR * (high - low)
     near: list[tuple[float, str, bool]] = []  # where, what it says, whether higher is better
-    for name, reached in trained.baselines[trained.split].items():
+    for name, reached in trained.baselines(trained.split).items():
         for figure in figures:
             value = reached.get(figure, np.nan)
             said = f"{shown(name, 40)}{'' if len(figures) == 1 else f', {shown(figure)}'}"
