@@ -933,7 +933,7 @@ def test_weights_are_kept_at_some_epochs_where_a_plot_wants_them(tmp_path: Path)
     experiment.resume(planned(parts, **changes), run, experiment.Silent(), stop_after=4)
     experiment.resume(planned(parts, **changes), run, experiment.Silent())
     kept = sorted(run.weights.iterdir())
-    assert [path.name for path in kept] == ["00000000.pt", "00000003.pt", "00000006.pt"]
+    assert [path.name for path in kept] == ["00000000.pt", "00000003.pt", "00000006.pt", "00000008.pt"]
     alone = trained(planned(epochs=8), tmp_path / "alone")
     assert not alone.weights.exists(), "nobody asked for them"
     third = trained(planned(parts, epochs=3), tmp_path / "third")
@@ -949,7 +949,7 @@ def test_the_moments_of_a_model_are_opened_in_order(tmp_path: Path) -> None:
     run = trained(planned(parts, epochs=8, plots=["moving"]), tmp_path)
     opened, _ = open_checkpoint(run.best, run, [], parts, tmp_path)
     moments = list(opened.moments())
-    assert [moment.epoch for moment in moments] == [0, 3, 6]
+    assert [moment.epoch for moment in moments] == [0, 3, 6, 8], "the last epoch among them"
     outputs = [moment.outputs("test")[0] for moment in moments]
     assert not torch.equal(outputs[0], outputs[1]) and not torch.equal(outputs[1], outputs[2])
     assert (run.plots / "moving.png").exists()

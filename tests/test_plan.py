@@ -27,7 +27,7 @@ def of_all(outputs, targets):
         ({"loss": "l1"}, "loss", "l1 is for regression"),
         ({"dataset": {"name": "spiral", "classes": 1}}, "loss", "two or more classes"),
         ({"metrics": ["mae"]}, "metrics", "mae is for regression"),
-        ({"augmentations": ["crop"]}, "augmentations", "crop does not take inputs of shape 2"),
+        ({"augmentations": ["crop"]}, "augmentations", "crop does not take inputs of 2"),
         ({"plots": ["predictions"]}, "plots", "inputs of images"),
         ({"optimizer": {"name": "sgd", "lr": 0.1, "nesterov": True}}, "optimizer", "momentum"),
         ({"dataset": "mnist"}, "architecture", "flatten: true"),
