@@ -227,7 +227,7 @@ def draw(picture: Picture, measured: dict[str, Any]) -> None:
             return  # it has said why
         drawn = Image.open(Path(folder) / f"{picture.plot}.png").convert("RGB")
     drawn.thumbnail((800, 1200))
-    small = drawn.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    small = drawn.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
     small.save(PROJECT / "docs" / picture.file, optimize=True)
 
 

@@ -156,9 +156,10 @@ def open_plan(
         raise CheckpointRefused(
             f"its config is refused: {error.mistakes[0]}", where=str(path), fix=fix
         ) from None
-    # Nothing is chosen or judged here: neither may stand in the way of other metrics.
-    unjudged = own.plain() | {"expect": {}, "monitor": None, "patience": None}
-    config = configs.from_plain(unjudged, str(path), overrides, parts)
+    plain = own.plain()
+    if "metrics" in keys:  # nothing is chosen or judged here: neither may stand in the way of others
+        plain |= {"expect": {}, "monitor": None, "patience": None}
+    config = configs.from_plain(plain, str(path), overrides, parts)
     try:
         known = saved.data["known"]
         if not isinstance(known, dict):  # without it the files that it names would be opened

@@ -838,7 +838,7 @@ def test_a_run_that_was_killed_after_a_resume_is_listed_as_far_as_it_came(dlrun:
 
 
 def test_any_picture_is_drawn_again_with_other_options(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
-    dlrun("train", tiny, "plots=[curves]")
+    dlrun("train", tiny, "plots=[curves]", "monitor=test_accuracy")
     plots = only_run(runs_dir).plots
     first = (plots / "curves.png").read_bytes()
     (plots / "curves.png").unlink()
