@@ -297,7 +297,8 @@ def epochs_table(
 ) -> Table:
     """A row for each epoch: what was measured, side by side, the best one marked.
 
-    Where the width is short, the time of an epoch, the rate and then the spreads are left out.
+    Where the width is short, the time of an epoch, the rate, then the spreads and at last all but four
+    digits of each figure are left out.
     """
     several = any(len(values) > 1 for row in rows.values() for values in row.values())
     marked = len("★ ") + max([5, *(len(str(epoch)) for epoch in rows)])
@@ -307,6 +308,7 @@ def epochs_table(
         if first + cell * len(columns) + 10 * (len(shown) - len(columns) + 1) <= width:
             shown.append(extra)
     with_spread = first + cell * len(columns) <= width
+    whole = first + 10 * len(columns) <= width
     table = _table(caption="means over seeds" if several and not with_spread else None)
     table.add_column("\nepoch", justify="right", no_wrap=True, min_width=marked)
     for column in shown:
@@ -317,7 +319,10 @@ def epochs_table(
         for column in shown:
             values = row.get(column, [])
             alone = column in ("lr", "seconds") or not with_spread
-            cells.append(number(fmean(values)) if alone and values else of_seeds(values))
+            if values and not whole and abs(fmean(values)) >= 10:
+                cells.append(f"{fmean(values):.4g}")
+            else:
+                cells.append(number(fmean(values)) if alone and values else of_seeds(values))
         mark, style = ("★ ", "bold") if epoch == best else ("", "")
         table.add_row(f"{mark}{epoch}", *cells, style=style)
     return table

@@ -358,6 +358,17 @@ def test_the_end_of_a_run_shows_final_and_best_and_each_claim(capsys: pytest.Cap
     assert printed.splitlines()[-1] == "finished after epoch 3 in 1.0 s: runs/some-001"
 
 
+def test_a_figure_is_never_cut_where_four_digits_of_each_have_room() -> None:
+    columns = [f"test_{figure}" for figure in ("loss", "mae", "rmse", "r2", "a", "b", "c", "d")]
+    row = {column: [-868.07234] for column in columns}
+    for width, shown in ((200, "-868.0723"), (80, "-868.1")):
+        table = display.epochs_table(columns, {1: row}, best=None, with_rate=False, width=width)
+        with StringIO() as file:
+            Console(file=file, width=width).print(table)
+            text = file.getvalue()
+        assert text.count(shown) == 8 and "…" not in text
+
+
 def test_what_is_reached_without_a_model_stands_beside_the_figures_or_below_them(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
