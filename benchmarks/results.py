@@ -43,8 +43,9 @@ INTRODUCTION = """\
 Written by `python -m benchmarks.results`, which trains each config of `configs/` and reads its
 `summary.json`. Figures are of the last epoch, or of the best one where the column says `best`; mean ±
 sample standard deviation over the seeds 0, 1 and 2, or where there is one seed, the config's own. The time
-is that of the training loop, for one seed. "Without a model" is what the most frequent class, the mean of
-the training targets, or a column of the data that is a guess already reaches on the same split."""
+is that of the training loop for one seed, on a machine that others may use too. "Without a model" is what
+the most frequent class, the mean of the training targets, or a column of the data that is a guess already
+reaches on the same split."""
 
 
 @dataclass(frozen=True)
@@ -382,7 +383,8 @@ def figure(of_seeds: dict[str, float | None]) -> str:
     """A mean, with its standard deviation where there are several seeds."""
     mean, sd = of_seeds["mean"], of_seeds["sd"]
     assert mean is not None
-    return f"{mean:.4f}" if sd is None else f"{mean:.4f} ± {sd:.4f}"
+    form = ".5f" if 0.9995 <= mean < 1 else ".4f"  # all but right is not right
+    return f"{mean:{form}}" if sd is None else f"{mean:{form}} ± {sd:{form}}"
 
 
 def duration(seconds: float) -> str:

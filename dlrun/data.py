@@ -230,9 +230,7 @@ class InMemory:
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         flat = indices.flatten()
         inputs = self._preprocess(self.inputs.index_select(0, flat))
-        targets = self.targets.index_select(0, flat)
-        shape = indices.shape
-        return inputs.unflatten(0, shape), targets.unflatten(0, shape)
+        return _shaped(inputs, self.targets, indices)
 
     def raw(self, indices: Tensor | None = None) -> Tensor:
         return (self.inputs if indices is None else self.inputs[indices.to(self.inputs.device)]).cpu()
@@ -253,12 +251,16 @@ class Streamed:
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         flat = indices.flatten()
         inputs = self._preprocess(_on(self.examples.raw(flat.cpu()), self.device))
-        targets = self.targets.index_select(0, flat)
-        shape = indices.shape
-        return inputs.unflatten(0, shape), targets.unflatten(0, shape)
+        return _shaped(inputs, self.targets, indices)
 
     def raw(self, indices: Tensor | None = None) -> Tensor:
         return self.examples.raw(torch.arange(len(self)) if indices is None else indices.cpu())
+
+
+def _shaped(inputs: Tensor, targets: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """The prepared inputs (n, …) of the examples at `indices`, and their targets, in the shape of those."""
+    of_them = targets.index_select(0, indices.flatten())
+    return inputs.unflatten(0, indices.shape), of_them.unflatten(0, indices.shape)
 
 
 class Batches:

@@ -63,6 +63,10 @@ class Trained:
     def split(self) -> str:
         return self.data.evaluation_split or "train"
 
+    def chosen(self, split: str) -> str:
+        """The split that a plot's option names: for auto the one that pictures show."""
+        return self.split if split == "auto" else split
+
     @cached_property
     def rows(self) -> dict[str, list[Any]]:
         """metrics.csv as columns (see `Run.rows`)."""

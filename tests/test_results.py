@@ -77,3 +77,9 @@ def test_an_experiment_is_trained_and_its_summary_read(
     found = results.measure(short)
     assert found["seeds"] == 2 and found["figures"]["best.test_accuracy"]["sd"] is not None
     assert results.measured_cell(short, found).endswith("(2 seeds)")
+
+
+def test_what_is_nearly_all_is_not_rounded_to_all() -> None:
+    assert results.figure({"mean": 0.99995, "sd": None}) == "0.99995"
+    assert results.figure({"mean": 1.0, "sd": None}) == "1.0000"
+    assert results.figure({"mean": 0.97719, "sd": 0.00011}) == "0.9772 ± 0.0001"

@@ -40,7 +40,7 @@ def calibration(
     bin; it and the bins are means over seeds. `split` auto is the evaluation split, or without one
     train. Source: Guo et al. 2017, arXiv 1706.04599.
     """
-    chosen = trained.split if split == "auto" else split
+    chosen = trained.chosen(split)
     probabilities, targets = predicted(trained, chosen)
     counts, sure, right = binned(probabilities, targets, bins)
     error = mean_and_spread(calibration_error(counts, sure, right))

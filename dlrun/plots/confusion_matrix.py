@@ -39,7 +39,7 @@ def confusion_matrix(
 
     `split` auto is the evaluation split, or without one train.
     """
-    chosen = trained.split if split == "auto" else split
+    chosen = trained.chosen(split)
     classes = trained.data.classes
     probabilities, targets = predicted(trained, chosen)
     percentages = row_percentages(probabilities.argmax(-1), targets, len(classes))

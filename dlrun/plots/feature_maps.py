@@ -50,7 +50,7 @@ def feature_maps(
     a convolution, and where there is no such image.
     """
     refuse_other_inputs(trained, "feature_maps")
-    chosen = trained.split if split == "auto" else split
+    chosen = trained.chosen(split)
     examples = trained.loaded[chosen]
     if image >= len(examples):
         raise UserError(f"feature_maps: there is no image {image:,} among the {len(examples):,} of {chosen}")

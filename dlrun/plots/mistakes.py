@@ -31,7 +31,7 @@ def mistakes(
     unless inputs are images.
     """
     refuse_other_inputs(trained, "mistakes")
-    chosen = trained.split if split == "auto" else split
+    chosen = trained.chosen(split)
     probabilities, targets = predicted(trained, chosen)
     sureness, said = probabilities[0].max(-1)
     wrong = (said != targets).nonzero().squeeze(1)

@@ -49,7 +49,7 @@ def over_dates(
     true values. Of more than `most` examples it shows the last, without dates some at random. `split`
     auto is the evaluation split, or without one train.
     """
-    chosen = trained.split if split == "auto" else split
+    chosen = trained.chosen(split)
     outputs, targets = trained.outputs(chosen)
     dated = dates_of(trained.loaded[chosen]) is not None
     paler = dated and chosen != "train" and len(trained.loaded["train"]) + len(targets) <= most

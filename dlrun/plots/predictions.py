@@ -31,7 +31,7 @@ def predictions(
     train; `seed` draws the images. Raises UserError unless inputs are images.
     """
     refuse_other_inputs(trained, "predictions")
-    chosen = trained.split if split == "auto" else split
+    chosen = trained.chosen(split)
     probabilities, targets = predicted(trained, chosen)
     said = probabilities[0].argmax(-1)
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))

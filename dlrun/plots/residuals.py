@@ -43,7 +43,7 @@ def residuals(
     Those of all seeds together; mean and standard deviation are over the examples. `split` auto is the
     evaluation split, or without one train.
     """
-    chosen = trained.split if split == "auto" else split
+    chosen = trained.chosen(split)
     outputs, targets = trained.outputs(chosen)
     missed = outputs.double() - targets.double()  # (copies, n, d)
     panels, unit = min(targets.shape[1], MOST_TARGETS), unit_after(trained)
