@@ -51,7 +51,8 @@ class Plan:
         if loaded and config.batch_size == "full":
             batch = len(loaded["train"])
         # By the work of one copy: each trains with the bits that it has alone.
-        threads = choose_threads(config.threads, self.layers.multiply_adds, batch)
+        numbers = sum(prod(layer.output_shape) for layer in self.layers.layers)
+        threads = choose_threads(config.threads, self.layers.multiply_adds, numbers, batch)
         return Hardware(self.device, threads, config.precision, config.compile, config.gradient_clip)
 
     def model(self, seeds: Sequence[int] | None = None) -> Apart:
