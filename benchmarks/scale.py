@@ -137,8 +137,13 @@ def rows(measured: dict[str, Any], kind: str, steps: int, one: str) -> list[str]
         memory = [size(peak), f"{peak / number:.0f} bytes"]
         if peak <= noise(measured):
             memory = [f"< {size(noise(measured))}", "–"]
-        lines.append([f"{number:,}", span(seconds), f"{seconds / number / steps * 1e9:,.3g} ns", *memory])
+        lines.append([f"{number:,}", span(seconds), nanoseconds(seconds / number / steps), *memory])
     return list(markdown(headings, lines))
+
+
+def nanoseconds(seconds: float) -> str:
+    """Seconds as `1,234 ns` or `1.23 ns`."""
+    return f"{seconds * 1e9:,.0f} ns" if seconds >= 1e-7 else f"{seconds * 1e9:.3g} ns"
 
 
 def points(measured: dict[str, Any], kind: str) -> list[tuple[int, float, float]]:
@@ -151,13 +156,13 @@ def points(measured: dict[str, Any], kind: str) -> list[tuple[int, float, float]
 
 def empty(measured: dict[str, Any]) -> float:
     """The peak of a run of next to nothing, in bytes."""
-    return median(measured["empty"]["0"]["peak"])
+    return float(median(measured["empty"]["0"]["peak"]))
 
 
 def noise(measured: dict[str, Any]) -> float:
     """The bytes by which the peaks of such runs differ, and at least a page."""
     peaks = measured["empty"]["0"]["peak"]
-    return max(4096, max(peaks) - min(peaks))
+    return float(max(4096, max(peaks) - min(peaks)))
 
 
 def drawn(measured: dict[str, Any]) -> Figure:
