@@ -171,33 +171,40 @@ def drawn(measured: dict[str, Any]) -> Figure:
 
     from dlrun.plots._style import put_title
 
-    figure = Figure(figsize=(9.6, 4.4), layout="constrained")
+    figure = Figure(figsize=(9.6, 4.6), layout="constrained")
     time, memory = figure.subplots(1, 2)
-    curves: dict[str, list[tuple[int, float, float]]] = {kind: points(measured, kind) for kind in KINDS}
-    panel(time, {kind: [(n, seconds) for n, seconds, _ in curves[kind]] for kind in KINDS}, "epoch, seconds")
-    least = noise(measured)
-    panel(
-        memory,
-        {kind: [(n, peak / 1e6) for n, _, peak in curves[kind] if peak > least] for kind in KINDS},
-        "peak memory over an empty run's, MB",
-    )
-    put_title(figure, "Time and memory grow with the work\nfaint: in proportion to the number")
+    curves = {kind: points(measured, kind) for kind in KINDS}
+    seen = {
+        kind: [(number, peak / 1e6) for number, _, peak in curve if peak > noise(measured)]
+        for kind, curve in curves.items()
+    }
+    seconds = {kind: [(number, taken) for number, taken, _ in curve] for kind, curve in curves.items()}
+    panel(time, seconds, "Time of an epoch (s)")
+    panel(memory, seen, "Peak memory beyond an empty run's (MB)")
+    facts = f"spirals · batches of {BATCH} · one thread · dashed: in proportion to the number"
+    put_title(figure, f"What more examples and more parameters take\n{facts}")
     return figure
 
 
 def panel(axes: Axes, curves: dict[str, list[tuple[int, float]]], what: str) -> None:
     """One quantity over the numbers, with the straight line of proportionality through each last point."""
-    from dlrun.plots._style import BLUE, INK, RED, TEXT, tidy
+    from dlrun.plots._style import BLUE, GREY, INK, RED, TEXT, tidy
 
     tidy(axes)
     for (kind, curve), colour in zip(curves.items(), (BLUE, RED), strict=True):
         numbers, values = zip(*curve, strict=True)
-        axes.loglog(numbers, values, "o-", color=colour, markersize=4.5, linewidth=1.6, label=kind)
-        slope = [values[-1] * number / numbers[-1] for number in (numbers[0], numbers[-1])]
-        axes.loglog((numbers[0], numbers[-1]), slope, color=colour, alpha=0.3, linewidth=1.0, zorder=1)
+        axes.loglog(numbers, values, "o-", color=colour, markersize=4.5, linewidth=1.8, label=kind)
+        ends = (EXAMPLES[0] / 2, numbers[-1])
+        straight = [values[-1] * number / numbers[-1] for number in ends]
+        axes.loglog(ends, straight, "--", color=colour, alpha=0.45, linewidth=1.0, zorder=1)
+    least = min(value for curve in curves.values() for _, value in curve)
+    axes.set_ylim(bottom=least / 2)
+    axes.set_xlim(left=EXAMPLES[0] / 1.5)
+    axes.grid(visible=False, which="minor")
+    axes.tick_params(which="minor", length=0)
     axes.set_title(what, loc="left", fontsize=TEXT, color=INK)
-    axes.set_xlabel("number", fontsize=TEXT, color=INK)
-    axes.legend(frameon=False, fontsize=TEXT, loc="upper left")
+    axes.set_xlabel("Number of examples or parameters", fontsize=TEXT, color=GREY)
+    axes.legend(frameon=False, fontsize=TEXT, loc="upper left", borderaxespad=0.2)
 
 
 if __name__ == "__main__":

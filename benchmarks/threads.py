@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measured import PROJECT, machine, markdown, span
@@ -29,6 +30,7 @@ TITLE = "`threads: auto` beside 1, 2, 4 … threads"
 NEAR = 1.1  # how far auto may be from the best
 TURN = 0.3  # seconds of training that a turn takes at least
 STEPS = 200  # of an epoch that are taken, so that turns follow each other soon
+OTHERS = 0.1  # processors that other programs may use while a config is measured
 FILES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}  # below the data folder
 FOR_A_GPU = ("cifar10_resnet",)
 HEADINGS = ("config", "multiply-adds in a step", "auto chooses", "auto / best")
@@ -70,7 +72,17 @@ def table(measured: dict[str, Any]) -> list[str]:
         "whose median is least. A step is the forward and the backward pass of a batch.",
         "",
         *markdown(headings, (row(name, found, counts) for name, found in measured["configs"].items())),
+        *disturbed(measured["configs"]),
     ]
+
+
+def disturbed(configs: dict[str, Any]) -> list[str]:
+    """Which figures are to be doubted: threads that wait for each other suffer most from other programs."""
+    named = [f"`{name}`" for name, found in configs.items() if found.get("others", 0) > OTHERS]
+    if not named:
+        return []
+    which = f"Other programs took more than {OTHERS:.0%} of a processor from {', '.join(named)}."
+    return ["", which]
 
 
 def row(name: str, found: dict[str, Any], counts: Sequence[int]) -> list[str]:
@@ -127,6 +139,7 @@ def in_turn(name: str, rounds: int, counts: Sequence[int]) -> dict[str, Any]:
         hardware = replace(chosen, threads=threads)
         trainings[hardware] = fit(plan.state(hardware), loaded, recipe, hardware)
     seconds: dict[int, list[float]] = {hardware.threads: [] for hardware in trainings}
+    started, before = perf_counter(), by_others()
     for number in range(1 + rounds):
         for hardware, rows in trainings.items():
             hardware.use()
@@ -137,6 +150,7 @@ def in_turn(name: str, rounds: int, counts: Sequence[int]) -> dict[str, Any]:
         "multiply_adds": 3 * plan.layers.multiply_adds * batch,  # the backward pass costs twice the forward
         "auto": chosen.threads,
         "seconds": seconds,
+        "others": (by_others() - before) / (perf_counter() - started),
     }
 
 
@@ -147,6 +161,19 @@ def turn(rows: Iterator[Row]) -> float:
         seconds += next(rows)["seconds"][0]
         epochs += 1
     return seconds / epochs
+
+
+def by_others() -> float:
+    """The seconds that our processors have worked for other programs so far; 0 where nobody says."""
+    try:
+        lines = Path("/proc/stat").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0.0
+    ours = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    words = [line.split() for line in lines]
+    # user, nice, system, idle, waiting for the disk, interrupts, soft interrupts, stolen
+    worked = sum(int(found[index]) for found in words if found[0] in ours for index in (1, 2, 3, 6, 7, 8))
+    return worked / os.sysconf("SC_CLK_TCK") - process_time()
 
 
 if __name__ == "__main__":

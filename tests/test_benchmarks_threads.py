@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,3 +61,23 @@ def test_every_number_of_threads_has_its_turn_in_each_round(monkeypatch: pytest.
     assert measured["multiply_adds"] == 3 * 500 * 3000
     assert {count: len(seconds) for count, seconds in measured["seconds"].items()} == {1: 3, 2: 3, 4: 3}
     assert min(min(seconds) for seconds in measured["seconds"].values()) > 0
+    assert isinstance(measured["others"], float)
+
+
+def test_the_page_names_what_other_programs_disturbed() -> None:
+    configs = {
+        "quiet": {"others": 0.01},
+        "busy": {"others": 0.8},
+        "elsewhere": {"not run": "it is for a GPU"},
+    }
+    assert threads.disturbed(configs)[-1].endswith("from `busy`.")
+    assert not threads.disturbed({"quiet": configs["quiet"]})
+
+
+def test_the_work_of_other_programs_is_told_from_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "cpu 9 9 9 9 9 9 9 9 0 0\ncpu0 5 5 5 5 5 5 5 5 0 0\ncpu1 100 20 30 900 40 1 2 47 0 0\nctxt 7\n"
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: text)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {1})
+    monkeypatch.setattr("os.sysconf", lambda _: 100)
+    monkeypatch.setattr(threads, "process_time", lambda: 0.5)
+    assert threads.by_others() == 2.0 - 0.5, "of our processors alone, and neither idle nor waiting"
