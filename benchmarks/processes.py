@@ -17,7 +17,7 @@ from threading import Timer
 from time import perf_counter
 from typing import Any
 
-from benchmarks.measured import PROJECT
+from benchmarks.measured import PROJECT, counted
 
 PATIENCE = 900.0  # seconds after which a contestant is given up
 Figures = dict[str, Any]
@@ -105,17 +105,21 @@ def epochs_seen(lines: Sequence[tuple[float, str]]) -> list[tuple[float, int]]:
 
 
 def wall(lines: Sequence[tuple[float, str]]) -> float | None:
-    """Seconds per epoch between the first line of the table and the last; None where there is one alone."""
+    """Seconds per epoch between the lines of the first and the last epoch.
+
+    None where the first one has no line: epochs of less than a quarter of a second come several to a line,
+    which then says nothing of when they ended.
+    """
     seen = epochs_seen(lines)
-    if len(seen) < 2:
+    if len(seen) < 2 or seen[0][1] != 1:
         return None
     (began, first), (ended, last) = seen[0], seen[-1]
     return (ended - began) / (last - first)
 
 
-def knows(config: str, key: str) -> bool:
-    """Whether dlrun takes this KEY=VALUE for a config."""
-    words = [sys.executable, "-m", "dlrun", "show", config, key]
+def knows(config: str, *overrides: str) -> bool:
+    """Whether dlrun takes a config with these KEY=VALUE."""
+    words = [sys.executable, "-m", "dlrun", "show", config, *overrides]
     return subprocess.run(words, cwd=PROJECT, capture_output=True).returncode == 0
 
 
@@ -153,3 +157,8 @@ def middle(measured: Figures, name: str, figure: str) -> float:
 def present(measured: Figures, names: Mapping[str, str]) -> dict[str, str]:
     """Those of the contestants that were there, with their titles."""
     return {name: title for name, title in names.items() if name in measured["rounds"][0]}
+
+
+def rounds_of(measured: Figures) -> str:
+    """`5 rounds`, as many as were measured."""
+    return counted(len(measured["rounds"]), "round")

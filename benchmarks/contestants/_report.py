@@ -20,6 +20,9 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="without it, as many as PyTorch chooses")
     parser.add_argument("--data", type=Path, help="the folder above MNIST")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=int, help="examples in a batch; without it, all of them")
+    parser.add_argument("--hidden", type=int, nargs="+", help="the sizes of the hidden layers")
     words = parser.parse_args()
     if words.threads:
         torch.set_num_threads(words.threads)
@@ -27,7 +30,7 @@ def asked() -> argparse.Namespace:
 
 
 class Epochs:
-    """The time and the figures of each epoch: `trained` after its last step, `evaluated` after the test set."""
+    """The time and figures of each epoch: `trained` after its last step, `evaluated` after the test set."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
@@ -52,6 +55,10 @@ class Epochs:
         told = {part: sum(row[part] for row in timed) / len(timed) for part in parts} | {
             "losses": [row["loss"] for row in self.rows],
             "test_accuracies": [row["test_accuracy"] for row in self.rows],
-            "threads": torch.get_num_threads(),
         }
-        print(json.dumps(told | more))
+        say(**told, **more)
+
+
+def say(**figures: Any) -> None:
+    """Print the figures, and with how many threads they came, as one line of JSON."""
+    print(json.dumps({"threads": torch.get_num_threads()} | figures))

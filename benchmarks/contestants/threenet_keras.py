@@ -4,12 +4,12 @@ import os
 
 os.environ["KERAS_BACKEND"] = "torch"  # read when keras is imported
 
-from typing import Any  # noqa: E402
+from typing import Any
 
-import keras  # noqa: E402
+import keras
 
-from benchmarks.contestants._report import Epochs, asked  # noqa: E402
-from benchmarks.contestants._threenet import BATCH, RATE, images, model  # noqa: E402
+from benchmarks.contestants._report import Epochs, asked
+from benchmarks.contestants._threenet import BATCH, RATE, images, model
 
 words = asked()
 epochs = Epochs()
