@@ -37,14 +37,12 @@ def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator
 
 
 def span(seconds: float) -> str:
-    """Seconds as `12 µs`, `3.4 ms`, `0.357 s`, `4.2 s` or `6.7 min`."""
+    """Seconds as `12 µs`, `3.4 ms`, `0.357 s`, `4.21 s` or `6.7 min`."""
     if seconds < 1e-3:
         return f"{seconds * 1e6:.0f} µs"
     if seconds < 0.1:
         return f"{seconds * 1e3:.1f} ms"
-    if seconds < 1:
-        return f"{seconds:.3f} s"
-    return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+    return f"{seconds:.3g} s" if seconds < 90 else f"{seconds / 60:.1f} min"
 
 
 def size(number: float) -> str:
@@ -53,6 +51,11 @@ def size(number: float) -> str:
         if number >= unit:
             return f"{number / unit:.3g} {letters}"
     return f"{number:.0f} bytes"
+
+
+def counted(number: int, what: str) -> str:
+    """`1 round`, `5 rounds`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def machine() -> dict[str, Any]:
@@ -99,9 +102,8 @@ def computer(words: Mapping[str, str]) -> str:
 def measured_on(machine: Mapping[str, Any]) -> str:
     """The machine of one section as a sentence."""
     peers = "".join(f", {name} {found}" for name, found in sorted(machine["peers"].items()))
-    cores = machine["cores"]
     return (
-        f"Measured on {computer(machine)}, {cores} processor core{'s' * (cores > 1)}, "
+        f"Measured on {computer(machine)}, {counted(machine['cores'], 'processor core')}, "
         f"{machine['memory'] / 2**30:.0f} GiB of memory, {machine['system']}, Python {machine['python']}, "
         f"torch {machine['torch']}{peers}, {machine['date']}."
     )

@@ -6,19 +6,15 @@ in another process, so that the one whose children are measured stays small.
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from math import isqrt
-from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measured import PROJECT, machine, markdown, size, span
+from benchmarks.processes import train
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,9 +67,9 @@ def measure(rounds: int) -> dict[str, Any]:
     for _ in range(rounds):
         for kind, runs in asked.items():
             for number, overrides in runs.items():
-                seconds, peak = trained(overrides)
-                measured[kind][number]["seconds"].append(seconds)
-                measured[kind][number]["peak"].append(peak)
+                found = train("spiral_relu", *ALWAYS, *overrides, "--quiet")
+                measured[kind][number]["seconds"].append(median(found["row_seconds"][1:]))  # warm
+                measured[kind][number]["peak"].append(found["peak"])
     measured["machine"] = machine()
     drawing = [sys.executable, "-m", "benchmarks.scale"]
     subprocess.run(drawing, cwd=PROJECT, input=json.dumps(measured), text=True, check=True)
@@ -88,22 +84,6 @@ def parameters(width: int) -> int:
 def width_for(number: int) -> int:
     """The width with which there are about so many parameters."""
     return isqrt(number) - (ARMS + 4) // 2
-
-
-def trained(overrides: Sequence[str]) -> tuple[float, int]:
-    """Train as a user does: the median seconds of an epoch after the first, and the peak in bytes."""
-    with TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "dlrun", "train", "spiral_relu", *ALWAYS, *overrides]
-        command += ["--quiet", "--runs-dir", folder]
-        process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, command)
-        (rows,) = Path(folder).glob("*/metrics.csv")
-        with rows.open(encoding="utf-8") as file:
-            seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
-    return median(seconds[1:]), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def table(measured: dict[str, Any]) -> list[str]:

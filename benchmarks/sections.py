@@ -32,7 +32,18 @@ from benchmarks.measured import PROJECT, keep, markdown, measured_on, read
 
 MEASURED = PROJECT / "docs" / "performance.json"
 PAGE = PROJECT / "docs" / "performance.md"
-SECTIONS = ("threenet", "threads", "scale")
+SECTIONS = (
+    "threenet",
+    "spiral",
+    "commands",
+    "memory",
+    "seeds",
+    "long",
+    "saving",
+    "threads",
+    "scale",
+    "gpu",
+)
 HEADINGS = ("what", "minimum", "median", "maximum", "goal", "met")
 INTRODUCTION = """\
 Written by `python -m benchmarks`, which runs the contestants of each section in turn, each in a process of
