@@ -24,7 +24,8 @@ from typing import Any
 
 from PIL import Image
 
-PROJECT = Path(__file__).parent.parent
+from benchmarks.measured import PROJECT, computer, keep, markdown, read
+
 MEASURED = PROJECT / "docs" / "results.json"
 TABLE = PROJECT / "docs" / "results.md"
 RUNS = PROJECT / "runs" / "results"
@@ -203,12 +204,12 @@ def main(arguments: Sequence[str]) -> None:
     names = [experiment.name for experiment in EXPERIMENTS]
     if unknown := set(asked.names) - set(names):
         parser.error(f"there is no experiment {sorted(unknown)[0]!r} (there are: {', '.join(names)})")
-    measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+    measured = read(MEASURED)
     for experiment in () if asked.table else EXPERIMENTS:
         if not asked.names or experiment.name in asked.names:
             measured[experiment.name] = measure(experiment)
             print(f"{experiment.name}: {measured_cell(experiment, measured[experiment.name])}", flush=True)
-            MEASURED.write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
+            keep(MEASURED, measured)
     for picture in PICTURES:
         if picture.row in measured and (not asked.names or picture.row in asked.names):
             draw(picture, measured)
@@ -283,22 +284,7 @@ def lines(measured: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield INTRODUCTION
     yield ""
-    yield f"| {' | '.join(HEADINGS)} |"
-    yield "|---" * len(HEADINGS) + "|"
-    for experiment in EXPERIMENTS:
-        found = measured.get(experiment.name, {"not run": "not measured yet"})
-        mark = _marks().get(experiment.note, "")
-        cells = [
-            titled(experiment) + mark,
-            experiment.published,
-            measured_cell(experiment, found),
-            baseline_cell(experiment, found),
-            "<br>".join(f"{claim['column']} {claim['claim']}" for claim in found.get("expect", [])) or "–",
-            met_cell(found),
-            experiment.published_time or "–",
-            duration(found["seconds"] / found["seeds"]) if "seconds" in found else "–",
-        ]
-        yield "| " + " | ".join(cells) + " |"
+    yield from markdown(HEADINGS, (cells(experiment, measured) for experiment in EXPERIMENTS))
     yield ""
     for note, mark in _marks().items():
         yield f"{mark} {note}"
@@ -307,6 +293,21 @@ def lines(measured: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield from temperatures(measured)
     yield from machines(measured)
+
+
+def cells(experiment: Experiment, measured: dict[str, Any]) -> list[str]:
+    """One row of the table."""
+    found = measured.get(experiment.name, {"not run": "not measured yet"})
+    return [
+        titled(experiment) + _marks().get(experiment.note, ""),
+        experiment.published,
+        measured_cell(experiment, found),
+        baseline_cell(experiment, found),
+        "<br>".join(f"{claim['column']} {claim['claim']}" for claim in found.get("expect", [])) or "–",
+        met_cell(found),
+        experiment.published_time or "–",
+        duration(found["seconds"] / found["seeds"]) if "seconds" in found else "–",
+    ]
 
 
 def titled(experiment: Experiment) -> str:
@@ -369,8 +370,8 @@ def machines(measured: dict[str, Any]) -> Iterator[str]:
     for name, found in measured.items():
         if "machine" in found:
             machine, versions = found["machine"], found["versions"]
-            where = machine.get("gpu") or f"{machine['processor']} ({machine['instructions']})"
-            where += f", torch {versions['torch']}, Python {versions['python']}, dlrun {versions['dlrun']}, "
+            where = f"{computer(machine)}, torch {versions['torch']}, Python {versions['python']}, "
+            where += f"dlrun {versions['dlrun']}, "
             where += (
                 f"{found['device']}, {found['threads']} thread{'s' * (found['threads'] > 1)}, {found['date']}"
             )

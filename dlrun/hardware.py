@@ -16,9 +16,10 @@ from torch import Tensor
 from dlrun.copies import Copies, Figures
 from dlrun.errors import UserError
 
-# Multiply-adds in a step (forward and backward) that keep one thread busy long enough to be worth waking
-# another one. A rule rather than a measurement: the number of threads changes the last bits.
-WORK_PER_THREAD = 100_000_000
+# The work of a step that keeps one thread busy long enough to be worth waking another one, and what a number
+# that a layer gives costs beside its sums, forward and backward: both in multiply-adds.
+WORK_PER_THREAD = 25_000_000
+WORK_PER_NUMBER = 100
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -151,15 +152,20 @@ def choose_device(name: str) -> torch.device:
     return torch.device(f"{kind}:{index or 0}" if kind == "cuda" else kind)
 
 
-def choose_threads(threads: int | str, multiply_adds: int, batch: int) -> int:
+def choose_threads(threads: int | str, multiply_adds: int, numbers: int, batch: int) -> int:
     """The number of CPU threads: `threads`, or for "auto" by a fixed rule.
 
-    A step over `batch` examples costs three times the forward pass's `multiply_adds` for each. One
-    thread for every WORK_PER_THREAD of that, never more than the machine has cores.
+    A step over `batch` examples costs three times the forward pass's `multiply_adds` for each, and
+    WORK_PER_NUMBER more for each of the `numbers` that its layers give: activations and their gradients are
+    written, read and passed through functions, which takes small layers longer than their sums. One thread
+    for every WORK_PER_THREAD of that, never more than the machine has cores. A rule rather than a
+    measurement, because the number of threads changes the last bits; `python -m benchmarks threads` says
+    how far it is from the best.
     """
     if isinstance(threads, int):
         return threads
-    return max(1, min(cores(), 3 * multiply_adds * batch // WORK_PER_THREAD))
+    work = (3 * multiply_adds + WORK_PER_NUMBER * numbers) * batch
+    return max(1, min(cores(), work // WORK_PER_THREAD))
 
 
 def cores() -> int:

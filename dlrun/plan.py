@@ -52,7 +52,8 @@ class Plan:
             batch = len(loaded["train"])
         # Apart, by the work of one copy: each trains with the bits that it has alone.
         batch *= len(config.seeds) if config.stacked else 1
-        threads = choose_threads(config.threads, self.layers.multiply_adds, batch)
+        numbers = sum(prod(layer.output_shape) for layer in self.layers.layers)
+        threads = choose_threads(config.threads, self.layers.multiply_adds, numbers, batch)
         return Hardware(self.device, threads, config.precision, config.compile, config.gradient_clip)
 
     def model(self, seeds: Sequence[int] | None = None) -> Copies:

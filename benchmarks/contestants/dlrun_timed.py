@@ -1,0 +1,44 @@
+"""`dlrun` with a clock beside what it keeps: python -m benchmarks.contestants.dlrun_timed FILE train …
+
+FILE is JSON in the end: "rows", the second of every 1,000th epoch's row, [epoch, at]; "saves", [epoch, at,
+seconds, bytes of last.pt]; "keeping", the seconds spent in keeping rows and the best weights in memory.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from dlrun import cli
+from dlrun.experiment import Keeper
+
+rows: list[tuple[int, float]] = []
+saves: list[tuple[int, float, float, int]] = []
+keeping = [0.0]
+save, add = Keeper.save, Keeper.add
+
+
+def timed_save(keeper: Any, *words: Any, **more: Any) -> Any:
+    began = time.perf_counter()
+    given = save(keeper, *words, **more)
+    took = time.perf_counter() - began
+    saves.append((keeper.state.epoch, began, took, keeper.run.last.stat().st_size))
+    return given
+
+
+def timed_add(keeper: Any, *words: Any, **more: Any) -> Any:
+    began = time.perf_counter()
+    given = add(keeper, *words, **more)
+    keeping[0] += time.perf_counter() - began
+    if keeper.state.epoch % 1000 == 0:
+        rows.append((keeper.state.epoch, began))
+    return given
+
+
+Keeper.save, Keeper.add = timed_save, timed_add  # type: ignore[method-assign,assignment]
+file = Path(sys.argv.pop(1))
+try:
+    cli.main()
+finally:
+    file.write_text(json.dumps({"rows": rows, "saves": saves, "keeping": keeping[0]}))

@@ -1,0 +1,161 @@
+"""docs/performance.md: what dlrun costs, beside the loop written by hand and the tools used instead.
+
+    python -m benchmarks                               # every section, then the page
+    python -m benchmarks threenet memory --rounds 7    # these again, then the page
+    python -m benchmarks --table                       # the page from what was measured before
+
+A section is a module of this folder, named in SECTIONS, with
+
+    TITLE: str
+    def measure(rounds: int) -> dict[str, Any]          # figures that strict JSON can hold, with
+                                                        # "machine": benchmarks.measured.machine()
+    def table(measured: dict[str, Any]) -> list[str]    # Markdown made from those figures alone
+
+and, where it answers to goals, GOALS: a sequence of Goal, which the page lists first, all sections together.
+A section that cannot be measured on this machine gives {"not measured": why}. A `measure` that has a second
+parameter `threads` is given the --threads of the command line, None without.
+
+What a section gives is kept under its name in docs/performance.json, from which the page is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from statistics import median
+from typing import Any, Literal, Protocol, cast
+
+from benchmarks.measured import PROJECT, keep, markdown, measured_on, read
+
+MEASURED = PROJECT / "docs" / "performance.json"
+PAGE = PROJECT / "docs" / "performance.md"
+SECTIONS = (
+    "threenet",
+    "spiral",
+    "commands",
+    "memory",
+    "seeds",
+    "long",
+    "saving",
+    "threads",
+    "scale",
+    "gpu",
+)
+HEADINGS = ("what", "minimum", "median", "maximum", "goal", "met")
+INTRODUCTION = """\
+Written by `python -m benchmarks`, which runs the contestants of each section in turn, each in a process of
+its own, over several rounds. A ratio is taken within a round, and its median is judged; minimum and maximum
+say how far the rounds lie apart."""
+
+
+class Section(Protocol):
+    """What the benchmark needs of a module of this folder."""
+
+    TITLE: str
+
+    def measure(self, rounds: int) -> dict[str, Any]: ...
+    def table(self, measured: dict[str, Any]) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is promised: a figure of each round, and the bound that their median has to keep.
+
+    `figures` reads them from what the section measured; none, where it was not measured.
+    """
+
+    what: str
+    sign: Literal["≤", "≥", "<"]
+    bound: float
+    figures: Callable[[dict[str, Any]], Sequence[float]]
+    unit: str = ""
+
+    def met(self, figures: Sequence[float]) -> bool:
+        """Whether the median keeps the bound."""
+        middle = median(figures)
+        return {"≤": middle <= self.bound, "≥": middle >= self.bound, "<": middle < self.bound}[self.sign]
+
+    def row(self, measured: dict[str, Any]) -> list[str]:
+        """Its line in the table of goals."""
+        goal = f"{self.sign} {self.bound:g}{self.unit}"
+        figures = self.figures(measured) if measured and "not measured" not in measured else ()
+        if not figures:
+            return [self.what, "–", "–", "–", goal, "not measured"]
+        shown = [f"{figure:.3g}{self.unit}" for figure in (min(figures), median(figures), max(figures))]
+        return [self.what, *shown, goal, "yes" if self.met(figures) else "**no**"]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure what is asked for, then write the page and print the goals."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure dlrun and write docs/performance.md."
+    )
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each contestant runs (default: 5)")
+    parser.add_argument("--threads", type=int, help="CPU threads of every contestant (default: dlrun's rule)")
+    parser.add_argument("--table", action="store_true", help="measure nothing")
+    asked = parser.parse_args(arguments)
+    if unknown := sorted(set(asked.sections) - set(SECTIONS)):
+        parser.error(f"there is no section {unknown[0]!r} (there are: {', '.join(SECTIONS)})")
+    if asked.rounds < 1:
+        parser.error("there must be at least one round")
+    measured = read(MEASURED)
+    for name in () if asked.table else SECTIONS:
+        if not asked.sections or name in asked.sections:
+            print(f"{name} …", flush=True)
+            measured[name] = measure(section(name), asked.rounds, asked.threads)
+            keep(MEASURED, measured, in_order=True)
+            print("\n".join(section_lines(name, measured)), flush=True)
+    PAGE.write_text("\n".join(lines(read(MEASURED))) + "\n", encoding="utf-8")
+    print("\n".join(goal_lines(measured)))
+
+
+def section(name: str) -> Section:
+    """The module of a section."""
+    return cast(Section, import_module(f"benchmarks.{name}"))
+
+
+def measure(section: Section, rounds: int, threads: int | None) -> dict[str, Any]:
+    """What a section measures, with the threads asked for where they matter to it."""
+    matters = "threads" in inspect.signature(section.measure).parameters
+    more = {"threads": threads} if matters else {}
+    return section.measure(rounds, **more)
+
+
+def goals(name: str) -> Sequence[Goal]:
+    """The goals of a section; some have none."""
+    return getattr(section(name), "GOALS", ())
+
+
+def lines(measured: dict[str, Any]) -> Iterator[str]:
+    """The page as Markdown."""
+    yield "# Performance"
+    yield ""
+    yield INTRODUCTION
+    yield ""
+    yield from goal_lines(measured)
+    for name in SECTIONS:
+        yield ""
+        yield from section_lines(name, measured)
+
+
+def goal_lines(measured: dict[str, Any]) -> Iterator[str]:
+    """The goals of all sections, each with what was measured."""
+    rows = [goal.row(measured.get(name, {})) for name in SECTIONS for goal in goals(name)]
+    yield from markdown(HEADINGS, rows)
+
+
+def section_lines(name: str, measured: dict[str, Any]) -> Iterator[str]:
+    """One section of the page."""
+    found = measured.get(name, {"not measured": "nobody has asked for it yet"})
+    yield f"## {section(name).TITLE}"
+    yield ""
+    if "not measured" in found:
+        yield f"Not measured: {found['not measured']}."
+        return
+    yield from section(name).table(found)
+    yield ""
+    yield measured_on(found["machine"])

@@ -1,0 +1,110 @@
+"""One epoch of ThreeNet on MNIST: dlrun, the loop by hand, the usual way, and the tools used instead."""
+
+from __future__ import annotations
+
+from functools import partial
+from statistics import mean
+from typing import Any
+
+from benchmarks.agreement import agree, said
+from benchmarks.digits import STAND_IN, digits
+from benchmarks.measured import PEERS, installed, machine, markdown, span
+from benchmarks.processes import contestant, figures, in_turn, middle, present, ratios, rounds_of, train
+from benchmarks.sections import Goal
+
+TITLE = "An epoch of ThreeNet on MNIST"
+EPOCHS = 8  # the first is the warm-up
+EPOCHS_OF_THE_NOTES = 3  # they take ten times as long
+CONTESTANTS = {
+    "dlrun": "dlrun",
+    "careful": "careful loop",
+    "careful, torch's threads": "careful loop, with as many threads as PyTorch chooses",
+    "notes": "the notes' way: DataLoader, a transform for each image",
+    "skorch": "skorch, batches gathered in memory",
+    "lightning": "Lightning, batches gathered in memory",
+    "keras": "Keras on PyTorch, arrays in memory",
+}
+GOALS = [
+    Goal("ThreeNet epoch: dlrun / careful loop", "≤", 1.03, lambda m: ratios(m, "dlrun", "careful", "whole")),
+    Goal("ThreeNet epoch: the notes' way / dlrun", "≥", 12, lambda m: ratios(m, "notes", "dlrun", "whole")),
+    Goal("ThreeNet epoch: skorch / dlrun", "≥", 1.8, lambda m: ratios(m, "skorch", "dlrun", "whole")),
+    Goal("ThreeNet epoch: Lightning / dlrun", "≥", 2.3, lambda m: ratios(m, "lightning", "dlrun", "whole")),
+    Goal("ThreeNet epoch: Keras / dlrun", "≥", 2.8, lambda m: ratios(m, "keras", "dlrun", "whole")),
+]
+
+
+def measure(rounds: int, threads: int | None = None) -> dict[str, Any]:
+    with digits() as (folder, real):
+        of_dlrun = partial(dlrun, "--data-dir", str(folder), threads=threads)
+        threads = of_dlrun()["threads"]  # what its rule chooses; and the files are read once
+        of_all = ["--data", str(folder), "--epochs", str(EPOCHS), "--threads", str(threads)]
+        contestants = {
+            "dlrun": of_dlrun,
+            "careful": partial(contestant, "threenet_careful", *of_all),
+            "careful, torch's threads": partial(contestant, "threenet_careful", *of_all[:-2]),
+            "notes": partial(contestant, "threenet_notes", *of_all, "--epochs", str(EPOCHS_OF_THE_NOTES)),
+        }
+        for peer in PEERS:
+            if installed(peer):
+                contestants[peer] = partial(contestant, f"threenet_{peer}", *of_all)
+        found = list(in_turn(contestants, rounds))
+    for each in found:
+        agree(each)
+    return {"machine": machine(), "real": real, "threads": threads, "rounds": found}
+
+
+def dlrun(*words: str, threads: int | None) -> dict[str, Any]:
+    """One run as it comes, but for the plots at its end; `whole` is an epoch with all that is done in it."""
+    overrides = [
+        f"epochs={EPOCHS}",
+        "evaluate_train_every=null",
+        "monitor=train_loss",
+        "plots=[]",
+        "expect={}",
+    ]
+    overrides += [f"threads={threads}"] if threads else []
+    found = train("mnist_threenet", *overrides, *words)
+    without_the_first = (found["loop_seconds"] - found["row_seconds"][0]) / (EPOCHS - 1)  # a little too much
+    return found | {"training": mean(found["row_seconds"][1:]), "whole": found["wall"] or without_the_first}
+
+
+def table(measured: dict[str, Any]) -> list[str]:
+    there = present(measured, CONTESTANTS)
+    rows = []
+    for name, title in there.items():
+        losses = [found[name]["losses"][EPOCHS_OF_THE_NOTES - 1] for found in measured["rounds"]]
+        accuracies = [found[name]["test_accuracies"][EPOCHS_OF_THE_NOTES - 1] for found in measured["rounds"]]
+        whole = figures(measured, name, "whole")
+        rows.append(
+            [
+                title,
+                *(span(value) for value in (min(whole), middle(measured, name, "whole"), max(whole))),
+                span(middle(measured, name, "training")) if name in ("dlrun", "careful", "notes") else "–",
+                str(measured["rounds"][0][name]["threads"]),
+                f"{min(losses):.4f} … {max(losses):.4f}",
+                f"{min(accuracies):.4f} … {max(accuracies):.4f}",
+            ]
+        )
+    return [
+        f"784-200-60-10, ReLU, cross entropy, SGD 1e-2, batch 256, float32. An epoch is 235 steps, their "
+        f"loss and accuracy, and loss and accuracy of the test set; for dlrun also rows, saves and its "
+        f"table in a pipe, by the clock between the lines of that table. Mean of {EPOCHS - 1} epochs after "
+        f"the first ({EPOCHS_OF_THE_NOTES - 1} of the notes' way); {rounds_of(measured)}.",
+        "",
+        *([] if measured["real"] else [STAND_IN, ""]),
+        *markdown(
+            (
+                "contestant",
+                "epoch, minimum",
+                "median",
+                "maximum",
+                "of which training",
+                "threads",
+                f"training loss, epoch {EPOCHS_OF_THE_NOTES}",
+                "test accuracy",
+            ),
+            rows,
+        ),
+        "",
+        "The images come in an order of each one's own. " + said(),
+    ]
