@@ -5,16 +5,18 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from dlrun.copies import Copies, Figures
-from dlrun.errors import UserError
+from dlrun.errors import RunFailed, UserError
+from dlrun.graphs import Replayed, Update
 
 # The work of a step that keeps one thread busy long enough to be worth waking another one, and what a number
 # that a layer gives costs beside its sums, forward and backward: both in multiply-adds.
@@ -33,6 +35,13 @@ class Hardware:
     precision: str = "float32"
     compile: bool = False
     gradient_clip: float | None = None
+    graph: bool | Literal["auto"] = "auto"
+    warn: Callable[[str], None] = lambda text: None
+
+    @property
+    def has_graphs(self) -> bool:
+        """Whether the device can repeat what was recorded on it."""
+        return self.device.type == "cuda"
 
     def use(self) -> None:
         """Set what PyTorch keeps for the whole process: threads, and on CUDA repeatable kernels."""
@@ -54,6 +63,34 @@ class Hardware:
             model.compile()
         return model
 
+    def repeated(
+        self,
+        update: Update,
+        model: Copies,
+        optimizer: torch.optim.Optimizer,
+        streams: Sequence[torch.Generator],
+    ) -> Update:
+        """`update`, or on CUDA the same recorded as a graph, where the config and the step allow it."""
+        if not self.has_graphs:
+            return update
+        takes_tensors = all(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
+        for group in (
+            optimizer.param_groups if takes_tensors else ()
+        ):  # with a graph and without: the same bits
+            group.setdefault("initial_lr", float(group["lr"]))
+            group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
+        if self.graph is not False:
+            if takes_tensors and self.precision != "float16":
+                return Replayed(update, model.streams.hold, streams, self._no_graph)
+            takes_number = f"{type(optimizer).__name__} takes its learning rate as a number"
+            self._no_graph("float16 looks at each gradient" if takes_tensors else takes_number)
+        return update
+
+    def _no_graph(self, reason: str) -> None:
+        if self.graph is True:
+            raise RunFailed(f"the step cannot be one graph: {reason}", fix="set graph: auto")
+        self.warn(f"steps run one kernel at a time, not as one graph: {reason}")
+
     def autocast(self) -> AbstractContextManager[Any]:
         """What the forward pass runs under."""
         if self.precision == "float32":
@@ -70,8 +107,12 @@ class Hardware:
         model: Copies,
         optimizer: torch.optim.Optimizer,
         scaler: LossScales | None,
+        lost: Tensor | None = None,
     ) -> None:
-        """One update of all copies, each by the gradient of the mean of its own `losses` (copies, batch)."""
+        """One update of all copies, each by the gradient of the mean of its own `losses` (copies, batch).
+
+        Where `lost` () is 1 on the device, optimizers that are fused leave the weights alone.
+        """
         for group in optimizer.param_groups:  # a tenth of what optimizer.zero_grad() takes
             for parameter in group["params"]:
                 parameter.grad = None
@@ -86,6 +127,8 @@ class Hardware:
             scaler.unscale(model)
         if self.gradient_clip is not None:
             model.clip(self.gradient_clip)
+        if lost is not None and optimizer.defaults.get("fused"):
+            optimizer.found_inf, optimizer.grad_scale = lost, None  # type: ignore[attr-defined]
         optimizer.step()
 
 
