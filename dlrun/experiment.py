@@ -208,7 +208,8 @@ class Keeper:
         self.rows = Rows(run, plan.recipe.columns(), plan.config.seeds, state.rows_end)
         self.saved_epoch = state.epoch if saved else None
         self._figures: Row = saved.figures if saved else {}  # of the last epoch done
-        self._best_weights: list[dict[str, Tensor]] | None = None  # where best.pt is not yet what is best
+        self._best_weights: list[dict[str, Tensor]] | None = None
+        self._best_is_saved = True  # whether best.pt is what is best
         self._next_save = self._next_drawing = 0.0
         default = Choice("curves", plan.parts.part("plots", "curves").defaults)
         self._curves = next((choice for choice in plan.plots if choice.name == "curves"), default)
@@ -239,8 +240,17 @@ class Keeper:
         if not self.plan.improves(monitor, value, best["value"] if best else None):
             return False
         self.state.best = {"epoch": self.state.epoch, "value": value, "figures": row}
-        self._best_weights = _copied(self.state.model)
+        self._set_best(self.state.model)
         return True
+
+    def _set_best(self, model: Copies) -> None:
+        """Remember the weights of a model as the best ones, in the memory of those that were."""
+        if self._best_weights is None:
+            self._best_weights = _copied(model)
+        else:
+            before = [value for copy in self._best_weights for value in copy.values()]
+            torch._foreach_copy_(before, [v for copy in model.copies for v in copy.state_dict().values()])
+        self._best_is_saved = False
 
     def keep_weights(self) -> None:
         """Keep the model as it is now, where a plot will show how it changed and it is time to."""
@@ -264,11 +274,11 @@ class Keeper:
         started = time.monotonic()
         _refuse_lost_weights(self.state)
         self.state.rows_end = self.rows.flush()
-        if self._best_weights is not None and self.state.best is not None:
+        if not self._best_is_saved and self.state.best is not None:
             best = self.state.best
             weights = {"model": self._best_weights, "epoch": best["epoch"]}
             checkpoints.save(self.run.best, self._checkpoint(weights, best["figures"]))
-            self._best_weights = None
+            self._best_is_saved = True
         checkpoints.save(self.run.last, self._checkpoint(self.state.state_dict(), self._figures))
         self.saved_epoch = self.state.epoch
         took = time.monotonic() - started
@@ -397,12 +407,13 @@ class Keeper:
             weights = {"model": _copied(self.state.model), "epoch": self.state.epoch}
             checkpoints.save(self.run.best, self._checkpoint(weights, self._figures))
         elif best["epoch"] == self.state.epoch:
-            best["figures"], self._best_weights = self._figures, _copied(self.state.model)
+            best["figures"] = self._figures
+            self._set_best(self.state.model)
         elif not best["figures"].keys() >= set(self.plan.recipe.columns()):
             model, epoch = self._best_model(view)
             if epoch == best["epoch"]:
                 best["figures"] = self._completed(best["figures"], model)
-                self._best_weights = _copied(model)
+                self._set_best(model)
 
     def _best_model(self, view: View) -> tuple[Copies, int]:
         """A model with the weights of the best epoch, and which epoch that is.
@@ -410,7 +421,7 @@ class Keeper:
         Where they are lost, those of the last epoch saved.
         """
         model, best = self.plan.model(), self.state.best
-        if best and self._best_weights is not None:
+        if best and self._best_weights is not None and not self._best_is_saved:
             load_weights(model, self._best_weights, self.run.best)
             return self.hardware.prepare(model), best["epoch"]
         for path in (self.run.best, self.run.last):
