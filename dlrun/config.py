@@ -63,6 +63,10 @@ class Config:
     device: str = _key("auto, cpu, cuda, cuda:N or mps; auto takes an accelerator if there is one", "auto")
     threads: Count | Literal["auto"] = _key("CPU threads; auto goes by the work in a step", "auto")
     precision: Literal["float32", "bfloat16", "float16"] = _key("arithmetic of the forward pass", "float32")
+    stacked: bool = _key(
+        "whether all seeds train as one model: faster where steps are small, but not bit for bit as alone",
+        False,
+    )
     compile: bool = _key("whether torch.compile makes the model faster, after a slow start", False)
     dataset: Choice = _key("what is learnt from")
     augmentations: list[Choice] = _key("random changes of each training batch, in this order", [])

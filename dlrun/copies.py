@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
 
+from dlrun.errors import UserError
 from dlrun.randomness import derived_seed
+
+Figures = Tensor | Sequence[Tensor]  # (copies, …): one tensor, or one for each copy
 
 
 class Apart(nn.Module):
@@ -25,44 +30,296 @@ class Apart(nn.Module):
             for seed in self.seeds:
                 torch.manual_seed(seed)
                 self.copies.append(build())
-        # How each copy is run: itself, or what torch.compile made of it.
-        self.forwards: list[Callable[[Tensor], Tensor]] = list(self.copies)
-        self._streams: list[Tensor] = []
-        self._generator = torch.default_generator
+        self._streams = Streams(self.seeds)
 
     def begin(self, epoch: int) -> None:
         """Training mode, and every copy's random stream at its start of the epoch."""
         if not self.training:
             self.train()
-        device = next((p.device for p in self.parameters()), torch.device("cpu"))
-        if device.type == "cuda":
-            self._generator = torch.cuda.default_generators[device.index or 0]
-        elif device.type == "mps":
-            self._generator = torch.mps._get_default_mps_generator()
-        self._streams = []
-        for seed in self.seeds:
-            self._generator.manual_seed(derived_seed("dropout", seed, epoch))
-            self._streams.append(self._generator.get_state())
+        self._streams.begin(epoch, self)
+
+    def forward(self, inputs: Figures) -> list[Tensor]:
+        if not self.training:
+            return [whole(copy(x)) for copy, x in zip(self.copies, inputs, strict=True)]
+        outputs = []
+        for index, (copy, x) in enumerate(zip(self.copies, inputs, strict=True)):
+            self._streams.take_up(index)
+            outputs.append(whole(copy(x)))
+            self._streams.lay_down(index)
+        return outputs
+
+    def each(self, function: Callable[..., Tensor], *figures: Figures) -> list[Tensor]:
+        """What `function` gives for the examples of every copy: (copies, batch, …) of (copies, batch, …).
+
+        One copy at a time, so that none is computed in another way than alone.
+        """
+        return [function(*of_copy) for of_copy in zip(*figures, strict=True)]
+
+    def sums(self, figures: Figures) -> list[Tensor]:
+        """(copies, batch, …) summed over the examples, to (copies, …), in float64 where there is one.
+
+        One copy at a time, so that no sum is ever taken in another order than for that copy alone.
+        """
+        return [of_copy.sum(0, dtype=widest(of_copy.device)) for of_copy in figures]
+
+    def clip(self, longest: float) -> None:
+        """Shorten the gradient of each copy to `longest` (2-norm): each has its own length."""
+        for copy in self.copies:
+            nn.utils.clip_grad_norm_(copy.parameters(), longest)
+
+    def compile(self) -> None:
+        """Have every copy compiled when it first runs; weights stay where they are and keep their names."""
+        for copy in self.copies:
+            copy.compile()
+
+
+class Stacked(nn.Module):
+    """The copies of `apart` as one model: each weight once for all seeds, (copies, …), run by one vmap.
+
+    Many small steps become one large one. What is learnt is what the copies learn apart, up to the order
+    of sums; dropout is drawn from the same streams. `copies` stay whole modules, whose weights are views
+    of the stacked ones. In a chain of layers those that are fully connected or elementwise are run as one
+    operation on all copies, which takes half the time of vmap. Raises UserError for what cannot be stacked.
+    """
+
+    def __init__(self, apart: Apart) -> None:
+        super().__init__()
+        refuse_stacking(apart.copies[0])
+        self.seeds, self._streams = apart.seeds, apart._streams
+        self.copies = tuple(apart.copies)  # no module of this one: its parameters are the stacked ones
+        weights, self._fixed = stack_module_state(list(self.copies))
+        self._names = list(weights)
+        self._weights = nn.ParameterList(
+            nn.Parameter(weights[name].detach(), own.requires_grad)
+            for name, own in self.copies[0].named_parameters()
+        )
+        for index, copy in enumerate(self.copies):
+            for own, every in zip(copy.parameters(), self._weights, strict=True):
+                own.data = every.data[index]
+            for name, every in self._fixed.items():
+                module, _, leaf = name.rpartition(".")
+                copy.get_submodule(module)._buffers[leaf] = every[index]
+        self._dropouts: dict[str, torch.Size] | None = None  # shape of an example there, in the order of use
+        skeleton = deepcopy(self.copies[0]).to("meta")
+        self._layers = [_layer(name, module) for name, module in _chain("", skeleton)]
+        self._modes = (*self.copies, skeleton)  # the modules that have to know whether they train
+
+    def begin(self, epoch: int) -> None:
+        """Training mode, and every copy's random stream at its start of the epoch."""
+        if not self.training:
+            self.train()
+        self._streams.begin(epoch, self)
+
+    def train(self, mode: bool = True) -> Stacked:
+        for module in self._modes:
+            module.train(mode)
+        return super().train(mode)
 
     def forward(self, inputs: Tensor) -> Tensor:
+        weights = dict(zip(self._names, self._weights, strict=True))
+        return whole(self._run(weights | self._fixed | self._masks(inputs), inputs))
+
+    def _run(self, state: dict[str, Tensor], outputs: Tensor) -> Tensor:
+        for layer in self._layers:
+            outputs = layer(state, outputs)
+        return outputs
+
+    def each(self, function: Callable[..., Tensor], *figures: Figures) -> Tensor:
+        """What `function` gives for the examples of every copy, all of them as one batch."""
+        tensors = [as_tensor(some) for some in figures]
+        together = function(*(some.flatten(0, 1) for some in tensors))
+        copies, batch = tensors[0].shape[:2]
+        return together.view(copies, batch, *together.shape[1:])
+
+    def sums(self, figures: Figures) -> Tensor:
+        """(copies, batch, …) summed over the examples, to (copies, …), in float64 where there is one."""
+        figures = as_tensor(figures)
+        return figures.sum(1, dtype=widest(figures.device))
+
+    def clip(self, longest: float) -> None:
+        """Shorten the gradient of each copy to `longest` (2-norm): each has its own length."""
+        gradients = [weights.grad for weights in self._weights if weights.grad is not None]
+        lengths = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+        factors = (longest / (lengths + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_ has it
+        for gradient in gradients:
+            gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
+
+    def compile(self) -> None:
+        """Have the stacked model compiled when it first runs; weights stay where they are."""
+        self._run = torch.compile(self._run)  # type: ignore[method-assign]
+
+    @torch.no_grad()
+    def _masks(self, inputs: Tensor) -> dict[str, Tensor]:
+        """What each dropout multiplies by in this step, (copies, batch, …), as each copy draws it alone."""
         if not self.training:
-            return stacked([forward(x) for forward, x in zip(self.forwards, inputs, strict=True)])
-        outputs = []
-        for index, (forward, x) in enumerate(zip(self.forwards, inputs, strict=True)):
-            self._generator.set_state(self._streams[index])
-            outputs.append(forward(x))
-            self._streams[index] = self._generator.get_state()
-        return stacked(outputs)
+            return {}
+        if self._dropouts is None:
+            self._dropouts = _dropouts(self.copies[0], inputs[0, :1])
+        masks: dict[str, list[Tensor]] = {f"{name}.mask".lstrip("."): [] for name in self._dropouts}
+        for index, copy in enumerate(self.copies if masks else ()):
+            self._streams.take_up(index)
+            for (name, shape), drawn in zip(self._dropouts.items(), masks.values(), strict=True):
+                drawn.append(
+                    copy.get_submodule(name)(torch.ones(inputs.shape[1], *shape, device=inputs.device))
+                )
+            self._streams.lay_down(index)
+        return {name: torch.stack(of_copies) for name, of_copies in masks.items()}
 
 
-def each(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """`function` of every copy's slice of `tensors`, stacked along axis 0.
-
-    One copy at a time, so that no sum is ever taken in another order than for that copy alone.
-    """
-    return stacked([function(*slices) for slices in zip(*tensors, strict=True)])
+Copies = Apart | Stacked
 
 
-def stacked(tensors: Sequence[Tensor]) -> Tensor:
-    """The tensors along a new axis 0; a single one without copying it."""
-    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
+class Streams:
+    """A random stream for each seed, which a copy takes up in place of the device's and lays down again."""
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.seeds = seeds
+        self._states: list[Tensor] = []
+        self._generator = torch.default_generator
+
+    def begin(self, epoch: int, model: nn.Module) -> None:
+        """Every stream at its start of the epoch, on the device of the model."""
+        if not self._states:
+            self._generator = default_generator(next(model.parameters(), torch.empty(0)).device)
+        self._states = []
+        for seed in self.seeds:
+            self._generator.manual_seed(derived_seed("dropout", seed, epoch))
+            self._states.append(self._generator.get_state())
+
+    def take_up(self, index: int) -> None:
+        """From here on random numbers are those of one seed."""
+        self._generator.set_state(self._states[index])
+
+    def lay_down(self, index: int) -> None:
+        """Remember how far that seed got."""
+        self._states[index] = self._generator.get_state()
+
+
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+_ELEMENTWISE = (
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.Softplus,
+    nn.Identity,
+)
+Layer = Callable[[dict[str, Tensor], Tensor], Tensor]  # weights of all copies, inputs -> outputs
+
+
+def _chain(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The layers that a model runs one after the other, by name: the model itself if it is no chain."""
+    if type(module) is nn.Sequential:
+        for own, child in module.named_children():
+            yield from _chain(f"{name}{own}.", child)
+    else:
+        yield name, module
+
+
+def _layer(name: str, module: nn.Module) -> Layer:
+    """How one layer is run for all copies, its weights those whose names begin with `name`."""
+    if type(module) in _ELEMENTWISE:
+        return lambda state, inputs: module(inputs)
+    if type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
+        return lambda state, inputs: inputs.flatten(2)
+    if isinstance(module, _DROPOUTS):
+        return lambda state, inputs: inputs * state[f"{name}mask"] if module.training else inputs
+    for inner, child in list(module.named_modules()):
+        if isinstance(child, _DROPOUTS):
+            module.set_submodule(inner, _Masked())
+
+    def run(state: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        output: Tensor = functional_call(module, state, (inputs,))
+        return output
+
+    by_vmap = torch.vmap(run, randomness="error")
+
+    def layer(state: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        if type(module) is nn.Linear and inputs.dim() == 3:
+            weights, bias = state[f"{name}weight"].transpose(1, 2), state.get(f"{name}bias")
+            if bias is None:
+                return torch.bmm(inputs, weights)
+            return torch.baddbmm(bias.unsqueeze(1), inputs, weights)
+        own = {key.removeprefix(name): value for key, value in state.items() if key.startswith(name)}
+        return by_vmap(own, inputs)
+
+    return layer
+
+
+class _Masked(nn.Module):
+    """Dropout by a mask that was drawn before."""
+
+    mask: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mask", None)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs * self.mask if self.training else inputs
+
+
+def refuse_stacking(copy: nn.Module) -> None:
+    """Raises UserError where what a model is made of cannot be run for several seeds at once."""
+    modules = list(copy.named_modules(remove_duplicate=False))
+    names = [name for name, _ in copy.named_parameters(remove_duplicate=False)]
+    recurrent = next((module for _, module in modules if isinstance(module, nn.RNNBase)), None)
+    if recurrent is not None:
+        raise UserError(f"a recurrent layer ({type(recurrent).__name__}) cannot be stacked")
+    if len(names) > len(list(copy.parameters())):
+        raise UserError("weights that two layers share cannot be stacked")
+    dropouts = [module for _, module in modules if isinstance(module, _DROPOUTS)]
+    if len(dropouts) > len(set(dropouts)):
+        raise UserError("a dropout that stands in two places cannot be stacked; make two of them")
+
+
+def _dropouts(copy: nn.Module, inputs: Tensor) -> dict[str, torch.Size]:
+    """The dropouts of a model in the order of their use, each with the shape of an example there."""
+    shapes: dict[str, torch.Size] = {}
+
+    def noting(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def note(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+            if name in shapes:
+                raise UserError(f"the dropout {name} is used twice in a step, which cannot be stacked")
+            shapes[name] = given[0].shape[1:]
+
+        return note
+
+    hooks = [
+        module.register_forward_pre_hook(noting(name))
+        for name, module in copy.named_modules()
+        if isinstance(module, _DROPOUTS)
+    ]
+    copy.eval()
+    copy(inputs)
+    copy.train()
+    for hook in hooks:
+        hook.remove()
+    return shapes
+
+
+def default_generator(device: torch.device) -> torch.Generator:
+    """The generator that dropout draws from on a device."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or 0]
+    return torch.mps._get_default_mps_generator() if device.type == "mps" else torch.default_generator
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """The type with the most digits that a device computes in."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def whole(outputs: Tensor) -> Tensor:
+    """Outputs of a forward pass in low precision as float32; others as they are."""
+    return outputs.float() if outputs.dtype.itemsize < 4 else outputs
+
+
+def as_tensor(figures: Figures) -> Tensor:
+    """The figures as one tensor, those of a single copy without copying them."""
+    if isinstance(figures, Tensor):
+        return figures
+    return figures[0].unsqueeze(0) if len(figures) == 1 else torch.stack(list(figures))

@@ -94,9 +94,10 @@ class Preprocessing:
         if self.fill is not None:
             prepared = torch.where(prepared.isnan(), self.fill, prepared)
         if self.offset is not None:
-            prepared = prepared - self.offset
+            prepared = prepared - self.offset if prepared is inputs else prepared.sub_(self.offset)
         if self.scale is not None:
-            prepared = prepared / self.scale
+            factor = self.scale.reciprocal()  # a division takes as long as all the rest
+            prepared = prepared * factor if prepared is inputs else prepared.mul_(factor)
         return prepared.to(torch.float32)
 
     def suits(self, shape: tuple[int, ...]) -> bool:
@@ -228,8 +229,7 @@ class InMemory:
         return len(self.targets)
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        flat = indices.flatten()
-        inputs = self._preprocess(self.inputs.index_select(0, flat))
+        inputs = self._preprocess(self.inputs.index_select(0, indices.flatten()))
         return _shaped(inputs, self.targets, indices)
 
     def raw(self, indices: Tensor | None = None) -> Tensor:
@@ -260,15 +260,14 @@ class Streamed:
 def _shaped(inputs: Tensor, targets: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
     """The prepared inputs (n, …) of the examples at `indices`, and their targets, in the shape of those."""
     of_them = targets.index_select(0, indices.flatten())
-    return inputs.unflatten(0, indices.shape), of_them.unflatten(0, indices.shape)
+    return inputs.view(*indices.shape, *inputs.shape[1:]), of_them.view(*indices.shape, *of_them.shape[1:])
 
 
 class Batches:
     """A training split, a batch at a time, in the order in which each copy sees it.
 
-    Gives inputs (copies, batch, …) and targets (copies, batch, …). The order is a function of a
-    copy's seed and the epoch, and the same on every device; the last batch may be short. A full batch
-    is the split as it stands, preprocessed once.
+    The order is a function of a copy's seed and the epoch, and the same on every device; the last batch
+    may be short. A full batch is the split as it stands, preprocessed once.
     """
 
     def __init__(
@@ -282,14 +281,20 @@ class Batches:
         """Steps in an epoch."""
         return steps(len(self.split), self.size)
 
-    def shuffled(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch."""
+    def shuffled(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+        """The batches of one epoch, as what `examples` takes: the indices of each, (copies, batch)."""
         if self.size == len(self.split):
             yield self._everything()
             return
         order = self.order(epoch).to(self.device)
         for indices in order.split(self.size, dim=1):
-            yield self.split.batch(indices)
+            yield (indices,)
+
+    def examples(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        """The inputs (copies, batch, …) and targets (copies, batch, …) of one batch."""
+        if len(batch) == 2:
+            return batch
+        return self.split.batch(*batch)
 
     def order(self, epoch: int) -> Tensor:
         """The order of the examples in one epoch: a permutation for each copy, (copies, n)."""

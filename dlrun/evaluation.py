@@ -12,14 +12,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
 from dlrun.components import Parts
 from dlrun.config import Choice
-from dlrun.copies import Apart
+from dlrun.copies import Apart, Copies, as_tensor
 from dlrun.data import EVALUATION_BATCH, Data, Loaded, Preprocessing, Watching, unwatched
 from dlrun.errors import CheckpointRefused, ConfigError, UserError
 from dlrun.files import write_atomically
@@ -43,7 +43,7 @@ class Trained:
     plan: Plan
     loaded: Loaded
     hardware: Hardware
-    model: Apart
+    model: Copies
     epoch: int
     run: Run | None = None
     _outputs: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class Trained:
 
 
 @torch.no_grad()
-def outputs_for(model: Apart, inputs: Tensor, preprocessing: Preprocessing, hardware: Hardware) -> Tensor:
+def outputs_for(model: Copies, inputs: Tensor, preprocessing: Preprocessing, hardware: Hardware) -> Tensor:
     """The outputs (copies, n, k) for raw inputs (n, *input shape), on the CPU."""
     model.eval()
     preprocessing = preprocessing.to(hardware.device)
@@ -111,7 +111,7 @@ def outputs_for(model: Apart, inputs: Tensor, preprocessing: Preprocessing, hard
     for some in inputs.split(EVALUATION_BATCH):
         prepared = preprocessing(some.to(hardware.device))
         with hardware.autocast():
-            found.append(model(prepared.expand(len(model.seeds), *prepared.shape)).float().cpu())
+            found.append(as_tensor(model(prepared.expand(len(model.seeds), *prepared.shape))).cpu())
     return torch.cat(found, 1)
 
 
@@ -134,7 +134,7 @@ def open_checkpoint(
     return Trained(plan, loaded, hardware, open_model(plan, hardware, saved, path), _epoch(saved), run), saved
 
 
-def open_model(plan: Plan, hardware: Hardware, saved: Checkpoint, path: Path) -> Apart:
+def open_model(plan: Plan, hardware: Hardware, saved: Checkpoint, path: Path) -> Copies:
     """The model in a checkpoint that `open_plan` has checked, ready to be evaluated."""
     hardware.use()
     model = plan.model()
@@ -190,11 +190,12 @@ def _epoch(saved: Checkpoint) -> int:
     return int(saved.state["epoch"])
 
 
-def load_weights(model: Apart, saved: list[dict[str, Tensor]], path: Path, *, assign: bool = False) -> None:
+def load_weights(model: Copies, saved: list[dict[str, Tensor]], path: Path, *, assign: bool = False) -> None:
     """Put saved weights into the copies. Raises CheckpointRefused where they do not fit."""
     try:
         for copy, weights in zip(model.copies, saved, strict=True):
-            copy.load_state_dict(weights, assign=assign)
+            # A dict of its own: torch notes `assign` in what it is given, and the next call would follow it.
+            copy.load_state_dict(dict(weights), assign=assign)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[-1].strip()[:150]
         raise CheckpointRefused(
@@ -209,8 +210,8 @@ def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[
     recall and F1 of each class and the confusion counts, rows true and columns predicted.
     """
     plan, seeds = trained.plan, trained.seeds
-    tally = Tally(_reported(plan), seeds, trained.hardware.device)
-    classes = len(plan.data.classes)
+    examples, classes = len(trained.loaded[split]), len(plan.data.classes)
+    tally = Tally(_reported(plan), trained.model, examples, trained.hardware.device)
     confusion = torch.zeros(len(seeds), classes, classes, dtype=torch.long)
     entropy = torch.zeros(len(seeds), dtype=torch.float64)
     for outputs, targets in predictions(trained.model, trained.loaded[split], trained.hardware):
@@ -222,7 +223,6 @@ def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[
                 cells = (targets[index] * classes + predicted).cpu()
                 confusion[index] += torch.bincount(cells, minlength=classes**2).view(classes, classes)
 
-    examples = len(trained.loaded[split])
     figures = tally.means()
     if plan.probabilities is not None:
         figures["entropy_bits"] = (entropy / examples).tolist()
@@ -261,7 +261,8 @@ def baselines(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, flo
     """What is reached on a split without a model: baseline -> figure -> value."""
     targets, found = loaded[split].targets, {}
     for name, outputs in guesses(plan, loaded, split).items():
-        tally = Tally(_reported(plan), [0], targets.device, f"the baseline {name}")
+        guessing = Apart(nn.Identity, [0])
+        tally = Tally(_reported(plan), guessing, len(targets), targets.device, f"the baseline {name}")
         for some in torch.arange(len(targets), device=targets.device).split(EVALUATION_BATCH):
             tally.measure(outputs[some].unsqueeze(0), targets[some].unsqueeze(0))
         found[name] = {figure: values[0] for figure, values in tally.means().items()}

@@ -22,14 +22,14 @@ from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
 from dlrun.config import Choice
-from dlrun.copies import Apart
+from dlrun.copies import Copies
 from dlrun.data import Loaded, Preprocessing, Watching, steps, unwatched
 from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
 from dlrun.evaluation import Trained, baselines, draw, load_weights, summarised
 from dlrun.hardware import Hardware, describe, versions
 from dlrun.plan import Plan
 from dlrun.runs import Rows, Run
-from dlrun.trainer import Row, State, evaluate, fit, named
+from dlrun.trainer import Batch, Row, State, evaluate, fit, named
 
 # What may differ when a run goes on: the length, and what cannot change what was learnt.
 RESUMABLE = {"epochs", "device", "threads", "plots", "expect", "expect_epochs", "name", "dataset.path"}
@@ -92,10 +92,10 @@ def resume(
         state, status = keeper.state, ""
         started = time.monotonic() - state.seconds
 
-        def watch(batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+        def watch(batches: Iterator[Batch]) -> Iterator[Batch]:
             for batch in batches:
                 yield batch
-                view.tick(batch[1].shape[1])
+                view.tick(batch[0].shape[1])
                 if signals.received and keeper.saved_epoch == state.epoch:
                     raise Stopped  # this epoch will be done again from its start
 
@@ -368,7 +368,7 @@ class Keeper:
             dlrun=__version__,
         )
 
-    def _completed(self, figures: Row, model: Apart) -> Row:
+    def _completed(self, figures: Row, model: Copies) -> Row:
         """The figures of an epoch, with those that its row was not due to measure."""
         for column in self.plan.recipe.columns():
             name = column.removesuffix("_loss")
@@ -393,7 +393,7 @@ class Keeper:
                 best["figures"] = self._completed(best["figures"], model)
                 self._best_weights = _copied(model)
 
-    def _best_model(self, view: View) -> tuple[Apart, int]:
+    def _best_model(self, view: View) -> tuple[Copies, int]:
         """A model with the weights of the best epoch, and which epoch that is.
 
         Where they are lost, those of the last epoch saved.
@@ -426,7 +426,7 @@ class Keeper:
         """Draw some plots of the best model."""
         self._draw_of(*self._best_model(view), view, plots)
 
-    def _draw_of(self, model: Apart, epoch: int, view: View, plots: Sequence[Choice]) -> None:
+    def _draw_of(self, model: Copies, epoch: int, view: View, plots: Sequence[Choice]) -> None:
         trained = Trained(
             self.plan, self.loaded, self.hardware, model, epoch, self.run, reached=self._baselines
         )
@@ -548,7 +548,7 @@ def _refuse_lost_weights(state: State) -> None:
                 )
 
 
-def _copied(model: Apart) -> list[dict[str, Tensor]]:
+def _copied(model: Copies) -> list[dict[str, Tensor]]:
     return [{name: value.clone() for name, value in copy.state_dict().items()} for copy in model.copies]
 
 

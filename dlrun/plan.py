@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlrun.components import Part, Parts
 from dlrun.config import AUTO, Choice, Config
-from dlrun.copies import Apart
+from dlrun.copies import Apart, Copies, Stacked, as_tensor, refuse_stacking
 from dlrun.data import EVALUATION_BATCH, Data, Loaded, Preprocessing, Watching, unwatched
 from dlrun.errors import UserError, listed
 from dlrun.hardware import Hardware, choose_device, choose_threads, memory
@@ -50,20 +50,28 @@ class Plan:
         batch = EVALUATION_BATCH if config.batch_size == "full" else config.batch_size
         if loaded and config.batch_size == "full":
             batch = len(loaded["train"])
-        # By the work of one copy: each trains with the bits that it has alone.
+        # Apart, by the work of one copy: each trains with the bits that it has alone.
+        batch *= len(config.seeds) if config.stacked else 1
         threads = choose_threads(config.threads, self.layers.multiply_adds, batch)
         return Hardware(self.device, threads, config.precision, config.compile, config.gradient_clip)
 
-    def model(self, seeds: Sequence[int] | None = None) -> Apart:
+    def model(self, seeds: Sequence[int] | None = None) -> Copies:
         """The copies of all (or some) seeds with the weights they start from, on the device."""
-        return Apart(self.build, self.config.seeds if seeds is None else seeds).to(self.device)
+        apart = Apart(self.build, self.config.seeds if seeds is None else seeds).to(self.device)
+        return Stacked(apart) if self.config.stacked and len(apart.seeds) > 1 else apart
 
     def state(self, hardware: Hardware) -> State:
         """The state before the first epoch."""
         model = self.model()
+        return State(model, self.optimizer(model), hardware.scaler(len(model.seeds)))
+
+    def optimizer(self, model: Copies) -> torch.optim.Optimizer:
+        """What updates the weights of a model."""
         choice = self.config.optimizer
-        optimizer = self.parts.find("optimizer", choice.name)(list(model.parameters()), **choice.options)
-        return State(model, optimizer, hardware.scaler(len(model.seeds)))
+        optimizer: torch.optim.Optimizer = self.parts.find("optimizer", choice.name)(
+            list(model.parameters()), **choice.options
+        )
+        return optimizer
 
     def try_on(self, loaded: Loaded) -> None:
         """Raises ConfigError for what shows only when the model is made: it does not fit the memory, it
@@ -79,11 +87,13 @@ class Plan:
             raise self.config.refuse([self.config.mistake("architecture", what)])
         if what := _lonely_example(self.build, self.data.input_shape, loaded, self.config.batch_size):
             raise self.config.refuse([self.config.mistake("batch_size", what)])
+        if self.config.stacked and (what := self._why_not_stacked()):
+            raise self.config.refuse([self.config.mistake("stacked", what)])
         if self.probabilities is None or self.probabilities is _softmax:
             return
         inputs, _ = loaded["train"].batch(torch.arange(min(8, len(loaded["train"])), device=self.device))
         with torch.no_grad():
-            outputs = self.model(self.config.seeds[:1]).eval()(inputs.unsqueeze(0))
+            outputs = as_tensor(self.model(self.config.seeds[:1]).eval()(inputs.unsqueeze(0)))
             sums = self.probabilities(outputs).sum(-1)
         worst = float(sums.flatten()[(sums - 1).abs().argmax()])
         if abs(worst - 1) > 1e-3:
@@ -92,6 +102,32 @@ class Plan:
             )
             fix = "end the architecture with what it needs (nll: output_activation: log_softmax)"
             raise self.config.refuse([self.config.mistake("loss", f"{what}; {fix}")])
+
+    def _why_not_stacked(self) -> str:
+        """What is wrong where two seeds trained as one model are not what they are apart, else ""."""
+        apart, alike = (Apart(self.build, (0, 1)).double() for _ in range(2))
+        inputs = torch.randn(2, 4, *self.data.input_shape, dtype=torch.float64)
+        try:
+            stacked = Stacked(alike)
+            for model in (apart, stacked):
+                optimizer = self.optimizer(model)
+                model.begin(1)
+                for _ in range(2):
+                    small, large = model(inputs)
+                    optimizer.zero_grad()
+                    (small.square().mean() + 1000 * large.square().mean()).backward()
+                    optimizer.step()
+        except (RuntimeError, ValueError, TypeError) as error:
+            return f"the model cannot be run for several seeds at once: {str(error).splitlines()[0][:150]}"
+        pairs = zip(apart.copies, stacked.copies, strict=True)
+        if all(
+            torch.allclose(own, same, rtol=1e-6, atol=1e-9)
+            for one, other in pairs
+            for own, same in zip(one.parameters(), other.parameters(), strict=True)
+        ):
+            return ""
+        name = self.config.optimizer.name
+        return f"as one model two seeds learn otherwise than apart: {name} or a layer takes them for one"
 
     @property
     def rate_depends_on_length(self) -> bool:
@@ -185,6 +221,11 @@ def make_plan(config: Config, parts: Parts, data_dir: Path, known: Mapping[str, 
     for choice in config.augmentations:
         with noting("augmentations"):
             _try_augmentation(choice.name, part("augmentations", choice), data.input_shape)
+    if config.stacked:
+        with noting("stacked"), torch.device("meta"):
+            refuse_stacking(build())
+            if config.precision == "float16":
+                raise UserError("float16 scales the loss of each seed apart; take bfloat16")
     with noting("optimizer"):
         _try_optimizer(part("optimizer", config.optimizer))
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from dlrun.copies import Apart, each
+from dlrun.copies import Copies, Figures, as_tensor
 from dlrun.data import Batches, Loaded, Split, in_order
 from dlrun.errors import Diverged
 from dlrun.hardware import Hardware, LossScales
-from dlrun.randomness import generator
+from dlrun.randomness import derived_seed
 
+Batch = tuple[Tensor, ...]  # of which Batches.examples makes inputs and targets; (copies, batch, …) each
 Row = dict[str, list[float]]  # a measured column: one figure for each copy
-Watch = Callable[[Iterator[tuple[Tensor, Tensor]]], Iterable[tuple[Tensor, Tensor]]]
+Watch = Callable[[Iterator[Batch]], Iterable[Batch]]
+
+
+def _only(means: list[float]) -> float:
+    return means[0]
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,7 @@ class Metric:
     """A figure over a split: the means of `measure` (n,) or (n, k), made into one by `finish`."""
 
     measure: Callable[[Tensor, Tensor], Tensor]
-    finish: Callable[[list[float]], float] = lambda means: means[0]
-
-    def sums(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """What is measured of one copy's batch, summed over the examples."""
-        wide = torch.float32 if targets.device.type == "mps" else torch.float64
-        return self.measure(outputs, targets).sum(0, dtype=wide)
+    finish: Callable[[list[float]], float] = _only
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Recipe:
 class State:
     """All that changes while training. Its `state_dict` is what a checkpoint keeps of it."""
 
-    model: Apart
+    model: Copies
     optimizer: torch.optim.Optimizer
     scaler: LossScales | None = None
     epoch: int = 0  # epochs done
@@ -97,20 +97,26 @@ def fit(state: State, data: Loaded, recipe: Recipe, hardware: Hardware, watch: W
     """
     model, optimizer = hardware.prepare(state.model), state.optimizer
     batches = Batches(data["train"], recipe.batch_size, model.seeds, hardware.device)
+    augment = Augmentation(recipe, model.seeds, hardware.device)
+    tally = Tally(recipe, model, len(data["train"]), hardware.device)
     steps, split = recipe.epochs * len(batches), recipe.evaluation_split
+
+    def update(*batch: Tensor) -> None:
+        inputs, targets = batches.examples(*batch)
+        with hardware.autocast():
+            outputs = model(augment(inputs))
+        losses = model.each(recipe.loss, outputs, targets)  # (copies, batch)
+        tally.add(losses, outputs, targets)  # stops here if a loss is no finite number
+        hardware.step(losses, model, optimizer, state.scaler)
+
     for epoch in range(state.epoch + 1, recipe.epochs + 1):  # resume
         model.begin(epoch)
-        augment = augmentation(recipe, model.seeds, epoch, hardware.device)
-        tally = Tally(recipe, model.seeds, hardware.device, f"epoch {epoch}")
+        augment.begin(epoch)
+        tally.begin(f"epoch {epoch}")
         started = perf_counter()
-        for step, (inputs, targets) in enumerate(watch(batches.shuffled(epoch)), (epoch - 1) * len(batches)):
+        for step, batch in enumerate(watch(batches.shuffled(epoch)), (epoch - 1) * len(batches)):
             rate = set_rate(optimizer, recipe.schedule((step + 0.5) / steps))
-            with hardware.autocast():
-                outputs = model(augment(inputs)).float()
-            losses = each(recipe.loss, outputs, targets)  # (copies, batch)
-            means = each(torch.mean, losses)
-            tally.add(means, outputs.detach(), targets)  # stops here if a loss is no finite number
-            hardware.step(means, model, optimizer, state.scaler)
+            update(*batch)
         row = named("train", tally.means())
         seconds = perf_counter() - started
 
@@ -122,42 +128,46 @@ def fit(state: State, data: Loaded, recipe: Recipe, hardware: Hardware, watch: W
         yield row | {"lr": [rate] * len(model.seeds), "seconds": [seconds] * len(model.seeds)}
 
 
-def evaluate(model: Apart, split: Split, recipe: Recipe, hardware: Hardware) -> Row:
+def evaluate(model: Copies, split: Split, recipe: Recipe, hardware: Hardware) -> Row:
     """The loss and every metric over a whole split, with the weights as they stand."""
-    tally = Tally(recipe, model.seeds, hardware.device)
+    tally = Tally(recipe, model, len(split), hardware.device)
     for outputs, targets in predictions(model, split, hardware):
         tally.measure(outputs, targets)
     return tally.means()
 
 
 @torch.no_grad()
-def predictions(model: Apart, split: Split, hardware: Hardware) -> Iterator[tuple[Tensor, Tensor]]:
+def predictions(model: Copies, split: Split, hardware: Hardware) -> Iterator[tuple[Tensor, Tensor]]:
     """Outputs (copies, batch, …) and targets (copies, batch, …) of a split, in its own order."""
     model.eval()
     copies = len(model.seeds)
     for inputs, targets in in_order(split, hardware.device):
         with hardware.autocast():
-            outputs = model(inputs.expand(copies, *inputs.shape)).float()
-        yield outputs, targets.expand(copies, *targets.shape)
+            outputs = model(inputs.expand(copies, *inputs.shape))
+        yield as_tensor(outputs), targets.expand(copies, *targets.shape)
 
 
-def augmentation(
-    recipe: Recipe, seeds: Sequence[int], epoch: int, device: torch.device
-) -> Callable[[Tensor], Tensor]:
-    """What changes the batches of one epoch, (copies, batch, …): each copy draws from its own stream."""
-    if not recipe.augmentations:
-        return lambda inputs: inputs
-    streams = [generator("augmentation", seed, epoch, device) for seed in seeds]
+class Augmentation:
+    """What changes the batches (copies, batch, …) of training: each copy draws from its own stream."""
 
-    def change(inputs: Tensor) -> Tensor:
+    def __init__(self, recipe: Recipe, seeds: Sequence[int], device: torch.device) -> None:
+        self.changes, self.seeds = recipe.augmentations, seeds
+        self.streams = [torch.Generator(device) for _ in seeds] if self.changes else []
+
+    def begin(self, epoch: int) -> None:
+        """Every stream at its start of the epoch."""
+        for seed, stream in zip(self.seeds, self.streams, strict=False):
+            stream.manual_seed(derived_seed("augmentation", seed, epoch))
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        if not self.changes:
+            return inputs
         changed = []
-        for images, stream in zip(inputs, streams, strict=True):
-            for augment in recipe.augmentations:
+        for images, stream in zip(inputs, self.streams, strict=True):
+            for augment in self.changes:
                 images = augment(images, stream)
             changed.append(images)
         return torch.stack(changed)
-
-    return change
 
 
 def set_rate(optimizer: torch.optim.Optimizer, multiplier: float) -> float:
@@ -172,60 +182,73 @@ def named(split: str, figures: Row) -> Row:
     return {f"{split}_{name}": values for name, values in figures.items()}
 
 
-@dataclass
 class Tally:
     """The loss and metrics over the examples of an epoch or a split, weighing each example alike.
 
-    On the CPU a loss is looked at when it is added, so that training stops before the update. On an
-    accelerator, looking would wait for it at each step: figures stay there until `means` reads them.
+    `examples` is how many there will be. On the CPU a loss is looked at when it is added, so that
+    training stops before the update. On an accelerator, looking would wait for it at each step: figures
+    stay there, in the same place each epoch, until `means` reads them.
     """
 
-    recipe: Recipe
-    seeds: Sequence[int]
-    device: torch.device
-    when: str = "evaluation"
-    _sizes: list[int] = field(default_factory=list)
-    _losses: list[Tensor] = field(default_factory=list)
-    _sums: dict[str, Tensor] = field(default_factory=dict)
+    def __init__(
+        self, recipe: Recipe, model: Copies, examples: int, device: torch.device, when: str = "evaluation"
+    ) -> None:
+        self.recipe, self.model, self.examples, self.device = recipe, model, examples, device
+        self.begin(when)
 
-    def measure(self, outputs: Tensor, targets: Tensor) -> None:
+    def begin(self, when: str) -> None:
+        """Start again from nothing."""
+        self._when = when
+        self._sums: dict[str, list[Any]] = {name: [] for name in ("loss", *self.recipe.metrics)}
+
+    def measure(self, outputs: Figures, targets: Tensor) -> None:
         """One batch of which nothing is learnt: its losses are for the tally alone."""
-        self.add(each(torch.mean, each(self.recipe.loss, outputs, targets)), outputs, targets)
+        self.add(self.model.each(self.recipe.loss, outputs, targets), outputs, targets)
 
     @torch.no_grad()
-    def add(self, means: Tensor, outputs: Tensor, targets: Tensor) -> None:
-        """One batch: the mean loss of each copy (copies,), outputs and targets (copies, batch, …)."""
-        self._sizes.append(targets.shape[1])
-        self._losses.append(means.detach())
+    def add(self, losses: Figures, outputs: Figures, targets: Tensor) -> None:
+        """One batch: losses (copies, batch), outputs and targets (copies, batch, …)."""
+        self._keep("loss", losses)
         if self.device.type == "cpu":
-            self._check(means.tolist(), len(self._sizes))
+            self._check(self._sums["loss"][-1], len(self._sums["loss"]))
         for name, metric in self.recipe.metrics.items():
-            sums = each(metric.sums, outputs, targets)
-            before = self._sums.get(name)
-            self._sums[name] = sums if before is None else before.add_(sums)
+            self._keep(name, self.model.each(metric.measure, outputs, targets))
+
+    def _keep(self, name: str, figures: Figures) -> None:
+        sums = self.model.sums(figures)
+        self._sums[name].append([s.tolist() for s in sums] if self.device.type == "cpu" else as_tensor(sums))
 
     def means(self) -> Row:
         """The loss and each metric: a list over copies."""
-        losses = torch.stack(self._losses).cpu().tolist()  # steps, copies
+        sums = self._sums  # steps, copies, maybe the several figures of a metric
         if self.device.type != "cpu":
-            for step, means in enumerate(losses, 1):
-                self._check(means, step)
-        total = sum(self._sizes)
-        found = {}
-        # fsum is exact, so that a copy's figure does not depend on how many others there are.
-        found["loss"] = [
-            math.fsum(size * mean for size, mean in zip(self._sizes, copy, strict=True)) / total
-            for copy in zip(*losses, strict=True)
-        ]
-        for name, metric in self.recipe.metrics.items():
-            sums = self._sums[name].cpu().to(torch.float64) / total
-            found[name] = [float(metric.finish(copy.reshape(-1).tolist())) for copy in sums]
-        return found
+            sums = {name: torch.stack(steps).tolist() for name, steps in sums.items()}
+            for step, losses in enumerate(sums["loss"], 1):
+                self._check(losses, step)
+        finish = {"loss": _only} | {name: metric.finish for name, metric in self.recipe.metrics.items()}
+        return {
+            name: [float(finish[name](self._means(of_copy))) for of_copy in zip(*steps, strict=True)]
+            for name, steps in sums.items()
+        }
 
-    def _check(self, means: list[float], step: int) -> None:
-        for seed, mean in zip(self.seeds, means, strict=True):
-            if not math.isfinite(mean):
+    def _means(self, sums: Sequence[Any]) -> list[float]:
+        """Sums of each step, figures or lists of figures, as means over all examples."""
+        # fsum is exact, so that a copy's figure does not depend on how many others there are.
+        if not isinstance(sums[0], list):
+            return [math.fsum(sums) / self.examples]
+        return [math.fsum(figures) / self.examples for figures in zip(*sums, strict=True)]
+
+    def _check(self, losses: list[float], step: int) -> None:
+        for seed, loss in zip(self.model.seeds, losses, strict=True):
+            if not math.isfinite(loss):
                 raise Diverged(
-                    f"the loss of seed {seed} is {mean} at {self.when}, step {step}",
+                    f"the loss of seed {seed} is {loss} at {self._when}, step {step}",
                     fix="lower optimizer.lr, or set gradient_clip",
                 )
+
+
+def _means(sums: Sequence[Any], total: int) -> list[float]:
+    """The sums of each step, figures or lists of figures, as one list of means."""
+    if not isinstance(sums[0], list):
+        return [math.fsum(sums) / total]
+    return [math.fsum(figures) / total for figures in zip(*sums, strict=True)]

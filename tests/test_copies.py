@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from small_runs import differences, outcome, own_parts, planned, started, trained
 from torch import Tensor, nn
 
-from dlrun.copies import Apart, each, stacked
+from dlrun import experiment
+from dlrun.components import Parts
+from dlrun.copies import Apart, Stacked, as_tensor
+from dlrun.errors import ConfigError
+from dlrun.evaluation import open_checkpoint, report
+from dlrun.plan import Plan
+from dlrun.trainer import Row, State, fit
 
 
 def build() -> nn.Module:
@@ -35,7 +46,7 @@ def test_building_the_copies_leaves_the_random_numbers_of_others_alone() -> None
 def test_axis_0_is_the_seed() -> None:
     model = Apart(build, [4, 0]).eval()
     inputs = torch.randn(2, 7, 3)
-    outputs = model(inputs)
+    outputs = as_tensor(model(inputs))
     assert outputs.shape == (2, 7, 2)
     for index, copy in enumerate(model.copies):
         assert torch.equal(outputs[index], copy(inputs[index]))
@@ -48,7 +59,7 @@ def test_one_seed_is_no_special_case() -> None:
     among.begin(1)
     for _ in range(3):
         outputs = alone(inputs)
-        assert outputs.shape == (1, 7, 2)
+        assert as_tensor(outputs).shape == (1, 7, 2)
         assert torch.equal(outputs[0], among(inputs.expand(2, 7, 3))[1])
 
 
@@ -59,9 +70,9 @@ def test_dropout_is_a_function_of_seed_and_epoch() -> None:
         model = Apart(build, seeds)
         torch.manual_seed(noise)
         model.begin(epoch)
-        first = model(inputs[: len(seeds)])
+        first = as_tensor(model(inputs[: len(seeds)]))
         torch.manual_seed(noise + 1)  # what others draw in between changes nothing
-        return [first, model(inputs[: len(seeds)])]
+        return [first, as_tensor(model(inputs[: len(seeds)]))]
 
     one, two = drawn([3, 8], 2, noise=0)
     again = drawn([3, 8], 2, noise=5)
@@ -86,7 +97,8 @@ def test_evaluating_draws_nothing() -> None:
     model.begin(1)
     model.eval()
     before = torch.get_rng_state()
-    assert torch.equal(model(torch.ones(2, 4, 3)), model(torch.ones(2, 4, 3)))
+    once, again = (as_tensor(model(torch.ones(2, 4, 3))) for _ in range(2))
+    assert torch.equal(once, again)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -98,13 +110,270 @@ def test_each_takes_one_copy_at_a_time() -> None:
         seen.append(x.shape)
         return (x - y).norm(dim=1)
 
-    assert torch.equal(each(distance, a, b), (a - b).norm(dim=2))
+    model = Apart(build, [0, 1, 2])
+    assert torch.equal(as_tensor(model.each(distance, a, b)), (a - b).norm(dim=2))
     assert seen == [(5, 2)] * 3
     with pytest.raises(ValueError, match="zip"):
-        each(distance, a, b[:2])
+        model.each(distance, a, b[:2])
+
+
+def test_sums_are_taken_with_all_digits() -> None:
+    figures = torch.tensor([[1e8, 1.0, 1.0], [2.0, 3.0, 4.0]])
+    assert as_tensor(Apart(build, [0, 1]).sums(figures)).tolist() == [1e8 + 2, 9.0]
 
 
 def test_a_single_copy_is_not_copied() -> None:
     tensor = torch.randn(4)
-    assert stacked([tensor]).data_ptr() == tensor.data_ptr()
-    assert stacked([tensor]).shape == (1, 4)
+    assert as_tensor([tensor]).data_ptr() == tensor.data_ptr()
+    assert as_tensor([tensor]).shape == (1, 4)
+
+
+# ------------------------------------------------------------------------------------ stacked
+
+
+class Double(nn.Module):
+    """A model in float64, which leaves only mistakes to differ by, not the order of sums."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module.double()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.module(inputs.double())
+        return outputs
+
+
+SEEDS = [7, 0, 2]
+STACKABLE: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "full batch": {"batch_size": "full"},
+    "dropout and noise": {
+        "architecture": {"name": "mlp", "hidden": [8, 8], "dropout": 0.3},
+        "augmentations": [{"name": "noise", "sd": 0.3}],
+    },
+    "batch normalisation": {
+        "architecture": {"name": "mlp", "hidden": [8], "batch_norm": True, "dropout": 0.2}
+    },
+    "convolutions": {
+        "dataset": "dots",
+        "architecture": {
+            "name": "cnn",
+            "channels": [3, 4],
+            "kernel_size": 3,
+            "padding": 1,
+            "hidden": [6],
+            "batch_norm": True,
+            "dropout": 0.3,
+        },
+        "augmentations": [{"name": "crop", "padding": 1}, "flip"],
+    },
+    "lenet": {"dataset": "mnist_sized", "architecture": "lenet"},
+    "from scratch": {
+        "architecture": {"name": "mlp_scratch", "hidden": [6]},
+        "loss": "cross_entropy_scratch",
+        "optimizer": {"name": "sgd_scratch", "lr": 0.1},
+    },
+    "clipped": {"gradient_clip": 0.1, "optimizer": {"name": "sgd", "lr": 0.5, "momentum": 0.9}},
+    "regression": {
+        "dataset": {"name": "line", "valid_fraction": 0.2},
+        "loss": "mse",
+        "metrics": ["rmse", "r2"],
+        "optimizer": {"name": "rmsprop", "lr": 0.01, "momentum": 0.5},
+    },
+    "two classes": {"dataset": {"name": "spiral", "points": 20, "classes": 2}, "loss": "bce"},
+    "weight decay and a schedule": {
+        "optimizer": {"name": "adamw", "lr": 0.01, "weight_decay": 0.1},
+        "schedule": "one_cycle",
+    },
+}
+MNIST_SIZED = '''
+"""A few random images as large as lenet wants them."""
+import torch
+from dlrun.data import Data, Examples
+
+
+def mnist_sized(root):
+    """uint8 images of 1×28×28 pixels."""
+
+    def read():
+        stream = torch.Generator().manual_seed(6)
+        return {name: Examples(torch.randint(0, 255, (20, 1, 28, 28), generator=stream, dtype=torch.uint8),
+                               torch.arange(20) % 3) for name in ("train", "test")}
+
+    return Data("classification", (1, 28, 28), read, classes=("a", "b", "c"))
+'''
+
+
+def trained_in_float64(plan: Plan, model: Apart | Stacked) -> tuple[State, list[Row]]:
+    loaded = plan.load()
+    hardware = plan.hardware(loaded)
+    state = State(model, plan.optimizer(model))
+    return state, list(fit(state, loaded, plan.recipe, hardware))
+
+
+@pytest.mark.parametrize("kind", STACKABLE)
+def test_stacked_copies_learn_what_they_learn_apart(tmp_path: Path, kind: str) -> None:
+    parts = own_parts(tmp_path, {"dataset/mnist_sized.py": MNIST_SIZED})
+    plan = planned(parts, **STACKABLE[kind], seeds=SEEDS, epochs=4)
+    plan = replace(plan, build=lambda build=plan.build: Double(build()))
+    apart, rows = trained_in_float64(plan, Apart(plan.build, SEEDS))
+    stacked, rows_of_stacked = trained_in_float64(plan, Stacked(Apart(plan.build, SEEDS)))
+    for one, other in zip(apart.model.copies, stacked.model.copies, strict=True):
+        torch.testing.assert_close(other.state_dict(), one.state_dict(), rtol=1e-6, atol=1e-9)
+    for row, other_row in zip(rows, rows_of_stacked, strict=True):
+        for column in row.keys() - {"seconds"}:
+            assert other_row[column] == pytest.approx(row[column], rel=1e-6, abs=1e-9), column
+    started = Apart(plan.build, SEEDS).copies[0].state_dict()
+    assert differences(started, stacked.model.copies[0].state_dict()), "nothing was learnt"
+
+
+def test_the_copies_of_a_stacked_model_are_its_weights() -> None:
+    build_normed = lambda: nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Linear(5, 2))  # noqa: E731
+    model = Stacked(Apart(build_normed, [0, 1]))
+    inputs = torch.randn(2, 7, 3)
+    model.begin(1)
+    model(inputs)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.mul_(1.5)
+    model.eval()
+    for index, copy in enumerate(model.copies):
+        torch.testing.assert_close(model(inputs)[index], copy(inputs[index]))
+        assert not copy.training
+    assert int(model.copies[1][1].num_batches_tracked) == 1  # type: ignore[index,union-attr]
+    assert len(list(model.parameters())) == 6
+    assert [p.shape[0] for p in model.parameters()] == [2] * 6
+
+
+@pytest.mark.parametrize("epochs", [[1, 3], [2, 3]])
+def test_a_stacked_run_resumes_as_if_it_never_stopped(tmp_path: Path, epochs: list[int]) -> None:
+    changes = {
+        "architecture": {"name": "mlp", "hidden": [8], "dropout": 0.3, "batch_norm": True},
+        "stacked": True,
+        "seeds": [3, 1],
+        "batch_size": 20,
+        "epochs": 4,
+    }
+    unbroken, run = trained(planned(**changes), tmp_path), started(planned(**changes), tmp_path)
+    for stop in epochs:
+        experiment.resume(planned(**changes), run, experiment.Silent(), stop_after=stop)
+    experiment.resume(planned(**changes), run, experiment.Silent())
+    assert not differences(outcome(unbroken), outcome(run))
+
+
+def test_evaluating_a_stacked_run_gives_what_was_recorded(tmp_path: Path) -> None:
+    plan = planned(stacked=True, seeds=[0, 1, 2], evaluate_train_every=1)
+    run = trained(plan, tmp_path)
+    opened, saved = open_checkpoint(run.last, run, [], Parts(), tmp_path)
+    assert isinstance(opened.model, Stacked)
+    for split in ("train", "test"):
+        recorded = report(opened, saved, run.last, split)["recorded"]
+        assert set(recorded) == {"loss", "accuracy"}
+        assert [figure["difference"] for figure in recorded.values()] == [0.0, 0.0]
+
+
+def test_a_single_seed_is_not_stacked() -> None:
+    assert isinstance(planned(stacked=True, seeds=[4]).model(), Apart)
+    assert isinstance(planned(stacked=True, seeds=[4, 5]).model(), Stacked)
+
+
+UNSTACKABLE = {
+    "architecture/recurrent.py": '''
+"""A recurrent layer."""
+from torch import nn
+
+class Last(nn.Module):
+    def __init__(self, outputs):
+        super().__init__()
+        self.layer = nn.GRU(1, outputs, batch_first=True)
+
+    def forward(self, x):
+        return self.layer(x.unsqueeze(2))[1][0]
+
+def recurrent(shape, outputs):
+    """A recurrent layer."""
+    return Last(outputs)
+''',
+    "architecture/tied.py": '''
+"""Two layers that share their weights."""
+from torch import nn
+
+def tied(shape, outputs):
+    """Two layers that share their weights."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, outputs))
+    model[1].weight = model[0].weight
+    return model
+''',
+    "architecture/twice.py": '''
+"""One dropout in two places."""
+from torch import nn
+
+def twice(shape, outputs):
+    """One dropout in two places."""
+    dropout = nn.Dropout(0.5)
+    return nn.Sequential(nn.Linear(2, 4), dropout, nn.Linear(4, 4), dropout, nn.Linear(4, outputs))
+''',
+    "architecture/functional.py": '''
+"""Dropout that is no module."""
+from torch import nn
+import torch.nn.functional as F
+
+class Dropping(nn.Module):
+    def __init__(self, outputs):
+        super().__init__()
+        self.layer = nn.Linear(2, outputs)
+
+    def forward(self, x):
+        return F.dropout(self.layer(x), 0.5, self.training)
+
+def functional(shape, outputs):
+    """Dropout that is no module."""
+    return Dropping(outputs)
+''',
+    "optimizer/lars.py": '''
+"""Steps as long as the weights."""
+import torch
+
+class Lars(torch.optim.Optimizer):
+    def step(self):
+        with torch.no_grad():
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p.sub_(group["lr"] * p.grad * p.norm() / (p.grad.norm() + 1e-9))
+
+def lars(parameters, *, lr: float):
+    """Steps as long as the weights."""
+    return Lars(parameters, {"lr": lr})
+''',
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"architecture": "recurrent"}, "a recurrent layer (GRU) cannot be stacked"),
+        ({"architecture": "tied"}, "weights that two layers share cannot be stacked"),
+        ({"architecture": "twice"}, "a dropout that stands in two places"),
+        ({"architecture": "functional"}, "cannot be run for several seeds at once: vmap"),
+        ({"optimizer": {"name": "lars", "lr": 0.1}}, "lars or a layer takes them for one"),
+        ({"precision": "float16"}, "float16 scales the loss of each seed apart; take bfloat16"),
+    ],
+)
+def test_what_cannot_be_stacked_is_refused_before_training(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    parts = own_parts(tmp_path, UNSTACKABLE)
+    apart = planned(parts, **changes, seeds=[0, 1])
+    apart.try_on(apart.load())
+    with pytest.raises(ConfigError) as refused:
+        plan = planned(parts, **changes, seeds=[0, 1], stacked=True)
+        plan.try_on(plan.load())
+    [mistake] = refused.value.mistakes
+    assert "stacked" in mistake
+    assert said in mistake
+
+
+def test_what_every_shipped_part_makes_can_be_stacked() -> None:
+    for optimizer in Parts().names("optimizer"):
+        plan = planned(optimizer={"name": optimizer, "lr": 0.01}, seeds=[0, 1], stacked=True)
+        plan.try_on(plan.load())

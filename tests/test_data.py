@@ -54,7 +54,7 @@ def test_each_epoch_sees_every_example_once() -> None:
     for epoch in (1, 2):
         for row in some.order(epoch):
             assert row.sort().values.tolist() == list(range(23))
-        shown = torch.cat([inputs for inputs, _ in some.shuffled(epoch)], 1)
+        shown = torch.cat([some.examples(*batch)[0] for batch in some.shuffled(epoch)], 1)
         assert torch.equal(shown[..., 0].long(), some.order(epoch))
 
 
@@ -81,13 +81,14 @@ def test_placement_never_changes_the_order() -> None:
 )
 def test_the_last_batch_may_be_short(n: int, size: int, sizes: list[int]) -> None:
     some = batches(n, size, [0, 1])
-    assert [inputs.shape[:2] for inputs, _ in some.shuffled(1)] == [(2, each) for each in sizes]
+    assert [some.examples(*batch)[0].shape[:2] for batch in some.shuffled(1)] == [(2, each) for each in sizes]
     assert len(some) == len(sizes)
 
 
 def test_a_full_batch_is_the_split_as_it_stands() -> None:
     some = batches(11, "full", [0, 1])
-    [(inputs, targets)] = some.shuffled(5)
+    [batch] = some.shuffled(5)
+    inputs, targets = some.examples(*batch)
     assert inputs.shape == (2, 11, 1)
     assert torch.equal(inputs[0, :, 0], torch.arange(11).float())
     assert torch.equal(targets[1], torch.arange(11) % 1)
@@ -96,7 +97,9 @@ def test_a_full_batch_is_the_split_as_it_stands() -> None:
 
 def test_inputs_and_targets_stay_together() -> None:
     split = InMemory(numbered(12, classes=12), Preprocessing(), CPU)
-    for inputs, targets in Batches(split, 5, [3, 4], CPU).shuffled(1):
+    some = Batches(split, 5, [3, 4], CPU)
+    for batch in some.shuffled(1):
+        inputs, targets = some.examples(*batch)
         assert torch.equal(inputs[..., 0].long(), targets)
     inputs, targets = split.batch(torch.tensor([[3, 1], [2, 2]]))
     assert targets.tolist() == [[3, 1], [2, 2]]
@@ -260,11 +263,11 @@ def test_a_split_that_streams_gives_the_same_batches() -> None:
         assert torch.equal(split.raw(), wanted.raw())
         assert torch.equal(split.raw(torch.tensor([9, 2])), wanted.raw(torch.tensor([9, 2])))
         for seeds in ([4], [1, 2]):
-            a, b = (Batches(each, 16, seeds, CPU).shuffled(3) for each in (split, wanted))
+            a, b = (Batches(each, 16, seeds, CPU) for each in (split, wanted))
             assert all(
                 torch.equal(x, y)
-                for one, two in zip(a, b, strict=True)
-                for x, y in zip(one, two, strict=True)
+                for one, two in zip(a.shuffled(3), b.shuffled(3), strict=True)
+                for x, y in zip(a.examples(*one), b.examples(*two), strict=True)
             )
     assert torch.equal(splits[0].aside["date"], torch.arange(40) % 3 * 10.0)
 

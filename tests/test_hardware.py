@@ -125,10 +125,10 @@ def test_the_loss_of_a_single_copy_is_scaled_as_pytorch_scales_it(monkeypatch: p
         grad_scaler = torch.amp.GradScaler("cpu", growth_interval=3)
         hardware, scales = Hardware(CPU, 1, "float16", gradient_clip=0.5), LossScales(1)
         for size in sizes:
-            losses = model(inputs.unsqueeze(0)).square().mean((1, 2)) * size
+            losses = [of_copy.square().mean(1) * size for of_copy in model(inputs.unsqueeze(0))]
             if by_pytorch:
                 optimizer.zero_grad()
-                grad_scaler.scale(losses.sum()).backward()
+                grad_scaler.scale(losses[0].mean()).backward()
                 grad_scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(model.parameters(), 0.5)
                 grad_scaler.step(optimizer)
@@ -147,7 +147,8 @@ def test_a_copy_that_overflows_holds_back_no_other() -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
     before = [[p.detach().clone() for p in copy.parameters()] for copy in model.copies]
     scales = LossScales(2)
-    losses = model(torch.randn(2, 5, 3)).square().mean((1, 2)) * torch.tensor([1e34, 1.0])
+    outputs = model(torch.randn(2, 5, 3))
+    losses = [of_copy.square().mean(1) * size for of_copy, size in zip(outputs, (1e36, 1.0), strict=True)]
     Hardware(CPU, 1, "float16").step(losses, model, optimizer, scales)
     after = [[p.detach() for p in copy.parameters()] for copy in model.copies]
     assert not differences(before[0], after[0])
@@ -160,18 +161,13 @@ def test_a_copy_that_overflows_holds_back_no_other() -> None:
 
 def test_compiling_keeps_the_weights_and_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = []
-
-    def note(model: Any, **options: Any) -> Any:
-        compiled.append(model)
-        return model
-
-    monkeypatch.setattr(torch, "compile", note)
+    monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(module))
     model = planned(seeds=[0, 1]).model()
     before = {name: value.data_ptr() for name, value in model.state_dict().items()}
     Hardware(CPU, 1).prepare(model)
     assert not compiled
     Hardware(CPU, 1, compile=True).prepare(model)
-    assert len(compiled) == 2
+    assert compiled == list(model.copies)
     assert {name: value.data_ptr() for name, value in model.state_dict().items()} == before
 
 

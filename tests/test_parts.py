@@ -207,7 +207,7 @@ def test_a_metric_is_one_or_some_numbers_for_each_example_alone(name: str) -> No
     torch.testing.assert_close(again.float(), values[order].float())
     assert part.constants.get("better", "higher") in ("higher", "lower")
     whole = metric(PARTS, Choice(name, defaults("metrics", name)))
-    figure = whole.finish((whole.sums(outputs, targets).double() / N).reshape(-1).tolist())
+    figure = whole.finish((whole.measure(outputs, targets).double().sum(0) / N).reshape(-1).tolist())
     assert type(figure) is float
     assert math.isfinite(figure)
 
@@ -220,7 +220,7 @@ def test_a_metric_is_best_where_the_model_is_right(name: str) -> None:
     whole = metric(PARTS, Choice(name, defaults("metrics", name)))
 
     def figure(given: Tensor) -> float:
-        return whole.finish((whole.sums(given, targets).double() / N).reshape(-1).tolist())
+        return whole.finish((whole.measure(given, targets).double().sum(0) / N).reshape(-1).tolist())
 
     higher = part.constants.get("better", "higher") == "higher"
     assert figure(right) == pytest.approx(1 if higher else 0, abs=1e-6)

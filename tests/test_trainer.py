@@ -16,11 +16,10 @@ from typer.testing import CliRunner
 import dlrun
 from dlrun import config as configs
 from dlrun import trainer
-from dlrun.copies import each
 from dlrun.data import Batches
 from dlrun.errors import Diverged
 from dlrun.plan import Plan
-from dlrun.trainer import Row, State, augmentation, evaluate, fit, predictions
+from dlrun.trainer import Augmentation, Row, State, evaluate, fit, predictions
 
 NOISE = [{"name": "noise", "sd": 0.3}]
 DROPOUT = {"name": "mlp", "hidden": [8], "dropout": 0.4}
@@ -231,14 +230,22 @@ def test_training_figures_over_the_whole_set_come_from_the_weights_as_they_stand
 def test_augmentation_differs_by_epoch_and_copy_and_can_be_repeated() -> None:
     plan = planned(augmentations=NOISE)
     inputs = torch.zeros(2, 5, 2)
-    cpu = torch.device("cpu")
-    drawn = augmentation(plan.recipe, [4, 5], 1, cpu)(inputs)
-    assert torch.equal(drawn, augmentation(plan.recipe, [4, 5], 1, cpu)(inputs))
+
+    def at(seeds: list[int], epoch: int) -> Augmentation:
+        change = Augmentation(plan.recipe, seeds, torch.device("cpu"))
+        change.begin(epoch)
+        return change
+
+    drawn = at([4, 5], 1)(inputs)
+    assert torch.equal(drawn, at([4, 5], 1)(inputs))
     assert not torch.equal(drawn[0], drawn[1])
-    assert not torch.equal(drawn, augmentation(plan.recipe, [4, 5], 2, cpu)(inputs))
-    assert torch.equal(drawn[1:], augmentation(plan.recipe, [5], 1, cpu)(inputs[1:])), "a copy is its seed"
-    change = augmentation(plan.recipe, [4, 5], 1, cpu)
-    assert not torch.equal(change(inputs), change(inputs)), "each batch is drawn anew"
+    assert not torch.equal(drawn, at([4, 5], 2)(inputs))
+    assert torch.equal(drawn[1:], at([5], 1)(inputs[1:])), "a copy is its seed"
+    change = at([4, 5], 1)
+    assert torch.equal(change(inputs), drawn)
+    assert not torch.equal(change(inputs), drawn), "each batch is drawn anew"
+    change.begin(1)
+    assert torch.equal(change(inputs), drawn), "each epoch from its own start"
 
 
 def test_augmentation_reaches_training_and_never_evaluation() -> None:
@@ -306,7 +313,7 @@ def test_at_most_five_frames_stand_between_the_command_and_forward(tmp_path: Pat
         assert "train" in ours
         frames = ours[: ours.index("train") + 1]  # from the one that calls forward up to the command
         assert len(frames) <= 5, frames
-        assert frames[1] == "fit", "the loop itself calls the model"
+        assert frames[1:3] == ["update", "fit"], "the loop itself calls the model, in its own inner function"
 
 
 def test_the_gradient_of_a_copy_does_not_see_the_others() -> None:
@@ -314,7 +321,7 @@ def test_the_gradient_of_a_copy_does_not_see_the_others() -> None:
     model = plan.model()
     model.begin(1)
     inputs, targets = torch.randn(2, 6, 2), torch.randint(3, (2, 6))
-    means = each(torch.mean, each(plan.recipe.loss, model(inputs), targets))
-    means[0].backward()
+    losses = model.each(plan.recipe.loss, model(inputs), targets)
+    losses[0].mean().backward()
     assert all(p.grad is not None and bool(p.grad.any()) for p in model.copies[0].parameters())
     assert all(p.grad is None or not p.grad.any() for p in model.copies[1].parameters())
