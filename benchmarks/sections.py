@@ -40,6 +40,8 @@ SECTIONS = (
     "seeds",
     "long",
     "saving",
+    "threads",
+    "scale",
     "gpu",
 )
 HEADINGS = ("what", "minimum", "median", "maximum", "goal", "met")

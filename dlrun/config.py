@@ -67,6 +67,10 @@ class Config:
         "whether all seeds train as one model: faster where steps are small, but not bit for bit as alone",
         False,
     )
+    graph: bool | Literal["auto"] = _key(
+        "whether a CUDA device repeats each step as one recorded graph; auto: where the step allows it",
+        "auto",
+    )
     compile: bool = _key("whether torch.compile makes the model faster, after a slow start", False)
     dataset: Choice = _key("what is learnt from")
     augmentations: list[Choice] = _key("random changes of each training batch, in this order", [])

@@ -30,22 +30,22 @@ class Apart(nn.Module):
             for seed in self.seeds:
                 torch.manual_seed(seed)
                 self.copies.append(build())
-        self._streams = Streams(self.seeds)
+        self.streams = Streams(self.seeds)
 
     def begin(self, epoch: int) -> None:
         """Training mode, and every copy's random stream at its start of the epoch."""
         if not self.training:
             self.train()
-        self._streams.begin(epoch, self)
+        self.streams.begin(epoch, self)
 
     def forward(self, inputs: Figures) -> list[Tensor]:
         if not self.training:
             return [whole(copy(x)) for copy, x in zip(self.copies, inputs, strict=True)]
         outputs = []
         for index, (copy, x) in enumerate(zip(self.copies, inputs, strict=True)):
-            self._streams.take_up(index)
+            self.streams.take_up(index)
             outputs.append(whole(copy(x)))
-            self._streams.lay_down(index)
+            self.streams.lay_down(index)
         return outputs
 
     def each(self, function: Callable[..., Tensor], *figures: Figures) -> list[Tensor]:
@@ -85,7 +85,7 @@ class Stacked(nn.Module):
     def __init__(self, apart: Apart) -> None:
         super().__init__()
         refuse_stacking(apart.copies[0])
-        self.seeds, self._streams = apart.seeds, apart._streams
+        self.seeds, self.streams = apart.seeds, apart.streams
         self.copies = tuple(apart.copies)  # no module of this one: its parameters are the stacked ones
         weights, self._fixed = stack_module_state(list(self.copies))
         self._names = list(weights)
@@ -108,7 +108,7 @@ class Stacked(nn.Module):
         """Training mode, and every copy's random stream at its start of the epoch."""
         if not self.training:
             self.train()
-        self._streams.begin(epoch, self)
+        self.streams.begin(epoch, self)
 
     def train(self, mode: bool = True) -> Stacked:
         for module in self._modes:
@@ -157,12 +157,12 @@ class Stacked(nn.Module):
             self._dropouts = _dropouts(self.copies[0], inputs[0, :1])
         masks: dict[str, list[Tensor]] = {f"{name}.mask".lstrip("."): [] for name in self._dropouts}
         for index, copy in enumerate(self.copies if masks else ()):
-            self._streams.take_up(index)
+            self.streams.take_up(index)
             for (name, shape), drawn in zip(self._dropouts.items(), masks.values(), strict=True):
                 drawn.append(
                     copy.get_submodule(name)(torch.ones(inputs.shape[1], *shape, device=inputs.device))
                 )
-            self._streams.lay_down(index)
+            self.streams.lay_down(index)
         return {name: torch.stack(of_copies) for name, of_copies in masks.items()}
 
 
@@ -175,24 +175,44 @@ class Streams:
     def __init__(self, seeds: Sequence[int]) -> None:
         self.seeds = seeds
         self._states: list[Tensor] = []
+        self._first: list[Tensor] = []
+        self._drawn = self._held = False
         self._generator = torch.default_generator
 
     def begin(self, epoch: int, model: nn.Module) -> None:
         """Every stream at its start of the epoch, on the device of the model."""
         if not self._states:
             self._generator = default_generator(next(model.parameters(), torch.empty(0)).device)
+        self._note_drawn()
         self._states = []
         for seed in self.seeds:
             self._generator.manual_seed(derived_seed("dropout", seed, epoch))
             self._states.append(self._generator.get_state())
+        self._first = list(self._states)
 
     def take_up(self, index: int) -> None:
         """From here on random numbers are those of one seed."""
-        self._generator.set_state(self._states[index])
+        if not self._held:
+            self._generator.set_state(self._states[index])
 
     def lay_down(self, index: int) -> None:
         """Remember how far that seed got."""
-        self._states[index] = self._generator.get_state()
+        if not self._held:
+            self._states[index] = self._generator.get_state()
+
+    def hold(self) -> None:
+        """From here on draw straight from the device's generator, which nothing may change inside a graph.
+
+        Raises RuntimeError where several seeds have drawn from it: each needs a stream of its own.
+        """
+        self._note_drawn()
+        if self._drawn and len(self.seeds) > 1:
+            raise RuntimeError("each seed draws its dropout from a stream of its own")
+        self._held = True
+
+    def _note_drawn(self) -> None:
+        if len(self.seeds) > 1 and not self._drawn:
+            self._drawn = any(not torch.equal(*pair) for pair in zip(self._first, self._states, strict=True))
 
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)

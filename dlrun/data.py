@@ -237,13 +237,18 @@ class InMemory:
 
 
 class Streamed:
-    """A split whose inputs stay where they are, and go to the device a batch at a time."""
+    """A split whose inputs stay where they are, and go to the device a batch at a time.
+
+    To a CUDA device they go by way of pinned memory and a stream of their own, so that the batch to come is
+    fetched and copied while the device computes.
+    """
 
     def __init__(self, examples: Examples, preprocessing: Preprocessing, device: torch.device) -> None:
         self.examples, self.device = examples, device
         self.targets = _on(examples.targets, device)
         self.aside = examples.aside
         self._preprocess = preprocessing
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -252,6 +257,29 @@ class Streamed:
         flat = indices.flatten()
         inputs = self._preprocess(_on(self.examples.raw(flat.cpu()), self.device))
         return _shaped(inputs, self.targets, indices)
+
+    def ahead(self, some: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """What `batch` gives for each of some indices, which are on the CPU; the next one is under way."""
+        if self._stream is None:
+            yield from map(self.batch, some)
+            return
+        waiting: tuple[Tensor, Tensor] | None = None
+        for indices in some:
+            with torch.cuda.stream(self._stream):
+                flat = indices.flatten()
+                inputs = self.examples.raw(flat).pin_memory().to(self.device, non_blocking=True)
+                places = indices.pin_memory().to(self.device, non_blocking=True)
+                under_way = _shaped(self._preprocess(inputs), self.targets, places)
+            if waiting:
+                yield waiting
+            # Only now is it waited for: the step before has been asked for in the meantime.
+            current = torch.cuda.current_stream(self.device)
+            current.wait_stream(self._stream)
+            for tensor in under_way:
+                tensor.record_stream(current)
+            waiting = under_way
+        if waiting:
+            yield waiting
 
     def raw(self, indices: Tensor | None = None) -> Tensor:
         return self.examples.raw(torch.arange(len(self)) if indices is None else indices.cpu())
@@ -282,13 +310,18 @@ class Batches:
         return steps(len(self.split), self.size)
 
     def shuffled(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-        """The batches of one epoch, as what `examples` takes: the indices of each, (copies, batch)."""
+        """The batches of one epoch, as what `examples` takes.
+
+        The indices of each, (copies, batch), which a step can look up on the device; of a split that streams
+        and of a full batch inputs and targets.
+        """
         if self.size == len(self.split):
             yield self._everything()
-            return
-        order = self.order(epoch).to(self.device)
-        for indices in order.split(self.size, dim=1):
-            yield (indices,)
+        elif isinstance(self.split, Streamed):
+            yield from self.split.ahead(self.order(epoch).split(self.size, dim=1))
+        else:
+            for indices in self.order(epoch).to(self.device).split(self.size, dim=1):
+                yield (indices,)
 
     def examples(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
         """The inputs (copies, batch, …) and targets (copies, batch, …) of one batch."""

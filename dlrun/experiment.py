@@ -9,7 +9,8 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean
 from types import FrameType, TracebackType
 from typing import Any, Protocol
@@ -32,7 +33,17 @@ from dlrun.runs import Rows, Run
 from dlrun.trainer import Batch, Row, State, evaluate, fit, named
 
 # What may differ when a run goes on: the length, and what cannot change what was learnt.
-RESUMABLE = {"epochs", "device", "threads", "plots", "expect", "expect_epochs", "name", "dataset.path"}
+RESUMABLE = {
+    "epochs",
+    "device",
+    "threads",
+    "graph",
+    "plots",
+    "expect",
+    "expect_epochs",
+    "name",
+    "dataset.path",
+}
 REDRAW_EVERY = 3.0  # seconds, at least
 REDRAW_SHARE = 10  # and at least this many times what the last drawing took
 SAVE_EVERY = 3.0  # seconds, at least
@@ -141,7 +152,7 @@ def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None, watching: W
         _refuse_another_config(plan, run, saved)
     preprocessing = Preprocessing(**saved.data["preprocessing"]) if saved else None
     loaded = loaded or plan.load(preprocessing, watching)
-    hardware = plan.hardware(loaded)
+    hardware = replace(plan.hardware(loaded), warn=partial(_warn, run, view))
     hardware.use()
     state = plan.state(hardware)
     if saved:

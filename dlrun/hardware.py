@@ -5,20 +5,23 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from dlrun.copies import Copies, Figures
-from dlrun.errors import UserError
+from dlrun.errors import RunFailed, UserError
+from dlrun.graphs import Replayed, Update
 
-# Multiply-adds in a step (forward and backward) that keep one thread busy long enough to be worth waking
-# another one. A rule rather than a measurement: the number of threads changes the last bits.
-WORK_PER_THREAD = 100_000_000
+# The work of a step that keeps one thread busy long enough to be worth waking another one, and what a number
+# that a layer gives costs beside its sums, forward and backward: both in multiply-adds.
+WORK_PER_THREAD = 25_000_000
+WORK_PER_NUMBER = 100
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -32,6 +35,13 @@ class Hardware:
     precision: str = "float32"
     compile: bool = False
     gradient_clip: float | None = None
+    graph: bool | Literal["auto"] = "auto"
+    warn: Callable[[str], None] = lambda text: None
+
+    @property
+    def has_graphs(self) -> bool:
+        """Whether the device can repeat what was recorded on it."""
+        return self.device.type == "cuda"
 
     def use(self) -> None:
         """Set what PyTorch keeps for the whole process: threads, and on CUDA repeatable kernels."""
@@ -53,6 +63,34 @@ class Hardware:
             model.compile()
         return model
 
+    def repeated(
+        self,
+        update: Update,
+        model: Copies,
+        optimizer: torch.optim.Optimizer,
+        streams: Sequence[torch.Generator],
+    ) -> Update:
+        """`update`, or on CUDA the same recorded as a graph, where the config and the step allow it."""
+        if not self.has_graphs:
+            return update
+        takes_tensors = all(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
+        for group in (
+            optimizer.param_groups if takes_tensors else ()
+        ):  # with a graph and without: the same bits
+            group.setdefault("initial_lr", float(group["lr"]))
+            group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
+        if self.graph is not False:
+            if takes_tensors and self.precision != "float16":
+                return Replayed(update, model.streams.hold, streams, self._no_graph)
+            takes_number = f"{type(optimizer).__name__} takes its learning rate as a number"
+            self._no_graph("float16 looks at each gradient" if takes_tensors else takes_number)
+        return update
+
+    def _no_graph(self, reason: str) -> None:
+        if self.graph is True:
+            raise RunFailed(f"the step cannot be one graph: {reason}", fix="set graph: auto")
+        self.warn(f"steps run one kernel at a time, not as one graph: {reason}")
+
     def autocast(self) -> AbstractContextManager[Any]:
         """What the forward pass runs under."""
         if self.precision == "float32":
@@ -69,8 +107,12 @@ class Hardware:
         model: Copies,
         optimizer: torch.optim.Optimizer,
         scaler: LossScales | None,
+        lost: Tensor | None = None,
     ) -> None:
-        """One update of all copies, each by the gradient of the mean of its own `losses` (copies, batch)."""
+        """One update of all copies, each by the gradient of the mean of its own `losses` (copies, batch).
+
+        Where `lost` () is 1 on the device, optimizers that are fused leave the weights alone.
+        """
         for group in optimizer.param_groups:  # a tenth of what optimizer.zero_grad() takes
             for parameter in group["params"]:
                 parameter.grad = None
@@ -85,6 +127,8 @@ class Hardware:
             scaler.unscale(model)
         if self.gradient_clip is not None:
             model.clip(self.gradient_clip)
+        if lost is not None and optimizer.defaults.get("fused"):
+            optimizer.found_inf, optimizer.grad_scale = lost, None  # type: ignore[attr-defined]
         optimizer.step()
 
 
@@ -151,15 +195,20 @@ def choose_device(name: str) -> torch.device:
     return torch.device(f"{kind}:{index or 0}" if kind == "cuda" else kind)
 
 
-def choose_threads(threads: int | str, multiply_adds: int, batch: int) -> int:
+def choose_threads(threads: int | str, multiply_adds: int, numbers: int, batch: int) -> int:
     """The number of CPU threads: `threads`, or for "auto" by a fixed rule.
 
-    A step over `batch` examples costs three times the forward pass's `multiply_adds` for each. One
-    thread for every WORK_PER_THREAD of that, never more than the machine has cores.
+    A step over `batch` examples costs three times the forward pass's `multiply_adds` for each, and
+    WORK_PER_NUMBER more for each of the `numbers` that its layers give: activations and their gradients are
+    written, read and passed through functions, which takes small layers longer than their sums. One thread
+    for every WORK_PER_THREAD of that, never more than the machine has cores. A rule rather than a
+    measurement, because the number of threads changes the last bits; `python -m benchmarks threads` says
+    how far it is from the best.
     """
     if isinstance(threads, int):
         return threads
-    return max(1, min(cores(), 3 * multiply_adds * batch // WORK_PER_THREAD))
+    work = (3 * multiply_adds + WORK_PER_NUMBER * numbers) * batch
+    return max(1, min(cores(), work // WORK_PER_THREAD))
 
 
 def cores() -> int:

@@ -52,8 +52,11 @@ class Plan:
             batch = len(loaded["train"])
         # Apart, by the work of one copy: each trains with the bits that it has alone.
         batch *= len(config.seeds) if config.stacked else 1
-        threads = choose_threads(config.threads, self.layers.multiply_adds, batch)
-        return Hardware(self.device, threads, config.precision, config.compile, config.gradient_clip)
+        numbers = sum(prod(layer.output_shape) for layer in self.layers.layers)
+        threads = choose_threads(config.threads, self.layers.multiply_adds, numbers, batch)
+        return Hardware(
+            self.device, threads, config.precision, config.compile, config.gradient_clip, config.graph
+        )
 
     def model(self, seeds: Sequence[int] | None = None) -> Copies:
         """The copies of all (or some) seeds with the weights they start from, on the device."""
@@ -218,6 +221,9 @@ def make_plan(config: Config, parts: Parts, data_dir: Path, known: Mapping[str, 
             plots.append(choice)
     with noting("device"):
         device = choose_device(config.device)
+    with noting("graph"):
+        if config.graph is True and device.type != "cuda":
+            raise UserError(f"only a CUDA device repeats graphs, not {device}; set graph: auto")
     for choice in config.augmentations:
         with noting("augmentations"):
             _try_augmentation(choice.name, part("augmentations", choice), data.input_shape)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dlrun.copies import Copies, Figures, as_tensor
-from dlrun.data import Batches, Loaded, Split, in_order
+from dlrun.data import EVALUATION_BATCH, Batches, Loaded, Split, in_order, steps
 from dlrun.errors import Diverged
 from dlrun.hardware import Hardware, LossScales
 from dlrun.randomness import derived_seed
@@ -70,7 +70,7 @@ class State:
     def state_dict(self) -> dict[str, Any]:
         return {
             "model": [copy.state_dict() for copy in self.model.copies],
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": _without_tensors(self.optimizer.state_dict()),
             "scaler": self.scaler.state_dict() if self.scaler else None,
             "epoch": self.epoch,
             "best": self.best,
@@ -98,8 +98,8 @@ def fit(state: State, data: Loaded, recipe: Recipe, hardware: Hardware, watch: W
     model, optimizer = hardware.prepare(state.model), state.optimizer
     batches = Batches(data["train"], recipe.batch_size, model.seeds, hardware.device)
     augment = Augmentation(recipe, model.seeds, hardware.device)
-    tally = Tally(recipe, model, len(data["train"]), hardware.device)
-    steps, split = recipe.epochs * len(batches), recipe.evaluation_split
+    tally = Tally(recipe, model, len(batches), len(data["train"]), hardware.device)
+    planned, split = recipe.epochs * len(batches), recipe.evaluation_split  # steps in all
 
     def update(*batch: Tensor) -> None:
         inputs, targets = batches.examples(*batch)
@@ -107,16 +107,17 @@ def fit(state: State, data: Loaded, recipe: Recipe, hardware: Hardware, watch: W
             outputs = model(augment(inputs))
         losses = model.each(recipe.loss, outputs, targets)  # (copies, batch)
         tally.add(losses, outputs, targets)  # stops here if a loss is no finite number
-        hardware.step(losses, model, optimizer, state.scaler)
+        hardware.step(losses, model, optimizer, state.scaler, tally.lost)
 
+    update_once = hardware.repeated(update, model, optimizer, augment.streams)
     for epoch in range(state.epoch + 1, recipe.epochs + 1):  # resume
         model.begin(epoch)
         augment.begin(epoch)
         tally.begin(f"epoch {epoch}")
         started = perf_counter()
         for step, batch in enumerate(watch(batches.shuffled(epoch)), (epoch - 1) * len(batches)):
-            rate = set_rate(optimizer, recipe.schedule((step + 0.5) / steps))
-            update(*batch)
+            rate = set_rate(optimizer, recipe.schedule((step + 0.5) / planned))
+            update_once(*batch)
         row = named("train", tally.means())
         seconds = perf_counter() - started
 
@@ -130,7 +131,7 @@ def fit(state: State, data: Loaded, recipe: Recipe, hardware: Hardware, watch: W
 
 def evaluate(model: Copies, split: Split, recipe: Recipe, hardware: Hardware) -> Row:
     """The loss and every metric over a whole split, with the weights as they stand."""
-    tally = Tally(recipe, model, len(split), hardware.device)
+    tally = Tally(recipe, model, steps(len(split), EVALUATION_BATCH), len(split), hardware.device)
     for outputs, targets in predictions(model, split, hardware):
         tally.measure(outputs, targets)
     return tally.means()
@@ -172,9 +173,13 @@ class Augmentation:
 
 def set_rate(optimizer: torch.optim.Optimizer, multiplier: float) -> float:
     """Set every learning rate to `multiplier` times what the optimizer began with; gives the first."""
-    for group in optimizer.param_groups:
-        group["lr"] = group.setdefault("initial_lr", group["lr"]) * multiplier
-    return float(optimizer.param_groups[0]["lr"])
+    rates = [group.setdefault("initial_lr", group["lr"]) * multiplier for group in optimizer.param_groups]
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        if isinstance(group["lr"], Tensor):  # a graph reads it where it is
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+    return float(rates[0])
 
 
 def named(split: str, figures: Row) -> Row:
@@ -185,21 +190,36 @@ def named(split: str, figures: Row) -> Row:
 class Tally:
     """The loss and metrics over the examples of an epoch or a split, weighing each example alike.
 
-    `examples` is how many there will be. On the CPU a loss is looked at when it is added, so that
-    training stops before the update. On an accelerator, looking would wait for it at each step: figures
-    stay there, in the same place each epoch, until `means` reads them.
+    There will be `examples` of them in `steps` batches. On the CPU a loss is looked at when it is added, so
+    that training stops before the update. On an accelerator, looking would wait for it at each step: figures
+    stay there, in the same place each epoch, until `means` reads them, and `lost` becomes 1 where a loss is
+    not finite, upon which the optimizer leaves the weights alone.
     """
 
     def __init__(
-        self, recipe: Recipe, model: Copies, examples: int, device: torch.device, when: str = "evaluation"
+        self,
+        recipe: Recipe,
+        model: Copies,
+        steps: int,
+        examples: int,
+        device: torch.device,
+        when: str = "evaluation",
     ) -> None:
-        self.recipe, self.model, self.examples, self.device = recipe, model, examples, device
+        self.recipe, self.model, self.steps, self.examples = recipe, model, steps, examples
+        self.lost: Tensor | None = None
+        self._kept: dict[str, Tensor] = {}
+        if waits(device):
+            self.lost, self._one = torch.zeros((), device=device), torch.ones((), device=device)
+            self._step = torch.zeros(1, dtype=torch.long, device=device)
         self.begin(when)
 
     def begin(self, when: str) -> None:
         """Start again from nothing."""
         self._when = when
         self._sums: dict[str, list[Any]] = {name: [] for name in ("loss", *self.recipe.metrics)}
+        if self.lost is not None:
+            self.lost.zero_()
+            self._step.zero_()
 
     def measure(self, outputs: Figures, targets: Tensor) -> None:
         """One batch of which nothing is learnt: its losses are for the tally alone."""
@@ -209,20 +229,30 @@ class Tally:
     def add(self, losses: Figures, outputs: Figures, targets: Tensor) -> None:
         """One batch: losses (copies, batch), outputs and targets (copies, batch, …)."""
         self._keep("loss", losses)
-        if self.device.type == "cpu":
-            self._check(self._sums["loss"][-1], len(self._sums["loss"]))
         for name, metric in self.recipe.metrics.items():
             self._keep(name, self.model.each(metric.measure, outputs, targets))
+        if self.lost is not None:
+            self._step += 1
 
     def _keep(self, name: str, figures: Figures) -> None:
         sums = self.model.sums(figures)
-        self._sums[name].append([s.tolist() for s in sums] if self.device.type == "cpu" else as_tensor(sums))
+        if self.lost is None:
+            self._sums[name].append([of_copy.tolist() for of_copy in sums])
+            if name == "loss":
+                self._check(self._sums[name][-1], len(self._sums[name]))
+            return
+        here = as_tensor(sums).unsqueeze(0)
+        if name not in self._kept:
+            self._kept[name] = here.new_zeros(self.steps, *here.shape[1:])
+        self._kept[name].index_copy_(0, self._step, here)
+        if name == "loss" and here.device.type != "mps":  # as GradScaler does, with a factor of 1
+            torch._amp_foreach_non_finite_check_and_unscale_([here], self.lost, self._one)
 
     def means(self) -> Row:
         """The loss and each metric: a list over copies."""
         sums = self._sums  # steps, copies, maybe the several figures of a metric
-        if self.device.type != "cpu":
-            sums = {name: torch.stack(steps).tolist() for name, steps in sums.items()}
+        if self.lost is not None:
+            sums = {name: kept.tolist() for name, kept in self._kept.items()}
             for step, losses in enumerate(sums["loss"], 1):
                 self._check(losses, step)
         finish = {"loss": _only} | {name: metric.finish for name, metric in self.recipe.metrics.items()}
@@ -252,3 +282,17 @@ def _means(sums: Sequence[Any], total: int) -> list[float]:
     if not isinstance(sums[0], list):
         return [math.fsum(sums) / total]
     return [math.fsum(figures) / total for figures in zip(*sums, strict=True)]
+
+
+def waits(device: torch.device) -> bool:
+    """Whether reading a figure of a device waits for all that it has to do."""
+    return device.type != "cpu"
+
+
+def _without_tensors(saved: dict[str, Any]) -> dict[str, Any]:
+    """The state of an optimizer with its learning rates as numbers, whatever it holds them as."""
+    groups = [
+        {key: value.item() if isinstance(value, Tensor) else value for key, value in group.items()}
+        for group in saved["param_groups"]
+    ]
+    return saved | {"param_groups": groups}

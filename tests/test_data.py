@@ -272,6 +272,19 @@ def test_a_split_that_streams_gives_the_same_batches() -> None:
     assert torch.equal(splits[0].aside["date"], torch.arange(40) % 3 * 10.0)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_what_goes_to_the_gpu_ahead_of_its_step_is_the_same() -> None:
+    gpu = torch.device("cuda:0")
+    of_file, in_memory = mapped()
+    preprocessing = Preprocessing(torch.full((3, 1, 1), 99.0), torch.tensor(7.0)).to(gpu)
+    streamed = Batches(Streamed(of_file, preprocessing, gpu), 16, [1, 2], gpu)
+    wanted = Batches(InMemory(in_memory, preprocessing, gpu), 16, [1, 2], gpu)
+    for one, two in zip(streamed.shuffled(3), wanted.shuffled(3), strict=True):
+        for found, same in zip(streamed.examples(*one), wanted.examples(*two), strict=True):
+            assert found.device == gpu
+            assert torch.equal(found, same)
+
+
 def test_examples_in_a_file_are_split_without_being_read() -> None:
     of_file, in_memory = mapped()
     parts = [carve(some, 0.25, seed=1, by_class=True) for some in (of_file, in_memory)]

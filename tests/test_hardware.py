@@ -11,11 +11,14 @@ import torch
 from small_runs import differences, of_seed, outcome, planned, trained
 from torch import nn
 
+from dlrun import config as configs
 from dlrun import experiment
 from dlrun import hardware as hardware_module
+from dlrun.components import Parts
 from dlrun.copies import Apart
 from dlrun.errors import ConfigError, UserError
 from dlrun.hardware import (
+    WORK_PER_NUMBER,
     WORK_PER_THREAD,
     Hardware,
     LossScales,
@@ -25,36 +28,48 @@ from dlrun.hardware import (
     describe,
     versions,
 )
+from dlrun.plan import make_plan
 
 CPU = torch.device("cpu")
 
 
 def test_threads_go_by_the_work_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware_module, "cores", lambda: 8)
-    assert choose_threads("auto", 1, 1) == 1
-    assert choose_threads("auto", 500, 3000) == 1, "the spirals: more threads only slow them down"
-    assert choose_threads("auto", WORK_PER_THREAD, 1) == 3, (
+    assert choose_threads("auto", 1, 1, 1) == 1
+    assert choose_threads("auto", WORK_PER_THREAD, 0, 1) == 3, (
         "forward and backward are three times the forward pass"
     )
-    assert choose_threads("auto", WORK_PER_THREAD // 3 + 1, 2) == 2
-    assert choose_threads("auto", 10**9, 10**6) == 8, "never more than there are cores"
-    assert choose_threads(5, 1, 1) == 5
+    assert choose_threads("auto", 0, 2 * WORK_PER_THREAD // WORK_PER_NUMBER, 1) == 2, "not sums alone"
+    assert choose_threads("auto", WORK_PER_THREAD // 3 + 1, 0, 2) == 2
+    assert choose_threads("auto", 10**9, 0, 10**6) == 8, "never more than there are cores"
+    assert choose_threads(5, 1, 1, 1) == 5
 
 
 def test_the_number_of_threads_is_no_measurement() -> None:
-    chosen = {choose_threads("auto", work, 64) for _ in range(20) for work in (10**5,)}
-    assert chosen == {choose_threads("auto", 10**5, 64)}
-    assert 1 <= choose_threads("auto", 10**12, 1) <= cores()
+    chosen = {choose_threads("auto", work, 100, 64) for _ in range(20) for work in (10**5,)}
+    assert chosen == {choose_threads("auto", 10**5, 100, 64)}
+    assert 1 <= choose_threads("auto", 10**12, 100, 1) <= cores()
 
 
-def test_the_work_of_all_copies_counts() -> None:
-    few = planned(threads="auto", architecture={"name": "mlp", "hidden": [700, 700]}, batch_size="full")
-    many = planned(
-        threads="auto", architecture={"name": "mlp", "hidden": [700, 700]}, batch_size="full", seeds=[0, 1]
-    )
-    work, points = few.layers.multiply_adds, 60
-    assert few.hardware(few.load()).threads == choose_threads("auto", work, points)
-    assert many.hardware(many.load()).threads == choose_threads("auto", work, 2 * points)
+@pytest.mark.parametrize(
+    ("config", "threads"),
+    [("spiral_logistic", 1), ("temps", 1), ("mnist_softmax", 1), ("spiral_relu", 2), ("mnist_threenet", 6)],
+)
+def test_shipped_configs_get_the_threads_that_suit_them(
+    config: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware_module, "cores", lambda: 8)
+    plan = make_plan(configs.load(configs.find(config), parts=Parts()), Parts(), Path("no-data"))
+    loaded = plan.load() if config.startswith("spiral") else None
+    assert plan.hardware(loaded).threads == threads
+
+
+def test_the_whole_of_a_full_batch_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware_module, "cores", lambda: 64)
+    wide = {"threads": "auto", "architecture": {"name": "mlp", "hidden": [700, 700]}, "batch_size": "full"}
+    few, many = (planned(**wide, dataset={"name": "spiral", "points": points}) for points in (20, 60))
+    assert few.hardware(few.load()).threads == 4
+    assert many.hardware(many.load()).threads == 12
 
 
 def test_threads_are_set_for_the_process() -> None:

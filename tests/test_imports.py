@@ -26,6 +26,7 @@ DOWN = [
     "layers",
     "checkpoint",
     "hardware",
+    "graphs",
     "copies",
     "data",
     "config",

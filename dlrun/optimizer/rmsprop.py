@@ -26,4 +26,5 @@ def rmsprop(
         momentum=momentum,
         centered=centered,
         weight_decay=weight_decay,
+        capturable=parameters[0].is_cuda,  # so that a graph may hold it
     )
