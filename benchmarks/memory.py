@@ -12,6 +12,7 @@ from benchmarks.sections import Goal
 
 TITLE = "Memory of a run on MNIST"
 EPOCHS = 2
+OPTIMIZER = "import torch; torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1, fused=True)"
 TITLES = {
     "dlrun": "dlrun, ThreeNet, with its plots",
     "dlrun without plots": "the same, `plots=[]`",
@@ -19,6 +20,7 @@ TITLES = {
     "dlrun before any data": "dlrun before any data (`dlrun show`: the model, no images)",
     "careful before any data": "careful loop before any data: its imports",
     "torch": "`import torch` alone",
+    "optimizer": "the same, and one optimizer made, which imports PyTorch's compiler",
 }
 GOALS = [
     Goal(
@@ -42,6 +44,7 @@ def measure(rounds: int) -> dict[str, Any]:
             "dlrun before any data": lambda: {"peak": dlrun("show", "mnist_threenet").peak},
             "careful before any data": lambda: {"peak": contestant(*careful, "0")["peak"]},
             "torch": lambda: {"peak": run([sys.executable, "-c", "import torch"]).peak},
+            "optimizer": lambda: {"peak": run([sys.executable, "-c", OPTIMIZER]).peak},
         }
         found = list(in_turn(contestants, rounds))
     return {"machine": machine(), "real": real, "rounds": found}

@@ -64,7 +64,8 @@ class Section(Protocol):
 class Goal:
     """What is promised: a figure of each round, and the bound that their median has to keep.
 
-    `figures` reads them from what the section measured; none, where it was not measured.
+    `figures` reads them from what the section measured; none, where it was not measured. `note` says, of a
+    goal that is not met, what was tried and what stands in the way.
     """
 
     what: str
@@ -72,16 +73,26 @@ class Goal:
     bound: float
     figures: Callable[[dict[str, Any]], Sequence[float]]
     unit: str = ""
+    note: str = ""
 
     def met(self, figures: Sequence[float]) -> bool:
         """Whether the median keeps the bound."""
         middle = median(figures)
         return {"≤": middle <= self.bound, "≥": middle >= self.bound, "<": middle < self.bound}[self.sign]
 
-    def row(self, measured: dict[str, Any]) -> list[str]:
+    def measured(self, found: dict[str, Any]) -> Sequence[float]:
+        """Its figures, as far as the section was measured."""
+        return self.figures(found) if found and "not measured" not in found else ()
+
+    def missed(self, found: dict[str, Any]) -> bool:
+        """Whether it was measured and is not met."""
+        figures = self.measured(found)
+        return bool(figures) and not self.met(figures)
+
+    def row(self, found: dict[str, Any]) -> list[str]:
         """Its line in the table of goals."""
         goal = f"{self.sign} {self.bound:g}{self.unit}"
-        figures = self.figures(measured) if measured and "not measured" not in measured else ()
+        figures = self.measured(found)
         if not figures:
             return [self.what, "–", "–", "–", goal, "not measured"]
         shown = [f"{figure:.3g}{self.unit}" for figure in (min(figures), median(figures), max(figures))]
@@ -137,6 +148,7 @@ def lines(measured: dict[str, Any]) -> Iterator[str]:
     yield INTRODUCTION
     yield ""
     yield from goal_lines(measured)
+    yield from note_lines(measured)
     for name in SECTIONS:
         yield ""
         yield from section_lines(name, measured)
@@ -146,6 +158,15 @@ def goal_lines(measured: dict[str, Any]) -> Iterator[str]:
     """The goals of all sections, each with what was measured."""
     rows = [goal.row(measured.get(name, {})) for name in SECTIONS for goal in goals(name)]
     yield from markdown(HEADINGS, rows)
+
+
+def note_lines(measured: dict[str, Any]) -> Iterator[str]:
+    """What is said of the goals that are not met."""
+    for name in SECTIONS:
+        for goal in goals(name):
+            if goal.note and goal.missed(measured.get(name, {})):
+                yield ""
+                yield f"{goal.what}: {goal.note}"
 
 
 def section_lines(name: str, measured: dict[str, Any]) -> Iterator[str]:

@@ -93,6 +93,15 @@ def test_the_median_is_judged_and_the_spread_is_shown() -> None:
     assert goal.row({"ratios": [9.0, 1.0, 1.75]})[-1] == "**no**"
 
 
+def test_a_note_is_said_of_a_goal_that_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    goal = Goal("a ratio", "≤", 1.5, lambda found: found["ratios"], note="the disk is slow")
+    monkeypatch.setattr(sections, "goals", lambda name: [goal] if name == "gpu" else [])
+    said = "a ratio: the disk is slow"
+    assert said in sections.note_lines({"gpu": {"ratios": [2.0]}})
+    assert said not in sections.note_lines({"gpu": {"ratios": [1.0]}})
+    assert said not in sections.note_lines({"gpu": {"not measured": "no GPU"}})
+
+
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
     goal = judged(1.0)
     assert goal.row({})[-1] == goal.row({"not measured": "no GPU"})[-1] == "not measured"
