@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dlrun import bare
 from dlrun.copies import Copies, Figures
 from dlrun.errors import RunFailed, UserError
 from dlrun.graphs import Replayed, Update
@@ -118,18 +119,18 @@ class Hardware:
                 parameter.grad = None
         # The gradient of a mean with regard to each of its n losses is 1/n: no mean needs to be taken.
         if isinstance(losses, Tensor):
-            torch.autograd.backward(losses, torch.full_like(losses, 1 / losses.shape[1]))
+            bare.backward([losses], [torch.full_like(losses, 1 / losses.shape[1])])
         else:
             factors = scaler.factors if scaler else repeat(1.0)
             shares = [torch.full_like(own, factor / len(own)) for own, factor in zip(losses, factors)]  # noqa: B905
-            torch.autograd.backward(losses, shares)
+            bare.backward(losses, shares)
         if scaler is not None:
             scaler.unscale(model)
         if self.gradient_clip is not None:
             model.clip(self.gradient_clip)
         if lost is not None and optimizer.defaults.get("fused"):
             optimizer.found_inf, optimizer.grad_scale = lost, None  # type: ignore[attr-defined]
-        optimizer.step()
+        bare.step(optimizer)
 
 
 class LossScales:

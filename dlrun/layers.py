@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlrun.errors import UserError
+
+LARGE = 10_000_000  # parameters, or figures of an example
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,19 @@ class Layers:
 
 
 def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> Layers:
-    """The layers of the model that `build` makes, for inputs of one shape. Nothing is computed.
+    """The layers of the model that `build` makes, for inputs of one shape.
 
-    The model is built and run without storage, so its size costs nothing. Raises UserError where
-    it does not take such inputs.
+    A large model is built and run without storage, so that its size costs nothing; a small one is run, which
+    spares the import of what PyTorch tells shapes without storage by. Raises UserError where it does not
+    take such inputs.
     """
     with torch.device("meta"):
         model = build().eval()
-        inputs = torch.empty(2, *input_shape)
+    small = sum(p.numel() for p in model.parameters()) <= LARGE and prod(input_shape) <= LARGE
+    if small:
+        with torch.random.fork_rng(devices=[]):
+            model = build().eval()
+    inputs = torch.zeros(2, *input_shape, device="cpu" if small else "meta")
     found: list[Layer] = []
     counter = FlopCounterMode(display=False)
     before: dict[int, int] = {}

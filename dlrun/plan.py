@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from dlrun import bare
 from dlrun.components import Part, Parts
 from dlrun.config import AUTO, Choice, Config
 from dlrun.copies import Apart, Copies, Stacked, as_tensor, refuse_stacking
@@ -68,6 +69,7 @@ class Plan:
         model = self.model()
         return State(model, self.optimizer(model), hardware.scaler(len(model.seeds)))
 
+    @bare.without_compiler()
     def optimizer(self, model: Copies) -> torch.optim.Optimizer:
         """What updates the weights of a model."""
         choice = self.config.optimizer
@@ -159,6 +161,7 @@ class Plan:
         return value > best if higher else value < best
 
 
+@bare.without_compiler()
 def make_plan(config: Config, parts: Parts, data_dir: Path, known: Mapping[str, Any] | None = None) -> Plan:
     """The plan of a config. Raises ConfigError with every mistake that shows without any data.
 

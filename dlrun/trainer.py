@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dlrun import bare
 from dlrun.copies import Copies, Figures, as_tensor
 from dlrun.data import EVALUATION_BATCH, Batches, Loaded, Split, in_order, steps
 from dlrun.errors import Diverged
@@ -67,6 +68,7 @@ class State:
     rows_end: int = 0  # how far metrics.csv is valid, in bytes
     seconds: float = 0.0  # spent in the loop, over all the calls that trained it
 
+    @bare.without_compiler()
     def state_dict(self) -> dict[str, Any]:
         return {
             "model": [copy.state_dict() for copy in self.model.copies],
@@ -78,6 +80,7 @@ class State:
             "seconds": self.seconds,
         }
 
+    @bare.without_compiler()
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         for copy, weights in zip(self.model.copies, saved["model"], strict=True):
             copy.load_state_dict(weights)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,9 @@ def test_a_seed_that_learns_something_else_in_company_is_refused() -> None:
 def test_a_process_is_timed_and_weighed_from_outside() -> None:
     done = processes.run([sys.executable, "-c", "b = bytes(200_000_000); print('one'); print('two')"])
     assert [line for _, line in done.lines] == ["one", "two"]
-    assert 200_000_000 < done.peak < 400_000_000
+    # The system counts what this process holds too, from which that one was made.
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert 200_000_000 < done.peak < max(400_000_000, 1.2 * held)
     assert 0 < done.lines[0][0] <= done.seconds
 
 

@@ -27,6 +27,7 @@ DOWN = [
     "checkpoint",
     "hardware",
     "graphs",
+    "bare",
     "copies",
     "data",
     "config",

@@ -60,14 +60,16 @@ def read(root: Path, name: str, classes: int) -> dict[str, Examples]:
 
 def read_idx(path: Path) -> Tensor:
     """The uint8 tensor in an idx file. Raises UserError where the file is not whole."""
-    raw = path.read_bytes()
-    dimensions = raw[3] if len(raw) > 3 else 0
+    raw = bytearray(path.stat().st_size)  # read into once, and kept as the tensor's memory
+    with path.open("rb") as file:
+        read_bytes = file.readinto(raw)
+    dimensions = raw[3] if read_bytes == len(raw) > 3 else 0
     sizes = [int.from_bytes(raw[4 + 4 * axis : 8 + 4 * axis]) for axis in range(dimensions)]
     if raw[:3] != b"\x00\x00\x08" or dimensions not in (1, 3) or len(raw) != 4 + 4 * dimensions + prod(sizes):
         raise UserError(
             "this is no whole idx file", where=str(path), fix="delete it, and it is fetched again"
         )
-    values = torch.frombuffer(bytearray(raw), dtype=torch.uint8, offset=4 + 4 * dimensions)
+    values = torch.frombuffer(raw, dtype=torch.uint8, offset=4 + 4 * dimensions)
     return values.view(sizes)
 
 

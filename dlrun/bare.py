@@ -1,0 +1,76 @@
+"""What PyTorch does, without what stands around it for its profiler and its compiler.
+
+For a small model that takes as long as the arithmetic; and importing the compiler, which nothing needs that
+compiles nothing, takes a second and 100 MB at every start.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from inspect import unwrap
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_COMPILER = "torch._dynamo"
+
+
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """In here PyTorch marks functions as not to be compiled without importing its compiler to do so.
+
+    Whatever else is asked of the compiler is answered by the compiler itself, imported then.
+    """
+    if _COMPILER in sys.modules:
+        yield
+        return
+    stand_in = _StandIn(_COMPILER)
+    sys.modules[_COMPILER] = stand_in
+    torch._dynamo = stand_in
+    try:
+        yield
+    finally:
+        stand_in.leave()
+
+
+class _StandIn(ModuleType):
+    def disable(self, function: Callable[..., Any], *options: Any, **more: Any) -> Callable[..., Any]:
+        return function
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__path__":
+            raise AttributeError(name)
+        self.leave()
+        import torch._dynamo
+
+        return getattr(torch._dynamo, name)
+
+    def leave(self) -> None:
+        if sys.modules.get(_COMPILER) is self:
+            del sys.modules[_COMPILER], torch._dynamo
+
+
+def backward(losses: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
+    """Add the gradients of `losses`, the one of each with regard to what is learnt being its share.
+
+    As `torch.autograd.backward`, which looks at the shapes again with the help of a computer algebra system.
+    """
+    torch.autograd.graph._engine_run_backward(
+        tuple(losses), tuple(shares), False, False, (), allow_unreachable=True, accumulate_grad=True
+    )
+
+
+def step(optimizer: torch.optim.Optimizer) -> None:
+    """One update by an optimizer. PyTorch's own are called without their wrappers, which take as long."""
+    kind = type(optimizer)
+    if kind not in _steps:
+        _steps[kind] = unwrap(kind.step) if kind.__module__.startswith("torch.optim") else kind.step
+    with torch.no_grad():
+        _steps[kind](optimizer)
+
+
+_steps: dict[type, Callable[[torch.optim.Optimizer], Any]] = {}

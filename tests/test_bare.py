@@ -1,0 +1,110 @@
+"""PyTorch without what stands around it: the same steps, and no compiler where nothing is compiled."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_runs import differences
+from torch import nn
+
+from dlrun import bare
+from dlrun.components import Parts
+
+
+def said(script: str, *words: str) -> str:
+    """What a Python process that runs the script prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+TRAIN = """
+import sys
+from dlrun.cli import main
+sys.argv = ["dlrun", "train", "spiral_relu", "epochs=3", "expect={}", "plots=[]", "--runs-dir", sys.argv[1]]
+try:
+    main()
+finally:
+    print("imported:", [name for name in ("torch._dynamo", "sympy") if name in sys.modules])
+"""
+
+
+def test_a_run_that_compiles_nothing_imports_no_compiler(tmp_path: Path) -> None:
+    assert said(TRAIN, str(tmp_path)).splitlines()[-1] == "imported: []"
+    assert (tmp_path / "spiral_relu-001" / "checkpoints" / "last.pt").exists()
+
+
+STAND_IN = """
+import sys
+import torch
+from dlrun import bare
+
+with bare.without_compiler():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+print("torch._dynamo" in sys.modules)
+with bare.without_compiler():
+    import torch._dynamo
+    print(torch._dynamo.config.verbose, sys.modules["torch._dynamo"].__file__ is not None)
+print(torch._dynamo is sys.modules["torch._dynamo"])
+with bare.without_compiler():
+    print(torch._dynamo.is_compiling())
+optimizer.zero_grad()
+"""
+
+
+def test_what_asks_more_of_the_compiler_gets_the_compiler() -> None:
+    assert said(STAND_IN).split() == ["False", "False", "True", "True", "False"]
+
+
+@pytest.mark.parametrize("name", Parts().names("optimizer"))
+def test_a_bare_step_is_the_whole_step(name: str) -> None:
+    found: list[Any] = []
+    for act in (bare.step, lambda optimizer: optimizer.step()):
+        torch.manual_seed(3)
+        model = nn.Linear(4, 3)
+        optimizer = Parts().find("optimizer", name)(list(model.parameters()), lr=0.1)
+        for _ in range(3):
+            model.zero_grad()
+            model(torch.ones(2, 4)).square().sum().backward()
+            act(optimizer)
+        assert all(p.requires_grad for p in model.parameters())
+        found.append((model.state_dict(), optimizer.state_dict()["state"]))
+    assert not differences(*found)
+    torch.manual_seed(3)
+    assert differences(nn.Linear(4, 3).state_dict(), found[0][0])
+
+
+def test_the_step_of_ones_own_optimizer_is_called_as_it_is() -> None:
+    called = []
+
+    class Own(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            called.append(torch.is_grad_enabled())
+            super().step()
+
+    weight = torch.ones(1, requires_grad=True)
+    weight.grad = torch.ones(1)
+    bare.step(Own([weight], lr=0.5))
+    assert called == [False]
+    assert weight.item() == 0.5
+
+
+def test_a_bare_backward_is_the_whole_backward() -> None:
+    model, inputs = nn.Linear(4, 2), torch.randn(6, 4)
+    losses = [model(inputs).square().sum(1), model(inputs).abs().sum(1)]
+    shares = [torch.full((6,), 0.5), torch.arange(6.0)]
+    bare.backward(losses, shares)
+    found = [p.grad for p in model.parameters()]
+    model.zero_grad()
+    torch.autograd.backward(
+        [model(inputs).square().sum(1), model(inputs).abs().sum(1)],
+        [torch.full((6,), 0.5), torch.arange(6.0)],
+    )
+    assert not differences(found, [p.grad for p in model.parameters()])
