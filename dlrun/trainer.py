@@ -95,8 +95,8 @@ def fit(state: State, data: Loaded, recipe: Recipe, hardware: Hardware, watch: W
     """Train for the epochs that are left, yielding the measurements of each: a list over copies.
 
     At every yield `state` is whole: save it, and a later fit() goes on as if it had never stopped. To
-    stop early, leave the loop. Raises Diverged where a loss is not finite: on the CPU before the update,
-    on an accelerator, which must not wait for a look at each step, before the row.
+    stop early, leave the loop. Raises Diverged where a loss is not finite: on the CPU before the update, on
+    an accelerator, which must not wait for a look at each step, before the row (see Tally).
     """
     model, optimizer = hardware.prepare(state.model), state.optimizer
     batches = Batches(data["train"], recipe.batch_size, model.seeds, hardware.device)
