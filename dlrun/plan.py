@@ -119,9 +119,9 @@ class Plan:
                 model.begin(1)
                 for _ in range(2):
                     small, large = model(inputs)
-                    optimizer.zero_grad()
+                    model.zero_grad()
                     (small.square().mean() + 1000 * large.square().mean()).backward()
-                    optimizer.step()
+                    bare.step(optimizer)
         except (RuntimeError, ValueError, TypeError) as error:
             return f"the model cannot be run for several seeds at once: {str(error).splitlines()[0][:150]}"
         pairs = zip(apart.copies, stacked.copies, strict=True)
