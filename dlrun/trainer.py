@@ -240,7 +240,8 @@ class Tally:
     def _keep(self, name: str, figures: Figures) -> None:
         sums = self.model.sums(figures)
         if self.lost is None:
-            self._sums[name].append([of_copy.tolist() for of_copy in sums])
+            whole = sums.tolist() if isinstance(sums, Tensor) else [of_copy.tolist() for of_copy in sums]
+            self._sums[name].append(whole)
             if name == "loss":
                 self._check(self._sums[name][-1], len(self._sums[name]))
             return
