@@ -390,11 +390,11 @@ def list_runs(runs_dir: RunsDir = RUNS) -> None:
     """List the runs, newest first, with their status and figures."""
     from dlrun import display, runs
 
-    found = runs.every(runs_dir)
+    found = runs.overviews(runs_dir)
     if not found:
         display.say(f"there are no runs in {runs_dir}")
         return
-    display.runs_table([runs.overview(run) for run in found])
+    display.runs_table(found)
 
 
 def _with(overrides: list[str] | None, **options: str | None) -> list[str]:

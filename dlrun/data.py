@@ -229,8 +229,9 @@ class InMemory:
         return len(self.targets)
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        inputs = self._preprocess(self.inputs.index_select(0, indices.flatten()))
-        return _shaped(inputs, self.targets, indices)
+        flat = indices.flatten()
+        inputs = self._preprocess(self.inputs.index_select(0, flat))
+        return _like(indices, inputs), _like(indices, self.targets.index_select(0, flat))
 
     def raw(self, indices: Tensor | None = None) -> Tensor:
         return (self.inputs if indices is None else self.inputs[indices.to(self.inputs.device)]).cpu()
@@ -256,7 +257,7 @@ class Streamed:
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         flat = indices.flatten()
         inputs = self._preprocess(_on(self.examples.raw(flat.cpu()), self.device))
-        return _shaped(inputs, self.targets, indices)
+        return _like(indices, inputs), _like(indices, self.targets.index_select(0, flat))
 
     def ahead(self, some: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """What `batch` gives for each of some indices, which are on the CPU; the next one is under way."""
@@ -264,12 +265,14 @@ class Streamed:
             yield from map(self.batch, some)
             return
         waiting: tuple[Tensor, Tensor] | None = None
+        self._stream.wait_stream(torch.cuda.current_stream(self.device))  # which put the targets there
         for indices in some:
             with torch.cuda.stream(self._stream):
                 flat = indices.flatten()
                 inputs = self.examples.raw(flat).pin_memory().to(self.device, non_blocking=True)
-                places = indices.pin_memory().to(self.device, non_blocking=True)
-                under_way = _shaped(self._preprocess(inputs), self.targets, places)
+                places = flat.pin_memory().to(self.device, non_blocking=True)
+                targets = self.targets.index_select(0, places)
+                under_way = (_like(indices, self._preprocess(inputs)), _like(indices, targets))
             if waiting:
                 yield waiting
             # Only now is it waited for: the step before has been asked for in the meantime.
@@ -285,10 +288,9 @@ class Streamed:
         return self.examples.raw(torch.arange(len(self)) if indices is None else indices.cpu())
 
 
-def _shaped(inputs: Tensor, targets: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
-    """The prepared inputs (n, …) of the examples at `indices`, and their targets, in the shape of those."""
-    of_them = targets.index_select(0, indices.flatten())
-    return inputs.view(*indices.shape, *inputs.shape[1:]), of_them.view(*indices.shape, *of_them.shape[1:])
+def _like(indices: Tensor, examples: Tensor) -> Tensor:
+    """The examples (n, …) that were looked up at `indices`, in the shape of those."""
+    return examples.view(*indices.shape, *examples.shape[1:])
 
 
 class Batches:

@@ -158,6 +158,8 @@ def compact(value: float) -> str:
 
 def _clean(text: str) -> str:
     """Text from anywhere, without what could steer a terminal."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
 
 

@@ -75,9 +75,8 @@ class Hardware:
         if not self.has_graphs:
             return update
         takes_tensors = all(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
-        for group in (
-            optimizer.param_groups if takes_tensors else ()
-        ):  # with a graph and without: the same bits
+        # The rate is a tensor without a graph too, so that both give the same bits.
+        for group in optimizer.param_groups if takes_tensors else ():
             group.setdefault("initial_lr", float(group["lr"]))
             group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
         if self.graph is not False:

@@ -275,20 +275,30 @@ def find(text: str, parent: Path) -> Run:
 
 def every(parent: Path) -> list[Run]:
     """The runs in a folder, newest first. What is no run is passed over."""
+    return [run for run, _ in _with_summaries(parent)]
+
+
+def overviews(parent: Path) -> list[dict[str, Any]]:
+    """How the runs in a folder stand, newest first: an `overview` of each."""
+    return [overview(run, summary) for run, summary in _with_summaries(parent)]
+
+
+def _with_summaries(parent: Path) -> list[tuple[Run, dict[str, Any]]]:
+    """The runs in a folder with what the summary of each says, newest first."""
     try:
         folders = [Path(entry.path) for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
     runs = [Run(folder) for folder in folders if (folder / "config.yaml").is_file()]
-    return sorted(runs, key=_age, reverse=True)
+    found = [(run, run.summary()) for run in runs]
+    return sorted(found, key=lambda each: _age(*each), reverse=True)
 
 
-def overview(run: Run) -> dict[str, Any]:
-    """How a run stands, for a list: status, epochs, best and last figures, seconds.
+def overview(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
+    """How a run with this summary stands, for a list: status, epochs, best and last figures, seconds.
 
     What is not as dlrun writes it is left out: whose summary it is, nobody knows.
     """
-    summary = run.summary()
     status = run.status(summary)
     final = _sound(summary.get("final"))
     epochs = summary.get("epochs", 0)
@@ -320,8 +330,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and abs(value) < 1e300  # so neither nan nor inf
 
 
-def _age(run: Run) -> tuple[str, str]:
-    started = run.summary().get("started")
+def _age(run: Run, summary: dict[str, Any]) -> tuple[str, str]:
+    started = summary.get("started")
     if not isinstance(started, str):  # killed before its first word: as old as its config
         with suppress(OSError):  # deleted this moment
             return _stamp(datetime.fromtimestamp(run.config.stat().st_mtime, UTC)), run.name

@@ -281,13 +281,6 @@ class Tally:
                 )
 
 
-def _means(sums: Sequence[Any], total: int) -> list[float]:
-    """The sums of each step, figures or lists of figures, as one list of means."""
-    if not isinstance(sums[0], list):
-        return [math.fsum(sums) / total]
-    return [math.fsum(figures) / total for figures in zip(*sums, strict=True)]
-
-
 def waits(device: torch.device) -> bool:
     """Whether reading a figure of a device waits for all that it has to do."""
     return device.type != "cpu"

@@ -260,7 +260,7 @@ def test_whatever_lies_in_the_folder_is_listed_or_passed_over(
     names = {run.name for run in found}
     assert names.isdisjoint({"foreign", "file", "link", "loop", "odd-001"})
     assert len(names) == len(HOSTILE) + 5 + 4 + 1 + 1
-    display.runs_table([runs.overview(run) for run in found])
+    display.runs_table(runs.overviews(strangers))
     printed = capsys.readouterr().out
     assert all(f"hostile{number}-001" in printed for number in range(len(HOSTILE)))
     assert "\x1b" not in printed
@@ -268,9 +268,9 @@ def test_whatever_lies_in_the_folder_is_listed_or_passed_over(
 
 
 def test_a_run_without_a_sound_summary_is_called_broken(strangers: Path) -> None:
-    broken = {0, 1, 2, 3, 4, 5, 6, 7, 8, 10}
-    for number in broken:
-        assert runs.overview(Run(strangers / f"hostile{number}-001"))["status"] == "broken"
+    status = {row["run"]: row["status"] for row in runs.overviews(strangers)}
+    for number in (0, 1, 2, 3, 4, 5, 6, 7, 8, 10):
+        assert status[f"hostile{number}-001"] == "broken"
 
 
 def test_a_run_that_is_deleted_while_it_is_listed_is_no_trouble(
@@ -285,7 +285,7 @@ def test_a_run_that_is_deleted_while_it_is_listed_is_no_trouble(
         return found
 
     monkeypatch.setattr(Path, "is_file", then_gone)
-    assert [runs.overview(each)["run"] for each in runs.every(runs_dir)] == ["some-001"]
+    assert [row["run"] for row in runs.overviews(runs_dir)] == ["some-001"]
 
 
 def test_a_folder_of_runs_that_is_missing_is_empty(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_the_overview_says_what_the_summary_says(run: Run) -> None:
             "seconds": 1.5,
         },
     )
-    assert runs.overview(run) == {
+    assert runs.overview(run, run.summary()) == {
         "run": "some-001",
         "status": "finished",
         "epochs": "3/4",
@@ -328,7 +328,7 @@ def test_a_killed_run_shows_the_last_row_that_it_wrote(run: Run) -> None:
     for epoch in range(1, 1001):
         rows.add(epoch, {"train_loss": [1 / epoch], "lr": [0.1], "seconds": [0.5]})
     rows.close()
-    shown = runs.overview(run)
+    shown = runs.overview(run, run.summary())
     assert (shown["status"], shown["epochs"]) == ("interrupted", "1000/9")
     assert shown["last"]["train_loss"]["mean"] == 1 / 1000
 
