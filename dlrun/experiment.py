@@ -421,7 +421,7 @@ class Keeper:
         Where they are lost, those of the last epoch saved.
         """
         model, best = self.plan.model(), self.state.best
-        if best and self._best_weights is not None and not self._best_is_saved:
+        if best and self._best_weights is not None:
             load_weights(model, self._best_weights, self.run.best)
             return self.hardware.prepare(model), best["epoch"]
         for path in (self.run.best, self.run.last):
@@ -446,7 +446,8 @@ class Keeper:
 
     def _draw(self, view: View, plots: Sequence[Choice]) -> None:
         """Draw some plots of the best model."""
-        self._draw_of(*self._best_model(view), view, plots)
+        if plots:
+            self._draw_of(*self._best_model(view), view, plots)
 
     def _draw_of(self, model: Copies, epoch: int, view: View, plots: Sequence[Choice]) -> None:
         trained = Trained(
@@ -563,7 +564,8 @@ def _warn(run: Run, view: View, text: str) -> None:
 def _refuse_lost_weights(state: State) -> None:
     for seed, copy in zip(state.model.seeds, state.model.copies, strict=True):
         for name, weights in copy.named_parameters():
-            if not torch.isfinite(weights).all():
+            # A sum needs no memory; it is finite only where all are, but large ones may overflow it.
+            if not (weights.sum().isfinite() or weights.isfinite().all()):
                 raise Diverged(
                     f"{name} of seed {seed} is no longer finite after epoch {state.epoch}",
                     fix="lower optimizer.lr, or set gradient_clip",
