@@ -75,6 +75,8 @@ class Hardware:
         if not self.has_graphs:
             return update
         takes_tensors = all(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
+        # The first steps are not recorded, of which PyTorch would warn.
+        optimizer._warned_capturable_if_run_uncaptured = True
         # The rate is a tensor without a graph too, so that both give the same bits.
         for group in optimizer.param_groups if takes_tensors else ():
             group.setdefault("initial_lr", float(group["lr"]))

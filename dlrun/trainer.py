@@ -84,7 +84,7 @@ class State:
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         for copy, weights in zip(self.model.copies, saved["model"], strict=True):
             copy.load_state_dict(weights)
-        self.optimizer.load_state_dict(saved["optimizer"])
+        self.optimizer.load_state_dict(_as_here(saved["optimizer"], self.optimizer))
         if self.scaler:
             self.scaler.load_state_dict(saved["scaler"])
         self.epoch, self.best, self.rows_end = saved["epoch"], saved["best"], saved["rows_end"]
@@ -284,6 +284,16 @@ class Tally:
 def waits(device: torch.device) -> bool:
     """Whether reading a figure of a device waits for all that it has to do."""
     return device.type != "cpu"
+
+
+def _as_here(saved: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The state of an optimizer, maybe from another device, run as the one here is."""
+    how = ("fused", "capturable")
+    groups = [
+        theirs | {key: ours[key] for key in how if key in ours}
+        for theirs, ours in zip(saved["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    return saved | {"param_groups": groups}
 
 
 def _without_tensors(saved: dict[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import torch
 from small_runs import differences, outcome, own_parts, planned, started, trained
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlrun import experiment, graphs, trainer
+from dlrun.components import Parts
 from dlrun.errors import ConfigError, Diverged, RunFailed
 from dlrun.graphs import Replayed
 from dlrun.hardware import Hardware
@@ -157,6 +158,31 @@ def test_only_a_gpu_is_asked_for_graphs() -> None:
     with pytest.raises(ConfigError) as refused:
         planned(graph=True)
     assert "graph: only a CUDA device repeats graphs, not cpu; set graph: auto" in refused.value.mistakes[0]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop"])
+def test_on_a_gpu_what_an_optimizer_counts_is_there_too(name: str) -> None:
+    class OnGpu(nn.Parameter):
+        is_cuda = True
+
+    [group] = Parts().find("optimizer", name)([OnGpu(torch.zeros(1))], lr=0.1).param_groups
+    assert group["capturable"], "PyTorch refuses to record it without"
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop", "sgd"])
+def test_what_a_gpu_learnt_goes_on_without_one(name: str) -> None:
+    plan = planned(optimizer={"name": name, "lr": 0.01}, epochs=2)
+    loaded, hardware = plan.load(), plan.hardware()
+    whole, state = plan.state(hardware), plan.state(hardware)
+    list(fit(whole, loaded, plan.recipe, hardware))
+    next(fit(state, loaded, plan.recipe, hardware))
+    saved = state.state_dict()
+    for group in saved["optimizer"]["param_groups"]:
+        group.update({key: True for key in ("capturable", "fused") if key in group})
+    again = plan.state(hardware)
+    again.load_state_dict(saved)
+    list(fit(again, loaded, plan.recipe, hardware))
+    assert not differences(whole.state_dict()["model"], again.state_dict()["model"])
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])

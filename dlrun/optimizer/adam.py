@@ -17,4 +17,12 @@ def adam(
     weight_decay: NonNegative = 0.0,
 ) -> optim.Optimizer:
     """Adam; weight decay is added to the gradient. Source: Kingma and Ba 2014, arXiv 1412.6980."""
-    return optim.Adam(parameters, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=True)
+    return optim.Adam(
+        parameters,
+        lr=lr,
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=weight_decay,
+        fused=True,
+        capturable=parameters[0].is_cuda,  # so that a graph may hold it
+    )

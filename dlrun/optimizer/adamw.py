@@ -18,5 +18,11 @@ def adamw(
 ) -> optim.Optimizer:
     """Adam with weight decay taken off the weights. Source: Loshchilov and Hutter 2017, arXiv 1711.05101."""
     return optim.AdamW(
-        parameters, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=True
+        parameters,
+        lr=lr,
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=weight_decay,
+        fused=True,
+        capturable=parameters[0].is_cuda,  # so that a graph may hold it
     )
