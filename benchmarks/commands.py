@@ -26,7 +26,7 @@ GOALS = [
     Goal(TITLES["help"], "≤", 0.4, lambda m: figures(m, "help", "process_seconds"), " s"),
     Goal(TITLES["runs"], "≤", 0.4, lambda m: figures(m, "runs", "process_seconds"), " s"),
     Goal(TITLES["error"], "≤", 0.4, lambda m: figures(m, "error", "process_seconds"), " s"),
-    Goal("modules of PyTorch that these three import", "≤", 0, lambda m: list(m["torch_modules"].values())),
+    Goal("modules of PyTorch that these three import", "≤", 0, lambda m: [max(m["torch_modules"].values())]),
 ]
 
 

@@ -29,7 +29,7 @@ LONG_EPOCHS = 500
 SEEDS = 64
 TITLES = {
     "dlrun": "dlrun, `graph: auto`",
-    "eager": "dlrun, `graph: off`",
+    "eager": "dlrun, `graph: false`",
     "bare": "bare eager loop, data on the GPU",
 }
 GOALS = [
@@ -65,9 +65,9 @@ def measure(rounds: int) -> dict[str, Any]:
                 train, "mnist_threenet", f"epochs={LONG_EPOCHS}", "plots=[]", "expect={}", *words
             ),
         }
-        graph = knows("mnist_threenet", "graph=off")
+        graph = knows("mnist_threenet", "graph=false")
         if graph:
-            contestants["eager"] = partial(threenet, f"epochs={EPOCHS}", "graph=off", *words)
+            contestants["eager"] = partial(threenet, f"epochs={EPOCHS}", "graph=false", *words)
         if knows("mnist_threenet", "stacked=true", "seeds=[0, 1]"):
             seeds = ["stacked=true", "--seeds", str(SEEDS)]
             contestants["seeds"] = partial(threenet, f"epochs={EPOCHS}", *seeds, *words)

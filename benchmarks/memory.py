@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.digits import STAND_IN, digits
 from benchmarks.measured import machine, markdown, size
-from benchmarks.processes import contestant, dlrun, figures, in_turn, ratios, rounds_of, run, train
+from benchmarks.processes import contestant, dlrun, figures, in_turn, middle, ratios, rounds_of, run, train
 from benchmarks.sections import Goal
 
 TITLE = "Memory of a run on MNIST"
@@ -64,9 +64,8 @@ def table(measured: dict[str, Any]) -> list[str]:
     rows = []
     for name, title in TITLES.items():
         peaks = figures(measured, name, "peak")
-        rows.append(
-            [title, *(size(peak) for peak in (min(peaks), sorted(peaks)[len(peaks) // 2], max(peaks)))]
-        )
+        middle_one = middle(measured, name, "peak")
+        rows.append([title, *(size(peak) for peak in (min(peaks), middle_one, max(peaks)))])
     return [
         f"The most memory that the whole process held at any time (`ru_maxrss`), {EPOCHS} epochs, "
         f"{rounds_of(measured)}.",

@@ -78,7 +78,7 @@ def table(measured: dict[str, Any]) -> list[str]:
         f"for every epoch is better than the one before. A clock stands around each save of the run as "
         f"it is; the share is that of whole cycles, from the beginning of a save to that of the next; "
         f"{rounds_of(measured)}. What else is kept after each epoch, its row and a copy "
-        f"of the best weights in memory, is told apart from that.",
+        f"of the best weights in memory, comes on top of that.",
         "",
         *markdown(
             ("round", "epochs", "saves", "a save", "a cycle", "share of saves", "share of rows and copies"),

@@ -91,7 +91,7 @@ def table(measured: dict[str, Any]) -> list[str]:
     steps = -(-FOR_PARAMETERS // BATCH)
     return [
         f"Spirals, batches of {BATCH}, one thread. Time is that of a training epoch, memory the peak of the",
-        "whole process over that of a run of five points and three weights or so, "
+        "whole process over that of a run of five points in the smallest net, "
         f"which is {size(empty(measured))};",
         f"runs of that kind differ by up to {size(noise(measured))}. Straight is what stays the same in the",
         "columns `for each`, once it is large enough to be seen beside what a step costs anyway.",

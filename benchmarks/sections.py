@@ -47,8 +47,9 @@ SECTIONS = (
 HEADINGS = ("what", "minimum", "median", "maximum", "goal", "met")
 INTRODUCTION = """\
 Written by `python -m benchmarks`, which runs the contestants of each section in turn, each in a process of
-its own, over several rounds. A ratio is taken within a round, and its median is judged; minimum and maximum
-say how far the rounds lie apart."""
+its own unless the section says otherwise. A ratio is taken within a round, and its median is judged; minimum
+and maximum say how far the rounds lie apart: the machine may have had other work too. `pip install -c
+constraints.txt -e '.[bench]'` brings the peers; one that is not installed is left out."""
 
 
 class Section(Protocol):
@@ -162,11 +163,14 @@ def goal_lines(measured: dict[str, Any]) -> Iterator[str]:
 
 def note_lines(measured: dict[str, Any]) -> Iterator[str]:
     """What is said of the goals that are not met."""
+    named: dict[str, list[str]] = {}  # by note: two goals may have the same
     for name in SECTIONS:
         for goal in goals(name):
             if goal.note and goal.missed(measured.get(name, {})):
-                yield ""
-                yield f"{goal.what}: {goal.note}"
+                named.setdefault(goal.note, []).append(goal.what)
+    for note, missed in named.items():
+        yield ""
+        yield f"{'; '.join(missed)}: {note}"
 
 
 def section_lines(name: str, measured: dict[str, Any]) -> Iterator[str]:

@@ -19,8 +19,9 @@ from statistics import median
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measured import PROJECT, machine, markdown, span
+from benchmarks.measured import PROJECT, counted, machine, markdown, span
 from benchmarks.sections import Goal
+from dlrun.cli import WAITING
 from dlrun.config import shipped_names
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ OTHERS = 0.1  # processors that other programs may use while a config is measure
 FILES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}  # below the data folder
 FOR_A_GPU = ("cifar10_resnet",)
 HEADINGS = ("config", "multiply-adds in a step", "auto chooses", "auto / best")
-# As dlrun's command line has it before torch is loaded.
-WAITING = {"GOMP_SPINCOUNT": "10000"}
 
 
 def measure(rounds: int) -> dict[str, Any]:
@@ -56,7 +55,7 @@ def of_config(name: str, rounds: int, counts: Sequence[int]) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.threads", name, str(rounds), *map(str, counts)]
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_"))}
     done = subprocess.run(
-        command, cwd=PROJECT, env=inherited | WAITING, stdout=subprocess.PIPE, text=True, check=True
+        command, cwd=PROJECT, env=inherited | dict([WAITING]), stdout=subprocess.PIPE, text=True, check=True
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -65,7 +64,7 @@ def of_config(name: str, rounds: int, counts: Sequence[int]) -> dict[str, Any]:
 def table(measured: dict[str, Any]) -> list[str]:
     """Every config with its times, and those where auto is too far from the best."""
     counts = measured["threads"]
-    headings = [*HEADINGS[:3], *(f"{count} thread{'s' * (count > 1)}" for count in counts), HEADINGS[3]]
+    headings = [*HEADINGS[:3], *(counted(count, "thread") for count in counts), HEADINGS[3]]
     return [
         f"Time of a training epoch, median of the rounds; bold where auto is more than {NEAR - 1:.0%} from",
         "the best. `auto / best` is taken within a round, between the threads that auto chooses and those",

@@ -26,7 +26,7 @@ CONTESTANTS = {
 }
 PRODUCTS = "products"  # no contestant: it learns nothing
 FLOOR = (
-    "the matrix products alone, which all share, take the time that the table below gives them. Here their "
+    "the matrix products alone, which all share, take the time that their section says. Here their "
     "batches are gathered from tensors at once, as dlrun does it, not example by example as both do by "
     "themselves. Tried in dlrun beyond what it does: batches gathered into a buffer of its own and "
     "normalisation in one kernel, which gained less than what could be told from noise."

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import optimizer as optimizers
 
 _COMPILER = "torch._dynamo"
 
@@ -65,7 +66,19 @@ def backward(losses: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
 
 
 def step(optimizer: torch.optim.Optimizer) -> None:
-    """One update by an optimizer. PyTorch's own are called without their wrappers, which take as long."""
+    """One update by an optimizer.
+
+    PyTorch's own are called without their wrappers, which take as long, unless somebody has hooks in them.
+    """
+    hooks = (
+        optimizer._optimizer_step_pre_hooks,
+        optimizer._optimizer_step_post_hooks,
+        optimizers._global_optimizer_pre_hooks,
+        optimizers._global_optimizer_post_hooks,
+    )
+    if any(hooks) or "step" in vars(optimizer):
+        optimizer.step()
+        return
     kind = type(optimizer)
     if kind not in _steps:
         _steps[kind] = unwrap(kind.step) if kind.__module__.startswith("torch.optim") else kind.step

@@ -27,14 +27,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# How long threads wait awake for each other; read once, when torch is loaded. Those that go to sleep at once
+# between two layers cost an idle machine two fifths of its speed, and those that stay awake for as long as
+# OpenMP likes make a busy one ten times slower.
+WAITING = ("GOMP_SPINCOUNT", "10000")
+
 
 def main() -> NoReturn:
     """The command line. Errors that the user can mend are printed here, and only here."""
-    # Read once, when torch is loaded. Threads that go to sleep at once between two layers cost an idle
-    # machine two fifths of its speed; those that spin for as long as they like make a busy one ten times
-    # slower. So they spin for about a tenth of a millisecond.
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+        os.environ.setdefault(*WAITING)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Only training has something to save, and sets a handler of its own: else stop at once.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

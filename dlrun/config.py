@@ -68,7 +68,8 @@ class Config:
         False,
     )
     graph: bool | Literal["auto"] = _key(
-        "whether a CUDA device repeats each step as one recorded graph; auto: where the step allows it",
+        "whether a CUDA device repeats each step as one recorded graph; auto: where the step allows it; "
+        "false, for parts of your own that do something else at each step",
         "auto",
     )
     compile: bool = _key("whether torch.compile makes the model faster, after a slow start", False)

@@ -15,7 +15,20 @@ from dlrun.randomness import derived_seed
 Figures = Tensor | Sequence[Tensor]  # (copies, …): one tensor, or one for each copy
 
 
-class Apart(nn.Module):
+class _Seeded(nn.Module):
+    """Copies of a model, one for each seed, which draw their dropout each from a stream of its own."""
+
+    seeds: list[int]
+    streams: Streams
+
+    def begin(self, epoch: int) -> None:
+        """Training mode, and every copy's random stream at its start of the epoch."""
+        if not self.training:
+            self.train()
+        self.streams.begin(epoch, self)
+
+
+class Apart(_Seeded):
     """One module per seed, side by side: runs any architecture, each copy bit for bit as it would alone.
 
     Takes inputs (copies, batch, …) and gives outputs (copies, batch, …). Each copy draws its dropout
@@ -31,12 +44,6 @@ class Apart(nn.Module):
                 torch.manual_seed(seed)
                 self.copies.append(build())
         self.streams = Streams(self.seeds)
-
-    def begin(self, epoch: int) -> None:
-        """Training mode, and every copy's random stream at its start of the epoch."""
-        if not self.training:
-            self.train()
-        self.streams.begin(epoch, self)
 
     def forward(self, inputs: Figures) -> list[Tensor]:
         if not self.training:
@@ -73,7 +80,7 @@ class Apart(nn.Module):
             copy.compile()
 
 
-class Stacked(nn.Module):
+class Stacked(_Seeded):
     """The copies of `apart` as one model: each weight once for all seeds, (copies, …), run by one vmap.
 
     Many small steps become one large one. What is learnt is what the copies learn apart, up to the order
@@ -103,12 +110,6 @@ class Stacked(nn.Module):
         skeleton = deepcopy(self.copies[0]).to("meta")
         self._layers = [_layer(name, module) for name, module in _chain("", skeleton)]
         self._modes = (*self.copies, skeleton)  # the modules that have to know whether they train
-
-    def begin(self, epoch: int) -> None:
-        """Training mode, and every copy's random stream at its start of the epoch."""
-        if not self.training:
-            self.train()
-        self.streams.begin(epoch, self)
 
     def train(self, mode: bool = True) -> Stacked:
         for module in self._modes:
@@ -206,7 +207,7 @@ class Streams:
         Raises RuntimeError where several seeds have drawn from it: each needs a stream of its own.
         """
         self._note_drawn()
-        if self._drawn and len(self.seeds) > 1:
+        if self._drawn:
             raise RuntimeError("each seed draws its dropout from a stream of its own")
         self._held = True
 

@@ -18,9 +18,10 @@ class Replayed:
     """`update`, recorded for each shape of batch that it is given and repeated from then on.
 
     The first steps of every shape run as they are, which lets the libraries and the optimizer set themselves
-    up. What is recorded are the same kernels, so the bits are the same. `prepare` is called before, and
-    `generators` are those that the step draws from beside the device's own. Where either raises
-    RuntimeError, `refused` is told why, once, and every step runs as it is.
+    up. What is recorded are the same kernels, so the bits are the same; what a step does on the processor,
+    such as counting its calls, is not repeated. `prepare` is called before, and `generators` are those that
+    the step draws from beside the device's own. Where either raises RuntimeError, `refused` is told why,
+    once, and from then on every step runs as it is.
     """
 
     WARM_UP = 3  # steps
@@ -62,8 +63,10 @@ class Replayed:
             self._prepare()
             self._recorded[shapes] = record(self._update, inputs, self._generators), inputs
         except RuntimeError as error:
-            self._refused(str(error).splitlines()[0][:150])
+            # What broke the recording comes first; that it is broken is raised on the way out.
+            self._refused(str(error.__context__ or error).splitlines()[0][:150])
             self._works = False
+            self._recorded.clear()
 
 
 def aside(update: Update, *batch: Tensor) -> None:
@@ -90,7 +93,11 @@ def record(
     graph = torch.cuda.CUDAGraph()
     for generator in generators:
         graph.register_generator_state(generator)
-    with torch.cuda.graph(graph, stream=_stream()):
-        update(*inputs)
+    before = torch.cuda.current_stream()
+    try:
+        with torch.cuda.graph(graph, stream=_stream()):
+            update(*inputs)
+    finally:
+        torch.cuda.set_stream(before)  # which a recording that breaks leaves as it is
     repeat: Callable[[], None] = graph.replay
     return repeat

@@ -49,6 +49,7 @@ class Hardware:
         torch.set_num_threads(self.threads)
         _keep_freed_memory()
         if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)  # streams and graphs are made on the current one
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True, warn_only=True)
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

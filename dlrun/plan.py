@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
@@ -123,7 +124,10 @@ class Plan:
                     (small.square().mean() + 1000 * large.square().mean()).backward()
                     bare.step(optimizer)
         except (RuntimeError, ValueError, TypeError) as error:
-            return f"the model cannot be run for several seeds at once: {str(error).splitlines()[0][:150]}"
+            reason = str(error).splitlines()[0]
+            if "random operation" in reason:  # as vmap puts it
+                return "the model draws random numbers by a function, the same for all seeds; take nn.Dropout"
+            return f"the model cannot be run for several seeds at once: {reason[:150]}"
         pairs = zip(apart.copies, stacked.copies, strict=True)
         if all(
             torch.allclose(own, same, rtol=1e-6, atol=1e-9)
@@ -433,8 +437,12 @@ def _measure_two(
 
 
 def _try_optimizer(make: Callable[..., torch.optim.Optimizer]) -> None:
-    """Raises UserError for options that do not go together."""
+    """Raises UserError for options that do not go together, and where a step is no single update."""
     try:
-        make([torch.zeros(1, requires_grad=True)])
+        optimizer = make([torch.zeros(1, requires_grad=True)])
     except ValueError as error:
         raise UserError(str(error)) from error
+    if any(option.default is option.empty for option in signature(optimizer.step).parameters.values()):
+        raise UserError(
+            f"{type(optimizer).__name__} asks for the loss again within a step, which has one here"
+        )

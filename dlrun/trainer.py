@@ -176,7 +176,9 @@ class Augmentation:
 
 def set_rate(optimizer: torch.optim.Optimizer, multiplier: float) -> float:
     """Set every learning rate to `multiplier` times what the optimizer began with; gives the first."""
-    rates = [group.setdefault("initial_lr", group["lr"]) * multiplier for group in optimizer.param_groups]
+    rates = [
+        group.setdefault("initial_lr", float(group["lr"])) * multiplier for group in optimizer.param_groups
+    ]
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         if isinstance(group["lr"], Tensor):  # a graph reads it where it is
             group["lr"].fill_(rate)
@@ -196,7 +198,7 @@ class Tally:
     There will be `examples` of them in `steps` batches. On the CPU a loss is looked at when it is added, so
     that training stops before the update. On an accelerator, looking would wait for it at each step: figures
     stay there, in the same place each epoch, until `means` reads them, and `lost` becomes 1 where a loss is
-    not finite, upon which the optimizer leaves the weights alone.
+    not finite, upon which a fused optimizer leaves the weights alone.
     """
 
     def __init__(
@@ -213,7 +215,8 @@ class Tally:
         self._kept: dict[str, Tensor] = {}
         if waits(device):
             self.lost, self._one = torch.zeros((), device=device), torch.ones((), device=device)
-            self._step = torch.zeros(1, dtype=torch.long, device=device)
+            self._step = torch.zeros((), dtype=torch.long, device=device)
+            self._all_steps = torch.arange(steps, device=device)
         self.begin(when)
 
     def begin(self, when: str) -> None:
@@ -248,7 +251,9 @@ class Tally:
         here = as_tensor(sums).unsqueeze(0)
         if name not in self._kept:
             self._kept[name] = here.new_zeros(self.steps, *here.shape[1:])
-        self._kept[name].index_copy_(0, self._step, here)
+        kept = self._kept[name]
+        is_now = (self._all_steps == self._step).view(-1, *[1] * (kept.dim() - 1))
+        torch.where(is_now, here, kept, out=kept)  # one kernel; to copy by an index takes a sort of it
         if name == "loss" and here.device.type != "mps":  # as GradScaler does, with a factor of 1
             torch._amp_foreach_non_finite_check_and_unscale_([here], self.lost, self._one)
 

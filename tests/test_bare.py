@@ -11,6 +11,7 @@ import pytest
 import torch
 from small_runs import differences
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from dlrun import bare
 from dlrun.components import Parts
@@ -94,6 +95,29 @@ def test_the_step_of_ones_own_optimizer_is_called_as_it_is() -> None:
     bare.step(Own([weight], lr=0.5))
     assert called == [False]
     assert weight.item() == 0.5
+
+
+@pytest.mark.parametrize("where", ["before", "after", "before all", "after all", "in its place"])
+def test_what_hangs_on_the_step_of_an_optimizer_is_done(where: str) -> None:
+    called: list[bool] = []
+    optimizer = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.5)
+
+    def note(*given: Any) -> None:
+        called.append(True)
+
+    if where == "in its place":
+        optimizer.step = note  # type: ignore[method-assign]
+    hang: Any = {
+        "before": optimizer.register_step_pre_hook,
+        "after": optimizer.register_step_post_hook,
+        "before all": register_optimizer_step_pre_hook,
+        "after all": register_optimizer_step_post_hook,
+    }.get(where)
+    hook = hang(note) if hang else None
+    bare.step(optimizer)
+    assert called == [True]
+    if hook:
+        hook.remove()
 
 
 def test_a_bare_backward_is_the_whole_backward() -> None:

@@ -354,7 +354,10 @@ def lars(parameters, *, lr: float):
         ({"architecture": "recurrent"}, "a recurrent layer (GRU) cannot be stacked"),
         ({"architecture": "tied"}, "weights that two layers share cannot be stacked"),
         ({"architecture": "twice"}, "a dropout that stands in two places"),
-        ({"architecture": "functional"}, "cannot be run for several seeds at once: vmap"),
+        (
+            {"architecture": "functional"},
+            "draws random numbers by a function, the same for all seeds; take nn.Dropout",
+        ),
         ({"optimizer": {"name": "lars", "lr": 0.1}}, "lars or a layer takes them for one"),
         ({"precision": "float16"}, "float16 scales the loss of each seed apart; take bfloat16"),
     ],

@@ -138,7 +138,10 @@ def test_a_recording_that_fails_changes_nothing(recorder: Recorder, monkeypatch:
     plain = recorder.learn(planned(graph=False))
 
     def fail(update: Any, inputs: Any, generators: Any) -> Any:
-        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+        try:  # as torch.cuda.graph does it
+            raise RuntimeError("operation not permitted when stream is capturing\nand more")
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
 
     monkeypatch.setattr(graphs, "record", fail)
     assert not differences(plain, recorder.learn(planned()))

@@ -20,6 +20,16 @@ def of_all(outputs, targets):
     return outputs.mean()
 '''
 
+ASKS_AGAIN = '''
+"""LBFGS."""
+from torch import optim
+
+
+def lbfgs(parameters, *, lr: float):
+    """Several evaluations in a step."""
+    return optim.LBFGS(parameters, lr=lr)
+'''
+
 
 @pytest.mark.parametrize(
     ("changes", "key", "said"),
@@ -57,6 +67,14 @@ def test_mistakes_of_different_parts_are_said_together() -> None:
             plots=["predictions"],
         )
     assert len(refused.value.mistakes) == 4
+
+
+def test_an_optimizer_that_asks_for_the_loss_again_is_refused(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"optimizer/lbfgs.py": ASKS_AGAIN})
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, optimizer={"name": "lbfgs", "lr": 0.1})
+    [mistake] = refused.value.mistakes
+    assert "optimizer: LBFGS asks for the loss again within a step" in mistake
 
 
 def test_a_loss_must_give_each_example_a_figure_of_its_own(tmp_path: Path) -> None:

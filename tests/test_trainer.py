@@ -94,6 +94,14 @@ def test_the_evaluation_split_is_measured_in_more_than_one_batch(monkeypatch: py
     assert in_sevens["test_accuracy"] == whole["test_accuracy"]
 
 
+def test_a_rate_that_an_optimizer_keeps_as_a_tensor_follows_the_schedule_too() -> None:
+    weight = torch.ones(1, requires_grad=True)
+    optimizer = torch.optim.Adam([weight], lr=torch.tensor(0.5))
+    for multiplier in (0.5, 0.5, 1.0):
+        assert trainer.set_rate(optimizer, multiplier) == 0.5 * multiplier
+        assert optimizer.param_groups[0]["lr"].item() == 0.5 * multiplier
+
+
 def test_the_schedule_sets_the_rate_from_the_progress_of_the_run() -> None:
     cosine = {"name": "cosine", "warmup": 0.25, "final": 0.1}
     plan = planned(schedule=cosine, epochs=4, batch_size=16, optimizer={"name": "sgd", "lr": 0.5})
