@@ -22,7 +22,7 @@ _COMPILER = "torch._dynamo"
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """In here PyTorch marks functions as not to be compiled without importing its compiler to do so.
+    """In here PyTorch marks functions of its own as not to be compiled without importing its compiler.
 
     Whatever else is asked of the compiler is answered by the compiler itself, imported then.
     """
@@ -39,8 +39,10 @@ def without_compiler() -> Iterator[None]:
 
 
 class _StandIn(ModuleType):
-    def disable(self, function: Callable[..., Any], *options: Any, **more: Any) -> Callable[..., Any]:
-        return function
+    def disable(self, function: Any = None, *options: Any, **more: Any) -> Any:
+        if sys._getframe(1).f_globals.get("__name__") == "torch._compile":  # PyTorch of its own functions
+            return function
+        return self.__getattr__("disable")(function, *options, **more)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name != "__path__":
@@ -56,7 +58,7 @@ class _StandIn(ModuleType):
 
 
 def backward(losses: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
-    """Add the gradients of `losses`, the one of each with regard to what is learnt being its share.
+    """Add to every weight its gradient, where `shares` are the gradients with regard to `losses`.
 
     As `torch.autograd.backward`, which looks at the shapes again with the help of a computer algebra system.
     """

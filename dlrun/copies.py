@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,7 @@ class Apart(_Seeded):
             for seed in self.seeds:
                 torch.manual_seed(seed)
                 self.copies.append(build())
+        self.train()  # all of each, as at the beginning of every epoch
         self.streams = Streams(self.seeds)
 
     def forward(self, inputs: Figures) -> list[Tensor]:
@@ -86,12 +88,12 @@ class Stacked(_Seeded):
     Many small steps become one large one. What is learnt is what the copies learn apart, up to the order
     of sums; dropout is drawn from the same streams. `copies` stay whole modules, whose weights are views
     of the stacked ones. In a chain of layers those that are fully connected or elementwise are run as one
-    operation on all copies, which takes half the time of vmap. Raises UserError for what cannot be stacked.
+    operation on all copies, which takes half the time of vmap. `dlrun.stacking` refuses what cannot be
+    stacked.
     """
 
     def __init__(self, apart: Apart) -> None:
         super().__init__()
-        refuse_stacking(apart.copies[0])
         self.seeds, self.streams = apart.seeds, apart.streams
         self.copies = tuple(apart.copies)  # no module of this one: its parameters are the stacked ones
         weights, self._fixed = stack_module_state(list(self.copies))
@@ -106,7 +108,7 @@ class Stacked(_Seeded):
             for name, every in self._fixed.items():
                 module, _, leaf = name.rpartition(".")
                 copy.get_submodule(module)._buffers[leaf] = every[index]
-        self._dropouts: dict[str, torch.Size] | None = None  # shape of an example there, in the order of use
+        self._dropouts: dict[str, Tensor] | None = None  # what an example is there, in the order of use
         skeleton = deepcopy(self.copies[0]).to("meta")
         self._layers = [_layer(name, module) for name, module in _chain("", skeleton)]
         self._modes = (*self.copies, skeleton)  # the modules that have to know whether they train
@@ -140,7 +142,10 @@ class Stacked(_Seeded):
     def clip(self, longest: float) -> None:
         """Shorten the gradient of each copy to `longest` (2-norm): each has its own length."""
         gradients = [weights.grad for weights in self._weights if weights.grad is not None]
-        lengths = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+        copies = len(self.seeds)
+        lengths = torch.stack([gradient.reshape(copies, -1).norm(dim=1) for gradient in gradients]).norm(
+            dim=0
+        )
         factors = (longest / (lengths + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_ has it
         for gradient in gradients:
             gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
@@ -156,13 +161,11 @@ class Stacked(_Seeded):
             return {}
         if self._dropouts is None:
             self._dropouts = _dropouts(self.copies[0], inputs[0, :1])
-        masks: dict[str, list[Tensor]] = {f"{name}.mask".lstrip("."): [] for name in self._dropouts}
+        masks: dict[str, list[Tensor]] = {_mask(name): [] for name in self._dropouts}
         for index, copy in enumerate(self.copies if masks else ()):
             self.streams.take_up(index)
-            for (name, shape), drawn in zip(self._dropouts.items(), masks.values(), strict=True):
-                drawn.append(
-                    copy.get_submodule(name)(torch.ones(inputs.shape[1], *shape, device=inputs.device))
-                )
+            for (name, example), drawn in zip(self._dropouts.items(), masks.values(), strict=True):
+                drawn.append(copy.get_submodule(name)(example.new_ones(inputs.shape[1], *example.shape)))
             self.streams.lay_down(index)
         return {name: torch.stack(of_copies) for name, of_copies in masks.items()}
 
@@ -216,7 +219,7 @@ class Streams:
             self._drawn = any(not torch.equal(*pair) for pair in zip(self._first, self._states, strict=True))
 
 
-_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 _ELEMENTWISE = (
     nn.ReLU,
     nn.LeakyReLU,
@@ -234,7 +237,8 @@ Layer = Callable[[dict[str, Tensor], Tensor], Tensor]  # weights of all copies, 
 def _chain(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The layers that a model runs one after the other, by name: the model itself if it is no chain."""
     if type(module) is nn.Sequential:
-        for own, child in module.named_children():
+        for own, child in module._modules.items():  # named_children() leaves out one that stands twice
+            assert child is not None
             yield from _chain(f"{name}{own}.", child)
     else:
         yield name, module
@@ -246,28 +250,49 @@ def _layer(name: str, module: nn.Module) -> Layer:
         return lambda state, inputs: module(inputs)
     if type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
         return lambda state, inputs: inputs.flatten(2)
-    if isinstance(module, _DROPOUTS):
-        return lambda state, inputs: inputs * state[f"{name}mask"] if module.training else inputs
+    if type(module) is nn.Linear:
+        return partial(_linear, f"{name}weight", f"{name}bias")
+    if isinstance(module, DROPOUTS):
+        return lambda state, inputs: inputs * state[_mask(name)] if module.training else inputs
+    return _by_vmap(name, module)
+
+
+def _linear(weight: str, bias: str, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
+    """A fully connected layer of inputs (copies, batch, …, features), as one product."""
+    rows, weights, added = inputs.flatten(1, -2), state[weight].transpose(1, 2), state.get(bias)
+    outputs = torch.bmm(rows, weights) if added is None else torch.baddbmm(added.unsqueeze(1), rows, weights)
+    return outputs if inputs.dim() == 3 else outputs.view(*inputs.shape[:-1], outputs.shape[-1])
+
+
+def _by_vmap(name: str, module: nn.Module) -> Layer:
+    """Any other layer. Its dropouts become masks, in the module itself."""
     for inner, child in list(module.named_modules()):
-        if isinstance(child, _DROPOUTS):
+        if isinstance(child, DROPOUTS):
             module.set_submodule(inner, _Masked())
 
     def run(state: dict[str, Tensor], inputs: Tensor) -> Tensor:
         output: Tensor = functional_call(module, state, (inputs,))
         return output
 
-    by_vmap = torch.vmap(run, randomness="error")
+    mapped = torch.vmap(run, randomness="error")
 
     def layer(state: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        if type(module) is nn.Linear and inputs.dim() == 3:
-            weights, bias = state[f"{name}weight"].transpose(1, 2), state.get(f"{name}bias")
-            if bias is None:
-                return torch.bmm(inputs, weights)
-            return torch.baddbmm(bias.unsqueeze(1), inputs, weights)
         own = {key.removeprefix(name): value for key, value in state.items() if key.startswith(name)}
-        return by_vmap(own, inputs)
+        return mapped(own, inputs)
 
     return layer
+
+
+def layers_by_vmap(copy: nn.Module) -> list[nn.Module]:
+    """The layers with weights that `Stacked` runs by vmap."""
+    at_once = (*_ELEMENTWISE, nn.Linear, nn.Flatten, *DROPOUTS)
+    layers = [module for _, module in _chain("", copy) if type(module) not in at_once]
+    return [module for module in layers if next(module.parameters(), None) is not None]
+
+
+def _mask(dropout: str) -> str:
+    """What the mask of a dropout is called, beside the weights."""
+    return f"{dropout.rstrip('.')}.mask".lstrip(".")
 
 
 class _Masked(nn.Module):
@@ -283,43 +308,26 @@ class _Masked(nn.Module):
         return inputs * self.mask if self.training else inputs
 
 
-def refuse_stacking(copy: nn.Module) -> None:
-    """Raises UserError where what a model is made of cannot be run for several seeds at once."""
-    modules = list(copy.named_modules(remove_duplicate=False))
-    names = [name for name, _ in copy.named_parameters(remove_duplicate=False)]
-    recurrent = next((module for _, module in modules if isinstance(module, nn.RNNBase)), None)
-    if recurrent is not None:
-        raise UserError(f"a recurrent layer ({type(recurrent).__name__}) cannot be stacked")
-    if len(names) > len(list(copy.parameters())):
-        raise UserError("weights that two layers share cannot be stacked")
-    dropouts = [module for _, module in modules if isinstance(module, _DROPOUTS)]
-    if len(dropouts) > len(set(dropouts)):
-        raise UserError("a dropout that stands in two places cannot be stacked; make two of them")
-
-
-def _dropouts(copy: nn.Module, inputs: Tensor) -> dict[str, torch.Size]:
-    """The dropouts of a model in the order of their use, each with the shape of an example there."""
-    shapes: dict[str, torch.Size] = {}
+def _dropouts(copy: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    """The dropouts of a model in the order of their use, each with what it is given for an example."""
+    if not any(isinstance(module, DROPOUTS) for module in copy.modules()):
+        return {}
+    copy = deepcopy(copy).eval()  # the copy itself may count its calls
+    examples: dict[str, Tensor] = {}
 
     def noting(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def note(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            if name in shapes:
+            if name in examples:
                 raise UserError(f"the dropout {name} is used twice in a step, which cannot be stacked")
-            shapes[name] = given[0].shape[1:]
+            examples[name] = given[0][0]
 
         return note
 
-    hooks = [
-        module.register_forward_pre_hook(noting(name))
-        for name, module in copy.named_modules()
-        if isinstance(module, _DROPOUTS)
-    ]
-    copy.eval()
+    for name, module in copy.named_modules():
+        if isinstance(module, DROPOUTS):
+            module.register_forward_pre_hook(noting(name))
     copy(inputs)
-    copy.train()
-    for hook in hooks:
-        hook.remove()
-    return shapes
+    return examples
 
 
 def default_generator(device: torch.device) -> torch.Generator:

@@ -104,8 +104,8 @@ class Preprocessing:
         """Whether it leaves inputs of one shape in that shape: it may come from anyone's checkpoint."""
         try:
             for step in self.state_dict().values():
-                if step is not None:
-                    step.expand(shape)
+                if step is not None and step.expand(shape).is_complex():
+                    return False
         except (AttributeError, RuntimeError):
             return False
         return True

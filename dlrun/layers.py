@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dlrun.errors import UserError
 
-LARGE = 10_000_000  # parameters, or figures of an example
+LARGE = 10_000_000  # parameters, or figures that a layer gives for an example
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,10 @@ def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> L
     """
     with torch.device("meta"):
         model = build().eval()
-    small = sum(p.numel() for p in model.parameters()) <= LARGE and prod(input_shape) <= LARGE
+    # A layer may give as many channels as its weights have rows, each as large as an input's.
+    channels = max((p.shape[0] for p in model.parameters() if p.dim()), default=1)
+    figures = prod(input_shape[1:]) * max(channels, *input_shape[:1])
+    small = sum(p.numel() for p in model.parameters()) <= LARGE and figures <= LARGE
     if small:
         with torch.random.fork_rng(devices=[]):
             model = build().eval()

@@ -18,11 +18,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from dlrun import bare
 from dlrun.components import Part, Parts
 from dlrun.config import AUTO, Choice, Config
-from dlrun.copies import Apart, Copies, Stacked, as_tensor, refuse_stacking
+from dlrun.copies import Apart, Copies, Stacked, as_tensor
 from dlrun.data import EVALUATION_BATCH, Data, Loaded, Preprocessing, Watching, unwatched
 from dlrun.errors import UserError, listed
 from dlrun.hardware import Hardware, choose_device, choose_threads, memory
 from dlrun.layers import Layers, layers_of
+from dlrun.randomness import generator
+from dlrun.stacking import refuse_stacking, refuse_what_differs
 from dlrun.trainer import Metric, Recipe, State
 
 
@@ -53,7 +55,7 @@ class Plan:
         if loaded and config.batch_size == "full":
             batch = len(loaded["train"])
         # Apart, by the work of one copy: each trains with the bits that it has alone.
-        batch *= len(config.seeds) if config.stacked else 1
+        batch *= len(config.seeds) if self.is_stacked else 1
         numbers = sum(prod(layer.output_shape) for layer in self.layers.layers)
         threads = choose_threads(config.threads, self.layers.multiply_adds, numbers, batch)
         return Hardware(
@@ -64,6 +66,11 @@ class Plan:
         """The copies of all (or some) seeds with the weights they start from, on the device."""
         apart = Apart(self.build, self.config.seeds if seeds is None else seeds).to(self.device)
         return Stacked(apart) if self.config.stacked and len(apart.seeds) > 1 else apart
+
+    @property
+    def is_stacked(self) -> bool:
+        """Whether the seeds train as one model; a single one has nothing to be stacked with."""
+        return self.config.stacked and len(self.config.seeds) > 1
 
     def state(self, hardware: Hardware) -> State:
         """The state before the first epoch."""
@@ -81,7 +88,8 @@ class Plan:
 
     def try_on(self, loaded: Loaded) -> None:
         """Raises ConfigError for what shows only when the model is made: it does not fit the memory, it
-        has no batch to normalise over, or the loss takes something for probabilities that are none.
+        has no batch to normalise over, its seeds are no longer themselves when stacked, or the loss takes
+        something for probabilities that are none.
         """
         wanted = 3 * 4 * self.layers.parameters * len(self.config.seeds)  # weights, gradients, momentum
         there = memory(self.device)
@@ -93,8 +101,11 @@ class Plan:
             raise self.config.refuse([self.config.mistake("architecture", what)])
         if what := _lonely_example(self.build, self.data.input_shape, loaded, self.config.batch_size):
             raise self.config.refuse([self.config.mistake("batch_size", what)])
-        if self.config.stacked and (what := self._why_not_stacked()):
-            raise self.config.refuse([self.config.mistake("stacked", what)])
+        if self.is_stacked:
+            try:
+                self._refuse_stacking(loaded)
+            except UserError as error:
+                raise self.config.refuse([self.config.mistake("stacked", error.what)]) from error
         if self.probabilities is None or self.probabilities is _softmax:
             return
         inputs, _ = loaded["train"].batch(torch.arange(min(8, len(loaded["train"])), device=self.device))
@@ -109,34 +120,16 @@ class Plan:
             fix = "end the architecture with what it needs (nll: output_activation: log_softmax)"
             raise self.config.refuse([self.config.mistake("loss", f"{what}; {fix}")])
 
-    def _why_not_stacked(self) -> str:
-        """What is wrong where two seeds trained as one model are not what they are apart, else ""."""
-        apart, alike = (Apart(self.build, (0, 1)).double() for _ in range(2))
-        inputs = torch.randn(2, 4, *self.data.input_shape, dtype=torch.float64)
-        try:
-            stacked = Stacked(alike)
-            for model in (apart, stacked):
-                optimizer = self.optimizer(model)
-                model.begin(1)
-                for _ in range(2):
-                    small, large = model(inputs)
-                    model.zero_grad()
-                    (small.square().mean() + 1000 * large.square().mean()).backward()
-                    bare.step(optimizer)
-        except (RuntimeError, ValueError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            if "random operation" in reason:  # as vmap puts it
-                return "the model draws random numbers by a function, the same for all seeds; take nn.Dropout"
-            return f"the model cannot be run for several seeds at once: {reason[:150]}"
-        pairs = zip(apart.copies, stacked.copies, strict=True)
-        if all(
-            torch.allclose(own, same, rtol=1e-6, atol=1e-9)
-            for one, other in pairs
-            for own, same in zip(one.parameters(), other.parameters(), strict=True)
-        ):
-            return ""
-        name = self.config.optimizer.name
-        return f"as one model two seeds learn otherwise than apart: {name} or a layer takes them for one"
+    def _refuse_stacking(self, loaded: Loaded) -> None:
+        """Raises UserError where two seeds trained as one model are not what they are apart."""
+        training = loaded["train"]
+        order = torch.randperm(len(training), generator=generator("stacking", 0, 0))
+        some = order.repeat(-(-64 // len(order)))[:64].view(2, 32).to(self.device)
+        inputs, _ = training.batch(some[:, :4])
+        targets = training.targets[some]
+        judges = {self.config.loss.name: self.recipe.loss}
+        judges |= {name: metric.measure for name, metric in self.recipe.metrics.items()}
+        refuse_what_differs(self.build, self.optimizer, judges, inputs.cpu(), targets.cpu())
 
     @property
     def rate_depends_on_length(self) -> bool:
@@ -234,11 +227,9 @@ def make_plan(config: Config, parts: Parts, data_dir: Path, known: Mapping[str, 
     for choice in config.augmentations:
         with noting("augmentations"):
             _try_augmentation(choice.name, part("augmentations", choice), data.input_shape)
-    if config.stacked:
+    if config.stacked and len(config.seeds) > 1 and not mistakes:
         with noting("stacked"), torch.device("meta"):
-            refuse_stacking(build())
-            if config.precision == "float16":
-                raise UserError("float16 scales the loss of each seed apart; take bfloat16")
+            refuse_stacking(build(), config.precision)
     with noting("optimizer"):
         _try_optimizer(part("optimizer", config.optimizer))
 

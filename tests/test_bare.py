@@ -64,6 +64,28 @@ def test_what_asks_more_of_the_compiler_gets_the_compiler() -> None:
     assert said(STAND_IN).split() == ["False", "False", "True", "True", "False"]
 
 
+OWN_DISABLED = """
+import torch
+from dlrun import bare
+
+with bare.without_compiler():
+    @torch.compiler.disable(recursive=False)
+    def whole():
+        return not torch.compiler.is_dynamo_compiling()
+
+    @torch.compiler.disable
+    def inner():
+        return not torch.compiler.is_dynamo_compiling()
+
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+print(whole(), torch.compile(lambda: inner(), backend="eager")())
+"""
+
+
+def test_what_a_user_will_not_have_compiled_is_not() -> None:
+    assert said(OWN_DISABLED).split() == ["True", "True"]
+
+
 @pytest.mark.parametrize("name", Parts().names("optimizer"))
 def test_a_bare_step_is_the_whole_step(name: str) -> None:
     found: list[Any] = []

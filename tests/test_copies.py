@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,11 @@ def test_a_single_copy_is_not_copied() -> None:
 # ------------------------------------------------------------------------------------ stacked
 
 
+class ToDouble(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.double()
+
+
 class Double(nn.Module):
     """A model in float64, which leaves only mistakes to differ by, not the order of sums."""
 
@@ -141,6 +147,12 @@ class Double(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         outputs: Tensor = self.module(inputs.double())
         return outputs
+
+
+IN_FLOAT64: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "as a whole": Double,
+    "layer by layer": lambda model: nn.Sequential(ToDouble(), model.double()),
+}
 
 
 SEEDS = [7, 0, 2]
@@ -173,6 +185,12 @@ STACKABLE: dict[str, dict[str, Any]] = {
         "loss": "cross_entropy_scratch",
         "optimizer": {"name": "sgd_scratch", "lr": 0.1},
     },
+    "hardly clipped": {"gradient_clip": 100.0, "optimizer": {"name": "sgd", "lr": 0.5}},
+    "a frozen weight, an activation that stands twice, a weight of no axis": {
+        "architecture": "odd",
+        "gradient_clip": 0.05,
+    },
+    "sequences": {"architecture": "sequences"},
     "clipped": {"gradient_clip": 0.1, "optimizer": {"name": "sgd", "lr": 0.5, "momentum": 0.9}},
     "regression": {
         "dataset": {"name": "line", "valid_fraction": 0.2},
@@ -186,6 +204,37 @@ STACKABLE: dict[str, dict[str, Any]] = {
         "schedule": "one_cycle",
     },
 }
+ODD = '''
+"""Layers as one may meet them."""
+import torch
+from torch import nn
+
+
+class Warm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.temperature = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, inputs):
+        return inputs * self.temperature
+
+
+def odd(shape, outputs):
+    """A frozen layer, a shared activation and a weight of no axis."""
+    relu, first = nn.ReLU(), nn.Linear(*shape, 8)
+    first.weight.requires_grad_(False)
+    return nn.Sequential(first, relu, nn.Linear(8, 8, bias=False), relu, nn.Linear(8, outputs), Warm())
+'''
+SEQUENCES = '''
+"""Inputs with more axes than one."""
+from torch import nn
+
+
+def sequences(shape, outputs):
+    """The same layer for each of two steps."""
+    steps = nn.Sequential(nn.Unflatten(1, (2, 1)), nn.Linear(1, 4), nn.Tanh())
+    return nn.Sequential(steps, nn.Flatten(), nn.Linear(8, outputs))
+'''
 MNIST_SIZED = '''
 """A few random images as large as lenet wants them."""
 import torch
@@ -211,11 +260,17 @@ def trained_in_float64(plan: Plan, model: Apart | Stacked) -> tuple[State, list[
     return state, list(fit(state, loaded, plan.recipe, hardware))
 
 
+def stackable(folder: Path, kind: str, **changes: Any) -> Plan:
+    own = {"dataset/mnist_sized": MNIST_SIZED, "architecture/odd": ODD, "architecture/sequences": SEQUENCES}
+    parts = own_parts(folder, {f"{name}.py": text for name, text in own.items()})
+    return planned(parts, **(STACKABLE[kind] | changes))
+
+
+@pytest.mark.parametrize("how", IN_FLOAT64)
 @pytest.mark.parametrize("kind", STACKABLE)
-def test_stacked_copies_learn_what_they_learn_apart(tmp_path: Path, kind: str) -> None:
-    parts = own_parts(tmp_path, {"dataset/mnist_sized.py": MNIST_SIZED})
-    plan = planned(parts, **STACKABLE[kind], seeds=SEEDS, epochs=4)
-    plan = replace(plan, build=lambda build=plan.build: Double(build()))
+def test_stacked_copies_learn_what_they_learn_apart(tmp_path: Path, kind: str, how: str) -> None:
+    plan = stackable(tmp_path, kind, seeds=SEEDS, epochs=4)
+    plan = replace(plan, build=lambda build=plan.build: IN_FLOAT64[how](build()))
     apart, rows = trained_in_float64(plan, Apart(plan.build, SEEDS))
     stacked, rows_of_stacked = trained_in_float64(plan, Stacked(Apart(plan.build, SEEDS)))
     for one, other in zip(apart.model.copies, stacked.model.copies, strict=True):
@@ -225,6 +280,83 @@ def test_stacked_copies_learn_what_they_learn_apart(tmp_path: Path, kind: str) -
             assert other_row[column] == pytest.approx(row[column], rel=1e-6, abs=1e-9), column
     started = Apart(plan.build, SEEDS).copies[0].state_dict()
     assert differences(started, stacked.model.copies[0].state_dict()), "nothing was learnt"
+
+
+@pytest.mark.parametrize("kind", STACKABLE)
+def test_what_learns_the_same_is_not_refused(tmp_path: Path, kind: str) -> None:
+    plan = stackable(tmp_path, kind, seeds=SEEDS, stacked=True)
+    plan.try_on(plan.load())
+
+
+def test_stacked_sums_are_taken_with_all_digits() -> None:
+    figures = torch.tensor([[1e8, 1.0, 1.0], [2.0, 3.0, 4.0]])
+    assert as_tensor(Stacked(Apart(build, [0, 1])).sums(figures)).tolist() == [1e8 + 2, 9.0]
+
+
+@pytest.mark.parametrize("model", [Apart(build, [0, 1]), Stacked(Apart(build, [0, 1]))])
+def test_outputs_of_a_forward_pass_in_low_precision_are_float32(model: Apart | Stacked) -> None:
+    inputs = torch.randn(2, 4, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = as_tensor(model.eval()(inputs))
+    assert outputs.dtype == torch.float32
+    assert torch.equal(outputs, outputs.bfloat16().float()), "they came as bfloat16"
+
+
+def test_compiling_a_stacked_model_compiles_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda run: lambda *given: run(*given) + 1)
+    model, inputs = Stacked(Apart(build, [0, 1])).eval(), torch.randn(2, 4, 3)
+    before = model(inputs)
+    model.compile()
+    torch.testing.assert_close(model(inputs), before + 1)
+
+
+COUNTING = '''
+"""A layer that counts its calls."""
+import torch
+from torch import nn
+
+
+class Tired(nn.Module):
+    def __init__(self, outputs):
+        super().__init__()
+        self.layer = nn.Linear(2, outputs)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, inputs):
+        self.calls.add_(1)
+        return self.layer(inputs) / (1 + 0.01 * self.calls)
+
+
+def counting(shape, outputs):
+    """The more it is called, the less it gives."""
+    return Tired(outputs)
+'''
+FROZEN = '''
+"""A layer that its maker put into evaluation."""
+from torch import nn
+
+
+def frozen(shape, outputs):
+    """Every epoch trains it, the first one too."""
+    model = nn.Sequential(nn.Linear(2, 6), nn.BatchNorm1d(6), nn.Linear(6, outputs))
+    model[1].eval()
+    return model
+'''
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("architecture", ["counting", "frozen"])
+def test_what_a_layer_keeps_resumes_as_if_it_never_stopped(
+    tmp_path: Path, architecture: str, stacked: bool
+) -> None:
+    own = {"architecture/counting.py": COUNTING, "architecture/frozen.py": FROZEN}
+    parts = own_parts(tmp_path, own)
+    changes = {"architecture": architecture, "stacked": stacked, "seeds": [3, 1], "epochs": 4}
+    unbroken = trained(planned(parts, **changes), tmp_path)
+    run = started(planned(parts, **changes), tmp_path)
+    for stop in (1, 2, None):
+        experiment.resume(planned(parts, **changes), run, experiment.Silent(), stop_after=stop)
+    assert not differences(outcome(unbroken), outcome(run))
 
 
 def test_the_copies_of_a_stacked_model_are_its_weights() -> None:
@@ -330,6 +462,37 @@ def functional(shape, outputs):
     """Dropout that is no module."""
     return Dropping(outputs)
 ''',
+    "architecture/ema.py": '''
+"""A mean that moves, in a new tensor each time."""
+import torch
+from torch import nn
+
+class Centred(nn.Module):
+    def __init__(self, outputs):
+        super().__init__()
+        self.layer = nn.Linear(2, outputs)
+        self.register_buffer("mean", torch.zeros(2))
+
+    def forward(self, x):
+        if self.training:
+            self.mean = 0.5 * self.mean + 0.5 * x.mean(0).detach()
+            return self.layer(x - x.mean(0))
+        return self.layer(x - self.mean)
+
+def ema(shape, outputs):
+    """A mean that moves."""
+    return Centred(outputs)
+''',
+    "loss/balanced.py": '''
+"""Every class weighs the same in a batch."""
+import torch
+import torch.nn.functional as F
+
+def balanced(outputs, targets):
+    """Cross entropy by the frequency of the class in the batch."""
+    count = torch.bincount(targets, minlength=outputs.shape[1]).clamp(min=1)
+    return F.cross_entropy(outputs, targets, reduction="none") * len(targets) / count[targets]
+''',
     "optimizer/lars.py": '''
 """Steps as long as the weights."""
 import torch
@@ -356,9 +519,18 @@ def lars(parameters, *, lr: float):
         ({"architecture": "twice"}, "a dropout that stands in two places"),
         (
             {"architecture": "functional"},
-            "draws random numbers by a function, the same for all seeds; take nn.Dropout",
+            "at once: it draws random numbers by a function, the same for all of them; take nn.Dropout",
         ),
-        ({"optimizer": {"name": "lars", "lr": 0.1}}, "lars or a layer takes them for one"),
+        (
+            {"optimizer": {"name": "lars", "lr": 0.1}},
+            "Lars looks at a weight as a whole, and takes two seeds for one",
+        ),
+        ({"architecture": "ema"}, "what a layer keeps has to be a registered buffer, changed in place"),
+        ({"loss": "balanced"}, "balanced looks at its batch as a whole"),
+        (
+            {"precision": "bfloat16", "architecture": {"name": "mlp", "batch_norm": True}},
+            "bfloat16 does not reach BatchNorm1d, which is run by vmap; take float32",
+        ),
         ({"precision": "float16"}, "float16 scales the loss of each seed apart; take bfloat16"),
     ],
 )

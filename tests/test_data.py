@@ -49,6 +49,15 @@ def batches(n: int, size: Any, seeds: list[int], device: torch.device = CPU) -> 
 # ------------------------------------------------------------------------ order
 
 
+def test_preprocessing_leaves_what_it_is_given_alone() -> None:
+    inputs = torch.tensor([1.0, float("nan"), 3.0])
+    before = inputs.clone()
+    prepared = Preprocessing(torch.tensor(1.0), torch.tensor(2.0), torch.tensor(5.0))(inputs)
+    assert prepared.tolist() == [0.0, 2.0, 1.0]
+    assert Preprocessing(torch.tensor(1.0), torch.tensor(2.0))(inputs)[2] == 1.0
+    assert torch.equal(inputs.nan_to_num(9), before.nan_to_num(9))
+
+
 def test_each_epoch_sees_every_example_once() -> None:
     some = batches(23, 5, [0, 7])
     for epoch in (1, 2):

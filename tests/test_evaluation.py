@@ -339,6 +339,9 @@ FORGERIES: dict[str, Callable[[Any, Any, Any], object]] = {
     "no preprocessing": lambda c, d, s: d.pop("preprocessing"),
     "preprocessing of another kind": lambda c, d, s: d.update(preprocessing={"mean": 1.0}),
     "preprocessing that is text": lambda c, d, s: d.update(preprocessing={"offset": "x", "scale": None}),
+    "preprocessing with complex numbers": lambda c, d, s: d.update(
+        preprocessing={"offset": torch.zeros(2, dtype=torch.complex64), "scale": None}
+    ),
     "preprocessing of another shape": lambda c, d, s: d.update(
         preprocessing={"offset": torch.zeros(7), "scale": None}
     ),

@@ -72,6 +72,15 @@ def test_the_whole_of_a_full_batch_counts(monkeypatch: pytest.MonkeyPatch) -> No
     assert many.hardware(many.load()).threads == 12
 
 
+def test_seeds_that_train_as_one_model_share_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlrun.hardware.cores", lambda: 64)
+    wide: dict[str, Any] = {"threads": "auto", "architecture": {"name": "mlp", "hidden": [300, 300]}}
+    alone = planned(**wide, seeds=[0]).hardware().threads
+    assert alone > 0
+    assert planned(**wide, seeds=list(range(16))).hardware().threads == alone
+    assert planned(**wide, seeds=list(range(16)), stacked=True).hardware().threads >= 4 * alone
+
+
 def test_threads_are_set_for_the_process() -> None:
     before = torch.get_num_threads()
     try:

@@ -22,6 +22,7 @@ DOWN = [
     "evaluation",
     "plan",
     "trainer",
+    "stacking",
     "runs",
     "layers",
     "checkpoint",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dlrun.architecture.cnn import cnn
 from dlrun.architecture.lenet import lenet
@@ -84,6 +84,31 @@ def test_raw_tensors_are_counted_as_layers_are(scratch: Any, library: Any) -> No
 def test_a_model_of_any_size_is_counted_without_making_it() -> None:
     table = layers_of(partial(mlp, (1000,), 10, hidden=[10**9]), (1000,))
     assert table.parameters == 10**12 + 10**9 + 10**10 + 10
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "where"),
+    [((3, 32, 32), 64, "cpu"), ((3, 1024, 1024), 64, "meta"), ((3, 32, 32), 12_000, "meta")],
+)
+def test_what_would_take_much_memory_is_run_without_any(
+    shape: tuple[int, ...], channels: int, where: str
+) -> None:
+    seen = set()
+
+    class Convolution(nn.Conv2d):
+        def forward(self, inputs: Tensor) -> Tensor:
+            seen.add(inputs.device.type)
+            return super().forward(inputs)
+
+    found = layers_of(lambda: Convolution(3, channels, 3, padding=1), shape)
+    assert found.output_shape == (channels, *shape[1:])
+    assert seen == {where}
+
+
+def test_counting_leaves_the_random_numbers_of_others_alone() -> None:
+    before = torch.get_rng_state()
+    layers_of(lambda: nn.Linear(4, 3), (4,))
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_inputs_that_do_not_fit_are_refused_with_their_shape() -> None:

@@ -1,0 +1,164 @@
+"""Whether the seeds of a run can train as one model: looked at, and tried before the run begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dlrun import bare
+from dlrun.copies import DROPOUTS, Apart, Copies, Stacked, as_tensor, layers_by_vmap
+from dlrun.errors import UserError
+
+# How far figures may lie apart, as a share of the largest: those of sums, which are taken in another order,
+# and those that an optimizer makes of the same gradients.
+TOLERANCES = {torch.float64: (1e-6, 1e-12), torch.float32: (1e-3, 1e-5)}
+FIGURES = 1e-4  # the same, for what losses and metrics give in float32
+FAINT = 1e-6  # a gradient that is a smaller share than this of the largest may be nothing but rounding
+
+
+def refuse_stacking(copy: nn.Module, precision: str) -> None:
+    """Raises UserError where what a model is made of cannot be run for several seeds at once."""
+    if precision == "float16":
+        raise UserError("float16 scales the loss of each seed apart; take bfloat16")
+    if precision == "bfloat16" and (by_vmap := layers_by_vmap(copy)):
+        name = type(by_vmap[0]).__name__
+        raise UserError(f"{precision} does not reach {name}, which is run by vmap; take float32")
+    modules = list(copy.named_modules(remove_duplicate=False))
+    names = [name for name, _ in copy.named_parameters(remove_duplicate=False)]
+    recurrent = next((module for _, module in modules if isinstance(module, nn.RNNBase)), None)
+    if recurrent is not None:
+        raise UserError(f"a recurrent layer ({type(recurrent).__name__}) cannot be stacked")
+    if len(names) > len(list(copy.parameters())):
+        raise UserError("weights that two layers share cannot be stacked")
+    dropouts = [module for _, module in modules if isinstance(module, DROPOUTS)]
+    if len(dropouts) > len(set(dropouts)):
+        raise UserError("a dropout that stands in two places cannot be stacked; make two of them")
+
+
+def refuse_what_differs(
+    build: Callable[[], nn.Module],
+    optimizer: Callable[[Copies], torch.optim.Optimizer],
+    judges: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
+    inputs: Tensor,
+    targets: Tensor,
+) -> None:
+    """Raises UserError where two seeds as one model are not what they are apart.
+
+    `judges` are the loss and the metrics by name. Of real examples `inputs` are (2, batch, …), and `targets`
+    (2, several batches, …) of more, for a judge that takes a batch as a whole shows only where two differ.
+    Tried in float64, so that nothing differs by rounding; in float32 for a model that takes nothing else.
+    What fails apart too is not refused here.
+    """
+    for dtype, (close, same) in TOLERANCES.items():
+        given = inputs.to(dtype) if inputs.is_floating_point() else inputs
+        apart, alike = (Apart(build, (0, 1)).to(dtype) for _ in range(2))
+        try:
+            alone = _tried(apart, given)
+        except Exception:  # anyone's model
+            continue
+        with _saying("the model cannot be run for several seeds at once"):
+            stacked = Stacked(alike)
+            together = _tried(stacked, given)
+        largest = max((float(gradient.abs().max()) for gradient in alone.gradients), default=0.0)
+        if not (
+            _alike([alone.outputs], [together.outputs], close)
+            and _alike(alone.gradients, together.gradients, close, FAINT * largest)
+        ):
+            raise UserError("as one model two seeds learn otherwise than apart: a layer takes them for one")
+        if not _alike([alone.evaluated], [together.evaluated], close):
+            raise UserError(
+                "as one model two seeds are evaluated otherwise than apart: what a layer keeps has to be a "
+                "registered buffer, changed in place"
+            )
+        for name, judge in judges.items():
+            times = targets.shape[1] // inputs.shape[1]
+            outputs = torch.cat([alone.outputs.float()] * times, 1)
+            with _saying(f"{name} cannot take the examples of several seeds at once"):
+                judged = stacked.each(judge, outputs, targets)
+            if not _alike([as_tensor(apart.each(judge, outputs, targets))], [judged], FIGURES):
+                raise UserError(f"{name} looks at its batch as a whole, and takes two seeds for one")
+        learnt = _stepped(apart, optimizer(apart), alone.gradients)
+        of_both = optimizer(stacked)
+        name = type(of_both).__name__
+        with _saying(f"{name} cannot update several seeds at once"):
+            learnt_together = _stepped(stacked, of_both, alone.gradients)
+        if not _alike(learnt, learnt_together, same):
+            raise UserError(f"{name} looks at a weight as a whole, and takes two seeds for one")
+        return
+
+
+@contextmanager
+def _saying(what: str) -> Iterator[None]:
+    """Whatever anyone's code raises in here is said as what cannot be done."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        if "random operation" in reason:  # as vmap puts it
+            reason = "it draws random numbers by a function, the same for all of them; take nn.Dropout"
+        raise UserError(f"{what}: {reason[:150]}") from error
+
+
+@dataclass(frozen=True)
+class _Tried:
+    outputs: Tensor  # (2, batch, …), while training
+    gradients: list[Tensor]  # (2, …) of each weight that learns
+    evaluated: Tensor  # outputs thereafter, in evaluation
+
+
+def _tried(model: Copies, inputs: Tensor) -> _Tried:
+    """What a model gives in a step of training and after it, its weights left as they are."""
+    model.begin(1)
+    outputs = as_tensor(model(inputs))
+    if outputs.requires_grad:
+        bare.backward([outputs], [outputs.detach()])
+    gradients = [
+        _whole([torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in every])
+        for every in _weights(model)
+    ]
+    model.eval()
+    with torch.no_grad():
+        return _Tried(outputs.detach(), gradients, as_tensor(model(inputs)))
+
+
+def _stepped(model: Copies, optimizer: torch.optim.Optimizer, gradients: Sequence[Tensor]) -> list[Tensor]:
+    """The weights (2, …) after two steps along gradients, those of one seed a thousand times as long."""
+    for length in (1.0, -0.5):
+        for every, gradient in zip(_weights(model), gradients, strict=True):
+            lengths = length * torch.tensor([1.0, 1000.0]).view(2, *[1] * (gradient.dim() - 1))
+            steep = (gradient * lengths).to(gradient.dtype)
+            for weight, own in zip(every, [steep] if len(every) == 1 else steep.unbind(), strict=True):
+                weight.grad = own
+        bare.step(optimizer)
+    return [_whole([weight.detach() for weight in every]) for every in _weights(model)]
+
+
+def _weights(model: Copies) -> list[list[nn.Parameter]]:
+    """Every weight that learns: the stacked one, or that of each copy."""
+    if isinstance(model, Stacked):
+        return [[weight] for weight in model.parameters() if weight.requires_grad]
+    of_copies = zip(*(copy.parameters() for copy in model.copies), strict=True)
+    return [list(every) for every in of_copies if every[0].requires_grad]
+
+
+def _whole(every: Sequence[Tensor]) -> Tensor:
+    """(2, …) of what belongs to a weight, as `_weights` gives them."""
+    return every[0] if len(every) == 1 else torch.stack(list(every))
+
+
+def _alike(ours: Sequence[Tensor], theirs: Sequence[Tensor], tolerance: float, least: float = 0.0) -> bool:
+    """Whether tensors are the same but for a share of the largest figure in each, and of `least`."""
+    for own, theirs_of_it in zip(ours, theirs, strict=True):
+        one, other = own.double(), theirs_of_it.double()
+        if one.shape != other.shape:
+            return False
+        room = tolerance * max(float(one.abs().max()), least) if one.numel() else 0.0
+        if not torch.allclose(one, other, rtol=0.0, atol=room, equal_nan=True):
+            return False
+    return True
