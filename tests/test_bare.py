@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +71,13 @@ import torch
 from dlrun import bare
 
 with bare.without_compiler():
-    @torch.compiler.disable(recursive=False)
-    def whole():
-        return not torch.compiler.is_dynamo_compiling()
-
     @torch.compiler.disable
     def inner():
+        return not torch.compiler.is_dynamo_compiling()
+
+with bare.without_compiler():
+    @torch.compiler.disable(recursive=False)
+    def whole():
         return not torch.compiler.is_dynamo_compiling()
 
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
@@ -107,9 +110,17 @@ def test_a_bare_step_is_the_whole_step(name: str) -> None:
 def test_the_step_of_ones_own_optimizer_is_called_as_it_is() -> None:
     called = []
 
-    class Own(torch.optim.SGD):
-        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def noted(step: Callable[..., None]) -> Callable[..., None]:
+        @wraps(step)
+        def noting(*given: Any) -> None:
             called.append(torch.is_grad_enabled())
+            step(*given)
+
+        return noting
+
+    class Own(torch.optim.SGD):
+        @noted
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
             super().step()
 
     weight = torch.ones(1, requires_grad=True)

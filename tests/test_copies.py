@@ -160,7 +160,7 @@ STACKABLE: dict[str, dict[str, Any]] = {
     "plain": {},
     "full batch": {"batch_size": "full"},
     "dropout and noise": {
-        "architecture": {"name": "mlp", "hidden": [8, 8], "dropout": 0.3},
+        "architecture": {"name": "mlp", "hidden": [8, 8], "dropout": 0.4},
         "augmentations": [{"name": "noise", "sd": 0.3}],
     },
     "batch normalisation": {
@@ -493,6 +493,48 @@ def balanced(outputs, targets):
     count = torch.bincount(targets, minlength=outputs.shape[1]).clamp(min=1)
     return F.cross_entropy(outputs, targets, reduction="none") * len(targets) / count[targets]
 ''',
+    "architecture/hooked.py": '''
+"""A gradient that is halved on its way."""
+from torch import nn
+
+def hooked(shape, outputs):
+    """The first layer learns at half the rate."""
+    model = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, outputs))
+    model[2].register_full_backward_hook(lambda module, given, of_outputs: (given[0] / 2,))
+    return model
+''',
+    "optimizer/careful.py": '''
+"""Steps of no more than a length."""
+import torch
+
+class Careful(torch.optim.Optimizer):
+    def step(self):
+        with torch.no_grad():
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p.sub_(group["lr"] * p.grad * (100 / p.grad.norm()).clamp(max=1))
+
+def careful(parameters, *, lr: float):
+    """Steps of no more than a length."""
+    return Careful(parameters, {"lr": lr})
+''',
+    "optimizer/remembering.py": '''
+"""Steps that become shorter where the one before was long."""
+import torch
+
+class Remembering(torch.optim.Optimizer):
+    def step(self):
+        with torch.no_grad():
+            for group in self.param_groups:
+                for p in group["params"]:
+                    before = self.state[p].get("length", 0.0)
+                    self.state[p]["length"] = p.grad.norm()
+                    p.sub_(group["lr"] * p.grad / (1 + before))
+
+def remembering(parameters, *, lr: float):
+    """Steps that become shorter where the one before was long."""
+    return Remembering(parameters, {"lr": lr})
+''',
     "optimizer/lars.py": '''
 """Steps as long as the weights."""
 import torch
@@ -525,6 +567,9 @@ def lars(parameters, *, lr: float):
             {"optimizer": {"name": "lars", "lr": 0.1}},
             "Lars looks at a weight as a whole, and takes two seeds for one",
         ),
+        ({"optimizer": {"name": "careful", "lr": 0.1}}, "Careful looks at a weight as a whole"),
+        ({"optimizer": {"name": "remembering", "lr": 0.1}}, "Remembering looks at a weight as a whole"),
+        ({"architecture": "hooked"}, "two seeds learn otherwise than apart"),
         ({"architecture": "ema"}, "what a layer keeps has to be a registered buffer, changed in place"),
         ({"loss": "balanced"}, "balanced looks at its batch as a whole"),
         (

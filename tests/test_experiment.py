@@ -714,6 +714,18 @@ def test_weights_that_are_lost_are_never_saved(tmp_path: Path, save_always: None
     assert run.summary()["status"] == "diverged"
 
 
+def test_weights_whose_sum_is_too_large_are_not_lost() -> None:
+    state = planned().state(planned().hardware())
+    with torch.no_grad():
+        for weight in state.model.parameters():
+            weight.fill_(3e38)
+    assert not weight.sum().isfinite()
+    experiment._refuse_lost_weights(state)
+    weight.data[0] = torch.inf
+    with pytest.raises(Diverged, match="no longer finite"):
+        experiment._refuse_lost_weights(state)
+
+
 NUMPY = '''
 """A metric that forgets to be plain."""
 import numpy as np
