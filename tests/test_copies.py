@@ -274,10 +274,10 @@ def test_stacked_copies_learn_what_they_learn_apart(tmp_path: Path, kind: str, h
     apart, rows = trained_in_float64(plan, Apart(plan.build, SEEDS))
     stacked, rows_of_stacked = trained_in_float64(plan, Stacked(Apart(plan.build, SEEDS)))
     for one, other in zip(apart.model.copies, stacked.model.copies, strict=True):
-        torch.testing.assert_close(other.state_dict(), one.state_dict(), rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(other.state_dict(), one.state_dict(), rtol=1e-8, atol=1e-11)
     for row, other_row in zip(rows, rows_of_stacked, strict=True):
         for column in row.keys() - {"seconds"}:
-            assert other_row[column] == pytest.approx(row[column], rel=1e-6, abs=1e-9), column
+            assert other_row[column] == pytest.approx(row[column], rel=1e-8, abs=1e-11), column
     started = Apart(plan.build, SEEDS).copies[0].state_dict()
     assert differences(started, stacked.model.copies[0].state_dict()), "nothing was learnt"
 
