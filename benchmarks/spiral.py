@@ -68,7 +68,8 @@ def table(measured: dict[str, Any]) -> list[str]:
         f"Loss and accuracy of every epoch, and of as many test points every 100; "
         f"{counted(measured['threads'], 'thread')} each, {rounds_of(measured)}. The loop "
         f"is timed inside the process: dlrun's is what `summary.json` says, with rows, table and saves. "
-        f"Its threads wait awake for each other for a while only, those of the bare loop as long as OpenMP likes.",
+        f"Its threads wait awake for each other for a while only, those of the bare loop as long as OpenMP "
+        f"likes.",
         "",
         *markdown(("contestant", "loop", "median", "whole process", "median", "training loss"), rows),
         "",

@@ -112,8 +112,8 @@ GOALS = [
         "≤",
         NEAR,
         worst,
-        note="the number of threads changes the last bits of what is learnt, so the rule counts the work of a "
-        "step and measures nothing. It errs where it is bold in the table: a step that is worth a second "
+        note="the number of threads changes the last bits of what is learnt, so the rule counts the work of "
+        "a step and measures nothing. It errs where it is bold in the table: a step that is worth a second "
         "thread or not, depending on how soon that one is awake.",
     )
 ]
