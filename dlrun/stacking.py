@@ -71,21 +71,42 @@ def refuse_what_differs(
                 "as one model two seeds are evaluated otherwise than apart: what a layer keeps has to be a "
                 "registered buffer, changed in place"
             )
+        outputs = torch.cat([alone.outputs.float()] * (targets.shape[1] // inputs.shape[1]), 1)
         for name, judge in judges.items():
-            times = targets.shape[1] // inputs.shape[1]
-            outputs = torch.cat([alone.outputs.float()] * times, 1)
-            with _saying(f"{name} cannot take the examples of several seeds at once"):
-                judged = stacked.each(judge, outputs, targets)
-            if not _alike([as_tensor(apart.each(judge, outputs, targets))], [judged], FIGURES):
-                raise UserError(f"{name} looks at its batch as a whole, and takes two seeds for one")
-        learnt = _stepped(apart, optimizer(apart), alone.gradients)
-        of_both = optimizer(stacked)
-        name = type(of_both).__name__
-        with _saying(f"{name} cannot update several seeds at once"):
-            learnt_together = _stepped(stacked, of_both, alone.gradients)
-        if not _alike(learnt, learnt_together, same):
-            raise UserError(f"{name} looks at a weight as a whole, and takes two seeds for one")
+            _refuse_judge(name, judge, apart, stacked, (outputs, targets))
+        _refuse_optimizer(optimizer, apart, stacked, alone.gradients, same)
         return
+
+
+def _refuse_judge(
+    name: str,
+    judge: Callable[[Tensor, Tensor], Tensor],
+    apart: Apart,
+    stacked: Stacked,
+    figures: tuple[Tensor, Tensor],
+) -> None:
+    """Raises UserError where a loss or metric judges examples (2, n, …) otherwise than those of each seed."""
+    with _saying(f"{name} cannot take the examples of several seeds at once"):
+        together = stacked.each(judge, *figures)
+    if not _alike([as_tensor(apart.each(judge, *figures))], [together], FIGURES):
+        raise UserError(f"{name} looks at its batch as a whole, and takes two seeds for one")
+
+
+def _refuse_optimizer(
+    optimizer: Callable[[Copies], torch.optim.Optimizer],
+    apart: Apart,
+    stacked: Stacked,
+    gradients: Sequence[Tensor],
+    tolerance: float,
+) -> None:
+    """Raises UserError where an optimizer makes something else of the same gradients."""
+    learnt = _stepped(apart, optimizer(apart), gradients)
+    of_both = optimizer(stacked)
+    name = type(of_both).__name__
+    with _saying(f"{name} cannot update several seeds at once"):
+        together = _stepped(stacked, of_both, gradients)
+    if not _alike(learnt, together, tolerance):
+        raise UserError(f"{name} looks at a weight as a whole, and takes two seeds for one")
 
 
 @contextmanager
