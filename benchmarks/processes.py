@@ -124,11 +124,14 @@ def knows(config: str, *overrides: str) -> bool:
 
 
 def in_turn(contestants: Mapping[str, Callable[[], Figures]], rounds: int) -> Iterator[dict[str, Figures]]:
-    """The figures of all contestants, round by round: A B C, A B C, …"""
+    """The figures of all contestants, round by round, there and back: A B C, C B A, …
+
+    A machine that becomes slower while it is measured then favours nobody.
+    """
     for number in range(1, rounds + 1):
         print(f"  round {number} of {rounds}", end="", flush=True)
         found = {}
-        for name, compete in contestants.items():
+        for name, compete in list(contestants.items())[:: 1 if number % 2 else -1]:
             print(f", {name}", end="", flush=True)
             found[name] = compete()
         print(flush=True)
