@@ -114,8 +114,8 @@ def table(measured: dict[str, Any]) -> list[str]:
         f"784-200-60-10, ReLU, cross entropy, SGD 1e-2, batch 256, float32. An epoch is 235 steps, their "
         f"loss and accuracy, and loss and accuracy of the test set; for dlrun also rows, saves and its "
         f"table in a pipe, by the clock between the lines of that table. Mean of {EPOCHS - 1} epochs after "
-        f"the first ({EPOCHS_OF_THE_NOTES - 1} of the notes' way); {rounds_of(measured)}, in most of them only "
-        f"dlrun and the careful loop.",
+        f"the first ({EPOCHS_OF_THE_NOTES - 1} of the notes' way); {rounds_of(measured)}, in most of them "
+        f"dlrun and the careful loop alone.",
         "",
         *([] if measured["real"] else [STAND_IN, ""]),
         *markdown(
