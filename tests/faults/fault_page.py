@@ -1,0 +1,88 @@
+"""docs/reliability.md: every promise with the test that shows it and the figure that was last counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from fault_rows import FAMILIES, ROWS, WAITING
+
+from dlrun.hardware import cores, describe, versions
+
+HERE = Path(__file__).parent
+DOCS = HERE.parent.parent / "docs"
+MEASURED, PAGE = DOCS / "reliability.json", DOCS / "reliability.md"
+# What may never happen, in any row: counted under these names.
+NEVER = {
+    "lost": "epochs lost beyond the last save",
+    "different": "different weights after a resume",
+    "wrong": "wrong loads",
+    "executed": "code executed from a checkpoint or config",
+    "outside": "files outside the run folder",
+    "tracebacks": "tracebacks shown",
+}
+INTRODUCTION = """\
+What dlrun promises where something goes wrong, and how often that was tried. Each row has its tests in
+`tests/faults`: `pytest` runs a few rounds of each, `pytest -m faults` as many as stand here and writes this
+page. Each test was seen to fail: `tests/faults/README.md` lists what was broken for it."""
+SECURITY = """\
+## What a stranger's file can and cannot do
+
+to be written"""
+
+
+def read() -> dict[str, Any]:
+    """Row -> what was counted, so far."""
+    found: dict[str, Any] = json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else {}
+    return found
+
+
+def lines(measured: dict[str, Any]) -> Iterator[str]:
+    """The page as Markdown."""
+    yield "# Hard to break"
+    yield ""
+    yield INTRODUCTION
+    yield ""
+    yield "| over all rows | counted |"
+    yield "|---|---|"
+    for name, what in NEVER.items():
+        rows = [found["figures"][name] for found in measured.values() if name in found["figures"]]
+        yield f"| {what} | {f'{sum(rows):g}, in {len(rows)} rows' if rows else 'not counted yet'} |"
+    for family, numbers in FAMILIES.items():
+        yield ""
+        yield f"## {family}"
+        yield ""
+        yield "| | what happens | what dlrun does | wanted | counted |"
+        yield "|---|---|---|---|---|"
+        for row in (f"T{number}" for number in numbers):
+            fault = ROWS[row]
+            yield f"| {row} | {fault.fault} | {fault.promise} | {fault.target} | {counted(row, measured)} |"
+    yield ""
+    yield from (f"{machine}." for machine in sorted({found["machine"] for found in measured.values()}))
+    yield ""
+    yield from SECURITY.splitlines()
+
+
+def counted(row: str, measured: dict[str, Any]) -> str:
+    """`400 kills, 0 refused, 0 different, 71 s`, and the tests that say so."""
+    if row in WAITING:
+        return f"waits: {WAITING[row]}"
+    if row not in measured:
+        return "not counted yet"
+    figures = dict(measured[row]["figures"])
+    seconds = figures.pop("seconds")
+    names = sorted({test.split("::")[0].rsplit("/", 1)[-1] for test in measured[row]["tests"]})
+    said = [f"{number:,.0f} {name.replace('_', ' ')}" for name, number in figures.items()]
+    return ", ".join([*said, f"{seconds:,.0f} s"]) + f" ({', '.join(names)})"
+
+
+def machine() -> str:
+    """Where it was counted."""
+    here = describe(torch.device("cpu"))
+    software = [f"{name} {version}" for name, version in versions().items()]
+    where = [f"Counted on {here['processor']}", f"{cores()} cores", here["system"]]
+    return ", ".join([*where, *software, date.today().isoformat()])
