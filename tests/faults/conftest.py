@@ -1,4 +1,4 @@
-"""Every test here shows a row of fault_rows.py: a few times by default, with -m faults as often as promised."""
+"""Each test shows a row of fault_rows.py: a few times by default, as often as promised with -m faults."""
 
 from __future__ import annotations
 

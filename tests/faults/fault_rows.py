@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """One promise: `fault` is what happens, `promise` what dlrun does then, `target` how often it is tried."""
+    """One promise: `fault` is what happens, `promise` what dlrun does, `target` how often it is tried."""
 
     fault: str
     promise: str
