@@ -28,8 +28,8 @@ PAIRS = 3  # more rounds of dlrun and the careful loop alone, for each of all: t
 PRODUCTS = "products"  # no contestant: it learns nothing
 FLOOR = (
     "the matrix products alone, which all share, take the time that their section says. Here skorch and "
-    "Lightning gather their batches from tensors at once, as dlrun does it, not example by example as both do "
-    "by themselves. Tried in dlrun beyond what it does: batches gathered into a buffer of its own, "
+    "Lightning gather their batches from tensors at once, as dlrun does it, not example by example as both "
+    "do by themselves. Tried in dlrun beyond what it does: batches gathered into a buffer of its own, "
     "normalisation in one kernel and ReLU in place, which gained less than what could be told from noise."
 )
 GOALS = [
