@@ -113,7 +113,9 @@ class Run:
         try:
             descriptor = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
-            raise cannot_write(self.folder, error) from None
+            refused = cannot_write(self.folder, error)
+            refused.resume = f"dlrun resume {self.folder}"
+            raise refused from None
         try:
             deadline = time.monotonic() + _LOCK_PATIENCE
             while True:

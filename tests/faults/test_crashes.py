@@ -197,8 +197,7 @@ def test_the_whole_command_line_is_killed_and_goes_on(
     while kills > 0:
         folder = tmp_path / f"runs{kills}"
         for _ in range(min(kills, fault.random.randint(1, 4))):
-            killed_once(fault, folder, ("train", tiny, *long), dlrun)
-            kills -= 1
+            kills -= killed_once(fault, folder, ("train", tiny, *long), dlrun)
         if not runs.every(folder):
             continue  # it never came to making a folder
         run = only_run(folder)
@@ -209,8 +208,11 @@ def test_the_whole_command_line_is_killed_and_goes_on(
         assert not list(folder.rglob("*.tmp"))
 
 
-def killed_once(fault: Any, folder: Path, begin: tuple[object, ...], dlrun: Dlrun) -> None:
-    """Begin a run in an empty folder, else go on with the one that is there; kill its process group."""
+def killed_once(fault: Any, folder: Path, begin: tuple[object, ...], dlrun: Dlrun) -> bool:
+    """Begin a run in an empty folder, else go on with the one that is there; kill its process group.
+
+    Whether it was killed, and not done before.
+    """
     [run] = runs.every(folder) or [None]
     before = epochs_saved(run) if run else -1
     words = ("resume", "last") if run else begin
@@ -224,17 +226,20 @@ def killed_once(fault: Any, folder: Path, begin: tuple[object, ...], dlrun: Dlru
         saved = saves_of(folder)
         wait_until(lambda: saves_of(folder) != saved, lambda: process.poll() is None)
         time.sleep(fault.random.uniform(0, 1))
-    os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     _, err = process.communicate()
     [run] = runs.every(folder) or [None]
     left = list(folder.rglob("*.tmp"))
     lost = max(0, before - epochs_saved(run)) if run else 0
-    fault.count(kills=1, lost=lost, halves_left_behind=len(left), tracebacks=b"Traceback" in err)
+    killed = process.returncode == -signal.SIGKILL
+    fault.count(kills=killed, lost=lost, halves_left_behind=len(left), tracebacks=b"Traceback" in err)
     assert (err, lost) == (b"", 0)
     if run:
         (run.last.parent / "last.pt.1.tmp").write_bytes(b"half")  # there is always one to remove
-        if process.returncode != 0:
+        if killed:
             assert "interrupted" in dlrun("runs", "--runs-dir", folder).out
+    return killed
 
 
 def saves_of(folder: Path) -> list[int]:
@@ -444,7 +449,7 @@ def test_what_a_command_wrote_is_on_the_disk_when_it_ends(
 
 
 def in_order(calls: list[tuple[str, ...]]) -> None:
-    """Assert that a file is on the disk, then named, then its name on the disk; and a folder before its files."""
+    """Assert that a file is on the disk before it is named, its name after, and a folder before its files."""
     for place, call in enumerate(calls):
         if call[0] == "replace":
             temporary, target = call[1:]
@@ -534,7 +539,7 @@ def test_whatever_of_it_reached_the_disk_the_newest_save_is_there(
             continue  # the run had no config yet
         lost = max(0, returned - epochs_saved(found))
         if not (done := found.last.exists()):
-            assert returned == -1, "a save that had returned is gone"
+            assert returned < 0, "a save that had returned is gone"
         for folder in (found.last.parent, found.plots):
             folder.mkdir(exist_ok=True)
         experiment.resume(plan, found, experiment.Silent())
@@ -670,7 +675,8 @@ def test_whichever_call_fails_the_command_says_so_and_nothing_saved_is_lost(
             shutil.copytree(before, folder)
             with Disk(folder, failing, error, for_good).watched() as disk:
                 done = dlrun(*words, "--runs-dir", folder / "runs")
-            if disk.failed[1].endswith("log.txt") and not for_good:
+            failed = disk.calls[failing - 1 :] if for_good else [disk.failed]
+            if all(call[1].endswith("log.txt") for call in failed):
                 assert done.code == 0, "a log that cannot be written stops nothing"
             else:
                 failures += 1
@@ -752,8 +758,7 @@ def test_whatever_else_writes_says_so(
         fault.count(failures=1, tracebacks="Traceback" in done.err)
         assert (left, len(done.err.splitlines()) <= 5) == ([], True)
         assert "Traceback" not in done.err and os.strerror(error) in done.err
-        picture = disk.failed[1].endswith(("png", "png.tmp")) or "was not drawn: cannot write" in done.err
-        if picture:
+        if "was not drawn: cannot write" in done.err:
             assert done.code == (command == "plot") and "warning: the plot" in done.err
         else:
             said_as_it_is(fault, done, error)
@@ -963,7 +968,7 @@ def test_what_is_not_refused_can_be_read_back(fault: Any, tmp_path: Path) -> Non
         torch.tensor(1),
     ]
     values += [torch.zeros(4, 4).t(), torch.zeros(8)[2:4], torch.zeros(2, dtype=torch.bfloat16), {1: 2}]
-    values += [torch.zeros(2, dtype=torch.complex64), torch.arange(3), torch.tensor([True])]
+    values += [torch.arange(3), torch.tensor([True])]
     for value in values:
         checkpoints.save(tmp_path / "a.pt", Checkpoint({}, {}, {"value": value}, {}, {}, "0"))
         read = checkpoints.load(tmp_path / "a.pt").state["value"]
@@ -1027,30 +1032,31 @@ def test_a_part_that_no_checkpoint_can_hold_is_said_before_it_trains(
 
 
 @pytest.mark.row("T9")
-@pytest.mark.parametrize("save_seconds", [0.001, 0.2, 5.0])
+@pytest.mark.parametrize(("epoch_seconds", "save_seconds"), [(0.5, 0.001), (1.0, 0.2), (10.0, 5.0)])
 def test_saves_are_spaced_so_that_they_take_little_of_the_time(
-    fault: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_seconds: float
+    fault: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch_seconds: float, save_seconds: float
 ) -> None:
-    """By a clock that only epochs, half a second each, and saves move on."""
-    now, saving, save = 0.0, 0.0, checkpoints.save
+    """By a clock that only epochs and saves move on."""
+    now, saves, save = 0.0, 0, checkpoints.save
 
     def slow(path: Path, checkpoint: Checkpoint) -> None:
-        nonlocal now, saving
-        now, saving = now + save_seconds, saving + save_seconds
+        nonlocal now, saves
+        now, saves = now + save_seconds, saves + 1
         save(path, checkpoint)
 
     class Ticking(Listening):
         def row(self, epoch: int, row: Any, best: bool) -> None:
             nonlocal now
-            now += 0.5
+            now += epoch_seconds
 
     monkeypatch.setattr(checkpoints, "save", slow)
     monkeypatch.setattr(experiment, "time", SimpleNamespace(monotonic=lambda: now))
-    trained(
-        planned(epochs=2000, batch_size="full", monitor=None, evaluate_every=5000), tmp_path, view=Ticking()
-    )
-    assert saving < 0.03 * now
-    assert saving >= 3 * save_seconds
+    changes = {"epochs": 300, "batch_size": "full", "evaluate_every": 1000}
+    trained(planned(**changes, monitor="test_loss"), tmp_path, view=Ticking())
+    in_between = saves - 3  # the first, and the last with best.pt
+    assert in_between > 2
+    assert in_between * save_seconds < 0.03 * now
+    assert in_between <= now / 3
 
 
 # ------------------------------------------------------------------------ T10: checkpoints of older releases
