@@ -12,6 +12,7 @@ from dlrun.errors import RunFailed
 
 ANOTHER_RUNS_DIR = "free some space, or name another --runs-dir"
 ANOTHER_DATA_DIR = "free some space, or name another --data-dir"
+ANOTHER_OUT = "free some space, or name another folder with --out"
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object], fix: str = ANOTHER_RUNS_DIR) -> None:
