@@ -54,6 +54,8 @@ def make_folder(folder: Path, fix: str = ANOTHER_RUNS_DIR) -> None:
     Raises RunFailed where the disk refuses, or where something else has this name.
     """
     try:
+        if folder.is_dir():
+            return
         missing = [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         for made in missing:

@@ -118,9 +118,8 @@ class Disk:
         if counted:
             self._call("open", watched)
         descriptor: int = self._real["open"](path, flags, *mode, **options)
-        self._opened.pop(descriptor, None)
+        self._opened[descriptor] = watched
         if counted:
-            self._opened[descriptor] = watched
             if watched not in self._files:
                 self._new(watched)
             self.after()
