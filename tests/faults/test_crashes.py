@@ -16,7 +16,6 @@ import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
@@ -102,6 +101,11 @@ def last_told(told: Path) -> int:
     return int(lines[-1]) if lines else -1
 
 
+def saves_told(told: Path) -> int:
+    """How many saves returned."""
+    return len(told.read_text().split()) if told.exists() else 0
+
+
 def killed_until_done(fault: Any, folder: Path, kills: int, temporary: str | None = None) -> None:
     """kill -9, whatever a run is doing, and go on with it, until it is done; so often, over many runs."""
     changes = CHANGES | {"epochs": fault.times(10, 40)}
@@ -110,14 +114,15 @@ def killed_until_done(fault: Any, folder: Path, kills: int, temporary: str | Non
         run = started(planned(**changes), folder)
         told = folder / f"{run.name}.told"
         while True:
-            length = told.stat().st_size if told.exists() else 0
+            returned = saves_told(told)
             process = child(train_and_tell, str(run.folder), changes, str(told), temporary)
             if kills > 0:
-                if fault.random.random() < 0.5:  # after a new save, so that each run gets on
-                    wait_until(partial(longer_than, told, length), process.is_alive)
-                    process.join(fault.random.uniform(0.0, 0.06))
-                else:
+                if kills % 4 == 3:  # most likely before it trains
                     process.join(fault.random.uniform(0.005, 0.25))
+                else:  # after a few saves, so that each run gets on
+                    more = returned + fault.random.randint(1, 4)
+                    wait_until(lambda: saves_told(told) >= more, process.is_alive)  # noqa: B023
+                    process.join(fault.random.uniform(0.0, 0.06))
                 process.kill()
             process.join()
             if process.exitcode == 0:
@@ -132,10 +137,6 @@ def killed_until_done(fault: Any, folder: Path, kills: int, temporary: str | Non
         fault.count(runs=1, different=bool(different))
         assert not different
         assert not list(run.folder.rglob("*.tmp"))
-
-
-def longer_than(path: Path, length: int) -> bool:
-    return path.exists() and path.stat().st_size > length
 
 
 def wait_until(so: Callable[[], bool], alive: Callable[[], bool]) -> None:
@@ -196,7 +197,7 @@ def test_the_whole_command_line_is_killed_and_goes_on(
     while kills > 0:
         folder = tmp_path / f"runs{kills}"
         for _ in range(min(kills, fault.random.randint(1, 4))):
-            kills -= killed_once(fault, folder, ("train", tiny, *long), dlrun)
+            kills -= killed_once(fault, folder, ("train", tiny, *long), dlrun, early=kills % 4 == 3)
         if not runs.every(folder):
             continue  # it never came to making a folder
         run = only_run(folder)
@@ -207,7 +208,7 @@ def test_the_whole_command_line_is_killed_and_goes_on(
         assert not list(folder.rglob("*.tmp"))
 
 
-def killed_once(fault: Any, folder: Path, begin: tuple[object, ...], dlrun: Dlrun) -> bool:
+def killed_once(fault: Any, folder: Path, begin: tuple[object, ...], dlrun: Dlrun, *, early: bool) -> bool:
     """Begin a run in an empty folder, else go on with the one that is there; kill its process group.
 
     Whether it was killed, and not done before.
@@ -219,8 +220,8 @@ def killed_once(fault: Any, folder: Path, begin: tuple[object, ...], dlrun: Dlru
     process = subprocess.Popen(
         command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
-    if fault.random.random() < 0.25:
-        time.sleep(fault.random.uniform(0, 2))  # most likely before it comes to training
+    if early:
+        time.sleep(fault.random.uniform(0, 2))  # most likely before it trains
     else:
         saved = saves_of(folder)
         wait_until(lambda: saves_of(folder) != saved, lambda: process.poll() is None)
