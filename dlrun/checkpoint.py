@@ -7,14 +7,15 @@ import io
 import os
 import stat
 import zipfile
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dlrun.errors import CheckpointRefused
+from dlrun.errors import CheckpointRefused, RunFailed
 from dlrun.files import write_atomically
 
 FORMAT = 1
@@ -44,8 +45,7 @@ class Checkpoint:
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write the checkpoint so that a crash at any moment leaves the old file or the new one whole.
 
-    Raises TypeError, naming the entry, for a value that could not be read back, RunFailed where the
-    disk refuses.
+    Raises RunFailed, naming the entry, for a value that could not be read back, and where the disk refuses.
     """
     content = {
         "format": FORMAT,
@@ -56,9 +56,14 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "figures": checkpoint.figures,
         "environment": checkpoint.environment,
     }
-    for place, value in _walk(content):
-        if type(value) not in _ALLOWED and not isinstance(value, Tensor | dict):  # np.float64 is a float
-            raise TypeError(f"{place} is a {type(value).__name__}, which no checkpoint can hold")
+    try:
+        for place, value in _walk(content):
+            if kind := _unreadable(value):
+                raise _Unfit(f"{place} is {kind}")
+    except _Unfit as unfit:
+        what = f"no checkpoint can hold this run: {unfit.reason}"
+        fix = "keep numbers, texts, lists, dicts and whole tensors there"
+        raise RunFailed(what, where=str(path), fix=fix) from None
     write_atomically(path, lambda file: torch.save(content, file))
 
 
@@ -131,7 +136,31 @@ def _open(raw: bytes) -> Any:
         raise CheckpointRefused(f"checkpoint is damaged ({what})") from None
 
 
+class _Unfit(CheckpointRefused):
+    """What no checkpoint can hold."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"checkpoint is damaged ({reason})")
+        self.reason = reason
+
+
 _ALLOWED = (dict, list, tuple, str, int, float, bool, type(None), Tensor)
+_SAVED = (*_ALLOWED, OrderedDict, nn.Parameter)  # no other kinds of these: np.float64 is a float
+_LONGEST = 2000  # bits of an int: of more, torch.load knows nothing
+
+
+def _unreadable(value: Any) -> str:
+    """What a value is that `load` would refuse; nothing where it would not."""
+    if type(value) not in _SAVED:
+        return f"a {type(value).__name__}"
+    if isinstance(value, Tensor):
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            return "a tensor that is sparse, quantized or without values"
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            return "an expanded tensor, which is larger than its memory"
+    elif isinstance(value, int) and value.bit_length() > _LONGEST:
+        return f"a number of more than {_LONGEST:,} bits"
+    return ""
 
 
 def _check_tensor(place: str, value: Any) -> None:
@@ -151,12 +180,12 @@ def _walk(content: Any) -> Any:
         place, value, depth = pending.pop()
         nodes += 1
         if nodes > _MOST_NODES or depth > _DEEPEST:
-            raise CheckpointRefused("checkpoint is damaged (its content is nested too deeply or too large)")
+            raise _Unfit("its content is nested too deeply or too large")
         yield place, value
         if isinstance(value, dict):
             for key, item in value.items():
                 if type(key) not in (str, int):
-                    raise CheckpointRefused(f"checkpoint is damaged (a key in {place} is no text)")
+                    raise _Unfit(f"a key in {place} is no text")
                 pending.append((f"{place}.{key}"[-200:].lstrip("."), item, depth + 1))
         elif isinstance(value, list | tuple):
             pending.extend((f"{place}[{index}]"[-200:], item, depth + 1) for index, item in enumerate(value))

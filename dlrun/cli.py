@@ -285,6 +285,7 @@ def plot(
     """Draw a run's pictures again, or others: its own plots without a NAME."""
     from dlrun import evaluation
     from dlrun.components import Parts
+    from dlrun.files import ANOTHER_OUT, make_folder
 
     path, found = _checkpoint(run, checkpoint, runs_dir)
     folder = out or (found.plots if found else None)
@@ -295,7 +296,7 @@ def plot(
     words = _with([*overrides, *([f"plots={_plots(names)}"] if names else [])], device=device)
     watching = _watching(quiet=False)
     trained, _ = evaluation.open_checkpoint(path, found, words, Parts(parts), data_dir, watching)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, ANOTHER_OUT)
     if not _draw(trained, trained.plan.plots, folder) and names:
         raise SystemExit(1)
 
@@ -323,6 +324,7 @@ def preview(
     checked = configs.load(configs.find(config), _with(overrides, device="cpu"), own_parts)
     from dlrun import display, evaluation, runs
     from dlrun import preview as previews
+    from dlrun.files import ANOTHER_OUT, make_folder
     from dlrun.plan import make_plan, suitable_plots
 
     plan = make_plan(checked, own_parts, data_dir)
@@ -333,7 +335,7 @@ def preview(
         return
     display.preview(found)
     folder = out or runs_dir / "previews" / checked.name
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, ANOTHER_OUT)
     hardware = plan.hardware(loaded)
     hardware.use()
     shown = evaluation.Trained(plan, loaded, hardware, plan.model(), epoch=0)

@@ -27,6 +27,7 @@ from dlrun.copies import Copies
 from dlrun.data import Loaded, Preprocessing, Watching, steps, unwatched
 from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
 from dlrun.evaluation import Trained, baselines, draw, load_weights, summarised
+from dlrun.files import make_folder
 from dlrun.hardware import Hardware, describe, versions
 from dlrun.plan import Plan
 from dlrun.runs import Rows, Run
@@ -97,7 +98,8 @@ def resume(
     there had been none.
     """
     with run.lock(), Signals() as signals:
-        keeper = _keeper(plan, run, view, loaded, signals.heeding(watching, run))
+        with _resumable(run):
+            keeper = _keeper(plan, run, view, loaded, signals.heeding(watching, run))
         if keeper is None:
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
         state, status = keeper.state, ""
@@ -171,11 +173,21 @@ def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None, watching: W
     keeper = Keeper(plan, run, loaded, hardware, state, saved)
     run.write_config(text)
     if saved is None:
-        keeper.save()  # from here on there is always a checkpoint to go on from
         keeper.keep_weights()
+        keeper.save()  # from here on there is always a checkpoint to go on from
     keeper.write_summary("running")
     run.log(f"epoch {state.epoch} of {plan.config.epochs}, {hardware.threads} threads, {hardware.device}")
     return keeper
+
+
+@contextmanager
+def _resumable(run: Run) -> Iterator[None]:
+    """Where what is inside fails, the command is said that tries again."""
+    try:
+        yield
+    except RunFailed as failed:
+        failed.resume = failed.resume or f"dlrun resume {run.folder}"
+        raise
 
 
 def is_complete(plan: Plan, state: State) -> bool:
@@ -257,7 +269,7 @@ class Keeper:
         epoch, every = self.state.epoch, self._keep_weights_every
         if not every or (epoch % every and epoch != self.plan.config.epochs):
             return
-        self.run.weights.mkdir(exist_ok=True)
+        make_folder(self.run.weights)
         now = {"model": _copied(self.state.model), "epoch": epoch}
         path = self.run.weights / f"{epoch:08d}.pt"
         checkpoints.save(path, self._checkpoint(now, self._figures))

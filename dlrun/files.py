@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -11,6 +12,7 @@ from dlrun.errors import RunFailed
 
 ANOTHER_RUNS_DIR = "free some space, or name another --runs-dir"
 ANOTHER_DATA_DIR = "free some space, or name another --data-dir"
+ANOTHER_OUT = "free some space, or name another folder with --out"
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object], fix: str = ANOTHER_RUNS_DIR) -> None:
@@ -27,25 +29,55 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], fix: str 
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        sync_folder(path.parent)
+        sync(path.parent)
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         cause = error if isinstance(error, OSError) else error.__context__
         if not isinstance(cause, OSError):  # torch.save hides the disk's own words in the context
             raise
         raise cannot_write(path, cause, fix) from None
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
 
 
-def sync_folder(folder: Path) -> None:
-    """Wait until the folder's names are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a file that another library wrote its name: it is on the disk before, and its name after."""
+    sync(temporary)
+    os.replace(temporary, path)
+    sync(path.parent)
+
+
+def make_folder(folder: Path, fix: str = ANOTHER_RUNS_DIR) -> None:
+    """Make a folder, and those above it that are missing: their names are on the disk before this returns.
+
+    Raises RunFailed where the disk refuses, or where something else has this name.
+    """
+    try:
+        if folder.is_dir():
+            return
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            sync(made.parent)
+    except (FileExistsError, NotADirectoryError):
+        raise RunFailed(f"{folder} is not a folder", fix="name another, or move what is there") from None
+    except OSError as error:
+        raise cannot_write(folder, error, fix) from None
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _remove(temporary: Path) -> None:
+    with suppress(OSError):  # what the disk refused first is what is said
+        temporary.unlink()
 
 
 def cannot_write(path: Path, error: OSError, fix: str = ANOTHER_RUNS_DIR) -> RunFailed:

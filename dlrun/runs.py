@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest
-from dlrun.files import cannot_write, sync_folder, write_atomically
+from dlrun.files import cannot_write, make_folder, sync, write_atomically
 
 _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
 _LOCK_PATIENCE = 10.0  # seconds: a worker of a killed run may hold its lock a little longer
@@ -79,7 +79,7 @@ class Run:
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Replace summary.json, or another file of strict JSON: what is not finite becomes null."""
         path = self.folder / name
-        path.parent.mkdir(exist_ok=True)
+        make_folder(path.parent)
         text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(path, lambda file: file.write(f"{text}\n".encode()))
 
@@ -110,7 +110,12 @@ class Run:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only process that writes to this run. Raises RunFailed where another one is."""
-        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            descriptor = os.open(self.folder, os.O_RDONLY)
+        except OSError as error:
+            refused = cannot_write(self.folder, error)
+            refused.resume = f"dlrun resume {self.folder}"
+            raise refused from None
         try:
             deadline = time.monotonic() + _LOCK_PATIENCE
             while True:
@@ -124,7 +129,8 @@ class Run:
                         raise RunFailed(f"{self.name} is in use by {who}", where=str(self.folder)) from None
                     time.sleep(0.1)
             for leftover in (*self.folder.glob("*.tmp"), *self.folder.glob("*/*.tmp")):
-                leftover.unlink(missing_ok=True)
+                with suppress(OSError):  # it is in nobody's way
+                    leftover.unlink()
             yield
         finally:
             os.close(descriptor)
@@ -187,6 +193,7 @@ class Rows:
             if not end:
                 self._file.write(header)
                 self.end = self.flush()
+                sync(run.folder)
         except OSError as error:
             raise cannot_write(run.metrics, error) from None
 
@@ -220,7 +227,7 @@ class Rows:
 def create(parent: Path, name: str, config_text: str) -> Run:
     """A new folder parent/name-NNN with its config. Any number of processes may do this at once."""
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        make_folder(parent)
         taken = [
             int(match[2])
             for path in parent.iterdir()
@@ -237,10 +244,8 @@ def create(parent: Path, name: str, config_text: str) -> Run:
                 continue
         (folder / "checkpoints").mkdir()
         (folder / "plots").mkdir()
-        sync_folder(folder)
-        sync_folder(parent)
-    except (FileExistsError, NotADirectoryError):
-        raise RunFailed(f"{parent} is not a folder", fix="name another --runs-dir") from None
+        sync(folder)
+        sync(parent)
     except OSError as error:
         raise cannot_write(parent, error) from None
     run = Run(folder)

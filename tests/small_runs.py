@@ -275,20 +275,5 @@ def train_in_child(folder: str, changes: dict[str, Any]) -> None:
     experiment.resume(planned(**changes), Run(Path(folder)), experiment.Silent())
 
 
-def train_and_crash(folder: str, changes: dict[str, Any], replacement: int) -> None:
-    """As `train_in_child`, but the process is gone right after its Nth os.replace."""
-    replace, done = os.replace, 0
-
-    def counted(*arguments: Any, **options: Any) -> None:
-        nonlocal done
-        replace(*arguments, **options)
-        done += 1
-        if done == replacement:
-            os._exit(77)
-
-    os.replace = counted  # type: ignore[assignment]
-    train_in_child(folder, changes)
-
-
 def _timeless(columns: dict[str, Any]) -> dict[str, Any]:
     return {name: values for name, values in columns.items() if name != "seconds"}

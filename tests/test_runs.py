@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -13,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
 
 import pytest
 
@@ -509,126 +507,6 @@ def test_a_log_that_cannot_be_written_stops_nothing(run: Run) -> None:
     run.log("fifth")
 
 
-WATCHED = ("open", "fsync", "replace", "mkdir")
-
-
-class Calls:
-    """A log of the calls into os; the one of number `failing` fails with `error`."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: int = 0, error: int = errno.ENOSPC) -> None:
-        self.log: list[tuple[str, ...]] = []
-        self._names: dict[int, str] = {}
-        for name in WATCHED:
-            monkeypatch.setattr(os, name, self._watched(name, getattr(os, name), failing, error))
-
-    def _watched(self, name: str, real: Callable[..., Any], failing: int, error: int) -> Callable[..., Any]:
-        def call(*args: Any, **options: Any) -> Any:
-            named = [
-                Path(arg).name if not isinstance(arg, int) else self._names.get(arg, "?") for arg in args
-            ]
-            words = named[: 2 if name == "replace" else 1]
-            self.log.append((name, *words))
-            if len(self.log) == failing:
-                raise OSError(error, os.strerror(error))
-            result = real(*args, **options)
-            if name == "open":
-                self._names[result] = words[0]
-            return result
-
-        return call
-
-
-def test_a_file_is_on_the_disk_before_it_has_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    calls = Calls(monkeypatch)
-    written: list[int] = []
-
-    def write(file: IO[bytes]) -> None:
-        file.write(b"content")
-        written.append(len(calls.log))
-        assert not (folder / "target").exists()
-
-    write_atomically(folder / "target", write)
-    temporary = calls.log[0][1]
-    assert calls.log == [
-        ("open", temporary),
-        ("fsync", temporary),
-        ("replace", temporary, "target"),
-        ("open", "folder"),
-        ("fsync", "folder"),
-    ]
-    assert written == [1]
-    assert temporary.startswith("target.")
-    assert temporary.endswith(".tmp")
-    assert tree(folder) == {"target": b"content"}
-
-
-def test_what_is_written_is_beside_its_target_and_not_in_another_filesystem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TMPDIR", "/dev/shm")
-    seen: list[str] = []
-    write_atomically(tmp_path / "target", lambda file: seen.extend(os.listdir(tmp_path)))
-    assert len(seen) == 1
-
-
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS])
-@pytest.mark.parametrize("failing", range(1, 6))
-def test_a_call_that_fails_leaves_one_whole_file_and_nothing_else(
-    failing: int, error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "target"
-    path.write_bytes(b"old")
-    Calls(monkeypatch, failing, error)
-    with pytest.raises(RunFailed) as refused:
-        write_atomically(path, lambda file: file.write(b"new"))
-    monkeypatch.undo()
-    assert refused.value.what == f"cannot write {path}: {os.strerror(error)}"
-    renamed = failing > 3
-    assert tree(tmp_path) == {"target": b"new" if renamed else b"old"}
-
-
-@pytest.mark.parametrize("failing", range(1, 4))
-def test_a_write_that_fails_half_way_leaves_the_old_file(failing: int, tmp_path: Path) -> None:
-    path = tmp_path / "target"
-    path.write_bytes(b"old")
-
-    def full(file: IO[bytes]) -> None:
-        for number in range(1, 4):
-            if number == failing:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            file.write(b"x" * 100_000)
-
-    with pytest.raises(RunFailed, match="No space left on device"):
-        write_atomically(path, full)
-    assert tree(tmp_path) == {"target": b"old"}
-
-
-def test_the_disks_own_words_are_found_behind_those_of_another_library(tmp_path: Path) -> None:
-    def hidden(file: IO[bytes]) -> None:
-        try:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            raise RuntimeError("unexpected pos 64 vs 0") from error
-
-    with pytest.raises(RunFailed, match="No space left on device") as refused:
-        write_atomically(tmp_path / "target", hidden)
-    assert "unexpected pos" not in " ".join(refused.value.lines())
-    assert tree(tmp_path) == {}
-
-
-def test_an_error_that_is_not_the_disks_keeps_its_own_name(tmp_path: Path) -> None:
-    def broken(file: IO[bytes]) -> None:
-        raise RuntimeError("no disk was involved")
-
-    with pytest.raises(RuntimeError, match="no disk was involved"):
-        write_atomically(tmp_path / "target", broken)
-    assert tree(tmp_path) == {}
-
-
 def test_a_temporary_name_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
@@ -636,33 +514,3 @@ def test_a_temporary_name_that_is_a_link_is_not_followed(tmp_path: Path) -> None
     with pytest.raises(RunFailed):
         write_atomically(tmp_path / "target", lambda file: file.write(b"new"))
     assert victim.read_bytes() == b"precious"
-
-
-def test_a_new_folder_is_on_the_disk_before_it_is_used(
-    runs_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = Calls(monkeypatch)
-    runs.create(runs_dir, "some", "")
-    synced = [words[1] for words in calls.log if words[0] == "fsync"]
-    assert synced[:2] == ["some-001", "runs"]
-    made = [words for words in calls.log if words[0] == "mkdir"]
-    assert calls.log.index(("fsync", "runs")) > calls.log.index(made[-1])
-
-
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EACCES])
-def test_a_folder_that_cannot_be_made_is_said_so_whatever_fails(
-    error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = Calls(monkeypatch)
-    runs.create(tmp_path / "counted", "some", "")
-    monkeypatch.undo()
-    for failing in range(1, len(calls.log) + 1):
-        parent = tmp_path / f"runs{failing}"
-        with monkeypatch.context() as patched:
-            Calls(patched, failing, error)
-            with pytest.raises(RunFailed, match=os.strerror(error)) as refused:
-                runs.create(parent, "some", "")
-        assert refused.value.exit_code == 1
-        assert not list(tmp_path.rglob("*.tmp"))
-        assert refused.value.fix
-    assert len(calls.log) > 5

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from dlrun.data import Watching
 from dlrun.errors import RunFailed, UserError
-from dlrun.files import ANOTHER_DATA_DIR, cannot_write, write_atomically
+from dlrun.files import ANOTHER_DATA_DIR, cannot_write, make_folder, write_atomically
 from dlrun.images import printable, read_image
 from dlrun.options import Resize
 
@@ -202,7 +202,7 @@ def _key(decoding: Decoding, files: Sequence[str]) -> str:
 def _alone(folder: Path, files: int, watching: Watching) -> Iterator[None]:
     """Be the only process that writes to this folder; wait for one that does."""
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, ANOTHER_DATA_DIR)
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             if not _locked(descriptor):

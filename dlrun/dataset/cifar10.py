@@ -14,6 +14,7 @@ import torch
 from dlrun.data import Data, Examples
 from dlrun.dataset._images import FITS
 from dlrun.errors import UserError
+from dlrun.files import ANOTHER_DATA_DIR, make_folder, put_in_place
 from dlrun.options import Fraction, Normalise, Seed
 from dlrun.vision import torchvision
 
@@ -90,7 +91,7 @@ def read_members(opened: tarfile.TarFile, names: list[str]) -> Examples:
 def _download(archive: Path) -> None:
     part = archive.with_name(f"{archive.name}.part")
     try:
-        archive.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(archive.parent, ANOTHER_DATA_DIR)
         torchvision()
         from torchvision.datasets.utils import download_url
 
@@ -98,7 +99,7 @@ def _download(archive: Path) -> None:
         download_url(_URL, str(part.parent), part.name)
         if hashlib.md5(part.read_bytes()).hexdigest() != _MD5:
             raise ValueError("what came is not what the authors publish (its md5 differs)")
-        part.replace(archive)
+        put_in_place(part, archive)
     except Exception as error:  # torchvision raises whatever the network did
         part.unlink(missing_ok=True)
         reason = str(error).splitlines()[-1][:200] if str(error) else type(error).__name__
