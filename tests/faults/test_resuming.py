@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -77,25 +78,27 @@ def test_killed_at_every_step_a_run_ends_the_same(
 ) -> None:
     changes = FULL | evaluating
     unbroken = trained(planned(**changes), tmp_path)
-    for step in range(1, STEPS + 1):
+    for step in fault.random.sample(range(1, STEPS + 1), fault.times(2, STEPS)):
         killed_at(step, changes, unbroken, tmp_path, fault)
 
 
 @pytest.mark.row("T15")
-@pytest.mark.parametrize("schedule", Parts().names("schedule"))
 @pytest.mark.parametrize("optimizer", Parts().names("optimizer"))
 def test_whatever_the_optimizer_and_schedule_a_run_that_was_killed_ends_the_same(
-    fault: Any, tmp_path: Path, optimizer: str, schedule: str
+    fault: Any, tmp_path: Path, optimizer: str
 ) -> None:
-    changes = FULL | {
-        "optimizer": {"name": optimizer, "lr": 0.02} | OPTIONS.get(optimizer, {}),
-        "schedule": {"name": schedule} | OPTIONS.get(schedule, {}),
-    }
-    unbroken = trained(planned(**changes), tmp_path)
-    every = range(1, STEPS + 1)
-    for step in every if fault.thorough else fault.random.sample(every[3:], 1):
-        killed_at(step, changes, unbroken, tmp_path, fault)
-    fault.count(combinations=1)
+    """By default each optimizer with one schedule, which is another one for each."""
+    schedules, number = Parts().names("schedule"), Parts().names("optimizer").index(optimizer)
+    for schedule in schedules if fault.thorough else [schedules[number % len(schedules)]]:
+        changes = FULL | {
+            "optimizer": {"name": optimizer, "lr": 0.02} | OPTIONS.get(optimizer, {}),
+            "schedule": {"name": schedule} | OPTIONS.get(schedule, {}),
+        }
+        unbroken = trained(planned(**changes), tmp_path)
+        every = range(1, STEPS + 1)
+        for step in every if fault.thorough else fault.random.sample(every[3:], 1):
+            killed_at(step, changes, unbroken, tmp_path, fault)
+        fault.count(combinations=1)
 
 
 def killed_at(step: int, changes: dict[str, Any], unbroken: Run, folder: Path, fault: Any) -> None:
@@ -167,6 +170,10 @@ def trained_elsewhere(run: Run, **environment: str) -> None:
     checkpoints.save(run.last, replace(saved, environment=saved.environment | environment))
 
 
+def warnings(done: Any) -> list[str]:
+    return [line for line in done.out.splitlines() if line.startswith("warning: ")]
+
+
 @pytest.mark.row("T17")
 @pytest.mark.parametrize("key", ELSEWHERE)
 def test_what_the_bits_depend_on_is_said_in_a_line_and_refused_where_that_is_asked_for(
@@ -183,17 +190,16 @@ def test_what_the_bits_depend_on_is_said_in_a_line_and_refused_where_that_is_ask
     assert tree(paused.folder) == files
     done = dlrun("resume", "last")
     assert (done.code, done.err) == (0, "")
-    [line] = [line for line in done.out.splitlines() if "was" in line]
-    assert line.startswith("warning: ")
+    [line] = warnings(done)
     assert said in line
-    assert line.partition("warning: ")[2] in (paused.folder / "log.txt").read_text()
+    assert line in (paused.folder / "log.txt").read_text()
     fault.count(differences=1, tracebacks=0)
 
 
 @pytest.mark.row("T17")
 def test_all_that_is_another_is_said_in_one_line(fault: Any, dlrun: Dlrun, paused: Run) -> None:
     trained_elsewhere(paused, **{key: before for key, (before, _) in ELSEWHERE.items()})
-    [line] = [line for line in dlrun("resume", "last").out.splitlines() if "was" in line]
+    [line] = warnings(dlrun("resume", "last"))
     assert all(said in line for _, said in ELSEWHERE.values())
     fault.count(tracebacks=0)
 
@@ -204,7 +210,7 @@ def test_where_nothing_is_another_nothing_is_said_and_nothing_refused(
 ) -> None:
     done = dlrun("resume", "last", "--strict")
     assert (done.code, done.err) == (0, "")
-    assert "warning" not in done.out
+    assert warnings(done) == []
     assert dlrun("resume", "last", "--strict").code == 0
     fault.count(tracebacks=0)
 
@@ -238,7 +244,7 @@ def test_other_data_are_refused_always(
 ) -> None:
     """One figure in one cell of one row."""
     table = write("table.csv", TABLE)
-    of_table = f"dataset={{name: csv, path: {table}, target: class}}"
+    of_table = f"dataset={{name: csv, path: {table}, target: class, task: classification}}"
     assert dlrun("train", tiny, of_table, "--stop-after", 2).code == 0
     run = Run(runs_dir / "tiny-001")
     old = str(checkpoints.load(run.last).data["fingerprint"])
@@ -312,25 +318,21 @@ def test_every_key_of_a_config_may_be_another_or_may_not() -> None:
 
 
 @pytest.mark.row("T18")
-@pytest.mark.parametrize("key", ANOTHER)
-def test_a_run_cannot_go_on_as_another_run(fault: Any, dlrun: Dlrun, complete: Run, key: str) -> None:
+def test_a_run_cannot_go_on_as_another_run(fault: Any, dlrun: Dlrun, complete: Run) -> None:
     """Whether it is said on the command line or written into the config of the run."""
-    value, said = ANOTHER[key]
-    files = tree(complete.folder)
-    done = dlrun("resume", "tiny", "epochs=4", f"{key}={value}")
-    assert refused(done, 2).startswith(f"error: a run cannot go on with another {said}")
-    assert f"  where: {complete.config}\n" in done.err
-    assert "start a new run" in done.err
-    assert tree(complete.folder) == files
-    text = complete.config.read_text()
-    kept = configs.load(complete.config)
-    changed = configs.load(complete.config, [f"{key}={value}"])
-    complete.config.write_text(configs.dump(changed))
-    assert refused(dlrun("resume", "tiny"), 2).startswith(f"error: a run cannot go on with another {said}")
-    complete.config.write_text(text)
-    assert configs.load(complete.config) == kept
-    assert tree(complete.folder).keys() == files.keys()
-    fault.count(keys=1, tracebacks=0)
+    files, text = tree(complete.folder), complete.config.read_text()
+    for key, (value, said) in ANOTHER.items():
+        done = dlrun("resume", "tiny", "epochs=4", f"{key}={value}")
+        assert refused(done, 2).startswith(f"error: a run cannot go on with another {said}")
+        assert f"  where: {complete.config}\n" in done.err
+        assert "start a new run" in done.err
+        assert tree(complete.folder) == files
+        complete.config.write_text(configs.dump(configs.load(complete.config, [f"{key}={value}"])))
+        done = dlrun("resume", "tiny")
+        assert refused(done, 2).startswith(f"error: a run cannot go on with another {said}")
+        complete.config.write_text(text)
+        files = tree(complete.folder)
+        fault.count(keys=1, tracebacks=0)
 
 
 @pytest.mark.row("T18")
@@ -341,7 +343,8 @@ def test_every_key_that_differs_is_listed(fault: Any, dlrun: Dlrun, complete: Ru
         "dataset.noise (was 0.2, now 0.0), loss (was {'name': 'cross_entropy', 'label_smoothing': 0.0}, "
         "now nll), batch_size (was 32, now 8)"
     )
-    assert len(refused(dlrun("resume", "tiny", f"metrics=[{', '.join(['accuracy', 'top5'] * 20)}]"), 2)) < 250
+    done = dlrun("resume", "tiny", f"seeds={list(range(1000))}")
+    assert len(refused(done, 2)) < 150
     fault.count(tracebacks=0)
 
 
@@ -355,16 +358,19 @@ def test_epochs_may_only_grow(fault: Any, dlrun: Dlrun, complete: Run) -> None:
 
 
 @pytest.mark.row("T18")
-@pytest.mark.parametrize("key", ALLOWED)
 def test_what_cannot_change_what_is_learnt_may_change(
-    fault: Any, dlrun: Dlrun, complete: Run, tiny: Path, runs_dir: Path, key: str
+    fault: Any, dlrun: Dlrun, complete: Run, tiny: Path, runs_dir: Path, tmp_path: Path
 ) -> None:
-    done = dlrun("resume", "tiny", "epochs=5", f"{key}={ALLOWED[key]}")
-    assert (done.code, done.err) == (0, "")
     dlrun("train", tiny, "epochs=5", "--name", "whole")
-    different = without_clock(complete) != without_clock(Run(runs_dir / "whole-001"))
-    fault.count(keys=1, different=int(different and key != "threads"), tracebacks=0)
-    assert not different or key == "threads"
+    whole = without_clock(Run(runs_dir / "whole-001"))
+    for key, value in ALLOWED.items():
+        run = Run(shutil.copytree(complete.folder, tmp_path / key))
+        done = dlrun("resume", run.folder, "epochs=5", f"{key}={value}")
+        assert (done.code, done.err) == (0, "")
+        assert run.rows()["epoch"] == [1, 2, 3, 4, 5]
+        different = key != "threads" and without_clock(run) != whole  # which change the last bits
+        fault.count(keys=1, different=int(different), tracebacks=0)
+        assert not different
 
 
 # ------------------------------------------------------------------------ T19: complete, missing, without
