@@ -165,6 +165,14 @@ def train(
 def resume(
     run: RunName,
     overrides: Overrides = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Refuse other threads, or another device, PyTorch or machine than before, on which the last "
+            "bits depend, with exit code 4: else a line says so.",
+        ),
+    ] = False,
     runs_dir: RunsDir = RUNS,
     watch: Watch = False,
     quiet: Quiet = False,
@@ -184,7 +192,8 @@ def resume(
 
     plan = make_plan(checked, own_parts, data_dir)
     view, watching = _view(quiet, found), _watching(quiet)
-    _conclude(experiment.resume(plan, found, view, redraw=watch, watching=watching), quiet)
+    outcome = experiment.resume(plan, found, view, redraw=watch, strict=strict, watching=watching)
+    _conclude(outcome, quiet)
 
 
 @app.command("eval")

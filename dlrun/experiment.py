@@ -22,7 +22,7 @@ from dlrun import __version__, runs
 from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
-from dlrun.config import Choice
+from dlrun.config import Choice, Config
 from dlrun.copies import Copies
 from dlrun.data import Loaded, Preprocessing, Watching, steps, unwatched
 from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
@@ -49,6 +49,8 @@ REDRAW_EVERY = 3.0  # seconds, at least
 REDRAW_SHARE = 10  # and at least this many times what the last drawing took
 SAVE_EVERY = 3.0  # seconds, at least
 SAVE_SHARE = 40  # and at least this many times what the last save took: under 3 % of the time
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+_LONGEST_VALUE_SHOWN = 60
 
 
 class View(Protocol):
@@ -88,18 +90,20 @@ def resume(
     loaded: Loaded | None = None,
     stop_after: int | None = None,
     redraw: bool = False,
+    strict: bool = False,
     watching: Watching = unwatched,
 ) -> Outcome:
     """Train a run for the epochs that are left: all of them, for a new folder.
 
     `loaded` is the data where it is at hand already. `stop_after` pauses after that epoch, the plan
-    unchanged. With `redraw` the curves are drawn anew every few seconds. `watching` shows the progress of
-    what the data must have done first. A signal stops at the next moment from which going on is as if
-    there had been none.
+    unchanged. With `redraw` the curves are drawn anew every few seconds. With `strict` a run does not go on
+    with other threads, or another device, version or machine. `watching` shows the progress of what the
+    data must have done first. A signal stops at the next moment from which going on is as if there had been
+    none.
     """
     with run.lock(), Signals() as signals:
         with _resumable(run):
-            keeper = _keeper(plan, run, view, loaded, signals.heeding(watching, run))
+            keeper = _keeper(plan, run, view, loaded, signals.heeding(watching, run), strict)
         if keeper is None:
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
         state, status = keeper.state, ""
@@ -141,15 +145,22 @@ def resume(
             return keeper.finish(status, signals.received, view)
 
 
-def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None, watching: Watching) -> Keeper | None:
+def _keeper(
+    plan: Plan, run: Run, view: View, loaded: Loaded | None, watching: Watching, strict: bool
+) -> Keeper | None:
     """A run as it stands, ready to go on, with a checkpoint to go on from; None where nothing is left.
 
     Raises UserError and CheckpointRefused where it cannot go on, with everything left as it is.
     """
     text = configs.dump(plan.config)
     saved = checkpoints.load(run.last) if run.last.exists() else None
-    if saved is None and run.has_rows():
-        raise CheckpointRefused("there are rows but no checkpoint to go on from", where=str(run.last))
+    if saved is None and (run.has_rows() or run.best.exists()):
+        left = "rows but no checkpoint" if run.has_rows() else "a best.pt but no last.pt"
+        raise CheckpointRefused(
+            f"this run has {left} to go on from",
+            where=str(run.last),
+            fix=f"put last.pt back, or start a new run with dlrun train {run.config}",
+        )
     if saved:
         _refuse_another_config(plan, run, saved)
     preprocessing = Preprocessing(**saved.data["preprocessing"]) if saved else None
@@ -159,7 +170,12 @@ def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None, watching: W
     state = plan.state(hardware)
     if saved:
         if saved.data["fingerprint"] != loaded.fingerprint:
-            raise CheckpointRefused("the data is not what this run was trained on", where=str(run.last))
+            raise CheckpointRefused(
+                "the data is not what this run was trained on: its fingerprint was "
+                f"{_shown(saved.data['fingerprint'])}, now {loaded.fingerprint}",
+                where=str(run.last),
+                fix=f"bring the data back, or start a new run with dlrun train {run.config}",
+            )
         try:
             state.load_state_dict(saved.state)
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -168,7 +184,14 @@ def _keeper(plan: Plan, run: Run, view: View, loaded: Loaded | None, watching: W
         done = is_complete(plan, state) and run.summary().get("status") in ("finished", "stopped early")
         if done and run.config.read_text(encoding="utf-8") == text:
             return None
-    for warning in _warnings(plan, hardware, saved, state):
+    elsewhere = _elsewhere(hardware, saved, state)
+    if strict and elsewhere:
+        refused = CheckpointRefused(
+            elsewhere, where=str(run.last), fix="make it as it was, or go on without --strict"
+        )
+        refused.resume = f"dlrun resume {run.folder}"
+        raise refused
+    for warning in _warnings(plan, elsewhere, saved, state):
         _warn(run, view, warning)
     keeper = Keeper(plan, run, loaded, hardware, state, saved)
     run.write_config(text)
@@ -497,7 +520,10 @@ class Keeper:
 
 
 class Signals:
-    """SIGINT and SIGTERM set `received`, which the loop reads; a second one does what it always does."""
+    """SIGINT and SIGTERM set `received`, which the loop reads; a second one does what it always does.
+
+    A terminal that goes away (SIGHUP) stops nothing.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -505,8 +531,9 @@ class Signals:
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _STOPPING:
                 self._before[number] = signal.signal(number, self._note)
+            self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
@@ -531,7 +558,7 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
-        for handled in self._before:
+        for handled in _STOPPING:
             signal.signal(handled, signal.SIG_DFL)
 
 
@@ -541,16 +568,48 @@ def _refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
     changed = configs.changed(old, new)
     different = [key for key in changed if not {key, key.split(".")[0]} & RESUMABLE]
     if different:
+        said = (f"{key} (was {_value(old, key)}, now {_value(new, key)})" for key in different)
         raise UserError(
-            f"a run cannot go on with another {', '.join(different)}",
+            f"a run cannot go on with another {', '.join(said)}",
             where=str(run.config),
-            fix="start a new run with dlrun train",
+            fix="take it back, or start a new run with dlrun train",
         )
     if new.epochs < old.epochs:
-        raise UserError(f"epochs={new.epochs} is less than the {old.epochs} of this run: they may only grow")
+        raise UserError(
+            f"epochs={new.epochs} is less than the {old.epochs} of this run: they may only grow",
+            where=str(run.config),
+            fix="give more of them, or start a new run with dlrun train",
+        )
 
 
-def _warnings(plan: Plan, hardware: Hardware, saved: Checkpoint | None, state: State) -> Iterator[str]:
+def _value(config: Config, key: str) -> str:
+    """What a config says at a key such as `optimizer.lr`."""
+    value: Any = config.plain()
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None  # a bare name has no options
+    return _shown(value)
+
+
+def _shown(value: Any) -> str:
+    """A value that anybody may have written, as a part of one line."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= _LONGEST_VALUE_SHOWN else f"{text[:_LONGEST_VALUE_SHOWN]}…"
+
+
+def _elsewhere(hardware: Hardware, saved: Checkpoint | None, state: State) -> str:
+    """What the bits depend on and is not what it was, such as `threads was 1, now 2`; "" where all is."""
+    if saved is None or not state.epoch:  # nothing was trained yet
+        return ""
+    before, now = saved.environment, hardware.environment()
+    found = [
+        f"{key} was {_shown(before.get(key, 'none'))}, now {now.get(key, 'none')}"
+        for key in dict.fromkeys([*now, "gpu"])  # which is there on some machines alone
+        if before.get(key) != now.get(key)
+    ]
+    return f"{', '.join(found)}: the bits may differ from those of an unbroken run" if found else ""
+
+
+def _warnings(plan: Plan, elsewhere: str, saved: Checkpoint | None, state: State) -> Iterator[str]:
     config = plan.config
     yield from plan.data.notes
     if config.monitor and config.monitor.startswith("test_"):
@@ -562,10 +621,8 @@ def _warnings(plan: Plan, hardware: Hardware, saved: Checkpoint | None, state: S
             f"the schedule {config.schedule.name} depends on the length of the run: a run of "
             f"{config.epochs} epochs from the start would differ from this one"
         )
-    for key, value in hardware.environment().items():
-        before = saved.environment.get(key)
-        if before != value:
-            yield f"{key} was {before}, now {value}: the bits may differ from those of an unbroken run"
+    if elsewhere:
+        yield elsewhere
 
 
 def _warn(run: Run, view: View, text: str) -> None:

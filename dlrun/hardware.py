@@ -235,6 +235,8 @@ def describe(device: torch.device) -> dict[str, str]:
     }
     if device.type == "cuda":
         words["gpu"] = torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        words["gpu"] = "Apple"
     return words
 
 

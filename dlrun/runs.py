@@ -125,8 +125,16 @@ class Run:
                 except OSError:
                     summary = self.summary()
                     if time.monotonic() > deadline:
-                        who = f"process {summary.get('pid', '?')} on {summary.get('host', '?')}"
-                        raise RunFailed(f"{self.name} is in use by {who}", where=str(self.folder)) from None
+                        who = "a process that has just begun"  # and has not said so in the summary yet
+                        if "pid" in summary and _alive(summary):
+                            who = f"process {summary['pid']} on {summary.get('host', '?')}"
+                        in_use = RunFailed(
+                            f"{self.name} is in use by {who}",
+                            where=str(self.folder),
+                            fix="wait until it is done, or stop it",
+                        )
+                        in_use.resume = f"dlrun resume {self.folder}"
+                        raise in_use from None
                     time.sleep(0.1)
             for leftover in (*self.folder.glob("*.tmp"), *self.folder.glob("*/*.tmp")):
                 with suppress(OSError):  # it is in nobody's way

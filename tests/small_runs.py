@@ -263,7 +263,9 @@ def little_memory() -> Iterator[None]:
 def child(target: Callable[..., None], *arguments: Any) -> multiprocessing.process.BaseProcess:
     """A process of its own, begun: forked from one that imported torch but never computed anything."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dlrun.experiment", "torch._dynamo", "torch.utils.flop_counter"])
+    context.set_forkserver_preload(
+        ["dlrun.cli", "dlrun.display", "dlrun.experiment", "torch._dynamo", "torch.utils.flop_counter"]
+    )
     process = context.Process(target=target, args=arguments)
     process.start()
     return process

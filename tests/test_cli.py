@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +19,6 @@ from dlrun.runs import Run
 Write = Callable[[str, str], Path]
 Dlrun = Callable[..., Any]
 PROJECT = Path(__file__).parent.parent
-LONG = ("epochs=1000", "batch_size=full", "evaluate_every=100")  # a good second, stopped at once
 
 
 def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -277,49 +274,6 @@ def trained(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> Run:
     return only_run(runs_dir)
 
 
-@pytest.mark.parametrize(
-    ("words", "keys"),
-    [
-        (("optimizer.lr=0.5",), "optimizer.lr"),
-        (("seeds=[0, 1]",), "seeds"),
-        (("seeds=[1]", "batch_size=8"), "seeds, batch_size"),
-        (("architecture.hidden=[5]",), "architecture.hidden"),
-        (("loss=nll", "dataset.noise=0"), "dataset.noise, loss"),
-        (("optimizer={name: sgd, lr: 0.01}",), "optimizer"),
-        (("schedule=cosine",), "schedule"),
-        (("metrics=[]",), "metrics"),
-        (("epochs=4", "optimizer.lr=0.5"), "optimizer.lr"),
-    ],
-)
-def test_a_run_cannot_go_on_as_another_run(
-    words: tuple[str, ...], keys: str, dlrun: Dlrun, trained: Run
-) -> None:
-    before = tree(trained.folder)
-    done = dlrun("resume", "tiny", *words)
-    assert done.code == 2
-    assert done.err.splitlines()[0] == f"error: a run cannot go on with another {keys}"
-    assert tree(trained.folder) == before
-
-
-def test_epochs_may_only_grow(dlrun: Dlrun, trained: Run) -> None:
-    before = tree(trained.folder)
-    done = dlrun("resume", "tiny", "epochs=2")
-    assert done.code == 2
-    assert "epochs=2 is less than the 3 of this run" in done.err
-    assert tree(trained.folder) == before
-
-
-@pytest.mark.usefixtures("trained")
-def test_what_cannot_change_what_is_learnt_may_change(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
-    done = dlrun("resume", "tiny", "epochs=6", "device=cpu", "plots=[curves]", "expect={train_loss: '> 0'}")
-    run = only_run(runs_dir)
-    assert done.code == 0
-    assert (run.plots / "curves.png").exists()
-    assert "train_loss > 0" in done.out
-    dlrun("train", tiny, "epochs=6", "--name", "whole")
-    assert measured(run) == measured(Run(runs_dir / "whole-001"))
-
-
 def test_a_run_that_grew_and_was_paused_goes_on_to_its_new_length(
     dlrun: Dlrun, trained: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,30 +290,6 @@ def test_a_run_that_grew_and_was_paused_goes_on_to_its_new_length(
     assert trained.rows()["epoch"] == list(range(1, 9))
     assert dlrun("train", trained.folder, "--name", "again").code == 0
     assert measured(Run(trained.folder.parent / "again-001")) == measured(trained)
-
-
-def test_a_complete_run_is_left_as_it_is(dlrun: Dlrun, trained: Run) -> None:
-    before = tree(trained.folder)
-    done = dlrun("resume", "last")
-    assert (done.code, tree(trained.folder)) == (0, before)
-    assert "already complete" in done.out
-
-
-def test_rows_without_a_checkpoint_are_never_silently_begun_anew(dlrun: Dlrun, trained: Run) -> None:
-    trained.last.unlink()
-    rows = trained.metrics.read_bytes()
-    done = dlrun("resume", "last")
-    assert done.code == 4
-    assert "rows but no checkpoint" in done.err
-    assert trained.metrics.read_bytes() == rows
-
-
-def test_a_start_that_was_killed_before_its_first_save_begins_at_the_start(
-    dlrun: Dlrun, trained: Run, runs_dir: Path
-) -> None:
-    killed = runs.create(runs_dir, "killed", trained.config.read_text().replace("name: tiny", "name: killed"))
-    assert dlrun("resume", "killed").code == 0
-    assert measured(killed) == measured(trained)
 
 
 def test_a_damaged_checkpoint_exits_with_4(dlrun: Dlrun, trained: Run) -> None:
@@ -686,46 +616,6 @@ def test_what_needs_no_torch_does_not_wait_for_it(
 # --------------------------------------------------------------------------- processes of their own
 
 
-def once_running(runs_of: dict[Run, subprocess.Popen[str]], act: Callable[[Run], None]) -> None:
-    """Call `act` with each run as soon as its summary says that it is running."""
-    waiting = set(runs_of)
-    while waiting:
-        for run in [run for run in waiting if run.summary().get("status") == "running"]:
-            act(run)
-            waiting.remove(run)
-        for run in waiting:
-            assert runs_of[run].poll() is None, runs_of[run].communicate()
-        time.sleep(0.01)
-
-
-def test_a_signal_stops_cleanly_and_a_kill_at_all_and_both_can_be_resumed(
-    dlrun: Dlrun, dlrun_process: Callable[..., subprocess.Popen[str]], tiny: Path, runs_dir: Path
-) -> None:
-    codes = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
-    stopped = {Run(runs_dir / f"{number.name}-001"): number for number in codes}
-    processes = {
-        run: dlrun_process("train", tiny, *LONG, f"--name={number.name}") for run, number in stopped.items()
-    }
-    once_running(processes, lambda run: processes[run].send_signal(stopped[run]))
-    for run, number in stopped.items():
-        out, err = processes[run].communicate()
-        assert (processes[run].returncode, err) == (codes[number], "")
-        assert run.status(run.summary()) == "interrupted"
-        assert run.last.exists()
-        if number != signal.SIGKILL:
-            assert "stopped by a signal" in out
-            assert f"resume: dlrun resume {run.folder}" in out
-            assert run.summary()["signal"] == number
-    assert dlrun("runs").out.count("interrupted") == 3
-    for run in stopped:
-        assert run.summary()["epochs"] < 1000
-        assert dlrun("resume", run.name).code == 0
-        assert run.summary()["status"] == "finished"
-        assert run.rows()["epoch"] == list(range(1, 1001))
-    interrupted, terminated, killed = (measured(run) for run in stopped)
-    assert interrupted == terminated == killed
-
-
 TRAIN = "{python} -m dlrun train {config} --runs-dir {runs}"
 SHELL = {
     "head": TRAIN + " | head -1 >/dev/null; exit ${{PIPESTATUS[0]}}",
@@ -803,14 +693,6 @@ def test_metrics_may_be_others_at_evaluation_whatever_was_expected(dlrun: Dlrun,
     done = dlrun("eval", "last", "metrics=[top5]", "--json")
     assert done.code == 0
     assert json.loads(done.out)["metrics"]["top5"] == 1.0
-
-
-def test_rows_of_anything_without_a_checkpoint_are_refused(dlrun: Dlrun, trained: Run) -> None:
-    trained.last.unlink()
-    trained.metrics.write_text("epoch,seed\nnonsense,\x00\n")
-    done = dlrun("resume", "tiny")
-    assert done.code == 4
-    assert "rows but no checkpoint" in done.err
 
 
 def test_a_checkpoint_by_any_name_is_evaluated(dlrun: Dlrun, trained: Run, tmp_path: Path) -> None:

@@ -195,22 +195,6 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path: Path, batch
     assert state.epoch == 0
 
 
-@pytest.mark.parametrize("changes", [{}, {"augmentations": NOISE, "architecture": DROPOUT}])
-def test_evaluating_changes_nothing_about_training(changes: dict[str, Any]) -> None:
-    found = {}
-    for every in (1, 3, 100):
-        plan = planned(evaluate_every=every, epochs=7, seeds=[0, 1], **changes)
-        state, rows = run_through(plan)
-        found[every] = weights(state)
-        measured = [number for number, row in enumerate(rows, 1) if "test_loss" in row]
-        assert measured == list(range(every, 8, every))
-    plan = planned(evaluate_train_every=2, epochs=7, seeds=[0, 1], **changes)
-    found["train too"], rows = weights(run_through(plan)[0]), run_through(plan)[1]
-    assert [number for number, row in enumerate(rows, 1) if "trainset_loss" in row] == [2, 4, 6]
-    for other in (3, 100, "train too"):
-        assert not differences(found[1], found[other])
-
-
 def test_evaluation_switches_dropout_off_and_draws_nothing() -> None:
     plan = planned(architecture=DROPOUT)
     loaded = plan.load()

@@ -1,0 +1,319 @@
+"""Rows T11 to T14: Ctrl-C, SIGTERM, again, inside a save, and a terminal that goes away."""
+
+from __future__ import annotations
+
+import os
+import pty
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_runs import differences, interrupting, outcome, planned, save_at_every_epoch, started, trained
+from stopped_runs import PATIENCE, Started, go_on, saved_epoch, until
+
+from dlrun import experiment
+from dlrun.runs import Run
+
+HERE = Path(__file__).parent
+FULL: dict[str, Any] = {  # what could be forgotten when a run is stopped
+    "seeds": [3, 1],
+    "architecture": {"name": "mlp", "hidden": [8], "batch_norm": True, "dropout": 0.3},
+    "augmentations": [{"name": "noise", "sd": 0.2}],
+    "dataset": {"name": "spiral", "points": 20, "valid_fraction": 0.2},
+    "evaluate_every": 2,
+    "schedule": {"name": "cosine", "warmup": 0.3},
+    "epochs": 30,
+}
+LONG = FULL | {"epochs": 150}
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.fixture
+def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "SAVE_EVERY", experiment.SAVE_EVERY)
+    monkeypatch.setattr(experiment, "SAVE_SHARE", experiment.SAVE_SHARE)
+    save_at_every_epoch()
+
+
+@pytest.fixture
+def real_process() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """real_process(code, words…) is Python in a session of its own that can import what tests can."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def start(*words: str, **options: Any) -> subprocess.Popen[str]:
+        paths = os.pathsep.join(map(str, (HERE.parent.parent, HERE.parent, HERE)))
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True} | options
+        environment = os.environ | {"PYTHONPATH": paths}
+        begun.append(subprocess.Popen([sys.executable, *words], env=environment, text=True, **options))
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def said_of(out: str, err: str, run: Run) -> dict[str, int]:
+    """What is counted of the words of a run that a signal stopped, after a look at each of them."""
+    assert f"resume: dlrun resume {run.folder}\n" in out
+    assert "stopped by a signal after epoch" in out
+    assert len(err.splitlines()) <= 3
+    return {"tracebacks": int("Traceback" in out + err)}
+
+
+def resumed(run: Run, changes: dict[str, Any], unbroken: Run) -> dict[str, int]:
+    """Go on to the end: what is counted of it."""
+    assert go_on(run, changes).exit_code == 0
+    assert not list(run.folder.rglob("*.tmp"))
+    return {"different": int(bool(differences(outcome(unbroken), outcome(run))))}
+
+
+# ------------------------------------------------------------------------ T11: a signal
+
+
+@pytest.mark.row("T11")
+def test_a_signal_at_any_moment_stops_cleanly(fault: Any, tmp_path: Path) -> None:
+    """From its first moment to its last: before it trains and after it there is nothing to save."""
+    unbroken = started(planned(**FULL), tmp_path)
+    one = Started(["resume", str(unbroken.folder)], tmp_path / "unbroken")
+    began = time.monotonic()
+    assert one.ended()[0] == 0
+    whole = time.monotonic() - began
+    counts = {"signals": 0, "saved": 0, "lost": 0, "different": 0, "tracebacks": 0}
+    for number in STOPPING * fault.times(3, 100):
+        run = started(planned(**FULL), tmp_path)
+        one = Started(
+            ["resume", str(run.folder)],
+            tmp_path / f"said-{run.name}",
+            often=fault.random.random() < 0.5,
+        )
+        time.sleep(fault.random.uniform(0, whole))
+        with suppress(ProcessLookupError):
+            os.kill(one.pid, number)
+        code, out, err = one.ended()
+        status = run.summary().get("status")
+        found = {"signals": 1, "tracebacks": int("Traceback" in out + err)}
+        if code == 128 + number:
+            assert (status, run.summary()["signal"]) == ("interrupted", number)
+            found |= {"saved": 1, "lost": run.last_row()[0] - saved_epoch(run)} | said_of(out, err, run)
+        elif code == 0:
+            assert (status, err) == ("finished", "")
+        else:  # before there was anything to save, or after all was
+            assert (code, err) == (-number, "")
+            assert status == "finished" or not run.has_rows()
+        found |= resumed(run, FULL, unbroken)
+        counts = {name: counts[name] + found.get(name, 0) for name in counts}
+    fault.count(**counts)
+    assert (counts["lost"], counts["different"], counts["tracebacks"]) == (0, 0, 0)
+    assert counts["saved"] >= counts["signals"] / 4, "hardly any signal came while it trained"
+
+
+@pytest.mark.row("T11")
+def test_a_real_process_stops_cleanly_alone_and_with_its_group(
+    fault: Any, tmp_path: Path, real_process: Callable[..., subprocess.Popen[str]]
+) -> None:
+    unbroken = trained(planned(**LONG), tmp_path)
+    ways = [(number, group) for number in STOPPING for group in (False, True)]
+    rounds = [ways[0], ways[3]] if not fault.thorough else ways * 5
+    counts = {"signals": 0, "lost": 0, "different": 0, "tracebacks": 0, "orphans": 0}
+    for number, group in rounds:
+        run = started(planned(**LONG), tmp_path)
+        process = real_process("-m", "dlrun", "resume", str(run.folder))
+        until(lambda run=run: run.summary().get("status") == "running")
+        time.sleep(fault.random.uniform(0, 0.2))
+        (os.killpg if group else os.kill)(process.pid, number)
+        out, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 128 + number
+        found = {"signals": 1, "lost": run.last_row()[0] - saved_epoch(run), "orphans": 0}
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, 0)
+            found["orphans"] = 1
+        found |= said_of(out, err, run) | resumed(run, LONG, unbroken)
+        counts = {name: counts[name] + found[name] for name in counts}
+    fault.count(**counts)
+    assert not any(counts[name] for name in ("lost", "different", "tracebacks", "orphans"))
+
+
+@pytest.mark.row("T11")
+def test_a_signal_where_nothing_is_saved_finishes_its_epoch_first(fault: Any, tmp_path: Path) -> None:
+    changes = FULL | {"epochs": 6}
+    unbroken, run = trained(planned(**changes), tmp_path), started(planned(**changes), tmp_path)
+    stopped = go_on(run, changes, view=interrupting(2 * 3 + 2))  # in the third epoch of three steps each
+    assert (stopped.exit_code, stopped.summary["epochs"]) == (130, 3)
+    fault.count(signals=1, **resumed(run, changes, unbroken))
+
+
+@pytest.mark.row("T11")
+def test_a_signal_where_all_is_saved_stops_at_this_step(
+    fault: Any, tmp_path: Path, save_always: None
+) -> None:
+    changes = FULL | {"epochs": 6}
+    unbroken = trained(planned(**changes), tmp_path)
+    for step, epochs in ((2, 0), (2 * 3 + 2, 2)):
+        run, view = started(planned(**changes), tmp_path), interrupting(step)
+        stopped = go_on(run, changes, view=view)
+        assert (stopped.exit_code, stopped.summary["epochs"], view.steps) == (130, epochs, step)
+        fault.count(signals=1, **resumed(run, changes, unbroken))
+
+
+# ------------------------------------------------------------------------ T12: and another one
+
+
+SAVING_SLOWLY = """
+import sys
+from stopped_runs import command_line
+command_line(sys.argv[2:], sys.argv[1], {"often": True, "slowly": 0.1})
+"""
+
+
+@pytest.mark.row("T12")
+def test_a_second_signal_stops_at_once_and_the_last_whole_save_stays(fault: Any, tmp_path: Path) -> None:
+    """The first one comes anywhere, the second in the save that the first one asks for."""
+    unbroken = trained(planned(**FULL), tmp_path)
+    counts = {"pairs": 0, "inside_a_save": 0, "lost": 0, "wrong": 0, "different": 0, "tracebacks": 0}
+    for _ in range(fault.times(4, 50)):
+        run = started(planned(**FULL), tmp_path)
+        one = Started(
+            ["resume", str(run.folder)],
+            tmp_path / f"said-{run.name}",
+            often=fault.random.random() < 0.5,
+            slowly=0.1,
+        )
+        found = twice(run, one.pid, fault.random)
+        code, out, err = one.ended()
+        found["tracebacks"] = int("Traceback" in out + err)
+        found |= after_two(run, code, found.pop("before")) | resumed(run, FULL, unbroken)
+        counts = {name: counts[name] + found.get(name, 0) for name in counts}
+    fault.count(**counts)
+    assert not any(counts[name] for name in ("lost", "wrong", "different", "tracebacks"))
+    assert counts["inside_a_save"] >= counts["pairs"] / 2, "hardly any second signal came inside a save"
+
+
+@pytest.mark.row("T12")
+def test_a_real_process_stops_at_a_second_signal(
+    fault: Any, tmp_path: Path, real_process: Callable[..., subprocess.Popen[str]]
+) -> None:
+    unbroken = trained(planned(**FULL), tmp_path)
+    counts = {"pairs": 0, "inside_a_save": 0, "lost": 0, "wrong": 0, "different": 0, "tracebacks": 0}
+    for _ in range(fault.times(1, 10)):
+        run = started(planned(**FULL), tmp_path)
+        at = tmp_path / f"said-{run.name}"
+        at.mkdir()
+        process = real_process("-c", SAVING_SLOWLY, str(at), "resume", str(run.folder))
+        found = twice(run, process.pid, fault.random)
+        process.communicate(timeout=PATIENCE)
+        found["tracebacks"] = int("Traceback" in (at / "out").read_text() + (at / "err").read_text())
+        found |= after_two(run, process.returncode, found.pop("before")) | resumed(run, FULL, unbroken)
+        counts = {name: counts[name] + found.get(name, 0) for name in counts}
+    fault.count(**counts)
+    assert not any(counts[name] for name in ("lost", "wrong", "different", "tracebacks"))
+
+
+def twice(run: Run, pid: int, chance: random.Random) -> dict[str, int]:
+    """Two signals 50 ms apart, from a random moment on; `before` is what was saved before the first."""
+    until(lambda: run.summary().get("status") == "running")
+    time.sleep(chance.uniform(0, 0.4))
+    before = saved_epoch(run)
+    for wait in (0.05, 0):
+        with suppress(ProcessLookupError):
+            os.kill(pid, chance.choice(STOPPING))
+        time.sleep(wait)
+    return {"pairs": 1, "before": before}
+
+
+def after_two(run: Run, code: int, before: int) -> dict[str, int]:
+    """What is counted of the checkpoint that two signals left: it loads, and no save before was lost."""
+    assert -code in STOPPING or code - 128 in STOPPING or code == 0
+    half_written = list(run.folder.rglob("*.tmp"))
+    assert code < 0 or not half_written
+    reached = saved_epoch(run)  # which raises where it is not whole
+    return {"inside_a_save": int(bool(half_written)), "lost": max(0, before - reached), "wrong": 0}
+
+
+# ------------------------------------------------------------------------ T13: inside a save
+
+
+class Interrupting:
+    """A file at one of whose writes a signal arrives."""
+
+    def __init__(self, file: Any, write: int, number: int) -> None:
+        self.file, self.left, self.number = file, write, number
+
+    def write(self, raw: Any) -> Any:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), self.number)
+        return self.file.write(raw)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+@pytest.mark.row("T13")
+def test_a_signal_inside_a_save_lets_it_finish(
+    fault: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_always: None
+) -> None:
+    """At any write of any save, where an exception of a handler would come out as a RuntimeError."""
+    changes = FULL | {"epochs": 6}
+    unbroken = trained(planned(**changes), tmp_path)
+    real, counts = torch.save, {"signals": 0, "lost": 0, "different": 0, "tracebacks": 0}
+    for _ in range(fault.times(10, 200)):
+        run, saves = started(planned(**changes), tmp_path), 0
+        at, write = fault.random.randint(1, 6), fault.random.randint(1, 30)
+        number = fault.random.choice(STOPPING)
+
+        def interrupted(
+            content: Any, file: Any, at: int = at, write: int = write, number: int = number
+        ) -> None:
+            nonlocal saves
+            saves += 1
+            real(content, Interrupting(file, write, number) if saves == at else file)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(torch, "save", interrupted)
+            stopped = go_on(run, changes)
+        assert saves >= at
+        assert (stopped.exit_code, stopped.summary["status"]) == (128 + number, "interrupted")
+        counts["signals"] += 1
+        counts["lost"] += run.last_row()[0] - saved_epoch(run)
+        counts["different"] += resumed(run, changes, unbroken)["different"]
+    fault.count(**counts)
+    assert (counts["lost"], counts["different"]) == (0, 0)
+
+
+# ------------------------------------------------------------------------ T14: no terminal any more
+
+
+@pytest.mark.row("T14")
+def test_a_run_whose_terminal_goes_away_trains_on(
+    fault: Any, tmp_path: Path, real_process: Callable[..., subprocess.Popen[str]]
+) -> None:
+    unbroken = trained(planned(**LONG), tmp_path)
+    for _ in range(fault.times(1, 10)):
+        run = started(planned(**LONG), tmp_path)
+        master, slave = pty.openpty()
+        code = "import os; os.close(os.open(os.ttyname(0), os.O_RDWR)); from dlrun.cli import main; main()"
+        process = real_process("-c", code, "resume", str(run.folder), stdin=slave, stdout=slave, stderr=slave)
+        os.close(slave)
+        until(lambda run=run: run.summary().get("status") == "running")
+        shown = os.read(master, 10_000)
+        assert b"spiral" in shown, "it did not write to its terminal"
+        os.close(master)
+        assert run.summary()["status"] == "running"
+        assert process.wait(PATIENCE) == 0
+        assert run.summary()["status"] == "finished"
+        log = (run.folder / "log.txt").read_text().splitlines()
+        assert log[-1].endswith("finished after epoch 150, exit code 0")
+        assert not any("Traceback" in line for line in log)
+        different = bool(differences(outcome(unbroken), outcome(run)))
+        fault.count(terminals=1, different=int(different), tracebacks=0)
+        assert not different
