@@ -63,7 +63,11 @@ def make_folder(folder: Path, fix: str = ANOTHER_RUNS_DIR) -> None:
         for made in missing:
             sync(made.parent)
     except (FileExistsError, NotADirectoryError):
-        raise RunFailed(f"{folder} is not a folder", fix=fix) from None
+        file = next(each for each in (folder, *folder.parents) if each.exists())
+        what = (
+            f"cannot write {folder}: {file} is not a folder" if file != folder else f"{file} is not a folder"
+        )
+        raise RunFailed(what, fix=fix) from None
     except OSError as error:
         raise cannot_write(folder, error, fix) from None
 

@@ -658,13 +658,14 @@ def test_whichever_call_fails_the_command_says_so_and_nothing_saved_is_lost(
     fault: Any, dlrun: Dlrun, tiny: Path, tmp_path: Path, save_always: None, command: str, for_good: bool
 ) -> None:
     """Once, as a disk that hiccups, or from there on, as one that is full or read-only."""
-    assert dlrun("train", tiny, "--runs-dir", tmp_path / "unbroken").code == 0
+    assert dlrun("train", tiny, "epochs=2", "--runs-dir", tmp_path / "unbroken").code == 0
     wanted = outcome(only_run(tmp_path / "unbroken"))
     before = tmp_path / "before"
     before.mkdir()
     if command == "resume":
-        assert dlrun("train", tiny, "--stop-after", 1, "--runs-dir", before / "runs").code == 0
-    words = ("train", tiny) if command == "train" else ("resume", "last")
+        done = dlrun("train", tiny, "epochs=2", "--stop-after", 1, "--runs-dir", before / "runs")
+        assert done.code == 0
+    words = ("train", tiny, "epochs=2") if command == "train" else ("resume", "last")
     failures, calls = 0, the_calls(before, tmp_path / "counted", dlrun, words)
     numbers = range(1, len(calls) + 1)
     chosen = list(numbers)
