@@ -114,7 +114,7 @@ def killed_until_done(fault: Any, folder: Path, kills: int, temporary: str | Non
         run = started(planned(**changes), folder)
         told = folder / f"{run.name}.told"
         while True:
-            returned = saves_told(told)
+            returned, began = saves_told(told), time.monotonic()
             process = child(train_and_tell, str(run.folder), changes, str(told), temporary)
             if kills > 0:
                 if kills % 4 == 3:  # most likely before it trains
@@ -122,7 +122,8 @@ def killed_until_done(fault: Any, folder: Path, kills: int, temporary: str | Non
                 else:  # after a few saves, so that each run gets on
                     more = returned + fault.random.randint(1, 4)
                     wait_until(lambda: saves_told(told) >= more, process.is_alive)  # noqa: B023
-                    process.join(fault.random.uniform(0.0, 0.15))
+                    each = (time.monotonic() - began) / (more - returned)
+                    process.join(fault.random.uniform(0, 2) * each)  # anywhere between two saves
                 process.kill()
             process.join()
             if process.exitcode == 0:
