@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,9 +11,10 @@ from typing import IO
 
 from dlrun.errors import RunFailed
 
-ANOTHER_RUNS_DIR = "free some space, or name another --runs-dir"
-ANOTHER_DATA_DIR = "free some space, or name another --data-dir"
-ANOTHER_OUT = "free some space, or name another folder with --out"
+ANOTHER_RUNS_DIR = "name another --runs-dir"
+ANOTHER_DATA_DIR = "name another --data-dir"
+ANOTHER_OUT = "name another folder with --out"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object], fix: str = ANOTHER_RUNS_DIR) -> None:
@@ -61,7 +63,11 @@ def make_folder(folder: Path, fix: str = ANOTHER_RUNS_DIR) -> None:
         for made in missing:
             sync(made.parent)
     except (FileExistsError, NotADirectoryError):
-        raise RunFailed(f"{folder} is not a folder", fix="name another, or move what is there") from None
+        file = next(each for each in (folder, *folder.parents) if each.exists())
+        what = (
+            f"cannot write {folder}: {file} is not a folder" if file != folder else f"{file} is not a folder"
+        )
+        raise RunFailed(what, fix=fix) from None
     except OSError as error:
         raise cannot_write(folder, error, fix) from None
 
@@ -82,4 +88,5 @@ def _remove(temporary: Path) -> None:
 
 def cannot_write(path: Path, error: OSError, fix: str = ANOTHER_RUNS_DIR) -> RunFailed:
     """What to say when the disk refuses."""
-    return RunFailed(f"cannot write {path}: {error.strerror or error}", fix=fix)
+    first = "free some space" if error.errno in _FULL else "see that it can be written to"
+    return RunFailed(f"cannot write {path}: {error.strerror or error}", fix=f"{first}, or {fix}")

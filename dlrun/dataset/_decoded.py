@@ -122,7 +122,8 @@ def _decode(decoding: Decoding, files: Sequence[str], folder: Path, watching: Wa
     wanted, free = len(files) * prod(decoding.shape), shutil.disk_usage(folder).free
     if wanted > free:
         sizes = f"{wanted / 2**30:,.1f} GiB, and {folder} has {free / 2**30:,.1f} left"
-        raise RunFailed(f"{len(files):,} decoded images take {sizes}", fix=ANOTHER_DATA_DIR)
+        fix = f"free some space, or {ANOTHER_DATA_DIR}"
+        raise RunFailed(f"{len(files):,} decoded images take {sizes}", fix=fix)
     digest, unreadable = hashlib.sha256(), {}
 
     def write(file: IO[bytes]) -> None:

@@ -114,7 +114,7 @@ def killed_until_done(fault: Any, folder: Path, kills: int, temporary: str | Non
         run = started(planned(**changes), folder)
         told = folder / f"{run.name}.told"
         while True:
-            returned = saves_told(told)
+            returned, began = saves_told(told), time.monotonic()
             process = child(train_and_tell, str(run.folder), changes, str(told), temporary)
             if kills > 0:
                 if kills % 4 == 3:  # most likely before it trains
@@ -122,7 +122,8 @@ def killed_until_done(fault: Any, folder: Path, kills: int, temporary: str | Non
                 else:  # after a few saves, so that each run gets on
                     more = returned + fault.random.randint(1, 4)
                     wait_until(lambda: saves_told(told) >= more, process.is_alive)  # noqa: B023
-                    process.join(fault.random.uniform(0.0, 0.06))
+                    each = (time.monotonic() - began) / (more - returned)
+                    process.join(fault.random.uniform(0, 2) * each)  # anywhere between two saves
                 process.kill()
             process.join()
             if process.exitcode == 0:
@@ -600,7 +601,7 @@ def test_a_crash_after_any_of_its_writes_loses_nothing(fault: Any, tmp_path: Pat
             half_saved += checkpoints.load(run.best).state["epoch"] > epochs_saved(run)
         go_on(run, changes, parts)
         different = differences(wanted, everything(run))
-        fault.count(crashes=1, lost=0, different=bool(different))
+        fault.count(crashes=1, different=bool(different))
         assert not different, f"after write number {replacement}"
     assert replacement > 6
     assert half_saved >= fault.times(1, 2), "no crash was between best.pt and last.pt"
@@ -627,8 +628,9 @@ def test_a_call_that_fails_leaves_one_whole_file_and_nothing_else(
             except RunFailed as refused:
                 assert refused.what == f"cannot write {path}: {os.strerror(error)}"
         renamed = "replace" in [call[0] for call in disk.calls[: failing - 1]]
-        assert tree(tmp_path) == {"folder/target": b"new" * 10_000 if renamed else b"old"}
-        fault.count(failures=1, lost=0)
+        lost = tree(tmp_path) != {"folder/target": b"new" * 10_000 if renamed else b"old"}
+        fault.count(failures=1, lost=lost)
+        assert not lost
     assert failing > 6
 
 
@@ -658,13 +660,14 @@ def test_whichever_call_fails_the_command_says_so_and_nothing_saved_is_lost(
     fault: Any, dlrun: Dlrun, tiny: Path, tmp_path: Path, save_always: None, command: str, for_good: bool
 ) -> None:
     """Once, as a disk that hiccups, or from there on, as one that is full or read-only."""
-    assert dlrun("train", tiny, "--runs-dir", tmp_path / "unbroken").code == 0
+    assert dlrun("train", tiny, "epochs=2", "--runs-dir", tmp_path / "unbroken").code == 0
     wanted = outcome(only_run(tmp_path / "unbroken"))
     before = tmp_path / "before"
     before.mkdir()
     if command == "resume":
-        assert dlrun("train", tiny, "--stop-after", 1, "--runs-dir", before / "runs").code == 0
-    words = ("train", tiny) if command == "train" else ("resume", "last")
+        done = dlrun("train", tiny, "epochs=2", "--stop-after", 1, "--runs-dir", before / "runs")
+        assert done.code == 0
+    words = ("train", tiny, "epochs=2") if command == "train" else ("resume", "last")
     failures, calls = 0, the_calls(before, tmp_path / "counted", dlrun, words)
     numbers = range(1, len(calls) + 1)
     chosen = list(numbers)
@@ -711,7 +714,8 @@ def said_as_it_is(fault: Any, done: Any, error: int) -> None:
     [said] = [line for line in lines if line.startswith("error: ")]
     assert said.startswith("error: cannot write ") and said.endswith(os.strerror(error))
     assert "unexpected pos" not in done.err
-    assert any(line.startswith("  fix: ") for line in lines)
+    first = "free some space" if error == errno.ENOSPC else "see that it can be written to"
+    assert any(line.startswith(f"  fix: {first}, or name another ") for line in lines)
 
 
 def same_in_the_end(
@@ -952,7 +956,7 @@ def test_a_value_that_could_not_be_read_back_is_refused_by_its_name(
     assert (told if kind != "key" else "a key in state.model[0].deep") in refused.value.what
     assert (refused.value.exit_code, refused.value.where) == (1, str(path))
     assert tree(tmp_path) == {"a.pt": b"old"}
-    fault.count(values_refused=1, wrong=0)
+    fault.count(values_refused=1)
 
 
 @pytest.mark.row("T9")
