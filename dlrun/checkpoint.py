@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import stat
+import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.errors import CheckpointRefused
+from dlrun.errors import CheckpointRefused, one_line
 from dlrun.files import write_atomically
 
 FORMAT = 1
 _MOST_NODES = 1_000_000
 _DEEPEST = 32
+_MAKING = (b"}", b"]", b"\x85", b"\x8f")  # each of these bytes makes pickle a dict, list, tuple or set
+_LARGEST_DIRECTORY = 2**24  # bytes: more than a hundred thousand records
 _KEYS = {"format", "dlrun", "config", "data", "state", "figures", "environment"}
 
 
@@ -104,6 +107,7 @@ def _read(path: Path) -> bytes:
 def _open(raw: bytes) -> Any:
     """The plain values and tensors in the bytes of a checkpoint, after every check."""
     try:
+        _refuse_another_directory(raw)
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             records = archive.infolist()
             names = [record.filename for record in records]
@@ -115,7 +119,12 @@ def _open(raw: bytes) -> Any:
                 raise CheckpointRefused("checkpoint is damaged (records overlap)")
             broken = archive.testzip()  # torch.load checks no sums: it would load flipped bits
             if broken is not None:
-                raise CheckpointRefused(f"checkpoint is damaged ({broken[:80]})")
+                raise CheckpointRefused(f"checkpoint is damaged ({one_line(broken[:80])})")
+            for name in names:
+                if name.endswith("data.pkl"):
+                    pickled = archive.read(name)
+                    if sum(map(pickled.count, _MAKING)) > _MOST_NODES // 2:
+                        raise CheckpointRefused("checkpoint is damaged (its content is too large)")
         content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
         for place, value in _walk(content):
             _check_tensor(place, value)
@@ -129,6 +138,26 @@ def _open(raw: bytes) -> Any:
             else "its content"
         )
         raise CheckpointRefused(f"checkpoint is damaged ({what})") from None
+
+
+def _refuse_another_directory(raw: bytes) -> None:
+    """Raises CheckpointRefused unless the directory of the records stands right before the file's end.
+
+    zipfile looks for it there, PyTorch where the file says: else each could read records of its own, and
+    those that were checked would not be those that are loaded.
+    """
+    end = len(raw) - 22
+    if end < 0 or raw[end : end + 4] != b"PK\5\6" or raw[-2:] != b"\0\0":
+        raise CheckpointRefused("checkpoint is damaged (its end is missing)")
+    size, start = struct.unpack_from("<II", raw, end + 12)
+    locator, record = end - 20, end - 20 - 56  # of a file that may have more than 4 GiB
+    if record >= 0 and raw[locator : locator + 4] == b"PK\6\7":
+        if struct.unpack_from("<Q", raw, locator + 8) != (record,) or raw[record : record + 4] != b"PK\6\6":
+            raise CheckpointRefused("checkpoint is damaged (its directory)")
+        size, start = struct.unpack_from("<QQ", raw, record + 40)
+        end = record
+    if start + size != end or size > _LARGEST_DIRECTORY:
+        raise CheckpointRefused("checkpoint is damaged (its directory)")
 
 
 _ALLOWED = (dict, list, tuple, str, int, float, bool, type(None), Tensor)
