@@ -7,7 +7,9 @@ import io
 import os
 import stat
 import struct
+import warnings
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from dlrun.errors import CheckpointRefused, one_line
 from dlrun.files import write_atomically
 
 FORMAT = 1
-_MOST_NODES = 1_000_000
+_MOST_NODES = 500_000
 _DEEPEST = 32
 _MAKING = (b"}", b"]", b"\x85", b"\x8f")  # each of these bytes makes pickle a dict, list, tuple or set
 _LARGEST_DIRECTORY = 2**24  # bytes: more than a hundred thousand records
@@ -59,9 +61,11 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "figures": checkpoint.figures,
         "environment": checkpoint.environment,
     }
-    for place, value in _walk(content):
+    for trail, value in _walk(content):
         if type(value) not in _ALLOWED and not isinstance(value, Tensor | dict):  # np.float64 is a float
-            raise TypeError(f"{place} is a {type(value).__name__}, which no checkpoint can hold")
+            raise TypeError(
+                f"{_place(content, trail)} is a {type(value).__name__}, which no checkpoint can hold"
+            )
     write_atomically(path, lambda file: torch.save(content, file))
 
 
@@ -125,9 +129,11 @@ def _open(raw: bytes) -> Any:
                     pickled = archive.read(name)
                     if sum(map(pickled.count, _MAKING)) > _MOST_NODES // 2:
                         raise CheckpointRefused("checkpoint is damaged (its content is too large)")
-        content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-        for place, value in _walk(content):
-            _check_tensor(place, value)
+        with warnings.catch_warnings(action="ignore"):  # of what is refused anyway
+            content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+        for trail, value in _walk(content):
+            if wrong := _what_is_wrong(value):
+                raise CheckpointRefused(f"checkpoint is damaged ({_place(content, trail)} {wrong})")
         return content
     except CheckpointRefused:
         raise
@@ -163,29 +169,57 @@ def _refuse_another_directory(raw: bytes) -> None:
 _ALLOWED = (dict, list, tuple, str, int, float, bool, type(None), Tensor)
 
 
-def _check_tensor(place: str, value: Any) -> None:
+def _what_is_wrong(value: Any) -> str:
+    """Why a value is none that a checkpoint holds, else ""."""
     if not isinstance(value, _ALLOWED):
-        raise CheckpointRefused(f"checkpoint is damaged ({place} is a {type(value).__name__})")
+        return f"is a {type(value).__name__}"
     if isinstance(value, Tensor):
         whole = value.layout == torch.strided and not value.is_quantized and value.device.type == "cpu"
         if not whole or value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            raise CheckpointRefused(f"checkpoint is damaged ({place} is larger than its storage)")
+            return "is larger than its storage"
+    return ""
 
 
-def _walk(content: Any) -> Any:
-    """Every value in a tree of dicts, lists and tuples, with its place. Bounded in size and depth."""
-    nodes = 0
-    pending: list[tuple[str, Any, int]] = [("", content, 0)]
+def _walk(content: Any) -> Iterator[tuple[list[str | int], Any]]:
+    """Every value in a tree of dicts, lists and tuples, with the keys that lead to it.
+
+    Raises CheckpointRefused where there are too many, or too deep.
+    """
+    nodes, trail = 1, list[str | int]()
+    yield trail, content
+    pending = [_entries(content)]
     while pending:
-        place, value, depth = pending.pop()
-        nodes += 1
-        if nodes > _MOST_NODES or depth > _DEEPEST:
-            raise CheckpointRefused("checkpoint is damaged (its content is nested too deeply or too large)")
-        yield place, value
-        if isinstance(value, dict):
-            for key, item in value.items():
-                if type(key) not in (str, int):
-                    raise CheckpointRefused(f"checkpoint is damaged (a key in {place} is no text)")
-                pending.append((f"{place}.{key}"[-200:].lstrip("."), item, depth + 1))
-        elif isinstance(value, list | tuple):
-            pending.extend((f"{place}[{index}]"[-200:], item, depth + 1) for index, item in enumerate(value))
+        for key, value in pending[-1]:
+            nodes += 1
+            trail.append(key)
+            if nodes > _MOST_NODES or len(trail) > _DEEPEST:
+                raise CheckpointRefused(
+                    "checkpoint is damaged (its content is nested too deeply or too large)"
+                )
+            yield trail, value
+            if isinstance(value, dict | list | tuple):
+                if isinstance(value, dict) and not all(type(key) in (str, int) for key in value):
+                    where = _place(content, trail)
+                    raise CheckpointRefused(f"checkpoint is damaged (a key in {where} is no text)")
+                pending.append(_entries(value))
+                break
+            trail.pop()
+        else:
+            pending.pop()
+            if trail:
+                trail.pop()
+
+
+def _entries(value: Any) -> Iterator[tuple[str | int, Any]]:
+    if isinstance(value, dict):
+        return iter(value.items())
+    return enumerate(value) if isinstance(value, list | tuple) else iter(())
+
+
+def _place(content: Any, trail: list[str | int]) -> str:
+    """Where the keys lead: `state.model[0].weight`."""
+    text = ""
+    for key in trail:
+        text += f".{key}" if isinstance(content, dict) else f"[{key}]"
+        content = content[key]
+    return one_line(text[-200:].lstrip("."))

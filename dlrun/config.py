@@ -272,8 +272,9 @@ def _override(tree: Located, overrides: Sequence[str]) -> Located:
         source = "on the command line:"
         if not equals or not key:
             raise UserError(f"{text[:_LONGEST_VALUE_SHOWN]!r} is not of the form KEY=VALUE")
+        shown = one_line(key[:_LONGEST_VALUE_SHOWN])
         if not written.strip():
-            raise UserError(f"{key} is given no value", where=source, fix=f"write {key}=null for none")
+            raise UserError(f"{shown} is given no value", where=source, fix=f"write {shown}=null for none")
         path = key.split(".")
         if is_claim := path[0] == "expect" and len(path) > 1:
             path = ["expect", ".".join(path[1:])]  # about best.COLUMN, maybe: the dot is part of its name
@@ -283,7 +284,9 @@ def _override(tree: Located, overrides: Sequence[str]) -> Located:
             try:
                 value = parse(written, source, has_lines=False)
             except UserError as error:
-                raise UserError(error.what, where=f"{source} {text[:_LONGEST_VALUE_SHOWN]}") from None
+                raise UserError(
+                    error.what, where=f"{source} {one_line(text[:_LONGEST_VALUE_SHOWN])}"
+                ) from None
         tree = _put(tree, path, value)
     return tree
 

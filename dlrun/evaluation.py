@@ -153,8 +153,8 @@ def open_plan(
     """
     saved = checkpoints.load(path)
     keys = {text.split("=")[0].split(".")[0] for text in overrides}
-    if wrong := sorted(keys - CHANGEABLE):
-        raise UserError(f"{', '.join(wrong)} cannot be changed at evaluation: the model is what it is")
+    if fixed := sorted(keys - CHANGEABLE):
+        raise UserError(f"{', '.join(fixed)} cannot be changed at evaluation: the model is what it is")
     try:
         own = configs.from_plain(saved.config, str(path), parts=parts)
     except UserError as error:
@@ -175,6 +175,12 @@ def open_plan(
         _epoch(saved)
         classes, shape = tuple(saved.data["classes"]), tuple(saved.data["input_shape"])
         preprocessing = Preprocessing(**saved.data["preprocessing"])
+    except ConfigError as error:
+        at_hand = (f"{path} dataset", f"{path} device")  # what may be missing here, and no fault of the file
+        wrong = [mistake for mistake in error.mistakes if not mistake.startswith(at_hand)]
+        if overrides or not wrong:
+            raise
+        raise CheckpointRefused(f"its config is refused: {wrong[0]}", where=str(path)) from None
     except TooManyWeights:
         raise _misfit("it has more than are in the file", path) from None
     except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:

@@ -214,18 +214,19 @@ def test_the_texts_that_yaml_takes_for_something_else(fault: Fault) -> None:
 
 
 @pytest.mark.row("T28")
-@pytest.mark.parametrize(("text", "meant"), [(text, meant) for text, meant in TABLE if text])
+@pytest.mark.parametrize(
+    ("text", "meant"), [(text, meant) for text, meant in TABLE if text and "name" not in text]
+)
 def test_a_command_names_line_and_column(
     fault: Fault, text: str, meant: Any, write: Write, dlrun: Dlrun
 ) -> None:
-    path = write("f.yaml", text)
-    said = assert_command_refuses(dlrun, path)
-    if isinstance(meant, dict):  # read, but none of these keys is one of a config, or not of this value
-        assert f"{path}:1:1" in said
-    elif meant.startswith("f.yaml"):
-        assert f"where: {path}{meant.removeprefix('f.yaml')}" in said
+    if isinstance(meant, dict):  # it is read, as a key that no config has
+        path = write("f.yaml", BODY + text)
+        assert f"{path}:8:1 {next(iter(meant))}: there is no such key" in assert_command_refuses(dlrun, path)
     else:
-        assert f"where: {path}:1:1" in said and "must be a mapping" in said
+        path = write("f.yaml", text)
+        place = meant.removeprefix("f.yaml") if meant.startswith("f.yaml") else ":1:1"
+        assert f"where: {path}{place}" in assert_command_refuses(dlrun, path)
     fault.count(texts=1, wrong=0, tracebacks=0)
 
 
@@ -342,15 +343,15 @@ def test_a_command_refuses_whatever_is_no_config_soon(fault: Fault, tmp_path: Pa
         "mappings": b"{a: " * 900,
         "flood": b"a: [" + b"x," * 400_000 + b"]",
         "two mebibytes": b"# comment\n" * (2 << 20 >> 3),
-        "a text of a megabyte": b"name: " + b"x" * 1_000_000,
-        "a key of a megabyte": b"x" * 1_000_000 + b": 1",
+        "a text of a megabyte": BODY.encode() + b"name: " + b"x" * 1_000_000,
+        "a key of a megabyte": BODY.encode() + b"x" * 1_000_000 + b": 1",
         "a number of 5,000 digits": b"epochs: " + b"9" * 5000,
         "nul": b"a: 1\0",
         "utf-16": "epochs: 1\n".encode("utf-16"),
         "latin-1": "name: \u00fc\n".encode("latin-1"),
-        "nine hundred keys": b"".join(b"key%d: 1\n" % n for n in range(900)),
-        "an escape": b'name: "\\e[2J"\n"\\e[2J": 1\n',
-        "lines in a key": b'"a\\nfix: run this\\nb": 1\n',
+        "nine hundred keys": BODY.encode() + b"".join(b"key%d: 1\n" % n for n in range(900)),
+        "an escape": BODY.encode() + b'name: "\\e[2J"\n"\\e[2J": 1\n',
+        "lines in a key": BODY.encode() + b'"a\\nfix: run this\\nb": 1\n',
         "binary": bytes(range(256)),
     }
     paths = []
@@ -364,17 +365,17 @@ def test_a_command_refuses_whatever_is_no_config_soon(fault: Fault, tmp_path: Pa
     paths += [tmp_path / f"{name}.yaml" for name in ("fifo", "endless", "loop", "folder", "missing")]
     for path in list(paths):
         child = path.with_name(f"child_of_{path.stem}.yaml")
-        child.write_text(f"base: {path}\n")
+        child.write_text(f"base: {path}\nname: [no, name]\n")
         paths.append(child)
     for path in paths:
-        started = time.monotonic()
+        started = time.process_time()
         done = dlrun("show", path)
         lines = done.err.splitlines()
         assert (done.code, done.out) == (2, ""), (path, done)
-        assert len(lines) <= 5 or "900 mistakes" in lines[0] or "908 mistakes" in lines[0], (path, done.err)
-        assert len(lines) <= 25 and len(done.err) < 40_000, path
+        assert len(lines) <= (22 if "900 mistakes" in lines[0] else 5), (path, done.err)
+        assert len(done.err) < 20_000, path
         assert all(line.isprintable() for line in lines), path
-        fault.count(files=1, above_a_second=int(time.monotonic() - started > 1), tracebacks=0)
+        fault.count(files=1, above_a_second=int(time.process_time() - started > 1), tracebacks=0)
 
 
 # ------------------------------------------------------------------------ T30: keys and values that are none
@@ -556,9 +557,10 @@ def test_every_key_refuses_every_value_of_another_type(fault: Fault, base: Path)
         bad = [value for value in POOL if of_parts or not accepts(hints[key], value)]
         if of_parts:  # an empty list chooses no part, where several may be chosen
             bad = [value for value in bad if not (value == [] and hints[key] == list[Choice])]
-        if key in ("name", "device", "monitor"):  # texts, each with a form of its own
+        if key in ("device", "monitor"):  # texts, each of a form of its own
             bad += [value for value in POOL if isinstance(value, str)]
-            bad += [None] if key == "nothing" else []
+        if key == "name":
+            bad += ["", "a b", "a\nb", "\x1b[31m", "../x", "9" * 4000]
         assert len(bad) >= 6, key
         for value in bad:
             found = refusal(plain | {key: value}, parts)
@@ -781,7 +783,12 @@ def test_whatever_can_be_configured_reads_back_as_the_same(
 def test_the_config_in_a_run_folder_is_the_one_that_was_trained(
     fault: Fault, base: Path, runs_dir: Path, dlrun: Dlrun
 ) -> None:
-    for word in ("optimizer.lr=3e-4", "seeds=[9223372036854775807]", "schedule=cosine", "loss=nll"):
+    for word in (
+        "optimizer.lr=3e-4",
+        "seeds=[9223372036854775807]",
+        "schedule=cosine",
+        "loss.label_smoothing=0.1",
+    ):
         done = dlrun("train", base, word, "epochs=1", "plots=[]", "--quiet")
         assert done.code == 0, done.err
         folder = Path(done.out.strip())

@@ -11,7 +11,9 @@ import re
 import struct
 import subprocess
 import sys
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from small_runs import differences, planned, trained
 from strangers import DAMAGES, with_pickle
 
 from dlrun import checkpoint as checkpoints
-from dlrun import runs
+from dlrun import runs, strict_yaml
 from dlrun.checkpoint import Checkpoint
 from dlrun.components import KINDS
 from dlrun.config import Config, _Dumper, from_plain, load
@@ -33,15 +35,25 @@ from dlrun.errors import CheckpointRefused, ConfigError, UserError
 from dlrun.strict_yaml import Located, parse, read_file
 from dlrun.tables import MISSING, number, read_table
 
-settings.register_profile(
-    "repeatable",
-    derandomize=True,  # the same examples at each run: what fails, fails for everybody
-    deadline=None,
-    database=None,
-    max_examples=100,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-settings.load_profile("repeatable")
+for name, number_of_examples in (("few", 25), ("many", 400)):
+    settings.register_profile(
+        name,
+        derandomize=True,  # the same examples at each run: what fails, fails for everybody
+        deadline=None,
+        database=None,
+        max_examples=number_of_examples,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def profile(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Few examples by default, many with -m faults."""
+    before = settings.get_current_profile_name()
+    settings.load_profile("many" if request.config.option.markexpr == "faults" else "few")
+    yield
+    settings.load_profile(before)
+
 
 BODY = """\
 dataset: {name: spiral, points: 20}
@@ -86,6 +98,12 @@ PLAIN = st.recursive(
 
 
 @pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all examples."""
+    return tmp_path_factory.mktemp("examples")
+
+
+@pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained(planned(), tmp_path_factory.mktemp("good")).last
 
@@ -118,7 +136,6 @@ def all_plain(tree: Located) -> bool:
 @given(ANY_TEXT | YAML_TEXT)
 @example("a: &a [*a]")
 @example("{a: 1, a: 2}")
-@settings(max_examples=400)
 def test_any_text_is_plain_values_with_their_places_or_refused_with_its_own(text: str) -> None:
     try:
         tree = parse(text, "f.yaml")
@@ -137,14 +154,14 @@ def test_any_text_is_plain_values_with_their_places_or_refused_with_its_own(text
 
 
 @given(YAML_TEXT)
-@settings(max_examples=400)
 def test_what_is_read_is_what_yaml_says_but_for_the_words_it_takes_for_numbers(text: str) -> None:
     """Structure and texts are those of PyYAML with every scalar left as it is written."""
     try:
         tree = parse(text, "f.yaml")
     except UserError:
         return
-    theirs = yaml.load(text, Loader=yaml.BaseLoader)
+    is_c = strict_yaml._Loader is not yaml.SafeLoader
+    theirs = yaml.load(text, Loader=yaml.CBaseLoader if is_c else yaml.BaseLoader)
     assert spelled(tree.plain()) == ({} if theirs is None else spelled(theirs)) or theirs is None
 
 
@@ -158,7 +175,6 @@ def spelled(value: Any) -> Any:
 
 
 @given(st.dictionaries(ANY_TEXT, PLAIN, max_size=5))
-@settings(max_examples=300)
 def test_whatever_is_written_is_read_again(tree: dict[str, Any]) -> None:
     assume(all(letter.isprintable() or letter in "\n\t" for letter in str(tree)))
     text = yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
@@ -167,9 +183,8 @@ def test_whatever_is_written_is_read_again(tree: dict[str, Any]) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200)
-def test_any_bytes_are_a_file_that_is_read_or_refused(tmp_path: Path, raw: bytes) -> None:
-    path = tmp_path / "a.yaml"
+def test_any_bytes_are_a_file_that_is_read_or_refused(folder: Path, raw: bytes) -> None:
+    path = folder / "a.yaml"
     path.write_bytes(raw)
     try:
         assert all_plain(read_file(path))
@@ -181,7 +196,6 @@ def test_any_bytes_are_a_file_that_is_read_or_refused(tmp_path: Path, raw: bytes
 
 
 @given(st.lists(ANY_TEXT | YAML_TEXT | st.from_regex(r"[a-z_.]{1,20}=.{0,20}", fullmatch=True), max_size=3))
-@settings(max_examples=300)
 def test_any_words_make_a_config_or_are_refused(config: Path, words: list[str]) -> None:
     try:
         assert isinstance(load(config, words), Config)
@@ -210,7 +224,6 @@ def test_a_word_puts_its_value_where_its_key_says(
     PLAIN,
     st.sampled_from(["dataset", "architecture", "loss", "optimizer", "metrics", "expect", "seeds", "x"]),
 )
-@settings(max_examples=300)
 def test_anything_in_the_place_of_a_value_is_a_config_or_refused_by_its_key(
     config: Path, value: Any, key: str
 ) -> None:
@@ -234,9 +247,8 @@ CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 @given(
     st.binary(max_size=300) | ANY_TEXT.map(str.encode) | st.text('a1,"\n\r; \t', max_size=80).map(str.encode)
 )
-@settings(max_examples=400)
-def test_any_bytes_are_a_table_or_refused(tmp_path: Path, raw: bytes) -> None:
-    path = tmp_path / "a.csv"
+def test_any_bytes_are_a_table_or_refused(folder: Path, raw: bytes) -> None:
+    path = folder / "a.csv"
     path.write_bytes(raw)
     try:
         table = read_table(path)
@@ -255,16 +267,15 @@ def test_any_bytes_are_a_table_or_refused(tmp_path: Path, raw: bytes) -> None:
     st.sampled_from(["\n", "\r\n"]),
     st.sampled_from(["utf-8", "utf-8-sig"]),
 )
-@settings(max_examples=200)
 def test_a_table_that_is_written_is_read_cell_by_cell(
-    tmp_path: Path, columns: list[str], data: st.DataObject, end: str, encoding: str
+    folder: Path, columns: list[str], data: st.DataObject, end: str, encoding: str
 ) -> None:
     assume(not columns[0].startswith("\ufeff"))
     row = st.lists(CELLS, min_size=len(columns), max_size=len(columns))
     rows = data.draw(st.lists(row, min_size=1, max_size=4))
     written = io.StringIO()
     csv.writer(written, lineterminator=end, quoting=csv.QUOTE_ALL).writerows([columns, *rows])
-    path = tmp_path / "a.csv"
+    path = folder / "a.csv"
     path.write_bytes(written.getvalue().encode(encoding))
     table = read_table(path)
     assert table.columns == tuple(columns)
@@ -272,7 +283,6 @@ def test_a_table_that_is_written_is_read_cell_by_cell(
 
 
 @given(ANY_TEXT | st.from_regex(r"[-+]?[0-9]{0,4}\.?[0-9]{0,4}(e[-+]?[0-9]{1,3})?", fullmatch=True))
-@settings(max_examples=400)
 def test_a_number_is_what_python_reads_of_plain_digits_or_none(text: str) -> None:
     try:
         value = number(text)
@@ -292,9 +302,8 @@ RESERVED = {"con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt"
 @given(ANY_TEXT | st.text("aZ09._- /\\:\n", max_size=70) | st.from_regex(r"(?i)(con|nul|com1)[.]?[a-z]?"))
 @example("../x")
 @example("a\n")
-@settings(max_examples=400)
 def test_a_run_name_is_a_plain_word_whose_folder_stands_in_its_own(
-    config: Path, tmp_path: Path, name: str
+    config: Path, folder: Path, name: str
 ) -> None:
     letters = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
     is_plain = (
@@ -309,17 +318,17 @@ def test_a_run_name_is_a_plain_word_whose_folder_stands_in_its_own(
             from_plain(plain | {"name": name}, "here")
         assert "cannot name a folder" in refused.value.mistakes[0] and said_well(refused.value)
         return
-    before = {path for path in tmp_path.rglob("*") if path.is_dir()}
-    run = runs.create(tmp_path / "runs", from_plain(plain | {"name": name}, "here").name, "")
-    made = {path for path in tmp_path.rglob("*") if path.is_dir()} - before - {tmp_path / "runs"}
-    assert run.folder.parent == tmp_path / "runs" and re.fullmatch(re.escape(name) + "-[0-9]{3,}", run.name)
-    assert all(path == run.folder or path.parent == run.folder for path in made)
-    assert runs.find(run.name, tmp_path / "runs").folder == run.folder
+    parent = Path(tempfile.mkdtemp(dir=folder))
+    run = runs.create(parent / "runs", from_plain(plain | {"name": name}, "here").name, "")
+    assert run.folder.parent == parent / "runs" and re.fullmatch(re.escape(name) + "-[0-9]{3,}", run.name)
+    made = {path for path in parent.rglob("*") if path.is_dir()}
+    assert {path for path in made if run.folder not in path.parents} == {parent / "runs", run.folder}
+    assert runs.find(run.name, parent / "runs").folder == run.folder
 
 
 @given(ANY_TEXT)
-def test_any_text_finds_a_run_or_says_that_there_is_none(tmp_path: Path, text: str) -> None:
-    parent = tmp_path / "runs"
+def test_any_text_finds_a_run_or_says_that_there_is_none(folder: Path, text: str) -> None:
+    parent = folder / "found"
     if not parent.exists():
         runs.create(parent, "some", "")
     try:
@@ -350,11 +359,10 @@ CONTENTS = st.dictionaries(
 
 
 @given(CONTENTS, CONTENTS, ANY_TEXT)
-@settings(max_examples=150)
 def test_whatever_is_saved_is_loaded(
-    tmp_path: Path, state: dict[Any, Any], figures: dict[Any, Any], version: str
+    folder: Path, state: dict[Any, Any], figures: dict[Any, Any], version: str
 ) -> None:
-    path = tmp_path / "a.pt"
+    path = folder / "a.pt"
     checkpoints.save(path, Checkpoint({}, {}, state, figures, {}, version))
     loaded = checkpoints.load(path)
     assert not differences([loaded.state, loaded.figures, loaded.dlrun], [state, figures, version])
@@ -375,22 +383,20 @@ def refused_or(path: Path, whole: Checkpoint | None) -> None:
 @given(
     st.binary(max_size=300) | st.binary(max_size=100).map(lambda raw: b"PK\3\4" + raw + b"PK\5\6" + bytes(18))
 )
-@settings(max_examples=300)
-def test_any_bytes_are_no_checkpoint(tmp_path: Path, raw: bytes) -> None:
-    (tmp_path / "a.pt").write_bytes(raw)
-    refused_or(tmp_path / "a.pt", None)
+def test_any_bytes_are_no_checkpoint(folder: Path, raw: bytes) -> None:
+    (folder / "a.pt").write_bytes(raw)
+    refused_or(folder / "a.pt", None)
 
 
 @given(st.randoms(use_true_random=False), st.lists(st.sampled_from(DAMAGES), min_size=1, max_size=3))
-@settings(max_examples=200)
 def test_a_damaged_checkpoint_is_refused_or_what_it_was(
-    good: Path, tmp_path: Path, chance: Any, damages: list[Any]
+    good: Path, folder: Path, chance: Any, damages: list[Any]
 ) -> None:
     raw = bytearray(good.read_bytes())
     for damage in damages:
         raw = damage(raw, chance) or bytearray(1)
-    (tmp_path / "a.pt").write_bytes(raw)
-    refused_or(tmp_path / "a.pt", checkpoints.load(good))
+    (folder / "a.pt").write_bytes(raw)
+    refused_or(folder / "a.pt", checkpoints.load(good))
 
 
 INSTRUCTIONS = st.sampled_from(
@@ -425,62 +431,77 @@ INSTRUCTIONS = st.sampled_from(
 
 
 @given(st.lists(INSTRUCTIONS, max_size=30).map(b"".join))
-@settings(max_examples=300)
 def test_any_instructions_in_whole_records_are_no_checkpoint(
-    good: Path, tmp_path: Path, instructions: bytes
+    good: Path, folder: Path, instructions: bytes
 ) -> None:
-    path = with_pickle(good, tmp_path / "a.pt", b"\x80\x02" + instructions + b".")
+    path = with_pickle(good, folder / "a.pt", b"\x80\x02" + instructions + b".")
     refused_or(path, None)
 
 
 @given(st.lists(st.tuples(ANY_TEXT, st.binary(max_size=40)), max_size=5))
-@settings(max_examples=100)
-def test_any_archive_is_no_checkpoint(tmp_path: Path, records: list[tuple[str, bytes]]) -> None:
-    path = tmp_path / "a.pt"
+def test_any_archive_is_no_checkpoint(folder: Path, records: list[tuple[str, bytes]]) -> None:
+    path = folder / "a.pt"
     with zipfile.ZipFile(path, "w") as archive:
         for name, raw in dict(records).items():
-            archive.writestr(name or "x", raw)
+            archive.writestr("x" + name, raw)
     refused_or(path, None)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1), st.sampled_from([4, 8, 10, 12, 16, 20]))
-@settings(max_examples=200)
 def test_an_end_that_says_something_else_is_refused_or_without_effect(
-    good: Path, tmp_path: Path, small: int, large: int, field: int
+    good: Path, folder: Path, small: int, large: int, field: int
 ) -> None:
     raw = bytearray(good.read_bytes())
     end = len(raw) - 22
     form, most = ("<I", 2**32 - 1) if field in (12, 16) else ("<H", 2**16 - 1)
     struct.pack_into(form, raw, end + field, small & most)
-    (tmp_path / "a.pt").write_bytes(raw)
-    refused_or(tmp_path / "a.pt", checkpoints.load(good))
+    (folder / "a.pt").write_bytes(raw)
+    refused_or(folder / "a.pt", checkpoints.load(good))
     raw = bytearray(good.read_bytes())
     struct.pack_into("<Q", raw, max(0, end - 76 + field), large)
-    (tmp_path / "a.pt").write_bytes(raw)
-    refused_or(tmp_path / "a.pt", checkpoints.load(good))
+    (folder / "a.pt").write_bytes(raw)
+    refused_or(folder / "a.pt", checkpoints.load(good))
 
 
 # ------------------------------------------------------------------------ the search for more
 
 
-@pytest.mark.parametrize("target", ["yaml", "checkpoint"])
-def test_a_search_finds_ways_that_its_first_inputs_did_not_take(target: str) -> None:
+def test_a_search_through_yaml_finds_ways_that_its_first_inputs_did_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(strict_yaml, "_Loader", yaml.SafeLoader)
+    read, files, corpus = fuzz.of_yaml(tmp_path)
+    assert fuzz.search(read, files, corpus[:3], fuzz.TOKENS["yaml"], (80, 600), random.Random(0)) is None
+    assert kept(capsys.readouterr().out) > 0
+
+
+def test_a_search_through_checkpoints_finds_ways_that_its_first_inputs_did_not_take() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.fuzz", target, "--inputs", "400", "--seconds", "600"],
+        [sys.executable, "-m", "tests.faults.fuzz", "checkpoint", "--inputs", "100", "--seconds", "600"],
         cwd=Path(__file__).parent.parent.parent,
         capture_output=True,
         text=True,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, ""), done
-    said = re.search(r"([\d,]+) inputs, ([\d,]+) of them kept", done.stdout)
-    assert said and int(said[2].replace(",", "")) > 0, done.stdout
+    assert kept(done.stdout) > 0
+
+
+def kept(printed: str) -> int:
+    said = re.match(r"[\d,]+ inputs, ([\d,]+) of them kept", printed)
+    assert said, printed
+    return int(said[1].replace(",", ""))
 
 
 def test_a_search_finds_what_must_not_happen() -> None:
     def read(raw: bytes) -> None:
-        if raw[:1] == b"{" and raw.count(b"[") > 2:
-            raise KeyError(raw)
+        if raw[:1] != b"{":
+            return
+        if raw[1:2] != b"[":
+            return
+        if raw[2:3] != b"#":
+            return
+        raise KeyError(raw)
 
     found = fuzz.search(read, {__file__}, [b"a: 1"], fuzz.TOKENS["yaml"], (10_000, 600), random.Random(0))
     assert found is not None and isinstance(found[1], KeyError)
