@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,25 +34,15 @@ from dlrun.errors import CheckpointRefused, ConfigError, UserError
 from dlrun.strict_yaml import Located, parse, read_file
 from dlrun.tables import MISSING, number, read_table
 
-for name, number_of_examples in (("few", 25), ("many", 400)):
-    settings.register_profile(
-        name,
-        derandomize=True,  # the same examples at each run: what fails, fails for everybody
-        deadline=None,
-        database=None,
-        max_examples=number_of_examples,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def profile(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Few examples by default, many with -m faults."""
-    before = settings.get_current_profile_name()
-    settings.load_profile("many" if request.config.option.markexpr == "faults" else "few")
-    yield
-    settings.load_profile(before)
-
+settings.register_profile(
+    "repeatable",
+    derandomize=True,  # the same examples at each run: what fails, fails for everybody
+    deadline=None,
+    database=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("repeatable")  # before any test is defined, which takes its settings then
 
 BODY = """\
 dataset: {name: spiral, points: 20}
