@@ -295,8 +295,9 @@ def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[
 def _recorded(saved: Checkpoint, column: str, copies: int) -> list[float]:
     """What a checkpoint says was measured of each copy; empty where it says nothing, or no figures."""
     values = saved.figures.get(column)
-    is_sound = isinstance(values, list) and len(values) == copies
-    return values if is_sound and all(type(value) is float for value in values) else []
+    if not isinstance(values, list) or len(values) != copies:
+        return []
+    return values if all(type(value) is float for value in values) else []
 
 
 def baselines(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, float]]:

@@ -664,13 +664,13 @@ def test_a_run_folder_of_a_hostile_name_is_shown_as_text(
         dlrun("eval", folder),
         dlrun("eval", "--json", "--", folder),
         dlrun("predict", "--csv", "--", folder, points),
-        dlrun("plot", "--out", tmp_path / "out", "--", folder, "decision_regions.resolution=40"),
+        dlrun("plot", "--out", tmp_path / "out", "--", folder, "points"),
         dlrun("resume", folder),
     ]
     for done in outputs:
         assert (done.code, done.err) == (0, ""), done
         assert all(letter.isprintable() or letter == "\n" for letter in done.out), done
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"decision_regions.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"points.png"}
     assert {path.name for path in runs_dir.iterdir()} == {name}
     fault.count(names=1, outputs=len(outputs), outside=0, tracebacks=0)
 
