@@ -24,6 +24,9 @@ FORMAT = 1
 _MOST_NODES = 500_000
 _DEEPEST = 32
 _MAKING = (b"}", b"]", b"\x85", b"\x8f")  # each of these bytes makes pickle a dict, list, tuple or set
+_FOLDER = (
+    0x10  # by this bit PyTorch's reader takes a record for a folder, and its bytes from anywhere in memory
+)
 _LARGEST_DIRECTORY = 2**24  # bytes: more than a hundred thousand records
 _KEYS = {"format", "dlrun", "config", "data", "state", "figures", "environment"}
 
@@ -119,6 +122,8 @@ def _open(raw: bytes) -> Any:
                 raise CheckpointRefused("checkpoint is damaged (a record stands in it twice)")
             if any(r.compress_type != zipfile.ZIP_STORED or r.file_size != r.compress_size for r in records):
                 raise CheckpointRefused("checkpoint is damaged (a record is compressed)")
+            if any(r.external_attr & _FOLDER or r.is_dir() for r in records):
+                raise CheckpointRefused("checkpoint is damaged (a record is a folder)")
             if sum(record.file_size for record in records) > len(raw):
                 raise CheckpointRefused("checkpoint is damaged (records overlap)")
             broken = archive.testzip()  # torch.load checks no sums: it would load flipped bits

@@ -127,6 +127,29 @@ def test_every_flipped_bit_of_a_weight_is_noticed(fault: Fault, tmp_path: Path) 
 
 
 @pytest.mark.row("T21")
+def test_no_bit_of_the_directory_changes_what_is_loaded(fault: Fault, good: Path, tmp_path: Path) -> None:
+    raw, whole = good.read_bytes(), content(checkpoints.load(good))
+    path, refused = tmp_path / "damaged.pt", 0
+    entries = [match.start() for match in re.finditer(b"PK\x01\x02", raw)]
+    # Of a record its attributes are among these bits: as a folder it would be loaded as anything whatever.
+    bits = [8 * (entries[1] + 38) + bit for bit in range(32)]
+    every = range(8 * entries[0], 8 * len(raw))
+    for place in [*bits, *(every if fault.thorough else fault.random.sample(every, 200))]:
+        damaged = bytearray(raw)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            loaded = checkpoints.load(path)
+        except CheckpointRefused:
+            refused += 1
+        else:
+            assert not differences(whole, content(loaded)), (place // 8 - entries[0], place % 8)
+        fault.count(mutations=1, wrong=0, tracebacks=0)
+    assert refused > 100
+    fault.count(refused=refused)
+
+
+@pytest.mark.row("T21")
 def test_a_command_says_that_the_file_is_damaged(
     fault: Fault, good: Path, tmp_path: Path, dlrun: Dlrun
 ) -> None:
