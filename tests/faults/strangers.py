@@ -539,8 +539,7 @@ def _open_all(good: str, paths: list[str], report: str) -> None:
     most = pages * resource.getpagesize() + 2**31
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     for path in paths:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is what it takes now
-        before, started = _peak(), time.process_time()
+        before, started = peak(anew=True), time.process_time()
         signal.alarm(10)
         code, lines = 0, []
         try:
@@ -550,10 +549,12 @@ def _open_all(good: str, paths: list[str], report: str) -> None:
         signal.alarm(0)
         told = {"code": code, "lines": lines, "seconds": time.process_time() - started}
         with open(report, "a", encoding="utf-8") as file:
-            file.write(json.dumps(told | {"mebibytes": _peak() - before}) + "\n")
+            file.write(json.dumps(told | {"mebibytes": peak() - before}) + "\n")
 
 
-def _peak() -> float:
-    """The most memory that this process has had, in MiB."""
+def peak(*, anew: bool = False) -> float:
+    """The most memory that this process has had, in MiB; `anew` from this moment on."""
+    if anew:
+        Path("/proc/self/clear_refs").write_text("5")
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
