@@ -85,7 +85,7 @@ def load(path: Path) -> Checkpoint:
     if not isinstance(content, dict) or content.keys() != _KEYS:
         raise CheckpointRefused("this is no dlrun checkpoint", where=str(path))
     if content["format"] != FORMAT:
-        written = str(content["dlrun"])[:40]
+        written = one_line(str(content["dlrun"])[:40])
         raise CheckpointRefused(
             f"the checkpoint was written by dlrun {written}, in a format that this version cannot read",
             where=str(path),

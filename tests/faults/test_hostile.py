@@ -73,7 +73,8 @@ def assert_refused(lines: list[str], path: Path) -> None:
     """Few lines that say what is wrong and where, none of which leads to opening the file all the same."""
     text = "\n".join(lines)
     assert len(text.splitlines()) <= 5, text
-    assert text.startswith("error: ")
+    assert lines[0].startswith("error: ")
+    assert all(line.startswith(("  where: ", "  fix: ", "  resume: ")) for line in lines[1:]), text
     assert str(path) in text
     assert all(len(line) < 2000 and line.isprintable() for line in lines), text
     assert "weights_only" not in text and "Traceback" not in text
