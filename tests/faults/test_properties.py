@@ -236,6 +236,7 @@ CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 @given(
     st.binary(max_size=300) | ANY_TEXT.map(str.encode) | st.text('a1,"\n\r; \t', max_size=80).map(str.encode)
 )
+@example(b"a,b\n1\n")
 def test_any_bytes_are_a_table_or_refused(folder: Path, raw: bytes) -> None:
     path = folder / "a.csv"
     path.write_bytes(raw)
@@ -272,6 +273,7 @@ def test_a_table_that_is_written_is_read_cell_by_cell(
 
 
 @given(ANY_TEXT | st.from_regex(r"[-+]?[0-9]{0,4}\.?[0-9]{0,4}(e[-+]?[0-9]{1,3})?", fullmatch=True))
+@example("\u0663")
 def test_a_number_is_what_python_reads_of_plain_digits_or_none(text: str) -> None:
     try:
         value = number(text)
