@@ -6,8 +6,11 @@ import hashlib
 import io
 import os
 import stat
+import struct
+import warnings
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlrun.errors import CheckpointRefused, RunFailed
+from dlrun.errors import CheckpointRefused, RunFailed, one_line
 from dlrun.files import write_atomically
 
 FORMAT = 1
-_MOST_NODES = 1_000_000
+_MOST_NODES = 500_000
 _DEEPEST = 32
+_MAKING = (b"}", b"]", b"\x85", b"\x8f")  # each of these bytes makes pickle a dict, list, tuple or set
+_FOLDER = (
+    0x10  # by this bit PyTorch's reader takes a record for a folder, and its bytes from anywhere in memory
+)
+_LARGEST_DIRECTORY = 2**24  # bytes: more than a hundred thousand records
 _KEYS = {"format", "dlrun", "config", "data", "state", "figures", "environment"}
 
 
@@ -57,9 +65,9 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "environment": checkpoint.environment,
     }
     try:
-        for place, value in _walk(content):
+        for trail, value in _walk(content):
             if kind := _unreadable(value):
-                raise _Unfit(f"{place} is {kind}")
+                raise _Unfit(f"{_place(content, trail)} is {kind}")
     except _Unfit as unfit:
         what = f"no checkpoint can hold this run: {unfit.reason}"
         fix = "keep numbers, texts, lists, dicts and whole tensors there"
@@ -80,7 +88,7 @@ def load(path: Path) -> Checkpoint:
     if not isinstance(content, dict) or content.keys() != _KEYS:
         raise CheckpointRefused("this is no dlrun checkpoint", where=str(path))
     if content["format"] != FORMAT:
-        written = str(content["dlrun"])[:40]
+        written = one_line(str(content["dlrun"])[:40])
         raise CheckpointRefused(
             f"the checkpoint was written by dlrun {written}, in a format that this version cannot read",
             where=str(path),
@@ -109,6 +117,7 @@ def _read(path: Path) -> bytes:
 def _open(raw: bytes) -> Any:
     """The plain values and tensors in the bytes of a checkpoint, after every check."""
     try:
+        _refuse_another_directory(raw)
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             records = archive.infolist()
             names = [record.filename for record in records]
@@ -116,14 +125,23 @@ def _open(raw: bytes) -> Any:
                 raise CheckpointRefused("checkpoint is damaged (a record stands in it twice)")
             if any(r.compress_type != zipfile.ZIP_STORED or r.file_size != r.compress_size for r in records):
                 raise CheckpointRefused("checkpoint is damaged (a record is compressed)")
+            if any(r.external_attr & _FOLDER or r.is_dir() for r in records):
+                raise CheckpointRefused("checkpoint is damaged (a record is a folder)")
             if sum(record.file_size for record in records) > len(raw):
                 raise CheckpointRefused("checkpoint is damaged (records overlap)")
             broken = archive.testzip()  # torch.load checks no sums: it would load flipped bits
             if broken is not None:
-                raise CheckpointRefused(f"checkpoint is damaged ({broken[:80]})")
-        content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-        for place, value in _walk(content):
-            _check_tensor(place, value)
+                raise CheckpointRefused(f"checkpoint is damaged ({one_line(broken[:80])})")
+            for name in names:
+                if name.endswith("data.pkl"):
+                    pickled = archive.read(name)
+                    if sum(map(pickled.count, _MAKING)) > _MOST_NODES // 2:
+                        raise CheckpointRefused("checkpoint is damaged (its content is too large)")
+        with warnings.catch_warnings(action="ignore"):  # of what is refused anyway
+            content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+        for trail, value in _walk(content):
+            if wrong := _what_is_wrong(value):
+                raise CheckpointRefused(f"checkpoint is damaged ({_place(content, trail)} {wrong})")
         return content
     except CheckpointRefused:
         raise
@@ -142,6 +160,26 @@ class _Unfit(CheckpointRefused):
     def __init__(self, reason: str) -> None:
         super().__init__(f"checkpoint is damaged ({reason})")
         self.reason = reason
+
+
+def _refuse_another_directory(raw: bytes) -> None:
+    """Raises CheckpointRefused unless the directory of the records stands right before the file's end.
+
+    zipfile looks for it there, PyTorch where the file says: else each could read records of its own, and
+    those that were checked would not be those that are loaded.
+    """
+    end = len(raw) - 22
+    if end < 0 or raw[end : end + 4] != b"PK\5\6" or raw[-2:] != b"\0\0":
+        raise CheckpointRefused("checkpoint is damaged (its end is missing)")
+    size, start = struct.unpack_from("<II", raw, end + 12)
+    locator, record = end - 20, end - 20 - 56  # of a file that may have more than 4 GiB
+    if record >= 0 and raw[locator : locator + 4] == b"PK\6\7":
+        if struct.unpack_from("<Q", raw, locator + 8) != (record,) or raw[record : record + 4] != b"PK\6\6":
+            raise CheckpointRefused("checkpoint is damaged (its directory)")
+        size, start = struct.unpack_from("<QQ", raw, record + 40)
+        end = record
+    if start + size != end or size > _LARGEST_DIRECTORY:
+        raise CheckpointRefused("checkpoint is damaged (its directory)")
 
 
 _ALLOWED = (dict, list, tuple, str, int, float, bool, type(None), Tensor)
@@ -163,29 +201,55 @@ def _unreadable(value: Any) -> str:
     return ""
 
 
-def _check_tensor(place: str, value: Any) -> None:
+def _what_is_wrong(value: Any) -> str:
+    """Why a value is none that a checkpoint holds, else ""."""
     if not isinstance(value, _ALLOWED):
-        raise CheckpointRefused(f"checkpoint is damaged ({place} is a {type(value).__name__})")
+        return f"is a {type(value).__name__}"
     if isinstance(value, Tensor):
         whole = value.layout == torch.strided and not value.is_quantized and value.device.type == "cpu"
         if not whole or value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            raise CheckpointRefused(f"checkpoint is damaged ({place} is larger than its storage)")
+            return "is larger than its storage"
+    return ""
 
 
-def _walk(content: Any) -> Any:
-    """Every value in a tree of dicts, lists and tuples, with its place. Bounded in size and depth."""
-    nodes = 0
-    pending: list[tuple[str, Any, int]] = [("", content, 0)]
+def _walk(content: Any) -> Iterator[tuple[list[str | int], Any]]:
+    """Every value in a tree of dicts, lists and tuples, with the keys that lead to it.
+
+    Raises CheckpointRefused where there are too many, or too deep.
+    """
+    nodes, trail = 1, list[str | int]()
+    yield trail, content
+    pending = [_entries(content)]
     while pending:
-        place, value, depth = pending.pop()
-        nodes += 1
-        if nodes > _MOST_NODES or depth > _DEEPEST:
-            raise _Unfit("its content is nested too deeply or too large")
-        yield place, value
-        if isinstance(value, dict):
-            for key, item in value.items():
-                if type(key) not in (str, int):
-                    raise _Unfit(f"a key in {place} is no text")
-                pending.append((f"{place}.{key}"[-200:].lstrip("."), item, depth + 1))
-        elif isinstance(value, list | tuple):
-            pending.extend((f"{place}[{index}]"[-200:], item, depth + 1) for index, item in enumerate(value))
+        for key, value in pending[-1]:
+            nodes += 1
+            trail.append(key)
+            if nodes > _MOST_NODES or len(trail) > _DEEPEST:
+                raise _Unfit("its content is nested too deeply or too large")
+            yield trail, value
+            if isinstance(value, dict | list | tuple):
+                if isinstance(value, dict) and not all(type(key) in (str, int) for key in value):
+                    where = _place(content, trail)
+                    raise _Unfit(f"a key in {where} is no text")
+                pending.append(_entries(value))
+                break
+            trail.pop()
+        else:
+            pending.pop()
+            if trail:
+                trail.pop()
+
+
+def _entries(value: Any) -> Iterator[tuple[str | int, Any]]:
+    if isinstance(value, dict):
+        return iter(value.items())
+    return enumerate(value) if isinstance(value, list | tuple) else iter(())
+
+
+def _place(content: Any, trail: list[str | int]) -> str:
+    """Where the keys lead: `state.model[0].weight`."""
+    text = ""
+    for key in trail:
+        text += f".{key}" if isinstance(content, dict) else f"[{key}]"
+        content = content[key]
+    return one_line(text[-200:].lstrip("."))

@@ -15,9 +15,9 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from dlrun.components import REQUIRED, Parts, describe
-from dlrun.errors import ConfigError, UserError, listed, nearest
-from dlrun.options import Claim, Count, Positive, Seed
-from dlrun.strict_yaml import Located, Place, parse, read_file
+from dlrun.errors import ConfigError, UserError, listed, nearest, one_line
+from dlrun.options import Claim, Count, Positive, Seed, Threads
+from dlrun.strict_yaml import DEEPEST, MOST_VALUES, Located, Place, parse, read_file
 
 SPLITS = ("train", "valid", "test", "trainset")
 _DEVICE = re.compile(r"(auto|cpu|cuda(:[0-9]{1,2})?|mps)\Z")
@@ -61,7 +61,7 @@ class Config:
     name: str = _key("what the run folder is named after (default: the file's own name)")
     seeds: list[Seed] = _key("the copies trained: initial weights, order, dropout, augmentation", [0])
     device: str = _key("auto, cpu, cuda, cuda:N or mps; auto takes an accelerator if there is one", "auto")
-    threads: Count | Literal["auto"] = _key("CPU threads; auto goes by the work in a step", "auto")
+    threads: Threads | Literal["auto"] = _key("CPU threads; auto goes by the work in a step", "auto")
     precision: Literal["float32", "bfloat16", "float16"] = _key("arithmetic of the forward pass", "float32")
     stacked: bool = _key(
         "whether all seeds train as one model: faster where steps are small, but not bit for bit as alone",
@@ -155,7 +155,7 @@ def find(text: str, beside: Path | None = None) -> Path:
     name = text.removesuffix(".yaml")
     if name in shipped_names():
         return shipped() / f"{name}.yaml"
-    raise UserError(f"there is no config {text[:200]}{nearest(Path(text).stem, shipped_names())}")
+    raise UserError(f"there is no config {one_line(text)[:200]}{nearest(Path(text).stem, shipped_names())}")
 
 
 def load(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> Config:
@@ -178,6 +178,7 @@ def load(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) 
 
 def from_plain(plain: Any, source: str, overrides: Sequence[str] = (), parts: Parts | None = None) -> Config:
     """The config that `plain` values describe, such as those of a checkpoint; `source` names them."""
+    _refuse_what_no_file_could_hold(plain, source)
     return check(_override(_located(plain, Place(source)), overrides), parts or Parts())
 
 
@@ -271,8 +272,9 @@ def _override(tree: Located, overrides: Sequence[str]) -> Located:
         source = "on the command line:"
         if not equals or not key:
             raise UserError(f"{text[:_LONGEST_VALUE_SHOWN]!r} is not of the form KEY=VALUE")
+        shown = one_line(key[:_LONGEST_VALUE_SHOWN])
         if not written.strip():
-            raise UserError(f"{key} is given no value", where=source, fix=f"write {key}=null for none")
+            raise UserError(f"{shown} is given no value", where=source, fix=f"write {shown}=null for none")
         path = key.split(".")
         if is_claim := path[0] == "expect" and len(path) > 1:
             path = ["expect", ".".join(path[1:])]  # about best.COLUMN, maybe: the dot is part of its name
@@ -282,7 +284,9 @@ def _override(tree: Located, overrides: Sequence[str]) -> Located:
             try:
                 value = parse(written, source, has_lines=False)
             except UserError as error:
-                raise UserError(error.what, where=f"{source} {text[:_LONGEST_VALUE_SHOWN]}") from None
+                raise UserError(
+                    error.what, where=f"{source} {one_line(text[:_LONGEST_VALUE_SHOWN])}"
+                ) from None
         tree = _put(tree, path, value)
     return tree
 
@@ -312,6 +316,22 @@ def _located(plain: Any, place: Place) -> Located:
     elif isinstance(plain, list):
         plain = [_located(item, place) for item in plain]
     return Located(plain, place, place)
+
+
+def _refuse_what_no_file_could_hold(plain: Any, source: str) -> None:
+    """Raises UserError for more values than YAML and the defaults make, and for keys that are no text."""
+    values, pending = 0, [(plain, 0)]
+    while pending:
+        value, depth = pending.pop()
+        values += 1
+        if values > 2 * MOST_VALUES or depth > 2 * DEEPEST:
+            raise UserError("the config is nested too deeply or holds too many values", where=source)
+        if isinstance(value, dict):
+            if not all(isinstance(key, str) for key in value):
+                raise UserError("a key of the config is no text", where=source)
+            pending += [(item, depth + 1) for item in value.values()]
+        elif isinstance(value, list):
+            pending += [(item, depth + 1) for item in value]
 
 
 def _plain(value: Any) -> Any:
@@ -502,7 +522,7 @@ def _mistake(place: Place, path: tuple[str | int, ...], what: str) -> str:
 def _path_text(path: Iterable[str | int]) -> str:
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+        text += f"[{step}]" if isinstance(step, int) else f".{one_line(step)}"
     return text.removeprefix(".")[:120]
 
 

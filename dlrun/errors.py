@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 _MOST_LISTED = 50
+_MOST_MISTAKES = 20
+_LONGEST_NAME = 60
 
 
 class UserError(Exception):
@@ -43,7 +45,9 @@ class ConfigError(UserError):
         self.mistakes = list(mistakes)
 
     def lines(self) -> list[str]:
-        return [f"error: {self.what}", *(f"  {mistake}" for mistake in self.mistakes)]
+        left = len(self.mistakes) - _MOST_MISTAKES
+        more = [f"  and {left:,} more"] if left > 0 else []
+        return [f"error: {self.what}", *(f"  {mistake}" for mistake in self.mistakes[:_MOST_MISTAKES]), *more]
 
 
 class RunFailed(UserError):
@@ -64,11 +68,22 @@ class CheckpointRefused(UserError):
     exit_code = 4
 
 
+def one_line(name: str) -> str:
+    """A name from someone's file as part of a line: what would end or steer the line is written out."""
+    return name if name.isprintable() else repr(name)[1:-1]
+
+
+def _short(name: str) -> str:
+    text = one_line(name[:_LONGEST_NAME])
+    return text if len(name) <= _LONGEST_NAME else f"{text}…"
+
+
 def listed(names: Iterable[str]) -> str:
     """The names in one line, in parentheses, ready to follow a message; of very many the first ones."""
     names = list(names)
     more = f", and {len(names) - _MOST_LISTED:,} more" if len(names) > _MOST_LISTED else ""
-    return f"(there are: {', '.join(names[:_MOST_LISTED])}{more})" if names else "(there are none)"
+    shown = ", ".join(map(_short, names[:_MOST_LISTED]))
+    return f"(there are: {shown}{more})" if names else "(there are none)"
 
 
 def meant(name: str, names: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from statistics import fmean, stdev
 from tempfile import TemporaryDirectory
@@ -19,11 +20,12 @@ from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
 from dlrun.components import Parts
 from dlrun.config import Choice
-from dlrun.copies import Apart, Copies, as_tensor
+from dlrun.copies import Apart, Copies, as_tensor, lost_weight
 from dlrun.data import EVALUATION_BATCH, Data, Loaded, Preprocessing, Watching, steps, unwatched
-from dlrun.errors import CheckpointRefused, ConfigError, UserError
+from dlrun.errors import CheckpointRefused, ConfigError, UserError, one_line
 from dlrun.files import write_atomically
-from dlrun.hardware import Hardware
+from dlrun.hardware import Hardware, memory
+from dlrun.layers import TooManyWeights
 from dlrun.plan import Plan, make_plan, metric
 from dlrun.runs import Run
 from dlrun.trainer import Recipe, Tally, predictions
@@ -151,43 +153,74 @@ def open_plan(
     """
     saved = checkpoints.load(path)
     keys = {text.split("=")[0].split(".")[0] for text in overrides}
-    if wrong := sorted(keys - CHANGEABLE):
-        raise UserError(f"{', '.join(wrong)} cannot be changed at evaluation: the model is what it is")
+    if fixed := sorted(keys - CHANGEABLE):
+        raise UserError(f"{', '.join(fixed)} cannot be changed at evaluation: the model is what it is")
     try:
         own = configs.from_plain(saved.config, str(path), parts=parts)
-    except ConfigError as error:
+    except UserError as error:
+        said = error.mistakes[0] if isinstance(error, ConfigError) else error.what
         fix = "if it was trained with parts of your own, name their folder with --parts"
-        raise CheckpointRefused(
-            f"its config is refused: {error.mistakes[0]}", where=str(path), fix=fix
-        ) from None
+        raise CheckpointRefused(f"its config is refused: {said}", where=str(path), fix=fix) from None
     plain = own.plain()
     if "metrics" in keys:  # nothing is chosen or judged here: neither may stand in the way of others
         plain |= {"expect": {}, "monitor": None, "patience": None}
     config = configs.from_plain(plain, str(path), overrides, parts)
     try:
-        known = saved.data["known"]
+        known, model_state = saved.data["known"], saved.state["model"]
         if not isinstance(known, dict):  # without it the files that it names would be opened
             raise TypeError("known")
-        plan = make_plan(config, parts, data_dir, known)
+        if len(model_state) != len(config.seeds):
+            raise _misfit(f"it has {len(model_state):,} copies of them for {len(config.seeds):,} seeds", path)
+        plan = make_plan(config, parts, data_dir, known, _most_weights(model_state))
+        _epoch(saved)
         classes, shape = tuple(saved.data["classes"]), tuple(saved.data["input_shape"])
         preprocessing = Preprocessing(**saved.data["preprocessing"])
-        model_state = saved.state["model"]
-        _epoch(saved)
+    except ConfigError as error:
+        at_hand = (f"{path} dataset", f"{path} device")  # what may be missing here, and no fault of the file
+        wrong = [mistake for mistake in error.mistakes if not mistake.startswith(at_hand)]
+        if overrides or not wrong:
+            raise
+        raise CheckpointRefused(f"its config is refused: {wrong[0]}", where=str(path)) from None
+    except TooManyWeights:
+        raise _misfit("it has more than are in the file", path) from None
     except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
-        raise CheckpointRefused(f"it lacks an entry: {error}", where=str(path)) from None
-    if (classes, shape) != (plan.data.classes, plan.data.input_shape):
+        raise CheckpointRefused(f"it lacks an entry: {one_line(str(error)[:100])}", where=str(path)) from None
+    largest = max((prod(layer.output_shape) for layer in plan.layers.layers), default=0)
+    wanted, there = 4 * (plan.layers.parameters * len(config.seeds) + largest), memory(plan.device)
+    if wanted > there:
+        what = f"its model needs {wanted / 2**30:,.0f} GiB for a single example"
+        raise CheckpointRefused(f"{what}; {plan.device} has {there / 2**30:,.0f}", where=str(path))
+    plain_shape = all(type(size) is int for size in shape)  # a tensor would be compared number by number
+    if (classes, plain_shape and shape) != (plan.data.classes, plan.data.input_shape):
         raise CheckpointRefused(
             "its classes or its input shape are not those of the dataset", where=str(path)
         )
     if not preprocessing.suits(shape):
         raise CheckpointRefused("its preprocessing does not fit the inputs", where=str(path))
     with torch.device("meta"):  # what does not fit is refused before a model of any size is made
-        load_weights(Apart(plan.build, config.seeds), model_state, path, assign=True)
+        model = Apart(plan.build, config.seeds)
+        load_weights(model, model_state, path, assign=True)
+    if lost := lost_weight(model.copies):
+        index, name = lost
+        what = f"its weights {name} of seed {config.seeds[index]} are not all finite numbers"
+        raise CheckpointRefused(what, where=str(path), fix="use another checkpoint")
     return plan, preprocessing, saved
 
 
+def _most_weights(saved: list[dict[str, Any]]) -> tuple[int, int]:
+    """How many weights, with how many numbers, a model may have that is to fit the saved ones.
+
+    Twice what was saved: an architecture may put other weights in the place of those of a layer.
+    """
+    sizes = [value.numel() for value in saved[0].values() if isinstance(value, Tensor)]
+    return 2 * len(sizes), 2 * sum(sizes)
+
+
 def _epoch(saved: Checkpoint) -> int:
-    return int(saved.state["epoch"])
+    epoch = saved.state["epoch"]
+    if type(epoch) is not int or not 0 <= epoch < 2**63:
+        raise ValueError("epoch")
+    return epoch
 
 
 def load_weights(model: Copies, saved: list[dict[str, Tensor]], path: Path, *, assign: bool = False) -> None:
@@ -197,10 +230,12 @@ def load_weights(model: Copies, saved: list[dict[str, Tensor]], path: Path, *, a
             # A dict of its own: torch notes `assign` in what it is given, and the next call would follow it.
             copy.load_state_dict(dict(weights), assign=assign)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[-1].strip()[:150]
-        raise CheckpointRefused(
-            f"its weights do not fit the architecture: {reason}", where=str(path)
-        ) from None
+        raise _misfit(str(error).splitlines()[-1].strip()[:150], path) from None
+
+
+def _misfit(reason: str, path: Path) -> CheckpointRefused:
+    what = f"its weights do not fit the architecture: {one_line(reason)}"
+    return CheckpointRefused(what, where=str(path))
 
 
 def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[str, Any]:
@@ -228,7 +263,7 @@ def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[
     if plan.probabilities is not None:
         figures["entropy_bits"] = (entropy / examples).tolist()
     column = "trainset" if split == "train" else split  # train_* are running means of an epoch
-    recorded = {figure: saved.figures.get(f"{column}_{figure}", []) for figure in figures}
+    recorded = {figure: _recorded(saved, f"{column}_{figure}", len(seeds)) for figure in figures}
     found: dict[str, Any] = {
         "run": trained.run.name if trained.run else None,
         "checkpoint": str(path),
@@ -246,7 +281,7 @@ def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[
         "recorded": {
             figure: {"at_training": fmean(values), "difference": _difference(values, figures[figure])}
             for figure, values in recorded.items()
-            if len(values) == len(seeds)
+            if values
         },
         "same_data": trained.loaded.fingerprint == saved.data.get("fingerprint"),
     }
@@ -256,6 +291,14 @@ def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[
             str(seed): counts.tolist() for seed, counts in zip(seeds, confusion, strict=True)
         }
     return found
+
+
+def _recorded(saved: Checkpoint, column: str, copies: int) -> list[float]:
+    """What a checkpoint says was measured of each copy; empty where it says nothing, or no figures."""
+    values = saved.figures.get(column)
+    if not isinstance(values, list) or len(values) != copies:
+        return []
+    return values if all(type(value) is float for value in values) else []
 
 
 def baselines(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, float]]:

@@ -23,7 +23,7 @@ from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
 from dlrun.config import Choice, Config
-from dlrun.copies import Copies
+from dlrun.copies import Copies, lost_weight
 from dlrun.data import Loaded, Preprocessing, Watching, steps, unwatched
 from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
 from dlrun.evaluation import Trained, baselines, draw, load_weights, summarised
@@ -631,14 +631,12 @@ def _warn(run: Run, view: View, text: str) -> None:
 
 
 def _refuse_lost_weights(state: State) -> None:
-    for seed, copy in zip(state.model.seeds, state.model.copies, strict=True):
-        for name, weights in copy.named_parameters():
-            # A sum needs no memory; it is finite only where all are, but large ones may overflow it.
-            if not (weights.sum().isfinite() or weights.isfinite().all()):
-                raise Diverged(
-                    f"{name} of seed {seed} is no longer finite after epoch {state.epoch}",
-                    fix="lower optimizer.lr, or set gradient_clip",
-                )
+    if lost := lost_weight(state.model.copies):
+        index, name = lost
+        raise Diverged(
+            f"{name} of seed {state.model.seeds[index]} is no longer finite after epoch {state.epoch}",
+            fix="lower optimizer.lr, or set gradient_clip",
+        )
 
 
 def _copied(model: Copies) -> list[dict[str, Tensor]]:

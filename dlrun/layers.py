@@ -9,11 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.parameter import is_lazy
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlrun.errors import UserError
 
 LARGE = 10_000_000  # parameters, or figures that a layer gives for an example
+LONG = 1000  # multiply-adds of an example with each of so many figures take no longer than PyTorch's import
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,30 @@ class Layers:
     multiply_adds: int = 0
 
 
+class TooManyWeights(Exception):
+    """A model has more weights than it may have."""
+
+
+def built_within(build: Callable[[], nn.Module], tensors: int, numbers: int) -> nn.Module:
+    """The model that `build` makes, of at most so many weights with so many numbers in all.
+
+    Raises TooManyWeights at the first one beyond, so that a model which is none costs nothing to refuse.
+    """
+
+    def count(module: nn.Module, name: str, weight: nn.Parameter | None) -> None:
+        nonlocal tensors, numbers
+        if weight is not None and not is_lazy(weight):
+            tensors, numbers = tensors - 1, numbers - weight.numel()
+        if tensors < 0 or numbers < 0:
+            raise TooManyWeights
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        return build()
+    finally:
+        hook.remove()
+
+
 def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> Layers:
     """The layers of the model that `build` makes, for inputs of one shape.
 
@@ -45,12 +72,18 @@ def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> L
     spares the import of what PyTorch tells shapes without storage by. Raises UserError where it does not
     take such inputs.
     """
-    with torch.device("meta"):
-        model = build().eval()
+    try:
+        with torch.device("meta"):
+            model = build().eval()
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:  # more than any tensor may hold
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise UserError(f"the model cannot be made: {reason}") from error
     # A layer may give as many channels as its weights have rows, each as large as an input's.
     channels = max((p.shape[0] for p in model.parameters() if p.dim()), default=1)
     figures = prod(input_shape[1:]) * max(channels, *input_shape[:1])
-    small = sum(p.numel() for p in model.parameters()) <= LARGE and figures <= LARGE
+    parameters = sum(p.numel() for p in model.parameters())
+    sums = parameters * prod(input_shape[1:])  # multiply-adds, at most, where no layer's outputs are larger
+    small = max(parameters, figures, sums // LONG) <= LARGE and not _grows(model)
     if small:
         with torch.random.fork_rng(devices=[]):
             model = build().eval()
@@ -95,6 +128,16 @@ def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> L
         tuple(output.shape[1:]),
         sum(p.numel() for p in model.parameters()),
         counter.get_total_flops() // 4,
+    )
+
+
+def _grows(model: nn.Module) -> bool:
+    """Whether a convolution pads images so far that what it gives is larger by more than a pixel."""
+    return any(
+        2 * padding > kernel_size
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d) and not isinstance(module.padding, str)
+        for padding, kernel_size in zip(module.padding, module.kernel_size, strict=True)
     )
 
 

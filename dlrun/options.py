@@ -17,6 +17,7 @@ __all__ = [
     "Positive",
     "Resize",
     "Seed",
+    "Threads",
 ]
 
 Count = Annotated[int, Ge(1)]
@@ -25,6 +26,7 @@ Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
+Threads = Annotated[int, Ge(1), Le(1024)]  # PyTorch starts as many as it is told to
 Claim = Annotated[str, "a claim such as '>= 0.94'"]  # the words for it
 Normalise = Literal["unit", "half", "train"]
 Resize = Literal["crop", "pad", "stretch"]

@@ -22,7 +22,7 @@ from dlrun.copies import Apart, Copies, Stacked, as_tensor
 from dlrun.data import EVALUATION_BATCH, Data, Loaded, Preprocessing, Watching, unwatched
 from dlrun.errors import UserError, listed
 from dlrun.hardware import Hardware, choose_device, choose_threads, memory
-from dlrun.layers import Layers, layers_of
+from dlrun.layers import Layers, built_within, layers_of
 from dlrun.randomness import generator
 from dlrun.stacking import refuse_stacking, refuse_what_differs
 from dlrun.trainer import Metric, Recipe, State
@@ -159,10 +159,17 @@ class Plan:
 
 
 @bare.without_compiler()
-def make_plan(config: Config, parts: Parts, data_dir: Path, known: Mapping[str, Any] | None = None) -> Plan:
+def make_plan(
+    config: Config,
+    parts: Parts,
+    data_dir: Path,
+    known: Mapping[str, Any] | None = None,
+    most_weights: tuple[int, int] | None = None,
+) -> Plan:
     """The plan of a config. Raises ConfigError with every mistake that shows without any data.
 
-    `known` is what a checkpoint remembers of its dataset.
+    `known` is what a checkpoint remembers of its dataset; `most_weights` is how many weights, with how many
+    numbers in all, a model may have that is to fit it: one that has more raises TooManyWeights.
     """
     mistakes: list[str] = []
 
@@ -201,6 +208,8 @@ def make_plan(config: Config, parts: Parts, data_dir: Path, known: Mapping[str, 
     build = partial(part("architecture", config.architecture), data.input_shape, outputs)
     if data.scaling:
         build = partial(_in_own_unit, build, *data.scaling)
+    if most_weights:
+        build = partial(built_within, build, *most_weights)
     if not mistakes:  # only what is for one task can be tried together
         with noting("loss"):
             _measure_two(config.loss.name, loss, data, outputs, most_axes=1)

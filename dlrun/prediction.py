@@ -79,7 +79,7 @@ def predict(
     model = open_model(plan, hardware, saved, path)
     outputs = outputs_for(model, torch.cat([inputs for _, inputs in read]), preprocessing, hardware)
     names = [name for names, _ in read for name in names]
-    return Predictions(plan, int(saved.state["epoch"]), saved.digest, names, outputs)
+    return Predictions(plan, saved.state["epoch"], saved.digest, names, outputs)
 
 
 def read_new(data: Data, path: Path) -> tuple[list[str], Tensor]:

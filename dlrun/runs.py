@@ -31,7 +31,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest
+from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest, one_line
 from dlrun.files import cannot_write, make_folder, sync, write_atomically
 
 _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
@@ -81,7 +81,8 @@ class Run:
         path = self.folder / name
         make_folder(path.parent)
         text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
-        write_atomically(path, lambda file: file.write(f"{text}\n".encode()))
+        # A folder's name may hold what is no text: JSON has its own way of writing that.
+        write_atomically(path, lambda file: file.write(f"{text}\n".encode(errors="backslashreplace")))
 
     def summary(self) -> dict[str, Any]:
         """What summary.json says, or nothing where it is missing or broken."""
@@ -283,7 +284,7 @@ def find(text: str, parent: Path) -> Run:
             f"{text} could be {several}{' …' if len(matching) > 5 else ''}", fix="write more of the name"
         )
     shown = nearest(text, names[:10]) if names else f"; there are no runs in {parent}"
-    raise UserError(f"there is no run {text[:80]}{shown}")
+    raise UserError(f"there is no run {one_line(text[:80])}{shown}")
 
 
 def every(parent: Path) -> list[Run]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun import experiment, runs
+from dlrun.checkpoint import FORMAT
 from dlrun.components import Parts
 from dlrun.plan import Plan, make_plan
 from dlrun.runs import Run
@@ -212,6 +213,21 @@ def of_seed(run: Run, seed: int) -> dict[str, Any]:
         "model": saved.state["model"][index],
         "rows": {name: [values[i] for i in mine] for name, values in _timeless(rows).items()},
     }
+
+
+def written(path: Path, **changes: Any) -> Path:
+    """A checkpoint file with some entries of another content, made without `save` and its checks."""
+    plain = {
+        "format": FORMAT,
+        "dlrun": "0.1.0",
+        "config": {},
+        "data": {},
+        "state": {},
+        "figures": {},
+        "environment": {},
+    }
+    torch.save(plain | changes, path)
+    return path
 
 
 def differences(a: Any, b: Any, place: str = "") -> list[str]:

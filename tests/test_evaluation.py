@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -12,13 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import differences, little_memory, own_parts, planned, trained
+from small_runs import differences, own_parts, planned, trained
 
 from dlrun import checkpoint as checkpoints
-from dlrun import experiment
 from dlrun.checkpoint import Checkpoint
 from dlrun.components import Parts
-from dlrun.errors import CheckpointRefused, UserError
+from dlrun.errors import UserError
 from dlrun.evaluation import Trained, keep, open_checkpoint, per_class, report, spread
 from dlrun.runs import Run
 
@@ -312,82 +310,6 @@ def test_a_dataset_of_another_shape_is_refused(tmp_path: Path) -> None:
     run = trained(planned(), tmp_path)
     with pytest.raises(UserError):
         opened(run.best, None, "dataset.classes=5")
-
-
-# ------------------------------------------------------------------------ nothing taken on trust
-
-
-def forged(run: Run, change: Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], object]) -> Path:
-    """The run's checkpoint after `change(config, data, state)`."""
-    saved = checkpoints.load(run.last)
-    change(saved.config, saved.data, saved.state)
-    checkpoints.save(run.last, saved)
-    return run.last
-
-
-FORGERIES: dict[str, Callable[[Any, Any, Any], object]] = {
-    "weights of another shape": lambda c, d, s: s["model"][0].update({"0.weight": torch.zeros(9, 2)}),
-    "a weight missing": lambda c, d, s: s["model"][0].pop("2.bias"),
-    "a weight too many": lambda c, d, s: s["model"][0].update(more=torch.zeros(1)),
-    "a copy missing": lambda c, d, s: s["model"].pop(),
-    "weights that are text": lambda c, d, s: s["model"][0].update({"0.weight": "zeros"}),
-    "no list of copies": lambda c, d, s: s.update(model=3),
-    "copies that are text": lambda c, d, s: s.update(model=["a", "b"]),
-    "other classes": lambda c, d, s: d.update(classes=["a", "b", "c"]),
-    "another input shape": lambda c, d, s: d.update(input_shape=[3]),
-    "classes that are a number": lambda c, d, s: d.update(classes=3),
-    "no preprocessing": lambda c, d, s: d.pop("preprocessing"),
-    "preprocessing of another kind": lambda c, d, s: d.update(preprocessing={"mean": 1.0}),
-    "preprocessing that is text": lambda c, d, s: d.update(preprocessing={"offset": "x", "scale": None}),
-    "preprocessing with complex numbers": lambda c, d, s: d.update(
-        preprocessing={"offset": torch.zeros(2, dtype=torch.complex64), "scale": None}
-    ),
-    "preprocessing of another shape": lambda c, d, s: d.update(
-        preprocessing={"offset": torch.zeros(7), "scale": None}
-    ),
-    "no epoch": lambda c, d, s: s.pop("epoch"),
-    "an epoch without end": lambda c, d, s: s.update(epoch=float("inf")),
-    "nothing known": lambda c, d, s: d.pop("known"),
-    "known what is a tensor": lambda c, d, s: d.update(known=torch.zeros(3)),
-    "no weights": lambda c, d, s: s.pop("model"),
-    "an unknown architecture": lambda c, d, s: c.update(architecture="os.system"),
-    "a dotted path": lambda c, d, s: c.update(architecture={"name": "torch.nn.Linear"}),
-    "a path to a part": lambda c, d, s: c.update(loss="../../evil"),
-    "an unknown option": lambda c, d, s: c["architecture"].update(layers=3),
-    "a wrong type": lambda c, d, s: c["architecture"].update(hidden="8"),
-    "an unknown key": lambda c, d, s: c.update(parts="/evil"),
-    "a billion units": lambda c, d, s: c["architecture"].update(hidden=[10**9]),
-    "a layer too many": lambda c, d, s: c["architecture"].update(hidden=[8, 8]),
-    "another activation's weights": lambda c, d, s: c.update(architecture={"name": "linear"}),
-}
-
-
-@pytest.mark.parametrize("forgery", FORGERIES)
-def test_a_checkpoint_that_does_not_fit_what_it_says_is_refused(tmp_path: Path, forgery: str) -> None:
-    run = trained(planned(seeds=[0, 1]), tmp_path)
-    path = forged(run, FORGERIES[forgery])
-    with little_memory(), pytest.raises(CheckpointRefused) as refused:
-        opened(path)
-    assert refused.value.exit_code == 4
-    assert str(path) in " ".join(refused.value.lines())
-    assert len(refused.value.lines()) <= 5
-
-
-def test_a_part_of_ones_own_is_named_so_that_its_folder_can_be_given(tmp_path: Path) -> None:
-    parts = own_parts(tmp_path)
-    run = trained(planned(parts, dataset="uneven"), tmp_path)
-    with pytest.raises(CheckpointRefused, match="uneven") as refused:
-        opened(run.best)
-    assert "--parts" in refused.value.fix
-    opened(run.best, parts)
-
-
-@pytest.mark.parametrize("forgery", ["weights of another shape", "a weight missing", "a copy missing"])
-def test_resuming_from_weights_that_do_not_fit_is_refused(tmp_path: Path, forgery: str) -> None:
-    run = trained(planned(seeds=[0, 1]), tmp_path, stop_after=1)
-    forged(run, FORGERIES[forgery])
-    with pytest.raises(CheckpointRefused):
-        experiment.resume(planned(seeds=[0, 1]), run, experiment.Silent())
 
 
 # ------------------------------------------------------------------------ what is kept

@@ -15,6 +15,8 @@ def crop(inputs: Tensor, generator: torch.Generator, *, padding: Count = 4) -> T
     What moves in from outside is zero, after preprocessing.
     """
     n, _, height, width = inputs.shape
+    if padding > max(height, width):
+        raise ValueError(f"padding of {padding:,} pixels is more than the image has")
     shifts = torch.randint(2 * padding + 1, (2, n), generator=generator, device=inputs.device)
     rows = shifts[0].view(n, 1, 1) + torch.arange(height, device=inputs.device).view(1, height, 1)
     columns = shifts[1].view(n, 1, 1) + torch.arange(width, device=inputs.device).view(1, 1, width)

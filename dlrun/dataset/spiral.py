@@ -9,7 +9,10 @@ from pathlib import Path
 import torch
 
 from dlrun.data import Data, Examples
+from dlrun.errors import UserError
 from dlrun.options import Count, Fraction, NonNegative, Seed
+
+MOST_POINTS = 10_000_000
 
 
 def spiral(
@@ -26,6 +29,8 @@ def spiral(
     For class c of C, with t from 0 to 1: φ = 2π(c + 2t)/C + noise · z with z normal, and the point is
     t · (sin φ, cos φ). `noise` is in radians.
     """
+    if points * classes > MOST_POINTS:
+        raise UserError(f"{points:,} points on each of {classes:,} arms are more than {MOST_POINTS:,} in all")
     return Data(
         task="classification",
         input_shape=(2,),
