@@ -67,8 +67,11 @@ def read_image(path: Path | str, height: int, width: int, channels: int, resize:
     """
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise UserError("the image cannot be read: this is no regular file", where=printable(path))
+            if status.st_size > MOST_BYTES:
+                raise ValueError(f"its file has {status.st_size / 2**20:,.0f} MiB")
             with Image.open(file, formats=FORMATS) as image:
                 pixels = _pixels(image, (width, height), "L" if channels == 1 else "RGB", resize)
     except UserError:
@@ -99,7 +102,7 @@ def _pixels(image: Image.Image, size: tuple[int, int], mode: str, resize: Resize
         box = drafted[1]
     is_large = image.width * image.height > _MANY_PIXELS
     factor = _factor(image.size, size) if is_large and _is_copied(image) else 1
-    if (needed := coefficients + _memory(image, factor)) > MOST_BYTES:
+    if (needed := coefficients + _memory(image, factor, size)) > MOST_BYTES:
         raise ValueError(
             f"its {image.width:,} × {image.height:,} pixels take {needed / 2**20:,.0f} MiB to decode, "
             f"more than {MOST_BYTES / 2**20:.0f}"
@@ -108,7 +111,7 @@ def _pixels(image: Image.Image, size: tuple[int, int], mode: str, resize: Resize
         image.load()
         orientation = _orientation(image)
         plain = _reduced(image, factor) if factor > 1 else _plain(image)
-        box = tuple(side / factor for side in box)
+        box = (0.0, 0.0, box[2] / factor, box[3] / factor)
         small = _resized(plain, size[::-1] if orientation in _LYING else size, box, resize)
     if orientation in _UPRIGHT:
         small = small.transpose(_UPRIGHT[orientation])
@@ -127,16 +130,17 @@ def _coefficients(image: Image.Image) -> int:
     """The bytes that libjpeg holds of a progressive image beside its pixels: two for each sample of all."""
     if not image.info.get("progressive"):
         return 0
-    sampled = [(across, down) for _, across, down, _ in image.layer]  # type: ignore[attr-defined]
-    most = max((across for across, _ in sampled), default=1) * max((down for _, down in sampled), default=1)
+    sampled: list[tuple[int, int]] = [(a, d) for _, a, d, _ in image.layer]  # type: ignore[attr-defined]
+    most = max(across for across, _ in sampled) * max(down for _, down in sampled)
     return 2 * image.width * image.height * sum(across * down for across, down in sampled) // most
 
 
-def _memory(image: Image.Image, factor: int) -> int:
-    """The bytes that the pixels of an image take until they are small, where it is reduced by a factor."""
+def _memory(image: Image.Image, factor: int, wanted: tuple[int, int]) -> int:
+    """The bytes that an image takes until it has the wanted size, where it is first reduced by a factor."""
     own = _WEBP_BYTES if image.format == "WEBP" else _BYTES.get(image.mode, 4)
     copies = 8 / factor**2 if _is_copied(image) else 0  # once as RGBA, and once multiplied by its A
-    return round(image.width * image.height * (own + copies))
+    resized = 4 * max(wanted) * (max(image.size) // factor + 3 * max(wanted))  # one side, then the other
+    return round(image.width * image.height * (own + copies)) + resized
 
 
 def _is_copied(image: Image.Image) -> bool:

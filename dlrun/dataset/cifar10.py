@@ -7,7 +7,6 @@ import tarfile
 import zlib
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 import torch
 
@@ -85,7 +84,7 @@ def read(archive: Path) -> dict[str, Examples]:
 class _Bounded:
     """A file that is read from first to last, up to _MOST_BYTES. Raises ValueError beyond."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: gzip.GzipFile) -> None:
         self._file, self._size = file, 0
 
     def read(self, size: int) -> bytes:

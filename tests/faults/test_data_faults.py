@@ -202,9 +202,6 @@ READ: dict[str, tuple[bytes, str]] = {
     "blank lines": (PLAIN.replace("5,10\n", "\n5,10\n\n").encode(), ""),
     "a constant column": (b"a,c,b\n" + b"".join(b"%d,7,%d\n" % (i, i) for i in range(12)),
                           "warning: c is the same in all training rows, and becomes 0"),
-    "a hundred thousand columns": (
-        ",".join([*(f"c{i}" for i in range(10**5)), "b"]).encode()
-        + b"\n" + 9 * (b",".join([b"1.5"] * 10**5 + [b"2"]) + b"\n"), "c0, c1"),
 }  # fmt: skip
 
 
@@ -221,6 +218,19 @@ def test_a_table_is_read_as_it_is_meant(
     assert said in done.err + done.out
     if "column" not in what:
         assert read_table(path).rows == read_table(table(tmp_path, PLAIN.encode(), "plain.csv")).rows
+
+
+@pytest.mark.row("T32")
+def test_very_many_columns_are_a_table(
+    fault: Any, dlrun: Dlrun, table_config: Path, tmp_path: Path, no_hanging: None
+) -> None:
+    many = fault.times(10**4, 10**5)
+    header = ",".join([*(f"c{i}" for i in range(many)), "b"]).encode()
+    rows = b"".join(b",".join([b"%d" % i] * many + [b"2\n"]) for i in range(9))
+    table(tmp_path, header + b"\n" + rows)
+    done = dlrun("train", table_config, "metrics=[]", "--quiet")
+    fault.count(tables=1, tracebacks=done.err.count("Traceback"))
+    assert done.code == 0, done.err
 
 
 @pytest.mark.row("T32")
@@ -367,7 +377,7 @@ def test_what_is_no_whole_image_is_refused_by_name_or_left_out_and_counted(
     assert not runs_dir.exists()
     done = dlrun("train", photos_config, "dataset.unreadable=skip", *data)
     assert done.code == 0, done.err
-    assert f"1 image cannot be read and is left out: cat/{name}" in done.err
+    assert f"1 image cannot be read and is left out: cat/{name}" in done.out
     done = dlrun("predict", "last", photos / "cat" / name, *data)
     refused(fault, done, "the image cannot be read: ")
     fault.count(images=1)
@@ -470,7 +480,7 @@ LARGEST = {  # kind -> the side of a square, as large as is read
     "16 bits of grey": 8192, "48 bits": 8192, "grey and clear": 8192, "JPEG": 8192, "JPEG, progressive": 6000,
     "WEBP": 3800, "WEBP, lossless": 3800, "WEBP, clear": 3800,
 }  # fmt: skip
-FEW = ("colours and clear", "WEBP")
+FEW = ("colours, one clear",)
 
 
 @pytest.mark.row("T33")
@@ -623,7 +633,7 @@ def test_what_systems_leave_in_folders_is_no_class_and_no_image(
     assert wanted[2] == []
     done = dlrun("train", photos_config, "--data-dir", tmp_path / "data")
     assert done.code == 0
-    assert "left out" not in done.err
+    assert "left out" not in done.out + done.err
 
 
 @pytest.mark.row("T34")
@@ -1125,7 +1135,7 @@ def test_too_few_examples_are_refused_before_there_is_a_run(
     words, said = FEW_EXAMPLES[what]
     for name, n in (("one", 1), ("none", 0)):
         write(f"parts/dataset/{name}.py", TOO_FEW.format(name=name, n=n).lstrip())
-    path = table(tmp_path, b"a,b,c\n1,2,x\n2,3,x\n3,4,x\n")
+    path = table(tmp_path, b"a,b,c\n" + b"1,2,3\n" * (3 if "three" in what else 20))
     words = tuple(word.replace("TABLE", str(path)) for word in words)
     done = dlrun("train", tiny, *words, "--parts", tmp_path / "parts")
     refused(fault, done, said)
