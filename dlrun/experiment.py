@@ -315,7 +315,7 @@ class Keeper:
         """The error with what can be found out about it, now that a look takes nobody's time."""
         if isinstance(error, Diverged):
             if "epoch" not in error.what:
-                error.what += f" after {self.state.epoch} whole epochs"
+                error.what += f" ({self.state.epoch} of {self.plan.config.epochs} epochs done)"
             error.fix = error.fix or "lower optimizer.lr, or set gradient_clip"
             if place := _lost_example(self.loaded):
                 error.what, error.fix = f"{error.what}: {place}", "mend that example, or leave it out"

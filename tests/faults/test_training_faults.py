@@ -142,7 +142,7 @@ def test_what_is_not_finite_ends_the_run_with_all_as_it_was(
     error = stopped.value
     assert error.exit_code == 3
     assert "seed 0" in error.what
-    assert "epoch 2" in error.what or "after 1 whole epochs" in error.what
+    assert "epoch 2" in error.what or "(1 of 4 epochs done)" in error.what
     assert str(run.folder) in error.where and error.fix
     assert len(error.lines()) <= 5
     if what in ("input", "loss"):
