@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
 from dlrun.errors import RunFailed, UserError
@@ -24,7 +25,7 @@ MOST_BYTES = 280 * 2**20  # that decoding an image may take
 _MANY_PIXELS = 2**24  # from here on one image at a time: threads share the memory
 _one_at_a_time = threading.Lock()
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # of a pixel; else 4
-_WEBP_BYTES = 20  # its decoder holds two frames, and a copy on the way to Pillow's own
+_WEBP_BYTES = 16  # its decoder holds two frames, and a copy on the way to Pillow's own
 _STRIP = 2**20  # pixels
 _GREYS = [round(value / 257) for value in range(2**16)]  # 65535 = 257 · 255
 # What systems put into folders by themselves: Windows, macOS, Linux and Synology.
@@ -77,7 +78,8 @@ def read_image(path: Path | str, height: int, width: int, channels: int, resize:
     except UserError:
         raise
     except MemoryError:  # nothing is wrong with the image
-        raise RunFailed("there is no memory left to decode an image", where=printable(path)) from None
+        what, fix = "there is no memory left to decode an image", "end what else needs memory"
+        raise RunFailed(what, where=printable(path), fix=fix) from None
     except Exception as error:  # Pillow raises whatever a file that is not whole provokes
         if isinstance(error, OSError) and error.strerror:  # the disk's words, not Pillow's
             raise UserError(f"the image cannot be read: {error.strerror}", where=printable(path)) from None
@@ -127,12 +129,23 @@ def _pixels(image: Image.Image, size: tuple[int, int], mode: str, resize: Resize
 
 
 def _coefficients(image: Image.Image) -> int:
-    """The bytes that libjpeg holds of a progressive image beside its pixels: two for each sample of all."""
-    if not image.info.get("progressive"):
+    """The bytes that libjpeg holds of an image in several scans, beside its pixels: two for each sample."""
+    if not isinstance(image, JpegImageFile) or _is_one_scan(image):
         return 0
-    sampled: list[tuple[int, int]] = [(a, d) for _, a, d, _ in image.layer]  # type: ignore[attr-defined]
+    sampled = [(across, down) for _, across, down, _ in image.layer]
     most = max(across for across, _ in sampled) * max(down for _, down in sampled)
     return 2 * image.width * image.height * sum(across * down for across, down in sampled) // most
+
+
+def _is_one_scan(image: JpegImageFile) -> bool:
+    """Whether all components come at once, so that pixels can be decoded as they are read."""
+    assert image.fp is not None, "it was opened this moment"
+    components, place = len(image.layer), image.fp.tell()  # right after the start of the first scan
+    start = b"\xff\xda" + (6 + 2 * components).to_bytes(2, "big") + bytes([components])
+    image.fp.seek(place - 8 - 2 * components)
+    is_whole = image.fp.read(len(start)) == start
+    image.fp.seek(place)
+    return is_whole and not image.info.get("progressive")
 
 
 def _memory(image: Image.Image, factor: int, wanted: tuple[int, int]) -> int:

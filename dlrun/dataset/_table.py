@@ -26,7 +26,7 @@ Cycle = Literal["year", "week", "day"]
 _MOST_CLASSES = 1000
 _MOST_FIGURES = 2**29  # in all inputs together: 4 GiB
 _MOST_NAMED = 10  # columns in a message
-_MEANT_AS_NUMBER = re.compile(r"[+-]?[0-9]*([.,'_ ][0-9]+)+")
+_MEANT_AS_NUMBER = re.compile(r"[+-]?\d*([.,'_ ]\d+)*")  # in any script
 _MEANT_AS_NOTHING = ("", "inf", "infinity", "none", "nil", "?", ".", "#n/a", "#div/0!", "#value!", "missing")
 
 
