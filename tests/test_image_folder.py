@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Done
 from PIL import Image
 from small_runs import child, differences, outcome
 from torch import Tensor
@@ -596,7 +595,7 @@ def config(photos: Path, write: Callable[[str, str], Path]) -> Path:
 
 
 def test_a_folder_of_images_trains_with_no_code(
-    dlrun: Callable[..., Done],
+    dlrun: Callable[..., Any],
     config: Path,
     photos: Path,
     runs_dir: Path,
@@ -632,7 +631,7 @@ def test_a_folder_of_images_trains_with_no_code(
 
 
 def test_another_folder_is_evaluated_if_the_model_knows_its_classes(
-    dlrun: Callable[..., Done], config: Path, runs_dir: Path, tmp_path: Path
+    dlrun: Callable[..., Any], config: Path, runs_dir: Path, tmp_path: Path
 ) -> None:
     data = ("--data-dir", tmp_path / "data")
     assert dlrun("train", config, *data).code == 0
@@ -652,7 +651,7 @@ def test_another_folder_is_evaluated_if_the_model_knows_its_classes(
 
 
 def test_a_run_does_not_go_on_with_other_images(
-    dlrun: Callable[..., Done], config: Path, photos: Path, tmp_path: Path
+    dlrun: Callable[..., Any], config: Path, photos: Path, tmp_path: Path
 ) -> None:
     data = ("--data-dir", tmp_path / "data")
     assert dlrun("train", config, "--stop-after", "1", *data).code == 0
@@ -664,7 +663,7 @@ def test_a_run_does_not_go_on_with_other_images(
     assert "not what this run was trained on" in refused.err
 
 
-def test_mistakes_of_a_folder_are_those_of_the_config(dlrun: Callable[..., Done], config: Path) -> None:
+def test_mistakes_of_a_folder_are_those_of_the_config(dlrun: Callable[..., Any], config: Path) -> None:
     refused = dlrun("train", config, "dataset.path=nowhere", "optimizer.lr=1e-3")
     assert refused.code == 2
     assert "there is no folder nowhere" in refused.err
@@ -672,7 +671,7 @@ def test_mistakes_of_a_folder_are_those_of_the_config(dlrun: Callable[..., Done]
 
 
 def test_a_signal_stops_a_decode_before_a_run_goes_on(
-    dlrun: Callable[..., Done], config: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dlrun: Callable[..., Any], config: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = ("--data-dir", tmp_path / "data")
     assert dlrun("train", config, "--stop-after", "1", *data).code == 0
