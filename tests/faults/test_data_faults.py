@@ -1050,8 +1050,9 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
     assert not runs_dir.exists()
     mirror.how = "whole"
     monkeypatch.setitem(_idx._PUBLISHED, "MNIST", ([*mirrors, mirror.address], digests))
-    done = dlrun("train", config, "--data-dir", tmp_path / "data", "--quiet")
+    done = dlrun("train", config, "--data-dir", tmp_path / "data")
     assert done.code == 0, "and from another address"
+    assert "downloading train-images-idx3-ubyte.gz (MiB): 1" in done.err
 
 
 @pytest.mark.row("T36")
