@@ -537,7 +537,7 @@ def test_a_bit_that_flips_in_what_was_decoded_is_found(fault: Any, photos: Path,
     def data() -> Any:
         return image_folder(tmp_path / "data", path=str(photos), size=12, unreadable="skip")
 
-    (photos / "cat" / "9.png").write_bytes(b"no image")
+    (photos / "dog" / "0.png").write_bytes(b"no image")  # number 5, after the cats
     whole = Loaded(data(), CPU)
     wanted = {name: (split.raw(), split.targets) for name, split in whole.splits.items()}
     [kept] = (tmp_path / "data" / "image_folder").iterdir()
