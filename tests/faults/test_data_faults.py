@@ -252,7 +252,7 @@ def test_any_table_at_all_is_read_or_refused(fault: Any, tmp_path: Path, no_hang
         b"1e400",
         b"nan",
     ]
-    for _ in range(fault.times(200, 5000)):
+    for _ in range(fault.times(100, 5000)):
         content = b"".join(chance.choice(pieces) for _ in range(chance.randrange(1, 40)))
         path = table(
             tmp_path, content if chance.random() < 0.9 else gzip.compress(content)[: chance.randrange(9, 60)]
@@ -424,7 +424,7 @@ def test_a_damaged_image_is_read_or_refused_and_nothing_else(fault: Any, tmp_pat
     exif = Image.Exif()
     exif[0x0112] = 6
     raw, path, chance = encoded(format, exif=exif), tmp_path / "damaged", fault.random
-    for _ in range(fault.times(150, 5000)):
+    for _ in range(fault.times(60, 5000)):
         damaged = bytearray(raw)
         for _ in range(chance.randrange(1, 4)):
             damaged[chance.randrange(min(len(raw), chance.choice((100, len(raw)))))] = chance.randrange(256)
@@ -517,7 +517,7 @@ FEW = ("colours, one clear",)
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux to measure its memory")
 def test_no_image_takes_more_memory_than_it_may(fault: Any, tmp_path: Path) -> None:
     for kind in fault.times(FEW, tuple(LARGEST)):
-        for side, size in ((LARGEST[kind], 64), (8192, 3000)):
+        for side, size in ((fault.times(6000, LARGEST[kind]), 64), (8192, 3000)):
             path, log = tmp_path / "large", tmp_path / "log"
             if size == 64 or fault.thorough:
                 path.write_bytes(blank(kind, side))
@@ -792,9 +792,12 @@ def twice(archive: tarfile.TarFile) -> None:
     archive.addfile(member, io.BytesIO(bytes(member.size)))
 
 
+VERY_MANY = 2  # times ten thousand
+
+
 def very_many(archive: tarfile.TarFile) -> None:
     member = tarfile.TarInfo("x").tobuf()
-    for _ in range(100):
+    for _ in range(VERY_MANY):
         archive.fileobj.write(member * 10_000)  # type: ignore[union-attr]
 
 
@@ -819,6 +822,7 @@ def test_an_archive_that_is_not_what_it_should_be_is_refused_and_nothing_is_writ
 ) -> None:
     config, target = write("cifar.yaml", CIFAR), tmp_path / "secret"
     monkeypatch.setattr(cifar10, "_MOST_BYTES", fault.times(2**25, 2**28))
+    monkeypatch.setattr("test_data_faults.VERY_MANY", fault.times(VERY_MANY, 100))
     target.write_bytes(records(3))
     more = {"twice": twice, "very many": very_many}.get(kind, lambda archive: None)
     archive = cifar_archive(tmp_path / "data", instead(kind, target), more)
@@ -1016,8 +1020,8 @@ HOW = {
     "a web page": "not what was published (its md5 differs)",
     "not there": "Not Found",
     "stalled": "timed out",
-    "too long": "would give 1,099,511,627,776 bytes, more than 67,108,864",
-    "without end": "gives more than 67,108,864 bytes",
+    "too long": "would give 1,099,511,627,776 bytes, more than 4,194,304",
+    "without end": "gives more than 4,194,304 bytes",
     "garbage": "SSH-2.0",
     "nobody": "refused",
 }
@@ -1038,6 +1042,7 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
             mirrors = [f"http://127.0.0.1:{unused.getsockname()[1]}"]
     monkeypatch.setitem(_idx._PUBLISHED, "MNIST", (mirrors, digests))
     monkeypatch.setattr(_download, "PATIENCE", 0.5)
+    monkeypatch.setattr(_idx, "_MOST_BYTES", 2**22)
     done = dlrun("train", config, "--data-dir", tmp_path / "data", "--quiet")
     refused(fault, done, "MNIST could not be downloaded: ")
     assert HOW[how] in done.err
@@ -1060,7 +1065,8 @@ def test_a_file_that_unpacks_to_too_much_is_none(
     fault: Any, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mirrors, digests = publish(mirror)
-    bomb = gzip.compress(bytes(2**27))
+    bomb = gzip.compress(bytes(2**22))
+    monkeypatch.setattr(_idx, "_MOST_BYTES", 2**20)
     mirror.files["train-images-idx3-ubyte.gz"], digests[0] = bomb, hashlib.md5(bomb).hexdigest()
     monkeypatch.setitem(_idx._PUBLISHED, "MNIST", (mirrors, digests))
     with pytest.raises(UserError, match="unpacks to more than"):

@@ -379,14 +379,13 @@ def test_an_image_that_is_none_ends_the_run_with_its_name(
 
 
 @pytest.mark.row("T40")
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_process_that_waits_for_one_that_hangs_can_be_ended_and_leaves_nobody(
-    fault: Any, dlrun: Dlrun, dlrun_process: Any, config: Path, tmp_path: Path, how: signal.Signals
+    fault: Any, dlrun: Dlrun, dlrun_process: Any, config: Path, tmp_path: Path
 ) -> None:
     assert dlrun("train", config, "--data-dir", tmp_path / "data", "--quiet").code == 0
     [kept] = (tmp_path / "data" / "image_folder").iterdir()
     (kept / "index.json").unlink()
-    for _ in range(fault.times(1, 10)):
+    for how in fault.times([signal.SIGTERM], 10 * [signal.SIGTERM, signal.SIGKILL]):
         held = os.open(kept, os.O_RDONLY)
         fcntl.flock(held, fcntl.LOCK_EX)  # as one that decodes and never ends
         try:
