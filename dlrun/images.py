@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -81,7 +82,8 @@ def read_image(path: Path | str, height: int, width: int, channels: int, resize:
         what, fix = "there is no memory left to decode an image", "end what else needs memory"
         raise RunFailed(what, where=printable(path), fix=fix) from None
     except Exception as error:  # Pillow raises whatever a file that is not whole provokes
-        if isinstance(error, OSError) and error.strerror:  # the disk's words, not Pillow's
+        # The disk's words, not Pillow's; but who follows a file's broken offsets is told Invalid argument.
+        if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
             raise UserError(f"the image cannot be read: {error.strerror}", where=printable(path)) from None
         if isinstance(error, UnidentifiedImageError):
             reason = f"it is no image of the formats {', '.join(FORMATS)}"
@@ -142,7 +144,7 @@ def _is_one_scan(image: JpegImageFile) -> bool:
     assert image.fp is not None, "it was opened this moment"
     components, place = len(image.layer), image.fp.tell()  # right after the start of the first scan
     start = b"\xff\xda" + (6 + 2 * components).to_bytes(2, "big") + bytes([components])
-    image.fp.seek(place - 8 - 2 * components)
+    image.fp.seek(max(0, place - 8 - 2 * components))  # of an MPO file we are at its beginning again
     is_whole = image.fp.read(len(start)) == start
     image.fp.seek(place)
     return is_whole and not image.info.get("progressive")
