@@ -424,7 +424,7 @@ def test_a_damaged_image_is_read_or_refused_and_nothing_else(fault: Any, tmp_pat
     exif = Image.Exif()
     exif[0x0112] = 6
     raw, path, chance = encoded(format, exif=exif), tmp_path / "damaged", fault.random
-    for _ in range(fault.times(60, 5000)):
+    for _ in range(fault.times(60, 3000)):
         damaged = bytearray(raw)
         for _ in range(chance.randrange(1, 4)):
             damaged[chance.randrange(min(len(raw), chance.choice((100, len(raw)))))] = chance.randrange(256)
@@ -542,7 +542,7 @@ def test_a_bit_that_flips_in_what_was_decoded_is_found(fault: Any, photos: Path,
     wanted = {name: (split.raw(), split.targets) for name, split in whole.splits.items()}
     [kept] = (tmp_path / "data" / "image_folder").iterdir()
     for name in ("images", "index.json"):
-        for turn in range(fault.times(15, 500)):
+        for turn in range(fault.times(15, 200)):
             raw = bytearray((kept / name).read_bytes())
             place, bit = fault.random.randrange(len(raw)), fault.random.randrange(8)
             if name == "index.json" and not turn:  # which of the files is none: 5 becomes 4

@@ -385,7 +385,7 @@ def test_a_process_that_waits_for_one_that_hangs_can_be_ended_and_leaves_nobody(
     assert dlrun("train", config, "--data-dir", tmp_path / "data", "--quiet").code == 0
     [kept] = (tmp_path / "data" / "image_folder").iterdir()
     (kept / "index.json").unlink()
-    for how in fault.times([signal.SIGTERM], 10 * [signal.SIGTERM, signal.SIGKILL]):
+    for how in fault.times([signal.SIGTERM], 5 * [signal.SIGTERM, signal.SIGKILL]):
         held = os.open(kept, os.O_RDONLY)
         fcntl.flock(held, fcntl.LOCK_EX)  # as one that decodes and never ends
         try:
