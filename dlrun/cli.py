@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from dlrun.errors import UserError
+from dlrun.errors import RunFailed, UserError, is_out_of_memory
 
 if TYPE_CHECKING:
     from dlrun.config import Choice
@@ -43,11 +43,20 @@ def main() -> NoReturn:
     try:
         app()
     except UserError as error:
-        from dlrun import display
-
-        display.complain(error)
-        sys.exit(error.exit_code)
+        _complain(error)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        fix = "take a smaller model or less data, or end what else needs memory"
+        _complain(RunFailed("out of memory", fix=fix))
     sys.exit(0)
+
+
+def _complain(error: UserError) -> NoReturn:
+    from dlrun import display
+
+    display.complain(error)
+    sys.exit(error.exit_code)
 
 
 def _complete_config(incomplete: str) -> list[str]:

@@ -196,7 +196,8 @@ class Loaded:
             )
         for name, some in examples.items():
             if len(some) == 0:
-                raise UserError(f"the {name} split is empty", fix="change dataset.valid_fraction")
+                fix = "change dataset.valid_fraction" if data.valid_fraction else ""
+                raise UserError(f"the {name} split is empty", fix=fix)
         self.fingerprint = _fingerprint(examples)
         self.preprocessing = preprocessing or data.fit(examples["train"])
         placed = self.preprocessing.to(device)

@@ -78,6 +78,14 @@ def _short(name: str) -> str:
     return text if len(name) <= _LONGEST_NAME else f"{text}…"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a processor or an accelerator has no memory left."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, RuntimeError) and any(some in str(error) for some in words)
+
+
 def listed(names: Iterable[str]) -> str:
     """The names in one line, in parentheses, ready to follow a message; of very many the first ones."""
     names = list(names)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
+from traceback import walk_tb
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
@@ -24,8 +25,8 @@ from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
 from dlrun.config import Choice, Config
 from dlrun.copies import Copies, lost_weight
-from dlrun.data import Loaded, Preprocessing, Watching, steps, unwatched
-from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
+from dlrun.data import EVALUATION_BATCH, Loaded, Preprocessing, Watching, steps, unwatched
+from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError, is_out_of_memory
 from dlrun.evaluation import Trained, baselines, draw, load_weights, summarised
 from dlrun.files import make_folder
 from dlrun.hardware import Hardware, describe, versions
@@ -292,6 +293,7 @@ class Keeper:
         epoch, every = self.state.epoch, self._keep_weights_every
         if not every or (epoch % every and epoch != self.plan.config.epochs):
             return
+        _refuse_lost_weights(self.state)
         make_folder(self.run.weights)
         now = {"model": _copied(self.state.model), "epoch": epoch}
         path = self.run.weights / f"{epoch:08d}.pt"
@@ -324,7 +326,8 @@ class Keeper:
         """Where what is inside fails: leave what was saved, say why in the summary, draw what there is."""
         try:
             yield
-        except Exception as error:
+        except Exception as raised:
+            error = self._explained(raised)
             self.rows.close()
             diverged = isinstance(error, Diverged)
             said = " ".join(error.lines()) if isinstance(error, UserError) else repr(error)
@@ -339,7 +342,30 @@ class Keeper:
                 error.where = str(self.run.folder)  # going on would only diverge again
             elif isinstance(error, UserError):
                 error.resume = f"dlrun resume {self.run.folder}"
-            raise
+            if error is raised:
+                raise
+            raise error from raised
+
+    def _explained(self, error: Exception) -> Exception:
+        """The error with what can be found out about it, now that a look takes nobody's time."""
+        if isinstance(error, Diverged):
+            if "epoch" not in error.what:
+                error.what += f" ({self.state.epoch} of {self.plan.config.epochs} epochs done)"
+            error.fix = error.fix or "lower optimizer.lr, or set gradient_clip"
+            if place := _lost_example(self.loaded):
+                error.what, error.fix = f"{error.what}: {place}", "mend that example, or leave it out"
+            elif (lost := _lost_weight(self.state)) and lost not in error.what:
+                error.what = f"{error.what}: {lost} since an earlier update"
+        if not is_out_of_memory(error):
+            return error
+        frames = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
+        if evaluate.__code__ in frames:
+            what = f"out of memory while {EVALUATION_BATCH:,} examples are evaluated at once"
+            return RunFailed(what, fix="take a smaller model, or a device with more memory")
+        wanted, there = self.plan.config.batch_size, len(self.loaded["train"])
+        size = there if wanted == "full" else min(wanted, there)
+        smaller = f"try batch_size={size // 2} in a new run" if size > 1 else "take a smaller model"
+        return RunFailed(f"out of memory at batch_size {size}", fix=f"{smaller}, or go on with more memory")
 
     def finish(self, status: str, received: int | None, view: View) -> Outcome:
         """Complete the figures of the last and the best epoch, save, draw, and judge."""
@@ -631,12 +657,31 @@ def _warn(run: Run, view: View, text: str) -> None:
 
 
 def _refuse_lost_weights(state: State) -> None:
-    if lost := lost_weight(state.model.copies):
-        index, name = lost
-        raise Diverged(
-            f"{name} of seed {state.model.seeds[index]} is no longer finite after epoch {state.epoch}",
-            fix="lower optimizer.lr, or set gradient_clip",
-        )
+    if lost := _lost_weight(state):
+        raise Diverged(f"{lost} after epoch {state.epoch}", fix="lower optimizer.lr, or set gradient_clip")
+
+
+def _lost_weight(state: State) -> str:
+    """Which weight is no longer finite, in words; "" where all are."""
+    lost = lost_weight(state.model.copies)
+    if lost is None:
+        return ""
+    index, name = lost
+    return f"{name} of seed {state.model.seeds[index]} is no longer finite"
+
+
+def _lost_example(loaded: Loaded) -> str:
+    """Which example is not finite before anything is computed of it, in words; "" where all are."""
+    for name, split in loaded.splits.items():
+        if not (split.raw(torch.tensor([0])).is_floating_point() or split.targets.is_floating_point()):
+            continue
+        for indices in torch.arange(len(split), device=split.targets.device).split(EVALUATION_BATCH):
+            for called, values in zip(("inputs", "targets"), split.batch(indices), strict=True):
+                lost = (~values.reshape(len(values), -1).isfinite()).any(1).nonzero()
+                if len(lost):
+                    number = int(indices[lost[0, 0]])
+                    return f"the {called} of example {number} of {name}, counted from 0, are not finite"
+    return ""
 
 
 def _copied(model: Copies) -> list[dict[str, Tensor]]:

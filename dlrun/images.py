@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -12,17 +13,33 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
-from dlrun.errors import UserError
+from dlrun.errors import RunFailed, UserError
 from dlrun.options import Resize
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # Pillow knows more, among them PostScript, which it would run
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-MOST_PIXELS = 2**26  # 67 million: a 61-megapixel camera; 256 MiB in Pillow, up to 1 GiB where it copies
+MOST_PIXELS = 2**26  # 67 million: a 61-megapixel camera; 256 MiB of colours in Pillow
+MOST_BYTES = 280 * 2**20  # that decoding an image may take
 _MANY_PIXELS = 2**24  # from here on one image at a time: threads share the memory
 _one_at_a_time = threading.Lock()
+_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # of a pixel; else 4
+_WEBP_BYTES = 16  # its decoder holds two frames, and a copy on the way to Pillow's own
+_STRIP = 2**20  # pixels
 _GREYS = [round(value / 257) for value in range(2**16)]  # 65535 = 257 · 255
+# What systems put into folders by themselves: Windows, macOS, Linux and Synology.
+_OF_SYSTEMS = {
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "$recycle.bin",
+    "system volume information",
+    "icon\r",
+    "lost+found",
+    "@eadir",
+}
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -37,28 +54,42 @@ _LYING = (5, 6, 7, 8)  # orientations in which rows are stored as columns
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
+class Unreadable(UserError):
+    """What is in a file is no whole image, and will be none when it is read again."""
+
+
 def read_image(path: Path | str, height: int, width: int, channels: int, resize: Resize) -> Tensor:
     """The image in a file, upright, as (channels, height, width) uint8: 1 channel is grey, 3 are RGB.
 
     `resize`: crop brings the shorter side to size and keeps the centre, pad brings the longer side to
     size and fills up with black, stretch brings each side to size by itself; bilinear, antialiased.
-    What is transparent is seen over white. Raises UserError for what is not a whole PNG, JPEG, WEBP or
-    BMP image, for an animated one, and for one of more than 2²⁶ pixels.
+    What is transparent is seen over white. Raises Unreadable for what is not a whole PNG, JPEG, WEBP or
+    BMP image, for an animated one, and for one of more than 2²⁶ pixels or more than MOST_BYTES to decode;
+    UserError for a file that cannot be opened or read, RunFailed where there is no memory for it.
     """
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ValueError("this is no regular file")
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UserError("the image cannot be read: this is no regular file", where=printable(path))
+            if status.st_size > MOST_BYTES:
+                raise ValueError(f"its file has {status.st_size / 2**20:,.0f} MiB")
             with Image.open(file, formats=FORMATS) as image:
                 pixels = _pixels(image, (width, height), "L" if channels == 1 else "RGB", resize)
+    except UserError:
+        raise
+    except MemoryError:  # nothing is wrong with the image
+        what, fix = "there is no memory left to decode an image", "end what else needs memory"
+        raise RunFailed(what, where=printable(path), fix=fix) from None
     except Exception as error:  # Pillow raises whatever a file that is not whole provokes
-        if isinstance(error, OSError) and error.strerror:
-            reason = error.strerror
-        elif isinstance(error, UnidentifiedImageError):
+        # The disk's words, not Pillow's; but who follows a file's broken offsets is told Invalid argument.
+        if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
+            raise UserError(f"the image cannot be read: {error.strerror}", where=printable(path)) from None
+        if isinstance(error, UnidentifiedImageError):
             reason = f"it is no image of the formats {', '.join(FORMATS)}"
         else:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:150]
-        raise UserError(f"the image cannot be read: {reason}", where=printable(path)) from None
+        raise Unreadable(f"the image cannot be read: {reason}", where=printable(path)) from None
     return torch.from_numpy(pixels)
 
 
@@ -69,13 +100,23 @@ def _pixels(image: Image.Image, size: tuple[int, int], mode: str, resize: Resize
     if image.format != "MPO" and getattr(image, "is_animated", False):  # MPO: a photograph and its previews
         raise ValueError("it is animated")
     box = (0.0, 0.0, float(image.width), float(image.height))
+    coefficients = _coefficients(image)
     # A JPEG file can be decoded at a half, a fourth or an eighth: twice the wanted size is enough.
     if drafted := image.draft(mode, (2 * max(size), 2 * max(size))):
         box = drafted[1]
-    with _one_at_a_time if image.width * image.height > _MANY_PIXELS else nullcontext():
+    is_large = image.width * image.height > _MANY_PIXELS
+    factor = _factor(image.size, size) if is_large and _is_copied(image) else 1
+    if (needed := coefficients + _memory(image, factor, size)) > MOST_BYTES:
+        raise ValueError(
+            f"its {image.width:,} × {image.height:,} pixels take {needed / 2**20:,.0f} MiB to decode, "
+            f"more than {MOST_BYTES / 2**20:.0f}"
+        )
+    with _one_at_a_time if is_large else nullcontext():
         image.load()
         orientation = _orientation(image)
-        small = _resized(_plain(image), size[::-1] if orientation in _LYING else size, box, resize)
+        plain = _reduced(image, factor) if factor > 1 else _plain(image)
+        box = (0.0, 0.0, box[2] / factor, box[3] / factor)
+        small = _resized(plain, size[::-1] if orientation in _LYING else size, box, resize)
     if orientation in _UPRIGHT:
         small = small.transpose(_UPRIGHT[orientation])
     if small.mode == "RGBA":
@@ -87,6 +128,58 @@ def _pixels(image: Image.Image, size: tuple[int, int], mode: str, resize: Resize
         small = canvas
     # Not by torch, which would wake threads of its own in every thread that decodes.
     return np.atleast_3d(np.array(small)).transpose(2, 0, 1).copy()
+
+
+def _coefficients(image: Image.Image) -> int:
+    """The bytes that libjpeg holds of an image in several scans, beside its pixels: two for each sample."""
+    if not isinstance(image, JpegImageFile) or _is_one_scan(image):
+        return 0
+    sampled = [(across, down) for _, across, down, _ in image.layer]
+    most = max(across for across, _ in sampled) * max(down for _, down in sampled)
+    return 2 * image.width * image.height * sum(across * down for across, down in sampled) // most
+
+
+def _is_one_scan(image: JpegImageFile) -> bool:
+    """Whether all components come at once, so that pixels can be decoded as they are read."""
+    assert image.fp is not None, "it was opened this moment"
+    components, place = len(image.layer), image.fp.tell()  # right after the start of the first scan
+    start = b"\xff\xda" + (6 + 2 * components).to_bytes(2, "big") + bytes([components])
+    image.fp.seek(max(0, place - 8 - 2 * components))  # of an MPO file we are at its beginning again
+    is_whole = image.fp.read(len(start)) == start
+    image.fp.seek(place)
+    return is_whole and not image.info.get("progressive")
+
+
+def _memory(image: Image.Image, factor: int, wanted: tuple[int, int]) -> int:
+    """The bytes that an image takes until it has the wanted size, where it is first reduced by a factor."""
+    own = _WEBP_BYTES if image.format == "WEBP" else _BYTES.get(image.mode, 4)
+    copies = 8 / factor**2 if _is_copied(image) else 0  # once as RGBA, and once multiplied by its A
+    resized = 4 * max(wanted) * (max(image.size) // factor + 3 * max(wanted))  # one side, then the other
+    return round(image.width * image.height * (own + copies)) + resized
+
+
+def _is_copied(image: Image.Image) -> bool:
+    """Whether the pixels have to be brought into another form before they can be made fewer."""
+    return image.mode not in ("L", "RGB") or image.has_transparency_data
+
+
+def _factor(sides: tuple[int, int], wanted: tuple[int, int]) -> int:
+    """By how much both sides of an image can be reduced and still be twice what is wanted."""
+    return max(1, int(min(sides) / max(wanted)) // 2)
+
+
+def _reduced(image: Image.Image, factor: int) -> Image.Image:
+    """The image as L, RGB or RGBA, both sides reduced, a strip at a time: the whole is never copied."""
+    whole: Image.Image | None = None
+    height = factor * max(1, _STRIP // (image.width * factor))
+    for top in range(0, image.height, height):
+        strip = image.crop((0, top, image.width, min(image.height, top + height)))
+        small = _plain(strip).reduce(factor)
+        if whole is None:
+            whole = Image.new(small.mode, (small.width, -(-image.height // factor)))
+        whole.paste(small, (0, top // factor))
+    assert whole is not None, "an image has pixels"
+    return whole
 
 
 def _orientation(image: Image.Image) -> int:
@@ -148,8 +241,8 @@ def files_below(folder: Path) -> list[str]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is not for people: .git, .ipynb_checkpoints, __MACOSX."""
-    return name.startswith((".", "__"))
+    """Whether a file or folder is not for people: .git, .ipynb_checkpoints, __MACOSX, Thumbs.db."""
+    return name.startswith((".", "__")) or name.lower() in _OF_SYSTEMS
 
 
 def printable(path: Path | str) -> str:

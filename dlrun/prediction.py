@@ -17,7 +17,7 @@ from dlrun.errors import UserError
 from dlrun.evaluation import open_model, open_plan, outputs_for, spread
 from dlrun.images import image_files, printable, read_image
 from dlrun.plan import Plan
-from dlrun.tables import number, read_table
+from dlrun.tables import is_number, number, read_table
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _vectors(data: Data, path: Path) -> tuple[list[str], Tensor]:
     size = data.input_shape[0]
     named = bool(data.features) and set(data.features) <= set(table.columns)
     columns = data.features if named else table.columns
-    if all(map(_is_number, table.columns)):
+    if all(map(is_number, table.columns)):
         what = "the first row holds numbers, but must name the columns"
         raise UserError(what, where=f"{path}:1", fix="put a row of names before it")
     if len(columns) != size:
@@ -135,10 +135,3 @@ def _vectors(data: Data, path: Path) -> tuple[list[str], Tensor]:
                 raise UserError(f"row {line}, column {column}: there is no value", where=f"{path}:{line}")
             figures[row, index] = value
     return [f"row {line}" for line in table.lines], figures
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return number(text) is not None
-    except ValueError:
-        return False

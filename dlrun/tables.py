@@ -26,6 +26,11 @@ _MISTAKES = {  # the words of the csv module, and ours
     "expected after": "there is something between a closing quote and the next comma",
     "new-line character": "a carriage return stands within a row: rows must end with LF or CRLF",
 }
+_NO_TABLES = {  # how the files of spreadsheet programs and others begin
+    b"PK\x03\x04": "a ZIP file, as a workbook (.xlsx, .ods) is one",
+    b"\xd0\xcf\x11\xe0": "a workbook (.xls)",
+    b"PAR1": "a Parquet file",
+}
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,12 @@ def read_table(path: Path) -> Table:
                 _refuse_names(rows[0], f"{path}:{line}")
             elif len(cells) != len(rows[0]):
                 what = f"row {line} has {_count(len(cells), 'cell')}, but the header names"
-                raise UserError(f"{what} {_count(len(rows[0]), 'column')}", where=f"{path}:{line}")
+                what += f" {_count(len(rows[0]), 'column')}{_goes_on(line, reader.line_num)}"
+                raise UserError(what, where=f"{path}:{line}")
     except csv.Error as error:
         said = next((ours for theirs, ours in _MISTAKES.items() if theirs in str(error)), str(error))
-        raise UserError(said, where=f"{path}:{start}") from None
+        goes_on = "" if "never closed" in said else _goes_on(start, reader.line_num)
+        raise UserError(f"{said}{goes_on}", where=f"{path}:{start}") from None
     if len(rows) < 2:
         what = "the file has a header but no rows" if rows else "the file is empty"
         raise UserError(what, where=str(path))
@@ -98,6 +105,14 @@ def number(text: str) -> float | None:
     return value
 
 
+def is_number(text: str) -> bool:
+    """Whether a cell holds a plain decimal number."""
+    try:
+        return number(text) is not None
+    except ValueError:
+        return False
+
+
 def _lines(path: Path) -> Iterator[str]:
     """The lines of a file as text. Raises UserError for what is no file, no text, or far too large."""
     line, total = 0, 0
@@ -105,7 +120,11 @@ def _lines(path: Path) -> Iterator[str]:
         if path.is_dir() or (path.exists() and not path.is_file()):  # opening a pipe may wait for ever
             raise UserError(f"{path} is no file")
         with open(path, "rb") as file:
-            is_packed = file.read(2) == b"\x1f\x8b"
+            magic = file.read(4)
+            if magic in _NO_TABLES:
+                what = f"this is {_NO_TABLES[magic]}, and no CSV file"
+                raise UserError(what, where=str(path), fix="export the table as CSV")
+            is_packed = magic[:2] == b"\x1f\x8b"
             file.seek(0)
             source = gzip.GzipFile(fileobj=file) if is_packed else file
             while raw := source.readline(_LONGEST_LINE + 1):
@@ -129,6 +148,11 @@ def _lines(path: Path) -> Iterator[str]:
         raise UserError(f"this is no whole gzip file: {error}", where=str(path)) from None
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _goes_on(first: int, last: int) -> str:
+    """A hint for a row that takes several lines, which is meant only where a cell holds line breaks."""
+    return f'; it goes on to line {last}: maybe a quote (") is not closed' if last > first else ""
 
 
 def _refuse_names(names: list[str], where: str) -> None:

@@ -227,19 +227,6 @@ def test_a_runs_folder_that_is_a_file_exits_with_1(dlrun: Dlrun, tiny: Path, tmp
     assert "is not a folder" in done.err
 
 
-def test_a_run_that_diverges_exits_with_3_and_keeps_its_last_checkpoint(
-    dlrun: Dlrun, tiny: Path, runs_dir: Path
-) -> None:
-    done = dlrun("train", tiny, "optimizer={name: sgd, lr: 1e30}", "epochs=20")
-    run = only_run(runs_dir)
-    assert done.code == 3
-    assert "seed 0" in done.err
-    assert len(done.err.splitlines()) <= 5
-    assert run.summary()["status"] == "diverged"
-    assert run.last.exists()
-    assert "diverged" in dlrun("runs").out
-
-
 def test_an_expectation_that_is_not_met_exits_with_5_and_is_named(
     dlrun: Dlrun, tiny: Path, runs_dir: Path
 ) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import PROJECT, Done
 from small_runs import planned, trained
 from torch import Tensor
 
@@ -28,7 +27,8 @@ from dlrun.evaluation import open_checkpoint, open_plan, outputs_for
 CPU = torch.device("cpu")
 HEADER = "when,sky,wind,guess,heat"
 SKIES = ("grey", "blue", "grey", "Blue")
-Dlrun = Callable[..., Done]
+Dlrun = Callable[..., Any]
+PROJECT = Path(__file__).parent.parent
 
 
 def row(day: int, **cells: object) -> str:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import math
-import random
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import pytest
 import torch
@@ -27,12 +23,11 @@ from dlrun.data import (
     carve,
     in_order,
 )
-from dlrun.dataset import _idx, cifar10
+from dlrun.dataset import _idx
 from dlrun.dataset._images import FITS
 from dlrun.dataset.mnist import mnist
 from dlrun.dataset.spiral import spiral
 from dlrun.errors import UserError
-from dlrun.vision import torchvision
 
 CPU = torch.device("cpu")
 
@@ -443,27 +438,8 @@ def test_idx_files_that_are_not_whole_or_do_not_fit_are_refused(small_mnist: Pat
     assert refused.value.exit_code == 2
 
 
-def test_a_download_that_fails_names_files_folder_and_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(root: str, download: bool) -> None:
-        assert download
-        raise URLError("Name or service not known")
-
-    monkeypatch.setattr(torchvision().datasets, "MNIST", fail)
-    with pytest.raises(UserError) as refused:
-        mnist(tmp_path).read()
-    text = " ".join(refused.value.lines())
-    assert "Name or service not known" in text
-    assert str(tmp_path / "MNIST" / "raw") in text
-    for files in _idx._FILES.values():
-        for file in files:
-            assert file in text
-    assert len(refused.value.lines()) <= 5
-
-
 def test_stating_a_dataset_reads_and_fetches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_idx, "torchvision", lambda: pytest.fail("it went to the network"))
+    monkeypatch.setattr(_idx, "fetch", lambda *a, **k: pytest.fail("it went to the network"))
     plan = planned(
         dataset="mnist",
         architecture={"name": "mlp", "flatten": True},
@@ -483,142 +459,3 @@ def test_real_mnist_is_what_it_is_known_to_be(real_mnist: Path) -> None:
     ]  # fmt: skip
     assert splits["train"].inputs.shape == (60_000, 1, 28, 28)
     assert splits["test"].inputs.shape == (10_000, 1, 28, 28)
-
-
-# ------------------------------------------------------------------------ CIFAR-10
-
-RECORDS = 4  # in each batch of the small archive
-
-
-@pytest.fixture
-def small_cifar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CIFAR-10 with batches of 4 records."""
-    monkeypatch.setattr(cifar10, "_BATCH", RECORDS * cifar10._RECORD)
-
-
-def records(number: int, label: int | None = None) -> bytes:
-    """Record i of batch n: label (n + i) % 10, its red pixels n, green i, blue counting up."""
-    return b"".join(
-        bytes([(number + i) % 10 if label is None else label])
-        + bytes([number]) * 1024
-        + bytes([i]) * 1024
-        + bytes(pixel % 256 for pixel in range(1024))
-        for i in range(RECORDS)
-    )
-
-
-def cifar_archive(folder: Path, change: Callable[[str, tarfile.TarInfo], bytes | None] | None = None) -> Path:
-    """An archive in CIFAR-10's layout; `change` may alter a member, give other bytes, or b"" for none."""
-    path = folder / "cifar-10-binary.tar.gz"
-    with tarfile.open(path, "w:gz") as archive:
-        for number, name in enumerate([*cifar10._MEMBERS["train"], *cifar10._MEMBERS["test"]], 1):
-            content = records(number)
-            member = tarfile.TarInfo(name)
-            changed = change(name, member) if change else None
-            if changed == b"":
-                continue
-            content = content if changed is None else changed
-            member.size = len(content) if member.type == tarfile.REGTYPE else 0
-            archive.addfile(member, io.BytesIO(content))
-    return path
-
-
-def test_cifar_is_read_from_the_archive_as_it_is(small_cifar: None, tmp_path: Path) -> None:
-    cifar_archive(tmp_path)
-    splits = cifar10.cifar10(tmp_path).read()
-    assert splits["train"].inputs.shape == (5 * RECORDS, 3, 32, 32)
-    assert splits["test"].inputs.shape == (RECORDS, 3, 32, 32)
-    assert splits["train"].targets.tolist() == [(n + i) % 10 for n in range(1, 6) for i in range(RECORDS)]
-    image = splits["train"].inputs[RECORDS + 2]  # batch 2, record 2
-    assert image[0].unique().tolist() == [2]
-    assert image[1].unique().tolist() == [2]
-    assert image[2, 1, :3].tolist() == [32, 33, 34], "row by row"
-    assert [path.name for path in tmp_path.iterdir()] == ["cifar-10-binary.tar.gz"], "nothing is unpacked"
-
-
-def hostile(kind: str, target: Path) -> Callable[[str, tarfile.TarInfo], bytes | None]:
-    def change(name: str, member: tarfile.TarInfo) -> bytes | None:
-        if not name.endswith("data_batch_3.bin"):
-            return None
-        match kind:
-            case "symlink" | "hard link":
-                member.type = tarfile.SYMTYPE if kind == "symlink" else tarfile.LNKTYPE
-                member.linkname = str(target)
-            case "folder":
-                member.type = tarfile.DIRTYPE
-            case "fifo":
-                member.type = tarfile.FIFOTYPE
-            case "missing":
-                return b""
-            case "short":
-                return records(3)[:-1]
-            case "long":
-                return records(3) + b"\0"
-            case "label":
-                return records(3, label=10)
-        return None
-
-    return change
-
-
-@pytest.mark.parametrize(
-    "kind", ["symlink", "hard link", "folder", "fifo", "missing", "short", "long", "label"]
-)
-def test_members_that_are_not_what_they_should_be_are_refused(
-    small_cifar: None, tmp_path: Path, kind: str
-) -> None:
-    target = tmp_path / "secret"
-    target.write_bytes(records(3))
-    archive = cifar_archive(tmp_path, hostile(kind, target))
-    with pytest.raises(UserError, match="not the CIFAR-10 archive") as refused:
-        cifar10.cifar10(tmp_path).read()
-    assert refused.value.where == str(archive)
-
-
-@pytest.mark.parametrize("damage", ["truncated", "text", "empty"])
-def test_what_is_not_the_archive_is_refused(small_cifar: None, tmp_path: Path, damage: str) -> None:
-    path = cifar_archive(tmp_path)
-    raw = path.read_bytes()
-    path.write_bytes({"truncated": raw[: len(raw) // 2], "text": b"404", "empty": b""}[damage])
-    with pytest.raises(UserError):
-        cifar10.cifar10(tmp_path).read()
-
-
-def test_a_flipped_bit_of_the_archive_never_changes_an_image(small_cifar: None, tmp_path: Path) -> None:
-    path, chance, refused = cifar_archive(tmp_path), random.Random(4), 0
-    raw, whole = path.read_bytes(), cifar10.read(path)
-    for _ in range(100):
-        damaged = bytearray(raw)
-        damaged[chance.randrange(len(raw))] ^= 1 << chance.randrange(8)
-        path.write_bytes(damaged)
-        try:
-            splits = cifar10.read(path)
-        except UserError:
-            refused += 1
-        else:
-            for name, some in splits.items():
-                assert torch.equal(some.inputs, whole[name].inputs)
-                assert torch.equal(some.targets, whole[name].targets)
-    assert refused > 50
-
-
-def test_a_cifar_download_that_fails_leaves_nothing_and_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torchvision()
-    from torchvision.datasets import utils
-
-    def something_else(url: str, root: str, filename: str) -> None:
-        (Path(root) / filename).write_bytes(b"not what was published")
-
-    def cut(url: str, root: str, filename: str) -> None:
-        (Path(root) / filename).write_bytes(b"half")
-        raise URLError("connection reset")
-
-    for fake, said in ((something_else, "md5 differs"), (cut, "connection reset")):
-        monkeypatch.setattr(utils, "download_url", fake)
-        with pytest.raises(UserError, match=said) as refused:
-            cifar10.cifar10(tmp_path / "data").read()
-        assert refused.value.where == str(tmp_path / "data")
-        assert "cifar-10-binary.tar.gz" in refused.value.fix
-        assert not list((tmp_path / "data").iterdir())

@@ -476,22 +476,6 @@ def test_lowering_the_epochs_of_a_file_takes_its_claims_with_it(tmp_path: Path) 
 # ------------------------------------------------------------------------ what goes wrong
 
 
-def test_a_diverged_run_keeps_its_last_finite_state(tmp_path: Path, save_always: None) -> None:
-    # The first update overflows what follows.
-    changes = {"optimizer": {"name": "sgd", "lr": 1e30}, "architecture": {"name": "mlp", "hidden": [8, 8]}}
-    run = started(planned(**changes), tmp_path)
-    with pytest.raises(Diverged) as stopped:
-        go_on(run, changes)
-    assert stopped.value.exit_code == 3
-    assert "seed 0" in stopped.value.what
-    assert any(str(run.folder) in line for line in stopped.value.lines())
-    kept = checkpoints.load(run.last)
-    assert all(torch.isfinite(value).all() for value in kept.state["model"][0].values())
-    summary = run.summary()
-    assert summary["status"] == "diverged"
-    assert "seed 0" in summary["error"]
-
-
 POISONOUS_LOSS = '''
 """A loss that is finite and has a gradient that is not."""
 

@@ -16,14 +16,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Done
 from PIL import Image
 from small_runs import child, differences, outcome
 from torch import Tensor
 
 from dlrun.components import Parts
 from dlrun.data import Data, Examples, Loaded
-from dlrun.dataset import _decoded
+from dlrun.dataset import _alone, _decoded
 from dlrun.dataset.image_folder import image_folder
 from dlrun.errors import RunFailed, UserError
 from dlrun.evaluation import open_plan
@@ -132,18 +131,6 @@ def test_a_class_may_be_named_train(tmp_path: Path) -> None:
     assert len(read(photos)["test"]) == 3
 
 
-def test_what_is_hidden_is_no_class_and_no_image(photos: Path) -> None:
-    wanted, digest = data_of(photos).classes, read(photos)["train"].digest
-    for name in (".git/a.png", ".ipynb_checkpoints/a.png", "__MACOSX/a.png", "cat/.a.png", "cat/.x/a.png"):
-        image(photos / name, (1, 2, 3))
-    (photos / "README.md").touch()
-    image(photos / "cover.png", (1, 2, 3))
-    data = data_of(photos)
-    assert data.classes == wanted
-    assert data.read()["train"].digest == digest
-    assert data.notes == []
-
-
 def test_links_to_classes_and_files_are_followed(tmp_path: Path, photos: Path) -> None:
     linked = tmp_path / "linked"
     (linked / "dog").mkdir(parents=True)
@@ -195,64 +182,6 @@ def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------ what is refused
-
-
-def in_splits(photos: Path, **classes: list[str]) -> Path:
-    """The folder anew: the classes of each split, two images each."""
-    shutil.rmtree(photos)
-    for name, of_split in classes.items():
-        (photos / name).mkdir(parents=True)
-        fill(photos / name, dict.fromkeys(of_split, 2))
-    return photos
-
-
-def without_images(photos: Path) -> None:
-    for path in (photos / "dog").iterdir():
-        path.rename(path.with_suffix(".txt"))
-
-
-def loose(photos: Path) -> None:
-    shutil.rmtree(photos)
-    image(photos / "train" / "a.png", (0, 0, 0))
-    image(photos / "test" / "b.png", (0, 0, 0))
-
-
-def one_each(photos: Path) -> None:
-    shutil.rmtree(photos)
-    fill(photos, {"cat": 1, "dog": 2})
-
-
-PAIR = ["cat", "dog"]
-UNSOUND: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no folder": (shutil.rmtree, "there is no folder"),
-    "no classes": (lambda p: in_splits(p).mkdir(), "holds no folders"),
-    "an empty class": (lambda p: (p / "fox").mkdir(), "the class fox has no image"),
-    "a class without images": (without_images, "the class dog has no image"),
-    "a circle of links": (lambda p: (p / "cat" / "again").symlink_to(p), "leads back"),
-    "a link that leads nowhere": (lambda p: (p / "cat" / "x.png").symlink_to(p / "gone"), "No such file"),
-    "a class that leads nowhere": (lambda p: (p / "fox").symlink_to(p / "gone"), "fox is a link that leads"),
-    "a pipe": (lambda p: os.mkfifo(p / "cat" / "x.png"), "no regular file"),
-    "a class name that is no text": (lambda p: (p / os.fsdecode(b"\xff")).mkdir(), "no UTF-8"),
-    "test has a class more": (lambda p: in_splits(p, train=["cat"], test=PAIR), "test has the class dog"),
-    "train has a class more": (lambda p: in_splits(p, train=PAIR, test=["cat"]), "train has the class dog"),
-    "a split without classes": (lambda p: in_splits(p, train=PAIR, valid=[]), "valid has not"),
-    "splits and others": (lambda p: in_splits(p, train=PAIR, test=PAIR, extra=[]), "besides: extra"),
-    "no train": (lambda p: in_splits(p, valid=PAIR, test=PAIR), "train holds no folders"),
-    "valid and val": (lambda p: in_splits(p, train=PAIR, valid=PAIR, val=PAIR), "both valid and val"),
-    "images without classes": (loose, "train holds no folders"),
-    "too few to test on": (one_each, "no image to test on"),
-}
-
-
-@pytest.mark.parametrize("what", UNSOUND)
-def test_a_folder_that_is_not_sound_is_refused_in_words(photos: Path, what: str, no_hanging: None) -> None:
-    change, said = UNSOUND[what]
-    change(photos)
-    with pytest.raises(UserError) as refused:
-        read(photos, unreadable="skip")
-    assert said in " ".join(refused.value.lines())
-    assert refused.value.exit_code == 2
-    " ".join(refused.value.lines()).encode()
 
 
 def damage(photos: Path, *names: str) -> None:
@@ -531,7 +460,7 @@ def test_processes_that_start_at_once_decode_once(photos: Path, tmp_path: Path) 
 def test_a_folder_that_is_tidied_away_before_it_is_taken_is_made_again(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    locked, removed = _decoded._locked, False
+    locked, removed = _alone.locked, False
 
     def too_late(descriptor: int) -> bool:
         nonlocal removed
@@ -540,7 +469,7 @@ def test_a_folder_that_is_tidied_away_before_it_is_taken_is_made_again(
             removed = True
         return locked(descriptor)
 
-    monkeypatch.setattr(_decoded, "_locked", too_late)
+    monkeypatch.setattr(_alone, "locked", too_late)
     assert sum(map(len, read(photos).values())) == 25
     assert removed
 
@@ -666,7 +595,7 @@ def config(photos: Path, write: Callable[[str, str], Path]) -> Path:
 
 
 def test_a_folder_of_images_trains_with_no_code(
-    dlrun: Callable[..., Done],
+    dlrun: Callable[..., Any],
     config: Path,
     photos: Path,
     runs_dir: Path,
@@ -702,7 +631,7 @@ def test_a_folder_of_images_trains_with_no_code(
 
 
 def test_another_folder_is_evaluated_if_the_model_knows_its_classes(
-    dlrun: Callable[..., Done], config: Path, runs_dir: Path, tmp_path: Path
+    dlrun: Callable[..., Any], config: Path, runs_dir: Path, tmp_path: Path
 ) -> None:
     data = ("--data-dir", tmp_path / "data")
     assert dlrun("train", config, *data).code == 0
@@ -722,7 +651,7 @@ def test_another_folder_is_evaluated_if_the_model_knows_its_classes(
 
 
 def test_a_run_does_not_go_on_with_other_images(
-    dlrun: Callable[..., Done], config: Path, photos: Path, tmp_path: Path
+    dlrun: Callable[..., Any], config: Path, photos: Path, tmp_path: Path
 ) -> None:
     data = ("--data-dir", tmp_path / "data")
     assert dlrun("train", config, "--stop-after", "1", *data).code == 0
@@ -734,7 +663,7 @@ def test_a_run_does_not_go_on_with_other_images(
     assert "not what this run was trained on" in refused.err
 
 
-def test_mistakes_of_a_folder_are_those_of_the_config(dlrun: Callable[..., Done], config: Path) -> None:
+def test_mistakes_of_a_folder_are_those_of_the_config(dlrun: Callable[..., Any], config: Path) -> None:
     refused = dlrun("train", config, "dataset.path=nowhere", "optimizer.lr=1e-3")
     assert refused.code == 2
     assert "there is no folder nowhere" in refused.err
@@ -742,7 +671,7 @@ def test_mistakes_of_a_folder_are_those_of_the_config(dlrun: Callable[..., Done]
 
 
 def test_a_signal_stops_a_decode_before_a_run_goes_on(
-    dlrun: Callable[..., Done], config: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dlrun: Callable[..., Any], config: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = ("--data-dir", tmp_path / "data")
     assert dlrun("train", config, "--stop-after", "1", *data).code == 0

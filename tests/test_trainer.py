@@ -16,8 +16,6 @@ from typer.testing import CliRunner
 import dlrun
 from dlrun import config as configs
 from dlrun import trainer
-from dlrun.data import Batches
-from dlrun.errors import Diverged
 from dlrun.plan import Plan
 from dlrun.trainer import Augmentation, Row, State, evaluate, fit, predictions
 
@@ -156,43 +154,6 @@ def test_low_precision_learns_and_keeps_float32_weights(precision: str) -> None:
     assert rows[-1]["train_loss"][0] < 0.9 * rows[0]["train_loss"][0]
     assert rows[0]["train_loss"][0] == pytest.approx(full_rows[0]["train_loss"][0], rel=0.02)
     assert differences(weights(state), weights(full)), "nothing was computed in low precision"
-
-
-@pytest.mark.parametrize("batch_size", [4, 16, "full"])
-def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path: Path, batch_size: int | str) -> None:
-    poisoned = 17
-    plan = planned(
-        own_parts(tmp_path),
-        dataset={"name": "uneven", "poisoned": poisoned},
-        seeds=[3, 8],
-        batch_size=batch_size,
-    )
-    loaded = plan.load()
-    hardware = plan.hardware(loaded)
-    state = plan.state(hardware)
-    before_step: list[Any] = []
-
-    def noting(batches: Any) -> Any:
-        for batch in batches:
-            before_step.append((weights(state), plan.state(hardware).optimizer.state_dict()))
-            yield batch
-
-    with pytest.raises(Diverged) as stopped:
-        list(fit(state, loaded, plan.recipe, hardware, noting))
-    assert not differences(weights(state), before_step[-1][0])
-    if batch_size == "full":
-        reached, seed = 1, 3
-    else:
-        order = Batches(loaded["train"], plan.config.batch_size, [3, 8], hardware.device).order(1)
-        steps = {s: row.tolist().index(poisoned) // plan.config.batch_size + 1  # type: ignore[operator]
-                 for s, row in zip([3, 8], order, strict=True)}  # fmt: skip
-        seed = min(steps, key=lambda s: steps[s])
-        reached = steps[seed]
-    assert len(before_step) == reached
-    assert f"seed {seed} " in stopped.value.what
-    assert stopped.value.what.endswith(f"step {reached}")
-    assert stopped.value.exit_code == 3
-    assert state.epoch == 0
 
 
 def test_evaluation_switches_dropout_off_and_draws_nothing() -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import stat
-import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -26,13 +23,15 @@ import torch
 from torch import Tensor
 
 from dlrun.data import Watching
+from dlrun.dataset._alone import alone, locked
 from dlrun.errors import RunFailed, UserError
-from dlrun.files import ANOTHER_DATA_DIR, cannot_write, make_folder, write_atomically
-from dlrun.images import printable, read_image
+from dlrun.files import ANOTHER_DATA_DIR, cannot_write, write_atomically
+from dlrun.images import Unreadable, printable, read_image
 from dlrun.options import Resize
 
-FORMAT = 1  # of what is kept; another one is decoded anew
+FORMAT = 2  # of what is kept; another one is decoded anew
 _PIECE = 2**20  # bytes of decoded images that a thread hands over at once
+_LONG = 2**30  # bytes, from which on it is shown that they are compared
 _KEPT = re.compile(r"[0-9a-f]{32}\Z")
 
 
@@ -66,15 +65,17 @@ def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, watchin
 
     They are kept in parent/KEY, where the key stands for the names, sizes and times of the files. A
     decode that is killed leaves nothing that is taken for whole, and its remains go with the next
-    decode, as do the images of the same source as it was before. Raises UserError for a file that
-    cannot be opened, RunFailed where `parent` cannot be written to.
+    decode, as do the images of the same source as it was before. What is kept is compared with its
+    digest: images in which a bit changed are decoded again. Raises UserError for a file that cannot be
+    opened, RunFailed where `parent` cannot be written to.
     """
     folder = parent / _key(decoding, files)
-    found = _mapped(decoding, folder, len(files))
+    found = _checked(decoding, folder, len(files), watching)
     if found is None:
         try:
-            with _alone(folder, len(files), watching):
-                found = _mapped(decoding, folder, len(files))  # another process may have been decoding
+            with alone(folder, len(files), watching, "decodes images"):
+                # Another process may have been decoding.
+                found = _checked(decoding, folder, len(files), watching)
                 if found is None:
                     _tidy(decoding, folder)
                     _decode(decoding, files, folder, watching)
@@ -85,19 +86,22 @@ def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, watchin
     return found
 
 
-def decoded(decoding: Decoding, files: Sequence[str]) -> Iterator[Tensor | UserError]:
-    """Each file's image, or why it cannot be read, in the order of the files, decoded in parallel."""
+def decoded(decoding: Decoding, files: Sequence[str]) -> Iterator[Tensor | Unreadable]:
+    """Each file's image, or why it is none, in the order of the files, decoded in parallel.
+
+    Raises UserError where a file could not be read: what the disk refuses now it may give tomorrow.
+    """
     channels, height, width = decoding.shape
     read = partial(read_image, height=height, width=width, channels=channels, resize=decoding.resize)
 
-    def read_some(some: Sequence[str]) -> list[Tensor | UserError]:
+    def read_some(some: Sequence[str]) -> list[Tensor | Unreadable]:
         return [_tried(read, file) for file in some]
 
     size = max(1, min(32, _PIECE // prod(decoding.shape)))
     # Threads: Pillow decodes and resizes photographs without the interpreter's lock. Small files gain nothing
     # by them, but two processes, which double their 3,000 a second, each take seconds to import torch.
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    ahead: deque[Future[list[Tensor | UserError]]] = deque()
+    ahead: deque[Future[list[Tensor | Unreadable]]] = deque()
     pool = ThreadPoolExecutor(workers, "decoding")
     try:
         for start in range(0, len(files), size):
@@ -110,10 +114,10 @@ def decoded(decoding: Decoding, files: Sequence[str]) -> Iterator[Tensor | UserE
         pool.shutdown(cancel_futures=True)
 
 
-def _tried(read: Callable[[str], Tensor], file: str) -> Tensor | UserError:
+def _tried(read: Callable[[str], Tensor], file: str) -> Tensor | Unreadable:
     try:
         return read(file)
-    except UserError as error:
+    except Unreadable as error:
         return error
 
 
@@ -129,7 +133,7 @@ def _decode(decoding: Decoding, files: Sequence[str], folder: Path, watching: Wa
     def write(file: IO[bytes]) -> None:
         every = watching(decoded(decoding, files), len(files), "decoding images")
         for number, image in enumerate(every):
-            if isinstance(image, UserError):
+            if isinstance(image, Unreadable):
                 unreadable[number] = image.what
             else:
                 file.write(image.numpy().data)
@@ -141,15 +145,30 @@ def _decode(decoding: Decoding, files: Sequence[str], folder: Path, watching: Wa
         "digest": digest.hexdigest(),
         "unreadable": list(unreadable.items()),
     }
-    text = json.dumps(index).encode()
+    text = json.dumps(index | {"check": _check(index)}).encode()
     write_atomically(folder / "index.json", lambda file: file.write(text), ANOTHER_DATA_DIR)
 
 
-def _mapped(decoding: Decoding, folder: Path, files: int) -> Decoded | None:
-    """What is kept of so many files in a folder, mapped into memory; None where it is not whole.
+def _checked(decoding: Decoding, folder: Path, files: int, watching: Watching) -> Decoded | None:
+    """What is kept of so many files in a folder; None where it is not whole, or not what was written."""
+    found = _mapped(decoding, folder, files)
+    if found is None:
+        return None
+    digest, size = hashlib.sha256(), found.images.numel()
+    try:
+        with (folder / "images").open("rb") as file:
+            pieces: Iterable[bytes] = iter(partial(file.read, _PIECE), b"")
+            if size > _LONG:
+                pieces = watching(pieces, -(-size // _PIECE), "checking decoded images (MiB)")
+            for piece in pieces:
+                digest.update(piece)
+    except OSError:
+        return None
+    return found if digest.hexdigest() == found.digest else None
 
-    The images are not compared with their digest, which would read them all.
-    """
+
+def _mapped(decoding: Decoding, folder: Path, files: int) -> Decoded | None:
+    """What is kept of so many files in a folder, mapped into memory; None where it is not whole."""
     index, path = _index(folder), folder / "images"
     try:
         images, unreadable = int(index["images"]), dict(index["unreadable"])
@@ -173,7 +192,14 @@ def _index(folder: Path) -> dict[str, Any]:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return index if isinstance(index, dict) else {}
+    if not isinstance(index, dict) or index.pop("check", None) != _check(index):
+        return {}
+    return index
+
+
+def _check(index: dict[str, Any]) -> str:
+    """What changes where a letter of an index does."""
+    return hashlib.sha256(json.dumps(index).encode()).hexdigest()
 
 
 def _key(decoding: Decoding, files: Sequence[str]) -> str:
@@ -199,45 +225,6 @@ def _key(decoding: Decoding, files: Sequence[str]) -> str:
     return digest.hexdigest()[:32]
 
 
-@contextmanager
-def _alone(folder: Path, files: int, watching: Watching) -> Iterator[None]:
-    """Be the only process that writes to this folder; wait for one that does."""
-    while True:
-        make_folder(folder, ANOTHER_DATA_DIR)
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            if not _locked(descriptor):
-                for _ in watching(_waiting(descriptor), files, "waiting for a process that decodes images"):
-                    pass
-            if _is(folder, descriptor):
-                yield
-                return
-        finally:
-            os.close(descriptor)
-
-
-def _is(folder: Path, descriptor: int) -> bool:
-    """Whether the folder is still the one that was opened: who tidies may have removed it."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), folder.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _waiting(descriptor: int) -> Iterator[None]:
-    while not _locked(descriptor):
-        yield  # where a signal may be heeded
-        time.sleep(0.1)
-
-
 def _tidy(decoding: Decoding, folder: Path) -> None:
     """Remove what earlier decodes left that were killed, and the same source as it was before."""
     for leftover in folder.glob("*.tmp"):
@@ -250,7 +237,7 @@ def _tidy(decoding: Decoding, folder: Path) -> None:
             continue
         descriptor = os.open(other, os.O_RDONLY)
         try:
-            if _locked(descriptor):  # else a process is at work there
+            if locked(descriptor):  # else a process is at work there
                 shutil.rmtree(other, ignore_errors=True)
         finally:
             os.close(descriptor)

@@ -1,4 +1,4 @@
-"""MNIST and its relatives: four idx files, fetched by torchvision where they are missing."""
+"""MNIST and its relatives: four idx files, fetched where they are missing."""
 
 from __future__ import annotations
 
@@ -9,22 +9,53 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dlrun.data import Data, Examples
+from dlrun.data import Data, Examples, Watching, unwatched
+from dlrun.dataset._download import Published, fetch
 from dlrun.dataset._images import FITS
 from dlrun.errors import UserError
 from dlrun.options import Normalise
-from dlrun.vision import torchvision
 
 _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+# Where each is published, and the MD5 of its gzip files in the order of _FILES.
+_PUBLISHED = {
+    "MNIST": (
+        ["https://ossci-datasets.s3.amazonaws.com/mnist", "http://yann.lecun.com/exdb/mnist"],
+        [
+            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "d53e105ee54ea40749a09fcbcd1e9432",
+            "9fb629c4189551a2d022fa330f9573f3",
+            "ec29112dd5afa0611ce80d1b7f02629c",
+        ],
+    ),
+    "FashionMNIST": (
+        ["http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"],
+        [
+            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "25c81989df183df01b3e8a0aad5dffbe",
+            "bef4ecab320f06d8554ea6380940ec79",
+            "bb300cfdad3c16e7a12a480ee83cd310",
+        ],
+    ),
+    "KMNIST": (
+        ["http://codh.rois.ac.jp/kmnist/dataset/kmnist"],
+        [
+            "bdb82020997e1d708af4cf47b453dcf7",
+            "e144d726b3acfaa3e44228e80efcd344",
+            "5c965bf0a639b31b8f53240b1b52f4d7",
+            "7320c461ea6c1c855c0b718fb2a4b134",
+        ],
+    ),
+}
+_MOST_BYTES = 2**26  # of any of these files, packed or not
 
 
 def idx_dataset(
     root: Path, name: str, classes: tuple[str, ...], normalise: Normalise, valid_fraction: float, seed: int
 ) -> Data:
-    """One of torchvision's datasets of 28×28 grey images; `name` is torchvision's."""
+    """A dataset of 28×28 grey images, in the folder `name`."""
     return Data(
         task="classification",
         input_shape=(1, 28, 28),
@@ -33,7 +64,19 @@ def idx_dataset(
         fit=FITS[normalise],
         valid_fraction=valid_fraction,
         seed=seed,
+        prepare=partial(prepare, root, name),
     )
+
+
+def prepare(root: Path, name: str, watching: Watching) -> None:
+    """Fetch the files that are missing. Raises UserError where they are not to be had."""
+    folder = root / name / "raw"
+    files = [file for of_split in _FILES.values() for file in of_split]
+    mirrors, digests = _PUBLISHED[name]
+    fix = f"put {', '.join(files)} there, or name the folder above {name} with --data-dir"
+    for file, md5 in zip(files, digests, strict=True):
+        published = Published([f"{mirror}/{file}.gz" for mirror in mirrors], md5, _MOST_BYTES, _MOST_BYTES)
+        fetch(published, folder / file, watching, called=name, fix=fix)
 
 
 def read(root: Path, name: str, classes: int) -> dict[str, Examples]:
@@ -41,9 +84,8 @@ def read(root: Path, name: str, classes: int) -> dict[str, Examples]:
 
     Raises UserError where the files are neither there nor to be had, or are not what they should be.
     """
+    prepare(root, name, unwatched)
     folder = root / name / "raw"
-    if any(not (folder / file).exists() for files in _FILES.values() for file in files):
-        _download(root, name, folder)
     splits = {}
     for split, (images, labels) in _FILES.items():
         inputs = read_idx(folder / images).unsqueeze(1)
@@ -71,16 +113,3 @@ def read_idx(path: Path) -> Tensor:
         )
     values = torch.frombuffer(raw, dtype=torch.uint8, offset=4 + 4 * dimensions)
     return values.view(sizes)
-
-
-def _download(root: Path, name: str, folder: Path) -> None:
-    try:
-        getattr(torchvision().datasets, name)(str(root), download=True)  # compares checksums (md5)
-    except Exception as error:  # torchvision raises whatever the network did
-        files = ", ".join(file for files in _FILES.values() for file in files)
-        reason = str(error).splitlines()[-1][:200] if str(error) else type(error).__name__
-        raise UserError(
-            f"{name} could not be downloaded: {reason}",
-            where=str(folder),
-            fix=f"put {files} there, or name the folder above {name} with --data-dir",
-        ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from calendar import isleap
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,12 +20,14 @@ from torch.nn.functional import one_hot
 from dlrun.data import Data, Examples, Preprocessing, Task, carve
 from dlrun.dataset._cells import SHOWN, START, Cells, in_order
 from dlrun.errors import UserError, listed, meant
-from dlrun.tables import MISSING, Table, read_table
+from dlrun.tables import MISSING, Table, is_number, number, read_table
 
 Cycle = Literal["year", "week", "day"]
 _MOST_CLASSES = 1000
 _MOST_FIGURES = 2**29  # in all inputs together: 4 GiB
 _MOST_NAMED = 10  # columns in a message
+_MEANT_AS_NUMBER = re.compile(r"[+-]?\d*([.,'_ ]\d+)*")  # in any script
+_MEANT_AS_NOTHING = ("", "inf", "infinity", "none", "nil", "?", ".", "#n/a", "#div/0!", "#value!", "missing")
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def _learn(table: Table, options: Options, notes: list[str]) -> tuple[Encoding, 
     cells = _parse(table, options, columns, categorical)
     _refuse_text(cells, table, options, columns)
     cells = _without_trouble(cells, options, notes)
-    rows = _rows_of_splits(cells, options)
+    rows = _rows_of_splits(cells, options, len(table.rows))
     training = cells.take(rows["train"])
     encoding = Encoding(
         tuple(columns),
@@ -187,7 +190,8 @@ def _splits(
     table = read()
     _refuse_missing_columns(table, [*_needed(options), *encoding.columns])
     cells = _without_trouble(_parse(table, options, encoding.columns, encoding.categories), options, notes)
-    return _examples(cells, _rows_of_splits(cells, options), options, encoding, notes)
+    rows = _rows_of_splits(cells, options, len(table.rows))
+    return _examples(cells, rows, options, encoding, notes)
 
 
 def _read_new(options: Options, encoding: Encoding, notes: list[str], path: Path) -> tuple[list[str], Tensor]:
@@ -256,8 +260,11 @@ def _without_trouble(cells: Cells, options: Options, notes: list[str], *, labell
     return cells.take([row for row in range(len(cells)) if row not in bad])
 
 
-def _rows_of_splits(cells: Cells, options: Options) -> dict[str, list[int]]:
-    """The rows of each split. By date the last ones are for testing, those before for validation."""
+def _rows_of_splits(cells: Cells, options: Options, of: int) -> dict[str, list[int]]:
+    """The rows of each split, of those that are left `of` so many.
+
+    By date the last ones are for testing, those before for validation.
+    """
     n = len(cells)
     if (options.split or ("chronological" if options.date else "random")) == "chronological":
         assert cells.date is not None, "this split is refused without dates"
@@ -276,8 +283,10 @@ def _rows_of_splits(cells: Cells, options: Options) -> dict[str, list[int]]:
         rows = {name: part.inputs.tolist() for name, part in parts.items()}
     for name in options.splits:
         if len(rows[name]) < 2:
-            what = f"of {n:,} row{'s' * (n > 1)} the {name} split gets {len(rows[name])}, but needs 2"
-            raise UserError(what, where=cells.source, fix="change test_fraction or valid_fraction")
+            left = f" left of {of:,}" if n < of else ""
+            what = f"of {n:,} row{'s' * (n > 1)}{left} the {name} split gets {len(rows[name])}, but needs 2"
+            fix = "add rows, or change test_fraction or valid_fraction"
+            raise UserError(what, where=cells.source, fix=fix)
     return {name: rows[name] for name in options.splits}
 
 
@@ -444,6 +453,9 @@ def _refuse_missing_columns(table: Table, wanted: Iterable[str]) -> None:
     there = set(table.columns)
     missing = [column for column in dict.fromkeys(wanted) if column not in there]
     if missing:
+        if all(map(is_number, table.columns)):
+            what = "the first row holds numbers, but must name the columns"
+            raise UserError(what, where=f"{table.source}:1", fix="put a row of names before it")
         said = [f"{column[:40]!r}{meant(column, table.columns)}" for column in missing[:SHOWN]]
         what = f"there is no column {', nor '.join(said)}{', …' if len(missing) > SHOWN else ''}"
         raise UserError(f"{what} {listed(name[:40] for name in table.columns)}", where=table.source)
@@ -463,11 +475,17 @@ def _refuse_text(cells: Cells, table: Table, options: Options, columns: Sequence
         if 2 * len(rows) <= len(cells) - missing[column]:
             continue
         first = min(rows)
-        mistakes.append(
-            f"{column} holds text such as {cells.trouble[first, column][:40]!r} (row {table.lines[first]})"
-        )
+        text = cells.trouble[first, column]
+        what = "numbers beyond float32" if _is_large(text) else "text"
+        mistakes.append(f"{column} holds {what} such as {text[:40]!r} (row {table.lines[first]})")
         if [column] == list(options.date):
             fixes.append("write dates as 2016-01-31 or 2016-01-31 12:00")
+        elif _is_large(text):
+            fixes.append("give such numbers in a larger unit")
+        elif _MEANT_AS_NUMBER.fullmatch(text):
+            fixes.append("write numbers as 1234.5, with a point and nothing between thousands")
+        elif text.lower().lstrip("+-") in _MEANT_AS_NOTHING:
+            fixes.append("leave cells without a value empty, or write NA")
         elif column == options.target:
             fixes.append("for names of classes set task: classification")
         elif column in columns:
@@ -480,19 +498,32 @@ def _refuse_text(cells: Cells, table: Table, options: Options, columns: Sequence
         raise UserError("; ".join(mistakes[:_MOST_NAMED]) + more, where=table.source, fix=fix)
 
 
+def _is_large(text: str) -> bool:
+    """Whether a text is a number, but more than float32 holds."""
+    try:
+        number(text)
+    except ValueError as error:
+        return "too large" in str(error)
+    return False
+
+
 def _refuse_unlearnable(training: Cells, encoding: Encoding, options: Options) -> None:
     """Raises UserError where the training rows teach nothing of what they must."""
     empty = [column for column, values in encoding.categories.items() if not values]
     empty += [column for column, values in training.numbers.items() if bool(values.isnan().all())]
     if empty:
         what = f"no training row has a value of {_some(empty)}"
-        raise UserError(what, where=training.source, fix="list it under ignore")
+        it = "it" if len(empty) == 1 else "them"
+        are_guesses = set(empty) & {*options.baselines.values()}
+        fix = f"take {it} out of baselines, and list {it} under ignore" if are_guesses else ""
+        raise UserError(what, where=training.source, fix=fix or f"list {it} under ignore")
     if options.task == "classification" and not 2 <= len(encoding.classes) <= _MOST_CLASSES:
         has = f"{options.target} has {_different(len(encoding.classes))}"
-        raise UserError(f"{has}, but classes are 2 to {_MOST_CLASSES:,}", where=training.source)
+        fix = "for numbers set task: regression" if len(encoding.classes) > 1 else "name another target"
+        raise UserError(f"{has}, but classes are 2 to {_MOST_CLASSES:,}", where=training.source, fix=fix)
     if options.scale_target and encoding.scaling is None:
         what = f"{options.target} is the same in all training rows, and cannot be scaled"
-        raise UserError(what, where=training.source)
+        raise UserError(what, where=training.source, fix="set scale_target: false, or name another target")
 
 
 def _refuse_another_encoding(encoding: Encoding, options: Options) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import tarfile
 import zlib
 from functools import partial
@@ -11,16 +10,17 @@ from pathlib import Path
 
 import torch
 
-from dlrun.data import Data, Examples
+from dlrun.data import Data, Examples, Watching, unwatched
+from dlrun.dataset._download import Published, fetch
 from dlrun.dataset._images import FITS
 from dlrun.errors import UserError
-from dlrun.files import ANOTHER_DATA_DIR, make_folder, put_in_place
 from dlrun.options import Fraction, Normalise, Seed
-from dlrun.vision import torchvision
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 _MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # as the authors publish it, beside the archive
+_MOST_BYTES = 2**28  # of the archive, packed or not
+_MOST_MEMBERS = 100
 _RECORD = 1 + 3 * 32 * 32  # a label, then the red, green and blue pixels row by row
 _BATCH = 10_000 * _RECORD
 _MEMBERS = {
@@ -49,7 +49,14 @@ def cifar10(
         fit=FITS[normalise],
         valid_fraction=valid_fraction,
         seed=seed,
+        prepare=partial(prepare, root / "cifar-10-binary.tar.gz"),
     )
+
+
+def prepare(archive: Path, watching: Watching) -> None:
+    """Fetch the archive where it is missing. Raises UserError where it is not to be had."""
+    fix = f"put {archive.name} (the binary version) there, or name its folder with --data-dir"
+    fetch(Published([_URL], _MD5, _MOST_BYTES), archive, watching, called="CIFAR-10", fix=fix)
 
 
 def read(archive: Path) -> dict[str, Examples]:
@@ -57,14 +64,15 @@ def read(archive: Path) -> dict[str, Examples]:
 
     Nothing is unpacked to the disk. Raises UserError where the archive is neither there nor to be had.
     """
-    if not archive.exists():
-        _download(archive)
+    prepare(archive, unwatched)
     try:
-        with gzip.open(archive) as unpacked, tarfile.open(fileobj=unpacked, mode="r:") as opened:
-            splits = {split: read_members(opened, names) for split, names in _MEMBERS.items()}
-            while unpacked.read(1 << 20):  # to its end, where gzip compares the checksum
+        with gzip.open(archive) as unpacked:
+            bounded = _Bounded(unpacked)
+            with tarfile.open(fileobj=bounded, mode="r|") as opened:  # type: ignore[call-overload]
+                batches = read_members(opened)
+            while bounded.read(1 << 20):  # to its end, where gzip compares the checksum
                 pass
-            return splits
+        return {split: _examples([batches.pop(name) for name in names]) for split, names in _MEMBERS.items()}
     except (tarfile.TarError, zlib.error, OSError, EOFError, KeyError, ValueError) as error:
         raise UserError(
             f"this is not the CIFAR-10 archive: {error}",
@@ -73,38 +81,44 @@ def read(archive: Path) -> dict[str, Examples]:
         ) from None
 
 
-def read_members(opened: tarfile.TarFile, names: list[str]) -> Examples:
-    """The records of some members, one after the other. Raises ValueError for other sizes."""
-    raw = bytearray()
-    for name in names:
-        member = opened.getmember(name)
-        if not member.isfile() or member.size != _BATCH:
-            raise ValueError(f"{name} is not {_BATCH:,} bytes long")
+class _Bounded:
+    """A file that is read from first to last, up to _MOST_BYTES. Raises ValueError beyond."""
+
+    def __init__(self, file: gzip.GzipFile) -> None:
+        self._file, self._size = file, 0
+
+    def read(self, size: int) -> bytes:
+        some = self._file.read(size)
+        self._size += len(some)
+        if self._size > _MOST_BYTES:
+            raise ValueError(f"it unpacks to more than {_MOST_BYTES:,} bytes")
+        return some
+
+
+def read_members(opened: tarfile.TarFile) -> dict[str, bytes]:
+    """The batches in an archive, by name. Raises ValueError for anything but one of each, of their size."""
+    wanted = {name for names in _MEMBERS.values() for name in names}
+    batches: dict[str, bytes] = {}
+    for count, member in enumerate(opened, 1):
+        if count > _MOST_MEMBERS:
+            raise ValueError(f"it holds more than {_MOST_MEMBERS} files")
+        if member.name not in wanted:
+            continue
+        if member.name in batches:
+            raise ValueError(f"{member.name} stands in it twice")
+        if not member.isreg() or member.size != _BATCH:
+            raise ValueError(f"{member.name} is not {_BATCH:,} bytes long")
         file = opened.extractfile(member)
-        raw += file.read() if file else b""
+        batches[member.name] = file.read() if file else b""
+    if missing := sorted(wanted - batches.keys()):
+        raise ValueError(f"{missing[0]} is missing")
+    return batches
+
+
+def _examples(batches: list[bytes]) -> Examples:
+    """The records of some batches, one after the other. Raises ValueError for a label of no class."""
+    raw = bytearray().join(batches)
     records = torch.frombuffer(raw, dtype=torch.uint8).view(-1, _RECORD)
     if int(records[:, 0].max()) >= len(CLASSES):
         raise ValueError("a label is not one of ten")
     return Examples(records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].long())
-
-
-def _download(archive: Path) -> None:
-    part = archive.with_name(f"{archive.name}.part")
-    try:
-        make_folder(archive.parent, ANOTHER_DATA_DIR)
-        torchvision()
-        from torchvision.datasets.utils import download_url
-
-        part.unlink(missing_ok=True)
-        download_url(_URL, str(part.parent), part.name)
-        if hashlib.md5(part.read_bytes()).hexdigest() != _MD5:
-            raise ValueError("what came is not what the authors publish (its md5 differs)")
-        put_in_place(part, archive)
-    except Exception as error:  # torchvision raises whatever the network did
-        part.unlink(missing_ok=True)
-        reason = str(error).splitlines()[-1][:200] if str(error) else type(error).__name__
-        raise UserError(
-            f"CIFAR-10 could not be downloaded: {reason}",
-            where=str(archive.parent),
-            fix=f"put {archive.name} (the binary version) there, or name its folder with --data-dir",
-        ) from None
