@@ -78,7 +78,7 @@ def refuse_mixtures(run: Run, seed: int) -> None:
 
 @pytest.mark.row("T44")
 def test_runs_that_begin_at_once_have_a_folder_each(fault: Fault, tiny: Path, tmp_path: Path) -> None:
-    count = fault.times(16, 64)
+    count = fault.times(8, 64)
     for number in range(fault.times(1, 10)):
         parent = tmp_path / f"runs{number}"
         together = multiprocessing.get_context("forkserver").Barrier(count)
@@ -176,7 +176,8 @@ def test_a_name_that_leads_elsewhere_is_refused(
     for name in NAMES:
         config = write("named.yaml", f"name: {json.dumps(name)}\n{text}")
         before = tree(tmp_path)
-        for words in (("train", tiny, f"--name={name}"), ("train", tiny, f"name={json.dumps(name)}")):
+        said = [("train", tiny, f"--name={name}"), ("train", tiny, f"name={json.dumps(name)}")]
+        for words in fault.random.sample(said, fault.times(1, 2)):
             done = dlrun(*words)
             assert done.code == 2, name
             assert "cannot name a folder" in done.err or name == "\ud800", "which is no text at all"
@@ -211,7 +212,7 @@ def test_random_names_make_their_own_folder_or_none(fault: Fault, tiny: Path, tm
         "\u202e",
         ":",
     ]
-    for number in range(fault.times(500, 500)):
+    for number in range(fault.times(150, 500)):
         name = "".join(fault.random.choices(pieces, k=fault.random.randint(0, 6)))
         parent = tmp_path / f"{number}" / "runs"
         try:
@@ -687,7 +688,7 @@ def test_the_newest_is_by_epoch_whatever_the_clock_says(
         fault.count(clocks=1)
     assert differences(outcome(run), outcome(whole)) == []
     shown, _ = open_checkpoint(run.best, run, [], parts, tmp_path)
-    assert [moment.epoch for moment in shown.moments()] == list(range(1, 7))
+    assert [moment.epoch for moment in shown.moments()] == list(range(7))
     fault.count(lost=0, different=0)
 
 
