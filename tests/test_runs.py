@@ -163,21 +163,6 @@ def test_without_runs_none_is_found(text: str, runs_dir: Path) -> None:
 # --------------------------------------------------------------------------- listing
 
 
-def test_a_run_that_is_deleted_while_it_is_listed_is_no_trouble(
-    run: Run, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    is_file = Path.is_file
-
-    def then_gone(path: Path) -> bool:
-        found = is_file(path)
-        if path.name == "config.yaml":
-            path.unlink()
-        return found
-
-    monkeypatch.setattr(Path, "is_file", then_gone)
-    assert [row["run"] for row in runs.overviews(runs_dir)] == ["some-001"]
-
-
 def test_a_folder_of_runs_that_is_missing_is_empty(tmp_path: Path) -> None:
     assert runs.every(tmp_path / "nowhere") == []
     (tmp_path / "file").write_text("")

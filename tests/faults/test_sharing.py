@@ -491,6 +491,24 @@ def test_runs_are_listed_while_others_write_and_are_killed(
 
 
 @pytest.mark.row("T46")
+def test_a_run_that_is_deleted_while_it_is_listed_is_no_trouble(
+    fault: Fault, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.create(runs_dir, "some", "epochs: 3\n")
+    is_file = Path.is_file
+
+    def then_gone(path: Path) -> bool:
+        found = is_file(path)
+        if path.name == "config.yaml":
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "is_file", then_gone)
+    assert [row["run"] for row in runs.overviews(runs_dir)] == ["some-001"]
+    fault.count(listings=1, failed=0)
+
+
+@pytest.mark.row("T46")
 def test_runs_that_come_and_go_while_they_are_listed_are_no_trouble(
     fault: Fault, runs_dir: Path, dlrun: Dlrun, tiny: Path
 ) -> None:
@@ -525,8 +543,8 @@ STREAMS = {  # what becomes of stdout and stderr, one fault each
     "head": TRAIN + " | head -1 >/dev/null; exit ${{PIPESTATUS[0]}}",
     "closed": TRAIN + " >&- 2>&-",
     "full": TRAIN + " >/dev/full 2>/dev/full",
-    "ascii": "PYTHONIOENCODING=ascii " + TRAIN + " >/dev/null",
-    "latin-1": "PYTHONIOENCODING=latin-1 " + TRAIN + " >/dev/null",
+    "ascii": "PYTHONIOENCODING=ascii " + TRAIN + " >{runs}.said",
+    "latin-1": "PYTHONIOENCODING=latin-1 " + TRAIN + " >{runs}.said",
     "one column": "COLUMNS=1 " + TRAIN + " >/dev/tty 2>/dev/tty",
     "dumb": "TERM=dumb " + TRAIN + " >/dev/tty 2>/dev/tty",
     "no terminal": "setsid --wait " + TRAIN + " </dev/null >/dev/null",
@@ -535,9 +553,9 @@ TOGETHER = {  # several at once, for the default form
     "head": "PYTHONIOENCODING=latin-1 "
     + TRAIN
     + " 2>/dev/full | head -1 >/dev/null; exit ${{PIPESTATUS[0]}}",
-    "full": "COLUMNS=1 TERM=dumb PYTHONIOENCODING=ascii setsid --wait "
+    "ascii": "COLUMNS=1 TERM=dumb PYTHONIOENCODING=ascii setsid --wait "
     + TRAIN
-    + " </dev/null >/dev/full 2>&-",
+    + " </dev/null >{runs}.said 2>&-",
 }
 
 
@@ -550,6 +568,10 @@ def test_whatever_becomes_of_stdout_training_finishes(fault: Fault, tiny: Path, 
             filled = command.format(python=sys.executable, config=tiny, runs=f"'{parent}'")
             code, said = in_a_terminal(filled)
             assert (name, code, TRACEBACK in said) == (name, 0, False)
+            if name in ("ascii", "latin-1"):
+                whole = Path(f"{parent}.said").read_text(encoding=name)
+                assert "finished after epoch 3" in whole
+                assert "?" in whole if name == "ascii" else "±" in whole
             if name not in ("one column", "dumb"):  # which show the run on their terminal
                 assert said == ""
             [run] = runs.every(parent)
