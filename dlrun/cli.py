@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from dlrun.errors import RunFailed, UserError, is_out_of_memory
+from dlrun.errors import RunFailed, Unforeseen, UserError, is_out_of_memory
 
 if TYPE_CHECKING:
     from dlrun.config import Choice
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="dlrun",
     help="One YAML file in, one reproducible deep-learning run folder out.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -34,29 +34,45 @@ WAITING = ("GOMP_SPINCOUNT", "10000")
 
 
 def main() -> NoReturn:
-    """The command line. Errors that the user can mend are printed here, and only here."""
+    """The command line. Whatever goes wrong is printed here, and only here."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault(*WAITING)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Only training has something to save, and sets a handler of its own: else stop at once.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    words, chosen = sys.argv[1:], {"debug": False}
     try:
-        app()
-    except UserError as error:
-        _complain(error)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
+        code = app(words or ["--help"], prog_name="dlrun", standalone_mode=False, obj=chosen)
+    except Exception as error:
+        from dlrun import display
+
+        told = _told(error, words)
+        display.complain(told, error if chosen["debug"] else None)
+        sys.exit(told.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _told(error: Exception, words: list[str]) -> UserError:
+    """An exception as it is told to the user."""
+    if isinstance(error, UserError):
+        return error
+    if is_out_of_memory(error):
         fix = "take a smaller model or less data, or end what else needs memory"
-        _complain(RunFailed("out of memory", fix=fix))
-    sys.exit(0)
+        return RunFailed("out of memory", fix=fix)
+    if hasattr(error, "format_message"):  # of click, which Typer brings with it or not, by its version
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "dlrun"
+        return UserError(error.format_message(), fix=f"{command} --help says what can be written")
+    return Unforeseen(error, shlex.join(["dlrun", "--debug", *words]))
 
 
-def _complain(error: UserError) -> NoReturn:
-    from dlrun import display
-
-    display.complain(error)
-    sys.exit(error.exit_code)
+@app.callback()
+def of_every_command(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the whole of what goes wrong.")] = False,
+) -> None:
+    """Keep what is said before the name of the command."""
+    context.obj["debug"] = debug
 
 
 def _complete_config(incomplete: str) -> list[str]:

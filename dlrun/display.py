@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from statistics import fmean, stdev
@@ -97,12 +98,14 @@ def err() -> Console:
     return _console(sys.stderr)
 
 
-def complain(error: UserError) -> None:
-    """Print an error as it stands in its lines."""
+def complain(error: UserError, raised: Exception | None = None) -> None:
+    """Print an error as it stands in its lines; with what was `raised`, all of it and its traceback."""
     console = err()
-    for line in error.lines():
+    if raised is not None:
+        console.print(Text(_clean("".join(traceback.format_exception(raised)))), soft_wrap=True)
+    for line in error.lines(debug=raised is not None):
         style = "bold red" if line.startswith("error:") else ""
-        console.print(Text(_clean(line), style), soft_wrap=True)
+        console.print(Text(_one_line(line), style), soft_wrap=True)
 
 
 def say(text: str) -> None:
@@ -112,7 +115,7 @@ def say(text: str) -> None:
 
 def warn(text: str) -> None:
     """Print a warning on stderr."""
-    err().print(Text(f"warning: {_clean(text)}", "yellow"), soft_wrap=True)
+    err().print(Text(f"warning: {_one_line(text)}", "yellow"), soft_wrap=True)
 
 
 def say_json(content: Mapping[str, Any]) -> None:
@@ -161,6 +164,11 @@ def _clean(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
+
+
+def _one_line(text: str) -> str:
+    """Text from anywhere as one line, however many it holds."""
+    return _clean(" ".join(text.splitlines()))
 
 
 def _table(caption: str | None = None) -> Table:
@@ -234,7 +242,7 @@ class Training:
             self._refresh()
 
     def warn(self, text: str) -> None:
-        self.console.print(Text(f"warning: {_clean(text)}", "yellow"), soft_wrap=True)
+        self.console.print(Text(f"warning: {_one_line(text)}", "yellow"), soft_wrap=True)
 
     def end(self) -> None:
         if self._live:

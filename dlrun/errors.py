@@ -1,13 +1,17 @@
-"""What a user can mend, said in a few lines, and the exit code that goes with it."""
+"""What went wrong, said in a few lines, and the exit code that goes with it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 _MOST_LISTED = 50
-_MOST_MISTAKES = 20
+_MOST_MISTAKES = 20  # without --debug
 _LONGEST_NAME = 60
+_LONGEST_SAID = 300  # characters of what an exception says
+_PACKAGE = Path(__file__).parent
+_RESUME = "resume: "  # begins the note on an exception by which command its run goes on
 
 
 class UserError(Exception):
@@ -24,8 +28,8 @@ class UserError(Exception):
         self.what, self.where, self.fix = what, where, fix
         self.resume = ""  # the command that goes on with the run, where there is one
 
-    def lines(self) -> list[str]:
-        """The message as it is printed, a line each."""
+    def lines(self, *, debug: bool = False) -> list[str]:
+        """The message as it is printed, a line each: at most five, unless --debug asks for the rest."""
         lines = [f"error: {self.what}"]
         if self.where:
             lines.append(f"  where: {self.where}")
@@ -44,10 +48,11 @@ class ConfigError(UserError):
         super().__init__(f"{source}: {count}")
         self.mistakes = list(mistakes)
 
-    def lines(self) -> list[str]:
-        left = len(self.mistakes) - _MOST_MISTAKES
-        more = [f"  and {left:,} more"] if left > 0 else []
-        return [f"error: {self.what}", *(f"  {mistake}" for mistake in self.mistakes[:_MOST_MISTAKES]), *more]
+    def lines(self, *, debug: bool = False) -> list[str]:
+        shown = len(self.mistakes) if debug else _MOST_MISTAKES
+        left = len(self.mistakes) - shown
+        more = [f"  and {left:,} more, which dlrun --debug shows"] if left > 0 else []
+        return [f"error: {self.what}", *(f"  {mistake}" for mistake in self.mistakes[:shown]), *more]
 
 
 class RunFailed(UserError):
@@ -84,6 +89,55 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     words = ("can't allocate memory", "not enough memory", "out of memory")
     return isinstance(error, RuntimeError) and any(some in str(error) for some in words)
+
+
+class Unforeseen(UserError):
+    """Any other exception, said as shortly as those that were foreseen; its traceback is for --debug.
+
+    `command` is the one that shows it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, error: Exception, command: str) -> None:
+        said = " ".join(str(error).split())[:_LONGEST_SAID]
+        path, line, function = _origin(error)
+        is_ours = path.is_relative_to(_PACKAGE)
+        super().__init__(
+            f"{type(error).__name__}: {said}" if said else type(error).__name__,
+            where=f"{path.relative_to(_PACKAGE.parent) if is_ours else path}:{line}, in {function}",
+            fix="please report this: dlrun should say what is wrong" if is_ours else "correct this file",
+        )
+        notes = (note for note in getattr(error, "__notes__", ()) if note.startswith(_RESUME))
+        self.resume = next(notes, "").removeprefix(_RESUME)
+        self.command = command
+
+    def lines(self, *, debug: bool = False) -> list[str]:
+        also = ", and so does log.txt of the run" if self.resume else ""
+        shows = [] if debug else [f"  debug: {self.command} shows the whole traceback{also}"]
+        return [*super().lines(), *shows]
+
+
+def note_resume(error: Exception, command: str) -> None:
+    """Note on an exception by which command its run goes on, for whoever will print it."""
+    error.add_note(f"{_RESUME}{command}")
+
+
+def _origin(error: Exception) -> tuple[Path, int, str]:
+    """The file, line and function, of dlrun's or one's own and no library's, from which it came."""
+    import sysconfig
+    import traceback
+
+    libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+
+    def is_own(path: Path) -> bool:
+        return path.is_relative_to(_PACKAGE) or (
+            path.is_file() and not any(path.is_relative_to(folder) for folder in libraries)
+        )
+
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((frame for frame in reversed(frames) if is_own(Path(frame.filename))), frames[-1])
+    return Path(frame.filename), frame.lineno or 0, frame.name
 
 
 def listed(names: Iterable[str]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import shlex
 import signal
 import subprocess
 import threading
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +28,14 @@ from dlrun.checkpoint import Checkpoint
 from dlrun.config import Choice, Config
 from dlrun.copies import Copies, lost_weight
 from dlrun.data import EVALUATION_BATCH, Loaded, Preprocessing, Watching, steps, unwatched
-from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError, is_out_of_memory
+from dlrun.errors import (
+    CheckpointRefused,
+    Diverged,
+    RunFailed,
+    UserError,
+    is_out_of_memory,
+    note_resume,
+)
 from dlrun.evaluation import Trained, baselines, draw, load_weights, summarised
 from dlrun.files import make_folder
 from dlrun.hardware import Hardware, describe, versions
@@ -102,7 +111,7 @@ def resume(
     data must have done first. A signal stops at the next moment from which going on is as if there had been
     none.
     """
-    with run.lock(), Signals() as signals:
+    with run.lock(), _noted(plan, run), Signals() as signals:
         with _resumable(run):
             keeper = _keeper(plan, run, view, loaded, signals.heeding(watching, run), strict)
         if keeper is None:
@@ -144,6 +153,25 @@ def resume(
             if not status:
                 status = "finished" if state.epoch >= plan.config.epochs else "stopped early"
             return keeper.finish(status, signals.received, view)
+
+
+@contextmanager
+def _noted(plan: Plan, run: Run) -> Iterator[None]:
+    """Where what is inside fails as nobody expected: keep the traceback, and note how the run goes on."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        run.log("".join(traceback.format_exception(error)))
+        note_resume(error, _resume_command(plan, run))
+        raise
+
+
+def _resume_command(plan: Plan, run: Run) -> str:
+    """The command that goes on with a run, with the parts that it needs."""
+    parts = ["--parts", str(plan.parts.folder)] if plan.parts.folder else []
+    return shlex.join(["dlrun", "resume", str(run.folder), *parts])
 
 
 def _keeper(
@@ -341,7 +369,7 @@ class Keeper:
             if isinstance(error, Diverged):
                 error.where = str(self.run.folder)  # going on would only diverge again
             elif isinstance(error, UserError):
-                error.resume = f"dlrun resume {self.run.folder}"
+                error.resume = _resume_command(self.plan, self.run)
             if error is raised:
                 raise
             raise error from raised
@@ -383,7 +411,8 @@ class Keeper:
         code = 128 + received if received and status == "interrupted" else 0
         if any(verdict["met"] is False for verdict in verdicts):
             code = 5
-        self.run.log(f"{status} after epoch {self.state.epoch}, exit code {code}")
+        if not self.run.log(f"{status} after epoch {self.state.epoch}, exit code {code}"):
+            view.warn(f"{self.run.folder / 'log.txt'} cannot be written")
         return Outcome(self.run, summary, code)
 
     def write_summary(self, status: str, **more: Any) -> dict[str, Any]:

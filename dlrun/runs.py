@@ -22,6 +22,7 @@ import math
 import os
 import re
 import socket
+import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,7 @@ from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest, one_l
 from dlrun.files import cannot_write, make_folder, sync, write_atomically
 
 _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
+_FILES, _FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights", "eval")  # written in place
 _LOCK_PATIENCE = 10.0  # seconds: a worker of a killed run may hold its lock a little longer
 
 
@@ -93,11 +95,15 @@ class Run:
             return {}
         return content if isinstance(content, dict) else {}
 
-    def log(self, text: str) -> None:
-        """Add lines to log.txt. A log that cannot be written stops nothing."""
+    def log(self, text: str) -> bool:
+        """Add lines to log.txt; whether they stand there. A log that cannot be written stops nothing."""
         stamp = datetime.now().astimezone().isoformat(timespec="seconds")
-        with suppress(OSError), (self.folder / "log.txt").open("a", encoding="utf-8") as file:
-            file.writelines(f"{stamp} {line}\n" for line in text.splitlines())
+        try:
+            with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
+                file.writelines(f"{stamp} {line}\n" for line in text.splitlines())
+        except OSError:
+            return False
+        return True
 
     def status(self, summary: dict[str, Any]) -> str:
         """How the run stands: what its summary says, or interrupted if its process is gone."""
@@ -265,8 +271,26 @@ def create(parent: Path, name: str, config_text: str) -> Run:
 def find(text: str, parent: Path) -> Run:
     """The run that `text` names: `last`, a folder, or a prefix of one name in `parent` alone.
 
-    Raises UserError where there is none, or more than one.
+    Raises UserError where there is none, or more than one, or where what dlrun writes in its folder would
+    be written elsewhere: whose folder it is, nobody knows.
     """
+    run = _named(text, parent)
+    for name in (*_FILES, *_FOLDERS):
+        try:
+            mode = (run.folder / name).lstat().st_mode
+        except OSError:  # not there yet
+            continue
+        kind, is_kind = ("folder", stat.S_ISDIR) if name in _FOLDERS else ("file", stat.S_ISREG)
+        if not is_kind(mode):
+            raise UserError(
+                f"{name} of the run is no {kind} of its own, but a link or a pipe",
+                where=str(run.folder / name),
+                fix=f"put the {kind} itself there",
+            )
+    return run
+
+
+def _named(text: str, parent: Path) -> Run:
     path = Path(text)
     with suppress(OSError):  # a name too long for any folder
         if (path / "config.yaml").is_file():

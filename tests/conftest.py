@@ -132,6 +132,7 @@ def real_mnist() -> Path:
 
 def _with_runs_dir(words: tuple[object, ...], runs_dir: Path) -> list[str]:
     texts = [str(word) for word in words]
-    if texts and texts[0] in WITH_RUNS_DIR and "--runs-dir" not in texts:
-        texts[1:1] = ["--runs-dir", str(runs_dir)]
+    command = next((index for index, text in enumerate(texts) if not text.startswith("-")), None)
+    if command is not None and texts[command] in WITH_RUNS_DIR and "--runs-dir" not in texts:
+        texts[command + 1 : command + 1] = ["--runs-dir", str(runs_dir)]
     return texts

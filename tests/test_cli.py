@@ -207,26 +207,6 @@ def test_bad_usage_exits_with_2_and_makes_nothing(
     assert not runs_dir.exists()
 
 
-@pytest.mark.parametrize(
-    "name", ["", "..", "../x", "/etc/x", "-rf", "a/b", "CON", "x" * 65, "a\nb", "\u202ex", "[/x]"]
-)
-def test_a_run_name_can_make_no_folder_but_its_own(
-    name: str, dlrun: Dlrun, tiny: Path, tmp_path: Path
-) -> None:
-    before = set(tmp_path.rglob("*"))
-    done = dlrun("train", tiny, f"--name={name}")
-    assert done.code == 2
-    assert "cannot name a folder" in done.err
-    assert set(tmp_path.rglob("*")) == before
-
-
-def test_a_runs_folder_that_is_a_file_exits_with_1(dlrun: Dlrun, tiny: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    done = dlrun("train", tiny, "--runs-dir", tmp_path / "file")
-    assert done.code == 1
-    assert "is not a folder" in done.err
-
-
 def test_an_expectation_that_is_not_met_exits_with_5_and_is_named(
     dlrun: Dlrun, tiny: Path, runs_dir: Path
 ) -> None:
@@ -601,56 +581,6 @@ def test_what_needs_no_torch_does_not_wait_for_it(
 
 
 # --------------------------------------------------------------------------- processes of their own
-
-
-TRAIN = "{python} -m dlrun train {config} --runs-dir {runs}"
-SHELL = {
-    "head": TRAIN + " | head -1 >/dev/null; exit ${{PIPESTATUS[0]}}",
-    "closed": TRAIN + " >&- 2>&-",
-    "full": "COLUMNS=1 PYTHONIOENCODING=ascii " + TRAIN + " seeds=[0,1] >/dev/full 2>/dev/full",
-}
-
-
-def test_whatever_becomes_of_stdout_training_finishes(tiny: Path, tmp_path: Path) -> None:
-    processes = {
-        name: subprocess.Popen(
-            ["bash", "-c", command.format(python=sys.executable, config=tiny, runs=tmp_path / name)],
-            cwd=PROJECT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for name, command in SHELL.items()
-    }
-    for name, process in processes.items():
-        _, err = process.communicate()
-        assert (name, process.returncode, err) == (name, 0, b"")
-        run = only_run(tmp_path / name)
-        assert run.summary()["status"] == "finished"
-        assert set(run.rows()["epoch"]) == {1, 2, 3}
-
-
-def test_sixteen_starts_in_one_shell_loop_have_sixteen_folders(tiny: Path, runs_dir: Path) -> None:
-    loop = """
-    for seed in $(seq 0 15); do
-        "$0" -m dlrun train "$1" epochs=1 --seed $seed --quiet --runs-dir "$2" &
-    done
-    wait
-    """
-    done = subprocess.run(
-        ["bash", "-c", loop, sys.executable, str(tiny), str(runs_dir)],
-        cwd=PROJECT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.stderr == ""
-    folders = {Path(line) for line in done.stdout.splitlines()}
-    assert folders == {runs_dir / f"tiny-{number:03d}" for number in range(1, 17)}
-    found = [Run(folder) for folder in folders]
-    assert sorted(run.summary()["seeds"][0] for run in found) == list(range(16))
-    for run in found:
-        assert f"seeds: [{run.summary()['seeds'][0]}]" in run.config.read_text()
-        assert run.rows()["seed"] == run.summary()["seeds"]
 
 
 # ------------------------------------------------------------------------ what a user stumbles on

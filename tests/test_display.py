@@ -312,9 +312,10 @@ def test_hostile_texts_are_shown_and_steer_nothing(text: str, capsys: pytest.Cap
     assert captured.err.count(seen) >= 6
 
 
-def test_a_text_of_several_lines_stays_inside_its_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_of_several_lines_is_one_line_of_a_message(capsys: pytest.CaptureFixture[str]) -> None:
     display.complain(UserError("one\ntwo\x1b[2J"))
-    assert capsys.readouterr().err == "error: one\ntwo\N{REPLACEMENT CHARACTER}[2J\n"
+    display.warn("one\r\ntwo")
+    assert capsys.readouterr().err == "error: one two\N{REPLACEMENT CHARACTER}[2J\nwarning: one two\n"
 
 
 SUMMARY: dict[str, Any] = {

@@ -512,27 +512,6 @@ def test_weights_whose_sum_is_too_large_are_not_lost() -> None:
         experiment._refuse_lost_weights(state)
 
 
-BROKEN_PLOT = '''
-"""A picture that is never drawn."""
-
-
-def broken(trained):
-    """It has a mistake."""
-    raise ZeroDivisionError("no such [/foo] picture")
-'''
-
-
-def test_a_plot_that_fails_is_a_warning(tmp_path: Path) -> None:
-    parts = own_parts(tmp_path, {"plots/broken.py": BROKEN_PLOT})
-    plan = planned(parts, plots=["broken", "curves"])
-    run, view = started(plan, tmp_path), Listening()
-    done = experiment.resume(plan, run, view)
-    assert (done.exit_code, done.summary["status"]) == (0, "finished")
-    assert view.warnings == ["the plot broken was not drawn: ZeroDivisionError: no such [/foo] picture"]
-    assert "ZeroDivisionError" in (run.folder / "log.txt").read_text()
-    assert [path.name for path in run.plots.iterdir()] == ["curves.png"]
-
-
 # ------------------------------------------------------------------------ the folder
 
 

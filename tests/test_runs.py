@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun import display, runs
+from dlrun import runs
 from dlrun.errors import CheckpointRefused, RunFailed, UserError
 from dlrun.files import write_atomically
 from dlrun.runs import Rows, Run
@@ -84,30 +84,6 @@ def test_threads_never_share_a_folder(runs_dir: Path) -> None:
     assert {(runs_dir / name / "config.yaml").read_text() for name in names} == {
         f"seeds: [{number}]\n" for number in range(16)
     }
-
-
-def test_processes_never_share_a_folder(
-    runs_dir: Path, tmp_path: Path, python: Callable[[str], subprocess.Popen[str]]
-) -> None:
-    go = tmp_path / "go"
-    code = f"""
-import os, time
-from pathlib import Path
-from dlrun import runs
-print("ready", flush=True)
-while not Path({str(go)!r}).exists():
-    time.sleep(0.001)
-for _ in range(20):
-    print(runs.create(Path({str(runs_dir)!r}), "some", str(os.getpid())).name, os.getpid())
-"""
-    processes = [python(code) for _ in range(4)]
-    for process in processes:
-        assert process.stdout is not None
-        process.stdout.readline()
-    go.touch()
-    made = dict(line.split() for process in processes for line in process.communicate()[0].splitlines())
-    assert len(made) == 80
-    assert all((runs_dir / name / "config.yaml").read_text() == pid for name, pid in made.items())
 
 
 def test_a_runs_folder_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -182,108 +158,7 @@ def test_without_runs_none_is_found(text: str, runs_dir: Path) -> None:
         runs.find(text, runs_dir)
 
 
-# --------------------------------------------------------------------------- strangers
-
-HOSTILE: list[bytes] = [
-    b"",
-    b"{",
-    b"null",
-    b"[]",
-    b'"text"',
-    b"\xff\xfe",
-    b"[" * 100_000,
-    b"9" * 5000,
-    b'{"status": 5}',
-    b'{"status": "finished"}',
-    b'{"status": ["finished"]}',
-    b'{"status": "\\u001b[31m[/foo]\\n\\ud800"}',
-    b'{"status": "finished", "best": [1, 2], "final": "text", "seconds": "long", "epochs": {}}',
-    b'{"status": "finished", "best": {"monitor": "a"}, "final": {"a": 1, "b": null, "c": {"mean": []}}}',
-    b'{"status": "finished", "best": {"monitor": [], "figures": {"a": {"mean": 1, "sd": "x"}}, "epoch": {}}}',
-    b'{"status": "finished", "best": {"monitor": "a", "figures": 7}, "seconds": NaN, "final": [{}]}',
-    b'{"status": "finished", "final": {"a": {"mean": Infinity, "sd": NaN}}, "seconds": 1e999}',
-    b'{"status": "finished", "final": {"a": {"mean": '
-    + b"9" * 4000
-    + b'}}, "seconds": '
-    + b"9" * 4000
-    + b"}",
-    b'{"status": "running", "pid": "text"}',
-    b'{"status": "running", "pid": -1, "host": 5, "started": {}}',
-    b'{"status": "running", "pid": 1e300}',
-    b'{"status": "running", "started": ["2024"], "epochs": "[/foo]", "planned_epochs": null}',
-]
-
-
-@pytest.fixture
-def strangers(runs_dir: Path) -> Path:
-    """A folder of runs that holds whatever may lie in it."""
-    for number, raw in enumerate(HOSTILE):
-        run = runs.create(runs_dir, f"hostile{number}", "")
-        (run.folder / "summary.json").write_bytes(raw)
-        (run.folder / "metrics.csv").write_bytes(raw)
-    host = json.dumps(runs.identity()["host"]).encode()
-    for number, rows in enumerate(
-        (b"epoch,seed,a\n", b"epoch,seed,a\n1,0\n", b"\n\n\n", b"epoch\n1e5\n", b"\xff\n")
-    ):
-        run = runs.create(runs_dir, f"rows{number}", "")
-        (run.folder / "summary.json").write_bytes(
-            b'{"status": "running", "pid": 2147483000, "host": %s}' % host
-        )
-        run.metrics.write_bytes(rows)
-    (runs_dir / "foreign").mkdir()
-    (runs_dir / "foreign" / "notes.txt").write_text("not a run")
-    (runs_dir / "file").write_text("no folder")
-    (runs_dir / "link").symlink_to(runs_dir / "hostile0-001")
-    (runs_dir / "loop").symlink_to(runs_dir / "loop")
-    for name in ("summary.json", "metrics.csv"):
-        pipes = runs.create(runs_dir, "pipe", "")
-        os.mkfifo(pipes.folder / name)
-        folders = runs.create(runs_dir, "folder", "")
-        (folders.folder / name).mkdir()
-    pipes = runs.create(runs_dir, "pipe", "")
-    pipes.write_json("summary.json", {"status": "interrupted"})
-    os.mkfifo(pipes.metrics)
-    (runs_dir / "[red]x\x1b[31m\n-001").mkdir()
-    (runs_dir / "[red]x\x1b[31m\n-001" / "config.yaml").touch()
-    folder_as_config = runs_dir / "odd-001" / "config.yaml"
-    folder_as_config.mkdir(parents=True)
-    return runs_dir
-
-
-@pytest.mark.usefixtures("no_hanging")
-def test_whatever_lies_in_the_folder_is_listed_or_passed_over(
-    strangers: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    found = runs.every(strangers)
-    names = {run.name for run in found}
-    assert names.isdisjoint({"foreign", "file", "link", "loop", "odd-001"})
-    assert len(names) == len(HOSTILE) + 5 + 4 + 1 + 1
-    display.runs_table(runs.overviews(strangers))
-    printed = capsys.readouterr().out
-    assert all(f"hostile{number}-001" in printed for number in range(len(HOSTILE)))
-    assert "\x1b" not in printed
-    assert "[/foo]" in printed
-
-
-def test_a_run_without_a_sound_summary_is_called_broken(strangers: Path) -> None:
-    status = {row["run"]: row["status"] for row in runs.overviews(strangers)}
-    for number in (0, 1, 2, 3, 4, 5, 6, 7, 8, 10):
-        assert status[f"hostile{number}-001"] == "broken"
-
-
-def test_a_run_that_is_deleted_while_it_is_listed_is_no_trouble(
-    run: Run, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    is_file = Path.is_file
-
-    def then_gone(path: Path) -> bool:
-        found = is_file(path)
-        if path.name == "config.yaml":
-            path.unlink()
-        return found
-
-    monkeypatch.setattr(Path, "is_file", then_gone)
-    assert [row["run"] for row in runs.overviews(runs_dir)] == ["some-001"]
+# --------------------------------------------------------------------------- listing
 
 
 def test_a_folder_of_runs_that_is_missing_is_empty(tmp_path: Path) -> None:

@@ -32,7 +32,36 @@ page. Each test was seen to fail: `tests/faults/README.md` lists what was broken
 SECURITY = """\
 ## What a stranger's file can and cannot do
 
-to be written"""
+**Trusted** are dlrun and what it is installed with, the Python files of the folder that you name with
+`--parts`, the data folder, and the folder you are in, whose commit `train` and `resume` ask git for. A
+checkpoint, a config, a data set, a run folder and every name in them may come from anyone.
+
+**A checkpoint** is read once and through one function: a ZIP file of records that are not compressed and
+whose sums are checked, then `torch.load` with `weights_only=True` written out, then a walk over plain
+values and tensors with bounds on their number and depth. Nothing in it is executed. It names parts by plain
+names, dlrun's own or those under `--parts`, never by a path; its weights must fit its architecture before a
+model of that size is made.
+
+**A config** is YAML without tags, anchors, merge keys or expressions, a megabyte at most. It can name any
+table, folder of images or base config that you may read, ask for a data set that is then downloaded, have
+PyTorch compile the model into a cache of PyTorch's own, and take as long as it likes. It cannot run code of
+its own or say where anything is written: the name of a run is letters, digits, `.`, `_` and `-`. The config
+inside a checkpoint or a run folder can do no more.
+
+**A data set** is read and never run: images as PNG, JPEG, WEBP or BMP of at most 2²⁶ pixels, tables of at
+most 256 MiB unpacked, of an archive the expected members alone. What is downloaded is compared with
+published MD5 sums. Its names are shown as text in terminals, pictures and CSV.
+
+**A run folder** is listed whatever is in it, without a lock and without writing. It cannot make `resume`,
+`eval` or `plot` leave anything outside of it, but for decoded images and downloads in the data folder: it
+is refused where one of its own files or folders is a link or a pipe, and a link in the place of a file that
+is replaced is not followed. A new run never goes into a folder that is there already.
+
+**Not promised**: that PyTorch, Pillow and git have no holes (open hostile files in a container); that a
+model is honest or from whom you think (sums catch accidents; `eval` prints the checkpoint's SHA-256, and
+nothing is signed); anything against someone who writes to your runs or your data while you use them; the
+same bits on another machine, number of threads or version of PyTorch; what was saved on a network file
+system, or on a disk that says too early that it has written."""
 
 
 def read() -> dict[str, Any]:

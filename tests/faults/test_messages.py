@@ -1,0 +1,277 @@
+"""Whatever goes wrong is said in five lines or fewer, without a traceback unless --debug asks for it."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from dlrun import cli, errors, runs
+from dlrun.errors import CheckpointRefused, ConfigError, Diverged, RunFailed, Unforeseen, UserError
+
+Dlrun = Callable[..., Any]
+Write = Callable[[str, str], Path]
+T = TypeVar("T")
+PROJECT = Path(__file__).parent.parent.parent
+TRACEBACK = "Traceback (most recent call last)"
+LONG = "".join(f"{number} of many lines \x1b[2J [/foo]\r\n" for number in range(40))
+
+# What may be raised, and the exit code of each.
+FORESEEN: list[tuple[Callable[[], Exception], int]] = [
+    (lambda: UserError("a mistake"), 2),
+    (lambda: UserError(LONG, where=LONG, fix=LONG), 2),
+    (lambda: ConfigError("file.yaml", ["one", "two", "three", "four"]), 2),
+    (lambda: ConfigError(LONG, [f"mistake {number}: {LONG}" for number in range(40)]), 2),
+    (lambda: RunFailed("cannot write", where="there", fix="make room"), 1),
+    (lambda: Diverged("the loss is nan", fix="lower it"), 3),
+    (lambda: CheckpointRefused("it is damaged", where="last.pt", fix="use another"), 4),
+]
+UNFORESEEN: list[Callable[[], Exception]] = [
+    lambda: ZeroDivisionError("division by zero"),
+    lambda: KeyError("a key"),
+    lambda: RuntimeError(LONG),
+    lambda: MemoryError(),
+    lambda: RecursionError("maximum recursion depth exceeded"),
+    lambda: OSError(5, "Input/output error"),
+    lambda: AssertionError(),
+    lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+    lambda: ExceptionGroup("some", [ValueError("one"), TypeError("two")]),
+]
+# What of each command is made to raise.
+COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "train": ("dlrun.experiment.fit", ("train", "{tiny}")),
+    "resume": ("dlrun.experiment.fit", ("resume", "tiny-001", "epochs=9")),
+    "eval": ("dlrun.evaluation.report", ("eval", "tiny-001")),
+    "predict": ("dlrun.prediction.read_new", ("predict", "tiny-001", "{tiny}")),
+    "plot": ("dlrun.evaluation.open_checkpoint", ("plot", "tiny-001", "curves")),
+    "data": ("dlrun.preview.facts", ("data", "{tiny}")),
+    "show": ("dlrun.plan.make_plan", ("show", "{tiny}")),
+    "parts": ("dlrun.components.Parts", ("parts",)),
+    "runs": ("dlrun.runs.overviews", ("runs",)),
+}
+
+
+@pytest.fixture
+def trained(dlrun: Dlrun, tiny: Path) -> Path:
+    assert dlrun("train", tiny).code == 0
+    return tiny
+
+
+@pytest.fixture
+def raising(trained: Path, dlrun: Dlrun, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """raising(error, command, *options) calls a command in which something raises that error."""
+
+    def call(error: Exception, command: str, *options: str) -> Any:
+        def broken(*arguments: Any, **named: Any) -> None:
+            raise error
+
+        place, words = COMMANDS[command]
+        with monkeypatch.context() as patched:
+            patched.setattr(place, broken)
+            return dlrun(*options, *(word.format(tiny=trained) for word in words))
+
+    return call
+
+
+def test_every_command_is_tried() -> None:
+    registered = {each.name or each.callback.__name__ for each in cli.app.registered_commands}  # type: ignore[union-attr]
+    assert registered == set(COMMANDS)
+
+
+def test_every_kind_of_error_is_tried() -> None:
+    kinds = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, UserError)}
+    assert kinds == {type(make()) for make, _ in FORESEEN} | {Unforeseen}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_was_foreseen_is_five_lines_at_most(command: str, raising: Callable[..., Any]) -> None:
+    for make, code in of_each(FORESEEN, command):
+        error = make()
+        done = raising(error, command)
+        lines = done.err.splitlines()
+        assert done.code == code
+        assert 1 <= len(lines) <= 5
+        assert lines[0].startswith("error: ")
+        assert all(line.isprintable() for line in lines)
+        assert TRACEBACK not in done.out + done.err
+        has_run = command in ("train", "resume") and code != 3 and not isinstance(error, ConfigError)
+        assert any(line.startswith("  resume: dlrun resume ") for line in lines) == has_run
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_nobody_foresaw_is_five_lines_and_exit_code_1(command: str, raising: Callable[..., Any]) -> None:
+    for make in of_each(UNFORESEEN, command):
+        error = make()
+        done = raising(error, command)
+        what, where, fix, *rest, debug = done.err.splitlines()
+        assert done.code == 1
+        assert what.startswith(f"error: {type(error).__name__}")
+        assert where == f"  where: {__file__}:{broken_line()}, in broken"
+        assert fix.startswith("  fix: ")
+        assert debug.startswith(f"  debug: dlrun --debug {command} ")
+        assert "shows the whole traceback" in debug
+        resumes = [line.startswith("  resume: dlrun resume ") for line in rest]
+        assert resumes == ([True] if command in ("train", "resume") else [])
+        assert TRACEBACK not in done.out + done.err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_with_debug_the_traceback_is_printed_too(command: str, raising: Callable[..., Any]) -> None:
+    for make in (UNFORESEEN[2], FORESEEN[-1][0], FORESEEN[3][0]):
+        error = make()
+        code = getattr(error, "exit_code", 1)
+        done = raising(error, command, "--debug")
+        assert done.code == code
+        assert TRACEBACK in done.err
+        assert "in broken" in done.err
+        assert sum(line.startswith("error: ") for line in done.err.splitlines()) == 1
+        assert "\x1b" not in done.err
+
+
+def of_each(errors: list[T], command: str) -> list[T]:
+    """All of the errors for the commands that take no time, a third of them for the others."""
+    return errors if command in ("runs", "show", "parts") else errors[::3]
+
+
+def broken_line() -> int:
+    """The line of this file at which `broken` raises."""
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+    return lines.index("            raise error") + 1
+
+
+def test_the_command_in_the_message_goes_on_with_the_run(
+    raising: Callable[..., Any], dlrun: Dlrun, runs_dir: Path
+) -> None:
+    for error in (ZeroDivisionError("once"), RunFailed("once")):
+        done = raising(error, "train")
+        [resume] = [line for line in done.err.splitlines() if line.startswith("  resume: ")]
+        run = runs.every(runs_dir)[0]
+        assert run.summary()["status"] == "failed"
+        assert dlrun(*shlex.split(resume)[2:]).code == 0
+        assert run.summary()["status"] == "finished"
+        assert run.rows()["epoch"] == [1, 2, 3]
+
+
+def test_the_log_of_a_run_holds_the_traceback_of_what_nobody_foresaw(
+    raising: Callable[..., Any], runs_dir: Path
+) -> None:
+    done = raising(ZeroDivisionError("division by zero"), "train")
+    log = (runs.every(runs_dir)[0].folder / "log.txt").read_text(encoding="utf-8")
+    assert "log.txt of the run" in done.err
+    assert TRACEBACK in log
+    assert "in broken" in log
+
+
+BROKEN = '''
+"""A loss with a mistake."""
+
+
+def broken(outputs, targets):
+    """It has a mistake."""
+    return outputs.nothing[targets]
+'''
+
+
+def test_a_mistake_in_a_part_of_ones_own_is_placed_in_it(
+    dlrun: Dlrun, tiny: Path, write: Write, tmp_path: Path, runs_dir: Path
+) -> None:
+    part = write("mine/loss/broken.py", BROKEN)
+    mine = ("--parts", tmp_path / "mine")
+    done = dlrun("train", tiny, "loss=broken", *mine)
+    what, where, fix, *_ = done.err.splitlines()
+    assert (done.code, fix) == (1, "  fix: correct this file")
+    assert what == "error: AttributeError: 'Tensor' object has no attribute 'nothing'"
+    assert where == f"  where: {part}:7, in broken"
+    assert not runs_dir.exists()
+    part = write("mine/loss/absent.py", f"import nowhere_to_be_found\n{BROKEN.replace('broken', 'absent')}")
+    refused = dlrun("train", tiny, "loss=absent", *mine)
+    assert (refused.code, refused.err.splitlines()[1]) == (2, f"  where: {part}")
+    part = write("mine/loss/unnamed.py", f"undefined\n{BROKEN.replace('broken', 'unnamed')}")
+    refused = dlrun("train", tiny, "loss=unnamed", *mine)
+    assert (refused.code, refused.err.splitlines()[1]) == (1, f"  where: {part}:1, in <module>")
+
+
+def test_a_run_with_parts_of_ones_own_is_resumed_with_them(
+    dlrun: Dlrun, tiny: Path, write: Write, tmp_path: Path, runs_dir: Path
+) -> None:
+    whole = BROKEN.replace("outputs.nothing[targets]", "outputs.logsumexp(-1) - outputs[:, 0]")
+    failing = whole.replace(
+        "    return", "    if outputs.requires_grad and Path('{}').exists(): 1 / 0\n    return"
+    )
+    flag = tmp_path / "it fails"
+    part = failing.format(flag).replace("\ndef", "\nfrom pathlib import Path\n\n\ndef", 1)
+    write("mine/loss/broken.py", part)
+    words = ("train", tiny, "loss=broken", "--parts", tmp_path / "mine")
+    assert dlrun(*words, "--stop-after", 1).code == 0
+    flag.touch()
+    done = dlrun("resume", "last", "--parts", tmp_path / "mine")
+    [resume] = [line for line in done.err.splitlines() if line.startswith("  resume: ")]
+    assert done.code == 1
+    flag.unlink()
+    assert dlrun(*shlex.split(resume)[2:]).code == 0
+    assert runs.every(runs_dir)[0].summary()["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("nothing",),
+        ("train",),
+        ("train", "--nothing"),
+        ("train", "{tiny}", "--seeds", "0"),
+        ("train", "{tiny}", "--seed", "two"),
+        ("train", "{tiny}", "--stop-after"),
+        ("eval", "tiny-001", "--split", "all"),
+        ("predict", "tiny-001"),
+        ("resume", "\n".join("a name of many lines")),
+        ("show", "no\nsuch\nfile\n\n\n\n.yaml"),
+        ("--debugging", "runs"),
+        ("--debug",),
+    ],
+    ids=repr,
+)
+def test_a_word_that_is_none_is_said_in_few_lines_whatever_the_width(
+    words: tuple[str, ...], dlrun: Dlrun, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    done = dlrun(*(word.format(tiny=tiny) for word in words))
+    lines = done.err.splitlines()
+    assert (done.code, done.out) == (2, "")
+    assert lines[0].startswith("error: ")
+    assert [line for line in lines if line.startswith("  fix: dlrun")] or words[0] in ("resume", "show")
+    assert len(lines) <= 5
+
+
+def test_of_many_mistakes_the_first_are_shown_and_with_debug_all(dlrun: Dlrun, write: Write) -> None:
+    config = write("many.yaml", "".join(f"key_{number}: 1\n" for number in range(20)))
+    done = dlrun("show", config)
+    first, *_, last = done.err.splitlines()
+    count = int(first.split()[-2])
+    assert count > 20
+    assert len(done.err.splitlines()) == 5
+    assert last == f"  and {count - 3} more, which dlrun --debug shows"
+    every = dlrun("--debug", "show", config).err
+    assert [f"{config}:{number + 1}:1" in every for number in range(20)] == [True] * 20
+
+
+def test_without_a_word_the_help_is_shown(dlrun: Dlrun) -> None:
+    done = dlrun()
+    assert (done.code, done.err) == (0, "")
+    assert "--debug" in done.out
+    assert "train" in done.out
+
+
+def test_a_process_of_its_own_shows_no_traceback_either(tiny: Path, write: Write, tmp_path: Path) -> None:
+    write("mine/loss/broken.py", BROKEN)
+    words = ["train", str(tiny), "loss=broken", "--parts", str(tmp_path / "mine")]
+    done = subprocess.run(
+        [sys.executable, "-m", "dlrun", *words], cwd=PROJECT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert TRACEBACK not in done.stderr
+    assert len(done.stderr.splitlines()) <= 5
