@@ -32,8 +32,7 @@ from dlrun import checkpoint as checkpoints
 from dlrun import experiment, runs
 from dlrun.checkpoint import FORMAT, Checkpoint
 from dlrun.components import Parts
-from dlrun.dataset import cifar10
-from dlrun.errors import CheckpointRefused, RunFailed, UserError
+from dlrun.errors import CheckpointRefused, RunFailed
 from dlrun.files import make_folder, write_atomically
 from dlrun.runs import Run
 
@@ -332,8 +331,6 @@ WRITERS = {
     ("display.py", "_give_up"): "to /dev/null",
     ("runs.py", "create"): "the exclusive mkdir of a run",
     ("evaluation.py", "draw"): "within write_atomically; an animation first in a folder of its own",
-    ("dataset/cifar10.py", "_download"): "put in place when it is whole",
-    ("dataset/_idx.py", "_download"): "torchvision writes; what is not whole is refused when it is read",
 }
 
 
@@ -548,28 +545,6 @@ def test_whatever_of_it_reached_the_disk_the_newest_save_is_there(
         different = differences(wanted, outcome(found))
         fault.count(cuts=1, cuts_with_a_save=done, lost=lost, different=bool(different))
         assert (lost, different) == (0, [])
-
-
-@pytest.mark.row("T4")
-def test_what_is_downloaded_is_on_the_disk_before_it_has_its_name(
-    fault: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def download_url(url: str, root: str, name: str) -> None:
-        (Path(root) / name).write_bytes(b"")
-
-    monkeypatch.setattr(cifar10, "_MD5", "d41d8cd98f00b204e9800998ecf8427e")
-    monkeypatch.setattr(cifar10, "torchvision", lambda: None)
-    for module in ("torchvision", "torchvision.datasets", "torchvision.datasets.utils"):
-        monkeypatch.setitem(sys.modules, module, SimpleNamespace(download_url=download_url))
-    with Disk(tmp_path).watched() as disk, pytest.raises(UserError, match="not the CIFAR-10 archive"):
-        cifar10.cifar10(tmp_path / "data").read()
-    [place] = [number for number, call in enumerate(disk.calls) if call[0] == "replace"]
-    _, part, target = disk.calls[place]
-    assert disk.calls[place - 1] == ("fsync", part)
-    assert disk.calls[place + 1 : place + 3] == [
-        ("open", str(Path(target).parent)),
-        ("fsync", str(Path(target).parent)),
-    ]
 
 
 # ------------------------------------------------------------------------ T5: between two files
