@@ -35,7 +35,7 @@ UNFORESEEN: list[Callable[[], Exception]] = [
     lambda: ZeroDivisionError("division by zero"),
     lambda: KeyError("a key"),
     lambda: RuntimeError(LONG),
-    lambda: MemoryError(),
+    lambda: LookupError(),
     lambda: RecursionError("maximum recursion depth exceeded"),
     lambda: OSError(5, "Input/output error"),
     lambda: AssertionError(),
