@@ -72,7 +72,7 @@ def of_every_command(
     debug: Annotated[bool, typer.Option("--debug", help="Show the whole of what goes wrong.")] = False,
 ) -> None:
     """Keep what is said before the name of the command."""
-    context.obj["debug"] = debug
+    context.ensure_object(dict)["debug"] = debug
 
 
 def _complete_config(incomplete: str) -> list[str]:
