@@ -98,6 +98,11 @@ class Config:
     )
     tree: Located = field(repr=False, compare=False)  # where everything stands, for messages
 
+    @property
+    def is_stacked(self) -> bool:
+        """Whether the seeds train as one model; a single one has nothing to be stacked with."""
+        return self.stacked and len(self.seeds) > 1
+
     def plain(self) -> dict[str, Any]:
         """The config as YAML and checkpoints hold it: complete, it runs again as it stands."""
         return {key: _plain(getattr(self, key)) for key in keys()}

@@ -152,10 +152,8 @@ class Stacked(_Seeded):
     def clip(self, longest: float) -> None:
         """Shorten the gradient of each copy to `longest` (2-norm): each has its own length."""
         gradients = [weights.grad for weights in self._weights if weights.grad is not None]
-        copies = len(self.seeds)
-        lengths = torch.stack([gradient.reshape(copies, -1).norm(dim=1) for gradient in gradients]).norm(
-            dim=0
-        )
+        of_weights = [gradient.reshape(len(self.seeds), -1).norm(dim=1) for gradient in gradients]
+        lengths = torch.stack(of_weights).norm(dim=0)
         factors = (longest / (lengths + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_ has it
         for gradient in gradients:
             gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
@@ -263,7 +261,8 @@ def _layer(name: str, module: nn.Module) -> Layer:
     if type(module) is nn.Linear:
         return partial(_linear, f"{name}weight", f"{name}bias")
     if isinstance(module, DROPOUTS):
-        return lambda state, inputs: inputs * state[_mask(name)] if module.training else inputs
+        mask = _mask(name)
+        return lambda state, inputs: inputs * state[mask] if module.training else inputs
     return _by_vmap(name, module)
 
 

@@ -21,7 +21,7 @@ from dlrun.checkpoint import Checkpoint
 from dlrun.components import Parts
 from dlrun.config import Choice
 from dlrun.copies import Apart, Copies, as_tensor, lost_weight
-from dlrun.data import EVALUATION_BATCH, Data, Loaded, Preprocessing, Watching, steps, unwatched
+from dlrun.data import EVALUATION_BATCH, Data, Loaded, Preprocessing, Watching, unwatched
 from dlrun.errors import CheckpointRefused, ConfigError, UserError, one_line
 from dlrun.files import write_atomically
 from dlrun.hardware import Hardware, memory
@@ -246,8 +246,7 @@ def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[
     """
     plan, seeds = trained.plan, trained.seeds
     examples, classes = len(trained.loaded[split]), len(plan.data.classes)
-    batches = steps(examples, EVALUATION_BATCH)
-    tally = Tally(_reported(plan), trained.model, batches, examples, trained.hardware.device)
+    tally = Tally(_reported(plan), trained.model, examples, trained.hardware.device)
     confusion = torch.zeros(len(seeds), classes, classes, dtype=torch.long)
     entropy = torch.zeros(len(seeds), dtype=torch.float64)
     for outputs, targets in predictions(trained.model, trained.loaded[split], trained.hardware):
@@ -305,10 +304,8 @@ def baselines(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, flo
     """What is reached on a split without a model: baseline -> figure -> value."""
     targets, found = loaded[split].targets, {}
     for name, outputs in guesses(plan, loaded, split).items():
-        guessing, batches = Apart(nn.Identity, [0]), steps(len(targets), EVALUATION_BATCH)
-        tally = Tally(
-            _reported(plan), guessing, batches, len(targets), targets.device, f"the baseline {name}"
-        )
+        guessing = Apart(nn.Identity, [0])
+        tally = Tally(_reported(plan), guessing, len(targets), targets.device, f"the baseline {name}")
         for some in torch.arange(len(targets), device=targets.device).split(EVALUATION_BATCH):
             tally.measure(outputs[some].unsqueeze(0), targets[some].unsqueeze(0))
         found[name] = {figure: values[0] for figure, values in tally.means().items()}

@@ -72,7 +72,10 @@ class Hardware:
         optimizer: torch.optim.Optimizer,
         streams: Sequence[torch.Generator],
     ) -> Update:
-        """`update`, or on CUDA the same recorded as a graph, where the config and the step allow it."""
+        """`update`, or on CUDA the same recorded as a graph, where the config and the step allow it.
+
+        There the learning rates become tensors where the optimizer takes them as such.
+        """
         if not self.has_graphs:
             return update
         takes_tensors = all(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)

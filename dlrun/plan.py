@@ -55,7 +55,7 @@ class Plan:
         if loaded and config.batch_size == "full":
             batch = len(loaded["train"])
         # Apart, by the work of one copy: each trains with the bits that it has alone.
-        batch *= len(config.seeds) if self.is_stacked else 1
+        batch *= len(config.seeds) if config.is_stacked else 1
         numbers = sum(prod(layer.output_shape) for layer in self.layers.layers)
         threads = choose_threads(config.threads, self.layers.multiply_adds, numbers, batch)
         return Hardware(
@@ -66,11 +66,6 @@ class Plan:
         """The copies of all (or some) seeds with the weights they start from, on the device."""
         apart = Apart(self.build, self.config.seeds if seeds is None else seeds).to(self.device)
         return Stacked(apart) if self.config.stacked and len(apart.seeds) > 1 else apart
-
-    @property
-    def is_stacked(self) -> bool:
-        """Whether the seeds train as one model; a single one has nothing to be stacked with."""
-        return self.config.stacked and len(self.config.seeds) > 1
 
     def state(self, hardware: Hardware) -> State:
         """The state before the first epoch."""
@@ -101,7 +96,7 @@ class Plan:
             raise self.config.refuse([self.config.mistake("architecture", what)])
         if what := _lonely_example(self.build, self.data.input_shape, loaded, self.config.batch_size):
             raise self.config.refuse([self.config.mistake("batch_size", what)])
-        if self.is_stacked:
+        if self.config.is_stacked:
             try:
                 self._refuse_stacking(loaded)
             except UserError as error:
@@ -236,7 +231,7 @@ def make_plan(
     for choice in config.augmentations:
         with noting("augmentations"):
             _try_augmentation(choice.name, part("augmentations", choice), data.input_shape)
-    if config.stacked and len(config.seeds) > 1 and not mistakes:
+    if config.is_stacked and not mistakes:
         with noting("stacked"), torch.device("meta"):
             refuse_stacking(build(), config.precision)
     with noting("optimizer"):

@@ -101,7 +101,7 @@ def fit(state: State, data: Loaded, recipe: Recipe, hardware: Hardware, watch: W
     model, optimizer = hardware.prepare(state.model), state.optimizer
     batches = Batches(data["train"], recipe.batch_size, model.seeds, hardware.device)
     augment = Augmentation(recipe, model.seeds, hardware.device)
-    tally = Tally(recipe, model, len(batches), len(data["train"]), hardware.device)
+    tally = Tally(recipe, model, len(data["train"]), hardware.device, batch=batches.size)
     planned, split = recipe.epochs * len(batches), recipe.evaluation_split  # steps in all
 
     def update(*batch: Tensor) -> None:
@@ -134,7 +134,7 @@ def fit(state: State, data: Loaded, recipe: Recipe, hardware: Hardware, watch: W
 
 def evaluate(model: Copies, split: Split, recipe: Recipe, hardware: Hardware) -> Row:
     """The loss and every metric over a whole split, with the weights as they stand."""
-    tally = Tally(recipe, model, steps(len(split), EVALUATION_BATCH), len(split), hardware.device)
+    tally = Tally(recipe, model, len(split), hardware.device)
     for outputs, targets in predictions(model, split, hardware):
         tally.measure(outputs, targets)
     return tally.means()
@@ -176,15 +176,13 @@ class Augmentation:
 
 def set_rate(optimizer: torch.optim.Optimizer, multiplier: float) -> float:
     """Set every learning rate to `multiplier` times what the optimizer began with; gives the first."""
-    rates = [
-        group.setdefault("initial_lr", float(group["lr"])) * multiplier for group in optimizer.param_groups
-    ]
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+    for group in optimizer.param_groups:
+        rate = group.setdefault("initial_lr", float(group["lr"])) * multiplier
         if isinstance(group["lr"], Tensor):  # a graph reads it where it is
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
-    return float(rates[0])
+    return float(optimizer.param_groups[0]["initial_lr"] * multiplier)
 
 
 def named(split: str, figures: Row) -> Row:
@@ -195,7 +193,7 @@ def named(split: str, figures: Row) -> Row:
 class Tally:
     """The loss and metrics over the examples of an epoch or a split, weighing each example alike.
 
-    There will be `examples` of them in `steps` batches. On the CPU a loss is looked at when it is added, so
+    There will be `examples` of them, `batch` at a time. On the CPU a loss is looked at when it is added, so
     that training stops before the update. On an accelerator, looking would wait for it at each step: figures
     stay there, in the same place each epoch, until `means` reads them, and `lost` becomes 1 where a loss is
     not finite, upon which a fused optimizer leaves the weights alone.
@@ -205,18 +203,18 @@ class Tally:
         self,
         recipe: Recipe,
         model: Copies,
-        steps: int,
         examples: int,
         device: torch.device,
         when: str = "evaluation",
+        batch: int = EVALUATION_BATCH,
     ) -> None:
-        self.recipe, self.model, self.steps, self.examples = recipe, model, steps, examples
+        self.recipe, self.model, self.examples = recipe, model, examples
         self.lost: Tensor | None = None
         self._kept: dict[str, Tensor] = {}
         if waits(device):
             self.lost, self._one = torch.zeros((), device=device), torch.ones((), device=device)
             self._step = torch.zeros((), dtype=torch.long, device=device)
-            self._all_steps = torch.arange(steps, device=device)
+            self._all_steps = torch.arange(steps(examples, batch), device=device)
         self.begin(when)
 
     def begin(self, when: str) -> None:
@@ -234,15 +232,17 @@ class Tally:
     @torch.no_grad()
     def add(self, losses: Figures, outputs: Figures, targets: Tensor) -> None:
         """One batch: losses (copies, batch), outputs and targets (copies, batch, …)."""
-        self._keep("loss", losses)
+        now = None if self.lost is None else self._all_steps == self._step
+        self._keep("loss", losses, now)
         for name, metric in self.recipe.metrics.items():
-            self._keep(name, self.model.each(metric.measure, outputs, targets))
+            self._keep(name, self.model.each(metric.measure, outputs, targets), now)
         if self.lost is not None:
             self._step += 1
 
-    def _keep(self, name: str, figures: Figures) -> None:
+    def _keep(self, name: str, figures: Figures, now: Tensor | None) -> None:
+        """One figure of a batch; on an accelerator at the place of the step where `now` (steps,) is true."""
         sums = self.model.sums(figures)
-        if self.lost is None:
+        if self.lost is None or now is None:
             whole = sums.tolist() if isinstance(sums, Tensor) else [of_copy.tolist() for of_copy in sums]
             self._sums[name].append(whole)
             if name == "loss":
@@ -250,10 +250,11 @@ class Tally:
             return
         here = as_tensor(sums).unsqueeze(0)
         if name not in self._kept:
-            self._kept[name] = here.new_zeros(self.steps, *here.shape[1:])
+            self._kept[name] = here.new_zeros(len(now), *here.shape[1:])
         kept = self._kept[name]
-        is_now = (self._all_steps == self._step).view(-1, *[1] * (kept.dim() - 1))
-        torch.where(is_now, here, kept, out=kept)  # one kernel; to copy by an index takes a sort of it
+        torch.where(
+            now.view(-1, *[1] * (kept.dim() - 1)), here, kept, out=kept
+        )  # one kernel; to copy by an index takes a sort of it
         if name == "loss" and here.device.type != "mps":  # as GradScaler does, with a factor of 1
             torch._amp_foreach_non_finite_check_and_unscale_([here], self.lost, self._one)
 
