@@ -32,6 +32,7 @@ _SIGNS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
 }
 _LONGEST_VALUE_SHOWN = 60
+SWEEP = "sweep"  # the key of a file under which a sweep finds its values; no part of a Config
 AUTO = "auto"  # among plots: whatever suits the data and the model
 
 
@@ -164,9 +165,19 @@ def find(text: str, beside: Path | None = None) -> Path:
 
 
 def load(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> Config:
-    """The config in the file at `path`, with KEY=VALUE `overrides` on top.
+    """The config in the file at `path`, with KEY=VALUE `overrides` on top; what it says of a sweep aside.
 
     Raises ConfigError with every mistake, UserError where the file cannot be read at all.
+    """
+    tree = read(path, overrides)
+    tree.value.pop(SWEEP, None)
+    return check(tree, parts or Parts())
+
+
+def read(path: Path, overrides: Sequence[str] = ()) -> Located:
+    """What the file at `path` and its bases say, with KEY=VALUE `overrides` on top; nothing is checked.
+
+    Raises UserError where a file cannot be read.
     """
     tree = _with_base(path, seen=())
     file_epochs = tree.at(("epochs",)).value
@@ -178,7 +189,7 @@ def load(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) 
     named = path.parent.name if path.name == "config.yaml" else path.stem
     if _is_unset(tree, "name"):
         tree.value["name"] = Located(named, tree.place, tree.place)
-    return check(tree, parts or Parts())
+    return tree
 
 
 def from_plain(plain: Any, source: str, overrides: Sequence[str] = (), parts: Parts | None = None) -> Config:

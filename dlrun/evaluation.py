@@ -384,9 +384,12 @@ def spread(values: Sequence[float]) -> float | None:
     return stdev(values) if len(values) > 1 else None
 
 
-def summarised(figures: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float | None]]:
-    """Each column's mean and standard deviation over seeds."""
-    return {column: {"mean": fmean(values), "sd": spread(values)} for column, values in figures.items()}
+def summarised(figures: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+    """Each column's mean and standard deviation over seeds, with the values of the seeds."""
+    return {
+        column: {"mean": fmean(values), "sd": spread(values), "values": list(values)}
+        for column, values in figures.items()
+    }
 
 
 def _difference(recorded: Sequence[float], measured: Sequence[float]) -> float:

@@ -241,6 +241,20 @@ class Rows:
 
 def create(parent: Path, name: str, config_text: str) -> Run:
     """A new folder parent/name-NNN with its config. Any number of processes may do this at once."""
+    folder = new_folder(parent, name)
+    try:
+        (folder / "checkpoints").mkdir()
+        (folder / "plots").mkdir()
+        sync(folder)
+    except OSError as error:
+        raise cannot_write(parent, error) from None
+    run = Run(folder)
+    run.write_config(config_text)
+    return run
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """A new folder parent/name-NNN, the number after the highest that is there."""
     try:
         make_folder(parent)
         taken = [
@@ -257,15 +271,10 @@ def create(parent: Path, name: str, config_text: str) -> Run:
                 break
             except FileExistsError:
                 continue
-        (folder / "checkpoints").mkdir()
-        (folder / "plots").mkdir()
-        sync(folder)
         sync(parent)
+        return folder
     except OSError as error:
         raise cannot_write(parent, error) from None
-    run = Run(folder)
-    run.write_config(config_text)
-    return run
 
 
 def find(text: str, parent: Path) -> Run:
@@ -309,6 +318,11 @@ def _named(text: str, parent: Path) -> Run:
         )
     shown = nearest(text, names[:10]) if names else f"; there are no runs in {parent}"
     raise UserError(f"there is no run {one_line(text[:80])}{shown}")
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be the name of a run's folder, which leads nowhere else."""
+    return bool(_NUMBERED.match(text)) and Path(text).name == text
 
 
 def every(parent: Path) -> list[Run]:

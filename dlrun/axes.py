@@ -1,0 +1,180 @@
+"""The values that a sweep goes through: lists, ranges, every combination of them, or some at random.
+
+    optimizer.lr=1e-4,1e-3,1e-2         these
+    optimizer.lr=log(1e-4,1e-1,7)       seven from 0.0001 to 0.1, each the same factor more than the last
+    dataset.noise=linspace(0,0.5,6)     six from 0 to 0.5, the same step apart
+    architecture.hidden=[50],[100]      lists
+    dataset.seed=1..5                   the whole numbers from 1 to 5
+
+Without a count, `log(1e-4,1e-1)` and `linspace(0,0.5)` are whole ranges, for a sweep that draws from them.
+What is written is parsed and never evaluated.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from dlrun.errors import UserError, one_line
+from dlrun.strict_yaml import parse
+
+MOST_VALUES = 10_000  # of one key, and combinations of all
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_RANGE = re.compile(rf"(log|linspace)\(\s*({_NUMBER})\s*,\s*({_NUMBER})\s*(?:,\s*(\d{{1,6}})\s*)?\)\Z")
+_WHOLE = re.compile(r"([-+]?\d{1,18})\.\.([-+]?\d{1,18})\Z")
+_BRACKETS = {"[": "]", "{": "}", "(": ")"}
+_EXAMPLE = "write values such as 1e-4,1e-3 or a range such as log(1e-4,1e-1,7)"
+
+
+@dataclass(frozen=True)
+class Range:
+    """All numbers from `low` to `high`; `is_log`: each factor of them is as likely as any other."""
+
+    low: float
+    high: float
+    is_log: bool
+
+    def at(self, share: float) -> float:
+        """The number that lies at this share of the way, 0 to 1."""
+        if share in (0.0, 1.0):
+            return self.high if share else self.low
+        if self.is_log:
+            return math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
+        return self.low + share * (self.high - self.low)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A key of the config with the values that it takes, or the range that they are drawn from."""
+
+    key: str
+    values: list[Any] | Range
+
+    def draw(self, generator: random.Random) -> Any:
+        """One value at random."""
+        if isinstance(self.values, Range):
+            return float(f"{self.values.at(generator.random()):.4g}")  # digits that a reader can remember
+        return generator.choice(self.values)
+
+
+def axis(key: str, written: Any, where: str) -> Axis:
+    """The values written for a key: a text as on the command line, or a list as in YAML.
+
+    Raises UserError where a range is none, or holds more than a sweep can go through.
+    """
+    if isinstance(written, list):
+        items = [each for item in written for each in _values(item, where)]
+    elif isinstance(written, str):
+        items = [each for item in _split(written) for each in _values(item, where, is_text=True)]
+    else:
+        items = [written]
+    if len(items) == 1 and isinstance(items[0], Range):
+        return Axis(key, items[0])
+    if not items or any(isinstance(item, Range) for item in items):
+        raise UserError(f"{one_line(key)} has no values to go through", where=where, fix=_EXAMPLE)
+    if len(items) > MOST_VALUES:
+        raise UserError(f"{one_line(key)} has more than {MOST_VALUES:,} values", where=where)
+    return Axis(key, items)
+
+
+def combinations(axes: Sequence[Axis]) -> list[dict[str, Any]]:
+    """Every combination of the values, key -> value; those of the last key change first.
+
+    Raises UserError for a range without a count, and for more combinations than a sweep can go through.
+    """
+    lists: list[list[Any]] = []
+    for each in axes:
+        if isinstance(each.values, Range):
+            raise UserError(
+                f"{one_line(each.key)} is a range without a count",
+                fix=f"write how many, such as {_shown(each.values)[:-1]},5), or draw from it with --random N",
+            )
+        lists.append(each.values)
+    count = math.prod(map(len, lists))
+    if count > MOST_VALUES:
+        raise UserError(f"{count:,} combinations are more than {MOST_VALUES:,}", fix="draw some: --random N")
+    return [dict(zip((each.key for each in axes), values, strict=True)) for values in product(*lists)]
+
+
+def draws(axes: Sequence[Axis], count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """So many different combinations drawn at random, key -> value; fewer where there are no more."""
+    generator, found = random.Random(seed), dict[str, dict[str, Any]]()
+    for _ in range(20 * count):
+        drawn = {each.key: each.draw(generator) for each in axes}
+        found.setdefault(repr(drawn), drawn)
+        if len(found) == count:
+            break
+    return list(found.values())
+
+
+def words(settings: dict[str, Any]) -> list[str]:
+    """Settings, key -> value, as KEY=VALUE words."""
+    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+
+
+def _values(item: Any, where: str, *, is_text: bool = False) -> Iterator[Any]:
+    """The values that one item stands for: itself, or those of a range."""
+    if not isinstance(item, str):
+        yield item
+        return
+    text = item.strip()
+    if is_text and not text:
+        raise UserError("a value is missing between two commas", where=where, fix=_EXAMPLE)
+    if found := _RANGE.match(text):
+        scale = Range(float(found[2]), float(found[3]), found[1] == "log")
+        if scale.is_log and min(scale.low, scale.high) <= 0:
+            raise UserError(f"{text}: a logarithm needs numbers above 0", where=where)
+        if not all(map(math.isfinite, (scale.low, scale.high))):
+            raise UserError(f"{text}: the ends of a range are finite", where=where)
+        if not found[4]:
+            yield scale
+            return
+        count = int(found[4])
+        if not 1 <= count <= MOST_VALUES:
+            raise UserError(f"{text}: a range has 1 to {MOST_VALUES:,} values", where=where)
+        for index in range(count):
+            yield _tidy(scale.at(index / max(1, count - 1)))
+    elif found := _WHOLE.match(text):
+        first, last = int(found[1]), int(found[2])
+        if abs(last - first) >= MOST_VALUES:
+            raise UserError(f"{text}: a range has 1 to {MOST_VALUES:,} values", where=where)
+        step = 1 if last >= first else -1
+        yield from range(first, last + step, step)
+    elif text.startswith(("log(", "linspace(")):
+        raise UserError(f"{one_line(text)[:60]} is no range", where=where, fix=_EXAMPLE)
+    else:
+        yield parse(text, where, has_lines=False).plain() if is_text else item
+
+
+def _tidy(number: float) -> float:
+    """The number that is meant where arithmetic missed it in its last digits: 0.001, not 0.00099999…"""
+    return float(f"{number:.12g}")
+
+
+def _split(text: str) -> list[str]:
+    """The text at each comma that is in no brackets and no quotes."""
+    items, closing, quote = [""], list[str](), ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter in _BRACKETS:
+            closing.append(_BRACKETS[letter])
+        elif closing and letter == closing[-1]:
+            closing.pop()
+        elif letter == "," and not closing:
+            items.append("")
+            continue
+        items[-1] += letter
+    return items
+
+
+def _shown(scale: Range) -> str:
+    return f"{'log' if scale.is_log else 'linspace'}({scale.low:g},{scale.high:g})"

@@ -1,0 +1,210 @@
+"""Processes that train one run after another, with PyTorch imported once for all of them.
+
+They are forked from a server that has imported and not computed anything: a process that has computed with
+several threads cannot be forked. Each ends by itself, its run saved, when the process that began it is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from queue import SimpleQueue
+from statistics import fmean
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from dlrun.plan import Plan
+    from dlrun.runs import Run
+    from dlrun.trainer import Row, State
+
+SAY_EVERY = 0.2  # seconds between what a run says of its progress
+_PRELOADED = ["dlrun.experiment", "dlrun.plan", "dlrun.plots.curves"]
+
+
+@dataclass(frozen=True)
+class Word:
+    """What a worker says: a run goes on, or has ended with an exit code and maybe the lines of an error."""
+
+    kind: Literal["begin", "row", "end", "lost"]
+    folder: Path
+    epoch: int = 0
+    epochs: int = 0
+    monitored: float | None = None  # mean over the run's seeds
+    best: float | None = None
+    exit_code: int = 0
+    lines: list[str] = field(default_factory=list)
+
+
+class Workers:
+    """Up to `count` processes. `train` gives a run to one that waits; `words` are what they say."""
+
+    def __init__(self, count: int, log: Path, parts: Path | None, data_dir: Path) -> None:
+        self._context = get_context("forkserver")
+        self._context.set_forkserver_preload(_PRELOADED)
+        self._count, self._arguments = count, (log, parts, data_dir)
+        self._all: dict[Connection, ForkServerProcess] = {}
+        self._busy: dict[Connection, Path] = {}
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self._all:
+            connection.close()  # it takes this for the end
+        for process in self._all.values():
+            process.join()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a run can be given to one of them now."""
+        return len(self._busy) < self._count
+
+    @property
+    def training(self) -> list[Path]:
+        """The runs that are being trained."""
+        return list(self._busy.values())
+
+    def train(self, folder: Path) -> None:
+        """Have the run in a folder trained for the epochs that are left."""
+        waiting = next((each for each in self._all if each not in self._busy), None) or self._begin()
+        waiting.send(folder)
+        self._busy[waiting] = folder
+
+    def stop(self, folder: Path) -> None:
+        """Have a run saved and left where it is."""
+        for connection, trained in self._busy.items():
+            if trained == folder and (pid := self._all[connection].pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End all of them at once, with what was saved last."""
+        for process in self._all.values():
+            process.kill()
+
+    def words(self, seconds: float) -> Iterator[Word]:
+        """What they say within so many seconds; nothing where none of them trains."""
+        if not self._busy:
+            return
+        for connection in wait(list(self._busy), seconds):
+            assert isinstance(connection, Connection)
+            try:
+                word: Word = connection.recv()
+            except (EOFError, OSError):  # killed
+                folder, process = self._busy.pop(connection), self._all.pop(connection)
+                process.join()
+                yield Word("lost", folder, exit_code=process.exitcode or 1)
+                continue
+            if word.kind == "end":
+                del self._busy[connection]
+            yield word
+
+    def _begin(self) -> Connection:
+        here, there = self._context.Pipe()
+        process = self._context.Process(target=work, args=(there, *self._arguments), daemon=False)
+        process.start()
+        there.close()
+        self._all[here] = process
+        return here
+
+
+def work(connection: Connection, log: Path, parts: Path | None, data_dir: Path) -> None:
+    """Train the runs whose folders arrive, one after another, until nobody is there any more."""
+    os.setsid()  # Ctrl-C is for the process that sent us the runs
+    _say_into(log)
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())  # while a run trains it has its own way
+    folders: SimpleQueue[Path | None] = SimpleQueue()
+    threading.Thread(target=_receive, args=(connection, folders), daemon=True).start()
+    while folder := folders.get():
+        word = _trained(folder, Told(connection, stopped), parts, data_dir)
+        stopped.clear()
+        with suppress(OSError):  # nobody is there any more
+            connection.send(word)
+
+
+def _receive(connection: Connection, folders: SimpleQueue[Path | None]) -> None:
+    """Pass on what arrives. At the end the run that trains is stopped, as a signal stops it."""
+    try:
+        while True:
+            folders.put(connection.recv())
+    except (EOFError, OSError):
+        folders.put(None)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _say_into(log: Path) -> None:
+    """Have all that is written to stdout and stderr, by libraries too, go to the end of a file."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _trained(folder: Path, view: Told, parts: Path | None, data_dir: Path) -> Word:
+    """Train the run in a folder for the epochs that are left; how that ended."""
+    from dlrun import config as configs
+    from dlrun import experiment
+    from dlrun.components import Parts
+    from dlrun.errors import Unforeseen, UserError
+    from dlrun.plan import make_plan
+    from dlrun.runs import Run
+
+    try:
+        own_parts = Parts(parts)
+        run = Run(folder)
+        plan = make_plan(configs.load(run.config, [], own_parts), own_parts, data_dir)
+        outcome = experiment.resume(plan, run, view)
+        return Word("end", folder, exit_code=outcome.exit_code)
+    except UserError as error:
+        return Word("end", folder, exit_code=error.exit_code, lines=error.lines())
+    except Exception as error:
+        traceback.print_exc()
+        told = Unforeseen(error, f"dlrun resume {folder}")
+        return Word("end", folder, exit_code=told.exit_code, lines=told.lines())
+
+
+class Told:
+    """A view that tells another process of a run's progress, a few times a second."""
+
+    def __init__(self, connection: Connection, stopped: threading.Event) -> None:
+        self._connection, self._stopped, self._next = connection, stopped, 0.0
+        self._monitored: float | None = None
+
+    def begin(self, plan: Plan, run: Run, state: State, steps: int) -> None:
+        self._folder, self._epochs, self._monitor = run.folder, plan.config.epochs, plan.monitor
+        self._best = state.best["value"] if state.best else None
+        self._say("begin", state.epoch)
+        if self._stopped.is_set():
+            signal.raise_signal(signal.SIGTERM)  # it came before anybody heeded it
+
+    def tick(self, examples: int) -> None: ...
+
+    def row(self, epoch: int, row: Row, best: bool) -> None:
+        if self._monitor in row:
+            self._monitored = fmean(row[self._monitor])
+            self._best = self._monitored if best else self._best
+        if time.monotonic() >= self._next:
+            self._say("row", epoch)
+
+    def warn(self, text: str) -> None: ...  # it is in the run's log
+
+    def end(self) -> None: ...
+
+    def _say(self, kind: Literal["begin", "row"], epoch: int) -> None:
+        self._next = time.monotonic() + SAY_EVERY
+        with suppress(OSError):  # nobody is there any more: a signal follows
+            self._connection.send(Word(kind, self._folder, epoch, self._epochs, self._monitored, self._best))
