@@ -5,9 +5,11 @@ Runs of one config are one setting, however their seeds were trained: one by one
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from statistics import fmean, stdev
 from typing import Any
 
@@ -16,6 +18,7 @@ from dlrun.errors import UserError, nearest
 from dlrun.runs import Run
 from dlrun.significance import Difference, difference
 from dlrun.strict_yaml import read_file
+from dlrun.tables import cell
 
 # What may differ between runs of one setting: nothing of it changes what is learnt from a seed.
 _APART = {"name", "seeds", "plots", "expect", "expect_epochs"}
@@ -112,14 +115,26 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Settings side by side. `reference` is the index of the one that the others are held against."""
+    """Settings side by side. What each has `beside` is how it differs from the first, which is the best one
+    where they are ranked.
+    """
 
     metric: str
     higher_is_better: bool
     groups: list[Group]
-    reference: int
+    is_ranked: bool
     comparisons: int  # at once: each interval is that much wider
     notes: list[str]
+
+    @property
+    def meaning(self) -> str:
+        """What the figures are, in a line."""
+        words = (
+            "mean ± standard deviation over n seeds; differences with their 95 % interval, by pairs of seeds"
+        )
+        if self.comparisons > 1:
+            words += f", widened for {self.comparisons} comparisons at once"
+        return words
 
     def verdict(self, group: Group) -> str:
         """What is known of a setting beside the reference, in words."""
@@ -134,6 +149,52 @@ class Comparison:
         apart, margin = abs(found.mean) * scale, found.margin * scale
         places = decimals(margin or apart)
         return f"{better} by {apart:.{places}f} ± {margin:.{places}f}{unit} {n}"
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON and tables hold it."""
+        return {
+            "metric": self.metric,
+            "better": "higher" if self.higher_is_better else "lower",
+            "beside": "best" if self.is_ranked else "first",
+            "comparisons": self.comparisons,
+            "settings": [
+                {
+                    "settings": group.shown,
+                    "mean": group.mean,
+                    "sd": group.sd,
+                    "n": len(group.values),
+                    "values": {str(seed): value for seed, value in group.values.items()},
+                    "runs": group.runs,
+                    "diverged": group.diverged,
+                    "difference": group.beside.mean if group.beside else None,
+                    "margin": group.beside.margin if group.beside else None,
+                    "verdict": self.verdict(group),
+                }
+                for group in self.groups
+            ],
+            "notes": self.notes,
+        }
+
+    def csv(self) -> str:
+        """As a table: what differs, mean, sd, n, the difference and its margin, in words."""
+        keys = list(dict.fromkeys(key for group in self.groups for key in group.shown))
+        lines = StringIO()
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(
+            map(cell, [*keys, self.metric, "sd", "n", "difference", "margin", "verdict", "diverged"])
+        )
+        for group in self.groups:
+            settings = [group.shown.get(key, "") for key in keys]
+            beside = [group.beside.mean, group.beside.margin] if group.beside else ["", ""]
+            figures = [
+                group.mean if group.values else "",
+                "" if group.sd is None else group.sd,
+                len(group.values),
+            ]
+            writer.writerow(
+                map(cell, [*settings, *figures, *beside, self.verdict(group), len(group.diverged)])
+            )
+        return lines.getvalue()
 
 
 def read(run: Run) -> Said:
@@ -173,17 +234,16 @@ def compare(
     if ranked:
         groups = sorted(measured, key=lambda group: group.mean, reverse=higher)
         groups += [group for group in measured if not group.values]
-    reference = groups.index(measured[0]) if not ranked else 0
     # The best of many is chosen by its figures, so any two of them might have been the ones compared.
     others = len(measured) - 1
     comparisons = max(1, others * len(measured) // 2 if ranked else others)
-    first = groups[reference]
+    first = next(group for group in groups if group.values)
     for group in groups:
         if group is not first and group.values:
             group.beside = difference(first.values, group.values, comparisons)
     for group, shown in zip(groups, differing([group.setting for group in groups]), strict=True):
         group.shown = shown
-    return Comparison(metric, higher, groups, reference, comparisons, notes)
+    return Comparison(metric, higher, groups, ranked, comparisons, notes)
 
 
 def _grouped(said: Iterable[Said], metric: str, notes: list[str]) -> Iterable[Group]:

@@ -22,12 +22,16 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.errors import UserError
+from dlrun.tables import cell
 
 if TYPE_CHECKING:
+    from dlrun.compare import Comparison
     from dlrun.components import Part
     from dlrun.layers import Layers
     from dlrun.plan import Plan
     from dlrun.runs import Run
+    from dlrun.sweep import Progress as RunProgress
+    from dlrun.sweep import Sweep
     from dlrun.trainer import Row, State
 
 REFRESH = 0.25  # seconds between refreshes of the live view, at least
@@ -495,23 +499,18 @@ def predictions_csv(rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.writer(lines, lineterminator="\n")
     classes = list(rows[0].get("probabilities", ()))
     writer.writerow(
-        map(_cell, [*_without_probabilities(rows[0]), *(f"probability of {name}" for name in classes)])
+        map(cell, [*_without_probabilities(rows[0]), *(f"probability of {name}" for name in classes)])
     )
     for row in rows:
         shares = row.get("probabilities", {})
         writer.writerow(
-            map(_cell, [*_without_probabilities(row).values(), *(shares[name] for name in classes)])
+            map(cell, [*_without_probabilities(row).values(), *(shares[name] for name in classes)])
         )
     out().file.write(_clean(lines.getvalue()))
 
 
 def _without_probabilities(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key != "probabilities"}
-
-
-def _cell(value: Any) -> Any:
-    """A cell of a CSV file; a text that a spreadsheet would compute is quoted with an apostrophe."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
 
 
 def preview(found: Mapping[str, Any]) -> None:
@@ -623,6 +622,131 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> None:
         text.append(_clean(whole) if len(whole) <= room else f"{_clean(whole[: room - 1])}…")
     console.file.write("\n".join(text) + "\n")
     console.file.flush()
+
+
+class Sweeping:
+    """What a sweep shows while it trains: a row for each setting, and a bar with the time left.
+
+    Without a terminal: a line for each run that ends.
+    """
+
+    def __init__(self) -> None:
+        self.console = out()
+        self._live: Live | None = None
+        self._next = 0.0
+
+    def begin(self, sweep: Sweep, progress: Sequence[RunProgress], jobs: int) -> None:
+        self._all, self._started = progress, time.monotonic()
+        self._before = sum(map(_share_done, progress))
+        left = sum(each.status not in ("finished", "stopped early", "diverged") for each in progress)
+        words = f"{sweep.folder}: {len(progress)} runs, {left} to train, {jobs} at a time"
+        self.console.print(Text(_clean(words)), soft_wrap=True)
+        if self.console.is_terminal and left:
+            self._live = Live(self._picture(), console=self.console, auto_refresh=False, transient=True)
+            self._live.start()
+
+    def ended(self, progress: RunProgress) -> None:
+        done = sum(each.status not in ("waiting", "training") for each in self._all)
+        best = f", best {number(progress.best)}" if progress.best is not None else ""
+        line = f"{progress.trial.run.name} {progress.status}{best}: {done}/{len(self._all)} runs"
+        if not self._live:
+            self.console.print(Text(_clean(line)), soft_wrap=True)
+
+    def refresh(self) -> None:
+        if self._live and time.monotonic() >= self._next:
+            started = time.monotonic()
+            self._live.update(self._picture(), refresh=True)
+            self._next = started + max(REFRESH, REFRESH_SHARE * (time.monotonic() - started))
+
+    def end(self) -> None:
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def _picture(self) -> Group:
+        settings: dict[str, list[RunProgress]] = {}
+        for each in self._all:
+            settings.setdefault(repr(each.trial.values), []).append(each)
+        rows = list(settings.values())
+        room = max(3, self.console.size.height - 6)
+        if len(rows) > room:  # those that train, and what is next to them
+            first = next((i for i, runs in enumerate(rows) if _is_open(runs)), len(rows) - room)
+            rows = rows[max(0, min(first - room // 3, len(rows) - room)) :][:room]
+        table = _table(caption=f"{len(settings)} settings" if len(rows) < len(settings) else None)
+        for key in rows[0][0].trial.values:
+            table.add_column(Text(_clean(key)), overflow="fold")
+        for head in ("runs", "epoch", "best so far"):
+            table.add_column(head, justify="right", no_wrap=True)
+        for runs in rows:
+            bests = [each.best for each in runs if each.best is not None]
+            table.add_row(
+                *(Text(_clean(_yaml(value))) for value in runs[0].trial.values.values()),
+                _counted(runs),
+                " ".join(f"{each.epoch}/{each.epochs}" for each in runs if each.status == "training"),
+                of_seeds(bests),
+                style="bold" if any(each.status == "training" for each in runs) else "",
+            )
+        return Group(table, self._bar())
+
+    def _bar(self) -> Table:
+        done, count = sum(map(_share_done, self._all)), len(self._all)
+        elapsed = time.monotonic() - self._started
+        left = elapsed / (done - self._before) * (count - done) if done > self._before else None
+        line = Table.grid(padding=(0, 2))
+        line.add_row(
+            _counted(self._all) + " runs",
+            ProgressBar(total=count, completed=done, width=20),
+            duration(elapsed),
+            f"{duration(left)} left" if left else "",
+        )
+        return line
+
+
+def _share_done(progress: RunProgress) -> float:
+    if progress.status in ("waiting", "training", "interrupted"):
+        return progress.epoch / max(1, progress.epochs)
+    return 1.0
+
+
+def _is_open(runs: Iterable[RunProgress]) -> bool:
+    return any(each.status in ("waiting", "training") for each in runs)
+
+
+def _counted(runs: Sequence[RunProgress]) -> str:
+    """How many of the runs are done, and how many failed: `3/8, 1 failed`."""
+    done = sum(each.status in ("finished", "stopped early") for each in runs)
+    failed = sum(each.status in ("failed", "diverged") for each in runs)
+    return f"{done}/{len(runs)}" + (f", {failed} failed" if failed else "")
+
+
+def comparison(found: Comparison) -> None:
+    """Settings side by side, each held against one of them."""
+    console = out()
+    table = _table()
+    keys = list(dict.fromkeys(key for group in found.groups for key in group.shown))
+    for key in keys or ["setting"]:
+        table.add_column(Text(_clean(key)), overflow="fold")
+    table.add_column(Text(_clean(found.metric)), justify="right")
+    table.add_column("n", justify="right")
+    several = len(found.groups) > 1
+    if several:
+        table.add_column("beside the best" if found.is_ranked else "beside the first")
+    for group in found.groups:
+        cells = [_yaml(group.shown[key]) if key in group.shown else "" for key in keys] or ["all"]
+        figure = number(group.mean, group.sd) if group.values else ""
+        diverged = f"{len(group.diverged)} diverged" if group.diverged else ""
+        words = ", ".join(filter(None, [found.verdict(group), diverged]))
+        table.add_row(*(Text(_clean(c)) for c in cells), figure, str(len(group.values)), *[words] * several)
+    console.print(table)
+    if any(group.sd is not None for group in found.groups):
+        console.print(Text(found.meaning), soft_wrap=True)
+    for note in found.notes:
+        warn(note)
+
+
+def comparison_csv(found: Comparison) -> None:
+    """Settings side by side as CSV: what differs, mean, sd, n, the difference and its margin."""
+    out().file.write(_clean(found.csv()))
 
 
 def _figures(figures: Mapping[str, Any]) -> str:

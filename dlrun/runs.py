@@ -36,6 +36,7 @@ from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest, one_l
 from dlrun.files import cannot_write, make_folder, sync, write_atomically
 
 _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}-\d{3,}\Z")
 _FILES, _FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights", "eval")  # written in place
 _LOCK_PATIENCE = 10.0  # seconds: a worker of a killed run may hold its lock a little longer
 
@@ -322,7 +323,7 @@ def _named(text: str, parent: Path) -> Run:
 
 def is_name(text: str) -> bool:
     """Whether a text can be the name of a run's folder, which leads nowhere else."""
-    return bool(_NUMBERED.match(text)) and Path(text).name == text
+    return bool(_FOLDER_NAME.match(text))
 
 
 def every(parent: Path) -> list[Run]:

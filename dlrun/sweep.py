@@ -11,10 +11,11 @@ runs/spiral_relu-sweep-001/
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dlrun import config as configs
 from dlrun import runs
@@ -24,8 +25,11 @@ from dlrun.config import Config
 from dlrun.errors import ConfigError, UserError, nearest, one_line
 from dlrun.files import write_atomically
 from dlrun.runs import Run
+from dlrun.signals import Signals
+from dlrun.workers import Word, Workers
 
 FILE = "sweep.json"
+REFRESH = 0.25  # seconds
 _DONE = ("finished", "stopped early")
 _ON_THE_COMMAND_LINE = "on the command line:"
 
@@ -84,6 +88,95 @@ class Sweep:
             if summary.get("status") not in (*_DONE, "diverged"):
                 left.append(trial)
         return left
+
+
+@dataclass
+class Progress:
+    """How one run of a sweep stands. `best` is its best monitored figure so far, mean over its seeds."""
+
+    trial: Trial
+    seeds: list[int]
+    status: str  # as of the run's summary, or waiting
+    epoch: int = 0
+    epochs: int = 0
+    best: float | None = None
+    lines: list[str] = field(default_factory=list)  # of the error that ended it
+
+
+class View(Protocol):
+    """What is shown of a sweep while it trains."""
+
+    def begin(self, sweep: Sweep, progress: Sequence[Progress], jobs: int) -> None: ...
+    def ended(self, progress: Progress) -> None: ...
+    def refresh(self) -> None: ...
+    def end(self) -> None: ...
+
+
+def train(
+    sweep: Sweep, jobs: int, view: View, parts: Path | None, data_dir: Path
+) -> tuple[list[Progress], int | None]:
+    """Train the runs of a sweep that are left, `jobs` at a time; how all stand, and what signal stopped it.
+
+    A run that fails stops no other. A signal has those that train saved and left where they are; a second
+    one ends them at once. Raises RunFailed where another process has the sweep.
+    """
+    progress = {trial.run.folder: _standing(trial) for trial in sweep.trials}
+    waiting = deque(trial.run.folder for trial in sweep.unfinished())
+    log = sweep.folder / "workers.log"
+    with Run(sweep.folder).lock(), Signals() as signals, Workers(jobs, log, parts, data_dir) as workers:
+        view.begin(sweep, list(progress.values()), jobs)
+        told: set[Path] = set()
+        try:
+            while workers.training or (waiting and not signals.received):
+                while waiting and workers.is_free and not signals.received:
+                    folder = waiting.popleft()
+                    workers.train(folder)
+                    progress[folder].status = "training"
+                if signals.received:
+                    for folder in {*workers.training} - told:
+                        workers.stop(folder)
+                        told.add(folder)
+                for word in workers.words(REFRESH):
+                    _heard(word, progress[word.folder])
+                    if word.kind in ("end", "lost"):
+                        if progress[word.folder].status == "interrupted" and not signals.received:
+                            waiting.append(word.folder)
+                        view.ended(progress[word.folder])
+                view.refresh()
+        except BaseException:
+            workers.kill()
+            raise
+        finally:
+            view.end()
+    return list(progress.values()), signals.received
+
+
+def _standing(trial: Trial) -> Progress:
+    """How a run stands before anything is done about it."""
+    summary = trial.run.summary()
+    best = summary.get("best")
+    figures = best.get("figures", {}).get(best.get("monitor"), {}) if isinstance(best, dict) else {}
+    return Progress(
+        trial,
+        summary.get("seeds", []),
+        summary.get("status", "waiting"),
+        summary.get("epochs", 0),
+        summary.get("planned_epochs", 0),
+        figures.get("mean"),
+    )
+
+
+def _heard(word: Word, progress: Progress) -> None:
+    """Take note of what a worker says of a run."""
+    if word.kind in ("begin", "row"):
+        progress.epoch, progress.epochs, progress.best = word.epoch, word.epochs, word.best
+        return
+    progress.lines = word.lines
+    if word.kind == "lost":
+        progress.lines = [f"error: its process was killed (exit code {word.exit_code})"]
+    fresh = _standing(progress.trial)
+    progress.epoch, progress.epochs, progress.best = fresh.epoch, fresh.epochs, fresh.best
+    progress.status = fresh.status if fresh.status not in ("running", "waiting") else "failed"
 
 
 def settings(

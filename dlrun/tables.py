@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from dlrun.errors import UserError
 
@@ -179,3 +180,10 @@ def _refuse_names(names: list[str], where: str) -> None:
 
 def _count(n: int, what: str) -> str:
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def cell(value: Any) -> Any:
+    """A cell of a CSV file that is written; a text that a spreadsheet would compute is quoted with an
+    apostrophe.
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value

@@ -1,0 +1,87 @@
+"""What is not the same in two runs: settings, machine, versions, data, and where their curves part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dlrun.compare import Said, differing
+
+# Of the summary: what a difference of figures may come from.
+_PLACES = {
+    "data": ("data", "fingerprint"),
+    "device": ("device",),
+    "threads": ("threads",),
+    "precision": ("precision",),
+    "dlrun": ("versions", "dlrun"),
+    "torch": ("versions", "torch"),
+    "python": ("versions", "python"),
+    "system": ("machine", "system"),
+    "processor": ("machine", "processor"),
+    "instructions": ("machine", "instructions"),
+    "gpu": ("machine", "gpu"),
+    "commit": ("git", "commit"),
+    "uncommitted changes": ("git", "dirty"),
+    "epochs done": ("epochs",),
+    "status": ("status",),
+}
+_NOT_COMPARED = ("epoch", "seed", "lr", "seconds")
+
+
+@dataclass(frozen=True)
+class Parting:
+    """The first epoch in which two runs measured something else, bit by bit; None where there is none."""
+
+    epoch: int | None
+    seed: int = 0
+    column: str = ""
+    values: tuple[float | None, float | None] = (None, None)
+    epochs: int = 0  # that both have
+    seeds: int = 0  # that both have
+    columns: int = 0  # that both have
+
+
+def settings(first: Said, second: Said) -> dict[str, tuple[Any, Any]]:
+    """The keys of the config that differ, each with both values; None where one has no such key."""
+    a, b = differing([first.config, second.config])
+    return {key: (a.get(key), b.get(key)) for key in [*a, *(key for key in b if key not in a)]}
+
+
+def surroundings(first: Said, second: Said) -> dict[str, tuple[Any, Any]]:
+    """What differs in data, machine and versions, each with both values; None where one does not say."""
+    both = {name: (_at(first.summary, path), _at(second.summary, path)) for name, path in _PLACES.items()}
+    return {name: values for name, values in both.items() if values[0] != values[1]}
+
+
+def parting(first: Said, second: Said) -> Parting:
+    """Where the figures of two runs part, over the seeds, epochs and columns that both have."""
+    tables = [_rows(said.run.rows()) for said in (first, second)]
+    shared = [place for place in tables[0] if place in tables[1]]
+    columns: dict[str, None] = {}
+    found = None
+    for place in shared:
+        a, b = tables[0][place], tables[1][place]
+        for column in (name for name in a if name in b):
+            columns[column] = None
+            # nan is nan; but not measured is nothing that differs
+            measured = a[column] is not None and b[column] is not None
+            if found is None and measured and repr(a[column]) != repr(b[column]):
+                found = (*place, column, (a[column], b[column]))
+    epochs, seeds = {epoch for epoch, _ in shared}, {seed for _, seed in shared}
+    return Parting(*(found or (None, 0, "", (None, None))), len(epochs), len(seeds), len(columns))
+
+
+def _rows(columns: dict[str, list[Any]]) -> dict[tuple[int, int], dict[str, float | None]]:
+    """metrics.csv as (epoch, seed) -> column -> figure."""
+    names = [name for name in columns if name not in _NOT_COMPARED]
+    places = zip(columns.get("epoch", ()), columns.get("seed", ()), strict=False)
+    return {
+        place: {name: columns[name][row] for name in names if row < len(columns[name])}
+        for row, place in enumerate(places)
+    }
+
+
+def _at(content: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
