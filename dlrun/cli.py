@@ -128,6 +128,10 @@ Device = Annotated[str | None, typer.Option("--device", metavar="D", help="auto,
 RunsDir = Annotated[
     Path, typer.Option("--runs-dir", metavar="DIR", help="Where run folders are made and found.")
 ]
+Where = Annotated[
+    str | None,
+    typer.Option(metavar="CONDITION", help="Such as 'optimizer.name == adam and train_accuracy > 0.9'."),
+]
 Watch = Annotated[bool, typer.Option("--watch", help="Redraw plots/curves.png every few seconds.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")]
 
@@ -423,8 +427,126 @@ def list_parts(
         )
 
 
+@app.command()
+def sweep(
+    config: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CONFIG]",
+            help="A YAML file, or the name of a config that comes with dlrun.",
+            autocompletion=_complete_config,
+        ),
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUES]...",
+            help="Values to go through: 1e-4,1e-3 or log(1e-4,1e-1,7), linspace(0,0.5,6), 1..5.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", help="Train the seeds 0 … N-1 of each.", min=1)
+    ] = None,
+    jobs: Annotated[
+        str, typer.Option(metavar="N", help="How many runs train at once; auto: as the cores allow.")
+    ] = "auto",
+    random: Annotated[
+        int | None, typer.Option(metavar="N", help="Draw N combinations instead of taking all.", min=1)
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name the runs after this.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="What the settings are ranked by at the end.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained and about how long it would take.")
+    ] = False,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="SWEEP", help="Go on with a sweep where it stopped.")
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the sweep's folder and nothing else.")
+    ] = False,
+    json: Json = False,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+    device: Device = None,
+) -> None:
+    """Train a config with many values of some keys, as ordinary runs in one folder."""
+    from dlrun import config as configs
+    from dlrun import display, runs, sweep_folder
+    from dlrun import sweep as sweeps
+    from dlrun.components import Parts
+
+    wanted = _jobs(jobs)
+    if resume is None:
+        if config is None:
+            raise UserError("name a CONFIG, or a sweep to --resume", where="command line")
+        path, own_parts = configs.find(config), Parts(parts)
+        words = _with(values, device=device, name=name)
+        chosen = sweeps.settings(path, words, range(seeds) if seeds else None, random, own_parts)
+        prepared = sweeps.prepare(chosen, wanted, own_parts, data_dir, _watching(quiet or json))
+        if dry_run:
+            display.dry_run(prepared.runs, prepared.jobs, sweeps.seconds(prepared))
+            return
+        named = prepared.plan.config.name
+        found = sweep_folder.create(runs_dir, named, prepared.runs, jobs=prepared.jobs, metric=metric)
+    elif config or values or seeds or random or name or dry_run:
+        raise UserError("--resume goes on with a sweep as it was begun", fix="leave out the other words")
+    else:
+        found = sweep_folder.find(resume, runs_dir)
+    if quiet:
+        display.say(str(found.folder))
+    view = sweeps.Silent() if quiet or json else display.Sweeping()
+    ended = sweeps.train(found, wanted or found.content["jobs"], view, parts, data_dir)
+    ranked = sweeps.conclude(found, metric, Parts(parts), display.warn)
+    if json:
+        display.say_json(runs.finite(ended.plain() | {"results": ranked.plain() if ranked else None}))
+    elif not quiet:
+        display.sweep_results(ended, ranked)
+    raise SystemExit(ended.exit_code)
+
+
+@app.command()
+def compare(
+    named: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Runs by folder, start of the name, pattern such as 'spiral_*', or the folder of a sweep.",
+            autocompletion=_complete_run,
+        ),
+    ],
+    metric: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Such as test_accuracy, best.test_accuracy or seconds."),
+    ] = None,
+    where: Where = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False,
+    json: Json = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Draw the curves into this PNG.")
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+    parts: PartsDir = None,
+) -> None:
+    """Say how far apart settings are over their seeds, and whether that is more than chance."""
+    from dlrun import compare as comparing
+    from dlrun import display, runs
+    from dlrun.components import Parts
+
+    chosen = comparing.chosen([run for text in named for run in comparing.find(text, runs_dir)], where)
+    found = comparing.compare(chosen, metric, parts=Parts(parts))
+    if json:
+        display.say_json(runs.finite(found.plain()))
+    elif as_csv:
+        display.comparison_csv(found)
+    else:
+        display.comparison(found)
+
+
 @app.command("runs")
-def list_runs(runs_dir: RunsDir = RUNS) -> None:
+def list_runs(where: Where = None, runs_dir: RunsDir = RUNS) -> None:
     """List the runs, newest first, with their status and figures."""
     from dlrun import display, runs
 
@@ -433,6 +555,15 @@ def list_runs(runs_dir: RunsDir = RUNS) -> None:
         display.say(f"there are no runs in {runs_dir}")
         return
     display.runs_table(found)
+
+
+def _jobs(text: str) -> int | None:
+    """How many runs train at once; None for as many as fit."""
+    if text == "auto":
+        return None
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:5]) <= 1024:
+        raise UserError(f"--jobs {text[:20]!r} is no number from 1 to 1024, and not auto")
+    return int(text)
 
 
 def _with(overrides: list[str] | None, **options: str | None) -> list[str]:

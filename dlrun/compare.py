@@ -9,16 +9,20 @@ import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from io import StringIO
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from dlrun import runs, sweep_folder
 from dlrun.components import KINDS, Parts
-from dlrun.errors import UserError, nearest
+from dlrun.errors import UserError, nearest, one_line
 from dlrun.runs import Run
 from dlrun.significance import Difference, difference
 from dlrun.strict_yaml import read_file
 from dlrun.tables import cell
+from dlrun.where import condition
 
 # What may differ between runs of one setting: nothing of it changes what is learnt from a seed.
 _APART = {"name", "seeds", "plots", "expect", "expect_epochs"}
@@ -215,6 +219,37 @@ def read(run: Run) -> Said:
     return Said(run, config, run.summary())
 
 
+def find(text: str, parent: Path) -> list[Run]:
+    """The runs that `text` names: a run's folder, those of a sweep, or those in `parent` whose names begin
+    so or are of that pattern.
+
+    Raises UserError where there is none.
+    """
+    path = Path(text)
+    for folder in (path, parent / path):
+        if (folder / "sweep.json").is_file():
+            return [trial.run for trial in sweep_folder.read(folder).trials]
+        if (folder / "config.yaml").is_file():
+            return [Run(folder)]
+    there = runs.every(parent)[::-1]  # the oldest first
+    is_pattern = any(sign in text for sign in "*?[")
+    named = [run for run in there if fnmatchcase(run.name, text if is_pattern else f"{text}*")]
+    if not named:
+        names = [run.name for run in there]
+        raise UserError(f"there is no run {one_line(text[:80])}{nearest(text, names)}", where=str(parent))
+    return named
+
+
+def chosen(named: Iterable[Run], where: str | None = None) -> list[Said]:
+    """What runs say, each once; only those of which a condition (see `where`) holds.
+
+    Raises UserError where the condition cannot be read.
+    """
+    holds = condition(where) if where is not None else None
+    said = (read(run) for run in {run.folder.resolve(): run for run in named}.values())
+    return [each for each in said if holds is None or holds(each.at)]
+
+
 def compare(
     said: Sequence[Said], metric: str | None = None, *, ranked: bool = False, parts: Parts | None = None
 ) -> Comparison:
@@ -224,7 +259,7 @@ def compare(
     evaluated. Raises UserError where nothing can be compared.
     """
     notes: list[str] = []
-    metric = metric or _usual(said)
+    metric = metric or _usual(said, ranked)
     groups = list(_grouped(said, metric, notes))
     measured = [group for group in groups if group.values]
     if not measured:
@@ -295,10 +330,13 @@ def decimals(spread: float) -> int:
     return min(8, max(0, 1 - math.floor(math.log10(spread)))) if 0 < spread < math.inf else 4
 
 
-def _usual(said: Sequence[Said]) -> str:
-    """The first metric on the examples that were evaluated, without metrics the loss."""
+def _usual(said: Sequence[Said], ranked: bool) -> str:
+    """The first metric on the examples that were evaluated, without metrics the loss.
+
+    Who is best is never silently chosen by the test set.
+    """
     columns = [column for each in said for column in each.columns() if "." not in column]
-    for split in ("valid_", "test_", "train_"):
+    for split in ("valid_", "train_") if ranked else ("valid_", "test_", "train_"):
         names = [column for column in columns if column.startswith(split)]
         if names:
             return next((name for name in names if not name.endswith("_loss")), names[0])

@@ -58,7 +58,7 @@ def parting(first: Said, second: Said) -> Parting:
     tables = [_rows(said.run.rows()) for said in (first, second)]
     shared = [place for place in tables[0] if place in tables[1]]
     columns: dict[str, None] = {}
-    found = None
+    found: tuple[int, int, str, tuple[float | None, float | None]] | None = None
     for place in shared:
         a, b = tables[0][place], tables[1][place]
         for column in (name for name in a if name in b):
@@ -68,7 +68,8 @@ def parting(first: Said, second: Said) -> Parting:
             if found is None and measured and repr(a[column]) != repr(b[column]):
                 found = (*place, column, (a[column], b[column]))
     epochs, seeds = {epoch for epoch, _ in shared}, {seed for _, seed in shared}
-    return Parting(*(found or (None, 0, "", (None, None))), len(epochs), len(seeds), len(columns))
+    where = found or (None, 0, "", (None, None))
+    return Parting(where[0], where[1], where[2], where[3], len(epochs), len(seeds), len(columns))
 
 
 def _rows(columns: dict[str, list[Any]]) -> dict[tuple[int, int], dict[str, float | None]]:

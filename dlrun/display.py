@@ -27,11 +27,13 @@ from dlrun.tables import cell
 if TYPE_CHECKING:
     from dlrun.compare import Comparison
     from dlrun.components import Part
+    from dlrun.config import Config
     from dlrun.layers import Layers
     from dlrun.plan import Plan
     from dlrun.runs import Run
+    from dlrun.sweep import Ended
     from dlrun.sweep import Progress as RunProgress
-    from dlrun.sweep import Sweep
+    from dlrun.sweep_folder import Sweep
     from dlrun.trainer import Row, State
 
 REFRESH = 0.25  # seconds between refreshes of the live view, at least
@@ -742,6 +744,38 @@ def comparison(found: Comparison) -> None:
         console.print(Text(found.meaning), soft_wrap=True)
     for note in found.notes:
         warn(note)
+
+
+def dry_run(runs: Sequence[tuple[Mapping[str, Any], Config]], jobs: int, seconds: float) -> None:
+    """The runs that a sweep would train, and about how long it would take."""
+    table = _table()
+    for key in runs[0][0]:
+        table.add_column(Text(_clean(key)), overflow="fold")
+    table.add_column("seeds", justify="right")
+    settings: dict[str, tuple[Mapping[str, Any], list[int]]] = {}
+    for values, config in runs:
+        settings.setdefault(repr(values), (values, []))[1].extend(config.seeds)
+    for values, seeds in settings.values():
+        table.add_row(*(Text(_clean(_yaml(v))) for v in values.values()), ", ".join(map(str, seeds)))
+    out().print(table)
+    say(
+        f"{len(runs)} runs, {jobs} at a time: about {duration(seconds)}, as fast as the first steps of the first"
+    )
+
+
+def sweep_results(ended: Ended, ranked: Comparison | None) -> None:
+    """The end of a sweep: the ranked settings, what failed, and what to do next."""
+    if ranked:
+        comparison(ranked)
+    console, folder = out(), ended.sweep.folder
+    for each in ended.failed:
+        lines = each.lines or [f"error: {each.trial.run.summary().get('error') or each.status}"]
+        err().print(Text(_clean(f"{each.trial.run.name} {each.status}"), "bold red"), soft_wrap=True)
+        for line in lines:
+            err().print(Text(f"  {_one_line(line)}"), soft_wrap=True)
+    say(f"{_counted(ended.progress)} runs are done: {folder}")
+    if any(each.status in ("waiting", "interrupted", "failed") for each in ended.progress):
+        console.print(Text(_clean(f"resume: dlrun sweep --resume {folder}")), soft_wrap=True)
 
 
 def comparison_csv(found: Comparison) -> None:

@@ -1,36 +1,35 @@
-"""One config and lists of values become many runs, in one folder that goes on where it was stopped.
-
-runs/spiral_relu-sweep-001/
-    sweep.json             the command, the values, and for each run what is set in it
-    results.csv            the settings, the best first, with mean, sd and n of their seeds
-    plots/*.png
-    workers.log            what the processes that trained said, beyond the log of each run
-    spiral_relu-001/ …     ordinary runs
-"""
+"""One config and lists of values become many runs, some of them at a time."""
 
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Sequence
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from dlrun import compare as comparisons
 from dlrun import config as configs
-from dlrun import runs
 from dlrun.axes import MOST_VALUES, Axis, axis, combinations, draws, words
+from dlrun.compare import Comparison
 from dlrun.components import Parts
 from dlrun.config import Config
-from dlrun.errors import ConfigError, UserError, nearest, one_line
-from dlrun.files import write_atomically
+from dlrun.data import Loaded, Watching, steps, unwatched
+from dlrun.errors import ConfigError, UserError, one_line
+from dlrun.files import make_folder, write_atomically
+from dlrun.hardware import cores
+from dlrun.plan import Plan, make_plan
+from dlrun.plots import _settings as pictures
 from dlrun.runs import Run
 from dlrun.signals import Signals
+from dlrun.sweep_folder import Sweep, Trial
+from dlrun.trainer import Batch, fit
 from dlrun.workers import Word, Workers
 
-FILE = "sweep.json"
 REFRESH = 0.25  # seconds
-_DONE = ("finished", "stopped early")
+LONGEST_TRIAL = 2.0  # seconds that a look at the speed may take
 _ON_THE_COMMAND_LINE = "on the command line:"
 
 
@@ -42,143 +41,6 @@ class Setting:
     configs: list[Config]
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One run of a sweep, with what is set in it."""
-
-    run: Run
-    values: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A sweep's folder."""
-
-    folder: Path
-    content: dict[str, Any]  # of sweep.json
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-    @property
-    def trials(self) -> list[Trial]:
-        """The runs, in the order in which they are trained."""
-        return [Trial(Run(self.folder / each["run"]), each["values"]) for each in self.content["runs"]]
-
-    @property
-    def plots(self) -> Path:
-        return self.folder / "plots"
-
-    def write(self) -> None:
-        """Replace sweep.json."""
-        text = json.dumps(runs.finite(self.content), indent=1, ensure_ascii=False, allow_nan=False)
-        write_atomically(
-            self.folder / FILE, lambda file: file.write(f"{text}\n".encode(errors="backslashreplace"))
-        )
-
-    def unfinished(self) -> list[Trial]:
-        """The runs that are left to train: never begun, interrupted, or failed for want of something.
-
-        One that diverged would only diverge again.
-        """
-        left = []
-        for trial in self.trials:
-            summary = trial.run.summary()
-            if summary.get("status") not in (*_DONE, "diverged"):
-                left.append(trial)
-        return left
-
-
-@dataclass
-class Progress:
-    """How one run of a sweep stands. `best` is its best monitored figure so far, mean over its seeds."""
-
-    trial: Trial
-    seeds: list[int]
-    status: str  # as of the run's summary, or waiting
-    epoch: int = 0
-    epochs: int = 0
-    best: float | None = None
-    lines: list[str] = field(default_factory=list)  # of the error that ended it
-
-
-class View(Protocol):
-    """What is shown of a sweep while it trains."""
-
-    def begin(self, sweep: Sweep, progress: Sequence[Progress], jobs: int) -> None: ...
-    def ended(self, progress: Progress) -> None: ...
-    def refresh(self) -> None: ...
-    def end(self) -> None: ...
-
-
-def train(
-    sweep: Sweep, jobs: int, view: View, parts: Path | None, data_dir: Path
-) -> tuple[list[Progress], int | None]:
-    """Train the runs of a sweep that are left, `jobs` at a time; how all stand, and what signal stopped it.
-
-    A run that fails stops no other. A signal has those that train saved and left where they are; a second
-    one ends them at once. Raises RunFailed where another process has the sweep.
-    """
-    progress = {trial.run.folder: _standing(trial) for trial in sweep.trials}
-    waiting = deque(trial.run.folder for trial in sweep.unfinished())
-    log = sweep.folder / "workers.log"
-    with Run(sweep.folder).lock(), Signals() as signals, Workers(jobs, log, parts, data_dir) as workers:
-        view.begin(sweep, list(progress.values()), jobs)
-        told: set[Path] = set()
-        try:
-            while workers.training or (waiting and not signals.received):
-                while waiting and workers.is_free and not signals.received:
-                    folder = waiting.popleft()
-                    workers.train(folder)
-                    progress[folder].status = "training"
-                if signals.received:
-                    for folder in {*workers.training} - told:
-                        workers.stop(folder)
-                        told.add(folder)
-                for word in workers.words(REFRESH):
-                    _heard(word, progress[word.folder])
-                    if word.kind in ("end", "lost"):
-                        if progress[word.folder].status == "interrupted" and not signals.received:
-                            waiting.append(word.folder)
-                        view.ended(progress[word.folder])
-                view.refresh()
-        except BaseException:
-            workers.kill()
-            raise
-        finally:
-            view.end()
-    return list(progress.values()), signals.received
-
-
-def _standing(trial: Trial) -> Progress:
-    """How a run stands before anything is done about it."""
-    summary = trial.run.summary()
-    best = summary.get("best")
-    figures = best.get("figures", {}).get(best.get("monitor"), {}) if isinstance(best, dict) else {}
-    return Progress(
-        trial,
-        summary.get("seeds", []),
-        summary.get("status", "waiting"),
-        summary.get("epochs", 0),
-        summary.get("planned_epochs", 0),
-        figures.get("mean"),
-    )
-
-
-def _heard(word: Word, progress: Progress) -> None:
-    """Take note of what a worker says of a run."""
-    if word.kind in ("begin", "row"):
-        progress.epoch, progress.epochs, progress.best = word.epoch, word.epochs, word.best
-        return
-    progress.lines = word.lines
-    if word.kind == "lost":
-        progress.lines = [f"error: its process was killed (exit code {word.exit_code})"]
-    fresh = _standing(progress.trial)
-    progress.epoch, progress.epochs, progress.best = fresh.epoch, fresh.epochs, fresh.best
-    progress.status = fresh.status if fresh.status not in ("running", "waiting") else "failed"
-
-
 def settings(
     path: Path, given: Sequence[str], seeds: Sequence[int] | None, count: int | None, parts: Parts
 ) -> list[Setting]:
@@ -188,7 +50,7 @@ def settings(
     random, else all are taken. `seeds` are those of each, by default the config's own.
     Raises ConfigError with the mistakes of all combinations, UserError where values cannot be read.
     """
-    axes, plain = axes_of(path, given)
+    axes, plain = _axes(path, given)
     plain += [f"seeds={json.dumps(list(seeds))}"] if seeds is not None else []
     found, mistakes = list[Setting](), dict[str, None]()
     for values in combinations(axes) if count is None else draws(axes, count):
@@ -205,7 +67,7 @@ def settings(
     return found
 
 
-def axes_of(path: Path, given: Sequence[str]) -> tuple[list[Axis], list[str]]:
+def _axes(path: Path, given: Sequence[str]) -> tuple[list[Axis], list[str]]:
     """The keys with several values, of the file and of the command line, and the words with one alone.
 
     Where both name a key, the command line counts.
@@ -246,61 +108,218 @@ def of_each_seed(config: Config) -> list[Config]:
     return [config] if config.is_stacked else [replace(config, seeds=[seed]) for seed in config.seeds]
 
 
-def create(parent: Path, name: str, chosen: Sequence[Setting], **more: Any) -> Sweep:
-    """A new folder parent/name-sweep-NNN with the folder of every run, each with its resolved config.
+@dataclass(frozen=True)
+class Prepared:
+    """A sweep before there is a folder: what is trained, how much at a time, and where it is tried first."""
 
-    A folder without sweep.json is one whose making was cut short: there is nothing in it to go on with.
-    `more` is kept in sweep.json.
+    settings: list[Setting]
+    jobs: int
+    plan: Plan  # of the first run
+    loaded: Loaded  # its data
+
+    @property
+    def runs(self) -> list[tuple[dict[str, Any], Config]]:
+        """The values set in each run with its config."""
+        return [(setting.values, config) for setting in self.settings for config in setting.configs]
+
+
+def prepare(
+    chosen: list[Setting], jobs: int | None, parts: Parts, data_dir: Path, watching: Watching = unwatched
+) -> Prepared:
+    """Check all that can be checked before there is a folder, and share the cores among the runs.
+
+    Without `jobs` as many train at once as there are cores, or one on an accelerator. A run takes no more
+    threads than its share of the cores, and its config says how many where that is fewer than alone.
+    Raises ConfigError with the mistakes of all settings.
     """
-    folder = runs.new_folder(parent, f"{name}-sweep")
-    listed = []
+    plans, mistakes = list[Plan](), dict[str, None]()
     for setting in chosen:
-        for config in setting.configs:
-            run = runs.create(folder, config.name, configs.dump(config))
-            listed.append({"run": run.name, "values": setting.values, "seeds": config.seeds})
-    content = {"started": runs.now(), "command": runs.command_line(), **more, "runs": listed}
-    sweep = Sweep(folder, content)
-    sweep.write()
-    return sweep
+        try:
+            plans.append(make_plan(setting.configs[0], parts, data_dir))
+        except ConfigError as error:
+            mistakes |= dict.fromkeys(error.mistakes)
+    if mistakes:
+        raise ConfigError(chosen[0].configs[0].tree.place.source, list(mistakes))
+    loaded = plans[0].load(watching=watching)
+    plans[0].try_on(loaded)
+    count = sum(len(setting.configs) for setting in chosen)
+    usual = cores() if plans[0].device.type == "cpu" else 1
+    jobs = min(jobs or usual, count)
+    share = max(1, cores() // jobs)
+    fitted = []
+    for setting, plan in zip(chosen, plans, strict=True):
+        threads = plan.hardware(loaded).threads
+        is_too_many = plan.config.threads == "auto" and threads > share
+        changes: dict[str, Any] = {"threads": share} if is_too_many else {}
+        fitted.append(Setting(setting.values, [replace(config, **changes) for config in setting.configs]))
+    return Prepared(fitted, jobs, plans[0], loaded)
 
 
-def find(text: str, parent: Path) -> Sweep:
-    """The sweep that `text` names: `last`, a folder, or a prefix of one name in `parent` alone.
+def seconds(prepared: Prepared) -> float:
+    """About how long all of it will take, from the first epochs or steps of the first run."""
+    plan, loaded = prepared.plan, prepared.loaded
+    hardware = plan.hardware(loaded)
+    hardware.use()
+    size = len(loaded["train"])
+    per_epoch = steps(size, plan.config.batch_size)
+    done, begun = 0, 0.0
 
-    Raises UserError where there is none, or more than one, or where its folder is not as dlrun made it.
+    def few(batches: Iterator[Batch]) -> Iterator[Batch]:
+        nonlocal done, begun
+        for batch in batches:
+            yield batch
+            done += 1
+            if done == 1:  # which makes ready what the others find
+                begun = time.monotonic()
+            elif time.monotonic() > begun + LONGEST_TRIAL:
+                return
+
+    for _ in fit(plan.state(hardware), loaded, plan.recipe, hardware, few):
+        if time.monotonic() > begun + LONGEST_TRIAL:
+            break
+    of_step = (time.monotonic() - begun) / max(1, done - 1)
+    return sum(of_step * per_epoch * config.epochs for _, config in prepared.runs) / prepared.jobs
+
+
+@dataclass
+class Progress:
+    """How one run of a sweep stands. `best` is its best monitored figure so far, mean over its seeds."""
+
+    trial: Trial
+    seeds: list[int]
+    status: str  # as of the run's summary, or waiting
+    epoch: int = 0
+    epochs: int = 0
+    best: float | None = None
+    lines: list[str] = field(default_factory=list)  # of the error that ended it
+
+
+class View(Protocol):
+    """What is shown of a sweep while it trains."""
+
+    def begin(self, sweep: Sweep, progress: Sequence[Progress], jobs: int) -> None: ...
+    def ended(self, progress: Progress) -> None: ...
+    def refresh(self) -> None: ...
+    def end(self) -> None: ...
+
+
+class Silent:
+    """A view that shows nothing."""
+
+    def begin(self, sweep: Sweep, progress: Sequence[Progress], jobs: int) -> None: ...
+    def ended(self, progress: Progress) -> None: ...
+    def refresh(self) -> None: ...
+    def end(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a call of `train` ended: how each run stands, and which signal stopped it, if one did."""
+
+    sweep: Sweep
+    progress: list[Progress]
+    signal: int | None
+
+    @property
+    def failed(self) -> list[Progress]:
+        """The runs that ended without a result."""
+        return [each for each in self.progress if each.status in ("failed", "diverged", "broken")]
+
+    @property
+    def exit_code(self) -> int:
+        """As of a command: stopped by a signal, some failed, or all is well."""
+        return 128 + self.signal if self.signal else int(bool(self.failed))
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        counts = Counter(each.status for each in self.progress)
+        return {
+            "sweep": str(self.sweep.folder),
+            "runs": len(self.progress),
+            "status": dict(counts),
+            "failed": [{"run": each.trial.run.name, "error": each.lines} for each in self.failed],
+            "signal": self.signal,
+        }
+
+
+def train(sweep: Sweep, jobs: int, view: View, parts: Path | None, data_dir: Path) -> Ended:
+    """Train the runs of a sweep that are left, `jobs` at a time.
+
+    A run that fails stops no other. A signal has those that train saved and left where they are; a second
+    one ends them at once. Raises RunFailed where another process has the sweep.
     """
-    path = Path(text)
-    if not (path / FILE).is_file():
-        there = sorted((each for each in parent.glob(f"*/{FILE}")), key=lambda file: file.stat().st_mtime)
-        names = [file.parent.name for file in there]
-        matching = names[-1:] if text == "last" else [name for name in names if name.startswith(text)]
-        matching = [text] if text in names else matching
-        if len(matching) != 1:
-            what = (
-                f"{text} could be {', '.join(matching[:5])}" if matching else f"there is no sweep {text[:80]}"
-            )
-            raise UserError(one_line(what) + ("" if matching else nearest(text, names)))
-        path = parent / matching[0]
-    return read(path)
+    progress = {trial.run.folder: _standing(trial) for trial in sweep.trials}
+    waiting = deque(trial.run.folder for trial in sweep.unfinished())
+    log = sweep.folder / "workers.log"
+    with Run(sweep.folder).lock(), Signals() as signals, Workers(jobs, log, parts, data_dir) as workers:
+        view.begin(sweep, list(progress.values()), jobs)
+        told: set[Path] = set()
+        try:
+            while workers.training or (waiting and not signals.received):
+                while waiting and workers.is_free and not signals.received:
+                    folder = waiting.popleft()
+                    workers.train(folder)
+                    progress[folder].status = "training"
+                if signals.received:
+                    for folder in {*workers.training} - told:
+                        workers.stop(folder)
+                        told.add(folder)
+                for word in workers.words(REFRESH):
+                    _heard(word, progress[word.folder])
+                    if word.kind in ("end", "lost"):
+                        if progress[word.folder].status == "interrupted" and not signals.received:
+                            waiting.append(word.folder)
+                        view.ended(progress[word.folder])
+                view.refresh()
+        except BaseException:
+            workers.kill()
+            raise
+        finally:
+            view.end()
+    return Ended(sweep, list(progress.values()), signals.received)
 
 
-def read(folder: Path) -> Sweep:
-    """The sweep in a folder, which anybody may have written: every run of it lies in it.
+def _standing(trial: Trial) -> Progress:
+    """How a run stands before anything is done about it."""
+    summary = trial.run.summary()
+    best = summary.get("best")
+    figures = best.get("figures", {}).get(best.get("monitor"), {}) if isinstance(best, dict) else {}
+    return Progress(
+        trial,
+        summary.get("seeds", []),
+        trial.run.status(summary) if summary else "waiting",
+        summary.get("epochs", 0),
+        summary.get("planned_epochs", 0),
+        figures.get("mean"),
+    )
 
-    Raises UserError where sweep.json is not as dlrun writes it.
-    """
+
+def _heard(word: Word, progress: Progress) -> None:
+    """Take note of what a worker says of a run."""
+    if word.kind in ("begin", "row"):
+        progress.epoch, progress.epochs, progress.best = word.epoch, word.epochs, word.best
+        return
+    progress.lines = word.lines
+    if word.kind == "lost":
+        progress.lines = [f"error: its process was killed (exit code {word.exit_code})"]
+    fresh = _standing(progress.trial)
+    progress.epoch, progress.epochs, progress.best = fresh.epoch, fresh.epochs, fresh.best
+    progress.status = fresh.status if fresh.status not in ("running", "waiting") else "failed"
+
+
+def conclude(
+    sweep: Sweep, metric: str | None, parts: Parts, warn: Callable[[str], None]
+) -> Comparison | None:
+    """Rank the settings of a sweep, keep the table and draw the picture; None where nothing is finished."""
+    said = [comparisons.read(trial.run) for trial in sweep.trials]
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        listed = content["runs"]
-        sound = all(
-            isinstance(each["run"], str)
-            and runs.is_name(each["run"])
-            and isinstance(each["values"], dict)
-            and isinstance(each["seeds"], list)
-            for each in listed
-        )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        sound = False
-    if not sound:
-        raise UserError("this is no sweep as dlrun writes it", where=str(folder / FILE))
-    return Sweep(folder, content)
+        ranked = comparisons.compare(said, metric or sweep.content.get("metric"), ranked=True, parts=parts)
+    except UserError as error:
+        warn(error.what)
+        return None
+    write_atomically(sweep.folder / "results.csv", lambda file: file.write(ranked.csv().encode()))
+    if picture := pictures.settings(ranked, sweep.name):
+        make_folder(sweep.plots)
+        path = sweep.plots / "settings.png"
+        write_atomically(path, lambda file: picture.savefig(file, format="png", dpi=150))
+    return ranked

@@ -1,0 +1,134 @@
+"""A sweep's folder: made, read and found again. Nothing here needs torch.
+
+runs/spiral_relu-sweep-001/
+    sweep.json             the command, the values, and for each run what is set in it
+    results.csv            the settings, the best first, with mean, sd and n of their seeds
+    plots/*.png
+    workers.log            what the processes that trained said, beyond the log of each run
+    spiral_relu-001/ …     ordinary runs
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlrun import config as configs
+from dlrun import runs
+from dlrun.config import Config
+from dlrun.errors import UserError, nearest, one_line
+from dlrun.files import write_atomically
+from dlrun.runs import Run
+
+FILE = "sweep.json"
+_DONE = ("finished", "stopped early")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a sweep, with what is set in it."""
+
+    run: Run
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's folder."""
+
+    folder: Path
+    content: dict[str, Any]  # of sweep.json
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The runs, in the order in which they are trained."""
+        return [Trial(Run(self.folder / each["run"]), each["values"]) for each in self.content["runs"]]
+
+    @property
+    def plots(self) -> Path:
+        return self.folder / "plots"
+
+    def write(self) -> None:
+        """Replace sweep.json."""
+        text = json.dumps(runs.finite(self.content), indent=1, ensure_ascii=False, allow_nan=False)
+        write_atomically(
+            self.folder / FILE, lambda file: file.write(f"{text}\n".encode(errors="backslashreplace"))
+        )
+
+    def unfinished(self) -> list[Trial]:
+        """The runs that are left to train: never begun, interrupted, or failed for want of something.
+
+        One that diverged would only diverge again.
+        """
+        left = []
+        for trial in self.trials:
+            summary = trial.run.summary()
+            if summary.get("status") not in (*_DONE, "diverged"):
+                left.append(trial)
+        return left
+
+
+def create(parent: Path, name: str, chosen: Iterable[tuple[dict[str, Any], Config]], **more: Any) -> Sweep:
+    """A new folder parent/name-sweep-NNN with the folder of every run, each with its resolved config.
+
+    `chosen` are the values set in each run with its config; `more` is kept in sweep.json. A folder without
+    sweep.json is one whose making was cut short: there is nothing in it to go on with.
+    """
+    folder = runs.new_folder(parent, f"{name}-sweep")
+    listed = []
+    for values, config in chosen:
+        run = runs.create(folder, config.name, configs.dump(config))
+        listed.append({"run": run.name, "values": values, "seeds": config.seeds})
+    content = {"started": runs.now(), "command": runs.command_line(), **more, "runs": listed}
+    sweep = Sweep(folder, content)
+    sweep.write()
+    return sweep
+
+
+def find(text: str, parent: Path) -> Sweep:
+    """The sweep that `text` names: `last`, a folder, or a prefix of one name in `parent` alone.
+
+    Raises UserError where there is none, or more than one, or where its folder is not as dlrun made it.
+    """
+    path = Path(text)
+    if not (path / FILE).is_file():
+        there = sorted((each for each in parent.glob(f"*/{FILE}")), key=lambda file: file.stat().st_mtime)
+        names = [file.parent.name for file in there]
+        matching = names[-1:] if text == "last" else [name for name in names if name.startswith(text)]
+        matching = [text] if text in names else matching
+        if len(matching) != 1:
+            what = (
+                f"{text} could be {', '.join(matching[:5])}" if matching else f"there is no sweep {text[:80]}"
+            )
+            raise UserError(one_line(what) + ("" if matching else nearest(text, names)))
+        path = parent / matching[0]
+    return read(path)
+
+
+def read(folder: Path) -> Sweep:
+    """The sweep in a folder, which anybody may have written: every run of it lies in it.
+
+    Raises UserError where sweep.json is not as dlrun writes it.
+    """
+    try:
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        listed = content["runs"]
+        sound = all(
+            isinstance(each["run"], str)
+            and runs.is_name(each["run"])
+            and isinstance(each["values"], dict)
+            and isinstance(each["seeds"], list)
+            for each in listed
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        sound = False
+    if not sound:
+        raise UserError("this is no sweep as dlrun writes it", where=str(folder / FILE))
+    return Sweep(folder, content)
