@@ -132,6 +132,7 @@ Where = Annotated[
     str | None,
     typer.Option(metavar="CONDITION", help="Such as 'optimizer.name == adam and train_accuracy > 0.9'."),
 ]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Redraw plots/curves.png every few seconds.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")]
 
@@ -546,15 +547,132 @@ def compare(
 
 
 @app.command("runs")
-def list_runs(where: Where = None, runs_dir: RunsDir = RUNS) -> None:
+def list_runs(
+    where: Where = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Order by a key or column; with - before it the largest first."),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="KEY,KEY…", help="Show these keys and columns: optimizer.lr,train_accuracy."),
+    ] = None,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune",
+            help="Delete the runs that are listed; without --where those that failed, diverged or have "
+            "nothing saved. Asks first.",
+        ),
+    ] = False,
+    yes: Yes = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
     """List the runs, newest first, with their status and figures."""
-    from dlrun import display, runs
+    from dlrun import compare, display, runs, sweep_folder
 
-    found = runs.overviews(runs_dir)
-    if not found:
-        display.say(f"there are no runs in {runs_dir}")
+    if not (where or sort or columns or prune):
+        found, sweeps = runs.overviews(runs_dir), sweep_folder.every(runs_dir)
+        if found:
+            display.runs_table(found)
+        if sweeps:
+            display.sweeps_table(sweeps)
+        if not (found or sweeps):
+            display.say(f"there are no runs in {runs_dir}")
         return
-    display.runs_table(found)
+    said = compare.chosen(runs.every(runs_dir), where)
+    if prune and where is None:
+        said = [each for each in said if each.run.is_worthless(each.summary)]
+    if sort:
+        said = compare.ordered(said, sort)
+    if not said:
+        display.say(f"there are no such runs in {runs_dir}")
+    elif columns:
+        display.columns_table([each.at for each in said], ["run", *columns.split(",")])
+    else:
+        display.runs_table([runs.overview(each.run, each.summary) for each in said])
+    if prune and said:
+        _delete([each.run.folder for each in said], yes)
+
+
+@app.command()
+def rm(
+    named: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Runs or sweeps.", autocompletion=_complete_run),
+    ],
+    yes: Yes = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Delete runs and sweeps, after naming them and asking."""
+    from dlrun import sweep_folder
+
+    _delete([sweep_folder.deletable(text, runs_dir) for text in named], yes)
+
+
+def _delete(folders: list[Path], yes: bool) -> None:
+    """Delete folders of runs and sweeps, after naming them and asking."""
+    from dlrun import display, sweep_folder
+
+    display.say("to be deleted:")
+    for folder in folders:
+        display.say(f"  {folder}  {sweep_folder.described(folder)}")
+    if not yes and not typer.confirm(f"Delete {'it' if len(folders) == 1 else f'these {len(folders)}'}?"):
+        raise SystemExit(1)
+    for folder in folders:
+        sweep_folder.delete(folder)
+
+
+@app.command()
+def diff(
+    first: RunName,
+    second: RunName,
+    json: Json = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Say what is not the same in two runs, and where their curves part."""
+    from dlrun import compare, display, runs
+    from dlrun import diff as differences
+
+    a, b = (compare.read(runs.find(name, runs_dir)) for name in (first, second))
+    found = differences.between(a, b)
+    if json:
+        display.say_json(runs.finite(found.plain()))
+    else:
+        display.difference(found)
+
+
+@app.command()
+def reproduce(
+    run: RunName,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE", help="How far a figure of the last row may be from the one recorded.", min=0
+        ),
+    ] = 0.01,
+    quiet: Quiet = False,
+    json: Json = False,
+    runs_dir: RunsDir = RUNS,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+) -> None:
+    """Train a run again from its own folder, and say how near it comes; exit code 5 where it drifted."""
+    from dlrun import display, experiment, reproduction, runs
+    from dlrun.components import Parts
+
+    found = runs.find(run, runs_dir)
+    view = experiment.Silent() if quiet or json else display.Training()
+    done = reproduction.reproduce(
+        found, runs_dir, tolerance, Parts(parts), data_dir, view, _watching(quiet or json)
+    )
+    if json:
+        display.say_json(runs.finite(done.plain()))
+    elif quiet:
+        display.say(str(done.differences.second.run.folder))
+    else:
+        display.reproduction(done)
+    raise SystemExit(5 if done.verdict == "drifted" else 0)
 
 
 def _jobs(text: str) -> int | None:

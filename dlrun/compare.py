@@ -202,10 +202,12 @@ class Comparison:
 
 
 def read(run: Run) -> Said:
-    """What a run's folder says. Raises UserError where its config cannot be read."""
-    plain = read_file(run.config).plain()
-    if not isinstance(plain, dict):
-        raise UserError("a config must be a mapping of keys to values", where=str(run.config))
+    """What a run's folder says; where its config cannot be read, nothing of that."""
+    try:
+        plain = read_file(run.config).plain()
+    except UserError:
+        plain = {}
+    plain = plain if isinstance(plain, dict) else {}
     config: dict[str, Any] = {}
     for key, value in plain.items():
         if isinstance(value, dict):
@@ -248,6 +250,24 @@ def chosen(named: Iterable[Run], where: str | None = None) -> list[Said]:
     holds = condition(where) if where is not None else None
     said = (read(run) for run in {run.folder.resolve(): run for run in named}.values())
     return [each for each in said if holds is None or holds(each.at)]
+
+
+def ordered(said: Iterable[Said], key: str) -> list[Said]:
+    """By what stands at a key, the smallest first, or with `-` before it the largest; at the end those that
+    say nothing of it. Numbers stand before texts.
+    """
+    name, is_falling = key.removeprefix("-"), key.startswith("-")
+    known, silent = list[tuple[bool, Any, Said]](), list[Said]()
+    for each in said:
+        try:
+            value = each.at(name)
+        except KeyError:
+            silent.append(each)
+            continue
+        is_number = isinstance(value, int | float)
+        known.append((not is_number, value if is_number else str(value), each))
+    known.sort(key=lambda place: place[:2], reverse=is_falling)
+    return [each for *_, each in known] + silent
 
 
 def compare(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from dlrun.compare import Said, differing
@@ -40,6 +40,45 @@ class Parting:
     seeds: int = 0  # that both have
     columns: int = 0  # that both have
 
+    def __str__(self) -> str:
+        """In words."""
+        shared = f"{self.epochs} epochs, {self.seeds} seeds and {self.columns} columns that both have"
+        if not self.epochs or not self.seeds or not self.columns:
+            return "there is nothing that both have measured"
+        if self.epoch is None:
+            return f"the same bits in the {shared}"
+        a, b = self.values
+        return (
+            f"part at epoch {self.epoch}: {self.column} of seed {self.seed} is {a!r} and {b!r} (of {shared})"
+        )
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What is not the same in two runs: key -> both values, and where their curves part."""
+
+    first: Said
+    second: Said
+    settings: dict[str, tuple[Any, Any]]
+    surroundings: dict[str, tuple[Any, Any]]
+    parting: Parting
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {
+            "runs": [str(said.run.folder) for said in (self.first, self.second)],
+            "settings": {key: list(values) for key, values in self.settings.items()},
+            "surroundings": {key: list(values) for key, values in self.surroundings.items()},
+            "parting": asdict(self.parting),
+        }
+
+
+def between(first: Said, second: Said) -> Differences:
+    """What is not the same in two runs."""
+    return Differences(
+        first, second, settings(first, second), surroundings(first, second), parting(first, second)
+    )
+
 
 def settings(first: Said, second: Said) -> dict[str, tuple[Any, Any]]:
     """The keys of the config that differ, each with both values; None where one has no such key."""
@@ -55,7 +94,7 @@ def surroundings(first: Said, second: Said) -> dict[str, tuple[Any, Any]]:
 
 def parting(first: Said, second: Said) -> Parting:
     """Where the figures of two runs part, over the seeds, epochs and columns that both have."""
-    tables = [_rows(said.run.rows()) for said in (first, second)]
+    tables = [table(said.run.rows()) for said in (first, second)]
     shared = [place for place in tables[0] if place in tables[1]]
     columns: dict[str, None] = {}
     found: tuple[int, int, str, tuple[float | None, float | None]] | None = None
@@ -72,7 +111,7 @@ def parting(first: Said, second: Said) -> Parting:
     return Parting(where[0], where[1], where[2], where[3], len(epochs), len(seeds), len(columns))
 
 
-def _rows(columns: dict[str, list[Any]]) -> dict[tuple[int, int], dict[str, float | None]]:
+def table(columns: dict[str, list[Any]]) -> dict[tuple[int, int], dict[str, float | None]]:
     """metrics.csv as (epoch, seed) -> column -> figure."""
     names = [name for name in columns if name not in _NOT_COMPARED]
     places = zip(columns.get("epoch", ()), columns.get("seed", ()), strict=False)

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from dlrun.compare import Comparison
     from dlrun.components import Part
     from dlrun.config import Config
+    from dlrun.diff import Differences
     from dlrun.layers import Layers
     from dlrun.plan import Plan
+    from dlrun.reproduction import Reproduction
     from dlrun.runs import Run
     from dlrun.sweep import Ended
     from dlrun.sweep import Progress as RunProgress
@@ -607,14 +609,63 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> None:
         seconds = duration(row["seconds"]) if row["seconds"] is not None else ""
         lines.append(
             (
-                row["run"].replace("\n", " "),
-                row["status"].replace("\n", " "),
+                row["run"],
+                row["status"],
                 row["epochs"],
                 seconds,
                 _figures(row["last"]),
                 best,
             )
         )
+    _print_lines(lines)
+
+
+def columns_table(rows: Sequence[Callable[[str], Any]], keys: Sequence[str]) -> None:
+    """What runs say at some keys: a function for each run that looks a key up."""
+
+    def text(lookup: Callable[[str], Any], key: str) -> str:
+        try:
+            value = lookup(key)
+        except KeyError:
+            return ""
+        return number(value) if isinstance(value, float) and "." not in key else _yaml(value)
+
+    _print_lines([tuple(keys), *(tuple(text(lookup, key) for key in keys) for lookup in rows)])
+
+
+def sweeps_table(found: Iterable[Sweep]) -> None:
+    """The sweeps, newest first: how many runs of each are done."""
+    lines = [("sweep", "done", "of")]
+    for sweep in found:
+        left = len(sweep.unfinished())
+        lines.append((sweep.name, str(len(sweep.trials) - left), f"{len(sweep.trials)} runs"))
+    _print_lines(lines)
+
+
+def difference(found: Differences) -> None:
+    """What is not the same in two runs."""
+    lines: list[tuple[str, ...]] = [("", found.first.run.name, found.second.run.name)]
+    for key, values in (found.settings | found.surroundings).items():
+        lines.append((key, *(_yaml(value) if value is not None else "" for value in values)))
+    if len(lines) > 1:
+        _print_lines(lines)
+    else:
+        say("settings, data, machine and versions are the same")
+    say(f"curves: {found.parting}")
+
+
+def reproduction(found: Reproduction) -> None:
+    """How near a run that was trained again came to itself, and what was not the same."""
+    difference(found.differences)
+    apart = ", ".join(f"{column} {share:.2g}" for column, share in found.apart.items() if share)
+    if apart:
+        say(f"the last rows are apart by these shares: {apart}")
+    say(f"{found.differences.first.run.name}: {found.verdict}")
+
+
+def _print_lines(lines: Sequence[tuple[str, ...]]) -> None:
+    """A table of plain lines, the first one its head, cut where the terminal ends."""
+    lines = [tuple(" ".join(cell.split()) for cell in line) for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     console = out()
     room = console.width if console.is_terminal else sum(widths) + 2 * len(widths)
@@ -758,9 +809,7 @@ def dry_run(runs: Sequence[tuple[Mapping[str, Any], Config]], jobs: int, seconds
     for values, seeds in settings.values():
         table.add_row(*(Text(_clean(_yaml(v))) for v in values.values()), ", ".join(map(str, seeds)))
     out().print(table)
-    say(
-        f"{len(runs)} runs, {jobs} at a time: about {duration(seconds)}, as fast as the first steps of the first"
-    )
+    say(f"{len(runs)} runs, {jobs} at a time: about {duration(seconds)}, by the first steps of the first")
 
 
 def sweep_results(ended: Ended, ranked: Comparison | None) -> None:

@@ -115,6 +115,13 @@ class Run:
             return "broken"
         return "interrupted" if status == "running" and not _alive(summary) else status
 
+    def is_worthless(self, summary: dict[str, Any]) -> bool:
+        """Whether it failed, diverged, or was stopped before anything was saved."""
+        status = self.status(summary)
+        return status in ("failed", "diverged", "broken") or (
+            status == "interrupted" and not self.last.exists()
+        )
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only process that writes to this run. Raises RunFailed where another one is."""

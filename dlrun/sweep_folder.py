@@ -11,7 +11,9 @@ runs/spiral_relu-sweep-001/
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from dlrun import config as configs
 from dlrun import runs
 from dlrun.config import Config
 from dlrun.errors import UserError, nearest, one_line
-from dlrun.files import write_atomically
+from dlrun.files import cannot_write, write_atomically
 from dlrun.runs import Run
 
 FILE = "sweep.json"
@@ -132,3 +134,50 @@ def read(folder: Path) -> Sweep:
     if not sound:
         raise UserError("this is no sweep as dlrun writes it", where=str(folder / FILE))
     return Sweep(folder, content)
+
+
+def every(parent: Path) -> list[Sweep]:
+    """The sweeps in a folder, the newest first. What is none is passed over."""
+    found = []
+    for file in parent.glob(f"*/{FILE}"):
+        with suppress(UserError):
+            found.append(read(file.parent))
+    return sorted(found, key=lambda sweep: str(sweep.content.get("started")), reverse=True)
+
+
+def deletable(text: str, parent: Path) -> Path:
+    """The folder of the run or the sweep that `text` names, which lies in `parent`.
+
+    Raises UserError for any other folder: dlrun deletes nothing outside of its runs.
+    """
+    try:
+        folder = find(text, parent).folder
+    except UserError:
+        folder = runs.find(text, parent).folder
+    if folder.is_symlink() or parent.resolve() not in folder.resolve().parents:
+        raise UserError(
+            f"{folder} is not in {parent}", fix="name its folder with --runs-dir, or delete it by hand"
+        )
+    return folder
+
+
+def described(folder: Path) -> str:
+    """What a folder that may be deleted holds, in words."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    size = sum(path.stat().st_size for path in files)
+    if (folder / FILE).is_file():
+        what = f"a sweep of {len(read(folder).trials)} runs"
+    else:
+        run = Run(folder)
+        summary = run.summary()
+        what = f"{run.status(summary)} after epoch {summary.get('epochs', 0)}"
+    return f"{what}, {len(files)} files, {size / 2**20:,.1f} MiB"
+
+
+def delete(folder: Path) -> None:
+    """Delete a run or a sweep. Raises RunFailed where it is in use or the disk refuses."""
+    try:
+        with Run(folder).lock():
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
