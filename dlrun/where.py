@@ -96,7 +96,11 @@ class _Reader:
     def _comparison(self) -> Condition:
         key = self._take("a key, such as optimizer.lr", "word")
         sign = self._take("one of == != < <= > >=", "sign")
-        value = parse(self._take("a value", "word", "text", "list"), "--where", has_lines=False).plain()
+        written = self._take("a value", "word", "text", "list")
+        try:
+            value = parse(written, "--where", has_lines=False).plain()
+        except UserError as error:
+            raise self._mistake(error.what, self.tokens[self.next - 1][2]) from None
         if sign in _ORDERED and not _is_number(value):
             raise self._mistake(f"{sign} needs a number", self.tokens[self.next - 1][2])
 

@@ -1,0 +1,94 @@
+"""The values that a sweep goes through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dlrun.axes import Range, axis, combinations, draws, words
+from dlrun.errors import UserError
+
+
+def values_of(written: Any) -> Any:
+    return axis("key", written, "here").values
+
+
+@pytest.mark.parametrize(
+    ("written", "values"),
+    [
+        ("1e-4,1e-3,1e-2", [1e-4, 1e-3, 1e-2]),
+        ("[50],[100],[200, 100]", [[50], [100], [200, 100]]),
+        ("relu,tanh", ["relu", "tanh"]),
+        ("{name: sgd, lr: 0.1},adam", [{"name": "sgd", "lr": 0.1}, "adam"]),
+        ("'a,b',c", ["a,b", "c"]),
+        ("true,null,3", [True, None, 3]),
+        ("log(1e-4,1e-1,4)", [1e-4, 1e-3, 1e-2, 1e-1]),
+        ("log(100, 1, 3)", [100.0, 10.0, 1.0]),
+        ("linspace(0,0.5,6)", [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]),
+        ("linspace(2,3,1)", [2.0]),
+        ("1..5", [1, 2, 3, 4, 5]),
+        ("2..-1", [2, 1, 0, -1]),
+        ("1..3,10", [1, 2, 3, 10]),
+        ("log(1e-4,1e-1)", Range(1e-4, 1e-1, is_log=True)),
+        ([1, [2], "1..3", "log(1,100,3)"], [1, [2], 1, 2, 3, 1.0, 10.0, 100.0]),
+        ("3", [3]),
+        (3, [3]),
+    ],
+)
+def test_values_are_read_as_they_are_written(written: Any, values: Any) -> None:
+    assert values_of(written) == values
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("log(0,1,3)", "a logarithm needs numbers above 0"),
+        ("linspace(0,1e999,3)", "the ends of a range are finite"),
+        ("log(1,2,0)", "a range has 1 to 10,000 values"),
+        ("log(1,2", "is no range"),
+        ("log(1,__import__('os'),3)", "is no range"),
+        ("1..99999999", "a range has 1 to 10,000 values"),
+        ("1,,2", "a value is missing"),
+        ("", "a value is missing"),
+        ("[1,2", "this is not YAML"),
+        ([], "has no values"),
+        ("1,log(1,2)", "has no values to go through"),
+    ],
+)
+def test_what_is_no_list_of_values_is_refused(written: Any, says: str) -> None:
+    with pytest.raises(UserError, match=says.replace("(", r"\(")):
+        values_of(written)
+
+
+def test_all_combinations_are_taken_the_last_key_first() -> None:
+    found = combinations([axis("a", "1,2", "here"), axis("b", "x,y", "here")])
+    assert found == [{"a": 1, "b": "x"}, {"a": 1, "b": "y"}, {"a": 2, "b": "x"}, {"a": 2, "b": "y"}]
+
+
+def test_too_many_combinations_and_open_ranges_are_refused() -> None:
+    with pytest.raises(UserError, match="1,000,000 combinations"):
+        combinations([axis(key, "1..1000", "here") for key in ("a", "b")])
+    with pytest.raises(UserError, match="a range without a count") as refused:
+        combinations([axis("a", "log(1e-4,1)", "here")])
+    assert "log(0.0001,1,5)" in refused.value.fix
+
+
+def test_draws_are_different_within_their_ranges_and_the_same_for_a_seed() -> None:
+    axes = [axis("a", "log(1e-4,1e-1)", "here"), axis("b", "x,y", "here")]
+    found = draws(axes, 20)
+    assert found == draws(axes, 20)
+    assert found != draws(axes, 20, seed=1)
+    assert len({repr(each) for each in found}) == 20
+    assert all(1e-4 <= each["a"] <= 1e-1 and each["b"] in "xy" for each in found)
+    assert {each["a"] < 1e-3 for each in found} == {True, False}  # by the factor, not by the difference
+    assert len(draws([axis("b", "x,y", "here")], 20)) == 2
+
+
+def test_settings_are_words_of_a_command_line() -> None:
+    assert words({"optimizer.lr": 1e-5, "architecture.hidden": [50], "monitor": None, "name": "a"}) == [
+        "optimizer.lr=1e-05",
+        "architecture.hidden=[50]",
+        "monitor=null",
+        'name="a"',
+    ]

@@ -1,0 +1,77 @@
+"""What a few seeds can say of two settings."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from dlrun.significance import difference, quantile
+
+# Student's t for a two-sided 95 % and 99 %, from printed tables.
+TABLE = {1: (12.706, 63.657), 2: (4.303, 9.925), 3: (3.182, 5.841), 4: (2.776, 4.604), 5: (2.571, 4.032)} | {
+    9: (2.262, 3.250),
+    10: (2.228, 3.169),
+    30: (2.042, 2.750),
+    60: (2.000, 2.660),
+    120: (1.980, 2.617),
+}
+PAIRS = 2000
+
+
+@pytest.mark.parametrize(("degrees", "printed"), TABLE.items())
+def test_students_t_is_as_printed_in_tables(degrees: int, printed: tuple[float, float]) -> None:
+    assert quantile(0.95, degrees) == pytest.approx(printed[0], abs=6e-4)
+    assert quantile(0.99, degrees) == pytest.approx(printed[1], abs=6e-4)
+
+
+def simulated(apart: float, *, same_seeds: bool) -> float:
+    """The share of pairs of settings, five seeds each, in which a difference is claimed."""
+    chance, claimed = random.Random(0), 0
+    for _ in range(PAIRS):
+        of_seed = [chance.gauss(0, 1) if same_seeds else 0.0 for _ in range(5)]  # what a seed does to both
+        first = {seed: of_seed[seed] + chance.gauss(0, 1) for seed in range(5)}
+        second = {seed + 5 * (not same_seeds): of_seed[seed] + chance.gauss(apart, 1) for seed in range(5)}
+        found = difference(first, second)
+        assert found is not None
+        assert found.is_paired is same_seeds
+        claimed += found.is_known
+    return claimed / PAIRS
+
+
+@pytest.mark.parametrize("same_seeds", [True, False])
+def test_noise_is_called_a_difference_as_rarely_as_promised(same_seeds: bool) -> None:
+    assert simulated(0, same_seeds=same_seeds) == pytest.approx(0.05, abs=0.015)
+
+
+@pytest.mark.parametrize("same_seeds", [True, False])
+def test_a_difference_of_two_standard_deviations_is_found_in_most(same_seeds: bool) -> None:
+    assert simulated(2, same_seeds=same_seeds) > 0.5
+
+
+def test_of_many_settings_that_are_the_same_the_best_is_seldom_called_better() -> None:
+    chance, claimed, settings = random.Random(1), 0, 8
+    for _ in range(400):
+        figures = [{seed: chance.gauss(0, 1) for seed in range(5)} for _ in range(settings)]
+        best = max(figures, key=lambda each: sum(each.values()))
+        comparisons = settings * (settings - 1) // 2
+        others = (difference(best, each, comparisons) for each in figures if each is not best)
+        claimed += any(found is not None and found.is_known for found in others)
+    assert claimed / 400 < 0.065
+
+
+def test_one_seed_says_nothing_and_none_is_no_comparison() -> None:
+    found = difference({0: 1.0}, {0: 3.0})
+    assert found is not None
+    assert (found.mean, found.margin, found.n, found.is_known) == (2.0, math.inf, 1, False)
+    assert difference({}, {0: 1.0}) is None
+
+
+def test_seeds_that_both_have_are_compared_pair_by_pair() -> None:
+    first = {0: 1.0, 1: 5.0, 2: 9.0, 7: 100.0}
+    found = difference(first, {seed: value + 1 for seed, value in first.items() if seed != 7})
+    assert found is not None
+    assert (found.mean, found.margin, found.n) == (1.0, 0.0, 3)
+    assert found.is_known
+    assert not difference(first, dict(first)).is_known  # type: ignore[union-attr]
