@@ -21,7 +21,7 @@ from dlrun.errors import ConfigError, UserError, one_line
 from dlrun.files import make_folder, write_atomically
 from dlrun.hardware import cores
 from dlrun.plan import Plan, make_plan
-from dlrun.plots import _settings as pictures
+from dlrun.plots._settings import settings as picture_of
 from dlrun.runs import Run
 from dlrun.signals import Signals
 from dlrun.sweep_folder import Sweep, Trial
@@ -318,7 +318,7 @@ def conclude(
         warn(error.what)
         return None
     write_atomically(sweep.folder / "results.csv", lambda file: file.write(ranked.csv().encode()))
-    if picture := pictures.settings(ranked, sweep.name):
+    if picture := picture_of(ranked, sweep.name):
         make_folder(sweep.plots)
         path = sweep.plots / "settings.png"
         write_atomically(path, lambda file: picture.savefig(file, format="png", dpi=150))
