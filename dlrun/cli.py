@@ -538,6 +538,10 @@ def compare(
 
     chosen = comparing.chosen([run for text in named for run in comparing.find(text, runs_dir)], where)
     found = comparing.compare(chosen, metric, parts=Parts(parts))
+    if output:
+        from dlrun.plots._settings import draw_curves
+
+        draw_curves(found, output)
     if json:
         display.say_json(runs.finite(found.plain()))
     elif as_csv:

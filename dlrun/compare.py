@@ -98,10 +98,10 @@ class Said:
 
 @dataclass
 class Group:
-    """The runs of one setting: seed -> figure, and which runs they come from."""
+    """The finished runs of one setting, and the figure of each of their seeds."""
 
     setting: dict[str, Any]
-    runs: list[str] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
     values: dict[int, float] = field(default_factory=dict)
     diverged: list[str] = field(default_factory=list)  # runs that say nothing but this
     shown: dict[str, Any] = field(default_factory=dict)  # what of the setting differs from others
@@ -168,7 +168,7 @@ class Comparison:
                     "sd": group.sd,
                     "n": len(group.values),
                     "values": {str(seed): value for seed, value in group.values.items()},
-                    "runs": group.runs,
+                    "runs": [run.name for run in group.runs],
                     "diverged": group.diverged,
                     "difference": group.beside.mean if group.beside else None,
                     "margin": group.beside.margin if group.beside else None,
@@ -316,7 +316,7 @@ def _grouped(said: Iterable[Said], metric: str, notes: list[str]) -> Iterable[Gr
             values = each.of_seeds(metric)
             twice += [f"seed {seed} of {each.run.name}" for seed in values.keys() & group.values.keys()]
             group.values = values | group.values
-            group.runs.append(each.run.name)
+            group.runs.append(each.run)
     if unfinished:
         notes.append(f"left out, as they are not finished: {some(unfinished)}")
     if twice:

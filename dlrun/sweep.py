@@ -18,10 +18,10 @@ from dlrun.components import Parts
 from dlrun.config import Config
 from dlrun.data import Loaded, Watching, steps, unwatched
 from dlrun.errors import ConfigError, UserError, one_line
-from dlrun.files import make_folder, write_atomically
+from dlrun.files import write_atomically
 from dlrun.hardware import cores
 from dlrun.plan import Plan, make_plan
-from dlrun.plots._settings import settings as picture_of
+from dlrun.plots import _settings as pictures
 from dlrun.runs import Run
 from dlrun.signals import Signals
 from dlrun.sweep_folder import Sweep, Trial
@@ -318,8 +318,6 @@ def conclude(
         warn(error.what)
         return None
     write_atomically(sweep.folder / "results.csv", lambda file: file.write(ranked.csv().encode()))
-    if picture := picture_of(ranked, sweep.name):
-        make_folder(sweep.plots)
-        path = sweep.plots / "settings.png"
-        write_atomically(path, lambda file: picture.savefig(file, format="png", dpi=150))
+    pictures.draw_settings(ranked, sweep.name, sweep.plots / "settings.png")
+    pictures.draw_curves(ranked, sweep.plots / "curves.png")
     return ranked

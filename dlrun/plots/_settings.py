@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from dlrun.compare import Comparison, Group
+from dlrun.errors import UserError
+from dlrun.files import make_folder, write_atomically
+from dlrun.plots._lines import Look, Numbers, draw_line, epoch_axis
 from dlrun.plots._style import (
     BLUE,
     CLASS_COLOURS,
@@ -29,6 +33,23 @@ from dlrun.plots._style import (
 
 MANY_TIMES = 30  # the largest value over the smallest from which an axis is logarithmic
 MOST_LINES = len(CLASS_COLOURS)
+
+
+def draw_settings(found: Comparison, name: str, path: Path) -> None:
+    """Draw by which values the figure of a sweep rises and falls into a PNG file; of one setting nothing."""
+    if figure := settings(found, name):
+        save(figure, path)
+
+
+def draw_curves(found: Comparison, path: Path) -> None:
+    """Draw the curves of the settings into a PNG file."""
+    save(curves(found), path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture whole or not at all."""
+    make_folder(path.parent)
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
 
 
 def settings(found: Comparison, name: str) -> Figure | None:
@@ -62,6 +83,52 @@ def settings(found: Comparison, name: str) -> Figure | None:
     what = f"Best {shown(found.metric)} {reached}: {words(best, keys, longest=60)}"
     put_title(figure, f"{what}\n{' · '.join(facts)}")
     return figure
+
+
+def curves(found: Comparison) -> Figure:
+    """The compared column over the epochs, for each setting the mean of its seeds in a band of ± 1 sd.
+
+    Of many settings the best ones. Raises UserError where the column has no epochs.
+    """
+    column = found.metric.removeprefix("best.")
+    best = sorted((g for g in found.groups if g.values), key=lambda g: g.mean, reverse=found.higher_is_better)
+    drawn = best[:MOST_LINES]
+    keys = list(dict.fromkeys(key for group in drawn for key in group.shown))
+    figure = Figure(figsize=(WIDTH, 4.0 + 0.22 * len(drawn)), layout="constrained")
+    axes = figure.subplots()
+    tidy(axes)
+    longest: Numbers = np.zeros(0)
+    for number, group in enumerate(group for group in found.groups if group in drawn):
+        epochs, values = over_epochs(group, column)
+        if not len(epochs):
+            raise UserError(f"{column} was measured in no epoch: there are no curves of it")
+        reached = mean_and_spread(list(group.values.values()))
+        label = f"{words(group, keys, longest=60) or shown(group.runs[0].name, 40)}: {reached}"
+        draw_line(axes, Look(label, CLASS_COLOURS[number]), epochs, values)
+        longest = max(longest, epochs, key=len)
+    axes.set_ylabel(shown(column, 40), fontsize=TEXT)
+    epoch_axis(axes, longest)
+    legend_above(axes, 1)
+    what = f"{shown(column, 40)} of {len(drawn)} setting{'s' if len(drawn) > 1 else ''}"
+    what += f", the best of {len(best)}" if len(best) > len(drawn) else ""
+    is_spread = any(len(group.values) > 1 for group in drawn)
+    put_title(figure, f"{what}\n{'mean ± sd over seeds' if is_spread else 'one seed each'}")
+    return figure
+
+
+def over_epochs(group: Group, column: str) -> tuple[Numbers, Numbers]:
+    """The epochs (n,) at which a column was measured for every seed, and its figures (n, seeds)."""
+    of_seeds: dict[int, dict[int, float]] = {}
+    for run in group.runs:
+        rows = run.rows()
+        for epoch, seed, value in zip(
+            rows.get("epoch", ()), rows.get("seed", ()), rows.get(column, ()), strict=False
+        ):
+            if seed in group.values and value is not None and math.isfinite(value):
+                of_seeds.setdefault(seed, {})[epoch] = value
+    shared = sorted(set.intersection(*map(set, of_seeds.values()))) if of_seeds else []
+    values = [[by_epoch[epoch] for by_epoch in of_seeds.values()] for epoch in shared]
+    return np.array(shared, dtype=np.float64), np.array(values, dtype=np.float64).reshape(len(shared), -1)
 
 
 def over_one(found: Comparison, groups: Sequence[Group], key: str, others: Sequence[str]) -> Figure:
@@ -233,7 +300,7 @@ def as_number(value: Any) -> float | None:
 
 def words(group: Group, keys: Sequence[str], longest: int = 30) -> str:
     """The values of some keys, as a label."""
-    if len(keys) == 1:
+    if len(keys) == 1 and as_number(group.shown.get(keys[0])) is None:  # it speaks for itself
         return text(group.shown.get(keys[0]), longest)
     named = (f"{key.split('.', 1)[-1]} {text(group.shown[key])}" for key in keys if key in group.shown)
     return shown(", ".join(named), longest)
