@@ -73,7 +73,7 @@ def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, watchin
     found = _checked(decoding, folder, len(files), watching)
     if found is None:
         try:
-            with alone(folder, len(files), watching, "decodes images"):
+            with alone(folder, watching, "decodes images"):
                 # Another process may have been decoding.
                 found = _checked(decoding, folder, len(files), watching)
                 if found is None:

@@ -50,7 +50,7 @@ inside a checkpoint or a run folder can do no more.
 
 **A data set** is read and never run: images as PNG, JPEG, WEBP or BMP of at most 2²⁶ pixels, tables of at
 most 256 MiB unpacked, of an archive the expected members alone. What is downloaded is compared with
-published MD5 sums. Its names are shown as text in terminals, pictures and CSV.
+pinned SHA-256 sums. Its names are shown as text in terminals, pictures and CSV.
 
 **A run folder** is listed whatever is in it, without a lock and without writing. It cannot make `resume`,
 `eval` or `plot` leave anything outside of it, but for decoded images and downloads in the data folder: it

@@ -319,7 +319,7 @@ def after_the_cut(
 # ------------------------------------------------------------------------ T4: the order of system calls
 
 # Calls that write or rename, and where alone they may be: all else goes through dlrun/files.py.
-WRITING = {"write_text", "write_bytes", "savefig", "mkdir", "makedirs", "download_url", "tofile"}
+WRITING = {"write_text", "write_bytes", "savefig", "mkdir", "makedirs", "TemporaryFile", "tofile"}
 NEW_NAMES = {"replace", "rename", "renames", "link", "symlink", "hardlink_to", "symlink_to", "move"}
 WRITERS = {
     ("files.py", "write_atomically"): "the door: a temporary file, then its name",

@@ -27,6 +27,7 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 from small_runs import child, little_memory
+from watched_disk import Disk
 
 from dlrun import images
 from dlrun.data import Loaded, unwatched
@@ -1009,18 +1010,18 @@ def publish(server: Mirror) -> Any:
         ):
             packed = gzip.compress(idx(values), mtime=0)
             server.files[f"{name}.gz"] = packed
-            digests.append(hashlib.md5(packed).hexdigest())
+            digests.append(hashlib.sha256(packed).hexdigest())
     return [server.address], digests
 
 
 MNIST = CIFAR.replace("cifar10", "mnist")
 HOW = {
     "cut": "ended after",
-    "wrong": "not what was published (its md5 differs)",
-    "a web page": "not what was published (its md5 differs)",
+    "wrong": "not what was published (their SHA-256 differs)",
+    "a web page": "not what was published (their SHA-256 differs)",
     "not there": "Not Found",
     "stalled": "timed out",
-    "too long": "would give 1,099,511,627,776 bytes, more than 4,194,304",
+    "too long": "of 1,099,511,627,776 bytes",
     "without end": "gives more than 4,194,304 bytes",
     "garbage": "SSH-2.0",
     "nobody": "refused",
@@ -1057,22 +1058,64 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
     monkeypatch.setitem(_idx._PUBLISHED, "MNIST", ([*mirrors, mirror.address], digests))
     done = dlrun("train", config, "--data-dir", tmp_path / "data")
     assert done.code == 0, "and from another address"
-    assert "downloading train-images-idx3-ubyte.gz (MiB): 1" in done.err
+    place = mirror.address.removeprefix("http://")
+    assert f"downloading train-images-idx3-ubyte.gz from {place} (MiB): 1\n" in done.err
 
 
 @pytest.mark.row("T36")
-def test_a_file_that_unpacks_to_too_much_is_none(
+def test_what_is_downloaded_is_on_the_disk_before_it_has_its_name(
     fault: Any, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mirrors, digests = publish(mirror)
-    bomb = gzip.compress(bytes(2**22))
-    monkeypatch.setattr(_idx, "_MOST_BYTES", 2**20)
-    mirror.files["train-images-idx3-ubyte.gz"], digests[0] = bomb, hashlib.md5(bomb).hexdigest()
-    monkeypatch.setitem(_idx._PUBLISHED, "MNIST", (mirrors, digests))
-    with pytest.raises(UserError, match="unpacks to more than"):
+    monkeypatch.setitem(_idx._PUBLISHED, "MNIST", publish(mirror))
+    with Disk(tmp_path).watched() as disk:
         mnist(tmp_path).read()
-    fault.count(downloads=1, wrong=len(list((tmp_path / "MNIST" / "raw").iterdir())))
-    assert not list((tmp_path / "MNIST" / "raw").iterdir())
+    names = [name for of_split in _idx._FILES.values() for name in of_split]
+    for name in names:
+        (at,) = [i for i, call in enumerate(disk.calls) if call[0] == "replace" and call[-1].endswith(name)]
+        temporary = disk.calls[at][1]
+        kept = [call for call in disk.calls[: at + 3] if call[1] in (temporary, "MNIST/raw")]
+        assert kept[-4:] == [
+            ("fsync", temporary),
+            ("replace", temporary, f"MNIST/raw/{name}"),
+            ("open", "MNIST/raw"),
+            ("fsync", "MNIST/raw"),
+        ]
+        fault.count(downloads=1)
+    assert {path.name for path in (tmp_path / "MNIST" / "raw").iterdir()} == set(names)
+
+
+@pytest.mark.row("T36")
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10"])
+@pytest.mark.parametrize("what", ["a pipe", "a device", "a folder", "a file without end", "a link to itself"])
+def test_what_stands_in_the_place_of_a_file_is_not_waited_for(
+    fault: Any, dlrun: Dlrun, write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    no_hanging: None, dataset: str, what: str,
+) -> None:  # fmt: skip
+    names = {"mnist": "MNIST/raw/train-images-idx3-ubyte", "cifar10": "cifar-10-binary.tar.gz"}
+    place = tmp_path / "data" / names[dataset]
+    place.parent.mkdir(parents=True)
+    monkeypatch.setattr(_download, "urlopen", unreachable)
+    for name in [name for of_split in _idx._FILES.values() for name in of_split] * (dataset == "mnist"):
+        (place.parent / name).touch()
+    place.unlink(missing_ok=True)
+    if what == "a pipe":
+        os.mkfifo(place)
+    elif what == "a folder":
+        place.mkdir()
+    elif what == "a file without end":
+        with place.open("wb") as file:
+            file.truncate(2**42)
+    else:
+        place.symlink_to("/dev/zero" if what == "a device" else place)
+    config = write("config.yaml", CIFAR.replace("cifar10", dataset))
+    with little_memory():
+        done = dlrun("train", config, "--data-dir", tmp_path / "data", "--quiet")
+    said = {"a file without end": "this is no", "a link to itself": "could not be downloaded"}
+    refused(fault, done, said.get(what, "this is no file"))
+
+
+def unreachable(*rest: Any, **options: Any) -> None:
+    raise OSError("there is no network")
 
 
 @pytest.mark.row("T36")
@@ -1082,12 +1125,12 @@ def test_a_cifar_archive_is_fetched_whole_or_not_at_all(
     content = cifar_archive(tmp_path / "published").read_bytes()
     mirror.files["cifar.tar.gz"] = content
     monkeypatch.setattr(cifar10, "_URL", f"{mirror.address}/cifar.tar.gz")
-    with pytest.raises(UserError, match="md5 differs") as declined:
+    with pytest.raises(UserError, match="SHA-256 differs") as declined:
         cifar10.cifar10(tmp_path / "data").read()
     assert declined.value.where == str(tmp_path / "data")
     assert "cifar-10-binary.tar.gz" in declined.value.fix
     assert not list((tmp_path / "data").iterdir())
-    monkeypatch.setattr(cifar10, "_MD5", hashlib.md5(content).hexdigest())
+    monkeypatch.setattr(cifar10, "_SHA256", hashlib.sha256(content).hexdigest())
     assert len(cifar10.cifar10(tmp_path / "data").read()["train"]) == 5 * RECORDS
     assert (tmp_path / "data" / "cifar-10-binary.tar.gz").read_bytes() == content
     fault.count(downloads=2)
