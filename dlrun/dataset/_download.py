@@ -62,7 +62,7 @@ def _is_there(path: Path) -> bool:
     return path.exists()
 
 
-def _received(file: Published, watching: Watching, called: str, folder: Path, fix: str) -> bytes:
+def _received(file: Published, watching: Watching, called: str, folder: Path, fix: str) -> bytes | bytearray:
     """The content of a published file, from the first place that gives it."""
     reasons = []
     for url in file.urls:
@@ -85,7 +85,7 @@ class _NotAsPublished(Exception):
     """What comes from a URL is not the file, in words."""
 
 
-def _content(url: str, file: Published, watching: Watching) -> bytes:
+def _content(url: str, file: Published, watching: Watching) -> bytes | bytearray:
     """What a URL gives, unpacked. Raises _NotAsPublished for all that the network does."""
     place, content = urlsplit(url), bytearray()
     what = f"downloading {place.path.rpartition('/')[2]} from {place.netloc} (MiB)"
@@ -105,4 +105,4 @@ def _content(url: str, file: Published, watching: Watching) -> bytes:
     if hashlib.sha256(content).hexdigest() != file.sha256:
         differs = "bytes that are not what was published (their SHA-256 differs)"
         raise _NotAsPublished(f"{url} gives {len(content):,} {differs}")
-    return gzip.decompress(content) if file.packed else bytes(content)
+    return gzip.decompress(content) if file.packed else content
