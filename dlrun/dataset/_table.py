@@ -20,13 +20,13 @@ from torch.nn.functional import one_hot
 from dlrun.data import Data, Examples, Preprocessing, Task, carve
 from dlrun.dataset._cells import SHOWN, START, Cells, in_order
 from dlrun.errors import UserError, listed, meant
-from dlrun.tables import MISSING, Table, is_number, number, read_table
+from dlrun.tables import MISSING, Table, TooLarge, is_number, number, read_table
 
 Cycle = Literal["year", "week", "day"]
 _MOST_CLASSES = 1000
 _MOST_FIGURES = 2**29  # in all inputs together: 4 GiB
 _MOST_NAMED = 10  # columns in a message
-_MEANT_AS_NUMBER = re.compile(r"[+-]?\d*([.,'_ ]\d+)*")  # in any script
+_MEANT_AS_NUMBER = re.compile(r"[+−-]? ?[$€£¥]?\d*([.,'_ ]\d+)* ?[%€]?")  # in any script
 _MEANT_AS_NOTHING = ("", "inf", "infinity", "none", "nil", "?", ".", "#n/a", "#div/0!", "#value!", "missing")
 
 
@@ -163,12 +163,17 @@ def _learn(table: Table, options: Options, notes: list[str]) -> tuple[Encoding, 
     cells = _parse(table, options, columns, categorical)
     _refuse_text(cells, table, options, columns)
     cells = _without_trouble(cells, options, notes)
+    classes = in_order(cells.texts[options.target]) if options.task == "classification" else ()
+    if options.task == "classification" and not 2 <= len(classes) <= _MOST_CLASSES:
+        has = f"{options.target} has {_different(len(classes))}"
+        fix = "for numbers set task: regression" if len(classes) > 1 else "name another target"
+        raise UserError(f"{has}, but classes are 2 to {_MOST_CLASSES:,}", where=table.source, fix=fix)
     rows = _rows_of_splits(cells, options, len(table.rows))
     training = cells.take(rows["train"])
     encoding = Encoding(
         tuple(columns),
         {column: in_order(training.texts[column]) for column in categorical},
-        in_order(cells.texts[options.target]) if options.task == "classification" else (),
+        classes,
         _scaling(training.numbers.get(options.target)),
         options.missing == "fill",
     )
@@ -260,8 +265,8 @@ def _without_trouble(cells: Cells, options: Options, notes: list[str], *, labell
     return cells.take([row for row in range(len(cells)) if row not in bad])
 
 
-def _rows_of_splits(cells: Cells, options: Options, of: int) -> dict[str, list[int]]:
-    """The rows of each split, of those that are left `of` so many.
+def _rows_of_splits(cells: Cells, options: Options, total: int) -> dict[str, list[int]]:
+    """The rows of each split, of those that are left of a total.
 
     By date the last ones are for testing, those before for validation.
     """
@@ -283,7 +288,7 @@ def _rows_of_splits(cells: Cells, options: Options, of: int) -> dict[str, list[i
         rows = {name: part.inputs.tolist() for name, part in parts.items()}
     for name in options.splits:
         if len(rows[name]) < 2:
-            left = f" left of {of:,}" if n < of else ""
+            left = f" left of {total:,}" if n < total else ""
             what = f"of {n:,} row{'s' * (n > 1)}{left} the {name} split gets {len(rows[name])}, but needs 2"
             fix = "add rows, or change test_fraction or valid_fraction"
             raise UserError(what, where=cells.source, fix=fix)
@@ -483,7 +488,7 @@ def _refuse_text(cells: Cells, table: Table, options: Options, columns: Sequence
         elif _is_large(text):
             fixes.append("give such numbers in a larger unit")
         elif _MEANT_AS_NUMBER.fullmatch(text):
-            fixes.append("write numbers as 1234.5, with a point and nothing between thousands")
+            fixes.append("write numbers as 1234.5: a point, nothing between thousands, no sign but + or -")
         elif text.lower().lstrip("+-") in _MEANT_AS_NOTHING:
             fixes.append("leave cells without a value empty, or write NA")
         elif column == options.target:
@@ -502,8 +507,10 @@ def _is_large(text: str) -> bool:
     """Whether a text is a number, but more than float32 holds."""
     try:
         number(text)
-    except ValueError as error:
-        return "too large" in str(error)
+    except TooLarge:
+        return True
+    except ValueError:
+        pass
     return False
 
 
@@ -517,10 +524,6 @@ def _refuse_unlearnable(training: Cells, encoding: Encoding, options: Options) -
         are_guesses = set(empty) & {*options.baselines.values()}
         fix = f"take {it} out of baselines, and list {it} under ignore" if are_guesses else ""
         raise UserError(what, where=training.source, fix=fix or f"list {it} under ignore")
-    if options.task == "classification" and not 2 <= len(encoding.classes) <= _MOST_CLASSES:
-        has = f"{options.target} has {_different(len(encoding.classes))}"
-        fix = "for numbers set task: regression" if len(encoding.classes) > 1 else "name another target"
-        raise UserError(f"{has}, but classes are 2 to {_MOST_CLASSES:,}", where=training.source, fix=fix)
     if options.scale_target and encoding.scaling is None:
         what = f"{options.target} is the same in all training rows, and cannot be scaled"
         raise UserError(what, where=training.source, fix="set scale_target: false, or name another target")

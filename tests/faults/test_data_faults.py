@@ -119,7 +119,7 @@ REFUSED: dict[str, tuple[bytes, str, int | None]] = {
     "no number": (with_cells("nan", "inf"), "a in row 2; 1 cell is unreadable: a in row 3 ('inf')", None),
     "too large": (with_cells("1", "1e400"), "a in row 3 ('1e400')", None),
     "all too large": (with_cells(*["1e400"] * 12), "a holds numbers beyond float32 such as '1e400'", None),
-    "decimal commas": (with_cells(*['"1,5"'] * 12), "write numbers as 1234.5, with a point", None),
+    "decimal commas": (with_cells(*['"1,5"'] * 12), "write numbers as 1234.5: a point", None),
     "thousands": (with_cells(*["1_000"] * 12), "nothing between thousands", None),
     "other digits": (with_cells(*["٣"] * 12), "write numbers as 1234.5", None),
     "no value": (with_cells(*["?"] * 12), "leave cells without a value empty, or write NA", None),
