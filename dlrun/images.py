@@ -86,10 +86,11 @@ def read_image(path: Path | str, height: int, width: int, channels: int, resize:
         if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
             raise UserError(f"the image cannot be read: {error.strerror}", where=printable(path)) from None
         if isinstance(error, UnidentifiedImageError):
-            reason = f"it is no image of the formats {', '.join(FORMATS)}"
+            reason = "it is no image that dlrun knows"
         else:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:150]
-        raise Unreadable(f"the image cannot be read: {reason}", where=printable(path)) from None
+        what, fix = f"the image cannot be read: {reason}", f"bring a whole image: {', '.join(FORMATS)}"
+        raise Unreadable(what, where=printable(path), fix=fix) from None
     return torch.from_numpy(pixels)
 
 
@@ -233,7 +234,8 @@ def files_below(folder: Path) -> list[str]:
         status = Path(place).stat()
         here, before = (status.st_dev, status.st_ino), leading.get(place.rpartition("/")[0], frozenset())
         if here in before:
-            raise UserError("the link leads back to a folder above it", where=printable(place))
+            what = "the link leads back to a folder above it"
+            raise UserError(what, where=printable(place), fix="delete it")
         leading[place] = before | {here}
         folders[:] = [name for name in folders if not is_hidden(name)]
         found += [f"{place}/{name}" for name in names if not is_hidden(name)]

@@ -188,8 +188,9 @@ def _mapped(decoding: Decoding, folder: Path, files: int) -> Decoded | None:
 
 def _index(folder: Path) -> dict[str, Any]:
     """What the index of a folder says; nothing where it is missing or broken."""
+    path = folder / "index.json"
     try:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        index = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(index, dict) or index.pop("check", None) != _check(index):

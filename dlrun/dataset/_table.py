@@ -59,7 +59,11 @@ class Options:
 def file_table(path: str, root: Path) -> Table:
     """The table at a path that is absolute, or relative to the working directory or else to `root`."""
     given = Path(path)
-    return read_table(given if given.exists() or not (root / given).exists() else root / given)
+    try:
+        is_below = not given.exists() and (root / given).exists()
+    except OSError as error:
+        raise UserError(f"there is no file {path[:100]}: {error.strerror}") from None
+    return read_table(root / given if is_below else given)
 
 
 def table_data(read: Callable[[], Table], options: Options, known: Mapping[str, Any] | None) -> Data:
@@ -271,6 +275,7 @@ def _rows_of_splits(cells: Cells, options: Options, total: int) -> dict[str, lis
     By date the last ones are for testing, those before for validation.
     """
     n = len(cells)
+    classes = in_order(cells.texts[options.target]) if options.task == "classification" else ()
     if (options.split or ("chronological" if options.date else "random")) == "chronological":
         assert cells.date is not None, "this split is refused without dates"
         order = cells.date.argsort(stable=True).tolist()
@@ -279,7 +284,6 @@ def _rows_of_splits(cells: Cells, options: Options, total: int) -> dict[str, lis
         valid = _between_dates(dates, test - round(options.valid_fraction * test))
         rows = {"train": order[:valid], "valid": order[valid:test], "test": order[test:]}
     else:
-        classes = in_order(cells.texts[options.target]) if options.task == "classification" else ()
         labels = _codes(cells, options.target, classes, []) if classes else torch.zeros(n, dtype=torch.long)
         everything = Examples(torch.arange(n), labels)
         rest, test_rows = carve(everything, options.test_fraction, options.seed, by_class=bool(classes))
@@ -288,8 +292,9 @@ def _rows_of_splits(cells: Cells, options: Options, total: int) -> dict[str, lis
         rows = {name: part.inputs.tolist() for name, part in parts.items()}
     for name in options.splits:
         if len(rows[name]) < 2:
-            left = f" left of {total:,}" if n < total else ""
-            what = f"of {n:,} row{'s' * (n > 1)}{left} the {name} split gets {len(rows[name])}, but needs 2"
+            said = f"{n:,} row{'s' * (n > 1)}" + (f" left of {total:,}" if n < total else "")
+            said += f" in {len(classes):,} classes" if classes else ""
+            what = f"of {said} the {name} split gets {len(rows[name])}, but needs 2"
             fix = "add rows, or change test_fraction or valid_fraction"
             raise UserError(what, where=cells.source, fix=fix)
     return {name: rows[name] for name in options.splits}
@@ -368,7 +373,7 @@ def _fit(options: Options, encoding: Encoding, training: Examples) -> Preprocess
     if not options.standardise:
         return Preprocessing(fill=fill)
     deviations = (training.inputs - means).square().nanmean(0).sqrt()
-    deviations[_are_same(training.inputs)] = math.inf
+    deviations[_are_same(training.inputs) | (deviations == 0)] = math.inf  # squares of 1e-300 are 0
     return Preprocessing(means, torch.where(are_numbers, deviations, 1.0), fill)
 
 
@@ -485,6 +490,8 @@ def _refuse_text(cells: Cells, table: Table, options: Options, columns: Sequence
         mistakes.append(f"{column} holds {what} such as {text[:40]!r} (row {table.lines[first]})")
         if [column] == list(options.date):
             fixes.append("write dates as 2016-01-31 or 2016-01-31 12:00")
+        elif column in options.date:
+            fixes.append("year, month and day are whole numbers, such as 2016, 1 and 31")
         elif _is_large(text):
             fixes.append("give such numbers in a larger unit")
         elif _MEANT_AS_NUMBER.fullmatch(text):
