@@ -53,7 +53,9 @@ _PUBLISHED = {
         ],
     ),
 }
-_MOST_BYTES = 2**26  # of any of these files, packed or not
+_MOST_BYTES = 2**26  # of any of these files, packed
+_MOST_READ = 2**30  # of a file that is there: others may be larger
+_AGAIN = "delete it, and it is fetched again"
 
 
 def idx_dataset(
@@ -95,11 +97,11 @@ def read(root: Path, name: str, classes: int) -> dict[str, Examples]:
         inputs = read_idx(folder / images).unsqueeze(1)
         targets = read_idx(folder / labels).long()
         if inputs.shape[1:] != (1, 28, 28) or targets.shape != inputs.shape[:1]:
-            raise UserError(f"{images} and {labels} do not belong together", where=str(folder))
-        if len(targets) and int(targets.max()) >= classes:
-            raise UserError(
-                f"there is a label {int(targets.max())} of {classes} classes", where=str(folder / labels)
-            )
+            fix = "delete both, and they are fetched again"
+            raise UserError(f"{images} and {labels} do not belong together", where=str(folder), fix=fix)
+        if int(targets.max()) >= classes:
+            what = f"there is a label {int(targets.max())} of {classes} classes, counted from 0"
+            raise UserError(what, where=str(folder / labels), fix=_AGAIN)
         splits[split] = Examples(inputs, targets)
     return splits
 
@@ -107,16 +109,17 @@ def read(root: Path, name: str, classes: int) -> dict[str, Examples]:
 def read_idx(path: Path) -> Tensor:
     """The uint8 tensor in an idx file. Raises UserError where the file is not whole."""
     try:
-        raw = bytearray(min(path.stat().st_size, _MOST_BYTES))  # read into once: it is the tensor's memory
+        size = path.stat().st_size
+        if size > _MOST_READ:
+            raise UserError(f"this file has {size:,} bytes, more than {_MOST_READ:,}", where=str(path))
+        raw = bytearray(size)  # read into once, and kept as the tensor's memory
         with path.open("rb") as file:
             read_bytes = file.readinto(raw)
     except OSError as error:
         raise cannot_read(path, error) from None
-    dimensions = raw[3] if read_bytes == len(raw) > 3 else 0
+    dimensions = raw[3] if read_bytes == size > 3 else 0
     sizes = [int.from_bytes(raw[4 + 4 * axis : 8 + 4 * axis]) for axis in range(dimensions)]
-    if raw[:3] != b"\x00\x00\x08" or dimensions not in (1, 3) or len(raw) != 4 + 4 * dimensions + prod(sizes):
-        raise UserError(
-            "this is no whole idx file", where=str(path), fix="delete it, and it is fetched again"
-        )
-    values = torch.frombuffer(raw, dtype=torch.uint8, offset=4 + 4 * dimensions)
-    return values.view(sizes)
+    start = 4 + 4 * dimensions
+    if raw[:3] != b"\x00\x00\x08" or dimensions not in (1, 3) or not 0 < prod(sizes) == size - start:
+        raise UserError("this is no whole idx file", where=str(path), fix=_AGAIN)
+    return torch.frombuffer(raw, dtype=torch.uint8, offset=start).view(sizes)

@@ -73,7 +73,7 @@ def read(archive: Path) -> dict[str, Examples]:
             unpacked = packed.read(_MOST_BYTES + 1)  # to its end, where gzip compares the checksum
         if len(unpacked) > _MOST_BYTES:
             raise ValueError(f"it unpacks to more than {_MOST_BYTES:,} bytes")
-        with tarfile.open(fileobj=BytesIO(unpacked)) as opened:
+        with tarfile.open(fileobj=BytesIO(unpacked), mode="r:") as opened:  # nothing packed within
             batches = read_members(opened)
         del unpacked
         return {split: _examples([batches.pop(name) for name in names]) for split, names in _MEMBERS.items()}

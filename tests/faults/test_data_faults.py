@@ -814,7 +814,7 @@ def very_many(archive: tarfile.TarFile) -> None:
 
 STRANGE = [
     "symlink", "hard link", "folder", "fifo", "device", "block device", "missing", "short", "long", "label",
-    "twice", "very many", "a bomb", "a name without end",
+    "twice", "very many", "a bomb", "packed twice", "a name without end", "names within names",
 ]  # fmt: skip
 
 
@@ -841,6 +841,12 @@ def test_an_archive_that_is_not_what_it_should_be_is_refused_and_nothing_is_writ
         header = tarfile.TarInfo("x")
         header.size = 2**32
         archive.write_bytes(gzip.compress(header.tobuf()) + 256 * gzip.compress(bytes(2**24)))
+    if kind == "packed twice":
+        archive.write_bytes(gzip.compress(archive.read_bytes()))
+    if kind == "names within names":
+        header = tarfile.TarInfo("././@LongLink")
+        header.type, header.size = tarfile.GNUTYPE_LONGNAME, 1
+        archive.write_bytes(gzip.compress((header.tobuf() + b"x" + bytes(511)) * 5000))
     if kind == "a name without end":
         header = tarfile.TarInfo("././@LongLink")
         header.type, header.size = tarfile.GNUTYPE_LONGNAME, 2**32
@@ -1120,7 +1126,8 @@ def test_what_stands_in_the_place_of_a_file_is_not_waited_for(
     config = write("config.yaml", CIFAR.replace("cifar10", dataset))
     with little_memory():
         done = dlrun("train", config, "--data-dir", tmp_path / "data", "--quiet")
-    said = {"a file without end": "this is no", "a link to itself": "could not be downloaded"}
+    long = {"mnist": "this file has 4,398,046,511,104 bytes", "cifar10": "this is not the CIFAR-10 archive"}
+    said = {"a file without end": long[dataset], "a link to itself": "could not be downloaded"}
     refused(fault, done, said.get(what, "this is no file"))
 
 
