@@ -67,7 +67,7 @@ def _received(file: Published, watching: Watching, called: str, folder: Path, fi
     reasons = []
     for url in file.urls:
         try:
-            return _content(url, file, watching)
+            return _content(url, file, watching, called)
         except _NotAsPublished as error:
             reasons.append(str(error))
     what = f"{called} could not be downloaded: {'; '.join(reasons)}"
@@ -85,10 +85,9 @@ class _NotAsPublished(Exception):
     """What comes from a URL is not the file, in words."""
 
 
-def _content(url: str, file: Published, watching: Watching) -> bytes | bytearray:
+def _content(url: str, file: Published, watching: Watching, called: str) -> bytes | bytearray:
     """What a URL gives, unpacked. Raises _NotAsPublished for all that the network does."""
-    place, content = urlsplit(url), bytearray()
-    what = f"downloading {place.path.rpartition('/')[2]} from {place.netloc} (MiB)"
+    content, what = bytearray(), f"downloading {called} from {urlsplit(url).netloc} (MiB)"
     try:
         with closing(urlopen(Request(url, headers={"User-Agent": "dlrun"}), timeout=PATIENCE)) as response:
             announced = response.length

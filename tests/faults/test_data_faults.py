@@ -1075,7 +1075,7 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
     done = dlrun("train", config, "--data-dir", tmp_path / "data")
     assert done.code == 0, "and from another address"
     place = mirror.address.removeprefix("http://")
-    assert f"downloading train-images-idx3-ubyte.gz from {place} (MiB): 1\n" in done.err
+    assert f"downloading MNIST from {place} (MiB): 1\n" in done.err
 
 
 @pytest.mark.row("T36")
