@@ -55,7 +55,12 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class Unreadable(UserError):
-    """What is in a file is no whole image, and will be none when it is read again."""
+    """What is in a file is no whole image, and will be none when it is read again: for this `reason`."""
+
+    def __init__(self, reason: str, path: Path | str) -> None:
+        fix = f"bring a whole image: {', '.join(FORMATS)}"
+        super().__init__(f"the image cannot be read: {reason}", where=printable(path), fix=fix)
+        self.reason = reason
 
 
 def read_image(path: Path | str, height: int, width: int, channels: int, resize: Resize) -> Tensor:
@@ -86,11 +91,10 @@ def read_image(path: Path | str, height: int, width: int, channels: int, resize:
         if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
             raise UserError(f"the image cannot be read: {error.strerror}", where=printable(path)) from None
         if isinstance(error, UnidentifiedImageError):
-            reason = "it is no image that dlrun knows"
+            reason = f"it is none of {', '.join(FORMATS)}"
         else:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:150]
-        what, fix = f"the image cannot be read: {reason}", f"bring a whole image: {', '.join(FORMATS)}"
-        raise Unreadable(what, where=printable(path), fix=fix) from None
+        raise Unreadable(reason, path) from None
     return torch.from_numpy(pixels)
 
 

@@ -134,7 +134,7 @@ def _decode(decoding: Decoding, files: Sequence[str], folder: Path, watching: Wa
         every = watching(decoded(decoding, files), len(files), "decoding images")
         for number, image in enumerate(every):
             if isinstance(image, Unreadable):
-                unreadable[number] = image.what
+                unreadable[number] = image.reason
             else:
                 file.write(image.numpy().data)
                 digest.update(image.numpy().data)

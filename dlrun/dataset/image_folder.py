@@ -108,7 +108,7 @@ def read_new(
         elif skipped is None or not path.is_dir() or len(files) == 1:
             raise image
         else:
-            skipped.append(f"{printable(file)} is left out: {image.what}")
+            skipped.append(f"{printable(file)} is left out: {image.reason}")
     if not images:
         raise UserError("no image in the folder can be read", where=printable(path))
     return names, torch.stack(images)
