@@ -239,7 +239,7 @@ def files_below(folder: Path) -> list[str]:
         here, before = (status.st_dev, status.st_ino), leading.get(place.rpartition("/")[0], frozenset())
         if here in before:
             what = "the link leads back to a folder above it"
-            raise UserError(what, where=printable(place), fix="delete it")
+            raise UserError(what, where=printable(place), fix="take the link out of that path")
         leading[place] = before | {here}
         folders[:] = [name for name in folders if not is_hidden(name)]
         found += [f"{place}/{name}" for name in names if not is_hidden(name)]

@@ -86,7 +86,7 @@ class _NotAsPublished(Exception):
 
 
 def _content(url: str, file: Published, watching: Watching, called: str) -> bytes | bytearray:
-    """What a URL gives, unpacked. Raises _NotAsPublished for all that the network does."""
+    """What a URL gives, unpacked. Raises _NotAsPublished for anything but what was published."""
     content, what = bytearray(), f"downloading {called} from {urlsplit(url).netloc} (MiB)"
     try:
         with closing(urlopen(Request(url, headers={"User-Agent": "dlrun"}), timeout=PATIENCE)) as response:
