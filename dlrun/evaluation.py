@@ -22,7 +22,7 @@ from dlrun.components import Parts
 from dlrun.config import Choice
 from dlrun.copies import Apart, Copies, as_tensor, lost_weight
 from dlrun.data import EVALUATION_BATCH, Data, Loaded, Preprocessing, Watching, unwatched
-from dlrun.errors import CheckpointRefused, ConfigError, UserError, one_line
+from dlrun.errors import CheckpointRefused, ConfigError, UserError, shortened
 from dlrun.files import write_atomically
 from dlrun.hardware import Hardware, memory
 from dlrun.layers import TooManyWeights
@@ -184,7 +184,7 @@ def open_plan(
     except TooManyWeights:
         raise _misfit("it has more than are in the file", path) from None
     except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
-        raise CheckpointRefused(f"it lacks an entry: {one_line(str(error)[:100])}", where=str(path)) from None
+        raise CheckpointRefused(f"it lacks an entry: {shortened(error)}", where=str(path)) from None
     largest = max((prod(layer.output_shape) for layer in plan.layers.layers), default=0)
     wanted, there = 4 * (plan.layers.parameters * len(config.seeds) + largest), memory(plan.device)
     if wanted > there:
@@ -234,7 +234,7 @@ def load_weights(model: Copies, saved: list[dict[str, Tensor]], path: Path, *, a
 
 
 def _misfit(reason: str, path: Path) -> CheckpointRefused:
-    what = f"its weights do not fit the architecture: {one_line(reason)}"
+    what = f"its weights do not fit the architecture: {reason}"
     return CheckpointRefused(what, where=str(path))
 
 

@@ -32,7 +32,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest, one_line
+from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest, shortened
 from dlrun.files import cannot_write, make_folder, sync, write_atomically
 
 _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
@@ -308,7 +308,7 @@ def _named(text: str, parent: Path) -> Run:
             f"{text} could be {several}{' …' if len(matching) > 5 else ''}", fix="write more of the name"
         )
     shown = nearest(text, names[:10]) if names else f"; there are no runs in {parent}"
-    raise UserError(f"there is no run {one_line(text[:80])}{shown}")
+    raise UserError(f"there is no run {shortened(text)}{shown}")
 
 
 def every(parent: Path) -> list[Run]:
