@@ -43,13 +43,6 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], fix: str 
         raise
 
 
-def put_in_place(temporary: Path, path: Path) -> None:
-    """Give a file that another library wrote its name: it is on the disk before, and its name after."""
-    sync(temporary)
-    os.replace(temporary, path)
-    sync(path.parent)
-
-
 def make_folder(folder: Path, fix: str = ANOTHER_RUNS_DIR) -> None:
     """Make a folder, and those above it that are missing: their names are on the disk before this returns.
 
