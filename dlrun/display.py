@@ -333,7 +333,7 @@ def epochs_table(
     return table
 
 
-def results(summary: Mapping[str, Any], folder: str) -> None:
+def results(summary: Mapping[str, Any], folder: str, resume_command: str) -> None:
     """The end of a run: final and best figures, the claims, and what to do next."""
     console = out()
     wide = console.options.update(max_width=1000)
@@ -357,7 +357,7 @@ def results(summary: Mapping[str, Any], folder: str) -> None:
         soft_wrap=True,
     )
     if summary["status"] in ("interrupted", "paused"):
-        console.print(Text(_clean(f"resume: dlrun resume {folder}")), soft_wrap=True)
+        console.print(Text(_clean(f"resume: {resume_command}")), soft_wrap=True)
 
 
 def _measured_table(summary: Mapping[str, Any], *, with_baselines: bool = False) -> Table:

@@ -67,6 +67,9 @@ class Diverged(UserError):
 
     exit_code = 3
 
+    def __init__(self, what: str) -> None:
+        super().__init__(what, fix="lower optimizer.lr, or set gradient_clip")
+
 
 class CheckpointRefused(UserError):
     """A checkpoint that is damaged, hostile, or not of this run."""

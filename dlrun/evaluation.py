@@ -200,9 +200,9 @@ def open_plan(
     with torch.device("meta"):  # what does not fit is refused before a model of any size is made
         model = Apart(plan.build, config.seeds)
         load_weights(model, model_state, path, assign=True)
-    if lost := lost_weight(model.copies):
-        index, name = lost
-        what = f"its weights {name} of seed {config.seeds[index]} are not all finite numbers"
+    if lost := lost_weight(model, model_state):
+        seed, name = lost
+        what = f"its weights {name} of seed {seed} are not all finite numbers"
         raise CheckpointRefused(what, where=str(path), fix="use another checkpoint")
     return plan, preprocessing, saved
 
@@ -227,6 +227,9 @@ def load_weights(model: Copies, saved: list[dict[str, Tensor]], path: Path, *, a
     """Put saved weights into the copies. Raises CheckpointRefused where they do not fit."""
     try:
         for copy, weights in zip(model.copies, saved, strict=True):
+            for name, value in copy.state_dict().items():
+                if name in weights and isinstance(value, Tensor) and weights[name].dtype != value.dtype:
+                    raise TypeError(f"{name} holds {weights[name].dtype}, not {value.dtype}")
             # A dict of its own: torch notes `assign` in what it is given, and the next call would follow it.
             copy.load_state_dict(dict(weights), assign=assign)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:

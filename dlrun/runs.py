@@ -120,9 +120,7 @@ class Run:
         try:
             descriptor = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
-            refused = cannot_write(self.folder, error)
-            refused.resume = f"dlrun resume {self.folder}"
-            raise refused from None
+            raise cannot_write(self.folder, error) from None
         try:
             deadline = time.monotonic() + _LOCK_PATIENCE
             while True:
@@ -135,13 +133,11 @@ class Run:
                         who = "a process that has just begun"  # and has not said so in the summary yet
                         if "pid" in summary and _alive(summary):
                             who = f"process {summary['pid']} on {summary.get('host', '?')}"
-                        in_use = RunFailed(
+                        raise RunFailed(
                             f"{self.name} is in use by {who}",
                             where=str(self.folder),
                             fix="wait until it is done, or stop it",
-                        )
-                        in_use.resume = f"dlrun resume {self.folder}"
-                        raise in_use from None
+                        ) from None
                     time.sleep(0.1)
             for leftover in (*self.folder.glob("*.tmp"), *self.folder.glob("*/*.tmp")):
                 with suppress(OSError):  # it is in nobody's way

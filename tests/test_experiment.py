@@ -30,6 +30,7 @@ from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun import experiment
 from dlrun.components import Parts
+from dlrun.copies import lost_weight
 from dlrun.errors import CheckpointRefused, Diverged
 from dlrun.evaluation import open_checkpoint
 from dlrun.runs import Run
@@ -501,15 +502,16 @@ def test_weights_that_are_lost_are_never_saved(tmp_path: Path, save_always: None
 
 
 def test_weights_whose_sum_is_too_large_are_not_lost() -> None:
-    state = planned().state(planned().hardware())
+    model = planned().state(planned().hardware()).model
     with torch.no_grad():
-        for weight in state.model.parameters():
+        for weight in model.parameters():
             weight.fill_(3e38)
+    weights = [copy.state_dict() for copy in model.copies]
     assert not weight.sum().isfinite()
-    experiment._refuse_lost_weights(state)
+    assert lost_weight(model, weights) is None
     weight.data[0] = torch.inf
-    with pytest.raises(Diverged, match="no longer finite"):
-        experiment._refuse_lost_weights(state)
+    name = list(weights[0])[-1]
+    assert lost_weight(model, weights) == (model.seeds[0], name)
 
 
 # ------------------------------------------------------------------------ the folder
