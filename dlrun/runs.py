@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest, shortened
-from dlrun.files import cannot_write, make_folder, sync, write_atomically
+from dlrun.files import cannot_write, make_folder, sync_folder, write_atomically
 
 _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
 _FILES, _FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights", "eval")  # written in place
@@ -204,7 +204,7 @@ class Rows:
             if not end:
                 self._file.write(header)
                 self.end = self.flush()
-                sync(run.folder)
+                sync_folder(run.folder)
         except OSError as error:
             raise cannot_write(run.metrics, error) from None
 
@@ -255,8 +255,8 @@ def create(parent: Path, name: str, config_text: str) -> Run:
                 continue
         (folder / "checkpoints").mkdir()
         (folder / "plots").mkdir()
-        sync(folder)
-        sync(parent)
+        sync_folder(folder)
+        sync_folder(parent)
     except OSError as error:
         raise cannot_write(parent, error) from None
     run = Run(folder)
