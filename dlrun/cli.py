@@ -62,7 +62,7 @@ def _told(error: Exception, words: list[str]) -> UserError:
         told = RunFailed("out of memory", fix=fix)
         told.resume = noted_resume(error)
         return told
-    if hasattr(error, "format_message"):  # of click, which Typer brings with it or not, by its version
+    if hasattr(error, "format_message"):  # an error of click, which some versions of Typer hide in their own
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "dlrun"
         return UserError(error.format_message(), fix=f"{command} --help says what can be written")
