@@ -56,7 +56,7 @@ def make_folder(folder: Path, fix: str = ANOTHER_RUNS_DIR) -> None:
             sync_folder(made.parent)
     except (FileExistsError, NotADirectoryError):
         file = next(each for each in (folder, *folder.parents) if each.exists())
-        raise RunFailed(f"{file} is not a folder", where=str(folder), fix=fix) from None
+        raise RunFailed(f"cannot write {folder}: {file} is not a folder", fix=fix) from None
     except OSError as error:
         raise cannot_write(folder, error, fix) from None
 
