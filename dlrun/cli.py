@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from dlrun.errors import RunFailed, Unforeseen, UserError, is_out_of_memory
+from dlrun.errors import RunFailed, Unforeseen, UserError, is_out_of_memory, noted_resume
 
 if TYPE_CHECKING:
     from dlrun.config import Choice
     from dlrun.data import Watching
     from dlrun.evaluation import Trained
     from dlrun.experiment import Outcome, View
+    from dlrun.plan import Plan
     from dlrun.runs import Run
 
 app = typer.Typer(
@@ -58,8 +59,10 @@ def _told(error: Exception, words: list[str]) -> UserError:
         return error
     if is_out_of_memory(error):
         fix = "take a smaller model or less data, or end what else needs memory"
-        return RunFailed("out of memory", fix=fix)
-    if hasattr(error, "format_message"):  # of click, which Typer brings with it or not, by its version
+        told = RunFailed("out of memory", fix=fix)
+        told.resume = noted_resume(error)
+        return told
+    if hasattr(error, "format_message"):  # an error of click, which some versions of Typer hide in their own
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "dlrun"
         return UserError(error.format_message(), fix=f"{command} --help says what can be written")
@@ -183,7 +186,7 @@ def train(
     run = runs.create(runs_dir, checked.name, configs.dump(checked))
     view = _view(quiet, run)
     outcome = experiment.resume(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=watch)
-    _conclude(outcome, quiet)
+    _conclude(plan, outcome, quiet)
 
 
 @app.command()
@@ -218,7 +221,7 @@ def resume(
     plan = make_plan(checked, own_parts, data_dir)
     view, watching = _view(quiet, found), _watching(quiet)
     outcome = experiment.resume(plan, found, view, redraw=watch, strict=strict, watching=watching)
-    _conclude(outcome, quiet)
+    _conclude(plan, outcome, quiet)
 
 
 @app.command("eval")
@@ -500,11 +503,12 @@ def _view(quiet: bool, run: Run) -> View:
     return experiment.Silent()
 
 
-def _conclude(outcome: Outcome, quiet: bool) -> NoReturn:
-    from dlrun import display
+def _conclude(plan: Plan, outcome: Outcome, quiet: bool) -> NoReturn:
+    from dlrun import display, experiment
 
     if outcome.summary.get("already_complete") and not quiet:
         display.say(f"already complete after epoch {outcome.summary['epochs']}: {outcome.run.folder}")
     elif not quiet:
-        display.results(outcome.summary, str(outcome.run.folder))
+        command = experiment.resume_command(plan, outcome.run)
+        display.results(outcome.summary, str(outcome.run.folder), command)
     raise SystemExit(outcome.exit_code)

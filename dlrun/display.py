@@ -21,7 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.errors import UserError
+from dlrun.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from dlrun.components import Part
@@ -105,7 +105,7 @@ def complain(error: UserError, raised: Exception | None = None) -> None:
         console.print(Text(_clean("".join(traceback.format_exception(raised)))), soft_wrap=True)
     for line in error.lines(debug=raised is not None):
         style = "bold red" if line.startswith("error:") else ""
-        console.print(Text(_one_line(line), style), soft_wrap=True)
+        console.print(Text(line, style), soft_wrap=True)
 
 
 def say(text: str) -> None:
@@ -115,7 +115,7 @@ def say(text: str) -> None:
 
 def warn(text: str) -> None:
     """Print a warning on stderr."""
-    err().print(Text(f"warning: {_one_line(text)}", "yellow"), soft_wrap=True)
+    err().print(Text(f"warning: {one_line(text)}", "yellow"), soft_wrap=True)
 
 
 def say_json(content: Mapping[str, Any]) -> None:
@@ -164,11 +164,6 @@ def _clean(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
-
-
-def _one_line(text: str) -> str:
-    """Text from anywhere as one line, however many it holds."""
-    return _clean(" ".join(text.splitlines()))
 
 
 def _table(caption: str | None = None) -> Table:
@@ -242,7 +237,7 @@ class Training:
             self._refresh()
 
     def warn(self, text: str) -> None:
-        self.console.print(Text(f"warning: {_one_line(text)}", "yellow"), soft_wrap=True)
+        self.console.print(Text(f"warning: {one_line(text)}", "yellow"), soft_wrap=True)
 
     def end(self) -> None:
         if self._live:
@@ -338,7 +333,7 @@ def epochs_table(
     return table
 
 
-def results(summary: Mapping[str, Any], folder: str) -> None:
+def results(summary: Mapping[str, Any], folder: str, resume_command: str) -> None:
     """The end of a run: final and best figures, the claims, and what to do next."""
     console = out()
     wide = console.options.update(max_width=1000)
@@ -362,7 +357,7 @@ def results(summary: Mapping[str, Any], folder: str) -> None:
         soft_wrap=True,
     )
     if summary["status"] in ("interrupted", "paused"):
-        console.print(Text(_clean(f"resume: dlrun resume {folder}")), soft_wrap=True)
+        console.print(Text(_clean(f"resume: {resume_command}")), soft_wrap=True)
 
 
 def _measured_table(summary: Mapping[str, Any], *, with_baselines: bool = False) -> Table:

@@ -32,8 +32,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest, one_line
-from dlrun.files import cannot_write, make_folder, sync, write_atomically
+from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest, shortened
+from dlrun.files import cannot_write, make_folder, sync_folder, write_atomically
 
 _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
 _FILES, _FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights", "eval")  # written in place
@@ -120,9 +120,7 @@ class Run:
         try:
             descriptor = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
-            refused = cannot_write(self.folder, error)
-            refused.resume = f"dlrun resume {self.folder}"
-            raise refused from None
+            raise cannot_write(self.folder, error) from None
         try:
             deadline = time.monotonic() + _LOCK_PATIENCE
             while True:
@@ -135,13 +133,11 @@ class Run:
                         who = "a process that has just begun"  # and has not said so in the summary yet
                         if "pid" in summary and _alive(summary):
                             who = f"process {summary['pid']} on {summary.get('host', '?')}"
-                        in_use = RunFailed(
+                        raise RunFailed(
                             f"{self.name} is in use by {who}",
                             where=str(self.folder),
                             fix="wait until it is done, or stop it",
-                        )
-                        in_use.resume = f"dlrun resume {self.folder}"
-                        raise in_use from None
+                        ) from None
                     time.sleep(0.1)
             for leftover in (*self.folder.glob("*.tmp"), *self.folder.glob("*/*.tmp")):
                 with suppress(OSError):  # it is in nobody's way
@@ -208,7 +204,7 @@ class Rows:
             if not end:
                 self._file.write(header)
                 self.end = self.flush()
-                sync(run.folder)
+                sync_folder(run.folder)
         except OSError as error:
             raise cannot_write(run.metrics, error) from None
 
@@ -259,8 +255,8 @@ def create(parent: Path, name: str, config_text: str) -> Run:
                 continue
         (folder / "checkpoints").mkdir()
         (folder / "plots").mkdir()
-        sync(folder)
-        sync(parent)
+        sync_folder(folder)
+        sync_folder(parent)
     except OSError as error:
         raise cannot_write(parent, error) from None
     run = Run(folder)
@@ -308,7 +304,7 @@ def _named(text: str, parent: Path) -> Run:
             f"{text} could be {several}{' …' if len(matching) > 5 else ''}", fix="write more of the name"
         )
     shown = nearest(text, names[:10]) if names else f"; there are no runs in {parent}"
-    raise UserError(f"there is no run {one_line(text[:80])}{shown}")
+    raise UserError(f"there is no run {shortened(text)}{shown}")
 
 
 def every(parent: Path) -> list[Run]:

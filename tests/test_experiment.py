@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import random
+import shutil
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun import experiment
 from dlrun.components import Parts
+from dlrun.copies import lost_weight
 from dlrun.errors import CheckpointRefused, Diverged
 from dlrun.evaluation import open_checkpoint
 from dlrun.runs import Run
@@ -501,15 +504,40 @@ def test_weights_that_are_lost_are_never_saved(tmp_path: Path, save_always: None
 
 
 def test_weights_whose_sum_is_too_large_are_not_lost() -> None:
-    state = planned().state(planned().hardware())
+    model = planned().state(planned().hardware()).model
     with torch.no_grad():
-        for weight in state.model.parameters():
+        for weight in model.parameters():
             weight.fill_(3e38)
+    weights = [copy.state_dict() for copy in model.copies]
     assert not weight.sum().isfinite()
-    experiment._refuse_lost_weights(state)
+    assert lost_weight(model, weights) is None
     weight.data[0] = torch.inf
-    with pytest.raises(Diverged, match="no longer finite"):
-        experiment._refuse_lost_weights(state)
+    name = list(weights[0])[-1]
+    assert lost_weight(model, weights) == (model.seeds[0], name)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
+def test_asking_git_for_the_commit_runs_no_monitor_and_no_hook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hook = tmp_path / "hooks" / "post-index-change"
+    hook.parent.mkdir()
+    hook.write_text("#!/bin/sh\ntouch was_run\n")
+    hook.chmod(0o755)
+    who = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.org")
+    for words in (
+        ("init", "-q"),
+        ("add", "hooks"),
+        (*who, "commit", "-q", "-m", "a hook"),
+        ("config", "core.fsmonitor", "touch was_run; false"),
+        ("config", "core.hooksPath", "hooks"),
+    ):
+        subprocess.run(["git", *words], check=True)
+    os.utime(hook)  # what git knows of it has to be made new
+    found = experiment._git()
+    assert found is not None and found["dirty"] is False
+    assert not (tmp_path / "was_run").exists()
 
 
 # ------------------------------------------------------------------------ the folder

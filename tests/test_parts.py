@@ -109,6 +109,14 @@ def test_the_default_of_an_option_is_of_its_type(kind: str, name: str) -> None:
             assert adapter.validate_python(option.default) == option.default
 
 
+@named("plots")
+def test_no_option_asks_for_a_picture_without_end(name: str) -> None:
+    for option in PARTS.part("plots", name).options.values():
+        words = describe(option.type)
+        # An image that is not there is refused; the ends of an axis take no room.
+        assert "number" not in words or "<" in words or option.name in ("image", "limits"), option.name
+
+
 # ------------------------------------------------------------------------ losses and metrics
 
 

@@ -442,6 +442,9 @@ FORGERIES: dict[str, Change] = {
     "weights that are whole numbers": lambda c, d, s: s["model"][0].update(
         {"0.weight": torch.zeros(8, 2, dtype=torch.int64)}
     ),
+    "weights that no arithmetic takes": lambda c, d, s: s["model"][0].update(
+        {"0.weight": torch.zeros(8, 2).to(torch.float8_e4m3fn)}
+    ),
     "no list of copies": lambda c, d, s: s.update(model=3),
     "no copies": lambda c, d, s: s.update(model=[]),
     "copies that are text": lambda c, d, s: s.update(model=["a", "b"]),

@@ -54,7 +54,7 @@ def base(write: Write) -> Path:
 def mistakes(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> list[str]:
     with pytest.raises(ConfigError) as refused:
         load(path, overrides, parts)
-    return refused.value.mistakes
+    return [line.removeprefix("  ") for line in refused.value.lines(debug=True)[1:]]
 
 
 def assert_command_refuses(dlrun: Dlrun, path: Path, *words: object) -> str:
@@ -547,7 +547,7 @@ def refusal(plain: dict[str, Any], parts: Parts) -> list[str]:
     with pytest.raises(ConfigError) as refused:
         from_plain(plain, "drawn.yaml", parts=parts)
     assert refused.value.exit_code == 2
-    return refused.value.mistakes
+    return [line.removeprefix("  ") for line in refused.value.lines(debug=True)[1:]]
 
 
 @pytest.mark.row("T30")

@@ -323,7 +323,6 @@ WRITING = {"write_text", "write_bytes", "savefig", "mkdir", "makedirs", "Tempora
 NEW_NAMES = {"replace", "rename", "renames", "link", "symlink", "hardlink_to", "symlink_to", "move"}
 WRITERS = {
     ("files.py", "write_atomically"): "the door: a temporary file, then its name",
-    ("files.py", "put_in_place"): "the door for what another library wrote",
     ("files.py", "make_folder"): "a folder and those above it",
     ("checkpoint.py", "save"): "within write_atomically",
     ("runs.py", "__init__"): "metrics.csv: rows are appended, and cut off on resume",
@@ -369,7 +368,6 @@ def test_every_writer_goes_through_one_door(fault: Any) -> None:
     assert set(found) == set(WRITERS), "a new writer: through dlrun/files.py, or with a reason in WRITERS"
     assert {place for place, names in found.items() if names & NEW_NAMES} == {
         ("files.py", "write_atomically"),
-        ("files.py", "put_in_place"),
     }
 
 
@@ -1014,7 +1012,7 @@ def test_a_part_that_no_checkpoint_can_hold_is_said_before_it_trains(
         "error: no checkpoint can hold this run: state.optimizer.param_groups[0].place is a PosixPath",
         f"  where: {run.last}",
         "  fix: keep numbers, texts, lists, dicts and whole tensors there",
-        f"  resume: dlrun resume {run.folder}",
+        f"  resume: dlrun resume {run.folder} --parts {tmp_path / 'parts'}",
     ]
     assert not run.last.exists()
     assert not run.has_rows()

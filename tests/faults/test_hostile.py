@@ -278,7 +278,7 @@ def test_what_doubles_at_every_level_is_looked_at_for_a_while_and_no_longer(faul
         ("nested lists", "nested too deeply or too large"),
         ("ten million dicts", "its content is too large"),
         ("a tensor larger than its storage", "larger than its storage"),
-        ("a tensor without storage", "larger than its storage"),
+        ("a tensor without storage", "without values"),
         ("a set", "is a set"),
     ],
 )

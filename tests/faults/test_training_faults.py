@@ -168,6 +168,65 @@ def test_what_is_not_finite_ends_the_run_with_all_as_it_was(
     assert changed == []
 
 
+IDLE = {
+    "architecture/idle.py": '''
+"""A model with a weight that changes no output: no figure tells what becomes of it."""
+import torch
+from torch import nn
+
+
+def idle(shape, outputs):
+    """One layer."""
+    model = nn.Linear(shape[0], outputs)
+    model.aside = nn.Parameter(torch.zeros(4))
+    return model
+''',
+    "plots/moving.py": '''
+"""How weights change."""
+keeps_weights = 9
+
+
+def moving(trained):
+    """A picture that is never drawn here."""
+''',
+}
+
+
+@pytest.mark.row("T38")
+@pytest.mark.parametrize("monitor", ["train_loss", "test_loss"])
+@pytest.mark.parametrize("always", [True, False])
+@pytest.mark.parametrize("step", [1, STEPS, 2 * STEPS])
+def test_no_file_ever_holds_a_weight_that_is_not_finite(
+    fault: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, monitor: str, always: bool, step: int
+) -> None:
+    monkeypatch.setattr(experiment, "SAVE_EVERY", 0 if always else math.inf)
+    monkeypatch.setattr(experiment, "SAVE_SHARE", 0)
+    plan = planned(
+        own_parts(tmp_path, IDLE),
+        dataset="uneven",
+        architecture="idle",
+        epochs=2,
+        batch_size=8,
+        monitor=monitor,
+        evaluate_every=2 if monitor == "train_loss" else 4,
+        plots=["moving"] if always else [],
+    )
+    run = started(plan, tmp_path)
+
+    class Lost(Listening):
+        def begin(self, plan: Any, run: Run, state: Any, steps: int) -> None:
+            self.act = partial(state.model.copies[0].aside.data.fill_, math.inf)
+
+    with pytest.raises(Diverged, match="aside of seed 0 is no longer finite"):
+        experiment.resume(plan, run, Lost(step))
+    files = list(run.folder.rglob("*.pt"))
+    weights = [value for file in files for value in checkpoints.load(file).state["model"][0].values()]
+    lost = sum(not value.isfinite().all() for value in weights)
+    fault.count(spoilt=1, different=lost, tracebacks=0)
+    assert {"last.pt", *(["00000000.pt"] if always else [])} <= {file.name for file in files}
+    assert not lost
+
+
 @pytest.mark.row("T38")
 @pytest.mark.parametrize("batch_size", [4, 16, "full"])
 def test_a_loss_that_is_not_finite_stops_before_the_update(
