@@ -84,7 +84,7 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointRefused(refused.what, where=str(path), fix="use another checkpoint") from None
     if not isinstance(content, dict) or content.keys() != _KEYS:
         raise CheckpointRefused("this is no dlrun checkpoint", where=str(path))
-    if content["format"] != FORMAT:
+    if type(content["format"]) is not int or content["format"] != FORMAT:
         written = shortened(content["dlrun"])
         raise CheckpointRefused(
             f"the checkpoint was written by dlrun {written}, in a format that this version cannot read",

@@ -196,16 +196,20 @@ def _config(saved: Checkpoint, path: Path, overrides: Sequence[str], parts: Part
     keys = {text.split("=")[0].split(".")[0] for text in overrides}
     if fixed := sorted(keys - CHANGEABLE):
         raise UserError(f"{', '.join(fixed)} cannot be changed at evaluation: the model is what it is")
+    plain = config_of(saved, path, parts).plain()
+    if "metrics" in keys:  # nothing is chosen or judged here: neither may stand in the way of others
+        plain |= {"expect": {}, "monitor": None, "patience": None}
+    return configs.from_plain(plain, str(path), overrides, parts)
+
+
+def config_of(saved: Checkpoint, path: Path, parts: Parts) -> Config:
+    """The config in a checkpoint. Raises CheckpointRefused where it is none."""
     try:
-        own = configs.from_plain(saved.config, str(path), parts=parts)
+        return configs.from_plain(saved.config, str(path), parts=parts)
     except UserError as error:
         said = error.mistakes[0] if isinstance(error, ConfigError) else error.what
         fix = "if it was trained with parts of your own, name their folder with --parts"
         raise CheckpointRefused(f"its config is refused: {said}", where=str(path), fix=fix) from None
-    plain = own.plain()
-    if "metrics" in keys:  # nothing is chosen or judged here: neither may stand in the way of others
-        plain |= {"expect": {}, "monitor": None, "patience": None}
-    return configs.from_plain(plain, str(path), overrides, parts)
 
 
 def _refuse_too_large(plan: Plan, path: Path) -> None:

@@ -27,8 +27,9 @@ from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
 from dlrun.config import Choice, Config
+from dlrun.continuing import preprocessing_of, restore
 from dlrun.copies import Copies, lost_weight
-from dlrun.data import EVALUATION_BATCH, Loaded, Preprocessing, Watching, steps, unwatched
+from dlrun.data import EVALUATION_BATCH, Loaded, Watching, steps, unwatched
 from dlrun.errors import (
     CheckpointRefused,
     Diverged,
@@ -38,7 +39,7 @@ from dlrun.errors import (
     note_resume,
     shortened,
 )
-from dlrun.evaluation import Trained, baselines, draw, load_weights, summarised
+from dlrun.evaluation import Trained, baselines, config_of, draw, load_weights, summarised
 from dlrun.files import make_folder
 from dlrun.hardware import Hardware, describe, versions
 from dlrun.plan import Plan
@@ -198,24 +199,20 @@ def _keeper(
         )
     if saved:
         _refuse_another_config(plan, run, saved)
-    preprocessing = Preprocessing(**saved.data["preprocessing"]) if saved else None
+    preprocessing = preprocessing_of(saved, plan, run) if saved else None
     loaded = loaded or plan.load(preprocessing, watching)
     hardware = replace(plan.hardware(loaded), warn=partial(_warn, run, view))
     hardware.use()
     state = plan.state(hardware)
     if saved:
-        if saved.data["fingerprint"] != loaded.fingerprint:
+        if (fingerprint := saved.data.get("fingerprint")) != loaded.fingerprint:
             raise CheckpointRefused(
                 "the data is not what this run was trained on: its fingerprint was "
-                f"{shortened(saved.data['fingerprint'])}, now {loaded.fingerprint}",
+                f"{shortened(fingerprint)}, now {loaded.fingerprint}",
                 where=str(run.last),
                 fix=f"bring the data back, or start a new run with dlrun train {run.config}",
             )
-        try:
-            state.load_state_dict(saved.state)
-        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-            reason = str(error).splitlines()[-1].strip()[:150]
-            raise CheckpointRefused(f"it does not fit this run: {reason}", where=str(run.last)) from None
+        restore(state, saved, plan, run)
         done = is_complete(plan, state) and run.summary().get("status") in ("finished", "stopped early")
         if done and run.config.read_text(encoding="utf-8") == text:
             return None
@@ -279,7 +276,10 @@ class Keeper:
         moments = max((constants.get("keeps_weights", 0) for constants in weights_wanted), default=0)
         self._keep_weights_every = -(-plan.config.epochs // moments) if moments else 0
         before = run.summary()
-        self._resumed = [*before.get("resumed", []), runs.command_line()] if before.get("command") else []
+        resumed = before.get("resumed")
+        self._resumed = (
+            [*(resumed if isinstance(resumed, list) else []), runs.command_line()] if before else []
+        )
 
     def add(self, row: Row) -> bool:
         """Keep one epoch's row; whether it is the best so far. Raises Diverged before keeping nan."""
@@ -616,7 +616,7 @@ class Signals:
 
 def _refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
     """Refuse a config that would make another run of it, naming the keys."""
-    old, new = configs.from_plain(saved.config, str(run.last), parts=plan.parts), plan.config
+    old, new = config_of(saved, run.last, plan.parts), plan.config
     changed = configs.changed(old, new)
     different = [key for key in changed if not {key, key.split(".")[0]} & RESUMABLE]
     if different:

@@ -37,6 +37,7 @@ from dlrun.files import cannot_write, make_folder, sync_folder, write_atomically
 
 _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
 _FILES, _FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights", "eval")  # written in place
+_LONGEST_LINE = 2**14  # bytes of a row of metrics.csv: hundreds of columns
 _LOCK_PATIENCE = 10.0  # seconds: a worker of a killed run may hold its lock a little longer
 
 
@@ -139,12 +140,19 @@ class Run:
                             fix="wait until it is done, or stop it",
                         ) from None
                     time.sleep(0.1)
-            for leftover in (*self.folder.glob("*.tmp"), *self.folder.glob("*/*.tmp")):
-                with suppress(OSError):  # it is in nobody's way
-                    leftover.unlink()
+            self._remove_leftovers()
             yield
         finally:
             os.close(descriptor)
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a writer that was killed left behind, in this folder and nowhere else."""
+        for folder in (self.folder, *(self.folder / name for name in _FOLDERS)):
+            if folder.is_symlink() and folder != self.folder:
+                continue
+            for leftover in folder.glob("*.*.tmp"):
+                with suppress(OSError):  # it is in nobody's way
+                    leftover.unlink()
 
     def rows(self) -> dict[str, list[Any]]:
         """metrics.csv as columns: epoch and seed as ints, the others floats, None where not measured.
@@ -163,6 +171,24 @@ class Run:
                 whole = name in ("epoch", "seed")
                 columns[name].append(None if cell == "" else int(cell) if whole else float(cell))
         return columns
+
+    def lines_before(self, end: int, count: int) -> tuple[str, list[str]]:
+        """The header of metrics.csv, and the last `count` lines of those that end with byte `end`.
+
+        Nothing where no line ends there.
+        """
+        try:
+            with self.metrics.open("rb") as file:
+                header = file.readline()
+                size = min(_LONGEST_LINE * (count + 1), end - len(header))
+                file.seek(end - size)
+                text = file.read(size)
+        except (OSError, ValueError):
+            return "", []
+        if size < 0 or len(text) < size or (header + text)[-1:] != b"\n":
+            return "", []
+        lines = text.decode(errors="replace").split("\n")[:-1]
+        return header.decode(errors="replace").rstrip("\n"), lines[len(lines) - count :]
 
     def has_rows(self) -> bool:
         """Whether metrics.csv holds more than its header."""
@@ -194,7 +220,6 @@ class Rows:
     def __init__(self, run: Run, columns: Sequence[str], seeds: Sequence[int], end: int) -> None:
         """Go on after the first `end` bytes; what stands behind them is cut off. 0 begins anew."""
         self.run, self.columns, self.seeds, self.end = run, columns, seeds, end
-        header = ",".join(("epoch", "seed", *columns, "lr", "seconds")) + "\n"
         if end and (not run.metrics.exists() or run.metrics.stat().st_size < end):
             raise CheckpointRefused("it is shorter than the checkpoint says", where=str(run.metrics))
         try:
@@ -202,7 +227,7 @@ class Rows:
             self._file.seek(end)
             self._file.truncate()
             if not end:
-                self._file.write(header)
+                self._file.write(f"{header(columns)}\n")
                 self.end = self.flush()
                 sync_folder(run.folder)
         except OSError as error:
@@ -233,6 +258,11 @@ class Rows:
         """Keep what is buffered, as far as the disk allows."""
         with suppress(OSError):
             self._file.close()
+
+
+def header(columns: Sequence[str]) -> str:
+    """The first line of metrics.csv for what is measured."""
+    return ",".join(("epoch", "seed", *columns, "lr", "seconds"))
 
 
 def create(parent: Path, name: str, config_text: str) -> Run:

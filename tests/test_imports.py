@@ -17,6 +17,7 @@ DOWN = [
     "cli",
     "display",
     "experiment",
+    "continuing",
     "prediction",
     "preview",
     "evaluation",
