@@ -471,6 +471,7 @@ DOTTED = {
     ),
     *("torch.storage._load_from_bytes", "tempfile.mktemp", "numpy.load", "np.load"),
 }
+LAST_NAMES = {name.rsplit(".")[-1] for name in DOTTED}  # asked first, as taking a name apart takes time
 
 
 def unsafe(tree: ast.AST) -> list[str]:
@@ -487,7 +488,7 @@ def unsafe(tree: ast.AST) -> list[str]:
                 bad = name in CALLS
             case ast.Attribute(attr="extractall" | "allow_pickle" | "add_safe_globals" | "unsafe_globals"):
                 bad = True
-            case ast.Attribute():
+            case ast.Attribute(attr=name) if name in LAST_NAMES:
                 bad = ast.unparse(node) in DOTTED
             case ast.keyword(
                 arg="shell" | "trust_remote_code" | "allow_pickle", value=ast.Constant(value=True)
@@ -499,7 +500,7 @@ def unsafe(tree: ast.AST) -> list[str]:
                 bad = False
         if bad:
             found.append(f"{getattr(node, 'lineno', '?')} {ast.unparse(node)}")
-    loads = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
+    loads = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr == "load"]
     loads = [n for n in loads if ast.unparse(n).endswith(("torch.load", "serialization.load"))]
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and n.func in loads]
     guarded = [n for n in calls if "weights_only=True" in map(ast.unparse, n.keywords)]
@@ -703,14 +704,15 @@ def test_a_run_folder_of_a_hostile_name_is_shown_as_text(
         dlrun("eval", folder),
         dlrun("eval", "--json", "--", folder),
         dlrun("predict", "--csv", "--", folder, points),
-        dlrun("plot", "--out", tmp_path / "out", "--", folder, "points"),
         dlrun("resume", folder),
     ]
+    if draws := fault.thorough or name in (r"$\bad$", "y" * 250):  # which is what takes time
+        outputs.append(dlrun("plot", "--out", tmp_path / "out", "--", folder, "points"))
     for done in outputs:
         assert (done.code, done.err) == (0, ""), done
         assert all(letter.isprintable() or letter == "\n" for letter in done.out), done
     fault.count(names=1, outputs=len(outputs))
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"points.png"}
+    assert [path.name for path in tmp_path.glob("out/*")] == ["points.png"] * draws
     assert {path.name for path in runs_dir.iterdir()} == {name}
     fault.never(outside={path.name for path in tmp_path.iterdir()} - {"out", "runs", "points.csv"})
 

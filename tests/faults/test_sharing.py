@@ -557,10 +557,13 @@ TOGETHER = {  # several at once, for the default form
 def test_whatever_becomes_of_stdout_training_finishes(fault: Fault, tiny: Path, tmp_path: Path) -> None:
     commands = [TOGETHER, STREAMS][: fault.times(1, 2)]
     for index, forms in enumerate(commands):
-        for name, command in forms.items():
-            parent = tmp_path / f"{index} {name}"
-            filled = command.format(python=sys.executable, config=tiny, runs=f"'{parent}'")
-            code, said = in_a_terminal(filled)
+        parents = {name: tmp_path / f"{index} {name}" for name in forms}
+        started_there = {
+            name: in_a_terminal(command.format(python=sys.executable, config=tiny, runs=f"'{parents[name]}'"))
+            for name, command in forms.items()
+        }  # all at once
+        for name, parent in parents.items():
+            code, said = finished(*started_there[name])
             fault.count(streams=1)
             fault.said(said)
             assert (name, code) == (name, 0)
@@ -576,12 +579,17 @@ def test_whatever_becomes_of_stdout_training_finishes(fault: Fault, tiny: Path, 
             assert "warning" not in (run.folder / "log.txt").read_text()
 
 
-def in_a_terminal(command: str) -> tuple[int, str]:
-    """The exit code of a shell command that is run in a terminal of its own, and what the terminal showed."""
+def in_a_terminal(command: str) -> tuple[int, int]:
+    """The process of a shell command that was begun in a terminal of its own, and that terminal."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(PROJECT)
         os.execvp("bash", ["bash", "-c", command])
+    return pid, terminal
+
+
+def finished(pid: int, terminal: int) -> tuple[int, str]:
+    """The exit code of such a command once it is done, and what its terminal showed."""
     shown = b""
     while True:
         try:

@@ -40,6 +40,18 @@ LONG = LEARNING | {"epochs": 150}
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
+@pytest.fixture(scope="module")
+def middling(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that nothing stopped."""
+    return trained(planned(**MIDDLING), tmp_path_factory.mktemp("middling"))
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A longer one."""
+    return trained(planned(**LONG), tmp_path_factory.mktemp("long"))
+
+
 @pytest.fixture
 def real_process() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """real_process(code, words…) is Python in a session of its own that can import what tests can."""
@@ -78,7 +90,7 @@ def resumed(fault: Any, run: Run, changes: dict[str, Any], unbroken: Run) -> Non
 
 
 @pytest.mark.row("T11")
-def test_a_signal_at_any_moment_stops_cleanly(fault: Any, tmp_path: Path) -> None:
+def test_a_signal_at_any_moment_stops_cleanly(fault: Any, tmp_path: Path, middling: Run) -> None:
     """From its first moment to its last: before it trains and after it there is nothing to save."""
     unbroken = started(planned(**MIDDLING), tmp_path)
     one = Started(["resume", str(unbroken.folder)], tmp_path / "unbroken")
@@ -86,7 +98,7 @@ def test_a_signal_at_any_moment_stops_cleanly(fault: Any, tmp_path: Path) -> Non
     assert one.ended()[0] == 0
     whole = time.monotonic() - began
     signals = saved = 0
-    for number in STOPPING * fault.times(3, 100):
+    for number in STOPPING * fault.times(2, 100):
         run = started(planned(**MIDDLING), tmp_path)
         one = Started(
             ["resume", str(run.folder)],
@@ -109,18 +121,17 @@ def test_a_signal_at_any_moment_stops_cleanly(fault: Any, tmp_path: Path) -> Non
         else:  # before there was anything to save, or after all was
             assert (code, err) == (-number, "")
             assert status == "finished" or not run.has_rows()
-        resumed(fault, run, MIDDLING, unbroken)
+        resumed(fault, run, MIDDLING, middling)
     fault.count(signals=signals, saved=saved)
     assert saved >= signals / 4 or not fault.thorough, "hardly any signal came while it trained"
 
 
 @pytest.mark.row("T11")
 def test_a_real_process_stops_cleanly_alone_and_with_its_group(
-    fault: Any, tmp_path: Path, real_process: Callable[..., subprocess.Popen[str]]
+    fault: Any, tmp_path: Path, long: Run, real_process: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    unbroken = trained(planned(**LONG), tmp_path)
     ways = [(number, group) for number in STOPPING for group in (False, True)]
-    rounds = [ways[0], ways[3]] if not fault.thorough else ways * 5
+    rounds = [ways[3]] if not fault.thorough else ways * 5
     for number, group in rounds:
         run = started(planned(**LONG), tmp_path)
         process = real_process("-m", "dlrun", "resume", str(run.folder))
@@ -133,7 +144,7 @@ def test_a_real_process_stops_cleanly_alone_and_with_its_group(
         fault.never(orphans=has_processes(process.pid))
         fault.said(out + err)
         stopped(fault, out, err, run)
-        resumed(fault, run, LONG, unbroken)
+        resumed(fault, run, LONG, long)
 
 
 @pytest.mark.row("T11")
@@ -169,9 +180,10 @@ command_line(sys.argv[2:], sys.argv[1], {"often": True, "slowly": 0.1})
 
 
 @pytest.mark.row("T12")
-def test_a_second_signal_stops_at_once_and_the_last_whole_save_stays(fault: Any, tmp_path: Path) -> None:
+def test_a_second_signal_stops_at_once_and_the_last_whole_save_stays(
+    fault: Any, tmp_path: Path, middling: Run
+) -> None:
     """The first one comes anywhere, the second in the save that the first one asks for."""
-    unbroken = trained(planned(**MIDDLING), tmp_path)
     pairs = inside = 0
     for _ in range(fault.times(3, 50)):
         run = started(planned(**MIDDLING), tmp_path)
@@ -186,16 +198,15 @@ def test_a_second_signal_stops_at_once_and_the_last_whole_save_stays(fault: Any,
         fault.said(out + err)
         pairs += 1
         inside += after_two(fault, run, code, before)
-        resumed(fault, run, MIDDLING, unbroken)
+        resumed(fault, run, MIDDLING, middling)
     fault.count(pairs=pairs, inside_a_save=inside)
     assert inside >= pairs / 2 or not fault.thorough, "hardly any second signal came inside a save"
 
 
 @pytest.mark.row("T12")
 def test_a_real_process_stops_at_a_second_signal(
-    fault: Any, tmp_path: Path, real_process: Callable[..., subprocess.Popen[str]]
+    fault: Any, tmp_path: Path, middling: Run, real_process: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    unbroken = trained(planned(**MIDDLING), tmp_path)
     for _ in range(fault.times(1, 10)):
         run = started(planned(**MIDDLING), tmp_path)
         at = tmp_path / f"said-{run.name}"
@@ -205,7 +216,7 @@ def test_a_real_process_stops_at_a_second_signal(
         process.communicate(timeout=PATIENCE)
         fault.said((at / "out").read_text() + (at / "err").read_text())
         fault.count(pairs=1, inside_a_save=after_two(fault, run, process.returncode, before))
-        resumed(fault, run, MIDDLING, unbroken)
+        resumed(fault, run, MIDDLING, middling)
 
 
 def twice(run: Run, pid: int, chance: random.Random) -> int:
@@ -281,9 +292,8 @@ def test_a_signal_inside_a_save_lets_it_finish(
 
 @pytest.mark.row("T14")
 def test_a_run_whose_terminal_goes_away_trains_on(
-    fault: Any, tmp_path: Path, real_process: Callable[..., subprocess.Popen[str]]
+    fault: Any, tmp_path: Path, long: Run, real_process: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    unbroken = trained(planned(**LONG), tmp_path)
     for _ in range(fault.times(1, 10)):
         run = started(planned(**LONG), tmp_path)
         master, slave = pty.openpty()
@@ -301,4 +311,4 @@ def test_a_run_whose_terminal_goes_away_trains_on(
         assert log.splitlines()[-1].endswith("finished after epoch 150, exit code 0")
         fault.count(terminals=1)
         fault.said(log)
-        fault.never(different=differences(outcome(unbroken), outcome(run)))
+        fault.never(different=differences(outcome(long), outcome(run)))
