@@ -32,12 +32,14 @@ from small_runs import (
     trained,
     tree,
 )
+from watched_disk import Disk
 
 from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun import display, experiment, runs
 from dlrun.errors import UserError
 from dlrun.evaluation import open_checkpoint
+from dlrun.files import write_atomically
 from dlrun.runs import Run
 
 Dlrun = Callable[..., Any]
@@ -482,6 +484,29 @@ def test_runs_are_listed_while_others_write_and_are_killed(
     assert killed
     assert [tree(path) for path in alien if path.is_dir()] == before
     fault.count(kills=len(killed))
+
+
+@pytest.mark.row("T46")
+def test_whoever_reads_a_file_while_it_is_replaced_reads_the_old_or_the_new_one(
+    fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After each call that writes, and right before the one that gives the new file its name."""
+    path, read = tmp_path / "summary.json", []
+    path.write_bytes(b"old")
+    disk = Disk(tmp_path)
+    disk.after = lambda: read.append(path.read_bytes())
+    with disk.watched(), monkeypatch.context() as patched:
+        replace = os.replace
+
+        def read_first(*paths: Any) -> None:
+            read.append(path.read_bytes())
+            replace(*paths)
+
+        patched.setattr(os, "replace", read_first)
+        write_atomically(path, lambda file: file.write(b"new"))
+    fault.count(reads=len(read))
+    fault.never(wrong=[raw for raw in read if raw not in (b"old", b"new")])
+    assert (read[0], read[-1]) == (b"old", b"new")
 
 
 @pytest.mark.row("T46")
