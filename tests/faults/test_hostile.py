@@ -353,10 +353,11 @@ def test_a_checkpoint_that_does_not_fit_what_it_says_is_refused(
 def test_a_claim_of_any_size_is_refused_before_anything_of_that_size_is_made(
     fault: Fault, good: Path, tmp_path: Path
 ) -> None:
-    paths = [
-        forged(good, tmp_path / f"large{number}.pt", change) for number, change in enumerate(LARGE.values())
-    ]
-    for name, path, told in zip(LARGE, paths, opened_in_child(good, paths, tmp_path), strict=True):
+    claims = list(LARGE)
+    if not fault.thorough:
+        claims.remove("nine hundred thousand layers")  # as four hundred thousand, in twice the time
+    paths = [forged(good, tmp_path / f"large{number}.pt", LARGE[name]) for number, name in enumerate(claims)]
+    for name, path, told in zip(claims, paths, opened_in_child(good, paths, tmp_path), strict=True):
         fault.count(forgeries=1, above_a_second=int(told["seconds"] > 1))
         fault.never(wrong=told["code"] == 0)
         fault.said("\n".join(told["lines"]))

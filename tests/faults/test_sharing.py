@@ -96,11 +96,12 @@ def test_runs_that_begin_at_once_have_a_folder_each(fault: Fault, tiny: Path, tm
         assert len(made) == count
         for seed, [folder] in enumerate(folders):
             refuse_mixtures(Run(Path(folder)), seed)
+    if fault.thorough:
+        in_one_shell_loop(fault, 16, tiny, tmp_path / "runs")
 
 
-@pytest.mark.row("T44")
-def test_starts_in_one_shell_loop_have_a_folder_each(fault: Fault, tiny: Path, runs_dir: Path) -> None:
-    count = fault.times(2, 16)
+def in_one_shell_loop(fault: Fault, count: int, tiny: Path, runs_dir: Path) -> None:
+    """The same with real processes."""
     loop = """
     for seed in $(seq 0 $3); do
         "$0" -m dlrun train "$1" epochs=1 --seed $seed --quiet --runs-dir "$2" &

@@ -181,42 +181,29 @@ command_line(sys.argv[2:], sys.argv[1], {"often": True, "slowly": 0.1})
 
 @pytest.mark.row("T12")
 def test_a_second_signal_stops_at_once_and_the_last_whole_save_stays(
-    fault: Any, tmp_path: Path, middling: Run
+    fault: Any, tmp_path: Path, middling: Run, real_process: Callable[..., subprocess.Popen[str]]
 ) -> None:
     """The first one comes anywhere, the second in the save that the first one asks for."""
     pairs = inside = 0
-    for _ in range(fault.times(3, 50)):
+    for real in [False] * fault.times(3, 50) + [True] * fault.times(0, 10):
         run = started(planned(**MIDDLING), tmp_path)
-        one = Started(
-            ["resume", str(run.folder)],
-            tmp_path / f"said-{run.name}",
-            often=fault.random.random() < 0.5,
-            slowly=0.1,
-        )
-        before = twice(run, one.pid, fault.random)
-        code, out, err = one.ended()
+        words, at = ["resume", str(run.folder)], tmp_path / f"said-{run.name}"
+        if real:
+            at.mkdir()
+            process = real_process("-c", SAVING_SLOWLY, str(at), *words)
+            before = twice(run, process.pid, fault.random)
+            process.communicate(timeout=PATIENCE)
+            code, out, err = process.returncode, (at / "out").read_text(), (at / "err").read_text()
+        else:
+            one = Started(words, at, often=fault.random.random() < 0.5, slowly=0.1)
+            before = twice(run, one.pid, fault.random)
+            code, out, err = one.ended()
         fault.said(out + err)
         pairs += 1
         inside += after_two(fault, run, code, before)
         resumed(fault, run, MIDDLING, middling)
     fault.count(pairs=pairs, inside_a_save=inside)
     assert inside >= pairs / 2 or not fault.thorough, "hardly any second signal came inside a save"
-
-
-@pytest.mark.row("T12")
-def test_a_real_process_stops_at_a_second_signal(
-    fault: Any, tmp_path: Path, middling: Run, real_process: Callable[..., subprocess.Popen[str]]
-) -> None:
-    for _ in range(fault.times(1, 10)):
-        run = started(planned(**MIDDLING), tmp_path)
-        at = tmp_path / f"said-{run.name}"
-        at.mkdir()
-        process = real_process("-c", SAVING_SLOWLY, str(at), "resume", str(run.folder))
-        before = twice(run, process.pid, fault.random)
-        process.communicate(timeout=PATIENCE)
-        fault.said((at / "out").read_text() + (at / "err").read_text())
-        fault.count(pairs=1, inside_a_save=after_two(fault, run, process.returncode, before))
-        resumed(fault, run, MIDDLING, middling)
 
 
 def twice(run: Run, pid: int, chance: random.Random) -> int:
