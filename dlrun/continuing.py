@@ -159,14 +159,14 @@ def _refuse_optimizer(saved: _Optimizer, epoch: int, state: State) -> None:
     ours = _after_a_step(state) if epoch else state.optimizer.state_dict()
     for index, (here, there) in enumerate(zip(ours["param_groups"], saved.param_groups, strict=True)):
         for key in here.keys() | there.keys():
-            same = key in here and key in there and here[key] == there[key]
-            if key not in _FREE and not (same and type(here[key]) is type(there[key])):
+            same = type(here.get(key)) is type(there.get(key)) and here.get(key) == there.get(key)
+            if key not in _FREE and not same:
                 raise _Misfit(f"{key} of the optimizer's group {index} is {shortened(there.get(key))}")
         rate = there.get("lr")
         if not isinstance(rate, float | int) or isinstance(rate, bool) or not math.isfinite(rate):
             raise _Misfit(f"the optimizer's rate is {shortened(rate)}")
     if ours["state"].keys() != saved.state.keys():
-        raise _Misfit(f"its optimizer knows {len(saved['state'])} weights, not {len(ours['state'])}")
+        raise _Misfit(f"its optimizer knows {len(saved.state)} weights, not {len(ours['state'])}")
     for number, of_weight in ours["state"].items():
         theirs = saved.state[number]
         if of_weight.keys() != theirs.keys():

@@ -15,9 +15,14 @@ from typing import Any
 import pytest
 import torch
 from small_runs import (
+    COSINE,
+    FULL,
+    NOW_AND_THEN,
+    OPTIMIZER_OPTIONS,
     SMALL,
     Listening,
     differences,
+    go_on,
     interrupting,
     of_seed,
     outcome,
@@ -37,38 +42,8 @@ from dlrun.errors import CheckpointRefused, Diverged
 from dlrun.evaluation import open_checkpoint
 from dlrun.runs import Run
 
-NOISE = [{"name": "noise", "sd": 0.2}]
-# Everything that could be forgotten between two halves of a run, at once.
-FULL = {
-    "seeds": [3, 1],
-    "architecture": {"name": "mlp", "hidden": [8], "batch_norm": True, "dropout": 0.3},
-    "augmentations": NOISE,
-    "dataset": {"name": "spiral", "points": 20, "valid_fraction": 0.2},
-    "epochs": 6,
-    "evaluate_every": 2,
-    "evaluate_train_every": 3,
-    "gradient_clip": 0.5,
-}
-COSINE = {"name": "cosine", "warmup": 0.3}
-OPTIMIZER_OPTIONS: dict[str, dict[str, Any]] = {  # so that there is a state to lose
-    "sgd": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
-    "rmsprop": {"momentum": 0.5, "centered": True},
-}
-
-
-@pytest.fixture
-def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Save at every epoch rather than every few seconds."""
-    monkeypatch.setattr(experiment, "SAVE_EVERY", experiment.SAVE_EVERY)
-    monkeypatch.setattr(experiment, "SAVE_SHARE", experiment.SAVE_SHARE)
-    save_at_every_epoch()
-
-
-def go_on(
-    run: Run, changes: dict[str, Any], parts: Parts | None = None, **options: Any
-) -> experiment.Outcome:
-    plan = planned(parts, **changes)
-    return experiment.resume(plan, run, options.pop("view", experiment.Silent()), **options)
+NOISE = FULL["augmentations"]
+EVERYTHING = FULL | NOW_AND_THEN | {"epochs": 6}
 
 
 # ------------------------------------------------------------------------ as if it never stopped
@@ -119,33 +94,36 @@ WAYS: list[Callable[[Run, dict[str, Any]], None]] = [
 ]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 @pytest.mark.parametrize("name", Parts().names("optimizer"))
 def test_resuming_is_as_if_it_never_stopped(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    precision: str,
-    way: Callable[[Run, dict[str, Any]], None],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, precision: str
 ) -> None:
-    monkeypatch.setattr(experiment, "SAVE_EVERY", 3.0)
-    monkeypatch.setattr(experiment, "SAVE_SHARE", 40)
-    changes = FULL | {
+    """In float32 in every way; in float16, whose scale is remembered too, in one, another for each."""
+    turn = Parts().names("optimizer").index(name) % len(WAYS)
+    changes = EVERYTHING | {
         "optimizer": {"name": name, "lr": 0.02} | OPTIMIZER_OPTIONS.get(name, {}),
         "precision": precision,
-        "schedule": "constant" if way is shorter_at_first else COSINE,
     }
-    unbroken = trained(planned(**changes), tmp_path)
-    run = started(planned(**changes), tmp_path)
-    way(run, changes)
-    assert differences(outcome(unbroken), outcome(run)), "it was not stopped"
-    assert go_on(run, changes).exit_code == 0
-    assert not differences(outcome(unbroken), outcome(run))
-    summary = run.summary()
-    assert (summary["status"], summary["epochs"]) == ("finished", 6)
-    for column in ("final", "best"):
-        assert not differences(without_clock(unbroken.summary()[column]), without_clock(summary[column]))
+    unbroken: dict[str, Run] = {}
+    for way in WAYS if precision == "float32" else [WAYS[turn]]:
+        monkeypatch.setattr(experiment, "SAVE_EVERY", 3.0)
+        monkeypatch.setattr(experiment, "SAVE_SHARE", 40)
+        schedule = "constant" if way is shorter_at_first else "cosine"
+        changes["schedule"] = COSINE if schedule == "cosine" else schedule
+        if schedule not in unbroken:
+            unbroken[schedule] = trained(planned(**changes), tmp_path)
+        run = started(planned(**changes), tmp_path)
+        way(run, changes)
+        wanted = outcome(unbroken[schedule])
+        assert differences(wanted, outcome(run)), f"{way.__name__}: it was not stopped"
+        assert go_on(run, changes).exit_code == 0
+        assert not differences(wanted, outcome(run)), way.__name__
+        summary = run.summary()
+        assert (summary["status"], summary["epochs"]) == ("finished", 6)
+        for column in ("final", "best"):
+            whole = unbroken[schedule].summary()[column]
+            assert not differences(without_clock(whole), without_clock(summary[column])), way.__name__
 
 
 def without_clock(content: Any) -> Any:
@@ -155,15 +133,15 @@ def without_clock(content: Any) -> Any:
 
 
 def test_a_run_that_is_paused_at_every_epoch_is_the_same(tmp_path: Path) -> None:
-    unbroken = trained(planned(**FULL, schedule=COSINE), tmp_path)
-    run = started(planned(**FULL, schedule=COSINE), tmp_path)
+    unbroken = trained(planned(**EVERYTHING, schedule=COSINE), tmp_path)
+    run = started(planned(**EVERYTHING, schedule=COSINE), tmp_path)
     for epoch in range(1, 7):
-        go_on(run, FULL | {"schedule": COSINE}, stop_after=epoch)
+        go_on(run, EVERYTHING | {"schedule": COSINE}, stop_after=epoch)
     assert not differences(outcome(unbroken), outcome(run))
 
 
 def test_a_convolutional_network_goes_on_where_it_was(tmp_path: Path) -> None:
-    changes = FULL | IMAGES
+    changes = EVERYTHING | IMAGES
     parts = own_parts(tmp_path)
     unbroken = trained(planned(parts, **changes), tmp_path)
     run = trained(planned(parts, **changes), tmp_path, stop_after=3)
@@ -172,11 +150,11 @@ def test_a_convolutional_network_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_a_signal_in_the_first_epoch_after_a_resume_stops_at_this_step(tmp_path: Path) -> None:
-    unbroken = trained(planned(**FULL), tmp_path)
-    run = trained(planned(**FULL), tmp_path, stop_after=2)
-    stopped = go_on(run, FULL, view=interrupting(1))
+    unbroken = trained(planned(**EVERYTHING), tmp_path)
+    run = trained(planned(**EVERYTHING), tmp_path, stop_after=2)
+    stopped = go_on(run, EVERYTHING, view=interrupting(1))
     assert (stopped.exit_code, stopped.summary["epochs"]) == (130, 2)
-    go_on(run, FULL)
+    go_on(run, EVERYTHING)
     assert not differences(outcome(unbroken), outcome(run))
 
 
@@ -270,10 +248,10 @@ def test_each_copy_trains_as_it_would_alone(tmp_path: Path, kind: str) -> None:
 
 def test_the_same_config_gives_the_same_bits_twice(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    first = trained(planned(**FULL), tmp_path)
+    first = trained(planned(**EVERYTHING), tmp_path)
     torch.manual_seed(2)
     torch.rand(100)
-    assert not differences(outcome(first), outcome(trained(planned(**FULL), tmp_path)))
+    assert not differences(outcome(first), outcome(trained(planned(**EVERYTHING), tmp_path)))
 
 
 # ------------------------------------------------------------------------ the best
@@ -368,10 +346,10 @@ def test_best_is_chosen_on_valid_where_there_is_one_and_else_on_train() -> None:
 
 def test_best_pt_holds_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
     worse_later = {"optimizer": {"name": "sgd", "lr": 20.0}, "gradient_clip": None}
-    changes = FULL | worse_later | {"architecture": DROPOUT, "evaluate_every": 1, "epochs": 8}
+    changes = EVERYTHING | worse_later | {"architecture": DROPOUT, "evaluate_every": 1, "epochs": 8}
     run = trained(planned(**changes), tmp_path)
     rows = run.rows()
-    seeds = len(FULL["seeds"])  # type: ignore[arg-type]
+    seeds = len(EVERYTHING["seeds"])  # type: ignore[arg-type]
     means = [sum(rows["valid_loss"][i : i + seeds]) / seeds for i in range(0, len(rows["epoch"]), seeds)]
     best = 1 + means.index(min(means))
     assert best not in (1, 8), "a run whose best epoch is neither the first nor the last shows more"
@@ -412,7 +390,7 @@ def test_patience_counts_on_through_a_resume(tmp_path: Path) -> None:
         "optimizer": {"name": "sgd", "lr": 8.0},
         "epochs": 30,
         "patience": 3,
-        "dataset": FULL["dataset"],
+        "dataset": EVERYTHING["dataset"],
     }
     unbroken = trained(planned(**worse), tmp_path)
     assert unbroken.summary()["status"] == "stopped early"
@@ -635,7 +613,7 @@ def epoch_shown(trained):
 
 def test_pictures_of_a_run_without_its_best_checkpoint_say_which_epoch_they_show(tmp_path: Path) -> None:
     parts = own_parts(tmp_path, {"plots/epoch_shown.py": EPOCH_SHOWN})
-    rising = {"optimizer": {"name": "sgd", "lr": 8.0}, "dataset": FULL["dataset"], "epochs": 4}
+    rising = {"optimizer": {"name": "sgd", "lr": 8.0}, "dataset": EVERYTHING["dataset"], "epochs": 4}
     run = trained(planned(parts, **rising, plots=["epoch_shown"]), tmp_path)
     best = run.summary()["best"]["epoch"]
     assert (run.folder / "epoch_shown.txt").read_text() == str(best)

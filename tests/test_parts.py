@@ -6,7 +6,6 @@ import inspect
 import math
 import random
 from collections.abc import Iterator
-from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -595,9 +594,13 @@ def outside(figure: Figure) -> list[str]:
 
 
 @named("plots")
-def test_a_plot_is_a_figure_or_says_why_not(name: str, finished: dict[str, Trained], tmp_path: Path) -> None:
+def test_a_plot_is_a_figure_or_says_why_not_and_changes_nothing(
+    name: str, finished: dict[str, Trained], tmp_path: Path
+) -> None:
     drawn = 0
     for run in suited(name, finished):
+        before = [p.detach().clone() for p in run.model.parameters()]
+        state, others = torch.get_rng_state(), (random.getstate(), np.random.get_state()[1].tolist())
         try:
             picture = PARTS.find("plots", name)(run, **defaults("plots", name))
         except UserError as error:
@@ -612,19 +615,8 @@ def test_a_plot_is_a_figure_or_says_why_not(name: str, finished: dict[str, Train
         assert any(texts), "a picture has a title"
         assert not outside(picture)
         drawn += 1
-    assert drawn, "it applies to none of the runs"
-
-
-@named("plots")
-def test_drawing_changes_nothing(name: str, finished: dict[str, Trained], tmp_path: Path) -> None:
-    for run in suited(name, finished):
-        before = [p.detach().clone() for p in run.model.parameters()]
-        state, others = torch.get_rng_state(), (random.getstate(), np.random.get_state()[1].tolist())
-        with suppress(UserError):
-            picture = PARTS.find("plots", name)(run, **defaults("plots", name))
-            if isinstance(picture, Animation):
-                picture.save(tmp_path / "moving.gif", writer="pillow")
         assert not differences(before, [p.detach() for p in run.model.parameters()])
         assert torch.equal(state, torch.get_rng_state())
         assert others == (random.getstate(), np.random.get_state()[1].tolist())
         assert not any(layer._forward_hooks for layer in run.model.modules())
+    assert drawn, "it applies to none of the runs"

@@ -122,7 +122,7 @@ def test_what_nobody_foresaw_is_five_lines_and_exit_code_1(command: str, raising
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_with_debug_the_traceback_is_printed_too(command: str, raising: Callable[..., Any]) -> None:
-    for make in (UNFORESEEN[2], FORESEEN[-1][0], FORESEEN[3][0]):
+    for make in of_each([UNFORESEEN[2], FORESEEN[-1][0], FORESEEN[3][0]], command):
         error = make()
         code = getattr(error, "exit_code", 1)
         done = raising(error, command, "--debug")
@@ -269,11 +269,12 @@ def test_without_a_word_the_help_is_shown(dlrun: Dlrun) -> None:
 
 
 def test_a_process_of_its_own_shows_no_traceback_either(tiny: Path, write: Write, tmp_path: Path) -> None:
-    write("mine/loss/broken.py", BROKEN)
-    words = ["train", str(tiny), "loss=broken", "--parts", str(tmp_path / "mine")]
+    write("mine/loss/unnamed.py", f"undefined\n{BROKEN.replace('broken', 'unnamed')}")
+    words = ["show", str(tiny), "loss=unnamed", "--parts", str(tmp_path / "mine")]
     done = subprocess.run(
         [sys.executable, "-m", "dlrun", *words], cwd=PROJECT, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: NameError: name 'undefined' is not defined")
     assert TRACEBACK not in done.stderr
     assert len(done.stderr.splitlines()) <= 5
