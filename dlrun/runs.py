@@ -32,7 +32,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest, shortened
+from dlrun.errors import RunFailed, UserError, nearest, shortened
 from dlrun.files import cannot_write, make_folder, sync_folder, write_atomically
 
 _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
@@ -220,8 +220,6 @@ class Rows:
     def __init__(self, run: Run, columns: Sequence[str], seeds: Sequence[int], end: int) -> None:
         """Go on after the first `end` bytes; what stands behind them is cut off. 0 begins anew."""
         self.run, self.columns, self.seeds, self.end = run, columns, seeds, end
-        if end and (not run.metrics.exists() or run.metrics.stat().st_size < end):
-            raise CheckpointRefused("it is shorter than the checkpoint says", where=str(run.metrics))
         try:
             self._file: IO[str] = run.metrics.open("r+" if end else "w", encoding="utf-8", newline="")
             self._file.seek(end)

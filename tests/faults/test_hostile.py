@@ -9,6 +9,7 @@ import os
 import pickle
 import re
 import shutil
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from io import StringIO
@@ -18,7 +19,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from PIL import Image
-from small_runs import differences, little_memory, own_parts, planned, trained, written
+from small_runs import (
+    FULL,
+    OPTIMIZER_OPTIONS,
+    changed,
+    contents,
+    differences,
+    go_on,
+    little_memory,
+    own_parts,
+    planned,
+    trained,
+    written,
+)
 from strangers import (
     BOMBS,
     DAMAGES,
@@ -26,6 +39,7 @@ from strangers import (
     FOREIGN,
     FORGERIES,
     LARGE,
+    UNRESUMABLE,
     doubled,
     forged,
     opened_in_child,
@@ -434,15 +448,59 @@ def test_figures_that_are_none_are_not_compared_with(
     fault.never(wrong="nothing was measured of test" not in done.out)
 
 
+@pytest.fixture(scope="module")
+def paused(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of two seeds after two of its three epochs."""
+    return trained(planned(seeds=[0, 1]), tmp_path_factory.mktemp("paused"), stop_after=2)
+
+
+WEIGHTS = [
+    *("weights of another shape", "a weight missing", "a copy missing", "a copy too many", "no weights"),
+    *("weights that are text", "weights that are whole numbers", "a weight that is not a number"),
+    *("no preprocessing", "preprocessing of another kind", "preprocessing of another shape"),
+    *("preprocessing with complex numbers", "an epoch that is a tensor", "no epoch", "a dotted path"),
+]
+
+
 @pytest.mark.row("T25")
-@pytest.mark.parametrize("forgery", ["weights of another shape", "a weight missing", "a copy missing"])
-def test_resuming_from_weights_that_do_not_fit_is_refused(fault: Fault, tmp_path: Path, forgery: str) -> None:
-    run = trained(planned(seeds=[0, 1]), tmp_path, stop_after=1)
-    forged(run.last, run.last, FORGERIES[forgery])
-    fault.count(forgeries=1)
-    with pytest.raises(CheckpointRefused) as refused:
+@pytest.mark.parametrize("forgery", [*UNRESUMABLE, *WEIGHTS])
+def test_a_run_goes_on_from_nothing_that_it_could_not_have_saved(
+    fault: Fault, paused: Run, tmp_path: Path, forgery: str
+) -> None:
+    run = Run(Path(shutil.copytree(paused.folder, tmp_path / "small-001")))
+    forged(run.last, run.last, (UNRESUMABLE | FORGERIES)[forgery])
+    before = contents(run.folder)
+    with warnings.catch_warnings(action="error"), pytest.raises(CheckpointRefused) as refused:
         experiment.resume(planned(seeds=[0, 1]), run, experiment.Silent())
+    fault.count(forgeries=1)
+    fault.never(wrong=changed(before, contents(run.folder)))
+    fault.said("\n".join(refused.value.lines()))
     assert_refused(refused.value.lines(), run.last)
+
+
+@pytest.mark.row("T25")
+@pytest.mark.parametrize("optimizer", sorted(Parts().names("optimizer")))
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_what_a_run_saved_fits_it_whatever_its_optimizer(
+    fault: Fault, tmp_path: Path, optimizer: str, precision: str
+) -> None:
+    options = {"name": optimizer, "lr": 0.01} | OPTIMIZER_OPTIONS.get(optimizer, {})
+    changes: dict[str, Any] = FULL | {"optimizer": options, "precision": precision}
+    run = trained(planned(**changes), tmp_path, stop_after=2)
+    go_on(run, changes)
+    assert run.summary()["status"] == "finished"
+    fault.never(wrong=run.summary()["epochs"] != 3)
+
+
+@pytest.mark.row("T21")
+def test_rows_that_were_written_over_are_noticed(fault: Fault, tmp_path: Path) -> None:
+    run = trained(planned(), tmp_path, stop_after=2)
+    size = run.metrics.stat().st_size
+    run.metrics.write_bytes(fault.random.randbytes(size))
+    with pytest.raises(CheckpointRefused, match=r"metrics\.csv has other columns") as refused:
+        go_on(run, {})
+    fault.count(mutations=1, refused=1)
+    fault.said("\n".join(refused.value.lines()))
 
 
 # ------------------------------------------------------------------------ T26: the source
