@@ -148,6 +148,8 @@ def shipped_names() -> list[str]:
 
 def find(text: str, beside: Path | None = None) -> Path:
     """The config file that `text` names: a path (relative to `beside`), or a shipped name."""
+    if not text:
+        raise UserError("no config is named", fix="name a YAML file")
     path = (beside or Path()) / text
     with suppress(OSError):  # a name too long for any file
         if path.is_dir() and (path / "config.yaml").exists():

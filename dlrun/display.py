@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import sys
@@ -37,6 +38,9 @@ MOST_ROWS = 200  # more epochs than any terminal shows at once
 STEPS = [d * 10**n for n in range(9) for d in (1, 5)]  # 1, 5, 10, 50, …: each divides the next
 
 
+_lost: list[OSError] = []  # what kept stdout from saying all
+
+
 class _Stream:
     """A stream that never stops the program: what it cannot say it leaves out."""
 
@@ -49,16 +53,16 @@ class _Stream:
         if not self._broken:
             try:
                 self._stream.write(text.encode(self.encoding, "replace").decode(self.encoding))
-            except (OSError, ValueError):
-                self._give_up()
+            except (OSError, ValueError) as error:
+                self._give_up(error)
         return len(text)
 
     def flush(self) -> None:
         if not self._broken:
             try:
                 self._stream.flush()
-            except (OSError, ValueError):
-                self._give_up()
+            except (OSError, ValueError) as error:
+                self._give_up(error)
 
     def isatty(self) -> bool:
         try:
@@ -69,9 +73,11 @@ class _Stream:
     def fileno(self) -> int:
         return self._stream.fileno()
 
-    def _give_up(self) -> None:
-        """Nobody reads any more (`| head`): let nothing complain at exit either."""
+    def _give_up(self, error: OSError | ValueError) -> None:
+        """Nobody reads any more (`| head`), or the disk is full: let nothing complain at exit either."""
         self._broken = True
+        if isinstance(error, OSError) and error.errno != errno.EPIPE and self._stream is sys.stdout:
+            _lost.append(error)
         try:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._stream.fileno())
@@ -96,6 +102,14 @@ def out() -> Console:
 def err() -> Console:
     """The console on stderr as it is now."""
     return _console(sys.stderr)
+
+
+def lost() -> OSError | None:
+    """What kept stdout from saying all since this was asked last; None where it did, or nobody listened."""
+    out().file.flush()
+    first = _lost[0] if _lost else None
+    _lost.clear()
+    return first
 
 
 def complain(error: UserError, raised: Exception | None = None) -> None:
@@ -358,6 +372,16 @@ def results(summary: Mapping[str, Any], folder: str, resume_command: str) -> Non
     )
     if summary["status"] in ("interrupted", "paused"):
         console.print(Text(_clean(f"resume: {resume_command}")), soft_wrap=True)
+
+
+def what_went_wrong(summary: Mapping[str, Any], resume_command: str) -> None:
+    """Of a run that shows nothing else, why its exit code is not 0."""
+    console = err()
+    if summary["status"] == "interrupted":
+        console.print(f"stopped by a signal after epoch {summary['epochs']}")
+        console.print(Text(_clean(f"  resume: {resume_command}")), soft_wrap=True)
+    if any(verdict["met"] is False for verdict in summary["expect"]):
+        verdicts(console, summary)
 
 
 def _measured_table(summary: Mapping[str, Any], *, with_baselines: bool = False) -> Table:

@@ -157,6 +157,8 @@ def open_plan(
         known, model_state = saved.data["known"], saved.state["model"]
         if not isinstance(known, dict):  # without it the files that it names would be opened
             raise TypeError("known")
+        if not all(isinstance(weights, dict) for weights in model_state):
+            raise TypeError("model")
         if len(model_state) != len(config.seeds):
             raise _misfit(f"it has {len(model_state):,} copies of them for {len(config.seeds):,} seeds", path)
         plan = make_plan(config, parts, data_dir, known, _most_weights(model_state))

@@ -42,7 +42,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], fix: str 
         raise
 
 
-def make_folder(folder: Path, fix: str = ANOTHER_RUNS_DIR) -> None:
+def make_folder(folder: Path, fix: str = "") -> None:
     """Make a folder, and those above it that are missing: their names are on the disk before this returns.
 
     Raises RunFailed where the disk refuses, or where something else has this name.
@@ -70,7 +70,8 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def cannot_write(path: Path, error: OSError, fix: str = ANOTHER_RUNS_DIR) -> RunFailed:
+def cannot_write(path: Path, error: OSError, fix: str = "") -> RunFailed:
     """What to say when the disk refuses."""
     first = "free some space" if error.errno in _FULL else "see that it can be written to"
-    return RunFailed(f"cannot write {path}: {error.strerror or error}", fix=f"{first}, or {fix}")
+    what = f"cannot write {path}: {error.strerror or error}"
+    return RunFailed(what, fix=f"{first}, or {fix}" if fix else first)

@@ -32,8 +32,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from dlrun.errors import RunFailed, UserError, nearest, shortened
-from dlrun.files import cannot_write, make_folder, sync_folder, write_atomically
+from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest, shortened
+from dlrun.files import ANOTHER_RUNS_DIR, cannot_write, make_folder, sync_folder, write_atomically
 
 _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
 _FILES, _FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights", "eval")  # written in place
@@ -82,7 +82,8 @@ class Run:
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Replace summary.json, or another file of strict JSON: what is not finite becomes null."""
         path = self.folder / name
-        make_folder(path.parent)
+        if path.parent != self.folder:  # which is never made anew: it may have been moved
+            make_folder(path.parent)
         text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
         # A folder's name may hold what is no text: JSON has its own way of writing that.
         write_atomically(path, lambda file: file.write(f"{text}\n".encode(errors="backslashreplace")))
@@ -220,6 +221,8 @@ class Rows:
     def __init__(self, run: Run, columns: Sequence[str], seeds: Sequence[int], end: int) -> None:
         """Go on after the first `end` bytes; what stands behind them is cut off. 0 begins anew."""
         self.run, self.columns, self.seeds, self.end = run, columns, seeds, end
+        if end and (not run.metrics.exists() or run.metrics.stat().st_size < end):
+            raise CheckpointRefused("it is shorter than the checkpoint says", where=str(run.metrics))
         try:
             self._file: IO[str] = run.metrics.open("r+" if end else "w", encoding="utf-8", newline="")
             self._file.seek(end)
@@ -266,7 +269,7 @@ def header(columns: Sequence[str]) -> str:
 def create(parent: Path, name: str, config_text: str) -> Run:
     """A new folder parent/name-NNN with its config. Any number of processes may do this at once."""
     try:
-        make_folder(parent)
+        make_folder(parent, ANOTHER_RUNS_DIR)
         taken = [
             int(match[2])
             for path in parent.iterdir()
@@ -286,7 +289,7 @@ def create(parent: Path, name: str, config_text: str) -> Run:
         sync_folder(folder)
         sync_folder(parent)
     except OSError as error:
-        raise cannot_write(parent, error) from None
+        raise cannot_write(parent, error, ANOTHER_RUNS_DIR) from None
     run = Run(folder)
     run.write_config(config_text)
     return run

@@ -34,8 +34,8 @@ SECURITY = """\
 
 **Trusted** are dlrun and what it is installed with, the Python files of the folder that you name with
 `--parts`, the data folder, and the folder you are in: `train` and `resume` ask git for its commit, and git
-runs the filters that its `.git/config` names. A checkpoint, a config, a data set, a run folder and every
-name in them may come from anyone.
+runs the filters that its `.git/config` names; `python -m dlrun`, unlike `dlrun`, imports from it. A
+checkpoint, a config, a data set, a run folder and every name in them may come from anyone.
 
 **A checkpoint** is read once and through one function: a ZIP file of records that are not compressed and
 whose sums are checked, then `torch.load` with `weights_only=True` written out, then a walk over plain

@@ -448,6 +448,7 @@ FORGERIES: dict[str, Change] = {
     "no list of copies": lambda c, d, s: s.update(model=3),
     "no copies": lambda c, d, s: s.update(model=[]),
     "copies that are text": lambda c, d, s: s.update(model=["a", "b"]),
+    "copies that are tensors": lambda c, d, s: s.update(model=[torch.zeros(3), torch.zeros(3)]),
     "copies that are numbers": lambda c, d, s: s.update(model=[{"w": 1}, 2]),
     "no weights": lambda c, d, s: s.pop("model"),
     "a weight that is not a number": lambda c, d, s: poisoned(s, 0, float("nan")),

@@ -281,7 +281,12 @@ def test_what_lies_in_a_strangers_run_leads_nowhere_else(
             place.unlink()
         if away.exists():
             away.rename(place)
+    (run.folder / "anything").symlink_to(outside)  # which dlrun has no use for: what is .tmp there stays
+    (run.folder / "checkpoints" / "last.pt.7.tmp").write_bytes(b"half")
     assert dlrun("resume", "last").code == 0
+    fault.count(links=1)
+    fault.never(outside=changed(before, tree(outside)))
+    assert not list((run.folder / "checkpoints").glob("*.tmp"))
 
 
 @pytest.mark.row("T45")
@@ -603,6 +608,31 @@ def test_whatever_becomes_of_stdout_training_finishes(fault: Fault, tiny: Path, 
             assert run.summary()["status"] == "finished"
             assert run.rows()["epoch"] == [1, 1, 2, 2, 3, 3]
             assert "warning" not in (run.folder / "log.txt").read_text()
+
+
+@pytest.mark.row("T47")
+def test_what_cannot_be_said_in_full_is_no_success(
+    fault: Fault, dlrun: Dlrun, tiny: Path, tmp_path: Path, dlrun_process: Callable[..., Any]
+) -> None:
+    """The output is what these commands are for; training leaves a folder behind."""
+    assert dlrun("train", tiny).code == 0
+    (tmp_path / "points.csv").write_text("a,b\n0.1,0.2\n")
+    commands: list[tuple[object, ...]] = [
+        ("runs",),
+        ("predict", "last", tmp_path / "points.csv", "--csv"),
+        ("eval", "last", "--json"),
+        ("show", "spiral_relu"),
+        ("--help",),
+    ]
+    with Path("/dev/full").open("w") as full:
+        for words in commands[: fault.times(2, len(commands))]:
+            process = dlrun_process(*words, stdout=full)
+            said = process.stderr.read()
+            process.wait()
+            fault.count(streams=1)
+            fault.said(said)
+            wanted = "error: cannot write the output: No space left on device"
+            assert (words, process.returncode, said.splitlines()[:1]) == (words, 1, [wanted])
 
 
 def in_a_terminal(command: str) -> tuple[int, int]:
