@@ -110,8 +110,6 @@ def _refuse_misfit(state: State, saved: Checkpoint, plan: Plan, run: Run) -> Non
     epoch, best = held.epoch, held.best
     if not math.isfinite(held.seconds):
         raise _Misfit(f"it took {held.seconds} seconds")
-    if epoch > plan.config.epochs:
-        raise _Misfit(f"it is of epoch {epoch}, and the run has {plan.config.epochs}")
     if best and best.epoch > epoch:
         raise _Misfit(f"its best epoch, {best.epoch}, comes after its last, {epoch}")
     for column, values in [*figures.items(), *(best.figures.items() if best else ())]:

@@ -255,7 +255,7 @@ def test_what_lies_in_a_strangers_run_leads_nowhere_else(
 ) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    (outside / "precious.tmp").write_text("precious")
+    (outside / "precious.1.tmp").write_text("precious")
     (outside / "file").write_text("epoch,seed\n1,0\nprecious\n")
     before = tree(outside)
     assert dlrun("train", tiny, "--stop-after", 1).code == 0
@@ -276,7 +276,7 @@ def test_what_lies_in_a_strangers_run_leads_nowhere_else(
                 assert f"{name} of the run is no" in done.err
             fault.count(links=1)
             fault.never(outside=changed(before, tree(outside)))
-            assert set(os.listdir(outside)) == {"precious.tmp", "file"}
+            assert set(os.listdir(outside)) == {"precious.1.tmp", "file"}
             assert dlrun("runs").code == 0
             place.unlink()
         if away.exists():
@@ -287,6 +287,9 @@ def test_what_lies_in_a_strangers_run_leads_nowhere_else(
     fault.count(links=1)
     fault.never(outside=changed(before, tree(outside)))
     assert not list((run.folder / "checkpoints").glob("*.tmp"))
+    (run.folder / "eval").symlink_to(outside)
+    with run.lock():  # as one that was found without being looked at
+        fault.never(outside=changed(before, tree(outside)))
 
 
 @pytest.mark.row("T45")
