@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from dlrun.errors import UserError, one_line
+from dlrun.errors import UserError, shortened
 from dlrun.strict_yaml import parse
 
 MOST_VALUES = 10_000  # of one key, and combinations of all
@@ -77,9 +77,9 @@ def axis(key: str, written: Any, where: str) -> Axis:
     if len(items) == 1 and isinstance(items[0], Range):
         return Axis(key, items[0])
     if not items or any(isinstance(item, Range) for item in items):
-        raise UserError(f"{one_line(key)} has no values to go through", where=where, fix=_EXAMPLE)
+        raise UserError(f"{shortened(key)} has no values to go through", where=where, fix=_EXAMPLE)
     if len(items) > MOST_VALUES:
-        raise UserError(f"{one_line(key)} has more than {MOST_VALUES:,} values", where=where)
+        raise UserError(f"{shortened(key)} has more than {MOST_VALUES:,} values", where=where)
     return Axis(key, items)
 
 
@@ -92,7 +92,7 @@ def combinations(axes: Sequence[Axis]) -> list[dict[str, Any]]:
     for each in axes:
         if isinstance(each.values, Range):
             raise UserError(
-                f"{one_line(each.key)} is a range without a count",
+                f"{shortened(each.key)} is a range without a count",
                 fix=f"write how many, such as {_shown(each.values)[:-1]},5), or draw from it with --random N",
             )
         lists.append(each.values)
@@ -147,7 +147,7 @@ def _values(item: Any, where: str, *, is_text: bool = False) -> Iterator[Any]:
         step = 1 if last >= first else -1
         yield from range(first, last + step, step)
     elif text.startswith(("log(", "linspace(")):
-        raise UserError(f"{one_line(text)[:60]} is no range", where=where, fix=_EXAMPLE)
+        raise UserError(f"{shortened(text)} is no range", where=where, fix=_EXAMPLE)
     else:
         yield parse(text, where, has_lines=False).plain() if is_text else item
 

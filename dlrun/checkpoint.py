@@ -18,16 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlrun.errors import CheckpointRefused, RunFailed, one_line
+from dlrun.errors import CheckpointRefused, RunFailed, shortened
 from dlrun.files import write_atomically
 
 FORMAT = 1
 _MOST_NODES = 500_000
 _DEEPEST = 32
 _MAKING = (b"}", b"]", b"\x85", b"\x8f")  # each of these bytes makes pickle a dict, list, tuple or set
-_FOLDER = (
-    0x10  # by this bit PyTorch's reader takes a record for a folder, and its bytes from anywhere in memory
-)
+# By this bit PyTorch's reader takes a record for a folder, and its bytes from anywhere in memory.
+_FOLDER = 0x10
 _LARGEST_DIRECTORY = 2**24  # bytes: more than a hundred thousand records
 _KEYS = {"format", "dlrun", "config", "data", "state", "figures", "environment"}
 
@@ -65,9 +64,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "environment": checkpoint.environment,
     }
     try:
-        for trail, value in _walk(content):
-            if kind := _unreadable(value):
-                raise _Unfit(f"{_place(content, trail)} is {kind}")
+        _check(content)
     except _Unfit as unfit:
         what = f"no checkpoint can hold this run: {unfit.reason}"
         fix = "keep numbers, texts, lists, dicts and whole tensors there"
@@ -87,8 +84,8 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointRefused(refused.what, where=str(path), fix="use another checkpoint") from None
     if not isinstance(content, dict) or content.keys() != _KEYS:
         raise CheckpointRefused("this is no dlrun checkpoint", where=str(path))
-    if content["format"] != FORMAT:
-        written = one_line(str(content["dlrun"])[:40])
+    if type(content["format"]) is not int or content["format"] != FORMAT:
+        written = shortened(content["dlrun"])
         raise CheckpointRefused(
             f"the checkpoint was written by dlrun {written}, in a format that this version cannot read",
             where=str(path),
@@ -131,7 +128,7 @@ def _open(raw: bytes) -> Any:
                 raise CheckpointRefused("checkpoint is damaged (records overlap)")
             broken = archive.testzip()  # torch.load checks no sums: it would load flipped bits
             if broken is not None:
-                raise CheckpointRefused(f"checkpoint is damaged ({one_line(broken[:80])})")
+                raise CheckpointRefused(f"checkpoint is damaged ({shortened(broken)})")
             for name in names:
                 if name.endswith("data.pkl"):
                     pickled = archive.read(name)
@@ -139,9 +136,7 @@ def _open(raw: bytes) -> Any:
                         raise CheckpointRefused("checkpoint is damaged (its content is too large)")
         with warnings.catch_warnings(action="ignore"):  # of what is refused anyway
             content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-        for trail, value in _walk(content):
-            if wrong := _what_is_wrong(value):
-                raise CheckpointRefused(f"checkpoint is damaged ({_place(content, trail)} {wrong})")
+        _check(content)
         return content
     except CheckpointRefused:
         raise
@@ -182,40 +177,35 @@ def _refuse_another_directory(raw: bytes) -> None:
         raise CheckpointRefused("checkpoint is damaged (its directory)")
 
 
-_ALLOWED = (dict, list, tuple, str, int, float, bool, type(None), Tensor)
-_SAVED = (*_ALLOWED, OrderedDict, nn.Parameter)  # no other kinds of these: np.float64 is a float
+_KINDS = (dict, OrderedDict, list, tuple, str, int, float, bool, type(None), Tensor, nn.Parameter)
 _LONGEST = 2000  # bits of an int: of more, torch.load knows nothing
 
 
-def _unreadable(value: Any) -> str:
-    """What a value is that `load` would refuse; nothing where it would not."""
-    if type(value) not in _SAVED:
+def _check(content: Any) -> None:
+    """Raises _Unfit unless this is a tree of plain values and whole tensors, of bounded size and depth."""
+    for trail, value in _walk(content):
+        if kind := _foreign(value):
+            raise _Unfit(f"{_place(content, trail) or 'it'} is {kind}")
+
+
+def _foreign(value: Any) -> str:
+    """What a value is that no checkpoint holds; "" where one may hold it."""
+    if type(value) not in _KINDS:  # nor may it be a kind of these: np.float64 is a float
         return f"a {type(value).__name__}"
     if isinstance(value, Tensor):
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
             return "a tensor that is sparse, quantized or without values"
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            return "an expanded tensor, which is larger than its memory"
+            return "an expanded tensor, larger than its storage"
     elif isinstance(value, int) and value.bit_length() > _LONGEST:
         return f"a number of more than {_LONGEST:,} bits"
-    return ""
-
-
-def _what_is_wrong(value: Any) -> str:
-    """Why a value is none that a checkpoint holds, else ""."""
-    if not isinstance(value, _ALLOWED):
-        return f"is a {type(value).__name__}"
-    if isinstance(value, Tensor):
-        whole = value.layout == torch.strided and not value.is_quantized and value.device.type == "cpu"
-        if not whole or value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            return "is larger than its storage"
     return ""
 
 
 def _walk(content: Any) -> Iterator[tuple[list[str | int], Any]]:
     """Every value in a tree of dicts, lists and tuples, with the keys that lead to it.
 
-    Raises CheckpointRefused where there are too many, or too deep.
+    Raises _Unfit where there are too many, or too deep, and for a key that is no text.
     """
     nodes, trail = 1, list[str | int]()
     yield trail, content
@@ -229,8 +219,7 @@ def _walk(content: Any) -> Iterator[tuple[list[str | int], Any]]:
             yield trail, value
             if isinstance(value, dict | list | tuple):
                 if isinstance(value, dict) and not all(type(key) in (str, int) for key in value):
-                    where = _place(content, trail)
-                    raise _Unfit(f"a key in {where} is no text")
+                    raise _Unfit(f"a key in {_place(content, trail)} is no text")
                 pending.append(_entries(value))
                 break
             trail.pop()
@@ -252,4 +241,4 @@ def _place(content: Any, trail: list[str | int]) -> str:
     for key in trail:
         text += f".{key}" if isinstance(content, dict) else f"[{key}]"
         content = content[key]
-    return one_line(text[-200:].lstrip("."))
+    return text[-200:].lstrip(".")

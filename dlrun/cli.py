@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from dlrun.errors import RunFailed, Unforeseen, UserError, is_out_of_memory
+from dlrun.errors import RunFailed, Unforeseen, UserError, is_out_of_memory, noted_resume, shortened
 
 if TYPE_CHECKING:
     from dlrun.config import Choice
     from dlrun.data import Watching
     from dlrun.evaluation import Trained
     from dlrun.experiment import Outcome, View
+    from dlrun.plan import Plan
     from dlrun.runs import Run
 
 app = typer.Typer(
@@ -37,19 +38,38 @@ def main() -> NoReturn:
     """The command line. Whatever goes wrong is printed here, and only here."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault(*WAITING)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Only training has something to save, and sets a handler of its own: else stop at once.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    words, chosen = sys.argv[1:], {"debug": False}
+    words, chosen = sys.argv[1:], dict[str, Any](debug=False)
     try:
-        code = app(words or ["--help"], prog_name="dlrun", standalone_mode=False, obj=chosen)
+        code = _called(words, chosen)
     except Exception as error:
         from dlrun import display
 
         told = _told(error, words)
         display.complain(told, error if chosen["debug"] else None)
         sys.exit(told.exit_code)
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(code)
+
+
+def _called(words: list[str], chosen: dict[str, Any]) -> int:
+    """Call the command that the words name; its exit code."""
+    try:
+        Path.cwd()
+    except OSError:  # PyTorch would end the process in a way of its own
+        raise UserError("the folder you are in is gone", fix="go to one that is there") from None
+    found = app(words or ["--help"], prog_name="dlrun", standalone_mode=False, obj=chosen)
+    code = found if isinstance(found, int) else 0
+    if "dlrun.display" in sys.modules:  # something was printed
+        from dlrun import display
+
+        lost = display.lost()
+        if lost and code == 0 and chosen.get("command") not in ("train", "resume"):  # those leave a folder
+            raise _output_lost(lost)
+    return code
+
+
+def _output_lost(error: OSError) -> RunFailed:
+    what = f"cannot write the output: {error.strerror}"
+    return RunFailed(what, fix="free some space, or send it elsewhere")
 
 
 def _told(error: Exception, words: list[str]) -> UserError:
@@ -58,8 +78,14 @@ def _told(error: Exception, words: list[str]) -> UserError:
         return error
     if is_out_of_memory(error):
         fix = "take a smaller model or less data, or end what else needs memory"
-        return RunFailed("out of memory", fix=fix)
-    if hasattr(error, "format_message"):  # of click, which Typer brings with it or not, by its version
+        told = RunFailed("out of memory", fix=fix)
+        told.resume = noted_resume(error)
+        return told
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return UserError(f"there is no {shortened(error.filename)}: {error.strerror}")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+        return _output_lost(error)  # of --help, which Typer prints
+    if hasattr(error, "format_message"):  # an error of click, which some versions of Typer hide in their own
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "dlrun"
         return UserError(error.format_message(), fix=f"{command} --help says what can be written")
@@ -71,8 +97,8 @@ def of_every_command(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the whole of what goes wrong.")] = False,
 ) -> None:
-    """Keep what is said before the name of the command."""
-    context.ensure_object(dict)["debug"] = debug
+    """Keep what is said before the name of the command, and that name."""
+    context.ensure_object(dict).update(debug=debug, command=context.invoked_subcommand)
 
 
 def _complete_config(incomplete: str) -> list[str]:
@@ -188,7 +214,7 @@ def train(
     run = runs.create(runs_dir, checked.name, configs.dump(checked))
     view = _view(quiet, run)
     outcome = experiment.resume(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=watch)
-    _conclude(outcome, quiet)
+    _conclude(plan, outcome, quiet)
 
 
 @app.command()
@@ -223,7 +249,7 @@ def resume(
     plan = make_plan(checked, own_parts, data_dir)
     view, watching = _view(quiet, found), _watching(quiet)
     outcome = experiment.resume(plan, found, view, redraw=watch, strict=strict, watching=watching)
-    _conclude(outcome, quiet)
+    _conclude(plan, outcome, quiet)
 
 
 @app.command("eval")
@@ -251,12 +277,12 @@ def evaluate(
     for note in trained.data.notes:
         display.warn(note)
     report = evaluation.report(trained, saved, path, split)
-    if found:
-        evaluation.keep(trained, report, split, display.warn)
     if json:
         display.say_json(runs.finite(report))
     else:
         display.evaluation(report)
+    if found:
+        evaluation.keep(trained, report, split, display.warn)
 
 
 @app.command()
@@ -336,7 +362,7 @@ def plot(
     watching = _watching(quiet=False)
     trained, _ = evaluation.open_checkpoint(path, found, words, Parts(parts), data_dir, watching)
     make_folder(folder, ANOTHER_OUT)
-    if not _draw(trained, trained.plan.plots, folder) and names:
+    if not _draw(trained, trained.plan.plots, folder):
         raise SystemExit(1)
 
 
@@ -753,11 +779,14 @@ def _view(quiet: bool, run: Run) -> View:
     return experiment.Silent()
 
 
-def _conclude(outcome: Outcome, quiet: bool) -> NoReturn:
-    from dlrun import display
+def _conclude(plan: Plan, outcome: Outcome, quiet: bool) -> NoReturn:
+    from dlrun import display, experiment
 
     if outcome.summary.get("already_complete") and not quiet:
         display.say(f"already complete after epoch {outcome.summary['epochs']}: {outcome.run.folder}")
-    elif not quiet:
-        display.results(outcome.summary, str(outcome.run.folder))
+    elif quiet:
+        display.what_went_wrong(outcome.summary, experiment.resume_command(plan, outcome.run))
+    else:
+        command = experiment.resume_command(plan, outcome.run)
+        display.results(outcome.summary, str(outcome.run.folder), command)
     raise SystemExit(outcome.exit_code)

@@ -17,7 +17,7 @@ from typing import Any
 
 from dlrun import runs, sweep_folder
 from dlrun.components import KINDS, Parts
-from dlrun.errors import UserError, nearest, one_line
+from dlrun.errors import UserError, nearest, shortened
 from dlrun.runs import Run
 from dlrun.significance import Difference, difference
 from dlrun.strict_yaml import read_file
@@ -238,7 +238,7 @@ def find(text: str, parent: Path) -> list[Run]:
     named = [run for run in there if fnmatchcase(run.name, text if is_pattern else f"{text}*")]
     if not named:
         names = [run.name for run in there]
-        raise UserError(f"there is no run {one_line(text[:80])}{nearest(text, names)}", where=str(parent))
+        raise UserError(f"there is no run {shortened(text)}{nearest(text, names)}", where=str(parent))
     return named
 
 

@@ -21,7 +21,7 @@ from zlib import crc32
 import annotated_types
 
 from dlrun import options
-from dlrun.errors import UserError, nearest, one_line
+from dlrun.errors import UserError, nearest, shortened
 
 KINDS = (
     "dataset",
@@ -87,7 +87,7 @@ class Parts:
         """What the file of one part says. Raises UserError where there is none of that name."""
         paths = self._paths(kind)
         if name not in paths:
-            raise UserError(f"there is no {kind}/{one_line(name[:80])}.py{nearest(name, sorted(paths))}")
+            raise UserError(f"there is no {kind}/{shortened(name)}.py{nearest(name, sorted(paths))}")
         if (kind, name) not in self._read:
             self._read[kind, name] = read_part(kind, paths[name])
         return self._read[kind, name]

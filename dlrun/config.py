@@ -15,7 +15,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from dlrun.components import REQUIRED, Parts, describe
-from dlrun.errors import ConfigError, UserError, listed, nearest, one_line
+from dlrun.errors import ConfigError, UserError, listed, nearest, shortened
 from dlrun.options import Claim, Count, Positive, Seed, Threads
 from dlrun.strict_yaml import DEEPEST, MOST_VALUES, Located, Place, parse, read_file
 
@@ -31,7 +31,6 @@ _SIGNS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_LONGEST_VALUE_SHOWN = 60
 SWEEP = "sweep"  # the key of a file under which a sweep finds its values; no part of a Config
 AUTO = "auto"  # among plots: whatever suits the data and the model
 
@@ -150,6 +149,8 @@ def shipped_names() -> list[str]:
 
 def find(text: str, beside: Path | None = None) -> Path:
     """The config file that `text` names: a path (relative to `beside`), or a shipped name."""
+    if not text:
+        raise UserError("no config is named", fix="name a YAML file")
     path = (beside or Path()) / text
     with suppress(OSError):  # a name too long for any file
         if path.is_dir() and (path / "config.yaml").exists():
@@ -161,7 +162,7 @@ def find(text: str, beside: Path | None = None) -> Path:
     name = text.removesuffix(".yaml")
     if name in shipped_names():
         return shipped() / f"{name}.yaml"
-    raise UserError(f"there is no config {one_line(text)[:200]}{nearest(Path(text).stem, shipped_names())}")
+    raise UserError(f"there is no config {text[:200]}{nearest(Path(text).stem, shipped_names())}")
 
 
 def load(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> Config:
@@ -287,8 +288,8 @@ def _override(tree: Located, overrides: Sequence[str]) -> Located:
         key, equals, written = text.partition("=")
         source = "on the command line:"
         if not equals or not key:
-            raise UserError(f"{text[:_LONGEST_VALUE_SHOWN]!r} is not of the form KEY=VALUE")
-        shown = one_line(key[:_LONGEST_VALUE_SHOWN])
+            raise UserError(f"{shortened(text)!r} is not of the form KEY=VALUE")
+        shown = shortened(key)
         if not written.strip():
             raise UserError(f"{shown} is given no value", where=source, fix=f"write {shown}=null for none")
         path = key.split(".")
@@ -300,9 +301,7 @@ def _override(tree: Located, overrides: Sequence[str]) -> Located:
             try:
                 value = parse(written, source, has_lines=False)
             except UserError as error:
-                raise UserError(
-                    error.what, where=f"{source} {one_line(text[:_LONGEST_VALUE_SHOWN])}"
-                ) from None
+                raise UserError(error.what, where=f"{source} {shortened(text)}") from None
         tree = _put(tree, path, value)
     return tree
 
@@ -509,7 +508,7 @@ def claims(text: str) -> list[tuple[str, float]]:
         except ValueError:
             found.append(("", 0.0))
         if not found[-1][0]:
-            raise ValueError(f"{text[:_LONGEST_VALUE_SHOWN]!r} is no claim; write one such as '>= 0.94'")
+            raise ValueError(f"{shortened(text)!r} is no claim; write one such as '>= 0.94'")
     return found
 
 
@@ -538,7 +537,7 @@ def _mistake(place: Place, path: tuple[str | int, ...], what: str) -> str:
 def _path_text(path: Iterable[str | int]) -> str:
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{one_line(step)}"
+        text += f"[{step}]" if isinstance(step, int) else f".{step}"
     return text.removeprefix(".")[:120]
 
 
@@ -546,4 +545,4 @@ def _shown(item: Located) -> str:
     text = repr(item.plain()) if not isinstance(item.value, bool | None) else str(item.value).lower()
     if item.value is None:
         text = "null"
-    return text if len(text) <= _LONGEST_VALUE_SHOWN else f"{text[:_LONGEST_VALUE_SHOWN]}…"
+    return shortened(text)

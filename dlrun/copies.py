@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 
@@ -27,16 +27,6 @@ class _Seeded(nn.Module):
         if not self.training:
             self.train()
         self.streams.begin(epoch, self)
-
-
-def lost_weight(copies: Iterable[nn.Module]) -> tuple[int, str] | None:
-    """Which copy has a weight that is not finite, and the name of the first such one; None where none has."""
-    for index, copy in enumerate(copies):
-        for name, weights in copy.named_parameters():
-            # A sum needs no memory; it is finite only where all are, but large ones may overflow it.
-            if not (weights.sum().isfinite() or weights.isfinite().all()):
-                return index, name
-    return None
 
 
 class Apart(_Seeded):
@@ -179,6 +169,16 @@ class Stacked(_Seeded):
 
 
 Copies = Apart | Stacked
+
+
+def lost_weight(model: Copies, saved: Sequence[Mapping[str, Tensor]]) -> tuple[int, str] | None:
+    """The seed and name of the first of the weights `saved` of each copy that is not finite; None without."""
+    for seed, copy, weights in zip(model.seeds, model.copies, saved, strict=True):
+        for name, _ in copy.named_parameters():
+            # A sum needs no memory; it is finite only where all are, but large ones may overflow it.
+            if not (weights[name].sum().isfinite() or weights[name].isfinite().all()):
+                return seed, name
+    return None
 
 
 class Streams:

@@ -101,14 +101,15 @@ class Preprocessing:
         return prepared.to(torch.float32)
 
     def suits(self, shape: tuple[int, ...]) -> bool:
-        """Whether it leaves inputs of one shape in that shape: it may come from anyone's checkpoint."""
+        """Whether it leaves inputs of one shape in that shape, and finite: it may come from anyone."""
         try:
-            for step in self.state_dict().values():
-                if step is not None and step.expand(shape).is_complex():
-                    return False
+            return all(
+                not step.expand(shape).is_complex() and bool(step.isfinite().all())
+                for step in self.state_dict().values()
+                if step is not None
+            ) and (self.scale is None or bool(self.scale.all()))
         except (AttributeError, RuntimeError):
             return False
-        return True
 
     def to(self, device: torch.device) -> Preprocessing:
         return Preprocessing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import sys
@@ -21,7 +22,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.errors import UserError
+from dlrun.errors import UserError, one_line
 from dlrun.tables import cell
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ MOST_ROWS = 200  # more epochs than any terminal shows at once
 STEPS = [d * 10**n for n in range(9) for d in (1, 5)]  # 1, 5, 10, 50, …: each divides the next
 
 
+_lost: list[OSError] = []  # what kept stdout from saying all
+
+
 class _Stream:
     """A stream that never stops the program: what it cannot say it leaves out."""
 
@@ -57,16 +61,16 @@ class _Stream:
         if not self._broken:
             try:
                 self._stream.write(text.encode(self.encoding, "replace").decode(self.encoding))
-            except (OSError, ValueError):
-                self._give_up()
+            except (OSError, ValueError) as error:
+                self._give_up(error)
         return len(text)
 
     def flush(self) -> None:
         if not self._broken:
             try:
                 self._stream.flush()
-            except (OSError, ValueError):
-                self._give_up()
+            except (OSError, ValueError) as error:
+                self._give_up(error)
 
     def isatty(self) -> bool:
         try:
@@ -77,9 +81,11 @@ class _Stream:
     def fileno(self) -> int:
         return self._stream.fileno()
 
-    def _give_up(self) -> None:
-        """Nobody reads any more (`| head`): let nothing complain at exit either."""
+    def _give_up(self, error: OSError | ValueError) -> None:
+        """Nobody reads any more (`| head`), or the disk is full: let nothing complain at exit either."""
         self._broken = True
+        if isinstance(error, OSError) and error.errno != errno.EPIPE and self._stream is sys.stdout:
+            _lost.append(error)
         try:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._stream.fileno())
@@ -106,6 +112,14 @@ def err() -> Console:
     return _console(sys.stderr)
 
 
+def lost() -> OSError | None:
+    """What kept stdout from saying all since this was asked last; None where it did, or nobody listened."""
+    out().file.flush()
+    first = _lost[0] if _lost else None
+    _lost.clear()
+    return first
+
+
 def complain(error: UserError, raised: Exception | None = None) -> None:
     """Print an error as it stands in its lines; with what was `raised`, all of it and its traceback."""
     console = err()
@@ -113,7 +127,7 @@ def complain(error: UserError, raised: Exception | None = None) -> None:
         console.print(Text(_clean("".join(traceback.format_exception(raised)))), soft_wrap=True)
     for line in error.lines(debug=raised is not None):
         style = "bold red" if line.startswith("error:") else ""
-        console.print(Text(_one_line(line), style), soft_wrap=True)
+        console.print(Text(line, style), soft_wrap=True)
 
 
 def say(text: str) -> None:
@@ -123,7 +137,7 @@ def say(text: str) -> None:
 
 def warn(text: str) -> None:
     """Print a warning on stderr."""
-    err().print(Text(f"warning: {_one_line(text)}", "yellow"), soft_wrap=True)
+    err().print(Text(f"warning: {one_line(text)}", "yellow"), soft_wrap=True)
 
 
 def say_json(content: Mapping[str, Any]) -> None:
@@ -172,11 +186,6 @@ def _clean(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
-
-
-def _one_line(text: str) -> str:
-    """Text from anywhere as one line, however many it holds."""
-    return _clean(" ".join(text.splitlines()))
 
 
 def _table(caption: str | None = None) -> Table:
@@ -250,7 +259,7 @@ class Training:
             self._refresh()
 
     def warn(self, text: str) -> None:
-        self.console.print(Text(f"warning: {_one_line(text)}", "yellow"), soft_wrap=True)
+        self.console.print(Text(f"warning: {one_line(text)}", "yellow"), soft_wrap=True)
 
     def end(self) -> None:
         if self._live:
@@ -346,7 +355,7 @@ def epochs_table(
     return table
 
 
-def results(summary: Mapping[str, Any], folder: str) -> None:
+def results(summary: Mapping[str, Any], folder: str, resume_command: str) -> None:
     """The end of a run: final and best figures, the claims, and what to do next."""
     console = out()
     wide = console.options.update(max_width=1000)
@@ -370,7 +379,17 @@ def results(summary: Mapping[str, Any], folder: str) -> None:
         soft_wrap=True,
     )
     if summary["status"] in ("interrupted", "paused"):
-        console.print(Text(_clean(f"resume: dlrun resume {folder}")), soft_wrap=True)
+        console.print(Text(_clean(f"resume: {resume_command}")), soft_wrap=True)
+
+
+def what_went_wrong(summary: Mapping[str, Any], resume_command: str) -> None:
+    """Of a run that shows nothing else, why its exit code is not 0."""
+    console = err()
+    if summary["status"] == "interrupted":
+        console.print(f"stopped by a signal after epoch {summary['epochs']}")
+        console.print(Text(_clean(f"  resume: {resume_command}")), soft_wrap=True)
+    if any(verdict["met"] is False for verdict in summary["expect"]):
+        verdicts(console, summary)
 
 
 def _measured_table(summary: Mapping[str, Any], *, with_baselines: bool = False) -> Table:
@@ -821,7 +840,7 @@ def sweep_results(ended: Ended, ranked: Comparison | None) -> None:
         lines = each.lines or [f"error: {each.trial.run.summary().get('error') or each.status}"]
         err().print(Text(_clean(f"{each.trial.run.name} {each.status}"), "bold red"), soft_wrap=True)
         for line in lines:
-            err().print(Text(f"  {_one_line(line)}"), soft_wrap=True)
+            err().print(Text(f"  {one_line(line)}"), soft_wrap=True)
     say(f"{_counted(ended.progress)} runs are done: {folder}")
     if any(each.status in ("waiting", "interrupted", "failed") for each in ended.progress):
         console.print(Text(_clean(f"resume: dlrun sweep --resume {folder}")), soft_wrap=True)

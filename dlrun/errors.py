@@ -7,8 +7,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 _MOST_LISTED = 50
+_MOST_COMPARED = 1000  # of nine thousand long names the nearest takes ten seconds
 _MOST_MISTAKES = 20  # without --debug
-_LONGEST_NAME = 60
+_LONGEST = 60  # characters of a name or a value
 _LONGEST_SAID = 300  # characters of what an exception says
 _PACKAGE = Path(__file__).parent
 _RESUME = "resume: "  # begins the note on an exception by which command its run goes on
@@ -37,7 +38,7 @@ class UserError(Exception):
             lines.append(f"  fix: {self.fix}")
         if self.resume:
             lines.append(f"  resume: {self.resume}")
-        return lines
+        return [one_line(line) for line in lines]
 
 
 class ConfigError(UserError):
@@ -52,7 +53,8 @@ class ConfigError(UserError):
         shown = len(self.mistakes) if debug else _MOST_MISTAKES
         left = len(self.mistakes) - shown
         more = [f"  and {left:,} more, which dlrun --debug shows"] if left > 0 else []
-        return [f"error: {self.what}", *(f"  {mistake}" for mistake in self.mistakes[:shown]), *more]
+        mistakes = (f"  {mistake}" for mistake in self.mistakes[:shown])
+        return [one_line(line) for line in (f"error: {self.what}", *mistakes, *more)]
 
 
 class RunFailed(UserError):
@@ -66,6 +68,9 @@ class Diverged(UserError):
 
     exit_code = 3
 
+    def __init__(self, what: str) -> None:
+        super().__init__(what, fix="lower optimizer.lr, or set gradient_clip")
+
 
 class CheckpointRefused(UserError):
     """A checkpoint that is damaged, hostile, or not of this run."""
@@ -73,14 +78,15 @@ class CheckpointRefused(UserError):
     exit_code = 4
 
 
-def one_line(name: str) -> str:
-    """A name from someone's file as part of a line: what would end or steer the line is written out."""
-    return name if name.isprintable() else repr(name)[1:-1]
+def one_line(text: str) -> str:
+    """Text from anywhere as a line of a message, without what could end it or steer a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.splitlines()))
 
 
-def _short(name: str) -> str:
-    text = one_line(name[:_LONGEST_NAME])
-    return text if len(name) <= _LONGEST_NAME else f"{text}…"
+def shortened(value: object) -> str:
+    """A value from anywhere as a part of a line, cut off where it is long."""
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -108,19 +114,24 @@ class Unforeseen(UserError):
             where=f"{path.relative_to(_PACKAGE.parent) if is_ours else path}:{line}, in {function}",
             fix="please report this: dlrun should say what is wrong" if is_ours else "correct this file",
         )
-        notes = (note for note in getattr(error, "__notes__", ()) if note.startswith(_RESUME))
-        self.resume = next(notes, "").removeprefix(_RESUME)
+        self.resume = noted_resume(error)
         self.command = command
 
     def lines(self, *, debug: bool = False) -> list[str]:
         also = ", and so does log.txt of the run" if self.resume else ""
-        shows = [] if debug else [f"  debug: {self.command} shows the whole traceback{also}"]
+        shows = [] if debug else [one_line(f"  debug: {self.command} shows the whole traceback{also}")]
         return [*super().lines(), *shows]
 
 
 def note_resume(error: Exception, command: str) -> None:
     """Note on an exception by which command its run goes on, for whoever will print it."""
     error.add_note(f"{_RESUME}{command}")
+
+
+def noted_resume(error: Exception) -> str:
+    """The command that `note_resume` noted; "" where it noted none."""
+    notes = (note for note in getattr(error, "__notes__", ()) if note.startswith(_RESUME))
+    return next(notes, "").removeprefix(_RESUME)
 
 
 def _origin(error: Exception) -> tuple[Path, int, str]:
@@ -144,13 +155,15 @@ def listed(names: Iterable[str]) -> str:
     """The names in one line, in parentheses, ready to follow a message; of very many the first ones."""
     names = list(names)
     more = f", and {len(names) - _MOST_LISTED:,} more" if len(names) > _MOST_LISTED else ""
-    shown = ", ".join(map(_short, names[:_MOST_LISTED]))
+    shown = ", ".join(map(shortened, names[:_MOST_LISTED]))
     return f"(there are: {shown}{more})" if names else "(there are none)"
 
 
 def meant(name: str, names: Iterable[str]) -> str:
     """`; did you mean 'lr'?` for a name that is not among `names`, nothing where none is close."""
     names = list(names)
+    if len(names) > _MOST_COMPARED:
+        return ""
     close = get_close_matches(name.lower()[:200], [n.lower() for n in names], n=1, cutoff=0.55)
     return next((f"; did you mean {n!r}?" for n in names if close and n.lower() == close[0]), "")
 

@@ -19,10 +19,10 @@ from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
 from dlrun.components import Parts
-from dlrun.config import Choice
+from dlrun.config import Choice, Config
 from dlrun.copies import Apart, Copies, as_tensor, lost_weight
 from dlrun.data import EVALUATION_BATCH, Data, Loaded, Preprocessing, Watching, unwatched
-from dlrun.errors import CheckpointRefused, ConfigError, UserError, one_line
+from dlrun.errors import CheckpointRefused, ConfigError, UserError, shortened
 from dlrun.files import write_atomically
 from dlrun.hardware import Hardware, memory
 from dlrun.layers import TooManyWeights
@@ -152,23 +152,13 @@ def open_plan(
     Raises as `open_checkpoint` does.
     """
     saved = checkpoints.load(path)
-    keys = {text.split("=")[0].split(".")[0] for text in overrides}
-    if fixed := sorted(keys - CHANGEABLE):
-        raise UserError(f"{', '.join(fixed)} cannot be changed at evaluation: the model is what it is")
-    try:
-        own = configs.from_plain(saved.config, str(path), parts=parts)
-    except UserError as error:
-        said = error.mistakes[0] if isinstance(error, ConfigError) else error.what
-        fix = "if it was trained with parts of your own, name their folder with --parts"
-        raise CheckpointRefused(f"its config is refused: {said}", where=str(path), fix=fix) from None
-    plain = own.plain()
-    if "metrics" in keys:  # nothing is chosen or judged here: neither may stand in the way of others
-        plain |= {"expect": {}, "monitor": None, "patience": None}
-    config = configs.from_plain(plain, str(path), overrides, parts)
+    config = _config(saved, path, overrides, parts)
     try:
         known, model_state = saved.data["known"], saved.state["model"]
         if not isinstance(known, dict):  # without it the files that it names would be opened
             raise TypeError("known")
+        if not all(isinstance(weights, dict) for weights in model_state):
+            raise TypeError("model")
         if len(model_state) != len(config.seeds):
             raise _misfit(f"it has {len(model_state):,} copies of them for {len(config.seeds):,} seeds", path)
         plan = make_plan(config, parts, data_dir, known, _most_weights(model_state))
@@ -184,12 +174,8 @@ def open_plan(
     except TooManyWeights:
         raise _misfit("it has more than are in the file", path) from None
     except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
-        raise CheckpointRefused(f"it lacks an entry: {one_line(str(error)[:100])}", where=str(path)) from None
-    largest = max((prod(layer.output_shape) for layer in plan.layers.layers), default=0)
-    wanted, there = 4 * (plan.layers.parameters * len(config.seeds) + largest), memory(plan.device)
-    if wanted > there:
-        what = f"its model needs {wanted / 2**30:,.0f} GiB for a single example"
-        raise CheckpointRefused(f"{what}; {plan.device} has {there / 2**30:,.0f}", where=str(path))
+        raise CheckpointRefused(f"it lacks an entry: {shortened(error)}", where=str(path)) from None
+    _refuse_too_large(plan, path)
     plain_shape = all(type(size) is int for size in shape)  # a tensor would be compared number by number
     if (classes, plain_shape and shape) != (plan.data.classes, plan.data.input_shape):
         raise CheckpointRefused(
@@ -200,11 +186,41 @@ def open_plan(
     with torch.device("meta"):  # what does not fit is refused before a model of any size is made
         model = Apart(plan.build, config.seeds)
         load_weights(model, model_state, path, assign=True)
-    if lost := lost_weight(model.copies):
-        index, name = lost
-        what = f"its weights {name} of seed {config.seeds[index]} are not all finite numbers"
+    if lost := lost_weight(model, model_state):
+        seed, name = lost
+        what = f"its weights {name} of seed {seed} are not all finite numbers"
         raise CheckpointRefused(what, where=str(path), fix="use another checkpoint")
     return plan, preprocessing, saved
+
+
+def _config(saved: Checkpoint, path: Path, overrides: Sequence[str], parts: Parts) -> Config:
+    """The config in a checkpoint, with what may be said otherwise at evaluation."""
+    keys = {text.split("=")[0].split(".")[0] for text in overrides}
+    if fixed := sorted(keys - CHANGEABLE):
+        raise UserError(f"{', '.join(fixed)} cannot be changed at evaluation: the model is what it is")
+    plain = config_of(saved, path, parts).plain()
+    if "metrics" in keys:  # nothing is chosen or judged here: neither may stand in the way of others
+        plain |= {"expect": {}, "monitor": None, "patience": None}
+    return configs.from_plain(plain, str(path), overrides, parts)
+
+
+def config_of(saved: Checkpoint, path: Path, parts: Parts) -> Config:
+    """The config in a checkpoint. Raises CheckpointRefused where it is none."""
+    try:
+        return configs.from_plain(saved.config, str(path), parts=parts)
+    except UserError as error:
+        said = error.mistakes[0] if isinstance(error, ConfigError) else error.what
+        fix = "if it was trained with parts of your own, name their folder with --parts"
+        raise CheckpointRefused(f"its config is refused: {said}", where=str(path), fix=fix) from None
+
+
+def _refuse_too_large(plan: Plan, path: Path) -> None:
+    """Raises CheckpointRefused where the device has no room for the weights and what a layer gives."""
+    largest = max((prod(layer.output_shape) for layer in plan.layers.layers), default=0)
+    wanted = 4 * (plan.layers.parameters * len(plan.config.seeds) + largest)
+    if wanted > (there := memory(plan.device)):
+        what = f"its model needs {wanted / 2**30:,.0f} GiB for a single example"
+        raise CheckpointRefused(f"{what}; {plan.device} has {there / 2**30:,.0f}", where=str(path))
 
 
 def _most_weights(saved: list[dict[str, Any]]) -> tuple[int, int]:
@@ -227,6 +243,9 @@ def load_weights(model: Copies, saved: list[dict[str, Tensor]], path: Path, *, a
     """Put saved weights into the copies. Raises CheckpointRefused where they do not fit."""
     try:
         for copy, weights in zip(model.copies, saved, strict=True):
+            for name, value in copy.state_dict().items():
+                if name in weights and isinstance(value, Tensor) and weights[name].dtype != value.dtype:
+                    raise TypeError(f"{name} holds {weights[name].dtype}, not {value.dtype}")
             # A dict of its own: torch notes `assign` in what it is given, and the next call would follow it.
             copy.load_state_dict(dict(weights), assign=assign)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
@@ -234,7 +253,7 @@ def load_weights(model: Copies, saved: list[dict[str, Tensor]], path: Path, *, a
 
 
 def _misfit(reason: str, path: Path) -> CheckpointRefused:
-    what = f"its weights do not fit the architecture: {one_line(reason)}"
+    what = f"its weights do not fit the architecture: {reason}"
     return CheckpointRefused(what, where=str(path))
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 import shlex
-import signal
 import subprocess
-import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from statistics import fmean
 from traceback import walk_tb
-from types import FrameType, TracebackType
 from typing import Any, Protocol
 
 import torch
@@ -26,8 +24,9 @@ from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
 from dlrun.config import Choice, Config
+from dlrun.continuing import preprocessing_of, restore
 from dlrun.copies import Copies, lost_weight
-from dlrun.data import EVALUATION_BATCH, Loaded, Preprocessing, Watching, steps, unwatched
+from dlrun.data import EVALUATION_BATCH, Loaded, Watching, steps, unwatched
 from dlrun.errors import (
     CheckpointRefused,
     Diverged,
@@ -35,12 +34,14 @@ from dlrun.errors import (
     UserError,
     is_out_of_memory,
     note_resume,
+    shortened,
 )
-from dlrun.evaluation import Trained, baselines, draw, load_weights, summarised
+from dlrun.evaluation import Trained, baselines, config_of, draw, load_weights, summarised
 from dlrun.files import make_folder
 from dlrun.hardware import Hardware, describe, versions
 from dlrun.plan import Plan
 from dlrun.runs import Rows, Run
+from dlrun.signals import Signals
 from dlrun.trainer import Batch, Row, State, evaluate, fit, named
 
 # What may differ when a run goes on: the length, and what cannot change what was learnt.
@@ -59,8 +60,6 @@ REDRAW_EVERY = 3.0  # seconds, at least
 REDRAW_SHARE = 10  # and at least this many times what the last drawing took
 SAVE_EVERY = 3.0  # seconds, at least
 SAVE_SHARE = 40  # and at least this many times what the last save took: under 3 % of the time
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
-_LONGEST_VALUE_SHOWN = 60
 
 
 class View(Protocol):
@@ -111,9 +110,8 @@ def resume(
     data must have done first. A signal stops at the next moment from which going on is as if there had been
     none.
     """
-    with run.lock(), _noted(plan, run), Signals() as signals:
-        with _resumable(run):
-            keeper = _keeper(plan, run, view, loaded, signals.heeding(watching, run), strict)
+    with _resumable(plan, run), run.lock(), Signals() as signals:
+        keeper = _keeper(plan, run, view, loaded, _heeding(signals, watching), strict)
         if keeper is None:
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
         state, status = keeper.state, ""
@@ -156,19 +154,25 @@ def resume(
 
 
 @contextmanager
-def _noted(plan: Plan, run: Run) -> Iterator[None]:
-    """Where what is inside fails as nobody expected: keep the traceback, and note how the run goes on."""
+def _resumable(plan: Plan, run: Run) -> Iterator[None]:
+    """In here every failure comes with the command that goes on with the run.
+
+    Of what nobody foresaw the log keeps the traceback.
+    """
     try:
         yield
-    except UserError:
+    except Diverged:  # going on would only diverge again
+        raise
+    except UserError as error:
+        error.resume = resume_command(plan, run)
         raise
     except Exception as error:
         run.log("".join(traceback.format_exception(error)))
-        note_resume(error, _resume_command(plan, run))
+        note_resume(error, resume_command(plan, run))
         raise
 
 
-def _resume_command(plan: Plan, run: Run) -> str:
+def resume_command(plan: Plan, run: Run) -> str:
     """The command that goes on with a run, with the parts that it needs."""
     parts = ["--parts", str(plan.parts.folder)] if plan.parts.folder else []
     return shlex.join(["dlrun", "resume", str(run.folder), *parts])
@@ -192,34 +196,27 @@ def _keeper(
         )
     if saved:
         _refuse_another_config(plan, run, saved)
-    preprocessing = Preprocessing(**saved.data["preprocessing"]) if saved else None
+    preprocessing = preprocessing_of(saved, plan, run) if saved else None
     loaded = loaded or plan.load(preprocessing, watching)
     hardware = replace(plan.hardware(loaded), warn=partial(_warn, run, view))
     hardware.use()
     state = plan.state(hardware)
     if saved:
-        if saved.data["fingerprint"] != loaded.fingerprint:
+        if (fingerprint := saved.data.get("fingerprint")) != loaded.fingerprint:
             raise CheckpointRefused(
                 "the data is not what this run was trained on: its fingerprint was "
-                f"{_shown(saved.data['fingerprint'])}, now {loaded.fingerprint}",
+                f"{shortened(fingerprint)}, now {loaded.fingerprint}",
                 where=str(run.last),
                 fix=f"bring the data back, or start a new run with dlrun train {run.config}",
             )
-        try:
-            state.load_state_dict(saved.state)
-        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-            reason = str(error).splitlines()[-1].strip()[:150]
-            raise CheckpointRefused(f"it does not fit this run: {reason}", where=str(run.last)) from None
+        restore(state, saved, plan, run)
         done = is_complete(plan, state) and run.summary().get("status") in ("finished", "stopped early")
         if done and run.config.read_text(encoding="utf-8") == text:
             return None
     elsewhere = _elsewhere(hardware, saved, state)
     if strict and elsewhere:
-        refused = CheckpointRefused(
-            elsewhere, where=str(run.last), fix="make it as it was, or go on without --strict"
-        )
-        refused.resume = f"dlrun resume {run.folder}"
-        raise refused
+        fix = "make it as it was, or go on without --strict"
+        raise CheckpointRefused(elsewhere, where=str(run.last), fix=fix)
     for warning in _warnings(plan, elsewhere, saved, state):
         _warn(run, view, warning)
     keeper = Keeper(plan, run, loaded, hardware, state, saved)
@@ -230,16 +227,6 @@ def _keeper(
     keeper.write_summary("running")
     run.log(f"epoch {state.epoch} of {plan.config.epochs}, {hardware.threads} threads, {hardware.device}")
     return keeper
-
-
-@contextmanager
-def _resumable(run: Run) -> Iterator[None]:
-    """Where what is inside fails, the command is said that tries again."""
-    try:
-        yield
-    except RunFailed as failed:
-        failed.resume = failed.resume or f"dlrun resume {run.folder}"
-        raise
 
 
 def is_complete(plan: Plan, state: State) -> bool:
@@ -286,7 +273,10 @@ class Keeper:
         moments = max((constants.get("keeps_weights", 0) for constants in weights_wanted), default=0)
         self._keep_weights_every = -(-plan.config.epochs // moments) if moments else 0
         before = run.summary()
-        self._resumed = [*before.get("resumed", []), runs.command_line()] if before.get("command") else []
+        resumed = before.get("resumed")
+        self._resumed = (
+            [*(resumed if isinstance(resumed, list) else []), runs.command_line()] if before else []
+        )
 
     def add(self, row: Row) -> bool:
         """Keep one epoch's row; whether it is the best so far. Raises Diverged before keeping nan."""
@@ -310,7 +300,9 @@ class Keeper:
     def _set_best(self, model: Copies) -> None:
         """Remember the weights of a model as the best ones, in the memory of those that were."""
         if self._best_weights is None:
-            self._best_weights = _copied(model)
+            self._best_weights = [
+                {name: value.clone() for name, value in copy.items()} for copy in _weights(model)
+            ]
         else:
             before = [value for copy in self._best_weights for value in copy.values()]
             torch._foreach_copy_(before, [v for copy in model.copies for v in copy.state_dict().values()])
@@ -321,11 +313,9 @@ class Keeper:
         epoch, every = self.state.epoch, self._keep_weights_every
         if not every or (epoch % every and epoch != self.plan.config.epochs):
             return
-        _refuse_lost_weights(self.state)
         make_folder(self.run.weights)
-        now = {"model": _copied(self.state.model), "epoch": epoch}
-        path = self.run.weights / f"{epoch:08d}.pt"
-        checkpoints.save(path, self._checkpoint(now, self._figures))
+        now = {"model": _weights(self.state.model), "epoch": epoch}
+        self._save(self.run.weights / f"{epoch:08d}.pt", now, self._figures)
 
     def is_due(self) -> bool:
         """Whether the next save is worth its time."""
@@ -337,17 +327,22 @@ class Keeper:
         Raises Diverged, keeping the files as they are, where a weight is not finite.
         """
         started = time.monotonic()
-        _refuse_lost_weights(self.state)
         self.state.rows_end = self.rows.flush()
         if not self._best_is_saved and self.state.best is not None:
             best = self.state.best
             weights = {"model": self._best_weights, "epoch": best["epoch"]}
-            checkpoints.save(self.run.best, self._checkpoint(weights, best["figures"]))
+            self._save(self.run.best, weights, best["figures"])
             self._best_is_saved = True
-        checkpoints.save(self.run.last, self._checkpoint(self.state.state_dict(), self._figures))
+        self._save(self.run.last, self.state.state_dict(), self._figures)
         self.saved_epoch = self.state.epoch
         took = time.monotonic() - started
         self._next_save = time.monotonic() + max(SAVE_EVERY, SAVE_SHARE * took)
+
+    def _save(self, path: Path, state: dict[str, Any], figures: Row) -> None:
+        """Write one checkpoint. Raises Diverged, keeping the file as it is, where a weight is not finite."""
+        if lost := _lost_weight(self.state.model, state["model"]):
+            raise Diverged(f"{lost} after epoch {state['epoch']}")
+        checkpoints.save(path, self._checkpoint(state, figures))
 
     @contextmanager
     def failing(self, view: View) -> Iterator[None]:
@@ -367,9 +362,7 @@ class Keeper:
             except (OSError, UserError) as again:
                 _warn(self.run, view, f"and then: {again}")
             if isinstance(error, Diverged):
-                error.where = str(self.run.folder)  # going on would only diverge again
-            elif isinstance(error, UserError):
-                error.resume = _resume_command(self.plan, self.run)
+                error.where = str(self.run.folder)
             if error is raised:
                 raise
             raise error from raised
@@ -379,10 +372,11 @@ class Keeper:
         if isinstance(error, Diverged):
             if "epoch" not in error.what:
                 error.what += f" ({self.state.epoch} of {self.plan.config.epochs} epochs done)"
-            error.fix = error.fix or "lower optimizer.lr, or set gradient_clip"
             if place := _lost_example(self.loaded):
                 error.what, error.fix = f"{error.what}: {place}", "mend that example, or leave it out"
-            elif (lost := _lost_weight(self.state)) and lost not in error.what:
+            elif (
+                lost := _lost_weight(self.state.model, _weights(self.state.model))
+            ) and lost not in error.what:
                 error.what = f"{error.what}: {lost} since an earlier update"
         if not is_out_of_memory(error):
             return error
@@ -494,8 +488,8 @@ class Keeper:
         if best is None:
             why = f"{self.plan.monitor} is first measured after epoch {self.plan.monitor_every}"
             _warn(self.run, view, f"best.pt is the last epoch: {why}")
-            weights = {"model": _copied(self.state.model), "epoch": self.state.epoch}
-            checkpoints.save(self.run.best, self._checkpoint(weights, self._figures))
+            weights = {"model": _weights(self.state.model), "epoch": self.state.epoch}
+            self._save(self.run.best, weights, self._figures)
         elif best["epoch"] == self.state.epoch:
             best["figures"] = self._figures
             self._set_best(self.state.model)
@@ -574,52 +568,26 @@ class Keeper:
         return verdicts
 
 
-class Signals:
-    """SIGINT and SIGTERM set `received`, which the loop reads; a second one does what it always does.
+def _heeding(signals: Signals, watching: Watching) -> Watching:
+    """`watching`, which a signal stops: before the first step there is nothing to save.
 
-    A terminal that goes away (SIGHUP) stops nothing.
+    What it gives raises RunFailed then, with the exit code of the signal.
     """
 
-    def __init__(self) -> None:
-        self.received: int | None = None
-        self._before: dict[int, Any] = {}
+    def heeded(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+        for item in watching(items, total, what):
+            yield item
+            if signals.received:
+                stopped = RunFailed(f"stopped by a signal while {what}")
+                stopped.exit_code = 128 + signals.received
+                raise stopped
 
-    def __enter__(self) -> Signals:
-        if threading.current_thread() is threading.main_thread():
-            for number in _STOPPING:
-                self._before[number] = signal.signal(number, self._note)
-            self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def heeding(self, watching: Watching, run: Run) -> Watching:
-        """`watching`, which a signal stops: before the first step there is nothing to save.
-
-        What it gives raises RunFailed then, with the exit code of the signal.
-        """
-
-        def heeded(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
-            for item in watching(items, total, what):
-                yield item
-                if self.received:
-                    stopped = RunFailed(f"stopped by a signal while {what}")
-                    stopped.exit_code, stopped.resume = 128 + self.received, f"dlrun resume {run.folder}"
-                    raise stopped
-
-        return heeded
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
-        for handled in _STOPPING:
-            signal.signal(handled, signal.SIG_DFL)
+    return heeded
 
 
 def _refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
     """Refuse a config that would make another run of it, naming the keys."""
-    old, new = configs.from_plain(saved.config, str(run.last), parts=plan.parts), plan.config
+    old, new = config_of(saved, run.last, plan.parts), plan.config
     changed = configs.changed(old, new)
     different = [key for key in changed if not {key, key.split(".")[0]} & RESUMABLE]
     if different:
@@ -642,13 +610,7 @@ def _value(config: Config, key: str) -> str:
     value: Any = config.plain()
     for name in key.split("."):
         value = value.get(name) if isinstance(value, dict) else None  # a bare name has no options
-    return _shown(value)
-
-
-def _shown(value: Any) -> str:
-    """A value that anybody may have written, as a part of one line."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= _LONGEST_VALUE_SHOWN else f"{text[:_LONGEST_VALUE_SHOWN]}…"
+    return shortened(value)
 
 
 def _elsewhere(hardware: Hardware, saved: Checkpoint | None, state: State) -> str:
@@ -657,7 +619,7 @@ def _elsewhere(hardware: Hardware, saved: Checkpoint | None, state: State) -> st
         return ""
     before, now = saved.environment, hardware.environment()
     found = [
-        f"{key} was {_shown(before.get(key, 'none'))}, now {now.get(key, 'none')}"
+        f"{key} was {shortened(before.get(key, 'none'))}, now {now.get(key, 'none')}"
         for key in dict.fromkeys([*now, "gpu"])  # which is there on some machines alone
         if before.get(key) != now.get(key)
     ]
@@ -685,18 +647,10 @@ def _warn(run: Run, view: View, text: str) -> None:
     view.warn(text)
 
 
-def _refuse_lost_weights(state: State) -> None:
-    if lost := _lost_weight(state):
-        raise Diverged(f"{lost} after epoch {state.epoch}", fix="lower optimizer.lr, or set gradient_clip")
-
-
-def _lost_weight(state: State) -> str:
-    """Which weight is no longer finite, in words; "" where all are."""
-    lost = lost_weight(state.model.copies)
-    if lost is None:
-        return ""
-    index, name = lost
-    return f"{name} of seed {state.model.seeds[index]} is no longer finite"
+def _lost_weight(model: Copies, weights: Sequence[Mapping[str, Tensor]]) -> str:
+    """Which of a model's weights is no longer finite, in words; "" where all are."""
+    lost = lost_weight(model, weights)
+    return f"{lost[1]} of seed {lost[0]} is no longer finite" if lost else ""
 
 
 def _lost_example(loaded: Loaded) -> str:
@@ -713,15 +667,18 @@ def _lost_example(loaded: Loaded) -> str:
     return ""
 
 
-def _copied(model: Copies) -> list[dict[str, Tensor]]:
-    return [{name: value.clone() for name, value in copy.state_dict().items()} for copy in model.copies]
+def _weights(model: Copies) -> list[dict[str, Tensor]]:
+    """The weights of each copy as they stand, in the memory of the model."""
+    return [copy.state_dict() for copy in model.copies]
 
 
 def _git() -> dict[str, Any] | None:
     """The commit of the folder we are in, and whether the tree differs from it."""
+    # Git would write its index anew, and start the monitor that the folder's .git/config names.
+    careful = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false"]
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=5, check=True)
+        done = subprocess.run([*careful, *words], capture_output=True, text=True, timeout=5, check=True)
         return done.stdout.strip()
 
     try:

@@ -31,26 +31,18 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], fix: str 
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        sync(path.parent)
-    except (OSError, RuntimeError) as error:
-        _remove(temporary)
-        cause = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(cause, OSError):  # torch.save hides the disk's own words in the context
-            raise
-        raise cannot_write(path, cause, fix) from None
-    except BaseException:
-        _remove(temporary)
+        sync_folder(path.parent)
+    except BaseException as error:
+        with suppress(OSError):  # what the disk refused first is what is said
+            temporary.unlink()
+        # torch.save hides the disk's own words in the context.
+        cause = error.__context__ if isinstance(error, RuntimeError) else error
+        if isinstance(cause, OSError):
+            raise cannot_write(path, cause, fix) from None
         raise
 
 
-def put_in_place(temporary: Path, path: Path) -> None:
-    """Give a file that another library wrote its name: it is on the disk before, and its name after."""
-    sync(temporary)
-    os.replace(temporary, path)
-    sync(path.parent)
-
-
-def make_folder(folder: Path, fix: str = ANOTHER_RUNS_DIR) -> None:
+def make_folder(folder: Path, fix: str = "") -> None:
     """Make a folder, and those above it that are missing: their names are on the disk before this returns.
 
     Raises RunFailed where the disk refuses, or where something else has this name.
@@ -61,32 +53,25 @@ def make_folder(folder: Path, fix: str = ANOTHER_RUNS_DIR) -> None:
         missing = [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         for made in missing:
-            sync(made.parent)
+            sync_folder(made.parent)
     except (FileExistsError, NotADirectoryError):
         file = next(each for each in (folder, *folder.parents) if each.exists())
-        what = (
-            f"cannot write {folder}: {file} is not a folder" if file != folder else f"{file} is not a folder"
-        )
-        raise RunFailed(what, fix=fix) from None
+        raise RunFailed(f"cannot write {folder}: {file} is not a folder", fix=fix) from None
     except OSError as error:
         raise cannot_write(folder, error, fix) from None
 
 
-def sync(path: Path) -> None:
-    """Wait until a file's content, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+def sync_folder(folder: Path) -> None:
+    """Wait until the folder's names are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _remove(temporary: Path) -> None:
-    with suppress(OSError):  # what the disk refused first is what is said
-        temporary.unlink()
-
-
-def cannot_write(path: Path, error: OSError, fix: str = ANOTHER_RUNS_DIR) -> RunFailed:
+def cannot_write(path: Path, error: OSError, fix: str = "") -> RunFailed:
     """What to say when the disk refuses."""
     first = "free some space" if error.errno in _FULL else "see that it can be written to"
-    return RunFailed(f"cannot write {path}: {error.strerror or error}", fix=f"{first}, or {fix}")
+    what = f"cannot write {path}: {error.strerror or error}"
+    return RunFailed(what, fix=f"{first}, or {fix}" if fix else first)

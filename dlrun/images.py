@@ -55,7 +55,12 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class Unreadable(UserError):
-    """What is in a file is no whole image, and will be none when it is read again."""
+    """What is in a file is no whole image, and will be none when it is read again: for this `reason`."""
+
+    def __init__(self, reason: str, path: Path | str) -> None:
+        fix = f"bring a whole image: {', '.join(FORMATS)}"
+        super().__init__(f"the image cannot be read: {reason}", where=printable(path), fix=fix)
+        self.reason = reason
 
 
 def read_image(path: Path | str, height: int, width: int, channels: int, resize: Resize) -> Tensor:
@@ -86,10 +91,10 @@ def read_image(path: Path | str, height: int, width: int, channels: int, resize:
         if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
             raise UserError(f"the image cannot be read: {error.strerror}", where=printable(path)) from None
         if isinstance(error, UnidentifiedImageError):
-            reason = f"it is no image of the formats {', '.join(FORMATS)}"
+            reason = f"it is none of {', '.join(FORMATS)}"
         else:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:150]
-        raise Unreadable(f"the image cannot be read: {reason}", where=printable(path)) from None
+        raise Unreadable(reason, path) from None
     return torch.from_numpy(pixels)
 
 
@@ -233,7 +238,8 @@ def files_below(folder: Path) -> list[str]:
         status = Path(place).stat()
         here, before = (status.st_dev, status.st_ino), leading.get(place.rpartition("/")[0], frozenset())
         if here in before:
-            raise UserError("the link leads back to a folder above it", where=printable(place))
+            what = "the link leads back to a folder above it"
+            raise UserError(what, where=printable(place), fix="take the link out of that path")
         leading[place] = before | {here}
         folders[:] = [name for name in folders if not is_hidden(name)]
         found += [f"{place}/{name}" for name in names if not is_hidden(name)]

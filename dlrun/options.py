@@ -10,7 +10,9 @@ __all__ = [
     "Activation",
     "Claim",
     "Count",
+    "Few",
     "Fraction",
+    "Many",
     "NonNegative",
     "NonNegativeInt",
     "Normalise",
@@ -21,6 +23,8 @@ __all__ = [
 ]
 
 Count = Annotated[int, Ge(1)]
+Few = Annotated[int, Ge(1), Le(100)]  # rows, columns, panels
+Many = Annotated[int, Ge(1), Le(1000)]  # bars, small pictures
 NonNegativeInt = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]

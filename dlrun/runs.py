@@ -25,19 +25,20 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest, one_line
-from dlrun.files import cannot_write, make_folder, sync, write_atomically
+from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest, shortened
+from dlrun.files import ANOTHER_RUNS_DIR, cannot_write, make_folder, sync_folder, write_atomically
 
 _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}-\d{3,}\Z")
 _FILES, _FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights", "eval")  # written in place
+_LONGEST_LINE = 2**14  # bytes of a row of metrics.csv: hundreds of columns
 _LOCK_PATIENCE = 10.0  # seconds: a worker of a killed run may hold its lock a little longer
 
 
@@ -82,7 +83,8 @@ class Run:
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Replace summary.json, or another file of strict JSON: what is not finite becomes null."""
         path = self.folder / name
-        make_folder(path.parent)
+        if path.parent != self.folder:  # which is never made anew: it may have been moved
+            make_folder(path.parent)
         text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
         # A folder's name may hold what is no text: JSON has its own way of writing that.
         write_atomically(path, lambda file: file.write(f"{text}\n".encode(errors="backslashreplace")))
@@ -125,38 +127,18 @@ class Run:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only process that writes to this run. Raises RunFailed where another one is."""
-        try:
-            descriptor = os.open(self.folder, os.O_RDONLY)
-        except OSError as error:
-            refused = cannot_write(self.folder, error)
-            refused.resume = f"dlrun resume {self.folder}"
-            raise refused from None
-        try:
-            deadline = time.monotonic() + _LOCK_PATIENCE
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError:
-                    summary = self.summary()
-                    if time.monotonic() > deadline:
-                        who = "a process that has just begun"  # and has not said so in the summary yet
-                        if "pid" in summary and _alive(summary):
-                            who = f"process {summary['pid']} on {summary.get('host', '?')}"
-                        in_use = RunFailed(
-                            f"{self.name} is in use by {who}",
-                            where=str(self.folder),
-                            fix="wait until it is done, or stop it",
-                        )
-                        in_use.resume = f"dlrun resume {self.folder}"
-                        raise in_use from None
-                    time.sleep(0.1)
-            for leftover in (*self.folder.glob("*.tmp"), *self.folder.glob("*/*.tmp")):
+        with lock(self.folder, self.summary):
+            self._remove_leftovers()
+            yield
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a writer that was killed left behind, in this folder and nowhere else."""
+        for folder in (self.folder, *(self.folder / name for name in _FOLDERS)):
+            if folder.is_symlink() and folder != self.folder:
+                continue
+            for leftover in folder.glob("*.*.tmp"):
                 with suppress(OSError):  # it is in nobody's way
                     leftover.unlink()
-            yield
-        finally:
-            os.close(descriptor)
 
     def rows(self) -> dict[str, list[Any]]:
         """metrics.csv as columns: epoch and seed as ints, the others floats, None where not measured.
@@ -175,6 +157,24 @@ class Run:
                 whole = name in ("epoch", "seed")
                 columns[name].append(None if cell == "" else int(cell) if whole else float(cell))
         return columns
+
+    def lines_before(self, end: int, count: int) -> tuple[str, list[str]]:
+        """The header of metrics.csv, and the last `count` lines of those that end with byte `end`.
+
+        Nothing where no line ends there.
+        """
+        try:
+            with self.metrics.open("rb") as file:
+                header = file.readline()
+                size = min(_LONGEST_LINE * (count + 1), end - len(header))
+                file.seek(end - size)
+                text = file.read(size)
+        except (OSError, ValueError):
+            return "", []
+        if size < 0 or len(text) < size or (header + text)[-1:] != b"\n":
+            return "", []
+        lines = text.decode(errors="replace").split("\n")[:-1]
+        return header.decode(errors="replace").rstrip("\n"), lines[len(lines) - count :]
 
     def has_rows(self) -> bool:
         """Whether metrics.csv holds more than its header."""
@@ -206,7 +206,6 @@ class Rows:
     def __init__(self, run: Run, columns: Sequence[str], seeds: Sequence[int], end: int) -> None:
         """Go on after the first `end` bytes; what stands behind them is cut off. 0 begins anew."""
         self.run, self.columns, self.seeds, self.end = run, columns, seeds, end
-        header = ",".join(("epoch", "seed", *columns, "lr", "seconds")) + "\n"
         if end and (not run.metrics.exists() or run.metrics.stat().st_size < end):
             raise CheckpointRefused("it is shorter than the checkpoint says", where=str(run.metrics))
         try:
@@ -214,9 +213,9 @@ class Rows:
             self._file.seek(end)
             self._file.truncate()
             if not end:
-                self._file.write(header)
+                self._file.write(f"{header(columns)}\n")
                 self.end = self.flush()
-                sync(run.folder)
+                sync_folder(run.folder)
         except OSError as error:
             raise cannot_write(run.metrics, error) from None
 
@@ -247,15 +246,52 @@ class Rows:
             self._file.close()
 
 
+@contextmanager
+def lock(folder: Path, said: Callable[[], dict[str, Any]]) -> Iterator[None]:
+    """Be the only process that writes to a folder. Raises RunFailed where another one is.
+
+    `said` gives what that one may have said of itself: pid and host, as in `identity`.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    try:
+        deadline = time.monotonic() + _LOCK_PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    who, other = "a process that has just begun", said()  # and has not said so yet
+                    if "pid" in other and _alive(other):
+                        who = f"process {other['pid']} on {other.get('host', '?')}"
+                    raise RunFailed(
+                        f"{folder.name} is in use by {who}",
+                        where=str(folder),
+                        fix="wait until it is done, or stop it",
+                    ) from None
+                time.sleep(0.1)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def header(columns: Sequence[str]) -> str:
+    """The first line of metrics.csv for what is measured."""
+    return ",".join(("epoch", "seed", *columns, "lr", "seconds"))
+
+
 def create(parent: Path, name: str, config_text: str) -> Run:
     """A new folder parent/name-NNN with its config. Any number of processes may do this at once."""
     folder = new_folder(parent, name)
     try:
         (folder / "checkpoints").mkdir()
         (folder / "plots").mkdir()
-        sync(folder)
+        sync_folder(folder)
     except OSError as error:
-        raise cannot_write(parent, error) from None
+        raise cannot_write(parent, error, ANOTHER_RUNS_DIR) from None
     run = Run(folder)
     run.write_config(config_text)
     return run
@@ -264,7 +300,7 @@ def create(parent: Path, name: str, config_text: str) -> Run:
 def new_folder(parent: Path, name: str) -> Path:
     """A new folder parent/name-NNN, the number after the highest that is there."""
     try:
-        make_folder(parent)
+        make_folder(parent, ANOTHER_RUNS_DIR)
         taken = [
             int(match[2])
             for path in parent.iterdir()
@@ -279,10 +315,10 @@ def new_folder(parent: Path, name: str) -> Path:
                 break
             except FileExistsError:
                 continue
-        sync(parent)
+        sync_folder(parent)
         return folder
     except OSError as error:
-        raise cannot_write(parent, error) from None
+        raise cannot_write(parent, error, ANOTHER_RUNS_DIR) from None
 
 
 def find(text: str, parent: Path) -> Run:
@@ -325,7 +361,7 @@ def _named(text: str, parent: Path) -> Run:
             f"{text} could be {several}{' …' if len(matching) > 5 else ''}", fix="write more of the name"
         )
     shown = nearest(text, names[:10]) if names else f"; there are no runs in {parent}"
-    raise UserError(f"there is no run {one_line(text[:80])}{shown}")
+    raise UserError(f"there is no run {shortened(text)}{shown}")
 
 
 def is_name(text: str) -> bool:

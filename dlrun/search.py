@@ -1,4 +1,4 @@
-"""A search through settings by Optuna: what was good decides what is tried next, and what is hopeless stops."""
+"""A search through settings by Optuna: what was good says what is tried next, the hopeless is given up."""
 
 from __future__ import annotations
 

@@ -17,12 +17,11 @@ from dlrun.compare import Comparison
 from dlrun.components import Parts
 from dlrun.config import Config
 from dlrun.data import Loaded, Watching, steps, unwatched
-from dlrun.errors import ConfigError, UserError, one_line
+from dlrun.errors import ConfigError, UserError, shortened
 from dlrun.files import write_atomically
 from dlrun.hardware import cores
 from dlrun.plan import Plan, make_plan
 from dlrun.plots import _settings as pictures
-from dlrun.runs import Run
 from dlrun.signals import Signals
 from dlrun.sweep_folder import Sweep, Trial
 from dlrun.trainer import Batch, fit
@@ -78,7 +77,7 @@ def _axes(path: Path, given: Sequence[str]) -> tuple[list[Axis], list[str]]:
     for word in given:
         key, equals, written = word.partition("=")
         if not equals or not key:
-            raise UserError(f"{one_line(word)[:60]!r} is not of the form KEY=VALUES")
+            raise UserError(f"{shortened(word)!r} is not of the form KEY=VALUES")
         found = axis(key, written, _ON_THE_COMMAND_LINE)
         if isinstance(found.values, list) and len(found.values) == 1:
             named.pop(key, None)
@@ -251,7 +250,7 @@ def train(sweep: Sweep, jobs: int, view: View, parts: Path | None, data_dir: Pat
     progress = {trial.run.folder: _standing(trial) for trial in sweep.trials}
     waiting = deque(trial.run.folder for trial in sweep.unfinished())
     log = sweep.folder / "workers.log"
-    with Run(sweep.folder).lock(), Signals() as signals, Workers(jobs, log, parts, data_dir) as workers:
+    with sweep.lock(), Signals() as signals, Workers(jobs, log, parts, data_dir) as workers:
         view.begin(sweep, list(progress.values()), jobs)
         told: set[Path] = set()
         try:

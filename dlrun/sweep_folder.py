@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 from dlrun import config as configs
 from dlrun import runs
 from dlrun.config import Config
-from dlrun.errors import UserError, nearest, one_line
+from dlrun.errors import UserError, nearest, shortened
 from dlrun.files import cannot_write, write_atomically
 from dlrun.runs import Run
 
@@ -56,6 +56,14 @@ class Sweep:
     @property
     def plots(self) -> Path:
         return self.folder / "plots"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only process that trains this sweep. Raises RunFailed where another one does."""
+        with runs.lock(self.folder, lambda: self.content):
+            self.content.update(runs.identity())
+            self.write()
+            yield
 
     def write(self) -> None:
         """Replace sweep.json."""
@@ -105,11 +113,12 @@ def find(text: str, parent: Path) -> Sweep:
         names = [file.parent.name for file in there]
         matching = names[-1:] if text == "last" else [name for name in names if name.startswith(text)]
         matching = [text] if text in names else matching
-        if len(matching) != 1:
-            what = (
-                f"{text} could be {', '.join(matching[:5])}" if matching else f"there is no sweep {text[:80]}"
+        if len(matching) > 1:
+            raise UserError(
+                f"{shortened(text)} could be {', '.join(matching[:5])}", fix="write more of the name"
             )
-            raise UserError(one_line(what) + ("" if matching else nearest(text, names)))
+        if not matching:
+            raise UserError(f"there is no sweep {shortened(text)}{nearest(text, names)}")
         path = parent / matching[0]
     return read(path)
 

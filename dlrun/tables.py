@@ -21,6 +21,7 @@ _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _LONGEST_NAME = 1000
 _LONGEST_LINE = 2**24  # bytes: a hundred thousand columns
 _MOST_BYTES = 2**28  # unpacked; as Python's texts they take about ten times as much memory
+_MOST_LINES = 2**23  # of the shortest rows these take more than a gigabyte
 _MISTAKES = {  # the words of the csv module, and ours
     "unexpected end of data": 'a quote (") is opened here and never closed',
     "field larger than": 'a cell is longer than 131,072 characters: maybe a quote (") is never closed',
@@ -32,6 +33,7 @@ _NO_TABLES = {  # how the files of spreadsheet programs and others begin
     b"\xd0\xcf\x11\xe0": "a workbook (.xls)",
     b"PAR1": "a Parquet file",
 }
+_FIX = "save the table as CSV, in UTF-8"
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ def read_table(path: Path) -> Table:
             elif len(cells) != len(rows[0]):
                 what = f"row {line} has {_count(len(cells), 'cell')}, but the header names"
                 what += f" {_count(len(rows[0]), 'column')}{_goes_on(line, reader.line_num)}"
-                raise UserError(what, where=f"{path}:{line}")
+                fix = "name each column in the first row, and put quotes around a cell that holds a comma"
+                raise UserError(what, where=f"{path}:{line}", fix=fix)
     except csv.Error as error:
         said = next((ours for theirs, ours in _MISTAKES.items() if theirs in str(error)), str(error))
         goes_on = "" if "never closed" in said else _goes_on(start, reader.line_num)
@@ -90,11 +93,15 @@ def read_table(path: Path) -> Table:
     return Table(str(path), tuple(rows[0]), rows[1:], lines[1:])
 
 
+class TooLarge(ValueError):
+    """A number that float32 cannot hold."""
+
+
 def number(text: str) -> float | None:
     """The plain decimal number in a cell, None where it holds no value (see MISSING).
 
-    Raises ValueError for all else: text, inf, `1_000`, `1,5`, digits of other scripts, and what float32
-    cannot hold.
+    Raises ValueError for all else: text, inf, `1_000`, `1,5`, digits of other scripts; TooLarge for what
+    float32 cannot hold.
     """
     if text in MISSING:
         return None
@@ -102,7 +109,7 @@ def number(text: str) -> float | None:
         raise ValueError(f"{text[:40]!r} is no number")
     value = float(text)
     if abs(value) > LARGEST:
-        raise ValueError(f"{text[:40]!r} is too large")
+        raise TooLarge(f"{text[:40]!r} is too large")
     return value
 
 
@@ -123,8 +130,7 @@ def _lines(path: Path) -> Iterator[str]:
         with open(path, "rb") as file:
             magic = file.read(4)
             if magic in _NO_TABLES:
-                what = f"this is {_NO_TABLES[magic]}, and no CSV file"
-                raise UserError(what, where=str(path), fix="export the table as CSV")
+                raise UserError(f"this is {_NO_TABLES[magic]}, and no CSV file", where=str(path), fix=_FIX)
             is_packed = magic[:2] == b"\x1f\x8b"
             file.seek(0)
             source = gzip.GzipFile(fileobj=file) if is_packed else file
@@ -133,16 +139,17 @@ def _lines(path: Path) -> Iterator[str]:
                 total += len(raw)
                 if len(raw) > _LONGEST_LINE:
                     raise UserError(f"row {line} is longer than {_LONGEST_LINE:,} bytes", where=str(path))
-                if total > _MOST_BYTES:
-                    what = (
-                        f"the table has more than {_MOST_BYTES / 2**20:.0f} MiB, too much to be held as text"
-                    )
-                    raise UserError(what, where=str(path))
-                yield raw.decode("utf-8-sig" if line == 1 else "utf-8")
+                if total > _MOST_BYTES or line > _MOST_LINES:
+                    most = f"{_MOST_BYTES / 2**20:.0f} MiB or {_MOST_LINES:,} rows"
+                    raise UserError(f"the table has more than {most}: too much for dlrun", where=str(path))
+                text = raw.decode("utf-8-sig" if line == 1 else "utf-8")
+                if "\0" in text:
+                    raise UserError(f"row {line} holds a byte 0: this is no text", where=str(path), fix=_FIX)
+                yield text
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         what = f"row {line} is not UTF-8: byte {error.start + 1} is {byte:#04x}"
-        raise UserError(what, where=f"{path}:{line}", fix="save the file as UTF-8") from None
+        raise UserError(what, where=f"{path}:{line}", fix=_FIX) from None
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -172,7 +179,7 @@ def _refuse_names(names: list[str], where: str) -> None:
         more = f", and {len(mistakes) - 5} more such mistakes" if len(mistakes) > 5 else ""
         fix = "give each column a name of its own in the first row"
         raise UserError("; ".join(mistakes[:5]) + more, where=where, fix=fix)
-    for separator, called in ((";", "semicolons"), ("\t", "tabs")):
+    for separator, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
         if len(names) == 1 and separator in names[0]:
             fix = "save the file with commas (and numbers with decimal points)"
             raise UserError(f"the columns seem to be separated by {called}", where=where, fix=fix)

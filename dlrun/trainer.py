@@ -281,10 +281,7 @@ class Tally:
     def _check(self, losses: list[float], step: int) -> None:
         for seed, loss in zip(self.model.seeds, losses, strict=True):
             if not math.isfinite(loss):
-                raise Diverged(
-                    f"the loss of seed {seed} is {loss} at {self._when}, step {step}",
-                    fix="lower optimizer.lr, or set gradient_clip",
-                )
+                raise Diverged(f"the loss of seed {seed} is {loss} at {self._when}, step {step}")
 
 
 def waits(device: torch.device) -> bool:

@@ -31,6 +31,28 @@ plots: []
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """No test cuts the power of the process it runs in, so none has to wait until a disk has written.
+
+    That fsync is called when it has to be is told by tests/faults/watched_disk.py, and shown in processes
+    of their own.
+    """
+    fsync = os.fsync
+    os.fsync = lambda descriptor: os.fstat(descriptor) and None  # which fails where it is closed
+    yield
+    os.fsync = fsync
+
+
+@pytest.fixture
+def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save after each epoch rather than every few seconds."""
+    from dlrun import experiment
+
+    monkeypatch.setattr(experiment, "SAVE_EVERY", 0)
+    monkeypatch.setattr(experiment, "SAVE_SHARE", 0)
+
+
 @dataclass(frozen=True)
 class Done:
     """How a command ended: its exit code and what it printed."""

@@ -38,6 +38,22 @@ SMALL = {
     "plots": [],
 }
 
+# What could be forgotten between two halves of a run.
+FULL: dict[str, Any] = {
+    "seeds": [3, 1],
+    "architecture": {"name": "mlp", "hidden": [8], "batch_norm": True, "dropout": 0.3},
+    "augmentations": [{"name": "noise", "sd": 0.2}],
+    "dataset": {"name": "spiral", "points": 20, "valid_fraction": 0.2},
+    "gradient_clip": 0.5,
+}
+STEPS = 3  # of an epoch of these 48 examples in batches of 16
+NOW_AND_THEN: dict[str, Any] = {"evaluate_every": 2, "evaluate_train_every": 3}
+COSINE: dict[str, Any] = {"name": "cosine", "warmup": 0.3}
+OPTIMIZER_OPTIONS: dict[str, dict[str, Any]] = {  # so that there is a state to lose
+    "sgd": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    "rmsprop": {"momentum": 0.5, "centered": True},
+}
+
 # What dlrun does not bring: a regression, small images, few and uneven classes.
 OWN_PARTS = {
     "dataset/line.py": '''
@@ -164,6 +180,25 @@ def trained(plan: Plan, folder: Path, **options: Any) -> Run:
     return run
 
 
+def go_on(
+    run: Run, changes: dict[str, Any], parts: Parts | None = None, **options: Any
+) -> experiment.Outcome:
+    """Go on with a run of the small config with some keys changed, in this process."""
+    plan = planned(parts, **changes)
+    return experiment.resume(plan, run, options.pop("view", experiment.Silent()), **options)
+
+
+def only_run(runs_dir: Path) -> Run:
+    """The run in a folder that has no other."""
+    [run] = runs.every(runs_dir)
+    return run
+
+
+def saved_epoch(run: Run) -> int:
+    """How far a run can be resumed from; -1 where it never was saved."""
+    return int(checkpoints.load(run.last).state["epoch"]) if run.last.exists() else -1
+
+
 class Listening(experiment.Silent):
     """A view that remembers the warnings and, when asked to, acts at a step."""
 
@@ -188,7 +223,7 @@ def interrupting(at_step: int) -> Listening:
 def outcome(run: Run) -> dict[str, Any]:
     """All that a run learnt, as it must be bit for bit: nothing in it depends on the clock."""
     state = checkpoints.load(run.last).state
-    best = dict(state["best"], figures=_timeless(state["best"]["figures"])) if state["best"] else None
+    best = dict(state["best"], figures=timeless(state["best"]["figures"])) if state["best"] else None
     saved_best = checkpoints.load(run.best)
     return {
         "model": state["model"],
@@ -197,9 +232,14 @@ def outcome(run: Run) -> dict[str, Any]:
         "epoch": state["epoch"],
         "best": best,
         "best.pt": saved_best.state["model"],
-        "best.pt figures": _timeless(saved_best.figures),
-        "rows": _timeless(run.rows()),
+        "best.pt figures": timeless(saved_best.figures),
+        "rows": timeless(run.rows()),
     }
+
+
+def timeless(columns: dict[str, Any]) -> dict[str, Any]:
+    """What does not depend on the clock."""
+    return {name: values for name, values in columns.items() if name != "seconds"}
 
 
 def of_seed(run: Run, seed: int) -> dict[str, Any]:
@@ -211,7 +251,7 @@ def of_seed(run: Run, seed: int) -> dict[str, Any]:
     index = (seeds or saved.config["seeds"]).index(seed)
     return {
         "model": saved.state["model"][index],
-        "rows": {name: [values[i] for i in mine] for name, values in _timeless(rows).items()},
+        "rows": {name: [values[i] for i in mine] for name, values in timeless(rows).items()},
     }
 
 
@@ -253,6 +293,28 @@ def differences(a: Any, b: Any, place: str = "") -> list[str]:
     return [] if same else [f"{place}: {a!r} and {b!r}"]
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its content; nothing for one that is a pipe or leads nowhere."""
+    return {name: raw for name, (_, raw) in tree(folder).items()}
+
+
+def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below a folder with the time at which it was written, in nanoseconds, and its content."""
+    return {
+        str(path.relative_to(folder)): (
+            path.lstat().st_mtime_ns,
+            path.read_bytes() if path.is_file() else b"",
+        )
+        for path in folder.rglob("*")
+        if not path.is_dir()
+    }
+
+
+def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    """The files that are other ones, or are in only one of two trees."""
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
 def save_at_every_epoch() -> None:
     """Save after each epoch rather than every few seconds, in this process."""
     experiment.SAVE_EVERY = experiment.SAVE_SHARE = 0
@@ -291,7 +353,3 @@ def train_in_child(folder: str, changes: dict[str, Any]) -> None:
     """Go on with the run in `folder`, saving at every epoch."""
     save_at_every_epoch()
     experiment.resume(planned(**changes), Run(Path(folder)), experiment.Silent())
-
-
-def _timeless(columns: dict[str, Any]) -> dict[str, Any]:
-    return {name: values for name, values in columns.items() if name != "seconds"}

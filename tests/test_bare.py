@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,57 +17,30 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from dlrun import bare
 from dlrun.components import Parts
 
-
-def said(script: str, *words: str) -> str:
-    """What a Python process that runs the script prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-TRAIN = """
+# What a process prints that has not met the compiler yet: it trains, asks for the compiler, and uses it.
+IN_ORDER = """
 import sys
+from contextlib import suppress
 from dlrun.cli import main
+
 sys.argv = ["dlrun", "train", "spiral_relu", "epochs=3", "expect={}", "plots=[]", "--runs-dir", sys.argv[1]]
-try:
+with suppress(SystemExit):
     main()
-finally:
-    print("imported:", [name for name in ("torch._dynamo", "sympy") if name in sys.modules])
-"""
+print("trained:", [name for name in ("torch._dynamo", "sympy") if name in sys.modules])
 
-
-def test_a_run_that_compiles_nothing_imports_no_compiler(tmp_path: Path) -> None:
-    assert said(TRAIN, str(tmp_path)).splitlines()[-1] == "imported: []"
-    assert (tmp_path / "spiral_relu-001" / "checkpoints" / "last.pt").exists()
-
-
-STAND_IN = """
-import sys
 import torch
 from dlrun import bare
 
 with bare.without_compiler():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-print("torch._dynamo" in sys.modules)
+print("made:", "torch._dynamo" in sys.modules)
 with bare.without_compiler():
     import torch._dynamo
-    print(torch._dynamo.config.verbose, sys.modules["torch._dynamo"].__file__ is not None)
-print(torch._dynamo is sys.modules["torch._dynamo"])
+    print("asked:", torch._dynamo.config.verbose, sys.modules["torch._dynamo"].__file__ is not None)
+print("stays:", torch._dynamo is sys.modules["torch._dynamo"])
 with bare.without_compiler():
-    print(torch._dynamo.is_compiling())
+    print("compiling:", torch._dynamo.is_compiling())
 optimizer.zero_grad()
-"""
-
-
-def test_what_asks_more_of_the_compiler_gets_the_compiler() -> None:
-    assert said(STAND_IN).split() == ["False", "False", "True", "True", "False"]
-
-
-OWN_DISABLED = """
-import torch
-from dlrun import bare
 
 with bare.without_compiler():
     @torch.compiler.disable
@@ -80,13 +52,33 @@ with bare.without_compiler():
     def whole():
         return not torch.compiler.is_dynamo_compiling()
 
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-print(whole(), torch.compile(lambda: inner(), backend="eager")())
+print("not compiled:", whole(), torch.compile(lambda: inner(), backend="eager")())
 """
 
 
-def test_what_a_user_will_not_have_compiled_is_not() -> None:
-    assert said(OWN_DISABLED).split() == ["True", "True"]
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What that process says of each thing it does."""
+    runs_dir = tmp_path_factory.mktemp("runs")
+    done = subprocess.run(
+        [sys.executable, "-c", IN_ORDER, str(runs_dir)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (runs_dir / "spiral_relu-001" / "checkpoints" / "last.pt").exists()
+    return dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
+
+
+def test_a_run_that_compiles_nothing_imports_no_compiler(said: dict[str, str]) -> None:
+    assert said["trained"] == "[]"
+
+
+def test_what_asks_more_of_the_compiler_gets_the_compiler(said: dict[str, str]) -> None:
+    assert (said["made"], said["asked"], said["stays"]) == ("False", "False True", "True")
+    assert said["compiling"] == "False"
+
+
+def test_what_a_user_will_not_have_compiled_is_not(said: dict[str, str]) -> None:
+    assert said["not compiled"] == "True True"
 
 
 @pytest.mark.parametrize("name", Parts().names("optimizer"))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_runs import only_run, timeless, tree
 
 from dlrun import cli, runs
 from dlrun.runs import Run
@@ -19,24 +20,6 @@ from dlrun.runs import Run
 Write = Callable[[str, str], Path]
 Dlrun = Callable[..., Any]
 PROJECT = Path(__file__).parent.parent
-
-
-def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
-    return {
-        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
-def only_run(runs_dir: Path) -> Run:
-    [run] = runs.every(runs_dir)
-    return run
-
-
-def measured(run: Run) -> dict[str, list[Any]]:
-    """metrics.csv without the column that no two runs share."""
-    return {name: cells for name, cells in run.rows().items() if name != "seconds"}
 
 
 # --------------------------------------------------------------------------- train
@@ -68,7 +51,7 @@ def test_the_config_of_a_run_runs_again_as_it_stands(dlrun: Dlrun, tiny: Path, r
     assert dlrun("train", first.config, "--name", "again").code == 0
     assert dlrun("train", first.folder, "--name", "again").code == 0
     for name in ("again-001", "again-002"):
-        assert measured(Run(runs_dir / name)) == measured(first)
+        assert timeless(Run(runs_dir / name).rows()) == timeless(first.rows())
 
 
 def test_quiet_prints_the_folder_and_nothing_else(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
@@ -101,7 +84,7 @@ def test_a_pause_and_a_resume_are_as_no_pause(dlrun: Dlrun, tiny: Path, runs_dir
     assert f"resume: dlrun resume {run.folder}" in paused.out
     assert dlrun("resume", "paused").code == 0
     assert run.summary()["status"] == "finished"
-    assert measured(run) == measured(Run(runs_dir / "whole-001"))
+    assert timeless(run.rows()) == timeless(Run(runs_dir / "whole-001").rows())
 
 
 # --------------------------------------------------------------------------- refusals
@@ -256,7 +239,7 @@ def test_a_run_that_grew_and_was_paused_goes_on_to_its_new_length(
     assert dlrun("resume", "tiny").code == 0
     assert trained.rows()["epoch"] == list(range(1, 9))
     assert dlrun("train", trained.folder, "--name", "again").code == 0
-    assert measured(Run(trained.folder.parent / "again-001")) == measured(trained)
+    assert timeless(Run(trained.folder.parent / "again-001").rows()) == timeless(trained.rows())
 
 
 def test_a_damaged_checkpoint_exits_with_4(dlrun: Dlrun, trained: Run) -> None:
@@ -546,38 +529,33 @@ def test_the_shell_asks_for_completions_and_gets_them() -> None:
 IMPORTED = """
 import sys
 from dlrun.cli import main
-sys.argv = ["dlrun", *{words!r}]
-try:
-    main()
-except SystemExit as ended:
-    print(ended.code, sorted({{"torch", "torchvision", "matplotlib"}} & sys.modules.keys()))
+for words in {commands!r}:
+    sys.argv = ["dlrun", *words]
+    try:
+        main()
+    except SystemExit as ended:
+        print("ended:", ended.code, sorted({{"torch", "torchvision", "matplotlib"}} & sys.modules.keys()))
 """
 
 
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [
-        (("--help",), 0),
-        (("train", "--help"), 0),
-        (("runs",), 0),
-        (("runs", "--runs-dir", "{runs}"), 0),
-        (("parts",), 0),
-        (("train", "{bad}"), 2),
-        (("train", "{bad}", "--quiet"), 2),
-        (("show", "{bad}"), 2),
-        (("resume", "nothing"), 2),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)
-def test_what_needs_no_torch_does_not_wait_for_it(
-    words: tuple[str, ...], code: int, write: Write, trained: Run
-) -> None:
-    bad = write("bad.yaml", "epochs: no\n")
-    texts = [word.format(runs=trained.folder.parent, bad=bad) for word in words]
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTED.format(words=texts)], cwd=PROJECT, capture_output=True, text=True
-    )
-    assert done.stdout.splitlines()[-1] == f"{code} []"
+def test_what_needs_no_torch_does_not_wait_for_it(write: Write, trained: Run) -> None:
+    """One process for all of them, as none imports it."""
+    bad = str(write("bad.yaml", "epochs: no\n"))
+    commands = {
+        ("--help",): 0,
+        ("train", "--help"): 0,
+        ("runs",): 0,
+        ("runs", "--runs-dir", str(trained.folder.parent)): 0,
+        ("parts",): 0,
+        ("train", bad): 2,
+        ("train", bad, "--quiet"): 2,
+        ("show", bad): 2,
+        ("resume", "nothing"): 2,
+    }
+    script = IMPORTED.format(commands=list(commands))
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True)
+    ended = [line for line in done.stdout.splitlines() if line.startswith("ended: ")]
+    assert ended == [f"ended: {code} []" for code in commands.values()]
 
 
 # --------------------------------------------------------------------------- processes of their own

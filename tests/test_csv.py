@@ -220,6 +220,26 @@ def test_a_split_of_less_than_two_rows_is_refused(
     assert "_fraction" in refused.fix
 
 
+def test_classes_that_are_very_many_are_refused_as_such(tmp_path: Path) -> None:
+    refused = refusal(written(tmp_path, rows(1001)), target="heat", task="classification")
+    assert refused.what == "heat has 1,001 different values, but classes are 2 to 1,000"
+    refused = refusal(
+        written(tmp_path, rows(40)), target="heat", task="classification", date=[], ignore=["when"]
+    )
+    assert refused.what == "of 40 rows in 40 classes the test split gets 0, but needs 2"
+
+
+def test_numbers_whose_squares_vanish_become_0_and_not_infinite(tmp_path: Path) -> None:
+    loaded = Loaded(days(written(tmp_path, [row(day, wind=f"{day}e-300") for day in range(20)])), CPU)
+    inputs, _ = loaded["train"].batch(torch.arange(16))
+    assert bool(inputs.isfinite().all())
+
+
+def test_a_path_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="File name too long"):
+        csv(tmp_path, path="x" * 5000, target="a")
+
+
 # ------------------------------------------------------------------------ what is missing
 
 HOLES = {3: {"wind": ""}, 5: {"wind": "NA", "guess": "12 kn"}, 7: {"sky": "n/a"}, 9: {"heat": "?"}}

@@ -421,6 +421,7 @@ DAMAGE = {
     "wrong magic": replaced(IMAGES, lambda raw: b"\x00\x00\x09" + raw[3:]),
     "a web page": replaced(IMAGES, lambda raw: b"<html>404</html>"),
     "many dimensions": replaced(IMAGES, lambda raw: raw[:3] + b"\xff" + raw[4:]),
+    "no image": replaced(IMAGES, lambda raw: idx(torch.zeros(0, 28, 28, dtype=torch.uint8))),
     "too few labels": replaced(LABELS, lambda raw: idx(torch.arange(5, dtype=torch.uint8))),
     "labels for images": replaced(IMAGES, lambda raw: idx(torch.arange(6, dtype=torch.uint8))),
     "other sizes": replaced(IMAGES, lambda raw: idx(torch.zeros(6, 28, 27, dtype=torch.uint8))),

@@ -161,7 +161,7 @@ def test_a_line_is_never_cut_for_want_of_width(
 # --------------------------------------------------------------------------- on a terminal
 
 
-@pytest.mark.parametrize("height", [3, 10, 24, 60])
+@pytest.mark.parametrize("height", [3, 24])
 def test_a_thousand_epochs_fit_on_the_screen(
     height: int, tiny: Path, clock: Clock, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,7 +298,7 @@ def test_hostile_texts_are_shown_and_steer_nothing(text: str, capsys: pytest.Cap
     )
     layers = Layers([Layer(text, text, (1, 2), 3, 4, text)], (2,), 3, 4)
     display.layers_table(layers, (1, 2))
-    display.results({**SUMMARY, "status": text}, text)
+    display.results({**SUMMARY, "status": text}, text, text)
     found = {
         **EVALUATION,
         "run": text,
@@ -347,7 +347,7 @@ EVALUATION: dict[str, Any] = {
 
 
 def test_the_end_of_a_run_shows_final_and_best_and_each_claim(capsys: pytest.CaptureFixture[str]) -> None:
-    display.results(SUMMARY, "runs/some-001")
+    display.results(SUMMARY, "runs/some-001", "dlrun resume runs/some-001")
     printed = capsys.readouterr().out
     [figures] = [line for line in printed.splitlines() if line.strip().startswith("train_loss  ")]
     assert figures.split() == ["train_loss", "0.5000", "±", "0.1000", "0.2500", "±", "0.1000"]
@@ -377,7 +377,7 @@ def test_what_is_reached_without_a_model_stands_beside_the_figures_or_below_them
     summary = SUMMARY | {"baselines": {"train": baselines}}
     for columns, tables in ((200, 1), (60, 2)):
         monkeypatch.setenv("COLUMNS", str(columns))
-        display.results(summary, "runs/some-001")
+        display.results(summary, "runs/some-001", "dlrun resume runs/some-001")
         lines = capsys.readouterr().out.splitlines()
         assert sum("1.2500" in line for line in lines) == 1
         assert sum(line.split()[:1] == ["train_loss"] and "<" not in line for line in lines) == tables
@@ -416,7 +416,7 @@ def everything(tiny: Path, clock: Clock) -> None:
     view = train(a_plan(tiny, "epochs=50", "seeds=[0, 1]"), clock, epochs=50, seconds=1)
     view.warn("a warning ü")
     view.end()
-    display.results(SUMMARY, "runs/ü★-001")
+    display.results(SUMMARY, "runs/ü★-001", "dlrun resume runs/ü★-001")
     display.evaluation(EVALUATION)
     display.say("ü★")
 

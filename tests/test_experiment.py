@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import random
+import shutil
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,14 @@ from typing import Any
 import pytest
 import torch
 from small_runs import (
+    COSINE,
+    FULL,
+    NOW_AND_THEN,
+    OPTIMIZER_OPTIONS,
     SMALL,
     Listening,
     differences,
+    go_on,
     interrupting,
     of_seed,
     outcome,
@@ -30,42 +37,13 @@ from dlrun import checkpoint as checkpoints
 from dlrun import config as configs
 from dlrun import experiment
 from dlrun.components import Parts
+from dlrun.copies import lost_weight
 from dlrun.errors import CheckpointRefused, Diverged
 from dlrun.evaluation import open_checkpoint
 from dlrun.runs import Run
 
-NOISE = [{"name": "noise", "sd": 0.2}]
-# Everything that could be forgotten between two halves of a run, at once.
-FULL = {
-    "seeds": [3, 1],
-    "architecture": {"name": "mlp", "hidden": [8], "batch_norm": True, "dropout": 0.3},
-    "augmentations": NOISE,
-    "dataset": {"name": "spiral", "points": 20, "valid_fraction": 0.2},
-    "epochs": 6,
-    "evaluate_every": 2,
-    "evaluate_train_every": 3,
-    "gradient_clip": 0.5,
-}
-COSINE = {"name": "cosine", "warmup": 0.3}
-OPTIMIZER_OPTIONS: dict[str, dict[str, Any]] = {  # so that there is a state to lose
-    "sgd": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
-    "rmsprop": {"momentum": 0.5, "centered": True},
-}
-
-
-@pytest.fixture
-def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Save at every epoch rather than every few seconds."""
-    monkeypatch.setattr(experiment, "SAVE_EVERY", experiment.SAVE_EVERY)
-    monkeypatch.setattr(experiment, "SAVE_SHARE", experiment.SAVE_SHARE)
-    save_at_every_epoch()
-
-
-def go_on(
-    run: Run, changes: dict[str, Any], parts: Parts | None = None, **options: Any
-) -> experiment.Outcome:
-    plan = planned(parts, **changes)
-    return experiment.resume(plan, run, options.pop("view", experiment.Silent()), **options)
+NOISE = FULL["augmentations"]
+EVERYTHING = FULL | NOW_AND_THEN | {"epochs": 6}
 
 
 # ------------------------------------------------------------------------ as if it never stopped
@@ -116,33 +94,36 @@ WAYS: list[Callable[[Run, dict[str, Any]], None]] = [
 ]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 @pytest.mark.parametrize("name", Parts().names("optimizer"))
 def test_resuming_is_as_if_it_never_stopped(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    precision: str,
-    way: Callable[[Run, dict[str, Any]], None],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, precision: str
 ) -> None:
-    monkeypatch.setattr(experiment, "SAVE_EVERY", 3.0)
-    monkeypatch.setattr(experiment, "SAVE_SHARE", 40)
-    changes = FULL | {
+    """In float32 in every way; in float16, whose scale is remembered too, in one, another for each."""
+    turn = Parts().names("optimizer").index(name) % len(WAYS)
+    changes = EVERYTHING | {
         "optimizer": {"name": name, "lr": 0.02} | OPTIMIZER_OPTIONS.get(name, {}),
         "precision": precision,
-        "schedule": "constant" if way is shorter_at_first else COSINE,
     }
-    unbroken = trained(planned(**changes), tmp_path)
-    run = started(planned(**changes), tmp_path)
-    way(run, changes)
-    assert differences(outcome(unbroken), outcome(run)), "it was not stopped"
-    assert go_on(run, changes).exit_code == 0
-    assert not differences(outcome(unbroken), outcome(run))
-    summary = run.summary()
-    assert (summary["status"], summary["epochs"]) == ("finished", 6)
-    for column in ("final", "best"):
-        assert not differences(without_clock(unbroken.summary()[column]), without_clock(summary[column]))
+    unbroken: dict[str, Run] = {}
+    for way in WAYS if precision == "float32" else [WAYS[turn]]:
+        monkeypatch.setattr(experiment, "SAVE_EVERY", 3.0)
+        monkeypatch.setattr(experiment, "SAVE_SHARE", 40)
+        schedule = "constant" if way is shorter_at_first else "cosine"
+        changes["schedule"] = COSINE if schedule == "cosine" else schedule
+        if schedule not in unbroken:
+            unbroken[schedule] = trained(planned(**changes), tmp_path)
+        run = started(planned(**changes), tmp_path)
+        way(run, changes)
+        wanted = outcome(unbroken[schedule])
+        assert differences(wanted, outcome(run)), f"{way.__name__}: it was not stopped"
+        assert go_on(run, changes).exit_code == 0
+        assert not differences(wanted, outcome(run)), way.__name__
+        summary = run.summary()
+        assert (summary["status"], summary["epochs"]) == ("finished", 6)
+        for column in ("final", "best"):
+            whole = unbroken[schedule].summary()[column]
+            assert not differences(without_clock(whole), without_clock(summary[column])), way.__name__
 
 
 def without_clock(content: Any) -> Any:
@@ -152,15 +133,15 @@ def without_clock(content: Any) -> Any:
 
 
 def test_a_run_that_is_paused_at_every_epoch_is_the_same(tmp_path: Path) -> None:
-    unbroken = trained(planned(**FULL, schedule=COSINE), tmp_path)
-    run = started(planned(**FULL, schedule=COSINE), tmp_path)
+    unbroken = trained(planned(**EVERYTHING, schedule=COSINE), tmp_path)
+    run = started(planned(**EVERYTHING, schedule=COSINE), tmp_path)
     for epoch in range(1, 7):
-        go_on(run, FULL | {"schedule": COSINE}, stop_after=epoch)
+        go_on(run, EVERYTHING | {"schedule": COSINE}, stop_after=epoch)
     assert not differences(outcome(unbroken), outcome(run))
 
 
 def test_a_convolutional_network_goes_on_where_it_was(tmp_path: Path) -> None:
-    changes = FULL | IMAGES
+    changes = EVERYTHING | IMAGES
     parts = own_parts(tmp_path)
     unbroken = trained(planned(parts, **changes), tmp_path)
     run = trained(planned(parts, **changes), tmp_path, stop_after=3)
@@ -169,11 +150,11 @@ def test_a_convolutional_network_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_a_signal_in_the_first_epoch_after_a_resume_stops_at_this_step(tmp_path: Path) -> None:
-    unbroken = trained(planned(**FULL), tmp_path)
-    run = trained(planned(**FULL), tmp_path, stop_after=2)
-    stopped = go_on(run, FULL, view=interrupting(1))
+    unbroken = trained(planned(**EVERYTHING), tmp_path)
+    run = trained(planned(**EVERYTHING), tmp_path, stop_after=2)
+    stopped = go_on(run, EVERYTHING, view=interrupting(1))
     assert (stopped.exit_code, stopped.summary["epochs"]) == (130, 2)
-    go_on(run, FULL)
+    go_on(run, EVERYTHING)
     assert not differences(outcome(unbroken), outcome(run))
 
 
@@ -267,10 +248,10 @@ def test_each_copy_trains_as_it_would_alone(tmp_path: Path, kind: str) -> None:
 
 def test_the_same_config_gives_the_same_bits_twice(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    first = trained(planned(**FULL), tmp_path)
+    first = trained(planned(**EVERYTHING), tmp_path)
     torch.manual_seed(2)
     torch.rand(100)
-    assert not differences(outcome(first), outcome(trained(planned(**FULL), tmp_path)))
+    assert not differences(outcome(first), outcome(trained(planned(**EVERYTHING), tmp_path)))
 
 
 # ------------------------------------------------------------------------ the best
@@ -365,10 +346,10 @@ def test_best_is_chosen_on_valid_where_there_is_one_and_else_on_train() -> None:
 
 def test_best_pt_holds_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
     worse_later = {"optimizer": {"name": "sgd", "lr": 20.0}, "gradient_clip": None}
-    changes = FULL | worse_later | {"architecture": DROPOUT, "evaluate_every": 1, "epochs": 8}
+    changes = EVERYTHING | worse_later | {"architecture": DROPOUT, "evaluate_every": 1, "epochs": 8}
     run = trained(planned(**changes), tmp_path)
     rows = run.rows()
-    seeds = len(FULL["seeds"])  # type: ignore[arg-type]
+    seeds = len(EVERYTHING["seeds"])  # type: ignore[arg-type]
     means = [sum(rows["valid_loss"][i : i + seeds]) / seeds for i in range(0, len(rows["epoch"]), seeds)]
     best = 1 + means.index(min(means))
     assert best not in (1, 8), "a run whose best epoch is neither the first nor the last shows more"
@@ -409,7 +390,7 @@ def test_patience_counts_on_through_a_resume(tmp_path: Path) -> None:
         "optimizer": {"name": "sgd", "lr": 8.0},
         "epochs": 30,
         "patience": 3,
-        "dataset": FULL["dataset"],
+        "dataset": EVERYTHING["dataset"],
     }
     unbroken = trained(planned(**worse), tmp_path)
     assert unbroken.summary()["status"] == "stopped early"
@@ -501,15 +482,40 @@ def test_weights_that_are_lost_are_never_saved(tmp_path: Path, save_always: None
 
 
 def test_weights_whose_sum_is_too_large_are_not_lost() -> None:
-    state = planned().state(planned().hardware())
+    model = planned().state(planned().hardware()).model
     with torch.no_grad():
-        for weight in state.model.parameters():
+        for weight in model.parameters():
             weight.fill_(3e38)
+    weights = [copy.state_dict() for copy in model.copies]
     assert not weight.sum().isfinite()
-    experiment._refuse_lost_weights(state)
+    assert lost_weight(model, weights) is None
     weight.data[0] = torch.inf
-    with pytest.raises(Diverged, match="no longer finite"):
-        experiment._refuse_lost_weights(state)
+    name = list(weights[0])[-1]
+    assert lost_weight(model, weights) == (model.seeds[0], name)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
+def test_asking_git_for_the_commit_runs_no_monitor_and_no_hook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hook = tmp_path / "hooks" / "post-index-change"
+    hook.parent.mkdir()
+    hook.write_text("#!/bin/sh\ntouch was_run\n")
+    hook.chmod(0o755)
+    who = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.org")
+    for words in (
+        ("init", "-q"),
+        ("add", "hooks"),
+        (*who, "commit", "-q", "-m", "a hook"),
+        ("config", "core.fsmonitor", "touch was_run; false"),
+        ("config", "core.hooksPath", "hooks"),
+    ):
+        subprocess.run(["git", *words], check=True)
+    os.utime(hook)  # what git knows of it has to be made new
+    found = experiment._git()
+    assert found is not None and found["dirty"] is False
+    assert not (tmp_path / "was_run").exists()
 
 
 # ------------------------------------------------------------------------ the folder
@@ -554,7 +560,7 @@ def test_resuming_cuts_off_rows_that_the_checkpoint_does_not_know(tmp_path: Path
 def test_rows_that_are_missing_are_refused(tmp_path: Path) -> None:
     run = trained(planned(), tmp_path, stop_after=2)
     run.metrics.write_text("epoch,seed\n")
-    with pytest.raises(CheckpointRefused, match="shorter than the checkpoint says"):
+    with pytest.raises(CheckpointRefused, match=r"metrics\.csv has other columns, or none"):
         go_on(run, {})
 
 
@@ -607,7 +613,7 @@ def epoch_shown(trained):
 
 def test_pictures_of_a_run_without_its_best_checkpoint_say_which_epoch_they_show(tmp_path: Path) -> None:
     parts = own_parts(tmp_path, {"plots/epoch_shown.py": EPOCH_SHOWN})
-    rising = {"optimizer": {"name": "sgd", "lr": 8.0}, "dataset": FULL["dataset"], "epochs": 4}
+    rising = {"optimizer": {"name": "sgd", "lr": 8.0}, "dataset": EVERYTHING["dataset"], "epochs": 4}
     run = trained(planned(parts, **rising, plots=["epoch_shown"]), tmp_path)
     best = run.summary()["best"]["epoch"]
     assert (run.folder / "epoch_shown.txt").read_text() == str(best)

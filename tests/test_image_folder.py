@@ -149,6 +149,16 @@ def test_a_path_is_looked_for_here_and_then_in_the_data_folder(
     assert image_folder(tmp_path / "data", path="others").classes == ("cat", "dog")
     with pytest.raises(UserError, match=r"there is no folder nowhere or .*data/nowhere"):
         image_folder(tmp_path / "data", path="nowhere")
+    for path, said in (("x" * 5000, "File name too long"), ("~nobody-of-that-name/x", "home directory")):
+        with pytest.raises(UserError, match=said) as refused:
+            image_folder(tmp_path / "data", path=path)
+        assert max(map(len, refused.value.lines())) < 250
+
+
+def test_a_size_that_no_image_can_be_brought_to_is_refused(photos: Path) -> None:
+    for size in (4097, [1, 10**9]):
+        with pytest.raises(UserError, match="may be 4,096 pixels at most"):
+            image_folder(photos, path=str(photos), size=size)
 
 
 def test_dlruns_own_files_never_become_a_class(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,9 +202,7 @@ def damage(photos: Path, *names: str) -> None:
 def test_an_image_that_cannot_be_read_is_refused_by_name(photos: Path) -> None:
     damage(photos, "cat/003.png", "owl/001.png")
     for _ in range(2):  # and again from what was decoded
-        with pytest.raises(
-            UserError, match=r"cat/003.png \(the image cannot be read: .*owl/001.png"
-        ) as refused:
+        with pytest.raises(UserError, match=r"cat/003.png \(it is none of PNG, .*owl/001.png") as refused:
             read(photos)
         assert "2 of 25 images" in refused.value.what
         assert "unreadable=skip" in refused.value.fix
@@ -392,9 +400,18 @@ def test_files_of_one_name_size_and_time_are_not_taken_for_each_other(tmp_path: 
 
 @pytest.mark.parametrize(
     "what",
-    ["cut images", "no images", "no index", "broken index", "empty index", "fewer images", "other images"],
+    [
+        "cut images",
+        "no images",
+        "no index",
+        "broken index",
+        "empty index",
+        "fewer images",
+        "other images",
+        "a pipe",
+    ],
 )
-def test_what_is_not_whole_is_decoded_again(photos: Path, what: str) -> None:
+def test_what_is_not_whole_is_decoded_again(photos: Path, what: str, no_hanging: None) -> None:
     wanted = pixels(read(photos)["train"])
     [folder] = kept(photos)
     match what:
@@ -404,6 +421,9 @@ def test_what_is_not_whole_is_decoded_again(photos: Path, what: str) -> None:
             (folder / "images").unlink()
         case "no index":
             (folder / "index.json").unlink()
+        case "a pipe":
+            (folder / "index.json").unlink()
+            os.mkfifo(folder / "index.json")
         case "fewer images" | "other images":
             index = json.loads((folder / "index.json").read_text())
             index["images"] = 3 if what == "fewer images" else "many"
@@ -502,8 +522,10 @@ def test_a_data_folder_that_cannot_be_written_to_is_named(
         read(photos)
     assert "--data-dir" in failed.value.fix
     assert not list(tmp_path.glob("data/image_folder/*/*"))
+    space = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: space)
     with pytest.raises(RunFailed, match="decoded images take") as failed:
-        read(photos, size=400_000)
+        read(photos)
     assert "--data-dir" in failed.value.fix
 
 

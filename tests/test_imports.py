@@ -21,6 +21,7 @@ DOWN = [
     "workers",
     "diff",
     "experiment",
+    "continuing",
     "prediction",
     "preview",
     "evaluation",

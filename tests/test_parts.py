@@ -6,7 +6,6 @@ import inspect
 import math
 import random
 from collections.abc import Iterator
-from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -107,6 +106,14 @@ def test_the_default_of_an_option_is_of_its_type(kind: str, name: str) -> None:
         if option.default is not REQUIRED:
             adapter: Any = TypeAdapter(option.type, config=ConfigDict(strict=True, allow_inf_nan=False))
             assert adapter.validate_python(option.default) == option.default
+
+
+@named("plots")
+def test_no_option_asks_for_a_picture_without_end(name: str) -> None:
+    for option in PARTS.part("plots", name).options.values():
+        words = describe(option.type)
+        # An image that is not there is refused; the ends of an axis take no room.
+        assert "number" not in words or "<" in words or option.name in ("image", "limits"), option.name
 
 
 # ------------------------------------------------------------------------ losses and metrics
@@ -587,9 +594,13 @@ def outside(figure: Figure) -> list[str]:
 
 
 @named("plots")
-def test_a_plot_is_a_figure_or_says_why_not(name: str, finished: dict[str, Trained], tmp_path: Path) -> None:
+def test_a_plot_is_a_figure_or_says_why_not_and_changes_nothing(
+    name: str, finished: dict[str, Trained], tmp_path: Path
+) -> None:
     drawn = 0
     for run in suited(name, finished):
+        before = [p.detach().clone() for p in run.model.parameters()]
+        state, others = torch.get_rng_state(), (random.getstate(), np.random.get_state()[1].tolist())
         try:
             picture = PARTS.find("plots", name)(run, **defaults("plots", name))
         except UserError as error:
@@ -604,19 +615,8 @@ def test_a_plot_is_a_figure_or_says_why_not(name: str, finished: dict[str, Train
         assert any(texts), "a picture has a title"
         assert not outside(picture)
         drawn += 1
-    assert drawn, "it applies to none of the runs"
-
-
-@named("plots")
-def test_drawing_changes_nothing(name: str, finished: dict[str, Trained], tmp_path: Path) -> None:
-    for run in suited(name, finished):
-        before = [p.detach().clone() for p in run.model.parameters()]
-        state, others = torch.get_rng_state(), (random.getstate(), np.random.get_state()[1].tolist())
-        with suppress(UserError):
-            picture = PARTS.find("plots", name)(run, **defaults("plots", name))
-            if isinstance(picture, Animation):
-                picture.save(tmp_path / "moving.gif", writer="pillow")
         assert not differences(before, [p.detach() for p in run.model.parameters()])
         assert torch.equal(state, torch.get_rng_state())
         assert others == (random.getstate(), np.random.get_state()[1].tolist())
         assert not any(layer._forward_hooks for layer in run.model.modules())
+    assert drawn, "it applies to none of the runs"

@@ -47,10 +47,6 @@ def python() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
         process.wait()
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 # --------------------------------------------------------------------------- folders
 
 

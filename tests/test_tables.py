@@ -51,6 +51,10 @@ def test_a_table_that_unpacks_to_far_more_is_refused(tmp_path: Path, monkeypatch
     assert len(table_of(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 1000)).rows) == 1000
     with pytest.raises(UserError, match="more than 1 MiB"):
         table_of(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 2**18))
+    monkeypatch.setattr(tables, "_MOST_LINES", 1000)
+    assert len(table_of(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 999)).rows) == 999
+    with pytest.raises(UserError, match="or 1,000 rows"):
+        table_of(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" + b"\n" * 999))
 
 
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, no_hanging: None) -> None:

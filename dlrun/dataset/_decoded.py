@@ -73,7 +73,7 @@ def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, watchin
     found = _checked(decoding, folder, len(files), watching)
     if found is None:
         try:
-            with alone(folder, len(files), watching, "decodes images"):
+            with alone(folder, watching, "decodes images"):
                 # Another process may have been decoding.
                 found = _checked(decoding, folder, len(files), watching)
                 if found is None:
@@ -134,7 +134,7 @@ def _decode(decoding: Decoding, files: Sequence[str], folder: Path, watching: Wa
         every = watching(decoded(decoding, files), len(files), "decoding images")
         for number, image in enumerate(every):
             if isinstance(image, Unreadable):
-                unreadable[number] = image.what
+                unreadable[number] = image.reason
             else:
                 file.write(image.numpy().data)
                 digest.update(image.numpy().data)
@@ -188,8 +188,9 @@ def _mapped(decoding: Decoding, folder: Path, files: int) -> Decoded | None:
 
 def _index(folder: Path) -> dict[str, Any]:
     """What the index of a folder says; nothing where it is missing or broken."""
+    path = folder / "index.json"
     try:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        index = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(index, dict) or index.pop("check", None) != _check(index):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, Any
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from dlrun.data import Watching
@@ -24,15 +24,15 @@ _PIECE = 2**20
 
 @dataclass(frozen=True)
 class Published:
-    """A file on the network: where it is to be had, and its MD5 as its authors publish it.
+    """A file on the network: where it is to be had, its SHA-256, and how many bytes it has at most.
 
-    It has no more than `most` bytes. With `unpacked` it is a gzip file of what has so many at most.
+    One that is `packed` is kept as what is in the gzip file.
     """
 
     urls: Sequence[str]
-    md5: str
+    sha256: str
     most: int
-    unpacked: int | None = None
+    packed: bool = False
 
 
 def fetch(file: Published, path: Path, watching: Watching, *, called: str, fix: str) -> None:
@@ -41,81 +41,67 @@ def fetch(file: Published, path: Path, watching: Watching, *, called: str, fix: 
     Who finds another process fetching it waits, and fetches nothing. Raises UserError where it is not to
     be had as it was published, saying `fix`, and RunFailed where the disk refuses; then no file is left.
     """
-    if path.exists():
-        return
-    reasons: list[str] = []
     try:
-        with alone(path.parent, 1, watching, f"fetches {called}"):
-            if path.exists():  # another process was first
+        if _is_there(path):
+            return
+        with alone(path.parent, watching, f"fetches {called}"):
+            if _is_there(path):  # another process was first
                 return
             for leftover in path.parent.glob(f"{path.name}.*.tmp"):
                 leftover.unlink(missing_ok=True)
-            for url in file.urls:
-                with TemporaryFile(dir=path.parent) as received:  # without a name: a kill leaves nothing
-                    try:
-                        _receive(url, file, received, watching)
-                        _keep(received, file, path)
-                        return
-                    except _NotAsPublished as error:
-                        reasons.append(str(error))
+            content = _received(file, watching, called, path.parent, fix)
+            write_atomically(path, lambda target: target.write(content), ANOTHER_DATA_DIR)
     except OSError as error:
         raise cannot_write(path, error, ANOTHER_DATA_DIR) from None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether the file is there. Raises UserError for anything else: to read a pipe may take for ever."""
+    if path.exists() and not path.is_file():
+        raise UserError("this is no file", where=str(path), fix="move it away, and the file is fetched")
+    return path.exists()
+
+
+def _received(file: Published, watching: Watching, called: str, folder: Path, fix: str) -> bytes | bytearray:
+    """The content of a published file, from the first place that gives it."""
+    reasons = []
+    for url in file.urls:
+        try:
+            return _content(url, file, watching, called)
+        except _NotAsPublished as error:
+            reasons.append(str(error))
     what = f"{called} could not be downloaded: {'; '.join(reasons)}"
-    raise UserError(what, where=str(path.parent), fix=fix)
+    raise UserError(what, where=str(folder), fix=fix)
+
+
+def cannot_read(path: Path, error: OSError) -> UserError:
+    """What to say when the disk does not give a file that is there."""
+    return UserError(
+        f"cannot read {path}: {error.strerror or error}", fix=f"mend that, or {ANOTHER_DATA_DIR}"
+    )
 
 
 class _NotAsPublished(Exception):
     """What comes from a URL is not the file, in words."""
 
 
-def _receive(url: str, file: Published, received: IO[bytes], watching: Watching) -> None:
-    """Let all that a URL gives stand in `received`."""
-    digest, size = hashlib.md5(usedforsecurity=False), 0
-    for piece in _pieces(url, file.most, watching):
-        digest.update(piece)
-        received.write(piece)
-        size += len(piece)
-    if digest.hexdigest() != file.md5:
-        raise _NotAsPublished(f"{url} gives {size:,} bytes that are not what was published (its md5 differs)")
-
-
-def _pieces(url: str, most: int, watching: Watching) -> Iterator[bytes]:
-    """What a URL gives, a mebibyte at a time. Raises _NotAsPublished for all that the network does."""
+def _content(url: str, file: Published, watching: Watching, called: str) -> bytes | bytearray:
+    """What a URL gives, unpacked. Raises _NotAsPublished for anything but what was published."""
+    content, what = bytearray(), f"downloading {called} from {urlsplit(url).netloc} (MiB)"
     try:
         with closing(urlopen(Request(url, headers={"User-Agent": "dlrun"}), timeout=PATIENCE)) as response:
             announced = response.length
-            if (announced or 0) > most:
-                raise _NotAsPublished(f"{url} would give {announced:,} bytes, more than {most:,}")
-            total, size = -(-(announced or most) // _PIECE), 0
-            name = url.rsplit("/", 1)[-1]
-            for piece in watching(_read(response), total, f"downloading {name} (MiB)"):
-                size += len(piece)
-                if size > most:
-                    raise _NotAsPublished(f"{url} gives more than {most:,} bytes")
-                yield piece
-            if announced is not None and size < announced:
-                raise _NotAsPublished(f"{url} ended after {size:,} of {announced:,} bytes")
+            total = -(-(announced or file.most) // _PIECE)
+            for piece in watching(iter(partial(response.read, _PIECE), b""), total, what):
+                content += piece
+                if len(content) > file.most:
+                    raise _NotAsPublished(f"{url} gives more than {file.most:,} bytes")
     except (OSError, HTTPException, ValueError) as error:
         reason = str(getattr(error, "reason", "") or error) or type(error).__name__
         raise _NotAsPublished(f"{url}: {reason[:150]}") from None
-
-
-def _read(response: Any) -> Iterator[bytes]:
-    while piece := response.read(_PIECE):
-        yield piece
-
-
-def _keep(received: IO[bytes], file: Published, path: Path) -> None:
-    """Put what was received under its name, unpacked."""
-    received.seek(0)
-
-    def write(target: IO[bytes]) -> None:
-        source = gzip.GzipFile(fileobj=received) if file.unpacked is not None else received
-        size = 0
-        while piece := source.read(_PIECE):
-            size += len(piece)
-            if file.unpacked is not None and size > file.unpacked:
-                raise _NotAsPublished(f"{path.name} unpacks to more than {file.unpacked:,} bytes")
-            target.write(piece)
-
-    write_atomically(path, write, ANOTHER_DATA_DIR)
+    if announced is not None and len(content) < announced:
+        raise _NotAsPublished(f"{url} ended after {len(content):,} of {announced:,} bytes")
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        differs = "bytes that are not what was published (their SHA-256 differs)"
+        raise _NotAsPublished(f"{url} gives {len(content):,} {differs}")
+    return gzip.decompress(content) if file.packed else content

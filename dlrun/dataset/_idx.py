@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dlrun.data import Data, Examples, Watching, unwatched
-from dlrun.dataset._download import Published, fetch
+from dlrun.dataset._download import Published, cannot_read, fetch
 from dlrun.dataset._images import FITS
 from dlrun.errors import UserError
 from dlrun.options import Normalise
@@ -19,37 +19,43 @@ _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-# Where each is published, and the MD5 of its gzip files in the order of _FILES.
+# Where each is published, and the SHA-256 of its gzip files in the order of _FILES, as TensorFlow Datasets
+# and others keep it.
 _PUBLISHED = {
     "MNIST": (
-        ["https://ossci-datasets.s3.amazonaws.com/mnist", "http://yann.lecun.com/exdb/mnist"],
         [
-            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-            "d53e105ee54ea40749a09fcbcd1e9432",
-            "9fb629c4189551a2d022fa330f9573f3",
-            "ec29112dd5afa0611ce80d1b7f02629c",
+            "https://ossci-datasets.s3.amazonaws.com/mnist",
+            "https://storage.googleapis.com/cvdf-datasets/mnist",
+        ],
+        [
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
         ],
     ),
     "FashionMNIST": (
-        ["http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"],
+        ["https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion"],
         [
-            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-            "25c81989df183df01b3e8a0aad5dffbe",
-            "bef4ecab320f06d8554ea6380940ec79",
-            "bb300cfdad3c16e7a12a480ee83cd310",
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
         ],
     ),
     "KMNIST": (
-        ["http://codh.rois.ac.jp/kmnist/dataset/kmnist"],
+        ["https://codh.rois.ac.jp/kmnist/dataset/kmnist"],
         [
-            "bdb82020997e1d708af4cf47b453dcf7",
-            "e144d726b3acfaa3e44228e80efcd344",
-            "5c965bf0a639b31b8f53240b1b52f4d7",
-            "7320c461ea6c1c855c0b718fb2a4b134",
+            "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+            "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+            "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+            "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
         ],
     ),
 }
-_MOST_BYTES = 2**26  # of any of these files, packed or not
+_MOST_BYTES = 2**26  # of any of these files, packed
+_MOST_READ = 2**30  # of a file that is there: others may be larger
+_AGAIN = "delete it, and it is fetched again"
 
 
 def idx_dataset(
@@ -74,8 +80,8 @@ def prepare(root: Path, name: str, watching: Watching) -> None:
     files = [file for of_split in _FILES.values() for file in of_split]
     mirrors, digests = _PUBLISHED[name]
     fix = f"put {', '.join(files)} there, or name the folder above {name} with --data-dir"
-    for file, md5 in zip(files, digests, strict=True):
-        published = Published([f"{mirror}/{file}.gz" for mirror in mirrors], md5, _MOST_BYTES, _MOST_BYTES)
+    for file, sha256 in zip(files, digests, strict=True):
+        published = Published([f"{mirror}/{file}.gz" for mirror in mirrors], sha256, _MOST_BYTES, packed=True)
         fetch(published, folder / file, watching, called=name, fix=fix)
 
 
@@ -91,25 +97,29 @@ def read(root: Path, name: str, classes: int) -> dict[str, Examples]:
         inputs = read_idx(folder / images).unsqueeze(1)
         targets = read_idx(folder / labels).long()
         if inputs.shape[1:] != (1, 28, 28) or targets.shape != inputs.shape[:1]:
-            raise UserError(f"{images} and {labels} do not belong together", where=str(folder))
-        if len(targets) and int(targets.max()) >= classes:
-            raise UserError(
-                f"there is a label {int(targets.max())} of {classes} classes", where=str(folder / labels)
-            )
+            fix = "delete both, and they are fetched again"
+            raise UserError(f"{images} and {labels} do not belong together", where=str(folder), fix=fix)
+        if int(targets.max()) >= classes:
+            what = f"there is a label {int(targets.max())} of {classes} classes, counted from 0"
+            raise UserError(what, where=str(folder / labels), fix=_AGAIN)
         splits[split] = Examples(inputs, targets)
     return splits
 
 
 def read_idx(path: Path) -> Tensor:
     """The uint8 tensor in an idx file. Raises UserError where the file is not whole."""
-    raw = bytearray(path.stat().st_size)  # read into once, and kept as the tensor's memory
-    with path.open("rb") as file:
-        read_bytes = file.readinto(raw)
-    dimensions = raw[3] if read_bytes == len(raw) > 3 else 0
+    try:
+        size = path.stat().st_size
+        if size > _MOST_READ:
+            raise UserError(f"this file has {size:,} bytes, more than {_MOST_READ:,}", where=str(path))
+        raw = bytearray(size)  # read into once, and kept as the tensor's memory
+        with path.open("rb") as file:
+            read_bytes = file.readinto(raw)
+    except OSError as error:
+        raise cannot_read(path, error) from None
+    dimensions = raw[3] if read_bytes == size > 3 else 0
     sizes = [int.from_bytes(raw[4 + 4 * axis : 8 + 4 * axis]) for axis in range(dimensions)]
-    if raw[:3] != b"\x00\x00\x08" or dimensions not in (1, 3) or len(raw) != 4 + 4 * dimensions + prod(sizes):
-        raise UserError(
-            "this is no whole idx file", where=str(path), fix="delete it, and it is fetched again"
-        )
-    values = torch.frombuffer(raw, dtype=torch.uint8, offset=4 + 4 * dimensions)
-    return values.view(sizes)
+    start = 4 + 4 * dimensions
+    if raw[:3] != b"\x00\x00\x08" or dimensions not in (1, 3) or not 0 < prod(sizes) == size - start:
+        raise UserError("this is no whole idx file", where=str(path), fix=_AGAIN)
+    return torch.frombuffer(raw, dtype=torch.uint8, offset=start).view(sizes)

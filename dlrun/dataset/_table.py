@@ -20,13 +20,13 @@ from torch.nn.functional import one_hot
 from dlrun.data import Data, Examples, Preprocessing, Task, carve
 from dlrun.dataset._cells import SHOWN, START, Cells, in_order
 from dlrun.errors import UserError, listed, meant
-from dlrun.tables import MISSING, Table, is_number, number, read_table
+from dlrun.tables import MISSING, Table, TooLarge, is_number, number, read_table
 
 Cycle = Literal["year", "week", "day"]
 _MOST_CLASSES = 1000
 _MOST_FIGURES = 2**29  # in all inputs together: 4 GiB
 _MOST_NAMED = 10  # columns in a message
-_MEANT_AS_NUMBER = re.compile(r"[+-]?\d*([.,'_ ]\d+)*")  # in any script
+_MEANT_AS_NUMBER = re.compile(r"[+−-]? ?[$€£¥]?\d*([.,'_ ]\d+)* ?[%€]?")  # in any script
 _MEANT_AS_NOTHING = ("", "inf", "infinity", "none", "nil", "?", ".", "#n/a", "#div/0!", "#value!", "missing")
 
 
@@ -59,7 +59,11 @@ class Options:
 def file_table(path: str, root: Path) -> Table:
     """The table at a path that is absolute, or relative to the working directory or else to `root`."""
     given = Path(path)
-    return read_table(given if given.exists() or not (root / given).exists() else root / given)
+    try:
+        is_below = not given.exists() and (root / given).exists()
+    except OSError as error:
+        raise UserError(f"there is no file {path[:100]}: {error.strerror}") from None
+    return read_table(root / given if is_below else given)
 
 
 def table_data(read: Callable[[], Table], options: Options, known: Mapping[str, Any] | None) -> Data:
@@ -163,12 +167,17 @@ def _learn(table: Table, options: Options, notes: list[str]) -> tuple[Encoding, 
     cells = _parse(table, options, columns, categorical)
     _refuse_text(cells, table, options, columns)
     cells = _without_trouble(cells, options, notes)
+    classes = in_order(cells.texts[options.target]) if options.task == "classification" else ()
+    if options.task == "classification" and not 2 <= len(classes) <= _MOST_CLASSES:
+        has = f"{options.target} has {_different(len(classes))}"
+        fix = "for numbers set task: regression" if len(classes) > 1 else "name another target"
+        raise UserError(f"{has}, but classes are 2 to {_MOST_CLASSES:,}", where=table.source, fix=fix)
     rows = _rows_of_splits(cells, options, len(table.rows))
     training = cells.take(rows["train"])
     encoding = Encoding(
         tuple(columns),
         {column: in_order(training.texts[column]) for column in categorical},
-        in_order(cells.texts[options.target]) if options.task == "classification" else (),
+        classes,
         _scaling(training.numbers.get(options.target)),
         options.missing == "fill",
     )
@@ -260,12 +269,13 @@ def _without_trouble(cells: Cells, options: Options, notes: list[str], *, labell
     return cells.take([row for row in range(len(cells)) if row not in bad])
 
 
-def _rows_of_splits(cells: Cells, options: Options, of: int) -> dict[str, list[int]]:
-    """The rows of each split, of those that are left `of` so many.
+def _rows_of_splits(cells: Cells, options: Options, total: int) -> dict[str, list[int]]:
+    """The rows of each split, of those that are left of a total.
 
     By date the last ones are for testing, those before for validation.
     """
     n = len(cells)
+    classes = in_order(cells.texts[options.target]) if options.task == "classification" else ()
     if (options.split or ("chronological" if options.date else "random")) == "chronological":
         assert cells.date is not None, "this split is refused without dates"
         order = cells.date.argsort(stable=True).tolist()
@@ -274,7 +284,6 @@ def _rows_of_splits(cells: Cells, options: Options, of: int) -> dict[str, list[i
         valid = _between_dates(dates, test - round(options.valid_fraction * test))
         rows = {"train": order[:valid], "valid": order[valid:test], "test": order[test:]}
     else:
-        classes = in_order(cells.texts[options.target]) if options.task == "classification" else ()
         labels = _codes(cells, options.target, classes, []) if classes else torch.zeros(n, dtype=torch.long)
         everything = Examples(torch.arange(n), labels)
         rest, test_rows = carve(everything, options.test_fraction, options.seed, by_class=bool(classes))
@@ -283,8 +292,9 @@ def _rows_of_splits(cells: Cells, options: Options, of: int) -> dict[str, list[i
         rows = {name: part.inputs.tolist() for name, part in parts.items()}
     for name in options.splits:
         if len(rows[name]) < 2:
-            left = f" left of {of:,}" if n < of else ""
-            what = f"of {n:,} row{'s' * (n > 1)}{left} the {name} split gets {len(rows[name])}, but needs 2"
+            said = f"{n:,} row{'s' * (n > 1)}" + (f" left of {total:,}" if n < total else "")
+            said += f" in {len(classes):,} classes" if classes else ""
+            what = f"of {said} the {name} split gets {len(rows[name])}, but needs 2"
             fix = "add rows, or change test_fraction or valid_fraction"
             raise UserError(what, where=cells.source, fix=fix)
     return {name: rows[name] for name in options.splits}
@@ -363,7 +373,7 @@ def _fit(options: Options, encoding: Encoding, training: Examples) -> Preprocess
     if not options.standardise:
         return Preprocessing(fill=fill)
     deviations = (training.inputs - means).square().nanmean(0).sqrt()
-    deviations[_are_same(training.inputs)] = math.inf
+    deviations[_are_same(training.inputs) | (deviations == 0)] = math.inf  # squares of 1e-300 are 0
     return Preprocessing(means, torch.where(are_numbers, deviations, 1.0), fill)
 
 
@@ -480,10 +490,12 @@ def _refuse_text(cells: Cells, table: Table, options: Options, columns: Sequence
         mistakes.append(f"{column} holds {what} such as {text[:40]!r} (row {table.lines[first]})")
         if [column] == list(options.date):
             fixes.append("write dates as 2016-01-31 or 2016-01-31 12:00")
+        elif column in options.date:
+            fixes.append("year, month and day are whole numbers, such as 2016, 1 and 31")
         elif _is_large(text):
             fixes.append("give such numbers in a larger unit")
         elif _MEANT_AS_NUMBER.fullmatch(text):
-            fixes.append("write numbers as 1234.5, with a point and nothing between thousands")
+            fixes.append("write numbers as 1234.5: a point, nothing between thousands, no sign but + or -")
         elif text.lower().lstrip("+-") in _MEANT_AS_NOTHING:
             fixes.append("leave cells without a value empty, or write NA")
         elif column == options.target:
@@ -502,8 +514,10 @@ def _is_large(text: str) -> bool:
     """Whether a text is a number, but more than float32 holds."""
     try:
         number(text)
-    except ValueError as error:
-        return "too large" in str(error)
+    except TooLarge:
+        return True
+    except ValueError:
+        pass
     return False
 
 
@@ -517,10 +531,6 @@ def _refuse_unlearnable(training: Cells, encoding: Encoding, options: Options) -
         are_guesses = set(empty) & {*options.baselines.values()}
         fix = f"take {it} out of baselines, and list {it} under ignore" if are_guesses else ""
         raise UserError(what, where=training.source, fix=fix or f"list {it} under ignore")
-    if options.task == "classification" and not 2 <= len(encoding.classes) <= _MOST_CLASSES:
-        has = f"{options.target} has {_different(len(encoding.classes))}"
-        fix = "for numbers set task: regression" if len(encoding.classes) > 1 else "name another target"
-        raise UserError(f"{has}, but classes are 2 to {_MOST_CLASSES:,}", where=training.source, fix=fix)
     if options.scale_target and encoding.scaling is None:
         what = f"{options.target} is the same in all training rows, and cannot be scaled"
         raise UserError(what, where=training.source, fix="set scale_target: false, or name another target")

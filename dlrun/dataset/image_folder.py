@@ -25,6 +25,7 @@ from dlrun.options import Count, Fraction, Normalise, Resize, Seed
 _SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folder -> split
 _ENDINGS = ", ".join(SUFFIXES)
 _MOST_NAMED = 3  # files in a message
+_MOST_SIDE = 4096  # pixels: to decode more takes more than dlrun.images.MOST_BYTES
 
 
 def image_folder(
@@ -59,6 +60,8 @@ def image_folder(
     sides = [size, size] if isinstance(size, int) else size
     if len(sides) != 2:
         raise UserError(f"size is {size}, but must be one number, or [height, width]")
+    if max(sides) > _MOST_SIDE:
+        raise UserError(f"size is {size}, but may be {_MOST_SIDE:,} pixels at most")
     shape = (3 if colour else 1, sides[0], sides[1])
     splits = {"train": Path(), "test": Path()}  # unless the folder says otherwise
     if known is None:
@@ -105,7 +108,7 @@ def read_new(
         elif skipped is None or not path.is_dir() or len(files) == 1:
             raise image
         else:
-            skipped.append(f"{printable(file)} is left out: {image.what}")
+            skipped.append(f"{printable(file)} is left out: {image.reason}")
     if not images:
         raise UserError("no image in the folder can be read", where=printable(path))
     return names, torch.stack(images)
@@ -157,7 +160,8 @@ class _Images:
         kept = [group for number, group in enumerate(listing.groups) if number not in found.unreadable]
         if lost := sorted(set(listing.groups) - set(kept)):
             split, label = lost[0]
-            raise UserError(f"no image of class {self.classes[label]} in {split} can be read")
+            what = f"no image of class {self.classes[label]} in {split} can be read"
+            raise UserError(what, where=self.path, fix="mend them, or delete the folder")
         targets = torch.tensor([label for _, label in kept])
         # The same pictures under other classes are other data.
         digest = hashlib.sha256(json.dumps([self.classes, found.digest]).encode()).hexdigest()
@@ -212,19 +216,21 @@ def _listing(source: Path, classes: Sequence[str]) -> _Listing:
 
 def _place(path: str, root: Path) -> Path:
     """The folder that `path` names, where we are or in the data folder."""
-    places = [Path(path).expanduser(), root / path]
-    for place in places:
-        if place.is_dir():
-            if root.resolve().is_relative_to(place.resolve()):
-                raise UserError(
-                    f"the data folder {printable(root)} lies among the images, and would become a class",
-                    fix="name another with --data-dir",
-                )
-            return place
-    raise UserError(
-        f"there is no folder {' or '.join(dict.fromkeys(map(printable, places)))}",
-        fix="name the folder of the class folders with dataset.path=…",
-    )
+    fix = "name the folder of the class folders with dataset.path=…"
+    try:
+        places = [Path(path).expanduser(), root / path]
+        place = next((place for place in places if place.is_dir()), None)
+    except (OSError, RuntimeError) as error:  # a name that is too long, the home of nobody
+        what = getattr(error, "strerror", None) or error
+        raise UserError(f"there is no folder {printable(path[:100])}: {what}", fix=fix) from None
+    if place is None:
+        raise UserError(f"there is no folder {' or '.join(dict.fromkeys(map(printable, places)))}", fix=fix)
+    if root.resolve().is_relative_to(place.resolve()):
+        raise UserError(
+            f"the data folder {printable(root)} lies among the images, and would become a class",
+            fix="name another with --data-dir",
+        )
+    return place
 
 
 def _splits(source: Path) -> dict[str, Path]:
@@ -276,13 +282,14 @@ def _folders(place: Path) -> list[str]:
             shown = [entry for entry in entries if not is_hidden(entry.name)]
             for entry in shown:
                 if entry.is_symlink() and not Path(entry.path).exists():
-                    raise UserError(f"{printable(entry.path)} is a link that leads nowhere")
+                    raise UserError(f"{printable(entry.path)} is a link that leads nowhere", fix="delete it")
             names = sorted(entry.name for entry in shown if entry.is_dir())
     except OSError as error:
         raise UserError(f"{printable(place)} cannot be listed: {error.strerror}") from None
     for name in names:
         if printable(name) != name:
-            raise UserError(f"the name of the folder {printable(place / name)} is no UTF-8 text")
+            what = f"the name of the folder {printable(place / name)} is no UTF-8 text"
+            raise UserError(what, fix="give it another")
     return names
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dlrun.evaluation import Trained
-from dlrun.options import Count
+from dlrun.options import Many
 from dlrun.plots._style import (
     BLUE,
     GREY,
@@ -32,7 +32,7 @@ automatic = True
 
 
 def calibration(
-    trained: Trained, *, split: Literal["auto", "train", "valid", "test"] = "auto", bins: Count = 15
+    trained: Trained, *, split: Literal["auto", "train", "valid", "test"] = "auto", bins: Many = 15
 ) -> Figure:
     """How often the model is right over how sure it is, and the expected calibration error.
 

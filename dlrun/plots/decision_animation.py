@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Ge, Le
 from matplotlib.animation import FuncAnimation
 from matplotlib.artist import Artist
 
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained
-from dlrun.options import Fraction, Positive
+from dlrun.options import Fraction
 from dlrun.plots._plane import (
     coloured,
     draw_points,
@@ -47,7 +48,7 @@ def decision_animation(
     *,
     split: Literal["train", "valid", "test"] = "train",
     margin: Fraction = 0.1,
-    seconds: Positive = 5.0,
+    seconds: Annotated[float, Ge(1), Le(600)] = 5.0,
 ) -> FuncAnimation:
     """The decision regions at about forty epochs from the first to the last, `seconds` long.
 

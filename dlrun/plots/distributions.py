@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from dlrun.evaluation import Trained
-from dlrun.options import Count
+from dlrun.options import Few, Many
 from dlrun.plots._style import (
     BLUE,
     INK,
@@ -37,8 +37,8 @@ def distributions(
     trained: Trained,
     *,
     split: Literal["train", "valid", "test"] = "train",
-    bins: Count = 100,
-    most: Count = 20,
+    bins: Many = 100,
+    most: Few = 20,
 ) -> Figure:
     """A histogram of each feature of a split, as it came, and of the target.
 

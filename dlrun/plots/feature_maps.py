@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained
-from dlrun.options import Count, NonNegativeInt
+from dlrun.options import Few, Many, NonNegativeInt
 from dlrun.plots._convolutions import convolutions
 from dlrun.plots._pictures import (
     EDGE,
@@ -40,8 +40,8 @@ def feature_maps(
     *,
     split: Literal["auto", "train", "valid", "test"] = "auto",
     image: NonNegativeInt = 0,
-    most: Count = 16,
-    layers: Count = 4,
+    most: Many = 16,
+    layers: Few = 4,
 ) -> Figure:
     """One image of a split and what the first `layers` convolutions make of it: `most` maps of each.
 

@@ -7,7 +7,7 @@ from math import ceil
 from matplotlib.figure import Figure
 
 from dlrun.evaluation import Trained
-from dlrun.options import Count
+from dlrun.options import Few, Many
 from dlrun.plots._convolutions import convolutions
 from dlrun.plots._pictures import EDGE, HEAD, SCALE, as_signed, draw_picture, draw_scale, page
 from dlrun.plots._style import WIDTH, headline
@@ -16,7 +16,7 @@ automatic = True
 model = "convolution"
 
 
-def filters(trained: Trained, *, columns: Count = 8, most: Count = 64) -> Figure:
+def filters(trained: Trained, *, columns: Few = 8, most: Many = 64) -> Figure:
     """The kernels of the first convolution, on one scale: of the first copy, the first `most`.
 
     Over three channels a kernel is a coloured image; over any other number but one it is the mean over

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from dlrun.evaluation import Trained
-from dlrun.options import Count, Seed
+from dlrun.options import Few, Seed
 from dlrun.plots._pictures import EDGE, HEAD, as_pictures, draw_picture, page, refuse_other_inputs
 from dlrun.plots._style import INK, LETTER, TEXT, WIDTH, headline, shown
 
@@ -21,8 +21,8 @@ def image_grid(
     trained: Trained,
     *,
     split: Literal["train", "valid", "test"] = "train",
-    columns: Count = 8,
-    most: Count = 20,
+    columns: Few = 8,
+    most: Few = 20,
     seed: Seed = 0,
 ) -> Figure:
     """A row of images for each class, drawn at random, and how many examples the class has.

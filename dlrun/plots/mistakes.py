@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dlrun.evaluation import Trained
-from dlrun.options import Count
+from dlrun.options import Few
 from dlrun.plots._pictures import Captioned, as_pictures, gallery, in_one_line, refuse_other_inputs
 from dlrun.plots._style import headline, predicted, probability
 
@@ -21,8 +21,8 @@ def mistakes(
     trained: Trained,
     *,
     split: Literal["auto", "train", "valid", "test"] = "auto",
-    rows: Count = 3,
-    columns: Count = 6,
+    rows: Few = 3,
+    columns: Few = 6,
 ) -> Figure:
     """The most confident mistakes: true and predicted class, and the probability given to the latter.
 

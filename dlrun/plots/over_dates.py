@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge, Le
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from dlrun.evaluation import Trained, guesses
-from dlrun.options import Count
 from dlrun.plots._dates import date_axis, dates_of
 from dlrun.plots._style import (
     BLUE,
@@ -41,7 +41,10 @@ Numbers = np.ndarray[Any, np.dtype[Any]]
 
 
 def over_dates(
-    trained: Trained, *, split: Literal["auto", "train", "valid", "test"] = "auto", most: Count = 500
+    trained: Trained,
+    *,
+    split: Literal["auto", "train", "valid", "test"] = "auto",
+    most: Annotated[int, Ge(1), Le(100_000)] = 500,
 ) -> Figure:
     """The true values of a split in blue and the predictions in red over dates, the training part paler.
 

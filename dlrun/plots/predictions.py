@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from dlrun.evaluation import Trained
-from dlrun.options import Count, Seed
+from dlrun.options import Few, Seed
 from dlrun.plots._pictures import Captioned, as_pictures, gallery, in_one_line, refuse_other_inputs
 from dlrun.plots._style import accuracy, headline, predicted
 
@@ -21,8 +21,8 @@ def predictions(
     trained: Trained,
     *,
     split: Literal["auto", "train", "valid", "test"] = "auto",
-    rows: Count = 4,
-    columns: Count = 8,
+    rows: Few = 4,
+    columns: Few = 8,
     seed: Seed = 0,
 ) -> Figure:
     """Images of a split drawn at random, each with its true class and the one predicted.

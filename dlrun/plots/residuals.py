@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dlrun.evaluation import Trained
-from dlrun.options import Count
+from dlrun.options import Many
 from dlrun.plots._style import (
     BLUE,
     GREY,
@@ -36,7 +36,7 @@ MOST_TARGETS = 3
 
 
 def residuals(
-    trained: Trained, *, split: Literal["auto", "train", "valid", "test"] = "auto", bins: Count = 40
+    trained: Trained, *, split: Literal["auto", "train", "valid", "test"] = "auto", bins: Many = 40
 ) -> Figure:
     """Predicted minus true values of a split over the predictions, and how they are distributed.
 

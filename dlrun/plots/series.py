@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained
-from dlrun.options import Count
+from dlrun.options import Few
 from dlrun.plots._dates import date_axis, dates_of
 from dlrun.plots._style import (
     BLUE,
@@ -31,7 +31,7 @@ of = "data"
 BESIDE = 2  # panels in a row
 
 
-def series(trained: Trained, *, most: Count = 5) -> Figure:
+def series(trained: Trained, *, most: Few = 5) -> Figure:
     """The target over dates, and a panel for each feature or guess on the same scale, at most `most`.
 
     Of all splits together; red dots are examples that are not for training. Raises UserError where there

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained
-from dlrun.options import Count
+from dlrun.options import Few
 from dlrun.plots._pictures import (
     EDGE,
     HEAD,
@@ -29,7 +29,7 @@ inputs = "images"
 model = "one layer"
 
 
-def weights(trained: Trained, *, columns: Count = 5, most: Count = 20) -> Figure:
+def weights(trained: Trained, *, columns: Few = 5, most: Few = 20) -> Figure:
     """The weights of each class as an image, its template: red where a bright pixel speaks for it.
 
     One scale for all; those of the first copy, for the first `most` classes. Raises UserError unless

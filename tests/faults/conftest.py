@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sized
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from fault_rows import ROWS, WAITING
 
 HERE = Path(__file__).parent
+TRACEBACK = "Traceback (most recent call last)"
 _counted: dict[str, dict[str, float]] = {}  # row -> what was counted
 _tests: dict[str, set[str]] = {}  # row -> the tests that show it
 _failed: set[str] = set()  # rows of which a test failed or was skipped, with the reason
@@ -35,6 +36,36 @@ class Fault:
         counted = _counted.setdefault(self.row, {})
         for name, number in figures.items():
             counted[name] = counted.get(name, 0) + number
+
+    def never(self, **found: int | Sized) -> None:
+        """Count what may never happen, such as different=differences(a, b), and fail where it did."""
+        self.count(**{name: what if isinstance(what, int) else len(what) for name, what in found.items()})
+        assert not any(found.values()), found
+
+    def said(self, shown: str) -> None:
+        """Count the error that a command showed, and fail where it is a traceback or too long."""
+        lines = shown.splitlines()
+        error = next((place for place, line in enumerate(lines) if line.startswith("error: ")), None)
+        message = [] if error is None else lines[error:]
+        most = 22 if message and message[0].endswith("mistakes") else 5  # a line for each mistake
+        self.count(messages=bool(message))
+        self.never(tracebacks=[line for line in lines if TRACEBACK in line], too_long=message[most:])
+
+
+@pytest.fixture
+def dlrun(dlrun: Callable[..., Any], request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """dlrun("train", config, …) as in all tests; what it says is looked at and counted for the row."""
+    if not request.node.get_closest_marker("row"):
+        return dlrun
+    fault: Fault = request.getfixturevalue("fault")
+
+    def call(*words: object) -> Any:
+        done = dlrun(*words)
+        fault.said(done.err)
+        fault.said(done.out)
+        return done
+
+    return call
 
 
 @pytest.fixture

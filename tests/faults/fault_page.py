@@ -33,7 +33,8 @@ SECURITY = """\
 ## What a stranger's file can and cannot do
 
 **Trusted** are dlrun and what it is installed with, the Python files of the folder that you name with
-`--parts`, the data folder, and the folder you are in, whose commit `train` and `resume` ask git for. A
+`--parts`, the data folder, and the folder you are in: `train` and `resume` ask git for its commit, and git
+runs the filters that its `.git/config` names; `python -m dlrun`, unlike `dlrun`, imports from it. A
 checkpoint, a config, a data set, a run folder and every name in them may come from anyone.
 
 **A checkpoint** is read once and through one function: a ZIP file of records that are not compressed and
@@ -50,7 +51,7 @@ inside a checkpoint or a run folder can do no more.
 
 **A data set** is read and never run: images as PNG, JPEG, WEBP or BMP of at most 2²⁶ pixels, tables of at
 most 256 MiB unpacked, of an archive the expected members alone. What is downloaded is compared with
-published MD5 sums. Its names are shown as text in terminals, pictures and CSV.
+pinned SHA-256 sums. Its names are shown as text in terminals, pictures and CSV.
 
 **A run folder** is listed whatever is in it, without a lock and without writing. It cannot make `resume`,
 `eval` or `plot` leave anything outside of it, but for decoded images and downloads in the data folder: it

@@ -98,7 +98,11 @@ ROWS = {
         "a download that is cut, wrong or done twice", "ends in one whole file, or none", "16 at once"
     ),
     "T37": Row("too few examples", "is refused before training, or stated", "each"),
-    "T38": Row("a loss, gradient or weight that is not finite", "stops before the update, exit 3", "4 × 3"),
+    "T38": Row(
+        "a loss, gradient or weight that is not finite",
+        "exit 3, none of it in any file; a loss stops before the update",
+        "4 × 3",
+    ),
     "T39": Row("figures with nan and ties", "the first of the best is best, nan never", "1,000 sequences"),
     "T40": Row("an example that cannot be read", "ends the run with its name", "each"),
     "T41": Row("no memory left", "exit 1 with a smaller batch_size to try; last.pt whole", "2 of 2"),

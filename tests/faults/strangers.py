@@ -442,9 +442,13 @@ FORGERIES: dict[str, Change] = {
     "weights that are whole numbers": lambda c, d, s: s["model"][0].update(
         {"0.weight": torch.zeros(8, 2, dtype=torch.int64)}
     ),
+    "weights that no arithmetic takes": lambda c, d, s: s["model"][0].update(
+        {"0.weight": torch.zeros(8, 2).to(torch.float8_e4m3fn)}
+    ),
     "no list of copies": lambda c, d, s: s.update(model=3),
     "no copies": lambda c, d, s: s.update(model=[]),
     "copies that are text": lambda c, d, s: s.update(model=["a", "b"]),
+    "copies that are tensors": lambda c, d, s: s.update(model=[torch.zeros(3), torch.zeros(3)]),
     "copies that are numbers": lambda c, d, s: s.update(model=[{"w": 1}, 2]),
     "no weights": lambda c, d, s: s.pop("model"),
     "a weight that is not a number": lambda c, d, s: poisoned(s, 0, float("nan")),
@@ -490,6 +494,80 @@ FORGERIES: dict[str, Change] = {
     "a layer too many": lambda c, d, s: c["architecture"].update(hidden=[8, 8]),
     "a layer too few": lambda c, d, s: c["architecture"].update(hidden=[]),
     "a nested config": lambda c, d, s: c.update(dataset=nested(20)),
+}
+
+
+def moments(state: dict[str, Any]) -> dict[str, Any]:
+    """What Adam keeps of the first weights, (8, 2)."""
+    found: dict[str, Any] = state["optimizer"]["state"][0]
+    return found
+
+
+def group(state: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = state["optimizer"]["param_groups"][0]
+    return found
+
+
+# What a run cannot go on from: eval looks at none of it. Of a run of two seeds, three epochs of which two are
+# done, and Adam, whose fast functions look at no shape: some of these once wrote where they pleased.
+UNRESUMABLE: dict[str, Change] = {
+    "moments that are too short": lambda c, d, s: moments(s).update(exp_avg=torch.zeros(3)),
+    "moments of one number": lambda c, d, s: moments(s).update(exp_avg_sq=torch.zeros(())),
+    "moments that lie on top of one another": lambda c, d, s: moments(s).update(
+        exp_avg=torch.zeros(16).as_strided((8, 2), (0, 0), 15)
+    ),
+    "moments the other way round": lambda c, d, s: moments(s).update(exp_avg=torch.zeros(2, 8).t()),
+    "moments of another type": lambda c, d, s: moments(s).update(exp_avg=torch.zeros(8, 2).double()),
+    "moments that are none": lambda c, d, s: moments(s).update(exp_avg=None),
+    "moments that are text": lambda c, d, s: moments(s).update(exp_avg="zeros"),
+    "moments that are missing": lambda c, d, s: moments(s).pop("exp_avg"),
+    "moments too many": lambda c, d, s: moments(s).update(more=torch.zeros(8, 2)),
+    "steps that are many": lambda c, d, s: moments(s).update(step=torch.zeros(8)),
+    "moments of no weight": lambda c, d, s: s["optimizer"]["state"].clear(),
+    "moments of a weight that is not there": lambda c, d, s: s["optimizer"]["state"].update({99: moments(s)}),
+    "moments of the weights in another order": lambda c, d, s: group(s)["params"].reverse(),
+    "moments of a tensor": lambda c, d, s: s["optimizer"].update(state=torch.zeros(3)),
+    "another weight decay": lambda c, d, s: group(s).update(weight_decay=0.5),
+    "betas that are none": lambda c, d, s: group(s).update(betas=None),
+    "betas that are a tensor": lambda c, d, s: group(s).update(betas=torch.zeros(2)),
+    "uphill": lambda c, d, s: group(s).update(maximize=True),
+    "a rate that is text": lambda c, d, s: group(s).update(lr="fast"),
+    "a rate that is no number": lambda c, d, s: group(s).update(lr=float("nan")),
+    "no group": lambda c, d, s: s["optimizer"].update(param_groups=[]),
+    "no optimizer": lambda c, d, s: s.pop("optimizer"),
+    "an entry too many": lambda c, d, s: s.update(more=1),
+    "loss scales": lambda c, d, s: s.update(scaler={"factors": [1.0, 1.0], "steady": [0, 0]}),
+    "an epoch after the last": lambda c, d, s: s.update(epoch=2**70),
+    "an epoch before the first": lambda c, d, s: s.update(epoch=-5),
+    "an epoch that is half": lambda c, d, s: s.update(epoch=1.5),
+    "an epoch that is true": lambda c, d, s: s.update(epoch=True),
+    "an epoch of which there are no rows": lambda c, d, s: s.update(epoch=1),
+    "the epoch before all rows": lambda c, d, s: s.update(epoch=0),
+    "no rows": lambda c, d, s: s.update(rows_end=0),
+    "rows that end within the first line": lambda c, d, s: s.update(rows_end=3),
+    "rows that end within the last line": lambda c, d, s: s.update(rows_end=s["rows_end"] - 3),
+    "rows that end a line before": lambda c, d, s: s.update(rows_end=s["rows_end"] - 60),
+    "rows that end nowhere": lambda c, d, s: s.update(rows_end=10**12),
+    "rows that end before they begin": lambda c, d, s: s.update(rows_end=-1),
+    "rows that end in a list": lambda c, d, s: s.update(rows_end=[]),
+    "rows that are true": lambda c, d, s: s.update(rows_end=True),
+    "a time that never ends": lambda c, d, s: s.update(seconds=float("inf")),
+    "a time that is text": lambda c, d, s: s.update(seconds="long"),
+    "a best epoch to come": lambda c, d, s: s["best"].update(epoch=2**70),
+    "a best epoch that is text": lambda c, d, s: s["best"].update(epoch="two"),
+    "a best figure that is none": lambda c, d, s: s["best"].update(value=None),
+    "best figures that are numbers": lambda c, d, s: s["best"]["figures"].update(train_loss=0.5),
+    "best figures of one seed": lambda c, d, s: s["best"]["figures"].update(train_loss=[0.5]),
+    "best of nothing": lambda c, d, s: s.update(best={}),
+    "a best that is a tensor": lambda c, d, s: s.update(best=torch.zeros(3)),
+    "no fingerprint": lambda c, d, s: d.pop("fingerprint"),
+    "preprocessing that loses everything": lambda c, d, s: d.update(
+        preprocessing={"offset": torch.full((2,), float("nan")), "scale": None, "fill": None}
+    ),
+    "preprocessing that divides by nothing": lambda c, d, s: d.update(
+        preprocessing={"offset": None, "scale": torch.zeros(2), "fill": None}
+    ),
+    "a config that is none": lambda c, d, s: c.clear(),
 }
 # Those that would take much time or memory if they were believed.
 LARGE: dict[str, Change] = {

@@ -23,8 +23,21 @@ from typing import IO, Any
 import numpy as np
 import pytest
 import torch
-from crashed_runs import CHANGES, train_and_crash, train_and_tell, with_moving
-from small_runs import Listening, child, differences, outcome, own_parts, planned, started, trained
+from processes import CHANGES, train_and_crash, train_and_tell, until, with_moving
+from small_runs import (
+    Listening,
+    child,
+    contents,
+    differences,
+    go_on,
+    only_run,
+    outcome,
+    own_parts,
+    planned,
+    saved_epoch,
+    started,
+    trained,
+)
 from watched_disk import Disk, Tree
 
 import dlrun as package
@@ -42,13 +55,6 @@ SOURCE = Path(package.__file__).parent
 RELEASES = sorted((HERE / "releases").glob("*.pt"))
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS]
 Dlrun = Callable[..., Any]
-
-
-@pytest.fixture
-def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Save at every epoch rather than every few seconds."""
-    monkeypatch.setattr(experiment, "SAVE_EVERY", 0)
-    monkeypatch.setattr(experiment, "SAVE_SHARE", 0)
 
 
 @pytest.fixture
@@ -71,24 +77,6 @@ def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     for folder in reversed(mounted):
         if folder.is_mount():
             subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def tree(folder: Path) -> Tree:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def only_run(runs_dir: Path) -> Run:
-    [run] = runs.every(runs_dir)
-    return run
-
-
-def epochs_saved(run: Run) -> int:
-    """How far a run is saved; -1 where it never was."""
-    return int(checkpoints.load(run.last).state["epoch"]) if run.last.exists() else -1
-
-
-def go_on(run: Run, changes: dict[str, Any], parts: Parts | None = None) -> experiment.Outcome:
-    return experiment.resume(planned(parts, **changes), run, experiment.Silent())
 
 
 # ------------------------------------------------------------------------ T1, T8: killed again and again
@@ -120,7 +108,7 @@ def killed_until_done(fault: Any, folder: Path, kills: int, temporary: str | Non
                     process.join(fault.random.uniform(0.005, 0.25))
                 else:  # after a few saves, so that each run gets on
                     more = returned + fault.random.randint(1, 4)
-                    wait_until(lambda: saves_told(told) >= more, process.is_alive)  # noqa: B023
+                    until(lambda: saves_told(told) >= more, process.is_alive)  # noqa: B023
                     each = (time.monotonic() - began) / (more - returned)
                     process.join(fault.random.uniform(0, 2) * each)  # anywhere between two saves
                 process.kill()
@@ -129,27 +117,16 @@ def killed_until_done(fault: Any, folder: Path, kills: int, temporary: str | Non
                 break
             killed = process.exitcode == -signal.SIGKILL
             kills -= killed
-            lost = max(0, last_told(told) - epochs_saved(run))
-            fault.count(kills=killed, refused=not killed, lost=lost)
-            assert killed, f"it went on with exit code {process.exitcode}"
-            assert not lost, "a save that had returned was lost"
-        different = differences(wanted, outcome(run))
-        fault.count(runs=1, different=bool(different))
-        assert not different
+            fault.count(kills=killed)
+            fault.never(refused=not killed, lost=max(0, last_told(told) - saved_epoch(run)))
+        fault.count(runs=1)
+        fault.never(different=differences(wanted, outcome(run)))
         assert not list(run.folder.rglob("*.tmp"))
-
-
-def wait_until(so: Callable[[], bool], alive: Callable[[], bool]) -> None:
-    """Wait for what a process does, as long as it lives."""
-    deadline = time.monotonic() + 60
-    while not so() and alive():
-        assert time.monotonic() < deadline, "the process got nowhere"
-        time.sleep(0.003)
 
 
 @pytest.mark.row("T1")
 def test_killed_at_random_moments_a_run_ends_in_the_same_bits(fault: Any, tmp_path: Path) -> None:
-    killed_until_done(fault, tmp_path, fault.times(4, 400))
+    killed_until_done(fault, tmp_path, fault.times(3, 400))
 
 
 @pytest.mark.row("T8")
@@ -164,8 +141,7 @@ def test_temporary_files_on_another_filesystem_change_nothing(fault: Any, tmp_pa
         outside = list(elsewhere.rglob("*"))
     finally:
         shutil.rmtree(elsewhere)
-    fault.count(outside=len(outside))
-    assert not outside
+    fault.never(outside=outside)
 
 
 @pytest.mark.row("T8")
@@ -202,9 +178,9 @@ def test_the_whole_command_line_is_killed_and_goes_on(
             continue  # it never came to making a folder
         run = only_run(folder)
         done = dlrun("resume", "last", "--runs-dir", folder)
-        different = done.code != 0 or differences(wanted, outcome(run))
-        fault.count(runs=1, different=bool(different), tracebacks="Traceback" in done.err)
-        assert not different
+        assert done.code == 0, done.err
+        fault.count(runs=1)
+        fault.never(different=differences(wanted, outcome(run)))
         assert not list(folder.rglob("*.tmp"))
 
 
@@ -214,7 +190,7 @@ def killed_once(fault: Any, folder: Path, begin: tuple[object, ...], dlrun: Dlru
     Whether it was killed, and not done before.
     """
     [run] = runs.every(folder) or [None]
-    before = epochs_saved(run) if run else -1
+    before = saved_epoch(run) if run else -1
     words = ("resume", "last") if run else begin
     command = [sys.executable, "-c", SAVING, *map(str, words), "--runs-dir", str(folder)]
     process = subprocess.Popen(
@@ -224,21 +200,23 @@ def killed_once(fault: Any, folder: Path, begin: tuple[object, ...], dlrun: Dlru
         time.sleep(fault.random.uniform(0, 2))  # most likely before it trains
     else:
         saved = saves_of(folder)
-        wait_until(lambda: saves_of(folder) != saved, lambda: process.poll() is None)
+        until(lambda: saves_of(folder) != saved, lambda: process.poll() is None)
         time.sleep(fault.random.uniform(0, 1))
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     _, err = process.communicate()
     [run] = runs.every(folder) or [None]
-    left = list(folder.rglob("*.tmp"))
-    lost = max(0, before - epochs_saved(run)) if run else 0
     killed = process.returncode == -signal.SIGKILL
-    fault.count(kills=killed, lost=lost, halves_left_behind=len(left), tracebacks=b"Traceback" in err)
-    assert (err, lost) == (b"", 0)
+    fault.count(kills=killed, halves_left_behind=len(list(folder.rglob("*.tmp"))))
+    fault.said(err.decode())
+    fault.never(lost=max(0, before - saved_epoch(run)) if run else 0)
+    assert err == b""
     if run:
         (run.last.parent / "last.pt.1.tmp").write_bytes(b"half")  # there is always one to remove
         if killed:
-            assert "interrupted" in dlrun("runs", "--runs-dir", folder).out
+            status = run.summary().get("status")  # it may have been done, and killed on its way out
+            said = "finished" if status == "finished" else "interrupted"
+            assert said in dlrun("runs", "--runs-dir", folder).out
     return killed
 
 
@@ -275,7 +253,7 @@ def test_a_power_cut_leaves_the_newest_save_that_returned(
             told = tmp_path / f"{run.name}.told"
             process = child(train_and_tell, str(run.folder), changes, str(told))
         more = saves_told(told) + fault.random.randint(1, 3)
-        wait_until(lambda: saves_told(told) >= more, process.is_alive)  # noqa: B023
+        until(lambda: saves_told(told) >= more, process.is_alive)  # noqa: B023
         process.join(fault.random.uniform(0.0, 0.05))
         with standing_still(process.pid):
             returned = last_told(told)
@@ -284,8 +262,8 @@ def test_a_power_cut_leaves_the_newest_save_that_returned(
         found = mount("-o", f"loop,{options}", copy)
         lost, different = after_the_cut(Run(found / run.name), changes, returned, wanted)
         subprocess.run(["umount", str(found)], check=True)
-        fault.count(cuts=1, lost=lost, different=different)
-        assert (lost, different) == (0, 0)
+        fault.count(cuts=1)
+        fault.never(lost=lost, different=different)
     process.kill()
     process.join()
 
@@ -308,22 +286,21 @@ def standing_still(pid: int) -> Iterator[None]:
 
 def after_the_cut(
     run: Run, changes: dict[str, Any], returned: int, wanted: dict[str, Any]
-) -> tuple[int, int]:
-    """How many epochs of those saved are lost, and whether going on ends in other bits."""
+) -> tuple[int, list[str]]:
+    """How many epochs of those saved are lost, and where going on ends in other bits."""
     assert run.config.exists(), "the run itself is lost"
-    lost = max(0, returned - epochs_saved(run))
+    lost = max(0, returned - saved_epoch(run))
     go_on(run, changes)
-    return lost, int(bool(differences(wanted, outcome(run))))
+    return lost, differences(wanted, outcome(run))
 
 
 # ------------------------------------------------------------------------ T4: the order of system calls
 
 # Calls that write or rename, and where alone they may be: all else goes through dlrun/files.py.
-WRITING = {"write_text", "write_bytes", "savefig", "mkdir", "makedirs", "download_url", "tofile"}
+WRITING = {"write_text", "write_bytes", "savefig", "mkdir", "makedirs", "TemporaryFile", "tofile"}
 NEW_NAMES = {"replace", "rename", "renames", "link", "symlink", "hardlink_to", "symlink_to", "move"}
 WRITERS = {
     ("files.py", "write_atomically"): "the door: a temporary file, then its name",
-    ("files.py", "put_in_place"): "the door for what another library wrote",
     ("files.py", "make_folder"): "a folder and those above it",
     ("checkpoint.py", "save"): "within write_atomically",
     ("runs.py", "__init__"): "metrics.csv: rows are appended, and cut off on resume",
@@ -369,7 +346,6 @@ def test_every_writer_goes_through_one_door(fault: Any) -> None:
     assert set(found) == set(WRITERS), "a new writer: through dlrun/files.py, or with a reason in WRITERS"
     assert {place for place, names in found.items() if names & NEW_NAMES} == {
         ("files.py", "write_atomically"),
-        ("files.py", "put_in_place"),
     }
 
 
@@ -396,7 +372,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(fault: Any, tmp_path: Path
     ]
     assert re.fullmatch(r"folder/target\.\d+\.tmp", temporary)
     assert seen == [False]
-    assert tree(folder) == {"target": b"content"}
+    assert contents(folder) == {"target": b"content"}
 
 
 @pytest.mark.row("T4")
@@ -438,9 +414,9 @@ def test_what_a_command_wrote_is_on_the_disk_when_it_ends(
         assert done.code == 0, done.err
         in_order(disk.calls)
         left = disk.left(names_are_ahead=False, data_is_ahead=False)
-        lost = {path for path, content in tree(root).items() if left.get(path) != content}
+        lost = {path for path, content in contents(root).items() if left.get(path) != content}
         assert {Path(path).name for path in lost} <= {"log.txt"}
-        fault.count(commands=1, files=sum(call[0] == "replace" for call in disk.calls))
+        fault.count(commands=1, files_replaced=sum(call[0] == "replace" for call in disk.calls))
     assert run.joinpath("eval", "test.json").exists()
     assert list(data.rglob("index.json"))
 
@@ -536,15 +512,14 @@ def test_whatever_of_it_reached_the_disk_the_newest_save_is_there(
             where.write_bytes(content)
         if returned == -2 and not found.config.exists():
             continue  # the run had no config yet
-        lost = max(0, returned - epochs_saved(found))
+        lost = max(0, returned - saved_epoch(found))
         if not (done := found.last.exists()):
             assert returned < 0, "a save that had returned is gone"
         for folder in (found.last.parent, found.plots):
             folder.mkdir(exist_ok=True)
         experiment.resume(plan, found, experiment.Silent())
-        different = differences(wanted, outcome(found))
-        fault.count(cuts=1, cuts_with_a_save=done, lost=lost, different=bool(different))
-        assert (lost, different) == (0, [])
+        fault.count(cuts=1, cuts_with_a_save=done)
+        fault.never(lost=lost, different=differences(wanted, outcome(found)))
 
 
 # ------------------------------------------------------------------------ T5: between two files
@@ -573,11 +548,10 @@ def test_a_crash_after_any_of_its_writes_loses_nothing(fault: Any, tmp_path: Pat
             break
         assert process.exitcode == 77
         if run.best.exists():
-            half_saved += checkpoints.load(run.best).state["epoch"] > epochs_saved(run)
+            half_saved += checkpoints.load(run.best).state["epoch"] > saved_epoch(run)
         go_on(run, changes, parts)
-        different = differences(wanted, everything(run))
-        fault.count(crashes=1, different=bool(different))
-        assert not different, f"after write number {replacement}"
+        fault.count(crashes=1)
+        fault.never(different=differences(wanted, everything(run)))
     assert replacement > 6
     assert half_saved >= fault.times(1, 2), "no crash was between best.pt and last.pt"
 
@@ -603,9 +577,8 @@ def test_a_call_that_fails_leaves_one_whole_file_and_nothing_else(
             except RunFailed as refused:
                 assert refused.what == f"cannot write {path}: {os.strerror(error)}"
         renamed = "replace" in [call[0] for call in disk.calls[: failing - 1]]
-        lost = tree(tmp_path) != {"folder/target": b"new" * 10_000 if renamed else b"old"}
-        fault.count(failures=1, lost=lost)
-        assert not lost
+        fault.count(failures=1)
+        fault.never(lost=contents(tmp_path) != {"folder/target": b"new" * 10_000 if renamed else b"old"})
     assert failing > 6
 
 
@@ -682,15 +655,13 @@ def the_calls(before: Path, folder: Path, dlrun: Dlrun, words: tuple[object, ...
 def said_as_it_is(fault: Any, done: Any, error: int) -> None:
     """Assert that a command that could not write says so in a few lines, and what to do."""
     lines = done.err.splitlines()
-    fault.count(failures=1, tracebacks="Traceback" in done.err)
-    assert "Traceback" not in done.err
+    fault.count(failures=1)
     assert done.code == 1
-    assert len(lines) <= 5
     [said] = [line for line in lines if line.startswith("error: ")]
     assert said.startswith("error: cannot write ") and said.endswith(os.strerror(error))
     assert "unexpected pos" not in done.err
     first = "free some space" if error == errno.ENOSPC else "see that it can be written to"
-    assert any(line.startswith(f"  fix: {first}, or name another ") for line in lines)
+    assert any(line.startswith(f"  fix: {first}") for line in lines)
 
 
 def same_in_the_end(
@@ -704,11 +675,10 @@ def same_in_the_end(
     [run] = found
     if failed.code:
         assert f"  resume: dlrun resume {run.folder}" in failed.err.splitlines() or not run.metrics.exists()
-    lost = max(0, 1 - epochs_saved(run)) if words[0] == "resume" else 0
+    fault.never(lost=max(0, 1 - saved_epoch(run)) if words[0] == "resume" else 0)
     done = dlrun("resume", run.folder)
-    different = done.code != 0 or differences(wanted, outcome(run))
-    fault.count(lost=lost, different=bool(different))
-    assert (lost, different) == (0, [])
+    assert done.code == 0, done.err
+    fault.never(different=differences(wanted, outcome(run)))
 
 
 @pytest.mark.row("T6")
@@ -743,11 +713,12 @@ def test_whatever_else_writes_says_so(
             break
         if command == "decode" and "runs" in disk.failed[1]:
             break  # the images are decoded
-        fault.count(failures=1, tracebacks="Traceback" in done.err)
-        assert (left, len(done.err.splitlines()) <= 5) == ([], True)
-        assert "Traceback" not in done.err and os.strerror(error) in done.err
+        assert left == []
+        assert os.strerror(error) in done.err
         if "was not drawn: cannot write" in done.err:
+            fault.count(failures=1)
             assert done.code == (command == "plot") and "warning: the plot" in done.err
+            assert len(done.err.splitlines()) <= 5
         else:
             said_as_it_is(fault, done, error)
         if not fault.thorough:
@@ -762,7 +733,7 @@ def test_an_error_that_is_not_the_disks_keeps_its_own_name(fault: Any, tmp_path:
 
     with pytest.raises(RuntimeError, match="no disk was involved"):
         write_atomically(tmp_path / "target", broken)
-    assert tree(tmp_path) == {}
+    assert contents(tmp_path) == {}
 
 
 # ------------------------------------------------------------------------ T7: the disk is full
@@ -781,18 +752,16 @@ def full_disk(
     before = run.last.read_bytes()
     with full(run):
         done = dlrun("resume", "last", "--runs-dir", runs_dir)
-    lost = run.last.read_bytes() != before
-    fault.count(full_disks=1, lost=lost, tracebacks="Traceback" in done.err)
+    fault.count(full_disks=1)
+    fault.never(lost=run.last.read_bytes() != before)
     lines = done.err.splitlines()
-    assert (done.code, lost, len(lines) <= 5) == (1, False, True), done.err
+    assert done.code == 1, done.err
     assert any(line.startswith("error: cannot write ") and line.endswith(said) for line in lines)
     assert f"  resume: dlrun resume {run.folder}" in lines
     assert "unexpected pos" not in done.err + done.out + (run.folder / "log.txt").read_text()
     assert not list(run.folder.rglob("*.tmp"))
     assert dlrun("resume", "last", "--runs-dir", runs_dir).code == 0
-    different = differences(wanted, outcome(run))
-    fault.count(different=bool(different))
-    assert not different
+    fault.never(different=differences(wanted, outcome(run)))
 
 
 @pytest.mark.row("T7")
@@ -845,7 +814,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(fault: Any, failing: in
 
     with pytest.raises(RunFailed, match="No space left on device"):
         write_atomically(path, full)
-    assert tree(tmp_path) == {"target": b"old"}
+    assert contents(tmp_path) == {"target": b"old"}
 
 
 @pytest.mark.row("T7")
@@ -859,7 +828,7 @@ def test_the_disks_own_words_are_found_behind_those_of_another_library(fault: An
     with pytest.raises(RunFailed, match="No space left on device") as refused:
         write_atomically(tmp_path / "target", hidden)
     assert "unexpected pos" not in " ".join(refused.value.lines())
-    assert tree(tmp_path) == {}
+    assert contents(tmp_path) == {}
 
 
 # ------------------------------------------------------------------------ T9: what no checkpoint can hold
@@ -930,7 +899,7 @@ def test_a_value_that_could_not_be_read_back_is_refused_by_its_name(
     told = "nested too deeply" if kind == "too deep" else "state.model[0].deep is "
     assert (told if kind != "key" else "a key in state.model[0].deep") in refused.value.what
     assert (refused.value.exit_code, refused.value.where) == (1, str(path))
-    assert tree(tmp_path) == {"a.pt": b"old"}
+    assert contents(tmp_path) == {"a.pt": b"old"}
     fault.count(values_refused=1)
 
 
@@ -961,9 +930,8 @@ def test_what_is_not_refused_can_be_read_back(fault: Any, tmp_path: Path) -> Non
     for value in values:
         checkpoints.save(tmp_path / "a.pt", Checkpoint({}, {}, {"value": value}, {}, {}, "0"))
         read = checkpoints.load(tmp_path / "a.pt").state["value"]
-        wrong = differences(plain(value), plain(read))
-        fault.count(values_saved=1, wrong=bool(wrong))
-        assert not wrong
+        fault.count(values_saved=1)
+        fault.never(wrong=differences(plain(value), plain(read)))
 
 
 def plain(value: Any) -> Any:
@@ -987,9 +955,9 @@ def test_every_save_can_be_loaded_at_once(
     def checked(path: Path, checkpoint: Checkpoint) -> None:
         save(path, checkpoint)
         read = checkpoints.load(path)
-        wrong = [differences(getattr(checkpoint, name), getattr(read, name)) for name in ("state", "figures")]
-        fault.count(saves=1, wrong=any(wrong))
-        assert not any(wrong)
+        fault.count(saves=1)
+        for name in ("state", "figures"):
+            fault.never(wrong=differences(getattr(checkpoint, name), getattr(read, name)))
 
     monkeypatch.setattr(checkpoints, "save", checked)
     changes = CHANGES | {
@@ -1008,13 +976,13 @@ def test_a_part_that_no_checkpoint_can_hold_is_said_before_it_trains(
     own_parts(tmp_path, {"optimizer/with_a_path.py": WITH_A_PATH})
     done = dlrun("train", tiny, "optimizer=with_a_path", "--parts", tmp_path / "parts")
     run = only_run(runs_dir)
-    fault.count(values_refused=1, tracebacks="Traceback" in done.err)
+    fault.count(values_refused=1)
     assert done.code == 1
     assert done.err.splitlines() == [
         "error: no checkpoint can hold this run: state.optimizer.param_groups[0].place is a PosixPath",
         f"  where: {run.last}",
         "  fix: keep numbers, texts, lists, dicts and whole tensors there",
-        f"  resume: dlrun resume {run.folder}",
+        f"  resume: dlrun resume {run.folder} --parts {tmp_path / 'parts'}",
     ]
     assert not run.last.exists()
     assert not run.has_rows()
@@ -1078,8 +1046,8 @@ def test_a_checkpoint_of_an_older_release_is_evaluated_and_predicts(
     predicted = dlrun("predict", path, table, "--json")
     assert predicted.code == 0, predicted.err
     assert len(json.loads(predicted.out)["predictions"]) == 2
-    fault.count(releases=1, wrong=len(wrong), tracebacks="Traceback" in done.err + predicted.err)
-    assert not wrong
+    fault.count(releases=1)
+    fault.never(wrong=wrong)
 
 
 @pytest.mark.row("T10")
@@ -1093,6 +1061,6 @@ def test_another_format_names_the_version_that_wrote_it(
     with pytest.raises(CheckpointRefused, match=r"written by dlrun 7\.1"):
         checkpoints.load(path)
     done = dlrun("eval", path)
-    fault.count(formats_refused=1, tracebacks="Traceback" in done.err)
+    fault.count(formats_refused=1)
     assert done.code == 4
     assert done.err.splitlines()[1:] == [f"  where: {path}", "  fix: install that version of dlrun"]

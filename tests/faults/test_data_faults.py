@@ -27,6 +27,7 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 from small_runs import child, little_memory
+from watched_disk import Disk
 
 from dlrun import images
 from dlrun.data import Loaded, unwatched
@@ -103,6 +104,13 @@ REFUSED: dict[str, tuple[bytes, str, int | None]] = {
     "utf-16": ("a,b\n1,2\n".encode("utf-16"), "row 1 is not UTF-8", 1),
     "semicolons": (b"a;b\n1,5;2\n", "separated by semicolons", 1),
     "tabs": (b"a\tb\n1\t2\n", "separated by tabs", 1),
+    "bars": (b"a|b\n1|2\n", "separated by bars", 1),
+    "utf-16 without a mark": (
+        "a,b\n1,2\n".encode("utf-16-le"),
+        "row 1 holds a byte 0: this is no text",
+        None,
+    ),
+    "a title": (b"# my table\na,b\n1,2\n", "name each column in the first row", 2),
     "rows of old": (b"a,b\r1,2\r", "a carriage return", 1),
     "nothing": (b"", "the file is empty", None),
     "blank lines": (b"\n\n", "the file is empty", None),
@@ -118,8 +126,11 @@ REFUSED: dict[str, tuple[bytes, str, int | None]] = {
     "no number": (with_cells("nan", "inf"), "a in row 2; 1 cell is unreadable: a in row 3 ('inf')", None),
     "too large": (with_cells("1", "1e400"), "a in row 3 ('1e400')", None),
     "all too large": (with_cells(*["1e400"] * 12), "a holds numbers beyond float32 such as '1e400'", None),
-    "decimal commas": (with_cells(*['"1,5"'] * 12), "write numbers as 1234.5, with a point", None),
+    "decimal commas": (with_cells(*['"1,5"'] * 12), "write numbers as 1234.5: a point", None),
     "thousands": (with_cells(*["1_000"] * 12), "nothing between thousands", None),
+    "shares": (with_cells(*["5%"] * 12), "write numbers as 1234.5: a point", None),
+    "prices": (with_cells(*["$ 5"] * 12), "write numbers as 1234.5: a point", None),
+    "another minus": (with_cells(*["−5"] * 12), "write numbers as 1234.5: a point", None),
     "other digits": (with_cells(*["٣"] * 12), "write numbers as 1234.5", None),
     "no value": (with_cells(*["?"] * 12), "leave cells without a value empty, or write NA", None),
     "a column of nothing": (with_cells(*["NaN"] * 12), "12 cells are missing: a in row 2, a in row 3", None),
@@ -372,7 +383,7 @@ def test_what_is_no_whole_image_is_refused_by_name_or_left_out_and_counted(
         )
     data = ("--data-dir", tmp_path / "data")
     done = dlrun("train", photos_config, *data)
-    refused(fault, done, f"cat/{name} (the image cannot be read: ")
+    refused(fault, done, f"cat/{name} (")
     assert "1 of 11 images cannot be read" in done.err
     assert not runs_dir.exists()
     done = dlrun("train", photos_config, "dataset.unreadable=skip", *data)
@@ -803,7 +814,7 @@ def very_many(archive: tarfile.TarFile) -> None:
 
 STRANGE = [
     "symlink", "hard link", "folder", "fifo", "device", "block device", "missing", "short", "long", "label",
-    "twice", "very many", "a bomb", "a name without end",
+    "twice", "very many", "a bomb", "packed twice", "a name without end", "names within names",
 ]  # fmt: skip
 
 
@@ -830,6 +841,12 @@ def test_an_archive_that_is_not_what_it_should_be_is_refused_and_nothing_is_writ
         header = tarfile.TarInfo("x")
         header.size = 2**32
         archive.write_bytes(gzip.compress(header.tobuf()) + 256 * gzip.compress(bytes(2**24)))
+    if kind == "packed twice":
+        archive.write_bytes(gzip.compress(archive.read_bytes()))
+    if kind == "names within names":
+        header = tarfile.TarInfo("././@LongLink")
+        header.type, header.size = tarfile.GNUTYPE_LONGNAME, 1
+        archive.write_bytes(gzip.compress((header.tobuf() + b"x" + bytes(511)) * 5000))
     if kind == "a name without end":
         header = tarfile.TarInfo("././@LongLink")
         header.type, header.size = tarfile.GNUTYPE_LONGNAME, 2**32
@@ -1009,18 +1026,18 @@ def publish(server: Mirror) -> Any:
         ):
             packed = gzip.compress(idx(values), mtime=0)
             server.files[f"{name}.gz"] = packed
-            digests.append(hashlib.md5(packed).hexdigest())
+            digests.append(hashlib.sha256(packed).hexdigest())
     return [server.address], digests
 
 
 MNIST = CIFAR.replace("cifar10", "mnist")
 HOW = {
     "cut": "ended after",
-    "wrong": "not what was published (its md5 differs)",
-    "a web page": "not what was published (its md5 differs)",
+    "wrong": "not what was published (their SHA-256 differs)",
+    "a web page": "not what was published (their SHA-256 differs)",
     "not there": "Not Found",
     "stalled": "timed out",
-    "too long": "would give 1,099,511,627,776 bytes, more than 4,194,304",
+    "too long": "of 1,099,511,627,776 bytes",
     "without end": "gives more than 4,194,304 bytes",
     "garbage": "SSH-2.0",
     "nobody": "refused",
@@ -1057,22 +1074,65 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
     monkeypatch.setitem(_idx._PUBLISHED, "MNIST", ([*mirrors, mirror.address], digests))
     done = dlrun("train", config, "--data-dir", tmp_path / "data")
     assert done.code == 0, "and from another address"
-    assert "downloading train-images-idx3-ubyte.gz (MiB): 1" in done.err
+    place = mirror.address.removeprefix("http://")
+    assert f"downloading MNIST from {place} (MiB): 1\n" in done.err
 
 
 @pytest.mark.row("T36")
-def test_a_file_that_unpacks_to_too_much_is_none(
+def test_what_is_downloaded_is_on_the_disk_before_it_has_its_name(
     fault: Any, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mirrors, digests = publish(mirror)
-    bomb = gzip.compress(bytes(2**22))
-    monkeypatch.setattr(_idx, "_MOST_BYTES", 2**20)
-    mirror.files["train-images-idx3-ubyte.gz"], digests[0] = bomb, hashlib.md5(bomb).hexdigest()
-    monkeypatch.setitem(_idx._PUBLISHED, "MNIST", (mirrors, digests))
-    with pytest.raises(UserError, match="unpacks to more than"):
+    monkeypatch.setitem(_idx._PUBLISHED, "MNIST", publish(mirror))
+    with Disk(tmp_path).watched() as disk:
         mnist(tmp_path).read()
-    fault.count(downloads=1, wrong=len(list((tmp_path / "MNIST" / "raw").iterdir())))
-    assert not list((tmp_path / "MNIST" / "raw").iterdir())
+    names = [name for of_split in _idx._FILES.values() for name in of_split]
+    for name in names:
+        (at,) = [i for i, call in enumerate(disk.calls) if call[0] == "replace" and call[-1].endswith(name)]
+        temporary = disk.calls[at][1]
+        kept = [call for call in disk.calls[: at + 3] if call[1] in (temporary, "MNIST/raw")]
+        assert kept[-4:] == [
+            ("fsync", temporary),
+            ("replace", temporary, f"MNIST/raw/{name}"),
+            ("open", "MNIST/raw"),
+            ("fsync", "MNIST/raw"),
+        ]
+        fault.count(downloads=1)
+    assert {path.name for path in (tmp_path / "MNIST" / "raw").iterdir()} == set(names)
+
+
+@pytest.mark.row("T36")
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10"])
+@pytest.mark.parametrize("what", ["a pipe", "a device", "a folder", "a file without end", "a link to itself"])
+def test_what_stands_in_the_place_of_a_file_is_not_waited_for(
+    fault: Any, dlrun: Dlrun, write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    no_hanging: None, dataset: str, what: str,
+) -> None:  # fmt: skip
+    names = {"mnist": "MNIST/raw/train-images-idx3-ubyte", "cifar10": "cifar-10-binary.tar.gz"}
+    place = tmp_path / "data" / names[dataset]
+    place.parent.mkdir(parents=True)
+    monkeypatch.setattr(_download, "urlopen", unreachable)
+    for name in [name for of_split in _idx._FILES.values() for name in of_split] * (dataset == "mnist"):
+        (place.parent / name).touch()
+    place.unlink(missing_ok=True)
+    if what == "a pipe":
+        os.mkfifo(place)
+    elif what == "a folder":
+        place.mkdir()
+    elif what == "a file without end":
+        with place.open("wb") as file:
+            file.truncate(2**42)
+    else:
+        place.symlink_to("/dev/zero" if what == "a device" else place)
+    config = write("config.yaml", CIFAR.replace("cifar10", dataset))
+    with little_memory():
+        done = dlrun("train", config, "--data-dir", tmp_path / "data", "--quiet")
+    long = {"mnist": "this file has 4,398,046,511,104 bytes", "cifar10": "this is not the CIFAR-10 archive"}
+    said = {"a file without end": long[dataset], "a link to itself": "could not be downloaded"}
+    refused(fault, done, said.get(what, "this is no file"))
+
+
+def unreachable(*rest: Any, **options: Any) -> None:
+    raise OSError("there is no network")
 
 
 @pytest.mark.row("T36")
@@ -1082,12 +1142,12 @@ def test_a_cifar_archive_is_fetched_whole_or_not_at_all(
     content = cifar_archive(tmp_path / "published").read_bytes()
     mirror.files["cifar.tar.gz"] = content
     monkeypatch.setattr(cifar10, "_URL", f"{mirror.address}/cifar.tar.gz")
-    with pytest.raises(UserError, match="md5 differs") as declined:
+    with pytest.raises(UserError, match="SHA-256 differs") as declined:
         cifar10.cifar10(tmp_path / "data").read()
     assert declined.value.where == str(tmp_path / "data")
     assert "cifar-10-binary.tar.gz" in declined.value.fix
     assert not list((tmp_path / "data").iterdir())
-    monkeypatch.setattr(cifar10, "_MD5", hashlib.md5(content).hexdigest())
+    monkeypatch.setattr(cifar10, "_SHA256", hashlib.sha256(content).hexdigest())
     assert len(cifar10.cifar10(tmp_path / "data").read()["train"]) == 5 * RECORDS
     assert (tmp_path / "data" / "cifar-10-binary.tar.gz").read_bytes() == content
     fault.count(downloads=2)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import csv
 import json
+import os
 import pickle
 import re
 import shutil
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from io import StringIO
@@ -17,7 +19,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from PIL import Image
-from small_runs import differences, little_memory, own_parts, planned, trained, written
+from small_runs import (
+    FULL,
+    OPTIMIZER_OPTIONS,
+    changed,
+    contents,
+    differences,
+    go_on,
+    little_memory,
+    own_parts,
+    planned,
+    trained,
+    written,
+)
 from strangers import (
     BOMBS,
     DAMAGES,
@@ -25,6 +39,7 @@ from strangers import (
     FOREIGN,
     FORGERIES,
     LARGE,
+    UNRESUMABLE,
     doubled,
     forged,
     opened_in_child,
@@ -72,18 +87,19 @@ def content(checkpoint: Checkpoint) -> dict[str, Any]:
 def assert_refused(lines: list[str], path: Path) -> None:
     """Few lines that say what is wrong and where, none of which leads to opening the file all the same."""
     text = "\n".join(lines)
-    assert len(text.splitlines()) <= 5, text
+    assert len(text.splitlines()) <= 5 and "Traceback" not in text, text
     assert lines[0].startswith("error: ")
     assert all(line.startswith(("  where: ", "  fix: ", "  resume: ")) for line in lines[1:]), text
     assert str(path) in text
     assert all(len(line) < 2000 and line.isprintable() for line in lines), text
-    assert "weights_only" not in text and "Traceback" not in text
+    assert "weights_only" not in text
 
 
-def assert_command_refuses(dlrun: Dlrun, path: Path, *, code: int = 4) -> None:
+def assert_command_refuses(fault: Fault, dlrun: Dlrun, path: Path) -> None:
     """`dlrun eval` of the file ends so."""
     done = dlrun("eval", path)
-    assert (done.code, done.out) == (code, ""), done.err
+    fault.never(wrong=done.code == 0)
+    assert (done.code, done.out) == (4, ""), done.err
     assert_refused(done.err.splitlines(), path)
 
 
@@ -108,9 +124,10 @@ def test_a_damaged_file_is_refused_or_unchanged(
             assert error.what.startswith(("checkpoint is damaged (", "this is no dlrun checkpoint"))
             assert_refused(error.lines(), path)
         else:
-            assert not differences(whole, content(loaded))
+            fault.never(wrong=bool(differences(whole, content(loaded))))
+        fault.count(mutations=1)
+    fault.count(refused=refused)
     assert refused > times / 2
-    fault.count(mutations=times, refused=refused, wrong=0, tracebacks=0)
 
 
 @pytest.mark.row("T21")
@@ -118,14 +135,19 @@ def test_every_flipped_bit_of_a_weight_is_noticed(fault: Fault, tmp_path: Path) 
     weights = torch.full((16,), 1.25)
     checkpoints.save(tmp_path / "a.pt", Checkpoint({}, {}, {"model": weights}, {}, {}, "0"))
     raw = (tmp_path / "a.pt").read_bytes()
-    start = raw.index(weights.numpy().tobytes())
+    start, refused = raw.index(weights.numpy().tobytes()), 0
     for offset in range(start, start + 64):
         damaged = bytearray(raw)
         damaged[offset] ^= 1 << offset % 8
         (tmp_path / "a.pt").write_bytes(damaged)
-        with pytest.raises(CheckpointRefused, match=r"damaged \(.*data/0\)"):
+        fault.count(mutations=1)
+        try:
             checkpoints.load(tmp_path / "a.pt")
-    fault.count(mutations=64, refused=64, wrong=0, tracebacks=0)
+        except CheckpointRefused as error:
+            refused += 1
+            assert re.search(r"damaged \(.*data/0\)", error.what)
+    fault.count(refused=refused)
+    fault.never(wrong=64 - refused)
 
 
 @pytest.mark.row("T21")
@@ -145,8 +167,8 @@ def test_no_bit_of_the_directory_changes_what_is_loaded(fault: Fault, good: Path
         except CheckpointRefused:
             refused += 1
         else:
-            assert not differences(whole, content(loaded)), (place // 8 - entries[0], place % 8)
-        fault.count(mutations=1, wrong=0, tracebacks=0)
+            fault.never(wrong=[place] if differences(whole, content(loaded)) else [])
+        fault.count(mutations=1)
     assert refused > 100
     fault.count(refused=refused)
 
@@ -162,8 +184,8 @@ def test_a_command_says_that_the_file_is_damaged(
         with suppress(CheckpointRefused):
             checkpoints.load(path)
             continue
-        assert_command_refuses(dlrun, path)
-        fault.count(commands=1, tracebacks=0)
+        assert_command_refuses(fault, dlrun, path)
+        fault.count(commands=1)
 
 
 # ------------------------------------------------------------------------ T22: code
@@ -182,12 +204,14 @@ def test_nothing_in_a_checkpoint_is_ever_executed(
     assert len(found) >= 40
     for name, payload in found.items():
         raw.write_bytes(payload)
+        fault.count(payloads=1)
         for path in (with_pickle(good, zipped, payload), raw):
-            with pytest.raises(CheckpointRefused) as refused:
-                checkpoints.load(path)
+            try:
+                with pytest.raises(CheckpointRefused) as refused:
+                    checkpoints.load(path)
+            finally:
+                fault.never(executed=[name] if os.path.lexists(canary) else [])
             assert_refused(refused.value.lines(), path)
-            assert not canary.exists(), name
-    fault.count(payloads=len(found), executed=0, tracebacks=0)
 
 
 @pytest.mark.row("T22")
@@ -207,13 +231,15 @@ def test_code_among_good_values_is_not_executed_either(
     assert whole
     for place, pickled in places.items():
         path = with_pickle(good, tmp_path / "zipped.pt", pickled)
-        assert_command_refuses(dlrun, path)
-        assert not canary.exists(), place
+        fault.count(payloads=1)
+        try:
+            assert_command_refuses(fault, dlrun, path)
+        finally:
+            fault.never(executed=[place] if canary.exists() else [])
         with suppress(Exception):
             pickle.loads(pickled)
         assert canary.exists(), f"{place}: this would be executed without a guard"
         canary.rmdir()
-    fault.count(payloads=len(places), executed=0, tracebacks=0)
 
 
 class Calling:
@@ -223,8 +249,6 @@ class Calling:
         self.path = path
 
     def __reduce__(self) -> Any:
-        import os
-
         return os.mkdir, (self.path,)
 
 
@@ -234,8 +258,8 @@ def test_each_payload_does_work_where_the_door_is_open(fault: Fault, tmp_path: P
         canary = tmp_path / f"canary{number}.npy"
         with suppress(Exception):
             pickle.loads(payloads(canary)[name])
-        assert canary.exists() or canary.is_symlink(), name
-    fault.count(executed=0)
+        assert os.path.lexists(canary), name
+        fault.count(payloads_that_work=1)
 
 
 # ------------------------------------------------------------------------ T23: bombs
@@ -250,10 +274,10 @@ def test_what_unpacks_to_too_much_is_refused_soon_and_in_little_memory(
         paths.append(tmp_path / f"bomb{number}.pt")
         make(good, paths[-1])
     for name, path, told in zip(BOMBS, paths, opened_in_child(good, paths, tmp_path), strict=True):
+        fault.count(bombs=1, above_a_second=int(told["seconds"] > 1))
         assert told["code"] == 4, (name, told)
         assert_refused(told["lines"], path)
         assert told["mebibytes"] <= 2 * path.stat().st_size / 2**20 + 50, (name, told)
-        fault.count(bombs=1, above_a_second=int(told["seconds"] > 1), tracebacks=0)
 
 
 @pytest.mark.row("T23")
@@ -263,7 +287,7 @@ def test_what_doubles_at_every_level_is_looked_at_for_a_while_and_no_longer(faul
         for _ in checkpoints._walk(doubled(30)):
             looked_at += 1
             assert looked_at <= 1_000_000
-    fault.count(bombs=1, tracebacks=0)
+    fault.count(bombs=1)
 
 
 @pytest.mark.row("T23")
@@ -278,7 +302,7 @@ def test_what_doubles_at_every_level_is_looked_at_for_a_while_and_no_longer(faul
         ("nested lists", "nested too deeply or too large"),
         ("ten million dicts", "its content is too large"),
         ("a tensor larger than its storage", "larger than its storage"),
-        ("a tensor without storage", "larger than its storage"),
+        ("a tensor without storage", "without values"),
         ("a set", "is a set"),
     ],
 )
@@ -287,15 +311,14 @@ def test_a_bomb_is_called_what_it_is(fault: Fault, good: Path, tmp_path: Path, n
     with little_memory(), pytest.raises(CheckpointRefused) as refused:
         checkpoints.load(tmp_path / "bomb.pt")
     assert said in refused.value.what
-    fault.count(tracebacks=0)
 
 
 @pytest.mark.row("T23")
 def test_lists_that_are_deeper_than_python_goes_are_refused(
     fault: Fault, good: Path, tmp_path: Path, dlrun: Dlrun
 ) -> None:
-    assert_command_refuses(dlrun, with_pickle(good, tmp_path / "deep.pt", DEEP))
-    fault.count(commands=1, tracebacks=0)
+    assert_command_refuses(fault, dlrun, with_pickle(good, tmp_path / "deep.pt", DEEP))
+    fault.count(commands=1)
 
 
 # ------------------------------------------------------------------------ T24: other files
@@ -311,18 +334,20 @@ def test_what_is_no_checkpoint_is_refused(
     make(path)
     with little_memory(), pytest.raises(CheckpointRefused) as refused:
         checkpoints.load(path)
+    fault.count(files=1)
     assert_refused(refused.value.lines(), path)
-    assert_command_refuses(dlrun, path)
-    assert not (path / "canary").exists()
-    fault.count(files=1, executed=0, tracebacks=0)
+    assert_command_refuses(fault, dlrun, path)
+    fault.never(executed=path.is_dir() and (path / "canary").exists())
 
 
 @pytest.mark.row("T24")
 def test_a_link_to_a_checkpoint_is_that_checkpoint(fault: Fault, good: Path, tmp_path: Path) -> None:
     (tmp_path / "link.pt").symlink_to(good)
     linked = checkpoints.load(tmp_path / "link.pt")
-    assert linked.digest == checkpoints.load(good).digest
-    fault.count(files=1, wrong=0)
+    whole = checkpoints.load(good)
+    fault.count(files=1)
+    fault.never(wrong=differences(content(whole), content(linked)))
+    assert linked.digest == whole.digest
 
 
 # ------------------------------------------------------------------------ T25: false claims
@@ -334,27 +359,25 @@ def test_a_checkpoint_that_does_not_fit_what_it_says_is_refused(
     fault: Fault, good: Path, tmp_path: Path, forgery: str, dlrun: Dlrun
 ) -> None:
     path = forged(good, tmp_path / "forged.pt", FORGERIES[forgery])
-    with pytest.raises(CheckpointRefused) as refused:
-        open_plan(path, [], Parts(), NOWHERE)
-    assert refused.value.exit_code == 4
-    assert_refused(refused.value.lines(), path)
-    assert_command_refuses(dlrun, path)
-    fault.count(forgeries=1, wrong=0, executed=0, tracebacks=0)
+    fault.count(forgeries=1)
+    assert_command_refuses(fault, dlrun, path)
 
 
 @pytest.mark.row("T25")
 def test_a_claim_of_any_size_is_refused_before_anything_of_that_size_is_made(
     fault: Fault, good: Path, tmp_path: Path
 ) -> None:
-    paths = [
-        forged(good, tmp_path / f"large{number}.pt", change) for number, change in enumerate(LARGE.values())
-    ]
-    for name, path, told in zip(LARGE, paths, opened_in_child(good, paths, tmp_path), strict=True):
+    claims = list(LARGE)
+    if not fault.thorough:
+        claims.remove("nine hundred thousand layers")  # as four hundred thousand, in twice the time
+    paths = [forged(good, tmp_path / f"large{number}.pt", LARGE[name]) for number, name in enumerate(claims)]
+    for name, path, told in zip(claims, paths, opened_in_child(good, paths, tmp_path), strict=True):
+        fault.count(forgeries=1, above_a_second=int(told["seconds"] > 1))
+        fault.never(wrong=told["code"] == 0)
+        fault.said("\n".join(told["lines"]))
         assert told["code"] == (2 if name in ("a billion points", "a billion classes") else 4), (name, told)
-        assert len(told["lines"]) <= 5
         assert all(len(line) < 3000 for line in told["lines"]), (name, told)
         assert told["mebibytes"] <= 2 * path.stat().st_size / 2**20 + 50, (name, told)
-        fault.count(forgeries=1, above_a_second=int(told["seconds"] > 1), wrong=0, tracebacks=0)
 
 
 @pytest.mark.row("T25")
@@ -376,7 +399,7 @@ def test_an_image_that_a_convolution_would_make_huge_is_never_made(fault: Fault,
     path = forged(run.last, tmp_path / "y.pt", lambda c, d, s: c.update(augmentations=[crop]))
     with little_memory(), pytest.raises(CheckpointRefused, match="more than the image has"):
         open_plan(path, [], parts, NOWHERE)
-    fault.count(forgeries=3, wrong=0, tracebacks=0)
+    fault.count(forgeries=3)
 
 
 @pytest.mark.row("T25")
@@ -397,7 +420,6 @@ def test_a_false_claim_is_named(fault: Fault, good: Path, tmp_path: Path, forger
     with pytest.raises(CheckpointRefused) as refused:
         open_plan(path, [], Parts(), NOWHERE)
     assert said in refused.value.what
-    fault.count(tracebacks=0)
 
 
 @pytest.mark.row("T25")
@@ -408,7 +430,7 @@ def test_a_part_of_ones_own_is_named_so_that_its_folder_can_be_given(fault: Faul
         open_plan(run.best, [], Parts(), NOWHERE)
     assert "--parts" in refused.value.fix
     assert open_plan(run.best, [], parts, NOWHERE)
-    fault.count(forgeries=1, executed=0, tracebacks=0)
+    fault.count(forgeries=1)
 
 
 @pytest.mark.row("T25")
@@ -422,18 +444,63 @@ def test_figures_that_are_none_are_not_compared_with(
     checkpoints.save(tmp_path / "forged.pt", saved)
     done = dlrun("eval", tmp_path / "forged.pt")
     assert (done.code, done.err) == (0, "")
-    assert "nothing was measured of test" in done.out
-    fault.count(forgeries=1, wrong=0, tracebacks=0)
+    fault.count(forgeries=1)
+    fault.never(wrong="nothing was measured of test" not in done.out)
+
+
+@pytest.fixture(scope="module")
+def paused(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of two seeds after two of its three epochs."""
+    return trained(planned(seeds=[0, 1]), tmp_path_factory.mktemp("paused"), stop_after=2)
+
+
+WEIGHTS = [
+    *("weights of another shape", "a weight missing", "a copy missing", "a copy too many", "no weights"),
+    *("weights that are text", "weights that are whole numbers", "a weight that is not a number"),
+    *("no preprocessing", "preprocessing of another kind", "preprocessing of another shape"),
+    *("preprocessing with complex numbers", "an epoch that is a tensor", "no epoch", "a dotted path"),
+]
 
 
 @pytest.mark.row("T25")
-@pytest.mark.parametrize("forgery", ["weights of another shape", "a weight missing", "a copy missing"])
-def test_resuming_from_weights_that_do_not_fit_is_refused(fault: Fault, tmp_path: Path, forgery: str) -> None:
-    run = trained(planned(seeds=[0, 1]), tmp_path, stop_after=1)
-    forged(run.last, run.last, FORGERIES[forgery])
-    with pytest.raises(CheckpointRefused):
+@pytest.mark.parametrize("forgery", [*UNRESUMABLE, *WEIGHTS])
+def test_a_run_goes_on_from_nothing_that_it_could_not_have_saved(
+    fault: Fault, paused: Run, tmp_path: Path, forgery: str
+) -> None:
+    run = Run(Path(shutil.copytree(paused.folder, tmp_path / "small-001")))
+    forged(run.last, run.last, (UNRESUMABLE | FORGERIES)[forgery])
+    before = contents(run.folder)
+    with warnings.catch_warnings(action="error"), pytest.raises(CheckpointRefused) as refused:
         experiment.resume(planned(seeds=[0, 1]), run, experiment.Silent())
-    fault.count(forgeries=1, wrong=0, tracebacks=0)
+    fault.count(forgeries=1)
+    fault.never(wrong=changed(before, contents(run.folder)))
+    fault.said("\n".join(refused.value.lines()))
+    assert_refused(refused.value.lines(), run.last)
+
+
+@pytest.mark.row("T25")
+@pytest.mark.parametrize("optimizer", sorted(Parts().names("optimizer")))
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_what_a_run_saved_fits_it_whatever_its_optimizer(
+    fault: Fault, tmp_path: Path, optimizer: str, precision: str
+) -> None:
+    options = {"name": optimizer, "lr": 0.01} | OPTIMIZER_OPTIONS.get(optimizer, {})
+    changes: dict[str, Any] = FULL | {"optimizer": options, "precision": precision}
+    run = trained(planned(**changes), tmp_path, stop_after=2)
+    go_on(run, changes)
+    assert run.summary()["status"] == "finished"
+    fault.never(wrong=run.summary()["epochs"] != 3)
+
+
+@pytest.mark.row("T21")
+def test_rows_that_were_written_over_are_noticed(fault: Fault, tmp_path: Path) -> None:
+    run = trained(planned(), tmp_path, stop_after=2)
+    size = run.metrics.stat().st_size
+    run.metrics.write_bytes(fault.random.randbytes(size))
+    with pytest.raises(CheckpointRefused, match=r"metrics\.csv has other columns") as refused:
+        go_on(run, {})
+    fault.count(mutations=1, refused=1)
+    fault.said("\n".join(refused.value.lines()))
 
 
 # ------------------------------------------------------------------------ T26: the source
@@ -463,6 +530,7 @@ DOTTED = {
     ),
     *("torch.storage._load_from_bytes", "tempfile.mktemp", "numpy.load", "np.load"),
 }
+LAST_NAMES = {name.rsplit(".")[-1] for name in DOTTED}  # asked first, as taking a name apart takes time
 
 
 def unsafe(tree: ast.AST) -> list[str]:
@@ -479,7 +547,7 @@ def unsafe(tree: ast.AST) -> list[str]:
                 bad = name in CALLS
             case ast.Attribute(attr="extractall" | "allow_pickle" | "add_safe_globals" | "unsafe_globals"):
                 bad = True
-            case ast.Attribute():
+            case ast.Attribute(attr=name) if name in LAST_NAMES:
                 bad = ast.unparse(node) in DOTTED
             case ast.keyword(
                 arg="shell" | "trust_remote_code" | "allow_pickle", value=ast.Constant(value=True)
@@ -491,7 +559,7 @@ def unsafe(tree: ast.AST) -> list[str]:
                 bad = False
         if bad:
             found.append(f"{getattr(node, 'lineno', '?')} {ast.unparse(node)}")
-    loads = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
+    loads = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr == "load"]
     loads = [n for n in loads if ast.unparse(n).endswith(("torch.load", "serialization.load"))]
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and n.func in loads]
     guarded = [n for n in calls if "weights_only=True" in map(ast.unparse, n.keywords)]
@@ -501,10 +569,10 @@ def unsafe(tree: ast.AST) -> list[str]:
 @pytest.mark.row("T26")
 def test_there_is_no_unsafe_call_in_the_source(fault: Fault) -> None:
     found = [f"{path}:{what}" for path in SOURCES for what in unsafe(ast.parse(path.read_text()))]
-    assert not found
+    fault.count(files=len(SOURCES))
+    fault.never(unsafe=found)
     loads = [path.name for path in SOURCES if "torch.load" in path.read_text()]
     assert loads == ["checkpoint.py"], "there is one door"
-    fault.count(files=len(SOURCES), unsafe=0)
 
 
 @pytest.mark.row("T26")
@@ -542,7 +610,7 @@ def test_there_is_no_unsafe_call_in_the_source(fault: Fault) -> None:
 )
 def test_an_unsafe_call_would_be_found(fault: Fault, source: str) -> None:
     assert unsafe(ast.parse(source))
-    fault.count(unsafe=0)
+    fault.count(unsafe_calls_that_are_found=1)
 
 
 @pytest.mark.row("T26")
@@ -553,7 +621,7 @@ def test_what_is_imported_by_name_is_a_part_and_nothing_else(fault: Fault) -> No
         for kind in ("architecture", "plots"):
             with pytest.raises(UserError):
                 Parts().find(kind, name)
-    fault.count(executed=0)
+            fault.count(names_refused=1)
 
 
 # ------------------------------------------------------------------------ T27: names
@@ -631,7 +699,7 @@ def test_hostile_class_names_are_text_on_a_console(
     done = dlrun("predict", run.folder, points, "--parts", parts)
     assert (done.code, done.err) == (0, "")
     assert all(letter.isprintable() or letter == "\n" for letter in done.out)
-    fault.count(names=len(names), outputs=1, tracebacks=0)
+    fault.count(names=len(names), outputs=1)
 
 
 @pytest.mark.row("T27")
@@ -649,7 +717,7 @@ def test_hostile_class_names_cannot_become_formulas(
     for cell in (cell for row in rows for cell in row if not numbers.fullmatch(cell)):
         assert not cell.startswith(("=", "+", "-", "@", "\t", "\r")), cell[:40]
     assert all(letter.isprintable() or letter == "\n" for letter in done.out)
-    fault.count(names=len(names), outputs=1, tracebacks=0)
+    fault.count(names=len(names), outputs=1)
 
 
 @pytest.mark.row("T27")
@@ -660,7 +728,7 @@ def test_hostile_class_names_come_through_json_as_they_are(
     done = dlrun("eval", run.folder, "--json", "--parts", parts)
     assert tuple(json.loads(done.out)["per_class"]) == names
     assert len(done.out.splitlines()) == 1 and done.out.strip().isprintable()
-    fault.count(names=len(names), outputs=1, tracebacks=0)
+    fault.count(names=len(names), outputs=1)
 
 
 @pytest.mark.row("T27")
@@ -675,7 +743,7 @@ def test_pictures_of_hostile_class_names_are_drawn(
     for path in (tmp_path / "out").iterdir():
         with Image.open(path) as picture:
             assert picture.width < 1600 and picture.height < 3000, path.name
-    fault.count(names=len(names), outputs=1, tracebacks=0)
+    fault.count(names=len(names), outputs=1)
 
 
 @pytest.mark.row("T27")
@@ -695,15 +763,17 @@ def test_a_run_folder_of_a_hostile_name_is_shown_as_text(
         dlrun("eval", folder),
         dlrun("eval", "--json", "--", folder),
         dlrun("predict", "--csv", "--", folder, points),
-        dlrun("plot", "--out", tmp_path / "out", "--", folder, "points"),
         dlrun("resume", folder),
     ]
+    if draws := fault.thorough or name in (r"$\bad$", "y" * 250):  # which is what takes time
+        outputs.append(dlrun("plot", "--out", tmp_path / "out", "--", folder, "points"))
     for done in outputs:
         assert (done.code, done.err) == (0, ""), done
         assert all(letter.isprintable() or letter == "\n" for letter in done.out), done
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"points.png"}
+    fault.count(names=1, outputs=len(outputs))
+    assert [path.name for path in tmp_path.glob("out/*")] == ["points.png"] * draws
     assert {path.name for path in runs_dir.iterdir()} == {name}
-    fault.count(names=1, outputs=len(outputs), outside=0, tracebacks=0)
+    fault.never(outside={path.name for path in tmp_path.iterdir()} - {"out", "runs", "points.csv"})
 
 
 @pytest.mark.row("T27")
@@ -728,7 +798,7 @@ def test_a_hostile_name_in_a_message_is_one_line_of_it(
         done = dlrun("eval", path)
         assert done.code == 4, done
         assert_refused(done.err.splitlines(), path)
-    fault.count(names=1, outputs=len(changes), tracebacks=0)
+    fault.count(names=1, outputs=len(changes))
 
 
 @pytest.mark.row("T27")
@@ -739,4 +809,4 @@ def test_entries_that_are_written_by_a_stranger_are_shown_as_text(
         done = dlrun("eval", written(tmp_path / "x.pt", format=99, dlrun=name))
         assert done.code == 4
         assert_refused(done.err.splitlines(), tmp_path / "x.pt")
-    fault.count(names=len(NAMES), outputs=1, tracebacks=0)
+    fault.count(names=len(NAMES), outputs=1)

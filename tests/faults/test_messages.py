@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +22,7 @@ Write = Callable[[str, str], Path]
 T = TypeVar("T")
 PROJECT = Path(__file__).parent.parent.parent
 TRACEBACK = "Traceback (most recent call last)"
+LONG_PATH = "a" * 5000
 LONG = "".join(f"{number} of many lines \x1b[2J [/foo]\r\n" for number in range(40))
 
 # What may be raised, and the exit code of each.
@@ -28,7 +32,7 @@ FORESEEN: list[tuple[Callable[[], Exception], int]] = [
     (lambda: ConfigError("file.yaml", ["one", "two", "three", "four"]), 2),
     (lambda: ConfigError(LONG, [f"mistake {number}: {LONG}" for number in range(40)]), 2),
     (lambda: RunFailed("cannot write", where="there", fix="make room"), 1),
-    (lambda: Diverged("the loss is nan", fix="lower it"), 3),
+    (lambda: Diverged("the loss is nan"), 3),
     (lambda: CheckpointRefused("it is damaged", where="last.pt", fix="use another"), 4),
 ]
 UNFORESEEN: list[Callable[[], Exception]] = [
@@ -122,7 +126,7 @@ def test_what_nobody_foresaw_is_five_lines_and_exit_code_1(command: str, raising
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_with_debug_the_traceback_is_printed_too(command: str, raising: Callable[..., Any]) -> None:
-    for make in (UNFORESEEN[2], FORESEEN[-1][0], FORESEEN[3][0]):
+    for make in of_each([UNFORESEEN[2], FORESEEN[-1][0], FORESEEN[3][0]], command):
         error = make()
         code = getattr(error, "exit_code", 1)
         done = raising(error, command, "--debug")
@@ -207,11 +211,13 @@ def test_a_run_with_parts_of_ones_own_is_resumed_with_them(
     part = failing.format(flag).replace("\ndef", "\nfrom pathlib import Path\n\n\ndef", 1)
     write("mine/loss/broken.py", part)
     words = ("train", tiny, "loss=broken", "--parts", tmp_path / "mine")
-    assert dlrun(*words, "--stop-after", 1).code == 0
+    paused = dlrun(*words, "--stop-after", 1)
+    assert paused.code == 0
     flag.touch()
     done = dlrun("resume", "last", "--parts", tmp_path / "mine")
     [resume] = [line for line in done.err.splitlines() if line.startswith("  resume: ")]
     assert done.code == 1
+    assert resume.strip() in paused.out.splitlines()
     flag.unlink()
     assert dlrun(*shlex.split(resume)[2:]).code == 0
     assert runs.every(runs_dir)[0].summary()["status"] == "finished"
@@ -267,11 +273,71 @@ def test_without_a_word_the_help_is_shown(dlrun: Dlrun) -> None:
 
 
 def test_a_process_of_its_own_shows_no_traceback_either(tiny: Path, write: Write, tmp_path: Path) -> None:
-    write("mine/loss/broken.py", BROKEN)
-    words = ["train", str(tiny), "loss=broken", "--parts", str(tmp_path / "mine")]
+    write("mine/loss/unnamed.py", f"undefined\n{BROKEN.replace('broken', 'unnamed')}")
+    words = ["show", str(tiny), "loss=unnamed", "--parts", str(tmp_path / "mine")]
     done = subprocess.run(
         [sys.executable, "-m", "dlrun", *words], cwd=PROJECT, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: NameError: name 'undefined' is not defined")
     assert TRACEBACK not in done.stderr
     assert len(done.stderr.splitlines()) <= 5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("eval", LONG_PATH), ("eval", f"{LONG_PATH}.pt"), ("resume", LONG_PATH), ("train", LONG_PATH)),
+        *(("predict", "last", LONG_PATH), ("parts", "--parts", LONG_PATH), ("plot", LONG_PATH)),
+        ("train", ""),
+    ],
+)
+def test_a_name_too_long_for_a_file_names_none(dlrun: Dlrun, trained: Path, words: tuple[str, ...]) -> None:
+    done = dlrun(*words)
+    assert done.code == 2
+    assert re.match("error: (there is no|no config is named|.* is no (file|folder))", done.err)
+    assert len(done.err) < 1000
+
+
+def test_a_folder_that_is_gone_is_said_to_be(tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    command = "import os; os.rmdir(os.getcwd()); from dlrun.cli import main; main()"
+    words = [sys.executable, "-P", "-c", command, "runs"]
+    done = subprocess.run(
+        words, cwd=folder, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(PROJECT)}
+    )
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, "error: the folder you are in is gone")
+
+
+def test_ctrl_c_while_it_starts_is_no_traceback(tmp_path: Path) -> None:
+    """What the first import finds is a Ctrl-C."""
+    (tmp_path / "typer.py").write_text(
+        "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"
+    )
+    paths = os.pathsep.join([str(tmp_path), str(PROJECT)])
+    done = subprocess.run(
+        [sys.executable, "-m", "dlrun", "runs"],
+        env=os.environ | {"PYTHONPATH": paths},
+        cwd=tmp_path,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
+def test_quiet_says_why_it_ends_with_another_code_than_0(
+    dlrun: Dlrun, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = dlrun("train", tiny, "--quiet", "expect={train_accuracy: '> 2'}", "expect_epochs=1")
+    assert (done.code, len(done.out.splitlines())) == (5, 1)
+    assert "train_accuracy" in done.err and "> 2" in done.err
+
+    def stopped(plan: object, state: object) -> bool:
+        signal.raise_signal(signal.SIGTERM)
+        return False
+
+    monkeypatch.setattr("dlrun.experiment.is_complete", stopped)
+    done = dlrun("train", tiny, "--quiet")
+    assert (done.code, len(done.out.splitlines())) == (143, 1)
+    said = ["stopped by a signal after epoch 0", f"  resume: dlrun resume {done.out.strip()}"]
+    assert done.err.splitlines() == said

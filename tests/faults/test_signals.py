@@ -16,31 +16,40 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import differences, interrupting, outcome, planned, save_at_every_epoch, started, trained
-from stopped_runs import PATIENCE, Started, go_on, saved_epoch, until
+from processes import PATIENCE, Started, has_processes, until
+from small_runs import (
+    COSINE,
+    FULL,
+    differences,
+    go_on,
+    interrupting,
+    outcome,
+    planned,
+    saved_epoch,
+    started,
+    trained,
+)
 
-from dlrun import experiment
 from dlrun.runs import Run
 
 HERE = Path(__file__).parent
-FULL: dict[str, Any] = {  # what could be forgotten when a run is stopped
-    "seeds": [3, 1],
-    "architecture": {"name": "mlp", "hidden": [8], "batch_norm": True, "dropout": 0.3},
-    "augmentations": [{"name": "noise", "sd": 0.2}],
-    "dataset": {"name": "spiral", "points": 20, "valid_fraction": 0.2},
-    "evaluate_every": 2,
-    "schedule": {"name": "cosine", "warmup": 0.3},
-    "epochs": 30,
-}
-LONG = FULL | {"epochs": 150}
+LEARNING = FULL | {"evaluate_every": 2, "schedule": COSINE}
+SHORT = LEARNING | {"epochs": 6}
+MIDDLING = LEARNING | {"epochs": 30}
+LONG = LEARNING | {"epochs": 150}
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
-@pytest.fixture
-def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment, "SAVE_EVERY", experiment.SAVE_EVERY)
-    monkeypatch.setattr(experiment, "SAVE_SHARE", experiment.SAVE_SHARE)
-    save_at_every_epoch()
+@pytest.fixture(scope="module")
+def middling(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that nothing stopped."""
+    return trained(planned(**MIDDLING), tmp_path_factory.mktemp("middling"))
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A longer one."""
+    return trained(planned(**LONG), tmp_path_factory.mktemp("long"))
 
 
 @pytest.fixture
@@ -62,35 +71,35 @@ def real_process() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
-def said_of(out: str, err: str, run: Run) -> dict[str, int]:
-    """What is counted of the words of a run that a signal stopped, after a look at each of them."""
+def stopped(fault: Any, out: str, err: str, run: Run) -> None:
+    """Look at what a run that a signal stopped said and saved."""
     assert f"resume: dlrun resume {run.folder}\n" in out
     assert "stopped by a signal after epoch" in out
     assert len(err.splitlines()) <= 3
-    return {"tracebacks": int("Traceback" in out + err)}
+    fault.never(lost=run.last_row()[0] - saved_epoch(run))
 
 
-def resumed(run: Run, changes: dict[str, Any], unbroken: Run) -> dict[str, int]:
-    """Go on to the end: what is counted of it."""
+def resumed(fault: Any, run: Run, changes: dict[str, Any], unbroken: Run) -> None:
+    """Go on to the end, which is that of the unbroken run."""
     assert go_on(run, changes).exit_code == 0
     assert not list(run.folder.rglob("*.tmp"))
-    return {"different": int(bool(differences(outcome(unbroken), outcome(run))))}
+    fault.never(different=differences(outcome(unbroken), outcome(run)))
 
 
 # ------------------------------------------------------------------------ T11: a signal
 
 
 @pytest.mark.row("T11")
-def test_a_signal_at_any_moment_stops_cleanly(fault: Any, tmp_path: Path) -> None:
+def test_a_signal_at_any_moment_stops_cleanly(fault: Any, tmp_path: Path, middling: Run) -> None:
     """From its first moment to its last: before it trains and after it there is nothing to save."""
-    unbroken = started(planned(**FULL), tmp_path)
+    unbroken = started(planned(**MIDDLING), tmp_path)
     one = Started(["resume", str(unbroken.folder)], tmp_path / "unbroken")
     began = time.monotonic()
     assert one.ended()[0] == 0
     whole = time.monotonic() - began
-    counts = {"signals": 0, "saved": 0, "lost": 0, "different": 0, "tracebacks": 0}
-    for number in STOPPING * fault.times(3, 100):
-        run = started(planned(**FULL), tmp_path)
+    signals = saved = 0
+    for number in STOPPING * fault.times(2, 100):
+        run = started(planned(**MIDDLING), tmp_path)
         one = Started(
             ["resume", str(run.folder)],
             tmp_path / f"said-{run.name}",
@@ -101,30 +110,28 @@ def test_a_signal_at_any_moment_stops_cleanly(fault: Any, tmp_path: Path) -> Non
             os.kill(one.pid, number)
         code, out, err = one.ended()
         status = run.summary().get("status")
-        found = {"signals": 1, "tracebacks": int("Traceback" in out + err)}
+        signals += 1
+        fault.said(out + err)
         if code == 128 + number:
             assert (status, run.summary()["signal"]) == ("interrupted", number)
-            found |= {"saved": 1, "lost": run.last_row()[0] - saved_epoch(run)} | said_of(out, err, run)
+            saved += 1
+            stopped(fault, out, err, run)
         elif code == 0:
             assert (status, err) == ("finished", "")
         else:  # before there was anything to save, or after all was
             assert (code, err) == (-number, "")
             assert status == "finished" or not run.has_rows()
-        found |= resumed(run, FULL, unbroken)
-        counts = {name: counts[name] + found.get(name, 0) for name in counts}
-    fault.count(**counts)
-    assert (counts["lost"], counts["different"], counts["tracebacks"]) == (0, 0, 0)
-    assert counts["saved"] >= counts["signals"] / 4, "hardly any signal came while it trained"
+        resumed(fault, run, MIDDLING, middling)
+    fault.count(signals=signals, saved=saved)
+    assert saved >= signals / 4 or not fault.thorough, "hardly any signal came while it trained"
 
 
 @pytest.mark.row("T11")
 def test_a_real_process_stops_cleanly_alone_and_with_its_group(
-    fault: Any, tmp_path: Path, real_process: Callable[..., subprocess.Popen[str]]
+    fault: Any, tmp_path: Path, long: Run, real_process: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    unbroken = trained(planned(**LONG), tmp_path)
     ways = [(number, group) for number in STOPPING for group in (False, True)]
-    rounds = [ways[0], ways[3]] if not fault.thorough else ways * 5
-    counts = {"signals": 0, "lost": 0, "different": 0, "tracebacks": 0, "orphans": 0}
+    rounds = [ways[3]] if not fault.thorough else ways * 5
     for number, group in rounds:
         run = started(planned(**LONG), tmp_path)
         process = real_process("-m", "dlrun", "resume", str(run.folder))
@@ -133,36 +140,33 @@ def test_a_real_process_stops_cleanly_alone_and_with_its_group(
         (os.killpg if group else os.kill)(process.pid, number)
         out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 128 + number
-        found = {"signals": 1, "lost": run.last_row()[0] - saved_epoch(run), "orphans": 0}
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, 0)
-            found["orphans"] = 1
-        found |= said_of(out, err, run) | resumed(run, LONG, unbroken)
-        counts = {name: counts[name] + found[name] for name in counts}
-    fault.count(**counts)
-    assert not any(counts[name] for name in ("lost", "different", "tracebacks", "orphans"))
+        fault.count(signals=1)
+        fault.never(orphans=has_processes(process.pid))
+        fault.said(out + err)
+        stopped(fault, out, err, run)
+        resumed(fault, run, LONG, long)
 
 
 @pytest.mark.row("T11")
 def test_a_signal_where_nothing_is_saved_finishes_its_epoch_first(fault: Any, tmp_path: Path) -> None:
-    changes = FULL | {"epochs": 6}
-    unbroken, run = trained(planned(**changes), tmp_path), started(planned(**changes), tmp_path)
-    stopped = go_on(run, changes, view=interrupting(2 * 3 + 2))  # in the third epoch of three steps each
-    assert (stopped.exit_code, stopped.summary["epochs"]) == (130, 3)
-    fault.count(signals=1, **resumed(run, changes, unbroken))
+    unbroken, run = trained(planned(**SHORT), tmp_path), started(planned(**SHORT), tmp_path)
+    done = go_on(run, SHORT, view=interrupting(2 * 3 + 2))  # in the third epoch of three steps each
+    assert (done.exit_code, done.summary["epochs"]) == (130, 3)
+    fault.count(signals=1)
+    resumed(fault, run, SHORT, unbroken)
 
 
 @pytest.mark.row("T11")
 def test_a_signal_where_all_is_saved_stops_at_this_step(
     fault: Any, tmp_path: Path, save_always: None
 ) -> None:
-    changes = FULL | {"epochs": 6}
-    unbroken = trained(planned(**changes), tmp_path)
+    unbroken = trained(planned(**SHORT), tmp_path)
     for step, epochs in ((2, 0), (2 * 3 + 2, 2)):
-        run, view = started(planned(**changes), tmp_path), interrupting(step)
-        stopped = go_on(run, changes, view=view)
-        assert (stopped.exit_code, stopped.summary["epochs"], view.steps) == (130, epochs, step)
-        fault.count(signals=1, **resumed(run, changes, unbroken))
+        run, view = started(planned(**SHORT), tmp_path), interrupting(step)
+        done = go_on(run, SHORT, view=view)
+        assert (done.exit_code, done.summary["epochs"], view.steps) == (130, epochs, step)
+        fault.count(signals=1)
+        resumed(fault, run, SHORT, unbroken)
 
 
 # ------------------------------------------------------------------------ T12: and another one
@@ -170,56 +174,40 @@ def test_a_signal_where_all_is_saved_stops_at_this_step(
 
 SAVING_SLOWLY = """
 import sys
-from stopped_runs import command_line
+from processes import command_line
 command_line(sys.argv[2:], sys.argv[1], {"often": True, "slowly": 0.1})
 """
 
 
 @pytest.mark.row("T12")
-def test_a_second_signal_stops_at_once_and_the_last_whole_save_stays(fault: Any, tmp_path: Path) -> None:
-    """The first one comes anywhere, the second in the save that the first one asks for."""
-    unbroken = trained(planned(**FULL), tmp_path)
-    counts = {"pairs": 0, "inside_a_save": 0, "lost": 0, "wrong": 0, "different": 0, "tracebacks": 0}
-    for _ in range(fault.times(4, 50)):
-        run = started(planned(**FULL), tmp_path)
-        one = Started(
-            ["resume", str(run.folder)],
-            tmp_path / f"said-{run.name}",
-            often=fault.random.random() < 0.5,
-            slowly=0.1,
-        )
-        found = twice(run, one.pid, fault.random)
-        code, out, err = one.ended()
-        found["tracebacks"] = int("Traceback" in out + err)
-        found |= after_two(run, code, found.pop("before")) | resumed(run, FULL, unbroken)
-        counts = {name: counts[name] + found.get(name, 0) for name in counts}
-    fault.count(**counts)
-    assert not any(counts[name] for name in ("lost", "wrong", "different", "tracebacks"))
-    assert counts["inside_a_save"] >= counts["pairs"] / 2, "hardly any second signal came inside a save"
-
-
-@pytest.mark.row("T12")
-def test_a_real_process_stops_at_a_second_signal(
-    fault: Any, tmp_path: Path, real_process: Callable[..., subprocess.Popen[str]]
+def test_a_second_signal_stops_at_once_and_the_last_whole_save_stays(
+    fault: Any, tmp_path: Path, middling: Run, real_process: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    unbroken = trained(planned(**FULL), tmp_path)
-    counts = {"pairs": 0, "inside_a_save": 0, "lost": 0, "wrong": 0, "different": 0, "tracebacks": 0}
-    for _ in range(fault.times(1, 10)):
-        run = started(planned(**FULL), tmp_path)
-        at = tmp_path / f"said-{run.name}"
-        at.mkdir()
-        process = real_process("-c", SAVING_SLOWLY, str(at), "resume", str(run.folder))
-        found = twice(run, process.pid, fault.random)
-        process.communicate(timeout=PATIENCE)
-        found["tracebacks"] = int("Traceback" in (at / "out").read_text() + (at / "err").read_text())
-        found |= after_two(run, process.returncode, found.pop("before")) | resumed(run, FULL, unbroken)
-        counts = {name: counts[name] + found.get(name, 0) for name in counts}
-    fault.count(**counts)
-    assert not any(counts[name] for name in ("lost", "wrong", "different", "tracebacks"))
+    """The first one comes anywhere, the second in the save that the first one asks for."""
+    pairs = inside = 0
+    for real in [False] * fault.times(3, 50) + [True] * fault.times(0, 10):
+        run = started(planned(**MIDDLING), tmp_path)
+        words, at = ["resume", str(run.folder)], tmp_path / f"said-{run.name}"
+        if real:
+            at.mkdir()
+            process = real_process("-c", SAVING_SLOWLY, str(at), *words)
+            before = twice(run, process.pid, fault.random)
+            process.communicate(timeout=PATIENCE)
+            code, out, err = process.returncode, (at / "out").read_text(), (at / "err").read_text()
+        else:
+            one = Started(words, at, often=fault.random.random() < 0.5, slowly=0.1)
+            before = twice(run, one.pid, fault.random)
+            code, out, err = one.ended()
+        fault.said(out + err)
+        pairs += 1
+        inside += after_two(fault, run, code, before)
+        resumed(fault, run, MIDDLING, middling)
+    fault.count(pairs=pairs, inside_a_save=inside)
+    assert inside >= pairs / 2 or not fault.thorough, "hardly any second signal came inside a save"
 
 
-def twice(run: Run, pid: int, chance: random.Random) -> dict[str, int]:
-    """Two signals 50 ms apart, from a random moment on; `before` is what was saved before the first."""
+def twice(run: Run, pid: int, chance: random.Random) -> int:
+    """Two signals 50 ms apart, from a random moment on: the epoch that was saved before the first."""
     until(lambda: run.summary().get("status") == "running")
     time.sleep(chance.uniform(0, 0.4))
     before = saved_epoch(run)
@@ -227,16 +215,16 @@ def twice(run: Run, pid: int, chance: random.Random) -> dict[str, int]:
         with suppress(ProcessLookupError):
             os.kill(pid, chance.choice(STOPPING))
         time.sleep(wait)
-    return {"pairs": 1, "before": before}
+    return before
 
 
-def after_two(run: Run, code: int, before: int) -> dict[str, int]:
-    """What is counted of the checkpoint that two signals left: it loads, and no save before was lost."""
+def after_two(fault: Any, run: Run, code: int, before: int) -> bool:
+    """Look at the checkpoint that two signals left; whether one of them came inside a save."""
     assert -code in STOPPING or code - 128 in STOPPING or code == 0
     half_written = list(run.folder.rglob("*.tmp"))
     assert code < 0 or not half_written
-    reached = saved_epoch(run)  # which raises where it is not whole
-    return {"inside_a_save": int(bool(half_written)), "lost": max(0, before - reached), "wrong": 0}
+    fault.never(lost=max(0, before - saved_epoch(run)))  # which raises where it is not whole
+    return bool(half_written)
 
 
 # ------------------------------------------------------------------------ T13: inside a save
@@ -263,11 +251,9 @@ def test_a_signal_inside_a_save_lets_it_finish(
     fault: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_always: None
 ) -> None:
     """At any write of any save, where an exception of a handler would come out as a RuntimeError."""
-    changes = FULL | {"epochs": 6}
-    unbroken = trained(planned(**changes), tmp_path)
-    real, counts = torch.save, {"signals": 0, "lost": 0, "different": 0, "tracebacks": 0}
-    for _ in range(fault.times(10, 200)):
-        run, saves = started(planned(**changes), tmp_path), 0
+    unbroken, real = trained(planned(**SHORT), tmp_path), torch.save
+    for _ in range(fault.times(8, 200)):
+        run, saves = started(planned(**SHORT), tmp_path), 0
         at, write = fault.random.randint(1, 6), fault.random.randint(1, 30)
         number = fault.random.choice(STOPPING)
 
@@ -280,14 +266,12 @@ def test_a_signal_inside_a_save_lets_it_finish(
 
         with monkeypatch.context() as patched:
             patched.setattr(torch, "save", interrupted)
-            stopped = go_on(run, changes)
+            done = go_on(run, SHORT)
         assert saves >= at
-        assert (stopped.exit_code, stopped.summary["status"]) == (128 + number, "interrupted")
-        counts["signals"] += 1
-        counts["lost"] += run.last_row()[0] - saved_epoch(run)
-        counts["different"] += resumed(run, changes, unbroken)["different"]
-    fault.count(**counts)
-    assert (counts["lost"], counts["different"]) == (0, 0)
+        assert (done.exit_code, done.summary["status"]) == (128 + number, "interrupted")
+        fault.count(signals=1)
+        fault.never(lost=run.last_row()[0] - saved_epoch(run))
+        resumed(fault, run, SHORT, unbroken)
 
 
 # ------------------------------------------------------------------------ T14: no terminal any more
@@ -295,9 +279,8 @@ def test_a_signal_inside_a_save_lets_it_finish(
 
 @pytest.mark.row("T14")
 def test_a_run_whose_terminal_goes_away_trains_on(
-    fault: Any, tmp_path: Path, real_process: Callable[..., subprocess.Popen[str]]
+    fault: Any, tmp_path: Path, long: Run, real_process: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    unbroken = trained(planned(**LONG), tmp_path)
     for _ in range(fault.times(1, 10)):
         run = started(planned(**LONG), tmp_path)
         master, slave = pty.openpty()
@@ -311,9 +294,8 @@ def test_a_run_whose_terminal_goes_away_trains_on(
         assert run.summary()["status"] == "running"
         assert process.wait(PATIENCE) == 0
         assert run.summary()["status"] == "finished"
-        log = (run.folder / "log.txt").read_text().splitlines()
-        assert log[-1].endswith("finished after epoch 150, exit code 0")
-        assert not any("Traceback" in line for line in log)
-        different = bool(differences(outcome(unbroken), outcome(run)))
-        fault.count(terminals=1, different=int(different), tracebacks=0)
-        assert not different
+        log = (run.folder / "log.txt").read_text()
+        assert log.splitlines()[-1].endswith("finished after epoch 150, exit code 0")
+        fault.count(terminals=1)
+        fault.said(log)
+        fault.never(different=differences(outcome(long), outcome(run)))

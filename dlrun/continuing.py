@@ -1,0 +1,206 @@
+"""A run goes on from what its checkpoint holds, which may come from anyone: first it must fit."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge, Gt
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from torch import Tensor
+
+from dlrun import bare, runs
+from dlrun.checkpoint import Checkpoint
+from dlrun.copies import lost_weight
+from dlrun.data import Preprocessing
+from dlrun.errors import CheckpointRefused, shortened
+from dlrun.plan import Plan
+from dlrun.runs import Run
+from dlrun.trainer import State
+
+# What an optimizer's state may say otherwise: how it computes here, and the rate, which the schedule sets.
+_FREE = {"fused", "capturable", "foreach", "lr", "initial_lr"}
+_STRICT = ConfigDict(strict=True, extra="forbid")
+_LONGEST_REASON = 150
+_Figures = dict[str, list[float]]
+
+
+class _Best(BaseModel):
+    """The best epoch so far."""
+
+    model_config = _STRICT
+    epoch: Annotated[int, Ge(1)]
+    value: float
+    figures: _Figures
+
+
+class _Scaler(BaseModel):
+    """What LossScales.state_dict gives."""
+
+    model_config = _STRICT
+    factors: list[Annotated[float, Gt(0)]]
+    steady: list[Annotated[int, Ge(0)]]
+
+
+class _Optimizer(BaseModel):
+    """What Optimizer.state_dict gives."""
+
+    model_config = _STRICT
+    state: dict[int, dict[str, Any]]
+    param_groups: list[dict[str, Any]]
+
+
+class _State(BaseModel):
+    """What State.state_dict gives."""
+
+    model_config = _STRICT
+    model: list[dict[str, Any]]
+    optimizer: _Optimizer
+    scaler: _Scaler | None
+    epoch: Annotated[int, Ge(0)]
+    best: _Best | None
+    rows_end: Annotated[int, Ge(0)]
+    seconds: Annotated[float, Ge(0)]
+
+
+class _Misfit(Exception):
+    """In which way a checkpoint is none of this run."""
+
+
+def preprocessing_of(saved: Checkpoint, plan: Plan, run: Run) -> Preprocessing:
+    """What the run's checkpoint says is done to every input. Raises CheckpointRefused where that is none."""
+    try:
+        found = Preprocessing(**saved.data["preprocessing"])
+    except (KeyError, TypeError):
+        found = None
+    if found is None or not found.suits(plan.data.input_shape):
+        raise _refused("its preprocessing does not fit the inputs", run)
+    return found
+
+
+def restore(state: State, saved: Checkpoint, plan: Plan, run: Run) -> None:
+    """Give `state`, as it is before the first epoch, what the run's checkpoint holds.
+
+    Raises CheckpointRefused where that is nothing that this run could have saved.
+    """
+    try:
+        _refuse_misfit(state, saved, plan, run)
+        state.load_state_dict(saved.state)
+    except _Misfit as misfit:
+        reason = str(misfit)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        reason = str(error).splitlines()[-1].strip() if str(error) else type(error).__name__
+    else:
+        return
+    raise _refused(f"it does not fit this run: {reason[:_LONGEST_REASON]}", run)
+
+
+def _refused(what: str, run: Run) -> CheckpointRefused:
+    fix = f"put the run's own last.pt back, or start a new run with dlrun train {run.config}"
+    return CheckpointRefused(what, where=str(run.last), fix=fix)
+
+
+def _refuse_misfit(state: State, saved: Checkpoint, plan: Plan, run: Run) -> None:
+    held = _State.model_validate(saved.state)
+    figures = TypeAdapter(_Figures, config=ConfigDict(strict=True)).validate_python(saved.figures)
+    epoch, best = held.epoch, held.best
+    if not math.isfinite(held.seconds):
+        raise _Misfit(f"it took {held.seconds} seconds")
+    if best and best.epoch > epoch:
+        raise _Misfit(f"its best epoch, {best.epoch}, comes after its last, {epoch}")
+    for column, values in [*figures.items(), *(best.figures.items() if best else ())]:
+        if len(values) != len(plan.config.seeds):
+            raise _Misfit(f"{column} has {len(values)} figures for {len(plan.config.seeds)} seeds")
+    if (held.scaler is None) is not (state.scaler is None):
+        raise _Misfit(f"it was not trained in {plan.config.precision}")
+    if held.scaler and {len(held.scaler.factors), len(held.scaler.steady)} != {len(plan.config.seeds)}:
+        raise _Misfit("its loss scales are not those of the seeds")
+    _refuse_rows(held.rows_end, epoch, plan, run)
+    _refuse_weights(held.model, state)
+    _refuse_optimizer(held.optimizer, epoch, state)
+
+
+def _refuse_rows(end: int, epoch: int, plan: Plan, run: Run) -> None:
+    """metrics.csv must be there up to where it was valid, and end there with the rows of that epoch."""
+    wanted = [f"{epoch},{seed}" for seed in plan.config.seeds] if epoch else []
+    header, rows = run.lines_before(end, len(wanted))
+    if header != runs.header(plan.recipe.columns()):
+        raise _Misfit(f"{run.metrics.name} has other columns, or none")
+    if [",".join(row.split(",")[:2]) for row in rows] != wanted:
+        raise _Misfit(f"{run.metrics.name} does not hold the rows of epoch {epoch} where it says so")
+
+
+def _refuse_weights(saved: list[dict[str, Any]], state: State) -> None:
+    """Every weight must be there in its shape and type, and finite."""
+    if len(saved) != len(state.model.copies):
+        raise _Misfit(f"it has the weights of {len(saved)} seeds for {len(state.model.copies)}")
+    for seed, copy, weights in zip(state.model.seeds, state.model.copies, saved, strict=True):
+        for name, ours in copy.state_dict().items():
+            theirs = weights.get(name)
+            if isinstance(ours, Tensor) and (reason := _unlike(theirs, ours)):
+                raise _Misfit(f"{name} of seed {seed} {reason}")
+    if lost := lost_weight(state.model, saved):
+        raise _Misfit(f"{lost[1]} of seed {lost[0]} is not finite")
+
+
+def _refuse_optimizer(saved: _Optimizer, epoch: int, state: State) -> None:
+    """The state of an optimizer must be as it becomes after a step: fast kernels look at no shape.
+
+    One of the user's own may keep what it likes: it is computed with by functions that look.
+    """
+    if type(state.optimizer).__module__.split(".")[0] not in ("torch", "dlrun"):
+        return
+    ours = _after_a_step(state) if epoch else state.optimizer.state_dict()
+    for index, (here, there) in enumerate(zip(ours["param_groups"], saved.param_groups, strict=True)):
+        for key in here.keys() | there.keys():
+            same = type(here.get(key)) is type(there.get(key)) and here.get(key) == there.get(key)
+            if key not in _FREE and not same:
+                raise _Misfit(f"{key} of the optimizer's group {index} is {shortened(there.get(key))}")
+        rate = there.get("lr")
+        if not isinstance(rate, float | int) or isinstance(rate, bool) or not math.isfinite(rate):
+            raise _Misfit(f"the optimizer's rate is {shortened(rate)}")
+    if ours["state"].keys() != saved.state.keys():
+        raise _Misfit(f"its optimizer knows {len(saved.state)} weights, not {len(ours['state'])}")
+    for number, of_weight in ours["state"].items():
+        theirs = saved.state[number]
+        if of_weight.keys() != theirs.keys():
+            raise _Misfit(f"its optimizer keeps {', '.join(map(str, theirs))[:80]} of weight {number}")
+        for name, value in of_weight.items():
+            if isinstance(value, Tensor):
+                reason = _unlike(theirs[name], value)
+            else:
+                reason = "" if type(theirs[name]) is type(value) else f"is {shortened(theirs[name])}"
+            if reason:
+                raise _Misfit(f"the optimizer's {name} of weight {number} {reason}")
+
+
+def _after_a_step(state: State) -> dict[str, Any]:
+    """What the optimizer keeps once it has made a step, here one without a gradient to speak of.
+
+    It changes the weights all the same, so they must be loaded afterwards.
+    """
+    for parameter in state.model.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.zeros_like(parameter)
+    with bare.without_compiler():
+        state.optimizer.step()
+        state.optimizer.zero_grad()
+        kept: dict[str, Any] = state.optimizer.state_dict()
+    return kept
+
+
+def _unlike(theirs: object, ours: Tensor) -> str:
+    """In which way a tensor cannot stand for one of ours; "" where it can. Values and devices may differ."""
+    if not isinstance(theirs, Tensor):
+        return f"is {shortened(theirs)} and no tensor"
+    if theirs.shape != ours.shape:
+        return f"has the shape {tuple(theirs.shape)}, not {tuple(ours.shape)}"
+    if theirs.dtype != ours.dtype:
+        return f"is of {theirs.dtype}, not {ours.dtype}"
+    if theirs.stride() != ours.stride() and theirs.numel() > 1:
+        return "lies in memory in another way"
+    return ""
