@@ -17,7 +17,7 @@ import math
 import random
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
@@ -55,6 +55,15 @@ class Axis:
 
     key: str
     values: list[Any] | Range
+
+    def plain(self) -> list[Any] | dict[str, Any]:
+        """The values as JSON holds them."""
+        return asdict(self.values) if isinstance(self.values, Range) else self.values
+
+    @classmethod
+    def of_plain(cls, key: str, plain: Any) -> Axis:
+        """The axis that `plain` describes. Raises TypeError for what describes none."""
+        return cls(key, Range(**plain) if isinstance(plain, dict) else list(plain))
 
     def draw(self, generator: random.Random) -> Any:
         """One value at random."""

@@ -14,6 +14,7 @@ import typer
 from dlrun.errors import RunFailed, Unforeseen, UserError, is_out_of_memory, noted_resume, shortened
 
 if TYPE_CHECKING:
+    from dlrun.compare import Said
     from dlrun.config import Choice
     from dlrun.data import Watching
     from dlrun.evaluation import Trained
@@ -480,10 +481,20 @@ def sweep(
     random: Annotated[
         int | None, typer.Option(metavar="N", help="Draw N combinations instead of taking all.", min=1)
     ] = None,
+    optuna: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Search: N combinations, each drawn by what was good. Needs Optuna.", min=1
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name the runs after this.")] = None,
     metric: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="What the settings are ranked by at the end.")
     ] = None,
+    needed: Annotated[
+        bool,
+        typer.Option("--needed", help="Train no run that a finished one in the runs folder answers already."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained and about how long it would take.")
     ] = False,
@@ -504,29 +515,40 @@ def sweep(
     from dlrun import display, runs, sweep_folder
     from dlrun import sweep as sweeps
     from dlrun.components import Parts
+    from dlrun.search import Search
 
     wanted = _jobs(jobs)
-    if resume is None:
+    if needed and parts:
+        raise UserError("--needed cannot know what your own parts were when a run was trained")
+    own_parts = Parts(parts)
+    if resume is not None:
+        if config or values or seeds or random or optuna or name or dry_run or needed:
+            raise UserError("--resume goes on with a sweep as it was begun", fix="leave out the other words")
+        found = sweep_folder.find(resume, runs_dir)
+    else:
         if config is None:
             raise UserError("name a CONFIG, or a sweep to --resume", where="command line")
-        path, own_parts = configs.find(config), Parts(parts)
-        words = _with(values, device=device, name=name)
-        chosen = sweeps.settings(path, words, range(seeds) if seeds else None, random, own_parts)
-        prepared = sweeps.prepare(chosen, wanted, own_parts, data_dir, _watching(quiet or json))
-        if dry_run:
-            display.dry_run(prepared.runs, prepared.jobs, sweeps.seconds(prepared))
-            return
-        named = prepared.plan.config.name
-        found = sweep_folder.create(runs_dir, named, prepared.runs, jobs=prepared.jobs, metric=metric)
-    elif config or values or seeds or random or name or dry_run:
-        raise UserError("--resume goes on with a sweep as it was begun", fix="leave out the other words")
-    else:
-        found = sweep_folder.find(resume, runs_dir)
+        path, words = configs.find(config), _with(values, device=device, name=name)
+        chosen_seeds, watching = range(seeds) if seeds else None, _watching(quiet or json)
+        if optuna is not None:
+            if random is not None or dry_run or needed:
+                raise UserError("--optuna draws by itself", fix="leave out --random, --dry-run and --needed")
+            found = sweeps.make_search(
+                path, words, chosen_seeds, optuna, wanted, runs_dir, own_parts, data_dir, watching
+            )
+        else:
+            chosen = sweeps.settings(path, words, chosen_seeds, random, own_parts)
+            prepared = sweeps.prepare(chosen, wanted, own_parts, data_dir, watching)
+            if dry_run:
+                display.dry_run(prepared.runs, prepared.jobs, sweeps.seconds(prepared))
+                return
+            found = prepared.make(runs_dir, metric, _finished(runs_dir) if needed else [])
     if quiet:
         display.say(str(found.folder))
     view = sweeps.Silent() if quiet or json else display.Sweeping()
-    ended = sweeps.train(found, wanted or found.content["jobs"], view, parts, data_dir)
-    ranked = sweeps.conclude(found, metric, Parts(parts), display.warn)
+    search = Search(found, own_parts) if "search" in found.content else None
+    ended = sweeps.train(found, wanted or found.content["jobs"], view, parts, data_dir, search)
+    ranked = sweeps.conclude(found, metric, own_parts, display.warn)
     if json:
         display.say_json(runs.finite(ended.plain() | {"results": ranked.plain() if ranked else None}))
     elif not quiet:
@@ -703,6 +725,14 @@ def reproduce(
     else:
         display.reproduction(done)
     raise SystemExit(5 if done.verdict == "drifted" else 0)
+
+
+def _finished(runs_dir: Path) -> list[Said]:
+    """What the finished runs in a folder say, the newest last."""
+    from dlrun import compare, runs
+
+    said = map(compare.read, reversed(runs.every(runs_dir)))
+    return [each for each in said if each.summary.get("status") in ("finished", "stopped early")]
 
 
 def _jobs(text: str) -> int | None:

@@ -24,8 +24,8 @@ from dlrun.strict_yaml import read_file
 from dlrun.tables import cell
 from dlrun.where import condition
 
-# What may differ between runs of one setting: nothing of it changes what is learnt from a seed.
-_APART = {"name", "seeds", "plots", "expect", "expect_epochs"}
+# What may differ between two runs that are one: nothing of it changes what is learnt from a seed.
+FREE = {"name", "plots", "expect", "expect_epochs"}
 _DONE = ("finished", "stopped early")
 FRACTIONS = ("accuracy", "top5")  # differences of these are said in percentage points
 
@@ -91,7 +91,9 @@ class Said:
     @property
     def setting(self) -> dict[str, Any]:
         """What of the config, and which data, its figures depend on."""
-        known = {key: value for key, value in self.config.items() if key.split(".")[0] not in _APART}
+        known = {
+            key: value for key, value in self.config.items() if key.split(".")[0] not in {*FREE, "seeds"}
+        }
         data = self.summary.get("data")
         return known | {"data": data.get("fingerprint") if isinstance(data, dict) else None}
 
@@ -207,7 +209,11 @@ def read(run: Run) -> Said:
         plain = read_file(run.config).plain()
     except UserError:
         plain = {}
-    plain = plain if isinstance(plain, dict) else {}
+    return Said(run, flat(plain if isinstance(plain, dict) else {}), run.summary())
+
+
+def flat(plain: dict[str, Any]) -> dict[str, Any]:
+    """A config as YAML has it, key by key: `optimizer.lr`, and both `optimizer` and `optimizer.name`."""
     config: dict[str, Any] = {}
     for key, value in plain.items():
         if isinstance(value, dict):
@@ -218,7 +224,7 @@ def read(run: Run) -> Said:
             config[key] = value
             if key in KINDS and isinstance(value, str):  # a part without options
                 config[f"{key}.name"] = value
-    return Said(run, config, run.summary())
+    return config
 
 
 def find(text: str, parent: Path) -> list[Run]:

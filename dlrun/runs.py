@@ -328,6 +328,12 @@ def find(text: str, parent: Path) -> Run:
     be written elsewhere: whose folder it is, nobody knows.
     """
     run = _named(text, parent)
+    refuse_links(run)
+    return run
+
+
+def refuse_links(run: Run) -> None:
+    """Raises UserError where what dlrun writes in a run's folder would be written elsewhere."""
     for name in (*_FILES, *_FOLDERS):
         try:
             mode = (run.folder / name).lstat().st_mode
@@ -340,7 +346,6 @@ def find(text: str, parent: Path) -> Run:
                 where=str(run.folder / name),
                 fix=f"put the {kind} itself there",
             )
-    return run
 
 
 def _named(text: str, parent: Path) -> Run:

@@ -10,20 +10,87 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from dlrun.axes import Axis, Range
-from dlrun.errors import UserError
+from dlrun import config as configs
+from dlrun import sweep_folder
+from dlrun.axes import Axis, Range, words
+from dlrun.components import Parts
+from dlrun.errors import ConfigError, UserError
+from dlrun.sweep_folder import Sweep, Trial
 
 if TYPE_CHECKING:
-    from optuna import Study, Trial
+    import optuna
     from optuna.distributions import BaseDistribution
 
 JOURNAL = "study.log"
+BASE = "base.yaml"
 _NAME = "sweep"
+_MOST_REFUSED = 100  # settings drawn one after another whose values do not go together
 
 
 @dataclass
 class Search:
-    """A study in the folder of a sweep: of each trial the values, what it reached and how it ended.
+    """Where the runs of a sweep come from: a study draws settings, each trained with the seeds of a config.
+
+    The sweep's folder holds the study, and base.yaml, the config that values are set in.
+    """
+
+    sweep: Sweep
+    parts: Parts
+    study: Study = field(init=False)
+    _count: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        said = self.sweep.content["search"]
+        try:
+            axes = [Axis.of_plain(key, values) for key, values in said["axes"].items()]
+            self._count, higher = int(said["count"]), bool(said["higher_is_better"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            where = str(self.sweep.folder / sweep_folder.FILE)
+            raise UserError(f"this is no search as dlrun writes it: {error}", where=where) from None
+        self.study = Study(self.sweep.folder, axes, higher, seed=len(self.sweep.trials))
+        for number in self.study.running():  # of a process that is gone
+            of_setting = [trial for trial in self.sweep.trials if trial.number == number]
+            if not of_setting:
+                self.study.tell(number, [])
+
+    def more(self) -> list[Trial]:
+        """The runs of the next setting; none where there were enough."""
+        if len({trial.number for trial in self.sweep.trials}) >= self._count:
+            return []
+        for _ in range(_MOST_REFUSED):
+            number, values = self.study.draw()
+            try:
+                config = configs.load(self.sweep.folder / BASE, words(values), self.parts)
+            except ConfigError as error:  # values that do not go together
+                refused = error
+                self.study.tell(number, [])
+                continue
+            each = sweep_folder.of_each_seed(config)
+            trials = [self.sweep.add(values, one, number) for one in each]
+            self.sweep.write()
+            return trials
+        raise refused
+
+    def is_hopeless(self, trial: Trial, epoch: int, best: float | None) -> bool:
+        """Whether a setting need not go on, of which the first run has this best figure after an epoch."""
+        first = next(each for each in self.sweep.trials if each.number == trial.number)
+        if trial.run != first.run or trial.number is None or best is None:
+            return False
+        return self.study.is_hopeless(trial.number, epoch, best)
+
+    def ended(self, number: int | None, figures: list[float], *, is_given_up: bool) -> None:
+        """All runs of a setting have ended: the best figure of each, none where one of them failed."""
+        if number is None:
+            return
+        if is_given_up:
+            self.sweep.content.setdefault("given_up", []).append(number)
+            self.sweep.write()
+        self.study.tell(number, figures, is_hopeless=is_given_up)
+
+
+@dataclass
+class Study:
+    """A study of Optuna in a folder: of each trial the values, what it reached and how it ended.
 
     The tree-structured Parzen estimator (Bergstra et al., 2011) draws settings; one whose first seed is worse
     than the median of the others at the same epoch is given up (Golovin et al., 2017).
@@ -33,8 +100,8 @@ class Search:
     axes: Sequence[Axis]
     higher_is_better: bool
     seed: int  # of what is drawn from here on
-    _study: Study = field(init=False)
-    _open: dict[int, Trial] = field(default_factory=dict)  # those that train now, by their number
+    _study: optuna.Study = field(init=False)
+    _open: dict[int, optuna.Trial] = field(default_factory=dict)  # those that train now, by their number
 
     def __post_init__(self) -> None:
         optuna = _optuna()

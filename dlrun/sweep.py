@@ -10,24 +10,28 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from dlrun import __version__, sweep_folder
 from dlrun import compare as comparisons
 from dlrun import config as configs
 from dlrun.axes import MOST_VALUES, Axis, axis, combinations, draws, words
-from dlrun.compare import Comparison
+from dlrun.compare import Comparison, Said
 from dlrun.components import Parts
 from dlrun.config import Config
 from dlrun.data import Loaded, Watching, steps, unwatched
 from dlrun.errors import ConfigError, UserError, shortened
 from dlrun.files import write_atomically
-from dlrun.hardware import cores
+from dlrun.hardware import cores, versions
 from dlrun.plan import Plan, make_plan
 from dlrun.plots import _settings as pictures
+from dlrun.search import BASE, Search
 from dlrun.signals import Signals
 from dlrun.sweep_folder import Sweep, Trial
 from dlrun.trainer import Batch, fit
 from dlrun.workers import Word, Workers
 
 REFRESH = 0.25  # seconds
+DONE = ("finished", "stopped early")
+OPEN = ("waiting", "training")  # how a run stands that has not ended
 LONGEST_TRIAL = 2.0  # seconds that a look at the speed may take
 _ON_THE_COMMAND_LINE = "on the command line:"
 
@@ -49,7 +53,7 @@ def settings(
     random, else all are taken. `seeds` are those of each, by default the config's own.
     Raises ConfigError with the mistakes of all combinations, UserError where values cannot be read.
     """
-    axes, plain = _axes(path, given)
+    axes, plain = axes_of(path, given)
     plain += [f"seeds={json.dumps(list(seeds))}"] if seeds is not None else []
     found, mistakes = list[Setting](), dict[str, None]()
     for values in combinations(axes) if count is None else draws(axes, count):
@@ -58,7 +62,7 @@ def settings(
         except ConfigError as error:
             mistakes |= dict.fromkeys(error.mistakes)
             continue
-        found.append(Setting(values, of_each_seed(config)))
+        found.append(Setting(values, sweep_folder.of_each_seed(config)))
     if mistakes:
         raise ConfigError(str(path), list(mistakes))
     if sum(len(setting.configs) for setting in found) > MOST_VALUES:
@@ -66,7 +70,7 @@ def settings(
     return found
 
 
-def _axes(path: Path, given: Sequence[str]) -> tuple[list[Axis], list[str]]:
+def axes_of(path: Path, given: Sequence[str]) -> tuple[list[Axis], list[str]]:
     """The keys with several values, of the file and of the command line, and the words with one alone.
 
     Where both name a key, the command line counts.
@@ -102,11 +106,6 @@ def _of_file(path: Path) -> dict[str, tuple[Any, str]]:
     return {key: (each.plain(), str(each.place)) for key, each in written.value.items()}
 
 
-def of_each_seed(config: Config) -> list[Config]:
-    """A config for each of its seeds; seeds that train as one model stay together."""
-    return [config] if config.is_stacked else [replace(config, seeds=[seed]) for seed in config.seeds]
-
-
 @dataclass(frozen=True)
 class Prepared:
     """A sweep before there is a folder: what is trained, how much at a time, and where it is tried first."""
@@ -115,11 +114,36 @@ class Prepared:
     jobs: int
     plan: Plan  # of the first run
     loaded: Loaded  # its data
+    data_dir: Path
 
     @property
     def runs(self) -> list[tuple[dict[str, Any], Config]]:
         """The values set in each run with its config."""
         return [(setting.values, config) for setting in self.settings for config in setting.configs]
+
+    def make(self, parent: Path, metric: str | None, finished: Sequence[Said] = ()) -> Sweep:
+        """The sweep's folder with the folder of every run, each with its resolved config.
+
+        A run that one of the `finished` ones answers, trained from the same config with the same versions on
+        the same data, is not made: that one stands for it.
+        """
+        name = self.plan.config.name
+        sweep = sweep_folder.create(parent, name, jobs=self.jobs, metric=metric)
+        answers = {answered(said.config, said.summary): said.run for said in finished}
+        fingerprints = {repr(self.plan.config.dataset): self.loaded.fingerprint}
+        for values, config in self.runs:
+            if answers:
+                data = repr(config.dataset)
+                if data not in fingerprints:
+                    plan = make_plan(config, self.plan.parts, self.data_dir)
+                    fingerprints[data] = plan.load().fingerprint
+                now = {"data": {"fingerprint": fingerprints[data]}, "versions": this_code()}
+                if run := answers.get(answered(comparisons.flat(config.plain()), now)):
+                    sweep.borrow(values, run, config.seeds)
+                    continue
+            sweep.add(values, config)
+        sweep.write()
+        return sweep
 
 
 def prepare(
@@ -151,7 +175,57 @@ def prepare(
         is_too_many = plan.config.threads == "auto" and threads > share
         changes: dict[str, Any] = {"threads": share} if is_too_many else {}
         fitted.append(Setting(setting.values, [replace(config, **changes) for config in setting.configs]))
-    return Prepared(fitted, jobs, plans[0], loaded)
+    return Prepared(fitted, jobs, plans[0], loaded, data_dir)
+
+
+def make_search(
+    path: Path,
+    given: Sequence[str],
+    seeds: Sequence[int] | None,
+    count: int,
+    jobs: int | None,
+    parent: Path,
+    parts: Parts,
+    data_dir: Path,
+    watching: Watching = unwatched,
+) -> Sweep:
+    """The folder of a sweep whose settings, `count` of them, are drawn by what was good: no runs yet.
+
+    Raises as `settings` and `prepare` do.
+    """
+    axes, plain = axes_of(path, given)
+    plain += [f"seeds={json.dumps(list(seeds))}"] if seeds is not None else []
+    base = configs.load(path, plain, parts)
+    one = Setting({}, sweep_folder.of_each_seed(base))
+    prepared = prepare([one] * count, jobs, parts, data_dir, watching)
+    plan = prepared.plan
+    said = {
+        "count": count,
+        "axes": {axis.key: axis.plain() for axis in axes},
+        "monitor": plan.monitor,
+        "higher_is_better": plan.better[plan.monitor.split("_", 1)[1]] == "higher",
+    }
+    sweep = sweep_folder.create(
+        parent, base.name, jobs=prepared.jobs, metric=f"best.{plan.monitor}", search=said
+    )
+    fitted = replace(prepared.settings[0].configs[0], seeds=base.seeds)
+    text = configs.dump(fitted).encode()
+    write_atomically(sweep.folder / BASE, lambda file: file.write(text))
+    Search(sweep, parts)  # which says what is wrong while nothing was trained
+    sweep.write()
+    return sweep
+
+
+def answered(config: dict[str, Any], summary: dict[str, Any]) -> str:
+    """All that the figures of a run depend on, as a text: of two runs with the same one is enough."""
+    asked = {key: value for key, value in config.items() if key.split(".")[0] not in comparisons.FREE}
+    data, code = (summary.get(key) or {} for key in ("data", "versions"))
+    return repr([sorted(asked.items()), data.get("fingerprint"), code.get("dlrun"), code.get("torch")])
+
+
+def this_code() -> dict[str, str]:
+    """The versions that the figures of a run depend on, as its summary has them."""
+    return {"dlrun": __version__, **versions()}
 
 
 def seconds(prepared: Prepared) -> float:
@@ -185,7 +259,6 @@ class Progress:
     """How one run of a sweep stands. `best` is its best monitored figure so far, mean over its seeds."""
 
     trial: Trial
-    seeds: list[int]
     status: str  # as of the run's summary, or waiting
     epoch: int = 0
     epochs: int = 0
@@ -241,41 +314,87 @@ class Ended:
         }
 
 
-def train(sweep: Sweep, jobs: int, view: View, parts: Path | None, data_dir: Path) -> Ended:
-    """Train the runs of a sweep that are left, `jobs` at a time.
+def train(
+    sweep: Sweep, jobs: int, view: View, parts: Path | None, data_dir: Path, search: Search | None = None
+) -> Ended:
+    """Train the runs of a sweep that are left, `jobs` at a time, and those that a search draws.
 
     A run that fails stops no other. A signal has those that train saved and left where they are; a second
     one ends them at once. Raises RunFailed where another process has the sweep.
     """
-    progress = {trial.run.folder: _standing(trial) for trial in sweep.trials}
-    waiting = deque(trial.run.folder for trial in sweep.unfinished())
     log = sweep.folder / "workers.log"
     with sweep.lock(), Signals() as signals, Workers(jobs, log, parts, data_dir) as workers:
-        view.begin(sweep, list(progress.values()), jobs)
-        told: set[Path] = set()
+        every = [_standing(trial) for trial in sweep.trials]
+        by_folder = {each.trial.run.folder: each for each in every}
+        waiting = deque(trial.run.folder for trial in sweep.unfinished())
+        told = set[Path]()
+
+        def feed() -> None:
+            while workers.is_free and not signals.received:
+                if not waiting and search:
+                    for trial in search.more():
+                        every.append(_standing(trial))
+                        by_folder[trial.run.folder] = every[-1]
+                        waiting.append(trial.run.folder)
+                if not waiting:
+                    return
+                folder = waiting.popleft()
+                workers.train(folder)
+                by_folder[folder].status = "training"
+
+        def give_up(hopeless: Progress) -> None:
+            for each in every:
+                if each.trial.number == hopeless.trial.number:
+                    folder = each.trial.run.folder
+                    if folder in waiting:
+                        waiting.remove(folder)
+                    each.status = "given up" if each.status == "waiting" else each.status
+                    workers.stop(folder)
+                    told.add(folder)
+
+        def ended(progress: Progress) -> None:
+            folder = progress.trial.run.folder
+            if progress.status == "interrupted" and not signals.received:
+                if folder not in told:  # a signal that came too late for the run before it
+                    waiting.append(folder)
+                    progress.status = "waiting"
+                    return
+                progress.status = "given up"
+            view.ended(progress)
+            of_setting = [each for each in every if each.trial.number == progress.trial.number]
+            if search and not any(each.status in OPEN for each in of_setting):
+                figures = [each.best for each in of_setting if each.best is not None]
+                is_whole = all(each.status in DONE for each in of_setting)
+                is_given_up = any(each.status == "given up" for each in of_setting)
+                search.ended(progress.trial.number, figures if is_whole else [], is_given_up=is_given_up)
+
+        view.begin(sweep, every, jobs)
         try:
-            while workers.training or (waiting and not signals.received):
-                while waiting and workers.is_free and not signals.received:
-                    folder = waiting.popleft()
-                    workers.train(folder)
-                    progress[folder].status = "training"
+            feed()
+            while workers.training:
+                for word in workers.words(REFRESH):
+                    progress = by_folder[word.folder]
+                    _heard(word, progress)
+                    if word.kind in ("end", "lost"):
+                        ended(progress)
+                    elif (
+                        search
+                        and word.folder not in told
+                        and search.is_hopeless(progress.trial, progress.epoch, progress.best)
+                    ):
+                        give_up(progress)
                 if signals.received:
                     for folder in {*workers.training} - told:
                         workers.stop(folder)
                         told.add(folder)
-                for word in workers.words(REFRESH):
-                    _heard(word, progress[word.folder])
-                    if word.kind in ("end", "lost"):
-                        if progress[word.folder].status == "interrupted" and not signals.received:
-                            waiting.append(word.folder)
-                        view.ended(progress[word.folder])
+                feed()
                 view.refresh()
         except BaseException:
             workers.kill()
             raise
         finally:
             view.end()
-    return Ended(sweep, list(progress.values()), signals.received)
+    return Ended(sweep, every, signals.received)
 
 
 def _standing(trial: Trial) -> Progress:
@@ -285,7 +404,6 @@ def _standing(trial: Trial) -> Progress:
     figures = best.get("figures", {}).get(best.get("monitor"), {}) if isinstance(best, dict) else {}
     return Progress(
         trial,
-        summary.get("seeds", []),
         trial.run.status(summary) if summary else "waiting",
         summary.get("epochs", 0),
         summary.get("planned_epochs", 0),
@@ -298,12 +416,14 @@ def _heard(word: Word, progress: Progress) -> None:
     if word.kind in ("begin", "row"):
         progress.epoch, progress.epochs, progress.best = word.epoch, word.epochs, word.best
         return
-    progress.lines = word.lines
-    if word.kind == "lost":
-        progress.lines = [f"error: its process was killed (exit code {word.exit_code})"]
     fresh = _standing(progress.trial)
     progress.epoch, progress.epochs, progress.best = fresh.epoch, fresh.epochs, fresh.best
-    progress.status = fresh.status if fresh.status not in ("running", "waiting") else "failed"
+    progress.status, progress.lines = fresh.status, word.lines
+    if word.kind == "lost":
+        progress.status = "failed"
+        progress.lines = [f"error: its process was killed (exit code {word.exit_code})"]
+    elif progress.status in ("running", "waiting"):  # it did not come to saying so
+        progress.status = "failed"
 
 
 def conclude(

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,16 @@ _DONE = ("finished", "stopped early")
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a sweep, with what is set in it."""
+    """One run of a sweep, with what is set in it. Of a search it has the number of its setting.
+
+    `is_borrowed`: it was trained before, and stands in the folder that the sweep is in.
+    """
 
     run: Run
     values: dict[str, Any]
+    seeds: list[int]
+    number: int | None = None
+    is_borrowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,16 @@ class Sweep:
     @property
     def trials(self) -> list[Trial]:
         """The runs, in the order in which they are trained."""
-        return [Trial(Run(self.folder / each["run"]), each["values"]) for each in self.content["runs"]]
+        return [
+            Trial(
+                Run((self.folder.parent if each.get("borrowed") else self.folder) / each["run"]),
+                each["values"],
+                each["seeds"],
+                each.get("number"),
+                bool(each.get("borrowed")),
+            )
+            for each in self.content["runs"]
+        ]
 
     @property
     def plots(self) -> Path:
@@ -77,29 +92,40 @@ class Sweep:
 
         One that diverged would only diverge again.
         """
-        left = []
-        for trial in self.trials:
-            summary = trial.run.summary()
-            if summary.get("status") not in (*_DONE, "diverged"):
-                left.append(trial)
-        return left
+        given_up = set(self.content.get("given_up", ()))
+        return [
+            trial
+            for trial in self.trials
+            if trial.number not in given_up and trial.run.summary().get("status") not in (*_DONE, "diverged")
+        ]
+
+    def add(self, values: dict[str, Any], config: Config, number: int | None = None) -> Trial:
+        """A new run; it is the sweep's when that is written next."""
+        run = runs.create(self.folder, config.name, configs.dump(config))
+        self.content["runs"].append(
+            {"run": run.name, "values": values, "seeds": config.seeds}
+            | ({} if number is None else {"number": number})
+        )
+        return Trial(run, values, config.seeds, number)
+
+    def borrow(self, values: dict[str, Any], run: Run, seeds: list[int]) -> None:
+        """Have a run that was trained before, beside the sweep, stand for one of it."""
+        entry = {"run": run.name, "values": values, "seeds": seeds, "borrowed": True}
+        self.content["runs"].append(entry)
 
 
-def create(parent: Path, name: str, chosen: Iterable[tuple[dict[str, Any], Config]], **more: Any) -> Sweep:
-    """A new folder parent/name-sweep-NNN with the folder of every run, each with its resolved config.
+def create(parent: Path, name: str, **content: Any) -> Sweep:
+    """A new folder parent/name-sweep-NNN, without runs yet; `content` is kept in sweep.json.
 
-    `chosen` are the values set in each run with its config; `more` is kept in sweep.json. A folder without
-    sweep.json is one whose making was cut short: there is nothing in it to go on with.
+    A folder without sweep.json is one whose making was cut short: there is nothing in it to go on with.
     """
     folder = runs.new_folder(parent, f"{name}-sweep")
-    listed = []
-    for values, config in chosen:
-        run = runs.create(folder, config.name, configs.dump(config))
-        listed.append({"run": run.name, "values": values, "seeds": config.seeds})
-    content = {"started": runs.now(), "command": runs.command_line(), **more, "runs": listed}
-    sweep = Sweep(folder, content)
-    sweep.write()
-    return sweep
+    return Sweep(folder, {"started": runs.now(), "command": runs.command_line(), **content, "runs": []})
+
+
+def of_each_seed(config: Config) -> list[Config]:
+    """A config for each of its seeds; seeds that train as one model stay together."""
+    return [config] if config.is_stacked else [replace(config, seeds=[seed]) for seed in config.seeds]
 
 
 def find(text: str, parent: Path) -> Sweep:
@@ -131,18 +157,23 @@ def read(folder: Path) -> Sweep:
     try:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         listed = content["runs"]
-        sound = all(
+        sound = isinstance(content.get("jobs"), int) and all(
             isinstance(each["run"], str)
             and runs.is_name(each["run"])
             and isinstance(each["values"], dict)
             and isinstance(each["seeds"], list)
             for each in listed
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         sound = False
     if not sound:
         raise UserError("this is no sweep as dlrun writes it", where=str(folder / FILE))
-    return Sweep(folder, content)
+    sweep = Sweep(folder, content)
+    for trial in sweep.trials:
+        if trial.run.folder.is_symlink():
+            raise UserError("a run of the sweep is a link", where=str(trial.run.folder))
+        runs.refuse_links(trial.run)
+    return sweep
 
 
 def every(parent: Path) -> list[Sweep]:

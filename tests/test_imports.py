@@ -18,6 +18,7 @@ DOWN = [
     "display",
     "reproduction",
     "sweep",
+    "search",
     "workers",
     "diff",
     "experiment",
