@@ -105,10 +105,10 @@ def of_every_command(
 def _complete_config(incomplete: str) -> list[str]:
     from glob import escape, glob
 
-    from dlrun.config import shipped_names
+    from dlrun.config import shipped_names, shipped_sweeps
 
     here = glob(f"{escape(incomplete)}*.yaml")  # noqa: PTH207, Path.glob takes no absolute pattern
-    return [*here, *(name for name in shipped_names() if name.startswith(incomplete))]
+    return [*here, *(name for name in (*shipped_names(), *shipped_sweeps()) if name.startswith(incomplete))]
 
 
 def _complete_run(incomplete: str) -> list[str]:
