@@ -246,9 +246,9 @@ def flat(plain: dict[str, Any]) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for key, value in plain.items():
         if isinstance(value, dict):
-            config |= {f"{key}.{name}": option for name, option in value.items()}
             if key != "expect" and "name" in value:
                 config[key] = value["name"]
+            config |= {f"{key}.{name}": option for name, option in value.items()}
         else:
             config[key] = value
             if key in KINDS and isinstance(value, str):  # a part without options
@@ -390,9 +390,10 @@ def _grouped(said: Iterable[Said], metric: str, notes: list[str]) -> Iterable[Gr
             group.diverged.append(name)
             continue
         values = each.of_seeds(metric)
-        for seed in values.keys() & group.values.keys():
-            other = "" if values[seed] == group.values[seed] else ", which reached another figure"
-            twice.append(f"seed {seed} of {name}{other}")
+        if again := sorted(values.keys() & group.values.keys()):
+            is_same = all(values[seed] == group.values[seed] for seed in again)
+            numbers = f"seed{'s' if len(again) > 1 else ''} {some([str(seed) for seed in again])}"
+            twice.append(f"{numbers} of {name}{'' if is_same else ', where the figure was another'}")
         group.values = dict(sorted((values | group.values).items()))
         group.runs.append(each.run)
     for names, why in (
@@ -416,16 +417,15 @@ def telling(settings: Sequence[Mapping[str, Any]], notes: list[str]) -> list[dic
         having = [setting for setting in settings if key in setting]
         if key == "data":
             datasets = [repr({k: v for k, v in s.items() if k.startswith("dataset")}) for s in settings]
-            return len(set(datasets)) == len(
-                {(d, repr(s[key])) for d, s in zip(datasets, settings, strict=True)}
-            )
-        is_everywhere, part = len(having) == len(settings), key.partition(".")[0]
-        return part in keys and part != key and not is_everywhere and len({repr(s[key]) for s in having}) == 1
+            both = {(d, repr(s[key])) for d, s in zip(datasets, settings, strict=True)}
+            return len(set(datasets)) == len(both)
+        return len(having) < len(settings) and len({repr(setting[key]) for setting in having}) == 1
 
     left = [key for key in keys if not follows(key)]
     if "data" in left:
         notes.append("not all were trained on the same data, though their configs name the same")
-    return [{key: each[key] for key in left if key in each} for each in apart]
+    told = [{key: each[key] for key in left if key in each} for each in apart]
+    return told if len(set(map(repr, told))) == len(told) else apart
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -440,7 +440,7 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _note_versions(said: Iterable[Said], notes: list[str]) -> None:
     """What else than the settings may be why figures are apart."""
     for package in ("dlrun", "torch"):
-        versions = {str(at(each.summary, "versions", package)) for each in said}
+        versions = {str(at(each.summary, "versions", package)) for each in said} - {"None"}
         if len(versions) > 1:
             notes.append(f"not all were trained by the same {package}: {some(sorted(versions))}")
 

@@ -31,6 +31,7 @@ from dlrun.plots._style import (
     tidy,
 )
 
+ANOTHER_NAME = "name another file"
 MANY_TIMES = 30  # the largest value over the smallest from which an axis is logarithmic
 MOST_LINES = len(CLASS_COLOURS)
 
@@ -41,15 +42,19 @@ def draw_settings(found: Comparison, name: str, path: Path) -> None:
         save(figure, path)
 
 
-def draw_curves(found: Comparison, path: Path) -> None:
-    """Draw the curves of the settings into a PNG file."""
-    save(curves(found), path)
+def draw_curves(found: Comparison, path: Path) -> bool:
+    """Draw the curves of the settings into a file; whether there are any."""
+    figure = curves(found)
+    if figure:
+        save(figure, path)
+    return figure is not None
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture whole or not at all."""
-    make_folder(path.parent)
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
+    """Write a picture whole or not at all, in the format that its name ends in."""
+    make_folder(path.parent, ANOTHER_NAME)
+    kind = path.suffix[1:].lower()
+    write_atomically(path, lambda file: figure.savefig(file, format=kind, dpi=150), ANOTHER_NAME)
 
 
 def settings(found: Comparison, name: str) -> Figure | None:
@@ -116,19 +121,30 @@ def curves(found: Comparison) -> Figure:
     return figure
 
 
-def over_epochs(group: Group, column: str) -> tuple[Numbers, Numbers]:
-    """The epochs (n,) at which a column was measured for every seed, and its figures (n, seeds)."""
+def over_epochs(group: Group, column: str, *, is_last: bool = True) -> tuple[Numbers, Numbers]:
+    """The epochs (n,) at which a column was measured for every seed, and its figures (n, seeds).
+
+    Where `is_last`, the figures that are compared are those after the last epoch: of a column that is
+    measured at the end alone they are all there is.
+    """
     of_seeds: dict[int, dict[int, float]] = {}
+    ends = set[int]()
     for run in group.runs:
         rows = run.rows()
+        ends.add(max(rows.get("epoch", ()), default=0))
         for epoch, seed, value in zip(
             rows.get("epoch", ()), rows.get("seed", ()), rows.get(column, ()), strict=False
         ):
             if seed in group.values and value is not None and math.isfinite(value):
                 of_seeds.setdefault(seed, {})[epoch] = value
+    if is_last and len(ends) == 1:
+        for seed, value in group.values.items():
+            of_seeds.setdefault(seed, {}).setdefault(max(ends), value)
     shared = sorted(set.intersection(*map(set, of_seeds.values()))) if of_seeds else []
     values = [[by_epoch[epoch] for by_epoch in of_seeds.values()] for epoch in shared]
-    return np.array(shared, dtype=np.float64), np.array(values, dtype=np.float64).reshape(len(shared), -1)
+    return np.array(shared, dtype=np.float64), np.array(values, dtype=np.float64).reshape(
+        len(shared), len(of_seeds)
+    )
 
 
 def over_one(found: Comparison, groups: Sequence[Group], key: str, others: Sequence[str]) -> Figure:
