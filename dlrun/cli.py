@@ -709,11 +709,7 @@ def _delete(folders: list[Path], yes: bool) -> None:
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
             raise UserError(f"nobody is here to be asked whether to delete {count}", fix="say so with --yes")
-        try:
-            agreed = typer.confirm(f"Delete {count}?", err=True)
-        except typer.Abort:  # Ctrl-C, or the end of what is typed
-            agreed = False
-        if not agreed:
+        if not display.agreed(f"Delete {count}?"):
             display.say("nothing was deleted")
             raise SystemExit(1)
     for folder in folders:

@@ -20,7 +20,7 @@ from typing import Any
 
 from dlrun import runs, sweep_folder
 from dlrun.components import KINDS, Parts
-from dlrun.errors import UserError, meant, nearest, shortened
+from dlrun.errors import ConfigError, UserError, meant, nearest, shortened
 from dlrun.runs import Run
 from dlrun.significance import Difference, difference
 from dlrun.strict_yaml import read_file
@@ -236,7 +236,7 @@ def read(run: Run) -> Said:
     try:
         plain = read_file(run.config).plain()
     except UserError as error:
-        unread = error.lines()[-1].strip()
+        unread = error.mistakes[0] if isinstance(error, ConfigError) else f"{error.what} ({error.where})"
     is_read = isinstance(plain, dict)
     return Said(run, flat(plain) if is_read else {}, run.summary(), "" if is_read else unread)  # type: ignore[arg-type]
 

@@ -10,9 +10,9 @@ from dlrun.compare import Said, at, differing
 # Of the summary: what a difference of figures may come from.
 _PLACES = {
     "data": ("data", "fingerprint"),
-    "device": ("device",),
-    "threads": ("threads",),
-    "precision": ("precision",),
+    "device used": ("device",),
+    "threads used": ("threads",),
+    "precision used": ("precision",),
     "dlrun": ("versions", "dlrun"),
     "torch": ("versions", "torch"),
     "python": ("versions", "python"),
@@ -94,8 +94,8 @@ def settings(first: Said, second: Said) -> dict[str, tuple[Any, Any]]:
     """The keys of the config that differ, each with both values; None where one has no such key."""
     a, b = differing([first.config, second.config])
     keys = {key: (a.get(key), b.get(key)) for key in [*a, *b]}
-    # in the order of the config
-    return {key: keys[key] for key in dict.fromkeys([*first.config, *second.config]) if key in keys}
+    order = [*dict.fromkeys(key.partition(".")[0] for key in [*first.config, *second.config])]
+    return dict(sorted(keys.items(), key=lambda each: order.index(each[0].partition(".")[0])))
 
 
 def surroundings(first: Said, second: Said) -> dict[str, tuple[Any, Any]]:

@@ -146,6 +146,18 @@ def warn(text: str) -> None:
     err().print(Text(f"warning: {one_line(text)}", "yellow"), soft_wrap=True)
 
 
+def agreed(question: str) -> bool:
+    """Whether the answer to a question is yes, asked on stderr and read from stdin."""
+    console = err()
+    console.file.write(f"{question} [y/N]: ")
+    console.file.flush()
+    try:
+        answer = sys.stdin.readline()
+    except (OSError, ValueError):
+        answer = ""
+    return answer.strip().lower() in ("y", "yes")
+
+
 def say_json(content: Mapping[str, Any]) -> None:
     """Print one JSON object and nothing else."""
     out().print(Text(json.dumps(content, allow_nan=False)), soft_wrap=True)
@@ -839,8 +851,9 @@ def comparison(found: Comparison) -> None:
     if not fitting:
         told = Table.grid(padding=(0, 2, 0, 0))
         for number, group in enumerate(found.groups, 1):
-            settings = (f"{key} {_value(value)}" for key, value in group.shown.items())
-            told.add_row(Text(str(number)), Text(", ".join(settings) or _runs_of(group), overflow="fold"))
+            settings = (f"{shortened(key)} {_value(value)}" for key, value in group.shown.items())
+            words = one_line(", ".join(settings)) or _runs_of(group)
+            told.add_row(Text(str(number)), Text(words, overflow="fold"))
         console.print(told)
         console.print()
     if found.meaning:
@@ -853,8 +866,8 @@ def _comparison_table(found: Comparison, keys: Sequence[str], heads: Sequence[st
     """A row for each setting with its values at some keys; without keys its number, or alone its runs."""
     table, several = _table(), len(found.groups) > 1
     for head in heads or (["setting"] if several else ["runs"]):
-        table.add_column(Text(one_line(head)), overflow="fold")
-    table.add_column(Text(one_line(found.metric)), justify="right")
+        table.add_column(Text(one_line(shortened(head))), overflow="fold")
+    table.add_column(Text(one_line(shortened(found.metric))), justify="right")
     table.add_column("seeds", justify="right")
     words = [
         ", ".join(filter(None, [found.verdict(g), f"{len(g.diverged)} diverged" if g.diverged else ""]))
