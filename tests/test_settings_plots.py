@@ -151,6 +151,14 @@ def test_the_title_names_the_best_by_the_direction_of_the_metric() -> None:
     assert "one seed each" in title(drawn(swept({"optimizer.lr": RATES}, n=1)))
 
 
+def test_words_of_ones_own_are_never_taken_for_maths() -> None:
+    figure = drawn(swept({"optimizer.lr": RATES, "dataset.path": ["$a_b$", "c"]}, low=0.8))
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert [each.get_text() for each in legend.get_texts()] == [r"\$a_b\$", "c"]
+    assert r"\\" not in title(figure)
+
+
 def test_a_setting_that_diverged_is_marked_on_the_axis() -> None:
     found = swept({"optimizer.lr": RATES})
     found.groups[3].values.clear()
@@ -177,11 +185,12 @@ def test_whatever_the_values_are_the_picture_holds_all_of_its_words(
 ) -> None:
     figure = drawn(swept(values, n))
     axes = figure.axes[0]
-    at = axes.yaxis.get_majorticklocs()
-    low, high = sorted(axes.get_ylim())
-    labels = [each for each, y in zip(axes.get_yticklabels(), at, strict=True) if low <= y <= high]
+    shown = []
+    for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        ticks = zip(axis.get_ticklabels(), axis.get_majorticklocs(), strict=True)
+        shown += [label for label, place in ticks if min(limits) <= place <= max(limits)]
     box = figure.bbox.padded(2)
-    for each in (figure._suptitle, axes.xaxis.label, *axes.get_xticklabels(), *labels):  # type: ignore[attr-defined]
+    for each in (figure._suptitle, axes.xaxis.label, *shown):  # type: ignore[attr-defined]
         extent = each.get_window_extent()
         assert box.x0 <= extent.x0 and extent.x1 <= box.x1, each
         assert box.y0 <= extent.y0 and extent.y1 <= box.y1, each

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from dlrun.compare import Comparison, Group, decimals
+from dlrun.compare import Comparison, Group, decimals, written
 from dlrun.files import make_folder, write_atomically
 from dlrun.plots._lines import Look, Numbers, draw_line, epoch_axis
 from dlrun.plots._style import (
@@ -96,7 +96,7 @@ def settings(found: Comparison, name: str) -> Figure | None:
         how_many_seeds(groups),
         f"{without} diverged" if without else "",
     ]
-    what = f"Best {shown(found.metric, 40)} {reached}: {words(best, keys, longest=60)}"
+    what = f"Best {shown(found.metric, 40)} {reached}: {words(best, keys, longest=44)}"
     put_title(figure, f"{what}\n{' · '.join(filter(None, facts))}")
     return figure
 
@@ -372,7 +372,7 @@ def in_rows(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) -> 
             linewidth=1.4,
             clip_on=False,
         )
-    axes.set_yticks(range(len(ordered)), [words(group, keys, longest=44) for group in ordered], fontsize=TEXT)
+    axes.set_yticks(range(len(ordered)), [words(group, keys, longest=34) for group in ordered], fontsize=TEXT)
     axes.set_ylim(-0.6, len(ordered) - 0.4)
     axes.set_xlabel(shown(found.metric, 40), fontsize=TEXT)
     if from_zero:
@@ -485,13 +485,18 @@ def words(group: Group, keys: Sequence[str], longest: int = 30) -> str:
     if len(keys) == 1 and as_number(group.shown.get(keys[0])) is None:  # it speaks for itself
         return text(group.shown.get(keys[0]), longest)
     there = [key for key in keys if key in group.shown]
-    named = ", ".join(f"{key.split('.', 1)[-1]} {text(group.shown[key])}" for key in there)
+    named = ", ".join(f"{key.split('.', 1)[-1]} {plainly(group.shown[key])}" for key in there)
     if len(named) > longest:
-        named = ", ".join(text(group.shown[key]) for key in there)
+        named = ", ".join(plainly(group.shown[key]) for key in there)
     return shown(named, longest)
 
 
 def text(value: Any, longest: int = 24) -> str:
     """A value as a picture may show it."""
+    return shown(plainly(value), longest)
+
+
+def plainly(value: Any) -> str:
+    """A value as it is written, numbers with four digits at most."""
     number = as_number(value)
-    return f"{number:.4g}" if number is not None else shown("none" if value is None else value, longest)
+    return f"{number:.4g}" if number is not None else "none" if value is None else written(value)
