@@ -651,6 +651,7 @@ def list_runs(
 ) -> None:
     """List the runs, newest first, with their status and figures."""
     from dlrun import compare, display, runs, sweep_folder
+    from dlrun.where import condition
 
     if where is sort is columns is None and not prune:
         found, sweeps = runs.overviews(runs_dir), sweep_folder.every(runs_dir)
@@ -661,8 +662,9 @@ def list_runs(
         if not (found or sweeps):
             display.say(f"there are no runs in {runs_dir}")
         return
+    holds = condition(where) if where is not None else None
     every = compare.chosen(runs.every(runs_dir))
-    said = compare.chosen((each.run for each in every), where)
+    said = compare.those(every, holds) if holds else every
     if sort is not None:
         said = compare.ordered(said, sort)
     keys = list(dict.fromkeys(["run", *(columns or "").split(",")])) if columns is not None else []

@@ -25,7 +25,7 @@ from dlrun.runs import Run
 from dlrun.significance import Difference, difference
 from dlrun.strict_yaml import read_file
 from dlrun.tables import cell
-from dlrun.where import condition
+from dlrun.where import Condition, condition
 
 # What may differ between two runs that are one: nothing of it changes what is learnt from a seed.
 FREE = {"name", "plots", "expect", "expect_epochs"}
@@ -294,10 +294,13 @@ def chosen(named: Iterable[Run], where: str | None = None) -> list[Said]:
 
     Raises UserError where the condition cannot be read, or asks for what no run says anything of.
     """
-    holds = condition(where) if where is not None else None
+    holds = condition(where) if where is not None else None  # before anything is read
     said = [read(run) for run in {run.folder.resolve(): run for run in named}.values()]
-    if holds is None:
-        return said
+    return said if holds is None else those(said, holds)
+
+
+def those(said: Sequence[Said], holds: Condition) -> list[Said]:
+    """Those of which a condition holds. Raises UserError where it asks for what none says anything of."""
     refuse_unknown(said, holds.keys, "--where")
     return [each for each in said if holds(each.at)]
 

@@ -438,6 +438,15 @@ def test_what_stands_in_someones_files_is_shown_in_one_line_and_steers_nothing(
             assert not [line for line in (done.out + done.err).splitlines() if line.startswith("name,")]
 
 
+def test_a_value_in_a_row_is_in_one_line_too(dlrun: Dlrun, tmp_path: Path) -> None:
+    for loss in ("x\x1b[2J\nname, [bold]y[/bold]", "z"):
+        run = made(tmp_path)
+        run.config.write_text(json.dumps({"loss": loss}))
+    out = dlrun("compare", "small", "--runs-dir", tmp_path).out
+    assert "x\N{REPLACEMENT CHARACTER}[2J name, [bold]y[/bold]" in out
+    assert "\x1b" not in out
+
+
 def test_a_run_says_what_was_measured_with_its_spread(dlrun: Dlrun, two: list[Run], tmp_path: Path) -> None:
     [said, _] = compare.chosen(two)
     assert isinstance(said, Said)

@@ -110,6 +110,16 @@ def test_two_keys_that_are_no_numbers_make_a_heat_map_too() -> None:
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["adam", "sgd"]
 
 
+@pytest.mark.parametrize(
+    "names", [["adam", "sgd"], [f"a rather long name {n}" for n in range(3)], [str(10**n) for n in range(12)]]
+)
+def test_names_below_a_heat_map_stand_apart_or_slanted(names: list[str]) -> None:
+    axes = drawn(swept({"optimizer": names, "loss": ["a", "b"]})).axes[0]
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    are_apart = all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+    assert are_apart or {label.get_rotation() for label in axes.get_xticklabels()} == {35.0}
+
+
 def test_drawn_at_random_over_two_numbers_there_is_a_point_for_each() -> None:
     found = swept({"optimizer.lr": [0.1 * 1.3**n for n in range(30)]})
     for number, group in enumerate(found.groups):
