@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def test_two_keys_that_are_no_numbers_make_a_heat_map_too() -> None:
 def test_names_below_a_heat_map_stand_apart_or_slanted(names: list[str]) -> None:
     axes = drawn(swept({"optimizer": names, "loss": ["a", "b"]})).axes[0]
     boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
-    are_apart = all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+    are_apart = all(left.x1 < right.x0 for left, right in pairwise(boxes))
     assert are_apart or {label.get_rotation() for label in axes.get_xticklabels()} == {35.0}
 
 

@@ -39,7 +39,7 @@ MOST_LINES = len(CLASS_COLOURS)
 MOST_CELLS = 12  # of a heat map, across or down
 MOST_ROWS = 30
 MOST_TICKS = 11
-LINE_OF_LEGEND = 66  # letters
+LINE_OF_LEGEND, LINE_OF_TICKS = 66, 40  # letters
 APART = 0.055  # of an upright axis: so far from each other its labels stand at least
 NOTHING = "#efefef"
 
@@ -270,7 +270,7 @@ def over_two(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) ->
     axes.set_facecolor(NOTHING)
     axes.spines[:].set_visible(False)
     axes.set_xticks(range(len(across)), across, fontsize=TEXT)
-    if sum(map(len, across)) > 60 or max(map(len, across)) > 60 / len(across):
+    if max(map(len, across)) > LINE_OF_TICKS / len(across):
         for tick in axes.get_xticklabels():
             tick.set(rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(down)), down, fontsize=TEXT)
