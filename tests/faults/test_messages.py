@@ -57,6 +57,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "show": ("dlrun.plan.make_plan", ("show", "{tiny}")),
     "parts": ("dlrun.components.Parts", ("parts",)),
     "runs": ("dlrun.runs.overviews", ("runs",)),
+    "compare": ("dlrun.compare.compare", ("compare", "tiny-001")),
+    "rm": ("dlrun.sweep_folder.described", ("rm", "tiny-001", "--yes")),
+    "diff": ("dlrun.diff.between", ("diff", "tiny-001", "tiny-001")),
+    "reproduce": ("dlrun.diff.between", ("reproduce", "tiny-001")),
 }
 
 
