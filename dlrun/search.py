@@ -104,7 +104,7 @@ class Study:
     _open: dict[int, optuna.Trial] = field(default_factory=dict)  # those that train now, by their number
 
     def __post_init__(self) -> None:
-        optuna = _optuna()
+        optuna = load_optuna()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         storage = optuna.storages.JournalStorage(
             optuna.storages.journal.JournalFileBackend(str(self.folder / JOURNAL))
@@ -138,7 +138,7 @@ class Study:
 
     def tell(self, number: int, figures: Sequence[float], *, is_hopeless: bool = False) -> None:
         """How a trial ended: the best monitored figure of each seed; none where it failed."""
-        state = _optuna().trial.TrialState
+        state = load_optuna().trial.TrialState
         if is_hopeless:
             self._study.tell(number, state=state.PRUNED)
         elif figures:
@@ -163,7 +163,8 @@ def _value(axis: Axis, drawn: Any) -> Any:
     return float(drawn) if isinstance(axis.values, Range) else json.loads(drawn)
 
 
-def _optuna() -> Any:
+def load_optuna() -> Any:
+    """Optuna. Raises UserError where it is not installed."""
     try:
         import optuna
     except ImportError:
