@@ -157,7 +157,8 @@ def _values(item: Any, where: str, *, is_text: bool = False) -> Iterator[Any]:
         step = 1 if last >= first else -1
         yield from range(first, last + step, step)
     elif text.startswith(("log(", "linspace(")):
-        raise UserError(f"{shortened(text)} is no range", where=where, fix=EXAMPLE)
+        fix = EXAMPLE if is_text else 'in a list put a range in quotes: ["log(1e-4,1e-1,7)"]'
+        raise UserError(f"{shortened(text)} is no range", where=where, fix=fix)
     else:
         yield parse(text, where, has_lines=False).plain() if is_text else item
 

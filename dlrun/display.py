@@ -725,9 +725,10 @@ class Sweeping:
             self._live.start()
 
     def ended(self, progress: RunProgress) -> None:
-        done = sum(each.status not in ("waiting", "training") for each in self._all)
+        done = sum(each.status not in ("waiting", "training", "interrupted") for each in self._all)
         best = f", best {progress.monitor} {number(progress.best)}" if progress.best is not None else ""
-        line = f"{progress.trial.run.name} {progress.status}{best}: {done}/{len(self._all)} runs"
+        at = f" at epoch {progress.epoch}/{progress.epochs}" if progress.status == "interrupted" else ""
+        line = f"{progress.trial.run.name} {progress.status}{at}{best}: {done}/{len(self._all)} runs"
         if not self._live:
             self.console.print(Text(_clean(line)), soft_wrap=True)
 
@@ -766,7 +767,7 @@ class Sweeping:
         for runs in shown:
             table.add_row(
                 *(Text(_clean(_short(value))) for value in runs[0].trial.values.values()),
-                _counted(runs),
+                _counted(runs, ""),
                 _epochs([each for each in runs if each.status == "training"]),
                 of_seeds([each.best for each in runs if each.best is not None]),
                 style="bold" if any(each.status == "training" for each in runs) else "",
@@ -782,7 +783,7 @@ class Sweeping:
         left = elapsed / (done - self._before) * (count - done) if done > self._before else None
         line = Table.grid(padding=(0, 2))
         line.add_row(
-            _counted(self._all, count) + " runs",
+            _counted(self._all, " runs", count),
             ProgressBar(total=count, completed=done, width=20),
             duration(elapsed),
             f"{duration(left)} left" if left else "",
@@ -821,15 +822,13 @@ def _epochs(training: Sequence[RunProgress]) -> str:
     return f"{words}/{known[0].epochs}"
 
 
-def _counted(runs: Sequence[RunProgress], of: int | None = None) -> str:
-    """How many of the runs are done, given up and failed: `3/8, 1 failed`."""
+def _counted(runs: Sequence[RunProgress], what: str = " runs are done", of: int | None = None) -> str:
+    """How many of the runs are done, given up and failed: `3/8 runs, 1 failed`."""
     done = sum(each.status in ("finished", "stopped early") for each in runs)
-    words = [f"{done}/{of or len(runs)}"]
-    for count, what in (
-        (sum(each.status == "given up" for each in runs), "given up"),
-        (sum(each.status in ("failed", "diverged", "broken") for each in runs), "failed"),
-    ):
-        words += [f"{count} {what}"] if count else []
+    words = [f"{done}/{of or len(runs)}{what}"]
+    for name, statuses in (("given up", ["given up"]), ("failed", ["failed", "diverged", "broken"])):
+        count = sum(each.status in statuses for each in runs)
+        words += [f"{count} {name}"] if count else []
     return ", ".join(words)
 
 
@@ -870,7 +869,9 @@ def dry_run(runs: Sequence[tuple[Mapping[str, Any], Config]], jobs: int, seconds
     for values, seeds in settings.values():
         table.add_row(*(Text(_clean(_yaml(v))) for v in values.values()), _seeds(seeds))
     out().print(table)
-    say(f"{len(runs)} runs, {jobs} at a time: about {duration(seconds)}, by the first steps of the first")
+    say(
+        f"{len(runs)} runs, {jobs} at a time: about {duration(seconds)} of training, by the first steps of the first"
+    )
 
 
 def _seeds(seeds: Sequence[int]) -> str:
@@ -886,18 +887,18 @@ def sweep_results(ended: Ended, ranked: Comparison | None, command: str) -> None
         comparison(ranked)
     what_failed(ended, "")
     stopped = "stopped by a signal: " if ended.signal else ""
-    say(f"{stopped}{_counted(ended.progress)} runs are done: {ended.sweep.folder}")
+    say(f"{stopped}{_counted(ended.progress)}: {ended.sweep.folder}")
     if ended.is_open:
         say(f"resume: {command}")
 
 
 def what_failed(ended: Ended, command: str) -> None:
     """Which runs of a sweep failed, on stderr, those of one error together; with a command how to go on."""
-    console, together = err(), dict[tuple[str, ...], list[RunProgress]]()
+    console = err()
+    together: dict[tuple[str, ...], list[RunProgress]] = {}
     for each in ended.failed:
-        said = each.lines or [str(each.trial.run.summary().get("error") or "")]
-        where = str(each.trial.run.folder)
-        lines = [line.removeprefix("error: ") for line in said if where not in line or "error: " in line]
+        own = str(each.trial.run.folder)  # which would tell apart what is one error
+        lines = [line.removeprefix("error: ") for line in each.lines if own not in line]
         together.setdefault((each.status, *lines[:3]), []).append(each)
     shown = list(together.items())[:MOST_FAILURES]
     for (status, *lines), failed in shown:

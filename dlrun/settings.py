@@ -79,7 +79,7 @@ def axes_of(path: Path, given: Sequence[str], seeds: Sequence[int] | None) -> tu
         found = axis(key, written, _ON_THE_COMMAND_LINE.rstrip(":"))
         if isinstance(found.values, list) and len(found.values) == 1:
             named.pop(key, None)
-            plain.append(word)
+            plain += words({key: found.values[0]})
         else:
             named[key] = found
     if of_each := named.pop("seeds", None):

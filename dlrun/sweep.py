@@ -382,7 +382,9 @@ def standing(trial: Trial) -> Progress:
     done = seen["epochs"].partition("/")[0]
     epoch = int(done) if done.isdecimal() else 0
     status = seen["status"] if summary else "waiting"
-    return Progress(trial, status, epoch, epochs, monitor, figure["mean"])
+    error = summary.get("error")
+    lines = [error] if isinstance(error, str) else []
+    return Progress(trial, status, epoch, epochs, monitor, figure["mean"], lines)
 
 
 def heard(word: Word, progress: Progress) -> None:
@@ -408,6 +410,8 @@ def conclude(
 ) -> Comparison | None:
     """Rank the settings of a sweep, keep the table and draw the picture; None where nothing is finished."""
     said = [comparisons.read(trial.run) for trial in sweep.trials]
+    if not any(each.summary.get("status") in (*DONE, "diverged") for each in said):
+        return None
     try:
         ranked = comparisons.compare(said, metric or sweep.content.get("metric"), ranked=True, parts=parts)
     except UserError as error:
