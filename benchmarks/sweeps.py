@@ -92,12 +92,16 @@ def rows(folder: Path, number: int) -> Rows:
 
 
 def agreement(ours: Rows, theirs: Rows) -> dict[str, float]:
-    """How many runs are not the same in every digit, and how far the last losses are apart at most."""
-    apart = [
-        abs(float(ours[run][-1][2]) / float(theirs[run][-1][2]) - 1)  # epoch, seed, train_loss
-        for run in ours
-    ]
-    return {"different": sum(ours[run] != theirs[run] for run in ours), "apart": max(apart)}
+    """How many runs are not the same in every digit.
+
+    Of the others how far at most the losses of the first epoch are apart, relative to ours, and the last
+    training accuracies.
+    """
+    loss, accuracy = 2, 3  # behind epoch and seed
+    pairs = [(ours[run], theirs[run]) for run in ours]
+    first = [abs(float(their[0][loss]) / float(our[0][loss]) - 1) for our, their in pairs]
+    last = [abs(float(their[-1][accuracy]) - float(our[-1][accuracy])) for our, their in pairs]
+    return {"different": sum(our != their for our, their in pairs), "first": max(first), "last": max(last)}
 
 
 def table(measured: dict[str, Any]) -> list[str]:
@@ -108,7 +112,7 @@ def table(measured: dict[str, Any]) -> list[str]:
         times = [span(value) for value in (min(seconds), median(seconds), max(seconds))]
         lines.append([title, *times, f"{median(seconds) / loop_seconds:.2f}"])
     same = RUNS - max(figures(measured, "sweep", "different"))
-    stacked = max(figures(measured, "stacked", "apart"))
+    first, last = (max(figures(measured, "stacked", figure)) for figure in ("first", "last"))
     return [
         f"`spiral_relu` as it is shipped, with its {len(RATES)} rates and {SEEDS} seeds, its pictures "
         f"included, from shell to prompt, {rounds_of(measured)} on "
@@ -117,6 +121,7 @@ def table(measured: dict[str, Any]) -> list[str]:
         *markdown(("contestant", "minimum", "median", "maximum", "by the loop"), lines),
         "",
         f"Compared in each round: {same:.0f} of the {RUNS} runs of the sweep have the metrics.csv of their "
-        f"`dlrun train` in every digit but `seconds`; stacked, the last losses are at most "
-        f"{stacked:.2%} apart.",
+        f"`dlrun train` in every digit but `seconds`; stacked, the losses of the first "
+        f"epoch are at most {first:.1g} of themselves apart, and the last training accuracies "
+        f"{100 * last:.2f} points.",
     ]

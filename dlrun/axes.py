@@ -64,8 +64,16 @@ class Axis:
 
     @classmethod
     def of_plain(cls, key: str, plain: Any) -> Axis:
-        """The axis that `plain` describes. Raises TypeError for what describes none."""
-        return cls(key, Range(**plain) if isinstance(plain, dict) else list(plain))
+        """The axis that `plain` describes. Raises TypeError or ValueError for what describes none."""
+        if not isinstance(plain, dict):
+            values = list(plain)
+            if not 1 <= len(values) <= MOST_VALUES:
+                raise ValueError(f"{shortened(key)} has no values")
+            return cls(key, values)
+        scale = Range(**plain)
+        if not math.isfinite(scale.low + scale.high) or (scale.is_log and min(scale.low, scale.high) <= 0):
+            raise ValueError(f"{shortened(key)} has no range")
+        return cls(key, scale)
 
     def draw(self, generator: random.Random) -> Any:
         """One value at random."""

@@ -869,9 +869,8 @@ def dry_run(runs: Sequence[tuple[Mapping[str, Any], Config]], jobs: int, seconds
     for values, seeds in settings.values():
         table.add_row(*(Text(_clean(_yaml(v))) for v in values.values()), _seeds(seeds))
     out().print(table)
-    say(
-        f"{len(runs)} runs, {jobs} at a time: about {duration(seconds)} of training, by the first steps of the first"
-    )
+    words = f"{len(runs)} runs, {jobs} at a time: about {duration(seconds)} of training"
+    say(f"{words}, by the first steps of the first")
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from dlrun import config as configs
 from dlrun import sweep_folder
-from dlrun.axes import Axis, Range, words
+from dlrun.axes import MOST_VALUES, Axis, Range, words
 from dlrun.components import Parts
-from dlrun.errors import ConfigError, UserError
+from dlrun.errors import ConfigError, UserError, shortened
 from dlrun.sweep_folder import Sweep, Trial
 
 if TYPE_CHECKING:
@@ -44,9 +44,13 @@ class Search:
         try:
             axes = [Axis.of_plain(key, values) for key, values in said["axes"].items()]
             self._count, higher = int(said["count"]), bool(said["higher_is_better"])
+            if self._count > MOST_VALUES:
+                raise ValueError(f"it has at most {MOST_VALUES:,} settings")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             where = str(self.sweep.folder / sweep_folder.FILE)
-            raise UserError(f"this is no search as dlrun writes it: {error}", where=where) from None
+            fix = "put the file back as it was; each run in the folder can be resumed by itself"
+            what = f"this is no search as dlrun writes it: {shortened(error)}"
+            raise UserError(what, where=where, fix=fix) from None
         self.study = Study(self.sweep.folder, axes, higher, seed=len(self.sweep.trials))
         for number in self.study.running():  # of a process that is gone
             of_setting = [trial for trial in self.sweep.trials if trial.number == number]

@@ -18,7 +18,7 @@ from dlrun.components import Parts
 from dlrun.config import Config
 from dlrun.errors import ConfigError, UserError, shortened
 
-_ON_THE_COMMAND_LINE = "on the command line:"  # as a mistake in a KEY=VALUE word begins
+_COMMAND_LINE = "on the command line"  # the place of a mistake in a KEY=VALUE word
 _SEEDS = "write them as --seeds 5 or seeds=0,1,2; each setting is trained with all of them"
 
 
@@ -76,7 +76,7 @@ def axes_of(path: Path, given: Sequence[str], seeds: Sequence[int] | None) -> tu
         if not equals or not key:
             fix = "write a key and its values, such as optimizer.lr=1e-4,1e-3"
             raise UserError(f"{shortened(word)!r} is not of the form KEY=VALUES", fix=fix)
-        found = axis(key, written, _ON_THE_COMMAND_LINE.rstrip(":"))
+        found = axis(key, written, _COMMAND_LINE)
         if isinstance(found.values, list) and len(found.values) == 1:
             named.pop(key, None)
             plain += words({key: found.values[0]})
@@ -104,9 +104,11 @@ def _of_file(path: Path) -> dict[str, tuple[Any, str]]:
 
 def _placed(mistake: str, axes: Sequence[Axis]) -> str:
     """A mistake with the place in the file, where its value was written there."""
-    said = mistake.removeprefix(_ON_THE_COMMAND_LINE).strip()
+    said = mistake.removeprefix(f"{_COMMAND_LINE}: ")
     if said != mistake:
         for each in axes:
-            if said.startswith((f"{each.key}:", f"{each.key}.", f"{each.key}[")):
+            if each.where != _COMMAND_LINE and said.startswith(
+                (f"{each.key}:", f"{each.key}.", f"{each.key}[")
+            ):
                 return f"{each.where} {said}"
     return mistake

@@ -207,13 +207,13 @@ def _is_sound(content: Any) -> bool:
     """
     listed = content["runs"]
     names = [each["run"] for each in listed]
-    homes = [each.get("borrowed") or "x-000" for each in listed]
+    homes = [each.get("borrowed") for each in listed]  # None: the sweep's own, "": the folder around it
     return (
         type(content["jobs"]) is int
         and 1 <= content["jobs"] <= MOST_JOBS
         and isinstance(content.get("metric"), str | None)
         and all(type(number) is int for number in content.get("given_up", ()))
-        and all(isinstance(name, str) and runs.is_name(name) for name in (*names, *homes))
+        and all(isinstance(name, str) and runs.is_name(name) for name in (*names, *filter(None, homes)))
         and len(set(zip(homes, names, strict=True))) == len(names)
         and all(
             isinstance(each["values"], dict)

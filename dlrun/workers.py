@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.forkserver import ensure_running
@@ -128,6 +128,7 @@ def start_server() -> None:
     A signal for the whole group of processes, as a terminal and a batch system send it, is none for it.
     """
     get_context("forkserver").set_forkserver_preload(_PRELOADED)
+    resource_tracker.ensure_running()  # else the server's start begins it, which lets signals in again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         ensure_running()

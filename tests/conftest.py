@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 PROJECT = Path(__file__).parent.parent
-WITH_RUNS_DIR = ("train", "resume", "eval", "plot", "predict", "data", "runs")
+WITH_RUNS_DIR = ("train", "resume", "eval", "plot", "predict", "data", "runs", "sweep")
 TINY = """\
 seeds: [0]
 dataset: {name: spiral, points: 20}

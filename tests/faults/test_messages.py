@@ -57,6 +57,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "show": ("dlrun.plan.make_plan", ("show", "{tiny}")),
     "parts": ("dlrun.components.Parts", ("parts",)),
     "runs": ("dlrun.runs.overviews", ("runs",)),
+    "sweep": ("dlrun.sweep.train", ("sweep", "{tiny}", "epochs=1,2")),
 }
 
 
