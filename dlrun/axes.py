@@ -17,7 +17,7 @@ import json
 import math
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from typing import Any
@@ -130,6 +130,16 @@ def draws(axes: Sequence[Axis], count: int, seed: int = 0) -> list[dict[str, Any
         if len(found) == count:
             break
     return list(found.values())
+
+
+def in_order(given: Iterable[str]) -> list[str]:
+    """KEY=VALUE words with those that name a part before those that set its options, which it would drop."""
+
+    def depth(word: str) -> int:
+        key = word.partition("=")[0]
+        return 0 if "." not in key else 1 if key.endswith(".name") else 2
+
+    return sorted(given, key=depth)
 
 
 def words(settings: dict[str, Any]) -> list[str]:

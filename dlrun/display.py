@@ -759,8 +759,10 @@ class Sweeping:
         shown = rows[first : first + room]
         caption = f"settings {first + 1} to {first + len(shown)} of {len(rows)}" if shown != rows else None
         table = _table(caption=caption)
-        for key in shown[0][0].trial.values if shown else ():
-            table.add_column(Text(_heading(key)), no_wrap=True, overflow="ellipsis")
+        keys = list(shown[0][0].trial.values) if shown else []
+        most = max(6, (self.console.width - 48) // max(1, len(keys)))  # what the figures leave to each
+        for key in keys:
+            table.add_column(Text(_heading(key)), no_wrap=True, overflow="ellipsis", max_width=most)
         monitor = next((each.monitor for each in self._all if each.monitor), "figure")
         for head in ("runs", "epoch", f"best\n{monitor}"):
             table.add_column(Text(_clean(head)), justify="right", no_wrap=True)
@@ -897,7 +899,8 @@ def what_failed(ended: Ended, command: str) -> None:
     together: dict[tuple[str, ...], list[RunProgress]] = {}
     for each in ended.failed:
         own = str(each.trial.run.folder)  # which would tell apart what is one error
-        lines = [line.removeprefix("error: ") for line in each.lines if own not in line]
+        what = [line.removeprefix("error: ").replace(f"{own}/", "") for line in each.lines[:1]]
+        lines = what + [line for line in each.lines[1:] if own not in line]
         together.setdefault((each.status, *lines[:3]), []).append(each)
     shown = list(together.items())[:MOST_FAILURES]
     for (status, *lines), failed in shown:

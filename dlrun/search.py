@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlrun import config as configs
 from dlrun import sweep_folder
-from dlrun.axes import MOST_VALUES, Axis, Range, words
+from dlrun.axes import MOST_VALUES, Axis, Range, in_order, words
 from dlrun.components import Parts
 from dlrun.errors import ConfigError, UserError, shortened
 from dlrun.sweep_folder import Sweep, Trial
@@ -38,11 +38,13 @@ class Search:
     parts: Parts
     study: Study = field(init=False)
     _count: int = field(init=False)
+    _words: list[str] = field(init=False)  # that are in base.yaml, and that a part of another name would drop
 
     def __post_init__(self) -> None:
         said = self.sweep.content["search"]
         try:
             axes = [Axis.of_plain(key, values) for key, values in said["axes"].items()]
+            self._words = [str(word) for word in said["words"]]
             self._count, higher = int(said["count"]), bool(said["higher_is_better"])
             if self._count > MOST_VALUES:
                 raise ValueError(f"it has at most {MOST_VALUES:,} settings")
@@ -64,7 +66,8 @@ class Search:
         for _ in range(_MOST_REFUSED):
             number, values = self.study.draw()
             try:
-                config = configs.load(self.sweep.folder / BASE, words(values), self.parts)
+                given = in_order([*self._words, *words(values)])
+                config = configs.load(self.sweep.folder / BASE, given, self.parts)
             except ConfigError as error:  # values that do not go together
                 refused = error
                 self.study.tell(number, [])

@@ -13,7 +13,7 @@ from typing import Any
 
 from dlrun import config as configs
 from dlrun import sweep_folder
-from dlrun.axes import MOST_VALUES, Axis, axis, combinations, draws, words
+from dlrun.axes import MOST_VALUES, Axis, axis, combinations, draws, in_order, words
 from dlrun.components import Parts
 from dlrun.config import Config
 from dlrun.errors import ConfigError, UserError, shortened
@@ -44,7 +44,7 @@ def settings(
     found, mistakes = list[Setting](), dict[str, None]()
     for values in combinations(axes) if count is None else draws(axes, count):
         try:
-            config = configs.load(path, [*plain, *words(values)], parts)
+            config = configs.load(path, in_order([*plain, *words(values)]), parts)
         except ConfigError as error:
             mistakes |= dict.fromkeys(_placed(mistake, axes) for mistake in error.mistakes)
             continue

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from dlrun import __version__, runs, sweep_folder
 from dlrun import compare as comparisons
 from dlrun import config as configs
-from dlrun.axes import EXAMPLE
+from dlrun.axes import EXAMPLE, in_order
 from dlrun.compare import Comparison, Said
 from dlrun.components import Parts
 from dlrun.config import Config
@@ -144,12 +144,13 @@ def make_search(
     axes, plain = axes_of(path, given, seeds)
     if not axes:
         raise UserError("there is nothing to search: no key has several values", fix=EXAMPLE)
-    base = configs.load(path, plain, parts)
+    base = configs.load(path, in_order(plain), parts)
     one = Setting({}, sweep_folder.of_each_seed(base))
     prepared = prepare([one], jobs, None, parts, data_dir, watching, times=count)
     plan = prepared.plan
     said = {
         "count": count,
+        "words": [word for word in plain if not word.startswith("seeds=")],
         "axes": {axis.key: axis.plain() for axis in axes},
         "monitor": plan.monitor,
         "higher_is_better": plan.better[plan.monitor.split("_", 1)[1]] == "higher",

@@ -60,6 +60,13 @@ def test_a_search_is_a_folder_of_ordinary_runs(dlrun: Dlrun, tiny: Path, runs_di
 
 
 @needs_optuna
+def test_options_are_those_of_the_part_that_a_setting_names(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    words = ["optimizer.name=sgd,adam", "optimizer.lr=0.5", "epochs=1", "--jobs", "1", "--optuna", "3"]
+    assert dlrun("sweep", tiny, *words).code == 0
+    assert all("lr: 0.5" in trial.run.config.read_text() for trial in only_sweep(runs_dir).trials)
+
+
+@needs_optuna
 def test_a_search_goes_on_where_it_stopped(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
     dlrun("sweep", tiny, *WORDS, "--optuna", 2)
     sweep = only_sweep(runs_dir)
@@ -172,7 +179,13 @@ def test_choices_of_any_kind_come_back_as_they_were_written(tmp_path: Path) -> N
     ],
 )
 def test_a_search_that_is_not_as_dlrun_writes_it_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
-    said = {"count": 3, "axes": {"x": [1, 2]}, "monitor": "train_loss", "higher_is_better": False} | change
+    said = {
+        "count": 3,
+        "words": [],
+        "axes": {"x": [1, 2]},
+        "monitor": "train_loss",
+        "higher_is_better": False,
+    } | change
     sweep = sweep_folder.create(tmp_path, "x", jobs=1, metric=None, search=said)
     with pytest.raises(UserError, match="no search as dlrun writes it"):
         Search(sweep, Parts())

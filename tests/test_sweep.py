@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
+from io import StringIO
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from small_runs import child, contents, only_run, timeless
 
 from dlrun import sweep_folder
 from dlrun.runs import Run
-from dlrun.sweep_folder import Sweep
+from dlrun.sweep_folder import Sweep, Trial
 
 Dlrun = Callable[..., Any]
 Write = Callable[[str, str], Path]
@@ -143,6 +145,16 @@ def test_what_stands_under_sweep_is_gone_through_without_further_words(
 def test_a_config_with_a_sweep_trains_as_it_stands(dlrun: Dlrun, write: Write, runs_dir: Path) -> None:
     assert dlrun("train", write("a.yaml", CONFIG + "sweep: {epochs: [1, 2]}\n")).code == 0
     assert only_run(runs_dir).rows()["epoch"][-1] == 4
+
+
+def test_options_are_those_of_the_part_that_a_setting_names(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    words = ["optimizer.lr=0.5", "optimizer.name=sgd,adam", "epochs=1", "--seeds", "1", "--jobs", "1"]
+    assert dlrun("sweep", config, *words).code == 0
+    configs = [trial.run.config.read_text() for trial in only_sweep(runs_dir).trials]
+    assert all("lr: 0.5" in text for text in configs)
+    assert ["name: sgd" in text for text in configs] == [True, False]
 
 
 def test_several_seeds_are_enough_to_go_through(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
@@ -319,7 +331,9 @@ def test_two_processes_never_train_one_sweep(
 
 
 def test_a_sweep_that_is_killed_and_resumed_ends_with_the_table_of_the_unbroken_one(tmp_path: Path) -> None:
-    assert killed_and_resumed(tmp_path, times=3)["different"] == 0
+    found = killed_and_resumed(tmp_path, times=3)
+    assert found["different"] == 0
+    assert found["kills"] == 3
 
 
 def killed_and_resumed(folder: Path, times: int, seed: int = 0) -> dict[str, int]:
@@ -330,16 +344,17 @@ def killed_and_resumed(folder: Path, times: int, seed: int = 0) -> dict[str, int
     """
     config = folder / "small.yaml"
     config.write_text(CONFIG)
-    words = ["sweep", str(config), "optimizer.lr=1e-3,1e-2,1e-1", "epochs=200", "--seeds", "2", "--jobs", "2"]
+    epochs = 150 * times  # so that there is something left to be killed
+    words = ["sweep", str(config), "optimizer.lr=1e-3,1e-2,1e-1", f"epochs={epochs}"]
+    words += ["--seeds", "2", "--jobs", "2"]
     whole = child(dlrun_in_child, words, folder / "whole")
-    began = time.monotonic()
     whole.join(120)
-    lasts, moments = time.monotonic() - began, random.Random(seed)
+    moments = random.Random(seed)
     broken, kills, hit = folder / "broken", 0, 0
     while kills < times:
         resume = ["sweep", "--resume", "last"]
         process = child(dlrun_in_child, resume if sweep_folder.every(broken) else words, broken)
-        process.join(moments.uniform(0.0, 1.5 * lasts / times))
+        process.join(moments.uniform(0.1, 1.2))
         if process.exitcode is not None:  # it was done before
             assert process.exitcode == 0
             break
@@ -368,7 +383,7 @@ def killed_and_resumed(folder: Path, times: int, seed: int = 0) -> dict[str, int
         "different": (last.exitcode != 0)
         + (table[0] != table[1])
         + sum(measured[0].get(name) != rows for name, rows in measured[1].items())
-        + sum(log.count("finished after epoch 200") != 1 for log in logs)
+        + sum(log.count(f"finished after epoch {epochs}") != 1 for log in logs)
         + abs(len(list(ours.folder.glob("*/config.yaml"))) - len(theirs.trials)),
     }
 
@@ -418,6 +433,83 @@ def dlrun_in_child(words: list[str], runs_dir: Path) -> None:
 
     workers.ensure_running = lambda: None
     cli.main()
+
+
+# --------------------------------------------------------------------------- what is shown
+
+
+class Terminal(StringIO):
+    """Remembers what a terminal would be sent."""
+
+    encoding = "utf-8"  # type: ignore[assignment]
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50), (40, 10)])
+def test_many_settings_fit_on_the_screen_with_those_that_train_among_them(
+    width: int, height: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlrun.display import Sweeping
+    from dlrun.sweep import Progress
+
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("LINES", str(height))
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    every = [
+        Progress(
+            Trial(Run(tmp_path), {"optimizer.lr": number / 7, "architecture.hidden": [100] * 9}, [seed]),
+            "finished" if number < 60 else "training" if number == 60 else "waiting",
+            epochs=300,
+            epoch=number,
+            monitor="train_loss",
+            best=0.5,
+        )
+        for number in range(100)
+        for seed in range(3)
+    ]
+    view = Sweeping()
+    view.begin(Sweep(tmp_path, {}), every, 3)
+    before = len(terminal.getvalue())
+    view.refresh()
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()[before:]).splitlines()
+    view.end()
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+    shown = " ".join(lines)
+    assert "of 100" in shown
+    assert "180/300 runs" in shown
+    if width > 40:
+        assert "8.571" in shown  # 60 / 7, which trains
+        assert "60/300" in shown
+        assert "0.5000 ± 0.0000" in shown
+
+
+def test_runs_that_failed_alike_are_said_together(
+    dlrun: Dlrun, config: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    from dlrun import display
+    from dlrun.sweep import Ended, Progress
+
+    sweep = listed(runs_dir, tmp_path)
+    every, why = [], ("[/red]\x1b[31m", "No space")
+    for number in range(30):
+        run = Run(sweep.folder / f"small-{number:03d}")
+        what = f"error: cannot write {run.folder}/metrics.csv: {why[bool(number)]}"
+        lines = [what, "  fix: free some space", f"  resume: dlrun resume {run.folder}"]
+        every.append(Progress(Trial(run, {}, [0]), "failed", lines=lines))
+    with redirect_stderr(StringIO()) as said:
+        display.what_failed(Ended(sweep, every, None), "dlrun sweep --resume x")
+    assert said.getvalue().splitlines() == [
+        "failed: small-000",
+        "  cannot write metrics.csv: [/red]�[31m",
+        "  fix: free some space",
+        "failed: small-001, small-002, small-003 and 26 more",
+        "  cannot write metrics.csv: No space",
+        "  fix: free some space",
+        "resume: dlrun sweep --resume x",
+    ]
 
 
 # --------------------------------------------------------------------------- what is there already
@@ -519,6 +611,6 @@ def listed(runs_dir: Path, tmp_path: Path) -> Sweep:
     return sweep
 
 
-if __name__ == "__main__":  # python tests/test_sweep.py 10
+if __name__ == "__main__":  # PYTHONPATH=. python tests/test_sweep.py 10
     with tempfile.TemporaryDirectory() as folder:
         print(killed_and_resumed(Path(folder), int(sys.argv[1])))

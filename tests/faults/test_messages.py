@@ -120,8 +120,10 @@ def test_what_nobody_foresaw_is_five_lines_and_exit_code_1(command: str, raising
         assert fix.startswith("  fix: ")
         assert debug.startswith(f"  debug: dlrun --debug {command} ")
         assert "shows the whole traceback" in debug
-        resumes = [line.startswith("  resume: dlrun resume ") for line in rest]
-        assert resumes == ([True] if command in ("train", "resume") else [])
+        resumes = [
+            line.startswith(("  resume: dlrun resume ", "  resume: dlrun sweep --resume ")) for line in rest
+        ]
+        assert resumes == ([True] if command in ("train", "resume", "sweep") else [])
         assert TRACEBACK not in done.out + done.err
 
 
