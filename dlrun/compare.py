@@ -10,9 +10,10 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from io import StringIO
+from itertools import combinations
 from operator import itemgetter
 from pathlib import Path
 from statistics import fmean, stdev
@@ -22,12 +23,13 @@ from dlrun import runs, sweep_folder
 from dlrun.components import KINDS, Parts
 from dlrun.errors import ConfigError, UserError, meant, nearest, shortened
 from dlrun.runs import Run
-from dlrun.significance import Difference, difference
+from dlrun.significance import Difference, difference, one_of_many
 from dlrun.strict_yaml import read_file
 from dlrun.tables import cell
 from dlrun.where import Condition, condition
 
 # What may differ between two runs that are one: nothing of it changes what is learnt from a seed.
+_MOST_PAIRED = 200  # settings: all pairs of more take their time
 FREE = {"name", "plots", "expect", "expect_epochs"}
 _DONE = ("finished", "stopped early")
 FRACTIONS = ("accuracy", "top5")  # differences of these are said in percentage points
@@ -160,7 +162,7 @@ class Comparison:
             how = "between means, for fewer than two seeds are shared" if pairs == {False} else how
             words.append(f"differences {how}, ± half their 95 % interval")
             if self.comparisons > 1:
-                words[-1] += f", which is widened for {self.comparisons} comparisons at once"
+                words[-1] += f", adjusted for {self.comparisons} comparisons at once"
         return "; ".join(words)
 
     def verdict(self, group: Group) -> str:
@@ -364,15 +366,35 @@ def compare(
     if ranked:
         measured.sort(key=lambda group: group.mean, reverse=higher)
     groups = measured + [group for group in groups if not group.values]
-    # The best of many is chosen by its figures, so any two of them might have been the ones compared.
-    others = len(measured) - 1
-    comparisons = max(1, others * len(measured) // 2 if ranked else others)
-    for group in measured[1:]:
-        group.beside = difference(measured[0].values, group.values, comparisons)
+    comparisons = _compare(measured, ranked=ranked)
     for group, shown in zip(groups, telling([group.setting for group in groups], notes), strict=True):
         group.shown = shown
     _note_versions(done, notes)
     return Comparison(metric, higher, groups, ranked, comparisons, notes)
+
+
+def _compare(measured: Sequence[Group], *, ranked: bool) -> int:
+    """Hold each of the settings against the first; how many comparisons that counts as.
+
+    The best of many is chosen by its figures, so any two of them might have been the ones compared.
+    """
+    first, *others = measured
+    for group in others:
+        group.beside = difference(first.values, group.values)
+    told = [group.beside for group in others if group.beside]
+    chances = [each.chance for each in told]
+    if ranked and len(measured) <= _MOST_PAIRED:
+        pairs = (difference(a.values, b.values) for a, b in combinations(others, 2))
+        chances += [pair.chance for pair in pairs if pair]
+        counts = one_of_many(chances)
+    elif ranked:
+        counts = [len(measured) * len(others) // 2] * len(told)
+    else:
+        counts = one_of_many(chances)
+    for group, count in zip((each for each in others if each.beside), counts, strict=False):
+        assert group.beside is not None
+        group.beside = replace(group.beside, comparisons=count)
+    return len(measured) * len(others) // 2 if ranked else len(others)
 
 
 def _grouped(said: Iterable[Said], metric: str, notes: list[str]) -> Iterable[Group]:

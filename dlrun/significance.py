@@ -14,51 +14,80 @@ CONFIDENCE = 0.95
 class Difference:
     """How much larger the second of two settings is than the first: `mean` ± `margin`.
 
-    The interval covers the true difference with the confidence that was asked for; `margin` is infinite
-    where there are too few seeds to say. `n` counts the pairs, or where there are none the seeds of the
-    setting that has fewer.
+    `n` counts the pairs, or where there are none the seeds of the setting that has fewer. `chance` is how
+    likely two settings that do not differ are to be as far apart as these; it is 1 where there are too few
+    seeds to say. Of several `comparisons` the interval is as wide as one of so many (Bonferroni).
     """
 
     mean: float
-    margin: float
+    error: float  # the standard error of the mean
+    degrees: int  # of freedom
     n: int
     is_paired: bool
+    chance: float
+    comparisons: int = 1
+
+    @property
+    def margin(self) -> float:
+        """Half the interval that covers the true difference; infinite where too few seeds can say."""
+        if not self.degrees or not (self.error or self.is_known):
+            return math.inf if self.mean else 0.0
+        return quantile(1 - (1 - CONFIDENCE) / self.comparisons, self.degrees) * self.error
 
     @property
     def is_known(self) -> bool:
         """Whether it is more than what chance alone would show."""
-        return abs(self.mean) > self.margin
+        return self.chance <= (1 - CONFIDENCE) / self.comparisons
 
 
-def difference(
-    first: Mapping[int, float], second: Mapping[int, float], comparisons: int = 1
-) -> Difference | None:
+def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference | None:
     """How much larger `second` is than `first`, each seed -> figure; None where one of them is empty.
 
     The same seed starts from the same weights and sees the same order, so two seeds or more that both have
-    are compared pair by pair (Student, 1908); else the two means are (Welch, 1947). Of several
-    `comparisons` all intervals hold at once (Bonferroni).
+    are compared pair by pair (Student, 1908); else the two means are (Welch, 1947).
     """
-    confidence = 1 - (1 - CONFIDENCE) / comparisons
     shared = sorted(first.keys() & second.keys())
     pairs = [second[seed] - first[seed] for seed in shared]
     if len(pairs) > 1:
-        margin = quantile(confidence, len(pairs) - 1) * stdev(pairs) / math.sqrt(len(pairs))
+        mean, degrees = fmean(pairs), len(pairs) - 1
+        if not is_rounding(pairs):
+            error = stdev(pairs) / math.sqrt(len(pairs))
+            return Difference(mean, error, degrees, len(pairs), True, _chance(mean, error, degrees))
         # A share of a few examples has few values, so a few pairs may well be equally far apart by chance.
         # Of their spread nothing is known then: as many on one side are what counts (the sign test).
         varies = any(len({each[seed] for seed in shared}) > 1 for each in (first, second))
-        if any(pairs) and varies and is_rounding(pairs) and 2.0 ** (1 - len(pairs)) > 1 - confidence:
-            margin = math.inf
-        return Difference(fmean(pairs), margin, len(pairs), is_paired=True)
+        chance = 2.0**-degrees if varies else 0.0
+        return Difference(mean, 0.0, degrees, len(pairs), True, chance if any(pairs) else 1.0)
     if not first or not second:
         return None
     n = min(len(first), len(second))
     apart = fmean(second.values()) - fmean(first.values())
     if n < 2:
-        return Difference(apart, math.inf, n, is_paired=bool(pairs))
+        return Difference(apart, math.inf, 0, n, bool(pairs), 1.0)
     of_mean = [variance(each.values()) / len(each) for each in (first, second)]
-    margin = quantile(confidence, _welch(of_mean, [len(first), len(second)])) * math.sqrt(sum(of_mean))
-    return Difference(apart, margin, n, is_paired=False)
+    error, degrees = math.sqrt(sum(of_mean)), _welch(of_mean, [len(first), len(second)])
+    return Difference(apart, error, degrees, n, False, _chance(apart, error, degrees))
+
+
+def one_of_many(chances: Sequence[float]) -> list[int]:
+    """As one of how many comparisons each of several differences counts, the least likely ones first.
+
+    A false claim is then as rare among all of them as it is in one alone (Holm, 1979).
+    """
+    order = sorted(range(len(chances)), key=chances.__getitem__)
+    counts, refused = [1] * len(chances), 0
+    for place, index in enumerate(order):
+        if not refused and chances[index] > (1 - CONFIDENCE) / (len(chances) - place):
+            refused = len(chances) - place
+        counts[index] = refused or len(chances) - place
+    return counts
+
+
+def _chance(mean: float, error: float, degrees: int) -> float:
+    """How likely |T| is to be as large as mean / error, for Student's T with so many degrees of freedom."""
+    if not mean or not error:
+        return 0.0 if mean else 1.0
+    return max(0.0, 1 - _within(math.atan(abs(mean) / error / math.sqrt(degrees)), degrees))
 
 
 def is_rounding(values: Sequence[float]) -> bool:

@@ -176,7 +176,7 @@ def test_what_chance_explains_is_not_distinguishable_and_one_seed_cannot_tell(tm
         "one seed cannot tell (n = 1)",
         "the same (n = 3)",
     ]
-    assert "widened for 3 comparisons" in found.meaning
+    assert "adjusted for 3 comparisons" in found.meaning
 
 
 def test_settings_that_share_no_seeds_are_compared_by_their_means(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
+from itertools import combinations
 
 import pytest
 
-from dlrun.significance import difference, quantile
+from dlrun.significance import difference, one_of_many, quantile
 
 # Student's t for a two-sided 95 % and 99 %, from printed tables.
 TABLE = {1: (12.706, 63.657), 2: (4.303, 9.925), 3: (3.182, 5.841), 4: (2.776, 4.604), 5: (2.571, 4.032)} | {
@@ -51,14 +53,24 @@ def test_a_difference_of_two_standard_deviations_is_found_in_most(same_seeds: bo
 
 
 def test_of_many_settings_that_are_the_same_the_best_is_seldom_called_better() -> None:
-    chance, claimed, settings = random.Random(1), 0, 8
+    chance, claimed = random.Random(1), 0
     for _ in range(400):
-        figures = [{seed: chance.gauss(0, 1) for seed in range(5)} for _ in range(settings)]
-        best = max(figures, key=lambda each: sum(each.values()))
-        comparisons = settings * (settings - 1) // 2
-        others = (difference(best, each, comparisons) for each in figures if each is not best)
-        claimed += any(found is not None and found.is_known for found in others)
+        figures = [{seed: chance.gauss(0, 1) for seed in range(5)} for _ in range(8)]
+        pairs = [difference(a, b) for a, b in combinations(figures, 2)]
+        counts = one_of_many([pair.chance for pair in pairs if pair])
+        claimed += any(
+            pair and replace(pair, comparisons=count).is_known
+            for pair, count in zip(pairs, counts, strict=True)
+        )
     assert claimed / 400 < 0.065
+
+
+def test_what_is_clear_leaves_more_room_for_what_is_not() -> None:
+    assert one_of_many([]) == []
+    assert one_of_many([0.04]) == [1]
+    assert one_of_many([0.03, 0.03, 0.03]) == [3, 3, 3]  # none is rare enough among three
+    assert one_of_many([0.04, 0.001, 0.02]) == [1, 3, 2]
+    assert one_of_many([0.04, 0.001, 0.03]) == [2, 3, 2]  # the second is not, so the third is not either
 
 
 def test_one_seed_says_nothing_and_none_is_no_comparison() -> None:
@@ -80,8 +92,9 @@ def test_seeds_that_both_have_are_compared_pair_by_pair() -> None:
 
 def test_the_interval_is_wider_where_several_hold_at_once() -> None:
     first, second = ({seed: share * seed for seed in range(5)} for share in (1.0, 1.1))
-    alone, one_of_five = (difference(first, second, comparisons) for comparisons in (1, 5))
-    assert alone is not None and one_of_five is not None
+    alone = difference(first, second)
+    assert alone is not None
+    one_of_five = replace(alone, comparisons=5)
     assert one_of_five.margin / alone.margin == pytest.approx(4.604 / 2.776, rel=1e-3)  # 99 % and 95 %
 
 

@@ -306,7 +306,10 @@ WRITERS = {
     ("runs.py", "__init__"): "metrics.csv: rows are appended, and cut off on resume",
     ("runs.py", "log"): "log.txt: its end may be lost",
     ("display.py", "_give_up"): "to /dev/null",
-    ("runs.py", "create"): "the exclusive mkdir of a run",
+    ("runs.py", "new_folder"): "the exclusive mkdir of a run or a sweep",
+    ("runs.py", "create"): "the folders in it",
+    ("workers.py", "_say_into"): "workers.log: its end may be lost",
+    ("plots/_settings.py", "save"): "within write_atomically",
     ("evaluation.py", "draw"): "within write_atomically; an animation first in a folder of its own",
 }
 
