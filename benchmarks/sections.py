@@ -38,6 +38,7 @@ SECTIONS = (
     "commands",
     "memory",
     "seeds",
+    "sweeps",
     "long",
     "saving",
     "threads",

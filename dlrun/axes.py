@@ -6,8 +6,9 @@
     architecture.hidden=[50],[100]      lists
     dataset.seed=1..5                   the whole numbers from 1 to 5
 
-Without a count, `log(1e-4,1e-1)` and `linspace(0,0.5)` are whole ranges, for a sweep that draws from them.
-What is written is parsed and never evaluated.
+Numbers of a range have the few digits that tell them from their neighbours: 0.0003162. A value that stands
+twice is one. Without a count, `log(1e-4,1e-1)` and `linspace(0,0.5)` are whole ranges, for a sweep that draws
+from them. What is written is parsed and never evaluated.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import json
 import math
 import random
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import product
 from typing import Any
 
@@ -29,7 +30,7 @@ _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"(log|linspace)\(\s*({_NUMBER})\s*,\s*({_NUMBER})\s*(?:,\s*(\d{{1,6}})\s*)?\)\Z")
 _WHOLE = re.compile(r"([-+]?\d{1,18})\.\.([-+]?\d{1,18})\Z")
 _BRACKETS = {"[": "]", "{": "}", "(": ")"}
-_EXAMPLE = "write values such as 1e-4,1e-3 or a range such as log(1e-4,1e-1,7)"
+EXAMPLE = "write values such as 1e-4,1e-3 or a range such as log(1e-4,1e-1,7)"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Axis:
 
     key: str
     values: list[Any] | Range
+    where: str = field(default="", compare=False)  # they are written
 
     def plain(self) -> list[Any] | dict[str, Any]:
         """The values as JSON holds them."""
@@ -62,8 +64,16 @@ class Axis:
 
     @classmethod
     def of_plain(cls, key: str, plain: Any) -> Axis:
-        """The axis that `plain` describes. Raises TypeError for what describes none."""
-        return cls(key, Range(**plain) if isinstance(plain, dict) else list(plain))
+        """The axis that `plain` describes. Raises TypeError or ValueError for what describes none."""
+        if not isinstance(plain, dict):
+            values = list(plain)
+            if not 1 <= len(values) <= MOST_VALUES:
+                raise ValueError(f"{shortened(key)} has no values")
+            return cls(key, values)
+        scale = Range(**plain)
+        if not math.isfinite(scale.low + scale.high) or (scale.is_log and min(scale.low, scale.high) <= 0):
+            raise ValueError(f"{shortened(key)} has no range")
+        return cls(key, scale)
 
     def draw(self, generator: random.Random) -> Any:
         """One value at random."""
@@ -84,12 +94,12 @@ def axis(key: str, written: Any, where: str) -> Axis:
     else:
         items = [written]
     if len(items) == 1 and isinstance(items[0], Range):
-        return Axis(key, items[0])
+        return Axis(key, items[0], where)
     if not items or any(isinstance(item, Range) for item in items):
-        raise UserError(f"{shortened(key)} has no values to go through", where=where, fix=_EXAMPLE)
+        raise UserError(f"{shortened(key)} has no values to go through", where=where, fix=EXAMPLE)
     if len(items) > MOST_VALUES:
         raise UserError(f"{shortened(key)} has more than {MOST_VALUES:,} values", where=where)
-    return Axis(key, items)
+    return Axis(key, list({repr(item): item for item in items}.values()), where)
 
 
 def combinations(axes: Sequence[Axis]) -> list[dict[str, Any]]:
@@ -122,6 +132,16 @@ def draws(axes: Sequence[Axis], count: int, seed: int = 0) -> list[dict[str, Any
     return list(found.values())
 
 
+def in_order(given: Iterable[str]) -> list[str]:
+    """KEY=VALUE words with those that name a part before those that set its options, which it would drop."""
+
+    def depth(word: str) -> int:
+        key = word.partition("=")[0]
+        return 0 if "." not in key else 1 if key.endswith(".name") else 2
+
+    return sorted(given, key=depth)
+
+
 def words(settings: dict[str, Any]) -> list[str]:
     """Settings, key -> value, as KEY=VALUE words."""
     return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
@@ -134,7 +154,7 @@ def _values(item: Any, where: str, *, is_text: bool = False) -> Iterator[Any]:
         return
     text = item.strip()
     if is_text and not text:
-        raise UserError("a value is missing between two commas", where=where, fix=_EXAMPLE)
+        raise UserError("a value is missing between two commas", where=where, fix=EXAMPLE)
     if found := _RANGE.match(text):
         scale = Range(float(found[2]), float(found[3]), found[1] == "log")
         if scale.is_log and min(scale.low, scale.high) <= 0:
@@ -147,8 +167,7 @@ def _values(item: Any, where: str, *, is_text: bool = False) -> Iterator[Any]:
         count = int(found[4])
         if not 1 <= count <= MOST_VALUES:
             raise UserError(f"{text}: a range has 1 to {MOST_VALUES:,} values", where=where)
-        for index in range(count):
-            yield _tidy(scale.at(index / max(1, count - 1)))
+        yield from _tidy([scale.at(index / max(1, count - 1)) for index in range(count)])
     elif found := _WHOLE.match(text):
         first, last = int(found[1]), int(found[2])
         if abs(last - first) >= MOST_VALUES:
@@ -156,14 +175,19 @@ def _values(item: Any, where: str, *, is_text: bool = False) -> Iterator[Any]:
         step = 1 if last >= first else -1
         yield from range(first, last + step, step)
     elif text.startswith(("log(", "linspace(")):
-        raise UserError(f"{shortened(text)} is no range", where=where, fix=_EXAMPLE)
+        fix = EXAMPLE if is_text else 'in a list put a range in quotes: ["log(1e-4,1e-1,7)"]'
+        raise UserError(f"{shortened(text)} is no range", where=where, fix=fix)
     else:
         yield parse(text, where, has_lines=False).plain() if is_text else item
 
 
-def _tidy(number: float) -> float:
-    """The number that is meant where arithmetic missed it in its last digits: 0.001, not 0.00099999…"""
-    return float(f"{number:.12g}")
+def _tidy(numbers: Sequence[float]) -> Iterator[float]:
+    """The numbers, each with four digits, or with as many as put it within a thousandth of its step."""
+    for index, number in enumerate(numbers):
+        beside = (*numbers[max(0, index - 1) : index], *numbers[index + 1 : index + 2])
+        near = 1e-3 * min((abs(number - other) for other in beside), default=0.0)
+        rounded = (float(f"{number:.{digits}g}") for digits in range(4, 12))
+        yield next((each for each in rounded if abs(each - number) <= near), float(f"{number:.12g}"))
 
 
 def _split(text: str) -> list[str]:

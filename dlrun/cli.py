@@ -6,12 +6,22 @@ import errno
 import os
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from dlrun.errors import RunFailed, Unforeseen, UserError, is_out_of_memory, noted_resume, shortened
+from dlrun.errors import (
+    RunFailed,
+    Unforeseen,
+    UserError,
+    is_out_of_memory,
+    note_resume,
+    noted_resume,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from dlrun.compare import Said
@@ -105,10 +115,10 @@ def of_every_command(
 def _complete_config(incomplete: str) -> list[str]:
     from glob import escape, glob
 
-    from dlrun.config import shipped_names
+    from dlrun.config import shipped_names, shipped_sweeps
 
     here = glob(f"{escape(incomplete)}*.yaml")  # noqa: PTH207, Path.glob takes no absolute pattern
-    return [*here, *(name for name in shipped_names() if name.startswith(incomplete))]
+    return [*here, *(name for name in (*shipped_names(), *shipped_sweeps()) if name.startswith(incomplete))]
 
 
 def _complete_run(incomplete: str) -> list[str]:
@@ -520,48 +530,73 @@ def sweep(
 ) -> None:
     """Train a config with many values of some keys, as ordinary runs in one folder."""
     from dlrun import config as configs
-    from dlrun import display, runs, sweep_folder
-    from dlrun import sweep as sweeps
+    from dlrun import display, runs, sweep_folder, workers
     from dlrun.components import Parts
-    from dlrun.search import Search
+    from dlrun.settings import settings
 
     wanted = _jobs(jobs)
     if needed and parts:
         raise UserError("--needed cannot know what your own parts were when a run was trained")
     own_parts = Parts(parts)
+    chosen_seeds = range(seeds) if seeds else None
+    found, chosen = None, []
     if resume is not None:
-        if config or values or seeds or random or optuna or name or dry_run or needed:
-            raise UserError("--resume goes on with a sweep as it was begun", fix="leave out the other words")
+        if config or values or seeds or random or optuna or name or dry_run or needed or device:
+            fix = "beside it only --jobs, --metric, --parts, --data-dir and --runs-dir mean anything"
+            raise UserError("--resume goes on with a sweep as it was begun", fix=fix)
         found = sweep_folder.find(resume, runs_dir)
+    elif config is None:
+        raise UserError("name a CONFIG, or a sweep to --resume", where="command line")
     else:
-        if config is None:
-            raise UserError("name a CONFIG, or a sweep to --resume", where="command line")
         path, words = configs.find(config), _with(values, device=device, name=name)
-        chosen_seeds, watching = range(seeds) if seeds else None, _watching(quiet or json)
-        if optuna is not None:
-            if random is not None or dry_run or needed:
-                raise UserError("--optuna draws by itself", fix="leave out --random, --dry-run and --needed")
-            found = sweeps.make_search(
-                path, words, chosen_seeds, optuna, wanted, runs_dir, own_parts, data_dir, watching
-            )
-        else:
-            chosen = sweeps.settings(path, words, chosen_seeds, random, own_parts)
-            prepared = sweeps.prepare(chosen, wanted, own_parts, data_dir, watching)
-            if dry_run:
-                display.dry_run(prepared.runs, prepared.jobs, sweeps.seconds(prepared))
-                return
-            found = prepared.make(runs_dir, metric, _finished(runs_dir) if needed else [])
-    if quiet:
-        display.say(str(found.folder))
-    view = sweeps.Silent() if quiet or json else display.Sweeping()
-    search = Search(found, own_parts) if "search" in found.content else None
-    ended = sweeps.train(found, wanted or found.content["jobs"], view, parts, data_dir, search)
-    ranked = sweeps.conclude(found, metric, own_parts, display.warn)
+        if optuna is None:
+            chosen = settings(path, words, chosen_seeds, random, own_parts)
+        elif random is not None or dry_run or needed or metric:
+            fix = "leave out --random, --dry-run, --needed and --metric; monitor=COLUMN says what is searched"
+            raise UserError("--optuna draws by itself, by the monitored figure", fix=fix)
+    workers.start_server()
+    from dlrun import sweep as sweeps
+    from dlrun.search import Search
+
+    watching = _watching(quiet or json)
+    if optuna is not None and found is None:
+        found = sweeps.make_search(
+            path, words, chosen_seeds, optuna, wanted, runs_dir, own_parts, data_dir, watching
+        )
+    elif found is None:
+        prepared = sweeps.prepare(chosen, wanted, metric, own_parts, data_dir, watching)
+        if dry_run:
+            display.dry_run(prepared.all, prepared.jobs, sweeps.seconds(prepared))
+            return
+        found = prepared.make(runs_dir, metric, _finished(runs_dir) if needed else [])
+    command = found.resume_command(parts)
+    with _resumable(command):
+        if quiet:
+            display.say(str(found.folder))
+        view = sweeps.Silent() if quiet or json else display.Sweeping()
+        search = Search(found, own_parts) if "search" in found.content else None
+        ended = sweeps.train(found, wanted or found.content["jobs"], view, parts, data_dir, search)
+        ranked = sweeps.conclude(found, metric, own_parts, display.warn)
     if json:
         display.say_json(runs.finite(ended.plain() | {"results": ranked.plain() if ranked else None}))
-    elif not quiet:
-        display.sweep_results(ended, ranked)
+    elif quiet:
+        display.what_failed(ended, command)
+    else:
+        display.sweep_results(ended, ranked, command)
     raise SystemExit(ended.exit_code)
+
+
+@contextmanager
+def _resumable(command: str) -> Iterator[None]:
+    """In here every failure comes with the command that goes on."""
+    try:
+        yield
+    except UserError as error:
+        error.resume = error.resume or command
+        raise
+    except Exception as error:
+        note_resume(error, command)
+        raise
 
 
 @app.command()
@@ -774,10 +809,11 @@ def reproduce(
 
 
 def _finished(runs_dir: Path) -> list[Said]:
-    """What the finished runs in a folder say, the newest last."""
-    from dlrun import compare, runs
+    """What the finished runs in a folder say, those of sweeps first, then by age, the newest last."""
+    from dlrun import compare, runs, sweep_folder
 
-    said = map(compare.read, reversed(runs.every(runs_dir)))
+    of_sweeps = [trial.run for sweep in sweep_folder.every(runs_dir) for trial in sweep.trials]
+    said = map(compare.read, reversed([*runs.every(runs_dir), *of_sweeps]))
     return [each for each in said if each.summary.get("status") in ("finished", "stopped early")]
 
 
@@ -785,8 +821,11 @@ def _jobs(text: str) -> int | None:
     """How many runs train at once; None for as many as fit."""
     if text == "auto":
         return None
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:5]) <= 1024:
-        raise UserError(f"--jobs {text[:20]!r} is no number from 1 to 1024, and not auto")
+    from dlrun.sweep_folder import MOST_JOBS
+
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:5]) <= MOST_JOBS:
+        fix = f"write a number from 1 to {MOST_JOBS:,}, or leave it out"
+        raise UserError(f"--jobs {text[:20]!r} is no number of runs", fix=fix)
     return int(text)
 
 

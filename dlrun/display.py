@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 REFRESH = 0.25  # seconds between refreshes of the live view, at least
 REFRESH_SHARE = 40  # and at least this many times what the last one took
 LINE_EVERY = 1.0  # seconds between the lines of a run without a terminal
+MOST_FAILURES = 3  # different errors of a sweep that are said
 MOST_ROWS = 200  # more epochs than any terminal shows at once
 STEPS = [d * 10**n for n in range(9) for d in (1, 5)]  # 1, 5, 10, 50, …: each divides the next
 
@@ -753,19 +754,29 @@ class Sweeping:
     def begin(self, sweep: Sweep, progress: Sequence[RunProgress], jobs: int) -> None:
         self._all, self._started = progress, time.monotonic()
         self._before = sum(map(_share_done, progress))
-        left = sum(each.status not in ("finished", "stopped early", "diverged") for each in progress)
-        words = f"{sweep.folder}: {len(progress)} runs, {left} to train, {jobs} at a time"
-        self.console.print(Text(_clean(words)), soft_wrap=True)
-        if self.console.is_terminal and left:
+        self._count = sweep.content.get("search", {}).get("count")  # of settings, where they are searched
+        left = sum(each.status == "waiting" for each in progress)
+        what = f"a search of {self._count} settings" if self._count else f"{len(progress)} runs"
+        words = (
+            f"{sweep.folder}: {what}, {left} to train"
+            if left or not self._count
+            else f"{sweep.folder}: {what}"
+        )
+        self.console.print(Text(_clean(f"{words}, {jobs} at a time")), soft_wrap=True)
+        if self.console.is_terminal and (left or self._count):
             self._live = Live(self._picture(), console=self.console, auto_refresh=False, transient=True)
             self._live.start()
 
     def ended(self, progress: RunProgress) -> None:
-        done = sum(each.status not in ("waiting", "training") for each in self._all)
-        best = f", best {number(progress.best)}" if progress.best is not None else ""
-        line = f"{progress.trial.run.name} {progress.status}{best}: {done}/{len(self._all)} runs"
+        done = sum(each.status not in ("waiting", "training", "interrupted") for each in self._all)
+        best = f", best {progress.monitor} {number(progress.best)}" if progress.best is not None else ""
+        at = f" at epoch {progress.epoch}/{progress.epochs}" if progress.status == "interrupted" else ""
+        line = f"{progress.trial.run.name} {progress.status}{at}{best}: {done}/{len(self._all)} runs"
         if not self._live:
             self.console.print(Text(_clean(line)), soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        self.console.print(Text(f"warning: {one_line(text)}", "yellow"), soft_wrap=True)
 
     def refresh(self) -> None:
         if self._live and time.monotonic() >= self._next:
@@ -781,35 +792,43 @@ class Sweeping:
     def _picture(self) -> Group:
         settings: dict[str, list[RunProgress]] = {}
         for each in self._all:
-            settings.setdefault(repr(each.trial.values), []).append(each)
+            settings.setdefault(repr((each.trial.number, each.trial.values)), []).append(each)
         rows = list(settings.values())
-        room = max(3, self.console.size.height - 6)
+        room = max(1, self.console.size.height - 8)  # what the head, the caption and the bar leave
+        first = 0
         if len(rows) > room:  # those that train, and what is next to them
             first = next((i for i, runs in enumerate(rows) if _is_open(runs)), len(rows) - room)
-            rows = rows[max(0, min(first - room // 3, len(rows) - room)) :][:room]
-        table = _table(caption=f"{len(settings)} settings" if len(rows) < len(settings) else None)
-        for key in rows[0][0].trial.values:
-            table.add_column(Text(_clean(key)), overflow="fold")
-        for head in ("runs", "epoch", "best so far"):
-            table.add_column(head, justify="right", no_wrap=True)
-        for runs in rows:
-            bests = [each.best for each in runs if each.best is not None]
+            first = max(0, min(first - room // 3, len(rows) - room))
+        shown = rows[first : first + room]
+        caption = f"settings {first + 1} to {first + len(shown)} of {len(rows)}" if shown != rows else None
+        table = _table(caption=caption)
+        keys = list(shown[0][0].trial.values) if shown else []
+        most = max(6, (self.console.width - 48) // max(1, len(keys)))  # what the figures leave to each
+        for key in keys:
+            table.add_column(Text(_heading(key)), no_wrap=True, overflow="ellipsis", max_width=most)
+        monitor = next((each.monitor for each in self._all if each.monitor), "figure")
+        for head in ("runs", "epoch", f"best\n{monitor}"):
+            table.add_column(Text(_clean(head)), justify="right", no_wrap=True)
+        for runs in shown:
             table.add_row(
-                *(Text(_clean(_yaml(value))) for value in runs[0].trial.values.values()),
-                _counted(runs),
-                " ".join(f"{each.epoch}/{each.epochs}" for each in runs if each.status == "training"),
-                of_seeds(bests),
+                *(Text(_clean(_short(value))) for value in runs[0].trial.values.values()),
+                _counted(runs, ""),
+                _epochs([each for each in runs if each.status == "training"]),
+                of_seeds([each.best for each in runs if each.best is not None]),
                 style="bold" if any(each.status == "training" for each in runs) else "",
             )
-        return Group(table, self._bar())
+        return Group(*([table] if shown else []), self._bar())
 
     def _bar(self) -> Table:
         done, count = sum(map(_share_done, self._all)), len(self._all)
+        begun = len({each.trial.number for each in self._all})
+        if self._count and begun:
+            count = max(count, round(count / begun * self._count))  # with those that are not drawn yet
         elapsed = time.monotonic() - self._started
         left = elapsed / (done - self._before) * (count - done) if done > self._before else None
         line = Table.grid(padding=(0, 2))
         line.add_row(
-            _counted(self._all) + " runs",
+            _counted(self._all, " runs", count),
             ProgressBar(total=count, completed=done, width=20),
             duration(elapsed),
             f"{duration(left)} left" if left else "",
@@ -827,11 +846,35 @@ def _is_open(runs: Iterable[RunProgress]) -> bool:
     return any(each.status in ("waiting", "training") for each in runs)
 
 
-def _counted(runs: Sequence[RunProgress]) -> str:
-    """How many of the runs are done, and how many failed: `3/8, 1 failed`."""
+def _heading(key: str) -> str:
+    """A key over two lines: what it belongs to, and its own name."""
+    kind, dot, name = _clean(key).rpartition(".")
+    return f"{kind}{dot}\n{name}"
+
+
+def _short(value: Any) -> str:
+    """A value in few letters."""
+    return f"{value:.4g}" if isinstance(value, float) else _yaml(value)
+
+
+def _epochs(training: Sequence[RunProgress]) -> str:
+    """How far the runs are that train now: `120/300`, of several `120, 80/300`."""
+    known = [each for each in training if each.epochs]
+    if not known:
+        return ""
+    done = sorted({each.epoch for each in known}, reverse=True)
+    words = ", ".join(map(str, done)) if len(done) <= 2 else f"{done[-1]} to {done[0]}"
+    return f"{words}/{known[0].epochs}"
+
+
+def _counted(runs: Sequence[RunProgress], what: str = " runs are done", of: int | None = None) -> str:
+    """How many of the runs are done, given up and failed: `3/8 runs, 1 failed`."""
     done = sum(each.status in ("finished", "stopped early") for each in runs)
-    failed = sum(each.status in ("failed", "diverged") for each in runs)
-    return f"{done}/{len(runs)}" + (f", {failed} failed" if failed else "")
+    words = [f"{done}/{of or len(runs)}{what}"]
+    for name, statuses in (("given up", ["given up"]), ("failed", ["failed", "diverged", "broken"])):
+        count = sum(each.status in statuses for each in runs)
+        words += [f"{count} {name}"] if count else []
+    return ", ".join(words)
 
 
 def comparison(found: Comparison) -> None:
@@ -899,30 +942,59 @@ def dry_run(runs: Sequence[tuple[Mapping[str, Any], Config]], jobs: int, seconds
     """The runs that a sweep would train, and about how long it would take."""
     table = _table()
     for key in runs[0][0]:
-        table.add_column(Text(_clean(key)), overflow="fold")
-    table.add_column("seeds", justify="right")
+        table.add_column(Text(_heading(key)), overflow="fold")
+    table.add_column("\nseeds", justify="right")
     settings: dict[str, tuple[Mapping[str, Any], list[int]]] = {}
     for values, config in runs:
         settings.setdefault(repr(values), (values, []))[1].extend(config.seeds)
     for values, seeds in settings.values():
-        table.add_row(*(Text(_clean(_yaml(v))) for v in values.values()), ", ".join(map(str, seeds)))
+        table.add_row(*(Text(_clean(_yaml(v))) for v in values.values()), _seeds(seeds))
     out().print(table)
-    say(f"{len(runs)} runs, {jobs} at a time: about {duration(seconds)}, by the first steps of the first")
+    words = f"{len(runs)} runs, {jobs} at a time: about {duration(seconds)} of training"
+    say(f"{words}, by the first steps of the first")
 
 
-def sweep_results(ended: Ended, ranked: Comparison | None) -> None:
+def _seeds(seeds: Sequence[int]) -> str:
+    """Seeds in few letters: `0 … 7` where they follow each other."""
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"{seeds[0]} … {seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def sweep_results(ended: Ended, ranked: Comparison | None, command: str) -> None:
     """The end of a sweep: the ranked settings, what failed, and what to do next."""
     if ranked:
         comparison(ranked)
-    console, folder = out(), ended.sweep.folder
+    what_failed(ended, "")
+    stopped = "stopped by a signal: " if ended.signal else ""
+    say(f"{stopped}{_counted(ended.progress)}: {ended.sweep.folder}")
+    if ended.is_open:
+        say(f"resume: {command}")
+
+
+def what_failed(ended: Ended, command: str) -> None:
+    """Which runs of a sweep failed, on stderr, those of one error together; with a command how to go on."""
+    console = err()
+    together: dict[tuple[str, ...], list[RunProgress]] = {}
     for each in ended.failed:
-        lines = each.lines or [f"error: {each.trial.run.summary().get('error') or each.status}"]
-        err().print(Text(_clean(f"{each.trial.run.name} {each.status}"), "bold red"), soft_wrap=True)
-        for line in lines:
-            err().print(Text(f"  {one_line(line)}"), soft_wrap=True)
-    say(f"{_counted(ended.progress)} runs are done: {folder}")
-    if any(each.status in ("waiting", "interrupted", "failed") for each in ended.progress):
-        console.print(Text(_clean(f"resume: dlrun sweep --resume {folder}")), soft_wrap=True)
+        own = str(each.trial.run.folder)  # which would tell apart what is one error
+        what = [line.removeprefix("error: ").replace(f"{own}/", "") for line in each.lines[:1]]
+        lines = what + [line for line in each.lines[1:] if own not in line]
+        together.setdefault((each.status, *lines[:3]), []).append(each)
+    shown = list(together.items())[:MOST_FAILURES]
+    for (status, *lines), failed in shown:
+        names = ", ".join(each.trial.run.name for each in failed[:3])
+        more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
+        console.print(Text(one_line(f"{status}: {names}{more}"), "bold red"), soft_wrap=True)
+        for line in filter(None, lines):
+            console.print(Text(f"  {one_line(line.strip())}"), soft_wrap=True)
+    if len(together) > len(shown):
+        left = len(together) - len(shown)
+        console.print(
+            f"and {left} other error{'s' * (left != 1)}, each in the log.txt of its run", soft_wrap=True
+        )
+    if command and ended.is_open:
+        console.print(Text(one_line(f"resume: {command}")), soft_wrap=True)
 
 
 def comparison_csv(found: Comparison) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from dlrun import config as configs
 from dlrun import sweep_folder
-from dlrun.axes import Axis, Range, words
+from dlrun.axes import MOST_VALUES, Axis, Range, in_order, words
 from dlrun.components import Parts
-from dlrun.errors import ConfigError, UserError
+from dlrun.errors import ConfigError, UserError, shortened
 from dlrun.sweep_folder import Sweep, Trial
 
 if TYPE_CHECKING:
@@ -38,15 +38,21 @@ class Search:
     parts: Parts
     study: Study = field(init=False)
     _count: int = field(init=False)
+    _words: list[str] = field(init=False)  # that are in base.yaml, and that a part of another name would drop
 
     def __post_init__(self) -> None:
         said = self.sweep.content["search"]
         try:
             axes = [Axis.of_plain(key, values) for key, values in said["axes"].items()]
+            self._words = [str(word) for word in said["words"]]
             self._count, higher = int(said["count"]), bool(said["higher_is_better"])
+            if self._count > MOST_VALUES:
+                raise ValueError(f"it has at most {MOST_VALUES:,} settings")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             where = str(self.sweep.folder / sweep_folder.FILE)
-            raise UserError(f"this is no search as dlrun writes it: {error}", where=where) from None
+            fix = "put the file back as it was; each run in the folder can be resumed by itself"
+            what = f"this is no search as dlrun writes it: {shortened(error)}"
+            raise UserError(what, where=where, fix=fix) from None
         self.study = Study(self.sweep.folder, axes, higher, seed=len(self.sweep.trials))
         for number in self.study.running():  # of a process that is gone
             of_setting = [trial for trial in self.sweep.trials if trial.number == number]
@@ -60,7 +66,8 @@ class Search:
         for _ in range(_MOST_REFUSED):
             number, values = self.study.draw()
             try:
-                config = configs.load(self.sweep.folder / BASE, words(values), self.parts)
+                given = in_order([*self._words, *words(values)])
+                config = configs.load(self.sweep.folder / BASE, given, self.parts)
             except ConfigError as error:  # values that do not go together
                 refused = error
                 self.study.tell(number, [])
@@ -104,7 +111,7 @@ class Study:
     _open: dict[int, optuna.Trial] = field(default_factory=dict)  # those that train now, by their number
 
     def __post_init__(self) -> None:
-        optuna = _optuna()
+        optuna = load_optuna()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         storage = optuna.storages.JournalStorage(
             optuna.storages.journal.JournalFileBackend(str(self.folder / JOURNAL))
@@ -138,7 +145,7 @@ class Study:
 
     def tell(self, number: int, figures: Sequence[float], *, is_hopeless: bool = False) -> None:
         """How a trial ended: the best monitored figure of each seed; none where it failed."""
-        state = _optuna().trial.TrialState
+        state = load_optuna().trial.TrialState
         if is_hopeless:
             self._study.tell(number, state=state.PRUNED)
         elif figures:
@@ -163,7 +170,8 @@ def _value(axis: Axis, drawn: Any) -> Any:
     return float(drawn) if isinstance(axis.values, Range) else json.loads(drawn)
 
 
-def _optuna() -> Any:
+def load_optuna() -> Any:
+    """Optuna. Raises UserError where it is not installed."""
     try:
         import optuna
     except ImportError:

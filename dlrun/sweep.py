@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -10,20 +9,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from dlrun import __version__, sweep_folder
+from dlrun import __version__, runs, sweep_folder
 from dlrun import compare as comparisons
 from dlrun import config as configs
-from dlrun.axes import MOST_VALUES, Axis, axis, combinations, draws, words
+from dlrun.axes import EXAMPLE, in_order
 from dlrun.compare import Comparison, Said
 from dlrun.components import Parts
 from dlrun.config import Config
 from dlrun.data import Loaded, Watching, steps, unwatched
-from dlrun.errors import ConfigError, UserError, shortened
+from dlrun.errors import ConfigError, UserError, nearest, shortened
 from dlrun.files import write_atomically
 from dlrun.hardware import cores, versions
 from dlrun.plan import Plan, make_plan
 from dlrun.plots import _settings as pictures
-from dlrun.search import BASE, Search
+from dlrun.search import BASE, Search, load_optuna
+from dlrun.settings import Setting, axes_of
 from dlrun.signals import Signals
 from dlrun.sweep_folder import Sweep, Trial
 from dlrun.trainer import Batch, fit
@@ -33,77 +33,6 @@ REFRESH = 0.25  # seconds
 DONE = ("finished", "stopped early")
 OPEN = ("waiting", "training")  # how a run stands that has not ended
 LONGEST_TRIAL = 2.0  # seconds that a look at the speed may take
-_ON_THE_COMMAND_LINE = "on the command line:"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One combination of values, key -> value, and the configs that train it: of each seed, or of all."""
-
-    values: dict[str, Any]
-    configs: list[Config]
-
-
-def settings(
-    path: Path, given: Sequence[str], seeds: Sequence[int] | None, count: int | None, parts: Parts
-) -> list[Setting]:
-    """What a sweep of the config at `path` goes through, each combination checked.
-
-    `given` are KEY=VALUES words beside those under `sweep:` in the file. `count` combinations are drawn at
-    random, else all are taken. `seeds` are those of each, by default the config's own.
-    Raises ConfigError with the mistakes of all combinations, UserError where values cannot be read.
-    """
-    axes, plain = axes_of(path, given)
-    plain += [f"seeds={json.dumps(list(seeds))}"] if seeds is not None else []
-    found, mistakes = list[Setting](), dict[str, None]()
-    for values in combinations(axes) if count is None else draws(axes, count):
-        try:
-            config = configs.load(path, [*plain, *words(values)], parts)
-        except ConfigError as error:
-            mistakes |= dict.fromkeys(error.mistakes)
-            continue
-        found.append(Setting(values, sweep_folder.of_each_seed(config)))
-    if mistakes:
-        raise ConfigError(str(path), list(mistakes))
-    if sum(len(setting.configs) for setting in found) > MOST_VALUES:
-        raise UserError(f"a sweep has at most {MOST_VALUES:,} runs", fix="take fewer values, or fewer seeds")
-    return found
-
-
-def axes_of(path: Path, given: Sequence[str]) -> tuple[list[Axis], list[str]]:
-    """The keys with several values, of the file and of the command line, and the words with one alone.
-
-    Where both name a key, the command line counts.
-    """
-    named, plain = dict[str, Axis](), list[str]()
-    for key, (written, where) in _of_file(path).items():
-        named[key] = axis(key, written, where)
-    for word in given:
-        key, equals, written = word.partition("=")
-        if not equals or not key:
-            raise UserError(f"{shortened(word)!r} is not of the form KEY=VALUES")
-        found = axis(key, written, _ON_THE_COMMAND_LINE)
-        if isinstance(found.values, list) and len(found.values) == 1:
-            named.pop(key, None)
-            plain.append(word)
-        else:
-            named[key] = found
-    if not named:
-        raise UserError(
-            "there is nothing to go through: no key has several values",
-            fix="give some, such as optimizer.lr=1e-4,1e-3, or under sweep: in the config",
-        )
-    return list(named.values()), plain
-
-
-def _of_file(path: Path) -> dict[str, tuple[Any, str]]:
-    """What stands under `sweep:` in a config, key -> values and their place."""
-    written = configs.read(path).value.get(configs.SWEEP)
-    if written is None or written.value is None:
-        return {}
-    if not isinstance(written.value, dict):
-        raise UserError("sweep: names keys with their values", where=str(written.place))
-    return {key: (each.plain(), str(each.place)) for key, each in written.value.items()}
 
 
 @dataclass(frozen=True)
@@ -117,7 +46,7 @@ class Prepared:
     data_dir: Path
 
     @property
-    def runs(self) -> list[tuple[dict[str, Any], Config]]:
+    def all(self) -> list[tuple[dict[str, Any], Config]]:
         """The values set in each run with its config."""
         return [(setting.values, config) for setting in self.settings for config in setting.configs]
 
@@ -131,7 +60,7 @@ class Prepared:
         sweep = sweep_folder.create(parent, name, jobs=self.jobs, metric=metric)
         answers = {answered(said.config, said.summary): said.run for said in finished}
         fingerprints = {repr(self.plan.config.dataset): self.loaded.fingerprint}
-        for values, config in self.runs:
+        for values, config in self.all:
             if answers:
                 data = repr(config.dataset)
                 if data not in fingerprints:
@@ -147,13 +76,21 @@ class Prepared:
 
 
 def prepare(
-    chosen: list[Setting], jobs: int | None, parts: Parts, data_dir: Path, watching: Watching = unwatched
+    chosen: list[Setting],
+    jobs: int | None,
+    metric: str | None,
+    parts: Parts,
+    data_dir: Path,
+    watching: Watching = unwatched,
+    *,
+    times: int = 1,
 ) -> Prepared:
     """Check all that can be checked before there is a folder, and share the cores among the runs.
 
-    Without `jobs` as many train at once as there are cores, or one on an accelerator. A run takes no more
-    threads than its share of the cores, and its config says how many where that is fewer than alone.
-    Raises ConfigError with the mistakes of all settings.
+    Without `jobs` as many train at once as there are cores, or one on an accelerator; never more than there
+    are runs, `times` those of the settings. A run takes no more threads than its share of the cores, and its
+    config says how many where that is fewer than alone. Raises ConfigError with the mistakes of all settings,
+    UserError for a `metric` that is not measured.
     """
     plans, mistakes = list[Plan](), dict[str, None]()
     for setting in chosen:
@@ -161,21 +98,31 @@ def prepare(
             plans.append(make_plan(setting.configs[0], parts, data_dir))
         except ConfigError as error:
             mistakes |= dict.fromkeys(error.mistakes)
+    source = chosen[0].configs[0].tree.place.source
     if mistakes:
-        raise ConfigError(chosen[0].configs[0].tree.place.source, list(mistakes))
+        raise ConfigError(source, list(mistakes))
+    columns = [*plans[0].recipe.columns(), *(f"best.{column}" for column in plans[0].recipe.columns())]
+    if metric is not None and metric not in (*columns, "seconds"):
+        raise UserError(f"--metric {shortened(metric)} is never measured{nearest(metric, columns)}")
     loaded = plans[0].load(watching=watching)
-    plans[0].try_on(loaded)
-    count = sum(len(setting.configs) for setting in chosen)
+    for plan in plans:
+        if plan.config.dataset == plans[0].config.dataset:
+            try:
+                plan.try_on(loaded)
+            except ConfigError as error:
+                mistakes |= dict.fromkeys(error.mistakes)
+    if mistakes:
+        raise ConfigError(source, list(mistakes))
     usual = cores() if plans[0].device.type == "cpu" else 1
-    jobs = min(jobs or usual, count)
+    jobs = min(jobs or usual, times * sum(len(setting.configs) for setting in chosen))
     share = max(1, cores() // jobs)
     fitted = []
     for setting, plan in zip(chosen, plans, strict=True):
-        threads = plan.hardware(loaded).threads
-        is_too_many = plan.config.threads == "auto" and threads > share
+        is_too_many = plan.config.threads == "auto" and plan.hardware(loaded).threads > share
         changes: dict[str, Any] = {"threads": share} if is_too_many else {}
         fitted.append(Setting(setting.values, [replace(config, **changes) for config in setting.configs]))
-    return Prepared(fitted, jobs, plans[0], loaded, data_dir)
+    first = make_plan(fitted[0].configs[0], parts, data_dir)
+    return Prepared(fitted, jobs, first, loaded, data_dir)
 
 
 def make_search(
@@ -193,14 +140,17 @@ def make_search(
 
     Raises as `settings` and `prepare` do.
     """
-    axes, plain = axes_of(path, given)
-    plain += [f"seeds={json.dumps(list(seeds))}"] if seeds is not None else []
-    base = configs.load(path, plain, parts)
+    load_optuna()  # which says what is wrong before there is a folder
+    axes, plain = axes_of(path, given, seeds)
+    if not axes:
+        raise UserError("there is nothing to search: no key has several values", fix=EXAMPLE)
+    base = configs.load(path, in_order(plain), parts)
     one = Setting({}, sweep_folder.of_each_seed(base))
-    prepared = prepare([one] * count, jobs, parts, data_dir, watching)
+    prepared = prepare([one], jobs, None, parts, data_dir, watching, times=count)
     plan = prepared.plan
     said = {
         "count": count,
+        "words": [word for word in plain if not word.startswith("seeds=")],
         "axes": {axis.key: axis.plain() for axis in axes},
         "monitor": plan.monitor,
         "higher_is_better": plan.better[plan.monitor.split("_", 1)[1]] == "higher",
@@ -211,7 +161,6 @@ def make_search(
     fitted = replace(prepared.settings[0].configs[0], seeds=base.seeds)
     text = configs.dump(fitted).encode()
     write_atomically(sweep.folder / BASE, lambda file: file.write(text))
-    Search(sweep, parts)  # which says what is wrong while nothing was trained
     sweep.write()
     return sweep
 
@@ -251,17 +200,18 @@ def seconds(prepared: Prepared) -> float:
         if time.monotonic() > begun + LONGEST_TRIAL:
             break
     of_step = (time.monotonic() - begun) / max(1, done - 1)
-    return sum(of_step * per_epoch * config.epochs for _, config in prepared.runs) / prepared.jobs
+    return sum(of_step * per_epoch * config.epochs for _, config in prepared.all) / prepared.jobs
 
 
 @dataclass
 class Progress:
-    """How one run of a sweep stands. `best` is its best monitored figure so far, mean over its seeds."""
+    """How one run of a sweep stands. `best` is its best figure so far in `monitor`, mean over its seeds."""
 
     trial: Trial
     status: str  # as of the run's summary, or waiting
     epoch: int = 0
     epochs: int = 0
+    monitor: str = ""
     best: float | None = None
     lines: list[str] = field(default_factory=list)  # of the error that ended it
 
@@ -271,6 +221,7 @@ class View(Protocol):
 
     def begin(self, sweep: Sweep, progress: Sequence[Progress], jobs: int) -> None: ...
     def ended(self, progress: Progress) -> None: ...
+    def warn(self, text: str) -> None: ...
     def refresh(self) -> None: ...
     def end(self) -> None: ...
 
@@ -280,6 +231,7 @@ class Silent:
 
     def begin(self, sweep: Sweep, progress: Sequence[Progress], jobs: int) -> None: ...
     def ended(self, progress: Progress) -> None: ...
+    def warn(self, text: str) -> None: ...
     def refresh(self) -> None: ...
     def end(self) -> None: ...
 
@@ -296,6 +248,11 @@ class Ended:
     def failed(self) -> list[Progress]:
         """The runs that ended without a result."""
         return [each for each in self.progress if each.status in ("failed", "diverged", "broken")]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is something that a resumed sweep would train."""
+        return any(each.status in (*OPEN, "interrupted", "failed", "broken") for each in self.progress)
 
     @property
     def exit_code(self) -> int:
@@ -319,26 +276,35 @@ def train(
 ) -> Ended:
     """Train the runs of a sweep that are left, `jobs` at a time, and those that a search draws.
 
-    A run that fails stops no other. A signal has those that train saved and left where they are; a second
-    one ends them at once. Raises RunFailed where another process has the sweep.
+    A run that fails stops no other, and one that another process has is waited for. A signal has those that
+    train saved and left where they are; a second one ends them at once. Raises RunFailed where another
+    process has the sweep.
     """
     log = sweep.folder / "workers.log"
     with sweep.lock(), Signals() as signals, Workers(jobs, log, parts, data_dir) as workers:
-        every = [_standing(trial) for trial in sweep.trials]
+        every = [standing(trial) for trial in sweep.trials]
         by_folder = {each.trial.run.folder: each for each in every}
         waiting = deque(trial.run.folder for trial in sweep.unfinished())
-        told = set[Path]()
+        for folder in waiting:
+            by_folder[folder].status = "waiting"
+        told, elsewhere = set[Path](), set[Path]()
+        if search:
+            tell_what_ended(search, every)
 
         def feed() -> None:
             while workers.is_free and not signals.received:
                 if not waiting and search:
                     for trial in search.more():
-                        every.append(_standing(trial))
+                        every.append(standing(trial))
                         by_folder[trial.run.folder] = every[-1]
                         waiting.append(trial.run.folder)
-                if not waiting:
+                folder = next((each for each in waiting if not sweep_folder.is_in_use(each)), None)
+                if folder is None:
+                    if fresh := {*waiting} - elsewhere:
+                        view.warn(f"waiting for {comparisons.some(sorted(each.name for each in fresh))}")
+                        elsewhere.update(fresh)
                     return
-                folder = waiting.popleft()
+                waiting.remove(folder)
                 workers.train(folder)
                 by_folder[folder].status = "training"
 
@@ -361,20 +327,16 @@ def train(
                     return
                 progress.status = "given up"
             view.ended(progress)
-            of_setting = [each for each in every if each.trial.number == progress.trial.number]
-            if search and not any(each.status in OPEN for each in of_setting):
-                figures = [each.best for each in of_setting if each.best is not None]
-                is_whole = all(each.status in DONE for each in of_setting)
-                is_given_up = any(each.status == "given up" for each in of_setting)
-                search.ended(progress.trial.number, figures if is_whole else [], is_given_up=is_given_up)
+            if search:
+                tell(search, [each for each in every if each.trial.number == progress.trial.number])
 
         view.begin(sweep, every, jobs)
         try:
             feed()
-            while workers.training:
+            while workers.training or (waiting and not signals.received):
                 for word in workers.words(REFRESH):
                     progress = by_folder[word.folder]
-                    _heard(word, progress)
+                    heard(word, progress)
                     if word.kind in ("end", "lost"):
                         ended(progress)
                     elif (
@@ -389,41 +351,59 @@ def train(
                         told.add(folder)
                 feed()
                 view.refresh()
-        except BaseException:
-            workers.kill()
-            raise
         finally:
             view.end()
     return Ended(sweep, every, signals.received)
 
 
-def _standing(trial: Trial) -> Progress:
+def tell(search: Search, of_setting: Sequence[Progress]) -> None:
+    """Tell a search how a setting ended, once all its runs have."""
+    if any(each.status in (*OPEN, "interrupted") for each in of_setting):
+        return
+    figures = [each.best for each in of_setting if each.best is not None]
+    is_whole = all(each.status in DONE for each in of_setting)
+    is_given_up = any(each.status == "given up" for each in of_setting)
+    search.ended(of_setting[0].trial.number, figures if is_whole else [], is_given_up=is_given_up)
+
+
+def tell_what_ended(search: Search, every: Sequence[Progress]) -> None:
+    """Tell a search of the settings that ended when nobody was left to tell it."""
+    for number in search.study.running():
+        if of_setting := [each for each in every if each.trial.number == number]:
+            tell(search, of_setting)
+
+
+def standing(trial: Trial) -> Progress:
     """How a run stands before anything is done about it."""
     summary = trial.run.summary()
-    best = summary.get("best")
-    figures = best.get("figures", {}).get(best.get("monitor"), {}) if isinstance(best, dict) else {}
-    return Progress(
-        trial,
-        trial.run.status(summary) if summary else "waiting",
-        summary.get("epochs", 0),
-        summary.get("planned_epochs", 0),
-        figures.get("mean"),
-    )
+    seen = runs.overview(trial.run, summary)
+    [(monitor, figure)] = seen["best"].items() or [("", {"mean": None})]
+    planned = summary.get("planned_epochs")
+    epochs = planned if isinstance(planned, int) else 0
+    done = seen["epochs"].partition("/")[0]
+    epoch = int(done) if done.isdecimal() else 0
+    status = seen["status"] if summary else "waiting"
+    error = summary.get("error")
+    lines = [error] if isinstance(error, str) else []
+    return Progress(trial, status, epoch, epochs, monitor, figure["mean"], lines)
 
 
-def _heard(word: Word, progress: Progress) -> None:
+def heard(word: Word, progress: Progress) -> None:
     """Take note of what a worker says of a run."""
     if word.kind in ("begin", "row"):
-        progress.epoch, progress.epochs, progress.best = word.epoch, word.epochs, word.best
+        progress.epoch, progress.epochs = word.epoch, word.epochs
+        progress.monitor, progress.best = word.monitor, word.best
         return
-    fresh = _standing(progress.trial)
+    fresh = standing(progress.trial)
     progress.epoch, progress.epochs, progress.best = fresh.epoch, fresh.epochs, fresh.best
     progress.status, progress.lines = fresh.status, word.lines
     if word.kind == "lost":
         progress.status = "failed"
         progress.lines = [f"error: its process was killed (exit code {word.exit_code})"]
-    elif progress.status in ("running", "waiting"):  # it did not come to saying so
-        progress.status = "failed"
+    elif word.exit_code > 128:  # by a signal, maybe before its first word
+        progress.status = "interrupted"
+    elif progress.status in ("running", "waiting") or (word.lines and progress.status == "interrupted"):
+        progress.status = "failed"  # it did not come to saying so
 
 
 def conclude(
@@ -431,6 +411,8 @@ def conclude(
 ) -> Comparison | None:
     """Rank the settings of a sweep, keep the table and draw the picture; None where nothing is finished."""
     said = [comparisons.read(trial.run) for trial in sweep.trials]
+    if not any(each.summary.get("status") in (*DONE, "diverged") for each in said):
+        return None
     try:
         ranked = comparisons.compare(said, metric or sweep.content.get("metric"), ranked=True, parts=parts)
     except UserError as error:

@@ -5,13 +5,18 @@ runs/spiral_relu-sweep-001/
     results.csv            the settings, the best first, with mean, sd and n of their seeds
     plots/*.png
     workers.log            what the processes that trained said, beyond the log of each run
+    study.log base.yaml    of a search: what was drawn and reached, and the config that values are set in
     spiral_relu-001/ …     ordinary runs
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import shlex
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -26,6 +31,8 @@ from dlrun.files import write_atomically
 from dlrun.runs import Run
 
 FILE = "sweep.json"
+MOST_JOBS = 1024
+_IN_PLACE = {"workers.log": stat.S_ISREG, "study.log": stat.S_ISREG, "plots": stat.S_ISDIR}  # are written
 _DONE = ("finished", "stopped early")
 
 
@@ -33,7 +40,7 @@ _DONE = ("finished", "stopped early")
 class Trial:
     """One run of a sweep, with what is set in it. Of a search it has the number of its setting.
 
-    `is_borrowed`: it was trained before, and stands in the folder that the sweep is in.
+    `is_borrowed`: it was trained before, and stands in the folder that the sweep is in, or in another sweep.
     """
 
     run: Run
@@ -59,18 +66,27 @@ class Sweep:
         """The runs, in the order in which they are trained."""
         return [
             Trial(
-                Run((self.folder.parent if each.get("borrowed") else self.folder) / each["run"]),
+                Run(self._home(each) / each["run"]),
                 each["values"],
                 each["seeds"],
                 each.get("number"),
-                bool(each.get("borrowed")),
+                "borrowed" in each,
             )
             for each in self.content["runs"]
         ]
 
+    def _home(self, entry: dict[str, Any]) -> Path:
+        """The folder in which a run lies: this one, or where it was borrowed, the one beside or around it."""
+        return self.folder.parent / entry["borrowed"] if "borrowed" in entry else self.folder
+
     @property
     def plots(self) -> Path:
         return self.folder / "plots"
+
+    def resume_command(self, parts: Path | None) -> str:
+        """The command that goes on with the sweep, with the parts that it needs."""
+        words = ["dlrun", "sweep", "--resume", str(self.folder)]
+        return shlex.join([*words, *(["--parts", str(parts)] if parts else [])])
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -90,13 +106,15 @@ class Sweep:
     def unfinished(self) -> list[Trial]:
         """The runs that are left to train: never begun, interrupted, or failed for want of something.
 
-        One that diverged would only diverge again.
+        One that diverged would only diverge again, and one that is borrowed is not the sweep's to train.
         """
         given_up = set(self.content.get("given_up", ()))
         return [
             trial
             for trial in self.trials
-            if trial.number not in given_up and trial.run.summary().get("status") not in (*_DONE, "diverged")
+            if trial.number not in given_up
+            and not trial.is_borrowed
+            and trial.run.summary().get("status") not in (*_DONE, "diverged")
         ]
 
     def add(self, values: dict[str, Any], config: Config, number: int | None = None) -> Trial:
@@ -109,9 +127,10 @@ class Sweep:
         return Trial(run, values, config.seeds, number)
 
     def borrow(self, values: dict[str, Any], run: Run, seeds: list[int]) -> None:
-        """Have a run that was trained before, beside the sweep, stand for one of it."""
-        entry = {"run": run.name, "values": values, "seeds": seeds, "borrowed": True}
-        self.content["runs"].append(entry)
+        """Have a run that was trained before, beside the sweep or in another one, stand for one of it."""
+        home = run.folder.parent
+        beside = "" if home.resolve() == self.folder.parent.resolve() else home.name
+        self.content["runs"].append({"run": run.name, "values": values, "seeds": seeds, "borrowed": beside})
 
 
 def create(parent: Path, name: str, **content: Any) -> Sweep:
@@ -150,30 +169,76 @@ def find(text: str, parent: Path) -> Sweep:
 
 
 def read(folder: Path) -> Sweep:
-    """The sweep in a folder, which anybody may have written: every run of it lies in it.
+    """The sweep in a folder, which anybody may have written: every run that it trains lies in it.
 
-    Raises UserError where sweep.json is not as dlrun writes it.
+    Raises UserError where sweep.json is not as dlrun writes it, or something of the folder is a link.
     """
+    path = folder / FILE
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        listed = content["runs"]
-        sound = isinstance(content.get("jobs"), int) and all(
-            isinstance(each["run"], str)
-            and runs.is_name(each["run"])
-            and isinstance(each["values"], dict)
-            and isinstance(each["seeds"], list)
-            for each in listed
-        )
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        sound = _is_sound(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         sound = False
     if not sound:
-        raise UserError("this is no sweep as dlrun writes it", where=str(folder / FILE))
+        raise UserError(
+            "this is no sweep as dlrun writes it",
+            where=str(path),
+            fix="put the file back as it was; each run in the folder can be resumed by itself",
+        )
     sweep = Sweep(folder, content)
     for trial in sweep.trials:
-        if trial.run.folder.is_symlink():
-            raise UserError("a run of the sweep is a link", where=str(trial.run.folder))
+        if trial.run.folder.is_symlink() or (trial.is_borrowed and trial.run.folder.parent.is_symlink()):
+            fix = "put the run's folder itself there"
+            raise UserError("a run of the sweep is a link", where=str(trial.run.folder), fix=fix)
         runs.refuse_links(trial.run)
+    for name, is_kind in _IN_PLACE.items():
+        if (folder / name).is_symlink() or (
+            (folder / name).exists() and not is_kind((folder / name).stat().st_mode)
+        ):
+            what = f"{name} of the sweep is a link, or not what dlrun puts there"
+            raise UserError(what, where=str(folder / name), fix="take it away")
     return sweep
+
+
+def _is_sound(content: Any) -> bool:
+    """Whether sweep.json is as dlrun writes it, as far as anything depends on it.
+
+    Raises an error of Python's own where it is altogether different.
+    """
+    listed = content["runs"]
+    names = [each["run"] for each in listed]
+    homes = [each.get("borrowed") for each in listed]  # None: the sweep's own, "": the folder around it
+    return (
+        type(content["jobs"]) is int
+        and 1 <= content["jobs"] <= MOST_JOBS
+        and isinstance(content.get("metric"), str | None)
+        and all(type(number) is int for number in content.get("given_up", ()))
+        and all(isinstance(name, str) and runs.is_name(name) for name in (*names, *filter(None, homes)))
+        and len(set(zip(homes, names, strict=True))) == len(names)
+        and all(
+            isinstance(each["values"], dict)
+            and all(type(seed) is int for seed in each["seeds"])
+            and type(each.get("number")) in (int, type(None))
+            for each in listed
+        )
+    )
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether a process has the run in a folder now."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def every(parent: Path) -> list[Sweep]:

@@ -15,21 +15,29 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from queue import SimpleQueue
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
+from dlrun import config as configs
+from dlrun.components import Parts
+from dlrun.errors import Unforeseen, UserError
+from dlrun.runs import Run
+
 if TYPE_CHECKING:
+    from dlrun.data import Data, Loaded
+    from dlrun.experiment import View
     from dlrun.plan import Plan
-    from dlrun.runs import Run
     from dlrun.trainer import Row, State
 
 SAY_EVERY = 0.2  # seconds between what a run says of its progress
 _PRELOADED = ["dlrun.experiment", "dlrun.plan", "dlrun.plots.curves"]
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,8 @@ class Word:
     folder: Path
     epoch: int = 0
     epochs: int = 0
-    monitored: float | None = None  # mean over the run's seeds
-    best: float | None = None
+    monitor: str = ""  # the column that `best` is of
+    best: float | None = None  # mean over the run's seeds
     exit_code: int = 0
     lines: list[str] = field(default_factory=list)
 
@@ -50,8 +58,8 @@ class Workers:
     """Up to `count` processes. `train` gives a run to one that waits; `words` are what they say."""
 
     def __init__(self, count: int, log: Path, parts: Path | None, data_dir: Path) -> None:
+        start_server()
         self._context = get_context("forkserver")
-        self._context.set_forkserver_preload(_PRELOADED)
         self._count, self._arguments = count, (log, parts, data_dir)
         self._all: dict[Connection, ForkServerProcess] = {}
         self._busy: dict[Connection, Path] = {}
@@ -88,15 +96,10 @@ class Workers:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
 
-    def kill(self) -> None:
-        """End all of them at once, with what was saved last."""
-        for process in self._all.values():
-            process.kill()
-
     def words(self, seconds: float) -> Iterator[Word]:
-        """What they say within so many seconds; nothing where none of them trains."""
+        """What they say within so many seconds."""
         if not self._busy:
-            return
+            time.sleep(seconds)
         for connection in wait(list(self._busy), seconds):
             assert isinstance(connection, Connection)
             try:
@@ -119,16 +122,32 @@ class Workers:
         return here
 
 
+def start_server() -> None:
+    """Have the server begin to import, unless it has begun; meanwhile something else may be done.
+
+    A signal for the whole group of processes, as a terminal and a batch system send it, is none for it.
+    """
+    get_context("forkserver").set_forkserver_preload(_PRELOADED)
+    resource_tracker.ensure_running()  # else the server's start begins it, which lets signals in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def work(connection: Connection, log: Path, parts: Path | None, data_dir: Path) -> None:
     """Train the runs whose folders arrive, one after another, until nobody is there any more."""
     os.setsid()  # Ctrl-C is for the process that sent us the runs
     _say_into(log)
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())  # while a run trains it has its own way
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     folders: SimpleQueue[Path | None] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, folders), daemon=True).start()
+    training = Training(Parts(parts), data_dir)
     while folder := folders.get():
-        word = _trained(folder, Told(connection, stopped), parts, data_dir)
+        word = training.of(folder, Told(connection, stopped))
         stopped.clear()
         with suppress(OSError):  # nobody is there any more
             connection.send(word)
@@ -154,27 +173,41 @@ def _say_into(log: Path) -> None:
     os.close(descriptor)
 
 
-def _trained(folder: Path, view: Told, parts: Path | None, data_dir: Path) -> Word:
-    """Train the run in a folder for the epochs that are left; how that ended."""
-    from dlrun import config as configs
-    from dlrun import experiment
-    from dlrun.components import Parts
-    from dlrun.errors import Unforeseen, UserError
-    from dlrun.plan import make_plan
-    from dlrun.runs import Run
+class Training:
+    """One run after another, with the data of the last one kept for the next where it is the same."""
 
-    try:
-        own_parts = Parts(parts)
+    def __init__(self, parts: Parts, data_dir: Path) -> None:
+        self._parts, self._data_dir = parts, data_dir
+        self._kept: tuple[str, Data, Loaded] | None = None
+
+    def of(self, folder: Path, view: View) -> Word:
+        """Train the run in a folder for the epochs that are left; how that ended."""
+        from dlrun import experiment
+        from dlrun.plan import make_plan
+
         run = Run(folder)
-        plan = make_plan(configs.load(run.config, [], own_parts), own_parts, data_dir)
-        outcome = experiment.resume(plan, run, view)
-        return Word("end", folder, exit_code=outcome.exit_code)
-    except UserError as error:
-        return Word("end", folder, exit_code=error.exit_code, lines=error.lines())
-    except Exception as error:
-        traceback.print_exc()
-        told = Unforeseen(error, f"dlrun resume {folder}")
-        return Word("end", folder, exit_code=told.exit_code, lines=told.lines())
+        try:
+            plan = make_plan(configs.load(run.config, [], self._parts), self._parts, self._data_dir)
+            # One that goes on prepares its data as its checkpoint says.
+            loaded = None if run.last.exists() else self._loaded(plan)
+            outcome = experiment.resume(plan, run, view, loaded=loaded)
+            return Word("end", folder, exit_code=outcome.exit_code)
+        except UserError as error:
+            return Word("end", folder, exit_code=error.exit_code, lines=error.lines())
+        except Exception as error:
+            traceback.print_exc()
+            told = Unforeseen(error, f"dlrun resume {folder}")
+            return Word("end", folder, exit_code=told.exit_code, lines=told.lines())
+
+    def _loaded(self, plan: Plan) -> Loaded:
+        """The data of a run that begins."""
+        wanted = f"{plan.device} {plan.config.dataset}"
+        if self._kept is None or self._kept[0] != wanted:
+            self._kept = None  # before the next is read, so that two are never there at once
+            self._kept = (wanted, plan.data, plan.load())
+        _, data, loaded = self._kept
+        plan.data.notes[:] = data.notes
+        return loaded
 
 
 class Told:
@@ -182,11 +215,10 @@ class Told:
 
     def __init__(self, connection: Connection, stopped: threading.Event) -> None:
         self._connection, self._stopped, self._next = connection, stopped, 0.0
-        self._monitored: float | None = None
 
     def begin(self, plan: Plan, run: Run, state: State, steps: int) -> None:
         self._folder, self._epochs, self._monitor = run.folder, plan.config.epochs, plan.monitor
-        self._best = state.best["value"] if state.best else None
+        self._best: float | None = state.best["value"] if state.best else None
         self._say("begin", state.epoch)
         if self._stopped.is_set():
             signal.raise_signal(signal.SIGTERM)  # it came before anybody heeded it
@@ -194,9 +226,8 @@ class Told:
     def tick(self, examples: int) -> None: ...
 
     def row(self, epoch: int, row: Row, best: bool) -> None:
-        if self._monitor in row:
-            self._monitored = fmean(row[self._monitor])
-            self._best = self._monitored if best else self._best
+        if best:
+            self._best = fmean(row[self._monitor])
         if time.monotonic() >= self._next:
             self._say("row", epoch)
 
@@ -207,4 +238,4 @@ class Told:
     def _say(self, kind: Literal["begin", "row"], epoch: int) -> None:
         self._next = time.monotonic() + SAY_EVERY
         with suppress(OSError):  # nobody is there any more: a signal follows
-            self._connection.send(Word(kind, self._folder, epoch, self._epochs, self._monitored, self._best))
+            self._connection.send(Word(kind, self._folder, epoch, self._epochs, self._monitor, self._best))

@@ -30,6 +30,7 @@ DOWN = [
     "compare",
     "trainer",
     "stacking",
+    "settings",
     "sweep_folder",
     "runs",
     "layers",

@@ -61,6 +61,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "rm": ("dlrun.sweep_folder.described", ("rm", "tiny-001", "--yes")),
     "diff": ("dlrun.diff.between", ("diff", "tiny-001", "tiny-001")),
     "reproduce": ("dlrun.diff.between", ("reproduce", "tiny-001")),
+    "sweep": ("dlrun.sweep.train", ("sweep", "{tiny}", "epochs=1,2")),
 }
 
 
@@ -123,8 +124,10 @@ def test_what_nobody_foresaw_is_five_lines_and_exit_code_1(command: str, raising
         assert fix.startswith("  fix: ")
         assert debug.startswith(f"  debug: dlrun --debug {command} ")
         assert "shows the whole traceback" in debug
-        resumes = [line.startswith("  resume: dlrun resume ") for line in rest]
-        assert resumes == ([True] if command in ("train", "resume") else [])
+        resumes = [
+            line.startswith(("  resume: dlrun resume ", "  resume: dlrun sweep --resume ")) for line in rest
+        ]
+        assert resumes == ([True] if command in ("train", "resume", "sweep") else [])
         assert TRACEBACK not in done.out + done.err
 
 
@@ -325,6 +328,8 @@ def test_ctrl_c_while_it_starts_is_no_traceback(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": paths},
         cwd=tmp_path,
         capture_output=True,
+        # What a shell begins in the background ignores it, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 

@@ -1,0 +1,114 @@
+"""What a sweep goes through: every combination of the values of some keys, each a checked config.
+
+Nothing here needs torch, so that a mistake is said at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlrun import config as configs
+from dlrun import sweep_folder
+from dlrun.axes import MOST_VALUES, Axis, axis, combinations, draws, in_order, words
+from dlrun.components import Parts
+from dlrun.config import Config
+from dlrun.errors import ConfigError, UserError, shortened
+
+_COMMAND_LINE = "on the command line"  # the place of a mistake in a KEY=VALUE word
+_SEEDS = "write them as --seeds 5 or seeds=0,1,2; each setting is trained with all of them"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One combination of values, key -> value, and the configs that train it: of each seed, or of all."""
+
+    values: dict[str, Any]
+    configs: list[Config]
+
+
+def settings(
+    path: Path, given: Sequence[str], seeds: Sequence[int] | None, count: int | None, parts: Parts
+) -> list[Setting]:
+    """What a sweep of the config at `path` goes through, each combination checked.
+
+    `given` are KEY=VALUES words beside those under `sweep:` in the file. `count` combinations are drawn at
+    random, else all are taken. `seeds` are those of each, by default the config's own.
+    Raises ConfigError with the mistakes of all combinations, UserError where values cannot be read or there
+    is but one run.
+    """
+    axes, plain = axes_of(path, given, seeds)
+    found, mistakes = list[Setting](), dict[str, None]()
+    for values in combinations(axes) if count is None else draws(axes, count):
+        try:
+            config = configs.load(path, in_order([*plain, *words(values)]), parts)
+        except ConfigError as error:
+            mistakes |= dict.fromkeys(_placed(mistake, axes) for mistake in error.mistakes)
+            continue
+        found.append(Setting(values, sweep_folder.of_each_seed(config)))
+    if mistakes:
+        raise ConfigError(str(path), list(mistakes))
+    runs = sum(len(setting.configs) for setting in found)
+    if runs > MOST_VALUES:
+        raise UserError(f"a sweep has at most {MOST_VALUES:,} runs", fix="take fewer values, or fewer seeds")
+    if not axes and runs == 1:
+        raise UserError(
+            "there is nothing to go through: no key has several values",
+            fix="give some, such as optimizer.lr=1e-4,1e-3, or under sweep: in the config, or --seeds 5",
+        )
+    return found
+
+
+def axes_of(path: Path, given: Sequence[str], seeds: Sequence[int] | None) -> tuple[list[Axis], list[str]]:
+    """The keys with several values, of the file and of the command line, and the words with one alone.
+
+    Where both name a key, the command line counts. Several seeds are no values of their own: they are those
+    of each setting.
+    """
+    named, plain = dict[str, Axis](), list[str]()
+    for key, (written, where) in _of_file(path).items():
+        named[key] = axis(key, written, where)
+    for word in given:
+        key, equals, written = word.partition("=")
+        if not equals or not key:
+            fix = "write a key and its values, such as optimizer.lr=1e-4,1e-3"
+            raise UserError(f"{shortened(word)!r} is not of the form KEY=VALUES", fix=fix)
+        found = axis(key, written, _COMMAND_LINE)
+        if isinstance(found.values, list) and len(found.values) == 1:
+            named.pop(key, None)
+            plain += words({key: found.values[0]})
+        else:
+            named[key] = found
+    if of_each := named.pop("seeds", None):
+        whole = isinstance(of_each.values, list) and all(type(value) is int for value in of_each.values)
+        if not whole:
+            raise UserError("seeds are whole numbers", where=of_each.where, fix=_SEEDS)
+        plain.append(f"seeds={json.dumps(of_each.values)}")
+    plain += [f"seeds={json.dumps(list(seeds))}"] if seeds is not None else []
+    return list(named.values()), plain
+
+
+def _of_file(path: Path) -> dict[str, tuple[Any, str]]:
+    """What stands under `sweep:` in a config, key -> values and their place."""
+    written = configs.read(path).value.get(configs.SWEEP)
+    if written is None or written.value is None:
+        return {}
+    if not isinstance(written.value, dict):
+        fix = "write sweep: {optimizer.lr: [1e-4, 1e-3]}"
+        raise UserError("sweep: names keys with their values", where=str(written.place), fix=fix)
+    return {key: (each.plain(), str(each.place)) for key, each in written.value.items()}
+
+
+def _placed(mistake: str, axes: Sequence[Axis]) -> str:
+    """A mistake with the place in the file, where its value was written there."""
+    said = mistake.removeprefix(f"{_COMMAND_LINE}: ")
+    if said != mistake:
+        for each in axes:
+            if each.where != _COMMAND_LINE and said.startswith(
+                (f"{each.key}:", f"{each.key}.", f"{each.key}[")
+            ):
+                return f"{each.where} {said}"
+    return mistake

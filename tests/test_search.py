@@ -1,0 +1,191 @@
+"""A search draws what was good near by, gives up what is hopeless, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlrun import sweep_folder
+from dlrun.axes import Axis, axis
+from dlrun.components import Parts
+from dlrun.errors import UserError
+from dlrun.search import Search, Study
+from dlrun.sweep_folder import Sweep
+
+Dlrun = Callable[..., Any]
+needs_optuna = pytest.mark.skipif("not __import__('importlib.util').util.find_spec('optuna')")
+WORDS = ("optimizer.lr=log(1e-4,1e-1)", "architecture.activation=relu,tanh", "--jobs", "1")
+
+
+def only_sweep(runs_dir: Path) -> Sweep:
+    [sweep] = sweep_folder.every(runs_dir)
+    return sweep
+
+
+def study(folder: Path, *axes: Axis, higher: bool = False) -> Study:
+    return Study(folder, axes or [axis("x", "log(1e-4,1)", "here")], higher, seed=0)
+
+
+def test_without_optuna_it_is_said_how_to_install_it(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    done = dlrun("sweep", tiny, *WORDS, "--optuna", 3)
+    assert done.code == 2
+    assert "pip install 'dlrun[optuna]'" in done.err
+    assert not runs_dir.exists()
+
+
+@needs_optuna
+def test_a_search_is_a_folder_of_ordinary_runs(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    done = dlrun("sweep", tiny, *WORDS, "--optuna", 4, "--seeds", 2)
+    sweep = only_sweep(runs_dir)
+    assert done.code == 0
+    assert {trial.number for trial in sweep.trials} == {0, 1, 2, 3}
+    assert len(sweep.trials) == 8
+    for trial in sweep.trials:
+        assert 1e-4 <= trial.values["optimizer.lr"] <= 1e-1
+        assert f"lr: {trial.values['optimizer.lr']}" in trial.run.config.read_text()
+        assert trial.run.summary()["status"] == "finished"
+    losses = [trial.run.summary()["best"]["figures"]["train_loss"]["mean"] for trial in sweep.trials]
+    best = min(sum(losses[i : i + 2]) / 2 for i in range(0, 8, 2))
+    first = (sweep.folder / "results.csv").read_text().splitlines()[1].split(",")
+    assert math.isclose(float(first[2]), best)
+
+
+@needs_optuna
+def test_options_are_those_of_the_part_that_a_setting_names(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    words = ["optimizer.name=sgd,adam", "optimizer.lr=0.5", "epochs=1", "--jobs", "1", "--optuna", "3"]
+    assert dlrun("sweep", tiny, *words).code == 0
+    assert all("lr: 0.5" in trial.run.config.read_text() for trial in only_sweep(runs_dir).trials)
+
+
+@needs_optuna
+def test_a_search_goes_on_where_it_stopped(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    dlrun("sweep", tiny, *WORDS, "--optuna", 2)
+    sweep = only_sweep(runs_dir)
+    before = [trial.values for trial in sweep.trials]
+    sweep.content["search"]["count"] = 4
+    sweep.write()
+    assert dlrun("sweep", "--resume", "last").code == 0
+    after = [trial.values for trial in only_sweep(runs_dir).trials]
+    assert after[:2] == before
+    assert len({repr(values) for values in after}) == 4
+    assert len(study(sweep.folder)._study.trials) == 4
+    assert "0 to train" not in dlrun("sweep", "--resume", "last").err
+    assert len(only_sweep(runs_dir).trials) == 4
+
+
+@needs_optuna
+def test_what_ended_when_nobody_was_there_is_told_when_it_goes_on(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path
+) -> None:
+    dlrun("sweep", tiny, *WORDS, "--optuna", 1)
+    sweep = only_sweep(runs_dir)
+    sweep.content["search"]["count"] = 2
+    sweep.write()
+    journal = sweep.folder / "study.log"
+    lines = journal.read_text().splitlines(keepends=True)
+    ends = [line for line in lines if '"values"' in line]
+    assert len(ends) == 1
+    journal.write_text("".join(line for line in lines if line not in ends))
+    assert study(sweep.folder).running() == [0]
+    assert dlrun("sweep", "--resume", "last").code == 0
+    assert study(sweep.folder).running() == []
+    assert study(sweep.folder)._study.trials[0].value == json.loads(ends[0])["values"][0]
+
+
+@needs_optuna
+def test_a_setting_that_has_no_runs_yet_is_drawn_anew(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    dlrun("sweep", tiny, *WORDS, "--optuna", 1)
+    sweep = only_sweep(runs_dir)
+    Search(sweep, Parts()).study.draw()  # and then it is killed
+    sweep.content["search"]["count"] = 2
+    sweep.write()
+    assert dlrun("sweep", "--resume", "last").code == 0
+    assert [trial.number for trial in only_sweep(runs_dir).trials] == [0, 2]
+    assert study(sweep.folder).running() == []
+
+
+@needs_optuna
+def test_what_is_worse_than_most_others_were_is_given_up(tmp_path: Path) -> None:
+    searched = study(tmp_path)
+    for good in range(5):
+        number, _ = searched.draw()
+        for epoch in (1, 2, 3):
+            assert not searched.is_hopeless(number, epoch, 1.0 / epoch + good / 100)
+        searched.tell(number, [0.3])
+    number, _ = searched.draw()
+    assert not searched.is_hopeless(number, 1, 0.9)
+    assert searched.is_hopeless(number, 2, 5.0)
+    assert not searched.is_hopeless(number, 3, math.nan)  # which says nothing
+    searched.tell(number, [], is_hopeless=True)
+    number, _ = searched.draw()
+    assert not searched.is_hopeless(number, 2, 0.4)
+
+
+@needs_optuna
+def test_a_setting_that_was_given_up_is_not_gone_on_with(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    dlrun("sweep", tiny, *WORDS, "--optuna", 1)
+    sweep = only_sweep(runs_dir)
+    trial = sweep.trials[0]
+    trial.run.write_json("summary.json", trial.run.summary() | {"status": "interrupted"})
+    assert sweep.unfinished() == [trial]
+    Search(sweep, Parts()).ended(0, [], is_given_up=True) if study(sweep.folder).running() else None
+    sweep.content["given_up"] = [0]
+    sweep.write()
+    assert only_sweep(runs_dir).unfinished() == []
+
+
+@needs_optuna
+def test_draws_come_near_what_was_good(tmp_path: Path) -> None:
+    searched = study(tmp_path)
+    values = []
+    for _ in range(30):
+        number, drawn = searched.draw()
+        values.append(math.log10(drawn["x"]))
+        searched.tell(number, [(values[-1] + 2) ** 2])
+    assert abs(sum(values[-10:]) / 10 + 2) < abs(sum(values[:10]) / 10 + 2)
+
+
+@needs_optuna
+def test_choices_of_any_kind_come_back_as_they_were_written(tmp_path: Path) -> None:
+    searched = study(tmp_path, axis("a", "[8],[16, 8]", "here"), axis("b", "null,true,x", "here"))
+    for _ in range(8):
+        number, drawn = searched.draw()
+        assert drawn["a"] in ([8], [16, 8])
+        assert drawn["b"] in (None, True, "x")
+        searched.tell(number, [1.0])
+
+
+@needs_optuna
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"axes": {"x": {"low": 0.1}}},
+        {"axes": [1]},
+        {"axes": {"x": 7}},
+        {"axes": {"x": []}},
+        {"axes": {"x": {"low": "a", "high": 1, "is_log": True}}},
+        {"axes": {"x": {"low": -1, "high": 1, "is_log": True}}},
+        {"count": "many"},
+        {"count": 10**9},
+    ],
+)
+def test_a_search_that_is_not_as_dlrun_writes_it_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    said = {
+        "count": 3,
+        "words": [],
+        "axes": {"x": [1, 2]},
+        "monitor": "train_loss",
+        "higher_is_better": False,
+    } | change
+    sweep = sweep_folder.create(tmp_path, "x", jobs=1, metric=None, search=said)
+    with pytest.raises(UserError, match="no search as dlrun writes it"):
+        Search(sweep, Parts())

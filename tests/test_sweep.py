@@ -1,0 +1,616 @@
+"""A sweep is a folder of ordinary runs, whatever happens to the processes that train them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import redirect_stderr, suppress
+from io import StringIO
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_runs import child, contents, only_run, timeless
+
+from dlrun import sweep_folder
+from dlrun.runs import Run
+from dlrun.sweep_folder import Sweep, Trial
+
+Dlrun = Callable[..., Any]
+Write = Callable[[str, str], Path]
+CONFIG = """\
+seeds: [0, 1]
+dataset: {name: spiral, points: 40, valid_fraction: 0.2}
+architecture: {name: mlp, hidden: [8], dropout: 0.2}
+loss: cross_entropy
+optimizer: {name: adam, lr: 1e-2}
+epochs: 4
+batch_size: full
+metrics: [accuracy]
+plots: []
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> None:
+    """The one that all processes of these tests are forked from."""
+    child(print).join()
+
+
+@pytest.fixture
+def config(write: Write) -> Path:
+    return write("small.yaml", CONFIG)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """A sweep as `begun` begins it, that nobody stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    config = folder / "small.yaml"
+    config.write_text(CONFIG)
+    sweep, process = begun(config, folder, epochs=800)
+    process.join(60)
+    assert process.exitcode == 0
+    return sweep
+
+
+def only_sweep(runs_dir: Path) -> Sweep:
+    """The sweep in a folder that has no other."""
+    [sweep] = sweep_folder.every(runs_dir)
+    return sweep
+
+
+def metrics(sweep: Sweep) -> dict[str, Any]:
+    """What each run measured, `seconds` aside."""
+    return {trial.run.name: timeless(trial.run.rows()) for trial in sweep.trials}
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait until something is true that a process does."""
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline, "this does not happen"
+        time.sleep(0.002)
+
+
+# --------------------------------------------------------------------------- what is trained
+
+
+def test_each_run_has_bit_for_bit_what_training_it_alone_gives(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    done = dlrun("sweep", config, "optimizer.lr=1e-3,1e-2", "--seeds", 3, "--jobs", 2)
+    sweep = only_sweep(runs_dir)
+    assert (done.code, done.err) == (0, "")
+    assert "6/6 runs are done" in done.out
+    assert [(trial.values, trial.seeds) for trial in sweep.trials] == [
+        ({"optimizer.lr": rate}, [seed]) for rate in (1e-3, 1e-2) for seed in range(3)
+    ]
+    for trial in sweep.trials:
+        rate, [seed] = trial.values["optimizer.lr"], trial.seeds
+        dlrun("train", config, f"optimizer.lr={rate}", "--seed", seed, "--runs-dir", runs_dir / "alone")
+        alone = Run(runs_dir / "alone" / trial.run.name.replace("small", "small"))
+        assert timeless(trial.run.rows()) == timeless(alone.rows())
+        assert trial.run.summary()["threads"] == alone.summary()["threads"]
+
+
+def test_seeds_are_trained_together_where_the_config_stacks_them(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    words = ["architecture.dropout=0", "stacked=true"]
+    dlrun("sweep", config, *words, "optimizer.lr=1e-3,1e-2", "--seeds", 3, "--jobs", 1)
+    dlrun("train", config, *words, "optimizer.lr=1e-2", "--seeds", 3, "--runs-dir", runs_dir / "alone")
+    sweep = only_sweep(runs_dir)
+    assert [trial.seeds for trial in sweep.trials] == [[0, 1, 2]] * 2
+    assert timeless(sweep.trials[1].run.rows()) == timeless(only_run(runs_dir / "alone").rows())
+
+
+def test_a_run_takes_no_more_than_its_share_of_the_cores(
+    config: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlrun import hardware
+    from dlrun import sweep as sweeps
+    from dlrun.components import Parts
+    from dlrun.settings import settings
+
+    monkeypatch.setattr(sweeps, "cores", lambda: 8)
+    monkeypatch.setattr(hardware, "cores", lambda: 8)
+    chosen = settings(config, ["architecture.hidden=[8],[3000,3000]", "batch_size=full"], None, None, Parts())
+    of_three = sweeps.prepare(chosen, 3, None, Parts(), Path())
+    assert [each.threads for _, each in of_three.all] == ["auto", "auto", 2, 2]
+    assert sweeps.prepare(chosen, None, None, Parts(), Path()).jobs == 4  # runs, which are fewer than cores
+    alone = sweeps.prepare(chosen, 1, None, Parts(), Path())
+    assert {each.threads for _, each in alone.all} == {"auto"}
+
+
+def test_what_stands_under_sweep_is_gone_through_without_further_words(
+    dlrun: Dlrun, config: Path, write: Write, runs_dir: Path
+) -> None:
+    write("base.yaml", CONFIG + "sweep:\n  optimizer.lr: log(1e-3,1e-2,2)\n  epochs: [1, 2]\n")
+    above = write("above.yaml", "base: base.yaml\nsweep: {epochs: [2, 3], architecture.hidden: '[4],[5]'}\n")
+    assert dlrun("sweep", above, "architecture.hidden=[6]").code == 0
+    values = [trial.values for trial in only_sweep(runs_dir).trials]
+    expected = [{"optimizer.lr": rate, "epochs": epochs} for rate in (0.001, 0.01) for epochs in (2, 3)]
+    assert values == [each for each in expected for _ in range(2)]  # seeds
+
+
+def test_a_config_with_a_sweep_trains_as_it_stands(dlrun: Dlrun, write: Write, runs_dir: Path) -> None:
+    assert dlrun("train", write("a.yaml", CONFIG + "sweep: {epochs: [1, 2]}\n")).code == 0
+    assert only_run(runs_dir).rows()["epoch"][-1] == 4
+
+
+def test_options_are_those_of_the_part_that_a_setting_names(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    words = ["optimizer.lr=0.5", "optimizer.name=sgd,adam", "epochs=1", "--seeds", "1", "--jobs", "1"]
+    assert dlrun("sweep", config, *words).code == 0
+    configs = [trial.run.config.read_text() for trial in only_sweep(runs_dir).trials]
+    assert all("lr: 0.5" in text for text in configs)
+    assert ["name: sgd" in text for text in configs] == [True, False]
+
+
+def test_several_seeds_are_enough_to_go_through(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
+    assert "0 … 4" in dlrun("sweep", config, "seeds=0,1,2,3,4", "--dry-run").out
+    assert dlrun("sweep", config, "epochs=1", "--jobs", 1).code == 0
+    assert [trial.seeds for trial in only_sweep(runs_dir).trials] == [[0], [1]]
+
+
+def test_settings_drawn_at_random_are_written_before_anything_starts(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    words = ["optimizer.lr=log(1e-4,1e-1)", "architecture.hidden=[4],[8]"]
+    assert dlrun("sweep", config, *words, "epochs=1", "--random", 3, "--seeds", 1, "--jobs", 1).code == 0
+    values = [trial.values for trial in only_sweep(runs_dir).trials]
+    assert len({repr(each) for each in values}) == 3
+    assert all(1e-4 <= each["optimizer.lr"] <= 1e-1 for each in values)
+    assert all(each["architecture.hidden"] in ([4], [8]) for each in values)
+
+
+# --------------------------------------------------------------------------- what is refused, before a folder
+
+
+def test_mistakes_of_all_settings_are_said_at_once_with_their_places(
+    dlrun: Dlrun, write: Write, runs_dir: Path
+) -> None:
+    path = write("wrong.yaml", CONFIG + "sweep:\n  optimizer.lrate: [1, 2]\n  epochs: [0, 1]\n")
+    done = dlrun("sweep", path, "architecture.activation=relu,tnah")
+    assert done.code == 2
+    assert "3 mistakes" in done.err
+    assert f"{path}:11:20 optimizer.lrate: there is no such option; did you mean 'lr'?" in done.err
+    assert f"{path}:12:11 epochs: 0 is not a whole number >= 1" in done.err
+    assert "on the command line: architecture.activation: 'tnah' is not one of" in done.err
+    assert not runs_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "name a CONFIG, or a sweep to --resume"),
+        (("{config}", "--seed", "1"), "No such option"),
+        (("{config}", "--seeds", "1"), "there is nothing to go through"),
+        (("{config}", "optimizer.lr"), "is not of the form KEY=VALUES"),
+        (("{config}", "optimizer.lr=log(1,2)"), "is a range without a count"),
+        (("{config}", "seeds=a,b"), "seeds are whole numbers"),
+        (("{config}", "epochs=1,2", "--metric", "nope"), "--metric nope is never measured"),
+        (("{config}", "epochs=1,2", "--jobs", "0"), "--jobs '0' is no number of runs"),
+        (("{config}", "epochs=1,2", "metrics=[rmse]"), "rmse is for regression"),
+        (("{config}", "epochs=1,2", "--resume", "last"), "--resume goes on with a sweep as it was begun"),
+        (("--resume", "last", "--device", "cpu"), "--resume goes on with a sweep as it was begun"),
+        (("--resume", "last"), "there is no sweep last"),
+        (("{config}", "epochs=1,2", "--needed", "--parts", "."), "--needed cannot know"),
+        (("{config}", "epochs=1,2", "--optuna", "2", "--random", "2"), "--optuna draws by itself"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_swept_is_said_in_five_lines_and_leaves_nothing(
+    words: tuple[str, ...], says: str, dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    done = dlrun("sweep", *(word.format(config=config) for word in words))
+    assert done.code == 2
+    assert says in done.err
+    assert len(done.err.splitlines()) <= 5
+    assert not runs_dir.exists()
+
+
+def test_a_dry_run_says_what_would_be_trained_and_makes_nothing(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    done = dlrun("sweep", config, "optimizer.lr=1e-3,1e-2", "--seeds", 4, "--jobs", 2, "--dry-run")
+    assert (done.code, done.err) == (0, "")
+    assert "8 runs, 2 at a time: about " in done.out
+    assert done.out.count("0 … 3") == 2
+    assert not runs_dir.exists()
+
+
+# --------------------------------------------------------------------------- what fails
+
+
+def test_a_run_that_fails_stops_no_other_and_is_not_done_twice_for_nothing(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    done = dlrun("sweep", config, "optimizer.lr=1e30,1e-2", "--seeds", 1, "--jobs", 1)
+    sweep = only_sweep(runs_dir)
+    assert done.code == 1
+    assert "diverged: small-001" in done.err
+    assert "1/2 runs are done, 1 failed" in done.out
+    assert "resume:" not in done.out  # it would only diverge again
+    again = dlrun("sweep", "--resume", "last")
+    assert again.code == 1
+    assert "diverged: small-001" in again.err
+    assert "0 to train" in again.out
+    assert sweep.trials[0].run.summary()["resumed"] == []
+    said = json.loads(dlrun("sweep", "--resume", "last", "--json").out)
+    assert said["status"] == {"diverged": 1, "finished": 1}
+    assert [each["run"] for each in said["failed"]] == ["small-001"]
+    quiet = dlrun("sweep", "--resume", "last", "--quiet")
+    assert (quiet.code, quiet.out) == (1, f"{sweep.folder}\n")
+    assert "diverged: small-001" in quiet.err
+
+
+def test_a_run_whose_process_is_killed_fails_and_can_be_resumed(config: Path, runs_dir: Path) -> None:
+    sweep, process = begun(config, runs_dir, epochs=800)
+    os.kill(sweep.trials[0].run.summary()["pid"], signal.SIGKILL)
+    process.join(60)
+    assert process.exitcode == 1
+    assert [trial.run.status(trial.run.summary()) for trial in sweep.trials] == ["interrupted", "finished"]
+    assert "failed: small-001" in (runs_dir / "said").read_text()
+    assert "its process was killed" in (runs_dir / "said").read_text()
+    resumed = child(dlrun_in_child, ["sweep", "--resume", "last"], runs_dir)
+    resumed.join(60)
+    assert resumed.exitcode == 0
+    assert not sweep.unfinished()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_signal_has_what_trains_saved_and_the_sweep_goes_on_as_if_there_had_been_none(
+    number: signal.Signals, config: Path, runs_dir: Path, whole: Sweep
+) -> None:
+    sweep, process = begun(config, runs_dir, epochs=800)
+    os.kill(process.pid or 0, number)
+    process.join(60)
+    said = (runs_dir / "said").read_text()
+    assert process.exitcode == 128 + number
+    assert "stopped by a signal: 0/2 runs are done" in said
+    assert f"resume: dlrun sweep --resume {sweep.folder}" in said
+    statuses = [trial.run.summary().get("status") for trial in sweep.trials]
+    assert statuses == ["interrupted", "interrupted"]
+    resumed = child(dlrun_in_child, ["sweep", "--resume", "last"], runs_dir)
+    resumed.join(60)
+    assert resumed.exitcode == 0
+    assert metrics(sweep) == metrics(whole)
+    assert all(len(trial.run.summary()["resumed"]) == 1 for trial in sweep.trials)
+
+
+def test_when_the_sweep_is_killed_its_workers_save_and_end_by_themselves(
+    config: Path, runs_dir: Path
+) -> None:
+    sweep, process = begun(config, runs_dir, epochs=100_000)
+    os.kill(process.pid or 0, signal.SIGKILL)
+    until(lambda: not any(sweep_folder.is_in_use(trial.run.folder) for trial in sweep.trials))
+    for trial in sweep.trials:
+        assert trial.run.summary()["status"] == "interrupted"
+        assert trial.run.rows()["epoch"][-1] == trial.run.summary()["epochs"] > 0
+
+
+def test_a_run_that_another_process_trains_is_waited_for(config: Path, runs_dir: Path) -> None:
+    sweep, process = begun(config, runs_dir, epochs=800)
+    first = sweep.trials[0].run
+    os.kill(process.pid or 0, signal.SIGINT)
+    process.join(60)
+    (runs_dir / "said").unlink()
+    with first.lock():
+        resumed = child(dlrun_in_child, ["sweep", "--resume", "last"], runs_dir)
+        until(lambda: "waiting for small-001" in said_in(runs_dir))
+        until(lambda: sweep.trials[1].run.summary()["status"] == "finished")
+        assert first.summary()["status"] == "interrupted"
+    resumed.join(60)
+    assert resumed.exitcode == 0
+    assert first.summary()["status"] == "finished"
+
+
+def test_two_processes_never_train_one_sweep(
+    config: Path, runs_dir: Path, dlrun: Dlrun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, process = begun(config, runs_dir, epochs=800)
+    monkeypatch.setattr("dlrun.runs._LOCK_PATIENCE", 0.1)
+    done = dlrun("sweep", "--resume", "last")
+    assert done.code == 1
+    assert f"{sweep.name} is in use by process {process.pid}" in done.err
+    assert f"resume: dlrun sweep --resume {sweep.folder}" in done.err
+    assert len(done.err.splitlines()) <= 5
+    os.kill(process.pid or 0, signal.SIGTERM)
+    process.join(60)
+
+
+def test_a_sweep_that_is_killed_and_resumed_ends_with_the_table_of_the_unbroken_one(tmp_path: Path) -> None:
+    found = killed_and_resumed(tmp_path, times=3)
+    assert found["different"] == 0
+    assert found["kills"] == 3
+
+
+def killed_and_resumed(folder: Path, times: int, seed: int = 0) -> dict[str, int]:
+    """Kill a sweep at so many random moments, now and then its workers too, and resume it each time.
+
+    Counts the kills, how many runs were going on at one, and what is not as in an unbroken sweep: the table,
+    what a run measured, a run that is missing, or was finished twice.
+    """
+    config = folder / "small.yaml"
+    config.write_text(CONFIG)
+    epochs = 150 * times  # so that there is something left to be killed
+    words = ["sweep", str(config), "optimizer.lr=1e-3,1e-2,1e-1", f"epochs={epochs}"]
+    words += ["--seeds", "2", "--jobs", "2"]
+    whole = child(dlrun_in_child, words, folder / "whole")
+    whole.join(120)
+    moments = random.Random(seed)
+    broken, kills, hit = folder / "broken", 0, 0
+    while kills < times:
+        resume = ["sweep", "--resume", "last"]
+        process = child(dlrun_in_child, resume if sweep_folder.every(broken) else words, broken)
+        process.join(moments.uniform(0.1, 1.2))
+        if process.exitcode is not None:  # it was done before
+            assert process.exitcode == 0
+            break
+        os.kill(process.pid or 0, signal.SIGKILL)
+        process.join(60)
+        kills += 1
+        for sweep in sweep_folder.every(broken):
+            running = [
+                s for s in (trial.run.summary() for trial in sweep.trials) if s.get("status") == "running"
+            ]
+            hit += len(running)
+            for each in running if kills % 2 else ():
+                with suppress(ProcessLookupError):
+                    os.kill(each["pid"], signal.SIGKILL)
+    last = child(
+        dlrun_in_child, ["sweep", "--resume", "last"] if sweep_folder.every(broken) else words, broken
+    )
+    last.join(120)
+    ours, theirs = only_sweep(broken), only_sweep(folder / "whole")
+    table = [(sweep.folder / "results.csv").read_bytes() for sweep in (ours, theirs)]
+    measured = metrics(ours), metrics(theirs)
+    logs = [(trial.run.folder / "log.txt").read_text() for trial in ours.trials]
+    return {
+        "kills": kills,
+        "hit": hit,
+        "different": (last.exitcode != 0)
+        + (table[0] != table[1])
+        + sum(measured[0].get(name) != rows for name, rows in measured[1].items())
+        + sum(log.count(f"finished after epoch {epochs}") != 1 for log in logs)
+        + abs(len(list(ours.folder.glob("*/config.yaml"))) - len(theirs.trials)),
+    }
+
+
+def begun(config: Path, runs_dir: Path, *, epochs: int) -> tuple[Sweep, Any]:
+    """A sweep of two runs in a process of its own, both of which train."""
+    words = [
+        "sweep",
+        str(config),
+        f"epochs={epochs}",
+        "optimizer.lr=1e-3,1e-2",
+        "--seeds",
+        "1",
+        "--jobs",
+        "2",
+    ]
+    process = child(dlrun_in_child, words, runs_dir)
+
+    def both_train() -> bool:
+        for sweep in sweep_folder.every(runs_dir):
+            return all(trial.run.summary().get("status") == "running" for trial in sweep.trials)
+        return False
+
+    until(both_train)
+    return only_sweep(runs_dir), process
+
+
+def said_in(runs_dir: Path) -> str:
+    """What a process said so far."""
+    path = runs_dir / "said"
+    return path.read_text() if path.exists() else ""
+
+
+def dlrun_in_child(words: list[str], runs_dir: Path) -> None:
+    """The command line in a forked process; what it says stands in a file of the runs folder.
+
+    Its workers are forked from the server that it comes from itself: a new one takes seconds to begin.
+    """
+    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[attr-defined]
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    said = os.open(runs_dir / "said", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for descriptor in (1, 2):
+        os.dup2(said, descriptor)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.argv = ["dlrun", *words, "--runs-dir", str(runs_dir)]
+    from dlrun import cli, workers
+
+    workers.ensure_running = lambda: None
+    cli.main()
+
+
+# --------------------------------------------------------------------------- what is shown
+
+
+class Terminal(StringIO):
+    """Remembers what a terminal would be sent."""
+
+    encoding = "utf-8"  # type: ignore[assignment]
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50), (40, 10)])
+def test_many_settings_fit_on_the_screen_with_those_that_train_among_them(
+    width: int, height: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlrun.display import Sweeping
+    from dlrun.sweep import Progress
+
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("LINES", str(height))
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    every = [
+        Progress(
+            Trial(Run(tmp_path), {"optimizer.lr": number / 7, "architecture.hidden": [100] * 9}, [seed]),
+            "finished" if number < 60 else "training" if number == 60 else "waiting",
+            epochs=300,
+            epoch=number,
+            monitor="train_loss",
+            best=0.5,
+        )
+        for number in range(100)
+        for seed in range(3)
+    ]
+    view = Sweeping()
+    view.begin(Sweep(tmp_path, {}), every, 3)
+    before = len(terminal.getvalue())
+    view.refresh()
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()[before:]).splitlines()
+    view.end()
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+    shown = " ".join(lines)
+    assert "of 100" in shown
+    assert "180/300 runs" in shown
+    if width > 40:
+        assert "8.571" in shown  # 60 / 7, which trains
+        assert "60/300" in shown
+        assert "0.5000 ± 0.0000" in shown
+
+
+def test_runs_that_failed_alike_are_said_together(
+    dlrun: Dlrun, config: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    from dlrun import display
+    from dlrun.sweep import Ended, Progress
+
+    sweep = listed(runs_dir, tmp_path)
+    every, why = [], ("[/red]\x1b[31m", "No space")
+    for number in range(30):
+        run = Run(sweep.folder / f"small-{number:03d}")
+        what = f"error: cannot write {run.folder}/metrics.csv: {why[bool(number)]}"
+        lines = [what, "  fix: free some space", f"  resume: dlrun resume {run.folder}"]
+        every.append(Progress(Trial(run, {}, [0]), "failed", lines=lines))
+    with redirect_stderr(StringIO()) as said:
+        display.what_failed(Ended(sweep, every, None), "dlrun sweep --resume x")
+    assert said.getvalue().splitlines() == [
+        "failed: small-000",
+        "  cannot write metrics.csv: [/red]�[31m",
+        "  fix: free some space",
+        "failed: small-001, small-002, small-003 and 26 more",
+        "  cannot write metrics.csv: No space",
+        "  fix: free some space",
+        "resume: dlrun sweep --resume x",
+    ]
+
+
+# --------------------------------------------------------------------------- what is there already
+
+
+def test_what_a_finished_run_answers_is_not_trained_again(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
+    dlrun("train", config, "--seed", 1)
+    dlrun("sweep", config, "optimizer.lr=1e-3,2e-2", "--seeds", 1, "--jobs", 1, "--name", "before")
+    dlrun("train", config, "--seed", 0, "epochs=5")  # which is another one
+    before = contents(runs_dir)
+    done = dlrun("sweep", config, "optimizer.lr=1e-3,1e-2", "--seeds", 2, "--jobs", 1, "--needed")
+    sweep = sweep_folder.find("small-sweep", runs_dir)
+    borrowed = [str(t.run.folder.relative_to(runs_dir)) for t in sweep.trials if t.is_borrowed]
+    assert done.code == 0
+    assert borrowed == ["before-sweep-001/before-001", "small-001"]
+    assert len(list(sweep.folder.glob("*/config.yaml"))) == 2
+    assert "0.01" in done.out and "0.001" in done.out
+    assert before.items() <= contents(runs_dir).items()
+    assert (
+        sum(int(line.split(",")[3]) for line in (sweep.folder / "results.csv").read_text().splitlines()[1:])
+        == 4
+    )
+
+
+# --------------------------------------------------------------------------- a folder from a stranger
+
+
+def test_a_run_outside_of_the_sweep_is_never_trained(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
+    dlrun("train", config, "--stop-after", 1)
+    dlrun("sweep", config, "epochs=1,2", "--seeds", 1, "--jobs", 1, "--name", "x")
+    sweep = only_sweep(runs_dir)
+    sweep.content["runs"][0] |= {"run": "small-001", "borrowed": ""}
+    sweep.write()
+    before = contents(runs_dir / "small-001")
+    assert "0 to train" in dlrun("sweep", "--resume", "last").out
+    assert contents(runs_dir / "small-001") == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content["runs"][0].update(run="../x-001"),
+        lambda content: content["runs"][0].update(run="/tmp/x-001"),
+        lambda content: content["runs"][0].update(borrowed="../x-001"),
+        lambda content: content["runs"][0].update(borrowed=7),
+        lambda content: content["runs"][0].update(values=[]),
+        lambda content: content["runs"][0].update(seeds=["a"]),
+        lambda content: content["runs"][0].update(number={}),
+        lambda content: content["runs"].append(content["runs"][0]),
+        lambda content: content.update(runs={"a": 1}),
+        lambda content: content.update(runs=7),
+        lambda content: content.update(jobs=10**9),
+        lambda content: content.update(jobs=True),
+        lambda content: content.update(given_up=[[]]),
+        lambda content: content.update(metric=7),
+        lambda content: content.clear(),
+    ],
+)
+def test_a_sweep_that_is_not_as_dlrun_writes_it_is_refused(
+    change: Callable[[dict[str, Any]], object], tmp_path: Path, dlrun: Dlrun, runs_dir: Path
+) -> None:
+    sweep = listed(runs_dir, tmp_path)
+    change(sweep.content)
+    sweep.write()
+    before = contents(tmp_path)
+    done = dlrun("sweep", "--resume", sweep.folder)
+    assert done.code == 2
+    assert "this is no sweep as dlrun writes it" in done.err
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["small-001", "plots", "workers.log", "study.log", "small-001/checkpoints"])
+def test_a_link_in_the_folder_of_a_sweep_is_refused(
+    name: str, tmp_path: Path, dlrun: Dlrun, runs_dir: Path
+) -> None:
+    sweep = listed(runs_dir, tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    path = sweep.folder / name
+    if path.exists():
+        path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    before = contents(tmp_path)
+    done = dlrun("sweep", "--resume", sweep.folder)
+    assert done.code == 2
+    assert "link" in done.err
+    assert contents(tmp_path) == before
+
+
+def listed(runs_dir: Path, tmp_path: Path) -> Sweep:
+    """A sweep of two runs of which none has begun."""
+    from dlrun import config as configs
+
+    path = tmp_path / "small.yaml"
+    path.write_text(CONFIG)
+    sweep = sweep_folder.create(runs_dir, "small", jobs=1, metric=None)
+    for epochs in (1, 2):
+        sweep.add({"epochs": epochs}, configs.load(path, [f"epochs={epochs}"]))
+    sweep.write()
+    return sweep
+
+
+if __name__ == "__main__":  # PYTHONPATH=. python tests/test_sweep.py 10
+    with tempfile.TemporaryDirectory() as folder:
+        print(killed_and_resumed(Path(folder), int(sys.argv[1])))

@@ -1,0 +1,161 @@
+"""A process that trains one run after another gives each what it would get alone, and ends by itself."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_runs import SMALL, contents, own_parts, timeless
+
+from dlrun import config as configs
+from dlrun import experiment, runs
+from dlrun.components import Parts
+from dlrun.plan import make_plan
+from dlrun.runs import Run
+from dlrun.workers import Training
+
+COUNTED = '''
+"""Points whose reading is written down."""
+import torch
+from dlrun.data import Data, Examples
+from dlrun.options import Count
+
+
+def counted(root, *, points: Count = 40):
+    """Three classes of points."""
+    notes = []
+
+    def read():
+        with (root / "reads").open("a") as file:
+            file.write("x")
+        notes.append("they were read")
+        stream = torch.Generator().manual_seed(points)
+        targets = torch.arange(points) % 3
+        return {"train": Examples(torch.randn(points, 2, generator=stream) + targets[:, None], targets)}
+
+    return Data("classification", (2,), read, classes=("a", "b", "c"), splits=("train",), notes=notes)
+'''
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Parts:
+    return own_parts(tmp_path, {"dataset/counted.py": COUNTED})
+
+
+@pytest.fixture
+def make(parts: Parts, tmp_path: Path) -> Callable[..., Run]:
+    """make(points, seed, …) is the folder of a run that has not begun."""
+
+    def made(points: int, seed: int, **changes: Any) -> Run:
+        plain = SMALL | {"dataset": {"name": "counted", "points": points}, "seeds": [seed]} | changes
+        config = configs.from_plain(plain, "small.yaml", parts=parts)
+        return runs.create(tmp_path / "runs", "small", configs.dump(config))
+
+    return made
+
+
+def reads(data_dir: Path) -> int:
+    return len((data_dir / "reads").read_text())
+
+
+def test_data_are_read_again_only_where_they_are_others(
+    make: Callable[..., Run], parts: Parts, tmp_path: Path
+) -> None:
+    training = Training(parts, tmp_path)
+    same, bare = [make(40, seed) for seed in (0, 1)], experiment.Silent()
+    for run in same:
+        assert training.of(run.folder, bare).exit_code == 0
+    assert reads(tmp_path) == 1
+    for run in same:
+        plan = make_plan(configs.load(run.config, [], parts), parts, tmp_path)
+        alone = runs.create(tmp_path / "alone", "small", run.config.read_text())
+        experiment.resume(plan, alone, bare)
+        assert timeless(alone.rows()) == timeless(run.rows())
+        assert "they were read" in (run.folder / "log.txt").read_text()
+    before = reads(tmp_path)
+    for points, seed in ((41, 0), (40, 2)):  # the last ones alone are kept
+        assert training.of(make(points, seed).folder, bare).exit_code == 0
+    assert reads(tmp_path) == before + 2
+
+
+def test_a_run_that_goes_on_reads_its_data_as_its_checkpoint_says(
+    make: Callable[..., Run], parts: Parts, tmp_path: Path
+) -> None:
+    run, training = make(40, 0), Training(parts, tmp_path)
+    plan = make_plan(configs.load(run.config, [], parts), parts, tmp_path)
+    experiment.resume(plan, run, experiment.Silent(), stop_after=1)
+    training.of(make(40, 1).folder, experiment.Silent())
+    before = reads(tmp_path)
+    assert training.of(run.folder, experiment.Silent()).exit_code == 0
+    assert reads(tmp_path) == before + 1
+
+
+def test_what_goes_wrong_is_told_and_the_next_run_is_trained(
+    make: Callable[..., Run], parts: Parts, tmp_path: Path
+) -> None:
+    training, broken, lost = Training(parts, tmp_path), make(40, 0), make(40, 1)
+    broken.config.write_text("epochs: 3\n")
+    lost.config.unlink()
+    word = training.of(broken.folder, experiment.Silent())
+    assert (word.kind, word.exit_code) == ("end", 2)
+    assert "mistakes" in word.lines[0]
+    assert training.of(lost.folder, experiment.Silent()).exit_code == 2
+    diverging = make(40, 2, optimizer={"name": "sgd", "lr": 1e38})
+    word = training.of(diverging.folder, experiment.Silent())
+    assert (word.exit_code, diverging.summary()["status"]) == (3, "diverged")
+    assert training.of(make(40, 3).folder, experiment.Silent()).exit_code == 0
+
+
+def test_what_nobody_foresaw_is_told_in_five_lines(
+    make: Callable[..., Run], parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any, **options: Any) -> None:
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr(experiment, "resume", broken)
+    run = make(40, 0)
+    word = Training(parts, tmp_path).of(run.folder, experiment.Silent())
+    assert word.exit_code == 1
+    assert "ZeroDivisionError: a mistake of ours" in word.lines[0]
+    assert len(word.lines) <= 5
+
+
+def test_a_signal_for_all_processes_of_a_terminal_is_none_for_the_server() -> None:
+    """Only those are signalled that have a run to save."""
+    code = """
+import os, signal
+from multiprocessing import forkserver
+from dlrun.workers import start_server
+start_server()
+print(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+pid = forkserver._forkserver._forkserver_pid
+print(open(f"/proc/{pid}/status").read())
+os.kill(pid, signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    own, status = done.stdout.split("\n", 1)
+    blocked = int(re.findall(r"SigBlk:\t([0-9a-f]+)", status)[0], 16)
+    assert own == "set()"
+    assert all(blocked >> (number - 1) & 1 for number in (1, 2, 15))
+
+
+def test_only_the_parent_of_a_worker_imports_no_torch() -> None:
+    """So that the server imports it while the command reads the config."""
+    code = "import sys, dlrun.workers, dlrun.settings, dlrun.sweep_folder; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_a_run_that_is_complete_is_left_as_it_is(
+    make: Callable[..., Run], parts: Parts, tmp_path: Path
+) -> None:
+    run, training = make(40, 0), Training(parts, tmp_path)
+    training.of(run.folder, experiment.Silent())
+    before = contents(run.folder)
+    assert training.of(run.folder, experiment.Silent()).exit_code == 0
+    assert contents(run.folder) == before
