@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean, stdev, variance
 
 CONFIDENCE = 0.95
@@ -103,6 +104,7 @@ def _welch(of_mean: list[float], n: list[int]) -> int:
     return max(min(n) - 1, int(1 / sum(s**2 / (m - 1) for s, m in zip(shares, n, strict=True))))
 
 
+@lru_cache  # the settings of a sweep mostly have the same number of seeds
 def quantile(confidence: float, degrees: int) -> float:
     """The t with P(|T| <= t) = confidence, for Student's T with so many degrees of freedom.
 

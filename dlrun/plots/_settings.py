@@ -40,6 +40,7 @@ MOST_CELLS = 12  # of a heat map, across or down
 MOST_ROWS = 30
 MOST_TICKS = 11
 LINE_OF_LEGEND, LINE_OF_TICKS = 66, 40  # letters
+FAN = 0.07  # of an upright axis: how far the lines through one value spread
 APART = 0.055  # of an upright axis: so far from each other its labels stand at least
 NOTHING = "#efefef"
 
@@ -96,7 +97,7 @@ def settings(found: Comparison, name: str) -> Figure | None:
         how_many_seeds(groups),
         f"{without} diverged" if without else "",
     ]
-    what = f"Best {shown(found.metric, 40)} {reached}: {words(best, keys, longest=44)}"
+    what = f"Best {shown(found.metric, 40)} {reached}: {words(best, keys, longest=48)}"
     put_title(figure, f"{what}\n{' · '.join(filter(None, facts))}")
     return figure
 
@@ -386,7 +387,7 @@ def parallel(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) ->
     figure = Figure(figsize=(max(WIDTH, 1.5 * len(columns)), 4.8), layout="constrained")
     axes = figure.subplots()
     axes.set_xlim(-0.15, len(columns) - 0.55)
-    axes.set_ylim(-0.04, 1.04)
+    axes.set_ylim(-0.06, 1.06)
     axes.spines[:].set_visible(False)
     axes.set_yticks([])
     heads = [shown(key.split(".", 1)[-1], 18) for key in keys]
@@ -397,11 +398,14 @@ def parallel(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) ->
     for column, key in enumerate(keys):
         places[:, column] = along(axes, column, [group.shown.get(key) for group in groups])
     means = [group.mean for group in groups]
+    is_shared = np.array([len(np.unique(places[:, column])) < len(groups) for column in range(len(keys))])
     places[:, -1] = along(axes, len(columns) - 1, means)
     norm, colours = Normalize(min(means), max(means)), colormaps[palette(found)]
     worst_first = sorted(range(len(groups)), key=lambda i: means[i], reverse=not found.higher_is_better)
     for rank, index in enumerate(worst_first, 1):
         is_good = rank > 0.8 * len(groups)
+        # those that share a value stand side by side there, the better ones above
+        places[index, :-1] += FAN * (rank / len(groups) - 0.5) * is_shared
         axes.plot(
             range(len(columns)),
             places[index],
