@@ -561,6 +561,7 @@ def sweep(
             display.dry_run(prepared.all, prepared.jobs, sweeps.seconds(prepared))
             return
         found = prepared.make(runs_dir, metric, _finished(runs_dir) if needed else [])
+        del prepared  # whose data each worker reads for itself
     command = found.resume_command(parts)
     with _resumable(command):
         if quiet:
