@@ -115,10 +115,10 @@ def of_every_command(
 def _complete_config(incomplete: str) -> list[str]:
     from glob import escape, glob
 
-    from dlrun.config import shipped_names
+    from dlrun.config import shipped_names, shipped_sweeps
 
     here = glob(f"{escape(incomplete)}*.yaml")  # noqa: PTH207, Path.glob takes no absolute pattern
-    return [*here, *(name for name in shipped_names() if name.startswith(incomplete))]
+    return [*here, *(name for name in (*shipped_names(), *shipped_sweeps()) if name.startswith(incomplete))]
 
 
 def _complete_run(incomplete: str) -> list[str]:
@@ -126,6 +126,13 @@ def _complete_run(incomplete: str) -> list[str]:
 
     names = ["last", *(run.name for run in runs.every(Path("runs")))]
     return [name for name in names if name.startswith(incomplete)]
+
+
+def _complete_run_or_sweep(incomplete: str) -> list[str]:
+    from dlrun.sweep_folder import FILE
+
+    sweeps = sorted(file.parent.name for file in Path("runs").glob(f"*/{FILE}"))
+    return [*_complete_run(incomplete), *(name for name in sweeps if name.startswith(incomplete))]
 
 
 def _complete_kind(incomplete: str) -> list[str]:
@@ -184,6 +191,7 @@ RunOrCheckpoint = Annotated[
 WhichCheckpoint = Annotated[Literal["best", "last"], typer.Option(help="Which of the run's checkpoints.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
+PICTURES = (".png", ".pdf", ".svg")
 DATA = Path("data")
 RUNS = Path("runs")
 
@@ -595,13 +603,14 @@ def _resumable(command: str) -> Iterator[None]:
 @app.command()
 def compare(
     named: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="RUN...",
-            help="Runs by folder, start of the name, pattern such as 'spiral_*', or the folder of a sweep.",
-            autocompletion=_complete_run,
+            metavar="[RUN]...",
+            help="Runs by folder, start of the name, pattern such as 'spiral_*', or the folder of a sweep; "
+            "with --where alone all runs.",
+            autocompletion=_complete_run_or_sweep,
         ),
-    ],
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="Such as test_accuracy, best.test_accuracy or seconds."),
@@ -610,7 +619,8 @@ def compare(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False,
     json: Json = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Draw the curves into this PNG.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Draw the curves into this PNG, PDF or SVG."),
     ] = None,
     runs_dir: RunsDir = RUNS,
     parts: PartsDir = None,
@@ -620,12 +630,31 @@ def compare(
     from dlrun import display, runs
     from dlrun.components import Parts
 
-    chosen = comparing.chosen([run for text in named for run in comparing.find(text, runs_dir)], where)
+    if as_csv and json:
+        raise UserError("--csv and --json cannot both be given", where="command line")
+    if not named and where is None:
+        raise UserError(
+            "name the runs to compare", fix="dlrun compare spiral_relu-001 spiral_relu-002, or 'spiral_*'"
+        )
+    if output and output.suffix.lower() not in PICTURES:
+        raise UserError(
+            f"{output} is no name of a picture", where="--output", fix=f"end it in {', '.join(PICTURES)}"
+        )
+    asked = [run for text in named or () for run in comparing.find(text, runs_dir)]
+    asked = asked if named else runs.every(runs_dir)[::-1]
+    chosen = comparing.chosen(asked, where)
+    if not chosen:
+        raise UserError(f"of {len(asked)} runs there is none of which this holds", where=f"--where {where}")
     found = comparing.compare(chosen, metric, parts=Parts(parts))
     if output:
         from dlrun.plots._settings import draw_curves
 
-        draw_curves(found, output)
+        if not draw_curves(found, output):
+            raise UserError(
+                f"{found.metric} has no curves: it is measured once",
+                where="--output",
+                fix="name a column of metrics.csv, such as --metric train_loss",
+            )
     if json:
         display.say_json(runs.finite(found.plain()))
     elif as_csv:
@@ -649,8 +678,8 @@ def list_runs(
         bool,
         typer.Option(
             "--prune",
-            help="Delete the runs that are listed; without --where those that failed, diverged or have "
-            "nothing saved. Asks first.",
+            help="Delete the runs that are listed; without --where those that diverged or have nothing saved "
+            "to go on from. Asks first.",
         ),
     ] = False,
     yes: Yes = False,
@@ -658,8 +687,9 @@ def list_runs(
 ) -> None:
     """List the runs, newest first, with their status and figures."""
     from dlrun import compare, display, runs, sweep_folder
+    from dlrun.where import condition
 
-    if not (where or sort or columns or prune):
+    if where is sort is columns is None and not prune:
         found, sweeps = runs.overviews(runs_dir), sweep_folder.every(runs_dir)
         if found:
             display.runs_table(found)
@@ -668,18 +698,25 @@ def list_runs(
         if not (found or sweeps):
             display.say(f"there are no runs in {runs_dir}")
         return
-    said = compare.chosen(runs.every(runs_dir), where)
+    holds = condition(where) if where is not None else None
+    every = compare.chosen(runs.every(runs_dir))
+    said = compare.those(every, holds) if holds else every
+    if sort is not None:
+        said = compare.ordered(said, sort)
+    keys = list(dict.fromkeys(["run", *(columns or "").split(",")])) if columns is not None else []
+    compare.refuse_unknown(every, keys, "--columns")
     if prune and where is None:
         said = [each for each in said if each.run.is_worthless(each.summary)]
-    if sort:
-        said = compare.ordered(said, sort)
     if not said:
-        display.say(f"there are no such runs in {runs_dir}")
-    elif columns:
-        display.columns_table([each.at for each in said], ["run", *columns.split(",")])
-    else:
+        what = "there is nothing to delete" if prune else "there are no such runs"
+        display.say(f"{what} in {runs_dir}")
+    elif keys:
+        display.columns_table(said, keys)
+    elif not prune:
         display.runs_table([runs.overview(each.run, each.summary) for each in said])
     if prune and said:
+        for each in said:
+            sweep_folder.refuse_to_delete(each.run.folder, runs_dir)
         _delete([each.run.folder for each in said], yes)
 
 
@@ -687,7 +724,7 @@ def list_runs(
 def rm(
     named: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="Runs or sweeps.", autocompletion=_complete_run),
+        typer.Argument(metavar="RUN...", help="Runs or sweeps.", autocompletion=_complete_run_or_sweep),
     ],
     yes: Yes = False,
     runs_dir: RunsDir = RUNS,
@@ -695,20 +732,27 @@ def rm(
     """Delete runs and sweeps, after naming them and asking."""
     from dlrun import sweep_folder
 
-    _delete([sweep_folder.deletable(text, runs_dir) for text in named], yes)
+    folders = [sweep_folder.deletable(text, runs_dir) for text in named]
+    _delete(list({folder.resolve(): folder for folder in folders}.values()), yes)
 
 
 def _delete(folders: list[Path], yes: bool) -> None:
     """Delete folders of runs and sweeps, after naming them and asking."""
     from dlrun import display, sweep_folder
 
+    count = f"{len(folders)} folder{'s' if len(folders) > 1 else ''}"
     display.say("to be deleted:")
     for folder in folders:
-        display.say(f"  {folder}  {sweep_folder.described(folder)}")
-    if not yes and not typer.confirm(f"Delete {'it' if len(folders) == 1 else f'these {len(folders)}'}?"):
-        raise SystemExit(1)
+        display.say_line(f"  {folder}  {sweep_folder.described(folder)}")
+    if not yes:
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise UserError(f"nobody is here to be asked whether to delete {count}", fix="say so with --yes")
+        if not display.agreed(f"Delete {count}?"):
+            display.say("nothing was deleted")
+            raise SystemExit(1)
     for folder in folders:
         sweep_folder.delete(folder)
+    display.say(f"deleted {count}")
 
 
 @app.command()
@@ -758,9 +802,11 @@ def reproduce(
         display.say_json(runs.finite(done.plain()))
     elif quiet:
         display.say(str(done.differences.second.run.folder))
+        if done.verdict in ("drifted", "interrupted"):
+            display.not_reproduced(done)
     else:
         display.reproduction(done)
-    raise SystemExit(5 if done.verdict == "drifted" else 0)
+    raise SystemExit(128 + done.signal if done.signal else 5 if done.verdict == "drifted" else 0)
 
 
 def _finished(runs_dir: Path) -> list[Said]:

@@ -147,6 +147,11 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in shipped().glob("*.yaml"))
 
 
+def shipped_sweeps() -> list[str]:
+    """The names of the sweeps that come with dlrun, such as `sweeps/spiral_width`."""
+    return sorted(f"sweeps/{path.stem}" for path in shipped().glob("sweeps/*.yaml"))
+
+
 def find(text: str, beside: Path | None = None) -> Path:
     """The config file that `text` names: a path (relative to `beside`), or a shipped name."""
     if not text:
@@ -160,7 +165,7 @@ def find(text: str, beside: Path | None = None) -> Path:
         if path.exists():
             return path
     name = text.removesuffix(".yaml")
-    if name in shipped_names():
+    if name in (*shipped_names(), *shipped_sweeps()):
         return shipped() / f"{name}.yaml"
     raise UserError(f"there is no config {text[:200]}{nearest(Path(text).stem, shipped_names())}")
 

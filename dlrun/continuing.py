@@ -150,9 +150,11 @@ def _refuse_weights(saved: list[dict[str, Any]], state: State) -> None:
 def _refuse_optimizer(saved: _Optimizer, epoch: int, state: State) -> None:
     """The state of an optimizer must be as it becomes after a step: fast kernels look at no shape.
 
-    One of the user's own may keep what it likes: it is computed with by functions that look.
+    One that is the user's own from the ground up may keep what it likes: it computes with functions that
+    look.
     """
-    if type(state.optimizer).__module__.split(".")[0] not in ("torch", "dlrun"):
+    ancestors = set(type(state.optimizer).__mro__) - {torch.optim.Optimizer}
+    if not any(each.__module__.split(".")[0] in ("torch", "dlrun") for each in ancestors):
         return
     ours = _after_a_step(state) if epoch else state.optimizer.state_dict()
     for index, (here, there) in enumerate(zip(ours["param_groups"], saved.param_groups, strict=True)):
@@ -163,17 +165,21 @@ def _refuse_optimizer(saved: _Optimizer, epoch: int, state: State) -> None:
         rate = there.get("lr")
         if not isinstance(rate, float | int) or isinstance(rate, bool) or not math.isfinite(rate):
             raise _Misfit(f"the optimizer's rate is {shortened(rate)}")
-    if ours["state"].keys() != saved.state.keys():
+    # Of a weight that no loss depends on there is nothing to keep.
+    if not saved.state.keys() <= ours["state"].keys() or bool(saved.state) is not bool(ours["state"]):
         raise _Misfit(f"its optimizer knows {len(saved.state)} weights, not {len(ours['state'])}")
-    for number, of_weight in ours["state"].items():
-        theirs = saved.state[number]
+    for number, theirs in saved.state.items():
+        of_weight = ours["state"][number]
         if of_weight.keys() != theirs.keys():
             raise _Misfit(f"its optimizer keeps {', '.join(map(str, theirs))[:80]} of weight {number}")
         for name, value in of_weight.items():
+            kept = theirs[name]
             if isinstance(value, Tensor):
-                reason = _unlike(theirs[name], value)
+                reason = _unlike(kept, value)
+                if not reason and kept.stride() != value.stride():
+                    reason = "lies in memory in another way"
             else:
-                reason = "" if type(theirs[name]) is type(value) else f"is {shortened(theirs[name])}"
+                reason = "" if type(kept) is type(value) else f"is {shortened(kept)}"
             if reason:
                 raise _Misfit(f"the optimizer's {name} of weight {number} {reason}")
 
@@ -201,6 +207,4 @@ def _unlike(theirs: object, ours: Tensor) -> str:
         return f"has the shape {tuple(theirs.shape)}, not {tuple(ours.shape)}"
     if theirs.dtype != ours.dtype:
         return f"is of {theirs.dtype}, not {ours.dtype}"
-    if theirs.stride() != ours.stride() and theirs.numel() > 1:
-        return "lies in memory in another way"
     return ""

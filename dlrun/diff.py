@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dlrun.compare import Said, differing
+from dlrun.compare import Said, at, differing
 
 # Of the summary: what a difference of figures may come from.
 _PLACES = {
     "data": ("data", "fingerprint"),
-    "device": ("device",),
-    "threads": ("threads",),
-    "precision": ("precision",),
+    "device used": ("device",),
+    "threads used": ("threads",),
+    "precision used": ("precision",),
     "dlrun": ("versions", "dlrun"),
     "torch": ("versions", "torch"),
     "python": ("versions", "python"),
@@ -42,15 +42,15 @@ class Parting:
 
     def __str__(self) -> str:
         """In words."""
-        shared = f"{self.epochs} epochs, {self.seeds} seeds and {self.columns} columns that both have"
-        if not self.epochs or not self.seeds or not self.columns:
+        if not self.columns:
             return "there is nothing that both have measured"
+        counts = {"epoch": self.epochs, "seed": self.seeds, "column": self.columns}
+        epochs, seeds, columns = (f"{n:,} {name}{'s' * (n != 1)}" for name, n in counts.items())
+        shared = f"{epochs}, {seeds} and {columns} that both have"
         if self.epoch is None:
-            return f"the same bits in the {shared}"
+            return f"the same to the last bit in {shared}"
         a, b = self.values
-        return (
-            f"part at epoch {self.epoch}: {self.column} of seed {self.seed} is {a!r} and {b!r} (of {shared})"
-        )
+        return f"part at epoch {self.epoch}: {self.column} of seed {self.seed} is {a!r} and {b!r} ({shared})"
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Differences:
     settings: dict[str, tuple[Any, Any]]
     surroundings: dict[str, tuple[Any, Any]]
     parting: Parting
+    unknown: list[str]  # what one of them does not say
 
     def plain(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -70,25 +71,36 @@ class Differences:
             "settings": {key: list(values) for key, values in self.settings.items()},
             "surroundings": {key: list(values) for key, values in self.surroundings.items()},
             "parting": asdict(self.parting),
+            "unknown": self.unknown,
         }
 
 
 def between(first: Said, second: Said) -> Differences:
     """What is not the same in two runs."""
+    both = (first, second)
+    unread = [f"the config of {said.run.name} cannot be read: {said.unread}" for said in both if said.unread]
+    silent = [f"{said.run.name} has no summary.json that can be read" for said in both if not said.summary]
     return Differences(
-        first, second, settings(first, second), surroundings(first, second), parting(first, second)
+        first,
+        second,
+        {} if unread else settings(first, second),
+        {} if silent else surroundings(first, second),
+        parting(first, second),
+        unread + silent,
     )
 
 
 def settings(first: Said, second: Said) -> dict[str, tuple[Any, Any]]:
     """The keys of the config that differ, each with both values; None where one has no such key."""
     a, b = differing([first.config, second.config])
-    return {key: (a.get(key), b.get(key)) for key in [*a, *(key for key in b if key not in a)]}
+    keys = {key: (a.get(key), b.get(key)) for key in [*a, *b]}
+    order = [*dict.fromkeys(key.partition(".")[0] for key in [*first.config, *second.config])]
+    return dict(sorted(keys.items(), key=lambda each: order.index(each[0].partition(".")[0])))
 
 
 def surroundings(first: Said, second: Said) -> dict[str, tuple[Any, Any]]:
     """What differs in data, machine and versions, each with both values; None where one does not say."""
-    both = {name: (_at(first.summary, path), _at(second.summary, path)) for name, path in _PLACES.items()}
+    both = {name: (at(first.summary, *path), at(second.summary, *path)) for name, path in _PLACES.items()}
     return {name: values for name, values in both.items() if values[0] != values[1]}
 
 
@@ -119,9 +131,3 @@ def table(columns: dict[str, list[Any]]) -> dict[tuple[int, int], dict[str, floa
         place: {name: columns[name][row] for name in names if row < len(columns[name])}
         for row, place in enumerate(places)
     }
-
-
-def _at(content: Any, path: tuple[str, ...]) -> Any:
-    for key in path:
-        content = content.get(key) if isinstance(content, dict) else None
-    return content

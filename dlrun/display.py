@@ -22,11 +22,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.errors import UserError, one_line
+from dlrun.errors import UserError, one_line, shortened
 from dlrun.tables import cell
 
 if TYPE_CHECKING:
-    from dlrun.compare import Comparison
+    from dlrun.compare import Comparison, Said
+    from dlrun.compare import Group as Setting
     from dlrun.components import Part
     from dlrun.config import Config
     from dlrun.diff import Differences
@@ -136,9 +137,26 @@ def say(text: str) -> None:
     out().print(Text(_clean(text)), soft_wrap=True)
 
 
+def say_line(text: str) -> None:
+    """Print one line on stdout, whatever a name in it holds."""
+    say(one_line(text))
+
+
 def warn(text: str) -> None:
     """Print a warning on stderr."""
     err().print(Text(f"warning: {one_line(text)}", "yellow"), soft_wrap=True)
+
+
+def agreed(question: str) -> bool:
+    """Whether the answer to a question is yes, asked on stderr and read from stdin."""
+    console = err()
+    console.file.write(f"{question} [y/N]: ")
+    console.file.flush()
+    try:
+        answer = sys.stdin.readline()
+    except (OSError, ValueError):
+        answer = ""
+    return answer.strip().lower() in ("y", "yes")
 
 
 def say_json(content: Mapping[str, Any]) -> None:
@@ -640,17 +658,18 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> None:
     _print_lines(lines)
 
 
-def columns_table(rows: Sequence[Callable[[str], Any]], keys: Sequence[str]) -> None:
-    """What runs say at some keys: a function for each run that looks a key up."""
+def columns_table(said: Iterable[Said], keys: Sequence[str]) -> None:
+    """What runs say at some keys; of what was measured the mean ± standard deviation over seeds."""
 
-    def text(lookup: Callable[[str], Any], key: str) -> str:
+    def text(each: Said, key: str) -> str:
+        if key not in each.config and (values := each.of_seeds(key)):
+            return of_seeds(list(values.values()))
         try:
-            value = lookup(key)
+            return _yaml(each.at(key))
         except KeyError:
             return ""
-        return number(value) if isinstance(value, float) and "." not in key else _yaml(value)
 
-    _print_lines([tuple(keys), *(tuple(text(lookup, key) for key in keys) for lookup in rows)])
+    _print_lines([tuple(keys), *(tuple(text(each, key) for key in keys) for each in said)])
 
 
 def sweeps_table(found: Iterable[Sweep]) -> None:
@@ -664,12 +683,17 @@ def sweeps_table(found: Iterable[Sweep]) -> None:
 
 def difference(found: Differences) -> None:
     """What is not the same in two runs."""
-    lines: list[tuple[str, ...]] = [("", found.first.run.name, found.second.run.name)]
-    for key, values in (found.settings | found.surroundings).items():
-        lines.append((key, *(_yaml(value) if value is not None else "" for value in values)))
+    both = (found.first, found.second)
+    lines: list[tuple[str, ...]] = [("", *(said.run.name for said in both))]
+    for key in found.settings:
+        lines.append((key, *(_yaml(said.config[key]) if key in said.config else "–" for said in both)))
+    for name, values in found.surroundings.items():
+        lines.append((name, *("–" if value is None else _yaml(value) for value in values)))
+    for text in found.unknown:
+        warn(text)
     if len(lines) > 1:
-        _print_lines(lines)
-    else:
+        _print_lines(lines, with_all=True)
+    elif not found.unknown:
         say("settings, data, machine and versions are the same")
     say(f"curves: {found.parting}")
 
@@ -677,24 +701,43 @@ def difference(found: Differences) -> None:
 def reproduction(found: Reproduction) -> None:
     """How near a run that was trained again came to itself, and what was not the same."""
     difference(found.differences)
-    apart = ", ".join(f"{column} {share:.2g}" for column, share in found.apart.items() if share)
-    if apart:
-        say(f"the last rows are apart by these shares: {apart}")
-    say(f"{found.differences.first.run.name}: {found.verdict}")
+    say(reproduced(found))
 
 
-def _print_lines(lines: Sequence[tuple[str, ...]]) -> None:
-    """A table of plain lines, the first one its head, cut where the terminal ends."""
+def not_reproduced(found: Reproduction) -> None:
+    """On stderr: of a run that was trained again and shows nothing else, why its exit code is not 0."""
+    err().print(Text(_clean(reproduced(found))), soft_wrap=True)
+
+
+def reproduced(found: Reproduction) -> str:
+    """How near a run that was trained again came to itself, in a line."""
+    line = f"{one_line(found.differences.first.run.name)}: {found.verdict}"
+    return f"{line}: {found.why}" if found.why else line
+
+
+def _print_lines(lines: Sequence[tuple[str, ...]], *, with_all: bool = False) -> None:
+    """A table of plain lines, the first one its head, cut where the terminal ends; `with_all` its columns,
+    each of the long ones cut.
+    """
     lines = [tuple(" ".join(cell.split()) for cell in line) for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     console = out()
     room = console.width if console.is_terminal else sum(widths) + 2 * len(widths)
-    text = []
-    for line in lines:
-        whole = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        text.append(_clean(whole) if len(whole) <= room else f"{_clean(whole[: room - 1])}…")
-    console.file.write("\n".join(text) + "\n")
+    if with_all and console.is_terminal:
+        share = max(8, (room - widths[0]) // max(1, len(widths) - 1) - 2)
+        widths = [widths[0], *(min(width, share) for width in widths[1:])]
+        lines = [tuple(map(_cut, line, widths)) for line in lines]
+    text = [
+        _cut("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(), room)
+        for line in lines
+    ]
+    console.file.write("\n".join(map(_clean, text)) + "\n")
     console.file.flush()
+
+
+def _cut(text: str, room: int) -> str:
+    """A text in so many characters."""
+    return text if len(text) <= room else f"{text[: max(0, room - 1)]}…"
 
 
 class Sweeping:
@@ -835,28 +878,64 @@ def _counted(runs: Sequence[RunProgress], what: str = " runs are done", of: int 
 
 
 def comparison(found: Comparison) -> None:
-    """Settings side by side, each held against one of them."""
+    """Settings side by side, each held against one of them.
+
+    Where what tells them apart needs more room than there is, they are numbered and told below.
+    """
     console = out()
-    table = _table()
+    wide = console.options.update(max_width=1000)
     keys = list(dict.fromkeys(key for group in found.groups for key in group.shown))
-    for key in keys or ["setting"]:
-        table.add_column(Text(_clean(key)), overflow="fold")
-    table.add_column(Text(_clean(found.metric)), justify="right")
-    table.add_column("n", justify="right")
-    several = len(found.groups) > 1
-    if several:
-        table.add_column("beside the best" if found.is_ranked else "beside the first")
-    for group in found.groups:
-        cells = [_yaml(group.shown[key]) if key in group.shown else "" for key in keys] or ["all"]
-        figure = number(group.mean, group.sd) if group.values else ""
-        diverged = f"{len(group.diverged)} diverged" if group.diverged else ""
-        words = ", ".join(filter(None, [found.verdict(group), diverged]))
-        table.add_row(*(Text(_clean(c)) for c in cells), figure, str(len(group.values)), *[words] * several)
-    console.print(table)
-    if any(group.sd is not None for group in found.groups):
-        console.print(Text(found.meaning), soft_wrap=True)
+    short = {key: key.rpartition(".")[2] for key in keys}
+    is_clear = len({*short.values(), found.metric}) == len(keys) + 1
+    headed = [keys, list(short.values())] if is_clear else [keys]
+    tables = [_comparison_table(found, keys, heads) for heads in headed]
+    fitting = [table for table in tables if console.measure(table, options=wide).maximum <= console.width]
+    console.print(fitting[0] if fitting else _comparison_table(found, [], []))
+    if not fitting:
+        told = Table.grid(padding=(0, 2, 0, 0))
+        for number, group in enumerate(found.groups, 1):
+            settings = (f"{shortened(key)} {_value(value)}" for key, value in group.shown.items())
+            words = one_line(", ".join(settings)) or _runs_of(group)
+            told.add_row(Text(str(number)), Text(words, overflow="fold"))
+        console.print(told)
+        console.print()
+    if found.meaning:
+        console.print(Text(found.meaning), soft_wrap=not console.is_terminal)
     for note in found.notes:
         warn(note)
+
+
+def _comparison_table(found: Comparison, keys: Sequence[str], heads: Sequence[str]) -> Table:
+    """A row for each setting with its values at some keys; without keys its number, or alone its runs."""
+    table, several = _table(), len(found.groups) > 1
+    for head in heads or (["setting"] if several else ["runs"]):
+        table.add_column(Text(one_line(shortened(head))), overflow="fold")
+    table.add_column(Text(one_line(shortened(found.metric))), justify="right")
+    table.add_column("seeds", justify="right")
+    words = [
+        ", ".join(filter(None, [found.verdict(g), f"{len(g.diverged)} diverged" if g.diverged else ""]))
+        for g in found.groups
+    ]
+    with_words = several or any(words)
+    if with_words:
+        table.add_column(("beside the best" if found.is_ranked else "beside the first") if several else "")
+    for place, (group, said) in enumerate(zip(found.groups, words, strict=True), 1):
+        cells = [_value(group.shown[key]) if key in group.shown else "" for key in keys]
+        cells = cells or [str(place) if several else _runs_of(group)]
+        figure = number(group.mean, group.sd) if group.values else ""
+        row = [*map(Text, cells), Text(figure), Text(str(len(group.values))), *[Text(said)] * with_words]
+        table.add_row(*row)
+    return table
+
+
+def _runs_of(group: Setting) -> str:
+    names = [run.name for run in group.runs] + group.diverged
+    return one_line(", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""))
+
+
+def _value(value: Any) -> str:
+    """A value of a config from anywhere in one short line."""
+    return one_line(shortened(_yaml(value)))
 
 
 def dry_run(runs: Sequence[tuple[Mapping[str, Any], Config]], jobs: int, seconds: float) -> None:
@@ -931,7 +1010,7 @@ def _figures(figures: Mapping[str, Any]) -> str:
 
 
 def _yaml(value: Any) -> str:
-    return json.dumps(value) if value is None or isinstance(value, bool | list) else str(value)
+    return json.dumps(value) if value is None or isinstance(value, bool | list | dict) else str(value)
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -2,44 +2,69 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from dlrun import compare, diff, experiment, runs
 from dlrun import config as configs
+from dlrun.compare import Said
 from dlrun.components import Parts
 from dlrun.data import Watching, unwatched
 from dlrun.diff import Differences
-from dlrun.errors import UserError
+from dlrun.errors import Diverged, UserError
 from dlrun.experiment import View
 from dlrun.hardware import cores
 from dlrun.plan import make_plan
 from dlrun.runs import Run
 
-Verdict = Literal["bit-identical", "within tolerance", "drifted"]
+Verdict = Literal["bit-identical", "within tolerance", "drifted", "interrupted"]
+# What training again comes to, rather than what it may come from.
+_RESULTS = ("epochs done", "status")
 
 
 @dataclass(frozen=True)
 class Reproduction:
     """A run beside itself trained again. `apart` is column -> the largest relative difference of any seed in
-    the last row.
+    the last row, or in the figures at the end.
     """
 
     differences: Differences
     apart: dict[str, float]
     tolerance: float
+    missing: str = ""  # what was not measured again
+    signal: int | None = None  # which ended it too early
 
     @property
     def verdict(self) -> Verdict:
         """How near it came."""
-        if self.differences.parting.epoch is None:
+        if self.signal:
+            return "interrupted"
+        if self.missing:
+            return "drifted"
+        if self.differences.parting.epoch is None and not any(self.apart.values()):
             return "bit-identical"
-        return "within tolerance" if max(self.apart.values()) <= self.tolerance else "drifted"
+        return "within tolerance" if max(self.apart.values(), default=0) <= self.tolerance else "drifted"
+
+    @property
+    def why(self) -> str:
+        """What the verdict comes from, and of a drift what may have led to it, in words."""
+        verdict, words = self.verdict, []
+        if self.missing:
+            words.append(self.missing)
+        elif any(self.apart.values()):
+            column, share = max(self.apart.items(), key=lambda each: each[1])
+            apart = f"up to {share:.2%} apart" if math.isfinite(share) else "apart"
+            words.append(f"the last figures are {apart}, {column} the most (tolerance {self.tolerance:g})")
+        if verdict == "drifted":
+            changed = [name for name in self.differences.surroundings if name not in _RESULTS]
+            words.append(f"changed: {', '.join(changed)}" if changed else "nothing is known to have changed")
+        return "; ".join(words)
 
     def plain(self) -> dict[str, Any]:
         """As JSON holds it."""
-        more = {"verdict": self.verdict, "apart": self.apart, "tolerance": self.tolerance}
+        more = {"verdict": self.verdict, "why": self.why, "apart": self.apart, "tolerance": self.tolerance}
         return more | self.differences.plain()
 
 
@@ -59,7 +84,9 @@ def reproduce(
     """
     said = compare.read(run)
     epochs = said.summary.get("epochs")
-    if not isinstance(epochs, int) or not epochs or not run.has_rows():
+    if run.status(said.summary) == "running":
+        raise UserError(f"{run.name} is still training", where=str(run.folder), fix="wait until it is done")
+    if not isinstance(epochs, int) or not epochs or not diff.table(run.rows()):
         raise UserError(f"{run.name} has no rows to compare with", where=str(run.metrics))
     threads = said.summary.get("threads")
     words = [f"threads={min(threads, cores())}"] if isinstance(threads, int) and threads > 0 else []
@@ -68,20 +95,61 @@ def reproduce(
     loaded = plan.load(watching=watching)
     plan.try_on(loaded)
     again = runs.create(parent, config.name, configs.dump(config))
-    experiment.resume(plan, again, view, loaded=loaded, stop_after=epochs, watching=watching)
+    signal = None
+    try:
+        ended = experiment.resume(plan, again, view, loaded=loaded, stop_after=epochs, watching=watching)
+        signal = ended.summary.get("signal") if ended.summary["epochs"] < epochs else None
+    except Diverged:  # which the run did not: that is what it drifted to
+        pass
     other = compare.read(again)
-    return Reproduction(diff.between(said, other), _apart(run, again), tolerance)
+    found = diff.between(said, other)
+    # How many threads was chosen here; where it is not what it was, it stands among the surroundings.
+    settings = {key: values for key, values in found.settings.items() if key != "threads"}
+    found = replace(found, settings=settings)
+    return Reproduction(found, _apart(said, other), tolerance, _missing(said, other), signal)
 
 
-def _apart(first: Run, second: Run) -> dict[str, float]:
-    """Column -> how far the last rows that both have are apart, relative to the larger figure, at most."""
-    a, b = diff.table(first.rows()), diff.table(second.rows())
+def _apart(first: Said, second: Said) -> dict[str, float]:
+    """Column -> how far the figures of two runs are apart at most, relative to the larger: in the last row
+    that both have, and where both came to the same epoch at the end.
+    """
+    a, b = diff.table(first.run.rows()), diff.table(second.run.rows())
     last = max((epoch for epoch, _ in a.keys() & b.keys()), default=0)
+    pairs = [
+        (column, x, b[place].get(column))
+        for place in a.keys() & b.keys()
+        if place[0] == last
+        for column, x in a[place].items()
+    ]
+    if first.summary.get("epochs") == second.summary.get("epochs"):
+        for column in (name for name in first.columns() if name != "seconds"):
+            others = second.of_seeds(column)
+            pairs += [(column, x, others.get(seed)) for seed, x in first.of_seeds(column).items()]
     found: dict[str, float] = {}
-    for place in (place for place in a.keys() & b.keys() if place[0] == last):
-        for column, x in a[place].items():
-            y = b[place].get(column)
-            if x is not None and y is not None:
-                size = max(abs(x), abs(y))
-                found[column] = max(found.get(column, 0.0), abs(x - y) / size if size else 0.0)
+    for column, x, y in pairs:
+        if x is not None and y is not None:
+            found[column] = max(found.get(column, 0.0), _share(x, y))
     return found
+
+
+def _share(x: float, y: float) -> float:
+    """How far two figures are apart, relative to the larger; infinite where one alone is finite."""
+    if repr(x) == repr(y):
+        return 0.0
+    if not (math.isfinite(x) and math.isfinite(y)):
+        return math.inf
+    size = max(abs(x), abs(y))
+    return abs(x / size - y / size) if size else 0.0
+
+
+def _missing(first: Said, second: Said) -> str:
+    """What a run recorded and its repetition did not, in words."""
+    a, b = diff.table(first.run.rows()), diff.table(second.run.rows())
+    left = sorted(a.keys() - b.keys())
+    if left:
+        return f"epoch {left[0][0]} of seed {left[0][1]} was not trained again"
+    for place, figures in a.items():
+        for column, value in figures.items():
+            if value is not None and b[place].get(column) is None:
+                return f"{column} of epoch {place[0]} was not measured again"
+    return ""

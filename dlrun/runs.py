@@ -118,10 +118,10 @@ class Run:
         return "interrupted" if status == "running" and not _alive(summary) else status
 
     def is_worthless(self, summary: dict[str, Any]) -> bool:
-        """Whether it failed, diverged, or was stopped before anything was saved."""
+        """Whether it diverged, or ended before anything was saved that it could go on from."""
         status = self.status(summary)
-        return status in ("failed", "diverged", "broken") or (
-            status == "interrupted" and not self.last.exists()
+        return status == "diverged" or (
+            status in ("failed", "interrupted", "broken") and not self.last.exists()
         )
 
     @contextmanager
@@ -143,8 +143,15 @@ class Run:
     def rows(self) -> dict[str, list[Any]]:
         """metrics.csv as columns: epoch and seed as ints, the others floats, None where not measured.
 
-        A last line that is not whole is left out.
+        A last line that is not whole is left out. Raises UserError where it is not as dlrun writes it.
         """
+        try:
+            return self._rows()
+        except (ValueError, csv.Error) as error:
+            what = f"this is not as dlrun writes it: {shortened(error)}"
+            raise UserError(what, where=str(self.metrics)) from None
+
+    def _rows(self) -> dict[str, list[Any]]:
         try:
             text = self.metrics.read_text(encoding="utf-8")
         except OSError:

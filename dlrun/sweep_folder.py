@@ -26,8 +26,8 @@ from typing import Any
 from dlrun import config as configs
 from dlrun import runs
 from dlrun.config import Config
-from dlrun.errors import UserError, nearest, shortened
-from dlrun.files import cannot_write, write_atomically
+from dlrun.errors import RunFailed, UserError, nearest, shortened
+from dlrun.files import write_atomically
 from dlrun.runs import Run
 
 FILE = "sweep.json"
@@ -251,38 +251,79 @@ def every(parent: Path) -> list[Sweep]:
 
 
 def deletable(text: str, parent: Path) -> Path:
-    """The folder of the run or the sweep that `text` names, which lies in `parent`.
+    """The folder of the run or the sweep that `text` names, which lies in `parent`: `last` is the newest run.
 
     Raises UserError for any other folder: dlrun deletes nothing outside of its runs.
     """
-    try:
-        folder = find(text, parent).folder
-    except UserError:
-        folder = runs.find(text, parent).folder
-    if folder.is_symlink() or parent.resolve() not in folder.resolve().parents:
+    if not text.strip():
+        raise UserError("an empty name names no run")
+    folder, path = None, Path(text)
+    for each in (path, parent / path):
+        with suppress(OSError):  # a name too long for any folder
+            if (each / FILE).is_file() or (each / "config.yaml").is_file():
+                folder = each
+                break
+    if folder is None and text != "last":
+        names = [run.name for run in runs.every(parent)] + [sweep.name for sweep in every(parent)]
+        matching = [name for name in names if name.startswith(text)]
+        if not matching:
+            raise UserError(
+                f"there is no run {shortened(text)}{nearest(text, names[:10])}", where=str(parent)
+            )
+        if len(matching) > 1:
+            several = f"{', '.join(matching[:5])}{' …' if len(matching) > 5 else ''}"
+            raise UserError(f"{shortened(text)} could be {several}", fix="write more of the name")
+        folder = parent / matching[0]
+    folder = folder or runs.find(text, parent).folder
+    refuse_to_delete(folder, parent)
+    return folder
+
+
+def refuse_to_delete(folder: Path, parent: Path) -> None:
+    """Raises UserError for a folder that is not a run or a sweep of its own in `parent`."""
+    if folder.is_symlink():
+        raise UserError(f"{folder} is a link", fix="name what it leads to, or delete the link by hand")
+    real = folder.resolve()
+    if parent.resolve() not in real.parents:
         raise UserError(
             f"{folder} is not in {parent}", fix="name its folder with --runs-dir, or delete it by hand"
         )
-    return folder
+    if (real.parent / FILE).exists():
+        raise UserError(
+            f"{folder.name} is a run of the sweep {real.parent.name}, which needs it",
+            fix=f"delete the whole sweep: dlrun rm {real.parent.name}",
+        )
 
 
 def described(folder: Path) -> str:
     """What a folder that may be deleted holds, in words."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     size = sum(path.stat().st_size for path in files)
+    counts = f"{len(files)} files, {size / 2**20:,.1f} MiB"
     if (folder / FILE).is_file():
-        what = f"a sweep of {len(read(folder).trials)} runs"
-    else:
-        run = Run(folder)
-        summary = run.summary()
-        what = f"{run.status(summary)} after epoch {summary.get('epochs', 0)}"
-    return f"{what}, {len(files)} files, {size / 2**20:,.1f} MiB"
+        try:
+            what = f"a sweep of {len(read(folder).trials)} runs"
+        except UserError:
+            what = "a sweep that cannot be read"
+        return f"{what}, {counts}"
+    run = Run(folder)
+    summary = run.summary()
+    what = f"{run.status(summary)} after epoch {shortened(summary.get('epochs', 0))}, {counts}"
+    for sweep in every(folder.parent):
+        if any(trial.is_borrowed and trial.run.name == run.name for trial in sweep.trials):
+            what += f", which the sweep {sweep.name} needs"
+    return what
 
 
 def delete(folder: Path) -> None:
     """Delete a run or a sweep. Raises RunFailed where it is in use or the disk refuses."""
-    try:
-        with Run(folder).lock():
+    inside = [Run(file.parent) for file in folder.glob("*/config.yaml")] if (folder / FILE).exists() else []
+    with Run(folder).lock():
+        for run in inside:
+            with run.lock():  # nobody goes on with it alone
+                pass
+        try:
             shutil.rmtree(folder)
-    except OSError as error:
-        raise cannot_write(folder, error) from None
+        except OSError as error:
+            what = f"cannot delete {folder}: {error.strerror or error}"
+            raise RunFailed(what, fix="see that it can be written to") from None

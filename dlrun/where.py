@@ -14,13 +14,14 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from dlrun.errors import UserError
 from dlrun.strict_yaml import parse
 
 Lookup = Callable[[str], Any]  # a key -> what a run says of it; raises KeyError where that is nothing
-Condition = Callable[[Lookup], bool]
+Claim = Callable[[Lookup], bool]
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<sign>==|!=|<=|>=|<|>)|(?P<bracket>[()])|(?P<list>\[[^\[\]]*\])"
@@ -35,13 +36,26 @@ _ORDERED: dict[str, Callable[[Any, Any], bool]] = {
 _DEEPEST = 50  # brackets in one another
 
 
+@dataclass(frozen=True)
+class Condition:
+    """What is asked of a run, and by which keys."""
+
+    claim: Claim
+    keys: list[str]
+
+    def __call__(self, lookup: Lookup) -> bool:
+        """Whether it holds of a run, given how the run's values are looked up by their keys."""
+        return self.claim(lookup)
+
+
 def condition(text: str) -> Condition:
-    """What `text` asks of a run, given how the run's values are looked up by their keys.
+    """What `text` asks of a run.
 
     Raises UserError with the place where `text` is no condition. A key of which a run says nothing is equal
     to nothing, and neither more nor less than anything.
     """
-    return _Reader(text).whole()
+    reader = _Reader(text)
+    return Condition(reader.whole(), list(dict.fromkeys(reader.keys)))
 
 
 class _Reader:
@@ -50,6 +64,7 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self.text, self.next, self.depth = text, 0, 0
         self.tokens: list[tuple[str, str, int]] = []  # kind, word, where it begins
+        self.keys: list[str] = []
         place = 0
         while text[place:].strip():
             found = _TOKEN.match(text, place)
@@ -58,25 +73,25 @@ class _Reader:
             self.tokens.append((found.lastgroup, found[found.lastgroup], found.start(found.lastgroup)))
             place = found.end()
 
-    def whole(self) -> Condition:
+    def whole(self) -> Claim:
         read = self._either()
         if self.next < len(self.tokens):
             raise self._mistake("expected and, or, or the end")
         return read
 
-    def _either(self) -> Condition:
+    def _either(self) -> Claim:
         read = [self._both()]
         while self._takes("word", "or"):
             read.append(self._both())
         return read[0] if len(read) == 1 else lambda lookup: any(each(lookup) for each in read)
 
-    def _both(self) -> Condition:
+    def _both(self) -> Claim:
         read = [self._claim()]
         while self._takes("word", "and"):
             read.append(self._claim())
         return read[0] if len(read) == 1 else lambda lookup: all(each(lookup) for each in read)
 
-    def _claim(self) -> Condition:
+    def _claim(self) -> Claim:
         self.depth += 1
         if self.depth > _DEEPEST:
             raise self._mistake("nested too deeply")
@@ -93,8 +108,9 @@ class _Reader:
         finally:
             self.depth -= 1
 
-    def _comparison(self) -> Condition:
+    def _comparison(self) -> Claim:
         key = self._take("a key, such as optimizer.lr", "word")
+        self.keys.append(key)
         sign = self._take("one of == != < <= > >=", "sign")
         written = self._take("a value", "word", "text", "list")
         try:

@@ -17,7 +17,10 @@ from typing import Any
 import pytest
 
 PROJECT = Path(__file__).parent.parent
-WITH_RUNS_DIR = ("train", "resume", "eval", "plot", "predict", "data", "runs", "sweep")
+WITH_RUNS_DIR = (
+    *("train", "resume", "eval", "plot", "predict", "data", "runs"),
+    *("sweep", "compare", "rm", "diff", "reproduce"),
+)
 TINY = """\
 seeds: [0]
 dataset: {name: spiral, points: 20}

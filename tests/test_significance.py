@@ -70,8 +70,53 @@ def test_one_seed_says_nothing_and_none_is_no_comparison() -> None:
 
 def test_seeds_that_both_have_are_compared_pair_by_pair() -> None:
     first = {0: 1.0, 1: 5.0, 2: 9.0, 7: 100.0}
-    found = difference(first, {seed: value + 1 for seed, value in first.items() if seed != 7})
+    found = difference(first, {0: 2.1, 1: 6.0, 2: 9.9})
     assert found is not None
-    assert (found.mean, found.margin, found.n) == (1.0, 0.0, 3)
+    assert (found.mean, found.n, found.is_paired) == (pytest.approx(1.0), 3, True)
+    assert found.margin == pytest.approx(4.303 * 0.1 / math.sqrt(3), rel=1e-3)
     assert found.is_known
     assert not difference(first, dict(first)).is_known  # type: ignore[union-attr]
+
+
+def test_the_interval_is_wider_where_several_hold_at_once() -> None:
+    first, second = ({seed: share * seed for seed in range(5)} for share in (1.0, 1.1))
+    alone, one_of_five = (difference(first, second, comparisons) for comparisons in (1, 5))
+    assert alone is not None and one_of_five is not None
+    assert one_of_five.margin / alone.margin == pytest.approx(4.604 / 2.776, rel=1e-3)  # 99 % and 95 %
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+@pytest.mark.parametrize("steps", [0.5, 1, 3])
+def test_noise_in_few_steps_is_called_a_difference_as_rarely(n: int, steps: float) -> None:
+    """A share of sixty examples: two runs are often just as far apart in every seed."""
+    chance, claimed = random.Random(2), 0
+    for _ in range(PAIRS // 2):
+        first, second = ({seed: round(chance.gauss(50, steps)) / 60 for seed in range(n)} for _ in range(2))
+        found = difference(first, second)
+        assert found is not None
+        claimed += found.is_known
+    assert claimed / (PAIRS // 2) < 0.065
+
+
+def test_equal_differences_of_a_few_seeds_prove_nothing_and_of_many_do() -> None:
+    def shifted(n: int) -> bool:
+        first = {seed: seed / 10 for seed in range(n)}
+        found = difference(first, {seed: value + 0.01 for seed, value in first.items()})
+        assert found is not None
+        return found.is_known
+
+    assert [shifted(n) for n in (2, 3, 5, 6, 9)] == [False, False, False, True, True]
+    always = difference({0: 0.5, 1: 0.5}, {0: 0.75, 1: 0.75})  # no seed changes anything
+    assert always is not None
+    assert (always.mean, always.margin, always.is_known) == (0.25, 0.0, True)
+
+
+def test_figures_of_any_size_can_be_compared() -> None:
+    for size in (1e-100, 1e100):
+        found = difference({0: 1.0 * size, 1: 2.0 * size}, {2: 3.0 * size, 3: 3.5 * size})
+        plain = difference({0: 1.0, 1: 2.0}, {2: 3.0, 3: 3.5})
+        assert found is not None and plain is not None
+        assert (found.mean / size, found.margin / size) == pytest.approx((plain.mean, plain.margin))
+    constant = difference({0: 1.0, 1: 1.0}, {2: 3.0, 3: 4.0})
+    assert constant is not None
+    assert constant.margin > 1

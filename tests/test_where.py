@@ -75,3 +75,17 @@ def test_what_is_no_condition_is_refused_with_its_place(text: str, says: str) ->
     assert says in refused.value.what
     assert "character" in refused.value.where
     assert len(refused.value.lines()) <= 5
+
+
+def test_it_is_known_which_keys_are_asked_for() -> None:
+    asked = condition("not (optimizer.lr > 1 or status == failed) and optimizer.lr < 2")
+    assert asked.keys == ["optimizer.lr", "status"]
+
+
+def test_nothing_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[object] = []
+    for name in ("eval", "exec", "compile", "__import__"):
+        monkeypatch.setattr(f"builtins.{name}", lambda *arguments: ran.append(arguments))
+    assert condition("epochs == '__import__(\"os\").getpid()'")(RUN.__getitem__) is False
+    monkeypatch.undo()
+    assert ran == []

@@ -122,4 +122,4 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
                 "machine": page.machine(),
             }
     page.MEASURED.write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    page.PAGE.write_text("\n".join(page.lines(measured)) + "\n", encoding="utf-8")
+    page.PAGE.write_text("\n".join(page.lines(page.read())) + "\n", encoding="utf-8")

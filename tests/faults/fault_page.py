@@ -24,7 +24,9 @@ NEVER = {
     "executed": "code executed from a checkpoint or config",
     "outside": "files outside the run folder",
     "tracebacks": "tracebacks shown",
+    "too_long": "errors of more than five lines (the mistakes of a config aside, a line each)",
 }
+UNSAID = ("too_long", "messages")  # in a row, where there was none
 INTRODUCTION = """\
 What dlrun promises where something goes wrong, and how often that was tried. Each row has its tests in
 `tests/faults`: `pytest` runs a few rounds of each, `pytest -m faults` as many as stand here and writes this
@@ -98,16 +100,23 @@ def lines(measured: dict[str, Any]) -> Iterator[str]:
 
 
 def counted(row: str, measured: dict[str, Any]) -> str:
-    """`400 kills, 0 refused, 0 different, 71 s`, and the tests that say so."""
+    """`400 kills, 81 runs, 0 different, 71 s`: what was done, what never happened; and the tests for it."""
     if row in WAITING:
         return f"waits: {WAITING[row]}"
     if row not in measured:
         return "not counted yet"
     figures = dict(measured[row]["figures"])
     seconds = figures.pop("seconds")
+    done = {name: number for name, number in figures.items() if name not in NEVER and number}
+    never = {name: number for name, number in figures.items() if name in NEVER or not number}
+    said = [_number(name, number) for name, number in (done | never).items() if name not in UNSAID or number]
     names = sorted({test.split("::")[0].rsplit("/", 1)[-1] for test in measured[row]["tests"]})
-    said = [f"{number:,.0f} {name.replace('_', ' ')}" for name, number in figures.items()]
     return ", ".join([*said, f"{seconds:,.0f} s"]) + f" ({', '.join(names)})"
+
+
+def _number(name: str, number: float) -> str:
+    words = name.replace("_", " ")
+    return f"{number:,.0f} {words.removesuffix('s') if number == 1 else words}"
 
 
 def machine() -> str:

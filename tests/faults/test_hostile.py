@@ -492,6 +492,57 @@ def test_what_a_run_saved_fits_it_whatever_its_optimizer(
     fault.never(wrong=run.summary()["epochs"] != 3)
 
 
+IDLE = '''
+"""A weight that nothing depends on."""
+from torch import nn
+
+
+class Idle(nn.Module):
+    def __init__(self, size, outputs):
+        super().__init__()
+        self.idle, self.used = nn.Linear(3, 3), nn.Linear(size, outputs)
+
+    def forward(self, inputs):
+        return self.used(inputs)
+
+
+def idle(shape, outputs):
+    return Idle(shape[0], outputs)
+'''
+OWN_ADAM = '''
+"""Adam with more to keep."""
+import torch
+from dlrun.options import NonNegative
+
+
+class OwnAdam(torch.optim.Adam):
+    pass
+
+
+def own_adam(parameters, *, lr: NonNegative):
+    return OwnAdam(parameters, lr=lr)
+'''
+
+
+@pytest.mark.row("T25")
+def test_a_weight_without_a_gradient_has_nothing_kept_and_a_subclass_is_looked_at_too(
+    fault: Fault, tmp_path: Path
+) -> None:
+    parts = own_parts(tmp_path, {"architecture/idle.py": IDLE, "optimizer/own_adam.py": OWN_ADAM})
+    changes: dict[str, Any] = {"architecture": "idle", "optimizer": {"name": "own_adam", "lr": 0.01}}
+    run = trained(planned(parts, **changes), tmp_path, stop_after=2)
+    whole = run.last.read_bytes()
+    cut = forged(
+        run.last, run.last, lambda c, d, s: s["optimizer"]["state"][2].update(exp_avg=torch.zeros(1))
+    )
+    with pytest.raises(CheckpointRefused, match="the optimizer's exp_avg of weight 2 has the shape"):
+        experiment.resume(planned(parts, **changes), run, experiment.Silent())
+    cut.write_bytes(whole)
+    experiment.resume(planned(parts, **changes), run, experiment.Silent())
+    fault.count(forgeries=1)
+    fault.never(wrong=run.summary()["epochs"] != 3)
+
+
 @pytest.mark.row("T21")
 def test_rows_that_were_written_over_are_noticed(fault: Fault, tmp_path: Path) -> None:
     run = trained(planned(), tmp_path, stop_after=2)

@@ -57,6 +57,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "show": ("dlrun.plan.make_plan", ("show", "{tiny}")),
     "parts": ("dlrun.components.Parts", ("parts",)),
     "runs": ("dlrun.runs.overviews", ("runs",)),
+    "compare": ("dlrun.compare.compare", ("compare", "tiny-001")),
+    "rm": ("dlrun.sweep_folder.described", ("rm", "tiny-001", "--yes")),
+    "diff": ("dlrun.diff.between", ("diff", "tiny-001", "tiny-001")),
+    "reproduce": ("dlrun.diff.between", ("reproduce", "tiny-001")),
     "sweep": ("dlrun.sweep.train", ("sweep", "{tiny}", "epochs=1,2")),
 }
 
@@ -324,6 +328,8 @@ def test_ctrl_c_while_it_starts_is_no_traceback(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": paths},
         cwd=tmp_path,
         capture_output=True,
+        # What a shell begins in the background ignores it, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 

@@ -1,0 +1,61 @@
+"""Run folders that were never trained: their figures are made up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from small_runs import SMALL
+
+from dlrun import config as configs
+from dlrun import runs, sweep_folder
+from dlrun.components import Parts
+from dlrun.config import Config
+from dlrun.runs import Run
+from dlrun.sweep_folder import Sweep
+
+Values = list[float | None]
+
+
+def config_of(changes: dict[str, Any]) -> Config:
+    return configs.from_plain(SMALL | changes, "small.yaml", parts=Parts())
+
+
+def made(parent: Path, changes: dict[str, Any] | None = None, **summary: Any) -> Run:
+    """A run of the small config with some keys changed; what its summary says beside the usual."""
+    config = config_of(changes or {})
+    return filled(runs.create(parent, config.name, configs.dump(config)), config.seeds, **summary)
+
+
+def filled(run: Run, seeds: list[int], **summary: Any) -> Run:
+    """A run folder with a summary; `final` is column -> the figure of each seed."""
+    final: dict[str, Values] = summary.pop("final", {"train_accuracy": [0.5] * len(seeds)})
+    run.write_json(
+        "summary.json",
+        {
+            "status": "finished",
+            "started": runs.now(),
+            "epochs": 3,
+            "seeds": seeds,
+            "final": {column: {"values": values} for column, values in final.items()},
+            "data": {"fingerprint": "abc"},
+            "versions": {"dlrun": "1", "torch": "2"},
+        }
+        | summary,
+    )
+    return run
+
+
+def with_rows(run: Run, rows: list[str], header: str = "epoch,seed,train_loss,lr,seconds") -> Run:
+    run.metrics.write_text("\n".join([header, *rows, ""]))
+    return run
+
+
+def made_sweep(parent: Path, values: list[dict[str, Any]], figures: list[Values]) -> Sweep:
+    """A finished sweep with a run for each of the values."""
+    sweep = sweep_folder.create(parent, "small", jobs=1)
+    for each, accuracy in zip(values, figures, strict=True):
+        config = config_of(each | {"seeds": list(range(len(accuracy)))})
+        filled(sweep.add(each, config).run, config.seeds, final={"train_accuracy": accuracy})
+    sweep.write()
+    return sweep

@@ -1,0 +1,455 @@
+"""Many runs as one table, and the command that prints it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_runs import Values, made, made_sweep, with_rows
+
+from dlrun import compare
+from dlrun.compare import Comparison, Said
+from dlrun.errors import UserError
+from dlrun.runs import Run
+
+Dlrun = Callable[..., Any]
+SGD = {"name": "sgd", "lr": 0.01}
+
+
+def fast(lr: float) -> dict[str, Any]:
+    return {"optimizer": {"name": "adam", "lr": lr}, "seeds": [0, 1, 2, 3, 4]}
+
+
+def of(*found: Run, metric: str | None = None, ranked: bool = False) -> Comparison:
+    return compare.compare(compare.chosen(found), metric, ranked=ranked)
+
+
+def accuracies(parent: Path, changes: dict[str, Any], *values: float | None) -> Run:
+    seeds = list(range(len(values)))
+    return made(parent, changes | {"seeds": seeds}, final={"train_accuracy": list(values)})
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> list[Run]:
+    """Five seeds each; the second is 1.2 points better in the mean."""
+    return [
+        accuracies(tmp_path, fast(0.1), 0.90, 0.91, 0.92, 0.93, 0.94),
+        accuracies(tmp_path, fast(0.2), 0.915, 0.92, 0.934, 0.939, 0.952),
+    ]
+
+
+# --------------------------------------------------------------------------- settings
+
+
+def test_runs_of_one_config_are_one_setting_however_their_seeds_were_trained(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path
+) -> None:
+    dlrun("train", tiny, "--seeds", 2, "--name", "together")
+    for seed in (0, 1):
+        dlrun("train", tiny, "--seed", seed, "--name", "alone", "threads=1")
+    dlrun("train", tiny, "--seed", 2, "--name", "third")
+    together, *alone = ([Run(runs_dir / name)] for name in ("together-001", "alone-001", "alone-002"))
+    [one] = of(*together).groups
+    [other] = of(*(run for runs in alone for run in runs)).groups
+    assert one.values == other.values
+    [both] = of(*together, Run(runs_dir / "third-001")).groups
+    assert list(both.values) == [0, 1, 2]
+    assert both.values.items() >= one.values.items()
+
+
+def test_only_what_tells_settings_apart_is_shown(tmp_path: Path) -> None:
+    adam, sgd = made(tmp_path), made(tmp_path, {"optimizer": SGD})
+    noisy = made(
+        tmp_path,
+        {"dataset": {"name": "spiral", "points": 20, "noise": 0.5}},
+        data={"fingerprint": "def"},
+    )
+    assert [group.shown for group in of(adam).groups] == [{}]
+    assert [group.shown for group in of(adam, sgd).groups] == [{"optimizer": "adam"}, {"optimizer": "sgd"}]
+    found = of(adam, noisy)
+    assert [group.shown for group in found.groups] == [{"dataset.noise": 0.2}, {"dataset.noise": 0.5}]
+    assert found.notes == []
+
+
+def test_what_a_run_is_called_draws_and_expects_is_no_setting(tmp_path: Path) -> None:
+    named = made(tmp_path, {"name": "b", "plots": ["curves"], "expect": {"train_loss": "< 9"}, "seeds": [1]})
+    [group] = of(made(tmp_path), named).groups
+    assert list(group.values) == [0, 1]
+
+
+def test_other_data_under_the_same_config_is_said(tmp_path: Path) -> None:
+    found = of(made(tmp_path), made(tmp_path, data={"fingerprint": "def"}))
+    assert [group.shown for group in found.groups] == [{"data": "abc"}, {"data": "def"}]
+    assert found.notes == ["not all were trained on the same data, though their configs name the same"]
+
+
+def test_the_threads_that_dlrun_chose_are_a_setting_of_the_time_alone(tmp_path: Path) -> None:
+    one = made(tmp_path, {"threads": 1}, seconds=1.0)
+    two = made(tmp_path, {"threads": 2, "seeds": [1]}, seconds=2.0)
+    assert len(of(one, two).groups) == 1
+    assert [g.shown for g in of(one, two, metric="seconds").groups] == [{"threads": 1}, {"threads": 2}]
+
+
+def test_a_seed_that_was_trained_twice_counts_once_and_is_named(tmp_path: Path) -> None:
+    found = of(
+        accuracies(tmp_path, {}, 0.5, 0.6), accuracies(tmp_path, {}, 0.5, 0.6), accuracies(tmp_path, {}, 0.9)
+    )
+    [group] = found.groups
+    assert group.values == {0: 0.5, 1: 0.6}
+    [note] = found.notes
+    assert "seeds 0, 1 of small-002, seed 0 of small-003, where the figure was another" in note
+
+
+def test_what_is_not_finished_or_unreadable_is_left_out_by_name(tmp_path: Path) -> None:
+    made(tmp_path, status="paused")
+    made(tmp_path, status="failed")
+    broken = made(tmp_path)
+    broken.config.write_text("a: [")
+    whole = made(tmp_path)
+    found = of(*compare.find("small", tmp_path))
+    assert [group.runs for group in found.groups] == [[whole]]
+    assert found.notes == [
+        "left out, as their configs cannot be read: small-003",
+        "left out, as they are not finished: small-001 (paused), small-002 (failed)",
+    ]
+
+
+def test_a_setting_that_diverged_is_shown_and_one_without_the_figure_too(tmp_path: Path) -> None:
+    measured = accuracies(tmp_path, {}, 0.5, 0.6)
+    diverged = made(tmp_path, {"optimizer": SGD}, status="diverged", final={"train_accuracy": [0.1]})
+    silent = made(tmp_path, {"optimizer": {"name": "adam", "lr": 1.0}}, final={"train_loss": [0.1]})
+    found = of(silent, diverged, measured, metric="train_accuracy")
+    assert [len(group.values) for group in found.groups] == [2, 0, 0]
+    assert [group.diverged for group in found.groups] == [[], [], ["small-002"]]
+    assert [found.verdict(group) for group in found.groups] == ["", "not measured", ""]
+
+
+def test_a_seed_whose_figure_is_not_finite_is_none_of_the_setting(tmp_path: Path) -> None:
+    [group] = of(accuracies(tmp_path, {}, 0.5, None, 0.7)).groups
+    assert group.values == {0: 0.5, 2: 0.7}
+
+
+def test_runs_of_several_versions_are_said_to_be(tmp_path: Path) -> None:
+    other = made(tmp_path, {"seeds": [1]}, versions={"dlrun": "1", "torch": "3"})
+    assert of(made(tmp_path), other).notes == ["not all were trained by the same torch: 2, 3"]
+    assert of(made(tmp_path, {"seeds": [4]}), made(tmp_path, {"seeds": [5]}, versions="odd")).notes == []
+
+
+# --------------------------------------------------------------------------- what is known
+
+
+def test_a_difference_is_said_with_its_interval_in_points(two: list[Run]) -> None:
+    found = of(*two)
+    first, second = found.groups
+    assert (found.verdict(first), found.verdict(second)) == ("", "better by 1.20 ± 0.32 points (n = 5)")
+    assert of(*two[::-1]).verdict(first) == ""
+    assert of(*two[::-1]).verdict(of(*two[::-1]).groups[1]) == "worse by 1.20 ± 0.32 points (n = 5)"
+    assert "seed by seed" in found.meaning
+
+
+def test_less_of_a_loss_is_better(tmp_path: Path) -> None:
+    high, low = (
+        made(tmp_path, fast(lr), final={"train_loss": [loss + seed for seed in range(5)]})
+        for lr, loss in ((0.1, 9.0), (0.2, 3.0))
+    )
+    low.write_json("summary.json", low.summary() | {"final": {"train_loss": {"values": [3, 4.1, 5, 6, 7.2]}}})
+    found = of(high, low)
+    assert found.verdict(found.groups[1]).startswith("better by 5.94 ± 0.1")
+    assert "points" not in found.verdict(found.groups[1])
+
+
+def test_what_chance_explains_is_not_distinguishable_and_one_seed_cannot_tell(tmp_path: Path) -> None:
+    first = accuracies(tmp_path, {}, 0.5, 0.6, 0.7)
+    noise = accuracies(tmp_path, {"optimizer": SGD}, 0.6, 0.55, 0.75)
+    alone = accuracies(tmp_path, {"epochs": 9}, 0.9)
+    same = accuracies(tmp_path, {"epochs": 8}, 0.5, 0.6, 0.7)
+    found = of(first, noise, alone, same)
+    assert [found.verdict(group) for group in found.groups] == [
+        "",
+        "not distinguishable (n = 3)",
+        "one seed cannot tell (n = 1)",
+        "the same (n = 3)",
+    ]
+    assert "widened for 3 comparisons" in found.meaning
+
+
+def test_settings_that_share_no_seeds_are_compared_by_their_means(tmp_path: Path) -> None:
+    first = made(tmp_path, {"seeds": [0, 1, 2]}, final={"train_accuracy": [0.5, 0.51, 0.52]})
+    changes = {"seeds": [7, 8, 9], "optimizer": SGD}
+    found = of(first, made(tmp_path, changes, final={"train_accuracy": [0.7, 0.71, 0.72]}))
+    assert found.verdict(found.groups[1]) == "better by 20.0 ± 2.3 points (n = 3)"
+    assert "between means" in found.meaning
+
+
+def test_of_ranked_settings_each_is_held_against_the_best_as_all_pairs_might_have_been(
+    tmp_path: Path,
+) -> None:
+    found = of(
+        *(accuracies(tmp_path, fast(lr), lr, lr + 0.1, lr + 0.15) for lr in (0.2, 0.4, 0.1, 0.3)),
+        ranked=True,
+    )
+    assert [group.shown["optimizer.lr"] for group in found.groups] == [0.4, 0.3, 0.2, 0.1]
+    assert (found.comparisons, found.groups[0].beside) == (6, None)
+    assert of(*(run for group in found.groups for run in group.runs)).comparisons == 3
+
+
+def test_the_best_is_never_chosen_by_the_test_set_unless_that_is_asked_for(tmp_path: Path) -> None:
+    final: dict[str, Values] = {f"{split}_accuracy": [0.5] for split in ("train", "test")}
+    run = made(tmp_path, final=final)
+    assert of(run).metric == "test_accuracy"
+    assert of(run, ranked=True).metric == "train_accuracy"
+    assert of(run, ranked=True, metric="test_accuracy").metric == "test_accuracy"
+    valid = made(tmp_path, final=final | {"valid_loss": [1.0], "valid_accuracy": [0.5]})
+    assert of(valid).metric == of(valid, ranked=True).metric == "valid_accuracy"
+
+
+def test_of_an_unknown_metric_it_is_said_which_way_it_is_taken(tmp_path: Path) -> None:
+    found = of(made(tmp_path, final={"train_mine": [0.5]}), metric="train_mine")
+    assert (found.higher_is_better, len(found.notes)) == (False, 1)
+    assert "train_mine" in found.notes[0]
+
+
+def test_a_metric_that_nobody_measured_is_refused_with_its_neighbour(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="'train_acuracy'; did you mean 'train_accuracy'"):
+        of(made(tmp_path), metric="train_acuracy")
+    with pytest.raises(UserError, match=r"no finished run to compare: small-002 \(paused\)"):
+        of(made(tmp_path, status="paused"), metric="train_accuracy")
+
+
+# --------------------------------------------------------------------------- which runs
+
+
+def test_runs_are_named_by_folder_prefix_pattern_sweep_and_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs_dir = tmp_path / "runs"
+    first, second = made(runs_dir), made(runs_dir, {"name": "other"})
+    sweep = made_sweep(runs_dir, [{"epochs": 1}, {"epochs": 2}], [[0.1], [0.2]])
+    inside = [trial.run for trial in sweep.trials]
+
+    def found(text: object) -> list[str]:
+        return [str(run.folder.relative_to(tmp_path)) for run in compare.find(str(text), runs_dir)]
+
+    names = ["runs/small-001", "runs/other-001"]
+    of_sweep = [f"runs/{sweep.name}/{run.name}" for run in inside]
+    assert found("small-001") == found(first.folder) == found("small") == found("sm*1") == names[:1]
+    assert found("last") == found(second.folder) == names[1:]
+    assert found("*") == found(runs_dir) == found(f"{runs_dir}/*") == names
+    assert found(sweep.name) == found(sweep.folder) == found("small-sweep") == found("*sweep*") == of_sweep
+    monkeypatch.chdir(tmp_path)
+    assert [run.name for run in compare.find("runs/ot*", Path("nowhere"))] == ["other-001"]
+    for nobody in ("", " ", "..", "nothing", "nothing*", "x" * 5000, tmp_path / "absent"):
+        with pytest.raises(UserError):
+            found(nobody)
+
+
+def test_a_run_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    assert len(compare.chosen([run, Run(run.folder), *compare.find("*", tmp_path)])) == 1
+
+
+def test_a_condition_chooses_by_settings_figures_and_status(two: list[Run], tmp_path: Path) -> None:
+    accuracies(tmp_path, {"optimizer": SGD}, 0.1)
+    every = compare.find("*", tmp_path)
+
+    def names(where: str) -> list[str]:
+        return [said.run.name[-1] for said in compare.chosen(every, where)]
+
+    assert names("optimizer == adam and train_accuracy > 0.925") == ["2"]
+    assert names("optimizer.name == sgd or optimizer.lr == 0.1") == ["1", "3"]
+    assert names("status == finished and run != small-001") == ["2", "3"]
+    assert names("optimizer.momentum == 0") == ["3"]
+    assert names("seeds == [0]") == ["3"]
+    with pytest.raises(UserError, match=r"'optimizer.nmae'; did you mean 'optimizer.name'"):
+        names("train_accuracy > 0 and optimizer.nmae == adam")
+
+
+def test_runs_are_ordered_by_numbers_then_texts_then_those_that_say_nothing(tmp_path: Path) -> None:
+    for batch_size in (64, "full", 8):
+        made(tmp_path, {"batch_size": batch_size})
+    made(tmp_path).config.write_text("name: x")
+    said = compare.chosen(compare.find("*", tmp_path))
+
+    def order(key: str) -> list[Any]:
+        return [each.config.get("batch_size") for each in compare.ordered(said, key)]
+
+    assert order("batch_size") == [8, 64, "full", None]
+    assert order("-batch_size") == [64, 8, "full", None]
+    with pytest.raises(UserError, match="'batchsize'; did you mean 'batch_size'"):
+        order("-batchsize")
+
+
+# --------------------------------------------------------------------------- the command
+
+
+def test_the_table_has_a_row_for_each_setting(dlrun: Dlrun, two: list[Run], tmp_path: Path) -> None:
+    done = dlrun("compare", "small", "--runs-dir", tmp_path)
+    assert (done.code, done.err) == (0, "")
+    head, _, first, second, *_ = (line for line in done.out.splitlines() if line.strip())
+    assert head.split() == ["optimizer.lr", "train_accuracy", "seeds", "beside", "the", "first"]
+    assert first.split() == ["0.1", "0.9200", "±", "0.0158", "5"]
+    assert second.split()[:5] == ["0.2", "0.9320", "±", "0.0149", "5"]
+    assert second.strip().endswith("better by 1.20 ± 0.32 points (n = 5)")
+
+
+def test_a_setting_alone_is_shown_with_its_runs(dlrun: Dlrun, tmp_path: Path) -> None:
+    made(tmp_path, {"seeds": [0]})
+    made(tmp_path, {"seeds": [1]})
+    done = dlrun("compare", "small", "--runs-dir", tmp_path)
+    assert "small-001, small-002" in done.out
+    assert "beside" not in done.out
+
+
+def test_what_has_no_room_in_a_row_stands_below_whole(
+    dlrun: Dlrun, two: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies(
+        tmp_path, {"optimizer": SGD, "architecture": {"name": "mlp", "hidden": [8, 8, 8, 8]}}, 0.1, 0.2
+    )
+    monkeypatch.setenv("COLUMNS", "70")
+    lines = dlrun("compare", "small", "--runs-dir", tmp_path).out.splitlines()
+    assert max(map(len, lines[:12])) <= 70
+    assert not [line for line in lines if "…" in line]
+    told = " ".join(" ".join(lines).split())
+    assert "3 architecture.hidden [8, 8, 8, 8], optimizer sgd" in told
+    assert "better by 1.20 ±" in told
+
+
+def test_json_is_one_strict_object(dlrun: Dlrun, tmp_path: Path) -> None:
+    accuracies(tmp_path, {}, 0.5, 0.6)
+    accuracies(tmp_path, {"gradient_clip": 2.0}, 0.5)
+    diverged = made(tmp_path, {"optimizer": SGD}, status="diverged", final={})
+    done = dlrun("compare", "small", "--json", "--runs-dir", tmp_path)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    found = json.loads(done.out, parse_constant=refuse)
+    first, second, third = found["settings"]
+    assert (found["metric"], found["better"], found["beside"]) == ("train_accuracy", "higher", "first")
+    assert (first["mean"], first["n"], first["values"]) == (0.55, 2, {"0": 0.5, "1": 0.6})
+    assert first["runs"] == [str(tmp_path / "small-001")]
+    assert (second["sd"], second["margin"], second["verdict"]) == (None, None, "one seed cannot tell (n = 1)")
+    assert (third["mean"], third["diverged"]) == (None, [diverged.name])
+
+
+def test_csv_reads_back(dlrun: Dlrun, two: list[Run], tmp_path: Path) -> None:
+    made(tmp_path, {"optimizer": SGD, "gradient_clip": 1.0}, final={"train_accuracy": [0.5]})
+    done = dlrun("compare", "small", "--csv", "--runs-dir", tmp_path)
+    rows = list(csv.DictReader(StringIO(done.out)))
+    assert [row["optimizer.lr"] for row in rows] == ["0.1", "0.2", "0.01"]
+    assert [row["gradient_clip"] for row in rows] == ["null", "null", "1.0"]
+    assert math.isclose(float(rows[1]["difference"]), 0.012)
+    assert [row["margin"] for row in (rows[0], rows[2])] == ["", ""]
+    assert [row["n"] for row in rows] == ["5", "5", "1"]
+    assert dlrun("compare", "small", "--csv", "--json", "--runs-dir", tmp_path).code == 2
+
+
+def test_with_a_condition_alone_all_runs_are_meant(dlrun: Dlrun, two: list[Run], tmp_path: Path) -> None:
+    done = dlrun("compare", "--where", "optimizer.lr > 0.15", "--json", "--runs-dir", tmp_path)
+    assert [setting["runs"] for setting in json.loads(done.out)["settings"]] == [[str(two[1].folder)]]
+    none = dlrun("compare", "small", "--where", "optimizer.lr > 15", "--runs-dir", tmp_path)
+    assert (none.code, none.err.splitlines()[0]) == (2, "error: of 2 runs there is none of which this holds")
+    unnamed = dlrun("compare", "--runs-dir", tmp_path)
+    assert (unnamed.code, "name the runs to compare" in unnamed.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("a.png", b"\x89PNG"), ("new/a.PDF", b"%PDF"), ("a.svg", b"<?xml")]
+)
+def test_curves_are_drawn_into_a_file(
+    name: str, begins: bytes, dlrun: Dlrun, two: list[Run], tmp_path: Path
+) -> None:
+    for run in two:
+        with_rows(run, [f"{epoch},{seed},{epoch},1,1" for epoch in (1, 2) for seed in range(5)])
+    done = dlrun("compare", "small", "-o", tmp_path / name, "--runs-dir", tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert (tmp_path / name).read_bytes().startswith(begins)
+
+
+def test_what_cannot_be_drawn_is_refused(dlrun: Dlrun, two: list[Run], tmp_path: Path) -> None:
+    words = ("compare", "small", "--runs-dir", tmp_path, "-o")
+    refused = dlrun(*words, tmp_path / "a.txt")
+    assert (refused.code, ".png, .pdf, .svg" in refused.err) == (2, True)
+    for said in two:
+        said.write_json("summary.json", said.summary() | {"seconds": 2.0})
+    refused = dlrun(*words, tmp_path / "a.png", "--metric", "seconds")
+    assert (refused.code, "seconds has no curves" in refused.err) == (2, True)
+    (tmp_path / "file").touch()
+    refused = dlrun(*words, tmp_path / "file" / "a.png")
+    assert (refused.code, "is not a folder" in refused.err) == (1, True)
+    assert not (tmp_path / "a.png").exists()
+
+
+HOSTILE = "evil\x1b[2J\nname, [bold]x[/bold]" + "y" * 200
+
+
+def test_what_stands_in_someones_files_is_shown_in_one_line_and_steers_nothing(
+    dlrun: Dlrun, tmp_path: Path
+) -> None:
+    for number, loss in enumerate((HOSTILE, "cross_entropy")):
+        run = made(tmp_path)
+        run.config.write_text(json.dumps({"name": HOSTILE, "loss": loss, "lr": number, HOSTILE: number}))
+        run.write_json(
+            "summary.json",
+            {
+                "status": "finished",
+                "seeds": [0, "x", None] if number else [0, 0],
+                "final": {HOSTILE: {"values": [1.0]}, "train_loss": {"values": [1, None, "a"]}, "a": 3},
+                "best": [],
+                "epochs": HOSTILE,
+                "seconds": math.nan,
+                "data": HOSTILE,
+                "started": HOSTILE,
+                "versions": {"torch": [HOSTILE]},
+            },
+        )
+    with_rows(made(tmp_path), ["1,a,b,c,d"])
+    runs_dir = ("--runs-dir", tmp_path)
+    for words in (
+        ("compare", "*", *runs_dir),
+        ("compare", "*", "--metric", HOSTILE, *runs_dir),
+        ("compare", "*", "--csv", *runs_dir),
+        ("compare", "*", "--where", HOSTILE, *runs_dir),
+        ("compare", HOSTILE, *runs_dir),
+        ("compare", "*", "-o", tmp_path / "a.png", *runs_dir),
+        ("runs", *runs_dir),
+        ("runs", "--columns", "loss,started,name", *runs_dir),
+        ("runs", "--sort", "loss", *runs_dir),
+        ("runs", "--where", "lr == 1", *runs_dir),
+        ("diff", "small-001", "small-002", *runs_dir),
+        ("diff", "small-001", "small-003", *runs_dir),
+        ("reproduce", "small-001", *runs_dir),
+        ("rm", "small-001", *runs_dir),
+    ):
+        done = dlrun(*words)
+        assert "Traceback" not in done.err
+        assert "dlrun --debug" not in done.err
+        assert "\x1b" not in done.out + done.err
+        if "--csv" in words:  # where a line may end in a cell that is quoted
+            assert len(list(csv.reader(StringIO(done.out)))) == 4
+        else:
+            assert not [line for line in (done.out + done.err).splitlines() if line.startswith("name,")]
+
+
+def test_a_value_in_a_row_is_in_one_line_too(dlrun: Dlrun, tmp_path: Path) -> None:
+    for loss in ("x\x1b[2J\nname, [bold]y[/bold]", "z"):
+        run = made(tmp_path)
+        run.config.write_text(json.dumps({"loss": loss}))
+    out = dlrun("compare", "small", "--runs-dir", tmp_path).out
+    assert "x\N{REPLACEMENT CHARACTER}[2J name, [bold]y[/bold]" in out
+    assert "\x1b" not in out
+
+
+def test_a_run_says_what_was_measured_with_its_spread(dlrun: Dlrun, two: list[Run], tmp_path: Path) -> None:
+    [said, _] = compare.chosen(two)
+    assert isinstance(said, Said)
+    assert said.at("train_accuracy") == pytest.approx(0.92)
+    done = dlrun("runs", "--columns", "train_accuracy,optimizer.lr", "--runs-dir", tmp_path)
+    assert done.out.splitlines()[2].split() == ["small-001", "0.9200", "±", "0.0158", "0.1"]

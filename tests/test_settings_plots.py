@@ -1,0 +1,255 @@
+"""Pictures of many settings."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_runs import made, with_rows
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from dlrun import compare
+from dlrun.compare import Comparison, Group
+from dlrun.plots import _settings as pictures
+from dlrun.runs import Run
+
+RATES = [1e-4, 1e-3, 1e-2, 1e-1]
+
+
+def swept(
+    axes: dict[str, list[Any]], n: int = 3, metric: str = "test_accuracy", low: float = 0.8
+) -> Comparison:
+    """Every combination of values with made-up figures, from `low` to a little less than `low` + 0.1."""
+    chance = random.Random(0)
+    groups = []
+    for values in product(*axes.values()):
+        shown = dict(zip(axes, values, strict=True))
+        figures = {seed: low + 0.09 * chance.random() for seed in range(n)}
+        groups.append(Group(shown, [Run(Path("run-001"))], figures, shown=shown))
+    return Comparison(metric, metric.endswith("accuracy"), groups, True, 1, [])
+
+
+def drawn(found: Comparison) -> Figure:
+    figure = pictures.settings(found, "a-sweep-001")
+    assert figure is not None
+    FigureCanvasAgg(figure).draw()  # which lays it out
+    return figure
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def title(figure: Figure) -> str:
+    return figure.get_suptitle()
+
+
+def test_over_one_numeric_key_there_is_a_line_with_a_band() -> None:
+    found = swept({"optimizer.lr": RATES})
+    axes = drawn(found).axes[0]
+    line = axes.lines[0]
+    assert line.get_xydata().tolist() == [[g.shown["optimizer.lr"], g.mean] for g in found.groups]  # type: ignore[union-attr]
+    assert (axes.get_xscale(), len(axes.collections)) == ("log", 1)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.0001", "0.001", "0.01", "0.1"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("optimizer.lr", "test_accuracy")
+
+
+def test_there_is_a_line_for_each_value_of_another_key() -> None:
+    names = ["identity", "sigmoid", "tanh", "relu"]
+    figure = drawn(swept({"architecture.hidden": [[10], [50], [200]], "architecture.activation": names}))
+    assert [line.get_label() for line in figure.axes[0].lines] == names
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [10, 50, 200]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("values", "is_log"),
+    [
+        ([1e-4, 1e-3, 1e-2], True),
+        ([10, 20, 50, 100, 200], True),
+        ([1e-3, 1e-1], True),
+        ([1, 2, 3, 4, 5], False),
+        ([0.0, 0.1, 0.2, 0.3], False),
+        ([-1, 0, 1], False),
+        ([0.1, 0.2], False),
+    ],
+)
+def test_an_axis_is_logarithmic_where_its_values_are(values: list[float], is_log: bool) -> None:
+    assert (drawn(swept({"dataset.noise": values})).axes[0].get_xscale() == "log") is is_log
+
+
+def test_zero_among_values_that_ask_for_a_logarithm_has_a_place_and_no_scale_is_claimed() -> None:
+    axes = drawn(swept({"optimizer.weight_decay": [0, 1e-5, 1e-4, 1e-3]})).axes[0]
+    assert axes.get_xlabel() == "optimizer.weight_decay (not to scale)"
+    assert axes.lines[0].get_xdata().tolist() == [0, 1, 2, 3]  # type: ignore[union-attr]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "1e-05", "0.0001", "0.001"]
+
+
+def test_over_two_keys_there_is_a_heat_map_that_marks_what_is_missing() -> None:
+    found = swept({"optimizer.lr": RATES, "dataset.noise": [0.1, 0.2, 0.3]})
+    missing = found.groups.pop(0)
+    found.groups[4].diverged.append("run-001")
+    found.groups[4].values.clear()
+    figure = drawn(found)
+    cells = np.array(texts(figure)).reshape(3, 4)
+    means = np.asarray(figure.axes[0].images[0].get_array().filled(np.nan))  # type: ignore[union-attr]
+    assert missing.shown == {"optimizer.lr": 1e-4, "dataset.noise": 0.1}
+    assert (cells[0, 0], cells[2, 1]) == ("–", "diverged")
+    assert np.argwhere(np.isnan(means)).tolist() == [[0, 0], [2, 1]]
+    assert cells[0, 1].startswith(f"{found.groups[2].mean:.4f}\n± ")
+    assert "10 settings" in title(figure) and "1 diverged" in title(figure)
+
+
+def test_two_keys_that_are_no_numbers_make_a_heat_map_too() -> None:
+    figure = drawn(swept({"optimizer": ["adam", "sgd"], "architecture.activation": ["relu", "tanh"]}))
+    assert len(figure.axes[0].images) == 1
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["adam", "sgd"]
+
+
+@pytest.mark.parametrize(
+    "names", [["adam", "sgd"], [f"a rather long name {n}" for n in range(3)], [str(10**n) for n in range(12)]]
+)
+def test_names_below_a_heat_map_stand_apart_or_slanted(names: list[str]) -> None:
+    axes = drawn(swept({"optimizer": names, "loss": ["a", "b"]})).axes[0]
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    are_apart = all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert are_apart or {label.get_rotation() for label in axes.get_xticklabels()} == {35.0}
+
+
+def test_drawn_at_random_over_two_numbers_there_is_a_point_for_each() -> None:
+    found = swept({"optimizer.lr": [0.1 * 1.3**n for n in range(30)]})
+    for number, group in enumerate(found.groups):
+        group.shown["architecture.hidden"] = [7 * number % 30 + 1]
+    figure = drawn(found)
+    assert len(figure.axes[0].collections[0].get_offsets()) == 30  # type: ignore[arg-type]
+
+
+def test_bars_begin_at_zero_or_there_are_none() -> None:
+    close = drawn(swept({"loss": ["a", "b", "c"]}, low=0.8)).axes[0]
+    assert not close.patches
+    assert close.get_xlim()[0] > 0.5
+    found = swept({"loss": ["a", "b", "c"]}, low=0.0)
+    apart = drawn(found).axes[0]
+    assert len(apart.patches) == 3
+    assert apart.get_xlim()[0] == 0
+    best = max(found.groups, key=lambda group: group.mean)
+    assert [tick.get_text() for tick in apart.get_yticklabels()][-1] == best.shown["loss"], "the best on top"
+    for patch in apart.patches:
+        assert patch.get_x() == 0  # type: ignore[attr-defined]
+
+
+def test_more_keys_are_upright_axes_with_a_line_for_each_setting() -> None:
+    axes = {"optimizer.lr": RATES, "dataset.noise": [0.1, 0.2], "loss": ["a", "b"]}
+    figure = drawn(swept(axes))
+    through = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 4]  # type: ignore[arg-type]
+    assert len(through) == 16
+    heads = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert heads == ["lr", "noise", "loss", "test_accuracy\n(dark is better)"]
+
+
+def test_the_title_names_the_best_by_the_direction_of_the_metric() -> None:
+    for metric, best in (("test_accuracy", max), ("test_loss", min)):
+        found = swept({"optimizer.lr": RATES}, metric=metric)
+        mean = best(group.mean for group in found.groups)
+        rate = next(group.shown["optimizer.lr"] for group in found.groups if group.mean == mean)
+        assert f": lr {rate:g}\n" in title(drawn(found))
+        assert "mean ± sd of 3 seeds" in title(drawn(found))
+    assert "one seed each" in title(drawn(swept({"optimizer.lr": RATES}, n=1)))
+
+
+def test_words_of_ones_own_are_never_taken_for_maths() -> None:
+    figure = drawn(swept({"optimizer.lr": RATES, "dataset.path": ["$a_b$", "c"]}, low=0.8))
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert [each.get_text() for each in legend.get_texts()] == [r"\$a_b\$", "c"]
+    assert r"\\" not in title(figure)
+
+
+def test_a_setting_that_diverged_is_marked_on_the_axis() -> None:
+    found = swept({"optimizer.lr": RATES})
+    found.groups[3].values.clear()
+    found.groups[3].diverged.append("run-001")
+    figure = drawn(found)
+    assert texts(figure) == ["diverged"]
+    assert figure.axes[0].lines[-1].get_xdata().tolist() == [0.1]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"loss": [f"/a/path of $many_words$/{n}/" + "x" * 90 for n in range(12)]},
+        {"optimizer.lr": [10.0**-n for n in range(11)], "architecture.hidden": [[2**n] for n in range(11)]},
+        {"optimizer.lr": RATES, "architecture.activation": [f"_{n}$" for n in range(10)]},
+        {"dataset.noise": [n / 40 for n in range(40)]},
+        {"a": [None, True, [1, 2]], "b": ["x\n\x1b[2J", {"c": 1}], "c": [float("inf"), 1]},
+    ],
+    ids=["long names", "many cells", "many lines", "many values", "odd values"],
+)
+def test_whatever_the_values_are_the_picture_holds_all_of_its_words(
+    values: dict[str, list[Any]], n: int
+) -> None:
+    figure = drawn(swept(values, n))
+    axes = figure.axes[0]
+    shown = []
+    for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        ticks = zip(axis.get_ticklabels(), axis.get_majorticklocs(), strict=True)
+        shown += [label for label, place in ticks if min(limits) <= place <= max(limits)]
+    box = figure.bbox.padded(2)
+    for each in (figure._suptitle, axes.xaxis.label, *shown):  # type: ignore[attr-defined]
+        extent = each.get_window_extent()
+        assert box.x0 <= extent.x0 and extent.x1 <= box.x1, each
+        assert box.y0 <= extent.y0 and extent.y1 <= box.y1, each
+
+
+def test_of_one_setting_there_is_no_picture() -> None:
+    assert pictures.settings(swept({"optimizer.lr": [0.1]}), "a") is None
+
+
+# --------------------------------------------------------------------------- curves
+
+
+def curves(*found: Run, metric: str) -> Figure | None:
+    return pictures.curves(compare.compare(compare.chosen(found), metric))
+
+
+def test_curves_are_the_means_over_seeds_wherever_they_were_trained(tmp_path: Path) -> None:
+    final = {"train_loss": [2.0]}
+    first = with_rows(made(tmp_path, final=final), ["1,0,4.0,1,1", "2,0,2.0,1,1"])
+    second = with_rows(made(tmp_path, {"seeds": [1]}, final=final), ["1,1,6.0,1,1", "2,1,2.0,1,1"])
+    other = with_rows(made(tmp_path, {"gradient_clip": 1.0}, final=final), ["1,0,9.0,1,1", "2,0,8.0,1,1"])
+    figure = curves(first, second, other, metric="train_loss")
+    assert figure is not None
+    lines = figure.axes[0].lines
+    assert [line.get_ydata().tolist() for line in lines] == [[5.0, 2.0], [9.0, 8.0]]  # type: ignore[union-attr]
+    assert str(lines[1].get_label()).startswith("gradient_clip 1: 2")
+    assert len(figure.axes[0].collections) == 1, "one seed has no band"
+
+
+def test_what_was_measured_at_the_end_alone_is_a_point(tmp_path: Path) -> None:
+    run = with_rows(made(tmp_path, final={"test_loss": [3.0]}), ["1,0,4.0,1,1", "2,0,2.0,1,1"])
+    figure = curves(run, metric="test_loss")
+    assert figure is not None
+    assert figure.axes[0].lines[0].get_xydata().tolist() == [[2.0, 3.0]]  # type: ignore[union-attr]
+
+
+def test_the_time_of_a_run_has_no_curve_and_nothing_measured_none(tmp_path: Path) -> None:
+    run = made(tmp_path, seconds=3.0, best={"figures": {"train_loss": {"values": [1.0]}}})
+    assert curves(run, metric="seconds") is None
+    assert curves(run, metric="best.train_loss") is None
+
+
+def test_of_many_settings_the_best_are_drawn(tmp_path: Path) -> None:
+    found = [
+        with_rows(made(tmp_path, {"epochs": n}, final={"train_loss": [float(n)]}), [f"1,0,{n}.0,1,1"])
+        for n in range(1, 13)
+    ]
+    figure = curves(*found, metric="train_loss")
+    assert figure is not None
+    assert len(figure.axes[0].lines) == pictures.MOST_LINES
+    assert figure.axes[0].lines[0].get_ydata().tolist() == [1.0]  # type: ignore[union-attr]
+    assert "train_loss of 10 settings, the best of 12" in title(figure)
