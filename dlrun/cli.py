@@ -556,7 +556,6 @@ def sweep(
             raise UserError("--optuna draws by itself, by the monitored figure", fix=fix)
     workers.start_server()
     from dlrun import sweep as sweeps
-    from dlrun.search import Search
 
     watching = _watching(quiet or json)
     if optuna is not None and found is None:
@@ -569,13 +568,13 @@ def sweep(
             display.dry_run(prepared.all, prepared.jobs, sweeps.seconds(prepared))
             return
         found = prepared.make(runs_dir, metric, _finished(runs_dir) if needed else [])
+        del prepared  # whose data each worker reads for itself
     command = found.resume_command(parts)
     with _resumable(command):
         if quiet:
             display.say(str(found.folder))
         view = sweeps.Silent() if quiet or json else display.Sweeping()
-        search = Search(found, own_parts) if "search" in found.content else None
-        ended = sweeps.train(found, wanted or found.content["jobs"], view, parts, data_dir, search)
+        ended = sweeps.train(found, wanted or found.content["jobs"], view, own_parts, data_dir)
         ranked = sweeps.conclude(found, metric, own_parts, display.warn)
     if json:
         display.say_json(runs.finite(ended.plain() | {"results": ranked.plain() if ranked else None}))

@@ -61,10 +61,14 @@ class Search:
 
     def more(self) -> list[Trial]:
         """The runs of the next setting; none where there were enough."""
-        if len({trial.number for trial in self.sweep.trials}) >= self._count:
+        taken = {trial.number for trial in self.sweep.trials}
+        if len(taken) >= self._count:
             return []
         for _ in range(_MOST_REFUSED):
             number, values = self.study.draw()
+            while number in taken:  # the study is a new one
+                self.study.tell(number, [])
+                number, values = self.study.draw()
             try:
                 given = in_order([*self._words, *words(values)])
                 config = configs.load(self.sweep.folder / BASE, given, self.parts)
@@ -113,17 +117,20 @@ class Study:
     def __post_init__(self) -> None:
         optuna = load_optuna()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = optuna.storages.JournalStorage(
-            optuna.storages.journal.JournalFileBackend(str(self.folder / JOURNAL))
-        )
-        self._study = optuna.create_study(
-            storage=storage,
-            study_name=_NAME,
-            load_if_exists=True,
-            direction="maximize" if self.higher_is_better else "minimize",
-            sampler=optuna.samplers.TPESampler(seed=self.seed, constant_liar=True),
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
-        )
+        path = self.folder / JOURNAL
+        try:
+            self._study = optuna.create_study(
+                storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path))),
+                study_name=_NAME,
+                load_if_exists=True,
+                direction="maximize" if self.higher_is_better else "minimize",
+                sampler=optuna.samplers.TPESampler(seed=self.seed, constant_liar=True),
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
+            )
+        except Exception as error:  # Optuna reads what anybody may have written, and checks little of it
+            fix = "put the file back as it was, or take it away: the search then forgets what was good"
+            what = f"the study cannot be read: {shortened(error)}"
+            raise UserError(what, where=str(path), fix=fix) from error
 
     def running(self) -> list[int]:
         """The numbers of the trials that have begun and were never told how they ended."""
@@ -167,7 +174,9 @@ def _distribution(axis: Axis) -> BaseDistribution:
 
 def _value(axis: Axis, drawn: Any) -> Any:
     """The value that Optuna drew."""
-    return float(drawn) if isinstance(axis.values, Range) else json.loads(drawn)
+    if not isinstance(axis.values, Range):
+        return json.loads(drawn)
+    return float(f"{drawn:.4g}")  # digits that a reader can remember
 
 
 def load_optuna() -> Any:

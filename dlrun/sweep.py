@@ -271,17 +271,16 @@ class Ended:
         }
 
 
-def train(
-    sweep: Sweep, jobs: int, view: View, parts: Path | None, data_dir: Path, search: Search | None = None
-) -> Ended:
-    """Train the runs of a sweep that are left, `jobs` at a time, and those that a search draws.
+def train(sweep: Sweep, jobs: int, view: View, parts: Parts, data_dir: Path) -> Ended:
+    """Train the runs of a sweep that are left, `jobs` at a time, and those that its search draws.
 
     A run that fails stops no other, and one that another process has is waited for. A signal has those that
     train saved and left where they are; a second one ends them at once. Raises RunFailed where another
     process has the sweep.
     """
     log = sweep.folder / "workers.log"
-    with sweep.lock(), Signals() as signals, Workers(jobs, log, parts, data_dir) as workers:
+    with sweep.lock(), Signals() as signals, Workers(jobs, log, parts.folder, data_dir) as workers:
+        search = Search(sweep, parts) if "search" in sweep.content else None
         every = [standing(trial) for trial in sweep.trials]
         by_folder = {each.trial.run.folder: each for each in every}
         waiting = deque(trial.run.folder for trial in sweep.unfinished())

@@ -92,6 +92,9 @@ class Sweep:
     def lock(self) -> Iterator[None]:
         """Be the only process that trains this sweep. Raises RunFailed where another one does."""
         with runs.lock(self.folder, lambda: self.content):
+            now = read(self.folder).content  # which whoever had it until now may have added to
+            self.content.clear()
+            self.content.update(now)
             self.content.update(runs.identity())
             self.write()
             yield

@@ -102,6 +102,33 @@ def test_what_ended_when_nobody_was_there_is_told_when_it_goes_on(
 
 
 @needs_optuna
+@pytest.mark.parametrize("line", ["garbage\n", '{"op_code": 99}\n', '{"op_code": 4}\n', "[]\n"])
+def test_a_study_that_is_damaged_is_said_in_five_lines(
+    line: str, dlrun: Dlrun, tiny: Path, runs_dir: Path
+) -> None:
+    dlrun("sweep", tiny, *WORDS, "--optuna", 1, "epochs=1")
+    with (only_sweep(runs_dir).folder / "study.log").open("a") as file:
+        file.write(line)
+    done = dlrun("sweep", "--resume", "last")
+    assert done.code == 2
+    assert "the study cannot be read" in done.err
+    assert len(done.err.splitlines()) <= 5
+
+
+@needs_optuna
+def test_a_search_whose_study_is_gone_begins_a_new_one_and_keeps_its_runs(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path
+) -> None:
+    dlrun("sweep", tiny, *WORDS, "--optuna", 2, "epochs=1")
+    sweep = only_sweep(runs_dir)
+    (sweep.folder / "study.log").unlink()
+    sweep.content["search"]["count"] = 3
+    sweep.write()
+    assert dlrun("sweep", "--resume", "last").code == 0
+    assert [trial.number for trial in only_sweep(runs_dir).trials] == [0, 1, 2]
+
+
+@needs_optuna
 def test_a_setting_that_has_no_runs_yet_is_drawn_anew(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
     dlrun("sweep", tiny, *WORDS, "--optuna", 1)
     sweep = only_sweep(runs_dir)

@@ -598,6 +598,18 @@ def test_a_link_in_the_folder_of_a_sweep_is_refused(
     assert contents(tmp_path) == before
 
 
+def test_what_another_process_added_meanwhile_is_not_lost(runs_dir: Path, tmp_path: Path) -> None:
+    from dlrun import config as configs
+
+    sweep = listed(runs_dir, tmp_path)
+    before = sweep_folder.read(sweep.folder)
+    sweep.add({"epochs": 3}, configs.load(tmp_path / "small.yaml"))
+    sweep.write()
+    with before.lock():
+        assert len(before.trials) == 3
+    assert len(sweep_folder.read(sweep.folder).trials) == 3
+
+
 def listed(runs_dir: Path, tmp_path: Path) -> Sweep:
     """A sweep of two runs of which none has begun."""
     from dlrun import config as configs
