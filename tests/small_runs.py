@@ -344,9 +344,15 @@ def child(target: Callable[..., None], *arguments: Any) -> multiprocessing.proce
     context.set_forkserver_preload(
         ["dlrun.cli", "dlrun.display", "dlrun.sweep", "torch._dynamo", "torch.utils.flop_counter"]
     )
-    process = context.Process(target=target, args=arguments)
+    process = context.Process(target=_heeding_signals, args=(target, *arguments))
     process.start()
     return process
+
+
+def _heeding_signals(target: Callable[..., None], *arguments: Any) -> None:
+    """What `child` begins: where a sweep began the server, that one hears no signals."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    target(*arguments)
 
 
 def train_in_child(folder: str, changes: dict[str, Any]) -> None:

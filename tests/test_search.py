@@ -178,7 +178,7 @@ def test_draws_come_near_what_was_good(tmp_path: Path) -> None:
         number, drawn = searched.draw()
         values.append(math.log10(drawn["x"]))
         searched.tell(number, [(values[-1] + 2) ** 2])
-    assert abs(sum(values[-10:]) / 10 + 2) < abs(sum(values[:10]) / 10 + 2)
+    assert sum(abs(value + 2) for value in values[-10:]) / 10 < 0.5  # at random it is 1
 
 
 @needs_optuna

@@ -56,7 +56,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     folder = tmp_path_factory.mktemp("whole")
     config = folder / "small.yaml"
     config.write_text(CONFIG)
-    sweep, process = begun(config, folder, epochs=800)
+    sweep, process = begun(config, folder, epochs=2000)
     process.join(60)
     assert process.exitcode == 0
     return sweep
@@ -256,7 +256,7 @@ def test_a_run_that_fails_stops_no_other_and_is_not_done_twice_for_nothing(
 
 
 def test_a_run_whose_process_is_killed_fails_and_can_be_resumed(config: Path, runs_dir: Path) -> None:
-    sweep, process = begun(config, runs_dir, epochs=800)
+    sweep, process = begun(config, runs_dir, epochs=2000)
     os.kill(sweep.trials[0].run.summary()["pid"], signal.SIGKILL)
     process.join(60)
     assert process.exitcode == 1
@@ -269,15 +269,14 @@ def test_a_run_whose_process_is_killed_fails_and_can_be_resumed(config: Path, ru
     assert not sweep.unfinished()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_signal_has_what_trains_saved_and_the_sweep_goes_on_as_if_there_had_been_none(
-    number: signal.Signals, config: Path, runs_dir: Path, whole: Sweep
+    config: Path, runs_dir: Path, whole: Sweep
 ) -> None:
-    sweep, process = begun(config, runs_dir, epochs=800)
-    os.kill(process.pid or 0, number)
+    sweep, process = begun(config, runs_dir, epochs=2000)
+    os.kill(process.pid or 0, signal.SIGINT)
     process.join(60)
     said = (runs_dir / "said").read_text()
-    assert process.exitcode == 128 + number
+    assert process.exitcode == 130
     assert "stopped by a signal: 0/2 runs are done" in said
     assert f"resume: dlrun sweep --resume {sweep.folder}" in said
     statuses = [trial.run.summary().get("status") for trial in sweep.trials]
@@ -301,7 +300,7 @@ def test_when_the_sweep_is_killed_its_workers_save_and_end_by_themselves(
 
 
 def test_a_run_that_another_process_trains_is_waited_for(config: Path, runs_dir: Path) -> None:
-    sweep, process = begun(config, runs_dir, epochs=800)
+    sweep, process = begun(config, runs_dir, epochs=2000)
     first = sweep.trials[0].run
     os.kill(process.pid or 0, signal.SIGINT)
     process.join(60)
@@ -319,7 +318,7 @@ def test_a_run_that_another_process_trains_is_waited_for(config: Path, runs_dir:
 def test_two_processes_never_train_one_sweep(
     config: Path, runs_dir: Path, dlrun: Dlrun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweep, process = begun(config, runs_dir, epochs=800)
+    sweep, process = begun(config, runs_dir, epochs=100_000)
     monkeypatch.setattr("dlrun.runs._LOCK_PATIENCE", 0.1)
     done = dlrun("sweep", "--resume", "last")
     assert done.code == 1
@@ -328,12 +327,13 @@ def test_two_processes_never_train_one_sweep(
     assert len(done.err.splitlines()) <= 5
     os.kill(process.pid or 0, signal.SIGTERM)
     process.join(60)
+    assert process.exitcode == 143
 
 
 def test_a_sweep_that_is_killed_and_resumed_ends_with_the_table_of_the_unbroken_one(tmp_path: Path) -> None:
-    found = killed_and_resumed(tmp_path, times=3)
+    found = killed_and_resumed(tmp_path, times=2)
     assert found["different"] == 0
-    assert found["kills"] == 3
+    assert found["kills"] == 2
 
 
 def killed_and_resumed(folder: Path, times: int, seed: int = 0) -> dict[str, int]:
