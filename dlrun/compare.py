@@ -28,8 +28,8 @@ from dlrun.strict_yaml import read_file
 from dlrun.tables import cell
 from dlrun.where import Condition, condition
 
-# What may differ between two runs that are one: nothing of it changes what is learnt from a seed.
 _MOST_PAIRED = 200  # settings: all pairs of more take their time
+# What may differ between two runs that are one: nothing of it changes what is learnt from a seed.
 FREE = {"name", "plots", "expect", "expect_epochs"}
 _DONE = ("finished", "stopped early")
 FRACTIONS = ("accuracy", "top5")  # differences of these are said in percentage points
@@ -162,7 +162,7 @@ class Comparison:
             how = "between means, for fewer than two seeds are shared" if pairs == {False} else how
             words.append(f"differences {how}, ± half their 95 % interval")
             if self.comparisons > 1:
-                words[-1] += f", adjusted for {self.comparisons} comparisons at once"
+                words[-1] += f", wider as {self.comparisons} comparisons at once ask for (Holm)"
         return "; ".join(words)
 
     def verdict(self, group: Group) -> str:
