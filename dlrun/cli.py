@@ -625,7 +625,7 @@ def compare(
 ) -> None:
     """Say how far apart settings are over their seeds, and whether that is more than chance."""
     from dlrun import compare as comparing
-    from dlrun import display, runs
+    from dlrun import display, runs, sweep_folder
     from dlrun.components import Parts
 
     if as_csv and json:
@@ -639,7 +639,7 @@ def compare(
             f"{output} is no name of a picture", where="--output", fix=f"end it in {', '.join(PICTURES)}"
         )
     asked = [run for text in named or () for run in comparing.find(text, runs_dir)]
-    asked = asked if named else runs.every(runs_dir)[::-1]
+    asked = asked if named else sweep_folder.every_run(runs_dir)[::-1]
     chosen = comparing.chosen(asked, where)
     if not chosen:
         raise UserError(f"of {len(asked)} runs there is none of which this holds", where=f"--where {where}")
@@ -697,7 +697,9 @@ def list_runs(
             display.say(f"there are no runs in {runs_dir}")
         return
     holds = condition(where) if where is not None else None
-    every = compare.chosen(runs.every(runs_dir))
+    # What is deleted is never a part of a sweep.
+    there = runs.every if prune or where is None else sweep_folder.every_run
+    every = compare.chosen(there(runs_dir))
     said = compare.those(every, holds) if holds else every
     if sort is not None:
         said = compare.ordered(said, sort)
@@ -811,9 +813,8 @@ def _finished(runs_dir: Path) -> list[Said]:
     """What the finished runs in a folder say, those of sweeps first, then by age, the newest last."""
     from dlrun import compare, runs, sweep_folder
 
-    of_sweeps = [trial.run for sweep in sweep_folder.every(runs_dir) for trial in sweep.trials]
-    said = map(compare.read, reversed([*runs.every(runs_dir), *of_sweeps]))
-    return [each for each in said if each.summary.get("status") in ("finished", "stopped early")]
+    said = map(compare.read, reversed(sweep_folder.every_run(runs_dir)))
+    return [each for each in said if each.summary.get("status") in runs.DONE]
 
 
 def _jobs(text: str) -> int | None:

@@ -31,7 +31,6 @@ from dlrun.where import Condition, condition
 _MOST_PAIRED = 200  # settings: all pairs of more take their time
 # What may differ between two runs that are one: nothing of it changes what is learnt from a seed.
 FREE = {"name", "plots", "expect", "expect_epochs"}
-_DONE = ("finished", "stopped early")
 FRACTIONS = ("accuracy", "top5")  # differences of these are said in percentage points
 LARGEST = 1e150  # figures beyond it are no figures: their squares have no place in a double
 
@@ -352,7 +351,7 @@ def compare(
     evaluated. Raises UserError where nothing can be compared.
     """
     notes: list[str] = []
-    done = [each for each in said if each.run.status(each.summary) in _DONE and not each.unread]
+    done = [each for each in said if each.run.status(each.summary) in runs.DONE and not each.unread]
     if not done:
         standing = [f"{each.run.name} ({each.run.status(each.summary)})" for each in said]
         raise UserError(f"there is no finished run to compare: {some(standing) or 'none is named'}")
@@ -406,7 +405,7 @@ def _grouped(said: Iterable[Said], metric: str, notes: list[str]) -> Iterable[Gr
         if each.unread:
             unread.append(name)
             continue
-        if status not in (*_DONE, "diverged"):
+        if status not in (*runs.DONE, "diverged"):
             unfinished.append(f"{name} ({status})")
             continue
         setting = each.setting(metric)

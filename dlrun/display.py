@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.errors import UserError, one_line, shortened
+from dlrun.runs import DONE
 from dlrun.tables import cell
 
 if TYPE_CHECKING:
@@ -869,7 +870,7 @@ def _epochs(training: Sequence[RunProgress]) -> str:
 
 def _counted(runs: Sequence[RunProgress], what: str = " runs are done", of: int | None = None) -> str:
     """How many of the runs are done, given up and failed: `3/8 runs, 1 failed`."""
-    done = sum(each.status in ("finished", "stopped early") for each in runs)
+    done = sum(each.status in DONE for each in runs)
     words = [f"{done}/{of or len(runs)}{what}"]
     for name, statuses in (("given up", ["given up"]), ("failed", ["failed", "diverged", "broken"])):
         count = sum(each.status in statuses for each in runs)

@@ -210,7 +210,7 @@ def _keeper(
                 fix=f"bring the data back, or start a new run with dlrun train {run.config}",
             )
         restore(state, saved, plan, run)
-        done = is_complete(plan, state) and run.summary().get("status") in ("finished", "stopped early")
+        done = is_complete(plan, state) and run.summary().get("status") in runs.DONE
         if done and run.config.read_text(encoding="utf-8") == text:
             return None
     elsewhere = _elsewhere(hardware, saved, state)
@@ -550,7 +550,7 @@ class Keeper:
         whose epochs were lowered below what its file says.
         """
         config = self.plan.config
-        judged = status in ("finished", "stopped early") and config.epochs >= (config.expect_epochs or 0)
+        judged = status in runs.DONE and config.epochs >= (config.expect_epochs or 0)
         best = self.state.best["figures"] if self.state.best else self._figures
         verdicts = []
         for column, claim in config.expect.items():

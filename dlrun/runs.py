@@ -39,6 +39,7 @@ _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}-\d{3,}\Z")
 _FILES, _FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights", "eval")  # written in place
 _LONGEST_LINE = 2**14  # bytes of a row of metrics.csv: hundreds of columns
+DONE = ("finished", "stopped early")  # the statuses of a run with nothing left to train
 _LOCK_PATIENCE = 10.0  # seconds: a worker of a killed run may hold its lock a little longer
 
 

@@ -82,12 +82,12 @@ class Search:
             return trials
         raise refused
 
-    def is_hopeless(self, trial: Trial, epoch: int, best: float | None) -> bool:
-        """Whether a setting need not go on, of which the first run has this best figure after an epoch."""
+    def is_hopeless(self, trial: Trial, rung: int, best: float | None) -> bool:
+        """Whether a setting need not go on, of which the first run has this best figure after a rung."""
         first = next(each for each in self.sweep.trials if each.number == trial.number)
         if trial.run != first.run or trial.number is None or best is None:
             return False
-        return self.study.is_hopeless(trial.number, epoch, best)
+        return self.study.is_hopeless(trial.number, rung, best)
 
     def ended(self, number: int | None, figures: list[float], *, is_given_up: bool) -> None:
         """All runs of a setting have ended: the best figure of each, none where one of them failed."""
@@ -103,8 +103,9 @@ class Search:
 class Study:
     """A study of Optuna in a folder: of each trial the values, what it reached and how it ended.
 
-    The tree-structured Parzen estimator (Bergstra et al., 2011) draws settings; one whose first seed is worse
-    than the median of the others at the same epoch is given up (Golovin et al., 2017).
+    The tree-structured Parzen estimator (Bergstra et al., 2011) draws settings. One whose first seed is worse
+    after some tenths of its epochs than the median of five others or more was after as many is given up
+    (Golovin et al., 2017), unless another process began it.
     """
 
     folder: Path
@@ -125,7 +126,7 @@ class Study:
                 load_if_exists=True,
                 direction="maximize" if self.higher_is_better else "minimize",
                 sampler=optuna.samplers.TPESampler(seed=self.seed, constant_liar=True),
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_min_trials=5),
             )
         except Exception as error:  # Optuna reads what anybody may have written, and checks little of it
             fix = "put the file back as it was, or take it away: the search then forgets what was good"
@@ -142,12 +143,12 @@ class Study:
         self._open[trial.number] = trial
         return trial.number, {axis.key: _value(axis, trial.params[axis.key]) for axis in self.axes}
 
-    def is_hopeless(self, number: int, epoch: int, monitored: float) -> bool:
-        """Whether a trial need not go on, whose first seed has this figure after an epoch."""
+    def is_hopeless(self, number: int, rung: int, monitored: float) -> bool:
+        """Whether a trial need not go on, whose first seed has this figure after a rung."""
         trial = self._open.get(number)
         if trial is None or not math.isfinite(monitored):
             return False
-        trial.report(monitored, epoch)
+        trial.report(monitored, rung)
         return bool(trial.should_prune())
 
     def tell(self, number: int, figures: Sequence[float], *, is_hopeless: bool = False) -> None:

@@ -57,7 +57,7 @@ def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Diffe
         # A share of a few examples has few values, so a few pairs may well be equally far apart by chance.
         # Of their spread nothing is known then: as many on one side are what counts (the sign test).
         varies = any(len({each[seed] for seed in shared}) > 1 for each in (first, second))
-        chance = 2.0**-degrees if varies else 0.0
+        chance = 0.0 if not varies and len(pairs) > 2 else 2.0**-degrees  # two seeds tie easily
         return Difference(mean, 0.0, degrees, len(pairs), True, chance if any(pairs) else 1.0)
     if not first or not second:
         return None

@@ -30,7 +30,6 @@ from dlrun.trainer import Batch, fit
 from dlrun.workers import Word, Workers
 
 REFRESH = 0.25  # seconds
-DONE = ("finished", "stopped early")
 OPEN = ("waiting", "training")  # how a run stands that has not ended
 LONGEST_TRIAL = 2.0  # seconds that a look at the speed may take
 
@@ -252,7 +251,8 @@ class Ended:
     @property
     def is_open(self) -> bool:
         """Whether there is something that a resumed sweep would train."""
-        return any(each.status in (*OPEN, "interrupted", "failed", "broken") for each in self.progress)
+        left = (*OPEN, "interrupted", "failed", "broken")
+        return any(each.status in left and not each.trial.is_borrowed for each in self.progress)
 
     @property
     def exit_code(self) -> int:
@@ -281,7 +281,7 @@ def train(sweep: Sweep, jobs: int, view: View, parts: Parts, data_dir: Path) -> 
     log = sweep.folder / "workers.log"
     with sweep.lock(), Signals() as signals, Workers(jobs, log, parts.folder, data_dir) as workers:
         search = Search(sweep, parts) if "search" in sweep.content else None
-        every = [standing(trial) for trial in sweep.trials]
+        every = [standing(trial, sweep) for trial in sweep.trials]
         by_folder = {each.trial.run.folder: each for each in every}
         waiting = deque(trial.run.folder for trial in sweep.unfinished())
         for folder in waiting:
@@ -294,7 +294,7 @@ def train(sweep: Sweep, jobs: int, view: View, parts: Parts, data_dir: Path) -> 
             while workers.is_free and not signals.received:
                 if not waiting and search:
                     for trial in search.more():
-                        every.append(standing(trial))
+                        every.append(standing(trial, sweep))
                         by_folder[trial.run.folder] = every[-1]
                         waiting.append(trial.run.folder)
                 folder = next((each for each in waiting if not sweep_folder.is_in_use(each)), None)
@@ -335,13 +335,14 @@ def train(sweep: Sweep, jobs: int, view: View, parts: Parts, data_dir: Path) -> 
             while workers.training or (waiting and not signals.received):
                 for word in workers.words(REFRESH):
                     progress = by_folder[word.folder]
-                    heard(word, progress)
+                    heard(word, progress, sweep)
                     if word.kind in ("end", "lost"):
                         ended(progress)
                     elif (
                         search
+                        and word.rung
                         and word.folder not in told
-                        and search.is_hopeless(progress.trial, progress.epoch, progress.best)
+                        and search.is_hopeless(progress.trial, word.rung, progress.best)
                     ):
                         give_up(progress)
                 if signals.received:
@@ -360,7 +361,7 @@ def tell(search: Search, of_setting: Sequence[Progress]) -> None:
     if any(each.status in (*OPEN, "interrupted") for each in of_setting):
         return
     figures = [each.best for each in of_setting if each.best is not None]
-    is_whole = all(each.status in DONE for each in of_setting)
+    is_whole = all(each.status in runs.DONE for each in of_setting)
     is_given_up = any(each.status == "given up" for each in of_setting)
     search.ended(of_setting[0].trial.number, figures if is_whole else [], is_given_up=is_given_up)
 
@@ -372,8 +373,8 @@ def tell_what_ended(search: Search, every: Sequence[Progress]) -> None:
             tell(search, of_setting)
 
 
-def standing(trial: Trial) -> Progress:
-    """How a run stands before anything is done about it."""
+def standing(trial: Trial, sweep: Sweep) -> Progress:
+    """How a run of a sweep stands by what its folder says."""
     summary = trial.run.summary()
     seen = runs.overview(trial.run, summary)
     [(monitor, figure)] = seen["best"].items() or [("", {"mean": None})]
@@ -382,18 +383,22 @@ def standing(trial: Trial) -> Progress:
     done = seen["epochs"].partition("/")[0]
     epoch = int(done) if done.isdecimal() else 0
     status = seen["status"] if summary else "waiting"
+    if trial.number is not None and trial.number in sweep.content.get("given_up", ()):
+        status = "given up"
     error = summary.get("error")
-    lines = [error] if isinstance(error, str) else []
+    if trial.is_borrowed and not trial.run.config.exists():
+        status, error = "failed", f"error: {trial.run.folder}, which stood for it, is gone"
+    lines = error.splitlines() if isinstance(error, str) else []
     return Progress(trial, status, epoch, epochs, monitor, figure["mean"], lines)
 
 
-def heard(word: Word, progress: Progress) -> None:
+def heard(word: Word, progress: Progress, sweep: Sweep) -> None:
     """Take note of what a worker says of a run."""
     if word.kind in ("begin", "row"):
         progress.epoch, progress.epochs = word.epoch, word.epochs
         progress.monitor, progress.best = word.monitor, word.best
         return
-    fresh = standing(progress.trial)
+    fresh = standing(progress.trial, sweep)
     progress.epoch, progress.epochs, progress.best = fresh.epoch, fresh.epochs, fresh.best
     progress.status, progress.lines = fresh.status, word.lines
     if word.kind == "lost":
@@ -409,8 +414,9 @@ def conclude(
     sweep: Sweep, metric: str | None, parts: Parts, warn: Callable[[str], None]
 ) -> Comparison | None:
     """Rank the settings of a sweep, keep the table and draw the picture; None where nothing is finished."""
-    said = [comparisons.read(trial.run) for trial in sweep.trials]
-    if not any(each.summary.get("status") in (*DONE, "diverged") for each in said):
+    given_up = sweep.content.get("given_up", ())
+    said = [comparisons.read(trial.run) for trial in sweep.trials if trial.number not in given_up]
+    if not any(each.summary.get("status") in (*runs.DONE, "diverged") for each in said):
         return None
     try:
         ranked = comparisons.compare(said, metric or sweep.content.get("metric"), ranked=True, parts=parts)

@@ -33,7 +33,6 @@ from dlrun.runs import Run
 FILE = "sweep.json"
 MOST_JOBS = 1024
 _IN_PLACE = {"workers.log": stat.S_ISREG, "study.log": stat.S_ISREG, "plots": stat.S_ISDIR}  # are written
-_DONE = ("finished", "stopped early")
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class Sweep:
             for trial in self.trials
             if trial.number not in given_up
             and not trial.is_borrowed
-            and trial.run.summary().get("status") not in (*_DONE, "diverged")
+            and trial.run.summary().get("status") not in (*runs.DONE, "diverged")
         ]
 
     def add(self, values: dict[str, Any], config: Config, number: int | None = None) -> Trial:
@@ -253,6 +252,12 @@ def every(parent: Path) -> list[Sweep]:
     return sorted(found, key=lambda sweep: str(sweep.content.get("started")), reverse=True)
 
 
+def every_run(parent: Path) -> list[Run]:
+    """The runs in a folder and those of the sweeps in it, the newest first; then what sweeps borrowed."""
+    of_sweeps = [trial.run for sweep in every(parent) for trial in sweep.trials if not trial.is_borrowed]
+    return [*runs.every(parent), *of_sweeps]
+
+
 def deletable(text: str, parent: Path) -> Path:
     """The folder of the run or the sweep that `text` names, which lies in `parent`: `last` is the newest run.
 
@@ -308,14 +313,16 @@ def described(folder: Path) -> str:
             what = f"a sweep of {len(read(folder).trials)} runs"
         except UserError:
             what = "a sweep that cannot be read"
-        return f"{what}, {counts}"
-    run = Run(folder)
-    summary = run.summary()
-    what = f"{run.status(summary)} after epoch {shortened(summary.get('epochs', 0))}, {counts}"
+    else:
+        run = Run(folder)
+        summary = run.summary()
+        what = f"{run.status(summary)} after epoch {shortened(summary.get('epochs', 0))}"
+    real, needed = folder.resolve(), ""
     for sweep in every(folder.parent):
-        if any(trial.is_borrowed and trial.run.name == run.name for trial in sweep.trials):
-            what += f", which the sweep {sweep.name} needs"
-    return what
+        borrowed = [trial.run.folder.resolve() for trial in sweep.trials if trial.is_borrowed]
+        if any(real in (each, *each.parents) for each in borrowed):
+            needed += f", which the sweep {sweep.name} needs"
+    return f"{what}, {counts}{needed}"
 
 
 def delete(folder: Path) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dlrun.plan import Plan
     from dlrun.trainer import Row, State
 
+RUNGS = 10  # of a run's epochs: at the end of each tenth all runs can be compared
 SAY_EVERY = 0.2  # seconds between what a run says of its progress
 _PRELOADED = ["dlrun.experiment", "dlrun.plan", "dlrun.plots.curves"]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -50,6 +51,7 @@ class Word:
     epochs: int = 0
     monitor: str = ""  # the column that `best` is of
     best: float | None = None  # mean over the run's seeds
+    rung: int = 0  # how many tenths of its epochs are done, where one has just ended
     exit_code: int = 0
     lines: list[str] = field(default_factory=list)
 
@@ -85,7 +87,15 @@ class Workers:
 
     def train(self, folder: Path) -> None:
         """Have the run in a folder trained for the epochs that are left."""
-        waiting = next((each for each in self._all if each not in self._busy), None) or self._begin()
+        for waiting in [each for each in self._all if each not in self._busy]:
+            try:
+                waiting.send(folder)
+            except OSError:  # killed while it had nothing to do
+                self._all.pop(waiting).join()
+            else:
+                self._busy[waiting] = folder
+                return
+        waiting = self._begin()
         waiting.send(folder)
         self._busy[waiting] = folder
 
@@ -228,14 +238,18 @@ class Told:
     def row(self, epoch: int, row: Row, best: bool) -> None:
         if best:
             self._best = fmean(row[self._monitor])
-        if time.monotonic() >= self._next:
+        rung = RUNGS * epoch // self._epochs
+        if rung > RUNGS * (epoch - 1) // self._epochs:
+            self._say("row", epoch, rung)
+        elif time.monotonic() >= self._next:
             self._say("row", epoch)
 
     def warn(self, text: str) -> None: ...  # it is in the run's log
 
     def end(self) -> None: ...
 
-    def _say(self, kind: Literal["begin", "row"], epoch: int) -> None:
+    def _say(self, kind: Literal["begin", "row"], epoch: int, rung: int = 0) -> None:
         self._next = time.monotonic() + SAY_EVERY
+        word = Word(kind, self._folder, epoch, self._epochs, self._monitor, self._best, rung)
         with suppress(OSError):  # nobody is there any more: a signal follows
-            self._connection.send(Word(kind, self._folder, epoch, self._epochs, self._monitor, self._best))
+            self._connection.send(word)

@@ -159,15 +159,18 @@ def test_what_is_worse_than_most_others_were_is_given_up(tmp_path: Path) -> None
 
 @needs_optuna
 def test_a_setting_that_was_given_up_is_not_gone_on_with(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
-    dlrun("sweep", tiny, *WORDS, "--optuna", 1)
+    dlrun("sweep", tiny, *WORDS, "--optuna", 2)
     sweep = only_sweep(runs_dir)
     trial = sweep.trials[0]
     trial.run.write_json("summary.json", trial.run.summary() | {"status": "interrupted"})
     assert sweep.unfinished() == [trial]
-    Search(sweep, Parts()).ended(0, [], is_given_up=True) if study(sweep.folder).running() else None
     sweep.content["given_up"] = [0]
     sweep.write()
     assert only_sweep(runs_dir).unfinished() == []
+    done = dlrun("sweep", "--resume", "last")
+    assert (done.code, done.err) == (0, "")
+    assert "1 given up" in done.out
+    assert "resume:" not in done.out
 
 
 @needs_optuna

@@ -534,6 +534,30 @@ def test_what_a_finished_run_answers_is_not_trained_again(dlrun: Dlrun, config: 
     )
 
 
+def test_a_run_that_stood_for_one_and_is_gone_is_said_before_and_after(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    words = ["sweep", config, "optimizer.lr=1e-3,1e-2", "--seeds", 1, "--jobs", 1]
+    dlrun(*words, "--name", "before")
+    dlrun(*words, "--needed", "--name", "after")
+    dlrun("train", config, "--seed", 1, "--name", "before")  # of the same name as a run that is needed
+    assert "needs" not in dlrun("rm", "before-001").out
+    deleted = dlrun("rm", "before-sweep-001", "--yes")
+    assert "which the sweep after-sweep-001 needs" in deleted.out
+    done = dlrun("sweep", "--resume", "last")
+    assert done.code == 1
+    assert "which stood for it, is gone" in done.err
+    assert "resume:" not in done.out + done.err
+
+
+def test_runs_of_sweeps_are_listed_by_what_holds_of_them(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
+    dlrun("sweep", config, "optimizer.lr=1e-3,1e-2", "--seeds", 1, "--jobs", 1)
+    listed = dlrun("runs", "--where", "optimizer.lr == 0.01", "--columns", "optimizer.lr")
+    assert [line.split() for line in listed.out.splitlines()[1:]] == [["small-002", "0.01"]]
+    compared = dlrun("compare", "--where", "optimizer.lr > 0", "--json")
+    assert len(json.loads(compared.out)["settings"]) == 2
+
+
 # --------------------------------------------------------------------------- a folder from a stranger
 
 

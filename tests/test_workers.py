@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from dlrun import experiment, runs
 from dlrun.components import Parts
 from dlrun.plan import make_plan
 from dlrun.runs import Run
-from dlrun.workers import Training
+from dlrun.workers import RUNGS, Told, Training, Word, Workers
 
 COUNTED = '''
 """Points whose reading is written down."""
@@ -61,6 +62,53 @@ def make(parts: Parts, tmp_path: Path) -> Callable[..., Run]:
 
 def reads(data_dir: Path) -> int:
     return len((data_dir / "reads").read_text())
+
+
+class Heard:
+    """The end of a connection that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.words: list[Word] = []
+
+    def send(self, word: Word) -> None:
+        self.words.append(word)
+
+
+@pytest.mark.parametrize("epochs", [3, 10, 25])
+def test_at_the_end_of_each_tenth_there_is_a_word(
+    make: Callable[..., Run], parts: Parts, tmp_path: Path, epochs: int
+) -> None:
+    heard: Any = Heard()
+    Training(parts, tmp_path).of(make(40, 0, epochs=epochs).folder, Told(heard, threading.Event()))
+    rungs = {word.rung: word.epoch for word in heard.words if word.rung}
+    assert (
+        rungs == {RUNGS * epoch // epochs: epoch for epoch in range(1, epochs + 1)}
+        if epochs < RUNGS
+        else True
+    )
+    assert len(rungs) == min(RUNGS, epochs)
+    assert all(epoch >= rung / RUNGS * epochs > epoch - 1 for rung, epoch in rungs.items())
+    assert rungs[RUNGS] == epochs
+
+
+def test_a_worker_that_is_killed_with_nothing_to_do_is_replaced(
+    make: Callable[..., Run], parts: Parts, tmp_path: Path
+) -> None:
+    first, second = (make(40, seed).folder for seed in (0, 1))
+
+    def trained(folder: Path) -> Word:
+        workers.train(folder)
+        while True:
+            for word in workers.words(1.0):
+                if word.kind in ("end", "lost"):
+                    return word
+
+    with Workers(1, tmp_path / "workers.log", parts.folder, tmp_path) as workers:
+        assert trained(first).exit_code == 0
+        [process] = workers._all.values()
+        process.kill()
+        process.join()
+        assert trained(second).exit_code == 0
 
 
 def test_data_are_read_again_only_where_they_are_others(
