@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -345,7 +346,13 @@ def child(target: Callable[..., None], *arguments: Any) -> multiprocessing.proce
         ["dlrun.cli", "dlrun.display", "dlrun.sweep", "torch._dynamo", "torch.utils.flop_counter"]
     )
     process = context.Process(target=_heeding_signals, args=(target, *arguments))
-    process.start()
+    main = vars(sys.modules["__main__"])
+    program = main.pop("__file__", None)  # each child would import it anew: `pytest` takes half a second
+    try:
+        process.start()
+    finally:
+        if program is not None:
+            main["__file__"] = program
     return process
 
 
