@@ -55,6 +55,18 @@ OPTIMIZER_OPTIONS: dict[str, dict[str, Any]] = {  # so that there is a state to 
     "rmsprop": {"momentum": 0.5, "centered": True},
 }
 
+# A folder of class folders of small images stands for PATH.
+PHOTOS = """\
+seeds: [0]
+dataset: {name: image_folder, path: PATH, size: 8}
+architecture: {name: mlp, hidden: [4], flatten: true}
+loss: cross_entropy
+optimizer: {name: adam, lr: 1e-2}
+epochs: 1
+batch_size: 4
+plots: []
+"""
+
 # What dlrun does not bring: a regression, small images, few and uneven classes.
 OWN_PARTS = {
     "dataset/line.py": '''

@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFile
-from small_runs import child, little_memory
+from small_runs import PHOTOS, child, little_memory
 from watched_disk import Disk
 
 from dlrun import images
@@ -275,17 +275,6 @@ def test_any_table_at_all_is_read_or_refused(fault: Any, tmp_path: Path, no_hang
 
 
 # ------------------------------------------------------------------------ T33: images
-
-PHOTOS = """\
-seeds: [0]
-dataset: {name: image_folder, path: PATH, size: 8}
-architecture: {name: mlp, hidden: [4], flatten: true}
-loss: cross_entropy
-optimizer: {name: adam, lr: 1e-2}
-epochs: 1
-batch_size: 4
-plots: []
-"""
 
 
 def one_image(path: Path, colour: tuple[int, int, int] = (9, 9, 9)) -> Path:
@@ -698,16 +687,7 @@ def test_the_classes_of_a_model_are_its_own_whatever_the_folder_holds(
 # ------------------------------------------------------------------------ T35: archives
 
 RECORDS = 4  # in each batch of the small archive
-CIFAR = """\
-seeds: [0]
-dataset: cifar10
-architecture: {name: mlp, hidden: [4], flatten: true}
-loss: cross_entropy
-optimizer: {name: adam, lr: 1e-2}
-epochs: 1
-batch_size: 4
-plots: []
-"""
+CIFAR = PHOTOS.replace("{name: image_folder, path: PATH, size: 8}", "cifar10")
 
 
 @pytest.fixture

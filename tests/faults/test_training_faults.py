@@ -10,7 +10,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ import pytest
 import torch
 from PIL import Image
 from processes import PATIENCE, has_processes
-from small_runs import Listening, differences, little_memory, only_run, own_parts, planned, started
+from small_runs import PHOTOS, Listening, differences, little_memory, only_run, own_parts, planned, started
+from torch import Tensor
 
 from dlrun import checkpoint as checkpoints
 from dlrun import experiment, trainer
@@ -27,7 +28,7 @@ from dlrun.copies import Apart
 from dlrun.data import Batches
 from dlrun.errors import Diverged
 from dlrun.runs import Run
-from dlrun.trainer import fit
+from dlrun.trainer import Batch, State, Watch, fit
 
 Dlrun = Callable[..., Any]
 STEPS = 5  # in an epoch of 40 examples
@@ -233,12 +234,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
     loaded = plan.load()
     hardware = plan.hardware(loaded)
     state = plan.state(hardware)
-    before_step: list[Any] = []
-
-    def noting(batches: Any) -> Any:
-        for batch in batches:
-            before_step.append([p.detach().clone() for p in state.model.parameters()])
-            yield batch
+    before_step, noting = noted_before_each_step(state)
 
     with pytest.raises(Diverged) as stopped:
         list(fit(state, loaded, plan.recipe, hardware, noting))
@@ -260,6 +256,18 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
     assert state.epoch == 0
 
 
+def noted_before_each_step(state: State) -> tuple[list[list[Tensor]], Watch]:
+    """What the weights were before each step, and the watch over the batches that notes it."""
+    before: list[list[Tensor]] = []
+
+    def noting(batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            before.append([p.detach().clone() for p in state.model.parameters()])
+            yield batch
+
+    return before, noting
+
+
 @pytest.mark.row("T38")
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_where_a_look_would_wait_a_lost_loss_still_changes_no_weight(
@@ -274,12 +282,7 @@ def test_where_a_look_would_wait_a_lost_loss_still_changes_no_weight(
     )
     loaded, hardware = plan.load(), plan.hardware()
     state = plan.state(hardware)
-    before: list[Any] = []
-
-    def noting(batches: Any) -> Any:
-        for batch in batches:
-            before.append([p.detach().clone() for p in state.model.parameters()])
-            yield batch
+    before, noting = noted_before_each_step(state)
 
     with pytest.raises(Diverged) as stopped:
         list(fit(state, loaded, plan.recipe, hardware, noting))
@@ -346,17 +349,6 @@ def test_the_first_of_the_best_is_best_and_nan_never(fault: Any) -> None:
 
 
 # ------------------------------------------------------------------------ T40: examples
-
-PHOTOS = """\
-seeds: [0]
-dataset: {name: image_folder, path: PATH, size: 8}
-architecture: {name: mlp, hidden: [4], flatten: true}
-loss: cross_entropy
-optimizer: {name: adam, lr: 1e-2}
-epochs: 1
-batch_size: 4
-plots: []
-"""
 
 
 @pytest.fixture
