@@ -6,9 +6,10 @@
     architecture.hidden=[50],[100]      lists
     dataset.seed=1..5                   the whole numbers from 1 to 5
 
-Numbers of a range have the few digits that tell them from their neighbours: 0.0003162. A value that stands
-twice is one. Without a count, `log(1e-4,1e-1)` and `linspace(0,0.5)` are whole ranges, for a sweep that draws
-from them. What is written is parsed and never evaluated.
+Numbers of a range have the few digits that tell them from their neighbours: 0.0003162; those of a key that
+takes whole numbers, such as batch_size, are whole. A value that stands twice is one. Without a count,
+`log(1e-4,1e-1)` and `linspace(0,0.5)` are whole ranges, for a sweep that draws from them. What is written is
+parsed and never evaluated.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 from dlrun.errors import UserError, shortened
@@ -35,11 +36,24 @@ EXAMPLE = "write values such as 1e-4,1e-3 or a range such as log(1e-4,1e-1,7)"
 
 @dataclass(frozen=True)
 class Range:
-    """All numbers from `low` to `high`; `is_log`: each factor of them is as likely as any other."""
+    """All numbers from `low` to `high`, or only the whole ones; `is_log`: each factor is as likely as any."""
 
     low: float
     high: float
     is_log: bool
+    is_whole: bool = False
+
+    @property
+    def fault(self) -> str:
+        """Why nothing can be drawn from it; empty where something can."""
+        low, high = sorted((self.low, self.high))
+        if not math.isfinite(high - low):
+            return "the ends of a range are finite"
+        if self.is_log and low <= 0:
+            return "a logarithm needs numbers above 0"
+        if self.is_whole and math.ceil(low) > math.floor(high):
+            return "there is no whole number between the ends"
+        return ""
 
     def at(self, share: float) -> float:
         """The number that lies at this share of the way, 0 to 1."""
@@ -49,6 +63,13 @@ class Range:
             return math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
         return self.low + share * (self.high - self.low)
 
+    def tidy(self, number: float, digits: int = 4) -> float:
+        """A number of the range with so few digits that a reader can remember it, or a whole one."""
+        low, high = sorted((self.low, self.high))
+        if self.is_whole:
+            return min(max(round(number), math.ceil(low)), math.floor(high))
+        return min(max(float(f"{number:.{digits}g}"), low), high)
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -57,6 +78,26 @@ class Axis:
     key: str
     values: list[Any] | Range
     where: str = field(default="", compare=False)  # they are written
+
+    @property
+    def is_row(self) -> bool:
+        """Whether the values are whole numbers that follow each other, as `1..5` gives them."""
+        values = self.values
+        return (
+            isinstance(values, list)
+            and len(values) > 2
+            and all(type(value) is int for value in values)
+            and all(abs(b - a) == 1 for a, b in pairwise(values))
+            and len(values) == 1 + abs(values[-1] - values[0])
+        )
+
+    def __str__(self) -> str:
+        """The values in a line, as they are written."""
+        if isinstance(self.values, Range):
+            return _shown(self.values)
+        return (
+            f"{self.values[0]}..{self.values[-1]}" if self.is_row else ", ".join(map(json.dumps, self.values))
+        )
 
     def plain(self) -> list[Any] | dict[str, Any]:
         """The values as JSON holds them."""
@@ -71,26 +112,27 @@ class Axis:
                 raise ValueError(f"{shortened(key)} has no values")
             return cls(key, values)
         scale = Range(**plain)
-        if not math.isfinite(scale.low + scale.high) or (scale.is_log and min(scale.low, scale.high) <= 0):
-            raise ValueError(f"{shortened(key)} has no range")
+        if scale.fault:
+            raise ValueError(f"{shortened(key)}: {scale.fault}")
         return cls(key, scale)
 
     def draw(self, generator: random.Random) -> Any:
         """One value at random."""
         if isinstance(self.values, Range):
-            return float(f"{self.values.at(generator.random()):.4g}")  # digits that a reader can remember
+            return self.values.tidy(self.values.at(generator.random()))
         return generator.choice(self.values)
 
 
-def axis(key: str, written: Any, where: str) -> Axis:
-    """The values written for a key: a text as on the command line, or a list as in YAML.
+def axis(key: str, written: Any, where: str, *, is_whole: bool = False) -> Axis:
+    """The values written for a key: a text as on the command line, or a list as in YAML. Of a key that
+    `is_whole` takes whole numbers alone, and a range holds those.
 
     Raises UserError where a range is none, or holds more than a sweep can go through.
     """
     if isinstance(written, list):
-        items = [each for item in written for each in _values(item, where)]
+        items = [each for item in written for each in _values(item, where, is_whole)]
     elif isinstance(written, str):
-        items = [each for item in _split(written) for each in _values(item, where, is_text=True)]
+        items = [each for item in _split(written) for each in _values(item, where, is_whole, is_text=True)]
     else:
         items = [written]
     if len(items) == 1 and isinstance(items[0], Range):
@@ -147,7 +189,7 @@ def words(settings: dict[str, Any]) -> list[str]:
     return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
 
 
-def _values(item: Any, where: str, *, is_text: bool = False) -> Iterator[Any]:
+def _values(item: Any, where: str, is_whole: bool, *, is_text: bool = False) -> Iterator[Any]:
     """The values that one item stands for: itself, or those of a range."""
     if not isinstance(item, str):
         yield item
@@ -156,18 +198,16 @@ def _values(item: Any, where: str, *, is_text: bool = False) -> Iterator[Any]:
     if is_text and not text:
         raise UserError("a value is missing between two commas", where=where, fix=EXAMPLE)
     if found := _RANGE.match(text):
-        scale = Range(float(found[2]), float(found[3]), found[1] == "log")
-        if scale.is_log and min(scale.low, scale.high) <= 0:
-            raise UserError(f"{text}: a logarithm needs numbers above 0", where=where)
-        if not all(map(math.isfinite, (scale.low, scale.high))):
-            raise UserError(f"{text}: the ends of a range are finite", where=where)
+        scale = Range(float(found[2]), float(found[3]), found[1] == "log", is_whole)
+        if scale.fault:
+            raise UserError(f"{text}: {scale.fault}", where=where)
         if not found[4]:
             yield scale
             return
         count = int(found[4])
         if not 1 <= count <= MOST_VALUES:
             raise UserError(f"{text}: a range has 1 to {MOST_VALUES:,} values", where=where)
-        yield from _tidy([scale.at(index / max(1, count - 1)) for index in range(count)])
+        yield from _tidy([scale.at(index / max(1, count - 1)) for index in range(count)], scale)
     elif found := _WHOLE.match(text):
         first, last = int(found[1]), int(found[2])
         if abs(last - first) >= MOST_VALUES:
@@ -181,13 +221,14 @@ def _values(item: Any, where: str, *, is_text: bool = False) -> Iterator[Any]:
         yield parse(text, where, has_lines=False).plain() if is_text else item
 
 
-def _tidy(numbers: Sequence[float]) -> Iterator[float]:
+def _tidy(numbers: Sequence[float], scale: Range) -> Iterator[float]:
     """The numbers, each with four digits, or with as many as put it within a thousandth of its step."""
     for index, number in enumerate(numbers):
         beside = (*numbers[max(0, index - 1) : index], *numbers[index + 1 : index + 2])
         near = 1e-3 * min((abs(number - other) for other in beside), default=0.0)
-        rounded = (float(f"{number:.{digits}g}") for digits in range(4, 12))
-        yield next((each for each in rounded if abs(each - number) <= near), float(f"{number:.12g}"))
+        rounded = (scale.tidy(number, digits) for digits in range(4, 12))
+        is_near = (each for each in rounded if scale.is_whole or abs(each - number) <= near)
+        yield next(is_near, scale.tidy(number, 12))
 
 
 def _split(text: str) -> list[str]:

@@ -24,12 +24,12 @@ from dlrun.errors import (
 )
 
 if TYPE_CHECKING:
-    from dlrun.compare import Said
     from dlrun.config import Choice
     from dlrun.data import Watching
     from dlrun.evaluation import Trained
     from dlrun.experiment import Outcome, View
     from dlrun.plan import Plan
+    from dlrun.records import Record
     from dlrun.runs import Run
 
 app = typer.Typer(
@@ -513,6 +513,14 @@ def sweep(
         bool,
         typer.Option("--needed", help="Train no run that a finished one in the runs folder answers already."),
     ] = False,
+    stack: Annotated[
+        bool,
+        typer.Option(
+            "--stack",
+            help="Train the seeds of a setting as one model where a trial finds that faster; its figures are "
+            "then not bit for bit those that each has alone.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained and about how long it would take.")
     ] = False,
@@ -530,7 +538,7 @@ def sweep(
 ) -> None:
     """Train a config with many values of some keys, as ordinary runs in one folder."""
     from dlrun import config as configs
-    from dlrun import display, runs, sweep_folder, workers
+    from dlrun import display, runs, search, sweep_folder, workers
     from dlrun.components import Parts
     from dlrun.settings import settings
 
@@ -539,9 +547,9 @@ def sweep(
         raise UserError("--needed cannot know what your own parts were when a run was trained")
     own_parts = Parts(parts)
     chosen_seeds = range(seeds) if seeds else None
-    found, chosen = None, []
+    found, space = None, None
     if resume is not None:
-        if config or values or seeds or random or optuna or name or dry_run or needed or device:
+        if config or values or seeds or random or optuna or name or dry_run or needed or stack or device:
             fix = "beside it only --jobs, --metric, --parts, --data-dir and --runs-dir mean anything"
             raise UserError("--resume goes on with a sweep as it was begun", fix=fix)
         found = sweep_folder.find(resume, runs_dir)
@@ -551,23 +559,32 @@ def sweep(
         path, words = configs.find(config), _with(values, device=device, name=name)
         if optuna is None:
             chosen = settings(path, words, chosen_seeds, random, own_parts)
-        elif random is not None or dry_run or needed or metric:
-            fix = "leave out --random, --dry-run, --needed and --metric; monitor=COLUMN says what is searched"
+        elif random is not None or needed or metric:
+            fix = "leave out --random, --needed and --metric; monitor=COLUMN says what is searched"
             raise UserError("--optuna draws by itself, by the monitored figure", fix=fix)
+        else:
+            space = search.space(path, words, chosen_seeds, own_parts)
+            chosen = [space.setting]
     workers.start_server()
+    from dlrun import preparation
     from dlrun import sweep as sweeps
 
-    watching = _watching(quiet or json)
-    if optuna is not None and found is None:
-        found = sweeps.make_search(
-            path, words, chosen_seeds, optuna, wanted, runs_dir, own_parts, data_dir, watching
+    if found is None:
+        prepared = preparation.prepare(
+            chosen,
+            wanted,
+            metric,
+            own_parts,
+            data_dir,
+            _watching(quiet or json),
+            space=space,
+            times=optuna or 1,
+            may_stack=stack,
         )
-    elif found is None:
-        prepared = sweeps.prepare(chosen, wanted, metric, own_parts, data_dir, watching)
         if dry_run:
-            display.dry_run(prepared.all, prepared.jobs, sweeps.seconds(prepared))
+            display.dry_run(prepared, preparation.seconds(prepared))
             return
-        found = prepared.make(runs_dir, metric, _finished(runs_dir) if needed else [])
+        found = prepared.make(runs_dir, _finished(runs_dir) if needed else [])
         del prepared  # whose data each worker reads for itself
     command = found.resume_command(parts)
     with _resumable(command):
@@ -575,13 +592,15 @@ def sweep(
             display.say(str(found.folder))
         view = sweeps.Silent() if quiet or json else display.Sweeping()
         ended = sweeps.train(found, wanted or found.content["jobs"], view, own_parts, data_dir)
-        ranked = sweeps.conclude(found, metric, own_parts, display.warn)
-    if json:
-        display.say_json(runs.finite(ended.plain() | {"results": ranked.plain() if ranked else None}))
-    elif quiet:
-        display.what_failed(ended, command)
-    else:
-        display.sweep_results(ended, ranked, command)
+        ranked = sweeps.rank(found, metric, own_parts, display.warn)
+        if json:
+            display.say_json(runs.finite(ended.plain() | {"results": ranked.plain() if ranked else None}))
+        elif quiet:
+            display.what_failed(ended, command)
+        else:
+            display.sweep_results(ended, ranked, command)
+        if ranked:
+            sweeps.keep(found, ranked)
     raise SystemExit(ended.exit_code)
 
 
@@ -625,7 +644,7 @@ def compare(
 ) -> None:
     """Say how far apart settings are over their seeds, and whether that is more than chance."""
     from dlrun import compare as comparing
-    from dlrun import display, runs, sweep_folder
+    from dlrun import display, records, runs, sweep_folder
     from dlrun.components import Parts
 
     if as_csv and json:
@@ -638,12 +657,12 @@ def compare(
         raise UserError(
             f"{output} is no name of a picture", where="--output", fix=f"end it in {', '.join(PICTURES)}"
         )
-    asked = [run for text in named or () for run in comparing.find(text, runs_dir)]
-    asked = asked if named else sweep_folder.every_run(runs_dir)[::-1]
-    chosen = comparing.chosen(asked, where)
+    meant = [each for text in named or () for each in records.find(text, runs_dir)]
+    asked = records.runs_of(meant) if named else sweep_folder.every_run(runs_dir)[::-1]
+    chosen = records.chosen(asked, where)
     if not chosen:
         raise UserError(f"of {len(asked)} runs there is none of which this holds", where=f"--where {where}")
-    found = comparing.compare(chosen, metric, parts=Parts(parts))
+    found = comparing.compare(chosen, metric or records.shared_metric(meant), parts=Parts(parts))
     if output:
         from dlrun.plots._settings import draw_curves
 
@@ -684,40 +703,56 @@ def list_runs(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """List the runs, newest first, with their status and figures."""
-    from dlrun import compare, display, runs, sweep_folder
+    from dlrun import deletion, display, records, runs, sweep_folder
     from dlrun.where import condition
 
     if where is sort is columns is None and not prune:
-        found, sweeps = runs.overviews(runs_dir), sweep_folder.every(runs_dir)
-        if found:
-            display.runs_table(found)
-        if sweeps:
-            display.sweeps_table(sweeps)
-        if not (found or sweeps):
-            display.say(f"there are no runs in {runs_dir}")
+        _list_all(runs_dir)
         return
     holds = condition(where) if where is not None else None
     # What is deleted is never a part of a sweep.
     there = runs.every if prune or where is None else sweep_folder.every_run
-    every = compare.chosen(there(runs_dir))
-    said = compare.those(every, holds) if holds else every
+    every = records.chosen(there(runs_dir))
+    kept = records.those(every, holds) if holds else every
     if sort is not None:
-        said = compare.ordered(said, sort)
+        kept = records.ordered(kept, sort)
     keys = list(dict.fromkeys(["run", *(columns or "").split(",")])) if columns is not None else []
-    compare.refuse_unknown(every, keys, "--columns")
+    records.refuse_unknown(every, keys, "--columns")
     if prune and where is None:
-        said = [each for each in said if each.run.is_worthless(each.summary)]
-    if not said:
+        kept = [each for each in kept if each.run.is_worthless(each.summary)]
+    folders = [each.run.folder for each in kept]
+    if prune and where is None:
+        folders += sweep_folder.cut_short(runs_dir)
+    if not folders:
         what = "there is nothing to delete" if prune else "there are no such runs"
         display.say(f"{what} in {runs_dir}")
-    elif keys:
-        display.columns_table(said, keys)
+    elif keys and kept:
+        display.columns_table(kept, keys)
     elif not prune:
-        display.runs_table([runs.overview(each.run, each.summary) for each in said])
-    if prune and said:
-        for each in said:
-            sweep_folder.refuse_to_delete(each.run.folder, runs_dir)
-        _delete([each.run.folder for each in said], yes)
+        display.runs_table([runs.overview(each.run, each.summary) for each in kept])
+    if prune and folders:
+        for folder in folders:
+            deletion.refuse_to_delete(folder, runs_dir)
+        _delete(folders, yes)
+
+
+def _list_all(runs_dir: Path) -> None:
+    """The runs in a folder and the sweeps, newest first."""
+    from dlrun import display, runs, sweep_folder
+
+    found, sweeps, cut_short = (
+        runs.overviews(runs_dir),
+        sweep_folder.every(runs_dir),
+        sweep_folder.cut_short(runs_dir),
+    )
+    if found:
+        display.runs_table(found)
+    if sweeps:
+        display.sweeps_table(sweeps)
+    for folder in cut_short:
+        display.say_line(f"{folder.name} was never begun: dlrun rm {folder.name}")
+    if not (found or sweeps or cut_short):
+        display.say(f"there are no runs in {runs_dir}")
 
 
 @app.command()
@@ -730,20 +765,20 @@ def rm(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Delete runs and sweeps, after naming them and asking."""
-    from dlrun import sweep_folder
+    from dlrun import deletion
 
-    folders = [sweep_folder.deletable(text, runs_dir) for text in named]
+    folders = [deletion.deletable(text, runs_dir) for text in named]
     _delete(list({folder.resolve(): folder for folder in folders}.values()), yes)
 
 
 def _delete(folders: list[Path], yes: bool) -> None:
     """Delete folders of runs and sweeps, after naming them and asking."""
-    from dlrun import display, sweep_folder
+    from dlrun import deletion, display
 
     count = f"{len(folders)} folder{'s' if len(folders) > 1 else ''}"
     display.say("to be deleted:")
     for folder in folders:
-        display.say_line(f"  {folder}  {sweep_folder.described(folder)}")
+        display.say_line(f"  {folder}  {deletion.described(folder)}")
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
             raise UserError(f"nobody is here to be asked whether to delete {count}", fix="say so with --yes")
@@ -751,7 +786,7 @@ def _delete(folders: list[Path], yes: bool) -> None:
             display.say("nothing was deleted")
             raise SystemExit(1)
     for folder in folders:
-        sweep_folder.delete(folder)
+        deletion.delete(folder)
     display.say(f"deleted {count}")
 
 
@@ -763,10 +798,10 @@ def diff(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Say what is not the same in two runs, and where their curves part."""
-    from dlrun import compare, display, runs
     from dlrun import diff as differences
+    from dlrun import display, records, runs
 
-    a, b = (compare.read(runs.find(name, runs_dir)) for name in (first, second))
+    a, b = (records.read(runs.find(name, runs_dir)) for name in (first, second))
     found = differences.between(a, b)
     if json:
         display.say_json(runs.finite(found.plain()))
@@ -809,12 +844,12 @@ def reproduce(
     raise SystemExit(128 + done.signal if done.signal else 5 if done.verdict == "drifted" else 0)
 
 
-def _finished(runs_dir: Path) -> list[Said]:
+def _finished(runs_dir: Path) -> list[Record]:
     """What the finished runs in a folder say, those of sweeps first, then by age, the newest last."""
-    from dlrun import compare, runs, sweep_folder
+    from dlrun import records, runs, sweep_folder
 
-    said = map(compare.read, reversed(sweep_folder.every_run(runs_dir)))
-    return [each for each in said if each.summary.get("status") in runs.DONE]
+    every = map(records.read, reversed(sweep_folder.every_run(runs_dir)))
+    return [each for each in every if each.summary.get("status") in runs.DONE]
 
 
 def _jobs(text: str) -> int | None:

@@ -9,12 +9,13 @@ from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from dlrun.components import REQUIRED, Parts, describe
+from dlrun.components import KINDS, REQUIRED, Parts, describe
 from dlrun.errors import ConfigError, UserError, listed, nearest, shortened
 from dlrun.options import Claim, Count, Positive, Seed, Threads
 from dlrun.strict_yaml import DEEPEST, MOST_VALUES, Located, Place, parse, read_file
@@ -196,6 +197,32 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Located:
     if _is_unset(tree, "name"):
         tree.value["name"] = Located(named, tree.place, tree.place)
     return tree
+
+
+def takes_whole_numbers(tree: Located, key: str, parts: Parts) -> bool:
+    """Whether a key, such as `optimizer.lr`, takes whole numbers and no others in the config of a tree."""
+    kind, dot, option = key.partition(".")
+    if not dot:
+        return _is_whole(_types().get(kind))
+    named = tree.at((kind, "name")).value or tree.at((kind,)).value
+    if kind not in KINDS or not isinstance(named, str) or named not in parts.names(kind):
+        return False
+    known = parts.part(kind, named).options.get(option)
+    return known is not None and _is_whole(known.type)
+
+
+def _is_whole(kind: Any) -> bool:
+    """Whether a type has whole numbers among what it allows, and no others."""
+    allowed, left = set[Any](), [kind]
+    while left:
+        each = left.pop()
+        if get_origin(each) is Annotated:
+            left.append(get_args(each)[0])
+        elif get_origin(each) in (Union, UnionType):
+            left.extend(get_args(each))
+        else:
+            allowed.add(each)
+    return int in allowed and float not in allowed
 
 
 def from_plain(plain: Any, source: str, overrides: Sequence[str] = (), parts: Parts | None = None) -> Config:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dlrun.compare import Said, at, differing
+from dlrun.compare import differing
+from dlrun.records import Record, at
 
 # Of the summary: what a difference of figures may come from.
 _PLACES = {
@@ -57,8 +58,8 @@ class Parting:
 class Differences:
     """What is not the same in two runs: key -> both values, and where their curves part."""
 
-    first: Said
-    second: Said
+    first: Record
+    second: Record
     settings: dict[str, tuple[Any, Any]]
     surroundings: dict[str, tuple[Any, Any]]
     parting: Parting
@@ -67,7 +68,7 @@ class Differences:
     def plain(self) -> dict[str, Any]:
         """As JSON holds it."""
         return {
-            "runs": [str(said.run.folder) for said in (self.first, self.second)],
+            "runs": [str(record.run.folder) for record in (self.first, self.second)],
             "settings": {key: list(values) for key, values in self.settings.items()},
             "surroundings": {key: list(values) for key, values in self.surroundings.items()},
             "parting": asdict(self.parting),
@@ -75,11 +76,15 @@ class Differences:
         }
 
 
-def between(first: Said, second: Said) -> Differences:
+def between(first: Record, second: Record) -> Differences:
     """What is not the same in two runs."""
     both = (first, second)
-    unread = [f"the config of {said.run.name} cannot be read: {said.unread}" for said in both if said.unread]
-    silent = [f"{said.run.name} has no summary.json that can be read" for said in both if not said.summary]
+    unread = [
+        f"the config of {record.run.name} cannot be read: {record.unread}" for record in both if record.unread
+    ]
+    silent = [
+        f"{record.run.name} has no summary.json that can be read" for record in both if not record.summary
+    ]
     return Differences(
         first,
         second,
@@ -90,7 +95,7 @@ def between(first: Said, second: Said) -> Differences:
     )
 
 
-def settings(first: Said, second: Said) -> dict[str, tuple[Any, Any]]:
+def settings(first: Record, second: Record) -> dict[str, tuple[Any, Any]]:
     """The keys of the config that differ, each with both values; None where one has no such key."""
     a, b = differing([first.config, second.config])
     keys = {key: (a.get(key), b.get(key)) for key in [*a, *b]}
@@ -98,15 +103,15 @@ def settings(first: Said, second: Said) -> dict[str, tuple[Any, Any]]:
     return dict(sorted(keys.items(), key=lambda each: order.index(each[0].partition(".")[0])))
 
 
-def surroundings(first: Said, second: Said) -> dict[str, tuple[Any, Any]]:
+def surroundings(first: Record, second: Record) -> dict[str, tuple[Any, Any]]:
     """What differs in data, machine and versions, each with both values; None where one does not say."""
     both = {name: (at(first.summary, *path), at(second.summary, *path)) for name, path in _PLACES.items()}
     return {name: values for name, values in both.items() if values[0] != values[1]}
 
 
-def parting(first: Said, second: Said) -> Parting:
+def parting(first: Record, second: Record) -> Parting:
     """Where the figures of two runs part, over the seeds, epochs and columns that both have."""
-    tables = [table(said.run.rows()) for said in (first, second)]
+    tables = [table(record.run.rows()) for record in (first, second)]
     shared = [place for place in tables[0] if place in tables[1]]
     columns: dict[str, None] = {}
     found: tuple[int, int, str, tuple[float | None, float | None]] | None = None

@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import re
 import sys
 import time
 import traceback
@@ -27,13 +28,14 @@ from dlrun.runs import DONE
 from dlrun.tables import cell
 
 if TYPE_CHECKING:
-    from dlrun.compare import Comparison, Said
+    from dlrun.compare import Comparison
     from dlrun.compare import Group as Setting
     from dlrun.components import Part
-    from dlrun.config import Config
     from dlrun.diff import Differences
     from dlrun.layers import Layers
     from dlrun.plan import Plan
+    from dlrun.preparation import Prepared
+    from dlrun.records import Record
     from dlrun.reproduction import Reproduction
     from dlrun.runs import Run
     from dlrun.sweep import Ended
@@ -659,10 +661,10 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> None:
     _print_lines(lines)
 
 
-def columns_table(said: Iterable[Said], keys: Sequence[str]) -> None:
+def columns_table(records: Iterable[Record], keys: Sequence[str]) -> None:
     """What runs say at some keys; of what was measured the mean ± standard deviation over seeds."""
 
-    def text(each: Said, key: str) -> str:
+    def text(each: Record, key: str) -> str:
         if key not in each.config and (values := each.of_seeds(key)):
             return of_seeds(list(values.values()))
         try:
@@ -670,7 +672,7 @@ def columns_table(said: Iterable[Said], keys: Sequence[str]) -> None:
         except KeyError:
             return ""
 
-    _print_lines([tuple(keys), *(tuple(text(each, key) for key in keys) for each in said)])
+    _print_lines([tuple(keys), *(tuple(text(each, key) for key in keys) for each in records)])
 
 
 def sweeps_table(found: Iterable[Sweep]) -> None:
@@ -685,9 +687,9 @@ def sweeps_table(found: Iterable[Sweep]) -> None:
 def difference(found: Differences) -> None:
     """What is not the same in two runs."""
     both = (found.first, found.second)
-    lines: list[tuple[str, ...]] = [("", *(said.run.name for said in both))]
+    lines: list[tuple[str, ...]] = [("", *(record.run.name for record in both))]
     for key in found.settings:
-        lines.append((key, *(_yaml(said.config[key]) if key in said.config else "–" for said in both)))
+        lines.append((key, *(_yaml(record.config[key]) if key in record.config else "–" for record in both)))
     for name, values in found.surroundings.items():
         lines.append((name, *("–" if value is None else _yaml(value) for value in values)))
     for text in found.unknown:
@@ -753,7 +755,7 @@ class Sweeping:
         self._next = 0.0
 
     def begin(self, sweep: Sweep, progress: Sequence[RunProgress], jobs: int) -> None:
-        self._all, self._started = progress, time.monotonic()
+        self._all, self._started, self._metric = progress, time.monotonic(), sweep.metric
         self._before = sum(map(_share_done, progress))
         self._count = sweep.content.get("search", {}).get("count")  # of settings, where they are searched
         left = sum(each.status == "waiting" for each in progress)
@@ -770,9 +772,9 @@ class Sweeping:
 
     def ended(self, progress: RunProgress) -> None:
         done = sum(each.status not in ("waiting", "training", "interrupted") for each in self._all)
-        best = f", best {progress.monitor} {number(progress.best)}" if progress.best is not None else ""
+        figure = f", {self._metric} {number(progress.figure)}" if progress.figure is not None else ""
         at = f" at epoch {progress.epoch}/{progress.epochs}" if progress.status == "interrupted" else ""
-        line = f"{progress.trial.run.name} {progress.status}{at}{best}: {done}/{len(self._all)} runs"
+        line = f"{progress.trial.run.name} {progress.status}{at}{figure}: {done}/{len(self._all)} runs"
         if not self._live:
             self.console.print(Text(_clean(line)), soft_wrap=True)
 
@@ -807,15 +809,14 @@ class Sweeping:
         most = max(6, (self.console.width - 48) // max(1, len(keys)))  # what the figures leave to each
         for key in keys:
             table.add_column(Text(_heading(key)), no_wrap=True, overflow="ellipsis", max_width=most)
-        monitor = next((each.monitor for each in self._all if each.monitor), "figure")
-        for head in ("runs", "epoch", f"best\n{monitor}"):
+        for head in ("runs", "epoch", _heading(self._metric)):
             table.add_column(Text(_clean(head)), justify="right", no_wrap=True)
         for runs in shown:
             table.add_row(
                 *(Text(_clean(_short(value))) for value in runs[0].trial.values.values()),
                 _counted(runs, ""),
                 _epochs([each for each in runs if each.status == "training"]),
-                of_seeds([each.best for each in runs if each.best is not None]),
+                of_seeds([each.figure for each in runs if each.figure is not None]),
                 style="bold" if any(each.status == "training" for each in runs) else "",
             )
         return Group(*([table] if shown else []), self._bar())
@@ -939,20 +940,31 @@ def _value(value: Any) -> str:
     return one_line(shortened(_yaml(value)))
 
 
-def dry_run(runs: Sequence[tuple[Mapping[str, Any], Config]], jobs: int, seconds: float) -> None:
-    """The runs that a sweep would train, and about how long it would take."""
+def dry_run(prepared: Prepared, seconds: float) -> None:
+    """The runs that a sweep would train, or what it would draw from, and about how long that would take."""
+    runs, space = prepared.runs, prepared.space
     table = _table()
-    for key in runs[0][0]:
-        table.add_column(Text(_heading(key)), overflow="fold")
-    table.add_column("\nseeds", justify="right")
-    settings: dict[str, tuple[Mapping[str, Any], list[int]]] = {}
-    for values, config in runs:
-        settings.setdefault(repr(values), (values, []))[1].extend(config.seeds)
-    for values, seeds in settings.values():
-        table.add_row(*(Text(_clean(_yaml(v))) for v in values.values()), _seeds(seeds))
+    if space:
+        for head in ("key", "drawn from"):
+            table.add_column(head, overflow="fold")
+        for axis in space.axes:
+            table.add_row(Text(_clean(axis.key)), Text(_clean(str(axis))))
+    else:
+        for key in runs[0][0]:
+            table.add_column(Text(_heading(key)), overflow="fold")
+        table.add_column("\nseeds", justify="right")
+        for setting in prepared.settings:
+            seeds = [seed for config in setting.configs for seed in config.seeds]
+            is_stacked = any(config.is_stacked for config in setting.configs)
+            words = f"{_seeds(seeds)}{' as one model' if is_stacked else ''}"
+            table.add_row(*(Text(_clean(_yaml(value))) for value in setting.values.values()), words)
     out().print(table)
-    words = f"{len(runs)} runs, {jobs} at a time: about {duration(seconds)} of training"
-    say(f"{words}, by the first steps of the first")
+    count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
+    if space:
+        count = f"{prepared.times} settings of {count}"
+    about = "at most about" if space else "about"
+    say(f"{count}, {prepared.jobs} at a time: {about} {duration(seconds)} of training, by the first steps")
+    say(f"ranked by {prepared.metric}")
 
 
 def _seeds(seeds: Sequence[int]) -> str:
@@ -969,6 +981,8 @@ def sweep_results(ended: Ended, ranked: Comparison | None, command: str) -> None
     what_failed(ended, "")
     stopped = "stopped by a signal: " if ended.signal else ""
     say(f"{stopped}{_counted(ended.progress)}: {ended.sweep.folder}")
+    if met := ended.expectations:
+        say(f"expectations of the config met by {sum(met)} of {len(met)} runs")
     if ended.is_open:
         say(f"resume: {command}")
 
@@ -976,14 +990,20 @@ def sweep_results(ended: Ended, ranked: Comparison | None, command: str) -> None
 def what_failed(ended: Ended, command: str) -> None:
     """Which runs of a sweep failed, on stderr, those of one error together; with a command how to go on."""
     console = err()
-    together: dict[tuple[str, ...], list[RunProgress]] = {}
+    together: dict[tuple[str, ...], list[tuple[RunProgress, list[str]]]] = {}
     for each in ended.failed:
         own = str(each.trial.run.folder)  # which would tell apart what is one error
         what = [line.removeprefix("error: ").replace(f"{own}/", "") for line in each.lines[:1]]
         lines = what + [line for line in each.lines[1:] if own not in line]
-        together.setdefault((each.status, *lines[:3]), []).append(each)
-    shown = list(together.items())[:MOST_FAILURES]
-    for (status, *lines), failed in shown:
+        alike = (  # whichever the seed and the epoch
+            each.status,
+            *(re.sub(r"\d+", "0", line) for line in lines[:3]),
+        )
+        together.setdefault(alike, []).append((each, lines[:3]))
+    shown = list(together.values())[:MOST_FAILURES]
+    for found in shown:
+        failed, lines = [each for each, _ in found], found[0][1]
+        status = failed[0].status
         names = ", ".join(each.trial.run.name for each in failed[:3])
         more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
         console.print(Text(one_line(f"{status}: {names}{more}"), "bold red"), soft_wrap=True)

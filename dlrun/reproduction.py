@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dlrun import compare, diff, experiment, runs
 from dlrun import config as configs
-from dlrun.compare import Said
+from dlrun import diff, experiment, records, runs
 from dlrun.components import Parts
 from dlrun.data import Watching, unwatched
 from dlrun.diff import Differences
@@ -17,6 +16,7 @@ from dlrun.errors import Diverged, UserError
 from dlrun.experiment import View
 from dlrun.hardware import cores
 from dlrun.plan import make_plan
+from dlrun.records import Record
 from dlrun.runs import Run
 
 Verdict = Literal["bit-identical", "within tolerance", "drifted", "interrupted"]
@@ -82,13 +82,13 @@ def reproduce(
     The number of threads is the one it had, as far as there are cores. Raises UserError where the run has
     no rows to compare with, and what training raises.
     """
-    said = compare.read(run)
-    epochs = said.summary.get("epochs")
-    if run.status(said.summary) == "running":
+    record = records.read(run)
+    epochs = record.summary.get("epochs")
+    if run.status(record.summary) == "running":
         raise UserError(f"{run.name} is still training", where=str(run.folder), fix="wait until it is done")
     if not isinstance(epochs, int) or not epochs or not diff.table(run.rows()):
         raise UserError(f"{run.name} has no rows to compare with", where=str(run.metrics))
-    threads = said.summary.get("threads")
+    threads = record.summary.get("threads")
     words = [f"threads={min(threads, cores())}"] if isinstance(threads, int) and threads > 0 else []
     config = configs.load(run.config, words, parts)
     plan = make_plan(config, parts, data_dir)
@@ -101,15 +101,15 @@ def reproduce(
         signal = ended.summary.get("signal") if ended.summary["epochs"] < epochs else None
     except Diverged:  # which the run did not: that is what it drifted to
         pass
-    other = compare.read(again)
-    found = diff.between(said, other)
+    other = records.read(again)
+    found = diff.between(record, other)
     # How many threads was chosen here; where it is not what it was, it stands among the surroundings.
     settings = {key: values for key, values in found.settings.items() if key != "threads"}
     found = replace(found, settings=settings)
-    return Reproduction(found, _apart(said, other), tolerance, _missing(said, other), signal)
+    return Reproduction(found, _apart(record, other), tolerance, _missing(record, other), signal)
 
 
-def _apart(first: Said, second: Said) -> dict[str, float]:
+def _apart(first: Record, second: Record) -> dict[str, float]:
     """Column -> how far the figures of two runs are apart at most, relative to the larger: in the last row
     that both have, and where both came to the same epoch at the end.
     """
@@ -142,7 +142,7 @@ def _share(x: float, y: float) -> float:
     return abs(x / size - y / size) if size else 0.0
 
 
-def _missing(first: Said, second: Said) -> str:
+def _missing(first: Record, second: Record) -> str:
     """What a run recorded and its repetition did not, in words."""
     a, b = diff.table(first.run.rows()), diff.table(second.run.rows())
     left = sorted(a.keys() - b.keys())

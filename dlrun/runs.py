@@ -286,6 +286,23 @@ def lock(folder: Path, said: Callable[[], dict[str, Any]]) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_in_use(folder: Path) -> bool:
+    """Whether a process has the lock of a folder now."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def header(columns: Sequence[str]) -> str:
     """The first line of metrics.csv for what is measured."""
     return ",".join(("epoch", "seed", *columns, "lr", "seconds"))
@@ -364,17 +381,22 @@ def _named(text: str, parent: Path) -> Run:
     runs = every(parent)
     if text == "last" and runs:
         return runs[0]
-    names = [run.name for run in runs]
-    matching = [run for run in runs if run.name == text] or [run for run in runs if run.name.startswith(text)]
-    if len(matching) == 1:
-        return matching[0]
-    if matching:
-        several = ", ".join(run.name for run in matching[:5])
-        raise UserError(
-            f"{text} could be {several}{' …' if len(matching) > 5 else ''}", fix="write more of the name"
-        )
-    shown = nearest(text, names[:10]) if names else f"; there are no runs in {parent}"
-    raise UserError(f"there is no run {shortened(text)}{shown}")
+    return Run(parent / one_named(text, [run.name for run in runs], "run", parent))
+
+
+def one_named(text: str, names: Sequence[str], kind: str, parent: Path) -> str:
+    """The one of the `names` in a folder that is `text`, or that alone begins so.
+
+    Raises UserError where there is none, or more than one.
+    """
+    matching = [text] if text in names else [name for name in names if name.startswith(text)]
+    if len(matching) > 1:
+        several = f"{', '.join(matching[:5])}{' …' if len(matching) > 5 else ''}"
+        raise UserError(f"{shortened(text)} could be {several}", fix="write more of the name")
+    if not matching:
+        shown = nearest(text, names[:10]) if names else f"; there are no {kind}s in {parent}"
+        raise UserError(f"there is no {kind} {shortened(text)}{shown}")
+    return matching[0]
 
 
 def is_name(text: str) -> bool:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from dlrun import config as configs
 from dlrun import sweep_folder
-from dlrun.axes import MOST_VALUES, Axis, Range, in_order, words
+from dlrun.axes import EXAMPLE, MOST_VALUES, Axis, Range, in_order, words
 from dlrun.components import Parts
+from dlrun.config import Config
 from dlrun.errors import ConfigError, UserError, shortened
+from dlrun.settings import Setting, axes_of
 from dlrun.sweep_folder import Sweep, Trial
 
 if TYPE_CHECKING:
@@ -25,6 +27,37 @@ JOURNAL = "study.log"
 BASE = "base.yaml"
 _NAME = "sweep"
 _MOST_REFUSED = 100  # settings drawn one after another whose values do not go together
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a search draws from: the keys with their values or ranges, and the config that they are set in."""
+
+    axes: list[Axis]
+    words: list[str]  # KEY=VALUE, that stand in the config and that a part of another name would drop
+    base: Config
+
+    @property
+    def setting(self) -> Setting:
+        """The config as a setting without any values."""
+        return Setting({}, sweep_folder.of_each_seed(self.base))
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it; the config is kept beside it."""
+        return {"words": self.words, "axes": {axis.key: axis.plain() for axis in self.axes}}
+
+
+def space(path: Path, given: Sequence[str], seeds: Sequence[int] | None, parts: Parts) -> Space:
+    """What a search of the config at `path` draws from; `given` and `seeds` as for `settings`.
+
+    Raises as `settings` does, and UserError where Optuna is not installed.
+    """
+    load_optuna()
+    axes, plain = axes_of(path, given, seeds, parts)
+    if not axes:
+        raise UserError("there is nothing to search: no key has several values", fix=EXAMPLE)
+    words = [word for word in plain if not word.startswith("seeds=")]
+    return Space(axes, words, configs.load(path, in_order(plain), parts))
 
 
 @dataclass
@@ -93,8 +126,9 @@ class Search:
         """All runs of a setting have ended: the best figure of each, none where one of them failed."""
         if number is None:
             return
-        if is_given_up:
-            self.sweep.content.setdefault("given_up", []).append(number)
+        given_up = self.sweep.content.setdefault("given_up", [])
+        if is_given_up and number not in given_up:
+            given_up.append(number)
             self.sweep.write()
         self.study.tell(number, figures, is_hopeless=is_given_up)
 
@@ -164,20 +198,24 @@ class Study:
 
 
 def _distribution(axis: Axis) -> BaseDistribution:
-    """What a key's values are to Optuna: a range, or a choice among texts."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
+    """What a key's values are to Optuna: a range, whole numbers in a row, or a choice among texts."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(axis.values, Range):
         low, high = sorted((axis.values.low, axis.values.high))
+        if axis.values.is_whole:
+            return IntDistribution(math.ceil(low), math.floor(high), log=axis.values.is_log)
         return FloatDistribution(low, high, log=axis.values.is_log)
+    if axis.is_row:
+        return IntDistribution(min(axis.values), max(axis.values))
     return CategoricalDistribution([json.dumps(value) for value in axis.values])
 
 
 def _value(axis: Axis, drawn: Any) -> Any:
     """The value that Optuna drew."""
-    if not isinstance(axis.values, Range):
-        return json.loads(drawn)
-    return float(f"{drawn:.4g}")  # digits that a reader can remember
+    if isinstance(axis.values, Range):
+        return axis.values.tidy(drawn)
+    return drawn if axis.is_row else json.loads(drawn)
 
 
 def load_optuna() -> Any:

@@ -40,7 +40,7 @@ def settings(
     Raises ConfigError with the mistakes of all combinations, UserError where values cannot be read or there
     is but one run.
     """
-    axes, plain = axes_of(path, given, seeds)
+    axes, plain = axes_of(path, given, seeds, parts)
     found, mistakes = list[Setting](), dict[str, None]()
     for values in combinations(axes) if count is None else draws(axes, count):
         try:
@@ -62,33 +62,38 @@ def settings(
     return found
 
 
-def axes_of(path: Path, given: Sequence[str], seeds: Sequence[int] | None) -> tuple[list[Axis], list[str]]:
+def axes_of(
+    path: Path, given: Sequence[str], seeds: Sequence[int] | None, parts: Parts
+) -> tuple[list[Axis], list[str]]:
     """The keys with several values, of the file and of the command line, and the words with one alone.
 
     Where both name a key, the command line counts. Several seeds are no values of their own: they are those
     of each setting.
     """
-    named, plain = dict[str, Axis](), list[str]()
-    for key, (written, where) in _of_file(path).items():
-        named[key] = axis(key, written, where)
+    named, plain = _of_file(path), list[str]()
     for word in given:
-        key, equals, written = word.partition("=")
+        key, equals, text = word.partition("=")
         if not equals or not key:
             fix = "write a key and its values, such as optimizer.lr=1e-4,1e-3"
             raise UserError(f"{shortened(word)!r} is not of the form KEY=VALUES", fix=fix)
-        found = axis(key, written, _COMMAND_LINE)
+        found = axis(key, text, _COMMAND_LINE)
         if isinstance(found.values, list) and len(found.values) == 1:
             named.pop(key, None)
             plain += words({key: found.values[0]})
         else:
-            named[key] = found
+            named[key] = text, _COMMAND_LINE
     if of_each := named.pop("seeds", None):
-        whole = isinstance(of_each.values, list) and all(type(value) is int for value in of_each.values)
-        if not whole:
-            raise UserError("seeds are whole numbers", where=of_each.where, fix=_SEEDS)
-        plain.append(f"seeds={json.dumps(of_each.values)}")
+        each = axis("seeds", *of_each)
+        if not (isinstance(each.values, list) and all(type(value) is int for value in each.values)):
+            raise UserError("seeds are whole numbers", where=each.where, fix=_SEEDS)
+        plain.append(f"seeds={json.dumps(each.values)}")
     plain += [f"seeds={json.dumps(list(seeds))}"] if seeds is not None else []
-    return list(named.values()), plain
+    tree = configs.read(path, in_order(plain))
+    axes = [
+        axis(key, *written, is_whole=configs.takes_whole_numbers(tree, key, parts))
+        for key, written in named.items()
+    ]
+    return axes, plain
 
 
 def _of_file(path: Path) -> dict[str, tuple[Any, str]]:

@@ -11,11 +11,9 @@ runs/spiral_relu-sweep-001/
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
+import re
 import shlex
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,11 +24,12 @@ from typing import Any
 from dlrun import config as configs
 from dlrun import runs
 from dlrun.config import Config
-from dlrun.errors import RunFailed, UserError, nearest, shortened
+from dlrun.errors import UserError
 from dlrun.files import write_atomically
 from dlrun.runs import Run
 
 FILE = "sweep.json"
+_OWN_NAME = re.compile(r".+-sweep-\d{3,}")
 MOST_JOBS = 1024
 _IN_PLACE = {"workers.log": stat.S_ISREG, "study.log": stat.S_ISREG, "plots": stat.S_ISDIR}  # are written
 
@@ -74,6 +73,21 @@ class Sweep:
             for each in self.content["runs"]
         ]
 
+    @property
+    def metric(self) -> str:
+        """What the settings are ranked by: a column, or best.COLUMN."""
+        return str(self.content["metric"])
+
+    @property
+    def is_search(self) -> bool:
+        """Whether what was good says which settings are tried next."""
+        return "search" in self.content
+
+    @property
+    def given_up(self) -> list[int]:
+        """The numbers of the settings that a search went no further with."""
+        return list(self.content.get("given_up", ()))
+
     def _home(self, entry: dict[str, Any]) -> Path:
         """The folder in which a run lies: this one, or where it was borrowed, the one beside or around it."""
         return self.folder.parent / entry["borrowed"] if "borrowed" in entry else self.folder
@@ -110,7 +124,7 @@ class Sweep:
 
         One that diverged would only diverge again, and one that is borrowed is not the sweep's to train.
         """
-        given_up = set(self.content.get("given_up", ()))
+        given_up = set(self.given_up)
         return [
             trial
             for trial in self.trials
@@ -135,13 +149,15 @@ class Sweep:
         self.content["runs"].append({"run": run.name, "values": values, "seeds": seeds, "borrowed": beside})
 
 
-def create(parent: Path, name: str, **content: Any) -> Sweep:
-    """A new folder parent/name-sweep-NNN, without runs yet; `content` is kept in sweep.json.
+def create(parent: Path, name: str, *, jobs: int, metric: str, **more: Any) -> Sweep:
+    """A new folder parent/name-sweep-NNN without runs, for so many at a time, ranked by `metric`.
 
-    A folder without sweep.json is one whose making was cut short: there is nothing in it to go on with.
+    What stands in sweep.json, `more` too, is written once the runs are there: a folder without it is one
+    whose making was cut short, and holds nothing to go on with.
     """
     folder = runs.new_folder(parent, f"{name}-sweep")
-    return Sweep(folder, {"started": runs.now(), "command": runs.command_line(), **content, "runs": []})
+    began = {"started": runs.now(), "command": runs.command_line()}
+    return Sweep(folder, {**began, "jobs": jobs, "metric": metric, **more, "runs": []})
 
 
 def of_each_seed(config: Config) -> list[Config]:
@@ -158,15 +174,8 @@ def find(text: str, parent: Path) -> Sweep:
     if not (path / FILE).is_file():
         there = sorted((each for each in parent.glob(f"*/{FILE}")), key=lambda file: file.stat().st_mtime)
         names = [file.parent.name for file in there]
-        matching = names[-1:] if text == "last" else [name for name in names if name.startswith(text)]
-        matching = [text] if text in names else matching
-        if len(matching) > 1:
-            raise UserError(
-                f"{shortened(text)} could be {', '.join(matching[:5])}", fix="write more of the name"
-            )
-        if not matching:
-            raise UserError(f"there is no sweep {shortened(text)}{nearest(text, names)}")
-        path = parent / matching[0]
+        is_last = text == "last" and names
+        path = parent / (names[-1] if is_last else runs.one_named(text, names, "sweep", parent))
     return read(path)
 
 
@@ -213,7 +222,7 @@ def _is_sound(content: Any) -> bool:
     return (
         type(content["jobs"]) is int
         and 1 <= content["jobs"] <= MOST_JOBS
-        and isinstance(content.get("metric"), str | None)
+        and isinstance(content["metric"], str)
         and all(type(number) is int for number in content.get("given_up", ()))
         and all(isinstance(name, str) and runs.is_name(name) for name in (*names, *filter(None, homes)))
         and len(set(zip(homes, names, strict=True))) == len(names)
@@ -226,23 +235,6 @@ def _is_sound(content: Any) -> bool:
     )
 
 
-def is_in_use(folder: Path) -> bool:
-    """Whether a process has the run in a folder now."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return False
-
-
 def every(parent: Path) -> list[Sweep]:
     """The sweeps in a folder, the newest first. What is none is passed over."""
     found = []
@@ -252,88 +244,23 @@ def every(parent: Path) -> list[Sweep]:
     return sorted(found, key=lambda sweep: str(sweep.content.get("started")), reverse=True)
 
 
+def cut_short(parent: Path) -> list[Path]:
+    """The folders in `parent` of sweeps whose making was cut short, before anything was trained."""
+    return sorted(folder for folder in parent.glob("*-sweep-*") if is_cut_short(folder))
+
+
+def is_cut_short(folder: Path) -> bool:
+    """Whether a folder is that of a sweep whose making was cut short."""
+    return (
+        _OWN_NAME.fullmatch(folder.name) is not None
+        and folder.is_dir()
+        and not folder.is_symlink()
+        and not (folder / FILE).exists()
+        and not (folder / "config.yaml").exists()  # a run of that name
+    )
+
+
 def every_run(parent: Path) -> list[Run]:
     """The runs in a folder and those of the sweeps in it, the newest first; then what sweeps borrowed."""
     of_sweeps = [trial.run for sweep in every(parent) for trial in sweep.trials if not trial.is_borrowed]
     return [*runs.every(parent), *of_sweeps]
-
-
-def deletable(text: str, parent: Path) -> Path:
-    """The folder of the run or the sweep that `text` names, which lies in `parent`: `last` is the newest run.
-
-    Raises UserError for any other folder: dlrun deletes nothing outside of its runs.
-    """
-    if not text.strip():
-        raise UserError("an empty name names no run")
-    folder, path = None, Path(text)
-    for each in (path, parent / path):
-        with suppress(OSError):  # a name too long for any folder
-            if (each / FILE).is_file() or (each / "config.yaml").is_file():
-                folder = each
-                break
-    if folder is None and text != "last":
-        names = [run.name for run in runs.every(parent)] + [sweep.name for sweep in every(parent)]
-        matching = [name for name in names if name.startswith(text)]
-        if not matching:
-            raise UserError(
-                f"there is no run {shortened(text)}{nearest(text, names[:10])}", where=str(parent)
-            )
-        if len(matching) > 1:
-            several = f"{', '.join(matching[:5])}{' …' if len(matching) > 5 else ''}"
-            raise UserError(f"{shortened(text)} could be {several}", fix="write more of the name")
-        folder = parent / matching[0]
-    folder = folder or runs.find(text, parent).folder
-    refuse_to_delete(folder, parent)
-    return folder
-
-
-def refuse_to_delete(folder: Path, parent: Path) -> None:
-    """Raises UserError for a folder that is not a run or a sweep of its own in `parent`."""
-    if folder.is_symlink():
-        raise UserError(f"{folder} is a link", fix="name what it leads to, or delete the link by hand")
-    real = folder.resolve()
-    if parent.resolve() not in real.parents:
-        raise UserError(
-            f"{folder} is not in {parent}", fix="name its folder with --runs-dir, or delete it by hand"
-        )
-    if (real.parent / FILE).exists():
-        raise UserError(
-            f"{folder.name} is a run of the sweep {real.parent.name}, which needs it",
-            fix=f"delete the whole sweep: dlrun rm {real.parent.name}",
-        )
-
-
-def described(folder: Path) -> str:
-    """What a folder that may be deleted holds, in words."""
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    size = sum(path.stat().st_size for path in files)
-    counts = f"{len(files)} files, {size / 2**20:,.1f} MiB"
-    if (folder / FILE).is_file():
-        try:
-            what = f"a sweep of {len(read(folder).trials)} runs"
-        except UserError:
-            what = "a sweep that cannot be read"
-    else:
-        run = Run(folder)
-        summary = run.summary()
-        what = f"{run.status(summary)} after epoch {shortened(summary.get('epochs', 0))}"
-    real, needed = folder.resolve(), ""
-    for sweep in every(folder.parent):
-        borrowed = [trial.run.folder.resolve() for trial in sweep.trials if trial.is_borrowed]
-        if any(real in (each, *each.parents) for each in borrowed):
-            needed += f", which the sweep {sweep.name} needs"
-    return f"{what}, {counts}{needed}"
-
-
-def delete(folder: Path) -> None:
-    """Delete a run or a sweep. Raises RunFailed where it is in use or the disk refuses."""
-    inside = [Run(file.parent) for file in folder.glob("*/config.yaml")] if (folder / FILE).exists() else []
-    with Run(folder).lock():
-        for run in inside:
-            with run.lock():  # nobody goes on with it alone
-                pass
-        try:
-            shutil.rmtree(folder)
-        except OSError as error:
-            what = f"cannot delete {folder}: {error.strerror or error}"
-            raise RunFailed(what, fix="see that it can be written to") from None

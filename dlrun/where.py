@@ -117,7 +117,7 @@ class _Reader:
             value = parse(written, "--where", has_lines=False).plain()
         except UserError as error:
             raise self._mistake(error.what, self.tokens[self.next - 1][2]) from None
-        if sign in _ORDERED and not _is_number(value):
+        if sign in _ORDERED and not is_number(value):
             raise self._mistake(f"{sign} needs a number", self.tokens[self.next - 1][2])
 
         def holds(lookup: Lookup) -> bool:
@@ -126,7 +126,7 @@ class _Reader:
             except KeyError:
                 return sign == "!="
             if sign in _ORDERED:
-                return _is_number(found) and _ORDERED[sign](found, value)
+                return is_number(found) and _ORDERED[sign](found, value)
             return _same(found, value) is (sign == "==")
 
         return holds
@@ -159,5 +159,6 @@ def _same(found: Any, value: Any) -> bool:
     return found == value and isinstance(found, bool) is isinstance(value, bool)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)

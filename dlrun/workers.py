@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -42,27 +42,29 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
-class Word:
+class Message:
     """What a worker says: a run goes on, or has ended with an exit code and maybe the lines of an error."""
 
     kind: Literal["begin", "row", "end", "lost"]
     folder: Path
     epoch: int = 0
     epochs: int = 0
-    monitor: str = ""  # the column that `best` is of
-    best: float | None = None  # mean over the run's seeds
+    figure: float | None = None  # what the sweep is ranked by, so far: mean over the run's seeds
     rung: int = 0  # how many tenths of its epochs are done, where one has just ended
     exit_code: int = 0
     lines: list[str] = field(default_factory=list)
 
 
 class Workers:
-    """Up to `count` processes. `train` gives a run to one that waits; `words` are what they say."""
+    """Up to `count` processes. `train` gives a run to one that waits; `messages` are what they say.
 
-    def __init__(self, count: int, log: Path, parts: Path | None, data_dir: Path) -> None:
+    `metric` is the figure whose progress they report: a column, or best.COLUMN.
+    """
+
+    def __init__(self, count: int, log: Path, metric: str, parts: Path | None, data_dir: Path) -> None:
         start_server()
         self._context = get_context("forkserver")
-        self._count, self._arguments = count, (log, parts, data_dir)
+        self._count, self._arguments = count, (log, metric, parts, data_dir)
         self._all: dict[Connection, ForkServerProcess] = {}
         self._busy: dict[Connection, Path] = {}
 
@@ -106,30 +108,43 @@ class Workers:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
 
-    def words(self, seconds: float) -> Iterator[Word]:
+    def messages(self, seconds: float) -> Iterator[Message]:
         """What they say within so many seconds."""
         if not self._busy:
             time.sleep(seconds)
         for connection in wait(list(self._busy), seconds):
             assert isinstance(connection, Connection)
             try:
-                word: Word = connection.recv()
+                message: Message = connection.recv()
             except (EOFError, OSError):  # killed
                 folder, process = self._busy.pop(connection), self._all.pop(connection)
                 process.join()
-                yield Word("lost", folder, exit_code=process.exitcode or 1)
+                yield Message("lost", folder, exit_code=process.exitcode or 1)
                 continue
-            if word.kind == "end":
+            if message.kind == "end":
                 del self._busy[connection]
-            yield word
+            yield message
 
     def _begin(self) -> Connection:
         here, there = self._context.Pipe()
         process = self._context.Process(target=work, args=(there, *self._arguments), daemon=False)
-        process.start()
+        with _without_program():
+            process.start()
         there.close()
         self._all[here] = process
         return here
+
+
+@contextmanager
+def _without_program() -> Iterator[None]:
+    """In here a process that begins does not run the file again that this program was started from."""
+    main = vars(sys.modules["__main__"])
+    program = main.pop("__file__", None)
+    try:
+        yield
+    finally:
+        if program is not None:
+            main["__file__"] = program
 
 
 def start_server() -> None:
@@ -146,7 +161,7 @@ def start_server() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def work(connection: Connection, log: Path, parts: Path | None, data_dir: Path) -> None:
+def work(connection: Connection, log: Path, metric: str, parts: Path | None, data_dir: Path) -> None:
     """Train the runs whose folders arrive, one after another, until nobody is there any more."""
     os.setsid()  # Ctrl-C is for the process that sent us the runs
     _say_into(log)
@@ -157,10 +172,10 @@ def work(connection: Connection, log: Path, parts: Path | None, data_dir: Path) 
     threading.Thread(target=_receive, args=(connection, folders), daemon=True).start()
     training = Training(Parts(parts), data_dir)
     while folder := folders.get():
-        word = training.of(folder, Told(connection, stopped))
+        message = training.of(folder, Reporter(connection, metric, stopped))
         stopped.clear()
         with suppress(OSError):  # nobody is there any more
-            connection.send(word)
+            connection.send(message)
 
 
 def _receive(connection: Connection, folders: SimpleQueue[Path | None]) -> None:
@@ -190,7 +205,7 @@ class Training:
         self._parts, self._data_dir = parts, data_dir
         self._kept: tuple[str, Data, Loaded] | None = None
 
-    def of(self, folder: Path, view: View) -> Word:
+    def of(self, folder: Path, view: View) -> Message:
         """Train the run in a folder for the epochs that are left; how that ended."""
         from dlrun import experiment
         from dlrun.plan import make_plan
@@ -201,13 +216,13 @@ class Training:
             # One that goes on prepares its data as its checkpoint says.
             loaded = None if run.last.exists() else self._loaded(plan)
             outcome = experiment.resume(plan, run, view, loaded=loaded)
-            return Word("end", folder, exit_code=outcome.exit_code)
+            return Message("end", folder, exit_code=outcome.exit_code)
         except UserError as error:
-            return Word("end", folder, exit_code=error.exit_code, lines=error.lines())
+            return Message("end", folder, exit_code=error.exit_code, lines=error.lines())
         except Exception as error:
             traceback.print_exc()
             told = Unforeseen(error, f"dlrun resume {folder}")
-            return Word("end", folder, exit_code=told.exit_code, lines=told.lines())
+            return Message("end", folder, exit_code=told.exit_code, lines=told.lines())
 
     def _loaded(self, plan: Plan) -> Loaded:
         """The data of a run that begins."""
@@ -220,15 +235,18 @@ class Training:
         return loaded
 
 
-class Told:
+class Reporter:
     """A view that tells another process of a run's progress, a few times a second."""
 
-    def __init__(self, connection: Connection, stopped: threading.Event) -> None:
+    def __init__(self, connection: Connection, metric: str, stopped: threading.Event) -> None:
         self._connection, self._stopped, self._next = connection, stopped, 0.0
+        self._column, self._is_of_best = metric.removeprefix("best."), metric.startswith("best.")
+        self._figure: float | None = None
 
     def begin(self, plan: Plan, run: Run, state: State, steps: int) -> None:
-        self._folder, self._epochs, self._monitor = run.folder, plan.config.epochs, plan.monitor
-        self._best: float | None = state.best["value"] if state.best else None
+        self._folder, self._epochs = run.folder, plan.config.epochs
+        if self._is_of_best and state.best:
+            self._take(state.best["figures"])
         self._say("begin", state.epoch)
         if self._stopped.is_set():
             signal.raise_signal(signal.SIGTERM)  # it came before anybody heeded it
@@ -236,8 +254,8 @@ class Told:
     def tick(self, examples: int) -> None: ...
 
     def row(self, epoch: int, row: Row, best: bool) -> None:
-        if best:
-            self._best = fmean(row[self._monitor])
+        if best or not self._is_of_best:
+            self._take(row)
         rung = RUNGS * epoch // self._epochs
         if rung > RUNGS * (epoch - 1) // self._epochs:
             self._say("row", epoch, rung)
@@ -248,8 +266,12 @@ class Told:
 
     def end(self) -> None: ...
 
+    def _take(self, row: Row) -> None:
+        if values := row.get(self._column):
+            self._figure = fmean(values)
+
     def _say(self, kind: Literal["begin", "row"], epoch: int, rung: int = 0) -> None:
         self._next = time.monotonic() + SAY_EVERY
-        word = Word(kind, self._folder, epoch, self._epochs, self._monitor, self._best, rung)
+        message = Message(kind, self._folder, epoch, self._epochs, self._figure, rung)
         with suppress(OSError):  # nobody is there any more: a signal follows
-            self._connection.send(word)
+            self._connection.send(message)

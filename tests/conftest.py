@@ -34,6 +34,13 @@ plots: []
 """
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """What is counted over all tests, such as the faults, is counted in one process."""
+    if config.option.markexpr:
+        config.option.numprocesses, config.option.dist = 0, "no"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_waiting_for_the_disk() -> Iterator[None]:
     """No test cuts the power of the process it runs in, so none has to wait until a disk has written.
@@ -96,6 +103,8 @@ def write(tmp_path: Path) -> Callable[[str, str], Path]:
 def dlrun(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
     """dlrun("train", config, …) calls the command line in this process, with the test's runs folder."""
     from dlrun.cli import main
+
+    monkeypatch.delenv("COLUMNS", raising=False)  # the width of whoever runs the tests
 
     def call(*words: object) -> Done:
         out, err = StringIO(), StringIO()

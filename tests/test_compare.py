@@ -11,37 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import Values, made, made_sweep, with_rows
+from made_runs import SGD, Values, accuracies, fast, made, two_settings, with_rows
 
-from dlrun import compare
-from dlrun.compare import Comparison, Said
+from dlrun import compare, records
+from dlrun.compare import Comparison
 from dlrun.errors import UserError
 from dlrun.runs import Run
 
 Dlrun = Callable[..., Any]
-SGD = {"name": "sgd", "lr": 0.01}
-
-
-def fast(lr: float) -> dict[str, Any]:
-    return {"optimizer": {"name": "adam", "lr": lr}, "seeds": [0, 1, 2, 3, 4]}
 
 
 def of(*found: Run, metric: str | None = None, ranked: bool = False) -> Comparison:
-    return compare.compare(compare.chosen(found), metric, ranked=ranked)
-
-
-def accuracies(parent: Path, changes: dict[str, Any], *values: float | None) -> Run:
-    seeds = list(range(len(values)))
-    return made(parent, changes | {"seeds": seeds}, final={"train_accuracy": list(values)})
+    return compare.compare(records.chosen(found), metric, ranked=ranked)
 
 
 @pytest.fixture
 def two(tmp_path: Path) -> list[Run]:
-    """Five seeds each; the second is 1.2 points better in the mean."""
-    return [
-        accuracies(tmp_path, fast(0.1), 0.90, 0.91, 0.92, 0.93, 0.94),
-        accuracies(tmp_path, fast(0.2), 0.915, 0.92, 0.934, 0.939, 0.952),
-    ]
+    return two_settings(tmp_path)
 
 
 # --------------------------------------------------------------------------- settings
@@ -112,7 +98,7 @@ def test_what_is_not_finished_or_unreadable_is_left_out_by_name(tmp_path: Path) 
     broken = made(tmp_path)
     broken.config.write_text("a: [")
     whole = made(tmp_path)
-    found = of(*compare.find("small", tmp_path))
+    found = of(*records.runs_of(records.find("small", tmp_path)))
     assert [group.runs for group in found.groups] == [[whole]]
     assert found.notes == [
         "left out, as their configs cannot be read: small-003",
@@ -220,69 +206,6 @@ def test_a_metric_that_nobody_measured_is_refused_with_its_neighbour(tmp_path: P
         of(made(tmp_path), metric="train_acuracy")
     with pytest.raises(UserError, match=r"no finished run to compare: small-002 \(paused\)"):
         of(made(tmp_path, status="paused"), metric="train_accuracy")
-
-
-# --------------------------------------------------------------------------- which runs
-
-
-def test_runs_are_named_by_folder_prefix_pattern_sweep_and_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runs_dir = tmp_path / "runs"
-    first, second = made(runs_dir), made(runs_dir, {"name": "other"})
-    sweep = made_sweep(runs_dir, [{"epochs": 1}, {"epochs": 2}], [[0.1], [0.2]])
-    inside = [trial.run for trial in sweep.trials]
-
-    def found(text: object) -> list[str]:
-        return [str(run.folder.relative_to(tmp_path)) for run in compare.find(str(text), runs_dir)]
-
-    names = ["runs/small-001", "runs/other-001"]
-    of_sweep = [f"runs/{sweep.name}/{run.name}" for run in inside]
-    assert found("small-001") == found(first.folder) == found("small") == found("sm*1") == names[:1]
-    assert found("last") == found(second.folder) == names[1:]
-    assert found("*") == found(runs_dir) == found(f"{runs_dir}/*") == names
-    assert found(sweep.name) == found(sweep.folder) == found("small-sweep") == found("*sweep*") == of_sweep
-    monkeypatch.chdir(tmp_path)
-    assert [run.name for run in compare.find("runs/ot*", Path("nowhere"))] == ["other-001"]
-    for nobody in ("", " ", "nothing", "nothing*", "x" * 5000, tmp_path / "absent"):
-        with pytest.raises(UserError):
-            found(nobody)
-
-
-def test_a_run_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
-    run = made(tmp_path)
-    assert len(compare.chosen([run, Run(run.folder), *compare.find("*", tmp_path)])) == 1
-
-
-def test_a_condition_chooses_by_settings_figures_and_status(two: list[Run], tmp_path: Path) -> None:
-    accuracies(tmp_path, {"optimizer": SGD}, 0.1)
-    every = compare.find("*", tmp_path)
-
-    def names(where: str) -> list[str]:
-        return [said.run.name[-1] for said in compare.chosen(every, where)]
-
-    assert names("optimizer == adam and train_accuracy > 0.925") == ["2"]
-    assert names("optimizer.name == sgd or optimizer.lr == 0.1") == ["1", "3"]
-    assert names("status == finished and run != small-001") == ["2", "3"]
-    assert names("optimizer.momentum == 0") == ["3"]
-    assert names("seeds == [0]") == ["3"]
-    with pytest.raises(UserError, match=r"'optimizer.nmae'; did you mean 'optimizer.name'"):
-        names("train_accuracy > 0 and optimizer.nmae == adam")
-
-
-def test_runs_are_ordered_by_numbers_then_texts_then_those_that_say_nothing(tmp_path: Path) -> None:
-    for batch_size in (64, "full", 8):
-        made(tmp_path, {"batch_size": batch_size})
-    made(tmp_path).config.write_text("name: x")
-    said = compare.chosen(compare.find("*", tmp_path))
-
-    def order(key: str) -> list[Any]:
-        return [each.config.get("batch_size") for each in compare.ordered(said, key)]
-
-    assert order("batch_size") == [8, 64, "full", None]
-    assert order("-batch_size") == [64, 8, "full", None]
-    with pytest.raises(UserError, match="'batchsize'; did you mean 'batch_size'"):
-        order("-batchsize")
 
 
 # --------------------------------------------------------------------------- the command
@@ -445,11 +368,3 @@ def test_a_value_in_a_row_is_in_one_line_too(dlrun: Dlrun, tmp_path: Path) -> No
     out = dlrun("compare", "small", "--runs-dir", tmp_path).out
     assert "x\N{REPLACEMENT CHARACTER}[2J name, [bold]y[/bold]" in out
     assert "\x1b" not in out
-
-
-def test_a_run_says_what_was_measured_with_its_spread(dlrun: Dlrun, two: list[Run], tmp_path: Path) -> None:
-    [said, _] = compare.chosen(two)
-    assert isinstance(said, Said)
-    assert said.at("train_accuracy") == pytest.approx(0.92)
-    done = dlrun("runs", "--columns", "train_accuracy,optimizer.lr", "--runs-dir", tmp_path)
-    assert done.out.splitlines()[2].split() == ["small-001", "0.9200", "±", "0.0158", "0.1"]

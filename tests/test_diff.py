@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from made_runs import made, with_rows
 
-from dlrun import compare, diff
+from dlrun import diff, records
 from dlrun.diff import Differences
 from dlrun.errors import UserError
 from dlrun.runs import Run
@@ -19,7 +19,7 @@ Dlrun = Callable[..., Any]
 
 
 def between(first: Run, second: Run) -> Differences:
-    return diff.between(compare.read(first), compare.read(second))
+    return diff.between(records.read(first), records.read(second))
 
 
 def test_two_runs_of_one_config_are_the_same_to_the_last_bit(dlrun: Dlrun, tiny: Path) -> None:

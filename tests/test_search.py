@@ -10,22 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_sweeps import only_sweep
 
 from dlrun import sweep_folder
 from dlrun.axes import Axis, axis
 from dlrun.components import Parts
 from dlrun.errors import UserError
 from dlrun.search import Search, Study
-from dlrun.sweep_folder import Sweep
 
 Dlrun = Callable[..., Any]
 needs_optuna = pytest.mark.skipif("not __import__('importlib.util').util.find_spec('optuna')")
 WORDS = ("optimizer.lr=log(1e-4,1e-1)", "architecture.activation=relu,tanh", "--jobs", "1")
-
-
-def only_sweep(runs_dir: Path) -> Sweep:
-    [sweep] = sweep_folder.every(runs_dir)
-    return sweep
 
 
 def study(folder: Path, *axes: Axis, higher: bool = False) -> Study:
@@ -216,6 +211,6 @@ def test_a_search_that_is_not_as_dlrun_writes_it_is_refused(change: dict[str, An
         "monitor": "train_loss",
         "higher_is_better": False,
     } | change
-    sweep = sweep_folder.create(tmp_path, "x", jobs=1, metric=None, search=said)
+    sweep = sweep_folder.create(tmp_path, "x", jobs=1, metric="best.train_loss", search=said)
     with pytest.raises(UserError, match="no search as dlrun writes it"):
         Search(sweep, Parts())

@@ -13,7 +13,7 @@ from made_runs import made, with_rows
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dlrun import compare
+from dlrun import compare, records
 from dlrun.compare import Comparison, Group
 from dlrun.plots import _settings as pictures
 from dlrun.runs import Run
@@ -216,7 +216,7 @@ def test_of_one_setting_there_is_no_picture() -> None:
 
 
 def curves(*found: Run, metric: str) -> Figure | None:
-    return pictures.curves(compare.compare(compare.chosen(found), metric))
+    return pictures.curves(compare.compare(records.chosen(found), metric))
 
 
 def test_curves_are_the_means_over_seeds_wherever_they_were_trained(tmp_path: Path) -> None:

@@ -18,25 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import child, contents, only_run, timeless
+from small_runs import child, only_run, timeless
+from small_sweeps import CONFIG, listed, only_sweep
 
-from dlrun import sweep_folder
+from dlrun import runs, sweep_folder
 from dlrun.runs import Run
 from dlrun.sweep_folder import Sweep, Trial
 
 Dlrun = Callable[..., Any]
 Write = Callable[[str, str], Path]
-CONFIG = """\
-seeds: [0, 1]
-dataset: {name: spiral, points: 40, valid_fraction: 0.2}
-architecture: {name: mlp, hidden: [8], dropout: 0.2}
-loss: cross_entropy
-optimizer: {name: adam, lr: 1e-2}
-epochs: 4
-batch_size: full
-metrics: [accuracy]
-plots: []
-"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,12 +49,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     sweep, process = begun(config, folder, epochs=2000)
     process.join(60)
     assert process.exitcode == 0
-    return sweep
-
-
-def only_sweep(runs_dir: Path) -> Sweep:
-    """The sweep in a folder that has no other."""
-    [sweep] = sweep_folder.every(runs_dir)
     return sweep
 
 
@@ -113,24 +97,6 @@ def test_seeds_are_trained_together_where_the_config_stacks_them(
     assert timeless(sweep.trials[1].run.rows()) == timeless(only_run(runs_dir / "alone").rows())
 
 
-def test_a_run_takes_no_more_than_its_share_of_the_cores(
-    config: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from dlrun import hardware
-    from dlrun import sweep as sweeps
-    from dlrun.components import Parts
-    from dlrun.settings import settings
-
-    monkeypatch.setattr(sweeps, "cores", lambda: 8)
-    monkeypatch.setattr(hardware, "cores", lambda: 8)
-    chosen = settings(config, ["architecture.hidden=[8],[3000,3000]", "batch_size=full"], None, None, Parts())
-    of_three = sweeps.prepare(chosen, 3, None, Parts(), Path())
-    assert [each.threads for _, each in of_three.all] == ["auto", "auto", 2, 2]
-    assert sweeps.prepare(chosen, None, None, Parts(), Path()).jobs == 4  # runs, which are fewer than cores
-    alone = sweeps.prepare(chosen, 1, None, Parts(), Path())
-    assert {each.threads for _, each in alone.all} == {"auto"}
-
-
 def test_what_stands_under_sweep_is_gone_through_without_further_words(
     dlrun: Dlrun, config: Path, write: Write, runs_dir: Path
 ) -> None:
@@ -172,62 +138,6 @@ def test_settings_drawn_at_random_are_written_before_anything_starts(
     assert len({repr(each) for each in values}) == 3
     assert all(1e-4 <= each["optimizer.lr"] <= 1e-1 for each in values)
     assert all(each["architecture.hidden"] in ([4], [8]) for each in values)
-
-
-# --------------------------------------------------------------------------- what is refused, before a folder
-
-
-def test_mistakes_of_all_settings_are_said_at_once_with_their_places(
-    dlrun: Dlrun, write: Write, runs_dir: Path
-) -> None:
-    path = write("wrong.yaml", CONFIG + "sweep:\n  optimizer.lrate: [1, 2]\n  epochs: [0, 1]\n")
-    done = dlrun("sweep", path, "architecture.activation=relu,tnah")
-    assert done.code == 2
-    assert "3 mistakes" in done.err
-    assert f"{path}:11:20 optimizer.lrate: there is no such option; did you mean 'lr'?" in done.err
-    assert f"{path}:12:11 epochs: 0 is not a whole number >= 1" in done.err
-    assert "on the command line: architecture.activation: 'tnah' is not one of" in done.err
-    assert not runs_dir.exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        ((), "name a CONFIG, or a sweep to --resume"),
-        (("{config}", "--seed", "1"), "No such option"),
-        (("{config}", "--seeds", "1"), "there is nothing to go through"),
-        (("{config}", "optimizer.lr"), "is not of the form KEY=VALUES"),
-        (("{config}", "optimizer.lr=log(1,2)"), "is a range without a count"),
-        (("{config}", "seeds=a,b"), "seeds are whole numbers"),
-        (("{config}", "epochs=1,2", "--metric", "nope"), "--metric nope is never measured"),
-        (("{config}", "epochs=1,2", "--jobs", "0"), "--jobs '0' is no number of runs"),
-        (("{config}", "epochs=1,2", "metrics=[rmse]"), "rmse is for regression"),
-        (("{config}", "epochs=1,2", "--resume", "last"), "--resume goes on with a sweep as it was begun"),
-        (("--resume", "last", "--device", "cpu"), "--resume goes on with a sweep as it was begun"),
-        (("--resume", "last"), "there is no sweep last"),
-        (("{config}", "epochs=1,2", "--needed", "--parts", "."), "--needed cannot know"),
-        (("{config}", "epochs=1,2", "--optuna", "2", "--random", "2"), "--optuna draws by itself"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_what_cannot_be_swept_is_said_in_five_lines_and_leaves_nothing(
-    words: tuple[str, ...], says: str, dlrun: Dlrun, config: Path, runs_dir: Path
-) -> None:
-    done = dlrun("sweep", *(word.format(config=config) for word in words))
-    assert done.code == 2
-    assert says in done.err
-    assert len(done.err.splitlines()) <= 5
-    assert not runs_dir.exists()
-
-
-def test_a_dry_run_says_what_would_be_trained_and_makes_nothing(
-    dlrun: Dlrun, config: Path, runs_dir: Path
-) -> None:
-    done = dlrun("sweep", config, "optimizer.lr=1e-3,1e-2", "--seeds", 4, "--jobs", 2, "--dry-run")
-    assert (done.code, done.err) == (0, "")
-    assert "8 runs, 2 at a time: about " in done.out
-    assert done.out.count("0 … 3") == 2
-    assert not runs_dir.exists()
 
 
 # --------------------------------------------------------------------------- what fails
@@ -293,7 +203,7 @@ def test_when_the_sweep_is_killed_its_workers_save_and_end_by_themselves(
 ) -> None:
     sweep, process = begun(config, runs_dir, epochs=100_000)
     os.kill(process.pid or 0, signal.SIGKILL)
-    until(lambda: not any(sweep_folder.is_in_use(trial.run.folder) for trial in sweep.trials))
+    until(lambda: not any(runs.is_in_use(trial.run.folder) for trial in sweep.trials))
     for trial in sweep.trials:
         assert trial.run.summary()["status"] == "interrupted"
         assert trial.run.rows()["epoch"][-1] == trial.run.summary()["epochs"] > 0
@@ -463,14 +373,13 @@ def test_many_settings_fit_on_the_screen_with_those_that_train_among_them(
             "finished" if number < 60 else "training" if number == 60 else "waiting",
             epochs=300,
             epoch=number,
-            monitor="train_loss",
-            best=0.5,
+            figure=0.5,
         )
         for number in range(100)
         for seed in range(3)
     ]
     view = Sweeping()
-    view.begin(Sweep(tmp_path, {}), every, 3)
+    view.begin(Sweep(tmp_path, {"metric": "best.train_loss"}), every, 3)
     before = len(terminal.getvalue())
     view.refresh()
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()[before:]).splitlines()
@@ -515,25 +424,6 @@ def test_runs_that_failed_alike_are_said_together(
 # --------------------------------------------------------------------------- what is there already
 
 
-def test_what_a_finished_run_answers_is_not_trained_again(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
-    dlrun("train", config, "--seed", 1)
-    dlrun("sweep", config, "optimizer.lr=1e-3,2e-2", "--seeds", 1, "--jobs", 1, "--name", "before")
-    dlrun("train", config, "--seed", 0, "epochs=5")  # which is another one
-    before = contents(runs_dir)
-    done = dlrun("sweep", config, "optimizer.lr=1e-3,1e-2", "--seeds", 2, "--jobs", 1, "--needed")
-    sweep = sweep_folder.find("small-sweep", runs_dir)
-    borrowed = [str(t.run.folder.relative_to(runs_dir)) for t in sweep.trials if t.is_borrowed]
-    assert done.code == 0
-    assert borrowed == ["before-sweep-001/before-001", "small-001"]
-    assert len(list(sweep.folder.glob("*/config.yaml"))) == 2
-    assert "0.01" in done.out and "0.001" in done.out
-    assert before.items() <= contents(runs_dir).items()
-    assert (
-        sum(int(line.split(",")[3]) for line in (sweep.folder / "results.csv").read_text().splitlines()[1:])
-        == 4
-    )
-
-
 def test_a_run_that_stood_for_one_and_is_gone_is_said_before_and_after(
     dlrun: Dlrun, config: Path, runs_dir: Path
 ) -> None:
@@ -556,95 +446,6 @@ def test_runs_of_sweeps_are_listed_by_what_holds_of_them(dlrun: Dlrun, config: P
     assert [line.split() for line in listed.out.splitlines()[1:]] == [["small-002", "0.01"]]
     compared = dlrun("compare", "--where", "optimizer.lr > 0", "--json")
     assert len(json.loads(compared.out)["settings"]) == 2
-
-
-# --------------------------------------------------------------------------- a folder from a stranger
-
-
-def test_a_run_outside_of_the_sweep_is_never_trained(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
-    dlrun("train", config, "--stop-after", 1)
-    dlrun("sweep", config, "epochs=1,2", "--seeds", 1, "--jobs", 1, "--name", "x")
-    sweep = only_sweep(runs_dir)
-    sweep.content["runs"][0] |= {"run": "small-001", "borrowed": ""}
-    sweep.write()
-    before = contents(runs_dir / "small-001")
-    assert "0 to train" in dlrun("sweep", "--resume", "last").out
-    assert contents(runs_dir / "small-001") == before
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda content: content["runs"][0].update(run="../x-001"),
-        lambda content: content["runs"][0].update(run="/tmp/x-001"),
-        lambda content: content["runs"][0].update(borrowed="../x-001"),
-        lambda content: content["runs"][0].update(borrowed=7),
-        lambda content: content["runs"][0].update(values=[]),
-        lambda content: content["runs"][0].update(seeds=["a"]),
-        lambda content: content["runs"][0].update(number={}),
-        lambda content: content["runs"].append(content["runs"][0]),
-        lambda content: content.update(runs={"a": 1}),
-        lambda content: content.update(runs=7),
-        lambda content: content.update(jobs=10**9),
-        lambda content: content.update(jobs=True),
-        lambda content: content.update(given_up=[[]]),
-        lambda content: content.update(metric=7),
-        lambda content: content.clear(),
-    ],
-)
-def test_a_sweep_that_is_not_as_dlrun_writes_it_is_refused(
-    change: Callable[[dict[str, Any]], object], tmp_path: Path, dlrun: Dlrun, runs_dir: Path
-) -> None:
-    sweep = listed(runs_dir, tmp_path)
-    change(sweep.content)
-    sweep.write()
-    before = contents(tmp_path)
-    done = dlrun("sweep", "--resume", sweep.folder)
-    assert done.code == 2
-    assert "this is no sweep as dlrun writes it" in done.err
-    assert contents(tmp_path) == before
-
-
-@pytest.mark.parametrize("name", ["small-001", "plots", "workers.log", "study.log", "small-001/checkpoints"])
-def test_a_link_in_the_folder_of_a_sweep_is_refused(
-    name: str, tmp_path: Path, dlrun: Dlrun, runs_dir: Path
-) -> None:
-    sweep = listed(runs_dir, tmp_path)
-    elsewhere = tmp_path / "elsewhere"
-    path = sweep.folder / name
-    if path.exists():
-        path.rename(elsewhere)
-    path.symlink_to(elsewhere)
-    before = contents(tmp_path)
-    done = dlrun("sweep", "--resume", sweep.folder)
-    assert done.code == 2
-    assert "link" in done.err
-    assert contents(tmp_path) == before
-
-
-def test_what_another_process_added_meanwhile_is_not_lost(runs_dir: Path, tmp_path: Path) -> None:
-    from dlrun import config as configs
-
-    sweep = listed(runs_dir, tmp_path)
-    before = sweep_folder.read(sweep.folder)
-    sweep.add({"epochs": 3}, configs.load(tmp_path / "small.yaml"))
-    sweep.write()
-    with before.lock():
-        assert len(before.trials) == 3
-    assert len(sweep_folder.read(sweep.folder).trials) == 3
-
-
-def listed(runs_dir: Path, tmp_path: Path) -> Sweep:
-    """A sweep of two runs of which none has begun."""
-    from dlrun import config as configs
-
-    path = tmp_path / "small.yaml"
-    path.write_text(CONFIG)
-    sweep = sweep_folder.create(runs_dir, "small", jobs=1, metric=None)
-    for epochs in (1, 2):
-        sweep.add({"epochs": epochs}, configs.load(path, [f"epochs={epochs}"]))
-    sweep.write()
-    return sweep
 
 
 if __name__ == "__main__":  # PYTHONPATH=. python tests/test_sweep.py 10

@@ -18,7 +18,7 @@ from dlrun import experiment, runs
 from dlrun.components import Parts
 from dlrun.plan import make_plan
 from dlrun.runs import Run
-from dlrun.workers import RUNGS, Told, Training, Word, Workers
+from dlrun.workers import RUNGS, Message, Reporter, Training, Workers
 
 COUNTED = '''
 """Points whose reading is written down."""
@@ -68,10 +68,10 @@ class Heard:
     """The end of a connection that keeps what it is sent."""
 
     def __init__(self) -> None:
-        self.words: list[Word] = []
+        self.said: list[Message] = []
 
-    def send(self, word: Word) -> None:
-        self.words.append(word)
+    def send(self, message: Message) -> None:
+        self.said.append(message)
 
 
 @pytest.mark.parametrize("epochs", [3, 10, 25])
@@ -79,8 +79,10 @@ def test_at_the_end_of_each_tenth_there_is_a_word(
     make: Callable[..., Run], parts: Parts, tmp_path: Path, epochs: int
 ) -> None:
     heard: Any = Heard()
-    Training(parts, tmp_path).of(make(40, 0, epochs=epochs).folder, Told(heard, threading.Event()))
-    rungs = {word.rung: word.epoch for word in heard.words if word.rung}
+    Training(parts, tmp_path).of(
+        make(40, 0, epochs=epochs).folder, Reporter(heard, "best.train_accuracy", threading.Event())
+    )
+    rungs = {word.rung: word.epoch for word in heard.said if word.rung}
     assert (
         rungs == {RUNGS * epoch // epochs: epoch for epoch in range(1, epochs + 1)}
         if epochs < RUNGS
@@ -96,14 +98,14 @@ def test_a_worker_that_is_killed_with_nothing_to_do_is_replaced(
 ) -> None:
     first, second = (make(40, seed).folder for seed in (0, 1))
 
-    def trained(folder: Path) -> Word:
+    def trained(folder: Path) -> Message:
         workers.train(folder)
         while True:
-            for word in workers.words(1.0):
+            for word in workers.messages(1.0):
                 if word.kind in ("end", "lost"):
                     return word
 
-    with Workers(1, tmp_path / "workers.log", parts.folder, tmp_path) as workers:
+    with Workers(1, tmp_path / "workers.log", "best.train_loss", parts.folder, tmp_path) as workers:
         assert trained(first).exit_code == 0
         [process] = workers._all.values()
         process.kill()

@@ -58,7 +58,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "parts": ("dlrun.components.Parts", ("parts",)),
     "runs": ("dlrun.runs.overviews", ("runs",)),
     "compare": ("dlrun.compare.compare", ("compare", "tiny-001")),
-    "rm": ("dlrun.sweep_folder.described", ("rm", "tiny-001", "--yes")),
+    "rm": ("dlrun.deletion.described", ("rm", "tiny-001", "--yes")),
     "diff": ("dlrun.diff.between", ("diff", "tiny-001", "tiny-001")),
     "reproduce": ("dlrun.diff.between", ("reproduce", "tiny-001")),
     "sweep": ("dlrun.sweep.train", ("sweep", "{tiny}", "epochs=1,2")),

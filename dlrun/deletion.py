@@ -1,0 +1,97 @@
+"""Runs and sweeps are deleted, and nothing else: what goes is named first, and lies in the folder of runs."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from dlrun import runs, sweep_folder
+from dlrun.errors import RunFailed, UserError, shortened
+from dlrun.runs import Run
+from dlrun.sweep_folder import FILE
+
+
+def deletable(text: str, parent: Path) -> Path:
+    """The folder of the run or the sweep that `text` names, which lies in `parent`: `last` is the newest run.
+
+    Raises UserError for any other folder: dlrun deletes nothing outside of its runs.
+    """
+    if not text.strip():
+        raise UserError("an empty name names no run")
+    folder, path = None, Path(text)
+    for each in (path, parent / path):
+        with suppress(OSError):  # a name too long for any folder
+            if (each / FILE).is_file() or (each / "config.yaml").is_file() or sweep_folder.is_cut_short(each):
+                folder = each
+                break
+    if folder is None and text == "last":
+        folder = runs.find(text, parent).folder
+    if folder is None:
+        sweeps = [sweep.folder for sweep in sweep_folder.every(parent)] + sweep_folder.cut_short(parent)
+        names = [run.name for run in runs.every(parent)] + [sweep.name for sweep in sweeps]
+        folder = parent / runs.one_named(text, names, "run", parent)
+    refuse_to_delete(folder, parent)
+    return folder
+
+
+def refuse_to_delete(folder: Path, parent: Path) -> None:
+    """Raises UserError for a folder that is not a run or a sweep of its own in `parent`, RunFailed for one that
+    a process has.
+    """
+    if folder.is_symlink():
+        raise UserError(f"{folder} is a link", fix="name what it leads to, or delete the link by hand")
+    real = folder.resolve()
+    if parent.resolve() not in real.parents:
+        raise UserError(
+            f"{folder} is not in {parent}", fix="name its folder with --runs-dir, or delete it by hand"
+        )
+    if (real.parent / FILE).exists():
+        raise UserError(
+            f"{folder.name} is a run of the sweep {real.parent.name}, which needs it",
+            fix=f"delete the whole sweep: dlrun rm {real.parent.name}",
+        )
+    if busy := next((each for each in (folder, *_runs_in(folder)) if runs.is_in_use(each)), None):
+        raise RunFailed(f"{busy.name} is in use", where=str(busy), fix="wait until it is done, or stop it")
+
+
+def described(folder: Path) -> str:
+    """What a folder that may be deleted holds, in words."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    size = sum(path.stat().st_size for path in files)
+    if (folder / FILE).is_file():
+        try:
+            what = f"a sweep of {len(sweep_folder.read(folder).trials)} runs"
+        except UserError:
+            what = "a sweep that cannot be read"
+    elif sweep_folder.is_cut_short(folder):
+        what = "a sweep that was never begun"
+    else:
+        run = Run(folder)
+        summary = run.summary()
+        what = f"{run.status(summary)} after epoch {shortened(summary.get('epochs', 0))}"
+    real, needed = folder.resolve(), ""
+    for sweep in sweep_folder.every(folder.parent):
+        borrowed = [trial.run.folder.resolve() for trial in sweep.trials if trial.is_borrowed]
+        if any(real in (each, *each.parents) for each in borrowed):
+            needed += f", which the sweep {sweep.name} needs"
+    return f"{what}, {len(files)} files, {size / 2**20:,.1f} MiB{needed}"
+
+
+def delete(folder: Path) -> None:
+    """Delete a run or a sweep. Raises RunFailed where it is in use or the disk refuses."""
+    with Run(folder).lock():
+        for each in _runs_in(folder):
+            with Run(each).lock():  # nobody goes on with it alone
+                pass
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            what = f"cannot delete {folder}: {error.strerror or error}"
+            raise RunFailed(what, fix="see that it can be written to") from None
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """The runs in a sweep's folder; none in a run's."""
+    is_run = (folder / "config.yaml").exists()
+    return [] if is_run else [file.parent for file in folder.glob("*/config.yaml")]

@@ -1,0 +1,228 @@
+"""What a sweep will train, checked and shared out among the cores before there is a folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dlrun import __version__, records, sweep_folder
+from dlrun import config as configs
+from dlrun.components import Parts
+from dlrun.config import Config
+from dlrun.data import Loaded, Watching, steps, unwatched
+from dlrun.errors import ConfigError, UserError, nearest, shortened
+from dlrun.files import write_atomically
+from dlrun.hardware import cores, versions
+from dlrun.plan import Plan, make_plan
+from dlrun.records import Record
+from dlrun.search import BASE, Space
+from dlrun.settings import Setting
+from dlrun.sweep_folder import Sweep
+from dlrun.trainer import Batch, fit
+
+LONGEST_TRIAL = 2.0  # seconds that a look at the speed may take
+LONGEST_STACKING_TRIAL = 0.5  # and one of the two that decide whether seeds train as one model
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A sweep before there is a folder: what is trained, how much at a time, and how it is ranked."""
+
+    settings: list[Setting]
+    jobs: int
+    metric: str
+    plan: Plan  # of the first run
+    loaded: Loaded  # its data
+    data_dir: Path
+    space: Space | None = None  # of a search: what the values of `times` settings are drawn from
+    times: int = 1
+
+    @property
+    def runs(self) -> list[tuple[dict[str, Any], Config]]:
+        """The values set in each run, with its config."""
+        return [(setting.values, config) for setting in self.settings for config in setting.configs]
+
+    def make(self, parent: Path, finished: Sequence[Record] = ()) -> Sweep:
+        """The sweep's folder with the folder of every run, each with its resolved config.
+
+        A run that one of the `finished` ones answers, trained from the same config by the same versions on
+        the same data, is not made: that one stands for it. Of a search no run is there yet, but the config
+        that values are set in.
+        """
+        if self.space:
+            return self._make_search(parent, self.space)
+        sweep = sweep_folder.create(parent, self.plan.config.name, jobs=self.jobs, metric=self.metric)
+        answers = {_asked(each.config, each.summary): each.run for each in finished}
+        fingerprints = {repr(self.plan.config.dataset): self.loaded.fingerprint}
+        for _, config in self.runs if answers else ():
+            if (data := repr(config.dataset)) not in fingerprints:
+                plan = make_plan(config, self.plan.parts, self.data_dir)
+                fingerprints[data] = plan.load().fingerprint
+        for values, config in self.runs:
+            fingerprint = fingerprints.get(repr(config.dataset))
+            now = {"data": {"fingerprint": fingerprint}, "versions": {"dlrun": __version__, **versions()}}
+            if run := answers.get(_asked(records.flat(config.plain()), now)):
+                sweep.borrow(values, run, config.seeds)
+            else:
+                sweep.add(values, config)
+        sweep.write()
+        return sweep
+
+    def _make_search(self, parent: Path, space: Space) -> Sweep:
+        plan = self.plan
+        search = space.plain() | {
+            "count": self.times,
+            "monitor": plan.monitor,
+            "higher_is_better": plan.better[plan.monitor.split("_", 1)[1]] == "higher",
+        }
+        sweep = sweep_folder.create(
+            parent, plan.config.name, jobs=self.jobs, metric=self.metric, search=search
+        )
+        [setting] = self.settings
+        text = configs.dump(replace(setting.configs[0], seeds=space.base.seeds)).encode()
+        write_atomically(sweep.folder / BASE, lambda file: file.write(text))
+        sweep.write()
+        return sweep
+
+
+def prepare(
+    chosen: list[Setting],
+    jobs: int | None,
+    metric: str | None,
+    parts: Parts,
+    data_dir: Path,
+    watching: Watching = unwatched,
+    *,
+    space: Space | None = None,
+    times: int = 1,
+    may_stack: bool = False,
+) -> Prepared:
+    """Check all that can be checked before there is a folder, and share the cores among the runs.
+
+    Without `jobs` as many train at once as there are cores, or one on an accelerator; never more than there
+    are runs: those of the settings, of a search through a `space` so many `times`. A run takes no more
+    threads than its share of the cores, and its
+    config says how many where that is fewer than alone. Where it `may_stack`, the seeds of a setting train as
+    one model if a few steps show that all of it then ends sooner. The usual `metric` is the monitored column
+    where the config names one, else the first metric on the validation or training part, in the best epoch.
+
+    Raises ConfigError with the mistakes of all settings, UserError for a `metric` that is not measured.
+    """
+    plans, mistakes = list[Plan](), dict[str, None]()
+    for setting in chosen:
+        try:
+            plans.append(make_plan(setting.configs[0], parts, data_dir))
+        except ConfigError as error:
+            mistakes |= dict.fromkeys(error.mistakes)
+    source = chosen[0].configs[0].tree.place.source
+    if mistakes:
+        raise ConfigError(source, list(mistakes))
+    metric = metric or (f"best.{plans[0].monitor}" if space else _usual_metric(plans[0]))
+    columns = [*plans[0].recipe.columns(), *(f"best.{column}" for column in plans[0].recipe.columns())]
+    if metric not in (*columns, "seconds"):
+        raise UserError(f"--metric {shortened(metric)} is never measured{nearest(metric, columns)}")
+    loaded = plans[0].load(watching=watching)
+    for plan in plans:
+        if plan.config.dataset == plans[0].config.dataset:
+            try:
+                plan.try_on(loaded)
+            except ConfigError as error:
+                mistakes |= dict.fromkeys(error.mistakes)
+    if mistakes:
+        raise ConfigError(source, list(mistakes))
+    usual = cores() if plans[0].device.type == "cpu" else 1
+    jobs = min(jobs or usual, times * sum(len(setting.configs) for setting in chosen))
+    fitted = [
+        Setting(setting.values, _with_threads(setting.configs, plan, loaded, jobs))
+        for setting, plan in zip(chosen, plans, strict=True)
+    ]
+    if may_stack:
+        fitted = _stacked_where_faster(fitted, plans, loaded, jobs, times, data_dir)
+        jobs = min(jobs, times * sum(len(setting.configs) for setting in fitted))
+    first = make_plan(fitted[0].configs[0], parts, data_dir)
+    return Prepared(fitted, jobs, metric, first, loaded, data_dir, space, times)
+
+
+def seconds(prepared: Prepared) -> float:
+    """About how long all of it will train, from the first steps of the first run; a search at most."""
+    of_epoch = seconds_of_epoch(prepared.plan, prepared.loaded, LONGEST_TRIAL)
+    return of_epoch * prepared.times * sum(config.epochs for _, config in prepared.runs) / prepared.jobs
+
+
+def seconds_of_epoch(plan: Plan, loaded: Loaded, longest: float) -> float:
+    """About how long an epoch takes, from as many steps as there is time for in `longest` seconds."""
+    hardware = plan.hardware(loaded)
+    hardware.use()
+    done, begun = 0, 0.0
+
+    def few(batches: Iterator[Batch]) -> Iterator[Batch]:
+        nonlocal done, begun
+        for batch in batches:
+            yield batch
+            done += 1
+            if done == 1:  # which makes ready what the others find
+                begun = time.monotonic()
+            elif time.monotonic() > begun + longest:
+                return
+
+    for _ in fit(plan.state(hardware), loaded, plan.recipe, hardware, few):
+        if time.monotonic() > begun + longest:
+            break
+    of_step = (time.monotonic() - begun) / max(1, done - 1)
+    return of_step * steps(len(loaded["train"]), plan.config.batch_size)
+
+
+def _with_threads(of_seeds: list[Config], plan: Plan, loaded: Loaded, jobs: int) -> list[Config]:
+    """The configs, with a number of threads where a run alone would take more than its share of the cores."""
+    share = max(1, cores() // jobs)
+    if plan.config.threads != "auto" or plan.hardware(loaded).threads <= share:
+        return of_seeds
+    return [replace(config, threads=share) for config in of_seeds]
+
+
+def _stacked_where_faster(
+    chosen: list[Setting], plans: list[Plan], loaded: Loaded, jobs: int, times: int, data_dir: Path
+) -> list[Setting]:
+    """The settings, those with their seeds as one model of which that has the whole sweep end sooner."""
+    rounds_apart = -(-times * sum(len(setting.configs) for setting in chosen) // jobs)
+    rounds_stacked = -(-times * len(chosen) // jobs)
+    tried, found = dict[str, bool](), list[Setting]()
+    for setting, plan in zip(chosen, plans, strict=True):
+        apart, found = setting.configs[0], [*found, setting]
+        if len(setting.configs) == 1 or apart.dataset != plans[0].config.dataset:
+            continue
+        config = replace(apart, seeds=[each.seeds[0] for each in setting.configs], stacked=True)
+        try:
+            together = make_plan(config, plan.parts, data_dir)
+            together.try_on(loaded)
+        except ConfigError:  # two seeds as one model are not what they are apart
+            continue
+        [config] = _with_threads([config], together, loaded, jobs)
+        # values such as a rate make no step longer
+        alike = repr([apart.architecture, apart.batch_size, apart.optimizer.name, len(config.seeds)])
+        if alike not in tried:
+            alone, stacked = (
+                seconds_of_epoch(make_plan(each, plan.parts, data_dir), loaded, LONGEST_STACKING_TRIAL)
+                for each in (apart, config)
+            )
+            tried[alike] = stacked * rounds_stacked < alone * rounds_apart
+        if tried[alike]:
+            found[-1] = Setting(setting.values, [config])
+    return found
+
+
+def _usual_metric(plan: Plan) -> str:
+    """What a sweep is ranked by: never silently by the test set."""
+    split = "valid" if plan.recipe.evaluation_split == "valid" else "train"
+    first = next((f"{split}_{choice.name}" for choice in plan.config.metrics), f"{split}_loss")
+    return f"best.{plan.config.monitor or first}"
+
+
+def _asked(config: dict[str, Any], summary: dict[str, Any]) -> str:
+    """All that the figures of a run depend on, as a text: two runs with the same one measure the same."""
+    known = {key: value for key, value in config.items() if key.split(".")[0] not in records.FREE}
+    data, code = (summary.get(key) or {} for key in ("data", "versions"))
+    return repr([sorted(known.items()), data.get("fingerprint"), code.get("dlrun"), code.get("torch")])

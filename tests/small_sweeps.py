@@ -1,0 +1,38 @@
+"""A small sweep that several test files begin, find and look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dlrun import config as configs
+from dlrun import sweep_folder
+from dlrun.sweep_folder import Sweep
+
+CONFIG = """\
+seeds: [0, 1]
+dataset: {name: spiral, points: 40, valid_fraction: 0.2}
+architecture: {name: mlp, hidden: [8], dropout: 0.2}
+loss: cross_entropy
+optimizer: {name: adam, lr: 1e-2}
+epochs: 4
+batch_size: full
+metrics: [accuracy]
+plots: []
+"""
+
+
+def only_sweep(runs_dir: Path) -> Sweep:
+    """The sweep in a folder that has no other."""
+    [sweep] = sweep_folder.every(runs_dir)
+    return sweep
+
+
+def listed(runs_dir: Path, tmp_path: Path) -> Sweep:
+    """A sweep of two runs of which none has begun."""
+    path = tmp_path / "small.yaml"
+    path.write_text(CONFIG)
+    sweep = sweep_folder.create(runs_dir, "small", jobs=1, metric="best.train_accuracy")
+    for epochs in (1, 2):
+        sweep.add({"epochs": epochs}, configs.load(path, [f"epochs={epochs}"]))
+    sweep.write()
+    return sweep
