@@ -36,7 +36,7 @@ def deletable(text: str, parent: Path) -> Path:
 
 
 def refuse_to_delete(folder: Path, parent: Path) -> None:
-    """Raises UserError for a folder that is not a run or a sweep of its own in `parent`, RunFailed for one that
+    """Raises UserError for a folder that is no run or sweep of its own in `parent`, RunFailed for one that
     a process has.
     """
     if folder.is_symlink():

@@ -33,9 +33,8 @@ def test_a_run_takes_no_more_than_its_share_of_the_cores(
     chosen = settings(config, ["architecture.hidden=[8],[3000,3000]", "batch_size=full"], None, None, Parts())
     of_three = preparation.prepare(chosen, 3, None, Parts(), Path())
     assert [each.threads for _, each in of_three.runs] == ["auto", "auto", 2, 2]
-    assert (
-        preparation.prepare(chosen, None, None, Parts(), Path()).jobs == 4
-    )  # runs, which are fewer than cores
+    of_all = preparation.prepare(chosen, None, None, Parts(), Path())
+    assert of_all.jobs == 4  # runs, which are fewer than cores
     alone = preparation.prepare(chosen, 1, None, Parts(), Path())
     assert {each.threads for _, each in alone.runs} == {"auto"}
 
