@@ -68,7 +68,8 @@ class Range:
         low, high = sorted((self.low, self.high))
         if self.is_whole:
             return min(max(round(number), math.ceil(low)), math.floor(high))
-        return min(max(float(f"{number:.{digits}g}"), low), high)
+        rounded = float(f"{number:.{digits}g}")
+        return rounded if low <= rounded <= high else number
 
 
 @dataclass(frozen=True)

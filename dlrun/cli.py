@@ -582,7 +582,7 @@ def sweep(
             may_stack=stack,
         )
         if dry_run:
-            display.dry_run(prepared, preparation.seconds(prepared))
+            display.dry_run(prepared, preparation.estimate(prepared))
             return
         found = prepared.make(runs_dir, _finished(runs_dir) if needed else [])
         del prepared  # whose data each worker reads for itself

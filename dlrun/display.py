@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dlrun.diff import Differences
     from dlrun.layers import Layers
     from dlrun.plan import Plan
-    from dlrun.preparation import Prepared
+    from dlrun.preparation import Estimate, Prepared
     from dlrun.records import Record
     from dlrun.reproduction import Reproduction
     from dlrun.runs import Run
@@ -807,10 +807,11 @@ class Sweeping:
         table = _table(caption=caption)
         keys = list(shown[0][0].trial.values) if shown else []
         most = max(6, (self.console.width - 48) // max(1, len(keys)))  # what the figures leave to each
-        for key in keys:
-            table.add_column(Text(_heading(key)), no_wrap=True, overflow="ellipsis", max_width=most)
-        for head in ("runs", "epoch", _heading(self._metric)):
-            table.add_column(Text(_clean(head)), justify="right", no_wrap=True)
+        heads = _headings([*keys, "runs", "epoch", self._metric])
+        for head in heads[: len(keys)]:
+            table.add_column(Text(head), no_wrap=True, overflow="ellipsis", max_width=most)
+        for head in heads[len(keys) :]:
+            table.add_column(Text(head), justify="right", no_wrap=True)
         for runs in shown:
             table.add_row(
                 *(Text(_clean(_short(value))) for value in runs[0].trial.values.values()),
@@ -848,10 +849,11 @@ def _is_open(runs: Iterable[RunProgress]) -> bool:
     return any(each.status in ("waiting", "training") for each in runs)
 
 
-def _heading(key: str) -> str:
-    """A key over two lines: what it belongs to, and its own name."""
-    kind, dot, name = _clean(key).rpartition(".")
-    return f"{kind}{dot}\n{name}"
+def _headings(keys: Sequence[str]) -> list[str]:
+    """Keys, each over two lines: what it belongs to, and its own name; over one where none belongs."""
+    parts = [_clean(key).rpartition(".") for key in keys]
+    lines = "\n" if any(dot for _, dot, _ in parts) else ""
+    return [f"{kind}{dot}{lines}{name}" for kind, dot, name in parts]
 
 
 def _short(value: Any) -> str:
@@ -940,7 +942,7 @@ def _value(value: Any) -> str:
     return one_line(shortened(_yaml(value)))
 
 
-def dry_run(prepared: Prepared, seconds: float) -> None:
+def dry_run(prepared: Prepared, found: Estimate) -> None:
     """The runs that a sweep would train, or what it would draw from, and about how long that would take."""
     runs, space = prepared.runs, prepared.space
     table = _table()
@@ -950,9 +952,10 @@ def dry_run(prepared: Prepared, seconds: float) -> None:
         for axis in space.axes:
             table.add_row(Text(_clean(axis.key)), Text(_clean(str(axis))))
     else:
-        for key in runs[0][0]:
-            table.add_column(Text(_heading(key)), overflow="fold")
-        table.add_column("\nseeds", justify="right")
+        *heads, last = _headings([*runs[0][0], "seeds"])
+        for head in heads:
+            table.add_column(Text(head), overflow="fold")
+        table.add_column(last, justify="right")
         for setting in prepared.settings:
             seeds = [seed for config in setting.configs for seed in config.seeds]
             is_stacked = any(config.is_stacked for config in setting.configs)
@@ -962,8 +965,9 @@ def dry_run(prepared: Prepared, seconds: float) -> None:
     count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
     if space:
         count = f"{prepared.times} settings of {count}"
-    about = "at most about" if space else "about"
-    say(f"{count}, {prepared.jobs} at a time: {about} {duration(seconds)} of training, by the first steps")
+    about = f"{'at most ' if space else ''}about {duration(found.seconds)} of training"
+    of = f"{found.tried} settings" if found.tried > 1 else "the first"
+    say(f"{count}, {prepared.jobs} at a time: {about}, by the first steps of {of}")
     say(f"ranked by {prepared.metric}")
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from dlrun import __version__, records, sweep_folder
@@ -23,8 +24,9 @@ from dlrun.settings import Setting
 from dlrun.sweep_folder import Sweep
 from dlrun.trainer import Batch, fit
 
-LONGEST_TRIAL = 2.0  # seconds that a look at the speed may take
-LONGEST_STACKING_TRIAL = 0.5  # and one of the two that decide whether seeds train as one model
+LONGEST_TRIAL = 2.0  # seconds that a look at the speed of all may take
+MOST_TRIED = 8  # kinds of runs
+LONGEST_STACKING_TRIAL = 0.5  # seconds of either look that decides whether seeds train as one model
 
 
 @dataclass(frozen=True)
@@ -146,10 +148,46 @@ def prepare(
     return Prepared(fitted, jobs, metric, first, loaded, data_dir, space, times)
 
 
-def seconds(prepared: Prepared) -> float:
-    """About how long all of it will train, from the first steps of the first run; a search at most."""
-    of_epoch = seconds_of_epoch(prepared.plan, prepared.loaded, LONGEST_TRIAL)
-    return of_epoch * prepared.times * sum(config.epochs for _, config in prepared.runs) / prepared.jobs
+@dataclass(frozen=True)
+class Estimate:
+    """About how many seconds a sweep trains, a search at most, from the first steps of some of its runs."""
+
+    seconds: float
+    tried: int  # settings
+
+
+def estimate(prepared: Prepared) -> Estimate:
+    """Time a few steps of each kind of run, or of some kinds where there are many."""
+    epochs = dict[str, int]()
+    first = dict[str, Config]()
+    for _, config in prepared.runs:
+        alike = _alike(config)
+        first.setdefault(alike, config)
+        epochs[alike] = epochs.get(alike, 0) + config.epochs
+    kinds = list(first)
+    chosen = kinds[:: -(-len(kinds) // MOST_TRIED)]
+    plan, took, share = prepared.plan, dict[str, float](), LONGEST_TRIAL / len(chosen)
+    for kind in chosen:
+        of_kind = make_plan(first[kind], plan.parts, prepared.data_dir)
+        same_data = of_kind.config.dataset == plan.config.dataset
+        took[kind] = seconds_of_epoch(of_kind, prepared.loaded if same_data else of_kind.load(), share)
+    usual = fmean(took.values())
+    total = sum(took.get(kind, usual) * count for kind, count in epochs.items())
+    return Estimate(prepared.times * total / prepared.jobs, len(chosen))
+
+
+def _alike(config: Config) -> str:
+    """What the time of a step depends on; values such as a rate make none longer."""
+    return repr(
+        [
+            config.dataset,
+            config.architecture,
+            config.batch_size,
+            config.optimizer.name,
+            len(config.seeds),
+            config.is_stacked,
+        ]
+    )
 
 
 def seconds_of_epoch(plan: Plan, loaded: Loaded, longest: float) -> float:
@@ -201,9 +239,7 @@ def _stacked_where_faster(
         except ConfigError:  # two seeds as one model are not what they are apart
             continue
         [config] = _with_threads([config], together, loaded, jobs)
-        # values such as a rate make no step longer
-        alike = repr([apart.architecture, apart.batch_size, apart.optimizer.name, len(config.seeds)])
-        if alike not in tried:
+        if (alike := _alike(config)) not in tried:
             alone, stacked = (
                 seconds_of_epoch(make_plan(each, plan.parts, data_dir), loaded, LONGEST_STACKING_TRIAL)
                 for each in (apart, config)

@@ -45,10 +45,35 @@ def test_values_are_read_as_they_are_written(written: Any, values: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "values"),
+    [
+        ("log(8,64,4)", [8, 16, 32, 64]),
+        ("linspace(1,2,5)", [1, 2]),
+        ("linspace(1.5,3.5,3)", [2, 3]),  # which lie between the ends
+        ("log(1000000,10000019,2)", [1000000, 10000019]),  # to the last digit
+        ("1.5,2", [1.5, 2]),  # written so, and refused later
+        ("log(16,256)", Range(16, 256, is_log=True, is_whole=True)),
+    ],
+)
+def test_a_range_for_a_key_that_takes_whole_numbers_holds_those(written: str, values: Any) -> None:
+    found = axis("key", written, "here", is_whole=True).values
+    assert found == values
+    assert isinstance(found, Range) or [type(each) for each in found] == [type(each) for each in values]
+
+
+def test_a_number_with_few_digits_stays_in_its_range() -> None:
+    narrow = Range(0.123456, 0.123459, is_log=False)
+    assert [narrow.tidy(each) for each in (0.123456, 0.1234589)] == [0.123456, 0.1234589]
+    assert Range(0.1, 0.2, is_log=False).tidy(0.1234589) == 0.1235
+    assert type(Range(2, 9, is_log=True, is_whole=True).tidy(3.4)) is int
+
+
+@pytest.mark.parametrize(
     ("written", "says"),
     [
         ("log(0,1,3)", "a logarithm needs numbers above 0"),
         ("linspace(0,1e999,3)", "the ends of a range are finite"),
+        ("linspace(-1e308,1e308,3)", "the ends of a range are finite"),
         ("log(1,2,0)", "a range has 1 to 10,000 values"),
         ("log(1,2", "is no range"),
         (["log(1e-4", "1e-1", "5)"], "is no range"),
@@ -64,6 +89,16 @@ def test_values_are_read_as_they_are_written(written: Any, values: Any) -> None:
 def test_what_is_no_list_of_values_is_refused(written: Any, says: str) -> None:
     with pytest.raises(UserError, match=says.replace("(", r"\(")):
         values_of(written)
+
+
+def test_a_range_without_a_whole_number_is_refused() -> None:
+    with pytest.raises(UserError, match="there is no whole number between the ends"):
+        axis("key", "linspace(1.2,1.8,3)", "here", is_whole=True)
+
+
+def test_values_are_shown_as_they_are_written() -> None:
+    shown = [str(axis("key", written, "")) for written in ("log(1e-4,1)", "1..5", "5..3", "1,3", "[8],null")]
+    assert shown == ["log(0.0001,1)", "1..5", "5..3", "1, 3", "[8], null"]
 
 
 def test_all_combinations_are_taken_the_last_key_first() -> None:

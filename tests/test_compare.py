@@ -244,6 +244,15 @@ def test_what_has_no_room_in_a_row_stands_below_whole(
     assert "better by 1.20 ±" in told
 
 
+def test_a_setting_that_diverged_from_some_seeds_is_never_the_best(tmp_path: Path) -> None:
+    lucky = accuracies(tmp_path, fast(0.1), 0.99, 0.98)
+    made(tmp_path, fast(0.1) | {"seeds": [8]}, status="diverged", final={})
+    worst, good = accuracies(tmp_path, fast(0.2), 0.5, 0.6), accuracies(tmp_path, fast(0.3), 0.9, 0.95)
+    every = records.runs_of(records.find("*", tmp_path))
+    ranked = of(*every, metric="train_accuracy", ranked=True)
+    assert [group.runs[0] for group in ranked.groups] == [good, worst, lucky]
+
+
 def test_json_is_one_strict_object(dlrun: Dlrun, tmp_path: Path) -> None:
     accuracies(tmp_path, {}, 0.5, 0.6)
     accuracies(tmp_path, {"gradient_clip": 2.0}, 0.5)

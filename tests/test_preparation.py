@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from small_runs import contents
-from small_sweeps import CONFIG
+from small_sweeps import CONFIG, only_sweep
 
 from dlrun import sweep_folder
 
@@ -109,3 +109,92 @@ def test_what_a_finished_run_answers_is_not_trained_again(dlrun: Dlrun, config: 
         sum(int(line.split(",")[3]) for line in (sweep.folder / "results.csv").read_text().splitlines()[1:])
         == 4
     )
+
+
+def test_a_range_is_of_whole_numbers_where_its_key_is(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
+    words = ["batch_size=log(8,32,3)", "dataset.points=linspace(30,40,2)", "optimizer.lr=log(1,100,3)"]
+    done = dlrun("sweep", config, *words, "--dry-run")
+    assert (done.code, done.err) == (0, "")
+    rows = [line.split()[:3] for line in done.out.splitlines() if line.strip().startswith(("8", "16", "32"))]
+    assert len(rows) == 18
+    assert rows[:4] == [["8", "30", "1.0"], ["8", "30", "10.0"], ["8", "30", "100.0"], ["8", "40", "1.0"]]
+    refused = dlrun("sweep", config, "batch_size=8,16.5", "--dry-run")
+    assert (refused.code, "batch_size: 16.5 is not" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "metric"),
+    [
+        ([], "best.valid_accuracy"),
+        (["monitor=train_loss"], "best.train_loss"),
+        (["dataset.valid_fraction=0"], "best.train_accuracy"),
+        (["metrics=[]"], "best.valid_loss"),
+    ],
+)
+def test_a_sweep_is_ranked_by_the_best_epoch_and_never_silently_by_the_test_set(
+    words: list[str], metric: str, dlrun: Dlrun, config: Path
+) -> None:
+    done = dlrun("sweep", config, *words, "optimizer.lr=1e-3,1e-2", "--seeds", 1, "--dry-run")
+    assert f"ranked by {metric}" in done.out.splitlines()
+
+
+def test_all_that_is_said_of_a_sweep_is_said_by_one_figure(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    words = ["optimizer.lr=1e-3,1e-2", "--seeds", 1, "--jobs", 1, "--metric", "best.valid_loss"]
+    done = dlrun("sweep", config, *words)
+    assert done.out.count("finished, best.valid_loss 1.") == 2
+    heads = [line for line in done.out.splitlines() if "best.valid_loss" in line and "seeds" in line]
+    assert len(heads) == 1
+    for text in ("last", "small-sweep", str(only_sweep(runs_dir).folder)):
+        assert dlrun("compare", text, "--json").out.startswith('{"metric": "best.valid_loss"')
+    dlrun("train", config, "--seed", 0)
+    assert '"metric": "valid_accuracy"' in dlrun("compare", "small-sweep", "small-001", "--json").out
+
+
+@pytest.mark.parametrize("is_faster", [True, False])
+def test_seeds_train_as_one_model_where_a_trial_finds_that_faster(
+    is_faster: bool, dlrun: Dlrun, config: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlrun import preparation
+    from dlrun.plan import Plan
+
+    asked = []
+
+    def seconds(plan: Plan, *_: object) -> float:
+        asked.append(plan.config.is_stacked)
+        # of 2 settings with 4 seeds, 2 at a time: 4 rounds of one seed, or a single one of all
+        return (3.9 if is_faster else 4.1) if plan.config.is_stacked else 1.0
+
+    monkeypatch.setattr(preparation, "seconds_of_epoch", seconds)
+    words = ["optimizer.lr=1e-3,1e-2", "epochs=1", "--seeds", 4, "--jobs", 2]
+    assert dlrun("sweep", config, *words, "architecture.dropout=0", "--stack").code == 0
+    assert [len(trial.seeds) for trial in only_sweep(runs_dir).trials] == ([4, 4] if is_faster else [1] * 8)
+    assert asked == [False, True]  # once: a rate makes no step longer
+
+
+def test_seeds_that_are_others_as_one_model_train_apart(
+    dlrun: Dlrun, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlrun import preparation
+
+    monkeypatch.setattr(preparation, "seconds_of_epoch", lambda plan, *_: 1e-3 ** len(plan.config.seeds))
+    words = ["optimizer.lr=1e-3,1e-2", "--seeds", 2, "--stack", "--dry-run"]
+    assert dlrun("sweep", config, *words).out.count("as one model") == 2
+    refused = dlrun("sweep", config, *words, "architecture={name: lenet5}", "dataset=spiral")
+    assert "as one model" not in refused.out
+
+
+def test_the_time_is_that_of_each_kind_of_run(
+    dlrun: Dlrun, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlrun import preparation
+    from dlrun.plan import Plan
+
+    def seconds(plan: Plan, *_: object) -> float:
+        return 10.0 if plan.config.architecture.options["hidden"] == [4] else 20.0
+
+    monkeypatch.setattr(preparation, "seconds_of_epoch", seconds)
+    words = ["architecture.hidden=[4],[5]", "optimizer.lr=1e-3,1e-2", "epochs=2", "--jobs", 2, "--dry-run"]
+    done = dlrun("sweep", config, *words, "--seeds", 1)
+    assert "4 runs, 2 at a time: about 1:00 min of training, by the first steps of 2 settings" in done.out

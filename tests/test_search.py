@@ -214,3 +214,44 @@ def test_a_search_that_is_not_as_dlrun_writes_it_is_refused(change: dict[str, An
     sweep = sweep_folder.create(tmp_path, "x", jobs=1, metric="best.train_loss", search=said)
     with pytest.raises(UserError, match="no search as dlrun writes it"):
         Search(sweep, Parts())
+
+
+@needs_optuna
+def test_whole_numbers_are_drawn_as_such(tmp_path: Path) -> None:
+    from optuna.distributions import IntDistribution
+
+    of_range = axis("a", "log(16,256)", "here", is_whole=True)
+    searched = study(tmp_path, of_range, axis("b", "1..300", "here"))
+    for _ in range(5):
+        number, drawn = searched.draw()
+        assert type(drawn["a"]) is type(drawn["b"]) is int
+        assert 16 <= drawn["a"] <= 256
+        assert 1 <= drawn["b"] <= 300
+        searched.tell(number, [1.0])
+    [*_, last] = searched._study.trials
+    assert last.distributions == {"a": IntDistribution(16, 256, log=True), "b": IntDistribution(1, 300)}
+
+
+@needs_optuna
+def test_a_dry_run_says_what_would_be_drawn_from_and_makes_nothing(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path
+) -> None:
+    done = dlrun("sweep", tiny, *WORDS, "--optuna", 7, "--seeds", 2, "--dry-run")
+    assert (done.code, done.err) == (0, "")
+    said = " ".join(done.out.split())
+    assert "optimizer.lr log(0.0001,0.1) architecture.activation" in said
+    assert "7 settings of 2 runs, 1 at a time: at most about" in said
+    assert "ranked by best.train_loss" in said
+    assert not runs_dir.exists()
+
+
+@needs_optuna
+def test_what_was_given_up_is_noted_once(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    dlrun("sweep", tiny, *WORDS, "--optuna", 1)
+    sweep = only_sweep(runs_dir)
+    found = Search(sweep, Parts())
+    number, _ = found.study.draw()
+    sweep.content["given_up"] = [number]  # and killed before the study was told
+    found.ended(number, [], is_given_up=True)
+    assert sweep.given_up == [number]
+    assert found.study.running() == []

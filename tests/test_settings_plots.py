@@ -172,6 +172,16 @@ def test_words_of_ones_own_are_never_taken_for_maths() -> None:
     assert r"\\" not in title(figure)
 
 
+def test_the_best_setting_is_one_that_diverged_from_none_of_its_seeds() -> None:
+    found = swept({"optimizer.lr": RATES})
+    best = max(found.groups, key=lambda group: group.mean)
+    second = sorted(found.groups, key=lambda group: group.mean)[-2]
+    assert f"lr {best.shown['optimizer.lr']:g}" in title(drawn(found))
+    best.diverged.append("run-001")
+    assert f"lr {second.shown['optimizer.lr']:g}" in title(drawn(found))
+    assert "1 from some of their seeds" in title(drawn(found))
+
+
 def test_a_setting_that_diverged_is_marked_on_the_axis() -> None:
     found = swept({"optimizer.lr": RATES})
     found.groups[3].values.clear()

@@ -406,19 +406,48 @@ def test_runs_that_failed_alike_are_said_together(
     for number in range(30):
         run = Run(sweep.folder / f"small-{number:03d}")
         what = f"error: cannot write {run.folder}/metrics.csv: {why[bool(number)]}"
-        lines = [what, "  fix: free some space", f"  resume: dlrun resume {run.folder}"]
+        lines = [what, f"  fix: free some space for seed {number}", f"  resume: dlrun resume {run.folder}"]
         every.append(Progress(Trial(run, {}, [0]), "failed", lines=lines))
     with redirect_stderr(StringIO()) as said:
         display.what_failed(Ended(sweep, every, None), "dlrun sweep --resume x")
     assert said.getvalue().splitlines() == [
         "failed: small-000",
         "  cannot write metrics.csv: [/red]�[31m",
-        "  fix: free some space",
+        "  fix: free some space for seed 0",
         "failed: small-001, small-002, small-003 and 26 more",
         "  cannot write metrics.csv: No space",
-        "  fix: free some space",
+        "  fix: free some space for seed 1",
         "resume: dlrun sweep --resume x",
     ]
+
+
+def test_how_many_runs_met_what_the_config_expects_is_said(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    claim = "expect={train_loss: '< 1e9'}"
+    words = ["sweep", config, "optimizer.lr=1e-3,1e-2", claim, "--seeds", 1, "--jobs", 1]
+    done = dlrun(*words, "--json")
+    assert (done.code, json.loads(done.out)["expect"]) == (0, {"met": 2, "of": 2})
+    words[3] = "expect={train_loss: '< 0'}"
+    done = dlrun(*words)
+    assert (done.code, "expectations of the config met by 0 of 2 runs" in done.out) == (0, True)
+    assert "expectations" not in dlrun("sweep", config, "epochs=1,2", "--seeds", 1, "--jobs", 1).out
+
+
+def test_a_table_that_cannot_be_kept_is_shown_all_the_same(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    words = ["sweep", config, "optimizer.lr=1e30,1e-2", "--seeds", 1, "--jobs", 1]
+    dlrun(*words)
+    sweep = only_sweep(runs_dir)
+    (sweep.folder / "results.csv").unlink()
+    (sweep.folder / "results.csv").mkdir()
+    done = dlrun("sweep", "--resume", "last")
+    assert done.code == 1
+    assert "diverged: small-001" in done.err
+    assert "0.01" in done.out
+    assert "results.csv" in done.err
+    assert "resume: dlrun sweep --resume" in done.err
 
 
 # --------------------------------------------------------------------------- what is there already

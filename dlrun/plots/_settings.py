@@ -89,14 +89,17 @@ def settings(found: Comparison, name: str) -> Figure | None:
         figure = in_rows(found, groups, keys)
     else:
         figure = parallel(found, groups, keys)
-    best = max(groups, key=lambda g: g.mean if found.higher_is_better else -g.mean)
+    whole = [group for group in groups if not group.diverged] or groups
+    best = max(whole, key=lambda g: g.mean if found.higher_is_better else -g.mean)
     reached = mean_and_spread(list(best.values.values()))
     without = sum(bool(group.diverged) for group in found.groups if not group.values)
+    in_part = sum(bool(group.diverged) for group in groups)
     facts = [
         shown(name, 40),
         f"{len(groups)} settings",
         how_many_seeds(groups),
         f"{without} diverged" if without else "",
+        f"{in_part} from some of their seeds" if in_part else "",
     ]
     what = f"Best {shown(found.metric, 40)} {reached}: {words(best, keys, longest=48)}"
     put_title(figure, f"{what}\n{' · '.join(filter(None, facts))}")
