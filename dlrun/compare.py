@@ -59,6 +59,16 @@ class Comparison:
     notes: list[str]
 
     @property
+    def column(self) -> str:
+        """The column that is compared, in whichever epoch."""
+        return self.metric.removeprefix("best.")
+
+    @property
+    def is_of_best_epoch(self) -> bool:
+        """Whether the figures are those of each run's best epoch rather than its last."""
+        return self.column != self.metric
+
+    @property
     def meaning(self) -> str:
         """What the figures are, in a line; nothing of figures that speak for themselves."""
         words = []
@@ -87,7 +97,9 @@ class Comparison:
         better = "better" if (found.mean > 0) is self.higher_is_better else "worse"
         scale, unit = (100, " points") if figure_of(self.metric) in FRACTIONS else (1, "")
         apart, margin = abs(found.mean) * scale, found.margin * scale
-        places = decimals(margin or apart)
+        if not margin:  # as far apart by each seed
+            return f"{better} by {apart:.4g}{unit} {n}"
+        places = decimals(margin)
         return f"{better} by {apart:.{places}f} ± {margin:.{places}f}{unit} {n}"
 
     def plain(self) -> dict[str, Any]:
@@ -129,7 +141,7 @@ class Comparison:
             beside: list[Any] = ["", ""]
             if group.beside:
                 mean, margin = group.beside.mean, group.beside.margin
-                beside = [f"{mean:.6g}", f"{margin:.6g}" if math.isfinite(margin) else ""]
+                beside = [float(f"{each:.6g}") if math.isfinite(each) else "" for each in (mean, margin)]
             figures = [
                 group.mean if group.values else "",
                 "" if group.sd is None else group.sd,

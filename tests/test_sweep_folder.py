@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import contents
-from small_sweeps import CONFIG, listed, only_sweep
+from small_sweeps import CONFIG, listed
 
 from dlrun import sweep_folder
 
@@ -19,67 +18,6 @@ Write = Callable[[str, str], Path]
 @pytest.fixture
 def config(write: Write) -> Path:
     return write("small.yaml", CONFIG)
-
-
-def test_a_run_outside_of_the_sweep_is_never_trained(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
-    dlrun("train", config, "--stop-after", 1)
-    dlrun("sweep", config, "epochs=1,2", "--seeds", 1, "--jobs", 1, "--name", "x")
-    sweep = only_sweep(runs_dir)
-    sweep.content["runs"][0] |= {"run": "small-001", "borrowed": ""}
-    sweep.write()
-    before = contents(runs_dir / "small-001")
-    assert "0 to train" in dlrun("sweep", "--resume", "last").out
-    assert contents(runs_dir / "small-001") == before
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda content: content["runs"][0].update(run="../x-001"),
-        lambda content: content["runs"][0].update(run="/tmp/x-001"),
-        lambda content: content["runs"][0].update(borrowed="../x-001"),
-        lambda content: content["runs"][0].update(borrowed=7),
-        lambda content: content["runs"][0].update(values=[]),
-        lambda content: content["runs"][0].update(seeds=["a"]),
-        lambda content: content["runs"][0].update(number={}),
-        lambda content: content["runs"].append(content["runs"][0]),
-        lambda content: content.update(runs={"a": 1}),
-        lambda content: content.update(runs=7),
-        lambda content: content.update(jobs=10**9),
-        lambda content: content.update(jobs=True),
-        lambda content: content.update(given_up=[[]]),
-        lambda content: content.update(metric=7),
-        lambda content: content.clear(),
-    ],
-)
-def test_a_sweep_that_is_not_as_dlrun_writes_it_is_refused(
-    change: Callable[[dict[str, Any]], object], tmp_path: Path, dlrun: Dlrun, runs_dir: Path
-) -> None:
-    sweep = listed(runs_dir, tmp_path)
-    change(sweep.content)
-    sweep.write()
-    before = contents(tmp_path)
-    done = dlrun("sweep", "--resume", sweep.folder)
-    assert done.code == 2
-    assert "this is no sweep as dlrun writes it" in done.err
-    assert contents(tmp_path) == before
-
-
-@pytest.mark.parametrize("name", ["small-001", "plots", "workers.log", "study.log", "small-001/checkpoints"])
-def test_a_link_in_the_folder_of_a_sweep_is_refused(
-    name: str, tmp_path: Path, dlrun: Dlrun, runs_dir: Path
-) -> None:
-    sweep = listed(runs_dir, tmp_path)
-    elsewhere = tmp_path / "elsewhere"
-    path = sweep.folder / name
-    if path.exists():
-        path.rename(elsewhere)
-    path.symlink_to(elsewhere)
-    before = contents(tmp_path)
-    done = dlrun("sweep", "--resume", sweep.folder)
-    assert done.code == 2
-    assert "link" in done.err
-    assert contents(tmp_path) == before
 
 
 def test_what_another_process_added_meanwhile_is_not_lost(runs_dir: Path, tmp_path: Path) -> None:

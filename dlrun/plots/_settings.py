@@ -40,7 +40,7 @@ MOST_LINES = len(CLASS_COLOURS)
 MOST_CELLS = 12  # of a heat map, across or down
 MOST_ROWS = 30
 MOST_TICKS = 11
-LINE_OF_LEGEND, LINE_OF_TICKS = 66, 40  # letters
+LINE_OF_LEGEND, LINE_OF_TICKS = 66, 48  # letters
 FAN = 0.07  # of an upright axis: how far the lines through one value spread
 APART = 0.055  # of an upright axis: so far from each other its labels stand at least
 NOTHING = "#efefef"
@@ -98,10 +98,11 @@ def settings(found: Comparison, name: str) -> Figure | None:
         shown(name, 40),
         f"{len(groups)} settings",
         how_many_seeds(groups),
+        "best epoch of each" if found.is_of_best_epoch else "",
         f"{without} diverged" if without else "",
         f"{in_part} from some of their seeds" if in_part else "",
     ]
-    what = f"Best {shown(found.metric, 40)} {reached}: {words(best, keys, longest=48)}"
+    what = f"Best {shown(found.column, 40)} {reached}: {words(best, keys, longest=48)}"
     put_title(figure, f"{what}\n{' · '.join(filter(None, facts))}")
     return figure
 
@@ -120,7 +121,7 @@ def curves(found: Comparison) -> Figure | None:
 
     Of many settings the best ones. None where the column was measured once in a run, as its seconds are.
     """
-    column = found.metric.removeprefix("best.")
+    column = found.column
     if column == "seconds":
         return None
     measured = [group for group in found.groups if group.values]
@@ -132,11 +133,10 @@ def curves(found: Comparison) -> Figure | None:
     tidy(axes)
     longest: Numbers = np.zeros(0)
     for number, group in enumerate(drawn):
-        epochs, values = over_epochs(group, column, is_last=column == found.metric)
+        epochs, values = over_epochs(group, column, is_last=not found.is_of_best_epoch)
         if not len(epochs):
             continue
         reached = mean_and_spread(list(group.values.values()))
-        reached += " at best" if column != found.metric else ""
         label = f"{words(group, keys, longest=50) or shown(group.runs[0].name, 40)}: {reached}"
         draw_line(axes, Look(label, CLASS_COLOURS[number]), epochs, values)
         longest = max(longest, epochs, key=len)
@@ -147,7 +147,8 @@ def curves(found: Comparison) -> Figure | None:
     legend_above(axes, 1)
     what = f"{shown(column, 40)} of {len(drawn)} setting{'s' if len(drawn) > 1 else ''}"
     what += f", the best of {len(measured)}" if len(measured) > len(drawn) else ""
-    put_title(figure, f"{what}\n{how_many_seeds(drawn)}")
+    of_best = ", in the best epoch of each" if found.is_of_best_epoch else ""
+    put_title(figure, f"{what}\n{how_many_seeds(drawn)}{of_best}")
     return figure
 
 
@@ -210,7 +211,7 @@ def over_one(found: Comparison, groups: Sequence[Group], key: str, others: Seque
     if not found.higher_is_better and spans(means_of_all):
         axes.set_yscale("log")
     axes.set_xlabel(f"{shown(key, 40)}{'' if is_to_scale else ' (not to scale)'}", fontsize=TEXT)
-    axes.set_ylabel(shown(found.metric, 40), fontsize=TEXT)
+    axes.set_ylabel(shown(found.column, 40), fontsize=TEXT)
     if others:
         longest = max(map(len, lines))
         legend_above(axes, max(1, min(4, len(lines), LINE_OF_LEGEND // (longest + 6))))
@@ -296,7 +297,7 @@ def over_two(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) ->
 def colour_bar(figure: Figure, axes: Axes, colours: ScalarMappable, found: Comparison) -> None:
     """Which colour is which figure."""
     bar = figure.colorbar(colours, ax=axes)
-    bar.set_label(f"{shown(found.metric, 30)}\n(dark is better)", fontsize=TEXT)
+    bar.set_label(f"{shown(found.column, 30)}\n(dark is better)", fontsize=TEXT)
     bar.ax.tick_params(labelsize=TEXT)
     if isinstance(colours.norm, LogNorm):
         bar.ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -341,10 +342,14 @@ def in_cell(group: Group | None, digits: int | None, columns: int) -> str:
 
 
 def ranked(values: Sequence[Any]) -> list[str]:
-    """The different values as texts: numbers by their size, others as they come."""
-    numbers = [as_number(value) for value in values]
-    if None not in numbers:
-        return [f"{value:.4g}" for value in sorted({number for number in numbers if number is not None})]
+    """The different values as texts: numbers by their size, lists of them by their length, others as they
+    come.
+    """
+    lists = [value if isinstance(value, list) else [value] for value in values]
+    if all(as_number(item) is not None for each in lists for item in each):
+        values = sorted(
+            values, key=lambda value: (len(value), value) if isinstance(value, list) else (1, [value])
+        )
     return list(dict.fromkeys(text(value) for value in values))
 
 
@@ -379,7 +384,7 @@ def in_rows(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) -> 
         )
     axes.set_yticks(range(len(ordered)), [words(group, keys, longest=34) for group in ordered], fontsize=TEXT)
     axes.set_ylim(-0.6, len(ordered) - 0.4)
-    axes.set_xlabel(shown(found.metric, 40), fontsize=TEXT)
+    axes.set_xlabel(shown(found.column, 40), fontsize=TEXT)
     if from_zero:
         axes.set_xlim(left=0)
     return figure
@@ -387,7 +392,7 @@ def in_rows(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) -> 
 
 def parallel(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) -> Figure:
     """A line for each setting through its value of every key, to the figure at the right."""
-    columns = [*keys, found.metric]
+    columns = [*keys, found.column]
     figure = Figure(figsize=(max(WIDTH, 1.5 * len(columns)), 4.8), layout="constrained")
     axes = figure.subplots()
     axes.set_xlim(-0.15, len(columns) - 0.55)
@@ -395,7 +400,7 @@ def parallel(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) ->
     axes.spines[:].set_visible(False)
     axes.set_yticks([])
     heads = [shown(key.split(".", 1)[-1], 18) for key in keys]
-    heads.append(f"{shown(found.metric, 18)}\n(dark is better)")
+    heads.append(f"{shown(found.column, 18)}\n(dark is better)")
     axes.set_xticks(range(len(columns)), heads, fontsize=TEXT)
     axes.tick_params(length=0)
     places = np.empty((len(groups), len(columns)))

@@ -58,7 +58,8 @@ pinned SHA-256 sums. Its names are shown as text in terminals, pictures and CSV.
 **A run folder** is listed whatever is in it, without a lock and without writing. It cannot make `resume`,
 `eval` or `plot` leave anything outside of it, but for decoded images and downloads in the data folder: it
 is refused where one of its own files or folders is a link or a pipe, and a link in the place of a file that
-is replaced is not followed. A new run never goes into a folder that is there already.
+is replaced is not followed. A sweep's folder has no run trained that does not lie in it. A new run never goes
+into a folder that is there already.
 
 **Not promised**: that PyTorch, Pillow and git have no holes (open hostile files in a container); that a
 model is honest or from whom you think (sums catch accidents; `eval` prints the checkpoint's SHA-256, and

@@ -23,6 +23,7 @@ FAMILIES = {
     "Data": range(32, 38),
     "Training": range(38, 44),
     "Sharing a folder": range(44, 50),
+    "Sweeps": range(50, 54),
 }
 WAITING = {
     "T42": "dlrun trains on one device yet: there are no ranks to kill",
@@ -116,4 +117,18 @@ ROWS = {
     "T47": Row("stdout is full, closed, narrow or no terminal", "training finishes, exit 0", "8 of 8"),
     "T48": Row("a picture or the log cannot be written", "a warning, exit 0", "2 of 2"),
     "T49": Row("the clock goes back", "the newest is by epoch, not by time", "1 of 1"),
+    "T50": Row(
+        "a sweep is killed at a random moment, again and again",
+        "resumed it has the table of the unbroken one, no run twice and none lost",
+        "10 kills",
+    ),
+    "T51": Row(
+        "a signal in a sweep, or one of its processes killed",
+        "what trains is saved, the other runs go on, and it can be resumed",
+        "each",
+    ),
+    "T52": Row(
+        "two processes train one sweep, or one of its runs", "one does; the other says who, or waits", "each"
+    ),
+    "T53": Row("a sweep's folder comes from a stranger", "nothing outside of it is trained", "21 folders"),
 }
