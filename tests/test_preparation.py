@@ -198,3 +198,21 @@ def test_the_time_is_that_of_each_kind_of_run(
     words = ["architecture.hidden=[4],[5]", "optimizer.lr=1e-3,1e-2", "epochs=2", "--jobs", 2, "--dry-run"]
     done = dlrun("sweep", config, *words, "--seeds", 1)
     assert "4 runs, 2 at a time: about 1:00 min of training, by the first steps of 2 settings" in done.out
+
+
+def test_a_sweep_has_all_its_runs_or_was_never_begun(
+    dlrun: Dlrun, config: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlrun.sweep_folder import Sweep
+
+    add = Sweep.add
+
+    def killed(sweep: Sweep, *arguments: Any) -> Any:
+        if len(sweep.trials) == 3:
+            raise KeyboardInterrupt
+        return add(sweep, *arguments)
+
+    monkeypatch.setattr(Sweep, "add", killed)
+    dlrun("sweep", config, "optimizer.lr=1e-3,1e-2", "--seeds", 2)
+    assert sweep_folder.every(runs_dir) == []
+    assert [folder.name for folder in sweep_folder.cut_short(runs_dir)] == ["small-sweep-001"]
