@@ -267,7 +267,7 @@ class Reporter:
     def end(self) -> None: ...
 
     def _take(self, row: Row) -> None:
-        if values := row.get(self._column):
+        if self._column != "seconds" and (values := row.get(self._column)):  # of the run, not of an epoch
             self._figure = fmean(values)
 
     def _say(self, kind: Literal["begin", "row"], epoch: int, rung: int = 0) -> None:

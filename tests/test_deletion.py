@@ -232,9 +232,9 @@ def test_a_key_that_no_run_has_is_refused_with_its_neighbour(
 
 
 def test_nothing_is_pruned_where_one_of_the_runs_is_in_use(dlrun: Dlrun, runs_dir: Path) -> None:
-    made(runs_dir)
     busy = made(runs_dir)
+    made(runs_dir)  # which would go first
     with busy.lock():
         done = dlrun("runs", "--prune", "--yes", "--where", "epochs > 0")
-    assert (done.code, "small-002 is in use" in done.err) == (1, True)
+    assert (done.code, "small-001 is in use" in done.err) == (1, True)
     assert names(runs_dir) == ["small-001", "small-002"]

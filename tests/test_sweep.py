@@ -210,7 +210,7 @@ def test_how_many_runs_met_what_the_config_expects_is_said(
     words = ["sweep", config, "optimizer.lr=1e-3,1e-2", claim, "--seeds", 1, "--jobs", 1]
     done = dlrun(*words, "--json")
     assert (done.code, json.loads(done.out)["expect"]) == (0, {"met": 2, "of": 2})
-    words[3] = "expect={train_loss: '< 0'}"
+    words[3] = "expect={train_loss: '< 0', train_accuracy: '>= 0'}"
     done = dlrun(*words)
     assert (done.code, "expectations of the config met by 0 of 2 runs" in done.out) == (0, True)
     assert "expectations" not in dlrun("sweep", config, "epochs=1,2", "--seeds", 1, "--jobs", 1).out

@@ -93,6 +93,24 @@ def test_at_the_end_of_each_tenth_there_is_a_word(
     assert rungs[RUNGS] == epochs
 
 
+@pytest.mark.parametrize("metric", ["best.train_loss", "train_loss", "seconds"])
+def test_the_figure_is_what_the_run_would_be_ranked_by_if_it_ended(
+    make: Callable[..., Run], parts: Parts, tmp_path: Path, metric: str
+) -> None:
+    run = make(40, 0, epochs=6, optimizer={"name": "sgd", "lr": 3.0}, monitor="train_accuracy")
+    training, heard = Training(parts, tmp_path), Heard()
+    plan = make_plan(configs.load(run.config, [], parts), parts, tmp_path)
+    experiment.resume(plan, run, experiment.Silent(), stop_after=4)
+    best = run.summary()["best"]["figures"]["train_loss"]["mean"]
+    training.of(run.folder, Reporter(heard, metric, threading.Event()))  # type: ignore[arg-type]
+    begun, *_, last = [message for message in heard.said if message.kind != "end"]
+    column = run.rows()["train_loss"]
+    ended = run.summary()["best"]["figures"]["train_loss"]["mean"]
+    assert min(column) != column[-1] != ended  # it does not fall all the way
+    expected = {"best.train_loss": (best, ended), "train_loss": (None, column[-1]), "seconds": (None, None)}
+    assert (begun.figure, last.figure) == expected[metric]
+
+
 def test_a_worker_that_is_killed_with_nothing_to_do_is_replaced(
     make: Callable[..., Run], parts: Parts, tmp_path: Path
 ) -> None:
