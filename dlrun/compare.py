@@ -19,7 +19,7 @@ from dlrun.components import Parts
 from dlrun.errors import UserError, nearest, shortened
 from dlrun.records import Record, at, some, written
 from dlrun.runs import Run
-from dlrun.significance import Difference, difference, one_of_many
+from dlrun.significance import Difference, difference, one_of_many, step_of
 from dlrun.tables import cell
 
 _MOST_PAIRED = 200  # settings: all pairs of more take their time
@@ -190,12 +190,13 @@ def _compare(measured: Sequence[Group], *, ranked: bool) -> int:
     The best of many is chosen by its figures, so any two of them might have been the ones compared.
     """
     first, *others = measured
+    step = step_of(value for group in measured for value in group.values.values())
     for group in others:
-        group.beside = difference(first.values, group.values)
+        group.beside = difference(first.values, group.values, step)
     told = [group.beside for group in others if group.beside]
     chances = [each.chance for each in told]
     if ranked and len(measured) <= _MOST_PAIRED:
-        pairs = (difference(a.values, b.values) for a, b in combinations(others, 2))
+        pairs = (difference(a.values, b.values, step) for a, b in combinations(others, 2))
         chances += [pair.chance for pair in pairs if pair]
         counts = one_of_many(chances)
     elif ranked:

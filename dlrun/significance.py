@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from statistics import fmean, stdev, variance
+from itertools import pairwise
+from statistics import fmean, stdev
 
 CONFIDENCE = 0.95
 
@@ -41,33 +42,58 @@ class Difference:
         return self.chance <= (1 - CONFIDENCE) / self.comparisons
 
 
-def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference | None:
+def difference(
+    first: Mapping[int, float], second: Mapping[int, float], step: float = 0.0
+) -> Difference | None:
     """How much larger `second` is than `first`, each seed -> figure; None where one of them is empty.
 
     The same seed starts from the same weights and sees the same order, so two seeds or more that both have
-    are compared pair by pair (Student, 1908); else the two means are (Welch, 1947).
+    are compared pair by pair (Student, 1908); else the two means are (Welch, 1947). A share of a few examples
+    comes in steps, and a few seeds may well be equally far apart by chance: no spread at all counts as the
+    `step` of the figures, or where that is not known, 0, their order alone is compared.
     """
     shared = sorted(first.keys() & second.keys())
     pairs = [second[seed] - first[seed] for seed in shared]
     if len(pairs) > 1:
-        mean, degrees = fmean(pairs), len(pairs) - 1
-        if not is_rounding(pairs):
-            error = stdev(pairs) / math.sqrt(len(pairs))
-            return Difference(mean, error, degrees, len(pairs), True, _chance(mean, error, degrees))
-        # A share of a few examples has few values, so a few pairs may well be equally far apart by chance.
-        # Of their spread nothing is known then: as many on one side are what counts (the sign test).
+        n, mean = len(pairs), fmean(pairs)
+        found = Difference(mean, 0.0, n - 1, n, True, 1.0)
+        spread = step if is_rounding(pairs) else stdev(pairs)
+        if spread and any(pairs):
+            return _by_student(found, spread / math.sqrt(n))
+        if not any(pairs):
+            return found
         varies = any(len({each[seed] for seed in shared}) > 1 for each in (first, second))
-        chance = 0.0 if not varies and len(pairs) > 2 else 2.0**-degrees  # two seeds tie easily
-        return Difference(mean, 0.0, degrees, len(pairs), True, chance if any(pairs) else 1.0)
+        return replace(found, chance=2.0 ** (1 - n) if varies else _by_order(n, n))
     if not first or not second:
         return None
-    n = min(len(first), len(second))
+    sizes = [len(first), len(second)]
     apart = fmean(second.values()) - fmean(first.values())
-    if n < 2:
-        return Difference(apart, math.inf, 0, n, bool(pairs), 1.0)
-    of_mean = [variance(each.values()) / len(each) for each in (first, second)]
-    error, degrees = math.sqrt(sum(of_mean)), _welch(of_mean, [len(first), len(second)])
-    return Difference(apart, error, degrees, n, False, _chance(apart, error, degrees))
+    if min(sizes) < 2:
+        return Difference(apart, math.inf, 0, min(sizes), bool(pairs), 1.0)
+    spreads = [0.0 if is_rounding([*each.values()]) else stdev(each.values()) for each in (first, second)]
+    of_mean = [(s if any(spreads) else step) ** 2 / n for s, n in zip(spreads, sizes, strict=True)]
+    found = Difference(apart, 0.0, _welch(of_mean, sizes), min(sizes), False, 1.0)
+    if sum(of_mean):
+        return _by_student(found, math.sqrt(sum(of_mean)))
+    return replace(found, chance=_by_order(*sizes)) if apart else found
+
+
+def step_of(figures: Iterable[float]) -> float:
+    """The smallest difference between any two of the figures, as an estimate of the step that they come in;
+    0 where there are not three different ones.
+    """
+    different = sorted(set(figures))
+    steps = [b - a for a, b in pairwise(different) if not is_rounding([a, b])]
+    return min(steps) if len(steps) > 1 else 0.0
+
+
+def _by_student(found: Difference, error: float) -> Difference:
+    return replace(found, error=error, chance=_chance(found.mean, error, found.degrees))
+
+
+def _by_order(first: int, second: int) -> float:
+    """How likely all figures of one of two settings that do not differ are below all of the other."""
+    return 2 / math.comb(first + second, first)
 
 
 def one_of_many(chances: Sequence[float]) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import random
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from made_runs import SGD, Values, accuracies, fast, made, two_settings, with_rows
 
 from dlrun import compare, records
-from dlrun.compare import Comparison
+from dlrun.compare import Comparison, Group
 from dlrun.errors import UserError
 from dlrun.runs import Run
 
@@ -242,6 +243,19 @@ def test_what_has_no_room_in_a_row_stands_below_whole(
     told = " ".join(" ".join(lines).split())
     assert "3 architecture.hidden [8, 8, 8, 8], optimizer sgd" in told
     assert "better by 1.20 ±" in told
+
+
+@pytest.mark.parametrize("n", [3, 4, 5])
+@pytest.mark.parametrize("values", [(0.9, 0.95), (55 / 60, 56 / 60, 56 / 60, 57 / 60)], ids=["two", "steps"])
+def test_the_best_of_many_alike_is_rarely_called_better(n: int, values: tuple[float, ...]) -> None:
+    """Figures in steps, of which a few seeds often have the same."""
+    chance, claimed = random.Random(4), 0
+    for _ in range(200):
+        groups = [Group({}, values={seed: chance.choice(values) for seed in range(n)}) for _ in range(12)]
+        groups.sort(key=lambda group: -group.mean)
+        compare._compare(groups, ranked=True)
+        claimed += any(group.beside and group.beside.is_known for group in groups)
+    assert claimed / 200 < 0.08
 
 
 def test_a_setting_that_diverged_from_some_seeds_is_never_the_best(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from itertools import combinations
 
 import pytest
 
-from dlrun.significance import difference, one_of_many, quantile
+from dlrun.significance import Difference, difference, one_of_many, quantile, step_of
 
 # Student's t for a two-sided 95 % and 99 %, from printed tables.
 TABLE = {1: (12.706, 63.657), 2: (4.303, 9.925), 3: (3.182, 5.841), 4: (2.776, 4.604), 5: (2.571, 4.032)} | {
@@ -119,17 +119,41 @@ def test_equal_differences_of_a_few_seeds_prove_nothing_and_of_many_do() -> None
         return found.is_known
 
     assert [shifted(n) for n in (2, 3, 5, 6, 9)] == [False, False, False, True, True]
-    for n in (2, 3):  # where no seed changes anything: two tie easily
-        always = difference(dict.fromkeys(range(n), 0.5), dict.fromkeys(range(n), 0.75))
-        assert always is not None
-        assert (always.mean, always.is_known) == (0.25, n > 2)
 
 
+@pytest.mark.parametrize("shift", [0, 100], ids=["the same seeds", "others"])
+def test_figures_that_no_seed_changes_are_told_apart_by_their_step_or_their_order(shift: int) -> None:
+    def always(n: int, step: float = 0.0) -> Difference:
+        found = difference(
+            dict.fromkeys(range(n), 0.5), dict.fromkeys(range(shift, shift + n), 0.5 + 2e-3), step
+        )
+        assert found is not None
+        return found
+
+    chances = [always(n).chance for n in (2, 3, 4, 5)]  # all of one are above all of the other
+    assert chances == pytest.approx([2 / 6, 2 / 20, 2 / 70, 2 / 252])
+    assert [always(n).is_known for n in (2, 3, 4)] == [False, False, True]
+    assert always(4).margin == 0
+    assert not always(4, step=2e-3).is_known
+    clear = always(5, step=1e-5)
+    assert clear.is_known
+    assert 0 < clear.margin < 1e-4
+    assert clear.chance < 1e-3  # so that many may be compared
+
+
+def test_the_step_of_figures_is_the_smallest_difference_of_two() -> None:
+    assert step_of([0.1, 0.3, 0.3, 0.35]) == pytest.approx(0.05)
+    assert step_of([0.1, 0.3, 0.1]) == step_of([]) == 0.0  # it may be as large as what is asked about
+    assert step_of([0.1 + 0.2, 0.3, 1.0]) == 0.0  # two of them are one
+
+
+@pytest.mark.parametrize("shift", [0, 100], ids=["the same seeds", "others"])
 @pytest.mark.parametrize("n", [2, 3, 5])
-def test_figures_of_two_values_alone_are_called_different_as_rarely(n: int) -> None:
+def test_figures_of_two_values_alone_are_called_different_as_rarely(n: int, shift: int) -> None:
     chance, claimed = random.Random(3), 0
     for _ in range(PAIRS):
-        first, second = ({seed: chance.choice((0.9, 0.95)) for seed in range(n)} for _ in range(2))
+        first = {seed: chance.choice((0.9, 0.95)) for seed in range(n)}
+        second = {seed + shift: chance.choice((0.9, 0.95)) for seed in range(n)}
         found = difference(first, second)
         assert found is not None
         claimed += found.is_known
