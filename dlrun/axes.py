@@ -187,7 +187,7 @@ def in_order(given: Iterable[str]) -> list[str]:
 
 def words(settings: dict[str, Any]) -> list[str]:
     """Settings, key -> value, as KEY=VALUE words."""
-    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
 
 
 def _values(item: Any, where: str, is_whole: bool, *, is_text: bool = False) -> Iterator[Any]:

@@ -543,8 +543,6 @@ def sweep(
     from dlrun.settings import settings
 
     wanted = _jobs(jobs)
-    if needed and parts:
-        raise UserError("--needed cannot know what your own parts were when a run was trained")
     own_parts = Parts(parts)
     chosen_seeds = range(seeds) if seeds else None
     found, space = None, None
@@ -729,7 +727,7 @@ def list_runs(
     elif keys and kept:
         display.columns_table(kept, keys)
     elif not prune:
-        display.runs_table([runs.overview(each.run, each.summary) for each in kept])
+        display.runs_table([runs.overview(each.run, each.summary) | {"run": each.name} for each in kept])
     if prune and folders:
         for folder in folders:
             deletion.refuse_to_delete(folder, runs_dir)
@@ -848,8 +846,11 @@ def _finished(runs_dir: Path) -> list[Record]:
     """What the finished runs in a folder say, those of sweeps first, then by age, the newest last."""
     from dlrun import records, runs, sweep_folder
 
-    every = map(records.read, reversed(sweep_folder.every_run(runs_dir)))
-    return [each for each in every if each.summary.get("status") in runs.DONE]
+    every = [
+        run for run in reversed(sweep_folder.every_run(runs_dir)) if sweep_folder.can_borrow(run, runs_dir)
+    ]
+    found = map(records.read, every)
+    return [each for each in found if each.summary.get("status") in runs.DONE]
 
 
 def _jobs(text: str) -> int | None:

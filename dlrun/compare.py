@@ -34,8 +34,14 @@ class Group:
     runs: list[Run] = field(default_factory=list)
     values: dict[int, float] = field(default_factory=dict)
     diverged: list[str] = field(default_factory=list)  # runs that say nothing but this
+    unfinished: list[str] = field(default_factory=list)  # and those that say nothing yet
     shown: dict[str, Any] = field(default_factory=dict)  # what of the setting differs from others
     beside: Difference | None = None  # how much more than the reference; None for itself
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether none of its runs is without a result."""
+        return not (self.diverged or self.unfinished)
 
     @property
     def mean(self) -> float:
@@ -174,8 +180,8 @@ def compare(
         raise UserError(f"no finished run has measured {shortened(metric)!r}{nearest(metric, columns)}")
     higher = _is_higher_better(metric, parts or Parts(), notes)
     if ranked:
-        # one that diverged from some of its seeds is told by those that did well alone
-        measured.sort(key=lambda group: (bool(group.diverged), -group.mean if higher else group.mean))
+        # one without some of its seeds is told by those that did well alone
+        measured.sort(key=lambda group: (not group.is_whole, -group.mean if higher else group.mean))
     groups = measured + [group for group in groups if not group.values]
     comparisons = _compare(measured, ranked=ranked)
     for group, shown in zip(groups, telling([group.setting for group in groups], notes), strict=True):
@@ -218,11 +224,12 @@ def _grouped(records: Iterable[Record], metric: str, notes: list[str]) -> Iterab
         if each.unread:
             unread.append(name)
             continue
-        if status not in (*runs.DONE, "diverged"):
-            unfinished.append(f"{name} ({status})")
-            continue
         setting = each.setting(metric)
         group = groups.setdefault(repr(sorted(setting.items())), Group(setting))
+        if status not in (*runs.DONE, "diverged"):
+            unfinished.append(f"{name} ({status})")
+            group.unfinished.append(name)
+            continue
         if status == "diverged":
             group.diverged.append(name)
             continue
@@ -240,7 +247,7 @@ def _grouped(records: Iterable[Record], metric: str, notes: list[str]) -> Iterab
     ):
         if names:
             notes.append(f"left out, as {why}: {some(names)}")
-    return groups.values()
+    return [group for group in groups.values() if group.runs or group.diverged]
 
 
 def telling(settings: Sequence[Mapping[str, Any]], notes: list[str]) -> list[dict[str, Any]]:
@@ -280,6 +287,10 @@ def _note_versions(records: Iterable[Record], notes: list[str]) -> None:
         versions = {str(at(each.summary, "versions", package)) for each in records} - {"None"}
         if len(versions) > 1:
             notes.append(f"not all were trained by the same {package}: {some(sorted(versions))}")
+    if len({str(at(each.summary, "code")) for each in records} - {"None"}) > 1:
+        notes.append("not all were trained by the same code of dlrun and of one's own parts")
+    if len({each.config.get("stacked") and len(each.summary.get("seeds", ())) > 1 for each in records}) > 1:
+        notes.append("the seeds of some were trained as one model, which changes the last bits")
 
 
 def figure_of(metric: str) -> str:

@@ -13,6 +13,8 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from types import GenericAlias, ModuleType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -104,6 +106,17 @@ class Parts:
             return importlib.import_module(f"{package}.{kind}.{name}")
         except ImportError as error:
             raise UserError(f"cannot import {kind}/{name}.py: {error}", where=str(part.path)) from error
+
+    @cached_property
+    def code(self) -> str:
+        """A digest of dlrun's own code and of the parts named with --parts: another where any differs."""
+        digest = sha256()
+        folders = [_BUILT_IN] + ([self.folder] if self.folder else [])
+        for folder in folders:
+            files = [*folder.glob("*.py"), *(each for kind in KINDS for each in folder.glob(f"{kind}/*.py"))]
+            for path in sorted(files):
+                digest.update(f"{path.relative_to(folder)}\0".encode(errors="replace") + path.read_bytes())
+        return digest.hexdigest()[:16]
 
     def _paths(self, kind: str) -> dict[str, Path]:
         paths = _files(_BUILT_IN / kind)

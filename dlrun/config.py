@@ -319,6 +319,11 @@ def _override(tree: Located, overrides: Sequence[str]) -> Located:
     for text in overrides:
         key, equals, written = text.partition("=")
         source = "on the command line:"
+        if key.split(".")[0] == SWEEP:
+            fix = "write the values themselves: dlrun sweep CONFIG optimizer.lr=1e-4,1e-3"
+            raise UserError(
+                f"{SWEEP}: stands in a config file alone", where=f"{source} {shortened(text)}", fix=fix
+            )
         if not equals or not key:
             raise UserError(f"{shortened(text)!r} is not of the form KEY=VALUE")
         shown = shortened(key)

@@ -51,6 +51,8 @@ def refuse_to_delete(folder: Path, parent: Path) -> None:
             f"{folder.name} is a run of the sweep {real.parent.name}, which needs it",
             fix=f"delete the whole sweep: dlrun rm {real.parent.name}",
         )
+    if not (real / FILE).exists() and not sweep_folder.is_cut_short(real) and _runs_in(real):
+        raise UserError(f"{folder.name} holds other runs", fix="name those, or delete the folder by hand")
     if busy := next((each for each in (folder, *_runs_in(folder)) if runs.is_in_use(each)), None):
         raise RunFailed(f"{busy.name} is in use", where=str(busy), fix="wait until it is done, or stop it")
 
@@ -92,6 +94,5 @@ def delete(folder: Path) -> None:
 
 
 def _runs_in(folder: Path) -> list[Path]:
-    """The runs in a sweep's folder; none in a run's."""
-    is_run = (folder / "config.yaml").exists()
-    return [] if is_run else [file.parent for file in folder.glob("*/config.yaml")]
+    """The runs in a folder."""
+    return [file.parent for file in folder.glob("*/config.yaml")]

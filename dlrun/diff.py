@@ -15,6 +15,7 @@ _PLACES = {
     "threads used": ("threads",),
     "precision used": ("precision",),
     "dlrun": ("versions", "dlrun"),
+    "code": ("code",),
     "torch": ("versions", "torch"),
     "python": ("versions", "python"),
     "system": ("machine", "system"),

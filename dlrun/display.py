@@ -665,6 +665,8 @@ def columns_table(records: Iterable[Record], keys: Sequence[str]) -> None:
     """What runs say at some keys; of what was measured the mean ± standard deviation over seeds."""
 
     def text(each: Record, key: str) -> str:
+        if key == "run":
+            return each.name
         if key not in each.config and (values := each.of_seeds(key)):
             return of_seeds(list(values.values()))
         try:
@@ -985,6 +987,8 @@ def sweep_results(ended: Ended, ranked: Comparison | None, command: str) -> None
     what_failed(ended, "")
     stopped = "stopped by a signal: " if ended.signal else ""
     say(f"{stopped}{_counted(ended.progress)}: {ended.sweep.folder}")
+    if ended.undrawn > 0:
+        say(f"{ended.undrawn} of {ended.sweep.wanted} settings are still to be drawn")
     if met := ended.expectations:
         say(f"expectations of the config met by {sum(met)} of {len(met)} runs")
     if ended.is_open:

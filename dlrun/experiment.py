@@ -441,6 +441,7 @@ class Keeper:
             "precision": self.hardware.precision,
             "machine": describe(self.hardware.device),
             "versions": {"dlrun": __version__, **versions()},
+            "code": self.plan.parts.code,
             "git": before.get("git") or _git(),
             "data": {
                 "name": config.dataset.name,

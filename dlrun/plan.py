@@ -50,17 +50,19 @@ class Plan:
 
     def hardware(self, loaded: Loaded | None = None) -> Hardware:
         """Where it computes; the number of threads may depend on the size of a full batch."""
-        config = self.config
-        batch = EVALUATION_BATCH if config.batch_size == "full" else config.batch_size
-        if loaded and config.batch_size == "full":
-            batch = len(loaded["train"])
-        # Apart, by the work of one copy: each trains with the bits that it has alone.
-        batch *= len(config.seeds) if config.is_stacked else 1
-        numbers = sum(prod(layer.output_shape) for layer in self.layers.layers)
-        threads = choose_threads(config.threads, self.layers.multiply_adds, numbers, batch)
+        config, threads = self.config, self.threads(len(loaded["train"]) if loaded else EVALUATION_BATCH)
         return Hardware(
             self.device, threads, config.precision, config.compile, config.gradient_clip, config.graph
         )
+
+    def threads(self, examples: int) -> int:
+        """The number of CPU threads with so many examples to train on."""
+        config = self.config
+        batch = examples if config.batch_size == "full" else config.batch_size
+        # Apart, by the work of one copy: each trains with the bits that it has alone.
+        batch *= len(config.seeds) if config.is_stacked else 1
+        numbers = sum(prod(layer.output_shape) for layer in self.layers.layers)
+        return choose_threads(config.threads, self.layers.multiply_adds, numbers, batch)
 
     def model(self, seeds: Sequence[int] | None = None) -> Copies:
         """The copies of all (or some) seeds with the weights they start from, on the device."""

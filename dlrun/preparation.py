@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dlrun import __version__, records, sweep_folder
 from dlrun import config as configs
+from dlrun import records, sweep_folder
 from dlrun.components import Parts
 from dlrun.config import Config
 from dlrun.data import Loaded, Watching, steps, unwatched
@@ -20,12 +20,13 @@ from dlrun.hardware import cores, versions
 from dlrun.plan import Plan, make_plan
 from dlrun.records import Record
 from dlrun.search import BASE, Space
-from dlrun.settings import Setting
+from dlrun.settings import Setting, with_share
 from dlrun.sweep_folder import Sweep
 from dlrun.trainer import Batch, fit
 
 LONGEST_TRIAL = 2.0  # seconds that a look at the speed of all may take
 MOST_TRIED = 8  # kinds of runs
+_TIMELESS = {*records.FREE, "optimizer", "schedule", "seeds", "epochs", "monitor", "patience"}
 LONGEST_STACKING_TRIAL = 0.5  # seconds of either look that decides whether seeds train as one model
 
 
@@ -56,37 +57,39 @@ class Prepared:
         """
         if self.space:
             return self._make_search(parent, self.space)
-        sweep = sweep_folder.create(parent, self.plan.config.name, jobs=self.jobs, metric=self.metric)
         answers = {_asked(each.config, each.summary): each.run for each in finished}
         fingerprints = {repr(self.plan.config.dataset): self.loaded.fingerprint}
         for _, config in self.runs if answers else ():
             if (data := repr(config.dataset)) not in fingerprints:
                 plan = make_plan(config, self.plan.parts, self.data_dir)
                 fingerprints[data] = plan.load().fingerprint
-        for values, config in self.runs:
-            fingerprint = fingerprints.get(repr(config.dataset))
-            now = {"data": {"fingerprint": fingerprint}, "versions": {"dlrun": __version__, **versions()}}
-            if run := answers.get(_asked(records.flat(config.plain()), now)):
-                sweep.borrow(values, run, config.seeds)
-            else:
-                sweep.add(values, config)
-        sweep.write()
+        name = self.plan.config.name
+        with sweep_folder.created(parent, name, jobs=self.jobs, metric=self.metric) as sweep:
+            for values, config in self.runs:
+                fingerprint = fingerprints.get(repr(config.dataset))
+                now = {
+                    "data": {"fingerprint": fingerprint},
+                    "versions": versions(),
+                    "code": self.plan.parts.code,
+                }
+                if run := answers.get(_asked(records.flat(config.plain()), now)):
+                    sweep.borrow(values, run, config.seeds)
+                else:
+                    sweep.add(values, config)
         return sweep
 
     def _make_search(self, parent: Path, space: Space) -> Sweep:
         plan = self.plan
         search = space.plain() | {
             "count": self.times,
-            "monitor": plan.monitor,
+            "examples": len(self.loaded["train"]),
             "higher_is_better": plan.better[plan.monitor.split("_", 1)[1]] == "higher",
         }
-        sweep = sweep_folder.create(
-            parent, plan.config.name, jobs=self.jobs, metric=self.metric, search=search
-        )
         [setting] = self.settings
         text = configs.dump(replace(setting.configs[0], seeds=space.base.seeds)).encode()
-        write_atomically(sweep.folder / BASE, lambda file: file.write(text))
-        sweep.write()
+        name = plan.config.name
+        with sweep_folder.created(parent, name, jobs=self.jobs, metric=self.metric, search=search) as sweep:
+            write_atomically(sweep.folder / BASE, lambda file: file.write(text))
         return sweep
 
 
@@ -109,7 +112,8 @@ def prepare(
     threads than its share of the cores, and its
     config says how many where that is fewer than alone. Where it `may_stack`, the seeds of a setting train as
     one model if a few steps show that all of it then ends sooner. The usual `metric` is the monitored column
-    where the config names one, else the first metric on the validation or training part, in the best epoch.
+    where the config names one, else the first metric on the validation or training part, in the best epoch or
+    where some have none, in the last.
 
     Raises ConfigError with the mistakes of all settings, UserError for a `metric` that is not measured.
     """
@@ -122,10 +126,17 @@ def prepare(
     source = chosen[0].configs[0].tree.place.source
     if mistakes:
         raise ConfigError(source, list(mistakes))
-    metric = metric or (f"best.{plans[0].monitor}" if space else _usual_metric(plans[0]))
+    without_best = next((plan for plan in plans if plan.monitor_every > plan.config.epochs), None)
+    if metric is None:
+        usual = plans[0].monitor if space else _usual_column(plans[0])
+        metric = f"best.{usual}" if space or not without_best else usual
     columns = [*plans[0].recipe.columns(), *(f"best.{column}" for column in plans[0].recipe.columns())]
     if metric not in (*columns, "seconds"):
         raise UserError(f"--metric {shortened(metric)} is never measured{nearest(metric, columns)}")
+    if metric.startswith("best.") and without_best:
+        when = f"epoch {without_best.monitor_every}, of {without_best.config.epochs}"
+        what = f"there is no best epoch to rank by: {without_best.monitor} is first measured after {when}"
+        raise UserError(what, fix="measure it more often, or train for longer")
     loaded = plans[0].load(watching=watching)
     for plan in plans:
         if plan.config.dataset == plans[0].config.dataset:
@@ -135,10 +146,11 @@ def prepare(
                 mistakes |= dict.fromkeys(error.mistakes)
     if mistakes:
         raise ConfigError(source, list(mistakes))
-    usual = cores() if plans[0].device.type == "cpu" else 1
-    jobs = min(jobs or usual, times * sum(len(setting.configs) for setting in chosen))
+    at_once = cores() if plans[0].device.type == "cpu" else 1
+    jobs = min(jobs or at_once, times * sum(len(setting.configs) for setting in chosen))
+    share = max(1, cores() // jobs)
     fitted = [
-        Setting(setting.values, _with_threads(setting.configs, plan, loaded, jobs))
+        Setting(setting.values, with_share(setting.configs, plan.threads(len(loaded["train"])), share))
         for setting, plan in zip(chosen, plans, strict=True)
     ]
     if may_stack:
@@ -177,48 +189,39 @@ def estimate(prepared: Prepared) -> Estimate:
 
 
 def _alike(config: Config) -> str:
-    """What the time of a step depends on; values such as a rate make none longer."""
-    return repr(
-        [
-            config.dataset,
-            config.architecture,
-            config.batch_size,
-            config.optimizer.name,
-            len(config.seeds),
-            config.is_stacked,
-        ]
-    )
+    """What the time of an epoch depends on; a rate and a schedule make none longer."""
+    plain = {key: value for key, value in config.plain().items() if key not in _TIMELESS}
+    return repr([plain, config.optimizer.name, len(config.seeds)])
 
 
 def seconds_of_epoch(plan: Plan, loaded: Loaded, longest: float) -> float:
-    """About how long an epoch takes, from as many steps as there is time for in `longest` seconds."""
+    """About how long an epoch takes, from as many steps as there is time for in `longest` seconds and from
+    what follows the last one, such as an evaluation.
+    """
     hardware = plan.hardware(loaded)
     hardware.use()
-    done, begun = 0, 0.0
+    of_step, of_rest = list[float](), list[float]()
+    begun = ended = 0.0
 
     def few(batches: Iterator[Batch]) -> Iterator[Batch]:
-        nonlocal done, begun
+        nonlocal begun, ended
+        ended = time.monotonic()
         for batch in batches:
             yield batch
-            done += 1
-            if done == 1:  # which makes ready what the others find
-                begun = time.monotonic()
-            elif time.monotonic() > begun + longest:
+            of_step.append(time.monotonic() - ended)
+            ended = time.monotonic()
+            if len(of_step) == 1:  # which makes ready what the others find
+                begun = ended
+            elif ended > begun + longest:
                 return
 
     for _ in fit(plan.state(hardware), loaded, plan.recipe, hardware, few):
+        of_rest.append(time.monotonic() - ended)
         if time.monotonic() > begun + longest:
             break
-    of_step = (time.monotonic() - begun) / max(1, done - 1)
-    return of_step * steps(len(loaded["train"]), plan.config.batch_size)
-
-
-def _with_threads(of_seeds: list[Config], plan: Plan, loaded: Loaded, jobs: int) -> list[Config]:
-    """The configs, with a number of threads where a run alone would take more than its share of the cores."""
-    share = max(1, cores() // jobs)
-    if plan.config.threads != "auto" or plan.hardware(loaded).threads <= share:
-        return of_seeds
-    return [replace(config, threads=share) for config in of_seeds]
+    return fmean(of_step[1:] or of_step) * steps(len(loaded["train"]), plan.config.batch_size) + fmean(
+        of_rest
+    )
 
 
 def _stacked_where_faster(
@@ -238,7 +241,7 @@ def _stacked_where_faster(
             together.try_on(loaded)
         except ConfigError:  # two seeds as one model are not what they are apart
             continue
-        [config] = _with_threads([config], together, loaded, jobs)
+        [config] = with_share([config], together.threads(len(loaded["train"])), max(1, cores() // jobs))
         if (alike := _alike(config)) not in tried:
             alone, stacked = (
                 seconds_of_epoch(make_plan(each, plan.parts, data_dir), loaded, LONGEST_STACKING_TRIAL)
@@ -250,15 +253,15 @@ def _stacked_where_faster(
     return found
 
 
-def _usual_metric(plan: Plan) -> str:
+def _usual_column(plan: Plan) -> str:
     """What a sweep is ranked by: never silently by the test set."""
     split = "valid" if plan.recipe.evaluation_split == "valid" else "train"
     first = next((f"{split}_{choice.name}" for choice in plan.config.metrics), f"{split}_loss")
-    return f"best.{plan.config.monitor or first}"
+    return plan.config.monitor or first
 
 
 def _asked(config: dict[str, Any], summary: dict[str, Any]) -> str:
     """All that the figures of a run depend on, as a text: two runs with the same one measure the same."""
     known = {key: value for key, value in config.items() if key.split(".")[0] not in records.FREE}
-    data, code = (summary.get(key) or {} for key in ("data", "versions"))
-    return repr([sorted(known.items()), data.get("fingerprint"), code.get("dlrun"), code.get("torch")])
+    fingerprint, torch = records.at(summary, "data", "fingerprint"), records.at(summary, "versions", "torch")
+    return repr([sorted(known.items()), fingerprint, torch, summary.get("code")])

@@ -53,6 +53,12 @@ class Record:
             raise KeyError(key)
         return fmean(values.values())
 
+    @property
+    def name(self) -> str:
+        """The name of its run, that of a sweep's with the sweep before it, as `dlrun eval` takes it."""
+        home = self.run.folder.parent
+        return f"{home.name}/{self.run.name}" if (home / sweep_folder.FILE).is_file() else self.run.name
+
     def known_keys(self) -> list[str]:
         """Every key of which it says something."""
         return ["run", "status", "started", *self.config, *self.columns()]
@@ -97,9 +103,10 @@ class Record:
     def setting(self, metric: str) -> dict[str, Any]:
         """What of the config, and which data, a figure depends on.
 
-        The number of threads, which a sweep chooses by itself, is a setting of the time alone.
+        How many threads, and whether the seeds are one model, a sweep may choose by itself: they are settings
+        of the time alone.
         """
-        free = FREE | {"seeds"} | (set() if metric == "seconds" else {"threads"})
+        free = FREE | {"seeds"} | (set() if metric == "seconds" else {"threads", "stacked"})
         known = {key: value for key, value in self.config.items() if key.split(".")[0] not in free}
         return known | {"data": at(self.summary, "data", "fingerprint")}
 

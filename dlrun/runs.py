@@ -36,7 +36,7 @@ from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest, short
 from dlrun.files import ANOTHER_RUNS_DIR, cannot_write, make_folder, sync_folder, write_atomically
 
 _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
-_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}-\d{3,}\Z")
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,69}-\d{3,}\Z")  # 64 letters and -sweep
 _FILES, _FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights", "eval")  # written in place
 _LONGEST_LINE = 2**14  # bytes of a row of metrics.csv: hundreds of columns
 DONE = ("finished", "stopped early")  # the statuses of a run with nothing left to train
@@ -375,9 +375,10 @@ def refuse_links(run: Run) -> None:
 
 def _named(text: str, parent: Path) -> Run:
     path = Path(text)
-    with suppress(OSError):  # a name too long for any folder
-        if (path / "config.yaml").is_file():
-            return Run(path if path.name else path.resolve())
+    for folder in (path, parent / path) if text.strip() else ():
+        with suppress(OSError):  # a name too long for any folder
+            if (folder / "config.yaml").is_file():
+                return Run(folder if folder.name else folder.resolve())
     runs = every(parent)
     if text == "last" and runs:
         return runs[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,10 @@ from dlrun.axes import EXAMPLE, MOST_VALUES, Axis, Range, in_order, words
 from dlrun.components import Parts
 from dlrun.config import Config
 from dlrun.errors import ConfigError, UserError, shortened
-from dlrun.settings import Setting, axes_of
+from dlrun.files import cannot_write
+from dlrun.hardware import cores
+from dlrun.plan import make_plan
+from dlrun.settings import Setting, axes_of, with_share
 from dlrun.sweep_folder import Sweep, Trial
 
 if TYPE_CHECKING:
@@ -69,8 +73,10 @@ class Search:
 
     sweep: Sweep
     parts: Parts
+    data_dir: Path
     study: Study = field(init=False)
     _count: int = field(init=False)
+    _examples: int = field(init=False)  # that are trained on
     _words: list[str] = field(init=False)  # that are in base.yaml, and that a part of another name would drop
 
     def __post_init__(self) -> None:
@@ -79,6 +85,7 @@ class Search:
             axes = [Axis.of_plain(key, values) for key, values in said["axes"].items()]
             self._words = [str(word) for word in said["words"]]
             self._count, higher = int(said["count"]), bool(said["higher_is_better"])
+            self._examples = int(said["examples"])
             if self._count > MOST_VALUES:
                 raise ValueError(f"it has at most {MOST_VALUES:,} settings")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -87,6 +94,7 @@ class Search:
             what = f"this is no search as dlrun writes it: {shortened(error)}"
             raise UserError(what, where=where, fix=fix) from None
         self.study = Study(self.sweep.folder, axes, higher, seed=len(self.sweep.trials))
+        self.sweep.remove_unlisted()
         for number in self.study.running():  # of a process that is gone
             of_setting = [trial for trial in self.sweep.trials if trial.number == number]
             if not of_setting:
@@ -110,6 +118,8 @@ class Search:
                 self.study.tell(number, [])
                 continue
             each = sweep_folder.of_each_seed(config)
+            threads = make_plan(each[0], self.parts, self.data_dir).threads(self._examples)
+            each = with_share(each, threads, max(1, cores() // self.sweep.jobs))
             trials = [self.sweep.add(values, one, number) for one in each]
             self.sweep.write()
             return trials
@@ -153,6 +163,7 @@ class Study:
         optuna = load_optuna()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         path = self.folder / JOURNAL
+        _mend(path)
         try:
             self._study = optuna.create_study(
                 storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path))),
@@ -195,6 +206,22 @@ class Study:
         else:
             self._study.tell(number, state=state.FAIL)
         self._open.pop(number, None)
+
+
+def _mend(journal: Path) -> None:
+    """Take away what a process that was killed left of the journal: its lock, and a last line not whole.
+
+    The sweep's own lock has to be held: nobody else writes then. Raises RunFailed where the disk refuses.
+    """
+    try:
+        journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
+        if journal.exists():
+            raw = journal.read_bytes()
+            whole = raw.rfind(b"\n") + 1
+            if whole < len(raw):
+                os.truncate(journal, whole)
+    except OSError as error:
+        raise cannot_write(journal, error) from None
 
 
 def _distribution(axis: Axis) -> BaseDistribution:

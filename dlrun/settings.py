@@ -6,8 +6,8 @@ Nothing here needs torch, so that a mistake is said at once.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from dlrun.axes import MOST_VALUES, Axis, axis, combinations, draws, in_order, w
 from dlrun.components import Parts
 from dlrun.config import Config
 from dlrun.errors import ConfigError, UserError, shortened
+from dlrun.strict_yaml import Located
 
 _COMMAND_LINE = "on the command line"  # the place of a mistake in a KEY=VALUE word
 _SEEDS = "write them as --seeds 5 or seeds=0,1,2; each setting is trained with all of them"
@@ -62,6 +63,13 @@ def settings(
     return found
 
 
+def with_share(of_seeds: list[Config], threads: int, share: int) -> list[Config]:
+    """The configs, with `share` threads where a run alone would take so many `threads` that are more."""
+    if threads <= share or of_seeds[0].threads != "auto":
+        return of_seeds
+    return [replace(config, threads=share) for config in of_seeds]
+
+
 def axes_of(
     path: Path, given: Sequence[str], seeds: Sequence[int] | None, parts: Parts
 ) -> tuple[list[Axis], list[str]]:
@@ -104,7 +112,16 @@ def _of_file(path: Path) -> dict[str, tuple[Any, str]]:
     if not isinstance(written.value, dict):
         fix = "write sweep: {optimizer.lr: [1e-4, 1e-3]}"
         raise UserError("sweep: names keys with their values", where=str(written.place), fix=fix)
-    return {key: (each.plain(), str(each.place)) for key, each in written.value.items()}
+    return dict(_leaves(written.value))
+
+
+def _leaves(written: dict[str, Located], before: str = "") -> Iterator[tuple[str, tuple[Any, str]]]:
+    """The keys with their values and places; `optimizer: {lr: …}` is `optimizer.lr`."""
+    for key, each in written.items():
+        if isinstance(each.value, dict):
+            yield from _leaves(each.value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", (each.plain(), str(each.place))
 
 
 def _placed(mistake: str, axes: Sequence[Axis]) -> str:

@@ -75,7 +75,14 @@ class Ended:
     def is_open(self) -> bool:
         """Whether there is something that a resumed sweep would train."""
         left = (*OPEN, "interrupted", "failed", "broken")
-        return any(each.status in left and not each.trial.is_borrowed for each in self.progress)
+        return self.undrawn > 0 or any(
+            each.status in left and not each.trial.is_borrowed for each in self.progress
+        )
+
+    @property
+    def undrawn(self) -> int:
+        """How many settings a search has still to draw."""
+        return self.sweep.wanted - len({each.trial.number for each in self.progress})
 
     @property
     def exit_code(self) -> int:
@@ -119,7 +126,7 @@ def train(sweep: Sweep, jobs: int, view: View, parts: Parts, data_dir: Path) -> 
         Signals() as signals,
         Workers(jobs, log, sweep.metric, parts.folder, data_dir) as workers,
     ):
-        search = Search(sweep, parts) if sweep.is_search else None
+        search = Search(sweep, parts, data_dir) if sweep.is_search else None
         training = _Training(sweep, workers, search, signals, view)
         view.begin(sweep, training.every, jobs)
         try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -79,6 +80,17 @@ class Sweep:
         return str(self.content["metric"])
 
     @property
+    def jobs(self) -> int:
+        """How many runs train at once, unless it is said otherwise."""
+        return int(self.content["jobs"])
+
+    @property
+    def wanted(self) -> int:
+        """How many settings a search draws in all; 0 of any other sweep."""
+        count = self.content["search"].get("count") if self.is_search else 0
+        return count if isinstance(count, int) else 0
+
+    @property
     def is_search(self) -> bool:
         """Whether what was good says which settings are tried next."""
         return "search" in self.content
@@ -119,6 +131,19 @@ class Sweep:
             self.folder / FILE, lambda file: file.write(f"{text}\n".encode(errors="backslashreplace"))
         )
 
+    def remove_unlisted(self) -> None:
+        """Remove the folders of runs that were made for a search that was killed before it noted them."""
+        known = {trial.run.folder.name for trial in self.trials if not trial.is_borrowed}
+        for file in self.folder.glob("*/config.yaml"):
+            folder = file.parent
+            if (
+                folder.name not in known
+                and runs.is_name(folder.name)
+                and not folder.is_symlink()
+                and not (folder / "summary.json").exists()
+            ):
+                shutil.rmtree(folder, ignore_errors=True)
+
     def unfinished(self) -> list[Trial]:
         """The runs that are left to train: never begun, interrupted, or failed for want of something.
 
@@ -149,15 +174,19 @@ class Sweep:
         self.content["runs"].append({"run": run.name, "values": values, "seeds": seeds, "borrowed": beside})
 
 
-def create(parent: Path, name: str, *, jobs: int, metric: str, **more: Any) -> Sweep:
-    """A new folder parent/name-sweep-NNN without runs, for so many at a time, ranked by `metric`.
+@contextmanager
+def created(parent: Path, name: str, *, jobs: int, metric: str, **more: Any) -> Iterator[Sweep]:
+    """A new folder parent/name-sweep-NNN, to be given its runs: so many at a time, ranked by `metric`.
 
-    What stands in sweep.json, `more` too, is written once the runs are there: a folder without it is one
+    What stands in sweep.json, `more` too, is written at the end: a folder without it that nobody has is one
     whose making was cut short, and holds nothing to go on with.
     """
     folder = runs.new_folder(parent, f"{name}-sweep")
     began = {"started": runs.now(), "command": runs.command_line()}
-    return Sweep(folder, {**began, "jobs": jobs, "metric": metric, **more, "runs": []})
+    sweep = Sweep(folder, {**began, "jobs": jobs, "metric": metric, **more, "runs": []})
+    with runs.lock(folder, runs.identity):
+        yield sweep
+        sweep.write()
 
 
 def of_each_seed(config: Config) -> list[Config]:
@@ -171,9 +200,14 @@ def find(text: str, parent: Path) -> Sweep:
     Raises UserError where there is none, or more than one, or where its folder is not as dlrun made it.
     """
     path = Path(text)
-    if not (path / FILE).is_file():
+    if (parent / path / FILE).is_file():
+        path = parent / path
+    elif not (path / FILE).is_file():
         there = sorted((each for each in parent.glob(f"*/{FILE}")), key=lambda file: file.stat().st_mtime)
         names = [file.parent.name for file in there]
+        if cut := next((each for each in (path, parent / path) if is_cut_short(each)), None):
+            fix = f"dlrun rm {cut.name}, and begin it again"
+            raise UserError(f"{cut.name} was never begun: its making was cut short", where=str(cut), fix=fix)
         is_last = text == "last" and names
         path = parent / (names[-1] if is_last else runs.one_named(text, names, "sweep", parent))
     return read(path)
@@ -184,6 +218,7 @@ def read(folder: Path) -> Sweep:
 
     Raises UserError where sweep.json is not as dlrun writes it, or something of the folder is a link.
     """
+    folder = folder if folder.name else folder.resolve()  # of `.`, whose parent is not itself
     path = folder / FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -257,10 +292,22 @@ def is_cut_short(folder: Path) -> bool:
         and not folder.is_symlink()
         and not (folder / FILE).exists()
         and not (folder / "config.yaml").exists()  # a run of that name
+        and not runs.is_in_use(folder)  # it is being made
+    )
+
+
+def can_borrow(run: Run, parent: Path) -> bool:
+    """Whether a sweep in `parent` can name a run, as it names those that stand for one of its own."""
+    home = run.folder.parent
+    is_beside = home.resolve() == parent.resolve()
+    return (
+        runs.is_name(run.name)
+        and not run.folder.is_symlink()
+        and (is_beside or (runs.is_name(home.name) and not home.is_symlink()))
     )
 
 
 def every_run(parent: Path) -> list[Run]:
-    """The runs in a folder and those of the sweeps in it, the newest first; then what sweeps borrowed."""
+    """The runs in a folder, the newest first, and then those of the sweeps in it."""
     of_sweeps = [trial.run for sweep in every(parent) for trial in sweep.trials if not trial.is_borrowed]
     return [*runs.every(parent), *of_sweeps]

@@ -31,8 +31,7 @@ def listed(runs_dir: Path, tmp_path: Path) -> Sweep:
     """A sweep of two runs of which none has begun."""
     path = tmp_path / "small.yaml"
     path.write_text(CONFIG)
-    sweep = sweep_folder.create(runs_dir, "small", jobs=1, metric="best.train_accuracy")
-    for epochs in (1, 2):
-        sweep.add({"epochs": epochs}, configs.load(path, [f"epochs={epochs}"]))
-    sweep.write()
+    with sweep_folder.created(runs_dir, "small", jobs=1, metric="best.train_accuracy") as sweep:
+        for epochs in (1, 2):
+            sweep.add({"epochs": epochs}, configs.load(path, [f"epochs={epochs}"]))
     return sweep

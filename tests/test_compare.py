@@ -267,6 +267,44 @@ def test_a_setting_that_diverged_from_some_seeds_is_never_the_best(tmp_path: Pat
     assert [group.runs[0] for group in ranked.groups] == [good, worst, lucky]
 
 
+@pytest.mark.parametrize("status", ["failed", "interrupted"])
+def test_a_setting_of_which_seeds_are_missing_is_never_the_best(status: str, tmp_path: Path) -> None:
+    lucky, good = accuracies(tmp_path, fast(0.1), 0.99), accuracies(tmp_path, fast(0.3), 0.9, 0.95)
+    made(tmp_path, fast(0.1) | {"seeds": [1]}, status=status)
+    made(tmp_path, fast(0.7) | {"seeds": [1]}, status=status)
+    ranked = of(*records.runs_of(records.find("*", tmp_path)), metric="train_accuracy", ranked=True)
+    assert [group.runs for group in ranked.groups] == [[good], [lucky]]
+
+
+def test_any_two_of_the_ranked_settings_might_have_been_compared() -> None:
+    figures = [0.9, 0.8, 0.7, 0.6]
+    groups = [Group({}, values={seed: each + seed / 1e3 for seed in range(3)}) for each in figures]
+    counts = []
+    for ranked in (True, False):
+        assert compare._compare(groups, ranked=ranked) == (6 if ranked else 3)
+        counts.append([group.beside.comparisons for group in groups[1:] if group.beside])
+    assert (max(counts[0]), max(counts[1])) == (6, 3)
+    many = [Group({}, values={0: 0.9 - each / 1e3, 1: 0.8}) for each in range(201)]
+    compare._compare(many, ranked=True)
+    assert many[7].beside is not None
+    assert many[7].beside.comparisons == 201 * 200 // 2
+
+
+def test_seeds_trained_as_one_model_are_of_the_same_setting_and_it_is_said(tmp_path: Path) -> None:
+    alone = accuracies(tmp_path, {}, 0.5)
+    together = made(
+        tmp_path, {"seeds": [1, 2], "stacked": True}, final={"train_accuracy": [0.6, 0.7]}, code="another"
+    )
+    alone.write_json("summary.json", alone.summary() | {"code": "one"})
+    found = of(alone, together)
+    [group] = found.groups
+    assert group.values == {0: 0.5, 1: 0.6, 2: 0.7}
+    assert found.notes == [
+        "not all were trained by the same code of dlrun and of one's own parts",
+        "the seeds of some were trained as one model, which changes the last bits",
+    ]
+
+
 def test_json_is_one_strict_object(dlrun: Dlrun, tmp_path: Path) -> None:
     accuracies(tmp_path, {}, 0.5, 0.6)
     accuracies(tmp_path, {"gradient_clip": 2.0}, 0.5)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from made_runs import made, made_sweep, with_rows
 
-from dlrun import runs, sweep_folder
+from dlrun import deletion, runs, sweep_folder
+from dlrun.errors import RunFailed
 from dlrun.runs import Run
 from dlrun.sweep_folder import Sweep
 
@@ -238,3 +239,21 @@ def test_nothing_is_pruned_where_one_of_the_runs_is_in_use(dlrun: Dlrun, runs_di
         done = dlrun("runs", "--prune", "--yes", "--where", "epochs > 0")
     assert (done.code, "small-001 is in use" in done.err) == (1, True)
     assert names(runs_dir) == ["small-001", "small-002"]
+
+
+def test_a_folder_that_holds_other_runs_is_no_run_to_be_deleted(dlrun: Dlrun, runs_dir: Path) -> None:
+    project = runs_dir / "project"
+    made(project)
+    (project / "config.yaml").write_text("base: spiral_relu\n")
+    done = dlrun("rm", "project", "--yes")
+    assert (done.code, "project holds other runs" in done.err) == (2, True)
+    assert (project / "small-001").exists()
+
+
+def test_a_run_that_is_begun_while_its_sweep_is_deleted_is_waited_for(
+    runs_dir: Path, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_LOCK_PATIENCE", 0)
+    with sweep.trials[1].run.lock(), pytest.raises(RunFailed, match="small-002 is in use"):
+        deletion.delete(sweep.folder)
+    assert len(list(sweep.folder.glob("*/config.yaml"))) == 2

@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import contents
+from small_runs import contents, own_parts
 from small_sweeps import CONFIG, only_sweep
 
 from dlrun import sweep_folder
 
 Dlrun = Callable[..., Any]
+HALF = '''
+"""Half the rate."""
+
+
+def half(progress: float) -> float:
+    """Half the rate, at any progress."""
+    return 0.5
+'''
 Write = Callable[[str, str], Path]
 
 
@@ -67,7 +75,14 @@ def test_mistakes_of_all_settings_are_said_at_once_with_their_places(
         (("{config}", "epochs=1,2", "--resume", "last"), "--resume goes on with a sweep as it was begun"),
         (("--resume", "last", "--device", "cpu"), "--resume goes on with a sweep as it was begun"),
         (("--resume", "last"), "there is no sweep last"),
-        (("{config}", "epochs=1,2", "--needed", "--parts", "."), "--needed cannot know"),
+        (("{config}", "sweep.epochs=[1]", "epochs=1,2"), "sweep: stands in a config file alone"),
+        (
+            (
+                *("{config}", "epochs=1,2", "evaluate_train_every=3", "monitor=trainset_loss"),
+                *("--metric", "best.trainset_loss"),
+            ),
+            "there is no best epoch to rank by: trainset_loss is first measured after epoch 3, of 1",
+        ),
         (("{config}", "epochs=1,2", "--optuna", "2", "--random", "2"), "--optuna draws by itself"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -129,6 +144,7 @@ def test_a_range_is_of_whole_numbers_where_its_key_is(dlrun: Dlrun, config: Path
         (["monitor=train_loss"], "best.train_loss"),
         (["dataset.valid_fraction=0"], "best.train_accuracy"),
         (["metrics=[]"], "best.valid_loss"),
+        (["evaluate_every=9"], "valid_accuracy"),  # there is no best epoch, but there is a last one
     ],
 )
 def test_a_sweep_is_ranked_by_the_best_epoch_and_never_silently_by_the_test_set(
@@ -177,12 +193,20 @@ def test_seeds_that_are_others_as_one_model_train_apart(
     dlrun: Dlrun, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dlrun import preparation
+    from dlrun.errors import ConfigError
+    from dlrun.plan import Plan
 
     monkeypatch.setattr(preparation, "seconds_of_epoch", lambda plan, *_: 1e-3 ** len(plan.config.seeds))
     words = ["optimizer.lr=1e-3,1e-2", "--seeds", 2, "--stack", "--dry-run"]
     assert dlrun("sweep", config, *words).out.count("as one model") == 2
-    refused = dlrun("sweep", config, *words, "architecture={name: lenet5}", "dataset=spiral")
-    assert "as one model" not in refused.out
+
+    def refuse(plan: Plan, loaded: object) -> None:
+        if plan.config.is_stacked:
+            raise ConfigError("small.yaml", ["two seeds as one model are not what they are apart"])
+
+    monkeypatch.setattr(Plan, "try_on", refuse)
+    apart = dlrun("sweep", config, *words)
+    assert (apart.code, apart.out.count("as one model")) == (0, 0)
 
 
 def test_the_time_is_that_of_each_kind_of_run(
@@ -198,6 +222,7 @@ def test_the_time_is_that_of_each_kind_of_run(
     words = ["architecture.hidden=[4],[5]", "optimizer.lr=1e-3,1e-2", "epochs=2", "--jobs", 2, "--dry-run"]
     done = dlrun("sweep", config, *words, "--seeds", 1)
     assert "4 runs, 2 at a time: about 1:00 min of training, by the first steps of 2 settings" in done.out
+    assert "of 2 settings" in dlrun("sweep", config, "precision=float32,bfloat16", "--dry-run").out
 
 
 def test_a_sweep_has_all_its_runs_or_was_never_begun(
@@ -216,3 +241,95 @@ def test_a_sweep_has_all_its_runs_or_was_never_begun(
     dlrun("sweep", config, "optimizer.lr=1e-3,1e-2", "--seeds", 2)
     assert sweep_folder.every(runs_dir) == []
     assert [folder.name for folder in sweep_folder.cut_short(runs_dir)] == ["small-sweep-001"]
+
+
+@pytest.mark.parametrize("change", ["data", "code", "torch", "threads"])
+def test_a_run_of_other_data_code_or_threads_answers_nothing(
+    change: str, dlrun: Dlrun, config: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    words = ["optimizer.lr=1e-3,1e-2", "epochs=1", "--seeds", 1, "--jobs", 1]
+    dlrun("sweep", config, *words, "--name", "before")
+    for trial in only_sweep(runs_dir).trials:
+        summary = trial.run.summary()
+        changes = {
+            "data": {"data": summary["data"] | {"fingerprint": "another"}},
+            "code": {"code": "another"},
+            "torch": {"versions": summary["versions"] | {"torch": "1.0"}},
+            "threads": {},
+        }
+        trial.run.write_json("summary.json", summary | changes[change])
+        if change == "threads":
+            trial.run.config.write_text(trial.run.config.read_text().replace("threads: auto", "threads: 1"))
+    dlrun("sweep", config, *words, "--name", "after", "--needed")
+    assert [trial.is_borrowed for trial in sweep_folder.find("after", runs_dir).trials] == [False, False]
+
+
+def test_own_parts_answer_as_long_as_nobody_changed_them(
+    dlrun: Dlrun, config: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    own = own_parts(tmp_path, {"schedule/half.py": HALF}).folder
+    words = ["schedule=half", "epochs=1,2", "--seeds", 1, "--jobs", 1, "--parts", own]
+    dlrun("sweep", config, *words, "--name", "before")
+    dlrun("sweep", config, *words, "--name", "same", "--needed")
+    assert all(trial.is_borrowed for trial in sweep_folder.find("same", runs_dir).trials)
+    (own / "schedule" / "half.py").write_text(HALF.replace("0.5", "0.6"))
+    dlrun("sweep", config, *words, "--name", "other", "--needed")
+    assert not any(trial.is_borrowed for trial in sweep_folder.find("other", runs_dir).trials)
+
+
+def test_what_cannot_be_named_answers_nothing(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
+    words = ["optimizer.lr=1e-3,1e-2", "epochs=1", "--seeds", 1, "--jobs", 1]
+    dlrun("sweep", config, *words, "--name", "n" * 64)
+    dlrun("train", config, "epochs=1", "--seed", 1, "--name", "plain")
+    (runs_dir / "plain-001").rename(runs_dir / "good")
+    done = dlrun("sweep", config, *words, "--needed", "--seeds", 2)
+    assert (done.code, done.err) == (0, "")
+    borrowed = [trial.is_borrowed for trial in sweep_folder.find("small", runs_dir).trials]
+    assert borrowed == [True, False, True, False]
+
+
+def test_what_is_made_is_neither_pruned_nor_deleted(
+    dlrun: Dlrun, config: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlrun.sweep_folder import Sweep
+
+    add, seen = Sweep.add, list[tuple[int, int]]()
+
+    def pruned(sweep: Sweep, *arguments: Any) -> Any:
+        codes = dlrun("runs", "--prune", "--yes").code, dlrun("rm", sweep.name, "--yes").code
+        seen.append(codes)
+        return add(sweep, *arguments)
+
+    monkeypatch.setattr(Sweep, "add", pruned)
+    assert dlrun("sweep", config, "epochs=1,2", "--seeds", 1, "--jobs", 1).code == 0
+    assert [prune for prune, _ in seen] == [0, 0]
+    assert all(rm for _, rm in seen)
+    assert len(only_sweep(runs_dir).trials) == 2
+
+
+def test_the_time_of_an_epoch_is_that_of_its_steps_and_one_evaluation(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlrun import config as configs
+    from dlrun import preparation
+    from dlrun.components import Parts
+    from dlrun.plan import make_plan
+
+    now = 0.0
+
+    def fit(state: Any, loaded: Any, recipe: Any, hardware: Any, watch: Any) -> Any:
+        nonlocal now
+        for _ in range(5):
+            for index, _ in enumerate(watch(iter(range(30)))):
+                now += 5.0 if index == 0 else 0.1
+            now += 2.0  # the evaluation
+            yield {}
+
+    monkeypatch.setattr(preparation, "fit", fit)
+    monkeypatch.setattr(preparation.time, "monotonic", lambda: now)
+    plan = make_plan(configs.load(config, ["batch_size=4"]), Parts(), Path())
+    loaded = plan.load()
+    count = -(-len(loaded["train"]) // 4)
+    for longest in (0.45, 2.0):  # too short for an epoch
+        now = 0.0
+        assert preparation.seconds_of_epoch(plan, loaded, longest) == pytest.approx(count * 0.1 + 2.0)

@@ -51,10 +51,18 @@ def test_a_run_is_reproduced_to_the_last_bit_and_left_as_it_was(
     assert Run(runs_dir / "tiny-002").summary()["status"] == "finished"
 
 
-def test_the_threads_it_had_are_taken_and_are_no_difference(dlrun: Dlrun, tiny: Path) -> None:
+def test_the_threads_it_had_are_taken_and_are_no_difference(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dlrun("train", tiny)
     found = json.loads(dlrun("reproduce", "last", "--json").out)
     assert (found["verdict"], found["settings"]) == ("bit-identical", {})
+    again, asked = Run(runs_dir / "tiny-001"), []
+    changed_summary(again, threads=3)
+    monkeypatch.setattr("dlrun.reproduction.cores", lambda: 8)
+    monkeypatch.setattr("torch.set_num_threads", asked.append)
+    dlrun("reproduce", "tiny-001")
+    assert set(asked) == {3}
 
 
 def test_a_small_change_is_within_tolerance_and_a_large_one_a_drift(dlrun: Dlrun, trained: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,71 @@ def test_a_search_is_a_folder_of_ordinary_runs(dlrun: Dlrun, tiny: Path, runs_di
     best = min(sum(losses[i : i + 2]) / 2 for i in range(0, 8, 2))
     first = (sweep.folder / "results.csv").read_text().splitlines()[1].split(",")
     assert math.isclose(float(first[2]), best)
+
+
+@needs_optuna
+@pytest.mark.parametrize(
+    ("monitor", "direction"), [("train_loss", "MINIMIZE"), ("train_accuracy", "MAXIMIZE")]
+)
+def test_a_search_goes_where_the_monitored_figure_is_better(
+    monitor: str, direction: str, dlrun: Dlrun, tiny: Path, runs_dir: Path
+) -> None:
+    dlrun("sweep", tiny, *WORDS, f"monitor={monitor}", "--optuna", 1, "--seeds", 2)
+    sweep = only_sweep(runs_dir)
+    found = Search(sweep, Parts(), Path()).study._study
+    assert found.direction.name == direction
+    figures = [trial.run.summary()["best"]["figures"][monitor]["mean"] for trial in sweep.trials]
+    assert found.trials[0].value == sum(figures) / 2
+
+
+@needs_optuna
+def test_each_setting_takes_no_more_threads_than_its_share(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlrun import hardware, preparation, search
+
+    for module in (hardware, preparation, search):
+        monkeypatch.setattr(module, "cores", lambda: 8)
+    words = ["architecture.hidden=[8],[3000,3000]", "batch_size=full", "epochs=1", "dataset.points=2000"]
+    dlrun("sweep", tiny, *words, "--jobs", 4, "--optuna", 4)
+    threads = {
+        str(trial.values["architecture.hidden"]): "threads: 2" in trial.run.config.read_text()
+        for trial in only_sweep(runs_dir).trials
+    }
+    assert threads == {"[8]": False, "[3000, 3000]": True}
+
+
+@needs_optuna
+def test_what_a_killed_process_left_of_the_study_is_mended(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    dlrun("sweep", tiny, *WORDS, "--optuna", 2, "epochs=1")
+    sweep = only_sweep(runs_dir)
+    journal = sweep.folder / "study.log"
+    journal.write_bytes(journal.read_bytes()[:-30])  # which was the end of the second setting
+    (sweep.folder / "study.log.lock").symlink_to(journal)
+    sweep.content["search"]["count"] = 3
+    sweep.write()
+    done = dlrun("sweep", "--resume", "last")
+    assert (done.code, done.err) == (0, "")
+    ends = [trial.state.name for trial in study(sweep.folder)._study.trials]
+    assert ends == ["COMPLETE"] * 3
+
+
+@needs_optuna
+def test_a_run_that_was_made_and_never_noted_is_taken_away(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    dlrun("sweep", tiny, *WORDS, "--optuna", 2, "epochs=1")
+    sweep = only_sweep(runs_dir)
+    noted = sweep.content["runs"].pop()
+    sweep.write()
+    (sweep.folder / "notes").mkdir()
+    kept = sweep.folder / "kept-001"
+    shutil.copytree(sweep.folder / noted["run"], kept)
+    (sweep.folder / noted["run"] / "summary.json").unlink()  # it was killed before the first word
+    assert dlrun("sweep", "--resume", "last").code == 0
+    names = [trial.run.name for trial in only_sweep(runs_dir).trials]
+    assert sorted(path.parent.name for path in sweep.folder.glob("*/config.yaml")) == sorted(
+        [*names, "kept-001"]
+    )
+    assert (sweep.folder / "notes").exists()
 
 
 @needs_optuna
@@ -127,7 +193,7 @@ def test_a_search_whose_study_is_gone_begins_a_new_one_and_keeps_its_runs(
 def test_a_setting_that_has_no_runs_yet_is_drawn_anew(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
     dlrun("sweep", tiny, *WORDS, "--optuna", 1)
     sweep = only_sweep(runs_dir)
-    Search(sweep, Parts()).study.draw()  # and then it is killed
+    Search(sweep, Parts(), Path()).study.draw()  # and then it is killed
     sweep.content["search"]["count"] = 2
     sweep.write()
     assert dlrun("sweep", "--resume", "last").code == 0
@@ -206,14 +272,15 @@ def test_choices_of_any_kind_come_back_as_they_were_written(tmp_path: Path) -> N
 def test_a_search_that_is_not_as_dlrun_writes_it_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
     said = {
         "count": 3,
+        "examples": 40,
         "words": [],
         "axes": {"x": [1, 2]},
-        "monitor": "train_loss",
         "higher_is_better": False,
     } | change
-    sweep = sweep_folder.create(tmp_path, "x", jobs=1, metric="best.train_loss", search=said)
+    with sweep_folder.created(tmp_path, "x", jobs=1, metric="best.train_loss", search=said) as sweep:
+        pass
     with pytest.raises(UserError, match="no search as dlrun writes it"):
-        Search(sweep, Parts())
+        Search(sweep, Parts(), Path())
 
 
 @needs_optuna
@@ -234,13 +301,14 @@ def test_whole_numbers_are_drawn_as_such(tmp_path: Path) -> None:
 
 @needs_optuna
 def test_a_dry_run_says_what_would_be_drawn_from_and_makes_nothing(
-    dlrun: Dlrun, tiny: Path, runs_dir: Path
+    dlrun: Dlrun, tiny: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = dlrun("sweep", tiny, *WORDS, "--optuna", 7, "--seeds", 2, "--dry-run")
+    monkeypatch.setattr("dlrun.preparation.seconds_of_epoch", lambda *_: 1 / 3)
+    done = dlrun("sweep", tiny, *WORDS, "epochs=3", "--optuna", 7, "--seeds", 2, "--dry-run")
     assert (done.code, done.err) == (0, "")
     said = " ".join(done.out.split())
     assert "optimizer.lr log(0.0001,0.1) architecture.activation" in said
-    assert "7 settings of 2 runs, 1 at a time: at most about" in said
+    assert "7 settings of 2 runs, 1 at a time: at most about 14 s of training" in said
     assert "ranked by best.train_loss" in said
     assert not runs_dir.exists()
 
@@ -249,7 +317,7 @@ def test_a_dry_run_says_what_would_be_drawn_from_and_makes_nothing(
 def test_what_was_given_up_is_noted_once(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
     dlrun("sweep", tiny, *WORDS, "--optuna", 1)
     sweep = only_sweep(runs_dir)
-    found = Search(sweep, Parts())
+    found = Search(sweep, Parts(), Path())
     number, _ = found.study.draw()
     sweep.content["given_up"] = [number]  # and killed before the study was told
     found.ended(number, [], is_given_up=True)

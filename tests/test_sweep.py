@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from made_runs import config_of, filled
 from small_runs import only_run, timeless
 from small_sweeps import CONFIG, listed, only_sweep
 
+from dlrun import sweep_folder
 from dlrun.runs import Run
 from dlrun.sweep_folder import Sweep, Trial
+from dlrun.workers import Message
 
 Dlrun = Callable[..., Any]
 Write = Callable[[str, str], Path]
@@ -43,7 +48,7 @@ def test_each_run_has_bit_for_bit_what_training_it_alone_gives(
     for trial in sweep.trials:
         rate, [seed] = trial.values["optimizer.lr"], trial.seeds
         dlrun("train", config, f"optimizer.lr={rate}", "--seed", seed, "--runs-dir", runs_dir / "alone")
-        alone = Run(runs_dir / "alone" / trial.run.name.replace("small", "small"))
+        alone = Run(runs_dir / "alone" / trial.run.name)
         assert timeless(trial.run.rows()) == timeless(alone.rows())
         assert trial.run.summary()["threads"] == alone.summary()["threads"]
 
@@ -254,6 +259,125 @@ def test_a_run_that_stood_for_one_and_is_gone_is_said_before_and_after(
 def test_runs_of_sweeps_are_listed_by_what_holds_of_them(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
     dlrun("sweep", config, "optimizer.lr=1e-3,1e-2", "--seeds", 1, "--jobs", 1)
     listed = dlrun("runs", "--where", "optimizer.lr == 0.01", "--columns", "optimizer.lr")
-    assert [line.split() for line in listed.out.splitlines()[1:]] == [["small-002", "0.01"]]
+    [name, rate] = listed.out.splitlines()[1].split()
+    assert (name, rate) == ("small-sweep-001/small-002", "0.01")
     compared = dlrun("compare", "--where", "optimizer.lr > 0", "--json")
     assert len(json.loads(compared.out)["settings"]) == 2
+
+
+# --------------------------------------------------------------------------- which run is next
+
+
+class Scripted:
+    """Workers that train nothing: they note what they are given and told."""
+
+    def __init__(self, count: int = 1) -> None:
+        self.count, self.training, self.stopped = count, list[Path](), list[Path]()
+
+    @property
+    def is_free(self) -> bool:
+        return len(self.training) < self.count
+
+    def train(self, folder: Path) -> None:
+        self.training.append(folder)
+
+    def stop(self, folder: Path) -> None:
+        if folder in self.training:
+            self.stopped.append(folder)
+
+    def end(self, training: Any, trial: Trial, status: str, exit_code: int = 0, **summary: Any) -> None:
+        """A run ends with such a summary."""
+        self.training.remove(trial.run.folder)
+        filled(trial.run, trial.seeds, status=status, **summary)
+        training._hear(Message("end", trial.run.folder, exit_code=exit_code))
+
+
+class Noting:
+    """A search that finds the same hopeless every time and notes how settings end."""
+
+    def __init__(self, hopeless: float = math.inf) -> None:
+        self.hopeless, self.told = hopeless, list[tuple[Any, list[float], bool]]()
+        self.study = SimpleNamespace(running=list)
+
+    def more(self) -> list[Trial]:
+        return []
+
+    def is_hopeless(self, trial: Trial, rung: int, figure: float | None) -> bool:
+        return figure is not None and figure > self.hopeless
+
+    def ended(self, number: int | None, figures: list[float], *, is_given_up: bool) -> None:
+        self.told.append((number, figures, is_given_up))
+
+
+def of_two_settings(runs_dir: Path) -> Sweep:
+    """A search that drew two settings of two seeds each."""
+    with sweep_folder.created(runs_dir, "small", jobs=1, metric="best.train_loss") as sweep:
+        for number in (0, 1):
+            for seed in (0, 1):
+                sweep.add({"epochs": number}, config_of({"seeds": [seed]}), number)
+    return sweep
+
+
+def scripted(sweep: Sweep, search: Any = None, count: int = 1) -> tuple[Any, Scripted]:
+    from dlrun.signals import Signals
+    from dlrun.sweep import Silent, _Training
+
+    workers = Scripted(count)
+    training = _Training(sweep, workers, search, Signals(), Silent())  # type: ignore[arg-type]
+    training._feed()
+    return training, workers
+
+
+def test_a_setting_that_is_hopeless_is_given_up_with_all_its_seeds(runs_dir: Path) -> None:
+    sweep, search = of_two_settings(runs_dir), Noting(hopeless=5.0)
+    training, workers = scripted(sweep, search)
+    first, second, third, _ = sweep.trials
+    training._hear(Message("row", first.run.folder, 1, 10, 4.9, rung=1))
+    assert workers.stopped == []
+    training._hear(Message("row", first.run.folder, 2, 10, 5.1))  # not the end of a tenth
+    assert workers.stopped == []
+    for _ in range(2):
+        training._hear(Message("row", first.run.folder, 2, 10, 5.1, rung=2))
+    assert workers.stopped == [first.run.folder]  # once
+    workers.end(training, first, "interrupted", 143)
+    assert [training.of_folder[each.run.folder].status for each in (first, second)] == ["given up"] * 2
+    assert search.told == [(0, [], True)]
+    training._feed()
+    assert workers.training == [third.run.folder]
+
+
+def test_a_search_is_told_the_mean_of_whole_settings_alone(runs_dir: Path) -> None:
+    sweep, search = of_two_settings(runs_dir), Noting()
+    training, workers = scripted(sweep, search, count=4)
+    for trial, loss in zip(sweep.trials, (1.0, 3.0, 5.0, 7.0), strict=True):
+        assert len(search.told) == (trial.number or 0)
+        is_last = trial is sweep.trials[-1] or loss == 7.0
+        best = {"best": {"epoch": 1, "figures": {"train_loss": {"values": [loss]}}}}
+        workers.end(training, trial, "diverged" if is_last else "finished", **best)
+    assert search.told == [(0, [1.0, 3.0], False), (1, [], False)]
+
+
+def test_a_run_that_a_late_signal_stopped_is_put_back(runs_dir: Path) -> None:
+    sweep = of_two_settings(runs_dir)
+    training, workers = scripted(sweep)
+    first = sweep.trials[0]
+    workers.end(training, first, "interrupted", 143)
+    assert training.of_folder[first.run.folder].status == "waiting"
+    assert training.waiting[-1] == first.run.folder
+    training.signals.received = 2
+    training._feed()
+    assert workers.training == []  # after a signal nothing is begun
+
+
+def test_a_search_that_is_stopped_between_two_settings_can_go_on(runs_dir: Path) -> None:
+    from dlrun.sweep import Ended
+
+    sweep = of_two_settings(runs_dir)
+    training, workers = scripted(sweep, Noting(), count=4)
+    for trial in sweep.trials:
+        workers.end(training, trial, "finished")
+    sweep.content["search"] = {"count": 2}
+    assert not Ended(sweep, training.every, 2).is_open
+    sweep.content["search"] = {"count": 5}
+    ended = Ended(sweep, training.every, 2)
+    assert (ended.is_open, ended.undrawn) == (True, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,3 +56,53 @@ def test_a_folder_that_only_has_the_name_of_a_sweep_is_left_alone(
     (runs_dir / "notes").mkdir()
     assert sweep_folder.cut_short(runs_dir) == []
     assert dlrun("rm", "notes", "--yes").code == 2
+
+
+def test_of_a_sweep_that_was_cut_short_it_is_said_what_to_do(
+    dlrun: Dlrun, runs_dir: Path, tmp_path: Path
+) -> None:
+    sweep = listed(runs_dir, tmp_path)
+    (sweep.folder / sweep_folder.FILE).unlink()
+    for name in (sweep.name, sweep.folder):
+        done = dlrun("sweep", "--resume", name)
+        assert (done.code, f"{sweep.name} was never begun" in done.err) == (2, True)
+        assert f"dlrun rm {sweep.name}" in done.err
+
+
+def test_a_sweep_is_found_from_inside_of_it(
+    dlrun: Dlrun, config: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["epochs=1,2", "--seeds", 1, "--jobs", 1]
+    dlrun("sweep", config, *words, "--name", "before")
+    dlrun("sweep", config, *words, "--needed")
+    monkeypatch.chdir(sweep_folder.find("small", runs_dir).folder)
+    assert dlrun("sweep", "--resume", ".").code == 0
+    assert len(json.loads(dlrun("compare", ".", "--json").out)["settings"]) == 2
+
+
+def test_a_run_of_a_sweep_is_named_with_it(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
+    dlrun("sweep", config, "epochs=1,2", "--seeds", 1, "--jobs", 1)
+    dlrun("train", config, "epochs=1")  # which is small-001 too
+    listed = dlrun("runs", "--where", "epochs > 0").out
+    assert [line.split()[0] for line in listed.splitlines()[1:]] == [
+        "small-001",
+        "small-sweep-001/small-001",
+        "small-sweep-001/small-002",
+    ]
+    assert dlrun("eval", "small-sweep-001/small-002").code == 0
+    assert (runs_dir / "small-sweep-001" / "small-002" / "eval").exists()
+
+
+def test_values_under_sweep_may_be_nested_as_the_config_is(
+    dlrun: Dlrun, write: Write, runs_dir: Path
+) -> None:
+    path = write("small.yaml", CONFIG + "sweep: {optimizer: {lr: [1e-3, 1e-2]}, epochs: 1..2}\n")
+    done = dlrun("sweep", path, "--seeds", 1, "--dry-run")
+    assert "4 runs" in done.out
+
+
+def test_a_value_may_be_any_text(dlrun: Dlrun, write: Write, tmp_path: Path) -> None:
+    done = dlrun("sweep", write("small.yaml", CONFIG), "dataset={name: csv, path: \U0001f600.csv, target: y}",
+                 "epochs=1,2")  # fmt: skip
+    assert "\U0001f600.csv" in done.err
+    assert "Unicode" not in done.err

@@ -89,7 +89,7 @@ def settings(found: Comparison, name: str) -> Figure | None:
         figure = in_rows(found, groups, keys)
     else:
         figure = parallel(found, groups, keys)
-    whole = [group for group in groups if not group.diverged] or groups
+    whole = [group for group in groups if group.is_whole] or groups
     best = max(whole, key=lambda g: g.mean if found.higher_is_better else -g.mean)
     reached = mean_and_spread(list(best.values.values()))
     without = sum(bool(group.diverged) for group in found.groups if not group.values)

@@ -268,6 +268,7 @@ def test_a_run_outside_of_the_sweep_is_never_trained(
     sweep.write()
     before = contents(runs_dir / "small-001")
     assert "0 to train" in dlrun("sweep", "--resume", "last").out
+    fault.count(folders=1)
     fault.never(outside=int(contents(runs_dir / "small-001") != before))
 
 
