@@ -101,13 +101,16 @@ class Preprocessing:
         return prepared.to(torch.float32)
 
     def suits(self, shape: tuple[int, ...]) -> bool:
-        """Whether it leaves inputs of one shape in that shape, and finite: it may come from anyone."""
+        """Whether it leaves inputs of one shape in that shape, and finite: it may come from anyone.
+
+        An infinite scale is that of a feature which was the same in all examples: it becomes 0.
+        """
         try:
-            return all(
-                not step.expand(shape).is_complex() and bool(step.isfinite().all())
-                for step in self.state_dict().values()
-                if step is not None
-            ) and (self.scale is None or bool(self.scale.all()))
+            steps = [step for step in self.state_dict().values() if step is not None]
+            shaped = all(not step.expand(shape).is_complex() and not step.isnan().any() for step in steps)
+            finite = [step for step in (self.offset, self.fill) if step is not None]
+            sound = all(bool(step.isfinite().all()) for step in finite)
+            return shaped and sound and (self.scale is None or bool(self.scale.all()))
         except (AttributeError, RuntimeError):
             return False
 

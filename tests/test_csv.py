@@ -664,3 +664,19 @@ def test_categories_are_those_of_the_training_rows_alone(tmp_path: Path) -> None
     path = written(tmp_path, lines, "when,sky,guess,heat")
     features = days(path, unknown="zeros", test_fraction=0.2).features
     assert "sky=fair" in features and "sky=fog" not in features
+
+
+def test_a_column_that_never_changes_is_no_hindrance_to_evaluation(
+    dlrun: Dlrun, write: Callable[[str, str], Path], runs_dir: Path
+) -> None:
+    rows = "\n".join(f"2016,{n},{3 * n}" for n in range(40))
+    table = write("table.csv", f"year,n,y\n{rows}\n")
+    path = write(
+        "tiny.yaml",
+        f"dataset: {{name: csv, path: {table}, target: y}}\narchitecture: {{name: mlp, hidden: [4]}}\n"
+        "loss: mse\noptimizer: {name: adam, lr: 1e-2}\nepochs: 2\nbatch_size: 8\nmetrics: [mae]\nplots: []\n",
+    )
+    assert dlrun("train", path).code == 0
+    done = dlrun("eval", "last")
+    assert (done.code, "exactly as recorded at training" in done.out) == (0, True)
+    assert dlrun("predict", "last", table).code == 0
