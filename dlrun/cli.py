@@ -223,14 +223,19 @@ def train(
     words += [f"seeds=[{seed}]"] if seed is not None else []
     words += [f"seeds={list(range(seeds))}"] if seeds is not None else []
     own_parts = Parts(parts)
-    checked = configs.load(configs.find(config), words, own_parts)
-    from dlrun import experiment, runs
+    path = configs.find(config)
+    checked = configs.load(path, words, own_parts)
+    from dlrun import display, experiment, runs
     from dlrun.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
     loaded = plan.load(watching=_watching(quiet))  # what can fail, fails before there is a folder
     plan.try_on(loaded)
     run = runs.create(runs_dir, checked.name, configs.dump(checked))
+    if not quiet and configs.SWEEP in configs.read(path).value:
+        display.warn(
+            f"the values under {configs.SWEEP}: are for dlrun sweep; this trains the config as it stands"
+        )
     view = _view(quiet, run)
     outcome = experiment.resume(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=watch)
     _conclude(plan, outcome, quiet)
@@ -543,6 +548,8 @@ def sweep(
     from dlrun.settings import settings
 
     wanted = _jobs(jobs)
+    if quiet and json:
+        raise UserError("--quiet and --json cannot both be given", where="command line")
     own_parts = Parts(parts)
     chosen_seeds = range(seeds) if seeds else None
     found, space = None, None
@@ -568,6 +575,7 @@ def sweep(
     from dlrun import sweep as sweeps
 
     if found is None:
+        answers = _finished(runs_dir) if needed else []
         prepared = preparation.prepare(
             chosen,
             wanted,
@@ -580,9 +588,12 @@ def sweep(
             may_stack=stack,
         )
         if dry_run:
-            display.dry_run(prepared, preparation.estimate(prepared))
+            if json:
+                display.say_json(preparation.estimate(prepared, answers).plain())
+            elif not quiet:
+                display.dry_run(prepared, preparation.estimate(prepared, answers))
             return
-        found = prepared.make(runs_dir, _finished(runs_dir) if needed else [])
+        found = prepared.make(runs_dir, answers)
         del prepared  # whose data each worker reads for itself
     command = found.resume_command(parts)
     with _resumable(command):
@@ -630,6 +641,10 @@ def compare(
         str | None,
         typer.Option(metavar="COLUMN", help="Such as test_accuracy, best.test_accuracy or seconds."),
     ] = None,
+    beside: Annotated[
+        Literal["first", "best"] | None,
+        typer.Option(help="Which setting the others are held against: of a sweep the best, else the first."),
+    ] = None,
     where: Where = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False,
     json: Json = False,
@@ -651,6 +666,8 @@ def compare(
         raise UserError(
             "name the runs to compare", fix="dlrun compare spiral_relu-001 spiral_relu-002, or 'spiral_*'"
         )
+    if metric == "":
+        raise UserError("an empty name names no column", where="--metric")
     if output and output.suffix.lower() not in PICTURES:
         raise UserError(
             f"{output} is no name of a picture", where="--output", fix=f"end it in {', '.join(PICTURES)}"
@@ -660,7 +677,10 @@ def compare(
     chosen = records.chosen(asked, where)
     if not chosen:
         raise UserError(f"of {len(asked)} runs there is none of which this holds", where=f"--where {where}")
-    found = comparing.compare(chosen, metric or records.shared_metric(meant), parts=Parts(parts))
+    values = records.values_of(meant)
+    ranked = bool(values) if beside is None else beside == "best"
+    metric = records.shared_metric(meant) if metric is None else metric
+    found = comparing.compare(chosen, metric, ranked=ranked, parts=Parts(parts), values=values)
     if output:
         from dlrun.plots._settings import draw_curves
 
@@ -676,6 +696,8 @@ def compare(
         display.comparison_csv(found)
     else:
         display.comparison(found)
+        if output:
+            display.say(str(output))
 
 
 @app.command("runs")
@@ -693,8 +715,8 @@ def list_runs(
         bool,
         typer.Option(
             "--prune",
-            help="Delete the runs that are listed; without --where those that diverged or have nothing saved "
-            "to go on from. Asks first.",
+            help="Delete the runs of which --where holds, without it those that diverged or have nothing "
+            "saved to go on from; never runs of a sweep. Asks first.",
         ),
     ] = False,
     yes: Yes = False,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import StringIO
 from itertools import combinations
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -20,7 +21,7 @@ from dlrun.errors import UserError, nearest, shortened
 from dlrun.records import Record, at, some, written
 from dlrun.runs import Run
 from dlrun.significance import Difference, difference, one_of_many, step_of
-from dlrun.tables import cell
+from dlrun.tables import cell, decimals
 
 _MOST_PAIRED = 200  # settings: all pairs of more take their time
 FRACTIONS = ("accuracy", "top5")  # differences of these are said in percentage points
@@ -37,6 +38,7 @@ class Group:
     unfinished: list[str] = field(default_factory=list)  # and those that say nothing yet
     shown: dict[str, Any] = field(default_factory=dict)  # what of the setting differs from others
     beside: Difference | None = None  # how much more than the reference; None for itself
+    asked: dict[str, Any] | None = None  # the values that a sweep set in it
 
     @property
     def is_whole(self) -> bool:
@@ -63,6 +65,7 @@ class Comparison:
     is_ranked: bool
     comparisons: int  # at once: each interval is that much wider
     notes: list[str]
+    monitor: str = ""  # the column that chose each run's best epoch, where it is the same of all
 
     @property
     def column(self) -> str:
@@ -75,9 +78,16 @@ class Comparison:
         return self.column != self.metric
 
     @property
+    def epoch(self) -> str:
+        """Which epoch the figures are of, in words; nothing where it is the last."""
+        if not self.is_of_best_epoch:
+            return ""
+        return f"epoch of best {self.monitor}" if self.monitor else "best epoch of each run"
+
+    @property
     def meaning(self) -> str:
         """What the figures are, in a line; nothing of figures that speak for themselves."""
-        words = []
+        words = [f"figures of the {self.epoch}"] if self.epoch else []
         if any(group.sd is not None for group in self.groups):
             words.append("mean ± standard deviation over seeds")
         margins = [g.beside for g in self.groups if g.beside and math.isfinite(g.beside.margin)]
@@ -160,20 +170,26 @@ class Comparison:
 
 
 def compare(
-    records: Sequence[Record], metric: str | None = None, *, ranked: bool = False, parts: Parts | None = None
+    records: Sequence[Record],
+    metric: str | None = None,
+    *,
+    ranked: bool = False,
+    parts: Parts | None = None,
+    values: Mapping[Path, dict[str, Any]] | None = None,
 ) -> Comparison:
     """Settings side by side: each beside the first, or `ranked` each beside the best.
 
-    `metric` is a column as in `Record.of_seeds`, by default the first metric on the examples that were
-    evaluated. Raises UserError where nothing can be compared.
+    They are told apart by what differs in their configs, or by the `values` that a sweep set in the run of
+    each folder. `metric` is a column as in `Record.of_seeds`, by default the first metric on the examples
+    that were evaluated. Raises UserError where nothing can be compared.
     """
     notes: list[str] = []
     done = [each for each in records if each.run.status(each.summary) in runs.DONE and not each.unread]
     if not done:
         standing = [f"{each.run.name} ({each.run.status(each.summary)})" for each in records]
         raise UserError(f"there is no finished run to compare: {some(standing) or 'none is named'}")
-    metric = metric or _usual(done, ranked)
-    groups = list(_grouped(records, metric, notes))
+    metric = _usual(done, ranked) if metric is None else metric
+    groups = _grouped(records, metric, notes, values or {})
     measured = [group for group in groups if group.values]
     if not measured:
         columns = list(dict.fromkeys(column for each in done for column in each.columns()))
@@ -186,8 +202,24 @@ def compare(
     comparisons = _compare(measured, ranked=ranked)
     for group, shown in zip(groups, telling([group.setting for group in groups], notes), strict=True):
         group.shown = shown
+    _show_asked(groups, notes)
     _note_versions(done, notes)
-    return Comparison(metric, higher, groups, ranked, comparisons, notes)
+    monitors = {str(at(each.summary, "best", "monitor") or "") for each in done}
+    monitor = monitors.pop() if len(monitors) == 1 else ""
+    return Comparison(metric, higher, groups, ranked, comparisons, notes, monitor)
+
+
+def _show_asked(groups: Sequence[Group], notes: list[str]) -> None:
+    """Have settings told apart by what a sweep set in them, where that does; what else differs is noted."""
+    asked = [group.asked for group in groups if group.asked is not None]
+    if len({repr(each) for each in asked}) < len(groups):
+        return
+    known = {key.removesuffix(".name") for each in asked for key in each}
+    others = dict.fromkeys(key for group in groups for key in group.shown)
+    if left := [key for key in others if key.removesuffix(".name") not in known]:
+        notes.append(f"with them differ: {some(left)}")
+    for group in groups:
+        group.shown = group.asked or {}
 
 
 def _compare(measured: Sequence[Group], *, ranked: bool) -> int:
@@ -215,7 +247,9 @@ def _compare(measured: Sequence[Group], *, ranked: bool) -> int:
     return len(measured) * len(others) // 2 if ranked else len(others)
 
 
-def _grouped(records: Iterable[Record], metric: str, notes: list[str]) -> Iterable[Group]:
+def _grouped(
+    records: Iterable[Record], metric: str, notes: list[str], values: Mapping[Path, dict[str, Any]]
+) -> list[Group]:
     """Runs by their setting, in the order in which each is first met."""
     groups: dict[str, Group] = {}
     unread, unfinished, twice = [], [], []
@@ -225,7 +259,9 @@ def _grouped(records: Iterable[Record], metric: str, notes: list[str]) -> Iterab
             unread.append(name)
             continue
         setting = each.setting(metric)
-        group = groups.setdefault(repr(sorted(setting.items())), Group(setting))
+        group = groups.setdefault(
+            repr(sorted(setting.items())), Group(setting, asked=values.get(each.run.folder))
+        )
         if status not in (*runs.DONE, "diverged"):
             unfinished.append(f"{name} ({status})")
             group.unfinished.append(name)
@@ -233,12 +269,12 @@ def _grouped(records: Iterable[Record], metric: str, notes: list[str]) -> Iterab
         if status == "diverged":
             group.diverged.append(name)
             continue
-        values = each.of_seeds(metric)
-        if again := sorted(values.keys() & group.values.keys()):
-            is_same = all(values[seed] == group.values[seed] for seed in again)
+        figures = each.of_seeds(metric)
+        if again := sorted(figures.keys() & group.values.keys()):
+            is_same = all(figures[seed] == group.values[seed] for seed in again)
             numbers = f"seed{'s' if len(again) > 1 else ''} {some([str(seed) for seed in again])}"
             twice.append(f"{numbers} of {name}{'' if is_same else ', where the figure was another'}")
-        group.values = dict(sorted((values | group.values).items()))
+        group.values = dict(sorted((figures | group.values).items()))
         group.runs.append(each.run)
     for names, why in (
         (unread, "their configs cannot be read"),
@@ -296,11 +332,6 @@ def _note_versions(records: Iterable[Record], notes: list[str]) -> None:
 def figure_of(metric: str) -> str:
     """What a column is a figure of: `accuracy` of best.test_accuracy."""
     return metric.removeprefix("best.").partition("_")[2]
-
-
-def decimals(spread: float) -> int:
-    """How many decimals show two digits of a spread."""
-    return min(8, max(0, 1 - math.floor(math.log10(spread)))) if 0 < spread < math.inf else 4
 
 
 def _usual(records: Sequence[Record], ranked: bool) -> str:

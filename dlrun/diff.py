@@ -44,6 +44,8 @@ class Parting:
 
     def __str__(self) -> str:
         """In words."""
+        if not self.epochs:
+            return "there is no epoch of a seed that both have trained"
         if not self.columns:
             return "there is nothing that both have measured"
         counts = {"epoch": self.epochs, "seed": self.seeds, "column": self.columns}

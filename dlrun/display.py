@@ -25,7 +25,7 @@ from rich.text import Text
 
 from dlrun.errors import UserError, one_line, shortened
 from dlrun.runs import DONE
-from dlrun.tables import cell
+from dlrun.tables import cell, decimals
 
 if TYPE_CHECKING:
     from dlrun.compare import Comparison
@@ -175,6 +175,14 @@ def number(value: float | None, spread: float | None = None) -> str:
         value = 0.0
     form = ".4f" if 1e-3 <= abs(value) < 1e3 or value == 0 else ".4g"
     return f"{value:{form}}" if spread is None else f"{value:{form}} ± {spread:{form}}"
+
+
+def of_setting(mean: float, spread: float | None) -> str:
+    """A figure of a setting: a large one as a person writes it, with two digits of its spread."""
+    if not 1e3 <= abs(mean) < 1e12:
+        return number(mean, spread)
+    places = decimals(spread) if spread else 1
+    return f"{mean:,.{places}f}" if spread is None else f"{mean:,.{places}f} ± {spread:,.{places}f}"
 
 
 def of_seeds(values: Sequence[float] | None) -> str:
@@ -759,7 +767,7 @@ class Sweeping:
     def begin(self, sweep: Sweep, progress: Sequence[RunProgress], jobs: int) -> None:
         self._all, self._started, self._metric = progress, time.monotonic(), sweep.metric
         self._before = sum(map(_share_done, progress))
-        self._count = sweep.content.get("search", {}).get("count")  # of settings, where they are searched
+        self._count = sweep.wanted  # settings, where they are searched
         left = sum(each.status == "waiting" for each in progress)
         what = f"a search of {self._count} settings" if self._count else f"{len(progress)} runs"
         words = (
@@ -776,7 +784,7 @@ class Sweeping:
         done = sum(each.status not in ("waiting", "training", "interrupted") for each in self._all)
         figure = f", {self._metric} {number(progress.figure)}" if progress.figure is not None else ""
         at = f" at epoch {progress.epoch}/{progress.epochs}" if progress.status == "interrupted" else ""
-        line = f"{progress.trial.run.name} {progress.status}{at}{figure}: {done}/{len(self._all)} runs"
+        line = f"{progress.trial.run.name} {progress.status}{at}{figure}: {done}/{self._expected()} runs"
         if not self._live:
             self.console.print(Text(_clean(line)), soft_wrap=True)
 
@@ -824,11 +832,13 @@ class Sweeping:
             )
         return Group(*([table] if shown else []), self._bar())
 
+    def _expected(self) -> int:
+        """How many runs there will be, with those of settings that are not drawn yet."""
+        drawn = len({each.trial.number for each in self._all})
+        return round(len(self._all) / drawn * max(drawn, self._count)) if drawn else 0
+
     def _bar(self) -> Table:
-        done, count = sum(map(_share_done, self._all)), len(self._all)
-        begun = len({each.trial.number for each in self._all})
-        if self._count and begun:
-            count = max(count, round(count / begun * self._count))  # with those that are not drawn yet
+        done, count = sum(map(_share_done, self._all)), self._expected()
         elapsed = time.monotonic() - self._started
         left = elapsed / (done - self._before) * (count - done) if done > self._before else None
         line = Table.grid(padding=(0, 2))
@@ -877,7 +887,11 @@ def _counted(runs: Sequence[RunProgress], what: str = " runs are done", of: int 
     """How many of the runs are done, given up and failed: `3/8 runs, 1 failed`."""
     done = sum(each.status in DONE for each in runs)
     words = [f"{done}/{of or len(runs)}{what}"]
-    for name, statuses in (("given up", ["given up"]), ("failed", ["failed", "diverged", "broken"])):
+    for name, statuses in (
+        ("given up", ["given up"]),
+        ("diverged", ["diverged"]),
+        ("failed", ["failed", "broken"]),
+    ):
         count = sum(each.status in statuses for each in runs)
         words += [f"{count} {name}"] if count else []
     return ", ".join(words)
@@ -891,13 +905,16 @@ def comparison(found: Comparison) -> None:
     console = out()
     wide = console.options.update(max_width=1000)
     keys = list(dict.fromkeys(key for group in found.groups for key in group.shown))
-    short = {key: key.rpartition(".")[2] for key in keys}
-    is_clear = len({*short.values(), found.metric}) == len(keys) + 1
-    headed = [keys, list(short.values())] if is_clear else [keys]
-    tables = [_comparison_table(found, keys, heads) for heads in headed]
-    fitting = [table for table in tables if console.measure(table, options=wide).maximum <= console.width]
-    console.print(fitting[0] if fitting else _comparison_table(found, [], []))
-    if not fitting:
+    short = [key.rpartition(".")[2] for key in keys]
+    headed = [(keys, found.metric, False), (short, found.metric, False)]
+    headed.append((short, found.metric.replace("best.", "best.\n", 1), True))
+    if len({*short, found.metric}) <= len(keys):  # two keys with the same last word
+        del headed[1:]
+    tables = (_comparison_table(found, keys, *heads) for heads in headed)
+    fitting = (table for table in tables if console.measure(table, options=wide).maximum <= console.width)
+    table = next(fitting, None)
+    console.print(table or _comparison_table(found, [], [], found.metric, is_narrow=True))
+    if not table:
         told = Table.grid(padding=(0, 2, 0, 0))
         for number, group in enumerate(found.groups, 1):
             settings = (f"{shortened(key)} {_value(value)}" for key, value in group.shown.items())
@@ -911,24 +928,32 @@ def comparison(found: Comparison) -> None:
         warn(note)
 
 
-def _comparison_table(found: Comparison, keys: Sequence[str], heads: Sequence[str]) -> Table:
-    """A row for each setting with its values at some keys; without keys its number, or alone its runs."""
+def _comparison_table(
+    found: Comparison, keys: Sequence[str], heads: Sequence[str], metric: str, is_narrow: bool
+) -> Table:
+    """A row for each setting with its values at some keys; without keys its number, or alone its runs.
+
+    A narrow one says how many pairs were compared only where that is not the number of seeds.
+    """
     table, several = _table(), len(found.groups) > 1
     for head in heads or (["setting"] if several else ["runs"]):
         table.add_column(Text(one_line(shortened(head))), overflow="fold")
-    table.add_column(Text(one_line(shortened(found.metric))), justify="right")
+    table.add_column(Text("\n".join(map(one_line, shortened(metric).split("\n")))), justify="right")
     table.add_column("seeds", justify="right")
     words = [
         ", ".join(filter(None, [found.verdict(g), f"{len(g.diverged)} diverged" if g.diverged else ""]))
         for g in found.groups
     ]
+    if is_narrow:
+        counts = [f" (n = {len(group.values)})" for group in found.groups]
+        words = [text.replace(count, "") for text, count in zip(words, counts, strict=True)]
     with_words = several or any(words)
     if with_words:
         table.add_column(("beside the best" if found.is_ranked else "beside the first") if several else "")
     for place, (group, said) in enumerate(zip(found.groups, words, strict=True), 1):
         cells = [_value(group.shown[key]) if key in group.shown else "" for key in keys]
         cells = cells or [str(place) if several else _runs_of(group)]
-        figure = number(group.mean, group.sd) if group.values else ""
+        figure = of_setting(group.mean, group.sd) if group.values else ""
         row = [*map(Text, cells), Text(figure), Text(str(len(group.values))), *[Text(said)] * with_words]
         table.add_row(*row)
     return table
@@ -967,10 +992,12 @@ def dry_run(prepared: Prepared, found: Estimate) -> None:
     count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
     if space:
         count = f"{prepared.times} settings of {count}"
+    if found.answered:
+        count += f", {found.answered} of them answered by finished runs"
     about = f"{'at most ' if space else ''}about {duration(found.seconds)} of training"
     of = f"{found.tried} settings" if found.tried > 1 else "the first"
-    say(f"{count}, {prepared.jobs} at a time: {about}, by the first steps of {of}")
-    say(f"ranked by {prepared.metric}")
+    say(f"{count}, {found.jobs} at a time: {about} beside start-up and pictures, by the first steps of {of}")
+    say(f"ranked by {found.metric}")
 
 
 def _seeds(seeds: Sequence[int]) -> str:
@@ -987,12 +1014,25 @@ def sweep_results(ended: Ended, ranked: Comparison | None, command: str) -> None
     what_failed(ended, "")
     stopped = "stopped by a signal: " if ended.signal else ""
     say(f"{stopped}{_counted(ended.progress)}: {ended.sweep.folder}")
+    for words in _given_up(ended):
+        say_line(words)
     if ended.undrawn > 0:
         say(f"{ended.undrawn} of {ended.sweep.wanted} settings are still to be drawn")
     if met := ended.expectations:
         say(f"expectations of the config met by {sum(met)} of {len(met)} runs")
     if ended.is_open:
         say(f"resume: {command}")
+
+
+def _given_up(ended: Ended) -> Iterator[str]:
+    """The settings that a search went no further with, a line each."""
+    settings: dict[int | None, list[RunProgress]] = {}
+    for each in ended.progress:
+        if each.trial.number in ended.sweep.given_up:
+            settings.setdefault(each.trial.number, []).append(each)
+    for first, *_ in settings.values():
+        values = ", ".join(f"{key} {_short(value)}" for key, value in first.trial.values.items())
+        yield f"given up after epoch {first.epoch}/{first.epochs}: {values}"
 
 
 def what_failed(ended: Ended, command: str) -> None:

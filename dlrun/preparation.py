@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -19,6 +19,7 @@ from dlrun.files import write_atomically
 from dlrun.hardware import cores, versions
 from dlrun.plan import Plan, make_plan
 from dlrun.records import Record
+from dlrun.runs import Run
 from dlrun.search import BASE, Space
 from dlrun.settings import Setting, with_share
 from dlrun.sweep_folder import Sweep
@@ -57,26 +58,33 @@ class Prepared:
         """
         if self.space:
             return self._make_search(parent, self.space)
-        answers = {_asked(each.config, each.summary): each.run for each in finished}
-        fingerprints = {repr(self.plan.config.dataset): self.loaded.fingerprint}
-        for _, config in self.runs if answers else ():
-            if (data := repr(config.dataset)) not in fingerprints:
-                plan = make_plan(config, self.plan.parts, self.data_dir)
-                fingerprints[data] = plan.load().fingerprint
         name = self.plan.config.name
         with sweep_folder.created(parent, name, jobs=self.jobs, metric=self.metric) as sweep:
-            for values, config in self.runs:
-                fingerprint = fingerprints.get(repr(config.dataset))
-                now = {
-                    "data": {"fingerprint": fingerprint},
-                    "versions": versions(),
-                    "code": self.plan.parts.code,
-                }
-                if run := answers.get(_asked(records.flat(config.plain()), now)):
-                    sweep.borrow(values, run, config.seeds)
+            for (values, config), run in zip(self.runs, self.answered(finished), strict=True):
+                if run:
+                    sweep.borrow(values, run, config)
                 else:
                     sweep.add(values, config)
         return sweep
+
+    def answered(self, finished: Sequence[Record]) -> list[Run | None]:
+        """For each of the runs the one of the `finished` ones that answers it, if any does."""
+        if not finished:
+            return [None] * len(self.runs)
+        answers = {_asked(each.config, each.summary): each.run for each in finished}
+        fingerprints = {repr(self.plan.config.dataset): self.loaded.fingerprint}
+        found = list[Run | None]()
+        for _, config in self.runs:
+            if (data := repr(config.dataset)) not in fingerprints:
+                plan = make_plan(config, self.plan.parts, self.data_dir)
+                fingerprints[data] = plan.load().fingerprint
+            now = {
+                "data": {"fingerprint": fingerprints[data]},
+                "versions": versions(),
+                "code": self.plan.parts.code,
+            }
+            found.append(answers.get(_asked(records.flat(config.plain()), now)))
+        return found
 
     def _make_search(self, parent: Path, space: Space) -> Sweep:
         plan = self.plan
@@ -164,28 +172,39 @@ def prepare(
 class Estimate:
     """About how many seconds a sweep trains, a search at most, from the first steps of some of its runs."""
 
+    runs: int
+    answered: int  # of the runs, by finished ones
+    jobs: int
+    metric: str
     seconds: float
     tried: int  # settings
 
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
 
-def estimate(prepared: Prepared) -> Estimate:
-    """Time a few steps of each kind of run, or of some kinds where there are many."""
-    epochs = dict[str, int]()
-    first = dict[str, Config]()
-    for _, config in prepared.runs:
+
+def estimate(prepared: Prepared, finished: Sequence[Record] = ()) -> Estimate:
+    """Time a few steps of each kind of run, of many kinds those of some; `finished` as for `make`."""
+    every = zip(prepared.runs, prepared.answered(finished), strict=True)
+    left = [config for (_, config), answer in every if answer is None]
+    epochs, first = dict[str, int](), dict[str, Config]()
+    for config in left:
         alike = _alike(config)
         first.setdefault(alike, config)
         epochs[alike] = epochs.get(alike, 0) + config.epochs
-    kinds = list(first)
-    chosen = kinds[:: -(-len(kinds) // MOST_TRIED)]
-    plan, took, share = prepared.plan, dict[str, float](), LONGEST_TRIAL / len(chosen)
+    chosen = list(first)[:: max(1, -(-len(first) // MOST_TRIED))]
+    plan, took = prepared.plan, dict[str, float]()
     for kind in chosen:
         of_kind = make_plan(first[kind], plan.parts, prepared.data_dir)
         same_data = of_kind.config.dataset == plan.config.dataset
-        took[kind] = seconds_of_epoch(of_kind, prepared.loaded if same_data else of_kind.load(), share)
-    usual = fmean(took.values())
-    total = sum(took.get(kind, usual) * count for kind, count in epochs.items())
-    return Estimate(prepared.times * total / prepared.jobs, len(chosen))
+        loaded = prepared.loaded if same_data else of_kind.load()
+        took[kind] = seconds_of_epoch(of_kind, loaded, LONGEST_TRIAL / len(chosen))
+    usual = fmean(took.values()) if took else 0.0
+    total = prepared.times * sum(took.get(kind, usual) * count for kind, count in epochs.items())
+    runs = prepared.times * len(prepared.runs)
+    answered = len(prepared.runs) - len(left)
+    return Estimate(runs, answered, prepared.jobs, prepared.metric, total / prepared.jobs, len(chosen))
 
 
 def _alike(config: Config) -> str:

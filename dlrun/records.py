@@ -182,6 +182,14 @@ def shared_metric(found: Sequence[Run | Sweep]) -> str | None:
     return metrics.pop() if len(metrics) == 1 else None
 
 
+def values_of(found: Sequence[Run | Sweep]) -> dict[Path, dict[str, Any]]:
+    """What a sweep set in each of its runs, by their folders, where one sweep and nothing else was found."""
+    match found:
+        case [Sweep() as sweep]:
+            return {trial.run.folder: trial.values for trial in sweep.trials}
+    return {}
+
+
 def _started(each: Run | Sweep) -> str:
     return str((each.content if isinstance(each, Sweep) else each.summary()).get("started", ""))
 

@@ -394,9 +394,14 @@ def one_named(text: str, names: Sequence[str], kind: str, parent: Path) -> str:
     if len(matching) > 1:
         several = f"{', '.join(matching[:5])}{' …' if len(matching) > 5 else ''}"
         raise UserError(f"{shortened(text)} could be {several}", fix="write more of the name")
-    if not matching:
+    if not matching or not text.strip():
         shown = nearest(text, names[:10]) if names else f"; there are no {kind}s in {parent}"
-        raise UserError(f"there is no {kind} {shortened(text)}{shown}")
+        fix = (
+            "one of a sweep is named SWEEP/RUN: dlrun runs --where 'epochs > 0' lists them"
+            if kind == "run"
+            else ""
+        )
+        raise UserError(f"there is no {kind} {shortened(text)}{shown}", fix=fix)
     return matching[0]
 
 

@@ -42,16 +42,18 @@ def settings(
     is but one run.
     """
     axes, plain = axes_of(path, given, seeds, parts)
-    found, mistakes = list[Setting](), dict[str, None]()
-    for values in combinations(axes) if count is None else draws(axes, count):
+    found, mistakes = list[Setting](), dict[str, list[dict[str, Any]]]()
+    every = combinations(axes) if count is None else draws(axes, count)
+    for values in every:
         try:
             config = configs.load(path, in_order([*plain, *words(values)]), parts)
         except ConfigError as error:
-            mistakes |= dict.fromkeys(_placed(mistake, axes) for mistake in error.mistakes)
+            for mistake in error.mistakes:
+                mistakes.setdefault(_placed(mistake, axes), []).append(values)
             continue
         found.append(Setting(values, sweep_folder.of_each_seed(config)))
     if mistakes:
-        raise ConfigError(str(path), list(mistakes))
+        raise ConfigError(str(path), [_with_cause(*each, every) for each in mistakes.items()])
     runs = sum(len(setting.configs) for setting in found)
     if runs > MOST_VALUES:
         raise UserError(f"a sweep has at most {MOST_VALUES:,} runs", fix="take fewer values, or fewer seeds")
@@ -78,12 +80,16 @@ def axes_of(
     Where both name a key, the command line counts. Several seeds are no values of their own: they are those
     of each setting.
     """
-    named, plain = _of_file(path), list[str]()
+    named, plain, met = _of_file(path), list[str](), set[str]()
     for word in given:
         key, equals, text = word.partition("=")
         if not equals or not key:
             fix = "write a key and its values, such as optimizer.lr=1e-4,1e-3"
             raise UserError(f"{shortened(word)!r} is not of the form KEY=VALUES", fix=fix)
+        if key in met:
+            fix = "write all of its values behind one KEY="
+            raise UserError(f"{shortened(key)} is given twice", where="command line", fix=fix)
+        met.add(key)
         found = axis(key, text, _COMMAND_LINE)
         if isinstance(found.values, list) and len(found.values) == 1:
             named.pop(key, None)
@@ -102,6 +108,17 @@ def axes_of(
         for key, written in named.items()
     ]
     return axes, plain
+
+
+def _with_cause(mistake: str, made: Sequence[dict[str, Any]], every: Sequence[dict[str, Any]]) -> str:
+    """A mistake with the values that lead to it, unless all combinations make it, or it names them."""
+    shared = {key: value for key, value in made[0].items() if all(each[key] == value for each in made)}
+    causes = {
+        key: value
+        for key, value in shared.items()
+        if not any(each[key] == value for each in every if each not in made) and str(value) not in mistake
+    }
+    return f"{mistake} (with {', '.join(words(causes))})" if causes and len(made) < len(every) else mistake
 
 
 def _of_file(path: Path) -> dict[str, tuple[Any, str]]:
@@ -129,8 +146,8 @@ def _placed(mistake: str, axes: Sequence[Axis]) -> str:
     said = mistake.removeprefix(f"{_COMMAND_LINE}: ")
     if said != mistake:
         for each in axes:
-            if each.where != _COMMAND_LINE and said.startswith(
-                (f"{each.key}:", f"{each.key}.", f"{each.key}[")
-            ):
+            about = said.partition(":")[0]  # the key, one above it or one below it
+            is_its = about == each.key or about.startswith((f"{each.key}.", f"{each.key}["))
+            if each.where != _COMMAND_LINE and (is_its or each.key.startswith(f"{about}.")):
                 return f"{each.where} {said}"
     return mistake

@@ -146,7 +146,8 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
             mark = key_node.start_mark
             key = _scalar(key_node, refuse) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str):
-                raise refuse("a key must be plain text", mark)
+                hint = "; a value with a comma or bracket in it needs quotes" if node.flow_style else ""
+                raise refuse(f"a key must be plain text{hint}", mark)
             if key == "<<" and not key_node.style:
                 raise refuse("merge keys (<<) are not read; use `base: other.yaml`", mark)
             if key in first:

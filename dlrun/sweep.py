@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -126,6 +127,7 @@ def train(sweep: Sweep, jobs: int, view: View, parts: Parts, data_dir: Path) -> 
         Signals() as signals,
         Workers(jobs, log, sweep.metric, parts.folder, data_dir) as workers,
     ):
+        sweep.replace_gone()
         search = Search(sweep, parts, data_dir) if sweep.is_search else None
         training = _Training(sweep, workers, search, signals, view)
         view.begin(sweep, training.every, jobs)
@@ -248,8 +250,6 @@ def standing(trial: Trial, sweep: Sweep) -> Progress:
     error = summary.get("error")
     if trial.number is not None and trial.number in sweep.given_up:
         status = "given up"
-    if trial.is_borrowed and not trial.run.config.exists():
-        status, error = "failed", f"error: {trial.run.folder}, which stood for it, is gone"
     return Progress(
         trial,
         status,
@@ -267,7 +267,9 @@ def conclude_run(progress: Progress, message: Message, sweep: Sweep) -> None:
     progress.status, progress.lines = fresh.status, message.lines
     if message.kind == "lost":
         progress.status = "failed"
-        progress.lines = [f"error: its process was killed (exit code {message.exit_code})"]
+        killed = f"error: its process was killed (exit code {message.exit_code})"
+        fix = "  fix: if it was for want of memory, resume with --jobs 1, or take a smaller model"
+        progress.lines = [killed, fix] if message.exit_code == -signal.SIGKILL else [killed]
     elif message.exit_code > 128:  # by a signal, maybe before its first word
         progress.status = "interrupted"
     elif progress.status in ("running", "waiting") or (message.lines and progress.status == "interrupted"):
@@ -280,8 +282,10 @@ def rank(sweep: Sweep, metric: str | None, parts: Parts, warn: Callable[[str], N
     there = [records.read(trial.run) for trial in sweep.trials if trial.number not in given_up]
     if not any(each.summary.get("status") in runs.DONE for each in there):
         return None
+    metric = sweep.metric if metric is None else metric
     try:
-        return comparisons.compare(there, metric or sweep.metric, ranked=True, parts=parts)
+        values = records.values_of([sweep])
+        return comparisons.compare(there, metric, ranked=True, parts=parts, values=values)
     except UserError as error:
         warn(error.what)
         return None

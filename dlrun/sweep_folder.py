@@ -167,11 +167,31 @@ class Sweep:
         )
         return Trial(run, values, config.seeds, number)
 
-    def borrow(self, values: dict[str, Any], run: Run, seeds: list[int]) -> None:
-        """Have a run that was trained before, beside the sweep or in another one, stand for one of it."""
+    def borrow(self, values: dict[str, Any], run: Run, config: Config) -> None:
+        """Have a run that was trained before, beside the sweep or in another one, stand for one of it; the
+        config is kept, should that one be deleted.
+        """
         home = run.folder.parent
         beside = "" if home.resolve() == self.folder.parent.resolve() else home.name
-        self.content["runs"].append({"run": run.name, "values": values, "seeds": seeds, "borrowed": beside})
+        self.content["runs"].append(
+            {
+                "run": run.name,
+                "values": values,
+                "seeds": config.seeds,
+                "borrowed": beside,
+                "name": config.name,
+                "config": configs.dump(config),
+            }
+        )
+
+    def replace_gone(self) -> None:
+        """Make a run of its own for each that was borrowed and is gone."""
+        for entry, trial in zip(self.content["runs"], self.trials, strict=True):
+            if trial.is_borrowed and not trial.run.config.exists():
+                run = runs.create(self.folder, entry["name"], entry["config"])
+                del entry["borrowed"], entry["name"], entry["config"]
+                entry["run"] = run.name
+        self.write()
 
 
 @contextmanager
@@ -265,6 +285,8 @@ def _is_sound(content: Any) -> bool:
             isinstance(each["values"], dict)
             and all(type(seed) is int for seed in each["seeds"])
             and type(each.get("number")) in (int, type(None))
+            and ("borrowed" not in each or runs.is_name(f"{each['name']}-001"))
+            and ("borrowed" not in each or isinstance(each["config"], str))
             for each in listed
         )
     )

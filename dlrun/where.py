@@ -111,7 +111,7 @@ class _Reader:
     def _comparison(self) -> Claim:
         key = self._take("a key, such as optimizer.lr", "word")
         self.keys.append(key)
-        sign = self._take("one of == != < <= > >=", "sign")
+        sign = self._take("one of == (not =) != < <= > >=", "sign")
         written = self._take("a value", "word", "text", "list")
         try:
             value = parse(written, "--where", has_lines=False).plain()

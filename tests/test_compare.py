@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import SGD, Values, accuracies, fast, made, two_settings, with_rows
+from made_runs import SGD, Values, accuracies, fast, made, made_sweep, two_settings, with_rows
 
-from dlrun import compare, records
+from dlrun import compare, display, records, sweep_folder
 from dlrun.compare import Comparison, Group
 from dlrun.errors import UserError
 from dlrun.runs import Run
@@ -238,7 +238,7 @@ def test_what_has_no_room_in_a_row_stands_below_whole(
     )
     monkeypatch.setenv("COLUMNS", "70")
     lines = dlrun("compare", "small", "--runs-dir", tmp_path).out.splitlines()
-    assert max(map(len, lines[:12])) <= 70
+    assert max(len(line) for line in lines if "seed by seed" not in line) <= 70
     assert not [line for line in lines if "…" in line]
     told = " ".join(" ".join(lines).split())
     assert "3 architecture.hidden [8, 8, 8, 8], optimizer sgd" in told
@@ -429,3 +429,38 @@ def test_a_value_in_a_row_is_in_one_line_too(dlrun: Dlrun, tmp_path: Path) -> No
     out = dlrun("compare", "small", "--runs-dir", tmp_path).out
     assert "x\N{REPLACEMENT CHARACTER}[2J name, [bold]y[/bold]" in out
     assert "\x1b" not in out
+
+
+def test_of_a_sweep_each_is_beside_the_best_and_named_by_what_was_set(dlrun: Dlrun, runs_dir: Path) -> None:
+    values = [{"optimizer": each} for each in ("adam", "sgd")]
+    made_sweep(
+        runs_dir,
+        [
+            {"optimizer": {"name": "sgd", "lr": 0.1}},
+            {"optimizer": {"name": "adam", "lr": 0.2, "weight_decay": 0.1}},
+        ],
+        [[0.5, 0.6], [0.9, 0.95]],
+    )
+    [sweep] = sweep_folder.every(runs_dir)
+    for entry, value in zip(sweep.content["runs"], values[::-1], strict=True):
+        entry["values"] = value
+    sweep.write()
+    found = json.loads(dlrun("compare", "last", "--json").out)
+    assert found["beside"] == "best"
+    assert [each["settings"] for each in found["settings"]] == values
+    assert found["notes"] == ["with them differ: optimizer.lr"]
+    first = json.loads(dlrun("compare", "last", "--json", "--beside", "first").out)
+    assert [each["settings"] for each in first["settings"]] == values[::-1]
+    one = json.loads(dlrun("compare", f"{sweep.name}/small-001", "--json").out)
+    assert (one["beside"], one["settings"][0]["settings"]) == ("first", {})
+
+
+def test_large_figures_are_written_as_a_person_would() -> None:
+    assert [
+        display.of_setting(*each) for each in ((18223.4, 1829.0), (146600.2, 0.5858), (3421.0, None))
+    ] == [
+        "18,223 ± 1,829",
+        "146,600.20 ± 0.59",
+        "3,421.0",
+    ]
+    assert display.of_setting(0.5, 0.01) == "0.5000 ± 0.0100"

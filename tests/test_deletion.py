@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import made, made_sweep, with_rows
+from made_runs import config_of, made, made_sweep, with_rows
 
 from dlrun import deletion, runs, sweep_folder
 from dlrun.errors import RunFailed
@@ -137,7 +137,7 @@ def test_the_runs_of_a_sweep_go_only_with_it(dlrun: Dlrun, runs_dir: Path, sweep
 
 def test_that_a_sweep_needs_a_run_is_said(dlrun: Dlrun, runs_dir: Path, sweep: Sweep) -> None:
     run = made(runs_dir)
-    sweep.borrow({"epochs": 3}, run, [0])
+    sweep.borrow({"epochs": 3}, run, config_of({"epochs": 3}))
     sweep.write()
     done = dlrun("rm", "small-001", "--yes")
     assert done.out.splitlines()[1].endswith(f", which the sweep {sweep.name} needs")

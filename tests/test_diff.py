@@ -84,7 +84,7 @@ def test_what_cannot_be_read_is_said_and_not_called_a_difference(dlrun: Dlrun, t
     (broken.folder / "summary.json").write_text("{")
     done = dlrun("diff", "small-001", "small-002", "--runs-dir", tmp_path)
     assert done.code == 0
-    assert done.out == "curves: there is nothing that both have measured\n"
+    assert done.out == "curves: there is no epoch of a seed that both have trained\n"
     assert "the config of small-002 cannot be read" in done.err
     assert "small-002 has no summary.json that can be read" in done.err
     found = json.loads(dlrun("diff", "small-001", "small-002", "--json", "--runs-dir", tmp_path).out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,9 @@ def test_mistakes_of_all_settings_are_said_at_once_with_their_places(
         (("{config}", "optimizer.lr=log(1,2)"), "is a range without a count"),
         (("{config}", "seeds=a,b"), "seeds are whole numbers"),
         (("{config}", "epochs=1,2", "--metric", "nope"), "--metric nope is never measured"),
+        (("{config}", "epochs=1,2", "--metric", ""), "is never measured"),
+        (("{config}", "epochs=1,2", "epochs=3,4"), "epochs is given twice"),
+        (("{config}", "epochs=1,2", "--json", "--quiet"), "--quiet and --json cannot both be given"),
         (("{config}", "epochs=1,2", "--jobs", "0"), "--jobs '0' is no number of runs"),
         (("{config}", "epochs=1,2", "metrics=[rmse]"), "rmse is for regression"),
         (("{config}", "epochs=1,2", "--resume", "last"), "--resume goes on with a sweep as it was begun"),
@@ -221,7 +225,8 @@ def test_the_time_is_that_of_each_kind_of_run(
     monkeypatch.setattr(preparation, "seconds_of_epoch", seconds)
     words = ["architecture.hidden=[4],[5]", "optimizer.lr=1e-3,1e-2", "epochs=2", "--jobs", 2, "--dry-run"]
     done = dlrun("sweep", config, *words, "--seeds", 1)
-    assert "4 runs, 2 at a time: about 1:00 min of training, by the first steps of 2 settings" in done.out
+    assert "4 runs, 2 at a time: about 1:00 min of training" in done.out
+    assert "by the first steps of 2 settings" in done.out
     assert "of 2 settings" in dlrun("sweep", config, "precision=float32,bfloat16", "--dry-run").out
 
 
@@ -333,3 +338,31 @@ def test_the_time_of_an_epoch_is_that_of_its_steps_and_one_evaluation(
     for longest in (0.45, 2.0):  # too short for an epoch
         now = 0.0
         assert preparation.seconds_of_epoch(plan, loaded, longest) == pytest.approx(count * 0.1 + 2.0)
+
+
+def test_a_dry_run_says_what_is_answered_and_speaks_json(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
+    words = ["optimizer.lr=1e-3,1e-2", "epochs=1", "--jobs", 1]
+    dlrun("sweep", config, *words, "--seeds", 1)
+    asked = ["sweep", config, *words, "--seeds", 3, "--needed", "--dry-run"]
+    assert "6 runs, 2 of them answered by finished runs, 1 at a time" in dlrun(*asked).out
+    found = json.loads(dlrun(*asked, "--json").out)
+    assert (found["runs"], found["answered"], found["metric"]) == (6, 2, "best.valid_accuracy")
+    assert dlrun(*asked, "--quiet").out == ""
+    of_all = json.loads(dlrun("sweep", config, *words, "--seeds", 1, "--needed", "--dry-run", "--json").out)
+    assert (of_all["answered"], of_all["seconds"], of_all["tried"]) == (2, 0, 0)
+
+
+def test_of_a_mistake_is_said_where_it_stands_and_which_values_lead_to_it(dlrun: Dlrun, write: Write) -> None:
+    path = write("small.yaml", CONFIG + "sweep:\n  optimizr.wd: [1, 2]\n")
+    assert f"{path}:11:16 optimizr: there is no such key" in dlrun("sweep", path).err
+    plain = write("plain.yaml", CONFIG)
+    done = dlrun("sweep", plain, "optimizer={name: adam, lr: 0.1},sgd")
+    assert 'the option lr is missing: a number >= 0 (with optimizer="sgd")' in " ".join(done.err.split())
+    flow = write("flow.yaml", CONFIG + "sweep: {optimizer.lr: log(1e-4,1e-1,3)}\n")
+    assert "a value with a comma or bracket in it needs quotes" in dlrun("sweep", flow).err
+
+
+def test_a_config_with_a_sweep_says_so_where_it_trains_alone(dlrun: Dlrun, write: Write) -> None:
+    path = write("small.yaml", CONFIG + "sweep: {epochs: [1, 2]}\n")
+    assert "the values under sweep: are for dlrun sweep" in dlrun("train", path, "epochs=1").err
+    assert dlrun("train", path, "epochs=1", "--quiet").err == ""

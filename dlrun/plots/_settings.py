@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from dlrun.compare import Comparison, Group, decimals
+from dlrun.compare import Comparison, Group
 from dlrun.files import make_folder, write_atomically
 from dlrun.plots._lines import Look, Numbers, draw_line, epoch_axis
 from dlrun.plots._style import (
@@ -33,6 +33,7 @@ from dlrun.plots._style import (
     tidy,
 )
 from dlrun.records import written
+from dlrun.tables import decimals
 
 ANOTHER_NAME = "name another file"
 MANY_TIMES = 30  # the largest value over the smallest from which an axis is logarithmic

@@ -264,7 +264,7 @@ def test_a_run_outside_of_the_sweep_is_never_trained(
     dlrun("train", config, "--stop-after", 1)
     dlrun("sweep", config, "epochs=1,2", "--seeds", 1, "--jobs", 1, "--name", "x")
     sweep = only_sweep(runs_dir)
-    sweep.content["runs"][0] |= {"run": "small-001", "borrowed": ""}
+    sweep.content["runs"][0] |= {"run": "small-001", "borrowed": "", "name": "small", "config": "epochs: 1"}
     sweep.write()
     before = contents(runs_dir / "small-001")
     assert "0 to train" in dlrun("sweep", "--resume", "last").out
