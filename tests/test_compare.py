@@ -448,7 +448,7 @@ def test_of_a_sweep_each_is_beside_the_best_and_named_by_what_was_set(dlrun: Dlr
     found = json.loads(dlrun("compare", "last", "--json").out)
     assert found["beside"] == "best"
     assert [each["settings"] for each in found["settings"]] == values
-    assert found["notes"] == ["with them differ: optimizer.lr"]
+    assert found["notes"] == ["with them differ: optimizer.lr, optimizer.weight_decay"]
     first = json.loads(dlrun("compare", "last", "--json", "--beside", "first").out)
     assert [each["settings"] for each in first["settings"]] == values[::-1]
     one = json.loads(dlrun("compare", f"{sweep.name}/small-001", "--json").out)

@@ -265,3 +265,34 @@ def test_of_many_settings_the_best_are_drawn(tmp_path: Path) -> None:
     assert len(figure.axes[0].lines) == pictures.MOST_LINES
     assert figure.axes[0].lines[0].get_ydata().tolist() == [1.0]  # type: ignore[union-attr]
     assert "train_loss of 10 settings, the best of 12" in title(figure)
+
+
+def test_values_drawn_evenly_have_an_even_axis_and_those_drawn_by_factors_a_logarithmic_one() -> None:
+    chance = random.Random(5)
+    even = sorted(chance.uniform(0.001, 0.5) for _ in range(200))
+    factors = sorted(10 ** chance.uniform(-4, -1) for _ in range(200))
+    assert not pictures.is_better_log(even)
+    assert pictures.is_better_log(factors)
+
+
+def test_the_best_of_what_was_drawn_is_ringed_and_few_values_are_the_ticks() -> None:
+    found = swept({"optimizer.lr": RATES, "batch_size": [16, 64]})
+    found.groups[:] = found.groups[:3]
+    axes = pictures.scattered(found, found.groups, ["optimizer.lr", "batch_size"]).axes[0]
+    best = max(found.groups, key=lambda group: group.mean)
+    ring = axes.collections[1].get_offsets()
+    assert np.asarray(ring).tolist() == [[best.shown["optimizer.lr"], best.shown["batch_size"]]]
+    assert [text.get_text() for text in axes.texts] == ["best"]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["16", "64"]
+
+
+def test_losses_that_fall_far_have_a_logarithmic_axis_and_many_lines_no_bands(tmp_path: Path) -> None:
+    found = []
+    for index in range(6):
+        changes = {"batch_size": 8 + index, "seeds": [0, 1]}
+        rows = [f"{e},{s},{10.0 / 10**e},0,0" for e in (1, 2, 3) for s in (0, 1)]
+        found.append(with_rows(made(tmp_path, changes, final={"train_loss": [0.01, 0.01]}), rows))
+    of_all, of_two = curves(*found, metric="train_loss"), curves(*found[:2], metric="train_loss")
+    assert of_all is not None and of_two is not None
+    assert of_all.axes[0].get_yscale() == "log"
+    assert (len(of_all.axes[0].collections), len(of_two.axes[0].collections)) == (0, 2)

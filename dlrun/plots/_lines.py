@@ -49,12 +49,12 @@ def measured(columns: dict[str, Numbers], column: str) -> tuple[Numbers, Numbers
     return columns["epoch"][there], values[there]
 
 
-def draw_line(axes: Axes, look: Look, epochs: Numbers, values: Numbers) -> None:
+def draw_line(axes: Axes, look: Look, epochs: Numbers, values: Numbers, *, with_band: bool = True) -> None:
     """The mean of `values` (n, copies) as a line over `epochs` (n,), in a band of ± 1 sd."""
     mean = values.mean(1)
     kept = thinned(mean)
     width = look.width if len(epochs) <= CALM else 0.65 * look.width
-    if values.shape[1] > 1 and len(epochs):
+    if values.shape[1] > 1 and len(epochs) and with_band:
         sd = values.std(1, ddof=1)[kept]
         low, high = mean[kept] - sd, mean[kept] + sd
         axes.fill_between(epochs[kept], low, high, color=look.colour, alpha=0.18, linewidth=0)

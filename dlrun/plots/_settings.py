@@ -38,12 +38,16 @@ from dlrun.tables import decimals
 ANOTHER_NAME = "name another file"
 MANY_TIMES = 30  # the largest value over the smallest from which an axis is logarithmic
 MOST_LINES = len(CLASS_COLOURS)
+MOST_BANDS = 5
 MOST_CELLS = 12  # of a heat map, across or down
 MOST_ROWS = 30
 MOST_TICKS = 11
+FEW_VALUES = 5
 LINE_OF_LEGEND, LINE_OF_TICKS = 66, 48  # letters
+TICK_LETTER = 0.016  # of the lower axis: how much room a letter of a label takes
 FAN = 0.07  # of an upright axis: how far the lines through one value spread
 APART = 0.055  # of an upright axis: so far from each other its labels stand at least
+LIGHTEST = 0.12  # of a palette: what a line on white still shows
 NOTHING = "#efefef"
 
 
@@ -82,7 +86,7 @@ def settings(found: Comparison, name: str) -> Figure | None:
     counts = [len({text(group.shown.get(key)) for group in groups}) for key in keys]
     if len(numeric) == 1 and len(others) <= 1 and len({words(g, others) for g in groups}) <= MOST_LINES:
         figure = over_one(found, groups, numeric[0], others)
-    elif len(keys) == 2 and max(counts) <= MOST_CELLS and len(groups) >= 0.3 * counts[0] * counts[1]:
+    elif len(keys) == 2 and max(counts) <= MOST_CELLS and len(groups) >= 0.5 * counts[0] * counts[1]:
         figure = over_two(found, groups, keys)
     elif len(numeric) == len(keys) == 2:
         figure = scattered(found, groups, keys)
@@ -99,7 +103,7 @@ def settings(found: Comparison, name: str) -> Figure | None:
         shown(name, 40),
         f"{len(groups)} settings",
         how_many_seeds(groups),
-        "best epoch of each" if found.is_of_best_epoch else "",
+        found.epoch,
         f"{without} diverged" if without else "",
         f"{in_part} from some of their seeds" if in_part else "",
     ]
@@ -133,23 +137,35 @@ def curves(found: Comparison) -> Figure | None:
     axes = figure.subplots()
     tidy(axes)
     longest: Numbers = np.zeros(0)
+    reached_values = list[Numbers]()
     for number, group in enumerate(drawn):
         epochs, values = over_epochs(group, column, is_last=not found.is_of_best_epoch)
         if not len(epochs):
             continue
         reached = mean_and_spread(list(group.values.values()))
         label = f"{words(group, keys, longest=50) or shown(group.runs[0].name, 40)}: {reached}"
-        draw_line(axes, Look(label, CLASS_COLOURS[number]), epochs, values)
+        # many bands over one another would hide the lines
+        draw_line(
+            axes, Look(label, CLASS_COLOURS[number]), epochs, values, with_band=len(drawn) <= MOST_BANDS
+        )
         longest = max(longest, epochs, key=len)
+        reached_values.append(values.mean(1))
     if not len(longest):
         return None
+    if not found.higher_is_better and spans(np.sort(np.concatenate(reached_values)).tolist()):
+        axes.set_yscale("log")
     axes.set_ylabel(shown(column, 40), fontsize=TEXT)
     epoch_axis(axes, longest)
     legend_above(axes, 1)
     what = f"{shown(column, 40)} of {len(drawn)} setting{'s' if len(drawn) > 1 else ''}"
     what += f", the best of {len(measured)}" if len(measured) > len(drawn) else ""
-    of_best = ", in the best epoch of each" if found.is_of_best_epoch else ""
-    put_title(figure, f"{what}\n{how_many_seeds(drawn)}{of_best}")
+    left_out = sum(not group.values for group in found.groups)
+    facts = [
+        how_many_seeds(drawn),
+        f"legend: {found.epoch}" if found.epoch else "",
+        f"{left_out} diverged" if left_out else "",
+    ]
+    put_title(figure, f"{what}\n{' · '.join(filter(None, facts))}")
     return figure
 
 
@@ -236,7 +252,8 @@ def places(axes: Axes, values: Sequence[float]) -> tuple[dict[float, float], boo
     elif is_log:
         place = {value: float(index) for index, value in enumerate(values)}
     along = np.log(values) if is_log and is_to_scale else np.array([place[value] for value in values])
-    room = (along[-1] - along[0]) / MOST_TICKS if len(values) > 1 else 0.0
+    share = max(1 / MOST_TICKS, TICK_LETTER * max(len(f"{value:g}") for value in values))
+    room = (along[-1] - along[0]) * share if len(values) > 1 else 0.0
     ticks, last = list[float](), -math.inf
     for value, at in zip(values, along, strict=True):
         if at - last >= room:
@@ -252,10 +269,12 @@ def is_better_log(values: Sequence[float]) -> bool:
         return False
     if len(values) == 2:
         return values[-1] >= MANY_TIMES * values[0]
-    shares = []
-    for along in (np.array(values), np.log(values)):
-        shares.append(float(np.diff(along).min() / (along[-1] - along[0])))
-    return shares[1] > shares[0]
+    even = np.linspace(0, 1, len(values))
+    uneven = [
+        float(np.abs((along - along[0]) / (along[-1] - along[0]) - even).max())
+        for along in (np.array(values), np.log(values))
+    ]
+    return uneven[1] < uneven[0]
 
 
 def over_two(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) -> Figure:
@@ -320,9 +339,18 @@ def scattered(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) -
     colours = axes.scatter(
         across[order], up[order], 60, means[order], cmap=palette(found), norm=norm, edgecolors="white"
     )
+    axes.scatter(across[order[-1]], up[order[-1]], 190, facecolors="none", edgecolors=INK, linewidths=1.4)
+    axes.annotate(
+        "best", (across[order[-1]], up[order[-1]]), (9, 7), textcoords="offset points", fontsize=TEXT
+    )
     for axis, values in (("x", across), ("y", up)):
-        if spans(np.unique(values).tolist()):
+        different = np.unique(values)
+        if different[0] > 0 and is_better_log(different.tolist()):
             axes.set(**{f"{axis}scale": "log"})
+        if len(different) <= FEW_VALUES:
+            on_axis = axes.xaxis if axis == "x" else axes.yaxis
+            on_axis.set_minor_locator(NullLocator())
+            on_axis.set_ticks(different.tolist(), [f"{value:g}" for value in different])
     axes.set_xlabel(shown(keys[0], 40), fontsize=TEXT)
     axes.set_ylabel(shown(keys[1], 40), fontsize=TEXT)
     colour_bar(figure, axes, colours, found)
@@ -339,7 +367,7 @@ def in_cell(group: Group | None, digits: int | None, columns: int) -> str:
     mean = f"{group.mean:.3g}" if digits is None else f"{group.mean:.{min(digits, 4)}f}"
     if group.sd is None or columns > 7:
         return mean
-    return f"{mean}\n± {group.sd:.2g}"
+    return f"{mean}\n± {group.sd:.0f}" if group.sd >= 100 else f"{mean}\n± {group.sd:.2g}"
 
 
 def ranked(values: Sequence[Any]) -> list[str]:
@@ -385,7 +413,10 @@ def in_rows(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) -> 
         )
     axes.set_yticks(range(len(ordered)), [words(group, keys, longest=34) for group in ordered], fontsize=TEXT)
     axes.set_ylim(-0.6, len(ordered) - 0.4)
-    axes.set_xlabel(shown(found.column, 40), fontsize=TEXT)
+    better = "higher" if found.higher_is_better else "lower"
+    axes.set_xlabel(f"{shown(found.column, 40)} ({better} is better)", fontsize=TEXT)
+    if len(keys) == 1:
+        axes.set_ylabel(shown(keys[0], 40), fontsize=TEXT)
     if from_zero:
         axes.set_xlim(left=0)
     return figure
@@ -419,7 +450,7 @@ def parallel(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) ->
         axes.plot(
             range(len(columns)),
             places[index],
-            color=colours(float(norm(means[index]))),
+            color=colours(LIGHTEST + (1 - LIGHTEST) * float(norm(means[index]))),
             linewidth=2.0 if is_good else 1.2,
             alpha=0.95 if is_good else 0.45,
         )

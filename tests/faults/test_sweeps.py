@@ -199,6 +199,26 @@ def test_a_signal_has_what_trains_saved_and_the_sweep_goes_on_as_if_there_had_be
 
 
 @pytest.mark.row("T51")
+def test_ctrl_c_in_a_terminal_reaches_the_whole_group_and_saves_all_that_trains(
+    config: Path, runs_dir: Path, dlrun_process: Callable[..., Any], fault: Any
+) -> None:
+    words = ["optimizer.lr=1e-3,1e-2", "epochs=100000", "--seeds", "1", "--jobs", "2"]
+    process = dlrun_process("sweep", config, *words, start_new_session=True)
+    until(lambda: sweep_folder.every(runs_dir))
+    trials = only_sweep(runs_dir).trials
+    until(lambda: all(trial.run.summary().get("status") == "running" for trial in trials))
+    os.killpg(process.pid, signal.SIGINT)
+    said = "".join(process.communicate(timeout=60))
+    assert process.returncode == 130
+    assert "resume: dlrun sweep --resume" in said
+    for trial in trials:
+        assert trial.run.summary()["status"] == "interrupted"
+        assert trial.run.rows()["epoch"][-1] == trial.run.summary()["epochs"] > 0
+    fault.said(said)
+    fault.count(signals=1)
+
+
+@pytest.mark.row("T51")
 def test_a_run_whose_process_is_killed_fails_and_can_be_resumed(
     config: Path, runs_dir: Path, fault: Any
 ) -> None:
