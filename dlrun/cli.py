@@ -543,7 +543,7 @@ def sweep(
 ) -> None:
     """Train a config with many values of some keys, as ordinary runs in one folder."""
     from dlrun import config as configs
-    from dlrun import display, runs, search, sweep_folder, workers
+    from dlrun import display, runs, sweep_folder, workers
     from dlrun.components import Parts
     from dlrun.settings import settings
 
@@ -568,6 +568,8 @@ def sweep(
             fix = "leave out --random, --needed and --metric; monitor=COLUMN says what is searched"
             raise UserError("--optuna draws by itself, by the monitored figure", fix=fix)
         else:
+            from dlrun import search
+
             space = search.space(path, words, chosen_seeds, own_parts)
             chosen = [space.setting]
     workers.start_server()

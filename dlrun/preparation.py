@@ -52,8 +52,8 @@ class Prepared:
     def make(self, parent: Path, finished: Sequence[Record] = ()) -> Sweep:
         """The sweep's folder with the folder of every run, each with its resolved config.
 
-        A run that one of the `finished` ones answers, trained from the same config by the same versions on
-        the same data, is not made: that one stands for it. Of a search no run is there yet, but the config
+        A run that one of the `finished` ones answers, trained from the same config by the same code on the
+        same data, is not made: that one stands for it. Of a search no run is there yet, but the config
         that values are set in.
         """
         if self.space:
@@ -117,11 +117,10 @@ def prepare(
 
     Without `jobs` as many train at once as there are cores, or one on an accelerator; never more than there
     are runs: those of the settings, of a search through a `space` so many `times`. A run takes no more
-    threads than its share of the cores, and its
-    config says how many where that is fewer than alone. Where it `may_stack`, the seeds of a setting train as
-    one model if a few steps show that all of it then ends sooner. The usual `metric` is the monitored column
-    where the config names one, else the first metric on the validation or training part, in the best epoch or
-    where some have none, in the last.
+    threads than its share of the cores, and its config says how many where that is fewer than alone. Where
+    it `may_stack`, the seeds of a setting train as one model if a few steps show that all of it ends sooner.
+    The usual `metric` is the monitored column where the config names one, else the first metric on the
+    validation or training part: in the best epoch, or where some have none, in the last.
 
     Raises ConfigError with the mistakes of all settings, UserError for a `metric` that is not measured.
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -366,3 +368,16 @@ def test_a_config_with_a_sweep_says_so_where_it_trains_alone(dlrun: Dlrun, write
     path = write("small.yaml", CONFIG + "sweep: {epochs: [1, 2]}\n")
     assert "the values under sweep: are for dlrun sweep" in dlrun("train", path, "epochs=1").err
     assert dlrun("train", path, "epochs=1", "--quiet").err == ""
+
+
+def test_a_mistake_is_said_before_pytorch_is_imported(config: Path) -> None:
+    program = (
+        "import sys\n"
+        "from dlrun.cli import main\n"
+        f"sys.argv = ['dlrun', 'sweep', {str(config)!r}, 'optimizer.lrate=1,2']\n"
+        "try:\n    main()\nfinally:\n    print('torch' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parent.parent
+    )
+    assert (done.returncode, done.stdout) == (2, "False\n")
