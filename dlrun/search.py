@@ -113,14 +113,14 @@ class Search:
             try:
                 given = in_order([*self._words, *words(values)])
                 config = configs.load(self.sweep.folder / BASE, given, self.parts)
+                of_seeds = sweep_folder.of_each_seed(config)
+                threads = make_plan(of_seeds[0], self.parts, self.data_dir).threads(self._examples)
             except ConfigError as error:  # values that do not go together
                 refused = error
                 self.study.tell(number, [])
                 continue
-            each = sweep_folder.of_each_seed(config)
-            threads = make_plan(each[0], self.parts, self.data_dir).threads(self._examples)
-            each = with_share(each, threads, max(1, cores() // self.sweep.jobs))
-            trials = [self.sweep.add(values, one, number) for one in each]
+            of_seeds = with_share(of_seeds, threads, max(1, cores() // self.sweep.jobs))
+            trials = [self.sweep.add(values, each, number) for each in of_seeds]
             self.sweep.write()
             return trials
         raise refused

@@ -323,3 +323,14 @@ def test_what_was_given_up_is_noted_once(dlrun: Dlrun, tiny: Path, runs_dir: Pat
     found.ended(number, [], is_given_up=True)
     assert sweep.given_up == [number]
     assert found.study.running() == []
+
+
+@needs_optuna
+def test_values_that_do_not_go_together_are_drawn_anew(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    words = ["metrics=[accuracy],[rmse]", "optimizer.lr=log(1e-3,1e-1)", "--jobs", "1", "epochs=1"]
+    assert dlrun("sweep", tiny, *words, "--optuna", 4).code == 0
+    sweep = only_sweep(runs_dir)
+    assert [trial.values["metrics"] for trial in sweep.trials] == [["accuracy"]] * 4
+    states = [trial.state.name for trial in study(sweep.folder)._study.trials]
+    assert "FAIL" in states  # rmse is for regression
+    assert states.count("COMPLETE") == 4
