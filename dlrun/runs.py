@@ -39,6 +39,7 @@ _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,69}-\d{3,}\Z")  # 64 letters and -sweep
 _FILES, _FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights", "eval")  # written in place
 _LONGEST_LINE = 2**14  # bytes of a row of metrics.csv: hundreds of columns
+SWEEP = "sweep.json"  # which is in the folder of a sweep
 DONE = ("finished", "stopped early")  # the statuses of a run with nothing left to train
 _LOCK_PATIENCE = 10.0  # seconds: a worker of a killed run may hold its lock a little longer
 
@@ -379,6 +380,9 @@ def _named(text: str, parent: Path) -> Run:
         with suppress(OSError):  # a name too long for any folder
             if (folder / "config.yaml").is_file():
                 return Run(folder if folder.name else folder.resolve())
+            if (folder / SWEEP).is_file():
+                fix = f"name one of them, such as {path.name}/{path.name.rpartition('-sweep-')[0]}-001"
+                raise UserError(f"{shortened(text)} is a sweep of many runs", fix=fix)
     runs = every(parent)
     if text == "last" and runs:
         return runs[0]
@@ -396,9 +400,10 @@ def one_named(text: str, names: Sequence[str], kind: str, parent: Path) -> str:
         raise UserError(f"{shortened(text)} could be {several}", fix="write more of the name")
     if not matching or not text.strip():
         shown = nearest(text, names[:10]) if names else f"; there are no {kind}s in {parent}"
+        of_sweeps = kind == "run" and any(parent.glob(f"*/{SWEEP}"))
         fix = (
-            "one of a sweep is named SWEEP/RUN: dlrun runs --where 'epochs > 0' lists them"
-            if kind == "run"
+            "a run of a sweep is named SWEEP/RUN; dlrun runs --where 'epochs > 0' lists all"
+            if of_sweeps
             else ""
         )
         raise UserError(f"there is no {kind} {shortened(text)}{shown}", fix=fix)

@@ -29,7 +29,7 @@ from dlrun.errors import UserError
 from dlrun.files import write_atomically
 from dlrun.runs import Run
 
-FILE = "sweep.json"
+FILE = runs.SWEEP
 _OWN_NAME = re.compile(r".+-sweep-\d{3,}")
 MOST_JOBS = 1024
 _IN_PLACE = {"workers.log": stat.S_ISREG, "study.log": stat.S_ISREG, "plots": stat.S_ISDIR}  # are written

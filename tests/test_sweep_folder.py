@@ -91,6 +91,10 @@ def test_a_run_of_a_sweep_is_named_with_it(dlrun: Dlrun, config: Path, runs_dir:
     ]
     assert dlrun("eval", "small-sweep-001/small-002").code == 0
     assert (runs_dir / "small-sweep-001" / "small-002" / "eval").exists()
+    said = dlrun("eval", "small-sweep-001").err
+    assert "small-sweep-001 is a sweep of many runs" in said
+    assert "name one of them, such as small-sweep-001/small-001" in said
+    assert "a run of a sweep is named SWEEP/RUN" in dlrun("eval", "small-002").err
 
 
 def test_values_under_sweep_may_be_nested_as_the_config_is(
