@@ -376,17 +376,26 @@ def refuse_links(run: Run) -> None:
 
 def _named(text: str, parent: Path) -> Run:
     path = Path(text)
-    for folder in (path, parent / path) if text.strip() else ():
-        with suppress(OSError):  # a name too long for any folder
-            if (folder / "config.yaml").is_file():
-                return Run(folder if folder.name else folder.resolve())
-            if (folder / SWEEP).is_file():
-                fix = f"name one of them, such as {path.name}/{path.name.rpartition('-sweep-')[0]}-001"
-                raise UserError(f"{shortened(text)} is a sweep of many runs", fix=fix)
+    with suppress(OSError):  # a name too long for any folder
+        if (path / "config.yaml").is_file():
+            return Run(path if path.name else path.resolve())
+        if inside := _in_sweep(text, parent):
+            return inside
+        if text.strip() and any((folder / SWEEP).is_file() for folder in (path, parent / path)):
+            fix = f"name one of them, such as {path.name}/{path.name.rpartition('-sweep-')[0]}-001"
+            raise UserError(f"{shortened(text)} is a sweep of many runs", fix=fix)
     runs = every(parent)
     if text == "last" and runs:
         return runs[0]
     return Run(parent / one_named(text, [run.name for run in runs], "run", parent))
+
+
+def _in_sweep(text: str, parent: Path) -> Run | None:
+    """The run of a sweep in `parent` that SWEEP/RUN names; links are none."""
+    sweep, _, name = text.partition("/")
+    home, folder = parent / sweep, parent / sweep / name
+    is_there = is_name(sweep) and is_name(name) and (folder / "config.yaml").is_file()
+    return Run(folder) if is_there and not (home.is_symlink() or folder.is_symlink()) else None
 
 
 def one_named(text: str, names: Sequence[str], kind: str, parent: Path) -> str:

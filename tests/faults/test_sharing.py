@@ -237,12 +237,14 @@ def test_a_link_by_the_name_of_a_run_is_none(
     (runs_dir / "tiny-001").symlink_to(tmp_path / "elsewhere" / "tiny-001")
     (runs_dir / "tiny-002").symlink_to(tmp_path / "nowhere")
     before = tree(tmp_path / "elsewhere")
-    for words in (("resume", "tiny-001", "epochs=9"), ("resume", "last", "epochs=9"), ("eval", "last")):
+    (runs_dir / "tiny-sweep-001").symlink_to(tmp_path / "elsewhere")
+    names = ("tiny-001", "last", "tiny-sweep-001/tiny-001", "../elsewhere/tiny-001")
+    for words in (*(("resume", name, "epochs=9") for name in names), ("eval", "last")):
         done = dlrun(*words)
         assert (done.code, "there is no run" in done.err) == (2, True)
     assert dlrun("train", tiny).code == 0
     assert [run.name for run in runs.every(runs_dir)] == ["tiny-003"]
-    fault.count(links=2)
+    fault.count(links=3)
     fault.never(
         outside=[*changed(before, tree(tmp_path / "elsewhere")), *tmp_path.glob("nowhere")],
     )
