@@ -258,6 +258,15 @@ def test_the_best_of_many_alike_is_rarely_called_better(n: int, values: tuple[fl
     assert claimed / 200 < 0.08
 
 
+def test_figures_that_no_seed_changes_are_apart_where_others_show_how_fine_they_are() -> None:
+    groups = [Group({}, values=dict.fromkeys(range(5), each / 100)) for each in range(99, 59, -4)]
+    compare._compare(groups, ranked=True)
+    assert all(group.beside and group.beside.is_known for group in groups[6:])  # six steps and more
+    assert not (groups[1].beside and groups[1].beside.is_known)
+    assert groups[9].beside is not None
+    assert groups[9].beside.margin > 0
+
+
 def test_a_setting_that_diverged_from_some_seeds_is_never_the_best(tmp_path: Path) -> None:
     lucky = accuracies(tmp_path, fast(0.1), 0.99, 0.98)
     made(tmp_path, fast(0.1) | {"seeds": [8]}, status="diverged", final={})
