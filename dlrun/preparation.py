@@ -237,9 +237,8 @@ def seconds_of_epoch(plan: Plan, loaded: Loaded, longest: float) -> float:
         of_rest.append(time.monotonic() - ended)
         if time.monotonic() > begun + longest:
             break
-    return fmean(of_step[1:] or of_step) * steps(len(loaded["train"]), plan.config.batch_size) + fmean(
-        of_rest
-    )
+    count = steps(len(loaded["train"]), plan.config.batch_size)
+    return count * fmean(of_step[1:] or of_step) + fmean(of_rest)
 
 
 def _stacked_where_faster(
