@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from small_runs import (
 )
 
 from dlrun.runs import Run
+from dlrun.signals import Signals
 
 HERE = Path(__file__).parent
 LEARNING = FULL | {"evaluate_every": 2, "schedule": COSINE}
@@ -204,6 +206,42 @@ def test_a_second_signal_stops_at_once_and_the_last_whole_save_stays(
         resumed(fault, run, MIDDLING, middling)
     fault.count(pairs=pairs, inside_a_save=inside)
     assert inside >= pairs / 2 or not fault.thorough, "hardly any second signal came inside a save"
+
+
+AT_ONCE = """
+import os, signal, sys
+from dlrun.signals import Signals
+both = [signal.SIGINT, signal.SIGTERM]
+with Signals() as signals:
+    signal.pthread_sigmask(signal.SIG_BLOCK, both)
+    for number in both:
+        os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, both)  # now both are there before Python heeds either
+    print("it goes on")
+"""
+
+
+@pytest.mark.row("T12")
+def test_two_signals_at_once_stop_at_once_without_a_traceback(fault: Any) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ONCE], capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "")
+    fault.count(pairs=1)
+    fault.said(done.stderr)
+    assert done.stderr == ""
+
+
+@pytest.mark.row("T12")
+def test_what_else_cannot_be_raised_is_said_as_ever(fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: said.append(unraisable.exc_value))
+    before = sys.unraisablehook
+    with Signals():
+        sys.unraisablehook(SimpleNamespace(exc_value=ValueError("x")))  # type: ignore[arg-type]
+    assert [str(each) for each in said] == ["x"]
+    assert sys.unraisablehook is before
+    fault.count(pairs=0)
 
 
 def twice(run: Run, pid: int, chance: random.Random) -> int:
