@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from small_sweeps import only_sweep
 
-from dlrun import sweep_folder
+from dlrun import hardware, preparation, search, sweep_folder
 from dlrun.axes import Axis, axis
 from dlrun.components import Parts
 from dlrun.errors import UserError
@@ -72,17 +72,18 @@ def test_a_search_goes_where_the_monitored_figure_is_better(
 
 @needs_optuna
 def test_each_setting_takes_no_more_threads_than_its_share(
-    dlrun: Dlrun, tiny: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlrun import hardware, preparation, search
-
     for module in (hardware, preparation, search):
         monkeypatch.setattr(module, "cores", lambda: 8)
-    words = ["architecture.hidden=[8],[3000,3000]", "batch_size=full", "epochs=1", "dataset.points=2000"]
-    dlrun("sweep", tiny, *words, "--jobs", 4, "--optuna", 4)
+    words = ["architecture.hidden=[8],[3000,3000]", "batch_size=full", "dataset.points=2000"]
+    space = search.space(tiny, words, None, Parts())
+    prepared = preparation.prepare([space.setting], 4, None, Parts(), Path(), space=space, times=6)
+    searched = Search(prepared.make(runs_dir), Parts(), Path())
     threads = {
         str(trial.values["architecture.hidden"]): "threads: 2" in trial.run.config.read_text()
-        for trial in only_sweep(runs_dir).trials
+        for _ in range(6)
+        for trial in searched.more()
     }
     assert threads == {"[8]": False, "[3000, 3000]": True}
 
