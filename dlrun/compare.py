@@ -325,7 +325,7 @@ def _note_versions(records: Iterable[Record], notes: list[str]) -> None:
             notes.append(f"not all were trained by the same {package}: {some(sorted(versions))}")
     if len({str(at(each.summary, "code")) for each in records} - {"None"}) > 1:
         notes.append("not all were trained by the same code of dlrun and of one's own parts")
-    if len({each.config.get("stacked") and len(each.summary.get("seeds", ())) > 1 for each in records}) > 1:
+    if len({each.is_stacked for each in records}) > 1:
         notes.append("the seeds of some were trained as one model, which changes the last bits")
 
 

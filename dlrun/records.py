@@ -59,6 +59,12 @@ class Record:
         home = self.run.folder.parent
         return f"{home.name}/{self.run.name}" if (home / sweep_folder.FILE).is_file() else self.run.name
 
+    @property
+    def is_stacked(self) -> bool:
+        """Whether its seeds were trained as one model."""
+        seeds = self.config.get("seeds")
+        return self.config.get("stacked") is True and isinstance(seeds, list) and len(seeds) > 1
+
     def known_keys(self) -> list[str]:
         """Every key of which it says something."""
         return ["run", "status", "started", *self.config, *self.columns()]

@@ -112,13 +112,16 @@ def axes_of(
 
 def _with_cause(mistake: str, made: Sequence[dict[str, Any]], every: Sequence[dict[str, Any]]) -> str:
     """A mistake with the values that lead to it, unless all combinations make it, or it names them."""
-    shared = {key: value for key, value in made[0].items() if all(each[key] == value for each in made)}
+    makes = {id(each) for each in made}
+    others = [each for each in every if id(each) not in makes]
     causes = {
         key: value
-        for key, value in shared.items()
-        if not any(each[key] == value for each in every if each not in made) and str(value) not in mistake
+        for key, value in made[0].items()
+        if all(each[key] == value for each in made)
+        and not any(each[key] == value for each in others)
+        and str(value) not in mistake
     }
-    return f"{mistake} (with {', '.join(words(causes))})" if causes and len(made) < len(every) else mistake
+    return f"{mistake} (with {', '.join(words(causes))})" if causes and others else mistake
 
 
 def _of_file(path: Path) -> dict[str, tuple[Any, str]]:
