@@ -511,11 +511,16 @@ def command_line() -> list[str]:
 def _alive(summary: dict[str, Any]) -> bool:
     if summary.get("host") != socket.gethostname():
         return True  # nothing can be said from here
+    return is_alive(summary.get("pid"))
+
+
+def is_alive(pid: Any) -> bool:
+    """Whether there may be a process of this number here; what is no number may be one."""
     try:
-        os.kill(int(summary["pid"]), 0)
+        os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
-    except (OSError, KeyError, TypeError, ValueError, OverflowError):
+    except (OSError, TypeError, ValueError, OverflowError):
         pass
     return True
 

@@ -122,7 +122,16 @@ class Sweep:
             self.content.update(now)
             self.content.update(runs.identity())
             self.write()
+            self._remove_leftovers()
             yield
+
+    def _remove_leftovers(self) -> None:
+        """Remove what writers that are gone left behind: the table and pictures are written without the lock."""
+        for folder in (self.folder, self.plots):
+            for leftover in folder.glob("*.*.tmp") if not folder.is_symlink() else ():
+                if not runs.is_alive(leftover.name.split(".")[-2]):
+                    with suppress(OSError):  # it is in nobody's way
+                        leftover.unlink()
 
     def write(self) -> None:
         """Replace sweep.json."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,3 +112,18 @@ def test_a_value_may_be_any_text(dlrun: Dlrun, write: Write, tmp_path: Path) -> 
                  "epochs=1,2")  # fmt: skip
     assert "\U0001f600.csv" in done.err
     assert "Unicode" not in done.err
+
+
+def test_what_a_killed_writer_left_goes_and_what_another_writes_stays(
+    dlrun: Dlrun, runs_dir: Path, tmp_path: Path
+) -> None:
+    sweep = listed(runs_dir, tmp_path)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    sweep.plots.mkdir()
+    left = [sweep.folder / f"results.csv.{gone.pid}.tmp", sweep.plots / f"curves.png.{gone.pid}.tmp"]
+    kept = [sweep.plots / f"curves.png.{os.getpid()}.tmp", sweep.folder / "my.notes.tmp"]
+    for path in (*left, *kept):
+        path.touch()
+    with sweep.lock():
+        assert [path.exists() for path in (*left, *kept)] == [False, False, True, True]
