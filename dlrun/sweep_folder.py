@@ -126,7 +126,7 @@ class Sweep:
             yield
 
     def _remove_leftovers(self) -> None:
-        """Remove what writers that are gone left behind: the table and pictures are written without the lock."""
+        """Remove what writers that are gone left behind: tables and pictures are written without the lock."""
         for folder in (self.folder, self.plots):
             for leftover in folder.glob("*.*.tmp") if not folder.is_symlink() else ():
                 if not runs.is_alive(leftover.name.split(".")[-2]):
