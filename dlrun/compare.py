@@ -35,15 +35,15 @@ class Group:
     runs: list[Run] = field(default_factory=list)
     values: dict[int, float] = field(default_factory=dict)
     diverged: list[str] = field(default_factory=list)  # runs that say nothing but this
-    unfinished: list[str] = field(default_factory=list)  # and those that say nothing yet
+    begun: set[int] = field(default_factory=set)  # the seeds of runs that are not finished
     shown: dict[str, Any] = field(default_factory=dict)  # what of the setting differs from others
     beside: Difference | None = None  # how much more than the reference; None for itself
     asked: dict[str, Any] | None = None  # the values that a sweep set in it
 
     @property
     def is_whole(self) -> bool:
-        """Whether none of its runs is without a result."""
-        return not (self.diverged or self.unfinished)
+        """Whether none of its seeds is without a result."""
+        return not self.diverged and self.begun <= self.values.keys()
 
     @property
     def mean(self) -> float:
@@ -264,7 +264,7 @@ def _grouped(
         )
         if status not in (*runs.DONE, "diverged"):
             unfinished.append(f"{name} ({status})")
-            group.unfinished.append(name)
+            group.begun |= each.seeds
             continue
         if status == "diverged":
             group.diverged.append(name)

@@ -114,7 +114,7 @@ class Parts:
         folders = [_BUILT_IN] + ([self.folder] if self.folder else [])
         for folder in folders:
             files = [*folder.glob("*.py"), *(each for kind in KINDS for each in folder.glob(f"{kind}/*.py"))]
-            for path in sorted(files):
+            for path in sorted(each for each in files if each.is_file() and not each.name.startswith(".")):
                 digest.update(f"{path.relative_to(folder)}\0".encode(errors="replace") + path.read_bytes())
         return digest.hexdigest()[:16]
 

@@ -32,6 +32,8 @@ _SIGNS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
+# What may differ between two runs that are one: nothing of it changes what is learnt from a seed.
+FREE = frozenset({"name", "plots", "expect", "expect_epochs"})
 SWEEP = "sweep"  # the key of a file under which a sweep finds its values; no part of a Config
 AUTO = "auto"  # among plots: whatever suits the data and the model
 

@@ -12,7 +12,7 @@ from typing import Any
 from dlrun import config as configs
 from dlrun import records, sweep_folder
 from dlrun.components import Parts
-from dlrun.config import Config
+from dlrun.config import FREE, Config
 from dlrun.data import Loaded, Watching, steps, unwatched
 from dlrun.errors import ConfigError, UserError, nearest, shortened
 from dlrun.files import write_atomically
@@ -27,7 +27,7 @@ from dlrun.trainer import Batch, fit
 
 LONGEST_TRIAL = 2.0  # seconds that a look at the speed of all may take
 MOST_TRIED = 8  # kinds of runs
-_TIMELESS = {*records.FREE, "optimizer", "schedule", "seeds", "epochs", "monitor", "patience"}
+_TIMELESS = {*FREE, "optimizer", "schedule", "seeds", "epochs", "monitor", "patience"}
 LONGEST_STACKING_TRIAL = 0.5  # seconds of either look that decides whether seeds train as one model
 
 
@@ -279,6 +279,6 @@ def _usual_column(plan: Plan) -> str:
 
 def _asked(config: dict[str, Any], summary: dict[str, Any]) -> str:
     """All that the figures of a run depend on, as a text: two runs with the same one measure the same."""
-    known = {key: value for key, value in config.items() if key.split(".")[0] not in records.FREE}
+    known = {key: value for key, value in config.items() if key.split(".")[0] not in FREE}
     fingerprint, torch = records.at(summary, "data", "fingerprint"), records.at(summary, "versions", "torch")
     return repr([sorted(known.items()), fingerprint, torch, summary.get("code")])

@@ -14,14 +14,13 @@ from typing import Any
 
 from dlrun import runs, sweep_folder
 from dlrun.components import KINDS
+from dlrun.config import FREE
 from dlrun.errors import ConfigError, UserError, meant, nearest, shortened
 from dlrun.runs import Run
 from dlrun.strict_yaml import read_file
 from dlrun.sweep_folder import Sweep
 from dlrun.where import Condition, condition, is_number
 
-# What may differ between two runs that are one: nothing of it changes what is learnt from a seed.
-FREE = {"name", "plots", "expect", "expect_epochs"}
 LARGEST = 1e150  # figures beyond it are no figures: their squares have no place in a double
 
 
@@ -57,13 +56,19 @@ class Record:
     def name(self) -> str:
         """The name of its run, that of a sweep's with the sweep before it, as `dlrun eval` takes it."""
         home = self.run.folder.parent
-        return f"{home.name}/{self.run.name}" if (home / sweep_folder.FILE).is_file() else self.run.name
+        is_inside = home.name and (home / sweep_folder.FILE).is_file()
+        return f"{home.name}/{self.run.name}" if is_inside else self.run.name
 
     @property
     def is_stacked(self) -> bool:
         """Whether its seeds were trained as one model."""
+        return self.config.get("stacked") is True and len(self.seeds) > 1
+
+    @property
+    def seeds(self) -> set[int]:
+        """The seeds that its config names."""
         seeds = self.config.get("seeds")
-        return self.config.get("stacked") is True and isinstance(seeds, list) and len(seeds) > 1
+        return {seed for seed in seeds if type(seed) is int} if isinstance(seeds, list) else set()
 
     def known_keys(self) -> list[str]:
         """Every key of which it says something."""

@@ -379,10 +379,12 @@ def _named(text: str, parent: Path) -> Run:
     with suppress(OSError):  # a name too long for any folder
         if (path / "config.yaml").is_file():
             return Run(path if path.name else path.resolve())
-        if inside := _in_sweep(text, parent):
-            return inside
-        if text.strip() and any((folder / SWEEP).is_file() for folder in (path, parent / path)):
-            fix = f"name one of them, such as {path.name}/{path.name.rpartition('-sweep-')[0]}-001"
+        if of_sweep := _in_sweep(text, parent):
+            return of_sweep
+        sweep = next((each for each in (path, parent / path) if (each / SWEEP).is_file()), None)
+        if sweep and text.strip():
+            inside = min((file.parent.name for file in sweep.glob("*/config.yaml")), default="RUN")
+            fix = f"name one of them, such as {sweep.resolve().name}/{inside}"
             raise UserError(f"{shortened(text)} is a sweep of many runs", fix=fix)
     runs = every(parent)
     if text == "last" and runs:

@@ -132,13 +132,18 @@ def _of_file(path: Path) -> dict[str, tuple[Any, str]]:
     if not isinstance(written.value, dict):
         fix = "write sweep: {optimizer.lr: [1e-4, 1e-3]}"
         raise UserError("sweep: names keys with their values", where=str(written.place), fix=fix)
-    return dict(_leaves(written.value))
+    found = dict[str, tuple[Any, str]]()
+    for key, (values, where) in _leaves(written.value):
+        if key in found:
+            raise UserError(f"{shortened(key)} is given twice (first at {found[key][1]})", where=where)
+        found[key] = values, where
+    return found
 
 
 def _leaves(written: dict[str, Located], before: str = "") -> Iterator[tuple[str, tuple[Any, str]]]:
     """The keys with their values and places; `optimizer: {lr: …}` is `optimizer.lr`."""
     for key, each in written.items():
-        if isinstance(each.value, dict):
+        if isinstance(each.value, dict) and each.value:
             yield from _leaves(each.value, f"{before}{key}.")
         else:
             yield f"{before}{key}", (each.plain(), str(each.place))

@@ -293,6 +293,8 @@ def rank(sweep: Sweep, metric: str | None, parts: Parts, warn: Callable[[str], N
 
 def keep(sweep: Sweep, ranked: Comparison) -> None:
     """Keep the ranked table and its pictures in the sweep's folder. Raises RunFailed where it cannot be."""
-    write_atomically(sweep.folder / "results.csv", lambda file: file.write(ranked.csv().encode()))
+    write_atomically(
+        sweep.folder / "results.csv", lambda file: file.write(ranked.csv().encode(errors="backslashreplace"))
+    )
     pictures.draw_settings(ranked, sweep.name, sweep.plots / "settings.png")
     pictures.draw_curves(ranked, sweep.plots / "curves.png")

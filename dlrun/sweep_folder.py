@@ -19,15 +19,17 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from dlrun import config as configs
 from dlrun import runs
-from dlrun.config import Config
+from dlrun.config import FREE, Config
 from dlrun.errors import UserError
 from dlrun.files import write_atomically
 from dlrun.runs import Run
+from dlrun.strict_yaml import parse, read_file
 
 FILE = runs.SWEEP
 _OWN_NAME = re.compile(r".+-sweep-\d{3,}")
@@ -65,7 +67,7 @@ class Sweep:
         """The runs, in the order in which they are trained."""
         return [
             Trial(
-                Run(self._home(each) / each["run"]),
+                self._run(each),
                 each["values"],
                 each["seeds"],
                 each.get("number"),
@@ -100,9 +102,19 @@ class Sweep:
         """The numbers of the settings that a search went no further with."""
         return list(self.content.get("given_up", ()))
 
-    def _home(self, entry: dict[str, Any]) -> Path:
-        """The folder in which a run lies: this one, or where it was borrowed, the one beside or around it."""
-        return self.folder.parent / entry["borrowed"] if "borrowed" in entry else self.folder
+    def _run(self, entry: dict[str, Any]) -> Run:
+        """A run, which lies here, or where it was borrowed, beside this folder or in one that does.
+
+        Of a borrowed run that is gone, or has become another one, the folder is one that is not there.
+        """
+        if "borrowed" not in entry:
+            return Run(self.folder / entry["run"])
+        run = Run(self.folder.parent / entry["borrowed"] / entry["run"])
+        try:
+            is_it = _is_of(run.config, run.config.stat().st_mtime_ns, entry["config"])
+        except OSError:
+            is_it = False
+        return run if is_it else Run(self.folder / f"{entry['run']}.gone")
 
     @property
     def plots(self) -> Path:
@@ -150,6 +162,7 @@ class Sweep:
                 and runs.is_name(folder.name)
                 and not folder.is_symlink()
                 and not (folder / "summary.json").exists()
+                and not runs.is_in_use(folder)
             ):
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -216,6 +229,17 @@ def created(parent: Path, name: str, *, jobs: int, metric: str, **more: Any) -> 
     with runs.lock(folder, runs.identity):
         yield sweep
         sweep.write()
+
+
+@lru_cache(maxsize=10_000)  # a sweep is asked for its runs again and again
+def _is_of(path: Path, written: int, config: str) -> bool:
+    """Whether the config at a path, as it was written at a time, is this one, but for what is free."""
+    try:
+        both = [read_file(path).plain(), parse(config, str(path)).plain()]
+    except UserError:
+        return False
+    known = [{k: v for k, v in each.items() if k not in FREE} for each in both if isinstance(each, dict)]
+    return len(known) == 2 and known[0] == known[1]
 
 
 def of_each_seed(config: Config) -> list[Config]:
@@ -295,7 +319,7 @@ def _is_sound(content: Any) -> bool:
             and all(type(seed) is int for seed in each["seeds"])
             and type(each.get("number")) in (int, type(None))
             and ("borrowed" not in each or runs.is_name(f"{each['name']}-001"))
-            and ("borrowed" not in each or isinstance(each["config"], str))
+            and ("borrowed" not in each or bool(each["config"].encode()))
             for each in listed
         )
     )

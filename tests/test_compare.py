@@ -283,6 +283,11 @@ def test_a_setting_of_which_seeds_are_missing_is_never_the_best(status: str, tmp
     made(tmp_path, fast(0.7) | {"seeds": [1]}, status=status)
     ranked = of(*records.runs_of(records.find("*", tmp_path)), metric="train_accuracy", ranked=True)
     assert [group.runs for group in ranked.groups] == [[good], [lucky]]
+    again = accuracies(tmp_path, fast(0.1) | {"seeds": [1]}, 0.98)
+    again.write_config(again.config.read_text().replace("seeds: [0]", "seeds: [1]"))
+    again.write_json("summary.json", again.summary() | {"seeds": [1]})
+    ranked = of(*records.runs_of(records.find("*", tmp_path)), metric="train_accuracy", ranked=True)
+    assert [group.runs for group in ranked.groups] == [[lucky, again], [good]]  # that run is another's now
 
 
 def test_any_two_of_the_ranked_settings_might_have_been_compared() -> None:

@@ -294,3 +294,13 @@ def test_activations_are_the_ones_that_architectures_know() -> None:
     from dlrun.architecture._activations import ACTIVATIONS
 
     assert list(get_args(options.Activation)) == list(ACTIVATIONS)
+
+
+def test_the_code_is_that_of_files_and_of_nothing_that_only_has_their_names(tmp_path: Path) -> None:
+    (tmp_path / "loss").mkdir()
+    plain = Parts(tmp_path).code
+    (tmp_path / "loss" / ".#mine.py").symlink_to("user@host.1")
+    (tmp_path / "folder.py").mkdir()
+    assert Parts(tmp_path).code == plain
+    (tmp_path / "loss" / "mine.py").write_text("x = 1\n")
+    assert Parts(tmp_path).code != plain

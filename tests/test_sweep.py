@@ -383,3 +383,35 @@ def test_a_search_that_is_stopped_between_two_settings_can_go_on(runs_dir: Path)
     sweep.content["search"] = {"count": 5}
     ended = Ended(sweep, training.every, 2)
     assert (ended.is_open, ended.undrawn) == (True, 3)
+
+
+def test_a_run_that_took_the_number_of_one_that_is_needed_does_not_stand_for_it(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    dlrun("train", config, "--seed", 0, "optimizer.lr=1e-3")
+    dlrun("sweep", config, "optimizer.lr=1e-3,1e-2", "--seeds", 1, "--jobs", 1, "--needed")
+    before = [trial.is_borrowed for trial in only_sweep(runs_dir).trials]
+    dlrun("rm", "small-001", "--yes")
+    dlrun("train", config, "--seed", 0, "optimizer.lr=0.5")  # small-001 again
+    assert before == [True, False]
+    found = dlrun("compare", "small-sweep", "--json")
+    assert len(json.loads(found.out)["settings"]) == 1  # that of the run it has itself
+    done = dlrun("sweep", "--resume", "last")
+    assert (done.code, "1 to train" in done.out) == (0, True)
+    sweep = only_sweep(runs_dir)
+    assert [trial.is_borrowed for trial in sweep.trials] == [False, False]
+    assert [trial.values["optimizer.lr"] for trial in sweep.trials] == [1e-3, 1e-2]
+    assert "lr: 0.001" in sweep.trials[0].run.config.read_text()
+
+
+def test_values_of_anybody_are_drawn_or_left_out(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
+    dlrun("sweep", config, "optimizer.lr=1e-3,1e-2", "epochs=1", "--seeds", 1, "--jobs", 1)
+    sweep = only_sweep(runs_dir)
+    for odd in (10**400, "\ud800$", -1e308):
+        for index, entry in enumerate(sweep.content["runs"]):
+            entry["values"] = {"optimizer.lr": odd, "x": index}
+        sweep.write()
+        done = dlrun("sweep", "--resume", "last")
+        assert done.code == 0
+        assert "please report this" not in done.err
+        assert (sweep.plots / "settings.png").exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_sweeps import CONFIG, listed
+from small_sweeps import CONFIG, listed, only_sweep
 
 from dlrun import sweep_folder
 
@@ -127,3 +127,20 @@ def test_what_a_killed_writer_left_goes_and_what_another_writes_stays(
         path.touch()
     with sweep.lock():
         assert [path.exists() for path in (*left, *kept)] == [False, False, True, True]
+
+
+def test_inside_of_a_sweep_its_runs_have_their_own_names(
+    dlrun: Dlrun, config: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dlrun("sweep", config, "epochs=1,2", "--seeds", 1, "--jobs", 1)
+    monkeypatch.chdir(only_sweep(runs_dir).folder)
+    listed = dlrun("runs", "--sort", "epochs", "--runs-dir", ".").out.splitlines()[1:]
+    assert [line.split()[0] for line in listed] == ["small-001", "small-002"]
+    assert "name one of them, such as small-sweep-001/small-001" in dlrun("eval", ".").err
+
+
+def test_values_that_stand_twice_under_sweep_or_are_none_are_refused(dlrun: Dlrun, write: Write) -> None:
+    twice = write("a.yaml", CONFIG + "sweep:\n  optimizer: {lr: [1, 2]}\n  optimizer.lr: [3, 4]\n")
+    assert f"optimizer.lr is given twice (first at {twice}:11:19)" in dlrun("sweep", twice).err
+    none = write("b.yaml", CONFIG + "sweep: {optimizer.lr: [1, 2], batch_size: {}}\n")
+    assert dlrun("sweep", none, "--dry-run").code == 2

@@ -32,7 +32,7 @@ from dlrun.plots._style import (
     shown,
     tidy,
 )
-from dlrun.records import written
+from dlrun.records import LARGEST, written
 from dlrun.tables import decimals
 
 ANOTHER_NAME = "name another file"
@@ -520,7 +520,7 @@ def as_number(value: Any) -> float | None:
     """A value as a number, a list of one number too; None for any other."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST:
         return float(value)
     return None
 

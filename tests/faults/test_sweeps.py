@@ -284,7 +284,8 @@ def test_a_run_outside_of_the_sweep_is_never_trained(
     dlrun("train", config, "--stop-after", 1)
     dlrun("sweep", config, "epochs=1,2", "--seeds", 1, "--jobs", 1, "--name", "x")
     sweep = only_sweep(runs_dir)
-    sweep.content["runs"][0] |= {"run": "small-001", "borrowed": "", "name": "small", "config": "epochs: 1"}
+    text = (runs_dir / "small-001" / "config.yaml").read_text()
+    sweep.content["runs"][0] |= {"run": "small-001", "borrowed": "", "name": "small", "config": text}
     sweep.write()
     before = contents(runs_dir / "small-001")
     assert "0 to train" in dlrun("sweep", "--resume", "last").out
@@ -300,6 +301,9 @@ def test_a_run_outside_of_the_sweep_is_never_trained(
         lambda content: content["runs"][0].update(run="/tmp/x-001"),
         lambda content: content["runs"][0].update(borrowed="../x-001"),
         lambda content: content["runs"][0].update(borrowed=7),
+        lambda content: content["runs"][0].update(borrowed="", name="../x", config="a: 1"),
+        lambda content: content["runs"][0].update(borrowed="", name="x", config="\ud800"),
+        lambda content: content["runs"][0].update(borrowed="", name="x", config=7),
         lambda content: content["runs"][0].update(values=[]),
         lambda content: content["runs"][0].update(seeds=["a"]),
         lambda content: content["runs"][0].update(number={}),
