@@ -130,5 +130,5 @@ ROWS = {
     "T52": Row(
         "two processes train one sweep, or one of its runs", "one does; the other says who, or waits", "each"
     ),
-    "T53": Row("a sweep's folder comes from a stranger", "nothing outside of it is trained", "21 folders"),
+    "T53": Row("a sweep's folder comes from a stranger", "nothing outside of it is trained", "24 folders"),
 }
