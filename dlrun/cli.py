@@ -602,7 +602,7 @@ def sweep(
         if quiet:
             display.say(str(found.folder))
         view = sweeps.Silent() if quiet or json else display.Sweeping()
-        ended = sweeps.train(found, wanted or found.content["jobs"], view, own_parts, data_dir)
+        ended = sweeps.train(found, wanted or found.jobs, view, own_parts, data_dir)
         ranked = sweeps.rank(found, metric, own_parts, display.warn)
         if json:
             display.say_json(runs.finite(ended.plain() | {"results": ranked.plain() if ranked else None}))

@@ -213,7 +213,7 @@ class Sweep:
                 run = runs.create(self.folder, entry["name"], entry["config"])
                 del entry["borrowed"], entry["name"], entry["config"]
                 entry["run"] = run.name
-        self.write()
+                self.write()
 
 
 @contextmanager
@@ -256,7 +256,7 @@ def find(text: str, parent: Path) -> Sweep:
     if (parent / path / FILE).is_file():
         path = parent / path
     elif not (path / FILE).is_file():
-        there = sorted((each for each in parent.glob(f"*/{FILE}")), key=lambda file: file.stat().st_mtime)
+        there = sorted(parent.glob(f"*/{FILE}"), key=lambda file: file.stat().st_mtime)
         names = [file.parent.name for file in there]
         if cut := next((each for each in (path, parent / path) if is_cut_short(each)), None):
             fix = f"dlrun rm {cut.name}, and begin it again"

@@ -323,12 +323,7 @@ def test_a_sweep_that_is_not_as_dlrun_writes_it_is_refused(
     sweep = listed(runs_dir, tmp_path)
     change(sweep.content)
     sweep.write()
-    before = contents(tmp_path)
-    done = dlrun("sweep", "--resume", sweep.folder)
-    assert done.code == 2
-    assert "this is no sweep as dlrun writes it" in done.err
-    fault.count(folders=1)
-    fault.never(outside=int(contents(tmp_path) != before))
+    assert "this is no sweep as dlrun writes it" in refused(sweep, tmp_path, dlrun, fault)
 
 
 @pytest.mark.row("T53")
@@ -342,9 +337,14 @@ def test_a_link_in_the_folder_of_a_sweep_is_refused(
     if path.exists():
         path.rename(elsewhere)
     path.symlink_to(elsewhere)
-    before = contents(tmp_path)
+    assert "link" in refused(sweep, tmp_path, dlrun, fault)
+
+
+def refused(sweep: Sweep, around: Path, dlrun: Dlrun, fault: Any) -> str:
+    """What is said where a sweep is not gone on with, and nothing around it changes."""
+    before = contents(around)
     done = dlrun("sweep", "--resume", sweep.folder)
     assert done.code == 2
-    assert "link" in done.err
     fault.count(folders=1)
-    fault.never(outside=int(contents(tmp_path) != before))
+    fault.never(outside=int(contents(around) != before))
+    return str(done.err)
