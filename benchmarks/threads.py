@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.measured import PROJECT, counted, machine, markdown, span
 from benchmarks.sections import Goal
 from dlrun.cli import WAITING
-from dlrun.config import shipped_names
+from dlrun.config.lookup import shipped_names
 
 if TYPE_CHECKING:
     from dlrun.trainer import Row
@@ -126,13 +126,14 @@ def in_turn(name: str, rounds: int, counts: Sequence[int]) -> dict[str, Any]:
     """
     import torch
 
-    from dlrun import config as configs
-    from dlrun.components import Parts
+    from dlrun.config.loading import load_config
+    from dlrun.config.lookup import find_config
+    from dlrun.config.registry import Parts
     from dlrun.plan import make_plan
     from dlrun.trainer import fit
 
     data, parts = Path(os.environ.get("DLRUN_DATA", PROJECT / "data")), Parts()
-    plan = make_plan(configs.load(configs.find(name), ["device=cpu"], parts), parts, data)
+    plan = make_plan(load_config(find_config(name), ["device=cpu"], parts), parts, data)
     files = FILES.get(plan.config.dataset.name, "")
     if not (data / files).exists() and files:
         return {"not run": f"{files} is not here"}

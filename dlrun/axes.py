@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise, product
 from typing import Any
 
+from dlrun.config.strict_yaml import parse
 from dlrun.errors import UserError, shortened
-from dlrun.strict_yaml import parse
 
 MOST_VALUES = 10_000  # of one key, and combinations of all
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"

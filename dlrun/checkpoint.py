@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.errors import CheckpointRefused, RunFailed, shortened
-from dlrun.files import write_atomically
+from dlrun.system.files import write_atomically
 
 FORMAT = 1
 _MOST_NODES = 500_000

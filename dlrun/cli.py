@@ -24,7 +24,7 @@ from dlrun.errors import (
 )
 
 if TYPE_CHECKING:
-    from dlrun.config import Choice
+    from dlrun.config.keys import Choice
     from dlrun.data import Watching
     from dlrun.evaluation import Trained
     from dlrun.experiment import Outcome, View
@@ -115,7 +115,7 @@ def of_every_command(
 def _complete_config(incomplete: str) -> list[str]:
     from glob import escape, glob
 
-    from dlrun.config import shipped_names, shipped_sweeps
+    from dlrun.config.lookup import shipped_names, shipped_sweeps
 
     here = glob(f"{escape(incomplete)}*.yaml")  # noqa: PTH207, Path.glob takes no absolute pattern
     return [*here, *(name for name in (*shipped_names(), *shipped_sweeps()) if name.startswith(incomplete))]
@@ -136,7 +136,7 @@ def _complete_run_or_sweep(incomplete: str) -> list[str]:
 
 
 def _complete_kind(incomplete: str) -> list[str]:
-    from dlrun.components import KINDS
+    from dlrun.config.registry import KINDS
 
     return [kind for kind in KINDS if kind.startswith(incomplete)]
 
@@ -214,8 +214,11 @@ def train(
     device: Device = None,
 ) -> None:
     """Train a config and keep everything in a new run folder."""
-    from dlrun import config as configs
-    from dlrun.components import Parts
+    from dlrun.config.dumping import dump_config
+    from dlrun.config.keys import SWEEP_KEY
+    from dlrun.config.loading import load_config, read_config
+    from dlrun.config.lookup import find_config
+    from dlrun.config.registry import Parts
 
     if seed is not None and seeds is not None:
         raise UserError("--seed and --seeds cannot both be given", where="command line")
@@ -223,18 +226,18 @@ def train(
     words += [f"seeds=[{seed}]"] if seed is not None else []
     words += [f"seeds={list(range(seeds))}"] if seeds is not None else []
     own_parts = Parts(parts)
-    path = configs.find(config)
-    checked = configs.load(path, words, own_parts)
+    path = find_config(config)
+    checked = load_config(path, words, own_parts)
     from dlrun import display, experiment, runs
     from dlrun.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
     loaded = plan.load(watching=_watching(quiet))  # what can fail, fails before there is a folder
     plan.try_on(loaded)
-    run = runs.create(runs_dir, checked.name, configs.dump(checked))
-    if not quiet and configs.SWEEP in configs.read(path).value:
+    run = runs.create(runs_dir, checked.name, dump_config(checked))
+    if not quiet and SWEEP_KEY in read_config(path).value:
         display.warn(
-            f"the values under {configs.SWEEP}: are for dlrun sweep; this trains the config as it stands"
+            f"the values under {SWEEP_KEY}: are for dlrun sweep; this trains the config as it stands"
         )
     view = _view(quiet, run)
     outcome = experiment.resume(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=watch)
@@ -261,12 +264,12 @@ def resume(
     device: Device = None,
 ) -> None:
     """Go on with a run where it stopped; epochs=… may grow."""
-    from dlrun import config as configs
     from dlrun import runs
-    from dlrun.components import Parts
+    from dlrun.config.loading import load_config
+    from dlrun.config.registry import Parts
 
     found, own_parts = runs.find(run, runs_dir), Parts(parts)
-    checked = configs.load(found.config, _with(overrides, device=device), own_parts)
+    checked = load_config(found.config, _with(overrides, device=device), own_parts)
     from dlrun import experiment
     from dlrun.plan import make_plan
 
@@ -292,7 +295,7 @@ def evaluate(
 ) -> None:
     """Evaluate a checkpoint, and compare with what was recorded at training."""
     from dlrun import display, evaluation, runs
-    from dlrun.components import Parts
+    from dlrun.config.registry import Parts
 
     path, found = _checkpoint(run, checkpoint, runs_dir)
     words = _with(overrides, device=device)
@@ -328,7 +331,7 @@ def predict(
 ) -> None:
     """Say what a trained model makes of new inputs, prepared as its training data were."""
     from dlrun import display, prediction, runs
-    from dlrun.components import Parts
+    from dlrun.config.registry import Parts
 
     if as_csv and json:
         raise UserError("--csv and --json cannot both be given", where="command line")
@@ -373,8 +376,8 @@ def plot(
 ) -> None:
     """Draw a run's pictures again, or others: its own plots without a NAME."""
     from dlrun import evaluation
-    from dlrun.components import Parts
-    from dlrun.files import ANOTHER_OUT, make_folder
+    from dlrun.config.registry import Parts
+    from dlrun.system.files import ANOTHER_OUT, make_folder
 
     path, found = _checkpoint(run, checkpoint, runs_dir)
     folder = out or (found.plots if found else None)
@@ -406,15 +409,16 @@ def preview(
     data_dir: DataDir = DATA,
 ) -> None:
     """Show what a config's dataset holds: shapes, classes, balance, ranges, warnings, pictures."""
-    from dlrun import config as configs
-    from dlrun.components import Parts
+    from dlrun.config.loading import load_config
+    from dlrun.config.lookup import find_config
+    from dlrun.config.registry import Parts
 
     own_parts = Parts(parts)
-    checked = configs.load(configs.find(config), _with(overrides, device="cpu"), own_parts)
+    checked = load_config(find_config(config), _with(overrides, device="cpu"), own_parts)
     from dlrun import display, evaluation, runs
     from dlrun import preview as previews
-    from dlrun.files import ANOTHER_OUT, make_folder
     from dlrun.plan import make_plan, suitable_plots
+    from dlrun.system.files import ANOTHER_OUT, make_folder
 
     plan = make_plan(checked, own_parts, data_dir)
     loaded = plan.load(watching=_watching(quiet=json))
@@ -440,16 +444,18 @@ def show(
     device: Device = None,
 ) -> None:
     """Show the resolved config and the model's layers, without training."""
-    from dlrun import config as configs
-    from dlrun.components import Parts
+    from dlrun.config.dumping import dump_config
+    from dlrun.config.loading import load_config
+    from dlrun.config.lookup import find_config
+    from dlrun.config.registry import Parts
 
     own_parts = Parts(parts)
-    checked = configs.load(configs.find(config), _with(overrides, device=device), own_parts)
+    checked = load_config(find_config(config), _with(overrides, device=device), own_parts)
     from dlrun import display
     from dlrun.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
-    display.say(configs.dump(checked))
+    display.say(dump_config(checked))
     display.layers_table(plan.layers, plan.data.input_shape)
 
 
@@ -461,20 +467,22 @@ def list_parts(
     parts: PartsDir = None,
 ) -> None:
     """List every part with its options, types and defaults, and the keys of a config."""
-    from dlrun import components, display
-    from dlrun import config as configs
+    from dlrun import display
+    from dlrun.config.keys import default_of, key_help
+    from dlrun.config.option_types import describe
+    from dlrun.config.registry import KINDS, REQUIRED, Parts
     from dlrun.errors import nearest
 
-    if kind is not None and kind not in components.KINDS:
-        raise UserError(f"there is no kind of part {kind!r}{nearest(kind, components.KINDS)}")
-    own_parts = components.Parts(parts)
-    for one in [kind] if kind else components.KINDS:
+    if kind is not None and kind not in KINDS:
+        raise UserError(f"there is no kind of part {kind!r}{nearest(kind, KINDS)}")
+    own_parts = Parts(parts)
+    for one in [kind] if kind else KINDS:
         listed = [own_parts.part(one, name) for name in own_parts.names(one)]
-        display.parts_table(one, listed, components.describe, components.REQUIRED)
+        display.parts_table(one, listed, describe, REQUIRED)
     if kind is None:
-        rows = ((key, text, configs.default(key)) for key, text in configs.keys().items())
+        rows = ((key, text, default_of(key)) for key, text in key_help().items())
         display.keys_table(
-            (key, text, "" if default is components.REQUIRED else str(default)) for key, text, default in rows
+            (key, text, "" if default is REQUIRED else str(default)) for key, text, default in rows
         )
 
 
@@ -542,9 +550,9 @@ def sweep(
     device: Device = None,
 ) -> None:
     """Train a config with many values of some keys, as ordinary runs in one folder."""
-    from dlrun import config as configs
     from dlrun import display, runs, sweep_folder, workers
-    from dlrun.components import Parts
+    from dlrun.config.lookup import find_config
+    from dlrun.config.registry import Parts
     from dlrun.settings import settings
 
     wanted = _jobs(jobs)
@@ -561,7 +569,7 @@ def sweep(
     elif config is None:
         raise UserError("name a CONFIG, or a sweep to --resume", where="command line")
     else:
-        path, words = configs.find(config), _with(values, device=device, name=name)
+        path, words = find_config(config), _with(values, device=device, name=name)
         if optuna is None:
             chosen = settings(path, words, chosen_seeds, random, own_parts)
         elif random is not None or needed or metric:
@@ -660,7 +668,7 @@ def compare(
     """Say how far apart settings are over their seeds, and whether that is more than chance."""
     from dlrun import compare as comparing
     from dlrun import display, records, runs, sweep_folder
-    from dlrun.components import Parts
+    from dlrun.config.registry import Parts
 
     if as_csv and json:
         raise UserError("--csv and --json cannot both be given", where="command line")
@@ -848,7 +856,7 @@ def reproduce(
 ) -> None:
     """Train a run again from its own folder, and say how near it comes; exit code 5 where it drifted."""
     from dlrun import display, experiment, reproduction, runs
-    from dlrun.components import Parts
+    from dlrun.config.registry import Parts
 
     found = runs.find(run, runs_dir)
     view = experiment.Silent() if quiet or json else display.Training()

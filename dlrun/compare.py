@@ -16,7 +16,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from dlrun import runs
-from dlrun.components import Parts
+from dlrun.config.registry import Parts
 from dlrun.errors import UserError, nearest, shortened
 from dlrun.records import Record, at, some, written
 from dlrun.runs import Run

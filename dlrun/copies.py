@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from dlrun.errors import UserError
-from dlrun.randomness import derived_seed
+from dlrun.system.randomness import derived_seed
 
 Figures = Tensor | Sequence[Tensor]  # (copies, …): one tensor, or one for each copy
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dlrun.errors import UserError
-from dlrun.randomness import generator
+from dlrun.system.randomness import generator
 
 Task = Literal["classification", "regression"]
 Watching = Callable[[Iterable[Any], int, str], Iterable[Any]]  # items, how many, what is done -> the items

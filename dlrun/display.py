@@ -30,7 +30,7 @@ from dlrun.tables import cell, decimals
 if TYPE_CHECKING:
     from dlrun.compare import Comparison
     from dlrun.compare import Group as Setting
-    from dlrun.components import Part
+    from dlrun.config.registry import Part
     from dlrun.diff import Differences
     from dlrun.layers import Layers
     from dlrun.plan import Plan

@@ -16,18 +16,18 @@ import torch
 from torch import Tensor, nn
 
 from dlrun import checkpoint as checkpoints
-from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
-from dlrun.components import Parts
-from dlrun.config import Choice, Config
+from dlrun.config.keys import Choice, Config
+from dlrun.config.loading import config_from_plain
+from dlrun.config.registry import Parts
 from dlrun.copies import Apart, Copies, as_tensor, lost_weight
 from dlrun.data import EVALUATION_BATCH, Data, Loaded, Preprocessing, Watching, unwatched
 from dlrun.errors import CheckpointRefused, ConfigError, UserError, shortened
-from dlrun.files import write_atomically
 from dlrun.hardware import Hardware, memory
 from dlrun.layers import TooManyWeights
 from dlrun.plan import Plan, make_plan, metric
 from dlrun.runs import Run
+from dlrun.system.files import write_atomically
 from dlrun.trainer import Recipe, Tally, predictions
 
 # What may be said otherwise at evaluation: everything else is the model's own.
@@ -201,13 +201,13 @@ def _config(saved: Checkpoint, path: Path, overrides: Sequence[str], parts: Part
     plain = config_of(saved, path, parts).plain()
     if "metrics" in keys:  # nothing is chosen or judged here: neither may stand in the way of others
         plain |= {"expect": {}, "monitor": None, "patience": None}
-    return configs.from_plain(plain, str(path), overrides, parts)
+    return config_from_plain(plain, str(path), overrides, parts)
 
 
 def config_of(saved: Checkpoint, path: Path, parts: Parts) -> Config:
     """The config in a checkpoint. Raises CheckpointRefused where it is none."""
     try:
-        return configs.from_plain(saved.config, str(path), parts=parts)
+        return config_from_plain(saved.config, str(path), parts=parts)
     except UserError as error:
         said = error.mistakes[0] if isinstance(error, ConfigError) else error.what
         fix = "if it was trained with parts of your own, name their folder with --parts"

@@ -21,9 +21,10 @@ from torch import Tensor
 
 from dlrun import __version__, runs
 from dlrun import checkpoint as checkpoints
-from dlrun import config as configs
 from dlrun.checkpoint import Checkpoint
-from dlrun.config import Choice, Config
+from dlrun.config.claims import meets, missed_by
+from dlrun.config.dumping import dump_config
+from dlrun.config.keys import Choice, Config, changed_keys
 from dlrun.continuing import preprocessing_of, restore
 from dlrun.copies import Copies, lost_weight
 from dlrun.data import EVALUATION_BATCH, Loaded, Watching, steps, unwatched
@@ -37,11 +38,11 @@ from dlrun.errors import (
     shortened,
 )
 from dlrun.evaluation import Trained, baselines, config_of, draw, load_weights, summarised
-from dlrun.files import make_folder
 from dlrun.hardware import Hardware, describe, versions
 from dlrun.plan import Plan
 from dlrun.runs import Rows, Run
-from dlrun.signals import Signals
+from dlrun.system.files import make_folder
+from dlrun.system.signals import Signals
 from dlrun.trainer import Batch, Row, State, evaluate, fit, named
 
 # What may differ when a run goes on: the length, and what cannot change what was learnt.
@@ -185,7 +186,7 @@ def _keeper(
 
     Raises UserError and CheckpointRefused where it cannot go on, with everything left as it is.
     """
-    text = configs.dump(plan.config)
+    text = dump_config(plan.config)
     saved = checkpoints.load(run.last) if run.last.exists() else None
     if saved is None and (run.has_rows() or run.best.exists()):
         left = "rows but no checkpoint" if run.has_rows() else "a best.pt but no last.pt"
@@ -561,10 +562,10 @@ class Keeper:
                 figures = best if column.startswith("best.") else self._figures
                 values = figures.get(column.removeprefix("best."), [])
                 measured = fmean(values) if values else math.nan
-            met = configs.meets(measured, claim) if judged else None
-            missed_by = configs.missed_by(measured, claim) if met is False else None
+            met = meets(measured, claim) if judged else None
+            missed = missed_by(measured, claim) if met is False else None
             verdicts.append(
-                {"column": column, "claim": claim, "measured": measured, "met": met, "missed_by": missed_by}
+                {"column": column, "claim": claim, "measured": measured, "met": met, "missed_by": missed}
             )
         return verdicts
 
@@ -589,7 +590,7 @@ def _heeding(signals: Signals, watching: Watching) -> Watching:
 def _refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
     """Refuse a config that would make another run of it, naming the keys."""
     old, new = config_of(saved, run.last, plan.parts), plan.config
-    changed = configs.changed(old, new)
+    changed = changed_keys(old, new)
     different = [key for key in changed if not {key, key.split(".")[0]} & RESUMABLE]
     if different:
         said = (f"{key} (was {_value(old, key)}, now {_value(new, key)})" for key in different)

@@ -18,6 +18,7 @@ from dlrun import bare
 from dlrun.copies import Copies, Figures
 from dlrun.errors import RunFailed, UserError
 from dlrun.graphs import Replayed, Update
+from dlrun.system import machine
 
 # The work of a step that keeps one thread busy long enough to be worth waking another one, and what a number
 # that a layer gives costs beside its sums, forward and backward: both in multiply-adds.
@@ -214,12 +215,7 @@ def choose_threads(threads: int | str, multiply_adds: int, numbers: int, batch: 
     if isinstance(threads, int):
         return threads
     work = (3 * multiply_adds + WORK_PER_NUMBER * numbers) * batch
-    return max(1, min(cores(), work // WORK_PER_THREAD))
-
-
-def cores() -> int:
-    """The processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(machine.cores(), work // WORK_PER_THREAD))
 
 
 def memory(device: torch.device) -> int:

@@ -16,8 +16,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
+from dlrun.config.options import Resize
 from dlrun.errors import RunFailed, UserError
-from dlrun.options import Resize
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # Pillow knows more, among them PostScript, which it would run
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlrun import bare
-from dlrun.components import Part, Parts
-from dlrun.config import AUTO, Choice, Config
+from dlrun.config.keys import AUTO, Choice, Config
+from dlrun.config.registry import Part, Parts
 from dlrun.copies import Apart, Copies, Stacked, as_tensor
 from dlrun.data import EVALUATION_BATCH, Data, Loaded, Preprocessing, Watching, unwatched
 from dlrun.errors import UserError, listed
 from dlrun.hardware import Hardware, choose_device, choose_threads, memory
 from dlrun.layers import Layers, built_within, layers_of
-from dlrun.randomness import generator
 from dlrun.stacking import refuse_stacking, refuse_what_differs
+from dlrun.system.randomness import generator
 from dlrun.trainer import Metric, Recipe, State
 
 

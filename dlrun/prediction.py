@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.components import Parts
+from dlrun.config.registry import Parts
 from dlrun.data import Data
 from dlrun.errors import UserError
 from dlrun.evaluation import open_model, open_plan, outputs_for, spread

@@ -9,20 +9,21 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dlrun import config as configs
 from dlrun import records, sweep_folder
-from dlrun.components import Parts
-from dlrun.config import FREE, Config
+from dlrun.config.dumping import dump_config
+from dlrun.config.keys import FREE, Config
+from dlrun.config.registry import Parts
 from dlrun.data import Loaded, Watching, steps, unwatched
 from dlrun.errors import ConfigError, UserError, nearest, shortened
-from dlrun.files import write_atomically
-from dlrun.hardware import cores, versions
+from dlrun.hardware import versions
 from dlrun.plan import Plan, make_plan
 from dlrun.records import Record
 from dlrun.runs import Run
 from dlrun.search import BASE, Space
 from dlrun.settings import Setting, with_share
 from dlrun.sweep_folder import Sweep
+from dlrun.system import machine
+from dlrun.system.files import write_atomically
 from dlrun.trainer import Batch, fit
 
 LONGEST_TRIAL = 2.0  # seconds that a look at the speed of all may take
@@ -94,7 +95,7 @@ class Prepared:
             "higher_is_better": plan.better[plan.monitor.split("_", 1)[1]] == "higher",
         }
         [setting] = self.settings
-        text = configs.dump(replace(setting.configs[0], seeds=space.base.seeds)).encode()
+        text = dump_config(replace(setting.configs[0], seeds=space.base.seeds)).encode()
         name = plan.config.name
         with sweep_folder.created(parent, name, jobs=self.jobs, metric=self.metric, search=search) as sweep:
             write_atomically(sweep.folder / BASE, lambda file: file.write(text))
@@ -153,9 +154,9 @@ def prepare(
                 mistakes |= dict.fromkeys(error.mistakes)
     if mistakes:
         raise ConfigError(source, list(mistakes))
-    at_once = cores() if plans[0].device.type == "cpu" else 1
+    at_once = machine.cores() if plans[0].device.type == "cpu" else 1
     jobs = min(jobs or at_once, times * sum(len(setting.configs) for setting in chosen))
-    share = max(1, cores() // jobs)
+    share = max(1, machine.cores() // jobs)
     fitted = [
         Setting(setting.values, with_share(setting.configs, plan.threads(len(loaded["train"])), share))
         for setting, plan in zip(chosen, plans, strict=True)
@@ -258,7 +259,9 @@ def _stacked_where_faster(
             together.try_on(loaded)
         except ConfigError:  # two seeds as one model are not what they are apart
             continue
-        [config] = with_share([config], together.threads(len(loaded["train"])), max(1, cores() // jobs))
+        [config] = with_share(
+            [config], together.threads(len(loaded["train"])), max(1, machine.cores() // jobs)
+        )
         if (alike := _alike(config)) not in tried:
             alone, stacked = (
                 seconds_of_epoch(make_plan(each, plan.parts, data_dir), loaded, LONGEST_STACKING_TRIAL)

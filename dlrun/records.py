@@ -13,11 +13,11 @@ from statistics import fmean
 from typing import Any
 
 from dlrun import runs, sweep_folder
-from dlrun.components import KINDS
-from dlrun.config import FREE
+from dlrun.config.keys import FREE
+from dlrun.config.registry import KINDS
+from dlrun.config.strict_yaml import read_file
 from dlrun.errors import ConfigError, UserError, meant, nearest, shortened
 from dlrun.runs import Run
-from dlrun.strict_yaml import read_file
 from dlrun.sweep_folder import Sweep
 from dlrun.where import Condition, condition, is_number
 

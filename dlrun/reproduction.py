@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dlrun import config as configs
 from dlrun import diff, experiment, records, runs
-from dlrun.components import Parts
+from dlrun.config.dumping import dump_config
+from dlrun.config.loading import load_config
+from dlrun.config.registry import Parts
 from dlrun.data import Watching, unwatched
 from dlrun.diff import Differences
 from dlrun.errors import Diverged, UserError
 from dlrun.experiment import View
-from dlrun.hardware import cores
 from dlrun.plan import make_plan
 from dlrun.records import Record
 from dlrun.runs import Run
+from dlrun.system import machine
 
 Verdict = Literal["bit-identical", "within tolerance", "drifted", "interrupted"]
 # What training again comes to, rather than what it may come from.
@@ -89,12 +90,12 @@ def reproduce(
     if not isinstance(epochs, int) or not epochs or not diff.table(run.rows()):
         raise UserError(f"{run.name} has no rows to compare with", where=str(run.metrics))
     threads = record.summary.get("threads")
-    words = [f"threads={min(threads, cores())}"] if isinstance(threads, int) and threads > 0 else []
-    config = configs.load(run.config, words, parts)
+    words = [f"threads={min(threads, machine.cores())}"] if isinstance(threads, int) and threads > 0 else []
+    config = load_config(run.config, words, parts)
     plan = make_plan(config, parts, data_dir)
     loaded = plan.load(watching=watching)
     plan.try_on(loaded)
-    again = runs.create(parent, config.name, configs.dump(config))
+    again = runs.create(parent, config.name, dump_config(config))
     signal = None
     try:
         ended = experiment.resume(plan, again, view, loaded=loaded, stop_after=epochs, watching=watching)

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest, shortened
-from dlrun.files import ANOTHER_RUNS_DIR, cannot_write, make_folder, sync_folder, write_atomically
+from dlrun.system.files import ANOTHER_RUNS_DIR, cannot_write, make_folder, sync_folder, write_atomically
 
 _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,69}-\d{3,}\Z")  # 64 letters and -sweep

@@ -11,17 +11,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from dlrun import config as configs
 from dlrun import sweep_folder
 from dlrun.axes import EXAMPLE, MOST_VALUES, Axis, Range, in_order, words
-from dlrun.components import Parts
-from dlrun.config import Config
+from dlrun.config.keys import Config
+from dlrun.config.loading import load_config
+from dlrun.config.registry import Parts
 from dlrun.errors import ConfigError, UserError, shortened
-from dlrun.files import cannot_write
-from dlrun.hardware import cores
 from dlrun.plan import make_plan
 from dlrun.settings import Setting, axes_of, with_share
 from dlrun.sweep_folder import Sweep, Trial
+from dlrun.system import machine
+from dlrun.system.files import cannot_write
 
 if TYPE_CHECKING:
     import optuna
@@ -61,7 +61,7 @@ def space(path: Path, given: Sequence[str], seeds: Sequence[int] | None, parts: 
     if not axes:
         raise UserError("there is nothing to search: no key has several values", fix=EXAMPLE)
     words = [word for word in plain if not word.startswith("seeds=")]
-    return Space(axes, words, configs.load(path, in_order(plain), parts))
+    return Space(axes, words, load_config(path, in_order(plain), parts))
 
 
 @dataclass
@@ -112,14 +112,14 @@ class Search:
                 number, values = self.study.draw()
             try:
                 given = in_order([*self._words, *words(values)])
-                config = configs.load(self.sweep.folder / BASE, given, self.parts)
+                config = load_config(self.sweep.folder / BASE, given, self.parts)
                 of_seeds = sweep_folder.of_each_seed(config)
                 threads = make_plan(of_seeds[0], self.parts, self.data_dir).threads(self._examples)
             except ConfigError as error:  # values that do not go together
                 refused = error
                 self.study.tell(number, [])
                 continue
-            of_seeds = with_share(of_seeds, threads, max(1, cores() // self.sweep.jobs))
+            of_seeds = with_share(of_seeds, threads, max(1, machine.cores() // self.sweep.jobs))
             trials = [self.sweep.add(values, each, number) for each in of_seeds]
             self.sweep.write()
             return trials

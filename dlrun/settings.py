@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dlrun import config as configs
 from dlrun import sweep_folder
 from dlrun.axes import MOST_VALUES, Axis, axis, combinations, draws, in_order, words
-from dlrun.components import Parts
-from dlrun.config import Config
+from dlrun.config.keys import SWEEP_KEY, Config, takes_whole_numbers
+from dlrun.config.loading import load_config, read_config
+from dlrun.config.registry import Parts
+from dlrun.config.strict_yaml import Located
 from dlrun.errors import ConfigError, UserError, shortened
-from dlrun.strict_yaml import Located
 
 _COMMAND_LINE = "on the command line"  # the place of a mistake in a KEY=VALUE word
 _SEEDS = "write them as --seeds 5 or seeds=0,1,2; each setting is trained with all of them"
@@ -46,7 +46,7 @@ def settings(
     every = combinations(axes) if count is None else draws(axes, count)
     for values in every:
         try:
-            config = configs.load(path, in_order([*plain, *words(values)]), parts)
+            config = load_config(path, in_order([*plain, *words(values)]), parts)
         except ConfigError as error:
             for mistake in error.mistakes:
                 mistakes.setdefault(_placed(mistake, axes), []).append(values)
@@ -102,10 +102,9 @@ def axes_of(
             raise UserError("seeds are whole numbers", where=each.where, fix=_SEEDS)
         plain.append(f"seeds={json.dumps(each.values)}")
     plain += [f"seeds={json.dumps(list(seeds))}"] if seeds is not None else []
-    tree = configs.read(path, in_order(plain))
+    tree = read_config(path, in_order(plain))
     axes = [
-        axis(key, *written, is_whole=configs.takes_whole_numbers(tree, key, parts))
-        for key, written in named.items()
+        axis(key, *written, is_whole=takes_whole_numbers(tree, key, parts)) for key, written in named.items()
     ]
     return axes, plain
 
@@ -126,7 +125,7 @@ def _with_cause(mistake: str, made: Sequence[dict[str, Any]], every: Sequence[di
 
 def _of_file(path: Path) -> dict[str, tuple[Any, str]]:
     """What stands under `sweep:` in a config, key -> values and their place."""
-    written = configs.read(path).value.get(configs.SWEEP)
+    written = read_config(path).value.get(SWEEP_KEY)
     if written is None or written.value is None:
         return {}
     if not isinstance(written.value, dict):

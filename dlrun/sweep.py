@@ -13,14 +13,14 @@ from typing import Any, Protocol
 from dlrun import compare as comparisons
 from dlrun import records, runs
 from dlrun.compare import Comparison
-from dlrun.components import Parts
+from dlrun.config.registry import Parts
 from dlrun.errors import UserError
-from dlrun.files import write_atomically
 from dlrun.plots import _settings as pictures
 from dlrun.records import Record
 from dlrun.search import Search
-from dlrun.signals import Signals
 from dlrun.sweep_folder import Sweep, Trial
+from dlrun.system.files import write_atomically
+from dlrun.system.signals import Signals
 from dlrun.workers import Message, Workers
 
 REFRESH = 0.25  # seconds

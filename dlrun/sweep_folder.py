@@ -23,13 +23,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dlrun import config as configs
 from dlrun import runs
-from dlrun.config import FREE, Config
+from dlrun.config.dumping import dump_config
+from dlrun.config.keys import FREE, Config
+from dlrun.config.strict_yaml import parse, read_file
 from dlrun.errors import UserError
-from dlrun.files import write_atomically
 from dlrun.runs import Run
-from dlrun.strict_yaml import parse, read_file
+from dlrun.system.files import write_atomically
 
 FILE = runs.SWEEP
 _OWN_NAME = re.compile(r".+-sweep-\d{3,}")
@@ -182,7 +182,7 @@ class Sweep:
 
     def add(self, values: dict[str, Any], config: Config, number: int | None = None) -> Trial:
         """A new run; it is the sweep's when that is written next."""
-        run = runs.create(self.folder, config.name, configs.dump(config))
+        run = runs.create(self.folder, config.name, dump_config(config))
         self.content["runs"].append(
             {"run": run.name, "values": values, "seeds": config.seeds}
             | ({} if number is None else {"number": number})
@@ -202,7 +202,7 @@ class Sweep:
                 "seeds": config.seeds,
                 "borrowed": beside,
                 "name": config.name,
-                "config": configs.dump(config),
+                "config": dump_config(config),
             }
         )
 

@@ -16,7 +16,7 @@ from dlrun.copies import Copies, Figures, as_tensor
 from dlrun.data import EVALUATION_BATCH, Batches, Loaded, Split, in_order, steps
 from dlrun.errors import Diverged
 from dlrun.hardware import Hardware, LossScales
-from dlrun.randomness import derived_seed
+from dlrun.system.randomness import derived_seed
 
 Batch = tuple[Tensor, ...]  # of which Batches.examples makes inputs and targets; (copies, batch, …) each
 Row = dict[str, list[float]]  # a measured column: one figure for each copy

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from dlrun.config.strict_yaml import parse
 from dlrun.errors import UserError
-from dlrun.strict_yaml import parse
 
 Lookup = Callable[[str], Any]  # a key -> what a run says of it; raises KeyError where that is nothing
 Claim = Callable[[Lookup], bool]

@@ -24,8 +24,8 @@ from queue import SimpleQueue
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
-from dlrun import config as configs
-from dlrun.components import Parts
+from dlrun.config.loading import load_config
+from dlrun.config.registry import Parts
 from dlrun.errors import Unforeseen, UserError
 from dlrun.runs import Run
 
@@ -212,7 +212,7 @@ class Training:
 
         run = Run(folder)
         try:
-            plan = make_plan(configs.load(run.config, [], self._parts), self._parts, self._data_dir)
+            plan = make_plan(load_config(run.config, [], self._parts), self._parts, self._data_dir)
             # One that goes on prepares its data as its checkpoint says.
             loaded = None if run.last.exists() else self._loaded(plan)
             outcome = experiment.resume(plan, run, view, loaded=loaded)

@@ -7,10 +7,11 @@ from typing import Any
 
 from small_runs import SMALL
 
-from dlrun import config as configs
 from dlrun import runs, sweep_folder
-from dlrun.components import Parts
-from dlrun.config import Config
+from dlrun.config.dumping import dump_config
+from dlrun.config.keys import Config
+from dlrun.config.loading import config_from_plain
+from dlrun.config.registry import Parts
 from dlrun.runs import Run
 from dlrun.sweep_folder import Sweep
 
@@ -19,13 +20,13 @@ SGD = {"name": "sgd", "lr": 0.01}
 
 
 def config_of(changes: dict[str, Any]) -> Config:
-    return configs.from_plain(SMALL | changes, "small.yaml", parts=Parts())
+    return config_from_plain(SMALL | changes, "small.yaml", parts=Parts())
 
 
 def made(parent: Path, changes: dict[str, Any] | None = None, **summary: Any) -> Run:
     """A run of the small config with some keys changed; what its summary says beside the usual."""
     config = config_of(changes or {})
-    return filled(runs.create(parent, config.name, configs.dump(config)), config.seeds, **summary)
+    return filled(runs.create(parent, config.name, dump_config(config)), config.seeds, **summary)
 
 
 def filled(run: Run, seeds: list[int], **summary: Any) -> Run:

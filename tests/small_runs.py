@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from dlrun import checkpoint as checkpoints
-from dlrun import config as configs
 from dlrun import experiment, runs
 from dlrun.checkpoint import FORMAT
-from dlrun.components import Parts
+from dlrun.config.dumping import dump_config
+from dlrun.config.loading import config_from_plain, load_config
+from dlrun.config.registry import Parts
 from dlrun.plan import Plan, make_plan
 from dlrun.runs import Run
 
@@ -73,7 +74,7 @@ OWN_PARTS = {
 """A noisy plane over three features."""
 import torch
 from dlrun.data import Data, Examples, Preprocessing
-from dlrun.options import Count, Fraction
+from dlrun.config.options import Count, Fraction
 
 
 def line(root, *, points: Count = 50, scale: float = 1.0, valid_fraction: Fraction = 0.0):
@@ -98,7 +99,7 @@ def line(root, *, points: Count = 50, scale: float = 1.0, valid_fraction: Fracti
 import torch
 from dlrun.data import Data, Examples
 from dlrun.dataset._images import FITS
-from dlrun.options import Count, Fraction
+from dlrun.config.options import Count, Fraction
 
 
 def dots(root, *, images: Count = 40, valid_fraction: Fraction = 0.0):
@@ -121,7 +122,7 @@ def dots(root, *, images: Count = 40, valid_fraction: Fraction = 0.0):
 """A year of days, each guessed from the day before."""
 import torch
 from dlrun.data import Data, Examples, Preprocessing
-from dlrun.options import Count
+from dlrun.config.options import Count
 
 
 def days(root, *, days: Count = 80, mixed: bool = False):
@@ -178,12 +179,12 @@ def own_parts(folder: Path, more: dict[str, str] | None = None) -> Parts:
 def planned(parts: Parts | None = None, data_dir: Path = Path("no-data"), **changes: Any) -> Plan:
     """The plan of the small config with some keys changed."""
     parts = parts or Parts()
-    return make_plan(configs.from_plain(SMALL | changes, "small.yaml", parts=parts), parts, data_dir)
+    return make_plan(config_from_plain(SMALL | changes, "small.yaml", parts=parts), parts, data_dir)
 
 
 def started(plan: Plan, folder: Path) -> Run:
     """A new run folder for a plan, nothing trained yet."""
-    return runs.create(folder, plan.config.name, configs.dump(plan.config))
+    return runs.create(folder, plan.config.name, dump_config(plan.config))
 
 
 def trained(plan: Plan, folder: Path, **options: Any) -> Run:
@@ -259,7 +260,7 @@ def of_seed(run: Run, seed: int) -> dict[str, Any]:
     """The weights and rows of one of a run's seeds, as if it had been alone."""
     rows = run.rows()
     mine = [index for index, each in enumerate(rows["seed"]) if each == seed]
-    seeds = configs.load(run.config, parts=Parts()).seeds if not run.last.exists() else None
+    seeds = load_config(run.config, parts=Parts()).seeds if not run.last.exists() else None
     saved = checkpoints.load(run.last)
     index = (seeds or saved.config["seeds"]).index(seed)
     return {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dlrun import config as configs
 from dlrun import sweep_folder
+from dlrun.config.loading import load_config
 from dlrun.sweep_folder import Sweep
 
 CONFIG = """\
@@ -33,5 +33,5 @@ def listed(runs_dir: Path, tmp_path: Path) -> Sweep:
     path.write_text(CONFIG)
     with sweep_folder.created(runs_dir, "small", jobs=1, metric="best.train_accuracy") as sweep:
         for epochs in (1, 2):
-            sweep.add({"epochs": epochs}, configs.load(path, [f"epochs={epochs}"]))
+            sweep.add({"epochs": epochs}, load_config(path, [f"epochs={epochs}"]))
     return sweep

@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from dlrun import bare
-from dlrun.components import Parts
+from dlrun.config.registry import Parts
 
 # What a process prints that has not met the compiler yet: it trains, asks for the compiler, and uses it.
 IN_ORDER = """

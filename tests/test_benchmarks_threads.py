@@ -55,7 +55,7 @@ def test_the_page_says_where_auto_is_too_far_from_the_best() -> None:
 
 def test_every_number_of_threads_has_its_turn_in_each_round(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "TURN", 1e-9)
-    monkeypatch.setattr("dlrun.hardware.cores", lambda: 8)
+    monkeypatch.setattr("dlrun.system.machine.cores", lambda: 8)
     measured = threads.in_turn("spiral_relu", 3, [1, 4])
     assert measured["auto"] == 2
     assert measured["multiply_adds"] == 3 * 500 * 3000

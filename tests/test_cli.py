@@ -351,20 +351,21 @@ def test_show_says_how_each_side_of_an_image_comes_about(dlrun: Dlrun) -> None:
 def test_show_prints_a_config_that_can_be_trained_and_the_layers(
     dlrun: Dlrun, tiny: Path, write: Write, runs_dir: Path
 ) -> None:
-    from dlrun import config as configs
+    from dlrun.config.keys import changed_keys
+    from dlrun.config.loading import load_config
 
     done = dlrun("show", tiny, "optimizer.lr=0.25")
     assert done.code == 0
     text, _, layers = done.out.partition("\ninput ")
-    shown = configs.load(write("shown.yaml", text))
-    assert configs.changed(configs.load(tiny, ["optimizer.lr=0.25"]), shown) == []
+    shown = load_config(write("shown.yaml", text))
+    assert changed_keys(load_config(tiny, ["optimizer.lr=0.25"]), shown) == []
     assert f"{2 * 4 + 4 + 4 * 3 + 3}" in layers
     assert not runs_dir.exists()
 
 
 def test_parts_lists_every_part_and_every_key(dlrun: Dlrun) -> None:
-    from dlrun.components import KINDS, Parts
-    from dlrun.config import keys
+    from dlrun.config.keys import key_help
+    from dlrun.config.registry import KINDS, Parts
 
     every = dlrun("parts")
     lines = every.out.splitlines()
@@ -372,7 +373,7 @@ def test_parts_lists_every_part_and_every_key(dlrun: Dlrun) -> None:
         assert kind in lines
         for name in Parts().names(kind):
             assert any(line.startswith(f"  {name}  ") for line in lines)
-    assert all(any(line.startswith(f"  {key}: ") for line in lines) for key in keys())
+    assert all(any(line.startswith(f"  {key}: ") for line in lines) for key in key_help())
     one = dlrun("parts", "schedule")
     assert one.out.splitlines()[0] == "schedule"
     assert "optimizer" not in one.out.splitlines()
@@ -399,7 +400,7 @@ OWN = {
     "dataset/corners.py": """\
 import torch
 from dlrun.data import Data, Examples
-from dlrun.options import Count, Positive
+from dlrun.config.options import Count, Positive
 from ._shared import SIDES
 
 
@@ -431,7 +432,7 @@ def sharp(outputs, targets, *, sharpness: Positive = 1.0):
 """,
     "optimizer/signs.py": """\
 import torch
-from dlrun.options import Positive
+from dlrun.config.options import Positive
 
 
 class Signs(torch.optim.Optimizer):
@@ -704,8 +705,8 @@ def test_curves_are_redrawn_while_it_trains(dlrun: Dlrun, tiny: Path, runs_dir: 
 
 
 def _plan_of(run: Run) -> Any:
-    from dlrun import config as configs
-    from dlrun.components import Parts
+    from dlrun.config.loading import load_config
+    from dlrun.config.registry import Parts
     from dlrun.plan import make_plan
 
-    return make_plan(configs.load(run.config), Parts(), Path("no-data"))
+    return make_plan(load_config(run.config), Parts(), Path("no-data"))

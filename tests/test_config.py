@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from dlrun import config as configs
-from dlrun.components import KINDS, Parts
-from dlrun.config import Choice, changed, claims, dump, find, from_plain, keys, load, meets
+from dlrun.config.claims import meets, parse_claim
+from dlrun.config.dumping import dump_config
+from dlrun.config.keys import Choice, changed_keys, key_help
+from dlrun.config.loading import config_from_plain, load_config
+from dlrun.config.lookup import find_config, shipped_folder, shipped_names
+from dlrun.config.registry import KINDS, Parts
 from dlrun.errors import ConfigError, UserError
 
 Write = Callable[[str, str], Path]
@@ -34,7 +37,7 @@ def base(write: Write) -> Path:
 
 def mistakes(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> list[str]:
     with pytest.raises(ConfigError) as refused:
-        load(path, overrides, parts)
+        load_config(path, overrides, parts)
     return refused.value.mistakes
 
 
@@ -42,15 +45,15 @@ def mistakes(path: Path, overrides: Sequence[str] = (), parts: Parts | None = No
 
 
 def test_configs_are_shipped() -> None:
-    assert configs.shipped_names() == [path.stem for path in SHIPPED]
-    assert "spiral_relu" in configs.shipped_names()
+    assert shipped_names() == [path.stem for path in SHIPPED]
+    assert "spiral_relu" in shipped_names()
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_config_loads_finds_its_parts_and_makes_a_plan(path: Path, tmp_path: Path) -> None:
     from dlrun.plan import make_plan
 
-    config = load(path)
+    config = load_config(path)
     parts = Parts()
     assert config.name == path.stem
     plan = make_plan(config, parts, tmp_path)
@@ -64,15 +67,15 @@ def test_every_config_loads_finds_its_parts_and_makes_a_plan(path: Path, tmp_pat
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_config_expects_something(path: Path) -> None:
-    assert load(path).expect
+    assert load_config(path).expect
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_config_that_is_written_out_reads_back_as_the_same(path: Path, write: Write) -> None:
-    config = load(path)
-    again = write("config.yaml", dump(config))
-    assert load(again) == config
-    assert dump(load(again)) == dump(config)
+    config = load_config(path)
+    again = write("config.yaml", dump_config(config))
+    assert load_config(again) == config
+    assert dump_config(load_config(again)) == dump_config(config)
 
 
 # --------------------------------------------------------------------------- every mistake at once
@@ -104,13 +107,13 @@ metrics: [accuracy]
         f"{path}:5:1 optimizer: the option lr is missing: a number >= 0",
         f"{path}:8:9 epochs: 'ten' is not a whole number >= 1",
         f"{path}:9:1 bach_size: there is no such key; did you mean 'batch_size'? "
-        f"(there are: {', '.join(keys())})",
+        f"(there are: {', '.join(key_help())})",
     ]
 
 
 def test_the_error_names_the_file_and_counts_the_mistakes(base: Path) -> None:
     with pytest.raises(ConfigError) as refused:
-        load(base, ["epochs=0", "batch_size=0"])
+        load_config(base, ["epochs=0", "batch_size=0"])
     first, *rest = refused.value.lines()
     assert first == f"error: {base}: 2 mistakes"
     assert rest == [
@@ -142,7 +145,7 @@ def test_a_mistake_in_a_base_is_placed_in_the_base(base: Path, write: Write) -> 
     ],
 )
 def test_what_can_be_meant_is_accepted(base: Path, word: str, key: str, meant: Any) -> None:
-    found = getattr(load(base, [word]), key)
+    found = getattr(load_config(base, [word]), key)
     if isinstance(found, Choice):
         found = found.options["lr"]
     assert found == meant
@@ -188,35 +191,35 @@ def test_what_can_be_meant_is_accepted(base: Path, word: str, key: str, meant: A
     ],
 )
 def test_a_name_that_no_folder_should_have_is_refused(base: Path, name: str) -> None:
-    plain = load(base).plain() | {"name": name}
+    plain = load_config(base).plain() | {"name": name}
     with pytest.raises(ConfigError) as refused:
-        from_plain(plain, "here")
+        config_from_plain(plain, "here")
     assert "cannot name a folder" in refused.value.mistakes[0]
 
 
 @pytest.mark.parametrize("name", ["a", "0", "a.b", "A-b_c.0", "x" * 64, "con1", "console", "last"])
 def test_a_plain_name_is_accepted(base: Path, name: str) -> None:
-    assert from_plain(load(base).plain() | {"name": name}, "here").name == name
+    assert config_from_plain(load_config(base).plain() | {"name": name}, "here").name == name
 
 
 def test_a_config_is_named_after_its_file_unless_it_says_otherwise(base: Path, write: Write) -> None:
-    assert load(base).name == "base"
-    assert load(base, ["name=other"]).name == "other"
-    assert load(write("named.yaml", f"name: mine\n{BODY}")).name == "mine"
-    assert load(write("null.yaml", f"name: null\n{BODY}")).name == "null"
-    assert load(write("folder-007/config.yaml", BODY)).name == "folder-007"
+    assert load_config(base).name == "base"
+    assert load_config(base, ["name=other"]).name == "other"
+    assert load_config(write("named.yaml", f"name: mine\n{BODY}")).name == "mine"
+    assert load_config(write("null.yaml", f"name: null\n{BODY}")).name == "null"
+    assert load_config(write("folder-007/config.yaml", BODY)).name == "folder-007"
 
 
 def test_another_name_changes_the_name_and_nothing_else(write: Write) -> None:
     path = write("named.yaml", f"name: mine\n{BODY}")
-    assert changed(load(path), load(path, ["name=other"])) == ["name"]
+    assert changed_keys(load_config(path), load_config(path, ["name=other"])) == ["name"]
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "lr:0.1", "3", "- dataset: spiral", "---", "null"])
 def test_a_config_that_is_no_mapping_is_refused(text: str, write: Write) -> None:
     path = write("a.yaml", text)
     with pytest.raises(UserError) as refused:
-        load(path)
+        load_config(path)
     assert str(path) in " ".join(refused.value.lines())
 
 
@@ -230,13 +233,13 @@ def test_a_text_of_any_length_makes_a_short_message(base: Path) -> None:
 
 def test_base_merges_key_by_key(base: Path, write: Write) -> None:
     child = write("child.yaml", "base: base.yaml\narchitecture: {hidden: [8]}\nepochs: 20\n")
-    config = load(child)
-    assert changed(load(base), config) == ["name", "architecture.hidden", "epochs"]
+    config = load_config(child)
+    assert changed_keys(load_config(base), config) == ["name", "architecture.hidden", "epochs"]
     assert config.architecture.options["activation"] == "tanh"
 
 
 def test_another_name_replaces_a_part_whole(base: Path, write: Write) -> None:
-    config = load(write("child.yaml", "base: base.yaml\noptimizer: {name: sgd, lr: 0.5}\n"))
+    config = load_config(write("child.yaml", "base: base.yaml\noptimizer: {name: sgd, lr: 0.5}\n"))
     assert config.optimizer == Choice(
         "sgd", {"lr": 0.5, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
     )
@@ -245,14 +248,14 @@ def test_another_name_replaces_a_part_whole(base: Path, write: Write) -> None:
 
 
 def test_the_same_name_keeps_what_is_not_said_again(base: Path, write: Write) -> None:
-    named = load(write("named.yaml", "base: base.yaml\noptimizer: {name: adam, lr: 0.5}\n"))
-    bare = load(write("bare.yaml", "base: base.yaml\noptimizer: adam\n"))
+    named = load_config(write("named.yaml", "base: base.yaml\noptimizer: {name: adam, lr: 0.5}\n"))
+    bare = load_config(write("bare.yaml", "base: base.yaml\noptimizer: adam\n"))
     assert (named.optimizer.options["lr"], named.optimizer.options["weight_decay"]) == (0.5, 1e-5)
-    assert bare.optimizer == load(base).optimizer
+    assert bare.optimizer == load_config(base).optimizer
 
 
 def test_options_may_be_added_to_a_bare_name(base: Path, write: Write) -> None:
-    config = load(write("child.yaml", "base: base.yaml\nloss: {label_smoothing: 0.1}\n"))
+    config = load_config(write("child.yaml", "base: base.yaml\nloss: {label_smoothing: 0.1}\n"))
     assert config.loss == Choice("cross_entropy", {"label_smoothing": 0.1})
 
 
@@ -260,7 +263,7 @@ def test_lists_and_claims_follow_their_own_rule(write: Write) -> None:
     write(
         "base.yaml", BODY + "expect: {train_loss: '< 1', test_loss: '< 1'}\nplots: [curves]\nseeds: [1, 2]\n"
     )
-    config = load(
+    config = load_config(
         write("child.yaml", "base: base.yaml\nexpect: {train_loss: '< 2'}\nplots: []\nseeds: [3]\n")
     )
     assert config.expect == {"train_loss": "< 2", "test_loss": "< 1"}
@@ -269,30 +272,30 @@ def test_lists_and_claims_follow_their_own_rule(write: Write) -> None:
 
 def test_a_chain_of_bases_ends_with_the_last_word(base: Path, write: Write) -> None:
     write("deep/middle.yaml", "base: ../base.yaml\nepochs: 20\nbatch_size: 5\n")
-    config = load(write("top.yaml", "base: deep/middle.yaml\nepochs: 30\n"))
+    config = load_config(write("top.yaml", "base: deep/middle.yaml\nepochs: 30\n"))
     assert (config.epochs, config.batch_size, config.optimizer.name) == (30, 5, "adam")
 
 
 def test_a_base_may_be_a_shipped_name(write: Write) -> None:
     for base in ("spiral_relu", "spiral_relu.yaml"):
-        config = load(write("mine.yaml", f"base: {base}\nepochs: 7\n"))
-        assert changed(load(find("spiral_relu")), config) == ["name", "epochs"]
+        config = load_config(write("mine.yaml", f"base: {base}\nepochs: 7\n"))
+        assert changed_keys(load_config(find_config("spiral_relu")), config) == ["name", "epochs"]
 
 
 def test_a_base_beside_the_file_comes_before_a_shipped_one(write: Write) -> None:
     write("spiral_relu.yaml", BODY)
-    assert load(write("mine.yaml", "base: spiral_relu.yaml\n")).batch_size == "full"
-    assert load(write("mine.yaml", "base: spiral_relu.yaml\n")).epochs == 10
+    assert load_config(write("mine.yaml", "base: spiral_relu.yaml\n")).batch_size == "full"
+    assert load_config(write("mine.yaml", "base: spiral_relu.yaml\n")).epochs == 10
 
 
 def test_a_name_is_not_inherited(write: Write) -> None:
     write("base.yaml", f"name: theirs\n{BODY}")
-    assert load(write("child.yaml", "base: base.yaml\n")).name == "child"
+    assert load_config(write("child.yaml", "base: base.yaml\n")).name == "child"
 
 
 def test_null_means_the_default(write: Write) -> None:
     write("base.yaml", BODY + "patience: 5\nseeds: [1, 2]\nplots: []\n")
-    config = load(write("child.yaml", "base: base.yaml\npatience: null\nseeds: ~\nplots:\n"))
+    config = load_config(write("child.yaml", "base: base.yaml\npatience: null\nseeds: ~\nplots:\n"))
     assert (config.patience, config.seeds) == (None, [0])
     assert [choice.name for choice in config.plots] == ["auto"]
     assert mistakes(write("gone.yaml", "base: base.yaml\nepochs: null\n"))[0].endswith(
@@ -305,7 +308,7 @@ def test_a_base_that_leads_back_to_itself_is_refused(write: Write) -> None:
     write("c.yaml", "base: a.yaml\n")
     for path in (write("a.yaml", "base: b.yaml\n"), write("self.yaml", "base: ./self.yaml\n")):
         with pytest.raises(UserError, match="its own base") as refused:
-            load(path)
+            load_config(path)
         assert refused.value.where.endswith(".yaml:1:7")
 
 
@@ -324,7 +327,7 @@ def test_a_base_that_is_not_there_is_named_with_its_place(
 ) -> None:
     path = write("a.yaml", text)
     with pytest.raises(UserError) as refused:
-        load(path)
+        load_config(path)
     assert refused.value.where == f"{path}:{place}"
     assert said in refused.value.what
 
@@ -333,33 +336,35 @@ def test_a_base_that_is_not_there_is_named_with_its_place(
 
 
 def test_a_word_replaces_what_stands_at_its_key(base: Path) -> None:
-    assert load(base, ["optimizer.lr=3e-4"]).optimizer.options["lr"] == 3e-4
-    assert load(base, ["seeds=[1, 2]"]).seeds == [1, 2]
-    assert load(base, ["epochs=5", "epochs=6"]).epochs == 6
-    assert load(base, ["optimizer={name: adam, lr: 0.5}"]).optimizer.options["weight_decay"] == 0.0
+    assert load_config(base, ["optimizer.lr=3e-4"]).optimizer.options["lr"] == 3e-4
+    assert load_config(base, ["seeds=[1, 2]"]).seeds == [1, 2]
+    assert load_config(base, ["epochs=5", "epochs=6"]).epochs == 6
+    assert load_config(base, ["optimizer={name: adam, lr: 0.5}"]).optimizer.options["weight_decay"] == 0.0
 
 
 def test_a_dot_into_a_bare_name_expands_it(base: Path) -> None:
-    assert load(base, ["loss.label_smoothing=0.2"]).loss == Choice("cross_entropy", {"label_smoothing": 0.2})
-    assert load(base, ["schedule=cosine", "schedule.warmup=0.1"]).schedule.options["warmup"] == 0.1
+    assert load_config(base, ["loss.label_smoothing=0.2"]).loss == Choice(
+        "cross_entropy", {"label_smoothing": 0.2}
+    )
+    assert load_config(base, ["schedule=cosine", "schedule.warmup=0.1"]).schedule.options["warmup"] == 0.1
 
 
 def test_another_name_drops_the_options_of_the_old_part(base: Path) -> None:
     words = ["optimizer.name=sgd", "optimizer.lr=0.5"]
-    assert load(base, words).optimizer.options["weight_decay"] == 0.0
+    assert load_config(base, words).optimizer.options["weight_decay"] == 0.0
     [missing] = mistakes(base, ["optimizer.name=sgd"])
     assert "the option lr is missing" in missing
-    assert load(base, ["loss.name=nll"]).loss.name == "nll"
+    assert load_config(base, ["loss.name=nll"]).loss.name == "nll"
 
 
 def test_the_same_name_drops_nothing(base: Path) -> None:
-    assert changed(load(base), load(base, ["optimizer.name=adam"])) == []
+    assert changed_keys(load_config(base), load_config(base, ["optimizer.name=adam"])) == []
 
 
 def test_claims_are_emptied_and_added_one_at_a_time(write: Write) -> None:
     path = write("a.yaml", BODY + "expect: {train_loss: '< 1'}\n")
-    assert load(path, ["expect={}"]).expect == {}
-    assert load(path, ["expect.best.test_accuracy='>= 0.5'"]).expect == {
+    assert load_config(path, ["expect={}"]).expect == {}
+    assert load_config(path, ["expect.best.test_accuracy='>= 0.5'"]).expect == {
         "train_loss": "< 1",
         "best.test_accuracy": ">= 0.5",
     }
@@ -368,13 +373,13 @@ def test_claims_are_emptied_and_added_one_at_a_time(write: Write) -> None:
 @pytest.mark.parametrize("word", ["epochs", "=5", "", "--epochs"])
 def test_a_word_without_key_and_value_is_refused(base: Path, word: str) -> None:
     with pytest.raises(UserError, match="not of the form KEY=VALUE"):
-        load(base, [word])
+        load_config(base, [word])
 
 
 @pytest.mark.parametrize("word", ["epochs=", "epochs=  ", "optimizer.lr="])
 def test_a_value_that_is_missing_is_refused_with_the_way_to_write_none(base: Path, word: str) -> None:
     with pytest.raises(UserError, match="is given no value") as refused:
-        load(base, [word])
+        load_config(base, [word])
     assert refused.value.fix == f"write {word.split('=')[0]}=null for none"
 
 
@@ -384,7 +389,7 @@ def test_a_value_that_is_missing_is_refused_with_the_way_to_write_none(base: Pat
 )
 def test_a_value_that_is_not_yaml_is_refused_with_its_place(base: Path, word: str) -> None:
     with pytest.raises(UserError) as refused:
-        load(base, [word])
+        load_config(base, [word])
     assert refused.value.where.startswith("on the command line:")
 
 
@@ -398,36 +403,36 @@ def test_a_key_that_leads_nowhere_is_a_mistake(base: Path, word: str) -> None:
 def test_a_whole_number_beyond_any_seed_is_refused(base: Path) -> None:
     for number in (2**64, 10**400):
         with pytest.raises(UserError, match="no plain number"):
-            load(base, [f"seeds=[{number}]"])
+            load_config(base, [f"seeds=[{number}]"])
 
 
 def test_words_do_not_change_the_file(base: Path) -> None:
     before = base.read_bytes()
-    load(base, ["optimizer.name=sgd", "optimizer.lr=1", "expect={}"])
+    load_config(base, ["optimizer.name=sgd", "optimizer.lr=1", "expect={}"])
     assert base.read_bytes() == before
-    assert load(base).optimizer.name == "adam"
+    assert load_config(base).optimizer.name == "adam"
 
 
 # --------------------------------------------------------------------------- expect
 
 
 def test_lowering_the_epochs_keeps_what_the_claims_speak_of(base: Path, write: Write) -> None:
-    assert load(base).expect_epochs is None
-    assert load(base, ["epochs=9"]).expect_epochs == 10
-    assert load(base, ["epochs=10"]).expect_epochs is None
-    assert load(base, ["epochs=11"]).expect_epochs is None
-    assert load(base, ["epochs=9", "expect_epochs=9"]).expect_epochs == 9
+    assert load_config(base).expect_epochs is None
+    assert load_config(base, ["epochs=9"]).expect_epochs == 10
+    assert load_config(base, ["epochs=10"]).expect_epochs is None
+    assert load_config(base, ["epochs=11"]).expect_epochs is None
+    assert load_config(base, ["epochs=9", "expect_epochs=9"]).expect_epochs == 9
     child = write("child.yaml", "base: base.yaml\nepochs: 5\n")
-    assert load(child).expect_epochs is None
-    assert load(child, ["epochs=4"]).expect_epochs == 5
+    assert load_config(child).expect_epochs is None
+    assert load_config(child, ["epochs=4"]).expect_epochs == 5
 
 
 def test_a_resolved_config_still_knows_what_its_claims_speak_of(base: Path, write: Write) -> None:
-    resolved = write("whole/config.yaml", dump(load(base)))
-    assert load(resolved, ["epochs=4"]).expect_epochs == 10
-    lowered = write("short/config.yaml", dump(load(base, ["epochs=4"])))
-    assert load(lowered).expect_epochs == 10
-    assert load(lowered, ["epochs=3"]).expect_epochs == 10
+    resolved = write("whole/config.yaml", dump_config(load_config(base)))
+    assert load_config(resolved, ["epochs=4"]).expect_epochs == 10
+    lowered = write("short/config.yaml", dump_config(load_config(base, ["epochs=4"])))
+    assert load_config(lowered).expect_epochs == 10
+    assert load_config(lowered, ["epochs=3"]).expect_epochs == 10
 
 
 @pytest.mark.parametrize(
@@ -442,7 +447,7 @@ def test_a_resolved_config_still_knows_what_its_claims_speak_of(base: Path, writ
     ],
 )
 def test_a_claim_is_read(text: str, parts: list[tuple[str, float]]) -> None:
-    assert claims(text) == parts
+    assert parse_claim(text) == parts
 
 
 @pytest.mark.parametrize(
@@ -450,7 +455,7 @@ def test_a_claim_is_read(text: str, parts: list[tuple[str, float]]) -> None:
 )
 def test_what_is_no_claim_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no claim"):
-        claims(text)
+        parse_claim(text)
 
 
 @pytest.mark.parametrize("sign", [">=", "<=", "==", ">", "<"])
@@ -479,11 +484,13 @@ def test_all_parts_of_a_claim_must_be_met_and_nan_meets_none() -> None:
 
 
 def test_a_config_is_found_by_path_run_folder_or_shipped_name(base: Path, write: Write) -> None:
-    assert find(str(base)) == base
-    assert find("base.yaml", beside=base.parent) == base
+    assert find_config(str(base)) == base
+    assert find_config("base.yaml", beside=base.parent) == base
     inside = write("run-001/config.yaml", BODY)
-    assert find(str(inside.parent)) == inside
-    assert find("spiral_relu") == find("spiral_relu.yaml") == configs.shipped() / "spiral_relu.yaml"
+    assert find_config(str(inside.parent)) == inside
+    assert (
+        find_config("spiral_relu") == find_config("spiral_relu.yaml") == shipped_folder() / "spiral_relu.yaml"
+    )
 
 
 @pytest.mark.parametrize(
@@ -491,12 +498,12 @@ def test_a_config_is_found_by_path_run_folder_or_shipped_name(base: Path, write:
 )
 def test_a_config_that_is_not_there_is_answered_with_those_that_are(text: str) -> None:
     with pytest.raises(UserError, match="there is no config") as refused:
-        find(text)
+        find_config(text)
     assert "spiral_relu" in refused.value.what
 
 
 def test_what_differs_is_named_by_key_and_option(base: Path) -> None:
-    old = load(base)
-    assert changed(old, load(base, ["optimizer.lr=1", "seeds=[1]"])) == ["seeds", "optimizer.lr"]
-    assert changed(old, load(base, ["optimizer={name: sgd, lr: 1}"])) == ["optimizer"]
-    assert changed(old, old) == []
+    old = load_config(base)
+    assert changed_keys(old, load_config(base, ["optimizer.lr=1", "seeds=[1]"])) == ["seeds", "optimizer.lr"]
+    assert changed_keys(old, load_config(base, ["optimizer={name: sgd, lr: 1}"])) == ["optimizer"]
+    assert changed_keys(old, old) == []

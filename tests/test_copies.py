@@ -13,7 +13,7 @@ from small_runs import differences, outcome, own_parts, planned, started, traine
 from torch import Tensor, nn
 
 from dlrun import experiment
-from dlrun.components import Parts
+from dlrun.config.registry import Parts
 from dlrun.copies import Apart, Stacked, as_tensor
 from dlrun.errors import ConfigError
 from dlrun.evaluation import open_checkpoint, report

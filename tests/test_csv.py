@@ -16,7 +16,7 @@ from small_runs import planned, trained
 from torch import Tensor
 
 from dlrun import checkpoint as checkpoints
-from dlrun.components import Parts
+from dlrun.config.registry import Parts
 from dlrun.data import Data, Loaded
 from dlrun.dataset import _table
 from dlrun.dataset.csv import csv

@@ -17,8 +17,9 @@ import pytest
 from rich.console import Console
 
 from dlrun import display
-from dlrun.components import REQUIRED, Parts, describe
-from dlrun.config import load
+from dlrun.config.loading import load_config
+from dlrun.config.option_types import describe
+from dlrun.config.registry import REQUIRED, Parts
 from dlrun.errors import ConfigError, UserError
 from dlrun.hardware import Hardware
 from dlrun.layers import Layer, Layers
@@ -72,7 +73,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 
 def a_plan(tiny: Path, *words: str) -> Plan:
-    return make_plan(load(tiny, list(words)), Parts(), Path())
+    return make_plan(load_config(tiny, list(words)), Parts(), Path())
 
 
 def train(

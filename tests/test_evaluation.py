@@ -15,7 +15,7 @@ from small_runs import differences, own_parts, planned, trained
 
 from dlrun import checkpoint as checkpoints
 from dlrun.checkpoint import Checkpoint
-from dlrun.components import Parts
+from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained, keep, open_checkpoint, per_class, report, spread
 from dlrun.runs import Run

@@ -34,9 +34,11 @@ from small_runs import (
 )
 
 from dlrun import checkpoint as checkpoints
-from dlrun import config as configs
 from dlrun import experiment
-from dlrun.components import Parts
+from dlrun.config.claims import meets, missed_by
+from dlrun.config.dumping import dump_config
+from dlrun.config.loading import load_config
+from dlrun.config.registry import Parts
 from dlrun.copies import lost_weight
 from dlrun.errors import CheckpointRefused, Diverged
 from dlrun.evaluation import open_checkpoint
@@ -449,9 +451,9 @@ def test_a_run_that_is_not_complete_or_was_made_shorter_is_not_judged(tmp_path: 
 
 def test_lowering_the_epochs_of_a_file_takes_its_claims_with_it(tmp_path: Path) -> None:
     path = tmp_path / "claims.yaml"
-    path.write_text(configs.dump(planned(expect={"train_accuracy": "> 1.5"}).config))
-    assert configs.load(path, ["epochs=2"]).expect_epochs == 3
-    assert configs.load(path, ["epochs=4"]).expect_epochs is None
+    path.write_text(dump_config(planned(expect={"train_accuracy": "> 1.5"}).config))
+    assert load_config(path, ["epochs=2"]).expect_epochs == 3
+    assert load_config(path, ["epochs=4"]).expect_epochs is None
 
 
 # ------------------------------------------------------------------------ what goes wrong
@@ -537,7 +539,7 @@ def test_a_finished_run_leaves_what_its_docstring_says(tmp_path: Path) -> None:
     rows = run.rows()
     assert list(rows) == columns
     assert (rows["epoch"], rows["seed"]) == ([1, 1, 2, 2, 3, 3], [4, 2] * 3)
-    assert configs.load(run.config) == planned(plots=["curves"], seeds=[4, 2]).config
+    assert load_config(run.config) == planned(plots=["curves"], seeds=[4, 2]).config
     summary = run.summary()
     assert summary["parameters"] == 2 * 8 + 8 + 8 * 3 + 3
     assert summary["data"]["examples"] == {"train": 60, "test": 60}
@@ -697,5 +699,5 @@ def test_the_moments_of_a_model_are_opened_in_order(tmp_path: Path) -> None:
     ("claim", "by"), [(">= 0.5", 0.2), ("> 0.2, <= 0.9", None), ("<= 0.1, >= 0.25", 0.2), ("> 0.3", 0.0)]
 )
 def test_how_far_a_claim_was_missed(claim: str, by: float | None) -> None:
-    missed = configs.missed_by(0.3, claim)
-    assert missed == pytest.approx(by or 0.0) and configs.meets(0.3, claim) == (by is None)
+    missed = missed_by(0.3, claim)
+    assert missed == pytest.approx(by or 0.0) and meets(0.3, claim) == (by is None)

@@ -16,7 +16,7 @@ from small_runs import differences, outcome, own_parts, planned, started, traine
 from torch import Tensor, nn
 
 from dlrun import experiment, graphs, trainer
-from dlrun.components import Parts
+from dlrun.config.registry import Parts
 from dlrun.errors import ConfigError, RunFailed
 from dlrun.graphs import Replayed
 from dlrun.hardware import Hardware

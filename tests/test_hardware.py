@@ -11,10 +11,10 @@ import torch
 from small_runs import differences, of_seed, outcome, planned, trained
 from torch import nn
 
-from dlrun import config as configs
 from dlrun import experiment
-from dlrun import hardware as hardware_module
-from dlrun.components import Parts
+from dlrun.config.loading import load_config
+from dlrun.config.lookup import find_config
+from dlrun.config.registry import Parts
 from dlrun.copies import Apart
 from dlrun.errors import ConfigError, UserError
 from dlrun.hardware import (
@@ -24,17 +24,17 @@ from dlrun.hardware import (
     LossScales,
     choose_device,
     choose_threads,
-    cores,
     describe,
     versions,
 )
 from dlrun.plan import make_plan
+from dlrun.system import machine
 
 CPU = torch.device("cpu")
 
 
 def test_threads_go_by_the_work_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware_module, "cores", lambda: 8)
+    monkeypatch.setattr(machine, "cores", lambda: 8)
     assert choose_threads("auto", 1, 1, 1) == 1
     assert choose_threads("auto", WORK_PER_THREAD, 0, 1) == 3, (
         "forward and backward are three times the forward pass"
@@ -48,7 +48,7 @@ def test_threads_go_by_the_work_in_a_step(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_number_of_threads_is_no_measurement() -> None:
     chosen = {choose_threads("auto", work, 100, 64) for _ in range(20) for work in (10**5,)}
     assert chosen == {choose_threads("auto", 10**5, 100, 64)}
-    assert 1 <= choose_threads("auto", 10**12, 100, 1) <= cores()
+    assert 1 <= choose_threads("auto", 10**12, 100, 1) <= machine.cores()
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_the_number_of_threads_is_no_measurement() -> None:
 def test_shipped_configs_get_the_threads_that_suit_them(
     config: str, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hardware_module, "cores", lambda: 8)
-    plan = make_plan(configs.load(configs.find(config), parts=Parts()), Parts(), Path("no-data"))
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    plan = make_plan(load_config(find_config(config), parts=Parts()), Parts(), Path("no-data"))
     loaded = plan.load() if config.startswith("spiral") else None
     assert plan.hardware(loaded).threads == threads
 
 
 def test_the_whole_of_a_full_batch_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware_module, "cores", lambda: 64)
+    monkeypatch.setattr(machine, "cores", lambda: 64)
     wide = {"threads": "auto", "architecture": {"name": "mlp", "hidden": [700, 700]}, "batch_size": "full"}
     few, many = (planned(**wide, dataset={"name": "spiral", "points": points}) for points in (20, 60))
     assert few.hardware(few.load()).threads == 4
@@ -73,7 +73,7 @@ def test_the_whole_of_a_full_batch_counts(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_seeds_that_train_as_one_model_share_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlrun.hardware.cores", lambda: 64)
+    monkeypatch.setattr("dlrun.system.machine.cores", lambda: 64)
     wide: dict[str, Any] = {"threads": "auto", "architecture": {"name": "mlp", "hidden": [300, 300]}}
     alone = planned(**wide, seeds=[0]).hardware().threads
     assert alone > 0

@@ -20,7 +20,7 @@ from PIL import Image
 from small_runs import child, differences, outcome
 from torch import Tensor
 
-from dlrun.components import Parts
+from dlrun.config.registry import Parts
 from dlrun.data import Data, Examples, Loaded
 from dlrun.dataset import _alone, _decoded
 from dlrun.dataset.image_folder import image_folder

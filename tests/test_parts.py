@@ -20,8 +20,9 @@ from PIL import Image
 from small_runs import differences, own_parts, planned, trained
 from torch import Tensor, nn
 
-from dlrun.components import KINDS, REQUIRED, Part, Parts, describe
-from dlrun.config import Choice
+from dlrun.config.keys import Choice
+from dlrun.config.option_types import describe
+from dlrun.config.registry import KINDS, REQUIRED, Part, Parts
 from dlrun.data import Data, Examples
 from dlrun.errors import ConfigError, UserError
 from dlrun.evaluation import Trained, open_checkpoint

@@ -141,7 +141,7 @@ def test_a_model_beyond_the_memory_is_refused_before_it_is_made() -> None:
 
 
 def test_the_number_of_seeds_does_not_change_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlrun.hardware.cores", lambda: 8)
+    monkeypatch.setattr("dlrun.system.machine.cores", lambda: 8)
     # Enough work for two threads, so that with other copies counted in there would be more.
     wide = {"threads": "auto", "architecture": {"name": "mlp", "hidden": [1200, 1200]}, "batch_size": 60}
     one, many = planned(**wide), planned(**wide, seeds=list(range(6)))

@@ -18,8 +18,8 @@ from matplotlib.text import Text
 from PIL import Image
 from small_runs import own_parts, planned, trained
 
-from dlrun.components import Parts
-from dlrun.config import Choice
+from dlrun.config.keys import Choice
+from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained, draw, open_checkpoint
 from dlrun.plan import suitable_plots

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from small_runs import own_parts, planned, trained
 
-from dlrun.components import Parts
+from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained, open_checkpoint
 from dlrun.prediction import predict

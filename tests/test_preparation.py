@@ -35,12 +35,12 @@ def config(write: Write) -> Path:
 def test_a_run_takes_no_more_than_its_share_of_the_cores(
     config: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlrun import hardware, preparation
-    from dlrun.components import Parts
+    from dlrun import preparation
+    from dlrun.config.registry import Parts
     from dlrun.settings import settings
+    from dlrun.system import machine
 
-    monkeypatch.setattr(preparation, "cores", lambda: 8)
-    monkeypatch.setattr(hardware, "cores", lambda: 8)
+    monkeypatch.setattr(machine, "cores", lambda: 8)
     chosen = settings(config, ["architecture.hidden=[8],[3000,3000]", "batch_size=full"], None, None, Parts())
     of_three = preparation.prepare(chosen, 3, None, Parts(), Path())
     assert [each.threads for _, each in of_three.runs] == ["auto", "auto", 2, 2]
@@ -317,9 +317,9 @@ def test_what_is_made_is_neither_pruned_nor_deleted(
 def test_the_time_of_an_epoch_is_that_of_its_steps_and_one_evaluation(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlrun import config as configs
     from dlrun import preparation
-    from dlrun.components import Parts
+    from dlrun.config.loading import load_config
+    from dlrun.config.registry import Parts
     from dlrun.plan import make_plan
 
     now = 0.0
@@ -334,7 +334,7 @@ def test_the_time_of_an_epoch_is_that_of_its_steps_and_one_evaluation(
 
     monkeypatch.setattr(preparation, "fit", fit)
     monkeypatch.setattr(preparation.time, "monotonic", lambda: now)
-    plan = make_plan(configs.load(config, ["batch_size=4"]), Parts(), Path())
+    plan = make_plan(load_config(config, ["batch_size=4"]), Parts(), Path())
     loaded = plan.load()
     count = -(-len(loaded["train"]) // 4)
     for longest in (0.45, 2.0):  # too short for an epoch

@@ -59,7 +59,7 @@ def test_the_threads_it_had_are_taken_and_are_no_difference(
     assert (found["verdict"], found["settings"]) == ("bit-identical", {})
     again, asked = Run(runs_dir / "tiny-001"), []
     changed_summary(again, threads=3)
-    monkeypatch.setattr("dlrun.reproduction.cores", lambda: 8)
+    monkeypatch.setattr("dlrun.system.machine.cores", lambda: 8)
     monkeypatch.setattr("torch.set_num_threads", asked.append)
     dlrun("reproduce", "tiny-001")
     assert set(asked) == {3}

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import results
 from benchmarks.results import EXPERIMENTS, Experiment
-from dlrun import config as configs
+from dlrun.config.lookup import shipped_names
 
 FOUND: dict[str, Any] = {
     "figures": {"train_mae": {"mean": 2.5, "sd": 0.25}, "test_mae": {"mean": 3.5, "sd": 0.25}},
@@ -28,7 +28,7 @@ FOUND: dict[str, Any] = {
 
 def test_every_config_has_a_row() -> None:
     named = {experiment.config or experiment.name for experiment in EXPERIMENTS}
-    assert named == set(configs.shipped_names())
+    assert named == set(shipped_names())
     assert len({experiment.name for experiment in EXPERIMENTS}) == len(EXPERIMENTS)
 
 

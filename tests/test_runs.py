@@ -17,8 +17,8 @@ import pytest
 
 from dlrun import runs
 from dlrun.errors import CheckpointRefused, RunFailed, UserError
-from dlrun.files import write_atomically
 from dlrun.runs import Rows, Run
+from dlrun.system.files import write_atomically
 
 PROJECT = Path(__file__).parent.parent
 COLUMNS = ["train_loss", "test_loss"]

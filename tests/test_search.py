@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from small_sweeps import only_sweep
 
-from dlrun import hardware, preparation, search, sweep_folder
+from dlrun import preparation, search, sweep_folder
 from dlrun.axes import Axis, axis
-from dlrun.components import Parts
+from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.search import Search, Study
+from dlrun.system import machine
 
 Dlrun = Callable[..., Any]
 needs_optuna = pytest.mark.skipif("not __import__('importlib.util').util.find_spec('optuna')")
@@ -74,8 +75,7 @@ def test_a_search_goes_where_the_monitored_figure_is_better(
 def test_each_setting_takes_no_more_threads_than_its_share(
     tiny: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (hardware, preparation, search):
-        monkeypatch.setattr(module, "cores", lambda: 8)
+    monkeypatch.setattr(machine, "cores", lambda: 8)
     words = ["architecture.hidden=[8],[3000,3000]", "batch_size=full", "dataset.points=2000"]
     space = search.space(tiny, words, None, Parts())
     prepared = preparation.prepare([space.setting], 4, None, Parts(), Path(), space=space, times=6)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dlrun import strict_yaml
+from dlrun.config import strict_yaml
+from dlrun.config.strict_yaml import Located, parse, read_file
 from dlrun.errors import UserError
-from dlrun.strict_yaml import Located, parse, read_file
 
 pytestmark = pytest.mark.usefixtures("no_hanging")
 LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else [])]

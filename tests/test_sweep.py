@@ -321,8 +321,8 @@ def of_two_settings(runs_dir: Path) -> Sweep:
 
 
 def scripted(sweep: Sweep, search: Any = None, count: int = 1) -> tuple[Any, Scripted]:
-    from dlrun.signals import Signals
     from dlrun.sweep import Silent, _Training
+    from dlrun.system.signals import Signals
 
     workers = Scripted(count)
     training = _Training(sweep, workers, search, Signals(), Silent())  # type: ignore[arg-type]

@@ -24,11 +24,11 @@ def config(write: Write) -> Path:
 
 
 def test_what_another_process_added_meanwhile_is_not_lost(runs_dir: Path, tmp_path: Path) -> None:
-    from dlrun import config as configs
+    from dlrun.config.loading import load_config
 
     sweep = listed(runs_dir, tmp_path)
     before = sweep_folder.read(sweep.folder)
-    sweep.add({"epochs": 3}, configs.load(tmp_path / "small.yaml"))
+    sweep.add({"epochs": 3}, load_config(tmp_path / "small.yaml"))
     sweep.write()
     with before.lock():
         assert len(before.trials) == 3

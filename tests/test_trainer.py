@@ -14,8 +14,9 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import dlrun
-from dlrun import config as configs
 from dlrun import trainer
+from dlrun.config.dumping import dump_config
+from dlrun.config.loading import config_from_plain
 from dlrun.plan import Plan
 from dlrun.trainer import Augmentation, Row, State, evaluate, fit, predictions
 
@@ -254,7 +255,7 @@ def test_at_most_five_frames_stand_between_the_command_and_forward(tmp_path: Pat
     parts = own_parts(tmp_path, {"architecture/spy.py": SPY})
     config = tmp_path / "spied.yaml"
     plain = SMALL | {"architecture": "spy", "name": "spied", "augmentations": NOISE}
-    config.write_text(configs.dump(configs.from_plain(plain, "spied.yaml", parts=parts)))
+    config.write_text(dump_config(config_from_plain(plain, "spied.yaml", parts=parts)))
     words = ["train", str(config), "--runs-dir", str(tmp_path), "--parts", str(tmp_path / "parts")]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output

@@ -41,7 +41,7 @@ def test_a_shipped_config_is_trained_from_an_empty_folder(wheel: Path, tmp_path:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     subprocess.run([*pip, "--no-deps", "--no-index", "--target", str(installed), str(wheel)], check=True)
     environment = os.environ | {"PYTHONPATH": str(installed)}
-    code = "import dlrun.config; print(dlrun.__file__, dlrun.config.shipped())"
+    code = "import dlrun; from dlrun.config import lookup; print(dlrun.__file__, lookup.shipped_folder())"
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=empty, env=environment, capture_output=True, text=True, check=True
     )

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from small_runs import SMALL, contents, own_parts, timeless
 
-from dlrun import config as configs
 from dlrun import experiment, runs
-from dlrun.components import Parts
+from dlrun.config.dumping import dump_config
+from dlrun.config.loading import config_from_plain, load_config
+from dlrun.config.registry import Parts
 from dlrun.plan import make_plan
 from dlrun.runs import Run
 from dlrun.workers import RUNGS, Message, Reporter, Training, Workers
@@ -24,7 +25,7 @@ COUNTED = '''
 """Points whose reading is written down."""
 import torch
 from dlrun.data import Data, Examples
-from dlrun.options import Count
+from dlrun.config.options import Count
 
 
 def counted(root, *, points: Count = 40):
@@ -54,8 +55,8 @@ def make(parts: Parts, tmp_path: Path) -> Callable[..., Run]:
 
     def made(points: int, seed: int, **changes: Any) -> Run:
         plain = SMALL | {"dataset": {"name": "counted", "points": points}, "seeds": [seed]} | changes
-        config = configs.from_plain(plain, "small.yaml", parts=parts)
-        return runs.create(tmp_path / "runs", "small", configs.dump(config))
+        config = config_from_plain(plain, "small.yaml", parts=parts)
+        return runs.create(tmp_path / "runs", "small", dump_config(config))
 
     return made
 
@@ -94,7 +95,7 @@ def test_the_figure_is_what_the_run_would_be_ranked_by_if_it_ended(
 ) -> None:
     run = make(40, 0, epochs=6, optimizer={"name": "sgd", "lr": 3.0}, monitor="train_accuracy")
     training, heard = Training(parts, tmp_path), Heard()
-    plan = make_plan(configs.load(run.config, [], parts), parts, tmp_path)
+    plan = make_plan(load_config(run.config, [], parts), parts, tmp_path)
     experiment.resume(plan, run, experiment.Silent(), stop_after=4)
     best = run.summary()["best"]["figures"]["train_loss"]["mean"]
     training.of(run.folder, Reporter(heard, metric, threading.Event()))  # type: ignore[arg-type]
@@ -135,7 +136,7 @@ def test_data_are_read_again_only_where_they_are_others(
         assert training.of(run.folder, bare).exit_code == 0
     assert reads(tmp_path) == 1
     for run in same:
-        plan = make_plan(configs.load(run.config, [], parts), parts, tmp_path)
+        plan = make_plan(load_config(run.config, [], parts), parts, tmp_path)
         alone = runs.create(tmp_path / "alone", "small", run.config.read_text())
         experiment.resume(plan, alone, bare)
         assert timeless(alone.rows()) == timeless(run.rows())
@@ -150,7 +151,7 @@ def test_a_run_that_goes_on_reads_its_data_as_its_checkpoint_says(
     make: Callable[..., Run], parts: Parts, tmp_path: Path
 ) -> None:
     run, training = make(40, 0), Training(parts, tmp_path)
-    plan = make_plan(configs.load(run.config, [], parts), parts, tmp_path)
+    plan = make_plan(load_config(run.config, [], parts), parts, tmp_path)
     experiment.resume(plan, run, experiment.Silent(), stop_after=1)
     training.of(make(40, 1).folder, experiment.Silent())
     before = reads(tmp_path)

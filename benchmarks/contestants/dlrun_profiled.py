@@ -5,8 +5,9 @@ from time import perf_counter
 from torch.profiler import profile
 
 from benchmarks.contestants._report import asked, say
-from dlrun import config as configs
-from dlrun.components import Parts
+from dlrun.config.loading import load_config
+from dlrun.config.lookup import find_config
+from dlrun.config.registry import Parts
 from dlrun.plan import make_plan
 from dlrun.trainer import fit
 
@@ -31,7 +32,7 @@ words = asked()
 parts = Parts()
 overrides = [f"epochs={words.epochs}", "device=cpu", "evaluate_train_every=null", "monitor=train_loss"]
 overrides += [f"threads={words.threads}", "expect={}"]
-plan = make_plan(configs.load(configs.find("mnist_threenet"), overrides, parts), parts, words.data)
+plan = make_plan(load_config(find_config("mnist_threenet"), overrides, parts), parts, words.data)
 loaded = plan.load()
 hardware = plan.hardware(loaded)
 hardware.use()

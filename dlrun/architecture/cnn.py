@@ -8,8 +8,8 @@ from math import prod
 from torch import nn
 
 from dlrun.architecture._activations import activation as activation_named
+from dlrun.config.options import Activation, Count, Fraction, NonNegativeInt
 from dlrun.errors import UserError
-from dlrun.options import Activation, Count, Fraction, NonNegativeInt
 
 
 def cnn(

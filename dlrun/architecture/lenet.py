@@ -7,8 +7,8 @@ from typing import Literal
 from torch import nn
 
 from dlrun.architecture._activations import activation as activation_named
+from dlrun.config.options import Activation, NonNegativeInt
 from dlrun.errors import UserError
-from dlrun.options import Activation, NonNegativeInt
 
 
 def lenet(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from dlrun.architecture._vectors import vector_size
-from dlrun.options import Positive
+from dlrun.config.options import Positive
 
 
 def linear(

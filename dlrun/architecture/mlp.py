@@ -9,7 +9,7 @@ from torch import nn
 
 from dlrun.architecture._activations import activation as activation_named
 from dlrun.architecture._vectors import vector_size
-from dlrun.options import Activation, Count, Fraction
+from dlrun.config.options import Activation, Count, Fraction
 
 
 def mlp(

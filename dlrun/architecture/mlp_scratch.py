@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.architecture._vectors import vector_size
-from dlrun.options import Count
+from dlrun.config.options import Count
 
 
 def mlp_scratch(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.architecture._vectors import vector_size
-from dlrun.options import Positive
+from dlrun.config.options import Positive
 
 
 def softmax_scratch(shape: tuple[int, ...], outputs: int, *, weight_sd: Positive = 0.01) -> nn.Module:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlrun.options import Count
+from dlrun.config.options import Count
 
 
 def crop(inputs: Tensor, generator: torch.Generator, *, padding: Count = 4) -> Tensor:

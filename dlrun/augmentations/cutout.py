@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dlrun.options import Count
+from dlrun.config.options import Count
 
 
 def cutout(inputs: Tensor, generator: torch.Generator, *, size: Count = 16) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dlrun.options import NonNegative
+from dlrun.config.options import NonNegative
 
 
 def noise(inputs: Tensor, generator: torch.Generator, *, sd: NonNegative = 0.1) -> Tensor:

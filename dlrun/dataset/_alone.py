@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dlrun.data import Watching
-from dlrun.files import ANOTHER_DATA_DIR, make_folder
+from dlrun.system.files import ANOTHER_DATA_DIR, make_folder
 
 
 @contextmanager

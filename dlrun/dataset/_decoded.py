@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dlrun.config.options import Resize
 from dlrun.data import Watching
 from dlrun.dataset._alone import alone, locked
 from dlrun.errors import RunFailed, UserError
-from dlrun.files import ANOTHER_DATA_DIR, cannot_write, write_atomically
 from dlrun.images import Unreadable, printable, read_image
-from dlrun.options import Resize
+from dlrun.system.files import ANOTHER_DATA_DIR, cannot_write, write_atomically
 
 FORMAT = 2  # of what is kept; another one is decoded anew
 _PIECE = 2**20  # bytes of decoded images that a thread hands over at once

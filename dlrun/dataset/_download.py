@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 from dlrun.data import Watching
 from dlrun.dataset._alone import alone
 from dlrun.errors import UserError
-from dlrun.files import ANOTHER_DATA_DIR, cannot_write, write_atomically
+from dlrun.system.files import ANOTHER_DATA_DIR, cannot_write, write_atomically
 
 PATIENCE = 30.0  # seconds without a byte
 _PIECE = 2**20

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dlrun.config.options import Normalise
 from dlrun.data import Data, Examples, Watching, unwatched
 from dlrun.dataset._download import Published, cannot_read, fetch
 from dlrun.dataset._images import FITS
 from dlrun.errors import UserError
-from dlrun.options import Normalise
 
 _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),

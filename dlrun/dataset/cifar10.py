@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
+from dlrun.config.options import Fraction, Normalise, Seed
 from dlrun.data import Data, Examples, Watching, unwatched
 from dlrun.dataset._download import Published, cannot_read, fetch
 from dlrun.dataset._images import FITS
 from dlrun.errors import UserError
-from dlrun.options import Fraction, Normalise, Seed
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from dlrun.config.options import Fraction, Seed
 from dlrun.data import Data
 from dlrun.dataset._table import Options, file_table, table_data
-from dlrun.options import Fraction, Seed
 
 
 def csv(

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import torch
 
+from dlrun.config.options import Fraction, Seed
 from dlrun.data import Data
 from dlrun.dataset._table import Options, file_table, table_data
-from dlrun.options import Fraction, Seed
 from dlrun.tables import Table
 
 COLUMNS = ("year", "month", "day", "week", "temp_2", "temp_1", "average", "actual", "friend")

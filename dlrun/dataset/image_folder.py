@@ -15,12 +15,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dlrun.config.options import Count, Fraction, Normalise, Resize, Seed
 from dlrun.data import Data, Examples, Watching, carve, unwatched
 from dlrun.dataset._decoded import Decoded, Decoding, decoded, decoded_once
 from dlrun.dataset._images import FITS
 from dlrun.errors import UserError, listed
 from dlrun.images import SUFFIXES, files_below, image_files, is_hidden, printable
-from dlrun.options import Count, Fraction, Normalise, Resize, Seed
 
 _SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folder -> split
 _ENDINGS = ", ".join(SUFFIXES)

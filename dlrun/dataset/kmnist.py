@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dlrun.config.options import Fraction, Normalise, Seed
 from dlrun.data import Data
 from dlrun.dataset._idx import idx_dataset
-from dlrun.options import Fraction, Normalise, Seed
 
 CLASSES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
+from dlrun.config.options import Count, Fraction, NonNegative, Seed
 from dlrun.data import Data, Examples
 from dlrun.errors import UserError
-from dlrun.options import Count, Fraction, NonNegative, Seed
 
 MOST_POINTS = 10_000_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, optim
 
-from dlrun.options import Fraction, NonNegative, Positive
+from dlrun.config.options import Fraction, NonNegative, Positive
 
 
 def adam(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, optim
 
-from dlrun.options import Fraction, NonNegative
+from dlrun.config.options import Fraction, NonNegative
 
 
 def sgd(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, optim
 
-from dlrun.options import NonNegative
+from dlrun.config.options import NonNegative
 
 
 def sgd_scratch(parameters: list[Tensor], *, lr: NonNegative) -> optim.Optimizer:

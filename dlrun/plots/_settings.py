@@ -17,7 +17,6 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from dlrun.compare import Comparison, Group
-from dlrun.files import make_folder, write_atomically
 from dlrun.plots._lines import Look, Numbers, draw_line, epoch_axis
 from dlrun.plots._style import (
     BLUE,
@@ -33,6 +32,7 @@ from dlrun.plots._style import (
     tidy,
 )
 from dlrun.records import LARGEST, written
+from dlrun.system.files import make_folder, write_atomically
 from dlrun.tables import decimals
 
 ANOTHER_NAME = "name another file"

@@ -8,8 +8,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dlrun.config.options import Many
 from dlrun.evaluation import Trained
-from dlrun.options import Many
 from dlrun.plots._style import (
     BLUE,
     GREY,

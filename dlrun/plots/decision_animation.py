@@ -8,9 +8,9 @@ from annotated_types import Ge, Le
 from matplotlib.animation import FuncAnimation
 from matplotlib.artist import Artist
 
+from dlrun.config.options import Fraction
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained
-from dlrun.options import Fraction
 from dlrun.plots._plane import (
     coloured,
     draw_points,

@@ -6,8 +6,8 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
+from dlrun.config.options import Fraction
 from dlrun.evaluation import Trained
-from dlrun.options import Fraction
 from dlrun.plots._plane import (
     coloured,
     draw_points,

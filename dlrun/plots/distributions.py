@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from dlrun.config.options import Few, Many
 from dlrun.evaluation import Trained
-from dlrun.options import Few, Many
 from dlrun.plots._style import (
     BLUE,
     INK,

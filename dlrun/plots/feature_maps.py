@@ -10,9 +10,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from dlrun.config.options import Few, Many, NonNegativeInt
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained
-from dlrun.options import Few, Many, NonNegativeInt
 from dlrun.plots._convolutions import convolutions
 from dlrun.plots._pictures import (
     EDGE,

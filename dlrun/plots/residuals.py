@@ -7,8 +7,8 @@ from typing import Literal
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dlrun.config.options import Many
 from dlrun.evaluation import Trained
-from dlrun.options import Many
 from dlrun.plots._style import (
     BLUE,
     GREY,

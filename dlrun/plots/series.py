@@ -7,9 +7,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dlrun.config.options import Few
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained
-from dlrun.options import Few
 from dlrun.plots._dates import date_axis, dates_of
 from dlrun.plots._style import (
     BLUE,

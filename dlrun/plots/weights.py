@@ -7,9 +7,9 @@ from math import prod
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from dlrun.config.options import Few
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained
-from dlrun.options import Few
 from dlrun.plots._pictures import (
     EDGE,
     HEAD,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import cos, pi
 
-from dlrun.options import Fraction, NonNegative
+from dlrun.config.options import Fraction, NonNegative
 
 
 def cosine(progress: float, *, warmup: Fraction = 0.0, final: NonNegative = 0.0) -> float:

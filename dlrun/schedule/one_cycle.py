@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Gt, Lt
 
-from dlrun.options import NonNegative
+from dlrun.config.options import NonNegative
 
 
 def one_cycle(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from annotated_types import Gt, Le
 
-from dlrun.options import Positive
+from dlrun.config.options import Positive
 
 
 def step(progress: float, *, every: Annotated[float, Gt(0), Le(1)] = 0.25, factor: Positive = 0.1) -> float:

@@ -119,7 +119,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             measured[row] = {
                 "figures": {name: round(number, 1) for name, number in figures.items()},
                 "tests": sorted(_tests[row]),
-                "machine": page.machine(),
+                "machine": page.counted_on(),
             }
     page.MEASURED.write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     page.PAGE.write_text("\n".join(page.lines(page.read())) + "\n", encoding="utf-8")

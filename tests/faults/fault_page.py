@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from fault_rows import FAMILIES, ROWS, WAITING
 
-from dlrun.hardware import cores, describe, versions
+from dlrun.hardware import describe, versions
+from dlrun.system import machine
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent.parent / "docs"
@@ -120,9 +121,9 @@ def _number(name: str, number: float) -> str:
     return f"{number:,.0f} {words.removesuffix('s') if number == 1 else words}"
 
 
-def machine() -> str:
+def counted_on() -> str:
     """Where it was counted."""
     here = describe(torch.device("cpu"))
     software = [f"{name} {version}" for name, version in versions().items()]
-    where = [f"Counted on {here['processor']}", f"{cores()} cores", here["system"]]
+    where = [f"Counted on {here['processor']}", f"{machine.cores()} cores", here["system"]]
     return ", ".join([*where, *software, date.today().isoformat()])

@@ -26,8 +26,9 @@ from small_runs import planned, trained  # noqa: E402
 from strangers import payloads, with_pickle  # noqa: E402
 
 from dlrun import checkpoint as checkpoints  # noqa: E402
-from dlrun import config as configs  # noqa: E402
-from dlrun import strict_yaml  # noqa: E402
+from dlrun.config import strict_yaml  # noqa: E402
+from dlrun.config.loading import load_config  # noqa: E402
+from dlrun.config.lookup import shipped_folder  # noqa: E402
 from dlrun.errors import UserError  # noqa: E402
 
 LONGEST = 2000  # bytes of an input
@@ -191,14 +192,15 @@ def of_yaml(folder: Path) -> Target:
     def read(raw: bytes) -> None:
         path.write_bytes(raw)
         try:
-            configs.load(path)
+            load_config(path)
         except UserError as error:
             assert error.exit_code == 2 and error.lines()
 
     inside = Path(yaml.__file__).parent
     names = ("scanner", "parser", "reader", "composer", "resolver")
-    files = {strict_yaml.__file__, configs.__file__, *(str(inside / f"{name}.py") for name in names)}
-    return read, files, [path.read_bytes()[:600] for path in sorted(configs.shipped().glob("*.yaml"))]
+    ours = map(str, Path(strict_yaml.__file__).parent.glob("*.py"))
+    files = {*ours, *(str(inside / f"{name}.py") for name in names)}
+    return read, files, [path.read_bytes()[:600] for path in sorted(shipped_folder().glob("*.yaml"))]
 
 
 def of_checkpoints(folder: Path) -> Target:

@@ -24,7 +24,7 @@ from torch import nn
 
 from dlrun import checkpoint as checkpoints
 from dlrun.checkpoint import FORMAT
-from dlrun.components import Parts
+from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.evaluation import open_plan
 

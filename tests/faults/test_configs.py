@@ -16,12 +16,14 @@ import pytest
 import yaml
 
 from dlrun import checkpoint as checkpoints
-from dlrun import config as configs
-from dlrun import strict_yaml
-from dlrun.components import KINDS, REQUIRED, Parts, describe
-from dlrun.config import Choice, Config, dump, from_plain, keys, load
+from dlrun.config import strict_yaml
+from dlrun.config.dumping import dump_config
+from dlrun.config.keys import Choice, Config, default_of, key_help
+from dlrun.config.loading import config_from_plain, load_config
+from dlrun.config.option_types import describe
+from dlrun.config.registry import KINDS, REQUIRED, Parts
+from dlrun.config.strict_yaml import parse, read_file
 from dlrun.errors import ConfigError, UserError
-from dlrun.strict_yaml import parse, read_file
 
 if TYPE_CHECKING:
     from conftest import Fault
@@ -53,7 +55,7 @@ def base(write: Write) -> Path:
 
 def mistakes(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> list[str]:
     with pytest.raises(ConfigError) as refused:
-        load(path, overrides, parts)
+        load_config(path, overrides, parts)
     return [line.removeprefix("  ") for line in refused.value.lines(debug=True)[1:]]
 
 
@@ -486,11 +488,11 @@ def test_what_cannot_be_meant_is_refused_and_named(fault: Fault, base: Path, key
 
 @pytest.mark.row("T30")
 def test_every_key_refuses_what_is_of_no_type_at_all(fault: Fault, base: Path) -> None:
-    for key in keys():
+    for key in key_help():
         for value in ("{a: [{b: {c: 1}}]}", "[[[[]]]]", "2001-01-01", "'\\e[31m'", '"\\0"'):
             if not (key == "name" and value == "2001-01-01"):
                 assert mistakes(base, [f"{key}={value}"])[0].startswith(f"on the command line: {key}"), value
-    fault.count(values=5 * len(keys()) - 1)
+    fault.count(values=5 * len(key_help()) - 1)
 
 
 @pytest.mark.row("T30")
@@ -546,15 +548,15 @@ def accepts(kind: Any, value: Any) -> bool:
 
 def refusal(plain: dict[str, Any], parts: Parts) -> list[str]:
     with pytest.raises(ConfigError) as refused:
-        from_plain(plain, "drawn.yaml", parts=parts)
+        config_from_plain(plain, "drawn.yaml", parts=parts)
     assert refused.value.exit_code == 2
     return [line.removeprefix("  ") for line in refused.value.lines(debug=True)[1:]]
 
 
 @pytest.mark.row("T30")
 def test_every_key_refuses_every_value_of_another_type(fault: Fault, base: Path) -> None:
-    plain, parts, hints = load(base).plain(), Parts(), get_type_hints(Config, include_extras=True)
-    for key in keys():
+    plain, parts, hints = load_config(base).plain(), Parts(), get_type_hints(Config, include_extras=True)
+    for key in key_help():
         of_parts = hints[key] in (Choice, list[Choice])
         bad = [value for value in POOL if of_parts or not accepts(hints[key], value)]
         if of_parts:  # an empty list chooses no part, where several may be chosen
@@ -578,8 +580,8 @@ def test_every_key_refuses_every_value_of_another_type(fault: Fault, base: Path)
 def test_every_option_of_every_part_refuses_every_value_of_another_type(
     fault: Fault, base: Path, kind: str
 ) -> None:
-    plain, parts = load(base).plain() | {"metrics": [], "monitor": None}, Parts()
-    several = isinstance(configs.default(kind), list)
+    plain, parts = load_config(base).plain() | {"metrics": [], "monitor": None}, Parts()
+    several = isinstance(default_of(kind), list)
     for name in parts.names(kind):
         part = parts.part(kind, name)
         required = {
@@ -605,15 +607,15 @@ def misspelt(name: str) -> str:
 
 @pytest.mark.row("T30")
 def test_a_misspelt_key_option_or_part_is_answered_with_its_neighbour(fault: Fault, base: Path) -> None:
-    plain, parts = load(base).plain(), Parts()
-    for key in keys():
+    plain, parts = load_config(base).plain(), Parts()
+    for key in key_help():
         wrong = misspelt(key)
         [found] = refusal(plain | {wrong: 1}, parts)
         assert f"{wrong}: there is no such key; did you mean {key!r}?" in found
         assert "(there are: name, seeds, device," in found
         fault.count(values=1)
     for kind in KINDS:
-        several, names = isinstance(configs.default(kind), list), parts.names(kind)
+        several, names = isinstance(default_of(kind), list), parts.names(kind)
         for name in names:
             if misspelt(name) in names:
                 continue
@@ -739,7 +741,7 @@ def some_config(parts: Parts, random: random.Random) -> dict[str, Any]:
 
     plain: dict[str, Any] = {}
     for key, kind in get_type_hints(Config, include_extras=True).items():
-        if key in keys() and (configs.default(key) is REQUIRED or random.random() < 0.7):
+        if key in key_help() and (default_of(key) is REQUIRED or random.random() < 0.7):
             if kind is Choice:
                 plain[key] = choice(key)
             elif kind == list[Choice]:
@@ -769,12 +771,12 @@ def test_whatever_can_be_configured_reads_back_as_the_same(
     for seed in range(times):
         plain = some_config(parts, random.Random(seed))
         try:
-            config = from_plain(plain, "drawn", parts=parts)
+            config = config_from_plain(plain, "drawn", parts=parts)
         except ConfigError as error:
             pytest.fail(f"seed {seed}: {error.lines()}")
-        text = dump(config)
-        again = load(write("drawn.yaml", text), parts=parts)
-        of_checkpoint = from_plain(config.plain(), "checkpoint", parts=parts)
+        text = dump_config(config)
+        again = load_config(write("drawn.yaml", text), parts=parts)
+        of_checkpoint = config_from_plain(config.plain(), "checkpoint", parts=parts)
         fault.count(configs=1)
         fault.never(wrong=[] if config == again == of_checkpoint else [seed])
         written += "writer" in text
@@ -794,9 +796,9 @@ def test_the_config_in_a_run_folder_is_the_one_that_was_trained(
         done = dlrun("train", base, word, "epochs=1", "plots=[]", "--quiet")
         assert done.code == 0, done.err
         folder = Path(done.out.strip())
-        asked_for = load(base, [word, "epochs=1", "plots=[]", "name=base"])
+        asked_for = load_config(base, [word, "epochs=1", "plots=[]", "name=base"])
         saved = checkpoints.load(folder / "checkpoints" / "last.pt")
-        kept = [load(folder / "config.yaml"), from_plain(saved.config, "last.pt")]
+        kept = [load_config(folder / "config.yaml"), config_from_plain(saved.config, "last.pt")]
         fault.count(configs=1)
         fault.never(wrong=[config for config in kept if config != asked_for])
 
@@ -807,7 +809,11 @@ def test_a_text_stays_the_text_it_is(fault: Fault, text: str, tmp_path: Path, wr
     write("parts/dataset/writer.py", WRITER)
     parts = Parts(tmp_path / "parts")
     options = {"name": "writer", "text": text, "several": [text, text], "named": {text: text}}
-    config = from_plain(load(write("a.yaml", BODY)).plain() | {"dataset": options}, "here", parts=parts)
+    config = config_from_plain(
+        load_config(write("a.yaml", BODY)).plain() | {"dataset": options}, "here", parts=parts
+    )
     assert config.dataset.options["text"] == text
     fault.count(texts=1)
-    fault.never(wrong=load(write("b.yaml", dump(config)), ["name=a"], parts).dataset != config.dataset)
+    fault.never(
+        wrong=load_config(write("b.yaml", dump_config(config)), ["name=a"], parts).dataset != config.dataset
+    )

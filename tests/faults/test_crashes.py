@@ -44,10 +44,11 @@ import dlrun as package
 from dlrun import checkpoint as checkpoints
 from dlrun import experiment, runs
 from dlrun.checkpoint import FORMAT, Checkpoint
-from dlrun.components import Parts
+from dlrun.config.dumping import dump_config
+from dlrun.config.registry import Parts
 from dlrun.errors import CheckpointRefused, RunFailed
-from dlrun.files import make_folder, write_atomically
 from dlrun.runs import Run
+from dlrun.system.files import make_folder, write_atomically
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parent.parent
@@ -296,12 +297,12 @@ def after_the_cut(
 
 # ------------------------------------------------------------------------ T4: the order of system calls
 
-# Calls that write or rename, and where alone they may be: all else goes through dlrun/files.py.
+# Calls that write or rename, and where alone they may be: all else goes through dlrun/system/files.py.
 WRITING = {"write_text", "write_bytes", "savefig", "mkdir", "makedirs", "TemporaryFile", "tofile"}
 NEW_NAMES = {"replace", "rename", "renames", "link", "symlink", "hardlink_to", "symlink_to", "move"}
 WRITERS = {
-    ("files.py", "write_atomically"): "the door: a temporary file, then its name",
-    ("files.py", "make_folder"): "a folder and those above it",
+    ("system/files.py", "write_atomically"): "the door: a temporary file, then its name",
+    ("system/files.py", "make_folder"): "a folder and those above it",
     ("checkpoint.py", "save"): "within write_atomically",
     ("runs.py", "__init__"): "metrics.csv: rows are appended, and cut off on resume",
     ("runs.py", "log"): "log.txt: its end may be lost",
@@ -346,9 +347,11 @@ def test_every_writer_goes_through_one_door(fault: Any) -> None:
                 for name in writing_calls(function):
                     found.setdefault((str(path.relative_to(SOURCE)), function.name), set()).add(name)
     fault.count(writers=len(found))
-    assert set(found) == set(WRITERS), "a new writer: through dlrun/files.py, or with a reason in WRITERS"
+    assert set(found) == set(WRITERS), (
+        "a new writer: through dlrun/system/files.py, or with a reason in WRITERS"
+    )
     assert {place for place, names in found.items() if names & NEW_NAMES} == {
-        ("files.py", "write_atomically"),
+        ("system/files.py", "write_atomically"),
     }
 
 
@@ -500,7 +503,7 @@ def test_whatever_of_it_reached_the_disk_the_newest_save_is_there(
     disk = Disk(root)
     disk.after = cut
     with disk.watched():
-        run = runs.create(root / "runs", "small", experiment.configs.dump(plan.config))
+        run = runs.create(root / "runs", "small", dump_config(plan.config))
         saved = -1
         experiment.resume(plan, run, experiment.Silent())
     monkeypatch.setattr(checkpoints, "save", save)

@@ -52,7 +52,7 @@ import dlrun as package
 from dlrun import checkpoint as checkpoints
 from dlrun import experiment
 from dlrun.checkpoint import Checkpoint
-from dlrun.components import Parts
+from dlrun.config.registry import Parts
 from dlrun.errors import CheckpointRefused, UserError
 from dlrun.evaluation import open_plan
 from dlrun.runs import Run
@@ -512,7 +512,7 @@ def idle(shape, outputs):
 OWN_ADAM = '''
 """Adam with more to keep."""
 import torch
-from dlrun.options import NonNegative
+from dlrun.config.options import NonNegative
 
 
 class OwnAdam(torch.optim.Adam):
@@ -667,7 +667,7 @@ def test_an_unsafe_call_would_be_found(fault: Fault, source: str) -> None:
 @pytest.mark.row("T26")
 def test_what_is_imported_by_name_is_a_part_and_nothing_else(fault: Fault) -> None:
     importing = [path.name for path in SOURCES if "import_module(" in path.read_text()]
-    assert importing == ["components.py"]
+    assert importing == ["registry.py"]
     for name in ("os.system", "../x", "a/b", "_style", "", "x\0", ".", "torch.nn.Linear", "A", "x\n"):
         for kind in ("architecture", "plots"):
             with pytest.raises(UserError):

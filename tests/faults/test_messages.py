@@ -55,7 +55,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "plot": ("dlrun.evaluation.open_checkpoint", ("plot", "tiny-001", "curves")),
     "data": ("dlrun.preview.facts", ("data", "{tiny}")),
     "show": ("dlrun.plan.make_plan", ("show", "{tiny}")),
-    "parts": ("dlrun.components.Parts", ("parts",)),
+    "parts": ("dlrun.config.registry.Parts", ("parts",)),
     "runs": ("dlrun.runs.overviews", ("runs",)),
     "compare": ("dlrun.compare.compare", ("compare", "tiny-001")),
     "rm": ("dlrun.deletion.described", ("rm", "tiny-001", "--yes")),

@@ -26,12 +26,15 @@ from small_runs import differences, planned, trained
 from strangers import DAMAGES, with_pickle
 
 from dlrun import checkpoint as checkpoints
-from dlrun import runs, strict_yaml
+from dlrun import runs
 from dlrun.checkpoint import Checkpoint
-from dlrun.components import KINDS
-from dlrun.config import Config, _Dumper, from_plain, load
+from dlrun.config import strict_yaml
+from dlrun.config.dumping import _Dumper
+from dlrun.config.keys import Config
+from dlrun.config.loading import config_from_plain, load_config
+from dlrun.config.registry import KINDS
+from dlrun.config.strict_yaml import Located, parse, read_file
 from dlrun.errors import CheckpointRefused, ConfigError, UserError
-from dlrun.strict_yaml import Located, parse, read_file
 from dlrun.tables import MISSING, number, read_table
 
 settings.register_profile(
@@ -187,7 +190,7 @@ def test_any_bytes_are_a_file_that_is_read_or_refused(folder: Path, raw: bytes) 
 @given(st.lists(ANY_TEXT | YAML_TEXT | st.from_regex(r"[a-z_.]{1,20}=.{0,20}", fullmatch=True), max_size=3))
 def test_any_words_make_a_config_or_are_refused(config: Path, words: list[str]) -> None:
     try:
-        assert isinstance(load(config, words), Config)
+        assert isinstance(load_config(config, words), Config)
     except UserError as error:
         assert error.exit_code == 2 and said_well(error)
 
@@ -202,10 +205,10 @@ def test_a_word_puts_its_value_where_its_key_says(
     config: Path, epochs: int, rate: float, seeds: list[int], hidden: list[int]
 ) -> None:
     words = {"epochs": epochs, "optimizer.lr": rate, "seeds": seeds, "architecture.hidden": hidden}
-    found = load(config, [f"{key}={json.dumps(value)}" for key, value in words.items()])
+    found = load_config(config, [f"{key}={json.dumps(value)}" for key, value in words.items()])
     assert (found.epochs, found.seeds) == (epochs, seeds)
     assert (found.optimizer.options["lr"], found.architecture.options["hidden"]) == (rate, hidden)
-    untouched = load(config)
+    untouched = load_config(config)
     assert (found.dataset, found.loss, found.batch_size) == (untouched.dataset, untouched.loss, "full")
 
 
@@ -216,9 +219,9 @@ def test_a_word_puts_its_value_where_its_key_says(
 def test_anything_in_the_place_of_a_value_is_a_config_or_refused_by_its_key(
     config: Path, value: Any, key: str
 ) -> None:
-    plain = load(config).plain()
+    plain = load_config(config).plain()
     try:
-        found = from_plain(plain | {key: value}, "drawn")
+        found = config_from_plain(plain | {key: value}, "drawn")
     except UserError as error:
         assert error.exit_code == 2 and said_well(error)
         return
@@ -303,14 +306,14 @@ def test_a_run_name_is_a_plain_word_whose_folder_stands_in_its_own(
         and set(name) <= letters | set("._-")
         and name.split(".")[0].lower() not in RESERVED
     )
-    plain = load(config).plain()
+    plain = load_config(config).plain()
     if not is_plain:
         with pytest.raises(ConfigError) as refused:
-            from_plain(plain | {"name": name}, "here")
+            config_from_plain(plain | {"name": name}, "here")
         assert "cannot name a folder" in refused.value.mistakes[0] and said_well(refused.value)
         return
     parent = Path(tempfile.mkdtemp(dir=folder))
-    run = runs.create(parent / "runs", from_plain(plain | {"name": name}, "here").name, "")
+    run = runs.create(parent / "runs", config_from_plain(plain | {"name": name}, "here").name, "")
     assert run.folder.parent == parent / "runs" and re.fullmatch(re.escape(name) + "-[0-9]{3,}", run.name)
     made = {path for path in parent.rglob("*") if path.is_dir()}
     assert {path for path in made if run.folder not in path.parents} == {parent / "runs", run.folder}

@@ -30,9 +30,11 @@ from small_runs import (
 )
 
 from dlrun import checkpoint as checkpoints
-from dlrun import config as configs
 from dlrun import experiment, runs
-from dlrun.components import Parts
+from dlrun.config.dumping import dump_config
+from dlrun.config.keys import key_help
+from dlrun.config.loading import load_config
+from dlrun.config.registry import Parts
 from dlrun.errors import CheckpointRefused
 from dlrun.experiment import RESUMABLE
 from dlrun.runs import Run
@@ -297,7 +299,7 @@ ALLOWED = {
 
 
 def test_every_key_of_a_config_may_be_another_or_may_not() -> None:
-    assert ANOTHER.keys() | ALLOWED.keys() == configs.keys().keys()
+    assert ANOTHER.keys() | ALLOWED.keys() == key_help().keys()
     assert RESUMABLE - ALLOWED.keys() == {"dataset.path"}
 
 
@@ -311,7 +313,7 @@ def test_a_run_cannot_go_on_as_another_run(fault: Any, dlrun: Dlrun, complete: R
         assert f"  where: {complete.config}\n" in done.err
         assert "start a new run" in done.err
         assert tree(complete.folder) == files
-        complete.config.write_text(configs.dump(configs.load(complete.config, [f"{key}={value}"])))
+        complete.config.write_text(dump_config(load_config(complete.config, [f"{key}={value}"])))
         done = dlrun("resume", "tiny")
         assert refused(done, 2).startswith(f"error: a run cannot go on with another {said}")
         complete.config.write_text(text)

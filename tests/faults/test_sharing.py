@@ -35,12 +35,13 @@ from small_runs import (
 from watched_disk import Disk
 
 from dlrun import checkpoint as checkpoints
-from dlrun import config as configs
 from dlrun import display, experiment, runs
+from dlrun.config.dumping import dump_config
+from dlrun.config.loading import load_config
 from dlrun.errors import UserError
 from dlrun.evaluation import open_checkpoint
-from dlrun.files import write_atomically
 from dlrun.runs import Run
+from dlrun.system.files import write_atomically
 
 Dlrun = Callable[..., Any]
 Fault = Any  # of conftest.py
@@ -53,7 +54,7 @@ PROJECT = Path(__file__).parent.parent.parent
 
 def refuse_mixtures(run: Run, seed: int) -> None:
     """Everything in the folder is of the run with this seed."""
-    assert configs.load(run.config).seeds == [seed]
+    assert load_config(run.config).seeds == [seed]
     assert set(run.rows()["seed"]) == {seed}
     assert run.summary()["seeds"] == [seed]
     for path in (run.last, run.best):
@@ -215,14 +216,14 @@ def test_random_names_make_their_own_folder_or_none(fault: Fault, tiny: Path, tm
         name = "".join(fault.random.choices(pieces, k=fault.random.randint(0, 6)))
         parent = tmp_path / f"{number}" / "runs"
         try:
-            checked = configs.load(tiny, [f"name={json.dumps(name)}"])
+            checked = load_config(tiny, [f"name={json.dumps(name)}"])
         except UserError:
             fault.count(random_refused=1)
             continue
-        made = runs.create(parent, checked.name, configs.dump(checked))
+        made = runs.create(parent, checked.name, dump_config(checked))
         assert made.folder == parent / f"{name}-001"
         fault.never(outside=set(parent.parent.rglob("*")) - {parent, made.folder, *made.folder.rglob("*")})
-        assert configs.load(made.config).name == name
+        assert load_config(made.config).name == name
         assert made.folder.resolve() == made.folder
         fault.count(random_made=1)
     fault.never(outside=set(os.listdir(tmp_path)) - {"tiny.yaml", *map(str, range(500))})

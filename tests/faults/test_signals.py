@@ -32,7 +32,7 @@ from small_runs import (
 )
 
 from dlrun.runs import Run
-from dlrun.signals import Signals
+from dlrun.system.signals import Signals
 
 HERE = Path(__file__).parent
 LEARNING = FULL | {"evaluate_every": 2, "schedule": COSINE}
@@ -210,7 +210,7 @@ def test_a_second_signal_stops_at_once_and_the_last_whole_save_stays(
 
 AT_ONCE = """
 import os, signal, sys
-from dlrun.signals import Signals
+from dlrun.system.signals import Signals
 both = [signal.SIGINT, signal.SIGTERM]
 with Signals() as signals:
     signal.pthread_sigmask(signal.SIG_BLOCK, both)

@@ -16,13 +16,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from types import GenericAlias, ModuleType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import ModuleType
+from typing import Any
 from zlib import crc32
 
-import annotated_types
-
-from dlrun import options
+from dlrun.config.option_types import read_type
 from dlrun.errors import UserError, nearest, shortened
 
 KINDS = (
@@ -36,7 +34,16 @@ KINDS = (
     "plots",
 )
 REQUIRED = object()
-_BUILT_IN = Path(__file__).parent
+# Where parts written for dlrun 0.1 find what they import from it, so that their runs can be resumed.
+MOVED = {
+    "dlrun.components": "dlrun.config.registry",
+    "dlrun.files": "dlrun.system.files",
+    "dlrun.options": "dlrun.config.options",
+    "dlrun.randomness": "dlrun.system.randomness",
+    "dlrun.signals": "dlrun.system.signals",
+    "dlrun.strict_yaml": "dlrun.config.strict_yaml",
+}
+_BUILT_IN = Path(__file__).parent.parent
 _NAME = re.compile(r"[a-z][a-z0-9_]*$")
 
 
@@ -103,7 +110,7 @@ class Parts:
         part = self.part(kind, name)
         package = "dlrun" if part.built_in else self._package()
         try:
-            return importlib.import_module(f"{package}.{kind}.{name}")
+            return _imported(f"{package}.{kind}.{name}")
         except ImportError as error:
             raise UserError(f"cannot import {kind}/{name}.py: {error}", where=str(part.path)) from error
 
@@ -113,8 +120,8 @@ class Parts:
         digest = sha256()
         folders = [_BUILT_IN] + ([self.folder] if self.folder else [])
         for folder in folders:
-            files = [*folder.glob("*.py"), *(each for kind in KINDS for each in folder.glob(f"{kind}/*.py"))]
-            for path in sorted(each for each in files if each.is_file() and not each.name.startswith(".")):
+            files = (each for each in folder.rglob("*.py") if each.is_file())
+            for path in sorted(each for each in files if not each.name.startswith(".")):
                 digest.update(f"{path.relative_to(folder)}\0".encode(errors="replace") + path.read_bytes())
         return digest.hexdigest()[:16]
 
@@ -139,6 +146,17 @@ class Parts:
             package.__path__ = [str(self.folder)]
             sys.modules[name] = package
         return name
+
+
+def _imported(name: str) -> ModuleType:
+    """The module of a part; one that names a module of dlrun as it was called before gets that of today."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name not in MOVED:
+            raise
+        sys.modules[error.name] = importlib.import_module(MOVED[error.name])
+        return _imported(name)
 
 
 def read_part(kind: str, path: Path) -> Part:
@@ -178,70 +196,6 @@ def read_part(kind: str, path: Path) -> Part:
     lines = (ast.get_docstring(function) or ast.get_docstring(tree) or "").splitlines()
     takes = tuple(argument.arg for argument in arguments.args)
     return Part(kind, name, path, lines[0] if lines else "", named, constants, takes)
-
-
-def read_type(node: ast.expr) -> Any:
-    """The type that an option's annotation names, from a closed list: nothing is evaluated.
-
-    int, float, bool, str, None, Literal, list, Sequence, dict, `X | None`, the names of
-    dlrun.options, and Annotated[…, Ge(0), Gt(0), Le(1), Lt(1)]. Raises ValueError for others.
-    """
-    plain = {"int": int, "float": float, "bool": bool, "str": str}
-    match node:
-        case ast.Name(id=name) if name in plain:
-            return plain[name]
-        case ast.Name(id=name) if name in options.__all__:
-            return getattr(options, name)
-        case ast.Constant(value=None):
-            return None
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return read_type(left) | read_type(right)
-        case ast.Subscript(value=ast.Name(id="list" | "Sequence"), slice=item):
-            return GenericAlias(list, (read_type(item),))
-        case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, item])):
-            return GenericAlias(dict, (read_type(key), read_type(item)))
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
-            listed = values.elts if isinstance(values, ast.Tuple) else [values]
-            return Literal[tuple(ast.literal_eval(value) for value in listed)]
-        case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner_node, *bounds])):
-            return Annotated[(read_type(inner_node), *map(_bound, bounds))]
-    raise ValueError(f"{ast.unparse(node)} is no type that an option can have")
-
-
-def _bound(node: ast.expr) -> Any:
-    match node:
-        case ast.Call(func=ast.Name(id="Ge" | "Gt" | "Le" | "Lt" as name), args=[limit]):
-            return getattr(annotated_types, name)(ast.literal_eval(limit))
-    raise ValueError(f"{ast.unparse(node)} is no bound (there are: Ge, Gt, Le, Lt)")
-
-
-def describe(kind: Any) -> str:
-    """A type in words: `a number > 0`, `a list of whole numbers >= 1`, `one of: a, b`."""
-    if kind is None or kind is type(None):
-        return "null"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    if kind in words:
-        return words[kind]
-    origin, inside = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        signs = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<"}
-        if said := next((words for words in inside[1:] if isinstance(words, str)), ""):
-            return said
-        bounds = [
-            f"{signs[type(bound).__name__]} {getattr(bound, type(bound).__name__.lower())}"
-            for bound in inside[1:]
-            if type(bound).__name__ in signs
-        ]
-        return " ".join([describe(inside[0]), " and ".join(bounds)]).strip()
-    if origin is Literal:
-        return "one of: " + ", ".join(map(str, inside)) if len(inside) > 1 else str(inside[0])
-    if origin is list:
-        item = describe(inside[0])
-        plural = item.removeprefix("a ").replace("number", "numbers", 1)
-        return f"a list of {plural}"
-    if origin is dict:
-        return f"a mapping of names to {describe(inside[1])}"
-    return ", or ".join(describe(choice) for choice in inside)
 
 
 def _files(folder: Path) -> dict[str, Path]:

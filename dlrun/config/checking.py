@@ -1,0 +1,179 @@
+"""What a config says is checked against its keys and the signatures of its parts: all mistakes at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any, get_args, get_origin
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from dlrun.config.claims import parse_claim
+from dlrun.config.keys import AUTO, SPLITS, Choice, Config, default_of, key_types
+from dlrun.config.merging import expanded, located
+from dlrun.config.mistakes import mistake_line
+from dlrun.config.option_types import describe
+from dlrun.config.registry import REQUIRED, Parts
+from dlrun.config.strict_yaml import Located, Place
+from dlrun.errors import ConfigError, UserError, listed, nearest, shortened
+
+_DEVICE = re.compile(r"(auto|cpu|cuda(:[0-9]{1,2})?|mps)\Z")
+_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)  # on Windows
+
+
+def check_config(tree: Located, parts: Parts) -> Config:
+    """The located tree as a Config. Raises ConfigError with every mistake that needs no torch."""
+    if not isinstance(tree.value, dict):
+        raise UserError("a config must be a mapping of keys to values", where=str(tree.place))
+    mistakes: list[tuple[Place, str]] = []
+
+    def note(path: tuple[str | int, ...], what: str, *, at_key: bool = False) -> None:
+        found = tree.at(path)
+        place = found.key_place if at_key else found.place
+        mistakes.append((place, mistake_line(place, path, what)))
+
+    values: dict[str, Any] = {}
+    types = key_types()
+    for key in tree.value:
+        if key not in types:
+            note((key,), f"there is no such key{nearest(key, types)}", at_key=True)
+    for key, kind in types.items():
+        item = tree.value.get(key)
+        if item is None or item.value is None:  # null means the default
+            if default_of(key) is REQUIRED:
+                note((key,), f"is missing: {_wanted(key, kind, parts)}")
+                continue
+            item = located(default_of(key), tree.place)
+        if kind is Choice:
+            values[key] = _choice(key, (key,), item, parts, note)
+        elif kind == list[Choice] and isinstance(item.value, list):
+            chosen = enumerate(item.value)
+            values[key] = [_choice(key, (key, index), each, parts, note) for index, each in chosen]
+        elif kind == list[Choice]:
+            values[key] = [_choice(key, (key,), item, parts, note)]
+        elif get_origin(kind) is dict and isinstance(item.value, dict):  # every mistake in it, not the first
+            of_each = get_args(kind)[1]
+            values[key] = {
+                name: _value((key, name), of_each, each, note) for name, each in item.value.items()
+            }
+        else:
+            values[key] = _value((key,), kind, item, note)
+    _check_together(values, parts, note)
+    if mistakes:
+        ordered = sorted(mistakes, key=lambda m: (m[0].source != tree.place.source, m[0].line, m[0].column))
+        raise ConfigError(tree.place.source, list(dict.fromkeys(text for _, text in ordered)))
+    return Config(**values, tree=tree)
+
+
+def _choice(
+    kind: str, path: tuple[str | int, ...], item: Located, parts: Parts, note: Callable[..., None]
+) -> Choice | None:
+    """The part that `item` names, its options checked and completed; None after a mistake."""
+    if isinstance(item.value, str):
+        item, named = expanded(item), path
+    else:
+        named = (*path, "name")
+    if not isinstance(item.value, dict):
+        note(path, f"{_shown(item)} is not the name of a part {listed(parts.names(kind))}")
+        return None
+    if "name" not in item.value or not isinstance(item.value["name"].value, str):
+        note(path, f"the name of the part is missing {listed(parts.names(kind))}")
+        return None
+    name = item.value["name"].value
+    if kind == "plots" and name == AUTO and len(item.value) == 1:
+        return Choice(AUTO)
+    try:
+        part = parts.part(kind, name)
+    except UserError as error:
+        note(named, error.what if not error.where else f"{error.what} ({error.where})")
+        return None
+    given: dict[str, Any] = {}
+    for key, value in item.value.items():
+        if key == "name":
+            continue
+        if key in part.options:
+            given[key] = _value((*path, key), part.options[key].type, value, note)
+        else:
+            note((*path, key), f"there is no such option{nearest(key, part.options)}", at_key=True)
+    for option in part.options.values():
+        if option.name not in given and option.default is REQUIRED:
+            note(path, f"the option {option.name} is missing: {describe(option.type)}", at_key=True)
+    complete = {o.name: given.get(o.name, o.default) for o in part.options.values()}
+    return Choice(name, complete)
+
+
+def _value(path: tuple[str | int, ...], kind: Any, item: Located, note: Callable[..., None]) -> Any:
+    """The value of one option, of the type `kind`; None after a mistake, which is noted."""
+    try:
+        return _adapter(kind).validate_python(item.plain())
+    except ValidationError as error:
+        steps = error.errors(include_url=False, include_input=False, include_context=False)[0]["loc"]
+        deeper: tuple[str | int, ...] = ()
+        for step in steps:  # among them are names of alternatives, which are no part of the path
+            if item.at((*deeper, step)) is not item.at(deeper):
+                deeper = (*deeper, step)
+        shown = _shown(item.at(deeper))
+        hint = f"; write [{shown}]" if get_origin(kind) is list and not isinstance(item.value, list) else ""
+        note((*path, *deeper), f"{shown} is not {_item_type(kind, bool(deeper))}{hint}")
+        return None
+
+
+def _item_type(kind: Any, is_item: bool) -> str:
+    words = describe(kind)
+    return f"allowed in {words}" if is_item else words
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
+
+
+def _check_together(values: dict[str, Any], parts: Parts, note: Callable[..., None]) -> None:
+    """What no key shows alone: patience beyond the epochs, columns that are never measured."""
+    name, device = values.get("name"), values.get("device")
+    if isinstance(name, str) and (not _RUN_NAME.match(name) or _RESERVED.match(name)):
+        note(("name",), f"{name[:80]!r} cannot name a folder: letters, digits, '.', '_', '-', at most 64")
+    if isinstance(device, str) and not _DEVICE.match(device):
+        note(("device",), f"{device[:80]!r} is no device (there are: auto, cpu, cuda, cuda:N, mps)")
+    seeds = values.get("seeds")
+    if isinstance(seeds, list) and (not seeds or len(set(seeds)) < len(seeds)):
+        note(("seeds",), "needs one or more seeds, each of them once")
+    epochs, patience = values.get("epochs"), values.get("patience")
+    if epochs and patience and patience > epochs:
+        note(("patience",), f"{patience} epochs of patience never run out in {epochs} epochs")
+    metrics = [choice.name for choice in values.get("metrics") or [] if choice]
+    for index, metric in enumerate(metrics):
+        if metric in metrics[:index]:
+            note(("metrics", index), f"{metric} stands here a second time")
+    columns = [f"{split}_{figure}" for split in SPLITS for figure in ("loss", *metrics)]
+    monitor = values.get("monitor")
+    if isinstance(monitor, str):
+        if monitor not in columns:
+            note(("monitor",), f"there is no column {monitor[:80]!r}{nearest(monitor, columns)}")
+        elif monitor.startswith("trainset_") and not values.get("evaluate_train_every"):
+            note(("monitor",), f"{monitor} is only measured where evaluate_train_every is set")
+    claimable = [*columns, *(f"best.{column}" for column in columns), "seconds"]
+    for column, claim in (values.get("expect") or {}).items():
+        if column not in claimable:
+            note(("expect", column), f"there is no such column{nearest(column, claimable)}", at_key=True)
+        if claim is None:  # a mistake already
+            continue
+        try:
+            parse_claim(claim)
+        except ValueError as error:
+            note(("expect", column), str(error))
+
+
+def _wanted(key: str, kind: Any, parts: Parts) -> str:
+    if kind is Choice:
+        return f"a part of the folder {key} {listed(parts.names(key))}"
+    return describe(kind)
+
+
+def _shown(item: Located) -> str:
+    text = repr(item.plain()) if not isinstance(item.value, bool | None) else str(item.value).lower()
+    if item.value is None:
+        text = "null"
+    return shortened(text)

@@ -1,0 +1,35 @@
+"""A Config as YAML text."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+from dlrun.config.keys import Config
+
+
+def dump_config(config: Config) -> str:
+    """The config as YAML text that `load` reads back as the same config."""
+    text: str = yaml.dump(
+        config.plain(),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+        default_flow_style=None,
+    )
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that is not a plain word, so that none is read back as a number."""
+
+
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*$")
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style=None if _WORD.match(text) else '"'
+    ),
+)

@@ -1,0 +1,167 @@
+"""Config: every key of a config file with its type, its default and its help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from dlrun.config.mistakes import mistake_line
+from dlrun.config.options import Claim, Count, Positive, Seed, Threads
+from dlrun.config.registry import KINDS, REQUIRED, Parts
+from dlrun.config.strict_yaml import Located
+from dlrun.errors import ConfigError
+
+SPLITS = ("train", "valid", "test", "trainset")
+# What may differ between two runs that are one: nothing of it changes what is learnt from a seed.
+FREE = frozenset({"name", "plots", "expect", "expect_epochs"})
+SWEEP_KEY = "sweep"  # the key of a file under which a sweep finds its values; no part of a Config
+AUTO = "auto"  # among plots: whatever suits the data and the model
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A part by name, with all its options, defaults filled in."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def plain(self) -> str | dict[str, Any]:
+        """As YAML has it: a bare name where there are no options."""
+        return {"name": self.name} | self.options if self.options else self.name
+
+
+def _key(help: str, default: Any = MISSING) -> Any:
+    """One top-level key of a config: what it does, and its default if it may be left out."""
+    if default is MISSING:
+        return field(metadata={"help": help})
+    return field(metadata={"help": help}, default_factory=lambda: default)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All that is configured, checked and complete. Its fields are the keys of a config file."""
+
+    name: str = _key("what the run folder is named after (default: the file's own name)")
+    seeds: list[Seed] = _key("the copies trained: initial weights, order, dropout, augmentation", [0])
+    device: str = _key("auto, cpu, cuda, cuda:N or mps; auto takes an accelerator if there is one", "auto")
+    threads: Threads | Literal["auto"] = _key("CPU threads; auto goes by the work in a step", "auto")
+    precision: Literal["float32", "bfloat16", "float16"] = _key("arithmetic of the forward pass", "float32")
+    stacked: bool = _key(
+        "whether all seeds train as one model: faster where steps are small, but not bit for bit as alone",
+        False,
+    )
+    graph: bool | Literal["auto"] = _key(
+        "whether a CUDA device repeats each step as one recorded graph; auto: where the step allows it; "
+        "false, for parts of your own that do something else at each step",
+        "auto",
+    )
+    compile: bool = _key("whether torch.compile makes the model faster, after a slow start", False)
+    dataset: Choice = _key("what is learnt from")
+    augmentations: list[Choice] = _key("random changes of each training batch, in this order", [])
+    architecture: Choice = _key("the model")
+    loss: Choice = _key("what training lowers")
+    optimizer: Choice = _key("how the weights are updated")
+    schedule: Choice = _key("the learning rate over the run", Choice("constant"))
+    gradient_clip: Positive | None = _key("longest gradient of a copy (2-norm); null: any", None)
+    epochs: Count = _key("passes over the training set")
+    batch_size: Count | Literal["full"] = _key("examples in a step, or full")
+    evaluate_every: Count = _key("epochs between evaluations on the validation set, or else the test set", 1)
+    evaluate_train_every: Count | None = _key(
+        "epochs between measurements of the whole training set with the weights as they stand", None
+    )
+    metrics: list[Choice] = _key("what is measured beside the loss", [])
+    monitor: str | None = _key("the column that chooses best.pt (default: valid_loss, else train_loss)", None)
+    patience: Count | None = _key("epochs without a better monitored figure before stopping early", None)
+    plots: list[Choice] = _key(
+        "the pictures drawn at the end; auto: those that suit the task", [Choice(AUTO)]
+    )
+    expect: dict[str, Claim] = _key("claims about the last row, such as {train_accuracy: '>= 0.94'}", {})
+    expect_epochs: Count | None = _key(
+        "the epochs that expect speaks of; a shorter run is not judged (default: the file's epochs)", None
+    )
+    tree: Located = field(repr=False, compare=False)  # where everything stands, for messages
+
+    @property
+    def is_stacked(self) -> bool:
+        """Whether the seeds train as one model; a single one has nothing to be stacked with."""
+        return self.stacked and len(self.seeds) > 1
+
+    def plain(self) -> dict[str, Any]:
+        """The config as YAML and checkpoints hold it: complete, it runs again as it stands."""
+        return {key: _plain(getattr(self, key)) for key in key_help()}
+
+    def mistake(self, key: str, what: str) -> str:
+        """One line that says what is wrong at `key`, such as `architecture.hidden`, and where."""
+        path = tuple(key.split("."))
+        return mistake_line(self.tree.at(path).place, path, what)
+
+    def refuse(self, mistakes: Sequence[str]) -> ConfigError:
+        """All of the `mistakes` as one error."""
+        return ConfigError(self.tree.place.source, mistakes)
+
+
+def key_help() -> dict[str, str]:
+    """Every top-level key with what it does: the one list of them."""
+    return {f.name: f.metadata["help"] for f in fields(Config) if "help" in f.metadata}
+
+
+def default_of(key: str) -> Any:
+    """The default of a top-level key, as YAML has it; REQUIRED where it has none."""
+    for f in fields(Config):
+        if f.name == key and f.default_factory is not MISSING:
+            return _plain(f.default_factory())
+    return REQUIRED
+
+
+@cache
+def key_types() -> dict[str, Any]:
+    hints = get_type_hints(Config, include_extras=True)
+    return {key: hints[key] for key in key_help()}
+
+
+def takes_whole_numbers(tree: Located, key: str, parts: Parts) -> bool:
+    """Whether a key, such as `optimizer.lr`, takes whole numbers and no others in the config of a tree."""
+    kind, dot, option = key.partition(".")
+    if not dot:
+        return _is_whole(key_types().get(kind))
+    named = tree.at((kind, "name")).value or tree.at((kind,)).value
+    if kind not in KINDS or not isinstance(named, str) or named not in parts.names(kind):
+        return False
+    known = parts.part(kind, named).options.get(option)
+    return known is not None and _is_whole(known.type)
+
+
+def _is_whole(kind: Any) -> bool:
+    """Whether a type has whole numbers among what it allows, and no others."""
+    allowed, left = set[Any](), [kind]
+    while left:
+        each = left.pop()
+        if get_origin(each) is Annotated:
+            left.append(get_args(each)[0])
+        elif get_origin(each) in (Union, UnionType):
+            left.extend(get_args(each))
+        else:
+            allowed.add(each)
+    return int in allowed and float not in allowed
+
+
+def changed_keys(old: Config, new: Config) -> list[str]:
+    """The keys, such as `optimizer.lr`, in which two configs differ."""
+    different = []
+    for key in key_help():
+        a, b = getattr(old, key), getattr(new, key)
+        if isinstance(a, Choice) and isinstance(b, Choice) and a.name == b.name:
+            names = sorted(a.options.keys() | b.options.keys())
+            different += [f"{key}.{n}" for n in names if a.options.get(n) != b.options.get(n)]
+        elif a != b:
+            different.append(key)
+    return different
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Choice):
+        return value.plain()
+    return [_plain(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,92 @@
+"""A config file, the files it inherits from and KEY=VALUE words become one checked Config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dlrun.config.checking import check_config
+from dlrun.config.keys import SWEEP_KEY, Config
+from dlrun.config.lookup import find_config
+from dlrun.config.merging import inherit, located, override
+from dlrun.config.registry import Parts
+from dlrun.config.strict_yaml import DEEPEST, MOST_VALUES, Located, Place, read_file
+from dlrun.errors import UserError
+
+
+def load_config(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> Config:
+    """The config in the file at `path`, with KEY=VALUE `overrides` on top; what it says of a sweep aside.
+
+    Raises ConfigError with every mistake, UserError where the file cannot be read at all.
+    """
+    tree = read_config(path, overrides)
+    tree.value.pop(SWEEP_KEY, None)
+    return check_config(tree, parts or Parts())
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> Located:
+    """What the file at `path` and its bases say, with KEY=VALUE `overrides` on top; nothing is checked.
+
+    Raises UserError where a file cannot be read.
+    """
+    tree = _with_base(path, seen=())
+    file_epochs = tree.at(("epochs",)).value
+    tree = override(tree, overrides)
+    epochs = tree.at(("epochs",)).value
+    both = type(file_epochs) is type(epochs) is int
+    if _is_unset(tree, "expect_epochs") and both and epochs < file_epochs:
+        tree.value["expect_epochs"] = Located(file_epochs, tree.place, tree.place)
+    named = path.parent.name if path.name == "config.yaml" else path.stem
+    if _is_unset(tree, "name"):
+        tree.value["name"] = Located(named, tree.place, tree.place)
+    return tree
+
+
+def config_from_plain(
+    plain: Any, source: str, overrides: Sequence[str] = (), parts: Parts | None = None
+) -> Config:
+    """The config that `plain` values describe, such as those of a checkpoint; `source` names them."""
+    _refuse_what_no_file_could_hold(plain, source)
+    return check_config(override(located(plain, Place(source)), overrides), parts or Parts())
+
+
+def _with_base(path: Path, seen: tuple[Path, ...]) -> Located:
+    tree = read_file(path)
+    if not isinstance(tree.value, dict):
+        raise UserError("a config must be a mapping of keys to values", where=str(tree.place))
+    if "base" not in tree.value:
+        return tree
+    base = tree.value.pop("base")
+    if not isinstance(base.value, str):
+        raise UserError("base must name another config", where=str(base.place))
+    if path.resolve() in seen or len(seen) > 20:
+        raise UserError("this config is its own base", where=str(base.place))
+    try:
+        found = find_config(base.value, beside=path.parent)
+    except UserError as error:
+        raise UserError(error.what, where=str(base.place)) from None
+    below = _with_base(found, (*seen, path.resolve()))
+    below.value.pop("name", None)  # a name belongs to one config
+    return Located(inherit(below.value, tree.value), tree.place, tree.key_place)
+
+
+def _is_unset(tree: Located, key: str) -> bool:
+    """Whether the default is meant: the key is not there, or null."""
+    return key not in tree.value or tree.value[key].value is None
+
+
+def _refuse_what_no_file_could_hold(plain: Any, source: str) -> None:
+    """Raises UserError for more values than YAML and the defaults make, and for keys that are no text."""
+    values, pending = 0, [(plain, 0)]
+    while pending:
+        value, depth = pending.pop()
+        values += 1
+        if values > 2 * MOST_VALUES or depth > 2 * DEEPEST:
+            raise UserError("the config is nested too deeply or holds too many values", where=source)
+        if isinstance(value, dict):
+            if not all(isinstance(key, str) for key in value):
+                raise UserError("a key of the config is no text", where=source)
+            pending += [(item, depth + 1) for item in value.values()]
+        elif isinstance(value, list):
+            pending += [(item, depth + 1) for item in value]

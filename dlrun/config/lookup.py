@@ -1,0 +1,43 @@
+"""Where config files are found: a path, or the name of one that comes with dlrun."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from dlrun.errors import UserError, nearest
+
+
+def shipped_folder() -> Path:
+    """The folder of the configs that come with dlrun."""
+    package = Path(__file__).parent.parent
+    inside = package / "configs"  # in a wheel
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def shipped_names() -> list[str]:
+    """The names of the configs that come with dlrun."""
+    return sorted(path.stem for path in shipped_folder().glob("*.yaml"))
+
+
+def shipped_sweeps() -> list[str]:
+    """The names of the sweeps that come with dlrun, such as `sweeps/spiral_width`."""
+    return sorted(f"sweeps/{path.stem}" for path in shipped_folder().glob("sweeps/*.yaml"))
+
+
+def find_config(text: str, beside: Path | None = None) -> Path:
+    """The config file that `text` names: a path (relative to `beside`), or a shipped name."""
+    if not text:
+        raise UserError("no config is named", fix="name a YAML file")
+    path = (beside or Path()) / text
+    with suppress(OSError):  # a name too long for any file
+        if path.is_dir() and (path / "config.yaml").exists():
+            path = path / "config.yaml"
+        if path.is_dir():
+            raise UserError(f"{text} is a folder", fix="name a YAML file in it")
+        if path.exists():
+            return path
+    name = text.removesuffix(".yaml")
+    if name in (*shipped_names(), *shipped_sweeps()):
+        return shipped_folder() / f"{name}.yaml"
+    raise UserError(f"there is no config {text[:200]}{nearest(Path(text).stem, shipped_names())}")

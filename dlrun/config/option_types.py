@@ -1,0 +1,75 @@
+"""The types of options: read from annotations without evaluating them, and described in words."""
+
+from __future__ import annotations
+
+import ast
+from types import GenericAlias
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import annotated_types
+
+from dlrun.config import options
+
+
+def read_type(node: ast.expr) -> Any:
+    """The type that an option's annotation names, from a closed list: nothing is evaluated.
+
+    int, float, bool, str, None, Literal, list, Sequence, dict, `X | None`, the names of
+    dlrun.config.options, and Annotated[…, Ge(0), Gt(0), Le(1), Lt(1)]. Raises ValueError for others.
+    """
+    plain = {"int": int, "float": float, "bool": bool, "str": str}
+    match node:
+        case ast.Name(id=name) if name in plain:
+            return plain[name]
+        case ast.Name(id=name) if name in options.__all__:
+            return getattr(options, name)
+        case ast.Constant(value=None):
+            return None
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return read_type(left) | read_type(right)
+        case ast.Subscript(value=ast.Name(id="list" | "Sequence"), slice=item):
+            return GenericAlias(list, (read_type(item),))
+        case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, item])):
+            return GenericAlias(dict, (read_type(key), read_type(item)))
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
+            listed = values.elts if isinstance(values, ast.Tuple) else [values]
+            return Literal[tuple(ast.literal_eval(value) for value in listed)]
+        case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner_node, *bounds])):
+            return Annotated[(read_type(inner_node), *map(_bound, bounds))]
+    raise ValueError(f"{ast.unparse(node)} is no type that an option can have")
+
+
+def _bound(node: ast.expr) -> Any:
+    match node:
+        case ast.Call(func=ast.Name(id="Ge" | "Gt" | "Le" | "Lt" as name), args=[limit]):
+            return getattr(annotated_types, name)(ast.literal_eval(limit))
+    raise ValueError(f"{ast.unparse(node)} is no bound (there are: Ge, Gt, Le, Lt)")
+
+
+def describe(kind: Any) -> str:
+    """A type in words: `a number > 0`, `a list of whole numbers >= 1`, `one of: a, b`."""
+    if kind is None or kind is type(None):
+        return "null"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    if kind in words:
+        return words[kind]
+    origin, inside = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        signs = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<"}
+        if said := next((words for words in inside[1:] if isinstance(words, str)), ""):
+            return said
+        bounds = [
+            f"{signs[type(bound).__name__]} {getattr(bound, type(bound).__name__.lower())}"
+            for bound in inside[1:]
+            if type(bound).__name__ in signs
+        ]
+        return " ".join([describe(inside[0]), " and ".join(bounds)]).strip()
+    if origin is Literal:
+        return "one of: " + ", ".join(map(str, inside)) if len(inside) > 1 else str(inside[0])
+    if origin is list:
+        item = describe(inside[0])
+        plural = item.removeprefix("a ").replace("number", "numbers", 1)
+        return f"a list of {plural}"
+    if origin is dict:
+        return f"a mapping of names to {describe(inside[1])}"
+    return ", or ".join(describe(choice) for choice in inside)
