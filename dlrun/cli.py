@@ -25,12 +25,12 @@ from dlrun.errors import (
 
 if TYPE_CHECKING:
     from dlrun.config.keys import Choice
-    from dlrun.data import Watching
     from dlrun.evaluation import Trained
     from dlrun.experiment import Outcome, View
     from dlrun.plan import Plan
     from dlrun.records import Record
     from dlrun.runs import Run
+    from dlrun.system.progress import Progress
 
 app = typer.Typer(
     name="dlrun",
@@ -907,11 +907,12 @@ def _with(overrides: list[str] | None, **options: str | None) -> list[str]:
     ]
 
 
-def _watching(quiet: bool) -> Watching:
+def _watching(quiet: bool) -> Progress:
     """How the progress of what is done before training is shown."""
-    from dlrun import data, display
+    from dlrun import display
+    from dlrun.system.progress import no_progress
 
-    return data.unwatched if quiet else display.progress
+    return no_progress if quiet else display.progress
 
 
 def _checkpoint(run: str, which: str, runs_dir: Path) -> tuple[Path, Run | None]:

@@ -17,11 +17,11 @@ from typing import Any
 
 from dlrun import runs
 from dlrun.config.registry import Parts
+from dlrun.data.csv_files import cell, decimals
 from dlrun.errors import UserError, nearest, shortened
 from dlrun.records import Record, at, some, written
 from dlrun.runs import Run
 from dlrun.significance import Difference, difference, one_of_many, step_of
-from dlrun.tables import cell, decimals
 
 _MOST_PAIRED = 200  # settings: all pairs of more take their time
 FRACTIONS = ("accuracy", "top5")  # differences of these are said in percentage points

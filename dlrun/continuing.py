@@ -13,7 +13,7 @@ from torch import Tensor
 from dlrun import bare, runs
 from dlrun.checkpoint import Checkpoint
 from dlrun.copies import lost_weight
-from dlrun.data import Preprocessing
+from dlrun.data.examples import Preprocessing
 from dlrun.errors import CheckpointRefused, shortened
 from dlrun.plan import Plan
 from dlrun.runs import Run

@@ -10,6 +10,7 @@ from dlrun import runs, sweep_folder
 from dlrun.errors import RunFailed, UserError, shortened
 from dlrun.runs import Run
 from dlrun.sweep_folder import FILE
+from dlrun.system.locks import is_in_use
 
 
 def deletable(text: str, parent: Path) -> Path:
@@ -53,7 +54,7 @@ def refuse_to_delete(folder: Path, parent: Path) -> None:
         )
     if not (real / FILE).exists() and not sweep_folder.is_cut_short(real) and _runs_in(real):
         raise UserError(f"{folder.name} holds other runs", fix="name those, or delete the folder by hand")
-    if busy := next((each for each in (folder, *_runs_in(folder)) if runs.is_in_use(each)), None):
+    if busy := next((each for each in (folder, *_runs_in(folder)) if is_in_use(each)), None):
         raise RunFailed(f"{busy.name} is in use", where=str(busy), fix="wait until it is done, or stop it")
 
 

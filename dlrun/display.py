@@ -23,9 +23,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from dlrun.data.csv_files import cell, decimals
 from dlrun.errors import UserError, one_line, shortened
 from dlrun.runs import DONE
-from dlrun.tables import cell, decimals
 
 if TYPE_CHECKING:
     from dlrun.compare import Comparison

@@ -21,13 +21,15 @@ from dlrun.config.keys import Choice, Config
 from dlrun.config.loading import config_from_plain
 from dlrun.config.registry import Parts
 from dlrun.copies import Apart, Copies, as_tensor, lost_weight
-from dlrun.data import EVALUATION_BATCH, Data, Loaded, Preprocessing, Watching, unwatched
+from dlrun.data.examples import EVALUATION_BATCH, Data, Preprocessing
+from dlrun.data.loaded import Loaded
 from dlrun.errors import CheckpointRefused, ConfigError, UserError, shortened
 from dlrun.hardware import Hardware, memory
 from dlrun.layers import TooManyWeights
 from dlrun.plan import Plan, make_plan, metric
 from dlrun.runs import Run
 from dlrun.system.files import write_atomically
+from dlrun.system.progress import Progress, no_progress
 from dlrun.trainer import Recipe, Tally, predictions
 
 # What may be said otherwise at evaluation: everything else is the model's own.
@@ -123,7 +125,7 @@ def open_checkpoint(
     overrides: Sequence[str],
     parts: Parts,
     data_dir: Path,
-    watching: Watching = unwatched,
+    watching: Progress = no_progress,
 ) -> tuple[Trained, Checkpoint]:
     """The trained model in a checkpoint file, which is trusted with nothing, with its data.
 

@@ -27,7 +27,9 @@ from dlrun.config.dumping import dump_config
 from dlrun.config.keys import Choice, Config, changed_keys
 from dlrun.continuing import preprocessing_of, restore
 from dlrun.copies import Copies, lost_weight
-from dlrun.data import EVALUATION_BATCH, Loaded, Watching, steps, unwatched
+from dlrun.data.batches import steps
+from dlrun.data.examples import EVALUATION_BATCH
+from dlrun.data.loaded import Loaded
 from dlrun.errors import (
     CheckpointRefused,
     Diverged,
@@ -42,6 +44,8 @@ from dlrun.hardware import Hardware, describe, versions
 from dlrun.plan import Plan
 from dlrun.runs import Rows, Run
 from dlrun.system.files import make_folder
+from dlrun.system.processes import identity
+from dlrun.system.progress import Progress, no_progress
 from dlrun.system.signals import Signals
 from dlrun.trainer import Batch, Row, State, evaluate, fit, named
 
@@ -101,7 +105,7 @@ def resume(
     stop_after: int | None = None,
     redraw: bool = False,
     strict: bool = False,
-    watching: Watching = unwatched,
+    watching: Progress = no_progress,
 ) -> Outcome:
     """Train a run for the epochs that are left: all of them, for a new folder.
 
@@ -180,7 +184,7 @@ def resume_command(plan: Plan, run: Run) -> str:
 
 
 def _keeper(
-    plan: Plan, run: Run, view: View, loaded: Loaded | None, watching: Watching, strict: bool
+    plan: Plan, run: Run, view: View, loaded: Loaded | None, watching: Progress, strict: bool
 ) -> Keeper | None:
     """A run as it stands, ready to go on, with a checkpoint to go on from; None where nothing is left.
 
@@ -419,7 +423,7 @@ class Keeper:
             "name": self.run.name,
             "started": before.get("started") or runs.now(),
             "updated": runs.now(),
-            **runs.identity(),
+            **identity(),
             "command": before.get("command") or runs.command_line(),
             "resumed": self._resumed,
             "epochs": self.state.epoch,
@@ -570,7 +574,7 @@ class Keeper:
         return verdicts
 
 
-def _heeding(signals: Signals, watching: Watching) -> Watching:
+def _heeding(signals: Signals, watching: Progress) -> Progress:
     """`watching`, which a signal stops: before the first step there is nothing to save.
 
     What it gives raises RunFailed then, with the exit code of the signal.

@@ -19,11 +19,13 @@ from dlrun import bare
 from dlrun.config.keys import AUTO, Choice, Config
 from dlrun.config.registry import Part, Parts
 from dlrun.copies import Apart, Copies, Stacked, as_tensor
-from dlrun.data import EVALUATION_BATCH, Data, Loaded, Preprocessing, Watching, unwatched
+from dlrun.data.examples import EVALUATION_BATCH, Data, Preprocessing
+from dlrun.data.loaded import Loaded
 from dlrun.errors import UserError, listed
 from dlrun.hardware import Hardware, choose_device, choose_threads, memory
 from dlrun.layers import Layers, built_within, layers_of
 from dlrun.stacking import refuse_stacking, refuse_what_differs
+from dlrun.system.progress import Progress, no_progress
 from dlrun.system.randomness import generator
 from dlrun.trainer import Metric, Recipe, State
 
@@ -44,7 +46,7 @@ class Plan:
     better: dict[str, str]  # figure -> "higher" or "lower"
     plots: list[Choice]  # the pictures to draw, those that suit by themselves among them
 
-    def load(self, preprocessing: Preprocessing | None = None, watching: Watching = unwatched) -> Loaded:
+    def load(self, preprocessing: Preprocessing | None = None, watching: Progress = no_progress) -> Loaded:
         """The examples, on the device. Raises UserError where files are missing."""
         return Loaded(self.data, self.device, preprocessing, watching)
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from dlrun.config.registry import Parts
-from dlrun.data import Data
+from dlrun.data.csv_files import is_number, number, read_table
+from dlrun.data.examples import Data
+from dlrun.data.images import image_files, printable, read_image
 from dlrun.errors import UserError
 from dlrun.evaluation import open_model, open_plan, outputs_for, spread
-from dlrun.images import image_files, printable, read_image
 from dlrun.plan import Plan
-from dlrun.tables import is_number, number, read_table
 
 
 @dataclass(frozen=True)

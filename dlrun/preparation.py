@@ -13,7 +13,8 @@ from dlrun import records, sweep_folder
 from dlrun.config.dumping import dump_config
 from dlrun.config.keys import FREE, Config
 from dlrun.config.registry import Parts
-from dlrun.data import Loaded, Watching, steps, unwatched
+from dlrun.data.batches import steps
+from dlrun.data.loaded import Loaded
 from dlrun.errors import ConfigError, UserError, nearest, shortened
 from dlrun.hardware import versions
 from dlrun.plan import Plan, make_plan
@@ -24,6 +25,7 @@ from dlrun.settings import Setting, with_share
 from dlrun.sweep_folder import Sweep
 from dlrun.system import machine
 from dlrun.system.files import write_atomically
+from dlrun.system.progress import Progress, no_progress
 from dlrun.trainer import Batch, fit
 
 LONGEST_TRIAL = 2.0  # seconds that a look at the speed of all may take
@@ -108,7 +110,7 @@ def prepare(
     metric: str | None,
     parts: Parts,
     data_dir: Path,
-    watching: Watching = unwatched,
+    watching: Progress = no_progress,
     *,
     space: Space | None = None,
     times: int = 1,

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.data import EVALUATION_BATCH, Loaded, Split
+from dlrun.data.examples import EVALUATION_BATCH, Split
+from dlrun.data.loaded import Loaded
 from dlrun.plan import Plan
 
 UNBALANCED = 3.0  # the largest class over the smallest, from which on accuracy misleads

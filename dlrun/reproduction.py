@@ -11,7 +11,6 @@ from dlrun import diff, experiment, records, runs
 from dlrun.config.dumping import dump_config
 from dlrun.config.loading import load_config
 from dlrun.config.registry import Parts
-from dlrun.data import Watching, unwatched
 from dlrun.diff import Differences
 from dlrun.errors import Diverged, UserError
 from dlrun.experiment import View
@@ -19,6 +18,7 @@ from dlrun.plan import make_plan
 from dlrun.records import Record
 from dlrun.runs import Run
 from dlrun.system import machine
+from dlrun.system.progress import Progress, no_progress
 
 Verdict = Literal["bit-identical", "within tolerance", "drifted", "interrupted"]
 # What training again comes to, rather than what it may come from.
@@ -76,7 +76,7 @@ def reproduce(
     parts: Parts,
     data_dir: Path,
     view: View,
-    watching: Watching = unwatched,
+    watching: Progress = no_progress,
 ) -> Reproduction:
     """Train a run's config in a new folder for the epochs that it was trained, and compare every row.
 

@@ -15,25 +15,24 @@ runs/spiral_relu-001/
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import math
 import os
 import re
-import socket
 import stat
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from dlrun.errors import CheckpointRefused, RunFailed, UserError, nearest, shortened
+from dlrun.errors import CheckpointRefused, UserError, nearest, shortened
 from dlrun.system.files import ANOTHER_RUNS_DIR, cannot_write, make_folder, sync_folder, write_atomically
+from dlrun.system.locks import lock
+from dlrun.system.processes import is_still_there
 
 _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,69}-\d{3,}\Z")  # 64 letters and -sweep
@@ -41,7 +40,6 @@ _FILES, _FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights
 _LONGEST_LINE = 2**14  # bytes of a row of metrics.csv: hundreds of columns
 SWEEP = "sweep.json"  # which is in the folder of a sweep
 DONE = ("finished", "stopped early")  # the statuses of a run with nothing left to train
-_LOCK_PATIENCE = 10.0  # seconds: a worker of a killed run may hold its lock a little longer
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ class Run:
             return "interrupted"  # before its first word
         if not isinstance(status, str):
             return "broken"
-        return "interrupted" if status == "running" and not _alive(summary) else status
+        return "interrupted" if status == "running" and not is_still_there(summary) else status
 
     def is_worthless(self, summary: dict[str, Any]) -> bool:
         """Whether it diverged, or ended before anything was saved that it could go on from."""
@@ -253,55 +251,6 @@ class Rows:
         """Keep what is buffered, as far as the disk allows."""
         with suppress(OSError):
             self._file.close()
-
-
-@contextmanager
-def lock(folder: Path, said: Callable[[], dict[str, Any]]) -> Iterator[None]:
-    """Be the only process that writes to a folder. Raises RunFailed where another one is.
-
-    `said` gives what that one may have said of itself: pid and host, as in `identity`.
-    """
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise cannot_write(folder, error) from None
-    try:
-        deadline = time.monotonic() + _LOCK_PATIENCE
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    who, other = "a process that has just begun", said()  # and has not said so yet
-                    if "pid" in other and _alive(other):
-                        who = f"process {other['pid']} on {other.get('host', '?')}"
-                    raise RunFailed(
-                        f"{folder.name} is in use by {who}",
-                        where=str(folder),
-                        fix="wait until it is done, or stop it",
-                    ) from None
-                time.sleep(0.1)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def is_in_use(folder: Path) -> bool:
-    """Whether a process has the lock of a folder now."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def header(columns: Sequence[str]) -> str:
@@ -492,11 +441,6 @@ def _age(run: Run, summary: dict[str, Any]) -> tuple[str, str]:
     return started, run.name
 
 
-def identity() -> dict[str, Any]:
-    """Which process this is, on which machine."""
-    return {"pid": os.getpid(), "host": socket.gethostname()}
-
-
 def now() -> str:
     """The time in UTC, so that texts compare as times do."""
     return _stamp(datetime.now(UTC))
@@ -508,23 +452,6 @@ def _stamp(time_in_utc: datetime) -> str:
 
 def command_line() -> list[str]:
     return ["dlrun", *sys.argv[1:]]
-
-
-def _alive(summary: dict[str, Any]) -> bool:
-    if summary.get("host") != socket.gethostname():
-        return True  # nothing can be said from here
-    return is_alive(summary.get("pid"))
-
-
-def is_alive(pid: Any) -> bool:
-    """Whether there may be a process of this number here; what is no number may be one."""
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, TypeError, ValueError, OverflowError):
-        pass
-    return True
 
 
 def finite(content: Any) -> Any:

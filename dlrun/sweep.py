@@ -20,6 +20,7 @@ from dlrun.records import Record
 from dlrun.search import Search
 from dlrun.sweep_folder import Sweep, Trial
 from dlrun.system.files import write_atomically
+from dlrun.system.locks import is_in_use
 from dlrun.system.signals import Signals
 from dlrun.workers import Message, Workers
 
@@ -178,7 +179,7 @@ class _Training:
                     self.every.append(fresh)
                     self.of_folder[trial.run.folder] = fresh
                     self.waiting.append(trial.run.folder)
-            folder = next((each for each in self.waiting if not runs.is_in_use(each)), None)
+            folder = next((each for each in self.waiting if not is_in_use(each)), None)
             if folder is None:
                 if found := {*self.waiting} - self.elsewhere:
                     self.view.warn(f"waiting for {records.some(sorted(each.name for each in found))}")

@@ -30,6 +30,8 @@ from dlrun.config.strict_yaml import parse, read_file
 from dlrun.errors import UserError
 from dlrun.runs import Run
 from dlrun.system.files import write_atomically
+from dlrun.system.locks import is_in_use, lock
+from dlrun.system.processes import identity, is_alive
 
 FILE = runs.SWEEP
 _OWN_NAME = re.compile(r".+-sweep-\d{3,}")
@@ -128,11 +130,11 @@ class Sweep:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only process that trains this sweep. Raises RunFailed where another one does."""
-        with runs.lock(self.folder, lambda: self.content):
+        with lock(self.folder, lambda: self.content):
             now = read(self.folder).content  # which whoever had it until now may have added to
             self.content.clear()
             self.content.update(now)
-            self.content.update(runs.identity())
+            self.content.update(identity())
             self.write()
             self._remove_leftovers()
             yield
@@ -141,7 +143,7 @@ class Sweep:
         """Remove what writers that are gone left behind: tables and pictures are written without the lock."""
         for folder in (self.folder, self.plots):
             for leftover in folder.glob("*.*.tmp") if not folder.is_symlink() else ():
-                if not runs.is_alive(leftover.name.split(".")[-2]):
+                if not is_alive(leftover.name.split(".")[-2]):
                     with suppress(OSError):  # it is in nobody's way
                         leftover.unlink()
 
@@ -162,7 +164,7 @@ class Sweep:
                 and runs.is_name(folder.name)
                 and not folder.is_symlink()
                 and not (folder / "summary.json").exists()
-                and not runs.is_in_use(folder)
+                and not is_in_use(folder)
             ):
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -226,7 +228,7 @@ def created(parent: Path, name: str, *, jobs: int, metric: str, **more: Any) -> 
     folder = runs.new_folder(parent, f"{name}-sweep")
     began = {"started": runs.now(), "command": runs.command_line()}
     sweep = Sweep(folder, {**began, "jobs": jobs, "metric": metric, **more, "runs": []})
-    with runs.lock(folder, runs.identity):
+    with lock(folder, identity):
         yield sweep
         sweep.write()
 
@@ -347,7 +349,7 @@ def is_cut_short(folder: Path) -> bool:
         and not folder.is_symlink()
         and not (folder / FILE).exists()
         and not (folder / "config.yaml").exists()  # a run of that name
-        and not runs.is_in_use(folder)  # it is being made
+        and not is_in_use(folder)  # it is being made
     )
 
 

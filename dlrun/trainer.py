@@ -13,7 +13,9 @@ from torch import Tensor
 
 from dlrun import bare
 from dlrun.copies import Copies, Figures, as_tensor
-from dlrun.data import EVALUATION_BATCH, Batches, Loaded, Split, in_order, steps
+from dlrun.data.batches import Batches, in_order, steps
+from dlrun.data.examples import EVALUATION_BATCH, Split
+from dlrun.data.loaded import Loaded
 from dlrun.errors import Diverged
 from dlrun.hardware import Hardware, LossScales
 from dlrun.system.randomness import derived_seed

@@ -30,7 +30,8 @@ from dlrun.errors import Unforeseen, UserError
 from dlrun.runs import Run
 
 if TYPE_CHECKING:
-    from dlrun.data import Data, Loaded
+    from dlrun.data.examples import Data
+    from dlrun.data.loaded import Loaded
     from dlrun.experiment import View
     from dlrun.plan import Plan
     from dlrun.trainer import Row, State

@@ -73,7 +73,7 @@ OWN_PARTS = {
     "dataset/line.py": '''
 """A noisy plane over three features."""
 import torch
-from dlrun.data import Data, Examples, Preprocessing
+from dlrun.data.examples import Data, Examples, Preprocessing
 from dlrun.config.options import Count, Fraction
 
 
@@ -97,8 +97,8 @@ def line(root, *, points: Count = 50, scale: float = 1.0, valid_fraction: Fracti
     "dataset/dots.py": '''
 """Small random images of three classes, a bright row for each."""
 import torch
-from dlrun.data import Data, Examples
-from dlrun.dataset._images import FITS
+from dlrun.data.examples import Data, Examples
+from dlrun.data.pixels import FITS
 from dlrun.config.options import Count, Fraction
 
 
@@ -121,7 +121,7 @@ def dots(root, *, images: Count = 40, valid_fraction: Fraction = 0.0):
     "dataset/days.py": '''
 """A year of days, each guessed from the day before."""
 import torch
-from dlrun.data import Data, Examples, Preprocessing
+from dlrun.data.examples import Data, Examples, Preprocessing
 from dlrun.config.options import Count
 
 
@@ -147,7 +147,7 @@ def days(root, *, days: Count = 80, mixed: bool = False):
     "dataset/uneven.py": '''
 """Points of four classes, of which one is much more frequent."""
 import torch
-from dlrun.data import Data, Examples
+from dlrun.data.examples import Data, Examples
 
 
 def uneven(root, *, poisoned: int = -1):

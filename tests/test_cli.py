@@ -117,7 +117,7 @@ def test_a_bad_config_ends_with_all_its_mistakes_and_no_folder(
 
 REGRESSION = """\
 import torch
-from dlrun.data import Data, Examples
+from dlrun.data.examples import Data, Examples
 
 
 def line(root, *, points: int = 30):
@@ -399,7 +399,7 @@ OWN = {
     "dataset/_shared.py": "SIDES = ('left', 'right')\n",
     "dataset/corners.py": """\
 import torch
-from dlrun.data import Data, Examples
+from dlrun.data.examples import Data, Examples
 from dlrun.config.options import Count, Positive
 from ._shared import SIDES
 

@@ -238,7 +238,7 @@ def sequences(shape, outputs):
 MNIST_SIZED = '''
 """A few random images as large as lenet wants them."""
 import torch
-from dlrun.data import Data, Examples
+from dlrun.data.examples import Data, Examples
 
 
 def mnist_sized(root):

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from dlrun import checkpoint as checkpoints
 from dlrun.config.registry import Parts
-from dlrun.data import Data, Loaded
-from dlrun.dataset import _table
+from dlrun.data import table as _table
+from dlrun.data.examples import Data
+from dlrun.data.loaded import Loaded
 from dlrun.dataset.csv import csv
 from dlrun.dataset.daily_temperatures import COLUMNS, WEEK, daily_temperatures, made
 from dlrun.errors import CheckpointRefused, ConfigError, UserError

@@ -12,19 +12,11 @@ import torch
 from small_runs import own_parts, planned
 from torch import Tensor
 
-from dlrun.data import (
-    Batches,
-    Data,
-    Examples,
-    InMemory,
-    Loaded,
-    Preprocessing,
-    Streamed,
-    carve,
-    in_order,
-)
-from dlrun.dataset import _idx
-from dlrun.dataset._images import FITS
+from dlrun.data import idx as _idx
+from dlrun.data.batches import Batches, in_order
+from dlrun.data.examples import Data, Examples, Preprocessing, carve
+from dlrun.data.loaded import InMemory, Loaded, Streamed
+from dlrun.data.pixels import FITS
 from dlrun.dataset.mnist import mnist
 from dlrun.dataset.spiral import spiral
 from dlrun.errors import UserError
@@ -111,7 +103,7 @@ def test_inputs_and_targets_stay_together() -> None:
 
 
 def test_evaluation_goes_from_the_first_example_to_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlrun.data.EVALUATION_BATCH", 5)
+    monkeypatch.setattr("dlrun.data.batches.EVALUATION_BATCH", 5)
     pieces = [targets for _, targets in in_order(InMemory(numbered(12, 12), Preprocessing(), CPU), CPU)]
     assert [len(piece) for piece in pieces] == [5, 5, 2]
     assert torch.cat(pieces).tolist() == list(range(12))
@@ -301,14 +293,14 @@ def test_examples_in_a_file_are_split_without_being_read() -> None:
 
 
 def test_inputs_are_gone_through_a_piece_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlrun.data.EVALUATION_BATCH", 16)
+    monkeypatch.setattr("dlrun.data.examples.EVALUATION_BATCH", 16)
     for some in mapped():
         assert [len(piece) for piece in some.pieces()] == [16, 16, 8]
         assert torch.equal(torch.cat([*some.pieces()]), mapped()[1].inputs)
 
 
 def test_statistics_of_a_file_are_those_of_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlrun.data.EVALUATION_BATCH", 7)
+    monkeypatch.setattr("dlrun.data.examples.EVALUATION_BATCH", 7)
     of_file, in_memory = (FITS["train"](some) for some in mapped())
     assert of_file.offset is not None and of_file.scale is not None
     values = mapped()[1].inputs.double()
@@ -340,7 +332,7 @@ def test_what_does_not_fit_the_device_streams(monkeypatch: pytest.MonkeyPatch) -
         return {type(split) for split in Loaded(data, torch.device(device)).splits.values()}
 
     for room, elsewhere in ((2 * 40 * 3 * 4 * 4, InMemory), (2 * 40 * 3 * 4 * 4 - 1, Streamed)):
-        monkeypatch.setattr("dlrun.data._room", lambda device, room=room: room)
+        monkeypatch.setattr("dlrun.data.loaded._room", lambda device, room=room: room)
         assert kinds(of_file, "meta") == kinds(in_memory, "meta") == {elsewhere}
         assert kinds(of_file, "cpu") == {Streamed}, "a mapped file is not copied"
         assert kinds(in_memory, "cpu") == {InMemory}

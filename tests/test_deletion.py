@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from made_runs import config_of, made, made_sweep, with_rows
 
-from dlrun import deletion, runs, sweep_folder
+from dlrun import deletion, sweep_folder
 from dlrun.errors import RunFailed
 from dlrun.runs import Run
 from dlrun.sweep_folder import Sweep
+from dlrun.system import locks
 
 Dlrun = Callable[..., Any]
 
@@ -153,7 +154,7 @@ def test_a_sweep_that_cannot_be_read_can_be_deleted(dlrun: Dlrun, runs_dir: Path
 def test_what_is_in_use_is_not_deleted(
     dlrun: Dlrun, runs_dir: Path, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_LOCK_PATIENCE", 0)
+    monkeypatch.setattr(locks, "PATIENCE", 0)
     run = made(runs_dir)
     for name, used in (
         ("small-001", run),
@@ -253,7 +254,7 @@ def test_a_folder_that_holds_other_runs_is_no_run_to_be_deleted(dlrun: Dlrun, ru
 def test_a_run_that_is_begun_while_its_sweep_is_deleted_is_waited_for(
     runs_dir: Path, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_LOCK_PATIENCE", 0)
+    monkeypatch.setattr(locks, "PATIENCE", 0)
     with sweep.trials[1].run.lock(), pytest.raises(RunFailed, match="small-002 is in use"):
         deletion.delete(sweep.folder)
     assert len(list(sweep.folder.glob("*/config.yaml"))) == 2

@@ -21,12 +21,14 @@ from small_runs import child, differences, outcome
 from torch import Tensor
 
 from dlrun.config.registry import Parts
-from dlrun.data import Data, Examples, Loaded
-from dlrun.dataset import _alone, _decoded
+from dlrun.data import decoded_images as _decoded
+from dlrun.data.examples import Data, Examples
+from dlrun.data.loaded import Loaded
 from dlrun.dataset.image_folder import image_folder
 from dlrun.errors import RunFailed, UserError
 from dlrun.evaluation import open_plan
 from dlrun.runs import Run
+from dlrun.system import locks as _alone
 
 CPU = torch.device("cpu")
 COLOURS = {"cat": (200, 30, 30), "dog": (30, 200, 30), "owl": (30, 30, 200)}

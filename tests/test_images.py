@@ -13,9 +13,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from dlrun import images
+from dlrun.data import images
+from dlrun.data.images import files_below, image_files, read_image
 from dlrun.errors import UserError
-from dlrun.images import files_below, image_files, read_image
 
 # pytest sets the filter of dlrun.images aside.
 pytestmark = [

@@ -46,9 +46,6 @@ LAYERS = [
     "copies",
     *("dataset", "architecture", "loss", "optimizer", "schedule", "metrics", "augmentations"),
     "data",
-    "images",
-    "tables",
-    "vision",
     "axes",
     "where",
     "significance",
@@ -57,7 +54,7 @@ LAYERS = [
     "errors",
 ]
 PARTS = set(KINDS) - {"plots"}
-FOR_PARTS = {"data", "vision", "tables", "images", "config", "system", "errors"}
+FOR_PARTS = {"data", "config", "system", "errors"}
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
     for path in PACKAGE.rglob("*.py")

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from dlrun.config.keys import Choice
 from dlrun.config.option_types import describe
 from dlrun.config.registry import KINDS, REQUIRED, Part, Parts
-from dlrun.data import Data, Examples
+from dlrun.data.examples import Data, Examples
 from dlrun.errors import ConfigError, UserError
 from dlrun.evaluation import Trained, open_checkpoint
 from dlrun.plan import metric

@@ -528,7 +528,7 @@ def test_without_dates_there_is_no_series(tmp_path: Path) -> None:
 HOSTILE = '''
 """Images whose classes have names that nobody should give."""
 import torch
-from dlrun.data import Data, Examples
+from dlrun.data.examples import Data, Examples
 
 NAMES = (r"$\\bad$", "_x", "y" * 5000, "tab\\tand\\nnewline", "100 %", "^_{}")
 

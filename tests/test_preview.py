@@ -14,7 +14,7 @@ from dlrun.preview import duplicates, facts
 LEAKING = '''
 """Figures of which some are in two splits, one never changes and one is far from 0."""
 import torch
-from dlrun.data import Data, Examples, Preprocessing
+from dlrun.data.examples import Data, Examples, Preprocessing
 
 
 def leaking(root, *, missing: bool = False):

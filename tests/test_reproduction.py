@@ -14,6 +14,7 @@ from small_runs import tree
 from dlrun import runs
 from dlrun.errors import Diverged
 from dlrun.runs import Run
+from dlrun.system.processes import identity
 
 Dlrun = Callable[..., Any]
 
@@ -146,7 +147,7 @@ def test_without_rows_there_is_nothing_to_reproduce(dlrun: Dlrun, trained: Run, 
     trained.metrics.unlink()
     done = dlrun("reproduce", "tiny-001")
     assert (done.code, "has no rows to compare with" in done.err) == (2, True)
-    changed_summary(trained, status="running", **runs.identity())
+    changed_summary(trained, status="running", **identity())
     done = dlrun("reproduce", "tiny-001")
     assert (done.code, "is still training" in done.err) == (2, True)
     assert [run.name for run in runs.every(runs_dir)] == ["tiny-001"]

@@ -18,7 +18,9 @@ import pytest
 from dlrun import runs
 from dlrun.errors import CheckpointRefused, RunFailed, UserError
 from dlrun.runs import Rows, Run
+from dlrun.system import locks
 from dlrun.system.files import write_atomically
+from dlrun.system.processes import identity
 
 PROJECT = Path(__file__).parent.parent
 COLUMNS = ["train_loss", "test_loss"]
@@ -190,9 +192,7 @@ def test_the_overview_says_what_the_summary_says(run: Run) -> None:
 def test_a_killed_run_shows_the_last_row_that_it_wrote(run: Run) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    run.write_json(
-        "summary.json", {"status": "running", **runs.identity(), "pid": gone.pid, "planned_epochs": 9}
-    )
+    run.write_json("summary.json", {"status": "running", **identity(), "pid": gone.pid, "planned_epochs": 9})
     rows = Rows(run, COLUMNS, [0], 0)
     for epoch in range(1, 1001):
         rows.add(epoch, {"train_loss": [1 / epoch], "lr": [0.1], "seconds": [0.5]})
@@ -205,9 +205,9 @@ def test_a_killed_run_shows_the_last_row_that_it_wrote(run: Run) -> None:
 def test_a_run_whose_process_lives_is_running_and_elsewhere_nobody_knows(run: Run) -> None:
     assert run.status({}) == "interrupted"  # before its first word
     run.write_json("summary.json", {})
-    assert run.status({"status": "running", **runs.identity()}) == "running"
+    assert run.status({"status": "running", **identity()}) == "running"
     assert run.status({"status": "running", "pid": 2**22 + 1, "host": "another machine"}) == "running"
-    assert run.status({"status": "finished", **runs.identity()}) == "finished"
+    assert run.status({"status": "finished", **identity()}) == "finished"
     assert run.status({}) == "broken"
 
 
@@ -216,10 +216,11 @@ def test_a_run_whose_process_lives_is_running_and_elsewhere_nobody_knows(run: Ru
 HOLD = """
 import time
 from pathlib import Path
-from dlrun import runs
-run = runs.Run(Path({folder!r}))
+from dlrun.runs import Run
+from dlrun.system.processes import identity
+run = Run(Path({folder!r}))
 with run.lock():
-    run.write_json("summary.json", runs.identity())
+    run.write_json("summary.json", identity())
     print("held", flush=True)
     time.sleep(600)
 """
@@ -228,11 +229,11 @@ with run.lock():
 def test_the_lock_is_exclusive_and_falls_with_its_process(
     run: Run, python: Callable[[str], subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_LOCK_PATIENCE", 0.2)
+    monkeypatch.setattr(locks, "PATIENCE", 0.2)
     holder = python(HOLD.format(folder=str(run.folder)))
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
-    host = runs.identity()["host"]
+    host = identity()["host"]
     with pytest.raises(RunFailed, match=f"some-001 is in use by process {holder.pid} on {host}"), run.lock():
         pytest.fail("two processes hold the lock")
     holder.kill()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dlrun import tables
+from dlrun.data import csv_files as tables
+from dlrun.data.csv_files import number, read_table
 from dlrun.errors import UserError
-from dlrun.tables import number, read_table
 
 PLAIN = 'name,size,"said, if anything"\nAnn, 3 , """Hm"", she said,\nand left"\n\nBob,NA,\n'
 CELLS = [["Ann", "3", '"Hm", she said,\nand left'], ["Bob", "NA", ""]]

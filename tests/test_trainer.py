@@ -87,7 +87,7 @@ def test_metrics_that_are_finished_are_finished_over_the_whole_split(tmp_path: P
 def test_the_evaluation_split_is_measured_in_more_than_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = planned(epochs=1, optimizer={"name": "sgd", "lr": 0.0})
     _, [whole] = run_through(plan)
-    monkeypatch.setattr("dlrun.data.EVALUATION_BATCH", 7)
+    monkeypatch.setattr("dlrun.data.batches.EVALUATION_BATCH", 7)
     _, [in_sevens] = run_through(plan)
     assert in_sevens["test_loss"] == pytest.approx(whole["test_loss"], rel=1e-6)
     assert in_sevens["test_accuracy"] == whole["test_accuracy"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dlrun import vision
+from dlrun.data import torchvision_import as vision
 
 
 def test_torchvision_loads_here_and_only_once() -> None:

@@ -24,7 +24,7 @@ from dlrun.workers import RUNGS, Message, Reporter, Training, Workers
 COUNTED = '''
 """Points whose reading is written down."""
 import torch
-from dlrun.data import Data, Examples
+from dlrun.data.examples import Data, Examples
 from dlrun.config.options import Count
 
 

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.contestants._report import Epochs, asked
 from benchmarks.contestants._threenet import BATCH, RATE, InMemory, images, model
-from dlrun.vision import torchvision
+from dlrun.data.torchvision_import import torchvision
 
 torchvision()  # which Lightning imports as it comes: on a processor alone that fails
 import lightning  # noqa: E402

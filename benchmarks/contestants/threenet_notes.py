@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.contestants._report import Epochs, asked
 from benchmarks.contestants._threenet import BATCH, RATE
-from dlrun.vision import torchvision
+from dlrun.data.torchvision_import import torchvision
 
 warnings.simplefilter("ignore")
 words = asked()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dlrun import vision
+from dlrun.data import torchvision_import as vision
 from dlrun.errors import UserError, listed, nearest
 
 models = vision.torchvision().models  # not in the function: its tensors must not come to be on "meta"

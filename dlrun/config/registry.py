@@ -37,11 +37,19 @@ REQUIRED = object()
 # Where parts written for dlrun 0.1 find what they import from it, so that their runs can be resumed.
 MOVED = {
     "dlrun.components": "dlrun.config.registry",
+    "dlrun.dataset._decoded": "dlrun.data.decoded_images",
+    "dlrun.dataset._download": "dlrun.data.download",
+    "dlrun.dataset._idx": "dlrun.data.idx",
+    "dlrun.dataset._images": "dlrun.data.pixels",
+    "dlrun.dataset._table": "dlrun.data.table",
     "dlrun.files": "dlrun.system.files",
+    "dlrun.images": "dlrun.data.images",
     "dlrun.options": "dlrun.config.options",
     "dlrun.randomness": "dlrun.system.randomness",
     "dlrun.signals": "dlrun.system.signals",
     "dlrun.strict_yaml": "dlrun.config.strict_yaml",
+    "dlrun.tables": "dlrun.data.csv_files",
+    "dlrun.vision": "dlrun.data.torchvision_import",
 }
 _BUILT_IN = Path(__file__).parent.parent
 _NAME = re.compile(r"[a-z][a-z0-9_]*$")

@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 
 from dlrun.config.options import Fraction, Normalise, Seed
-from dlrun.data import Data, Examples, Watching, unwatched
-from dlrun.dataset._download import Published, cannot_read, fetch
-from dlrun.dataset._images import FITS
+from dlrun.data.download import Published, cannot_read, fetch
+from dlrun.data.examples import Data, Examples
+from dlrun.data.pixels import FITS
 from dlrun.errors import UserError
+from dlrun.system.progress import Progress, no_progress
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
@@ -55,7 +56,7 @@ def cifar10(
     )
 
 
-def prepare(archive: Path, watching: Watching) -> None:
+def prepare(archive: Path, watching: Progress) -> None:
     """Fetch the archive where it is missing. Raises UserError where it is not to be had."""
     fix = f"put {archive.name} (the binary version) there, or name its folder with --data-dir"
     fetch(Published([_URL], _SHA256, _MOST_BYTES), archive, watching, called="CIFAR-10", fix=fix)
@@ -66,7 +67,7 @@ def read(archive: Path) -> dict[str, Examples]:
 
     Nothing is unpacked to the disk. Raises UserError where the archive is neither there nor to be had.
     """
-    prepare(archive, unwatched)
+    prepare(archive, no_progress)
     try:
         with gzip.open(archive) as packed:
             unpacked = packed.read(_MOST_BYTES + 1)  # to its end, where gzip compares the checksum

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dlrun.config.options import Fraction, Seed
-from dlrun.data import Data
-from dlrun.dataset._table import Options, file_table, table_data
+from dlrun.data.examples import Data
+from dlrun.data.table import file_table, table_data
+from dlrun.data.table_encoding import TableOptions
 
 
 def csv(
@@ -55,7 +56,7 @@ def csv(
     is a date: the last `test_fraction` of the rows is test, and of those before the last
     `valid_fraction` valid. Else both are drawn by `seed`, of each class alike.
     """
-    options = Options(
+    options = TableOptions(
         target=target,
         task=task,
         unit=unit,

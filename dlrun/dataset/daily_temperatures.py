@@ -12,9 +12,10 @@ from typing import Any, Literal
 import torch
 
 from dlrun.config.options import Fraction, Seed
-from dlrun.data import Data
-from dlrun.dataset._table import Options, file_table, table_data
-from dlrun.tables import Table
+from dlrun.data.csv_files import Table
+from dlrun.data.examples import Data
+from dlrun.data.table import file_table, table_data
+from dlrun.data.table_encoding import TableOptions
 
 COLUMNS = ("year", "month", "day", "week", "temp_2", "temp_1", "average", "actual", "friend")
 WEEK = ("Mon", "Tues", "Wed", "Thurs", "Fri", "Sat", "Sun")
@@ -44,7 +45,7 @@ def daily_temperatures(
     temperatures of the last two days, the average of that date over the years, the target, the guess.
     The other options are those of csv.
     """
-    options = Options(
+    options = TableOptions(
         target="actual",
         unit="°F",
         categorical=["week"],

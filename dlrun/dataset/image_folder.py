@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from dlrun.config.options import Count, Fraction, Normalise, Resize, Seed
-from dlrun.data import Data, Examples, Watching, carve, unwatched
-from dlrun.dataset._decoded import Decoded, Decoding, decoded, decoded_once
-from dlrun.dataset._images import FITS
+from dlrun.data.decoded_images import Decoded, Decoding, decoded, decoded_once
+from dlrun.data.examples import Data, Examples, carve
+from dlrun.data.images import SUFFIXES, files_below, image_files, is_hidden, printable
+from dlrun.data.pixels import FITS
 from dlrun.errors import UserError, listed
-from dlrun.images import SUFFIXES, files_below, image_files, is_hidden, printable
+from dlrun.system.progress import Progress, no_progress
 
 _SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folder -> split
 _ENDINGS = ", ".join(SUFFIXES)
@@ -129,7 +130,7 @@ class _Images:
     notes: list[str] = field(default_factory=list)
     _dealt: dict[str, Examples] = field(default_factory=dict)
 
-    def prepare(self, watching: Watching) -> None:
+    def prepare(self, watching: Progress) -> None:
         source = _place(self.path, self.root)
         listing = _listing(source, self.classes)
         decoding = Decoding(source, self.shape, self.resize)
@@ -152,7 +153,7 @@ class _Images:
 
     def read(self) -> dict[str, Examples]:
         if not self._dealt:
-            self.prepare(unwatched)
+            self.prepare(no_progress)
         return self._dealt
 
     def _deal(self, listing: _Listing, found: Decoded) -> dict[str, Examples]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dlrun.config.options import Fraction, Normalise, Seed
-from dlrun.data import Data
-from dlrun.dataset._idx import idx_dataset
+from dlrun.data.examples import Data
+from dlrun.data.idx import idx_dataset
 
 CLASSES = tuple("0123456789")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from dlrun.config.options import Count, Fraction, NonNegative, Seed
-from dlrun.data import Data, Examples
+from dlrun.data.examples import Data, Examples
 from dlrun.errors import UserError
 
 MOST_POINTS = 10_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlrun.data import Data
+from dlrun.data.examples import Data
 from dlrun.errors import UserError
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlrun.data import Data
+from dlrun.data.examples import Data
 from dlrun.loss._classes import one_hot, one_output_per_class
 
 task = "classification"

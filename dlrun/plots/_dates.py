@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-from dlrun.data import Split
+from dlrun.data.examples import Split
 
 Dates = np.ndarray[Any, np.dtype[np.datetime64]]
 

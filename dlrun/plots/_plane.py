@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from dlrun.data import Loaded, Split
+from dlrun.data.examples import Split
+from dlrun.data.loaded import Loaded
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained
 from dlrun.plots._style import CLASS_COLOURS, INK, TEXT, WIDTH, shown, tidy

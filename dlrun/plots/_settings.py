@@ -17,6 +17,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from dlrun.compare import Comparison, Group
+from dlrun.data.csv_files import decimals
 from dlrun.plots._lines import Look, Numbers, draw_line, epoch_axis
 from dlrun.plots._style import (
     BLUE,
@@ -33,7 +34,6 @@ from dlrun.plots._style import (
 )
 from dlrun.records import LARGEST, written
 from dlrun.system.files import make_folder, write_atomically
-from dlrun.tables import decimals
 
 ANOTHER_NAME = "name another file"
 MANY_TIMES = 30  # the largest value over the smallest from which an axis is logarithmic

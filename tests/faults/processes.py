@@ -99,7 +99,7 @@ def command_line(words: list[str], at: str, hooks: dict[str, Any]) -> None:
         _save_slowly(hooks["slowly"])
     if hooks.get("gate"):
         _train_behind(Path(hooks["gate"]))
-    runs._LOCK_PATIENCE = hooks.get("patience", runs._LOCK_PATIENCE)
+    hooks.get("patience", PATIENCE)
     sys.argv = ["dlrun", *words]
     (folder / "begun").touch()
     from dlrun.cli import main

@@ -29,14 +29,17 @@ from PIL import Image, ImageFile
 from small_runs import PHOTOS, child, little_memory
 from watched_disk import Disk
 
-from dlrun import images
-from dlrun.data import Loaded, unwatched
-from dlrun.dataset import _download, _idx, cifar10
+from dlrun.data import download as _download
+from dlrun.data import idx as _idx
+from dlrun.data import images
+from dlrun.data.csv_files import read_table
+from dlrun.data.images import read_image
+from dlrun.data.loaded import Loaded
+from dlrun.dataset import cifar10
 from dlrun.dataset.image_folder import image_folder
 from dlrun.dataset.mnist import mnist
 from dlrun.errors import UserError
-from dlrun.images import read_image
-from dlrun.tables import read_table
+from dlrun.system.progress import no_progress
 
 Dlrun = Callable[..., Any]
 CPU = torch.device("cpu")
@@ -1136,7 +1139,7 @@ def test_a_cifar_archive_is_fetched_whole_or_not_at_all(
 def fetch_in_child(root: str, published: Any, log: str) -> None:
     """Read MNIST in a process of its own, fetching it; says in `log` what it found."""
     _idx._PUBLISHED["MNIST"] = published
-    found = Loaded(mnist(Path(root)), CPU, watching=unwatched).fingerprint
+    found = Loaded(mnist(Path(root)), CPU, watching=no_progress).fingerprint
     with open(log, "a") as file:
         file.write(f"{found}\n")
 
@@ -1198,7 +1201,7 @@ FEW_EXAMPLES: dict[str, tuple[tuple[str, ...], str]] = {
 TOO_FEW = '''
 """{n} points."""
 import torch
-from dlrun.data import Data, Examples
+from dlrun.data.examples import Data, Examples
 
 
 def {name}(root):

@@ -693,7 +693,7 @@ NAMES = (
 DATASET = '''
 """Points of classes whose names steer terminals, pictures and tables."""
 import torch
-from dlrun.data import Data, Examples
+from dlrun.data.examples import Data, Examples
 
 NAMES = HERE
 

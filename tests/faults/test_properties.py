@@ -34,8 +34,8 @@ from dlrun.config.keys import Config
 from dlrun.config.loading import config_from_plain, load_config
 from dlrun.config.registry import KINDS
 from dlrun.config.strict_yaml import Located, parse, read_file
+from dlrun.data.csv_files import MISSING, number, read_table
 from dlrun.errors import CheckpointRefused, ConfigError, UserError
-from dlrun.tables import MISSING, number, read_table
 
 settings.register_profile(
     "repeatable",

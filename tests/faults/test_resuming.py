@@ -35,9 +35,11 @@ from dlrun.config.dumping import dump_config
 from dlrun.config.keys import key_help
 from dlrun.config.loading import load_config
 from dlrun.config.registry import Parts
-from dlrun.errors import CheckpointRefused
+from dlrun.errors import CheckpointRefused, RunFailed
 from dlrun.experiment import RESUMABLE
 from dlrun.runs import Run
+from dlrun.system import locks
+from dlrun.system.processes import identity
 
 Dlrun = Callable[..., Any]
 Write = Callable[[str, str], Path]
@@ -430,7 +432,7 @@ def test_of_eight_processes_that_resume_one_run_one_trains(fault: Any, tmp_path:
         eight = [Started(words, tmp_path / f"said-{number}-{i}", gate=str(gate), **hooks) for i in range(8)]
         until(lambda eight=eight: sum(one.process.exitcode is None for one in eight) == 1)
         [writer] = [one for one in eight if one.process.exitcode is None]
-        host = runs.identity()["host"]
+        host = identity()["host"]
         for one in eight:
             if one is not writer:
                 code, out, err = one.ended()
@@ -461,6 +463,6 @@ def test_who_has_just_begun_is_not_taken_for_who_was_there_before(
 ) -> None:
     run = trained(planned(), tmp_path, stop_after=1)
     run.write_json("summary.json", run.summary() | {"pid": 2**22 + 1})
-    monkeypatch.setattr(runs, "_LOCK_PATIENCE", 0.1)
-    with run.lock(), pytest.raises(runs.RunFailed, match="in use by a process that has just begun"):
+    monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    with run.lock(), pytest.raises(RunFailed, match="in use by a process that has just begun"):
         go_on(run, {})

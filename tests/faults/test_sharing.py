@@ -42,6 +42,7 @@ from dlrun.errors import UserError
 from dlrun.evaluation import open_checkpoint
 from dlrun.runs import Run
 from dlrun.system.files import write_atomically
+from dlrun.system.processes import identity
 
 Dlrun = Callable[..., Any]
 Fault = Any  # of conftest.py
@@ -382,7 +383,7 @@ def strangers(runs_dir: Path) -> Path:
         run = runs.create(runs_dir, f"hostile{number}", "")
         (run.folder / "summary.json").write_bytes(raw)
         (run.folder / "metrics.csv").write_bytes(raw)
-    host = json.dumps(runs.identity()["host"]).encode()
+    host = json.dumps(identity()["host"]).encode()
     for number, rows in enumerate(
         (b"epoch,seed,a\n", b"epoch,seed,a\n1,0\n", b"\n\n\n", b"epoch\n1e5\n", b"\xff\n")
     ):

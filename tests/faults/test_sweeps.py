@@ -16,8 +16,9 @@ import pytest
 from small_runs import child, contents, timeless
 from small_sweeps import CONFIG, listed, only_sweep
 
-from dlrun import runs, sweep_folder
+from dlrun import sweep_folder
 from dlrun.sweep_folder import Sweep
+from dlrun.system.locks import is_in_use
 
 Dlrun = Callable[..., Any]
 Write = Callable[[str, str], Path]
@@ -166,7 +167,7 @@ def test_when_the_sweep_is_killed_its_workers_save_and_end_by_themselves(
 ) -> None:
     sweep, process = begun(config, runs_dir, epochs=100_000)
     os.kill(process.pid or 0, signal.SIGKILL)
-    until(lambda: not any(runs.is_in_use(trial.run.folder) for trial in sweep.trials))
+    until(lambda: not any(is_in_use(trial.run.folder) for trial in sweep.trials))
     for trial in sweep.trials:
         assert trial.run.summary()["status"] == "interrupted"
         assert [0, *trial.run.rows()["epoch"]][-1] == trial.run.summary()["epochs"]
@@ -263,7 +264,7 @@ def test_two_processes_never_train_one_sweep(
     config: Path, runs_dir: Path, dlrun: Dlrun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep, process = begun(config, runs_dir, epochs=100_000)
-    monkeypatch.setattr("dlrun.runs._LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr("dlrun.system.locks.PATIENCE", 0.1)
     done = dlrun("sweep", "--resume", "last")
     assert done.code == 1
     assert f"{sweep.name} is in use by process {process.pid}" in done.err

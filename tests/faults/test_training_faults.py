@@ -25,7 +25,7 @@ from torch import Tensor
 from dlrun import checkpoint as checkpoints
 from dlrun import experiment, trainer
 from dlrun.copies import Apart
-from dlrun.data import Batches
+from dlrun.data.batches import Batches
 from dlrun.errors import Diverged
 from dlrun.runs import Run
 from dlrun.trainer import Batch, State, Watch, fit
@@ -522,7 +522,7 @@ def test_no_memory_before_the_run_begins_is_said_too(
     def failing(*arguments: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("dlrun.data.InMemory.__init__", failing)
+    monkeypatch.setattr("dlrun.data.loaded.InMemory.__init__", failing)
     done = dlrun("train", tiny, "--quiet")
     assert_error(done.err)
     fault.count(without_memory=1)
@@ -537,7 +537,7 @@ def test_other_mistakes_are_not_taken_for_it(
     def failing(*arguments: Any) -> None:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr("dlrun.data.InMemory.__init__", failing)
+    monkeypatch.setattr("dlrun.data.loaded.InMemory.__init__", failing)
     done = dlrun("train", tiny)
     assert done.code == 1
     assert "RuntimeError: a mistake" in done.err

@@ -13,10 +13,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from dlrun.data import Watching
-from dlrun.dataset._alone import alone
 from dlrun.errors import UserError
 from dlrun.system.files import ANOTHER_DATA_DIR, cannot_write, write_atomically
+from dlrun.system.locks import alone
+from dlrun.system.progress import Progress
 
 PATIENCE = 30.0  # seconds without a byte
 _PIECE = 2**20
@@ -35,7 +35,7 @@ class Published:
     packed: bool = False
 
 
-def fetch(file: Published, path: Path, watching: Watching, *, called: str, fix: str) -> None:
+def fetch(file: Published, path: Path, watching: Progress, *, called: str, fix: str) -> None:
     """Put a published file under `path`, unpacked, unless one is there.
 
     Who finds another process fetching it waits, and fetches nothing. Raises UserError where it is not to
@@ -62,7 +62,7 @@ def _is_there(path: Path) -> bool:
     return path.exists()
 
 
-def _received(file: Published, watching: Watching, called: str, folder: Path, fix: str) -> bytes | bytearray:
+def _received(file: Published, watching: Progress, called: str, folder: Path, fix: str) -> bytes | bytearray:
     """The content of a published file, from the first place that gives it."""
     reasons = []
     for url in file.urls:
@@ -85,7 +85,7 @@ class _NotAsPublished(Exception):
     """What comes from a URL is not the file, in words."""
 
 
-def _content(url: str, file: Published, watching: Watching, called: str) -> bytes | bytearray:
+def _content(url: str, file: Published, watching: Progress, called: str) -> bytes | bytearray:
     """What a URL gives, unpacked. Raises _NotAsPublished for anything but what was published."""
     content, what = bytearray(), f"downloading {called} from {urlsplit(url).netloc} (MiB)"
     try:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from dlrun.config.options import Normalise
-from dlrun.data import Data, Examples, Watching, unwatched
-from dlrun.dataset._download import Published, cannot_read, fetch
-from dlrun.dataset._images import FITS
+from dlrun.data.download import Published, cannot_read, fetch
+from dlrun.data.examples import Data, Examples
+from dlrun.data.pixels import FITS
 from dlrun.errors import UserError
+from dlrun.system.progress import Progress, no_progress
 
 _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -74,7 +75,7 @@ def idx_dataset(
     )
 
 
-def prepare(root: Path, name: str, watching: Watching) -> None:
+def prepare(root: Path, name: str, watching: Progress) -> None:
     """Fetch the files that are missing. Raises UserError where they are not to be had."""
     folder = root / name / "raw"
     files = [file for of_split in _FILES.values() for file in of_split]
@@ -90,7 +91,7 @@ def read(root: Path, name: str, classes: int) -> dict[str, Examples]:
 
     Raises UserError where the files are neither there nor to be had, or are not what they should be.
     """
-    prepare(root, name, unwatched)
+    prepare(root, name, no_progress)
     folder = root / name / "raw"
     splits = {}
     for split, (images, labels) in _FILES.items():

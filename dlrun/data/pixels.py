@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dlrun.data import Examples, Preprocessing
+from dlrun.data.examples import Examples, Preprocessing
 
 
 def unit(training: Examples) -> Preprocessing:

@@ -12,7 +12,7 @@ from heapq import nsmallest
 import torch
 from torch import Tensor
 
-from dlrun.tables import MISSING, Table, number
+from dlrun.data.csv_files import MISSING, Table, number
 
 START = datetime(1970, 1, 1, tzinfo=UTC)
 SHOWN = 3  # of so many mistakes the places are named

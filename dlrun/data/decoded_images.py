@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from dlrun.config.options import Resize
-from dlrun.data import Watching
-from dlrun.dataset._alone import alone, locked
+from dlrun.data.images import Unreadable, printable, read_image
 from dlrun.errors import RunFailed, UserError
-from dlrun.images import Unreadable, printable, read_image
 from dlrun.system.files import ANOTHER_DATA_DIR, cannot_write, write_atomically
+from dlrun.system.locks import alone, locked
+from dlrun.system.progress import Progress
 
 FORMAT = 2  # of what is kept; another one is decoded anew
 _PIECE = 2**20  # bytes of decoded images that a thread hands over at once
@@ -60,7 +60,7 @@ class Decoded:
     unreadable: dict[int, str]
 
 
-def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, watching: Watching) -> Decoded:
+def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, watching: Progress) -> Decoded:
     """The images in some files below the source: mapped if they were decoded before, else decoded.
 
     They are kept in parent/KEY, where the key stands for the names, sizes and times of the files. A
@@ -121,7 +121,7 @@ def _tried(read: Callable[[str], Tensor], file: str) -> Tensor | Unreadable:
         return error
 
 
-def _decode(decoding: Decoding, files: Sequence[str], folder: Path, watching: Watching) -> None:
+def _decode(decoding: Decoding, files: Sequence[str], folder: Path, watching: Progress) -> None:
     """Write the images of all files, and when they are on the disk the index that says so."""
     wanted, free = len(files) * prod(decoding.shape), shutil.disk_usage(folder).free
     if wanted > free:
@@ -149,7 +149,7 @@ def _decode(decoding: Decoding, files: Sequence[str], folder: Path, watching: Wa
     write_atomically(folder / "index.json", lambda file: file.write(text), ANOTHER_DATA_DIR)
 
 
-def _checked(decoding: Decoding, folder: Path, files: int, watching: Watching) -> Decoded | None:
+def _checked(decoding: Decoding, folder: Path, files: int, watching: Progress) -> Decoded | None:
     """What is kept of so many files in a folder; None where it is not whole, or not what was written."""
     found = _mapped(decoding, folder, files)
     if found is None:

@@ -1,0 +1,77 @@
+"""The data loader: batches of a split in the order in which each seed sees its examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dlrun.data.examples import EVALUATION_BATCH, Split
+from dlrun.data.loaded import Streamed
+from dlrun.system.randomness import generator
+
+
+class Batches:
+    """A training split, a batch at a time, in the order in which each copy sees it.
+
+    The order is a function of a copy's seed and the epoch, and the same on every device; the last batch
+    may be short. A full batch is the split as it stands, preprocessed once.
+    """
+
+    def __init__(
+        self, split: Split, size: int | Literal["full"], seeds: Sequence[int], device: torch.device
+    ) -> None:
+        self.split, self.seeds, self.device = split, seeds, device
+        self.size = len(split) if size == "full" else min(size, len(split))
+        self._whole: tuple[Tensor, Tensor] | None = None
+
+    def __len__(self) -> int:
+        """Steps in an epoch."""
+        return steps(len(self.split), self.size)
+
+    def shuffled(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+        """The batches of one epoch, as what `examples` takes.
+
+        The indices of each, (copies, batch), which a step can look up on the device; of a split that streams
+        and of a full batch inputs and targets.
+        """
+        if self.size == len(self.split):
+            yield self._everything()
+        elif isinstance(self.split, Streamed):
+            yield from self.split.ahead(self.order(epoch).split(self.size, dim=1))
+        else:
+            for indices in self.order(epoch).to(self.device).split(self.size, dim=1):
+                yield (indices,)
+
+    def examples(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        """The inputs (copies, batch, …) and targets (copies, batch, …) of one batch."""
+        if len(batch) == 2:
+            return batch
+        return self.split.batch(*batch)
+
+    def order(self, epoch: int) -> Tensor:
+        """The order of the examples in one epoch: a permutation for each copy, (copies, n)."""
+        n = len(self.split)
+        return torch.stack(
+            [torch.randperm(n, generator=generator("order", seed, epoch)) for seed in self.seeds]
+        )
+
+    def _everything(self) -> tuple[Tensor, Tensor]:
+        if self._whole is None:
+            inputs, targets = self.split.batch(torch.arange(len(self.split), device=self.device))
+            copies = len(self.seeds)
+            self._whole = (inputs.expand(copies, *inputs.shape), targets.expand(copies, *targets.shape))
+        return self._whole
+
+
+def steps(examples: int, batch_size: int | Literal["full"]) -> int:
+    """Steps in an epoch; the last batch may be short."""
+    return 1 if batch_size == "full" else -(-examples // batch_size)
+
+
+def in_order(split: Split, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """A split from its first example to its last: inputs (batch, …) and targets (batch, …)."""
+    for indices in torch.arange(len(split), device=device).split(EVALUATION_BATCH):
+        yield split.batch(indices)

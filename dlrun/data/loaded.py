@@ -1,0 +1,162 @@
+"""The splits of a dataset on the device, prepared a batch at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from dlrun.data.examples import Data, Examples, Preprocessing, Split, carve, on_device
+from dlrun.errors import UserError
+from dlrun.system.progress import Progress, no_progress
+
+
+class Loaded:
+    """The splits of a dataset on the device, preprocessed a batch at a time.
+
+    `preprocessing` is that of a checkpoint; without it, it is fitted on the training split.
+    Raises UserError for an empty split, or files that are missing.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        device: torch.device,
+        preprocessing: Preprocessing | None = None,
+        watching: Progress = no_progress,
+    ) -> None:
+        if data.prepare:
+            data.prepare(watching)
+        examples = dict(data.read())
+        if data.valid_fraction and "valid" not in examples:
+            examples["train"], examples["valid"] = carve(
+                examples["train"], data.valid_fraction, data.seed, by_class=data.task == "classification"
+            )
+        for name, some in examples.items():
+            if len(some) == 0:
+                fix = "change dataset.valid_fraction" if data.valid_fraction else ""
+                raise UserError(f"the {name} split is empty", fix=fix)
+        self.fingerprint = _fingerprint(examples)
+        self.preprocessing = preprocessing or data.fit(examples["train"])
+        placed = self.preprocessing.to(device)
+        fits = sum(_size(some) for some in examples.values()) <= _room(device)
+        self.splits: dict[str, Split] = {}
+        for name, some in examples.items():
+            # A file that the processor maps is in memory already, as far as there is room.
+            stays = some.rows is not None if device.type == "cpu" else not fits
+            self.splits[name] = (Streamed if stays else InMemory)(some, placed, device)
+
+    def __getitem__(self, name: str) -> Split:
+        if name not in self.splits:
+            raise UserError(f"the dataset has no {name} split (there are: {', '.join(self.splits)})")
+        return self.splits[name]
+
+
+class InMemory:
+    """A split that lives on the device as compact as it came, and is preprocessed a batch at a time."""
+
+    def __init__(self, examples: Examples, preprocessing: Preprocessing, device: torch.device) -> None:
+        if examples.rows is None:
+            self.inputs = on_device(examples.inputs, device)
+        else:
+            self.inputs = torch.cat([on_device(piece, device) for piece in examples.pieces()])
+        self.targets = on_device(examples.targets, device)
+        self.aside = examples.aside
+        self._preprocess = preprocessing
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        flat = indices.flatten()
+        inputs = self._preprocess(self.inputs.index_select(0, flat))
+        return shaped_like(indices, inputs), shaped_like(indices, self.targets.index_select(0, flat))
+
+    def raw(self, indices: Tensor | None = None) -> Tensor:
+        return (self.inputs if indices is None else self.inputs[indices.to(self.inputs.device)]).cpu()
+
+
+class Streamed:
+    """A split whose inputs stay where they are, and go to the device a batch at a time.
+
+    To a CUDA device they go by way of pinned memory and a stream of their own, so that the batch to come is
+    fetched and copied while the device computes.
+    """
+
+    def __init__(self, examples: Examples, preprocessing: Preprocessing, device: torch.device) -> None:
+        self.examples, self.device = examples, device
+        self.targets = on_device(examples.targets, device)
+        self.aside = examples.aside
+        self._preprocess = preprocessing
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        flat = indices.flatten()
+        inputs = self._preprocess(on_device(self.examples.raw(flat.cpu()), self.device))
+        return shaped_like(indices, inputs), shaped_like(indices, self.targets.index_select(0, flat))
+
+    def ahead(self, some: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """What `batch` gives for each of some indices, which are on the CPU; the next one is under way."""
+        if self._stream is None:
+            yield from map(self.batch, some)
+            return
+        waiting: tuple[Tensor, Tensor] | None = None
+        self._stream.wait_stream(torch.cuda.current_stream(self.device))  # which put the targets there
+        for indices in some:
+            with torch.cuda.stream(self._stream):
+                flat = indices.flatten()
+                inputs = self.examples.raw(flat).pin_memory().to(self.device, non_blocking=True)
+                places = flat.pin_memory().to(self.device, non_blocking=True)
+                targets = self.targets.index_select(0, places)
+                under_way = (shaped_like(indices, self._preprocess(inputs)), shaped_like(indices, targets))
+            if waiting:
+                yield waiting
+            # Only now is it waited for: the step before has been asked for in the meantime.
+            current = torch.cuda.current_stream(self.device)
+            current.wait_stream(self._stream)
+            for tensor in under_way:
+                tensor.record_stream(current)
+            waiting = under_way
+        if waiting:
+            yield waiting
+
+    def raw(self, indices: Tensor | None = None) -> Tensor:
+        return self.examples.raw(torch.arange(len(self)) if indices is None else indices.cpu())
+
+
+def shaped_like(indices: Tensor, examples: Tensor) -> Tensor:
+    """The examples (n, …) that were looked up at `indices`, in the shape of those."""
+    return examples.view(*indices.shape, *examples.shape[1:])
+
+
+def _size(examples: Examples) -> int:
+    """The bytes that the inputs of some examples take."""
+    return len(examples) * examples.inputs[:1].numel() * examples.inputs.element_size()
+
+
+def _room(device: torch.device) -> int:
+    """The bytes of a device that inputs may take."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // 2
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+
+
+def _fingerprint(source: Mapping[str, Examples]) -> str:
+    """The first 16 hex digits of the SHA-256 of all examples, raw, and of the splits they are in."""
+    digest = hashlib.sha256()
+    for name in sorted(source):
+        examples = source[name]
+        if examples.rows is not None:
+            digest.update(f"{name} {examples.digest} ".encode())
+        inputs = examples.inputs if examples.rows is None else examples.rows
+        aside = (examples.aside[key] for key in sorted(examples.aside))
+        for tensor in (inputs, examples.targets, *aside):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+            digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,106 @@
+"""What a config says of a table, and how its rows become inputs."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from dlrun.data.examples import Task
+from dlrun.errors import UserError
+
+Cycle = Literal["year", "week", "day"]
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """What a config says of a table (see `dlrun.dataset.csv.csv`)."""
+
+    target: str
+    task: Task = "regression"
+    unit: str = ""
+    categorical: Sequence[str] = ()
+    unknown: Literal["refuse", "zeros"] = "refuse"
+    date: Sequence[str] = ()
+    date_cycles: Sequence[Cycle] = ()
+    ignore: Sequence[str] = ()
+    baselines: Mapping[str, str] = field(default_factory=dict)
+    missing: Literal["refuse", "drop", "fill"] = "refuse"
+    standardise: bool = True
+    scale_target: bool = False
+    split: Literal["chronological", "random"] | None = None
+    test_fraction: float = 0.2
+    valid_fraction: float = 0.0
+    seed: int = 0
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return ("train", *["valid"] * bool(self.valid_fraction), *["test"] * bool(self.test_fraction))
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How rows become inputs: what was learnt from the training rows, beside the preprocessing."""
+
+    columns: tuple[str, ...]  # numbers and categories, in the order of the file
+    categories: Mapping[str, tuple[str, ...]]
+    classes: tuple[str, ...]
+    scaling: tuple[float, float] | None  # mean and deviation of the target; None where it never changes
+    fills: bool  # whether the preprocessing holds what stands in for missing numbers
+
+    @classmethod
+    def remembered(cls, known: Mapping[str, Any]) -> Encoding:
+        """The encoding that plain values from anyone describe. Raises ValueError, TypeError or KeyError."""
+        columns, categories, scaling = _texts(known["columns"]), known["categories"], known["scaling"]
+        if not isinstance(categories, dict) or not categories.keys() <= set(columns):
+            raise ValueError("the columns and categories it knows do not fit together")
+        if scaling is not None:
+            mean, deviation = map(float, scaling)
+            if not (math.isfinite(mean) and 0 < deviation < math.inf):
+                raise ValueError("the mean and deviation it knows are none")
+            scaling = (mean, deviation)
+        values = {column: _texts(categories[column]) for column in columns if column in categories}
+        return cls(columns, values, _texts(known["classes"]), scaling, known["fills"] is True)
+
+    def known(self) -> dict[str, Any]:
+        """The encoding as plain values."""
+        return {
+            "columns": list(self.columns),
+            "categories": {column: list(values) for column, values in self.categories.items()},
+            "classes": list(self.classes),
+            "scaling": list(self.scaling) if self.scaling else None,
+            "fills": self.fills,
+        }
+
+    def features(self, options: TableOptions) -> tuple[str, ...]:
+        """The name of each input: `temp_1`, `week=Fri`, `sin(year)`."""
+        names: list[str] = []
+        for column in self.columns:
+            values = self.categories.get(column)
+            names += [column] if values is None else [f"{column}={value}" for value in values]
+        names += [f"{wave}({cycle})" for cycle in options.date_cycles for wave in ("sin", "cos")]
+        if len(set(names)) < len(names):
+            twice = next(name for name, count in Counter(names).items() if count > 1)
+            raise UserError(f"two inputs are called {twice[:40]!r}")
+        return tuple(names)
+
+    def are_numbers(self, options: TableOptions) -> Tensor:
+        """Which inputs are numbers of the table, neither categories nor cycles: (features,) bool."""
+        found: list[bool] = []
+        for column in self.columns:
+            found += [False] * len(self.categories[column]) if column in self.categories else [True]
+        return torch.tensor(found + [False, False] * len(options.date_cycles))
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """A list of different texts, from anyone. Raises ValueError for anything else."""
+    if not isinstance(value, list) or not all(type(item) is str for item in value):
+        raise ValueError("what it knows is no list of names")
+    if len(set(value)) < len(value):
+        raise ValueError("a name that it knows is there twice")
+    return tuple(value)

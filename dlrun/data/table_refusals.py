@@ -1,0 +1,161 @@
+"""Tables and options of tables that are refused, each with what to correct."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from dlrun.data.cells import SHOWN, Cells
+from dlrun.data.csv_files import MISSING, Table, TooLarge, is_number, number
+from dlrun.data.table_encoding import Encoding, TableOptions
+from dlrun.errors import UserError, listed, meant
+
+_MOST_NAMED = 10  # columns in a message
+_MEANT_AS_NUMBER = re.compile(r"[+−-]? ?[$€£¥]?\d*([.,'_ ]\d+)* ?[%€]?")  # in any script
+_MEANT_AS_NOTHING = ("", "inf", "infinity", "none", "nil", "?", ".", "#n/a", "#div/0!", "#value!", "missing")
+
+
+def refuse_contradictions(options: TableOptions) -> None:
+    """Raises UserError for options that cannot all be meant, whatever the table."""
+    target, mistakes = options.target, []
+    for key, columns in (
+        ("categorical", options.categorical),
+        ("date", options.date),
+        ("ignore", options.ignore),
+        ("baselines", list(options.baselines.values())),
+    ):
+        if target in columns:
+            mistakes.append(f"{target} is the target, and cannot be under {key} too")
+        if key != "baselines" and len(set(columns)) < len(columns):
+            mistakes.append(f"{key} names a column twice")
+    if len(options.date) not in (0, 1, 3):
+        mistakes.append("date must name one column, or three: year, month and day")
+    if len(options.date) == 1 and options.date[0] in {*options.categorical, *options.baselines.values()}:
+        mistakes.append(f"{options.date[0]} is the date, and can be nothing else")
+    if both := sorted({*options.categorical} & {*options.baselines.values()}):
+        mistakes.append(f"{both[0]} is categorical, and cannot be a baseline")
+    if options.date_cycles and not options.date:
+        mistakes.append("date_cycles need a date")
+    if options.split == "chronological" and not options.date:
+        mistakes.append("a chronological split needs a date")
+    if taken := sorted(options.baselines.keys() & {"date", "mean"}):
+        mistakes.append(f"a baseline cannot be called {taken[0]}")
+    if options.task == "classification" and (options.baselines or options.scale_target):
+        mistakes.append("baselines and scale_target are for a regression")
+    if mistakes:
+        raise UserError("; ".join(mistakes))
+
+
+def needed_columns(options: TableOptions) -> list[str]:
+    """The columns that must be there beside the inputs."""
+    return [options.target, *options.date, *options.baselines.values()]
+
+
+def refuse_missing_columns(table: Table, wanted: Iterable[str]) -> None:
+    """Raises UserError where the table lacks a column."""
+    there = set(table.columns)
+    missing = [column for column in dict.fromkeys(wanted) if column not in there]
+    if missing:
+        if all(map(is_number, table.columns)):
+            what = "the first row holds numbers, but must name the columns"
+            raise UserError(what, where=f"{table.source}:1", fix="put a row of names before it")
+        said = [f"{column[:40]!r}{meant(column, table.columns)}" for column in missing[:SHOWN]]
+        what = f"there is no column {', nor '.join(said)}{', …' if len(missing) > SHOWN else ''}"
+        raise UserError(f"{what} {listed(name[:40] for name in table.columns)}", where=table.source)
+
+
+def refuse_text(cells: Cells, table: Table, options: TableOptions, columns: Sequence[str]) -> None:
+    """Raises UserError for columns that should hold numbers or dates, and mostly hold something else."""
+    missing: Counter[str] = Counter()
+    unreadable: dict[str, list[int]] = {}
+    for (row, column), text in cells.trouble.items():
+        if text in MISSING:
+            missing[column] += 1
+        else:
+            unreadable.setdefault(column, []).append(row)
+    mistakes, fixes = [], []
+    for column, rows in unreadable.items():
+        if 2 * len(rows) <= len(cells) - missing[column]:
+            continue
+        first = min(rows)
+        text = cells.trouble[first, column]
+        what = "numbers beyond float32" if _is_large(text) else "text"
+        mistakes.append(f"{column} holds {what} such as {text[:40]!r} (row {table.lines[first]})")
+        if [column] == list(options.date):
+            fixes.append("write dates as 2016-01-31 or 2016-01-31 12:00")
+        elif column in options.date:
+            fixes.append("year, month and day are whole numbers, such as 2016, 1 and 31")
+        elif _is_large(text):
+            fixes.append("give such numbers in a larger unit")
+        elif _MEANT_AS_NUMBER.fullmatch(text):
+            fixes.append("write numbers as 1234.5: a point, nothing between thousands, no sign but + or -")
+        elif text.lower().lstrip("+-") in _MEANT_AS_NOTHING:
+            fixes.append("leave cells without a value empty, or write NA")
+        elif column == options.target:
+            fixes.append("for names of classes set task: classification")
+        elif column in columns:
+            fixes.append("list columns of text under categorical, date or ignore")
+        else:
+            fixes.append("baselines, and dates in three columns, are numbers")
+    if mistakes:
+        fix = "; ".join(dict.fromkeys(fixes))
+        more = f"; and so do {len(mistakes) - _MOST_NAMED:,} more" if len(mistakes) > _MOST_NAMED else ""
+        raise UserError("; ".join(mistakes[:_MOST_NAMED]) + more, where=table.source, fix=fix)
+
+
+def _is_large(text: str) -> bool:
+    """Whether a text is a number, but more than float32 holds."""
+    try:
+        number(text)
+    except TooLarge:
+        return True
+    except ValueError:
+        pass
+    return False
+
+
+def refuse_unlearnable(training: Cells, encoding: Encoding, options: TableOptions) -> None:
+    """Raises UserError where the training rows teach nothing of what they must."""
+    empty = [column for column, values in encoding.categories.items() if not values]
+    empty += [column for column, values in training.numbers.items() if bool(values.isnan().all())]
+    if empty:
+        what = f"no training row has a value of {some_columns(empty)}"
+        it = "it" if len(empty) == 1 else "them"
+        are_guesses = set(empty) & {*options.baselines.values()}
+        fix = f"take {it} out of baselines, and list {it} under ignore" if are_guesses else ""
+        raise UserError(what, where=training.source, fix=fix or f"list {it} under ignore")
+    if options.scale_target and encoding.scaling is None:
+        what = f"{options.target} is the same in all training rows, and cannot be scaled"
+        raise UserError(what, where=training.source, fix="set scale_target: false, or name another target")
+
+
+def refuse_another_encoding(encoding: Encoding, options: TableOptions) -> None:
+    """Raises UserError for options that a trained model cannot follow."""
+    roles = [(options.target, "the target"), *((column, "ignored") for column in options.ignore)]
+    mistakes = [
+        f"{column} is an input of the model, and cannot be {role}"
+        for column, role in roles
+        if column in encoding.columns
+    ]
+    if set(options.categorical) & set(encoding.columns) != encoding.categories.keys():
+        mistakes.append(f"the model has its own categorical columns {listed(encoding.categories)}")
+    if options.missing == "fill" and not encoding.fills:
+        mistakes.append("the model was trained without missing: fill, and has nothing to fill with")
+    if options.scale_target and encoding.scaling is None:
+        mistakes.append("the model was trained without a scale of the target")
+    if (options.task == "classification") != bool(encoding.classes):
+        mistakes.append(f"the model was not trained for {options.task}")
+    if mistakes:
+        raise UserError("; ".join(mistakes))
+
+
+def said_unseen(unseen: Sequence[tuple[int, str, str]]) -> str:
+    line, column, text = unseen[0]
+    others = f" (and so on in {len(unseen) - 1:,} more cells)" if len(unseen) > 1 else ""
+    return f"{column} holds {text[:40]!r} in row {line}{others}"
+
+
+def some_columns(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - _MOST_NAMED:,} more" if len(columns) > _MOST_NAMED else ""
+    return ", ".join(columns[:_MOST_NAMED]) + more

@@ -1,0 +1,29 @@
+"""Which process this is, and whether another one is alive."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+
+def identity() -> dict[str, Any]:
+    """Which process this is, on which machine."""
+    return {"pid": os.getpid(), "host": socket.gethostname()}
+
+
+def is_still_there(summary: dict[str, Any]) -> bool:
+    if summary.get("host") != socket.gethostname():
+        return True  # nothing can be said from here
+    return is_alive(summary.get("pid"))
+
+
+def is_alive(pid: Any) -> bool:
+    """Whether there may be a process of this number here; what is no number may be one."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, TypeError, ValueError, OverflowError):
+        pass
+    return True

@@ -1,0 +1,13 @@
+"""How what takes long before training shows its progress, without knowing what shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]  # items, how many, what is done -> the items
+
+
+def no_progress(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
+    """The items, with no progress shown."""
+    return items
