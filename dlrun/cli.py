@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from dlrun.evaluation import Trained
     from dlrun.experiment import Outcome, View
     from dlrun.plan import Plan
-    from dlrun.records import Record
-    from dlrun.runs import Run
+    from dlrun.run_folders.records import Record
+    from dlrun.run_folders.run import Run
     from dlrun.system.progress import Progress
 
 app = typer.Typer(
@@ -122,16 +122,16 @@ def _complete_config(incomplete: str) -> list[str]:
 
 
 def _complete_run(incomplete: str) -> list[str]:
-    from dlrun import runs
+    from dlrun.run_folders.listing import runs_in
 
-    names = ["last", *(run.name for run in runs.every(Path("runs")))]
+    names = ["last", *(run.name for run in runs_in(Path("runs")))]
     return [name for name in names if name.startswith(incomplete)]
 
 
 def _complete_run_or_sweep(incomplete: str) -> list[str]:
-    from dlrun.sweep_folder import FILE
+    from dlrun.run_folders.locating import SWEEP_FILE
 
-    sweeps = sorted(file.parent.name for file in Path("runs").glob(f"*/{FILE}"))
+    sweeps = sorted(file.parent.name for file in Path("runs").glob(f"*/{SWEEP_FILE}"))
     return [*_complete_run(incomplete), *(name for name in sweeps if name.startswith(incomplete))]
 
 
@@ -228,13 +228,14 @@ def train(
     own_parts = Parts(parts)
     path = find_config(config)
     checked = load_config(path, words, own_parts)
-    from dlrun import display, experiment, runs
+    from dlrun import display, experiment
     from dlrun.plan import make_plan
+    from dlrun.run_folders.locating import create_run
 
     plan = make_plan(checked, own_parts, data_dir)
     loaded = plan.load(watching=_watching(quiet))  # what can fail, fails before there is a folder
     plan.try_on(loaded)
-    run = runs.create(runs_dir, checked.name, dump_config(checked))
+    run = create_run(runs_dir, checked.name, dump_config(checked))
     if not quiet and SWEEP_KEY in read_config(path).value:
         display.warn(
             f"the values under {SWEEP_KEY}: are for dlrun sweep; this trains the config as it stands"
@@ -264,11 +265,11 @@ def resume(
     device: Device = None,
 ) -> None:
     """Go on with a run where it stopped; epochs=… may grow."""
-    from dlrun import runs
     from dlrun.config.loading import load_config
     from dlrun.config.registry import Parts
+    from dlrun.run_folders.locating import find_run
 
-    found, own_parts = runs.find(run, runs_dir), Parts(parts)
+    found, own_parts = find_run(run, runs_dir), Parts(parts)
     checked = load_config(found.config, _with(overrides, device=device), own_parts)
     from dlrun import experiment
     from dlrun.plan import make_plan
@@ -294,8 +295,9 @@ def evaluate(
     device: Device = None,
 ) -> None:
     """Evaluate a checkpoint, and compare with what was recorded at training."""
-    from dlrun import display, evaluation, runs
+    from dlrun import display, evaluation
     from dlrun.config.registry import Parts
+    from dlrun.system.strict_json import finite
 
     path, found = _checkpoint(run, checkpoint, runs_dir)
     words = _with(overrides, device=device)
@@ -305,7 +307,7 @@ def evaluate(
         display.warn(note)
     report = evaluation.report(trained, saved, path, split)
     if json:
-        display.say_json(runs.finite(report))
+        display.say_json(finite(report))
     else:
         display.evaluation(report)
     if found:
@@ -330,8 +332,9 @@ def predict(
     device: Device = None,
 ) -> None:
     """Say what a trained model makes of new inputs, prepared as its training data were."""
-    from dlrun import display, prediction, runs
+    from dlrun import display, prediction
     from dlrun.config.registry import Parts
+    from dlrun.system.strict_json import finite
 
     if as_csv and json:
         raise UserError("--csv and --json cannot both be given", where="command line")
@@ -350,7 +353,7 @@ def predict(
             "unit": predicted.plan.data.unit,
             "predictions": predicted.rows(),
         }
-        display.say_json(runs.finite(told))
+        display.say_json(finite(told))
     else:
         display.predictions(predicted.rows(), predicted.plan.data.unit)
 
@@ -415,16 +418,17 @@ def preview(
 
     own_parts = Parts(parts)
     checked = load_config(find_config(config), _with(overrides, device="cpu"), own_parts)
-    from dlrun import display, evaluation, runs
+    from dlrun import display, evaluation
     from dlrun import preview as previews
     from dlrun.plan import make_plan, suitable_plots
     from dlrun.system.files import ANOTHER_OUT, make_folder
+    from dlrun.system.strict_json import finite
 
     plan = make_plan(checked, own_parts, data_dir)
     loaded = plan.load(watching=_watching(quiet=json))
     found = previews.facts(plan, loaded)
     if json:
-        display.say_json(runs.finite(found))
+        display.say_json(finite(found))
         return
     display.preview(found)
     folder = out or runs_dir / "previews" / checked.name
@@ -550,10 +554,12 @@ def sweep(
     device: Device = None,
 ) -> None:
     """Train a config with many values of some keys, as ordinary runs in one folder."""
-    from dlrun import display, runs, sweep_folder, workers
+    from dlrun import display, workers
     from dlrun.config.lookup import find_config
     from dlrun.config.registry import Parts
+    from dlrun.run_folders.sweep_folder import find_sweep
     from dlrun.settings import settings
+    from dlrun.system.strict_json import finite
 
     wanted = _jobs(jobs)
     if quiet and json:
@@ -565,7 +571,7 @@ def sweep(
         if config or values or seeds or random or optuna or name or dry_run or needed or stack or device:
             fix = "beside it only --jobs, --metric, --parts, --data-dir and --runs-dir mean anything"
             raise UserError("--resume goes on with a sweep as it was begun", fix=fix)
-        found = sweep_folder.find(resume, runs_dir)
+        found = find_sweep(resume, runs_dir)
     elif config is None:
         raise UserError("name a CONFIG, or a sweep to --resume", where="command line")
     else:
@@ -613,7 +619,7 @@ def sweep(
         ended = sweeps.train(found, wanted or found.jobs, view, own_parts, data_dir)
         ranked = sweeps.rank(found, metric, own_parts, display.warn)
         if json:
-            display.say_json(runs.finite(ended.plain() | {"results": ranked.plain() if ranked else None}))
+            display.say_json(finite(ended.plain() | {"results": ranked.plain() if ranked else None}))
         elif quiet:
             display.what_failed(ended, command)
         else:
@@ -666,9 +672,12 @@ def compare(
     parts: PartsDir = None,
 ) -> None:
     """Say how far apart settings are over their seeds, and whether that is more than chance."""
-    from dlrun import compare as comparing
-    from dlrun import display, records, runs, sweep_folder
+    from dlrun import display
     from dlrun.config.registry import Parts
+    from dlrun.run_folders.comparison import compare_runs
+    from dlrun.run_folders.records import chosen_records, find_runs, runs_of, shared_metric, values_of
+    from dlrun.run_folders.sweep_folder import all_runs_in
+    from dlrun.system.strict_json import finite
 
     if as_csv and json:
         raise UserError("--csv and --json cannot both be given", where="command line")
@@ -682,15 +691,15 @@ def compare(
         raise UserError(
             f"{output} is no name of a picture", where="--output", fix=f"end it in {', '.join(PICTURES)}"
         )
-    meant = [each for text in named or () for each in records.find(text, runs_dir)]
-    asked = records.runs_of(meant) if named else sweep_folder.every_run(runs_dir)[::-1]
-    chosen = records.chosen(asked, where)
+    meant = [each for text in named or () for each in find_runs(text, runs_dir)]
+    asked = runs_of(meant) if named else all_runs_in(runs_dir)[::-1]
+    chosen = chosen_records(asked, where)
     if not chosen:
         raise UserError(f"of {len(asked)} runs there is none of which this holds", where=f"--where {where}")
-    values = records.values_of(meant)
+    values = values_of(meant)
     ranked = bool(values) if beside is None else beside == "best"
-    metric = records.shared_metric(meant) if metric is None else metric
-    found = comparing.compare(chosen, metric, ranked=ranked, parts=Parts(parts), values=values)
+    metric = shared_metric(meant) if metric is None else metric
+    found = compare_runs(chosen, metric, ranked=ranked, parts=Parts(parts), values=values)
     if output:
         from dlrun.plots._settings import draw_curves
 
@@ -701,7 +710,7 @@ def compare(
                 fix="name a column of metrics.csv, such as --metric train_loss",
             )
     if json:
-        display.say_json(runs.finite(found.plain()))
+        display.say_json(finite(found.plain()))
     elif as_csv:
         display.comparison_csv(found)
     else:
@@ -733,47 +742,53 @@ def list_runs(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """List the runs, newest first, with their status and figures."""
-    from dlrun import deletion, display, records, runs, sweep_folder
-    from dlrun.where import condition
+    from dlrun import display
+    from dlrun.run_folders.conditions import parse_condition
+    from dlrun.run_folders.deletion import refuse_to_delete
+    from dlrun.run_folders.listing import overview, runs_in
+    from dlrun.run_folders.records import chosen_records, matching, ordered, refuse_unknown
+    from dlrun.run_folders.sweep_folder import all_runs_in, unbegun_sweeps
 
     if where is sort is columns is None and not prune:
         _list_all(runs_dir)
         return
-    holds = condition(where) if where is not None else None
+    holds = parse_condition(where) if where is not None else None
     # What is deleted is never a part of a sweep.
-    there = runs.every if prune or where is None else sweep_folder.every_run
-    every = records.chosen(there(runs_dir))
-    kept = records.those(every, holds) if holds else every
+    there = runs_in if prune or where is None else all_runs_in
+    every = chosen_records(there(runs_dir))
+    kept = matching(every, holds) if holds else every
     if sort is not None:
-        kept = records.ordered(kept, sort)
+        kept = ordered(kept, sort)
     keys = list(dict.fromkeys(["run", *(columns or "").split(",")])) if columns is not None else []
-    records.refuse_unknown(every, keys, "--columns")
+    refuse_unknown(every, keys, "--columns")
     if prune and where is None:
         kept = [each for each in kept if each.run.is_worthless(each.summary)]
     folders = [each.run.folder for each in kept]
     if prune and where is None:
-        folders += sweep_folder.cut_short(runs_dir)
+        folders += unbegun_sweeps(runs_dir)
     if not folders:
         what = "there is nothing to delete" if prune else "there are no such runs"
         display.say(f"{what} in {runs_dir}")
     elif keys and kept:
         display.columns_table(kept, keys)
     elif not prune:
-        display.runs_table([runs.overview(each.run, each.summary) | {"run": each.name} for each in kept])
+        display.runs_table([overview(each.run, each.summary) | {"run": each.name} for each in kept])
     if prune and folders:
         for folder in folders:
-            deletion.refuse_to_delete(folder, runs_dir)
+            refuse_to_delete(folder, runs_dir)
         _delete(folders, yes)
 
 
 def _list_all(runs_dir: Path) -> None:
     """The runs in a folder and the sweeps, newest first."""
-    from dlrun import display, runs, sweep_folder
+    from dlrun import display
+    from dlrun.run_folders.listing import overviews
+    from dlrun.run_folders.sweep_folder import sweeps_in, unbegun_sweeps
 
     found, sweeps, cut_short = (
-        runs.overviews(runs_dir),
-        sweep_folder.every(runs_dir),
-        sweep_folder.cut_short(runs_dir),
+        overviews(runs_dir),
+        sweeps_in(runs_dir),
+        unbegun_sweeps(runs_dir),
     )
     if found:
         display.runs_table(found)
@@ -795,20 +810,21 @@ def rm(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Delete runs and sweeps, after naming them and asking."""
-    from dlrun import deletion
+    from dlrun.run_folders.deletion import deletable
 
-    folders = [deletion.deletable(text, runs_dir) for text in named]
+    folders = [deletable(text, runs_dir) for text in named]
     _delete(list({folder.resolve(): folder for folder in folders}.values()), yes)
 
 
 def _delete(folders: list[Path], yes: bool) -> None:
     """Delete folders of runs and sweeps, after naming them and asking."""
-    from dlrun import deletion, display
+    from dlrun import display
+    from dlrun.run_folders.deletion import delete_folder, describe_folder
 
     count = f"{len(folders)} folder{'s' if len(folders) > 1 else ''}"
     display.say("to be deleted:")
     for folder in folders:
-        display.say_line(f"  {folder}  {deletion.described(folder)}")
+        display.say_line(f"  {folder}  {describe_folder(folder)}")
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
             raise UserError(f"nobody is here to be asked whether to delete {count}", fix="say so with --yes")
@@ -816,7 +832,7 @@ def _delete(folders: list[Path], yes: bool) -> None:
             display.say("nothing was deleted")
             raise SystemExit(1)
     for folder in folders:
-        deletion.delete(folder)
+        delete_folder(folder)
     display.say(f"deleted {count}")
 
 
@@ -828,13 +844,16 @@ def diff(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Say what is not the same in two runs, and where their curves part."""
-    from dlrun import diff as differences
-    from dlrun import display, records, runs
+    from dlrun import display
+    from dlrun.run_folders.differences import differences_between
+    from dlrun.run_folders.locating import find_run
+    from dlrun.run_folders.records import read_record
+    from dlrun.system.strict_json import finite
 
-    a, b = (records.read(runs.find(name, runs_dir)) for name in (first, second))
-    found = differences.between(a, b)
+    a, b = (read_record(find_run(name, runs_dir)) for name in (first, second))
+    found = differences_between(a, b)
     if json:
-        display.say_json(runs.finite(found.plain()))
+        display.say_json(finite(found.plain()))
     else:
         display.difference(found)
 
@@ -855,16 +874,18 @@ def reproduce(
     data_dir: DataDir = DATA,
 ) -> None:
     """Train a run again from its own folder, and say how near it comes; exit code 5 where it drifted."""
-    from dlrun import display, experiment, reproduction, runs
+    from dlrun import display, experiment, reproduction
     from dlrun.config.registry import Parts
+    from dlrun.run_folders.locating import find_run
+    from dlrun.system.strict_json import finite
 
-    found = runs.find(run, runs_dir)
+    found = find_run(run, runs_dir)
     view = experiment.Silent() if quiet or json else display.Training()
     done = reproduction.reproduce(
         found, runs_dir, tolerance, Parts(parts), data_dir, view, _watching(quiet or json)
     )
     if json:
-        display.say_json(runs.finite(done.plain()))
+        display.say_json(finite(done.plain()))
     elif quiet:
         display.say(str(done.differences.second.run.folder))
         if done.verdict in ("drifted", "interrupted"):
@@ -876,20 +897,20 @@ def reproduce(
 
 def _finished(runs_dir: Path) -> list[Record]:
     """What the finished runs in a folder say, those of sweeps first, then by age, the newest last."""
-    from dlrun import records, runs, sweep_folder
+    from dlrun.run_folders.records import read_record
+    from dlrun.run_folders.run import DONE
+    from dlrun.run_folders.sweep_folder import all_runs_in, can_borrow
 
-    every = [
-        run for run in reversed(sweep_folder.every_run(runs_dir)) if sweep_folder.can_borrow(run, runs_dir)
-    ]
-    found = map(records.read, every)
-    return [each for each in found if each.summary.get("status") in runs.DONE]
+    every = [run for run in reversed(all_runs_in(runs_dir)) if can_borrow(run, runs_dir)]
+    found = map(read_record, every)
+    return [each for each in found if each.summary.get("status") in DONE]
 
 
 def _jobs(text: str) -> int | None:
     """How many runs train at once; None for as many as fit."""
     if text == "auto":
         return None
-    from dlrun.sweep_folder import MOST_JOBS
+    from dlrun.run_folders.sweep_folder import MOST_JOBS
 
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:5]) <= MOST_JOBS:
         fix = f"write a number from 1 to {MOST_JOBS:,}, or leave it out"
@@ -917,12 +938,13 @@ def _watching(quiet: bool) -> Progress:
 
 def _checkpoint(run: str, which: str, runs_dir: Path) -> tuple[Path, Run | None]:
     """The checkpoint file that RUN_OR_CHECKPOINT names, and the run it belongs to, if it names one."""
-    from dlrun import display, runs
+    from dlrun import display
+    from dlrun.run_folders.locating import find_run
 
     given = Path(run)
     if given.is_file() or given.suffix == ".pt":
         return given, None
-    found = runs.find(run, runs_dir)
+    found = find_run(run, runs_dir)
     if which == "best" and found.last.exists() and not found.best.exists():
         display.warn("there is no best.pt yet; this is last.pt")
         return found.last, found

@@ -10,13 +10,14 @@ from annotated_types import Ge, Gt
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
-from dlrun import bare, runs
+from dlrun import bare
 from dlrun.checkpoint import Checkpoint
 from dlrun.copies import lost_weight
 from dlrun.data.examples import Preprocessing
 from dlrun.errors import CheckpointRefused, shortened
 from dlrun.plan import Plan
-from dlrun.runs import Run
+from dlrun.run_folders.metrics_file import metrics_header
+from dlrun.run_folders.run import Run
 from dlrun.trainer import State
 
 # What an optimizer's state may say otherwise: how it computes here, and the rate, which the schedule sets.
@@ -128,7 +129,7 @@ def _refuse_rows(end: int, epoch: int, plan: Plan, run: Run) -> None:
     """metrics.csv must be there up to where it was valid, and end there with the rows of that epoch."""
     wanted = [f"{epoch},{seed}" for seed in plan.config.seeds] if epoch else []
     header, rows = run.lines_before(end, len(wanted))
-    if header != runs.header(plan.recipe.columns()):
+    if header != metrics_header(plan.recipe.columns()):
         raise _Misfit(f"{run.metrics.name} has other columns, or none")
     if [",".join(row.split(",")[:2]) for row in rows] != wanted:
         raise _Misfit(f"{run.metrics.name} does not hold the rows of epoch {epoch} where it says so")

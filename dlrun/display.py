@@ -23,24 +23,25 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.data.csv_files import cell, decimals
+from dlrun.data.csv_files import cell
 from dlrun.errors import UserError, one_line, shortened
-from dlrun.runs import DONE
+from dlrun.run_folders.run import DONE
+from dlrun.run_folders.significance import decimals
 
 if TYPE_CHECKING:
-    from dlrun.compare import Comparison
-    from dlrun.compare import Group as Setting
     from dlrun.config.registry import Part
-    from dlrun.diff import Differences
     from dlrun.layers import Layers
     from dlrun.plan import Plan
     from dlrun.preparation import Estimate, Prepared
-    from dlrun.records import Record
     from dlrun.reproduction import Reproduction
-    from dlrun.runs import Run
+    from dlrun.run_folders.comparison import Comparison
+    from dlrun.run_folders.comparison import SettingResult as Setting
+    from dlrun.run_folders.differences import Differences
+    from dlrun.run_folders.records import Record
+    from dlrun.run_folders.run import Run
+    from dlrun.run_folders.sweep_folder import Sweep
     from dlrun.sweep import Ended
     from dlrun.sweep import Progress as RunProgress
-    from dlrun.sweep_folder import Sweep
     from dlrun.trainer import Row, State
 
 REFRESH = 0.25  # seconds between refreshes of the live view, at least

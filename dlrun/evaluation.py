@@ -27,7 +27,7 @@ from dlrun.errors import CheckpointRefused, ConfigError, UserError, shortened
 from dlrun.hardware import Hardware, memory
 from dlrun.layers import TooManyWeights
 from dlrun.plan import Plan, make_plan, metric
-from dlrun.runs import Run
+from dlrun.run_folders.run import Run
 from dlrun.system.files import write_atomically
 from dlrun.system.progress import Progress, no_progress
 from dlrun.trainer import Recipe, Tally, predictions

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from dlrun import __version__, runs
+from dlrun import __version__
 from dlrun import checkpoint as checkpoints
 from dlrun.checkpoint import Checkpoint
 from dlrun.config.claims import meets, missed_by
@@ -42,9 +42,10 @@ from dlrun.errors import (
 from dlrun.evaluation import Trained, baselines, config_of, draw, load_weights, summarised
 from dlrun.hardware import Hardware, describe, versions
 from dlrun.plan import Plan
-from dlrun.runs import Rows, Run
+from dlrun.run_folders.metrics_file import MetricsFile
+from dlrun.run_folders.run import DONE, Run
 from dlrun.system.files import make_folder
-from dlrun.system.processes import identity
+from dlrun.system.processes import command_line, identity, now
 from dlrun.system.progress import Progress, no_progress
 from dlrun.system.signals import Signals
 from dlrun.trainer import Batch, Row, State, evaluate, fit, named
@@ -215,7 +216,7 @@ def _keeper(
                 fix=f"bring the data back, or start a new run with dlrun train {run.config}",
             )
         restore(state, saved, plan, run)
-        done = is_complete(plan, state) and run.summary().get("status") in runs.DONE
+        done = is_complete(plan, state) and run.summary().get("status") in DONE
         if done and run.config.read_text(encoding="utf-8") == text:
             return None
     elsewhere = _elsewhere(hardware, saved, state)
@@ -261,7 +262,7 @@ class Keeper:
         saved: Checkpoint | None,
     ) -> None:
         self.plan, self.run, self.loaded, self.hardware, self.state = plan, run, loaded, hardware, state
-        self.rows = Rows(run, plan.recipe.columns(), plan.config.seeds, state.rows_end)
+        self.rows = MetricsFile(run, plan.recipe.columns(), plan.config.seeds, state.rows_end)
         self.saved_epoch = state.epoch if saved else None
         self._figures: Row = saved.figures if saved else {}  # of the last epoch done
         self._best_weights: list[dict[str, Tensor]] | None = None
@@ -279,9 +280,7 @@ class Keeper:
         self._keep_weights_every = -(-plan.config.epochs // moments) if moments else 0
         before = run.summary()
         resumed = before.get("resumed")
-        self._resumed = (
-            [*(resumed if isinstance(resumed, list) else []), runs.command_line()] if before else []
-        )
+        self._resumed = [*(resumed if isinstance(resumed, list) else []), command_line()] if before else []
 
     def add(self, row: Row) -> bool:
         """Keep one epoch's row; whether it is the best so far. Raises Diverged before keeping nan."""
@@ -421,10 +420,10 @@ class Keeper:
         summary = {
             "status": status,
             "name": self.run.name,
-            "started": before.get("started") or runs.now(),
-            "updated": runs.now(),
+            "started": before.get("started") or now(),
+            "updated": now(),
             **identity(),
-            "command": before.get("command") or runs.command_line(),
+            "command": before.get("command") or command_line(),
             "resumed": self._resumed,
             "epochs": self.state.epoch,
             "planned_epochs": config.epochs,
@@ -556,7 +555,7 @@ class Keeper:
         whose epochs were lowered below what its file says.
         """
         config = self.plan.config
-        judged = status in runs.DONE and config.epochs >= (config.expect_epochs or 0)
+        judged = status in DONE and config.epochs >= (config.expect_epochs or 0)
         best = self.state.best["figures"] if self.state.best else self._figures
         verdicts = []
         for column, claim in config.expect.items():

@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dlrun import records, sweep_folder
 from dlrun.config.dumping import dump_config
 from dlrun.config.keys import FREE, Config
 from dlrun.config.registry import Parts
@@ -18,11 +17,11 @@ from dlrun.data.loaded import Loaded
 from dlrun.errors import ConfigError, UserError, nearest, shortened
 from dlrun.hardware import versions
 from dlrun.plan import Plan, make_plan
-from dlrun.records import Record
-from dlrun.runs import Run
+from dlrun.run_folders.records import Record, at, flat_config
+from dlrun.run_folders.run import Run
+from dlrun.run_folders.sweep_folder import Sweep, created_sweep
 from dlrun.search import BASE, Space
 from dlrun.settings import Setting, with_share
-from dlrun.sweep_folder import Sweep
 from dlrun.system import machine
 from dlrun.system.files import write_atomically
 from dlrun.system.progress import Progress, no_progress
@@ -62,7 +61,7 @@ class Prepared:
         if self.space:
             return self._make_search(parent, self.space)
         name = self.plan.config.name
-        with sweep_folder.created(parent, name, jobs=self.jobs, metric=self.metric) as sweep:
+        with created_sweep(parent, name, jobs=self.jobs, metric=self.metric) as sweep:
             for (values, config), run in zip(self.runs, self.answered(finished), strict=True):
                 if run:
                     sweep.borrow(values, run, config)
@@ -86,7 +85,7 @@ class Prepared:
                 "versions": versions(),
                 "code": self.plan.parts.code,
             }
-            found.append(answers.get(_asked(records.flat(config.plain()), now)))
+            found.append(answers.get(_asked(flat_config(config.plain()), now)))
         return found
 
     def _make_search(self, parent: Path, space: Space) -> Sweep:
@@ -99,7 +98,7 @@ class Prepared:
         [setting] = self.settings
         text = dump_config(replace(setting.configs[0], seeds=space.base.seeds)).encode()
         name = plan.config.name
-        with sweep_folder.created(parent, name, jobs=self.jobs, metric=self.metric, search=search) as sweep:
+        with created_sweep(parent, name, jobs=self.jobs, metric=self.metric, search=search) as sweep:
             write_atomically(sweep.folder / BASE, lambda file: file.write(text))
         return sweep
 
@@ -285,5 +284,5 @@ def _usual_column(plan: Plan) -> str:
 def _asked(config: dict[str, Any], summary: dict[str, Any]) -> str:
     """All that the figures of a run depend on, as a text: two runs with the same one measure the same."""
     known = {key: value for key, value in config.items() if key.split(".")[0] not in FREE}
-    fingerprint, torch = records.at(summary, "data", "fingerprint"), records.at(summary, "versions", "torch")
+    fingerprint, torch = at(summary, "data", "fingerprint"), at(summary, "versions", "torch")
     return repr([sorted(known.items()), fingerprint, torch, summary.get("code")])

@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dlrun import diff, experiment, records, runs
+from dlrun import experiment
 from dlrun.config.dumping import dump_config
 from dlrun.config.loading import load_config
 from dlrun.config.registry import Parts
-from dlrun.diff import Differences
 from dlrun.errors import Diverged, UserError
 from dlrun.experiment import View
 from dlrun.plan import make_plan
-from dlrun.records import Record
-from dlrun.runs import Run
+from dlrun.run_folders.differences import Differences, differences_between, table
+from dlrun.run_folders.locating import create_run
+from dlrun.run_folders.records import Record, read_record
+from dlrun.run_folders.run import Run
 from dlrun.system import machine
 from dlrun.system.progress import Progress, no_progress
 
@@ -83,11 +84,11 @@ def reproduce(
     The number of threads is the one it had, as far as there are cores. Raises UserError where the run has
     no rows to compare with, and what training raises.
     """
-    record = records.read(run)
+    record = read_record(run)
     epochs = record.summary.get("epochs")
     if run.status(record.summary) == "running":
         raise UserError(f"{run.name} is still training", where=str(run.folder), fix="wait until it is done")
-    if not isinstance(epochs, int) or not epochs or not diff.table(run.rows()):
+    if not isinstance(epochs, int) or not epochs or not table(run.rows()):
         raise UserError(f"{run.name} has no rows to compare with", where=str(run.metrics))
     threads = record.summary.get("threads")
     words = [f"threads={min(threads, machine.cores())}"] if isinstance(threads, int) and threads > 0 else []
@@ -95,15 +96,15 @@ def reproduce(
     plan = make_plan(config, parts, data_dir)
     loaded = plan.load(watching=watching)
     plan.try_on(loaded)
-    again = runs.create(parent, config.name, dump_config(config))
+    again = create_run(parent, config.name, dump_config(config))
     signal = None
     try:
         ended = experiment.resume(plan, again, view, loaded=loaded, stop_after=epochs, watching=watching)
         signal = ended.summary.get("signal") if ended.summary["epochs"] < epochs else None
     except Diverged:  # which the run did not: that is what it drifted to
         pass
-    other = records.read(again)
-    found = diff.between(record, other)
+    other = read_record(again)
+    found = differences_between(record, other)
     # How many threads was chosen here; where it is not what it was, it stands among the surroundings.
     settings = {key: values for key, values in found.settings.items() if key != "threads"}
     found = replace(found, settings=settings)
@@ -114,7 +115,7 @@ def _apart(first: Record, second: Record) -> dict[str, float]:
     """Column -> how far the figures of two runs are apart at most, relative to the larger: in the last row
     that both have, and where both came to the same epoch at the end.
     """
-    a, b = diff.table(first.run.rows()), diff.table(second.run.rows())
+    a, b = table(first.run.rows()), table(second.run.rows())
     last = max((epoch for epoch, _ in a.keys() & b.keys()), default=0)
     pairs = [
         (column, x, b[place].get(column))
@@ -145,7 +146,7 @@ def _share(x: float, y: float) -> float:
 
 def _missing(first: Record, second: Record) -> str:
     """What a run recorded and its repetition did not, in words."""
-    a, b = diff.table(first.run.rows()), diff.table(second.run.rows())
+    a, b = table(first.run.rows()), table(second.run.rows())
     left = sorted(a.keys() - b.keys())
     if left:
         return f"epoch {left[0][0]} of seed {left[0][1]} was not trained again"

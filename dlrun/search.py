@@ -11,15 +11,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from dlrun import sweep_folder
 from dlrun.axes import EXAMPLE, MOST_VALUES, Axis, Range, in_order, words
 from dlrun.config.keys import Config
 from dlrun.config.loading import load_config
 from dlrun.config.registry import Parts
 from dlrun.errors import ConfigError, UserError, shortened
 from dlrun.plan import make_plan
+from dlrun.run_folders.locating import SWEEP_FILE
+from dlrun.run_folders.sweep_folder import Sweep, Trial, of_each_seed
 from dlrun.settings import Setting, axes_of, with_share
-from dlrun.sweep_folder import Sweep, Trial
 from dlrun.system import machine
 from dlrun.system.files import cannot_write
 
@@ -44,7 +44,7 @@ class Space:
     @property
     def setting(self) -> Setting:
         """The config as a setting without any values."""
-        return Setting({}, sweep_folder.of_each_seed(self.base))
+        return Setting({}, of_each_seed(self.base))
 
     def plain(self) -> dict[str, Any]:
         """As JSON holds it; the config is kept beside it."""
@@ -89,7 +89,7 @@ class Search:
             if self._count > MOST_VALUES:
                 raise ValueError(f"it has at most {MOST_VALUES:,} settings")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            where = str(self.sweep.folder / sweep_folder.FILE)
+            where = str(self.sweep.folder / SWEEP_FILE)
             fix = "put the file back as it was; each run in the folder can be resumed by itself"
             what = f"this is no search as dlrun writes it: {shortened(error)}"
             raise UserError(what, where=where, fix=fix) from None
@@ -113,7 +113,7 @@ class Search:
             try:
                 given = in_order([*self._words, *words(values)])
                 config = load_config(self.sweep.folder / BASE, given, self.parts)
-                of_seeds = sweep_folder.of_each_seed(config)
+                of_seeds = of_each_seed(config)
                 threads = make_plan(of_seeds[0], self.parts, self.data_dir).threads(self._examples)
             except ConfigError as error:  # values that do not go together
                 refused = error

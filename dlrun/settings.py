@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dlrun import sweep_folder
 from dlrun.axes import MOST_VALUES, Axis, axis, combinations, draws, in_order, words
 from dlrun.config.keys import SWEEP_KEY, Config, takes_whole_numbers
 from dlrun.config.loading import load_config, read_config
 from dlrun.config.registry import Parts
 from dlrun.config.strict_yaml import Located
 from dlrun.errors import ConfigError, UserError, shortened
+from dlrun.run_folders.sweep_folder import of_each_seed
 
 _COMMAND_LINE = "on the command line"  # the place of a mistake in a KEY=VALUE word
 _SEEDS = "write them as --seeds 5 or seeds=0,1,2; each setting is trained with all of them"
@@ -51,7 +51,7 @@ def settings(
             for mistake in error.mistakes:
                 mistakes.setdefault(_placed(mistake, axes), []).append(values)
             continue
-        found.append(Setting(values, sweep_folder.of_each_seed(config)))
+        found.append(Setting(values, of_each_seed(config)))
     if mistakes:
         raise ConfigError(str(path), [_with_cause(*each, every) for each in mistakes.items()])
     runs = sum(len(setting.configs) for setting in found)

@@ -10,15 +10,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
-from dlrun import compare as comparisons
-from dlrun import records, runs
-from dlrun.compare import Comparison
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.plots import _settings as pictures
-from dlrun.records import Record
+from dlrun.run_folders.comparison import Comparison, compare_runs
+from dlrun.run_folders.records import Record, read_record, some, values_of
+from dlrun.run_folders.run import DONE
+from dlrun.run_folders.sweep_folder import Sweep, Trial
 from dlrun.search import Search
-from dlrun.sweep_folder import Sweep, Trial
 from dlrun.system.files import write_atomically
 from dlrun.system.locks import is_in_use
 from dlrun.system.signals import Signals
@@ -182,7 +181,7 @@ class _Training:
             folder = next((each for each in self.waiting if not is_in_use(each)), None)
             if folder is None:
                 if found := {*self.waiting} - self.elsewhere:
-                    self.view.warn(f"waiting for {records.some(sorted(each.name for each in found))}")
+                    self.view.warn(f"waiting for {some(sorted(each.name for each in found))}")
                     self.elsewhere |= found
                 return
             self.waiting.remove(folder)
@@ -237,7 +236,7 @@ class _Training:
         if any(each.status in (*OPEN, "interrupted") for each in of_setting):
             return
         figures = [each.figure for each in of_setting if each.figure is not None]
-        is_whole = all(each.status in runs.DONE for each in of_setting)
+        is_whole = all(each.status in DONE for each in of_setting)
         is_given_up = any(each.status == "given up" for each in of_setting)
         self.search.ended(number, figures if is_whole else [], is_given_up=is_given_up)
 
@@ -280,13 +279,13 @@ def conclude_run(progress: Progress, message: Message, sweep: Sweep) -> None:
 def rank(sweep: Sweep, metric: str | None, parts: Parts, warn: Callable[[str], None]) -> Comparison | None:
     """The settings of a sweep, the best first; None where nothing is finished, or nothing measured that."""
     given_up = sweep.given_up
-    there = [records.read(trial.run) for trial in sweep.trials if trial.number not in given_up]
-    if not any(each.summary.get("status") in runs.DONE for each in there):
+    there = [read_record(trial.run) for trial in sweep.trials if trial.number not in given_up]
+    if not any(each.summary.get("status") in DONE for each in there):
         return None
     metric = sweep.metric if metric is None else metric
     try:
-        values = records.values_of([sweep])
-        return comparisons.compare(there, metric, ranked=True, parts=parts, values=values)
+        values = values_of([sweep])
+        return compare_runs(there, metric, ranked=True, parts=parts, values=values)
     except UserError as error:
         warn(error.what)
         return None

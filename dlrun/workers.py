@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Literal
 from dlrun.config.loading import load_config
 from dlrun.config.registry import Parts
 from dlrun.errors import Unforeseen, UserError
-from dlrun.runs import Run
+from dlrun.run_folders.run import Run
 
 if TYPE_CHECKING:
     from dlrun.data.examples import Data

@@ -7,13 +7,14 @@ from typing import Any
 
 from small_runs import SMALL
 
-from dlrun import runs, sweep_folder
 from dlrun.config.dumping import dump_config
 from dlrun.config.keys import Config
 from dlrun.config.loading import config_from_plain
 from dlrun.config.registry import Parts
-from dlrun.runs import Run
-from dlrun.sweep_folder import Sweep
+from dlrun.run_folders.locating import create_run
+from dlrun.run_folders.run import Run
+from dlrun.run_folders.sweep_folder import Sweep, created_sweep
+from dlrun.system.processes import now
 
 Values = list[float | None]
 SGD = {"name": "sgd", "lr": 0.01}
@@ -26,7 +27,7 @@ def config_of(changes: dict[str, Any]) -> Config:
 def made(parent: Path, changes: dict[str, Any] | None = None, **summary: Any) -> Run:
     """A run of the small config with some keys changed; what its summary says beside the usual."""
     config = config_of(changes or {})
-    return filled(runs.create(parent, config.name, dump_config(config)), config.seeds, **summary)
+    return filled(create_run(parent, config.name, dump_config(config)), config.seeds, **summary)
 
 
 def filled(run: Run, seeds: list[int], **summary: Any) -> Run:
@@ -36,7 +37,7 @@ def filled(run: Run, seeds: list[int], **summary: Any) -> Run:
         "summary.json",
         {
             "status": "finished",
-            "started": runs.now(),
+            "started": now(),
             "epochs": 3,
             "seeds": seeds,
             "final": {column: {"values": values} for column, values in final.items()},
@@ -55,7 +56,7 @@ def with_rows(run: Run, rows: list[str], header: str = "epoch,seed,train_loss,lr
 
 def made_sweep(parent: Path, values: list[dict[str, Any]], figures: list[Values]) -> Sweep:
     """A finished sweep with a run for each of the values."""
-    with sweep_folder.created(parent, "small", jobs=1, metric="train_accuracy") as sweep:
+    with created_sweep(parent, "small", jobs=1, metric="train_accuracy") as sweep:
         for each, accuracy in zip(values, figures, strict=True):
             config = config_of(each | {"seeds": list(range(len(accuracy)))})
             filled(sweep.add(each, config).run, config.seeds, final={"train_accuracy": accuracy})

@@ -17,13 +17,15 @@ import torch
 from torch import Tensor
 
 from dlrun import checkpoint as checkpoints
-from dlrun import experiment, runs
+from dlrun import experiment
 from dlrun.checkpoint import FORMAT
 from dlrun.config.dumping import dump_config
 from dlrun.config.loading import config_from_plain, load_config
 from dlrun.config.registry import Parts
 from dlrun.plan import Plan, make_plan
-from dlrun.runs import Run
+from dlrun.run_folders.listing import runs_in
+from dlrun.run_folders.locating import create_run
+from dlrun.run_folders.run import Run
 
 SMALL = {
     "name": "small",
@@ -184,7 +186,7 @@ def planned(parts: Parts | None = None, data_dir: Path = Path("no-data"), **chan
 
 def started(plan: Plan, folder: Path) -> Run:
     """A new run folder for a plan, nothing trained yet."""
-    return runs.create(folder, plan.config.name, dump_config(plan.config))
+    return create_run(folder, plan.config.name, dump_config(plan.config))
 
 
 def trained(plan: Plan, folder: Path, **options: Any) -> Run:
@@ -204,7 +206,7 @@ def go_on(
 
 def only_run(runs_dir: Path) -> Run:
     """The run in a folder that has no other."""
-    [run] = runs.every(runs_dir)
+    [run] = runs_in(runs_dir)
     return run
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dlrun import sweep_folder
 from dlrun.config.loading import load_config
-from dlrun.sweep_folder import Sweep
+from dlrun.run_folders.sweep_folder import Sweep, created_sweep, sweeps_in
 
 CONFIG = """\
 seeds: [0, 1]
@@ -23,7 +22,7 @@ plots: []
 
 def only_sweep(runs_dir: Path) -> Sweep:
     """The sweep in a folder that has no other."""
-    [sweep] = sweep_folder.every(runs_dir)
+    [sweep] = sweeps_in(runs_dir)
     return sweep
 
 
@@ -31,7 +30,7 @@ def listed(runs_dir: Path, tmp_path: Path) -> Sweep:
     """A sweep of two runs of which none has begun."""
     path = tmp_path / "small.yaml"
     path.write_text(CONFIG)
-    with sweep_folder.created(runs_dir, "small", jobs=1, metric="best.train_accuracy") as sweep:
+    with created_sweep(runs_dir, "small", jobs=1, metric="best.train_accuracy") as sweep:
         for epochs in (1, 2):
             sweep.add({"epochs": epochs}, load_config(path, [f"epochs={epochs}"]))
     return sweep

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from small_runs import only_run, timeless, tree
 
-from dlrun import cli, runs
-from dlrun.runs import Run
+from dlrun import cli
+from dlrun.run_folders.listing import runs_in
+from dlrun.run_folders.run import Run
 
 Write = Callable[[str, str], Path]
 Dlrun = Callable[..., Any]
@@ -73,7 +74,7 @@ def test_seed_and_seeds_choose_the_copies(dlrun: Dlrun, tiny: Path, runs_dir: Pa
     assert three.rows()["seed"] == [0, 1, 2] * 3
     assert three.summary()["final"]["train_loss"]["sd"] > 0
     both = dlrun("train", tiny, "--seed", 1, "--seeds", 2)
-    assert (both.code, len(runs.every(runs_dir))) == (2, 2)
+    assert (both.code, len(runs_in(runs_dir))) == (2, 2)
 
 
 def test_a_pause_and_a_resume_are_as_no_pause(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
@@ -682,7 +683,7 @@ def test_a_dataset_is_shown_before_anything_is_trained(
     assert "spiral: classification, inputs of 2, 60 train, 60 test" in done.out
     told = json.loads(dlrun("data", tiny, "--json").out)
     assert told["splits"]["train"] == {"examples": 60, "classes": {"arm 1": 20, "arm 2": 20, "arm 3": 20}}
-    assert not runs.every(runs_dir), "a preview is no run"
+    assert not runs_in(runs_dir), "a preview is no run"
 
 
 def test_curves_are_redrawn_while_it_trains(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:

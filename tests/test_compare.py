@@ -14,16 +14,19 @@ from typing import Any
 import pytest
 from made_runs import SGD, Values, accuracies, fast, made, made_sweep, two_settings, with_rows
 
-from dlrun import compare, display, records, sweep_folder
-from dlrun.compare import Comparison, Group
+from dlrun import display
 from dlrun.errors import UserError
-from dlrun.runs import Run
+from dlrun.run_folders import comparison as compare
+from dlrun.run_folders.comparison import Comparison, SettingResult, compare_runs
+from dlrun.run_folders.records import chosen_records, find_runs, runs_of
+from dlrun.run_folders.run import Run
+from dlrun.run_folders.sweep_folder import sweeps_in
 
 Dlrun = Callable[..., Any]
 
 
 def of(*found: Run, metric: str | None = None, ranked: bool = False) -> Comparison:
-    return compare.compare(records.chosen(found), metric, ranked=ranked)
+    return compare_runs(chosen_records(found), metric, ranked=ranked)
 
 
 @pytest.fixture
@@ -99,7 +102,7 @@ def test_what_is_not_finished_or_unreadable_is_left_out_by_name(tmp_path: Path) 
     broken = made(tmp_path)
     broken.config.write_text("a: [")
     whole = made(tmp_path)
-    found = of(*records.runs_of(records.find("small", tmp_path)))
+    found = of(*runs_of(find_runs("small", tmp_path)))
     assert [group.runs for group in found.groups] == [[whole]]
     assert found.notes == [
         "left out, as their configs cannot be read: small-003",
@@ -251,7 +254,9 @@ def test_the_best_of_many_alike_is_rarely_called_better(n: int, values: tuple[fl
     """Figures in steps, of which a few seeds often have the same."""
     chance, claimed = random.Random(4), 0
     for _ in range(200):
-        groups = [Group({}, values={seed: chance.choice(values) for seed in range(n)}) for _ in range(12)]
+        groups = [
+            SettingResult({}, values={seed: chance.choice(values) for seed in range(n)}) for _ in range(12)
+        ]
         groups.sort(key=lambda group: -group.mean)
         compare._compare(groups, ranked=True)
         claimed += any(group.beside and group.beside.is_known for group in groups)
@@ -259,7 +264,7 @@ def test_the_best_of_many_alike_is_rarely_called_better(n: int, values: tuple[fl
 
 
 def test_figures_that_no_seed_changes_are_apart_where_others_show_how_fine_they_are() -> None:
-    groups = [Group({}, values=dict.fromkeys(range(5), each / 100)) for each in range(99, 59, -4)]
+    groups = [SettingResult({}, values=dict.fromkeys(range(5), each / 100)) for each in range(99, 59, -4)]
     compare._compare(groups, ranked=True)
     assert all(group.beside and group.beside.is_known for group in groups[6:])  # six steps and more
     assert not (groups[1].beside and groups[1].beside.is_known)
@@ -271,7 +276,7 @@ def test_a_setting_that_diverged_from_some_seeds_is_never_the_best(tmp_path: Pat
     lucky = accuracies(tmp_path, fast(0.1), 0.99, 0.98)
     made(tmp_path, fast(0.1) | {"seeds": [8]}, status="diverged", final={})
     worst, good = accuracies(tmp_path, fast(0.2), 0.5, 0.6), accuracies(tmp_path, fast(0.3), 0.9, 0.95)
-    every = records.runs_of(records.find("*", tmp_path))
+    every = runs_of(find_runs("*", tmp_path))
     ranked = of(*every, metric="train_accuracy", ranked=True)
     assert [group.runs[0] for group in ranked.groups] == [good, worst, lucky]
 
@@ -281,24 +286,24 @@ def test_a_setting_of_which_seeds_are_missing_is_never_the_best(status: str, tmp
     lucky, good = accuracies(tmp_path, fast(0.1), 0.99), accuracies(tmp_path, fast(0.3), 0.9, 0.95)
     made(tmp_path, fast(0.1) | {"seeds": [1]}, status=status)
     made(tmp_path, fast(0.7) | {"seeds": [1]}, status=status)
-    ranked = of(*records.runs_of(records.find("*", tmp_path)), metric="train_accuracy", ranked=True)
+    ranked = of(*runs_of(find_runs("*", tmp_path)), metric="train_accuracy", ranked=True)
     assert [group.runs for group in ranked.groups] == [[good], [lucky]]
     again = accuracies(tmp_path, fast(0.1) | {"seeds": [1]}, 0.98)
     again.write_config(again.config.read_text().replace("seeds: [0]", "seeds: [1]"))
     again.write_json("summary.json", again.summary() | {"seeds": [1]})
-    ranked = of(*records.runs_of(records.find("*", tmp_path)), metric="train_accuracy", ranked=True)
+    ranked = of(*runs_of(find_runs("*", tmp_path)), metric="train_accuracy", ranked=True)
     assert [group.runs for group in ranked.groups] == [[lucky, again], [good]]  # that run is another's now
 
 
 def test_any_two_of_the_ranked_settings_might_have_been_compared() -> None:
     figures = [0.9, 0.8, 0.7, 0.6]
-    groups = [Group({}, values={seed: each + seed / 1e3 for seed in range(3)}) for each in figures]
+    groups = [SettingResult({}, values={seed: each + seed / 1e3 for seed in range(3)}) for each in figures]
     counts = []
     for ranked in (True, False):
         assert compare._compare(groups, ranked=ranked) == (6 if ranked else 3)
         counts.append([group.beside.comparisons for group in groups[1:] if group.beside])
     assert (max(counts[0]), max(counts[1])) == (6, 3)
-    many = [Group({}, values={0: 0.9 - each / 1e3, 1: 0.8}) for each in range(201)]
+    many = [SettingResult({}, values={0: 0.9 - each / 1e3, 1: 0.8}) for each in range(201)]
     compare._compare(many, ranked=True)
     assert many[7].beside is not None
     assert many[7].beside.comparisons == 201 * 200 // 2
@@ -455,7 +460,7 @@ def test_of_a_sweep_each_is_beside_the_best_and_named_by_what_was_set(dlrun: Dlr
         ],
         [[0.5, 0.6], [0.9, 0.95]],
     )
-    [sweep] = sweep_folder.every(runs_dir)
+    [sweep] = sweeps_in(runs_dir)
     for entry, value in zip(sweep.content["runs"], values[::-1], strict=True):
         entry["values"] = value
     sweep.write()

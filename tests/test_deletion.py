@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from made_runs import config_of, made, made_sweep, with_rows
 
-from dlrun import deletion, sweep_folder
 from dlrun.errors import RunFailed
-from dlrun.runs import Run
-from dlrun.sweep_folder import Sweep
+from dlrun.run_folders.deletion import delete_folder
+from dlrun.run_folders.locating import SWEEP_FILE
+from dlrun.run_folders.run import Run
+from dlrun.run_folders.sweep_folder import Sweep
 from dlrun.system import locks
 
 Dlrun = Callable[..., Any]
@@ -145,7 +146,7 @@ def test_that_a_sweep_needs_a_run_is_said(dlrun: Dlrun, runs_dir: Path, sweep: S
 
 
 def test_a_sweep_that_cannot_be_read_can_be_deleted(dlrun: Dlrun, runs_dir: Path, sweep: Sweep) -> None:
-    (sweep.folder / sweep_folder.FILE).write_text("{")
+    (sweep.folder / SWEEP_FILE).write_text("{")
     done = dlrun("rm", sweep.name, "--yes")
     assert (done.code, "a sweep that cannot be read" in done.out) == (0, True)
     assert names(runs_dir) == []
@@ -256,5 +257,5 @@ def test_a_run_that_is_begun_while_its_sweep_is_deleted_is_waited_for(
 ) -> None:
     monkeypatch.setattr(locks, "PATIENCE", 0)
     with sweep.trials[1].run.lock(), pytest.raises(RunFailed, match="small-002 is in use"):
-        deletion.delete(sweep.folder)
+        delete_folder(sweep.folder)
     assert len(list(sweep.folder.glob("*/config.yaml"))) == 2

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from made_runs import made, with_rows
 
-from dlrun import diff, records
-from dlrun.diff import Differences
 from dlrun.errors import UserError
-from dlrun.runs import Run
+from dlrun.run_folders.differences import Differences, differences_between
+from dlrun.run_folders.records import read_record
+from dlrun.run_folders.run import Run
 
 Dlrun = Callable[..., Any]
 
 
 def between(first: Run, second: Run) -> Differences:
-    return diff.between(records.read(first), records.read(second))
+    return differences_between(read_record(first), read_record(second))
 
 
 def test_two_runs_of_one_config_are_the_same_to_the_last_bit(dlrun: Dlrun, tiny: Path) -> None:

@@ -24,7 +24,7 @@ from dlrun.errors import ConfigError, UserError
 from dlrun.hardware import Hardware
 from dlrun.layers import Layer, Layers
 from dlrun.plan import Plan, make_plan
-from dlrun.runs import Run
+from dlrun.run_folders.run import Run
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 HOSTILE = [

@@ -18,7 +18,7 @@ from dlrun.checkpoint import Checkpoint
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained, keep, open_checkpoint, per_class, report, spread
-from dlrun.runs import Run
+from dlrun.run_folders.run import Run
 
 NOWHERE = Path("no-data")
 

@@ -42,7 +42,7 @@ from dlrun.config.registry import Parts
 from dlrun.copies import lost_weight
 from dlrun.errors import CheckpointRefused, Diverged
 from dlrun.evaluation import open_checkpoint
-from dlrun.runs import Run
+from dlrun.run_folders.run import Run
 
 NOISE = FULL["augmentations"]
 EVERYTHING = FULL | NOW_AND_THEN | {"epochs": 6}

@@ -27,7 +27,7 @@ from dlrun.data.loaded import Loaded
 from dlrun.dataset.image_folder import image_folder
 from dlrun.errors import RunFailed, UserError
 from dlrun.evaluation import open_plan
-from dlrun.runs import Run
+from dlrun.run_folders.run import Run
 from dlrun.system import locks as _alone
 
 CPU = torch.device("cpu")

@@ -24,7 +24,7 @@ from dlrun.errors import UserError
 from dlrun.evaluation import Trained, draw, open_checkpoint
 from dlrun.plan import suitable_plots
 from dlrun.plots._style import mean_and_spread, shown
-from dlrun.runs import Run
+from dlrun.run_folders.run import Run
 
 LINEAR = {"name": "linear", "flatten": True}
 CNN = {"name": "cnn", "channels": [3, 5], "kernel_size": 3, "padding": 1}

@@ -18,7 +18,7 @@ from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.evaluation import Trained, open_checkpoint
 from dlrun.prediction import predict
-from dlrun.runs import Run
+from dlrun.run_folders.run import Run
 
 DAYS = """\
 date,week,before,temperature

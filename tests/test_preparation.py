@@ -13,7 +13,7 @@ import pytest
 from small_runs import contents, own_parts
 from small_sweeps import CONFIG, only_sweep
 
-from dlrun import sweep_folder
+from dlrun.run_folders.sweep_folder import find_sweep, sweeps_in, unbegun_sweeps
 
 Dlrun = Callable[..., Any]
 HALF = '''
@@ -119,7 +119,7 @@ def test_what_a_finished_run_answers_is_not_trained_again(dlrun: Dlrun, config: 
     dlrun("train", config, "--seed", 0, "epochs=5")  # which is another one
     before = contents(runs_dir)
     done = dlrun("sweep", config, "optimizer.lr=1e-3,1e-2", "--seeds", 2, "--jobs", 1, "--needed")
-    sweep = sweep_folder.find("small-sweep", runs_dir)
+    sweep = find_sweep("small-sweep", runs_dir)
     borrowed = [str(t.run.folder.relative_to(runs_dir)) for t in sweep.trials if t.is_borrowed]
     assert done.code == 0
     assert borrowed == ["before-sweep-001/before-001", "small-001"]
@@ -235,7 +235,7 @@ def test_the_time_is_that_of_each_kind_of_run(
 def test_a_sweep_has_all_its_runs_or_was_never_begun(
     dlrun: Dlrun, config: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlrun.sweep_folder import Sweep
+    from dlrun.run_folders.sweep_folder import Sweep
 
     add = Sweep.add
 
@@ -246,8 +246,8 @@ def test_a_sweep_has_all_its_runs_or_was_never_begun(
 
     monkeypatch.setattr(Sweep, "add", killed)
     dlrun("sweep", config, "optimizer.lr=1e-3,1e-2", "--seeds", 2)
-    assert sweep_folder.every(runs_dir) == []
-    assert [folder.name for folder in sweep_folder.cut_short(runs_dir)] == ["small-sweep-001"]
+    assert sweeps_in(runs_dir) == []
+    assert [folder.name for folder in unbegun_sweeps(runs_dir)] == ["small-sweep-001"]
 
 
 @pytest.mark.parametrize("change", ["data", "code", "torch", "threads"])
@@ -268,7 +268,7 @@ def test_a_run_of_other_data_code_or_threads_answers_nothing(
         if change == "threads":
             trial.run.config.write_text(trial.run.config.read_text().replace("threads: auto", "threads: 1"))
     dlrun("sweep", config, *words, "--name", "after", "--needed")
-    assert [trial.is_borrowed for trial in sweep_folder.find("after", runs_dir).trials] == [False, False]
+    assert [trial.is_borrowed for trial in find_sweep("after", runs_dir).trials] == [False, False]
 
 
 def test_own_parts_answer_as_long_as_nobody_changed_them(
@@ -278,10 +278,10 @@ def test_own_parts_answer_as_long_as_nobody_changed_them(
     words = ["schedule=half", "epochs=1,2", "--seeds", 1, "--jobs", 1, "--parts", own]
     dlrun("sweep", config, *words, "--name", "before")
     dlrun("sweep", config, *words, "--name", "same", "--needed")
-    assert all(trial.is_borrowed for trial in sweep_folder.find("same", runs_dir).trials)
+    assert all(trial.is_borrowed for trial in find_sweep("same", runs_dir).trials)
     (own / "schedule" / "half.py").write_text(HALF.replace("0.5", "0.6"))
     dlrun("sweep", config, *words, "--name", "other", "--needed")
-    assert not any(trial.is_borrowed for trial in sweep_folder.find("other", runs_dir).trials)
+    assert not any(trial.is_borrowed for trial in find_sweep("other", runs_dir).trials)
 
 
 def test_what_cannot_be_named_answers_nothing(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
@@ -291,14 +291,14 @@ def test_what_cannot_be_named_answers_nothing(dlrun: Dlrun, config: Path, runs_d
     (runs_dir / "plain-001").rename(runs_dir / "good")
     done = dlrun("sweep", config, *words, "--needed", "--seeds", 2)
     assert (done.code, done.err) == (0, "")
-    borrowed = [trial.is_borrowed for trial in sweep_folder.find("small", runs_dir).trials]
+    borrowed = [trial.is_borrowed for trial in find_sweep("small", runs_dir).trials]
     assert borrowed == [True, False, True, False]
 
 
 def test_what_is_made_is_neither_pruned_nor_deleted(
     dlrun: Dlrun, config: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlrun.sweep_folder import Sweep
+    from dlrun.run_folders.sweep_folder import Sweep
 
     add, seen = Sweep.add, list[tuple[int, int]]()
 

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from made_runs import SGD, accuracies, made, made_sweep, two_settings
 
-from dlrun import records
 from dlrun.errors import UserError
-from dlrun.records import Record
-from dlrun.runs import Run
+from dlrun.run_folders.records import Record, chosen_records, find_runs, ordered, runs_of
+from dlrun.run_folders.run import Run
 
 Dlrun = Callable[..., Any]
 
@@ -23,7 +22,7 @@ def two(tmp_path: Path) -> list[Run]:
 
 
 def found_in(text: str, parent: Path) -> list[Run]:
-    return records.runs_of(records.find(text, parent))
+    return runs_of(find_runs(text, parent))
 
 
 def test_runs_are_named_by_folder_prefix_pattern_sweep_and_last(
@@ -31,7 +30,7 @@ def test_runs_are_named_by_folder_prefix_pattern_sweep_and_last(
 ) -> None:
     runs_dir = tmp_path / "runs"
     first, second = made(runs_dir), made(runs_dir, {"name": "other"})
-    assert records.find("last", runs_dir) == [second]
+    assert find_runs("last", runs_dir) == [second]
     sweep = made_sweep(runs_dir, [{"epochs": 1}, {"epochs": 2}], [[0.1], [0.2]])
     sweep.content["started"] = "9999-01-01T00:00:00+00:00"
     sweep.write()
@@ -56,7 +55,7 @@ def test_runs_are_named_by_folder_prefix_pattern_sweep_and_last(
 
 def test_a_run_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
     run = made(tmp_path)
-    assert len(records.chosen([run, Run(run.folder), *found_in("*", tmp_path)])) == 1
+    assert len(chosen_records([run, Run(run.folder), *found_in("*", tmp_path)])) == 1
 
 
 def test_a_condition_chooses_by_settings_figures_and_status(two: list[Run], tmp_path: Path) -> None:
@@ -64,7 +63,7 @@ def test_a_condition_chooses_by_settings_figures_and_status(two: list[Run], tmp_
     every = found_in("*", tmp_path)
 
     def names(where: str) -> list[str]:
-        return [said.run.name[-1] for said in records.chosen(every, where)]
+        return [said.run.name[-1] for said in chosen_records(every, where)]
 
     assert names("optimizer == adam and train_accuracy > 0.925") == ["2"]
     assert names("optimizer.name == sgd or optimizer.lr == 0.1") == ["1", "3"]
@@ -79,10 +78,10 @@ def test_runs_are_ordered_by_numbers_then_texts_then_those_that_say_nothing(tmp_
     for batch_size in (64, "full", 8):
         made(tmp_path, {"batch_size": batch_size})
     made(tmp_path).config.write_text("name: x")
-    said = records.chosen(found_in("*", tmp_path))
+    said = chosen_records(found_in("*", tmp_path))
 
     def order(key: str) -> list[Any]:
-        return [each.config.get("batch_size") for each in records.ordered(said, key)]
+        return [each.config.get("batch_size") for each in ordered(said, key)]
 
     assert order("batch_size") == [8, 64, "full", None]
     assert order("-batch_size") == [64, 8, "full", None]
@@ -91,7 +90,7 @@ def test_runs_are_ordered_by_numbers_then_texts_then_those_that_say_nothing(tmp_
 
 
 def test_a_run_says_what_was_measured_with_its_spread(dlrun: Dlrun, two: list[Run], tmp_path: Path) -> None:
-    [said, _] = records.chosen(two)
+    [said, _] = chosen_records(two)
     assert isinstance(said, Record)
     assert said.at("train_accuracy") == pytest.approx(0.92)
     done = dlrun("runs", "--columns", "train_accuracy,optimizer.lr", "--runs-dir", tmp_path)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from small_runs import tree
 
-from dlrun import runs
 from dlrun.errors import Diverged
-from dlrun.runs import Run
+from dlrun.run_folders.listing import runs_in
+from dlrun.run_folders.run import Run
 from dlrun.system.processes import identity
 
 Dlrun = Callable[..., Any]
@@ -150,4 +150,4 @@ def test_without_rows_there_is_nothing_to_reproduce(dlrun: Dlrun, trained: Run, 
     changed_summary(trained, status="running", **identity())
     done = dlrun("reproduce", "tiny-001")
     assert (done.code, "is still training" in done.err) == (2, True)
-    assert [run.name for run in runs.every(runs_dir)] == ["tiny-001"]
+    assert [run.name for run in runs_in(runs_dir)] == ["tiny-001"]

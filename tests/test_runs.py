@@ -15,12 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from dlrun import runs
 from dlrun.errors import CheckpointRefused, RunFailed, UserError
-from dlrun.runs import Rows, Run
+from dlrun.run_folders.listing import overview, runs_in
+from dlrun.run_folders.locating import create_run, find_run
+from dlrun.run_folders.metrics_file import MetricsFile
+from dlrun.run_folders.run import Run
 from dlrun.system import locks
 from dlrun.system.files import write_atomically
-from dlrun.system.processes import identity
+from dlrun.system.processes import identity, now
 
 PROJECT = Path(__file__).parent.parent
 COLUMNS = ["train_loss", "test_loss"]
@@ -28,7 +30,7 @@ COLUMNS = ["train_loss", "test_loss"]
 
 @pytest.fixture
 def run(runs_dir: Path) -> Run:
-    return runs.create(runs_dir, "some", "epochs: 3\n")
+    return create_run(runs_dir, "some", "epochs: 3\n")
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def python() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
 
 
 def test_a_new_run_has_its_config_and_the_next_number(runs_dir: Path) -> None:
-    first, second = (runs.create(runs_dir, "some", f"epochs: {n}\n") for n in (1, 2))
+    first, second = (create_run(runs_dir, "some", f"epochs: {n}\n") for n in (1, 2))
     assert [first.name, second.name] == ["some-001", "some-002"]
     assert first.config.read_text() == "epochs: 1\n"
     assert first.last.parent.is_dir()
@@ -65,8 +67,8 @@ def test_numbers_go_on_after_the_highest_of_the_same_name(runs_dir: Path) -> Non
     for folder in ("some-007", "some-1000", "something-2000", "some-other-3000", "some-abc", "some-12"):
         (runs_dir / folder).mkdir(parents=True)
     (runs_dir / "some-1001").write_text("a file has the next name")
-    assert runs.create(runs_dir, "some", "").name == "some-1002"
-    assert runs.create(runs_dir, "some-other", "").name == "some-other-3001"
+    assert create_run(runs_dir, "some", "").name == "some-1002"
+    assert create_run(runs_dir, "some-other", "").name == "some-other-3001"
 
 
 def test_threads_never_share_a_folder(runs_dir: Path) -> None:
@@ -74,7 +76,7 @@ def test_threads_never_share_a_folder(runs_dir: Path) -> None:
 
     def make(number: int) -> str:
         barrier.wait()
-        return runs.create(runs_dir, "some", f"seeds: [{number}]\n").name
+        return create_run(runs_dir, "some", f"seeds: [{number}]\n").name
 
     with ThreadPoolExecutor(16) as pool:
         names = list(pool.map(make, range(16)))
@@ -88,7 +90,7 @@ def test_a_runs_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     for parent in (tmp_path / "file", tmp_path / "file" / "deeper"):
         with pytest.raises(RunFailed, match="is not a folder") as refused:
-            runs.create(parent, "some", "")
+            create_run(parent, "some", "")
         assert refused.value.exit_code == 1
 
 
@@ -97,46 +99,46 @@ def test_a_runs_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def several(runs_dir: Path) -> list[Run]:
-    made = [runs.create(runs_dir, name, "") for name in ("alpha", "alpha", "beta", "alphabet")]
+    made = [create_run(runs_dir, name, "") for name in ("alpha", "alpha", "beta", "alphabet")]
     for age, each in enumerate(made):
         each.write_json("summary.json", {"started": f"2024-01-0{age + 1}T00:00:00+00:00"})
     return made
 
 
 def test_last_is_the_run_that_started_last(several: list[Run], runs_dir: Path) -> None:
-    assert runs.find("last", runs_dir).name == "alphabet-001"
-    several[0].write_json("summary.json", {"started": runs.now()})
-    assert runs.find("last", runs_dir).name == "alpha-001"
+    assert find_run("last", runs_dir).name == "alphabet-001"
+    several[0].write_json("summary.json", {"started": now()})
+    assert find_run("last", runs_dir).name == "alpha-001"
 
 
 def test_a_run_that_was_killed_before_its_first_word_is_as_old_as_its_config(
     several: list[Run], runs_dir: Path
 ) -> None:
-    silent = runs.create(runs_dir, "silent", "")
-    assert runs.find("last", runs_dir) == silent
+    silent = create_run(runs_dir, "silent", "")
+    assert find_run("last", runs_dir) == silent
     os.utime(silent.config, (0, 0))
-    assert runs.every(runs_dir)[-1] == silent
+    assert runs_in(runs_dir)[-1] == silent
 
 
 @pytest.mark.usefixtures("several")
 def test_a_run_is_found_by_its_name_a_prefix_or_its_folder(runs_dir: Path) -> None:
-    assert runs.find("alpha-002", runs_dir).name == "alpha-002"
-    assert runs.find("be", runs_dir).name == "beta-001"
-    assert runs.find("alphab", runs_dir).name == "alphabet-001"
-    assert runs.find(str(runs_dir / "beta-001"), Path("nowhere")).folder == runs_dir / "beta-001"
+    assert find_run("alpha-002", runs_dir).name == "alpha-002"
+    assert find_run("be", runs_dir).name == "beta-001"
+    assert find_run("alphab", runs_dir).name == "alphabet-001"
+    assert find_run(str(runs_dir / "beta-001"), Path("nowhere")).folder == runs_dir / "beta-001"
 
 
 @pytest.mark.usefixtures("several")
 def test_a_whole_name_is_never_ambiguous(runs_dir: Path) -> None:
     (runs_dir / "beta-0010").mkdir()
     (runs_dir / "beta-0010" / "config.yaml").touch()
-    assert runs.find("beta-001", runs_dir).name == "beta-001"
+    assert find_run("beta-001", runs_dir).name == "beta-001"
 
 
 @pytest.mark.usefixtures("several")
 def test_a_prefix_of_several_runs_is_answered_with_them(runs_dir: Path) -> None:
     with pytest.raises(UserError) as refused:
-        runs.find("alpha", runs_dir)
+        find_run("alpha", runs_dir)
     assert refused.value.exit_code == 2
     assert refused.value.what == "alpha could be alphabet-001, alpha-002, alpha-001"
 
@@ -144,25 +146,25 @@ def test_a_prefix_of_several_runs_is_answered_with_them(runs_dir: Path) -> None:
 @pytest.mark.usefixtures("several")
 def test_a_run_that_is_not_there_is_answered_with_its_nearest_neighbour(runs_dir: Path) -> None:
     with pytest.raises(UserError, match=r"there is no run alpah-001; did you mean 'alpha-001'\?"):
-        runs.find("alpah-001", runs_dir)
+        find_run("alpah-001", runs_dir)
     for text in ("x" * 300, "a\0b", "../nothing", "\x1b[31m"):
         with pytest.raises(UserError, match="there is no run"):
-            runs.find(text, runs_dir)
+            find_run(text, runs_dir)
 
 
 @pytest.mark.parametrize("text", ["last", "some", ""])
 def test_without_runs_none_is_found(text: str, runs_dir: Path) -> None:
     with pytest.raises(UserError, match="there are no runs in"):
-        runs.find(text, runs_dir)
+        find_run(text, runs_dir)
 
 
 # --------------------------------------------------------------------------- listing
 
 
 def test_a_folder_of_runs_that_is_missing_is_empty(tmp_path: Path) -> None:
-    assert runs.every(tmp_path / "nowhere") == []
+    assert runs_in(tmp_path / "nowhere") == []
     (tmp_path / "file").write_text("")
-    assert runs.every(tmp_path / "file") == []
+    assert runs_in(tmp_path / "file") == []
 
 
 def test_the_overview_says_what_the_summary_says(run: Run) -> None:
@@ -178,7 +180,7 @@ def test_the_overview_says_what_the_summary_says(run: Run) -> None:
             "seconds": 1.5,
         },
     )
-    assert runs.overview(run, run.summary()) == {
+    assert overview(run, run.summary()) == {
         "run": "some-001",
         "status": "finished",
         "epochs": "3/4",
@@ -193,11 +195,11 @@ def test_a_killed_run_shows_the_last_row_that_it_wrote(run: Run) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     run.write_json("summary.json", {"status": "running", **identity(), "pid": gone.pid, "planned_epochs": 9})
-    rows = Rows(run, COLUMNS, [0], 0)
+    rows = MetricsFile(run, COLUMNS, [0], 0)
     for epoch in range(1, 1001):
         rows.add(epoch, {"train_loss": [1 / epoch], "lr": [0.1], "seconds": [0.5]})
     rows.close()
-    shown = runs.overview(run, run.summary())
+    shown = overview(run, run.summary())
     assert (shown["status"], shown["epochs"]) == ("interrupted", "1000/9")
     assert shown["last"]["train_loss"]["mean"] == 1 / 1000
 
@@ -216,7 +218,7 @@ def test_a_run_whose_process_lives_is_running_and_elsewhere_nobody_knows(run: Ru
 HOLD = """
 import time
 from pathlib import Path
-from dlrun.runs import Run
+from dlrun.run_folders.run import Run
 from dlrun.system.processes import identity
 run = Run(Path({folder!r}))
 with run.lock():
@@ -284,7 +286,7 @@ def row(value: float) -> dict[str, list[float]]:
 
 
 def test_rows_are_tidy_and_read_back_bit_for_bit(run: Run) -> None:
-    rows = Rows(run, COLUMNS, [7, 8], 0)
+    rows = MetricsFile(run, COLUMNS, [7, 8], 0)
     rows.add(1, row(0.1 + 0.2))
     rows.add(2, row(1e-30) | {"test_loss": [math.pi, math.e]})
     end = rows.flush()
@@ -305,14 +307,14 @@ def test_rows_are_tidy_and_read_back_bit_for_bit(run: Run) -> None:
 
 
 def test_rows_behind_what_the_checkpoint_knows_are_cut_off(run: Run) -> None:
-    rows = Rows(run, COLUMNS, [7, 8], 0)
+    rows = MetricsFile(run, COLUMNS, [7, 8], 0)
     rows.add(1, row(1.0))
     end = rows.flush()
     whole = run.metrics.read_bytes()
     rows.add(2, row(2.0))
     rows.close()
     assert run.metrics.read_bytes() != whole
-    again = Rows(run, COLUMNS, [7, 8], end)
+    again = MetricsFile(run, COLUMNS, [7, 8], end)
     assert run.metrics.read_bytes() == whole
     again.add(2, row(3.0))
     again.close()
@@ -322,22 +324,22 @@ def test_rows_behind_what_the_checkpoint_knows_are_cut_off(run: Run) -> None:
 
 def test_a_start_from_nothing_begins_the_file_anew(run: Run) -> None:
     run.metrics.write_text("epoch,seed,old\n1,0,5\n")
-    Rows(run, COLUMNS, [0], 0).close()
+    MetricsFile(run, COLUMNS, [0], 0).close()
     assert run.metrics.read_text() == "epoch,seed,train_loss,test_loss,lr,seconds\n"
 
 
 def test_rows_that_are_lost_are_noticed(run: Run) -> None:
-    rows = Rows(run, COLUMNS, [7, 8], 0)
+    rows = MetricsFile(run, COLUMNS, [7, 8], 0)
     rows.add(1, row(1.0))
     end = rows.flush()
     rows.close()
     os.truncate(run.metrics, end - 5)
     with pytest.raises(CheckpointRefused, match="shorter"):
-        Rows(run, COLUMNS, [7, 8], end)
+        MetricsFile(run, COLUMNS, [7, 8], end)
     assert run.metrics.stat().st_size == end - 5
     run.metrics.unlink()
     with pytest.raises(CheckpointRefused):
-        Rows(run, COLUMNS, [7, 8], end)
+        MetricsFile(run, COLUMNS, [7, 8], end)
 
 
 def test_a_last_line_that_is_not_whole_is_left_out(run: Run) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from small_sweeps import only_sweep
 
-from dlrun import preparation, search, sweep_folder
+from dlrun import preparation, search
 from dlrun.axes import Axis, axis
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
+from dlrun.run_folders.sweep_folder import created_sweep
 from dlrun.search import Search, Study
 from dlrun.system import machine
 
@@ -278,7 +279,7 @@ def test_a_search_that_is_not_as_dlrun_writes_it_is_refused(change: dict[str, An
         "axes": {"x": [1, 2]},
         "higher_is_better": False,
     } | change
-    with sweep_folder.created(tmp_path, "x", jobs=1, metric="best.train_loss", search=said) as sweep:
+    with created_sweep(tmp_path, "x", jobs=1, metric="best.train_loss", search=said) as sweep:
         pass
     with pytest.raises(UserError, match="no search as dlrun writes it"):
         Search(sweep, Parts(), Path())

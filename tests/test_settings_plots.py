@@ -13,10 +13,10 @@ from made_runs import made, with_rows
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dlrun import compare, records
-from dlrun.compare import Comparison, Group
 from dlrun.plots import _settings as pictures
-from dlrun.runs import Run
+from dlrun.run_folders.comparison import Comparison, SettingResult, compare_runs
+from dlrun.run_folders.records import chosen_records
+from dlrun.run_folders.run import Run
 
 RATES = [1e-4, 1e-3, 1e-2, 1e-1]
 
@@ -30,7 +30,7 @@ def swept(
     for values in product(*axes.values()):
         shown = dict(zip(axes, values, strict=True))
         figures = {seed: low + 0.09 * chance.random() for seed in range(n)}
-        groups.append(Group(shown, [Run(Path("run-001"))], figures, shown=shown))
+        groups.append(SettingResult(shown, [Run(Path("run-001"))], figures, shown=shown))
     return Comparison(metric, metric.endswith("accuracy"), groups, True, 1, [])
 
 
@@ -226,7 +226,7 @@ def test_of_one_setting_there_is_no_picture() -> None:
 
 
 def curves(*found: Run, metric: str) -> Figure | None:
-    return pictures.curves(compare.compare(records.chosen(found), metric))
+    return pictures.curves(compare_runs(chosen_records(found), metric))
 
 
 def test_curves_are_the_means_over_seeds_wherever_they_were_trained(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from itertools import combinations
 
 import pytest
 
-from dlrun.significance import Difference, difference, one_of_many, quantile, step_of
+from dlrun.run_folders.significance import Difference, difference, one_of_many, quantile, step_of
 
 # Student's t for a two-sided 95 % and 99 %, from printed tables.
 TABLE = {1: (12.706, 63.657), 2: (4.303, 9.925), 3: (3.182, 5.841), 4: (2.776, 4.604), 5: (2.571, 4.032)} | {

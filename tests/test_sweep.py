@@ -18,9 +18,8 @@ from made_runs import config_of, filled
 from small_runs import only_run, timeless
 from small_sweeps import CONFIG, listed, only_sweep
 
-from dlrun import sweep_folder
-from dlrun.runs import Run
-from dlrun.sweep_folder import Sweep, Trial
+from dlrun.run_folders.run import Run
+from dlrun.run_folders.sweep_folder import Sweep, Trial, created_sweep, find_sweep
 from dlrun.workers import Message
 
 Dlrun = Callable[..., Any]
@@ -250,10 +249,10 @@ def test_a_run_that_stood_for_one_and_is_gone_is_said_before_and_trained_again(
     assert "needs" not in dlrun("rm", "before-001").out
     deleted = dlrun("rm", "before-sweep-001", "--yes")
     assert "which the sweep after-sweep-001 needs" in deleted.out
-    before = (sweep_folder.find("after", runs_dir).folder / "results.csv").read_text()
+    before = (find_sweep("after", runs_dir).folder / "results.csv").read_text()
     done = dlrun("sweep", "--resume", "after")
     assert (done.code, "2 to train" in done.out) == (0, True)
-    sweep = sweep_folder.find("after", runs_dir)
+    sweep = find_sweep("after", runs_dir)
     assert not any(trial.is_borrowed for trial in sweep.trials)
     assert (sweep.folder / "results.csv").read_text() == before
 
@@ -313,7 +312,7 @@ class Noting:
 
 def of_two_settings(runs_dir: Path) -> Sweep:
     """A search that drew two settings of two seeds each."""
-    with sweep_folder.created(runs_dir, "small", jobs=1, metric="best.train_loss") as sweep:
+    with created_sweep(runs_dir, "small", jobs=1, metric="best.train_loss") as sweep:
         for number in (0, 1):
             for seed in (0, 1):
                 sweep.add({"epochs": number}, config_of({"seeds": [seed]}), number)

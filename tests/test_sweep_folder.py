@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from small_sweeps import CONFIG, listed, only_sweep
 
-from dlrun import sweep_folder
+from dlrun.run_folders.locating import SWEEP_FILE
+from dlrun.run_folders.sweep_folder import find_sweep, read_sweep, sweeps_in, unbegun_sweeps
 
 Dlrun = Callable[..., Any]
 Write = Callable[[str, str], Path]
@@ -27,26 +28,26 @@ def test_what_another_process_added_meanwhile_is_not_lost(runs_dir: Path, tmp_pa
     from dlrun.config.loading import load_config
 
     sweep = listed(runs_dir, tmp_path)
-    before = sweep_folder.read(sweep.folder)
+    before = read_sweep(sweep.folder)
     sweep.add({"epochs": 3}, load_config(tmp_path / "small.yaml"))
     sweep.write()
     with before.lock():
         assert len(before.trials) == 3
-    assert len(sweep_folder.read(sweep.folder).trials) == 3
+    assert len(read_sweep(sweep.folder).trials) == 3
 
 
 def test_a_sweep_whose_making_was_cut_short_is_listed_and_deleted(
     dlrun: Dlrun, runs_dir: Path, tmp_path: Path
 ) -> None:
     sweep = listed(runs_dir, tmp_path)
-    (sweep.folder / sweep_folder.FILE).unlink()
+    (sweep.folder / SWEEP_FILE).unlink()
     assert f"{sweep.name} was never begun: dlrun rm {sweep.name}" in dlrun("runs").out
-    assert sweep_folder.every(runs_dir) == []
+    assert sweeps_in(runs_dir) == []
     done = dlrun("rm", sweep.name, "--yes")
     assert (done.code, "a sweep that was never begun" in done.out) == (0, True)
     assert not sweep.folder.exists()
     listed(runs_dir, tmp_path)
-    (sweep.folder / sweep_folder.FILE).unlink()
+    (sweep.folder / SWEEP_FILE).unlink()
     assert dlrun("runs", "--prune", "--yes").code == 0
     assert not sweep.folder.exists()
 
@@ -56,7 +57,7 @@ def test_a_folder_that_only_has_the_name_of_a_sweep_is_left_alone(
 ) -> None:
     dlrun("train", config, "--name", "a-sweep", "epochs=1")
     (runs_dir / "notes").mkdir()
-    assert sweep_folder.cut_short(runs_dir) == []
+    assert unbegun_sweeps(runs_dir) == []
     assert dlrun("rm", "notes", "--yes").code == 2
 
 
@@ -64,7 +65,7 @@ def test_of_a_sweep_that_was_cut_short_it_is_said_what_to_do(
     dlrun: Dlrun, runs_dir: Path, tmp_path: Path
 ) -> None:
     sweep = listed(runs_dir, tmp_path)
-    (sweep.folder / sweep_folder.FILE).unlink()
+    (sweep.folder / SWEEP_FILE).unlink()
     for name in (sweep.name, sweep.folder):
         done = dlrun("sweep", "--resume", name)
         assert (done.code, f"{sweep.name} was never begun" in done.err) == (2, True)
@@ -77,7 +78,7 @@ def test_a_sweep_is_found_from_inside_of_it(
     words = ["epochs=1,2", "--seeds", 1, "--jobs", 1]
     dlrun("sweep", config, *words, "--name", "before")
     dlrun("sweep", config, *words, "--needed")
-    monkeypatch.chdir(sweep_folder.find("small", runs_dir).folder)
+    monkeypatch.chdir(find_sweep("small", runs_dir).folder)
     assert "2 runs, 0 to train" in dlrun("sweep", "--resume", ".").out
     assert len(json.loads(dlrun("compare", ".", "--json").out)["settings"]) == 2
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dlrun.errors import UserError
-from dlrun.where import condition
+from dlrun.run_folders.conditions import parse_condition
 
 RUN: dict[str, Any] = {
     "optimizer.name": "adam",
@@ -49,7 +49,7 @@ RUN: dict[str, Any] = {
     ],
 )
 def test_a_condition_holds_or_not(text: str, holds: bool) -> None:
-    assert condition(text)(RUN.__getitem__) is holds
+    assert parse_condition(text)(RUN.__getitem__) is holds
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_a_condition_holds_or_not(text: str, holds: bool) -> None:
 )
 def test_what_is_no_condition_is_refused_with_its_place(text: str, says: str) -> None:
     with pytest.raises(UserError) as refused:
-        condition(text)
+        parse_condition(text)
     assert says in refused.value.what
     assert "character" in refused.value.where
     assert len(refused.value.lines()) <= 5
 
 
 def test_it_is_known_which_keys_are_asked_for() -> None:
-    asked = condition("not (optimizer.lr > 1 or status == failed) and optimizer.lr < 2")
+    asked = parse_condition("not (optimizer.lr > 1 or status == failed) and optimizer.lr < 2")
     assert asked.keys == ["optimizer.lr", "status"]
 
 
@@ -86,6 +86,6 @@ def test_nothing_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[object] = []
     for name in ("eval", "exec", "compile", "__import__"):
         monkeypatch.setattr(f"builtins.{name}", lambda *arguments: ran.append(arguments))
-    assert condition("epochs == '__import__(\"os\").getpid()'")(RUN.__getitem__) is False
+    assert parse_condition("epochs == '__import__(\"os\").getpid()'")(RUN.__getitem__) is False
     monkeypatch.undo()
     assert ran == []

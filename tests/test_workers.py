@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from small_runs import SMALL, contents, own_parts, timeless
 
-from dlrun import experiment, runs
+from dlrun import experiment
 from dlrun.config.dumping import dump_config
 from dlrun.config.loading import config_from_plain, load_config
 from dlrun.config.registry import Parts
 from dlrun.plan import make_plan
-from dlrun.runs import Run
+from dlrun.run_folders.locating import create_run
+from dlrun.run_folders.run import Run
 from dlrun.workers import RUNGS, Message, Reporter, Training, Workers
 
 COUNTED = '''
@@ -56,7 +57,7 @@ def make(parts: Parts, tmp_path: Path) -> Callable[..., Run]:
     def made(points: int, seed: int, **changes: Any) -> Run:
         plain = SMALL | {"dataset": {"name": "counted", "points": points}, "seeds": [seed]} | changes
         config = config_from_plain(plain, "small.yaml", parts=parts)
-        return runs.create(tmp_path / "runs", "small", dump_config(config))
+        return create_run(tmp_path / "runs", "small", dump_config(config))
 
     return made
 
@@ -137,7 +138,7 @@ def test_data_are_read_again_only_where_they_are_others(
     assert reads(tmp_path) == 1
     for run in same:
         plan = make_plan(load_config(run.config, [], parts), parts, tmp_path)
-        alone = runs.create(tmp_path / "alone", "small", run.config.read_text())
+        alone = create_run(tmp_path / "alone", "small", run.config.read_text())
         experiment.resume(plan, alone, bare)
         assert timeless(alone.rows()) == timeless(run.rows())
         assert "they were read" in (run.folder / "log.txt").read_text()

@@ -46,6 +46,8 @@ MOVED = {
     "dlrun.images": "dlrun.data.images",
     "dlrun.options": "dlrun.config.options",
     "dlrun.randomness": "dlrun.system.randomness",
+    "dlrun.records": "dlrun.run_folders.records",
+    "dlrun.runs": "dlrun.run_folders.run",
     "dlrun.signals": "dlrun.system.signals",
     "dlrun.strict_yaml": "dlrun.config.strict_yaml",
     "dlrun.tables": "dlrun.data.csv_files",

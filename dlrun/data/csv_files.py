@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import math
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -188,11 +187,6 @@ def _refuse_names(names: list[str], where: str) -> None:
 
 def _count(n: int, what: str) -> str:
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
-
-
-def decimals(spread: float) -> int:
-    """How many decimals show two digits of a spread."""
-    return min(8, max(0, 1 - math.floor(math.log10(spread)))) if 0 < spread < math.inf else 4
 
 
 def cell(value: Any) -> Any:

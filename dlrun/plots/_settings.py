@@ -16,8 +16,6 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from dlrun.compare import Comparison, Group
-from dlrun.data.csv_files import decimals
 from dlrun.plots._lines import Look, Numbers, draw_line, epoch_axis
 from dlrun.plots._style import (
     BLUE,
@@ -32,7 +30,9 @@ from dlrun.plots._style import (
     shown,
     tidy,
 )
-from dlrun.records import LARGEST, written
+from dlrun.run_folders.comparison import Comparison, SettingResult
+from dlrun.run_folders.records import LARGEST, written
+from dlrun.run_folders.significance import decimals
 from dlrun.system.files import make_folder, write_atomically
 
 ANOTHER_NAME = "name another file"
@@ -112,7 +112,7 @@ def settings(found: Comparison, name: str) -> Figure | None:
     return figure
 
 
-def how_many_seeds(groups: Sequence[Group]) -> str:
+def how_many_seeds(groups: Sequence[SettingResult]) -> str:
     """Of how many seeds the figures are the mean."""
     counts = {len(group.values) for group in groups}
     if counts == {1}:
@@ -169,7 +169,7 @@ def curves(found: Comparison) -> Figure | None:
     return figure
 
 
-def over_epochs(group: Group, column: str, *, is_last: bool = True) -> tuple[Numbers, Numbers]:
+def over_epochs(group: SettingResult, column: str, *, is_last: bool = True) -> tuple[Numbers, Numbers]:
     """The epochs (n,) at which a column was measured for every seed, and its figures (n, seeds).
 
     Where `is_last`, the figures that are compared are those after the last epoch: of a column that is
@@ -195,9 +195,9 @@ def over_epochs(group: Group, column: str, *, is_last: bool = True) -> tuple[Num
     )
 
 
-def over_one(found: Comparison, groups: Sequence[Group], key: str, others: Sequence[str]) -> Figure:
+def over_one(found: Comparison, groups: Sequence[SettingResult], key: str, others: Sequence[str]) -> Figure:
     """A line over the values of a key in a band of ± 1 sd, a line for each value of another key if any."""
-    lines: dict[str, list[Group]] = {}
+    lines: dict[str, list[SettingResult]] = {}
     for group in groups:
         lines.setdefault(words(group, others), []).append(group)
     figure = Figure(figsize=(WIDTH, 4.3 + 0.22 * ((len(lines) + 2) // 3)), layout="constrained")
@@ -277,11 +277,11 @@ def is_better_log(values: Sequence[float]) -> bool:
     return uneven[1] < uneven[0]
 
 
-def over_two(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) -> Figure:
+def over_two(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[str]) -> Figure:
     """A heat map over the values of two keys, each cell with its mean ± sd; what diverged is marked."""
     across, down = (ranked([group.shown.get(key) for group in groups]) for key in keys)
     means = np.full((len(down), len(across)), np.nan)
-    cells: dict[tuple[int, int], Group | None] = {}
+    cells: dict[tuple[int, int], SettingResult | None] = {}
     for group in found.groups:
         x, y = (text(group.shown.get(key)) for key in keys)
         if x in across and y in down:
@@ -326,7 +326,7 @@ def colour_bar(figure: Figure, axes: Axes, colours: ScalarMappable, found: Compa
     bar.outline.set_visible(False)
 
 
-def scattered(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) -> Figure:
+def scattered(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[str]) -> Figure:
     """A point for each setting at its values of two keys, in the colour of its figure."""
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     axes = figure.subplots()
@@ -357,7 +357,7 @@ def scattered(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) -
     return figure
 
 
-def in_cell(group: Group | None, digits: int | None, columns: int) -> str:
+def in_cell(group: SettingResult | None, digits: int | None, columns: int) -> str:
     """What a cell of a heat map says: the mean with so many decimals, its sd where there is room."""
     if group is None or not group.values:
         is_diverged = group is not None and bool(group.diverged)
@@ -382,7 +382,7 @@ def ranked(values: Sequence[Any]) -> list[str]:
     return list(dict.fromkeys(text(value) for value in values))
 
 
-def in_rows(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) -> Figure:
+def in_rows(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[str]) -> Figure:
     """A row for each setting, the best one on top: its seeds as points with their mean ± sd, on a bar where
     the axis begins at 0.
     """
@@ -422,7 +422,7 @@ def in_rows(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) -> 
     return figure
 
 
-def parallel(found: Comparison, groups: Sequence[Group], keys: Sequence[str]) -> Figure:
+def parallel(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[str]) -> Figure:
     """A line for each setting through its value of every key, to the figure at the right."""
     columns = [*keys, found.column]
     figure = Figure(figsize=(max(WIDTH, 1.5 * len(columns)), 4.8), layout="constrained")
@@ -511,7 +511,7 @@ def spans(values: Sequence[float]) -> bool:
     return len(values) > 2 and values[0] > 0 and values[-1] / values[0] >= MANY_TIMES
 
 
-def number_at(group: Group, key: str) -> float:
+def number_at(group: SettingResult, key: str) -> float:
     """A setting's value at a numeric key."""
     return as_number(group.shown[key]) or 0.0
 
@@ -525,7 +525,7 @@ def as_number(value: Any) -> float | None:
     return None
 
 
-def words(group: Group, keys: Sequence[str], longest: int = 30) -> str:
+def words(group: SettingResult, keys: Sequence[str], longest: int = 30) -> str:
     """The values of some keys, as a label."""
     if len(keys) == 1 and as_number(group.shown.get(keys[0])) is None:  # it speaks for itself
         return text(group.shown.get(keys[0]), longest)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from dlrun import runs as run_folders
 from dlrun.errors import UserError, listed
 from dlrun.evaluation import Trained
 from dlrun.plots._lines import Look, Numbers, axis_label, by_epoch, draw_line, epoch_axis, measured
@@ -22,7 +21,9 @@ from dlrun.plots._style import (
     shown,
     tidy,
 )
-from dlrun.runs import Run
+from dlrun.run_folders.listing import runs_in
+from dlrun.run_folders.locating import find_run
+from dlrun.run_folders.run import Run
 
 DASHES = ("-", "--", "-.", ":")
 
@@ -68,10 +69,10 @@ def found(text: str, run: Run) -> Run:
     Raises UserError where there is none.
     """
     beside = run.folder.resolve().parent
-    others = (one for one in run_folders.every(beside) if one.name != run.name)
+    others = (one for one in runs_in(beside) if one.name != run.name)
     numbered = (one for one in others if one.name.rpartition("-")[0] == text)
     try:
-        return next(numbered, None) or run_folders.find(text, beside)
+        return next(numbered, None) or find_run(text, beside)
     except UserError as error:
         raise UserError(f"several_runs: {error.what}") from None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -27,3 +29,16 @@ def is_alive(pid: Any) -> bool:
     except (OSError, TypeError, ValueError, OverflowError):
         pass
     return True
+
+
+def now() -> str:
+    """The time in UTC, so that texts compare as times do."""
+    return stamp(datetime.now(UTC))
+
+
+def stamp(time_in_utc: datetime) -> str:
+    return time_in_utc.isoformat(timespec="microseconds")
+
+
+def command_line() -> list[str]:
+    return ["dlrun", *sys.argv[1:]]

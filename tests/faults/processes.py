@@ -30,9 +30,10 @@ from small_runs import (
 )
 
 from dlrun import checkpoint as checkpoints
-from dlrun import experiment, runs
+from dlrun import experiment
 from dlrun.checkpoint import Checkpoint
-from dlrun.runs import Run
+from dlrun.run_folders.locating import create_run
+from dlrun.run_folders.run import Run
 
 PATIENCE = 120.0  # seconds after which a test gives up
 CHANGES: dict[str, Any] = FULL | NOW_AND_THEN | {"schedule": COSINE}
@@ -190,13 +191,12 @@ def begin_together(together: Any, words: list[str], said: str) -> None:
     """`dlrun`, which makes its run folder at the same moment as all others."""
     from dlrun.cli import main
 
-    create = runs.create
+    create = create_run
 
     def created(*arguments: Any) -> Run:
         together.wait(120)
         return create(*arguments)
 
-    runs.create = created
     sys.argv = ["dlrun", *words]
     sys.stdout = sys.stderr = open(said, "w")
     main()

@@ -42,12 +42,14 @@ from watched_disk import Disk, Tree
 
 import dlrun as package
 from dlrun import checkpoint as checkpoints
-from dlrun import experiment, runs
+from dlrun import experiment
 from dlrun.checkpoint import FORMAT, Checkpoint
 from dlrun.config.dumping import dump_config
 from dlrun.config.registry import Parts
 from dlrun.errors import CheckpointRefused, RunFailed
-from dlrun.runs import Run
+from dlrun.run_folders.listing import runs_in
+from dlrun.run_folders.locating import create_run
+from dlrun.run_folders.run import Run
 from dlrun.system.files import make_folder, write_atomically
 
 HERE = Path(__file__).parent
@@ -175,7 +177,7 @@ def test_the_whole_command_line_is_killed_and_goes_on(
         folder = tmp_path / f"runs{kills}"
         for _ in range(min(kills, fault.random.randint(1, 4))):
             kills -= killed_once(fault, folder, ("train", tiny, *long), dlrun, early=kills % 4 == 3)
-        if not runs.every(folder):
+        if not runs_in(folder):
             continue  # it never came to making a folder
         run = only_run(folder)
         done = dlrun("resume", "last", "--runs-dir", folder)
@@ -190,7 +192,7 @@ def killed_once(fault: Any, folder: Path, begin: tuple[object, ...], dlrun: Dlru
 
     Whether it was killed, and not done before.
     """
-    [run] = runs.every(folder) or [None]
+    [run] = runs_in(folder) or [None]
     before = saved_epoch(run) if run else -1
     words = ("resume", "last") if run else begin
     command = [sys.executable, "-c", SAVING, *map(str, words), "--runs-dir", str(folder)]
@@ -206,7 +208,7 @@ def killed_once(fault: Any, folder: Path, begin: tuple[object, ...], dlrun: Dlru
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     _, err = process.communicate()
-    [run] = runs.every(folder) or [None]
+    [run] = runs_in(folder) or [None]
     killed = process.returncode == -signal.SIGKILL
     fault.count(kills=killed, halves_left_behind=len(list(folder.rglob("*.tmp"))))
     fault.said(err.decode())
@@ -223,7 +225,7 @@ def killed_once(fault: Any, folder: Path, begin: tuple[object, ...], dlrun: Dlru
 
 def saves_of(folder: Path) -> list[int]:
     """What changes when a run in a folder is saved."""
-    return [run.last.stat().st_mtime_ns for run in runs.every(folder) if run.last.exists()]
+    return [run.last.stat().st_mtime_ns for run in runs_in(folder) if run.last.exists()]
 
 
 # ------------------------------------------------------------------------ T3: the power goes
@@ -304,11 +306,11 @@ WRITERS = {
     ("system/files.py", "write_atomically"): "the door: a temporary file, then its name",
     ("system/files.py", "make_folder"): "a folder and those above it",
     ("checkpoint.py", "save"): "within write_atomically",
-    ("runs.py", "__init__"): "metrics.csv: rows are appended, and cut off on resume",
-    ("runs.py", "log"): "log.txt: its end may be lost",
+    ("run_folders/metrics_file.py", "__init__"): "metrics.csv: rows are appended, and cut off on resume",
+    ("run_folders/run.py", "log"): "log.txt: its end may be lost",
     ("display.py", "_give_up"): "to /dev/null",
-    ("runs.py", "new_folder"): "the exclusive mkdir of a run or a sweep",
-    ("runs.py", "create"): "the folders in it",
+    ("run_folders/locating.py", "new_folder"): "the exclusive mkdir of a run or a sweep",
+    ("run_folders/locating.py", "create_run"): "the folders in it",
     ("workers.py", "_say_into"): "workers.log: its end may be lost",
     ("plots/_settings.py", "save"): "within write_atomically",
     ("evaluation.py", "draw"): "within write_atomically; an animation first in a folder of its own",
@@ -503,7 +505,7 @@ def test_whatever_of_it_reached_the_disk_the_newest_save_is_there(
     disk = Disk(root)
     disk.after = cut
     with disk.watched():
-        run = runs.create(root / "runs", "small", dump_config(plan.config))
+        run = create_run(root / "runs", "small", dump_config(plan.config))
         saved = -1
         experiment.resume(plan, run, experiment.Silent())
     monkeypatch.setattr(checkpoints, "save", save)
@@ -597,7 +599,7 @@ def test_a_run_that_cannot_be_made_is_said_so_whatever_fails(fault: Any, tmp_pat
         parent = tmp_path / f"runs{failing}" / "deep"
         with Disk(tmp_path, failing, error).watched():
             try:
-                runs.create(parent, "some", "")
+                create_run(parent, "some", "")
                 break
             except RunFailed as refused:
                 assert os.strerror(error) in refused.what
@@ -674,7 +676,7 @@ def same_in_the_end(
     fault: Any, dlrun: Dlrun, runs_dir: Path, failed: Any, words: tuple[object, ...], wanted: dict[str, Any]
 ) -> None:
     """Assert that what was saved can be loaded, and that going on ends as if nothing had ever failed."""
-    found = runs.every(runs_dir)
+    found = runs_in(runs_dir)
     if not found:
         assert words[0] == "train" and "resume:" not in failed.err
         return

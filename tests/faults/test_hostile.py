@@ -55,7 +55,7 @@ from dlrun.checkpoint import Checkpoint
 from dlrun.config.registry import Parts
 from dlrun.errors import CheckpointRefused, UserError
 from dlrun.evaluation import open_plan
-from dlrun.runs import Run
+from dlrun.run_folders.run import Run
 
 if TYPE_CHECKING:
     from conftest import Fault

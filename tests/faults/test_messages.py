@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from dlrun import cli, errors, runs
+from dlrun import cli, errors
 from dlrun.errors import CheckpointRefused, ConfigError, Diverged, RunFailed, Unforeseen, UserError
+from dlrun.run_folders.listing import runs_in
 
 Dlrun = Callable[..., Any]
 Write = Callable[[str, str], Path]
@@ -56,11 +57,11 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "data": ("dlrun.preview.facts", ("data", "{tiny}")),
     "show": ("dlrun.plan.make_plan", ("show", "{tiny}")),
     "parts": ("dlrun.config.registry.Parts", ("parts",)),
-    "runs": ("dlrun.runs.overviews", ("runs",)),
-    "compare": ("dlrun.compare.compare", ("compare", "tiny-001")),
-    "rm": ("dlrun.deletion.described", ("rm", "tiny-001", "--yes")),
-    "diff": ("dlrun.diff.between", ("diff", "tiny-001", "tiny-001")),
-    "reproduce": ("dlrun.diff.between", ("reproduce", "tiny-001")),
+    "runs": ("dlrun.run_folders.listing.overviews", ("runs",)),
+    "compare": ("dlrun.run_folders.comparison.compare_runs", ("compare", "tiny-001")),
+    "rm": ("dlrun.run_folders.deletion.describe_folder", ("rm", "tiny-001", "--yes")),
+    "diff": ("dlrun.run_folders.differences.differences_between", ("diff", "tiny-001", "tiny-001")),
+    "reproduce": ("dlrun.run_folders.differences.differences_between", ("reproduce", "tiny-001")),
     "sweep": ("dlrun.sweep.train", ("sweep", "{tiny}", "epochs=1,2")),
 }
 
@@ -161,7 +162,7 @@ def test_the_command_in_the_message_goes_on_with_the_run(
     for error in (ZeroDivisionError("once"), RunFailed("once")):
         done = raising(error, "train")
         [resume] = [line for line in done.err.splitlines() if line.startswith("  resume: ")]
-        run = runs.every(runs_dir)[0]
+        run = runs_in(runs_dir)[0]
         assert run.summary()["status"] == "failed"
         assert dlrun(*shlex.split(resume)[2:]).code == 0
         assert run.summary()["status"] == "finished"
@@ -172,7 +173,7 @@ def test_the_log_of_a_run_holds_the_traceback_of_what_nobody_foresaw(
     raising: Callable[..., Any], runs_dir: Path
 ) -> None:
     done = raising(ZeroDivisionError("division by zero"), "train")
-    log = (runs.every(runs_dir)[0].folder / "log.txt").read_text(encoding="utf-8")
+    log = (runs_in(runs_dir)[0].folder / "log.txt").read_text(encoding="utf-8")
     assert "log.txt of the run" in done.err
     assert TRACEBACK in log
     assert "in broken" in log
@@ -227,7 +228,7 @@ def test_a_run_with_parts_of_ones_own_is_resumed_with_them(
     assert resume.strip() in paused.out.splitlines()
     flag.unlink()
     assert dlrun(*shlex.split(resume)[2:]).code == 0
-    assert runs.every(runs_dir)[0].summary()["status"] == "finished"
+    assert runs_in(runs_dir)[0].summary()["status"] == "finished"
 
 
 @pytest.mark.parametrize(

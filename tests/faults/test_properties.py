@@ -26,7 +26,6 @@ from small_runs import differences, planned, trained
 from strangers import DAMAGES, with_pickle
 
 from dlrun import checkpoint as checkpoints
-from dlrun import runs
 from dlrun.checkpoint import Checkpoint
 from dlrun.config import strict_yaml
 from dlrun.config.dumping import _Dumper
@@ -36,6 +35,7 @@ from dlrun.config.registry import KINDS
 from dlrun.config.strict_yaml import Located, parse, read_file
 from dlrun.data.csv_files import MISSING, number, read_table
 from dlrun.errors import CheckpointRefused, ConfigError, UserError
+from dlrun.run_folders.locating import create_run, find_run
 
 settings.register_profile(
     "repeatable",
@@ -313,20 +313,20 @@ def test_a_run_name_is_a_plain_word_whose_folder_stands_in_its_own(
         assert "cannot name a folder" in refused.value.mistakes[0] and said_well(refused.value)
         return
     parent = Path(tempfile.mkdtemp(dir=folder))
-    run = runs.create(parent / "runs", config_from_plain(plain | {"name": name}, "here").name, "")
+    run = create_run(parent / "runs", config_from_plain(plain | {"name": name}, "here").name, "")
     assert run.folder.parent == parent / "runs" and re.fullmatch(re.escape(name) + "-[0-9]{3,}", run.name)
     made = {path for path in parent.rglob("*") if path.is_dir()}
     assert {path for path in made if run.folder not in path.parents} == {parent / "runs", run.folder}
-    assert runs.find(run.name, parent / "runs").folder == run.folder
+    assert find_run(run.name, parent / "runs").folder == run.folder
 
 
 @given(ANY_TEXT)
 def test_any_text_finds_a_run_or_says_that_there_is_none(folder: Path, text: str) -> None:
     parent = folder / "found"
     if not parent.exists():
-        runs.create(parent, "some", "")
+        create_run(parent, "some", "")
     try:
-        found = runs.find(text, parent)
+        found = find_run(text, parent)
     except UserError as error:
         assert error.exit_code == 2 and said_well(error)
     else:

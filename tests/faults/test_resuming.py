@@ -30,14 +30,15 @@ from small_runs import (
 )
 
 from dlrun import checkpoint as checkpoints
-from dlrun import experiment, runs
+from dlrun import experiment
 from dlrun.config.dumping import dump_config
 from dlrun.config.keys import key_help
 from dlrun.config.loading import load_config
 from dlrun.config.registry import Parts
 from dlrun.errors import CheckpointRefused, RunFailed
 from dlrun.experiment import RESUMABLE
-from dlrun.runs import Run
+from dlrun.run_folders.locating import create_run
+from dlrun.run_folders.run import Run
 from dlrun.system import locks
 from dlrun.system.processes import identity
 
@@ -408,7 +409,7 @@ def test_a_start_that_was_killed_before_its_first_save_begins_at_the_start(
     fault: Any, dlrun: Dlrun, complete: Run, runs_dir: Path, has_header: bool
 ) -> None:
     text = complete.config.read_text().replace("name: tiny", "name: killed")
-    killed = runs.create(runs_dir, "killed", text)
+    killed = create_run(runs_dir, "killed", text)
     if has_header:  # which is written just before the first save
         killed.metrics.write_text(complete.metrics.read_text().splitlines(keepends=True)[0])
     assert dlrun("resume", "killed").code == 0

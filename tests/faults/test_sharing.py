@@ -35,14 +35,17 @@ from small_runs import (
 from watched_disk import Disk
 
 from dlrun import checkpoint as checkpoints
-from dlrun import display, experiment, runs
+from dlrun import display, experiment
 from dlrun.config.dumping import dump_config
 from dlrun.config.loading import load_config
 from dlrun.errors import UserError
 from dlrun.evaluation import open_checkpoint
-from dlrun.runs import Run
+from dlrun.run_folders.listing import overviews, runs_in
+from dlrun.run_folders.locating import create_run, find_run
+from dlrun.run_folders.run import Run
+from dlrun.system import processes
 from dlrun.system.files import write_atomically
-from dlrun.system.processes import identity
+from dlrun.system.processes import identity, now
 
 Dlrun = Callable[..., Any]
 Fault = Any  # of conftest.py
@@ -221,7 +224,7 @@ def test_random_names_make_their_own_folder_or_none(fault: Fault, tiny: Path, tm
         except UserError:
             fault.count(random_refused=1)
             continue
-        made = runs.create(parent, checked.name, dump_config(checked))
+        made = create_run(parent, checked.name, dump_config(checked))
         assert made.folder == parent / f"{name}-001"
         fault.never(outside=set(parent.parent.rglob("*")) - {parent, made.folder, *made.folder.rglob("*")})
         assert load_config(made.config).name == name
@@ -245,7 +248,7 @@ def test_a_link_by_the_name_of_a_run_is_none(
         done = dlrun(*words)
         assert (done.code, "there is no run" in done.err) == (2, True)
     assert dlrun("train", tiny).code == 0
-    assert [run.name for run in runs.every(runs_dir)] == ["tiny-003"]
+    assert [run.name for run in runs_in(runs_dir)] == ["tiny-003"]
     fault.count(links=3)
     fault.never(
         outside=[*changed(before, tree(tmp_path / "elsewhere")), *tmp_path.glob("nowhere")],
@@ -263,7 +266,7 @@ def test_what_lies_in_a_strangers_run_leads_nowhere_else(
     (outside / "file").write_text("epoch,seed\n1,0\nprecious\n")
     before = tree(outside)
     assert dlrun("train", tiny, "--stop-after", 1).code == 0
-    [run] = runs.every(runs_dir)
+    [run] = runs_in(runs_dir)
     for name in ("metrics.csv", "log.txt", "checkpoints", "plots", "weights", "eval"):
         place, away = run.folder / name, tmp_path / "away"
         if place.exists():
@@ -301,7 +304,7 @@ def test_a_file_of_a_run_that_is_a_link_is_replaced_and_not_followed(
     fault: Fault, dlrun: Dlrun, tiny: Path, runs_dir: Path, tmp_path: Path
 ) -> None:
     assert dlrun("train", tiny, "--stop-after", 1, "plots=[curves]").code == 0
-    [run] = runs.every(runs_dir)
+    [run] = runs_in(runs_dir)
     outside = tmp_path / "outside"
     outside.mkdir()
     names = ["config.yaml", "summary.json", "checkpoints/last.pt", "checkpoints/best.pt", "plots/curves.png"]
@@ -380,14 +383,14 @@ BROKEN = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10)  # those without a status
 def strangers(runs_dir: Path) -> Path:
     """A folder of runs that holds whatever may lie in it."""
     for number, raw in enumerate(HOSTILE):
-        run = runs.create(runs_dir, f"hostile{number}", "")
+        run = create_run(runs_dir, f"hostile{number}", "")
         (run.folder / "summary.json").write_bytes(raw)
         (run.folder / "metrics.csv").write_bytes(raw)
     host = json.dumps(identity()["host"]).encode()
     for number, rows in enumerate(
         (b"epoch,seed,a\n", b"epoch,seed,a\n1,0\n", b"\n\n\n", b"epoch\n1e5\n", b"\xff\n")
     ):
-        run = runs.create(runs_dir, f"rows{number}", "")
+        run = create_run(runs_dir, f"rows{number}", "")
         (run.folder / "summary.json").write_bytes(
             b'{"status": "running", "pid": 2147483000, "host": %s}' % host
         )
@@ -398,11 +401,11 @@ def strangers(runs_dir: Path) -> Path:
     (runs_dir / "link").symlink_to(runs_dir / "hostile0-001")
     (runs_dir / "loop").symlink_to(runs_dir / "loop")
     for name in ("summary.json", "metrics.csv"):
-        pipes = runs.create(runs_dir, "pipe", "")
+        pipes = create_run(runs_dir, "pipe", "")
         os.mkfifo(pipes.folder / name)
-        folders = runs.create(runs_dir, "folder", "")
+        folders = create_run(runs_dir, "folder", "")
         (folders.folder / name).mkdir()
-    pipes = runs.create(runs_dir, "pipe", "")
+    pipes = create_run(runs_dir, "pipe", "")
     pipes.write_json("summary.json", {"status": "interrupted"})
     os.mkfifo(pipes.metrics)
     (runs_dir / "[red]x\x1b[31m\n-001").mkdir()
@@ -417,11 +420,11 @@ def strangers(runs_dir: Path) -> Path:
 def test_whatever_lies_in_the_folder_is_listed_or_passed_over(
     fault: Fault, strangers: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = runs.every(strangers)
+    found = runs_in(strangers)
     names = {run.name for run in found}
     assert names.isdisjoint({"foreign", "file", "link", "loop", "odd-001"})
     assert len(names) == len(HOSTILE) + 5 + 4 + 1 + 1
-    display.runs_table(runs.overviews(strangers))
+    display.runs_table(overviews(strangers))
     printed = capsys.readouterr().out
     assert all(f"hostile{number}-001" in printed for number in range(len(HOSTILE)))
     assert "\x1b" not in printed
@@ -431,7 +434,7 @@ def test_whatever_lies_in_the_folder_is_listed_or_passed_over(
 
 @pytest.mark.row("T46")
 def test_a_run_without_a_sound_summary_is_called_broken(fault: Fault, strangers: Path) -> None:
-    status = {row["run"]: row["status"] for row in runs.overviews(strangers)}
+    status = {row["run"]: row["status"] for row in overviews(strangers)}
     for number in BROKEN:
         assert status[f"hostile{number}-001"] == "broken"
     fault.count(listings=1)
@@ -526,7 +529,7 @@ def test_whoever_reads_a_file_while_it_is_replaced_reads_the_old_or_the_new_one(
 def test_a_run_that_is_deleted_while_it_is_listed_is_no_trouble(
     fault: Fault, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs.create(runs_dir, "some", "epochs: 3\n")
+    create_run(runs_dir, "some", "epochs: 3\n")
     is_file = Path.is_file
 
     def then_gone(path: Path) -> bool:
@@ -537,7 +540,7 @@ def test_a_run_that_is_deleted_while_it_is_listed_is_no_trouble(
 
     monkeypatch.setattr(Path, "is_file", then_gone)
     fault.count(listings=1)
-    assert [row["run"] for row in runs.overviews(runs_dir)] == ["some-001"]
+    assert [row["run"] for row in overviews(runs_dir)] == ["some-001"]
 
 
 @pytest.mark.row("T46")
@@ -549,7 +552,7 @@ def test_runs_that_come_and_go_while_they_are_listed_are_no_trouble(
 
     def come_and_go() -> None:
         while not stop.is_set():
-            run = runs.create(runs_dir, "passing", tiny.read_text())
+            run = create_run(runs_dir, "passing", tiny.read_text())
             run.write_json("summary.json", {"status": "finished"})
             run.folder.rename(runs_dir / "other-001")
             for path in sorted((runs_dir / "other-001").rglob("*"), reverse=True):
@@ -562,7 +565,7 @@ def test_runs_that_come_and_go_while_they_are_listed_are_no_trouble(
     try:
         for _ in range(fault.times(100, 1000)):
             fault.count(listings=1)
-            fault.never(failed="tiny-001" not in {row["run"] for row in runs.overviews(runs_dir)})
+            fault.never(failed="tiny-001" not in {row["run"] for row in overviews(runs_dir)})
     finally:
         stop.set()
         thread.join()
@@ -611,7 +614,7 @@ def test_whatever_becomes_of_stdout_training_finishes(fault: Fault, tiny: Path, 
                 assert "?" in whole if name == "ascii" else "±" in whole
             if name not in ("one column", "dumb"):  # which show the run on their terminal
                 assert said == ""
-            [run] = runs.every(parent)
+            [run] = runs_in(parent)
             assert run.summary()["status"] == "finished"
             assert run.rows()["epoch"] == [1, 1, 2, 2, 3, 3]
             assert "warning" not in (run.folder / "log.txt").read_text()
@@ -707,7 +710,7 @@ def test_a_picture_that_cannot_be_written_is_a_warning(
     with monkeypatch.context() as patched:
         patched.setattr("matplotlib.figure.Figure.savefig", full)
         done = dlrun("train", tiny, "plots=[curves]")
-    [run] = runs.every(runs_dir)
+    [run] = runs_in(runs_dir)
     assert (done.code, run.summary()["status"]) == (0, "finished")
     assert "warning: the plot curves was not drawn: " in done.out
     assert not list(run.plots.iterdir()), "nor anything half written"
@@ -728,7 +731,7 @@ def test_a_log_that_cannot_be_written_is_a_warning(
 
     monkeypatch.setattr(Path, "open", refused)
     done = dlrun("train", tiny)
-    [run] = runs.every(runs_dir)
+    [run] = runs_in(runs_dir)
     assert (done.code, run.summary()["status"], done.err) == (0, "finished", "")
     assert done.out.count(f"warning: {run.folder / 'log.txt'} cannot be written") == 1
     assert run.rows()["epoch"] == [1, 2, 3]
@@ -760,7 +763,7 @@ def test_the_newest_is_by_epoch_whatever_the_clock_says(
 
     clock = iter(range(2_000_000_000, 0, -1000))
     monkeypatch.setattr(time, "time", lambda: float(next(clock)))
-    monkeypatch.setattr(runs, "now", lambda: f"{next(clock):010d}")
+    monkeypatch.setattr(processes, "now", lambda: f"{next(clock):010d}")
     run = started(plan, tmp_path / "back")
     for epoch in range(1, 7):
         experiment.resume(plan, run, experiment.Silent(), stop_after=epoch)
@@ -779,9 +782,9 @@ def test_the_newest_is_by_epoch_whatever_the_clock_says(
 def test_runs_of_one_moment_are_in_the_order_of_their_numbers(
     fault: Fault, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "now", lambda: "2030-01-01T00:00:00.000000+00:00")
+    monkeypatch.setattr(processes, "now", lambda: "2030-01-01T00:00:00.000000+00:00")
     for _ in range(12):
-        runs.create(runs_dir, "small", "").write_json("summary.json", {"started": runs.now()})
-    assert [run.name for run in runs.every(runs_dir)] == [f"small-{n:03d}" for n in range(12, 0, -1)]
-    assert runs.find("last", runs_dir).name == "small-012"
+        create_run(runs_dir, "small", "").write_json("summary.json", {"started": now()})
+    assert [run.name for run in runs_in(runs_dir)] == [f"small-{n:03d}" for n in range(12, 0, -1)]
+    assert find_run("last", runs_dir).name == "small-012"
     fault.count(clocks=1)

@@ -31,7 +31,7 @@ from small_runs import (
     trained,
 )
 
-from dlrun.runs import Run
+from dlrun.run_folders.run import Run
 from dlrun.system.signals import Signals
 
 HERE = Path(__file__).parent

@@ -16,8 +16,7 @@ import pytest
 from small_runs import child, contents, timeless
 from small_sweeps import CONFIG, listed, only_sweep
 
-from dlrun import sweep_folder
-from dlrun.sweep_folder import Sweep
+from dlrun.run_folders.sweep_folder import Sweep, sweeps_in
 from dlrun.system.locks import is_in_use
 
 Dlrun = Callable[..., Any]
@@ -75,7 +74,7 @@ def begun(config: Path, runs_dir: Path, *, epochs: int) -> tuple[Sweep, Any]:
     process = child(dlrun_in_child, words, runs_dir)
 
     def both_train() -> bool:
-        for sweep in sweep_folder.every(runs_dir):
+        for sweep in sweeps_in(runs_dir):
             return all(trial.run.summary().get("status") == "running" for trial in sweep.trials)
         return False
 
@@ -131,7 +130,7 @@ def killed_and_resumed(folder: Path, fault: Any, times: int) -> None:
     unbroken.join(120)
     broken, resume = folder / "broken", ["sweep", "--resume", "last"]
     for kill in range(times):
-        process = child(dlrun_in_child, resume if sweep_folder.every(broken) else words, broken)
+        process = child(dlrun_in_child, resume if sweeps_in(broken) else words, broken)
         process.join(fault.random.uniform(0.1, 1.2))
         if process.exitcode is not None:  # it was done before
             assert process.exitcode == 0
@@ -139,13 +138,13 @@ def killed_and_resumed(folder: Path, fault: Any, times: int) -> None:
         os.kill(process.pid or 0, signal.SIGKILL)
         process.join(60)
         fault.count(kills=1)
-        trials = [trial for sweep in sweep_folder.every(broken) for trial in sweep.trials]
+        trials = [trial for sweep in sweeps_in(broken) for trial in sweep.trials]
         running = [s for s in (trial.run.summary() for trial in trials) if s.get("status") == "running"]
         fault.count(runs_hit=len(running))
         for each in running if kill % 2 else ():
             with suppress(ProcessLookupError):
                 os.kill(each["pid"], signal.SIGKILL)
-    last = child(dlrun_in_child, resume if sweep_folder.every(broken) else words, broken)
+    last = child(dlrun_in_child, resume if sweeps_in(broken) else words, broken)
     last.join(120)
     fault.said(said_in(broken))
     ours, theirs = only_sweep(broken), only_sweep(folder / "whole")
@@ -205,7 +204,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_whole_group_and_saves_all_that_trains(
 ) -> None:
     words = ["optimizer.lr=1e-3,1e-2", "epochs=100000", "--seeds", "1", "--jobs", "2"]
     process = dlrun_process("sweep", config, *words, start_new_session=True)
-    until(lambda: sweep_folder.every(runs_dir))
+    until(lambda: sweeps_in(runs_dir))
     trials = only_sweep(runs_dir).trials
     until(lambda: all(trial.run.summary().get("status") == "running" for trial in trials))
     os.killpg(process.pid, signal.SIGINT)

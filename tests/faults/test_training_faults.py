@@ -27,7 +27,7 @@ from dlrun import experiment, trainer
 from dlrun.copies import Apart
 from dlrun.data.batches import Batches
 from dlrun.errors import Diverged
-from dlrun.runs import Run
+from dlrun.run_folders.run import Run
 from dlrun.trainer import Batch, State, Watch, fit
 
 Dlrun = Callable[..., Any]

@@ -15,20 +15,19 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from dlrun import runs
 from dlrun.config.registry import Parts
-from dlrun.data.csv_files import cell, decimals
+from dlrun.data.csv_files import cell
 from dlrun.errors import UserError, nearest, shortened
-from dlrun.records import Record, at, some, written
-from dlrun.runs import Run
-from dlrun.significance import Difference, difference, one_of_many, step_of
+from dlrun.run_folders.records import Record, at, some, written
+from dlrun.run_folders.run import DONE, Run
+from dlrun.run_folders.significance import Difference, decimals, difference, one_of_many, step_of
 
 _MOST_PAIRED = 200  # settings: all pairs of more take their time
 FRACTIONS = ("accuracy", "top5")  # differences of these are said in percentage points
 
 
 @dataclass
-class Group:
+class SettingResult:
     """The finished runs of one setting, and the figure of each of their seeds."""
 
     setting: dict[str, Any]
@@ -61,7 +60,7 @@ class Comparison:
 
     metric: str
     higher_is_better: bool
-    groups: list[Group]
+    groups: list[SettingResult]
     is_ranked: bool
     comparisons: int  # at once: each interval is that much wider
     notes: list[str]
@@ -100,7 +99,7 @@ class Comparison:
                 words[-1] += f", wider as {self.comparisons} comparisons at once ask for (Holm)"
         return "; ".join(words)
 
-    def verdict(self, group: Group) -> str:
+    def verdict(self, group: SettingResult) -> str:
         """What is known of a setting beside the reference, in words."""
         found = group.beside
         if found is None:
@@ -169,7 +168,7 @@ class Comparison:
         return lines.getvalue()
 
 
-def compare(
+def compare_runs(
     records: Sequence[Record],
     metric: str | None = None,
     *,
@@ -184,7 +183,7 @@ def compare(
     that were evaluated. Raises UserError where nothing can be compared.
     """
     notes: list[str] = []
-    done = [each for each in records if each.run.status(each.summary) in runs.DONE and not each.unread]
+    done = [each for each in records if each.run.status(each.summary) in DONE and not each.unread]
     if not done:
         standing = [f"{each.run.name} ({each.run.status(each.summary)})" for each in records]
         raise UserError(f"there is no finished run to compare: {some(standing) or 'none is named'}")
@@ -209,7 +208,7 @@ def compare(
     return Comparison(metric, higher, groups, ranked, comparisons, notes, monitor)
 
 
-def _show_asked(groups: Sequence[Group], notes: list[str]) -> None:
+def _show_asked(groups: Sequence[SettingResult], notes: list[str]) -> None:
     """Have settings told apart by what a sweep set in them, where that does; what else differs is noted."""
     asked = [group.asked for group in groups if group.asked is not None]
     if len({repr(each) for each in asked}) < len(groups):
@@ -222,7 +221,7 @@ def _show_asked(groups: Sequence[Group], notes: list[str]) -> None:
         group.shown = group.asked or {}
 
 
-def _compare(measured: Sequence[Group], *, ranked: bool) -> int:
+def _compare(measured: Sequence[SettingResult], *, ranked: bool) -> int:
     """Hold each of the settings against the first; how many comparisons that counts as.
 
     The best of many is chosen by its figures, so any two of them might have been the ones compared.
@@ -249,9 +248,9 @@ def _compare(measured: Sequence[Group], *, ranked: bool) -> int:
 
 def _grouped(
     records: Iterable[Record], metric: str, notes: list[str], values: Mapping[Path, dict[str, Any]]
-) -> list[Group]:
+) -> list[SettingResult]:
     """Runs by their setting, in the order in which each is first met."""
-    groups: dict[str, Group] = {}
+    groups: dict[str, SettingResult] = {}
     unread, unfinished, twice = [], [], []
     for each in records:
         name, status = each.run.name, each.run.status(each.summary)
@@ -260,9 +259,9 @@ def _grouped(
             continue
         setting = each.setting(metric)
         group = groups.setdefault(
-            repr(sorted(setting.items())), Group(setting, asked=values.get(each.run.folder))
+            repr(sorted(setting.items())), SettingResult(setting, asked=values.get(each.run.folder))
         )
-        if status not in (*runs.DONE, "diverged"):
+        if status not in (*DONE, "diverged"):
             unfinished.append(f"{name} ({status})")
             group.begun |= each.seeds
             continue

@@ -9,6 +9,12 @@ from functools import lru_cache
 from itertools import pairwise
 from statistics import fmean, stdev
 
+
+def decimals(spread: float) -> int:
+    """How many decimals show two digits of a spread."""
+    return min(8, max(0, 1 - math.floor(math.log10(spread)))) if 0 < spread < math.inf else 4
+
+
 CONFIDENCE = 0.95
 
 

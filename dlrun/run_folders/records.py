@@ -12,14 +12,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dlrun import runs, sweep_folder
 from dlrun.config.keys import FREE
 from dlrun.config.registry import KINDS
 from dlrun.config.strict_yaml import read_file
 from dlrun.errors import ConfigError, UserError, meant, nearest, shortened
-from dlrun.runs import Run
-from dlrun.sweep_folder import Sweep
-from dlrun.where import Condition, condition, is_number
+from dlrun.run_folders.conditions import Condition, is_number, parse_condition
+from dlrun.run_folders.listing import runs_in
+from dlrun.run_folders.locating import SWEEP_FILE
+from dlrun.run_folders.run import Run
+from dlrun.run_folders.sweep_folder import Sweep, read_sweep, sweeps_in
 
 LARGEST = 1e150  # figures beyond it are no figures: their squares have no place in a double
 
@@ -56,7 +57,7 @@ class Record:
     def name(self) -> str:
         """The name of its run, that of a sweep's with the sweep before it, as `dlrun eval` takes it."""
         home = self.run.folder.parent
-        is_inside = home.name and (home / sweep_folder.FILE).is_file()
+        is_inside = home.name and (home / SWEEP_FILE).is_file()
         return f"{home.name}/{self.run.name}" if is_inside else self.run.name
 
     @property
@@ -122,7 +123,7 @@ class Record:
         return known | {"data": at(self.summary, "data", "fingerprint")}
 
 
-def read(run: Run) -> Record:
+def read_record(run: Run) -> Record:
     """What a run's folder says; where its config cannot be read, why."""
     plain, unread = None, "it holds no keys"
     try:
@@ -130,10 +131,10 @@ def read(run: Run) -> Record:
     except UserError as error:
         unread = error.mistakes[0] if isinstance(error, ConfigError) else f"{error.what} ({error.where})"
     is_read = isinstance(plain, dict)
-    return Record(run, flat(plain) if is_read else {}, run.summary(), "" if is_read else unread)  # type: ignore[arg-type]
+    return Record(run, flat_config(plain) if is_read else {}, run.summary(), "" if is_read else unread)  # type: ignore[arg-type]
 
 
-def flat(plain: dict[str, Any]) -> dict[str, Any]:
+def flat_config(plain: dict[str, Any]) -> dict[str, Any]:
     """A config as YAML has it, key by key: `optimizer.lr`, and both `optimizer` and `optimizer.name`."""
     config: dict[str, Any] = {}
     for key, value in plain.items():
@@ -148,7 +149,7 @@ def flat(plain: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def find(text: str, parent: Path) -> list[Run | Sweep]:
+def find_runs(text: str, parent: Path) -> list[Run | Sweep]:
     """What `text` names, the oldest first: `last`, the folder of a run or a sweep, the runs in a folder, or
     those in `parent` whose names begin so or are of that pattern, sweeps only where no run is named so.
 
@@ -159,16 +160,16 @@ def find(text: str, parent: Path) -> list[Run | Sweep]:
         raise UserError("an empty name names no run", fix="name a run, or '*' for all of them")
     for folder in (path, parent / path):
         with suppress(OSError):  # a name too long for any folder
-            if (folder / sweep_folder.FILE).is_file():
-                return [sweep_folder.read(folder)]
+            if (folder / SWEEP_FILE).is_file():
+                return [read_sweep(folder)]
             if (folder / "config.yaml").is_file():
                 return [Run(folder if folder.name else folder.resolve())]
-    if inside := runs.every(path)[::-1]:
+    if inside := runs_in(path)[::-1]:
         return [*inside]
     if path.parent != Path():  # a pattern of folders elsewhere
         parent, text = path.parent, path.name
-    there: list[Run | Sweep] = [*runs.every(parent)[::-1]]
-    sweeps: list[Run | Sweep] = [*sweep_folder.every(parent)[::-1]]
+    there: list[Run | Sweep] = [*runs_in(parent)[::-1]]
+    sweeps: list[Run | Sweep] = [*sweeps_in(parent)[::-1]]
     if text == "last" and (there or sweeps):
         return [max([*there[-1:], *sweeps[-1:]], key=_started)]
     pattern = text if any(sign in text for sign in "*?[") else f"{text}*"
@@ -205,17 +206,17 @@ def _started(each: Run | Sweep) -> str:
     return str((each.content if isinstance(each, Sweep) else each.summary()).get("started", ""))
 
 
-def chosen(named: Iterable[Run], where: str | None = None) -> list[Record]:
+def chosen_records(named: Iterable[Run], where: str | None = None) -> list[Record]:
     """What runs say, each once; only those of which a condition (see `where`) holds.
 
     Raises UserError where the condition cannot be read, or asks for what no run says anything of.
     """
-    holds = condition(where) if where is not None else None  # before anything is read
-    records = [read(run) for run in {run.folder.resolve(): run for run in named}.values()]
-    return records if holds is None else those(records, holds)
+    holds = parse_condition(where) if where is not None else None  # before anything is read
+    records = [read_record(run) for run in {run.folder.resolve(): run for run in named}.values()]
+    return records if holds is None else matching(records, holds)
 
 
-def those(records: Sequence[Record], holds: Condition) -> list[Record]:
+def matching(records: Sequence[Record], holds: Condition) -> list[Record]:
     """Those of which a condition holds. Raises UserError where it asks for what none says anything of."""
     refuse_unknown(records, holds.keys, "--where")
     return [each for each in records if holds(each.at)]

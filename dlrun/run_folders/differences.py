@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dlrun.compare import differing
-from dlrun.records import Record, at
+from dlrun.run_folders.comparison import differing
+from dlrun.run_folders.records import Record, at
 
 # Of the summary: what a difference of figures may come from.
 _PLACES = {
@@ -79,7 +79,7 @@ class Differences:
         }
 
 
-def between(first: Record, second: Record) -> Differences:
+def differences_between(first: Record, second: Record) -> Differences:
     """What is not the same in two runs."""
     both = (first, second)
     unread = [

@@ -6,10 +6,11 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from dlrun import runs, sweep_folder
 from dlrun.errors import RunFailed, UserError, shortened
-from dlrun.runs import Run
-from dlrun.sweep_folder import FILE
+from dlrun.run_folders.listing import runs_in
+from dlrun.run_folders.locating import SWEEP_FILE, find_run, one_named
+from dlrun.run_folders.run import Run
+from dlrun.run_folders.sweep_folder import is_unbegun_sweep, read_sweep, sweeps_in, unbegun_sweeps
 from dlrun.system.locks import is_in_use
 
 
@@ -23,15 +24,15 @@ def deletable(text: str, parent: Path) -> Path:
     folder, path = None, Path(text)
     for each in (path, parent / path):
         with suppress(OSError):  # a name too long for any folder
-            if (each / FILE).is_file() or (each / "config.yaml").is_file() or sweep_folder.is_cut_short(each):
+            if (each / SWEEP_FILE).is_file() or (each / "config.yaml").is_file() or is_unbegun_sweep(each):
                 folder = each
                 break
     if folder is None and text == "last":
-        folder = runs.find(text, parent).folder
+        folder = find_run(text, parent).folder
     if folder is None:
-        sweeps = [sweep.folder for sweep in sweep_folder.every(parent)] + sweep_folder.cut_short(parent)
-        names = [run.name for run in runs.every(parent)] + [sweep.name for sweep in sweeps]
-        folder = parent / runs.one_named(text, names, "run", parent)
+        sweeps = [sweep.folder for sweep in sweeps_in(parent)] + unbegun_sweeps(parent)
+        names = [run.name for run in runs_in(parent)] + [sweep.name for sweep in sweeps]
+        folder = parent / one_named(text, names, "run", parent)
     refuse_to_delete(folder, parent)
     return folder
 
@@ -47,41 +48,41 @@ def refuse_to_delete(folder: Path, parent: Path) -> None:
         raise UserError(
             f"{folder} is not in {parent}", fix="name its folder with --runs-dir, or delete it by hand"
         )
-    if (real.parent / FILE).exists():
+    if (real.parent / SWEEP_FILE).exists():
         raise UserError(
             f"{folder.name} is a run of the sweep {real.parent.name}, which needs it",
             fix=f"delete the whole sweep: dlrun rm {real.parent.name}",
         )
-    if not (real / FILE).exists() and not sweep_folder.is_cut_short(real) and _runs_in(real):
+    if not (real / SWEEP_FILE).exists() and not is_unbegun_sweep(real) and _runs_in(real):
         raise UserError(f"{folder.name} holds other runs", fix="name those, or delete the folder by hand")
     if busy := next((each for each in (folder, *_runs_in(folder)) if is_in_use(each)), None):
         raise RunFailed(f"{busy.name} is in use", where=str(busy), fix="wait until it is done, or stop it")
 
 
-def described(folder: Path) -> str:
+def describe_folder(folder: Path) -> str:
     """What a folder that may be deleted holds, in words."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     size = sum(path.stat().st_size for path in files)
-    if (folder / FILE).is_file():
+    if (folder / SWEEP_FILE).is_file():
         try:
-            what = f"a sweep of {len(sweep_folder.read(folder).trials)} runs"
+            what = f"a sweep of {len(read_sweep(folder).trials)} runs"
         except UserError:
             what = "a sweep that cannot be read"
-    elif sweep_folder.is_cut_short(folder):
+    elif is_unbegun_sweep(folder):
         what = "a sweep that was never begun"
     else:
         run = Run(folder)
         summary = run.summary()
         what = f"{run.status(summary)} after epoch {shortened(summary.get('epochs', 0))}"
     real, needed = folder.resolve(), ""
-    for sweep in sweep_folder.every(folder.parent):
+    for sweep in sweeps_in(folder.parent):
         borrowed = [trial.run.folder.resolve() for trial in sweep.trials if trial.is_borrowed]
         if any(real in (each, *each.parents) for each in borrowed):
             needed += f", which the sweep {sweep.name} needs"
     return f"{what}, {len(files)} files, {size / 2**20:,.1f} MiB{needed}"
 
 
-def delete(folder: Path) -> None:
+def delete_folder(folder: Path) -> None:
     """Delete a run or a sweep. Raises RunFailed where it is in use or the disk refuses."""
     with Run(folder).lock():
         for each in _runs_in(folder):

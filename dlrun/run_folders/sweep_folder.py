@@ -23,17 +23,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dlrun import runs
 from dlrun.config.dumping import dump_config
 from dlrun.config.keys import FREE, Config
 from dlrun.config.strict_yaml import parse, read_file
 from dlrun.errors import UserError
-from dlrun.runs import Run
+from dlrun.run_folders.listing import runs_in
+from dlrun.run_folders.locating import SWEEP_FILE, create_run, is_run_name, new_folder, one_named
+from dlrun.run_folders.run import DONE, Run, refuse_links
 from dlrun.system.files import write_atomically
 from dlrun.system.locks import is_in_use, lock
-from dlrun.system.processes import identity, is_alive
+from dlrun.system.processes import command_line, identity, is_alive, now
+from dlrun.system.strict_json import finite
 
-FILE = runs.SWEEP
 _OWN_NAME = re.compile(r".+-sweep-\d{3,}")
 MOST_JOBS = 1024
 _IN_PLACE = {"workers.log": stat.S_ISREG, "study.log": stat.S_ISREG, "plots": stat.S_ISDIR}  # are written
@@ -131,7 +132,7 @@ class Sweep:
     def lock(self) -> Iterator[None]:
         """Be the only process that trains this sweep. Raises RunFailed where another one does."""
         with lock(self.folder, lambda: self.content):
-            now = read(self.folder).content  # which whoever had it until now may have added to
+            now = read_sweep(self.folder).content  # which whoever had it until now may have added to
             self.content.clear()
             self.content.update(now)
             self.content.update(identity())
@@ -149,9 +150,9 @@ class Sweep:
 
     def write(self) -> None:
         """Replace sweep.json."""
-        text = json.dumps(runs.finite(self.content), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(finite(self.content), indent=1, ensure_ascii=False, allow_nan=False)
         write_atomically(
-            self.folder / FILE, lambda file: file.write(f"{text}\n".encode(errors="backslashreplace"))
+            self.folder / SWEEP_FILE, lambda file: file.write(f"{text}\n".encode(errors="backslashreplace"))
         )
 
     def remove_unlisted(self) -> None:
@@ -161,7 +162,7 @@ class Sweep:
             folder = file.parent
             if (
                 folder.name not in known
-                and runs.is_name(folder.name)
+                and is_run_name(folder.name)
                 and not folder.is_symlink()
                 and not (folder / "summary.json").exists()
                 and not is_in_use(folder)
@@ -179,12 +180,12 @@ class Sweep:
             for trial in self.trials
             if trial.number not in given_up
             and not trial.is_borrowed
-            and trial.run.summary().get("status") not in (*runs.DONE, "diverged")
+            and trial.run.summary().get("status") not in (*DONE, "diverged")
         ]
 
     def add(self, values: dict[str, Any], config: Config, number: int | None = None) -> Trial:
         """A new run; it is the sweep's when that is written next."""
-        run = runs.create(self.folder, config.name, dump_config(config))
+        run = create_run(self.folder, config.name, dump_config(config))
         self.content["runs"].append(
             {"run": run.name, "values": values, "seeds": config.seeds}
             | ({} if number is None else {"number": number})
@@ -212,21 +213,21 @@ class Sweep:
         """Make a run of its own for each that was borrowed and is gone."""
         for entry, trial in zip(self.content["runs"], self.trials, strict=True):
             if trial.is_borrowed and not trial.run.config.exists():
-                run = runs.create(self.folder, entry["name"], entry["config"])
+                run = create_run(self.folder, entry["name"], entry["config"])
                 del entry["borrowed"], entry["name"], entry["config"]
                 entry["run"] = run.name
                 self.write()
 
 
 @contextmanager
-def created(parent: Path, name: str, *, jobs: int, metric: str, **more: Any) -> Iterator[Sweep]:
+def created_sweep(parent: Path, name: str, *, jobs: int, metric: str, **more: Any) -> Iterator[Sweep]:
     """A new folder parent/name-sweep-NNN, to be given its runs: so many at a time, ranked by `metric`.
 
     What stands in sweep.json, `more` too, is written at the end: a folder without it that nobody has is one
     whose making was cut short, and holds nothing to go on with.
     """
-    folder = runs.new_folder(parent, f"{name}-sweep")
-    began = {"started": runs.now(), "command": runs.command_line()}
+    folder = new_folder(parent, f"{name}-sweep")
+    began = {"started": now(), "command": command_line()}
     sweep = Sweep(folder, {**began, "jobs": jobs, "metric": metric, **more, "runs": []})
     with lock(folder, identity):
         yield sweep
@@ -249,32 +250,32 @@ def of_each_seed(config: Config) -> list[Config]:
     return [config] if config.is_stacked else [replace(config, seeds=[seed]) for seed in config.seeds]
 
 
-def find(text: str, parent: Path) -> Sweep:
+def find_sweep(text: str, parent: Path) -> Sweep:
     """The sweep that `text` names: `last`, a folder, or a prefix of one name in `parent` alone.
 
     Raises UserError where there is none, or more than one, or where its folder is not as dlrun made it.
     """
     path = Path(text)
-    if (parent / path / FILE).is_file():
+    if (parent / path / SWEEP_FILE).is_file():
         path = parent / path
-    elif not (path / FILE).is_file():
-        there = sorted(parent.glob(f"*/{FILE}"), key=lambda file: file.stat().st_mtime)
+    elif not (path / SWEEP_FILE).is_file():
+        there = sorted(parent.glob(f"*/{SWEEP_FILE}"), key=lambda file: file.stat().st_mtime)
         names = [file.parent.name for file in there]
-        if cut := next((each for each in (path, parent / path) if is_cut_short(each)), None):
+        if cut := next((each for each in (path, parent / path) if is_unbegun_sweep(each)), None):
             fix = f"dlrun rm {cut.name}, and begin it again"
             raise UserError(f"{cut.name} was never begun: its making was cut short", where=str(cut), fix=fix)
         is_last = text == "last" and names
-        path = parent / (names[-1] if is_last else runs.one_named(text, names, "sweep", parent))
-    return read(path)
+        path = parent / (names[-1] if is_last else one_named(text, names, "sweep", parent))
+    return read_sweep(path)
 
 
-def read(folder: Path) -> Sweep:
+def read_sweep(folder: Path) -> Sweep:
     """The sweep in a folder, which anybody may have written: every run that it trains lies in it.
 
     Raises UserError where sweep.json is not as dlrun writes it, or something of the folder is a link.
     """
     folder = folder if folder.name else folder.resolve()  # of `.`, whose parent is not itself
-    path = folder / FILE
+    path = folder / SWEEP_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         sound = _is_sound(content)
@@ -291,7 +292,7 @@ def read(folder: Path) -> Sweep:
         if trial.run.folder.is_symlink() or (trial.is_borrowed and trial.run.folder.parent.is_symlink()):
             fix = "put the run's folder itself there"
             raise UserError("a run of the sweep is a link", where=str(trial.run.folder), fix=fix)
-        runs.refuse_links(trial.run)
+        refuse_links(trial.run)
     for name, is_kind in _IN_PLACE.items():
         if (folder / name).is_symlink() or (
             (folder / name).exists() and not is_kind((folder / name).stat().st_mode)
@@ -314,40 +315,40 @@ def _is_sound(content: Any) -> bool:
         and 1 <= content["jobs"] <= MOST_JOBS
         and isinstance(content["metric"], str)
         and all(type(number) is int for number in content.get("given_up", ()))
-        and all(isinstance(name, str) and runs.is_name(name) for name in (*names, *filter(None, homes)))
+        and all(isinstance(name, str) and is_run_name(name) for name in (*names, *filter(None, homes)))
         and len(set(zip(homes, names, strict=True))) == len(names)
         and all(
             isinstance(each["values"], dict)
             and all(type(seed) is int for seed in each["seeds"])
             and type(each.get("number")) in (int, type(None))
-            and ("borrowed" not in each or runs.is_name(f"{each['name']}-001"))
+            and ("borrowed" not in each or is_run_name(f"{each['name']}-001"))
             and ("borrowed" not in each or bool(each["config"].encode()))
             for each in listed
         )
     )
 
 
-def every(parent: Path) -> list[Sweep]:
+def sweeps_in(parent: Path) -> list[Sweep]:
     """The sweeps in a folder, the newest first. What is none is passed over."""
     found = []
-    for file in parent.glob(f"*/{FILE}"):
+    for file in parent.glob(f"*/{SWEEP_FILE}"):
         with suppress(UserError):
-            found.append(read(file.parent))
+            found.append(read_sweep(file.parent))
     return sorted(found, key=lambda sweep: str(sweep.content.get("started")), reverse=True)
 
 
-def cut_short(parent: Path) -> list[Path]:
+def unbegun_sweeps(parent: Path) -> list[Path]:
     """The folders in `parent` of sweeps whose making was cut short, before anything was trained."""
-    return sorted(folder for folder in parent.glob("*-sweep-*") if is_cut_short(folder))
+    return sorted(folder for folder in parent.glob("*-sweep-*") if is_unbegun_sweep(folder))
 
 
-def is_cut_short(folder: Path) -> bool:
+def is_unbegun_sweep(folder: Path) -> bool:
     """Whether a folder is that of a sweep whose making was cut short."""
     return (
         _OWN_NAME.fullmatch(folder.name) is not None
         and folder.is_dir()
         and not folder.is_symlink()
-        and not (folder / FILE).exists()
+        and not (folder / SWEEP_FILE).exists()
         and not (folder / "config.yaml").exists()  # a run of that name
         and not is_in_use(folder)  # it is being made
     )
@@ -358,13 +359,13 @@ def can_borrow(run: Run, parent: Path) -> bool:
     home = run.folder.parent
     is_beside = home.resolve() == parent.resolve()
     return (
-        runs.is_name(run.name)
+        is_run_name(run.name)
         and not run.folder.is_symlink()
-        and (is_beside or (runs.is_name(home.name) and not home.is_symlink()))
+        and (is_beside or (is_run_name(home.name) and not home.is_symlink()))
     )
 
 
-def every_run(parent: Path) -> list[Run]:
+def all_runs_in(parent: Path) -> list[Run]:
     """The runs in a folder, the newest first, and then those of the sweeps in it."""
-    of_sweeps = [trial.run for sweep in every(parent) for trial in sweep.trials if not trial.is_borrowed]
-    return [*runs.every(parent), *of_sweeps]
+    of_sweeps = [trial.run for sweep in sweeps_in(parent) for trial in sweep.trials if not trial.is_borrowed]
+    return [*runs_in(parent), *of_sweeps]

@@ -48,7 +48,7 @@ class Condition:
         return self.claim(lookup)
 
 
-def condition(text: str) -> Condition:
+def parse_condition(text: str) -> Condition:
     """What `text` asks of a run.
 
     Raises UserError with the place where `text` is no condition. A key of which a run says nothing is equal

@@ -1,0 +1,118 @@
+"""Folders of runs: made under a new number, and found by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from dlrun.errors import UserError, nearest, shortened
+from dlrun.run_folders.listing import runs_in
+from dlrun.run_folders.run import Run, refuse_links
+from dlrun.system.files import ANOTHER_RUNS_DIR, cannot_write, make_folder, sync_folder
+
+_NUMBERED = re.compile(r"(.+)-(\d{3,})$")
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,69}-\d{3,}\Z")  # 64 letters and -sweep
+SWEEP_FILE = "sweep.json"  # which is in the folder of a sweep
+
+
+def create_run(parent: Path, name: str, config_text: str) -> Run:
+    """A new folder parent/name-NNN with its config. Any number of processes may do this at once."""
+    folder = new_folder(parent, name)
+    try:
+        (folder / "checkpoints").mkdir()
+        (folder / "plots").mkdir()
+        sync_folder(folder)
+    except OSError as error:
+        raise cannot_write(parent, error, ANOTHER_RUNS_DIR) from None
+    run = Run(folder)
+    run.write_config(config_text)
+    return run
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """A new folder parent/name-NNN, the number after the highest that is there."""
+    try:
+        make_folder(parent, ANOTHER_RUNS_DIR)
+        taken = [
+            int(match[2])
+            for path in parent.iterdir()
+            if (match := _NUMBERED.match(path.name)) and match[1] == name
+        ]
+        number = max(taken, default=0)
+        while True:
+            number += 1
+            folder = parent / f"{name}-{number:03d}"
+            try:
+                folder.mkdir()  # exclusive: whoever makes the folder has it
+                break
+            except FileExistsError:
+                continue
+        sync_folder(parent)
+        return folder
+    except OSError as error:
+        raise cannot_write(parent, error, ANOTHER_RUNS_DIR) from None
+
+
+def find_run(text: str, parent: Path) -> Run:
+    """The run that `text` names: `last`, a folder, or a prefix of one name in `parent` alone.
+
+    Raises UserError where there is none, or more than one, or where what dlrun writes in its folder would
+    be written elsewhere: whose folder it is, nobody knows.
+    """
+    run = _named(text, parent)
+    refuse_links(run)
+    return run
+
+
+def _named(text: str, parent: Path) -> Run:
+    path = Path(text)
+    with suppress(OSError):  # a name too long for any folder
+        if (path / "config.yaml").is_file():
+            return Run(path if path.name else path.resolve())
+        if of_sweep := _in_sweep(text, parent):
+            return of_sweep
+        sweep = next((each for each in (path, parent / path) if (each / SWEEP_FILE).is_file()), None)
+        if sweep and text.strip():
+            inside = min((file.parent.name for file in sweep.glob("*/config.yaml")), default="RUN")
+            fix = f"name one of them, such as {sweep.resolve().name}/{inside}"
+            raise UserError(f"{shortened(text)} is a sweep of many runs", fix=fix)
+    runs = runs_in(parent)
+    if text == "last" and runs:
+        return runs[0]
+    return Run(parent / one_named(text, [run.name for run in runs], "run", parent))
+
+
+def _in_sweep(text: str, parent: Path) -> Run | None:
+    """The run of a sweep in `parent` that SWEEP/RUN names; links are none."""
+    sweep, _, name = text.partition("/")
+    home, folder = parent / sweep, parent / sweep / name
+    is_there = is_run_name(sweep) and is_run_name(name) and (folder / "config.yaml").is_file()
+    return Run(folder) if is_there and not (home.is_symlink() or folder.is_symlink()) else None
+
+
+def one_named(text: str, names: Sequence[str], kind: str, parent: Path) -> str:
+    """The one of the `names` in a folder that is `text`, or that alone begins so.
+
+    Raises UserError where there is none, or more than one.
+    """
+    matching = [text] if text in names else [name for name in names if name.startswith(text)]
+    if len(matching) > 1:
+        several = f"{', '.join(matching[:5])}{' …' if len(matching) > 5 else ''}"
+        raise UserError(f"{shortened(text)} could be {several}", fix="write more of the name")
+    if not matching or not text.strip():
+        shown = nearest(text, names[:10]) if names else f"; there are no {kind}s in {parent}"
+        of_sweeps = kind == "run" and any(parent.glob(f"*/{SWEEP_FILE}"))
+        fix = (
+            "a run of a sweep is named SWEEP/RUN; dlrun runs --where 'epochs > 0' lists all"
+            if of_sweeps
+            else ""
+        )
+        raise UserError(f"there is no {kind} {shortened(text)}{shown}", fix=fix)
+    return matching[0]
+
+
+def is_run_name(text: str) -> bool:
+    """Whether a text can be the name of a run's folder, which leads nowhere else."""
+    return bool(_FOLDER_NAME.match(text))

@@ -1,0 +1,63 @@
+"""metrics.csv while a run writes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import IO
+
+from dlrun.errors import CheckpointRefused
+from dlrun.run_folders.run import Run
+from dlrun.system.files import cannot_write, sync_folder
+
+
+class MetricsFile:
+    """metrics.csv while a run writes it: rows are buffered until `flush` puts them on the disk."""
+
+    def __init__(self, run: Run, columns: Sequence[str], seeds: Sequence[int], end: int) -> None:
+        """Go on after the first `end` bytes; what stands behind them is cut off. 0 begins anew."""
+        self.run, self.columns, self.seeds, self.end = run, columns, seeds, end
+        if end and (not run.metrics.exists() or run.metrics.stat().st_size < end):
+            raise CheckpointRefused("it is shorter than the checkpoint says", where=str(run.metrics))
+        try:
+            self._file: IO[str] = run.metrics.open("r+" if end else "w", encoding="utf-8", newline="")
+            self._file.seek(end)
+            self._file.truncate()
+            if not end:
+                self._file.write(f"{metrics_header(columns)}\n")
+                self.end = self.flush()
+                sync_folder(run.folder)
+        except OSError as error:
+            raise cannot_write(run.metrics, error) from None
+
+    def add(self, epoch: int, row: dict[str, list[float]]) -> None:
+        """The rows of one epoch, one for each seed. Cells that were not measured are empty."""
+        names = (*self.columns, "lr", "seconds")
+        lines = []
+        for index, seed in enumerate(self.seeds):
+            cells = ("" if name not in row else repr(row[name][index]) for name in names)
+            lines.append(f"{epoch},{seed},{','.join(cells)}\n")
+        try:
+            self._file.writelines(lines)
+        except OSError as error:
+            raise cannot_write(self.run.metrics, error) from None
+
+    def flush(self) -> int:
+        """Wait until every row is on the disk; gives the length of the file in bytes."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            return self._file.tell()
+        except OSError as error:
+            raise cannot_write(self.run.metrics, error) from None
+
+    def close(self) -> None:
+        """Keep what is buffered, as far as the disk allows."""
+        with suppress(OSError):
+            self._file.close()
+
+
+def metrics_header(columns: Sequence[str]) -> str:
+    """The first line of metrics.csv for what is measured."""
+    return ",".join(("epoch", "seed", *columns, "lr", "seconds"))
