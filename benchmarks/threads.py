@@ -25,7 +25,7 @@ from dlrun.cli import WAITING
 from dlrun.config.lookup import shipped_names
 
 if TYPE_CHECKING:
-    from dlrun.trainer import Row
+    from dlrun.training.recipe import Row
 
 TITLE = "`threads: auto` beside 1, 2, 4 … threads"
 NEAR = 1.1  # how far auto may be from the best
@@ -129,8 +129,8 @@ def in_turn(name: str, rounds: int, counts: Sequence[int]) -> dict[str, Any]:
     from dlrun.config.loading import load_config
     from dlrun.config.lookup import find_config
     from dlrun.config.registry import Parts
-    from dlrun.plan import make_plan
-    from dlrun.trainer import fit
+    from dlrun.training.loop import fit
+    from dlrun.training.plan import make_plan
 
     data, parts = Path(os.environ.get("DLRUN_DATA", PROJECT / "data")), Parts()
     plan = make_plan(load_config(find_config(name), ["device=cpu"], parts), parts, data)

@@ -25,12 +25,13 @@ from dlrun.errors import (
 
 if TYPE_CHECKING:
     from dlrun.config.keys import Choice
-    from dlrun.evaluation import Trained
-    from dlrun.experiment import Outcome, View
-    from dlrun.plan import Plan
     from dlrun.run_folders.records import Record
     from dlrun.run_folders.run import Run
     from dlrun.system.progress import Progress
+    from dlrun.training.plan import Plan
+    from dlrun.training.run_writer import Outcome
+    from dlrun.training.trained import Trained
+    from dlrun.training.views import TrainingView
 
 app = typer.Typer(
     name="dlrun",
@@ -228,9 +229,10 @@ def train(
     own_parts = Parts(parts)
     path = find_config(config)
     checked = load_config(path, words, own_parts)
-    from dlrun import display, experiment
-    from dlrun.plan import make_plan
+    from dlrun import display
     from dlrun.run_folders.locating import create_run
+    from dlrun.training.experiment import train_run
+    from dlrun.training.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
     loaded = plan.load(watching=_watching(quiet))  # what can fail, fails before there is a folder
@@ -241,7 +243,7 @@ def train(
             f"the values under {SWEEP_KEY}: are for dlrun sweep; this trains the config as it stands"
         )
     view = _view(quiet, run)
-    outcome = experiment.resume(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=watch)
+    outcome = train_run(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=watch)
     _conclude(plan, outcome, quiet)
 
 
@@ -271,12 +273,12 @@ def resume(
 
     found, own_parts = find_run(run, runs_dir), Parts(parts)
     checked = load_config(found.config, _with(overrides, device=device), own_parts)
-    from dlrun import experiment
-    from dlrun.plan import make_plan
+    from dlrun.training.experiment import train_run
+    from dlrun.training.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
     view, watching = _view(quiet, found), _watching(quiet)
-    outcome = experiment.resume(plan, found, view, redraw=watch, strict=strict, watching=watching)
+    outcome = train_run(plan, found, view, redraw=watch, strict=strict, watching=watching)
     _conclude(plan, outcome, quiet)
 
 
@@ -295,23 +297,25 @@ def evaluate(
     device: Device = None,
 ) -> None:
     """Evaluate a checkpoint, and compare with what was recorded at training."""
-    from dlrun import display, evaluation
+    from dlrun import display
     from dlrun.config.registry import Parts
     from dlrun.system.strict_json import finite
+    from dlrun.training.evaluation import evaluate_run, keep_report
+    from dlrun.training.trained import open_checkpoint
 
     path, found = _checkpoint(run, checkpoint, runs_dir)
     words = _with(overrides, device=device)
     watching = _watching(quiet=json)
-    trained, saved = evaluation.open_checkpoint(path, found, words, Parts(parts), data_dir, watching)
+    trained, saved = open_checkpoint(path, found, words, Parts(parts), data_dir, watching)
     for note in trained.data.notes:
         display.warn(note)
-    report = evaluation.report(trained, saved, path, split)
+    report = evaluate_run(trained, saved, path, split)
     if json:
         display.say_json(finite(report))
     else:
         display.evaluation(report)
     if found:
-        evaluation.keep(trained, report, split, display.warn)
+        keep_report(trained, report, split, display.warn)
 
 
 @app.command()
@@ -378,9 +382,9 @@ def plot(
     device: Device = None,
 ) -> None:
     """Draw a run's pictures again, or others: its own plots without a NAME."""
-    from dlrun import evaluation
     from dlrun.config.registry import Parts
     from dlrun.system.files import ANOTHER_OUT, make_folder
+    from dlrun.training.trained import open_checkpoint
 
     path, found = _checkpoint(run, checkpoint, runs_dir)
     folder = out or (found.plots if found else None)
@@ -390,7 +394,7 @@ def plot(
     names = [word for word in names or () if word not in overrides]
     words = _with([*overrides, *([f"plots={_plots(names)}"] if names else [])], device=device)
     watching = _watching(quiet=False)
-    trained, _ = evaluation.open_checkpoint(path, found, words, Parts(parts), data_dir, watching)
+    trained, _ = open_checkpoint(path, found, words, Parts(parts), data_dir, watching)
     make_folder(folder, ANOTHER_OUT)
     if not _draw(trained, trained.plan.plots, folder):
         raise SystemExit(1)
@@ -418,11 +422,13 @@ def preview(
 
     own_parts = Parts(parts)
     checked = load_config(find_config(config), _with(overrides, device="cpu"), own_parts)
-    from dlrun import display, evaluation
+    from dlrun import display
     from dlrun import preview as previews
-    from dlrun.plan import make_plan, suitable_plots
     from dlrun.system.files import ANOTHER_OUT, make_folder
     from dlrun.system.strict_json import finite
+    from dlrun.training.plan import make_plan
+    from dlrun.training.suitability import suitable_plots
+    from dlrun.training.trained import Trained
 
     plan = make_plan(checked, own_parts, data_dir)
     loaded = plan.load(watching=_watching(quiet=json))
@@ -435,7 +441,7 @@ def preview(
     make_folder(folder, ANOTHER_OUT)
     hardware = plan.hardware(loaded)
     hardware.use()
-    shown = evaluation.Trained(plan, loaded, hardware, plan.model(), epoch=0)
+    shown = Trained(plan, loaded, hardware, plan.model(), epoch=0)
     _draw(shown, suitable_plots(own_parts, plan.data, plan.layers, "of", "data"), folder)
 
 
@@ -456,7 +462,7 @@ def show(
     own_parts = Parts(parts)
     checked = load_config(find_config(config), _with(overrides, device=device), own_parts)
     from dlrun import display
-    from dlrun.plan import make_plan
+    from dlrun.training.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
     display.say(dump_config(checked))
@@ -874,13 +880,14 @@ def reproduce(
     data_dir: DataDir = DATA,
 ) -> None:
     """Train a run again from its own folder, and say how near it comes; exit code 5 where it drifted."""
-    from dlrun import display, experiment, reproduction
+    from dlrun import display, reproduction
     from dlrun.config.registry import Parts
     from dlrun.run_folders.locating import find_run
     from dlrun.system.strict_json import finite
+    from dlrun.training.views import HiddenTraining
 
     found = find_run(run, runs_dir)
-    view = experiment.Silent() if quiet or json else display.Training()
+    view = HiddenTraining() if quiet or json else display.Training()
     done = reproduction.reproduce(
         found, runs_dir, tolerance, Parts(parts), data_dir, view, _watching(quiet or json)
     )
@@ -963,36 +970,37 @@ def _plots(words: list[str]) -> str:
 
 def _draw(trained: Trained, plots: list[Choice], folder: Path) -> bool:
     """Draw some plots into a folder and print each file's path; whether all could be drawn."""
-    from dlrun import display, evaluation
+    from dlrun import display
+    from dlrun.training.pictures import draw_plot
 
-    drawn = [
-        evaluation.draw(trained, choice, folder / f"{choice.name}.png", display.warn) for choice in plots
-    ]
+    drawn = [draw_plot(trained, choice, folder / f"{choice.name}.png", display.warn) for choice in plots]
     for path in filter(None, drawn):
         display.say(str(path))
     return all(drawn)
 
 
-def _view(quiet: bool, run: Run) -> View:
+def _view(quiet: bool, run: Run) -> TrainingView:
     """What is shown while training; for --quiet the run folder at once, so that it is known even of a
     run that fails.
     """
-    from dlrun import display, experiment
+    from dlrun import display
+    from dlrun.training.views import HiddenTraining
 
     if not quiet:
         return display.Training()
     display.say(str(run.folder))
-    return experiment.Silent()
+    return HiddenTraining()
 
 
 def _conclude(plan: Plan, outcome: Outcome, quiet: bool) -> NoReturn:
-    from dlrun import display, experiment
+    from dlrun import display
+    from dlrun.training.experiment import resume_command
 
     if outcome.summary.get("already_complete") and not quiet:
         display.say(f"already complete after epoch {outcome.summary['epochs']}: {outcome.run.folder}")
     elif quiet:
-        display.what_went_wrong(outcome.summary, experiment.resume_command(plan, outcome.run))
+        display.what_went_wrong(outcome.summary, resume_command(plan, outcome.run))
     else:
-        command = experiment.resume_command(plan, outcome.run)
+        command = resume_command(plan, outcome.run)
         display.results(outcome.summary, str(outcome.run.folder), command)
     raise SystemExit(outcome.exit_code)

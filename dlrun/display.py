@@ -30,8 +30,6 @@ from dlrun.run_folders.significance import decimals
 
 if TYPE_CHECKING:
     from dlrun.config.registry import Part
-    from dlrun.layers import Layers
-    from dlrun.plan import Plan
     from dlrun.preparation import Estimate, Prepared
     from dlrun.reproduction import Reproduction
     from dlrun.run_folders.comparison import Comparison
@@ -42,7 +40,10 @@ if TYPE_CHECKING:
     from dlrun.run_folders.sweep_folder import Sweep
     from dlrun.sweep import Ended
     from dlrun.sweep import Progress as RunProgress
-    from dlrun.trainer import Row, State
+    from dlrun.training.layers import Layers
+    from dlrun.training.plan import Plan
+    from dlrun.training.recipe import Row
+    from dlrun.training.state import State
 
 REFRESH = 0.25  # seconds between refreshes of the live view, at least
 REFRESH_SHARE = 40  # and at least this many times what the last one took

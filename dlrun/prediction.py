@@ -16,8 +16,9 @@ from dlrun.data.csv_files import is_number, number, read_table
 from dlrun.data.examples import Data
 from dlrun.data.images import image_files, printable, read_image
 from dlrun.errors import UserError
-from dlrun.evaluation import open_model, open_plan, outputs_for, spread
-from dlrun.plan import Plan
+from dlrun.training.figures import spread
+from dlrun.training.plan import Plan
+from dlrun.training.trained import open_model, open_plan, outputs_for
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,6 @@ from dlrun.config.registry import Parts
 from dlrun.data.batches import steps
 from dlrun.data.loaded import Loaded
 from dlrun.errors import ConfigError, UserError, nearest, shortened
-from dlrun.hardware import versions
-from dlrun.plan import Plan, make_plan
 from dlrun.run_folders.records import Record, at, flat_config
 from dlrun.run_folders.run import Run
 from dlrun.run_folders.sweep_folder import Sweep, created_sweep
@@ -25,7 +23,9 @@ from dlrun.settings import Setting, with_share
 from dlrun.system import machine
 from dlrun.system.files import write_atomically
 from dlrun.system.progress import Progress, no_progress
-from dlrun.trainer import Batch, fit
+from dlrun.training.devices import versions
+from dlrun.training.loop import Batch, fit
+from dlrun.training.plan import Plan, make_plan
 
 LONGEST_TRIAL = 2.0  # seconds that a look at the speed of all may take
 MOST_TRIED = 8  # kinds of runs

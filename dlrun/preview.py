@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dlrun.data.examples import EVALUATION_BATCH, Split
 from dlrun.data.loaded import Loaded
-from dlrun.plan import Plan
+from dlrun.training.plan import Plan
 
 UNBALANCED = 3.0  # the largest class over the smallest, from which on accuracy misleads
 

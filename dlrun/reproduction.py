@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dlrun import experiment
 from dlrun.config.dumping import dump_config
 from dlrun.config.loading import load_config
 from dlrun.config.registry import Parts
 from dlrun.errors import Diverged, UserError
-from dlrun.experiment import View
-from dlrun.plan import make_plan
 from dlrun.run_folders.differences import Differences, differences_between, table
 from dlrun.run_folders.locating import create_run
 from dlrun.run_folders.records import Record, read_record
 from dlrun.run_folders.run import Run
 from dlrun.system import machine
 from dlrun.system.progress import Progress, no_progress
+from dlrun.training.experiment import train_run
+from dlrun.training.plan import make_plan
+from dlrun.training.views import TrainingView
 
 Verdict = Literal["bit-identical", "within tolerance", "drifted", "interrupted"]
 # What training again comes to, rather than what it may come from.
@@ -76,7 +76,7 @@ def reproduce(
     tolerance: float,
     parts: Parts,
     data_dir: Path,
-    view: View,
+    view: TrainingView,
     watching: Progress = no_progress,
 ) -> Reproduction:
     """Train a run's config in a new folder for the epochs that it was trained, and compare every row.
@@ -99,7 +99,7 @@ def reproduce(
     again = create_run(parent, config.name, dump_config(config))
     signal = None
     try:
-        ended = experiment.resume(plan, again, view, loaded=loaded, stop_after=epochs, watching=watching)
+        ended = train_run(plan, again, view, loaded=loaded, stop_after=epochs, watching=watching)
         signal = ended.summary.get("signal") if ended.summary["epochs"] < epochs else None
     except Diverged:  # which the run did not: that is what it drifted to
         pass

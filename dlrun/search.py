@@ -16,12 +16,12 @@ from dlrun.config.keys import Config
 from dlrun.config.loading import load_config
 from dlrun.config.registry import Parts
 from dlrun.errors import ConfigError, UserError, shortened
-from dlrun.plan import make_plan
 from dlrun.run_folders.locating import SWEEP_FILE
 from dlrun.run_folders.sweep_folder import Sweep, Trial, of_each_seed
 from dlrun.settings import Setting, axes_of, with_share
 from dlrun.system import machine
 from dlrun.system.files import cannot_write
+from dlrun.training.plan import make_plan
 
 if TYPE_CHECKING:
     import optuna

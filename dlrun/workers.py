@@ -32,13 +32,14 @@ from dlrun.run_folders.run import Run
 if TYPE_CHECKING:
     from dlrun.data.examples import Data
     from dlrun.data.loaded import Loaded
-    from dlrun.experiment import View
-    from dlrun.plan import Plan
-    from dlrun.trainer import Row, State
+    from dlrun.training.plan import Plan
+    from dlrun.training.recipe import Row
+    from dlrun.training.state import State
+    from dlrun.training.views import TrainingView
 
 RUNGS = 10  # of a run's epochs: at the end of each tenth all runs can be compared
 SAY_EVERY = 0.2  # seconds between what a run says of its progress
-_PRELOADED = ["dlrun.experiment", "dlrun.plan", "dlrun.plots.curves"]
+_PRELOADED = ["dlrun.training.experiment", "dlrun.training.plan", "dlrun.plots.curves"]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -206,17 +207,17 @@ class Training:
         self._parts, self._data_dir = parts, data_dir
         self._kept: tuple[str, Data, Loaded] | None = None
 
-    def of(self, folder: Path, view: View) -> Message:
+    def of(self, folder: Path, view: TrainingView) -> Message:
         """Train the run in a folder for the epochs that are left; how that ended."""
-        from dlrun import experiment
-        from dlrun.plan import make_plan
+        from dlrun.training.experiment import train_run
+        from dlrun.training.plan import make_plan
 
         run = Run(folder)
         try:
             plan = make_plan(load_config(run.config, [], self._parts), self._parts, self._data_dir)
             # One that goes on prepares its data as its checkpoint says.
             loaded = None if run.last.exists() else self._loaded(plan)
-            outcome = experiment.resume(plan, run, view, loaded=loaded)
+            outcome = train_run(plan, run, view, loaded=loaded)
             return Message("end", folder, exit_code=outcome.exit_code)
         except UserError as error:
             return Message("end", folder, exit_code=error.exit_code, lines=error.lines())

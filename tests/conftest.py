@@ -57,10 +57,10 @@ def no_waiting_for_the_disk() -> Iterator[None]:
 @pytest.fixture
 def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Save after each epoch rather than every few seconds."""
-    from dlrun import experiment
+    from dlrun.training import run_writer
 
-    monkeypatch.setattr(experiment, "SAVE_EVERY", 0)
-    monkeypatch.setattr(experiment, "SAVE_SHARE", 0)
+    monkeypatch.setattr(run_writer, "SAVE_EVERY", 0)
+    monkeypatch.setattr(run_writer, "SAVE_SHARE", 0)
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun import checkpoint as checkpoints
-from dlrun import experiment
-from dlrun.checkpoint import FORMAT
 from dlrun.config.dumping import dump_config
 from dlrun.config.loading import config_from_plain, load_config
 from dlrun.config.registry import Parts
-from dlrun.plan import Plan, make_plan
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import create_run
 from dlrun.run_folders.run import Run
+from dlrun.training import run_writer
+from dlrun.training.checkpoint import FORMAT, load_checkpoint
+from dlrun.training.experiment import train_run
+from dlrun.training.plan import Plan, make_plan
+from dlrun.training.run_writer import Outcome
+from dlrun.training.views import HiddenTraining
 
 SMALL = {
     "name": "small",
@@ -192,16 +194,14 @@ def started(plan: Plan, folder: Path) -> Run:
 def trained(plan: Plan, folder: Path, **options: Any) -> Run:
     """A new run of a plan, trained to the end."""
     run = started(plan, folder)
-    experiment.resume(plan, run, options.pop("view", experiment.Silent()), **options)
+    train_run(plan, run, options.pop("view", HiddenTraining()), **options)
     return run
 
 
-def go_on(
-    run: Run, changes: dict[str, Any], parts: Parts | None = None, **options: Any
-) -> experiment.Outcome:
+def go_on(run: Run, changes: dict[str, Any], parts: Parts | None = None, **options: Any) -> Outcome:
     """Go on with a run of the small config with some keys changed, in this process."""
     plan = planned(parts, **changes)
-    return experiment.resume(plan, run, options.pop("view", experiment.Silent()), **options)
+    return train_run(plan, run, options.pop("view", HiddenTraining()), **options)
 
 
 def only_run(runs_dir: Path) -> Run:
@@ -212,10 +212,10 @@ def only_run(runs_dir: Path) -> Run:
 
 def saved_epoch(run: Run) -> int:
     """How far a run can be resumed from; -1 where it never was saved."""
-    return int(checkpoints.load(run.last).state["epoch"]) if run.last.exists() else -1
+    return int(load_checkpoint(run.last).state["epoch"]) if run.last.exists() else -1
 
 
-class Listening(experiment.Silent):
+class Listening(HiddenTraining):
     """A view that remembers the warnings and, when asked to, acts at a step."""
 
     def __init__(self, at_step: int = -1, act: Callable[[], object] = lambda: None) -> None:
@@ -238,9 +238,9 @@ def interrupting(at_step: int) -> Listening:
 
 def outcome(run: Run) -> dict[str, Any]:
     """All that a run learnt, as it must be bit for bit: nothing in it depends on the clock."""
-    state = checkpoints.load(run.last).state
+    state = load_checkpoint(run.last).state
     best = dict(state["best"], figures=timeless(state["best"]["figures"])) if state["best"] else None
-    saved_best = checkpoints.load(run.best)
+    saved_best = load_checkpoint(run.best)
     return {
         "model": state["model"],
         "optimizer": state["optimizer"],
@@ -263,7 +263,7 @@ def of_seed(run: Run, seed: int) -> dict[str, Any]:
     rows = run.rows()
     mine = [index for index, each in enumerate(rows["seed"]) if each == seed]
     seeds = load_config(run.config, parts=Parts()).seeds if not run.last.exists() else None
-    saved = checkpoints.load(run.last)
+    saved = load_checkpoint(run.last)
     index = (seeds or saved.config["seeds"]).index(seed)
     return {
         "model": saved.state["model"][index],
@@ -333,7 +333,7 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
 
 def save_at_every_epoch() -> None:
     """Save after each epoch rather than every few seconds, in this process."""
-    experiment.SAVE_EVERY = experiment.SAVE_SHARE = 0
+    run_writer.SAVE_EVERY = run_writer.SAVE_SHARE = 0
 
 
 @contextmanager
@@ -380,4 +380,4 @@ def _heeding_signals(target: Callable[..., None], *arguments: Any) -> None:
 def train_in_child(folder: str, changes: dict[str, Any]) -> None:
     """Go on with the run in `folder`, saving at every epoch."""
     save_at_every_epoch()
-    experiment.resume(planned(**changes), Run(Path(folder)), experiment.Silent())
+    train_run(planned(**changes), Run(Path(folder)), HiddenTraining())

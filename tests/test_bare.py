@@ -14,8 +14,8 @@ from small_runs import differences
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from dlrun import bare
 from dlrun.config.registry import Parts
+from dlrun.training import fast_paths
 
 # What a process prints that has not met the compiler yet: it trains, asks for the compiler, and uses it.
 IN_ORDER = """
@@ -29,25 +29,25 @@ with suppress(SystemExit):
 print("trained:", [name for name in ("torch._dynamo", "sympy") if name in sys.modules])
 
 import torch
-from dlrun import bare
+from dlrun.training import fast_paths
 
-with bare.without_compiler():
+with fast_paths.without_compiler():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
 print("made:", "torch._dynamo" in sys.modules)
-with bare.without_compiler():
+with fast_paths.without_compiler():
     import torch._dynamo
     print("asked:", torch._dynamo.config.verbose, sys.modules["torch._dynamo"].__file__ is not None)
 print("stays:", torch._dynamo is sys.modules["torch._dynamo"])
-with bare.without_compiler():
+with fast_paths.without_compiler():
     print("compiling:", torch._dynamo.is_compiling())
 optimizer.zero_grad()
 
-with bare.without_compiler():
+with fast_paths.without_compiler():
     @torch.compiler.disable
     def inner():
         return not torch.compiler.is_dynamo_compiling()
 
-with bare.without_compiler():
+with fast_paths.without_compiler():
     @torch.compiler.disable(recursive=False)
     def whole():
         return not torch.compiler.is_dynamo_compiling()
@@ -84,7 +84,7 @@ def test_what_a_user_will_not_have_compiled_is_not(said: dict[str, str]) -> None
 @pytest.mark.parametrize("name", Parts().names("optimizer"))
 def test_a_bare_step_is_the_whole_step(name: str) -> None:
     found: list[Any] = []
-    for act in (bare.step, lambda optimizer: optimizer.step()):
+    for act in (fast_paths.step, lambda optimizer: optimizer.step()):
         torch.manual_seed(3)
         model = nn.Linear(4, 3)
         optimizer = Parts().find("optimizer", name)(list(model.parameters()), lr=0.1)
@@ -117,7 +117,7 @@ def test_the_step_of_ones_own_optimizer_is_called_as_it_is() -> None:
 
     weight = torch.ones(1, requires_grad=True)
     weight.grad = torch.ones(1)
-    bare.step(Own([weight], lr=0.5))
+    fast_paths.step(Own([weight], lr=0.5))
     assert called == [False]
     assert weight.item() == 0.5
 
@@ -139,7 +139,7 @@ def test_what_hangs_on_the_step_of_an_optimizer_is_done(where: str) -> None:
         "after all": register_optimizer_step_post_hook,
     }.get(where)
     hook = hang(note) if hang else None
-    bare.step(optimizer)
+    fast_paths.step(optimizer)
     assert called == [True]
     if hook:
         hook.remove()
@@ -149,7 +149,7 @@ def test_a_bare_backward_is_the_whole_backward() -> None:
     model, inputs = nn.Linear(4, 2), torch.randn(6, 4)
     losses = [model(inputs).square().sum(1), model(inputs).abs().sum(1)]
     shares = [torch.full((6,), 0.5), torch.arange(6.0)]
-    bare.backward(losses, shares)
+    fast_paths.backward(losses, shares)
     found = [p.grad for p in model.parameters()]
     model.zero_grad()
     torch.autograd.backward(

@@ -10,9 +10,8 @@ import torch
 from small_runs import differences, planned, trained, written
 
 import dlrun
-from dlrun import checkpoint as checkpoints
-from dlrun.checkpoint import FORMAT, Checkpoint
 from dlrun.errors import CheckpointRefused, RunFailed
+from dlrun.training.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +44,15 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
         dlrun="9.9",
     )
     path = tmp_path / "a.pt"
-    checkpoints.save(path, saved)
-    loaded = checkpoints.load(path)
+    save_checkpoint(path, saved)
+    loaded = load_checkpoint(path)
     assert not differences(content(saved), content(loaded))
     assert len(loaded.digest) == 64
     assert [file.name for file in tmp_path.iterdir()] == ["a.pt"], "no temporary file is left"
 
 
 def test_a_checkpoint_of_a_run_says_all_that_is_needed_to_use_it(good: Path) -> None:
-    saved = checkpoints.load(good)
+    saved = load_checkpoint(good)
     assert saved.config["architecture"]["name"] == "mlp"
     assert saved.data["classes"] == ["arm 1", "arm 2", "arm 3"]
     assert set(saved.data) >= {"task", "input_shape", "preprocessing", "fingerprint", "unit"}
@@ -67,7 +66,7 @@ def test_saving_over_a_checkpoint_replaces_it_or_leaves_it(good: Path, tmp_path:
     path.write_bytes(good.read_bytes())
     broken = Checkpoint({}, {}, {"model": lambda: None}, {}, {}, "0")
     with pytest.raises(RunFailed, match=r"state\.model is a function"):
-        checkpoints.save(path, broken)
+        save_checkpoint(path, broken)
     assert path.read_bytes() == good.read_bytes()
     assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
 
@@ -78,12 +77,12 @@ def test_saving_over_a_checkpoint_replaces_it_or_leaves_it(good: Path, tmp_path:
 @pytest.mark.parametrize("entry", ["config", "data", "state", "figures", "environment", "dlrun"])
 def test_an_entry_that_is_not_what_it_must_be_is_named(tmp_path: Path, entry: str) -> None:
     with pytest.raises(CheckpointRefused, match=entry):
-        checkpoints.load(written(tmp_path / "a.pt", **{entry: [1]}))
+        load_checkpoint(written(tmp_path / "a.pt", **{entry: [1]}))
 
 
 def test_entries_too_many_or_too_few_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointRefused, match="no dlrun checkpoint"):
-        checkpoints.load(written(tmp_path / "a.pt", more=1))
+        load_checkpoint(written(tmp_path / "a.pt", more=1))
     torch.save({"format": FORMAT}, tmp_path / "b.pt")
     with pytest.raises(CheckpointRefused, match="no dlrun checkpoint"):
-        checkpoints.load(tmp_path / "b.pt")
+        load_checkpoint(tmp_path / "b.pt")

@@ -228,9 +228,10 @@ def trained(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> Run:
 def test_a_run_that_grew_and_was_paused_goes_on_to_its_new_length(
     dlrun: Dlrun, trained: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlrun import experiment
+    from dlrun.training import experiment
+    from dlrun.training.experiment import is_complete
 
-    complete = experiment.is_complete
+    complete = is_complete
     with monkeypatch.context() as patched:
         patched.setattr(
             experiment, "is_complete", lambda plan, state: state.epoch >= 5 or complete(plan, state)
@@ -691,16 +692,17 @@ def test_curves_are_redrawn_while_it_trains(dlrun: Dlrun, tiny: Path, runs_dir: 
     plots = only_run(runs_dir).plots
     for path in plots.iterdir():
         path.unlink()
-    from dlrun import experiment
+    from dlrun.training.experiment import train_run
+    from dlrun.training.views import HiddenTraining
 
     seen = []
 
-    class Looking(experiment.Silent):
+    class Looking(HiddenTraining):
         def row(self, epoch: int, row: Any, best: bool) -> None:
             seen.append(sorted(path.name for path in plots.iterdir()))
 
     plan = _plan_of(only_run(runs_dir))
-    experiment.resume(plan, only_run(runs_dir), Looking(), redraw=True)
+    train_run(plan, only_run(runs_dir), Looking(), redraw=True)
     assert seen == [[], ["curves.png"]], "after the first of two epochs, and nothing but the curves"
     assert len(list(plots.iterdir())) == 2
 
@@ -708,6 +710,6 @@ def test_curves_are_redrawn_while_it_trains(dlrun: Dlrun, tiny: Path, runs_dir: 
 def _plan_of(run: Run) -> Any:
     from dlrun.config.loading import load_config
     from dlrun.config.registry import Parts
-    from dlrun.plan import make_plan
+    from dlrun.training.plan import make_plan
 
     return make_plan(load_config(run.config), Parts(), Path("no-data"))

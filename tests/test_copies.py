@@ -12,13 +12,17 @@ import torch
 from small_runs import differences, outcome, own_parts, planned, started, trained
 from torch import Tensor, nn
 
-from dlrun import experiment
 from dlrun.config.registry import Parts
-from dlrun.copies import Apart, Stacked, as_tensor
 from dlrun.errors import ConfigError
-from dlrun.evaluation import open_checkpoint, report
-from dlrun.plan import Plan
-from dlrun.trainer import Row, State, fit
+from dlrun.training.copies import Apart, Stacked, as_tensor
+from dlrun.training.evaluation import evaluate_run
+from dlrun.training.experiment import train_run
+from dlrun.training.loop import fit
+from dlrun.training.plan import Plan
+from dlrun.training.recipe import Row
+from dlrun.training.state import State
+from dlrun.training.trained import open_checkpoint
+from dlrun.training.views import HiddenTraining
 
 
 def build() -> nn.Module:
@@ -355,7 +359,7 @@ def test_what_a_layer_keeps_resumes_as_if_it_never_stopped(
     unbroken = trained(planned(parts, **changes), tmp_path)
     run = started(planned(parts, **changes), tmp_path)
     for stop in (1, 2, None):
-        experiment.resume(planned(parts, **changes), run, experiment.Silent(), stop_after=stop)
+        train_run(planned(parts, **changes), run, HiddenTraining(), stop_after=stop)
     assert not differences(outcome(unbroken), outcome(run))
 
 
@@ -388,8 +392,8 @@ def test_a_stacked_run_resumes_as_if_it_never_stopped(tmp_path: Path, epochs: li
     }
     unbroken, run = trained(planned(**changes), tmp_path), started(planned(**changes), tmp_path)
     for stop in epochs:
-        experiment.resume(planned(**changes), run, experiment.Silent(), stop_after=stop)
-    experiment.resume(planned(**changes), run, experiment.Silent())
+        train_run(planned(**changes), run, HiddenTraining(), stop_after=stop)
+    train_run(planned(**changes), run, HiddenTraining())
     assert not differences(outcome(unbroken), outcome(run))
 
 
@@ -399,7 +403,7 @@ def test_evaluating_a_stacked_run_gives_what_was_recorded(tmp_path: Path) -> Non
     opened, saved = open_checkpoint(run.last, run, [], Parts(), tmp_path)
     assert isinstance(opened.model, Stacked)
     for split in ("train", "test"):
-        recorded = report(opened, saved, run.last, split)["recorded"]
+        recorded = evaluate_run(opened, saved, run.last, split)["recorded"]
         assert set(recorded) == {"loss", "accuracy"}
         assert [figure["difference"] for figure in recorded.values()] == [0.0, 0.0]
 

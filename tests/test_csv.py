@@ -15,7 +15,6 @@ import torch
 from small_runs import planned, trained
 from torch import Tensor
 
-from dlrun import checkpoint as checkpoints
 from dlrun.config.registry import Parts
 from dlrun.data import table as _table
 from dlrun.data.examples import Data
@@ -23,7 +22,8 @@ from dlrun.data.loaded import Loaded
 from dlrun.dataset.csv import csv
 from dlrun.dataset.daily_temperatures import COLUMNS, WEEK, daily_temperatures, made
 from dlrun.errors import CheckpointRefused, ConfigError, UserError
-from dlrun.evaluation import open_checkpoint, open_plan, outputs_for
+from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
+from dlrun.training.trained import open_checkpoint, open_plan, outputs_for
 
 CPU = torch.device("cpu")
 HEADER = "when,sky,wind,guess,heat"
@@ -553,9 +553,9 @@ FORGERIES: dict[str, Callable[[dict[str, Any]], Any]] = {
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_a_checkpoint_that_knows_nonsense_is_refused(tmp_path: Path, forgery: str, no_hanging: None) -> None:
     run = trained(planned(dataset=small_dataset(written(tmp_path, rows())), **CONFIG), tmp_path / "runs")
-    saved = checkpoints.load(run.last)
+    saved = load_checkpoint(run.last)
     FORGERIES[forgery](saved.data["known"])
-    checkpoints.save(run.last, saved)
+    save_checkpoint(run.last, saved)
     with pytest.raises(CheckpointRefused) as refused:
         open_plan(run.last, [], Parts(), tmp_path)
     assert refused.value.where == str(run.last)

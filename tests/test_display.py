@@ -21,10 +21,10 @@ from dlrun.config.loading import load_config
 from dlrun.config.option_types import describe
 from dlrun.config.registry import REQUIRED, Parts
 from dlrun.errors import ConfigError, UserError
-from dlrun.hardware import Hardware
-from dlrun.layers import Layer, Layers
-from dlrun.plan import Plan, make_plan
 from dlrun.run_folders.run import Run
+from dlrun.training.hardware import Hardware
+from dlrun.training.layers import Layer, Layers
+from dlrun.training.plan import Plan, make_plan
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 HOSTILE = [

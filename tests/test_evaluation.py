@@ -13,12 +13,13 @@ import pytest
 import torch
 from small_runs import differences, own_parts, planned, trained
 
-from dlrun import checkpoint as checkpoints
-from dlrun.checkpoint import Checkpoint
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
-from dlrun.evaluation import Trained, keep, open_checkpoint, per_class, report, spread
 from dlrun.run_folders.run import Run
+from dlrun.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dlrun.training.evaluation import evaluate_run, keep_report, per_class
+from dlrun.training.figures import spread
+from dlrun.training.trained import Trained, open_checkpoint
 
 NOWHERE = Path("no-data")
 
@@ -31,7 +32,7 @@ def opened(
 
 def reported(path: Path, parts: Parts | None = None, split: str = "test", *overrides: str) -> dict[str, Any]:
     model, saved = opened(path, parts, *overrides)
-    return report(model, saved, path, split)
+    return evaluate_run(model, saved, path, split)
 
 
 # ------------------------------------------------------------------------ the same figures
@@ -85,7 +86,7 @@ def test_the_validation_split_is_the_one_of_training(tmp_path: Path) -> None:
     found = reported(run.best, split="valid")
     assert found["examples"] == 18
     assert found["recorded"]["loss"]["difference"] == 0
-    assert found["loss"] == fmean(checkpoints.load(run.best).figures["valid_loss"])
+    assert found["loss"] == fmean(load_checkpoint(run.best).figures["valid_loss"])
 
 
 def test_one_epoch_of_real_mnist_is_recomputed_exactly(tmp_path: Path, real_mnist: Path) -> None:
@@ -100,7 +101,7 @@ def test_one_epoch_of_real_mnist_is_recomputed_exactly(tmp_path: Path, real_mnis
     )
     run = trained(plan, tmp_path)
     model, saved = open_checkpoint(run.best, run, [], Parts(), real_mnist)
-    found = report(model, saved, run.best, "test")
+    found = evaluate_run(model, saved, run.best, "test")
     assert found["per_seed"]["0"]["loss"] == run.rows()["test_loss"][0]
     assert found["per_seed"]["0"]["accuracy"] == run.rows()["test_accuracy"][0]
     assert found["metrics"]["accuracy"] > 0.8
@@ -136,9 +137,9 @@ def test_figures_are_means_over_seeds(tmp_path: Path) -> None:
 def test_the_preprocessing_is_that_of_training_whatever_the_data_are_now(tmp_path: Path) -> None:
     parts = own_parts(tmp_path)
     run = trained(planned(parts, **KINDS["images"]), tmp_path)
-    saved = checkpoints.load(run.last)
+    saved = load_checkpoint(run.last)
     saved.data["preprocessing"]["offset"] += 100
-    checkpoints.save(run.last, saved)
+    save_checkpoint(run.last, saved)
     model, _ = opened(run.last, parts)
     assert torch.equal(model.loaded.preprocessing.offset, saved.data["preprocessing"]["offset"])
     assert reported(run.last, parts)["recorded"]["loss"]["difference"] > 0
@@ -146,9 +147,9 @@ def test_the_preprocessing_is_that_of_training_whatever_the_data_are_now(tmp_pat
 
 def test_a_figure_that_differs_is_seen(tmp_path: Path) -> None:
     run = trained(planned(), tmp_path)
-    saved = checkpoints.load(run.last)
+    saved = load_checkpoint(run.last)
     figures = dict(saved.figures, test_loss=[saved.figures["test_loss"][0] + 0.25])
-    checkpoints.save(run.last, replace(saved, figures=figures))
+    save_checkpoint(run.last, replace(saved, figures=figures))
     assert reported(run.last)["recorded"]["loss"]["difference"] == pytest.approx(0.25)
 
 
@@ -179,7 +180,7 @@ def test_per_class_figures_are_those_of_the_predictions(tmp_path: Path) -> None:
     parts = own_parts(tmp_path)
     run = trained(planned(parts, dataset="uneven", seeds=[0, 1], epochs=15, evaluate_train_every=1), tmp_path)
     model, saved = opened(run.last, parts)
-    found = report(model, saved, run.last, "test")
+    found = evaluate_run(model, saved, run.last, "test")
     outputs, targets = model.outputs("test")
     for index, name in enumerate(("a", "b", "c", "d")):
         precision, recall = [], []
@@ -202,11 +203,11 @@ def flat_checkpoint(tmp_path: Path, **changes: Any) -> tuple[Path, Parts]:
     """A linear model whose outputs are 0 whatever it sees."""
     parts = own_parts(tmp_path)
     run = trained(planned(parts, architecture="linear", **changes), tmp_path)
-    saved = checkpoints.load(run.last)
+    saved = load_checkpoint(run.last)
     for copy in saved.state["model"]:
         for weights in copy.values():
             weights.zero_()
-    checkpoints.save(run.last, saved)
+    save_checkpoint(run.last, saved)
     return run.last, parts
 
 
@@ -230,7 +231,7 @@ def test_entropy_is_the_mean_over_examples(tmp_path: Path) -> None:
     outputs, _ = model.outputs("test")
     shares = outputs[0].double().softmax(1)
     by_hand = -(shares * shares.log2()).sum(1).mean()
-    assert report(model, saved, run.last, "test")["metrics"]["entropy_bits"] == pytest.approx(
+    assert evaluate_run(model, saved, run.last, "test")["metrics"]["entropy_bits"] == pytest.approx(
         float(by_hand), rel=1e-5
     )
 
@@ -263,7 +264,7 @@ def test_the_baseline_for_figures_is_the_mean_of_training(tmp_path: Path) -> Non
     parts = own_parts(tmp_path)
     run = trained(planned(parts, dataset="line", loss="mse", metrics=["r2", "rmse"]), tmp_path)
     model, saved = opened(run.last, parts)
-    baseline = report(model, saved, run.last, "test")["baselines"]["mean"]
+    baseline = evaluate_run(model, saved, run.last, "test")["baselines"]["mean"]
     train, test = (model.loaded[split].targets.double() for split in ("train", "test"))
     assert baseline["loss"] == pytest.approx(float((test - train.mean(0)).square().mean()), rel=1e-5)
     assert baseline["rmse"] == pytest.approx(math.sqrt(baseline["loss"]), rel=1e-5)
@@ -318,9 +319,9 @@ def test_a_dataset_of_another_shape_is_refused(tmp_path: Path) -> None:
 def test_a_report_is_kept_in_the_run_folder_with_its_confusion_matrix(tmp_path: Path) -> None:
     run = trained(planned(), tmp_path)
     model, saved = opened(run.best, run=run)
-    found = report(model, saved, run.best, "test")
+    found = evaluate_run(model, saved, run.best, "test")
     warnings: list[str] = []
-    keep(model, found, "test", warnings.append)
+    keep_report(model, found, "test", warnings.append)
     assert not warnings
     assert {path.name for path in (run.folder / "eval").iterdir()} == {
         "test.json",

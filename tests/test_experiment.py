@@ -33,16 +33,19 @@ from small_runs import (
     trained,
 )
 
-from dlrun import checkpoint as checkpoints
-from dlrun import experiment
 from dlrun.config.claims import meets, missed_by
 from dlrun.config.dumping import dump_config
 from dlrun.config.loading import load_config
 from dlrun.config.registry import Parts
-from dlrun.copies import lost_weight
 from dlrun.errors import CheckpointRefused, Diverged
-from dlrun.evaluation import open_checkpoint
 from dlrun.run_folders.run import Run
+from dlrun.system.git import git_commit
+from dlrun.training import run_writer
+from dlrun.training.checkpoint import load_checkpoint
+from dlrun.training.experiment import train_run
+from dlrun.training.not_finite import weight_not_finite
+from dlrun.training.trained import open_checkpoint
+from dlrun.training.views import HiddenTraining
 
 NOISE = FULL["augmentations"]
 EVERYTHING = FULL | NOW_AND_THEN | {"epochs": 6}
@@ -109,8 +112,8 @@ def test_resuming_is_as_if_it_never_stopped(
     }
     unbroken: dict[str, Run] = {}
     for way in WAYS if precision == "float32" else [WAYS[turn]]:
-        monkeypatch.setattr(experiment, "SAVE_EVERY", 3.0)
-        monkeypatch.setattr(experiment, "SAVE_SHARE", 40)
+        monkeypatch.setattr(run_writer, "SAVE_EVERY", 3.0)
+        monkeypatch.setattr(run_writer, "SAVE_SHARE", 40)
         schedule = "constant" if way is shorter_at_first else "cosine"
         changes["schedule"] = COSINE if schedule == "cosine" else schedule
         if schedule not in unbroken:
@@ -310,18 +313,18 @@ nan = float("nan")
 def test_the_first_of_equals_is_best_and_nan_never(tmp_path: Path, figures: list[float], best: int) -> None:
     run = run_told(tmp_path, figures)
     assert run.summary()["best"]["epoch"] == best
-    kept = checkpoints.load(run.best)
+    kept = load_checkpoint(run.best)
     assert kept.state["epoch"] == best
     at_best = trained(
         planned(epochs=len(figures), evaluate_every=1000, metrics=[]), tmp_path, stop_after=best
     )
-    assert not differences(checkpoints.load(at_best.last).state["model"], kept.state["model"])
+    assert not differences(load_checkpoint(at_best.last).state["model"], kept.state["model"])
 
 
 def test_without_any_best_epoch_the_last_one_is_kept(tmp_path: Path) -> None:
     run = run_told(tmp_path, [nan, nan])
     assert run.summary()["best"] is None
-    assert checkpoints.load(run.best).state["epoch"] == 2
+    assert load_checkpoint(run.best).state["epoch"] == 2
 
 
 def test_of_any_sequence_the_first_best_wins(tmp_path: Path) -> None:
@@ -355,12 +358,12 @@ def test_best_pt_holds_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
     means = [sum(rows["valid_loss"][i : i + seeds]) / seeds for i in range(0, len(rows["epoch"]), seeds)]
     best = 1 + means.index(min(means))
     assert best not in (1, 8), "a run whose best epoch is neither the first nor the last shows more"
-    assert checkpoints.load(run.best).state["epoch"] == best == run.summary()["best"]["epoch"]
+    assert load_checkpoint(run.best).state["epoch"] == best == run.summary()["best"]["epoch"]
     at_best = trained(planned(**changes), tmp_path, stop_after=best)
     assert not differences(
-        checkpoints.load(at_best.last).state["model"], checkpoints.load(run.best).state["model"]
+        load_checkpoint(at_best.last).state["model"], load_checkpoint(run.best).state["model"]
     )
-    figures = checkpoints.load(run.best).figures["valid_loss"]
+    figures = load_checkpoint(run.best).figures["valid_loss"]
     assert figures == rows["valid_loss"][(best - 1) * seeds : best * seeds]
 
 
@@ -375,7 +378,7 @@ def test_choosing_on_the_test_set_is_never_silent(tmp_path: Path) -> None:
 
 def test_the_best_epoch_is_measured_on_the_evaluation_split_too(tmp_path: Path) -> None:
     run = trained(planned(evaluate_every=100, epochs=5), tmp_path)
-    assert "test_loss" in checkpoints.load(run.best).figures
+    assert "test_loss" in load_checkpoint(run.best).figures
     assert "test_loss" in run.summary()["final"]
     assert set(run.rows()["test_loss"]) == {None}, "cells that were not measured are empty"
 
@@ -477,7 +480,7 @@ def test_weights_that_are_lost_are_never_saved(tmp_path: Path, save_always: None
     run = started(planned(parts, **changes), tmp_path)
     with pytest.raises(Diverged, match="weight of seed 0 is no longer finite after epoch 1"):
         go_on(run, changes, parts)
-    kept = checkpoints.load(run.last)
+    kept = load_checkpoint(run.last)
     assert kept.state["epoch"] == 0
     assert all(torch.isfinite(value).all() for value in kept.state["model"][0].values())
     assert run.summary()["status"] == "diverged"
@@ -490,10 +493,10 @@ def test_weights_whose_sum_is_too_large_are_not_lost() -> None:
             weight.fill_(3e38)
     weights = [copy.state_dict() for copy in model.copies]
     assert not weight.sum().isfinite()
-    assert lost_weight(model, weights) is None
+    assert weight_not_finite(model, weights) is None
     weight.data[0] = torch.inf
     name = list(weights[0])[-1]
-    assert lost_weight(model, weights) == (model.seeds[0], name)
+    assert weight_not_finite(model, weights) == (model.seeds[0], name)
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
@@ -515,7 +518,7 @@ def test_asking_git_for_the_commit_runs_no_monitor_and_no_hook(
     ):
         subprocess.run(["git", *words], check=True)
     os.utime(hook)  # what git knows of it has to be made new
-    found = experiment._git()
+    found = git_commit()
     assert found is not None and found["dirty"] is False
     assert not (tmp_path / "was_run").exists()
 
@@ -588,7 +591,7 @@ def test_a_run_that_never_measured_what_it_monitors_says_that_best_is_the_last(t
     view = Listening()
     run = trained(planned(monitor="test_loss", evaluate_every=10), tmp_path, view=view)
     assert view.warnings[-1] == "best.pt is the last epoch: test_loss is first measured after epoch 10"
-    assert checkpoints.load(run.best).state["epoch"] == 3
+    assert load_checkpoint(run.best).state["epoch"] == 3
 
 
 def test_the_last_row_is_completed_for_the_summary_but_not_in_the_table(tmp_path: Path) -> None:
@@ -670,17 +673,17 @@ def test_weights_are_kept_at_some_epochs_where_a_plot_wants_them(tmp_path: Path)
     parts = own_parts(tmp_path, {"plots/moving.py": MOVING})
     changes: dict[str, Any] = {"epochs": 8, "plots": ["moving"]}
     run = started(planned(parts, **changes), tmp_path)
-    experiment.resume(planned(parts, **changes), run, experiment.Silent(), stop_after=4)
-    experiment.resume(planned(parts, **changes), run, experiment.Silent())
+    train_run(planned(parts, **changes), run, HiddenTraining(), stop_after=4)
+    train_run(planned(parts, **changes), run, HiddenTraining())
     kept = sorted(run.weights.iterdir())
     assert [path.name for path in kept] == ["00000000.pt", "00000003.pt", "00000006.pt", "00000008.pt"]
     alone = trained(planned(epochs=8), tmp_path / "alone")
     assert not alone.weights.exists(), "nobody asked for them"
     third = trained(planned(parts, epochs=3), tmp_path / "third")
-    of_third = checkpoints.load(third.last).state["model"]
-    assert not differences(checkpoints.load(kept[1]).state["model"], of_third)
+    of_third = load_checkpoint(third.last).state["model"]
+    assert not differences(load_checkpoint(kept[1]).state["model"], of_third)
     assert not differences(
-        checkpoints.load(run.last).state["model"], checkpoints.load(alone.last).state["model"]
+        load_checkpoint(run.last).state["model"], load_checkpoint(alone.last).state["model"]
     )
 
 

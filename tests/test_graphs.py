@@ -15,13 +15,15 @@ import torch
 from small_runs import differences, outcome, own_parts, planned, started, trained
 from torch import Tensor, nn
 
-from dlrun import experiment, graphs, trainer
 from dlrun.config.registry import Parts
 from dlrun.errors import ConfigError, RunFailed
-from dlrun.graphs import Replayed
-from dlrun.hardware import Hardware
-from dlrun.plan import Plan
-from dlrun.trainer import fit
+from dlrun.training import graphs, tally
+from dlrun.training.experiment import train_run
+from dlrun.training.graphs import Replayed
+from dlrun.training.hardware import Hardware
+from dlrun.training.loop import fit
+from dlrun.training.plan import Plan
+from dlrun.training.views import HiddenTraining
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 NOISE = [{"name": "noise", "sd": 0.3}]
@@ -48,9 +50,9 @@ class Recorder:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.recorded, self.aside, self.repeated = 0, 0, 0
         self.warnings: list[str] = []
-        monkeypatch.setattr(trainer, "waits", lambda device: True)
+        monkeypatch.setattr(tally, "is_asynchronous", lambda device: True)
         monkeypatch.setattr(graphs, "record", self.record)
-        monkeypatch.setattr(graphs, "aside", self.run_aside)
+        monkeypatch.setattr(graphs, "on_own_stream", self.run_aside)
         monkeypatch.setattr(Hardware, "has_graphs", True)
 
     def record(self, update: Any, inputs: Any, generators: Any) -> Callable[[], None]:
@@ -200,7 +202,7 @@ def test_where_a_look_would_wait_the_rows_are_the_same(
     }
     parts = own_parts(tmp_path)
     looked = trained(planned(parts, **changes), tmp_path)
-    monkeypatch.setattr(trainer, "waits", lambda device: True)
+    monkeypatch.setattr(tally, "is_asynchronous", lambda device: True)
     assert not differences(outcome(looked), outcome(trained(planned(parts, **changes), tmp_path)))
 
 
@@ -233,6 +235,6 @@ def test_a_graph_resumes_as_if_it_never_stopped(tmp_path: Path) -> None:
     changes = KINDS["dropout and noise"] | {"epochs": 6, "device": "cuda", "graph": True}
     unbroken, run = trained(planned(**changes), tmp_path), started(planned(**changes), tmp_path)
     for stop in (1, 4):
-        experiment.resume(planned(**changes), run, experiment.Silent(), stop_after=stop)
-    experiment.resume(planned(**changes), run, experiment.Silent())
+        train_run(planned(**changes), run, HiddenTraining(), stop_after=stop)
+    train_run(planned(**changes), run, HiddenTraining())
     assert not differences(outcome(unbroken), outcome(run))

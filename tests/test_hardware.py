@@ -11,24 +11,18 @@ import torch
 from small_runs import differences, of_seed, outcome, planned, trained
 from torch import nn
 
-from dlrun import experiment
 from dlrun.config.loading import load_config
 from dlrun.config.lookup import find_config
 from dlrun.config.registry import Parts
-from dlrun.copies import Apart
 from dlrun.errors import ConfigError, UserError
-from dlrun.hardware import (
-    WORK_PER_NUMBER,
-    WORK_PER_THREAD,
-    Hardware,
-    LossScales,
-    choose_device,
-    choose_threads,
-    describe,
-    versions,
-)
-from dlrun.plan import make_plan
 from dlrun.system import machine
+from dlrun.training.copies import Apart
+from dlrun.training.devices import choose_device, describe_machine, versions
+from dlrun.training.experiment import train_run
+from dlrun.training.hardware import WORK_PER_NUMBER, WORK_PER_THREAD, Hardware, choose_threads
+from dlrun.training.loss_scales import LossScales
+from dlrun.training.plan import make_plan
+from dlrun.training.views import HiddenTraining
 
 CPU = torch.device("cpu")
 
@@ -202,7 +196,7 @@ def test_a_compiled_model_resumes_and_trains_alone_as_others_do(tmp_path: Path) 
     changes = {"compile": True, "architecture": {"name": "mlp", "hidden": [8], "dropout": 0.3}}
     unbroken = trained(planned(**changes, seeds=[0, 1]), tmp_path)
     run = trained(planned(**changes, seeds=[0, 1]), tmp_path, stop_after=1)
-    experiment.resume(planned(**changes, seeds=[0, 1]), run, experiment.Silent())
+    train_run(planned(**changes, seeds=[0, 1]), run, HiddenTraining())
     assert not differences(outcome(unbroken), outcome(run))
     alone = trained(planned(**changes, seeds=[1]), tmp_path)
     assert not differences(of_seed(unbroken, 1), of_seed(alone, 1))
@@ -210,6 +204,6 @@ def test_a_compiled_model_resumes_and_trains_alone_as_others_do(tmp_path: Path) 
 
 
 def test_the_machine_is_described_in_plain_words() -> None:
-    words: dict[str, Any] = describe(CPU) | versions()
+    words: dict[str, Any] = describe_machine(CPU) | versions()
     assert set(words) == {"system", "processor", "instructions", "python", "torch"}
     assert all(type(value) is str and value for value in words.values()), "a checkpoint must hold them"

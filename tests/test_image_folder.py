@@ -26,9 +26,9 @@ from dlrun.data.examples import Data, Examples
 from dlrun.data.loaded import Loaded
 from dlrun.dataset.image_folder import image_folder
 from dlrun.errors import RunFailed, UserError
-from dlrun.evaluation import open_plan
 from dlrun.run_folders.run import Run
 from dlrun.system import locks as _alone
+from dlrun.training.trained import open_plan
 
 CPU = torch.device("cpu")
 COLOURS = {"cat": (200, 30, 30), "dog": (30, 200, 30), "owl": (30, 30, 200)}

@@ -18,26 +18,15 @@ LAYERS = [
     "cli",
     "display",
     "reproduction",
+    "prediction",
+    "preview",
     "sweep",
     "preparation",
     "search",
     "workers",
     "plots",
-    "experiment",
-    "continuing",
-    "prediction",
-    "preview",
-    "evaluation",
-    "plan",
-    "trainer",
-    "stacking",
+    "training",
     "settings",
-    "layers",
-    "checkpoint",
-    "hardware",
-    "graphs",
-    "bare",
-    "copies",
     *("dataset", "architecture", "loss", "optimizer", "schedule", "metrics", "augmentations"),
     "run_folders",
     "data",
@@ -121,7 +110,7 @@ def test_only_the_registry_imports_parts_by_their_names() -> None:
 
 def test_the_loop_knows_no_paths_files_or_pictures() -> None:
     banned = {"rich", "matplotlib", "yaml", "pathlib", "os", "io", "json", "typer"}
-    assert not libraries("trainer") & banned
+    assert not libraries("training.loop") & banned
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from dlrun.architecture.mlp_scratch import mlp_scratch
 from dlrun.architecture.softmax_scratch import softmax_scratch
 from dlrun.architecture.torchvision import models, torchvision
 from dlrun.errors import UserError
-from dlrun.layers import layers_of
+from dlrun.training.layers import layers_of
 
 
 def test_linear_layers_are_inputs_times_outputs() -> None:

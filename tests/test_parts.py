@@ -25,8 +25,8 @@ from dlrun.config.option_types import describe
 from dlrun.config.registry import KINDS, REQUIRED, Part, Parts
 from dlrun.data.examples import Data, Examples
 from dlrun.errors import ConfigError, UserError
-from dlrun.evaluation import Trained, open_checkpoint
-from dlrun.plan import metric
+from dlrun.training.plan import metric
+from dlrun.training.trained import Trained, open_checkpoint
 
 PARTS = Parts()
 EVERY = [(kind, name) for kind in KINDS for name in PARTS.names(kind)]

@@ -21,10 +21,11 @@ from small_runs import own_parts, planned, trained
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
-from dlrun.evaluation import Trained, draw, open_checkpoint
-from dlrun.plan import suitable_plots
 from dlrun.plots._style import mean_and_spread, shown
 from dlrun.run_folders.run import Run
+from dlrun.training.pictures import draw_plot
+from dlrun.training.suitability import suitable_plots
+from dlrun.training.trained import Trained, open_checkpoint
 
 LINEAR = {"name": "linear", "flatten": True}
 CNN = {"name": "cnn", "channels": [3, 5], "kernel_size": 3, "padding": 1}
@@ -412,7 +413,7 @@ def test_the_animation_has_a_frame_for_each_epoch_kept_and_rests_at_the_end(tmp_
     run = trained(plan, tmp_path)
     drawn_then = run.plots / "decision_animation.gif"
     assert drawn_then.is_file()
-    again = draw(
+    again = draw_plot(
         opened(run),
         Choice("decision_animation", {"split": "train", "margin": 0.1, "seconds": 2.0}),
         tmp_path / "again.png",
@@ -560,7 +561,7 @@ def test_no_name_breaks_a_picture_or_its_width(tmp_path: Path) -> None:
         choices = suitable_plots(parts, run.data, run.plan.layers, "automatic", True)
         choices.append(Choice("image_grid", {"split": "train", "columns": 4, "most": 9, "seed": 0}))
         for choice in choices:
-            path = draw(run, choice, tmp_path / f"{choice.name}.png", pytest.fail)
+            path = draw_plot(run, choice, tmp_path / f"{choice.name}.png", pytest.fail)
             assert path is not None
             with Image.open(path) as picture:
                 assert picture.width == 960, choice.name

@@ -16,9 +16,9 @@ from small_runs import own_parts, planned, trained
 
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
-from dlrun.evaluation import Trained, open_checkpoint
 from dlrun.prediction import predict
 from dlrun.run_folders.run import Run
+from dlrun.training.trained import Trained, open_checkpoint
 
 DAYS = """\
 date,week,before,temperature

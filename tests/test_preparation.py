@@ -179,7 +179,7 @@ def test_seeds_train_as_one_model_where_a_trial_finds_that_faster(
     is_faster: bool, dlrun: Dlrun, config: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dlrun import preparation
-    from dlrun.plan import Plan
+    from dlrun.training.plan import Plan
 
     asked = []
 
@@ -200,7 +200,7 @@ def test_seeds_that_are_others_as_one_model_train_apart(
 ) -> None:
     from dlrun import preparation
     from dlrun.errors import ConfigError
-    from dlrun.plan import Plan
+    from dlrun.training.plan import Plan
 
     monkeypatch.setattr(preparation, "seconds_of_epoch", lambda plan, *_: 1e-3 ** len(plan.config.seeds))
     words = ["optimizer.lr=1e-3,1e-2", "--seeds", 2, "--stack", "--dry-run"]
@@ -219,7 +219,7 @@ def test_the_time_is_that_of_each_kind_of_run(
     dlrun: Dlrun, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dlrun import preparation
-    from dlrun.plan import Plan
+    from dlrun.training.plan import Plan
 
     def seconds(plan: Plan, *_: object) -> float:
         return 10.0 if plan.config.architecture.options["hidden"] == [4] else 20.0
@@ -320,7 +320,7 @@ def test_the_time_of_an_epoch_is_that_of_its_steps_and_one_evaluation(
     from dlrun import preparation
     from dlrun.config.loading import load_config
     from dlrun.config.registry import Parts
-    from dlrun.plan import make_plan
+    from dlrun.training.plan import make_plan
 
     now = 0.0
 

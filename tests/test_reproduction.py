@@ -115,7 +115,7 @@ def test_rows_that_it_does_not_come_to_again_are_a_drift(
         raise Diverged("the loss is nan")
 
     with monkeypatch.context() as patched:
-        patched.setattr("dlrun.experiment.fit", diverging)
+        patched.setattr("dlrun.training.experiment.fit", diverging)
         done = dlrun("reproduce", "tiny-001", "--json")
     found = json.loads(done.out)
     assert (done.code, found["verdict"]) == (5, "drifted")
@@ -130,7 +130,7 @@ def test_rows_that_it_does_not_come_to_again_are_a_drift(
 def test_a_signal_ends_it_without_a_verdict(
     dlrun: Dlrun, trained: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlrun import experiment
+    from dlrun.training import experiment
 
     def stopped(plan: object, state: Any) -> bool:
         if state.epoch == 1:

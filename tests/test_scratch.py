@@ -21,7 +21,7 @@ from dlrun.loss.mse import mse
 from dlrun.loss.mse_scratch import mse_scratch
 from dlrun.loss.nll import nll
 from dlrun.optimizer.sgd_scratch import sgd_scratch
-from dlrun.trainer import fit
+from dlrun.training.loop import fit
 
 
 def drawn(*shape: int, scale: float = 1.0) -> Tensor:

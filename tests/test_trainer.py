@@ -14,11 +14,13 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import dlrun
-from dlrun import trainer
 from dlrun.config.dumping import dump_config
 from dlrun.config.loading import config_from_plain
-from dlrun.plan import Plan
-from dlrun.trainer import Augmentation, Row, State, evaluate, fit, predictions
+from dlrun.training.augmentation import Augmentation
+from dlrun.training.loop import evaluate, fit, predictions, set_rate
+from dlrun.training.plan import Plan
+from dlrun.training.recipe import Row
+from dlrun.training.state import State
 
 NOISE = [{"name": "noise", "sd": 0.3}]
 DROPOUT = {"name": "mlp", "hidden": [8], "dropout": 0.4}
@@ -97,7 +99,7 @@ def test_a_rate_that_an_optimizer_keeps_as_a_tensor_follows_the_schedule_too() -
     weight = torch.ones(1, requires_grad=True)
     optimizer = torch.optim.Adam([weight], lr=torch.tensor(0.5))
     for multiplier in (0.5, 0.5, 1.0):
-        assert trainer.set_rate(optimizer, multiplier) == 0.5 * multiplier
+        assert set_rate(optimizer, multiplier) == 0.5 * multiplier
         assert optimizer.param_groups[0]["lr"].item() == 0.5 * multiplier
 
 
@@ -217,7 +219,7 @@ def test_metrics_beside_the_loss_change_nothing_about_training() -> None:
 
 
 def test_the_loop_reads_on_one_screen() -> None:
-    assert len(inspect.getsource(trainer.fit).splitlines()) <= 45
+    assert len(inspect.getsource(fit).splitlines()) <= 45
 
 
 SPY = '''

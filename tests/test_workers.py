@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 from small_runs import SMALL, contents, own_parts, timeless
 
-from dlrun import experiment
 from dlrun.config.dumping import dump_config
 from dlrun.config.loading import config_from_plain, load_config
 from dlrun.config.registry import Parts
-from dlrun.plan import make_plan
 from dlrun.run_folders.locating import create_run
 from dlrun.run_folders.run import Run
+from dlrun.training import experiment
+from dlrun.training.experiment import train_run
+from dlrun.training.plan import make_plan
+from dlrun.training.views import HiddenTraining
 from dlrun.workers import RUNGS, Message, Reporter, Training, Workers
 
 COUNTED = '''
@@ -97,7 +99,7 @@ def test_the_figure_is_what_the_run_would_be_ranked_by_if_it_ended(
     run = make(40, 0, epochs=6, optimizer={"name": "sgd", "lr": 3.0}, monitor="train_accuracy")
     training, heard = Training(parts, tmp_path), Heard()
     plan = make_plan(load_config(run.config, [], parts), parts, tmp_path)
-    experiment.resume(plan, run, experiment.Silent(), stop_after=4)
+    train_run(plan, run, HiddenTraining(), stop_after=4)
     best = run.summary()["best"]["figures"]["train_loss"]["mean"]
     training.of(run.folder, Reporter(heard, metric, threading.Event()))  # type: ignore[arg-type]
     begun, *_, last = [message for message in heard.said if message.kind != "end"]
@@ -132,14 +134,14 @@ def test_data_are_read_again_only_where_they_are_others(
     make: Callable[..., Run], parts: Parts, tmp_path: Path
 ) -> None:
     training = Training(parts, tmp_path)
-    same, bare = [make(40, seed) for seed in (0, 1)], experiment.Silent()
+    same, bare = [make(40, seed) for seed in (0, 1)], HiddenTraining()
     for run in same:
         assert training.of(run.folder, bare).exit_code == 0
     assert reads(tmp_path) == 1
     for run in same:
         plan = make_plan(load_config(run.config, [], parts), parts, tmp_path)
         alone = create_run(tmp_path / "alone", "small", run.config.read_text())
-        experiment.resume(plan, alone, bare)
+        train_run(plan, alone, bare)
         assert timeless(alone.rows()) == timeless(run.rows())
         assert "they were read" in (run.folder / "log.txt").read_text()
     before = reads(tmp_path)
@@ -153,10 +155,10 @@ def test_a_run_that_goes_on_reads_its_data_as_its_checkpoint_says(
 ) -> None:
     run, training = make(40, 0), Training(parts, tmp_path)
     plan = make_plan(load_config(run.config, [], parts), parts, tmp_path)
-    experiment.resume(plan, run, experiment.Silent(), stop_after=1)
-    training.of(make(40, 1).folder, experiment.Silent())
+    train_run(plan, run, HiddenTraining(), stop_after=1)
+    training.of(make(40, 1).folder, HiddenTraining())
     before = reads(tmp_path)
-    assert training.of(run.folder, experiment.Silent()).exit_code == 0
+    assert training.of(run.folder, HiddenTraining()).exit_code == 0
     assert reads(tmp_path) == before + 1
 
 
@@ -166,14 +168,14 @@ def test_what_goes_wrong_is_told_and_the_next_run_is_trained(
     training, broken, lost = Training(parts, tmp_path), make(40, 0), make(40, 1)
     broken.config.write_text("epochs: 3\n")
     lost.config.unlink()
-    word = training.of(broken.folder, experiment.Silent())
+    word = training.of(broken.folder, HiddenTraining())
     assert (word.kind, word.exit_code) == ("end", 2)
     assert "mistakes" in word.lines[0]
-    assert training.of(lost.folder, experiment.Silent()).exit_code == 2
+    assert training.of(lost.folder, HiddenTraining()).exit_code == 2
     diverging = make(40, 2, optimizer={"name": "sgd", "lr": 1e38})
-    word = training.of(diverging.folder, experiment.Silent())
+    word = training.of(diverging.folder, HiddenTraining())
     assert (word.exit_code, diverging.summary()["status"]) == (3, "diverged")
-    assert training.of(make(40, 3).folder, experiment.Silent()).exit_code == 0
+    assert training.of(make(40, 3).folder, HiddenTraining()).exit_code == 0
 
 
 def test_what_nobody_foresaw_is_told_in_five_lines(
@@ -182,9 +184,9 @@ def test_what_nobody_foresaw_is_told_in_five_lines(
     def broken(*arguments: Any, **options: Any) -> None:
         raise ZeroDivisionError("a mistake of ours")
 
-    monkeypatch.setattr(experiment, "resume", broken)
+    monkeypatch.setattr(experiment, "train_run", broken)
     run = make(40, 0)
-    word = Training(parts, tmp_path).of(run.folder, experiment.Silent())
+    word = Training(parts, tmp_path).of(run.folder, HiddenTraining())
     assert word.exit_code == 1
     assert "ZeroDivisionError: a mistake of ours" in word.lines[0]
     assert len(word.lines) <= 5
@@ -211,7 +213,8 @@ os.kill(pid, signal.SIGKILL)
 
 def test_only_the_parent_of_a_worker_imports_no_torch() -> None:
     """So that the server imports it while the command reads the config."""
-    code = "import sys, dlrun.workers, dlrun.settings, dlrun.sweep_folder; print('torch' in sys.modules)"
+    names = "dlrun.workers, dlrun.settings, dlrun.run_folders.sweep_folder"
+    code = f"import sys, {names}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
@@ -220,7 +223,7 @@ def test_a_run_that_is_complete_is_left_as_it_is(
     make: Callable[..., Run], parts: Parts, tmp_path: Path
 ) -> None:
     run, training = make(40, 0), Training(parts, tmp_path)
-    training.of(run.folder, experiment.Silent())
+    training.of(run.folder, HiddenTraining())
     before = contents(run.folder)
-    assert training.of(run.folder, experiment.Silent()).exit_code == 0
+    assert training.of(run.folder, HiddenTraining()).exit_code == 0
     assert contents(run.folder) == before

@@ -8,8 +8,8 @@ from benchmarks.contestants._report import asked, say
 from dlrun.config.loading import load_config
 from dlrun.config.lookup import find_config
 from dlrun.config.registry import Parts
-from dlrun.plan import make_plan
-from dlrun.trainer import fit
+from dlrun.training.loop import fit
+from dlrun.training.plan import make_plan
 
 KINDS = {
     "matrix products": ("addmm", "mm"),

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from dlrun import cli
-from dlrun.experiment import Keeper
+from dlrun.training import run_writer
 
 rows: list[tuple[int, float]] = []
 saves: list[tuple[int, float, float, int]] = []
 keeping = [0.0]
-save, add = Keeper.save, Keeper.add
+save, add = run_writer.RunWriter.save, run_writer.RunWriter.add
 
 
 def timed_save(keeper: Any, *words: Any, **more: Any) -> Any:
@@ -36,7 +36,7 @@ def timed_add(keeper: Any, *words: Any, **more: Any) -> Any:
     return given
 
 
-Keeper.save, Keeper.add = timed_save, timed_add  # type: ignore[method-assign,assignment]
+run_writer.RunWriter.save, run_writer.RunWriter.add = timed_save, timed_add  # type: ignore[method-assign,assignment]
 file = Path(sys.argv.pop(1))
 try:
     cli.main()

@@ -36,12 +36,14 @@ KINDS = (
 REQUIRED = object()
 # Where parts written for dlrun 0.1 find what they import from it, so that their runs can be resumed.
 MOVED = {
+    "dlrun.checkpoint": "dlrun.training.checkpoint",
     "dlrun.components": "dlrun.config.registry",
     "dlrun.dataset._decoded": "dlrun.data.decoded_images",
     "dlrun.dataset._download": "dlrun.data.download",
     "dlrun.dataset._idx": "dlrun.data.idx",
     "dlrun.dataset._images": "dlrun.data.pixels",
     "dlrun.dataset._table": "dlrun.data.table",
+    "dlrun.evaluation": "dlrun.training.trained",
     "dlrun.files": "dlrun.system.files",
     "dlrun.images": "dlrun.data.images",
     "dlrun.options": "dlrun.config.options",
@@ -51,6 +53,7 @@ MOVED = {
     "dlrun.signals": "dlrun.system.signals",
     "dlrun.strict_yaml": "dlrun.config.strict_yaml",
     "dlrun.tables": "dlrun.data.csv_files",
+    "dlrun.trainer": "dlrun.training.loop",
     "dlrun.vision": "dlrun.data.torchvision_import",
 }
 _BUILT_IN = Path(__file__).parent.parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from dlrun.errors import UserError
-from dlrun.evaluation import Trained
+from dlrun.training.trained import Trained
 
 
 def convolutions(trained: Trained, plot: str) -> list[nn.Conv2d]:

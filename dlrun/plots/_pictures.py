@@ -13,8 +13,8 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from dlrun.errors import UserError
-from dlrun.evaluation import Trained
 from dlrun.plots._style import GREY, INK, LETTER, RED, TEXT, WIDTH, put_title, shown
+from dlrun.training.trained import Trained
 
 EDGE = 0.08  # inches beside the pictures
 HEAD, HEADING = 0.5, 0.38  # inches for the title, and for the line above a group of pictures

@@ -15,8 +15,8 @@ from torch import Tensor
 from dlrun.data.examples import Split
 from dlrun.data.loaded import Loaded
 from dlrun.errors import UserError
-from dlrun.evaluation import Trained
 from dlrun.plots._style import CLASS_COLOURS, INK, TEXT, WIDTH, shown, tidy
+from dlrun.training.trained import Trained
 
 AT_ONCE = 8192  # grid points through the model together
 MARKERS = "os^DvPX<>p"

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from torch import Tensor
 
-from dlrun.evaluation import Trained, spread
+from dlrun.training.figures import spread
+from dlrun.training.trained import Trained
 
 TEXT = 11.0  # points: at 6.4 inches wide, it can be read in a picture of 600 pixels
 TITLE = 12.5

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dlrun.config.options import Many
-from dlrun.evaluation import Trained
 from dlrun.plots._style import (
     BLUE,
     GREY,
@@ -26,6 +25,7 @@ from dlrun.plots._style import (
     put_title,
     tidy,
 )
+from dlrun.training.trained import Trained
 
 task = "classification"
 automatic = True

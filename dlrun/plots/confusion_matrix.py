@@ -10,7 +10,6 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dlrun.evaluation import Trained
 from dlrun.plots._style import (
     GREY,
     INK,
@@ -25,6 +24,7 @@ from dlrun.plots._style import (
     put_title,
     shown,
 )
+from dlrun.training.trained import Trained
 
 task = "classification"
 automatic = True

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from dlrun.errors import UserError
-from dlrun.evaluation import Trained
 from dlrun.plots._lines import Look, Numbers, axis_label, by_epoch, draw_line, epoch_axis, measured, unit
 from dlrun.plots._style import (
     BLUE,
@@ -29,6 +28,7 @@ from dlrun.plots._style import (
     shown,
     tidy,
 )
+from dlrun.training.trained import Trained
 
 automatic = True
 

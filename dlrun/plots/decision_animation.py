@@ -10,7 +10,6 @@ from matplotlib.artist import Artist
 
 from dlrun.config.options import Fraction
 from dlrun.errors import UserError
-from dlrun.evaluation import Trained
 from dlrun.plots._plane import (
     coloured,
     draw_points,
@@ -31,6 +30,7 @@ from dlrun.plots._style import (
     put_title,
     some_of,
 )
+from dlrun.training.trained import Trained
 
 task = "classification"
 inputs = "plane"

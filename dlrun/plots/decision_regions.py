@@ -7,7 +7,6 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from dlrun.config.options import Fraction
-from dlrun.evaluation import Trained
 from dlrun.plots._plane import (
     coloured,
     draw_points,
@@ -28,6 +27,7 @@ from dlrun.plots._style import (
     put_title,
     some_of,
 )
+from dlrun.training.trained import Trained
 
 task = "classification"
 automatic = True

@@ -11,7 +11,6 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from dlrun.config.options import Few, Many
-from dlrun.evaluation import Trained
 from dlrun.plots._style import (
     BLUE,
     INK,
@@ -24,6 +23,7 @@ from dlrun.plots._style import (
     target_name,
     tidy,
 )
+from dlrun.training.trained import Trained
 
 inputs = "vectors"
 of = "data"

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from dlrun.config.options import Few, Many, NonNegativeInt
 from dlrun.errors import UserError
-from dlrun.evaluation import Trained
 from dlrun.plots._convolutions import convolutions
 from dlrun.plots._pictures import (
     EDGE,
@@ -27,6 +26,7 @@ from dlrun.plots._pictures import (
     refuse_other_inputs,
 )
 from dlrun.plots._style import INK, TEXT, WIDTH, headline, probability, shown
+from dlrun.training.trained import Trained
 
 automatic = True
 inputs = "images"

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dlrun.evaluation import Trained, guesses
 from dlrun.plots._dates import date_axis, dates_of
 from dlrun.plots._style import (
     BLUE,
@@ -29,6 +28,8 @@ from dlrun.plots._style import (
     tidy,
     unit_after,
 )
+from dlrun.training.baselines import guesses
+from dlrun.training.trained import Trained
 
 task = "regression"
 automatic = True

@@ -7,7 +7,6 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from dlrun.config.options import Fraction
-from dlrun.evaluation import Trained
 from dlrun.plots._plane import (
     draw_points,
     draw_square,
@@ -17,6 +16,7 @@ from dlrun.plots._plane import (
     square,
 )
 from dlrun.plots._style import TEXT, WIDTH, headline, put_title, some_of, target_name
+from dlrun.training.trained import Trained
 
 inputs = "plane"
 of = "data"

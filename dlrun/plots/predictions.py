@@ -8,9 +8,9 @@ import torch
 from matplotlib.figure import Figure
 
 from dlrun.config.options import Few, Seed
-from dlrun.evaluation import Trained
 from dlrun.plots._pictures import Captioned, as_pictures, gallery, in_one_line, refuse_other_inputs
 from dlrun.plots._style import accuracy, headline, predicted
+from dlrun.training.trained import Trained
 
 task = "classification"
 automatic = True

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dlrun.config.options import Many
-from dlrun.evaluation import Trained
 from dlrun.plots._style import (
     BLUE,
     GREY,
@@ -27,6 +26,7 @@ from dlrun.plots._style import (
     tidy,
     unit_after,
 )
+from dlrun.training.trained import Trained
 
 task = "regression"
 automatic = True

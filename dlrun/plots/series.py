@@ -9,7 +9,6 @@ from torch import Tensor
 
 from dlrun.config.options import Few
 from dlrun.errors import UserError
-from dlrun.evaluation import Trained
 from dlrun.plots._dates import date_axis, dates_of
 from dlrun.plots._style import (
     BLUE,
@@ -24,6 +23,7 @@ from dlrun.plots._style import (
     target_name,
     tidy,
 )
+from dlrun.training.trained import Trained
 
 task = "regression"
 of = "data"

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dlrun.errors import UserError, listed
-from dlrun.evaluation import Trained
 from dlrun.plots._lines import Look, Numbers, axis_label, by_epoch, draw_line, epoch_axis, measured
 from dlrun.plots._style import (
     CLASS_COLOURS,
@@ -24,6 +23,7 @@ from dlrun.plots._style import (
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import find_run
 from dlrun.run_folders.run import Run
+from dlrun.training.trained import Trained
 
 DASHES = ("-", "--", "-.", ":")
 

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from dlrun.config.options import Few
 from dlrun.errors import UserError
-from dlrun.evaluation import Trained
 from dlrun.plots._pictures import (
     EDGE,
     HEAD,
@@ -22,6 +21,7 @@ from dlrun.plots._pictures import (
     refuse_other_inputs,
 )
 from dlrun.plots._style import INK, TEXT, WIDTH, headline, shown
+from dlrun.training.trained import Trained
 
 task = "classification"
 automatic = True

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from fault_rows import FAMILIES, ROWS, WAITING
 
-from dlrun.hardware import describe, versions
 from dlrun.system import machine
+from dlrun.training.devices import describe_machine, versions
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent.parent / "docs"
@@ -123,7 +123,7 @@ def _number(name: str, number: float) -> str:
 
 def counted_on() -> str:
     """Where it was counted."""
-    here = describe(torch.device("cpu"))
+    here = describe_machine(torch.device("cpu"))
     software = [f"{name} {version}" for name, version in versions().items()]
     where = [f"Counted on {here['processor']}", f"{machine.cores()} cores", here["system"]]
     return ", ".join([*where, *software, date.today().isoformat()])

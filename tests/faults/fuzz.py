@@ -25,11 +25,12 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 from small_runs import planned, trained  # noqa: E402
 from strangers import payloads, with_pickle  # noqa: E402
 
-from dlrun import checkpoint as checkpoints  # noqa: E402
 from dlrun.config import strict_yaml  # noqa: E402
 from dlrun.config.loading import load_config  # noqa: E402
 from dlrun.config.lookup import shipped_folder  # noqa: E402
 from dlrun.errors import UserError  # noqa: E402
+from dlrun.training import checkpoint as checkpoints  # noqa: E402
+from dlrun.training.checkpoint import load_checkpoint  # noqa: E402
 
 LONGEST = 2000  # bytes of an input
 SLOW = 5.0  # seconds: no input so short may take so long, traced as it is
@@ -223,7 +224,7 @@ def of_checkpoints(folder: Path) -> Target:
         for path in (raw_path, zipped):
             reading = True
             try:
-                checkpoints.load(path)
+                load_checkpoint(path)
             except UserError as error:
                 assert error.exit_code == 4 and len(error.lines()) <= 5
             finally:

@@ -29,11 +29,12 @@ from small_runs import (
     train_in_child,
 )
 
-from dlrun import checkpoint as checkpoints
-from dlrun import experiment
-from dlrun.checkpoint import Checkpoint
 from dlrun.run_folders.locating import create_run
 from dlrun.run_folders.run import Run
+from dlrun.training import experiment
+from dlrun.training.checkpoint import Checkpoint, save_checkpoint
+from dlrun.training.experiment import train_run
+from dlrun.training.views import HiddenTraining
 
 PATIENCE = 120.0  # seconds after which a test gives up
 CHANGES: dict[str, Any] = FULL | NOW_AND_THEN | {"schedule": COSINE}
@@ -141,7 +142,7 @@ def crash_at_step(folder: str, changes: dict[str, Any], step: int) -> None:
     """Train, saving at every epoch, until the process is gone in the middle of a step."""
     save_at_every_epoch()
     view = Listening(step, lambda: os._exit(77))
-    experiment.resume(planned(**changes), Run(Path(folder)), view)
+    train_run(planned(**changes), Run(Path(folder)), view)
 
 
 # ------------------------------------------------------------------------ a run
@@ -154,7 +155,7 @@ def train_and_tell(folder: str, changes: dict[str, Any], told: str, temporary: s
     """
     if temporary:
         os.environ["TMPDIR"] = tempfile.tempdir = temporary
-    save = checkpoints.save
+    save = save_checkpoint
 
     def telling(path: Path, checkpoint: Checkpoint) -> None:
         save(path, checkpoint)
@@ -162,7 +163,6 @@ def train_and_tell(folder: str, changes: dict[str, Any], told: str, temporary: s
             os.write(file, f"{checkpoint.state['epoch']}\n".encode())
 
     file = os.open(told, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    checkpoints.save = telling
     train_in_child(folder, changes)
 
 
@@ -179,7 +179,7 @@ def train_and_crash(folder: str, parts: str, changes: dict[str, Any], replacemen
 
     os.replace = counted  # type: ignore[assignment]
     save_at_every_epoch()
-    experiment.resume(planned(with_moving(Path(parts)), **changes), Run(Path(folder)), experiment.Silent())
+    train_run(planned(with_moving(Path(parts)), **changes), Run(Path(folder)), HiddenTraining())
 
 
 def with_moving(folder: Path) -> Any:
@@ -205,9 +205,9 @@ def begin_together(together: Any, words: list[str], said: str) -> None:
 def write_on_and_on(folder: str) -> None:
     """Train the run in a folder, saving at every epoch, a few of them a second."""
 
-    class Slow(experiment.Silent):
+    class Slow(HiddenTraining):
         def row(self, epoch: int, row: Any, best: bool) -> None:
             time.sleep(0.2)
 
     save_at_every_epoch()
-    experiment.resume(planned(**ENDLESS), Run(Path(folder)), Slow())
+    train_run(planned(**ENDLESS), Run(Path(folder)), Slow())

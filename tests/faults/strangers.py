@@ -22,11 +22,10 @@ import torch
 from small_runs import child, written
 from torch import nn
 
-from dlrun import checkpoint as checkpoints
-from dlrun.checkpoint import FORMAT
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
-from dlrun.evaluation import open_plan
+from dlrun.training.checkpoint import FORMAT, load_checkpoint
+from dlrun.training.trained import open_plan
 
 DEEP = b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."  # a hundred thousand lists in each other
 
@@ -422,7 +421,7 @@ Change = Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], object]
 
 def forged(good: Path, path: Path, change: Change) -> Path:
     """A good checkpoint of two seeds after `change(config, data, state)`."""
-    saved = checkpoints.load(good)
+    saved = load_checkpoint(good)
     change(saved.config, saved.data, saved.state)
     entries = ("config", "data", "state", "figures", "environment", "dlrun")
     return written(path, **{name: getattr(saved, name) for name in entries})

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import pytest
 import yaml
 
-from dlrun import checkpoint as checkpoints
 from dlrun.config import strict_yaml
 from dlrun.config.dumping import dump_config
 from dlrun.config.keys import Choice, Config, default_of, key_help
@@ -24,6 +23,7 @@ from dlrun.config.option_types import describe
 from dlrun.config.registry import KINDS, REQUIRED, Parts
 from dlrun.config.strict_yaml import parse, read_file
 from dlrun.errors import ConfigError, UserError
+from dlrun.training.checkpoint import load_checkpoint
 
 if TYPE_CHECKING:
     from conftest import Fault
@@ -797,7 +797,7 @@ def test_the_config_in_a_run_folder_is_the_one_that_was_trained(
         assert done.code == 0, done.err
         folder = Path(done.out.strip())
         asked_for = load_config(base, [word, "epochs=1", "plots=[]", "name=base"])
-        saved = checkpoints.load(folder / "checkpoints" / "last.pt")
+        saved = load_checkpoint(folder / "checkpoints" / "last.pt")
         kept = [load_config(folder / "config.yaml"), config_from_plain(saved.config, "last.pt")]
         fault.count(configs=1)
         fault.never(wrong=[config for config in kept if config != asked_for])

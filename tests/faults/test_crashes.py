@@ -41,9 +41,6 @@ from small_runs import (
 from watched_disk import Disk, Tree
 
 import dlrun as package
-from dlrun import checkpoint as checkpoints
-from dlrun import experiment
-from dlrun.checkpoint import FORMAT, Checkpoint
 from dlrun.config.dumping import dump_config
 from dlrun.config.registry import Parts
 from dlrun.errors import CheckpointRefused, RunFailed
@@ -51,6 +48,10 @@ from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import create_run
 from dlrun.run_folders.run import Run
 from dlrun.system.files import make_folder, write_atomically
+from dlrun.training import checkpoint, experiment
+from dlrun.training.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint
+from dlrun.training.experiment import train_run
+from dlrun.training.views import HiddenTraining
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parent.parent
@@ -159,9 +160,13 @@ def test_what_is_written_is_beside_its_target(
 
 # ------------------------------------------------------------------------ T2: the whole command line
 
-SAVING = (
-    "from dlrun import experiment as e; e.SAVE_EVERY = e.SAVE_SHARE = 0; from dlrun.cli import main; main()"
-)
+SAVING = """
+from dlrun.cli import main
+from dlrun.training import run_writer
+
+run_writer.SAVE_EVERY = run_writer.SAVE_SHARE = 0
+main()
+"""
 
 
 @pytest.mark.row("T2")
@@ -305,7 +310,7 @@ NEW_NAMES = {"replace", "rename", "renames", "link", "symlink", "hardlink_to", "
 WRITERS = {
     ("system/files.py", "write_atomically"): "the door: a temporary file, then its name",
     ("system/files.py", "make_folder"): "a folder and those above it",
-    ("checkpoint.py", "save"): "within write_atomically",
+    ("training/checkpoint.py", "save_checkpoint"): "within write_atomically",
     ("run_folders/metrics_file.py", "__init__"): "metrics.csv: rows are appended, and cut off on resume",
     ("run_folders/run.py", "log"): "log.txt: its end may be lost",
     ("display.py", "_give_up"): "to /dev/null",
@@ -313,7 +318,10 @@ WRITERS = {
     ("run_folders/locating.py", "create_run"): "the folders in it",
     ("workers.py", "_say_into"): "workers.log: its end may be lost",
     ("plots/_settings.py", "save"): "within write_atomically",
-    ("evaluation.py", "draw"): "within write_atomically; an animation first in a folder of its own",
+    (
+        "training/pictures.py",
+        "draw_plot",
+    ): "within write_atomically; an animation first in a folder of its own",
 }
 
 
@@ -486,7 +494,7 @@ def test_whatever_of_it_reached_the_disk_the_newest_save_is_there(
     wanted = outcome(trained(plan, tmp_path / "unbroken"))
     root = tmp_path / "disk"
     root.mkdir()
-    saved, save = -2, checkpoints.save
+    saved, save = -2, save_checkpoint
     cuts: dict[bytes, tuple[int, Tree]] = {}  # what differs alone, with the newest save that had returned
 
     def telling(path: Path, checkpoint: Checkpoint) -> None:
@@ -501,14 +509,14 @@ def test_whatever_of_it_reached_the_disk_the_newest_save_is_there(
                 left = disk.left(names_are_ahead=names, data_is_ahead=data)
                 cuts[repr(sorted(left.items())).encode()] = saved, left
 
-    monkeypatch.setattr(checkpoints, "save", telling)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", telling)
     disk = Disk(root)
     disk.after = cut
     with disk.watched():
         run = create_run(root / "runs", "small", dump_config(plan.config))
         saved = -1
-        experiment.resume(plan, run, experiment.Silent())
-    monkeypatch.setattr(checkpoints, "save", save)
+        train_run(plan, run, HiddenTraining())
+    monkeypatch.setattr(checkpoint, "save_checkpoint", save)
     chosen = list(cuts.values())
     if not fault.thorough:
         chosen = fault.random.sample(chosen, 4)
@@ -525,7 +533,7 @@ def test_whatever_of_it_reached_the_disk_the_newest_save_is_there(
             assert returned < 0, "a save that had returned is gone"
         for folder in (found.last.parent, found.plots):
             folder.mkdir(exist_ok=True)
-        experiment.resume(plan, found, experiment.Silent())
+        train_run(plan, found, HiddenTraining())
         fault.count(cuts=1, cuts_with_a_save=done)
         fault.never(lost=lost, different=differences(wanted, outcome(found)))
 
@@ -535,7 +543,7 @@ def test_whatever_of_it_reached_the_disk_the_newest_save_is_there(
 
 def everything(run: Run) -> dict[str, Any]:
     """All that a run learnt, with the weights that it kept on its way."""
-    kept = {path.name: checkpoints.load(path).state["model"] for path in sorted(run.weights.iterdir())}
+    kept = {path.name: load_checkpoint(path).state["model"] for path in sorted(run.weights.iterdir())}
     return outcome(run) | {"kept": kept}
 
 
@@ -556,7 +564,7 @@ def test_a_crash_after_any_of_its_writes_loses_nothing(fault: Any, tmp_path: Pat
             break
         assert process.exitcode == 77
         if run.best.exists():
-            half_saved += checkpoints.load(run.best).state["epoch"] > saved_epoch(run)
+            half_saved += load_checkpoint(run.best).state["epoch"] > saved_epoch(run)
         go_on(run, changes, parts)
         fault.count(crashes=1)
         fault.never(different=differences(wanted, everything(run)))
@@ -903,7 +911,7 @@ def test_a_value_that_could_not_be_read_back_is_refused_by_its_name(
     path.write_bytes(b"old")
     saved = Checkpoint({}, {}, {"model": [{"deep": UNREADABLE[kind]}]}, {}, {}, "0")
     with pytest.raises(RunFailed) as refused:
-        checkpoints.save(path, saved)
+        save_checkpoint(path, saved)
     told = "nested too deeply" if kind == "too deep" else "state.model[0].deep is "
     assert (told if kind != "key" else "a key in state.model[0].deep") in refused.value.what
     assert (refused.value.exit_code, refused.value.where) == (1, str(path))
@@ -936,8 +944,8 @@ def test_what_is_not_refused_can_be_read_back(fault: Any, tmp_path: Path) -> Non
     values += [torch.zeros(4, 4).t(), torch.zeros(8)[2:4], torch.zeros(2, dtype=torch.bfloat16), {1: 2}]
     values += [torch.arange(3), torch.tensor([True])]
     for value in values:
-        checkpoints.save(tmp_path / "a.pt", Checkpoint({}, {}, {"value": value}, {}, {}, "0"))
-        read = checkpoints.load(tmp_path / "a.pt").state["value"]
+        save_checkpoint(tmp_path / "a.pt", Checkpoint({}, {}, {"value": value}, {}, {}, "0"))
+        read = load_checkpoint(tmp_path / "a.pt").state["value"]
         fault.count(values_saved=1)
         fault.never(wrong=differences(plain(value), plain(read)))
 
@@ -958,22 +966,22 @@ def test_every_save_can_be_loaded_at_once(
     fault: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_always: None, optimizer: str
 ) -> None:
     parts = own_parts(tmp_path, {"metrics/numpy_figure.py": NUMPY})
-    save = checkpoints.save
+    save = save_checkpoint
 
     def checked(path: Path, checkpoint: Checkpoint) -> None:
         save(path, checkpoint)
-        read = checkpoints.load(path)
+        read = load_checkpoint(path)
         fault.count(saves=1)
         for name in ("state", "figures"):
             fault.never(wrong=differences(getattr(checkpoint, name), getattr(read, name)))
 
-    monkeypatch.setattr(checkpoints, "save", checked)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", checked)
     changes = CHANGES | {
         "optimizer": {"name": optimizer, "lr": 0.02},
         "metrics": ["accuracy", "numpy_figure"],
     }
     run = trained(planned(parts, **changes), tmp_path)
-    assert checkpoints.load(run.last).figures["train_numpy_figure"] == [0.0, 0.0]
+    assert load_checkpoint(run.last).figures["train_numpy_figure"] == [0.0, 0.0]
     assert set(run.rows()["train_numpy_figure"]) == {0.0}
 
 
@@ -1002,7 +1010,7 @@ def test_saves_are_spaced_so_that_they_take_little_of_the_time(
     fault: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch_seconds: float, save_seconds: float
 ) -> None:
     """By a clock that only epochs and saves move on."""
-    now, saves, save = 0.0, 0, checkpoints.save
+    now, saves, save = 0.0, 0, save_checkpoint
 
     def slow(path: Path, checkpoint: Checkpoint) -> None:
         nonlocal now, saves
@@ -1014,7 +1022,7 @@ def test_saves_are_spaced_so_that_they_take_little_of_the_time(
             nonlocal now
             now += epoch_seconds
 
-    monkeypatch.setattr(checkpoints, "save", slow)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", slow)
     monkeypatch.setattr(experiment, "time", SimpleNamespace(monotonic=lambda: now))
     changes = {"epochs": 120, "batch_size": "full", "evaluate_every": 1000}
     trained(planned(**changes, monitor="test_loss"), tmp_path, view=Ticking())
@@ -1042,7 +1050,7 @@ def test_a_checkpoint_of_an_older_release_is_evaluated_and_predicts(
     fault: Any, dlrun: Dlrun, tmp_path: Path, path: Path
 ) -> None:
     assert path.stat().st_size < 40_000
-    saved = checkpoints.load(path)
+    saved = load_checkpoint(path)
     assert saved.dlrun == path.stem
     done = dlrun("eval", path, "--json")
     assert done.code == 0, done.err
@@ -1067,7 +1075,7 @@ def test_another_format_names_the_version_that_wrote_it(
     keys = ("config", "data", "state", "figures", "environment")
     torch.save({"format": number, "dlrun": "7.1"} | {key: {} for key in keys}, path)
     with pytest.raises(CheckpointRefused, match=r"written by dlrun 7\.1"):
-        checkpoints.load(path)
+        load_checkpoint(path)
     done = dlrun("eval", path)
     fault.count(formats_refused=1)
     assert done.code == 4

@@ -49,13 +49,14 @@ from strangers import (
 )
 
 import dlrun as package
-from dlrun import checkpoint as checkpoints
-from dlrun import experiment
-from dlrun.checkpoint import Checkpoint
 from dlrun.config.registry import Parts
 from dlrun.errors import CheckpointRefused, UserError
-from dlrun.evaluation import open_plan
 from dlrun.run_folders.run import Run
+from dlrun.training import checkpoint as checkpoints
+from dlrun.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dlrun.training.experiment import train_run
+from dlrun.training.trained import open_plan
+from dlrun.training.views import HiddenTraining
 
 if TYPE_CHECKING:
     from conftest import Fault
@@ -111,13 +112,13 @@ def assert_command_refuses(fault: Fault, dlrun: Dlrun, path: Path) -> None:
 def test_a_damaged_file_is_refused_or_unchanged(
     fault: Fault, good: Path, tmp_path: Path, damage: Callable[..., bytearray]
 ) -> None:
-    whole = content(checkpoints.load(good))
+    whole = content(load_checkpoint(good))
     path, refused, raw = tmp_path / "damaged.pt", 0, good.read_bytes()
     times = fault.times(80, 1000)
     for _ in range(times):
         path.write_bytes(damage(bytearray(raw), fault.random))
         try:
-            loaded = checkpoints.load(path)
+            loaded = load_checkpoint(path)
         except CheckpointRefused as error:
             refused += 1
             assert error.exit_code == 4
@@ -133,7 +134,7 @@ def test_a_damaged_file_is_refused_or_unchanged(
 @pytest.mark.row("T21")
 def test_every_flipped_bit_of_a_weight_is_noticed(fault: Fault, tmp_path: Path) -> None:
     weights = torch.full((16,), 1.25)
-    checkpoints.save(tmp_path / "a.pt", Checkpoint({}, {}, {"model": weights}, {}, {}, "0"))
+    save_checkpoint(tmp_path / "a.pt", Checkpoint({}, {}, {"model": weights}, {}, {}, "0"))
     raw = (tmp_path / "a.pt").read_bytes()
     start, refused = raw.index(weights.numpy().tobytes()), 0
     for offset in range(start, start + 64):
@@ -142,7 +143,7 @@ def test_every_flipped_bit_of_a_weight_is_noticed(fault: Fault, tmp_path: Path) 
         (tmp_path / "a.pt").write_bytes(damaged)
         fault.count(mutations=1)
         try:
-            checkpoints.load(tmp_path / "a.pt")
+            load_checkpoint(tmp_path / "a.pt")
         except CheckpointRefused as error:
             refused += 1
             assert re.search(r"damaged \(.*data/0\)", error.what)
@@ -152,7 +153,7 @@ def test_every_flipped_bit_of_a_weight_is_noticed(fault: Fault, tmp_path: Path) 
 
 @pytest.mark.row("T21")
 def test_no_bit_of_the_directory_changes_what_is_loaded(fault: Fault, good: Path, tmp_path: Path) -> None:
-    raw, whole = good.read_bytes(), content(checkpoints.load(good))
+    raw, whole = good.read_bytes(), content(load_checkpoint(good))
     path, refused = tmp_path / "damaged.pt", 0
     entries = [match.start() for match in re.finditer(b"PK\x01\x02", raw)]
     # Of a record its attributes are among these bits: as a folder it would be loaded as anything whatever.
@@ -163,7 +164,7 @@ def test_no_bit_of_the_directory_changes_what_is_loaded(fault: Fault, good: Path
         damaged[place // 8] ^= 1 << place % 8
         path.write_bytes(damaged)
         try:
-            loaded = checkpoints.load(path)
+            loaded = load_checkpoint(path)
         except CheckpointRefused:
             refused += 1
         else:
@@ -182,7 +183,7 @@ def test_a_command_says_that_the_file_is_damaged(
         damage = DAMAGES[index % len(DAMAGES)]
         path.write_bytes(damage(bytearray(raw), fault.random))
         with suppress(CheckpointRefused):
-            checkpoints.load(path)
+            load_checkpoint(path)
             continue
         assert_command_refuses(fault, dlrun, path)
         fault.count(commands=1)
@@ -208,7 +209,7 @@ def test_nothing_in_a_checkpoint_is_ever_executed(
         for path in (with_pickle(good, zipped, payload), raw):
             try:
                 with pytest.raises(CheckpointRefused) as refused:
-                    checkpoints.load(path)
+                    load_checkpoint(path)
             finally:
                 fault.never(executed=[name] if os.path.lexists(canary) else [])
             assert_refused(refused.value.lines(), path)
@@ -220,7 +221,7 @@ def test_code_among_good_values_is_not_executed_either(
 ) -> None:
     canary = tmp_path / "canary.npy"
     call = pickle.dumps(Calling(str(canary)), protocol=2)[2:-1]  # without its first and last instruction
-    whole = content(checkpoints.load(good))
+    whole = content(load_checkpoint(good))
     places = {
         "a value": b"\x80\x02}U\x06config" + call + b"s.",
         "a key": b"\x80\x02}" + call + b"K\x01s.",
@@ -309,7 +310,7 @@ def test_what_doubles_at_every_level_is_looked_at_for_a_while_and_no_longer(faul
 def test_a_bomb_is_called_what_it_is(fault: Fault, good: Path, tmp_path: Path, name: str, said: str) -> None:
     BOMBS[name](good, tmp_path / "bomb.pt")
     with little_memory(), pytest.raises(CheckpointRefused) as refused:
-        checkpoints.load(tmp_path / "bomb.pt")
+        load_checkpoint(tmp_path / "bomb.pt")
     assert said in refused.value.what
 
 
@@ -333,7 +334,7 @@ def test_what_is_no_checkpoint_is_refused(
     path = tmp_path / "x.pt"
     make(path)
     with little_memory(), pytest.raises(CheckpointRefused) as refused:
-        checkpoints.load(path)
+        load_checkpoint(path)
     fault.count(files=1)
     assert_refused(refused.value.lines(), path)
     assert_command_refuses(fault, dlrun, path)
@@ -343,8 +344,8 @@ def test_what_is_no_checkpoint_is_refused(
 @pytest.mark.row("T24")
 def test_a_link_to_a_checkpoint_is_that_checkpoint(fault: Fault, good: Path, tmp_path: Path) -> None:
     (tmp_path / "link.pt").symlink_to(good)
-    linked = checkpoints.load(tmp_path / "link.pt")
-    whole = checkpoints.load(good)
+    linked = load_checkpoint(tmp_path / "link.pt")
+    whole = load_checkpoint(good)
     fault.count(files=1)
     fault.never(wrong=differences(content(whole), content(linked)))
     assert linked.digest == whole.digest
@@ -438,10 +439,10 @@ def test_a_part_of_ones_own_is_named_so_that_its_folder_can_be_given(fault: Faul
 def test_figures_that_are_none_are_not_compared_with(
     fault: Fault, good: Path, tmp_path: Path, figures: Any, dlrun: Dlrun
 ) -> None:
-    saved = checkpoints.load(good)
+    saved = load_checkpoint(good)
     for name in saved.figures:
         saved.figures[name] = figures
-    checkpoints.save(tmp_path / "forged.pt", saved)
+    save_checkpoint(tmp_path / "forged.pt", saved)
     done = dlrun("eval", tmp_path / "forged.pt")
     assert (done.code, done.err) == (0, "")
     fault.count(forgeries=1)
@@ -471,7 +472,7 @@ def test_a_run_goes_on_from_nothing_that_it_could_not_have_saved(
     forged(run.last, run.last, (UNRESUMABLE | FORGERIES)[forgery])
     before = contents(run.folder)
     with warnings.catch_warnings(action="error"), pytest.raises(CheckpointRefused) as refused:
-        experiment.resume(planned(seeds=[0, 1]), run, experiment.Silent())
+        train_run(planned(seeds=[0, 1]), run, HiddenTraining())
     fault.count(forgeries=1)
     fault.never(wrong=changed(before, contents(run.folder)))
     fault.said("\n".join(refused.value.lines()))
@@ -536,9 +537,9 @@ def test_a_weight_without_a_gradient_has_nothing_kept_and_a_subclass_is_looked_a
         run.last, run.last, lambda c, d, s: s["optimizer"]["state"][2].update(exp_avg=torch.zeros(1))
     )
     with pytest.raises(CheckpointRefused, match="the optimizer's exp_avg of weight 2 has the shape"):
-        experiment.resume(planned(parts, **changes), run, experiment.Silent())
+        train_run(planned(parts, **changes), run, HiddenTraining())
     cut.write_bytes(whole)
-    experiment.resume(planned(parts, **changes), run, experiment.Silent())
+    train_run(planned(parts, **changes), run, HiddenTraining())
     fault.count(forgeries=1)
     fault.never(wrong=run.summary()["epochs"] != 3)
 

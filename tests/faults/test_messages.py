@@ -49,19 +49,19 @@ UNFORESEEN: list[Callable[[], Exception]] = [
 ]
 # What of each command is made to raise.
 COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "train": ("dlrun.experiment.fit", ("train", "{tiny}")),
-    "resume": ("dlrun.experiment.fit", ("resume", "tiny-001", "epochs=9")),
-    "eval": ("dlrun.evaluation.report", ("eval", "tiny-001")),
+    "train": ("dlrun.training.experiment.fit", ("train", "{tiny}")),
+    "resume": ("dlrun.training.experiment.fit", ("resume", "tiny-001", "epochs=9")),
+    "eval": ("dlrun.training.evaluation.evaluate_run", ("eval", "tiny-001")),
     "predict": ("dlrun.prediction.read_new", ("predict", "tiny-001", "{tiny}")),
-    "plot": ("dlrun.evaluation.open_checkpoint", ("plot", "tiny-001", "curves")),
+    "plot": ("dlrun.training.trained.open_checkpoint", ("plot", "tiny-001", "curves")),
     "data": ("dlrun.preview.facts", ("data", "{tiny}")),
-    "show": ("dlrun.plan.make_plan", ("show", "{tiny}")),
+    "show": ("dlrun.training.plan.make_plan", ("show", "{tiny}")),
     "parts": ("dlrun.config.registry.Parts", ("parts",)),
     "runs": ("dlrun.run_folders.listing.overviews", ("runs",)),
     "compare": ("dlrun.run_folders.comparison.compare_runs", ("compare", "tiny-001")),
     "rm": ("dlrun.run_folders.deletion.describe_folder", ("rm", "tiny-001", "--yes")),
     "diff": ("dlrun.run_folders.differences.differences_between", ("diff", "tiny-001", "tiny-001")),
-    "reproduce": ("dlrun.run_folders.differences.differences_between", ("reproduce", "tiny-001")),
+    "reproduce": ("dlrun.reproduction.differences_between", ("reproduce", "tiny-001")),
     "sweep": ("dlrun.sweep.train", ("sweep", "{tiny}", "epochs=1,2")),
 }
 
@@ -346,7 +346,7 @@ def test_quiet_says_why_it_ends_with_another_code_than_0(
         signal.raise_signal(signal.SIGTERM)
         return False
 
-    monkeypatch.setattr("dlrun.experiment.is_complete", stopped)
+    monkeypatch.setattr("dlrun.training.experiment.is_complete", stopped)
     done = dlrun("train", tiny, "--quiet")
     assert (done.code, len(done.out.splitlines())) == (143, 1)
     said = ["stopped by a signal after epoch 0", f"  resume: dlrun resume {done.out.strip()}"]

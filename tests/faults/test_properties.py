@@ -25,8 +25,6 @@ from hypothesis import strategies as st
 from small_runs import differences, planned, trained
 from strangers import DAMAGES, with_pickle
 
-from dlrun import checkpoint as checkpoints
-from dlrun.checkpoint import Checkpoint
 from dlrun.config import strict_yaml
 from dlrun.config.dumping import _Dumper
 from dlrun.config.keys import Config
@@ -36,6 +34,7 @@ from dlrun.config.strict_yaml import Located, parse, read_file
 from dlrun.data.csv_files import MISSING, number, read_table
 from dlrun.errors import CheckpointRefused, ConfigError, UserError
 from dlrun.run_folders.locating import create_run, find_run
+from dlrun.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 settings.register_profile(
     "repeatable",
@@ -357,15 +356,15 @@ def test_whatever_is_saved_is_loaded(
     folder: Path, state: dict[Any, Any], figures: dict[Any, Any], version: str
 ) -> None:
     path = folder / "a.pt"
-    checkpoints.save(path, Checkpoint({}, {}, state, figures, {}, version))
-    loaded = checkpoints.load(path)
+    save_checkpoint(path, Checkpoint({}, {}, state, figures, {}, version))
+    loaded = load_checkpoint(path)
     assert not differences([loaded.state, loaded.figures, loaded.dlrun], [state, figures, version])
 
 
 def refused_or(path: Path, whole: Checkpoint | None) -> None:
     """The file at `path` is refused in words that can be shown, or holds what `whole` does."""
     try:
-        loaded = checkpoints.load(path)
+        loaded = load_checkpoint(path)
     except CheckpointRefused as error:
         assert error.exit_code == 4 and said_well(error)
         return
@@ -390,7 +389,7 @@ def test_a_damaged_checkpoint_is_refused_or_what_it_was(
     for damage in damages:
         raw = damage(raw, chance) or bytearray(1)
     (folder / "a.pt").write_bytes(raw)
-    refused_or(folder / "a.pt", checkpoints.load(good))
+    refused_or(folder / "a.pt", load_checkpoint(good))
 
 
 INSTRUCTIONS = st.sampled_from(
@@ -450,11 +449,11 @@ def test_an_end_that_says_something_else_is_refused_or_without_effect(
     form, most = ("<I", 2**32 - 1) if field in (12, 16) else ("<H", 2**16 - 1)
     struct.pack_into(form, raw, end + field, small & most)
     (folder / "a.pt").write_bytes(raw)
-    refused_or(folder / "a.pt", checkpoints.load(good))
+    refused_or(folder / "a.pt", load_checkpoint(good))
     raw = bytearray(good.read_bytes())
     struct.pack_into("<Q", raw, max(0, end - 76 + field), large)
     (folder / "a.pt").write_bytes(raw)
-    refused_or(folder / "a.pt", checkpoints.load(good))
+    refused_or(folder / "a.pt", load_checkpoint(good))
 
 
 # ------------------------------------------------------------------------ the search for more

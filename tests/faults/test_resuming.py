@@ -29,18 +29,19 @@ from small_runs import (
     tree,
 )
 
-from dlrun import checkpoint as checkpoints
-from dlrun import experiment
 from dlrun.config.dumping import dump_config
 from dlrun.config.keys import key_help
 from dlrun.config.loading import load_config
 from dlrun.config.registry import Parts
 from dlrun.errors import CheckpointRefused, RunFailed
-from dlrun.experiment import RESUMABLE
 from dlrun.run_folders.locating import create_run
 from dlrun.run_folders.run import Run
 from dlrun.system import locks
 from dlrun.system.processes import identity
+from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
+from dlrun.training.experiment import train_run
+from dlrun.training.resume_checks import RESUMABLE
+from dlrun.training.views import HiddenTraining
 
 Dlrun = Callable[..., Any]
 Write = Callable[[str, str], Path]
@@ -131,7 +132,7 @@ def test_evaluating_changes_nothing_about_training(fault: Any, tmp_path: Path, p
             epoch for epoch, loss in zip(rows["epoch"], rows["valid_loss"], strict=True) if loss is not None
         }
         assert measured == set(range(every, 8, every))
-        state = checkpoints.load(run.last).state
+        state = load_checkpoint(run.last).state
         found.append(
             {name: state[name] for name in ("model", "optimizer", "scaler")}
             | {"train_loss": rows["train_loss"]}
@@ -160,8 +161,8 @@ def paused(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> Run:
 
 def trained_elsewhere(run: Run, **environment: str) -> None:
     """Have last.pt say that it was trained somewhere else."""
-    saved = checkpoints.load(run.last)
-    checkpoints.save(run.last, replace(saved, environment=saved.environment | environment))
+    saved = load_checkpoint(run.last)
+    save_checkpoint(run.last, replace(saved, environment=saved.environment | environment))
 
 
 def warnings(done: Any) -> list[str]:
@@ -237,7 +238,7 @@ def test_other_data_are_refused_always(
     of_table = f"dataset={{name: csv, path: {table}, target: class, task: classification}}"
     assert dlrun("train", tiny, of_table, "--stop-after", 2).code == 0
     run = Run(runs_dir / "tiny-001")
-    old = str(checkpoints.load(run.last).data["fingerprint"])
+    old = str(load_checkpoint(run.last).data["fingerprint"])
     write("table.csv", TABLE.replace("17,2,b", "17,3,b"))
     files = tree(run.folder)
     done = dlrun("resume", "last", *strict)
@@ -261,8 +262,8 @@ def test_other_test_data_are_refused_too(fault: Any, tmp_path: Path) -> None:
 
     other = replace(plan, data=replace(plan.data, read=changed))
     with pytest.raises(CheckpointRefused, match="data is not what this run was trained on"):
-        experiment.resume(other, run, experiment.Silent())
-    experiment.resume(plan, run, experiment.Silent())
+        train_run(other, run, HiddenTraining())
+    train_run(plan, run, HiddenTraining())
 
 
 # ------------------------------------------------------------------------ T18: another config

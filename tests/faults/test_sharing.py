@@ -34,18 +34,20 @@ from small_runs import (
 )
 from watched_disk import Disk
 
-from dlrun import checkpoint as checkpoints
-from dlrun import display, experiment
+from dlrun import display
 from dlrun.config.dumping import dump_config
 from dlrun.config.loading import load_config
 from dlrun.errors import UserError
-from dlrun.evaluation import open_checkpoint
 from dlrun.run_folders.listing import overviews, runs_in
 from dlrun.run_folders.locating import create_run, find_run
 from dlrun.run_folders.run import Run
 from dlrun.system import processes
 from dlrun.system.files import write_atomically
 from dlrun.system.processes import identity, now
+from dlrun.training.checkpoint import load_checkpoint
+from dlrun.training.experiment import train_run
+from dlrun.training.trained import open_checkpoint
+from dlrun.training.views import HiddenTraining
 
 Dlrun = Callable[..., Any]
 Fault = Any  # of conftest.py
@@ -62,7 +64,7 @@ def refuse_mixtures(run: Run, seed: int) -> None:
     assert set(run.rows()["seed"]) == {seed}
     assert run.summary()["seeds"] == [seed]
     for path in (run.last, run.best):
-        assert checkpoints.load(path).config["seeds"] == [seed]
+        assert load_checkpoint(path).config["seeds"] == [seed]
     assert {path.name for path in run.folder.iterdir()} == {
         "config.yaml",
         "metrics.csv",
@@ -687,7 +689,7 @@ def test_a_plot_that_fails_is_a_warning(fault: Fault, tmp_path: Path) -> None:
     parts = own_parts(tmp_path, {"plots/broken.py": BROKEN_PLOT})
     plan = planned(parts, plots=["broken", "curves"])
     run, view = started(plan, tmp_path), Listening()
-    done = experiment.resume(plan, run, view)
+    done = train_run(plan, run, view)
     assert (done.exit_code, done.summary["status"]) == (0, "finished")
     assert view.warnings == ["the plot broken was not drawn: ZeroDivisionError: no such [/foo] picture"]
     assert "ZeroDivisionError" in (run.folder / "log.txt").read_text()
@@ -766,7 +768,7 @@ def test_the_newest_is_by_epoch_whatever_the_clock_says(
     monkeypatch.setattr(processes, "now", lambda: f"{next(clock):010d}")
     run = started(plan, tmp_path / "back")
     for epoch in range(1, 7):
-        experiment.resume(plan, run, experiment.Silent(), stop_after=epoch)
+        train_run(plan, run, HiddenTraining(), stop_after=epoch)
         for age, path in enumerate(sorted(run.folder.rglob("*.pt"))):
             year_1970 = 1000 * (age if epoch % 2 else 100 - age) if epoch % 3 else 0  # or all in one second
             os.utime(path, (year_1970, year_1970))

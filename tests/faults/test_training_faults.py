@@ -22,13 +22,16 @@ from processes import PATIENCE, has_processes
 from small_runs import PHOTOS, Listening, differences, little_memory, only_run, own_parts, planned, started
 from torch import Tensor
 
-from dlrun import checkpoint as checkpoints
-from dlrun import experiment, trainer
-from dlrun.copies import Apart
 from dlrun.data.batches import Batches
 from dlrun.errors import Diverged
 from dlrun.run_folders.run import Run
-from dlrun.trainer import Batch, State, Watch, fit
+from dlrun.training import run_writer, tally
+from dlrun.training.checkpoint import load_checkpoint
+from dlrun.training.copies import Apart
+from dlrun.training.experiment import train_run
+from dlrun.training.loop import Batch, TrackBatches, fit
+from dlrun.training.state import State
+from dlrun.training.views import HiddenTraining
 
 Dlrun = Callable[..., Any]
 STEPS = 5  # in an epoch of 40 examples
@@ -133,11 +136,11 @@ def test_what_is_not_finite_ends_the_run_with_all_as_it_was(
         changes["loss"] = {"name": "spoilt", "at": at, "what": what}
     whole = planned(own_parts(tmp_path / "whole", POISON), **changes)
     paused = started(whole, tmp_path / "runs")
-    experiment.resume(whole, paused, experiment.Silent(), stop_after=1)
+    train_run(whole, paused, HiddenTraining(), stop_after=1)
     plan = planned(own_parts(tmp_path, POISON), **changes)
     run = started(plan, tmp_path / "runs")
     with pytest.raises(Diverged) as stopped:
-        experiment.resume(plan, run, Spoiling(at if what == "weight" else -1))
+        train_run(plan, run, Spoiling(at if what == "weight" else -1))
     error = stopped.value
     assert error.exit_code == 3
     assert "seed 0" in error.what
@@ -147,7 +150,7 @@ def test_what_is_not_finite_ends_the_run_with_all_as_it_was(
         assert f"epoch 2, step {at - STEPS}" in error.what, "the step that was not made"
     changed: list[str] = []
     for found, kept in ((run.last, paused.last), (run.best, paused.best)):
-        now, before = checkpoints.load(found).state, checkpoints.load(kept).state
+        now, before = load_checkpoint(found).state, load_checkpoint(kept).state
         assert now["epoch"] == 1
         changed += differences({name: now[name] for name in before if name in LEARNT},
                                {name: before[name] for name in before if name in LEARNT})  # fmt: skip
@@ -191,8 +194,8 @@ def moving(trained):
 def test_no_file_ever_holds_a_weight_that_is_not_finite(
     fault: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, monitor: str, always: bool, step: int
 ) -> None:
-    monkeypatch.setattr(experiment, "SAVE_EVERY", 0 if always else math.inf)
-    monkeypatch.setattr(experiment, "SAVE_SHARE", 0)
+    monkeypatch.setattr(run_writer, "SAVE_EVERY", 0 if always else math.inf)
+    monkeypatch.setattr(run_writer, "SAVE_SHARE", 0)
     plan = planned(
         own_parts(tmp_path, IDLE),
         dataset="uneven",
@@ -210,9 +213,9 @@ def test_no_file_ever_holds_a_weight_that_is_not_finite(
             self.act = partial(state.model.copies[0].aside.data.fill_, math.inf)
 
     with pytest.raises(Diverged, match="aside of seed 0 is no longer finite"):
-        experiment.resume(plan, run, Lost(step))
+        train_run(plan, run, Lost(step))
     files = list(run.folder.rglob("*.pt"))
-    weights = [value for file in files for value in checkpoints.load(file).state["model"][0].values()]
+    weights = [value for file in files for value in load_checkpoint(file).state["model"][0].values()]
     lost = sum(not value.isfinite().all() for value in weights)
     fault.count(spoilt=1, different=lost, tracebacks=0)
     assert {"last.pt", *(["00000000.pt"] if always else [])} <= {file.name for file in files}
@@ -256,7 +259,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
     assert state.epoch == 0
 
 
-def noted_before_each_step(state: State) -> tuple[list[list[Tensor]], Watch]:
+def noted_before_each_step(state: State) -> tuple[list[list[Tensor]], TrackBatches]:
     """What the weights were before each step, and the watch over the batches that notes it."""
     before: list[list[Tensor]] = []
 
@@ -273,7 +276,7 @@ def noted_before_each_step(state: State) -> tuple[list[list[Tensor]], Watch]:
 def test_where_a_look_would_wait_a_lost_loss_still_changes_no_weight(
     fault: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, optimizer: str
 ) -> None:
-    monkeypatch.setattr(trainer, "waits", lambda device: True)
+    monkeypatch.setattr(tally, "is_asynchronous", lambda device: True)
     plan = planned(
         own_parts(tmp_path),
         dataset={"name": "uneven", "poisoned": 17},
@@ -321,7 +324,7 @@ def test_a_rate_that_is_too_large_is_told_from_bad_data(
     assert "optimizer.lr" in done.err and "gradient_clip" in done.err
     run = only_run(runs_dir)
     assert run.summary()["status"] == "diverged"
-    assert all(v.isfinite().all() for v in checkpoints.load(run.last).state["model"][0].values())
+    assert all(v.isfinite().all() for v in load_checkpoint(run.last).state["model"][0].values())
     assert "diverged" in dlrun("runs").out
 
 
@@ -463,7 +466,7 @@ def test_a_batch_that_does_not_fit_is_said_with_a_smaller_one(
     run = only_run(runs_dir)
     assert f"resume: dlrun resume {run.folder}" in done.err
     assert run.summary()["status"] == "failed"
-    saved = checkpoints.load(run.last)
+    saved = load_checkpoint(run.last)
     fault.count(without_memory=1)
     fault.never(wrong=saved.state["epoch"] != 0)
 
@@ -510,7 +513,7 @@ def test_whoever_has_no_memory_left_it_is_said_alike(
         "out of memory at batch_size 32" if when == "training" else "1,024 examples are evaluated at once"
     )
     assert wanted in done.err
-    saved = checkpoints.load(only_run(runs_dir).last)
+    saved = load_checkpoint(only_run(runs_dir).last)
     fault.count(without_memory=1)
     fault.never(lost=1 - saved.state["epoch"])
 

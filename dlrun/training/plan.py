@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from inspect import signature
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from dlrun import bare
 from dlrun.config.keys import AUTO, Choice, Config
-from dlrun.config.registry import Part, Parts
-from dlrun.copies import Apart, Copies, Stacked, as_tensor
+from dlrun.config.registry import Parts
 from dlrun.data.examples import EVALUATION_BATCH, Data, Preprocessing
 from dlrun.data.loaded import Loaded
 from dlrun.errors import UserError, listed
-from dlrun.hardware import Hardware, choose_device, choose_threads, memory
-from dlrun.layers import Layers, built_within, layers_of
-from dlrun.stacking import refuse_stacking, refuse_what_differs
 from dlrun.system.progress import Progress, no_progress
 from dlrun.system.randomness import generator
-from dlrun.trainer import Metric, Recipe, State
+from dlrun.training import fast_paths
+from dlrun.training.copies import Apart, Copies, Stacked, as_tensor
+from dlrun.training.devices import choose_device, device_memory
+from dlrun.training.hardware import Hardware, choose_threads
+from dlrun.training.layers import Layers, built_within
+from dlrun.training.recipe import Metric, Recipe
+from dlrun.training.stacking import refuse_stacking, refuse_what_differs
+from dlrun.training.state import State
+from dlrun.training.suitability import refuse_unsuited, suitable_plots
+from dlrun.training.trials import fitting_layers, lonely_example, measure_two, try_augmentation, try_optimizer
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Plan:
         model = self.model()
         return State(model, self.optimizer(model), hardware.scaler(len(model.seeds)))
 
-    @bare.without_compiler()
+    @fast_paths.without_compiler()
     def optimizer(self, model: Copies) -> torch.optim.Optimizer:
         """What updates the weights of a model."""
         choice = self.config.optimizer
@@ -91,14 +93,14 @@ class Plan:
         something for probabilities that are none.
         """
         wanted = 3 * 4 * self.layers.parameters * len(self.config.seeds)  # weights, gradients, momentum
-        there = memory(self.device)
+        there = device_memory(self.device)
         if wanted > there:
             what = (
                 f"{self.layers.parameters:,} parameters for each seed need {wanted / 2**30:,.0f} GiB to train"
             )
             what += f"; {self.device} has {there / 2**30:,.0f}"
             raise self.config.refuse([self.config.mistake("architecture", what)])
-        if what := _lonely_example(self.build, self.data.input_shape, loaded, self.config.batch_size):
+        if what := lonely_example(self.build, self.data.input_shape, loaded, self.config.batch_size):
             raise self.config.refuse([self.config.mistake("batch_size", what)])
         if self.config.is_stacked:
             try:
@@ -157,7 +159,7 @@ class Plan:
         return value > best if higher else value < best
 
 
-@bare.without_compiler()
+@fast_paths.without_compiler()
 def make_plan(
     config: Config,
     parts: Parts,
@@ -211,12 +213,12 @@ def make_plan(
         build = partial(built_within, build, *most_weights)
     if not mistakes:  # only what is for one task can be tried together
         with noting("loss"):
-            _measure_two(config.loss.name, loss, data, outputs, most_axes=1)
+            measure_two(config.loss.name, loss, data, outputs, most_axes=1)
         for name, one in metrics.items():
             with noting("metrics"):
-                _measure_two(name, one.measure, data, outputs, most_axes=2)
+                measure_two(name, one.measure, data, outputs, most_axes=2)
         with noting("architecture"):
-            layers = _fitting_layers(build, data, outputs, config.loss.name)
+            layers = fitting_layers(build, data, outputs, config.loss.name)
     plots = []
     for choice in config.plots:
         if choice.name == AUTO:
@@ -234,12 +236,12 @@ def make_plan(
             raise UserError(f"only a CUDA device repeats graphs, not {device}; set graph: auto")
     for choice in config.augmentations:
         with noting("augmentations"):
-            _try_augmentation(choice.name, part("augmentations", choice), data.input_shape)
+            try_augmentation(choice.name, part("augmentations", choice), data.input_shape)
     if config.is_stacked and not mistakes:
         with noting("stacked"), torch.device("meta"):
             refuse_stacking(build(), config.precision)
     with noting("optimizer"):
-        _try_optimizer(part("optimizer", config.optimizer))
+        try_optimizer(part("optimizer", config.optimizer))
 
     recipe = Recipe(
         epochs=config.epochs,
@@ -297,48 +299,6 @@ def _softmax(outputs: Tensor) -> Tensor:
     return outputs.softmax(-1)
 
 
-def suitable_plots(parts: Parts, data: Data, layers: Layers, constant: str, value: object) -> list[Choice]:
-    """The plots that suit the data and the model, of those whose file says `constant = value`."""
-    chosen = []
-    for name in parts.names("plots"):
-        part = parts.part("plots", name)
-        if part.constants.get(constant) == value:
-            with suppress(UserError):
-                refuse_unsuited(part, data, "", layers)
-                chosen.append(Choice(name, part.defaults))
-    return chosen
-
-
-def refuse_unsuited(part: Part, data: Data, dataset: str, layers: Layers | None = None) -> None:
-    """Raises UserError where what a part says it is for is not this dataset, or not a model of these layers.
-
-    A part says so by the constants `task`, `inputs` and `model` of its file.
-    """
-    task, inputs = part.constants.get("task", data.task), part.constants.get("inputs")
-    if task != data.task:
-        raise UserError(f"{part.name} is for {task}, but {dataset} is a {data.task} task")
-    fitting = {
-        "plane": data.input_shape == (2,),
-        "images": len(data.input_shape) == 3,
-        "vectors": len(data.input_shape) == 1,
-    }
-    if not fitting.get(inputs or "", True):
-        wanted = {"plane": "two numbers"}.get(inputs or "", inputs)
-        shape = "×".join(map(str, data.input_shape))
-        raise UserError(f"{part.name} is for inputs of {wanted}, but those of {dataset} are {shape}")
-    model = part.constants.get("model")
-    if layers is None or model is None:
-        return
-    weights = prod(data.input_shape) * prod(layers.output_shape)
-    made = {
-        "convolution": any(layer.kind == "Conv2d" for layer in layers.layers),
-        "one layer": 0 <= layers.parameters - weights <= prod(layers.output_shape),  # a bias, maybe
-    }
-    if not made[model]:
-        wanted = {"convolution": "a convolution", "one layer": "no layer but one that is fully connected"}
-        raise UserError(f"{part.name} is for a model with {wanted[model]}")
-
-
 class _InOwnUnit(nn.Module):
     """Outputs in the target's own unit: `mean` + `sd` times what comes in."""
 
@@ -368,80 +328,3 @@ def _constant(data: Data, of_shares: Callable[[Tensor], Tensor], targets: Tensor
         return targets.mean(0)
     shares = torch.bincount(targets, minlength=len(data.classes)).float() / len(targets)
     return of_shares(shares.clamp_min(1e-12))
-
-
-def _fitting_layers(build: Callable[[], nn.Module], data: Data, outputs: int, loss: str) -> Layers:
-    """The layers of the model. Raises UserError where it does not get from such inputs to such outputs."""
-    layers = layers_of(build, data.input_shape)
-    if layers.output_shape != (outputs,):
-        given = "×".join(map(str, layers.output_shape)) or "no axis of"
-        raise UserError(f"it gives {given} outputs, but {loss} needs {outputs}")
-    return layers
-
-
-def _lonely_example(
-    build: Callable[[], nn.Module], shape: tuple[int, ...], loaded: Loaded, batch_size: int | Literal["full"]
-) -> str:
-    """What is wrong where a batch is a single example and the model normalises over the batch, else ""."""
-    examples = len(loaded["train"])
-    size = examples if batch_size == "full" else min(batch_size, examples)
-    if examples % size != 1 and size > 1:
-        return ""
-    with torch.device("meta"):
-        model, one = build().train(), torch.empty(1, *shape)
-    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
-        return ""
-    try:
-        model(one)
-    except ValueError:  # more than one value per channel is wanted
-        better = next((more for more in range(max(size, 2), examples + 1) if examples % more != 1), None)
-        which = "every batch" if size == 1 else f"the last batch of {examples:,} examples"
-        remedy = f"; take another batch_size, such as {better}" if better else ""
-        return f"{which} is a single one, over which batch normalisation has no variance{remedy}"
-    return ""
-
-
-def _try_augmentation(
-    name: str, augment: Callable[[Tensor, torch.Generator], Tensor], shape: tuple[int, ...]
-) -> None:
-    """Raises UserError where it does not give inputs such as it took."""
-    inputs = torch.zeros(2, *shape)
-    try:
-        given = augment(inputs, torch.Generator())
-    except (RuntimeError, IndexError, TypeError, ValueError) as error:
-        size = "×".join(map(str, shape))
-        reason = f": {str(error)[:150]}" if type(error) is ValueError else ""  # torch's say nothing to a user
-        raise UserError(f"{name} does not take inputs of {size}{reason}") from error
-    if given.shape != inputs.shape or given.dtype != inputs.dtype:
-        raise UserError(f"{name} changes the shape or the type of its inputs")
-
-
-def _measure_two(
-    name: str, measure: Callable[..., Tensor], data: Data, outputs: int, *, most_axes: int
-) -> None:
-    """Measure two examples. Raises UserError unless each has a figure, or a row of them, of its own."""
-    some = torch.zeros(2, outputs)
-    targets = (
-        torch.zeros(2, dtype=torch.long) if data.task == "classification" else torch.zeros(2, data.targets)
-    )
-    try:
-        figures = measure(some, targets)
-    except (RuntimeError, IndexError, TypeError, ValueError) as error:
-        reason = (str(error).splitlines() or [""])[0][:150]
-        raise UserError(f"{name} does not fit outputs of {outputs} and such targets: {reason}") from error
-    if figures.shape[:1] != (2,) or figures.dim() > most_axes:
-        raise UserError(
-            f"{name} gives shape {tuple(figures.shape)} for 2 examples; each needs a figure of its own"
-        )
-
-
-def _try_optimizer(make: Callable[..., torch.optim.Optimizer]) -> None:
-    """Raises UserError for options that do not go together, and where a step is no single update."""
-    try:
-        optimizer = make([torch.zeros(1, requires_grad=True)])
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    if any(option.default is option.empty for option in signature(optimizer.step).parameters.values()):
-        raise UserError(
-            f"{type(optimizer).__name__} asks for the loss again within a step, which has one here"
-        )

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dlrun import bare
-from dlrun.copies import DROPOUTS, Apart, Copies, Stacked, as_tensor, layers_by_vmap
 from dlrun.errors import UserError
+from dlrun.training import fast_paths
+from dlrun.training.copies import DROPOUTS, Apart, Copies, Stacked, as_tensor, layers_by_vmap
 
 # How far figures may lie apart, as a share of the largest: those of sums, which are taken in another order,
 # and those that an optimizer makes of the same gradients.
@@ -135,7 +135,7 @@ def _tried(model: Copies, inputs: Tensor) -> _Tried:
     model.begin(1)
     outputs = as_tensor(model(inputs))
     if outputs.requires_grad:
-        bare.backward([outputs], [outputs.detach()])
+        fast_paths.backward([outputs], [outputs.detach()])
     gradients = [
         _whole([torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in every])
         for every in _weights(model)
@@ -153,7 +153,7 @@ def _stepped(model: Copies, optimizer: torch.optim.Optimizer, gradients: Sequenc
             steep = (gradient * lengths).to(gradient.dtype)
             for weight, own in zip(every, [steep] if len(every) == 1 else steep.unbind(), strict=True):
                 weight.grad = own
-        bare.step(optimizer)
+        fast_paths.step(optimizer)
     return [_whole([weight.detach() for weight in every]) for every in _weights(model)]
 
 

@@ -1,36 +1,34 @@
-"""A trained model with its data: what it predicts, how well, and against what a constant would do."""
+"""A trained model with its data, opened from a checkpoint that is trusted with nothing."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from statistics import fmean, stdev
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dlrun import checkpoint as checkpoints
-from dlrun.checkpoint import Checkpoint
-from dlrun.config.keys import Choice, Config
+from dlrun.config.keys import Config
 from dlrun.config.loading import config_from_plain
 from dlrun.config.registry import Parts
-from dlrun.copies import Apart, Copies, as_tensor, lost_weight
 from dlrun.data.examples import EVALUATION_BATCH, Data, Preprocessing
 from dlrun.data.loaded import Loaded
 from dlrun.errors import CheckpointRefused, ConfigError, UserError, shortened
-from dlrun.hardware import Hardware, memory
-from dlrun.layers import TooManyWeights
-from dlrun.plan import Plan, make_plan, metric
 from dlrun.run_folders.run import Run
-from dlrun.system.files import write_atomically
 from dlrun.system.progress import Progress, no_progress
-from dlrun.trainer import Recipe, Tally, predictions
+from dlrun.training.baselines import baselines_of
+from dlrun.training.checkpoint import Checkpoint, load_checkpoint
+from dlrun.training.copies import Apart, Copies, as_tensor
+from dlrun.training.devices import device_memory
+from dlrun.training.hardware import Hardware
+from dlrun.training.layers import TooManyWeights
+from dlrun.training.loop import predictions
+from dlrun.training.not_finite import weight_not_finite
+from dlrun.training.plan import Plan, make_plan
 
 # What may be said otherwise at evaluation: everything else is the model's own.
 CHANGEABLE = {"dataset", "device", "threads", "metrics", "plots"}
@@ -94,13 +92,13 @@ class Trained:
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """What is reached on a split without a model: baseline -> figure -> value."""
         if split not in self.reached:
-            self.reached[split] = baselines(self.plan, self.loaded, split)
+            self.reached[split] = baselines_of(self.plan, self.loaded, split)
         return self.reached[split]
 
     def moments(self) -> Iterator[Trained]:
         """The model as it was at each epoch whose weights were kept while it trained, in order."""
         for path in sorted(self.run.weights.glob("*.pt")) if self.run else ():
-            saved = checkpoints.load(path)
+            saved = load_checkpoint(path)
             model = self.plan.model()
             load_weights(model, saved.state["model"], path)
             yield replace(self, model=model, epoch=saved.state["epoch"], _outputs={})
@@ -153,7 +151,7 @@ def open_plan(
 
     Raises as `open_checkpoint` does.
     """
-    saved = checkpoints.load(path)
+    saved = load_checkpoint(path)
     config = _config(saved, path, overrides, parts)
     try:
         known, model_state = saved.data["known"], saved.state["model"]
@@ -188,7 +186,7 @@ def open_plan(
     with torch.device("meta"):  # what does not fit is refused before a model of any size is made
         model = Apart(plan.build, config.seeds)
         load_weights(model, model_state, path, assign=True)
-    if lost := lost_weight(model, model_state):
+    if lost := weight_not_finite(model, model_state):
         seed, name = lost
         what = f"its weights {name} of seed {seed} are not all finite numbers"
         raise CheckpointRefused(what, where=str(path), fix="use another checkpoint")
@@ -220,7 +218,7 @@ def _refuse_too_large(plan: Plan, path: Path) -> None:
     """Raises CheckpointRefused where the device has no room for the weights and what a layer gives."""
     largest = max((prod(layer.output_shape) for layer in plan.layers.layers), default=0)
     wanted = 4 * (plan.layers.parameters * len(plan.config.seeds) + largest)
-    if wanted > (there := memory(plan.device)):
+    if wanted > (there := device_memory(plan.device)):
         what = f"its model needs {wanted / 2**30:,.0f} GiB for a single example"
         raise CheckpointRefused(f"{what}; {plan.device} has {there / 2**30:,.0f}", where=str(path))
 
@@ -257,165 +255,3 @@ def load_weights(model: Copies, saved: list[dict[str, Tensor]], path: Path, *, a
 def _misfit(reason: str, path: Path) -> CheckpointRefused:
     what = f"its weights do not fit the architecture: {reason}"
     return CheckpointRefused(what, where=str(path))
-
-
-def report(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[str, Any]:
-    """What `dlrun eval` says of a model on one split: top-level figures are means over seeds.
-
-    Beside the loss and metrics, for classes: accuracy, the mean predictive entropy in bits, precision,
-    recall and F1 of each class and the confusion counts, rows true and columns predicted.
-    """
-    plan, seeds = trained.plan, trained.seeds
-    examples, classes = len(trained.loaded[split]), len(plan.data.classes)
-    tally = Tally(_reported(plan), trained.model, examples, trained.hardware.device)
-    confusion = torch.zeros(len(seeds), classes, classes, dtype=torch.long)
-    entropy = torch.zeros(len(seeds), dtype=torch.float64)
-    for outputs, targets in predictions(trained.model, trained.loaded[split], trained.hardware):
-        tally.measure(outputs, targets)
-        if plan.probabilities is not None:
-            shares = plan.probabilities(outputs)
-            entropy += -torch.special.xlogy(shares, shares).sum((1, 2)).cpu() / math.log(2)
-            for index, predicted in enumerate(shares.argmax(-1)):
-                cells = (targets[index] * classes + predicted).cpu()
-                confusion[index] += torch.bincount(cells, minlength=classes**2).view(classes, classes)
-
-    figures = tally.means()
-    if plan.probabilities is not None:
-        figures["entropy_bits"] = (entropy / examples).tolist()
-    column = "trainset" if split == "train" else split  # train_* are running means of an epoch
-    recorded = {figure: _recorded(saved, f"{column}_{figure}", len(seeds)) for figure in figures}
-    found: dict[str, Any] = {
-        "run": trained.run.name if trained.run else None,
-        "checkpoint": str(path),
-        "sha256": saved.digest,
-        "epoch": trained.epoch,
-        "split": split,
-        "examples": examples,
-        "loss": fmean(figures["loss"]),
-        "metrics": {figure: fmean(values) for figure, values in figures.items() if figure != "loss"},
-        "baselines": trained.baselines(split),
-        "per_seed": {
-            str(seed): {figure: values[index] for figure, values in figures.items()}
-            for index, seed in enumerate(seeds)
-        },
-        "recorded": {
-            figure: {"at_training": fmean(values), "difference": _difference(values, figures[figure])}
-            for figure, values in recorded.items()
-            if values
-        },
-        "same_data": trained.loaded.fingerprint == saved.data.get("fingerprint"),
-    }
-    if plan.data.task == "classification":
-        found["per_class"] = per_class(confusion, plan.data.classes)
-        found["confusion"] = {
-            str(seed): counts.tolist() for seed, counts in zip(seeds, confusion, strict=True)
-        }
-    return found
-
-
-def _recorded(saved: Checkpoint, column: str, copies: int) -> list[float]:
-    """What a checkpoint says was measured of each copy; empty where it says nothing, or no figures."""
-    values = saved.figures.get(column)
-    if not isinstance(values, list) or len(values) != copies:
-        return []
-    return values if all(type(value) is float for value in values) else []
-
-
-def baselines(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, float]]:
-    """What is reached on a split without a model: baseline -> figure -> value."""
-    targets, found = loaded[split].targets, {}
-    for name, outputs in guesses(plan, loaded, split).items():
-        guessing = Apart(nn.Identity, [0])
-        tally = Tally(_reported(plan), guessing, len(targets), targets.device, f"the baseline {name}")
-        for some in torch.arange(len(targets), device=targets.device).split(EVALUATION_BATCH):
-            tally.measure(outputs[some].unsqueeze(0), targets[some].unsqueeze(0))
-        found[name] = {figure: values[0] for figure, values in tally.means().items()}
-    return found
-
-
-def guesses(plan: Plan, loaded: Loaded, split: str) -> dict[str, Tensor]:
-    """What can be said of a split without a model: baseline -> outputs (n, k).
-
-    Always the most frequent class of training or the mean of its targets, and each column of the data
-    that is a guess already.
-    """
-    targets, aside = loaded[split].targets, loaded[split].aside
-    constant = "majority class" if plan.data.task == "classification" else "mean"
-    found = {constant: plan.constant(loaded["train"].targets).expand(len(targets), -1)}
-    return found | {name: aside[name].to(targets).unsqueeze(1) for name in plan.data.baselines}
-
-
-def _reported(plan: Plan) -> Recipe:
-    """The recipe, with accuracy among what is measured of classes."""
-    metrics = dict(plan.recipe.metrics)
-    if plan.data.task == "classification":
-        metrics.setdefault("accuracy", metric(plan.parts, Choice("accuracy")))
-    return replace(plan.recipe, metrics=metrics)
-
-
-def keep(trained: Trained, found: dict[str, Any], split: str, warn: Callable[[str], None]) -> None:
-    """Write a report, and for classes the confusion matrix, into the run folder."""
-    assert trained.run is not None, "a bare checkpoint has no folder to write into"
-    trained.run.write_json(f"eval/{split}.json", found)
-    if trained.data.task == "classification":
-        defaults = trained.plan.parts.part("plots", "confusion_matrix").defaults
-        choice = Choice("confusion_matrix", defaults | {"split": split})
-        draw(trained, choice, trained.run.folder / "eval" / f"{split}_confusion_matrix.png", warn)
-
-
-def draw(trained: Trained, choice: Choice, path: Path, warn: Callable[[str], None]) -> Path | None:
-    """Draw one plot into a PNG file, or a GIF file if it moves; gives the file.
-
-    A plot that fails is a warning: the figures are there all the same.
-    """
-    try:
-        picture = trained.plan.parts.find("plots", choice.name)(trained, **choice.options)
-        if hasattr(picture, "savefig"):
-            write_atomically(path, lambda file: picture.savefig(file, format="png", dpi=150))
-            return path
-        with TemporaryDirectory() as folder:  # an animation writes to a path only
-            moving = Path(folder) / "moving.gif"
-            picture.save(moving, writer="pillow")
-            path = path.with_suffix(".gif")
-            write_atomically(path, lambda file: file.write(moving.read_bytes()))
-        return path
-    except Exception as error:
-        reason = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        warn(f"the plot {choice.name} was not drawn: {reason}")
-        return None
-
-
-def per_class(confusion: Tensor, classes: Sequence[str]) -> dict[str, dict[str, float | int | None]]:
-    """Precision, recall and F1 of each class, means over copies; None where nothing was predicted so.
-
-    `confusion` (copies, classes, classes) counts, rows true, columns predicted.
-    """
-    right = confusion.diagonal(dim1=1, dim2=2).double()
-    true, predicted = confusion.sum(2).double(), confusion.sum(1).double()
-    figures = {"precision": right / predicted, "recall": right / true, "f1": 2 * right / (true + predicted)}
-    return {
-        name: {figure: _mean_or_none(values[:, index].tolist()) for figure, values in figures.items()}
-        | {"examples": int(true[0, index])}
-        for index, name in enumerate(classes)
-    }
-
-
-def spread(values: Sequence[float]) -> float | None:
-    """The sample standard deviation over seeds; None for one seed."""
-    return stdev(values) if len(values) > 1 else None
-
-
-def summarised(figures: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
-    """Each column's mean and standard deviation over seeds, with the values of the seeds."""
-    return {
-        column: {"mean": fmean(values), "sd": spread(values), "values": list(values)}
-        for column, values in figures.items()
-    }
-
-
-def _difference(recorded: Sequence[float], measured: Sequence[float]) -> float:
-    return max(abs(a - b) for a, b in zip(recorded, measured, strict=True))
-
-
-def _mean_or_none(values: list[float]) -> float | None:
-    return None if any(math.isnan(value) for value in values) else fmean(values)

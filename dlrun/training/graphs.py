@@ -47,7 +47,7 @@ class Replayed:
         self._done[shapes] += 1
         self._before = batch
         if shapes not in self._recorded:
-            aside(self._update, *batch)
+            on_own_stream(self._update, *batch)
             return
         repeat, inputs = self._recorded[shapes]
         for ours, given in zip(inputs, batch, strict=True):
@@ -69,7 +69,7 @@ class Replayed:
             self._recorded.clear()
 
 
-def aside(update: Update, *batch: Tensor) -> None:
+def on_own_stream(update: Update, *batch: Tensor) -> None:
     """One step on a stream of its own, where what it leaves behind is not tied to the default stream."""
     ours = _stream()
     ours.wait_stream(torch.cuda.current_stream())

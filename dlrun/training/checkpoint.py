@@ -49,7 +49,7 @@ class Checkpoint:
     digest: str = ""  # SHA-256 of the file it was read from
 
 
-def save(path: Path, checkpoint: Checkpoint) -> None:
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write the checkpoint so that a crash at any moment leaves the old file or the new one whole.
 
     Raises RunFailed, naming the entry, for a value that could not be read back, and where the disk refuses.
@@ -72,7 +72,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     write_atomically(path, lambda file: torch.save(content, file))
 
 
-def load(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint in a file, whoever wrote it: nothing in it is ever executed.
 
     Raises CheckpointRefused for whatever is not a whole, plain dlrun checkpoint.

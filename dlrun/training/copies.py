@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from functools import partial
 
@@ -169,16 +169,6 @@ class Stacked(_Seeded):
 
 
 Copies = Apart | Stacked
-
-
-def lost_weight(model: Copies, saved: Sequence[Mapping[str, Tensor]]) -> tuple[int, str] | None:
-    """The seed and name of the first of the weights `saved` of each copy that is not finite; None without."""
-    for seed, copy, weights in zip(model.seeds, model.copies, saved, strict=True):
-        for name, _ in copy.named_parameters():
-            # A sum needs no memory; it is finite only where all are, but large ones may overflow it.
-            if not (weights[name].sum().isfinite() or weights[name].isfinite().all()):
-                return seed, name
-    return None
 
 
 class Streams:

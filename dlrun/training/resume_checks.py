@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import torch
@@ -10,15 +11,22 @@ from annotated_types import Ge, Gt
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
-from dlrun import bare
-from dlrun.checkpoint import Checkpoint
-from dlrun.copies import lost_weight
+from dlrun.config.keys import Config, changed_keys
 from dlrun.data.examples import Preprocessing
-from dlrun.errors import CheckpointRefused, shortened
-from dlrun.plan import Plan
+from dlrun.errors import (
+    CheckpointRefused,
+    UserError,
+    shortened,
+)
 from dlrun.run_folders.metrics_file import metrics_header
 from dlrun.run_folders.run import Run
-from dlrun.trainer import State
+from dlrun.training import fast_paths
+from dlrun.training.checkpoint import Checkpoint
+from dlrun.training.hardware import Hardware
+from dlrun.training.not_finite import weight_not_finite
+from dlrun.training.plan import Plan
+from dlrun.training.state import State
+from dlrun.training.trained import config_of
 
 # What an optimizer's state may say otherwise: how it computes here, and the rate, which the schedule sets.
 _FREE = {"fused", "capturable", "foreach", "lr", "initial_lr"}
@@ -144,7 +152,7 @@ def _refuse_weights(saved: list[dict[str, Any]], state: State) -> None:
             theirs = weights.get(name)
             if isinstance(ours, Tensor) and (reason := _unlike(theirs, ours)):
                 raise _Misfit(f"{name} of seed {seed} {reason}")
-    if lost := lost_weight(state.model, saved):
+    if lost := weight_not_finite(state.model, saved):
         raise _Misfit(f"{lost[1]} of seed {lost[0]} is not finite")
 
 
@@ -193,7 +201,7 @@ def _after_a_step(state: State) -> dict[str, Any]:
     for parameter in state.model.parameters():
         if parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
-    with bare.without_compiler():
+    with fast_paths.without_compiler():
         state.optimizer.step()
         state.optimizer.zero_grad()
         kept: dict[str, Any] = state.optimizer.state_dict()
@@ -209,3 +217,74 @@ def _unlike(theirs: object, ours: Tensor) -> str:
     if theirs.dtype != ours.dtype:
         return f"is of {theirs.dtype}, not {ours.dtype}"
     return ""
+
+
+# What may differ when a run goes on: the length, and what cannot change what was learnt.
+RESUMABLE = {
+    "epochs",
+    "device",
+    "threads",
+    "graph",
+    "plots",
+    "expect",
+    "expect_epochs",
+    "name",
+    "dataset.path",
+}
+
+
+def refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
+    """Refuse a config that would make another run of it, naming the keys."""
+    old, new = config_of(saved, run.last, plan.parts), plan.config
+    changed = changed_keys(old, new)
+    different = [key for key in changed if not {key, key.split(".")[0]} & RESUMABLE]
+    if different:
+        said = (f"{key} (was {_value(old, key)}, now {_value(new, key)})" for key in different)
+        raise UserError(
+            f"a run cannot go on with another {', '.join(said)}",
+            where=str(run.config),
+            fix="take it back, or start a new run with dlrun train",
+        )
+    if new.epochs < old.epochs:
+        raise UserError(
+            f"epochs={new.epochs} is less than the {old.epochs} of this run: they may only grow",
+            where=str(run.config),
+            fix="give more of them, or start a new run with dlrun train",
+        )
+
+
+def _value(config: Config, key: str) -> str:
+    """What a config says at a key such as `optimizer.lr`."""
+    value: Any = config.plain()
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None  # a bare name has no options
+    return shortened(value)
+
+
+def what_is_elsewhere(hardware: Hardware, saved: Checkpoint | None, state: State) -> str:
+    """What the bits depend on and is not what it was, such as `threads was 1, now 2`; "" where all is."""
+    if saved is None or not state.epoch:  # nothing was trained yet
+        return ""
+    before, now = saved.environment, hardware.environment()
+    found = [
+        f"{key} was {shortened(before.get(key, 'none'))}, now {now.get(key, 'none')}"
+        for key in dict.fromkeys([*now, "gpu"])  # which is there on some machines alone
+        if before.get(key) != now.get(key)
+    ]
+    return f"{', '.join(found)}: the bits may differ from those of an unbroken run" if found else ""
+
+
+def warnings_of(plan: Plan, elsewhere: str, saved: Checkpoint | None, state: State) -> Iterator[str]:
+    config = plan.config
+    yield from plan.data.notes
+    if config.monitor and config.monitor.startswith("test_"):
+        yield "best.pt is chosen on the test set: its figures there are no longer an honest estimate"
+    if saved is None or not state.epoch:
+        return
+    if plan.rate_depends_on_length and saved.config["epochs"] != config.epochs:
+        yield (
+            f"the schedule {config.schedule.name} depends on the length of the run: a run of "
+            f"{config.epochs} epochs from the start would differ from this one"
+        )
+    if elsewhere:
+        yield elsewhere

@@ -14,11 +14,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dlrun import bare
-from dlrun.copies import Copies, Figures
-from dlrun.errors import RunFailed, UserError
-from dlrun.graphs import Replayed, Update
+from dlrun.errors import RunFailed
 from dlrun.system import machine
+from dlrun.training import fast_paths
+from dlrun.training.copies import Copies, Figures
+from dlrun.training.devices import describe_machine, versions
+from dlrun.training.graphs import Replayed, Update
+from dlrun.training.loss_scales import LossScales
 
 # The work of a step that keeps one thread busy long enough to be worth waking another one, and what a number
 # that a layer gives costs beside its sums, forward and backward: both in multiply-adds.
@@ -58,7 +60,7 @@ class Hardware:
 
     def environment(self) -> dict[str, str]:
         """What has to be the same for results to be the same bit for bit."""
-        return describe(self.device) | versions() | {"threads": str(self.threads)}
+        return describe_machine(self.device) | versions() | {"threads": str(self.threads)}
 
     def prepare(self, model: Copies) -> Copies:
         """The same model, compiled where asked for. Its weights stay where they are and keep their names."""
@@ -125,54 +127,18 @@ class Hardware:
                 parameter.grad = None
         # The gradient of a mean with regard to each of its n losses is 1/n: no mean needs to be taken.
         if isinstance(losses, Tensor):
-            bare.backward([losses], [torch.full_like(losses, 1 / losses.shape[1])])
+            fast_paths.backward([losses], [torch.full_like(losses, 1 / losses.shape[1])])
         else:
             factors = scaler.factors if scaler else repeat(1.0)
             shares = [torch.full_like(own, factor / len(own)) for own, factor in zip(losses, factors)]  # noqa: B905
-            bare.backward(losses, shares)
+            fast_paths.backward(losses, shares)
         if scaler is not None:
             scaler.unscale(model)
         if self.gradient_clip is not None:
             model.clip(self.gradient_clip)
         if lost is not None and optimizer.defaults.get("fused"):
             optimizer.found_inf, optimizer.grad_scale = lost, None  # type: ignore[attr-defined]
-        bare.step(optimizer)
-
-
-class LossScales:
-    """A factor on each copy's loss, so that one whose gradients overflow holds back no other.
-
-    A copy that overflows passes over the step, and its factor is halved; it doubles after STEADY
-    steps without. PyTorch's GradScaler does the same with one factor for all.
-    """
-
-    STEADY = 2000
-
-    def __init__(self, copies: int) -> None:
-        self.factors = [65536.0] * copies
-        self.steady = [0] * copies  # steps since the factor changed
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"factors": list(self.factors), "steady": list(self.steady)}
-
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
-        self.factors, self.steady = list(saved["factors"]), list(saved["steady"])
-
-    def unscale(self, model: Copies) -> None:
-        """Divide the gradients by the factors again, and drop those of a copy that overflowed."""
-        gradients = [[p.grad for p in copy.parameters() if p.grad is not None] for copy in model.copies]
-        whole = [torch.stack([torch.isfinite(g).all() for g in each]).all() for each in gradients]
-        for index, finite in enumerate(torch.stack(whole).tolist()):
-            if finite:
-                torch._foreach_div_(gradients[index], self.factors[index])
-                self.steady[index] += 1
-            else:
-                model.copies[index].zero_grad()  # to None: optimizers leave alone what has no gradient
-                self.factors[index] /= 2
-                self.steady[index] = 0
-            if self.steady[index] == self.STEADY:
-                self.factors[index] *= 2
-                self.steady[index] = 0
+        fast_paths.step(optimizer)
 
 
 def _keep_freed_memory() -> None:
@@ -183,23 +149,6 @@ def _keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(_M_TRIM_THRESHOLD, 128 * 2**20)
         library.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that a config or `--device` names. Raises UserError where it is not there."""
-    if name == "auto":
-        name = next((kind for kind in ("cuda", "mps") if _count(kind)), "cpu")
-    kind, _, index = name.partition(":")
-    count = _count(kind)
-    if not count:
-        raise UserError(
-            f"there is no {kind} device here", where="device", fix="use device=cpu or device=auto"
-        )
-    if index and int(index) >= count:
-        raise UserError(
-            f"there is no {name} here (there are: {count} of them, from {kind}:0)", where="device"
-        )
-    return torch.device(f"{kind}:{index or 0}" if kind == "cuda" else kind)
 
 
 def choose_threads(threads: int | str, multiply_adds: int, numbers: int, batch: int) -> int:
@@ -216,43 +165,3 @@ def choose_threads(threads: int | str, multiply_adds: int, numbers: int, batch: 
         return threads
     work = (3 * multiply_adds + WORK_PER_NUMBER * numbers) * batch
     return max(1, min(machine.cores(), work // WORK_PER_THREAD))
-
-
-def memory(device: torch.device) -> int:
-    """The bytes of memory that the device has in all."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def describe(device: torch.device) -> dict[str, str]:
-    """The machine, in words."""
-    words = {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-    }
-    if device.type == "cuda":
-        words["gpu"] = torch.cuda.get_device_name(device)
-    if device.type == "mps":
-        words["gpu"] = "Apple"
-    return words
-
-
-def versions() -> dict[str, str]:
-    """The versions that results depend on."""
-    return {"python": platform.python_version(), "torch": str(torch.__version__)}
-
-
-def _count(kind: str) -> int:
-    if kind == "cuda":
-        return torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return int(torch.backends.mps.is_available()) if kind == "mps" else 1
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or "unknown"

@@ -1,0 +1,48 @@
+"""What is reached without a model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from dlrun.config.keys import Choice
+from dlrun.data.examples import EVALUATION_BATCH
+from dlrun.data.loaded import Loaded
+from dlrun.training.copies import Apart
+from dlrun.training.plan import Plan, metric
+from dlrun.training.recipe import Recipe
+from dlrun.training.tally import Tally
+
+
+def baselines_of(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, float]]:
+    """What is reached on a split without a model: baseline -> figure -> value."""
+    targets, found = loaded[split].targets, {}
+    for name, outputs in guesses(plan, loaded, split).items():
+        guessing = Apart(nn.Identity, [0])
+        tally = Tally(reported_recipe(plan), guessing, len(targets), targets.device, f"the baseline {name}")
+        for some in torch.arange(len(targets), device=targets.device).split(EVALUATION_BATCH):
+            tally.measure(outputs[some].unsqueeze(0), targets[some].unsqueeze(0))
+        found[name] = {figure: values[0] for figure, values in tally.means().items()}
+    return found
+
+
+def guesses(plan: Plan, loaded: Loaded, split: str) -> dict[str, Tensor]:
+    """What can be said of a split without a model: baseline -> outputs (n, k).
+
+    Always the most frequent class of training or the mean of its targets, and each column of the data
+    that is a guess already.
+    """
+    targets, aside = loaded[split].targets, loaded[split].aside
+    constant = "majority class" if plan.data.task == "classification" else "mean"
+    found = {constant: plan.constant(loaded["train"].targets).expand(len(targets), -1)}
+    return found | {name: aside[name].to(targets).unsqueeze(1) for name in plan.data.baselines}
+
+
+def reported_recipe(plan: Plan) -> Recipe:
+    """The recipe, with accuracy among what is measured of classes."""
+    metrics = dict(plan.recipe.metrics)
+    if plan.data.task == "classification":
+        metrics.setdefault("accuracy", metric(plan.parts, Choice("accuracy")))
+    return replace(plan.recipe, metrics=metrics)

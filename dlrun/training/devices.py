@@ -1,0 +1,67 @@
+"""The device that a config names, its memory, and what machine this is."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+import torch
+
+from dlrun.errors import UserError
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a config or `--device` names. Raises UserError where it is not there."""
+    if name == "auto":
+        name = next((kind for kind in ("cuda", "mps") if _count(kind)), "cpu")
+    kind, _, index = name.partition(":")
+    count = _count(kind)
+    if not count:
+        raise UserError(
+            f"there is no {kind} device here", where="device", fix="use device=cpu or device=auto"
+        )
+    if index and int(index) >= count:
+        raise UserError(
+            f"there is no {name} here (there are: {count} of them, from {kind}:0)", where="device"
+        )
+    return torch.device(f"{kind}:{index or 0}" if kind == "cuda" else kind)
+
+
+def device_memory(device: torch.device) -> int:
+    """The bytes of memory that the device has in all."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def describe_machine(device: torch.device) -> dict[str, str]:
+    """The machine, in words."""
+    words = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
+    if device.type == "cuda":
+        words["gpu"] = torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        words["gpu"] = "Apple"
+    return words
+
+
+def versions() -> dict[str, str]:
+    """The versions that results depend on."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__)}
+
+
+def _count(kind: str) -> int:
+    if kind == "cuda":
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return int(torch.backends.mps.is_available()) if kind == "mps" else 1
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown"

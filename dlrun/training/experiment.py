@@ -1,0 +1,210 @@
+"""From a plan to a trained run: consume `fit`, save what it yields, stop early or at a signal."""
+
+from __future__ import annotations
+
+import shlex
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from dlrun.config.dumping import dump_config
+from dlrun.data.batches import steps
+from dlrun.data.loaded import Loaded
+from dlrun.errors import (
+    CheckpointRefused,
+    Diverged,
+    RunFailed,
+    UserError,
+    note_resume,
+    shortened,
+)
+from dlrun.run_folders.run import DONE, Run
+from dlrun.system.progress import Progress, no_progress
+from dlrun.system.signals import Signals
+from dlrun.training import run_writer
+from dlrun.training.checkpoint import load_checkpoint
+from dlrun.training.loop import Batch, fit
+from dlrun.training.plan import Plan
+from dlrun.training.resume_checks import (
+    preprocessing_of,
+    refuse_another_config,
+    restore,
+    warnings_of,
+    what_is_elsewhere,
+)
+from dlrun.training.run_writer import Outcome
+from dlrun.training.state import State
+from dlrun.training.views import TrainingView
+
+
+def train_run(
+    plan: Plan,
+    run: Run,
+    view: TrainingView,
+    *,
+    loaded: Loaded | None = None,
+    stop_after: int | None = None,
+    redraw: bool = False,
+    strict: bool = False,
+    watching: Progress = no_progress,
+) -> Outcome:
+    """Train a run for the epochs that are left: all of them, for a new folder.
+
+    `loaded` is the data where it is at hand already. `stop_after` pauses after that epoch, the plan
+    unchanged. With `redraw` the curves are drawn anew every few seconds. With `strict` a run does not go on
+    with other threads, or another device, version or machine. `watching` shows the progress of what the
+    data must have done first. A signal stops at the next moment from which going on is as if there had been
+    none.
+    """
+    with _resumable(plan, run), run.lock(), Signals() as signals:
+        keeper = _keeper(plan, run, view, loaded, _heeding(signals, watching), strict)
+        if keeper is None:
+            return Outcome(run, run.summary() | {"already_complete": True}, 0)
+        state, status = keeper.state, ""
+        started = time.monotonic() - state.seconds
+
+        def watch(batches: Iterator[Batch]) -> Iterator[Batch]:
+            for batch in batches:
+                yield batch
+                view.tick(batch[0].shape[1])
+                if signals.received and keeper.saved_epoch == state.epoch:
+                    raise Stopped  # this epoch will be done again from its start
+
+        with keeper.failing(view):
+            try:
+                view.begin(plan, run, state, steps(len(keeper.loaded["train"]), plan.config.batch_size))
+                complete = is_complete(plan, state)
+                for row in () if complete else fit(state, keeper.loaded, plan.recipe, keeper.hardware, watch):
+                    best = keeper.add(row)
+                    state.seconds = time.monotonic() - started
+                    view.row(state.epoch, row, best)
+                    if is_complete(plan, state):
+                        break
+                    if signals.received:
+                        status = "interrupted"
+                        break
+                    if stop_after is not None and state.epoch >= stop_after:
+                        status = "paused"
+                        break
+                    if keeper.is_due():
+                        keeper.save()
+                    if redraw:
+                        keeper.redraw(view)
+            except Stopped:
+                status = "interrupted"
+            finally:
+                view.end()
+            if not status:
+                status = "finished" if state.epoch >= plan.config.epochs else "stopped early"
+            return keeper.finish(status, signals.received, view)
+
+
+@contextmanager
+def _resumable(plan: Plan, run: Run) -> Iterator[None]:
+    """In here every failure comes with the command that goes on with the run.
+
+    Of what nobody foresaw the log keeps the traceback.
+    """
+    try:
+        yield
+    except Diverged:  # going on would only diverge again
+        raise
+    except UserError as error:
+        error.resume = resume_command(plan, run)
+        raise
+    except Exception as error:
+        run.log("".join(traceback.format_exception(error)))
+        note_resume(error, resume_command(plan, run))
+        raise
+
+
+def resume_command(plan: Plan, run: Run) -> str:
+    """The command that goes on with a run, with the parts that it needs."""
+    parts = ["--parts", str(plan.parts.folder)] if plan.parts.folder else []
+    return shlex.join(["dlrun", "resume", str(run.folder), *parts])
+
+
+def _keeper(
+    plan: Plan, run: Run, view: TrainingView, loaded: Loaded | None, watching: Progress, strict: bool
+) -> run_writer.RunWriter | None:
+    """A run as it stands, ready to go on, with a checkpoint to go on from; None where nothing is left.
+
+    Raises UserError and CheckpointRefused where it cannot go on, with everything left as it is.
+    """
+    text = dump_config(plan.config)
+    saved = load_checkpoint(run.last) if run.last.exists() else None
+    if saved is None and (run.has_rows() or run.best.exists()):
+        left = "rows but no checkpoint" if run.has_rows() else "a best.pt but no last.pt"
+        raise CheckpointRefused(
+            f"this run has {left} to go on from",
+            where=str(run.last),
+            fix=f"put last.pt back, or start a new run with dlrun train {run.config}",
+        )
+    if saved:
+        refuse_another_config(plan, run, saved)
+    preprocessing = preprocessing_of(saved, plan, run) if saved else None
+    loaded = loaded or plan.load(preprocessing, watching)
+    hardware = replace(plan.hardware(loaded), warn=partial(run_writer.warn, run, view))
+    hardware.use()
+    state = plan.state(hardware)
+    if saved:
+        if (fingerprint := saved.data.get("fingerprint")) != loaded.fingerprint:
+            raise CheckpointRefused(
+                "the data is not what this run was trained on: its fingerprint was "
+                f"{shortened(fingerprint)}, now {loaded.fingerprint}",
+                where=str(run.last),
+                fix=f"bring the data back, or start a new run with dlrun train {run.config}",
+            )
+        restore(state, saved, plan, run)
+        done = is_complete(plan, state) and run.summary().get("status") in DONE
+        if done and run.config.read_text(encoding="utf-8") == text:
+            return None
+    elsewhere = what_is_elsewhere(hardware, saved, state)
+    if strict and elsewhere:
+        fix = "make it as it was, or go on without --strict"
+        raise CheckpointRefused(elsewhere, where=str(run.last), fix=fix)
+    for warning in warnings_of(plan, elsewhere, saved, state):
+        run_writer.warn(run, view, warning)
+    keeper = run_writer.RunWriter(plan, run, loaded, hardware, state, saved)
+    run.write_config(text)
+    if saved is None:
+        keeper.keep_weights()
+        keeper.save()  # from here on there is always a checkpoint to go on from
+    keeper.write_summary("running")
+    run.log(f"epoch {state.epoch} of {plan.config.epochs}, {hardware.threads} threads, {hardware.device}")
+    return keeper
+
+
+def is_complete(plan: Plan, state: State) -> bool:
+    """Whether nothing is left to train: all epochs are done, or patience has run out."""
+    if state.epoch >= plan.config.epochs:
+        return True
+    patience, best = plan.config.patience, state.best
+    if patience is None or best is None or state.epoch % plan.monitor_every:
+        return False
+    return bool(state.epoch - best["epoch"] >= patience)
+
+
+class Stopped(Exception):
+    """A signal arrived where nothing is lost by leaving the epoch unfinished."""
+
+
+def _heeding(signals: Signals, watching: Progress) -> Progress:
+    """`watching`, which a signal stops: before the first step there is nothing to save.
+
+    What it gives raises RunFailed then, with the exit code of the signal.
+    """
+
+    def heeded(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+        for item in watching(items, total, what):
+            yield item
+            if signals.received:
+                stopped = RunFailed(f"stopped by a signal while {what}")
+                stopped.exit_code = 128 + signals.received
+                raise stopped
+
+    return heeded

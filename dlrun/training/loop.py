@@ -1,0 +1,100 @@
+"""The training loop: `fit` trains and yields a row of figures per epoch, `evaluate` measures a split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from dlrun.data.batches import Batches, in_order
+from dlrun.data.examples import Split
+from dlrun.data.loaded import Loaded
+from dlrun.training.augmentation import Augmentation
+from dlrun.training.copies import Copies, as_tensor
+from dlrun.training.hardware import Hardware
+from dlrun.training.recipe import Recipe, Row
+from dlrun.training.state import State
+from dlrun.training.tally import Tally
+
+Batch = tuple[Tensor, ...]  # of which Batches.examples makes inputs and targets; (copies, batch, …) each
+TrackBatches = Callable[[Iterator[Batch]], Iterable[Batch]]
+
+
+def fit(
+    state: State, data: Loaded, recipe: Recipe, hardware: Hardware, watch: TrackBatches = iter
+) -> Iterator[Row]:
+    """Train for the epochs that are left, yielding the measurements of each: a list over copies.
+
+    At every yield `state` is whole: save it, and a later fit() goes on as if it had never stopped. To
+    stop early, leave the loop. Raises Diverged where a loss is not finite: on the CPU before the update, on
+    an accelerator, which must not wait for a look at each step, before the row (see Tally).
+    """
+    model, optimizer = hardware.prepare(state.model), state.optimizer
+    batches = Batches(data["train"], recipe.batch_size, model.seeds, hardware.device)
+    augment = Augmentation(recipe, model.seeds, hardware.device)
+    tally = Tally(recipe, model, len(data["train"]), hardware.device, batch=batches.size)
+    planned, split = recipe.epochs * len(batches), recipe.evaluation_split  # steps in all
+
+    def update(*batch: Tensor) -> None:
+        inputs, targets = batches.examples(*batch)
+        with hardware.autocast():
+            outputs = model(augment(inputs))
+        losses = model.each(recipe.loss, outputs, targets)  # (copies, batch)
+        tally.add(losses, outputs, targets)  # stops here if a loss is no finite number
+        hardware.step(losses, model, optimizer, state.scaler, tally.lost)
+
+    update_once = hardware.repeated(update, model, optimizer, augment.streams)
+    for epoch in range(state.epoch + 1, recipe.epochs + 1):  # resume
+        model.begin(epoch)
+        augment.begin(epoch)
+        tally.begin(f"epoch {epoch}")
+        started = perf_counter()
+        for step, batch in enumerate(watch(batches.shuffled(epoch)), (epoch - 1) * len(batches)):
+            rate = set_rate(optimizer, recipe.schedule((step + 0.5) / planned))
+            update_once(*batch)
+        row = named("train", tally.means())
+        seconds = perf_counter() - started
+
+        if split and epoch % recipe.evaluate_every == 0:
+            row |= named(split, evaluate(model, data[split], recipe, hardware))
+        if recipe.evaluate_train_every and epoch % recipe.evaluate_train_every == 0:
+            row |= named("trainset", evaluate(model, data["train"], recipe, hardware))
+        state.epoch = epoch
+        yield row | {"lr": [rate] * len(model.seeds), "seconds": [seconds] * len(model.seeds)}
+
+
+def evaluate(model: Copies, split: Split, recipe: Recipe, hardware: Hardware) -> Row:
+    """The loss and every metric over a whole split, with the weights as they stand."""
+    tally = Tally(recipe, model, len(split), hardware.device)
+    for outputs, targets in predictions(model, split, hardware):
+        tally.measure(outputs, targets)
+    return tally.means()
+
+
+@torch.no_grad()
+def predictions(model: Copies, split: Split, hardware: Hardware) -> Iterator[tuple[Tensor, Tensor]]:
+    """Outputs (copies, batch, …) and targets (copies, batch, …) of a split, in its own order."""
+    model.eval()
+    copies = len(model.seeds)
+    for inputs, targets in in_order(split, hardware.device):
+        with hardware.autocast():
+            outputs = model(inputs.expand(copies, *inputs.shape))
+        yield as_tensor(outputs), targets.expand(copies, *targets.shape)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, multiplier: float) -> float:
+    """Set every learning rate to `multiplier` times what the optimizer began with; gives the first."""
+    for group in optimizer.param_groups:
+        rate = group.setdefault("initial_lr", float(group["lr"])) * multiplier
+        if isinstance(group["lr"], Tensor):  # a graph reads it where it is
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+    return float(optimizer.param_groups[0]["initial_lr"] * multiplier)
+
+
+def named(split: str, figures: Row) -> Row:
+    """The figures as columns of their split, such as test_loss."""
+    return {f"{split}_{name}": values for name, values in figures.items()}

@@ -1,0 +1,42 @@
+"""Weights and examples that are not finite numbers: found and named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from dlrun.data.examples import EVALUATION_BATCH
+from dlrun.data.loaded import Loaded
+from dlrun.training.copies import Copies
+
+
+def weight_not_finite(model: Copies, saved: Sequence[Mapping[str, Tensor]]) -> tuple[int, str] | None:
+    """The seed and name of the first of the weights `saved` of each copy that is not finite; None without."""
+    for seed, copy, weights in zip(model.seeds, model.copies, saved, strict=True):
+        for name, _ in copy.named_parameters():
+            # A sum needs no memory; it is finite only where all are, but large ones may overflow it.
+            if not (weights[name].sum().isfinite() or weights[name].isfinite().all()):
+                return seed, name
+    return None
+
+
+def said_weight(model: Copies, weights: Sequence[Mapping[str, Tensor]]) -> str:
+    """Which of a model's weights is no longer finite, in words; "" where all are."""
+    lost = weight_not_finite(model, weights)
+    return f"{lost[1]} of seed {lost[0]} is no longer finite" if lost else ""
+
+
+def said_example(loaded: Loaded) -> str:
+    """Which example is not finite before anything is computed of it, in words; "" where all are."""
+    for name, split in loaded.splits.items():
+        if not (split.raw(torch.tensor([0])).is_floating_point() or split.targets.is_floating_point()):
+            continue
+        for indices in torch.arange(len(split), device=split.targets.device).split(EVALUATION_BATCH):
+            for called, values in zip(("inputs", "targets"), split.batch(indices), strict=True):
+                lost = (~values.reshape(len(values), -1).isfinite()).any(1).nonzero()
+                if len(lost):
+                    number = int(indices[lost[0, 0]])
+                    return f"the {called} of example {number} of {name}, counted from 0, are not finite"
+    return ""

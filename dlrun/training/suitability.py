@@ -1,0 +1,54 @@
+"""Which parts suit a dataset and a model."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from math import prod
+
+from dlrun.config.keys import Choice
+from dlrun.config.registry import Part, Parts
+from dlrun.data.examples import Data
+from dlrun.errors import UserError
+from dlrun.training.layers import Layers
+
+
+def suitable_plots(parts: Parts, data: Data, layers: Layers, constant: str, value: object) -> list[Choice]:
+    """The plots that suit the data and the model, of those whose file says `constant = value`."""
+    chosen = []
+    for name in parts.names("plots"):
+        part = parts.part("plots", name)
+        if part.constants.get(constant) == value:
+            with suppress(UserError):
+                refuse_unsuited(part, data, "", layers)
+                chosen.append(Choice(name, part.defaults))
+    return chosen
+
+
+def refuse_unsuited(part: Part, data: Data, dataset: str, layers: Layers | None = None) -> None:
+    """Raises UserError where what a part says it is for is not this dataset, or not a model of these layers.
+
+    A part says so by the constants `task`, `inputs` and `model` of its file.
+    """
+    task, inputs = part.constants.get("task", data.task), part.constants.get("inputs")
+    if task != data.task:
+        raise UserError(f"{part.name} is for {task}, but {dataset} is a {data.task} task")
+    fitting = {
+        "plane": data.input_shape == (2,),
+        "images": len(data.input_shape) == 3,
+        "vectors": len(data.input_shape) == 1,
+    }
+    if not fitting.get(inputs or "", True):
+        wanted = {"plane": "two numbers"}.get(inputs or "", inputs)
+        shape = "×".join(map(str, data.input_shape))
+        raise UserError(f"{part.name} is for inputs of {wanted}, but those of {dataset} are {shape}")
+    model = part.constants.get("model")
+    if layers is None or model is None:
+        return
+    weights = prod(data.input_shape) * prod(layers.output_shape)
+    made = {
+        "convolution": any(layer.kind == "Conv2d" for layer in layers.layers),
+        "one layer": 0 <= layers.parameters - weights <= prod(layers.output_shape),  # a bias, maybe
+    }
+    if not made[model]:
+        wanted = {"convolution": "a convolution", "one layer": "no layer but one that is fully connected"}
+        raise UserError(f"{part.name} is for a model with {wanted[model]}")

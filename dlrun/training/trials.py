@@ -1,0 +1,93 @@
+"""Parts are tried on a few examples before there is a run, so that what does not fit is said at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import signature
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from dlrun.data.examples import Data
+from dlrun.data.loaded import Loaded
+from dlrun.errors import UserError
+from dlrun.training.layers import Layers, layers_of
+
+
+def fitting_layers(build: Callable[[], nn.Module], data: Data, outputs: int, loss: str) -> Layers:
+    """The layers of the model. Raises UserError where it does not get from such inputs to such outputs."""
+    layers = layers_of(build, data.input_shape)
+    if layers.output_shape != (outputs,):
+        given = "×".join(map(str, layers.output_shape)) or "no axis of"
+        raise UserError(f"it gives {given} outputs, but {loss} needs {outputs}")
+    return layers
+
+
+def lonely_example(
+    build: Callable[[], nn.Module], shape: tuple[int, ...], loaded: Loaded, batch_size: int | Literal["full"]
+) -> str:
+    """What is wrong where a batch is a single example and the model normalises over the batch, else ""."""
+    examples = len(loaded["train"])
+    size = examples if batch_size == "full" else min(batch_size, examples)
+    if examples % size != 1 and size > 1:
+        return ""
+    with torch.device("meta"):
+        model, one = build().train(), torch.empty(1, *shape)
+    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+        return ""
+    try:
+        model(one)
+    except ValueError:  # more than one value per channel is wanted
+        better = next((more for more in range(max(size, 2), examples + 1) if examples % more != 1), None)
+        which = "every batch" if size == 1 else f"the last batch of {examples:,} examples"
+        remedy = f"; take another batch_size, such as {better}" if better else ""
+        return f"{which} is a single one, over which batch normalisation has no variance{remedy}"
+    return ""
+
+
+def try_augmentation(
+    name: str, augment: Callable[[Tensor, torch.Generator], Tensor], shape: tuple[int, ...]
+) -> None:
+    """Raises UserError where it does not give inputs such as it took."""
+    inputs = torch.zeros(2, *shape)
+    try:
+        given = augment(inputs, torch.Generator())
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        size = "×".join(map(str, shape))
+        reason = f": {str(error)[:150]}" if type(error) is ValueError else ""  # torch's say nothing to a user
+        raise UserError(f"{name} does not take inputs of {size}{reason}") from error
+    if given.shape != inputs.shape or given.dtype != inputs.dtype:
+        raise UserError(f"{name} changes the shape or the type of its inputs")
+
+
+def measure_two(
+    name: str, measure: Callable[..., Tensor], data: Data, outputs: int, *, most_axes: int
+) -> None:
+    """Measure two examples. Raises UserError unless each has a figure, or a row of them, of its own."""
+    some = torch.zeros(2, outputs)
+    targets = (
+        torch.zeros(2, dtype=torch.long) if data.task == "classification" else torch.zeros(2, data.targets)
+    )
+    try:
+        figures = measure(some, targets)
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [""])[0][:150]
+        raise UserError(f"{name} does not fit outputs of {outputs} and such targets: {reason}") from error
+    if figures.shape[:1] != (2,) or figures.dim() > most_axes:
+        raise UserError(
+            f"{name} gives shape {tuple(figures.shape)} for 2 examples; each needs a figure of its own"
+        )
+
+
+def try_optimizer(make: Callable[..., torch.optim.Optimizer]) -> None:
+    """Raises UserError for options that do not go together, and where a step is no single update."""
+    try:
+        optimizer = make([torch.zeros(1, requires_grad=True)])
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if any(option.default is option.empty for option in signature(optimizer.step).parameters.values()):
+        raise UserError(
+            f"{type(optimizer).__name__} asks for the loss again within a step, which has one here"
+        )
