@@ -149,7 +149,7 @@ def drawn(measured: dict[str, Any]) -> Figure:
     """Time and memory, side by side, over the number of examples and of parameters."""
     from matplotlib.figure import Figure
 
-    from dlrun.plots._style import put_title
+    from dlrun.drawing.style import put_title
 
     figure = Figure(figsize=(9.6, 4.6), layout="constrained")
     time, memory = figure.subplots(1, 2)
@@ -168,7 +168,7 @@ def drawn(measured: dict[str, Any]) -> Figure:
 
 def panel(axes: Axes, curves: dict[str, list[tuple[int, float]]], what: str) -> None:
     """One quantity over the numbers, with the straight line of proportionality through each last point."""
-    from dlrun.plots._style import BLUE, GREY, INK, RED, TEXT, tidy
+    from dlrun.drawing.style import BLUE, GREY, INK, RED, TEXT, tidy
 
     tidy(axes)
     for (kind, curve), colour in zip(curves.items(), (BLUE, RED), strict=True):

@@ -707,7 +707,7 @@ def compare(
     metric = shared_metric(meant) if metric is None else metric
     found = compare_runs(chosen, metric, ranked=ranked, parts=Parts(parts), values=values)
     if output:
-        from dlrun.plots._settings import draw_curves
+        from dlrun.drawing.sweep_pictures import draw_curves
 
         if not draw_curves(found, output):
             raise UserError(

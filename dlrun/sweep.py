@@ -11,8 +11,8 @@ from statistics import fmean
 from typing import Any, Protocol
 
 from dlrun.config.registry import Parts
+from dlrun.drawing.sweep_pictures import draw_curves, draw_settings
 from dlrun.errors import UserError
-from dlrun.plots import _settings as pictures
 from dlrun.run_folders.comparison import Comparison, compare_runs
 from dlrun.run_folders.records import Record, read_record, some, values_of
 from dlrun.run_folders.run import DONE
@@ -296,5 +296,5 @@ def keep(sweep: Sweep, ranked: Comparison) -> None:
     write_atomically(
         sweep.folder / "results.csv", lambda file: file.write(ranked.csv().encode(errors="backslashreplace"))
     )
-    pictures.draw_settings(ranked, sweep.name, sweep.plots / "settings.png")
-    pictures.draw_curves(ranked, sweep.plots / "curves.png")
+    draw_settings(ranked, sweep.name, sweep.plots / "settings.png")
+    draw_curves(ranked, sweep.plots / "curves.png")

@@ -294,7 +294,7 @@ def test_a_parts_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_activations_are_the_ones_that_architectures_know() -> None:
-    from dlrun.architecture._activations import ACTIVATIONS
+    from dlrun.blocks.activations import ACTIVATIONS
 
     assert list(get_args(options.Activation)) == list(ACTIVATIONS)
 

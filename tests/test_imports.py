@@ -25,9 +25,11 @@ LAYERS = [
     "search",
     "workers",
     "plots",
+    "drawing",
     "training",
     "settings",
     *("dataset", "architecture", "loss", "optimizer", "schedule", "metrics", "augmentations"),
+    "blocks",
     "run_folders",
     "data",
     "axes",
@@ -36,7 +38,7 @@ LAYERS = [
     "errors",
 ]
 PARTS = set(KINDS) - {"plots"}
-FOR_PARTS = {"data", "config", "system", "errors"}
+FOR_PARTS = {"blocks", "data", "config", "system", "errors"}
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
     for path in PACKAGE.rglob("*.py")
@@ -119,7 +121,7 @@ def test_the_loop_knows_no_paths_files_or_pictures() -> None:
         ("rich", {"display"}),
         ("typer", {"cli"}),
         ("yaml", {"config"}),
-        ("matplotlib", {"plots"}),
+        ("matplotlib", {"plots", "drawing"}),
     ],
 )
 def test_a_library_is_known_in_one_place(library: str, homes: set[str]) -> None:

@@ -20,8 +20,8 @@ from small_runs import own_parts, planned, trained
 
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
+from dlrun.drawing.style import mean_and_spread, shown
 from dlrun.errors import UserError
-from dlrun.plots._style import mean_and_spread, shown
 from dlrun.run_folders.run import Run
 from dlrun.training.pictures import draw_plot
 from dlrun.training.suitability import suitable_plots
@@ -323,7 +323,7 @@ def test_where_nothing_is_wrong_it_says_so(tmp_path: Path) -> None:
 
 
 def test_a_probability_is_never_rounded_up_to_1() -> None:
-    from dlrun.plots._style import probability
+    from dlrun.drawing.style import probability
 
     shares = [0.99949, 0.9996, 1.0, 0.5]
     assert [probability(torch.tensor(share)) for share in shares] == ["0.999", ">0.999", ">0.999", "0.500"]
@@ -373,7 +373,7 @@ def test_filters_are_the_kernels_of_the_first_convolution(tmp_path: Path) -> Non
 
 
 def test_feature_maps_are_what_each_convolution_gives(tmp_path: Path) -> None:
-    from dlrun.plots._convolutions import convolutions
+    from dlrun.drawing.convolutions import convolutions
     from dlrun.plots.feature_maps import maps_of
 
     run = untrained(own_parts(tmp_path), dataset="dots", architecture=CNN)
@@ -395,7 +395,7 @@ def test_feature_maps_are_what_each_convolution_gives(tmp_path: Path) -> None:
 
 
 def test_signed_colours_are_white_at_0_and_full_at_the_ends() -> None:
-    from dlrun.plots._pictures import as_signed
+    from dlrun.drawing.image_grids import as_signed
 
     values = torch.tensor([-2.0, 0.0, 2.0]).view(1, 1, 3)
     negative, zero, positive = as_signed(values, 2.0)[0].tolist()

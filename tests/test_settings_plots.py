@@ -13,7 +13,8 @@ from made_runs import made, with_rows
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dlrun.plots import _settings as pictures
+from dlrun.drawing.over_values import is_better_log, scattered
+from dlrun.drawing.sweep_pictures import MOST_LINES, curves_figure, settings_figure
 from dlrun.run_folders.comparison import Comparison, SettingResult, compare_runs
 from dlrun.run_folders.records import chosen_records
 from dlrun.run_folders.run import Run
@@ -35,7 +36,7 @@ def swept(
 
 
 def drawn(found: Comparison) -> Figure:
-    figure = pictures.settings(found, "a-sweep-001")
+    figure = settings_figure(found, "a-sweep-001")
     assert figure is not None
     FigureCanvasAgg(figure).draw()  # which lays it out
     return figure
@@ -219,14 +220,14 @@ def test_whatever_the_values_are_the_picture_holds_all_of_its_words(
 
 
 def test_of_one_setting_there_is_no_picture() -> None:
-    assert pictures.settings(swept({"optimizer.lr": [0.1]}), "a") is None
+    assert settings_figure(swept({"optimizer.lr": [0.1]}), "a") is None
 
 
 # --------------------------------------------------------------------------- curves
 
 
 def curves(*found: Run, metric: str) -> Figure | None:
-    return pictures.curves(compare_runs(chosen_records(found), metric))
+    return curves_figure(compare_runs(chosen_records(found), metric))
 
 
 def test_curves_are_the_means_over_seeds_wherever_they_were_trained(tmp_path: Path) -> None:
@@ -262,7 +263,7 @@ def test_of_many_settings_the_best_are_drawn(tmp_path: Path) -> None:
     ]
     figure = curves(*found, metric="train_loss")
     assert figure is not None
-    assert len(figure.axes[0].lines) == pictures.MOST_LINES
+    assert len(figure.axes[0].lines) == MOST_LINES
     assert figure.axes[0].lines[0].get_ydata().tolist() == [1.0]  # type: ignore[union-attr]
     assert "train_loss of 10 settings, the best of 12" in title(figure)
 
@@ -271,14 +272,14 @@ def test_values_drawn_evenly_have_an_even_axis_and_those_drawn_by_factors_a_loga
     chance = random.Random(5)
     even = sorted(chance.uniform(0.001, 0.5) for _ in range(200))
     factors = sorted(10 ** chance.uniform(-4, -1) for _ in range(200))
-    assert not pictures.is_better_log(even)
-    assert pictures.is_better_log(factors)
+    assert not is_better_log(even)
+    assert is_better_log(factors)
 
 
 def test_the_best_of_what_was_drawn_is_ringed_and_few_values_are_the_ticks() -> None:
     found = swept({"optimizer.lr": RATES, "batch_size": [16, 64]})
     found.groups[:] = found.groups[:3]
-    axes = pictures.scattered(found, found.groups, ["optimizer.lr", "batch_size"]).axes[0]
+    axes = scattered(found, found.groups, ["optimizer.lr", "batch_size"]).axes[0]
     best = max(found.groups, key=lambda group: group.mean)
     ring = axes.collections[1].get_offsets()
     assert np.asarray(ring).tolist() == [[best.shown["optimizer.lr"], best.shown["batch_size"]]]

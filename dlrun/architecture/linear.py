@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from dlrun.architecture._vectors import vector_size
+from dlrun.blocks.vectors import vector_size
 from dlrun.config.options import Positive
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from torch import nn
 
-from dlrun.architecture._activations import activation as activation_named
-from dlrun.architecture._vectors import vector_size
+from dlrun.blocks.activations import activation as activation_named
+from dlrun.blocks.vectors import vector_size
 from dlrun.config.options import Activation, Count, Fraction
 
 

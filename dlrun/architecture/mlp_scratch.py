@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from dlrun.architecture._vectors import vector_size
+from dlrun.blocks.vectors import vector_size
 from dlrun.config.options import Count
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dlrun.architecture._vectors import vector_size
+from dlrun.blocks.vectors import vector_size
 from dlrun.config.options import Positive
 
 

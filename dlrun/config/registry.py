@@ -36,6 +36,8 @@ KINDS = (
 REQUIRED = object()
 # Where parts written for dlrun 0.1 find what they import from it, so that their runs can be resumed.
 MOVED = {
+    "dlrun.architecture._activations": "dlrun.blocks.activations",
+    "dlrun.architecture._vectors": "dlrun.blocks.vectors",
     "dlrun.checkpoint": "dlrun.training.checkpoint",
     "dlrun.components": "dlrun.config.registry",
     "dlrun.dataset._decoded": "dlrun.data.decoded_images",
@@ -46,7 +48,14 @@ MOVED = {
     "dlrun.evaluation": "dlrun.training.trained",
     "dlrun.files": "dlrun.system.files",
     "dlrun.images": "dlrun.data.images",
+    "dlrun.loss._classes": "dlrun.blocks.classes",
     "dlrun.options": "dlrun.config.options",
+    "dlrun.plots._convolutions": "dlrun.drawing.convolutions",
+    "dlrun.plots._dates": "dlrun.drawing.dates",
+    "dlrun.plots._lines": "dlrun.drawing.lines",
+    "dlrun.plots._pictures": "dlrun.drawing.image_grids",
+    "dlrun.plots._plane": "dlrun.drawing.plane",
+    "dlrun.plots._style": "dlrun.drawing.style",
     "dlrun.randomness": "dlrun.system.randomness",
     "dlrun.records": "dlrun.run_folders.records",
     "dlrun.runs": "dlrun.run_folders.run",

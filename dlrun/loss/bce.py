@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dlrun.blocks.classes import one_hot, one_output_per_class
 from dlrun.data.examples import Data
-from dlrun.loss._classes import one_hot, one_output_per_class
 
 task = "classification"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from dlrun.blocks.classes import one_output_per_class
 from dlrun.config.options import Fraction
-from dlrun.loss._classes import one_output_per_class
 
 task = "classification"
 outputs = one_output_per_class

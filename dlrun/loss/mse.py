@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dlrun.loss._classes import one_hot, one_output_per_class_or_figure, same, shares_of
+from dlrun.blocks.classes import one_hot, one_output_per_class_or_figure, same, shares_of
 
 outputs = one_output_per_class_or_figure
 probabilities = shares_of

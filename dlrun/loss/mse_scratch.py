@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dlrun.loss._classes import one_output_per_class_or_figure, same, shares_of
+from dlrun.blocks.classes import one_output_per_class_or_figure, same, shares_of
 
 outputs = one_output_per_class_or_figure
 probabilities = shares_of

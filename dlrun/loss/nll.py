@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dlrun.loss._classes import one_output_per_class
+from dlrun.blocks.classes import one_output_per_class
 
 task = "classification"
 outputs = one_output_per_class

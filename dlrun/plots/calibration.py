@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dlrun.config.options import Many
-from dlrun.plots._style import (
+from dlrun.drawing.style import (
     BLUE,
     GREY,
     INK,

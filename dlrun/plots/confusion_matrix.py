@@ -10,7 +10,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dlrun.plots._style import (
+from dlrun.drawing.style import (
     GREY,
     INK,
     PALE,

@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dlrun.errors import UserError
-from dlrun.plots._lines import Look, Numbers, axis_label, by_epoch, draw_line, epoch_axis, measured, unit
-from dlrun.plots._style import (
+from dlrun.drawing.lines import Look, Numbers, axis_label, by_epoch, draw_line, epoch_axis, measured, unit
+from dlrun.drawing.style import (
     BLUE,
     GREY,
     INK,
@@ -28,6 +27,7 @@ from dlrun.plots._style import (
     shown,
     tidy,
 )
+from dlrun.errors import UserError
 from dlrun.training.trained import Trained
 
 automatic = True

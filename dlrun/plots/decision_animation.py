@@ -9,8 +9,7 @@ from matplotlib.animation import FuncAnimation
 from matplotlib.artist import Artist
 
 from dlrun.config.options import Fraction
-from dlrun.errors import UserError
-from dlrun.plots._plane import (
+from dlrun.drawing.plane import (
     coloured,
     draw_points,
     draw_square,
@@ -21,15 +20,8 @@ from dlrun.plots._plane import (
     refuse_other_inputs,
     square,
 )
-from dlrun.plots._style import (
-    accuracy,
-    headline,
-    mean_and_spread,
-    over_seeds,
-    predicted,
-    put_title,
-    some_of,
-)
+from dlrun.drawing.style import accuracy, headline, mean_and_spread, over_seeds, predicted, put_title, some_of
+from dlrun.errors import UserError
 from dlrun.training.trained import Trained
 
 task = "classification"

@@ -7,7 +7,7 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from dlrun.config.options import Fraction
-from dlrun.plots._plane import (
+from dlrun.drawing.plane import (
     coloured,
     draw_points,
     draw_square,
@@ -18,15 +18,7 @@ from dlrun.plots._plane import (
     refuse_other_inputs,
     square,
 )
-from dlrun.plots._style import (
-    accuracy,
-    headline,
-    mean_and_spread,
-    over_seeds,
-    predicted,
-    put_title,
-    some_of,
-)
+from dlrun.drawing.style import accuracy, headline, mean_and_spread, over_seeds, predicted, put_title, some_of
 from dlrun.training.trained import Trained
 
 task = "classification"

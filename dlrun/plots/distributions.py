@@ -11,18 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from dlrun.config.options import Few, Many
-from dlrun.plots._style import (
-    BLUE,
-    INK,
-    RED,
-    TEXT,
-    WIDTH,
-    headline,
-    put_title,
-    shown,
-    target_name,
-    tidy,
-)
+from dlrun.drawing.style import BLUE, INK, RED, TEXT, WIDTH, headline, put_title, shown, target_name, tidy
 from dlrun.training.trained import Trained
 
 inputs = "vectors"

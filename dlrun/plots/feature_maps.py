@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from dlrun.config.options import Few, Many, NonNegativeInt
-from dlrun.errors import UserError
-from dlrun.plots._convolutions import convolutions
-from dlrun.plots._pictures import (
+from dlrun.drawing.convolutions import convolutions
+from dlrun.drawing.image_grids import (
     EDGE,
     HEAD,
     HEADING,
@@ -25,7 +24,8 @@ from dlrun.plots._pictures import (
     page,
     refuse_other_inputs,
 )
-from dlrun.plots._style import INK, TEXT, WIDTH, headline, probability, shown
+from dlrun.drawing.style import INK, TEXT, WIDTH, headline, probability, shown
+from dlrun.errors import UserError
 from dlrun.training.trained import Trained
 
 automatic = True

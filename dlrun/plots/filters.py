@@ -7,9 +7,9 @@ from math import ceil
 from matplotlib.figure import Figure
 
 from dlrun.config.options import Few, Many
-from dlrun.plots._convolutions import convolutions
-from dlrun.plots._pictures import EDGE, HEAD, SCALE, as_signed, draw_picture, draw_scale, page
-from dlrun.plots._style import WIDTH, headline
+from dlrun.drawing.convolutions import convolutions
+from dlrun.drawing.image_grids import EDGE, HEAD, SCALE, as_signed, draw_picture, draw_scale, page
+from dlrun.drawing.style import WIDTH, headline
 from dlrun.training.trained import Trained
 
 automatic = True

@@ -8,8 +8,8 @@ import torch
 from matplotlib.figure import Figure
 
 from dlrun.config.options import Few, Seed
-from dlrun.plots._pictures import EDGE, HEAD, as_pictures, draw_picture, page, refuse_other_inputs
-from dlrun.plots._style import INK, LETTER, TEXT, WIDTH, headline, shown
+from dlrun.drawing.image_grids import EDGE, HEAD, as_pictures, draw_picture, page, refuse_other_inputs
+from dlrun.drawing.style import INK, LETTER, TEXT, WIDTH, headline, shown
 from dlrun.training.trained import Trained
 
 task = "classification"

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dlrun.config.options import Few
-from dlrun.plots._pictures import Captioned, as_pictures, gallery, in_one_line, refuse_other_inputs
-from dlrun.plots._style import headline, predicted, probability
+from dlrun.drawing.image_grids import Captioned, as_pictures, gallery, in_one_line, refuse_other_inputs
+from dlrun.drawing.style import headline, predicted, probability
 from dlrun.training.trained import Trained
 
 task = "classification"

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dlrun.plots._dates import date_axis, dates_of
-from dlrun.plots._style import (
+from dlrun.drawing.dates import date_axis, dates_of
+from dlrun.drawing.style import (
     BLUE,
     GREY,
     RED,

@@ -7,7 +7,7 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from dlrun.config.options import Fraction
-from dlrun.plots._plane import (
+from dlrun.drawing.plane import (
     draw_points,
     draw_square,
     figure_beside_legend,
@@ -15,7 +15,7 @@ from dlrun.plots._plane import (
     refuse_other_inputs,
     square,
 )
-from dlrun.plots._style import TEXT, WIDTH, headline, put_title, some_of, target_name
+from dlrun.drawing.style import TEXT, WIDTH, headline, put_title, some_of, target_name
 from dlrun.training.trained import Trained
 
 inputs = "plane"

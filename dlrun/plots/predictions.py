@@ -8,8 +8,8 @@ import torch
 from matplotlib.figure import Figure
 
 from dlrun.config.options import Few, Seed
-from dlrun.plots._pictures import Captioned, as_pictures, gallery, in_one_line, refuse_other_inputs
-from dlrun.plots._style import accuracy, headline, predicted
+from dlrun.drawing.image_grids import Captioned, as_pictures, gallery, in_one_line, refuse_other_inputs
+from dlrun.drawing.style import accuracy, headline, predicted
 from dlrun.training.trained import Trained
 
 task = "classification"

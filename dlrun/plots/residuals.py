@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dlrun.config.options import Many
-from dlrun.plots._style import (
+from dlrun.drawing.style import (
     BLUE,
     GREY,
     INK,

@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dlrun.config.options import Few
-from dlrun.errors import UserError
-from dlrun.plots._dates import date_axis, dates_of
-from dlrun.plots._style import (
+from dlrun.drawing.dates import date_axis, dates_of
+from dlrun.drawing.style import (
     BLUE,
     INK,
     RED,
@@ -23,6 +22,7 @@ from dlrun.plots._style import (
     target_name,
     tidy,
 )
+from dlrun.errors import UserError
 from dlrun.training.trained import Trained
 
 task = "regression"

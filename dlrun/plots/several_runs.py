@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from dlrun.errors import UserError, listed
-from dlrun.plots._lines import Look, Numbers, axis_label, by_epoch, draw_line, epoch_axis, measured
-from dlrun.plots._style import (
+from dlrun.drawing.lines import Look, Numbers, axis_label, by_epoch, draw_line, epoch_axis, measured
+from dlrun.drawing.style import (
     CLASS_COLOURS,
     TEXT,
     WIDTH,
@@ -20,6 +19,7 @@ from dlrun.plots._style import (
     shown,
     tidy,
 )
+from dlrun.errors import UserError, listed
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import find_run
 from dlrun.run_folders.run import Run

@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from dlrun.config.options import Few
-from dlrun.errors import UserError
-from dlrun.plots._pictures import (
+from dlrun.drawing.image_grids import (
     EDGE,
     HEAD,
     SCALE,
@@ -20,7 +19,8 @@ from dlrun.plots._pictures import (
     page,
     refuse_other_inputs,
 )
-from dlrun.plots._style import INK, TEXT, WIDTH, headline, shown
+from dlrun.drawing.style import INK, TEXT, WIDTH, headline, shown
+from dlrun.errors import UserError
 from dlrun.training.trained import Trained
 
 task = "classification"

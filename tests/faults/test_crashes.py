@@ -317,7 +317,7 @@ WRITERS = {
     ("run_folders/locating.py", "new_folder"): "the exclusive mkdir of a run or a sweep",
     ("run_folders/locating.py", "create_run"): "the folders in it",
     ("workers.py", "_say_into"): "workers.log: its end may be lost",
-    ("plots/_settings.py", "save"): "within write_atomically",
+    ("drawing/sweep_pictures.py", "save_picture"): "within write_atomically",
     (
         "training/pictures.py",
         "draw_plot",

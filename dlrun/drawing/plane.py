@@ -14,8 +14,8 @@ from torch import Tensor
 
 from dlrun.data.examples import Split
 from dlrun.data.loaded import Loaded
+from dlrun.drawing.style import CLASS_COLOURS, INK, TEXT, WIDTH, shown, tidy
 from dlrun.errors import UserError
-from dlrun.plots._style import CLASS_COLOURS, INK, TEXT, WIDTH, shown, tidy
 from dlrun.training.trained import Trained
 
 AT_ONCE = 8192  # grid points through the model together

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from dlrun.drawing.style import GREY, INK, LETTER, RED, TEXT, WIDTH, put_title, shown
 from dlrun.errors import UserError
-from dlrun.plots._style import GREY, INK, LETTER, RED, TEXT, WIDTH, put_title, shown
 from dlrun.training.trained import Trained
 
 EDGE = 0.08  # inches beside the pictures

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from dlrun.plots._style import TEXT, shown
+from dlrun.drawing.style import TEXT, shown
 from dlrun.training.trained import Trained
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]

@@ -1,0 +1,1 @@
+"""Pieces that parts share: activations, the size of a vector, classes as figures."""

@@ -1,0 +1,1 @@
+"""What pictures share: style, lines, points in the plane, grids of images, and the pictures of sweeps."""

@@ -1,0 +1,55 @@
+"""The values of a setting as numbers and as labels of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dlrun.drawing.style import (
+    shown,
+)
+from dlrun.run_folders.comparison import SettingResult
+from dlrun.run_folders.records import LARGEST, written
+
+MANY_TIMES = 30  # the largest value over the smallest from which an axis is logarithmic
+
+
+def spans_decades(values: Sequence[float]) -> bool:
+    """Whether values, in order, ask for a logarithmic axis."""
+    return len(values) > 2 and values[0] > 0 and values[-1] / values[0] >= MANY_TIMES
+
+
+def number_at(group: SettingResult, key: str) -> float:
+    """A setting's value at a numeric key."""
+    return as_number(group.shown[key]) or 0.0
+
+
+def as_number(value: Any) -> float | None:
+    """A value as a number, a list of one number too; None for any other."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST:
+        return float(value)
+    return None
+
+
+def words_of(group: SettingResult, keys: Sequence[str], longest: int = 30) -> str:
+    """The values of some keys, as a label."""
+    if len(keys) == 1 and as_number(group.shown.get(keys[0])) is None:  # it speaks for itself
+        return text_of(group.shown.get(keys[0]), longest)
+    there = [key for key in keys if key in group.shown]
+    named = ", ".join(f"{key.split('.', 1)[-1]} {plainly(group.shown[key])}" for key in there)
+    if len(named) > longest:
+        named = ", ".join(plainly(group.shown[key]) for key in there)
+    return shown(named, longest)
+
+
+def text_of(value: Any, longest: int = 24) -> str:
+    """A value as a picture may show it."""
+    return shown(plainly(value), longest)
+
+
+def plainly(value: Any) -> str:
+    """A value as it is written, numbers with four digits at most."""
+    number = as_number(value)
+    return f"{number:.4g}" if number is not None else "none" if value is None else written(value)

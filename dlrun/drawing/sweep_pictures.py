@@ -1,0 +1,176 @@
+"""The pictures of a sweep: by which values its figure rises and falls, and the curves of its settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from dlrun.drawing.lines import Look, Numbers, draw_line, epoch_axis
+from dlrun.drawing.over_many_values import MOST_ROWS, in_rows, parallel
+from dlrun.drawing.over_values import over_one, over_two, scattered
+from dlrun.drawing.setting_values import as_number, spans_decades, text_of, words_of
+from dlrun.drawing.style import (
+    CLASS_COLOURS,
+    TEXT,
+    WIDTH,
+    legend_above,
+    mean_and_spread,
+    put_title,
+    shown,
+    tidy,
+)
+from dlrun.run_folders.comparison import Comparison, SettingResult
+from dlrun.system.files import make_folder, write_atomically
+
+ANOTHER_NAME = "name another file"
+MOST_LINES = len(CLASS_COLOURS)
+MOST_BANDS = 5
+MOST_CELLS = 12  # of a heat map, across or down
+
+
+def draw_settings(found: Comparison, name: str, path: Path) -> None:
+    """Draw by which values the figure of a sweep rises and falls into a PNG file; of one setting nothing."""
+    if figure := settings_figure(found, name):
+        save_picture(figure, path)
+
+
+def draw_curves(found: Comparison, path: Path) -> bool:
+    """Draw the curves of the settings into a file; whether there are any."""
+    figure = curves_figure(found)
+    if figure:
+        save_picture(figure, path)
+    return figure is not None
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write a picture whole or not at all, in the format that its name ends in."""
+    make_folder(path.parent, ANOTHER_NAME)
+    kind = path.suffix[1:].lower()
+    write_atomically(path, lambda file: figure.savefig(file, format=kind, dpi=150), ANOTHER_NAME)
+
+
+def settings_figure(found: Comparison, name: str) -> Figure | None:
+    """The figure that suits the values: a line over one numeric key (one for each value of another), a heat
+    map over two, a row for each value of one that is not numeric, else parallel coordinates. None for a
+    single setting.
+    """
+    groups = [group for group in found.groups if group.values]
+    keys = list(dict.fromkeys(key for group in groups for key in group.shown))
+    if len(groups) < 2 or not keys:
+        return None
+    numeric = [key for key in keys if all(as_number(group.shown.get(key)) is not None for group in groups)]
+    others = [key for key in keys if key not in numeric]
+    counts = [len({text_of(group.shown.get(key)) for group in groups}) for key in keys]
+    if len(numeric) == 1 and len(others) <= 1 and len({words_of(g, others) for g in groups}) <= MOST_LINES:
+        figure = over_one(found, groups, numeric[0], others)
+    elif len(keys) == 2 and max(counts) <= MOST_CELLS and len(groups) >= 0.5 * counts[0] * counts[1]:
+        figure = over_two(found, groups, keys)
+    elif len(numeric) == len(keys) == 2:
+        figure = scattered(found, groups, keys)
+    elif len(keys) == 1 or (len(keys) <= 3 and not numeric and len(groups) <= MOST_ROWS):
+        figure = in_rows(found, groups, keys)
+    else:
+        figure = parallel(found, groups, keys)
+    whole = [group for group in groups if group.is_whole] or groups
+    best = max(whole, key=lambda g: g.mean if found.higher_is_better else -g.mean)
+    reached = mean_and_spread(list(best.values.values()))
+    without = sum(bool(group.diverged) for group in found.groups if not group.values)
+    in_part = sum(bool(group.diverged) for group in groups)
+    facts = [
+        shown(name, 40),
+        f"{len(groups)} settings",
+        how_many_seeds(groups),
+        found.epoch,
+        f"{without} diverged" if without else "",
+        f"{in_part} from some of their seeds" if in_part else "",
+    ]
+    what = f"Best {shown(found.column, 40)} {reached}: {words_of(best, keys, longest=48)}"
+    put_title(figure, f"{what}\n{' · '.join(filter(None, facts))}")
+    return figure
+
+
+def how_many_seeds(groups: Sequence[SettingResult]) -> str:
+    """Of how many seeds the figures are the mean."""
+    counts = {len(group.values) for group in groups}
+    if counts == {1}:
+        return "one seed each"
+    n = f"{counts.pop()} seeds" if len(counts) == 1 else f"{min(counts)} to {max(counts)} seeds"
+    return f"mean ± sd of {n}"
+
+
+def curves_figure(found: Comparison) -> Figure | None:
+    """The compared column over the epochs, for each setting the mean of its seeds in a band of ± 1 sd.
+
+    Of many settings the best ones. None where the column was measured once in a run, as its seconds are.
+    """
+    column = found.column
+    if column == "seconds":
+        return None
+    measured = [group for group in found.groups if group.values]
+    best = sorted(measured, key=lambda g: g.mean, reverse=found.higher_is_better)[:MOST_LINES]
+    drawn = [group for group in found.groups if group in best]
+    keys = list(dict.fromkeys(key for group in drawn for key in group.shown))
+    figure = Figure(figsize=(WIDTH, 4.0 + 0.22 * len(drawn)), layout="constrained")
+    axes = figure.subplots()
+    tidy(axes)
+    longest: Numbers = np.zeros(0)
+    reached_values = list[Numbers]()
+    for number, group in enumerate(drawn):
+        epochs, values = over_epochs(group, column, is_last=not found.is_of_best_epoch)
+        if not len(epochs):
+            continue
+        reached = mean_and_spread(list(group.values.values()))
+        label = f"{words_of(group, keys, longest=50) or shown(group.runs[0].name, 40)}: {reached}"
+        # many bands over one another would hide the lines
+        draw_line(
+            axes, Look(label, CLASS_COLOURS[number]), epochs, values, with_band=len(drawn) <= MOST_BANDS
+        )
+        longest = max(longest, epochs, key=len)
+        reached_values.append(values.mean(1))
+    if not len(longest):
+        return None
+    if not found.higher_is_better and spans_decades(np.sort(np.concatenate(reached_values)).tolist()):
+        axes.set_yscale("log")
+    axes.set_ylabel(shown(column, 40), fontsize=TEXT)
+    epoch_axis(axes, longest)
+    legend_above(axes, 1)
+    what = f"{shown(column, 40)} of {len(drawn)} setting{'s' if len(drawn) > 1 else ''}"
+    what += f", the best of {len(measured)}" if len(measured) > len(drawn) else ""
+    left_out = sum(not group.values for group in found.groups)
+    facts = [
+        how_many_seeds(drawn),
+        f"legend: {found.epoch}" if found.epoch else "",
+        f"{left_out} diverged" if left_out else "",
+    ]
+    put_title(figure, f"{what}\n{' · '.join(filter(None, facts))}")
+    return figure
+
+
+def over_epochs(group: SettingResult, column: str, *, is_last: bool = True) -> tuple[Numbers, Numbers]:
+    """The epochs (n,) at which a column was measured for every seed, and its figures (n, seeds).
+
+    Where `is_last`, the figures that are compared are those after the last epoch: of a column that is
+    measured at the end alone they are all there is.
+    """
+    of_seeds: dict[int, dict[int, float]] = {}
+    ends = set[int]()
+    for run in group.runs:
+        rows = run.rows()
+        ends.add(max(rows.get("epoch", ()), default=0))
+        for epoch, seed, value in zip(
+            rows.get("epoch", ()), rows.get("seed", ()), rows.get(column, ()), strict=False
+        ):
+            if seed in group.values and value is not None and math.isfinite(value):
+                of_seeds.setdefault(seed, {})[epoch] = value
+    if is_last and len(ends) == 1:
+        for seed, value in group.values.items():
+            of_seeds.setdefault(seed, {}).setdefault(max(ends), value)
+    shared = sorted(set.intersection(*map(set, of_seeds.values()))) if of_seeds else []
+    values = [[by_epoch[epoch] for by_epoch in of_seeds.values()] for epoch in shared]
+    return np.array(shared, dtype=np.float64), np.array(values, dtype=np.float64).reshape(
+        len(shared), len(of_seeds)
+    )
