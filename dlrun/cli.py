@@ -336,14 +336,15 @@ def predict(
     device: Device = None,
 ) -> None:
     """Say what a trained model makes of new inputs, prepared as its training data were."""
-    from dlrun import display, prediction
+    from dlrun import display
     from dlrun.config.registry import Parts
+    from dlrun.results.prediction import predict_files
     from dlrun.system.strict_json import finite
 
     if as_csv and json:
         raise UserError("--csv and --json cannot both be given", where="command line")
     path, found = _checkpoint(run, checkpoint, runs_dir)
-    predicted = prediction.predict(path, files, Parts(parts), data_dir, device)
+    predicted = predict_files(path, files, Parts(parts), data_dir, device)
     for note in predicted.plan.data.notes:
         display.warn(note)
     if as_csv:
@@ -423,7 +424,7 @@ def preview(
     own_parts = Parts(parts)
     checked = load_config(find_config(config), _with(overrides, device="cpu"), own_parts)
     from dlrun import display
-    from dlrun import preview as previews
+    from dlrun.results.preview import dataset_facts
     from dlrun.system.files import ANOTHER_OUT, make_folder
     from dlrun.system.strict_json import finite
     from dlrun.training.plan import make_plan
@@ -432,7 +433,7 @@ def preview(
 
     plan = make_plan(checked, own_parts, data_dir)
     loaded = plan.load(watching=_watching(quiet=json))
-    found = previews.facts(plan, loaded)
+    found = dataset_facts(plan, loaded)
     if json:
         display.say_json(finite(found))
         return
@@ -560,11 +561,12 @@ def sweep(
     device: Device = None,
 ) -> None:
     """Train a config with many values of some keys, as ordinary runs in one folder."""
-    from dlrun import display, workers
+    from dlrun import display
     from dlrun.config.lookup import find_config
     from dlrun.config.registry import Parts
     from dlrun.run_folders.sweep_folder import find_sweep
-    from dlrun.settings import settings
+    from dlrun.sweeps.grid import settings_of_grid
+    from dlrun.sweeps.workers import start_server
     from dlrun.system.strict_json import finite
 
     wanted = _jobs(jobs)
@@ -583,22 +585,24 @@ def sweep(
     else:
         path, words = find_config(config), _with(values, device=device, name=name)
         if optuna is None:
-            chosen = settings(path, words, chosen_seeds, random, own_parts)
+            chosen = settings_of_grid(path, words, chosen_seeds, random, own_parts)
         elif random is not None or needed or metric:
             fix = "leave out --random, --needed and --metric; monitor=COLUMN says what is searched"
             raise UserError("--optuna draws by itself, by the monitored figure", fix=fix)
         else:
-            from dlrun import search
+            from dlrun.sweeps.search import search_space
 
-            space = search.space(path, words, chosen_seeds, own_parts)
+            space = search_space(path, words, chosen_seeds, own_parts)
             chosen = [space.setting]
-    workers.start_server()
-    from dlrun import preparation
-    from dlrun import sweep as sweeps
+    start_server()
+    from dlrun.sweeps.estimate import estimate_time
+    from dlrun.sweeps.planning import plan_sweep
+    from dlrun.sweeps.sweep import keep_ranking, rank_sweep, train_sweep
+    from dlrun.sweeps.views import HiddenSweep
 
     if found is None:
         answers = _finished(runs_dir) if needed else []
-        prepared = preparation.prepare(
+        prepared = plan_sweep(
             chosen,
             wanted,
             metric,
@@ -611,9 +615,9 @@ def sweep(
         )
         if dry_run:
             if json:
-                display.say_json(preparation.estimate(prepared, answers).plain())
+                display.say_json(estimate_time(prepared, answers).plain())
             elif not quiet:
-                display.dry_run(prepared, preparation.estimate(prepared, answers))
+                display.dry_run(prepared, estimate_time(prepared, answers))
             return
         found = prepared.make(runs_dir, answers)
         del prepared  # whose data each worker reads for itself
@@ -621,9 +625,9 @@ def sweep(
     with _resumable(command):
         if quiet:
             display.say(str(found.folder))
-        view = sweeps.Silent() if quiet or json else display.Sweeping()
-        ended = sweeps.train(found, wanted or found.jobs, view, own_parts, data_dir)
-        ranked = sweeps.rank(found, metric, own_parts, display.warn)
+        view = HiddenSweep() if quiet or json else display.Sweeping()
+        ended = train_sweep(found, wanted or found.jobs, view, own_parts, data_dir)
+        ranked = rank_sweep(found, metric, own_parts, display.warn)
         if json:
             display.say_json(finite(ended.plain() | {"results": ranked.plain() if ranked else None}))
         elif quiet:
@@ -631,7 +635,7 @@ def sweep(
         else:
             display.sweep_results(ended, ranked, command)
         if ranked:
-            sweeps.keep(found, ranked)
+            keep_ranking(found, ranked)
     raise SystemExit(ended.exit_code)
 
 
@@ -880,17 +884,16 @@ def reproduce(
     data_dir: DataDir = DATA,
 ) -> None:
     """Train a run again from its own folder, and say how near it comes; exit code 5 where it drifted."""
-    from dlrun import display, reproduction
+    from dlrun import display
     from dlrun.config.registry import Parts
+    from dlrun.results.reproduction import reproduce_run
     from dlrun.run_folders.locating import find_run
     from dlrun.system.strict_json import finite
     from dlrun.training.views import HiddenTraining
 
     found = find_run(run, runs_dir)
     view = HiddenTraining() if quiet or json else display.Training()
-    done = reproduction.reproduce(
-        found, runs_dir, tolerance, Parts(parts), data_dir, view, _watching(quiet or json)
-    )
+    done = reproduce_run(found, runs_dir, tolerance, Parts(parts), data_dir, view, _watching(quiet or json))
     if json:
         display.say_json(finite(done.plain()))
     elif quiet:

@@ -30,16 +30,17 @@ from dlrun.run_folders.significance import decimals
 
 if TYPE_CHECKING:
     from dlrun.config.registry import Part
-    from dlrun.preparation import Estimate, Prepared
-    from dlrun.reproduction import Reproduction
+    from dlrun.results.reproduction import Reproduction
     from dlrun.run_folders.comparison import Comparison
     from dlrun.run_folders.comparison import SettingResult as Setting
     from dlrun.run_folders.differences import Differences
     from dlrun.run_folders.records import Record
     from dlrun.run_folders.run import Run
     from dlrun.run_folders.sweep_folder import Sweep
-    from dlrun.sweep import Ended
-    from dlrun.sweep import Progress as RunProgress
+    from dlrun.sweeps.estimate import Estimate
+    from dlrun.sweeps.planning import SweepPlan
+    from dlrun.sweeps.sweep import SweepOutcome
+    from dlrun.sweeps.views import RunProgress
     from dlrun.training.layers import Layers
     from dlrun.training.plan import Plan
     from dlrun.training.recipe import Row
@@ -971,7 +972,7 @@ def _value(value: Any) -> str:
     return one_line(shortened(_yaml(value)))
 
 
-def dry_run(prepared: Prepared, found: Estimate) -> None:
+def dry_run(prepared: SweepPlan, found: Estimate) -> None:
     """The runs that a sweep would train, or what it would draw from, and about how long that would take."""
     runs, space = prepared.runs, prepared.space
     table = _table()
@@ -1009,7 +1010,7 @@ def _seeds(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def sweep_results(ended: Ended, ranked: Comparison | None, command: str) -> None:
+def sweep_results(ended: SweepOutcome, ranked: Comparison | None, command: str) -> None:
     """The end of a sweep: the ranked settings, what failed, and what to do next."""
     if ranked:
         comparison(ranked)
@@ -1026,7 +1027,7 @@ def sweep_results(ended: Ended, ranked: Comparison | None, command: str) -> None
         say(f"resume: {command}")
 
 
-def _given_up(ended: Ended) -> Iterator[str]:
+def _given_up(ended: SweepOutcome) -> Iterator[str]:
     """The settings that a search went no further with, a line each."""
     settings: dict[int | None, list[RunProgress]] = {}
     for each in ended.progress:
@@ -1037,7 +1038,7 @@ def _given_up(ended: Ended) -> Iterator[str]:
         yield f"given up after epoch {first.epoch}/{first.epochs}: {values}"
 
 
-def what_failed(ended: Ended, command: str) -> None:
+def what_failed(ended: SweepOutcome, command: str) -> None:
     """Which runs of a sweep failed, on stderr, those of one error together; with a command how to go on."""
     console = err()
     together: dict[tuple[str, ...], list[tuple[RunProgress, list[str]]]] = {}

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from dlrun.axes import Range, axis, combinations, draws, words
 from dlrun.errors import UserError
+from dlrun.sweeps.values import Range, combinations, draws, override_words, swept_key
 
 
 def values_of(written: Any) -> Any:
-    return axis("key", written, "here").values
+    return swept_key("key", written, "here").values
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_values_are_read_as_they_are_written(written: Any, values: Any) -> None:
     ],
 )
 def test_a_range_for_a_key_that_takes_whole_numbers_holds_those(written: str, values: Any) -> None:
-    found = axis("key", written, "here", is_whole=True).values
+    found = swept_key("key", written, "here", is_whole=True).values
     assert found == values
     assert isinstance(found, Range) or [type(each) for each in found] == [type(each) for each in values]
 
@@ -93,40 +93,44 @@ def test_what_is_no_list_of_values_is_refused(written: Any, says: str) -> None:
 
 def test_a_range_without_a_whole_number_is_refused() -> None:
     with pytest.raises(UserError, match="there is no whole number between the ends"):
-        axis("key", "linspace(1.2,1.8,3)", "here", is_whole=True)
+        swept_key("key", "linspace(1.2,1.8,3)", "here", is_whole=True)
 
 
 def test_values_are_shown_as_they_are_written() -> None:
-    shown = [str(axis("key", written, "")) for written in ("log(1e-4,1)", "1..5", "5..3", "1,3", "[8],null")]
+    shown = [
+        str(swept_key("key", written, "")) for written in ("log(1e-4,1)", "1..5", "5..3", "1,3", "[8],null")
+    ]
     assert shown == ["log(0.0001,1)", "1..5", "5..3", "1, 3", "[8], null"]
 
 
 def test_all_combinations_are_taken_the_last_key_first() -> None:
-    found = combinations([axis("a", "1,2", "here"), axis("b", "x,y", "here")])
+    found = combinations([swept_key("a", "1,2", "here"), swept_key("b", "x,y", "here")])
     assert found == [{"a": 1, "b": "x"}, {"a": 1, "b": "y"}, {"a": 2, "b": "x"}, {"a": 2, "b": "y"}]
 
 
 def test_too_many_combinations_and_open_ranges_are_refused() -> None:
     with pytest.raises(UserError, match="1,000,000 combinations"):
-        combinations([axis(key, "1..1000", "here") for key in ("a", "b")])
+        combinations([swept_key(key, "1..1000", "here") for key in ("a", "b")])
     with pytest.raises(UserError, match="a range without a count") as refused:
-        combinations([axis("a", "log(1e-4,1)", "here")])
+        combinations([swept_key("a", "log(1e-4,1)", "here")])
     assert "log(0.0001,1,5)" in refused.value.fix
 
 
 def test_draws_are_different_within_their_ranges_and_the_same_for_a_seed() -> None:
-    axes = [axis("a", "log(1e-4,1e-1)", "here"), axis("b", "x,y", "here")]
+    axes = [swept_key("a", "log(1e-4,1e-1)", "here"), swept_key("b", "x,y", "here")]
     found = draws(axes, 20)
     assert found == draws(axes, 20)
     assert found != draws(axes, 20, seed=1)
     assert len({repr(each) for each in found}) == 20
     assert all(1e-4 <= each["a"] <= 1e-1 and each["b"] in "xy" for each in found)
     assert {each["a"] < 1e-3 for each in found} == {True, False}  # by the factor, not by the difference
-    assert len(draws([axis("b", "x,y", "here")], 20)) == 2
+    assert len(draws([swept_key("b", "x,y", "here")], 20)) == 2
 
 
 def test_settings_are_words_of_a_command_line() -> None:
-    assert words({"optimizer.lr": 1e-5, "architecture.hidden": [50], "monitor": None, "name": "a"}) == [
+    assert override_words(
+        {"optimizer.lr": 1e-5, "architecture.hidden": [50], "monitor": None, "name": "a"}
+    ) == [
         "optimizer.lr=1e-05",
         "architecture.hidden=[50]",
         "monitor=null",

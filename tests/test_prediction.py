@@ -16,7 +16,7 @@ from small_runs import own_parts, planned, trained
 
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
-from dlrun.prediction import predict
+from dlrun.results.prediction import predict_files
 from dlrun.run_folders.run import Run
 from dlrun.training.trained import Trained, open_checkpoint
 
@@ -57,7 +57,7 @@ def test_points_are_given_the_probabilities_that_evaluation_gives(
     run = trained(planned(seeds=[0, 1]), tmp_path)
     model = opened(run, Parts(), tmp_path)
     points = model.loaded["test"].raw()
-    rows = predict(run.best, [write("points.csv", table_of(points, "a,b"))], Parts(), tmp_path).rows()
+    rows = predict_files(run.best, [write("points.csv", table_of(points, "a,b"))], Parts(), tmp_path).rows()
     expected = model.probabilities(points).mean(0)
     assert [row["input"] for row in rows][:2] == ["row 2", "row 3"]
     for row, shares in zip(rows, expected.tolist(), strict=True):
@@ -79,7 +79,7 @@ def test_images_are_read_from_files_and_folders_by_name(tmp_path: Path) -> None:
         Image.fromarray(image[0].numpy()).save(folder / f"{index}.png")
     (folder / "notes.txt").write_text("no image")
     files = [folder.parent, folder / "1.png"]
-    rows = predict(run.best, files, parts, tmp_path).rows()
+    rows = predict_files(run.best, files, parts, tmp_path).rows()
     assert [Path(row["input"]).name for row in rows] == ["0.png", "1.png", "2.png", "1.png"]
     expected = model.probabilities(pixels[[0, 1, 2, 1]])[0].tolist()
     for row, shares in zip(rows, expected, strict=True):
@@ -95,7 +95,7 @@ def test_rows_of_a_table_are_foretold_in_the_targets_unit_without_the_training_f
     train, _ = model.outputs("train")
     (tmp_path / "days.csv").unlink()
     again = write("again.csv", "\n".join(line.rsplit(",", 1)[0] for line in DAYS.splitlines()[:4]) + "\n")
-    rows = predict(run.best, [again], Parts(), tmp_path).rows()
+    rows = predict_files(run.best, [again], Parts(), tmp_path).rows()
     assert [row["input"] for row in rows] == ["2016-01-01", "2016-01-02", "2016-01-03"]
     assert [row["temperature"] for row in rows] == pytest.approx(train[:, :3, 0].mean(0).tolist(), rel=1e-5)
     assert rows[0]["sd"] == pytest.approx(float(train[:, 0, 0].std()), rel=1e-3)
@@ -121,7 +121,7 @@ def test_what_is_printed_is_a_table_csv_or_json(
 def test_rows_of_several_files_are_told_apart(tmp_path: Path, write: Callable[[str, str], Path]) -> None:
     run = trained(planned(), tmp_path)
     files = [write(name, "a,b\n1,2\n") for name in ("one.csv", "two.csv")]
-    rows = predict(run.best, files, Parts(), tmp_path).rows()
+    rows = predict_files(run.best, files, Parts(), tmp_path).rows()
     assert [row["input"] for row in rows] == ["one.csv: row 2", "two.csv: row 2"]
 
 
@@ -169,18 +169,18 @@ def test_rows_that_the_model_does_not_take_are_refused(
 ) -> None:
     run = trained(planned(), tmp_path)
     with pytest.raises(UserError, match=message):
-        predict(run.best, [write("points.csv", text)], Parts(), tmp_path)
+        predict_files(run.best, [write("points.csv", text)], Parts(), tmp_path)
 
 
 def test_files_that_are_not_there_or_no_images_are_named(tmp_path: Path) -> None:
     parts = own_parts(tmp_path)
     run = trained(planned(parts, dataset="dots", architecture={"name": "mlp", "flatten": True}), tmp_path)
     with pytest.raises(UserError, match=r"there is no file .*none\.png"):
-        predict(run.best, [tmp_path / "none.png"], parts, tmp_path)
+        predict_files(run.best, [tmp_path / "none.png"], parts, tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="there are no images in this folder"):
-        predict(run.best, [tmp_path / "empty"], parts, tmp_path)
+        predict_files(run.best, [tmp_path / "empty"], parts, tmp_path)
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(UserError, match="cannot be read") as refused:
-        predict(run.best, [tmp_path / "text.png"], parts, tmp_path)
+        predict_files(run.best, [tmp_path / "text.png"], parts, tmp_path)
     assert refused.value.where.endswith("text.png")

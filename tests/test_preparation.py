@@ -35,18 +35,20 @@ def config(write: Write) -> Path:
 def test_a_run_takes_no_more_than_its_share_of_the_cores(
     config: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlrun import preparation
     from dlrun.config.registry import Parts
-    from dlrun.settings import settings
+    from dlrun.sweeps.grid import settings_of_grid
+    from dlrun.sweeps.planning import plan_sweep
     from dlrun.system import machine
 
     monkeypatch.setattr(machine, "cores", lambda: 8)
-    chosen = settings(config, ["architecture.hidden=[8],[3000,3000]", "batch_size=full"], None, None, Parts())
-    of_three = preparation.prepare(chosen, 3, None, Parts(), Path())
+    chosen = settings_of_grid(
+        config, ["architecture.hidden=[8],[3000,3000]", "batch_size=full"], None, None, Parts()
+    )
+    of_three = plan_sweep(chosen, 3, None, Parts(), Path())
     assert [each.threads for _, each in of_three.runs] == ["auto", "auto", 2, 2]
-    of_all = preparation.prepare(chosen, None, None, Parts(), Path())
+    of_all = plan_sweep(chosen, None, None, Parts(), Path())
     assert of_all.jobs == 4  # runs, which are fewer than cores
-    alone = preparation.prepare(chosen, 1, None, Parts(), Path())
+    alone = plan_sweep(chosen, 1, None, Parts(), Path())
     assert {each.threads for _, each in alone.runs} == {"auto"}
 
 
@@ -178,7 +180,7 @@ def test_all_that_is_said_of_a_sweep_is_said_by_one_figure(
 def test_seeds_train_as_one_model_where_a_trial_finds_that_faster(
     is_faster: bool, dlrun: Dlrun, config: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlrun import preparation
+    from dlrun.sweeps import timing
     from dlrun.training.plan import Plan
 
     asked = []
@@ -188,7 +190,7 @@ def test_seeds_train_as_one_model_where_a_trial_finds_that_faster(
         # of 2 settings with 4 seeds, 2 at a time: 4 rounds of one seed, or a single one of all
         return (3.9 if is_faster else 4.1) if plan.config.is_stacked else 1.0
 
-    monkeypatch.setattr(preparation, "seconds_of_epoch", seconds)
+    monkeypatch.setattr(timing, "seconds_of_epoch", seconds)
     words = ["optimizer.lr=1e-3,1e-2", "epochs=1", "--seeds", 4, "--jobs", 2]
     assert dlrun("sweep", config, *words, "architecture.dropout=0", "--stack").code == 0
     assert [len(trial.seeds) for trial in only_sweep(runs_dir).trials] == ([4, 4] if is_faster else [1] * 8)
@@ -198,11 +200,11 @@ def test_seeds_train_as_one_model_where_a_trial_finds_that_faster(
 def test_seeds_that_are_others_as_one_model_train_apart(
     dlrun: Dlrun, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlrun import preparation
     from dlrun.errors import ConfigError
+    from dlrun.sweeps import timing
     from dlrun.training.plan import Plan
 
-    monkeypatch.setattr(preparation, "seconds_of_epoch", lambda plan, *_: 1e-3 ** len(plan.config.seeds))
+    monkeypatch.setattr(timing, "seconds_of_epoch", lambda plan, *_: 1e-3 ** len(plan.config.seeds))
     words = ["optimizer.lr=1e-3,1e-2", "--seeds", 2, "--stack", "--dry-run"]
     assert dlrun("sweep", config, *words).out.count("as one model") == 2
 
@@ -218,13 +220,13 @@ def test_seeds_that_are_others_as_one_model_train_apart(
 def test_the_time_is_that_of_each_kind_of_run(
     dlrun: Dlrun, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlrun import preparation
+    from dlrun.sweeps import timing
     from dlrun.training.plan import Plan
 
     def seconds(plan: Plan, *_: object) -> float:
         return 10.0 if plan.config.architecture.options["hidden"] == [4] else 20.0
 
-    monkeypatch.setattr(preparation, "seconds_of_epoch", seconds)
+    monkeypatch.setattr(timing, "seconds_of_epoch", seconds)
     words = ["architecture.hidden=[4],[5]", "optimizer.lr=1e-3,1e-2", "epochs=2", "--jobs", 2, "--dry-run"]
     done = dlrun("sweep", config, *words, "--seeds", 1)
     assert "4 runs, 2 at a time: about 1:00 min of training" in done.out
@@ -317,9 +319,10 @@ def test_what_is_made_is_neither_pruned_nor_deleted(
 def test_the_time_of_an_epoch_is_that_of_its_steps_and_one_evaluation(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlrun import preparation
     from dlrun.config.loading import load_config
     from dlrun.config.registry import Parts
+    from dlrun.sweeps import planning as preparation
+    from dlrun.sweeps.timing import seconds_of_epoch
     from dlrun.training.plan import make_plan
 
     now = 0.0
@@ -339,7 +342,7 @@ def test_the_time_of_an_epoch_is_that_of_its_steps_and_one_evaluation(
     count = -(-len(loaded["train"]) // 4)
     for longest in (0.45, 2.0):  # too short for an epoch
         now = 0.0
-        assert preparation.seconds_of_epoch(plan, loaded, longest) == pytest.approx(count * 0.1 + 2.0)
+        assert seconds_of_epoch(plan, loaded, longest) == pytest.approx(count * 0.1 + 2.0)
 
 
 def test_a_dry_run_says_what_is_answered_and_speaks_json(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_runs import own_parts, planned
 
-from dlrun.preview import duplicates, facts
+from dlrun.results.preview import dataset_facts, duplicates
 
 LEAKING = '''
 """Figures of which some are in two splits, one never changes and one is far from 0."""
@@ -46,7 +46,7 @@ FLAT = {"name": "mlp", "flatten": True}
 def found(folder: Path, **changes: Any) -> dict[str, Any]:
     parts = own_parts(folder, {"dataset/leaking.py": LEAKING})
     plan = planned(parts, **changes)
-    return facts(plan, plan.load())
+    return dataset_facts(plan, plan.load())
 
 
 def of_leaking(folder: Path, **options: Any) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def test_shapes_and_classes_are_counted(tmp_path: Path) -> None:
 def test_ranges_are_those_of_the_training_split(tmp_path: Path) -> None:
     plan = planned(own_parts(tmp_path), dataset="dots", architecture=FLAT)
     loaded = plan.load()
-    told = facts(plan, loaded)
+    told = dataset_facts(plan, loaded)
     pixels = loaded["train"].raw().double()
     expected = [pixels.min(), pixels.mean(), pixels.std(correction=0), pixels.max()]
     assert list(told["ranges"].values()) == pytest.approx([float(x) for x in expected])

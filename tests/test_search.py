@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from small_sweeps import only_sweep
 
-from dlrun import preparation, search
-from dlrun.axes import Axis, axis
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.run_folders.sweep_folder import created_sweep
-from dlrun.search import Search, Study
+from dlrun.sweeps.planning import plan_sweep
+from dlrun.sweeps.search import Search, search_space
+from dlrun.sweeps.study import Study
+from dlrun.sweeps.values import SweptKey, swept_key
 from dlrun.system import machine
 
 Dlrun = Callable[..., Any]
@@ -26,8 +27,8 @@ needs_optuna = pytest.mark.skipif("not __import__('importlib.util').util.find_sp
 WORDS = ("optimizer.lr=log(1e-4,1e-1)", "architecture.activation=relu,tanh", "--jobs", "1")
 
 
-def study(folder: Path, *axes: Axis, higher: bool = False) -> Study:
-    return Study(folder, axes or [axis("x", "log(1e-4,1)", "here")], higher, seed=0)
+def study(folder: Path, *axes: SweptKey, higher: bool = False) -> Study:
+    return Study(folder, axes or [swept_key("x", "log(1e-4,1)", "here")], higher, seed=0)
 
 
 def test_without_optuna_it_is_said_how_to_install_it(
@@ -78,8 +79,8 @@ def test_each_setting_takes_no_more_threads_than_its_share(
 ) -> None:
     monkeypatch.setattr(machine, "cores", lambda: 8)
     words = ["architecture.hidden=[8],[3000,3000]", "batch_size=full", "dataset.points=2000"]
-    space = search.space(tiny, words, None, Parts())
-    prepared = preparation.prepare([space.setting], 4, None, Parts(), Path(), space=space, times=6)
+    space = search_space(tiny, words, None, Parts())
+    prepared = plan_sweep([space.setting], 4, None, Parts(), Path(), space=space, times=6)
     searched = Search(prepared.make(runs_dir), Parts(), Path())
     threads = {
         str(trial.values["architecture.hidden"]): "threads: 2" in trial.run.config.read_text()
@@ -249,7 +250,7 @@ def test_draws_come_near_what_was_good(tmp_path: Path) -> None:
 
 @needs_optuna
 def test_choices_of_any_kind_come_back_as_they_were_written(tmp_path: Path) -> None:
-    searched = study(tmp_path, axis("a", "[8],[16, 8]", "here"), axis("b", "null,true,x", "here"))
+    searched = study(tmp_path, swept_key("a", "[8],[16, 8]", "here"), swept_key("b", "null,true,x", "here"))
     for _ in range(8):
         number, drawn = searched.draw()
         assert drawn["a"] in ([8], [16, 8])
@@ -289,8 +290,8 @@ def test_a_search_that_is_not_as_dlrun_writes_it_is_refused(change: dict[str, An
 def test_whole_numbers_are_drawn_as_such(tmp_path: Path) -> None:
     from optuna.distributions import IntDistribution
 
-    of_range = axis("a", "log(16,256)", "here", is_whole=True)
-    searched = study(tmp_path, of_range, axis("b", "1..300", "here"))
+    of_range = swept_key("a", "log(16,256)", "here", is_whole=True)
+    searched = study(tmp_path, of_range, swept_key("b", "1..300", "here"))
     for _ in range(5):
         number, drawn = searched.draw()
         assert type(drawn["a"]) is type(drawn["b"]) is int
@@ -305,7 +306,7 @@ def test_whole_numbers_are_drawn_as_such(tmp_path: Path) -> None:
 def test_a_dry_run_says_what_would_be_drawn_from_and_makes_nothing(
     dlrun: Dlrun, tiny: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dlrun.preparation.seconds_of_epoch", lambda *_: 1 / 3)
+    monkeypatch.setattr("dlrun.sweeps.timing.seconds_of_epoch", lambda *_: 1 / 3)
     done = dlrun("sweep", tiny, *WORDS, "epochs=3", "--optuna", 7, "--seeds", 2, "--dry-run")
     assert (done.code, done.err) == (0, "")
     said = " ".join(done.out.split())

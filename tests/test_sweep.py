@@ -20,7 +20,7 @@ from small_sweeps import CONFIG, listed, only_sweep
 
 from dlrun.run_folders.run import Run
 from dlrun.run_folders.sweep_folder import Sweep, Trial, created_sweep, find_sweep
-from dlrun.workers import Message
+from dlrun.sweeps.messages import Message
 
 Dlrun = Callable[..., Any]
 Write = Callable[[str, str], Path]
@@ -148,13 +148,13 @@ def test_many_settings_fit_on_the_screen_with_those_that_train_among_them(
     width: int, height: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dlrun.display import Sweeping
-    from dlrun.sweep import Progress
+    from dlrun.sweeps.views import RunProgress
 
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("LINES", str(height))
     monkeypatch.setattr(sys, "stdout", terminal := Terminal())
     every = [
-        Progress(
+        RunProgress(
             Trial(Run(tmp_path), {"optimizer.lr": number / 7, "architecture.hidden": [100] * 9}, [seed]),
             "finished" if number < 60 else "training" if number == 60 else "waiting",
             epochs=300,
@@ -185,7 +185,8 @@ def test_runs_that_failed_alike_are_said_together(
     dlrun: Dlrun, config: Path, runs_dir: Path, tmp_path: Path
 ) -> None:
     from dlrun import display
-    from dlrun.sweep import Ended, Progress
+    from dlrun.sweeps.sweep import SweepOutcome
+    from dlrun.sweeps.views import RunProgress
 
     sweep = listed(runs_dir, tmp_path)
     every, why = [], ("[/red]\x1b[31m", "No space")
@@ -193,9 +194,9 @@ def test_runs_that_failed_alike_are_said_together(
         run = Run(sweep.folder / f"small-{number:03d}")
         what = f"error: cannot write {run.folder}/metrics.csv: {why[bool(number)]}"
         lines = [what, f"  fix: free some space for seed {number}", f"  resume: dlrun resume {run.folder}"]
-        every.append(Progress(Trial(run, {}, [0]), "failed", lines=lines))
+        every.append(RunProgress(Trial(run, {}, [0]), "failed", lines=lines))
     with redirect_stderr(StringIO()) as said:
-        display.what_failed(Ended(sweep, every, None), "dlrun sweep --resume x")
+        display.what_failed(SweepOutcome(sweep, every, None), "dlrun sweep --resume x")
     assert said.getvalue().splitlines() == [
         "failed: small-000",
         "  cannot write metrics.csv: [/red]�[31m",
@@ -320,11 +321,12 @@ def of_two_settings(runs_dir: Path) -> Sweep:
 
 
 def scripted(sweep: Sweep, search: Any = None, count: int = 1) -> tuple[Any, Scripted]:
-    from dlrun.sweep import Silent, _Training
+    from dlrun.sweeps.sweep import _Training
+    from dlrun.sweeps.views import HiddenSweep
     from dlrun.system.signals import Signals
 
     workers = Scripted(count)
-    training = _Training(sweep, workers, search, Signals(), Silent())  # type: ignore[arg-type]
+    training = _Training(sweep, workers, search, Signals(), HiddenSweep())  # type: ignore[arg-type]
     training._feed()
     return training, workers
 
@@ -371,16 +373,16 @@ def test_a_run_that_a_late_signal_stopped_is_put_back(runs_dir: Path) -> None:
 
 
 def test_a_search_that_is_stopped_between_two_settings_can_go_on(runs_dir: Path) -> None:
-    from dlrun.sweep import Ended
+    from dlrun.sweeps.sweep import SweepOutcome
 
     sweep = of_two_settings(runs_dir)
     training, workers = scripted(sweep, Noting(), count=4)
     for trial in sweep.trials:
         workers.end(training, trial, "finished")
     sweep.content["search"] = {"count": 2}
-    assert not Ended(sweep, training.every, 2).is_open
+    assert not SweepOutcome(sweep, training.every, 2).is_open
     sweep.content["search"] = {"count": 5}
-    ended = Ended(sweep, training.every, 2)
+    ended = SweepOutcome(sweep, training.every, 2)
     assert (ended.is_open, ended.undrawn) == (True, 3)
 
 

@@ -18,11 +18,13 @@ from dlrun.config.loading import config_from_plain, load_config
 from dlrun.config.registry import Parts
 from dlrun.run_folders.locating import create_run
 from dlrun.run_folders.run import Run
+from dlrun.sweeps.messages import Message
+from dlrun.sweeps.worker_process import RUNGS, Reporter, RunTrainer
+from dlrun.sweeps.workers import Workers
 from dlrun.training import experiment
 from dlrun.training.experiment import train_run
 from dlrun.training.plan import make_plan
 from dlrun.training.views import HiddenTraining
-from dlrun.workers import RUNGS, Message, Reporter, Training, Workers
 
 COUNTED = '''
 """Points whose reading is written down."""
@@ -83,7 +85,7 @@ def test_at_the_end_of_each_tenth_there_is_a_word(
     make: Callable[..., Run], parts: Parts, tmp_path: Path, epochs: int
 ) -> None:
     heard: Any = Heard()
-    Training(parts, tmp_path).of(
+    RunTrainer(parts, tmp_path).of(
         make(40, 0, epochs=epochs).folder, Reporter(heard, "best.train_accuracy", threading.Event())
     )
     rungs = {word.rung: word.epoch for word in heard.said if word.rung}
@@ -97,7 +99,7 @@ def test_the_figure_is_what_the_run_would_be_ranked_by_if_it_ended(
     make: Callable[..., Run], parts: Parts, tmp_path: Path, metric: str
 ) -> None:
     run = make(40, 0, epochs=6, optimizer={"name": "sgd", "lr": 3.0}, monitor="train_accuracy")
-    training, heard = Training(parts, tmp_path), Heard()
+    training, heard = RunTrainer(parts, tmp_path), Heard()
     plan = make_plan(load_config(run.config, [], parts), parts, tmp_path)
     train_run(plan, run, HiddenTraining(), stop_after=4)
     best = run.summary()["best"]["figures"]["train_loss"]["mean"]
@@ -133,7 +135,7 @@ def test_a_worker_that_is_killed_with_nothing_to_do_is_replaced(
 def test_data_are_read_again_only_where_they_are_others(
     make: Callable[..., Run], parts: Parts, tmp_path: Path
 ) -> None:
-    training = Training(parts, tmp_path)
+    training = RunTrainer(parts, tmp_path)
     same, bare = [make(40, seed) for seed in (0, 1)], HiddenTraining()
     for run in same:
         assert training.of(run.folder, bare).exit_code == 0
@@ -153,7 +155,7 @@ def test_data_are_read_again_only_where_they_are_others(
 def test_a_run_that_goes_on_reads_its_data_as_its_checkpoint_says(
     make: Callable[..., Run], parts: Parts, tmp_path: Path
 ) -> None:
-    run, training = make(40, 0), Training(parts, tmp_path)
+    run, training = make(40, 0), RunTrainer(parts, tmp_path)
     plan = make_plan(load_config(run.config, [], parts), parts, tmp_path)
     train_run(plan, run, HiddenTraining(), stop_after=1)
     training.of(make(40, 1).folder, HiddenTraining())
@@ -165,7 +167,7 @@ def test_a_run_that_goes_on_reads_its_data_as_its_checkpoint_says(
 def test_what_goes_wrong_is_told_and_the_next_run_is_trained(
     make: Callable[..., Run], parts: Parts, tmp_path: Path
 ) -> None:
-    training, broken, lost = Training(parts, tmp_path), make(40, 0), make(40, 1)
+    training, broken, lost = RunTrainer(parts, tmp_path), make(40, 0), make(40, 1)
     broken.config.write_text("epochs: 3\n")
     lost.config.unlink()
     word = training.of(broken.folder, HiddenTraining())
@@ -186,7 +188,7 @@ def test_what_nobody_foresaw_is_told_in_five_lines(
 
     monkeypatch.setattr(experiment, "train_run", broken)
     run = make(40, 0)
-    word = Training(parts, tmp_path).of(run.folder, HiddenTraining())
+    word = RunTrainer(parts, tmp_path).of(run.folder, HiddenTraining())
     assert word.exit_code == 1
     assert "ZeroDivisionError: a mistake of ours" in word.lines[0]
     assert len(word.lines) <= 5
@@ -197,7 +199,7 @@ def test_a_signal_for_all_processes_of_a_terminal_is_none_for_the_server() -> No
     code = """
 import os, signal
 from multiprocessing import forkserver
-from dlrun.workers import start_server
+from dlrun.sweeps.workers import start_server
 start_server()
 print(signal.pthread_sigmask(signal.SIG_BLOCK, []))
 pid = forkserver._forkserver._forkserver_pid
@@ -213,7 +215,7 @@ os.kill(pid, signal.SIGKILL)
 
 def test_only_the_parent_of_a_worker_imports_no_torch() -> None:
     """So that the server imports it while the command reads the config."""
-    names = "dlrun.workers, dlrun.settings, dlrun.run_folders.sweep_folder"
+    names = "dlrun.sweeps.workers, dlrun.sweeps.grid, dlrun.run_folders.sweep_folder"
     code = f"import sys, {names}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
@@ -222,7 +224,7 @@ def test_only_the_parent_of_a_worker_imports_no_torch() -> None:
 def test_a_run_that_is_complete_is_left_as_it_is(
     make: Callable[..., Run], parts: Parts, tmp_path: Path
 ) -> None:
-    run, training = make(40, 0), Training(parts, tmp_path)
+    run, training = make(40, 0), RunTrainer(parts, tmp_path)
     training.of(run.folder, HiddenTraining())
     before = contents(run.folder)
     assert training.of(run.folder, HiddenTraining()).exit_code == 0

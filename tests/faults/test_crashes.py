@@ -316,7 +316,7 @@ WRITERS = {
     ("display.py", "_give_up"): "to /dev/null",
     ("run_folders/locating.py", "new_folder"): "the exclusive mkdir of a run or a sweep",
     ("run_folders/locating.py", "create_run"): "the folders in it",
-    ("workers.py", "_say_into"): "workers.log: its end may be lost",
+    ("sweeps/worker_process.py", "_say_into"): "workers.log: its end may be lost",
     ("drawing/sweep_pictures.py", "save_picture"): "within write_atomically",
     (
         "training/pictures.py",

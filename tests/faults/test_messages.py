@@ -52,17 +52,17 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "train": ("dlrun.training.experiment.fit", ("train", "{tiny}")),
     "resume": ("dlrun.training.experiment.fit", ("resume", "tiny-001", "epochs=9")),
     "eval": ("dlrun.training.evaluation.evaluate_run", ("eval", "tiny-001")),
-    "predict": ("dlrun.prediction.read_new", ("predict", "tiny-001", "{tiny}")),
+    "predict": ("dlrun.results.prediction.read_new_inputs", ("predict", "tiny-001", "{tiny}")),
     "plot": ("dlrun.training.trained.open_checkpoint", ("plot", "tiny-001", "curves")),
-    "data": ("dlrun.preview.facts", ("data", "{tiny}")),
+    "data": ("dlrun.results.preview.dataset_facts", ("data", "{tiny}")),
     "show": ("dlrun.training.plan.make_plan", ("show", "{tiny}")),
     "parts": ("dlrun.config.registry.Parts", ("parts",)),
     "runs": ("dlrun.run_folders.listing.overviews", ("runs",)),
     "compare": ("dlrun.run_folders.comparison.compare_runs", ("compare", "tiny-001")),
     "rm": ("dlrun.run_folders.deletion.describe_folder", ("rm", "tiny-001", "--yes")),
     "diff": ("dlrun.run_folders.differences.differences_between", ("diff", "tiny-001", "tiny-001")),
-    "reproduce": ("dlrun.reproduction.differences_between", ("reproduce", "tiny-001")),
-    "sweep": ("dlrun.sweep.train", ("sweep", "{tiny}", "epochs=1,2")),
+    "reproduce": ("dlrun.results.reproduction.differences_between", ("reproduce", "tiny-001")),
+    "sweep": ("dlrun.sweeps.sweep.train_sweep", ("sweep", "{tiny}", "epochs=1,2")),
 }
 
 

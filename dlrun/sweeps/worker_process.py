@@ -1,8 +1,4 @@
-"""Processes that train one run after another, with PyTorch imported once for all of them.
-
-They are forked from a server that has imported and not computed anything: a process that has computed with
-several threads cannot be forked. Each ends by itself, its run saved, when the process that began it is gone.
-"""
+"""Inside of a process that trains: one run after another, until nobody is there any more."""
 
 from __future__ import annotations
 
@@ -12,13 +8,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from multiprocessing import get_context, resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
-from multiprocessing.forkserver import ensure_running
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
 from statistics import fmean
@@ -36,143 +27,28 @@ if TYPE_CHECKING:
     from dlrun.training.recipe import Row
     from dlrun.training.state import State
     from dlrun.training.views import TrainingView
+from typing import TYPE_CHECKING
+
+from dlrun.sweeps.messages import Message
+
+if TYPE_CHECKING:
+    pass
+
 
 RUNGS = 10  # of a run's epochs: at the end of each tenth all runs can be compared
 SAY_EVERY = 0.2  # seconds between what a run says of its progress
-_PRELOADED = ["dlrun.training.experiment", "dlrun.training.plan", "dlrun.plots.curves"]
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@dataclass(frozen=True)
-class Message:
-    """What a worker says: a run goes on, or has ended with an exit code and maybe the lines of an error."""
-
-    kind: Literal["begin", "row", "end", "lost"]
-    folder: Path
-    epoch: int = 0
-    epochs: int = 0
-    figure: float | None = None  # what the sweep is ranked by, so far: mean over the run's seeds
-    rung: int = 0  # how many tenths of its epochs are done, where one has just ended
-    exit_code: int = 0
-    lines: list[str] = field(default_factory=list)
-
-
-class Workers:
-    """Up to `count` processes. `train` gives a run to one that waits; `messages` are what they say.
-
-    `metric` is the figure whose progress they report: a column, or best.COLUMN.
-    """
-
-    def __init__(self, count: int, log: Path, metric: str, parts: Path | None, data_dir: Path) -> None:
-        start_server()
-        self._context = get_context("forkserver")
-        self._count, self._arguments = count, (log, metric, parts, data_dir)
-        self._all: dict[Connection, ForkServerProcess] = {}
-        self._busy: dict[Connection, Path] = {}
-
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for connection in self._all:
-            connection.close()  # it takes this for the end
-        for process in self._all.values():
-            process.join()
-
-    @property
-    def is_free(self) -> bool:
-        """Whether a run can be given to one of them now."""
-        return len(self._busy) < self._count
-
-    @property
-    def training(self) -> list[Path]:
-        """The runs that are being trained."""
-        return list(self._busy.values())
-
-    def train(self, folder: Path) -> None:
-        """Have the run in a folder trained for the epochs that are left."""
-        for waiting in [each for each in self._all if each not in self._busy]:
-            try:
-                waiting.send(folder)
-            except OSError:  # killed while it had nothing to do
-                self._all.pop(waiting).join()
-            else:
-                self._busy[waiting] = folder
-                return
-        waiting = self._begin()
-        waiting.send(folder)
-        self._busy[waiting] = folder
-
-    def stop(self, folder: Path) -> None:
-        """Have a run saved and left where it is."""
-        for connection, trained in self._busy.items():
-            if trained == folder and (pid := self._all[connection].pid):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
-
-    def messages(self, seconds: float) -> Iterator[Message]:
-        """What they say within so many seconds."""
-        if not self._busy:
-            time.sleep(seconds)
-        for connection in wait(list(self._busy), seconds):
-            assert isinstance(connection, Connection)
-            try:
-                message: Message = connection.recv()
-            except (EOFError, OSError):  # killed
-                folder, process = self._busy.pop(connection), self._all.pop(connection)
-                process.join()
-                yield Message("lost", folder, exit_code=process.exitcode or 1)
-                continue
-            if message.kind == "end":
-                del self._busy[connection]
-            yield message
-
-    def _begin(self) -> Connection:
-        here, there = self._context.Pipe()
-        process = self._context.Process(target=work, args=(there, *self._arguments), daemon=False)
-        with _without_program():
-            process.start()
-        there.close()
-        self._all[here] = process
-        return here
-
-
-@contextmanager
-def _without_program() -> Iterator[None]:
-    """In here a process that begins does not run the file again that this program was started from."""
-    main = vars(sys.modules["__main__"])
-    program = main.pop("__file__", None)
-    try:
-        yield
-    finally:
-        if program is not None:
-            main["__file__"] = program
-
-
-def start_server() -> None:
-    """Have the server begin to import, unless it has begun; meanwhile something else may be done.
-
-    A signal for the whole group of processes, as a terminal and a batch system send it, is none for it.
-    """
-    get_context("forkserver").set_forkserver_preload(_PRELOADED)
-    resource_tracker.ensure_running()  # else the server's start begins it, which lets signals in again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def work(connection: Connection, log: Path, metric: str, parts: Path | None, data_dir: Path) -> None:
+def serve_runs(connection: Connection, log: Path, metric: str, parts: Path | None, data_dir: Path) -> None:
     """Train the runs whose folders arrive, one after another, until nobody is there any more."""
     os.setsid()  # Ctrl-C is for the process that sent us the runs
     _say_into(log)
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())  # while a run trains it has its own way
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     folders: SimpleQueue[Path | None] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, folders), daemon=True).start()
-    training = Training(Parts(parts), data_dir)
+    training = RunTrainer(Parts(parts), data_dir)
     while folder := folders.get():
         message = training.of(folder, Reporter(connection, metric, stopped))
         stopped.clear()
@@ -200,7 +76,7 @@ def _say_into(log: Path) -> None:
     os.close(descriptor)
 
 
-class Training:
+class RunTrainer:
     """One run after another, with the data of the last one kept for the next where it is the same."""
 
     def __init__(self, parts: Parts, data_dir: Path) -> None:
@@ -277,3 +153,6 @@ class Reporter:
         message = Message(kind, self._folder, epoch, self._epochs, self._figure, rung)
         with suppress(OSError):  # nobody is there any more: a signal follows
             self._connection.send(message)
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -73,7 +73,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Axis:
+class SweptKey:
     """A key of the config with the values that it takes, or the range that they are drawn from."""
 
     key: str
@@ -105,7 +105,7 @@ class Axis:
         return asdict(self.values) if isinstance(self.values, Range) else self.values
 
     @classmethod
-    def of_plain(cls, key: str, plain: Any) -> Axis:
+    def of_plain(cls, key: str, plain: Any) -> SweptKey:
         """The axis that `plain` describes. Raises TypeError or ValueError for what describes none."""
         if not isinstance(plain, dict):
             values = list(plain)
@@ -124,7 +124,7 @@ class Axis:
         return generator.choice(self.values)
 
 
-def axis(key: str, written: Any, where: str, *, is_whole: bool = False) -> Axis:
+def swept_key(key: str, written: Any, where: str, *, is_whole: bool = False) -> SweptKey:
     """The values written for a key: a text as on the command line, or a list as in YAML. Of a key that
     `is_whole` takes whole numbers alone, and a range holds those.
 
@@ -137,15 +137,15 @@ def axis(key: str, written: Any, where: str, *, is_whole: bool = False) -> Axis:
     else:
         items = [written]
     if len(items) == 1 and isinstance(items[0], Range):
-        return Axis(key, items[0], where)
+        return SweptKey(key, items[0], where)
     if not items or any(isinstance(item, Range) for item in items):
         raise UserError(f"{shortened(key)} has no values to go through", where=where, fix=EXAMPLE)
     if len(items) > MOST_VALUES:
         raise UserError(f"{shortened(key)} has more than {MOST_VALUES:,} values", where=where)
-    return Axis(key, list({repr(item): item for item in items}.values()), where)
+    return SweptKey(key, list({repr(item): item for item in items}.values()), where)
 
 
-def combinations(axes: Sequence[Axis]) -> list[dict[str, Any]]:
+def combinations(axes: Sequence[SweptKey]) -> list[dict[str, Any]]:
     """Every combination of the values, key -> value; those of the last key change first.
 
     Raises UserError for a range without a count, and for more combinations than a sweep can go through.
@@ -164,7 +164,7 @@ def combinations(axes: Sequence[Axis]) -> list[dict[str, Any]]:
     return [dict(zip((each.key for each in axes), values, strict=True)) for values in product(*lists)]
 
 
-def draws(axes: Sequence[Axis], count: int, seed: int = 0) -> list[dict[str, Any]]:
+def draws(axes: Sequence[SweptKey], count: int, seed: int = 0) -> list[dict[str, Any]]:
     """So many different combinations drawn at random, key -> value; fewer where there are no more."""
     generator, found = random.Random(seed), dict[str, dict[str, Any]]()
     for _ in range(20 * count):
@@ -175,7 +175,7 @@ def draws(axes: Sequence[Axis], count: int, seed: int = 0) -> list[dict[str, Any
     return list(found.values())
 
 
-def in_order(given: Iterable[str]) -> list[str]:
+def parts_first(given: Iterable[str]) -> list[str]:
     """KEY=VALUE words with those that name a part before those that set its options, which it would drop."""
 
     def depth(word: str) -> int:
@@ -185,7 +185,7 @@ def in_order(given: Iterable[str]) -> list[str]:
     return sorted(given, key=depth)
 
 
-def words(settings: dict[str, Any]) -> list[str]:
+def override_words(settings: dict[str, Any]) -> list[str]:
     """Settings, key -> value, as KEY=VALUE words."""
     return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
 

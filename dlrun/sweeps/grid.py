@@ -11,13 +11,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dlrun.axes import MOST_VALUES, Axis, axis, combinations, draws, in_order, words
 from dlrun.config.keys import SWEEP_KEY, Config, takes_whole_numbers
 from dlrun.config.loading import load_config, read_config
 from dlrun.config.registry import Parts
 from dlrun.config.strict_yaml import Located
 from dlrun.errors import ConfigError, UserError, shortened
 from dlrun.run_folders.sweep_folder import of_each_seed
+from dlrun.sweeps.values import (
+    MOST_VALUES,
+    SweptKey,
+    combinations,
+    draws,
+    override_words,
+    parts_first,
+    swept_key,
+)
 
 _COMMAND_LINE = "on the command line"  # the place of a mistake in a KEY=VALUE word
 _SEEDS = "write them as --seeds 5 or seeds=0,1,2; each setting is trained with all of them"
@@ -31,7 +39,7 @@ class Setting:
     configs: list[Config]
 
 
-def settings(
+def settings_of_grid(
     path: Path, given: Sequence[str], seeds: Sequence[int] | None, count: int | None, parts: Parts
 ) -> list[Setting]:
     """What a sweep of the config at `path` goes through, each combination checked.
@@ -41,12 +49,12 @@ def settings(
     Raises ConfigError with the mistakes of all combinations, UserError where values cannot be read or there
     is but one run.
     """
-    axes, plain = axes_of(path, given, seeds, parts)
+    axes, plain = swept_keys(path, given, seeds, parts)
     found, mistakes = list[Setting](), dict[str, list[dict[str, Any]]]()
     every = combinations(axes) if count is None else draws(axes, count)
     for values in every:
         try:
-            config = load_config(path, in_order([*plain, *words(values)]), parts)
+            config = load_config(path, parts_first([*plain, *override_words(values)]), parts)
         except ConfigError as error:
             for mistake in error.mistakes:
                 mistakes.setdefault(_placed(mistake, axes), []).append(values)
@@ -72,9 +80,9 @@ def with_share(of_seeds: list[Config], threads: int, share: int) -> list[Config]
     return [replace(config, threads=share) for config in of_seeds]
 
 
-def axes_of(
+def swept_keys(
     path: Path, given: Sequence[str], seeds: Sequence[int] | None, parts: Parts
-) -> tuple[list[Axis], list[str]]:
+) -> tuple[list[SweptKey], list[str]]:
     """The keys with several values, of the file and of the command line, and the words with one alone.
 
     Where both name a key, the command line counts. Several seeds are no values of their own: they are those
@@ -90,21 +98,22 @@ def axes_of(
             fix = "write all of its values behind one KEY="
             raise UserError(f"{shortened(key)} is given twice", where="command line", fix=fix)
         met.add(key)
-        found = axis(key, text, _COMMAND_LINE)
+        found = swept_key(key, text, _COMMAND_LINE)
         if isinstance(found.values, list) and len(found.values) == 1:
             named.pop(key, None)
-            plain += words({key: found.values[0]})
+            plain += override_words({key: found.values[0]})
         else:
             named[key] = text, _COMMAND_LINE
     if of_each := named.pop("seeds", None):
-        each = axis("seeds", *of_each)
+        each = swept_key("seeds", *of_each)
         if not (isinstance(each.values, list) and all(type(value) is int for value in each.values)):
             raise UserError("seeds are whole numbers", where=each.where, fix=_SEEDS)
         plain.append(f"seeds={json.dumps(each.values)}")
     plain += [f"seeds={json.dumps(list(seeds))}"] if seeds is not None else []
-    tree = read_config(path, in_order(plain))
+    tree = read_config(path, parts_first(plain))
     axes = [
-        axis(key, *written, is_whole=takes_whole_numbers(tree, key, parts)) for key, written in named.items()
+        swept_key(key, *written, is_whole=takes_whole_numbers(tree, key, parts))
+        for key, written in named.items()
     ]
     return axes, plain
 
@@ -120,7 +129,7 @@ def _with_cause(mistake: str, made: Sequence[dict[str, Any]], every: Sequence[di
         and not any(each[key] == value for each in others)
         and str(value) not in mistake
     }
-    return f"{mistake} (with {', '.join(words(causes))})" if causes and others else mistake
+    return f"{mistake} (with {', '.join(override_words(causes))})" if causes and others else mistake
 
 
 def _of_file(path: Path) -> dict[str, tuple[Any, str]]:
@@ -148,7 +157,7 @@ def _leaves(written: dict[str, Located], before: str = "") -> Iterator[tuple[str
             yield f"{before}{key}", (each.plain(), str(each.place))
 
 
-def _placed(mistake: str, axes: Sequence[Axis]) -> str:
+def _placed(mistake: str, axes: Sequence[SweptKey]) -> str:
     """A mistake with the place in the file, where its value was written there."""
     said = mistake.removeprefix(f"{_COMMAND_LINE}: ")
     if said != mistake:

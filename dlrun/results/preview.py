@@ -17,7 +17,7 @@ from dlrun.training.plan import Plan
 UNBALANCED = 3.0  # the largest class over the smallest, from which on accuracy misleads
 
 
-def facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
+def dataset_facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
     """What `dlrun data` says: shapes, classes and their balance, ranges, and warnings.
 
     `ranges` are of the raw values, and `prepared` of what the model gets, both of the training split;

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
 
 from dlrun.config.registry import Parts
 from dlrun.drawing.sweep_pictures import draw_curves, draw_settings
@@ -17,58 +17,28 @@ from dlrun.run_folders.comparison import Comparison, compare_runs
 from dlrun.run_folders.records import Record, read_record, some, values_of
 from dlrun.run_folders.run import DONE
 from dlrun.run_folders.sweep_folder import Sweep, Trial
-from dlrun.search import Search
+from dlrun.sweeps.messages import Message
+from dlrun.sweeps.search import Search
+from dlrun.sweeps.views import RunProgress, SweepView
+from dlrun.sweeps.workers import Workers
 from dlrun.system.files import write_atomically
 from dlrun.system.locks import is_in_use
 from dlrun.system.signals import Signals
-from dlrun.workers import Message, Workers
 
 REFRESH = 0.25  # seconds
 OPEN = ("waiting", "training")  # how a run stands that has not ended
 
 
-@dataclass
-class Progress:
-    """How one run of a sweep stands. `figure` is what the sweep is ranked by, so far, mean over its seeds."""
-
-    trial: Trial
-    status: str  # as of the run's summary, or waiting, training, given up
-    epoch: int = 0
-    epochs: int = 0
-    figure: float | None = None
-    lines: list[str] = field(default_factory=list)  # of the error that ended it
-
-
-class View(Protocol):
-    """What is shown of a sweep while it trains."""
-
-    def begin(self, sweep: Sweep, progress: Sequence[Progress], jobs: int) -> None: ...
-    def ended(self, progress: Progress) -> None: ...
-    def warn(self, text: str) -> None: ...
-    def refresh(self) -> None: ...
-    def end(self) -> None: ...
-
-
-class Silent:
-    """A view that shows nothing."""
-
-    def begin(self, sweep: Sweep, progress: Sequence[Progress], jobs: int) -> None: ...
-    def ended(self, progress: Progress) -> None: ...
-    def warn(self, text: str) -> None: ...
-    def refresh(self) -> None: ...
-    def end(self) -> None: ...
-
-
 @dataclass(frozen=True)
-class Ended:
+class SweepOutcome:
     """How a call of `train` ended: how each run stands, and which signal stopped it, if one did."""
 
     sweep: Sweep
-    progress: list[Progress]
+    progress: list[RunProgress]
     signal: int | None
 
     @property
-    def failed(self) -> list[Progress]:
+    def failed(self) -> list[RunProgress]:
         """The runs that ended without a result."""
         return [each for each in self.progress if each.status in ("failed", "diverged", "broken")]
 
@@ -114,7 +84,7 @@ class Ended:
         }
 
 
-def train(sweep: Sweep, jobs: int, view: View, parts: Parts, data_dir: Path) -> Ended:
+def train_sweep(sweep: Sweep, jobs: int, view: SweepView, parts: Parts, data_dir: Path) -> SweepOutcome:
     """Train the runs of a sweep that are left, `jobs` at a time, and those that its search draws.
 
     A run that fails stops no other, and one that another process has is waited for. A signal has those that
@@ -135,14 +105,14 @@ def train(sweep: Sweep, jobs: int, view: View, parts: Parts, data_dir: Path) -> 
             training.go_on()
         finally:
             view.end()
-    return Ended(sweep, training.every, signals.received)
+    return SweepOutcome(sweep, training.every, signals.received)
 
 
 class _Training:
     """Which run of a sweep is trained next, and what is made of what the workers say."""
 
     def __init__(
-        self, sweep: Sweep, workers: Workers, search: Search | None, signals: Signals, view: View
+        self, sweep: Sweep, workers: Workers, search: Search | None, signals: Signals, view: SweepView
     ) -> None:
         self.sweep, self.workers, self.search = sweep, workers, search
         self.signals, self.view = signals, view
@@ -241,7 +211,7 @@ class _Training:
         self.search.ended(number, figures if is_whole else [], is_given_up=is_given_up)
 
 
-def standing(trial: Trial, sweep: Sweep) -> Progress:
+def standing(trial: Trial, sweep: Sweep) -> RunProgress:
     """How a run of a sweep stands by what its folder says."""
     summary = trial.run.summary()
     status = trial.run.status(summary) if summary else "waiting"
@@ -250,7 +220,7 @@ def standing(trial: Trial, sweep: Sweep) -> Progress:
     error = summary.get("error")
     if trial.number is not None and trial.number in sweep.given_up:
         status = "given up"
-    return Progress(
+    return RunProgress(
         trial,
         status,
         epoch if isinstance(epoch, int) else 0,
@@ -260,7 +230,7 @@ def standing(trial: Trial, sweep: Sweep) -> Progress:
     )
 
 
-def conclude_run(progress: Progress, message: Message, sweep: Sweep) -> None:
+def conclude_run(progress: RunProgress, message: Message, sweep: Sweep) -> None:
     """Take note of how a run ended: what its folder says, and its worker of an error."""
     fresh = standing(progress.trial, sweep)
     progress.epoch, progress.epochs, progress.figure = fresh.epoch, fresh.epochs, fresh.figure
@@ -276,7 +246,9 @@ def conclude_run(progress: Progress, message: Message, sweep: Sweep) -> None:
         progress.status = "failed"  # it did not come to saying so
 
 
-def rank(sweep: Sweep, metric: str | None, parts: Parts, warn: Callable[[str], None]) -> Comparison | None:
+def rank_sweep(
+    sweep: Sweep, metric: str | None, parts: Parts, warn: Callable[[str], None]
+) -> Comparison | None:
     """The settings of a sweep, the best first; None where nothing is finished, or nothing measured that."""
     given_up = sweep.given_up
     there = [read_record(trial.run) for trial in sweep.trials if trial.number not in given_up]
@@ -291,7 +263,7 @@ def rank(sweep: Sweep, metric: str | None, parts: Parts, warn: Callable[[str], N
         return None
 
 
-def keep(sweep: Sweep, ranked: Comparison) -> None:
+def keep_ranking(sweep: Sweep, ranked: Comparison) -> None:
     """Keep the ranked table and its pictures in the sweep's folder. Raises RunFailed where it cannot be."""
     write_atomically(
         sweep.folder / "results.csv", lambda file: file.write(ranked.csv().encode(errors="backslashreplace"))

@@ -70,7 +70,7 @@ class Reproduction:
         return more | self.differences.plain()
 
 
-def reproduce(
+def reproduce_run(
     run: Run,
     parent: Path,
     tolerance: float,

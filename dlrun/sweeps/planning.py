@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from dlrun.config.dumping import dump_config
 from dlrun.config.keys import FREE, Config
 from dlrun.config.registry import Parts
-from dlrun.data.batches import steps
 from dlrun.data.loaded import Loaded
 from dlrun.errors import ConfigError, UserError, nearest, shortened
 from dlrun.run_folders.records import Record, at, flat_config
 from dlrun.run_folders.run import Run
 from dlrun.run_folders.sweep_folder import Sweep, created_sweep
-from dlrun.search import BASE, Space
-from dlrun.settings import Setting, with_share
+from dlrun.sweeps.grid import Setting, with_share
+from dlrun.sweeps.search import BASE, SearchSpace
+from dlrun.sweeps.timing import seconds_of_epoch, takes_as_long
 from dlrun.system import machine
 from dlrun.system.files import write_atomically
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training.devices import versions
-from dlrun.training.loop import Batch, fit
 from dlrun.training.plan import Plan, make_plan
 
-LONGEST_TRIAL = 2.0  # seconds that a look at the speed of all may take
-MOST_TRIED = 8  # kinds of runs
-_TIMELESS = {*FREE, "optimizer", "schedule", "seeds", "epochs", "monitor", "patience"}
 LONGEST_STACKING_TRIAL = 0.5  # seconds of either look that decides whether seeds train as one model
 
 
 @dataclass(frozen=True)
-class Prepared:
+class SweepPlan:
     """A sweep before there is a folder: what is trained, how much at a time, and how it is ranked."""
 
     settings: list[Setting]
@@ -43,7 +37,7 @@ class Prepared:
     plan: Plan  # of the first run
     loaded: Loaded  # its data
     data_dir: Path
-    space: Space | None = None  # of a search: what the values of `times` settings are drawn from
+    space: SearchSpace | None = None  # of a search: what the values of `times` settings are drawn from
     times: int = 1
 
     @property
@@ -88,7 +82,7 @@ class Prepared:
             found.append(answers.get(_asked(flat_config(config.plain()), now)))
         return found
 
-    def _make_search(self, parent: Path, space: Space) -> Sweep:
+    def _make_search(self, parent: Path, space: SearchSpace) -> Sweep:
         plan = self.plan
         search = space.plain() | {
             "count": self.times,
@@ -103,7 +97,7 @@ class Prepared:
         return sweep
 
 
-def prepare(
+def plan_sweep(
     chosen: list[Setting],
     jobs: int | None,
     metric: str | None,
@@ -111,10 +105,10 @@ def prepare(
     data_dir: Path,
     watching: Progress = no_progress,
     *,
-    space: Space | None = None,
+    space: SearchSpace | None = None,
     times: int = 1,
     may_stack: bool = False,
-) -> Prepared:
+) -> SweepPlan:
     """Check all that can be checked before there is a folder, and share the cores among the runs.
 
     Without `jobs` as many train at once as there are cores, or one on an accelerator; never more than there
@@ -166,81 +160,7 @@ def prepare(
         fitted = _stacked_where_faster(fitted, plans, loaded, jobs, times, data_dir)
         jobs = min(jobs, times * sum(len(setting.configs) for setting in fitted))
     first = make_plan(fitted[0].configs[0], parts, data_dir)
-    return Prepared(fitted, jobs, metric, first, loaded, data_dir, space, times)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """About how many seconds a sweep trains, a search at most, from the first steps of some of its runs."""
-
-    runs: int
-    answered: int  # of the runs, by finished ones
-    jobs: int
-    metric: str
-    seconds: float
-    tried: int  # settings
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return asdict(self)
-
-
-def estimate(prepared: Prepared, finished: Sequence[Record] = ()) -> Estimate:
-    """Time a few steps of each kind of run, of many kinds those of some; `finished` as for `make`."""
-    every = zip(prepared.runs, prepared.answered(finished), strict=True)
-    left = [config for (_, config), answer in every if answer is None]
-    epochs, first = dict[str, int](), dict[str, Config]()
-    for config in left:
-        alike = _alike(config)
-        first.setdefault(alike, config)
-        epochs[alike] = epochs.get(alike, 0) + config.epochs
-    chosen = list(first)[:: max(1, -(-len(first) // MOST_TRIED))]
-    plan, took = prepared.plan, dict[str, float]()
-    for kind in chosen:
-        of_kind = make_plan(first[kind], plan.parts, prepared.data_dir)
-        same_data = of_kind.config.dataset == plan.config.dataset
-        loaded = prepared.loaded if same_data else of_kind.load()
-        took[kind] = seconds_of_epoch(of_kind, loaded, LONGEST_TRIAL / len(chosen))
-    usual = fmean(took.values()) if took else 0.0
-    total = prepared.times * sum(took.get(kind, usual) * count for kind, count in epochs.items())
-    runs = prepared.times * len(prepared.runs)
-    answered = len(prepared.runs) - len(left)
-    return Estimate(runs, answered, prepared.jobs, prepared.metric, total / prepared.jobs, len(chosen))
-
-
-def _alike(config: Config) -> str:
-    """What the time of an epoch depends on; a rate and a schedule make none longer."""
-    plain = {key: value for key, value in config.plain().items() if key not in _TIMELESS}
-    return repr([plain, config.optimizer.name, len(config.seeds)])
-
-
-def seconds_of_epoch(plan: Plan, loaded: Loaded, longest: float) -> float:
-    """About how long an epoch takes, from as many steps as there is time for in `longest` seconds and from
-    what follows the last one, such as an evaluation.
-    """
-    hardware = plan.hardware(loaded)
-    hardware.use()
-    of_step, of_rest = list[float](), list[float]()
-    begun = ended = 0.0
-
-    def few(batches: Iterator[Batch]) -> Iterator[Batch]:
-        nonlocal begun, ended
-        ended = time.monotonic()
-        for batch in batches:
-            yield batch
-            of_step.append(time.monotonic() - ended)
-            ended = time.monotonic()
-            if len(of_step) == 1:  # which makes ready what the others find
-                begun = ended
-            elif ended > begun + longest:
-                return
-
-    for _ in fit(plan.state(hardware), loaded, plan.recipe, hardware, few):
-        of_rest.append(time.monotonic() - ended)
-        if time.monotonic() > begun + longest:
-            break
-    count = steps(len(loaded["train"]), plan.config.batch_size)
-    return count * fmean(of_step[1:] or of_step) + fmean(of_rest)
+    return SweepPlan(fitted, jobs, metric, first, loaded, data_dir, space, times)
 
 
 def _stacked_where_faster(
@@ -263,7 +183,7 @@ def _stacked_where_faster(
         [config] = with_share(
             [config], together.threads(len(loaded["train"])), max(1, machine.cores() // jobs)
         )
-        if (alike := _alike(config)) not in tried:
+        if (alike := takes_as_long(config)) not in tried:
             alone, stacked = (
                 seconds_of_epoch(make_plan(each, plan.parts, data_dir), loaded, LONGEST_STACKING_TRIAL)
                 for each in (apart, config)

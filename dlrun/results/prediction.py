@@ -62,7 +62,7 @@ class Predictions:
         return row
 
 
-def predict(
+def predict_files(
     path: Path, files: Sequence[Path], parts: Parts, data_dir: Path, device: str | None = None
 ) -> Predictions:
     """What the model in a checkpoint says of the inputs in some files; its training data is not needed.
@@ -71,7 +71,7 @@ def predict(
     """
     words = [f"device={device}"] if device else []
     plan, preprocessing, saved = open_plan(path, words, parts, data_dir)
-    read = [read_new(plan.data, file) for file in files]
+    read = [read_new_inputs(plan.data, file) for file in files]
     if len(files) > 1 and len(plan.data.input_shape) == 1:  # rows have no names of their own
         read = [
             ([f"{f.name}: {name}" for name in names], x) for f, (names, x) in zip(files, read, strict=True)
@@ -83,7 +83,7 @@ def predict(
     return Predictions(plan, saved.state["epoch"], saved.digest, names, outputs)
 
 
-def read_new(data: Data, path: Path) -> tuple[list[str], Tensor]:
+def read_new_inputs(data: Data, path: Path) -> tuple[list[str], Tensor]:
     """The inputs in a file or folder: a name for each, and raw inputs (n, *input_shape).
 
     By the dataset's own `read_new` where it has one; else images for inputs (channels, height, width),

@@ -1,0 +1,24 @@
+"""What a process that trains says to the one that gave it the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a worker says: a run goes on, or has ended with an exit code and maybe the lines of an error."""
+
+    kind: Literal["begin", "row", "end", "lost"]
+    folder: Path
+    epoch: int = 0
+    epochs: int = 0
+    figure: float | None = None  # what the sweep is ranked by, so far: mean over the run's seeds
+    rung: int = 0  # how many tenths of its epochs are done, where one has just ended
+    exit_code: int = 0
+    lines: list[str] = field(default_factory=list)

@@ -1,0 +1,136 @@
+"""A search through settings by Optuna: what was good says what is tried next, the hopeless is given up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlrun.config.keys import Config
+from dlrun.config.loading import load_config
+from dlrun.config.registry import Parts
+from dlrun.errors import ConfigError, UserError, shortened
+from dlrun.run_folders.locating import SWEEP_FILE
+from dlrun.run_folders.sweep_folder import Sweep, Trial, of_each_seed
+from dlrun.sweeps.grid import Setting, swept_keys, with_share
+from dlrun.sweeps.values import EXAMPLE, MOST_VALUES, SweptKey, override_words, parts_first
+from dlrun.system import machine
+from dlrun.training.plan import make_plan
+
+if TYPE_CHECKING:
+    pass
+from dlrun.sweeps.study import Study, load_optuna
+
+BASE = "base.yaml"
+_MOST_REFUSED = 100  # settings drawn one after another whose values do not go together
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What a search draws from: the keys with their values or ranges, and the config that they are set in."""
+
+    axes: list[SweptKey]
+    words: list[str]  # KEY=VALUE, that stand in the config and that a part of another name would drop
+    base: Config
+
+    @property
+    def setting(self) -> Setting:
+        """The config as a setting without any values."""
+        return Setting({}, of_each_seed(self.base))
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it; the config is kept beside it."""
+        return {"words": self.words, "axes": {axis.key: axis.plain() for axis in self.axes}}
+
+
+def search_space(path: Path, given: Sequence[str], seeds: Sequence[int] | None, parts: Parts) -> SearchSpace:
+    """What a search of the config at `path` draws from; `given` and `seeds` as for `settings`.
+
+    Raises as `settings` does, and UserError where Optuna is not installed.
+    """
+    load_optuna()
+    axes, plain = swept_keys(path, given, seeds, parts)
+    if not axes:
+        raise UserError("there is nothing to search: no key has several values", fix=EXAMPLE)
+    words = [word for word in plain if not word.startswith("seeds=")]
+    return SearchSpace(axes, words, load_config(path, parts_first(plain), parts))
+
+
+@dataclass
+class Search:
+    """Where the runs of a sweep come from: a study draws settings, each trained with the seeds of a config.
+
+    The sweep's folder holds the study, and base.yaml, the config that values are set in.
+    """
+
+    sweep: Sweep
+    parts: Parts
+    data_dir: Path
+    study: Study = field(init=False)
+    _count: int = field(init=False)
+    _examples: int = field(init=False)  # that are trained on
+    _words: list[str] = field(init=False)  # that are in base.yaml, and that a part of another name would drop
+
+    def __post_init__(self) -> None:
+        said = self.sweep.content["search"]
+        try:
+            axes = [SweptKey.of_plain(key, values) for key, values in said["axes"].items()]
+            self._words = [str(word) for word in said["words"]]
+            self._count, higher = int(said["count"]), bool(said["higher_is_better"])
+            self._examples = int(said["examples"])
+            if self._count > MOST_VALUES:
+                raise ValueError(f"it has at most {MOST_VALUES:,} settings")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            where = str(self.sweep.folder / SWEEP_FILE)
+            fix = "put the file back as it was; each run in the folder can be resumed by itself"
+            what = f"this is no search as dlrun writes it: {shortened(error)}"
+            raise UserError(what, where=where, fix=fix) from None
+        self.study = Study(self.sweep.folder, axes, higher, seed=len(self.sweep.trials))
+        self.sweep.remove_unlisted()
+        for number in self.study.running():  # of a process that is gone
+            of_setting = [trial for trial in self.sweep.trials if trial.number == number]
+            if not of_setting:
+                self.study.tell(number, [])
+
+    def more(self) -> list[Trial]:
+        """The runs of the next setting; none where there were enough."""
+        taken = {trial.number for trial in self.sweep.trials}
+        if len(taken) >= self._count:
+            return []
+        for _ in range(_MOST_REFUSED):
+            number, values = self.study.draw()
+            while number in taken:  # the study is a new one
+                self.study.tell(number, [])
+                number, values = self.study.draw()
+            try:
+                given = parts_first([*self._words, *override_words(values)])
+                config = load_config(self.sweep.folder / BASE, given, self.parts)
+                of_seeds = of_each_seed(config)
+                threads = make_plan(of_seeds[0], self.parts, self.data_dir).threads(self._examples)
+            except ConfigError as error:  # values that do not go together
+                refused = error
+                self.study.tell(number, [])
+                continue
+            of_seeds = with_share(of_seeds, threads, max(1, machine.cores() // self.sweep.jobs))
+            trials = [self.sweep.add(values, each, number) for each in of_seeds]
+            self.sweep.write()
+            return trials
+        raise refused
+
+    def is_hopeless(self, trial: Trial, rung: int, best: float | None) -> bool:
+        """Whether a setting need not go on, of which the first run has this best figure after a rung."""
+        first = next(each for each in self.sweep.trials if each.number == trial.number)
+        if trial.run != first.run or trial.number is None or best is None:
+            return False
+        return self.study.is_hopeless(trial.number, rung, best)
+
+    def ended(self, number: int | None, figures: list[float], *, is_given_up: bool) -> None:
+        """All runs of a setting have ended: the best figure of each, none where one of them failed."""
+        if number is None:
+            return
+        given_up = self.sweep.content.setdefault("given_up", [])
+        if is_given_up and number not in given_up:
+            given_up.append(number)
+            self.sweep.write()
+        self.study.tell(number, figures, is_hopeless=is_given_up)

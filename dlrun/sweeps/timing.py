@@ -1,0 +1,50 @@
+"""How long an epoch takes, from its first steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from statistics import fmean
+
+from dlrun.config.keys import FREE, Config
+from dlrun.data.batches import steps
+from dlrun.data.loaded import Loaded
+from dlrun.training.loop import Batch, fit
+from dlrun.training.plan import Plan
+
+_TIMELESS = {*FREE, "optimizer", "schedule", "seeds", "epochs", "monitor", "patience"}
+
+
+def takes_as_long(config: Config) -> str:
+    """What the time of an epoch depends on; a rate and a schedule make none longer."""
+    plain = {key: value for key, value in config.plain().items() if key not in _TIMELESS}
+    return repr([plain, config.optimizer.name, len(config.seeds)])
+
+
+def seconds_of_epoch(plan: Plan, loaded: Loaded, longest: float) -> float:
+    """About how long an epoch takes, from as many steps as there is time for in `longest` seconds and from
+    what follows the last one, such as an evaluation.
+    """
+    hardware = plan.hardware(loaded)
+    hardware.use()
+    of_step, of_rest = list[float](), list[float]()
+    begun = ended = 0.0
+
+    def few(batches: Iterator[Batch]) -> Iterator[Batch]:
+        nonlocal begun, ended
+        ended = time.monotonic()
+        for batch in batches:
+            yield batch
+            of_step.append(time.monotonic() - ended)
+            ended = time.monotonic()
+            if len(of_step) == 1:  # which makes ready what the others find
+                begun = ended
+            elif ended > begun + longest:
+                return
+
+    for _ in fit(plan.state(hardware), loaded, plan.recipe, hardware, few):
+        of_rest.append(time.monotonic() - ended)
+        if time.monotonic() > begun + longest:
+            break
+    count = steps(len(loaded["train"]), plan.config.batch_size)
+    return count * fmean(of_step[1:] or of_step) + fmean(of_rest)

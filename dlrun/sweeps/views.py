@@ -1,0 +1,41 @@
+"""What shows a sweep while it trains: the interface that a display fills."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dlrun.run_folders.sweep_folder import Sweep, Trial
+
+
+@dataclass
+class RunProgress:
+    """How one run of a sweep stands. `figure` is what the sweep is ranked by, so far, mean over its seeds."""
+
+    trial: Trial
+    status: str  # as of the run's summary, or waiting, training, given up
+    epoch: int = 0
+    epochs: int = 0
+    figure: float | None = None
+    lines: list[str] = field(default_factory=list)  # of the error that ended it
+
+
+class SweepView(Protocol):
+    """What is shown of a sweep while it trains."""
+
+    def begin(self, sweep: Sweep, progress: Sequence[RunProgress], jobs: int) -> None: ...
+    def ended(self, progress: RunProgress) -> None: ...
+    def warn(self, text: str) -> None: ...
+    def refresh(self) -> None: ...
+    def end(self) -> None: ...
+
+
+class HiddenSweep:
+    """A view that shows nothing."""
+
+    def begin(self, sweep: Sweep, progress: Sequence[RunProgress], jobs: int) -> None: ...
+    def ended(self, progress: RunProgress) -> None: ...
+    def warn(self, text: str) -> None: ...
+    def refresh(self) -> None: ...
+    def end(self) -> None: ...
