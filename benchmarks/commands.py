@@ -63,7 +63,7 @@ def torch_modules(words: list[str], exit_code: int) -> int:
     """How many modules of PyTorch a command imports, by Python's own account."""
     done = run([sys.executable, "-X", "importtime", "-m", "dlrun", *words], exit_code=exit_code)
     names = [line.rsplit("|", 1)[-1].strip() for line in done.errors.splitlines() if "import time:" in line]
-    if "dlrun.cli" not in names:
+    if "dlrun.console.commands.app" not in names:
         raise RuntimeError("Python did not say what it imports")
     return sum(name.split(".")[0] == "torch" for name in names)
 

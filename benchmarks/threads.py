@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.measured import PROJECT, counted, machine, markdown, span
 from benchmarks.sections import Goal
-from dlrun.cli import WAITING
 from dlrun.config.lookup import shipped_names
+from dlrun.console.commands.app import WAITING
 
 if TYPE_CHECKING:
     from dlrun.training.recipe import Row

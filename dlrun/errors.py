@@ -19,7 +19,7 @@ class UserError(Exception):
     """Something the user can fix: bad usage, a bad config, missing data.
 
     `where` is a place (file:line:column, a key, a path), `fix` one action that mends it.
-    It is caught once, in `cli.main`, which prints it and exits with `exit_code`.
+    It is caught once, in `console.commands.app.main`, which prints it and exits with `exit_code`.
     """
 
     exit_code = 2

@@ -102,7 +102,7 @@ def write(tmp_path: Path) -> Callable[[str, str], Path]:
 @pytest.fixture
 def dlrun(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
     """dlrun("train", config, …) calls the command line in this process, with the test's runs folder."""
-    from dlrun.cli import main
+    from dlrun.console.commands.app import main
 
     monkeypatch.delenv("COLUMNS", raising=False)  # the width of whoever runs the tests
 

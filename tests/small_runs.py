@@ -358,7 +358,14 @@ def child(target: Callable[..., None], *arguments: Any) -> multiprocessing.proce
     """A process of its own, begun: forked from one that imported torch but never computed anything."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["dlrun.cli", "dlrun.display", "dlrun.sweeps.sweep", "torch._dynamo", "torch.utils.flop_counter"]
+        [
+            "dlrun.console.commands.app",
+            "dlrun.console.training_view",
+            "dlrun.sweeps.sweep",
+            "dlrun.training.experiment",
+            "torch._dynamo",
+            "torch.utils.flop_counter",
+        ]
     )
     process = context.Process(target=_heeding_signals, args=(target, *arguments))
     main = vars(sys.modules["__main__"])

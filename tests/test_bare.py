@@ -21,7 +21,7 @@ from dlrun.training import fast_paths
 IN_ORDER = """
 import sys
 from contextlib import suppress
-from dlrun.cli import main
+from dlrun.console.commands.app import main
 
 sys.argv = ["dlrun", "train", "spiral_relu", "epochs=3", "expect={}", "plots=[]", "--runs-dir", sys.argv[1]]
 with suppress(SystemExit):

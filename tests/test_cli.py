@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from small_runs import only_run, timeless, tree
 
-from dlrun import cli
+from dlrun.console.commands.arguments import complete_config, complete_kind, complete_run
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.run import Run
 
@@ -508,19 +508,19 @@ expect: {train_accuracy: "> 0.9"}
 @pytest.mark.usefixtures("trained")
 def test_configs_and_runs_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli._complete_run("") == ["last", "tiny-001"]
-    assert cli._complete_run("ti") == ["tiny-001"]
-    assert cli._complete_run("x") == []
-    assert cli._complete_config("tin") == ["tiny.yaml"]
-    assert cli._complete_config(f"{tmp_path}/t") == [str(tmp_path / "tiny.yaml")]
-    assert cli._complete_config("spiral_relu_w") == ["spiral_relu_wide"]
-    assert cli._complete_config("[") == []
-    assert cli._complete_kind("opt") == ["optimizer"]
+    assert complete_run("") == ["last", "tiny-001"]
+    assert complete_run("ti") == ["tiny-001"]
+    assert complete_run("x") == []
+    assert complete_config("tin") == ["tiny.yaml"]
+    assert complete_config(f"{tmp_path}/t") == [str(tmp_path / "tiny.yaml")]
+    assert complete_config("spiral_relu_w") == ["spiral_relu_wide"]
+    assert complete_config("[") == []
+    assert complete_kind("opt") == ["optimizer"]
 
 
 def test_the_shell_asks_for_completions_and_gets_them() -> None:
     asked = {"_DLRUN_COMPLETE": "complete_bash", "COMP_WORDS": "dlrun train spiral_relu_", "COMP_CWORD": "2"}
-    code = "import sys; sys.argv = ['dlrun']; from dlrun.cli import main; main()"
+    code = "import sys; sys.argv = ['dlrun']; from dlrun.console.commands.app import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=PROJECT, env=os.environ | asked, capture_output=True, text=True
     )
@@ -531,7 +531,7 @@ def test_the_shell_asks_for_completions_and_gets_them() -> None:
 
 IMPORTED = """
 import sys
-from dlrun.cli import main
+from dlrun.console.commands.app import main
 for words in {commands!r}:
     sys.argv = ["dlrun", *words]
     try:

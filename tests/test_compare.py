@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from made_runs import SGD, Values, accuracies, fast, made, made_sweep, two_settings, with_rows
 
-from dlrun import display
+from dlrun.console.numbers import of_setting
 from dlrun.errors import UserError
 from dlrun.run_folders import comparison as compare
 from dlrun.run_folders.comparison import Comparison, SettingResult, compare_runs
@@ -475,11 +475,9 @@ def test_of_a_sweep_each_is_beside_the_best_and_named_by_what_was_set(dlrun: Dlr
 
 
 def test_large_figures_are_written_as_a_person_would() -> None:
-    assert [
-        display.of_setting(*each) for each in ((18223.4, 1829.0), (146600.2, 0.5858), (3421.0, None))
-    ] == [
+    assert [of_setting(*each) for each in ((18223.4, 1829.0), (146600.2, 0.5858), (3421.0, None))] == [
         "18,223 ± 1,829",
         "146,600.20 ± 0.59",
         "3,421.0",
     ]
-    assert display.of_setting(0.5, 0.01) == "0.5000 ± 0.0100"
+    assert of_setting(0.5, 0.01) == "0.5000 ± 0.0100"

@@ -16,10 +16,19 @@ from typing import Any, TextIO
 import pytest
 from rich.console import Console
 
-from dlrun import display
 from dlrun.config.loading import load_config
 from dlrun.config.option_types import describe
 from dlrun.config.registry import REQUIRED, Parts
+from dlrun.console import streams, training_view
+from dlrun.console.errors import print_error
+from dlrun.console.evaluation import print_evaluation
+from dlrun.console.model import print_layers
+from dlrun.console.numbers import duration, number, of_seeds
+from dlrun.console.parts import print_parts
+from dlrun.console.run_list import print_runs
+from dlrun.console.streams import _console, out, say, show_progress, warn
+from dlrun.console.training_results import print_results
+from dlrun.console.training_view import MOST_ROWS, REFRESH, TrainingDisplay, epochs_table
 from dlrun.errors import ConfigError, UserError
 from dlrun.run_folders.run import Run
 from dlrun.training.hardware import Hardware
@@ -60,7 +69,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(display, "time", made)
+    monkeypatch.setattr(training_view, "time", made)
     return made
 
 
@@ -78,10 +87,10 @@ def a_plan(tiny: Path, *words: str) -> Plan:
 
 def train(
     plan: Plan, clock: Clock, epochs: int, seconds: float, best: int = 0, on: Terminal | None = None
-) -> display.Training:
+) -> TrainingDisplay:
     """Show `epochs` epochs of 5 steps that take `seconds` each; epoch `best` is the last best one."""
     with redirect_stdout(on) if on else nullcontext():
-        view = display.Training()
+        view = TrainingDisplay()
     view.begin(plan, Run(Path("runs/tiny-001")), plan.state(Hardware(plan.device, 1)), 5)
     for epoch in range(1, epochs + 1):
         for _ in range(5):
@@ -195,21 +204,21 @@ def test_few_epochs_are_all_on_the_screen_with_the_best_marked(
 def test_the_screen_is_refreshed_a_few_times_a_second(tiny: Path, clock: Clock, terminal: Terminal) -> None:
     view = train(a_plan(tiny, "epochs=1000"), clock, epochs=1000, seconds=0.01, on=terminal)
     pictures = terminal.getvalue().count("samples/s")
-    assert 10 <= pictures <= 10 / display.REFRESH + 2
+    assert 10 <= pictures <= 10 / REFRESH + 2
     view.end()
     assert "epoch 1000/1000" in terminal.getvalue()
 
 
 def test_memory_does_not_grow_with_the_epochs(tiny: Path, clock: Clock, terminal: Terminal) -> None:
     view = train(a_plan(tiny, "epochs=20000"), clock, epochs=20000, seconds=1e-5, on=terminal)
-    assert len(view._rows) <= display.MOST_ROWS
+    assert len(view._rows) <= MOST_ROWS
     view.end()
 
 
 def test_a_bar_leaves_the_cursor_to_whoever_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     file = StringIO()
-    monkeypatch.setattr(display, "err", lambda: Console(file=file, force_terminal=True))
-    bar = iter(display.progress("abc", 3, "decoding"))
+    monkeypatch.setattr(streams, "err", lambda: Console(file=file, force_terminal=True))
+    bar = iter(show_progress("abc", 3, "decoding"))
     assert next(bar) == "a"
     assert file.getvalue().rfind("\x1b[?25h") > file.getvalue().rfind("\x1b[?25l") > -1
     assert list(bar) == ["b", "c"]
@@ -217,9 +226,9 @@ def test_a_bar_leaves_the_cursor_to_whoever_ends_the_process(monkeypatch: pytest
 
 def test_what_was_not_measured_is_an_empty_cell() -> None:
     rows = {1: {"train_loss": [0.5]}, 2: {"train_loss": [0.25], "test_loss": [0.75]}}
-    table = display.epochs_table(["train_loss", "test_loss"], rows, best=2, with_rate=False, width=20)
+    table = epochs_table(["train_loss", "test_loss"], rows, best=2, with_rate=False, width=20)
     out = StringIO()
-    display._console(out).print(table)
+    _console(out).print(table)
     lines = out.getvalue().splitlines()
     [first] = [line for line in lines if line.strip().startswith("1 ")]
     assert first.split() == ["1", "0.5000"]
@@ -231,9 +240,9 @@ def test_what_was_not_measured_is_an_empty_cell() -> None:
 
 def test_seeds_are_shown_as_mean_and_standard_deviation() -> None:
     values = [0.91, 0.93, 0.98]
-    assert display.of_seeds(values) == f"{fmean(values):.4f} ± {stdev(values):.4f}"
-    assert display.of_seeds([0.91]) == "0.9100"
-    assert display.of_seeds([]) == display.of_seeds(None) == display.number(None) == ""
+    assert of_seeds(values) == f"{fmean(values):.4f} ± {stdev(values):.4f}"
+    assert of_seeds([0.91]) == "0.9100"
+    assert of_seeds([]) == of_seeds(None) == number(None) == ""
 
 
 def test_several_seeds_are_shown_so_in_lines_and_tables(
@@ -250,7 +259,7 @@ def test_several_seeds_are_shown_so_in_lines_and_tables(
     "value", [0.0, 1e-9, 0.00012345, 0.5, 999.9, 1e6, -1e-7, 1e300, math.nan, math.inf, 7]
 )
 def test_a_figure_is_short_and_true_to_four_digits(value: float) -> None:
-    text = display.number(value)
+    text = number(value)
     assert len(text) <= 10
     assert float(text) == pytest.approx(value, rel=1e-3, nan_ok=True)
 
@@ -267,7 +276,7 @@ def test_a_figure_is_short_and_true_to_four_digits(value: float) -> None:
     ],
 )
 def test_a_time_is_said_as_a_person_says_it(seconds: float, text: str) -> None:
-    assert display.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 # --------------------------------------------------------------------------- strangers' texts
@@ -280,11 +289,11 @@ def harmless(printed: str) -> bool:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_texts_are_shown_and_steer_nothing(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     seen = re.search(r"[\w/\[\]]+", text[1:])[0]  # type: ignore[index]
-    display.say(text)
-    display.warn(text)
-    display.complain(UserError(text, where=text, fix=text))
-    display.complain(ConfigError(text, [text]))
-    display.runs_table(
+    say(text)
+    warn(text)
+    print_error(UserError(text, where=text, fix=text))
+    print_error(ConfigError(text, [text]))
+    print_runs(
         [
             {
                 "run": text,
@@ -298,14 +307,14 @@ def test_hostile_texts_are_shown_and_steer_nothing(text: str, capsys: pytest.Cap
         ]
     )
     layers = Layers([Layer(text, text, (1, 2), 3, 4, text)], (2,), 3, 4)
-    display.layers_table(layers, (1, 2))
-    display.results({**SUMMARY, "status": text}, text, text)
+    print_layers(layers, (1, 2))
+    print_results({**SUMMARY, "status": text}, text, text)
     found = {
         **EVALUATION,
         "run": text,
         "per_class": {text: {"precision": None, "recall": 1.0, "f1": 0.5, "examples": 3}},
     }
-    display.evaluation(found)
+    print_evaluation(found)
     captured = capsys.readouterr()
     assert harmless(captured.out)
     assert harmless(captured.err)
@@ -314,8 +323,8 @@ def test_hostile_texts_are_shown_and_steer_nothing(text: str, capsys: pytest.Cap
 
 
 def test_a_text_of_several_lines_is_one_line_of_a_message(capsys: pytest.CaptureFixture[str]) -> None:
-    display.complain(UserError("one\ntwo\x1b[2J"))
-    display.warn("one\r\ntwo")
+    print_error(UserError("one\ntwo\x1b[2J"))
+    warn("one\r\ntwo")
     assert capsys.readouterr().err == "error: one two\N{REPLACEMENT CHARACTER}[2J\nwarning: one two\n"
 
 
@@ -348,7 +357,7 @@ EVALUATION: dict[str, Any] = {
 
 
 def test_the_end_of_a_run_shows_final_and_best_and_each_claim(capsys: pytest.CaptureFixture[str]) -> None:
-    display.results(SUMMARY, "runs/some-001", "dlrun resume runs/some-001")
+    print_results(SUMMARY, "runs/some-001", "dlrun resume runs/some-001")
     printed = capsys.readouterr().out
     [figures] = [line for line in printed.splitlines() if line.strip().startswith("train_loss  ")]
     assert figures.split() == ["train_loss", "0.5000", "±", "0.1000", "0.2500", "±", "0.1000"]
@@ -364,7 +373,7 @@ def test_a_figure_is_never_cut_where_four_digits_of_each_have_room() -> None:
     columns = [f"test_{figure}" for figure in ("loss", "mae", "rmse", "r2", "a", "b", "c", "d")]
     row = {column: [-868.07234] for column in columns}
     for width, shown in ((200, "-868.0723"), (80, "-868.1")):
-        table = display.epochs_table(columns, {1: row}, best=None, with_rate=False, width=width)
+        table = epochs_table(columns, {1: row}, best=None, with_rate=False, width=width)
         with StringIO() as file:
             Console(file=file, width=width).print(table)
             text = file.getvalue()
@@ -378,7 +387,7 @@ def test_what_is_reached_without_a_model_stands_beside_the_figures_or_below_them
     summary = SUMMARY | {"baselines": {"train": baselines}}
     for columns, tables in ((200, 1), (60, 2)):
         monkeypatch.setenv("COLUMNS", str(columns))
-        display.results(summary, "runs/some-001", "dlrun resume runs/some-001")
+        print_results(summary, "runs/some-001", "dlrun resume runs/some-001")
         lines = capsys.readouterr().out.splitlines()
         assert sum("1.2500" in line for line in lines) == 1
         assert sum(line.split()[:1] == ["train_loss"] and "<" not in line for line in lines) == tables
@@ -387,10 +396,10 @@ def test_what_is_reached_without_a_model_stands_beside_the_figures_or_below_them
 
 
 def test_an_evaluation_says_whether_it_found_what_was_recorded(capsys: pytest.CaptureFixture[str]) -> None:
-    display.evaluation(EVALUATION)
+    print_evaluation(EVALUATION)
     same = capsys.readouterr().out
     assert "exactly as recorded at training: loss" in same
-    display.evaluation(
+    print_evaluation(
         {**EVALUATION, "recorded": {"loss": {"at_training": 0.5, "difference": 0.125}}, "same_data": False}
     )
     other = capsys.readouterr().out
@@ -403,7 +412,7 @@ def test_an_evaluation_says_whether_it_found_what_was_recorded(capsys: pytest.Ca
 
 def test_every_part_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
     parts = Parts()
-    display.parts_table("optimizer", [parts.part("optimizer", "adam")], describe, REQUIRED)
+    print_parts("optimizer", [parts.part("optimizer", "adam")], describe, REQUIRED)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "optimizer"
     assert "      lr: a number >= 0 (required)" in lines
@@ -417,9 +426,9 @@ def everything(tiny: Path, clock: Clock) -> None:
     view = train(a_plan(tiny, "epochs=50", "seeds=[0, 1]"), clock, epochs=50, seconds=1)
     view.warn("a warning ü")
     view.end()
-    display.results(SUMMARY, "runs/ü★-001", "dlrun resume runs/ü★-001")
-    display.evaluation(EVALUATION)
-    display.say("ü★")
+    print_results(SUMMARY, "runs/ü★-001", "dlrun resume runs/ü★-001")
+    print_evaluation(EVALUATION)
+    say("ü★")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-16"])
@@ -468,8 +477,8 @@ def test_a_stream_that_fails_stops_nothing(
             made = stream()
             patched.setattr(sys, name, made)
             everything(tiny, clock)
-            display.warn("a warning")
-            display.complain(UserError("an error"))
+            warn("a warning")
+            print_error(UserError("an error"))
             if made is not None and not made.closed:
                 made.close()
 
@@ -485,7 +494,7 @@ def test_what_was_printed_before_a_stream_failed_is_kept(monkeypatch: pytest.Mon
 
     stream = FailsOnce()
     monkeypatch.setattr(sys, "stdout", stream)
-    console = display.out()
+    console = out()
     console.print("first")
     stream.fails = True
     console.print("second")

@@ -15,8 +15,7 @@ PACKAGE = Path(dlrun.__file__).parent
 # A file imports what stands further down, or beside it in its folder.
 LAYERS = [
     "__main__",
-    "cli",
-    "display",
+    "console",
     "sweeps",
     "results",
     "plots",
@@ -111,8 +110,8 @@ def test_the_loop_knows_no_paths_files_or_pictures() -> None:
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("rich", {"display"}),
-        ("typer", {"cli"}),
+        ("rich", {"console"}),
+        ("typer", {"console"}),
         ("yaml", {"config"}),
         ("matplotlib", {"plots", "drawing"}),
     ],

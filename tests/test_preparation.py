@@ -321,7 +321,6 @@ def test_the_time_of_an_epoch_is_that_of_its_steps_and_one_evaluation(
 ) -> None:
     from dlrun.config.loading import load_config
     from dlrun.config.registry import Parts
-    from dlrun.sweeps import planning as preparation
     from dlrun.sweeps.timing import seconds_of_epoch
     from dlrun.training.plan import make_plan
 
@@ -335,8 +334,8 @@ def test_the_time_of_an_epoch_is_that_of_its_steps_and_one_evaluation(
             now += 2.0  # the evaluation
             yield {}
 
-    monkeypatch.setattr(preparation, "fit", fit)
-    monkeypatch.setattr(preparation.time, "monotonic", lambda: now)
+    monkeypatch.setattr(timing, "fit", fit)
+    monkeypatch.setattr(timing.time, "monotonic", lambda: now)
     plan = make_plan(load_config(config, ["batch_size=4"]), Parts(), Path())
     loaded = plan.load()
     count = -(-len(loaded["train"]) // 4)
@@ -376,7 +375,7 @@ def test_a_config_with_a_sweep_says_so_where_it_trains_alone(dlrun: Dlrun, write
 def test_a_mistake_is_said_before_pytorch_is_imported(config: Path) -> None:
     program = (
         "import sys\n"
-        "from dlrun.cli import main\n"
+        "from dlrun.console.commands.app import main\n"
         f"sys.argv = ['dlrun', 'sweep', {str(config)!r}, 'optimizer.lrate=1,2']\n"
         "try:\n    main()\nfinally:\n    print('torch' in sys.modules)\n"
     )

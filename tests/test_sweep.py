@@ -147,7 +147,7 @@ class Terminal(StringIO):
 def test_many_settings_fit_on_the_screen_with_those_that_train_among_them(
     width: int, height: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlrun.display import Sweeping
+    from dlrun.console.sweep_view import SweepDisplay
     from dlrun.sweeps.views import RunProgress
 
     monkeypatch.setenv("COLUMNS", str(width))
@@ -164,7 +164,7 @@ def test_many_settings_fit_on_the_screen_with_those_that_train_among_them(
         for number in range(100)
         for seed in range(3)
     ]
-    view = Sweeping()
+    view = SweepDisplay()
     view.begin(Sweep(tmp_path, {"metric": "best.train_loss"}), every, 3)
     before = len(terminal.getvalue())
     view.refresh()
@@ -184,7 +184,7 @@ def test_many_settings_fit_on_the_screen_with_those_that_train_among_them(
 def test_runs_that_failed_alike_are_said_together(
     dlrun: Dlrun, config: Path, runs_dir: Path, tmp_path: Path
 ) -> None:
-    from dlrun import display
+    from dlrun.console.sweep_results import print_failures
     from dlrun.sweeps.sweep import SweepOutcome
     from dlrun.sweeps.views import RunProgress
 
@@ -196,7 +196,7 @@ def test_runs_that_failed_alike_are_said_together(
         lines = [what, f"  fix: free some space for seed {number}", f"  resume: dlrun resume {run.folder}"]
         every.append(RunProgress(Trial(run, {}, [0]), "failed", lines=lines))
     with redirect_stderr(StringIO()) as said:
-        display.what_failed(SweepOutcome(sweep, every, None), "dlrun sweep --resume x")
+        print_failures(SweepOutcome(sweep, every, None), "dlrun sweep --resume x")
     assert said.getvalue().splitlines() == [
         "failed: small-000",
         "  cannot write metrics.csv: [/red]�[31m",

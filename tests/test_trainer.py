@@ -252,7 +252,7 @@ class Spy(nn.Module):
 
 
 def test_at_most_five_frames_stand_between_the_command_and_forward(tmp_path: Path) -> None:
-    from dlrun.cli import app
+    from dlrun.console.commands.app import app
 
     parts = own_parts(tmp_path, {"architecture/spy.py": SPY})
     config = tmp_path / "spied.yaml"

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dlrun import cli
+from dlrun.console.commands.app import main
 from dlrun.training import run_writer
 
 rows: list[tuple[int, float]] = []
@@ -39,6 +39,6 @@ def timed_add(keeper: Any, *words: Any, **more: Any) -> Any:
 run_writer.RunWriter.save, run_writer.RunWriter.add = timed_save, timed_add  # type: ignore[method-assign,assignment]
 file = Path(sys.argv.pop(1))
 try:
-    cli.main()
+    main()
 finally:
     file.write_text(json.dumps({"rows": rows, "saves": saves, "keeping": keeping[0]}))

@@ -9,8 +9,9 @@ from typing import Any
 
 from dlrun.config.keys import Config
 from dlrun.run_folders.records import Record
+from dlrun.sweeps import timing
 from dlrun.sweeps.planning import SweepPlan
-from dlrun.sweeps.timing import seconds_of_epoch, takes_as_long
+from dlrun.sweeps.timing import takes_as_long
 from dlrun.training.plan import make_plan
 
 LONGEST_TRIAL = 2.0  # seconds that a look at the speed of all may take
@@ -48,7 +49,7 @@ def estimate_time(prepared: SweepPlan, finished: Sequence[Record] = ()) -> Estim
         of_kind = make_plan(first[kind], plan.parts, prepared.data_dir)
         same_data = of_kind.config.dataset == plan.config.dataset
         loaded = prepared.loaded if same_data else of_kind.load()
-        took[kind] = seconds_of_epoch(of_kind, loaded, LONGEST_TRIAL / len(chosen))
+        took[kind] = timing.seconds_of_epoch(of_kind, loaded, LONGEST_TRIAL / len(chosen))
     usual = fmean(took.values()) if took else 0.0
     total = prepared.times * sum(took.get(kind, usual) * count for kind, count in epochs.items())
     runs = prepared.times * len(prepared.runs)

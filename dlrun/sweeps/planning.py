@@ -15,9 +15,10 @@ from dlrun.errors import ConfigError, UserError, nearest, shortened
 from dlrun.run_folders.records import Record, at, flat_config
 from dlrun.run_folders.run import Run
 from dlrun.run_folders.sweep_folder import Sweep, created_sweep
+from dlrun.sweeps import timing
 from dlrun.sweeps.grid import Setting, with_share
 from dlrun.sweeps.search import BASE, SearchSpace
-from dlrun.sweeps.timing import seconds_of_epoch, takes_as_long
+from dlrun.sweeps.timing import takes_as_long
 from dlrun.system import machine
 from dlrun.system.files import write_atomically
 from dlrun.system.progress import Progress, no_progress
@@ -185,7 +186,7 @@ def _stacked_where_faster(
         )
         if (alike := takes_as_long(config)) not in tried:
             alone, stacked = (
-                seconds_of_epoch(make_plan(each, plan.parts, data_dir), loaded, LONGEST_STACKING_TRIAL)
+                timing.seconds_of_epoch(make_plan(each, plan.parts, data_dir), loaded, LONGEST_STACKING_TRIAL)
                 for each in (apart, config)
             )
             tried[alike] = stacked * rounds_stacked < alone * rounds_apart

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dlrun.config.keys import Config
 from dlrun.config.loading import load_config
@@ -14,13 +14,10 @@ from dlrun.errors import ConfigError, UserError, shortened
 from dlrun.run_folders.locating import SWEEP_FILE
 from dlrun.run_folders.sweep_folder import Sweep, Trial, of_each_seed
 from dlrun.sweeps.grid import Setting, swept_keys, with_share
+from dlrun.sweeps.study import Study, load_optuna
 from dlrun.sweeps.values import EXAMPLE, MOST_VALUES, SweptKey, override_words, parts_first
 from dlrun.system import machine
 from dlrun.training.plan import make_plan
-
-if TYPE_CHECKING:
-    pass
-from dlrun.sweeps.study import Study, load_optuna
 
 BASE = "base.yaml"
 _MOST_REFUSED = 100  # settings drawn one after another whose values do not go together

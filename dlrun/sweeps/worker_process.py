@@ -19,6 +19,7 @@ from dlrun.config.loading import load_config
 from dlrun.config.registry import Parts
 from dlrun.errors import Unforeseen, UserError
 from dlrun.run_folders.run import Run
+from dlrun.sweeps.messages import Message
 
 if TYPE_CHECKING:
     from dlrun.data.examples import Data
@@ -27,16 +28,10 @@ if TYPE_CHECKING:
     from dlrun.training.recipe import Row
     from dlrun.training.state import State
     from dlrun.training.views import TrainingView
-from typing import TYPE_CHECKING
-
-from dlrun.sweeps.messages import Message
-
-if TYPE_CHECKING:
-    pass
-
 
 RUNGS = 10  # of a run's epochs: at the end of each tenth all runs can be compared
 SAY_EVERY = 0.2  # seconds between what a run says of its progress
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def serve_runs(connection: Connection, log: Path, metric: str, parts: Path | None, data_dir: Path) -> None:
@@ -153,6 +148,3 @@ class Reporter:
         message = Message(kind, self._folder, epoch, self._epochs, self._figure, rung)
         with suppress(OSError):  # nobody is there any more: a signal follows
             self._connection.send(message)
-
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -17,10 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    pass
 from dlrun.sweeps.messages import Message
 from dlrun.sweeps.worker_process import SIGNALS, serve_runs
 

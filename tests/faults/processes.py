@@ -29,10 +29,11 @@ from small_runs import (
     train_in_child,
 )
 
-from dlrun.run_folders.locating import create_run
+from dlrun.run_folders import locating
 from dlrun.run_folders.run import Run
-from dlrun.training import experiment
-from dlrun.training.checkpoint import Checkpoint, save_checkpoint
+from dlrun.system import locks
+from dlrun.training import experiment, run_writer
+from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.experiment import train_run
 from dlrun.training.views import HiddenTraining
 
@@ -101,10 +102,10 @@ def command_line(words: list[str], at: str, hooks: dict[str, Any]) -> None:
         _save_slowly(hooks["slowly"])
     if hooks.get("gate"):
         _train_behind(Path(hooks["gate"]))
-    hooks.get("patience", PATIENCE)
+    locks.PATIENCE = hooks.get("patience", locks.PATIENCE)
     sys.argv = ["dlrun", *words]
     (folder / "begun").touch()
-    from dlrun.cli import main
+    from dlrun.console.commands.app import main
 
     main()
 
@@ -155,7 +156,7 @@ def train_and_tell(folder: str, changes: dict[str, Any], told: str, temporary: s
     """
     if temporary:
         os.environ["TMPDIR"] = tempfile.tempdir = temporary
-    save = save_checkpoint
+    save = run_writer.save_checkpoint
 
     def telling(path: Path, checkpoint: Checkpoint) -> None:
         save(path, checkpoint)
@@ -163,6 +164,7 @@ def train_and_tell(folder: str, changes: dict[str, Any], told: str, temporary: s
             os.write(file, f"{checkpoint.state['epoch']}\n".encode())
 
     file = os.open(told, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    run_writer.save_checkpoint = telling
     train_in_child(folder, changes)
 
 
@@ -189,14 +191,15 @@ def with_moving(folder: Path) -> Any:
 
 def begin_together(together: Any, words: list[str], said: str) -> None:
     """`dlrun`, which makes its run folder at the same moment as all others."""
-    from dlrun.cli import main
+    from dlrun.console.commands.app import main
 
-    create = create_run
+    create = locating.create_run
 
     def created(*arguments: Any) -> Run:
         together.wait(120)
         return create(*arguments)
 
+    locating.create_run = created
     sys.argv = ["dlrun", *words]
     sys.stdout = sys.stderr = open(said, "w")
     main()

@@ -48,7 +48,7 @@ from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import create_run
 from dlrun.run_folders.run import Run
 from dlrun.system.files import make_folder, write_atomically
-from dlrun.training import checkpoint, experiment
+from dlrun.training import run_writer
 from dlrun.training.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint
 from dlrun.training.experiment import train_run
 from dlrun.training.views import HiddenTraining
@@ -161,7 +161,7 @@ def test_what_is_written_is_beside_its_target(
 # ------------------------------------------------------------------------ T2: the whole command line
 
 SAVING = """
-from dlrun.cli import main
+from dlrun.console.commands.app import main
 from dlrun.training import run_writer
 
 run_writer.SAVE_EVERY = run_writer.SAVE_SHARE = 0
@@ -313,7 +313,7 @@ WRITERS = {
     ("training/checkpoint.py", "save_checkpoint"): "within write_atomically",
     ("run_folders/metrics_file.py", "__init__"): "metrics.csv: rows are appended, and cut off on resume",
     ("run_folders/run.py", "log"): "log.txt: its end may be lost",
-    ("display.py", "_give_up"): "to /dev/null",
+    ("console/streams.py", "_give_up"): "to /dev/null",
     ("run_folders/locating.py", "new_folder"): "the exclusive mkdir of a run or a sweep",
     ("run_folders/locating.py", "create_run"): "the folders in it",
     ("sweeps/worker_process.py", "_say_into"): "workers.log: its end may be lost",
@@ -509,14 +509,14 @@ def test_whatever_of_it_reached_the_disk_the_newest_save_is_there(
                 left = disk.left(names_are_ahead=names, data_is_ahead=data)
                 cuts[repr(sorted(left.items())).encode()] = saved, left
 
-    monkeypatch.setattr(checkpoint, "save_checkpoint", telling)
+    monkeypatch.setattr(run_writer, "save_checkpoint", telling)
     disk = Disk(root)
     disk.after = cut
     with disk.watched():
         run = create_run(root / "runs", "small", dump_config(plan.config))
         saved = -1
         train_run(plan, run, HiddenTraining())
-    monkeypatch.setattr(checkpoint, "save_checkpoint", save)
+    monkeypatch.setattr(run_writer, "save_checkpoint", save)
     chosen = list(cuts.values())
     if not fault.thorough:
         chosen = fault.random.sample(chosen, 4)
@@ -975,7 +975,7 @@ def test_every_save_can_be_loaded_at_once(
         for name in ("state", "figures"):
             fault.never(wrong=differences(getattr(checkpoint, name), getattr(read, name)))
 
-    monkeypatch.setattr(checkpoint, "save_checkpoint", checked)
+    monkeypatch.setattr(run_writer, "save_checkpoint", checked)
     changes = CHANGES | {
         "optimizer": {"name": optimizer, "lr": 0.02},
         "metrics": ["accuracy", "numpy_figure"],
@@ -1022,8 +1022,8 @@ def test_saves_are_spaced_so_that_they_take_little_of_the_time(
             nonlocal now
             now += epoch_seconds
 
-    monkeypatch.setattr(checkpoint, "save_checkpoint", slow)
-    monkeypatch.setattr(experiment, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(run_writer, "save_checkpoint", slow)
+    monkeypatch.setattr(run_writer, "time", SimpleNamespace(monotonic=lambda: now))
     changes = {"epochs": 120, "batch_size": "full", "evaluate_every": 1000}
     trained(planned(**changes, monitor="test_loss"), tmp_path, view=Ticking())
     in_between = saves - 3  # the first, and the last with best.pt

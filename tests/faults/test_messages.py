@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from dlrun import cli, errors
+from dlrun import errors
+from dlrun.console.commands.app import app
 from dlrun.errors import CheckpointRefused, ConfigError, Diverged, RunFailed, Unforeseen, UserError
 from dlrun.run_folders.listing import runs_in
 
@@ -89,7 +90,7 @@ def raising(trained: Path, dlrun: Dlrun, monkeypatch: pytest.MonkeyPatch) -> Cal
 
 
 def test_every_command_is_tried() -> None:
-    registered = {each.name or each.callback.__name__ for each in cli.app.registered_commands}  # type: ignore[union-attr]
+    registered = {each.name or each.callback.__name__ for each in app.registered_commands}  # type: ignore[union-attr]
     assert registered == set(COMMANDS)
 
 
@@ -310,7 +311,7 @@ def test_a_name_too_long_for_a_file_names_none(dlrun: Dlrun, trained: Path, word
 def test_a_folder_that_is_gone_is_said_to_be(tiny: Path, tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
-    command = "import os; os.rmdir(os.getcwd()); from dlrun.cli import main; main()"
+    command = "import os; os.rmdir(os.getcwd()); from dlrun.console.commands.app import main; main()"
     words = [sys.executable, "-P", "-c", command, "runs"]
     done = subprocess.run(
         words, cwd=folder, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(PROJECT)}

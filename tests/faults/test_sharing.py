@@ -34,16 +34,16 @@ from small_runs import (
 )
 from watched_disk import Disk
 
-from dlrun import display
 from dlrun.config.dumping import dump_config
 from dlrun.config.loading import load_config
+from dlrun.console.run_list import print_runs
 from dlrun.errors import UserError
 from dlrun.run_folders.listing import overviews, runs_in
 from dlrun.run_folders.locating import create_run, find_run
 from dlrun.run_folders.run import Run
-from dlrun.system import processes
 from dlrun.system.files import write_atomically
 from dlrun.system.processes import identity, now
+from dlrun.training import run_writer
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.experiment import train_run
 from dlrun.training.trained import open_checkpoint
@@ -426,7 +426,7 @@ def test_whatever_lies_in_the_folder_is_listed_or_passed_over(
     names = {run.name for run in found}
     assert names.isdisjoint({"foreign", "file", "link", "loop", "odd-001"})
     assert len(names) == len(HOSTILE) + 5 + 4 + 1 + 1
-    display.runs_table(overviews(strangers))
+    print_runs(overviews(strangers))
     printed = capsys.readouterr().out
     assert all(f"hostile{number}-001" in printed for number in range(len(HOSTILE)))
     assert "\x1b" not in printed
@@ -765,7 +765,7 @@ def test_the_newest_is_by_epoch_whatever_the_clock_says(
 
     clock = iter(range(2_000_000_000, 0, -1000))
     monkeypatch.setattr(time, "time", lambda: float(next(clock)))
-    monkeypatch.setattr(processes, "now", lambda: f"{next(clock):010d}")
+    monkeypatch.setattr(run_writer, "now", lambda: f"{next(clock):010d}")
     run = started(plan, tmp_path / "back")
     for epoch in range(1, 7):
         train_run(plan, run, HiddenTraining(), stop_after=epoch)
@@ -784,7 +784,7 @@ def test_the_newest_is_by_epoch_whatever_the_clock_says(
 def test_runs_of_one_moment_are_in_the_order_of_their_numbers(
     fault: Fault, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "now", lambda: "2030-01-01T00:00:00.000000+00:00")
+    monkeypatch.setattr(run_writer, "now", lambda: "2030-01-01T00:00:00.000000+00:00")
     for _ in range(12):
         create_run(runs_dir, "small", "").write_json("summary.json", {"started": now()})
     assert [run.name for run in runs_in(runs_dir)] == [f"small-{n:03d}" for n in range(12, 0, -1)]

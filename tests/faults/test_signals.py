@@ -322,7 +322,8 @@ def test_a_run_whose_terminal_goes_away_trains_on(
     for _ in range(fault.times(1, 10)):
         run = started(planned(**LONG), tmp_path)
         master, slave = pty.openpty()
-        code = "import os; os.close(os.open(os.ttyname(0), os.O_RDWR)); from dlrun.cli import main; main()"
+        code = "import os; os.close(os.open(os.ttyname(0), os.O_RDWR))\n"
+        code += "from dlrun.console.commands.app import main; main()"
         process = real_process("-c", code, "resume", str(run.folder), stdin=slave, stdout=slave, stderr=slave)
         os.close(slave)
         until(lambda run=run: run.summary().get("status") == "running")

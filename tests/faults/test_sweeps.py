@@ -100,11 +100,11 @@ def dlrun_in_child(words: list[str], runs_dir: Path) -> None:
         os.dup2(said, descriptor)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.argv = ["dlrun", *words, "--runs-dir", str(runs_dir)]
-    from dlrun import cli
+    from dlrun.console.commands.app import main
     from dlrun.sweeps import workers
 
     workers.ensure_running = lambda: None
-    cli.main()
+    main()
 
 
 # --------------------------------------------------------------------------- T50: kills

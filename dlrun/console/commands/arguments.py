@@ -1,0 +1,127 @@
+"""The arguments and options that several commands take, and how they are completed and read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from dlrun.run_folders.run import Run
+    from dlrun.system.progress import Progress
+
+
+def complete_config(incomplete: str) -> list[str]:
+    from glob import escape, glob
+
+    from dlrun.config.lookup import shipped_names, shipped_sweeps
+
+    here = glob(f"{escape(incomplete)}*.yaml")  # noqa: PTH207, Path.glob takes no absolute pattern
+    return [*here, *(name for name in (*shipped_names(), *shipped_sweeps()) if name.startswith(incomplete))]
+
+
+def complete_run(incomplete: str) -> list[str]:
+    from dlrun.run_folders.listing import runs_in
+
+    names = ["last", *(run.name for run in runs_in(Path("runs")))]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_run_or_sweep(incomplete: str) -> list[str]:
+    from dlrun.run_folders.locating import SWEEP_FILE
+
+    sweeps = sorted(file.parent.name for file in Path("runs").glob(f"*/{SWEEP_FILE}"))
+    return [*complete_run(incomplete), *(name for name in sweeps if name.startswith(incomplete))]
+
+
+def complete_kind(incomplete: str) -> list[str]:
+    from dlrun.config.registry import KINDS
+
+    return [kind for kind in KINDS if kind.startswith(incomplete)]
+
+
+ConfigName = Annotated[
+    str,
+    typer.Argument(
+        metavar="CONFIG",
+        help="A YAML file, or the name of a config that comes with dlrun.",
+        autocompletion=complete_config,
+    ),
+]
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run folder, its name, the start of its name, or `last`.",
+        autocompletion=complete_run,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Changes of the config, such as optimizer.lr=3e-4."),
+]
+PartsDir = Annotated[
+    Path | None,
+    typer.Option("--parts", metavar="DIR", help="A folder of your own parts, shaped like dlrun's."),
+]
+DataDir = Annotated[
+    Path, typer.Option("--data-dir", metavar="DIR", envvar="DLRUN_DATA", help="Where datasets are kept.")
+]
+Device = Annotated[str | None, typer.Option("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
+RunsDir = Annotated[
+    Path, typer.Option("--runs-dir", metavar="DIR", help="Where run folders are made and found.")
+]
+Where = Annotated[
+    str | None,
+    typer.Option(metavar="CONDITION", help="Such as 'optimizer.name == adam and train_accuracy > 0.9'."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Redraw = Annotated[bool, typer.Option("--watch", help="Redraw plots/curves.png every few seconds.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")]
+
+RunOrCheckpoint = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN_OR_CHECKPOINT",
+        help="A run as elsewhere, or a checkpoint file.",
+        autocompletion=complete_run,
+    ),
+]
+WhichCheckpoint = Annotated[Literal["best", "last"], typer.Option(help="Which of the run's checkpoints.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+DATA = Path("data")
+RUNS = Path("runs")
+
+
+def with_options(overrides: list[str] | None, **options: str | None) -> list[str]:
+    """KEY=VALUE words, with those that options stand for behind them."""
+    import json
+
+    return [
+        *(overrides or []),
+        *(f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None),
+    ]
+
+
+def progress_unless(quiet: bool) -> Progress:
+    """How the progress of what is done before training is shown."""
+    from dlrun.console.streams import show_progress
+    from dlrun.system.progress import no_progress
+
+    return no_progress if quiet else show_progress
+
+
+def checkpoint_of(run: str, which: str, runs_dir: Path) -> tuple[Path, Run | None]:
+    """The checkpoint file that RUN_OR_CHECKPOINT names, and the run it belongs to, if it names one."""
+    from dlrun.console.streams import warn
+    from dlrun.run_folders.locating import find_run
+
+    given = Path(run)
+    if given.is_file() or given.suffix == ".pt":
+        return given, None
+    found = find_run(run, runs_dir)
+    if which == "best" and found.last.exists() and not found.best.exists():
+        warn("there is no best.pt yet; this is last.pt")
+        return found.last, found
+    return found.best if which == "best" else found.last, found

@@ -1,0 +1,170 @@
+"""`dlrun eval`, `dlrun predict` and `dlrun plot`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from dlrun.console.commands.arguments import (
+    DATA,
+    RUNS,
+    DataDir,
+    Device,
+    Json,
+    Overrides,
+    PartsDir,
+    RunOrCheckpoint,
+    RunsDir,
+    WhichCheckpoint,
+    checkpoint_of,
+    progress_unless,
+    with_options,
+)
+from dlrun.errors import (
+    UserError,
+)
+
+if TYPE_CHECKING:
+    from dlrun.config.keys import Choice
+    from dlrun.training.trained import Trained
+
+
+def evaluate(
+    run: RunOrCheckpoint,
+    overrides: Overrides = None,
+    split: Annotated[
+        Literal["train", "valid", "test"], typer.Option(help="The examples to evaluate on.")
+    ] = "test",
+    checkpoint: WhichCheckpoint = "best",
+    json: Json = False,
+    runs_dir: RunsDir = RUNS,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+    device: Device = None,
+) -> None:
+    """Evaluate a checkpoint, and compare with what was recorded at training."""
+    from dlrun.config.registry import Parts
+    from dlrun.console.evaluation import print_evaluation
+    from dlrun.console.streams import say_json, warn
+    from dlrun.system.strict_json import finite
+    from dlrun.training.evaluation import evaluate_run, keep_report
+    from dlrun.training.trained import open_checkpoint
+
+    path, found = checkpoint_of(run, checkpoint, runs_dir)
+    words = with_options(overrides, device=device)
+    watching = progress_unless(quiet=json)
+    trained, saved = open_checkpoint(path, found, words, Parts(parts), data_dir, watching)
+    for note in trained.data.notes:
+        warn(note)
+    report = evaluate_run(trained, saved, path, split)
+    if json:
+        say_json(finite(report))
+    else:
+        print_evaluation(report)
+    if found:
+        keep_report(trained, report, split, warn)
+
+
+def predict(
+    run: RunOrCheckpoint,
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Images, folders of images, or CSV files with a row for each input."
+        ),
+    ],
+    checkpoint: WhichCheckpoint = "best",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    json: Json = False,
+    runs_dir: RunsDir = RUNS,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+    device: Device = None,
+) -> None:
+    """Say what a trained model makes of new inputs, prepared as its training data were."""
+    from dlrun.config.registry import Parts
+    from dlrun.console.predictions import print_predictions, print_predictions_csv
+    from dlrun.console.streams import say_json, warn
+    from dlrun.results.prediction import predict_files
+    from dlrun.system.strict_json import finite
+
+    if as_csv and json:
+        raise UserError("--csv and --json cannot both be given", where="command line")
+    path, found = checkpoint_of(run, checkpoint, runs_dir)
+    predicted = predict_files(path, files, Parts(parts), data_dir, device)
+    for note in predicted.plan.data.notes:
+        warn(note)
+    if as_csv:
+        print_predictions_csv(predicted.rows())
+    elif json:
+        told = {
+            "run": found.name if found else None,
+            "checkpoint": str(path),
+            "sha256": predicted.digest,
+            "epoch": predicted.epoch,
+            "unit": predicted.plan.data.unit,
+            "predictions": predicted.rows(),
+        }
+        say_json(finite(told))
+    else:
+        print_predictions(predicted.rows(), predicted.plan.data.unit)
+
+
+def plot(
+    run: RunOrCheckpoint,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME|NAME.OPTION=VALUE]...",
+            help="Plots, and their options, such as predictions.rows=6. dataset.path=… names the data anew.",
+        ),
+    ] = None,
+    checkpoint: WhichCheckpoint = "best",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to put the pictures (default: the run's plots).")
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+    device: Device = None,
+) -> None:
+    """Draw a run's pictures again, or others: its own plots without a NAME."""
+    from dlrun.config.registry import Parts
+    from dlrun.system.files import ANOTHER_OUT, make_folder
+    from dlrun.training.trained import open_checkpoint
+
+    path, found = checkpoint_of(run, checkpoint, runs_dir)
+    folder = out or (found.plots if found else None)
+    if folder is None:
+        raise UserError("a checkpoint by itself has no folder for pictures", fix="name one with --out")
+    overrides = [word for word in names or () if word.startswith("dataset.")]
+    names = [word for word in names or () if word not in overrides]
+    words = with_options([*overrides, *([f"plots={_plots(names)}"] if names else [])], device=device)
+    watching = progress_unless(quiet=False)
+    trained, _ = open_checkpoint(path, found, words, Parts(parts), data_dir, watching)
+    make_folder(folder, ANOTHER_OUT)
+    if not draw_all(trained, trained.plan.plots, folder):
+        raise SystemExit(1)
+
+
+def _plots(words: list[str]) -> str:
+    """NAME and NAME.OPTION=VALUE words as the YAML list of plots that they mean."""
+    options: dict[str, list[str]] = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        name, _, option = key.partition(".")
+        options.setdefault(name, []).extend([f"{option}: {value}"] if option else [])
+    return "[" + ", ".join("{" + ", ".join([f"name: {n}", *o]) + "}" for n, o in options.items()) + "]"
+
+
+def draw_all(trained: Trained, plots: list[Choice], folder: Path) -> bool:
+    """Draw some plots into a folder and print each file's path; whether all could be drawn."""
+    from dlrun.console.streams import say, warn
+    from dlrun.training.pictures import draw_plot
+
+    drawn = [draw_plot(trained, choice, folder / f"{choice.name}.png", warn) for choice in plots]
+    for path in filter(None, drawn):
+        say(str(path))
+    return all(drawn)

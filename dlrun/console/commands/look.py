@@ -1,0 +1,120 @@
+"""`dlrun data`, `dlrun show` and `dlrun parts`: to look at, without training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dlrun.console.commands.arguments import (
+    DATA,
+    RUNS,
+    ConfigName,
+    DataDir,
+    Device,
+    Json,
+    Overrides,
+    PartsDir,
+    RunsDir,
+    complete_kind,
+    progress_unless,
+    with_options,
+)
+from dlrun.console.commands.evaluate import draw_all
+from dlrun.errors import (
+    UserError,
+)
+
+
+def preview(
+    config: ConfigName,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where to put the pictures (default: previews/NAME in the runs folder)."
+        ),
+    ] = None,
+    json: Json = False,
+    runs_dir: RunsDir = RUNS,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+) -> None:
+    """Show what a config's dataset holds: shapes, classes, balance, ranges, warnings, pictures."""
+    from dlrun.config.loading import load_config
+    from dlrun.config.lookup import find_config
+    from dlrun.config.registry import Parts
+
+    own_parts = Parts(parts)
+    checked = load_config(find_config(config), with_options(overrides, device="cpu"), own_parts)
+    from dlrun.console.dataset import print_preview
+    from dlrun.console.streams import say_json
+    from dlrun.results.preview import dataset_facts
+    from dlrun.system.files import ANOTHER_OUT, make_folder
+    from dlrun.system.strict_json import finite
+    from dlrun.training.plan import make_plan
+    from dlrun.training.suitability import suitable_plots
+    from dlrun.training.trained import Trained
+
+    plan = make_plan(checked, own_parts, data_dir)
+    loaded = plan.load(watching=progress_unless(quiet=json))
+    found = dataset_facts(plan, loaded)
+    if json:
+        say_json(finite(found))
+        return
+    print_preview(found)
+    folder = out or runs_dir / "previews" / checked.name
+    make_folder(folder, ANOTHER_OUT)
+    hardware = plan.hardware(loaded)
+    hardware.use()
+    shown = Trained(plan, loaded, hardware, plan.model(), epoch=0)
+    draw_all(shown, suitable_plots(own_parts, plan.data, plan.layers, "of", "data"), folder)
+
+
+def show(
+    config: ConfigName,
+    overrides: Overrides = None,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+    device: Device = None,
+) -> None:
+    """Show the resolved config and the model's layers, without training."""
+    from dlrun.config.dumping import dump_config
+    from dlrun.config.loading import load_config
+    from dlrun.config.lookup import find_config
+    from dlrun.config.registry import Parts
+
+    own_parts = Parts(parts)
+    checked = load_config(find_config(config), with_options(overrides, device=device), own_parts)
+    from dlrun.console.model import print_layers
+    from dlrun.console.streams import say
+    from dlrun.training.plan import make_plan
+
+    plan = make_plan(checked, own_parts, data_dir)
+    say(dump_config(checked))
+    print_layers(plan.layers, plan.data.input_shape)
+
+
+def list_parts(
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", help="One kind of part.", autocompletion=complete_kind)
+    ] = None,
+    parts: PartsDir = None,
+) -> None:
+    """List every part with its options, types and defaults, and the keys of a config."""
+    from dlrun.config.keys import default_of, key_help
+    from dlrun.config.option_types import describe
+    from dlrun.config.registry import KINDS, REQUIRED, Parts
+    from dlrun.console.parts import print_keys, print_parts
+    from dlrun.errors import nearest
+
+    if kind is not None and kind not in KINDS:
+        raise UserError(f"there is no kind of part {kind!r}{nearest(kind, KINDS)}")
+    own_parts = Parts(parts)
+    for one in [kind] if kind else KINDS:
+        listed = [own_parts.part(one, name) for name in own_parts.names(one)]
+        print_parts(one, listed, describe, REQUIRED)
+    if kind is None:
+        rows = ((key, text, default_of(key)) for key, text in key_help().items())
+        print_keys((key, text, "" if default is REQUIRED else str(default)) for key, text, default in rows)

@@ -1,0 +1,206 @@
+"""`dlrun runs`, `dlrun rm`, `dlrun diff` and `dlrun reproduce`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dlrun.console.commands.arguments import (
+    DATA,
+    RUNS,
+    DataDir,
+    Json,
+    PartsDir,
+    Quiet,
+    RunName,
+    RunsDir,
+    Where,
+    Yes,
+    complete_run_or_sweep,
+    progress_unless,
+)
+from dlrun.errors import (
+    UserError,
+)
+
+
+def list_runs(
+    where: Where = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Order by a key or column; with - before it the largest first."),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="KEY,KEY…", help="Show these keys and columns: optimizer.lr,train_accuracy."),
+    ] = None,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune",
+            help="Delete the runs of which --where holds, without it those that diverged or have nothing "
+            "saved to go on from; never runs of a sweep. Asks first.",
+        ),
+    ] = False,
+    yes: Yes = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """List the runs, newest first, with their status and figures."""
+    from dlrun.console.run_list import print_columns, print_runs
+    from dlrun.console.streams import say
+    from dlrun.run_folders.conditions import parse_condition
+    from dlrun.run_folders.deletion import refuse_to_delete
+    from dlrun.run_folders.listing import overview, runs_in
+    from dlrun.run_folders.records import chosen_records, matching, ordered, refuse_unknown
+    from dlrun.run_folders.sweep_folder import all_runs_in, unbegun_sweeps
+
+    if where is sort is columns is None and not prune:
+        _list_all(runs_dir)
+        return
+    holds = parse_condition(where) if where is not None else None
+    # What is deleted is never a part of a sweep.
+    there = runs_in if prune or where is None else all_runs_in
+    every = chosen_records(there(runs_dir))
+    kept = matching(every, holds) if holds else every
+    if sort is not None:
+        kept = ordered(kept, sort)
+    keys = list(dict.fromkeys(["run", *(columns or "").split(",")])) if columns is not None else []
+    refuse_unknown(every, keys, "--columns")
+    if prune and where is None:
+        kept = [each for each in kept if each.run.is_worthless(each.summary)]
+    folders = [each.run.folder for each in kept]
+    if prune and where is None:
+        folders += unbegun_sweeps(runs_dir)
+    if not folders:
+        what = "there is nothing to delete" if prune else "there are no such runs"
+        say(f"{what} in {runs_dir}")
+    elif keys and kept:
+        print_columns(kept, keys)
+    elif not prune:
+        print_runs([overview(each.run, each.summary) | {"run": each.name} for each in kept])
+    if prune and folders:
+        for folder in folders:
+            refuse_to_delete(folder, runs_dir)
+        _delete(folders, yes)
+
+
+def _list_all(runs_dir: Path) -> None:
+    """The runs in a folder and the sweeps, newest first."""
+    from dlrun.console.run_list import print_runs, print_sweeps
+    from dlrun.console.streams import say, say_line
+    from dlrun.run_folders.listing import overviews
+    from dlrun.run_folders.sweep_folder import sweeps_in, unbegun_sweeps
+
+    found, sweeps, cut_short = (
+        overviews(runs_dir),
+        sweeps_in(runs_dir),
+        unbegun_sweeps(runs_dir),
+    )
+    if found:
+        print_runs(found)
+    if sweeps:
+        print_sweeps(sweeps)
+    for folder in cut_short:
+        say_line(f"{folder.name} was never begun: dlrun rm {folder.name}")
+    if not (found or sweeps or cut_short):
+        say(f"there are no runs in {runs_dir}")
+
+
+def rm(
+    named: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Runs or sweeps.", autocompletion=complete_run_or_sweep),
+    ],
+    yes: Yes = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Delete runs and sweeps, after naming them and asking."""
+    from dlrun.run_folders.deletion import deletable
+
+    folders = [deletable(text, runs_dir) for text in named]
+    _delete(list({folder.resolve(): folder for folder in folders}.values()), yes)
+
+
+def _delete(folders: list[Path], yes: bool) -> None:
+    """Delete folders of runs and sweeps, after naming them and asking."""
+    from dlrun.console.streams import agreed, say, say_line
+    from dlrun.run_folders.deletion import delete_folder, describe_folder
+
+    count = f"{len(folders)} folder{'s' if len(folders) > 1 else ''}"
+    say("to be deleted:")
+    for folder in folders:
+        say_line(f"  {folder}  {describe_folder(folder)}")
+    if not yes:
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise UserError(f"nobody is here to be asked whether to delete {count}", fix="say so with --yes")
+        if not agreed(f"Delete {count}?"):
+            say("nothing was deleted")
+            raise SystemExit(1)
+    for folder in folders:
+        delete_folder(folder)
+    say(f"deleted {count}")
+
+
+def diff(
+    first: RunName,
+    second: RunName,
+    json: Json = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Say what is not the same in two runs, and where their curves part."""
+    from dlrun.console.differences import print_differences
+    from dlrun.console.streams import say_json
+    from dlrun.run_folders.differences import differences_between
+    from dlrun.run_folders.locating import find_run
+    from dlrun.run_folders.records import read_record
+    from dlrun.system.strict_json import finite
+
+    a, b = (read_record(find_run(name, runs_dir)) for name in (first, second))
+    found = differences_between(a, b)
+    if json:
+        say_json(finite(found.plain()))
+    else:
+        print_differences(found)
+
+
+def reproduce(
+    run: RunName,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE", help="How far a figure of the last row may be from the one recorded.", min=0
+        ),
+    ] = 0.01,
+    quiet: Quiet = False,
+    json: Json = False,
+    runs_dir: RunsDir = RUNS,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+) -> None:
+    """Train a run again from its own folder, and say how near it comes; exit code 5 where it drifted."""
+    from dlrun.config.registry import Parts
+    from dlrun.console.differences import print_not_reproduced, print_reproduction
+    from dlrun.console.streams import say, say_json
+    from dlrun.console.training_view import TrainingDisplay
+    from dlrun.results.reproduction import reproduce_run
+    from dlrun.run_folders.locating import find_run
+    from dlrun.system.strict_json import finite
+    from dlrun.training.views import HiddenTraining
+
+    found = find_run(run, runs_dir)
+    view = HiddenTraining() if quiet or json else TrainingDisplay()
+    done = reproduce_run(
+        found, runs_dir, tolerance, Parts(parts), data_dir, view, progress_unless(quiet or json)
+    )
+    if json:
+        say_json(finite(done.plain()))
+    elif quiet:
+        say(str(done.differences.second.run.folder))
+        if done.verdict in ("drifted", "interrupted"):
+            print_not_reproduced(done)
+    else:
+        print_reproduction(done)
+    raise SystemExit(128 + done.signal if done.signal else 5 if done.verdict == "drifted" else 0)

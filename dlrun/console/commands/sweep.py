@@ -1,0 +1,291 @@
+"""`dlrun sweep` and `dlrun compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from dlrun.console.commands.arguments import (
+    DATA,
+    RUNS,
+    DataDir,
+    Device,
+    Json,
+    PartsDir,
+    RunsDir,
+    Where,
+    complete_config,
+    complete_run_or_sweep,
+    progress_unless,
+    with_options,
+)
+from dlrun.errors import (
+    UserError,
+    note_resume,
+)
+
+if TYPE_CHECKING:
+    from dlrun.run_folders.records import Record
+
+
+PICTURES = (".png", ".pdf", ".svg")
+
+
+def sweep(
+    config: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CONFIG]",
+            help="A YAML file, or the name of a config that comes with dlrun.",
+            autocompletion=complete_config,
+        ),
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUES]...",
+            help="Values to go through: 1e-4,1e-3 or log(1e-4,1e-1,7), linspace(0,0.5,6), 1..5.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", help="Train the seeds 0 … N-1 of each.", min=1)
+    ] = None,
+    jobs: Annotated[
+        str, typer.Option(metavar="N", help="How many runs train at once; auto: as the cores allow.")
+    ] = "auto",
+    random: Annotated[
+        int | None, typer.Option(metavar="N", help="Draw N combinations instead of taking all.", min=1)
+    ] = None,
+    optuna: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Search: N combinations, each drawn by what was good. Needs Optuna.", min=1
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name the runs after this.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="What the settings are ranked by at the end.")
+    ] = None,
+    needed: Annotated[
+        bool,
+        typer.Option("--needed", help="Train no run that a finished one in the runs folder answers already."),
+    ] = False,
+    stack: Annotated[
+        bool,
+        typer.Option(
+            "--stack",
+            help="Train the seeds of a setting as one model where a trial finds that faster; its figures are "
+            "then not bit for bit those that each has alone.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained and about how long it would take.")
+    ] = False,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="SWEEP", help="Go on with a sweep where it stopped.")
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the sweep's folder and nothing else.")
+    ] = False,
+    json: Json = False,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+    device: Device = None,
+) -> None:
+    """Train a config with many values of some keys, as ordinary runs in one folder."""
+    from dlrun.config.lookup import find_config
+    from dlrun.config.registry import Parts
+    from dlrun.console.streams import say, say_json, warn
+    from dlrun.console.sweep_results import print_dry_run, print_failures, print_sweep_results
+    from dlrun.console.sweep_view import SweepDisplay
+    from dlrun.run_folders.sweep_folder import find_sweep
+    from dlrun.sweeps.grid import settings_of_grid
+    from dlrun.sweeps.workers import start_server
+    from dlrun.system.strict_json import finite
+
+    wanted = _jobs(jobs)
+    if quiet and json:
+        raise UserError("--quiet and --json cannot both be given", where="command line")
+    own_parts = Parts(parts)
+    chosen_seeds = range(seeds) if seeds else None
+    found, space = None, None
+    if resume is not None:
+        if config or values or seeds or random or optuna or name or dry_run or needed or stack or device:
+            fix = "beside it only --jobs, --metric, --parts, --data-dir and --runs-dir mean anything"
+            raise UserError("--resume goes on with a sweep as it was begun", fix=fix)
+        found = find_sweep(resume, runs_dir)
+    elif config is None:
+        raise UserError("name a CONFIG, or a sweep to --resume", where="command line")
+    else:
+        path, words = find_config(config), with_options(values, device=device, name=name)
+        if optuna is None:
+            chosen = settings_of_grid(path, words, chosen_seeds, random, own_parts)
+        elif random is not None or needed or metric:
+            fix = "leave out --random, --needed and --metric; monitor=COLUMN says what is searched"
+            raise UserError("--optuna draws by itself, by the monitored figure", fix=fix)
+        else:
+            from dlrun.sweeps.search import search_space
+
+            space = search_space(path, words, chosen_seeds, own_parts)
+            chosen = [space.setting]
+    start_server()
+    from dlrun.sweeps.estimate import estimate_time
+    from dlrun.sweeps.planning import plan_sweep
+    from dlrun.sweeps.sweep import keep_ranking, rank_sweep, train_sweep
+    from dlrun.sweeps.views import HiddenSweep
+
+    if found is None:
+        answers = _finished(runs_dir) if needed else []
+        prepared = plan_sweep(
+            chosen,
+            wanted,
+            metric,
+            own_parts,
+            data_dir,
+            progress_unless(quiet or json),
+            space=space,
+            times=optuna or 1,
+            may_stack=stack,
+        )
+        if dry_run:
+            if json:
+                say_json(estimate_time(prepared, answers).plain())
+            elif not quiet:
+                print_dry_run(prepared, estimate_time(prepared, answers))
+            return
+        found = prepared.make(runs_dir, answers)
+        del prepared  # whose data each worker reads for itself
+    command = found.resume_command(parts)
+    with _resumable(command):
+        if quiet:
+            say(str(found.folder))
+        view = HiddenSweep() if quiet or json else SweepDisplay()
+        ended = train_sweep(found, wanted or found.jobs, view, own_parts, data_dir)
+        ranked = rank_sweep(found, metric, own_parts, warn)
+        if json:
+            say_json(finite(ended.plain() | {"results": ranked.plain() if ranked else None}))
+        elif quiet:
+            print_failures(ended, command)
+        else:
+            print_sweep_results(ended, ranked, command)
+        if ranked:
+            keep_ranking(found, ranked)
+    raise SystemExit(ended.exit_code)
+
+
+@contextmanager
+def _resumable(command: str) -> Iterator[None]:
+    """In here every failure comes with the command that goes on."""
+    try:
+        yield
+    except UserError as error:
+        error.resume = error.resume or command
+        raise
+    except Exception as error:
+        note_resume(error, command)
+        raise
+
+
+def compare(
+    named: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...",
+            help="Runs by folder, start of the name, pattern such as 'spiral_*', or the folder of a sweep; "
+            "with --where alone all runs.",
+            autocompletion=complete_run_or_sweep,
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Such as test_accuracy, best.test_accuracy or seconds."),
+    ] = None,
+    beside: Annotated[
+        Literal["first", "best"] | None,
+        typer.Option(help="Which setting the others are held against: of a sweep the best, else the first."),
+    ] = None,
+    where: Where = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False,
+    json: Json = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Draw the curves into this PNG, PDF or SVG."),
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+    parts: PartsDir = None,
+) -> None:
+    """Say how far apart settings are over their seeds, and whether that is more than chance."""
+    from dlrun.config.registry import Parts
+    from dlrun.console.comparison import print_comparison, print_comparison_csv
+    from dlrun.console.streams import say, say_json
+    from dlrun.run_folders.comparison import compare_runs
+    from dlrun.run_folders.records import chosen_records, find_runs, runs_of, shared_metric, values_of
+    from dlrun.run_folders.sweep_folder import all_runs_in
+    from dlrun.system.strict_json import finite
+
+    if as_csv and json:
+        raise UserError("--csv and --json cannot both be given", where="command line")
+    if not named and where is None:
+        raise UserError(
+            "name the runs to compare", fix="dlrun compare spiral_relu-001 spiral_relu-002, or 'spiral_*'"
+        )
+    if metric == "":
+        raise UserError("an empty name names no column", where="--metric")
+    if output and output.suffix.lower() not in PICTURES:
+        raise UserError(
+            f"{output} is no name of a picture", where="--output", fix=f"end it in {', '.join(PICTURES)}"
+        )
+    meant = [each for text in named or () for each in find_runs(text, runs_dir)]
+    asked = runs_of(meant) if named else all_runs_in(runs_dir)[::-1]
+    chosen = chosen_records(asked, where)
+    if not chosen:
+        raise UserError(f"of {len(asked)} runs there is none of which this holds", where=f"--where {where}")
+    values = values_of(meant)
+    ranked = bool(values) if beside is None else beside == "best"
+    metric = shared_metric(meant) if metric is None else metric
+    found = compare_runs(chosen, metric, ranked=ranked, parts=Parts(parts), values=values)
+    if output:
+        from dlrun.drawing.sweep_pictures import draw_curves
+
+        if not draw_curves(found, output):
+            raise UserError(
+                f"{found.metric} has no curves: it is measured once",
+                where="--output",
+                fix="name a column of metrics.csv, such as --metric train_loss",
+            )
+    if json:
+        say_json(finite(found.plain()))
+    elif as_csv:
+        print_comparison_csv(found)
+    else:
+        print_comparison(found)
+        if output:
+            say(str(output))
+
+
+def _finished(runs_dir: Path) -> list[Record]:
+    """What the finished runs in a folder say, those of sweeps first, then by age, the newest last."""
+    from dlrun.run_folders.records import read_record
+    from dlrun.run_folders.run import DONE
+    from dlrun.run_folders.sweep_folder import all_runs_in, can_borrow
+
+    every = [run for run in reversed(all_runs_in(runs_dir)) if can_borrow(run, runs_dir)]
+    found = map(read_record, every)
+    return [each for each in found if each.summary.get("status") in DONE]
+
+
+def _jobs(text: str) -> int | None:
+    """How many runs train at once; None for as many as fit."""
+    if text == "auto":
+        return None
+    from dlrun.run_folders.sweep_folder import MOST_JOBS
+
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:5]) <= MOST_JOBS:
+        fix = f"write a number from 1 to {MOST_JOBS:,}, or leave it out"
+        raise UserError(f"--jobs {text[:20]!r} is no number of runs", fix=fix)
+    return int(text)

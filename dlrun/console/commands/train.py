@@ -1,0 +1,142 @@
+"""`dlrun train` and `dlrun resume`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from dlrun.console.commands.arguments import (
+    DATA,
+    RUNS,
+    ConfigName,
+    DataDir,
+    Device,
+    Overrides,
+    PartsDir,
+    Quiet,
+    Redraw,
+    RunName,
+    RunsDir,
+    progress_unless,
+    with_options,
+)
+from dlrun.errors import (
+    UserError,
+)
+
+if TYPE_CHECKING:
+    from dlrun.run_folders.run import Run
+    from dlrun.training.plan import Plan
+    from dlrun.training.run_writer import Outcome
+    from dlrun.training.views import TrainingView
+
+
+def train(
+    config: ConfigName,
+    overrides: Overrides = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Train this one seed.")] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", help="Train the seeds 0 … N-1.", min=1)] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name the run folder after this.")] = None,
+    runs_dir: RunsDir = RUNS,
+    stop_after: Annotated[
+        int | None, typer.Option(metavar="N", help="Pause after epoch N; `dlrun resume` goes on.", min=1)
+    ] = None,
+    watch: Redraw = False,
+    quiet: Quiet = False,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+    device: Device = None,
+) -> None:
+    """Train a config and keep everything in a new run folder."""
+    from dlrun.config.dumping import dump_config
+    from dlrun.config.keys import SWEEP_KEY
+    from dlrun.config.loading import load_config, read_config
+    from dlrun.config.lookup import find_config
+    from dlrun.config.registry import Parts
+
+    if seed is not None and seeds is not None:
+        raise UserError("--seed and --seeds cannot both be given", where="command line")
+    words = with_options(overrides, device=device, name=name)
+    words += [f"seeds=[{seed}]"] if seed is not None else []
+    words += [f"seeds={list(range(seeds))}"] if seeds is not None else []
+    own_parts = Parts(parts)
+    path = find_config(config)
+    checked = load_config(path, words, own_parts)
+    from dlrun.console.streams import warn
+    from dlrun.run_folders.locating import create_run
+    from dlrun.training.experiment import train_run
+    from dlrun.training.plan import make_plan
+
+    plan = make_plan(checked, own_parts, data_dir)
+    loaded = plan.load(watching=progress_unless(quiet))  # what can fail, fails before there is a folder
+    plan.try_on(loaded)
+    run = create_run(runs_dir, checked.name, dump_config(checked))
+    if not quiet and SWEEP_KEY in read_config(path).value:
+        warn(f"the values under {SWEEP_KEY}: are for dlrun sweep; this trains the config as it stands")
+    view = _view(quiet, run)
+    outcome = train_run(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=watch)
+    _conclude(plan, outcome, quiet)
+
+
+def resume(
+    run: RunName,
+    overrides: Overrides = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Refuse other threads, or another device, PyTorch or machine than before, on which the last "
+            "bits depend, with exit code 4: else a line says so.",
+        ),
+    ] = False,
+    runs_dir: RunsDir = RUNS,
+    watch: Redraw = False,
+    quiet: Quiet = False,
+    parts: PartsDir = None,
+    data_dir: DataDir = DATA,
+    device: Device = None,
+) -> None:
+    """Go on with a run where it stopped; epochs=… may grow."""
+    from dlrun.config.loading import load_config
+    from dlrun.config.registry import Parts
+    from dlrun.run_folders.locating import find_run
+
+    found, own_parts = find_run(run, runs_dir), Parts(parts)
+    checked = load_config(found.config, with_options(overrides, device=device), own_parts)
+    from dlrun.training.experiment import train_run
+    from dlrun.training.plan import make_plan
+
+    plan = make_plan(checked, own_parts, data_dir)
+    view, watching = _view(quiet, found), progress_unless(quiet)
+    outcome = train_run(plan, found, view, redraw=watch, strict=strict, watching=watching)
+    _conclude(plan, outcome, quiet)
+
+
+def _view(quiet: bool, run: Run) -> TrainingView:
+    """What is shown while training; for --quiet the run folder at once, so that it is known even of a
+    run that fails.
+    """
+    from dlrun.console.streams import say
+    from dlrun.console.training_view import TrainingDisplay
+    from dlrun.training.views import HiddenTraining
+
+    if not quiet:
+        return TrainingDisplay()
+    say(str(run.folder))
+    return HiddenTraining()
+
+
+def _conclude(plan: Plan, outcome: Outcome, quiet: bool) -> NoReturn:
+    from dlrun.console.streams import say
+    from dlrun.console.training_results import print_results, print_what_went_wrong
+    from dlrun.training.experiment import resume_command
+
+    if outcome.summary.get("already_complete") and not quiet:
+        say(f"already complete after epoch {outcome.summary['epochs']}: {outcome.run.folder}")
+    elif quiet:
+        print_what_went_wrong(outcome.summary, resume_command(plan, outcome.run))
+    else:
+        command = resume_command(plan, outcome.run)
+        print_results(outcome.summary, str(outcome.run.folder), command)
+    raise SystemExit(outcome.exit_code)

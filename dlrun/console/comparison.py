@@ -1,0 +1,90 @@
+"""Settings side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from dlrun.errors import one_line, shortened
+
+if TYPE_CHECKING:
+    from dlrun.run_folders.comparison import Comparison
+    from dlrun.run_folders.comparison import SettingResult as Setting
+from dlrun.console.layout import plain_table
+from dlrun.console.numbers import of_setting, value_text
+from dlrun.console.streams import clean, out, warn
+
+
+def print_comparison(found: Comparison) -> None:
+    """Settings side by side, each held against one of them.
+
+    Where what tells them apart needs more room than there is, they are numbered and told below.
+    """
+    console = out()
+    wide = console.options.update(max_width=1000)
+    keys = list(dict.fromkeys(key for group in found.groups for key in group.shown))
+    short = [key.rpartition(".")[2] for key in keys]
+    headed = [(keys, found.metric, False), (short, found.metric, False)]
+    headed.append((short, found.metric.replace("best.", "best.\n", 1), True))
+    if len({*short, found.metric}) <= len(keys):  # two keys with the same last word
+        del headed[1:]
+    tables = (_comparison_table(found, keys, *heads) for heads in headed)
+    fitting = (table for table in tables if console.measure(table, options=wide).maximum <= console.width)
+    table = next(fitting, None)
+    console.print(table or _comparison_table(found, [], [], found.metric, is_narrow=True))
+    if not table:
+        told = Table.grid(padding=(0, 2, 0, 0))
+        for number, group in enumerate(found.groups, 1):
+            settings = (f"{shortened(key)} {value_text(value)}" for key, value in group.shown.items())
+            words = one_line(", ".join(settings)) or _runs_of(group)
+            told.add_row(Text(str(number)), Text(words, overflow="fold"))
+        console.print(told)
+        console.print()
+    if found.meaning:
+        console.print(Text(found.meaning), soft_wrap=not console.is_terminal)
+    for note in found.notes:
+        warn(note)
+
+
+def _comparison_table(
+    found: Comparison, keys: Sequence[str], heads: Sequence[str], metric: str, is_narrow: bool
+) -> Table:
+    """A row for each setting with its values at some keys; without keys its number, or alone its runs.
+
+    A narrow one says how many pairs were compared only where that is not the number of seeds.
+    """
+    table, several = plain_table(), len(found.groups) > 1
+    for head in heads or (["setting"] if several else ["runs"]):
+        table.add_column(Text(one_line(shortened(head))), overflow="fold")
+    table.add_column(Text("\n".join(map(one_line, shortened(metric).split("\n")))), justify="right")
+    table.add_column("seeds", justify="right")
+    words = [
+        ", ".join(filter(None, [found.verdict(g), f"{len(g.diverged)} diverged" if g.diverged else ""]))
+        for g in found.groups
+    ]
+    if is_narrow:
+        counts = [f" (n = {len(group.values)})" for group in found.groups]
+        words = [text.replace(count, "") for text, count in zip(words, counts, strict=True)]
+    with_words = several or any(words)
+    if with_words:
+        table.add_column(("beside the best" if found.is_ranked else "beside the first") if several else "")
+    for place, (group, said) in enumerate(zip(found.groups, words, strict=True), 1):
+        cells = [value_text(group.shown[key]) if key in group.shown else "" for key in keys]
+        cells = cells or [str(place) if several else _runs_of(group)]
+        figure = of_setting(group.mean, group.sd) if group.values else ""
+        row = [*map(Text, cells), Text(figure), Text(str(len(group.values))), *[Text(said)] * with_words]
+        table.add_row(*row)
+    return table
+
+
+def _runs_of(group: Setting) -> str:
+    names = [run.name for run in group.runs] + group.diverged
+    return one_line(", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""))
+
+
+def print_comparison_csv(found: Comparison) -> None:
+    """Settings side by side as CSV: what differs, mean, sd, n, the difference and its margin."""
+    out().file.write(clean(found.csv()))

@@ -1,0 +1,46 @@
+"""What `dlrun data` found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from dlrun.console.layout import plain_table
+from dlrun.console.numbers import number, shape_text
+from dlrun.console.streams import clean, out
+
+
+def print_preview(found: Mapping[str, Any]) -> None:
+    """What `dlrun data` found, as tables."""
+    console = out()
+    counts = ", ".join(f"{split['examples']:,} {name}" for name, split in found["splits"].items())
+    shape, unit = shape_text(found["input_shape"]), f" in {found['unit']}" if found["unit"] else ""
+    about = f"{found['dataset']}: {found['task']}, inputs of {shape}, {counts}"
+    console.print(Text(clean(about)), soft_wrap=True)
+    if found["task"] == "classification":
+        balance = plain_table()
+        balance.add_column("class")
+        for name in found["splits"]:
+            balance.add_column(name, justify="right")
+        for name in found["classes"]:
+            cells = [f"{split['classes'][name]:,}" for split in found["splits"].values()]
+            balance.add_row(Text(clean(name[:40])), *cells)
+        console.print(balance)
+    ranges = plain_table()
+    ranges.add_column("training split")
+    for heading in ("min", "mean", "sd", "max"):
+        ranges.add_column(heading, justify="right")
+    rows = {"all inputs, raw": found["ranges"], "all inputs, as the model gets them": found["prepared"]}
+    rows |= found["features"]
+    for name, split in found["splits"].items():
+        if "target" in split:
+            rows[f"{found['target'] or 'target'}{unit}, {name}"] = split["target"]
+    for name, figures in rows.items():
+        ranges.add_row(
+            Text(clean(name[:60])), *(number(figures[key]) for key in ("min", "mean", "sd", "max"))
+        )
+    console.print(ranges)
+    for text in found["warnings"]:
+        console.print(Text(f"warning: {clean(text)}", "yellow"), soft_wrap=True)

@@ -1,0 +1,52 @@
+"""What is not the same in two runs, and how near a run came to itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from dlrun.errors import one_line
+
+if TYPE_CHECKING:
+    from dlrun.results.reproduction import Reproduction
+    from dlrun.run_folders.differences import Differences
+from dlrun.console.layout import print_lines
+from dlrun.console.numbers import yaml_text
+from dlrun.console.streams import clean, err, say, warn
+
+
+def print_differences(found: Differences) -> None:
+    """What is not the same in two runs."""
+    both = (found.first, found.second)
+    lines: list[tuple[str, ...]] = [("", *(record.run.name for record in both))]
+    for key in found.settings:
+        lines.append(
+            (key, *(yaml_text(record.config[key]) if key in record.config else "–" for record in both))
+        )
+    for name, values in found.surroundings.items():
+        lines.append((name, *("–" if value is None else yaml_text(value) for value in values)))
+    for text in found.unknown:
+        warn(text)
+    if len(lines) > 1:
+        print_lines(lines, with_all=True)
+    elif not found.unknown:
+        say("settings, data, machine and versions are the same")
+    say(f"curves: {found.parting}")
+
+
+def print_reproduction(found: Reproduction) -> None:
+    """How near a run that was trained again came to itself, and what was not the same."""
+    print_differences(found.differences)
+    say(reproduced(found))
+
+
+def print_not_reproduced(found: Reproduction) -> None:
+    """On stderr: of a run that was trained again and shows nothing else, why its exit code is not 0."""
+    err().print(Text(clean(reproduced(found))), soft_wrap=True)
+
+
+def reproduced(found: Reproduction) -> str:
+    """How near a run that was trained again came to itself, in a line."""
+    line = f"{one_line(found.differences.first.run.name)}: {found.verdict}"
+    return f"{line}: {found.why}" if found.why else line

@@ -1,0 +1,54 @@
+"""What `dlrun eval` found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from dlrun.console.layout import plain_table
+from dlrun.console.numbers import number, of_seeds
+from dlrun.console.streams import clean, out
+
+
+def print_evaluation(found: Mapping[str, Any]) -> None:
+    """What `dlrun eval` found, as tables."""
+    console = out()
+    per_seed, baselines = found["per_seed"], found["baselines"]
+    about = f"{found['run'] or found['checkpoint']}, epoch {found['epoch']}"
+    about += f", {found['examples']:,} {found['split']} examples"
+    console.print(Text(clean(about)), soft_wrap=True)
+    table = plain_table()
+    table.add_column("")
+    table.add_column("mean ± sd" if len(per_seed) > 1 else "model", justify="right")
+    for name in baselines:
+        table.add_column(Text(clean(name)), justify="right")
+    for figure in ("loss", *found["metrics"]):
+        cells = [of_seeds([seed[figure] for seed in per_seed.values()])]
+        cells += [number(baseline.get(figure)) for baseline in baselines.values()]
+        table.add_row(figure, *cells)
+    console.print(table)
+    if "per_class" in found:
+        classes = plain_table()
+        classes.add_column("class")
+        for heading in ("precision", "recall", "f1", "examples"):
+            classes.add_column(heading, justify="right")
+        for name, figures in found["per_class"].items():
+            cells = [number(figures[figure]) or "–" for figure in ("precision", "recall", "f1")]
+            classes.add_row(Text(clean(name[:40])), *cells, str(figures["examples"]))
+        console.print(classes)
+    if not found["same_data"]:
+        console.print(Text("warning: the data is not what the model was trained on", "yellow"))
+    recorded = found["recorded"]
+    different = {figure: item for figure, item in recorded.items() if item["difference"]}
+    if different:
+        for figure, item in different.items():
+            before, by = number(item["at_training"]), f"{item['difference']:.2g}"
+            text = f"{figure} was {before} at training: what was measured now differs by {by}"
+            console.print(Text(text, "yellow"), soft_wrap=True)
+    elif not recorded:
+        console.print(f"nothing was measured of {found['split']} at this epoch of training to compare with")
+    else:
+        console.print(f"exactly as recorded at training: {', '.join(recorded)}")
+    console.print(Text(f"checkpoint sha256 {found['sha256'][:16]}…"), soft_wrap=True)

@@ -1,0 +1,48 @@
+"""Tables without frames, and tables of plain lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from dlrun.console.streams import clean, out
+
+
+def plain_table(caption: str | None = None) -> Table:
+    return Table(
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=caption, caption_justify="left"
+    )
+
+
+def print_lines(lines: Sequence[tuple[str, ...]], *, with_all: bool = False) -> None:
+    """A table of plain lines, the first one its head, cut where the terminal ends; `with_all` its columns,
+    each of the long ones cut.
+    """
+    lines = [tuple(" ".join(cell.split()) for cell in line) for line in lines]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    console = out()
+    room = console.width if console.is_terminal else sum(widths) + 2 * len(widths)
+    if with_all and console.is_terminal:
+        share = max(8, (room - widths[0]) // max(1, len(widths) - 1) - 2)
+        widths = [widths[0], *(min(width, share) for width in widths[1:])]
+        lines = [tuple(map(_cut, line, widths)) for line in lines]
+    text = [
+        _cut("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(), room)
+        for line in lines
+    ]
+    console.file.write("\n".join(map(clean, text)) + "\n")
+    console.file.flush()
+
+
+def _cut(text: str, room: int) -> str:
+    """A text in so many characters."""
+    return text if len(text) <= room else f"{text[: max(0, room - 1)]}…"
+
+
+def headings(keys: Sequence[str]) -> list[str]:
+    """Keys, each over two lines: what it belongs to, and its own name; over one where none belongs."""
+    parts = [clean(key).rpartition(".") for key in keys]
+    lines = "\n" if any(dot for _, dot, _ in parts) else ""
+    return [f"{kind}{dot}{lines}{name}" for kind, dot, name in parts]

@@ -1,0 +1,44 @@
+"""The layers of a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from dlrun.training.layers import Layers
+from dlrun.console.layout import plain_table
+from dlrun.console.numbers import shape_text
+from dlrun.console.streams import clean, out
+
+
+def print_layers(layers: Layers, input_shape: tuple[int, ...]) -> None:
+    """The layers of a model: output shape, parameters, multiply-adds for one example."""
+    console = out()
+    console.print(f"input {shape_text(input_shape)}, one example")
+    table = plain_table()
+    formulas = any(layer.formula for layer in layers.layers)
+    for heading, justify in (
+        ("layer", "left"),
+        ("kind", "left"),
+        ("output", "left"),
+        ("parameters", "right"),
+    ):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    table.add_column("multiply-adds", justify="right")
+    if formulas:
+        table.add_column("side")
+    for layer in layers.layers:
+        cells = [
+            layer.name,
+            layer.kind,
+            shape_text(layer.output_shape),
+            f"{layer.parameters:,}",
+            f"{layer.multiply_adds:,}",
+        ]
+        cells += [layer.formula] if formulas else []
+        table.add_row(*(Text(clean(cell)) for cell in cells))
+    table.add_section()
+    table.add_row("in all", "", "", f"{layers.parameters:,}", f"{layers.multiply_adds:,}")
+    console.print(table)

@@ -1,0 +1,80 @@
+"""How figures, times and values are written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from dlrun.errors import one_line, shortened
+from dlrun.run_folders.significance import decimals
+
+
+def number(value: float | None, spread: float | None = None) -> str:
+    """A figure to four decimals, or four digits where it is small or large; with its spread if any."""
+    if value is None:
+        return ""
+    if abs(value) < 1e-12:  # what rounding leaves of a zero
+        value = 0.0
+    form = ".4f" if 1e-3 <= abs(value) < 1e3 or value == 0 else ".4g"
+    return f"{value:{form}}" if spread is None else f"{value:{form}} ± {spread:{form}}"
+
+
+def of_setting(mean: float, spread: float | None) -> str:
+    """A figure of a setting: a large one as a person writes it, with two digits of its spread."""
+    if not 1e3 <= abs(mean) < 1e12:
+        return number(mean, spread)
+    places = decimals(spread) if spread else 1
+    return f"{mean:,.{places}f}" if spread is None else f"{mean:,.{places}f} ± {spread:,.{places}f}"
+
+
+def of_seeds(values: Sequence[float] | None) -> str:
+    """One column of a row: the figure, or mean ± standard deviation over seeds."""
+    if not values:
+        return ""
+    return number(fmean(values), stdev(values) if len(values) > 1 else None)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 0.8 s, 12 s, 3:05 min, 1:02:03 h."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, hours = whole // 60 % 60, whole // 3600
+    return f"{hours}:{minutes:02d}:{whole % 60:02d} h" if hours else f"{minutes}:{whole % 60:02d} min"
+
+
+def compact(value: float) -> str:
+    """A large count in three digits: 169k, 2.4M."""
+    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{sign}"
+    return f"{value:.3g}"
+
+
+def short_text(value: Any) -> str:
+    """A value in few letters."""
+    return f"{value:.4g}" if isinstance(value, float) else yaml_text(value)
+
+
+def value_text(value: Any) -> str:
+    """A value of a config from anywhere in one short line."""
+    return one_line(shortened(yaml_text(value)))
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Seeds in few letters: `0 … 7` where they follow each other."""
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"{seeds[0]} … {seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def yaml_text(value: Any) -> str:
+    return json.dumps(value) if value is None or isinstance(value, bool | list | dict) else str(value)
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))

@@ -1,0 +1,54 @@
+"""What a model says of new inputs."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import Any
+
+from rich.text import Text
+
+from dlrun.console.layout import plain_table
+from dlrun.console.numbers import number
+from dlrun.console.streams import clean, out
+from dlrun.data.csv_files import cell
+
+
+def print_predictions(rows: Sequence[Mapping[str, Any]], unit: str) -> None:
+    """What a model says of each input; of many classes the three most probable."""
+    table = plain_table()
+    flat = [_without_probabilities(row) for row in rows]
+    for heading in flat[0]:
+        words = heading.replace("_", " ") + (f", {unit}" if unit and heading not in ("input", "sd") else "")
+        table.add_column(Text(clean(words)), justify="left" if heading in ("input", "class") else "right")
+    of_classes = "probabilities" in rows[0]
+    if of_classes:
+        table.add_column("next")
+    for row, cells in zip(rows, flat, strict=True):
+        texts = [number(cell) if isinstance(cell, float) else str(cell) for cell in cells.values()]
+        if of_classes:
+            ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])[1:3]
+            texts.append(", ".join(f"{name} {number(share)}" for name, share in ranked))
+        table.add_row(*(Text(clean(text)) for text in texts))
+    out().print(table)
+
+
+def print_predictions_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    """What a model says of each input as CSV, with a column for the probability of each class."""
+    lines = StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    classes = list(rows[0].get("probabilities", ()))
+    writer.writerow(
+        map(cell, [*_without_probabilities(rows[0]), *(f"probability of {name}" for name in classes)])
+    )
+    for row in rows:
+        shares = row.get("probabilities", {})
+        writer.writerow(
+            map(cell, [*_without_probabilities(row).values(), *(shares[name] for name in classes)])
+        )
+    out().file.write(clean(lines.getvalue()))
+
+
+def _without_probabilities(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != "probabilities"}

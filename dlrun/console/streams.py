@@ -1,0 +1,141 @@
+"""The consoles on stdout and stderr, which never stop the program, and plain lines on them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from io import StringIO
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.text import Text
+
+from dlrun.errors import one_line
+
+_failures: list[OSError] = []  # what kept stdout from saying all
+
+
+class _Stream:
+    """A stream that never stops the program: what it cannot say it leaves out."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.encoding = getattr(stream, "encoding", None) or "utf-8"
+        self._broken = False
+
+    def write(self, text: str) -> int:
+        if not self._broken:
+            try:
+                self._stream.write(text.encode(self.encoding, "replace").decode(self.encoding))
+            except (OSError, ValueError) as error:
+                self._give_up(error)
+        return len(text)
+
+    def flush(self) -> None:
+        if not self._broken:
+            try:
+                self._stream.flush()
+            except (OSError, ValueError) as error:
+                self._give_up(error)
+
+    def isatty(self) -> bool:
+        try:
+            return not self._broken and self._stream.isatty()
+        except ValueError:  # closed
+            return False
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def _give_up(self, error: OSError | ValueError) -> None:
+        """Nobody reads any more (`| head`), or the disk is full: let nothing complain at exit either."""
+        self._broken = True
+        if isinstance(error, OSError) and error.errno != errno.EPIPE and self._stream is sys.stdout:
+            _failures.append(error)
+        try:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
+        except (OSError, ValueError):
+            pass
+
+
+def _console(stream: TextIO | None) -> Console:
+    file = _Stream(StringIO() if stream is None else stream)  # None: closed before Python started
+    columns = os.environ.get("COLUMNS", "")
+    # Into a file or a pipe lines are as long as they are; a narrow table would be cut for no reader.
+    width = None if file.isatty() else int(columns) if columns.isdecimal() and int(columns) else 120
+    return Console(file=file, highlight=False, soft_wrap=False, width=width)  # type: ignore[arg-type]
+
+
+def out() -> Console:
+    """The console on stdout as it is now."""
+    return _console(sys.stdout)
+
+
+def err() -> Console:
+    """The console on stderr as it is now."""
+    return _console(sys.stderr)
+
+
+def output_failure() -> OSError | None:
+    """What kept stdout from saying all since this was asked last; None where it did, or nobody listened."""
+    out().file.flush()
+    first = _failures[0] if _failures else None
+    _failures.clear()
+    return first
+
+
+def say(text: str) -> None:
+    """Print one line on stdout as it is."""
+    out().print(Text(clean(text)), soft_wrap=True)
+
+
+def say_line(text: str) -> None:
+    """Print one line on stdout, whatever a name in it holds."""
+    say(one_line(text))
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr."""
+    err().print(Text(f"warning: {one_line(text)}", "yellow"), soft_wrap=True)
+
+
+def agreed(question: str) -> bool:
+    """Whether the answer to a question is yes, asked on stderr and read from stdin."""
+    console = err()
+    console.file.write(f"{question} [y/N]: ")
+    console.file.flush()
+    try:
+        answer = sys.stdin.readline()
+    except (OSError, ValueError):
+        answer = ""
+    return answer.strip().lower() in ("y", "yes")
+
+
+def say_json(content: Mapping[str, Any]) -> None:
+    """Print one JSON object and nothing else."""
+    out().print(Text(json.dumps(content, allow_nan=False)), soft_wrap=True)
+
+
+def clean(text: str) -> str:
+    """Text from anywhere, without what could steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
+
+
+def show_progress(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+    """The items one by one, with a bar that shows how many are done; without a terminal, a line."""
+    console = err()
+    if not console.is_terminal:
+        console.print(Text(f"{what}: {total:,}"), soft_wrap=True)
+        yield from items
+        return
+    with Progress(console=console, transient=True) as bar:
+        console.show_cursor(True)  # Ctrl-C ends the process at once: nobody would bring it back
+        yield from bar.track(items, total=total, description=what)

@@ -1,0 +1,115 @@
+"""The end of a sweep, and what a sweep would train."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from dlrun.errors import one_line
+
+if TYPE_CHECKING:
+    from dlrun.run_folders.comparison import Comparison
+    from dlrun.sweeps.estimate import Estimate
+    from dlrun.sweeps.planning import SweepPlan
+    from dlrun.sweeps.sweep import SweepOutcome
+    from dlrun.sweeps.views import RunProgress
+from dlrun.console.comparison import print_comparison
+from dlrun.console.layout import headings, plain_table
+from dlrun.console.numbers import duration, seeds_text, short_text, yaml_text
+from dlrun.console.streams import clean, err, out, say, say_line
+from dlrun.console.sweep_view import counted
+
+MOST_FAILURES = 3  # different errors of a sweep that are said
+
+
+def print_dry_run(prepared: SweepPlan, found: Estimate) -> None:
+    """The runs that a sweep would train, or what it would draw from, and about how long that would take."""
+    runs, space = prepared.runs, prepared.space
+    table = plain_table()
+    if space:
+        for head in ("key", "drawn from"):
+            table.add_column(head, overflow="fold")
+        for axis in space.axes:
+            table.add_row(Text(clean(axis.key)), Text(clean(str(axis))))
+    else:
+        *heads, last = headings([*runs[0][0], "seeds"])
+        for head in heads:
+            table.add_column(Text(head), overflow="fold")
+        table.add_column(last, justify="right")
+        for setting in prepared.settings:
+            seeds = [seed for config in setting.configs for seed in config.seeds]
+            is_stacked = any(config.is_stacked for config in setting.configs)
+            words = f"{seeds_text(seeds)}{' as one model' if is_stacked else ''}"
+            table.add_row(*(Text(clean(yaml_text(value))) for value in setting.values.values()), words)
+    out().print(table)
+    count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
+    if space:
+        count = f"{prepared.times} settings of {count}"
+    if found.answered:
+        count += f", {found.answered} of them answered by finished runs"
+    about = f"{'at most ' if space else ''}about {duration(found.seconds)} of training"
+    of = f"{found.tried} settings" if found.tried > 1 else "the first"
+    say(f"{count}, {found.jobs} at a time: {about} beside start-up and pictures, by the first steps of {of}")
+    say(f"ranked by {found.metric}")
+
+
+def print_sweep_results(ended: SweepOutcome, ranked: Comparison | None, command: str) -> None:
+    """The end of a sweep: the ranked settings, what failed, and what to do next."""
+    if ranked:
+        print_comparison(ranked)
+    print_failures(ended, "")
+    stopped = "stopped by a signal: " if ended.signal else ""
+    say(f"{stopped}{counted(ended.progress)}: {ended.sweep.folder}")
+    for words in _given_up(ended):
+        say_line(words)
+    if ended.undrawn > 0:
+        say(f"{ended.undrawn} of {ended.sweep.wanted} settings are still to be drawn")
+    if met := ended.expectations:
+        say(f"expectations of the config met by {sum(met)} of {len(met)} runs")
+    if ended.is_open:
+        say(f"resume: {command}")
+
+
+def _given_up(ended: SweepOutcome) -> Iterator[str]:
+    """The settings that a search went no further with, a line each."""
+    settings: dict[int | None, list[RunProgress]] = {}
+    for each in ended.progress:
+        if each.trial.number in ended.sweep.given_up:
+            settings.setdefault(each.trial.number, []).append(each)
+    for first, *_ in settings.values():
+        values = ", ".join(f"{key} {short_text(value)}" for key, value in first.trial.values.items())
+        yield f"given up after epoch {first.epoch}/{first.epochs}: {values}"
+
+
+def print_failures(ended: SweepOutcome, command: str) -> None:
+    """Which runs of a sweep failed, on stderr, those of one error together; with a command how to go on."""
+    console = err()
+    together: dict[tuple[str, ...], list[tuple[RunProgress, list[str]]]] = {}
+    for each in ended.failed:
+        own = str(each.trial.run.folder)  # which would tell apart what is one error
+        what = [line.removeprefix("error: ").replace(f"{own}/", "") for line in each.lines[:1]]
+        lines = what + [line for line in each.lines[1:] if own not in line]
+        alike = (  # whichever the seed and the epoch
+            each.status,
+            *(re.sub(r"\d+", "0", line) for line in lines[:3]),
+        )
+        together.setdefault(alike, []).append((each, lines[:3]))
+    shown = list(together.values())[:MOST_FAILURES]
+    for found in shown:
+        failed, lines = [each for each, _ in found], found[0][1]
+        status = failed[0].status
+        names = ", ".join(each.trial.run.name for each in failed[:3])
+        more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
+        console.print(Text(one_line(f"{status}: {names}{more}"), "bold red"), soft_wrap=True)
+        for line in filter(None, lines):
+            console.print(Text(f"  {one_line(line.strip())}"), soft_wrap=True)
+    if len(together) > len(shown):
+        left = len(together) - len(shown)
+        console.print(
+            f"and {left} other error{'s' * (left != 1)}, each in the log.txt of its run", soft_wrap=True
+        )
+    if command and ended.is_open:
+        console.print(Text(one_line(f"resume: {command}")), soft_wrap=True)

@@ -1,0 +1,114 @@
+"""The end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dlrun.console.layout import plain_table
+from dlrun.console.numbers import duration, number
+from dlrun.console.streams import clean, err, out
+
+
+def print_results(summary: Mapping[str, Any], folder: str, resume_command: str) -> None:
+    """The end of a run: final and best figures, the claims, and what to do next."""
+    console = out()
+    wide = console.options.update(max_width=1000)
+    beside = _measured_table(summary, with_baselines=True)
+    if beside.row_count and console.measure(beside, options=wide).maximum <= console.width:
+        console.print(beside)
+    elif beside.row_count:
+        console.print(_measured_table(summary), _baselines_table(summary))
+    if len(summary["seeds"]) > 1:
+        console.print(f"mean ± standard deviation over {len(summary['seeds'])} seeds")
+    print_verdicts(console, summary)
+    words = {
+        "interrupted": "stopped by a signal",
+        "paused": "paused",
+        "finished": "finished",
+        "stopped early": "stopped early: patience ran out",
+    }
+    status = words.get(summary["status"], summary["status"])
+    console.print(
+        Text(clean(f"{status} after epoch {summary['epochs']} in {duration(summary['seconds'])}: {folder}")),
+        soft_wrap=True,
+    )
+    if summary["status"] in ("interrupted", "paused"):
+        console.print(Text(clean(f"resume: {resume_command}")), soft_wrap=True)
+
+
+def print_what_went_wrong(summary: Mapping[str, Any], resume_command: str) -> None:
+    """Of a run that shows nothing else, why its exit code is not 0."""
+    console = err()
+    if summary["status"] == "interrupted":
+        console.print(f"stopped by a signal after epoch {summary['epochs']}")
+        console.print(Text(clean(f"  resume: {resume_command}")), soft_wrap=True)
+    if any(verdict["met"] is False for verdict in summary["expect"]):
+        print_verdicts(console, summary)
+
+
+def _measured_table(summary: Mapping[str, Any], *, with_baselines: bool = False) -> Table:
+    """The final and the best figures of each column, and what is reached without a model beside them."""
+    final, best = summary["final"], summary["best"] or {}
+    baselines = _baselines(summary) if with_baselines else {}
+    table = plain_table()
+    table.add_column("")
+    table.add_column(f"final, epoch {summary['epochs']}", justify="right")
+    if best:
+        table.add_column(f"best {best['monitor']}, epoch {best['epoch']}", justify="right")
+    for name in baselines:
+        table.add_column(Text(clean(name)), justify="right")
+    for column in final:
+        if column in ("lr", "seconds"):
+            continue
+        figures = [final[column], *([best["figures"].get(column)] if best else [])]
+        cells = [number(figure["mean"], figure["sd"]) if figure else "" for figure in figures]
+        table.add_row(column, *cells, *(number(of_columns.get(column)) for of_columns in baselines.values()))
+    return table
+
+
+def _baselines_table(summary: Mapping[str, Any]) -> Table:
+    """What is reached without a model, by itself."""
+    baselines = _baselines(summary)
+    table = plain_table()
+    table.add_column("without a model")
+    for name in baselines:
+        table.add_column(Text(clean(name)), justify="right")
+    for column in summary["final"]:
+        if any(column in of_columns for of_columns in baselines.values()):
+            table.add_row(column, *(number(of_columns.get(column)) for of_columns in baselines.values()))
+    return table
+
+
+def _baselines(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """What is reached without a model: baseline -> column -> value."""
+    found: dict[str, dict[str, float]] = {}
+    for split, of_split in summary.get("baselines", {}).items():
+        for name, figures in of_split.items():
+            for figure, value in figures.items():
+                found.setdefault(name, {})[f"{split}_{figure}"] = value
+                if split == "train":
+                    found[name][f"trainset_{figure}"] = value
+    return found
+
+
+def print_verdicts(console: Console, summary: Mapping[str, Any]) -> None:
+    """The claims of `expect`: what was measured, and whether it is as claimed."""
+    claims = summary["expect"]
+    if not claims:
+        return
+    if all(claim["met"] is None for claim in claims):
+        console.print("expect: not judged, for the run is shorter than what its claims are about")
+        return
+    table = plain_table()
+    for heading in ("expected", "measured", "met"):
+        table.add_column(heading, justify="left" if heading != "measured" else "right")
+    for claim in claims:
+        missed = f", missed by {number(claim['missed_by'])}" if claim.get("missed_by") is not None else ""
+        met = Text("yes", "green") if claim["met"] else Text(f"no{missed}", "bold red")
+        table.add_row(f"{claim['column']} {claim['claim']}", number(claim["measured"]), met)
+    console.print(table)

@@ -1,0 +1,180 @@
+"""What a run shows while it trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dlrun.errors import one_line
+
+if TYPE_CHECKING:
+    from dlrun.run_folders.run import Run
+    from dlrun.training.plan import Plan
+    from dlrun.training.recipe import Row
+    from dlrun.training.state import State
+from dlrun.console.layout import plain_table
+from dlrun.console.numbers import compact, duration, number, of_seeds
+from dlrun.console.streams import clean, out
+
+REFRESH = 0.25  # seconds between refreshes of the live view, at least
+REFRESH_SHARE = 40  # and at least this many times what the last one took
+LINE_EVERY = 1.0  # seconds between the lines of a run without a terminal
+MOST_ROWS = 200  # more epochs than any terminal shows at once
+STEPS = [d * 10**n for n in range(9) for d in (1, 5)]  # 1, 5, 10, 50, …: each divides the next
+
+
+class TrainingDisplay:
+    """What a run shows while it trains: a table of epochs that stays, and a bar with the time left.
+
+    Without a terminal: plain lines, at most one a second.
+    """
+
+    def __init__(self) -> None:
+        self.console = out()
+        self._live: Live | None = None
+        self._rows: dict[int, Row] = {}  # the epochs that may be shown: thinned as they grow
+        self._every = 1
+        self._best: tuple[int, Row] | None = None
+        self._last: tuple[int, Row] | None = None
+        self._next = self._examples = self._step = 0.0
+
+    def begin(self, plan: Plan, run: Run, state: State, steps: int) -> None:
+        self.steps, self.epochs = steps, plan.config.epochs
+        self.with_rate = plan.rate_depends_on_length
+        self._epoch = self._first_epoch = state.epoch
+        self.columns = plan.recipe.columns()
+        self._started = time.monotonic()
+        layers = plan.layers
+        seeds = plan.config.seeds
+        about = f"{run.folder}: {plan.config.dataset.name}, {plan.config.architecture.name}"
+        about += f" with {layers.parameters:,} parameters, {plan.config.optimizer.name}, {plan.device}"
+        about += f", {len(seeds)} seeds" if len(seeds) > 1 else f", seed {seeds[0]}"
+        about += f", from epoch {state.epoch + 1}" if state.epoch else ""
+        self.console.print(Text(clean(about)), soft_wrap=not self.console.is_terminal)
+        if self.console.is_terminal and state.epoch < self.epochs:
+            self._live = Live(self._picture(), console=self.console, auto_refresh=False, transient=False)
+            self._live.start()
+        self._next = time.monotonic() + REFRESH
+
+    def tick(self, examples: int) -> None:
+        self._examples += examples
+        self._step += 1
+        if time.monotonic() >= self._next:
+            self._refresh()
+
+    def row(self, epoch: int, row: Row, best: bool) -> None:
+        self._epoch, self._step = epoch, 0
+        self._last = (epoch, row)
+        if best:
+            self._best = (epoch, row)
+        if epoch % self._every == 0:
+            self._rows[epoch] = row
+            if len(self._rows) > MOST_ROWS:
+                self._every = next(step for step in STEPS if step > self._every)
+                self._rows = {e: r for e, r in self._rows.items() if e % self._every == 0}
+        if time.monotonic() >= self._next:
+            self._refresh()
+
+    def warn(self, text: str) -> None:
+        self.console.print(Text(f"warning: {one_line(text)}", "yellow"), soft_wrap=True)
+
+    def end(self) -> None:
+        if self._live:
+            self._live.update(self._picture(), refresh=True)
+            self._live.stop()
+            self._live = None
+        elif self._last and not self.console.is_terminal:
+            self._line()
+
+    def _refresh(self) -> None:
+        started = time.monotonic()
+        if self._live:
+            self._live.update(self._picture(), refresh=True)
+            self._next = started + max(REFRESH, REFRESH_SHARE * (time.monotonic() - started))
+        elif self._last:
+            self._line()
+            self._next = started + LINE_EVERY
+
+    def _line(self) -> None:
+        assert self._last is not None
+        epoch, row = self._last
+        figures = "  ".join(f"{column} {of_seeds(row[column])}" for column in self.columns if column in row)
+        self.console.print(Text(f"epoch {epoch}/{self.epochs}  {figures}"), soft_wrap=True)
+        self._last = None
+
+    def _picture(self) -> Group:
+        height = self.console.size.height
+        room = max(3, height - 8)  # what the table's head, the bar and the lines around them leave
+        best = self._best[0] if self._best else None
+        table = epochs_table(self.columns, self._shown(room), best, self.with_rate, self.console.width)
+        return Group(table, self._bar())
+
+    def _shown(self, room: int) -> dict[int, Row]:
+        """The epochs in the table: every so many, the best one and the last one."""
+        for every in STEPS:
+            shown = {epoch: row for epoch, row in self._rows.items() if epoch % every == 0}
+            if len(shown) <= room - 2:
+                break
+        for extra in (self._best, self._last):
+            if extra:
+                shown[extra[0]] = extra[1]
+        return dict(sorted(shown.items()))
+
+    def _bar(self) -> Table:
+        done = self._epoch + self._step / max(self.steps, 1)
+        elapsed = time.monotonic() - self._started
+        here = done - self._first_epoch
+        left = elapsed / here * (self.epochs - done) if here > 0 else None
+        line = Table.grid(padding=(0, 2))
+        line.add_row(
+            f"epoch {self._epoch}/{self.epochs}",
+            ProgressBar(total=self.epochs, completed=done, width=20),
+            duration(elapsed),
+            f"{duration(left)} left" if left else "",
+            f"{compact(self._examples / elapsed)} samples/s" if elapsed > 0 else "",
+        )
+        return line
+
+
+def epochs_table(
+    columns: Sequence[str], rows: Mapping[int, Row], best: int | None, with_rate: bool, width: int
+) -> Table:
+    """A row for each epoch: what was measured, side by side, the best one marked.
+
+    Where the width is short, the time of an epoch, the rate, then the spreads and at last all but four
+    digits of each figure are left out.
+    """
+    several = any(len(values) > 1 for row in rows.values() for values in row.values())
+    marked = len("★ ") + max([5, *(len(str(epoch)) for epoch in rows)])
+    cell, first = 17 if several else 10, marked + 2
+    shown = list(columns)
+    for extra in ["lr"] * with_rate + ["seconds"]:
+        if first + cell * len(columns) + 10 * (len(shown) - len(columns) + 1) <= width:
+            shown.append(extra)
+    with_spread = first + cell * len(columns) <= width
+    whole = first + 10 * len(columns) <= width
+    table = plain_table(caption="means over seeds" if several and not with_spread else None)
+    table.add_column("\nepoch", justify="right", no_wrap=True, min_width=marked)
+    for column in shown:
+        split, _, figure = column.partition("_")
+        table.add_column(f"{split}\n{figure}" if figure else f"\n{split}", justify="right", no_wrap=True)
+    for epoch, row in rows.items():
+        cells = []
+        for column in shown:
+            values = row.get(column, [])
+            alone = column in ("lr", "seconds") or not with_spread
+            if values and not whole and abs(fmean(values)) >= 10:
+                cells.append(f"{fmean(values):.4g}")
+            else:
+                cells.append(number(fmean(values)) if alone and values else of_seeds(values))
+        mark, style = ("★ ", "bold") if epoch == best else ("", "")
+        table.add_row(f"{mark}{epoch}", *cells, style=style)
+    return table
