@@ -24,7 +24,7 @@ from dlrun.system import locks
 from dlrun.system.files import write_atomically
 from dlrun.system.processes import identity, now
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 COLUMNS = ["train_loss", "test_loss"]
 
 

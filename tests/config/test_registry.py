@@ -20,7 +20,7 @@ from dlrun.config.registry import KINDS, MOVED, REQUIRED, Parts, read_part
 from dlrun.errors import UserError
 from dlrun.system.files import make_folder
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 BUILT_IN = [(kind, name) for kind in KINDS for name in Parts().names(kind)]
 PART = '''\
 """What the file is about."""

@@ -20,7 +20,7 @@ from dlrun.run_folders.run import Run
 
 Write = Callable[[str, str], Path]
 Dlrun = Callable[..., Any]
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 
 
 # --------------------------------------------------------------------------- train

@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 HEADER = "when,sky,wind,guess,heat"
 SKIES = ("grey", "blue", "grey", "Blue")
 Dlrun = Callable[..., Any]
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 
 
 def row(day: int, **cells: object) -> str:

@@ -14,6 +14,7 @@ from small_runs import contents, own_parts
 from small_sweeps import CONFIG, only_sweep
 
 from dlrun.run_folders.sweep_folder import find_sweep, sweeps_in, unbegun_sweeps
+from dlrun.sweeps import timing
 
 Dlrun = Callable[..., Any]
 HALF = '''
@@ -180,7 +181,6 @@ def test_all_that_is_said_of_a_sweep_is_said_by_one_figure(
 def test_seeds_train_as_one_model_where_a_trial_finds_that_faster(
     is_faster: bool, dlrun: Dlrun, config: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlrun.sweeps import timing
     from dlrun.training.plan import Plan
 
     asked = []
@@ -201,7 +201,6 @@ def test_seeds_that_are_others_as_one_model_train_apart(
     dlrun: Dlrun, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dlrun.errors import ConfigError
-    from dlrun.sweeps import timing
     from dlrun.training.plan import Plan
 
     monkeypatch.setattr(timing, "seconds_of_epoch", lambda plan, *_: 1e-3 ** len(plan.config.seeds))
@@ -220,7 +219,6 @@ def test_seeds_that_are_others_as_one_model_train_apart(
 def test_the_time_is_that_of_each_kind_of_run(
     dlrun: Dlrun, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlrun.sweeps import timing
     from dlrun.training.plan import Plan
 
     def seconds(plan: Plan, *_: object) -> float:
@@ -380,6 +378,6 @@ def test_a_mistake_is_said_before_pytorch_is_imported(config: Path) -> None:
         "try:\n    main()\nfinally:\n    print('torch' in sys.modules)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parent.parent
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2]
     )
     assert (done.returncode, done.stdout) == (2, "False\n")

@@ -18,7 +18,7 @@ from dlrun.config.registry import KINDS, Parts
 from dlrun.errors import ConfigError, UserError
 
 Write = Callable[[str, str], Path]
-SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 BODY = """\
 dataset: {name: spiral, points: 20}
 architecture: {name: mlp, hidden: [4], activation: tanh}
