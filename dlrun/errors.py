@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
 _MOST_LISTED = 50
 _MOST_COMPARED = 1000  # of nine thousand long names the nearest takes ten seconds
-_MOST_MISTAKES = 20  # without --debug
 _LONGEST = 60  # characters of a name or a value
 _LONGEST_SAID = 300  # characters of what an exception says
 _PACKAGE = Path(__file__).parent
@@ -39,22 +38,6 @@ class UserError(Exception):
         if self.resume:
             lines.append(f"  resume: {self.resume}")
         return [one_line(line) for line in lines]
-
-
-class ConfigError(UserError):
-    """Every mistake of a config at once, a line each, in the order of the file."""
-
-    def __init__(self, source: str, mistakes: Sequence[str]) -> None:
-        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        super().__init__(f"{source}: {count}")
-        self.mistakes = list(mistakes)
-
-    def lines(self, *, debug: bool = False) -> list[str]:
-        shown = len(self.mistakes) if debug else _MOST_MISTAKES
-        left = len(self.mistakes) - shown
-        more = [f"  and {left:,} more, which dlrun --debug shows"] if left > 0 else []
-        mistakes = (f"  {mistake}" for mistake in self.mistakes[:shown])
-        return [one_line(line) for line in (f"error: {self.what}", *mistakes, *more)]
 
 
 class RunFailed(UserError):

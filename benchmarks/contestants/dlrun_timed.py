@@ -16,27 +16,27 @@ from dlrun.training import run_writer
 rows: list[tuple[int, float]] = []
 saves: list[tuple[int, float, float, int]] = []
 keeping = [0.0]
-save, add = run_writer.RunWriter.save, run_writer.RunWriter.add
+save, add = run_writer.RunWriter.save, run_writer.RunWriter.write_row
 
 
-def timed_save(keeper: Any, *words: Any, **more: Any) -> Any:
+def timed_save(writer: Any, *words: Any, **more: Any) -> Any:
     began = time.perf_counter()
-    given = save(keeper, *words, **more)
+    given = save(writer, *words, **more)
     took = time.perf_counter() - began
-    saves.append((keeper.state.epoch, began, took, keeper.run.last.stat().st_size))
+    saves.append((writer.state.epoch, began, took, writer.run.last.stat().st_size))
     return given
 
 
-def timed_add(keeper: Any, *words: Any, **more: Any) -> Any:
+def timed_add(writer: Any, *words: Any, **more: Any) -> Any:
     began = time.perf_counter()
-    given = add(keeper, *words, **more)
+    given = add(writer, *words, **more)
     keeping[0] += time.perf_counter() - began
-    if keeper.state.epoch % 1000 == 0:
-        rows.append((keeper.state.epoch, began))
+    if writer.state.epoch % 1000 == 0:
+        rows.append((writer.state.epoch, began))
     return given
 
 
-run_writer.RunWriter.save, run_writer.RunWriter.add = timed_save, timed_add  # type: ignore[method-assign,assignment]
+run_writer.RunWriter.save, run_writer.RunWriter.write_row = timed_save, timed_add  # type: ignore[method-assign,assignment]
 file = Path(sys.argv.pop(1))
 try:
     main()

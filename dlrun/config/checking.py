@@ -12,11 +12,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from dlrun.config.claims import parse_claim
 from dlrun.config.keys import AUTO, SPLITS, Choice, Config, default_of, key_types
 from dlrun.config.merging import expanded, located
-from dlrun.config.mistakes import mistake_line
+from dlrun.config.mistakes import ConfigError, Mistake, key_of
 from dlrun.config.option_types import describe
 from dlrun.config.registry import REQUIRED, Parts
-from dlrun.config.strict_yaml import Located, Place
-from dlrun.errors import ConfigError, UserError, listed, nearest, shortened
+from dlrun.config.strict_yaml import Located
+from dlrun.errors import UserError, listed, nearest, shortened
 
 _DEVICE = re.compile(r"(auto|cpu|cuda(:[0-9]{1,2})?|mps)\Z")
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -27,12 +27,11 @@ def check_config(tree: Located, parts: Parts) -> Config:
     """The located tree as a Config. Raises ConfigError with every mistake that needs no torch."""
     if not isinstance(tree.value, dict):
         raise UserError("a config must be a mapping of keys to values", where=str(tree.place))
-    mistakes: list[tuple[Place, str]] = []
+    mistakes: list[Mistake] = []
 
     def note(path: tuple[str | int, ...], what: str, *, at_key: bool = False) -> None:
         found = tree.at(path)
-        place = found.key_place if at_key else found.place
-        mistakes.append((place, mistake_line(place, path, what)))
+        mistakes.append(Mistake(found.key_place if at_key else found.place, key_of(path), what))
 
     values: dict[str, Any] = {}
     types = key_types()
@@ -62,8 +61,9 @@ def check_config(tree: Located, parts: Parts) -> Config:
             values[key] = _value((key,), kind, item, note)
     _check_together(values, parts, note)
     if mistakes:
-        ordered = sorted(mistakes, key=lambda m: (m[0].source != tree.place.source, m[0].line, m[0].column))
-        raise ConfigError(tree.place.source, list(dict.fromkeys(text for _, text in ordered)))
+        own = tree.place.source
+        ordered = sorted(mistakes, key=lambda m: (m.place.source != own, m.place.line, m.place.column))
+        raise ConfigError(own, list(dict.fromkeys(ordered)))
     return Config(**values, tree=tree)
 
 

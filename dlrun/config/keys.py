@@ -8,15 +8,12 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from dlrun.config.mistakes import mistake_line
+from dlrun.config.mistakes import ConfigError, Mistake
 from dlrun.config.options import Claim, Count, Positive, Seed, Threads
 from dlrun.config.registry import KINDS, REQUIRED, Parts
 from dlrun.config.strict_yaml import Located
-from dlrun.errors import ConfigError
 
 SPLITS = ("train", "valid", "test", "trainset")
-# What may differ between two runs that are one: nothing of it changes what is learnt from a seed.
-FREE = frozenset({"name", "plots", "expect", "expect_epochs"})
 SWEEP_KEY = "sweep"  # the key of a file under which a sweep finds its values; no part of a Config
 AUTO = "auto"  # among plots: whatever suits the data and the model
 
@@ -33,54 +30,105 @@ class Choice:
         return {"name": self.name} | self.options if self.options else self.name
 
 
-def _key(help: str, default: Any = MISSING) -> Any:
-    """One top-level key of a config: what it does, and its default if it may be left out."""
+@dataclass(frozen=True)
+class Key:
+    """What is known of a top-level key beside its type and its default."""
+
+    help: str
+    changes: Literal["nothing", "bits", "results"] = "results"  # of what is learnt from a seed
+    is_timed: bool = True  # whether the time of an epoch depends on it
+    at_resume: bool | str = False  # whether it may change then; a text: this option of it alone
+    at_evaluation: bool = False  # whether it may change then
+
+
+def _key(help: str, default: Any = MISSING, **more: Any) -> Any:
+    """One top-level key of a config, with its default if it may be left out; `more` as in `Key`."""
+    about = {"key": Key(help, **more)}
     if default is MISSING:
-        return field(metadata={"help": help})
-    return field(metadata={"help": help}, default_factory=lambda: default)
+        return field(metadata=about)
+    return field(metadata=about, default_factory=lambda: default)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """All that is configured, checked and complete. Its fields are the keys of a config file."""
 
-    name: str = _key("what the run folder is named after (default: the file's own name)")
-    seeds: list[Seed] = _key("the copies trained: initial weights, order, dropout, augmentation", [0])
-    device: str = _key("auto, cpu, cuda, cuda:N or mps; auto takes an accelerator if there is one", "auto")
-    threads: Threads | Literal["auto"] = _key("CPU threads; auto goes by the work in a step", "auto")
+    name: str = _key(
+        "what the run folder is named after (default: the file's own name)",
+        changes="nothing",
+        is_timed=False,
+        at_resume=True,
+    )
+    seeds: list[Seed] = _key(
+        "the copies trained: initial weights, order, dropout, augmentation", [0], is_timed=False
+    )
+    device: str = _key(
+        "auto, cpu, cuda, cuda:N or mps; auto takes an accelerator if there is one",
+        "auto",
+        at_resume=True,
+        at_evaluation=True,
+    )
+    threads: Threads | Literal["auto"] = _key(
+        "CPU threads; auto goes by the work in a step",
+        "auto",
+        changes="bits",
+        at_resume=True,
+        at_evaluation=True,
+    )
     precision: Literal["float32", "bfloat16", "float16"] = _key("arithmetic of the forward pass", "float32")
     stacked: bool = _key(
         "whether all seeds train as one model: faster where steps are small, but not bit for bit as alone",
         False,
+        changes="bits",
     )
     graph: bool | Literal["auto"] = _key(
         "whether a CUDA device repeats each step as one recorded graph; auto: where the step allows it; "
         "false, for parts of your own that do something else at each step",
         "auto",
+        at_resume=True,
     )
     compile: bool = _key("whether torch.compile makes the model faster, after a slow start", False)
-    dataset: Choice = _key("what is learnt from")
+    dataset: Choice = _key("what is learnt from", at_resume="path", at_evaluation=True)
     augmentations: list[Choice] = _key("random changes of each training batch, in this order", [])
     architecture: Choice = _key("the model")
     loss: Choice = _key("what training lowers")
-    optimizer: Choice = _key("how the weights are updated")
-    schedule: Choice = _key("the learning rate over the run", Choice("constant"))
+    optimizer: Choice = _key("how the weights are updated", is_timed=False)
+    schedule: Choice = _key("the learning rate over the run", Choice("constant"), is_timed=False)
     gradient_clip: Positive | None = _key("longest gradient of a copy (2-norm); null: any", None)
-    epochs: Count = _key("passes over the training set")
+    epochs: Count = _key("passes over the training set", is_timed=False, at_resume=True)
     batch_size: Count | Literal["full"] = _key("examples in a step, or full")
     evaluate_every: Count = _key("epochs between evaluations on the validation set, or else the test set", 1)
     evaluate_train_every: Count | None = _key(
         "epochs between measurements of the whole training set with the weights as they stand", None
     )
-    metrics: list[Choice] = _key("what is measured beside the loss", [])
-    monitor: str | None = _key("the column that chooses best.pt (default: valid_loss, else train_loss)", None)
-    patience: Count | None = _key("epochs without a better monitored figure before stopping early", None)
-    plots: list[Choice] = _key(
-        "the pictures drawn at the end; auto: those that suit the task", [Choice(AUTO)]
+    metrics: list[Choice] = _key("what is measured beside the loss", [], at_evaluation=True)
+    monitor: str | None = _key(
+        "the column that chooses best.pt (default: valid_loss, else train_loss)", None, is_timed=False
     )
-    expect: dict[str, Claim] = _key("claims about the last row, such as {train_accuracy: '>= 0.94'}", {})
+    patience: Count | None = _key(
+        "epochs without a better monitored figure before stopping early", None, is_timed=False
+    )
+    plots: list[Choice] = _key(
+        "the pictures drawn at the end; auto: those that suit the task",
+        [Choice(AUTO)],
+        changes="nothing",
+        is_timed=False,
+        at_resume=True,
+        at_evaluation=True,
+    )
+    expect: dict[str, Claim] = _key(
+        "claims about the last row, such as {train_accuracy: '>= 0.94'}",
+        {},
+        changes="nothing",
+        is_timed=False,
+        at_resume=True,
+    )
     expect_epochs: Count | None = _key(
-        "the epochs that expect speaks of; a shorter run is not judged (default: the file's epochs)", None
+        "the epochs that expect speaks of; a shorter run is not judged (default: the file's epochs)",
+        None,
+        changes="nothing",
+        is_timed=False,
+        at_resume=True,
     )
     tree: Located = field(repr=False, compare=False)  # where everything stands, for messages
 
@@ -91,21 +139,28 @@ class Config:
 
     def plain(self) -> dict[str, Any]:
         """The config as YAML and checkpoints hold it: complete, it runs again as it stands."""
-        return {key: _plain(getattr(self, key)) for key in key_help()}
+        return {key: _plain(getattr(self, key)) for key in KEYS}
 
-    def mistake(self, key: str, what: str) -> str:
-        """One line that says what is wrong at `key`, such as `architecture.hidden`, and where."""
-        path = tuple(key.split("."))
-        return mistake_line(self.tree.at(path).place, path, what)
+    def mistake(self, key: str, what: str, fix: str = "") -> Mistake:
+        """What is wrong at `key`, such as `architecture.hidden`, and where that stands."""
+        return Mistake(self.tree.at(tuple(key.split("."))).place, key, what, fix)
 
-    def refuse(self, mistakes: Sequence[str]) -> ConfigError:
+    def refuse(self, mistakes: Sequence[Mistake]) -> ConfigError:
         """All of the `mistakes` as one error."""
         return ConfigError(self.tree.place.source, mistakes)
 
 
-def key_help() -> dict[str, str]:
-    """Every top-level key with what it does: the one list of them."""
-    return {f.name: f.metadata["help"] for f in fields(Config) if "help" in f.metadata}
+# Every top-level key with what is known of it: the one list of them.
+KEYS: dict[str, Key] = {f.name: f.metadata["key"] for f in fields(Config) if "key" in f.metadata}
+# What two runs of one setting may differ in: nothing of it changes what is learnt from a seed.
+FREE = frozenset(name for name, key in KEYS.items() if key.changes == "nothing")
+
+
+def may_change_at_resume(key: str) -> bool:
+    """Whether a key, such as `epochs` or `dataset.path`, may be another one when a run goes on."""
+    name, _, option = key.partition(".")
+    allowed = KEYS[name].at_resume
+    return allowed if isinstance(allowed, bool) else option == allowed
 
 
 def default_of(key: str) -> Any:
@@ -119,7 +174,7 @@ def default_of(key: str) -> Any:
 @cache
 def key_types() -> dict[str, Any]:
     hints = get_type_hints(Config, include_extras=True)
-    return {key: hints[key] for key in key_help()}
+    return {key: hints[key] for key in KEYS}
 
 
 def takes_whole_numbers(tree: Located, key: str, parts: Parts) -> bool:
@@ -151,7 +206,7 @@ def _is_whole(kind: Any) -> bool:
 def changed_keys(old: Config, new: Config) -> list[str]:
     """The keys, such as `optimizer.lr`, in which two configs differ."""
     different = []
-    for key in key_help():
+    for key in KEYS:
         a, b = getattr(old, key), getattr(new, key)
         if isinstance(a, Choice) and isinstance(b, Choice) and a.name == b.name:
             names = sorted(a.options.keys() | b.options.keys())

@@ -9,6 +9,8 @@ from dlrun.config.keys import SWEEP_KEY
 from dlrun.config.strict_yaml import Located, Place, parse
 from dlrun.errors import UserError, shortened
 
+COMMAND_LINE = Place("on the command line:")
+
 
 def _merge(below: Located, above: Located) -> Located:
     """Key by key, `above` winning; a part of another name replaces the part whole."""
@@ -38,7 +40,7 @@ def override(tree: Located, overrides: Sequence[str]) -> Located:
     """`tree` with each KEY=VALUE put where KEY says. VALUE is YAML."""
     for text in overrides:
         key, equals, written = text.partition("=")
-        source = "on the command line:"
+        source = COMMAND_LINE.source
         if key.split(".")[0] == SWEEP_KEY:
             fix = "write the values themselves: dlrun sweep CONFIG optimizer.lr=1e-4,1e-3"
             raise UserError(

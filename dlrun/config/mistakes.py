@@ -1,18 +1,48 @@
-"""A mistake of a config as a line: its place, its key, and what is wrong."""
+"""The mistakes of a config, each with its place and its key, all of them raised at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from dlrun.config.strict_yaml import Place
+from dlrun.errors import UserError, one_line
+
+_MOST_SAID = 20  # without --debug
+_LONGEST_KEY = 120  # characters
 
 
-def mistake_line(place: Place, path: tuple[str | int, ...], what: str) -> str:
-    return f"{place} {_path_text(path)}: {what}"
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake: the place and the key, such as `architecture.hidden[1]`, what is wrong, how to mend it."""
+
+    place: Place
+    key: str
+    what: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        """The mistake as a line: `spiral.yaml:3:5 optimizer.lr: -1 is not a number > 0`."""
+        fix = f"; {self.fix}" if self.fix else ""
+        return f"{self.place} {self.key[:_LONGEST_KEY]}: {self.what}{fix}"
 
 
-def _path_text(path: Iterable[str | int]) -> str:
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}"
-    return text.removeprefix(".")[:120]
+class ConfigError(UserError):
+    """Every mistake of a config at once, a line each, in the order of the file."""
+
+    def __init__(self, source: str, mistakes: Sequence[Mistake]) -> None:
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        super().__init__(f"{source}: {count}")
+        self.mistakes = list(mistakes)
+
+    def lines(self, *, debug: bool = False) -> list[str]:
+        """A line for each mistake, of many the first ones unless --debug asks for all."""
+        shown = self.mistakes if debug else self.mistakes[:_MOST_SAID]
+        left = len(self.mistakes) - len(shown)
+        more = [f"  and {left:,} more, which dlrun --debug shows"] if left else []
+        return [one_line(line) for line in (f"error: {self.what}", *(f"  {each}" for each in shown), *more)]
+
+
+def key_of(path: Sequence[str | int]) -> str:
+    """A key as it is written of the steps that lead to it: `metrics[1].name`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")

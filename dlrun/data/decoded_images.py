@@ -60,7 +60,7 @@ class Decoded:
     unreadable: dict[int, str]
 
 
-def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, watching: Progress) -> Decoded:
+def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, progress: Progress) -> Decoded:
     """The images in some files below the source: mapped if they were decoded before, else decoded.
 
     They are kept in parent/KEY, where the key stands for the names, sizes and times of the files. A
@@ -70,15 +70,15 @@ def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, watchin
     opened, RunFailed where `parent` cannot be written to.
     """
     folder = parent / _key(decoding, files)
-    found = _checked(decoding, folder, len(files), watching)
+    found = _checked(decoding, folder, len(files), progress)
     if found is None:
         try:
-            with alone(folder, watching, "decodes images"):
+            with alone(folder, progress, "decodes images"):
                 # Another process may have been decoding.
-                found = _checked(decoding, folder, len(files), watching)
+                found = _checked(decoding, folder, len(files), progress)
                 if found is None:
                     _tidy(decoding, folder)
-                    _decode(decoding, files, folder, watching)
+                    _decode(decoding, files, folder, progress)
                     found = _mapped(decoding, folder, len(files))
         except OSError as error:
             raise cannot_write(folder, error, ANOTHER_DATA_DIR) from None
@@ -121,7 +121,7 @@ def _tried(read: Callable[[str], Tensor], file: str) -> Tensor | Unreadable:
         return error
 
 
-def _decode(decoding: Decoding, files: Sequence[str], folder: Path, watching: Progress) -> None:
+def _decode(decoding: Decoding, files: Sequence[str], folder: Path, progress: Progress) -> None:
     """Write the images of all files, and when they are on the disk the index that says so."""
     wanted, free = len(files) * prod(decoding.shape), shutil.disk_usage(folder).free
     if wanted > free:
@@ -131,7 +131,7 @@ def _decode(decoding: Decoding, files: Sequence[str], folder: Path, watching: Pr
     digest, unreadable = hashlib.sha256(), {}
 
     def write(file: IO[bytes]) -> None:
-        every = watching(decoded(decoding, files), len(files), "decoding images")
+        every = progress(decoded(decoding, files), len(files), "decoding images")
         for number, image in enumerate(every):
             if isinstance(image, Unreadable):
                 unreadable[number] = image.reason
@@ -149,7 +149,7 @@ def _decode(decoding: Decoding, files: Sequence[str], folder: Path, watching: Pr
     write_atomically(folder / "index.json", lambda file: file.write(text), ANOTHER_DATA_DIR)
 
 
-def _checked(decoding: Decoding, folder: Path, files: int, watching: Progress) -> Decoded | None:
+def _checked(decoding: Decoding, folder: Path, files: int, progress: Progress) -> Decoded | None:
     """What is kept of so many files in a folder; None where it is not whole, or not what was written."""
     found = _mapped(decoding, folder, files)
     if found is None:
@@ -159,7 +159,7 @@ def _checked(decoding: Decoding, folder: Path, files: int, watching: Progress) -
         with (folder / "images").open("rb") as file:
             pieces: Iterable[bytes] = iter(partial(file.read, _PIECE), b"")
             if size > _LONG:
-                pieces = watching(pieces, -(-size // _PIECE), "checking decoded images (MiB)")
+                pieces = progress(pieces, -(-size // _PIECE), "checking decoded images (MiB)")
             for piece in pieces:
                 digest.update(piece)
     except OSError:

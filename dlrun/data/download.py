@@ -35,7 +35,7 @@ class Published:
     packed: bool = False
 
 
-def fetch(file: Published, path: Path, watching: Progress, *, called: str, fix: str) -> None:
+def fetch(file: Published, path: Path, progress: Progress, *, called: str, fix: str) -> None:
     """Put a published file under `path`, unpacked, unless one is there.
 
     Who finds another process fetching it waits, and fetches nothing. Raises UserError where it is not to
@@ -44,12 +44,12 @@ def fetch(file: Published, path: Path, watching: Progress, *, called: str, fix: 
     try:
         if _is_there(path):
             return
-        with alone(path.parent, watching, f"fetches {called}"):
+        with alone(path.parent, progress, f"fetches {called}"):
             if _is_there(path):  # another process was first
                 return
             for leftover in path.parent.glob(f"{path.name}.*.tmp"):
                 leftover.unlink(missing_ok=True)
-            content = _received(file, watching, called, path.parent, fix)
+            content = _received(file, progress, called, path.parent, fix)
             write_atomically(path, lambda target: target.write(content), ANOTHER_DATA_DIR)
     except OSError as error:
         raise cannot_write(path, error, ANOTHER_DATA_DIR) from None
@@ -62,12 +62,12 @@ def _is_there(path: Path) -> bool:
     return path.exists()
 
 
-def _received(file: Published, watching: Progress, called: str, folder: Path, fix: str) -> bytes | bytearray:
+def _received(file: Published, progress: Progress, called: str, folder: Path, fix: str) -> bytes | bytearray:
     """The content of a published file, from the first place that gives it."""
     reasons = []
     for url in file.urls:
         try:
-            return _content(url, file, watching, called)
+            return _content(url, file, progress, called)
         except _NotAsPublished as error:
             reasons.append(str(error))
     what = f"{called} could not be downloaded: {'; '.join(reasons)}"
@@ -85,14 +85,14 @@ class _NotAsPublished(Exception):
     """What comes from a URL is not the file, in words."""
 
 
-def _content(url: str, file: Published, watching: Progress, called: str) -> bytes | bytearray:
+def _content(url: str, file: Published, progress: Progress, called: str) -> bytes | bytearray:
     """What a URL gives, unpacked. Raises _NotAsPublished for anything but what was published."""
     content, what = bytearray(), f"downloading {called} from {urlsplit(url).netloc} (MiB)"
     try:
         with closing(urlopen(Request(url, headers={"User-Agent": "dlrun"}), timeout=PATIENCE)) as response:
             announced = response.length
             total = -(-(announced or file.most) // _PIECE)
-            for piece in watching(iter(partial(response.read, _PIECE), b""), total, what):
+            for piece in progress(iter(partial(response.read, _PIECE), b""), total, what):
                 content += piece
                 if len(content) > file.most:
                     raise _NotAsPublished(f"{url} gives more than {file.most:,} bytes")

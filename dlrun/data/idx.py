@@ -75,7 +75,7 @@ def idx_dataset(
     )
 
 
-def prepare(root: Path, name: str, watching: Progress) -> None:
+def prepare(root: Path, name: str, progress: Progress) -> None:
     """Fetch the files that are missing. Raises UserError where they are not to be had."""
     folder = root / name / "raw"
     files = [file for of_split in _FILES.values() for file in of_split]
@@ -83,7 +83,7 @@ def prepare(root: Path, name: str, watching: Progress) -> None:
     fix = f"put {', '.join(files)} there, or name the folder above {name} with --data-dir"
     for file, sha256 in zip(files, digests, strict=True):
         published = Published([f"{mirror}/{file}.gz" for mirror in mirrors], sha256, _MOST_BYTES, packed=True)
-        fetch(published, folder / file, watching, called=name, fix=fix)
+        fetch(published, folder / file, progress, called=name, fix=fix)
 
 
 def read(root: Path, name: str, classes: int) -> dict[str, Examples]:

@@ -26,10 +26,10 @@ class Loaded:
         data: Data,
         device: torch.device,
         preprocessing: Preprocessing | None = None,
-        watching: Progress = no_progress,
+        progress: Progress = no_progress,
     ) -> None:
         if data.prepare:
-            data.prepare(watching)
+            data.prepare(progress)
         examples = dict(data.read())
         if data.valid_fraction and "valid" not in examples:
             examples["train"], examples["valid"] = carve(

@@ -56,10 +56,10 @@ def cifar10(
     )
 
 
-def prepare(archive: Path, watching: Progress) -> None:
+def prepare(archive: Path, progress: Progress) -> None:
     """Fetch the archive where it is missing. Raises UserError where it is not to be had."""
     fix = f"put {archive.name} (the binary version) there, or name its folder with --data-dir"
-    fetch(Published([_URL], _SHA256, _MOST_BYTES), archive, watching, called="CIFAR-10", fix=fix)
+    fetch(Published([_URL], _SHA256, _MOST_BYTES), archive, progress, called="CIFAR-10", fix=fix)
 
 
 def read(archive: Path) -> dict[str, Examples]:

@@ -130,11 +130,11 @@ class _Images:
     notes: list[str] = field(default_factory=list)
     _dealt: dict[str, Examples] = field(default_factory=dict)
 
-    def prepare(self, watching: Progress) -> None:
+    def prepare(self, progress: Progress) -> None:
         source = _place(self.path, self.root)
         listing = _listing(source, self.classes)
         decoding = Decoding(source, self.shape, self.resize)
-        found = decoded_once(decoding, listing.files, self.root / "image_folder", watching)
+        found = decoded_once(decoding, listing.files, self.root / "image_folder", progress)
         bad = [f"{listing.names[number]} ({why})" for number, why in found.unreadable.items()]
         if bad and self.unreadable == "refuse":
             fix = "mend or delete them, or set dataset.unreadable=skip"

@@ -77,7 +77,7 @@ def reproduce_run(
     parts: Parts,
     data_dir: Path,
     view: TrainingView,
-    watching: Progress = no_progress,
+    progress: Progress = no_progress,
 ) -> Reproduction:
     """Train a run's config in a new folder for the epochs that it was trained, and compare every row.
 
@@ -94,12 +94,12 @@ def reproduce_run(
     words = [f"threads={min(threads, machine.cores())}"] if isinstance(threads, int) and threads > 0 else []
     config = load_config(run.config, words, parts)
     plan = make_plan(config, parts, data_dir)
-    loaded = plan.load(watching=watching)
+    loaded = plan.load(progress=progress)
     plan.try_on(loaded)
     again = create_run(parent, config.name, dump_config(config))
     signal = None
     try:
-        ended = train_run(plan, again, view, loaded=loaded, stop_after=epochs, watching=watching)
+        ended = train_run(plan, again, view, loaded=loaded, stop_after=epochs, progress=progress)
         signal = ended.summary.get("signal") if ended.summary["epochs"] < epochs else None
     except Diverged:  # which the run did not: that is what it drifted to
         pass

@@ -12,10 +12,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dlrun.config.keys import FREE
+from dlrun.config.keys import KEYS
+from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import KINDS
 from dlrun.config.strict_yaml import read_file
-from dlrun.errors import ConfigError, UserError, meant, nearest, shortened
+from dlrun.errors import UserError, meant, nearest, shortened
 from dlrun.run_folders.conditions import Condition, is_number, parse_condition
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import SWEEP_FILE
@@ -118,7 +119,8 @@ class Record:
         How many threads, and whether the seeds are one model, a sweep may choose by itself: they are settings
         of the time alone.
         """
-        free = FREE | {"seeds"} | (set() if metric == "seconds" else {"threads", "stacked"})
+        counting = {"results", "bits"} if metric == "seconds" else {"results"}
+        free = {"seeds", *(name for name, key in KEYS.items() if key.changes not in counting)}
         known = {key: value for key, value in self.config.items() if key.split(".")[0] not in free}
         return known | {"data": at(self.summary, "data", "fingerprint")}
 
@@ -129,7 +131,7 @@ def read_record(run: Run) -> Record:
     try:
         plain = read_file(run.config).plain()
     except UserError as error:
-        unread = error.mistakes[0] if isinstance(error, ConfigError) else f"{error.what} ({error.where})"
+        unread = str(error.mistakes[0]) if isinstance(error, ConfigError) else f"{error.what} ({error.where})"
     is_read = isinstance(plain, dict)
     return Record(run, flat_config(plain) if is_read else {}, run.summary(), "" if is_read else unread)  # type: ignore[arg-type]
 

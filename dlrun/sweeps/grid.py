@@ -13,9 +13,11 @@ from typing import Any
 
 from dlrun.config.keys import SWEEP_KEY, Config, takes_whole_numbers
 from dlrun.config.loading import load_config, read_config
+from dlrun.config.merging import COMMAND_LINE
+from dlrun.config.mistakes import ConfigError, Mistake
 from dlrun.config.registry import Parts
-from dlrun.config.strict_yaml import Located
-from dlrun.errors import ConfigError, UserError, shortened
+from dlrun.config.strict_yaml import Located, Place
+from dlrun.errors import UserError, shortened
 from dlrun.run_folders.sweep_folder import of_each_seed
 from dlrun.sweeps.values import (
     MOST_VALUES,
@@ -50,7 +52,7 @@ def settings_of_grid(
     is but one run.
     """
     axes, plain = swept_keys(path, given, seeds, parts)
-    found, mistakes = list[Setting](), dict[str, list[dict[str, Any]]]()
+    found, mistakes = list[Setting](), dict[Mistake, list[dict[str, Any]]]()
     every = combinations(axes) if count is None else draws(axes, count)
     for values in every:
         try:
@@ -118,7 +120,7 @@ def swept_keys(
     return axes, plain
 
 
-def _with_cause(mistake: str, made: Sequence[dict[str, Any]], every: Sequence[dict[str, Any]]) -> str:
+def _with_cause(mistake: Mistake, made: Sequence[dict[str, Any]], every: Sequence[dict[str, Any]]) -> Mistake:
     """A mistake with the values that lead to it, unless all combinations make it, or it names them."""
     makes = {id(each) for each in made}
     others = [each for each in every if id(each) not in makes]
@@ -127,9 +129,11 @@ def _with_cause(mistake: str, made: Sequence[dict[str, Any]], every: Sequence[di
         for key, value in made[0].items()
         if all(each[key] == value for each in made)
         and not any(each[key] == value for each in others)
-        and str(value) not in mistake
+        and str(value) not in mistake.what
     }
-    return f"{mistake} (with {', '.join(override_words(causes))})" if causes and others else mistake
+    if not (causes and others):
+        return mistake
+    return replace(mistake, what=f"{mistake.what} (with {', '.join(override_words(causes))})")
 
 
 def _of_file(path: Path) -> dict[str, tuple[Any, str]]:
@@ -157,13 +161,11 @@ def _leaves(written: dict[str, Located], before: str = "") -> Iterator[tuple[str
             yield f"{before}{key}", (each.plain(), str(each.place))
 
 
-def _placed(mistake: str, axes: Sequence[SweptKey]) -> str:
+def _placed(mistake: Mistake, swept: Sequence[SweptKey]) -> Mistake:
     """A mistake with the place in the file, where its value was written there."""
-    said = mistake.removeprefix(f"{_COMMAND_LINE}: ")
-    if said != mistake:
-        for each in axes:
-            about = said.partition(":")[0]  # the key, one above it or one below it
-            is_its = about == each.key or about.startswith((f"{each.key}.", f"{each.key}["))
-            if each.where != _COMMAND_LINE and (is_its or each.key.startswith(f"{about}.")):
-                return f"{each.where} {said}"
+    if mistake.place == COMMAND_LINE:
+        for each in swept:
+            is_its = mistake.key == each.key or mistake.key.startswith((f"{each.key}.", f"{each.key}["))
+            if each.where != _COMMAND_LINE and (is_its or each.key.startswith(f"{mistake.key}.")):
+                return replace(mistake, place=Place(each.where))
     return mistake

@@ -11,7 +11,7 @@ from typing import Literal
 class Message:
     """What a worker says: a run goes on, or has ended with an exit code and maybe the lines of an error."""
 
-    kind: Literal["begin", "row", "end", "lost"]
+    kind: Literal["begin", "row", "end", "killed"]
     folder: Path
     epoch: int = 0
     epochs: int = 0

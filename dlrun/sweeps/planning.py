@@ -9,9 +9,10 @@ from typing import Any
 
 from dlrun.config.dumping import dump_config
 from dlrun.config.keys import FREE, Config
+from dlrun.config.mistakes import ConfigError, Mistake
 from dlrun.config.registry import Parts
 from dlrun.data.loaded import Loaded
-from dlrun.errors import ConfigError, UserError, nearest, shortened
+from dlrun.errors import UserError, nearest, shortened
 from dlrun.run_folders.records import Record, at, flat_config
 from dlrun.run_folders.run import Run
 from dlrun.run_folders.sweep_folder import Sweep, created_sweep
@@ -104,7 +105,7 @@ def plan_sweep(
     metric: str | None,
     parts: Parts,
     data_dir: Path,
-    watching: Progress = no_progress,
+    progress: Progress = no_progress,
     *,
     space: SearchSpace | None = None,
     times: int = 1,
@@ -121,7 +122,7 @@ def plan_sweep(
 
     Raises ConfigError with the mistakes of all settings, UserError for a `metric` that is not measured.
     """
-    plans, mistakes = list[Plan](), dict[str, None]()
+    plans, mistakes = list[Plan](), dict[Mistake, None]()
     for setting in chosen:
         try:
             plans.append(make_plan(setting.configs[0], parts, data_dir))
@@ -141,7 +142,7 @@ def plan_sweep(
         when = f"epoch {without_best.monitor_every}, of {without_best.config.epochs}"
         what = f"there is no best epoch to rank by: {without_best.monitor} is first measured after {when}"
         raise UserError(what, fix="measure it more often, or train for longer")
-    loaded = plans[0].load(watching=watching)
+    loaded = plans[0].load(progress=progress)
     for plan in plans:
         if plan.config.dataset == plans[0].config.dataset:
             try:

@@ -9,8 +9,9 @@ from typing import Any
 
 from dlrun.config.keys import Config
 from dlrun.config.loading import load_config
+from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
-from dlrun.errors import ConfigError, UserError, shortened
+from dlrun.errors import UserError, shortened
 from dlrun.run_folders.locating import SWEEP_FILE
 from dlrun.run_folders.sweep_folder import Sweep, Trial, of_each_seed
 from dlrun.sweeps.grid import Setting, swept_keys, with_share

@@ -235,7 +235,7 @@ def conclude_run(progress: RunProgress, message: Message, sweep: Sweep) -> None:
     fresh = standing(progress.trial, sweep)
     progress.epoch, progress.epochs, progress.figure = fresh.epoch, fresh.epochs, fresh.figure
     progress.status, progress.lines = fresh.status, message.lines
-    if message.kind == "lost":
+    if message.kind == "killed":
         progress.status = "failed"
         killed = f"error: its process was killed (exit code {message.exit_code})"
         fix = "  fix: if it was for want of memory, resume with --jobs 1, or take a smaller model"

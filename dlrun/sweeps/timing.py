@@ -6,18 +6,16 @@ import time
 from collections.abc import Iterator
 from statistics import fmean
 
-from dlrun.config.keys import FREE, Config
+from dlrun.config.keys import KEYS, Config
 from dlrun.data.batches import steps
 from dlrun.data.loaded import Loaded
 from dlrun.training.loop import Batch, fit
 from dlrun.training.plan import Plan
 
-_TIMELESS = {*FREE, "optimizer", "schedule", "seeds", "epochs", "monitor", "patience"}
-
 
 def takes_as_long(config: Config) -> str:
     """What the time of an epoch depends on; a rate and a schedule make none longer."""
-    plain = {key: value for key, value in config.plain().items() if key not in _TIMELESS}
+    plain = {key: value for key, value in config.plain().items() if KEYS[key].is_timed}
     return repr([plain, config.optimizer.name, len(config.seeds)])
 
 

@@ -88,7 +88,7 @@ class Workers:
             except (EOFError, OSError):  # killed
                 folder, process = self._busy.pop(connection), self._all.pop(connection)
                 process.join()
-                yield Message("lost", folder, exit_code=process.exitcode or 1)
+                yield Message("killed", folder, exit_code=process.exitcode or 1)
                 continue
             if message.kind == "end":
                 del self._busy[connection]

@@ -21,14 +21,14 @@ from dlrun.system.progress import Progress
 
 
 @contextmanager
-def alone(folder: Path, watching: Progress, doing: str) -> Iterator[None]:
+def alone(folder: Path, progress: Progress, doing: str) -> Iterator[None]:
     """Be the only process that writes to this folder, which is made; wait for one that is `doing` so."""
     while True:
         make_folder(folder, ANOTHER_DATA_DIR)
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             if not locked(descriptor):
-                for _ in watching(_waiting(descriptor), 1, f"waiting for a process that {doing}"):
+                for _ in progress(_waiting(descriptor), 1, f"waiting for a process that {doing}"):
                     pass
             if _is(folder, descriptor):
                 yield

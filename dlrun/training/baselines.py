@@ -11,9 +11,9 @@ from dlrun.config.keys import Choice
 from dlrun.data.examples import EVALUATION_BATCH
 from dlrun.data.loaded import Loaded
 from dlrun.training.copies import Apart
+from dlrun.training.meters import meter_for
 from dlrun.training.plan import Plan, metric
 from dlrun.training.recipe import Recipe
-from dlrun.training.tally import Tally
 
 
 def baselines_of(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, float]]:
@@ -21,10 +21,11 @@ def baselines_of(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, 
     targets, found = loaded[split].targets, {}
     for name, outputs in guesses(plan, loaded, split).items():
         guessing = Apart(nn.Identity, [0])
-        tally = Tally(reported_recipe(plan), guessing, len(targets), targets.device, f"the baseline {name}")
+        recipe, when = reported_recipe(plan), f"the baseline {name}"
+        meter = meter_for(targets.device, recipe, guessing, len(targets), when)
         for some in torch.arange(len(targets), device=targets.device).split(EVALUATION_BATCH):
-            tally.measure(outputs[some].unsqueeze(0), targets[some].unsqueeze(0))
-        found[name] = {figure: values[0] for figure, values in tally.means().items()}
+            meter.measure(outputs[some].unsqueeze(0), targets[some].unsqueeze(0))
+        found[name] = {figure: values[0] for figure, values in meter.means().items()}
     return found
 
 

@@ -15,8 +15,8 @@ from dlrun.config.keys import Choice
 from dlrun.training.baselines import reported_recipe
 from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.loop import predictions
+from dlrun.training.meters import meter_for
 from dlrun.training.pictures import draw_plot
-from dlrun.training.tally import Tally
 from dlrun.training.trained import Trained
 
 
@@ -28,11 +28,11 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
     """
     plan, seeds = trained.plan, trained.seeds
     examples, classes = len(trained.loaded[split]), len(plan.data.classes)
-    tally = Tally(reported_recipe(plan), trained.model, examples, trained.hardware.device)
+    meter = meter_for(trained.hardware.device, reported_recipe(plan), trained.model, examples)
     confusion = torch.zeros(len(seeds), classes, classes, dtype=torch.long)
     entropy = torch.zeros(len(seeds), dtype=torch.float64)
     for outputs, targets in predictions(trained.model, trained.loaded[split], trained.hardware):
-        tally.measure(outputs, targets)
+        meter.measure(outputs, targets)
         if plan.probabilities is not None:
             shares = plan.probabilities(outputs)
             entropy += -torch.special.xlogy(shares, shares).sum((1, 2)).cpu() / math.log(2)
@@ -40,7 +40,7 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
                 cells = (targets[index] * classes + predicted).cpu()
                 confusion[index] += torch.bincount(cells, minlength=classes**2).view(classes, classes)
 
-    figures = tally.means()
+    figures = meter.means()
     if plan.probabilities is not None:
         figures["entropy_bits"] = (entropy / examples).tolist()
     column = "trainset" if split == "train" else split  # train_* are running means of an epoch

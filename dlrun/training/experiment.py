@@ -25,7 +25,6 @@ from dlrun.errors import (
 from dlrun.run_folders.run import DONE, Run
 from dlrun.system.progress import Progress, no_progress
 from dlrun.system.signals import Signals
-from dlrun.training import run_writer
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.loop import Batch, fit
 from dlrun.training.plan import Plan
@@ -36,7 +35,7 @@ from dlrun.training.resume_checks import (
     warnings_of,
     what_is_elsewhere,
 )
-from dlrun.training.run_writer import Outcome
+from dlrun.training.run_writer import Outcome, RunWriter, log_warning
 from dlrun.training.state import State
 from dlrun.training.views import TrainingView
 
@@ -50,36 +49,36 @@ def train_run(
     stop_after: int | None = None,
     redraw: bool = False,
     strict: bool = False,
-    watching: Progress = no_progress,
+    progress: Progress = no_progress,
 ) -> Outcome:
     """Train a run for the epochs that are left: all of them, for a new folder.
 
     `loaded` is the data where it is at hand already. `stop_after` pauses after that epoch, the plan
     unchanged. With `redraw` the curves are drawn anew every few seconds. With `strict` a run does not go on
-    with other threads, or another device, version or machine. `watching` shows the progress of what the
+    with other threads, or another device, version or machine. `progress` shows the progress of what the
     data must have done first. A signal stops at the next moment from which going on is as if there had been
     none.
     """
     with _resumable(plan, run), run.lock(), Signals() as signals:
-        keeper = _keeper(plan, run, view, loaded, _heeding(signals, watching), strict)
-        if keeper is None:
+        writer = _opened(plan, run, view, loaded, _heeding(signals, progress), strict)
+        if writer is None:
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
-        state, status = keeper.state, ""
+        state, status = writer.state, ""
         started = time.monotonic() - state.seconds
 
-        def watch(batches: Iterator[Batch]) -> Iterator[Batch]:
+        def track(batches: Iterator[Batch]) -> Iterator[Batch]:
             for batch in batches:
                 yield batch
                 view.tick(batch[0].shape[1])
-                if signals.received and keeper.saved_epoch == state.epoch:
+                if signals.received and writer.saved_epoch == state.epoch:
                     raise Stopped  # this epoch will be done again from its start
 
-        with keeper.failing(view):
+        with writer.failing(view):
             try:
-                view.begin(plan, run, state, steps(len(keeper.loaded["train"]), plan.config.batch_size))
+                view.begin(plan, run, state, steps(len(writer.loaded["train"]), plan.config.batch_size))
                 complete = is_complete(plan, state)
-                for row in () if complete else fit(state, keeper.loaded, plan.recipe, keeper.hardware, watch):
-                    best = keeper.add(row)
+                for row in () if complete else fit(state, writer.loaded, plan.recipe, writer.hardware, track):
+                    best = writer.write_row(row)
                     state.seconds = time.monotonic() - started
                     view.row(state.epoch, row, best)
                     if is_complete(plan, state):
@@ -90,17 +89,17 @@ def train_run(
                     if stop_after is not None and state.epoch >= stop_after:
                         status = "paused"
                         break
-                    if keeper.is_due():
-                        keeper.save()
+                    if writer.is_due():
+                        writer.save()
                     if redraw:
-                        keeper.redraw(view)
+                        writer.redraw(view)
             except Stopped:
                 status = "interrupted"
             finally:
                 view.end()
             if not status:
                 status = "finished" if state.epoch >= plan.config.epochs else "stopped early"
-            return keeper.finish(status, signals.received, view)
+            return writer.finish(status, signals.received, view)
 
 
 @contextmanager
@@ -128,9 +127,9 @@ def resume_command(plan: Plan, run: Run) -> str:
     return shlex.join(["dlrun", "resume", str(run.folder), *parts])
 
 
-def _keeper(
-    plan: Plan, run: Run, view: TrainingView, loaded: Loaded | None, watching: Progress, strict: bool
-) -> run_writer.RunWriter | None:
+def _opened(
+    plan: Plan, run: Run, view: TrainingView, loaded: Loaded | None, progress: Progress, strict: bool
+) -> RunWriter | None:
     """A run as it stands, ready to go on, with a checkpoint to go on from; None where nothing is left.
 
     Raises UserError and CheckpointRefused where it cannot go on, with everything left as it is.
@@ -147,8 +146,8 @@ def _keeper(
     if saved:
         refuse_another_config(plan, run, saved)
     preprocessing = preprocessing_of(saved, plan, run) if saved else None
-    loaded = loaded or plan.load(preprocessing, watching)
-    hardware = replace(plan.hardware(loaded), warn=partial(run_writer.warn, run, view))
+    loaded = loaded or plan.load(preprocessing, progress)
+    hardware = replace(plan.hardware(loaded), warn=partial(log_warning, run, view))
     hardware.use()
     state = plan.state(hardware)
     if saved:
@@ -168,15 +167,15 @@ def _keeper(
         fix = "make it as it was, or go on without --strict"
         raise CheckpointRefused(elsewhere, where=str(run.last), fix=fix)
     for warning in warnings_of(plan, elsewhere, saved, state):
-        run_writer.warn(run, view, warning)
-    keeper = run_writer.RunWriter(plan, run, loaded, hardware, state, saved)
+        log_warning(run, view, warning)
+    writer = RunWriter(plan, run, loaded, hardware, state, saved)
     run.write_config(text)
     if saved is None:
-        keeper.keep_weights()
-        keeper.save()  # from here on there is always a checkpoint to go on from
-    keeper.write_summary("running")
+        writer.write_snapshot()
+        writer.save()  # from here on there is always a checkpoint to go on from
+    writer.write_summary("running")
     run.log(f"epoch {state.epoch} of {plan.config.epochs}, {hardware.threads} threads, {hardware.device}")
-    return keeper
+    return writer
 
 
 def is_complete(plan: Plan, state: State) -> bool:
@@ -193,14 +192,14 @@ class Stopped(Exception):
     """A signal arrived where nothing is lost by leaving the epoch unfinished."""
 
 
-def _heeding(signals: Signals, watching: Progress) -> Progress:
-    """`watching`, which a signal stops: before the first step there is nothing to save.
+def _heeding(signals: Signals, progress: Progress) -> Progress:
+    """`progress`, which a signal stops: before the first step there is nothing to save.
 
     What it gives raises RunFailed then, with the exit code of the signal.
     """
 
     def heeded(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
-        for item in watching(items, total, what):
+        for item in progress(items, total, what):
             yield item
             if signals.received:
                 stopped = RunFailed(f"stopped by a signal while {what}")

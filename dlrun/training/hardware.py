@@ -116,11 +116,11 @@ class Hardware:
         model: Copies,
         optimizer: torch.optim.Optimizer,
         scaler: LossScales | None,
-        lost: Tensor | None = None,
+        not_finite: Tensor | None = None,
     ) -> None:
         """One update of all copies, each by the gradient of the mean of its own `losses` (copies, batch).
 
-        Where `lost` () is 1 on the device, optimizers that are fused leave the weights alone.
+        Where `not_finite` () is 1 on the device, optimizers that are fused leave the weights alone.
         """
         for group in optimizer.param_groups:  # a tenth of what optimizer.zero_grad() takes
             for parameter in group["params"]:
@@ -136,8 +136,8 @@ class Hardware:
             scaler.unscale(model)
         if self.gradient_clip is not None:
             model.clip(self.gradient_clip)
-        if lost is not None and optimizer.defaults.get("fused"):
-            optimizer.found_inf, optimizer.grad_scale = lost, None  # type: ignore[attr-defined]
+        if not_finite is not None and optimizer.defaults.get("fused"):
+            optimizer.found_inf, optimizer.grad_scale = not_finite, None  # type: ignore[attr-defined]
         fast_paths.step(optimizer)
 
 

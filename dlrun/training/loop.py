@@ -14,27 +14,27 @@ from dlrun.data.loaded import Loaded
 from dlrun.training.augmentation import Augmentation
 from dlrun.training.copies import Copies, as_tensor
 from dlrun.training.hardware import Hardware
+from dlrun.training.meters import meter_for
 from dlrun.training.recipe import Recipe, Row
 from dlrun.training.state import State
-from dlrun.training.tally import Tally
 
 Batch = tuple[Tensor, ...]  # of which Batches.examples makes inputs and targets; (copies, batch, …) each
 TrackBatches = Callable[[Iterator[Batch]], Iterable[Batch]]
 
 
 def fit(
-    state: State, data: Loaded, recipe: Recipe, hardware: Hardware, watch: TrackBatches = iter
+    state: State, data: Loaded, recipe: Recipe, hardware: Hardware, track: TrackBatches = iter
 ) -> Iterator[Row]:
     """Train for the epochs that are left, yielding the measurements of each: a list over copies.
 
     At every yield `state` is whole: save it, and a later fit() goes on as if it had never stopped. To
     stop early, leave the loop. Raises Diverged where a loss is not finite: on the CPU before the update, on
-    an accelerator, which must not wait for a look at each step, before the row (see Tally).
+    an accelerator, which must not wait for a look at each step, before the row (see DeviceMeter).
     """
     model, optimizer = hardware.prepare(state.model), state.optimizer
     batches = Batches(data["train"], recipe.batch_size, model.seeds, hardware.device)
     augment = Augmentation(recipe, model.seeds, hardware.device)
-    tally = Tally(recipe, model, len(data["train"]), hardware.device, batch=batches.size)
+    meter = meter_for(hardware.device, recipe, model, len(data["train"]), batch=batches.size)
     planned, split = recipe.epochs * len(batches), recipe.evaluation_split  # steps in all
 
     def update(*batch: Tensor) -> None:
@@ -42,19 +42,19 @@ def fit(
         with hardware.autocast():
             outputs = model(augment(inputs))
         losses = model.each(recipe.loss, outputs, targets)  # (copies, batch)
-        tally.add(losses, outputs, targets)  # stops here if a loss is no finite number
-        hardware.step(losses, model, optimizer, state.scaler, tally.lost)
+        meter.add(losses, outputs, targets)  # stops here if a loss is no finite number
+        hardware.step(losses, model, optimizer, state.scaler, meter.not_finite)
 
     update_once = hardware.repeated(update, model, optimizer, augment.streams)
     for epoch in range(state.epoch + 1, recipe.epochs + 1):  # resume
         model.begin(epoch)
         augment.begin(epoch)
-        tally.begin(f"epoch {epoch}")
+        meter.begin(f"epoch {epoch}")
         started = perf_counter()
-        for step, batch in enumerate(watch(batches.shuffled(epoch)), (epoch - 1) * len(batches)):
+        for step, batch in enumerate(track(batches.shuffled(epoch)), (epoch - 1) * len(batches)):
             rate = set_rate(optimizer, recipe.schedule((step + 0.5) / planned))
             update_once(*batch)
-        row = named("train", tally.means())
+        row = named("train", meter.means())
         seconds = perf_counter() - started
 
         if split and epoch % recipe.evaluate_every == 0:
@@ -67,10 +67,10 @@ def fit(
 
 def evaluate(model: Copies, split: Split, recipe: Recipe, hardware: Hardware) -> Row:
     """The loss and every metric over a whole split, with the weights as they stand."""
-    tally = Tally(recipe, model, len(split), hardware.device)
+    meter = meter_for(hardware.device, recipe, model, len(split))
     for outputs, targets in predictions(model, split, hardware):
-        tally.measure(outputs, targets)
-    return tally.means()
+        meter.measure(outputs, targets)
+    return meter.means()
 
 
 @torch.no_grad()

@@ -24,8 +24,8 @@ def weight_not_finite(model: Copies, saved: Sequence[Mapping[str, Tensor]]) -> t
 
 def said_weight(model: Copies, weights: Sequence[Mapping[str, Tensor]]) -> str:
     """Which of a model's weights is no longer finite, in words; "" where all are."""
-    lost = weight_not_finite(model, weights)
-    return f"{lost[1]} of seed {lost[0]} is no longer finite" if lost else ""
+    broken = weight_not_finite(model, weights)
+    return f"{broken[1]} of seed {broken[0]} is no longer finite" if broken else ""
 
 
 def said_example(loaded: Loaded) -> str:
@@ -35,8 +35,8 @@ def said_example(loaded: Loaded) -> str:
             continue
         for indices in torch.arange(len(split), device=split.targets.device).split(EVALUATION_BATCH):
             for called, values in zip(("inputs", "targets"), split.batch(indices), strict=True):
-                lost = (~values.reshape(len(values), -1).isfinite()).any(1).nonzero()
-                if len(lost):
-                    number = int(indices[lost[0, 0]])
+                broken = (~values.reshape(len(values), -1).isfinite()).any(1).nonzero()
+                if len(broken):
+                    number = int(indices[broken[0, 0]])
                     return f"the {called} of example {number} of {name}, counted from 0, are not finite"
     return ""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.config.keys import AUTO, Choice, Config
+from dlrun.config.mistakes import Mistake
 from dlrun.config.registry import Parts
 from dlrun.data.examples import EVALUATION_BATCH, Data, Preprocessing
 from dlrun.data.loaded import Loaded
@@ -48,9 +49,9 @@ class Plan:
     better: dict[str, str]  # figure -> "higher" or "lower"
     plots: list[Choice]  # the pictures to draw, those that suit by themselves among them
 
-    def load(self, preprocessing: Preprocessing | None = None, watching: Progress = no_progress) -> Loaded:
+    def load(self, preprocessing: Preprocessing | None = None, progress: Progress = no_progress) -> Loaded:
         """The examples, on the device. Raises UserError where files are missing."""
-        return Loaded(self.data, self.device, preprocessing, watching)
+        return Loaded(self.data, self.device, preprocessing, progress)
 
     def hardware(self, loaded: Loaded | None = None) -> Hardware:
         """Where it computes; the number of threads may depend on the size of a full batch."""
@@ -172,7 +173,7 @@ def make_plan(
     `known` is what a checkpoint remembers of its dataset; `most_weights` is how many weights, with how many
     numbers in all, a model may have that is to fit it: one that has more raises TooManyWeights.
     """
-    mistakes: list[str] = []
+    mistakes: list[Mistake] = []
 
     @contextmanager
     def noting(key: str) -> Iterator[None]:
@@ -180,8 +181,7 @@ def make_plan(
             yield
         except UserError as error:
             where = f" ({error.where})" if error.where else ""
-            fix = f"; {error.fix}" if error.fix else ""
-            mistakes.append(config.mistake(key, f"{error.what}{where}{fix}"))
+            mistakes.append(config.mistake(key, f"{error.what}{where}", error.fix))
 
     def part(kind: str, choice: Choice) -> Callable[..., Any]:
         return partial(parts.find(kind, choice.name), **choice.options)

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
-from dlrun.config.keys import Config, changed_keys
+from dlrun.config.keys import Config, changed_keys, may_change_at_resume
 from dlrun.data.examples import Preprocessing
 from dlrun.errors import (
     CheckpointRefused,
@@ -152,8 +152,8 @@ def _refuse_weights(saved: list[dict[str, Any]], state: State) -> None:
             theirs = weights.get(name)
             if isinstance(ours, Tensor) and (reason := _unlike(theirs, ours)):
                 raise _Misfit(f"{name} of seed {seed} {reason}")
-    if lost := weight_not_finite(state.model, saved):
-        raise _Misfit(f"{lost[1]} of seed {lost[0]} is not finite")
+    if broken := weight_not_finite(state.model, saved):
+        raise _Misfit(f"{broken[1]} of seed {broken[0]} is not finite")
 
 
 def _refuse_optimizer(saved: _Optimizer, epoch: int, state: State) -> None:
@@ -219,25 +219,11 @@ def _unlike(theirs: object, ours: Tensor) -> str:
     return ""
 
 
-# What may differ when a run goes on: the length, and what cannot change what was learnt.
-RESUMABLE = {
-    "epochs",
-    "device",
-    "threads",
-    "graph",
-    "plots",
-    "expect",
-    "expect_epochs",
-    "name",
-    "dataset.path",
-}
-
-
 def refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
     """Refuse a config that would make another run of it, naming the keys."""
     old, new = config_of(saved, run.last, plan.parts), plan.config
     changed = changed_keys(old, new)
-    different = [key for key in changed if not {key, key.split(".")[0]} & RESUMABLE]
+    different = [key for key in changed if not may_change_at_resume(key)]
     if different:
         said = (f"{key} (was {_value(old, key)}, now {_value(new, key)})" for key in different)
         raise UserError(

@@ -54,7 +54,7 @@ SAVE_SHARE = 40  # and at least this many times what the last save took: under 3
 
 
 class RunWriter:
-    """What is kept of a run: its rows, the best weights, the checkpoints, the summary."""
+    """All that is written of a run: its rows, the best weights, the checkpoints, the summary."""
 
     def __init__(
         self,
@@ -81,13 +81,13 @@ class RunWriter:
         }
         weights_wanted = [plan.parts.part("plots", choice.name).constants for choice in plan.plots]
         moments = max((constants.get("keeps_weights", 0) for constants in weights_wanted), default=0)
-        self._keep_weights_every = -(-plan.config.epochs // moments) if moments else 0
+        self._snapshot_every = -(-plan.config.epochs // moments) if moments else 0
         before = run.summary()
         resumed = before.get("resumed")
         self._resumed = [*(resumed if isinstance(resumed, list) else []), command_line()] if before else []
 
-    def add(self, row: Row) -> bool:
-        """Keep one epoch's row; whether it is the best so far. Raises Diverged before keeping nan."""
+    def write_row(self, row: Row) -> bool:
+        """Write one epoch's row; whether it is the best so far. Raises Diverged before keeping nan."""
         for column, values in row.items():
             if column.endswith("_loss"):
                 for seed, value in zip(self.state.model.seeds, values, strict=True):
@@ -95,17 +95,17 @@ class RunWriter:
                         raise Diverged(f"{column} of seed {seed} is {value} after epoch {self.state.epoch}")
         self.rows.add(self.state.epoch, row)
         self._figures = row
-        self.keep_weights()
+        self.write_snapshot()
         monitor = self.plan.monitor
         value = fmean(row[monitor]) if monitor in row else math.nan
         best = self.state.best
         if not self.plan.improves(monitor, value, best["value"] if best else None):
             return False
         self.state.best = {"epoch": self.state.epoch, "value": value, "figures": row}
-        self._set_best(self.state.model)
+        self._remember_best(self.state.model)
         return True
 
-    def _set_best(self, model: Copies) -> None:
+    def _remember_best(self, model: Copies) -> None:
         """Remember the weights of a model as the best ones, in the memory of those that were."""
         if self._best_weights is None:
             self._best_weights = [
@@ -116,9 +116,9 @@ class RunWriter:
             torch._foreach_copy_(before, [v for copy in model.copies for v in copy.state_dict().values()])
         self._best_is_saved = False
 
-    def keep_weights(self) -> None:
-        """Keep the model as it is now, where a plot will show how it changed and it is time to."""
-        epoch, every = self.state.epoch, self._keep_weights_every
+    def write_snapshot(self) -> None:
+        """Write the model as it is now, where a plot will show how it changed and it is time to."""
+        epoch, every = self.state.epoch, self._snapshot_every
         if not every or (epoch % every and epoch != self.plan.config.epochs):
             return
         make_folder(self.run.weights)
@@ -148,8 +148,8 @@ class RunWriter:
 
     def _save(self, path: Path, state: dict[str, Any], figures: Row) -> None:
         """Write one checkpoint. Raises Diverged, keeping the file as it is, where a weight is not finite."""
-        if lost := said_weight(self.state.model, state["model"]):
-            raise Diverged(f"{lost} after epoch {state['epoch']}")
+        if broken := said_weight(self.state.model, state["model"]):
+            raise Diverged(f"{broken} after epoch {state['epoch']}")
         save_checkpoint(path, self._checkpoint(state, figures))
 
     @contextmanager
@@ -168,7 +168,7 @@ class RunWriter:
                 if diverged:
                     self._draw(view, [choice for choice in self.plan.plots if choice.name == "curves"])
             except (OSError, UserError) as again:
-                warn(self.run, view, f"and then: {again}")
+                log_warning(self.run, view, f"and then: {again}")
             if isinstance(error, Diverged):
                 error.where = str(self.run.folder)
             if error is raised:
@@ -183,9 +183,9 @@ class RunWriter:
             if place := said_example(self.loaded):
                 error.what, error.fix = f"{error.what}: {place}", "mend that example, or leave it out"
             elif (
-                lost := said_weight(self.state.model, weights_of(self.state.model))
-            ) and lost not in error.what:
-                error.what = f"{error.what}: {lost} since an earlier update"
+                broken := said_weight(self.state.model, weights_of(self.state.model))
+            ) and broken not in error.what:
+                error.what = f"{error.what}: {broken} since an earlier update"
         if not is_out_of_memory(error):
             return error
         frames = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
@@ -296,22 +296,22 @@ class RunWriter:
         best = self.state.best
         if best is None:
             why = f"{self.plan.monitor} is first measured after epoch {self.plan.monitor_every}"
-            warn(self.run, view, f"best.pt is the last epoch: {why}")
+            log_warning(self.run, view, f"best.pt is the last epoch: {why}")
             weights = {"model": weights_of(self.state.model), "epoch": self.state.epoch}
             self._save(self.run.best, weights, self._figures)
         elif best["epoch"] == self.state.epoch:
             best["figures"] = self._figures
-            self._set_best(self.state.model)
+            self._remember_best(self.state.model)
         elif not best["figures"].keys() >= set(self.plan.recipe.columns()):
             model, epoch = self._best_model(view)
             if epoch == best["epoch"]:
                 best["figures"] = self._completed(best["figures"], model)
-                self._set_best(model)
+                self._remember_best(model)
 
     def _best_model(self, view: TrainingView) -> tuple[Copies, int]:
         """A model with the weights of the best epoch, and which epoch that is.
 
-        Where they are lost, those of the last epoch saved.
+        Where they cannot be read, those of the last epoch saved.
         """
         model, best = self.plan.model(), self.state.best
         if best and self._best_weights is not None:
@@ -325,7 +325,7 @@ class RunWriter:
                 load_weights(model, saved["model"], path)
                 return self.hardware.prepare(model), saved["epoch"]
             except CheckpointRefused as refused:
-                warn(self.run, view, f"{path.name} is passed over: {refused.what}")
+                log_warning(self.run, view, f"{path.name} is passed over: {refused.what}")
         raise RunFailed("neither best.pt nor last.pt can be read", where=str(self.run.folder))
 
     def redraw(self, view: TrainingView) -> None:
@@ -351,7 +351,7 @@ class RunWriter:
                 trained,
                 choice,
                 self.run.plots / f"{choice.name}.png",
-                lambda text: warn(self.run, view, text),
+                lambda text: log_warning(self.run, view, text),
             )
 
     def _judge(self, status: str) -> list[dict[str, Any]]:
@@ -377,7 +377,7 @@ class RunWriter:
         return verdicts
 
 
-def warn(run: Run, view: TrainingView, text: str) -> None:
+def log_warning(run: Run, view: TrainingView, text: str) -> None:
     run.log(f"warning: {text}")
     view.warn(text)
 

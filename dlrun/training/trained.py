@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.config.keys import Config
+from dlrun.config.keys import KEYS, Config
 from dlrun.config.loading import config_from_plain
+from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.data.examples import EVALUATION_BATCH, Data, Preprocessing
 from dlrun.data.loaded import Loaded
-from dlrun.errors import CheckpointRefused, ConfigError, UserError, shortened
+from dlrun.errors import CheckpointRefused, UserError, shortened
 from dlrun.run_folders.run import Run
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training.baselines import baselines_of
@@ -29,9 +30,6 @@ from dlrun.training.layers import TooManyWeights
 from dlrun.training.loop import predictions
 from dlrun.training.not_finite import weight_not_finite
 from dlrun.training.plan import Plan, make_plan
-
-# What may be said otherwise at evaluation: everything else is the model's own.
-CHANGEABLE = {"dataset", "device", "threads", "metrics", "plots"}
 
 
 @dataclass
@@ -123,7 +121,7 @@ def open_checkpoint(
     overrides: Sequence[str],
     parts: Parts,
     data_dir: Path,
-    watching: Progress = no_progress,
+    progress: Progress = no_progress,
 ) -> tuple[Trained, Checkpoint]:
     """The trained model in a checkpoint file, which is trusted with nothing, with its data.
 
@@ -131,7 +129,7 @@ def open_checkpoint(
     override or the data does not fit it.
     """
     plan, preprocessing, saved = open_plan(path, overrides, parts, data_dir)
-    loaded = plan.load(preprocessing, watching)
+    loaded = plan.load(preprocessing, progress)
     hardware = plan.hardware(loaded)
     return Trained(plan, loaded, hardware, open_model(plan, hardware, saved, path), _epoch(saved), run), saved
 
@@ -166,8 +164,8 @@ def open_plan(
         classes, shape = tuple(saved.data["classes"]), tuple(saved.data["input_shape"])
         preprocessing = Preprocessing(**saved.data["preprocessing"])
     except ConfigError as error:
-        at_hand = (f"{path} dataset", f"{path} device")  # what may be missing here, and no fault of the file
-        wrong = [mistake for mistake in error.mistakes if not mistake.startswith(at_hand)]
+        at_hand = ("dataset", "device")  # what may be missing here, and no fault of the file
+        wrong = [mistake for mistake in error.mistakes if not mistake.key.startswith(at_hand)]
         if overrides or not wrong:
             raise
         raise CheckpointRefused(f"its config is refused: {wrong[0]}", where=str(path)) from None
@@ -186,8 +184,8 @@ def open_plan(
     with torch.device("meta"):  # what does not fit is refused before a model of any size is made
         model = Apart(plan.build, config.seeds)
         load_weights(model, model_state, path, assign=True)
-    if lost := weight_not_finite(model, model_state):
-        seed, name = lost
+    if broken := weight_not_finite(model, model_state):
+        seed, name = broken
         what = f"its weights {name} of seed {seed} are not all finite numbers"
         raise CheckpointRefused(what, where=str(path), fix="use another checkpoint")
     return plan, preprocessing, saved
@@ -196,7 +194,7 @@ def open_plan(
 def _config(saved: Checkpoint, path: Path, overrides: Sequence[str], parts: Parts) -> Config:
     """The config in a checkpoint, with what may be said otherwise at evaluation."""
     keys = {text.split("=")[0].split(".")[0] for text in overrides}
-    if fixed := sorted(keys - CHANGEABLE):
+    if fixed := sorted(key for key in keys if key not in KEYS or not KEYS[key].at_evaluation):
         raise UserError(f"{', '.join(fixed)} cannot be changed at evaluation: the model is what it is")
     plain = config_of(saved, path, parts).plain()
     if "metrics" in keys:  # nothing is chosen or judged here: neither may stand in the way of others

@@ -11,11 +11,12 @@ import pytest
 
 from dlrun.config.claims import meets, parse_claim
 from dlrun.config.dumping import dump_config
-from dlrun.config.keys import Choice, changed_keys, key_help
+from dlrun.config.keys import KEYS, Choice, changed_keys
 from dlrun.config.loading import config_from_plain, load_config
 from dlrun.config.lookup import find_config, shipped_folder, shipped_names
+from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import KINDS, Parts
-from dlrun.errors import ConfigError, UserError
+from dlrun.errors import UserError
 
 Write = Callable[[str, str], Path]
 SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -38,7 +39,7 @@ def base(write: Write) -> Path:
 def mistakes(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> list[str]:
     with pytest.raises(ConfigError) as refused:
         load_config(path, overrides, parts)
-    return refused.value.mistakes
+    return list(map(str, refused.value.mistakes))
 
 
 # --------------------------------------------------------------------------- what ships
@@ -107,7 +108,7 @@ metrics: [accuracy]
         f"{path}:5:1 optimizer: the option lr is missing: a number >= 0",
         f"{path}:8:9 epochs: 'ten' is not a whole number >= 1",
         f"{path}:9:1 bach_size: there is no such key; did you mean 'batch_size'? "
-        f"(there are: {', '.join(key_help())})",
+        f"(there are: {', '.join(KEYS)})",
     ]
 
 
@@ -194,7 +195,7 @@ def test_a_name_that_no_folder_should_have_is_refused(base: Path, name: str) -> 
     plain = load_config(base).plain() | {"name": name}
     with pytest.raises(ConfigError) as refused:
         config_from_plain(plain, "here")
-    assert "cannot name a folder" in refused.value.mistakes[0]
+    assert "cannot name a folder" in str(refused.value.mistakes[0])
 
 
 @pytest.mark.parametrize("name", ["a", "0", "a.b", "A-b_c.0", "x" * 64, "con1", "console", "last"])

@@ -17,8 +17,10 @@ import pytest
 from rich.console import Console
 
 from dlrun.config.loading import load_config
+from dlrun.config.mistakes import ConfigError, Mistake
 from dlrun.config.option_types import describe
 from dlrun.config.registry import REQUIRED, Parts
+from dlrun.config.strict_yaml import Place
 from dlrun.console import streams, training_view
 from dlrun.console.errors import print_error
 from dlrun.console.evaluation import print_evaluation
@@ -29,7 +31,7 @@ from dlrun.console.run_list import print_runs
 from dlrun.console.streams import _console, out, say, show_progress, warn
 from dlrun.console.training_results import print_results
 from dlrun.console.training_view import MOST_ROWS, REFRESH, TrainingDisplay, epochs_table
-from dlrun.errors import ConfigError, UserError
+from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
 from dlrun.training.hardware import Hardware
 from dlrun.training.layers import Layer, Layers
@@ -292,7 +294,7 @@ def test_hostile_texts_are_shown_and_steer_nothing(text: str, capsys: pytest.Cap
     say(text)
     warn(text)
     print_error(UserError(text, where=text, fix=text))
-    print_error(ConfigError(text, [text]))
+    print_error(ConfigError(text, [Mistake(Place(text), text, text)]))
     print_runs(
         [
             {

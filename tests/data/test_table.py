@@ -15,13 +15,14 @@ import torch
 from small_runs import planned, trained
 from torch import Tensor
 
+from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.data import table as _table
 from dlrun.data.examples import Data
 from dlrun.data.loaded import Loaded
 from dlrun.dataset.csv import csv
 from dlrun.dataset.daily_temperatures import COLUMNS, WEEK, daily_temperatures, made
-from dlrun.errors import CheckpointRefused, ConfigError, UserError
+from dlrun.errors import CheckpointRefused, UserError
 from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
 from dlrun.training.trained import open_checkpoint, open_plan, outputs_for
 
@@ -398,7 +399,7 @@ def test_a_mistake_in_the_table_is_a_mistake_of_the_config(tmp_path: Path) -> No
     path = written(tmp_path, [*rows(), "1,2"])
     with pytest.raises(ConfigError) as refused:
         planned(dataset={"name": "csv", "path": str(path), "target": "heat"}, loss="mse", metrics=[])
-    [mistake] = refused.value.mistakes
+    [mistake] = map(str, refused.value.mistakes)
     assert f"dataset: row 22 has 2 cells, but the header names 5 columns ({path}:22)" in mistake
 
 
@@ -524,7 +525,7 @@ def test_what_a_trained_model_cannot_follow_is_refused(tmp_path: Path, change: s
     run = trained(planned(dataset=small_dataset(written(tmp_path, rows())), **CONFIG), tmp_path / "runs")
     with pytest.raises(ConfigError) as refused:
         open_plan(run.best, [change], Parts(), tmp_path)
-    assert said in refused.value.mistakes[0]
+    assert said in str(refused.value.mistakes[0])
 
 
 FORGERIES: dict[str, Callable[[dict[str, Any]], Any]] = {

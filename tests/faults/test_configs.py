@@ -17,12 +17,13 @@ import yaml
 
 from dlrun.config import strict_yaml
 from dlrun.config.dumping import dump_config
-from dlrun.config.keys import Choice, Config, default_of, key_help
+from dlrun.config.keys import KEYS, Choice, Config, default_of
 from dlrun.config.loading import config_from_plain, load_config
+from dlrun.config.mistakes import ConfigError
 from dlrun.config.option_types import describe
 from dlrun.config.registry import KINDS, REQUIRED, Parts
 from dlrun.config.strict_yaml import parse, read_file
-from dlrun.errors import ConfigError, UserError
+from dlrun.errors import UserError
 from dlrun.training.checkpoint import load_checkpoint
 
 if TYPE_CHECKING:
@@ -488,11 +489,11 @@ def test_what_cannot_be_meant_is_refused_and_named(fault: Fault, base: Path, key
 
 @pytest.mark.row("T30")
 def test_every_key_refuses_what_is_of_no_type_at_all(fault: Fault, base: Path) -> None:
-    for key in key_help():
+    for key in KEYS:
         for value in ("{a: [{b: {c: 1}}]}", "[[[[]]]]", "2001-01-01", "'\\e[31m'", '"\\0"'):
             if not (key == "name" and value == "2001-01-01"):
                 assert mistakes(base, [f"{key}={value}"])[0].startswith(f"on the command line: {key}"), value
-    fault.count(values=5 * len(key_help()) - 1)
+    fault.count(values=5 * len(KEYS) - 1)
 
 
 @pytest.mark.row("T30")
@@ -556,7 +557,7 @@ def refusal(plain: dict[str, Any], parts: Parts) -> list[str]:
 @pytest.mark.row("T30")
 def test_every_key_refuses_every_value_of_another_type(fault: Fault, base: Path) -> None:
     plain, parts, hints = load_config(base).plain(), Parts(), get_type_hints(Config, include_extras=True)
-    for key in key_help():
+    for key in KEYS:
         of_parts = hints[key] in (Choice, list[Choice])
         bad = [value for value in POOL if of_parts or not accepts(hints[key], value)]
         if of_parts:  # an empty list chooses no part, where several may be chosen
@@ -608,7 +609,7 @@ def misspelt(name: str) -> str:
 @pytest.mark.row("T30")
 def test_a_misspelt_key_option_or_part_is_answered_with_its_neighbour(fault: Fault, base: Path) -> None:
     plain, parts = load_config(base).plain(), Parts()
-    for key in key_help():
+    for key in KEYS:
         wrong = misspelt(key)
         [found] = refusal(plain | {wrong: 1}, parts)
         assert f"{wrong}: there is no such key; did you mean {key!r}?" in found
@@ -741,7 +742,7 @@ def some_config(parts: Parts, random: random.Random) -> dict[str, Any]:
 
     plain: dict[str, Any] = {}
     for key, kind in get_type_hints(Config, include_extras=True).items():
-        if key in key_help() and (default_of(key) is REQUIRED or random.random() < 0.7):
+        if key in KEYS and (default_of(key) is REQUIRED or random.random() < 0.7):
             if kind is Choice:
                 plain[key] = choice(key)
             elif kind == list[Choice]:

@@ -1139,7 +1139,7 @@ def test_a_cifar_archive_is_fetched_whole_or_not_at_all(
 def fetch_in_child(root: str, published: Any, log: str) -> None:
     """Read MNIST in a process of its own, fetching it; says in `log` what it found."""
     _idx._PUBLISHED["MNIST"] = published
-    found = Loaded(mnist(Path(root)), CPU, watching=no_progress).fingerprint
+    found = Loaded(mnist(Path(root)), CPU, progress=no_progress).fingerprint
     with open(log, "a") as file:
         file.write(f"{found}\n")
 

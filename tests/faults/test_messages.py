@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 import pytest
 
 from dlrun import errors
+from dlrun.config.mistakes import ConfigError, Mistake
+from dlrun.config.strict_yaml import Place
 from dlrun.console.commands.app import app
-from dlrun.errors import CheckpointRefused, ConfigError, Diverged, RunFailed, Unforeseen, UserError
+from dlrun.errors import CheckpointRefused, Diverged, RunFailed, Unforeseen, UserError
 from dlrun.run_folders.listing import runs_in
 
 Dlrun = Callable[..., Any]
@@ -27,12 +29,17 @@ TRACEBACK = "Traceback (most recent call last)"
 LONG_PATH = "a" * 5000
 LONG = "".join(f"{number} of many lines \x1b[2J [/foo]\r\n" for number in range(40))
 
+
+def mistaken(what: str) -> Mistake:
+    return Mistake(Place("file.yaml", 1, 1), "loss", what)
+
+
 # What may be raised, and the exit code of each.
 FORESEEN: list[tuple[Callable[[], Exception], int]] = [
     (lambda: UserError("a mistake"), 2),
     (lambda: UserError(LONG, where=LONG, fix=LONG), 2),
-    (lambda: ConfigError("file.yaml", ["one", "two", "three", "four"]), 2),
-    (lambda: ConfigError(LONG, [f"mistake {number}: {LONG}" for number in range(40)]), 2),
+    (lambda: ConfigError("file.yaml", [mistaken(each) for each in ("one", "two", "three", "four")]), 2),
+    (lambda: ConfigError(LONG, [mistaken(f"mistake {number}: {LONG}") for number in range(40)]), 2),
     (lambda: RunFailed("cannot write", where="there", fix="make room"), 1),
     (lambda: Diverged("the loss is nan"), 3),
     (lambda: CheckpointRefused("it is damaged", where="last.pt", fix="use another"), 4),
@@ -96,7 +103,7 @@ def test_every_command_is_tried() -> None:
 
 def test_every_kind_of_error_is_tried() -> None:
     kinds = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, UserError)}
-    assert kinds == {type(make()) for make, _ in FORESEEN} | {Unforeseen}
+    assert kinds | {ConfigError} == {type(make()) for make, _ in FORESEEN} | {Unforeseen}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -29,10 +29,11 @@ from dlrun.config import strict_yaml
 from dlrun.config.dumping import _Dumper
 from dlrun.config.keys import Config
 from dlrun.config.loading import config_from_plain, load_config
+from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import KINDS
 from dlrun.config.strict_yaml import Located, parse, read_file
 from dlrun.data.csv_files import MISSING, number, read_table
-from dlrun.errors import CheckpointRefused, ConfigError, UserError
+from dlrun.errors import CheckpointRefused, UserError
 from dlrun.run_folders.locating import create_run, find_run
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
@@ -309,7 +310,7 @@ def test_a_run_name_is_a_plain_word_whose_folder_stands_in_its_own(
     if not is_plain:
         with pytest.raises(ConfigError) as refused:
             config_from_plain(plain | {"name": name}, "here")
-        assert "cannot name a folder" in refused.value.mistakes[0] and said_well(refused.value)
+        assert "cannot name a folder" in str(refused.value.mistakes[0]) and said_well(refused.value)
         return
     parent = Path(tempfile.mkdtemp(dir=folder))
     run = create_run(parent / "runs", config_from_plain(plain | {"name": name}, "here").name, "")

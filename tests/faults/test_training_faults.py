@@ -25,7 +25,7 @@ from torch import Tensor
 from dlrun.data.batches import Batches
 from dlrun.errors import Diverged
 from dlrun.run_folders.run import Run
-from dlrun.training import run_writer, tally
+from dlrun.training import meters, run_writer
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.copies import Apart
 from dlrun.training.experiment import train_run
@@ -276,7 +276,7 @@ def noted_before_each_step(state: State) -> tuple[list[list[Tensor]], TrackBatch
 def test_where_a_look_would_wait_a_lost_loss_still_changes_no_weight(
     fault: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, optimizer: str
 ) -> None:
-    monkeypatch.setattr(tally, "is_asynchronous", lambda device: True)
+    monkeypatch.setattr(meters, "is_asynchronous", lambda device: True)
     plan = planned(
         own_parts(tmp_path),
         dataset={"name": "uneven", "poisoned": 17},

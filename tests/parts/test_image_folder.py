@@ -281,17 +281,17 @@ def test_stating_a_folder_decodes_nothing(photos: Path, monkeypatch: pytest.Monk
 def test_images_are_decoded_once_with_their_progress(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
-    def watching(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+    def progress(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
         seen.append((what, total))
         yield from items
 
-    first = Loaded(data_of(photos), CPU, watching=watching)
+    first = Loaded(data_of(photos), CPU, progress=progress)
     assert seen == [("decoding images", 25)]
     no_decoding(monkeypatch)
     # Neither again, nor under another path to the same files, nor for another split or normalisation.
     shutil.move(photos, photos.with_name("moved"))
     moved = photos.with_name("moved")
-    again = Loaded(data_of(moved), CPU, watching=watching)
+    again = Loaded(data_of(moved), CPU, progress=progress)
     Loaded(data_of(moved, test_fraction=0.5, seed=3, normalise="unit", valid_fraction=0.3), CPU)
     assert len(seen) == 1
     assert again.fingerprint == first.fingerprint
@@ -328,13 +328,13 @@ def test_another_file_time_size_or_colour_is_decoded_anew(photos: Path) -> None:
     def decoded_anew(**options: Any) -> bool:
         seen: list[str] = []
 
-        def watching(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
+        def progress(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
             seen.append(what)
             return items
 
         prepare = data_of(photos, **options).prepare
         assert prepare is not None
-        prepare(watching)
+        prepare(progress)
         return bool(seen)
 
     assert decoded_anew()
@@ -439,7 +439,7 @@ def test_what_is_not_whole_is_decoded_again(photos: Path, what: str, no_hanging:
 def decode_in_child(photos: str, killed_at: int, log: str) -> None:
     """Decode in a process of its own, which is killed at one image; says in `log` that it decoded."""
 
-    def watching(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+    def progress(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
         with open(log, "a") as file:
             file.write(f"{what}\n")
         for number, item in enumerate(items):
@@ -447,7 +447,7 @@ def decode_in_child(photos: str, killed_at: int, log: str) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield item
 
-    loaded = Loaded(data_of(Path(photos)), CPU, watching=watching)
+    loaded = Loaded(data_of(Path(photos)), CPU, progress=progress)
     with open(log, "a") as file:
         file.write(f"{loaded.fingerprint}\n")
 
@@ -502,7 +502,7 @@ def test_a_decode_that_is_stopped_leaves_nothing(photos: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Loaded(data_of(photos), CPU, watching=stopped)
+        Loaded(data_of(photos), CPU, progress=stopped)
     [folder] = kept(photos)
     assert list(folder.iterdir()) == []
 

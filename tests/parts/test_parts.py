@@ -21,10 +21,11 @@ from small_runs import differences, own_parts, planned, trained
 from torch import Tensor, nn
 
 from dlrun.config.keys import Choice
+from dlrun.config.mistakes import ConfigError
 from dlrun.config.option_types import describe
 from dlrun.config.registry import KINDS, REQUIRED, Part, Parts
 from dlrun.data.examples import Data, Examples
-from dlrun.errors import ConfigError, UserError
+from dlrun.errors import UserError
 from dlrun.training.plan import metric
 from dlrun.training.trained import Trained, open_checkpoint
 

@@ -200,7 +200,7 @@ def test_seeds_train_as_one_model_where_a_trial_finds_that_faster(
 def test_seeds_that_are_others_as_one_model_train_apart(
     dlrun: Dlrun, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlrun.errors import ConfigError
+    from dlrun.config.mistakes import ConfigError
     from dlrun.training.plan import Plan
 
     monkeypatch.setattr(timing, "seconds_of_epoch", lambda plan, *_: 1e-3 ** len(plan.config.seeds))
@@ -209,7 +209,7 @@ def test_seeds_that_are_others_as_one_model_train_apart(
 
     def refuse(plan: Plan, loaded: object) -> None:
         if plan.config.is_stacked:
-            raise ConfigError("small.yaml", ["two seeds as one model are not what they are apart"])
+            raise ConfigError("small.yaml", [plan.config.mistake("stacked", "they differ")])
 
     monkeypatch.setattr(Plan, "try_on", refuse)
     apart = dlrun("sweep", config, *words)

@@ -12,8 +12,8 @@ import torch
 from small_runs import differences, outcome, own_parts, planned, started, trained
 from torch import Tensor, nn
 
+from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
-from dlrun.errors import ConfigError
 from dlrun.training.copies import Apart, Stacked, as_tensor
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.experiment import train_run
@@ -592,7 +592,7 @@ def test_what_cannot_be_stacked_is_refused_before_training(
     with pytest.raises(ConfigError) as refused:
         plan = planned(parts, **changes, seeds=[0, 1], stacked=True)
         plan.try_on(plan.load())
-    [mistake] = refused.value.mistakes
+    [mistake] = map(str, refused.value.mistakes)
     assert "stacked" in mistake
     assert said in mistake
 

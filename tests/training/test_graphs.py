@@ -15,9 +15,10 @@ import torch
 from small_runs import differences, outcome, own_parts, planned, started, trained
 from torch import Tensor, nn
 
+from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
-from dlrun.errors import ConfigError, RunFailed
-from dlrun.training import graphs, tally
+from dlrun.errors import RunFailed
+from dlrun.training import graphs, meters
 from dlrun.training.experiment import train_run
 from dlrun.training.graphs import Replayed
 from dlrun.training.hardware import Hardware
@@ -50,7 +51,7 @@ class Recorder:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.recorded, self.aside, self.repeated = 0, 0, 0
         self.warnings: list[str] = []
-        monkeypatch.setattr(tally, "is_asynchronous", lambda device: True)
+        monkeypatch.setattr(meters, "is_asynchronous", lambda device: True)
         monkeypatch.setattr(graphs, "record", self.record)
         monkeypatch.setattr(graphs, "on_own_stream", self.run_aside)
         monkeypatch.setattr(Hardware, "has_graphs", True)
@@ -162,7 +163,9 @@ def insisting(plan: Plan) -> Plan:
 def test_only_a_gpu_is_asked_for_graphs() -> None:
     with pytest.raises(ConfigError) as refused:
         planned(graph=True)
-    assert "graph: only a CUDA device repeats graphs, not cpu; set graph: auto" in refused.value.mistakes[0]
+    assert "graph: only a CUDA device repeats graphs, not cpu; set graph: auto" in str(
+        refused.value.mistakes[0]
+    )
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop"])
@@ -202,7 +205,7 @@ def test_where_a_look_would_wait_the_rows_are_the_same(
     }
     parts = own_parts(tmp_path)
     looked = trained(planned(parts, **changes), tmp_path)
-    monkeypatch.setattr(tally, "is_asynchronous", lambda device: True)
+    monkeypatch.setattr(meters, "is_asynchronous", lambda device: True)
     assert not differences(outcome(looked), outcome(trained(planned(parts, **changes), tmp_path)))
 
 

@@ -13,8 +13,9 @@ from torch import nn
 
 from dlrun.config.loading import load_config
 from dlrun.config.lookup import find_config
+from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
-from dlrun.errors import ConfigError, UserError
+from dlrun.errors import UserError
 from dlrun.system import machine
 from dlrun.training.copies import Apart
 from dlrun.training.devices import choose_device, describe_machine, versions
@@ -115,7 +116,7 @@ def test_a_device_that_is_not_there_is_an_error_with_a_remedy(monkeypatch: pytes
     only(monkeypatch)
     with pytest.raises(ConfigError) as mistaken:
         planned(device="cuda:3")
-    assert "device" in mistaken.value.mistakes[0]
+    assert "device" in str(mistaken.value.mistakes[0])
 
 
 def test_low_precision_is_for_the_forward_pass_alone() -> None:

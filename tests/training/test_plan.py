@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_runs import own_parts, planned
 
-from dlrun.errors import ConfigError
+from dlrun.config.mistakes import ConfigError
 
 NO_FIGURE_EACH = '''
 """A loss that forgets the examples."""
@@ -54,7 +54,7 @@ def lbfgs(parameters, *, lr: float):
 def test_what_cannot_work_is_refused_and_named(changes: dict[str, Any], key: str, said: str) -> None:
     with pytest.raises(ConfigError) as refused:
         planned(**changes)
-    [mistake] = [line for line in refused.value.mistakes if said in line]
+    [mistake] = [line for line in map(str, refused.value.mistakes) if said in line]
     assert f" {key}: " in mistake
 
 
@@ -73,7 +73,7 @@ def test_an_optimizer_that_asks_for_the_loss_again_is_refused(tmp_path: Path) ->
     parts = own_parts(tmp_path, {"optimizer/lbfgs.py": ASKS_AGAIN})
     with pytest.raises(ConfigError) as refused:
         planned(parts, optimizer={"name": "lbfgs", "lr": 0.1})
-    [mistake] = refused.value.mistakes
+    [mistake] = map(str, refused.value.mistakes)
     assert "optimizer: LBFGS asks for the loss again within a step" in mistake
 
 
@@ -81,14 +81,14 @@ def test_a_loss_must_give_each_example_a_figure_of_its_own(tmp_path: Path) -> No
     parts = own_parts(tmp_path, {"loss/of_all.py": NO_FIGURE_EACH})
     with pytest.raises(ConfigError) as refused:
         planned(parts, loss="of_all")
-    assert "each needs a figure of its own" in refused.value.mistakes[0]
+    assert "each needs a figure of its own" in str(refused.value.mistakes[0])
 
 
 def test_outputs_that_are_no_probabilities_are_refused_by_a_loss_that_takes_them_for_such() -> None:
     plan = planned(loss="nll")
     with pytest.raises(ConfigError, match="1 mistake") as refused:
         plan.try_on(plan.load())
-    assert "log_softmax" in refused.value.mistakes[0]
+    assert "log_softmax" in str(refused.value.mistakes[0])
     mlp = {"name": "mlp", "output_activation": "log_softmax"}
     for changes in ({"loss": "nll", "architecture": mlp}, {"loss": "cross_entropy_scratch"}, {}):
         fine = planned(**changes)
@@ -109,7 +109,7 @@ def test_batch_normalisation_over_a_single_example_is_refused_before_training(
     with pytest.raises(ConfigError) as refused:
         plan.try_on(plan.load())
     assert refused.value.exit_code == 2
-    [mistake] = refused.value.mistakes
+    [mistake] = map(str, refused.value.mistakes)
     assert "batch_size: " in mistake and said in mistake
     better = int(mistake.rpartition("such as ")[2])
     changes: dict[str, Any]
@@ -137,7 +137,7 @@ def test_a_model_beyond_the_memory_is_refused_before_it_is_made() -> None:
     plan = planned(architecture={"name": "mlp", "hidden": [10**11]})
     with pytest.raises(ConfigError) as refused:
         plan.try_on(plan.load())
-    assert "GiB" in refused.value.mistakes[0]
+    assert "GiB" in str(refused.value.mistakes[0])
 
 
 def test_the_number_of_seeds_does_not_change_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:

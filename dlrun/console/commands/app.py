@@ -62,13 +62,13 @@ def _called(words: list[str], chosen: dict[str, Any]) -> int:
     if "dlrun.console.streams" in sys.modules:  # something was printed
         from dlrun.console.streams import output_failure
 
-        lost = output_failure()
-        if lost and code == 0 and chosen.get("command") not in ("train", "resume"):  # those leave a folder
-            raise _output_lost(lost)
+        failure = output_failure()
+        if failure and code == 0 and chosen.get("command") not in ("train", "resume"):  # those leave a folder
+            raise _cannot_print(failure)
     return code
 
 
-def _output_lost(error: OSError) -> RunFailed:
+def _cannot_print(error: OSError) -> RunFailed:
     what = f"cannot write the output: {error.strerror}"
     return RunFailed(what, fix="free some space, or send it elsewhere")
 
@@ -85,7 +85,7 @@ def _told(error: Exception, words: list[str]) -> UserError:
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return UserError(f"there is no {shortened(error.filename)}: {error.strerror}")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
-        return _output_lost(error)  # of --help, which Typer prints
+        return _cannot_print(error)  # of --help, which Typer prints
     if hasattr(error, "format_message"):  # an error of click, which some versions of Typer hide in their own
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "dlrun"

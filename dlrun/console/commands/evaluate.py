@@ -54,8 +54,8 @@ def evaluate(
 
     path, found = checkpoint_of(run, checkpoint, runs_dir)
     words = with_options(overrides, device=device)
-    watching = progress_unless(quiet=json)
-    trained, saved = open_checkpoint(path, found, words, Parts(parts), data_dir, watching)
+    progress = progress_unless(quiet=json)
+    trained, saved = open_checkpoint(path, found, words, Parts(parts), data_dir, progress)
     for note in trained.data.notes:
         warn(note)
     report = evaluate_run(trained, saved, path, split)
@@ -142,8 +142,8 @@ def plot(
     overrides = [word for word in names or () if word.startswith("dataset.")]
     names = [word for word in names or () if word not in overrides]
     words = with_options([*overrides, *([f"plots={_plots(names)}"] if names else [])], device=device)
-    watching = progress_unless(quiet=False)
-    trained, _ = open_checkpoint(path, found, words, Parts(parts), data_dir, watching)
+    progress = progress_unless(quiet=False)
+    trained, _ = open_checkpoint(path, found, words, Parts(parts), data_dir, progress)
     make_folder(folder, ANOTHER_OUT)
     if not draw_all(trained, trained.plan.plots, folder):
         raise SystemExit(1)

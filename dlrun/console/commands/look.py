@@ -58,7 +58,7 @@ def preview(
     from dlrun.training.trained import Trained
 
     plan = make_plan(checked, own_parts, data_dir)
-    loaded = plan.load(watching=progress_unless(quiet=json))
+    loaded = plan.load(progress=progress_unless(quiet=json))
     found = dataset_facts(plan, loaded)
     if json:
         say_json(finite(found))
@@ -103,7 +103,7 @@ def list_parts(
     parts: PartsDir = None,
 ) -> None:
     """List every part with its options, types and defaults, and the keys of a config."""
-    from dlrun.config.keys import default_of, key_help
+    from dlrun.config.keys import KEYS, default_of
     from dlrun.config.option_types import describe
     from dlrun.config.registry import KINDS, REQUIRED, Parts
     from dlrun.console.parts import print_keys, print_parts
@@ -116,5 +116,5 @@ def list_parts(
         listed = [own_parts.part(one, name) for name in own_parts.names(one)]
         print_parts(one, listed, describe, REQUIRED)
     if kind is None:
-        rows = ((key, text, default_of(key)) for key, text in key_help().items())
+        rows = ((name, key.help, default_of(name)) for name, key in KEYS.items())
         print_keys((key, text, "" if default is REQUIRED else str(default)) for key, text, default in rows)

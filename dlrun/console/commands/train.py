@@ -42,7 +42,7 @@ def train(
     stop_after: Annotated[
         int | None, typer.Option(metavar="N", help="Pause after epoch N; `dlrun resume` goes on.", min=1)
     ] = None,
-    watch: Redraw = False,
+    redraw: Redraw = False,
     quiet: Quiet = False,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
@@ -69,13 +69,13 @@ def train(
     from dlrun.training.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
-    loaded = plan.load(watching=progress_unless(quiet))  # what can fail, fails before there is a folder
+    loaded = plan.load(progress=progress_unless(quiet))  # what can fail, fails before there is a folder
     plan.try_on(loaded)
     run = create_run(runs_dir, checked.name, dump_config(checked))
     if not quiet and SWEEP_KEY in read_config(path).value:
         warn(f"the values under {SWEEP_KEY}: are for dlrun sweep; this trains the config as it stands")
     view = _view(quiet, run)
-    outcome = train_run(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=watch)
+    outcome = train_run(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=redraw)
     _conclude(plan, outcome, quiet)
 
 
@@ -91,7 +91,7 @@ def resume(
         ),
     ] = False,
     runs_dir: RunsDir = RUNS,
-    watch: Redraw = False,
+    redraw: Redraw = False,
     quiet: Quiet = False,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
@@ -108,8 +108,8 @@ def resume(
     from dlrun.training.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
-    view, watching = _view(quiet, found), progress_unless(quiet)
-    outcome = train_run(plan, found, view, redraw=watch, strict=strict, watching=watching)
+    view, progress = _view(quiet, found), progress_unless(quiet)
+    outcome = train_run(plan, found, view, redraw=redraw, strict=strict, progress=progress)
     _conclude(plan, outcome, quiet)
 
 
