@@ -68,9 +68,9 @@ def machine() -> dict[str, Any]:
         [
             sys.executable,
             "-c",
-            "import json, torch; from dlrun.hardware import *;"
-            "device = choose_device('cuda' if torch.cuda.is_available() else 'cpu');"
-            "print(json.dumps(describe(device) | versions()))",
+            "import json, torch; from dlrun.training import devices;"
+            "device = devices.choose_device('cuda' if torch.cuda.is_available() else 'cpu');"
+            "print(json.dumps(devices.describe_machine(device) | devices.versions()))",
         ],
         cwd=PROJECT,
         capture_output=True,

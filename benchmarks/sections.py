@@ -39,6 +39,7 @@ SECTIONS = (
     "memory",
     "seeds",
     "sweeps",
+    "fast_paths",
     "long",
     "saving",
     "threads",

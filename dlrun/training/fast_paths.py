@@ -1,14 +1,18 @@
-"""What PyTorch does, without what stands around it for its profiler and its compiler.
+"""Fast paths: shortcuts past parts of PyTorch and the C library that small models pay for and do not use.
 
-For a small model that takes as long as the arithmetic; and importing the compiler, which nothing needs that
-compiles nothing, takes a second and 100 MB at every start.
+They rely on internals of PyTorch. tests/training/test_fast_paths.py holds each against the pinned version,
+bit for bit; if a newer version breaks one, `DLRUN_FAST_PATHS=0` turns all of them off, and the only loss is
+time. docs/performance.md has what each of them gains, measured by `python -m benchmarks fast_paths`.
 """
 
 from __future__ import annotations
 
+import ctypes
+import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from inspect import unwrap
 from types import ModuleType
 from typing import Any
@@ -17,7 +21,10 @@ import torch
 from torch import Tensor
 from torch.optim import optimizer as optimizers
 
+from dlrun.system.environment import has_fast_paths
+
 _COMPILER = "torch._dynamo"
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 
 @contextmanager
@@ -26,7 +33,7 @@ def without_compiler() -> Iterator[None]:
 
     Whatever else is asked of the compiler is answered by the compiler itself, imported then.
     """
-    if _COMPILER in sys.modules:
+    if _COMPILER in sys.modules or not _are_on():
         yield
         return
     stand_in = _StandIn(_COMPILER)
@@ -62,6 +69,9 @@ def backward(losses: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
 
     As `torch.autograd.backward`, which looks at the shapes again with the help of a computer algebra system.
     """
+    if not _are_on():
+        torch.autograd.backward(losses, shares)
+        return
     torch.autograd.graph._engine_run_backward(
         tuple(losses), tuple(shares), False, False, (), allow_unreachable=True, accumulate_grad=True
     )
@@ -78,7 +88,7 @@ def step(optimizer: torch.optim.Optimizer) -> None:
         optimizers._global_optimizer_pre_hooks,
         optimizers._global_optimizer_post_hooks,
     )
-    if any(hooks) or "step" in vars(optimizer):
+    if any(hooks) or "step" in vars(optimizer) or not _are_on():
         optimizer.step()
         return
     kind = type(optimizer)
@@ -89,3 +99,19 @@ def step(optimizer: torch.optim.Optimizer) -> None:
 
 
 _steps: dict[type, Callable[[torch.optim.Optimizer], Any]] = {}
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed, for the next step: handing it back, page by page, and fetching
+    it anew takes a tenth of the time of a small model. Elsewhere than on Linux nothing is changed.
+    """
+    if _are_on() and platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_TRIM_THRESHOLD, 128 * 2**20)
+        library.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
+
+
+@cache
+def _are_on() -> bool:
+    """Read once: a run has all of its steps in one way."""
+    return has_fast_paths()

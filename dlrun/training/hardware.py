@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import platform
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -26,7 +24,6 @@ from dlrun.training.loss_scales import LossScales
 # that a layer gives costs beside its sums, forward and backward: both in multiply-adds.
 WORK_PER_THREAD = 25_000_000
 WORK_PER_NUMBER = 100
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -50,7 +47,7 @@ class Hardware:
     def use(self) -> None:
         """Set what PyTorch keeps for the whole process: threads, and on CUDA repeatable kernels."""
         torch.set_num_threads(self.threads)
-        _keep_freed_memory()
+        fast_paths.keep_freed_memory()
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # streams and graphs are made on the current one
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -139,16 +136,6 @@ class Hardware:
         if not_finite is not None and optimizer.defaults.get("fused"):
             optimizer.found_inf, optimizer.grad_scale = not_finite, None  # type: ignore[attr-defined]
         fast_paths.step(optimizer)
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep what is freed, for the next step: handing it back, page by page, and fetching
-    it anew takes a tenth of the time of a small model. Elsewhere than on Linux nothing is changed.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        library.mallopt(_M_TRIM_THRESHOLD, 128 * 2**20)
-        library.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
 
 
 def choose_threads(threads: int | str, multiply_adds: int, numbers: int, batch: int) -> int:

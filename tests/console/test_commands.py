@@ -8,12 +8,14 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 from small_runs import only_run, timeless, tree
 
+from dlrun import __version__
 from dlrun.console.commands.arguments import complete_config, complete_kind, complete_run
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.run import Run
@@ -713,3 +715,14 @@ def _plan_of(run: Run) -> Any:
     from dlrun.training.plan import make_plan
 
     return make_plan(load_config(run.config), Parts(), Path("no-data"))
+
+
+@pytest.mark.parametrize(("value", "said"), [("1", "on"), ("0", "off (DLRUN_FAST_PATHS=0)")])
+def test_version_names_all_that_a_result_depends_on(
+    dlrun: Dlrun, monkeypatch: pytest.MonkeyPatch, value: str, said: str
+) -> None:
+    monkeypatch.setenv("DLRUN_FAST_PATHS", value)
+    done = dlrun("--version")
+    assert done.code == 0
+    python = ".".join(map(str, sys.version_info[:3]))
+    assert done.out == f"dlrun {__version__}, torch {version('torch')}, Python {python}, fast paths {said}\n"

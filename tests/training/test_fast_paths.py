@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -157,3 +162,62 @@ def test_a_bare_backward_is_the_whole_backward() -> None:
         [torch.full((6,), 0.5), torch.arange(6.0)],
     )
     assert not differences(found, [p.grad for p in model.parameters()])
+
+
+def trained_with(value: str, runs_dir: Path) -> list[str]:
+    """The rows of a run of a process with this DLRUN_FAST_PATHS, without their seconds; what it imported."""
+    command = [sys.executable, "-c", TOLD, str(runs_dir)]
+    environment = os.environ | {"DLRUN_FAST_PATHS": value}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    rows = (runs_dir / "spiral_relu-001" / "metrics.csv").read_text().splitlines()
+    return [*(row.rpartition(",")[0] for row in rows), done.stdout]
+
+
+TOLD = """
+import sys
+from contextlib import suppress
+import torch
+from dlrun.console.commands.app import main
+
+taken = []
+engine = torch.autograd.graph._engine_run_backward
+torch.autograd.graph._engine_run_backward = lambda *a, **k: (taken.append(1), engine(*a, **k))[1]
+words = ["spiral_relu", "epochs=3", "batch_size=512", "expect={}", "plots=[]", "--quiet"]
+sys.argv = ["dlrun", "train", *words, "--runs-dir", sys.argv[1]]
+with suppress(SystemExit):
+    main()
+print("engine called directly:", bool(taken), "compiler imported:", "torch._dynamo" in sys.modules)
+"""
+
+
+def test_without_fast_paths_a_run_has_the_same_figures_in_every_digit(tmp_path: Path) -> None:
+    *fast, taken = trained_with("1", tmp_path / "on")
+    *plain, left = trained_with("0", tmp_path / "off")
+    assert fast == plain
+    assert len(fast) == 4
+    assert "engine called directly: True compiler imported: False" in taken
+    assert "engine called directly: False compiler imported: True" in left
+
+
+def test_a_switch_that_is_neither_on_nor_off_is_refused(
+    dlrun: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLRUN_FAST_PATHS", "maybe")
+    done = dlrun("--version")
+    assert done.code == 2
+    assert "DLRUN_FAST_PATHS='maybe' is neither on nor off" in done.err
+
+
+@pytest.mark.parametrize(("value", "limits"), [("1", [(-1, 128 * 2**20), (-3, 32 * 2**20)]), ("0", [])])
+def test_the_c_library_is_told_to_keep_freed_memory_unless_fast_paths_are_off(
+    monkeypatch: pytest.MonkeyPatch, value: str, limits: list[tuple[int, int]]
+) -> None:
+    told: list[tuple[int, int]] = []
+    monkeypatch.setenv("DLRUN_FAST_PATHS", value)
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+    library = SimpleNamespace(mallopt=lambda *words: told.append(words))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    fast_paths._are_on.cache_clear()
+    fast_paths.keep_freed_memory()
+    fast_paths._are_on.cache_clear()
+    assert told == limits

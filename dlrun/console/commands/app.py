@@ -113,10 +113,39 @@ for name, command in COMMANDS.items():
     app.command(name)(command)
 
 
+def _print_version(is_asked: bool) -> None:
+    """Print the versions that a result depends on, without the seconds that importing PyTorch takes."""
+    if not is_asked:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+    from platform import python_version
+
+    from dlrun import __version__
+    from dlrun.console.streams import say
+    from dlrun.system.environment import FAST_PATHS, has_fast_paths
+
+    try:
+        torch = version("torch")
+    except PackageNotFoundError:
+        torch = "(not installed)"
+    fast = "on" if has_fast_paths() else f"off ({FAST_PATHS}=0)"
+    say(f"dlrun {__version__}, torch {torch}, Python {python_version()}, fast paths {fast}")
+    raise typer.Exit
+
+
 @app.callback()
 def of_every_command(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the whole of what goes wrong.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the versions of dlrun, PyTorch and Python, and whether the fast paths are on.",
+        ),
+    ] = False,
 ) -> None:
     """Keep what is said before the name of the command, and that name."""
     context.ensure_object(dict).update(debug=debug, command=context.invoked_subcommand)
