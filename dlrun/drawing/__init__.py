@@ -1,1 +1,1 @@
-"""What pictures share: style, lines, points in the plane, grids of images, and the pictures of sweeps."""
+"""Shared drawing code: style, lines, points in the plane, grids of images, and the pictures of sweeps."""

@@ -1,4 +1,4 @@
-"""What plots over dates share."""
+"""Shared code of plots over dates."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Dates = np.ndarray[Any, np.dtype[np.datetime64]]
 
 
 def dates_of(split: Split) -> Dates | None:
-    """The date of each example, (n,); None where the data has none."""
+    """The date of each example, (n,); None if the data has no dates."""
     if "date" not in split.aside:
         return None
     return split.aside["date"].numpy().astype("datetime64[s]")
 
 
 def date_axis(axes: Axes) -> None:
-    """Few dates below the axes, as short as they can be."""
+    """Label the x axis with few, short dates."""
     locator = AutoDateLocator(minticks=3, maxticks=8)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))

@@ -1,4 +1,4 @@
-"""Pages of small pictures: images with what they are taken for, and signed figures as colours."""
+"""Shared code of plots with many small images: captioned galleries, and signed values as colours."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from dlrun.training.trained import Trained
 EDGE = 0.08  # inches beside the pictures
 HEAD, HEADING = 0.5, 0.38  # inches for the title, and for the line above a group of pictures
 SMALLEST = 8.5  # points
-SCALE = 0.42  # inches for the colours and what they mean
-SIGNED = colormaps["RdBu_r"]  # from blue, negative, by way of white, 0, to red
+SCALE = 0.42  # inches for the colour bar and its labels
+SIGNED = colormaps["RdBu_r"]  # blue is negative, white 0, red positive
 
 
 @dataclass(frozen=True)
 class Captioned:
-    """A picture (height, width, 3) with its true class, the class predicted, and a line below, maybe."""
+    """An image (height, width, 3) with its true class, predicted class and an optional line below."""
 
     picture: Tensor
     true: str
@@ -35,7 +35,7 @@ class Captioned:
 
 
 def refuse_other_inputs(trained: Trained, plot: str) -> None:
-    """Raises UserError unless the inputs are grey or coloured images."""
+    """Raise UserError unless inputs are grey or RGB images."""
     shape = trained.data.input_shape
     if len(shape) != 3 or shape[0] not in (1, 3):
         size = "×".join(map(str, shape))
@@ -43,7 +43,7 @@ def refuse_other_inputs(trained: Trained, plot: str) -> None:
 
 
 def as_pictures(inputs: Tensor) -> Tensor:
-    """Raw inputs (n, 1 or 3, height, width) as (n, height, width, 3) from 0 to 1."""
+    """Convert raw inputs (n, 1 or 3, height, width) to pictures (n, height, width, 3) from 0 to 1."""
     images = inputs.float().movedim(1, -1).expand(-1, -1, -1, 3)
     if inputs.dtype == torch.uint8:
         return images / 255
@@ -52,10 +52,10 @@ def as_pictures(inputs: Tensor) -> Tensor:
 
 
 def as_signed(values: Tensor, largest: float) -> Tensor:
-    """Figures from -largest to largest as pictures (…, height, width, 3).
+    """Convert values from -largest to largest to pictures (…, height, width, 3).
 
-    Those of one channel (…, 1, height, width) go from blue to red; those of three (…, 3, height, width)
-    are the strengths of red, green and blue, grey where 0.
+    One channel (…, 1, height, width) becomes colours from blue to red; three channels (…, 3, height, width)
+    become red, green and blue, with grey for 0.
     """
     shares = (values / (2 * (largest or 1.0)) + 0.5).clamp(0, 1)
     if shares.shape[-3] == 3:
@@ -64,12 +64,12 @@ def as_signed(values: Tensor, largest: float) -> Tensor:
 
 
 def letters_in(inches: float, size: float) -> int:
-    """How many letters of a size (points) stand side by side in some inches."""
+    """The number of letters of `size` points that fit into `inches`."""
     return int(72 * inches / (LETTER * size))
 
 
 def page(height: float, title: str) -> tuple[Figure, Axes]:
-    """A figure some inches high with a title, and axes all over it in inches from the top left."""
+    """A figure `height` inches high with a title, and axes over all of it in inches from the top left."""
     figure = Figure(figsize=(WIDTH, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
@@ -83,7 +83,7 @@ def page(height: float, title: str) -> tuple[Figure, Axes]:
 def draw_picture(
     axes: Axes, picture: Tensor, box: tuple[float, float, float, float], *, framed: bool = False
 ) -> None:
-    """A picture (height, width, 3) in a box: left, top, width, height in inches."""
+    """Draw a picture (height, width, 3) into a box (left, top, width, height) in inches."""
     left, top, width, height = box
     extent = (left, left + width, top + height, top)
     axes.imshow(picture.numpy(), extent=extent, aspect="auto", interpolation="nearest")
@@ -92,7 +92,7 @@ def draw_picture(
 
 
 def draw_scale(axes: Axes, top: float, ends: tuple[str, str], coloured: bool, what: str) -> None:
-    """What the colours of `as_signed` mean: from the figure at one end to that at the other."""
+    """Draw a colour bar for `as_signed`, with the labels of both ends."""
     if coloured:
         text = f"{what}, in each of red, green and blue: {ends[0]} black, 0 grey, {ends[1]} full"
         axes.text(EDGE, top + 0.11, text, va="center", size=TEXT - 0.5, color=INK)
@@ -108,9 +108,9 @@ def draw_scale(axes: Axes, top: float, ends: tuple[str, str], coloured: bool, wh
 def gallery(
     title: str, groups: Sequence[tuple[str, Sequence[Captioned]]], columns: int, classes: Sequence[str]
 ) -> Figure:
-    """Pictures in rows of `columns`, each below its true and its predicted class; a heading above a group.
+    """Draw captioned images in rows of `columns`, in groups with headings.
 
-    Both classes stand in one line, `true / predicted`, where the names of all classes leave room for it.
+    The caption is one line, `true / predicted`, if the names of all classes are short enough for it.
     """
     cell = (WIDTH - 2 * EDGE) / columns
     longest = max(len(shown(name)) for name in classes)
@@ -119,7 +119,7 @@ def gallery(
     letters = max(3, letters_in(cell, size) - 2)
     pictures = [one for _, ones in groups for one in ones]
     lines = (1 if one_line else 2) + any(one.below for one in pictures)
-    words = 0.18 * lines * size / TEXT + 0.04  # inches above each picture
+    words = 0.18 * lines * size / TEXT + 0.04  # inches for the caption above each picture
     height, width = pictures[0].picture.shape[:2]
     side = 0.9 * cell * height / width
     step = words + side + 0.06
@@ -150,6 +150,6 @@ def gallery(
 
 
 def in_one_line(columns: int, classes: Sequence[str]) -> bool:
-    """Whether `✗ true / predicted` stands above a picture of `gallery`, rather than one below the other."""
+    """True if the caption `✗ true / predicted` of a gallery fits into one line."""
     longest = max(len(shown(name)) for name in classes)
     return letters_in((WIDTH - 2 * EDGE) / columns, TEXT) >= 2 * longest + 5

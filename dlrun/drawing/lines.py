@@ -1,4 +1,4 @@
-"""What plots over epochs share: the columns of a run, and a line for each in a band of ± 1 sd."""
+"""Shared code of plots over epochs: a run's columns, and lines with bands of ± 1 standard deviation."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dlrun.training.trained import Trained
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
-FEW = 20  # points that get a marker each
-CALM = 300  # points after which thick lines would blur what is noisy
-MANY = 1000  # blocks of epochs that a long run is drawn in
+FEW = 20  # up to so many points get markers
+CALM = 300  # beyond so many points lines are thin, because thick ones blur noise
+MANY = 1000  # blocks of epochs in which a long run is drawn
 IN_NATS = {"cross_entropy", "cross_entropy_scratch", "nll", "bce"}
 
 
 class Look(NamedTuple):
-    """How a line is drawn. `order` says which lines it lies upon: those of a lower one."""
+    """The style of a line; a line of higher `order` is drawn above those of lower `order`."""
 
     label: str
     colour: str
@@ -31,7 +31,7 @@ class Look(NamedTuple):
 
 
 def by_epoch(rows: Mapping[str, list[Any]], copies: int, wanted: Sequence[str]) -> dict[str, Numbers]:
-    """The columns of metrics.csv as (epochs, copies), nan where nothing was measured; epoch as (epochs,)."""
+    """The columns of metrics.csv as (epochs, copies), nan if not measured; `epoch` as (epochs,)."""
     epochs = len(rows.get("epoch", ())) // copies
     columns = {
         name: np.array(rows[name][: epochs * copies], dtype=np.float64).reshape(epochs, copies)
@@ -50,7 +50,7 @@ def measured(columns: dict[str, Numbers], column: str) -> tuple[Numbers, Numbers
 
 
 def draw_line(axes: Axes, look: Look, epochs: Numbers, values: Numbers, *, with_band: bool = True) -> None:
-    """The mean of `values` (n, copies) as a line over `epochs` (n,), in a band of ± 1 sd."""
+    """Draw the mean of `values` (n, copies) as a line over `epochs` (n,), in a band of ± 1 sd."""
     mean = values.mean(1)
     kept = thinned(mean)
     width = look.width if len(epochs) <= CALM else 0.65 * look.width
@@ -58,7 +58,7 @@ def draw_line(axes: Axes, look: Look, epochs: Numbers, values: Numbers, *, with_
         sd = values.std(1, ddof=1)[kept]
         low, high = mean[kept] - sd, mean[kept] + sd
         axes.fill_between(epochs[kept], low, high, color=look.colour, alpha=0.18, linewidth=0)
-        if len(epochs) == 1:  # a band over one epoch has no width
+        if len(epochs) == 1:  # a band over one epoch would be invisible
             axes.errorbar(epochs, mean, sd, color=look.colour, linewidth=width, capsize=4)
     axes.plot(
         epochs[kept],
@@ -74,7 +74,7 @@ def draw_line(axes: Axes, look: Look, epochs: Numbers, values: Numbers, *, with_
 
 
 def thinned(values: Numbers) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """Which of `values` (n,) to draw: all, or of many the lowest and highest of each block, and the ends."""
+    """The indices of the `values` (n,) to draw: all, or the ends and each block's minimum and maximum."""
     size = len(values) // MANY
     if size < 4:
         return np.arange(len(values))
@@ -86,7 +86,7 @@ def thinned(values: Numbers) -> np.ndarray[Any, np.dtype[np.intp]]:
 
 
 def epoch_axis(axes: Axes, epochs: Numbers) -> None:
-    """Whole epochs below the axes."""
+    """Label the x axis with whole epochs."""
     axes.set_xlabel("epoch", fontsize=TEXT)
     if len(epochs) == 1:
         axes.set_xticks(epochs)
@@ -96,14 +96,14 @@ def epoch_axis(axes: Axes, epochs: Numbers) -> None:
 
 
 def axis_label(trained: Trained, figure: str) -> str:
-    """The figure with its unit, such as `loss (nats)`."""
+    """The name of a figure with its unit, such as `loss (nats)`."""
     if figure in ("accuracy", "top5"):
         return f"{figure} (fraction)"
     return f"{shown(figure)}{unit(trained, figure, brackets=True)}"
 
 
 def unit(trained: Trained, figure: str, *, brackets: bool = False) -> str:
-    """The unit of the loss or a metric, ready to follow its number or name; nothing where it has none."""
+    """The unit of the loss or a metric, to be appended to a number or name; "" if it has none."""
     name = trained.plan.config.loss.name if figure == "loss" else figure
     name = name.removesuffix("_scratch")
     target = shown(trained.data.unit, 12)

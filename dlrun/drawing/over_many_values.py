@@ -1,4 +1,4 @@
-"""A sweep's figure over the values of many keys: a row for each setting, or parallel coordinates."""
+"""Pictures of a sweep over many keys: a row for each setting, or parallel coordinates."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from dlrun.drawing.style import (
 from dlrun.run_folders.comparison import Comparison, SettingResult
 
 MOST_ROWS = 30
-FAN = 0.07  # of an upright axis: how far the lines through one value spread
-APART = 0.055  # of an upright axis: so far from each other its labels stand at least
-LIGHTEST = 0.12  # of a palette: what a line on white still shows
+FAN = 0.07  # spread of the lines through one value, as a share of the axis
+APART = 0.055  # smallest distance between labels, as a share of the axis
+LIGHTEST = 0.12  # start of the palette; lighter lines would not show on white
 
 
 def in_rows(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[str]) -> Figure:
-    """A row for each setting, the best one on top: its seeds as points with their mean ± sd, on a bar where
-    the axis begins at 0.
+    """Draw a row for each setting, the best on top: its seeds as points, their mean ± sd, and a bar if the
+    axis begins at 0.
     """
     best = sorted(groups, key=lambda group: group.mean, reverse=found.higher_is_better)
     ordered = best[:MOST_ROWS][::-1]
@@ -43,7 +43,7 @@ def in_rows(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[s
     axes.grid(axis="y", visible=False)
     values = [value for group in ordered for value in group.values.values()]
     low, high = min(values), max(values)
-    from_zero = low >= 0 and high - low > 0.4 * high  # else bars from 0 would hide the differences
+    from_zero = low >= 0 and high - low > 0.4 * high  # otherwise bars from 0 would hide the differences
     for place, group in enumerate(ordered):
         points = list(group.values.values())
         if from_zero:
@@ -74,7 +74,7 @@ def in_rows(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[s
 
 
 def parallel(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[str]) -> Figure:
-    """A line for each setting through its value of every key, to the figure at the right."""
+    """Draw parallel coordinates: a line for each setting through its values to its figure at the right."""
     columns = [*keys, found.column]
     figure = Figure(figsize=(max(WIDTH, 1.5 * len(columns)), 4.8), layout="constrained")
     axes = figure.subplots()
@@ -96,7 +96,7 @@ def parallel(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[
     worst_first = sorted(range(len(groups)), key=lambda i: means[i], reverse=not found.higher_is_better)
     for rank, index in enumerate(worst_first, 1):
         is_good = rank > 0.8 * len(groups)
-        # those that share a value stand side by side there, the better ones above
+        # settings that share a value are spread around it, the better ones higher
         places[index, :-1] += FAN * (rank / len(groups) - 0.5) * is_shared
         axes.plot(
             range(len(columns)),
@@ -109,7 +109,7 @@ def parallel(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[
 
 
 def along(axes: Axes, column: int, values: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Where the values stand on an upright axis, 0 to 1 each; its line and its labels are drawn."""
+    """Draw a vertical axis with labels, and return the position of each value on it, 0 to 1."""
     numbers = [as_number(value) for value in values]
     axes.axvline(column, color=GREY, linewidth=1)
     if all(number is not None for number in numbers) and len(set(numbers)) > 1:

@@ -1,4 +1,4 @@
-"""A sweep's figure over the values of one key, or of two."""
+"""Pictures of a sweep over the values of one or two keys: lines, a heat map or points."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ MOST_TICKS = 11
 FEW_VALUES = 5
 LINE_OF_LEGEND = 66  # letters
 LINE_OF_TICKS = 48  # letters
-TICK_LETTER = 0.016  # of the lower axis: how much room a letter of a label takes
+TICK_LETTER = 0.016  # width of a letter of a tick label, as a share of the x axis
 NOTHING = "#efefef"
 
 
 def over_one(found: Comparison, groups: Sequence[SettingResult], key: str, others: Sequence[str]) -> Figure:
-    """A line over the values of a key in a band of ± 1 sd, a line for each value of another key if any."""
+    """Draw a line over the values of a key in a band of ± 1 sd, or one for each value of another key."""
     lines: dict[str, list[SettingResult]] = {}
     for group in groups:
         lines.setdefault(words_of(group, others), []).append(group)
@@ -60,7 +60,7 @@ def over_one(found: Comparison, groups: Sequence[SettingResult], key: str, other
                 seeds = list(group.values.values())
                 axes.plot([x] * len(seeds), seeds, ".", color=colour, markersize=5, alpha=0.5)
     if diverged:
-        bottom = axes.get_xaxis_transform()  # in the axes' own heights, 0 to 1
+        bottom = axes.get_xaxis_transform()  # y from 0 to 1 over the height of the axes
         at = sorted({place[number_at(group, key)] for group in diverged})
         axes.plot(at, [0.025] * len(at), "x", color=INK, markersize=7, transform=bottom, clip_on=False)
         axes.text(at[0], 0.06, "diverged", transform=bottom, ha="center", fontsize=TEXT - 1, color=INK)
@@ -79,9 +79,10 @@ def over_one(found: Comparison, groups: Sequence[SettingResult], key: str, other
 
 
 def places(axes: Axes, values: Sequence[float]) -> tuple[dict[float, float], bool]:
-    """Where values, in order, stand on the lower axis, which is drawn; and whether that is to scale.
+    """Draw the x axis, and return the position of each sorted value and True if they are to scale.
 
-    It is logarithmic where that has them further apart; with 0 among such values, they stand evenly.
+    The axis is logarithmic if that spaces the values more evenly; if one of these is 0, they are spaced
+    evenly, not to scale.
     """
     place = {value: value for value in values}
     positive = [value for value in values if value > 0]
@@ -104,7 +105,7 @@ def places(axes: Axes, values: Sequence[float]) -> tuple[dict[float, float], boo
 
 
 def is_better_log(values: Sequence[float]) -> bool:
-    """Whether values above 0, in order, are nearer to evenly spaced on a logarithmic axis."""
+    """True if sorted positive values are spaced more evenly on a logarithmic axis."""
     if len(values) < 2 or values[-1] < 4 * values[0]:
         return False
     if len(values) == 2:
@@ -118,7 +119,7 @@ def is_better_log(values: Sequence[float]) -> bool:
 
 
 def over_two(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[str]) -> Figure:
-    """A heat map over the values of two keys, each cell with its mean ± sd; what diverged is marked."""
+    """Draw a heat map over the values of two keys, each cell with mean ± sd; diverged settings are marked."""
     across, down = (ranked([group.shown.get(key) for group in groups]) for key in keys)
     means = np.full((len(down), len(across)), np.nan)
     cells: dict[tuple[int, int], SettingResult | None] = {}
@@ -155,7 +156,7 @@ def over_two(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[
 
 
 def colour_bar(figure: Figure, axes: Axes, colours: ScalarMappable, found: Comparison) -> None:
-    """Which colour is which figure."""
+    """Draw the colour bar of the figure."""
     bar = figure.colorbar(colours, ax=axes)
     bar.set_label(f"{shown(found.column, 30)}\n(dark is better)", fontsize=TEXT)
     bar.ax.tick_params(labelsize=TEXT)
@@ -167,7 +168,7 @@ def colour_bar(figure: Figure, axes: Axes, colours: ScalarMappable, found: Compa
 
 
 def scattered(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[str]) -> Figure:
-    """A point for each setting at its values of two keys, in the colour of its figure."""
+    """Draw a point for each setting at its values of two keys, coloured by its figure."""
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     axes = figure.subplots()
     tidy(axes)
@@ -198,7 +199,7 @@ def scattered(found: Comparison, groups: Sequence[SettingResult], keys: Sequence
 
 
 def in_cell(group: SettingResult | None, digits: int | None, columns: int) -> str:
-    """What a cell of a heat map says: the mean with so many decimals, its sd where there is room."""
+    """The text of a heat map's cell: the mean with `digits` decimals, and its sd if there is room."""
     if group is None or not group.values:
         is_diverged = group is not None and bool(group.diverged)
         return ("diverged" if columns <= 7 else "×") if is_diverged else "–"
@@ -211,9 +212,7 @@ def in_cell(group: SettingResult | None, digits: int | None, columns: int) -> st
 
 
 def ranked(values: Sequence[Any]) -> list[str]:
-    """The different values as texts: numbers by their size, lists of them by their length, others as they
-    come.
-    """
+    """The distinct values as text: numbers sorted, lists of numbers by length, others in the given order."""
     lists = [value if isinstance(value, list) else [value] for value in values]
     if all(as_number(item) is not None for each in lists for item in each):
         values = sorted(
@@ -223,10 +222,10 @@ def ranked(values: Sequence[Any]) -> list[str]:
 
 
 def palette(found: Comparison) -> str:
-    """Dark is better."""
+    """The name of the colour map in which darker colours are better."""
     return "viridis_r" if found.higher_is_better else "viridis"
 
 
 def luminance(colour: Sequence[float]) -> float:
-    """How light a colour (red, green, blue, …) is, 0 to 1 (ITU-R BT.709)."""
+    """The luminance of a colour (red, green, blue, …), 0 to 1 (ITU-R BT.709)."""
     return 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]

@@ -1,4 +1,4 @@
-"""What plots of points in the plane share: the square they lie in, markers, and a model's colours."""
+"""Shared code of plots of points in the plane: bounding square, markers, colours of class probabilities."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from dlrun.drawing.style import CLASS_COLOURS, INK, TEXT, WIDTH, shown, tidy
 from dlrun.errors import UserError
 from dlrun.training.trained import Trained
 
-AT_ONCE = 8192  # grid points through the model together
+AT_ONCE = 8192  # grid points in one forward pass
 MARKERS = "os^DvPX<>p"
 
 
 def refuse_other_inputs(trained: Trained, plot: str) -> None:
-    """Raises UserError unless inputs are points in the plane and classes have a colour each."""
+    """Raise UserError unless inputs are points in the plane and there are no more classes than colours."""
     if trained.data.input_shape != (2,):
         shape = "×".join(map(str, trained.data.input_shape))
         raise UserError(f"{plot} needs two numbers as input; those of this dataset are {shape}")
@@ -33,9 +33,9 @@ def refuse_other_inputs(trained: Trained, plot: str) -> None:
 
 
 def square(loaded: Loaded, margin: float) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top of the square round all splits: about 0 where the data is.
+    """Left, right, bottom and top of a square around all splits, centred at 0 if the data is.
 
-    Its half side is rounded up to two digits; `margin` is how much wider than the data it is.
+    Its half side is rounded up to two digits; `margin` is the share by which it is wider than the data.
     """
     inputs = torch.cat([some.raw().float() for some in loaded.splits.values()])
     low, high = inputs.amin(0), inputs.amax(0)
@@ -49,7 +49,7 @@ def square(loaded: Loaded, margin: float) -> tuple[float, float, float, float]:
 
 
 def rounded_up(number: float) -> float:
-    """The next number of two digits: 1.087 becomes 1.1."""
+    """Round up to two significant digits: 1.087 becomes 1.1."""
     if number <= 0:
         return 1.0
     digits = 1 - floor(log10(number))
@@ -58,21 +58,21 @@ def rounded_up(number: float) -> float:
 
 
 def grid(box: tuple[float, float, float, float], side: int) -> Tensor:
-    """The points (side², 2) of a grid over a box, row by row from its bottom."""
+    """The points (side², 2) of a grid over a box, row by row from the bottom."""
     left, right, bottom, top = box
     xs, ys = torch.linspace(left, right, side), torch.linspace(bottom, top, side)
     return torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1).view(-1, 2)
 
 
 def probabilities_at(trained: Trained, points: Tensor) -> Tensor:
-    """The probabilities (n, classes) at points (n, 2), means over seeds."""
+    """The probabilities (n, classes) that the model gives points (n, 2), as means over seeds."""
     return torch.cat([trained.probabilities(some).mean(0) for some in points.split(AT_ONCE)])
 
 
 def coloured(probabilities: Tensor, steps: int | None = None) -> Tensor:
-    """The colours (n, 3) of `probabilities` (n, classes): white at chance, soft colours where sure.
+    """The colours (n, 3) of `probabilities` (n, classes): white at chance, the class's colour if certain.
 
-    `steps` is how many strengths there are between them, if not any.
+    `steps` limits the number of shades between them.
     """
     strongest, winner = probabilities.max(1)
     chance = 1 / probabilities.shape[1]
@@ -85,20 +85,20 @@ def coloured(probabilities: Tensor, steps: int | None = None) -> Tensor:
 
 
 def legend_title(drawn: int, split: Split, name: str) -> str:
-    """How many points of a split are drawn, in two lines."""
+    """The title of the legend, two lines: the numbers of drawn and of all points of a split."""
     count = f"{drawn:,}" if drawn == len(split) else f"{drawn:,} of {len(split):,}"
     return f"{count}\n{name} points"
 
 
 def figure_beside_legend(classes: tuple[str, ...], title: str) -> Figure:
-    """A figure for a square beside a legend of the classes under a title."""
+    """A figure with room for a square plot and a legend of the classes at its right."""
     letters = max(map(len, [*(shown(name) for name in classes), *title.split("\n")]))
-    side = WIDTH - 1.1 - 0.075 * letters  # what the legend and the y axis leave of the width
+    side = WIDTH - 1.1 - 0.075 * letters  # the width left by the legend and the y axis
     return Figure(figsize=(WIDTH, side + 1.1), layout="constrained")
 
 
 def draw_square(axes: Axes, box: tuple[float, float, float, float], names: tuple[str, ...]) -> None:
-    """Axes of equal scale over a box, labelled with the names of the inputs."""
+    """Set up axes of equal scale over a box, labelled with the names of the features."""
     tidy(axes)
     axes.grid(visible=False)
     axes.set_xlim(box[0], box[1])
@@ -112,7 +112,7 @@ def draw_square(axes: Axes, box: tuple[float, float, float, float], names: tuple
 
 
 def draw_points(axes: Axes, points: Tensor, targets: Tensor, classes: tuple[str, ...], title: str) -> None:
-    """Points (n, 2) in the colour and with the marker of their class, and a legend beside them."""
+    """Draw points (n, 2) with the colour and marker of their class, and a legend."""
     size = 26 if len(points) <= 300 else 14 if len(points) <= 1500 else 8
     handles = []
     for index, colour in enumerate(CLASS_COLOURS[: len(classes)]):

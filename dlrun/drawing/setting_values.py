@@ -1,4 +1,4 @@
-"""The values of a setting as numbers and as labels of a picture."""
+"""The values of a setting as numbers and as labels in pictures of sweeps."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dlrun.drawing.style import (
 from dlrun.run_folders.comparison import SettingResult
 from dlrun.run_folders.records import LARGEST, written
 
-MANY_TIMES = 30  # the largest value over the smallest from which an axis is logarithmic
+MANY_TIMES = 30  # ratio of largest to smallest value from which an axis is logarithmic
 
 
 def spans_decades(values: Sequence[float]) -> bool:
-    """Whether values, in order, ask for a logarithmic axis."""
+    """True if sorted values span so much that the axis should be logarithmic."""
     return len(values) > 2 and values[0] > 0 and values[-1] / values[0] >= MANY_TIMES
 
 
@@ -25,7 +25,7 @@ def number_at(group: SettingResult, key: str) -> float:
 
 
 def as_number(value: Any) -> float | None:
-    """A value as a number, a list of one number too; None for any other."""
+    """The number that a value or a list of one value is; None for others."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST:
@@ -34,8 +34,8 @@ def as_number(value: Any) -> float | None:
 
 
 def words_of(group: SettingResult, keys: Sequence[str], longest: int = 30) -> str:
-    """The values of some keys, as a label."""
-    if len(keys) == 1 and as_number(group.shown.get(keys[0])) is None:  # it speaks for itself
+    """A label with the values of some keys."""
+    if len(keys) == 1 and as_number(group.shown.get(keys[0])) is None:  # text needs no name before it
         return text_of(group.shown.get(keys[0]), longest)
     there = [key for key in keys if key in group.shown]
     named = ", ".join(f"{key.split('.', 1)[-1]} {plainly(group.shown[key])}" for key in there)
@@ -45,11 +45,11 @@ def words_of(group: SettingResult, keys: Sequence[str], longest: int = 30) -> st
 
 
 def text_of(value: Any, longest: int = 24) -> str:
-    """A value as a picture may show it."""
+    """A value as short text that matplotlib can draw safely."""
     return shown(plainly(value), longest)
 
 
 def plainly(value: Any) -> str:
-    """A value as it is written, numbers with four digits at most."""
+    """A value as text, numbers with at most four digits."""
     number = as_number(value)
     return f"{number:.4g}" if number is not None else "none" if value is None else written(value)

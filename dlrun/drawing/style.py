@@ -1,4 +1,4 @@
-"""What the plots share: colours, type sizes, titles, names made safe, and how right a model is."""
+"""Shared style of all plots: colours, text sizes, titles, escaped names; also predictions and accuracy."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from torch import Tensor
 from dlrun.training.figures import spread
 from dlrun.training.trained import Trained
 
-TEXT = 11.0  # points: at 6.4 inches wide, it can be read in a picture of 600 pixels
+TEXT = 11.0  # points: legible if a figure 6.4 inches wide is shown with 600 pixels
 TITLE = 12.5
 WIDTH = 6.4  # inches
 INK, GREY, PALE = "#222222", "#6b6b6b", "#dddddd"
-# Apart for colour-blind eyes: Okabe and Ito's (2008) without black and yellow, then three of Tol's (2021).
+# Colours for the colour-blind: Okabe and Ito's (2008) without black and yellow, then three of Tol's (2021).
 CLASS_COLOURS = (
     "#0072B2",
     "#D55E00",
@@ -34,37 +34,37 @@ CLASS_COLOURS = (
     "#666666",
 )
 BLUE, RED, LIGHT_BLUE = CLASS_COLOURS[0], CLASS_COLOURS[1], CLASS_COLOURS[5]
-LETTER = 0.54  # a letter's mean width over its height
+LETTER = 0.54  # mean width of a letter over its height
 
 
 def shown(name: object, longest: int = 20) -> str:
-    """A name from someone's file as matplotlib may draw it: one short line, never taken for maths.
+    """An untrusted name as text that matplotlib can draw: one short line without mathtext.
 
-    Control and other invisible characters become spaces, `$` is escaped, and what is too long is cut.
+    Control and other invisible characters become spaces, `$` is escaped, and long names are cut.
     """
     visible = "".join(" " if unicodedata.category(c).startswith(("C", "Z")) else c for c in str(name))
     text = " ".join(visible.split())
     if len(text) > longest:
         text = text[: longest - 1].rstrip() + "…"
-    if text.startswith("_"):  # legends leave such names out
+    if text.startswith("_"):  # legends would leave such names out
         text = "\u200a" + text
     return text.replace("$", r"\$")
 
 
 def headline(trained: Trained, what: str, *facts: str) -> str:
-    """Two lines: `what` is shown, then the run, its dataset and the other `facts` that are not empty."""
+    """A title in two lines: `what` is shown, then the run, its dataset and all `facts` that are not empty."""
     name = trained.run.name if trained.run else trained.plan.config.name
     known = [shown(name, 30), shown(trained.plan.config.dataset.name), *filter(None, facts)]
     return f"{what}\n{' · '.join(known)}"
 
 
 def over_seeds(trained: Trained) -> str:
-    """How figures come from several seeds; nothing for one seed."""
+    """A phrase for titles: mean over so many seeds; "" for one seed."""
     return f"mean ± sd of {len(trained.seeds)} seeds" if len(trained.seeds) > 1 else ""
 
 
 def put_title(figure: Figure, text: str) -> Text:
-    """A title at the top left, in letters small enough for its longest line to fit."""
+    """Put a title at the top left, in a size in which its longest line fits."""
     longest = max(map(len, text.split("\n")))
     room = 72 * 0.97 * figure.get_figwidth()
     size = min(TITLE, room / (LETTER * longest))
@@ -72,7 +72,7 @@ def put_title(figure: Figure, text: str) -> Text:
 
 
 def tidy(axes: Axes) -> None:
-    """Two spines, a pale grid and tick labels that can be read."""
+    """Style axes: two spines, a pale grid, legible tick labels."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GREY)
     axes.tick_params(which="both", labelsize=TEXT, colors=GREY, labelcolor=INK)
@@ -81,7 +81,7 @@ def tidy(axes: Axes) -> None:
 
 
 def legend_above(axes: Axes, columns: int) -> None:
-    """A legend between the axes and the title."""
+    """Put a legend between the axes and the title."""
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
@@ -95,7 +95,7 @@ def legend_above(axes: Axes, columns: int) -> None:
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
-    """The mean of one figure over seeds, ± its standard deviation to two digits where there are several."""
+    """The mean of a figure over seeds, for several seeds ± its standard deviation to two digits."""
     mean, sd = fmean(values), spread(values)
     if not sd:
         return f"{mean:.4g}" + ("" if sd is None else " ± 0")
@@ -104,20 +104,20 @@ def mean_and_spread(values: Sequence[float]) -> str:
 
 
 def unit_after(trained: Trained) -> str:
-    """The unit of a regression's target, ready to follow a number; nothing where it has none."""
+    """The unit of a regression's target, to be appended to a number; "" if it has none."""
     unit = shown(trained.data.unit, 12)
     return f" {unit}" if unit else ""
 
 
 def target_name(trained: Trained, number: int = 0) -> str:
-    """What one of a regression's targets is called, with its unit."""
+    """The name of one of a regression's targets, with its unit."""
     name = shown(trained.data.target) or "target"
     name += f" {number + 1}" if trained.data.targets > 1 else ""
     return f"{name} ({shown(trained.data.unit, 12)})" if trained.data.unit else name
 
 
 def named_splits(trained: Trained) -> list[str]:
-    """The names of the splits, in the order in which they are used."""
+    """The names of the splits, in the order train, valid, test."""
     return [name for name in ("train", "valid", "test") if name in trained.loaded.splits]
 
 
@@ -129,16 +129,16 @@ def predicted(trained: Trained, split: str) -> tuple[Tensor, Tensor]:
 
 
 def accuracy(probabilities: Tensor, targets: Tensor) -> list[float]:
-    """The fraction that each copy gets right, of `probabilities` (copies, n, classes)."""
+    """The accuracy of each copy, from `probabilities` (copies, n, classes) and `targets` (n,)."""
     right = (probabilities.argmax(-1) == targets).to(torch.float64)
     return [float(share) for share in right.mean(1)]
 
 
 def some_of(n: int, most: int, seed: int = 0) -> Tensor:
-    """Which `most` of n examples to draw where more are too many: of one seed the same ones, in order."""
+    """The sorted indices of at most `most` of n examples, drawn at random by `seed`."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:most].sort().values
 
 
 def probability(share: Tensor) -> str:
-    """A probability to three decimals, never rounded up to 1."""
+    """A probability with three decimals, never rounded up to 1."""
     return ">0.999" if share >= 0.9995 else f"{float(share):.3f}"

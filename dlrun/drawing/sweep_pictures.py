@@ -1,4 +1,4 @@
-"""The pictures of a sweep: by which values its figure rises and falls, and the curves of its settings."""
+"""The pictures of a sweep: its figure over the swept values, and the training curves of its settings."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from dlrun.system.files import make_folder, write_atomically
 ANOTHER_NAME = "name another file"
 MOST_LINES = len(CLASS_COLOURS)
 MOST_BANDS = 5
-MOST_CELLS = 12  # of a heat map, across or down
+MOST_CELLS = 12  # rows or columns of a heat map
 
 
 def draw_settings(found: Comparison, name: str, path: Path) -> None:
-    """Draw by which values the figure of a sweep rises and falls into a PNG file; of one setting nothing."""
+    """Draw a sweep's figure over the swept values into a PNG file; nothing for a single setting."""
     if figure := settings_figure(found, name):
         save_picture(figure, path)
 
 
 def draw_curves(found: Comparison, path: Path) -> bool:
-    """Draw the curves of the settings into a file; whether there are any."""
+    """Draw the training curves of the settings into a file; False if there are none."""
     figure = curves_figure(found)
     if figure:
         save_picture(figure, path)
@@ -47,16 +47,17 @@ def draw_curves(found: Comparison, path: Path) -> bool:
 
 
 def save_picture(figure: Figure, path: Path) -> None:
-    """Write a picture whole or not at all, in the format that its name ends in."""
+    """Write a picture atomically, in the format of the path's suffix."""
     make_folder(path.parent, ANOTHER_NAME)
     kind = path.suffix[1:].lower()
     write_atomically(path, lambda file: figure.savefig(file, format=kind, dpi=150), ANOTHER_NAME)
 
 
 def settings_figure(found: Comparison, name: str) -> Figure | None:
-    """The figure that suits the values: a line over one numeric key (one for each value of another), a heat
-    map over two, a row for each value of one that is not numeric, else parallel coordinates. None for a
-    single setting.
+    """The picture that suits the swept values; None for a single setting.
+
+    A line over one numeric key (one for each value of another), a heat map or points over two, a row for
+    each value of a key that is not numeric, otherwise parallel coordinates.
     """
     groups = [group for group in found.groups if group.values]
     keys = list(dict.fromkeys(key for group in groups for key in group.shown))
@@ -94,7 +95,7 @@ def settings_figure(found: Comparison, name: str) -> Figure | None:
 
 
 def how_many_seeds(groups: Sequence[SettingResult]) -> str:
-    """Of how many seeds the figures are the mean."""
+    """A phrase for titles: the number of seeds behind each figure."""
     counts = {len(group.values) for group in groups}
     if counts == {1}:
         return "one seed each"
@@ -103,9 +104,9 @@ def how_many_seeds(groups: Sequence[SettingResult]) -> str:
 
 
 def curves_figure(found: Comparison) -> Figure | None:
-    """The compared column over the epochs, for each setting the mean of its seeds in a band of ± 1 sd.
+    """The compared column over the epochs: each setting's mean over seeds in a band of ± 1 sd.
 
-    Of many settings the best ones. None where the column was measured once in a run, as its seconds are.
+    Of many settings it shows the best. None if the column has one value for a run, such as seconds.
     """
     column = found.column
     if column == "seconds":
@@ -125,7 +126,7 @@ def curves_figure(found: Comparison) -> Figure | None:
             continue
         reached = mean_and_spread(list(group.values.values()))
         label = f"{words_of(group, keys, longest=50) or shown(group.runs[0].name, 40)}: {reached}"
-        # many bands over one another would hide the lines
+        # many overlapping bands would hide the lines
         draw_line(
             axes, Look(label, CLASS_COLOURS[number]), epochs, values, with_band=len(drawn) <= MOST_BANDS
         )
@@ -153,8 +154,8 @@ def curves_figure(found: Comparison) -> Figure | None:
 def over_epochs(group: SettingResult, column: str, *, is_last: bool = True) -> tuple[Numbers, Numbers]:
     """The epochs (n,) at which a column was measured for every seed, and its figures (n, seeds).
 
-    Where `is_last`, the figures that are compared are those after the last epoch: of a column that is
-    measured at the end alone they are all there is.
+    With `is_last` figures after the last epoch are compared: a column that is measured only then has just
+    that one.
     """
     of_seeds: dict[int, dict[int, float]] = {}
     ends = set[int]()

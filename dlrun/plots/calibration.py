@@ -1,4 +1,4 @@
-"""Whether a model that is sure to 0.9 is right nine times of ten."""
+"""Calibration: the accuracy of a model's predictions at each level of its confidence."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ automatic = True
 def calibration(
     trained: Trained, *, split: Literal["auto", "train", "valid", "test"] = "auto", bins: Many = 15
 ) -> Figure:
-    """How often the model is right over how sure it is, and the expected calibration error.
+    """Accuracy over confidence (a reliability diagram), and the expected calibration error.
 
     The error is the mean over examples of the distance between accuracy and mean confidence in their
-    bin; it and the bins are means over seeds. `split` auto is the evaluation split, or without one
+    bin; it and the bins are means over seeds. `split: auto` is the evaluation split, or if there is none
     train. Source: Guo et al. 2017, arXiv 1706.04599.
     """
     chosen = trained.chosen(split)
@@ -66,7 +66,7 @@ def calibration(
     legend_above(above, 2)
     tidy(below)
     below.grid(visible=False)
-    for_each = (many / len(counts))[there].tolist()  # examples of one seed
+    for_each = (many / len(counts))[there].tolist()  # examples for each seed
     below.bar(middles, for_each, 0.94 * width, color=GREY)
     for middle, count in zip(middles, for_each, strict=True):
         below.annotate(
@@ -89,10 +89,10 @@ def calibration(
 
 
 def binned(probabilities: Tensor, targets: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
-    """For each copy and bin of confidence, (copies, bins): examples, their confidences' sum, those right.
+    """For each copy and bin of confidence, (copies, bins): examples, sum of confidences, correct ones.
 
-    Of `probabilities` (copies, n, classes) and true classes (n,). Bin m of M holds confidences over
-    (m - 1)/M and up to m/M.
+    Takes `probabilities` (copies, n, classes) and true classes (n,). Bin m of M holds confidences c with
+    (m - 1)/M < c <= m/M.
     """
     sureness, said = probabilities.double().max(-1)
     places = (sureness * bins).ceil().long().clamp(1, bins) - 1
@@ -106,12 +106,12 @@ def binned(probabilities: Tensor, targets: Tensor, bins: int) -> tuple[Tensor, T
 
 
 def calibration_error(counts: Tensor, sure: Tensor, right: Tensor) -> list[float]:
-    """The expected calibration error of each copy, from what `binned` gives."""
+    """The expected calibration error of each copy, from the results of `binned`."""
     return [float(error) for error in (right - sure).abs().sum(1) / counts.sum(1)]
 
 
 def briefly(count: float) -> str:
-    """A count in few letters: 312, 9.1k, 60k."""
+    """A short count: 312, 9.1k, 60k."""
     if count < 1000:
         return f"{count:.0f}" if count >= 1 or count == 0 else "<1"
     return f"{count / 1000:.1f}k" if count < 9950 else f"{count / 1000:.0f}k"

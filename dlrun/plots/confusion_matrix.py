@@ -1,4 +1,4 @@
-"""Which class is taken for which."""
+"""The confusion matrix: predicted classes for each true class."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ MOST_WITH_NUMBERS = 20
 def confusion_matrix(
     trained: Trained, *, split: Literal["auto", "train", "valid", "test"] = "auto"
 ) -> Figure:
-    """Percentages of each true class by the class predicted, means over seeds.
+    """The confusion matrix: percentages of each true class by predicted class, means over seeds.
 
-    `split` auto is the evaluation split, or without one train.
+    `split: auto` is the evaluation split, or if there is none train.
     """
     chosen = trained.chosen(split)
     classes = trained.data.classes
@@ -48,7 +48,7 @@ def confusion_matrix(
     figure = Figure(figsize=(WIDTH, 5.8 if crowded else 6.5), layout="constrained")
     axes = figure.subplots()
     colours = axes.imshow(percentages.numpy(), cmap="Blues", norm=PowerNorm(0.5, 0, 100))
-    axes.set_facecolor(PALE)  # shows where a row has no examples
+    axes.set_facecolor(PALE)  # visible in rows without examples
     if crowded:
         bar = figure.colorbar(colours, ax=axes, shrink=0.8, ticks=[0, 1, 5, 20, 50, 100])
         bar.set_label("% of the true class", fontsize=TEXT)
@@ -87,9 +87,9 @@ def confusion_matrix(
 
 
 def row_percentages(predictions: Tensor, targets: Tensor, classes: int) -> Tensor:
-    """Percentages (classes, classes) of each true class, a row, by predicted class, a column.
+    """Percentages (classes, classes): rows are true classes, columns predicted ones.
 
-    Of `predictions` (copies, n), all copies together; nan for a class without examples.
+    From `predictions` (copies, n) of all copies together; nan for a class without examples.
     """
     cells = (targets * classes + predictions).flatten()
     counts = torch.bincount(cells, minlength=classes**2).view(classes, classes).double()
@@ -97,7 +97,7 @@ def row_percentages(predictions: Tensor, targets: Tensor, classes: int) -> Tenso
 
 
 def in_cell(percentage: float, briefly: bool) -> str:
-    """A percentage as a cell has it: nothing for none at all or no examples."""
+    """The text of a cell: a percentage, or "" for 0 and for a class without examples."""
     if percentage != percentage or percentage == 0:
         return ""
     if briefly:

@@ -1,4 +1,4 @@
-"""Loss and metrics over the epochs."""
+"""Training curves: loss and metrics over the epochs."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from dlrun.training.trained import Trained
 
 automatic = True
 
-Words = dict[str, list[str]]  # what is said at the edge of an axis, "below" or "above"
+Words = dict[str, list[str]]  # "below" or "above" -> the notes at that edge of an axis
 
-LINES = {  # wider below and narrower above, so that none hides another
+LINES = {  # lower lines are wider, so that none is hidden
     "train": Look("train (mean while learning)", LIGHT_BLUE, "-", 3.6, 2),
     "trainset": Look("train (weights as they stand)", BLUE, "--", 2.2, 3),
     "valid": Look("valid", RED, "-", 1.5, 4),
     "test": Look("test", RED, "-", 1.5, 4),
 }
-DASHES = ("-", "--", "-.")  # of the loss and the metrics, where they share a chart
+DASHES = ("-", "--", "-.")  # of the loss and the metrics, if they share a chart
 DECADES_SHOWN_LINEARLY = 2
-NEAR = 0.3  # of the height of an axis: how far it is stretched for a baseline
-LINE_OF_TEXT = 0.1  # of the height of an axis
+NEAR = 0.3  # an axis is extended for a baseline by at most this share of its height
+LINE_OF_TEXT = 0.1  # height of a line of text, as a share of the axis
 BEHIND_WORDS = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.75}
 
 
@@ -54,11 +54,11 @@ def curves(
     panels: Literal["each", "one"] = "each",
     limits: list[float] | None = None,
 ) -> Figure:
-    """Loss and every metric over the epochs, the mean over seeds ± 1 sd, beside what needs no model.
+    """Loss and every metric over the epochs, the mean over seeds ± 1 sd, with the baselines.
 
-    `log` makes the axis of the loss logarithmic; null does where losses span over two decades. With
-    `panels: one` loss and metrics share a chart. `limits` are the ends of the y axes. Raises UserError
-    where nothing was measured.
+    `log` makes the axis of the loss logarithmic; null does so if losses span more than two decades. With
+    `panels: one` loss and metrics share a chart. `limits` are the ends of the y axes. Raises UserError if
+    nothing was measured.
     """
     if limits is not None and not (len(limits) == 2 and limits[0] < limits[1]):
         raise UserError(f"curves: limits are two numbers, the lower one first, not {limits}")
@@ -105,7 +105,7 @@ def curves(
 
 
 def together(split: str, figure: str, number: int) -> Look:
-    """How a line is drawn where all share a chart: a colour for each split, dashes for each figure."""
+    """The style of a line in a shared chart: a colour for each split, dashes for each figure."""
     look = LINES[split]
     return look._replace(label=f"{split} {shown(figure)}", dashes=DASHES[number % len(DASHES)], width=2.0)
 
@@ -119,15 +119,15 @@ def draw_baselines(
     *,
     fixed: bool,
 ) -> None:
-    """A dotted line for what is reached without a model, named at its right end.
+    """Draw a dotted line for each baseline, labelled at its right end.
 
-    `values` are the figures of each curve, (n, copies). For a line that lies far off the axis, or off one
-    whose ends are `fixed`, there are words at that edge, after those that are there already.
+    `values` are the figures of each curve, (n, copies). A baseline far outside the axis, or outside one
+    with `fixed` ends, is a note at that edge instead, after the notes in `words`.
     """
     scale = np.log10 if axes.get_yscale() == "log" else np.asarray
     low, high = (float(scale(end)) for end in axes.get_ylim())
     room = 0 if fixed else NEAR * (high - low)
-    near: list[tuple[float, str, bool]] = []  # where, what it says, whether higher is better
+    near: list[tuple[float, str, bool]] = []  # position, label, True if higher is better
     for name, reached in trained.baselines(trained.split).items():
         for figure in figures:
             value = reached.get(figure, np.nan)
@@ -141,12 +141,12 @@ def draw_baselines(
                 edge = "above" if place > high else "below"
                 words[edge].append(f"{said}, {edge}")
     line = LINE_OF_TEXT * (high - low)
-    with np.errstate(divide="ignore", invalid="ignore"):  # a loss of 0 has no logarithm, and no place
+    with np.errstate(divide="ignore", invalid="ignore"):  # a loss of 0 has no place on a logarithmic axis
         ends = scale(np.concatenate([v[len(v) // 2 :].ravel() for v in values]))
     for places, said, higher in labels(near, line):
         sides = {"above": (max(places), max(places) + line), "below": (min(places) - line, min(places))}
         hidden = {side: int(((ends > a) & (ends < b)).sum()) for side, (a, b) in sides.items()}
-        # Of equally free sides the one where curves should not be.
+        # If both sides are equally free, the side of worse figures.
         below = hidden["below"] < hidden["above"] or (higher and hidden["below"] == hidden["above"])
         place = min(places) if below else max(places)
         if not fixed:
@@ -184,7 +184,7 @@ def draw_baselines(
 
 
 def labels(near: Sequence[tuple[float, str, bool]], apart: float) -> list[tuple[list[float], str, bool]]:
-    """What lines are called, those of lines less than `apart` from one another together."""
+    """Join the labels of lines that are less than `apart` from one another."""
     found: list[tuple[list[float], str, bool]] = []
     for place, said, higher in sorted(near):
         if found and place - found[-1][0][-1] < apart:
@@ -196,7 +196,7 @@ def labels(near: Sequence[tuple[float, str, bool]], apart: float) -> list[tuple[
 
 
 def best_epoch(trained: Trained, columns: dict[str, Numbers]) -> int | None:
-    """The first epoch with the best mean of the monitored column; None where that was never measured."""
+    """The first epoch with the best mean of the monitored column; None if that was never measured."""
     monitor = trained.plan.monitor
     epochs, values = measured(columns, monitor)
     if not len(epochs):
@@ -207,7 +207,7 @@ def best_epoch(trained: Trained, columns: dict[str, Numbers]) -> int | None:
 
 
 def title(trained: Trained, columns: dict[str, Numbers], best: int | None) -> str:
-    """What was reached at the best epoch, or where it was not measured then, when it last was."""
+    """The title: the figures of the best epoch, or of the last one with a measurement."""
     recipe = trained.plan.recipe
     figure = next(iter(recipe.metrics), "loss")
     split = recipe.evaluation_split or ("trainset" if recipe.evaluate_train_every else "train")
@@ -231,7 +231,7 @@ def spans_decades(values: Numbers) -> bool:
 
 
 def make_logarithmic(axes: Axes, values: Numbers) -> None:
-    """A logarithmic y axis just wide enough for `values`, all positive."""
+    """Make the y axis logarithmic, just wide enough for `values`, which are all positive."""
     low, high = np.log10(values.min()), np.log10(values.max())
     pad = 0.05 * (high - low) + 0.02
     axes.set_yscale("log", nonpositive="clip")
@@ -243,15 +243,15 @@ def make_logarithmic(axes: Axes, values: Numbers) -> None:
 
 
 def power(number: float, place: float) -> str:
-    """A number on a logarithmic axis: 0.05, 2000, 1e6."""
+    """The tick label of a logarithmic axis: 0.05, 2000, 1e6."""
     digits, exponent = f"{number:.0e}".split("e")
     return f"{number:g}" if -4 <= int(exponent) <= 3 else f"{digits}e{int(exponent)}"
 
 
 def leave_out_the_start(axes: Axes, values: list[Numbers]) -> Words:
-    """Fit the y axis to the last nine tenths of each line where its start would flatten all the rest.
+    """Fit the y axis to the last nine tenths of each line if its start would flatten the rest.
 
-    Gives words on how far the start goes. `values` are the figures of each line, (n, copies).
+    Returns notes on the values left out. `values` are the figures of each line, (n, copies).
     """
     words: Words = {"below": [], "above": []}
     later = [v[len(v) // 10 :] for v in values if len(v)]

@@ -1,4 +1,4 @@
-"""How what a model says all over the plane changes while it trains."""
+"""An animation of the decision regions during training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ inputs = "plane"
 keeps_weights = 40
 
 SIDE = 160  # grid points along each axis
-STEPS = 5  # strengths of a colour: few, so that what does not change from frame to frame is many pixels
+STEPS = 5  # shades of a colour; few, so that most pixels stay the same from frame to frame
 MOST_POINTS = 600
 DPI = 80  # 512 pixels wide
 PAUSE = 2.0  # seconds at the end
@@ -42,10 +42,10 @@ def decision_animation(
     margin: Fraction = 0.1,
     seconds: Annotated[float, Ge(1), Le(600)] = 5.0,
 ) -> FuncAnimation:
-    """The decision regions at about forty epochs from the first to the last, `seconds` long.
+    """An animation of the decision regions at about forty epochs, `seconds` long.
 
-    The run must have kept its weights, as it does with this plot among its `plots`; otherwise, and
-    unless inputs are points in the plane and classes are at most ten, it raises UserError.
+    The run must have kept its weights, as it does if this plot is among its `plots`. Raises UserError
+    otherwise, and unless inputs are points in the plane and there are at most ten classes.
     """
     refuse_other_inputs(trained, "decision_animation")
     classes, examples = trained.data.classes, trained.loaded[split]
@@ -72,7 +72,7 @@ def decision_animation(
     widest = max((what for _, what in frames), key=len)
     title = put_title(figure, headline(trained, widest, over_seeds(trained)))
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # every frame has its things in the same places
+    figure.set_layout_engine("none")  # so that nothing moves between frames
 
     def show(frame: int) -> list[Artist]:
         picture, what = frames[min(frame, len(frames) - 1)]

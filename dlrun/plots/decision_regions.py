@@ -1,4 +1,4 @@
-"""What a model says all over the plane."""
+"""The decision regions of a classifier in the plane."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ MOST_POINTS = 4000
 def decision_regions(
     trained: Trained, *, split: Literal["train", "valid", "test"] = "train", margin: Fraction = 0.1
 ) -> Figure:
-    """The plane in the colour of the class predicted there, stronger where surer, and a split's points.
+    """The predicted class at each point of the plane, darker if more certain, and a split's points.
 
-    `margin` is how much wider than the data the square is. Raises UserError unless inputs are points
-    in the plane and classes are at most ten.
+    `margin` is the share by which the square is wider than the data. Raises UserError unless inputs are
+    points in the plane and there are at most ten classes.
     """
     refuse_other_inputs(trained, "decision_regions")
     classes, examples = trained.data.classes, trained.loaded[split]

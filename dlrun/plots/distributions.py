@@ -1,4 +1,4 @@
-"""How the features and the target of a dataset are distributed."""
+"""Histograms of a dataset's features and target."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ inputs = "vectors"
 of = "data"
 
 BESIDE = 3  # panels in a row
-APART = 40  # bars with gaps between them
-ROOM = 24  # letters below a panel
+APART = 40  # up to so many bars have gaps between them
+ROOM = 24  # letters that fit below a panel
 
 
 def distributions(
@@ -29,9 +29,9 @@ def distributions(
     bins: Many = 100,
     most: Few = 20,
 ) -> Figure:
-    """A histogram of each feature of a split, as it came, and of the target.
+    """A histogram of each feature of a split, before preprocessing, and of the target.
 
-    Of more than `most` features it shows the first.
+    Of more than `most` features it shows the first ones.
     """
     examples, data = trained.loaded[split], trained.data
     inputs = examples.raw().double()
@@ -59,7 +59,7 @@ def distributions(
 
 
 def draw_histogram(axes: Axes, name: str, values: Tensor, bins: int, colour: str) -> None:
-    """How often values (n,) fall into each of `bins`; what is not finite is counted in words."""
+    """Draw a histogram of values (n,) with `bins`; a note counts values that are not finite."""
     small_panel(axes, name)
     finite = values[values.isfinite()]
     if len(finite) and finite.min() == finite.max():
@@ -77,9 +77,7 @@ def draw_histogram(axes: Axes, name: str, values: Tensor, bins: int, colour: str
 
 
 def edges(values: Tensor, bins: int) -> list[float]:
-    """The edges of `bins` from the lowest to the highest of `values`, or where these are so few whole
-    steps, of one bin for each step.
-    """
+    """The edges of `bins` equal bins over `values`; if these are few whole numbers, one bin for each."""
     different = values.unique()
     step = float(different.diff().min())
     low, high = float(different[0]), float(different[-1])
@@ -90,7 +88,7 @@ def edges(values: Tensor, bins: int) -> list[float]:
 
 
 def draw_counts(axes: Axes, counts: Tensor, classes: tuple[str, ...]) -> None:
-    """How many examples each class has."""
+    """Draw the number of examples of each class."""
     small_panel(axes, "examples of each class")
     axes.bar(range(len(classes)), counts.tolist(), color=RED)
     names = [shown(name, 10) for name in classes]
@@ -99,7 +97,7 @@ def draw_counts(axes: Axes, counts: Tensor, classes: tuple[str, ...]) -> None:
 
 
 def small_panel(axes: Axes, name: str) -> None:
-    """Axes under a name, with few ticks."""
+    """Style axes as a small panel: its name as title, few ticks."""
     tidy(axes)
     axes.set_title(name, fontsize=TEXT, color=INK, loc="left")
     axes.tick_params(labelsize=TEXT - 2)

@@ -1,4 +1,4 @@
-"""What each convolution makes of one image."""
+"""Feature maps: the outputs of the convolutions for one image."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def feature_maps(
     most: Many = 16,
     layers: Few = 4,
 ) -> Figure:
-    """One image of a split and what the first `layers` convolutions make of it: `most` maps of each.
+    """One image of a split and the outputs of the first `layers` convolutions: `most` maps of each.
 
-    They are what the convolution of the first copy gives, before any activation. `split` auto is the
-    evaluation split, or without one train. Raises UserError unless inputs are images and the model has
-    a convolution, and where there is no such image.
+    They are outputs of the first copy, before the activation. `split: auto` is the evaluation split, or if
+    there is none train. Raises UserError unless inputs are images, the model has a convolution and the
+    split has such an image.
     """
     refuse_other_inputs(trained, "feature_maps")
     chosen = trained.chosen(split)
@@ -94,7 +94,7 @@ def feature_maps(
 
 @torch.no_grad()
 def maps_of(trained: Trained, split: str, image: int, layers: Sequence[nn.Module]) -> list[Tensor]:
-    """What some layers of the first copy give for one example of a split: (maps, height, width) of each."""
+    """The outputs of some layers of the first copy for one example: (maps, height, width) of each."""
     found: dict[nn.Module, Tensor] = {}
 
     def keep(layer: nn.Module, inputs: Any, output: Tensor) -> None:
@@ -112,7 +112,7 @@ def maps_of(trained: Trained, split: str, image: int, layers: Sequence[nn.Module
 
 
 def about(trained: Trained, split: str, image: int) -> str:
-    """What an image is, and for classes what the first copy takes it for."""
+    """A phrase for the title: the image's number, and its true and predicted class if there are any."""
     if trained.data.task != "classification":
         return ""
     examples, names = trained.loaded[split], trained.data.classes

@@ -1,4 +1,4 @@
-"""What the first convolution looks for."""
+"""The kernels of the first convolution."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ model = "convolution"
 
 
 def filters(trained: Trained, *, columns: Few = 8, most: Many = 64) -> Figure:
-    """The kernels of the first convolution, on one scale: of the first copy, the first `most`.
+    """The first `most` kernels of the first copy's first convolution, on one colour scale.
 
-    Over three channels a kernel is a coloured image; over any other number but one it is the mean over
-    them. Raises UserError where the model has no convolution.
+    A kernel over three channels is an RGB image; over any other number its mean over channels is shown.
+    Raises UserError if the model has no convolution.
     """
     kernels = convolutions(trained, "filters")[0].weight.detach().float().cpu()
     channels = kernels.shape[1]

@@ -1,4 +1,4 @@
-"""Images of each class."""
+"""Example images of each class."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def image_grid(
     most: Few = 20,
     seed: Seed = 0,
 ) -> Figure:
-    """A row of images for each class, drawn at random, and how many examples the class has.
+    """A row of random images for each class, and the class's number of examples.
 
-    `seed` draws them; of more than `most` classes it shows the first. Raises UserError unless inputs are
-    images.
+    `seed` chooses the images; of more than `most` classes it shows the first ones. Raises UserError unless
+    inputs are images.
     """
     refuse_other_inputs(trained, "image_grid")
     examples, classes = trained.loaded[split], trained.data.classes
@@ -36,7 +36,7 @@ def image_grid(
     counts = torch.bincount(targets, minlength=len(classes)).tolist()
     names = [shown(name, 15) for name in classes[:most]]
     letters = max(map(len, [*names, *(f"{count:,}" for count in counts)]))
-    beside = 0.28 + letters * LETTER * TEXT / 72  # inches for the names
+    beside = 0.28 + letters * LETTER * TEXT / 72  # inches for the class names
     cell = (WIDTH - EDGE - beside) / columns
     height, width = trained.data.input_shape[1:]
     step = max(cell * height / width, 0.42)

@@ -1,4 +1,4 @@
-"""Where the model is surest and wrong."""
+"""The most confident mistakes of an image classifier."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def mistakes(
     rows: Few = 3,
     columns: Few = 6,
 ) -> Figure:
-    """The most confident mistakes: true and predicted class, and the probability given to the latter.
+    """The most confident mistakes: true and predicted class, and the probability of the latter.
 
-    The predictions are those of the first copy. Where nothing is wrong it says so, and shows what the
-    model was least sure of. `split` auto is the evaluation split, or without one train. Raises UserError
+    The predictions are those of the first copy. If none is wrong, the title says so and the least certain
+    images are shown. `split: auto` is the evaluation split, or if there is none train. Raises UserError
     unless inputs are images.
     """
     refuse_other_inputs(trained, "mistakes")
@@ -56,5 +56,5 @@ def mistakes(
 
 
 def surest(sureness: Tensor, wrong: Tensor) -> Tensor:
-    """The examples `wrong` (m,) from the surest to the least sure; of equals the first comes first."""
+    """The examples `wrong` (m,), sorted from most to least certain; equal ones keep their order."""
     return wrong[sureness[wrong].argsort(descending=True, stable=True)]

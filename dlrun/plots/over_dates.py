@@ -1,4 +1,4 @@
-"""True values and predictions over dates."""
+"""True values and predictions of a regression over dates."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ task = "regression"
 automatic = True
 
 PALER = 0.38
-FEW = 120  # examples that get a marker each
+FEW = 120  # up to so many examples get markers
 MOST_TARGETS = 4
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
@@ -47,11 +47,11 @@ def over_dates(
     split: Literal["auto", "train", "valid", "test"] = "auto",
     most: Annotated[int, Ge(1), Le(100_000)] = 500,
 ) -> Figure:
-    """The true values of a split in blue and the predictions in red over dates, the training part paler.
+    """True values of a split in blue and predictions in red over dates, with the training split paler.
 
-    Predictions are means over seeds ± 1 sd. Without dates the examples stand in the order of their
-    true values. Of more than `most` examples it shows the last, without dates some at random. `split`
-    auto is the evaluation split, or without one train.
+    Predictions are means over seeds ± 1 sd. Without dates examples are sorted by their true values. Of more
+    than `most` examples it shows the last ones, without dates a random choice. `split: auto` is the
+    evaluation split, or if there is none train.
     """
     chosen = trained.chosen(split)
     outputs, targets = trained.outputs(chosen)
@@ -93,10 +93,10 @@ def draw_part(
     named: bool,
     strength: float = 1.0,
 ) -> None:
-    """One target of one split: its true values, and the predictions with their spread over seeds.
+    """Draw one target of one split: true values, and predictions with their spread over seeds.
 
-    Lines join what follows one another: dates without other splits' between them, or true values in
-    their order. All else are points.
+    Consecutive values are joined by lines: dates with no other split's dates between them, or sorted true
+    values. Others are points.
     """
     outputs, targets = trained.outputs(split)
     truth, said = targets[:, number].double().numpy(), outputs[..., number].double().numpy()
@@ -132,7 +132,7 @@ def draw_part(
 
 
 def unbroken(trained: Trained, split: str) -> bool:
-    """Whether no training example has its date between those of a split."""
+    """True if no training example has a date between those of a split."""
     inside, others = dates_of(trained.loaded[split]), dates_of(trained.loaded["train"])
     if inside is None or others is None:
         return True
@@ -140,7 +140,7 @@ def unbroken(trained: Trained, split: str) -> bool:
 
 
 def errors(trained: Trained, split: str, outputs: Tensor, targets: Tensor) -> str:
-    """The mean absolute error of `outputs` (copies, n, d), and of the best guess without a model."""
+    """A phrase with the mean absolute error of `outputs` (copies, n, d) and of the best baseline."""
     unit = unit_after(trained)
     reached = mean_and_spread((outputs.double() - targets).abs().mean((1, 2)).tolist())
     without = {

@@ -27,10 +27,10 @@ MOST_POINTS = 4000
 def points(
     trained: Trained, *, split: Literal["train", "valid", "test"] = "train", margin: Fraction = 0.1
 ) -> Figure:
-    """The points of a split in the colour of their class, or of their value in a regression.
+    """The points of a split, coloured by class, or in a regression by target.
 
-    `margin` is how much wider than the data the square is. Raises UserError unless inputs are points
-    in the plane and classes are at most ten.
+    `margin` is the share by which the square is wider than the data. Raises UserError unless inputs are
+    points in the plane and there are at most ten classes.
     """
     refuse_other_inputs(trained, "points")
     classes, examples = trained.data.classes, trained.loaded[split]

@@ -1,4 +1,4 @@
-"""Images with what they are and what the model takes them for."""
+"""Random images with their true and predicted classes."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def predictions(
     columns: Few = 8,
     seed: Seed = 0,
 ) -> Figure:
-    """Images of a split drawn at random, each with its true class and the one predicted.
+    """Random images of a split, each with its true and predicted class.
 
-    The predictions are those of the first copy. `split` auto is the evaluation split, or without one
-    train; `seed` draws the images. Raises UserError unless inputs are images.
+    The predictions are those of the first copy. `split: auto` is the evaluation split, or if there is none
+    train; `seed` chooses the images. Raises UserError unless inputs are images.
     """
     refuse_other_inputs(trained, "predictions")
     chosen = trained.chosen(split)

@@ -1,4 +1,4 @@
-"""By how much predictions miss."""
+"""The residuals of a regression: predicted minus true values."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ MOST_TARGETS = 3
 def residuals(
     trained: Trained, *, split: Literal["auto", "train", "valid", "test"] = "auto", bins: Many = 40
 ) -> Figure:
-    """Predicted minus true values of a split over the predictions, and how they are distributed.
+    """Residuals (predicted minus true values) of a split over the predictions, and their histogram.
 
-    Those of all seeds together; mean and standard deviation are over the examples. `split` auto is the
-    evaluation split, or without one train.
+    All seeds are shown together; mean and standard deviation are over the examples. `split: auto` is the
+    evaluation split, or if there is none train.
     """
     chosen = trained.chosen(split)
     outputs, targets = trained.outputs(chosen)

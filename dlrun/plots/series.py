@@ -1,4 +1,4 @@
-"""The target over dates, and what else is a figure of its kind."""
+"""Time series of the target and of features on the same scale."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ BESIDE = 2  # panels in a row
 
 
 def series(trained: Trained, *, most: Few = 5) -> Figure:
-    """The target over dates, and a panel for each feature or guess on the same scale, at most `most`.
+    """The target over dates, and a panel for each feature or baseline on the same scale, at most `most`.
 
-    Of all splits together; red dots are examples that are not for training. Raises UserError where there
-    are no dates.
+    All splits are shown together; red dots are examples outside the training split. Raises UserError if
+    there are no dates.
     """
     names = named_splits(trained)
     found = [dates_of(trained.loaded[name]) for name in names]
@@ -62,7 +62,7 @@ def series(trained: Trained, *, most: Few = 5) -> Figure:
     for axes in every[len(shown_ones) :]:
         axes.set_visible(False)
     for axes in every[max(0, len(shown_ones) - BESIDE) : len(shown_ones)]:
-        axes.tick_params(labelbottom=True)  # where the panel below it is empty
+        axes.tick_params(labelbottom=True)  # the panel below is empty and shows none
     others = " and ".join(name for name in names if name != "train")
     what = f"{len(dates):,} dates" + (f", {others} in red" if others else "")
     left_out = f"{most} of {len(alike)} on this scale" if len(alike) > most else ""
@@ -71,7 +71,7 @@ def series(trained: Trained, *, most: Few = 5) -> Figure:
 
 
 def figures(trained: Trained, splits: list[str]) -> dict[str, Tensor]:
-    """Each feature (n,) and each guess of the target that is none of them, of some splits together."""
+    """Each feature (n,) and each baseline that is not a feature, over some splits together."""
     data, parts = trained.data, [trained.loaded[split] for split in splits]
     inputs = torch.cat([part.raw() for part in parts]).double().flatten(1)
     names = data.features or [f"input {number}" for number in range(1, inputs.shape[1] + 1)]
@@ -88,7 +88,7 @@ def figures(trained: Trained, splits: list[str]) -> dict[str, Tensor]:
 
 
 def on_the_scale(target: Tensor, others: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Those of `others` that vary as the target (n,) does and about where it does."""
+    """The `others` whose location and spread are like those of the target (n,)."""
     levels = torch.tensor([0.05, 0.95], dtype=torch.float64)
     low, high = target.quantile(levels).tolist()
     found = {}

@@ -1,4 +1,4 @@
-"""One figure of several runs."""
+"""One column of several runs in one chart."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ DASHES = ("-", "--", "-.", ":")
 def several_runs(trained: Trained, *, runs: Sequence[str], column: str | None = None) -> Figure:
     """One column of metrics.csv of this run and others over the epochs, each the mean over seeds ± 1 sd.
 
-    `runs` are folders, or names of runs beside this one; of a name without its number the newest is
-    meant. `column` null is the first metric of the evaluation split, without metrics its loss. Raises
-    UserError where a run is not there or did not measure the column.
+    `runs` are folders, or names of runs in the folder of this one; a name without number means its newest
+    run. `column: null` is the first metric of the evaluation split, without metrics its loss. Raises
+    UserError if a run does not exist or did not measure the column.
     """
     if trained.run is None:
         raise UserError("several_runs: a bare checkpoint has no runs beside it")
@@ -54,7 +54,7 @@ def several_runs(trained: Trained, *, runs: Sequence[str], column: str | None = 
         name = f"{shown(run.name, 40)}: {mean_and_spread(values[-1].tolist())} at epoch {epochs[-1]:,.0f}"
         draw_line(axes, Look(name, colour, dashes), epochs, values)
         longest = max(longest, epochs, key=len)
-    figure_name = column.split("_", 1)[-1]  # the loss of each run may be another
+    figure_name = column.split("_", 1)[-1]  # runs may have different losses, so no unit
     axes.set_ylabel("loss" if figure_name == "loss" else axis_label(trained, figure_name), fontsize=TEXT)
     legend_above(axes, 1)
     epoch_axis(axes, longest)
@@ -64,9 +64,9 @@ def several_runs(trained: Trained, *, runs: Sequence[str], column: str | None = 
 
 
 def found(text: str, run: Run) -> Run:
-    """The run that `text` names: a folder, or one beside `run`, where its number is open the newest other.
+    """The run that `text` names: a folder, or a run beside `run`; without number the newest other one.
 
-    Raises UserError where there is none.
+    Raises UserError if there is none.
     """
     beside = run.folder.resolve().parent
     others = (one for one in runs_in(beside) if one.name != run.name)
@@ -78,7 +78,7 @@ def found(text: str, run: Run) -> Run:
 
 
 def of(run: Run, column: str) -> tuple[Numbers, Numbers]:
-    """The epochs (n,) at which a run measured a column, and its figures (n, copies)."""
+    """The epochs (n,) at which a run measured a column, and the figures (n, copies)."""
     rows = run.rows()
     epochs, values = measured(by_epoch(rows, len(set(rows.get("seed", "1"))), [column]), column)
     if not len(epochs):

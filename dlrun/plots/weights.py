@@ -1,4 +1,4 @@
-"""What each class of a softmax regression looks for."""
+"""The weights of a softmax regression as an image for each class."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ model = "one layer"
 
 
 def weights(trained: Trained, *, columns: Few = 5, most: Few = 20) -> Figure:
-    """The weights of each class as an image, its template: red where a bright pixel speaks for it.
+    """The weights of each class as an image (template): red pixels raise the class's logit if bright.
 
-    One scale for all; those of the first copy, for the first `most` classes. Raises UserError unless
-    inputs are images and the model is one fully connected layer.
+    All share one colour scale; they are those of the first copy, for the first `most` classes. Raises
+    UserError unless inputs are images and the model is one fully connected layer.
     """
     refuse_other_inputs(trained, "weights")
     shape = trained.data.input_shape
@@ -49,7 +49,7 @@ def weights(trained: Trained, *, columns: Few = 5, most: Few = 20) -> Figure:
     rows = -(-len(pictures) // columns)
     left_out = f"{most} of {len(found)} classes" if len(found) > most else ""
     what = "The weights of each class as an image"
-    if len(found) == 1:  # of the second class against the first
+    if len(found) == 1:  # one logit: the second class against the first
         names = ("",)
         what = f"The weights as an image: high for {shown(classes[1])}, low for {shown(classes[0])}"
     elif not coloured:
@@ -70,7 +70,7 @@ def weights(trained: Trained, *, columns: Few = 5, most: Few = 20) -> Figure:
 def templates(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
     """The weights of a model of one fully connected layer, (outputs, *input shape).
 
-    Raises UserError where it has no matrix of such weights.
+    Raises UserError if it has no such weight matrix.
     """
     size = prod(shape)
     for parameter in model.parameters():
