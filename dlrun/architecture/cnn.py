@@ -28,11 +28,11 @@ def cnn(
 ) -> nn.Module:
     """A convolutional network: (batch, channels, height, width) -> (batch, outputs).
 
-    A convolution for each of `channels`, followed by the activation and by max pooling over squares of
-    `pool` pixels (1: none); then `hidden` fully connected layers, with dropout where it is above 0. A
-    side of n pixels leaves a convolution as ⌊(n + 2·padding - kernel_size)/stride⌋ + 1. `batch_norm`
-    normalises over the batch before each activation; the layer in front has no bias then, which the
-    normalisation would take off again (Ioffe and Szegedy 2015, arXiv 1502.03167).
+    A convolution for each entry of `channels`, followed by the activation and by max pooling over squares
+    of `pool` pixels (1: none); then `hidden` fully connected layers, with `dropout` if it is above 0. A
+    convolution turns a side of n pixels into ⌊(n + 2·padding - kernel_size)/stride⌋ + 1. `batch_norm` adds
+    batch normalisation before each activation; the layer in front then has no bias, because the
+    normalisation would remove it (Ioffe and Szegedy 2015, arXiv 1502.03167).
     """
     if len(shape) != 3:
         raise UserError(f"it takes images, but the inputs are {'×'.join(map(str, shape))}")

@@ -23,9 +23,9 @@ def lenet(
 
     Twice a 5×5 convolution, the activation and a pooling over 2×2 pixels, then layers of 120 and 84
     units. Images of 28×28 pixels become 6×28×28, 6×14×14, 16×10×10, 16×5×5; `padding` is that of the
-    first convolution, for the paper's images are 32×32 (0 where yours have that size). Raises UserError
-    where nothing is left of the image. Source: LeCun et al. 1998, as it is usually taught: all of the
-    16 kernels see all 6 channels, poolings have no weights, and the outputs are a linear layer.
+    first convolution, for the paper's images are 32×32 (set 0 if yours have that size). Raises UserError
+    if the image is too small. Source: LeCun et al. 1998, in its usual textbook form: each of the 16
+    kernels sees all 6 channels, poolings have no weights, and the outputs are a linear layer.
     """
     if len(shape) != 3:
         raise UserError(f"it takes images, but the inputs are {'×'.join(map(str, shape))}")

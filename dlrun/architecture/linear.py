@@ -14,7 +14,7 @@ def linear(
     """One linear layer: (batch, features) -> (batch, outputs).
 
     With `weight_sd` the weights start normally distributed around 0 with that standard deviation, and
-    the biases at 0; without it both start as PyTorch's do. `flatten` makes a vector of every image.
+    the biases at 0; without it both start as in torch.nn.Linear. `flatten` turns images into vectors first.
     """
     layer = nn.Linear(vector_size(shape, flatten), outputs)
     if weight_sd is not None:

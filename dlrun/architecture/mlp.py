@@ -25,10 +25,10 @@ def mlp(
 ) -> nn.Module:
     """A multilayer perceptron: (batch, features) -> (batch, outputs).
 
-    Each hidden layer is followed by the activation and, where `dropout` is above 0, by dropping that
-    share of its values while training. `batch_norm` normalises over the batch before the activation;
-    the layer has no bias then, which the normalisation would take off again (Ioffe and Szegedy 2015,
-    arXiv 1502.03167). `flatten` makes a vector of every image first.
+    Each hidden layer is followed by the activation and, if `dropout` is above 0, by dropout with that
+    probability. `batch_norm` adds batch normalisation before the activation; the layer then has no bias,
+    because the normalisation would remove it (Ioffe and Szegedy 2015, arXiv 1502.03167). `flatten` turns
+    images into vectors first.
     """
     layers: list[nn.Module] = [nn.Flatten()] if flatten else []
     size = vector_size(shape, flatten)

@@ -17,14 +17,14 @@ def mlp_scratch(
 ) -> nn.Module:
     """ReLU layers from raw tensors, (batch, …) -> (batch, outputs); images are flattened.
 
-    Weights (after, before) start as Kaiming normal, of standard deviation √(2 / before), biases at 0.
-    `relu_output` puts a ReLU after the last layer too. Source: He et al. 2015, arXiv 1502.01852.
+    Weights (outputs, inputs) start with Kaiming normal initialisation, standard deviation √(2 / inputs),
+    biases at 0. `relu_output` adds a ReLU after the last layer. Source: He et al. 2015, arXiv 1502.01852.
     """
     return MlpScratch([vector_size(shape, flatten=True), *hidden, outputs], relu_output)
 
 
 class MlpScratch(nn.Module):
-    """Raw tensors, registered so that they move, save and load."""
+    """The weights as raw tensors, registered as parameters so that they are moved, saved and loaded."""
 
     def __init__(self, sizes: Sequence[int], relu_output: bool) -> None:
         super().__init__()

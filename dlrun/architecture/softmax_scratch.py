@@ -1,4 +1,4 @@
-"""Softmax regression from raw tensors: the layer that cross_entropy_scratch belongs to."""
+"""Softmax regression from raw tensors, to be used with the loss cross_entropy_scratch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def softmax_scratch(shape: tuple[int, ...], outputs: int, *, weight_sd: Positive
 
 
 class SoftmaxScratch(nn.Module):
-    """Two raw tensors, registered so that they move, save and load."""
+    """Two raw tensors, registered as parameters so that they are moved, saved and loaded."""
 
     def __init__(self, inputs: int, outputs: int, weight_sd: float) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from torch import nn
 from dlrun.data import torchvision_import as vision
 from dlrun.errors import UserError, listed, nearest
 
-models = vision.torchvision().models  # not in the function: its tensors must not come to be on "meta"
+models = vision.torchvision().models  # at module level: imported on "meta", its tensors would be lost
 
 
 def torchvision(shape: tuple[int, ...], outputs: int, *, model: str, small_images: bool = False) -> nn.Module:
@@ -19,8 +19,8 @@ def torchvision(shape: tuple[int, ...], outputs: int, *, model: str, small_image
     Weights start as torchvision draws them; none are downloaded. The first convolution takes as many
     channels as the images have. `small_images` gives a ResNet the first layer that it has for images of
     32×32 pixels, a 3×3 convolution of stride 1 without pooling, instead of a 7×7 convolution of stride
-    2 and a pooling for 224×224 (He et al. 2015, arXiv 1512.03385, section 4.2). Raises UserError for a
-    name that is none, and for images of a size that the model does not take.
+    2 and a pooling for 224×224 (He et al. 2015, arXiv 1512.03385, section 4.2). Raises UserError for an
+    unknown name, and for images of a size that the model does not take.
     """
     if len(shape) != 3:
         raise UserError(f"it takes images, but the inputs are {'×'.join(map(str, shape))}")
@@ -40,20 +40,20 @@ def torchvision(shape: tuple[int, ...], outputs: int, *, model: str, small_image
 
 
 def is_resnet(model: str) -> bool:
-    """Whether a model is a ResNet, of which ResNeXt and the wide ones are."""
+    """True if the model is a ResNet, a ResNeXt or a wide ResNet."""
     return bool(models.get_model_builder(model).__module__.endswith(".resnet"))
 
 
 def built(model: str, outputs: int, height: int, width: int) -> Any:
-    """The model for images of that size and three channels. Raises UserError where it takes no such."""
+    """The model for images of that size and three channels. Raises UserError if it does not take them."""
     options: dict[str, Any] = {}
     if model in ("googlenet", "inception_v3"):
-        options = {"aux_logits": False, "init_weights": True}  # one tensor, in training too
+        options = {"aux_logits": False, "init_weights": True}  # one output, in training mode too
     elif model.startswith("vit_"):
         options = {"image_size": height}
     elif model.startswith("maxvit_"):
         options = {"input_size": (height, width)}
-    # RegNets work out their widths with tensors, which a model on "meta" cannot read.
+    # RegNets compute their widths with tensors, whose values cannot be read on "meta".
     device = torch.get_default_device()
     try:
         if "image_size" in options and height != width:
@@ -65,7 +65,7 @@ def built(model: str, outputs: int, height: int, width: int) -> Any:
 
 
 def take_channels(network: nn.Module, channels: int) -> None:
-    """Make the first convolution take so many channels, its weights as widely spread as they were."""
+    """Give the first convolution new weights for `channels` channels, with the same standard deviation."""
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
     if first.in_channels != channels:
         spread = first.weight.detach().std()
@@ -74,7 +74,7 @@ def take_channels(network: nn.Module, channels: int) -> None:
 
 
 def take_small_images(resnet: Any, channels: int) -> None:
-    """Replace the first layers of a ResNet, its weights drawn as torchvision draws them."""
+    """Replace a ResNet's first layers by those for small images, initialised as torchvision does."""
     first = nn.Conv2d(channels, resnet.conv1.out_channels, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
     resnet.conv1, resnet.maxpool = first, nn.Identity()

@@ -1,4 +1,4 @@
-"""A window of the padded image, at a place drawn for each."""
+"""Random crops of padded images."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dlrun.config.options import Count
 
 
 def crop(inputs: Tensor, generator: torch.Generator, *, padding: Count = 4) -> Tensor:
-    """The images (n, channels, height, width), each shifted by up to `padding` pixels either way.
+    """Shift each image (n, channels, height, width) at random by up to `padding` pixels either way.
 
-    What moves in from outside is zero, after preprocessing.
+    Pixels from outside the image are 0 after preprocessing.
     """
     n, _, height, width = inputs.shape
     if padding > max(height, width):

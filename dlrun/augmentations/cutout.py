@@ -1,4 +1,4 @@
-"""A square of each image blotted out, at a place drawn for each."""
+"""Cutout: a square of each image, at a random position, is set to 0."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dlrun.config.options import Count
 
 
 def cutout(inputs: Tensor, generator: torch.Generator, *, size: Count = 16) -> Tensor:
-    """The images (n, channels, height, width), each with a square of `size` pixels that is zero.
+    """Set a random square of `size` pixels to 0 in each image (n, channels, height, width).
 
-    Its centre is any pixel, so that it may hang over the edge; it is zero after preprocessing. Raises
-    ValueError where it would always cover everything. Source: DeVries and Taylor 2017, arXiv 1708.04552.
+    Its centre is any pixel, so the square may reach over the edge; 0 is meant after preprocessing. Raises
+    ValueError if it would always cover the image. Source: DeVries and Taylor 2017, arXiv 1708.04552.
     """
     n, _, height, width = inputs.shape
     if size >= 2 * max(height, width) - 1:
@@ -23,7 +23,7 @@ def cutout(inputs: Tensor, generator: torch.Generator, *, size: Count = 16) -> T
 
 
 def covered(n: int, side: int, size: int, generator: torch.Generator) -> Tensor:
-    """Which pixels along one side of each of n images lie in its square: (n, side)."""
+    """A mask (n, side): True for pixels along one side that lie in each image's square."""
     device = generator.device
     first = torch.randint(side, (n, 1), generator=generator, device=device) - size // 2
     pixel = torch.arange(side, device=device)

@@ -1,4 +1,4 @@
-"""Left and right exchanged, by chance."""
+"""Random horizontal flips."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from torch import Tensor
 def flip(
     inputs: Tensor, generator: torch.Generator, *, probability: Annotated[float, Ge(0), Le(1)] = 0.5
 ) -> Tensor:
-    """The images (n, channels, height, width), each mirrored left to right with that probability."""
+    """Mirror each image (n, channels, height, width) left to right with the given probability."""
     chosen = torch.rand(len(inputs), generator=generator, device=inputs.device) < probability
     return torch.where(chosen.view(-1, 1, 1, 1), inputs.flip(3), inputs)

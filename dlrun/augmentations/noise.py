@@ -1,4 +1,4 @@
-"""Normal noise on every input."""
+"""Gaussian noise on every input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dlrun.config.options import NonNegative
 
 
 def noise(inputs: Tensor, generator: torch.Generator, *, sd: NonNegative = 0.1) -> Tensor:
-    """The preprocessed inputs (n, …) with normal noise of standard deviation `sd` added to each value."""
+    """Add Gaussian noise of standard deviation `sd` to each value of the preprocessed inputs (n, …)."""
     return inputs + sd * torch.randn(
         inputs.shape, generator=generator, device=inputs.device, dtype=inputs.dtype
     )

@@ -1,1 +1,1 @@
-"""Pieces that parts share: activations, the size of a vector, classes as figures."""
+"""Building blocks shared by parts: activations, flattened input sizes, one-hot classes."""

@@ -1,4 +1,4 @@
-"""The activations that architectures choose from by name."""
+"""The activation functions that architectures take by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 def activation(name: str) -> nn.Module:
-    """The activation of one name, over the last axis where it needs one."""
+    """The activation module of a name; softmax and log_softmax act over the last axis."""
     if name in ("softmax", "log_softmax"):
         return nn.Softmax(-1) if name == "softmax" else nn.LogSoftmax(-1)
     return ACTIVATIONS[name]()

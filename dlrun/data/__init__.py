@@ -1,6 +1,6 @@
-"""Examples: read from tables, images and archives, held on the device, given a batch at a time.
+"""Data: examples read from tables, images and archives, held on the device, and loaded in batches.
 
-What a dataset of one's own needs is imported from here: `from dlrun.data import Data, Examples`.
+A dataset of your own imports what it needs from here: `from dlrun.data import Data, Examples`.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ _EARLIER = {"Watching": "Progress", "unwatched": "no_progress"}  # names that pa
 
 
 def __getattr__(name: str) -> Any:
-    """One of these names, and PyTorch with it only now: what needs no examples starts without."""
+    """Import a name at its first use, so that commands without examples start without PyTorch."""
     name = _EARLIER.get(name, name)
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

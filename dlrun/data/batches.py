@@ -1,4 +1,4 @@
-"""The data loader: batches of a split in the order in which each seed sees its examples."""
+"""The data loader: batches of a split, shuffled for each seed and epoch, or in order for evaluation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dlrun.system.randomness import generator
 
 
 class Batches:
-    """A training split, a batch at a time, in the order in which each copy sees it.
+    """The data loader of a training split: its batches, in each copy's own order.
 
-    The order is a function of a copy's seed and the epoch, and the same on every device; the last batch
-    may be short. A full batch is the split as it stands, preprocessed once.
+    The order is a function of the copy's seed and the epoch, and the same on every device; the last batch
+    may be smaller. A full batch is the split in its own order, preprocessed once.
     """
 
     def __init__(
@@ -28,14 +28,14 @@ class Batches:
         self._whole: tuple[Tensor, Tensor] | None = None
 
     def __len__(self) -> int:
-        """Steps in an epoch."""
+        """The number of steps in an epoch."""
         return steps(len(self.split), self.size)
 
     def shuffled(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-        """The batches of one epoch, as what `examples` takes.
+        """Yield the batches of one epoch, each as the arguments of `examples`.
 
-        The indices of each, (copies, batch), which a step can look up on the device; of a split that streams
-        and of a full batch inputs and targets.
+        That is (indices,), of shape (copies, batch), which the step looks up on the device; for a streamed
+        split and for a full batch it is (inputs, targets).
         """
         if self.size == len(self.split):
             yield self._everything()
@@ -67,11 +67,11 @@ class Batches:
 
 
 def steps(examples: int, batch_size: int | Literal["full"]) -> int:
-    """Steps in an epoch; the last batch may be short."""
+    """The number of steps in an epoch; the last batch may be smaller."""
     return 1 if batch_size == "full" else -(-examples // batch_size)
 
 
 def in_order(split: Split, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """A split from its first example to its last: inputs (batch, …) and targets (batch, …)."""
+    """Yield a split in order, EVALUATION_BATCH examples at a time: inputs (batch, …), targets (batch, …)."""
     for indices in torch.arange(len(split), device=device).split(EVALUATION_BATCH):
         yield split.batch(indices)

@@ -1,4 +1,4 @@
-"""The cells of a table as numbers, texts and dates, and those among them that hold nothing or nonsense."""
+"""The cells of a table parsed as numbers, texts and dates, with the missing and unreadable ones noted."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from torch import Tensor
 from dlrun.data.csv_files import MISSING, Table, number
 
 START = datetime(1970, 1, 1, tzinfo=UTC)
-SHOWN = 3  # of so many mistakes the places are named
+SHOWN = 3  # mistakes whose places a message names
 
 
 @dataclass
 class Cells:
     """Some columns of some rows of a table, parsed.
 
-    `lines` are those of the file `source` on which the rows begin. Numbers (n,) are nan and texts ""
-    where there is none; `date` (n,) is in seconds since 1970.
+    `lines` are the line numbers of the file `source` on which the rows begin. A missing number in (n,) is
+    nan, a missing text ""; `date` (n,) is in seconds since 1970.
     """
 
     source: str
@@ -31,7 +31,7 @@ class Cells:
     numbers: dict[str, Tensor] = field(default_factory=dict)
     texts: dict[str, list[str]] = field(default_factory=dict)
     date: Tensor | None = None
-    trouble: dict[tuple[int, str], str] = field(default_factory=dict)  # (row, column) -> what it holds
+    trouble: dict[tuple[int, str], str] = field(default_factory=dict)  # (row, column) -> the cell's text
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -53,21 +53,21 @@ class Cells:
         self.trouble |= {(row, column): "" for row, text in enumerate(self.texts[column]) if not text}
 
     def read_dates(self, table: Table, columns: Sequence[str]) -> None:
-        """From one column of ISO 8601, or from year, month and day."""
+        """Parse dates from one column of ISO 8601, or from columns with year, month and day."""
         seconds = array("q")
         for row, texts in enumerate(zip(*map(table.column, columns), strict=True)):
             try:
                 seconds.append((_moment(texts) - START) // timedelta(seconds=1))
             except ValueError:
                 seconds.append(0)
-                whole = len(texts) > 1 and all(map(_is_whole, texts))  # but no day of any year
+                whole = len(texts) > 1 and all(map(_is_whole, texts))  # whole numbers, but not a valid date
                 place = next((i for i, text in enumerate(texts) if not _is_whole(text)), 0)
                 column, text = (columns[-1], "-".join(texts)) if whole else (columns[place], texts[place])
                 self.trouble[row, column] = text
         self.date = torch.frombuffer(seconds, dtype=torch.int64).clone()
 
     def take(self, rows: Sequence[int]) -> Cells:
-        """Some of the rows, in the order given; what was wrong with them is dealt with."""
+        """The cells of some rows, in the order given, without their notes of trouble."""
         indices = torch.tensor(rows, dtype=torch.long)
         return Cells(
             self.source,
@@ -93,7 +93,7 @@ class Cells:
         return "; ".join(parts)
 
     def names(self) -> list[str]:
-        """What the rows are called: by their dates where these tell them apart, else `row 2`."""
+        """Names for the rows: their dates if these are unique, else `row 2`, …"""
         if self.date is None or len(self.date.unique()) < len(self.date):
             return [f"row {line}" for line in self.lines]
         moments = [START + timedelta(seconds=value) for value in self.date.tolist()]
@@ -102,7 +102,7 @@ class Cells:
 
 
 def in_order(texts: Iterable[str]) -> tuple[str, ...]:
-    """The different texts, without "": by size where all are numbers, else as text."""
+    """The distinct texts without "", sorted as numbers if all are numbers, else as text."""
     different = {text for text in texts if text}
     try:
         return tuple(sorted(different, key=lambda text: (number(text) or 0.0, text)))
@@ -111,7 +111,7 @@ def in_order(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _moment(texts: Sequence[str]) -> datetime:
-    """The moment that one ISO 8601 text, or a year, a month and a day name; UTC where none is said."""
+    """The time that an ISO 8601 text, or year, month and day denote; UTC unless the text has a zone."""
     try:
         if len(texts) == 1:
             moment = datetime.fromisoformat(texts[0])

@@ -1,4 +1,4 @@
-"""Tables that people keep in CSV files, read strictly: a mistake has its file and its row."""
+"""CSV files read strictly: every mistake is reported with its file and row."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from typing import Any
 
 from dlrun.errors import UserError
 
-# What stands for no value: the short list of what pandas takes for it. Case counts, for Na is sodium.
+# Cells that mean a missing value, a subset of pandas' list. Case matters, for Na is sodium.
 MISSING = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null"})
-LARGEST = 3.4e38  # of float32, in which every model computes
+LARGEST = 3.4e38  # the largest float32, the type in which models compute
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _LONGEST_NAME = 1000
 _LONGEST_LINE = 2**24  # bytes: a hundred thousand columns
-_MOST_BYTES = 2**28  # unpacked; as Python's texts they take about ten times as much memory
-_MOST_LINES = 2**23  # of the shortest rows these take more than a gigabyte
-_MISTAKES = {  # the words of the csv module, and ours
+_MOST_BYTES = 2**28  # decompressed; as Python strings they take about ten times as much memory
+_MOST_LINES = 2**23  # even of the shortest rows these take more than a gigabyte
+_MISTAKES = {  # message of the csv module -> our message
     "unexpected end of data": 'a quote (") is opened here and never closed',
     "field larger than": 'a cell is longer than 131,072 characters: maybe a quote (") is never closed',
     "expected after": "there is something between a closing quote and the next comma",
     "new-line character": "a carriage return stands within a row: rows must end with LF or CRLF",
 }
-_NO_TABLES = {  # how the files of spreadsheet programs and others begin
+_NO_TABLES = {  # first bytes of spreadsheet files and others that are no CSV
     b"PK\x03\x04": "a ZIP file, as a workbook (.xlsx, .ods) is one",
     b"\xd0\xcf\x11\xe0": "a workbook (.xls)",
     b"PAR1": "a Parquet file",
@@ -38,10 +38,10 @@ _FIX = "save the table as CSV, in UTF-8"
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a file as text, without the space around them.
+    """The cells of a file as text, stripped of surrounding space.
 
-    Row i begins on line lines[i] of the file, and is called by that number: the first after the header
-    is row 2.
+    Row i begins on line lines[i] of the file, and messages call it by that number: the first row after the
+    header is row 2.
     """
 
     source: str
@@ -60,10 +60,10 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """The table in a CSV file (RFC 4180, UTF-8 with or without a mark, maybe gzipped).
+    """Read the table in a CSV file (RFC 4180, UTF-8 with or without byte order mark, optionally gzipped).
 
-    The first row names the columns; blank lines are passed over. Raises UserError, with the line, for
-    a file that is not there or not such a table.
+    The first row names the columns; blank lines are ignored. Raises UserError, with the line, if the file
+    is missing or is not such a table.
     """
     rows: list[list[str]] = []
     lines: list[int] = []
@@ -98,10 +98,10 @@ class TooLarge(ValueError):
 
 
 def number(text: str) -> float | None:
-    """The plain decimal number in a cell, None where it holds no value (see MISSING).
+    """The plain decimal number in a cell, or None if the value is missing (see MISSING).
 
-    Raises ValueError for all else: text, inf, `1_000`, `1,5`, digits of other scripts; TooLarge for what
-    float32 cannot hold.
+    Raises ValueError for anything else: text, inf, `1_000`, `1,5`, digits of other scripts; TooLarge for a
+    number that float32 cannot hold.
     """
     if text in MISSING:
         return None
@@ -114,7 +114,7 @@ def number(text: str) -> float | None:
 
 
 def is_number(text: str) -> bool:
-    """Whether a cell holds a plain decimal number."""
+    """True if a cell holds a plain decimal number."""
     try:
         return number(text) is not None
     except ValueError:
@@ -122,10 +122,10 @@ def is_number(text: str) -> bool:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """The lines of a file as text. Raises UserError for what is no file, no text, or far too large."""
+    """Yield the lines of a file. Raises UserError if it is not a file, not text, or far too large."""
     line, total = 0, 0
     try:
-        if path.is_dir() or (path.exists() and not path.is_file()):  # opening a pipe may wait for ever
+        if path.is_dir() or (path.exists() and not path.is_file()):  # opening a pipe may block forever
             raise UserError(f"{path} is no file")
         with open(path, "rb") as file:
             magic = file.read(4)
@@ -159,12 +159,12 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _goes_on(first: int, last: int) -> str:
-    """A hint for a row that takes several lines, which is meant only where a cell holds line breaks."""
+    """A hint for a row that spans several lines, in case a stray quotation mark joined them."""
     return f'; it goes on to line {last}: maybe a quote (") is not closed' if last > first else ""
 
 
 def _refuse_names(names: list[str], where: str) -> None:
-    """Raises UserError for a header in which two columns cannot be told apart."""
+    """Raise UserError for a header with empty, duplicate or overlong names, or another separator."""
     mistakes = [f"column {index} has no name" for index, name in enumerate(names, 1) if not name]
     mistakes += [
         f"the name of column {index} is longer than {_LONGEST_NAME:,} characters"
@@ -190,7 +190,5 @@ def _count(n: int, what: str) -> str:
 
 
 def cell(value: Any) -> Any:
-    """A cell of a CSV file that is written; a text that a spreadsheet would compute is quoted with an
-    apostrophe.
-    """
+    """A value for a CSV file; an apostrophe goes before text that a spreadsheet would run as a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value

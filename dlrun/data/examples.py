@@ -1,4 +1,4 @@
-"""What a dataset is to dlrun: examples in splits, how they are prepared, and what is known at once."""
+"""Data, Examples, Split and Preprocessing: the types in which a dataset describes itself and its splits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dlrun.system.progress import Progress
 from dlrun.system.randomness import generator
 
 Task = Literal["classification", "regression"]
-EVALUATION_BATCH = 1024  # examples at a time where nothing is learnt; part of what fixes the last bits
+EVALUATION_BATCH = 1024  # examples in an evaluation batch; another size changes the last bits
 
 
 class Split(Protocol):
@@ -33,19 +33,19 @@ class Split(Protocol):
         ...
 
     def raw(self, indices: Tensor | None = None) -> Tensor:
-        """The inputs of some examples (or of all) as they came, on the CPU."""
+        """The inputs of some examples (or of all) before preprocessing, on the CPU."""
         ...
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs (n, …) as compact as they come, and targets: classes (n,) int64, or figures (n, d).
+    """Raw inputs (n, …), such as uint8 pixels, and targets: classes (n,) int64, or numbers (n, d).
 
-    `aside` is what is known of each example beyond that, for pictures and baselines: the model never
-    sees it. "date" holds seconds since 1970, the others (n,) figures.
+    `aside` holds further columns (n,) for pictures and baselines, which the model never sees; "date" is in
+    seconds since 1970.
 
-    With `rows` the inputs are a file on the disk, mapped into memory: those of example i stand at
-    inputs[rows[i]], and `digest` identifies what the file holds.
+    With `rows` the inputs are a memory-mapped file: those of example i are inputs[rows[i]], and `digest`
+    identifies the file's contents.
     """
 
     inputs: Tensor
@@ -69,16 +69,16 @@ class Examples:
         return self.inputs.index_select(0, indices if self.rows is None else self.rows[indices])
 
     def pieces(self) -> Iterator[Tensor]:
-        """All inputs from first to last, so few at a time that they fit into memory."""
+        """Yield all inputs in order, in chunks that fit into memory."""
         for indices in torch.arange(len(self)).split(EVALUATION_BATCH):
             yield self.raw(indices)
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What is done to every input: `fill` stands in for nan, then (input - offset) / scale, to float32.
+    """The preprocessing of every input: `fill` replaces nan, then (input - offset) / scale, as float32.
 
-    None leaves a step out.
+    A step that is None is left out.
     """
 
     offset: Tensor | None = None
@@ -86,21 +86,21 @@ class Preprocessing:
     fill: Tensor | None = None
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        # Figures such as a time in seconds lose their digits in float32 unless centred first.
+        # A number such as a time in seconds loses digits in float32 unless it is centred first.
         prepared = inputs if inputs.dtype == torch.float64 else inputs.to(torch.float32)
         if self.fill is not None:
             prepared = torch.where(prepared.isnan(), self.fill, prepared)
         if self.offset is not None:
             prepared = prepared - self.offset if prepared is inputs else prepared.sub_(self.offset)
         if self.scale is not None:
-            factor = self.scale.reciprocal()  # a division takes as long as all the rest
+            factor = self.scale.reciprocal()  # dividing would take as long as all the rest
             prepared = prepared * factor if prepared is inputs else prepared.mul_(factor)
         return prepared.to(torch.float32)
 
     def suits(self, shape: tuple[int, ...]) -> bool:
-        """Whether it leaves inputs of one shape in that shape, and finite: it may come from anyone.
+        """True if it keeps the shape of such inputs and can be finite; a hostile checkpoint's may not.
 
-        An infinite scale is that of a feature which was the same in all examples: it becomes 0.
+        An infinite scale is allowed: it maps a feature that was constant in training to 0.
         """
         try:
             steps = [step for step in self.state_dict().values() if step is not None]
@@ -130,31 +130,31 @@ def as_it_is(training: Examples) -> Preprocessing:
 
 @dataclass(frozen=True)
 class Data:
-    """What a dataset is, known at once; `read` loads its examples when they are first needed.
+    """A dataset's task, shapes and classes; `read` loads its examples when they are first needed.
 
-    `splits` names what `read` gives, "train" among them. `valid_fraction` of the training examples
-    (of each class, for classes) become the split "valid", chosen by `seed`, the same for all copies.
-    `fit` looks at the remaining training examples and says how every input is preprocessed.
+    `splits` names the splits that `read` returns, "train" among them. `valid_fraction` of the training
+    examples (stratified by class) becomes the split "valid", chosen by `seed`, the same for all copies.
+    `fit` derives the preprocessing of every input from the remaining training examples.
 
-    Where `read` must have something done first that takes long, `prepare` does it, and shows its
-    progress by going through its items by way of the function it is given. `read_new` reads a file that
-    is to be predicted: a name for each example, and raw inputs (n, *input_shape); without it, dlrun
-    reads images and CSV files of figures by `input_shape`. `known` are plain values that a checkpoint
-    keeps, and hands to the dataset's function again where it takes a second argument of that name.
+    `prepare` does slow work before `read`, such as a download; it is given a function and reports progress
+    by iterating over its items through that. `read_new` reads a file for prediction: a name for each
+    example, and raw inputs (n, *input_shape); without it, dlrun reads images or CSV rows, depending on
+    `input_shape`. `known` are plain values that a checkpoint stores and that are passed to the dataset's
+    function again, if it has a second parameter of that name.
     """
 
     task: Task
     input_shape: tuple[int, ...]
     read: Callable[[], Mapping[str, Examples]]
     classes: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()  # the names of an input's figures
+    features: tuple[str, ...] = ()  # the names of the features
     target: str = ""  # the name of a regression's target
     unit: str = ""  # of a regression's target, such as °F
-    targets: int = 1  # figures per example in a regression
+    targets: int = 1  # number of targets of each example in a regression
     scaling: tuple[float, float] | None = (
         None  # mean and deviation: the loss sees (target - mean) / deviation
     )
-    baselines: tuple[str, ...] = ()  # those of `aside` that are guesses of the target
+    baselines: tuple[str, ...] = ()  # the columns of `aside` that guess the target
     splits: tuple[str, ...] = ("train", "test")
     fit: Callable[[Examples], Preprocessing] = as_it_is
     valid_fraction: float = 0.0
@@ -162,20 +162,20 @@ class Data:
     prepare: Callable[[Progress], None] | None = None
     read_new: Callable[[Path], tuple[list[str], Tensor]] | None = None
     known: Mapping[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)  # what a person should know, complete once it is read
+    notes: list[str] = field(default_factory=list)  # remarks for the user, complete after `read`
 
     @property
     def evaluation_split(self) -> str | None:
-        """The split that is measured while training: valid, or without one test."""
+        """The split that is evaluated during training: valid, or without one test."""
         if self.valid_fraction or "valid" in self.splits:
             return "valid"
         return "test" if "test" in self.splits else None
 
 
 def carve(examples: Examples, fraction: float, seed: int, *, by_class: bool) -> tuple[Examples, Examples]:
-    """The examples as (what remains, a random `fraction`), of each class alike where `by_class`.
+    """Split examples into (the rest, a random `fraction`), stratified by class if `by_class`.
 
-    Both keep the order of the examples. The choice depends on `seed` alone.
+    Both keep the order of the examples. The choice depends only on `seed`.
     """
     chooser = generator("valid", seed, 0)
     labels = examples.targets if by_class else torch.zeros(len(examples), dtype=torch.long)
@@ -188,7 +188,7 @@ def carve(examples: Examples, fraction: float, seed: int, *, by_class: bool) -> 
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on the device, as wide as the device allows."""
+    """Move a tensor to the device; float64 becomes float32 on a device without it."""
     return tensor.to(device, torch.float32 if _too_wide(tensor, device) else tensor.dtype)
 
 

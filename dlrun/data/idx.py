@@ -1,4 +1,4 @@
-"""MNIST and its relatives: four idx files, fetched where they are missing."""
+"""MNIST and its relatives: four idx files, downloaded if they are missing."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-# Where each is published, and the SHA-256 of its gzip files in the order of _FILES, as TensorFlow Datasets
-# and others keep it.
+# The URL of each dataset, and the SHA-256 of its gzip files in the order of _FILES, as listed by TensorFlow
+# Datasets and others.
 _PUBLISHED = {
     "MNIST": (
         [
@@ -54,15 +54,15 @@ _PUBLISHED = {
         ],
     ),
 }
-_MOST_BYTES = 2**26  # of any of these files, packed
-_MOST_READ = 2**30  # of a file that is there: others may be larger
+_MOST_BYTES = 2**26  # of a downloaded file, compressed
+_MOST_READ = 2**30  # of a local file, which may be another, larger dataset
 _AGAIN = "delete it, and it is fetched again"
 
 
 def idx_dataset(
     root: Path, name: str, classes: tuple[str, ...], normalise: Normalise, valid_fraction: float, seed: int
 ) -> Data:
-    """A dataset of 28×28 grey images, in the folder `name`."""
+    """A dataset of 28×28 grey images in the folder `name` of the data folder."""
     return Data(
         task="classification",
         input_shape=(1, 28, 28),
@@ -76,7 +76,7 @@ def idx_dataset(
 
 
 def prepare(root: Path, name: str, progress: Progress) -> None:
-    """Fetch the files that are missing. Raises UserError where they are not to be had."""
+    """Download the missing files. Raises UserError if that fails."""
     folder = root / name / "raw"
     files = [file for of_split in _FILES.values() for file in of_split]
     mirrors, digests = _PUBLISHED[name]
@@ -87,9 +87,9 @@ def prepare(root: Path, name: str, progress: Progress) -> None:
 
 
 def read(root: Path, name: str, classes: int) -> dict[str, Examples]:
-    """Images (n, 1, 28, 28) uint8 and labels (n,) of both splits.
+    """Read images (n, 1, 28, 28) uint8 and labels (n,) of both splits.
 
-    Raises UserError where the files are neither there nor to be had, or are not what they should be.
+    Raises UserError if files are missing or malformed.
     """
     prepare(root, name, no_progress)
     folder = root / name / "raw"
@@ -108,12 +108,12 @@ def read(root: Path, name: str, classes: int) -> dict[str, Examples]:
 
 
 def read_idx(path: Path) -> Tensor:
-    """The uint8 tensor in an idx file. Raises UserError where the file is not whole."""
+    """Read the uint8 tensor in an idx file. Raises UserError if the file is malformed or incomplete."""
     try:
         size = path.stat().st_size
         if size > _MOST_READ:
             raise UserError(f"this file has {size:,} bytes, more than {_MOST_READ:,}", where=str(path))
-        raw = bytearray(size)  # read into once, and kept as the tensor's memory
+        raw = bytearray(size)  # becomes the tensor's memory without a copy
         with path.open("rb") as file:
             read_bytes = file.readinto(raw)
     except OSError as error:

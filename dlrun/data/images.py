@@ -1,4 +1,4 @@
-"""Image files: which of a folder's files are some, and their pixels."""
+"""Image files: find them in a folder, and decode and resize them within a memory limit."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from torch import Tensor
 from dlrun.config.options import Resize
 from dlrun.errors import RunFailed, UserError
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # Pillow knows more, among them PostScript, which it would run
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # not all of Pillow's: it would run PostScript, for example
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MOST_PIXELS = 2**26  # 67 million: a 61-megapixel camera; 256 MiB of colours in Pillow
-MOST_BYTES = 280 * 2**20  # that decoding an image may take
-_MANY_PIXELS = 2**24  # from here on one image at a time: threads share the memory
+MOST_BYTES = 280 * 2**20  # of memory for decoding an image
+_MANY_PIXELS = 2**24  # larger images are decoded one at a time, for threads share the memory
 _one_at_a_time = threading.Lock()
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # of a pixel; else 4
-_WEBP_BYTES = 16  # its decoder holds two frames, and a copy on the way to Pillow's own
+_WEBP_BYTES = 16  # of a pixel: the decoder holds two frames, Pillow one, and there is a copy between
 _STRIP = 2**20  # pixels
 _GREYS = [round(value / 257) for value in range(2**16)]  # 65535 = 257 · 255
-# What systems put into folders by themselves: Windows, macOS, Linux and Synology.
+# Files and folders that operating systems create: Windows, macOS, Linux and Synology.
 _OF_SYSTEMS = {
     "thumbs.db",
     "ehthumbs.db",
@@ -49,13 +49,13 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_LYING = (5, 6, 7, 8)  # orientations in which rows are stored as columns
-# Pillow warns of many pixels, which are refused here, and of broken EXIF, which nobody can mend.
+_LYING = (5, 6, 7, 8)  # EXIF orientations in which rows are stored as columns
+# Pillow warns of many pixels, which are refused here, and of broken EXIF, which is ignored.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class Unreadable(UserError):
-    """What is in a file is no whole image, and will be none when it is read again: for this `reason`."""
+    """A file that is not a complete image, for a permanent `reason`; reading it again would not help."""
 
     def __init__(self, reason: str, path: Path | str) -> None:
         fix = f"bring a whole image: {', '.join(FORMATS)}"
@@ -64,13 +64,13 @@ class Unreadable(UserError):
 
 
 def read_image(path: Path | str, height: int, width: int, channels: int, resize: Resize) -> Tensor:
-    """The image in a file, upright, as (channels, height, width) uint8: 1 channel is grey, 3 are RGB.
+    """Read an image file, upright, as (channels, height, width) uint8: 1 channel is grey, 3 are RGB.
 
-    `resize`: crop brings the shorter side to size and keeps the centre, pad brings the longer side to
-    size and fills up with black, stretch brings each side to size by itself; bilinear, antialiased.
-    What is transparent is seen over white. Raises Unreadable for what is not a whole PNG, JPEG, WEBP or
-    BMP image, for an animated one, and for one of more than 2²⁶ pixels or more than MOST_BYTES to decode;
-    UserError for a file that cannot be opened or read, RunFailed where there is no memory for it.
+    `resize`: crop scales the shorter side to size and keeps the centre, pad scales the longer side to size
+    and adds black, stretch scales each side on its own; bilinear, antialiased. Transparent pixels are put
+    over white. Raises Unreadable for anything but a complete PNG, JPEG, WEBP or BMP image, for an animated
+    one, and for one of more than 2²⁶ pixels or more than MOST_BYTES to decode; UserError for a file that
+    cannot be opened or read, RunFailed if memory runs out.
     """
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
@@ -83,11 +83,11 @@ def read_image(path: Path | str, height: int, width: int, channels: int, resize:
                 pixels = _pixels(image, (width, height), "L" if channels == 1 else "RGB", resize)
     except UserError:
         raise
-    except MemoryError:  # nothing is wrong with the image
+    except MemoryError:  # not the image's fault
         what, fix = "there is no memory left to decode an image", "end what else needs memory"
         raise RunFailed(what, where=printable(path), fix=fix) from None
-    except Exception as error:  # Pillow raises whatever a file that is not whole provokes
-        # The disk's words, not Pillow's; but who follows a file's broken offsets is told Invalid argument.
+    except Exception as error:  # Pillow raises many types for a damaged file
+        # An OSError with errno comes from the disk; EINVAL comes from following a file's broken offsets.
         if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
             raise UserError(f"the image cannot be read: {error.strerror}", where=printable(path)) from None
         if isinstance(error, UnidentifiedImageError):
@@ -99,14 +99,14 @@ def read_image(path: Path | str, height: int, width: int, channels: int, resize:
 
 
 def _pixels(image: Image.Image, size: tuple[int, int], mode: str, resize: Resize) -> np.ndarray:
-    """The pixels of an open image, (channels, height, width), for a size of (width, height)."""
+    """The pixels of an open image, (channels, height, width), resized to `size` (width, height)."""
     if image.width * image.height > MOST_PIXELS:
         raise ValueError(f"it has {image.width:,} × {image.height:,} pixels, more than {MOST_PIXELS:,}")
     if image.format != "MPO" and getattr(image, "is_animated", False):  # MPO: a photograph and its previews
         raise ValueError("it is animated")
     box = (0.0, 0.0, float(image.width), float(image.height))
     coefficients = _coefficients(image)
-    # A JPEG file can be decoded at a half, a fourth or an eighth: twice the wanted size is enough.
+    # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the wanted size is enough.
     if drafted := image.draft(mode, (2 * max(size), 2 * max(size))):
         box = drafted[1]
     is_large = image.width * image.height > _MANY_PIXELS
@@ -131,12 +131,12 @@ def _pixels(image: Image.Image, size: tuple[int, int], mode: str, resize: Resize
         canvas = Image.new(mode, size)
         canvas.paste(small, ((size[0] - small.width) // 2, (size[1] - small.height) // 2))
         small = canvas
-    # Not by torch, which would wake threads of its own in every thread that decodes.
+    # Not with torch, which would start its own threads in every decoding thread.
     return np.atleast_3d(np.array(small)).transpose(2, 0, 1).copy()
 
 
 def _coefficients(image: Image.Image) -> int:
-    """The bytes that libjpeg holds of an image in several scans, beside its pixels: two for each sample."""
+    """The bytes that libjpeg needs beside the pixels for a JPEG in several scans: two for each sample."""
     if not isinstance(image, JpegImageFile) or _is_one_scan(image):
         return 0
     sampled = [(across, down) for _, across, down, _ in image.layer]
@@ -145,18 +145,18 @@ def _coefficients(image: Image.Image) -> int:
 
 
 def _is_one_scan(image: JpegImageFile) -> bool:
-    """Whether all components come at once, so that pixels can be decoded as they are read."""
+    """True if a JPEG has all components in one scan, so that pixels are decoded as they are read."""
     assert image.fp is not None, "it was opened this moment"
-    components, place = len(image.layer), image.fp.tell()  # right after the start of the first scan
+    components, place = len(image.layer), image.fp.tell()  # just behind the header of the first scan
     start = b"\xff\xda" + (6 + 2 * components).to_bytes(2, "big") + bytes([components])
-    image.fp.seek(max(0, place - 8 - 2 * components))  # of an MPO file we are at its beginning again
+    image.fp.seek(max(0, place - 8 - 2 * components))  # in an MPO file the position is at its start again
     is_whole = image.fp.read(len(start)) == start
     image.fp.seek(place)
     return is_whole and not image.info.get("progressive")
 
 
 def _memory(image: Image.Image, factor: int, wanted: tuple[int, int]) -> int:
-    """The bytes that an image takes until it has the wanted size, where it is first reduced by a factor."""
+    """The bytes that resizing an image takes if both sides are first reduced by `factor`."""
     own = _WEBP_BYTES if image.format == "WEBP" else _BYTES.get(image.mode, 4)
     copies = 8 / factor**2 if _is_copied(image) else 0  # once as RGBA, and once multiplied by its A
     resized = 4 * max(wanted) * (max(image.size) // factor + 3 * max(wanted))  # one side, then the other
@@ -164,17 +164,17 @@ def _memory(image: Image.Image, factor: int, wanted: tuple[int, int]) -> int:
 
 
 def _is_copied(image: Image.Image) -> bool:
-    """Whether the pixels have to be brought into another form before they can be made fewer."""
+    """True if the pixels need to be converted to another mode before they can be reduced."""
     return image.mode not in ("L", "RGB") or image.has_transparency_data
 
 
 def _factor(sides: tuple[int, int], wanted: tuple[int, int]) -> int:
-    """By how much both sides of an image can be reduced and still be twice what is wanted."""
+    """The factor by which both sides of an image can be reduced and still be twice the wanted size."""
     return max(1, int(min(sides) / max(wanted)) // 2)
 
 
 def _reduced(image: Image.Image, factor: int) -> Image.Image:
-    """The image as L, RGB or RGBA, both sides reduced, a strip at a time: the whole is never copied."""
+    """The image as L, RGB or RGBA with both sides reduced, strip by strip, without a copy of the whole."""
     whole: Image.Image | None = None
     height = factor * max(1, _STRIP // (image.width * factor))
     for top in range(0, image.height, height):
@@ -188,15 +188,15 @@ def _reduced(image: Image.Image, factor: int) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """How the camera was held, from 1 to 8; 1 where the file does not say so in a way that can be read."""
+    """The EXIF orientation of the camera, 1 to 8; 1 if it is missing or unreadable."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # Pillow raises whatever EXIF that is not whole provokes
+    except Exception:  # Pillow raises many types for damaged EXIF
         return 1
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """The image as L, RGB or RGBA, in which colours can be mixed."""
+    """The image as L, RGB or RGBA, modes in which colours can be interpolated."""
     if image.mode.startswith("I"):  # 16 bits of grey
         return image.convert("I").point(_GREYS, "L")
     if image.has_transparency_data:
@@ -207,11 +207,11 @@ def _plain(image: Image.Image) -> Image.Image:
 def _resized(
     image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float], resize: Resize
 ) -> Image.Image:
-    """What `box` (left, top, right, bottom) holds of the image, brought to size, or to less for pad."""
+    """The part of the image in `box` (left, top, right, bottom), scaled to size, or below it for pad."""
     width, height = box[2], box[3]
     ratios = width / size[0], height / size[1]
     if resize == "crop":
-        cut_x = max(0.0, width - min(ratios) * size[0])  # a rounding may not lead out of the image
+        cut_x = max(0.0, width - min(ratios) * size[0])  # max: rounding must not lead outside the image
         cut_y = max(0.0, height - min(ratios) * size[1])
         box = (cut_x / 2, cut_y / 2, width - cut_x / 2, height - cut_y / 2)
     elif resize == "pad":
@@ -220,7 +220,7 @@ def _resized(
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The files at any depth of a folder that are images by their names, sorted; none that is hidden.
+    """The sorted paths of files with an image suffix at any depth of a folder, without hidden ones.
 
     Raises UserError as `files_below` does.
     """
@@ -228,12 +228,12 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def files_below(folder: Path) -> list[str]:
-    """The paths of all files at any depth of a folder, sorted; none that is hidden or in what is hidden.
+    """The sorted paths of all files at any depth of a folder, without hidden files and folders.
 
-    Links are followed. Raises UserError for a folder that cannot be listed, or that a link leads back to.
+    Links are followed. Raises UserError for a folder that cannot be listed, and for a circle of links.
     """
     found: list[str] = []
-    leading: dict[str, frozenset[tuple[int, int]]] = {}  # folder -> itself and those that lead to it
+    leading: dict[str, frozenset[tuple[int, int]]] = {}  # folder -> the identities of it and its parents
     for place, folders, names in os.walk(folder, followlinks=True, onerror=_cannot_list):
         status = Path(place).stat()
         here, before = (status.st_dev, status.st_ino), leading.get(place.rpartition("/")[0], frozenset())
@@ -247,12 +247,12 @@ def files_below(folder: Path) -> list[str]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is not for people: .git, .ipynb_checkpoints, __MACOSX, Thumbs.db."""
+    """True for hidden and system files and folders: .git, .ipynb_checkpoints, __MACOSX, Thumbs.db."""
     return name.startswith((".", "__")) or name.lower() in _OF_SYSTEMS
 
 
 def printable(path: Path | str) -> str:
-    """A path as text, whatever bytes its name is made of."""
+    """A path as text that can be printed, even if its name is not valid UTF-8."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 

@@ -1,4 +1,4 @@
-"""The splits of a dataset on the device, prepared a batch at a time."""
+"""The splits of a dataset on the device, in memory or streamed, preprocessed a batch at a time."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from dlrun.system.progress import Progress, no_progress
 class Loaded:
     """The splits of a dataset on the device, preprocessed a batch at a time.
 
-    `preprocessing` is that of a checkpoint; without it, it is fitted on the training split.
-    Raises UserError for an empty split, or files that are missing.
+    `preprocessing` is that of a checkpoint; without one it is fitted on the training split.
+    Raises UserError for an empty split or missing files.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Loaded:
         fits = sum(_size(some) for some in examples.values()) <= _room(device)
         self.splits: dict[str, Split] = {}
         for name, some in examples.items():
-            # A file that the processor maps is in memory already, as far as there is room.
+            # On the CPU a memory-mapped file is in memory already, as far as there is room.
             stays = some.rows is not None if device.type == "cpu" else not fits
             self.splits[name] = (Streamed if stays else InMemory)(some, placed, device)
 
@@ -56,7 +56,7 @@ class Loaded:
 
 
 class InMemory:
-    """A split that lives on the device as compact as it came, and is preprocessed a batch at a time."""
+    """A split whose raw inputs are on the device; each batch is preprocessed when it is used."""
 
     def __init__(self, examples: Examples, preprocessing: Preprocessing, device: torch.device) -> None:
         if examples.rows is None:
@@ -80,10 +80,10 @@ class InMemory:
 
 
 class Streamed:
-    """A split whose inputs stay where they are, and go to the device a batch at a time.
+    """A split whose inputs stay in memory or on the disk and go to the device a batch at a time.
 
-    To a CUDA device they go by way of pinned memory and a stream of their own, so that the batch to come is
-    fetched and copied while the device computes.
+    For a CUDA device they go through pinned memory on a side stream, so that the next batch is read and
+    copied while the device computes.
     """
 
     def __init__(self, examples: Examples, preprocessing: Preprocessing, device: torch.device) -> None:
@@ -102,12 +102,12 @@ class Streamed:
         return shaped_like(indices, inputs), shaped_like(indices, self.targets.index_select(0, flat))
 
     def ahead(self, some: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """What `batch` gives for each of some indices, which are on the CPU; the next one is under way."""
+        """Yield `batch` for each of some indices, which are on the CPU, and prefetch the next one."""
         if self._stream is None:
             yield from map(self.batch, some)
             return
         waiting: tuple[Tensor, Tensor] | None = None
-        self._stream.wait_stream(torch.cuda.current_stream(self.device))  # which put the targets there
+        self._stream.wait_stream(torch.cuda.current_stream(self.device))  # it copies the targets
         for indices in some:
             with torch.cuda.stream(self._stream):
                 flat = indices.flatten()
@@ -117,7 +117,7 @@ class Streamed:
                 under_way = (shaped_like(indices, self._preprocess(inputs)), shaped_like(indices, targets))
             if waiting:
                 yield waiting
-            # Only now is it waited for: the step before has been asked for in the meantime.
+            # Wait only here: the previous step has been queued in the meantime.
             current = torch.cuda.current_stream(self.device)
             current.wait_stream(self._stream)
             for tensor in under_way:
@@ -131,24 +131,24 @@ class Streamed:
 
 
 def shaped_like(indices: Tensor, examples: Tensor) -> Tensor:
-    """The examples (n, …) that were looked up at `indices`, in the shape of those."""
+    """Reshape examples (n, …) that were looked up at `indices` to the shape of the indices."""
     return examples.view(*indices.shape, *examples.shape[1:])
 
 
 def _size(examples: Examples) -> int:
-    """The bytes that the inputs of some examples take."""
+    """The bytes that the inputs take on the device."""
     return len(examples) * examples.inputs[:1].numel() * examples.inputs.element_size()
 
 
 def _room(device: torch.device) -> int:
-    """The bytes of a device that inputs may take."""
+    """The bytes of device memory that inputs may take."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] // 2
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
 
 
 def _fingerprint(source: Mapping[str, Examples]) -> str:
-    """The first 16 hex digits of the SHA-256 of all examples, raw, and of the splits they are in."""
+    """The first 16 hex digits of the SHA-256 over all raw examples and their splits."""
     digest = hashlib.sha256()
     for name in sorted(source):
         examples = source[name]

@@ -1,4 +1,4 @@
-"""How pixels become numbers, for every dataset of images."""
+"""The `normalise` options of image datasets: functions that fit the preprocessing of uint8 pixels."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dlrun.data.examples import Examples, Preprocessing
 
 
 def unit(training: Examples) -> Preprocessing:
-    """From 0 … 255 to 0 … 1."""
+    """Scale pixels from 0 … 255 to 0 … 1."""
     return Preprocessing(scale=torch.tensor(255.0))
 
 
 def half(training: Examples) -> Preprocessing:
-    """From 0 … 255 to -1 … 1: (x - 0.5) / 0.5 of what is 0 … 1."""
+    """Scale pixels from 0 … 255 to -1 … 1: (x - 0.5) / 0.5 after scaling to 0 … 1."""
     return Preprocessing(torch.tensor(127.5), torch.tensor(127.5))
 
 
 def train(training: Examples) -> Preprocessing:
-    """To mean 0 and standard deviation 1 for each channel of the training images (n, c, h, w), uint8."""
+    """Standardise each channel to mean 0 and standard deviation 1 over the training images (n, c, h, w)."""
     values = torch.arange(256, dtype=torch.float64)
     counts = sum(
         map(_counts, training.pieces()), torch.zeros(training.inputs.shape[1], 256, dtype=torch.long)
@@ -31,7 +31,7 @@ def train(training: Examples) -> Preprocessing:
 
 
 def _counts(images: Tensor) -> Tensor:
-    """How often each channel of some images has each value from 0 to 255, (c, 256)."""
+    """Count the values 0 to 255 in each channel of some images, (c, 256)."""
     return torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.transpose(0, 1)])
 
 

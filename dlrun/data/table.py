@@ -1,4 +1,4 @@
-"""Rows of a table as examples: what is an input, in which split, and what a checkpoint must know of it."""
+"""A table as a dataset: rows become inputs and targets, in splits, by an encoding that checkpoints keep."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from dlrun.data.table_refusals import (
 from dlrun.errors import UserError, listed, meant
 
 _MOST_CLASSES = 1000
-_MOST_FIGURES = 2**29  # in all inputs together: 4 GiB
+_MOST_FIGURES = 2**29  # numbers in all inputs together: 4 GiB
 
 
 def file_table(path: str, root: Path) -> Table:
-    """The table at a path that is absolute, or relative to the working directory or else to `root`."""
+    """Read the table at a path, absolute or relative to the working directory or else to `root`."""
     given = Path(path)
     try:
         is_below = not given.exists() and (root / given).exists()
@@ -46,10 +46,10 @@ def file_table(path: str, root: Path) -> Table:
 
 
 def table_data(read: Callable[[], Table], options: TableOptions, known: Mapping[str, Any] | None) -> Data:
-    """A table as a dataset. Without `known` it is read at once, for its columns say what the inputs are.
+    """A table as a dataset. Without `known` it is read at once, for the inputs depend on its columns.
 
-    Raises UserError for options that fit neither each other nor the table; ValueError, TypeError or
-    KeyError for a `known` that is none.
+    Raises UserError for options that contradict each other or the table; ValueError, TypeError or KeyError
+    for a malformed `known`.
     """
     refuse_contradictions(options)
     notes: list[str] = []
@@ -79,7 +79,7 @@ def table_data(read: Callable[[], Table], options: TableOptions, known: Mapping[
 
 
 def _learn(table: Table, options: TableOptions, notes: list[str]) -> tuple[Encoding, dict[str, Examples]]:
-    """What the training rows teach, and all splits of the table."""
+    """Fit the encoding on the training rows, and encode all splits of the table."""
     refuse_missing_columns(table, [*needed_columns(options), *options.categorical, *options.ignore])
     left_out = {options.target, *options.ignore, *(options.date if len(options.date) == 1 else ())}
     columns = [column for column in table.columns if column not in left_out]
@@ -117,7 +117,7 @@ def _learn(table: Table, options: TableOptions, notes: list[str]) -> tuple[Encod
 def _splits(
     read: Callable[[], Table], options: TableOptions, encoding: Encoding, notes: list[str]
 ) -> dict[str, Examples]:
-    """All splits of a table whose encoding is known."""
+    """All splits of a table, with an encoding from a checkpoint."""
     table = read()
     refuse_missing_columns(table, [*needed_columns(options), *encoding.columns])
     cells = _without_trouble(_parse(table, options, encoding.columns, encoding.categories), options, notes)
@@ -128,10 +128,10 @@ def _splits(
 def _read_new(
     options: TableOptions, encoding: Encoding, notes: list[str], path: Path
 ) -> tuple[list[str], Tensor]:
-    """A name (its date, or `row 2`) and the raw inputs (n, features) of each row of a file.
+    """Read the rows of a file for prediction: a name (date or `row 2`), and raw inputs (n, features).
 
-    The file needs neither the target nor the baselines, and dates only for their cycles. Raises
-    UserError where it lacks inputs.
+    The file needs neither the target nor the baselines, and dates only for `date_cycles`. Raises UserError
+    if input columns are missing.
     """
     table = read_table(path)
     bare = replace(options, baselines={}, date=options.date if options.date_cycles else ())
@@ -157,7 +157,7 @@ def _parse(
     *,
     labelled: bool = True,
 ) -> Cells:
-    """The cells of the inputs and the date, and where rows are `labelled` of the target and baselines."""
+    """Parse the cells of the inputs and the date, and with `labelled` of the target and the baselines."""
     cells, texts = Cells(table.source, list(table.lines)), list(categorical)
     numbers = [column for column in columns if column not in set(texts)]
     if labelled:
@@ -175,7 +175,7 @@ def _parse(
 def _without_trouble(
     cells: Cells, options: TableOptions, notes: list[str], *, labelled: bool = True
 ) -> Cells:
-    """The rows that the policy of `missing` leaves; the notes say what it did."""
+    """Apply the option `missing`: drop, fill or refuse rows with missing cells, and note what was done."""
     if not cells.trouble:
         return cells
     said = cells.said(cells.trouble)
@@ -196,9 +196,9 @@ def _without_trouble(
 
 
 def _rows_of_splits(cells: Cells, options: TableOptions, total: int) -> dict[str, list[int]]:
-    """The rows of each split, of those that are left of a total.
+    """The rows of each split, chosen among the remaining ones of `total`.
 
-    By date the last ones are for testing, those before for validation.
+    In a chronological split the last rows are the test split, those before the validation split.
     """
     n = len(cells)
     classes = in_order(cells.texts[options.target]) if options.task == "classification" else ()
@@ -227,9 +227,9 @@ def _rows_of_splits(cells: Cells, options: TableOptions, total: int) -> dict[str
 
 
 def _between_dates(dates: Sequence[int], border: int) -> int:
-    """The border moved on, among sorted dates, so that no date has rows on both sides of it.
+    """Move a split's border among sorted dates so that no date has rows on both sides.
 
-    If no later date follows it goes to the start of the last one; with a single date it stays.
+    If no later date follows, it moves to the start of the last one; with a single date it stays.
     """
     starts = [0, *(place for place in range(1, len(dates)) if dates[place] != dates[place - 1])]
     if border in (0, len(dates)) or len(starts) == 1:
@@ -240,7 +240,7 @@ def _between_dates(dates: Sequence[int], border: int) -> int:
 def _examples(
     cells: Cells, rows: Mapping[str, list[int]], options: TableOptions, encoding: Encoding, notes: list[str]
 ) -> dict[str, Examples]:
-    """The splits, each in the order of its rows."""
+    """The examples of each split, in the order of its rows."""
     if options.task == "classification":
         unseen: list[tuple[int, str, str]] = []
         targets = _codes(cells, options.target, encoding.classes, unseen)
@@ -259,7 +259,7 @@ def _examples(
 
 
 def _inputs(cells: Cells, options: TableOptions, encoding: Encoding, notes: list[str]) -> Tensor:
-    """Raw inputs (n, features), float64: numbers, categories as 0 and 1, sines and cosines of the date."""
+    """Raw inputs (n, features), float64: numbers, one-hot categories, sines and cosines of the date."""
     width = len(encoding.features(options))
     if len(cells) * width > _MOST_FIGURES:
         widest = max(encoding.categories, key=lambda c: len(encoding.categories[c]), default="")
@@ -272,7 +272,7 @@ def _inputs(cells: Cells, options: TableOptions, encoding: Encoding, notes: list
         if column in encoding.categories:
             values = encoding.categories[column]
             codes = _codes(cells, column, values, unseen)
-            pieces.append(one_hot(codes + 1, len(values) + 1)[:, 1:].double())  # code -1: no category
+            pieces.append(one_hot(codes + 1, len(values) + 1)[:, 1:].double())  # code -1: all zeros
         else:
             pieces.append(cells.numbers[column].unsqueeze(1))
     if unseen and options.unknown == "refuse":
@@ -288,10 +288,9 @@ def _inputs(cells: Cells, options: TableOptions, encoding: Encoding, notes: list
 
 
 def _fit(options: TableOptions, encoding: Encoding, training: Examples) -> Preprocessing:
-    """Numbers to mean 0 and deviation 1 over the training rows; nothing else is changed.
+    """Standardise numbers to mean 0 and standard deviation 1 over the training rows; leave others unchanged.
 
-    A number that is the same in all of them becomes 0 whatever it is in other rows: its weight never
-    learnt anything.
+    A number that is constant in training becomes 0 in all rows, because its weight never learnt anything.
     """
     are_numbers = encoding.are_numbers(options)
     means = torch.where(are_numbers, training.inputs.nanmean(0), 0.0)
@@ -299,19 +298,19 @@ def _fit(options: TableOptions, encoding: Encoding, training: Examples) -> Prepr
     if not options.standardise:
         return Preprocessing(fill=fill)
     deviations = (training.inputs - means).square().nanmean(0).sqrt()
-    deviations[_are_same(training.inputs) | (deviations == 0)] = math.inf  # squares of 1e-300 are 0
+    deviations[_are_same(training.inputs) | (deviations == 0)] = math.inf  # 0: squares of 1e-300 underflow
     return Preprocessing(means, torch.where(are_numbers, deviations, 1.0), fill)
 
 
 def _scaling(targets: Tensor | None) -> tuple[float, float] | None:
-    """Mean and deviation of the training targets, None where there is none."""
+    """Mean and standard deviation of the training targets; None if the deviation is 0."""
     if targets is None or _are_same(targets):
         return None
     return float(targets.mean()), float(targets.std(correction=0))
 
 
 def _waves(seconds: Tensor, cycle: Cycle) -> Tensor:
-    """Sine and cosine of how far the year, the week (from Monday) or the day has gone, (n, 2)."""
+    """Sine and cosine of the position within the year, the week (from Monday) or the day, (n, 2)."""
     if cycle == "year":
         moments = [START + timedelta(seconds=value) for value in seconds.tolist()]
         gone = [
@@ -327,9 +326,9 @@ def _waves(seconds: Tensor, cycle: Cycle) -> Tensor:
 
 
 def _codes(cells: Cells, column: str, values: Sequence[str], unseen: list[tuple[int, str, str]]) -> Tensor:
-    """The place of each cell among `values`, (n,), -1 for none.
+    """The index of each cell in `values`, (n,), or -1 if it is not among them.
 
-    Texts that have no place go to `unseen`, with their line and column.
+    Such texts are added to `unseen` with their line and column.
     """
     places = {value: place for place, value in enumerate(values)}
     codes = [places.get(text, -1) for text in cells.texts[column]]
@@ -340,7 +339,7 @@ def _codes(cells: Cells, column: str, values: Sequence[str], unseen: list[tuple[
 
 
 def _are_same(values: Tensor) -> Tensor:
-    """Whether all values along the first axis are the same, apart from those that are missing."""
+    """True for each column (axis 1) whose values are all equal, missing ones aside."""
     lowest = torch.where(values.isnan(), math.inf, values).amin(0)
     return lowest == torch.where(values.isnan(), -math.inf, values).amax(0)
 

@@ -1,4 +1,4 @@
-"""What a config says of a table, and how its rows become inputs."""
+"""TableOptions: the options of a table dataset. Encoding: how its rows become inputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Cycle = Literal["year", "week", "day"]
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What a config says of a table (see `dlrun.dataset.csv.csv`)."""
+    """The options of a table dataset (documented in `dlrun.dataset.csv.csv`)."""
 
     target: str
     task: Task = "regression"
@@ -45,17 +45,17 @@ class TableOptions:
 
 @dataclass(frozen=True)
 class Encoding:
-    """How rows become inputs: what was learnt from the training rows, beside the preprocessing."""
+    """The encoding of rows as inputs, fitted on the training rows; the preprocessing comes after it."""
 
     columns: tuple[str, ...]  # numbers and categories, in the order of the file
     categories: Mapping[str, tuple[str, ...]]
     classes: tuple[str, ...]
-    scaling: tuple[float, float] | None  # mean and deviation of the target; None where it never changes
-    fills: bool  # whether the preprocessing holds what stands in for missing numbers
+    scaling: tuple[float, float] | None  # mean and standard deviation of the target; None if it is constant
+    fills: bool  # True if the preprocessing holds replacements for missing numbers
 
     @classmethod
     def remembered(cls, known: Mapping[str, Any]) -> Encoding:
-        """The encoding that plain values from anyone describe. Raises ValueError, TypeError or KeyError."""
+        """The encoding stored in a checkpoint. Raises ValueError, TypeError or KeyError if malformed."""
         columns, categories, scaling = _texts(known["columns"]), known["categories"], known["scaling"]
         if not isinstance(categories, dict) or not categories.keys() <= set(columns):
             raise ValueError("the columns and categories it knows do not fit together")
@@ -68,7 +68,7 @@ class Encoding:
         return cls(columns, values, _texts(known["classes"]), scaling, known["fills"] is True)
 
     def known(self) -> dict[str, Any]:
-        """The encoding as plain values."""
+        """The encoding as plain values, for a checkpoint."""
         return {
             "columns": list(self.columns),
             "categories": {column: list(values) for column, values in self.categories.items()},
@@ -90,7 +90,7 @@ class Encoding:
         return tuple(names)
 
     def are_numbers(self, options: TableOptions) -> Tensor:
-        """Which inputs are numbers of the table, neither categories nor cycles: (features,) bool."""
+        """A mask (features,): True for inputs that are numbers of the table, not categories or cycles."""
         found: list[bool] = []
         for column in self.columns:
             found += [False] * len(self.categories[column]) if column in self.categories else [True]
@@ -98,7 +98,7 @@ class Encoding:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    """A list of different texts, from anyone. Raises ValueError for anything else."""
+    """Check that a value is a list of distinct texts. Raises ValueError for anything else."""
     if not isinstance(value, list) or not all(type(item) is str for item in value):
         raise ValueError("what it knows is no list of names")
     if len(set(value)) < len(value):

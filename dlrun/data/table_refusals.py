@@ -1,4 +1,4 @@
-"""Tables and options of tables that are refused, each with what to correct."""
+"""Checks that refuse tables and options of tables, each with a message that names the remedy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MEANT_AS_NOTHING = ("", "inf", "infinity", "none", "nil", "?", ".", "#n/a", "#d
 
 
 def refuse_contradictions(options: TableOptions) -> None:
-    """Raises UserError for options that cannot all be meant, whatever the table."""
+    """Raise UserError for options that contradict each other, whatever the table."""
     target, mistakes = options.target, []
     for key, columns in (
         ("categorical", options.categorical),
@@ -48,12 +48,12 @@ def refuse_contradictions(options: TableOptions) -> None:
 
 
 def needed_columns(options: TableOptions) -> list[str]:
-    """The columns that must be there beside the inputs."""
+    """The columns that the options require beside the inputs."""
     return [options.target, *options.date, *options.baselines.values()]
 
 
 def refuse_missing_columns(table: Table, wanted: Iterable[str]) -> None:
-    """Raises UserError where the table lacks a column."""
+    """Raise UserError if the table lacks a wanted column."""
     there = set(table.columns)
     missing = [column for column in dict.fromkeys(wanted) if column not in there]
     if missing:
@@ -66,7 +66,7 @@ def refuse_missing_columns(table: Table, wanted: Iterable[str]) -> None:
 
 
 def refuse_text(cells: Cells, table: Table, options: TableOptions, columns: Sequence[str]) -> None:
-    """Raises UserError for columns that should hold numbers or dates, and mostly hold something else."""
+    """Raise UserError for columns that should hold numbers or dates but mostly hold something else."""
     missing: Counter[str] = Counter()
     unreadable: dict[str, list[int]] = {}
     for (row, column), text in cells.trouble.items():
@@ -105,7 +105,7 @@ def refuse_text(cells: Cells, table: Table, options: TableOptions, columns: Sequ
 
 
 def _is_large(text: str) -> bool:
-    """Whether a text is a number, but more than float32 holds."""
+    """True if a text is a number too large for float32."""
     try:
         number(text)
     except TooLarge:
@@ -116,7 +116,7 @@ def _is_large(text: str) -> bool:
 
 
 def refuse_unlearnable(training: Cells, encoding: Encoding, options: TableOptions) -> None:
-    """Raises UserError where the training rows teach nothing of what they must."""
+    """Raise UserError if a column has no value in any training row, or a target to scale is constant."""
     empty = [column for column, values in encoding.categories.items() if not values]
     empty += [column for column, values in training.numbers.items() if bool(values.isnan().all())]
     if empty:
@@ -131,7 +131,7 @@ def refuse_unlearnable(training: Cells, encoding: Encoding, options: TableOption
 
 
 def refuse_another_encoding(encoding: Encoding, options: TableOptions) -> None:
-    """Raises UserError for options that a trained model cannot follow."""
+    """Raise UserError for options that would change the encoding of a trained model."""
     roles = [(options.target, "the target"), *((column, "ignored") for column in options.ignore)]
     mistakes = [
         f"{column} is an input of the model, and cannot be {role}"

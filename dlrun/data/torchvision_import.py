@@ -1,4 +1,4 @@
-"""torchvision, also where its compiled operators do not load."""
+"""Import torchvision even if its compiled operators do not load."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _library: torch.library.Library | None = None
 
 
 def torchvision() -> ModuleType:
-    """The torchvision package.
+    """Import and return the torchvision package.
 
-    Its wheels are made for CUDA builds of PyTorch. On a CPU build the compiled operators do not load
-    and the import fails for want of a schema; what dlrun uses of it is plain Python, and works once
-    the schemas are declared.
+    Its wheels are built for CUDA versions of PyTorch. With a CPU version the compiled operators do not load
+    and the import fails, because their schemas are missing. dlrun uses only its Python code, which works
+    once the schemas are declared here.
     """
     global _library
     try:

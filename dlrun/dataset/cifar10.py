@@ -20,9 +20,9 @@ from dlrun.system.progress import Progress, no_progress
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-# As TensorFlow Datasets keeps it; the authors publish an MD5.
+# The SHA-256 that TensorFlow Datasets lists; the authors publish only an MD5.
 _SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-_MOST_BYTES = 2**28  # of the archive, packed or not
+_MOST_BYTES = 2**28  # of the archive, compressed and decompressed
 _MOST_MEMBERS = 100
 _RECORD = 1 + 3 * 32 * 32  # a label, then the red, green and blue pixels row by row
 _BATCH = 10_000 * _RECORD
@@ -57,23 +57,23 @@ def cifar10(
 
 
 def prepare(archive: Path, progress: Progress) -> None:
-    """Fetch the archive where it is missing. Raises UserError where it is not to be had."""
+    """Download the archive if it is missing. Raises UserError if that fails."""
     fix = f"put {archive.name} (the binary version) there, or name its folder with --data-dir"
     fetch(Published([_URL], _SHA256, _MOST_BYTES), archive, progress, called="CIFAR-10", fix=fix)
 
 
 def read(archive: Path) -> dict[str, Examples]:
-    """Images (n, 3, 32, 32) uint8 and labels (n,) of both splits, from the archive as it is.
+    """Read images (n, 3, 32, 32) uint8 and labels (n,) of both splits from the archive.
 
-    Nothing is unpacked to the disk. Raises UserError where the archive is neither there nor to be had.
+    Nothing is unpacked to the disk. Raises UserError if the archive is missing or damaged.
     """
     prepare(archive, no_progress)
     try:
         with gzip.open(archive) as packed:
-            unpacked = packed.read(_MOST_BYTES + 1)  # to its end, where gzip compares the checksum
+            unpacked = packed.read(_MOST_BYTES + 1)  # to the end, where gzip verifies the checksum
         if len(unpacked) > _MOST_BYTES:
             raise ValueError(f"it unpacks to more than {_MOST_BYTES:,} bytes")
-        with tarfile.open(fileobj=BytesIO(unpacked), mode="r:") as opened:  # nothing packed within
+        with tarfile.open(fileobj=BytesIO(unpacked), mode="r:") as opened:  # no compression inside
             batches = read_members(opened)
         del unpacked
         return {split: _examples([batches.pop(name) for name in names]) for split, names in _MEMBERS.items()}
@@ -88,7 +88,7 @@ def read(archive: Path) -> dict[str, Examples]:
 
 
 def read_members(opened: tarfile.TarFile) -> dict[str, bytes]:
-    """The batches in an archive, by name. Raises ValueError for anything but one of each, of their size."""
+    """The batches in an archive, by name. Raises ValueError if one is missing, repeated or of wrong size."""
     wanted = {name for names in _MEMBERS.values() for name in names}
     batches: dict[str, bytes] = {}
     for count, member in enumerate(opened, 1):
@@ -108,7 +108,7 @@ def read_members(opened: tarfile.TarFile) -> dict[str, bytes]:
 
 
 def _examples(batches: list[bytes]) -> Examples:
-    """The records of some batches, one after the other. Raises ValueError for a label of no class."""
+    """The records of all batches in order. Raises ValueError for a label that is no class."""
     raw = bytearray().join(batches)
     records = torch.frombuffer(raw, dtype=torch.uint8).view(-1, _RECORD)
     if int(records[:, 0].max()) >= len(CLASSES):

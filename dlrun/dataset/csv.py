@@ -1,4 +1,4 @@
-"""A table of one's own."""
+"""Your own table, from a CSV file."""
 
 from __future__ import annotations
 
@@ -35,26 +35,27 @@ def csv(
     valid_fraction: Fraction = 0.0,
     seed: Seed = 0,
 ) -> Data:
-    """The rows of a CSV file: a number (in `unit`) or a class to be learnt from the other columns.
+    """The rows of a CSV file: a number (in `unit`) or a class is predicted from the other columns.
 
     `path` is absolute, or relative to the working directory or else to the data folder. Every column
-    but the `target` and those that `ignore` names is an input: a number, or, of those under
-    `categorical`, a 0 or 1 for each text that a training row holds, as it is spelled. A text that none
-    of them holds is refused, or with `unknown: zeros` of no category.
+    except the `target` and those listed in `ignore` is an input: a number, or for columns listed in
+    `categorical` a one-hot vector over the texts in the training rows. Any other text is refused, or with
+    `unknown: zeros` becomes all zeros.
 
     `date` is one column, of ISO 8601 (2016-01-31, 2016-01-31 12:00, UTC unless it says otherwise), or
-    three: year, month and day, which stay inputs while a single one is none. `date_cycles` adds the
-    sine and cosine of how far the year, the week or the day has gone. `baselines` are columns that are
-    guesses of the target, under names of one's own; they stay inputs unless ignored.
+    three: year, month and day, which stay inputs; a single date column does not. `date_cycles` adds the
+    sine and cosine of the time within the year, the week or the day. `baselines` maps names of your choice
+    to columns that guess the target; these stay inputs unless ignored.
 
-    A cell is missing where it is empty, NA, N/A, n/a, NaN, nan, NULL or null, and unreadable where it
-    should hold a number or a date and does not. `missing: drop` leaves such rows out, fill takes the
-    mean of the training rows or no category; without a target or a date a row is left out either way.
+    A cell is missing if it is empty, NA, N/A, n/a, NaN, nan, NULL or null, and unreadable if it should hold
+    a number or a date and does not. `missing: drop` leaves such rows out, fill takes the mean of the
+    training rows or no category; a row without a target or a date is left out either way.
 
-    With `standardise` numbers have mean 0 and deviation 1 over the training rows. With `scale_target`
-    the loss sees the target so, while metrics stay in its unit. The split is chronological where there
-    is a date: the last `test_fraction` of the rows is test, and of those before the last
-    `valid_fraction` valid. Else both are drawn by `seed`, of each class alike.
+    With `standardise` numbers have mean 0 and standard deviation 1 over the training rows. With
+    `scale_target` the loss sees a target standardised in the same way, while metrics stay in its unit. The
+    split is chronological if there is a date: the last `test_fraction` of the rows are the test split, and
+    the last `valid_fraction` of the rest the validation split. Otherwise both are drawn by `seed`,
+    stratified by class.
     """
     options = TableOptions(
         target=target,

@@ -1,4 +1,4 @@
-"""A year of daily temperatures, to foretell the next day's."""
+"""A year of daily temperatures, from which the next day's is predicted."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def daily_temperatures(
     valid_fraction: Fraction = 0.0,
     seed: Seed = 0,
 ) -> Data:
-    """A year of daily temperatures in °F, `actual` to be learnt from the days before and a friend's guess.
+    """A year of daily temperatures in °F: `actual` is predicted from the days before and a friend's guess.
 
-    Without a `path` the year is made by `seed`. The columns: the date in three, the weekday, the
+    Without a `path` the year is generated from `seed`. The columns: the date in three, the weekday, the
     temperatures of the last two days, the average of that date over the years, the target, the guess.
     The other options are those of csv.
     """
@@ -66,11 +66,11 @@ def daily_temperatures(
 
 
 def made(seed: int) -> Table:
-    """A year such as a temperate city by the sea may have, in whole °F, some days left out.
+    """Generate the year of a temperate city by the sea in whole °F, with _MISSING days left out.
 
-    The average of a date follows a cosine from 45 in January to 77 in July. The year is 2.5 warmer
-    than that, and its weather an AR(1) process around it: of what a day differs by, 0.7 is left the
-    next day, with a standard deviation of 6. The friend errs by up to 20 from the average.
+    The average of a date follows a cosine from 45 in January to 77 in July. The year is 2.5 warmer than
+    that, plus an AR(1) process with coefficient 0.7 and standard deviation 6. The friend's guess differs
+    from the average by up to 20.
     """
     stream = torch.Generator().manual_seed(seed)
     noise = torch.randn(_DAYS + 2, generator=stream).tolist()
@@ -91,5 +91,5 @@ def made(seed: int) -> Table:
 
 
 def average(day: int) -> float:
-    """The average temperature in °F of a day of the year, counted from 0: highest at the end of July."""
+    """The average temperature in °F of a day of the year, counted from 0; it peaks at the end of July."""
     return 61 + 16 * cos(2 * pi * (day - 208) / 365.25)

@@ -1,4 +1,4 @@
-"""Images of your own: a folder for each class."""
+"""Your own images, in a folder for each class."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dlrun.system.progress import Progress, no_progress
 _SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folder -> split
 _ENDINGS = ", ".join(SUFFIXES)
 _MOST_NAMED = 3  # files in a message
-_MOST_SIDE = 4096  # pixels: to decode more takes more than dlrun.images.MOST_BYTES
+_MOST_SIDE = 4096  # pixels: decoding more takes more than dlrun.data.images.MOST_BYTES
 
 
 def image_folder(
@@ -46,17 +46,17 @@ def image_folder(
     """Your own images, in a folder for each class.
 
     PNG, JPEG, WEBP and BMP files in PATH/CLASS/…, or in PATH/train/CLASS/…, PATH/test/CLASS/… and
-    PATH/valid/CLASS/… (or val). `path` is looked for where you are, else in the data folder. Without a
-    folder test `test_fraction` of each class is the test split, and without a folder valid
-    `valid_fraction` of the rest the validation split, both chosen by `seed`. Hidden folders (.git,
+    PATH/valid/CLASS/… (or val). `path` is looked for in the working directory, then in the data folder.
+    Without a folder named test, `test_fraction` of each class is the test split; without one named valid,
+    `valid_fraction` of the rest is the validation split. `seed` chooses both. Hidden folders (.git,
     __MACOSX) are no classes.
 
-    Images are brought to `size` pixels, a number or [height, width]: crop keeps the centre of the
-    longer side, pad adds black, stretch distorts; `dlrun.images.read_image` says it exactly. They are
-    decoded once, into DATA/image_folder/, and mapped into memory from there: what does not fit is read
-    as it is needed. That folder may be deleted; the next run decodes again.
+    Images are resized to `size` pixels, a number or [height, width]: crop keeps the centre of the longer
+    side, pad adds black, stretch distorts; see `dlrun.data.images.read_image`. They are decoded once, into
+    DATA/image_folder/, and memory-mapped from there, so that images beyond the memory are read as needed.
+    That folder may be deleted; the next run decodes again.
 
-    `normalise` is as for mnist. `unreadable: skip` leaves out what is no whole image, and says so.
+    `normalise` is as for mnist. `unreadable: skip` leaves out damaged images and reports them.
     """
     sides = [size, size] if isinstance(size, int) else size
     if len(sides) != 2:
@@ -64,13 +64,13 @@ def image_folder(
     if max(sides) > _MOST_SIDE:
         raise UserError(f"size is {size}, but may be {_MOST_SIDE:,} pixels at most")
     shape = (3 if colour else 1, sides[0], sides[1])
-    splits = {"train": Path(), "test": Path()}  # unless the folder says otherwise
+    splits = {"train": Path(), "test": Path()}  # replaced by those of the folder below
     if known is None:
         splits = _splits(_place(path, root))
         classes = _classes(splits)
     else:
         classes = _checked(known)
-        with suppress(UserError):  # for a prediction the images are not needed
+        with suppress(UserError):  # a prediction does not need the training images
             splits = _splits(_place(path, root))
     every = _Images(path, root, classes, shape, resize, unreadable, test_fraction, seed)
     names = [*splits, "test"] if test_fraction and "test" not in splits else splits
@@ -93,10 +93,10 @@ def image_folder(
 def read_new(
     shape: tuple[int, int, int], resize: Resize, skipped: list[str] | None, path: Path
 ) -> tuple[list[str], Tensor]:
-    """The images in a file, or in a folder at any depth: their names, and (n, *shape) uint8.
+    """Read an image file, or all images of a folder at any depth: their names, and (n, *shape) uint8.
 
-    Raises UserError, naming the file, for one that cannot be read; of a folder it is noted in `skipped`
-    instead, where there is such a list.
+    Raises UserError, naming the file, for one that cannot be read; if `skipped` is a list, an unreadable
+    file of a folder is added to it instead.
     """
     files = list(map(str, image_files(path))) if path.is_dir() else [str(path)]
     if not files:
@@ -117,7 +117,7 @@ def read_new(
 
 @dataclass
 class _Images:
-    """The images of all splits: listed, decoded and dealt out by `prepare`."""
+    """The images of all splits: `prepare` lists, decodes and assigns them."""
 
     path: str
     root: Path
@@ -157,14 +157,14 @@ class _Images:
         return self._dealt
 
     def _deal(self, listing: _Listing, found: Decoded) -> dict[str, Examples]:
-        """The examples of each split: rows of the one file in which all images stand."""
+        """The examples of each split, as rows of the one file that holds all decoded images."""
         kept = [group for number, group in enumerate(listing.groups) if number not in found.unreadable]
         if lost := sorted(set(listing.groups) - set(kept)):
             split, label = lost[0]
             what = f"no image of class {self.classes[label]} in {split} can be read"
             raise UserError(what, where=self.path, fix="mend them, or delete the folder")
         targets = torch.tensor([label for _, label in kept])
-        # The same pictures under other classes are other data.
+        # The digest covers the classes: the same images with other labels are other data.
         digest = hashlib.sha256(json.dumps([self.classes, found.digest]).encode()).hexdigest()
         dealt = {}
         for name in dict.fromkeys(split for split, _ in kept):
@@ -181,7 +181,7 @@ class _Images:
 
 @dataclass
 class _Listing:
-    """The files that are images by their names, with the split and class of each, and the others."""
+    """The files with the suffix of an image, with the split and class of each, and all other files."""
 
     files: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)  # below the source, as text
@@ -190,7 +190,7 @@ class _Listing:
 
 
 def _listing(source: Path, classes: Sequence[str]) -> _Listing:
-    """All files of a source. Raises UserError for a class that is empty, or none of `classes`."""
+    """List all files of a source folder. Raises UserError for a class that is empty or not in `classes`."""
     found = _Listing()
     for split, folder in _splits(source).items():
         names = _folders(folder)
@@ -216,12 +216,12 @@ def _listing(source: Path, classes: Sequence[str]) -> _Listing:
 
 
 def _place(path: str, root: Path) -> Path:
-    """The folder that `path` names, where we are or in the data folder."""
+    """The folder that `path` names, in the working directory or the data folder."""
     fix = "name the folder of the class folders with dataset.path=…"
     try:
         places = [Path(path).expanduser(), root / path]
         place = next((place for place in places if place.is_dir()), None)
-    except (OSError, RuntimeError) as error:  # a name that is too long, the home of nobody
+    except (OSError, RuntimeError) as error:  # a name that is too long, ~ of an unknown user
         what = getattr(error, "strerror", None) or error
         raise UserError(f"there is no folder {printable(path[:100])}: {what}", fix=fix) from None
     if place is None:
@@ -235,16 +235,16 @@ def _place(path: str, root: Path) -> Path:
 
 
 def _splits(source: Path) -> dict[str, Path]:
-    """The folder of each split; the source itself is that of training where it holds the classes.
+    """The folder of each split; if the source holds classes, it is itself the training folder.
 
-    Raises UserError where a person could take it for the one or the other.
+    Raises UserError if its folders could be either splits or classes.
     """
     names = _folders(source)
     splits = [name for name in names if name in _SPLITS]
     inside = _folders(source / "train") if "train" in names else []
     if len(splits) < len(names) or not names:
         if not inside:
-            return {"train": source}  # vehicles may have a class of that name
+            return {"train": source}  # a dataset of vehicles may have a class named train
         others = ", ".join(name for name in names if name not in _SPLITS)
         raise UserError(
             f"{printable(source)} holds classes in the folder train, and besides: {others}",
@@ -259,7 +259,7 @@ def _splits(source: Path) -> dict[str, Path]:
 
 
 def _classes(splits: Mapping[str, Path]) -> tuple[str, ...]:
-    """The classes that all splits have. Raises UserError where they differ."""
+    """The classes of all splits. Raises UserError if the splits have different classes."""
     found = {split: _folders(folder) for split, folder in splits.items()}
     classes = found["train"]
     if not classes:
@@ -277,7 +277,7 @@ def _classes(splits: Mapping[str, Path]) -> tuple[str, ...]:
 
 
 def _folders(place: Path) -> list[str]:
-    """The names of the folders in a folder, sorted, links to folders among them; none that is hidden."""
+    """The sorted names of the folders in a folder, with links to folders, without hidden ones."""
     try:
         with os.scandir(place) as entries:
             shown = [entry for entry in entries if not is_hidden(entry.name)]
@@ -295,7 +295,7 @@ def _folders(place: Path) -> list[str]:
 
 
 def _checked(known: Mapping[str, Any]) -> tuple[str, ...]:
-    """The classes that a checkpoint remembers. Raises ValueError where they can be none."""
+    """The classes stored in a checkpoint. Raises ValueError if they are malformed."""
     classes = known["classes"]
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         raise ValueError("classes")

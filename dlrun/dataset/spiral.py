@@ -24,9 +24,9 @@ def spiral(
     valid_fraction: Fraction = 0.0,
     seed: Seed = 12345,
 ) -> Data:
-    """Spiral arms in the plane: `points` of each class, and as many fresh ones to test on.
+    """Spiral arms in the plane: `points` of each class to train on, and as many new ones to test on.
 
-    For class c of C, with t from 0 to 1: φ = 2π(c + 2t)/C + noise · z with z normal, and the point is
+    For class c of C, with t from 0 to 1: φ = 2π(c + 2t)/C + noise · z with z standard normal; the point is
     t · (sin φ, cos φ). `noise` is in radians.
     """
     if points * classes > MOST_POINTS:
@@ -42,13 +42,13 @@ def spiral(
 
 
 def draw(points: int, classes: int, noise: float, seed: int) -> dict[str, Examples]:
-    """The training points, and after them test points from the same stream of random numbers."""
+    """The training points, then the test points from the same random stream."""
     stream = torch.Generator().manual_seed(seed)
     return {split: arms(points, classes, noise, stream) for split in ("train", "test")}
 
 
 def arms(points: int, classes: int, noise: float, stream: torch.Generator) -> Examples:
-    """All arms, class after class: inputs (classes · points, 2), targets (classes · points,)."""
+    """The points of all arms, class by class: inputs (classes · points, 2), targets (classes · points,)."""
     t = torch.linspace(0, 1, points)
     inputs = []
     for c in range(classes):

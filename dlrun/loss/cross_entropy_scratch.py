@@ -1,4 +1,4 @@
-"""Softmax and cross entropy written out: what the library's cross_entropy computes."""
+"""Softmax and cross entropy written out; equals torch's cross_entropy."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def cross_entropy_scratch(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def softmax(logits: Tensor) -> Tensor:
-    """Exp of each logit over the sum of its row: exp(o_j) / Σ_k exp(o_k).
+    """The softmax of each row, exp(o_j) / Σ_k exp(o_k).
 
-    Each row's largest logit is taken off first, which changes nothing but keeps exp from overflowing.
+    Each row's largest logit is subtracted first, which keeps exp from overflowing and changes no result.
     """
     powers = (logits - logits.amax(-1, keepdim=True).detach()).exp()
     return powers / powers.sum(-1, keepdim=True)

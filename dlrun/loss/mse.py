@@ -14,8 +14,8 @@ constant = same
 def mse(outputs: Tensor, targets: Tensor) -> Tensor:
     """The squared difference of outputs and targets, in the target's unit squared.
 
-    Both of shape (n, d); gives (n,), the mean over d. Targets that are class numbers (n,) become rows
-    with a 1 for the class and 0 for the others.
+    Both of shape (n, d); gives (n,), the mean over d. Targets that are class numbers (n,) are one-hot
+    encoded.
     """
     figures = one_hot(targets, outputs) if targets.dim() == 1 else targets
     return (outputs - figures).square().mean(1)

@@ -13,10 +13,9 @@ constant = same
 
 
 def mse_scratch(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Σ (output - target)² / d over the d figures of each example, in the target's unit squared.
+    """Σ (output - target)² / d over the d outputs of each example, in the target's unit squared.
 
-    Both of shape (n, d); gives (n,). Targets that are class numbers (n,) become rows with a 1 for the
-    class and 0 for the others.
+    Both of shape (n, d); gives (n,). Targets that are class numbers (n,) are one-hot encoded.
     """
     if targets.dim() == 1:
         targets = (targets.unsqueeze(1) == torch.arange(outputs.shape[1], device=targets.device)).float()

@@ -1,4 +1,4 @@
-"""Negative log likelihood of outputs that are log-probabilities already."""
+"""Negative log likelihood of outputs that are log-probabilities."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def nll(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def probabilities(outputs: Tensor) -> Tensor:
-    """The probabilities whose logarithms the outputs are."""
+    """The exponentials of the outputs, which are log-probabilities."""
     return outputs.exp()

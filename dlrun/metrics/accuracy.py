@@ -1,4 +1,4 @@
-"""The share of examples whose class is predicted."""
+"""The share of examples whose class is predicted correctly."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ task = "classification"
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Whether the largest output is that of the true class; with one output, whether its sign is.
+    """True if the largest output is that of the true class.
 
-    `outputs` (n, classes), or (n, 1) for two classes, `targets` (n,); gives (n,).
+    `outputs` (n, classes), or for two classes one logit (n, 1), which is above 0 for class 1; `targets`
+    (n,). Gives (n,).
     """
     predicted = outputs.argmax(1) if outputs.shape[1] > 1 else outputs.squeeze(1) > 0
     return predicted == targets

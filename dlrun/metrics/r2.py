@@ -11,10 +11,10 @@ task = "regression"
 
 
 def r2(outputs: Tensor, targets: Tensor) -> Tensor:
-    """What R² = 1 - mean error² / variance of y needs of each example: error², y and y².
+    """The coefficient of determination R² = 1 - mean error² / variance of y.
 
-    Both of shape (n, d); gives (n, 3 d), in float64 where there is one: the variance is a small
-    difference of large numbers.
+    Gives error², y and y² of each example, (n, 3 d), from which `finish` computes R². Both inputs have shape
+    (n, d). The result is float64 if the device has it: the variance is a small difference of large numbers.
     """
     wide = torch.float32 if targets.device.type == "mps" else torch.float64
     y, error = targets.to(wide), outputs.to(wide) - targets.to(wide)
@@ -22,7 +22,7 @@ def r2(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def finish(means: list[float]) -> float:
-    """The share of the variance that is explained, the mean over d; nan where there is none to explain."""
+    """R² from the means of error², y and y², averaged over d; nan if a target is constant."""
     d = len(means) // 3
     shares = []
     for error, mean, square in zip(means[:d], means[d : 2 * d], means[2 * d :], strict=True):

@@ -11,9 +11,10 @@ better = "lower"
 
 
 def rmse(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The squared difference of outputs and targets, whose mean's root is in the target's unit.
+    """Root mean squared error, in the target's unit.
 
-    Both of shape (n, d); gives (n,), the mean over d.
+    Gives the squared difference of outputs and targets, (n, d), as the mean over d, (n,); `finish` takes the
+    root of its mean.
     """
     return (outputs - targets).square().mean(1)
 

@@ -16,7 +16,7 @@ def adamw(
     eps: Positive = 1e-8,
     weight_decay: NonNegative = 0.01,
 ) -> optim.Optimizer:
-    """Adam with weight decay taken off the weights. Source: Loshchilov and Hutter 2017, arXiv 1711.05101."""
+    """Adam with decoupled weight decay. Source: Loshchilov and Hutter 2017, arXiv 1711.05101."""
     return optim.AdamW(
         parameters,
         lr=lr,

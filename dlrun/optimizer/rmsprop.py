@@ -17,7 +17,7 @@ def rmsprop(
     centered: bool = False,
     weight_decay: NonNegative = 0.0,
 ) -> optim.Optimizer:
-    """RMSprop: the gradient over the root of its running mean square, smoothed by `alpha`."""
+    """RMSprop: the gradient divided by the root of its running mean square, smoothed by `alpha`."""
     return optim.RMSprop(
         parameters,
         lr=lr,

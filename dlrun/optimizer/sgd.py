@@ -15,7 +15,7 @@ def sgd(
     nesterov: bool = False,
     weight_decay: NonNegative = 0.0,
 ) -> optim.Optimizer:
-    """Stochastic gradient descent, with momentum and weight decay where they are above 0."""
+    """Stochastic gradient descent, optionally with momentum and weight decay."""
     return optim.SGD(
         parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True
     )

@@ -12,12 +12,12 @@ from dlrun.config.options import NonNegative
 
 
 def sgd_scratch(parameters: list[Tensor], *, lr: NonNegative) -> optim.Optimizer:
-    """Plain gradient descent, p ← p - lr · gradient, and nothing else."""
+    """Plain gradient descent, p ← p - lr · gradient, without momentum or weight decay."""
     return SgdScratch(parameters, lr)
 
 
 class SgdScratch(optim.Optimizer):
-    """The update of plain gradient descent, by hand."""
+    """The update of plain gradient descent, written out."""
 
     def __init__(self, parameters: list[Tensor], lr: float) -> None:
         super().__init__(parameters, {"lr": lr})

@@ -1,4 +1,4 @@
-"""A warm-up, then half a cosine down."""
+"""A learning rate with linear warm-up and cosine decay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dlrun.config.options import Fraction, NonNegative
 
 
 def cosine(progress: float, *, warmup: Fraction = 0.0, final: NonNegative = 0.0) -> float:
-    """A line up to 1 over the share `warmup` of the run, then half a cosine down to `final`.
+    """Linear warm-up to 1 over the share `warmup` of the run, then cosine decay to `final`.
 
     `progress` goes from 0 to 1 over the run. Source: Loshchilov and Hutter 2016, arXiv 1608.03983.
     """

@@ -1,4 +1,4 @@
-"""Up to the full rate, then down to almost nothing."""
+"""A learning rate that rises once and then falls to almost 0 (1cycle)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def one_cycle(
     start: NonNegative = 0.04,
     final: NonNegative = 1e-4,
 ) -> float:
-    """From `start` up to 1 at the share `peak` of the run, then down to `final`, along half cosines.
+    """From `start` up to 1 at the share `peak` of the run, then down to `final`, both along half cosines.
 
     `progress` goes from 0 to 1 over the run. Source: Smith and Topin 2017, arXiv 1708.07120.
     """

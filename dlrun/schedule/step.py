@@ -1,4 +1,4 @@
-"""Down by a factor after every so much of the run."""
+"""A learning rate that drops by a factor at regular intervals."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dlrun.config.options import Positive
 
 
 def step(progress: float, *, every: Annotated[float, Gt(0), Le(1)] = 0.25, factor: Positive = 0.1) -> float:
-    """`factor` to the power of how often the share `every` of the run has passed.
+    """Step decay: multiplied by `factor` each time the share `every` of the run has passed.
 
     `progress` goes from 0 to 1 over the run.
     """
-    return float(factor ** int(progress / every + 1e-9))  # 0.3 / 0.1 is a little less than 3
+    return float(factor ** int(progress / every + 1e-9))  # because 0.3 / 0.1 rounds to less than 3
