@@ -1,1 +1,1 @@
-"""YAML to one frozen Config: keys, parts and their options, inheritance, overrides, every mistake at once."""
+"""Config files: YAML becomes one frozen Config; here are its keys, the registry of parts, and all checks."""

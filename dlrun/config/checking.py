@@ -1,4 +1,4 @@
-"""What a config says is checked against its keys and the signatures of its parts: all mistakes at once."""
+"""Check a config against its keys and the signatures of its parts, and report all mistakes at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE) 
 
 
 def check_config(tree: Located, parts: Parts) -> Config:
-    """The located tree as a Config. Raises ConfigError with every mistake that needs no torch."""
+    """Turn a located tree into a Config. Raises ConfigError with every mistake that shows without torch."""
     if not isinstance(tree.value, dict):
         raise UserError("a config must be a mapping of keys to values", where=str(tree.place))
     mistakes: list[Mistake] = []
@@ -52,7 +52,7 @@ def check_config(tree: Located, parts: Parts) -> Config:
             values[key] = [_choice(key, (key, index), each, parts, note) for index, each in chosen]
         elif kind == list[Choice]:
             values[key] = [_choice(key, (key,), item, parts, note)]
-        elif get_origin(kind) is dict and isinstance(item.value, dict):  # every mistake in it, not the first
+        elif get_origin(kind) is dict and isinstance(item.value, dict):  # entry by entry: report all mistakes
             of_each = get_args(kind)[1]
             values[key] = {
                 name: _value((key, name), of_each, each, note) for name, each in item.value.items()
@@ -70,7 +70,7 @@ def check_config(tree: Located, parts: Parts) -> Config:
 def _choice(
     kind: str, path: tuple[str | int, ...], item: Located, parts: Parts, note: Callable[..., None]
 ) -> Choice | None:
-    """The part that `item` names, its options checked and completed; None after a mistake."""
+    """The part that `item` names, its options checked and defaults filled in; None after a mistake."""
     if isinstance(item.value, str):
         item, named = expanded(item), path
     else:
@@ -105,13 +105,13 @@ def _choice(
 
 
 def _value(path: tuple[str | int, ...], kind: Any, item: Located, note: Callable[..., None]) -> Any:
-    """The value of one option, of the type `kind`; None after a mistake, which is noted."""
+    """The value of one option, validated as type `kind`; None after a mistake, which is noted."""
     try:
         return _adapter(kind).validate_python(item.plain())
     except ValidationError as error:
         steps = error.errors(include_url=False, include_input=False, include_context=False)[0]["loc"]
         deeper: tuple[str | int, ...] = ()
-        for step in steps:  # among them are names of alternatives, which are no part of the path
+        for step in steps:  # pydantic's steps include names of union members, which are not in the path
             if item.at((*deeper, step)) is not item.at(deeper):
                 deeper = (*deeper, step)
         shown = _shown(item.at(deeper))
@@ -131,7 +131,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def _check_together(values: dict[str, Any], parts: Parts, note: Callable[..., None]) -> None:
-    """What no key shows alone: patience beyond the epochs, columns that are never measured."""
+    """Note mistakes that involve several keys: patience beyond the epochs, columns never measured."""
     name, device = values.get("name"), values.get("device")
     if isinstance(name, str) and (not _RUN_NAME.match(name) or _RESERVED.match(name)):
         note(("name",), f"{name[:80]!r} cannot name a folder: letters, digits, '.', '_', '-', at most 64")
@@ -158,7 +158,7 @@ def _check_together(values: dict[str, Any], parts: Parts, note: Callable[..., No
     for column, claim in (values.get("expect") or {}).items():
         if column not in claimable:
             note(("expect", column), f"there is no such column{nearest(column, claimable)}", at_key=True)
-        if claim is None:  # a mistake already
+        if claim is None:  # already noted as a mistake
             continue
         try:
             parse_claim(claim)

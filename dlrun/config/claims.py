@@ -1,4 +1,4 @@
-"""The claims of `expect`, such as `>= 0.94`: read, and held against what was measured."""
+"""The claims of `expect`, such as `>= 0.94`: parsed, and compared with the measured values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIGNS: dict[str, Callable[[float, float], bool]] = {
 
 
 def parse_claim(text: str) -> list[tuple[str, float]]:
-    """`>= 0.48, <= 0.55` as its parts [(">=", 0.48), ("<=", 0.55)]. Raises ValueError."""
+    """Parse `>= 0.48, <= 0.55` into [(">=", 0.48), ("<=", 0.55)]. Raises ValueError for anything else."""
     found = []
     for clause in text.split(","):
         match = _CLAIM.match(clause)
@@ -33,12 +33,12 @@ def parse_claim(text: str) -> list[tuple[str, float]]:
 
 
 def meets(value: float, claim: str) -> bool:
-    """Whether a measured value is what the claim says."""
+    """True if a measured value fulfils the claim."""
     return all(_SIGNS[sign](value, limit) for sign, limit in parse_claim(claim))
 
 
 def missed_by(value: float, claim: str) -> float:
-    """How far a measured value is from what the claim says; 0 where it is on a border that is excluded."""
+    """The distance of a measured value from the claimed range; 0 on a bound that the range excludes."""
     return max(
         (abs(value - limit) for sign, limit in parse_claim(claim) if not _SIGNS[sign](value, limit)),
         default=0.0,

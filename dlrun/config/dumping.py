@@ -1,4 +1,4 @@
-"""A Config as YAML text."""
+"""Write a Config as YAML text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dlrun.config.keys import Config
 
 
 def dump_config(config: Config) -> str:
-    """The config as YAML text that `load` reads back as the same config."""
+    """The config as YAML text; `load_config` reads the same config back from it."""
     text: str = yaml.dump(
         config.plain(),
         Dumper=_Dumper,
@@ -23,7 +23,7 @@ def dump_config(config: Config) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that is not a plain word, so that none is read back as a number."""
+    """Quotes every string that is not a plain word, so that none is read back as a number."""
 
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*$")

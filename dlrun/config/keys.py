@@ -1,4 +1,4 @@
-"""Config: every key of a config file with its type, its default and its help."""
+"""Config: every key of a config file with its type, default, help and rules. A new key is added here."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from dlrun.config.registry import KINDS, REQUIRED, Parts
 from dlrun.config.strict_yaml import Located
 
 SPLITS = ("train", "valid", "test", "trainset")
-SWEEP_KEY = "sweep"  # the key of a file under which a sweep finds its values; no part of a Config
-AUTO = "auto"  # among plots: whatever suits the data and the model
+SWEEP_KEY = "sweep"  # the key under which a file lists the values of a sweep; not in a Config
+AUTO = "auto"  # in `plots`: the plots that suit the data and the model
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A part by name, with all its options, defaults filled in."""
+    """A part by name, with all its options, including defaults."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
 
     def plain(self) -> str | dict[str, Any]:
-        """As YAML has it: a bare name where there are no options."""
+        """The choice as YAML has it: only the name if there are no options."""
         return {"name": self.name} | self.options if self.options else self.name
 
 
 @dataclass(frozen=True)
 class Key:
-    """What is known of a top-level key beside its type and its default."""
+    """The help and the rules of a top-level key; its type and default are those of the field of Config."""
 
     help: str
-    changes: Literal["nothing", "bits", "results"] = "results"  # of what is learnt from a seed
-    is_timed: bool = True  # whether the time of an epoch depends on it
-    at_resume: bool | str = False  # whether it may change then; a text: this option of it alone
-    at_evaluation: bool = False  # whether it may change then
+    changes: Literal["nothing", "bits", "results"] = "results"  # effect on the weights learnt from a seed
+    is_timed: bool = True  # True if the duration of an epoch depends on it
+    at_resume: bool | str = False  # True if `dlrun resume` may change it; a string: only this option of it
+    at_evaluation: bool = False  # True if `dlrun eval` may change it
 
 
 def _key(help: str, default: Any = MISSING, **more: Any) -> Any:
-    """One top-level key of a config, with its default if it may be left out; `more` as in `Key`."""
+    """Define a top-level key, optional if it has a default; `more` are the fields of `Key`."""
     about = {"key": Key(help, **more)}
     if default is MISSING:
         return field(metadata=about)
@@ -51,7 +51,7 @@ def _key(help: str, default: Any = MISSING, **more: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """All that is configured, checked and complete. Its fields are the keys of a config file."""
+    """A checked, complete config. Its fields are the keys of a config file."""
 
     name: str = _key(
         "what the run folder is named after (default: the file's own name)",
@@ -130,41 +130,41 @@ class Config:
         is_timed=False,
         at_resume=True,
     )
-    tree: Located = field(repr=False, compare=False)  # where everything stands, for messages
+    tree: Located = field(repr=False, compare=False)  # the place of each value, for messages
 
     @property
     def is_stacked(self) -> bool:
-        """Whether the seeds train as one model; a single one has nothing to be stacked with."""
+        """True if several seeds train as one model; a single seed is never stacked."""
         return self.stacked and len(self.seeds) > 1
 
     def plain(self) -> dict[str, Any]:
-        """The config as YAML and checkpoints hold it: complete, it runs again as it stands."""
+        """The complete config as plain values, as written to config.yaml and checkpoints."""
         return {key: _plain(getattr(self, key)) for key in KEYS}
 
     def mistake(self, key: str, what: str, fix: str = "") -> Mistake:
-        """What is wrong at `key`, such as `architecture.hidden`, and where that stands."""
+        """A mistake at `key`, such as `architecture.hidden`, with its place in the file."""
         return Mistake(self.tree.at(tuple(key.split("."))).place, key, what, fix)
 
     def refuse(self, mistakes: Sequence[Mistake]) -> ConfigError:
-        """All of the `mistakes` as one error."""
+        """One ConfigError for all `mistakes`."""
         return ConfigError(self.tree.place.source, mistakes)
 
 
-# Every top-level key with what is known of it: the one list of them.
+# The one list of top-level keys.
 KEYS: dict[str, Key] = {f.name: f.metadata["key"] for f in fields(Config) if "key" in f.metadata}
-# What two runs of one setting may differ in: nothing of it changes what is learnt from a seed.
+# Keys in which two runs of one setting may differ, because they do not change what a seed learns.
 FREE = frozenset(name for name, key in KEYS.items() if key.changes == "nothing")
 
 
 def may_change_at_resume(key: str) -> bool:
-    """Whether a key, such as `epochs` or `dataset.path`, may be another one when a run goes on."""
+    """True if a key, such as `epochs` or `dataset.path`, may change when a run is resumed."""
     name, _, option = key.partition(".")
     allowed = KEYS[name].at_resume
     return allowed if isinstance(allowed, bool) else option == allowed
 
 
 def default_of(key: str) -> Any:
-    """The default of a top-level key, as YAML has it; REQUIRED where it has none."""
+    """The default of a top-level key, as YAML has it; REQUIRED if it has none."""
     for f in fields(Config):
         if f.name == key and f.default_factory is not MISSING:
             return _plain(f.default_factory())
@@ -178,7 +178,7 @@ def key_types() -> dict[str, Any]:
 
 
 def takes_whole_numbers(tree: Located, key: str, parts: Parts) -> bool:
-    """Whether a key, such as `optimizer.lr`, takes whole numbers and no others in the config of a tree."""
+    """True if a key, such as `batch_size`, takes only whole numbers in the config of a tree."""
     kind, dot, option = key.partition(".")
     if not dot:
         return _is_whole(key_types().get(kind))
@@ -190,7 +190,7 @@ def takes_whole_numbers(tree: Located, key: str, parts: Parts) -> bool:
 
 
 def _is_whole(kind: Any) -> bool:
-    """Whether a type has whole numbers among what it allows, and no others."""
+    """True if a type allows int and does not allow float."""
     allowed, left = set[Any](), [kind]
     while left:
         each = left.pop()

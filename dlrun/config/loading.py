@@ -1,4 +1,4 @@
-"""A config file, the files it inherits from and KEY=VALUE words become one checked Config."""
+"""Load a config: a file, the files it inherits from and KEY=VALUE arguments become one checked Config."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from dlrun.errors import UserError
 
 
 def load_config(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> Config:
-    """The config in the file at `path`, with KEY=VALUE `overrides` on top; what it says of a sweep aside.
+    """Load the config file at `path` with KEY=VALUE `overrides`; its key `sweep` is left out.
 
-    Raises ConfigError with every mistake, UserError where the file cannot be read at all.
+    Raises ConfigError with every mistake, UserError if the file cannot be read at all.
     """
     tree = read_config(path, overrides)
     tree.value.pop(SWEEP_KEY, None)
@@ -26,9 +26,9 @@ def load_config(path: Path, overrides: Sequence[str] = (), parts: Parts | None =
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> Located:
-    """What the file at `path` and its bases say, with KEY=VALUE `overrides` on top; nothing is checked.
+    """Read the file at `path` and its bases, with KEY=VALUE `overrides`, as an unchecked tree.
 
-    Raises UserError where a file cannot be read.
+    Raises UserError if a file cannot be read.
     """
     tree = _with_base(path, seen=())
     file_epochs = tree.at(("epochs",)).value
@@ -46,7 +46,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Located:
 def config_from_plain(
     plain: Any, source: str, overrides: Sequence[str] = (), parts: Parts | None = None
 ) -> Config:
-    """The config that `plain` values describe, such as those of a checkpoint; `source` names them."""
+    """The config from plain values, such as those of a checkpoint; `source` names them in messages."""
     _refuse_what_no_file_could_hold(plain, source)
     return check_config(override(located(plain, Place(source)), overrides), parts or Parts())
 
@@ -67,17 +67,17 @@ def _with_base(path: Path, seen: tuple[Path, ...]) -> Located:
     except UserError as error:
         raise UserError(error.what, where=str(base.place)) from None
     below = _with_base(found, (*seen, path.resolve()))
-    below.value.pop("name", None)  # a name belongs to one config
+    below.value.pop("name", None)  # `name` is not inherited
     return Located(inherit(below.value, tree.value), tree.place, tree.key_place)
 
 
 def _is_unset(tree: Located, key: str) -> bool:
-    """Whether the default is meant: the key is not there, or null."""
+    """True if a key is missing or null, so that its default applies."""
     return key not in tree.value or tree.value[key].value is None
 
 
 def _refuse_what_no_file_could_hold(plain: Any, source: str) -> None:
-    """Raises UserError for more values than YAML and the defaults make, and for keys that are no text."""
+    """Raise UserError for more values than a config file can hold, and for keys that are not strings."""
     values, pending = 0, [(plain, 0)]
     while pending:
         value, depth = pending.pop()

@@ -1,4 +1,4 @@
-"""Configs laid over each other: a file over its base, KEY=VALUE words of the command line over a file."""
+"""Merge configs: a file over its base, and the KEY=VALUE arguments of the command line over a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMMAND_LINE = Place("on the command line:")
 
 
 def _merge(below: Located, above: Located) -> Located:
-    """Key by key, `above` winning; a part of another name replaces the part whole."""
+    """Merge key by key, `above` overriding `below`; another part replaces a part with all its options."""
     if isinstance(below.value, dict) and isinstance(above.value, str) and "name" in below.value:
         above = expanded(above)
     if isinstance(below.value, str) and isinstance(above.value, dict):
@@ -32,12 +32,12 @@ def inherit(below: dict[str, Located], above: dict[str, Located]) -> dict[str, L
 
 
 def expanded(name: Located) -> Located:
-    """A bare name as the mapping it stands for."""
+    """Turn the bare name of a part into the mapping {name: …} that it stands for."""
     return Located({"name": name}, name.place, name.key_place)
 
 
 def override(tree: Located, overrides: Sequence[str]) -> Located:
-    """`tree` with each KEY=VALUE put where KEY says. VALUE is YAML."""
+    """Set each KEY=VALUE of the command line in `tree`: KEY is a dotted path, VALUE is YAML."""
     for text in overrides:
         key, equals, written = text.partition("=")
         source = COMMAND_LINE.source
@@ -53,7 +53,7 @@ def override(tree: Located, overrides: Sequence[str]) -> Located:
             raise UserError(f"{shown} is given no value", where=source, fix=f"write {shown}=null for none")
         path = key.split(".")
         if is_claim := path[0] == "expect" and len(path) > 1:
-            path = ["expect", ".".join(path[1:])]  # about best.COLUMN, maybe: the dot is part of its name
+            path = ["expect", ".".join(path[1:])]  # the dot in best.COLUMN is part of the column's name
         if is_claim and not written.startswith(("'", '"')):
             value = located(written, Place(source))  # YAML would take its > for a folded block
         else:
@@ -74,7 +74,7 @@ def _put(tree: Located, path: Sequence[str], value: Located) -> Located:
     here = entries.get(path[0])
     old_name = here.value.get("name") if here and isinstance(here.value, dict) else None
     if list(path[1:]) == ["name"] and old_name and old_name.value != value.value:
-        here = None  # another part: the options of the old one mean nothing to it
+        here = None  # another part: drop the options of the old one
     entries[path[0]] = _put(here or Located({}, value.place, value.place), path[1:], value)
     return Located(entries, tree.place, tree.key_place)
 

@@ -1,4 +1,4 @@
-"""The mistakes of a config, each with its place and its key, all of them raised at once."""
+"""The mistakes of a config, each with its place and key, and ConfigError, which raises them together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST_KEY = 120  # characters
 
 @dataclass(frozen=True)
 class Mistake:
-    """One mistake: the place and the key, such as `architecture.hidden[1]`, what is wrong, how to mend it."""
+    """One mistake: its place, its key such as `architecture.hidden[1]`, what is wrong, and the remedy."""
 
     place: Place
     key: str
@@ -22,13 +22,13 @@ class Mistake:
     fix: str = ""
 
     def __str__(self) -> str:
-        """The mistake as a line: `spiral.yaml:3:5 optimizer.lr: -1 is not a number > 0`."""
+        """The mistake in one line: `spiral.yaml:3:5 optimizer.lr: -1 is not a number > 0`."""
         fix = f"; {self.fix}" if self.fix else ""
         return f"{self.place} {self.key[:_LONGEST_KEY]}: {self.what}{fix}"
 
 
 class ConfigError(UserError):
-    """Every mistake of a config at once, a line each, in the order of the file."""
+    """All mistakes of a config, a line each, in the order of the file."""
 
     def __init__(self, source: str, mistakes: Sequence[Mistake]) -> None:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
@@ -36,7 +36,7 @@ class ConfigError(UserError):
         self.mistakes = list(mistakes)
 
     def lines(self, *, debug: bool = False) -> list[str]:
-        """A line for each mistake, of many the first ones unless --debug asks for all."""
+        """A line for each mistake; of many only the first ones, unless `debug` is set."""
         shown = self.mistakes if debug else self.mistakes[:_MOST_SAID]
         left = len(self.mistakes) - len(shown)
         more = [f"  and {left:,} more, which dlrun --debug shows"] if left else []
@@ -44,5 +44,5 @@ class ConfigError(UserError):
 
 
 def key_of(path: Sequence[str | int]) -> str:
-    """A key as it is written of the steps that lead to it: `metrics[1].name`."""
+    """The key of a path as it is written in messages: `metrics[1].name`."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")

@@ -1,4 +1,4 @@
-"""The types of options: read from annotations without evaluating them, and described in words."""
+"""The types of options: read from annotations without evaluating them, and described for messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dlrun.config import options
 
 
 def read_type(node: ast.expr) -> Any:
-    """The type that an option's annotation names, from a closed list: nothing is evaluated.
+    """The type that an option's annotation names, from a closed list; nothing is evaluated.
 
     int, float, bool, str, None, Literal, list, Sequence, dict, `X | None`, the names of
     dlrun.config.options, and Annotated[…, Ge(0), Gt(0), Le(1), Lt(1)]. Raises ValueError for others.
@@ -47,7 +47,7 @@ def _bound(node: ast.expr) -> Any:
 
 
 def describe(kind: Any) -> str:
-    """A type in words: `a number > 0`, `a list of whole numbers >= 1`, `one of: a, b`."""
+    """Describe a type for a message: `a number > 0`, `a list of whole numbers >= 1`, `one of: a, b`."""
     if kind is None or kind is type(None):
         return "null"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

@@ -1,4 +1,4 @@
-"""The types of options beyond int, float, bool and str, for the signatures of parts."""
+"""Types for the options in the signatures of parts, beyond int, float, bool and str."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
-Threads = Annotated[int, Ge(1), Le(1024)]  # PyTorch starts as many as it is told to
-Claim = Annotated[str, "a claim such as '>= 0.94'"]  # the words for it
+Threads = Annotated[int, Ge(1), Le(1024)]  # bounded, for PyTorch starts any number
+Claim = Annotated[str, "a claim such as '>= 0.94'"]  # the string describes the type in messages
 Normalise = Literal["unit", "half", "train"]
 Resize = Literal["crop", "pad", "stretch"]
 Activation = Literal["identity", "sigmoid", "tanh", "relu", "leaky_relu", "selu", "softplus", "gelu", "silu"]

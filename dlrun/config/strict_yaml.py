@@ -1,4 +1,4 @@
-"""YAML read strictly: every value with its place, and no surprises in what a text means."""
+"""Strict YAML: every value keeps its place (file, line, column), and ambiguous text is refused."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import yaml
 
 from dlrun.errors import UserError
 
-LARGEST_FILE = 1 << 20  # bytes: a config of a megabyte is no config
+LARGEST_FILE = 1 << 20  # bytes of a config file
 MOST_VALUES = 10_000
 DEEPEST = 50
 
-# YAML 1.2's numbers. PyYAML alone reads 1e-3 as text, 010 as 8 and 1:30 as 90.
+# The numbers of YAML 1.2. PyYAML by default reads 1e-3 as text, 010 as 8 and 1:30 as 90.
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})$")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 _CONSTANTS: dict[str, Any] = {
@@ -37,7 +37,7 @@ else:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value stands: a file (or the command line), a line and a column, both from 1."""
+    """The place of a value: a file (or the command line), and line and column, counted from 1."""
 
     source: str
     line: int = 0
@@ -49,7 +49,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Located:
-    """A value, where it stands, and where its key stands (the same place if it has none).
+    """A value with its place and the place of its key (the same if it has no key).
 
     `value` is a dict of `Located`, a list of `Located`, or a str, int, float, bool or None.
     """
@@ -59,7 +59,7 @@ class Located:
     key_place: Place
 
     def plain(self) -> Any:
-        """The value without its places."""
+        """The value without places."""
         if isinstance(self.value, dict):
             return {key: item.plain() for key, item in self.value.items()}
         if isinstance(self.value, list):
@@ -67,23 +67,23 @@ class Located:
         return self.value
 
     def at(self, path: tuple[str | int, ...]) -> Located:
-        """The value at `path`, or the nearest one above it that exists."""
+        """The value at `path`, or its nearest existing ancestor."""
         found = self
         for key in path:
             try:
                 inside = found.value[key]
             except (KeyError, IndexError, TypeError):
                 break
-            if not isinstance(inside, Located):  # a character of a text
+            if not isinstance(inside, Located):  # a character of a string
                 break
             found = inside
         return found
 
 
 def read_file(path: Path) -> Located:
-    """The YAML file as a located tree.
+    """Read a YAML file as a located tree.
 
-    Raises UserError, with the line and column where there is one.
+    Raises UserError, with line and column if they are known.
     """
     try:
         # Without O_NONBLOCK, opening a FIFO would wait for ever.
@@ -105,10 +105,10 @@ def read_file(path: Path) -> Located:
 
 
 def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
-    """YAML text as a located tree; an empty text is an empty mapping.
+    """Parse YAML text as a located tree; an empty text is an empty mapping.
 
-    `has_lines` is false for a value on the command line, whose place is `source` alone.
-    Raises UserError for what is not YAML and for what YAML would silently get wrong.
+    `has_lines` is False for a value on the command line, whose place is only `source`. Raises UserError for
+    invalid YAML and for text that YAML would silently misread.
     """
 
     def place(mark: yaml.Mark) -> Place:
@@ -118,7 +118,7 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
         return UserError(what, where=str(place(mark)) if mark else source)
 
     try:
-        text.encode()  # a command line may hold what is no text; PyYAML would say so in its own way
+        text.encode()  # a command line may hold surrogates; refuse them here, with our own message
         _refuse_what_would_not_end(text, refuse)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -159,7 +159,7 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
 
 
 def _refuse_what_would_not_end(text: str, refuse: Any) -> None:
-    """Aliases (a few hundred bytes of them never end), deep nesting, and floods of values."""
+    """Refuse aliases (a few hundred bytes can expand without end), deep nesting and too many values."""
     depth = values = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
@@ -174,7 +174,7 @@ def _refuse_what_would_not_end(text: str, refuse: Any) -> None:
 
 
 def _scalar(node: yaml.ScalarNode, refuse: Any) -> Any:
-    """A str, int, float, bool or None. Quoted text is text, whatever it says."""
+    """Convert a scalar to str, int, float, bool or None; quoted text is always a str."""
     text: str = node.value
     if node.style in ("'", '"', "|", ">"):
         return text
