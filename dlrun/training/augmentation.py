@@ -1,4 +1,4 @@
-"""Random changes of the batches of training, from a stream of its own for each seed."""
+"""Data augmentation of training batches: each seed draws from its own random stream."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from dlrun.training.recipe import Recipe
 
 
 class Augmentation:
-    """What changes the batches (copies, batch, …) of training: each copy draws from its own stream."""
+    """The augmentations of a config, applied to training batches (copies, batch, …).
+
+    Each copy draws from its own stream, so that it sees the same changes as when it trains alone.
+    """
 
     def __init__(self, recipe: Recipe, seeds: Sequence[int], device: torch.device) -> None:
         self.changes, self.seeds = recipe.augmentations, seeds
         self.streams = [torch.Generator(device) for _ in seeds] if self.changes else []
 
     def begin(self, epoch: int) -> None:
-        """Every stream at its start of the epoch."""
+        """Set every random stream to its start for the epoch."""
         for seed, stream in zip(self.seeds, self.streams, strict=False):
             stream.manual_seed(derived_seed("augmentation", seed, epoch))
 

@@ -1,4 +1,4 @@
-"""What is reached without a model."""
+"""Baselines: the loss and metrics of guesses without a model, such as the majority class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dlrun.training.recipe import Recipe
 
 
 def baselines_of(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, float]]:
-    """What is reached on a split without a model: baseline -> figure -> value."""
+    """The figures of the baselines on a split: baseline -> figure -> value."""
     targets, found = loaded[split].targets, {}
     for name, outputs in guesses(plan, loaded, split).items():
         guessing = Apart(nn.Identity, [0])
@@ -30,10 +30,10 @@ def baselines_of(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, 
 
 
 def guesses(plan: Plan, loaded: Loaded, split: str) -> dict[str, Tensor]:
-    """What can be said of a split without a model: baseline -> outputs (n, k).
+    """The outputs of each baseline on a split: baseline -> outputs (n, k).
 
-    Always the most frequent class of training or the mean of its targets, and each column of the data
-    that is a guess already.
+    One is always the majority class or the mean target of the training split; the others are the columns
+    that the dataset declares as baselines.
     """
     targets, aside = loaded[split].targets, loaded[split].aside
     constant = "majority class" if plan.data.task == "classification" else "mean"
@@ -42,7 +42,7 @@ def guesses(plan: Plan, loaded: Loaded, split: str) -> dict[str, Tensor]:
 
 
 def reported_recipe(plan: Plan) -> Recipe:
-    """The recipe, with accuracy among what is measured of classes."""
+    """The recipe with accuracy added to the metrics of a classification."""
     metrics = dict(plan.recipe.metrics)
     if plan.data.task == "classification":
         metrics.setdefault("accuracy", metric(plan.parts, Choice("accuracy")))

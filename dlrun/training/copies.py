@@ -1,4 +1,10 @@
-"""Several seeds as one model: axis 0 of everything is the seed."""
+"""Copies: the replicas of a model, one for each random seed. Axis 0 of every tensor is the seed.
+
+`Apart` keeps one module per seed and runs them one after the other, each bit for bit as it would alone.
+`Stacked` holds all seeds' weights in one tensor each and runs them together, which is faster where steps are
+small. Gradient clipping (`clip`) and dropout's random streams (`Streams`) are here too, because each copy
+has its own.
+"""
 
 from __future__ import annotations
 
@@ -17,23 +23,22 @@ Figures = Tensor | Sequence[Tensor]  # (copies, …): one tensor, or one for eac
 
 
 class _Seeded(nn.Module):
-    """Copies of a model, one for each seed, which draw their dropout each from a stream of its own."""
+    """Copies of a model, one for each seed; each draws its dropout from its own random stream."""
 
     seeds: list[int]
     streams: Streams
 
     def begin(self, epoch: int) -> None:
-        """Training mode, and every copy's random stream at its start of the epoch."""
+        """Enter training mode and set every copy's random stream to its start for the epoch."""
         if not self.training:
             self.train()
         self.streams.begin(epoch, self)
 
 
 class Apart(_Seeded):
-    """One module per seed, side by side: runs any architecture, each copy bit for bit as it would alone.
+    """One module per seed, run one after the other: each copy is bit for bit what it would be alone.
 
-    Takes inputs (copies, batch, …) and gives outputs (copies, batch, …). Each copy draws its dropout
-    from a stream of its own.
+    Works with any architecture. Takes inputs (copies, batch, …), returns outputs (copies, batch, …).
     """
 
     def __init__(self, build: Callable[[], nn.Module], seeds: Sequence[int]) -> None:
@@ -44,7 +49,7 @@ class Apart(_Seeded):
             for seed in self.seeds:
                 torch.manual_seed(seed)
                 self.copies.append(build())
-        self.train()  # all of each, as at the beginning of every epoch
+        self.train()  # every submodule, as at the start of each epoch
         self.streams = Streams(self.seeds)
 
     def forward(self, inputs: Figures) -> list[Tensor]:
@@ -58,44 +63,44 @@ class Apart(_Seeded):
         return outputs
 
     def each(self, function: Callable[..., Tensor], *figures: Figures) -> list[Tensor]:
-        """What `function` gives for the examples of every copy: (copies, batch, …) of (copies, batch, …).
+        """Apply `function` to the examples of each copy: (copies, batch, …) to (copies, batch, …).
 
-        One copy at a time, so that none is computed in another way than alone.
+        One copy at a time, so that each is computed exactly as it would be alone.
         """
         return [function(*of_copy) for of_copy in zip(*figures, strict=True)]
 
     def sums(self, figures: Figures) -> list[Tensor]:
-        """(copies, batch, …) summed over the examples, to (copies, …), in float64 where there is one.
+        """Sum (copies, batch, …) over the examples to (copies, …), in float64 if the device has it.
 
-        One copy at a time, so that no sum is ever taken in another order than for that copy alone.
+        One copy at a time, so that the order of summation is that of the copy alone.
         """
         return [of_copy.sum(0, dtype=widest(of_copy.device)) for of_copy in figures]
 
     def clip(self, longest: float) -> None:
-        """Shorten the gradient of each copy to `longest` (2-norm): each has its own length."""
+        """Gradient clipping: scale each copy's gradient down to a 2-norm of at most `longest`."""
         for copy in self.copies:
             nn.utils.clip_grad_norm_(copy.parameters(), longest)
 
     def compile(self) -> None:
-        """Have every copy compiled when it first runs; weights stay where they are and keep their names."""
+        """Compile every copy with torch.compile at its first call; its parameters and their names stay."""
         for copy in self.copies:
             copy.compile()
 
 
 class Stacked(_Seeded):
-    """The copies of `apart` as one model: each weight once for all seeds, (copies, …), run by one vmap.
+    """The copies of `apart` as one model: each weight is one tensor (copies, …) for all seeds.
 
-    Many small steps become one large one. What is learnt is what the copies learn apart, up to the order
-    of sums; dropout is drawn from the same streams. `copies` stay whole modules, whose weights are views
-    of the stacked ones. In a chain of layers those that are fully connected or elementwise are run as one
-    operation on all copies, which takes half the time of vmap. `dlrun.stacking` refuses what cannot be
-    stacked.
+    Many small kernels become one large one. The copies learn what they would learn apart, up to the order
+    of sums; dropout is drawn from the same streams. `copies` remain complete modules, whose weights are views
+    of the stacked ones. In an nn.Sequential, fully connected and elementwise layers run as one operation on
+    all copies, which takes half the time of vmap; every other layer runs under torch.vmap.
+    `dlrun.training.stacking` refuses models that cannot be stacked.
     """
 
     def __init__(self, apart: Apart) -> None:
         super().__init__()
         self.seeds, self.streams = apart.seeds, apart.streams
-        self.copies = tuple(apart.copies)  # no module of this one: its parameters are the stacked ones
+        self.copies = tuple(apart.copies)  # a tuple, so not registered: only the stacked parameters are
         weights, self._fixed = stack_module_state(list(self.copies))
         self._names = list(weights)
         self._weights = nn.ParameterList(
@@ -108,10 +113,10 @@ class Stacked(_Seeded):
             for name, every in self._fixed.items():
                 module, _, leaf = name.rpartition(".")
                 copy.get_submodule(module)._buffers[leaf] = every[index]
-        self._dropouts: dict[str, Tensor] | None = None  # what an example is there, in the order of use
+        self._dropouts: dict[str, Tensor] | None = None  # name -> one example's input, in the order of use
         skeleton = deepcopy(self.copies[0]).to("meta")
         self._layers = [_layer(name, module) for name, module in _chain("", skeleton)]
-        self._modes = (*self.copies, skeleton)  # the modules that have to know whether they train
+        self._modes = (*self.copies, skeleton)  # the modules whose training flag `train` sets
 
     def train(self, mode: bool = True) -> Stacked:
         for module in self._modes:
@@ -128,33 +133,33 @@ class Stacked(_Seeded):
         return outputs
 
     def each(self, function: Callable[..., Tensor], *figures: Figures) -> Tensor:
-        """What `function` gives for the examples of every copy, all of them as one batch."""
+        """Apply `function` to the examples of all copies as one batch; returns (copies, batch, …)."""
         tensors = [as_tensor(some) for some in figures]
         together = function(*(some.flatten(0, 1) for some in tensors))
         copies, batch = tensors[0].shape[:2]
         return together.view(copies, batch, *together.shape[1:])
 
     def sums(self, figures: Figures) -> Tensor:
-        """(copies, batch, …) summed over the examples, to (copies, …), in float64 where there is one."""
+        """Sum (copies, batch, …) over the examples to (copies, …), in float64 if the device has it."""
         figures = as_tensor(figures)
         return figures.sum(1, dtype=widest(figures.device))
 
     def clip(self, longest: float) -> None:
-        """Shorten the gradient of each copy to `longest` (2-norm): each has its own length."""
+        """Gradient clipping: scale each copy's gradient down to a 2-norm of at most `longest`."""
         gradients = [weights.grad for weights in self._weights if weights.grad is not None]
         of_weights = [gradient.reshape(len(self.seeds), -1).norm(dim=1) for gradient in gradients]
         lengths = torch.stack(of_weights).norm(dim=0)
-        factors = (longest / (lengths + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_ has it
+        factors = (longest / (lengths + 1e-6)).clamp(max=1.0)  # the formula of torch's clip_grad_norm_
         for gradient in gradients:
             gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
 
     def compile(self) -> None:
-        """Have the stacked model compiled when it first runs; weights stay where they are."""
+        """Compile the stacked model with torch.compile at its first call; its parameters stay."""
         self._run = torch.compile(self._run)  # type: ignore[method-assign]
 
     @torch.no_grad()
     def _masks(self, inputs: Tensor) -> dict[str, Tensor]:
-        """What each dropout multiplies by in this step, (copies, batch, …), as each copy draws it alone."""
+        """The dropout masks of this step, (copies, batch, …), drawn as each copy draws them alone."""
         if not self.training:
             return {}
         if self._dropouts is None:
@@ -172,7 +177,7 @@ Copies = Apart | Stacked
 
 
 class Streams:
-    """A random stream for each seed, which a copy takes up in place of the device's and lays down again."""
+    """A random stream for each seed: a copy swaps it in for the device's generator, and out again."""
 
     def __init__(self, seeds: Sequence[int]) -> None:
         self.seeds = seeds
@@ -182,7 +187,7 @@ class Streams:
         self._generator = torch.default_generator
 
     def begin(self, epoch: int, model: nn.Module) -> None:
-        """Every stream at its start of the epoch, on the device of the model."""
+        """Set every stream to its start for the epoch, on the model's device."""
         if not self._states:
             self._generator = default_generator(next(model.parameters(), torch.empty(0)).device)
         self._note_drawn()
@@ -193,19 +198,19 @@ class Streams:
         self._first = list(self._states)
 
     def take_up(self, index: int) -> None:
-        """From here on random numbers are those of one seed."""
+        """Swap in the stream of one seed: random numbers are drawn from it from here on."""
         if not self._held:
             self._generator.set_state(self._states[index])
 
     def lay_down(self, index: int) -> None:
-        """Remember how far that seed got."""
+        """Save the position of that seed's stream."""
         if not self._held:
             self._states[index] = self._generator.get_state()
 
     def hold(self) -> None:
-        """From here on draw straight from the device's generator, which nothing may change inside a graph.
+        """Stop swapping streams: draw from the device's generator, as inside a CUDA graph it must be.
 
-        Raises RuntimeError where several seeds have drawn from it: each needs a stream of its own.
+        Raises RuntimeError if several seeds draw random numbers, for each needs its own stream.
         """
         self._note_drawn()
         if self._drawn:
@@ -233,9 +238,9 @@ Layer = Callable[[dict[str, Tensor], Tensor], Tensor]  # weights of all copies, 
 
 
 def _chain(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The layers that a model runs one after the other, by name: the model itself if it is no chain."""
+    """Yield the layers of nested nn.Sequentials by name; of any other model the model itself."""
     if type(module) is nn.Sequential:
-        for own, child in module._modules.items():  # named_children() leaves out one that stands twice
+        for own, child in module._modules.items():  # named_children() skips a module used twice
             assert child is not None
             yield from _chain(f"{name}{own}.", child)
     else:
@@ -243,7 +248,7 @@ def _chain(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _layer(name: str, module: nn.Module) -> Layer:
-    """How one layer is run for all copies, its weights those whose names begin with `name`."""
+    """A function that runs one layer for all copies, with the weights whose names begin with `name`."""
     if type(module) in _ELEMENTWISE:
         return lambda state, inputs: module(inputs)
     if type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
@@ -257,14 +262,14 @@ def _layer(name: str, module: nn.Module) -> Layer:
 
 
 def _linear(weight: str, bias: str, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
-    """A fully connected layer of inputs (copies, batch, …, features), as one product."""
+    """A fully connected layer on inputs (copies, batch, …, features), as one batched product."""
     rows, weights, added = inputs.flatten(1, -2), state[weight].transpose(1, 2), state.get(bias)
     outputs = torch.bmm(rows, weights) if added is None else torch.baddbmm(added.unsqueeze(1), rows, weights)
     return outputs if inputs.dim() == 3 else outputs.view(*inputs.shape[:-1], outputs.shape[-1])
 
 
 def _by_vmap(name: str, module: nn.Module) -> Layer:
-    """Any other layer. Its dropouts become masks, in the module itself."""
+    """A function that runs any other layer under vmap; its dropouts are replaced by masks in place."""
     for inner, child in list(module.named_modules()):
         if isinstance(child, DROPOUTS):
             module.set_submodule(inner, _Masked())
@@ -283,19 +288,19 @@ def _by_vmap(name: str, module: nn.Module) -> Layer:
 
 
 def layers_by_vmap(copy: nn.Module) -> list[nn.Module]:
-    """The layers with weights that `Stacked` runs by vmap."""
+    """The layers with weights that `Stacked` runs under vmap."""
     at_once = (*_ELEMENTWISE, nn.Linear, nn.Flatten, *DROPOUTS)
     layers = [module for _, module in _chain("", copy) if type(module) not in at_once]
     return [module for module in layers if next(module.parameters(), None) is not None]
 
 
 def _mask(dropout: str) -> str:
-    """What the mask of a dropout is called, beside the weights."""
+    """The key of a dropout's mask among the weights."""
     return f"{dropout.rstrip('.')}.mask".lstrip(".")
 
 
 class _Masked(nn.Module):
-    """Dropout by a mask that was drawn before."""
+    """Dropout by a mask that was drawn beforehand."""
 
     mask: Tensor
 
@@ -308,7 +313,7 @@ class _Masked(nn.Module):
 
 
 def _dropouts(copy: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
-    """The dropouts of a model in the order of their use, each with what it is given for an example."""
+    """The dropouts of a model in the order of use: name -> its input for one example."""
     if not any(isinstance(module, DROPOUTS) for module in copy.modules()):
         return {}
     copy = deepcopy(copy).eval()  # the copy itself may count its calls
@@ -330,24 +335,24 @@ def _dropouts(copy: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
 
 
 def default_generator(device: torch.device) -> torch.Generator:
-    """The generator that dropout draws from on a device."""
+    """The random number generator that dropout draws from on a device."""
     if device.type == "cuda":
         return torch.cuda.default_generators[device.index or 0]
     return torch.mps._get_default_mps_generator() if device.type == "mps" else torch.default_generator
 
 
 def widest(device: torch.device) -> torch.dtype:
-    """The type with the most digits that a device computes in."""
+    """The floating-point type of highest precision that a device computes in."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
 def whole(outputs: Tensor) -> Tensor:
-    """Outputs of a forward pass in low precision as float32; others as they are."""
+    """Convert outputs of a mixed-precision forward pass to float32; leave others unchanged."""
     return outputs.float() if outputs.dtype.itemsize < 4 else outputs
 
 
 def as_tensor(figures: Figures) -> Tensor:
-    """The figures as one tensor, those of a single copy without copying them."""
+    """The figures as one tensor; those of a single copy are not copied."""
     if isinstance(figures, Tensor):
         return figures
     return figures[0].unsqueeze(0) if len(figures) == 1 else torch.stack(list(figures))

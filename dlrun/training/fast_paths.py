@@ -102,8 +102,9 @@ _steps: dict[type, Callable[[torch.optim.Optimizer], Any]] = {}
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep what is freed, for the next step: handing it back, page by page, and fetching
-    it anew takes a tenth of the time of a small model. Elsewhere than on Linux nothing is changed.
+    """Make glibc keep freed memory for the next step; does nothing with other C libraries.
+
+    Returning it to the system and getting it again costs system calls and page faults at each step.
     """
     if _are_on() and platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""The figures of several seeds: means and spreads."""
+"""Means and standard deviations of figures over seeds."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 
 def spread(values: Sequence[float]) -> float | None:
-    """The sample standard deviation over seeds; None for one seed."""
+    """The sample standard deviation over seeds; None for a single seed."""
     return stdev(values) if len(values) > 1 else None
 
 
 def summarised(figures: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
-    """Each column's mean and standard deviation over seeds, with the values of the seeds."""
+    """For each column its mean, standard deviation and values over seeds."""
     return {
         column: {"mean": fmean(values), "sd": spread(values), "values": list(values)}
         for column, values in figures.items()

@@ -1,4 +1,4 @@
-"""A step of training as one CUDA graph: recorded once, then repeated without Python between its kernels."""
+"""CUDA graphs: a training step is recorded once, then replayed without Python between its kernels."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from operator import is_
 import torch
 from torch import Tensor
 
-Update = Callable[..., None]  # one step of training, on one batch
+Update = Callable[..., None]  # one optimizer step, on one batch
 Shapes = tuple[torch.Size, ...]
 
 
 class Replayed:
-    """`update`, recorded for each shape of batch that it is given and repeated from then on.
+    """`update` as a CUDA graph for each shape of batch: recorded once, then replayed.
 
-    The first steps of every shape run as they are, which lets the libraries and the optimizer set themselves
-    up. What is recorded are the same kernels, so the bits are the same; what a step does on the processor,
-    such as counting its calls, is not repeated. `prepare` is called before, and `generators` are those that
-    the step draws from beside the device's own. Where either raises RuntimeError, `refused` is told why,
-    once, and from then on every step runs as it is.
+    The first WARM_UP steps of every shape run without a graph, so that libraries and the optimizer can
+    initialise. A replay launches the same kernels, so the bits are the same; work on the CPU, such as
+    counting calls, is not repeated. `prepare` is called before a recording; `generators` are the random
+    generators that the step draws from beside the device's own. If the recording raises RuntimeError,
+    `refused` is called with the reason, once, and every later step runs without a graph.
     """
 
     WARM_UP = 3  # steps
@@ -56,21 +56,21 @@ class Replayed:
         repeat()
 
     def _record(self, shapes: Shapes, batch: tuple[Tensor, ...]) -> None:
-        # A full batch is the same tensors each time, and may be large: it is read where it is.
+        # A full batch is the same tensors at each step, and may be large: the graph reads it without a copy.
         same = len(batch) == len(self._before) and all(map(is_, batch, self._before))
         inputs = batch if same else tuple(tensor.clone() for tensor in batch)
         try:
             self._prepare()
             self._recorded[shapes] = record(self._update, inputs, self._generators), inputs
         except RuntimeError as error:
-            # What broke the recording comes first; that it is broken is raised on the way out.
+            # The context is the cause; the error itself only says that the recording is broken.
             self._refused(str(error.__context__ or error).splitlines()[0][:150])
             self._works = False
             self._recorded.clear()
 
 
 def on_own_stream(update: Update, *batch: Tensor) -> None:
-    """One step on a stream of its own, where what it leaves behind is not tied to the default stream."""
+    """Run one step on a side stream, so that its allocations are not tied to the default stream."""
     ours = _stream()
     ours.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(ours):
@@ -86,9 +86,9 @@ def _stream() -> torch.cuda.Stream:
 def record(
     update: Update, inputs: Sequence[Tensor], generators: Sequence[torch.Generator]
 ) -> Callable[[], None]:
-    """One step on `inputs` as a graph; calling what this gives repeats it on what they hold then.
+    """Record one step on `inputs` as a CUDA graph; the function returned replays it on their contents.
 
-    Raises RuntimeError where the step does what no graph can hold, such as waiting for a figure.
+    Raises RuntimeError if the step does what a graph cannot hold, such as waiting for a figure.
     """
     graph = torch.cuda.CUDAGraph()
     for generator in generators:
@@ -98,6 +98,6 @@ def record(
         with torch.cuda.graph(graph, stream=_stream()):
             update(*inputs)
     finally:
-        torch.cuda.set_stream(before)  # which a recording that breaks leaves as it is
+        torch.cuda.set_stream(before)  # a failed recording does not restore it
     repeat: Callable[[], None] = graph.replay
     return repeat

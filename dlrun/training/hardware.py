@@ -1,4 +1,7 @@
-"""Device, threads, precision and compilation: where the arithmetic runs, never what it is."""
+"""Hardware: device, CPU threads, mixed precision, compilation, and `step`, the backward pass and update.
+
+It decides where arithmetic runs and in which precision. Gradient accumulation would belong in `step`.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ from dlrun.training.devices import describe_machine, versions
 from dlrun.training.graphs import Replayed, Update
 from dlrun.training.loss_scales import LossScales
 
-# The work of a step that keeps one thread busy long enough to be worth waking another one, and what a number
-# that a layer gives costs beside its sums, forward and backward: both in multiply-adds.
+# In multiply-adds: the work of a step that makes one more thread worth waking, and the cost of each number in
+# a layer's output beside its products, forward and backward.
 WORK_PER_THREAD = 25_000_000
 WORK_PER_NUMBER = 100
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -29,7 +32,7 @@ _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": 
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where a run computes, and how one update is made there."""
+    """The device and arithmetic of a run, and how an optimizer step is made with them."""
 
     device: torch.device
     threads: int
@@ -41,26 +44,26 @@ class Hardware:
 
     @property
     def has_graphs(self) -> bool:
-        """Whether the device can repeat what was recorded on it."""
+        """True if the device can replay recorded steps (CUDA graphs)."""
         return self.device.type == "cuda"
 
     def use(self) -> None:
-        """Set what PyTorch keeps for the whole process: threads, and on CUDA repeatable kernels."""
+        """Set PyTorch's process-wide state: CPU threads, and on CUDA deterministic kernels."""
         torch.set_num_threads(self.threads)
         fast_paths.keep_freed_memory()
         if self.device.type == "cuda":
-            torch.cuda.set_device(self.device)  # streams and graphs are made on the current one
+            torch.cuda.set_device(self.device)  # streams and graphs are made on the current device
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True, warn_only=True)
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
             torch.backends.cudnn.benchmark = False
 
     def environment(self) -> dict[str, str]:
-        """What has to be the same for results to be the same bit for bit."""
+        """Everything about the machine that has to be equal for results to be equal bit for bit."""
         return describe_machine(self.device) | versions() | {"threads": str(self.threads)}
 
     def prepare(self, model: Copies) -> Copies:
-        """The same model, compiled where asked for. Its weights stay where they are and keep their names."""
+        """The model, compiled if the config says so; its parameters and their names stay the same."""
         if self.compile:
             model.compile()
         return model
@@ -72,16 +75,16 @@ class Hardware:
         optimizer: torch.optim.Optimizer,
         streams: Sequence[torch.Generator],
     ) -> Update:
-        """`update`, or on CUDA the same recorded as a graph, where the config and the step allow it.
+        """`update` itself, or on CUDA a graph of it, if the config and the step allow one.
 
-        There the learning rates become tensors where the optimizer takes them as such.
+        On CUDA the learning rates become tensors if the optimizer accepts tensors.
         """
         if not self.has_graphs:
             return update
         takes_tensors = all(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
-        # The first steps are not recorded, of which PyTorch would warn.
+        # The first steps run without a graph; without this, PyTorch would warn about that.
         optimizer._warned_capturable_if_run_uncaptured = True
-        # The rate is a tensor without a graph too, so that both give the same bits.
+        # The learning rate is a tensor even without a graph, so that both ways give the same bits.
         for group in optimizer.param_groups if takes_tensors else ():
             group.setdefault("initial_lr", float(group["lr"]))
             group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
@@ -98,13 +101,13 @@ class Hardware:
         self.warn(f"steps run one kernel at a time, not as one graph: {reason}")
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """What the forward pass runs under."""
+        """The context of the forward pass: autocast for mixed precision, nothing for float32."""
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, _PRECISIONS[self.precision])
 
     def scaler(self, copies: int) -> LossScales | None:
-        """Loss scaling, which float16 needs so that small gradients are not lost."""
+        """Loss scaling for float16, whose small gradients would become 0 without it; else None."""
         return LossScales(copies) if self.precision == "float16" else None
 
     def step(
@@ -115,14 +118,15 @@ class Hardware:
         scaler: LossScales | None,
         not_finite: Tensor | None = None,
     ) -> None:
-        """One update of all copies, each by the gradient of the mean of its own `losses` (copies, batch).
+        """One optimizer step of all copies, each along the gradient of its mean of `losses` (copies, batch).
 
-        Where `not_finite` () is 1 on the device, optimizers that are fused leave the weights alone.
+        Backward pass, unscaling, gradient clipping, update. Where `not_finite` () is 1 on the device, a fused
+        optimizer leaves the weights unchanged.
         """
-        for group in optimizer.param_groups:  # a tenth of what optimizer.zero_grad() takes
+        for group in optimizer.param_groups:  # takes a tenth of the time of optimizer.zero_grad()
             for parameter in group["params"]:
                 parameter.grad = None
-        # The gradient of a mean with regard to each of its n losses is 1/n: no mean needs to be taken.
+        # The gradient of a mean with respect to each of its n losses is 1/n: the mean need not be computed.
         if isinstance(losses, Tensor):
             fast_paths.backward([losses], [torch.full_like(losses, 1 / losses.shape[1])])
         else:
@@ -139,14 +143,14 @@ class Hardware:
 
 
 def choose_threads(threads: int | str, multiply_adds: int, numbers: int, batch: int) -> int:
-    """The number of CPU threads: `threads`, or for "auto" by a fixed rule.
+    """The number of CPU threads: `threads` itself, or for "auto" by a fixed rule.
 
-    A step over `batch` examples costs three times the forward pass's `multiply_adds` for each, and
-    WORK_PER_NUMBER more for each of the `numbers` that its layers give: activations and their gradients are
-    written, read and passed through functions, which takes small layers longer than their sums. One thread
-    for every WORK_PER_THREAD of that, never more than the machine has cores. A rule rather than a
-    measurement, because the number of threads changes the last bits; `python -m benchmarks threads` says
-    how far it is from the best.
+    The work of a step is, for each of `batch` examples, three times the `multiply_adds` of the forward pass
+    plus WORK_PER_NUMBER for each of the `numbers` in the layers' outputs: activations and their gradients
+    are written, read and passed through functions, which takes small layers longer than their products. There
+    is one thread for every WORK_PER_THREAD of that, and never more than the machine has cores. It is a rule,
+    not a measurement at run time, because the number of threads changes the last bits of results;
+    `python -m benchmarks threads` shows how far the rule is from the optimum.
     """
     if isinstance(threads, int):
         return threads

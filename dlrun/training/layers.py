@@ -1,4 +1,4 @@
-"""What a model is made of: each layer's output shape, parameters and multiply-adds."""
+"""The layers of a model: output shape, parameters and multiply-adds of each."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dlrun.errors import UserError
 
-LARGE = 10_000_000  # parameters, or figures that a layer gives for an example
-LONG = 1000  # multiply-adds of an example with each of so many figures take no longer than PyTorch's import
+LARGE = 10_000_000  # parameters, or numbers in a layer's output for one example
+LONG = 1000  # multiply-adds per such number that take less time than importing torch's shape inference
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: its name in the model, its kind, and what it makes of one example."""
+    """One layer: its name in the model, its class, and for one example its output shape and cost."""
 
     name: str
     kind: str
     output_shape: tuple[int, ...]
     parameters: int
     multiply_adds: int
-    formula: str = ""  # how a convolution or pooling gets from its input's size to its output's
+    formula: str = ""  # of a convolution or pooling: its output size computed from its input size
 
 
 @dataclass(frozen=True)
 class Layers:
-    """A model's layers in the order in which they run, and what they add up to."""
+    """A model's layers in the order in which they run, and their totals."""
 
     layers: list[Layer] = field(default_factory=list)
     output_shape: tuple[int, ...] = ()
@@ -42,13 +42,13 @@ class Layers:
 
 
 class TooManyWeights(Exception):
-    """A model has more weights than it may have."""
+    """A model has more weights than the checkpoint that it is built for."""
 
 
 def built_within(build: Callable[[], nn.Module], tensors: int, numbers: int) -> nn.Module:
-    """The model that `build` makes, of at most so many weights with so many numbers in all.
+    """The model that `build` makes, limited to `tensors` weights with `numbers` numbers in total.
 
-    Raises TooManyWeights at the first one beyond, so that a model which is none costs nothing to refuse.
+    Raises TooManyWeights at the first weight beyond, so that refusing a huge model takes no memory.
     """
 
     def count(module: nn.Module, name: str, weight: nn.Parameter | None) -> None:
@@ -66,23 +66,22 @@ def built_within(build: Callable[[], nn.Module], tensors: int, numbers: int) -> 
 
 
 def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> Layers:
-    """The layers of the model that `build` makes, for inputs of one shape.
+    """The layers of the model that `build` makes, for inputs of shape `input_shape` without the batch.
 
-    A large model is built and run without storage, so that its size costs nothing; a small one is run, which
-    spares the import of what PyTorch tells shapes without storage by. Raises UserError where it does not
-    take such inputs.
+    A large model is built and run on torch's "meta" device, which takes no memory. A small one is run on the
+    CPU, which saves importing torch's shape inference. Raises UserError if it does not take such inputs.
     """
     try:
         with torch.device("meta"):
             model = build().eval()
-    except (RuntimeError, TypeError, ValueError, OverflowError) as error:  # more than any tensor may hold
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:  # sizes beyond any tensor's
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(f"the model cannot be made: {reason}") from error
-    # A layer may give as many channels as its weights have rows, each as large as an input's.
+    # A layer's output may have as many channels as its weights have rows, each as large as an input's.
     channels = max((p.shape[0] for p in model.parameters() if p.dim()), default=1)
     figures = prod(input_shape[1:]) * max(channels, *input_shape[:1])
     parameters = sum(p.numel() for p in model.parameters())
-    sums = parameters * prod(input_shape[1:])  # multiply-adds, at most, where no layer's outputs are larger
+    sums = parameters * prod(input_shape[1:])  # multiply-adds at most, unless an output is larger
     small = max(parameters, figures, sums // LONG) <= LARGE and not _grows(model)
     if small:
         with torch.random.fork_rng(devices=[]):
@@ -132,7 +131,7 @@ def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> L
 
 
 def _grows(model: nn.Module) -> bool:
-    """Whether a convolution pads images so far that what it gives is larger by more than a pixel."""
+    """True if a convolution pads images so far that its output is larger than its input by over a pixel."""
     return any(
         2 * padding > kernel_size
         for module in model.modules()
@@ -142,7 +141,7 @@ def _grows(model: nn.Module) -> bool:
 
 
 def _formula(module: nn.Module, before: torch.Size, after: torch.Size) -> str:
-    """⌊(n + 2p - k)/s⌋ + 1 with a layer's figures, for each side that it changes by that rule."""
+    """The formula ⌊(n + 2p - k)/s⌋ + 1 with a convolution's or pooling's numbers; "" for other layers."""
     if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) or isinstance(module.padding, str):
         return ""
     sides = []

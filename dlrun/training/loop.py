@@ -1,4 +1,9 @@
-"""The training loop: `fit` trains and yields a row of figures per epoch, `evaluate` measures a split."""
+"""The training loop: `fit` trains and yields one row of figures per epoch, `evaluate` measures a split.
+
+`update` inside `fit` is one optimizer step: forward pass, loss, meter, backward pass. `set_rate` sets the
+learning rate before each step. Saving, early stopping and the display are left to the caller,
+`train_run` in experiment.py.
+"""
 
 from __future__ import annotations
 
@@ -18,35 +23,36 @@ from dlrun.training.meters import meter_for
 from dlrun.training.recipe import Recipe, Row
 from dlrun.training.state import State
 
-Batch = tuple[Tensor, ...]  # of which Batches.examples makes inputs and targets; (copies, batch, …) each
+Batch = tuple[Tensor, ...]  # Batches.examples turns it into inputs and targets, (copies, batch, …) each
 TrackBatches = Callable[[Iterator[Batch]], Iterable[Batch]]
 
 
 def fit(
     state: State, data: Loaded, recipe: Recipe, hardware: Hardware, track: TrackBatches = iter
 ) -> Iterator[Row]:
-    """Train for the epochs that are left, yielding the measurements of each: a list over copies.
+    """Train the remaining epochs and yield the figures of each: for every column a list over copies.
 
-    At every yield `state` is whole: save it, and a later fit() goes on as if it had never stopped. To
-    stop early, leave the loop. Raises Diverged where a loss is not finite: on the CPU before the update, on
-    an accelerator, which must not wait for a look at each step, before the row (see DeviceMeter).
+    At every yield `state` is complete: save it, and a later fit() continues as if training had never
+    stopped. To stop early, leave the loop. Raises Diverged if a loss is not finite: on the CPU before the
+    update, on an accelerator before the row, because reading the loss at each step would make the device
+    wait (see DeviceMeter).
     """
     model, optimizer = hardware.prepare(state.model), state.optimizer
     batches = Batches(data["train"], recipe.batch_size, model.seeds, hardware.device)
     augment = Augmentation(recipe, model.seeds, hardware.device)
     meter = meter_for(hardware.device, recipe, model, len(data["train"]), batch=batches.size)
-    planned, split = recipe.epochs * len(batches), recipe.evaluation_split  # steps in all
+    planned, split = recipe.epochs * len(batches), recipe.evaluation_split  # planned: steps of the whole run
 
     def update(*batch: Tensor) -> None:
         inputs, targets = batches.examples(*batch)
         with hardware.autocast():
             outputs = model(augment(inputs))
         losses = model.each(recipe.loss, outputs, targets)  # (copies, batch)
-        meter.add(losses, outputs, targets)  # stops here if a loss is no finite number
+        meter.add(losses, outputs, targets)  # on the CPU raises Diverged if a loss is not finite
         hardware.step(losses, model, optimizer, state.scaler, meter.not_finite)
 
     update_once = hardware.repeated(update, model, optimizer, augment.streams)
-    for epoch in range(state.epoch + 1, recipe.epochs + 1):  # resume
+    for epoch in range(state.epoch + 1, recipe.epochs + 1):  # a resumed run starts after its last epoch
         model.begin(epoch)
         augment.begin(epoch)
         meter.begin(f"epoch {epoch}")
@@ -66,7 +72,7 @@ def fit(
 
 
 def evaluate(model: Copies, split: Split, recipe: Recipe, hardware: Hardware) -> Row:
-    """The loss and every metric over a whole split, with the weights as they stand."""
+    """Measure the loss and every metric over a whole split with the current weights."""
     meter = meter_for(hardware.device, recipe, model, len(split))
     for outputs, targets in predictions(model, split, hardware):
         meter.measure(outputs, targets)
@@ -75,7 +81,7 @@ def evaluate(model: Copies, split: Split, recipe: Recipe, hardware: Hardware) ->
 
 @torch.no_grad()
 def predictions(model: Copies, split: Split, hardware: Hardware) -> Iterator[tuple[Tensor, Tensor]]:
-    """Outputs (copies, batch, …) and targets (copies, batch, …) of a split, in its own order."""
+    """Yield outputs (copies, batch, …) and targets (copies, batch, …) of a split, in its own order."""
     model.eval()
     copies = len(model.seeds)
     for inputs, targets in in_order(split, hardware.device):
@@ -85,10 +91,10 @@ def predictions(model: Copies, split: Split, hardware: Hardware) -> Iterator[tup
 
 
 def set_rate(optimizer: torch.optim.Optimizer, multiplier: float) -> float:
-    """Set every learning rate to `multiplier` times what the optimizer began with; gives the first."""
+    """Set each learning rate to `multiplier` times its initial value; return that of the first group."""
     for group in optimizer.param_groups:
         rate = group.setdefault("initial_lr", float(group["lr"])) * multiplier
-        if isinstance(group["lr"], Tensor):  # a graph reads it where it is
+        if isinstance(group["lr"], Tensor):  # a CUDA graph reads this tensor: write into it
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
@@ -96,5 +102,5 @@ def set_rate(optimizer: torch.optim.Optimizer, multiplier: float) -> float:
 
 
 def named(split: str, figures: Row) -> Row:
-    """The figures as columns of their split, such as test_loss."""
+    """Give the figures the column names of their split, such as test_loss."""
     return {f"{split}_{name}": values for name, values in figures.items()}

@@ -1,4 +1,4 @@
-"""The meters of loss and metrics over the examples of an epoch or a split, each example weighing alike."""
+"""Meters: running sums of the loss and the metrics over an epoch or a split; every example counts once."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ def meter_for(
     when: str = "evaluation",
     batch: int = EVALUATION_BATCH,
 ) -> Meter | DeviceMeter:
-    """A meter of `examples` examples, `batch` at a time, measured `when`: words for an error message."""
+    """The meter for `examples` examples in batches of `batch`; `when` appears in its error messages."""
     if is_asynchronous(device):
         return DeviceMeter(device, recipe, model, examples, when, batch)
     return Meter(recipe, model, examples, when)
 
 
 def is_asynchronous(device: torch.device) -> bool:
-    """Whether a device computes while Python goes on, so that reading a figure waits for all before it."""
+    """True if the device computes while Python continues, so that reading a value waits for the queue."""
     return device.type != "cpu"
 
 
 class Meter:
-    """A meter on the CPU: a loss is looked at when it is added, so that training stops before the update."""
+    """A meter on the CPU: it checks each loss when it is added, so that training stops before the update."""
 
-    not_finite: Tensor | None = None  # nothing that an optimizer would have to heed
+    not_finite: Tensor | None = None  # no flag for the optimizer: `add` has raised by then
 
     def __init__(self, recipe: Recipe, model: Copies, examples: int, when: str) -> None:
         self.recipe, self.model, self.examples = recipe, model, examples
         self.begin(when)
 
     def begin(self, when: str) -> None:
-        """Start again from nothing."""
+        """Reset all sums."""
         self._when = when
         self._sums: dict[str, list[Any]] = {name: [] for name in ("loss", *self.recipe.metrics)}
 
     def measure(self, outputs: Figures, targets: Tensor) -> None:
-        """One batch of which nothing is learnt: its losses are for the meter alone."""
+        """Add an evaluation batch, computing its losses: outputs and targets (copies, batch, …)."""
         self.add(self.model.each(self.recipe.loss, outputs, targets), outputs, targets)
 
     @torch.no_grad()
     def add(self, losses: Figures, outputs: Figures, targets: Tensor) -> None:
-        """One batch: losses (copies, batch), outputs and targets (copies, batch, …).
+        """Add a batch: losses (copies, batch), outputs and targets (copies, batch, …).
 
-        Raises Diverged where a loss is not finite.
+        Raises Diverged if a loss is not finite.
         """
         kept = self._sums["loss"]
         kept.append(_numbers(self.model.sums(losses)))
@@ -67,15 +67,15 @@ class Meter:
             self._sums[name].append(_numbers(self.model.sums(measured)))
 
     def means(self) -> Row:
-        """The loss and each metric: a list over copies."""
+        """The mean loss and each metric so far: a list over copies."""
         return _means(self._sums, self.recipe, self.examples)
 
 
 class DeviceMeter:
-    """A meter on an accelerator, where looking at a figure would wait for it at each step.
+    """A meter on an accelerator, where reading a figure at each step would make Python wait for the device.
 
-    Figures stay on the device, in the same place each epoch, until `means` reads them; where a loss is not
-    finite `not_finite` () becomes 1, upon which a fused optimizer leaves the weights alone.
+    Sums stay on the device, in the same tensors each epoch (a CUDA graph writes into them), until `means`
+    reads them. If a loss is not finite, `not_finite` () becomes 1, and a fused optimizer skips its update.
     """
 
     def __init__(
@@ -89,18 +89,18 @@ class DeviceMeter:
         self.begin(when)
 
     def begin(self, when: str) -> None:
-        """Start again from nothing."""
+        """Reset all sums."""
         self._when = when
         self.not_finite.zero_()
         self._step.zero_()
 
     def measure(self, outputs: Figures, targets: Tensor) -> None:
-        """One batch of which nothing is learnt: its losses are for the meter alone."""
+        """Add an evaluation batch, computing its losses: outputs and targets (copies, batch, …)."""
         self.add(self.model.each(self.recipe.loss, outputs, targets), outputs, targets)
 
     @torch.no_grad()
     def add(self, losses: Figures, outputs: Figures, targets: Tensor) -> None:
-        """One batch: losses (copies, batch), outputs and targets (copies, batch, …)."""
+        """Add a batch: losses (copies, batch), outputs and targets (copies, batch, …)."""
         now = self._all_steps == self._step
         sums = self._keep("loss", losses, now)
         if sums.device.type != "mps":  # as GradScaler does, with a factor of 1
@@ -110,17 +110,17 @@ class DeviceMeter:
         self._step += 1
 
     def _keep(self, name: str, figures: Figures, now: Tensor) -> Tensor:
-        """The sums of one figure of a batch, kept at the step where `now` (steps,) is true."""
+        """Store the sums of one figure of a batch at the step where `now` (steps,) is true."""
         sums = as_tensor(self.model.sums(figures)).unsqueeze(0)
         if name not in self._sums:
             self._sums[name] = sums.new_zeros(len(now), *sums.shape[1:])
         kept = self._sums[name]
-        # One kernel; to copy by an index takes a sort of it.
+        # One kernel; index_copy_ would sort the index first.
         torch.where(now.view(-1, *[1] * (kept.dim() - 1)), sums, kept, out=kept)
         return sums
 
     def means(self) -> Row:
-        """The loss and each metric: a list over copies. Raises Diverged where a loss is not finite."""
+        """The mean loss and each metric: a list over copies. Raises Diverged if a loss is not finite."""
         sums = {name: kept.tolist() for name, kept in self._sums.items()}
         for step, losses in enumerate(sums["loss"], 1):
             _refuse_not_finite(losses, self.model, self._when, step)
@@ -128,13 +128,13 @@ class DeviceMeter:
 
 
 def _numbers(sums: Tensor | Sequence[Tensor]) -> list[Any]:
-    """The sums of each copy as numbers, or as lists of them where a metric has several figures."""
+    """The sums of each copy as numbers, or as lists if a metric has several figures."""
     whole: list[Any] = sums.tolist() if isinstance(sums, Tensor) else [each.tolist() for each in sums]
     return whole
 
 
 def _means(sums: dict[str, list[Any]], recipe: Recipe, examples: int) -> Row:
-    """The sums of each step, over copies and maybe figures of a metric, as one figure for each copy."""
+    """Reduce the sums of all steps (steps, copies[, figures]) to one figure for each copy."""
     finish: dict[str, Callable[[list[float]], float]] = {"loss": only}
     finish |= {name: metric.finish for name, metric in recipe.metrics.items()}
     return {
@@ -144,15 +144,15 @@ def _means(sums: dict[str, list[Any]], recipe: Recipe, examples: int) -> Row:
 
 
 def _of_copy(sums: Sequence[Any], examples: int) -> list[float]:
-    """The sums of each step, figures or lists of figures, as means over all examples."""
-    # fsum is exact, so that a copy's figure does not depend on how many others there are.
+    """Reduce one copy's sums of all steps, numbers or lists of them, to means over all examples."""
+    # fsum rounds once, so that a copy's figure does not depend on how many other copies there are.
     if not isinstance(sums[0], list):
         return [math.fsum(sums) / examples]
     return [math.fsum(figures) / examples for figures in zip(*sums, strict=True)]
 
 
 def _refuse_not_finite(losses: list[float], model: Copies, when: str, step: int) -> None:
-    """Raises Diverged where the summed loss of a copy is not a finite number."""
+    """Raise Diverged if the summed loss of a copy is not finite."""
     for seed, loss in zip(model.seeds, losses, strict=True):
         if not math.isfinite(loss):
             raise Diverged(f"the loss of seed {seed} is {loss} at {when}, step {step}")

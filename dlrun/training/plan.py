@@ -1,4 +1,4 @@
-"""A config made of functions and shapes: parts imported and checked against each other, nothing read."""
+"""Plan: a config with its parts imported, checked against each other and tried; no data is read yet."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ from dlrun.training.trials import fitting_layers, lonely_example, measure_two, t
 
 @dataclass(frozen=True)
 class Plan:
-    """What a config means. Nothing is downloaded, read, made or trained yet."""
+    """A config as functions and shapes, from which data, model, optimizer and state are made.
+
+    Nothing has been downloaded, read, built or trained yet.
+    """
 
     config: Config
     parts: Parts
@@ -47,30 +50,30 @@ class Plan:
     probabilities: Callable[[Tensor], Tensor] | None  # outputs (…, k) -> (…, classes); None: a regression
     constant: Callable[[Tensor], Tensor]  # training targets (n, …) -> the outputs (k,) of the best constant
     better: dict[str, str]  # figure -> "higher" or "lower"
-    plots: list[Choice]  # the pictures to draw, those that suit by themselves among them
+    plots: list[Choice]  # the pictures to draw, `auto` replaced by the plots that suit
 
     def load(self, preprocessing: Preprocessing | None = None, progress: Progress = no_progress) -> Loaded:
-        """The examples, on the device. Raises UserError where files are missing."""
+        """The examples, on the device. Raises UserError if files are missing."""
         return Loaded(self.data, self.device, preprocessing, progress)
 
     def hardware(self, loaded: Loaded | None = None) -> Hardware:
-        """Where it computes; the number of threads may depend on the size of a full batch."""
+        """The hardware to train on; `loaded` gives the size of a full batch, which sets the threads."""
         config, threads = self.config, self.threads(len(loaded["train"]) if loaded else EVALUATION_BATCH)
         return Hardware(
             self.device, threads, config.precision, config.compile, config.gradient_clip, config.graph
         )
 
     def threads(self, examples: int) -> int:
-        """The number of CPU threads with so many examples to train on."""
+        """The number of CPU threads for a training set of so many examples."""
         config = self.config
         batch = examples if config.batch_size == "full" else config.batch_size
-        # Apart, by the work of one copy: each trains with the bits that it has alone.
+        # Copies that train apart are counted as one, so that each has the bits that it has alone.
         batch *= len(config.seeds) if config.is_stacked else 1
         numbers = sum(prod(layer.output_shape) for layer in self.layers.layers)
         return choose_threads(config.threads, self.layers.multiply_adds, numbers, batch)
 
     def model(self, seeds: Sequence[int] | None = None) -> Copies:
-        """The copies of all (or some) seeds with the weights they start from, on the device."""
+        """The copies of all (or the given) seeds with their initial weights, on the device."""
         apart = Apart(self.build, self.config.seeds if seeds is None else seeds).to(self.device)
         return Stacked(apart) if self.config.stacked and len(apart.seeds) > 1 else apart
 
@@ -81,7 +84,7 @@ class Plan:
 
     @fast_paths.without_compiler()
     def optimizer(self, model: Copies) -> torch.optim.Optimizer:
-        """What updates the weights of a model."""
+        """The optimizer of a model's weights, with the config's options."""
         choice = self.config.optimizer
         optimizer: torch.optim.Optimizer = self.parts.find("optimizer", choice.name)(
             list(model.parameters()), **choice.options
@@ -89,9 +92,10 @@ class Plan:
         return optimizer
 
     def try_on(self, loaded: Loaded) -> None:
-        """Raises ConfigError for what shows only when the model is made: it does not fit the memory, it
-        has no batch to normalise over, its seeds are no longer themselves when stacked, or the loss takes
-        something for probabilities that are none.
+        """Raise ConfigError for a mistake that needs the data or the model to be seen.
+
+        The model does not fit into memory, a batch of one has no variance to normalise by, stacked seeds
+        differ from seeds apart, or the outputs are not the probabilities that the loss takes them for.
         """
         wanted = 3 * 4 * self.layers.parameters * len(self.config.seeds)  # weights, gradients, momentum
         there = device_memory(self.device)
@@ -123,7 +127,7 @@ class Plan:
             raise self.config.refuse([self.config.mistake("loss", f"{what}; {fix}")])
 
     def _refuse_stacking(self, loaded: Loaded) -> None:
-        """Raises UserError where two seeds trained as one model are not what they are apart."""
+        """Raise UserError if two seeds trained as one model differ from the same seeds trained apart."""
         training = loaded["train"]
         order = torch.randperm(len(training), generator=generator("stacking", 0, 0))
         some = order.repeat(-(-64 // len(order)))[:64].view(2, 32).to(self.device)
@@ -135,12 +139,12 @@ class Plan:
 
     @property
     def rate_depends_on_length(self) -> bool:
-        """Whether the rate at a step depends on how long the run is planned to be."""
+        """True if the learning rate at a step depends on the planned number of epochs."""
         return len({self.recipe.schedule(step / 1000) for step in range(1000)}) > 1
 
     @property
     def monitor(self) -> str:
-        """The column that chooses best.pt: never silently one of the test set."""
+        """The column by which best.pt is chosen; by default never one of the test set."""
         chosen = self.config.monitor
         return chosen or ("valid_loss" if self.recipe.evaluation_split == "valid" else "train_loss")
 
@@ -153,7 +157,7 @@ class Plan:
         return 1 if split == "train" else self.config.evaluate_every
 
     def improves(self, column: str, value: float, best: float | None) -> bool:
-        """Whether `value` is better than `best`. Of equals the first is best; nan is never."""
+        """True if `value` is better than `best`, the best so far: equal values and nan are not."""
         if value != value or best is None:
             return value == value
         higher = self.better[column.split("_", 1)[1]] == "higher"
@@ -168,10 +172,10 @@ def make_plan(
     known: Mapping[str, Any] | None = None,
     most_weights: tuple[int, int] | None = None,
 ) -> Plan:
-    """The plan of a config. Raises ConfigError with every mistake that shows without any data.
+    """The plan of a config. Raises ConfigError with every mistake that can be found without reading data.
 
-    `known` is what a checkpoint remembers of its dataset; `most_weights` is how many weights, with how many
-    numbers in all, a model may have that is to fit it: one that has more raises TooManyWeights.
+    For a checkpoint `known` is the `Data.known` that it stores, and `most_weights` the number of its weights
+    and of the numbers in them: building a larger model raises TooManyWeights.
     """
     mistakes: list[Mistake] = []
 
@@ -211,7 +215,7 @@ def make_plan(
         build = partial(_in_own_unit, build, *data.scaling)
     if most_weights:
         build = partial(built_within, build, *most_weights)
-    if not mistakes:  # only what is for one task can be tried together
+    if not mistakes:  # parts of different tasks cannot be tried on one another
         with noting("loss"):
             measure_two(config.loss.name, loss, data, outputs, most_axes=1)
         for name, one in metrics.items():
@@ -285,7 +289,7 @@ def make_plan(
 
 
 def metric(parts: Parts, choice: Choice) -> Metric:
-    """The metric of one choice: its function, and what makes a figure of the means."""
+    """The metric that a config names: its function and its `finish`."""
     module = parts.module("metrics", choice.name)
     measure = partial(parts.find("metrics", choice.name), **choice.options)
     return Metric(measure, module.finish) if hasattr(module, "finish") else Metric(measure)
@@ -300,7 +304,7 @@ def _softmax(outputs: Tensor) -> Tensor:
 
 
 class _InOwnUnit(nn.Module):
-    """Outputs in the target's own unit: `mean` + `sd` times what comes in."""
+    """Convert standardised outputs to the target's unit: `mean` + `sd` · output."""
 
     def __init__(self, mean: float, sd: float) -> None:
         super().__init__()
@@ -315,14 +319,14 @@ def _in_own_unit(build: Callable[[], nn.Module], mean: float, sd: float) -> nn.M
 
 
 def _scaled(loss: Callable[..., Tensor], mean: float, sd: float, outputs: Tensor, targets: Tensor) -> Tensor:
-    """The loss of outputs and targets as multiples of the targets' deviation."""
+    """The loss of standardised outputs and targets."""
     return loss((outputs - mean) / sd, (targets - mean) / sd)
 
 
 def _constant(data: Data, of_shares: Callable[[Tensor], Tensor], targets: Tensor) -> Tensor:
-    """The outputs (k,) of the best model that ignores its input, for training targets (n, …).
+    """The outputs (k,) of the best constant model for training targets (n, …).
 
-    For figures their mean, for classes what the loss says of their shares.
+    In a regression the mean target; for classes the loss converts their shares to outputs.
     """
     if data.task == "regression":
         return targets.mean(0)

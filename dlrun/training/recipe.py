@@ -1,4 +1,4 @@
-"""What is configured about training, as functions, and what a row of measurements is."""
+"""Recipe: the loss, metrics, schedule and batch size of a run as functions and numbers; Row: its figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Row = dict[str, list[float]]  # a measured column: one figure for each copy
+Row = dict[str, list[float]]  # measured column -> one figure for each copy
 
 
 def only(means: list[float]) -> float:
@@ -18,7 +18,7 @@ def only(means: list[float]) -> float:
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure over a split: the means of `measure` (n,) or (n, k), made into one by `finish`."""
+    """A metric over a split: `measure` gives (n,) or (n, k), `finish` reduces their means to one figure."""
 
     measure: Callable[[Tensor, Tensor], Tensor]
     finish: Callable[[list[float]], float] = only
@@ -26,11 +26,11 @@ class Metric:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that is configured about training, as functions. Frozen."""
+    """Everything that a config says about training, as functions and numbers. Frozen."""
 
     epochs: int
     batch_size: int | Literal["full"]
-    loss: Callable[[Tensor, Tensor], Tensor]  # one number per example
+    loss: Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> one number per example
     metrics: dict[str, Metric]
     augmentations: Sequence[Callable[[Tensor, torch.Generator], Tensor]]
     schedule: Callable[[float], float]  # progress from 0 to 1 -> multiplier of the learning rate
@@ -39,7 +39,7 @@ class Recipe:
     evaluate_train_every: int | None = None
 
     def columns(self) -> list[str]:
-        """Every column that training measures, in the order of metrics.csv."""
+        """The names of all columns that training measures, in the order of metrics.csv."""
         splits = ["train", *([self.evaluation_split] if self.evaluation_split else [])]
         splits += ["trainset"] if self.evaluate_train_every else []
         return [f"{split}_{figure}" for split in splits for figure in ("loss", *self.metrics)]

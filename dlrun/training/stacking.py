@@ -1,4 +1,4 @@
-"""Whether the seeds of a run can train as one model: looked at, and tried before the run begins."""
+"""Stacking checks: find out before a run begins if its seeds can train as one model (`stacked: true`)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from dlrun.errors import UserError
 from dlrun.training import fast_paths
 from dlrun.training.copies import DROPOUTS, Apart, Copies, Stacked, as_tensor, layers_by_vmap
 
-# How far figures may lie apart, as a share of the largest: those of sums, which are taken in another order,
-# and those that an optimizer makes of the same gradients.
+# Relative tolerances, as a share of the largest figure: of gradients, whose sums are taken in another order,
+# and of weights after an optimizer step on equal gradients.
 TOLERANCES = {torch.float64: (1e-6, 1e-12), torch.float32: (1e-3, 1e-5)}
-FIGURES = 1e-4  # the same, for what losses and metrics give in float32
-FAINT = 1e-6  # a gradient that is a smaller share than this of the largest may be nothing but rounding
+FIGURES = 1e-4  # relative tolerance of losses and metrics in float32
+FAINT = 1e-6  # gradients below this share of the largest one may be rounding errors
 
 
 def refuse_stacking(copy: nn.Module, precision: str) -> None:
-    """Raises UserError where what a model is made of cannot be run for several seeds at once."""
+    """Raise UserError if the model has layers that cannot run for several seeds at once."""
     if precision == "float16":
         raise UserError("float16 scales the loss of each seed apart; take bfloat16")
     if precision == "bfloat16" and (by_vmap := layers_by_vmap(copy)):
@@ -46,19 +46,19 @@ def refuse_what_differs(
     inputs: Tensor,
     targets: Tensor,
 ) -> None:
-    """Raises UserError where two seeds as one model are not what they are apart.
+    """Train two seeds apart and stacked for a step; raise UserError if they come out differently.
 
-    `judges` are the loss and the metrics by name. Of real examples `inputs` are (2, batch, …), and `targets`
-    (2, several batches, …) of more, for a judge that takes a batch as a whole shows only where two differ.
-    Tried in float64, so that nothing differs by rounding; in float32 for a model that takes nothing else.
-    What fails apart too is not refused here.
+    `judges` are the loss and the metrics by name. `inputs` (2, batch, …) and `targets` (2, several
+    batches, …) are real examples; there are more targets, because a judge that treats its batch as a whole
+    is found out only by batches that differ. Tried in float64, so that rounding is no difference, and in
+    float32 for a model that takes nothing else. A model that fails apart too is not refused here.
     """
     for dtype, (close, same) in TOLERANCES.items():
         given = inputs.to(dtype) if inputs.is_floating_point() else inputs
         apart, alike = (Apart(build, (0, 1)).to(dtype) for _ in range(2))
         try:
             alone = _tried(apart, given)
-        except Exception:  # anyone's model
+        except Exception:  # a user's model may raise anything
             continue
         with _saying("the model cannot be run for several seeds at once"):
             stacked = Stacked(alike)
@@ -85,7 +85,7 @@ def _refuse_judge(
     stacked: Stacked,
     figures: tuple[Tensor, Tensor],
 ) -> None:
-    """Raises UserError where a loss or metric judges examples (2, n, …) otherwise than those of each seed."""
+    """Raise UserError if a loss or metric gives other figures for stacked examples (2, n, …) than apart."""
     with _saying(f"{name} cannot take the examples of several seeds at once"):
         together = stacked.each(judge, *figures)
     if not _alike([as_tensor(apart.each(judge, *figures))], [together], FIGURES):
@@ -99,7 +99,7 @@ def _refuse_optimizer(
     gradients: Sequence[Tensor],
     tolerance: float,
 ) -> None:
-    """Raises UserError where an optimizer makes something else of the same gradients."""
+    """Raise UserError if an optimizer updates stacked weights differently for the same gradients."""
     learnt = _stepped(apart, optimizer(apart), gradients)
     of_both = optimizer(stacked)
     name = type(of_both).__name__
@@ -111,27 +111,27 @@ def _refuse_optimizer(
 
 @contextmanager
 def _saying(what: str) -> Iterator[None]:
-    """Whatever anyone's code raises in here is said as what cannot be done."""
+    """Turn any exception of a user's code inside the block into a UserError that begins with `what`."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        if "random operation" in reason:  # as vmap puts it
+        if "random operation" in reason:  # from vmap's own message
             reason = "it draws random numbers by a function, the same for all of them; take nn.Dropout"
         raise UserError(f"{what}: {reason[:150]}") from error
 
 
 @dataclass(frozen=True)
 class _Tried:
-    outputs: Tensor  # (2, batch, …), while training
-    gradients: list[Tensor]  # (2, …) of each weight that learns
-    evaluated: Tensor  # outputs thereafter, in evaluation
+    outputs: Tensor  # (2, batch, …), in training mode
+    gradients: list[Tensor]  # (2, …) of each trainable weight
+    evaluated: Tensor  # outputs after that, in evaluation mode
 
 
 def _tried(model: Copies, inputs: Tensor) -> _Tried:
-    """What a model gives in a step of training and after it, its weights left as they are."""
+    """Run a training step without its update, then an evaluation, and return the results."""
     model.begin(1)
     outputs = as_tensor(model(inputs))
     if outputs.requires_grad:
@@ -146,7 +146,7 @@ def _tried(model: Copies, inputs: Tensor) -> _Tried:
 
 
 def _stepped(model: Copies, optimizer: torch.optim.Optimizer, gradients: Sequence[Tensor]) -> list[Tensor]:
-    """The weights (2, …) after two steps along gradients, those of one seed a thousand times as long."""
+    """The weights (2, …) after two optimizer steps; the gradients of one seed are a thousand times longer."""
     for length in (1.0, -0.5):
         for every, gradient in zip(_weights(model), gradients, strict=True):
             lengths = length * torch.tensor([1.0, 1000.0]).view(2, *[1] * (gradient.dim() - 1))
@@ -158,7 +158,7 @@ def _stepped(model: Copies, optimizer: torch.optim.Optimizer, gradients: Sequenc
 
 
 def _weights(model: Copies) -> list[list[nn.Parameter]]:
-    """Every weight that learns: the stacked one, or that of each copy."""
+    """Each trainable weight as a list: the stacked tensor alone, or the tensor of each copy."""
     if isinstance(model, Stacked):
         return [[weight] for weight in model.parameters() if weight.requires_grad]
     of_copies = zip(*(copy.parameters() for copy in model.copies), strict=True)
@@ -166,12 +166,12 @@ def _weights(model: Copies) -> list[list[nn.Parameter]]:
 
 
 def _whole(every: Sequence[Tensor]) -> Tensor:
-    """(2, …) of what belongs to a weight, as `_weights` gives them."""
+    """Join the tensors of one weight, as `_weights` lists them, to (2, …)."""
     return every[0] if len(every) == 1 else torch.stack(list(every))
 
 
 def _alike(ours: Sequence[Tensor], theirs: Sequence[Tensor], tolerance: float, least: float = 0.0) -> bool:
-    """Whether tensors are the same but for a share of the largest figure in each, and of `least`."""
+    """True if tensors are equal within `tolerance` times the largest figure of each, or times `least`."""
     for own, theirs_of_it in zip(ours, theirs, strict=True):
         one, other = own.double(), theirs_of_it.double()
         if one.shape != other.shape:

@@ -1,4 +1,4 @@
-"""All that changes while a run trains, and what a checkpoint keeps of it."""
+"""State: everything that changes while a run trains; its `state_dict` is what a checkpoint stores."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ from dlrun.training.loss_scales import LossScales
 
 @dataclass
 class State:
-    """All that changes while training. Its `state_dict` is what a checkpoint keeps of it."""
+    """Everything that changes during training: weights, optimizer state, epoch, best epoch.
+
+    `state_dict` is what a checkpoint stores. Random number generators are not in it: their streams follow
+    from seed and epoch (dlrun.system.randomness).
+    """
 
     model: Copies
     optimizer: torch.optim.Optimizer
     scaler: LossScales | None = None
-    epoch: int = 0  # epochs done
+    epoch: int = 0  # completed epochs
     best: dict[str, Any] | None = None  # epoch, value of the monitored column, figures
-    rows_end: int = 0  # how far metrics.csv is valid, in bytes
-    seconds: float = 0.0  # spent in the loop, over all the calls that trained it
+    rows_end: int = 0  # bytes of metrics.csv that belong to this state; later ones are cut off at resume
+    seconds: float = 0.0  # training time, summed over the first start and every resume
 
     @fast_paths.without_compiler()
     def state_dict(self) -> dict[str, Any]:
@@ -49,7 +53,7 @@ class State:
 
 
 def _as_here(saved: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The state of an optimizer, maybe from another device, run as the one here is."""
+    """The saved state of an optimizer, perhaps from another device, with this optimizer's own settings."""
     how = ("fused", "capturable")
     groups = [
         theirs | {key: ours[key] for key in how if key in ours}
@@ -59,7 +63,7 @@ def _as_here(saved: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[st
 
 
 def _without_tensors(saved: dict[str, Any]) -> dict[str, Any]:
-    """The state of an optimizer with its learning rates as numbers, whatever it holds them as."""
+    """The state of an optimizer with its learning rates as plain numbers instead of tensors."""
     groups = [
         {key: value.item() if isinstance(value, Tensor) else value for key, value in group.items()}
         for group in saved["param_groups"]

@@ -1,4 +1,4 @@
-"""Which parts suit a dataset and a model."""
+"""Suitability: compare what a part is made for (`task`, `inputs`, `model`) with the dataset and the model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dlrun.training.layers import Layers
 
 
 def suitable_plots(parts: Parts, data: Data, layers: Layers, constant: str, value: object) -> list[Choice]:
-    """The plots that suit the data and the model, of those whose file says `constant = value`."""
+    """The plots that suit the data and the model, among those whose file says `constant = value`."""
     chosen = []
     for name in parts.names("plots"):
         part = parts.part("plots", name)
@@ -25,9 +25,9 @@ def suitable_plots(parts: Parts, data: Data, layers: Layers, constant: str, valu
 
 
 def refuse_unsuited(part: Part, data: Data, dataset: str, layers: Layers | None = None) -> None:
-    """Raises UserError where what a part says it is for is not this dataset, or not a model of these layers.
+    """Raise UserError if a part is not made for this dataset, or not for a model of these layers.
 
-    A part says so by the constants `task`, `inputs` and `model` of its file.
+    A part states what it is made for by the constants `task`, `inputs` and `model` of its file.
     """
     task, inputs = part.constants.get("task", data.task), part.constants.get("inputs")
     if task != data.task:
@@ -47,7 +47,7 @@ def refuse_unsuited(part: Part, data: Data, dataset: str, layers: Layers | None 
     weights = prod(data.input_shape) * prod(layers.output_shape)
     made = {
         "convolution": any(layer.kind == "Conv2d" for layer in layers.layers),
-        "one layer": 0 <= layers.parameters - weights <= prod(layers.output_shape),  # a bias, maybe
+        "one layer": 0 <= layers.parameters - weights <= prod(layers.output_shape),  # with or without bias
     }
     if not made[model]:
         wanted = {"convolution": "a convolution", "one layer": "no layer but one that is fully connected"}

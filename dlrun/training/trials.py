@@ -1,4 +1,4 @@
-"""Parts are tried on a few examples before there is a run, so that what does not fit is said at once."""
+"""Trials: run the parts on a few made-up examples before a run folder exists, to report misfits at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dlrun.training.layers import Layers, layers_of
 
 
 def fitting_layers(build: Callable[[], nn.Module], data: Data, outputs: int, loss: str) -> Layers:
-    """The layers of the model. Raises UserError where it does not get from such inputs to such outputs."""
+    """The layers of the model. Raises UserError if it does not map the data's inputs to such outputs."""
     layers = layers_of(build, data.input_shape)
     if layers.output_shape != (outputs,):
         given = "×".join(map(str, layers.output_shape)) or "no axis of"
@@ -28,7 +28,7 @@ def fitting_layers(build: Callable[[], nn.Module], data: Data, outputs: int, los
 def lonely_example(
     build: Callable[[], nn.Module], shape: tuple[int, ...], loaded: Loaded, batch_size: int | Literal["full"]
 ) -> str:
-    """What is wrong where a batch is a single example and the model normalises over the batch, else ""."""
+    """The mistake if some batch has a single example and the model has batch normalisation, else ""."""
     examples = len(loaded["train"])
     size = examples if batch_size == "full" else min(batch_size, examples)
     if examples % size != 1 and size > 1:
@@ -39,7 +39,7 @@ def lonely_example(
         return ""
     try:
         model(one)
-    except ValueError:  # more than one value per channel is wanted
+    except ValueError:  # torch: "Expected more than 1 value per channel when training"
         better = next((more for more in range(max(size, 2), examples + 1) if examples % more != 1), None)
         which = "every batch" if size == 1 else f"the last batch of {examples:,} examples"
         remedy = f"; take another batch_size, such as {better}" if better else ""
@@ -50,13 +50,13 @@ def lonely_example(
 def try_augmentation(
     name: str, augment: Callable[[Tensor, torch.Generator], Tensor], shape: tuple[int, ...]
 ) -> None:
-    """Raises UserError where it does not give inputs such as it took."""
+    """Raise UserError if an augmentation changes the shape or the type of its inputs."""
     inputs = torch.zeros(2, *shape)
     try:
         given = augment(inputs, torch.Generator())
     except (RuntimeError, IndexError, TypeError, ValueError) as error:
         size = "×".join(map(str, shape))
-        reason = f": {str(error)[:150]}" if type(error) is ValueError else ""  # torch's say nothing to a user
+        reason = f": {str(error)[:150]}" if type(error) is ValueError else ""  # torch's do not help a user
         raise UserError(f"{name} does not take inputs of {size}{reason}") from error
     if given.shape != inputs.shape or given.dtype != inputs.dtype:
         raise UserError(f"{name} changes the shape or the type of its inputs")
@@ -65,7 +65,7 @@ def try_augmentation(
 def measure_two(
     name: str, measure: Callable[..., Tensor], data: Data, outputs: int, *, most_axes: int
 ) -> None:
-    """Measure two examples. Raises UserError unless each has a figure, or a row of them, of its own."""
+    """Measure two examples. Raises UserError unless each gets its own figure, or a row of figures."""
     some = torch.zeros(2, outputs)
     targets = (
         torch.zeros(2, dtype=torch.long) if data.task == "classification" else torch.zeros(2, data.targets)
@@ -82,7 +82,7 @@ def measure_two(
 
 
 def try_optimizer(make: Callable[..., torch.optim.Optimizer]) -> None:
-    """Raises UserError for options that do not go together, and where a step is no single update."""
+    """Raise UserError for options that contradict each other, and for optimizers that need a closure."""
     try:
         optimizer = make([torch.zeros(1, requires_grad=True)])
     except ValueError as error:
