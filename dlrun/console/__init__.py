@@ -1,1 +1,1 @@
-"""The command line and all that is printed: the only folder that knows typer and rich."""
+"""The command line and everything that is printed; no other folder imports typer or rich."""

@@ -1,4 +1,4 @@
-"""Settings side by side."""
+"""The table of compared settings (`dlrun compare`, end of a sweep)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from dlrun.console.streams import clean, out, warn
 
 
 def print_comparison(found: Comparison) -> None:
-    """Settings side by side, each held against one of them.
+    """Print the settings side by side, each compared with a reference setting.
 
-    Where what tells them apart needs more room than there is, they are numbered and told below.
+    If their values do not fit into the table, settings are numbered and listed below it.
     """
     console = out()
     wide = console.options.update(max_width=1000)
@@ -29,7 +29,7 @@ def print_comparison(found: Comparison) -> None:
     short = [key.rpartition(".")[2] for key in keys]
     headed = [(keys, found.metric, False), (short, found.metric, False)]
     headed.append((short, found.metric.replace("best.", "best.\n", 1), True))
-    if len({*short, found.metric}) <= len(keys):  # two keys with the same last word
+    if len({*short, found.metric}) <= len(keys):  # two keys end in the same name
         del headed[1:]
     tables = (_comparison_table(found, keys, *heads) for heads in headed)
     fitting = (table for table in tables if console.measure(table, options=wide).maximum <= console.width)
@@ -52,9 +52,9 @@ def print_comparison(found: Comparison) -> None:
 def _comparison_table(
     found: Comparison, keys: Sequence[str], heads: Sequence[str], metric: str, is_narrow: bool
 ) -> Table:
-    """A row for each setting with its values at some keys; without keys its number, or alone its runs.
+    """A table with a row for each setting and its values of `keys`; without keys its number or its runs.
 
-    A narrow one says how many pairs were compared only where that is not the number of seeds.
+    A narrow table shows the number of compared pairs only if it differs from the number of seeds.
     """
     table, several = plain_table(), len(found.groups) > 1
     for head in heads or (["setting"] if several else ["runs"]):
@@ -86,5 +86,5 @@ def _runs_of(group: Setting) -> str:
 
 
 def print_comparison_csv(found: Comparison) -> None:
-    """Settings side by side as CSV: what differs, mean, sd, n, the difference and its margin."""
+    """Print the settings as CSV: differing keys, mean, sd, n, the difference and its margin."""
     out().file.write(clean(found.csv()))

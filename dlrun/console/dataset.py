@@ -1,4 +1,4 @@
-"""What `dlrun data` found."""
+"""The facts and warnings of `dlrun data`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dlrun.console.streams import clean, out
 
 
 def print_preview(found: Mapping[str, Any]) -> None:
-    """What `dlrun data` found, as tables."""
+    """Print the facts about a dataset as tables."""
     console = out()
     counts = ", ".join(f"{split['examples']:,} {name}" for name, split in found["splits"].items())
     shape, unit = shape_text(found["input_shape"]), f" in {found['unit']}" if found["unit"] else ""

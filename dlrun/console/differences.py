@@ -1,4 +1,4 @@
-"""What is not the same in two runs, and how near a run came to itself."""
+"""The differences between two runs (`dlrun diff`), and of a run from its repetition (`dlrun reproduce`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dlrun.console.streams import clean, err, say, warn
 
 
 def print_differences(found: Differences) -> None:
-    """What is not the same in two runs."""
+    """Print the differences between two runs."""
     both = (found.first, found.second)
     lines: list[tuple[str, ...]] = [("", *(record.run.name for record in both))]
     for key in found.settings:
@@ -36,17 +36,17 @@ def print_differences(found: Differences) -> None:
 
 
 def print_reproduction(found: Reproduction) -> None:
-    """How near a run that was trained again came to itself, and what was not the same."""
+    """Print the verdict on a reproduced run, and what differed."""
     print_differences(found.differences)
     say(reproduced(found))
 
 
 def print_not_reproduced(found: Reproduction) -> None:
-    """On stderr: of a run that was trained again and shows nothing else, why its exit code is not 0."""
+    """Print on stderr why the exit code of `reproduce --quiet` is not 0."""
     err().print(Text(clean(reproduced(found))), soft_wrap=True)
 
 
 def reproduced(found: Reproduction) -> str:
-    """How near a run that was trained again came to itself, in a line."""
+    """The verdict on a reproduced run in one line."""
     line = f"{one_line(found.differences.first.run.name)}: {found.verdict}"
     return f"{line}: {found.why}" if found.why else line

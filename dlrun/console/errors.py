@@ -1,4 +1,4 @@
-"""Errors as they are printed."""
+"""Print errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dlrun.errors import UserError
 
 
 def print_error(error: UserError, raised: Exception | None = None) -> None:
-    """Print an error as it stands in its lines; with what was `raised`, all of it and its traceback."""
+    """Print the lines of an error; with `raised` (--debug) print all lines and its traceback."""
     console = err()
     if raised is not None:
         console.print(Text(clean("".join(traceback.format_exception(raised)))), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What `dlrun eval` found."""
+"""The results of `dlrun eval`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dlrun.console.streams import clean, out
 
 
 def print_evaluation(found: Mapping[str, Any]) -> None:
-    """What `dlrun eval` found, as tables."""
+    """Print the results of an evaluation as tables."""
     console = out()
     per_seed, baselines = found["per_seed"], found["baselines"]
     about = f"{found['run'] or found['checkpoint']}, epoch {found['epoch']}"

@@ -1,4 +1,4 @@
-"""Tables without frames, and tables of plain lines."""
+"""Layout: rich tables without frames, and faster tables of plain lines."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def plain_table(caption: str | None = None) -> Table:
 
 
 def print_lines(lines: Sequence[tuple[str, ...]], *, with_all: bool = False) -> None:
-    """A table of plain lines, the first one its head, cut where the terminal ends; `with_all` its columns,
-    each of the long ones cut.
+    """Print a table as plain lines, the first one its head, cut at the terminal's width; `with_all` keeps all
+    columns and cuts the long ones.
     """
     lines = [tuple(" ".join(cell.split()) for cell in line) for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -37,12 +37,12 @@ def print_lines(lines: Sequence[tuple[str, ...]], *, with_all: bool = False) -> 
 
 
 def _cut(text: str, room: int) -> str:
-    """A text in so many characters."""
+    """A text cut to `room` characters."""
     return text if len(text) <= room else f"{text[: max(0, room - 1)]}…"
 
 
 def headings(keys: Sequence[str]) -> list[str]:
-    """Keys, each over two lines: what it belongs to, and its own name; over one where none belongs."""
+    """Column headings for keys, in two lines: prefix and last name; in one line if no key has a prefix."""
     parts = [clean(key).rpartition(".") for key in keys]
     lines = "\n" if any(dot for _, dot, _ in parts) else ""
     return [f"{kind}{dot}{lines}{name}" for kind, dot, name in parts]

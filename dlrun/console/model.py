@@ -1,4 +1,4 @@
-"""The layers of a model."""
+"""The table of a model's layers (`dlrun show`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dlrun.console.streams import clean, out
 
 
 def print_layers(layers: Layers, input_shape: tuple[int, ...]) -> None:
-    """The layers of a model: output shape, parameters, multiply-adds for one example."""
+    """Print the layers of a model: output shape, parameters, multiply-adds for one example."""
     console = out()
     console.print(f"input {shape_text(input_shape)}, one example")
     table = plain_table()

@@ -1,4 +1,4 @@
-"""How figures, times and values are written."""
+"""Format figures, durations and config values for the console."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from dlrun.run_folders.significance import decimals
 
 
 def number(value: float | None, spread: float | None = None) -> str:
-    """A figure to four decimals, or four digits where it is small or large; with its spread if any."""
+    """A figure with four decimals, or four digits if it is small or large; with its spread if given."""
     if value is None:
         return ""
-    if abs(value) < 1e-12:  # what rounding leaves of a zero
+    if abs(value) < 1e-12:  # a zero after rounding errors
         value = 0.0
     form = ".4f" if 1e-3 <= abs(value) < 1e3 or value == 0 else ".4g"
     return f"{value:{form}}" if spread is None else f"{value:{form}} ± {spread:{form}}"
 
 
 def of_setting(mean: float, spread: float | None) -> str:
-    """A figure of a setting: a large one as a person writes it, with two digits of its spread."""
+    """The mean figure of a setting with its spread to two digits; a large mean without exponent."""
     if not 1e3 <= abs(mean) < 1e12:
         return number(mean, spread)
     places = decimals(spread) if spread else 1
@@ -30,14 +30,14 @@ def of_setting(mean: float, spread: float | None) -> str:
 
 
 def of_seeds(values: Sequence[float] | None) -> str:
-    """One column of a row: the figure, or mean ± standard deviation over seeds."""
+    """The figure of one seed, or mean ± standard deviation over seeds."""
     if not values:
         return ""
     return number(fmean(values), stdev(values) if len(values) > 1 else None)
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 0.8 s, 12 s, 3:05 min, 1:02:03 h."""
+    """A duration: 0.8 s, 12 s, 3:05 min, 1:02:03 h."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -48,7 +48,7 @@ def duration(seconds: float) -> str:
 
 
 def compact(value: float) -> str:
-    """A large count in three digits: 169k, 2.4M."""
+    """A count with three digits: 169k, 2.4M."""
     for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g}{sign}"
@@ -56,17 +56,17 @@ def compact(value: float) -> str:
 
 
 def short_text(value: Any) -> str:
-    """A value in few letters."""
+    """A value shortened for a table."""
     return f"{value:.4g}" if isinstance(value, float) else yaml_text(value)
 
 
 def value_text(value: Any) -> str:
-    """A value of a config from anywhere in one short line."""
+    """A config value, perhaps of a hostile file, in one short line."""
     return one_line(shortened(yaml_text(value)))
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
-    """Seeds in few letters: `0 … 7` where they follow each other."""
+    """Seeds, shortened to `0 … 7` if they are consecutive."""
     if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
         return f"{seeds[0]} … {seeds[-1]}"
     return ", ".join(map(str, seeds))

@@ -1,4 +1,4 @@
-"""The parts that a config may name, and its keys."""
+"""Tables of the parts that a config may name, and of its keys (`dlrun parts`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dlrun.console.streams import clean, out
 
 
 def print_parts(kind: str, parts: Sequence[Part], describe: Callable[[Any], str], required: object) -> None:
-    """The parts of one kind with their options, types and defaults."""
+    """Print the parts of one kind with their options, types and defaults."""
     console = out()
     console.print(Text(kind, "bold"))
     for part in parts:
@@ -25,7 +25,7 @@ def print_parts(kind: str, parts: Sequence[Part], describe: Callable[[Any], str]
 
 
 def print_keys(rows: Iterable[tuple[str, str, str]]) -> None:
-    """The top-level keys of a config: what each does, and its default."""
+    """Print the top-level keys of a config with their help and defaults."""
     console = out()
     console.print(Text("keys of a config", "bold"))
     for key, help_text, default in rows:

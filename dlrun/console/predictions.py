@@ -1,4 +1,4 @@
-"""What a model says of new inputs."""
+"""The predictions of a model for new inputs (`dlrun predict`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dlrun.data.csv_files import cell
 
 
 def print_predictions(rows: Sequence[Mapping[str, Any]], unit: str) -> None:
-    """What a model says of each input; of many classes the three most probable."""
+    """Print a table with the prediction for each input; of many classes the three most probable."""
     table = plain_table()
     flat = [_without_probabilities(row) for row in rows]
     for heading in flat[0]:
@@ -35,7 +35,7 @@ def print_predictions(rows: Sequence[Mapping[str, Any]], unit: str) -> None:
 
 
 def print_predictions_csv(rows: Sequence[Mapping[str, Any]]) -> None:
-    """What a model says of each input as CSV, with a column for the probability of each class."""
+    """Print the prediction for each input as CSV, with a column for the probability of each class."""
     lines = StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     classes = list(rows[0].get("probabilities", ()))

@@ -1,4 +1,4 @@
-"""Lists of runs and sweeps."""
+"""Lists of runs and sweeps (`dlrun runs`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dlrun.console.numbers import duration, number, of_seeds, yaml_text
 
 
 def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The runs, newest first. Plain lines, for a table of a thousand rows takes rich half a second."""
+    """Print the runs, newest first, as plain lines: rich takes half a second for a table of 1,000 rows."""
     lines = [("run", "status", "epochs", "time", "last", "best")]
     for row in rows:
         best = f"{_figures(row['best'])} at {row['best_epoch']}" if row["best"] else ""
@@ -32,7 +32,7 @@ def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_columns(records: Iterable[Record], keys: Sequence[str]) -> None:
-    """What runs say at some keys; of what was measured the mean ± standard deviation over seeds."""
+    """Print the values of some keys for each run; figures as mean ± standard deviation over seeds."""
 
     def text(each: Record, key: str) -> str:
         if key == "run":
@@ -48,7 +48,7 @@ def print_columns(records: Iterable[Record], keys: Sequence[str]) -> None:
 
 
 def print_sweeps(found: Iterable[Sweep]) -> None:
-    """The sweeps, newest first: how many runs of each are done."""
+    """Print the sweeps, newest first, with the number of completed runs."""
     lines = [("sweep", "done", "of")]
     for sweep in found:
         left = len(sweep.unfinished())
@@ -57,7 +57,7 @@ def print_sweeps(found: Iterable[Sweep]) -> None:
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
-    """The last two columns that are no losses, or else losses: `test_accuracy 0.94`."""
+    """The last two metrics, or if there are none the losses: `test_accuracy 0.94`."""
     names = [name for name in figures if not name.endswith("_loss")] or list(figures)
     shown = [(name, figures[name]) for name in names[-2:] if figures[name]]
     return ", ".join(f"{name} {number(figure['mean'], figure['sd'])}" for name, figure in shown)

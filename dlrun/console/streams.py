@@ -1,4 +1,4 @@
-"""The consoles on stdout and stderr, which never stop the program, and plain lines on them."""
+"""Consoles on stdout and stderr that never stop the program, and functions that print plain lines."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from rich.text import Text
 
 from dlrun.errors import one_line
 
-_failures: list[OSError] = []  # what kept stdout from saying all
+_failures: list[OSError] = []  # errors because of which output on stdout is missing
 
 
 class _Stream:
-    """A stream that never stops the program: what it cannot say it leaves out."""
+    """A stream that never raises: output that cannot be written is dropped."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -52,7 +52,7 @@ class _Stream:
         return self._stream.fileno()
 
     def _give_up(self, error: OSError | ValueError) -> None:
-        """Nobody reads any more (`| head`), or the disk is full: let nothing complain at exit either."""
+        """Drop all further output, without errors at exit: the reader is gone (`| head`) or the disk full."""
         self._broken = True
         if isinstance(error, OSError) and error.errno != errno.EPIPE and self._stream is sys.stdout:
             _failures.append(error)
@@ -67,23 +67,23 @@ class _Stream:
 def _console(stream: TextIO | None) -> Console:
     file = _Stream(StringIO() if stream is None else stream)  # None: closed before Python started
     columns = os.environ.get("COLUMNS", "")
-    # Into a file or a pipe lines are as long as they are; a narrow table would be cut for no reader.
+    # In a file or a pipe lines may be wide; a table for a narrow terminal would be cut needlessly.
     width = None if file.isatty() else int(columns) if columns.isdecimal() and int(columns) else 120
     return Console(file=file, highlight=False, soft_wrap=False, width=width)  # type: ignore[arg-type]
 
 
 def out() -> Console:
-    """The console on stdout as it is now."""
+    """The console on the current sys.stdout."""
     return _console(sys.stdout)
 
 
 def err() -> Console:
-    """The console on stderr as it is now."""
+    """The console on the current sys.stderr."""
     return _console(sys.stderr)
 
 
 def output_failure() -> OSError | None:
-    """What kept stdout from saying all since this was asked last; None where it did, or nobody listened."""
+    """The error that lost output on stdout since the last call; None if nothing was lost or nobody reads."""
     out().file.flush()
     first = _failures[0] if _failures else None
     _failures.clear()
@@ -91,12 +91,12 @@ def output_failure() -> OSError | None:
 
 
 def say(text: str) -> None:
-    """Print one line on stdout as it is."""
+    """Print one line on stdout, without markup."""
     out().print(Text(clean(text)), soft_wrap=True)
 
 
 def say_line(text: str) -> None:
-    """Print one line on stdout, whatever a name in it holds."""
+    """Print one line on stdout, with control characters in it removed."""
     say(one_line(text))
 
 
@@ -106,7 +106,7 @@ def warn(text: str) -> None:
 
 
 def agreed(question: str) -> bool:
-    """Whether the answer to a question is yes, asked on stderr and read from stdin."""
+    """Ask a question on stderr, read the answer from stdin, and return True for yes."""
     console = err()
     console.file.write(f"{question} [y/N]: ")
     console.file.flush()
@@ -123,19 +123,19 @@ def say_json(content: Mapping[str, Any]) -> None:
 
 
 def clean(text: str) -> str:
-    """Text from anywhere, without what could steer a terminal."""
+    """Text from an untrusted source without control sequences of terminals."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
 
 
 def show_progress(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
-    """The items one by one, with a bar that shows how many are done; without a terminal, a line."""
+    """Yield the items while showing a progress bar, or without a terminal a line."""
     console = err()
     if not console.is_terminal:
         console.print(Text(f"{what}: {total:,}"), soft_wrap=True)
         yield from items
         return
     with Progress(console=console, transient=True) as bar:
-        console.show_cursor(True)  # Ctrl-C ends the process at once: nobody would bring it back
+        console.show_cursor(True)  # show it now: Ctrl-C ends the process at once
         yield from bar.track(items, total=total, description=what)

@@ -1,4 +1,4 @@
-"""The end of a sweep, and what a sweep would train."""
+"""The summary at the end of a sweep, and the plan that `sweep --dry-run` prints."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from dlrun.console.numbers import duration, seeds_text, short_text, yaml_text
 from dlrun.console.streams import clean, err, out, say, say_line
 from dlrun.console.sweep_view import counted
 
-MOST_FAILURES = 3  # different errors of a sweep that are said
+MOST_FAILURES = 3  # different errors of a sweep that are printed
 
 
 def print_dry_run(prepared: SweepPlan, found: Estimate) -> None:
-    """The runs that a sweep would train, or what it would draw from, and about how long that would take."""
+    """Print the runs that a sweep would train, or its search space, and the estimated time."""
     runs, space = prepared.runs, prepared.space
     table = plain_table()
     if space:
@@ -57,7 +57,7 @@ def print_dry_run(prepared: SweepPlan, found: Estimate) -> None:
 
 
 def print_sweep_results(ended: SweepOutcome, ranked: Comparison | None, command: str) -> None:
-    """The end of a sweep: the ranked settings, what failed, and what to do next."""
+    """Print the end of a sweep: ranked settings, failures, and the next commands."""
     if ranked:
         print_comparison(ranked)
     print_failures(ended, "")
@@ -74,7 +74,7 @@ def print_sweep_results(ended: SweepOutcome, ranked: Comparison | None, command:
 
 
 def _given_up(ended: SweepOutcome) -> Iterator[str]:
-    """The settings that a search went no further with, a line each."""
+    """Yield a line for each setting that a search pruned."""
     settings: dict[int | None, list[RunProgress]] = {}
     for each in ended.progress:
         if each.trial.number in ended.sweep.given_up:
@@ -85,14 +85,14 @@ def _given_up(ended: SweepOutcome) -> Iterator[str]:
 
 
 def print_failures(ended: SweepOutcome, command: str) -> None:
-    """Which runs of a sweep failed, on stderr, those of one error together; with a command how to go on."""
+    """Print on stderr the failed runs of a sweep, grouped by error, and the command that resumes it."""
     console = err()
     together: dict[tuple[str, ...], list[tuple[RunProgress, list[str]]]] = {}
     for each in ended.failed:
-        own = str(each.trial.run.folder)  # which would tell apart what is one error
+        own = str(each.trial.run.folder)  # removed, so that equal errors compare equal
         what = [line.removeprefix("error: ").replace(f"{own}/", "") for line in each.lines[:1]]
         lines = what + [line for line in each.lines[1:] if own not in line]
-        alike = (  # whichever the seed and the epoch
+        alike = (  # the error without seed and epoch
             each.status,
             *(re.sub(r"\d+", "0", line) for line in lines[:3]),
         )

@@ -1,4 +1,4 @@
-"""What a sweep shows while it trains."""
+"""SweepDisplay: the live table and progress bar of a sweep in training."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from dlrun.console.training_view import REFRESH, REFRESH_SHARE
 
 
 class SweepDisplay:
-    """What a sweep shows while it trains: a row for each setting, and a bar with the time left.
+    """The display of a sweep in training: a row for each setting, and a progress bar.
 
-    Without a terminal: a line for each run that ends.
+    Without a terminal it prints a line for each run that ends.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class SweepDisplay:
     def begin(self, sweep: Sweep, progress: Sequence[RunProgress], jobs: int) -> None:
         self._all, self._started, self._metric = progress, time.monotonic(), sweep.metric
         self._before = sum(map(_share_done, progress))
-        self._count = sweep.wanted  # settings, where they are searched
+        self._count = sweep.wanted  # settings in a search
         left = sum(each.status == "waiting" for each in progress)
         what = f"a search of {self._count} settings" if self._count else f"{len(progress)} runs"
         words = (
@@ -78,16 +78,16 @@ class SweepDisplay:
         for each in self._all:
             settings.setdefault(repr((each.trial.number, each.trial.values)), []).append(each)
         rows = list(settings.values())
-        room = max(1, self.console.size.height - 8)  # what the head, the caption and the bar leave
+        room = max(1, self.console.size.height - 8)  # lines left by head, caption and bar
         first = 0
-        if len(rows) > room:  # those that train, and what is next to them
+        if len(rows) > room:  # show those in training and their neighbours
             first = next((i for i, runs in enumerate(rows) if _is_open(runs)), len(rows) - room)
             first = max(0, min(first - room // 3, len(rows) - room))
         shown = rows[first : first + room]
         caption = f"settings {first + 1} to {first + len(shown)} of {len(rows)}" if shown != rows else None
         table = plain_table(caption=caption)
         keys = list(shown[0][0].trial.values) if shown else []
-        most = max(6, (self.console.width - 48) // max(1, len(keys)))  # what the figures leave to each
+        most = max(6, (self.console.width - 48) // max(1, len(keys)))  # width left for each key
         heads = headings([*keys, "runs", "epoch", self._metric])
         for head in heads[: len(keys)]:
             table.add_column(Text(head), no_wrap=True, overflow="ellipsis", max_width=most)
@@ -104,7 +104,7 @@ class SweepDisplay:
         return Group(*([table] if shown else []), self._bar())
 
     def _expected(self) -> int:
-        """How many runs there will be, with those of settings that are not drawn yet."""
+        """The total number of runs, including those of settings not drawn yet."""
         drawn = len({each.trial.number for each in self._all})
         return round(len(self._all) / drawn * max(drawn, self._count)) if drawn else 0
 
@@ -133,7 +133,7 @@ def _is_open(runs: Iterable[RunProgress]) -> bool:
 
 
 def _epochs(training: Sequence[RunProgress]) -> str:
-    """How far the runs are that train now: `120/300`, of several `120, 80/300`."""
+    """The epochs of the runs in training: `120/300`, of several `120, 80/300`."""
     known = [each for each in training if each.epochs]
     if not known:
         return ""
@@ -143,7 +143,7 @@ def _epochs(training: Sequence[RunProgress]) -> str:
 
 
 def counted(runs: Sequence[RunProgress], what: str = " runs are done", of: int | None = None) -> str:
-    """How many of the runs are done, given up and failed: `3/8 runs, 1 failed`."""
+    """The numbers of completed, pruned and failed runs: `3/8 runs, 1 failed`."""
     done = sum(each.status in DONE for each in runs)
     words = [f"{done}/{of or len(runs)}{what}"]
     for name, statuses in (

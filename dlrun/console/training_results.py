@@ -1,4 +1,4 @@
-"""The end of a run."""
+"""The summary that is printed at the end of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dlrun.console.streams import clean, err, out
 
 
 def print_results(summary: Mapping[str, Any], folder: str, resume_command: str) -> None:
-    """The end of a run: final and best figures, the claims, and what to do next."""
+    """Print the end of a run: final and best figures, claims, and the next commands."""
     console = out()
     wide = console.options.update(max_width=1000)
     beside = _measured_table(summary, with_baselines=True)
@@ -42,7 +42,7 @@ def print_results(summary: Mapping[str, Any], folder: str, resume_command: str) 
 
 
 def print_what_went_wrong(summary: Mapping[str, Any], resume_command: str) -> None:
-    """Of a run that shows nothing else, why its exit code is not 0."""
+    """Print on stderr why the exit code of a --quiet run is not 0."""
     console = err()
     if summary["status"] == "interrupted":
         console.print(f"stopped by a signal after epoch {summary['epochs']}")
@@ -52,7 +52,7 @@ def print_what_went_wrong(summary: Mapping[str, Any], resume_command: str) -> No
 
 
 def _measured_table(summary: Mapping[str, Any], *, with_baselines: bool = False) -> Table:
-    """The final and the best figures of each column, and what is reached without a model beside them."""
+    """A table of each column's final and best figures, on request beside those of the baselines."""
     final, best = summary["final"], summary["best"] or {}
     baselines = _baselines(summary) if with_baselines else {}
     table = plain_table()
@@ -72,7 +72,7 @@ def _measured_table(summary: Mapping[str, Any], *, with_baselines: bool = False)
 
 
 def _baselines_table(summary: Mapping[str, Any]) -> Table:
-    """What is reached without a model, by itself."""
+    """A table of the baselines alone."""
     baselines = _baselines(summary)
     table = plain_table()
     table.add_column("without a model")
@@ -85,7 +85,7 @@ def _baselines_table(summary: Mapping[str, Any]) -> Table:
 
 
 def _baselines(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """What is reached without a model: baseline -> column -> value."""
+    """The baselines of a run: baseline -> column -> value."""
     found: dict[str, dict[str, float]] = {}
     for split, of_split in summary.get("baselines", {}).items():
         for name, figures in of_split.items():
@@ -97,7 +97,7 @@ def _baselines(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def print_verdicts(console: Console, summary: Mapping[str, Any]) -> None:
-    """The claims of `expect`: what was measured, and whether it is as claimed."""
+    """Print each claim of `expect` with the measured value and the verdict."""
     claims = summary["expect"]
     if not claims:
         return

@@ -1,4 +1,4 @@
-"""What a run shows while it trains."""
+"""TrainingDisplay: the live table and progress bar of a run in training."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ from dlrun.console.numbers import compact, duration, number, of_seeds
 from dlrun.console.streams import clean, out
 
 REFRESH = 0.25  # seconds between refreshes of the live view, at least
-REFRESH_SHARE = 40  # and at least this many times what the last one took
+REFRESH_SHARE = 40  # and at least this multiple of the last refresh's duration
 LINE_EVERY = 1.0  # seconds between the lines of a run without a terminal
-MOST_ROWS = 200  # more epochs than any terminal shows at once
+MOST_ROWS = 200  # epochs kept for the table, more than a terminal shows at once
 STEPS = [d * 10**n for n in range(9) for d in (1, 5)]  # 1, 5, 10, 50, …: each divides the next
 
 
 class TrainingDisplay:
-    """What a run shows while it trains: a table of epochs that stays, and a bar with the time left.
+    """The display of a run in training: a table of epochs that stays on screen, and a progress bar.
 
-    Without a terminal: plain lines, at most one a second.
+    Without a terminal it prints plain lines, at most one a second. To report to a tracker too, implement the
+    same methods (dlrun.training.views.TrainingView).
     """
 
     def __init__(self) -> None:
         self.console = out()
         self._live: Live | None = None
-        self._rows: dict[int, Row] = {}  # the epochs that may be shown: thinned as they grow
+        self._rows: dict[int, Row] = {}  # the epochs that may be shown, thinned as they become many
         self._every = 1
         self._best: tuple[int, Row] | None = None
         self._last: tuple[int, Row] | None = None
@@ -112,13 +113,13 @@ class TrainingDisplay:
 
     def _picture(self) -> Group:
         height = self.console.size.height
-        room = max(3, height - 8)  # what the table's head, the bar and the lines around them leave
+        room = max(3, height - 8)  # lines left by the table's head, the bar and what surrounds them
         best = self._best[0] if self._best else None
         table = epochs_table(self.columns, self._shown(room), best, self.with_rate, self.console.width)
         return Group(table, self._bar())
 
     def _shown(self, room: int) -> dict[int, Row]:
-        """The epochs in the table: every so many, the best one and the last one."""
+        """The epochs in the table: evenly spaced ones, the best and the last."""
         for every in STEPS:
             shown = {epoch: row for epoch, row in self._rows.items() if epoch % every == 0}
             if len(shown) <= room - 2:
@@ -147,10 +148,10 @@ class TrainingDisplay:
 def epochs_table(
     columns: Sequence[str], rows: Mapping[int, Row], best: int | None, with_rate: bool, width: int
 ) -> Table:
-    """A row for each epoch: what was measured, side by side, the best one marked.
+    """A table with a row of figures for each epoch; the best epoch is marked.
 
-    Where the width is short, the time of an epoch, the rate, then the spreads and at last all but four
-    digits of each figure are left out.
+    If the width is too small, it leaves out the duration, then the learning rate, then the standard
+    deviations, and finally all but four digits of each figure.
     """
     several = any(len(values) > 1 for row in rows.values() for values in row.values())
     marked = len("★ ") + max([5, *(len(str(epoch)) for epoch in rows)])

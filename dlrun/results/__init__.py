@@ -1,1 +1,1 @@
-"""What is done with a dataset or a trained model: previews, predictions, a run trained once more."""
+"""Uses of a dataset or a trained model: previews of data, predictions for new inputs, reproducing a run."""

@@ -1,4 +1,4 @@
-"""What a trained model says of inputs that it has never seen."""
+"""`dlrun predict`: the predictions of a trained model for new inputs from files."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ from dlrun.training.trained import open_model, open_plan, outputs_for
 
 @dataclass(frozen=True)
 class Predictions:
-    """Some inputs by name, and the outputs (copies, n, k) of every copy of the model for them."""
+    """The outputs (copies, n, k) of every copy of the model for n named inputs."""
 
     plan: Plan
     epoch: int
-    digest: str  # of the checkpoint
+    digest: str  # of the checkpoint file
     names: list[str]
     outputs: Tensor
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each input, means over seeds.
+        """A row for each input, with means over seeds.
 
-        For classes `input`, `class`, `probability` and the `probabilities` of all; for figures `input`
-        and the figures by the target's name, with their standard deviation over seeds as `sd`.
+        In a classification `input`, `class`, `probability` and the `probabilities` of all classes; in a
+        regression `input` and each target's prediction by its name, with the standard deviation over seeds
+        as `sd`.
         """
         say = self._class_row if self.plan.probabilities else self._figures_row
         return [say(name, self.outputs[:, index]) for index, name in enumerate(self.names)]
@@ -65,9 +66,9 @@ class Predictions:
 def predict_files(
     path: Path, files: Sequence[Path], parts: Parts, data_dir: Path, device: str | None = None
 ) -> Predictions:
-    """What the model in a checkpoint says of the inputs in some files; its training data is not needed.
+    """Predict the inputs in some files with the model of a checkpoint; its training data is not needed.
 
-    Raises CheckpointRefused as evaluation does, UserError where a file is not what the model takes.
+    Raises CheckpointRefused as evaluation does, UserError for a file that the model cannot take.
     """
     words = [f"device={device}"] if device else []
     plan, preprocessing, saved = open_plan(path, words, parts, data_dir)
@@ -84,10 +85,10 @@ def predict_files(
 
 
 def read_new_inputs(data: Data, path: Path) -> tuple[list[str], Tensor]:
-    """The inputs in a file or folder: a name for each, and raw inputs (n, *input_shape).
+    """Read the inputs in a file or folder: a name for each, and raw inputs (n, *input_shape).
 
-    By the dataset's own `read_new` where it has one; else images for inputs (channels, height, width),
-    and rows of a CSV file for inputs that are vectors. Raises UserError for what it cannot read.
+    The dataset's own `read_new` reads them if it has one; otherwise inputs (channels, height, width) come
+    from images, and vectors from the rows of a CSV file. Raises UserError for unreadable input.
     """
     if not path.exists():
         raise UserError(f"there is no file {printable(path)}")
@@ -111,7 +112,7 @@ def _images(data: Data, path: Path) -> tuple[list[str], Tensor]:
 
 
 def _vectors(data: Data, path: Path) -> tuple[list[str], Tensor]:
-    """Rows of figures: the columns of the dataset's own names where it gives any, else all in their order."""
+    """Rows of numbers: the columns with the dataset's feature names if it has any, else all in order."""
     table = read_table(path)
     size = data.input_shape[0]
     named = bool(data.features) and set(data.features) <= set(table.columns)

@@ -1,4 +1,4 @@
-"""What a dataset holds, and what of it should make a person look twice."""
+"""`dlrun data`: the shapes, classes and ranges of a dataset, and warnings about what looks wrong in it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dlrun.data.examples import EVALUATION_BATCH, Split
 from dlrun.data.loaded import Loaded
 from dlrun.training.plan import Plan
 
-UNBALANCED = 3.0  # the largest class over the smallest, from which on accuracy misleads
+UNBALANCED = 3.0  # largest class over smallest, above which accuracy misleads
 
 
 def dataset_facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
-    """What `dlrun data` says: shapes, classes and their balance, ranges, and warnings.
+    """The facts that `dlrun data` prints: shapes, classes and their balance, ranges, warnings.
 
-    `ranges` are of the raw values, and `prepared` of what the model gets, both of the training split;
-    `features` has the ranges of each figure of an input that is a vector.
+    `ranges` describes raw values and `prepared` preprocessed ones, both of the training split; `features`
+    has the ranges of each feature if inputs are vectors.
     """
     data, training = plan.data, loaded["train"]
     raw, prepared = _Ranges(), _Ranges()
@@ -46,12 +46,12 @@ def dataset_facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
 
 
 def feature_names(plan: Plan) -> list[str]:
-    """The names of the figures of an input that is a vector: those the dataset gives, or x1, x2, …"""
+    """The feature names of vector inputs: the dataset's own, or x1, x2, …"""
     return list(plan.data.features) or [f"x{number}" for number in range(1, plan.data.input_shape[0] + 1)]
 
 
 def duplicates(loaded: Loaded) -> dict[str, int]:
-    """How many examples of each split but train have an input that stands in train too, bit for bit."""
+    """Count the examples of valid and test whose input is also in train, bit for bit."""
     known = set(_digests(loaded["train"]))
     return {
         name: sum(digest in known for digest in _digests(split))
@@ -61,14 +61,14 @@ def duplicates(loaded: Loaded) -> dict[str, int]:
 
 
 class _Ranges:
-    """Smallest, largest, mean and standard deviation of each place in an input, a piece at a time."""
+    """Minimum, maximum, mean and standard deviation of each element of an input, updated chunk by chunk."""
 
     def __init__(self) -> None:
         self.count = 0
         self.low: Tensor | None = None
 
     def add(self, inputs: Tensor) -> None:
-        """Some inputs (n, …); what is missing (nan) is passed over."""
+        """Add inputs (n, …); missing values (nan) are ignored."""
         values = inputs.to(torch.float64)
         there = ~values.isnan()
         low = values.nan_to_num(math.inf, math.inf, -math.inf).amin(0)
@@ -76,7 +76,7 @@ class _Ranges:
         filled = values.nan_to_num(0.0)
         if self.low is None:
             self.low, self.high = low, high
-            # Sums of what is centred: the variance is no small difference of large numbers.
+            # Sums of centred values, so that the variance is not a small difference of large numbers.
             self.centre = filled.sum(0) / there.sum(0).clamp_min(1)
             self.there = torch.zeros_like(low)
             self.sum, self.squares = torch.zeros_like(low), torch.zeros_like(low)
@@ -87,7 +87,7 @@ class _Ranges:
         self.squares += centred.square().sum(0)
 
     def each(self) -> list[dict[str, float]]:
-        """Of each place by itself, from the first to the last."""
+        """The statistics of each element, in order."""
         assert self.low is not None, "nothing was added"
         shift = self.sum / self.there
         mean, sd = self.centre + shift, (self.squares / self.there - shift.square()).clamp_min(0).sqrt()
@@ -97,7 +97,7 @@ class _Ranges:
         ]
 
     def whole(self) -> dict[str, float]:
-        """Of all places together."""
+        """The statistics of all elements together."""
         assert self.low is not None, "nothing was added"
         total = self.there.sum()
         mean = (self.centre * self.there + self.sum).sum() / total
@@ -123,7 +123,7 @@ def _warnings(plan: Plan, loaded: Loaded, training: _Ranges) -> Iterator[str]:
             share = 100 * count / len(loaded[name])
             yield f"{count:,} of the {name} inputs ({share:.3g} %) stand in train too, bit for bit"
     if len(plan.data.input_shape) == 1:
-        said = " ".join(plan.data.notes)  # by the dataset itself, maybe
+        said = " ".join(plan.data.notes)  # the dataset may have reported it already
         ranges = zip(feature_names(plan), training.each(), strict=True)
         if constant := [n for n, each in ranges if each["min"] == each["max"] and n not in said]:
             yield f"constant in training, so nothing can be learnt from it: {', '.join(constant)}"

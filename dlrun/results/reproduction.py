@@ -1,4 +1,4 @@
-"""A run trained once more from its own folder, and how near the figures come to those that it recorded."""
+"""`dlrun reproduce`: train a run again from its folder and compare the figures with the recorded ones."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from dlrun.training.plan import make_plan
 from dlrun.training.views import TrainingView
 
 Verdict = Literal["bit-identical", "within tolerance", "drifted", "interrupted"]
-# What training again comes to, rather than what it may come from.
+# Differences that are results of the second training, not causes of a drift.
 _RESULTS = ("epochs done", "status")
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A run beside itself trained again. `apart` is column -> the largest relative difference of any seed in
-    the last row, or in the figures at the end.
+    """A run compared with its repetition. `apart`: column -> the largest relative difference of any seed, in
+    the last row or in the final figures.
     """
 
     differences: Differences
     apart: dict[str, float]
     tolerance: float
-    missing: str = ""  # what was not measured again
-    signal: int | None = None  # which ended it too early
+    missing: str = ""  # the recorded columns or rows that the repetition lacks
+    signal: int | None = None  # the signal that interrupted the repetition
 
     @property
     def verdict(self) -> Verdict:
-        """How near it came."""
+        """The verdict: bit-identical, within tolerance, drifted or interrupted."""
         if self.signal:
             return "interrupted"
         if self.missing:
@@ -51,7 +51,7 @@ class Reproduction:
 
     @property
     def why(self) -> str:
-        """What the verdict comes from, and of a drift what may have led to it, in words."""
+        """A sentence that gives the reason for the verdict, and the likely causes of a drift."""
         verdict, words = self.verdict, []
         if self.missing:
             words.append(self.missing)
@@ -65,7 +65,7 @@ class Reproduction:
         return "; ".join(words)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """The comparison as plain JSON content."""
         more = {"verdict": self.verdict, "why": self.why, "apart": self.apart, "tolerance": self.tolerance}
         return more | self.differences.plain()
 
@@ -79,10 +79,10 @@ def reproduce_run(
     view: TrainingView,
     progress: Progress = no_progress,
 ) -> Reproduction:
-    """Train a run's config in a new folder for the epochs that it was trained, and compare every row.
+    """Train a run's config in a new folder for as many epochs as it was trained, and compare every row.
 
-    The number of threads is the one it had, as far as there are cores. Raises UserError where the run has
-    no rows to compare with, and what training raises.
+    It uses the recorded number of threads, if there are as many cores. Raises UserError if the run has no
+    rows to compare with, and the errors of training.
     """
     record = read_record(run)
     epochs = record.summary.get("epochs")
@@ -101,19 +101,19 @@ def reproduce_run(
     try:
         ended = train_run(plan, again, view, loaded=loaded, stop_after=epochs, progress=progress)
         signal = ended.summary.get("signal") if ended.summary["epochs"] < epochs else None
-    except Diverged:  # which the run did not: that is what it drifted to
+    except Diverged:  # the recorded run did not diverge, so this counts as a drift
         pass
     other = read_record(again)
     found = differences_between(record, other)
-    # How many threads was chosen here; where it is not what it was, it stands among the surroundings.
+    # `threads` was set above; if it differs, `surroundings` shows it.
     settings = {key: values for key, values in found.settings.items() if key != "threads"}
     found = replace(found, settings=settings)
     return Reproduction(found, _apart(record, other), tolerance, _missing(record, other), signal)
 
 
 def _apart(first: Record, second: Record) -> dict[str, float]:
-    """Column -> how far the figures of two runs are apart at most, relative to the larger: in the last row
-    that both have, and where both came to the same epoch at the end.
+    """Column -> the largest relative difference between two runs: in the last row that both have, and in
+    the final figures if both ended at the same epoch.
     """
     a, b = table(first.run.rows()), table(second.run.rows())
     last = max((epoch for epoch, _ in a.keys() & b.keys()), default=0)
@@ -135,7 +135,7 @@ def _apart(first: Record, second: Record) -> dict[str, float]:
 
 
 def _share(x: float, y: float) -> float:
-    """How far two figures are apart, relative to the larger; infinite where one alone is finite."""
+    """The difference of two figures relative to the larger one; infinite if only one is finite."""
     if repr(x) == repr(y):
         return 0.0
     if not (math.isfinite(x) and math.isfinite(y)):
@@ -145,7 +145,7 @@ def _share(x: float, y: float) -> float:
 
 
 def _missing(first: Record, second: Record) -> str:
-    """What a run recorded and its repetition did not, in words."""
+    """A phrase that names what a run recorded and its repetition did not; "" if nothing."""
     a, b = table(first.run.rows()), table(second.run.rows())
     left = sorted(a.keys() - b.keys())
     if left:

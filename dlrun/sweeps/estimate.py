@@ -1,4 +1,4 @@
-"""About how long a sweep trains, from the first steps of its kinds of runs."""
+"""Estimate how long a sweep trains by timing the first steps of each kind of run (`sweep --dry-run`)."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from dlrun.sweeps.planning import SweepPlan
 from dlrun.sweeps.timing import takes_as_long
 from dlrun.training.plan import make_plan
 
-LONGEST_TRIAL = 2.0  # seconds that a look at the speed of all may take
-MOST_TRIED = 8  # kinds of runs
+LONGEST_TRIAL = 2.0  # seconds for all timings together
+MOST_TRIED = 8  # kinds of runs that are timed
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """About how many seconds a sweep trains, a search at most, from the first steps of some of its runs."""
+    """The estimated seconds of a sweep (of a search at most), and which runs the estimate is based on."""
 
     runs: int
-    answered: int  # of the runs, by finished ones
+    answered: int  # runs whose place finished ones take
     jobs: int
     metric: str
     seconds: float
-    tried: int  # settings
+    tried: int  # settings that were timed
 
     def plain(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """The estimate as plain JSON content."""
         return asdict(self)
 
 
 def estimate_time(prepared: SweepPlan, finished: Sequence[Record] = ()) -> Estimate:
-    """Time a few steps of each kind of run, of many kinds those of some; `finished` as for `make`."""
+    """Time a few steps of each kind of run, at most MOST_TRIED; `finished` as for `SweepPlan.make`."""
     every = zip(prepared.runs, prepared.answered(finished), strict=True)
     left = [config for (_, config), answer in every if answer is None]
     epochs, first = dict[str, int](), dict[str, Config]()

@@ -1,6 +1,6 @@
-"""What a sweep goes through: every combination of the values of some keys, each a checked config.
+"""The grid of a sweep: every combination of the keys' values becomes a checked config.
 
-Nothing here needs torch, so that a mistake is said at once.
+Nothing here imports torch, so that a mistake is reported at once.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from dlrun.sweeps.values import (
     swept_key,
 )
 
-_COMMAND_LINE = "on the command line"  # the place of a mistake in a KEY=VALUE word
+_COMMAND_LINE = "on the command line"  # the place of a mistake in a KEY=VALUE argument
 _SEEDS = "write them as --seeds 5 or seeds=0,1,2; each setting is trained with all of them"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One combination of values, key -> value, and the configs that train it: of each seed, or of all."""
+    """One combination of values, key -> value, and its configs: one for each seed, or one for all seeds."""
 
     values: dict[str, Any]
     configs: list[Config]
@@ -44,12 +44,12 @@ class Setting:
 def settings_of_grid(
     path: Path, given: Sequence[str], seeds: Sequence[int] | None, count: int | None, parts: Parts
 ) -> list[Setting]:
-    """What a sweep of the config at `path` goes through, each combination checked.
+    """The settings of a sweep of the config at `path`, each checked.
 
-    `given` are KEY=VALUES words beside those under `sweep:` in the file. `count` combinations are drawn at
-    random, else all are taken. `seeds` are those of each, by default the config's own.
-    Raises ConfigError with the mistakes of all combinations, UserError where values cannot be read or there
-    is but one run.
+    `given` are KEY=VALUES arguments, added to those under `sweep:` in the file. With `count` so many
+    combinations are drawn at random, otherwise all are taken. Each is trained with `seeds`, by default the
+    config's own. Raises ConfigError with the mistakes of all combinations, UserError if values cannot be read
+    or there is only one run.
     """
     axes, plain = swept_keys(path, given, seeds, parts)
     found, mistakes = list[Setting](), dict[Mistake, list[dict[str, Any]]]()
@@ -76,7 +76,7 @@ def settings_of_grid(
 
 
 def with_share(of_seeds: list[Config], threads: int, share: int) -> list[Config]:
-    """The configs, with `share` threads where a run alone would take so many `threads` that are more."""
+    """The configs with `threads: auto` set to `share`, if a run alone would take more `threads` than that."""
     if threads <= share or of_seeds[0].threads != "auto":
         return of_seeds
     return [replace(config, threads=share) for config in of_seeds]
@@ -85,10 +85,10 @@ def with_share(of_seeds: list[Config], threads: int, share: int) -> list[Config]
 def swept_keys(
     path: Path, given: Sequence[str], seeds: Sequence[int] | None, parts: Parts
 ) -> tuple[list[SweptKey], list[str]]:
-    """The keys with several values, of the file and of the command line, and the words with one alone.
+    """The keys with several values, from the file and the command line, and the arguments with one value.
 
-    Where both name a key, the command line counts. Several seeds are no values of their own: they are those
-    of each setting.
+    The command line overrides the file. Several seeds do not make a swept key: every setting is trained with
+    all of them.
     """
     named, plain, met = _of_file(path), list[str](), set[str]()
     for word in given:
@@ -121,7 +121,7 @@ def swept_keys(
 
 
 def _with_cause(mistake: Mistake, made: Sequence[dict[str, Any]], every: Sequence[dict[str, Any]]) -> Mistake:
-    """A mistake with the values that lead to it, unless all combinations make it, or it names them."""
+    """Add the values that cause a mistake to its text, unless it names them or all combinations have it."""
     makes = {id(each) for each in made}
     others = [each for each in every if id(each) not in makes]
     causes = {
@@ -137,7 +137,7 @@ def _with_cause(mistake: Mistake, made: Sequence[dict[str, Any]], every: Sequenc
 
 
 def _of_file(path: Path) -> dict[str, tuple[Any, str]]:
-    """What stands under `sweep:` in a config, key -> values and their place."""
+    """The mapping under `sweep:` in a config: key -> its values and their place."""
     written = read_config(path).value.get(SWEEP_KEY)
     if written is None or written.value is None:
         return {}
@@ -153,7 +153,7 @@ def _of_file(path: Path) -> dict[str, tuple[Any, str]]:
 
 
 def _leaves(written: dict[str, Located], before: str = "") -> Iterator[tuple[str, tuple[Any, str]]]:
-    """The keys with their values and places; `optimizer: {lr: …}` is `optimizer.lr`."""
+    """Yield the keys with their values and places; `optimizer: {lr: …}` becomes `optimizer.lr`."""
     for key, each in written.items():
         if isinstance(each.value, dict) and each.value:
             yield from _leaves(each.value, f"{before}{key}.")
@@ -162,7 +162,7 @@ def _leaves(written: dict[str, Located], before: str = "") -> Iterator[tuple[str
 
 
 def _placed(mistake: Mistake, swept: Sequence[SweptKey]) -> Mistake:
-    """A mistake with the place in the file, where its value was written there."""
+    """A mistake whose place is the line under `sweep:`, if its value comes from there."""
     if mistake.place == COMMAND_LINE:
         for each in swept:
             is_its = mistake.key == each.key or mistake.key.startswith((f"{each.key}.", f"{each.key}["))

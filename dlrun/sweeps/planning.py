@@ -1,4 +1,4 @@
-"""What a sweep will train, checked and shared out among the cores before there is a folder."""
+"""Plan a sweep before its folder exists: check every run, share the cores, choose the ranking metric."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from dlrun.system.progress import Progress, no_progress
 from dlrun.training.devices import versions
 from dlrun.training.plan import Plan, make_plan
 
-LONGEST_STACKING_TRIAL = 0.5  # seconds of either look that decides whether seeds train as one model
+LONGEST_STACKING_TRIAL = 0.5  # seconds for timing seeds apart, and as many for timing them stacked
 
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """A sweep before there is a folder: what is trained, how much at a time, and how it is ranked."""
+    """A sweep before its folder exists: its settings, how many runs train at once, and the ranking metric."""
 
     settings: list[Setting]
     jobs: int
@@ -39,20 +39,19 @@ class SweepPlan:
     plan: Plan  # of the first run
     loaded: Loaded  # its data
     data_dir: Path
-    space: SearchSpace | None = None  # of a search: what the values of `times` settings are drawn from
+    space: SearchSpace | None = None  # of a search: the space from which `times` settings are drawn
     times: int = 1
 
     @property
     def runs(self) -> list[tuple[dict[str, Any], Config]]:
-        """The values set in each run, with its config."""
+        """For each run its values and its config."""
         return [(setting.values, config) for setting in self.settings for config in setting.configs]
 
     def make(self, parent: Path, finished: Sequence[Record] = ()) -> Sweep:
-        """The sweep's folder with the folder of every run, each with its resolved config.
+        """Create the sweep's folder with a folder for each run, which holds its resolved config.
 
-        A run that one of the `finished` ones answers, trained from the same config by the same code on the
-        same data, is not made: that one stands for it. Of a search no run is there yet, but the config
-        that values are set in.
+        If one of the `finished` runs was trained from the same config by the same code on the same data, it
+        takes the place of a new run. A search has no runs yet, only the base config.
         """
         if self.space:
             return self._make_search(parent, self.space)
@@ -66,7 +65,7 @@ class SweepPlan:
         return sweep
 
     def answered(self, finished: Sequence[Record]) -> list[Run | None]:
-        """For each of the runs the one of the `finished` ones that answers it, if any does."""
+        """For each run the `finished` run that can take its place, or None."""
         if not finished:
             return [None] * len(self.runs)
         answers = {_asked(each.config, each.summary): each.run for each in finished}
@@ -111,14 +110,14 @@ def plan_sweep(
     times: int = 1,
     may_stack: bool = False,
 ) -> SweepPlan:
-    """Check all that can be checked before there is a folder, and share the cores among the runs.
+    """Check everything that can be checked before a folder exists, and share the cores among the runs.
 
-    Without `jobs` as many train at once as there are cores, or one on an accelerator; never more than there
-    are runs: those of the settings, of a search through a `space` so many `times`. A run takes no more
-    threads than its share of the cores, and its config says how many where that is fewer than alone. Where
-    it `may_stack`, the seeds of a setting train as one model if a few steps show that all of it ends sooner.
-    The usual `metric` is the monitored column where the config names one, else the first metric on the
-    validation or training part: in the best epoch, or where some have none, in the last.
+    Without `jobs` as many runs train at once as there are cores, or one on an accelerator; never more than
+    there are runs, which for a search of `space` are those of `times` settings. A run takes at most its
+    share of the cores; if that is less than it would take alone, its config says so. With `may_stack` the
+    seeds of a setting train as one model if timing a few steps shows that the sweep ends sooner. The default
+    `metric` is the monitored column if the config names one, else the first metric on the validation or
+    training split: in the best epoch, or if some runs have none, in the last.
 
     Raises ConfigError with the mistakes of all settings, UserError for a `metric` that is not measured.
     """
@@ -168,7 +167,7 @@ def plan_sweep(
 def _stacked_where_faster(
     chosen: list[Setting], plans: list[Plan], loaded: Loaded, jobs: int, times: int, data_dir: Path
 ) -> list[Setting]:
-    """The settings, those with their seeds as one model of which that has the whole sweep end sooner."""
+    """The settings, with `stacked: true` for those whose stacking makes the whole sweep end sooner."""
     rounds_apart = -(-times * sum(len(setting.configs) for setting in chosen) // jobs)
     rounds_stacked = -(-times * len(chosen) // jobs)
     tried, found = dict[str, bool](), list[Setting]()
@@ -180,7 +179,7 @@ def _stacked_where_faster(
         try:
             together = make_plan(config, plan.parts, data_dir)
             together.try_on(loaded)
-        except ConfigError:  # two seeds as one model are not what they are apart
+        except ConfigError:  # stacked seeds would differ from seeds apart
             continue
         [config] = with_share(
             [config], together.threads(len(loaded["train"])), max(1, machine.cores() // jobs)
@@ -197,14 +196,14 @@ def _stacked_where_faster(
 
 
 def _usual_column(plan: Plan) -> str:
-    """What a sweep is ranked by: never silently by the test set."""
+    """The default ranking metric; never one of the test set."""
     split = "valid" if plan.recipe.evaluation_split == "valid" else "train"
     first = next((f"{split}_{choice.name}" for choice in plan.config.metrics), f"{split}_loss")
     return plan.config.monitor or first
 
 
 def _asked(config: dict[str, Any], summary: dict[str, Any]) -> str:
-    """All that the figures of a run depend on, as a text: two runs with the same one measure the same."""
+    """Everything that a run's figures depend on, as text: equal texts mean equal figures."""
     known = {key: value for key, value in config.items() if key.split(".")[0] not in FREE}
     fingerprint, torch = at(summary, "data", "fingerprint"), at(summary, "versions", "torch")
     return repr([sorted(known.items()), fingerprint, torch, summary.get("code")])

@@ -1,4 +1,4 @@
-"""A search through settings by Optuna: what was good says what is tried next, the hopeless is given up."""
+"""Hyperparameter search with Optuna: it proposes the next setting and prunes hopeless ones early."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from dlrun.system import machine
 from dlrun.training.plan import make_plan
 
 BASE = "base.yaml"
-_MOST_REFUSED = 100  # settings drawn one after another whose values do not go together
+_MOST_REFUSED = 100  # consecutive draws with an invalid config, after which the search gives up
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What a search draws from: the keys with their values or ranges, and the config that they are set in."""
+    """The space of a search: the keys with their values or ranges, and the base config to set them in."""
 
     axes: list[SweptKey]
-    words: list[str]  # KEY=VALUE, that stand in the config and that a part of another name would drop
+    words: list[str]  # KEY=VALUE arguments in `base`; applied again, for drawing another part drops them
     base: Config
 
     @property
     def setting(self) -> Setting:
-        """The config as a setting without any values."""
+        """The base config as a setting without values."""
         return Setting({}, of_each_seed(self.base))
 
     def plain(self) -> dict[str, Any]:
-        """As JSON holds it; the config is kept beside it."""
+        """The space as plain JSON content; the base config is a file of its own."""
         return {"words": self.words, "axes": {axis.key: axis.plain() for axis in self.axes}}
 
 
 def search_space(path: Path, given: Sequence[str], seeds: Sequence[int] | None, parts: Parts) -> SearchSpace:
-    """What a search of the config at `path` draws from; `given` and `seeds` as for `settings`.
+    """The search space of the config at `path`; `given` and `seeds` as for `settings_of_grid`.
 
-    Raises as `settings` does, and UserError where Optuna is not installed.
+    Raises the errors of `settings_of_grid`, and UserError if Optuna is not installed.
     """
     load_optuna()
     axes, plain = swept_keys(path, given, seeds, parts)
@@ -57,9 +57,9 @@ def search_space(path: Path, given: Sequence[str], seeds: Sequence[int] | None, 
 
 @dataclass
 class Search:
-    """Where the runs of a sweep come from: a study draws settings, each trained with the seeds of a config.
+    """A source of runs for a sweep: an Optuna study draws settings, each trained with the config's seeds.
 
-    The sweep's folder holds the study, and base.yaml, the config that values are set in.
+    The sweep's folder holds the study and base.yaml, the config in which the drawn values are set.
     """
 
     sweep: Sweep
@@ -67,8 +67,8 @@ class Search:
     data_dir: Path
     study: Study = field(init=False)
     _count: int = field(init=False)
-    _examples: int = field(init=False)  # that are trained on
-    _words: list[str] = field(init=False)  # that are in base.yaml, and that a part of another name would drop
+    _examples: int = field(init=False)  # in the training split
+    _words: list[str] = field(init=False)  # as in SearchSpace
 
     def __post_init__(self) -> None:
         said = self.sweep.content["search"]
@@ -86,19 +86,19 @@ class Search:
             raise UserError(what, where=where, fix=fix) from None
         self.study = Study(self.sweep.folder, axes, higher, seed=len(self.sweep.trials))
         self.sweep.remove_unlisted()
-        for number in self.study.running():  # of a process that is gone
+        for number in self.study.running():  # begun by a process that was killed
             of_setting = [trial for trial in self.sweep.trials if trial.number == number]
             if not of_setting:
                 self.study.tell(number, [])
 
     def more(self) -> list[Trial]:
-        """The runs of the next setting; none where there were enough."""
+        """The runs of the next setting; none if the search is complete."""
         taken = {trial.number for trial in self.sweep.trials}
         if len(taken) >= self._count:
             return []
         for _ in range(_MOST_REFUSED):
             number, values = self.study.draw()
-            while number in taken:  # the study is a new one
+            while number in taken:  # the study was deleted and begins at 0 again
                 self.study.tell(number, [])
                 number, values = self.study.draw()
             try:
@@ -106,7 +106,7 @@ class Search:
                 config = load_config(self.sweep.folder / BASE, given, self.parts)
                 of_seeds = of_each_seed(config)
                 threads = make_plan(of_seeds[0], self.parts, self.data_dir).threads(self._examples)
-            except ConfigError as error:  # values that do not go together
+            except ConfigError as error:  # values that contradict each other
                 refused = error
                 self.study.tell(number, [])
                 continue
@@ -117,14 +117,14 @@ class Search:
         raise refused
 
     def is_hopeless(self, trial: Trial, rung: int, best: float | None) -> bool:
-        """Whether a setting need not go on, of which the first run has this best figure after a rung."""
+        """True if the setting should be pruned: its first run has the figure `best` after a rung."""
         first = next(each for each in self.sweep.trials if each.number == trial.number)
         if trial.run != first.run or trial.number is None or best is None:
             return False
         return self.study.is_hopeless(trial.number, rung, best)
 
     def ended(self, number: int | None, figures: list[float], *, is_given_up: bool) -> None:
-        """All runs of a setting have ended: the best figure of each, none where one of them failed."""
+        """Report that all runs of a setting ended, with the best figure of each; none if one failed."""
         if number is None:
             return
         given_up = self.sweep.content.setdefault("given_up", [])

@@ -1,4 +1,4 @@
-"""What Optuna knows of a search: what was drawn, and what it reached."""
+"""The Optuna study of a search: which settings were drawn, and which figures they reached."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _NAME = "sweep"
 
 @dataclass
 class Study:
-    """A study of Optuna in a folder: of each trial the values, what it reached and how it ended.
+    """An Optuna study in a folder: each trial's values, its result and how it ended.
 
-    The tree-structured Parzen estimator (Bergstra et al., 2011) draws settings. One whose first seed is worse
-    after some tenths of its epochs than the median of five others or more was after as many is given up
-    (Golovin et al., 2017), unless another process began it.
+    The tree-structured Parzen estimator (Bergstra et al., 2011) draws settings. The median rule (Golovin et
+    al., 2017) prunes one whose first seed, after some tenths of its epochs, is worse than the median of at
+    least five others at that point; a trial begun by another process is never pruned.
     """
 
     folder: Path
     axes: Sequence[SweptKey]
     higher_is_better: bool
-    seed: int  # of what is drawn from here on
+    seed: int  # of the draws from here on
     _study: optuna.Study = field(init=False)
-    _open: dict[int, optuna.Trial] = field(default_factory=dict)  # those that train now, by their number
+    _open: dict[int, optuna.Trial] = field(default_factory=dict)  # number -> trial in training
 
     def __post_init__(self) -> None:
         optuna = load_optuna()
@@ -54,23 +54,23 @@ class Study:
                 sampler=optuna.samplers.TPESampler(seed=self.seed, constant_liar=True),
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_min_trials=5),
             )
-        except Exception as error:  # Optuna reads what anybody may have written, and checks little of it
+        except Exception as error:  # Optuna hardly validates its journal, so anything may be raised
             fix = "put the file back as it was, or take it away: the search then forgets what was good"
             what = f"the study cannot be read: {shortened(error)}"
             raise UserError(what, where=str(path), fix=fix) from error
 
     def running(self) -> list[int]:
-        """The numbers of the trials that have begun and were never told how they ended."""
+        """The numbers of the trials that began and have no recorded end."""
         return [t.number for t in self._study.trials if not t.state.is_finished()]
 
     def draw(self) -> tuple[int, dict[str, Any]]:
-        """The number and the values of the next trial."""
+        """Draw the next trial: its number and its values."""
         trial = self._study.ask({axis.key: _distribution(axis) for axis in self.axes})
         self._open[trial.number] = trial
         return trial.number, {axis.key: _value(axis, trial.params[axis.key]) for axis in self.axes}
 
     def is_hopeless(self, number: int, rung: int, monitored: float) -> bool:
-        """Whether a trial need not go on, whose first seed has this figure after a rung."""
+        """True if a trial should be pruned whose first seed has this figure after a rung."""
         trial = self._open.get(number)
         if trial is None or not math.isfinite(monitored):
             return False
@@ -78,7 +78,7 @@ class Study:
         return bool(trial.should_prune())
 
     def tell(self, number: int, figures: Sequence[float], *, is_hopeless: bool = False) -> None:
-        """How a trial ended: the best monitored figure of each seed; none where it failed."""
+        """Record how a trial ended: the best monitored figure of each seed; none if it failed."""
         state = load_optuna().trial.TrialState
         if is_hopeless:
             self._study.tell(number, state=state.PRUNED)
@@ -90,9 +90,9 @@ class Study:
 
 
 def _mend(journal: Path) -> None:
-    """Take away what a process that was killed left of the journal: its lock, and a last line not whole.
+    """Repair the journal of a killed process: remove its lock and an incomplete last line.
 
-    The sweep's own lock has to be held: nobody else writes then. Raises RunFailed where the disk refuses.
+    Requires the sweep's lock, so that nobody else writes. Raises RunFailed if the disk refuses.
     """
     try:
         journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
@@ -106,7 +106,7 @@ def _mend(journal: Path) -> None:
 
 
 def _distribution(axis: SweptKey) -> BaseDistribution:
-    """What a key's values are to Optuna: a range, whole numbers in a row, or a choice among texts."""
+    """A key's values as an Optuna distribution: float, int (consecutive numbers) or categorical."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(axis.values, Range):
@@ -120,14 +120,14 @@ def _distribution(axis: SweptKey) -> BaseDistribution:
 
 
 def _value(axis: SweptKey, drawn: Any) -> Any:
-    """The value that Optuna drew."""
+    """Convert Optuna's drawn value back to the key's value."""
     if isinstance(axis.values, Range):
         return axis.values.tidy(drawn)
     return drawn if axis.is_row else json.loads(drawn)
 
 
 def load_optuna() -> Any:
-    """Optuna. Raises UserError where it is not installed."""
+    """Import Optuna. Raises UserError if it is not installed."""
     try:
         import optuna
     except ImportError:

@@ -1,4 +1,4 @@
-"""How long an epoch takes, from its first steps."""
+"""Estimate the duration of an epoch from its first steps."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ from dlrun.training.plan import Plan
 
 
 def takes_as_long(config: Config) -> str:
-    """What the time of an epoch depends on; a rate and a schedule make none longer."""
+    """The config keys that an epoch's duration depends on, as text: not the learning rate, for example."""
     plain = {key: value for key, value in config.plain().items() if KEYS[key].is_timed}
     return repr([plain, config.optimizer.name, len(config.seeds)])
 
 
 def seconds_of_epoch(plan: Plan, loaded: Loaded, longest: float) -> float:
-    """About how long an epoch takes, from as many steps as there is time for in `longest` seconds and from
-    what follows the last one, such as an evaluation.
-    """
+    """Estimate the seconds of an epoch from the steps that fit into `longest` seconds, and an evaluation."""
     hardware = plan.hardware(loaded)
     hardware.use()
     of_step, of_rest = list[float](), list[float]()
@@ -35,7 +33,7 @@ def seconds_of_epoch(plan: Plan, loaded: Loaded, longest: float) -> float:
             yield batch
             of_step.append(time.monotonic() - ended)
             ended = time.monotonic()
-            if len(of_step) == 1:  # which makes ready what the others find
+            if len(of_step) == 1:  # the first step initialises what later ones reuse
                 begun = ended
             elif ended > begun + longest:
                 return

@@ -1,15 +1,15 @@
-"""The values that a sweep goes through: lists, ranges, every combination of them, or some at random.
+"""The values of a sweep's keys: lists and ranges, all combinations of them (a grid) or a random sample.
 
-    optimizer.lr=1e-4,1e-3,1e-2         these
-    optimizer.lr=log(1e-4,1e-1,7)       seven from 0.0001 to 0.1, each the same factor more than the last
-    dataset.noise=linspace(0,0.5,6)     six from 0 to 0.5, the same step apart
+    optimizer.lr=1e-4,1e-3,1e-2         these three
+    optimizer.lr=log(1e-4,1e-1,7)       seven from 0.0001 to 0.1, evenly spaced on a logarithmic scale
+    dataset.noise=linspace(0,0.5,6)     six from 0 to 0.5, evenly spaced
     architecture.hidden=[50],[100]      lists
     dataset.seed=1..5                   the whole numbers from 1 to 5
 
-Numbers of a range have the few digits that tell them from their neighbours: 0.0003162; those of a key that
-takes whole numbers, such as batch_size, are whole. A value that stands twice is one. Without a count,
-`log(1e-4,1e-1)` and `linspace(0,0.5)` are whole ranges, for a sweep that draws from them. What is written is
-parsed and never evaluated.
+Numbers of a range are rounded to the few digits that tell them from their neighbours: 0.0003162; those of a
+key that takes whole numbers, such as batch_size, are whole. Duplicate values count once. Without a count,
+`log(1e-4,1e-1)` and `linspace(0,0.5)` are continuous ranges, from which --random and --optuna draw. The text
+is parsed, never evaluated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 from dlrun.config.strict_yaml import parse
 from dlrun.errors import UserError, shortened
 
-MOST_VALUES = 10_000  # of one key, and combinations of all
+MOST_VALUES = 10_000  # of one key, and combinations of all keys
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"(log|linspace)\(\s*({_NUMBER})\s*,\s*({_NUMBER})\s*(?:,\s*(\d{{1,6}})\s*)?\)\Z")
 _WHOLE = re.compile(r"([-+]?\d{1,18})\.\.([-+]?\d{1,18})\Z")
@@ -36,7 +36,7 @@ EXAMPLE = "write values such as 1e-4,1e-3 or a range such as log(1e-4,1e-1,7)"
 
 @dataclass(frozen=True)
 class Range:
-    """All numbers from `low` to `high`, or only the whole ones; `is_log`: each factor is as likely as any."""
+    """All numbers from `low` to `high`, or the whole ones; with `is_log` uniform on a logarithmic scale."""
 
     low: float
     high: float
@@ -45,7 +45,7 @@ class Range:
 
     @property
     def fault(self) -> str:
-        """Why nothing can be drawn from it; empty where something can."""
+        """The reason why nothing can be drawn from the range; "" if something can."""
         low, high = sorted((self.low, self.high))
         if not math.isfinite(high - low):
             return "the ends of a range are finite"
@@ -56,7 +56,7 @@ class Range:
         return ""
 
     def at(self, share: float) -> float:
-        """The number that lies at this share of the way, 0 to 1."""
+        """The number at a share from 0 (`low`) to 1 (`high`) of the range."""
         if share in (0.0, 1.0):
             return self.high if share else self.low
         if self.is_log:
@@ -64,7 +64,7 @@ class Range:
         return self.low + share * (self.high - self.low)
 
     def tidy(self, number: float, digits: int = 4) -> float:
-        """A number of the range with so few digits that a reader can remember it, or a whole one."""
+        """Round a number of the range to `digits` significant digits, or to a whole number."""
         low, high = sorted((self.low, self.high))
         if self.is_whole:
             return min(max(round(number), math.ceil(low)), math.floor(high))
@@ -74,15 +74,15 @@ class Range:
 
 @dataclass(frozen=True)
 class SweptKey:
-    """A key of the config with the values that it takes, or the range that they are drawn from."""
+    """A config key with its values in a sweep, or the range that they are drawn from."""
 
     key: str
     values: list[Any] | Range
-    where: str = field(default="", compare=False)  # they are written
+    where: str = field(default="", compare=False)  # file:line:column, or the command line
 
     @property
     def is_row(self) -> bool:
-        """Whether the values are whole numbers that follow each other, as `1..5` gives them."""
+        """True if the values are consecutive whole numbers, such as those of `1..5`."""
         values = self.values
         return (
             isinstance(values, list)
@@ -93,7 +93,7 @@ class SweptKey:
         )
 
     def __str__(self) -> str:
-        """The values in a line, as they are written."""
+        """The values in one line, in the syntax of the command line."""
         if isinstance(self.values, Range):
             return _shown(self.values)
         return (
@@ -101,12 +101,12 @@ class SweptKey:
         )
 
     def plain(self) -> list[Any] | dict[str, Any]:
-        """The values as JSON holds them."""
+        """The values as plain JSON content."""
         return asdict(self.values) if isinstance(self.values, Range) else self.values
 
     @classmethod
     def of_plain(cls, key: str, plain: Any) -> SweptKey:
-        """The axis that `plain` describes. Raises TypeError or ValueError for what describes none."""
+        """The key and values that `plain` describes. Raises TypeError or ValueError if it is malformed."""
         if not isinstance(plain, dict):
             values = list(plain)
             if not 1 <= len(values) <= MOST_VALUES:
@@ -118,17 +118,17 @@ class SweptKey:
         return cls(key, scale)
 
     def draw(self, generator: random.Random) -> Any:
-        """One value at random."""
+        """Draw one value at random."""
         if isinstance(self.values, Range):
             return self.values.tidy(self.values.at(generator.random()))
         return generator.choice(self.values)
 
 
 def swept_key(key: str, written: Any, where: str, *, is_whole: bool = False) -> SweptKey:
-    """The values written for a key: a text as on the command line, or a list as in YAML. Of a key that
-    `is_whole` takes whole numbers alone, and a range holds those.
+    """The values written for a key, as text (command line) or as a list (YAML).
 
-    Raises UserError where a range is none, or holds more than a sweep can go through.
+    With `is_whole` the key takes only whole numbers, and so do its ranges. Raises UserError for a malformed
+    range and for more than MOST_VALUES values.
     """
     if isinstance(written, list):
         items = [each for item in written for each in _values(item, where, is_whole)]
@@ -146,9 +146,9 @@ def swept_key(key: str, written: Any, where: str, *, is_whole: bool = False) -> 
 
 
 def combinations(axes: Sequence[SweptKey]) -> list[dict[str, Any]]:
-    """Every combination of the values, key -> value; those of the last key change first.
+    """All combinations of the values, key -> value; the last key varies fastest.
 
-    Raises UserError for a range without a count, and for more combinations than a sweep can go through.
+    Raises UserError for a range without a count, and for more than MOST_VALUES combinations.
     """
     lists: list[list[Any]] = []
     for each in axes:
@@ -165,7 +165,7 @@ def combinations(axes: Sequence[SweptKey]) -> list[dict[str, Any]]:
 
 
 def draws(axes: Sequence[SweptKey], count: int, seed: int = 0) -> list[dict[str, Any]]:
-    """So many different combinations drawn at random, key -> value; fewer where there are no more."""
+    """`count` different combinations drawn at random, key -> value; fewer if there are no more."""
     generator, found = random.Random(seed), dict[str, dict[str, Any]]()
     for _ in range(20 * count):
         drawn = {each.key: each.draw(generator) for each in axes}
@@ -176,7 +176,7 @@ def draws(axes: Sequence[SweptKey], count: int, seed: int = 0) -> list[dict[str,
 
 
 def parts_first(given: Iterable[str]) -> list[str]:
-    """KEY=VALUE words with those that name a part before those that set its options, which it would drop."""
+    """Sort KEY=VALUE arguments: naming a part drops its options, so names come before options."""
 
     def depth(word: str) -> int:
         key = word.partition("=")[0]
@@ -186,12 +186,12 @@ def parts_first(given: Iterable[str]) -> list[str]:
 
 
 def override_words(settings: dict[str, Any]) -> list[str]:
-    """Settings, key -> value, as KEY=VALUE words."""
+    """Values, key -> value, as KEY=VALUE arguments."""
     return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
 
 
 def _values(item: Any, where: str, is_whole: bool, *, is_text: bool = False) -> Iterator[Any]:
-    """The values that one item stands for: itself, or those of a range."""
+    """Yield the values that one item stands for: itself, or those of a range."""
     if not isinstance(item, str):
         yield item
         return
@@ -223,7 +223,7 @@ def _values(item: Any, where: str, is_whole: bool, *, is_text: bool = False) -> 
 
 
 def _tidy(numbers: Sequence[float], scale: Range) -> Iterator[float]:
-    """The numbers, each with four digits, or with as many as put it within a thousandth of its step."""
+    """Round the numbers to four digits, or to more if that is off by over a thousandth of their step."""
     for index, number in enumerate(numbers):
         beside = (*numbers[max(0, index - 1) : index], *numbers[index + 1 : index + 2])
         near = 1e-3 * min((abs(number - other) for other in beside), default=0.0)
@@ -233,7 +233,7 @@ def _tidy(numbers: Sequence[float], scale: Range) -> Iterator[float]:
 
 
 def _split(text: str) -> list[str]:
-    """The text at each comma that is in no brackets and no quotes."""
+    """Split a text at commas outside brackets and quotes."""
     items, closing, quote = [""], list[str](), ""
     for letter in text:
         if quote:

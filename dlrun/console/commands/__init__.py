@@ -1,1 +1,1 @@
-"""The commands, one file for each group of them: parse, call, print."""
+"""The commands, one file for each group: parse arguments, call the library, print. app.py lists them all."""

@@ -1,4 +1,4 @@
-"""The command line: the commands by their names, and every error as lines and an exit code."""
+"""The command line: `COMMANDS` lists every command, `main` turns every error into a message and exit code."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-# How long threads wait awake for each other; read once, when torch is loaded. Those that go to sleep at once
-# between two layers cost an idle machine two fifths of its speed, and those that stay awake for as long as
-# OpenMP likes make a busy one ten times slower.
+# The time for which OpenMP threads busy-wait; read once, when torch is loaded. With none, an idle machine
+# loses two fifths of its speed, because threads fall asleep between two layers; with OpenMP's default, a
+# busy machine becomes ten times slower.
 WAITING = ("GOMP_SPINCOUNT", "10000")
 
 
 def main() -> NoReturn:
-    """The command line. Whatever goes wrong is printed here, and only here."""
+    """Run the command line. Every error is printed here, and only here."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault(*WAITING)
     words, chosen = sys.argv[1:], dict[str, Any](debug=False)
@@ -52,18 +52,18 @@ def main() -> NoReturn:
 
 
 def _called(words: list[str], chosen: dict[str, Any]) -> int:
-    """Call the command that the words name; its exit code."""
+    """Call the command that the arguments name; return its exit code."""
     try:
         Path.cwd()
-    except OSError:  # PyTorch would end the process in a way of its own
+    except OSError:  # PyTorch would end the process without a message
         raise UserError("the folder you are in is gone", fix="go to one that is there") from None
     found = app(words or ["--help"], prog_name="dlrun", standalone_mode=False, obj=chosen)
     code = found if isinstance(found, int) else 0
-    if "dlrun.console.streams" in sys.modules:  # something was printed
+    if "dlrun.console.streams" in sys.modules:  # a command printed something
         from dlrun.console.streams import output_failure
 
         failure = output_failure()
-        if failure and code == 0 and chosen.get("command") not in ("train", "resume"):  # those leave a folder
+        if failure and code == 0 and chosen.get("command") not in ("train", "resume"):  # these leave a folder
             raise _cannot_print(failure)
     return code
 
@@ -74,7 +74,7 @@ def _cannot_print(error: OSError) -> RunFailed:
 
 
 def _told(error: Exception, words: list[str]) -> UserError:
-    """An exception as it is told to the user."""
+    """Turn an exception into the UserError that is shown."""
     if isinstance(error, UserError):
         return error
     if is_out_of_memory(error):
@@ -85,8 +85,8 @@ def _told(error: Exception, words: list[str]) -> UserError:
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return UserError(f"there is no {shortened(error.filename)}: {error.strerror}")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
-        return _cannot_print(error)  # of --help, which Typer prints
-    if hasattr(error, "format_message"):  # an error of click, which some versions of Typer hide in their own
+        return _cannot_print(error)  # from --help, which Typer prints
+    if hasattr(error, "format_message"):  # a click error; some versions of Typer have a copy of that class
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "dlrun"
         return UserError(error.format_message(), fix=f"{command} --help says what can be written")
@@ -147,5 +147,5 @@ def of_every_command(
         ),
     ] = False,
 ) -> None:
-    """Keep what is said before the name of the command, and that name."""
+    """Options before the command's name; keep them and the name for `main`."""
     context.ensure_object(dict).update(debug=debug, command=context.invoked_subcommand)

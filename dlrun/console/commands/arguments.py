@@ -1,4 +1,4 @@
-"""The arguments and options that several commands take, and how they are completed and read."""
+"""Arguments and options that several commands share, with their shell completion and parsing."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ RUNS = Path("runs")
 
 
 def with_options(overrides: list[str] | None, **options: str | None) -> list[str]:
-    """KEY=VALUE words, with those that options stand for behind them."""
+    """KEY=VALUE arguments, followed by those that options such as --device stand for."""
     import json
 
     return [
@@ -105,7 +105,7 @@ def with_options(overrides: list[str] | None, **options: str | None) -> list[str
 
 
 def progress_unless(quiet: bool) -> Progress:
-    """How the progress of what is done before training is shown."""
+    """The progress display of slow work before training, such as a download; none with --quiet."""
     from dlrun.console.streams import show_progress
     from dlrun.system.progress import no_progress
 
@@ -113,7 +113,7 @@ def progress_unless(quiet: bool) -> Progress:
 
 
 def checkpoint_of(run: str, which: str, runs_dir: Path) -> tuple[Path, Run | None]:
-    """The checkpoint file that RUN_OR_CHECKPOINT names, and the run it belongs to, if it names one."""
+    """The checkpoint file that RUN_OR_CHECKPOINT names, and its run, if a run is named."""
     from dlrun.console.streams import warn
     from dlrun.run_folders.locating import find_run
 

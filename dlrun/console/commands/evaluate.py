@@ -150,7 +150,7 @@ def plot(
 
 
 def _plots(words: list[str]) -> str:
-    """NAME and NAME.OPTION=VALUE words as the YAML list of plots that they mean."""
+    """NAME and NAME.OPTION=VALUE arguments as the YAML list of plots that they mean."""
     options: dict[str, list[str]] = {}
     for word in words:
         key, _, value = word.partition("=")
@@ -160,7 +160,7 @@ def _plots(words: list[str]) -> str:
 
 
 def draw_all(trained: Trained, plots: list[Choice], folder: Path) -> bool:
-    """Draw some plots into a folder and print each file's path; whether all could be drawn."""
+    """Draw plots into a folder and print each file's path; True if all could be drawn."""
     from dlrun.console.streams import say, warn
     from dlrun.training.pictures import draw_plot
 

@@ -1,4 +1,4 @@
-"""`dlrun data`, `dlrun show` and `dlrun parts`: to look at, without training."""
+"""`dlrun data`, `dlrun show` and `dlrun parts`: inspect data, model and parts without training."""
 
 from __future__ import annotations
 

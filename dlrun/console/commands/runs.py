@@ -61,7 +61,7 @@ def list_runs(
         _list_all(runs_dir)
         return
     holds = parse_condition(where) if where is not None else None
-    # What is deleted is never a part of a sweep.
+    # Runs of a sweep are never pruned.
     there = runs_in if prune or where is None else all_runs_in
     every = chosen_records(there(runs_dir))
     kept = matching(every, holds) if holds else every
@@ -88,7 +88,7 @@ def list_runs(
 
 
 def _list_all(runs_dir: Path) -> None:
-    """The runs in a folder and the sweeps, newest first."""
+    """Print the runs and the sweeps in a folder, newest first."""
     from dlrun.console.run_list import print_runs, print_sweeps
     from dlrun.console.streams import say, say_line
     from dlrun.run_folders.listing import overviews
@@ -125,7 +125,7 @@ def rm(
 
 
 def _delete(folders: list[Path], yes: bool) -> None:
-    """Delete folders of runs and sweeps, after naming them and asking."""
+    """Delete folders of runs and sweeps, after listing them and asking."""
     from dlrun.console.streams import agreed, say, say_line
     from dlrun.run_folders.deletion import delete_folder, describe_folder
 

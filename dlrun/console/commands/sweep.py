@@ -159,7 +159,7 @@ def sweep(
                 print_dry_run(prepared, estimate_time(prepared, answers))
             return
         found = prepared.make(runs_dir, answers)
-        del prepared  # whose data each worker reads for itself
+        del prepared  # frees its data: each worker reads its own
     command = found.resume_command(parts)
     with _resumable(command):
         if quiet:
@@ -180,7 +180,7 @@ def sweep(
 
 @contextmanager
 def _resumable(command: str) -> Iterator[None]:
-    """In here every failure comes with the command that goes on."""
+    """Add the command that resumes the sweep to every error raised in the block."""
     try:
         yield
     except UserError as error:
@@ -269,7 +269,7 @@ def compare(
 
 
 def _finished(runs_dir: Path) -> list[Record]:
-    """What the finished runs in a folder say, those of sweeps first, then by age, the newest last."""
+    """The records of the finished runs in a folder: those of sweeps first, then oldest to newest."""
     from dlrun.run_folders.records import read_record
     from dlrun.run_folders.run import DONE
     from dlrun.run_folders.sweep_folder import all_runs_in, can_borrow
@@ -280,7 +280,7 @@ def _finished(runs_dir: Path) -> list[Record]:
 
 
 def _jobs(text: str) -> int | None:
-    """How many runs train at once; None for as many as fit."""
+    """Parse --jobs, the number of runs that train at once; None for auto."""
     if text == "auto":
         return None
     from dlrun.run_folders.sweep_folder import MOST_JOBS

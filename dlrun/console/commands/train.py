@@ -69,7 +69,7 @@ def train(
     from dlrun.training.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
-    loaded = plan.load(progress=progress_unless(quiet))  # what can fail, fails before there is a folder
+    loaded = plan.load(progress=progress_unless(quiet))  # let this fail before a run folder exists
     plan.try_on(loaded)
     run = create_run(runs_dir, checked.name, dump_config(checked))
     if not quiet and SWEEP_KEY in read_config(path).value:
@@ -114,8 +114,8 @@ def resume(
 
 
 def _view(quiet: bool, run: Run) -> TrainingView:
-    """What is shown while training; for --quiet the run folder at once, so that it is known even of a
-    run that fails.
+    """The display of the training; with --quiet only the run folder, printed at once so that it is known even
+    if the run fails.
     """
     from dlrun.console.streams import say
     from dlrun.console.training_view import TrainingDisplay
