@@ -54,13 +54,15 @@ class Config:
     """A checked, complete config. Its fields are the keys of a config file."""
 
     name: str = _key(
-        "what the run folder is named after (default: the file's own name)",
+        "the name of the run folder, before its number (default: the name of the file)",
         changes="nothing",
         is_timed=False,
         at_resume=True,
     )
     seeds: list[Seed] = _key(
-        "the copies trained: initial weights, order, dropout, augmentation", [0], is_timed=False
+        "the random seeds, one for each copy trained: initial weights, order, dropout, augmentation",
+        [0],
+        is_timed=False,
     )
     device: str = _key(
         "auto, cpu, cuda, cuda:N or mps; auto takes an accelerator if there is one",
@@ -69,44 +71,48 @@ class Config:
         at_evaluation=True,
     )
     threads: Threads | Literal["auto"] = _key(
-        "CPU threads; auto goes by the work in a step",
+        "CPU threads; auto chooses them by the work in a step",
         "auto",
         changes="bits",
         at_resume=True,
         at_evaluation=True,
     )
-    precision: Literal["float32", "bfloat16", "float16"] = _key("arithmetic of the forward pass", "float32")
+    precision: Literal["float32", "bfloat16", "float16"] = _key(
+        "type of the forward pass (mixed precision)", "float32"
+    )
     stacked: bool = _key(
-        "whether all seeds train as one model: faster where steps are small, but not bit for bit as alone",
+        "train all seeds as one model: faster if steps are small, but not bit for bit as each alone",
         False,
         changes="bits",
     )
     graph: bool | Literal["auto"] = _key(
-        "whether a CUDA device repeats each step as one recorded graph; auto: where the step allows it; "
-        "false, for parts of your own that do something else at each step",
+        "replay each step as a CUDA graph; auto: if the step allows it; false is for parts of your own that "
+        "do something else at each step",
         "auto",
         at_resume=True,
     )
-    compile: bool = _key("whether torch.compile makes the model faster, after a slow start", False)
-    dataset: Choice = _key("what is learnt from", at_resume="path", at_evaluation=True)
+    compile: bool = _key("use torch.compile: faster steps after a slow start", False)
+    dataset: Choice = _key("the data", at_resume="path", at_evaluation=True)
     augmentations: list[Choice] = _key("random changes of each training batch, in this order", [])
     architecture: Choice = _key("the model")
-    loss: Choice = _key("what training lowers")
-    optimizer: Choice = _key("how the weights are updated", is_timed=False)
-    schedule: Choice = _key("the learning rate over the run", Choice("constant"), is_timed=False)
-    gradient_clip: Positive | None = _key("longest gradient of a copy (2-norm); null: any", None)
+    loss: Choice = _key("the loss that training minimises")
+    optimizer: Choice = _key("the optimizer of the weights, with its learning rate lr", is_timed=False)
+    schedule: Choice = _key("the learning rate schedule over the run", Choice("constant"), is_timed=False)
+    gradient_clip: Positive | None = _key("largest 2-norm of a copy's gradient; null: no clipping", None)
     epochs: Count = _key("passes over the training set", is_timed=False, at_resume=True)
     batch_size: Count | Literal["full"] = _key("examples in a step, or full")
     evaluate_every: Count = _key("epochs between evaluations on the validation set, or else the test set", 1)
     evaluate_train_every: Count | None = _key(
-        "epochs between measurements of the whole training set with the weights as they stand", None
+        "epochs between evaluations on the whole training set; null: never", None
     )
-    metrics: list[Choice] = _key("what is measured beside the loss", [], at_evaluation=True)
+    metrics: list[Choice] = _key("the metrics measured beside the loss", [], at_evaluation=True)
     monitor: str | None = _key(
         "the column that chooses best.pt (default: valid_loss, else train_loss)", None, is_timed=False
     )
     patience: Count | None = _key(
-        "epochs without a better monitored figure before stopping early", None, is_timed=False
+        "early stopping after so many epochs without a better monitored figure; null: none",
+        None,
+        is_timed=False,
     )
     plots: list[Choice] = _key(
         "the pictures drawn at the end; auto: those that suit the task",
@@ -124,7 +130,7 @@ class Config:
         at_resume=True,
     )
     expect_epochs: Count | None = _key(
-        "the epochs that expect speaks of; a shorter run is not judged (default: the file's epochs)",
+        "the epochs that `expect` refers to; a shorter run is not judged (default: the file's epochs)",
         None,
         changes="nothing",
         is_timed=False,

@@ -136,7 +136,9 @@ def _print_version(is_asked: bool) -> None:
 @app.callback()
 def of_every_command(
     context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the whole of what goes wrong.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show all mistakes and the traceback of an error.")
+    ] = False,
     version: Annotated[
         bool,
         typer.Option(

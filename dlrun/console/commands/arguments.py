@@ -53,43 +53,49 @@ RunName = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A run folder, its name, the start of its name, or `last`.",
+        help="A run folder, the name of a run or the start of it, or `last`.",
         autocompletion=complete_run,
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Changes of the config, such as optimizer.lr=3e-4."),
+    typer.Argument(metavar="[KEY=VALUE]...", help="Override config keys, such as optimizer.lr=3e-4."),
 ]
 PartsDir = Annotated[
     Path | None,
-    typer.Option("--parts", metavar="DIR", help="A folder of your own parts, shaped like dlrun's."),
+    typer.Option(
+        "--parts", metavar="DIR", help="A folder with your own parts, in subfolders named as in dlrun/."
+    ),
 ]
 DataDir = Annotated[
-    Path, typer.Option("--data-dir", metavar="DIR", envvar="DLRUN_DATA", help="Where datasets are kept.")
+    Path, typer.Option("--data-dir", metavar="DIR", envvar="DLRUN_DATA", help="The folder of datasets.")
 ]
 Device = Annotated[str | None, typer.Option("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
 RunsDir = Annotated[
-    Path, typer.Option("--runs-dir", metavar="DIR", help="Where run folders are made and found.")
+    Path,
+    typer.Option("--runs-dir", metavar="DIR", help="The folder in which run folders are made and found."),
 ]
 Where = Annotated[
     str | None,
-    typer.Option(metavar="CONDITION", help="Such as 'optimizer.name == adam and train_accuracy > 0.9'."),
+    typer.Option(
+        metavar="CONDITION",
+        help="Select runs by a condition, such as 'optimizer.name == adam and train_accuracy > 0.9'.",
+    ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Redraw = Annotated[bool, typer.Option("--watch", help="Redraw plots/curves.png every few seconds.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run folder.")]
 
 RunOrCheckpoint = Annotated[
     str,
     typer.Argument(
         metavar="RUN_OR_CHECKPOINT",
-        help="A run as elsewhere, or a checkpoint file.",
+        help="A run folder, the name of a run or the start of it, `last`, or a checkpoint file.",
         autocompletion=complete_run,
     ),
 ]
-WhichCheckpoint = Annotated[Literal["best", "last"], typer.Option(help="Which of the run's checkpoints.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+WhichCheckpoint = Annotated[Literal["best", "last"], typer.Option(help="The checkpoint of the run to use.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only one JSON object.")]
 DATA = Path("data")
 RUNS = Path("runs")
 

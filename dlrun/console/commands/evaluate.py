@@ -35,7 +35,7 @@ def evaluate(
     run: RunOrCheckpoint,
     overrides: Overrides = None,
     split: Annotated[
-        Literal["train", "valid", "test"], typer.Option(help="The examples to evaluate on.")
+        Literal["train", "valid", "test"], typer.Option(help="The split to evaluate on.")
     ] = "test",
     checkpoint: WhichCheckpoint = "best",
     json: Json = False,
@@ -44,7 +44,7 @@ def evaluate(
     data_dir: DataDir = DATA,
     device: Device = None,
 ) -> None:
-    """Evaluate a checkpoint, and compare with what was recorded at training."""
+    """Evaluate a checkpoint, and compare the figures with those recorded at training."""
     from dlrun.config.registry import Parts
     from dlrun.console.evaluation import print_evaluation
     from dlrun.console.streams import say_json, warn
@@ -76,14 +76,14 @@ def predict(
         ),
     ],
     checkpoint: WhichCheckpoint = "best",
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the predictions as CSV.")] = False,
     json: Json = False,
     runs_dir: RunsDir = RUNS,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
     device: Device = None,
 ) -> None:
-    """Say what a trained model makes of new inputs, prepared as its training data were."""
+    """Predict new inputs with a trained model, preprocessed as its training data were."""
     from dlrun.config.registry import Parts
     from dlrun.console.predictions import print_predictions, print_predictions_csv
     from dlrun.console.streams import say_json, warn
@@ -118,19 +118,20 @@ def plot(
         list[str] | None,
         typer.Argument(
             metavar="[NAME|NAME.OPTION=VALUE]...",
-            help="Plots, and their options, such as predictions.rows=6. dataset.path=… names the data anew.",
+            help="Plots and their options, such as predictions.rows=6; dataset.path=… if the data has moved.",
         ),
     ] = None,
     checkpoint: WhichCheckpoint = "best",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to put the pictures (default: the run's plots).")
+        Path | None,
+        typer.Option(metavar="DIR", help="The folder for the pictures (default: the run's plots)."),
     ] = None,
     runs_dir: RunsDir = RUNS,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
     device: Device = None,
 ) -> None:
-    """Draw a run's pictures again, or others: its own plots without a NAME."""
+    """Draw plots of a run: those of its config, or the ones named."""
     from dlrun.config.registry import Parts
     from dlrun.system.files import ANOTHER_OUT, make_folder
     from dlrun.training.trained import open_checkpoint

@@ -33,7 +33,7 @@ def preview(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Where to put the pictures (default: previews/NAME in the runs folder)."
+            metavar="DIR", help="The folder for the pictures (default: previews/NAME in the runs folder)."
         ),
     ] = None,
     json: Json = False,
@@ -41,7 +41,7 @@ def preview(
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
 ) -> None:
-    """Show what a config's dataset holds: shapes, classes, balance, ranges, warnings, pictures."""
+    """Show a config's dataset: shapes, classes, balance, ranges, warnings, pictures."""
     from dlrun.config.loading import load_config
     from dlrun.config.lookup import find_config
     from dlrun.config.registry import Parts
@@ -98,7 +98,7 @@ def show(
 
 def list_parts(
     kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="One kind of part.", autocompletion=complete_kind)
+        str | None, typer.Argument(metavar="[KIND]", help="A kind of part.", autocompletion=complete_kind)
     ] = None,
     parts: PartsDir = None,
 ) -> None:

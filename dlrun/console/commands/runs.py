@@ -31,7 +31,7 @@ def list_runs(
     where: Where = None,
     sort: Annotated[
         str | None,
-        typer.Option(metavar="KEY", help="Order by a key or column; with - before it the largest first."),
+        typer.Option(metavar="KEY", help="Sort by a key or column; -KEY sorts in descending order."),
     ] = None,
     columns: Annotated[
         str | None,
@@ -41,14 +41,14 @@ def list_runs(
         bool,
         typer.Option(
             "--prune",
-            help="Delete the runs of which --where holds, without it those that diverged or have nothing "
-            "saved to go on from; never runs of a sweep. Asks first.",
+            help="Delete the runs selected by --where; without it those that diverged or have no checkpoint "
+            "to resume from. Never deletes runs of a sweep. Asks first.",
         ),
     ] = False,
     yes: Yes = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
-    """List the runs, newest first, with their status and figures."""
+    """List the runs with their status and figures, newest first."""
     from dlrun.console.run_list import print_columns, print_runs
     from dlrun.console.streams import say
     from dlrun.run_folders.conditions import parse_condition
@@ -117,7 +117,7 @@ def rm(
     yes: Yes = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
-    """Delete runs and sweeps, after naming them and asking."""
+    """Delete runs and sweeps, after listing them and asking."""
     from dlrun.run_folders.deletion import deletable
 
     folders = [deletable(text, runs_dir) for text in named]
@@ -150,7 +150,7 @@ def diff(
     json: Json = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
-    """Say what is not the same in two runs, and where their curves part."""
+    """Show the differences between two runs, and the epoch from which their figures differ."""
     from dlrun.console.differences import print_differences
     from dlrun.console.streams import say_json
     from dlrun.run_folders.differences import differences_between
@@ -171,7 +171,7 @@ def reproduce(
     tolerance: Annotated[
         float,
         typer.Option(
-            metavar="SHARE", help="How far a figure of the last row may be from the one recorded.", min=0
+            metavar="SHARE", help="The relative difference allowed for the figures of the last row.", min=0
         ),
     ] = 0.01,
     quiet: Quiet = False,
@@ -180,7 +180,7 @@ def reproduce(
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
 ) -> None:
-    """Train a run again from its own folder, and say how near it comes; exit code 5 where it drifted."""
+    """Train a run again from its folder and compare the figures; exit code 5 if they drifted."""
     from dlrun.config.registry import Parts
     from dlrun.console.differences import print_not_reproduced, print_reproduction
     from dlrun.console.streams import say, say_json

@@ -48,56 +48,59 @@ def sweep(
         list[str] | None,
         typer.Argument(
             metavar="[KEY=VALUES]...",
-            help="Values to go through: 1e-4,1e-3 or log(1e-4,1e-1,7), linspace(0,0.5,6), 1..5.",
+            help="A key and its values: 1e-4,1e-3 or log(1e-4,1e-1,7), linspace(0,0.5,6), 1..5.",
         ),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(metavar="N", help="Train the seeds 0 … N-1 of each.", min=1)
+        int | None, typer.Option(metavar="N", help="Train each setting with the seeds 0 … N-1.", min=1)
     ] = None,
     jobs: Annotated[
-        str, typer.Option(metavar="N", help="How many runs train at once; auto: as the cores allow.")
+        str,
+        typer.Option(
+            metavar="N", help="The number of runs that train at once; auto: one for each core, one on a GPU."
+        ),
     ] = "auto",
     random: Annotated[
-        int | None, typer.Option(metavar="N", help="Draw N combinations instead of taking all.", min=1)
+        int | None, typer.Option(metavar="N", help="Draw N combinations at random.", min=1)
     ] = None,
     optuna: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Search: N combinations, each drawn by what was good. Needs Optuna.", min=1
+            metavar="N", help="Search with Optuna, N settings; hopeless ones are stopped early.", min=1
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name the runs after this.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The name of the sweep's folder, before its number.")
+    ] = None,
     metric: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="What the settings are ranked by at the end.")
+        str | None, typer.Option(metavar="COLUMN", help="The column by which the settings are ranked.")
     ] = None,
     needed: Annotated[
         bool,
-        typer.Option("--needed", help="Train no run that a finished one in the runs folder answers already."),
+        typer.Option("--needed", help="Reuse finished runs with the same config, code and data."),
     ] = False,
     stack: Annotated[
         bool,
         typer.Option(
             "--stack",
-            help="Train the seeds of a setting as one model where a trial finds that faster; its figures are "
-            "then not bit for bit those that each has alone.",
+            help="Train the seeds of a setting as one model if a trial shows that to be faster; the figures "
+            "are then not bit for bit those of each seed alone.",
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be trained and about how long it would take.")
+        bool, typer.Option("--dry-run", help="Only list the runs and estimate how long they would take.")
     ] = False,
     resume: Annotated[
-        str | None, typer.Option("--resume", metavar="SWEEP", help="Go on with a sweep where it stopped.")
+        str | None, typer.Option("--resume", metavar="SWEEP", help="Continue a sweep where it stopped.")
     ] = None,
     runs_dir: RunsDir = RUNS,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print the sweep's folder and nothing else.")
-    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the sweep's folder.")] = False,
     json: Json = False,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
     device: Device = None,
 ) -> None:
-    """Train a config with many values of some keys, as ordinary runs in one folder."""
+    """Train a config with many values of some keys, each as an ordinary run, in one folder."""
     from dlrun.config.lookup import find_config
     from dlrun.config.registry import Parts
     from dlrun.console.streams import say, say_json, warn
@@ -197,29 +200,33 @@ def compare(
         typer.Argument(
             metavar="[RUN]...",
             help="Runs by folder, start of the name, pattern such as 'spiral_*', or the folder of a sweep; "
-            "with --where alone all runs.",
+            "with --where the default is all runs.",
             autocompletion=complete_run_or_sweep,
         ),
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="Such as test_accuracy, best.test_accuracy or seconds."),
+        typer.Option(
+            metavar="COLUMN", help="Compare this column: test_accuracy, best.test_accuracy, seconds."
+        ),
     ] = None,
     beside: Annotated[
         Literal["first", "best"] | None,
-        typer.Option(help="Which setting the others are held against: of a sweep the best, else the first."),
+        typer.Option(help="The reference setting (default: of a sweep the best, otherwise the first)."),
     ] = None,
     where: Where = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False,
     json: Json = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Draw the curves into this PNG, PDF or SVG."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Draw the training curves into this PNG, PDF or SVG."
+        ),
     ] = None,
     runs_dir: RunsDir = RUNS,
     parts: PartsDir = None,
 ) -> None:
-    """Say how far apart settings are over their seeds, and whether that is more than chance."""
+    """Compare settings over their seeds, and test if the differences are more than chance."""
     from dlrun.config.registry import Parts
     from dlrun.console.comparison import print_comparison, print_comparison_csv
     from dlrun.console.streams import say, say_json

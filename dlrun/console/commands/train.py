@@ -35,12 +35,14 @@ if TYPE_CHECKING:
 def train(
     config: ConfigName,
     overrides: Overrides = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Train this one seed.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Train only this seed.")] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Train the seeds 0 … N-1.", min=1)] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name the run folder after this.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The name of the run folder, before its number.")
+    ] = None,
     runs_dir: RunsDir = RUNS,
     stop_after: Annotated[
-        int | None, typer.Option(metavar="N", help="Pause after epoch N; `dlrun resume` goes on.", min=1)
+        int | None, typer.Option(metavar="N", help="Pause after epoch N; `dlrun resume` continues.", min=1)
     ] = None,
     redraw: Redraw = False,
     quiet: Quiet = False,
@@ -48,7 +50,7 @@ def train(
     data_dir: DataDir = DATA,
     device: Device = None,
 ) -> None:
-    """Train a config and keep everything in a new run folder."""
+    """Train a config and write everything to a new run folder."""
     from dlrun.config.dumping import dump_config
     from dlrun.config.keys import SWEEP_KEY
     from dlrun.config.loading import load_config, read_config
@@ -86,8 +88,8 @@ def resume(
         bool,
         typer.Option(
             "--strict",
-            help="Refuse other threads, or another device, PyTorch or machine than before, on which the last "
-            "bits depend, with exit code 4: else a line says so.",
+            help="Refuse, with exit code 4, if threads, device, PyTorch or machine have changed, because the "
+            "last bits of results depend on them; without --strict a warning says so.",
         ),
     ] = False,
     runs_dir: RunsDir = RUNS,
@@ -97,7 +99,7 @@ def resume(
     data_dir: DataDir = DATA,
     device: Device = None,
 ) -> None:
-    """Go on with a run where it stopped; epochs=… may grow."""
+    """Continue a run where it stopped; epochs=… may be larger than before."""
     from dlrun.config.loading import load_config
     from dlrun.config.registry import Parts
     from dlrun.run_folders.locating import find_run
