@@ -25,6 +25,7 @@ from torch import Tensor
 from dlrun.config.options import Resize
 from dlrun.data.images import Unreadable, printable, read_image
 from dlrun.errors import RunFailed, UserError
+from dlrun.system import machine
 from dlrun.system.files import ANOTHER_DATA_DIR, cannot_write, write_atomically
 from dlrun.system.locks import alone, locked
 from dlrun.system.progress import Progress
@@ -100,7 +101,7 @@ def decoded(decoding: Decoding, files: Sequence[str]) -> Iterator[Tensor | Unrea
     size = max(1, min(32, _PIECE // prod(decoding.shape)))
     # Threads: Pillow decodes and resizes photographs without the interpreter's lock. Small files gain nothing
     # by them, but two processes, which double their 3,000 a second, each take seconds to import torch.
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = machine.cores()
     ahead: deque[Future[list[Tensor | Unreadable]]] = deque()
     pool = ThreadPoolExecutor(workers, "decoding")
     try:

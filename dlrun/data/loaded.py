@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from dlrun.data.examples import Data, Examples, Preprocessing, Split, carve, on_device
 from dlrun.errors import UserError
+from dlrun.system import machine
 from dlrun.system.progress import Progress, no_progress
 
 
@@ -144,7 +144,7 @@ def _room(device: torch.device) -> int:
     """The bytes of device memory that inputs may take."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] // 2
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    return machine.memory() // 4
 
 
 def _fingerprint(source: Mapping[str, Examples]) -> str:

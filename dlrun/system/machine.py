@@ -1,10 +1,43 @@
-"""What the machine has: processors."""
+"""What of the machine this process may use: processors and memory."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
+from pathlib import Path
+
+from dlrun.system.control_groups import limits
 
 
-def cores() -> int:
-    """The processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores(root: Path = Path("/")) -> int:
+    """The processors that this process may use, a fraction of one counted as one.
+
+    As many threads as a container's share rounded up would be stopped, all of them, for a part of the time.
+    """
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(here, limits(root).cores)))
+
+
+def memory(root: Path = Path("/")) -> int:
+    """The bytes of memory that this process may use."""
+    return int(min(_physical_memory(), limits(root).memory))
+
+
+def limit_of_memory(root: Path = Path("/")) -> str:
+    """The file that leaves this process less memory than the machine has; "" where there is none."""
+    found = limits(root)
+    return found.memory_file if found.memory < _physical_memory() else ""
+
+
+def _physical_memory() -> int:
+    """The bytes of memory that the machine has; without end where it does not say."""
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if hasattr(ctypes, "windll"):
+        status = (ctypes.c_ulonglong * 8)(
+            64
+        )  # MEMORYSTATUSEX: two 32-bit numbers, the size first, then bytes
+        if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
+            return int(status[1])
+    return sys.maxsize

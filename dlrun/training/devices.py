@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 
 import torch
 
 from dlrun.errors import UserError
+from dlrun.system import machine
 
 
 def choose_device(name: str) -> torch.device:
@@ -28,10 +28,20 @@ def choose_device(name: str) -> torch.device:
 
 
 def device_memory(device: torch.device) -> int:
-    """The bytes of memory that the device has in all."""
+    """The bytes of memory that the device has in all: of a processor what the container leaves of it."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return machine.memory()
+
+
+def lack_of_memory(what: str, wanted: int, device: torch.device, for_what: str) -> str:
+    """`what` needs so many bytes `for_what`, and the device has fewer; "" where it has enough."""
+    there = device_memory(device)
+    if wanted <= there:
+        return ""
+    said = f"{what} {_gib(wanted)} GiB {for_what}; {device} has {_gib(there)}"
+    limit = machine.limit_of_memory() if device.type != "cuda" else ""
+    return f"{said}, the limit of this container ({limit})" if limit else said
 
 
 def describe_machine(device: torch.device) -> dict[str, str]:
@@ -51,6 +61,11 @@ def describe_machine(device: torch.device) -> dict[str, str]:
 def versions() -> dict[str, str]:
     """The versions that results depend on."""
     return {"python": platform.python_version(), "torch": str(torch.__version__)}
+
+
+def _gib(size: int) -> str:
+    """Bytes in GiB, to a tenth where there are few."""
+    return f"{size / 2**30:,.0f}" if size >= 10 * 2**30 else f"{size / 2**30:.1f}"
 
 
 def _count(kind: str) -> int:

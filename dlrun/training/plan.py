@@ -23,7 +23,7 @@ from dlrun.system.progress import Progress, no_progress
 from dlrun.system.randomness import generator
 from dlrun.training import fast_paths
 from dlrun.training.copies import Apart, Copies, Stacked, as_tensor
-from dlrun.training.devices import choose_device, device_memory
+from dlrun.training.devices import choose_device, lack_of_memory
 from dlrun.training.hardware import Hardware, choose_threads
 from dlrun.training.layers import Layers, built_within
 from dlrun.training.recipe import Metric, Recipe
@@ -98,12 +98,8 @@ class Plan:
         differ from seeds apart, or the outputs are not the probabilities that the loss takes them for.
         """
         wanted = 3 * 4 * self.layers.parameters * len(self.config.seeds)  # weights, gradients, momentum
-        there = device_memory(self.device)
-        if wanted > there:
-            what = (
-                f"{self.layers.parameters:,} parameters for each seed need {wanted / 2**30:,.0f} GiB to train"
-            )
-            what += f"; {self.device} has {there / 2**30:,.0f}"
+        needing = f"{self.layers.parameters:,} parameters for each seed need"
+        if what := lack_of_memory(needing, wanted, self.device, "to train"):
             raise self.config.refuse([self.config.mistake("architecture", what)])
         if what := lonely_example(self.build, self.data.input_shape, loaded, self.config.batch_size):
             raise self.config.refuse([self.config.mistake("batch_size", what)])

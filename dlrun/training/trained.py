@@ -24,7 +24,7 @@ from dlrun.system.progress import Progress, no_progress
 from dlrun.training.baselines import baselines_of
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint
 from dlrun.training.copies import Apart, Copies, as_tensor
-from dlrun.training.devices import device_memory
+from dlrun.training.devices import lack_of_memory
 from dlrun.training.hardware import Hardware
 from dlrun.training.layers import TooManyWeights
 from dlrun.training.loop import predictions
@@ -216,9 +216,8 @@ def _refuse_too_large(plan: Plan, path: Path) -> None:
     """Raises CheckpointRefused where the device has no room for the weights and what a layer gives."""
     largest = max((prod(layer.output_shape) for layer in plan.layers.layers), default=0)
     wanted = 4 * (plan.layers.parameters * len(plan.config.seeds) + largest)
-    if wanted > (there := device_memory(plan.device)):
-        what = f"its model needs {wanted / 2**30:,.0f} GiB for a single example"
-        raise CheckpointRefused(f"{what}; {plan.device} has {there / 2**30:,.0f}", where=str(path))
+    if what := lack_of_memory("its model needs", wanted, plan.device, "for a single example"):
+        raise CheckpointRefused(what, where=str(path))
 
 
 def _most_weights(saved: list[dict[str, Any]]) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import torch
 from small_runs import own_parts, planned
 
 from dlrun.config.mistakes import ConfigError
+from dlrun.system.control_groups import Limits
 
 NO_FIGURE_EACH = '''
 """A loss that forgets the examples."""
@@ -166,3 +167,17 @@ def test_one_logit_of_two_classes_is_always_among_the_first_five() -> None:
     from dlrun.metrics.top5 import top5
 
     assert top5(torch.tensor([[-1.0], [2.0]]), torch.tensor([1, 0])).tolist() == [True, True]
+
+
+def test_what_a_container_has_no_memory_for_is_refused_with_the_file_that_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limited = Limits(memory=700_000_000, memory_file="/sys/fs/cgroup/job/memory.max")
+    monkeypatch.setattr("dlrun.system.machine.limits", lambda root: limited)
+    plan = planned(architecture={"name": "mlp", "hidden": [9000, 9000]})
+    with pytest.raises(ConfigError) as refused:
+        plan.try_on(plan.load())
+    said = "need 0.9 GiB to train; cpu has 0.7, the limit of this container (/sys/fs/cgroup/job/memory.max)"
+    assert said in str(refused.value.mistakes[0])
+    plan = planned(architecture={"name": "mlp", "hidden": [1500, 1500]})
+    plan.try_on(plan.load())
