@@ -5,6 +5,7 @@ runs/spiral_relu-sweep-001/
     results.csv            the settings, the best first, with mean, sd and n of their seeds
     plots/*.png
     workers.log            what the processes that trained said, beyond the log of each run
+    sockets.json           while it trains: the folder of its socket, which a kill leaves behind
     study.log base.yaml    of a search: what was drawn and reached, and the config that values are set in
     spiral_relu-001/ …     ordinary runs
 """

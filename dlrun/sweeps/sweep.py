@@ -19,6 +19,7 @@ from dlrun.run_folders.run import DONE
 from dlrun.run_folders.sweep_folder import Sweep, Trial
 from dlrun.sweeps.messages import Message
 from dlrun.sweeps.search import Search
+from dlrun.sweeps.socket_folder import recorded_sockets
 from dlrun.sweeps.views import RunProgress, SweepView
 from dlrun.sweeps.workers import Workers
 from dlrun.system.files import write_atomically
@@ -96,6 +97,7 @@ def train_sweep(sweep: Sweep, jobs: int, view: SweepView, parts: Parts, data_dir
         sweep.lock(),
         Signals() as signals,
         Workers(jobs, log, sweep.metric, parts.folder, data_dir) as workers,
+        recorded_sockets(sweep.folder),
     ):
         sweep.replace_gone()
         search = Search(sweep, parts, data_dir) if sweep.is_search else None

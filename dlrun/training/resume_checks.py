@@ -156,6 +156,7 @@ def _refuse_weights(saved: list[dict[str, Any]], state: State) -> None:
         raise _Misfit(f"{broken[1]} of seed {broken[0]} is not finite")
 
 
+@fast_paths.without_compiler()
 def _refuse_optimizer(saved: _Optimizer, epoch: int, state: State) -> None:
     """The state of an optimizer must be as it becomes after a step: fast kernels look at no shape.
 
@@ -196,15 +197,15 @@ def _refuse_optimizer(saved: _Optimizer, epoch: int, state: State) -> None:
 def _after_a_step(state: State) -> dict[str, Any]:
     """What the optimizer keeps once it has made a step, here one without a gradient to speak of.
 
-    It changes the weights all the same, so they must be loaded afterwards.
+    It changes the weights all the same, so they must be loaded afterwards. PyTorch's own wrapper of a step
+    would import its compiler, which leaves a folder among the temporary files.
     """
     for parameter in state.model.parameters():
         if parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
-    with fast_paths.without_compiler():
-        state.optimizer.step()
-        state.optimizer.zero_grad()
-        kept: dict[str, Any] = state.optimizer.state_dict()
+    fast_paths.step(state.optimizer)
+    state.optimizer.zero_grad()
+    kept: dict[str, Any] = state.optimizer.state_dict()
     return kept
 
 

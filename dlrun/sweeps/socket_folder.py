@@ -1,0 +1,79 @@
+"""The folder of the socket by which workers are begun: what a killed sweep left goes when it is resumed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.util import get_temp_dir
+from pathlib import Path
+
+from dlrun.errors import RunFailed
+from dlrun.system.files import write_atomically
+
+RECORD = "sockets.json"  # in the sweep's folder, while it trains
+_OF_MULTIPROCESSING = re.compile(r"pymp-\w{8}")
+_LONGEST_RECORD = 100_000  # bytes
+
+
+@contextmanager
+def recorded_sockets(folder: Path) -> Iterator[None]:
+    """In here a sweep's folder says where this process has its socket, which a kill leaves behind.
+
+    What killed ones left is removed, at the end too: their workers may need a moment to save their runs.
+    """
+    record = folder / RECORD
+    left = [path for path in _recorded(record) if not _removed(path)]
+    content = {"host": socket.gethostname(), "folders": [*map(str, left), get_temp_dir()]}
+    with suppress(RunFailed):  # of a full disk the runs themselves say more
+        write_atomically(record, lambda file: file.write(json.dumps(content).encode()))
+    try:
+        yield
+    finally:
+        for path in left:
+            _removed(path)
+        with suppress(OSError):
+            record.unlink()
+
+
+def _recorded(record: Path) -> list[Path]:
+    """The folders that a record names, if it is one of this machine; anybody may have written it."""
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        if record.is_symlink() or not record.is_file() or record.stat().st_size > _LONGEST_RECORD:
+            return []
+        content = json.loads(record.read_text(encoding="utf-8"))
+        if content["host"] == socket.gethostname():
+            return [Path(name) for name in content["folders"]]
+    return []
+
+
+def _removed(folder: Path) -> bool:
+    """Remove a folder that is this user's alone and holds sockets to which nobody listens, and nothing else.
+
+    False where somebody listens still.
+    """
+    with suppress(OSError, ValueError):
+        status = folder.lstat()
+        is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+        if not is_ours or not folder.is_absolute() or not _OF_MULTIPROCESSING.fullmatch(folder.name):
+            return True
+        inside = list(folder.iterdir())
+        if not all(path.name.startswith("listener-") and path.is_socket() for path in inside):
+            return True
+        if any(_is_heard(path) for path in inside):
+            return False
+        for path in inside:
+            path.unlink()
+        folder.rmdir()
+    return True
+
+
+def _is_heard(path: Path) -> bool:
+    """Whether somebody listens to a socket, asked without a connection, which would confuse the listener."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:  # of another type than the listener's
+        return asking.connect_ex(str(path)) != errno.ECONNREFUSED
