@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 from zlib import crc32
 
+from dlrun.config.earlier_names import find_earlier_names
 from dlrun.config.option_types import read_type
 from dlrun.errors import UserError, nearest, shortened
 
@@ -34,37 +35,6 @@ KINDS = (
     "plots",
 )
 REQUIRED = object()
-# Where parts written for dlrun 0.1 find what they import from it, so that their runs can be resumed.
-MOVED = {
-    "dlrun.architecture._activations": "dlrun.blocks.activations",
-    "dlrun.architecture._vectors": "dlrun.blocks.vectors",
-    "dlrun.checkpoint": "dlrun.training.checkpoint",
-    "dlrun.components": "dlrun.config.registry",
-    "dlrun.dataset._decoded": "dlrun.data.decoded_images",
-    "dlrun.dataset._download": "dlrun.data.download",
-    "dlrun.dataset._idx": "dlrun.data.idx",
-    "dlrun.dataset._images": "dlrun.data.pixels",
-    "dlrun.dataset._table": "dlrun.data.table",
-    "dlrun.evaluation": "dlrun.training.trained",
-    "dlrun.files": "dlrun.system.files",
-    "dlrun.images": "dlrun.data.images",
-    "dlrun.loss._classes": "dlrun.blocks.classes",
-    "dlrun.options": "dlrun.config.options",
-    "dlrun.plots._convolutions": "dlrun.drawing.convolutions",
-    "dlrun.plots._dates": "dlrun.drawing.dates",
-    "dlrun.plots._lines": "dlrun.drawing.lines",
-    "dlrun.plots._pictures": "dlrun.drawing.image_grids",
-    "dlrun.plots._plane": "dlrun.drawing.plane",
-    "dlrun.plots._style": "dlrun.drawing.style",
-    "dlrun.randomness": "dlrun.system.randomness",
-    "dlrun.records": "dlrun.run_folders.records",
-    "dlrun.runs": "dlrun.run_folders.run",
-    "dlrun.signals": "dlrun.system.signals",
-    "dlrun.strict_yaml": "dlrun.config.strict_yaml",
-    "dlrun.tables": "dlrun.data.csv_files",
-    "dlrun.trainer": "dlrun.training.loop",
-    "dlrun.vision": "dlrun.data.torchvision_import",
-}
 _BUILT_IN = Path(__file__).parent.parent
 _NAME = re.compile(r"[a-z][a-z0-9_]*$")
 
@@ -108,6 +78,8 @@ class Parts:
         if folder is not None and not folder.is_dir():
             raise UserError(f"there is no folder {folder}", where="--parts")
         self.folder = folder.resolve() if folder else None
+        if self.folder:
+            find_earlier_names()
         self._read: dict[tuple[str, str], Part] = {}
 
     def names(self, kind: str) -> list[str]:
@@ -132,7 +104,7 @@ class Parts:
         part = self.part(kind, name)
         package = "dlrun" if part.built_in else self._package()
         try:
-            return _imported(f"{package}.{kind}.{name}")
+            return importlib.import_module(f"{package}.{kind}.{name}")
         except ImportError as error:
             raise UserError(f"cannot import {kind}/{name}.py: {error}", where=str(part.path)) from error
 
@@ -168,17 +140,6 @@ class Parts:
             package.__path__ = [str(self.folder)]
             sys.modules[name] = package
         return name
-
-
-def _imported(name: str) -> ModuleType:
-    """The module of a part; one that names a module of dlrun as it was called before gets that of today."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name not in MOVED:
-            raise
-        sys.modules[error.name] = importlib.import_module(MOVED[error.name])
-        return _imported(name)
 
 
 def read_part(kind: str, path: Path) -> Part:

@@ -6,14 +6,20 @@ A dataset of your own imports what it needs from here: `from dlrun.data import D
 from typing import Any
 
 __all__ = ["Data", "Examples", "Preprocessing", "Progress", "Split", "Task", "carve", "no_progress"]
-_EARLIER = {"Watching": "Progress", "unwatched": "no_progress"}  # names that parts may still import
+_EARLIER = {
+    "Watching": "Progress",
+    "unwatched": "no_progress",
+    "Loaded": "Loaded",
+}  # that parts may still import
 
 
 def __getattr__(name: str) -> Any:
     """Import a name at its first use, so that commands without examples start without PyTorch."""
-    name = _EARLIER.get(name, name)
-    if name not in __all__:
+    if name not in (*__all__, *_EARLIER):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from dlrun.data import examples
+    from dlrun.data import examples, loaded
+    from dlrun.system import progress
 
-    return getattr(examples, name)
+    name = _EARLIER.get(name, name)
+    home = next(module for module in (examples, progress, loaded) if hasattr(module, name))
+    return getattr(home, name)

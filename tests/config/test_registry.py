@@ -7,7 +7,6 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -16,9 +15,8 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from dlrun.config import options
 from dlrun.config.option_types import describe, read_type
-from dlrun.config.registry import KINDS, MOVED, REQUIRED, Parts, read_part
+from dlrun.config.registry import KINDS, REQUIRED, Parts, read_part
 from dlrun.errors import UserError
-from dlrun.system.files import make_folder
 
 PROJECT = Path(__file__).parents[2]
 BUILT_IN = [(kind, name) for kind in KINDS for name in Parts().names(kind)]
@@ -307,18 +305,3 @@ def test_the_code_is_that_of_files_and_of_nothing_that_only_has_their_names(tmp_
     assert Parts(tmp_path).code == plain
     (tmp_path / "loss" / "mine.py").write_text("x = 1\n")
     assert Parts(tmp_path).code != plain
-
-
-def test_a_part_that_names_modules_of_dlrun_as_they_were_called_before_is_imported(tmp_path: Path) -> None:
-    code = "from dlrun.options import Count\nfrom dlrun.files import make_folder\n\n\n"
-    code += "def older(shape, outputs, *, width: Count = 3):\n    return make_folder\n"
-    (tmp_path / "architecture").mkdir()
-    (tmp_path / "architecture" / "older.py").write_text(code)
-    parts = Parts(tmp_path)
-    assert parts.find("architecture", "older")((), 1) is make_folder
-
-
-@pytest.mark.parametrize("name", MOVED)
-def test_what_was_moved_is_where_it_is_said_to_be(name: str) -> None:
-    assert not Path(*name.split(".")).with_suffix(".py").exists()
-    assert find_spec(MOVED[name])

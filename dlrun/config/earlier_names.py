@@ -1,0 +1,83 @@
+"""The names that dlrun's modules had in 0.1, under which parts written for it import them.
+
+A run trained with such parts is resumed, evaluated and drawn without a change to them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+MOVED = {
+    "dlrun.architecture._activations": "dlrun.blocks.activations",
+    "dlrun.architecture._vectors": "dlrun.blocks.vectors",
+    "dlrun.checkpoint": "dlrun.training.checkpoint",
+    "dlrun.components": "dlrun.config.registry",
+    "dlrun.dataset._decoded": "dlrun.data.decoded_images",
+    "dlrun.dataset._download": "dlrun.data.download",
+    "dlrun.dataset._idx": "dlrun.data.idx",
+    "dlrun.dataset._images": "dlrun.data.pixels",
+    "dlrun.dataset._table": "dlrun.data.table",
+    "dlrun.evaluation": "dlrun.training.trained",
+    "dlrun.files": "dlrun.system.files",
+    "dlrun.images": "dlrun.data.images",
+    "dlrun.loss._classes": "dlrun.blocks.classes",
+    "dlrun.options": "dlrun.config.options",
+    "dlrun.plots._convolutions": "dlrun.drawing.convolutions",
+    "dlrun.plots._dates": "dlrun.drawing.dates",
+    "dlrun.plots._lines": "dlrun.drawing.lines",
+    "dlrun.plots._pictures": "dlrun.drawing.image_grids",
+    "dlrun.plots._plane": "dlrun.drawing.plane",
+    "dlrun.plots._style": "dlrun.drawing.style",
+    "dlrun.randomness": "dlrun.system.randomness",
+    "dlrun.records": "dlrun.run_folders.records",
+    "dlrun.runs": "dlrun.run_folders.run",
+    "dlrun.signals": "dlrun.system.signals",
+    "dlrun.strict_yaml": "dlrun.config.strict_yaml",
+    "dlrun.tables": "dlrun.data.csv_files",
+    "dlrun.trainer": "dlrun.training.loop",
+    "dlrun.vision": "dlrun.data.torchvision_import",
+}
+# Names that left their module for one of another name, or are called something else today.
+_RENAMED = {
+    "dlrun.dataset._table.Options": "dlrun.data.table_encoding.TableOptions",
+    "dlrun.evaluation.baselines": "dlrun.training.baselines.baselines_of",
+    "dlrun.evaluation.guesses": "dlrun.training.baselines.guesses",
+    "dlrun.evaluation.spread": "dlrun.training.figures.spread",
+    "dlrun.tables.decimals": "dlrun.run_folders.significance.decimals",
+}
+
+
+def find_earlier_names() -> None:
+    """From now on `import` finds the modules of dlrun under their earlier names too.
+
+    Parts import at any time, a plot maybe only while it draws, and so do the modules that they import.
+    """
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.append(_Finder())
+
+
+class _Finder(MetaPathFinder, Loader):
+    """Finds a module under its earlier name, after everybody else has failed to."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return ModuleSpec(name, self) if name in MOVED else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Have the module give what that of today holds."""
+        earlier, today = module.__name__, importlib.import_module(MOVED[module.__name__])
+
+        def look_up(name: str) -> Any:
+            if renamed := _RENAMED.get(f"{earlier}.{name}"):
+                home, _, name = renamed.rpartition(".")
+                return getattr(importlib.import_module(home), name)
+            return getattr(today, name)
+
+        vars(module)["__getattr__"] = look_up
