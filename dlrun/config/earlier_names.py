@@ -8,10 +8,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader  # which takes milliseconds to import
 
 MOVED = {
     "dlrun.architecture._activations": "dlrun.blocks.activations",
@@ -62,13 +64,16 @@ def find_earlier_names() -> None:
         sys.meta_path.append(_Finder())
 
 
-class _Finder(MetaPathFinder, Loader):
+class _Finder:
     """Finds a module under its earlier name, after everybody else has failed to."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(name, self) if name in MOVED else None
+        return ModuleSpec(name, cast("Loader", self)) if name in MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Nothing of its own: the import system makes an empty module."""
 
     def exec_module(self, module: ModuleType) -> None:
         """Have the module give what that of today holds."""

@@ -119,18 +119,19 @@ class Parts:
                 digest.update(f"{path.relative_to(folder)}\0".encode(errors="replace") + path.read_bytes())
         return digest.hexdigest()[:16]
 
+    @cached_property
+    def replaced(self) -> list[str]:
+        """The parts of dlrun's own for which one of the same name stands in, such as `optimizer/sgd`."""
+        return [
+            f"{kind}/{name}"
+            for kind in (KINDS if self.folder else ())
+            for name, path in sorted(self._paths(kind).items())
+            if not path.is_relative_to(_BUILT_IN) and (_BUILT_IN / kind / path.name).exists()
+        ]
+
     def _paths(self, kind: str) -> dict[str, Path]:
-        paths = _files(_BUILT_IN / kind)
-        if self.folder:
-            own = _files(self.folder / kind)
-            if hidden := sorted(paths.keys() & own.keys()):
-                raise UserError(
-                    f"{kind}/{hidden[0]}.py has the name of a part that dlrun brings",
-                    where=str(own[hidden[0]]),
-                    fix="give the file and its function another name",
-                )
-            paths |= own
-        return paths
+        """The files of all parts of a kind: one's own goes before dlrun's, which may be newer than it."""
+        return _files(_BUILT_IN / kind) | (_files(self.folder / kind) if self.folder else {})
 
     def _package(self) -> str:
         """The user's folder as a package, so that its parts may import what stands beside them."""

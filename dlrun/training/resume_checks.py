@@ -25,6 +25,7 @@ from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.hardware import Hardware
 from dlrun.training.not_finite import weight_not_finite
 from dlrun.training.plan import Plan
+from dlrun.training.provenance import FOR_TRAINING, refuse_stand_ins
 from dlrun.training.state import State
 from dlrun.training.trained import config_of
 
@@ -105,7 +106,10 @@ def restore(state: State, saved: Checkpoint, plan: Plan, run: Run) -> None:
         reason = str(error).splitlines()[-1].strip() if str(error) else type(error).__name__
     else:
         return
-    raise _refused(f"it does not fit this run: {reason[:_LONGEST_REASON]}", run)
+    refused = _refused(f"it does not fit this run: {reason[:_LONGEST_REASON]}", run)
+    if plan.parts.folder is None:
+        refused.fix += ", or with --parts name the parts of your own that it was trained with"
+    raise refused
 
 
 def _refused(what: str, run: Run) -> CheckpointRefused:
@@ -223,6 +227,7 @@ def _unlike(theirs: object, ours: Tensor) -> str:
 def refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
     """Refuse a config that would make another run of it, naming the keys."""
     old, new = config_of(saved, run.last, plan.parts), plan.config
+    refuse_stand_ins(saved, run.last, new, plan.parts, FOR_TRAINING)
     changed = changed_keys(old, new)
     different = [key for key in changed if not may_change_at_resume(key)]
     if different:

@@ -42,6 +42,7 @@ from dlrun.training.loop import evaluate, named
 from dlrun.training.not_finite import said_example, said_weight
 from dlrun.training.pictures import draw_plot
 from dlrun.training.plan import Plan
+from dlrun.training.provenance import OWN_PARTS, own_parts_of
 from dlrun.training.recipe import Row
 from dlrun.training.state import State
 from dlrun.training.trained import Trained, load_weights
@@ -278,7 +279,7 @@ class RunWriter:
             },
             state=state,
             figures=figures,
-            environment=self.hardware.environment(),
+            environment=self.hardware.environment() | {OWN_PARTS: own_parts_of(self.plan)},
             dlrun=__version__,
         )
 

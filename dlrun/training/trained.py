@@ -30,6 +30,7 @@ from dlrun.training.layers import TooManyWeights
 from dlrun.training.loop import predictions
 from dlrun.training.not_finite import weight_not_finite
 from dlrun.training.plan import Plan, make_plan
+from dlrun.training.provenance import FOR_EVALUATION, Misfit, refuse_stand_ins, suspecting_own_parts
 
 
 @dataclass
@@ -151,6 +152,15 @@ def open_plan(
     """
     saved = load_checkpoint(path)
     config = _config(saved, path, overrides, parts)
+    refuse_stand_ins(saved, path, config, parts, FOR_EVALUATION)
+    with suspecting_own_parts(parts):
+        return *_open_plan(saved, path, config, parts, data_dir, is_as_saved=not overrides), saved
+
+
+def _open_plan(
+    saved: Checkpoint, path: Path, config: Config, parts: Parts, data_dir: Path, *, is_as_saved: bool
+) -> tuple[Plan, Preprocessing]:
+    """The plan and the preprocessing of a checkpoint, with a config of its own or `is_as_saved`."""
     try:
         known, model_state = saved.data["known"], saved.state["model"]
         if not isinstance(known, dict):  # without it the files that it names would be opened
@@ -166,7 +176,7 @@ def open_plan(
     except ConfigError as error:
         at_hand = ("dataset", "device")  # what may be missing here, and no fault of the file
         wrong = [mistake for mistake in error.mistakes if not mistake.key.startswith(at_hand)]
-        if overrides or not wrong:
+        if not is_as_saved or not wrong:
             raise
         raise CheckpointRefused(f"its config is refused: {wrong[0]}", where=str(path)) from None
     except TooManyWeights:
@@ -176,9 +186,7 @@ def open_plan(
     _refuse_too_large(plan, path)
     plain_shape = all(type(size) is int for size in shape)  # a tensor would be compared number by number
     if (classes, plain_shape and shape) != (plan.data.classes, plan.data.input_shape):
-        raise CheckpointRefused(
-            "its classes or its input shape are not those of the dataset", where=str(path)
-        )
+        raise Misfit("its classes or its input shape are not those of the dataset", where=str(path))
     if not preprocessing.suits(shape):
         raise CheckpointRefused("its preprocessing does not fit the inputs", where=str(path))
     with torch.device("meta"):  # what does not fit is refused before a model of any size is made
@@ -188,7 +196,7 @@ def open_plan(
         seed, name = broken
         what = f"its weights {name} of seed {seed} are not all finite numbers"
         raise CheckpointRefused(what, where=str(path), fix="use another checkpoint")
-    return plan, preprocessing, saved
+    return plan, preprocessing
 
 
 def _config(saved: Checkpoint, path: Path, overrides: Sequence[str], parts: Parts) -> Config:
@@ -249,6 +257,5 @@ def load_weights(model: Copies, saved: list[dict[str, Tensor]], path: Path, *, a
         raise _misfit(str(error).splitlines()[-1].strip()[:150], path) from None
 
 
-def _misfit(reason: str, path: Path) -> CheckpointRefused:
-    what = f"its weights do not fit the architecture: {reason}"
-    return CheckpointRefused(what, where=str(path))
+def _misfit(reason: str, path: Path) -> Misfit:
+    return Misfit(f"its weights do not fit the architecture: {reason}", where=str(path))

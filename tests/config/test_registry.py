@@ -266,15 +266,18 @@ def test_two_folders_of_your_own_keep_apart(write: Callable[[str, str], Path], t
     assert [schedule(0.0) for schedule in found] == [1.0, 2.0]
 
 
-def test_a_part_that_hides_one_of_dlruns_is_refused(
+def test_an_own_part_stands_in_for_one_of_dlrun_that_has_its_name(
     write: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
-    path = write("mine/optimizer/sgd.py", "def sgd(parameters, *, lr: float):\n    pass\n")
-    with pytest.raises(
-        UserError, match=r"optimizer/sgd\.py has the name of a part that dlrun brings"
-    ) as refused:
-        Parts(tmp_path / "mine").part("optimizer", "adam")
-    assert refused.value.where == str(path.resolve())
+    path = write("mine/schedule/constant.py", "def constant(progress, *, at: float = 0.5):\n    return at\n")
+    parts = Parts(tmp_path / "mine")
+    part = parts.part("schedule", "constant")
+    assert (part.path, part.built_in, list(part.options)) == (path.resolve(), False, ["at"])
+    assert parts.find("schedule", "constant")(0.0) == 0.5
+    assert parts.names("schedule") == Parts().names("schedule"), "once"
+    assert parts.replaced == ["schedule/constant"]
+    assert Parts().find("schedule", "constant")(0.0) == 1.0, "without the folder it is dlrun's again"
+    assert Parts().replaced == []
 
 
 def test_a_part_that_cannot_be_imported_says_why(write: Callable[[str, str], Path], tmp_path: Path) -> None:

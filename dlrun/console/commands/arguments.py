@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
+    from dlrun.config.registry import Parts
     from dlrun.run_folders.run import Run
     from dlrun.system.progress import Progress
 
@@ -98,6 +99,7 @@ WhichCheckpoint = Annotated[Literal["best", "last"], typer.Option(help="The chec
 Json = Annotated[bool, typer.Option("--json", help="Print only one JSON object.")]
 DATA = Path("data")
 RUNS = Path("runs")
+MOST_NAMED = 5  # parts in a warning
 
 
 def with_options(overrides: list[str] | None, **options: str | None) -> list[str]:
@@ -108,6 +110,20 @@ def with_options(overrides: list[str] | None, **options: str | None) -> list[str
         *(overrides or []),
         *(f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None),
     ]
+
+
+def parts_of(folder: Path | None, *, quiet: bool = False) -> Parts:
+    """The parts of dlrun and those in a folder; a warning names those that stand in for dlrun's own."""
+    from dlrun.config.registry import Parts
+
+    parts = Parts(folder)
+    if (replaced := parts.replaced) and not quiet:
+        from dlrun.console.streams import warn
+
+        more = f" and {len(replaced) - MOST_NAMED} more" if len(replaced) > MOST_NAMED else ""
+        stand = "stands" if len(replaced) == 1 else "stand"
+        warn(f"{', '.join(replaced[:MOST_NAMED])}{more} of {parts.folder} {stand} in for dlrun's own")
+    return parts
 
 
 def progress_unless(quiet: bool) -> Progress:

@@ -19,6 +19,7 @@ from dlrun.console.commands.arguments import (
     RunsDir,
     WhichCheckpoint,
     checkpoint_of,
+    parts_of,
     progress_unless,
     with_options,
 )
@@ -45,7 +46,6 @@ def evaluate(
     device: Device = None,
 ) -> None:
     """Evaluate a checkpoint, and compare the figures with those recorded at training."""
-    from dlrun.config.registry import Parts
     from dlrun.console.evaluation import print_evaluation
     from dlrun.console.streams import say_json, warn
     from dlrun.system.strict_json import finite
@@ -55,7 +55,7 @@ def evaluate(
     path, found = checkpoint_of(run, checkpoint, runs_dir)
     words = with_options(overrides, device=device)
     progress = progress_unless(quiet=json)
-    trained, saved = open_checkpoint(path, found, words, Parts(parts), data_dir, progress)
+    trained, saved = open_checkpoint(path, found, words, parts_of(parts), data_dir, progress)
     for note in trained.data.notes:
         warn(note)
     report = evaluate_run(trained, saved, path, split)
@@ -84,7 +84,6 @@ def predict(
     device: Device = None,
 ) -> None:
     """Predict new inputs with a trained model, preprocessed as its training data were."""
-    from dlrun.config.registry import Parts
     from dlrun.console.predictions import print_predictions, print_predictions_csv
     from dlrun.console.streams import say_json, warn
     from dlrun.results.prediction import predict_files
@@ -93,7 +92,7 @@ def predict(
     if as_csv and json:
         raise UserError("--csv and --json cannot both be given", where="command line")
     path, found = checkpoint_of(run, checkpoint, runs_dir)
-    predicted = predict_files(path, files, Parts(parts), data_dir, device)
+    predicted = predict_files(path, files, parts_of(parts), data_dir, device)
     for note in predicted.plan.data.notes:
         warn(note)
     if as_csv:
@@ -132,7 +131,6 @@ def plot(
     device: Device = None,
 ) -> None:
     """Draw plots of a run: those of its config, or the ones named."""
-    from dlrun.config.registry import Parts
     from dlrun.system.files import ANOTHER_OUT, make_folder
     from dlrun.training.trained import open_checkpoint
 
@@ -144,7 +142,7 @@ def plot(
     names = [word for word in names or () if word not in overrides]
     words = with_options([*overrides, *([f"plots={_plots(names)}"] if names else [])], device=device)
     progress = progress_unless(quiet=False)
-    trained, _ = open_checkpoint(path, found, words, Parts(parts), data_dir, progress)
+    trained, _ = open_checkpoint(path, found, words, parts_of(parts), data_dir, progress)
     make_folder(folder, ANOTHER_OUT)
     if not draw_all(trained, trained.plan.plots, folder):
         raise SystemExit(1)

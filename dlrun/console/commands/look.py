@@ -18,6 +18,7 @@ from dlrun.console.commands.arguments import (
     PartsDir,
     RunsDir,
     complete_kind,
+    parts_of,
     progress_unless,
     with_options,
 )
@@ -44,9 +45,8 @@ def preview(
     """Show a config's dataset: shapes, classes, balance, ranges, warnings, pictures."""
     from dlrun.config.loading import load_config
     from dlrun.config.lookup import find_config
-    from dlrun.config.registry import Parts
 
-    own_parts = Parts(parts)
+    own_parts = parts_of(parts)
     checked = load_config(find_config(config), with_options(overrides, device="cpu"), own_parts)
     from dlrun.console.dataset import print_preview
     from dlrun.console.streams import say_json
@@ -83,9 +83,8 @@ def show(
     from dlrun.config.dumping import dump_config
     from dlrun.config.loading import load_config
     from dlrun.config.lookup import find_config
-    from dlrun.config.registry import Parts
 
-    own_parts = Parts(parts)
+    own_parts = parts_of(parts)
     checked = load_config(find_config(config), with_options(overrides, device=device), own_parts)
     from dlrun.console.model import print_layers
     from dlrun.console.streams import say
@@ -105,13 +104,13 @@ def list_parts(
     """List every part with its options, types and defaults, and the keys of a config."""
     from dlrun.config.keys import KEYS, default_of
     from dlrun.config.option_types import describe
-    from dlrun.config.registry import KINDS, REQUIRED, Parts
+    from dlrun.config.registry import KINDS, REQUIRED
     from dlrun.console.parts import print_keys, print_parts
     from dlrun.errors import nearest
 
     if kind is not None and kind not in KINDS:
         raise UserError(f"there is no kind of part {kind!r}{nearest(kind, KINDS)}")
-    own_parts = Parts(parts)
+    own_parts = parts_of(parts)
     for one in [kind] if kind else KINDS:
         listed = [own_parts.part(one, name) for name in own_parts.names(one)]
         print_parts(one, listed, describe, REQUIRED)

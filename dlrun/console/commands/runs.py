@@ -20,6 +20,7 @@ from dlrun.console.commands.arguments import (
     Where,
     Yes,
     complete_run_or_sweep,
+    parts_of,
     progress_unless,
 )
 from dlrun.errors import (
@@ -181,7 +182,6 @@ def reproduce(
     data_dir: DataDir = DATA,
 ) -> None:
     """Train a run again from its folder and compare the figures; exit code 5 if they drifted."""
-    from dlrun.config.registry import Parts
     from dlrun.console.differences import print_not_reproduced, print_reproduction
     from dlrun.console.streams import say, say_json
     from dlrun.console.training_view import TrainingDisplay
@@ -192,9 +192,8 @@ def reproduce(
 
     found = find_run(run, runs_dir)
     view = HiddenTraining() if quiet or json else TrainingDisplay()
-    done = reproduce_run(
-        found, runs_dir, tolerance, Parts(parts), data_dir, view, progress_unless(quiet or json)
-    )
+    own_parts, progress = parts_of(parts, quiet=quiet), progress_unless(quiet or json)
+    done = reproduce_run(found, runs_dir, tolerance, own_parts, data_dir, view, progress)
     if json:
         say_json(finite(done.plain()))
     elif quiet:

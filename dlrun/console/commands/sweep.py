@@ -20,6 +20,7 @@ from dlrun.console.commands.arguments import (
     Where,
     complete_config,
     complete_run_or_sweep,
+    parts_of,
     progress_unless,
     with_options,
 )
@@ -102,7 +103,6 @@ def sweep(
 ) -> None:
     """Train a config with many values of some keys, each as an ordinary run, in one folder."""
     from dlrun.config.lookup import find_config
-    from dlrun.config.registry import Parts
     from dlrun.console.streams import say, say_json, warn
     from dlrun.console.sweep_results import print_dry_run, print_failures, print_sweep_results
     from dlrun.console.sweep_view import SweepDisplay
@@ -114,7 +114,7 @@ def sweep(
     wanted = _jobs(jobs)
     if quiet and json:
         raise UserError("--quiet and --json cannot both be given", where="command line")
-    own_parts = Parts(parts)
+    own_parts = parts_of(parts, quiet=quiet)
     chosen_seeds = range(seeds) if seeds else None
     found, space = None, None
     if resume is not None:
@@ -227,7 +227,6 @@ def compare(
     parts: PartsDir = None,
 ) -> None:
     """Compare settings over their seeds, and test if the differences are more than chance."""
-    from dlrun.config.registry import Parts
     from dlrun.console.comparison import print_comparison, print_comparison_csv
     from dlrun.console.streams import say, say_json
     from dlrun.run_folders.comparison import compare_runs
@@ -255,7 +254,7 @@ def compare(
     values = values_of(meant)
     ranked = bool(values) if beside is None else beside == "best"
     metric = shared_metric(meant) if metric is None else metric
-    found = compare_runs(chosen, metric, ranked=ranked, parts=Parts(parts), values=values)
+    found = compare_runs(chosen, metric, ranked=ranked, parts=parts_of(parts), values=values)
     if output:
         from dlrun.drawing.sweep_pictures import draw_curves
 

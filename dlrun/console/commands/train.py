@@ -18,6 +18,7 @@ from dlrun.console.commands.arguments import (
     Redraw,
     RunName,
     RunsDir,
+    parts_of,
     progress_unless,
     with_options,
 )
@@ -55,14 +56,13 @@ def train(
     from dlrun.config.keys import SWEEP_KEY
     from dlrun.config.loading import load_config, read_config
     from dlrun.config.lookup import find_config
-    from dlrun.config.registry import Parts
 
     if seed is not None and seeds is not None:
         raise UserError("--seed and --seeds cannot both be given", where="command line")
     words = with_options(overrides, device=device, name=name)
     words += [f"seeds=[{seed}]"] if seed is not None else []
     words += [f"seeds={list(range(seeds))}"] if seeds is not None else []
-    own_parts = Parts(parts)
+    own_parts = parts_of(parts, quiet=quiet)
     path = find_config(config)
     checked = load_config(path, words, own_parts)
     from dlrun.console.streams import warn
@@ -101,10 +101,9 @@ def resume(
 ) -> None:
     """Continue a run where it stopped; epochs=… may be larger than before."""
     from dlrun.config.loading import load_config
-    from dlrun.config.registry import Parts
     from dlrun.run_folders.locating import find_run
 
-    found, own_parts = find_run(run, runs_dir), Parts(parts)
+    found, own_parts = find_run(run, runs_dir), parts_of(parts, quiet=quiet)
     checked = load_config(found.config, with_options(overrides, device=device), own_parts)
     from dlrun.training.experiment import train_run
     from dlrun.training.plan import make_plan

@@ -1,0 +1,66 @@
+"""Which parts of a trained run were the user's own: those of dlrun with the same names are others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from dlrun.config.keys import Choice, Config
+from dlrun.config.registry import KINDS, Parts
+from dlrun.errors import CheckpointRefused
+from dlrun.training.checkpoint import Checkpoint
+from dlrun.training.plan import Plan
+
+OWN_PARTS = "own parts"  # in the environment of a checkpoint
+FOR_EVALUATION = ("dataset", "architecture", "loss", "metrics")
+FOR_TRAINING = tuple(kind for kind in KINDS if kind != "plots")
+_NAME_THEM = "if it was trained with parts of your own, name their folder with --parts"
+
+
+def own_parts_of(plan: Plan) -> list[str]:
+    """The parts of a plan that are the user's own, such as `architecture/mlp`."""
+    return [
+        f"{kind}/{name}"
+        for kind in FOR_TRAINING
+        for name in _names(plan.config, kind)
+        if not plan.parts.part(kind, name).built_in
+    ]
+
+
+def refuse_stand_ins(
+    saved: Checkpoint, path: Path, config: Config, parts: Parts, kinds: Sequence[str]
+) -> None:
+    """Raises CheckpointRefused where a part of dlrun would stand in for one of the user's own.
+
+    Earlier checkpoints do not say which parts were whose.
+    """
+    recorded = saved.environment.get(OWN_PARTS)
+    own = {each for each in recorded if isinstance(each, str)} if isinstance(recorded, list) else set()
+    for kind in kinds:
+        for name in _names(config, kind):
+            if f"{kind}/{name}" in own and parts.part(kind, name).built_in:
+                what = f"it was trained with an own {kind}/{name}.py, not with dlrun's of that name"
+                fix = "name the folder of your parts with --parts"
+                raise CheckpointRefused(what, where=str(path), fix=fix)
+
+
+class Misfit(CheckpointRefused):
+    """A checkpoint of another model, or of other data, than its config makes here."""
+
+
+@contextmanager
+def suspecting_own_parts(parts: Parts) -> Iterator[None]:
+    """In here a checkpoint that does not fit dlrun's own parts is said to need others, maybe."""
+    try:
+        yield
+    except Misfit as misfit:
+        if parts.folder is None:
+            misfit.fix = _NAME_THEM
+        raise
+
+
+def _names(config: Config, kind: str) -> list[str]:
+    """The names of the parts of one kind that a config chooses."""
+    chosen: Choice | list[Choice] = getattr(config, kind)
+    return [choice.name for choice in (chosen if isinstance(chosen, list) else [chosen])]
