@@ -104,7 +104,8 @@ def dlrun(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done
     """dlrun("train", config, …) calls the command line in this process, with the test's runs folder."""
     from dlrun.console.commands.app import main
 
-    monkeypatch.delenv("COLUMNS", raising=False)  # the width of whoever runs the tests
+    for theirs in ("COLUMNS", "DLRUN_PARTS"):  # of whoever runs the tests
+        monkeypatch.delenv(theirs, raising=False)
 
     def call(*words: object) -> Done:
         out, err = StringIO(), StringIO()

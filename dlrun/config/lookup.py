@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dlrun.errors import UserError, nearest
+from dlrun.system.files import with_home
 
 
 def shipped_folder() -> Path:
@@ -29,7 +30,7 @@ def find_config(text: str, beside: Path | None = None) -> Path:
     """The config file that `text` names: a path (relative to `beside`), or a shipped name."""
     if not text:
         raise UserError("no config is named", fix="name a YAML file")
-    path = (beside or Path()) / text
+    path = (beside or Path()) / with_home(text)
     with suppress(OSError):  # a name too long for any file
         if path.is_dir() and (path / "config.yaml").exists():
             path = path / "config.yaml"

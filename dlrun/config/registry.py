@@ -76,7 +76,7 @@ class Parts:
 
     def __init__(self, folder: Path | None = None) -> None:
         if folder is not None and not folder.is_dir():
-            raise UserError(f"there is no folder {folder}", where="--parts")
+            raise UserError(f"there is no folder {folder}", where="--parts or DLRUN_PARTS")
         self.folder = folder.resolve() if folder else None
         if self.folder:
             find_earlier_names()

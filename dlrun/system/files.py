@@ -1,4 +1,4 @@
-"""Files written so that a crash leaves the old one or the new one, never a part of one."""
+"""Files written so that a crash leaves the old one or the new one, never a part of one; and their names."""
 
 from __future__ import annotations
 
@@ -75,3 +75,8 @@ def cannot_write(path: Path, error: OSError, fix: str = "") -> RunFailed:
     first = "free some space" if error.errno in _FULL else "see that it can be written to"
     what = f"cannot write {path}: {error.strerror or error}"
     return RunFailed(what, fix=f"{first}, or {fix}" if fix else first)
+
+
+def with_home(text: str) -> str:
+    """A path with `~` or `~name` at its start as the shell means it; as it is where nobody has that name."""
+    return os.path.expanduser(text)  # noqa: PTH111, Path.expanduser raises an error there

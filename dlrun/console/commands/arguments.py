@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from dlrun.system.progress import Progress
 
 
+def expanded(text: str | Path) -> Path:
+    """A path with `~` as the shell means it, which expands none inside of quotes or after `=`."""
+    return Path(expanded_text(text))
+
+
+def expanded_text(text: str | Path) -> str:
+    """The name of a run, which may be a path, with `~` as the shell means it."""
+    from dlrun.system.files import with_home
+
+    return with_home(str(text))
+
+
 def complete_config(incomplete: str) -> list[str]:
     from glob import escape, glob
 
@@ -55,6 +67,7 @@ RunName = Annotated[
     typer.Argument(
         metavar="RUN",
         help="A run folder, the name of a run or the start of it, or `last`.",
+        parser=expanded_text,
         autocompletion=complete_run,
     ),
 ]
@@ -65,16 +78,32 @@ Overrides = Annotated[
 PartsDir = Annotated[
     Path | None,
     typer.Option(
-        "--parts", metavar="DIR", help="A folder with your own parts, in subfolders named as in dlrun/."
+        "--parts",
+        metavar="DIR",
+        envvar="DLRUN_PARTS",
+        parser=expanded,
+        help="A folder with your own parts, in subfolders named as in dlrun/.",
     ),
 ]
 DataDir = Annotated[
-    Path, typer.Option("--data-dir", metavar="DIR", envvar="DLRUN_DATA", help="The folder of datasets.")
+    Path,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        envvar="DLRUN_DATA",
+        parser=expanded,
+        help="The folder of datasets.",
+    ),
 ]
 Device = Annotated[str | None, typer.Option("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
 RunsDir = Annotated[
     Path,
-    typer.Option("--runs-dir", metavar="DIR", help="The folder in which run folders are made and found."),
+    typer.Option(
+        "--runs-dir",
+        metavar="DIR",
+        parser=expanded,
+        help="The folder in which run folders are made and found.",
+    ),
 ]
 Where = Annotated[
     str | None,
@@ -92,6 +121,7 @@ RunOrCheckpoint = Annotated[
     typer.Argument(
         metavar="RUN_OR_CHECKPOINT",
         help="A run folder, the name of a run or the start of it, `last`, or a checkpoint file.",
+        parser=expanded_text,
         autocompletion=complete_run,
     ),
 ]

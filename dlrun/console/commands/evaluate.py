@@ -19,6 +19,7 @@ from dlrun.console.commands.arguments import (
     RunsDir,
     WhichCheckpoint,
     checkpoint_of,
+    expanded,
     parts_of,
     progress_unless,
     with_options,
@@ -72,7 +73,9 @@ def predict(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", help="Images, folders of images, or CSV files with a row for each input."
+            metavar="FILE...",
+            parser=expanded,
+            help="Images, folders of images, or CSV files with a row for each input.",
         ),
     ],
     checkpoint: WhichCheckpoint = "best",
@@ -123,7 +126,9 @@ def plot(
     checkpoint: WhichCheckpoint = "best",
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The folder for the pictures (default: the run's plots)."),
+        typer.Option(
+            metavar="DIR", parser=expanded, help="The folder for the pictures (default: the run's plots)."
+        ),
     ] = None,
     runs_dir: RunsDir = RUNS,
     parts: PartsDir = None,

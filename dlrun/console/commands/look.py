@@ -18,6 +18,7 @@ from dlrun.console.commands.arguments import (
     PartsDir,
     RunsDir,
     complete_kind,
+    expanded,
     parts_of,
     progress_unless,
     with_options,
@@ -34,7 +35,9 @@ def preview(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="The folder for the pictures (default: previews/NAME in the runs folder)."
+            metavar="DIR",
+            parser=expanded,
+            help="The folder for the pictures (default: previews/NAME in the runs folder).",
         ),
     ] = None,
     json: Json = False,

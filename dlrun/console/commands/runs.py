@@ -20,6 +20,7 @@ from dlrun.console.commands.arguments import (
     Where,
     Yes,
     complete_run_or_sweep,
+    expanded_text,
     parts_of,
     progress_unless,
 )
@@ -113,7 +114,12 @@ def _list_all(runs_dir: Path) -> None:
 def rm(
     named: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="Runs or sweeps.", autocompletion=complete_run_or_sweep),
+        typer.Argument(
+            metavar="RUN...",
+            help="Runs or sweeps.",
+            parser=expanded_text,
+            autocompletion=complete_run_or_sweep,
+        ),
     ],
     yes: Yes = False,
     runs_dir: RunsDir = RUNS,

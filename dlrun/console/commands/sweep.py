@@ -20,6 +20,8 @@ from dlrun.console.commands.arguments import (
     Where,
     complete_config,
     complete_run_or_sweep,
+    expanded,
+    expanded_text,
     parts_of,
     progress_unless,
     with_options,
@@ -92,7 +94,10 @@ def sweep(
         bool, typer.Option("--dry-run", help="Only list the runs and estimate how long they would take.")
     ] = False,
     resume: Annotated[
-        str | None, typer.Option("--resume", metavar="SWEEP", help="Continue a sweep where it stopped.")
+        str | None,
+        typer.Option(
+            "--resume", metavar="SWEEP", parser=expanded_text, help="Continue a sweep where it stopped."
+        ),
     ] = None,
     runs_dir: RunsDir = RUNS,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the sweep's folder.")] = False,
@@ -201,6 +206,7 @@ def compare(
             metavar="[RUN]...",
             help="Runs by folder, start of the name, pattern such as 'spiral_*', or the folder of a sweep; "
             "with --where the default is all runs.",
+            parser=expanded_text,
             autocompletion=complete_run_or_sweep,
         ),
     ] = None,
@@ -220,7 +226,11 @@ def compare(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Draw the training curves into this PNG, PDF or SVG."
+            "--output",
+            "-o",
+            metavar="FILE",
+            parser=expanded,
+            help="Draw the training curves into this PNG, PDF or SVG.",
         ),
     ] = None,
     runs_dir: RunsDir = RUNS,

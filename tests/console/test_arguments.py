@@ -1,0 +1,117 @@
+"""Paths of the command line and of the environment mean what a shell would make of them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TINY
+from small_runs import only_run
+from small_sweeps import only_sweep
+
+Dlrun = Callable[..., Any]
+Write = Callable[[str, str], Path]
+HALF = "def half(progress, *, of: float = 1.0):\n    '''Half the rate.'''\n    return of / 2\n"
+DOUBLE = "def half(progress, *, of: float = 1.0):\n    '''Twice the rate.'''\n    return of * 2\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home that holds a config and a schedule of its owner's, and is not where we are."""
+    home = tmp_path / "home"
+    (home / "mine" / "schedule").mkdir(parents=True)
+    (home / "mine" / "schedule" / "half.py").write_text(HALF)
+    (home / "own.yaml").write_text(TINY.replace("plots: []", "plots: [curves]") + "schedule: half\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return home
+
+
+def test_a_tilde_is_the_home_wherever_a_path_is_written(
+    dlrun: Dlrun, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dirs = ("--runs-dir", "~/runs", "--parts", "~/mine", "--data-dir", "~/data")
+    (home / "above.yaml").write_text("base: ~/own.yaml\nepochs: 2\n")
+    assert dlrun("train", "~/above.yaml", "--stop-after", 1, *dirs).code == 0
+    run = only_run(home / "runs")
+    (home / "points.csv").write_text("x,y\n0.1,0.2\n")
+    for words in (
+        ("resume", "~/runs/above-001"),
+        ("eval", "~/runs/above-001/checkpoints/last.pt"),
+        ("predict", "~/runs/above-001", "~/points.csv"),
+        ("plot", "last", "curves", "--out", "~/pictures"),
+        ("data", "~/own.yaml", "--out", "~/previews"),
+        ("reproduce", "~/runs/above-001"),
+        ("sweep", "~/own.yaml", "epochs=1,2", "--jobs", 1),
+    ):
+        done = dlrun(*words, *dirs)
+        assert done.code == 0, (words, done.err)
+    sweep = ("sweep", "--resume", "~/runs/own-sweep-001", *dirs)
+    assert dlrun(*sweep).code == 0
+    compared = ("compare", "~/runs/own-sweep-001", "-o", "~/curves.png", "--runs-dir", "~/runs")
+    assert dlrun(*compared, "--metric", "train_loss").code == 0
+    assert dlrun("rm", "~/runs/own-sweep-001", "--yes", "--runs-dir", "~/runs").code == 0
+    assert run.rows()["epoch"] == [1, 2]
+    for made in ("pictures/curves.png", "curves.png", "previews"):
+        assert (home / made).exists(), made
+    monkeypatch.setenv("DLRUN_DATA", "~/data")
+    monkeypatch.setenv("DLRUN_PARTS", "~/mine")
+    assert dlrun("eval", "last", "--runs-dir", "~/runs").code == 0
+    assert not list(Path().glob("*")), "nothing is made in a folder of that name where we are"
+
+
+def test_a_tilde_of_nobody_is_a_name_as_it_is_to_a_shell(dlrun: Dlrun, home: Path) -> None:
+    done = dlrun("train", "~nobody-has-this-name/x.yaml")
+    assert (done.code, "there is no config ~nobody-has-this-name/x.yaml" in done.err) == (2, True)
+
+
+def test_own_parts_are_found_by_the_environment_and_the_option_goes_before_it(
+    dlrun: Dlrun, home: Path, runs_dir: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert dlrun("show", home / "own.yaml").code == 2
+    monkeypatch.setenv("DLRUN_PARTS", str(home / "mine"))
+    assert "Half the rate." in dlrun("parts", "schedule").out
+    other = write("other/schedule/half.py", DOUBLE).parents[1]
+    assert "Twice the rate." in dlrun("parts", "schedule", "--parts", other).out
+    done = dlrun("train", home / "own.yaml", "--stop-after", 1)
+    assert done.code == 0, done.err
+    monkeypatch.delenv("DLRUN_PARTS")
+    printed = next(line for line in done.out.splitlines() if "dlrun resume" in line)
+    command = shlex.split(printed[printed.index("dlrun resume") :])
+    assert command[-2:] == ["--parts", str(home / "mine")]
+    assert dlrun(*command[1:]).code == 0, "the command that is printed needs no environment"
+    monkeypatch.setenv("DLRUN_PARTS", "nowhere")
+    refused = dlrun("parts")
+    assert (refused.code, "there is no folder nowhere" in refused.err) == (2, True)
+    assert "DLRUN_PARTS" in refused.err
+
+
+def test_the_workers_of_a_sweep_have_the_parts_of_the_environment(
+    dlrun: Dlrun, home: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLRUN_PARTS", "~/mine")
+    done = dlrun("sweep", home / "own.yaml", "epochs=1,2", "--jobs", 1)
+    assert done.code == 0, done.err
+    assert {trial.run.summary()["status"] for trial in only_sweep(runs_dir).trials} == {"finished"}
+    monkeypatch.delenv("DLRUN_PARTS")
+    assert dlrun("sweep", "--resume", "last", "--parts", home / "mine").code == 0
+
+
+def test_every_command_that_takes_parts_says_that_the_environment_names_them(dlrun: Dlrun) -> None:
+    for command in (
+        "train",
+        "resume",
+        "eval",
+        "predict",
+        "plot",
+        "data",
+        "show",
+        "parts",
+        "sweep",
+        "compare",
+    ):
+        assert "DLRUN_PARTS" in dlrun(command, "--help").out, command
