@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +11,9 @@ from typing import Any
 import yaml
 
 from dlrun.errors import UserError
+from dlrun.system.bounds import CONFIG
+from dlrun.system.files import NotAFile, TooLarge, read_bounded
 
-LARGEST_FILE = 1 << 20  # bytes of a config file
 MOST_VALUES = 10_000
 DEEPEST = 50
 
@@ -86,14 +85,11 @@ def read_file(path: Path) -> Located:
     Raises UserError, with line and column if they are known.
     """
     try:
-        # Without O_NONBLOCK, opening a FIFO would wait for ever.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise UserError(f"{path} is not a file")
-            if status.st_size > LARGEST_FILE:
-                raise UserError(f"{path} is too large for a config ({status.st_size:,} bytes)")
-            raw = file.read(LARGEST_FILE + 1)
+        raw = read_bounded(path, CONFIG)
+    except NotAFile:
+        raise UserError(f"{path} is not a file") from None
+    except TooLarge as error:
+        raise UserError(f"{path} is too large for a config ({error.size:,} bytes)") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     try:

@@ -9,8 +9,9 @@ from pathlib import Path
 from dlrun.errors import RunFailed, UserError, shortened
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import SWEEP_FILE, find_run, one_named
-from dlrun.run_folders.run import Run
+from dlrun.run_folders.run import Run, is_run_folder
 from dlrun.run_folders.sweep_folder import is_unbegun_sweep, read_sweep, sweeps_in, unbegun_sweeps
+from dlrun.system.files import is_file
 from dlrun.system.locks import is_in_use
 
 
@@ -24,7 +25,7 @@ def deletable(text: str, parent: Path) -> Path:
     folder, path = None, Path(text)
     for each in (path, parent / path):
         with suppress(OSError):  # a name too long for any folder
-            if (each / SWEEP_FILE).is_file() or (each / "config.yaml").is_file() or is_unbegun_sweep(each):
+            if is_file(each / SWEEP_FILE) or is_run_folder(each) or is_unbegun_sweep(each):
                 folder = each
                 break
     if folder is None and text == "last":
@@ -53,7 +54,7 @@ def refuse_to_delete(folder: Path, parent: Path) -> None:
             f"{folder.name} is a run of the sweep {real.parent.name}, which needs it",
             fix=f"delete the whole sweep: dlrun rm {real.parent.name}",
         )
-    if not (real / SWEEP_FILE).exists() and not is_unbegun_sweep(real) and _runs_in(real):
+    if not is_file(real / SWEEP_FILE) and not is_unbegun_sweep(real) and _runs_in(real):
         raise UserError(f"{folder.name} holds other runs", fix="name those, or delete the folder by hand")
     if busy := next((each for each in (folder, *_runs_in(folder)) if is_in_use(each)), None):
         raise RunFailed(f"{busy.name} is in use", where=str(busy), fix="wait until it is done, or stop it")
@@ -63,7 +64,7 @@ def describe_folder(folder: Path) -> str:
     """What a folder that may be deleted holds, in words."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     size = sum(path.stat().st_size for path in files)
-    if (folder / SWEEP_FILE).is_file():
+    if is_file(folder / SWEEP_FILE):
         try:
             what = f"a sweep of {len(read_sweep(folder).trials)} runs"
         except UserError:

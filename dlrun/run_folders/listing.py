@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dlrun.run_folders.run import Run
+from dlrun.run_folders.run import Run, is_run_folder
 from dlrun.system.processes import stamp
 
 
@@ -28,7 +28,7 @@ def _with_summaries(parent: Path) -> list[tuple[Run, dict[str, Any]]]:
         folders = [Path(entry.path) for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
-    runs = [Run(folder) for folder in folders if (folder / "config.yaml").is_file()]
+    runs = [Run(folder) for folder in folders if is_run_folder(folder)]
     found = [(run, run.summary()) for run in runs]
     return sorted(found, key=lambda each: _age(*each), reverse=True)
 

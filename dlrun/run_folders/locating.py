@@ -9,11 +9,10 @@ from pathlib import Path
 
 from dlrun.errors import UserError, nearest, shortened
 from dlrun.run_folders.listing import runs_in
-from dlrun.run_folders.run import Run, refuse_links
-from dlrun.system.files import ANOTHER_RUNS_DIR, cannot_write, make_folder, sync_folder
+from dlrun.run_folders.run import Run, is_run_folder, is_run_name, refuse_links
+from dlrun.system.files import ANOTHER_RUNS_DIR, cannot_write, is_file, make_folder, sync_folder
 
 _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
-_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,69}-\d{3,}\Z")  # 64 letters and -sweep
 SWEEP_FILE = "sweep.json"  # which is in the folder of a sweep
 
 
@@ -69,11 +68,11 @@ def find_run(text: str, parent: Path) -> Run:
 def _named(text: str, parent: Path) -> Run:
     path = Path(text)
     with suppress(OSError):  # a name too long for any folder
-        if (path / "config.yaml").is_file():
+        if is_run_folder(path):
             return Run(path if path.name else path.resolve())
         if of_sweep := _in_sweep(text, parent):
             return of_sweep
-        sweep = next((each for each in (path, parent / path) if (each / SWEEP_FILE).is_file()), None)
+        sweep = next((each for each in (path, parent / path) if is_file(each / SWEEP_FILE)), None)
         if sweep and text.strip():
             inside = min((file.parent.name for file in sweep.glob("*/config.yaml")), default="RUN")
             fix = f"name one of them, such as {sweep.resolve().name}/{inside}"
@@ -88,7 +87,7 @@ def _in_sweep(text: str, parent: Path) -> Run | None:
     """The run of a sweep in `parent` that SWEEP/RUN names; links are none."""
     sweep, _, name = text.partition("/")
     home, folder = parent / sweep, parent / sweep / name
-    is_there = is_run_name(sweep) and is_run_name(name) and (folder / "config.yaml").is_file()
+    is_there = is_run_name(sweep) and is_run_name(name) and is_run_folder(folder)
     return Run(folder) if is_there and not (home.is_symlink() or folder.is_symlink()) else None
 
 
@@ -111,8 +110,3 @@ def one_named(text: str, names: Sequence[str], kind: str, parent: Path) -> str:
         )
         raise UserError(f"there is no {kind} {shortened(text)}{shown}", fix=fix)
     return matching[0]
-
-
-def is_run_name(text: str) -> bool:
-    """Whether a text can be the name of a run's folder, which leads nowhere else."""
-    return bool(_FOLDER_NAME.match(text))

@@ -9,7 +9,8 @@ from typing import IO
 
 from dlrun.errors import CheckpointRefused
 from dlrun.run_folders.run import Run
-from dlrun.system.files import cannot_write, sync_folder
+from dlrun.system.bounds import METRICS
+from dlrun.system.files import cannot_write, sync_folder, unshare
 
 
 class MetricsFile:
@@ -21,6 +22,7 @@ class MetricsFile:
         if end and (not run.metrics.exists() or run.metrics.stat().st_size < end):
             raise CheckpointRefused("it is shorter than the checkpoint says", where=str(run.metrics))
         try:
+            unshare(run.metrics, METRICS)
             self._file: IO[str] = run.metrics.open("r+" if end else "w", encoding="utf-8", newline="")
             self._file.seek(end)
             self._file.truncate()

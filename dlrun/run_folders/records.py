@@ -20,8 +20,9 @@ from dlrun.errors import UserError, meant, nearest, shortened
 from dlrun.run_folders.conditions import Condition, is_number, parse_condition
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import SWEEP_FILE
-from dlrun.run_folders.run import Run
+from dlrun.run_folders.run import Run, is_run_folder
 from dlrun.run_folders.sweep_folder import Sweep, read_sweep, sweeps_in
+from dlrun.system.files import is_file
 
 LARGEST = 1e150  # figures beyond it are no figures: their squares have no place in a double
 
@@ -58,7 +59,7 @@ class Record:
     def name(self) -> str:
         """The name of its run, that of a sweep's with the sweep before it, as `dlrun eval` takes it."""
         home = self.run.folder.parent
-        is_inside = home.name and (home / SWEEP_FILE).is_file()
+        is_inside = home.name and is_file(home / SWEEP_FILE)
         return f"{home.name}/{self.run.name}" if is_inside else self.run.name
 
     @property
@@ -162,9 +163,9 @@ def find_runs(text: str, parent: Path) -> list[Run | Sweep]:
         raise UserError("an empty name names no run", fix="name a run, or '*' for all of them")
     for folder in (path, parent / path):
         with suppress(OSError):  # a name too long for any folder
-            if (folder / SWEEP_FILE).is_file():
+            if is_file(folder / SWEEP_FILE):
                 return [read_sweep(folder)]
-            if (folder / "config.yaml").is_file():
+            if is_run_folder(folder):
                 return [Run(folder if folder.name else folder.resolve())]
     if inside := runs_in(path)[::-1]:
         return [*inside]

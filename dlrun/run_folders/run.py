@@ -15,25 +15,35 @@ runs/spiral_relu-001/
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from dlrun.errors import UserError, shortened
-from dlrun.system.files import make_folder, write_atomically
+from dlrun.errors import RunFailed, UserError, shortened
+from dlrun.system.bounds import CONFIG, LOG, METRICS, METRICS_LINE, SUMMARY
+from dlrun.system.files import (
+    TooLarge,
+    is_missing,
+    make_folder,
+    open_bounded,
+    read_bounded,
+    unshare,
+    write_atomically,
+)
 from dlrun.system.locks import lock
 from dlrun.system.processes import is_still_there
 from dlrun.system.strict_json import finite
 
 FILES, FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights", "eval")  # written in place
-_LONGEST_LINE = 2**14  # bytes of a row of metrics.csv: hundreds of columns
+_BOUNDS = {"config.yaml": CONFIG, "summary.json": SUMMARY, "metrics.csv": METRICS}  # of what is read
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,69}-\d{3,}\Z")  # 64 letters and -sweep
 DONE = ("finished", "stopped early")  # the statuses of a run with nothing left to train
 
 
@@ -86,9 +96,8 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """What summary.json says, or nothing where it is missing or broken."""
-        path = self.folder / "summary.json"
         try:
-            content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            content = json.loads(read_bounded(self.folder / "summary.json", SUMMARY))
         except (OSError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
@@ -96,27 +105,42 @@ class Run:
     def log(self, text: str) -> bool:
         """Add lines to log.txt; whether they stand there. A log that cannot be written stops nothing."""
         stamp = datetime.now().astimezone().isoformat(timespec="seconds")
+        path = self.folder / "log.txt"
         try:
-            with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
+            unshare(path, LOG)
+            with path.open("a", encoding="utf-8") as file:
                 file.writelines(f"{stamp} {line}\n" for line in text.splitlines())
-        except OSError:
+        except (OSError, RunFailed):
             return False
         return True
 
     def status(self, summary: dict[str, Any]) -> str:
         """How the run stands: what its summary says, or interrupted if its process is gone."""
         status = summary.get("status")
-        if not (self.folder / "summary.json").exists():
-            return "interrupted"  # before its first word
-        if not isinstance(status, str):
+        if self.is_unreadable():
             return "broken"
+        if not isinstance(status, str):
+            has_begun = (self.folder / "summary.json").exists()
+            return "broken" if has_begun else "interrupted"  # before its first word
         return "interrupted" if status == "running" and not is_still_there(summary) else status
+
+    def is_unreadable(self) -> bool:
+        """Whether its folder may not be read, or a file of it has more bytes than dlrun reads of one."""
+        for name, most in _BOUNDS.items():
+            try:
+                if (self.folder / name).stat().st_size > most:
+                    return True
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError:
+                return True
+        return False
 
     def is_worthless(self, summary: dict[str, Any]) -> bool:
         """Whether it diverged, or ended before anything was saved that it could go on from."""
         status = self.status(summary)
         return status == "diverged" or (
-            status in ("failed", "interrupted", "broken") and not self.last.exists()
+            status in ("failed", "interrupted", "broken") and is_missing(self.last)
         )
 
     @contextmanager
@@ -148,16 +172,19 @@ class Run:
 
     def _rows(self) -> dict[str, list[Any]]:
         try:
-            text = self.metrics.read_text(encoding="utf-8")
+            file = open_bounded(self.metrics, METRICS)
+        except TooLarge as error:
+            raise ValueError(error.strerror) from None
         except OSError:
             return {}
-        lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))
-        header = next(lines, [])
-        columns: dict[str, list[Any]] = {name: [] for name in header}
-        for line in lines:
-            for name, cell in zip(header, line, strict=False):
-                whole = name in ("epoch", "seed")
-                columns[name].append(None if cell == "" else int(cell) if whole else float(cell))
+        with file:
+            lines = csv.reader(_whole_lines(file))
+            header = next(lines, [])
+            columns: dict[str, list[Any]] = {name: [] for name in header}
+            for line in lines:
+                for name, cell in zip(header, line, strict=False):
+                    whole = name in ("epoch", "seed")
+                    columns[name].append(None if cell == "" else int(cell) if whole else float(cell))
         return columns
 
     def lines_before(self, end: int, count: int) -> tuple[str, list[str]]:
@@ -166,9 +193,9 @@ class Run:
         Nothing where no line ends there.
         """
         try:
-            with self.metrics.open("rb") as file:
-                header = file.readline()
-                size = min(_LONGEST_LINE * (count + 1), end - len(header))
+            with open_bounded(self.metrics, METRICS) as file:
+                header = file.readline(METRICS_LINE)
+                size = min(METRICS_LINE * (count + 1), end - len(header))
                 file.seek(end - size)
                 text = file.read(size)
         except (OSError, ValueError):
@@ -181,25 +208,51 @@ class Run:
     def has_rows(self) -> bool:
         """Whether metrics.csv holds more than its header."""
         try:
-            with self.metrics.open("rb") as file:
-                return bool(file.readline() and file.readline())
+            with open_bounded(self.metrics, METRICS) as file:
+                return bool(file.readline(METRICS_LINE) and file.readline(1))
+        except TooLarge:
+            return True
         except OSError:
             return False
 
     def last_row(self) -> tuple[int, dict[str, Any]]:
         """The last epoch in metrics.csv and what was measured of its last seed, from the file's end alone."""
-        if not self.metrics.is_file():
-            return 0, {}
         try:
-            with self.metrics.open("rb") as file:
-                header = file.readline().decode().strip().split(",")
-                file.seek(max(file.tell(), os.path.getsize(self.metrics) - 4096))
+            with open_bounded(self.metrics, METRICS) as file:
+                header = file.readline(METRICS_LINE).decode().strip().split(",")
+                file.seek(max(file.tell(), os.fstat(file.fileno()).st_size - METRICS_LINE))
                 lines = file.read().decode().splitlines()
             cells = dict(zip(header, lines[-1].split(","), strict=True))
             figures = {c: {"mean": float(cells[c]), "sd": None} for c in header[2:] if cells[c]}
             return int(cells["epoch"]), figures
         except (OSError, ValueError, IndexError, KeyError):
             return 0, {}
+
+
+def _whole_lines(file: IO[bytes]) -> Iterator[str]:
+    """The lines of metrics.csv one by one, without a last one that is not whole.
+
+    Raises ValueError for a line longer than any row.
+    """
+    while (line := file.readline(METRICS_LINE)).endswith(b"\n"):
+        yield line.decode()
+    if len(line) == METRICS_LINE:
+        raise ValueError(f"a line has more than {METRICS_LINE:,} bytes")
+
+
+def is_run_name(text: str) -> bool:
+    """Whether a text can be the name of a run's folder, which leads nowhere else."""
+    return bool(_FOLDER_NAME.match(text))
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether a folder is a run's; one that may not be read is by its name."""
+    try:
+        return stat.S_ISREG((folder / "config.yaml").stat().st_mode)
+    except PermissionError:
+        return is_run_name(folder.name)
+    except (OSError, ValueError):  # no path at all
+        return False
 
 
 def refuse_links(run: Run) -> None:

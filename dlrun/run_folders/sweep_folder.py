@@ -29,9 +29,10 @@ from dlrun.config.keys import FREE, Config
 from dlrun.config.strict_yaml import parse, read_file
 from dlrun.errors import UserError
 from dlrun.run_folders.listing import runs_in
-from dlrun.run_folders.locating import SWEEP_FILE, create_run, is_run_name, new_folder, one_named
-from dlrun.run_folders.run import DONE, Run, refuse_links
-from dlrun.system.files import write_atomically
+from dlrun.run_folders.locating import SWEEP_FILE, create_run, new_folder, one_named
+from dlrun.run_folders.run import DONE, Run, is_run_name, refuse_links
+from dlrun.system.bounds import LOG, SWEEP
+from dlrun.system.files import cannot_write, is_file, is_missing, read_bounded, unshare, write_atomically
 from dlrun.system.locks import is_in_use, lock
 from dlrun.system.processes import command_line, identity, is_alive, now
 from dlrun.system.strict_json import finite
@@ -139,7 +140,16 @@ class Sweep:
             self.content.update(identity())
             self.write()
             self._remove_leftovers()
+            self._unshare_logs()
             yield
+
+    def _unshare_logs(self) -> None:
+        """Have what is appended to be the sweep's own, and no hard link."""
+        for name in (name for name, is_kind in _IN_PLACE.items() if is_kind is stat.S_ISREG):
+            try:
+                unshare(self.folder / name, LOG)
+            except OSError as error:
+                raise cannot_write(self.folder / name, error) from None
 
     def _remove_leftovers(self) -> None:
         """Remove what writers that are gone left behind: tables and pictures are written without the lock."""
@@ -165,7 +175,7 @@ class Sweep:
                 folder.name not in known
                 and is_run_name(folder.name)
                 and not folder.is_symlink()
-                and not (folder / "summary.json").exists()
+                and is_missing(folder / "summary.json")
                 and not is_in_use(folder)
             ):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -257,9 +267,9 @@ def find_sweep(text: str, parent: Path) -> Sweep:
     Raises UserError where there is none, or more than one, or where its folder is not as dlrun made it.
     """
     path = Path(text)
-    if (parent / path / SWEEP_FILE).is_file():
+    if is_file(parent / path / SWEEP_FILE):
         path = parent / path
-    elif not (path / SWEEP_FILE).is_file():
+    elif not is_file(path / SWEEP_FILE):
         there = sorted(parent.glob(f"*/{SWEEP_FILE}"), key=lambda file: file.stat().st_mtime)
         names = [file.parent.name for file in there]
         if cut := next((each for each in (path, parent / path) if is_unbegun_sweep(each)), None):
@@ -278,7 +288,7 @@ def read_sweep(folder: Path) -> Sweep:
     folder = folder if folder.name else folder.resolve()  # of `.`, whose parent is not itself
     path = folder / SWEEP_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        content = json.loads(read_bounded(path, SWEEP))
         sound = _is_sound(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         sound = False
@@ -349,8 +359,8 @@ def is_unbegun_sweep(folder: Path) -> bool:
         _OWN_NAME.fullmatch(folder.name) is not None
         and folder.is_dir()
         and not folder.is_symlink()
-        and not (folder / SWEEP_FILE).exists()
-        and not (folder / "config.yaml").exists()  # a run of that name
+        and is_missing(folder / SWEEP_FILE)
+        and is_missing(folder / "config.yaml")  # a run of that name
         and not is_in_use(folder)  # it is being made
     )
 

@@ -254,7 +254,7 @@ def rank_sweep(
     """The settings of a sweep, the best first; None where nothing is finished, or nothing measured that."""
     given_up = sweep.given_up
     there = [read_record(trial.run) for trial in sweep.trials if trial.number not in given_up]
-    if not any(each.summary.get("status") in DONE for each in there):
+    if not any(each.run.status(each.summary) in DONE for each in there):
         return None
     metric = sweep.metric if metric is None else metric
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +17,84 @@ ANOTHER_RUNS_DIR = "name another --runs-dir"
 ANOTHER_DATA_DIR = "name another --data-dir"
 ANOTHER_OUT = "name another folder with --out"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class NotAFile(OSError):
+    """What should be read is a folder, a pipe or a device."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EINVAL, "it is no regular file")
+
+
+class TooLarge(OSError):
+    """A file has more bytes than any that belongs in its place."""
+
+    def __init__(self, size: int, most: int) -> None:
+        super().__init__(errno.EFBIG, f"it has {size:,} bytes, and at most {most:,} are read")
+        self.size = size
+
+
+def is_missing(path: Path) -> bool:
+    """Whether there is surely nothing: in a folder that may not be read there could be anything."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file, as far as it may be looked for."""
+    try:
+        return path.is_file()
+    except OSError:  # the folder may not be read, or the name is too long for any
+        return False
+
+
+def open_bounded(path: Path, most: int) -> IO[bytes]:
+    """A regular file of at most `most` bytes, opened to be read.
+
+    Raises OSError: NotAFile for anything else, of which a pipe would never end, and TooLarge for more.
+    """
+    # Without O_NONBLOCK, opening a FIFO would wait for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotAFile
+        if status.st_size > most:
+            raise TooLarge(status.st_size, most)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return open(descriptor, "rb")
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """The bytes of a regular file of at most `most` bytes. Raises OSError as `open_bounded` does."""
+    with open_bounded(path, most) as file:
+        raw = file.read(most + 1)  # it may have grown
+    if len(raw) > most:
+        raise TooLarge(len(raw), most)
+    return raw
+
+
+def unshare(path: Path, most: int) -> None:
+    """Give `path` a file of its own where hard links give other names to it, before it is written in place.
+
+    Those names keep what they have: they may be a backup made by `cp -al` or rsync, or a file of somebody
+    else's. The copy stands in place of the link at once and whole. Raises OSError, with all as it was, where
+    there is more to copy than `most` bytes, and RunFailed where the disk refuses.
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    if status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
+        with open_bounded(path, most) as shared:
+            write_atomically(path, lambda own: shutil.copyfileobj(shared, own), fix="")
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object], fix: str = ANOTHER_RUNS_DIR) -> None:

@@ -168,12 +168,13 @@ def checkpoint_of(run: str, which: str, runs_dir: Path) -> tuple[Path, Run | Non
     """The checkpoint file that RUN_OR_CHECKPOINT names, and its run, if a run is named."""
     from dlrun.console.streams import warn
     from dlrun.run_folders.locating import find_run
+    from dlrun.system.files import is_file, is_missing
 
     given = Path(run)
-    if given.is_file() or given.suffix == ".pt":
+    if is_file(given) or given.suffix == ".pt":
         return given, None
     found = find_run(run, runs_dir)
-    if which == "best" and found.last.exists() and not found.best.exists():
+    if which == "best" and not is_missing(found.last) and is_missing(found.best):
         warn("there is no best.pt yet; this is last.pt")
         return found.last, found
     return found.best if which == "best" else found.last, found

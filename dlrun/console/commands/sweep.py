@@ -292,7 +292,7 @@ def _finished(runs_dir: Path) -> list[Record]:
 
     every = [run for run in reversed(all_runs_in(runs_dir)) if can_borrow(run, runs_dir)]
     found = map(read_record, every)
-    return [each for each in found if each.summary.get("status") in DONE]
+    return [each for each in found if each.run.status(each.summary) in DONE]
 
 
 def _jobs(text: str) -> int | None:
