@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from rich import box
-from rich.table import Table
+from dlrun.console.streams import clean, stdout
 
-from dlrun.console.streams import clean, out
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def plain_table(caption: str | None = None) -> Table:
+    from rich import box
+    from rich.table import Table
+
     return Table(
         box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=caption, caption_justify="left"
     )
@@ -22,9 +27,11 @@ def print_lines(lines: Sequence[tuple[str, ...]], *, with_all: bool = False) -> 
     """
     lines = [tuple(" ".join(cell.split()) for cell in line) for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    console = out()
-    room = console.width if console.is_terminal else sum(widths) + 2 * len(widths)
-    if with_all and console.is_terminal:
+    stream = stdout()
+    is_terminal = stream.isatty()
+    # Without rich, whose import takes as long as a thousand summaries.
+    room = shutil.get_terminal_size().columns if is_terminal else sum(widths) + 2 * len(widths)
+    if with_all and is_terminal:
         share = max(8, (room - widths[0]) // max(1, len(widths) - 1) - 2)
         widths = [widths[0], *(min(width, share) for width in widths[1:])]
         lines = [tuple(map(_cut, line, widths)) for line in lines]
@@ -32,8 +39,8 @@ def print_lines(lines: Sequence[tuple[str, ...]], *, with_all: bool = False) -> 
         _cut("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(), room)
         for line in lines
     ]
-    console.file.write("\n".join(map(clean, text)) + "\n")
-    console.file.flush()
+    stream.write("\n".join(map(clean, text)) + "\n")
+    stream.flush()
 
 
 def _cut(text: str, room: int) -> str:

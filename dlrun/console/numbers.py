@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from statistics import fmean, stdev
 from typing import Any
 
 from dlrun.errors import one_line, shortened
-from dlrun.run_folders.significance import decimals
 
 
 def number(value: float | None, spread: float | None = None) -> str:
@@ -25,6 +23,8 @@ def of_setting(mean: float, spread: float | None) -> str:
     """The mean figure of a setting with its spread to two digits; a large mean without exponent."""
     if not 1e3 <= abs(mean) < 1e12:
         return number(mean, spread)
+    from dlrun.run_folders.significance import decimals
+
     places = decimals(spread) if spread else 1
     return f"{mean:,.{places}f}" if spread is None else f"{mean:,.{places}f} ± {spread:,.{places}f}"
 
@@ -33,6 +33,8 @@ def of_seeds(values: Sequence[float] | None) -> str:
     """The figure of one seed, or mean ± standard deviation over seeds."""
     if not values:
         return ""
+    from statistics import fmean, stdev
+
     return number(fmean(values), stdev(values) if len(values) > 1 else None)
 
 

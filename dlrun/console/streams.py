@@ -8,13 +8,12 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
-from typing import Any, TextIO
-
-from rich.console import Console
-from rich.progress import Progress
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, TextIO
 
 from dlrun.errors import one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _failures: list[OSError] = []  # errors because of which output on stdout is missing
 
@@ -22,8 +21,8 @@ _failures: list[OSError] = []  # errors because of which output on stdout is mis
 class _Stream:
     """A stream that never raises: output that cannot be written is dropped."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = StringIO() if stream is None else stream  # None: closed before Python started
         self.encoding = getattr(stream, "encoding", None) or "utf-8"
         self._broken = False
 
@@ -65,11 +64,18 @@ class _Stream:
 
 
 def _console(stream: TextIO | None) -> Console:
-    file = _Stream(StringIO() if stream is None else stream)  # None: closed before Python started
+    from rich.console import Console
+
+    file = _Stream(stream)
     columns = os.environ.get("COLUMNS", "")
     # In a file or a pipe lines may be wide; a table for a narrow terminal would be cut needlessly.
     width = None if file.isatty() else int(columns) if columns.isdecimal() and int(columns) else 120
     return Console(file=file, highlight=False, soft_wrap=False, width=width)  # type: ignore[arg-type]
+
+
+def stdout() -> _Stream:
+    """Stdout as it is now, for plain lines."""
+    return _Stream(sys.stdout)
 
 
 def out() -> Console:
@@ -84,7 +90,7 @@ def err() -> Console:
 
 def output_failure() -> OSError | None:
     """The error that lost output on stdout since the last call; None if nothing was lost or nobody reads."""
-    out().file.flush()
+    stdout().flush()
     first = _failures[0] if _failures else None
     _failures.clear()
     return first
@@ -92,7 +98,9 @@ def output_failure() -> OSError | None:
 
 def say(text: str) -> None:
     """Print one line on stdout, without markup."""
-    out().print(Text(clean(text)), soft_wrap=True)
+    stream = stdout()
+    stream.write(f"{clean(text)}\n")
+    stream.flush()
 
 
 def say_line(text: str) -> None:
@@ -102,14 +110,16 @@ def say_line(text: str) -> None:
 
 def warn(text: str) -> None:
     """Print a warning on stderr."""
+    from rich.text import Text
+
     err().print(Text(f"warning: {one_line(text)}", "yellow"), soft_wrap=True)
 
 
 def agreed(question: str) -> bool:
     """Ask a question on stderr, read the answer from stdin, and return True for yes."""
-    console = err()
-    console.file.write(f"{question} [y/N]: ")
-    console.file.flush()
+    stream = _Stream(sys.stderr)
+    stream.write(f"{question} [y/N]: ")
+    stream.flush()
     try:
         answer = sys.stdin.readline()
     except (OSError, ValueError):
@@ -119,7 +129,7 @@ def agreed(question: str) -> bool:
 
 def say_json(content: Mapping[str, Any]) -> None:
     """Print one JSON object and nothing else."""
-    out().print(Text(json.dumps(content, allow_nan=False)), soft_wrap=True)
+    say(json.dumps(content, allow_nan=False))
 
 
 def clean(text: str) -> str:
@@ -131,11 +141,15 @@ def clean(text: str) -> str:
 
 def show_progress(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
     """Yield the items while showing a progress bar, or without a terminal a line."""
+    from rich.text import Text
+
     console = err()
     if not console.is_terminal:
         console.print(Text(f"{what}: {total:,}"), soft_wrap=True)
         yield from items
         return
+    from rich.progress import Progress
+
     with Progress(console=console, transient=True) as bar:
         console.show_cursor(True)  # show it now: Ctrl-C ends the process at once
         yield from bar.track(items, total=total, description=what)

@@ -126,9 +126,10 @@ class Run:
 
     def is_unreadable(self) -> bool:
         """Whether its folder may not be read, or a file of it has more bytes than dlrun reads of one."""
+        folder = os.fspath(self.folder)
         for name, most in _BOUNDS.items():
             try:
-                if (self.folder / name).stat().st_size > most:
+                if os.path.getsize(f"{folder}/{name}") > most:
                     return True
             except (FileNotFoundError, NotADirectoryError):
                 continue

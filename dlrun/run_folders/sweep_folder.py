@@ -22,11 +22,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dlrun.config.dumping import dump_config
-from dlrun.config.keys import FREE, Config
-from dlrun.config.strict_yaml import parse, read_file
 from dlrun.errors import UserError
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import SWEEP_FILE, create_run, new_folder, one_named
@@ -36,6 +33,9 @@ from dlrun.system.files import cannot_write, is_file, is_missing, read_bounded, 
 from dlrun.system.locks import is_in_use, lock
 from dlrun.system.processes import command_line, identity, is_alive, now
 from dlrun.system.strict_json import finite
+
+if TYPE_CHECKING:
+    from dlrun.config.keys import Config
 
 _OWN_NAME = re.compile(r".+-sweep-\d{3,}")
 MOST_JOBS = 1024
@@ -196,6 +196,8 @@ class Sweep:
 
     def add(self, values: dict[str, Any], config: Config, number: int | None = None) -> Trial:
         """A new run; it is the sweep's when that is written next."""
+        from dlrun.config.dumping import dump_config
+
         run = create_run(self.folder, config.name, dump_config(config))
         self.content["runs"].append(
             {"run": run.name, "values": values, "seeds": config.seeds}
@@ -207,6 +209,8 @@ class Sweep:
         """Have a run that was trained before, beside the sweep or in another one, stand for one of it; the
         config is kept, should that one be deleted.
         """
+        from dlrun.config.dumping import dump_config
+
         home = run.folder.parent
         beside = "" if home.resolve() == self.folder.parent.resolve() else home.name
         self.content["runs"].append(
@@ -248,6 +252,9 @@ def created_sweep(parent: Path, name: str, *, jobs: int, metric: str, **more: An
 @lru_cache(maxsize=10_000)  # a sweep is asked for its runs again and again
 def _is_of(path: Path, written: int, config: str) -> bool:
     """Whether the config at a path, as it was written at a time, is this one, but for what is free."""
+    from dlrun.config.keys import FREE
+    from dlrun.config.strict_yaml import parse, read_file
+
     try:
         both = [read_file(path).plain(), parse(config, str(path)).plain()]
     except UserError:

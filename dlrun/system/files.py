@@ -61,24 +61,36 @@ def open_bounded(path: Path, most: int) -> IO[bytes]:
     # Without O_NONBLOCK, opening a FIFO would wait for ever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise NotAFile
-        if status.st_size > most:
-            raise TooLarge(status.st_size, most)
+        _refuse_beyond(most, descriptor)
     except BaseException:
         os.close(descriptor)
         raise
     return open(descriptor, "rb")
 
 
+def _refuse_beyond(most: int, descriptor: int) -> int:
+    """How many bytes an open file has. Raises NotAFile and TooLarge."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAFile
+    if status.st_size > most:
+        raise TooLarge(status.st_size, most)
+    return status.st_size
+
+
 def read_bounded(path: Path, most: int) -> bytes:
     """The bytes of a regular file of at most `most` bytes. Raises OSError as `open_bounded` does."""
-    with open_bounded(path, most) as file:
-        raw = file.read(most + 1)  # it may have grown
-    if len(raw) > most:
-        raise TooLarge(len(raw), most)
-    return raw
+    # Calls of the system alone: of a thousand summaries, Python's own files took two thirds of the time.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        left = _refuse_beyond(most, descriptor)
+        pieces = []
+        while left > 0 and (piece := os.read(descriptor, left)):
+            pieces.append(piece)
+            left -= len(piece)
+    finally:
+        os.close(descriptor)
+    return b"".join(pieces)
 
 
 def unshare(path: Path, most: int) -> None:

@@ -28,7 +28,7 @@ from dlrun.console.model import print_layers
 from dlrun.console.numbers import duration, number, of_seeds
 from dlrun.console.parts import print_parts
 from dlrun.console.run_list import print_runs
-from dlrun.console.streams import _console, out, say, show_progress, warn
+from dlrun.console.streams import _console, out, output_failure, say, show_progress, warn
 from dlrun.console.training_results import print_results
 from dlrun.console.training_view import MOST_ROWS, REFRESH, TrainingDisplay, epochs_table
 from dlrun.errors import UserError
@@ -483,6 +483,7 @@ def test_a_stream_that_fails_stops_nothing(
             print_error(UserError("an error"))
             if made is not None and not made.closed:
                 made.close()
+    output_failure()  # which the next command would tell
 
 
 def test_what_was_printed_before_a_stream_failed_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

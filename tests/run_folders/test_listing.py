@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import PROJECT
 from made_runs import SGD, made, made_sweep, with_rows
 
 from dlrun.console.commands.arguments import complete_run_or_sweep
@@ -126,3 +129,15 @@ def test_rows_are_read_line_by_line_and_a_line_without_end_is_refused(tmp_path: 
         run.rows()
     assert run.last_row() == (0, {})
     assert runs_in(tmp_path) == [Run(tmp_path / run.name)]
+
+
+def test_listing_runs_imports_neither_torch_nor_yaml_nor_rich(tmp_path: Path) -> None:
+    """Each of them takes as long as hundreds of runs."""
+    for number in range(3):
+        made(tmp_path, {"name": f"n{number}"})
+    made_sweep(tmp_path, [{"batch_size": 8}], [[0.5]])
+    command = [sys.executable, "-X", "importtime", "-m", "dlrun", "runs", "--runs-dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=True)
+    assert len(done.stdout.splitlines()) == 6
+    imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "dlrun" in imported and not imported & {"torch", "numpy", "yaml", "rich", "statistics"}

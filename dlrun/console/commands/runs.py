@@ -51,6 +51,9 @@ def list_runs(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """List the runs with their status and figures, newest first."""
+    if where is sort is columns is None and not prune:
+        _list_all(runs_dir)
+        return
     from dlrun.console.run_list import print_columns, print_runs
     from dlrun.console.streams import say
     from dlrun.run_folders.conditions import parse_condition
@@ -59,9 +62,6 @@ def list_runs(
     from dlrun.run_folders.records import chosen_records, matching, ordered, refuse_unknown
     from dlrun.run_folders.sweep_folder import all_runs_in, unbegun_sweeps
 
-    if where is sort is columns is None and not prune:
-        _list_all(runs_dir)
-        return
     holds = parse_condition(where) if where is not None else None
     # Runs of a sweep are never pruned.
     there = runs_in if prune or where is None else all_runs_in
