@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dlrun.errors import shortened
 from dlrun.run_folders.comparison import differing
 from dlrun.run_folders.records import Record, at
+from dlrun.run_folders.run import STRETCH
 
 # Of the summary: what a difference of figures may come from.
 _PLACES = {
@@ -107,9 +109,32 @@ def settings(first: Record, second: Record) -> dict[str, tuple[Any, Any]]:
 
 
 def surroundings(first: Record, second: Record) -> dict[str, tuple[Any, Any]]:
-    """What differs in data, machine and versions, each with both values; None where one does not say."""
-    both = {name: (at(first.summary, *path), at(second.summary, *path)) for name, path in _PLACES.items()}
+    """What differs in data, machine and versions, each with both values; None where one does not say.
+
+    Of a run that was resumed elsewhere a value says from which epoch on it held.
+    """
+    both = {name: (_said(first, path), _said(second, path)) for name, path in _PLACES.items()}
     return {name: values for name, values in both.items() if values[0] != values[1]}
+
+
+def _said(record: Record, path: tuple[str, ...]) -> Any:
+    """What a summary says at a path, in words where its stretches say different things."""
+    told = record.summary.get("stretches") if path[0] in STRETCH else None
+    changes = list[tuple[Any, Any]]()  # first epoch, value
+    for stretch in told if isinstance(told, list) else ():
+        value = at(stretch, *path)
+        if not changes or changes[-1][1] != value:
+            changes.append((at(stretch, "from_epoch"), value))
+    if len(changes) < 2:
+        return at(record.summary, *path)
+    (_, first), *later = changes
+    return ", ".join(
+        [_shown(first), *(f"from epoch {shortened(epoch)} {_shown(value)}" for epoch, value in later)]
+    )
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else shortened(value)
 
 
 def parting(first: Record, second: Record) -> Parting:

@@ -44,6 +44,13 @@ from dlrun.system.strict_json import finite
 FILES, FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights", "eval")  # written in place
 _BOUNDS = {"config.yaml": CONFIG, "summary.json": SUMMARY, "metrics.csv": METRICS}  # of what is read
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,69}-\d{3,}\Z")  # 64 letters and -sweep
+STRETCH = (
+    "device",
+    "threads",
+    "machine",
+    "versions",
+    "code",
+)  # what is said of each stretch
 DONE = ("finished", "stopped early")  # the statuses of a run with nothing left to train
 
 

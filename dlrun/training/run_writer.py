@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun import __version__
 from dlrun.config.claims import meets, missed_by
 from dlrun.config.keys import Choice
 from dlrun.data.examples import EVALUATION_BATCH
@@ -35,7 +34,6 @@ from dlrun.system.processes import command_line, identity, now
 from dlrun.training.baselines import baselines_of
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dlrun.training.copies import Copies
-from dlrun.training.devices import describe_machine, versions
 from dlrun.training.figures import summarised
 from dlrun.training.hardware import Hardware
 from dlrun.training.loop import evaluate, named
@@ -45,6 +43,7 @@ from dlrun.training.plan import Plan
 from dlrun.training.provenance import OWN_PARTS, own_parts_of
 from dlrun.training.recipe import Row
 from dlrun.training.state import State
+from dlrun.training.stretches import stretches_with, surroundings_of
 from dlrun.training.trained import Trained, load_weights
 from dlrun.training.views import TrainingView
 
@@ -83,7 +82,9 @@ class RunWriter:
         weights_wanted = [plan.parts.part("plots", choice.name).constants for choice in plan.plots]
         moments = max((constants.get("keeps_weights", 0) for constants in weights_wanted), default=0)
         self._snapshot_every = -(-plan.config.epochs // moments) if moments else 0
+        self._surroundings = surroundings_of(plan, hardware)
         before = run.summary()
+        self._stretches = stretches_with(before, state.epoch, self._surroundings)
         resumed = before.get("resumed")
         self._resumed = [*(resumed if isinstance(resumed, list) else []), command_line()] if before else []
 
@@ -245,12 +246,8 @@ class RunWriter:
             "baselines": self._baselines,
             "parameters": self.plan.layers.parameters,
             "multiply_adds": self.plan.layers.multiply_adds,
-            "device": str(self.hardware.device),
-            "threads": self.hardware.threads,
-            "precision": self.hardware.precision,
-            "machine": describe_machine(self.hardware.device),
-            "versions": {"dlrun": __version__, **versions()},
-            "code": self.plan.parts.code,
+            **self._surroundings,
+            "stretches": self._stretches,
             "git": before.get("git") or git_commit(),
             "data": {
                 "name": config.dataset.name,
@@ -280,7 +277,7 @@ class RunWriter:
             state=state,
             figures=figures,
             environment=self.hardware.environment() | {OWN_PARTS: own_parts_of(self.plan)},
-            dlrun=__version__,
+            dlrun=self._surroundings["versions"]["dlrun"],
         )
 
     def _completed(self, figures: Row, model: Copies) -> Row:

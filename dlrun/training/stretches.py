@@ -1,0 +1,48 @@
+"""The stretches of a run that was resumed elsewhere: which epochs had which versions, machine and threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dlrun import __version__
+from dlrun.run_folders.run import STRETCH
+from dlrun.training.devices import describe_machine, versions
+from dlrun.training.hardware import Hardware
+from dlrun.training.plan import Plan
+
+_Stretch = dict[str, Any]
+
+
+def surroundings_of(plan: Plan, hardware: Hardware) -> dict[str, Any]:
+    """What summary.json says of the device, the threads, the machine, the versions and the code here."""
+    return {
+        "device": str(hardware.device),
+        "threads": hardware.threads,
+        "precision": hardware.precision,
+        "machine": describe_machine(hardware.device),
+        "versions": {"dlrun": __version__, **versions()},
+        "code": plan.parts.code,
+    }
+
+
+def stretches_with(before: Mapping[str, Any], epoch: int, here: Mapping[str, Any]) -> list[_Stretch]:
+    """The stretches in an earlier summary, and a new one after `epoch` unless the surroundings `here` are
+    those of the last one.
+
+    A stretch without an epoch that the run still has is left out. Of a run of an earlier dlrun, whose
+    summary names no stretches, all that was trained so far is one.
+    """
+    now = {key: here[key] for key in STRETCH}
+    told = before.get("stretches")
+    if not isinstance(told, list):
+        told = [{"from_epoch": 1} | {key: before.get(key) for key in STRETCH}] if before else []
+    kept = [each for each in told if isinstance(each, dict) and _first_epoch(each) <= epoch]
+    if kept and {key: kept[-1].get(key) for key in STRETCH} == now:
+        return kept
+    return [*kept, {"from_epoch": epoch + 1} | now]
+
+
+def _first_epoch(stretch: _Stretch) -> float:
+    first = stretch.get("from_epoch")
+    return first if isinstance(first, int) else float("inf")
