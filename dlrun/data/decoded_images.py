@@ -27,7 +27,7 @@ from dlrun.data.images import Unreadable, printable, read_image
 from dlrun.errors import RunFailed, UserError
 from dlrun.system import machine
 from dlrun.system.files import ANOTHER_DATA_DIR, cannot_write, write_atomically
-from dlrun.system.locks import alone, locked
+from dlrun.system.locks import alone, remove_unless_in_use
 from dlrun.system.progress import Progress
 
 FORMAT = 2  # of what is kept; another one is decoded anew
@@ -213,6 +213,7 @@ def _key(decoding: Decoding, files: Sequence[str]) -> str:
     Raises UserError for what may not be read, or is no file: a link that leads nowhere, a pipe.
     """
     digest = hashlib.sha256(json.dumps(decoding.plain() | {"source": ""}).encode())
+    above = f"{decoding.source.as_posix()}/"
     for file in files:
         try:
             status = os.stat(file)  # noqa: PTH116, there may be a million
@@ -221,7 +222,7 @@ def _key(decoding: Decoding, files: Sequence[str]) -> str:
         if not stat.S_ISREG(status.st_mode) or not os.access(file, os.R_OK):
             what = "may not be read" if stat.S_ISREG(status.st_mode) else "is no regular file"
             raise UserError(f"the file {what}", where=printable(file))
-        name = os.fsencode(file.removeprefix(f"{decoding.source}/"))
+        name = os.fsencode(file.removeprefix(above))
         which = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev, status.st_ino)
         digest.update(name + f"\0{which}\0".encode())
     return digest.hexdigest()[:32]
@@ -237,9 +238,4 @@ def _tidy(decoding: Decoding, folder: Path) -> None:
         index = _index(other)
         if index and any(index.get(key) != value for key, value in decoding.plain().items()):
             continue
-        descriptor = os.open(other, os.O_RDONLY)
-        try:
-            if locked(descriptor):  # else a process is at work there
-                shutil.rmtree(other, ignore_errors=True)
-        finally:
-            os.close(descriptor)
+        remove_unless_in_use(other)

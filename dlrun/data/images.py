@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dlrun.config.options import Resize
 from dlrun.errors import RunFailed, UserError
+from dlrun.system.files import open_to_read
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # not all of Pillow's: it would run PostScript, for example
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -73,7 +74,7 @@ def read_image(path: Path | str, height: int, width: int, channels: int, resize:
     cannot be opened or read, RunFailed if memory runs out.
     """
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with open_to_read(path) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise UserError("the image cannot be read: this is no regular file", where=printable(path))
@@ -230,19 +231,21 @@ def image_files(folder: Path) -> list[Path]:
 def files_below(folder: Path) -> list[str]:
     """The sorted paths of all files at any depth of a folder, without hidden files and folders.
 
-    Links are followed. Raises UserError for a folder that cannot be listed, and for a circle of links.
+    Their parts are joined by / on every system. Links are followed. Raises UserError for a folder that cannot
+    be listed, and for a circle of links.
     """
     found: list[str] = []
     leading: dict[str, frozenset[tuple[int, int]]] = {}  # folder -> the identities of it and its parents
     for place, folders, names in os.walk(folder, followlinks=True, onerror=_cannot_list):
         status = Path(place).stat()
-        here, before = (status.st_dev, status.st_ino), leading.get(place.rpartition("/")[0], frozenset())
+        here, before = (status.st_dev, status.st_ino), leading.get(os.path.dirname(place), frozenset())  # noqa: PTH120
         if here in before:
             what = "the link leads back to a folder above it"
             raise UserError(what, where=printable(place), fix="take the link out of that path")
         leading[place] = before | {here}
         folders[:] = [name for name in folders if not is_hidden(name)]
-        found += [f"{place}/{name}" for name in names if not is_hidden(name)]
+        shown = place.replace(os.sep, "/")
+        found += [f"{shown}/{name}" for name in names if not is_hidden(name)]
     return sorted(found)
 
 

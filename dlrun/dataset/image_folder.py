@@ -201,7 +201,7 @@ def _listing(source: Path, classes: Sequence[str]) -> _Listing:
         for name in names:
             before = len(found.files)
             for file in files_below(folder / name):
-                below = printable(file.removeprefix(f"{source}/"))
+                below = printable(file.removeprefix(f"{source.as_posix()}/"))
                 if file.lower().endswith(SUFFIXES):
                     found.files.append(file)
                     found.names.append(below)

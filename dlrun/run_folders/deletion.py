@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from dlrun.run_folders.locating import SWEEP_FILE, find_run, one_named
 from dlrun.run_folders.run import Run, is_run_folder
 from dlrun.run_folders.sweep_folder import is_unbegun_sweep, read_sweep, sweeps_in, unbegun_sweeps
 from dlrun.system.files import is_file
-from dlrun.system.locks import is_in_use
+from dlrun.system.locks import is_in_use, remove_locked
 
 
 def deletable(text: str, parent: Path) -> Path:
@@ -90,7 +89,7 @@ def delete_folder(folder: Path) -> None:
             with Run(each).lock():  # nobody goes on with it alone
                 pass
         try:
-            shutil.rmtree(folder)
+            remove_locked(folder)
         except OSError as error:
             what = f"cannot delete {folder}: {error.strerror or error}"
             raise RunFailed(what, fix="see that it can be written to") from None

@@ -1,10 +1,12 @@
-"""What a process that trains says to the one that gave it the run."""
+"""What a process that trains and the one that gives it its runs say to each other."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+STOP = "stop"  # said to a process that trains, which else is sent the folders of runs
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from dlrun.sweeps.views import RunProgress, SweepView
 from dlrun.sweeps.workers import Workers
 from dlrun.system.files import write_atomically
 from dlrun.system.locks import is_in_use
-from dlrun.system.signals import Signals
+from dlrun.system.signals import KILLED, Signals
 
 REFRESH = 0.25  # seconds
 OPEN = ("waiting", "training")  # how a run stands that has not ended
@@ -241,7 +240,7 @@ def conclude_run(progress: RunProgress, message: Message, sweep: Sweep) -> None:
         progress.status = "failed"
         killed = f"error: its process was killed (exit code {message.exit_code})"
         fix = "  fix: if it was for want of memory, resume with --jobs 1, or take a smaller model"
-        progress.lines = [killed, fix] if message.exit_code == -signal.SIGKILL else [killed]
+        progress.lines = [killed, fix] if message.exit_code in KILLED else [killed]
     elif message.exit_code > 128:  # by a signal, maybe before its first word
         progress.status = "interrupted"
     elif progress.status in ("running", "waiting") or (message.lines and progress.status == "interrupted"):

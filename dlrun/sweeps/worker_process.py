@@ -19,7 +19,9 @@ from dlrun.config.loading import load_config
 from dlrun.config.registry import Parts
 from dlrun.errors import Unforeseen, UserError
 from dlrun.run_folders.run import Run
-from dlrun.sweeps.messages import Message
+from dlrun.sweeps.messages import STOP, Message
+from dlrun.system.children import leave_terminal
+from dlrun.system.files import open_to_append
 
 if TYPE_CHECKING:
     from dlrun.data.examples import Data
@@ -31,16 +33,14 @@ if TYPE_CHECKING:
 
 RUNGS = 10  # of a run's epochs: at the end of each tenth all runs can be compared
 SAY_EVERY = 0.2  # seconds between what a run says of its progress
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def serve_runs(connection: Connection, log: Path, metric: str, parts: Path | None, data_dir: Path) -> None:
     """Train the runs whose folders arrive, one after another, until nobody is there any more."""
-    os.setsid()  # Ctrl-C is for the process that sent us the runs
     _say_into(log)
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())  # while a run trains it has its own way
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    leave_terminal()  # Ctrl-C is for the process that sent us the runs
     folders: SimpleQueue[Path | None] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, folders), daemon=True).start()
     training = RunTrainer(Parts(parts), data_dir)
@@ -52,18 +52,23 @@ def serve_runs(connection: Connection, log: Path, metric: str, parts: Path | Non
 
 
 def _receive(connection: Connection, folders: SimpleQueue[Path | None]) -> None:
-    """Pass on what arrives. At the end the run that trains is stopped, as a signal stops it."""
+    """Pass on the folders that arrive. The run that trains is stopped as a signal stops it, when that is said
+    and it is not stopping yet, and at the end, then at once if it is.
+    """
     try:
         while True:
-            folders.put(connection.recv())
+            if (said := connection.recv()) != STOP:
+                folders.put(said)
+            elif signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+                signal.raise_signal(signal.SIGTERM)
     except (EOFError, OSError):
         folders.put(None)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _say_into(log: Path) -> None:
     """Have all that is written to stdout and stderr, by libraries too, go to the end of a file."""
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+    descriptor = open_to_append(log)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os.dup2(descriptor, 1)

@@ -1,25 +1,22 @@
-"""Processes that train one run after another, with PyTorch imported once for all of them.
+"""Processes that train one run after another.
 
-They are forked from a server that has imported and not computed anything: a process that has computed with
-several threads cannot be forked. Each ends by itself, its run saved, when the process that began it is gone.
+PyTorch is imported once for all of them, where the system can fork. Each ends by itself, its run saved, when
+the process that began it is gone.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from multiprocessing import get_context, resource_tracker
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
-from multiprocessing.forkserver import ensure_running
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import cast
 
-from dlrun.sweeps.messages import Message
-from dlrun.sweeps.worker_process import SIGNALS, serve_runs
+from dlrun.sweeps.messages import STOP, Message
+from dlrun.sweeps.worker_process import serve_runs
+from dlrun.system import children
 
 _PRELOADED = ["dlrun.training.experiment", "dlrun.training.plan", "dlrun.plots.curves"]
 
@@ -32,9 +29,8 @@ class Workers:
 
     def __init__(self, count: int, log: Path, metric: str, parts: Path | None, data_dir: Path) -> None:
         start_server()
-        self._context = get_context("forkserver")
         self._count, self._arguments = count, (log, metric, parts, data_dir)
-        self._all: dict[Connection, ForkServerProcess] = {}
+        self._all: dict[Connection, BaseProcess] = {}
         self._busy: dict[Connection, Path] = {}
 
     def __enter__(self) -> Workers:
@@ -73,16 +69,15 @@ class Workers:
     def stop(self, folder: Path) -> None:
         """Have a run saved and left where it is."""
         for connection, trained in self._busy.items():
-            if trained == folder and (pid := self._all[connection].pid):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
+            if trained == folder:
+                with suppress(OSError):  # killed
+                    connection.send(STOP)
 
     def messages(self, seconds: float) -> Iterator[Message]:
         """What they say within so many seconds."""
         if not self._busy:
             time.sleep(seconds)
-        for connection in wait(list(self._busy), seconds):
-            assert isinstance(connection, Connection)
+        for connection in cast("list[Connection]", wait(list(self._busy), seconds)):
             try:
                 message: Message = connection.recv()
             except (EOFError, OSError):  # killed
@@ -95,36 +90,11 @@ class Workers:
             yield message
 
     def _begin(self) -> Connection:
-        here, there = self._context.Pipe()
-        process = self._context.Process(target=serve_runs, args=(there, *self._arguments), daemon=False)
-        with _without_program():
-            process.start()
-        there.close()
-        self._all[here] = process
-        return here
-
-
-@contextmanager
-def _without_program() -> Iterator[None]:
-    """In here a process that begins does not run the file again that this program was started from."""
-    main = vars(sys.modules["__main__"])
-    program = main.pop("__file__", None)
-    try:
-        yield
-    finally:
-        if program is not None:
-            main["__file__"] = program
+        process, connection = children.begin(serve_runs, *self._arguments)
+        self._all[connection] = process
+        return connection
 
 
 def start_server() -> None:
-    """Have the server begin to import, unless it has begun; meanwhile something else may be done.
-
-    A signal for the whole group of processes, as a terminal and a batch system send it, is none for it.
-    """
-    get_context("forkserver").set_forkserver_preload(_PRELOADED)
-    resource_tracker.ensure_running()  # else the server's start begins it, which lets signals in again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    """Have the server that the processes are forked from begin to import, where there is one."""
+    children.start_server(_PRELOADED)

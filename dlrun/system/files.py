@@ -1,4 +1,4 @@
-"""Files written so that a crash leaves the old one or the new one, never a part of one; and their names."""
+"""Files opened with care, and written so that a crash leaves the old one or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,40 @@ ANOTHER_RUNS_DIR = "name another --runs-dir"
 ANOTHER_DATA_DIR = "name another --data-dir"
 ANOTHER_OUT = "name another folder with --out"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_IN_USE = (5, 32, 33)  # Windows: access denied, sharing violation, lock violation
+PATIENCE = 2.0  # seconds for which a file that is in use is tried again: a reader, a virus scanner
+
+
+def _flags(*names: str) -> int:
+    """Flags of os.open; one that this system lacks is left out."""
+    flags = 0
+    for name in names:
+        flags |= getattr(os, name, 0)
+    return flags
+
+
+# O_BINARY: Windows would write each line end as two bytes. O_NONBLOCK: opening a pipe would wait for ever.
+_READ = _flags("O_RDONLY", "O_NONBLOCK", "O_BINARY")
+_WRITE_ANEW = _flags("O_WRONLY", "O_CREAT", "O_TRUNC", "O_NOFOLLOW", "O_BINARY")
+_APPEND = _flags("O_WRONLY", "O_CREAT", "O_APPEND", "O_NOFOLLOW", "O_BINARY")
+
+
+def open_to_read(path: Path | str) -> IO[bytes]:
+    """A file opened to be read, at once: who does not want a pipe looks at what it is afterwards.
+
+    Raises OSError, for a folder IsADirectoryError on every system.
+    """
+    try:
+        return open(path, "rb", opener=lambda name, _: os.open(name, _READ))
+    except PermissionError:
+        if Path(path).is_dir():  # Windows refuses to open one
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) from None
+        raise
+
+
+def open_to_append(path: Path) -> int:
+    """The descriptor of a file that is appended to, and made where it is missing; no link is followed."""
+    return os.open(path, _APPEND, 0o666)
 
 
 class NotAFile(OSError):
@@ -117,12 +152,11 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], fix: str 
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        with open(os.open(temporary, flags, 0o666), "wb") as file:
+        with open(os.open(temporary, _WRITE_ANEW, 0o666), "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _replace(temporary, path)
         sync_folder(path.parent)
     except BaseException as error:
         with suppress(OSError):  # what the disk refused first is what is said
@@ -132,6 +166,21 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], fix: str 
         if isinstance(cause, OSError):
             raise cannot_write(path, cause, fix) from None
         raise
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Put a file in place of another. Windows refuses that while somebody has the other one open: it is tried
+    again for PATIENCE.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            os.replace(temporary, path)
+            return
+        except PermissionError as error:
+            if getattr(error, "winerror", None) not in _IN_USE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def make_folder(folder: Path, fix: str = "") -> None:
@@ -154,7 +203,9 @@ def make_folder(folder: Path, fix: str = "") -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the folder's names are on the disk."""
+    """Wait until the folder's names are on the disk, where a folder can be opened: not on Windows."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

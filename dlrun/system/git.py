@@ -12,7 +12,9 @@ def git_commit() -> dict[str, Any] | None:
     careful = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false"]
 
     def git(*words: str) -> str:
-        done = subprocess.run([*careful, *words], capture_output=True, text=True, timeout=5, check=True)
+        done = subprocess.run(
+            [*careful, *words], capture_output=True, encoding="utf-8", errors="replace", timeout=5, check=True
+        )
         return done.stdout.strip()
 
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 from pathlib import Path
@@ -32,12 +31,8 @@ def limit_of_memory(root: Path = Path("/")) -> str:
 
 def _physical_memory() -> int:
     """The bytes of memory that the machine has; without end where it does not say."""
-    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}) and hasattr(os, "sysconf"):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if hasattr(ctypes, "windll"):
-        status = (ctypes.c_ulonglong * 8)(
-            64
-        )  # MEMORYSTATUSEX: two 32-bit numbers, the size first, then bytes
-        if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
-            return int(status[1])
-    return sys.maxsize
+    from dlrun.system import windows
+
+    return windows.memory() or sys.maxsize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from datetime import UTC, datetime
@@ -23,12 +24,17 @@ def is_still_there(summary: dict[str, Any]) -> bool:
 def is_alive(pid: Any) -> bool:
     """Whether there may be a process of this number here; what is no number may be one."""
     try:
-        os.kill(int(pid), 0)
+        number = int(pid)
+        if hasattr(signal, "SIGKILL"):
+            os.kill(number, 0)  # only asks
+            return True
+        from dlrun.system import windows
+
+        return windows.is_alive(number) if 0 < number < 2**32 else True
     except ProcessLookupError:
         return False
     except (OSError, TypeError, ValueError, OverflowError):
-        pass
-    return True
+        return True
 
 
 def now() -> str:

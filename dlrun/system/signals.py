@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import sys
@@ -10,7 +9,16 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+def _there(*names: str) -> tuple[signal.Signals, ...]:
+    """Those of the signals that this system has."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+STOPPING = _there("SIGINT", "SIGTERM", "SIGBREAK")  # SIGBREAK: Ctrl-Break, and a console that is closed
+_GOING_AWAY = _there("SIGHUP")  # of a terminal: Windows has no such signal
+OF_A_TERMINAL = (*STOPPING, *_GOING_AWAY)
+KILLED = tuple(-int(number) for number in _there("SIGKILL"))  # exit codes of a process that was killed
 
 
 class Signals:
@@ -26,9 +34,10 @@ class Signals:
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            for number in _STOPPING:
+            for number in STOPPING:
                 self._before[number] = signal.signal(number, self._note)
-            self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            for number in _GOING_AWAY:
+                self._before[number] = signal.signal(number, signal.SIG_IGN)
             self._unraisable, sys.unraisablehook = sys.unraisablehook, self._heed
         return self
 
@@ -40,7 +49,7 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
-        for handled in _STOPPING:
+        for handled in STOPPING:
             signal.signal(handled, signal.SIG_DFL)
 
     def _heed(self, unraisable: sys.UnraisableHookArgs) -> None:
@@ -49,6 +58,6 @@ class Signals:
         """
         ignored = re.match(r"Signal (\d+) ignored due to race condition", str(unraisable.exc_value))
         if ignored:
-            os.kill(os.getpid(), int(ignored[1]))
+            signal.raise_signal(signal.Signals(int(ignored[1])))
         else:
             self._unraisable(unraisable)

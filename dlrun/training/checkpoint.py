@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.errors import CheckpointRefused, RunFailed, shortened
-from dlrun.system.files import write_atomically
+from dlrun.system.files import open_to_read, write_atomically
 
 FORMAT = 1
 _MOST_NODES = 500_000
@@ -103,7 +103,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def _read(path: Path) -> bytes:
     """The bytes of a regular file, read once, so that what is checked is what is loaded."""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with open_to_read(path) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise CheckpointRefused("a checkpoint must be a file", where=str(path))
             return file.read()

@@ -94,6 +94,7 @@ def dlrun_in_child(words: list[str], runs_dir: Path) -> None:
     Its workers are forked from the server that it comes from itself: a new one takes seconds to begin.
     """
     forkserver._forkserver.ensure_running = lambda: None  # type: ignore[attr-defined]
+    forkserver.ensure_running = lambda: None
     runs_dir.mkdir(parents=True, exist_ok=True)
     said = os.open(runs_dir / "said", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for descriptor in (1, 2):
@@ -101,9 +102,7 @@ def dlrun_in_child(words: list[str], runs_dir: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.argv = ["dlrun", *words, "--runs-dir", str(runs_dir)]
     from dlrun.console.commands.app import main
-    from dlrun.sweeps import workers
 
-    workers.ensure_running = lambda: None
     main()
 
 
