@@ -93,8 +93,7 @@ def open_bounded(path: Path, most: int) -> IO[bytes]:
 
     Raises OSError: NotAFile for anything else, of which a pipe would never end, and TooLarge for more.
     """
-    # Without O_NONBLOCK, opening a FIFO would wait for ever.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    descriptor = os.open(path, _READ)
     try:
         _refuse_beyond(most, descriptor)
     except BaseException:
@@ -116,7 +115,7 @@ def _refuse_beyond(most: int, descriptor: int) -> int:
 def read_bounded(path: Path, most: int) -> bytes:
     """The bytes of a regular file of at most `most` bytes. Raises OSError as `open_bounded` does."""
     # Calls of the system alone: of a thousand summaries, Python's own files took two thirds of the time.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    descriptor = os.open(path, _READ)
     try:
         left = _refuse_beyond(most, descriptor)
         pieces = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from pathlib import Path
@@ -33,6 +34,8 @@ def _physical_memory() -> int:
     """The bytes of memory that the machine has; without end where it does not say."""
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}) and hasattr(os, "sysconf"):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    from dlrun.system import windows
+    if hasattr(ctypes, "WinDLL"):
+        from dlrun.system import windows
 
-    return windows.memory() or sys.maxsize
+        return windows.memory()
+    return sys.maxsize
