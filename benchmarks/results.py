@@ -41,12 +41,12 @@ HEADINGS = (
     "time measured",
 )
 INTRODUCTION = """\
-Written by `python -m benchmarks.results`, which trains each config of `configs/` and reads its
-`summary.json`. Figures are of the last epoch, or of the best one where the column says `best`; mean ±
-sample standard deviation over the seeds 0, 1 and 2, or where there is one seed, the config's own. The time
-is that of the training loop for one seed, on a machine that others may use too. "Without a model" is what
-the most frequent class, the mean of the training targets, or a column of the data that is a guess already
-reaches on the same split."""
+Written by `python -m benchmarks.results`, which trains each config in `configs/` and reads its
+`summary.json`. Figures are those of the last epoch, or of the best one if the column says `best`: mean ±
+sample standard deviation over the seeds 0, 1 and 2, or the figure of the config's own seed. The time is
+that of the training loop for one seed, on a machine that other programs may have used too. "Without a
+model" is the figure of a baseline on the same split: the most frequent class, the mean of the training
+targets, or a column of the data that guesses the target."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class Picture:
 REAL_TEMPERATURES = "dataset.path=$DLRUN_DATA/temps.csv"
 DEAD = (
     "With a ReLU on the output, a class whose output is negative for every example gets no gradient and "
-    "never comes back: some seeds lose one class or several, and a tenth of the accuracy with each. The "
-    "claim is what the worst seeds still reach; the spread over seeds is the finding."
+    "never recovers: some seeds lose one or several classes, and with each a tenth of the accuracy. The "
+    "claim is a bound that the worst seeds still reach; the result is the spread over seeds."
 )
 WINTER = (
     "The hold-out is the last fifth of the rows, late October to December: months that training has hardly "
@@ -346,7 +346,7 @@ def met_cell(found: dict[str, Any]) -> str:
 
 
 def temperatures(measured: dict[str, Any]) -> Iterator[str]:
-    """Whether the temperature models beat what a person would guess, said plainly."""
+    """Yield a line for each temperature model: does it beat the best baseline?"""
     for experiment in EXPERIMENTS:
         found = measured.get(experiment.name, {})
         if "test_mae" not in experiment.figures or "figures" not in found:
@@ -363,7 +363,7 @@ def temperatures(measured: dict[str, Any]) -> Iterator[str]:
 
 
 def machines(measured: dict[str, Any]) -> Iterator[str]:
-    """Where and with what the figures were measured."""
+    """Yield the machines and versions of the measurements."""
     yield "Measured on:"
     yield ""
     seen: dict[str, list[str]] = {}

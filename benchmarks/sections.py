@@ -48,10 +48,11 @@ SECTIONS = (
 )
 HEADINGS = ("what", "minimum", "median", "maximum", "goal", "met")
 INTRODUCTION = """\
-Written by `python -m benchmarks`, which runs the contestants of each section in turn, each in a process of
-its own unless the section says otherwise. A ratio is taken within a round, and its median is judged; minimum
-and maximum say how far the rounds lie apart: the machine may have had other work too. `pip install -c
-constraints.txt -e '.[bench]'` brings the peers; one that is not installed is left out."""
+Written by `python -m benchmarks`, which runs the contestants of each section in turn, each in its own
+process unless the section says otherwise. Ratios are computed within a round, and the median of all
+rounds is compared with the goal; minimum and maximum show the spread, to which other programs on the
+machine contribute. `pip install -c constraints.txt -e '.[bench]'` installs the other libraries; one that
+is not installed is left out."""
 
 
 class Section(Protocol):

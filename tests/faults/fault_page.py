@@ -1,4 +1,4 @@
-"""docs/reliability.md: every promise with the test that shows it and the figure that was last counted."""
+"""Write docs/reliability.md: every promise with its tests and the figures counted last."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dlrun.training.devices import describe_machine, versions
 HERE = Path(__file__).parent
 DOCS = HERE.parent.parent / "docs"
 MEASURED, PAGE = DOCS / "reliability.json", DOCS / "reliability.md"
-# What may never happen, in any row: counted under these names.
+# Events that must never happen, in any row, by the names under which they are counted.
 NEVER = {
     "lost": "epochs lost beyond the last save",
     "different": "different weights after a resume",
@@ -25,72 +25,73 @@ NEVER = {
     "executed": "code executed from a checkpoint or config",
     "outside": "files outside the run folder",
     "tracebacks": "tracebacks shown",
-    "too_long": "errors of more than five lines (the mistakes of a config aside, a line each)",
+    "too_long": "errors of more than five lines (except the mistakes of a config, a line each)",
 }
-UNSAID = ("too_long", "messages")  # in a row, where there was none
+UNSAID = ("too_long", "messages")  # left out of a row if 0
 INTRODUCTION = """\
-What dlrun promises where something goes wrong, and how often that was tried. Each row has its tests in
-`tests/faults`: `pytest` runs a few rounds of each, `pytest -m faults` as many as stand here and writes this
-page. Each test was seen to fail: `tests/faults/README.md` lists what was broken for it."""
+What dlrun guarantees if something goes wrong, and how often each guarantee was tested. The tests of each
+row are in `tests/faults`: `pytest` runs a few rounds of them; `pytest -m faults` runs as many as this
+page shows, and writes it. Each test was seen to fail: `tests/faults/README.md` lists what was broken for
+that."""
 SECURITY = """\
-## What a stranger's file can and cannot do
+## Untrusted files
 
-**Trusted** are dlrun and what it is installed with, the Python files of the folder that you name with
-`--parts`, the data folder, and the folder you are in: `train` and `resume` ask git for its commit, and git
-runs the filters that its `.git/config` names; `python -m dlrun`, unlike `dlrun`, imports from it. A
-checkpoint, a config, a data set, a run folder and every name in them may come from anyone.
+**Trusted** are dlrun and its dependencies, the Python files in the folder named with `--parts`, the data
+folder, and the working directory: `train` and `resume` ask git for its commit, and git runs the filters
+that its `.git/config` names; `python -m dlrun`, unlike `dlrun`, imports from it. A checkpoint, a config,
+a dataset, a run folder and every name in them may come from an untrusted source.
 
-**A checkpoint** is read once and through one function: a ZIP file of records that are not compressed and
-whose sums are checked, then `torch.load` with `weights_only=True` written out, then a walk over plain
-values and tensors with bounds on their number and depth. Nothing in it is executed. It names parts by plain
-names, dlrun's own or those under `--parts`, never by a path; its weights must fit its architecture before a
-model of that size is made.
+**A checkpoint** is read once, by one function: it must be a ZIP file of uncompressed records with correct
+checksums; it is loaded by `torch.load` with `weights_only=True`; then all values are checked to be plain
+values and tensors of bounded number and depth. Nothing in it is executed. It names parts by plain names,
+dlrun's own or those under `--parts`, never by a path. Its weights must fit its architecture before a
+model of that size is built.
 
-**A config** is YAML without tags, anchors, merge keys or expressions, a megabyte at most. It can name any
-table, folder of images or base config that you may read, ask for a data set that is then downloaded, have
-PyTorch compile the model into a cache of PyTorch's own, and take as long as it likes. It cannot run code of
-its own or say where anything is written: the name of a run is letters, digits, `.`, `_` and `-`. The config
+**A config** is YAML without tags, anchors, merge keys or expressions, of at most a megabyte. It can name
+any table, folder of images or base config that you may read, start the download of a known dataset, have
+PyTorch compile the model into PyTorch's cache, and take any amount of time. It cannot run code or choose
+where files are written: the name of a run consists of letters, digits, `.`, `_` and `-`. The config
 inside a checkpoint or a run folder can do no more.
 
-**A data set** is read and never run: images as PNG, JPEG, WEBP or BMP of at most 2²⁶ pixels, tables of at
-most 256 MiB unpacked, of an archive the expected members alone. What is downloaded is compared with
-pinned SHA-256 sums. Its names are shown as text in terminals, pictures and CSV.
+**A dataset** is read and never executed: images as PNG, JPEG, WEBP or BMP of at most 2²⁶ pixels, tables
+of at most 256 MiB unpacked, and only the expected members of an archive. Downloads are compared with
+pinned SHA-256 checksums. Its names are shown as plain text in terminals, pictures and CSV.
 
-**A run folder** is listed whatever is in it, without a lock and without writing. It cannot make `resume`,
-`eval` or `plot` leave anything outside of it, but for decoded images and downloads in the data folder: it
-is refused where one of its own files or folders is a link or a pipe, and a link in the place of a file that
-is replaced is not followed. A sweep's folder has no run trained that does not lie in it. A new run never goes
-into a folder that is there already.
+**A run folder** is listed whatever it contains, without a lock and without writing. It cannot make
+`resume`, `eval` or `plot` write outside of it, except decoded images and downloads in the data folder: it
+is refused if one of its own files or folders is a link or a pipe, and a link in the place of a replaced
+file is not followed. A sweep trains only runs that lie in its folder. A new run never uses an existing
+folder.
 
-**Not promised**: that PyTorch, Pillow and git have no holes (open hostile files in a container); that a
-model is honest or from whom you think (sums catch accidents; `eval` prints the checkpoint's SHA-256, and
-nothing is signed); anything against someone who writes to your runs or your data while you use them; the
-same bits on another machine, number of threads or version of PyTorch; what was saved on a network file
-system, or on a disk that says too early that it has written."""
+**Not guaranteed**: that PyTorch, Pillow and git have no vulnerabilities (open hostile files in a
+container); that a model does what is claimed or comes from whom you think (checksums catch accidents;
+`eval` prints the checkpoint's SHA-256, but nothing is signed); protection against somebody who writes to
+your runs or data while you use them; the same bits on another machine, number of threads or version of
+PyTorch; files saved on a network file system, or on a disk that reports writes before they are done."""
 
 
 def read() -> dict[str, Any]:
-    """Row -> what was counted, so far."""
+    """The figures counted so far, row -> content."""
     found: dict[str, Any] = json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else {}
     return found
 
 
 def lines(measured: dict[str, Any]) -> Iterator[str]:
     """The page as Markdown."""
-    yield "# Hard to break"
+    yield "# Reliability"
     yield ""
     yield INTRODUCTION
     yield ""
-    yield "| over all rows | counted |"
+    yield "| over all rows | tested |"
     yield "|---|---|"
     for name, what in NEVER.items():
         rows = [found["figures"][name] for found in measured.values() if name in found["figures"]]
-        yield f"| {what} | {f'{sum(rows):g}, in {len(rows)} rows' if rows else 'not counted yet'} |"
+        yield f"| {what} | {f'{sum(rows):g}, in {len(rows)} rows' if rows else 'not tested yet'} |"
     for family, numbers in FAMILIES.items():
         yield ""
         yield f"## {family}"
         yield ""
-        yield "| | what happens | what dlrun does | wanted | counted |"
+        yield "| | fault | behaviour of dlrun | goal | tested |"
         yield "|---|---|---|---|---|"
         for row in (f"T{number}" for number in numbers):
             fault = ROWS[row]
@@ -102,11 +103,11 @@ def lines(measured: dict[str, Any]) -> Iterator[str]:
 
 
 def counted(row: str, measured: dict[str, Any]) -> str:
-    """`400 kills, 81 runs, 0 different, 71 s`: what was done, what never happened; and the tests for it."""
+    """`400 kills, 81 runs, 0 different, 71 s (test_x.py)`: what was done and what never happened."""
     if row in WAITING:
         return f"waits: {WAITING[row]}"
     if row not in measured:
-        return "not counted yet"
+        return "not tested yet"
     figures = dict(measured[row]["figures"])
     seconds = figures.pop("seconds")
     done = {name: number for name, number in figures.items() if name not in NEVER and number}
@@ -122,7 +123,7 @@ def _number(name: str, number: float) -> str:
 
 
 def counted_on() -> str:
-    """Where it was counted."""
+    """The machine and the versions of the count."""
     here = describe_machine(torch.device("cpu"))
     software = [f"{name} {version}" for name, version in versions().items()]
     where = [f"Counted on {here['processor']}", f"{machine.cores()} cores", here["system"]]
