@@ -20,6 +20,9 @@ DEEPEST = 50
 # The numbers of YAML 1.2. PyYAML by default reads 1e-3 as text, 010 as 8 and 1:30 as 90.
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})$")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+_ESCAPE = re.compile("escape|hexdecimal")  # in the words of LibYAML and of PyYAML
+_DRIVE = re.compile(r'"[A-Za-z]:\\[^\\/\r\n]')  # "C:\new": \n would be the end of a line
+_BACKSLASH = r"in double quotes a backslash begins an escape: write C:\data\x in single quotes, or C:/data/x"
 _CONSTANTS: dict[str, Any] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
@@ -110,8 +113,8 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
     def place(mark: yaml.Mark) -> Place:
         return Place(source, mark.line + 1, mark.column + 1) if has_lines else Place(source)
 
-    def refuse(what: str, mark: yaml.Mark | None) -> UserError:
-        return UserError(what, where=str(place(mark)) if mark else source)
+    def refuse(what: str, mark: yaml.Mark | None, fix: str = "") -> UserError:
+        return UserError(what, where=str(place(mark)) if mark else source, fix=fix)
 
     try:
         text.encode()  # a command line may hold surrogates; refuse them here, with our own message
@@ -119,7 +122,8 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         problem = f"this is not YAML: {error.problem or error.context}"
-        raise refuse(problem, error.problem_mark or error.context_mark) from None
+        fix = _BACKSLASH if _ESCAPE.search(str(error.problem)) else ""
+        raise refuse(problem, error.problem_mark or error.context_mark, fix) from None
     except (yaml.YAMLError, UnicodeEncodeError) as error:
         raise UserError(f"this is not YAML: {str(error).splitlines()[0]}", where=source) from None
     if node is None:
@@ -134,6 +138,8 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
             items = [locate(item, item.start_mark) for item in node.value]
             return Located(items, here, key_place)
         assert isinstance(node, yaml.ScalarNode)
+        if node.style == '"' and _DRIVE.match(text, node.start_mark.index):
+            raise refuse("a backslash of this path would be read as an escape", node.start_mark, _BACKSLASH)
         return Located(_scalar(node, refuse), here, key_place)
 
     def entries(node: yaml.MappingNode) -> Iterator[tuple[str, Located]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -90,7 +91,7 @@ def print_failures(ended: SweepOutcome, command: str) -> None:
     together: dict[tuple[str, ...], list[tuple[RunProgress, list[str]]]] = {}
     for each in ended.failed:
         own = str(each.trial.run.folder)  # removed, so that equal errors compare equal
-        what = [line.removeprefix("error: ").replace(f"{own}/", "") for line in each.lines[:1]]
+        what = [line.removeprefix("error: ").replace(f"{own}{os.sep}", "") for line in each.lines[:1]]
         lines = what + [line for line in each.lines[1:] if own not in line]
         alike = (  # the error without seed and epoch
             each.status,

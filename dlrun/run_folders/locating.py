@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -85,7 +86,7 @@ def _named(text: str, parent: Path) -> Run:
 
 def _in_sweep(text: str, parent: Path) -> Run | None:
     """The run of a sweep in `parent` that SWEEP/RUN names; links are none."""
-    sweep, _, name = text.partition("/")
+    sweep, _, name = text.replace(os.sep, "/").partition("/")
     home, folder = parent / sweep, parent / sweep / name
     is_there = is_run_name(sweep) and is_run_name(name) and is_run_folder(folder)
     return Run(folder) if is_there and not (home.is_symlink() or folder.is_symlink()) else None

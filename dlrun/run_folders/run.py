@@ -115,7 +115,7 @@ class Run:
         path = self.folder / "log.txt"
         try:
             unshare(path, LOG)
-            with path.open("a", encoding="utf-8") as file:
+            with path.open("a", encoding="utf-8", newline="\n") as file:
                 file.writelines(f"{stamp} {line}\n" for line in text.splitlines())
         except (OSError, RunFailed):
             return False

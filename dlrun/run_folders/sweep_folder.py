@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import shutil
 import stat
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ from dlrun.run_folders.run import DONE, Run, is_run_name, refuse_links
 from dlrun.system.bounds import LOG, SWEEP
 from dlrun.system.files import cannot_write, is_file, is_missing, read_bounded, unshare, write_atomically
 from dlrun.system.locks import is_in_use, lock
-from dlrun.system.processes import command_line, identity, is_alive, now
+from dlrun.system.processes import command_line, identity, is_alive, now, quoted
 from dlrun.system.strict_json import finite
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ class Sweep:
     def resume_command(self, parts: Path | None) -> str:
         """The command that goes on with the sweep, with the parts that it needs."""
         words = ["dlrun", "sweep", "--resume", str(self.folder)]
-        return shlex.join([*words, *(["--parts", str(parts)] if parts else [])])
+        return quoted([*words, *(["--parts", str(parts)] if parts else [])])
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -44,6 +45,15 @@ def now() -> str:
 
 def stamp(time_in_utc: datetime) -> str:
     return time_in_utc.isoformat(timespec="microseconds")
+
+
+def quoted(words: list[str]) -> str:
+    """A command as the system's shell reads it: single quotes are none to Windows' cmd."""
+    if os.sep == "/":
+        return shlex.join(words)
+    from subprocess import list2cmdline
+
+    return list2cmdline(words)
 
 
 def command_line() -> list[str]:

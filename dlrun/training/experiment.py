@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 import traceback
 from collections.abc import Iterable, Iterator
@@ -23,6 +22,7 @@ from dlrun.errors import (
     shortened,
 )
 from dlrun.run_folders.run import DONE, Run
+from dlrun.system.processes import quoted
 from dlrun.system.progress import Progress, no_progress
 from dlrun.system.signals import Signals
 from dlrun.training.checkpoint import load_checkpoint
@@ -124,7 +124,7 @@ def _resumable(plan: Plan, run: Run) -> Iterator[None]:
 def resume_command(plan: Plan, run: Run) -> str:
     """The command that goes on with a run, with the parts that it needs."""
     parts = ["--parts", str(plan.parts.folder)] if plan.parts.folder else []
-    return shlex.join(["dlrun", "resume", str(run.folder), *parts])
+    return quoted(["dlrun", "resume", str(run.folder), *parts])
 
 
 def _opened(

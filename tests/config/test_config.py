@@ -211,6 +211,14 @@ def test_a_config_is_named_after_its_file_unless_it_says_otherwise(base: Path, w
     assert load_config(write("folder-007/config.yaml", BODY)).name == "folder-007"
 
 
+def test_a_path_with_backslashes_reads_back_as_the_same(write: Write) -> None:
+    path = r"C:\new folder\table.csv"
+    csv = BODY.replace("{name: spiral, points: 20}", "{name: csv, target: y}")
+    config = load_config(write("a.yaml", csv), [f"dataset.path={path}"])
+    assert config.dataset.options["path"] == path
+    assert load_config(write("b.yaml", dump_config(config))).dataset == config.dataset
+
+
 def test_another_name_changes_the_name_and_nothing_else(write: Write) -> None:
     path = write("named.yaml", f"name: mine\n{BODY}")
     assert changed_keys(load_config(path), load_config(path, ["name=other"])) == ["name"]

@@ -80,3 +80,30 @@ def test_nothing_but_plain_values_comes_out() -> None:
 
     tree = parse("a: 2024-01-02\nb: [1, 2.0, no, ~, {c: 0x10}]\nd: 2001-12-14t21:59:43.10-05:00\n", "f")
     assert kinds(tree) == {dict, list, str, int, float, type(None)}
+
+
+BACKSLASH = r"in double quotes a backslash begins an escape: write C:\data\x in single quotes, or C:/data/x"
+
+
+@pytest.mark.parametrize(
+    "path", [r"C:\data\x", r"C:\Users\x", r"C:\new\table.csv", r"c:\x", r"..\data\x.csv"]
+)
+def test_a_path_with_backslashes_in_double_quotes_is_refused_with_the_remedy(path: str) -> None:
+    for text in (f'path: "{path}"', f'é: 1\r\ndataset: {{name: csv, path: "{path}"}}'):
+        with pytest.raises(UserError) as refused:
+            parse(text, "config.yaml")
+        assert refused.value.fix == BACKSLASH
+        assert refused.value.where.startswith(f"config.yaml:{text.count(chr(10)) + 1}:")
+
+
+@pytest.mark.parametrize(
+    "written", [r"C:\new\table.csv", r"'C:\new\table.csv'", r'"C:\\new\\table.csv"', r'"C:\/new/table.csv"']
+)
+def test_a_path_with_backslashes_is_read_as_it_stands_elsewhere(written: str) -> None:
+    meant = "C:/new/table.csv" if "/" in written else r"C:\new\table.csv"
+    for text in (f"dataset: {{path: {written}, name: csv}}", f"dataset:\n  path: {written}"):
+        assert parse(text, "config.yaml").value["dataset"].value["path"].value == meant
+
+
+def test_an_escape_of_other_texts_is_read_as_yaml_has_it() -> None:
+    assert parse(r'note: "a\tb: C:\n"', "config.yaml").value["note"].value == "a\tb: C:\n"

@@ -54,6 +54,18 @@ def python() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
 # --------------------------------------------------------------------------- folders
 
 
+def test_a_run_of_a_sweep_is_named_with_the_separator_of_the_system(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_run(runs_dir / "some-sweep-001", "some", "epochs: 3\n")
+    folder = runs_dir / "some-sweep-001" / "some-001"
+    assert find_run("some-sweep-001/some-001", runs_dir).folder == folder
+    with pytest.raises(UserError):
+        find_run(r"some-sweep-001\some-001", runs_dir)
+    monkeypatch.setattr(os, "sep", "\\")
+    assert find_run(r"some-sweep-001\some-001", runs_dir).folder == folder
+
+
 def test_a_new_run_has_its_config_and_the_next_number(runs_dir: Path) -> None:
     first, second = (create_run(runs_dir, "some", f"epochs: {n}\n") for n in (1, 2))
     assert [first.name, second.name] == ["some-001", "some-002"]

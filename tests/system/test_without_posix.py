@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -180,3 +181,98 @@ def test_a_stopped_sweep_saves_its_runs_and_goes_on(done: Done) -> None:
 def test_what_is_deleted_is_gone_and_no_lock_is_left(done: Done) -> None:
     assert sorted(path.name for path in (done.folder / "runs").iterdir()) == ["photos-001", "small-002"]
     assert not list(done.folder.rglob(".lock"))
+
+
+HELD = """
+import sys
+from pathlib import Path
+from dlrun.errors import RunFailed
+from dlrun.system import locks
+from dlrun.system.processes import identity
+locks.PATIENCE = 0.2
+folder = Path("run")
+print(locks.is_in_use(folder))
+try:
+    with locks.lock(folder, lambda: {"pid": int(sys.argv[1]), "host": identity()["host"]}):
+        try:
+            with locks.lock(folder, identity):
+                print("held twice")
+        except RunFailed as error:
+            print("held", locks.is_in_use(folder), flush=True)
+        sys.stdin.readline()
+except RunFailed as error:
+    print(error.what)
+"""
+
+
+def locking(folder: Path, holder: int = 0) -> subprocess.Popen[str]:
+    """A process that takes the lock of a run until it is told to end; it takes `holder` for who has it."""
+    return without_posix(f"import sys; sys.argv.append({holder})\n{HELD}", folder)
+
+
+def test_the_lock_of_a_folder_is_held_once_and_freed_by_whoever_is_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").touch()
+    first = locking(tmp_path)
+    assert [first.stdout.readline(), first.stdout.readline()] == ["False\n", "held True\n"]
+    said = f"run is in use by process {first.pid} on {socket.gethostname()}"
+    for _ in range(2):  # who asked changed nothing
+        second = locking(tmp_path, first.pid)
+        assert second.communicate(timeout=30)[0].splitlines() == ["True", said]
+    first.kill()
+    first.communicate()
+    assert (folder / ".lock").exists()
+    third = locking(tmp_path, first.pid)
+    assert third.communicate("\n", timeout=30)[0].splitlines() == ["False", "held True"]
+    assert [path.name for path in folder.iterdir()] == ["config.yaml"]
+
+
+def test_a_folder_whose_lock_is_held_is_deleted_when_it_is_freed(tmp_path: Path) -> None:
+    code = """
+from pathlib import Path
+from dlrun.system import locks
+for name in ("held", "free", "taken"):
+    Path(name, "inner").mkdir(parents=True)
+    Path(name, "file").touch()
+with locks.lock(Path("held"), dict):
+    locks.remove_locked(Path("held"))
+with locks.lock(Path("taken"), dict):
+    locks.remove_unless_in_use(Path("taken"))
+    locks.remove_unless_in_use(Path("free"))
+"""
+    process = without_posix(code, tmp_path)
+    assert process.communicate(timeout=30)[1] == ""
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
+        *("taken", "taken/file", "taken/inner")
+    ]
+
+
+def test_whoever_asks_whether_a_process_is_alive_does_not_end_it(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as asleep:
+        code = f"""
+from dlrun.system.processes import is_alive
+print(is_alive({asleep.pid}), is_alive(2**22 + 1), is_alive("none"), is_alive(2**40))
+"""
+        said = without_posix(code, tmp_path).communicate(timeout=30)[0]
+        assert said == "True False True True\n"
+        assert asleep.poll() is None
+        asleep.kill()
+
+
+def test_each_signal_that_there_is_is_noted_once(tmp_path: Path) -> None:
+    code = """
+import signal
+from dlrun.system.signals import Signals
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGBREAK):
+    with Signals() as signals:
+        signal.raise_signal(number)
+        print(int(signals.received), signal.getsignal(number) == signal.SIG_DFL, flush=True)
+with Signals():
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGINT)
+    print("it goes on")
+"""
+    process = without_posix(code, tmp_path)
+    assert process.communicate(timeout=30) == ("2 True\n15 True\n21 True\n", "")
+    assert process.returncode == -signal.SIGINT

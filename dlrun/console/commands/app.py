@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -21,6 +21,7 @@ from dlrun.errors import (
     noted_resume,
     shortened,
 )
+from dlrun.system.processes import quoted
 
 app = typer.Typer(
     name="dlrun",
@@ -39,6 +40,9 @@ def main() -> NoReturn:
     """Run the command line. Every error is printed here, and only here."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault(*WAITING)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a console may have few letters: --help and tracebacks too
+            stream.reconfigure(errors="replace")
     words, chosen = sys.argv[1:], dict[str, Any](debug=False)
     try:
         code = _called(words, chosen)
@@ -90,7 +94,7 @@ def _told(error: Exception, words: list[str]) -> UserError:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "dlrun"
         return UserError(error.format_message(), fix=f"{command} --help says what can be written")
-    return Unforeseen(error, shlex.join(["dlrun", "--debug", *words]))
+    return Unforeseen(error, quoted(["dlrun", "--debug", *words]))
 
 
 COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
