@@ -10,9 +10,9 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.contestants._report import Epochs, asked
 from benchmarks.contestants._threenet import BATCH, RATE, InMemory, images, model
-from dlrun.data.torchvision_import import torchvision
+from dlrun.data.torchvision_import import import_torchvision
 
-torchvision()  # which Lightning imports as it comes: on a processor alone that fails
+import_torchvision()  # which Lightning imports as it comes: on a processor alone that fails
 import lightning  # noqa: E402
 
 warnings.simplefilter("ignore")

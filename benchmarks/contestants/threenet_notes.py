@@ -8,11 +8,11 @@ from torch.utils.data import DataLoader
 
 from benchmarks.contestants._report import Epochs, asked
 from benchmarks.contestants._threenet import BATCH, RATE
-from dlrun.data.torchvision_import import torchvision
+from dlrun.data.torchvision_import import import_torchvision
 
 warnings.simplefilter("ignore")
 words = asked()
-datasets, transforms = torchvision().datasets, torchvision().transforms
+datasets, transforms = import_torchvision().datasets, import_torchvision().transforms
 
 
 class ThreeNet(nn.Module):

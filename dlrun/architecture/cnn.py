@@ -7,7 +7,7 @@ from math import prod
 
 from torch import nn
 
-from dlrun.blocks.activations import activation as activation_named
+from dlrun.blocks.activations import activation_named
 from dlrun.config.options import Activation, Count, Fraction, NonNegativeInt
 from dlrun.errors import UserError
 

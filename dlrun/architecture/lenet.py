@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from dlrun.blocks.activations import activation as activation_named
+from dlrun.blocks.activations import activation_named
 from dlrun.config.options import Activation, NonNegativeInt
 from dlrun.errors import UserError
 

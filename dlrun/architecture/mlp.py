@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import nn
 
-from dlrun.blocks.activations import activation as activation_named
+from dlrun.blocks.activations import activation_named
 from dlrun.blocks.vectors import vector_size
 from dlrun.config.options import Activation, Count, Fraction
 

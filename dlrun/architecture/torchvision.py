@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from dlrun.data import torchvision_import as vision
+from dlrun.data.torchvision_import import import_torchvision
 from dlrun.errors import UserError, listed, nearest
 
-models = vision.torchvision().models  # at module level: imported on "meta", its tensors would be lost
+models = import_torchvision().models  # at module level: imported on "meta", its tensors would be lost
 
 
 def torchvision(shape: tuple[int, ...], outputs: int, *, model: str, small_images: bool = False) -> nn.Module:

@@ -17,7 +17,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def activation(name: str) -> nn.Module:
+def activation_named(name: str) -> nn.Module:
     """The activation module of a name; softmax and log_softmax act over the last axis."""
     if name in ("softmax", "log_softmax"):
         return nn.Softmax(-1) if name == "softmax" else nn.LogSoftmax(-1)

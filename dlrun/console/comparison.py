@@ -11,8 +11,7 @@ from rich.text import Text
 from dlrun.errors import one_line, shortened
 
 if TYPE_CHECKING:
-    from dlrun.run_folders.comparison import Comparison
-    from dlrun.run_folders.comparison import SettingResult as Setting
+    from dlrun.run_folders.comparison import Comparison, SettingResult
 from dlrun.console.layout import plain_table
 from dlrun.console.numbers import of_setting, value_text
 from dlrun.console.streams import clean, out, warn
@@ -80,7 +79,7 @@ def _comparison_table(
     return table
 
 
-def _runs_of(group: Setting) -> str:
+def _runs_of(group: SettingResult) -> str:
     names = [run.name for run in group.runs] + group.diverged
     return one_line(", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""))
 

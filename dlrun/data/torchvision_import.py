@@ -9,7 +9,7 @@ import torch
 _library: torch.library.Library | None = None
 
 
-def torchvision() -> ModuleType:
+def import_torchvision() -> ModuleType:
     """Import and return the torchvision package.
 
     Its wheels are built for CUDA versions of PyTorch. With a CPU version the compiled operators do not load

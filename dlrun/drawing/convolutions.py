@@ -8,7 +8,7 @@ from dlrun.errors import UserError
 from dlrun.training.trained import Trained
 
 
-def convolutions(trained: Trained, plot: str) -> list[nn.Conv2d]:
+def convolutions_of(trained: Trained, plot: str) -> list[nn.Conv2d]:
     """The convolutions of the first copy, in the order of the forward pass.
 
     Raises UserError if there is none.

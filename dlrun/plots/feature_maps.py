@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from dlrun.config.options import Few, Many, NonNegativeInt
-from dlrun.drawing.convolutions import convolutions
+from dlrun.drawing.convolutions import convolutions_of
 from dlrun.drawing.image_grids import (
     EDGE,
     HEAD,
@@ -54,7 +54,7 @@ def feature_maps(
     examples = trained.loaded[chosen]
     if image >= len(examples):
         raise UserError(f"feature_maps: there is no image {image:,} among the {len(examples):,} of {chosen}")
-    every = convolutions(trained, "feature_maps")
+    every = convolutions_of(trained, "feature_maps")
     maps = maps_of(trained, chosen, image, every[:layers])
 
     height, width = trained.data.input_shape[1:]

@@ -7,7 +7,7 @@ from math import ceil
 from matplotlib.figure import Figure
 
 from dlrun.config.options import Few, Many
-from dlrun.drawing.convolutions import convolutions
+from dlrun.drawing.convolutions import convolutions_of
 from dlrun.drawing.image_grids import EDGE, HEAD, SCALE, as_signed, draw_picture, draw_scale, page
 from dlrun.drawing.style import WIDTH, headline
 from dlrun.training.trained import Trained
@@ -22,7 +22,7 @@ def filters(trained: Trained, *, columns: Few = 8, most: Many = 64) -> Figure:
     A kernel over three channels is an RGB image; over any other number its mean over channels is shown.
     Raises UserError if the model has no convolution.
     """
-    kernels = convolutions(trained, "filters")[0].weight.detach().float().cpu()
+    kernels = convolutions_of(trained, "filters")[0].weight.detach().float().cpu()
     channels = kernels.shape[1]
     if channels not in (1, 3):
         kernels = kernels.mean(1, keepdim=True)

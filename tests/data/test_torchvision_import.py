@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dlrun.data import torchvision_import as vision
+from dlrun.data import torchvision_import
+from dlrun.data.torchvision_import import import_torchvision
 
 
 def test_torchvision_loads_here_and_only_once() -> None:
-    package = vision.torchvision()
-    assert package is vision.torchvision()
+    package = import_torchvision()
+    assert package is import_torchvision()
     assert "resnet18" in package.models.list_models()
     assert hasattr(torch.ops.torchvision, "nms")
 
@@ -19,6 +20,6 @@ def test_another_failure_of_its_import_is_passed_on(monkeypatch: pytest.MonkeyPa
     def broken() -> None:
         raise RuntimeError("this installation is broken")
 
-    monkeypatch.setattr(vision, "_imported", broken)
+    monkeypatch.setattr(torchvision_import, "_imported", broken)
     with pytest.raises(RuntimeError, match="broken"):
-        vision.torchvision()
+        import_torchvision()

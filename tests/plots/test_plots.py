@@ -373,11 +373,11 @@ def test_filters_are_the_kernels_of_the_first_convolution(tmp_path: Path) -> Non
 
 
 def test_feature_maps_are_what_each_convolution_gives(tmp_path: Path) -> None:
-    from dlrun.drawing.convolutions import convolutions
+    from dlrun.drawing.convolutions import convolutions_of
     from dlrun.plots.feature_maps import maps_of
 
     run = untrained(own_parts(tmp_path), dataset="dots", architecture=CNN)
-    first, second = maps_of(run, "test", 4, convolutions(run, "feature_maps"))
+    first, second = maps_of(run, "test", 4, convolutions_of(run, "feature_maps"))
     layers: Any = run.model.copies[0]
     inputs, _ = run.loaded["test"].batch(torch.tensor([4]))
     with torch.no_grad():
