@@ -16,6 +16,7 @@ from dlrun.training.baselines import reported_recipe
 from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.loop import predictions
 from dlrun.training.meters import meter_for
+from dlrun.training.ownership import how_foreign
 from dlrun.training.pictures import draw_plot
 from dlrun.training.trained import Trained
 
@@ -64,6 +65,7 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
             for figure, values in recorded.items()
             if values
         },
+        "foreign": how_foreign(trained.run, path, saved, plan.parts) if trained.run else "",
         "same_data": trained.loaded.fingerprint == saved.data.get("fingerprint"),
     }
     if plan.data.task == "classification":

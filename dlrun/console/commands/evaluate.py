@@ -60,6 +60,8 @@ def evaluate(
     for note in trained.data.notes:
         warn(note)
     report = evaluate_run(trained, saved, path, split)
+    if report["foreign"]:
+        warn(f"{path.name} is not of this run: {report['foreign']}")
     if json:
         say_json(finite(report))
     else:

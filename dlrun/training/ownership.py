@@ -1,0 +1,103 @@
+"""A checkpoint in a run's folder is compared with what the run says of itself: it may be another run's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dlrun.config.keys import changed_keys, may_change_at_resume
+from dlrun.config.loading import load_config
+from dlrun.config.registry import Parts
+from dlrun.errors import CheckpointRefused, UserError, shortened
+from dlrun.run_folders.records import at
+from dlrun.run_folders.run import DONE, Run
+from dlrun.training.checkpoint import Checkpoint, load_checkpoint
+from dlrun.training.trained import config_of
+
+_SAVED = (*DONE, "paused", "interrupted")  # statuses that are written when all is saved
+_Figures = dict[str, list[Any]]  # column -> a figure of each seed
+
+
+def how_foreign(run: Run, path: Path, saved: Checkpoint, parts: Parts) -> str:
+    """How the checkpoint at `path` in a run's folder shows that another run saved it; "" where nothing does.
+
+    A run that was killed may have saved a best.pt that nothing else tells of yet: figures are compared only
+    up to the epoch of last.pt, which is saved after best.pt.
+    """
+    if differs := _another_config(run, path, saved, parts):
+        return differs
+    epoch = saved.state["epoch"]
+    summary = run.summary()
+    is_saved = summary.get("status") in _SAVED
+    last = _last(run)
+    settled = last.state.get("epoch") if last else summary.get("epochs") if is_saved else None
+    if not isinstance(settled, int):
+        return ""
+    if epoch > settled:
+        return f"it is of epoch {epoch}, and the run has {settled}" if is_saved else ""
+    for witness, other, figures in _told(run, path, epoch, last, summary if is_saved else {}):
+        if other != epoch:
+            return f"it is of epoch {epoch}, and by {witness} the best is epoch {shortened(other)}"
+        for column in (name for name in figures if name != "seconds"):
+            for mine, theirs in zip(_listed(saved.figures.get(column)), figures[column], strict=False):
+                if theirs is not None and repr(mine) != repr(theirs):
+                    said = f"{shortened(column)} of epoch {epoch} is {shortened(mine)} in it"
+                    return f"{said} and {shortened(theirs)} in {witness}"
+    return ""
+
+
+def _another_config(run: Run, path: Path, saved: Checkpoint, parts: Parts) -> str:
+    """The first key that would make another run of it, with both values."""
+    try:
+        mine, of_run = config_of(saved, path, parts), load_config(run.config, (), parts)
+    except UserError:  # nothing can be said of it
+        return ""
+    for key in changed_keys(mine, of_run):
+        if not may_change_at_resume(key):
+            values = (at(config.plain(), *key.split(".")) for config in (mine, of_run))
+            return "its {} is {}, and by config.yaml {}".format(key, *map(shortened, values))
+    return ""
+
+
+def _last(run: Run) -> Checkpoint | None:
+    with suppress(CheckpointRefused):
+        return load_checkpoint(run.last)
+    return None
+
+
+def _told(
+    run: Run, path: Path, epoch: int, last: Checkpoint | None, summary: dict[str, Any]
+) -> Iterator[tuple[str, Any, _Figures]]:
+    """What files of the run say of an epoch: the name of the file, the epoch, the figures.
+
+    Of best.pt some say which epoch it is, and another one is none of it.
+    """
+    if path.name == run.best.name:
+        if last and isinstance(best := last.state.get("best"), dict):
+            yield run.last.name, best.get("epoch"), _figures(best.get("figures"))
+        if isinstance(best := summary.get("best"), dict):
+            of_seeds = {column: at(figure, "values") for column, figure in _items(best.get("figures"))}
+            yield "summary.json", best.get("epoch"), _figures(of_seeds)
+    with suppress(UserError):
+        columns = run.rows()
+        rows = [row for row, number in enumerate(columns.get("epoch", ())) if number == epoch]
+        cells = {
+            name: [column[row] for row in rows if row < len(column)]
+            for name, column in columns.items()
+            if name not in ("epoch", "seed")
+        }
+        yield run.metrics.name, epoch, cells
+
+
+def _figures(content: Any) -> _Figures:
+    return {column: _listed(values) for column, values in _items(content)}
+
+
+def _items(content: Any) -> list[tuple[str, Any]]:
+    return list(content.items()) if isinstance(content, dict) else []
+
+
+def _listed(values: Any) -> list[Any]:
+    return values if isinstance(values, list) else []
