@@ -14,12 +14,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from zlib import crc32
 
+from dlrun.config.code_digest import digest_of_code
 from dlrun.config.earlier_names import find_earlier_names
 from dlrun.config.option_types import read_type
 from dlrun.errors import UserError, nearest, shortened
@@ -110,14 +110,8 @@ class Parts:
 
     @cached_property
     def code(self) -> str:
-        """A digest of dlrun's own code and of the parts named with --parts: another where any differs."""
-        digest = sha256()
-        folders = [_BUILT_IN] + ([self.folder] if self.folder else [])
-        for folder in folders:
-            files = (each for each in folder.rglob("*.py") if each.is_file())
-            for path in sorted(each for each in files if not each.name.startswith(".")):
-                digest.update(f"{path.relative_to(folder)}\0".encode(errors="replace") + path.read_bytes())
-        return digest.hexdigest()[:16]
+        """A digest of dlrun's own code and of that of one's own parts: another where any of it differs."""
+        return digest_of_code(self.folder, KINDS)
 
     @cached_property
     def replaced(self) -> list[str]:

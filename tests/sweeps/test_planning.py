@@ -284,6 +284,22 @@ def test_own_parts_answer_as_long_as_nobody_changed_them(
     assert not any(trial.is_borrowed for trial in find_sweep("other", runs_dir).trials)
 
 
+def test_what_own_parts_import_answers_as_long_as_nobody_changed_it(
+    dlrun: Dlrun, config: Path, runs_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "factor_of_half.py").write_text("FACTOR = 0.5\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    half = "from factor_of_half import FACTOR\n" + HALF.replace("0.5", "FACTOR")
+    own = own_parts(tmp_path, {"schedule/half.py": half}).folder
+    words = ["schedule=half", "epochs=1,2", "--seeds", 1, "--jobs", 1, "--parts", own]
+    dlrun("sweep", config, *words, "--name", "before")
+    dlrun("sweep", config, *words, "--name", "same", "--needed")
+    assert all(trial.is_borrowed for trial in find_sweep("same", runs_dir).trials)
+    (tmp_path / "factor_of_half.py").write_text("FACTOR = 0.6\n")
+    dlrun("sweep", config, *words, "--name", "other", "--needed")
+    assert not any(trial.is_borrowed for trial in find_sweep("other", runs_dir).trials)
+
+
 def test_what_cannot_be_named_answers_nothing(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
     words = ["optimizer.lr=1e-3,1e-2", "epochs=1", "--seeds", 1, "--jobs", 1]
     dlrun("sweep", config, *words, "--name", "n" * 64)
