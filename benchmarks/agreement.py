@@ -20,7 +20,7 @@ def agree(found: Mapping[str, dict[str, Any]]) -> None:
             if not abs(figures[column][epoch] - ours) <= tolerance * ours:  # nan is no agreement either
                 raise RuntimeError(
                     f"after epoch {epoch + 1} {name} has {column} {figures[column][epoch]:.4f}, dlrun "
-                    f"{ours:.4f}: they do not do the same, so their times cannot be compared"
+                    f"{ours:.4f}: they do not train alike, so their times cannot be compared"
                 )
 
 

@@ -30,9 +30,9 @@ GOALS = [
         0.4,
         lambda m: figures(m, "runs", "process_seconds"),
         " s",
-        note="by a profile most of it is what `dlrun --help` takes too and the import of pydantic, by which "
-        "typer reads the words of any command; the rest reads the summaries and lays out the table. Tried: "
-        "reading each summary once, and no table of rich's.",
+        note="by a profile, most of the time is that of `dlrun --help` and the import of pydantic, with "
+        "which typer parses any command's arguments; the rest reads the summaries and lays out the table. "
+        "Tried: reading each summary only once, and a table without rich.",
     ),
     Goal(TITLES["error"], "≤", 0.4, lambda m: figures(m, "error", "process_seconds"), " s"),
     Goal("modules of PyTorch that these three import", "≤", 0, lambda m: [max(m["torch_modules"].values())]),
@@ -89,7 +89,7 @@ def table(measured: dict[str, Any]) -> list[str]:
         rows.append([title, *times, str(measured["torch_modules"][name])])
     return [
         f"From shell to prompt, {rounds_of(measured)}. `dlrun runs` listed "
-        f"{counted(measured['listed'], 'run')}. What is imported is what `python -X importtime` says.",
+        f"{counted(measured['listed'], 'run')}. Imported modules are those listed by `python -X importtime`.",
         "",
         *markdown(("command", "minimum", "median", "maximum", "modules of PyTorch"), rows),
     ]

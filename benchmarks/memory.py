@@ -28,10 +28,10 @@ GOALS = [
         "≤",
         0.6,
         lambda m: ratios(m, "dlrun", "careful", "peak"),
-        note="the pictures at the end are what is over it: importing matplotlib and drawing takes what lies "
-        "between the first two rows below, and the careful loop draws none. `import torch` alone is in both. "
-        "Tried: giving freed memory back before each picture, which lowers the peak by nothing; a quarter of "
-        "the resolution, which saves little.",
+        note="the pictures at the end exceed it: importing matplotlib and drawing take the difference of the "
+        "first two rows below, and the careful loop draws none. `import torch` is in both. Tried: returning "
+        "freed memory before each picture, which does not lower the peak; a quarter of the resolution, which "
+        "saves little.",
     ),
     Goal(
         "the same with no pictures drawn, as the careful loop draws none",

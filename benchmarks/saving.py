@@ -74,11 +74,11 @@ def table(measured: dict[str, Any]) -> list[str]:
             ]
         )
     return [
-        f"2-3500-3500-3: `last.pt` has {size(measured['checkpoint'])}, and so has `best.pt`, written too, "
-        f"for every epoch is better than the one before. A clock stands around each save of the run as "
-        f"it is; the share is that of whole cycles, from the beginning of a save to that of the next; "
-        f"{rounds_of(measured)}. What else is kept after each epoch, its row and a copy "
-        f"of the best weights in memory, comes on top of that.",
+        f"2-3500-3500-3: `last.pt` has {size(measured['checkpoint'])}, and so has `best.pt`, which is "
+        f"written at each save because every epoch is better than the one before. Each save is timed; the "
+        f"share is that of whole cycles, from the beginning of one save to that of the next; "
+        f"{rounds_of(measured)}. The row of each epoch and the copy of the best weights in memory are not in "
+        "it.",
         "",
         *markdown(
             ("round", "epochs", "saves", "a save", "a cycle", "share of saves", "share of rows and copies"),

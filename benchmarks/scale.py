@@ -93,8 +93,8 @@ def table(measured: dict[str, Any]) -> list[str]:
         f"Spirals, batches of {BATCH}, one thread. Time is that of a training epoch, memory the peak of the",
         "whole process over that of a run of five points in the smallest net, "
         f"which is {size(empty(measured))};",
-        f"runs of that kind differ by up to {size(noise(measured))}. Straight is what stays the same in the",
-        "columns `for each`, once it is large enough to be seen beside what a step costs anyway.",
+        f"such runs differ by up to {size(noise(measured))}. Growth is linear if the columns `for each` stay",
+        "constant, once the sizes outweigh the fixed cost of a step.",
         "",
         f"Examples, with {ARMS} arms and {WIDTH} hidden units:",
         "",

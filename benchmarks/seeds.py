@@ -52,12 +52,11 @@ GOALS = [
         "≤",
         0.2,
         lambda m: ratios(m, "stacked", "processes", "process_seconds"),
-        note="what one process takes outside its loop, most of it `import torch`, is paid once instead of "
-        f"{SEEDS} times, and takes as long as ever; the table below gives it. In the loop, a profile of a "
-        "stacked step finds most of the time in the batched matrix products and in passing over activations, "
-        f"{SEEDS} times as many as one seed has; all seeds share the calls. Tried: vmap over the whole "
-        "model, which took twice as long; ReLU in place, and two threads, whose gain could not be told from "
-        "noise.",
+        note="the time of a process outside its loop, most of it `import torch`, is paid once instead of "
+        f"{SEEDS} times; the table below shows it. In the loop, a profile of a stacked step finds most of "
+        f"the time in batched matrix products and in activations, {SEEDS} times as many as for one seed; all "
+        "seeds share the calls. Tried: vmap over the whole model, which took twice as long; ReLU in place "
+        "and two threads, whose gain was within the noise.",
     ),
 ]
 

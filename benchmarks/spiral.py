@@ -65,11 +65,10 @@ def table(measured: dict[str, Any]) -> list[str]:
             ]
         )
     return [
-        f"Loss and accuracy of every epoch, and of as many test points every 100; "
-        f"{counted(measured['threads'], 'thread')} each, {rounds_of(measured)}. The loop "
-        f"is timed inside the process: dlrun's is what `summary.json` says, with rows, table and saves. "
-        f"Its threads wait awake for each other for a while only, those of the bare loop as long as OpenMP "
-        f"likes.",
+        f"Loss and accuracy are computed in every epoch, and for as many test points in every 100th; "
+        f"{counted(measured['threads'], 'thread')} each, {rounds_of(measured)}. The loop is timed inside the "
+        f"process; dlrun's time is that of `summary.json`, with rows, table and saves. Its threads busy-wait "
+        f"for each other only briefly, those of the bare loop for as long as OpenMP's default says.",
         "",
         *markdown(("contestant", "loop", "median", "whole process", "median", "training loss"), rows),
         "",

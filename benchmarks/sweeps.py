@@ -114,14 +114,14 @@ def table(measured: dict[str, Any]) -> list[str]:
     same = RUNS - max(figures(measured, "sweep", "different"))
     first, last = (max(figures(measured, "stacked", figure)) for figure in ("first", "last"))
     return [
-        f"`spiral_relu` as it is shipped, with its {len(RATES)} rates and {SEEDS} seeds, its pictures "
-        f"included, from shell to prompt, {rounds_of(measured)} on "
+        f"The shipped config `spiral_relu` with {len(RATES)} learning rates and {SEEDS} seeds, including its "
+        f"pictures, the whole command, {rounds_of(measured)} on "
         f"{counted(measured['machine']['cores'], 'processor core')}.",
         "",
         *markdown(("contestant", "minimum", "median", "maximum", "by the loop"), lines),
         "",
-        f"Compared in each round: {same:.0f} of the {RUNS} runs of the sweep have the metrics.csv of their "
-        f"`dlrun train` in every digit but `seconds`; stacked, the losses of the first "
-        f"epoch are at most {first:.1g} of themselves apart, and the last training accuracies "
-        f"{100 * last:.2f} points.",
+        f"Compared in each round: {same:.0f} of the {RUNS} runs of the sweep have the same metrics.csv as "
+        f"their `dlrun train`, digit by digit except `seconds`; stacked, the losses of the first epoch "
+        f"differ by at most {first:.1g} of their value, and the last training accuracies by {100 * last:.2f} "
+        "points.",
     ]

@@ -66,9 +66,9 @@ def table(measured: dict[str, Any]) -> list[str]:
     counts = measured["threads"]
     headings = [*HEADINGS[:3], *(counted(count, "thread") for count in counts), HEADINGS[3]]
     return [
-        f"Time of a training epoch, median of the rounds; bold where auto is more than {NEAR - 1:.0%} from",
-        "the best. `auto / best` is taken within a round, between the threads that auto chooses and those",
-        "whose median is least. A step is the forward and the backward pass of a batch.",
+        f"Time of a training epoch, median of the rounds; bold if auto is more than {NEAR - 1:.0%} from the",
+        "best. `auto / best` is computed within a round, between the threads that auto chooses and those",
+        "with the lowest median. A step is the forward and the backward pass of a batch.",
         "",
         *markdown(headings, (row(name, found, counts) for name, found in measured["configs"].items())),
         *disturbed(measured["configs"]),
@@ -112,9 +112,9 @@ GOALS = [
         "≤",
         NEAR,
         worst,
-        note="the number of threads changes the last bits of what is learnt, so the rule counts the work of "
-        "a step and measures nothing. It errs where it is bold in the table: a step that is worth a second "
-        "thread or not, depending on how soon that one is awake.",
+        note="the number of threads changes the last bits of results, so the rule counts the work of a step "
+        "instead of measuring. It is wrong for the rows in bold: these steps are worth a second thread or "
+        "not, depending on how fast it wakes up.",
     )
 ]
 

@@ -24,14 +24,13 @@ CONTESTANTS = {
     "lightning": "Lightning, batches gathered in memory",
     "keras": "Keras on PyTorch, arrays in memory",
 }
-PAIRS = 3  # more rounds of dlrun and the careful loop alone, for each of all: their ratio is the closest
-PRODUCTS = "products"  # no contestant: it learns nothing
+PAIRS = 3  # extra rounds of dlrun and the careful loop for each full round: their ratio is closest to 1
+PRODUCTS = "products"  # not a contestant: it does not train
 FLOOR = (
-    "the matrix products alone, which all share, take the time that their section says, which also has what "
-    "a profile finds beside them. Here skorch and "
-    "Lightning gather their batches from tensors at once, as dlrun does it, not example by example as both "
-    "do by themselves. Tried in dlrun beyond what it does: batches gathered into a buffer of its own, "
-    "normalisation in one kernel and ReLU in place, which gained less than what could be told from noise."
+    "the section below shows the time of the matrix products, which all contestants share, and a profile of "
+    "the rest. Here skorch and Lightning gather whole batches from tensors, as dlrun does, instead of "
+    "example by example, their default. Also tried in dlrun: batches gathered into a reused buffer, "
+    "normalisation in one kernel, and ReLU in place; their gain was within the noise."
 )
 GOALS = [
     Goal("ThreeNet epoch: dlrun / careful loop", "≤", 1.03, lambda m: ratios(m, "dlrun", "careful", "whole")),
@@ -119,11 +118,11 @@ def table(measured: dict[str, Any]) -> list[str]:
         )
     floor = middle(measured, PRODUCTS, "whole") if PRODUCTS in measured["rounds"][0] else None
     return [
-        f"784-200-60-10, ReLU, cross entropy, SGD 1e-2, batch 256, float32. An epoch is 235 steps, their "
-        f"loss and accuracy, and loss and accuracy of the test set; for dlrun also rows, saves and its "
-        f"table in a pipe, by the clock between the lines of that table. Mean of {EPOCHS - 1} epochs after "
-        f"the first ({EPOCHS_OF_THE_NOTES - 1} of the notes' way); {rounds_of(measured)}, in most of them "
-        f"dlrun and the careful loop alone.",
+        f"784-200-60-10, ReLU, cross entropy, SGD 1e-2, batch 256, float32. An epoch has 235 steps, their "
+        f"loss and accuracy, and loss and accuracy on the test set; for dlrun also rows, saves and its table "
+        f"in a pipe, timed between the lines of that table. Mean of {EPOCHS - 1} epochs after the first "
+        f"({EPOCHS_OF_THE_NOTES - 1} of the notes' way); {rounds_of(measured)}, most of them of only dlrun "
+        f"and the careful loop.",
         "",
         *([] if measured["real"] else [STAND_IN, ""]),
         *markdown(
@@ -140,12 +139,8 @@ def table(measured: dict[str, Any]) -> list[str]:
             rows,
         ),
         "",
-        *(
-            [f"The matrix products of an epoch's steps and nothing else: {span(floor)} (median).", ""]
-            if floor
-            else []
-        ),
-        "Where the time of dlrun goes by PyTorch's profiler, whose own work counts as all else: "
+        *([f"The matrix products of an epoch's steps alone: {span(floor)} (median).", ""] if floor else []),
+        "The time of dlrun by PyTorch's profiler, whose overhead counts as all else: "
         + "; ".join(
             f"{kind} {share:.0%}"
             for kind, share in sorted(measured["profile"].items(), key=lambda item: -item[1])

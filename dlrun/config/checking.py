@@ -136,7 +136,7 @@ def _check_together(values: dict[str, Any], parts: Parts, note: Callable[..., No
     if isinstance(name, str) and (not _RUN_NAME.match(name) or _RESERVED.match(name)):
         note(("name",), f"{name[:80]!r} cannot name a folder: letters, digits, '.', '_', '-', at most 64")
     if isinstance(device, str) and not _DEVICE.match(device):
-        note(("device",), f"{device[:80]!r} is no device (there are: auto, cpu, cuda, cuda:N, mps)")
+        note(("device",), f"{device[:80]!r} is not a device (there are: auto, cpu, cuda, cuda:N, mps)")
     seeds = values.get("seeds")
     if isinstance(seeds, list) and (not seeds or len(set(seeds)) < len(seeds)):
         note(("seeds",), "needs one or more seeds, each of them once")
@@ -146,7 +146,7 @@ def _check_together(values: dict[str, Any], parts: Parts, note: Callable[..., No
     metrics = [choice.name for choice in values.get("metrics") or [] if choice]
     for index, metric in enumerate(metrics):
         if metric in metrics[:index]:
-            note(("metrics", index), f"{metric} stands here a second time")
+            note(("metrics", index), f"{metric} is given a second time")
     columns = [f"{split}_{figure}" for split in SPLITS for figure in ("loss", *metrics)]
     monitor = values.get("monitor")
     if isinstance(monitor, str):

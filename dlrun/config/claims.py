@@ -28,7 +28,7 @@ def parse_claim(text: str) -> list[tuple[str, float]]:
         except ValueError:
             found.append(("", 0.0))
         if not found[-1][0]:
-            raise ValueError(f"{shortened(text)!r} is no claim; write one such as '>= 0.94'")
+            raise ValueError(f"{shortened(text)!r} is not a claim; write one such as '>= 0.94'")
     return found
 
 

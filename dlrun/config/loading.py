@@ -86,7 +86,7 @@ def _refuse_what_no_file_could_hold(plain: Any, source: str) -> None:
             raise UserError("the config is nested too deeply or holds too many values", where=source)
         if isinstance(value, dict):
             if not all(isinstance(key, str) for key in value):
-                raise UserError("a key of the config is no text", where=source)
+                raise UserError("a key of the config is not a string", where=source)
             pending += [(item, depth + 1) for item in value.values()]
         elif isinstance(value, list):
             pending += [(item, depth + 1) for item in value]

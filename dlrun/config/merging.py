@@ -44,7 +44,7 @@ def override(tree: Located, overrides: Sequence[str]) -> Located:
         if key.split(".")[0] == SWEEP_KEY:
             fix = "write the values themselves: dlrun sweep CONFIG optimizer.lr=1e-4,1e-3"
             raise UserError(
-                f"{SWEEP_KEY}: stands in a config file alone", where=f"{source} {shortened(text)}", fix=fix
+                f"{SWEEP_KEY}: is allowed only in a config file", where=f"{source} {shortened(text)}", fix=fix
             )
         if not equals or not key:
             raise UserError(f"{shortened(text)!r} is not of the form KEY=VALUE")

@@ -36,14 +36,14 @@ def read_type(node: ast.expr) -> Any:
             return Literal[tuple(ast.literal_eval(value) for value in listed)]
         case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner_node, *bounds])):
             return Annotated[(read_type(inner_node), *map(_bound, bounds))]
-    raise ValueError(f"{ast.unparse(node)} is no type that an option can have")
+    raise ValueError(f"{ast.unparse(node)} is not a type that an option can have")
 
 
 def _bound(node: ast.expr) -> Any:
     match node:
         case ast.Call(func=ast.Name(id="Ge" | "Gt" | "Le" | "Lt" as name), args=[limit]):
             return getattr(annotated_types, name)(ast.literal_eval(limit))
-    raise ValueError(f"{ast.unparse(node)} is no bound (there are: Ge, Gt, Le, Lt)")
+    raise ValueError(f"{ast.unparse(node)} is not a bound (there are: Ge, Gt, Le, Lt)")
 
 
 def describe(kind: Any) -> str:

@@ -153,7 +153,7 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
             if key == "<<" and not key_node.style:
                 raise refuse("merge keys (<<) are not read; use `base: other.yaml`", mark)
             if key in first:
-                raise refuse(f"{key!r} stands here a second time (first at {first[key]})", mark)
+                raise refuse(f"{key!r} is given a second time (first at {first[key]})", mark)
             first[key] = place(mark)
             yield key, locate(value_node, mark)
 
@@ -185,7 +185,7 @@ def _scalar(node: yaml.ScalarNode, refuse: Any) -> Any:
     if _INTEGER.match(text):
         return int(text)
     if re.match(r"[-+]?(0[0-9]+|[1-9][0-9]{19,})$", text):
-        raise refuse(f"{text[:40]!r} is no plain number", node.start_mark)
+        raise refuse(f"{text[:40]!r} is not a plain number", node.start_mark)
     if _NUMBER.match(text):
         return float(text)
     return text

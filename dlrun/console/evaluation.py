@@ -45,10 +45,10 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
     if different:
         for figure, item in different.items():
             before, by = number(item["at_training"]), f"{item['difference']:.2g}"
-            text = f"{figure} was {before} at training: what was measured now differs by {by}"
+            text = f"{figure} was {before} at training: the figure measured now differs by {by}"
             console.print(Text(text, "yellow"), soft_wrap=True)
     elif not recorded:
-        console.print(f"nothing was measured of {found['split']} at this epoch of training to compare with")
+        console.print(f"training measured nothing on {found['split']} at this epoch to compare with")
     else:
         console.print(f"exactly as recorded at training: {', '.join(recorded)}")
     console.print(Text(f"checkpoint sha256 {found['sha256'][:16]}…"), soft_wrap=True)

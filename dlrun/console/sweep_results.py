@@ -50,7 +50,7 @@ def print_dry_run(prepared: SweepPlan, found: Estimate) -> None:
     if space:
         count = f"{prepared.times} settings of {count}"
     if found.answered:
-        count += f", {found.answered} of them answered by finished runs"
+        count += f", {found.answered} of them replaced by finished runs"
     about = f"{'at most ' if space else ''}about {duration(found.seconds)} of training"
     of = f"{found.tried} settings" if found.tried > 1 else "the first"
     say(f"{count}, {found.jobs} at a time: {about} beside start-up and pictures, by the first steps of {of}")

@@ -102,7 +102,7 @@ def print_verdicts(console: Console, summary: Mapping[str, Any]) -> None:
     if not claims:
         return
     if all(claim["met"] is None for claim in claims):
-        console.print("expect: not judged, for the run is shorter than what its claims are about")
+        console.print("expect: not judged, because the run is shorter than its claims require")
         return
     table = plain_table()
     for heading in ("expected", "measured", "met"):

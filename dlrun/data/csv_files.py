@@ -26,7 +26,7 @@ _MISTAKES = {  # message of the csv module -> our message
     "unexpected end of data": 'a quote (") is opened here and never closed',
     "field larger than": 'a cell is longer than 131,072 characters: maybe a quote (") is never closed',
     "expected after": "there is something between a closing quote and the next comma",
-    "new-line character": "a carriage return stands within a row: rows must end with LF or CRLF",
+    "new-line character": "there is a carriage return within a row: rows must end with LF or CRLF",
 }
 _NO_TABLES = {  # first bytes of spreadsheet files and others that are no CSV
     b"PK\x03\x04": "a ZIP file, as a workbook (.xlsx, .ods) is one",
@@ -106,7 +106,7 @@ def number(text: str) -> float | None:
     if text in MISSING:
         return None
     if not _NUMBER.fullmatch(text):
-        raise ValueError(f"{text[:40]!r} is no number")
+        raise ValueError(f"{text[:40]!r} is not a number")
     value = float(text)
     if abs(value) > LARGEST:
         raise TooLarge(f"{text[:40]!r} is too large")
@@ -126,11 +126,11 @@ def _lines(path: Path) -> Iterator[str]:
     line, total = 0, 0
     try:
         if path.is_dir() or (path.exists() and not path.is_file()):  # opening a pipe may block forever
-            raise UserError(f"{path} is no file")
+            raise UserError(f"{path} is not a file")
         with open(path, "rb") as file:
             magic = file.read(4)
             if magic in _NO_TABLES:
-                raise UserError(f"this is {_NO_TABLES[magic]}, and no CSV file", where=str(path), fix=_FIX)
+                raise UserError(f"this is {_NO_TABLES[magic]}, not a CSV file", where=str(path), fix=_FIX)
             is_packed = magic[:2] == b"\x1f\x8b"
             file.seek(0)
             source = gzip.GzipFile(fileobj=file) if is_packed else file
@@ -144,7 +144,7 @@ def _lines(path: Path) -> Iterator[str]:
                     raise UserError(f"the table has more than {most}: too much for dlrun", where=str(path))
                 text = raw.decode("utf-8-sig" if line == 1 else "utf-8")
                 if "\0" in text:
-                    raise UserError(f"row {line} holds a byte 0: this is no text", where=str(path), fix=_FIX)
+                    raise UserError(f"row {line} holds a byte 0: this is not text", where=str(path), fix=_FIX)
                 yield text
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
@@ -153,7 +153,7 @@ def _lines(path: Path) -> Iterator[str]:
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"this is no whole gzip file: {error}", where=str(path)) from None
+        raise UserError(f"this is not a complete gzip file: {error}", where=str(path)) from None
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
 

@@ -173,8 +173,9 @@ class Data:
 
 
 def carve(examples: Examples, fraction: float, seed: int, *, by_class: bool) -> tuple[Examples, Examples]:
-    """Split examples into (the rest, a random `fraction`), stratified by class if `by_class`.
+    """Hold out a validation split: (the rest, a random `fraction`), stratified by class if `by_class`.
 
+    It is one fixed split, not cross-validation.
     Both keep the order of the examples. The choice depends only on `seed`.
     """
     chooser = generator("valid", seed, 0)

@@ -56,7 +56,7 @@ _PUBLISHED = {
 }
 _MOST_BYTES = 2**26  # of a downloaded file, compressed
 _MOST_READ = 2**30  # of a local file, which may be another, larger dataset
-_AGAIN = "delete it, and it is fetched again"
+_AGAIN = "delete it; it is then downloaded again"
 
 
 def idx_dataset(
@@ -98,7 +98,7 @@ def read(root: Path, name: str, classes: int) -> dict[str, Examples]:
         inputs = read_idx(folder / images).unsqueeze(1)
         targets = read_idx(folder / labels).long()
         if inputs.shape[1:] != (1, 28, 28) or targets.shape != inputs.shape[:1]:
-            fix = "delete both, and they are fetched again"
+            fix = "delete both; they are then downloaded again"
             raise UserError(f"{images} and {labels} do not belong together", where=str(folder), fix=fix)
         if int(targets.max()) >= classes:
             what = f"there is a label {int(targets.max())} of {classes} classes, counted from 0"
@@ -122,5 +122,5 @@ def read_idx(path: Path) -> Tensor:
     sizes = [int.from_bytes(raw[4 + 4 * axis : 8 + 4 * axis]) for axis in range(dimensions)]
     start = 4 + 4 * dimensions
     if raw[:3] != b"\x00\x00\x08" or dimensions not in (1, 3) or not 0 < prod(sizes) == size - start:
-        raise UserError("this is no whole idx file", where=str(path), fix=_AGAIN)
+        raise UserError("this is not a complete idx file", where=str(path), fix=_AGAIN)
     return torch.frombuffer(raw, dtype=torch.uint8, offset=start).view(sizes)

@@ -59,7 +59,7 @@ class Unreadable(UserError):
     """A file that is not a complete image, for a permanent `reason`; reading it again would not help."""
 
     def __init__(self, reason: str, path: Path | str) -> None:
-        fix = f"bring a whole image: {', '.join(FORMATS)}"
+        fix = f"provide a complete image: {', '.join(FORMATS)}"
         super().__init__(f"the image cannot be read: {reason}", where=printable(path), fix=fix)
         self.reason = reason
 
@@ -85,7 +85,7 @@ def read_image(path: Path | str, height: int, width: int, channels: int, resize:
     except UserError:
         raise
     except MemoryError:  # not the image's fault
-        what, fix = "there is no memory left to decode an image", "end what else needs memory"
+        what, fix = "there is no memory left to decode an image", "close other programs"
         raise RunFailed(what, where=printable(path), fix=fix) from None
     except Exception as error:  # Pillow raises many types for a damaged file
         # An OSError with errno comes from the disk; EINVAL comes from following a file's broken offsets.
@@ -241,7 +241,7 @@ def files_below(folder: Path) -> list[str]:
         here, before = (status.st_dev, status.st_ino), leading.get(os.path.dirname(place), frozenset())  # noqa: PTH120
         if here in before:
             what = "the link leads back to a folder above it"
-            raise UserError(what, where=printable(place), fix="take the link out of that path")
+            raise UserError(what, where=printable(place), fix="remove the link from that path")
         leading[place] = before | {here}
         folders[:] = [name for name in folders if not is_hidden(name)]
         shown = place.replace(os.sep, "/")

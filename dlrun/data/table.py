@@ -145,7 +145,7 @@ def _read_new(
         cells = _without_trouble(cells, bare, notes, labelled=False)
         return cells.names(), _inputs(cells, options, encoding, notes)
     except UserError as error:
-        fix = "mend the file; how a model takes missing and unknown cells is settled when it is trained"
+        fix = "correct the file; the treatment of missing and unknown cells is fixed at training"
         raise UserError(error.what, where=error.where, fix=fix) from None
 
 
@@ -180,7 +180,7 @@ def _without_trouble(
         return cells
     said = cells.said(cells.trouble)
     if options.missing == "refuse":
-        fix = "mend them, or set missing: drop (leaves such rows out) or fill (takes the mean of training)"
+        fix = "correct them, or set missing: drop (leaves such rows out) or fill (takes the mean of training)"
         raise UserError(said, where=cells.source, fix=fix)
     essential = {*options.date, *[options.target] * labelled}
     bad = {row for row, column in cells.trouble if options.missing == "drop" or column in essential}
@@ -278,11 +278,11 @@ def _inputs(cells: Cells, options: TableOptions, encoding: Encoding, notes: list
     if unseen and options.unknown == "refuse":
         _, column, text = unseen[0]
         values = encoding.categories[column]
-        what = f"{said_unseen(unseen)}, which training never saw{meant(text, values)}"
+        what = f"{said_unseen(unseen)}, which no training row holds{meant(text, values)}"
         fix = "set unknown: zeros, and such cells are of no category"
         raise UserError(f"{what} {listed(values)}", where=cells.source, fix=fix)
     if unseen:
-        notes.append(f"{said_unseen(unseen)}, which training never saw: of no category")
+        notes.append(f"{said_unseen(unseen)}, which no training row holds: of no category")
     pieces += [_waves(cells.date, cycle) for cycle in options.date_cycles if cells.date is not None]
     return torch.cat(pieces, 1)
 

@@ -58,11 +58,11 @@ class Encoding:
         """The encoding stored in a checkpoint. Raises ValueError, TypeError or KeyError if malformed."""
         columns, categories, scaling = _texts(known["columns"]), known["categories"], known["scaling"]
         if not isinstance(categories, dict) or not categories.keys() <= set(columns):
-            raise ValueError("the columns and categories it knows do not fit together")
+            raise ValueError("the stored columns and categories contradict each other")
         if scaling is not None:
             mean, deviation = map(float, scaling)
             if not (math.isfinite(mean) and 0 < deviation < math.inf):
-                raise ValueError("the mean and deviation it knows are none")
+                raise ValueError("the stored mean and standard deviation are invalid")
             scaling = (mean, deviation)
         values = {column: _texts(categories[column]) for column in columns if column in categories}
         return cls(columns, values, _texts(known["classes"]), scaling, known["fills"] is True)
@@ -100,7 +100,7 @@ class Encoding:
 def _texts(value: Any) -> tuple[str, ...]:
     """Check that a value is a list of distinct texts. Raises ValueError for anything else."""
     if not isinstance(value, list) or not all(type(item) is str for item in value):
-        raise ValueError("what it knows is no list of names")
+        raise ValueError("a stored value is not a list of names")
     if len(set(value)) < len(value):
-        raise ValueError("a name that it knows is there twice")
+        raise ValueError("a stored name is there twice")
     return tuple(value)

@@ -81,7 +81,7 @@ def read(archive: Path) -> dict[str, Examples]:
         raise UserError(
             f"this is not the CIFAR-10 archive: {error}",
             where=str(archive),
-            fix="delete it, and it is fetched again",
+            fix="delete it; it is then downloaded again",
         ) from None
     except OSError as error:
         raise cannot_read(archive, error) from None

@@ -137,7 +137,7 @@ class _Images:
         found = decoded_once(decoding, listing.files, self.root / "image_folder", progress)
         bad = [f"{listing.names[number]} ({why})" for number, why in found.unreadable.items()]
         if bad and self.unreadable == "refuse":
-            fix = "mend or delete them, or set dataset.unreadable=skip"
+            fix = "replace or delete them, or set dataset.unreadable=skip"
             raise UserError(
                 f"{_few(bad)}: {len(bad):,} of {len(listing.files):,} images cannot be read",
                 where=printable(source),
@@ -162,7 +162,7 @@ class _Images:
         if lost := sorted(set(listing.groups) - set(kept)):
             split, label = lost[0]
             what = f"no image of class {self.classes[label]} in {split} can be read"
-            raise UserError(what, where=self.path, fix="mend them, or delete the folder")
+            raise UserError(what, where=self.path, fix="replace them, or delete the folder")
         targets = torch.tensor([label for _, label in kept])
         # The digest covers the classes: the same images with other labels are other data.
         digest = hashlib.sha256(json.dumps([self.classes, found.digest]).encode()).hexdigest()
@@ -173,8 +173,8 @@ class _Images:
         if self.test_fraction and "test" not in dealt:
             rest, chosen = carve(dealt["train"], self.test_fraction, self.seed, by_class=True)
             if not len(chosen):
-                fix = "raise dataset.test_fraction, or bring a folder test"
-                raise UserError(f"{self.test_fraction} of each class is no image to test on", fix=fix)
+                fix = "raise dataset.test_fraction, or add a folder named test"
+                raise UserError(f"{self.test_fraction} of each class leaves no image to test on", fix=fix)
             dealt |= {"train": rest, "test": chosen}
         return dealt
 
@@ -196,7 +196,7 @@ def _listing(source: Path, classes: Sequence[str]) -> _Listing:
         names = _folders(folder)
         if unknown := [name for name in names if name not in classes]:
             raise UserError(
-                f"the model knows no class {', '.join(unknown)} {listed(classes)}", where=str(folder)
+                f"the model has no class {', '.join(unknown)} {listed(classes)}", where=str(folder)
             )
         for name in names:
             before = len(found.files)

@@ -121,7 +121,7 @@ def _warnings(plan: Plan, loaded: Loaded, training: _Ranges) -> Iterator[str]:
     for name, count in duplicates(loaded).items():
         if count:
             share = 100 * count / len(loaded[name])
-            yield f"{count:,} of the {name} inputs ({share:.3g} %) stand in train too, bit for bit"
+            yield f"{count:,} of the {name} inputs ({share:.3g} %) are in train too, bit for bit"
     if len(plan.data.input_shape) == 1:
         said = " ".join(plan.data.notes)  # the dataset may have reported it already
         ranges = zip(feature_names(plan), training.each(), strict=True)

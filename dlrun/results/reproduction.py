@@ -61,7 +61,9 @@ class Reproduction:
             words.append(f"the last figures are {apart}, {column} the most (tolerance {self.tolerance:g})")
         if verdict == "drifted":
             changed = [name for name in self.differences.surroundings if name not in _RESULTS]
-            words.append(f"changed: {', '.join(changed)}" if changed else "nothing is known to have changed")
+            words.append(
+                f"changed: {', '.join(changed)}" if changed else "nothing that is recorded has changed"
+            )
         return "; ".join(words)
 
     def plain(self) -> dict[str, Any]:

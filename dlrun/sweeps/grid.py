@@ -69,7 +69,7 @@ def settings_of_grid(
         raise UserError(f"a sweep has at most {MOST_VALUES:,} runs", fix="take fewer values, or fewer seeds")
     if not axes and runs == 1:
         raise UserError(
-            "there is nothing to go through: no key has several values",
+            "there is nothing to sweep: no key has several values",
             fix="give some, such as optimizer.lr=1e-4,1e-3, or under sweep: in the config, or --seeds 5",
         )
     return found

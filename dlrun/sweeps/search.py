@@ -81,8 +81,8 @@ class Search:
                 raise ValueError(f"it has at most {MOST_VALUES:,} settings")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             where = str(self.sweep.folder / SWEEP_FILE)
-            fix = "put the file back as it was; each run in the folder can be resumed by itself"
-            what = f"this is no search as dlrun writes it: {shortened(error)}"
+            fix = "restore the file; each run in the folder can also be resumed on its own"
+            what = f"this is not a search as dlrun writes it: {shortened(error)}"
             raise UserError(what, where=where, fix=fix) from None
         self.study = Study(self.sweep.folder, axes, higher, seed=len(self.sweep.trials))
         self.sweep.remove_unlisted()

@@ -55,7 +55,7 @@ class Study:
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_min_trials=5),
             )
         except Exception as error:  # Optuna hardly validates its journal, so anything may be raised
-            fix = "put the file back as it was, or take it away: the search then forgets what was good"
+            fix = "restore the file, or delete it: the search then forgets its results"
             what = f"the study cannot be read: {shortened(error)}"
             raise UserError(what, where=str(path), fix=fix) from error
 

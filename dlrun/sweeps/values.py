@@ -139,7 +139,7 @@ def swept_key(key: str, written: Any, where: str, *, is_whole: bool = False) -> 
     if len(items) == 1 and isinstance(items[0], Range):
         return SweptKey(key, items[0], where)
     if not items or any(isinstance(item, Range) for item in items):
-        raise UserError(f"{shortened(key)} has no values to go through", where=where, fix=EXAMPLE)
+        raise UserError(f"{shortened(key)} has no values to sweep", where=where, fix=EXAMPLE)
     if len(items) > MOST_VALUES:
         raise UserError(f"{shortened(key)} has more than {MOST_VALUES:,} values", where=where)
     return SweptKey(key, list({repr(item): item for item in items}.values()), where)
@@ -217,7 +217,7 @@ def _values(item: Any, where: str, is_whole: bool, *, is_text: bool = False) -> 
         yield from range(first, last + step, step)
     elif text.startswith(("log(", "linspace(")):
         fix = EXAMPLE if is_text else 'in a list put a range in quotes: ["log(1e-4,1e-1,7)"]'
-        raise UserError(f"{shortened(text)} is no range", where=where, fix=fix)
+        raise UserError(f"{shortened(text)} is not a range", where=where, fix=fix)
     else:
         yield parse(text, where, has_lines=False).plain() if is_text else item
 

@@ -92,7 +92,7 @@ class Hardware:
             if takes_tensors and self.precision != "float16":
                 return Replayed(update, model.streams.hold, streams, self._no_graph)
             takes_number = f"{type(optimizer).__name__} takes its learning rate as a number"
-            self._no_graph("float16 looks at each gradient" if takes_tensors else takes_number)
+            self._no_graph("float16 loss scaling reads each gradient" if takes_tensors else takes_number)
         return update
 
     def _no_graph(self, reason: str) -> None:

@@ -191,7 +191,7 @@ def make_plan(
         takes_known = "known" in parts.part("dataset", config.dataset.name).takes
         data = part("dataset", config.dataset)(data_dir, *([known] if takes_known else []))
     if not isinstance(data, Data):
-        raise config.refuse(mistakes or [config.mistake("dataset", "the function gave no Data")])
+        raise config.refuse(mistakes or [config.mistake("dataset", "the function did not return Data")])
     for kind, choices in (("loss", [config.loss]), ("metrics", config.metrics)):
         for choice in choices:
             with noting(kind):

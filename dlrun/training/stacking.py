@@ -36,7 +36,7 @@ def refuse_stacking(copy: nn.Module, precision: str) -> None:
         raise UserError("weights that two layers share cannot be stacked")
     dropouts = [module for _, module in modules if isinstance(module, DROPOUTS)]
     if len(dropouts) > len(set(dropouts)):
-        raise UserError("a dropout that stands in two places cannot be stacked; make two of them")
+        raise UserError("a dropout that is used in two places cannot be stacked; make two of them")
 
 
 def refuse_what_differs(
@@ -65,11 +65,11 @@ def refuse_what_differs(
             together = _tried(stacked, given)
         largest = max((float(gradient.abs().max()) for gradient in alone.gradients), default=0.0)
         if not _alike(alone.gradients, together.gradients, close, FAINT * largest):
-            raise UserError("as one model two seeds learn otherwise than apart: a layer takes them for one")
+            raise UserError("as one model two seeds learn differently than apart: a layer treats them as one")
         if not _alike([alone.evaluated], [together.evaluated], close):
             raise UserError(
-                "as one model two seeds are evaluated otherwise than apart: what a layer keeps has to be a "
-                "registered buffer, changed in place"
+                "as one model two seeds are evaluated differently than apart: the state of a layer "
+                "has to be a registered buffer, changed in place"
             )
         outputs = torch.cat([alone.outputs.float()] * (targets.shape[1] // inputs.shape[1]), 1)
         for name, judge in judges.items():
@@ -89,7 +89,7 @@ def _refuse_judge(
     with _saying(f"{name} cannot take the examples of several seeds at once"):
         together = stacked.each(judge, *figures)
     if not _alike([as_tensor(apart.each(judge, *figures))], [together], FIGURES):
-        raise UserError(f"{name} looks at its batch as a whole, and takes two seeds for one")
+        raise UserError(f"{name} looks at its batch as a whole, and treats two seeds as one")
 
 
 def _refuse_optimizer(
@@ -106,7 +106,7 @@ def _refuse_optimizer(
     with _saying(f"{name} cannot update several seeds at once"):
         together = _stepped(stacked, of_both, gradients)
     if not _alike(learnt, together, tolerance):
-        raise UserError(f"{name} looks at a weight as a whole, and takes two seeds for one")
+        raise UserError(f"{name} looks at a weight as a whole, and treats two seeds as one")
 
 
 @contextmanager

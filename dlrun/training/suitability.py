@@ -50,5 +50,5 @@ def refuse_unsuited(part: Part, data: Data, dataset: str, layers: Layers | None 
         "one layer": 0 <= layers.parameters - weights <= prod(layers.output_shape),  # with or without bias
     }
     if not made[model]:
-        wanted = {"convolution": "a convolution", "one layer": "no layer but one that is fully connected"}
+        wanted = {"convolution": "a convolution", "one layer": "a single, fully connected layer"}
         raise UserError(f"{part.name} is for a model with {wanted[model]}")

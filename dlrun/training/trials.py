@@ -43,7 +43,7 @@ def lonely_example(
         better = next((more for more in range(max(size, 2), examples + 1) if examples % more != 1), None)
         which = "every batch" if size == 1 else f"the last batch of {examples:,} examples"
         remedy = f"; take another batch_size, such as {better}" if better else ""
-        return f"{which} is a single one, over which batch normalisation has no variance{remedy}"
+        return f"{which} has a single example, over which batch normalisation has no variance{remedy}"
     return ""
 
 
@@ -89,5 +89,5 @@ def try_optimizer(make: Callable[..., torch.optim.Optimizer]) -> None:
         raise UserError(str(error)) from error
     if any(option.default is option.empty for option in signature(optimizer.step).parameters.values()):
         raise UserError(
-            f"{type(optimizer).__name__} asks for the loss again within a step, which has one here"
+            f"{type(optimizer).__name__} needs a closure that computes the loss again, and gets none"
         )

@@ -123,7 +123,7 @@ def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
 )
 def test_contestants_that_learn_different_things_are_refused(other: dict[str, Any]) -> None:
     agreement.agree({"dlrun": ROUND, "other": {"losses": [2.0, 1.01], "test_accuracies": [0.5, 0.75]}})
-    with pytest.raises(RuntimeError, match="they do not do the same"):
+    with pytest.raises(RuntimeError, match="they do not train alike"):
         agreement.agree({"dlrun": ROUND, "other": other})
 
 

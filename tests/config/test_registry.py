@@ -167,9 +167,9 @@ def test_other_types_are_refused_and_never_evaluated(written: str) -> None:
             2,
             "option size: the option has no type",
         ),
-        ("\ndef width(shape, *, size: Path):\n    pass\n", 2, "option size: Path is no type"),
+        ("\ndef width(shape, *, size: Path):\n    pass\n", 2, "option size: Path is not a type"),
         ("def width(shape, *, size: int = default()):\n    pass\n", 1, "option size:"),
-        ("def width(shape, *, size: Annotated[int, Odd(1)]):\n    pass\n", 1, "Odd(1) is no bound"),
+        ("def width(shape, *, size: Annotated[int, Odd(1)]):\n    pass\n", 1, "Odd(1) is not a bound"),
     ],
 )
 def test_a_file_that_breaks_the_contract_is_named_with_its_line(

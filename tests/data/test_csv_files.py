@@ -59,7 +59,7 @@ def test_a_table_that_unpacks_to_far_more_is_refused(tmp_path: Path, monkeypatch
 
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, no_hanging: None) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name, said in ((".", "is no file"), ("pipe", "is no file"), ("none", "there is no file")):
+    for name, said in ((".", "is not a file"), ("pipe", "is not a file"), ("none", "there is no file")):
         with pytest.raises(UserError, match=said):
             read_table(tmp_path / name)
 
@@ -78,7 +78,7 @@ def test_a_number_is_a_plain_decimal() -> None:
     ],
 )  # fmt: skip
 def test_nothing_else_is_a_number(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no number|is too large"):
+    with pytest.raises(ValueError, match=r"is not a number|is too large"):
         number(text)
 
 

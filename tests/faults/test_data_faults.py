@@ -110,7 +110,7 @@ REFUSED: dict[str, tuple[bytes, str, int | None]] = {
     "bars": (b"a|b\n1|2\n", "separated by bars", 1),
     "utf-16 without a mark": (
         "a,b\n1,2\n".encode("utf-16-le"),
-        "row 1 holds a byte 0: this is no text",
+        "row 1 holds a byte 0: this is not text",
         None,
     ),
     "a title": (b"# my table\na,b\n1,2\n", "name each column in the first row", 2),
@@ -119,7 +119,7 @@ REFUSED: dict[str, tuple[bytes, str, int | None]] = {
     "blank lines": (b"\n\n", "the file is empty", None),
     "a header only": (b"a,b\n", "a header but no rows", None),
     "no header": (b"1,2\n3,4\n5,6\n", "the first row holds numbers, but must name the columns", 1),
-    "half a gzip file": (gzip.compress(PLAIN.encode())[:-5], "no whole gzip file", None),
+    "half a gzip file": (gzip.compress(PLAIN.encode())[:-5], "not a complete gzip file", None),
     "a line without end": (gzip.compress(b"x" * (2**24 + 1)), "row 1 is longer than 16,777,216 bytes", None),
     "a workbook": (b"PK\x03\x04" + bytes(99), "this is a ZIP file, as a workbook (.xlsx, .ods) is one", None),
     "an old workbook": (b"\xd0\xcf\x11\xe0" + bytes(99), "this is a workbook (.xls)", None),
@@ -618,7 +618,7 @@ UNSOUND: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no train": (lambda p: in_splits(p, valid=PAIR, test=PAIR), "train holds no folders"),
     "valid and val": (lambda p: in_splits(p, train=PAIR, valid=PAIR, val=PAIR), "both valid and val"),
     "images without classes": (loose, "train holds no folders"),
-    "too few to test on": (one_each, "no image to test on"),
+    "too few to test on": (one_each, "leaves no image to test on"),
 }
 
 
@@ -684,7 +684,7 @@ def test_the_classes_of_a_model_are_its_own_whatever_the_folder_holds(
     fault.count(folders=1, wrong=int(counts != {"cat": 0, "dog": 1}))
     assert counts == {"cat": 0, "dog": 1}, "none moves up"
     fill(other, ["ant"])
-    refused(fault, dlrun("eval", "last", f"dataset.path={other}", *data), "the model knows no class ant")
+    refused(fault, dlrun("eval", "last", f"dataset.path={other}", *data), "the model has no class ant")
 
 
 # ------------------------------------------------------------------------ T35: archives
@@ -1189,9 +1189,12 @@ def test_a_download_that_is_killed_is_begun_anew_and_nobody_waits_for_it(
 NORMALISED = "architecture.batch_norm=true"
 A_TABLE = "dataset={name: csv, path: TABLE, target: b}"
 FEW_EXAMPLES: dict[str, tuple[tuple[str, ...], str]] = {
-    "a single one is left": ((NORMALISED, "batch_size=59"), "the last batch of 60 examples is a single one"),
-    "one at a time": ((NORMALISED, "batch_size=1"), "every batch is a single one"),
-    "one example": ((NORMALISED, "dataset=one"), "every batch is a single one"),
+    "a single one is left": (
+        (NORMALISED, "batch_size=59"),
+        "the last batch of 60 examples has a single example",
+    ),
+    "one at a time": ((NORMALISED, "batch_size=1"), "every batch has a single example"),
+    "one example": ((NORMALISED, "dataset=one"), "every batch has a single example"),
     "an empty split": (("dataset={name: spiral, points: 3, valid_fraction: 0.1}",), "valid split is empty"),
     "nothing to train on": (("dataset=none",), "the train split is empty"),
     "one class": (("dataset.classes=1",), "two or more classes"),

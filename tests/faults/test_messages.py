@@ -323,7 +323,10 @@ def test_a_folder_that_is_gone_is_said_to_be(tiny: Path, tmp_path: Path) -> None
     done = subprocess.run(
         words, cwd=folder, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(PROJECT)}
     )
-    assert (done.returncode, done.stderr.splitlines()[0]) == (2, "error: the folder you are in is gone")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        2,
+        "error: the working directory no longer exists",
+    )
 
 
 def test_ctrl_c_while_it_starts_is_no_traceback(tmp_path: Path) -> None:

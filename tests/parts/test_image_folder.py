@@ -666,7 +666,7 @@ def test_another_folder_is_evaluated_if_the_model_knows_its_classes(
     image(other / "eel" / "a.png", (0, 0, 0))
     refused = dlrun("eval", "last", f"dataset.path={other}", *data)
     assert refused.code == 2
-    assert "the model knows no class eel" in refused.err
+    assert "the model has no class eel" in refused.err
     plan, _, _ = open_plan(
         Run(runs_dir / "photos-001").best, ["dataset.path=gone"], Parts(), tmp_path / "data"
     )

@@ -132,7 +132,7 @@ def test_what_a_new_file_lacks_is_said_with_what_can_be_done(
     holed = write("holed.csv", "week,before,date\nTues,,2016-02-01\nFri,44,2016-02-02\n")
     refused = dlrun("predict", run.folder, holed)
     assert (refused.code, "before in row 2" in refused.err) == (2, True)
-    assert "settled when it is trained" in refused.err and "set missing" not in refused.err
+    assert "is fixed at training" in refused.err and "set missing" not in refused.err
     dropping = days_run(tmp_path, write, missing="drop")
     done = dlrun("predict", dropping.folder, holed, "--json")
     assert [row["input"] for row in json.loads(done.out)["predictions"]] == ["2016-02-02"]
@@ -158,7 +158,7 @@ def test_a_name_cannot_become_a_formula(
     ("text", "message"),
     [
         ("a\n1\n", "its rows have 1 cells, but the model takes 2 figures"),
-        ("a,b\n1,x\n", "row 2, column b: 'x' is no number"),
+        ("a,b\n1,x\n", "row 2, column b: 'x' is not a number"),
         ("a,b\n1,2\n3,\n", "row 3, column b: there is no value"),
         ("a,b\n", "the file has a header but no rows"),
         ("0.1,0.2\n1,2\n", "the first row holds numbers, but must name the columns"),

@@ -90,7 +90,7 @@ def test_what_is_missing_is_passed_over(tmp_path: Path) -> None:
 def test_what_should_make_one_look_twice_is_said(tmp_path: Path) -> None:
     assert of_leaking(tmp_path)["warnings"] == [
         "a row was dropped",
-        "4 of the test inputs (40 %) stand in train too, bit for bit",
+        "4 of the test inputs (40 %) are in train too, bit for bit",
         "constant in training, so nothing can be learnt from it: always 7",
     ]
     [unbalanced] = found(tmp_path, dataset="uneven")["warnings"]

@@ -75,7 +75,7 @@ def test_a_small_change_is_within_tolerance_and_a_large_one_a_drift(dlrun: Dlrun
     assert "curves: part at epoch 3: train_loss of seed 1" in done.out
     done = dlrun("reproduce", "tiny-001", "--tolerance", 0.001)
     assert done.code == 5
-    assert done.out.splitlines()[-1].endswith("(tolerance 0.001); nothing is known to have changed")
+    assert done.out.splitlines()[-1].endswith("(tolerance 0.001); nothing that is recorded has changed")
     changed_row(trained, 1.0)
     assert dlrun("reproduce", "tiny-001").code == 5
 

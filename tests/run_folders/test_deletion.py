@@ -71,7 +71,7 @@ def test_where_nobody_can_answer_nothing_is_deleted(tmp_path: Path) -> None:
         done = subprocess.run(
             [*command, *words, "--runs-dir", tmp_path], input="", capture_output=True, text=True, timeout=30
         )
-        assert (done.returncode, "nobody is here to be asked" in done.stderr) == (2, True)
+        assert (done.returncode, "stdin is not a terminal" in done.stderr) == (2, True)
         assert "--yes" in done.stderr
     assert names(tmp_path) == ["small-001", "small-002"]
 

@@ -71,7 +71,7 @@ def test_mistakes_of_all_settings_are_said_at_once_with_their_places(
     [
         ((), "name a CONFIG, or a sweep to --resume"),
         (("{config}", "--seed", "1"), "No such option"),
-        (("{config}", "--seeds", "1"), "there is nothing to go through"),
+        (("{config}", "--seeds", "1"), "there is nothing to sweep"),
         (("{config}", "optimizer.lr"), "is not of the form KEY=VALUES"),
         (("{config}", "optimizer.lr=log(1,2)"), "is a range without a count"),
         (("{config}", "seeds=a,b"), "seeds are whole numbers"),
@@ -79,12 +79,15 @@ def test_mistakes_of_all_settings_are_said_at_once_with_their_places(
         (("{config}", "epochs=1,2", "--metric", ""), "is never measured"),
         (("{config}", "epochs=1,2", "epochs=3,4"), "epochs is given twice"),
         (("{config}", "epochs=1,2", "--json", "--quiet"), "--quiet and --json cannot both be given"),
-        (("{config}", "epochs=1,2", "--jobs", "0"), "--jobs '0' is no number of runs"),
+        (("{config}", "epochs=1,2", "--jobs", "0"), "--jobs '0' is not a number of runs"),
         (("{config}", "epochs=1,2", "metrics=[rmse]"), "rmse is for regression"),
-        (("{config}", "epochs=1,2", "--resume", "last"), "--resume goes on with a sweep as it was begun"),
-        (("--resume", "last", "--device", "cpu"), "--resume goes on with a sweep as it was begun"),
+        (
+            ("{config}", "epochs=1,2", "--resume", "last"),
+            "--resume continues a sweep with its original settings",
+        ),
+        (("--resume", "last", "--device", "cpu"), "--resume continues a sweep with its original settings"),
         (("--resume", "last"), "there is no sweep last"),
-        (("{config}", "sweep.epochs=[1]", "epochs=1,2"), "sweep: stands in a config file alone"),
+        (("{config}", "sweep.epochs=[1]", "epochs=1,2"), "sweep: is allowed only in a config file"),
         (
             (
                 *("{config}", "epochs=1,2", "evaluate_train_every=3", "monitor=trainset_loss"),
@@ -92,7 +95,7 @@ def test_mistakes_of_all_settings_are_said_at_once_with_their_places(
             ),
             "there is no best epoch to rank by: trainset_loss is first measured after epoch 3, of 1",
         ),
-        (("{config}", "epochs=1,2", "--optuna", "2", "--random", "2"), "--optuna draws by itself"),
+        (("{config}", "epochs=1,2", "--optuna", "2", "--random", "2"), "--optuna draws the settings itself"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -362,7 +365,7 @@ def test_a_dry_run_says_what_is_answered_and_speaks_json(dlrun: Dlrun, config: P
     words = ["optimizer.lr=1e-3,1e-2", "epochs=1", "--jobs", 1]
     dlrun("sweep", config, *words, "--seeds", 1)
     asked = ["sweep", config, *words, "--seeds", 3, "--needed", "--dry-run"]
-    assert "6 runs, 2 of them answered by finished runs, 1 at a time" in dlrun(*asked).out
+    assert "6 runs, 2 of them replaced by finished runs, 1 at a time" in dlrun(*asked).out
     found = json.loads(dlrun(*asked, "--json").out)
     assert (found["runs"], found["answered"], found["metric"]) == (6, 2, "best.valid_accuracy")
     assert dlrun(*asked, "--quiet").out == ""
@@ -382,7 +385,7 @@ def test_of_a_mistake_is_said_where_it_stands_and_which_values_lead_to_it(dlrun:
 
 def test_a_config_with_a_sweep_says_so_where_it_trains_alone(dlrun: Dlrun, write: Write) -> None:
     path = write("small.yaml", CONFIG + "sweep: {epochs: [1, 2]}\n")
-    assert "the values under sweep: are for dlrun sweep" in dlrun("train", path, "epochs=1").err
+    assert "the values under sweep: are only for dlrun sweep" in dlrun("train", path, "epochs=1").err
     assert dlrun("train", path, "epochs=1", "--quiet").err == ""
 
 

@@ -562,19 +562,19 @@ def lars(parameters, *, lr: float):
     [
         ({"architecture": "recurrent"}, "a recurrent layer (GRU) cannot be stacked"),
         ({"architecture": "tied"}, "weights that two layers share cannot be stacked"),
-        ({"architecture": "twice"}, "a dropout that stands in two places"),
+        ({"architecture": "twice"}, "a dropout that is used in two places"),
         (
             {"architecture": "functional"},
             "at once: it draws random numbers by a function, the same for all of them; take nn.Dropout",
         ),
         (
             {"optimizer": {"name": "lars", "lr": 0.1}},
-            "Lars looks at a weight as a whole, and takes two seeds for one",
+            "Lars looks at a weight as a whole, and treats two seeds as one",
         ),
         ({"optimizer": {"name": "careful", "lr": 0.1}}, "Careful looks at a weight as a whole"),
         ({"optimizer": {"name": "remembering", "lr": 0.1}}, "Remembering looks at a weight as a whole"),
-        ({"architecture": "hooked"}, "two seeds learn otherwise than apart"),
-        ({"architecture": "ema"}, "what a layer keeps has to be a registered buffer, changed in place"),
+        ({"architecture": "hooked"}, "two seeds learn differently than apart"),
+        ({"architecture": "ema"}, "the state of a layer has to be a registered buffer, changed in place"),
         ({"loss": "balanced"}, "balanced looks at its batch as a whole"),
         (
             {"precision": "bfloat16", "architecture": {"name": "mlp", "batch_norm": True}},

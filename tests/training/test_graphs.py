@@ -124,7 +124,7 @@ def test_what_is_repeated_sees_each_batch() -> None:
             "each seed draws its dropout from a stream of its own",
         ),
         ({"optimizer": {"name": "sgd_scratch", "lr": 0.1}}, "SgdScratch takes its learning rate as a number"),
-        ({"precision": "float16"}, "float16 looks at each gradient"),
+        ({"precision": "float16"}, "float16 loss scaling reads each gradient"),
     ],
 )
 def test_what_cannot_be_recorded_runs_as_it_is_and_says_why_once(

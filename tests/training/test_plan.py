@@ -75,7 +75,7 @@ def test_an_optimizer_that_asks_for_the_loss_again_is_refused(tmp_path: Path) ->
     with pytest.raises(ConfigError) as refused:
         planned(parts, optimizer={"name": "lbfgs", "lr": 0.1})
     [mistake] = map(str, refused.value.mistakes)
-    assert "optimizer: LBFGS asks for the loss again within a step" in mistake
+    assert "optimizer: LBFGS needs a closure that computes the loss again" in mistake
 
 
 def test_a_loss_must_give_each_example_a_figure_of_its_own(tmp_path: Path) -> None:
@@ -99,8 +99,8 @@ def test_outputs_that_are_no_probabilities_are_refused_by_a_loss_that_takes_them
 @pytest.mark.parametrize(
     ("batch_size", "said"),
     [
-        (59, "the last batch of 60 examples is a single one"),  # a full one, and what is left of 60
-        (1, "every batch is a single one"),
+        (59, "the last batch of 60 examples has a single example"),  # a full one, and what is left of 60
+        (1, "every batch has a single example"),
     ],
 )
 def test_batch_normalisation_over_a_single_example_is_refused_before_training(

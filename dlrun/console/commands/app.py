@@ -60,7 +60,7 @@ def _called(words: list[str], chosen: dict[str, Any]) -> int:
     try:
         Path.cwd()
     except OSError:  # PyTorch would end the process without a message
-        raise UserError("the folder you are in is gone", fix="go to one that is there") from None
+        raise UserError("the working directory no longer exists", fix="change to one that exists") from None
     found = app(words or ["--help"], prog_name="dlrun", standalone_mode=False, obj=chosen)
     code = found if isinstance(found, int) else 0
     if "dlrun.console.streams" in sys.modules:  # a command printed something
@@ -74,7 +74,7 @@ def _called(words: list[str], chosen: dict[str, Any]) -> int:
 
 def _cannot_print(error: OSError) -> RunFailed:
     what = f"cannot write the output: {error.strerror}"
-    return RunFailed(what, fix="free some space, or send it elsewhere")
+    return RunFailed(what, fix="free some space, or redirect the output")
 
 
 def _told(error: Exception, words: list[str]) -> UserError:
@@ -82,7 +82,7 @@ def _told(error: Exception, words: list[str]) -> UserError:
     if isinstance(error, UserError):
         return error
     if is_out_of_memory(error):
-        fix = "take a smaller model or less data, or end what else needs memory"
+        fix = "take a smaller model or less data, or close other programs"
         told = RunFailed("out of memory", fix=fix)
         told.resume = noted_resume(error)
         return told

@@ -144,7 +144,7 @@ def plot(
     path, found = checkpoint_of(run, checkpoint, runs_dir)
     folder = out or (found.plots if found else None)
     if folder is None:
-        raise UserError("a checkpoint by itself has no folder for pictures", fix="name one with --out")
+        raise UserError("a checkpoint file has no folder for pictures", fix="name one with --out")
     overrides = [word for word in names or () if word.startswith("dataset.")]
     names = [word for word in names or () if word not in overrides]
     words = with_options([*overrides, *([f"plots={_plots(names)}"] if names else [])], device=device)

@@ -142,7 +142,7 @@ def _delete(folders: list[Path], yes: bool) -> None:
         say_line(f"  {folder}  {describe_folder(folder)}")
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
-            raise UserError(f"nobody is here to be asked whether to delete {count}", fix="say so with --yes")
+            raise UserError(f"cannot ask whether to delete {count}: stdin is not a terminal", fix="add --yes")
         if not agreed(f"Delete {count}?"):
             say("nothing was deleted")
             raise SystemExit(1)

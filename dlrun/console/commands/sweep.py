@@ -124,8 +124,8 @@ def sweep(
     found, space = None, None
     if resume is not None:
         if config or values or seeds or random or optuna or name or dry_run or needed or stack or device:
-            fix = "beside it only --jobs, --metric, --parts, --data-dir and --runs-dir mean anything"
-            raise UserError("--resume goes on with a sweep as it was begun", fix=fix)
+            fix = "with it only --jobs, --metric, --parts, --data-dir and --runs-dir are allowed"
+            raise UserError("--resume continues a sweep with its original settings", fix=fix)
         found = find_sweep(resume, runs_dir)
     elif config is None:
         raise UserError("name a CONFIG, or a sweep to --resume", where="command line")
@@ -134,8 +134,8 @@ def sweep(
         if optuna is None:
             chosen = settings_of_grid(path, words, chosen_seeds, random, own_parts)
         elif random is not None or needed or metric:
-            fix = "leave out --random, --needed and --metric; monitor=COLUMN says what is searched"
-            raise UserError("--optuna draws by itself, by the monitored figure", fix=fix)
+            fix = "leave out --random, --needed and --metric; set monitor=COLUMN to choose the figure"
+            raise UserError("--optuna draws the settings itself, by the monitored figure", fix=fix)
         else:
             from dlrun.sweeps.search import search_space
 
@@ -251,16 +251,16 @@ def compare(
             "name the runs to compare", fix="dlrun compare spiral_relu-001 spiral_relu-002, or 'spiral_*'"
         )
     if metric == "":
-        raise UserError("an empty name names no column", where="--metric")
+        raise UserError("the name of the column is empty", where="--metric")
     if output and output.suffix.lower() not in PICTURES:
         raise UserError(
-            f"{output} is no name of a picture", where="--output", fix=f"end it in {', '.join(PICTURES)}"
+            f"{output} is not the name of a picture", where="--output", fix=f"end it in {', '.join(PICTURES)}"
         )
     meant = [each for text in named or () for each in find_runs(text, runs_dir)]
     asked = runs_of(meant) if named else all_runs_in(runs_dir)[::-1]
     chosen = chosen_records(asked, where)
     if not chosen:
-        raise UserError(f"of {len(asked)} runs there is none of which this holds", where=f"--where {where}")
+        raise UserError(f"none of {len(asked)} runs fulfils this condition", where=f"--where {where}")
     values = values_of(meant)
     ranked = bool(values) if beside is None else beside == "best"
     metric = shared_metric(meant) if metric is None else metric
@@ -303,5 +303,5 @@ def _jobs(text: str) -> int | None:
 
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:5]) <= MOST_JOBS:
         fix = f"write a number from 1 to {MOST_JOBS:,}, or leave it out"
-        raise UserError(f"--jobs {text[:20]!r} is no number of runs", fix=fix)
+        raise UserError(f"--jobs {text[:20]!r} is not a number of runs", fix=fix)
     return int(text)

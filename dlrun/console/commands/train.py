@@ -75,7 +75,7 @@ def train(
     plan.try_on(loaded)
     run = create_run(runs_dir, checked.name, dump_config(checked))
     if not quiet and SWEEP_KEY in read_config(path).value:
-        warn(f"the values under {SWEEP_KEY}: are for dlrun sweep; this trains the config as it stands")
+        warn(f"the values under {SWEEP_KEY}: are only for dlrun sweep; this trains the config without them")
     view = _view(quiet, run)
     outcome = train_run(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=redraw)
     _conclude(plan, outcome, quiet)
