@@ -28,6 +28,11 @@ class UserError(Exception):
         self.what, self.where, self.fix = what, where, fix
         self.resume = ""  # the command that goes on with the run, where there is one
 
+    @property
+    def inline(self) -> str:
+        """What is wrong and where, within a line."""
+        return f"{self.what} ({self.where})" if self.where else self.what
+
     def lines(self, *, debug: bool = False) -> list[str]:
         """The message as it is printed, a line each: at most five, unless --debug asks for the rest."""
         lines = [f"error: {self.what}"]

@@ -87,7 +87,7 @@ def _choice(
     try:
         part = parts.part(kind, name)
     except UserError as error:
-        note(named, error.what if not error.where else f"{error.what} ({error.where})")
+        note(named, error.inline)
         return None
     given: dict[str, Any] = {}
     for key, value in item.value.items():

@@ -10,6 +10,7 @@ from dlrun.config.checking import check_config
 from dlrun.config.keys import SWEEP_KEY, Config
 from dlrun.config.lookup import find_config
 from dlrun.config.merging import inherit, located, override
+from dlrun.config.pipes import folder_beside, name_of
 from dlrun.config.registry import Parts
 from dlrun.config.strict_yaml import DEEPEST, MOST_VALUES, Located, Place, read_file
 from dlrun.errors import UserError
@@ -37,7 +38,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Located:
     both = type(file_epochs) is type(epochs) is int
     if _is_unset(tree, "expect_epochs") and both and epochs < file_epochs:
         tree.value["expect_epochs"] = Located(file_epochs, tree.place, tree.place)
-    named = path.parent.name if path.name == "config.yaml" else path.stem
+    named = name_of(path)
     if _is_unset(tree, "name"):
         tree.value["name"] = Located(named, tree.place, tree.place)
     return tree
@@ -63,7 +64,7 @@ def _with_base(path: Path, seen: tuple[Path, ...]) -> Located:
     if path.resolve() in seen or len(seen) > 20:
         raise UserError("this config is its own base", where=str(base.place))
     try:
-        found = find_config(base.value, beside=path.parent)
+        found = find_config(base.value, beside=folder_beside(path))
     except UserError as error:
         raise UserError(error.what, where=str(base.place)) from None
     below = _with_base(found, (*seen, path.resolve()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from dlrun.config.pipes import receive
 from dlrun.errors import UserError, nearest
 from dlrun.system.files import with_home
 
@@ -27,7 +28,10 @@ def shipped_sweeps() -> list[str]:
 
 
 def find_config(text: str, beside: Path | None = None) -> Path:
-    """The config file that `text` names: a path (relative to `beside`), or a shipped name."""
+    """The config file that `text` names: a path (relative to `beside`), or a shipped name.
+
+    Without `beside` it is a command line that names it, and a pipe is read.
+    """
     if not text:
         raise UserError("no config is named", fix="name a YAML file")
     path = (beside or Path()) / with_home(text)
@@ -37,6 +41,8 @@ def find_config(text: str, beside: Path | None = None) -> Path:
         if path.is_dir():
             raise UserError(f"{text} is a folder", fix="name a YAML file in it")
         if path.exists():
+            if beside is None:
+                receive(path)
             return path
     name = text.removesuffix(".yaml")
     if name in (*shipped_names(), *shipped_sweeps()):

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from dlrun.config.pipes import received
 from dlrun.errors import UserError
 from dlrun.system.bounds import CONFIG
 from dlrun.system.files import NotAFile, TooLarge, read_bounded
@@ -88,7 +89,11 @@ def read_file(path: Path) -> Located:
     Raises UserError, with line and column if they are known.
     """
     try:
-        raw = read_bounded(path, CONFIG)
+        raw = received(path)
+        if raw is None:
+            raw = read_bounded(path, CONFIG)
+        elif len(raw) > CONFIG:
+            raise UserError(f"{path} gives too much for a config (more than {CONFIG:,} bytes)")
     except NotAFile:
         raise UserError(f"{path} is not a file") from None
     except TooLarge as error:

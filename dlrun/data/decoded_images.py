@@ -26,7 +26,7 @@ from dlrun.config.options import Resize
 from dlrun.data.images import Unreadable, printable, read_image
 from dlrun.errors import RunFailed, UserError
 from dlrun.system import machine
-from dlrun.system.files import ANOTHER_DATA_DIR, cannot_write, write_atomically
+from dlrun.system.files import ANOTHER_DATA_DIR, cannot_write, size_text, write_atomically
 from dlrun.system.locks import alone, remove_unless_in_use
 from dlrun.system.progress import Progress
 
@@ -126,7 +126,7 @@ def _decode(decoding: Decoding, files: Sequence[str], folder: Path, progress: Pr
     """Write the images of all files, and when they are on the disk the index that says so."""
     wanted, free = len(files) * prod(decoding.shape), shutil.disk_usage(folder).free
     if wanted > free:
-        sizes = f"{wanted / 2**30:,.1f} GiB, and {folder} has {free / 2**30:,.1f} left"
+        sizes = f"{size_text(wanted)}, and {folder} has {size_text(free)} left"
         fix = f"free some space, or {ANOTHER_DATA_DIR}"
         raise RunFailed(f"{len(files):,} decoded images take {sizes}", fix=fix)
     digest, unreadable = hashlib.sha256(), {}
@@ -140,7 +140,7 @@ def _decode(decoding: Decoding, files: Sequence[str], folder: Path, progress: Pr
                 file.write(image.numpy().data)
                 digest.update(image.numpy().data)
 
-    write_atomically(folder / "images", write, ANOTHER_DATA_DIR)
+    write_atomically(folder / "images", write, ANOTHER_DATA_DIR, lambda: wanted)
     index = decoding.plain() | {
         "images": len(files) - len(unreadable),
         "digest": digest.hexdigest(),

@@ -132,7 +132,7 @@ def read_record(run: Run) -> Record:
     try:
         plain = read_file(run.config).plain()
     except UserError as error:
-        unread = str(error.mistakes[0]) if isinstance(error, ConfigError) else f"{error.what} ({error.where})"
+        unread = str(error.mistakes[0]) if isinstance(error, ConfigError) else error.inline
     is_read = isinstance(plain, dict)
     return Record(run, flat_config(plain) if is_read else {}, run.summary(), "" if is_read else unread)  # type: ignore[arg-type]
 

@@ -143,11 +143,17 @@ def unshare(path: Path, most: int) -> None:
             write_atomically(path, lambda own: shutil.copyfileobj(shared, own), fix="")
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object], fix: str = ANOTHER_RUNS_DIR) -> None:
+def write_atomically(
+    path: Path,
+    write: Callable[[IO[bytes]], object],
+    fix: str = ANOTHER_RUNS_DIR,
+    needed: Callable[[], int] = lambda: 0,
+) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in place of `path`.
 
     The file is on the disk before it has its name, and the name before this returns.
-    Raises RunFailed, with the old file as it was, where the disk refuses.
+    Raises RunFailed, with the old file as it was, where the disk refuses; `needed` gives the
+    bytes that it takes at least, as far as that is known.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -163,7 +169,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], fix: str 
         # torch.save hides the disk's own words in the context.
         cause = error.__context__ if isinstance(error, RuntimeError) else error
         if isinstance(cause, OSError):
-            raise cannot_write(path, cause, fix) from None
+            raise cannot_write(path, cause, fix, needed()) from None
         raise
 
 
@@ -212,9 +218,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def cannot_write(path: Path, error: OSError, fix: str = "") -> RunFailed:
-    """What to say when the disk refuses."""
+def cannot_write(path: Path, error: OSError, fix: str = "", needed: int = 0) -> RunFailed:
+    """What to say when the disk refuses something that takes `needed` bytes, if that is known."""
     first = "free some space" if error.errno in _FULL else "see that it can be written to"
+    if error.errno == errno.ENOSPC:
+        first += _in_figures(needed, path)
     what = f"cannot write {path}: {error.strerror or error}"
     return RunFailed(what, fix=f"{first}, or {fix}" if fix else first)
 
@@ -222,3 +230,22 @@ def cannot_write(path: Path, error: OSError, fix: str = "") -> RunFailed:
 def with_home(text: str) -> str:
     """A path with `~` or `~name` at its start as the shell means it; as it is where nobody has that name."""
     return os.path.expanduser(text)  # noqa: PTH111, Path.expanduser raises an error there
+
+
+def _in_figures(needed: int, path: Path) -> str:
+    """How much a full disk lacks; "" where it has room, and is short of something else, such as names."""
+    try:
+        free = shutil.disk_usage(next(each for each in path.parents if each.exists())).free
+    except (OSError, StopIteration):
+        return ""
+    if needed > free:
+        return f" ({size_text(needed)} are needed, and {size_text(free)} are free)"
+    return f" ({size_text(free)} are free)" if not needed and free < 2**20 else ""
+
+
+def size_text(count: int) -> str:
+    """A number of bytes as a person says it: 512 bytes, 4.0 MiB."""
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count} bytes"

@@ -69,7 +69,17 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         what = f"no checkpoint can hold this run: {unfit.reason}"
         fix = "keep numbers, texts, lists, dicts and whole tensors there"
         raise RunFailed(what, where=str(path), fix=fix) from None
-    write_atomically(path, lambda file: torch.save(content, file))
+    write_atomically(path, lambda file: torch.save(content, file), needed=lambda: _size(content))
+
+
+def _size(content: Any) -> int:
+    """The bytes of all tensors in a content, those of one memory once."""
+    memories = {
+        value.untyped_storage().data_ptr(): value.untyped_storage().nbytes()
+        for _, value in _walk(content)
+        if isinstance(value, Tensor)
+    }
+    return sum(memories.values())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

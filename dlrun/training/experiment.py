@@ -29,6 +29,7 @@ from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.loop import Batch, fit
 from dlrun.training.plan import Plan
 from dlrun.training.resume_checks import (
+    another_data,
     preprocessing_of,
     refuse_another_config,
     restore,
@@ -152,12 +153,7 @@ def _opened(
     state = plan.state(hardware)
     if saved:
         if (fingerprint := saved.data.get("fingerprint")) != loaded.fingerprint:
-            raise CheckpointRefused(
-                "the data is not what this run was trained on: its fingerprint was "
-                f"{shortened(fingerprint)}, now {loaded.fingerprint}",
-                where=str(run.last),
-                fix=f"bring the data back, or start a new run with dlrun train {run.config}",
-            )
+            raise another_data(f"its fingerprint was {shortened(fingerprint)}, now {loaded.fingerprint}", run)
         restore(state, saved, plan, run)
         done = is_complete(plan, state) and run.summary().get("status") in DONE
         if done and run.config.read_text(encoding="utf-8") == text:

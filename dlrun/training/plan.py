@@ -180,8 +180,7 @@ def make_plan(
         try:
             yield
         except UserError as error:
-            where = f" ({error.where})" if error.where else ""
-            mistakes.append(config.mistake(key, f"{error.what}{where}", error.fix))
+            mistakes.append(config.mistake(key, error.inline, error.fix))
 
     def part(kind: str, choice: Choice) -> Callable[..., Any]:
         return partial(parts.find(kind, choice.name), **choice.options)

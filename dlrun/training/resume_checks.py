@@ -27,7 +27,7 @@ from dlrun.training.not_finite import weight_not_finite
 from dlrun.training.plan import Plan
 from dlrun.training.provenance import FOR_TRAINING, refuse_stand_ins
 from dlrun.training.state import State
-from dlrun.training.trained import config_of
+from dlrun.training.trained import changed_data, config_of
 
 # What an optimizer's state may say otherwise: how it computes here, and the rate, which the schedule sets.
 _FREE = {"fused", "capturable", "foreach", "lr", "initial_lr"}
@@ -79,14 +79,29 @@ class _Misfit(Exception):
 
 
 def preprocessing_of(saved: Checkpoint, plan: Plan, run: Run) -> Preprocessing:
-    """What the run's checkpoint says is done to every input. Raises CheckpointRefused where that is none."""
+    """What the run's checkpoint says is done to every input.
+
+    Raises CheckpointRefused where that is none, or where the data has become another one.
+    """
     try:
         found = Preprocessing(**saved.data["preprocessing"])
-    except (KeyError, TypeError):
-        found = None
+        is_whole = found.suits(tuple(saved.data["input_shape"]))
+    except (KeyError, TypeError, RuntimeError):
+        found, is_whole = None, False
+    if is_whole and (differs := changed_data(saved, plan.data)):
+        raise another_data(differs, run)
     if found is None or not found.suits(plan.data.input_shape):
         raise _refused("its preprocessing does not fit the inputs", run)
     return found
+
+
+def another_data(how: str, run: Run) -> CheckpointRefused:
+    """What to say where a run's data is not what it was; `how` tells both."""
+    return CheckpointRefused(
+        f"the data is not what this run was trained on: {how}",
+        where=str(run.last),
+        fix=f"bring the data back, or start a new run with dlrun train {run.config}",
+    )
 
 
 def restore(state: State, saved: Checkpoint, plan: Plan, run: Run) -> None:

@@ -186,7 +186,11 @@ def _open_plan(
     _refuse_too_large(plan, path)
     plain_shape = all(type(size) is int for size in shape)  # a tensor would be compared number by number
     if (classes, plain_shape and shape) != (plan.data.classes, plan.data.input_shape):
-        raise Misfit("its classes or its input shape are not those of the dataset", where=str(path))
+        differs = changed_data(saved, plan.data)
+        what = (
+            f"its classes or its input shape are not those of the dataset{f': {differs}' if differs else ''}"
+        )
+        raise Misfit(what, where=str(path))
     if not preprocessing.suits(shape):
         raise CheckpointRefused("its preprocessing does not fit the inputs", where=str(path))
     with torch.device("meta"):  # what does not fit is refused before a model of any size is made
@@ -197,6 +201,27 @@ def _open_plan(
         what = f"its weights {name} of seed {seed} are not all finite numbers"
         raise CheckpointRefused(what, where=str(path), fix="use another checkpoint")
     return plan, preprocessing
+
+
+def changed_data(saved: Checkpoint, data: Data) -> str:
+    """How the inputs or the classes of the data differ from those that a checkpoint names, in words; "" where
+    they do not, or where what it names is not as dlrun writes it.
+    """
+    shape, classes = saved.data.get("input_shape"), saved.data.get("classes")
+    if not (isinstance(shape, list) and all(type(size) is int for size in shape)):
+        return ""
+    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        return ""
+    if shape != list(data.input_shape):
+        before, now = (" × ".join(map(str, each)) for each in (shape, data.input_shape))
+        return f"an input had {before} numbers, and now has {now}"
+    if classes == list(data.classes):
+        return ""
+    if new := [name for name in data.classes if name not in classes]:
+        return f"there were {len(classes)} classes, and now there is {shortened(new[0])!r} too"
+    if gone := [name for name in classes if name not in data.classes]:
+        return f"there were {len(classes)} classes, and now there is no {shortened(gone[0])!r}"
+    return "its classes stand in another order"
 
 
 def _config(saved: Checkpoint, path: Path, overrides: Sequence[str], parts: Parts) -> Config:

@@ -104,3 +104,13 @@ def test_json_holds_what_is_not_finite_as_null(dlrun: Dlrun, tmp_path: Path) -> 
     assert found["runs"] == [str(tmp_path / "small-001"), str(tmp_path / "small-002")]
     assert found["settings"] == {"gradient_clip": [1.0, None]}
     assert (found["parting"]["epoch"], found["parting"]["values"]) == (1, [None, 1.0])
+
+
+def test_a_config_that_cannot_be_read_is_told_without_empty_brackets(dlrun: Dlrun, tmp_path: Path) -> None:
+    run = with_rows(made(tmp_path / "runs", {}), ["1,0,0.5,0.1,0.1"])
+    run.config.write_bytes(b"# comment\n" * 200_000)
+    done = dlrun("diff", run.name, run.name)
+    assert f"cannot be read: {run.config} is too large for a config (2,000,000 bytes)\n" in done.err
+    assert "()" not in done.err
+    run.config.write_bytes(b"name: \xff\n")
+    assert f"the file is not UTF-8 text ({run.config}:1)" in dlrun("diff", run.name, run.name).err

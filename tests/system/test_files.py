@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from dlrun.system.files import NotAFile, TooLarge, read_bounded, unshare
+from dlrun.errors import RunFailed
+from dlrun.system.files import NotAFile, TooLarge, read_bounded, unshare, write_atomically
 
 
 def test_a_file_is_read_up_to_its_bound_and_nothing_else_is_a_file(tmp_path: Path, no_hanging: None) -> None:
@@ -78,3 +80,38 @@ def test_a_disk_too_small_for_the_copy_leaves_the_link_and_says_so(
     done = dlrun("resume", run.name)
     assert done.code == 1 and f"cannot write {run / 'metrics.csv'}: No space left" in done.err
     assert (tmp_path / "other").samefile(run / "metrics.csv")
+
+
+@pytest.mark.parametrize(
+    ("free", "needed", "said"),
+    [
+        (2**20, 5 * 2**20, " (5.0 MiB are needed, and 1.0 MiB are free)"),
+        (700, 0, " (700 bytes are free)"),
+        (2**40, 0, ""),
+        (2**40, 2**30, ""),  # it is short of something else
+    ],
+)
+def test_a_full_disk_is_told_in_figures_where_it_lacks_them(
+    free: int, needed: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlrun.system.files.shutil.disk_usage", lambda path: SimpleNamespace(free=free))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(RunFailed) as refused:
+        write_atomically(tmp_path / "file", full, "go elsewhere", lambda: needed)
+    assert refused.value.fix == f"free some space{said}, or go elsewhere"
+
+
+def test_a_checkpoint_that_does_not_fit_the_disk_says_how_much_it_takes(
+    dlrun: Any, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("dlrun.system.files.shutil.disk_usage", lambda path: SimpleNamespace(free=4096))
+    monkeypatch.setattr("torch.save", full)
+    done = dlrun("train", tiny, "architecture={name: mlp, hidden: [100, 100]}")
+    assert done.code == 1
+    assert "fix: free some space (41.8 KiB are needed, and 4.0 KiB are free)" in done.err, done.err
