@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +16,32 @@ from dlrun.config.strict_yaml import DEEPEST, MOST_VALUES, Located, Place, read_
 from dlrun.errors import UserError
 
 
-def load_config(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> Config:
+def load_config(
+    path: Path,
+    overrides: Sequence[str] = (),
+    parts: Parts | None = None,
+    places: Mapping[str, Place] | None = None,
+) -> Config:
     """Load the config file at `path` with KEY=VALUE `overrides`; its key `sweep` is left out.
 
+    `places` maps overridden keys to the places of their values, if these are not on the command line.
     Raises ConfigError with every mistake, UserError if the file cannot be read at all.
     """
-    tree = read_config(path, overrides)
+    tree = read_config(path, overrides, places)
     tree.value.pop(SWEEP_KEY, None)
     return check_config(tree, parts or Parts())
 
 
-def read_config(path: Path, overrides: Sequence[str] = ()) -> Located:
+def read_config(
+    path: Path, overrides: Sequence[str] = (), places: Mapping[str, Place] | None = None
+) -> Located:
     """Read the file at `path` and its bases, with KEY=VALUE `overrides`, as an unchecked tree.
 
     Raises UserError if a file cannot be read.
     """
     tree = _with_base(path, seen=())
     file_epochs = tree.at(("epochs",)).value
-    tree = override(tree, overrides)
+    tree = override(tree, overrides, places)
     epochs = tree.at(("epochs",)).value
     both = type(file_epochs) is type(epochs) is int
     if _is_unset(tree, "expect_epochs") and both and epochs < file_epochs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlrun.config.keys import SWEEP_KEY
@@ -36,8 +36,11 @@ def expanded(name: Located) -> Located:
     return Located({"name": name}, name.place, name.key_place)
 
 
-def override(tree: Located, overrides: Sequence[str]) -> Located:
-    """Set each KEY=VALUE of the command line in `tree`: KEY is a dotted path, VALUE is YAML."""
+def override(tree: Located, overrides: Sequence[str], places: Mapping[str, Place] | None = None) -> Located:
+    """Set each KEY=VALUE of the command line in `tree`: KEY is a dotted path, VALUE is YAML.
+
+    `places` are as for `load_config`.
+    """
     for text in overrides:
         key, equals, written = text.partition("=")
         source = COMMAND_LINE.source
@@ -61,6 +64,8 @@ def override(tree: Located, overrides: Sequence[str]) -> Located:
                 value = parse(written, source, has_lines=False)
             except UserError as error:
                 raise UserError(error.what, where=f"{source} {shortened(text)}") from None
+        if places and key in places:
+            value = located(value.plain(), places[key])
         tree = _put(tree, path, value)
     return tree
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from dlrun.config.data_paths import data_places, found_at
 from dlrun.data.cells import START, Cells, in_order
 from dlrun.data.csv_files import Table, read_table
 from dlrun.data.examples import Data, Examples, Preprocessing, carve
@@ -37,12 +38,12 @@ _MOST_FIGURES = 2**29  # numbers in all inputs together: 4 GiB
 
 def file_table(path: str, root: Path) -> Table:
     """Read the table at a path, absolute or relative to the working directory or else to `root`."""
-    given = Path(path)
+    places = data_places(path, root)
     try:
-        is_below = not given.exists() and (root / given).exists()
+        found = found_at(places)
     except OSError as error:
         raise UserError(f"there is no file {path[:100]}: {error.strerror}") from None
-    return read_table(root / given if is_below else given)
+    return read_table([*found, *places][0])
 
 
 def table_data(read: Callable[[], Table], options: TableOptions, known: Mapping[str, Any] | None) -> Data:

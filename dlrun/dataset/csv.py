@@ -37,7 +37,7 @@ def csv(
 ) -> Data:
     """The rows of a CSV file: a number (in `unit`) or a class is predicted from the other columns.
 
-    `path` is absolute, or relative to the working directory or else to the data folder. Every column
+    `path` is looked for in the working directory, beside the config and in the data folder. Every column
     except the `target` and those listed in `ignore` is an input: a number, or for columns listed in
     `categorical` a one-hot vector over the texts in the training rows. Any other text is refused, or with
     `unknown: zeros` becomes all zeros.

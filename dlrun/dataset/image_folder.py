@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dlrun.config.data_paths import data_places
 from dlrun.config.options import Count, Fraction, Normalise, Resize, Seed
 from dlrun.data.decoded_images import Decoded, Decoding, decoded, decoded_once
 from dlrun.data.examples import Data, Examples, carve
@@ -46,10 +47,10 @@ def image_folder(
     """Your own images, in a folder for each class.
 
     PNG, JPEG, WEBP and BMP files in PATH/CLASS/…, or in PATH/train/CLASS/…, PATH/test/CLASS/… and
-    PATH/valid/CLASS/… (or val). `path` is looked for in the working directory, then in the data folder.
-    Without a folder named test, `test_fraction` of each class is the test split; without one named valid,
-    `valid_fraction` of the rest is the validation split. `seed` chooses both. Hidden folders (.git,
-    __MACOSX) are no classes.
+    PATH/valid/CLASS/… (or val). `path` is looked for in the working directory, beside the config and in the
+    data folder. Without a folder named test, `test_fraction` of each class is the test split; without one
+    named valid, `valid_fraction` of the rest is the validation split. `seed` chooses both. Hidden folders
+    (.git, __MACOSX) are no classes.
 
     Images are resized to `size` pixels, a number or [height, width]: crop keeps the centre of the longer
     side, pad adds black, stretch distorts; see `dlrun.data.images.read_image`. They are decoded once, into
@@ -219,10 +220,10 @@ def _place(path: str, root: Path) -> Path:
     """The folder that `path` names, in the working directory or the data folder."""
     fix = "name the folder of the class folders with dataset.path=…"
     try:
-        places = [Path(path).expanduser(), root / path]
+        places = data_places(path, root)
         place = next((place for place in places if place.is_dir()), None)
-    except (OSError, RuntimeError) as error:  # a name that is too long, ~ of an unknown user
-        what = getattr(error, "strerror", None) or error
+    except OSError as error:  # a name that is too long
+        what = error.strerror or error
         raise UserError(f"there is no folder {printable(path[:100])}: {what}", fix=fix) from None
     if place is None:
         raise UserError(f"there is no folder {' or '.join(dict.fromkeys(map(printable, places)))}", fix=fix)

@@ -98,7 +98,7 @@ def reproduce_run(
     plan = make_plan(config, parts, data_dir)
     loaded = plan.load(progress=progress)
     plan.try_on(loaded)
-    again = create_run(parent, config.name, dump_config(config))
+    again = create_run(parent, config.name, dump_config(plan.config))
     signal = None
     try:
         ended = train_run(plan, again, view, loaded=loaded, stop_after=epochs, progress=progress)
@@ -107,8 +107,8 @@ def reproduce_run(
         pass
     other = read_record(again)
     found = differences_between(record, other)
-    # `threads` was set above; if it differs, `surroundings` shows it.
-    settings = {key: values for key, values in found.settings.items() if key != "threads"}
+    # Both were chosen above. If the threads or the data's fingerprint differ, `surroundings` shows it.
+    settings = {k: v for k, v in found.settings.items() if k not in ("threads", "dataset.path")}
     found = replace(found, settings=settings)
     return Reproduction(found, _apart(record, other), tolerance, _missing(record, other), signal)
 

@@ -56,7 +56,8 @@ def settings_of_grid(
     every = combinations(axes) if count is None else draws(axes, count)
     for values in every:
         try:
-            config = load_config(path, parts_first([*plain, *override_words(values)]), parts)
+            words = parts_first([*plain, *override_words(values)])
+            config = load_config(path, words, parts, {each.key: each.place for each in axes if each.place})
         except ConfigError as error:
             for mistake in error.mistakes:
                 mistakes.setdefault(_placed(mistake, axes), []).append(values)
@@ -105,17 +106,25 @@ def swept_keys(
             named.pop(key, None)
             plain += override_words({key: found.values[0]})
         else:
-            named[key] = text, _COMMAND_LINE
+            named[key] = text, None
     if of_each := named.pop("seeds", None):
-        each = swept_key("seeds", *of_each)
+        each = swept_key("seeds", of_each[0], str(of_each[1] or _COMMAND_LINE))
         if not (isinstance(each.values, list) and all(type(value) is int for value in each.values)):
             raise UserError("seeds are whole numbers", where=each.where, fix=_SEEDS)
         plain.append(f"seeds={json.dumps(each.values)}")
     plain += [f"seeds={json.dumps(list(seeds))}"] if seeds is not None else []
     tree = read_config(path, parts_first(plain))
     axes = [
-        swept_key(key, *written, is_whole=takes_whole_numbers(tree, key, parts))
-        for key, written in named.items()
+        replace(
+            swept_key(
+                key,
+                written,
+                str(place or _COMMAND_LINE),
+                is_whole=takes_whole_numbers(tree, key, parts),
+            ),
+            place=place,
+        )
+        for key, (written, place) in named.items()
     ]
     return axes, plain
 
@@ -136,7 +145,7 @@ def _with_cause(mistake: Mistake, made: Sequence[dict[str, Any]], every: Sequenc
     return replace(mistake, what=f"{mistake.what} (with {', '.join(override_words(causes))})")
 
 
-def _of_file(path: Path) -> dict[str, tuple[Any, str]]:
+def _of_file(path: Path) -> dict[str, tuple[Any, Place | None]]:
     """The mapping under `sweep:` in a config: key -> its values and their place."""
     written = read_config(path).value.get(SWEEP_KEY)
     if written is None or written.value is None:
@@ -144,21 +153,21 @@ def _of_file(path: Path) -> dict[str, tuple[Any, str]]:
     if not isinstance(written.value, dict):
         fix = "write sweep: {optimizer.lr: [1e-4, 1e-3]}"
         raise UserError("sweep: names keys with their values", where=str(written.place), fix=fix)
-    found = dict[str, tuple[Any, str]]()
-    for key, (values, where) in _leaves(written.value):
+    found = dict[str, tuple[Any, Place | None]]()
+    for key, (values, place) in _leaves(written.value):
         if key in found:
-            raise UserError(f"{shortened(key)} is given twice (first at {found[key][1]})", where=where)
-        found[key] = values, where
+            raise UserError(f"{shortened(key)} is given twice (first at {found[key][1]})", where=str(place))
+        found[key] = values, place
     return found
 
 
-def _leaves(written: dict[str, Located], before: str = "") -> Iterator[tuple[str, tuple[Any, str]]]:
+def _leaves(written: dict[str, Located], before: str = "") -> Iterator[tuple[str, tuple[Any, Place]]]:
     """Yield the keys with their values and places; `optimizer: {lr: …}` becomes `optimizer.lr`."""
     for key, each in written.items():
         if isinstance(each.value, dict) and each.value:
             yield from _leaves(each.value, f"{before}{key}.")
         else:
-            yield f"{before}{key}", (each.plain(), str(each.place))
+            yield f"{before}{key}", (each.plain(), each.place)
 
 
 def _placed(mistake: Mistake, swept: Sequence[SweptKey]) -> Mistake:

@@ -153,9 +153,13 @@ def plan_sweep(
     at_once = machine.cores() if plans[0].device.type == "cpu" else 1
     jobs = min(jobs or at_once, times * sum(len(setting.configs) for setting in chosen))
     share = max(1, machine.cores() // jobs)
-    fitted = [
-        Setting(setting.values, with_share(setting.configs, plan.threads(len(loaded["train"])), share))
+    located = [
+        [replace(config, dataset=plan.config.dataset) for config in setting.configs]
         for setting, plan in zip(chosen, plans, strict=True)
+    ]
+    fitted = [
+        Setting(setting.values, with_share(of_seeds, plan.threads(len(loaded["train"])), share))
+        for setting, of_seeds, plan in zip(chosen, located, plans, strict=True)
     ]
     if may_stack:
         fitted = _stacked_where_faster(fitted, plans, loaded, jobs, times, data_dir)
@@ -204,6 +208,7 @@ def _usual_column(plan: Plan) -> str:
 
 def _asked(config: dict[str, Any], summary: dict[str, Any]) -> str:
     """Everything that a run's figures depend on, as text: equal texts mean equal figures."""
-    known = {key: value for key, value in config.items() if key.split(".")[0] not in FREE}
+    # The path of the data does not matter: its fingerprint identifies it.
+    known = {k: v for k, v in config.items() if k.split(".")[0] not in FREE and k != "dataset.path"}
     fingerprint, torch = at(summary, "data", "fingerprint"), at(summary, "versions", "torch")
     return repr([sorted(known.items()), fingerprint, torch, summary.get("code")])

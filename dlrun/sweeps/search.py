@@ -104,7 +104,8 @@ class Search:
             try:
                 given = parts_first([*self._words, *override_words(values)])
                 config = load_config(self.sweep.folder / BASE, given, self.parts)
-                of_seeds = of_each_seed(config)
+                plan = make_plan(config, self.parts, self.data_dir)
+                of_seeds = of_each_seed(plan.config)
                 threads = make_plan(of_seeds[0], self.parts, self.data_dir).threads(self._examples)
             except ConfigError as error:  # values that contradict each other
                 refused = error

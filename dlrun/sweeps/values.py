@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise, product
 from typing import Any
 
-from dlrun.config.strict_yaml import parse
+from dlrun.config.strict_yaml import Place, parse
 from dlrun.errors import UserError, shortened
 
 MOST_VALUES = 10_000  # of one key, and combinations of all keys
@@ -79,6 +79,7 @@ class SweptKey:
     key: str
     values: list[Any] | Range
     where: str = field(default="", compare=False)  # file:line:column, or the command line
+    place: Place | None = field(default=None, compare=False)  # of values in a file
 
     @property
     def is_row(self) -> bool:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from dlrun.config.dumping import dump_config
+from dlrun.config.strict_yaml import read_file
 from dlrun.data.batches import steps
 from dlrun.data.loaded import Loaded
 from dlrun.errors import (
@@ -156,7 +157,10 @@ def _opened(
             raise another_data(f"its fingerprint was {shortened(fingerprint)}, now {loaded.fingerprint}", run)
         restore(state, saved, plan, run)
         done = is_complete(plan, state) and run.summary().get("status") in DONE
-        if done and run.config.read_text(encoding="utf-8") == text:
+        if done and _but_for_its_path(read_file(run.config).plain()) == _but_for_its_path(
+            plan.config.plain()
+        ):
+            run.write_config(text)
             return None
     elsewhere = what_is_elsewhere(hardware, saved, state)
     if strict and elsewhere:
@@ -172,6 +176,12 @@ def _opened(
     writer.write_summary("running")
     run.log(f"epoch {state.epoch} of {plan.config.epochs}, {hardware.threads} threads, {hardware.device}")
     return writer
+
+
+def _but_for_its_path(config: dict[str, Any]) -> dict[str, Any]:
+    """A config without where its data is: that it is the data of the run, its fingerprint says."""
+    dataset = config.get("dataset")
+    return config | {"dataset": {**dataset, "path": None} if isinstance(dataset, dict) else dataset}
 
 
 def is_complete(plan: Plan, state: State) -> bool:

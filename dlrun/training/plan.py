@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dlrun.config.data_paths import with_data_found
 from dlrun.config.keys import AUTO, Choice, Config
 from dlrun.config.mistakes import Mistake
 from dlrun.config.registry import Parts
@@ -37,7 +38,7 @@ from dlrun.training.trials import fitting_layers, lonely_example, measure_two, t
 class Plan:
     """A config as functions and shapes, from which data, model, optimizer and state are made.
 
-    Nothing has been downloaded, read, built or trained yet.
+    The path of its data is absolute. Nothing has been downloaded, read, built or trained yet.
     """
 
     config: Config
@@ -186,6 +187,10 @@ def make_plan(
         return partial(parts.find(kind, choice.name), **choice.options)
 
     device, data, outputs, layers = torch.device("cpu"), None, 0, Layers()
+    with noting("dataset.path"):
+        config = with_data_found(config, parts, data_dir, is_needed=known is None)
+    if mistakes:
+        raise config.refuse(mistakes)
     with noting("dataset"):
         takes_known = "known" in parts.part("dataset", config.dataset.name).takes
         data = part("dataset", config.dataset)(data_dir, *([known] if takes_known else []))

@@ -94,7 +94,7 @@ def show(
     from dlrun.training.plan import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
-    say(dump_config(checked))
+    say(dump_config(plan.config))
     print_layers(plan.layers, plan.data.input_shape)
 
 

@@ -73,7 +73,7 @@ def train(
     plan = make_plan(checked, own_parts, data_dir)
     loaded = plan.load(progress=progress_unless(quiet))  # let this fail before a run folder exists
     plan.try_on(loaded)
-    run = create_run(runs_dir, checked.name, dump_config(checked))
+    run = create_run(runs_dir, checked.name, dump_config(plan.config))
     if not quiet and SWEEP_KEY in read_config(path).value:
         warn(f"the values under {SWEEP_KEY}: are only for dlrun sweep; this trains the config without them")
     view = _view(quiet, run)
