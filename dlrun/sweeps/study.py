@@ -45,9 +45,12 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         path = self.folder / JOURNAL
         _mend(path)
+        journal = optuna.storages.journal
+        # Its other lock is a symbolic link, which few users of Windows may make.
+        backend = journal.JournalFileBackend(str(path), journal.JournalFileOpenLock(str(path)))
         try:
             self._study = optuna.create_study(
-                storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path))),
+                storage=optuna.storages.JournalStorage(backend),
                 study_name=_NAME,
                 load_if_exists=True,
                 direction="maximize" if self.higher_is_better else "minimize",

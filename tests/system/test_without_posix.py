@@ -59,8 +59,9 @@ dlrun("predict", "small-002", "points.csv", "--csv")
 dlrun("train", "photos.yaml", "--data-dir", "data", "--quiet")
 dlrun("predict", "photos-001", "photos", "--data-dir", "data", "--csv")
 def stop():
-    while len(list(Path("runs").glob("long-sweep-001/long-*/checkpoints/last.pt"))) < 2:
+    while not list(Path("runs").glob("long-sweep-001/long-*/metrics.csv")):
         time.sleep(0.01)
+    time.sleep(0.2)
     signal.raise_signal(signal.SIGINT)
 threading.Thread(target=stop, daemon=True).start()
 dlrun("sweep", "long.yaml", "optimizer.lr=0.01,0.001", "--jobs", "2")
@@ -100,7 +101,7 @@ class Done:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     folder = tmp_path_factory.mktemp("without_posix")
     small = SMALL | FULL | {"epochs": 6}
-    long = SMALL | {"name": "long", "epochs": 600}
+    long = SMALL | {"name": "long", "epochs": 1500}
     photos = SMALL | {"name": "photos", "dataset": {"name": "image_folder", "path": "photos", "size": 8}}
     photos["architecture"] = {"name": "mlp", "hidden": [4], "flatten": True}
     for name, config in {"small": small, "long": long, "photos": photos}.items():
@@ -113,7 +114,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     printed, errors = "", ""
     for code, ends in ((TRAINED, -signal.SIGKILL), (USED, 0)):
         process = without_posix(CALL + code, folder)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == ends, out + err
         printed, errors = printed + out, errors + err
         if ends:
@@ -171,8 +172,10 @@ def test_a_killed_run_goes_on_to_the_same_bits(done: Done) -> None:
 
 
 def test_a_stopped_sweep_saves_its_runs_and_goes_on(done: Done) -> None:
-    (stopped, _), (code, said) = done.of("sweep")
+    (stopped, before), (code, said) = done.of("sweep")
     assert (stopped, code) == (130, 0)
+    assert re.search(r"long-00[12] interrupted at epoch \d+/1500", before)
+    assert "finished" not in before
     assert "2/2 runs are done" in said
     [_, (_, after), _] = done.of("runs")
     assert re.search(r"long-sweep-001 +2 +2 runs", after)
@@ -276,3 +279,18 @@ with Signals():
     process = without_posix(code, tmp_path)
     assert process.communicate(timeout=30) == ("2 True\n15 True\n21 True\n", "")
     assert process.returncode == -signal.SIGINT
+
+
+def test_a_search_keeps_what_it_drew_without_symbolic_links(tmp_path: Path) -> None:
+    code = """
+from pathlib import Path
+from dlrun.sweeps.study import Study
+from dlrun.sweeps.values import SweptKey
+for expected in (0, 1):
+    study = Study(Path(), [SweptKey("x", [1, 2, 3], "here")], False, seed=0)
+    number, values = study.draw()
+    study.tell(number, [1.0])
+    print(number == expected, values["x"] in (1, 2, 3))
+"""
+    out, err = without_posix(code, tmp_path).communicate(timeout=60)
+    assert out == "True True\nTrue True\n", err
