@@ -108,7 +108,7 @@ def _imports(path: Path, package: str | None) -> Iterator[str]:
 
 
 def _spec(name: str) -> ModuleSpec | None:
-    """Where a module is, as Python finds it; its package is not imported for that."""
+    """The spec by which Python finds a module, without importing its package; None if there is none."""
     if name in sys.modules:
         known = getattr(sys.modules[name], "__spec__", None)
         return known if isinstance(known, ModuleSpec) else None
@@ -151,7 +151,7 @@ def _libraries() -> list[str]:
 
 
 def _is_library(spec: ModuleSpec, libraries: Sequence[str]) -> bool:
-    """Whether a module is one of Python's own, or is installed."""
+    """True if a module belongs to the standard library or is installed."""
     places = [spec.origin] if spec.has_location else _inside(spec)
     return not places or any(
         place is None

@@ -504,3 +504,4 @@ def test_what_was_printed_before_a_stream_failed_is_kept(monkeypatch: pytest.Mon
     stream.fails = False
     console.print("third")
     assert stream.getvalue() == "first\n"
+    output_failure()  # which the next command would tell
