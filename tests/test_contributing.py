@@ -26,6 +26,8 @@ def names_in(path: Path) -> set[str]:
                 found.add(node.name)
             if isinstance(node, ast.ClassDef):
                 found |= {f"{node.name}.{own.name}" for own in node.body if isinstance(own, ast.FunctionDef)}
+                fields = (own.target for own in node.body if isinstance(own, ast.AnnAssign))
+                found |= {field.id for field in fields if isinstance(field, ast.Name)}
         for node in tree.body:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 found.add(node.target.id)

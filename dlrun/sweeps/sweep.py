@@ -23,7 +23,7 @@ from dlrun.sweeps.views import RunProgress, SweepView
 from dlrun.sweeps.workers import Workers
 from dlrun.system.files import write_atomically
 from dlrun.system.locks import is_in_use
-from dlrun.system.signals import KILLED, Signals
+from dlrun.system.signals import KILLED, StopSignals
 
 REFRESH = 0.25  # seconds
 OPEN = ("waiting", "training")  # how a run stands that has not ended
@@ -94,7 +94,7 @@ def train_sweep(sweep: Sweep, jobs: int, view: SweepView, parts: Parts, data_dir
     log = sweep.folder / "workers.log"
     with (
         sweep.lock(),
-        Signals() as signals,
+        StopSignals() as signals,
         Workers(jobs, log, sweep.metric, parts.folder, data_dir) as workers,
         recorded_sockets(sweep.folder),
     ):
@@ -113,7 +113,7 @@ class _Training:
     """Which run of a sweep is trained next, and what is made of what the workers say."""
 
     def __init__(
-        self, sweep: Sweep, workers: Workers, search: Search | None, signals: Signals, view: SweepView
+        self, sweep: Sweep, workers: Workers, search: Search | None, signals: StopSignals, view: SweepView
     ) -> None:
         self.sweep, self.workers, self.search = sweep, workers, search
         self.signals, self.view = signals, view

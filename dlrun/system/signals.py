@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, noted until the next moment at which nothing is lost by stopping."""
+"""Ctrl-C and SIGTERM: noted at once, heeded by train_run after the step or the epoch that it is at."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ OF_A_TERMINAL = (*STOPPING, *_GOING_AWAY)
 KILLED = tuple(-int(number) for number in _there("SIGKILL"))  # exit codes of a process that was killed
 
 
-class Signals:
-    """SIGINT and SIGTERM set `received`, which the loop reads; a second one does what it always does.
+class StopSignals:
+    """SIGINT and SIGTERM set `received`, which train_run reads; a second one does what it always does.
 
     A terminal that goes away (SIGHUP) stops nothing.
     """
@@ -32,7 +32,7 @@ class Signals:
         self._before: dict[int, Any] = {}
         self._unraisable = sys.unraisablehook
 
-    def __enter__(self) -> Signals:
+    def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
             for number in STOPPING:
                 self._before[number] = signal.signal(number, self._note)

@@ -17,7 +17,7 @@ from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.loop import predictions
 from dlrun.training.meters import meter_for
 from dlrun.training.ownership import how_foreign
-from dlrun.training.pictures import draw_plot
+from dlrun.training.plot_files import draw_plot
 from dlrun.training.trained import Trained
 
 

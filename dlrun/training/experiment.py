@@ -25,7 +25,7 @@ from dlrun.errors import (
 from dlrun.run_folders.run import DONE, Run
 from dlrun.system.processes import quoted
 from dlrun.system.progress import Progress, no_progress
-from dlrun.system.signals import Signals
+from dlrun.system.signals import StopSignals
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.loop import Batch, fit
 from dlrun.training.plan import Plan
@@ -61,14 +61,14 @@ def train_run(
     data must have done first. A signal stops at the next moment from which going on is as if there had been
     none.
     """
-    with _resumable(plan, run), run.lock(), Signals() as signals:
+    with _resumable(plan, run), run.lock(), StopSignals() as signals:
         writer = _opened(plan, run, view, loaded, _heeding(signals, progress), strict)
         if writer is None:
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
         state, status = writer.state, ""
         started = time.monotonic() - state.seconds
 
-        def track(batches: Iterator[Batch]) -> Iterator[Batch]:
+        def each_batch(batches: Iterator[Batch]) -> Iterator[Batch]:
             for batch in batches:
                 yield batch
                 view.tick(batch[0].shape[1])
@@ -79,7 +79,9 @@ def train_run(
             try:
                 view.begin(plan, run, state, steps(len(writer.loaded["train"]), plan.config.batch_size))
                 complete = is_complete(plan, state)
-                for row in () if complete else fit(state, writer.loaded, plan.recipe, writer.hardware, track):
+                for row in (
+                    () if complete else fit(state, writer.loaded, plan.recipe, writer.hardware, each_batch)
+                ):
                     best = writer.write_row(row)
                     state.seconds = time.monotonic() - started
                     view.row(state.epoch, row, best)
@@ -198,7 +200,7 @@ class Stopped(Exception):
     """A signal arrived where nothing is lost by leaving the epoch unfinished."""
 
 
-def _heeding(signals: Signals, progress: Progress) -> Progress:
+def _heeding(signals: StopSignals, progress: Progress) -> Progress:
     """`progress`, which a signal stops: before the first step there is nothing to save.
 
     What it gives raises RunFailed then, with the exit code of the signal.

@@ -1,6 +1,7 @@
 """Hardware: device, CPU threads, mixed precision, compilation, and `step`, the backward pass and update.
 
-It decides where arithmetic runs and in which precision. Gradient accumulation would belong in `step`.
+It decides where arithmetic runs and in which precision. `step` runs backward and updates; the forward
+pass is in loop.py.
 """
 
 from __future__ import annotations

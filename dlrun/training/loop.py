@@ -24,11 +24,11 @@ from dlrun.training.recipe import Recipe, Row
 from dlrun.training.state import State
 
 Batch = tuple[Tensor, ...]  # Batches.examples turns it into inputs and targets, (copies, batch, …) each
-TrackBatches = Callable[[Iterator[Batch]], Iterable[Batch]]
+EachBatch = Callable[[Iterator[Batch]], Iterable[Batch]]
 
 
 def fit(
-    state: State, data: Loaded, recipe: Recipe, hardware: Hardware, track: TrackBatches = iter
+    state: State, data: Loaded, recipe: Recipe, hardware: Hardware, each_batch: EachBatch = iter
 ) -> Iterator[Row]:
     """Train the remaining epochs and yield the figures of each: for every column a list over copies.
 
@@ -57,7 +57,7 @@ def fit(
         augment.begin(epoch)
         meter.begin(f"epoch {epoch}")
         started = perf_counter()
-        for step, batch in enumerate(track(batches.shuffled(epoch)), (epoch - 1) * len(batches)):
+        for step, batch in enumerate(each_batch(batches.shuffled(epoch)), (epoch - 1) * len(batches)):
             rate = set_rate(optimizer, recipe.schedule((step + 0.5) / planned))
             update_once(*batch)
         row = named("train", meter.means())

@@ -30,7 +30,7 @@ from dlrun.training.state import State
 from dlrun.training.trained import changed_data, config_of
 
 # What an optimizer's state may say otherwise: how it computes here, and the rate, which the schedule sets.
-_FREE = {"fused", "capturable", "foreach", "lr", "initial_lr"}
+_MAY_DIFFER = {"fused", "capturable", "foreach", "lr", "initial_lr"}
 _STRICT = ConfigDict(strict=True, extra="forbid")
 _LONGEST_REASON = 150
 _Figures = dict[str, list[float]]
@@ -189,7 +189,7 @@ def _refuse_optimizer(saved: _Optimizer, epoch: int, state: State) -> None:
     for index, (here, there) in enumerate(zip(ours["param_groups"], saved.param_groups, strict=True)):
         for key in here.keys() | there.keys():
             same = type(here.get(key)) is type(there.get(key)) and here.get(key) == there.get(key)
-            if key not in _FREE and not same:
+            if key not in _MAY_DIFFER and not same:
                 raise _Misfit(f"{key} of the optimizer's group {index} is {shortened(there.get(key))}")
         rate = there.get("lr")
         if not isinstance(rate, float | int) or isinstance(rate, bool) or not math.isfinite(rate):

@@ -38,8 +38,8 @@ from dlrun.training.figures import summarised
 from dlrun.training.hardware import Hardware
 from dlrun.training.loop import evaluate, named
 from dlrun.training.not_finite import said_example, said_weight
-from dlrun.training.pictures import draw_plot
 from dlrun.training.plan import Plan
+from dlrun.training.plot_files import draw_plot
 from dlrun.training.provenance import OWN_PARTS, own_parts_of
 from dlrun.training.recipe import Row
 from dlrun.training.state import State
@@ -387,7 +387,7 @@ def weights_of(model: Copies) -> list[dict[str, Tensor]]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call of `resume` ended. `summary` is what summary.json says."""
+    """The end of a call of `train_run`: the run, the content of summary.json, and the exit code."""
 
     run: Run
     summary: dict[str, Any]

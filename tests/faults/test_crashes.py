@@ -319,7 +319,7 @@ WRITERS = {
     ("sweeps/worker_process.py", "_say_into"): "workers.log: its end may be lost",
     ("drawing/sweep_pictures.py", "save_picture"): "within write_atomically",
     (
-        "training/pictures.py",
+        "training/plot_files.py",
         "draw_plot",
     ): "within write_atomically; an animation first in a folder of its own",
 }

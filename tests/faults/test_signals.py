@@ -32,7 +32,7 @@ from small_runs import (
 )
 
 from dlrun.run_folders.run import Run
-from dlrun.system.signals import Signals
+from dlrun.system.signals import StopSignals
 
 HERE = Path(__file__).parent
 LEARNING = FULL | {"evaluate_every": 2, "schedule": COSINE}
@@ -237,7 +237,7 @@ def test_what_else_cannot_be_raised_is_said_as_ever(fault: Any, monkeypatch: pyt
     said: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: said.append(unraisable.exc_value))
     before = sys.unraisablehook
-    with Signals():
+    with StopSignals():
         sys.unraisablehook(SimpleNamespace(exc_value=ValueError("x")))  # type: ignore[arg-type]
     assert [str(each) for each in said] == ["x"]
     assert sys.unraisablehook is before

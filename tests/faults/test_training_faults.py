@@ -29,7 +29,7 @@ from dlrun.training import meters, run_writer
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.copies import Apart
 from dlrun.training.experiment import train_run
-from dlrun.training.loop import Batch, TrackBatches, fit
+from dlrun.training.loop import Batch, EachBatch, fit
 from dlrun.training.state import State
 from dlrun.training.views import HiddenTraining
 
@@ -259,7 +259,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
     assert state.epoch == 0
 
 
-def noted_before_each_step(state: State) -> tuple[list[list[Tensor]], TrackBatches]:
+def noted_before_each_step(state: State) -> tuple[list[list[Tensor]], EachBatch]:
     """What the weights were before each step, and the watch over the batches that notes it."""
     before: list[list[Tensor]] = []
 

@@ -23,7 +23,7 @@ from dlrun.config.registry import Parts
 from dlrun.drawing.style import mean_and_spread, shown
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
-from dlrun.training.pictures import draw_plot
+from dlrun.training.plot_files import draw_plot
 from dlrun.training.suitability import suitable_plots
 from dlrun.training.trained import Trained, open_checkpoint
 

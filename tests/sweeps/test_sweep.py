@@ -323,10 +323,10 @@ def of_two_settings(runs_dir: Path) -> Sweep:
 def scripted(sweep: Sweep, search: Any = None, count: int = 1) -> tuple[Any, Scripted]:
     from dlrun.sweeps.sweep import _Training
     from dlrun.sweeps.views import HiddenSweep
-    from dlrun.system.signals import Signals
+    from dlrun.system.signals import StopSignals
 
     workers = Scripted(count)
-    training = _Training(sweep, workers, search, Signals(), HiddenSweep())  # type: ignore[arg-type]
+    training = _Training(sweep, workers, search, StopSignals(), HiddenSweep())  # type: ignore[arg-type]
     training._feed()
     return training, workers
 

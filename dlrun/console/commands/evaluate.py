@@ -168,7 +168,7 @@ def _plots(words: list[str]) -> str:
 def draw_all(trained: Trained, plots: list[Choice], folder: Path) -> bool:
     """Draw plots into a folder and print each file's path; True if all could be drawn."""
     from dlrun.console.streams import say, warn
-    from dlrun.training.pictures import draw_plot
+    from dlrun.training.plot_files import draw_plot
 
     drawn = [draw_plot(trained, choice, folder / f"{choice.name}.png", warn) for choice in plots]
     for path in filter(None, drawn):
