@@ -84,7 +84,7 @@ def is_file(path: Path) -> bool:
     """Whether there is a regular file, as far as it may be looked for."""
     try:
         return path.is_file()
-    except OSError:  # the folder may not be read, or the name is too long for any
+    except PermissionError:
         return False
 
 

@@ -67,12 +67,14 @@ def test_a_named_pipe_names_its_run_and_has_its_base_beside_it(
     writer.join()
 
 
-def test_stdin_is_a_config_whatever_is_behind_it(tiny: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dlrun", "show", "/dev/stdin"]
+def test_stdin_is_a_config_whatever_is_behind_it(tiny: Path) -> None:
+    """The one mistake is that of the command line: the rest was read, and nothing had to be imported."""
+    command = [sys.executable, "-m", "dlrun", "train", "/dev/stdin", "optimizer.lrate=1"]
     with tiny.open() as file:
         from_file = subprocess.run(command, stdin=file, capture_output=True, text=True, cwd=PROJECT)
     from_pipe = subprocess.run(command, input=TINY, capture_output=True, text=True, cwd=PROJECT)
-    assert (from_pipe.returncode, from_pipe.stdout) == (0, from_file.stdout)
+    assert from_file.stderr.startswith("error: ") and "there is no such option" in from_file.stderr
+    assert (from_pipe.returncode, from_pipe.stderr) == (2, from_file.stderr)
     empty = subprocess.run(command, input="", capture_output=True, text=True, cwd=PROJECT)
     assert empty.returncode == 2
     assert empty.stderr.startswith("error: /dev/stdin is a pipe into which nobody writes")
