@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dlrun.errors import UserError
 from dlrun.system.bounds import CONFIG
+from dlrun.system.files import READ
 
 PATIENCE = 3.0  # seconds in which somebody must begin to write into a named pipe
 _received: dict[Path, bytes] = {}
@@ -35,7 +36,7 @@ def receive(path: Path) -> None:
     if not _is_pipe(path):
         return
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(path, READ)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     raw, deadline = b"", time.monotonic() + (PATIENCE if _has_a_name(path) else 0)

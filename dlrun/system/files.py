@@ -31,7 +31,7 @@ def _flags(*names: str) -> int:
 
 
 # O_BINARY: Windows would write each line end as two bytes. O_NONBLOCK: opening a pipe would wait for ever.
-_READ = _flags("O_RDONLY", "O_NONBLOCK", "O_BINARY")
+READ = _flags("O_RDONLY", "O_NONBLOCK", "O_BINARY")
 _WRITE_ANEW = _flags("O_WRONLY", "O_CREAT", "O_TRUNC", "O_NOFOLLOW", "O_BINARY")
 _APPEND = _flags("O_WRONLY", "O_CREAT", "O_APPEND", "O_NOFOLLOW", "O_BINARY")
 
@@ -42,7 +42,7 @@ def open_to_read(path: Path | str) -> IO[bytes]:
     Raises OSError, for a folder IsADirectoryError on every system.
     """
     try:
-        return open(path, "rb", opener=lambda name, _: os.open(name, _READ))
+        return open(path, "rb", opener=lambda name, _: os.open(name, READ))
     except PermissionError:
         if Path(path).is_dir():  # Windows refuses to open one
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) from None
@@ -93,7 +93,7 @@ def open_bounded(path: Path, most: int) -> IO[bytes]:
 
     Raises OSError: NotAFile for anything else, of which a pipe would never end, and TooLarge for more.
     """
-    descriptor = os.open(path, _READ)
+    descriptor = os.open(path, READ)
     try:
         _refuse_beyond(most, descriptor)
     except BaseException:
@@ -115,7 +115,7 @@ def _refuse_beyond(most: int, descriptor: int) -> int:
 def read_bounded(path: Path, most: int) -> bytes:
     """The bytes of a regular file of at most `most` bytes. Raises OSError as `open_bounded` does."""
     # Calls of the system alone: of a thousand summaries, Python's own files took two thirds of the time.
-    descriptor = os.open(path, _READ)
+    descriptor = os.open(path, READ)
     try:
         left = _refuse_beyond(most, descriptor)
         pieces = []

@@ -1,4 +1,4 @@
-"""From a plan to a trained run: consume `fit`, save what it yields, stop early or at a signal."""
+"""Train a run: consume `fit`, save what it yields; early stopping, Ctrl-C, pauses and resuming."""
 
 from __future__ import annotations
 
@@ -79,9 +79,8 @@ def train_run(
             try:
                 view.begin(plan, run, state, steps(len(writer.loaded["train"]), plan.config.batch_size))
                 complete = is_complete(plan, state)
-                for row in (
-                    () if complete else fit(state, writer.loaded, plan.recipe, writer.hardware, each_batch)
-                ):
+                training = fit(state, writer.loaded, plan.recipe, writer.hardware, each_batch)
+                for row in () if complete else training:
                     best = writer.write_row(row)
                     state.seconds = time.monotonic() - started
                     view.row(state.epoch, row, best)
