@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -78,11 +79,15 @@ def shortened(value: object) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a processor or an accelerator has no memory left."""
+    """Whether an error says that a processor or an accelerator has no memory left, for code to import too."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
     words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, RuntimeError) and any(some in str(error) for some in words)
+    if isinstance(error, ImportError):
+        words = ("failed to map segment", "cannot allocate memory", "Cannot allocate memory")
+    return isinstance(error, RuntimeError | ImportError) and any(some in str(error) for some in words)
 
 
 class Unforeseen(UserError):

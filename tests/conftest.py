@@ -120,11 +120,14 @@ def dlrun(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done
 
 @pytest.fixture
 def dlrun_process(runs_dir: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """dlrun_process("train", config, …) starts the same command as a process of its own."""
+    """dlrun_process("train", config, …) starts the same command as a process of its own.
+
+    `before` are the words of a program that starts it.
+    """
     started: list[subprocess.Popen[str]] = []
 
-    def start(*words: object, **options: Any) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "dlrun", *_with_runs_dir(words, runs_dir)]
+    def start(*words: object, before: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[str]:
+        command = [*before, sys.executable, "-m", "dlrun", *_with_runs_dir(words, runs_dir)]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
         process = subprocess.Popen(command, cwd=PROJECT, text=True, **options)
         started.append(process)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from dlrun.console.commands.app import main
-from dlrun.system import environment
+from dlrun.system import switches
 
 
 def plain_step(optimizer: torch.optim.Optimizer) -> None:
@@ -38,7 +38,7 @@ def without(name: str) -> None:
 
 left_out = sys.argv.pop(1)
 if left_out == "all":
-    environment.has_fast_paths = lambda: False
+    switches.has_fast_paths = lambda: False
 elif left_out != "none":
     without(left_out)
 main()

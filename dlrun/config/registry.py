@@ -22,7 +22,7 @@ from zlib import crc32
 from dlrun.config.code_digest import digest_of_code
 from dlrun.config.earlier_names import find_earlier_names
 from dlrun.config.option_types import read_type
-from dlrun.errors import UserError, nearest, shortened
+from dlrun.errors import UserError, is_out_of_memory, nearest, shortened
 
 KINDS = (
     "dataset",
@@ -106,6 +106,8 @@ class Parts:
         try:
             return importlib.import_module(f"{package}.{kind}.{name}")
         except ImportError as error:
+            if is_out_of_memory(error):
+                raise
             raise UserError(f"cannot import {kind}/{name}.py: {error}", where=str(part.path)) from error
 
     @cached_property

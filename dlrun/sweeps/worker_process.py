@@ -22,6 +22,7 @@ from dlrun.run_folders.run import Run
 from dlrun.sweeps.messages import STOP, Message
 from dlrun.system.children import leave_terminal
 from dlrun.system.files import open_to_append
+from dlrun.system.shortages import shortage
 
 if TYPE_CHECKING:
     from dlrun.data.examples import Data
@@ -99,7 +100,7 @@ class RunTrainer:
             return Message("end", folder, exit_code=error.exit_code, lines=error.lines())
         except Exception as error:
             traceback.print_exc()
-            told = Unforeseen(error, f"dlrun resume {folder}")
+            told = shortage(error) or Unforeseen(error, f"dlrun resume {folder}")
             return Message("end", folder, exit_code=told.exit_code, lines=told.lines())
 
     def _loaded(self, plan: Plan) -> Loaded:

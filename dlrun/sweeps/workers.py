@@ -17,8 +17,9 @@ from typing import cast
 from dlrun.sweeps.messages import STOP, Message
 from dlrun.sweeps.worker_process import serve_runs
 from dlrun.system import children
+from dlrun.system.shortages import no_more_processes
 
-_PRELOADED = ["dlrun.training.experiment", "dlrun.training.plan", "dlrun.plots.curves"]
+_PRELOADED = ["dlrun.sweeps.preloaded"]
 
 
 class Workers:
@@ -90,7 +91,10 @@ class Workers:
             yield message
 
     def _begin(self) -> Connection:
-        process, connection = children.begin(serve_runs, *self._arguments)
+        try:
+            process, connection = children.begin(serve_runs, *self._arguments)
+        except (EOFError, ConnectionError):  # the server ended, which was refused a process
+            raise no_more_processes("no worker can be started") from None
         self._all[connection] = process
         return connection
 

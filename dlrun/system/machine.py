@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 from pathlib import Path
@@ -34,6 +33,8 @@ def _physical_memory() -> int:
     """The bytes of memory that the machine has; without end where it does not say."""
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}) and hasattr(os, "sysconf"):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import ctypes
+
     if hasattr(ctypes, "WinDLL"):
         from dlrun.system import windows
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.optim import optimizer as optimizers
 
-from dlrun.system.environment import has_fast_paths
+from dlrun.system.switches import has_fast_paths
 
 _COMPILER = "torch._dynamo"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h

@@ -31,6 +31,7 @@ from dlrun.run_folders.run import DONE, Run
 from dlrun.system.files import make_folder
 from dlrun.system.git import git_commit
 from dlrun.system.processes import command_line, identity, now
+from dlrun.system.shortages import limits_of_memory
 from dlrun.training.baselines import baselines_of
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dlrun.training.copies import Copies
@@ -193,11 +194,13 @@ class RunWriter:
         frames = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
         if evaluate.__code__ in frames:
             what = f"out of memory while {EVALUATION_BATCH:,} examples are evaluated at once"
-            return RunFailed(what, fix="take a smaller model, or a device with more memory")
+            fix = "take a smaller model, or a device with more memory"
+            return RunFailed(what, where=limits_of_memory(error), fix=fix)
         wanted, there = self.plan.config.batch_size, len(self.loaded["train"])
         size = there if wanted == "full" else min(wanted, there)
         smaller = f"try batch_size={size // 2} in a new run" if size > 1 else "take a smaller model"
-        return RunFailed(f"out of memory at batch_size {size}", fix=f"{smaller}, or go on with more memory")
+        what, fix = f"out of memory at batch_size {size}", f"{smaller}, or go on with more memory"
+        return RunFailed(what, where=limits_of_memory(error), fix=fix)
 
     def finish(self, status: str, received: int | None, view: TrainingView) -> Outcome:
         """Complete the figures of the last and the best epoch, save, draw, and judge."""

@@ -17,11 +17,12 @@ from dlrun.errors import (
     RunFailed,
     Unforeseen,
     UserError,
-    is_out_of_memory,
     noted_resume,
     shortened,
 )
+from dlrun.system.environment import prepare_drawing
 from dlrun.system.processes import quoted
+from dlrun.system.shortages import refuse_little_memory, shortage
 
 app = typer.Typer(
     name="dlrun",
@@ -81,9 +82,7 @@ def _told(error: Exception, words: list[str]) -> UserError:
     """Turn an exception into the UserError that is shown."""
     if isinstance(error, UserError):
         return error
-    if is_out_of_memory(error):
-        fix = "take a smaller model or less data, or close other programs"
-        told = RunFailed("out of memory", fix=fix)
+    if told := shortage(error):
         told.resume = noted_resume(error)
         return told
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
@@ -113,6 +112,8 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "diff": runs.diff,
     "reproduce": runs.reproduce,
 }
+WITHOUT_TORCH = ("parts", "compare", "runs", "rm", "diff")
+WITHOUT_PICTURES = ("show", "parts", "runs", "rm", "diff")
 for name, command in COMMANDS.items():
     app.command(name)(command)
 
@@ -126,7 +127,7 @@ def _print_version(is_asked: bool) -> None:
 
     from dlrun import __version__
     from dlrun.console.streams import say
-    from dlrun.system.environment import FAST_PATHS, has_fast_paths
+    from dlrun.system.switches import FAST_PATHS, has_fast_paths
 
     try:
         torch = version("torch")
@@ -154,4 +155,11 @@ def of_every_command(
     ] = False,
 ) -> None:
     """Options before the command's name; keep them and the name for `main`."""
-    context.ensure_object(dict).update(debug=debug, command=context.invoked_subcommand)
+    command = context.invoked_subcommand
+    context.ensure_object(dict).update(debug=debug, command=command)
+    if {"-h", "--help"} & {*sys.argv}:
+        return
+    if command not in WITHOUT_TORCH:
+        refuse_little_memory()
+    if command not in WITHOUT_PICTURES:
+        prepare_drawing()
