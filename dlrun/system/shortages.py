@@ -6,7 +6,6 @@ import errno
 import os
 
 from dlrun.errors import RunFailed, is_out_of_memory
-from dlrun.system import machine
 
 TORCH_NEEDS = 750 * 2**20  # bytes of address space: PyTorch, NumPy and matplotlib with nothing computed yet
 _FEW = 8 * 2**30  # bytes of address space, below which no library should reserve some for each processor
@@ -60,6 +59,8 @@ def limits_of_memory(error: BaseException) -> str:
     """The limits of memory that are set for this process, in words; "" for an error of an accelerator."""
     if type(error).__name__ == "OutOfMemoryError":
         return ""
+    from dlrun.system import machine  # every command starts with this file
+
     names = {"RLIMIT_AS": "ulimit -v", "RLIMIT_DATA": "ulimit -d"}
     said = [f"{name}, which allows {_mib(limit)}" for key, name in names.items() if (limit := _limit(key))]
     if file := machine.limit_of_memory():
