@@ -22,7 +22,8 @@ KILLED = tuple(-int(number) for number in _there("SIGKILL"))  # exit codes of a 
 
 
 class StopSignals:
-    """SIGINT and SIGTERM set `received`, which train_run reads; a second one does what it always does.
+    """SIGINT, SIGTERM and Windows' SIGBREAK set `received`, which train_run reads; a second one does what it
+    always does.
 
     A terminal that goes away (SIGHUP) stops nothing.
     """
