@@ -91,7 +91,7 @@ _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 def is_in_use(folder: Path) -> bool:
     """Whether a process has the lock of a folder now."""
     try:
-        descriptor = os.open(folder / _FILE, os.O_RDWR) if _FILE else os.open(folder, _FOLDER)
+        descriptor = os.open(folder / _FILE if _FILE else folder, _FOLDER)
     except OSError:
         return False
     try:
