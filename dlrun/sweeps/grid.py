@@ -13,7 +13,6 @@ from typing import Any
 
 from dlrun.config.keys import SWEEP_KEY, Config, takes_whole_numbers
 from dlrun.config.loading import load_config, read_config
-from dlrun.config.merging import COMMAND_LINE
 from dlrun.config.mistakes import ConfigError, Mistake
 from dlrun.config.registry import Parts
 from dlrun.config.strict_yaml import Located, Place
@@ -60,7 +59,7 @@ def settings_of_grid(
             config = load_config(path, words, parts, {each.key: each.place for each in axes if each.place})
         except ConfigError as error:
             for mistake in error.mistakes:
-                mistakes.setdefault(_placed(mistake, axes), []).append(values)
+                mistakes.setdefault(mistake, []).append(values)
             continue
         found.append(Setting(values, of_each_seed(config)))
     if mistakes:
@@ -168,13 +167,3 @@ def _leaves(written: dict[str, Located], before: str = "") -> Iterator[tuple[str
             yield from _leaves(each.value, f"{before}{key}.")
         else:
             yield f"{before}{key}", (each.plain(), each.place)
-
-
-def _placed(mistake: Mistake, swept: Sequence[SweptKey]) -> Mistake:
-    """A mistake whose place is the line under `sweep:`, if its value comes from there."""
-    if mistake.place == COMMAND_LINE:
-        for each in swept:
-            is_its = mistake.key == each.key or mistake.key.startswith((f"{each.key}.", f"{each.key}["))
-            if each.where != _COMMAND_LINE and (is_its or each.key.startswith(f"{mistake.key}.")):
-                return replace(mistake, place=Place(each.where))
-    return mistake
