@@ -161,7 +161,8 @@ def _opened(
         if done and _but_for_its_path(read_file(run.config).plain()) == _but_for_its_path(
             plan.config.plain()
         ):
-            run.write_config(text)
+            if run.config.read_text(encoding="utf-8") != text:  # its data lies elsewhere now
+                run.write_config(text)
             return None
     elsewhere = what_is_elsewhere(hardware, saved, state)
     if strict and elsewhere:

@@ -596,7 +596,7 @@ def only_cats(photos: Path) -> None:
 
 PAIR = ["cat", "dog"]
 UNSOUND: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no folder": (shutil.rmtree, "there is no folder"),
+    "no folder": (shutil.rmtree, "there is no file or folder"),
     "no classes": (lambda p: in_splits(p).mkdir(), "holds no folders"),
     "one class": (only_cats, "it needs two or more classes"),
     "an empty class": (lambda p: (p / "fox").mkdir(), "the class fox has no image"),

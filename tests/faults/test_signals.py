@@ -210,9 +210,9 @@ def test_a_second_signal_stops_at_once_and_the_last_whole_save_stays(
 
 AT_ONCE = """
 import os, signal, sys
-from dlrun.system.signals import Signals
+from dlrun.system.signals import StopSignals
 both = [signal.SIGINT, signal.SIGTERM]
-with Signals() as signals:
+with StopSignals() as signals:
     signal.pthread_sigmask(signal.SIG_BLOCK, both)
     for number in both:
         os.kill(os.getpid(), number)

@@ -358,7 +358,7 @@ def test_with_a_condition_alone_all_runs_are_meant(dlrun: Dlrun, two: list[Run],
     done = dlrun("compare", "--where", "optimizer.lr > 0.15", "--json", "--runs-dir", tmp_path)
     assert [setting["runs"] for setting in json.loads(done.out)["settings"]] == [[str(two[1].folder)]]
     none = dlrun("compare", "small", "--where", "optimizer.lr > 15", "--runs-dir", tmp_path)
-    assert (none.code, none.err.splitlines()[0]) == (2, "error: of 2 runs there is none of which this holds")
+    assert (none.code, none.err.splitlines()[0]) == (2, "error: none of 2 runs fulfils this condition")
     unnamed = dlrun("compare", "--runs-dir", tmp_path)
     assert (unnamed.code, "name the runs to compare" in unnamed.err) == (2, True)
 

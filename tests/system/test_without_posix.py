@@ -266,12 +266,12 @@ print(is_alive({asleep.pid}), is_alive(2**22 + 1), is_alive("none"), is_alive(2*
 def test_each_signal_that_there_is_is_noted_once(tmp_path: Path) -> None:
     code = """
 import signal
-from dlrun.system.signals import Signals
+from dlrun.system.signals import StopSignals
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGBREAK):
-    with Signals() as signals:
+    with StopSignals() as signals:
         signal.raise_signal(number)
         print(int(signals.received), signal.getsignal(number) == signal.SIG_DFL, flush=True)
-with Signals():
+with StopSignals():
     signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGINT)
     print("it goes on")
