@@ -56,7 +56,8 @@ def with_data_found(config: Config, parts: Parts, data_dir: Path, *, is_needed: 
         found = found_at(places)
     except (OSError, ValueError):
         return config  # the dataset says what is wrong with the name
-    is_of_run = not is_needed or (place.line > 0 and Path(place.source).name == "config.yaml")
+    home = Path(place.source).parent  # of a run, maybe
+    is_of_run = not is_needed or (place.line > 0 and (home / "checkpoints").is_dir())
     if len(found) > 1 and not is_of_run:
         which = " or ".join(str(_plainly(each)) for each in found)
         fix = f"write the whole path of the one that is meant, such as dataset.path={_plainly(found[0])}"

@@ -19,7 +19,10 @@ MOVED = {
     "dlrun.architecture._activations": "dlrun.blocks.activations",
     "dlrun.architecture._vectors": "dlrun.blocks.vectors",
     "dlrun.checkpoint": "dlrun.training.checkpoint",
+    "dlrun.compare": "dlrun.run_folders.comparison",
     "dlrun.components": "dlrun.config.registry",
+    "dlrun.dataset._alone": "dlrun.system.locks",
+    "dlrun.dataset._cells": "dlrun.data.cells",
     "dlrun.dataset._decoded": "dlrun.data.decoded_images",
     "dlrun.dataset._download": "dlrun.data.download",
     "dlrun.dataset._idx": "dlrun.data.idx",
@@ -47,10 +50,15 @@ MOVED = {
 }
 # Names that left their module for one of another name, or are called something else today.
 _RENAMED = {
+    "dlrun.architecture._activations.activation": "dlrun.blocks.activations.activation_named",
+    "dlrun.compare.Group": "dlrun.run_folders.comparison.SettingResult",
+    "dlrun.compare.compare": "dlrun.run_folders.comparison.compare_runs",
     "dlrun.dataset._table.Options": "dlrun.data.table_encoding.TableOptions",
     "dlrun.evaluation.baselines": "dlrun.training.baselines.baselines_of",
     "dlrun.evaluation.guesses": "dlrun.training.baselines.guesses",
     "dlrun.evaluation.spread": "dlrun.training.figures.spread",
+    "dlrun.plots._convolutions.convolutions": "dlrun.drawing.convolutions.convolutions_of",
+    "dlrun.vision.torchvision": "dlrun.data.torchvision_import.import_torchvision",
     "dlrun.tables.decimals": "dlrun.run_folders.significance.decimals",
 }
 

@@ -14,6 +14,7 @@ from dlrun.config.registry import KINDS, REQUIRED, Parts
 from dlrun.config.strict_yaml import Located
 
 SPLITS = ("train", "valid", "test", "trainset")
+DATA_PATH = "dataset.path"
 SWEEP_KEY = "sweep"  # the key under which a file lists the values of a sweep; not in a Config
 AUTO = "auto"  # in `plots`: the plots that suit the data and the model
 
@@ -162,6 +163,14 @@ KEYS: dict[str, Key] = {f.name: f.metadata["key"] for f in fields(Config) if "ke
 FREE = frozenset(name for name, key in KEYS.items() if key.changes == "nothing")
 
 
+def identifies(key: str) -> bool:
+    """True if two runs that differ only in a key, such as `optimizer.lr`, are runs of two settings.
+
+    The path of the data is no such key: the fingerprint of the data identifies it, wherever it lies.
+    """
+    return key != DATA_PATH and key.partition(".")[0] not in FREE
+
+
 def may_change_at_resume(key: str) -> bool:
     """True if a key, such as `epochs` or `dataset.path`, may change when a run is resumed."""
     name, _, option = key.partition(".")
@@ -226,3 +235,18 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Choice):
         return value.plain()
     return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def flat_config(plain: dict[str, Any]) -> dict[str, Any]:
+    """A config as YAML has it, key by key: `optimizer.lr`, and both `optimizer` and `optimizer.name`."""
+    config: dict[str, Any] = {}
+    for key, value in plain.items():
+        if isinstance(value, dict):
+            if key != "expect" and "name" in value:
+                config[key] = value["name"]
+            config |= {f"{key}.{name}": option for name, option in value.items()}
+        else:
+            config[key] = value
+            if key in KINDS and isinstance(value, str):  # a part without options
+                config[f"{key}.name"] = value
+    return config

@@ -10,10 +10,10 @@ from dlrun.config.checking import check_config
 from dlrun.config.keys import SWEEP_KEY, Config
 from dlrun.config.lookup import find_config
 from dlrun.config.merging import inherit, located, override
-from dlrun.config.pipes import folder_beside, name_of
 from dlrun.config.registry import Parts
 from dlrun.config.strict_yaml import DEEPEST, MOST_VALUES, Located, Place, read_file
 from dlrun.errors import UserError
+from dlrun.system.pipes import folder_beside, name_of
 
 
 def load_config(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from dlrun.config.pipes import receive
 from dlrun.errors import UserError, nearest
 from dlrun.system.files import with_home
+from dlrun.system.pipes import receive
 
 
 def shipped_folder() -> Path:

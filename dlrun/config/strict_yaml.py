@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from dlrun.config.pipes import received
 from dlrun.errors import UserError
 from dlrun.system.bounds import CONFIG
 from dlrun.system.files import NotAFile, TooLarge, read_bounded
+from dlrun.system.pipes import received
 
 MOST_VALUES = 10_000
 DEEPEST = 50

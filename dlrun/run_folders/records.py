@@ -12,9 +12,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dlrun.config.keys import KEYS
+from dlrun.config.keys import DATA_PATH, KEYS, flat_config
 from dlrun.config.mistakes import ConfigError
-from dlrun.config.registry import KINDS
 from dlrun.config.strict_yaml import read_file
 from dlrun.errors import UserError, meant, nearest, shortened
 from dlrun.run_folders.conditions import Condition, is_number, parse_condition
@@ -122,7 +121,11 @@ class Record:
         """
         counting = {"results", "bits"} if metric == "seconds" else {"results"}
         free = {"seeds", *(name for name, key in KEYS.items() if key.changes not in counting)}
-        known = {key: value for key, value in self.config.items() if key.split(".")[0] not in free}
+        known = {
+            key: value
+            for key, value in self.config.items()
+            if key.split(".")[0] not in free and key != DATA_PATH
+        }
         return known | {"data": at(self.summary, "data", "fingerprint")}
 
 
@@ -135,21 +138,6 @@ def read_record(run: Run) -> Record:
         unread = str(error.mistakes[0]) if isinstance(error, ConfigError) else error.inline
     is_read = isinstance(plain, dict)
     return Record(run, flat_config(plain) if is_read else {}, run.summary(), "" if is_read else unread)  # type: ignore[arg-type]
-
-
-def flat_config(plain: dict[str, Any]) -> dict[str, Any]:
-    """A config as YAML has it, key by key: `optimizer.lr`, and both `optimizer` and `optimizer.name`."""
-    config: dict[str, Any] = {}
-    for key, value in plain.items():
-        if isinstance(value, dict):
-            if key != "expect" and "name" in value:
-                config[key] = value["name"]
-            config |= {f"{key}.{name}": option for name, option in value.items()}
-        else:
-            config[key] = value
-            if key in KINDS and isinstance(value, str):  # a part without options
-                config[f"{key}.name"] = value
-    return config
 
 
 def find_runs(text: str, parent: Path) -> list[Run | Sweep]:

@@ -251,14 +251,18 @@ def created_sweep(parent: Path, name: str, *, jobs: int, metric: str, **more: An
 @lru_cache(maxsize=10_000)  # a sweep is asked for its runs again and again
 def _is_of(path: Path, written: int, config: str) -> bool:
     """Whether the config at a path, as it was written at a time, is this one, but for what is free."""
-    from dlrun.config.keys import FREE
+    from dlrun.config.keys import flat_config, identifies
     from dlrun.config.strict_yaml import parse, read_file
 
     try:
         both = [read_file(path).plain(), parse(config, str(path)).plain()]
     except UserError:
         return False
-    known = [{k: v for k, v in each.items() if k not in FREE} for each in both if isinstance(each, dict)]
+    known = [
+        {key: value for key, value in flat_config(each).items() if identifies(key)}
+        for each in both
+        if isinstance(each, dict)
+    ]
     return len(known) == 2 and known[0] == known[1]
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.config.dumping import dump_config
-from dlrun.config.keys import FREE, Config
+from dlrun.config.keys import Config, flat_config, identifies
 from dlrun.config.mistakes import ConfigError, Mistake
 from dlrun.config.registry import Parts
 from dlrun.data.loaded import Loaded
 from dlrun.errors import UserError, nearest, shortened
-from dlrun.run_folders.records import Record, at, flat_config
+from dlrun.run_folders.records import Record, at
 from dlrun.run_folders.run import Run
 from dlrun.run_folders.sweep_folder import Sweep, created_sweep
 from dlrun.sweeps import timing
@@ -208,7 +208,6 @@ def _usual_column(plan: Plan) -> str:
 
 def _asked(config: dict[str, Any], summary: dict[str, Any]) -> str:
     """Everything that a run's figures depend on, as text: equal texts mean equal figures."""
-    # The path of the data does not matter: its fingerprint identifies it.
-    known = {k: v for k, v in config.items() if k.split(".")[0] not in FREE and k != "dataset.path"}
+    known = {key: value for key, value in config.items() if identifies(key)}
     fingerprint, torch = at(summary, "data", "fingerprint"), at(summary, "versions", "torch")
     return repr([sorted(known.items()), fingerprint, torch, summary.get("code")])

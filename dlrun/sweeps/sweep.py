@@ -18,12 +18,12 @@ from dlrun.run_folders.run import DONE
 from dlrun.run_folders.sweep_folder import Sweep, Trial
 from dlrun.sweeps.messages import Message
 from dlrun.sweeps.search import Search
-from dlrun.sweeps.socket_folder import recorded_sockets
 from dlrun.sweeps.views import RunProgress, SweepView
 from dlrun.sweeps.workers import Workers
 from dlrun.system.files import write_atomically
 from dlrun.system.locks import is_in_use
 from dlrun.system.signals import KILLED, StopSignals
+from dlrun.system.socket_folder import recorded_sockets
 
 REFRESH = 0.25  # seconds
 OPEN = ("waiting", "training")  # how a run stands that has not ended

@@ -93,7 +93,7 @@ class Workers:
     def _begin(self) -> Connection:
         try:
             process, connection = children.begin(serve_runs, *self._arguments)
-        except (EOFError, ConnectionError):  # the server ended, which was refused a process
+        except (EOFError, ConnectionError, BlockingIOError):  # the server ended, or a process was refused
             raise no_more_processes("no worker can be started") from None
         self._all[connection] = process
         return connection

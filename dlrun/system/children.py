@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from dlrun.system.shortages import no_more_processes
 from dlrun.system.signals import OF_A_TERMINAL
 
 HAS_SERVER = "forkserver" in get_all_start_methods()  # not on Windows
@@ -29,8 +30,11 @@ def start_server(preloaded: list[str]) -> None:
 
     get_context("forkserver").set_forkserver_preload(preloaded)
     resource_tracker.ensure_running()  # else the server's start begins it, which lets signals in again
-    with _deaf():
-        forkserver.ensure_running()
+    try:
+        with _deaf():
+            forkserver.ensure_running()
+    except BlockingIOError:
+        raise no_more_processes("the server of the workers cannot be started") from None
 
 
 def begin(target: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, Connection]:

@@ -119,7 +119,10 @@ def remove_locked(folder: Path) -> None:
 
 def remove_unless_in_use(folder: Path) -> None:
     """Delete a folder that no process has; what cannot be deleted stays."""
-    descriptor = _opened(folder)
+    try:
+        descriptor = _opened(folder)
+    except OSError:
+        return
     is_ours = False
     try:
         is_ours = locked(descriptor)
@@ -133,16 +136,19 @@ def remove_unless_in_use(folder: Path) -> None:
 @contextmanager
 def _held(folder: Path, opened: Callable[[], int], take: Callable[[int], None]) -> Iterator[None]:
     """Hold the lock of a folder that `opened` opens; `take` returns once it is ours, or raises."""
+    deadline = time.monotonic() + PATIENCE
     while True:
         descriptor, is_ours = opened(), False
         try:
             take(descriptor)
-            is_ours = _is(folder, descriptor)
+            # Some network disks give one folder two numbers.
+            is_ours = _is(folder, descriptor) or time.monotonic() > deadline
             if is_ours:
                 yield
                 return
         finally:
             _free(folder, descriptor, is_ours)
+        time.sleep(0.02)
 
 
 def _opened(folder: Path) -> int:

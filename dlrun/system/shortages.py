@@ -39,8 +39,7 @@ def shortage(error: BaseException) -> RunFailed | None:
             where=f"ulimit -n, which allows {limit:,}" if limit else "",
             fix="allow more with ulimit -n 1024, or take fewer --jobs",
         )
-    is_of_thread = isinstance(error, RuntimeError) and "can't start new thread" in str(error)
-    if is_of_thread or (isinstance(error, OSError) and error.errno == errno.EAGAIN):
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return no_more_processes("no further thread or process can be started")
     return None
 
@@ -74,7 +73,8 @@ def _limit(name: str) -> int | None:
         import resource
     except ImportError:
         return None
-    soft = resource.getrlimit(getattr(resource, name))[0]
+    known = getattr(resource, name, None)
+    soft = resource.RLIM_INFINITY if known is None else resource.getrlimit(known)[0]
     return None if soft == resource.RLIM_INFINITY else soft
 
 

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.errors import CheckpointRefused, RunFailed, shortened
-from dlrun.system.files import open_to_read, write_atomically
+from dlrun.system import machine
+from dlrun.system.files import open_to_read, size_text, write_atomically
 
 FORMAT = 1
 _MOST_NODES = 500_000
@@ -114,8 +115,12 @@ def _read(path: Path) -> bytes:
     """The bytes of a regular file, read once, so that what is checked is what is loaded."""
     try:
         with open_to_read(path) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise CheckpointRefused("a checkpoint must be a file", where=str(path))
+            if status.st_size > (there := machine.memory()):
+                sizes = f"{size_text(status.st_size)}, and this process may use {size_text(there)} of memory"
+                raise CheckpointRefused(f"the checkpoint has {sizes}", where=str(path))
             return file.read()
     except OSError as error:
         raise CheckpointRefused(f"cannot read the checkpoint: {error.strerror}", where=str(path)) from None

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from dlrun.config.dumping import dump_config
+from dlrun.config.keys import DATA_PATH, flat_config
 from dlrun.config.strict_yaml import read_file
 from dlrun.data.batches import steps
 from dlrun.data.loaded import Loaded
@@ -158,7 +159,7 @@ def _opened(
             raise another_data(f"its fingerprint was {shortened(fingerprint)}, now {loaded.fingerprint}", run)
         restore(state, saved, plan, run)
         done = is_complete(plan, state) and run.summary().get("status") in DONE
-        if done and _but_for_its_path(read_file(run.config).plain()) == _but_for_its_path(
+        if done and _without_data_path(read_file(run.config).plain()) == _without_data_path(
             plan.config.plain()
         ):
             if run.config.read_text(encoding="utf-8") != text:  # its data lies elsewhere now
@@ -180,10 +181,9 @@ def _opened(
     return writer
 
 
-def _but_for_its_path(config: dict[str, Any]) -> dict[str, Any]:
-    """A config without where its data is: that it is the data of the run, its fingerprint says."""
-    dataset = config.get("dataset")
-    return config | {"dataset": {**dataset, "path": None} if isinstance(dataset, dict) else dataset}
+def _without_data_path(config: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a config but the path of its data, which the fingerprint identifies."""
+    return {key: value for key, value in flat_config(config).items() if key != DATA_PATH}
 
 
 def is_complete(plan: Plan, state: State) -> bool:

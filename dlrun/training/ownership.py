@@ -31,7 +31,7 @@ def how_foreign(run: Run, path: Path, saved: Checkpoint, parts: Parts) -> str:
     epoch = saved.state["epoch"]
     summary = run.summary()
     is_saved = summary.get("status") in _SAVED
-    last = _last(run)
+    last = saved if path == run.last else _last(run)
     settled = last.state.get("epoch") if last else summary.get("epochs") if is_saved else None
     if not isinstance(settled, int):
         return ""
@@ -62,7 +62,7 @@ def _another_config(run: Run, path: Path, saved: Checkpoint, parts: Parts) -> st
 
 
 def _last(run: Run) -> Checkpoint | None:
-    with suppress(CheckpointRefused):
+    with suppress(CheckpointRefused, MemoryError):  # the checkpoint at hand can be evaluated all the same
         return load_checkpoint(run.last)
     return None
 

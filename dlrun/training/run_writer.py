@@ -226,6 +226,8 @@ class RunWriter:
         """summary.json as things stand."""
         config, best = self.plan.config, self.state.best
         before = self.run.summary()
+        trained = self.state.epoch if status != "running" else config.epochs
+        stretches = [each for each in self._stretches if each["from_epoch"] <= max(trained, 1)]
         summary = {
             "status": status,
             "name": self.run.name,
@@ -250,7 +252,7 @@ class RunWriter:
             "parameters": self.plan.layers.parameters,
             "multiply_adds": self.plan.layers.multiply_adds,
             **self._surroundings,
-            "stretches": self._stretches,
+            "stretches": stretches,
             "git": before.get("git") or git_commit(),
             "data": {
                 "name": config.dataset.name,

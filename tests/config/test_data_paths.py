@@ -210,3 +210,15 @@ def test_a_folder_whose_name_is_no_text_holds_data_as_others_do(config: Path, tm
         command = [sys.executable, "-m", "dlrun", *words]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True)
         assert done.returncode == 0, done.stderr
+
+
+def test_a_config_that_happens_to_be_called_config_yaml_is_none_of_a_run(
+    dlrun: Dlrun, config: Path, write: Write, runs_dir: Path
+) -> None:
+    own = write("project/config.yaml", config.read_text())
+    write("here/T.csv", TABLE)
+    write("project/T.csv", ANOTHER)
+    done = dlrun("train", own)
+    assert done.code == 2
+    assert "could be" in done.err
+    assert not runs_dir.exists()

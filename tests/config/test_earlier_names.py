@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from small_runs import only_run
 
-from dlrun.config.earlier_names import MOVED
+from dlrun.config.earlier_names import MOVED, find_earlier_names
 from dlrun.config.registry import Parts
 from dlrun.system.files import make_folder
 
@@ -244,3 +245,50 @@ def test_earlier_names_are_looked_for_where_there_are_own_parts_alone() -> None:
     code = "from dlrun.config.registry import Parts; Parts(); import dlrun.options"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "No module named 'dlrun.options'" in done.stderr
+
+
+# What the parts that dlrun 0.1 shipped import from it; a copy of one of them imports the same.
+OF_SHIPPED_PARTS = """\
+dlrun: runs vision
+dlrun.architecture._activations: activation
+dlrun.architecture._vectors: vector_size
+dlrun.data: Data Examples Watching carve unwatched
+dlrun.dataset._decoded: Decoded Decoding decoded decoded_once
+dlrun.dataset._download: Published cannot_read fetch
+dlrun.dataset._idx: idx_dataset
+dlrun.dataset._images: FITS
+dlrun.dataset._table: Options file_table table_data
+dlrun.errors: UserError listed nearest
+dlrun.evaluation: Trained guesses
+dlrun.images: SUFFIXES files_below image_files is_hidden printable
+dlrun.loss._classes: one_hot one_output_per_class one_output_per_class_or_figure same shares_of
+dlrun.options: Activation Count Few Fraction Many NonNegative NonNegativeInt Normalise Positive Resize
+  Seed
+dlrun.plots._convolutions: convolutions
+dlrun.plots._dates: date_axis dates_of
+dlrun.plots._lines: Look Numbers axis_label by_epoch draw_line epoch_axis measured unit
+dlrun.plots._pictures: Captioned EDGE HEAD HEADING SCALE as_pictures as_signed draw_picture draw_scale
+  gallery in_one_line letters_in page refuse_other_inputs
+dlrun.plots._plane: coloured draw_points draw_square figure_beside_legend grid legend_title
+  probabilities_at refuse_other_inputs square
+dlrun.plots._style: BLUE CLASS_COLOURS GREY INK LETTER LIGHT_BLUE PALE RED TEXT WIDTH accuracy headline
+  legend_above mean_and_spread named_splits over_seeds predicted probability put_title shown some_of
+  target_name tidy unit_after
+dlrun.runs: Run
+dlrun.tables: Table
+"""
+NAMES = [
+    (module, name)
+    for line in OF_SHIPPED_PARTS.replace("\n  ", " ").splitlines()
+    for module, _, names in [line.partition(": ")]
+    for name in names.split()
+]
+
+
+@pytest.mark.parametrize(("module", "name"), NAMES)
+def test_a_copy_of_a_part_that_dlrun_shipped_finds_all_that_it_imports(module: str, name: str) -> None:
+    find_earlier_names()
+    if module == "dlrun":
+        import_module(f"dlrun.{name}")
+    else:
+        assert hasattr(import_module(module), name)

@@ -95,3 +95,13 @@ def test_a_run_says_what_was_measured_with_its_spread(dlrun: Dlrun, two: list[Ru
     assert said.at("train_accuracy") == pytest.approx(0.92)
     done = dlrun("runs", "--columns", "train_accuracy,optimizer.lr", "--runs-dir", tmp_path)
     assert done.out.splitlines()[2].split() == ["small-001", "0.9200", "±", "0.0158", "0.1"]
+
+
+def test_runs_of_the_same_data_are_one_setting_wherever_it_lies(tmp_path: Path) -> None:
+    summary = {"data": {"fingerprint": "f"}}
+    here, there = (
+        Record(Run(tmp_path), {"dataset.name": "csv", "dataset.path": path}, summary).setting("test_mae")
+        for path in ("t.csv", "/home/t.csv")
+    )
+    assert here == there
+    assert here != Record(Run(tmp_path), {"dataset.name": "csv"}, {}).setting("test_mae")

@@ -145,3 +145,12 @@ def test_values_that_stand_twice_under_sweep_or_are_none_are_refused(dlrun: Dlru
     assert f"optimizer.lr is given twice (first at {twice}:11:19)" in dlrun("sweep", twice).err
     none = write("b.yaml", CONFIG + "sweep: {optimizer.lr: [1, 2], batch_size: {}}\n")
     assert dlrun("sweep", none, "--dry-run").code == 2
+
+
+def test_a_run_that_was_borrowed_stays_when_its_config_names_its_data_absolutely(tmp_path: Path) -> None:
+    from dlrun.run_folders.sweep_folder import _is_of
+
+    config = tmp_path / "config.yaml"
+    config.write_text("dataset: {name: csv, path: /home/t.csv}\nepochs: 3\n")
+    assert _is_of(config, 1, "dataset: {name: csv, path: t.csv}\nepochs: 3\n")
+    assert not _is_of(config, 2, "dataset: {name: csv, path: t.csv}\nepochs: 4\n")

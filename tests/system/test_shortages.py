@@ -16,7 +16,13 @@ from dlrun.config.registry import Parts
 from dlrun.errors import RunFailed
 from dlrun.sweeps.workers import Workers
 from dlrun.system.control_groups import Limits
-from dlrun.system.shortages import TORCH_NEEDS, limits_of_memory, shortage
+from dlrun.system.shortages import (
+    TORCH_NEEDS,
+    limits_of_memory,
+    no_more_processes,
+    refuse_little_memory,
+    shortage,
+)
 
 MIB = 2**20
 UNMAPPED = "libtorch_cpu.so: failed to map segment from shared object"
@@ -93,7 +99,6 @@ def test_a_sweep_with_too_few_files_says_so(tiny: Path, dlrun_process: Callable[
         (ImportError(UNMAPPED), "out of memory"),
         (ImportError("libgomp.so.1: cannot allocate memory in static TLS block"), "out of memory"),
         (OSError(errno.EMFILE, "Too many open files"), "too many files are open"),
-        (BlockingIOError(errno.EAGAIN, "Resource"), "no further thread or process can be started"),
         (RuntimeError("can't start new thread"), "no further thread or process can be started"),
     ],
 )
@@ -136,3 +141,16 @@ def test_a_server_that_can_begin_no_worker_is_told_in_lines(
         with pytest.raises(RunFailed, match="no worker can be started"):
             workers.train(tmp_path)
         assert not workers.training
+
+
+def test_a_stream_that_would_block_is_no_want_of_processes() -> None:
+    assert shortage(BlockingIOError(11, "Resource temporarily unavailable")) is None
+    assert shortage(RuntimeError("can't start new thread")) is not None
+
+
+def test_a_limit_that_the_system_does_not_know_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+
+    monkeypatch.delattr(resource, "RLIMIT_AS")
+    monkeypatch.delattr(resource, "RLIMIT_NPROC")
+    refuse_little_memory()
+    assert no_more_processes("no").where == ""

@@ -86,3 +86,13 @@ def test_entries_too_many_or_too_few_are_refused(tmp_path: Path) -> None:
     torch.save({"format": FORMAT}, tmp_path / "b.pt")
     with pytest.raises(CheckpointRefused, match="no dlrun checkpoint"):
         load_checkpoint(tmp_path / "b.pt")
+
+
+def test_a_file_larger_than_the_memory_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "huge.pt"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(CheckpointRefused, match=r"1,024.0 GiB, and this process may use"):
+        load_checkpoint(path)

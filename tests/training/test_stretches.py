@@ -68,3 +68,12 @@ def test_each_epoch_that_the_run_still_has_is_in_one_stretch(
     found = stretches_with(before, epoch, HERE)
     assert [each["from_epoch"] for each in found] == first_epochs
     assert {key: found[-1][key] for key in HERE if key != "more"} == {k: HERE[k] for k in HERE if k != "more"}
+
+
+def test_a_resume_that_trains_no_epoch_adds_no_stretch(
+    dlrun: Any, tiny: Path, runs_dir: Path, other_torch: str
+) -> None:
+    dlrun("train", tiny)
+    assert dlrun("resume", "last", "plots=[curves]").code == 0
+    stretches = Run(runs_dir / "tiny-001").summary()["stretches"]
+    assert [each["from_epoch"] for each in stretches] == [1]

@@ -14,6 +14,7 @@ from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 from dlrun.errors import RunFailed
+from dlrun.system.children import HAS_SERVER
 from dlrun.system.files import write_atomically
 
 RECORD = "sockets.json"  # in the sweep's folder, while it trains
@@ -27,6 +28,9 @@ def recorded_sockets(folder: Path) -> Iterator[None]:
 
     What killed ones left is removed, at the end too: their workers may need a moment to save their runs.
     """
+    if not HAS_SERVER:  # there is no such socket
+        yield
+        return
     record = folder / RECORD
     left = [path for path in _recorded(record) if not _removed(path)]
     content = {"host": socket.gethostname(), "folders": [*map(str, left), get_temp_dir()]}

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dlrun.sweeps.socket_folder import RECORD, recorded_sockets
+from dlrun.system.socket_folder import RECORD, recorded_sockets
 
 
 @pytest.fixture
@@ -125,3 +125,15 @@ def test_a_sweep_that_is_killed_and_resumed_leaves_nothing_among_the_temporary_f
     _, said = resumed.communicate(timeout=120)
     assert (resumed.returncode, said) == (0, "")
     assert list(temporary.iterdir()) == []
+
+
+def test_where_there_is_no_server_of_workers_there_is_no_socket_to_remove(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlrun.system.socket_folder.HAS_SERVER", False)
+    monkeypatch.delattr("os.getuid")
+    (tmp_path / RECORD).write_text(
+        json.dumps({"host": socket.gethostname(), "folders": ["/tmp/pymp-abcdefgh"]})
+    )
+    with recorded_sockets(tmp_path):
+        assert (tmp_path / RECORD).exists()

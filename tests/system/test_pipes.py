@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from conftest import PROJECT, TINY
 
-from dlrun.config import pipes
 from dlrun.config.loading import load_config
 from dlrun.config.lookup import find_config
 from dlrun.errors import UserError
+from dlrun.system import pipes
 from dlrun.system.bounds import CONFIG
 
 
