@@ -1,4 +1,4 @@
-"""What went wrong, said in a few lines, and the exit code that goes with it."""
+"""Exceptions for the user: the message in a few lines, and the exit code of the process."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from difflib import get_close_matches
 from pathlib import Path
 
 _MOST_LISTED = 50
-_MOST_COMPARED = 1000  # of nine thousand long names the nearest takes ten seconds
+_MOST_COMPARED = 1000  # finding the closest of nine thousand long names takes ten seconds
 _LONGEST = 60  # characters of a name or a value
-_LONGEST_SAID = 300  # characters of what an exception says
+_LONGEST_SAID = 300  # characters of an exception's message
 _PACKAGE = Path(__file__).parent
-_RESUME = "resume: "  # begins the note on an exception by which command its run goes on
+_RESUME = "resume: "  # prefix of the note on an exception that holds the command to resume the run
 
 
 class UserError(Exception):
-    """Something the user can fix: bad usage, a bad config, missing data.
+    """An error that the user can fix: bad usage, a bad config, missing data.
 
-    `where` is a place (file:line:column, a key, a path), `fix` one action that mends it.
+    `where` is a place (file:line:column, a key, a path), `fix` one action that corrects it.
     It is caught once, in `console.commands.app.main`, which prints it and exits with `exit_code`.
     """
 
@@ -27,15 +27,15 @@ class UserError(Exception):
     def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
         super().__init__(what)
         self.what, self.where, self.fix = what, where, fix
-        self.resume = ""  # the command that goes on with the run, where there is one
+        self.resume = ""  # the command that resumes the run, if there is one
 
     @property
     def inline(self) -> str:
-        """What is wrong and where, within a line."""
+        """The message and its place, to be used inside a line."""
         return f"{self.what} ({self.where})" if self.where else self.what
 
     def lines(self, *, debug: bool = False) -> list[str]:
-        """The message as it is printed, a line each: at most five, unless --debug asks for the rest."""
+        """The lines of the printed message: at most five, unless --debug asks for the rest."""
         lines = [f"error: {self.what}"]
         if self.where:
             lines.append(f"  where: {self.where}")
@@ -47,7 +47,7 @@ class UserError(Exception):
 
 
 class RunFailed(UserError):
-    """The run could not go on: storage, memory, another process."""
+    """The run could not continue: storage, memory, another process."""
 
     exit_code = 1
 
@@ -68,18 +68,18 @@ class CheckpointRefused(UserError):
 
 
 def one_line(text: str) -> str:
-    """Text from anywhere as a line of a message, without what could end it or steer a terminal."""
+    """Return untrusted text as one line, with line ends and terminal control characters replaced."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.splitlines()))
 
 
 def shortened(value: object) -> str:
-    """A value from anywhere as a part of a line, cut off where it is long."""
+    """Return an untrusted value as text, truncated if it is long."""
     text = str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a processor or an accelerator has no memory left, for code to import too."""
+    """Return whether an error means out of memory: on the host, on an accelerator, or during an import."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
@@ -91,9 +91,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class Unforeseen(UserError):
-    """Any other exception, said as shortly as those that were foreseen; its traceback is for --debug.
+    """An unexpected exception, reported as briefly as a UserError.
 
-    `command` is the one that shows it.
+    `command` repeats the command with --debug, which prints the traceback.
     """
 
     exit_code = 1
@@ -117,18 +117,21 @@ class Unforeseen(UserError):
 
 
 def note_resume(error: Exception, command: str) -> None:
-    """Note on an exception by which command its run goes on, for whoever will print it."""
+    """Attach to an exception the command that resumes its run; `noted_resume` reads it."""
     error.add_note(f"{_RESUME}{command}")
 
 
 def noted_resume(error: Exception) -> str:
-    """The command that `note_resume` noted; "" where it noted none."""
+    """The command that `note_resume` attached to an exception; "" if there is none."""
     notes = (note for note in getattr(error, "__notes__", ()) if note.startswith(_RESUME))
     return next(notes, "").removeprefix(_RESUME)
 
 
 def _origin(error: Exception) -> tuple[Path, int, str]:
-    """The file, line and function, of dlrun's or one's own and no library's, from which it came."""
+    """The innermost file, line and function of a traceback that is in dlrun or the user's code.
+
+    The frames of libraries are skipped, unless there are no others.
+    """
     import sysconfig
     import traceback
 
@@ -145,7 +148,7 @@ def _origin(error: Exception) -> tuple[Path, int, str]:
 
 
 def listed(names: Iterable[str]) -> str:
-    """The names in one line, in parentheses, ready to follow a message; of very many the first ones."""
+    """The names in one line, in parentheses, to be appended to a message; only the first of very many."""
     names = list(names)
     more = f", and {len(names) - _MOST_LISTED:,} more" if len(names) > _MOST_LISTED else ""
     shown = ", ".join(map(shortened, names[:_MOST_LISTED]))
@@ -153,7 +156,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def meant(name: str, names: Iterable[str]) -> str:
-    """`; did you mean 'lr'?` for a name that is not among `names`, nothing where none is close."""
+    """`; did you mean 'lr'?` for a name that is not among `names`; "" if none is close."""
     names = list(names)
     if len(names) > _MOST_COMPARED:
         return ""

@@ -1,1 +1,1 @@
-"""The operating system: files, signals, processors, random numbers; no other folder knows it."""
+"""The operating system: files, locks, processes, signals, limits, random seeds. Only this folder calls it."""

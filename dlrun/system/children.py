@@ -1,4 +1,4 @@
-"""Processes that Python begins: forked from a server where there can be one, else begun anew."""
+"""Child processes: forked from a fork server where the system has one, spawned otherwise."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ HAS_SERVER = "forkserver" in get_all_start_methods()  # not on Windows
 
 
 def start_server(preloaded: list[str]) -> None:
-    """Have the server begin to import modules, unless it has begun; meanwhile something else may be done.
+    """Start the fork server, if it is not running; it imports modules in the background.
 
-    It has imported and not computed anything: a process that has computed with several threads cannot be
-    forked. Where there is no server, nothing is done: each process imports for itself.
+    The server imports but never computes: a process that has computed with several threads cannot be
+    forked. On a system without fork server nothing is done, and each process imports for itself.
     """
     if not HAS_SERVER:
         return
@@ -38,7 +38,7 @@ def start_server(preloaded: list[str]) -> None:
 
 
 def begin(target: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, Connection]:
-    """A process that calls `target` with one end of a connection and some arguments, and the other end."""
+    """Start a process that calls `target(connection, *arguments)`; return it and this end of the pipe."""
     context: Any = get_context("forkserver" if HAS_SERVER else "spawn")
     here, there = context.Pipe()
     process = context.Process(target=target, args=(there, *arguments), daemon=False)
@@ -49,7 +49,7 @@ def begin(target: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, Co
 
 
 def leave_terminal() -> None:
-    """In a process that was begun: hear no longer what a terminal signals to all of its processes."""
+    """In a child process: leave the session of the terminal, so that Ctrl-C there no longer reaches it."""
     if hasattr(os, "setsid"):
         os.setsid()
     if hasattr(signal, "pthread_sigmask"):
@@ -57,7 +57,10 @@ def leave_terminal() -> None:
 
 
 def _deaf() -> AbstractContextManager[None]:
-    """What begins in here does not hear what a terminal or a batch system signals to a group of processes."""
+    """Block the signals that a terminal or a batch system sends to a process group.
+
+    A process started in this context inherits the blocked signals.
+    """
     if hasattr(signal, "pthread_sigmask"):
         return _blocked()
     from dlrun.system import windows
@@ -76,7 +79,7 @@ def _blocked() -> Iterator[None]:
 
 @contextmanager
 def _without_program() -> Iterator[None]:
-    """In here a process that begins does not run the file again that this program was started from."""
+    """Hide the main program's file, so that a process started in this context does not run it again."""
     main = vars(sys.modules["__main__"])
     program = main.pop("__file__", None)
     try:

@@ -1,4 +1,4 @@
-"""The limits that a container sets: the control groups of Linux, version 1 and 2, read from their files."""
+"""Limits of a container: the control groups (cgroups) of Linux, versions 1 and 2, read from their files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from functools import cache
 from math import inf
 from pathlib import Path, PurePosixPath
 
-_ESCAPED = re.compile(rb"\\([0-7]{3})")  # of spaces and the like in mountinfo
+_ESCAPED = re.compile(rb"\\([0-7]{3})")  # mountinfo escapes spaces and the like in octal
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The smallest limits of this process's control groups and of those above them.
+    """The smallest limits of this process's control groups and of their ancestors.
 
-    `cores` may be a fraction, `memory` is in bytes; both are infinite where nothing limits them.
-    `memory_file` is the file that sets the limit of memory.
+    `cores` may be a fraction, `memory` is in bytes; both are infinite if nothing limits them.
+    `memory_file` is the file that sets the memory limit.
     """
 
     cores: float = inf
@@ -29,9 +29,10 @@ class Limits:
 
 @cache
 def limits(root: Path = Path("/")) -> Limits:
-    """The limits that hold for this process, by the files below root/proc/self and root/sys.
+    """The limits of this process, read from the files below root/proc/self and root/sys.
 
-    What cannot be read is no limit. They are read once: a process computes as it began.
+    A file that cannot be read sets no limit. The result is cached: a process keeps the number of threads
+    that it started with.
     """
     cores, memory, memory_file = inf, inf, ""
     for folder in _folders(root, "cpu"):
@@ -44,7 +45,7 @@ def limits(root: Path = Path("/")) -> Limits:
 
 
 def _folders(root: Path, controller: str) -> Iterator[Path]:
-    """The folders of this process's groups that may limit something, and of all groups above them."""
+    """Yield the folders of this process's groups and of their ancestors, for one controller."""
     mounts = list(_mounts(root, controller))
     for line in _lines(root / "proc/self/cgroup"):
         number, controllers, path = (*line.split(":", 2), "", "")[:3]
@@ -53,7 +54,7 @@ def _folders(root: Path, controller: str) -> Iterator[Path]:
             continue
         own = [mount for mount in mounts if mount.is_version_2 == is_version_2]
         inside = [mount for mount in own if mount.holds(path)]
-        # In a container the path may be one of the host, of which the container sees its own end alone.
+        # In a container the path may be the host's, of which only the last part is mounted.
         for mount in inside or own:
             below = PurePosixPath(path).relative_to(mount.top) if inside else PurePosixPath()
             for part in (below, *below.parents):
@@ -62,7 +63,7 @@ def _folders(root: Path, controller: str) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class _Mount:
-    """A tree of groups: its folder, and which group of all is at its top."""
+    """A mounted tree of groups: its folder, and the path of the group at its root."""
 
     folder: str
     top: str
@@ -73,7 +74,7 @@ class _Mount:
 
 
 def _mounts(root: Path, controller: str) -> Iterator[_Mount]:
-    """The trees of groups in which a controller may have its files."""
+    """Yield the mounted trees of groups in which a controller may have its files."""
     for line in _lines(root / "proc/self/mountinfo"):
         before, _, after = line.partition(" - ")
         places, kinds = before.split(" "), after.split(" ")
@@ -88,7 +89,7 @@ def _unescaped(name: str) -> str:
 
 
 def _quota(words: list[str]) -> float:
-    """The cores that `quota period` allows, both in microseconds."""
+    """The cores that `quota period` allows, both in microseconds; infinite without a quota."""
     return _positive(words[:1]) / period if (period := _positive(words[1:2])) < inf else inf
 
 
@@ -97,7 +98,7 @@ def _quota_of_version_1(folder: Path) -> float:
 
 
 def _positive(words: list[str]) -> float:
-    """The positive number that a file holds; infinite for `max`, for -1 and for what is no number."""
+    """The positive number that a file holds; infinite for `max`, for -1 and for anything else."""
     text = words[0] if words else ""
     return float(text) if text.isdecimal() and len(text) < 100 and int(text) > 0 else inf
 

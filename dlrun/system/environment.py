@@ -1,4 +1,4 @@
-"""What libraries read from the environment when they are imported."""
+"""Environment variables that libraries read when they are imported: matplotlib's backend and folders."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 def prepare_drawing() -> None:
-    """Have matplotlib draw into files alone, without a word of its own about folders it cannot use.
+    """Make matplotlib draw only into files, and print no warning about folders that it cannot write to.
 
-    A backend that somebody chose for windows or a notebook may not be installed here, and then not even
-    matplotlib can be imported. Where its folders cannot be written to it gets one until this process ends,
-    as does fontconfig, which it asks for the fonts.
+    A backend for windows or a notebook, set in MPLBACKEND, may not be installed here, and then importing
+    matplotlib fails. If its folders are not writable, matplotlib and fontconfig, which finds its fonts, get
+    a temporary one, which is removed when this process exits.
     """
     os.environ["MPLBACKEND"] = "agg"
     configuration, cache = _folders_of_matplotlib()
@@ -22,7 +22,7 @@ def prepare_drawing() -> None:
     import atexit
     from tempfile import mkdtemp
 
-    with suppress(OSError):  # then there is nowhere to draw to either, which is said there
+    with suppress(OSError):  # the pictures cannot be written either, and that is reported
         folder = mkdtemp(prefix="dlrun-matplotlib-")
         atexit.register(_remove, folder, os.getpid())
         os.environ["MPLCONFIGDIR"] = folder
@@ -31,7 +31,7 @@ def prepare_drawing() -> None:
 
 
 def _folders_of_matplotlib() -> Iterator[Path | None]:
-    """Where matplotlib keeps its settings, and the list of fonts."""
+    """The folders of matplotlib's settings and of its font cache."""
     for variable, name in (("XDG_CONFIG_HOME", ".config"), ("XDG_CACHE_HOME", ".cache")):
         if named := os.environ.get("MPLCONFIGDIR"):
             yield Path(named)
@@ -43,17 +43,17 @@ def _folders_of_matplotlib() -> Iterator[Path | None]:
 
 
 def _home(variable: str, name: str) -> Path | None:
-    """The folder that a variable names, else one in the home folder; None where there is no home folder."""
+    """The folder that a variable names, else `name` in the home folder; None if there is no home folder."""
     with suppress(RuntimeError):
         return Path(os.environ.get(variable) or Path.home() / name)
     return None
 
 
 def _can_be_written(folder: Path | None) -> bool:
-    """Whether a folder can be written to, or made."""
+    """Return whether a folder is writable, or can be created."""
     if folder is None:
         return False
-    with suppress(OSError, RuntimeError):  # a circle of links, or what may not be looked into
+    with suppress(OSError, RuntimeError):  # a loop of links, or a folder without permission
         folder = folder.resolve()
         place = next(each for each in (folder, *folder.parents) if each.exists())
         return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
@@ -61,7 +61,7 @@ def _can_be_written(folder: Path | None) -> bool:
 
 
 def _remove(folder: str, process: int) -> None:
-    """Remove a folder that a process made, in that process: one that was forked from it leaves it alone."""
+    """Remove a folder at exit, only in the process that created it and not in its forks."""
     if os.getpid() == process:
         from shutil import rmtree
 

@@ -1,4 +1,4 @@
-"""Files opened with care, and written so that a crash leaves the old one or the new one, never a part."""
+"""Files: opened without blocking, and replaced atomically, so that a crash leaves the old or the new one."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ ANOTHER_DATA_DIR = "name another --data-dir"
 ANOTHER_OUT = "name another folder with --out"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _IN_USE = (5, 32, 33)  # Windows: access denied, sharing violation, lock violation
-PATIENCE = 2.0  # seconds for which a file that is in use is tried again: a reader, a virus scanner
+PATIENCE = 2.0  # seconds of retries for a file that a reader or a virus scanner has open
 
 
 def _flags(*names: str) -> int:
-    """Flags of os.open; one that this system lacks is left out."""
+    """The named flags of os.open, without those that this system lacks."""
     flags = 0
     for name in names:
         flags |= getattr(os, name, 0)
     return flags
 
 
-# O_BINARY: Windows would write each line end as two bytes. O_NONBLOCK: opening a pipe would wait for ever.
+# O_BINARY: Windows would write each line end as two bytes. O_NONBLOCK: opening a pipe could block for ever.
 READ = _flags("O_RDONLY", "O_NONBLOCK", "O_BINARY")
 _WRITE_ANEW = _flags("O_WRONLY", "O_CREAT", "O_TRUNC", "O_NOFOLLOW", "O_BINARY")
 _APPEND = _flags("O_WRONLY", "O_CREAT", "O_APPEND", "O_NOFOLLOW", "O_BINARY")
 
 
 def open_to_read(path: Path | str) -> IO[bytes]:
-    """A file opened to be read, at once: who does not want a pipe looks at what it is afterwards.
+    """Open a file for reading without blocking; a caller that wants no pipe checks the type afterwards.
 
-    Raises OSError, for a folder IsADirectoryError on every system.
+    Raises OSError; for a folder IsADirectoryError on every system.
     """
     try:
         return open(path, "rb", opener=lambda name, _: os.open(name, READ))
     except PermissionError:
-        if Path(path).is_dir():  # Windows refuses to open one
+        if Path(path).is_dir():  # Windows raises PermissionError for it
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) from None
         raise
 
 
 def open_to_append(path: Path) -> int:
-    """The descriptor of a file that is appended to, and made where it is missing; no link is followed."""
+    """Open a file for appending and return its descriptor; it is created if missing, a link is refused."""
     return os.open(path, _APPEND, 0o666)
 
 
 class NotAFile(OSError):
-    """What should be read is a folder, a pipe or a device."""
+    """The path to be read is a folder, a pipe or a device."""
 
     def __init__(self) -> None:
         super().__init__(errno.EINVAL, "it is no regular file")
 
 
 class TooLarge(OSError):
-    """A file has more bytes than any that belongs in its place."""
+    """A file has more bytes than the upper bound for its kind."""
 
     def __init__(self, size: int, most: int) -> None:
         super().__init__(errno.EFBIG, f"it has {size:,} bytes, and at most {most:,} are read")
@@ -70,7 +70,7 @@ class TooLarge(OSError):
 
 
 def is_missing(path: Path) -> bool:
-    """Whether there is surely nothing: in a folder that may not be read there could be anything."""
+    """Return whether a path surely does not exist: False if permission to look is missing."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -81,7 +81,7 @@ def is_missing(path: Path) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a regular file, as far as it may be looked for."""
+    """Return whether a path is a regular file; False if permission to look is missing."""
     try:
         return path.is_file()
     except PermissionError:
@@ -89,9 +89,10 @@ def is_file(path: Path) -> bool:
 
 
 def open_bounded(path: Path, most: int) -> IO[bytes]:
-    """A regular file of at most `most` bytes, opened to be read.
+    """Open a regular file of at most `most` bytes for reading.
 
-    Raises OSError: NotAFile for anything else, of which a pipe would never end, and TooLarge for more.
+    Raises OSError: TooLarge for a larger file, NotAFile for anything else, such as a pipe, which may never
+    end.
     """
     descriptor = os.open(path, READ)
     try:
@@ -103,7 +104,7 @@ def open_bounded(path: Path, most: int) -> IO[bytes]:
 
 
 def _refuse_beyond(most: int, descriptor: int) -> int:
-    """How many bytes an open file has. Raises NotAFile and TooLarge."""
+    """Return the size of an open file in bytes. Raises NotAFile and TooLarge."""
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise NotAFile
@@ -114,7 +115,7 @@ def _refuse_beyond(most: int, descriptor: int) -> int:
 
 def read_bounded(path: Path, most: int) -> bytes:
     """The bytes of a regular file of at most `most` bytes. Raises OSError as `open_bounded` does."""
-    # Calls of the system alone: of a thousand summaries, Python's own files took two thirds of the time.
+    # Only system calls: Python's file objects took two thirds of the time for a thousand summaries.
     descriptor = os.open(path, READ)
     try:
         left = _refuse_beyond(most, descriptor)
@@ -128,11 +129,11 @@ def read_bounded(path: Path, most: int) -> bytes:
 
 
 def unshare(path: Path, most: int) -> None:
-    """Give `path` a file of its own where hard links give other names to it, before it is written in place.
+    """Replace a file that has hard links by a copy, before it is written in place.
 
-    Those names keep what they have: they may be a backup made by `cp -al` or rsync, or a file of somebody
-    else's. The copy stands in place of the link at once and whole. Raises OSError, with all as it was, where
-    there is more to copy than `most` bytes, and RunFailed where the disk refuses.
+    The other links keep their content: they may be a backup made by `cp -al` or rsync, or another user's
+    file. The copy replaces the link atomically. Raises OSError, with nothing changed, if the file has more
+    than `most` bytes, and RunFailed if the disk refuses.
     """
     try:
         status = path.lstat()
@@ -149,11 +150,11 @@ def write_atomically(
     fix: str = ANOTHER_RUNS_DIR,
     needed: Callable[[], int] = lambda: 0,
 ) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in place of `path`.
+    """Let `write` fill a temporary file beside `path`, then replace `path` with it.
 
-    The file is on the disk before it has its name, and the name before this returns.
-    Raises RunFailed, with the old file as it was, where the disk refuses; `needed` gives the
-    bytes that it takes at least, as far as that is known.
+    The content is synced to the disk before the rename, and the rename before this returns.
+    Raises RunFailed, with the old file unchanged, if the disk refuses; `needed` gives the minimum number of
+    bytes to be written, if known.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -164,9 +165,9 @@ def write_atomically(
         _replace(temporary, path)
         sync_folder(path.parent)
     except BaseException as error:
-        with suppress(OSError):  # what the disk refused first is what is said
+        with suppress(OSError):  # the first error is the one to report
             temporary.unlink()
-        # torch.save hides the disk's own words in the context.
+        # torch.save hides the OSError in the context of its RuntimeError.
         cause = error.__context__ if isinstance(error, RuntimeError) else error
         if isinstance(cause, OSError):
             raise cannot_write(path, cause, fix, needed()) from None
@@ -174,9 +175,7 @@ def write_atomically(
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    """Put a file in place of another. Windows refuses that while somebody has the other one open: it is tried
-    again for PATIENCE.
-    """
+    """Rename a file over another. Windows refuses while a process has it open: retry for PATIENCE."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -189,9 +188,9 @@ def _replace(temporary: Path, path: Path) -> None:
 
 
 def make_folder(folder: Path, fix: str = "") -> None:
-    """Make a folder, and those above it that are missing: their names are on the disk before this returns.
+    """Create a folder and its missing parents, synced to the disk before this returns.
 
-    Raises RunFailed where the disk refuses, or where something else has this name.
+    Raises RunFailed if the disk refuses, or if the path exists and is no folder.
     """
     try:
         if folder.is_dir():
@@ -208,7 +207,7 @@ def make_folder(folder: Path, fix: str = "") -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the folder's names are on the disk, where a folder can be opened: not on Windows."""
+    """Sync the entries of a folder to the disk; nothing is done on Windows, which cannot open a folder."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -219,7 +218,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def cannot_write(path: Path, error: OSError, fix: str = "", needed: int = 0) -> RunFailed:
-    """What to say when the disk refuses something that takes `needed` bytes, if that is known."""
+    """The error for a write that the disk refused; `needed` is its size in bytes, 0 if unknown."""
     first = "free some space" if error.errno in _FULL else "see that it can be written to"
     if error.errno == errno.ENOSPC:
         first += _in_figures(needed, path)
@@ -228,12 +227,12 @@ def cannot_write(path: Path, error: OSError, fix: str = "", needed: int = 0) -> 
 
 
 def with_home(text: str) -> str:
-    """A path with `~` or `~name` at its start as the shell means it; as it is where nobody has that name."""
+    """Expand a leading `~` or `~name` as a shell does; a path with an unknown user name stays unchanged."""
     return os.path.expanduser(text)  # noqa: PTH111, Path.expanduser raises an error there
 
 
 def _in_figures(needed: int, path: Path) -> str:
-    """How much a full disk lacks; "" where it has room, and is short of something else, such as names."""
+    """The needed and the free bytes of a full disk, in words; "" if it lacks other things, such as inodes."""
     try:
         free = shutil.disk_usage(next(each for each in path.parents if each.exists())).free
     except (OSError, StopIteration):
@@ -244,7 +243,7 @@ def _in_figures(needed: int, path: Path) -> str:
 
 
 def size_text(count: int) -> str:
-    """A number of bytes as a person says it: 512 bytes, 4.0 MiB."""
+    """A number of bytes with its unit: 512 bytes, 4.0 MiB."""
     for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if count >= size:
             return f"{count / size:,.1f} {unit}"

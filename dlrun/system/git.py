@@ -1,4 +1,4 @@
-"""The commit of the folder we are in."""
+"""The git commit of the current folder, noted in a run's summary."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 
 def git_commit() -> dict[str, Any] | None:
-    """The commit of the folder we are in, and whether the tree differs from it."""
-    # Git would write its index anew, and start the monitor that the folder's .git/config names.
+    """The commit of the current folder, and `dirty` if the working tree differs; None without git."""
+    # By default git rewrites its index, and runs the monitor program that the folder's .git/config names.
     careful = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false"]
 
     def git(*words: str) -> str:

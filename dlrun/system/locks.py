@@ -1,4 +1,4 @@
-"""Locks of folders: one process at a time, and a lock goes with its process, however that ends."""
+"""Locks of folders: one process at a time. The system frees a lock when its process ends, even by a kill."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
     import msvcrt
 
-# Windows opens no folder: there a file in it is locked, which is removed when the lock is freed. filelock,
-# which PyTorch installs, locks a byte in the same way, but it makes the file to find out whether it is
-# locked, and takes 37 ms to import, nearly as long as all else that `dlrun runs` needs.
+# Windows cannot open a folder: there a file in it is locked, and removed when the lock is freed. filelock,
+# which PyTorch installs, locks a byte in the same way, but it creates the file to test if it is locked,
+# and takes 37 ms to import, nearly as long as everything else that `dlrun runs` needs.
 _FILE = None if fcntl else ".lock"
 
 
 @contextmanager
 def alone(folder: Path, progress: Progress, doing: str) -> Iterator[None]:
-    """Be the only process that writes to this folder, which is made; wait for one that is `doing` so."""
+    """Hold the lock of this folder, which is created if missing; wait for a process that has the lock.
+
+    `doing` tells in the progress display what that process does: "decodes images".
+    """
 
     def opened() -> int:
         make_folder(folder, ANOTHER_DATA_DIR)
@@ -48,14 +51,14 @@ def alone(folder: Path, progress: Progress, doing: str) -> Iterator[None]:
         yield
 
 
-PATIENCE = 10.0  # seconds: a worker of a killed run may hold its lock a little longer
+PATIENCE = 10.0  # seconds: a worker of a killed run may hold the lock for a little longer
 
 
 @contextmanager
 def lock(folder: Path, said: Callable[[], dict[str, Any]]) -> Iterator[None]:
-    """Be the only process that writes to a folder. Raises RunFailed where another one is.
+    """Hold the lock of a folder. Raises RunFailed if another process keeps it for PATIENCE.
 
-    `said` gives what that one may have said of itself: pid and host, as in `identity`.
+    `said` returns the pid and host that the other process may have written, as in `identity`.
     """
 
     def opened() -> int:
@@ -71,7 +74,7 @@ def lock(folder: Path, said: Callable[[], dict[str, Any]]) -> Iterator[None]:
                 if locked(descriptor):
                     return
             if time.monotonic() > deadline:
-                who, other = "a process that has just begun", said()  # and has not said so yet
+                who, other = "a process that has just begun", said()  # and has not written its pid
                 if "pid" in other and is_still_there(other):
                     who = f"process {other['pid']} on {other.get('host', '?')}"
                 raise RunFailed(
@@ -89,7 +92,7 @@ _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 
 
 def is_in_use(folder: Path) -> bool:
-    """Whether a process has the lock of a folder now."""
+    """Return whether a process holds the lock of a folder now."""
     try:
         descriptor = os.open(folder / _FILE if _FILE else folder, _FOLDER)
     except OSError:
@@ -103,9 +106,9 @@ def is_in_use(folder: Path) -> bool:
 
 
 def remove_locked(folder: Path) -> None:
-    """Delete a folder whose lock this process has. Raises OSError where the disk refuses.
+    """Delete a folder whose lock this process holds. Raises OSError if the disk refuses.
 
-    A file that is the lock goes when the lock is freed, and the emptied folder with it.
+    On Windows the lock's file and the emptied folder are removed when the lock is freed.
     """
     if not _FILE:
         shutil.rmtree(folder)
@@ -118,7 +121,7 @@ def remove_locked(folder: Path) -> None:
 
 
 def remove_unless_in_use(folder: Path) -> None:
-    """Delete a folder that no process has; what cannot be deleted stays."""
+    """Delete a folder unless a process holds its lock; files that cannot be deleted are kept."""
     try:
         descriptor = _opened(folder)
     except OSError:
@@ -135,7 +138,10 @@ def remove_unless_in_use(folder: Path) -> None:
 
 @contextmanager
 def _held(folder: Path, opened: Callable[[], int], take: Callable[[int], None]) -> Iterator[None]:
-    """Hold the lock of a folder that `opened` opens; `take` returns once it is ours, or raises."""
+    """Hold the lock of the folder that `opened` opens; `take` returns once this process has it, or raises.
+
+    If the folder was replaced in the meantime, the lock is of the old one: start again.
+    """
     deadline = time.monotonic() + PATIENCE
     while True:
         descriptor, is_ours = opened(), False
@@ -152,21 +158,21 @@ def _held(folder: Path, opened: Callable[[], int], take: Callable[[int], None]) 
 
 
 def _opened(folder: Path) -> int:
-    """The descriptor by which a folder is locked. Raises OSError."""
+    """Open a folder, or its file on Windows, and return the descriptor to lock. Raises OSError."""
     if not _FILE:
         return os.open(folder, os.O_RDONLY)
     deadline = time.monotonic() + 1
     while True:
         try:
             return os.open(folder / _FILE, os.O_RDWR | os.O_CREAT, 0o666)
-        except PermissionError:  # Windows is removing it: the name goes when the last process closes it
+        except PermissionError:  # Windows is deleting it: the name goes when the last process closes it
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
 
 
 def locked(descriptor: int) -> bool:
-    """Whether the open folder is ours now. A lock goes with its process, however that ends."""
+    """Try to take the lock without waiting; return whether this process has it now."""
     try:
         if fcntl:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -182,16 +188,16 @@ def locked(descriptor: int) -> bool:
 
 
 def _free(folder: Path, descriptor: int, is_ours: bool) -> None:
-    """Free a lock. The file that stands for it goes, and the folder if nothing else is left in it."""
+    """Free a lock. On Windows delete its file, and the folder if that is then empty."""
     _close(descriptor)
     if _FILE and is_ours:
-        with suppress(OSError):  # Windows removes no file that another process has opened to lock it
+        with suppress(OSError):  # Windows deletes no file that another process has opened to lock it
             (folder / _FILE).unlink()
             folder.rmdir()
 
 
 def _close(descriptor: int) -> None:
-    """Close what was locked or tried. Windows frees the lock of a file that is closed, but not at once."""
+    """Close a descriptor and so free its lock; Windows, which frees it late, is told to unlock first."""
     if not fcntl:
         with suppress(OSError):  # it was not locked
             msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
@@ -199,7 +205,7 @@ def _close(descriptor: int) -> None:
 
 
 def _is(folder: Path, descriptor: int) -> bool:
-    """Whether the folder, or its file, is still the one that was opened: who tidies may have removed it."""
+    """Return whether the path still leads to the open folder or file: another process may have deleted it."""
     try:
         return os.path.samestat(os.fstat(descriptor), (folder / _FILE if _FILE else folder).stat())
     except FileNotFoundError:
@@ -208,5 +214,5 @@ def _is(folder: Path, descriptor: int) -> bool:
 
 def _waiting(descriptor: int) -> Iterator[None]:
     while not locked(descriptor):
-        yield  # where a signal may be heeded
+        yield  # the caller may react to a signal
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""What of the machine this process may use: processors and memory."""
+"""The processors and the memory that this process may use: those of the machine, less the limits set."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dlrun.system.control_groups import limits
 
 
 def cores(root: Path = Path("/")) -> int:
-    """The processors that this process may use, a fraction of one counted as one.
+    """The number of processors that this process may use, at least 1; a fraction is rounded down.
 
-    As many threads as a container's share rounded up would be stopped, all of them, for a part of the time.
+    With one thread more than its share a container's quota would pause all threads for part of the time.
     """
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, int(min(here, limits(root).cores)))
@@ -24,13 +24,13 @@ def memory(root: Path = Path("/")) -> int:
 
 
 def limit_of_memory(root: Path = Path("/")) -> str:
-    """The file that leaves this process less memory than the machine has; "" where there is none."""
+    """The cgroup file that limits memory to less than the machine has; "" if there is none."""
     found = limits(root)
     return found.memory_file if found.memory < _physical_memory() else ""
 
 
 def _physical_memory() -> int:
-    """The bytes of memory that the machine has; without end where it does not say."""
+    """The bytes of memory that the machine has; sys.maxsize if the system does not tell."""
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}) and hasattr(os, "sysconf"):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     import ctypes

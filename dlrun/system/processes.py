@@ -1,4 +1,4 @@
-"""Which process this is, and whether another one is alive."""
+"""Processes: the identity of this one, the state of another, command lines and timestamps."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any
 
 
 def identity() -> dict[str, Any]:
-    """Which process this is, on which machine."""
+    """The pid and the host of this process."""
     return {"pid": os.getpid(), "host": socket.gethostname()}
 
 
 def is_still_there(summary: dict[str, Any]) -> bool:
     if summary.get("host") != socket.gethostname():
-        return True  # nothing can be said from here
+        return True  # a process of another machine cannot be checked
     return is_alive(summary.get("pid"))
 
 
 def is_alive(pid: Any) -> bool:
-    """Whether there may be a process of this number here; what is no number may be one."""
+    """Return whether a process with this id may exist on this machine; True for what is no number."""
     try:
         number = int(pid)
         if hasattr(signal, "SIGKILL"):
-            os.kill(number, 0)  # only asks
+            os.kill(number, 0)  # sends no signal, only checks
             return True
         from dlrun.system import windows
 
@@ -39,7 +39,7 @@ def is_alive(pid: Any) -> bool:
 
 
 def now() -> str:
-    """The time in UTC, so that texts compare as times do."""
+    """The time in UTC as text; such texts sort by time."""
     return stamp(datetime.now(UTC))
 
 
@@ -48,7 +48,7 @@ def stamp(time_in_utc: datetime) -> str:
 
 
 def quoted(words: list[str]) -> str:
-    """A command as the system's shell reads it: single quotes are none to Windows' cmd."""
+    """Quote a command for the system's shell; the cmd of Windows does not know single quotes."""
     if os.sep == "/":
         return shlex.join(words)
     from subprocess import list2cmdline

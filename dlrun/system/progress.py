@@ -1,4 +1,4 @@
-"""How what takes long before training shows its progress, without knowing what shows it."""
+"""The type of a progress display, for code that runs long before training and imports no display."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]  # items, how many
 
 
 def no_progress(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
-    """The items, with no progress shown."""
+    """Return the items, with no progress shown."""
     return items

@@ -1,4 +1,4 @@
-"""What the system did not give: memory, files, threads and processes, said with the limit that is set."""
+"""Errors of exhausted resources: memory, open files, threads and processes, with the limit that is set."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import os
 
 from dlrun.errors import RunFailed, is_out_of_memory
 
-TORCH_NEEDS = 750 * 2**20  # bytes of address space: PyTorch, NumPy and matplotlib with nothing computed yet
-_FEW = 8 * 2**30  # bytes of address space, below which no library should reserve some for each processor
+TORCH_NEEDS = 750 * 2**20  # bytes of address space for importing PyTorch, NumPy and matplotlib
+_FEW = 8 * 2**30  # bytes of address space; with less no library should reserve memory per processor
 _FILES = (errno.EMFILE, errno.ENFILE)
 
 
 def refuse_little_memory() -> None:
-    """Raises RunFailed where PyTorch cannot be imported: libraries end the process then, or say it badly."""
+    """Raises RunFailed if the address space is too small to import PyTorch.
+
+    Without this check its libraries abort the process or raise an obscure error.
+    """
     limit = _limit("RLIMIT_AS")
     if limit is None:
         return
@@ -23,12 +26,12 @@ def refuse_little_memory() -> None:
             where="ulimit -v",
             fix=f"allow more, with ulimit -v {2 * TORCH_NEEDS // 2**10} or ulimit -v unlimited",
         )
-    if limit < _FEW:  # NumPy's, of which dlrun asks nothing
+    if limit < _FEW:  # the BLAS of NumPy, which dlrun does not use
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def shortage(error: BaseException) -> RunFailed | None:
-    """An error as what the system did not give; None where it is about something else."""
+    """Return an error of an exhausted resource as a RunFailed; None for any other error."""
     if is_out_of_memory(error):
         fix = "take a smaller model or less data, or end what else needs memory"
         return RunFailed("out of memory", where=limits_of_memory(error), fix=fix)
@@ -45,7 +48,7 @@ def shortage(error: BaseException) -> RunFailed | None:
 
 
 def no_more_processes(what: str) -> RunFailed:
-    """The error that says that the system refused a thread or a process."""
+    """The RunFailed for a thread or a process that the system refused to start."""
     limit = _limit("RLIMIT_NPROC")
     return RunFailed(
         what,
@@ -55,10 +58,10 @@ def no_more_processes(what: str) -> RunFailed:
 
 
 def limits_of_memory(error: BaseException) -> str:
-    """The limits of memory that are set for this process, in words; "" for an error of an accelerator."""
+    """The memory limits of this process, in words; "" if the error is of an accelerator's memory."""
     if type(error).__name__ == "OutOfMemoryError":
         return ""
-    from dlrun.system import machine  # every command starts with this file
+    from dlrun.system import machine  # here, because every command imports this file at its start
 
     names = {"RLIMIT_AS": "ulimit -v", "RLIMIT_DATA": "ulimit -d"}
     said = [f"{name}, which allows {_mib(limit)}" for key, name in names.items() if (limit := _limit(key))]
@@ -68,7 +71,7 @@ def limits_of_memory(error: BaseException) -> str:
 
 
 def _limit(name: str) -> int | None:
-    """A limit of this process; None where it has none, or the system knows no such limit."""
+    """A resource limit of this process; None if it is unlimited, or unknown to the system."""
     try:
         import resource
     except ImportError:

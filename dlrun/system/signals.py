@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: noted at once, heeded by train_run after the step or the epoch that it is at."""
+"""Signal handlers for Ctrl-C and SIGTERM: they set a flag, which train_run checks after steps and epochs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 
 
 def _there(*names: str) -> tuple[signal.Signals, ...]:
-    """Those of the signals that this system has."""
+    """The named signals, without those that this system lacks."""
     return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
 
 
-STOPPING = _there("SIGINT", "SIGTERM", "SIGBREAK")  # SIGBREAK: Ctrl-Break, and a console that is closed
-_GOING_AWAY = _there("SIGHUP")  # of a terminal: Windows has no such signal
+STOPPING = _there("SIGINT", "SIGTERM", "SIGBREAK")  # SIGBREAK: Ctrl-Break, or a closed console
+_GOING_AWAY = _there("SIGHUP")  # sent when the terminal closes; unknown to Windows
 OF_A_TERMINAL = (*STOPPING, *_GOING_AWAY)
 KILLED = tuple(-int(number) for number in _there("SIGKILL"))  # exit codes of a process that was killed
 
 
 class StopSignals:
-    """SIGINT, SIGTERM and Windows' SIGBREAK set `received`, which train_run reads; a second one does what it
-    always does.
+    """Signal handlers while a run trains: the first SIGINT, SIGTERM or SIGBREAK only sets `received`.
 
-    A terminal that goes away (SIGHUP) stops nothing.
+    train_run reads it and stops the run. From then on the handlers are the default ones, so a second signal
+    acts at once. SIGHUP, sent when the terminal closes, is ignored.
     """
 
     def __init__(self) -> None:
@@ -54,8 +54,9 @@ class StopSignals:
             signal.signal(handled, signal.SIG_DFL)
 
     def _heed(self, unraisable: sys.UnraisableHookArgs) -> None:
-        """A second signal that comes while the first is noted: Python finds its handler gone and would only
-        write a traceback.
+        """Raise a second signal again that arrived while the first one was handled.
+
+        Python finds its handler replaced, ignores the signal and would only print a traceback.
         """
         ignored = re.match(r"Signal (\d+) ignored due to race condition", str(unraisable.exc_value))
         if ignored:

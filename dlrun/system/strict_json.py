@@ -1,4 +1,4 @@
-"""What JSON can hold and what not."""
+"""Strict JSON, which has no NaN and no infinity."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def finite(content: Any) -> Any:
-    """The content as strict JSON can hold it: what is not finite becomes None."""
+    """The content with every number that is not finite replaced by None."""
     if isinstance(content, dict):
         return {key: finite(item) for key, item in content.items()}
     if isinstance(content, list | tuple):

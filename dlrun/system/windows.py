@@ -1,4 +1,4 @@
-"""Functions of Windows' kernel32, for which Python has no call of its own; used on Windows alone."""
+"""Functions of Windows' kernel32 that Python does not wrap; used only on Windows."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 _QUERY_LIMITED_INFORMATION = 0x1000
 _STILL_ACTIVE = 259
-_INVALID_PARAMETER = 87  # what OpenProcess says of a number that no process has
+_INVALID_PARAMETER = 87  # the error of OpenProcess if no process has this id
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there may be a process of this number. os.kill(pid, 0), which asks elsewhere, would end it."""
+    """Return whether a process with this id may exist. On Windows os.kill(pid, 0) would end it."""
     kernel = _kernel()
     kernel.OpenProcess.argtypes = (ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32)
     kernel.OpenProcess.restype = ctypes.c_void_p
     handle = kernel.OpenProcess(_QUERY_LIMITED_INFORMATION, False, pid)
-    if not handle:  # it may be another user's
+    if not handle:  # the process may be another user's
         return bool(ctypes.get_last_error() != _INVALID_PARAMETER)  # type: ignore[attr-defined]
     code = ctypes.c_uint32()
     try:
@@ -38,7 +38,7 @@ def memory() -> int:
 
 
 class _MemoryStatus(ctypes.Structure):
-    """MEMORYSTATUSEX, of which dlrun reads how much there is in all."""
+    """MEMORYSTATUSEX, of which dlrun reads the total."""
 
     _fields_ = (
         ("length", ctypes.c_uint32),
@@ -50,9 +50,9 @@ class _MemoryStatus(ctypes.Structure):
 
 @contextmanager
 def deaf_children() -> Iterator[None]:
-    """A process that begins in here does not hear Ctrl-C, which goes to all processes of a console."""
+    """Ignore Ctrl-C, which Windows sends to all processes of a console; children started here do so too."""
     kernel = _kernel()
-    kernel.SetConsoleCtrlHandler(None, True)  # is inherited
+    kernel.SetConsoleCtrlHandler(None, True)  # inherited by child processes
     try:
         yield
     finally:
