@@ -1,1 +1,1 @@
-"""Folders of runs and sweeps on the disk: made, written, found, read, compared, deleted. No PyTorch here."""
+"""Folders of runs and sweeps: created, written, found, read, compared, deleted. No PyTorch is imported."""

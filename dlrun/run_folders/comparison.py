@@ -1,6 +1,6 @@
-"""Many runs become one table: a setting a row, its seeds' mean ± sd, and what is known of the differences.
+"""Comparison of runs as a table: one row per setting, mean ± sd over its seeds, and tests of the differences.
 
-Runs of one config are one setting, however their seeds were trained: one by one, or several in a run.
+Runs of one config are one setting, whether its seeds were trained one by one or several in a run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dlrun.run_folders.records import Record, at, some, written
 from dlrun.run_folders.run import DONE, Run
 from dlrun.run_folders.significance import Difference, decimals, difference, one_of_many, step_of
 
-_MOST_PAIRED = 200  # settings: all pairs of more take their time
+_MOST_PAIRED = 200  # settings: testing all pairs of more would take too long
 FRACTIONS = ("accuracy", "top5")  # differences of these are said in percentage points
 
 
@@ -33,15 +33,15 @@ class SettingResult:
     setting: dict[str, Any]
     runs: list[Run] = field(default_factory=list)
     values: dict[int, float] = field(default_factory=dict)
-    diverged: list[str] = field(default_factory=list)  # runs that say nothing but this
+    diverged: list[str] = field(default_factory=list)  # names of runs that diverged
     begun: set[int] = field(default_factory=set)  # the seeds of runs that are not finished
-    shown: dict[str, Any] = field(default_factory=dict)  # what of the setting differs from others
-    beside: Difference | None = None  # how much more than the reference; None for itself
+    shown: dict[str, Any] = field(default_factory=dict)  # the keys that differ from other settings
+    beside: Difference | None = None  # from the reference; None for the reference itself
     asked: dict[str, Any] | None = None  # the values that a sweep set in it
 
     @property
     def is_whole(self) -> bool:
-        """Whether none of its seeds is without a result."""
+        """True if every one of its seeds has a result."""
         return not self.diverged and self.begun <= self.values.keys()
 
     @property
@@ -56,36 +56,36 @@ class SettingResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Settings side by side, each with its difference from the first: the best, where they are ranked."""
+    """Settings, each with its difference from the first, which is the best one if they are ranked."""
 
     metric: str
     higher_is_better: bool
     groups: list[SettingResult]
     is_ranked: bool
-    comparisons: int  # at once: each interval is that much wider
+    comparisons: int  # the number of tests that the intervals are corrected for
     notes: list[str]
-    monitor: str = ""  # the column that chose each run's best epoch, where it is the same of all
+    monitor: str = ""  # the column that chose each run's best epoch, if it is the same for all
 
     @property
     def column(self) -> str:
-        """The column that is compared, in whichever epoch."""
+        """The column that is compared, without `best.`."""
         return self.metric.removeprefix("best.")
 
     @property
     def is_of_best_epoch(self) -> bool:
-        """Whether the figures are those of each run's best epoch rather than its last."""
+        """True if the figures are of each run's best epoch, False if of its last."""
         return self.column != self.metric
 
     @property
     def epoch(self) -> str:
-        """Which epoch the figures are of, in words; nothing where it is the last."""
+        """The epoch of the figures, in words; "" for the last."""
         if not self.is_of_best_epoch:
             return ""
         return f"epoch of best {self.monitor}" if self.monitor else "best epoch of each run"
 
     @property
     def meaning(self) -> str:
-        """What the figures are, in a line; nothing of figures that speak for themselves."""
+        """A line that explains the figures and the intervals; "" if there is nothing to explain."""
         words = [f"figures of the {self.epoch}"] if self.epoch else []
         if any(group.sd is not None for group in self.groups):
             words.append("mean ± standard deviation over seeds")
@@ -100,7 +100,7 @@ class Comparison:
         return "; ".join(words)
 
     def verdict(self, group: SettingResult) -> str:
-        """What is known of a setting beside the reference, in words."""
+        """The test of a setting against the reference, in words."""
         found = group.beside
         if found is None:
             return "" if group.values or group.diverged else "not measured"
@@ -112,13 +112,13 @@ class Comparison:
         better = "better" if (found.mean > 0) is self.higher_is_better else "worse"
         scale, unit = (100, " points") if figure_of(self.metric) in FRACTIONS else (1, "")
         apart, margin = abs(found.mean) * scale, found.margin * scale
-        if not margin:  # as far apart by each seed
+        if not margin:  # the difference is the same for every seed
             return f"{better} by {apart:.4g}{unit} {n}"
         places = decimals(margin)
         return f"{better} by {apart:.{places}f} ± {margin:.{places}f}{unit} {n}"
 
     def plain(self) -> dict[str, Any]:
-        """As JSON and tables hold it."""
+        """The comparison as a dict for JSON and tables."""
         return {
             "metric": self.metric,
             "better": "higher" if self.higher_is_better else "lower",
@@ -144,7 +144,7 @@ class Comparison:
         }
 
     def csv(self) -> str:
-        """As a table: what differs, mean, sd, n, the difference and its margin, in words."""
+        """The comparison as CSV: differing keys, mean, sd, n, difference, margin, verdict, diverged runs."""
         keys = list(dict.fromkeys(key for group in self.groups for key in group.shown))
         lines = StringIO()
         writer = csv.writer(lines, lineterminator="\n")
@@ -176,11 +176,11 @@ def compare_runs(
     parts: Parts | None = None,
     values: Mapping[Path, dict[str, Any]] | None = None,
 ) -> Comparison:
-    """Settings side by side: each beside the first, or `ranked` each beside the best.
+    """Group runs by setting and compare each setting with the first, or, if `ranked`, with the best.
 
-    They are told apart by what differs in their configs, or by the `values` that a sweep set in the run of
-    each folder. `metric` is a column as in `Record.of_seeds`, by default the first metric on the examples
-    that were evaluated. Raises UserError where nothing can be compared.
+    The table shows the keys that differ between their configs, or the `values` that a sweep set in the run
+    of each folder. `metric` is a column as in `Record.of_seeds`, by default the first metric of the split
+    that was evaluated. Raises UserError if nothing can be compared.
     """
     notes: list[str] = []
     done = [each for each in records if each.run.status(each.summary) in DONE and not each.unread]
@@ -195,7 +195,7 @@ def compare_runs(
         raise UserError(f"no finished run has measured {shortened(metric)!r}{nearest(metric, columns)}")
     higher = _is_higher_better(metric, parts or Parts(), notes)
     if ranked:
-        # one without some of its seeds is told by those that did well alone
+        # a setting without some of its seeds comes last: those that failed might have been worse
         measured.sort(key=lambda group: (not group.is_whole, -group.mean if higher else group.mean))
     groups = measured + [group for group in groups if not group.values]
     comparisons = _compare(measured, ranked=ranked)
@@ -209,7 +209,10 @@ def compare_runs(
 
 
 def _show_asked(groups: Sequence[SettingResult], notes: list[str]) -> None:
-    """Have settings told apart by what a sweep set in them, where that does; what else differs is noted."""
+    """Show the values that the sweep set instead of all differing keys, if they identify each setting.
+
+    The other keys that differ are noted.
+    """
     asked = [group.asked for group in groups if group.asked is not None]
     if len({repr(each) for each in asked}) < len(groups):
         return
@@ -222,9 +225,9 @@ def _show_asked(groups: Sequence[SettingResult], notes: list[str]) -> None:
 
 
 def _compare(measured: Sequence[SettingResult], *, ranked: bool) -> int:
-    """Hold each of the settings against the first; how many comparisons that counts as.
+    """Test each setting against the first; return the number of comparisons to correct for.
 
-    The best of many is chosen by its figures, so any two of them might have been the ones compared.
+    If they are ranked, the first was chosen by its figures, so all pairs count as compared.
     """
     first, *others = measured
     step = step_of(value for group in measured for value in group.values.values())
@@ -249,7 +252,7 @@ def _compare(measured: Sequence[SettingResult], *, ranked: bool) -> int:
 def _grouped(
     records: Iterable[Record], metric: str, notes: list[str], values: Mapping[Path, dict[str, Any]]
 ) -> list[SettingResult]:
-    """Runs by their setting, in the order in which each is first met."""
+    """Group runs by their setting, in the order of the first run of each."""
     groups: dict[str, SettingResult] = {}
     unread, unfinished, twice = [], [], []
     for each in records:
@@ -286,8 +289,9 @@ def _grouped(
 
 
 def telling(settings: Sequence[Mapping[str, Any]], notes: list[str]) -> list[dict[str, Any]]:
-    """Of each setting what tells it from the others, less what only follows from that: the options that come
-    with one part and not with another, and the data that comes with a dataset.
+    """The keys of each setting that differ from others, without those that only follow from another key.
+
+    Options that only one of the parts has follow from the part, and the data follows from the dataset.
     """
     apart = differing(settings)
     keys = dict.fromkeys(key for each in apart for key in each)
@@ -308,16 +312,16 @@ def telling(settings: Sequence[Mapping[str, Any]], notes: list[str]) -> list[dic
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of each setting only what is not the same in all; a key that another does not have is left out."""
+    """The keys of each setting whose values, or whose presence, are not the same in all settings."""
     keys = dict.fromkeys(key for setting in settings for key in setting)
     apart = [key for key in keys if len({repr(s.get(key)) if key in s else "" for s in settings}) > 1]
-    # architecture and architecture.name are one
+    # architecture and architecture.name hold the same value
     apart = [key for key in apart if not (key.endswith(".name") and key.removesuffix(".name") in apart)]
     return [{key: setting[key] for key in apart if key in setting} for setting in settings]
 
 
 def _note_versions(records: Iterable[Record], notes: list[str]) -> None:
-    """What else than the settings may be why figures are apart."""
+    """Note differences in versions, code and stacking, which may also explain a difference in the figures."""
     for package in ("dlrun", "torch"):
         versions = {str(at(each.summary, "versions", package)) for each in records} - {"None"}
         if len(versions) > 1:
@@ -329,14 +333,14 @@ def _note_versions(records: Iterable[Record], notes: list[str]) -> None:
 
 
 def figure_of(metric: str) -> str:
-    """What a column is a figure of: `accuracy` of best.test_accuracy."""
+    """The metric of a column, without its split: `accuracy` for best.test_accuracy."""
     return metric.removeprefix("best.").partition("_")[2]
 
 
 def _usual(records: Sequence[Record], ranked: bool) -> str:
-    """The first metric on the examples that were evaluated, without metrics the loss.
+    """The default metric: the first one of the split that was evaluated, or its loss if there is no other.
 
-    Who is best is never silently chosen by the test set.
+    The test set is not used by default to rank settings: choosing the best by it would bias its figure.
     """
     columns = [column for each in records for column in each.columns() if "." not in column]
     for split in ("valid_", "train_") if ranked else ("valid_", "test_", "train_"):

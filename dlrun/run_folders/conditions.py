@@ -1,4 +1,4 @@
-"""Which runs are meant, such as `optimizer.name == adam and train_accuracy > 0.9`: a small closed grammar.
+"""Conditions of --where, such as `optimizer.name == adam and train_accuracy > 0.9`: their grammar and parser.
 
     either     = both ("or" both)*
     both       = claim ("and" claim)*
@@ -6,7 +6,7 @@
     SIGN       = "==" | "!=" | "<" | "<=" | ">" | ">="
 
 KEY is letters, digits, `_` and `.`; VALUE is a word, a number, true, false, null, a text in quotes or a list
-in brackets, as YAML has it. Nothing is evaluated.
+in brackets, in YAML's syntax. No Python code is evaluated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from dlrun.config.strict_yaml import parse
 from dlrun.errors import UserError
 
-Lookup = Callable[[str], Any]  # a key -> what a run says of it; raises KeyError where that is nothing
+Lookup = Callable[[str], Any]  # a key -> the value of a run; raises KeyError if it has none
 Claim = Callable[[Lookup], bool]
 
 _TOKEN = re.compile(
@@ -33,33 +33,32 @@ _ORDERED: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_DEEPEST = 50  # brackets in one another
+_DEEPEST = 50  # nested brackets
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What is asked of a run, and by which keys."""
+    """A parsed condition on a run, and the keys that it names."""
 
     claim: Claim
     keys: list[str]
 
     def __call__(self, lookup: Lookup) -> bool:
-        """Whether it holds of a run, given how the run's values are looked up by their keys."""
+        """Return whether a run meets the condition; `lookup` gives the run's value of a key."""
         return self.claim(lookup)
 
 
 def parse_condition(text: str) -> Condition:
-    """What `text` asks of a run.
+    """Parse a condition. Raises UserError with the position of a syntax error.
 
-    Raises UserError with the place where `text` is no condition. A key of which a run says nothing is equal
-    to nothing, and neither more nor less than anything.
+    For a run without the key only `!=` is true.
     """
     reader = _Reader(text)
     return Condition(reader.whole(), list(dict.fromkeys(reader.keys)))
 
 
 class _Reader:
-    """Reads a condition from its words, one after another."""
+    """A recursive descent parser: one method for each rule of the grammar."""
 
     def __init__(self, text: str) -> None:
         self.text, self.next, self.depth = text, 0, 0
@@ -132,7 +131,7 @@ class _Reader:
         return holds
 
     def _takes(self, kind: str, word: str) -> bool:
-        """Whether the next word is this one; if so, it is read."""
+        """Consume the next word if it is this one; return whether it was."""
         if self.next < len(self.tokens) and self.tokens[self.next][:2] == (kind, word):
             self.next += 1
             return True
@@ -160,5 +159,5 @@ def _same(found: Any, value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number; true and false are none."""
+    """Return whether a value is a number; true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""Runs and sweeps are deleted, and nothing else: what goes is named first, and lies in the folder of runs."""
+"""Deletion of runs and sweeps for `dlrun rm`: described first, and only inside the folder of runs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dlrun.system.locks import is_in_use, remove_locked
 
 
 def deletable(text: str, parent: Path) -> Path:
-    """The folder of the run or the sweep that `text` names, which lies in `parent`: `last` is the newest run.
+    """The folder of the run or the sweep in `parent` that `text` names; `last` is the newest run.
 
-    Raises UserError for any other folder: dlrun deletes nothing outside of its runs.
+    Raises UserError for any other folder: dlrun deletes nothing but runs and sweeps.
     """
     if not text.strip():
         raise UserError("an empty name names no run")
@@ -38,9 +38,7 @@ def deletable(text: str, parent: Path) -> Path:
 
 
 def refuse_to_delete(folder: Path, parent: Path) -> None:
-    """Raises UserError for a folder that is no run or sweep of its own in `parent`, RunFailed for one that
-    a process has.
-    """
+    """Raises UserError unless the folder is a run or a sweep in `parent`, RunFailed if it is in use."""
     if folder.is_symlink():
         raise UserError(f"{folder} is a link", fix="name what it leads to, or delete the link by hand")
     real = folder.resolve()
@@ -60,7 +58,7 @@ def refuse_to_delete(folder: Path, parent: Path) -> None:
 
 
 def describe_folder(folder: Path) -> str:
-    """What a folder that may be deleted holds, in words."""
+    """Describe a run or a sweep before its deletion: status, files, size, and sweeps that need it."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     size = sum(path.stat().st_size for path in files)
     if is_file(folder / SWEEP_FILE):
@@ -83,10 +81,10 @@ def describe_folder(folder: Path) -> str:
 
 
 def delete_folder(folder: Path) -> None:
-    """Delete a run or a sweep. Raises RunFailed where it is in use or the disk refuses."""
+    """Delete a run or a sweep. Raises RunFailed if it is in use or the disk refuses."""
     with Run(folder).lock():
         for each in _runs_in(folder):
-            with Run(each).lock():  # nobody goes on with it alone
+            with Run(each).lock():  # raises RunFailed if a process trains this run of the sweep
                 pass
         try:
             remove_locked(folder)

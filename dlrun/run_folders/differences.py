@@ -1,4 +1,4 @@
-"""What is not the same in two runs: settings, machine, versions, data, and where their curves part."""
+"""Differences between two runs: settings, machine, versions, data, and the epoch where their curves part."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dlrun.run_folders.comparison import differing
 from dlrun.run_folders.records import Record, at
 from dlrun.run_folders.run import STRETCH
 
-# Of the summary: what a difference of figures may come from.
+# Entries of the summary that may explain a difference between figures.
 _PLACES = {
     "data": ("data", "fingerprint"),
     "device used": ("device",),
@@ -34,7 +34,7 @@ _NOT_COMPARED = ("epoch", "seed", "lr", "seconds")
 
 @dataclass(frozen=True)
 class Parting:
-    """The first epoch in which two runs measured something else, bit by bit; None where there is none."""
+    """The first epoch in which the figures of two runs differ in any bit; `epoch` is None if none do."""
 
     epoch: int | None
     seed: int = 0
@@ -45,7 +45,7 @@ class Parting:
     columns: int = 0  # that both have
 
     def __str__(self) -> str:
-        """In words."""
+        """The result in words."""
         if not self.epochs:
             return "there is no epoch of a seed that both have trained"
         if not self.columns:
@@ -61,17 +61,17 @@ class Parting:
 
 @dataclass(frozen=True)
 class Differences:
-    """What is not the same in two runs: key -> both values, and where their curves part."""
+    """The differences between two runs: key -> both values, and the epoch where their curves part."""
 
     first: Record
     second: Record
     settings: dict[str, tuple[Any, Any]]
     surroundings: dict[str, tuple[Any, Any]]
     parting: Parting
-    unknown: list[str]  # what one of them does not say
+    unknown: list[str]  # messages about files of a run that cannot be read
 
     def plain(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """The differences as a dict for JSON."""
         return {
             "runs": [str(record.run.folder) for record in (self.first, self.second)],
             "settings": {key: list(values) for key, values in self.settings.items()},
@@ -82,7 +82,7 @@ class Differences:
 
 
 def differences_between(first: Record, second: Record) -> Differences:
-    """What is not the same in two runs."""
+    """The differences between two runs."""
     both = (first, second)
     unread = [
         f"the config of {record.run.name} cannot be read: {record.unread}" for record in both if record.unread
@@ -101,7 +101,7 @@ def differences_between(first: Record, second: Record) -> Differences:
 
 
 def settings(first: Record, second: Record) -> dict[str, tuple[Any, Any]]:
-    """The keys of the config that differ, each with both values; None where one has no such key."""
+    """The keys of the config that differ, each with both values; None for a run without the key."""
     a, b = differing([first.config, second.config])
     keys = {key: (a.get(key), b.get(key)) for key in [*a, *b]}
     order = [*dict.fromkeys(key.partition(".")[0] for key in [*first.config, *second.config])]
@@ -109,16 +109,16 @@ def settings(first: Record, second: Record) -> dict[str, tuple[Any, Any]]:
 
 
 def surroundings(first: Record, second: Record) -> dict[str, tuple[Any, Any]]:
-    """What differs in data, machine and versions, each with both values; None where one does not say.
+    """The differences in data, machine and versions, each with both values; None if a run lacks one.
 
-    Of a run that was resumed elsewhere a value says from which epoch on it held.
+    For a run that was resumed elsewhere the value lists the epochs from which on it changed.
     """
     both = {name: (_said(first, path), _said(second, path)) for name, path in _PLACES.items()}
     return {name: values for name, values in both.items() if values[0] != values[1]}
 
 
 def _said(record: Record, path: tuple[str, ...]) -> Any:
-    """What a summary says at a path, in words where its stretches say different things."""
+    """The value at a path of a summary; in words, with epochs, if it changed when the run was resumed."""
     told = record.summary.get("stretches") if path[0] in STRETCH else None
     changes = list[tuple[Any, Any]]()  # first epoch, value
     for stretch in told if isinstance(told, list) else ():
@@ -138,7 +138,7 @@ def _shown(value: Any) -> str:
 
 
 def parting(first: Record, second: Record) -> Parting:
-    """Where the figures of two runs part, over the seeds, epochs and columns that both have."""
+    """Find the first difference between two metrics.csv, in the seeds, epochs and columns of both."""
     tables = [table(record.run.rows()) for record in (first, second)]
     shared = [place for place in tables[0] if place in tables[1]]
     columns: dict[str, None] = {}
@@ -147,7 +147,7 @@ def parting(first: Record, second: Record) -> Parting:
         a, b = tables[0][place], tables[1][place]
         for column in (name for name in a if name in b):
             columns[column] = None
-            # nan is nan; but not measured is nothing that differs
+            # repr: nan equals nan. A figure that one run did not measure is no difference.
             measured = a[column] is not None and b[column] is not None
             if found is None and measured and repr(a[column]) != repr(b[column]):
                 found = (*place, column, (a[column], b[column]))

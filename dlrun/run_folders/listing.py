@@ -1,4 +1,4 @@
-"""The runs in a folder, newest first, and how each stands."""
+"""Lists of the runs in a folder, newest first, with status and figures of each."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _T = TypeVar("_T")
 
 
 def runs_in(parent: Path) -> list[Run]:
-    """The runs in a folder, newest first. What is no run is passed over."""
+    """The runs in a folder, newest first. Anything else in it is skipped."""
     return [run for _, run in _newest_first((_age(run, run.summary()), run) for run in _unordered(parent))]
 
 
 def overviews(parent: Path) -> list[dict[str, Any]]:
-    """How the runs in a folder stand, newest first: an `overview` of each."""
-    # One summary at a time: the garbage collector looks again and again through all that are kept.
+    """An `overview` of each run in a folder, newest first."""
+    # One summary at a time: the garbage collector traverses again and again all that are kept.
     of_each = ((run, run.summary()) for run in _unordered(parent))
     found = ((_age(run, summary), overview(run, summary)) for run, summary in of_each)
     return [shown for _, shown in _newest_first(found)]
@@ -44,9 +44,9 @@ def _unordered(parent: Path) -> list[Run]:
 
 
 def overview(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
-    """How a run with this summary stands, for a list: status, epochs, best and last figures, seconds.
+    """The row of a run in a list: status, epochs, best and last figures, seconds.
 
-    What is not as dlrun writes it is left out: whose summary it is, nobody knows.
+    Entries of the summary that have another form than dlrun writes are left out: the file is untrusted.
     """
     status = run.status(summary)
     epochs, final = summary.get("epochs", 0), summary.get("final")
@@ -66,7 +66,7 @@ def overview(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sound(figures: Any, is_wanted: Callable[[str], bool]) -> dict[str, Any]:
-    """Those of the figures that are wanted and are a mean, with or without its spread."""
+    """The wanted figures that have a mean, with or without a standard deviation."""
     return {
         column: {"mean": figure["mean"], "sd": figure["sd"] if _is_number(figure.get("sd")) else None}
         for column, figure in (figures.items() if isinstance(figures, dict) else ())
@@ -80,8 +80,8 @@ def _is_number(value: Any) -> bool:
 
 def _age(run: Run, summary: dict[str, Any]) -> _Age:
     started = summary.get("started")
-    if not isinstance(started, str):  # killed before its first word: as old as its config
-        with suppress(OSError):  # deleted this moment
+    if not isinstance(started, str):  # killed before it wrote a summary: as old as its config
+        with suppress(OSError):  # deleted in the meantime
             return stamp(datetime.fromtimestamp(run.config.stat().st_mtime, UTC)), run.name
         started = ""
     return started, run.name

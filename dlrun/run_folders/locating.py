@@ -1,4 +1,4 @@
-"""Folders of runs: made under a new number, and found by name."""
+"""New folders of runs, numbered, and runs found by their name."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dlrun.run_folders.run import Run, is_run_folder, is_run_name, refuse_links
 from dlrun.system.files import ANOTHER_RUNS_DIR, cannot_write, is_file, make_folder, sync_folder
 
 _NUMBERED = re.compile(r"(.+)-(\d{3,})$")
-SWEEP_FILE = "sweep.json"  # which is in the folder of a sweep
+SWEEP_FILE = "sweep.json"  # marks the folder of a sweep
 
 
 def create_run(parent: Path, name: str, config_text: str) -> Run:
-    """A new folder parent/name-NNN with its config. Any number of processes may do this at once."""
+    """Create the folder parent/name-NNN of a run with its config; safe against other processes."""
     folder = new_folder(parent, name)
     try:
         (folder / "checkpoints").mkdir()
@@ -32,7 +32,7 @@ def create_run(parent: Path, name: str, config_text: str) -> Run:
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """A new folder parent/name-NNN, the number after the highest that is there."""
+    """Create the folder parent/name-NNN, with the number after the highest one in use."""
     try:
         make_folder(parent, ANOTHER_RUNS_DIR)
         taken = [
@@ -45,7 +45,7 @@ def new_folder(parent: Path, name: str) -> Path:
             number += 1
             folder = parent / f"{name}-{number:03d}"
             try:
-                folder.mkdir()  # exclusive: whoever makes the folder has it
+                folder.mkdir()  # exclusive: only one process can create it
                 break
             except FileExistsError:
                 continue
@@ -56,10 +56,9 @@ def new_folder(parent: Path, name: str) -> Path:
 
 
 def find_run(text: str, parent: Path) -> Run:
-    """The run that `text` names: `last`, a folder, or a prefix of one name in `parent` alone.
+    """The run that `text` names: `last`, a folder, or a prefix of exactly one name in `parent`.
 
-    Raises UserError where there is none, or more than one, or where what dlrun writes in its folder would
-    be written elsewhere: whose folder it is, nobody knows.
+    Raises UserError if there is none, or more than one, or if the folder is refused by `refuse_links`.
     """
     run = _named(text, parent)
     refuse_links(run)
@@ -85,7 +84,7 @@ def _named(text: str, parent: Path) -> Run:
 
 
 def _in_sweep(text: str, parent: Path) -> Run | None:
-    """The run of a sweep in `parent` that SWEEP/RUN names; links are none."""
+    """The run that SWEEP/RUN names in `parent`; None if there is none, or a folder is a link."""
     sweep, _, name = text.replace(os.sep, "/").partition("/")
     home, folder = parent / sweep, parent / sweep / name
     is_there = is_run_name(sweep) and is_run_name(name) and is_run_folder(folder)
@@ -93,9 +92,9 @@ def _in_sweep(text: str, parent: Path) -> Run | None:
 
 
 def one_named(text: str, names: Sequence[str], kind: str, parent: Path) -> str:
-    """The one of the `names` in a folder that is `text`, or that alone begins so.
+    """The name that equals `text`, or the only one that begins with it.
 
-    Raises UserError where there is none, or more than one.
+    Raises UserError if there is none, or more than one.
     """
     matching = [text] if text in names else [name for name in names if name.startswith(text)]
     if len(matching) > 1:

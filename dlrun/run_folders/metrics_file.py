@@ -1,4 +1,4 @@
-"""metrics.csv while a run writes it."""
+"""The writer of metrics.csv."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dlrun.system.files import cannot_write, sync_folder, unshare
 
 
 class MetricsFile:
-    """metrics.csv while a run writes it: rows are buffered until `flush` puts them on the disk."""
+    """The metrics.csv of a run that trains: rows are buffered until `flush` syncs them to the disk."""
 
     def __init__(self, run: Run, columns: Sequence[str], seeds: Sequence[int], end: int) -> None:
-        """Go on after the first `end` bytes; what stands behind them is cut off. 0 begins anew."""
+        """Append after the first `end` bytes and truncate the rest; 0 starts a new file."""
         self.run, self.columns, self.seeds, self.end = run, columns, seeds, end
         if end and (not run.metrics.exists() or run.metrics.stat().st_size < end):
             raise CheckpointRefused("it is shorter than the checkpoint says", where=str(run.metrics))
@@ -34,7 +34,7 @@ class MetricsFile:
             raise cannot_write(run.metrics, error) from None
 
     def add(self, epoch: int, row: dict[str, list[float]]) -> None:
-        """The rows of one epoch, one for each seed. Cells that were not measured are empty."""
+        """Add the rows of one epoch, one for each seed. Cells that were not measured are empty."""
         names = (*self.columns, "lr", "seconds")
         lines = []
         for index, seed in enumerate(self.seeds):
@@ -46,7 +46,7 @@ class MetricsFile:
             raise cannot_write(self.run.metrics, error) from None
 
     def flush(self) -> int:
-        """Wait until every row is on the disk; gives the length of the file in bytes."""
+        """Sync all rows to the disk; return the length of the file in bytes."""
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -55,11 +55,11 @@ class MetricsFile:
             raise cannot_write(self.run.metrics, error) from None
 
     def close(self) -> None:
-        """Keep what is buffered, as far as the disk allows."""
+        """Write the buffered rows, unless the disk refuses, and close the file."""
         with suppress(OSError):
             self._file.close()
 
 
 def metrics_header(columns: Sequence[str]) -> str:
-    """The first line of metrics.csv for what is measured."""
+    """The first line of metrics.csv for these columns."""
     return ",".join(("epoch", "seed", *columns, "lr", "seconds"))

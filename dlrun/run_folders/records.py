@@ -1,4 +1,4 @@
-"""What the folders of runs say, key by key: which runs are meant, in which order, and what a setting is."""
+"""Records of runs: config and results under one set of keys, to select, filter, sort and group runs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from dlrun.run_folders.run import Run, is_run_folder
 from dlrun.run_folders.sweep_folder import Sweep, read_sweep, sweeps_in
 from dlrun.system.files import is_file
 
-LARGEST = 1e150  # figures beyond it are no figures: their squares have no place in a double
+LARGEST = 1e150  # larger figures are left out: their squares overflow a double
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a run's folder says: its config key by key, such as `optimizer.lr`, and its summary."""
+    """The content of a run's folder: its config, flat, with keys such as `optimizer.lr`, and its summary."""
 
     run: Run
     config: dict[str, Any]
@@ -36,10 +36,10 @@ class Record:
     unread: str = ""  # why the config cannot be read
 
     def at(self, key: str) -> Any:
-        """What stands at a key of the config, or what was measured; KeyError where it says nothing.
+        """The value of a key: of the config, of a column, or of `run`, `status`, `started`, `seconds`.
 
         A column such as `train_accuracy` is the mean over seeds in the last row, `best.COLUMN` that of
-        the best epoch; `run`, `status`, `started` and `seconds` are there too.
+        the best epoch. Raises KeyError if the run has no such key.
         """
         if key == "run":
             return self.run.name
@@ -56,42 +56,43 @@ class Record:
 
     @property
     def name(self) -> str:
-        """The name of its run, that of a sweep's with the sweep before it, as `dlrun eval` takes it."""
+        """The name of the run as `dlrun eval` takes it: SWEEP/RUN for a run of a sweep."""
         home = self.run.folder.parent
         is_inside = home.name and is_file(home / SWEEP_FILE)
         return f"{home.name}/{self.run.name}" if is_inside else self.run.name
 
     @property
     def is_stacked(self) -> bool:
-        """Whether its seeds were trained as one model."""
+        """True if its seeds were trained as one model."""
         return self.config.get("stacked") is True and len(self.seeds) > 1
 
     @property
     def seeds(self) -> set[int]:
-        """The seeds that its config names."""
+        """The random seeds in its config."""
         seeds = self.config.get("seeds")
         return {seed for seed in seeds if type(seed) is int} if isinstance(seeds, list) else set()
 
     def known_keys(self) -> list[str]:
-        """Every key of which it says something."""
+        """Every key that `at` has a value for."""
         return ["run", "status", "started", *self.config, *self.columns()]
 
     def of_seeds(self, column: str) -> dict[int, float]:
         """A column's figures, seed -> value: of the last row, or for best.COLUMN of the best epoch.
 
-        The `seconds` are those of the whole run, and stand at its first seed.
+        The `seconds` are those of the whole run, under its first seed.
         """
         figures = self._figures()
         of_seeds = zip(self.summary.get("seeds", ()), figures.get(column, ()), strict=False)
         return {seed: value for seed, value in of_seeds if value is not None and abs(value) < LARGEST}
 
     def columns(self) -> list[str]:
-        """What was measured, as it can be compared."""
+        """The columns that were measured, each also as best.COLUMN, and `seconds`."""
         return list(self._figures())
 
     def _figures(self) -> dict[str, list[float | None]]:
-        """Column -> the figure of each seed, None where it is not finite; what is not as dlrun writes it is
-        left out.
+        """Column -> the figure of each seed, None if it is not finite.
+
+        Entries of the summary that have another form than dlrun writes are left out.
         """
         best = self.summary.get("best")
         places = {
@@ -114,10 +115,9 @@ class Record:
         return found if isinstance(seeds, list) and all(map(is_number, seeds)) else {}
 
     def setting(self, metric: str) -> dict[str, Any]:
-        """What of the config, and which data, a figure depends on.
+        """The keys of the config that a figure depends on, and the fingerprint of the data.
 
-        How many threads, and whether the seeds are one model, a sweep may choose by itself: they are settings
-        of the time alone.
+        The threads and `stacked`, which a sweep may choose by itself, count only for the metric `seconds`.
         """
         counting = {"results", "bits"} if metric == "seconds" else {"results"}
         free = {"seeds", *(name for name, key in KEYS.items() if key.changes not in counting)}
@@ -130,7 +130,7 @@ class Record:
 
 
 def read_record(run: Run) -> Record:
-    """What a run's folder says; where its config cannot be read, why."""
+    """Read the record of a run; if its config cannot be read, `unread` is the reason."""
     plain, unread = None, "it holds no keys"
     try:
         plain = read_file(run.config).plain()
@@ -140,11 +140,26 @@ def read_record(run: Run) -> Record:
     return Record(run, flat_config(plain) if is_read else {}, run.summary(), "" if is_read else unread)  # type: ignore[arg-type]
 
 
-def find_runs(text: str, parent: Path) -> list[Run | Sweep]:
-    """What `text` names, the oldest first: `last`, the folder of a run or a sweep, the runs in a folder, or
-    those in `parent` whose names begin so or are of that pattern, sweeps only where no run is named so.
+def flat_config(plain: dict[str, Any]) -> dict[str, Any]:
+    """Flatten a config as read from YAML: `optimizer.lr`, and both `optimizer` and `optimizer.name`."""
+    config: dict[str, Any] = {}
+    for key, value in plain.items():
+        if isinstance(value, dict):
+            if key != "expect" and "name" in value:
+                config[key] = value["name"]
+            config |= {f"{key}.{name}": option for name, option in value.items()}
+        else:
+            config[key] = value
+            if key in KINDS and isinstance(value, str):  # a part without options
+                config[f"{key}.name"] = value
+    return config
 
-    Raises UserError where there is none.
+
+def find_runs(text: str, parent: Path) -> list[Run | Sweep]:
+    """The runs or sweeps that `text` names, the oldest first.
+
+    It is `last`, the folder of a run or a sweep, a folder of runs, or a prefix or a pattern of names in
+    `parent`; sweeps match a prefix or a pattern only if no run does. Raises UserError if nothing matches.
     """
     path = Path(text)
     if not text.strip():
@@ -172,7 +187,7 @@ def find_runs(text: str, parent: Path) -> list[Run | Sweep]:
 
 
 def runs_of(found: Iterable[Run | Sweep]) -> list[Run]:
-    """The runs that were found, and those of the sweeps."""
+    """The runs, with each sweep replaced by its runs."""
     every = list[Run]()
     for each in found:
         every += [trial.run for trial in each.trials] if isinstance(each, Sweep) else [each]
@@ -180,13 +195,13 @@ def runs_of(found: Iterable[Run | Sweep]) -> list[Run]:
 
 
 def shared_metric(found: Sequence[Run | Sweep]) -> str | None:
-    """What all that was found is ranked by, where it is sweeps of one metric and nothing else."""
+    """The metric that all of them are ranked by; None unless they are sweeps of one metric."""
     metrics = {each.metric if isinstance(each, Sweep) else None for each in found}
     return metrics.pop() if len(metrics) == 1 else None
 
 
 def values_of(found: Sequence[Run | Sweep]) -> dict[Path, dict[str, Any]]:
-    """What a sweep set in each of its runs, by their folders, where one sweep and nothing else was found."""
+    """Folder of a run -> the values that the sweep set in it; empty unless exactly one sweep was found."""
     match found:
         case [Sweep() as sweep]:
             return {trial.run.folder: trial.values for trial in sweep.trials}
@@ -198,9 +213,9 @@ def _started(each: Run | Sweep) -> str:
 
 
 def chosen_records(named: Iterable[Run], where: str | None = None) -> list[Record]:
-    """What runs say, each once; only those of which a condition (see `where`) holds.
+    """The records of runs, each run once; with `where` only those that meet this condition.
 
-    Raises UserError where the condition cannot be read, or asks for what no run says anything of.
+    Raises UserError if the condition cannot be parsed, or names a key that no run has.
     """
     holds = parse_condition(where) if where is not None else None  # before anything is read
     records = [read_record(run) for run in {run.folder.resolve(): run for run in named}.values()]
@@ -208,13 +223,13 @@ def chosen_records(named: Iterable[Run], where: str | None = None) -> list[Recor
 
 
 def matching(records: Sequence[Record], holds: Condition) -> list[Record]:
-    """Those of which a condition holds. Raises UserError where it asks for what none says anything of."""
+    """The records that meet a condition. Raises UserError if it names a key that none of them has."""
     refuse_unknown(records, holds.keys, "--where")
     return [each for each in records if holds(each.at)]
 
 
 def refuse_unknown(records: Sequence[Record], keys: Iterable[str], where: str) -> None:
-    """Raises UserError for a key of which none of the runs says anything: most likely it is misspelt."""
+    """Raises UserError for a key that none of the runs has: it is most likely misspelt."""
     known = dict.fromkeys(key for each in records for key in each.known_keys())
     for key in keys:
         if records and key not in known:
@@ -226,10 +241,9 @@ def refuse_unknown(records: Sequence[Record], keys: Iterable[str], where: str) -
 
 
 def ordered(records: Sequence[Record], key: str) -> list[Record]:
-    """By what stands at a key, the smallest first, or with `-` before it the largest; at the end those that
-    say nothing of it. Numbers stand before texts.
+    """The records sorted by a key, ascending, or descending with `-` before it.
 
-    Raises UserError where none says anything of it.
+    Numbers come before texts, and runs without the key come last. Raises UserError if no run has the key.
     """
     name, is_falling = key.removeprefix("-"), key.startswith("-")
     refuse_unknown(records, [name], "--sort")
@@ -250,18 +264,18 @@ def ordered(records: Sequence[Record], key: str) -> list[Record]:
 
 
 def at(content: Any, *path: str) -> Any:
-    """What stands at a path of keys in a summary; None where there is nothing."""
+    """The value at a path of keys in a summary; None if there is none."""
     for key in path:
         content = content.get(key) if isinstance(content, dict) else None
     return content
 
 
 def written(value: Any) -> str:
-    """A value as YAML has it, in one line."""
+    """A value as YAML in one line."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def some(names: Sequence[str], most: int = 5) -> str:
-    """The names in one line, of many the first ones."""
+    """The names in one line; only the first of many."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

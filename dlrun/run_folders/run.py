@@ -1,14 +1,14 @@
-"""A run's folder: made, written, read and found again. Nothing here needs torch.
+"""A run's folder: its files, how they are written and read, and the run's status. PyTorch is not imported.
 
 runs/spiral_relu-001/
-    config.yaml            the resolved config: `dlrun train` runs it again as it stands
+    config.yaml            the resolved config: `dlrun train` runs it again unchanged
     metrics.csv            one row per epoch and seed
-    checkpoints/last.pt    where `resume` goes on
-    checkpoints/best.pt    what `eval` takes: the best epoch by the monitored column
+    checkpoints/last.pt    the last checkpoint: `resume` continues from it
+    checkpoints/best.pt    the checkpoint of the best epoch by the monitored column, for `eval`
     plots/*.png
-    weights/*.pt           the model at a few dozen epochs, where a plot shows how it changed
+    weights/*.pt           the model at a few dozen epochs, for plots that show how it changed
     summary.json           status, final and best figures, time, versions, data
-    log.txt                what was said while it ran
+    log.txt                messages, warnings and tracebacks while it ran
     eval/<split>.json      written by `dlrun eval`
 """
 
@@ -42,7 +42,7 @@ from dlrun.system.processes import is_still_there
 from dlrun.system.strict_json import finite
 
 FILES, FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights", "eval")  # written in place
-_BOUNDS = {"config.yaml": CONFIG, "summary.json": SUMMARY, "metrics.csv": METRICS}  # of what is read
+_BOUNDS = {"config.yaml": CONFIG, "summary.json": SUMMARY, "metrics.csv": METRICS}  # most bytes read
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,69}-\d{3,}\Z")  # 64 letters and -sweep
 STRETCH = (
     "device",
@@ -50,7 +50,7 @@ STRETCH = (
     "machine",
     "versions",
     "code",
-)  # what is said of each stretch
+)  # the keys of each entry of `stretches` in summary.json
 DONE = ("finished", "stopped early")  # the statuses of a run with nothing left to train
 
 
@@ -93,16 +93,16 @@ class Run:
         write_atomically(self.config, lambda file: file.write(text.encode()))
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Replace summary.json, or another file of strict JSON: what is not finite becomes null."""
+        """Replace summary.json, or another file of strict JSON: numbers that are not finite become null."""
         path = self.folder / name
-        if path.parent != self.folder:  # which is never made anew: it may have been moved
+        if path.parent != self.folder:  # the run's own folder is never created again: it may have been moved
             make_folder(path.parent)
         text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
-        # A folder's name may hold what is no text: JSON has its own way of writing that.
+        # A folder's name may hold bytes that are not UTF-8: JSON's escapes can express them.
         write_atomically(path, lambda file: file.write(f"{text}\n".encode(errors="backslashreplace")))
 
     def summary(self) -> dict[str, Any]:
-        """What summary.json says, or nothing where it is missing or broken."""
+        """The content of summary.json; {} if it is missing or broken."""
         try:
             content = json.loads(read_bounded(self.folder / "summary.json", SUMMARY))
         except (OSError, ValueError, RecursionError):
@@ -110,7 +110,7 @@ class Run:
         return content if isinstance(content, dict) else {}
 
     def log(self, text: str) -> bool:
-        """Add lines to log.txt; whether they stand there. A log that cannot be written stops nothing."""
+        """Append lines to log.txt; return False if that fails, because a run does not stop for its log."""
         stamp = datetime.now().astimezone().isoformat(timespec="seconds")
         path = self.folder / "log.txt"
         try:
@@ -122,17 +122,17 @@ class Run:
         return True
 
     def status(self, summary: dict[str, Any]) -> str:
-        """How the run stands: what its summary says, or interrupted if its process is gone."""
+        """The status of the run: that of its summary, or `interrupted` if its process is gone."""
         status = summary.get("status")
         if self.is_unreadable():
             return "broken"
         if not isinstance(status, str):
             has_begun = (self.folder / "summary.json").exists()
-            return "broken" if has_begun else "interrupted"  # before its first word
+            return "broken" if has_begun else "interrupted"  # before it wrote a summary
         return "interrupted" if status == "running" and not is_still_there(summary) else status
 
     def is_unreadable(self) -> bool:
-        """Whether its folder may not be read, or a file of it has more bytes than dlrun reads of one."""
+        """Return whether permission to read its folder is missing, or a file has more bytes than are read."""
         folder = os.fspath(self.folder)
         for name, most in _BOUNDS.items():
             try:
@@ -145,7 +145,7 @@ class Run:
         return False
 
     def is_worthless(self, summary: dict[str, Any]) -> bool:
-        """Whether it diverged, or ended before anything was saved that it could go on from."""
+        """Return whether it diverged, or ended before a checkpoint to resume from was saved."""
         status = self.status(summary)
         return status == "diverged" or (
             status in ("failed", "interrupted", "broken") and is_missing(self.last)
@@ -153,24 +153,24 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the only process that writes to this run. Raises RunFailed where another one is."""
+        """Hold the lock of this run, to be its only writer. Raises RunFailed if another process holds it."""
         with lock(self.folder, self.summary):
             self._remove_leftovers()
             yield
 
     def _remove_leftovers(self) -> None:
-        """Remove what a writer that was killed left behind, in this folder and nowhere else."""
+        """Remove the temporary files of a killed writer, in this folder only: links are not followed."""
         for folder in (self.folder, *(self.folder / name for name in FOLDERS)):
             if folder.is_symlink() and folder != self.folder:
                 continue
             for leftover in folder.glob("*.*.tmp"):
-                with suppress(OSError):  # it is in nobody's way
+                with suppress(OSError):  # a leftover does no harm
                     leftover.unlink()
 
     def rows(self) -> dict[str, list[Any]]:
-        """metrics.csv as columns: epoch and seed as ints, the others floats, None where not measured.
+        """metrics.csv as columns: epoch and seed are ints, the others floats, or None if not measured.
 
-        A last line that is not whole is left out. Raises UserError where it is not as dlrun writes it.
+        An incomplete last line is left out. Raises UserError if the file is damaged.
         """
         try:
             return self._rows()
@@ -196,9 +196,9 @@ class Run:
         return columns
 
     def lines_before(self, end: int, count: int) -> tuple[str, list[str]]:
-        """The header of metrics.csv, and the last `count` lines of those that end with byte `end`.
+        """The header of metrics.csv and the last `count` lines before byte `end`.
 
-        Nothing where no line ends there.
+        Both are empty if no line ends at `end`.
         """
         try:
             with open_bounded(self.metrics, METRICS) as file:
@@ -214,7 +214,7 @@ class Run:
         return header.decode(errors="replace").rstrip("\n"), lines[len(lines) - count :]
 
     def has_rows(self) -> bool:
-        """Whether metrics.csv holds more than its header."""
+        """Return whether metrics.csv holds more than its header."""
         try:
             with open_bounded(self.metrics, METRICS) as file:
                 return bool(file.readline(METRICS_LINE) and file.readline(1))
@@ -224,7 +224,7 @@ class Run:
             return False
 
     def last_row(self) -> tuple[int, dict[str, Any]]:
-        """The last epoch in metrics.csv and what was measured of its last seed, from the file's end alone."""
+        """The last epoch in metrics.csv and the figures of its last seed, read from the end of the file."""
         try:
             with open_bounded(self.metrics, METRICS) as file:
                 header = file.readline(METRICS_LINE).decode().strip().split(",")
@@ -238,7 +238,7 @@ class Run:
 
 
 def _whole_lines(file: IO[bytes]) -> Iterator[str]:
-    """The lines of metrics.csv one by one, without a last one that is not whole.
+    """Yield the lines of metrics.csv, without an incomplete last one.
 
     Raises ValueError for a line longer than any row.
     """
@@ -249,22 +249,25 @@ def _whole_lines(file: IO[bytes]) -> Iterator[str]:
 
 
 def is_run_name(text: str) -> bool:
-    """Whether a text can be the name of a run's folder, which leads nowhere else."""
+    """Return whether a text is a valid name of a run's folder; such a name cannot lead to another folder."""
     return bool(_FOLDER_NAME.match(text))
 
 
 def is_run_folder(folder: Path) -> bool:
-    """Whether a folder is a run's; one that may not be read is by its name."""
+    """Return whether a folder is a run's; without permission to read it, its name decides."""
     try:
         return stat.S_ISREG((folder / "config.yaml").stat().st_mode)
     except PermissionError:
         return is_run_name(folder.name)
-    except (OSError, ValueError):  # no path at all
+    except (OSError, ValueError):  # ValueError: not a valid path
         return False
 
 
 def refuse_links(run: Run) -> None:
-    """Raises UserError where what dlrun writes in a run's folder would be written elsewhere."""
+    """Raises UserError if a file or a folder in a run's folder is a link or a pipe.
+
+    dlrun would otherwise write to a place that the author of the folder chose.
+    """
     for name in (*FILES, *FOLDERS):
         try:
             mode = (run.folder / name).lstat().st_mode

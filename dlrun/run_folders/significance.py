@@ -1,4 +1,4 @@
-"""What a few seeds can say of two settings: how far apart they are, and whether that is more than noise."""
+"""Significance of the difference between two settings that were trained with a few seeds each: t tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 
 
 def decimals(spread: float) -> int:
-    """How many decimals show two digits of a spread."""
+    """The number of decimals that show two digits of a spread."""
     return min(8, max(0, 1 - math.floor(math.log10(spread)))) if 0 < spread < math.inf else 4
 
 
@@ -20,11 +20,11 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Difference:
-    """How much larger the second of two settings is than the first: `mean` ± `margin`.
+    """The difference of two settings, second minus first: `mean` ± `margin`.
 
-    `n` counts the pairs, or where there are none the seeds of the setting that has fewer. `chance` is how
-    likely two settings that do not differ are to be as far apart as these; it is 1 where there are too few
-    seeds to say. Of several `comparisons` the interval is as wide as one of so many (Bonferroni).
+    `n` counts the pairs, or without pairs the seeds of the setting that has fewer. `chance` is the p-value:
+    the probability that two settings that do not differ are at least this far apart; 1 with too few seeds.
+    With several `comparisons` the interval is widened (Bonferroni).
     """
 
     mean: float
@@ -37,26 +37,26 @@ class Difference:
 
     @property
     def margin(self) -> float:
-        """Half the interval that covers the true difference; infinite where too few seeds can say."""
+        """Half the width of the confidence interval; infinite with too few seeds."""
         if not self.degrees or not (self.error or self.is_known):
             return math.inf if self.mean else 0.0
         return quantile(1 - (1 - CONFIDENCE) / self.comparisons, self.degrees) * self.error
 
     @property
     def is_known(self) -> bool:
-        """Whether it is more than what chance alone would show."""
+        """True if the difference is significant."""
         return self.chance <= (1 - CONFIDENCE) / self.comparisons
 
 
 def difference(
     first: Mapping[int, float], second: Mapping[int, float], step: float = 0.0
 ) -> Difference | None:
-    """How much larger `second` is than `first`, each seed -> figure; None where one of them is empty.
+    """The difference `second` - `first`, each seed -> figure; None if one of them is empty.
 
-    The same seed starts from the same weights and sees the same order, so two seeds or more that both have
-    are compared pair by pair (Student, 1908); else the two means are (Welch, 1947). A share of a few examples
-    comes in steps, and a few seeds may well be equally far apart by chance: no spread at all counts as the
-    `step` of the figures, or where that is not known, 0, their order alone is compared.
+    The same seed starts from the same weights and sees the same order, so if both have two or more of the
+    same seeds, those are compared in pairs (Student, 1908); otherwise the means are (Welch, 1947). An
+    accuracy over few examples takes few values, so a few seeds may differ by the same amount by chance: a
+    spread of zero counts as the `step` of the figures, or if that is unknown, 0, only the order is tested.
     """
     shared = sorted(first.keys() & second.keys())
     pairs = [second[seed] - first[seed] for seed in shared]
@@ -85,8 +85,9 @@ def difference(
 
 
 def step_of(figures: Iterable[float]) -> float:
-    """The smallest difference between any two of the figures, as an estimate of the step that they come in;
-    0 where there are not three different ones.
+    """Estimate the step between possible figures: the smallest difference of any two.
+
+    0 if fewer than three are different.
     """
     different = sorted(set(figures))
     steps = [b - a for a, b in pairwise(different) if not is_rounding([a, b])]
@@ -98,14 +99,14 @@ def _by_student(found: Difference, error: float) -> Difference:
 
 
 def _by_order(first: int, second: int) -> float:
-    """How likely all figures of one of two settings that do not differ are below all of the other."""
+    """The p-value if all figures of one setting are below all of the other (an exact rank test)."""
     return 2 / math.comb(first + second, first)
 
 
 def one_of_many(chances: Sequence[float]) -> list[int]:
-    """As one of how many comparisons each of several differences counts, the least likely ones first.
+    """The number of comparisons that each of several p-values is corrected for.
 
-    A false claim is then as rare among all of them as it is in one alone (Holm, 1979).
+    The probability of any false claim among all of them is then that of one test (Holm, 1979).
     """
     order = sorted(range(len(chances)), key=chances.__getitem__)
     counts, refused = [1] * len(chances), 0
@@ -117,19 +118,19 @@ def one_of_many(chances: Sequence[float]) -> list[int]:
 
 
 def _chance(mean: float, error: float, degrees: int) -> float:
-    """How likely |T| is to be as large as mean / error, for Student's T with so many degrees of freedom."""
+    """The p-value P(|T| >= |mean| / error), for Student's T with `degrees` degrees of freedom."""
     if not mean or not error:
         return 0.0 if mean else 1.0
     return max(0.0, 1 - _within(math.atan(abs(mean) / error / math.sqrt(degrees)), degrees))
 
 
 def is_rounding(values: Sequence[float]) -> bool:
-    """Whether values are the same but for the last digits of a double."""
+    """Return whether values differ only by rounding, in the last digits of a double."""
     return max(values) - min(values) <= 1e-12 * max(map(abs, values))
 
 
 def _welch(of_mean: list[float], n: list[int]) -> int:
-    """The degrees of freedom for the difference of two means with these variances, rounded down."""
+    """The degrees of freedom for the difference of two means with these variances, rounded down (Welch)."""
     if not sum(of_mean):
         return min(n) - 1
     shares = [variance / sum(of_mean) for variance in of_mean]
@@ -138,9 +139,9 @@ def _welch(of_mean: list[float], n: list[int]) -> int:
 
 @lru_cache  # the settings of a sweep mostly have the same number of seeds
 def quantile(confidence: float, degrees: int) -> float:
-    """The t with P(|T| <= t) = confidence, for Student's T with so many degrees of freedom.
+    """The t with P(|T| <= t) = confidence, for Student's T with `degrees` degrees of freedom.
 
-    By bisection in the angle atan(t / sqrt(degrees)), of which the probability is a finite sum.
+    By bisection of the angle atan(t / sqrt(degrees)); the probability is a finite sum in it.
     """
     low, high = 0.0, math.pi / 2
     for _ in range(60):  # halves the interval to less than a double can tell apart

@@ -1,12 +1,12 @@
-"""A sweep's folder: made, read and found again. Nothing here needs torch.
+"""A sweep's folder: created, read and found again. PyTorch is not imported.
 
 runs/spiral_relu-sweep-001/
-    sweep.json             the command, the values, and for each run what is set in it
+    sweep.json             the command, the swept values, and the values that are set in each run
     results.csv            the settings, the best first, with mean, sd and n of their seeds
     plots/*.png
-    workers.log            what the processes that trained said, beyond the log of each run
+    workers.log            output of the worker processes, beyond the log of each run
     sockets.json           while it trains: the folder of its socket, which a kill leaves behind
-    study.log base.yaml    of a search: what was drawn and reached, and the config that values are set in
+    study.log base.yaml    of a search: its trials with their results, and the config they are based on
     spiral_relu-001/ …     ordinary runs
 """
 
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 _OWN_NAME = re.compile(r".+-sweep-\d{3,}")
 MOST_JOBS = 1024
-_IN_PLACE = {"workers.log": stat.S_ISREG, "study.log": stat.S_ISREG, "plots": stat.S_ISDIR}  # are written
+_IN_PLACE = {"workers.log": stat.S_ISREG, "study.log": stat.S_ISREG, "plots": stat.S_ISDIR}  # not replaced
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a sweep, with what is set in it. Of a search it has the number of its setting.
+    """One run of a sweep, with the values set in it; in a search, `number` is that of its setting.
 
-    `is_borrowed`: it was trained before, and stands in the folder that the sweep is in, or in another sweep.
+    `is_borrowed`: it was trained before, and lies beside the sweep's folder or in another sweep.
     """
 
     run: Run
@@ -82,34 +82,34 @@ class Sweep:
 
     @property
     def metric(self) -> str:
-        """What the settings are ranked by: a column, or best.COLUMN."""
+        """The metric that the settings are ranked by: a column, or best.COLUMN."""
         return str(self.content["metric"])
 
     @property
     def jobs(self) -> int:
-        """How many runs train at once, unless it is said otherwise."""
+        """The number of runs that train at once, unless --jobs overrides it."""
         return int(self.content["jobs"])
 
     @property
     def wanted(self) -> int:
-        """How many settings a search draws in all; 0 of any other sweep."""
+        """The number of settings that a search draws in all; 0 for any other sweep."""
         count = self.content["search"].get("count") if self.is_search else 0
         return count if isinstance(count, int) else 0
 
     @property
     def is_search(self) -> bool:
-        """Whether what was good says which settings are tried next."""
+        """True if the next settings are chosen by the results so far (--optuna)."""
         return "search" in self.content
 
     @property
     def given_up(self) -> list[int]:
-        """The numbers of the settings that a search went no further with."""
+        """The numbers of the settings that a search pruned."""
         return list(self.content.get("given_up", ()))
 
     def _run(self, entry: dict[str, Any]) -> Run:
-        """A run, which lies here, or where it was borrowed, beside this folder or in one that does.
+        """The run of an entry: in this folder, or, if borrowed, beside it or in another sweep beside it.
 
-        Of a borrowed run that is gone, or has become another one, the folder is one that is not there.
+        If a borrowed run was deleted, or its config has changed, the folder is one that does not exist.
         """
         if "borrowed" not in entry:
             return Run(self.folder / entry["run"])
@@ -125,15 +125,15 @@ class Sweep:
         return self.folder / "plots"
 
     def resume_command(self, parts: Path | None) -> str:
-        """The command that goes on with the sweep, with the parts that it needs."""
+        """The command that resumes the sweep, with --parts if needed."""
         words = ["dlrun", "sweep", "--resume", str(self.folder)]
         return quoted([*words, *(["--parts", str(parts)] if parts else [])])
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the only process that trains this sweep. Raises RunFailed where another one does."""
+        """Hold the lock of this sweep, to train it alone. Raises RunFailed if another process holds it."""
         with lock(self.folder, lambda: self.content):
-            now = read_sweep(self.folder).content  # which whoever had it until now may have added to
+            now = read_sweep(self.folder).content  # the process that held the lock may have added runs
             self.content.clear()
             self.content.update(now)
             self.content.update(identity())
@@ -143,7 +143,7 @@ class Sweep:
             yield
 
     def _unshare_logs(self) -> None:
-        """Have what is appended to be the sweep's own, and no hard link."""
+        """Replace logs that have hard links by copies, before lines are appended to them."""
         for name in (name for name, is_kind in _IN_PLACE.items() if is_kind is stat.S_ISREG):
             try:
                 unshare(self.folder / name, LOG)
@@ -151,11 +151,11 @@ class Sweep:
                 raise cannot_write(self.folder / name, error) from None
 
     def _remove_leftovers(self) -> None:
-        """Remove what writers that are gone left behind: tables and pictures are written without the lock."""
+        """Remove temporary files of ended processes; a live one may draw pictures without the lock."""
         for folder in (self.folder, self.plots):
             for leftover in folder.glob("*.*.tmp") if not folder.is_symlink() else ():
                 if not is_alive(leftover.name.split(".")[-2]):
-                    with suppress(OSError):  # it is in nobody's way
+                    with suppress(OSError):  # a leftover does no harm
                         leftover.unlink()
 
     def write(self) -> None:
@@ -166,7 +166,7 @@ class Sweep:
         )
 
     def remove_unlisted(self) -> None:
-        """Remove the folders of runs that were made for a search that was killed before it noted them."""
+        """Remove the folders of runs that a search created and was killed before it wrote sweep.json."""
         known = {trial.run.folder.name for trial in self.trials if not trial.is_borrowed}
         for file in self.folder.glob("*/config.yaml"):
             folder = file.parent
@@ -180,9 +180,9 @@ class Sweep:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def unfinished(self) -> list[Trial]:
-        """The runs that are left to train: never begun, interrupted, or failed for want of something.
+        """The runs that are left to train: not started, interrupted, or failed.
 
-        One that diverged would only diverge again, and one that is borrowed is not the sweep's to train.
+        A run that diverged would diverge again, and a borrowed run does not belong to this sweep.
         """
         given_up = set(self.given_up)
         return [
@@ -194,7 +194,7 @@ class Sweep:
         ]
 
     def add(self, values: dict[str, Any], config: Config, number: int | None = None) -> Trial:
-        """A new run; it is the sweep's when that is written next."""
+        """Create a run and add it to the sweep; the caller calls `write`."""
         from dlrun.config.dumping import dump_config
 
         run = create_run(self.folder, config.name, dump_config(config))
@@ -205,8 +205,9 @@ class Sweep:
         return Trial(run, values, config.seeds, number)
 
     def borrow(self, values: dict[str, Any], run: Run, config: Config) -> None:
-        """Have a run that was trained before, beside the sweep or in another one, stand for one of it; the
-        config is kept, should that one be deleted.
+        """Add a run that was trained before, beside the sweep or in another one, to save training it.
+
+        Its config is kept, so that it can be trained if that run is deleted.
         """
         from dlrun.config.dumping import dump_config
 
@@ -224,7 +225,7 @@ class Sweep:
         )
 
     def replace_gone(self) -> None:
-        """Make a run of its own for each that was borrowed and is gone."""
+        """Create a run in this sweep for each borrowed run that no longer exists."""
         for entry, trial in zip(self.content["runs"], self.trials, strict=True):
             if trial.is_borrowed and not trial.run.config.exists():
                 run = create_run(self.folder, entry["name"], entry["config"])
@@ -235,10 +236,10 @@ class Sweep:
 
 @contextmanager
 def created_sweep(parent: Path, name: str, *, jobs: int, metric: str, **more: Any) -> Iterator[Sweep]:
-    """A new folder parent/name-sweep-NNN, to be given its runs: so many at a time, ranked by `metric`.
+    """Create the folder parent/name-sweep-NNN; the caller adds the runs in this context.
 
-    What stands in sweep.json, `more` too, is written at the end: a folder without it that nobody has is one
-    whose making was cut short, and holds nothing to go on with.
+    sweep.json, with the entries of `more`, is written at the end of the context: a folder without it that no
+    process has locked is of a creation that was killed, and cannot be resumed.
     """
     folder = new_folder(parent, f"{name}-sweep")
     began = {"started": now(), "command": command_line()}
@@ -248,9 +249,12 @@ def created_sweep(parent: Path, name: str, *, jobs: int, metric: str, **more: An
         sweep.write()
 
 
-@lru_cache(maxsize=10_000)  # a sweep is asked for its runs again and again
+@lru_cache(maxsize=10_000)  # `trials` asks for every borrowed run each time
 def _is_of(path: Path, written: int, config: str) -> bool:
-    """Whether the config at a path, as it was written at a time, is this one, but for what is free."""
+    """Return whether the config at a path equals this one, apart from the keys in FREE.
+
+    `written`, the file's modification time, makes the cache notice a change.
+    """
     from dlrun.config.keys import flat_config, identifies
     from dlrun.config.strict_yaml import parse, read_file
 
@@ -272,9 +276,9 @@ def of_each_seed(config: Config) -> list[Config]:
 
 
 def find_sweep(text: str, parent: Path) -> Sweep:
-    """The sweep that `text` names: `last`, a folder, or a prefix of one name in `parent` alone.
+    """The sweep that `text` names: `last`, a folder, or a prefix of exactly one name in `parent`.
 
-    Raises UserError where there is none, or more than one, or where its folder is not as dlrun made it.
+    Raises UserError if there is none, or more than one, or if its folder is damaged.
     """
     path = Path(text)
     if is_file(parent / path / SWEEP_FILE):
@@ -291,11 +295,11 @@ def find_sweep(text: str, parent: Path) -> Sweep:
 
 
 def read_sweep(folder: Path) -> Sweep:
-    """The sweep in a folder, which anybody may have written: every run that it trains lies in it.
+    """Read the sweep in a folder, which is untrusted: no run that it trains may lie outside.
 
-    Raises UserError where sweep.json is not as dlrun writes it, or something of the folder is a link.
+    Raises UserError if sweep.json is damaged, or if a file or a folder in it is a link.
     """
-    folder = folder if folder.name else folder.resolve()  # of `.`, whose parent is not itself
+    folder = folder if folder.name else folder.resolve()  # `.` has no name and is its own parent
     path = folder / SWEEP_FILE
     try:
         content = json.loads(read_bounded(path, SWEEP))
@@ -324,9 +328,9 @@ def read_sweep(folder: Path) -> Sweep:
 
 
 def _is_sound(content: Any) -> bool:
-    """Whether sweep.json is as dlrun writes it, as far as anything depends on it.
+    """Return whether the entries of sweep.json that dlrun reads have the right types and values.
 
-    Raises an error of Python's own where it is altogether different.
+    Raises KeyError, TypeError or AttributeError if the structure is another one.
     """
     listed = content["runs"]
     names = [each["run"] for each in listed]
@@ -350,7 +354,7 @@ def _is_sound(content: Any) -> bool:
 
 
 def sweeps_in(parent: Path) -> list[Sweep]:
-    """The sweeps in a folder, the newest first. What is none is passed over."""
+    """The sweeps in a folder, newest first. Anything else in it is skipped."""
     found = []
     for file in parent.glob(f"*/{SWEEP_FILE}"):
         with suppress(UserError):
@@ -359,24 +363,24 @@ def sweeps_in(parent: Path) -> list[Sweep]:
 
 
 def unbegun_sweeps(parent: Path) -> list[Path]:
-    """The folders in `parent` of sweeps whose making was cut short, before anything was trained."""
+    """The folders in `parent` of sweeps whose creation was interrupted, before anything was trained."""
     return sorted(folder for folder in parent.glob("*-sweep-*") if is_unbegun_sweep(folder))
 
 
 def is_unbegun_sweep(folder: Path) -> bool:
-    """Whether a folder is that of a sweep whose making was cut short."""
+    """Return whether a folder is of a sweep whose creation was interrupted."""
     return (
         _OWN_NAME.fullmatch(folder.name) is not None
         and folder.is_dir()
         and not folder.is_symlink()
         and is_missing(folder / SWEEP_FILE)
-        and is_missing(folder / "config.yaml")  # a run of that name
-        and not is_in_use(folder)  # it is being made
+        and is_missing(folder / "config.yaml")  # else it is a run with such a name
+        and not is_in_use(folder)  # else it is being created now
     )
 
 
 def can_borrow(run: Run, parent: Path) -> bool:
-    """Whether a sweep in `parent` can name a run, as it names those that stand for one of its own."""
+    """Return whether a sweep in `parent` can borrow a run: it lies beside it or in another sweep there."""
     home = run.folder.parent
     is_beside = home.resolve() == parent.resolve()
     return (
@@ -387,6 +391,6 @@ def can_borrow(run: Run, parent: Path) -> bool:
 
 
 def all_runs_in(parent: Path) -> list[Run]:
-    """The runs in a folder, the newest first, and then those of the sweeps in it."""
+    """The runs in a folder, newest first, then those of the sweeps in it."""
     of_sweeps = [trial.run for sweep in sweeps_in(parent) for trial in sweep.trials if not trial.is_borrowed]
     return [*runs_in(parent), *of_sweeps]
