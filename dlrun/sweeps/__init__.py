@@ -1,1 +1,1 @@
-"""Many runs: which values they try, what they will take, the processes that train them, and their ranking."""
+"""Sweeps of many runs: the values to try, the time estimate, the worker processes and the ranking."""

@@ -1,4 +1,4 @@
-"""What all workers need, imported once by the server that they are forked from; nothing else imports this."""
+"""Modules that the fork server imports once for all workers; nothing else imports this module."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from types import TracebackType
 
-# What there is no memory for is tried again by each worker, and said by it.
+# If the memory does not suffice, each worker imports again and reports the error.
 with suppress(MemoryError, OSError, ImportError):
     import dlrun.plots.curves
     import dlrun.training.experiment
@@ -14,7 +14,7 @@ with suppress(MemoryError, OSError, ImportError):
 
 
 def _say_nothing(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """The command says by itself that the server could begin no worker, in lines and without a traceback."""
+    """Print no traceback: the command itself reports that the fork server could not start a worker."""
 
 
 sys.excepthook = _say_nothing

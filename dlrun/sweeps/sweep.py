@@ -1,4 +1,4 @@
-"""The runs of a sweep are trained, some of them at a time, whatever becomes of any; then they are ranked."""
+"""Training of a sweep: its runs in parallel workers, where one that fails stops no other, and the ranking."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from dlrun.system.signals import KILLED, StopSignals
 from dlrun.system.socket_folder import recorded_sockets
 
 REFRESH = 0.25  # seconds
-OPEN = ("waiting", "training")  # how a run stands that has not ended
+OPEN = ("waiting", "training")  # statuses of a run that has not ended
 
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """How a call of `train` ended: how each run stands, and which signal stopped it, if one did."""
+    """The end of a call of `train_sweep`: the state of each run, and the signal that stopped it, if any."""
 
     sweep: Sweep
     progress: list[RunProgress]
@@ -44,7 +44,7 @@ class SweepOutcome:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is something that a resumed sweep would train."""
+        """True if a resumed sweep would train something."""
         left = (*OPEN, "interrupted", "failed", "broken")
         return self.undrawn > 0 or any(
             each.status in left and not each.trial.is_borrowed for each in self.progress
@@ -52,17 +52,17 @@ class SweepOutcome:
 
     @property
     def undrawn(self) -> int:
-        """How many settings a search has still to draw."""
+        """The number of settings that a search has still to draw."""
         return self.sweep.wanted - len({each.trial.number for each in self.progress})
 
     @property
     def exit_code(self) -> int:
-        """As of a command: stopped by a signal, some failed, or all is well."""
+        """The exit code of the command: 128 + signal, 1 if some runs failed, else 0."""
         return 128 + self.signal if self.signal else int(bool(self.failed))
 
     @property
     def expectations(self) -> list[bool]:
-        """Of each run whose config has some, whether it met all of them."""
+        """For each run with claims under `expect` that were judged: True if all of them were met."""
         verdicts = [each.trial.run.summary().get("expect") for each in self.progress]
         judged = [each for each in verdicts if isinstance(each, list) and each]
         return [
@@ -72,7 +72,7 @@ class SweepOutcome:
         ]
 
     def plain(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """The outcome as a dict for JSON."""
         counts, met = Counter(each.status for each in self.progress), self.expectations
         return {
             "sweep": str(self.sweep.folder),
@@ -85,11 +85,11 @@ class SweepOutcome:
 
 
 def train_sweep(sweep: Sweep, jobs: int, view: SweepView, parts: Parts, data_dir: Path) -> SweepOutcome:
-    """Train the runs of a sweep that are left, `jobs` at a time, and those that its search draws.
+    """Train the remaining runs of a sweep, `jobs` at a time, and those that its search draws.
 
-    A run that fails stops no other, and one that another process has is waited for. A signal has those that
-    train saved and left where they are; a second one ends them at once. Raises RunFailed where another
-    process has the sweep.
+    A failed run does not stop the others, and a run that another process trains is waited for. A signal
+    stops the running ones with a checkpoint; a second signal ends them at once. Raises RunFailed if another
+    process holds the sweep's lock.
     """
     log = sweep.folder / "workers.log"
     with (
@@ -110,7 +110,7 @@ def train_sweep(sweep: Sweep, jobs: int, view: SweepView, parts: Parts, data_dir
 
 
 class _Training:
-    """Which run of a sweep is trained next, and what is made of what the workers say."""
+    """The scheduler of a sweep: gives runs to free workers and handles their messages."""
 
     def __init__(
         self, sweep: Sweep, workers: Workers, search: Search | None, signals: StopSignals, view: SweepView
@@ -121,15 +121,15 @@ class _Training:
         self.of_folder = {each.trial.run.folder: each for each in self.every}
         self.waiting = deque(trial.run.folder for trial in sweep.unfinished())
         self.stopped = set[Path]()  # the runs that were told to stop
-        self.elsewhere = set[Path]()  # those that another process was found to have
+        self.elsewhere = set[Path]()  # the runs found in use by another process
         for folder in self.waiting:
             self.of_folder[folder].status = "waiting"
-        if search:  # what ended when nobody was there to tell it
+        if search:  # trials that ended just before the sweep was killed
             for number in search.study.running():
                 self._tell(number)
 
     def go_on(self) -> None:
-        """Train until nothing is left, or a signal has had everything stopped."""
+        """Train until no run is left, or all have stopped after a signal."""
         self._feed()
         while self.workers.training or (self.waiting and not self.signals.received):
             for message in self.workers.messages(REFRESH):
@@ -141,7 +141,7 @@ class _Training:
             self.view.refresh()
 
     def _feed(self) -> None:
-        """Give the workers that are free something to do."""
+        """Give each free worker a run."""
         while self.workers.is_free and not self.signals.received:
             if not self.waiting and self.search:
                 for trial in self.search.more():
@@ -160,13 +160,13 @@ class _Training:
             self.of_folder[folder].status = "training"
 
     def _stop(self, folder: Path) -> None:
-        """Have a run saved and left where it is, once."""
+        """Tell a run's worker, once, to save a checkpoint and stop."""
         if folder not in self.stopped:
             self.workers.stop(folder)
             self.stopped.add(folder)
 
     def _hear(self, message: Message) -> None:
-        """Take note of what a worker says of its run."""
+        """Handle a message of a worker: update the run's progress, give up its setting, or note its end."""
         progress = self.of_folder[message.folder]
         if message.kind in ("begin", "row"):
             progress.epoch, progress.epochs = message.epoch, message.epochs
@@ -181,7 +181,7 @@ class _Training:
             return
         conclude_run(progress, message, self.sweep)
         if progress.status == "interrupted" and not self.signals.received:
-            if message.folder not in self.stopped:  # a signal that came too late for the run before it
+            if message.folder not in self.stopped:  # STOP was meant for the previous run and came too late
                 self.waiting.append(message.folder)
                 progress.status = "waiting"
                 return
@@ -190,7 +190,7 @@ class _Training:
         self._tell(progress.trial.number)
 
     def _give_up(self, number: int | None) -> None:
-        """Have all runs of a setting stopped or left out."""
+        """Prune a setting: stop its running runs and skip its waiting ones."""
         for each in self.every:
             if each.trial.number == number:
                 folder = each.trial.run.folder
@@ -200,7 +200,7 @@ class _Training:
                 self._stop(folder)
 
     def _tell(self, number: int | None) -> None:
-        """Tell the search how a setting ended, once all its runs have."""
+        """Report the result of a setting to the search, once all its runs have ended."""
         of_setting = [each for each in self.every if each.trial.number == number]
         if not self.search or not of_setting:
             return
@@ -213,7 +213,7 @@ class _Training:
 
 
 def standing(trial: Trial, sweep: Sweep) -> RunProgress:
-    """How a run of a sweep stands by what its folder says."""
+    """The progress of a run of a sweep, read from its folder."""
     summary = trial.run.summary()
     status = trial.run.status(summary) if summary else "waiting"
     epoch, epochs = summary.get("epochs"), summary.get("planned_epochs")
@@ -232,7 +232,7 @@ def standing(trial: Trial, sweep: Sweep) -> RunProgress:
 
 
 def conclude_run(progress: RunProgress, message: Message, sweep: Sweep) -> None:
-    """Take note of how a run ended: what its folder says, and its worker of an error."""
+    """Update a run's progress when it has ended, from its folder and from its worker's last message."""
     fresh = standing(progress.trial, sweep)
     progress.epoch, progress.epochs, progress.figure = fresh.epoch, fresh.epochs, fresh.figure
     progress.status, progress.lines = fresh.status, message.lines
@@ -241,16 +241,16 @@ def conclude_run(progress: RunProgress, message: Message, sweep: Sweep) -> None:
         killed = f"error: its process was killed (exit code {message.exit_code})"
         fix = "  fix: if it was for want of memory, resume with --jobs 1, or take a smaller model"
         progress.lines = [killed, fix] if message.exit_code in KILLED else [killed]
-    elif message.exit_code > 128:  # by a signal, maybe before its first word
+    elif message.exit_code > 128:  # by a signal, maybe before it wrote a summary
         progress.status = "interrupted"
     elif progress.status in ("running", "waiting") or (message.lines and progress.status == "interrupted"):
-        progress.status = "failed"  # it did not come to saying so
+        progress.status = "failed"  # it ended before it could write that status
 
 
 def rank_sweep(
     sweep: Sweep, metric: str | None, parts: Parts, warn: Callable[[str], None]
 ) -> Comparison | None:
-    """The settings of a sweep, the best first; None where nothing is finished, or nothing measured that."""
+    """The settings of a sweep, the best first; None if no finished run has measured the metric."""
     given_up = sweep.given_up
     there = [read_record(trial.run) for trial in sweep.trials if trial.number not in given_up]
     if not any(each.run.status(each.summary) in DONE for each in there):
@@ -265,7 +265,7 @@ def rank_sweep(
 
 
 def keep_ranking(sweep: Sweep, ranked: Comparison) -> None:
-    """Keep the ranked table and its pictures in the sweep's folder. Raises RunFailed where it cannot be."""
+    """Write the ranked table and its pictures to the sweep's folder. Raises RunFailed if that fails."""
     write_atomically(
         sweep.folder / "results.csv", lambda file: file.write(ranked.csv().encode(errors="backslashreplace"))
     )

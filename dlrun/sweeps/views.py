@@ -1,4 +1,4 @@
-"""What shows a sweep while it trains: the interface that a display fills."""
+"""The interface that a display implements to follow a sweep while it trains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dlrun.run_folders.sweep_folder import Sweep, Trial
 
 @dataclass
 class RunProgress:
-    """How one run of a sweep stands. `figure` is what the sweep is ranked by, so far, mean over its seeds."""
+    """The progress of one run of a sweep; `figure` is the sweep's metric so far, as a mean over its seeds."""
 
     trial: Trial
     status: str  # as of the run's summary, or waiting, training, given up
@@ -22,7 +22,7 @@ class RunProgress:
 
 
 class SweepView(Protocol):
-    """What is shown of a sweep while it trains."""
+    """A follower of a sweep: `ended` is called for each run, `refresh` a few times a second."""
 
     def begin(self, sweep: Sweep, progress: Sequence[RunProgress], jobs: int) -> None: ...
     def ended(self, progress: RunProgress) -> None: ...

@@ -1,4 +1,4 @@
-"""Inside of a process that trains: one run after another, until nobody is there any more."""
+"""A worker process of a sweep: it trains one run after another, until the sweep's process has ended."""
 
 from __future__ import annotations
 
@@ -32,29 +32,31 @@ if TYPE_CHECKING:
     from dlrun.training.state import State
     from dlrun.training.views import TrainingView
 
-RUNGS = 10  # of a run's epochs: at the end of each tenth all runs can be compared
-SAY_EVERY = 0.2  # seconds between what a run says of its progress
+RUNGS = 10  # after each tenth of its epochs a run is compared with others, for pruning
+SAY_EVERY = 0.2  # seconds between reports of a run's progress
 
 
 def serve_runs(connection: Connection, log: Path, metric: str, parts: Path | None, data_dir: Path) -> None:
-    """Train the runs whose folders arrive, one after another, until nobody is there any more."""
+    """The main function of a worker: train the runs whose folders arrive, until the connection is closed."""
     _say_into(log)
     stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())  # while a run trains it has its own way
-    leave_terminal()  # Ctrl-C is for the process that sent us the runs
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())  # StopSignals replaces it while a run trains
+    leave_terminal()  # Ctrl-C is handled by the sweep's process
     folders: SimpleQueue[Path | None] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, folders), daemon=True).start()
     training = RunTrainer(Parts(parts), data_dir)
     while folder := folders.get():
         message = training.of(folder, Reporter(connection, metric, stopped))
         stopped.clear()
-        with suppress(OSError):  # nobody is there any more
+        with suppress(OSError):  # the sweep's process has ended
             connection.send(message)
 
 
 def _receive(connection: Connection, folders: SimpleQueue[Path | None]) -> None:
-    """Pass on the folders that arrive. The run that trains is stopped as a signal stops it, when that is said
-    and it is not stopping yet, and at the end, then at once if it is.
+    """The thread that reads the connection: it queues folders, and raises SIGTERM here to stop the run.
+
+    On STOP it does so only if the run is not stopping yet, so that the run is saved. If the connection is
+    closed it always does: a run that is already stopping ends at once.
     """
     try:
         while True:
@@ -68,7 +70,7 @@ def _receive(connection: Connection, folders: SimpleQueue[Path | None]) -> None:
 
 
 def _say_into(log: Path) -> None:
-    """Have all that is written to stdout and stderr, by libraries too, go to the end of a file."""
+    """Redirect stdout and stderr, also those of libraries, to the end of a file."""
     descriptor = open_to_append(log)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -78,21 +80,21 @@ def _say_into(log: Path) -> None:
 
 
 class RunTrainer:
-    """One run after another, with the data of the last one kept for the next where it is the same."""
+    """A trainer of one run after another, which keeps the data if the next run uses the same."""
 
     def __init__(self, parts: Parts, data_dir: Path) -> None:
         self._parts, self._data_dir = parts, data_dir
         self._kept: tuple[str, Data, Loaded] | None = None
 
     def of(self, folder: Path, view: TrainingView) -> Message:
-        """Train the run in a folder for the epochs that are left; how that ended."""
+        """Train the remaining epochs of the run in a folder; return the message of its end."""
         from dlrun.training.experiment import train_run
         from dlrun.training.plan import make_plan
 
         run = Run(folder)
         try:
             plan = make_plan(load_config(run.config, [], self._parts), self._parts, self._data_dir)
-            # One that goes on prepares its data as its checkpoint says.
+            # A resumed run takes the preprocessing from its checkpoint.
             loaded = None if run.last.exists() else self._loaded(plan)
             outcome = train_run(plan, run, view, loaded=loaded)
             return Message("end", folder, exit_code=outcome.exit_code)
@@ -104,10 +106,10 @@ class RunTrainer:
             return Message("end", folder, exit_code=told.exit_code, lines=told.lines())
 
     def _loaded(self, plan: Plan) -> Loaded:
-        """The data of a run that begins."""
+        """The data for a new run: that of the previous run if dataset and device are the same."""
         wanted = f"{plan.device} {plan.config.dataset}"
         if self._kept is None or self._kept[0] != wanted:
-            self._kept = None  # before the next is read, so that two are never there at once
+            self._kept = None  # freed before the next is read, so that memory never holds two
             self._kept = (wanted, plan.data, plan.load())
         _, data, loaded = self._kept
         plan.data.notes[:] = data.notes
@@ -115,7 +117,7 @@ class RunTrainer:
 
 
 class Reporter:
-    """A view that tells another process of a run's progress, a few times a second."""
+    """A view that sends a run's progress to the sweep's process, a few times a second."""
 
     def __init__(self, connection: Connection, metric: str, stopped: threading.Event) -> None:
         self._connection, self._stopped, self._next = connection, stopped, 0.0
@@ -128,7 +130,7 @@ class Reporter:
             self._take(state.best["figures"])
         self._say("begin", state.epoch)
         if self._stopped.is_set():
-            signal.raise_signal(signal.SIGTERM)  # it came before anybody heeded it
+            signal.raise_signal(signal.SIGTERM)  # it arrived before the run's handler was installed
 
     def tick(self, examples: int) -> None: ...
 
@@ -146,11 +148,11 @@ class Reporter:
     def end(self) -> None: ...
 
     def _take(self, row: Row) -> None:
-        if self._column != "seconds" and (values := row.get(self._column)):  # of the run, not of an epoch
+        if self._column != "seconds" and (values := row.get(self._column)):  # seconds: the whole run's
             self._figure = fmean(values)
 
     def _say(self, kind: Literal["begin", "row"], epoch: int, rung: int = 0) -> None:
         self._next = time.monotonic() + SAY_EVERY
         message = Message(kind, self._folder, epoch, self._epochs, self._figure, rung)
-        with suppress(OSError):  # nobody is there any more: a signal follows
+        with suppress(OSError):  # the sweep's process has ended: `_receive` stops the run
             self._connection.send(message)

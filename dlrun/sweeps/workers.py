@@ -1,7 +1,7 @@
-"""Processes that train one run after another.
+"""The pool of worker processes of a sweep, each of which trains one run after another.
 
-PyTorch is imported once for all of them, where the system can fork. Each ends by itself, its run saved, when
-the process that began it is gone.
+PyTorch is imported once for all of them if the system can fork. If the sweep's process ends, each worker
+saves its run and exits.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _PRELOADED = ["dlrun.sweeps.preloaded"]
 
 
 class Workers:
-    """Up to `count` processes. `train` gives a run to one that waits; `messages` are what they say.
+    """Up to `count` processes: `train` gives a run to an idle one, `messages` yields their reports.
 
-    `metric` is the figure whose progress they report: a column, or best.COLUMN.
+    `metric` is the figure that they report: a column, or best.COLUMN.
     """
 
     def __init__(self, count: int, log: Path, metric: str, parts: Path | None, data_dir: Path) -> None:
@@ -39,13 +39,13 @@ class Workers:
 
     def __exit__(self, *_: object) -> None:
         for connection in self._all:
-            connection.close()  # it takes this for the end
+            connection.close()  # the worker then exits
         for process in self._all.values():
             process.join()
 
     @property
     def is_free(self) -> bool:
-        """Whether a run can be given to one of them now."""
+        """True if a worker can take a run now."""
         return len(self._busy) < self._count
 
     @property
@@ -54,11 +54,11 @@ class Workers:
         return list(self._busy.values())
 
     def train(self, folder: Path) -> None:
-        """Have the run in a folder trained for the epochs that are left."""
+        """Have a worker train the remaining epochs of the run in a folder; start one if none is idle."""
         for waiting in [each for each in self._all if each not in self._busy]:
             try:
                 waiting.send(folder)
-            except OSError:  # killed while it had nothing to do
+            except OSError:  # killed while idle
                 self._all.pop(waiting).join()
             else:
                 self._busy[waiting] = folder
@@ -68,14 +68,14 @@ class Workers:
         self._busy[waiting] = folder
 
     def stop(self, folder: Path) -> None:
-        """Have a run saved and left where it is."""
+        """Tell the worker of a run to save a checkpoint and stop."""
         for connection, trained in self._busy.items():
             if trained == folder:
                 with suppress(OSError):  # killed
                     connection.send(STOP)
 
     def messages(self, seconds: float) -> Iterator[Message]:
-        """What they say within so many seconds."""
+        """Yield the messages that arrive within so many seconds."""
         if not self._busy:
             time.sleep(seconds)
         for connection in cast("list[Connection]", wait(list(self._busy), seconds)):
@@ -100,5 +100,5 @@ class Workers:
 
 
 def start_server() -> None:
-    """Have the server that the processes are forked from begin to import, where there is one."""
+    """Start the fork server, if the system has one, so that it imports PyTorch in the background."""
     children.start_server(_PRELOADED)

@@ -1,4 +1,4 @@
-"""The folder of the socket by which workers are begun: what a killed sweep left goes when it is resumed."""
+"""The folder of the fork server's socket: a killed sweep leaves it behind, and its resume removes it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _LONGEST_RECORD = 100_000  # bytes
 
 @contextmanager
 def recorded_sockets(folder: Path) -> Iterator[None]:
-    """In here a sweep's folder says where this process has its socket, which a kill leaves behind.
+    """Record in the sweep's folder where this process has its socket, because a kill leaves it behind.
 
-    What killed ones left is removed, at the end too: their workers may need a moment to save their runs.
+    Folders of killed processes are removed at the start, and, if their workers were still saving their
+    runs, again at the end.
     """
     if not HAS_SERVER:  # there is no such socket
         yield
@@ -34,7 +35,7 @@ def recorded_sockets(folder: Path) -> Iterator[None]:
     record = folder / RECORD
     left = [path for path in _recorded(record) if not _removed(path)]
     content = {"host": socket.gethostname(), "folders": [*map(str, left), get_temp_dir()]}
-    with suppress(RunFailed):  # of a full disk the runs themselves say more
+    with suppress(RunFailed):  # a full disk is reported by the runs
         write_atomically(record, lambda file: file.write(json.dumps(content).encode()))
     try:
         yield
@@ -46,7 +47,7 @@ def recorded_sockets(folder: Path) -> Iterator[None]:
 
 
 def _recorded(record: Path) -> list[Path]:
-    """The folders that a record names, if it is one of this machine; anybody may have written it."""
+    """The folders in a record, if it was written on this machine; its content is untrusted."""
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         if record.is_symlink() or not record.is_file() or record.stat().st_size > _LONGEST_RECORD:
             return []
@@ -57,9 +58,9 @@ def _recorded(record: Path) -> list[Path]:
 
 
 def _removed(folder: Path) -> bool:
-    """Remove a folder that is this user's alone and holds sockets to which nobody listens, and nothing else.
+    """Remove a folder of this user that holds only sockets to which no process listens.
 
-    False where somebody listens still.
+    Return False if a process still listens, else True.
     """
     with suppress(OSError, ValueError):
         status = folder.lstat()
@@ -78,6 +79,6 @@ def _removed(folder: Path) -> bool:
 
 
 def _is_heard(path: Path) -> bool:
-    """Whether somebody listens to a socket, asked without a connection, which would confuse the listener."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:  # of another type than the listener's
+    """Return whether a process listens to a socket, without a connection, which would confuse it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:  # another type than the listener's
         return asking.connect_ex(str(path)) != errno.ECONNREFUSED
