@@ -1,9 +1,9 @@
-"""A digest of the code that figures depend on: dlrun's own, that of one's own parts, and what they import.
+"""Digest of the code that figures depend on: that of dlrun, of the user's parts, and of modules they import.
 
-Nothing is imported to find it out: the files of parts are read for their imports, each is looked up as Python
-would, and what is neither in the parts folder nor a library is read in turn. So the digest is the same before
-a part is imported and after, and in every process. A module whose name is put together while the program runs
-is not seen.
+No module is imported for it: the imports in the files of parts are found by parsing, resolved as Python
+would, and followed in turn, unless they lead to the parts folder or to a library. So the digest is the same
+before and after a part is imported, and in every process. A module whose name is computed at run time is
+not found.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _INSTALLED = ("site-packages", "dist-packages")
 
 
 def digest_of_code(parts: Path | None, kinds: Sequence[str] = ()) -> str:
-    """The digest of dlrun's own code, of every *.py below a folder of parts, and of what those import.
+    """The digest of dlrun's code, of every *.py below a folder of parts, and of the modules those import.
 
     A folder of one of the `kinds` may be a link; other links to folders are not followed.
     """
@@ -35,7 +35,7 @@ def digest_of_code(parts: Path | None, kinds: Sequence[str] = ()) -> str:
 
 
 def _python_files(folder: Path, kinds: Sequence[str]) -> dict[str, Path]:
-    """Every *.py below a folder by its name there, but for hidden ones and for installed libraries."""
+    """Relative path -> path of every *.py below a folder, without hidden files and installed libraries."""
     found = dict[str, Path]()
     for top in [folder, *(folder / kind for kind in kinds if (folder / kind).is_symlink())]:
         for home, inside, names in os.walk(top):
@@ -48,16 +48,16 @@ def _python_files(folder: Path, kinds: Sequence[str]) -> dict[str, Path]:
 
 
 def _imported_by(parts: Path, kinds: Sequence[str]) -> dict[str, Path]:
-    """The modules, name -> file, that the files of parts import, those that these import, and so on.
+    """The modules, name -> file, that the files of parts import, directly or through other modules.
 
-    Python's own, installed ones, dlrun's and the files in the folder itself are not among them.
+    Excluded are the standard library, installed packages, dlrun, and files in the folder itself.
     """
     libraries = _libraries()
     inside = {str(path.resolve()) for path in _python_files(parts, kinds).values()}
     pending = [name for path in inside for name in _imports(Path(path), package=None)]
     seen, packages, found = set[str](), set[str](), dict[str, Path]()
     while pending:
-        name = pending.pop()  # a package before what is in it
+        name = pending.pop()  # a package comes before its modules
         above = name.rpartition(".")[0]
         if name in seen or name == "dlrun" or (above and above not in packages):
             continue
@@ -121,11 +121,11 @@ def _spec(name: str) -> ModuleSpec | None:
     for finder in sys.meta_path:
         try:
             spec = finder.find_spec(name, path)
-        except Exception:  # finders come from anyone, and this one has no say in what can be imported
+        except Exception:  # a finder of a third party; the others are still asked
             continue
         if spec is not None:
             return spec
-    # Finders do not know a package without an __init__.py inside of one that is not imported yet.
+    # Finders do not find a namespace package inside of a package that is not imported yet.
     last = name.rpartition(".")[2]
     if places := [str(place) for place in (Path(each, last) for each in path or ()) if place.is_dir()]:
         spec = ModuleSpec(name, None, is_package=True)
@@ -135,15 +135,15 @@ def _spec(name: str) -> ModuleSpec | None:
 
 
 def _inside(package: ModuleSpec) -> list[str]:
-    """The folders in which the modules of a package are."""
+    """The folders of a package's modules."""
     try:
         return list(package.submodule_search_locations or ())
-    except KeyError:  # the package around this one was imported once, and is not any more
+    except KeyError:  # the parent package is no longer in sys.modules
         return []
 
 
 def _libraries() -> list[str]:
-    """The folders of Python's own modules and of installed ones."""
+    """The folders of the standard library and of installed packages."""
     import sysconfig
 
     found = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
@@ -162,7 +162,7 @@ def _is_library(spec: ModuleSpec, libraries: Sequence[str]) -> bool:
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a file; none of one that cannot be read."""
+    """The bytes of a file; b"" if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""Where the data is that a config names: a file or folder is looked for in the few places a person means."""
+"""Paths of data in a config: `dataset.path` is looked up in the few folders that it may be relative to."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from dlrun.config.registry import Parts
 from dlrun.errors import UserError, shortened
 from dlrun.system.files import with_home
 
-_OPTION = "path"  # of a dataset, its own or one of dlrun's
+_OPTION = "path"  # the option of a dataset, of dlrun or of the user
 
 
 def data_places(text: str, data_dir: Path, beside: Path | None = None) -> list[Path]:
-    """The places of a file or folder: where you are, `beside` the config, in the data folder.
+    """The candidates for a relative path: in the current folder, `beside` the config, in the data folder.
 
-    An absolute path, or one that begins with `~`, is its own only place.
+    An absolute path, or one that begins with `~`, is the only candidate.
     """
     path = Path(with_home(text))
     return [path, *([beside / path] if beside else []), data_dir / path][: 1 if path.is_absolute() else None]
 
 
 def found_at(places: Sequence[Path]) -> list[Path]:
-    """Those of the places where there is something, each file or folder once, by whatever ways it is reached.
+    """The places that exist; each file or folder once, even if several paths lead to it.
 
-    Raises OSError for a name that no file can have.
+    Raises OSError for an invalid path.
     """
     found = list[Path]()
     for place in places:
@@ -38,13 +38,13 @@ def found_at(places: Sequence[Path]) -> list[Path]:
 
 
 def with_data_found(config: Config, parts: Parts, data_dir: Path, *, is_needed: bool) -> Config:
-    """The config with the `path` of its dataset as an absolute one, which means the same from everywhere.
+    """The config with the `path` of its dataset made absolute, so that it holds in any current folder.
 
-    It is looked for beside the file in which it stands. A word of the command line is not: there a path is
-    relative to where one is, as in every command. A dataset of dlrun's `is_needed`, unless a checkpoint
-    remembers enough of it; what the `path` of one's own is when nothing is there, it knows by itself.
-    Raises UserError where different files or folders are found: of what a run wrote down before it wrote
-    absolute paths, the first one counts, as it did, and its fingerprint says whether it is the right one.
+    A path in a file is also looked for beside that file; one on the command line is not, it is relative to
+    the current folder. `is_needed` is False if a checkpoint holds all that is needed of the data. A missing
+    path of a user's dataset is left to the dataset. Raises UserError if several different files or folders
+    are found, except for a run's own config.yaml: an older run wrote relative paths and took the first one,
+    and the fingerprint of the data tells whether that is still right.
     """
     choice = config.dataset
     text = choice.options.get(_OPTION)
@@ -74,13 +74,13 @@ def with_data_found(config: Config, parts: Parts, data_dir: Path, *, is_needed: 
 
 
 def _listed(places: Sequence[Path]) -> str:
-    """The places as a person enumerates them, each once."""
+    """The places as a list in words, each once: `a, b or c`."""
     *others, last = dict.fromkeys(str(_plainly(place)) for place in places)
     return f"{', '.join(others)} or {last}" if others else last
 
 
 def _plainly(path: Path) -> Path:
-    """An absolute path without `..`, unless a link on the way gives that another meaning."""
+    """The absolute path without `..`, unless a link in it would change the meaning."""
     absolute = path.absolute()
     plain = Path(os.path.normpath(absolute))
     if not absolute.exists() or (plain.exists() and plain.samefile(absolute)):
@@ -89,7 +89,7 @@ def _plainly(path: Path) -> Path:
 
 
 def _writable(path: Path) -> str:
-    """A path as a config may hold it, absolute where its name is text; "" where it is none at all."""
+    """The path as text for a config: absolute, or relative if only that is valid UTF-8; "" if neither is."""
     plain = _plainly(path)
     for text in (str(plain), os.path.relpath(plain)):
         try:

@@ -1,6 +1,6 @@
-"""The names that dlrun's modules had in 0.1, under which parts written for it import them.
+"""Earlier names of dlrun's modules, under which parts written for the flat layout import them.
 
-A run trained with such parts is resumed, evaluated and drawn without a change to them.
+Without them a run that was trained with such parts could not be resumed, evaluated or drawn.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ MOVED = {
     "dlrun.trainer": "dlrun.training.loop",
     "dlrun.vision": "dlrun.data.torchvision_import",
 }
-# Names that left their module for one of another name, or are called something else today.
+# Names that moved to another module than the rest of theirs, or were renamed.
 _RENAMED = {
     "dlrun.architecture._activations.activation": "dlrun.blocks.activations.activation_named",
     "dlrun.compare.Group": "dlrun.run_folders.comparison.SettingResult",
@@ -64,16 +64,16 @@ _RENAMED = {
 
 
 def find_earlier_names() -> None:
-    """From now on `import` finds the modules of dlrun under their earlier names too.
+    """Install the finder of earlier names, for the rest of the process.
 
-    Parts import at any time, a plot maybe only while it draws, and so do the modules that they import.
+    Parts and the modules they import may import at any time, a plot for example while it draws.
     """
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())
 
 
 class _Finder:
-    """Finds a module under its earlier name, after everybody else has failed to."""
+    """Finder and loader of modules under their earlier names; the last finder that is asked."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -81,10 +81,10 @@ class _Finder:
         return ModuleSpec(name, cast("Loader", self)) if name in MOVED else None
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """Nothing of its own: the import system makes an empty module."""
+        """Return None: the import system creates an empty module."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Have the module give what that of today holds."""
+        """Make the module look up every name in the module of today."""
         earlier, today = module.__name__, importlib.import_module(MOVED[module.__name__])
 
         def look_up(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Where config files are found: a path, or the name of one that comes with dlrun."""
+"""Lookup of config files: by path, or by the name of one that is shipped with dlrun."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from dlrun.system.pipes import receive
 
 
 def shipped_folder() -> Path:
-    """The folder of the configs that come with dlrun."""
+    """The folder of the configs that are shipped with dlrun."""
     package = Path(__file__).parent.parent
     inside = package / "configs"  # in a wheel
     return inside if inside.is_dir() else package.parent / "configs"
 
 
 def shipped_names() -> list[str]:
-    """The names of the configs that come with dlrun."""
+    """The names of the configs that are shipped with dlrun."""
     return sorted(path.stem for path in shipped_folder().glob("*.yaml"))
 
 
 def shipped_sweeps() -> list[str]:
-    """The names of the sweeps that come with dlrun, such as `sweeps/spiral_width`."""
+    """The names of the sweeps that are shipped with dlrun, such as `sweeps/spiral_width`."""
     return sorted(f"sweeps/{path.stem}" for path in shipped_folder().glob("sweeps/*.yaml"))
 
 
 def find_config(text: str, beside: Path | None = None) -> Path:
     """The config file that `text` names: a path (relative to `beside`), or a shipped name.
 
-    Without `beside` it is a command line that names it, and a pipe is read.
+    Without `beside` the name is from the command line, and if it is a pipe, the pipe is read. Raises
+    UserError if there is no such config.
     """
     if not text:
         raise UserError("no config is named", fix="name a YAML file")

@@ -1,8 +1,7 @@
-"""A name in YAML is a function in a folder: `optimizer: sgd` is `sgd` in dlrun/optimizer/sgd.py.
+"""Registry of the parts: a name in YAML is a function in a file; `optimizer: sgd` is dlrun/optimizer/sgd.py.
 
-What may be written about a part is read from the function's signature: keyword-only parameters
-are the options, their annotations and defaults the schema. Reading needs no import; only `find`
-imports a part.
+The options of a part are the keyword-only parameters of its function, with their annotations and defaults
+as the schema. They are read from the source; only `find` and `module` import a part.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*$")
 
 @dataclass(frozen=True)
 class Option:
-    """One keyword of a part: its type, and its default (REQUIRED where it has none)."""
+    """One keyword of a part: its type, and its default (REQUIRED if it has none)."""
 
     name: str
     type: Any
@@ -50,15 +49,15 @@ class Option:
 
 @dataclass(frozen=True)
 class Part:
-    """What stands in one file: the function's options and what its docstring and file say."""
+    """A part as read from its file: the function's options, the docstring's first line, the constants."""
 
     kind: str
     name: str
     path: Path
     summary: str
     options: dict[str, Option]
-    constants: dict[str, Any]  # such as task = "classification", better = "lower"
-    takes: tuple[str, ...] = ()  # the names of what dlrun supplies
+    constants: dict[str, Any]  # of the module, such as task = "classification", better = "lower"
+    takes: tuple[str, ...] = ()  # the positional parameters, which dlrun passes
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -67,12 +66,12 @@ class Part:
 
     @property
     def built_in(self) -> bool:
-        """Whether the file is dlrun's own rather than from a folder named with --parts."""
+        """True if the file is dlrun's, False if it lies in the user's folder of parts."""
         return self.path.is_relative_to(_BUILT_IN)
 
 
 class Parts:
-    """The parts at hand: dlrun's own, and those of the folder named with --parts."""
+    """The available parts: dlrun's, and those in the user's folder (--parts, DLRUN_PARTS)."""
 
     def __init__(self, folder: Path | None = None) -> None:
         if folder is not None and not folder.is_dir():
@@ -87,7 +86,7 @@ class Parts:
         return sorted(self._paths(kind))
 
     def part(self, kind: str, name: str) -> Part:
-        """What the file of one part says. Raises UserError where there is none of that name."""
+        """One part, read from its file. Raises UserError if there is none of that name."""
         paths = self._paths(kind)
         if name not in paths:
             raise UserError(f"there is no {kind}/{shortened(name)}.py{nearest(name, sorted(paths))}")
@@ -96,11 +95,11 @@ class Parts:
         return self._read[kind, name]
 
     def find(self, kind: str, name: str) -> Callable[..., Any]:
-        """The function of one part, imported. Raises UserError where its file cannot be."""
+        """Import a part and return its function. Raises UserError if the import fails."""
         return getattr(self.module(kind, name), name)  # type: ignore[no-any-return]
 
     def module(self, kind: str, name: str) -> ModuleType:
-        """The module of one part, imported."""
+        """Import a part and return its module. Raises UserError if the import fails."""
         part = self.part(kind, name)
         package = "dlrun" if part.built_in else self._package()
         try:
@@ -112,12 +111,12 @@ class Parts:
 
     @cached_property
     def code(self) -> str:
-        """A digest of dlrun's own code and of that of one's own parts: another where any of it differs."""
+        """A digest of the code of dlrun and of the user's parts, to tell if two runs used the same code."""
         return digest_of_code(self.folder, KINDS)
 
     @cached_property
     def replaced(self) -> list[str]:
-        """The parts of dlrun's own for which one of the same name stands in, such as `optimizer/sgd`."""
+        """The parts of dlrun that a user's part of the same name replaces, such as `optimizer/sgd`."""
         return [
             f"{kind}/{name}"
             for kind in (KINDS if self.folder else ())
@@ -126,11 +125,11 @@ class Parts:
         ]
 
     def _paths(self, kind: str) -> dict[str, Path]:
-        """The files of all parts of a kind: one's own goes before dlrun's, which may be newer than it."""
+        """The files of all parts of a kind; a user's part replaces one of dlrun, which may be newer."""
         return _files(_BUILT_IN / kind) | (_files(self.folder / kind) if self.folder else {})
 
     def _package(self) -> str:
-        """The user's folder as a package, so that its parts may import what stands beside them."""
+        """Register the user's folder as a package, so that its parts can import modules beside them."""
         name = f"dlrun_parts_{crc32(str(self.folder).encode()):08x}"
         if name not in sys.modules:
             package = ModuleType(name)
@@ -140,9 +139,9 @@ class Parts:
 
 
 def read_part(kind: str, path: Path) -> Part:
-    """The signature, first docstring line and plain constants of a part, read without importing.
+    """Read the signature, the docstring's first line and the constants of a part, without importing it.
 
-    Raises UserError, with file and line, for a file that breaks the contract.
+    Raises UserError, with file and line, if the file does not define a valid part.
     """
     name = path.stem
     try:
@@ -179,10 +178,10 @@ def read_part(kind: str, path: Path) -> Part:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """The files of a folder that are parts, by name. Those that begin with _ are none."""
+    """The files of a folder that are parts, by name; those that begin with _ are not."""
     return {path.stem: path for path in folder.glob("*.py") if _NAME.match(path.stem)}
 
 
 def _plain(value: Any) -> Any:
-    """Defaults as YAML has them: tuples are lists."""
+    """A default as YAML would give it: tuples become lists."""
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

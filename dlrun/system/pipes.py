@@ -1,8 +1,8 @@
-"""Configs that come through a pipe: `dlrun train <(…)`, `… | dlrun train /dev/stdin`, or a named pipe.
+"""Configs from a pipe: `dlrun train <(…)`, `… | dlrun train /dev/stdin`, or a named pipe.
 
-A pipe gives what it holds once, and a command reads its config more than once. So the command line receives a
-pipe that it names, and whoever reads the config then finds what came. Any other pipe, such as one that a
-config names as its base, is never waited for.
+A pipe can be read only once, but a command reads its config several times. So a pipe named on the command
+line is read into memory (`receive`), and reading the config takes it from there (`received`). Any other
+pipe, such as one that a config names as its base, is never waited for.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from dlrun.errors import UserError
 from dlrun.system.bounds import CONFIG
 from dlrun.system.files import READ
 
-PATIENCE = 3.0  # seconds in which somebody must begin to write into a named pipe
+PATIENCE = 3.0  # seconds within which a process must begin to write to a named pipe
 _received: dict[Path, bytes] = {}
 
 
 def received(path: Path) -> bytes | None:
-    """What came through the pipe of this name; None where none was received."""
+    """The content that was read from the pipe at this path; None if none was."""
     return _received.get(path)
 
 
 def receive(path: Path) -> None:
-    """Where a path leads to a pipe, read it to its end, or until it has given more than a config may hold.
+    """If a path is a pipe, read it to its end, or until it exceeds the size limit of a config.
 
-    Who writes may take any time. Raises UserError where nobody does.
+    The writer may take any time. Raises UserError if no process writes.
     """
     _received.pop(path, None)
     if not _is_pipe(path):
@@ -44,13 +44,13 @@ def receive(path: Path) -> None:
         while len(raw) <= CONFIG:
             try:
                 piece = os.read(descriptor, CONFIG)
-            except BlockingIOError:  # somebody will write
+            except BlockingIOError:  # a process has it open for writing
                 select.select([descriptor], [], [])
                 continue
             if not piece and (raw or time.monotonic() > deadline):
                 break
             raw += piece
-            if not piece:  # nobody writes yet
+            if not piece:  # no process has it open yet
                 time.sleep(0.01)
     finally:
         os.close(descriptor)
@@ -66,17 +66,17 @@ def _is_pipe(path: Path) -> bool:
 
 
 def folder_beside(path: Path) -> Path:
-    """The folder in which a config looks for its base: one from a pipe without a name, where the user is."""
+    """The folder in which a config looks for its base; for an unnamed pipe the current one."""
     return Path() if path in _received and not _has_a_name(path) else path.parent
 
 
 def name_of(path: Path) -> str:
-    """What a run is named after by default: the file, its folder where that is a run's, or `pipe`."""
-    if path in _received and path.parent.name == "fd":  # /dev/fd/63 says nothing
+    """The default name of a run: that of the config file, of a run's folder for config.yaml, or `pipe`."""
+    if path in _received and path.parent.name == "fd":  # /dev/fd/63 is no useful name
         return "pipe"
     return path.parent.name if path.name == "config.yaml" else path.stem
 
 
 def _has_a_name(path: Path) -> bool:
-    """Whether a pipe lies in a folder, and is not that of a `|` or a `<(…)`."""
+    """Return whether a pipe is a named one, and not that of a `|` or a `<(…)`."""
     return Path(os.path.realpath(path)).exists()
