@@ -1,4 +1,4 @@
-"""Image files decoded once, into one file that later runs map into memory."""
+"""Cache of decoded images: image files are decoded once into one file, which later runs memory-map."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from dlrun.system.files import ANOTHER_DATA_DIR, cannot_write, size_text, write_
 from dlrun.system.locks import alone, remove_unless_in_use
 from dlrun.system.progress import Progress
 
-FORMAT = 2  # of what is kept; another one is decoded anew
-_PIECE = 2**20  # bytes of decoded images that a thread hands over at once
-_LONG = 2**30  # bytes, from which on it is shown that they are compared
+FORMAT = 2  # of the cache; images cached in another format are decoded again
+_PIECE = 2**20  # bytes of decoded images in one task of a thread
+_LONG = 2**30  # bytes; from this size on the progress of the check is shown
 _KEPT = re.compile(r"[0-9a-f]{32}\Z")
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How the files of a folder become images (channels, height, width)."""
+    """The settings for decoding the files of a folder into images (channels, height, width)."""
 
     source: Path
     shape: tuple[int, int, int]
@@ -51,9 +51,9 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Decoded:
-    """Images (n, channels, height, width) uint8 of those files that could be read, in their order.
+    """Images (n, channels, height, width) uint8 of the readable files, in their order.
 
-    `unreadable` says of the others, by their number, why not; `digest` is the SHA-256 of the images.
+    `unreadable` maps the index of each other file to the reason; `digest` is the SHA-256 of the images.
     """
 
     images: Tensor
@@ -62,20 +62,20 @@ class Decoded:
 
 
 def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, progress: Progress) -> Decoded:
-    """The images in some files below the source: mapped if they were decoded before, else decoded.
+    """The images in the files below the source: memory-mapped from the cache, after decoding if needed.
 
-    They are kept in parent/KEY, where the key stands for the names, sizes and times of the files. A
-    decode that is killed leaves nothing that is taken for whole, and its remains go with the next
-    decode, as do the images of the same source as it was before. What is kept is compared with its
-    digest: images in which a bit changed are decoded again. Raises UserError for a file that cannot be
-    opened, RunFailed where `parent` cannot be written to.
+    The cache is parent/KEY, where the key is a hash of the names, sizes and times of the files. An
+    incomplete cache of a killed process is not used; the next decoding removes it, and the cache of an
+    earlier state of the same source. The images are checked against their digest and decoded again if a
+    bit has changed. Raises UserError for a file that cannot be opened, RunFailed if `parent` cannot be
+    written to.
     """
     folder = parent / _key(decoding, files)
     found = _checked(decoding, folder, len(files), progress)
     if found is None:
         try:
             with alone(folder, progress, "decodes images"):
-                # Another process may have been decoding.
+                # Another process may have decoded them while this one waited for the lock.
                 found = _checked(decoding, folder, len(files), progress)
                 if found is None:
                     _tidy(decoding, folder)
@@ -88,9 +88,9 @@ def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, progres
 
 
 def decoded(decoding: Decoding, files: Sequence[str]) -> Iterator[Tensor | Unreadable]:
-    """Each file's image, or why it is none, in the order of the files, decoded in parallel.
+    """Yield each file's image, or the reason why it is unreadable, in order; they are decoded in parallel.
 
-    Raises UserError where a file could not be read: what the disk refuses now it may give tomorrow.
+    Raises UserError if the disk refuses a file: that may be temporary and must not be cached.
     """
     channels, height, width = decoding.shape
     read = partial(read_image, height=height, width=width, channels=channels, resize=decoding.resize)
@@ -99,15 +99,15 @@ def decoded(decoding: Decoding, files: Sequence[str]) -> Iterator[Tensor | Unrea
         return [_tried(read, file) for file in some]
 
     size = max(1, min(32, _PIECE // prod(decoding.shape)))
-    # Threads: Pillow decodes and resizes photographs without the interpreter's lock. Small files gain nothing
-    # by them, but two processes, which double their 3,000 a second, each take seconds to import torch.
+    # Threads: Pillow releases the GIL while it decodes and resizes. Small files gain nothing by them, but
+    # processes, two of which double their 3,000 a second, would each take seconds to import torch.
     workers = machine.cores()
     ahead: deque[Future[list[Tensor | Unreadable]]] = deque()
     pool = ThreadPoolExecutor(workers, "decoding")
     try:
         for start in range(0, len(files), size):
             ahead.append(pool.submit(read_some, files[start : start + size]))
-            if len(ahead) > 2 * workers:  # no more in memory than what keeps everyone busy
+            if len(ahead) > 2 * workers:  # enough to keep the threads busy, and no more in memory
                 yield from ahead.popleft().result()
         while ahead:
             yield from ahead.popleft().result()
@@ -123,7 +123,7 @@ def _tried(read: Callable[[str], Tensor], file: str) -> Tensor | Unreadable:
 
 
 def _decode(decoding: Decoding, files: Sequence[str], folder: Path, progress: Progress) -> None:
-    """Write the images of all files, and when they are on the disk the index that says so."""
+    """Write the images of all files, and once they are synced to the disk the index that makes them valid."""
     wanted, free = len(files) * prod(decoding.shape), shutil.disk_usage(folder).free
     if wanted > free:
         sizes = f"{size_text(wanted)}, and {folder} has {size_text(free)} left"
@@ -151,7 +151,7 @@ def _decode(decoding: Decoding, files: Sequence[str], folder: Path, progress: Pr
 
 
 def _checked(decoding: Decoding, folder: Path, files: int, progress: Progress) -> Decoded | None:
-    """What is kept of so many files in a folder; None where it is not whole, or not what was written."""
+    """The cached images of a number of `files`; None if they are incomplete or fail the digest."""
     found = _mapped(decoding, folder, files)
     if found is None:
         return None
@@ -169,17 +169,17 @@ def _checked(decoding: Decoding, folder: Path, files: int, progress: Progress) -
 
 
 def _mapped(decoding: Decoding, folder: Path, files: int) -> Decoded | None:
-    """What is kept of so many files in a folder, mapped into memory; None where it is not whole."""
+    """The cached images of a number of `files`, memory-mapped, not checked; None if incomplete."""
     index, path = _index(folder), folder / "images"
     try:
         images, unreadable = int(index["images"]), dict(index["unreadable"])
         shape = (images, *decoding.shape)
         if images + len(unreadable) != files or path.stat().st_size != prod(shape):
             return None
-        if not prod(shape):  # nothing can be mapped
+        if not prod(shape):  # an empty file cannot be mapped
             return Decoded(torch.empty(shape, dtype=torch.uint8), str(index["digest"]), unreadable)
         with warnings.catch_warnings():
-            # Not by torch.from_file: it maps for writing too, which is refused beyond the memory's size.
+            # Not torch.from_file: it maps writable memory, which is refused if larger than the machine's.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             mapped = torch.from_numpy(np.memmap(path, np.uint8, "r", shape=shape))
         return Decoded(mapped, str(index["digest"]), unreadable)
@@ -188,7 +188,7 @@ def _mapped(decoding: Decoding, folder: Path, files: int) -> Decoded | None:
 
 
 def _index(folder: Path) -> dict[str, Any]:
-    """What the index of a folder says; nothing where it is missing or broken."""
+    """The content of a folder's index.json; {} if it is missing or damaged."""
     path = folder / "index.json"
     try:
         index = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -200,17 +200,17 @@ def _index(folder: Path) -> dict[str, Any]:
 
 
 def _check(index: dict[str, Any]) -> str:
-    """What changes where a letter of an index does."""
+    """A checksum of the index."""
     return hashlib.sha256(json.dumps(index).encode()).hexdigest()
 
 
 def _key(decoding: Decoding, files: Sequence[str]) -> str:
-    """32 hex digits that stand for how the files are decoded, their names, and which files they are.
+    """The key of the cache, 32 hex digits: a hash of the settings and of each file's name and status.
 
-    Name, size and time of change are not enough: an archive may give all its files one time, and images
-    of one size are equally long. The inode and the time at which it changed cannot be set.
+    Name, size and modification time are not enough: an archive may give all its files one time, and
+    uncompressed images have one size. The inode and its change time cannot be set by a program.
 
-    Raises UserError for what may not be read, or is no file: a link that leads nowhere, a pipe.
+    Raises UserError for a file that cannot be read, or is none: a dangling link, a pipe.
     """
     digest = hashlib.sha256(json.dumps(decoding.plain() | {"source": ""}).encode())
     above = f"{decoding.source.as_posix()}/"
@@ -229,7 +229,7 @@ def _key(decoding: Decoding, files: Sequence[str]) -> str:
 
 
 def _tidy(decoding: Decoding, folder: Path) -> None:
-    """Remove what earlier decodes left that were killed, and the same source as it was before."""
+    """Remove temporary files of killed processes, and the cache of an earlier state of the same source."""
     for leftover in folder.glob("*.tmp"):
         leftover.unlink(missing_ok=True)
     for other in folder.parent.iterdir():

@@ -1,4 +1,4 @@
-"""Files from the network: whole and as they were published, or not there at all."""
+"""Downloads: a file is stored only if it is complete and its SHA-256 is right."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from dlrun.system.files import ANOTHER_DATA_DIR, cannot_write, write_atomically
 from dlrun.system.locks import alone
 from dlrun.system.progress import Progress
 
-PATIENCE = 30.0  # seconds without a byte
+PATIENCE = 30.0  # seconds without a byte, after which a connection is given up
 _PIECE = 2**20
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file on the network: where it is to be had, its SHA-256, and how many bytes it has at most.
+    """A file to download: its URLs, its SHA-256, and an upper bound of its size in bytes.
 
-    One that is `packed` is kept as what is in the gzip file.
+    If it is `packed`, a gzip file, it is stored decompressed.
     """
 
     urls: Sequence[str]
@@ -36,16 +36,16 @@ class Published:
 
 
 def fetch(file: Published, path: Path, progress: Progress, *, called: str, fix: str) -> None:
-    """Put a published file under `path`, unpacked, unless one is there.
+    """Download a file to `path` and decompress it, unless it exists.
 
-    Who finds another process fetching it waits, and fetches nothing. Raises UserError where it is not to
-    be had as it was published, saying `fix`, and RunFailed where the disk refuses; then no file is left.
+    If another process is downloading it, wait for that one instead. Raises UserError with `fix` if no URL
+    gives the right file, and RunFailed if the disk refuses; then no file is left.
     """
     try:
         if _is_there(path):
             return
         with alone(path.parent, progress, f"fetches {called}"):
-            if _is_there(path):  # another process was first
+            if _is_there(path):  # another process has downloaded it
                 return
             for leftover in path.parent.glob(f"{path.name}.*.tmp"):
                 leftover.unlink(missing_ok=True)
@@ -56,14 +56,14 @@ def fetch(file: Published, path: Path, progress: Progress, *, called: str, fix: 
 
 
 def _is_there(path: Path) -> bool:
-    """Whether the file is there. Raises UserError for anything else: to read a pipe may take for ever."""
+    """Return whether the file exists. Raises UserError for a folder or a pipe, which may never end."""
     if path.exists() and not path.is_file():
         raise UserError("this is no file", where=str(path), fix="move it away, and the file is fetched")
     return path.exists()
 
 
 def _received(file: Published, progress: Progress, called: str, folder: Path, fix: str) -> bytes | bytearray:
-    """The content of a published file, from the first place that gives it."""
+    """The content of a file, from the first URL that gives the right one."""
     reasons = []
     for url in file.urls:
         try:
@@ -75,18 +75,18 @@ def _received(file: Published, progress: Progress, called: str, folder: Path, fi
 
 
 def cannot_read(path: Path, error: OSError) -> UserError:
-    """What to say when the disk does not give a file that is there."""
+    """The error for an existing file that cannot be read."""
     return UserError(
         f"cannot read {path}: {error.strerror or error}", fix=f"mend that, or {ANOTHER_DATA_DIR}"
     )
 
 
 class _NotAsPublished(Exception):
-    """What comes from a URL is not the file, in words."""
+    """A URL does not give the right file; the message is the reason."""
 
 
 def _content(url: str, file: Published, progress: Progress, called: str) -> bytes | bytearray:
-    """What a URL gives, unpacked. Raises _NotAsPublished for anything but what was published."""
+    """Download from one URL and decompress. Raises _NotAsPublished if that fails or the content is wrong."""
     content, what = bytearray(), f"downloading {called} from {urlsplit(url).netloc} (MiB)"
     try:
         with closing(urlopen(Request(url, headers={"User-Agent": "dlrun"}), timeout=PATIENCE)) as response:
