@@ -1,4 +1,4 @@
-"""One self-contained file for a trained model, written atomically and read through one guarded door."""
+"""The checkpoint: one self-contained file for a trained model, written atomically and validated when read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORMAT = 1
 _MOST_NODES = 500_000
 _DEEPEST = 32
 _MAKING = (b"}", b"]", b"\x85", b"\x8f")  # each of these bytes makes pickle a dict, list, tuple or set
-# By this bit PyTorch's reader takes a record for a folder, and its bytes from anywhere in memory.
+# If this bit is set, PyTorch's reader takes a record for a folder and reads its bytes from arbitrary memory.
 _FOLDER = 0x10
 _LARGEST_DIRECTORY = 2**24  # bytes: more than a hundred thousand records
 _KEYS = {"format", "dlrun", "config", "data", "state", "figures", "environment"}
@@ -34,11 +34,11 @@ _KEYS = {"format", "dlrun", "config", "data", "state", "figures", "environment"}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds.
+    """The content of a checkpoint file.
 
     `config` is the resolved config; `data` the task, shapes, class names, unit, preprocessing and
-    fingerprint; `state` the State's state_dict, without the optimizer in best.pt; `figures` what was
-    measured at its epoch, a list over seeds for each column; `environment` versions, machine, threads.
+    fingerprint; `state` the State's state_dict, without the optimizer in best.pt; `figures` those of its
+    epoch, a list over seeds for each column; `environment` versions, machine, threads.
     """
 
     config: dict[str, Any]
@@ -51,9 +51,9 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint so that a crash at any moment leaves the old file or the new one whole.
+    """Write the checkpoint atomically: a crash at any moment leaves the old file or the new one complete.
 
-    Raises RunFailed, naming the entry, for a value that could not be read back, and where the disk refuses.
+    Raises RunFailed, naming the entry, for a value that could not be read back, and if the disk refuses.
     """
     content = {
         "format": FORMAT,
@@ -74,7 +74,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def _size(content: Any) -> int:
-    """The bytes of all tensors in a content, those of one memory once."""
+    """The bytes of all tensors in a content; a shared storage counts once."""
     memories = {
         value.untyped_storage().data_ptr(): value.untyped_storage().nbytes()
         for _, value in _walk(content)
@@ -84,9 +84,9 @@ def _size(content: Any) -> int:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint in a file, whoever wrote it: nothing in it is ever executed.
+    """Read a checkpoint from an untrusted file: no code in it is ever executed.
 
-    Raises CheckpointRefused for whatever is not a whole, plain dlrun checkpoint.
+    Raises CheckpointRefused for a file that is not a complete dlrun checkpoint of plain values and tensors.
     """
     raw = _read(path)
     try:
@@ -112,7 +112,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of a regular file, read once, so that what is checked is what is loaded."""
+    """The bytes of a regular file, read only once, so that the loaded bytes are the checked ones."""
     try:
         with open_to_read(path) as file:
             status = os.fstat(file.fileno())
@@ -127,7 +127,7 @@ def _read(path: Path) -> bytes:
 
 
 def _open(raw: bytes) -> Any:
-    """The plain values and tensors in the bytes of a checkpoint, after every check."""
+    """Check the bytes of a checkpoint and return its plain values and tensors."""
     try:
         _refuse_another_directory(raw)
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -141,7 +141,7 @@ def _open(raw: bytes) -> Any:
                 raise CheckpointRefused("checkpoint is damaged (a record is a folder)")
             if sum(record.file_size for record in records) > len(raw):
                 raise CheckpointRefused("checkpoint is damaged (records overlap)")
-            broken = archive.testzip()  # torch.load checks no sums: it would load flipped bits
+            broken = archive.testzip()  # torch.load verifies no checksums: it would load flipped bits
             if broken is not None:
                 raise CheckpointRefused(f"checkpoint is damaged ({shortened(broken)})")
             for name in names:
@@ -149,13 +149,13 @@ def _open(raw: bytes) -> Any:
                     pickled = archive.read(name)
                     if sum(map(pickled.count, _MAKING)) > _MOST_NODES // 2:
                         raise CheckpointRefused("checkpoint is damaged (its content is too large)")
-        with warnings.catch_warnings(action="ignore"):  # of what is refused anyway
+        with warnings.catch_warnings(action="ignore"):  # about values that _check refuses
             content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
         _check(content)
         return content
     except CheckpointRefused:
         raise
-    except Exception as error:  # whatever a hostile file provokes, it is refused in the same words
+    except Exception as error:  # a hostile file may raise anything
         what = (
             (str(error).splitlines() or [""])[0][:100]
             if isinstance(error, zipfile.BadZipFile)
@@ -165,7 +165,7 @@ def _open(raw: bytes) -> Any:
 
 
 class _Unfit(CheckpointRefused):
-    """What no checkpoint can hold."""
+    """A value that no checkpoint can hold."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"checkpoint is damaged ({reason})")
@@ -173,16 +173,16 @@ class _Unfit(CheckpointRefused):
 
 
 def _refuse_another_directory(raw: bytes) -> None:
-    """Raises CheckpointRefused unless the directory of the records stands right before the file's end.
+    """Raises CheckpointRefused unless the zip's central directory is directly before the end of the file.
 
-    zipfile looks for it there, PyTorch where the file says: else each could read records of its own, and
-    those that were checked would not be those that are loaded.
+    zipfile reads it there, PyTorch at the offset in the file. If these differed, each would read other
+    records, and the checked ones would not be those that are loaded.
     """
     end = len(raw) - 22
     if end < 0 or raw[end : end + 4] != b"PK\5\6" or raw[-2:] != b"\0\0":
         raise CheckpointRefused("checkpoint is damaged (its end is missing)")
     size, start = struct.unpack_from("<II", raw, end + 12)
-    locator, record = end - 20, end - 20 - 56  # of a file that may have more than 4 GiB
+    locator, record = end - 20, end - 20 - 56  # of zip64, for files of more than 4 GiB
     if record >= 0 and raw[locator : locator + 4] == b"PK\6\7":
         if struct.unpack_from("<Q", raw, locator + 8) != (record,) or raw[record : record + 4] != b"PK\6\6":
             raise CheckpointRefused("checkpoint is damaged (its directory)")
@@ -193,19 +193,19 @@ def _refuse_another_directory(raw: bytes) -> None:
 
 
 _KINDS = (dict, OrderedDict, list, tuple, str, int, float, bool, type(None), Tensor, nn.Parameter)
-_LONGEST = 2000  # bits of an int: of more, torch.load knows nothing
+_LONGEST = 2000  # bits of an int: torch.load cannot read a longer one
 
 
 def _check(content: Any) -> None:
-    """Raises _Unfit unless this is a tree of plain values and whole tensors, of bounded size and depth."""
+    """Raises _Unfit unless this is a tree of plain values and dense tensors, of bounded size and depth."""
     for trail, value in _walk(content):
         if kind := _foreign(value):
             raise _Unfit(f"{_place(content, trail) or 'it'} is {kind}")
 
 
 def _foreign(value: Any) -> str:
-    """What a value is that no checkpoint holds; "" where one may hold it."""
-    if type(value) not in _KINDS:  # nor may it be a kind of these: np.float64 is a float
+    """Describe a value that a checkpoint cannot hold; "" if it can."""
+    if type(value) not in _KINDS:  # not isinstance: np.float64 is a subclass of float
         return f"a {type(value).__name__}"
     if isinstance(value, Tensor):
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
@@ -218,9 +218,9 @@ def _foreign(value: Any) -> str:
 
 
 def _walk(content: Any) -> Iterator[tuple[list[str | int], Any]]:
-    """Every value in a tree of dicts, lists and tuples, with the keys that lead to it.
+    """Yield every value in a tree of dicts, lists and tuples, with the keys that lead to it.
 
-    Raises _Unfit where there are too many, or too deep, and for a key that is no text.
+    Raises _Unfit for too many or too deeply nested values, and for a key that is no text or int.
     """
     nodes, trail = 1, list[str | int]()
     yield trail, content
@@ -251,7 +251,7 @@ def _entries(value: Any) -> Iterator[tuple[str | int, Any]]:
 
 
 def _place(content: Any, trail: list[str | int]) -> str:
-    """Where the keys lead: `state.model[0].weight`."""
+    """The path of the keys as text: `state.model[0].weight`."""
     text = ""
     for key in trail:
         text += f".{key}" if isinstance(content, dict) else f"[{key}]"

@@ -1,4 +1,4 @@
-"""What `dlrun eval` says of a trained model on a split, and what it keeps of that."""
+"""Evaluation of a trained model on a split: the report of `dlrun eval`, and its files in the run folder."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from dlrun.training.trained import Trained
 
 
 def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[str, Any]:
-    """What `dlrun eval` says of a model on one split: top-level figures are means over seeds.
+    """The report of `dlrun eval` for a model on one split; top-level figures are means over seeds.
 
-    Beside the loss and metrics, for classes: accuracy, the mean predictive entropy in bits, precision,
-    recall and F1 of each class and the confusion counts, rows true and columns predicted.
+    Besides the loss and metrics, for a classification: accuracy, the mean predictive entropy in bits,
+    precision, recall and F1 of each class, and the confusion matrix, rows true and columns predicted.
     """
     plan, seeds = trained.plan, trained.seeds
     examples, classes = len(trained.loaded[split]), len(plan.data.classes)
@@ -77,7 +77,7 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
 
 
 def _recorded(saved: Checkpoint, column: str, copies: int) -> list[float]:
-    """What a checkpoint says was measured of each copy; empty where it says nothing, or no figures."""
+    """The figures of each copy in a checkpoint's column; empty if it is missing or malformed."""
     values = saved.figures.get(column)
     if not isinstance(values, list) or len(values) != copies:
         return []
@@ -85,7 +85,7 @@ def _recorded(saved: Checkpoint, column: str, copies: int) -> list[float]:
 
 
 def keep_report(trained: Trained, found: dict[str, Any], split: str, warn: Callable[[str], None]) -> None:
-    """Write a report, and for classes the confusion matrix, into the run folder."""
+    """Write a report, and for a classification the plot of the confusion matrix, to the run folder."""
     assert trained.run is not None, "a bare checkpoint has no folder to write into"
     trained.run.write_json(f"eval/{split}.json", found)
     if trained.data.task == "classification":
@@ -95,9 +95,9 @@ def keep_report(trained: Trained, found: dict[str, Any], split: str, warn: Calla
 
 
 def per_class(confusion: Tensor, classes: Sequence[str]) -> dict[str, dict[str, float | int | None]]:
-    """Precision, recall and F1 of each class, means over copies; None where nothing was predicted so.
+    """Precision, recall and F1 of each class, means over copies; None if undefined (division by zero).
 
-    `confusion` (copies, classes, classes) counts, rows true, columns predicted.
+    `confusion` (copies, classes, classes) holds counts, rows true, columns predicted.
     """
     right = confusion.diagonal(dim1=1, dim2=2).double()
     true, predicted = confusion.sum(2).double(), confusion.sum(1).double()

@@ -1,4 +1,4 @@
-"""Train a run: consume `fit`, save what it yields; early stopping, Ctrl-C, pauses and resuming."""
+"""Train a run: consume `fit`, save checkpoints; early stopping (`patience`), Ctrl-C, pauses and resuming."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def train_run(
     strict: bool = False,
     progress: Progress = no_progress,
 ) -> Outcome:
-    """Train a run for the epochs that are left: all of them, for a new folder.
+    """Train the remaining epochs of a run: all of them for a new folder.
 
-    `loaded` is the data where it is at hand already. `stop_after` pauses after that epoch, the plan
-    unchanged. With `redraw` the curves are drawn anew every few seconds. With `strict` a run does not go on
-    with other threads, or another device, version or machine. `progress` shows the progress of what the
-    data must have done first. A signal stops at the next moment from which going on is as if there had been
-    none.
+    `loaded` is the data, if it was loaded before. `stop_after` pauses after that epoch; the plan stays the
+    same. With `redraw` the curves are drawn again every few seconds. With `strict` a run is not resumed with
+    other threads, or on another device, version or machine. `progress` shows the progress of loading the
+    data. A signal stops the run at the next point from which a resume gives the same result as an
+    uninterrupted run.
     """
     with _resumable(plan, run), run.lock(), StopSignals() as signals:
         writer = _opened(plan, run, view, loaded, _heeding(signals, progress), strict)
@@ -74,7 +74,7 @@ def train_run(
                 yield batch
                 view.tick(batch[0].shape[1])
                 if signals.received and writer.saved_epoch == state.epoch:
-                    raise Stopped  # this epoch will be done again from its start
+                    raise Stopped  # last.pt is of the previous epoch: a resume repeats this one
 
         with writer.failing(view):
             try:
@@ -108,13 +108,13 @@ def train_run(
 
 @contextmanager
 def _resumable(plan: Plan, run: Run) -> Iterator[None]:
-    """In here every failure comes with the command that goes on with the run.
+    """Attach the command that resumes the run to every exception but Diverged.
 
-    Of what nobody foresaw the log keeps the traceback.
+    The traceback of an unexpected exception is written to the log.
     """
     try:
         yield
-    except Diverged:  # going on would only diverge again
+    except Diverged:  # resumed, it would diverge again
         raise
     except UserError as error:
         error.resume = resume_command(plan, run)
@@ -126,7 +126,7 @@ def _resumable(plan: Plan, run: Run) -> Iterator[None]:
 
 
 def resume_command(plan: Plan, run: Run) -> str:
-    """The command that goes on with a run, with the parts that it needs."""
+    """The command that resumes a run, with --parts if needed."""
     parts = ["--parts", str(plan.parts.folder)] if plan.parts.folder else []
     return quoted(["dlrun", "resume", str(run.folder), *parts])
 
@@ -134,9 +134,9 @@ def resume_command(plan: Plan, run: Run) -> str:
 def _opened(
     plan: Plan, run: Run, view: TrainingView, loaded: Loaded | None, progress: Progress, strict: bool
 ) -> RunWriter | None:
-    """A run as it stands, ready to go on, with a checkpoint to go on from; None where nothing is left.
+    """Open a run: restore its checkpoint, or save the first one; None if nothing is left to train.
 
-    Raises UserError and CheckpointRefused where it cannot go on, with everything left as it is.
+    Raises UserError and CheckpointRefused, with no file changed, if the run cannot be resumed.
     """
     text = dump_config(plan.config)
     saved = load_checkpoint(run.last) if run.last.exists() else None
@@ -175,19 +175,22 @@ def _opened(
     run.write_config(text)
     if saved is None:
         writer.write_snapshot()
-        writer.save()  # from here on there is always a checkpoint to go on from
+        writer.save()  # from here on there is always a checkpoint to resume from
     writer.write_summary("running")
     run.log(f"epoch {state.epoch} of {plan.config.epochs}, {hardware.threads} threads, {hardware.device}")
     return writer
 
 
 def _without_data_path(config: dict[str, Any]) -> dict[str, Any]:
-    """The keys of a config but the path of its data, which the fingerprint identifies."""
+    """A config without the path of its data, which may change: the fingerprint identifies the data."""
     return {key: value for key, value in flat_config(config).items() if key != DATA_PATH}
 
 
 def is_complete(plan: Plan, state: State) -> bool:
-    """Whether nothing is left to train: all epochs are done, or patience has run out."""
+    """Return whether training is complete: all epochs are done, or early stopping applies.
+
+    Early stopping: for `patience` epochs the monitored column has not improved.
+    """
     if state.epoch >= plan.config.epochs:
         return True
     patience, best = plan.config.patience, state.best
@@ -197,13 +200,13 @@ def is_complete(plan: Plan, state: State) -> bool:
 
 
 class Stopped(Exception):
-    """A signal arrived where nothing is lost by leaving the epoch unfinished."""
+    """A signal arrived during an epoch, and all earlier epochs are saved: this one may be left unfinished."""
 
 
 def _heeding(signals: StopSignals, progress: Progress) -> Progress:
-    """`progress`, which a signal stops: before the first step there is nothing to save.
+    """Wrap `progress` so that a signal stops the loading of the data: there is nothing to save yet.
 
-    What it gives raises RunFailed then, with the exit code of the signal.
+    The iterator then raises RunFailed with the exit code of the signal.
     """
 
     def heeded(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:

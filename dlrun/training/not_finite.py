@@ -1,4 +1,4 @@
-"""Weights and examples that are not finite numbers: found and named."""
+"""Search for weights and examples that are not finite numbers, to name them in messages."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from dlrun.training.copies import Copies
 
 
 def weight_not_finite(model: Copies, saved: Sequence[Mapping[str, Tensor]]) -> tuple[int, str] | None:
-    """The seed and name of the first of the weights `saved` of each copy that is not finite; None without."""
+    """The seed and the name of the first weight in `saved` that is not finite; None if all are finite."""
     for seed, copy, weights in zip(model.seeds, model.copies, saved, strict=True):
         for name, _ in copy.named_parameters():
-            # A sum needs no memory; it is finite only where all are, but large ones may overflow it.
+            # A finite sum needs no memory and means that all are finite; large weights may overflow it.
             if not (weights[name].sum().isfinite() or weights[name].isfinite().all()):
                 return seed, name
     return None
 
 
 def said_weight(model: Copies, weights: Sequence[Mapping[str, Tensor]]) -> str:
-    """Which of a model's weights is no longer finite, in words; "" where all are."""
+    """A message that names the first weight of a model that is not finite; "" if all are finite."""
     broken = weight_not_finite(model, weights)
     return f"{broken[1]} of seed {broken[0]} is no longer finite" if broken else ""
 
 
 def said_example(loaded: Loaded) -> str:
-    """Which example is not finite before anything is computed of it, in words; "" where all are."""
+    """A message that names the first example with inputs or targets that are not finite; "" if none has."""
     for name, split in loaded.splits.items():
         if not (split.raw(torch.tensor([0])).is_floating_point() or split.targets.is_floating_point()):
             continue

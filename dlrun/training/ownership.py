@@ -1,4 +1,4 @@
-"""A checkpoint in a run's folder is compared with what the run says of itself: it may be another run's."""
+"""Ownership of a checkpoint: a comparison with the run's other files, in case it is another run's."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from dlrun.run_folders.run import DONE, Run
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint
 from dlrun.training.trained import config_of
 
-_SAVED = (*DONE, "paused", "interrupted")  # statuses that are written when all is saved
+_SAVED = (*DONE, "paused", "interrupted")  # statuses that are written after the last checkpoint
 _Figures = dict[str, list[Any]]  # column -> a figure of each seed
 
 
 def how_foreign(run: Run, path: Path, saved: Checkpoint, parts: Parts) -> str:
-    """How the checkpoint at `path` in a run's folder shows that another run saved it; "" where nothing does.
+    """The evidence that the checkpoint at `path` in a run's folder is another run's; "" if there is none.
 
-    A run that was killed may have saved a best.pt that nothing else tells of yet: figures are compared only
-    up to the epoch of last.pt, which is saved after best.pt.
+    A killed run may have saved a best.pt that no other file mentions yet, so figures are compared only up to
+    the epoch of last.pt, which is saved after best.pt.
     """
     if differs := _another_config(run, path, saved, parts):
         return differs
@@ -49,10 +49,10 @@ def how_foreign(run: Run, path: Path, saved: Checkpoint, parts: Parts) -> str:
 
 
 def _another_config(run: Run, path: Path, saved: Checkpoint, parts: Parts) -> str:
-    """The first key that would make another run of it, with both values."""
+    """The first key that differs from config.yaml and may not change in a resume, with both values."""
     try:
         mine, of_run = config_of(saved, path, parts), load_config(run.config, (), parts)
-    except UserError:  # nothing can be said of it
+    except UserError:  # a config that cannot be read proves nothing
         return ""
     for key in changed_keys(mine, of_run):
         if not may_change_at_resume(key):
@@ -70,9 +70,9 @@ def _last(run: Run) -> Checkpoint | None:
 def _told(
     run: Run, path: Path, epoch: int, last: Checkpoint | None, summary: dict[str, Any]
 ) -> Iterator[tuple[str, Any, _Figures]]:
-    """What files of the run say of an epoch: the name of the file, the epoch, the figures.
+    """Yield the figures of an epoch in the run's files: the name of the file, the epoch, the figures.
 
-    Of best.pt some say which epoch it is, and another one is none of it.
+    For best.pt, last.pt and summary.json give the best epoch, which may be another than `epoch`.
     """
     if path.name == run.best.name:
         if last and isinstance(best := last.state.get("best"), dict):

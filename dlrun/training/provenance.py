@@ -1,4 +1,4 @@
-"""Which parts of a trained run were the user's own: those of dlrun with the same names are others."""
+"""Provenance of parts: a checkpoint names the user's parts, so that dlrun's never replace them silently."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAME_THEM = "if it was trained with parts of your own, name their folder with -
 
 
 def own_parts_of(plan: Plan) -> list[str]:
-    """The parts of a plan that are the user's own, such as `architecture/mlp`."""
+    """The parts of a plan that are the user's, such as `architecture/mlp`."""
     return [
         f"{kind}/{name}"
         for kind in FOR_TRAINING
@@ -31,9 +31,9 @@ def own_parts_of(plan: Plan) -> list[str]:
 def refuse_stand_ins(
     saved: Checkpoint, path: Path, config: Config, parts: Parts, kinds: Sequence[str]
 ) -> None:
-    """Raises CheckpointRefused where a part of dlrun would stand in for one of the user's own.
+    """Raises CheckpointRefused if a part of dlrun would replace a user's part of the same name.
 
-    Earlier checkpoints do not say which parts were whose.
+    Older checkpoints do not list the user's parts and are not refused.
     """
     recorded = saved.environment.get(OWN_PARTS)
     own = {each for each in recorded if isinstance(each, str)} if isinstance(recorded, list) else set()
@@ -46,12 +46,12 @@ def refuse_stand_ins(
 
 
 class Misfit(CheckpointRefused):
-    """A checkpoint of another model, or of other data, than its config makes here."""
+    """A checkpoint whose weights or data do not match the model and the data of its config."""
 
 
 @contextmanager
 def suspecting_own_parts(parts: Parts) -> Iterator[None]:
-    """In here a checkpoint that does not fit dlrun's own parts is said to need others, maybe."""
+    """Add the hint to name --parts to a Misfit raised in this context, if no folder of parts is named."""
     try:
         yield
     except Misfit as misfit:

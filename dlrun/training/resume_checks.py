@@ -1,4 +1,4 @@
-"""A run goes on from what its checkpoint holds, which may come from anyone: first it must fit."""
+"""Checks before a resume: the checkpoint is untrusted and must fit the run's config, data and metrics.csv."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from dlrun.training.provenance import FOR_TRAINING, refuse_stand_ins
 from dlrun.training.state import State
 from dlrun.training.trained import changed_data, config_of
 
-# What an optimizer's state may say otherwise: how it computes here, and the rate, which the schedule sets.
+# Entries of an optimizer's state that may differ: implementation choices, and the rate, set by the schedule.
 _MAY_DIFFER = {"fused", "capturable", "foreach", "lr", "initial_lr"}
 _STRICT = ConfigDict(strict=True, extra="forbid")
 _LONGEST_REASON = 150
@@ -46,7 +46,7 @@ class _Best(BaseModel):
 
 
 class _Scaler(BaseModel):
-    """What LossScales.state_dict gives."""
+    """The schema of LossScales.state_dict()."""
 
     model_config = _STRICT
     factors: list[Annotated[float, Gt(0)]]
@@ -54,7 +54,7 @@ class _Scaler(BaseModel):
 
 
 class _Optimizer(BaseModel):
-    """What Optimizer.state_dict gives."""
+    """The schema of Optimizer.state_dict()."""
 
     model_config = _STRICT
     state: dict[int, dict[str, Any]]
@@ -62,7 +62,7 @@ class _Optimizer(BaseModel):
 
 
 class _State(BaseModel):
-    """What State.state_dict gives."""
+    """The schema of State.state_dict()."""
 
     model_config = _STRICT
     model: list[dict[str, Any]]
@@ -75,13 +75,13 @@ class _State(BaseModel):
 
 
 class _Misfit(Exception):
-    """In which way a checkpoint is none of this run."""
+    """The reason why a checkpoint does not fit this run."""
 
 
 def preprocessing_of(saved: Checkpoint, plan: Plan, run: Run) -> Preprocessing:
-    """What the run's checkpoint says is done to every input.
+    """The preprocessing of inputs in the run's checkpoint.
 
-    Raises CheckpointRefused where that is none, or where the data has become another one.
+    Raises CheckpointRefused if it is malformed, or if the data has changed.
     """
     try:
         found = Preprocessing(**saved.data["preprocessing"])
@@ -96,7 +96,7 @@ def preprocessing_of(saved: Checkpoint, plan: Plan, run: Run) -> Preprocessing:
 
 
 def another_data(how: str, run: Run) -> CheckpointRefused:
-    """What to say where a run's data is not what it was; `how` tells both."""
+    """The error for data that has changed; `how` describes it before and now."""
     return CheckpointRefused(
         f"the data is not what this run was trained on: {how}",
         where=str(run.last),
@@ -105,9 +105,9 @@ def another_data(how: str, run: Run) -> CheckpointRefused:
 
 
 def restore(state: State, saved: Checkpoint, plan: Plan, run: Run) -> None:
-    """Give `state`, as it is before the first epoch, what the run's checkpoint holds.
+    """Load the run's checkpoint into `state`, which is that before the first epoch.
 
-    Raises CheckpointRefused where that is nothing that this run could have saved.
+    Raises CheckpointRefused if this run cannot have saved the checkpoint.
     """
     try:
         _refuse_misfit(state, saved, plan, run)
@@ -153,7 +153,7 @@ def _refuse_misfit(state: State, saved: Checkpoint, plan: Plan, run: Run) -> Non
 
 
 def _refuse_rows(end: int, epoch: int, plan: Plan, run: Run) -> None:
-    """metrics.csv must be there up to where it was valid, and end there with the rows of that epoch."""
+    """Raises _Misfit unless the first `end` bytes of metrics.csv exist and end with the rows of `epoch`."""
     wanted = [f"{epoch},{seed}" for seed in plan.config.seeds] if epoch else []
     header, rows = run.lines_before(end, len(wanted))
     if header != metrics_header(plan.recipe.columns()):
@@ -163,7 +163,7 @@ def _refuse_rows(end: int, epoch: int, plan: Plan, run: Run) -> None:
 
 
 def _refuse_weights(saved: list[dict[str, Any]], state: State) -> None:
-    """Every weight must be there in its shape and type, and finite."""
+    """Raises _Misfit unless every weight exists with its shape and dtype, and is finite."""
     if len(saved) != len(state.model.copies):
         raise _Misfit(f"it has the weights of {len(saved)} seeds for {len(state.model.copies)}")
     for seed, copy, weights in zip(state.model.seeds, state.model.copies, saved, strict=True):
@@ -177,10 +177,10 @@ def _refuse_weights(saved: list[dict[str, Any]], state: State) -> None:
 
 @fast_paths.without_compiler()
 def _refuse_optimizer(saved: _Optimizer, epoch: int, state: State) -> None:
-    """The state of an optimizer must be as it becomes after a step: fast kernels look at no shape.
+    """Raises _Misfit unless the optimizer's state has the keys, shapes and dtypes that it has after a step.
 
-    One that is the user's own from the ground up may keep what it likes: it computes with functions that
-    look.
+    Fused kernels check no shapes and would read beyond a tensor. An optimizer that inherits from none of
+    PyTorch or dlrun may keep any state: it computes with operations that check shapes.
     """
     ancestors = set(type(state.optimizer).__mro__) - {torch.optim.Optimizer}
     if not any(each.__module__.split(".")[0] in ("torch", "dlrun") for each in ancestors):
@@ -194,7 +194,7 @@ def _refuse_optimizer(saved: _Optimizer, epoch: int, state: State) -> None:
         rate = there.get("lr")
         if not isinstance(rate, float | int) or isinstance(rate, bool) or not math.isfinite(rate):
             raise _Misfit(f"the optimizer's rate is {shortened(rate)}")
-    # Of a weight that no loss depends on there is nothing to keep.
+    # A weight that the loss does not depend on has no state.
     if not saved.state.keys() <= ours["state"].keys() or bool(saved.state) is not bool(ours["state"]):
         raise _Misfit(f"its optimizer knows {len(saved.state)} weights, not {len(ours['state'])}")
     for number, theirs in saved.state.items():
@@ -214,10 +214,10 @@ def _refuse_optimizer(saved: _Optimizer, epoch: int, state: State) -> None:
 
 
 def _after_a_step(state: State) -> dict[str, Any]:
-    """What the optimizer keeps once it has made a step, here one without a gradient to speak of.
+    """The optimizer's state_dict after one step with gradients of zero.
 
-    It changes the weights all the same, so they must be loaded afterwards. PyTorch's own wrapper of a step
-    would import its compiler, which leaves a folder among the temporary files.
+    The step may change the weights, so they must be loaded afterwards. PyTorch's wrapper of `step` would
+    import its compiler, which leaves a folder among the temporary files.
     """
     for parameter in state.model.parameters():
         if parameter.requires_grad:
@@ -229,7 +229,7 @@ def _after_a_step(state: State) -> dict[str, Any]:
 
 
 def _unlike(theirs: object, ours: Tensor) -> str:
-    """In which way a tensor cannot stand for one of ours; "" where it can. Values and devices may differ."""
+    """The reason why a saved tensor cannot replace one of ours; "" if it can. Devices may differ."""
     if not isinstance(theirs, Tensor):
         return f"is {shortened(theirs)} and no tensor"
     if theirs.shape != ours.shape:
@@ -240,7 +240,7 @@ def _unlike(theirs: object, ours: Tensor) -> str:
 
 
 def refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
-    """Refuse a config that would make another run of it, naming the keys."""
+    """Raises UserError, naming the keys, if the config differs where a resume may not change it."""
     old, new = config_of(saved, run.last, plan.parts), plan.config
     refuse_stand_ins(saved, run.last, new, plan.parts, FOR_TRAINING)
     changed = changed_keys(old, new)
@@ -261,7 +261,7 @@ def refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
 
 
 def _value(config: Config, key: str) -> str:
-    """What a config says at a key such as `optimizer.lr`."""
+    """The value of a config at a key such as `optimizer.lr`, as text."""
     value: Any = config.plain()
     for name in key.split("."):
         value = value.get(name) if isinstance(value, dict) else None  # a bare name has no options
@@ -269,13 +269,13 @@ def _value(config: Config, key: str) -> str:
 
 
 def what_is_elsewhere(hardware: Hardware, saved: Checkpoint | None, state: State) -> str:
-    """What the bits depend on and is not what it was, such as `threads was 1, now 2`; "" where all is."""
+    """The changes that affect the last bits, in words, such as `threads was 1, now 2`; "" if none do."""
     if saved is None or not state.epoch:  # nothing was trained yet
         return ""
     before, now = saved.environment, hardware.environment()
     found = [
         f"{key} was {shortened(before.get(key, 'none'))}, now {now.get(key, 'none')}"
-        for key in dict.fromkeys([*now, "gpu"])  # which is there on some machines alone
+        for key in dict.fromkeys([*now, "gpu"])  # some machines have no gpu
         if before.get(key) != now.get(key)
     ]
     return f"{', '.join(found)}: the bits may differ from those of an unbroken run" if found else ""

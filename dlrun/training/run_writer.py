@@ -1,4 +1,4 @@
-"""All that is written of a run while it trains: rows, best weights, checkpoints, pictures, summary."""
+"""The writer of a run's files while it trains: rows, best weights, checkpoints, plots, summary."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ from dlrun.training.trained import Trained, load_weights
 from dlrun.training.views import TrainingView
 
 REDRAW_EVERY = 3.0  # seconds, at least
-REDRAW_SHARE = 10  # and at least this many times what the last drawing took
+REDRAW_SHARE = 10  # and at least this many times the duration of the last drawing
 SAVE_EVERY = 3.0  # seconds, at least
-SAVE_SHARE = 40  # and at least this many times what the last save took: under 3 % of the time
+SAVE_SHARE = 40  # and at least this many times the duration of the last save: under 3 % of the time
 
 
 class RunWriter:
-    """All that is written of a run: its rows, the best weights, the checkpoints, the summary."""
+    """The writer of one run: adds rows, remembers the best weights, saves checkpoints, writes the summary."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class RunWriter:
         self.saved_epoch = state.epoch if saved else None
         self._figures: Row = saved.figures if saved else {}  # of the last epoch done
         self._best_weights: list[dict[str, Tensor]] | None = None
-        self._best_is_saved = True  # whether best.pt is what is best
+        self._best_is_saved = True  # False if the best weights are newer than best.pt
         self._next_save = self._next_drawing = 0.0
         default = Choice("curves", plan.parts.part("plots", "curves").defaults)
         self._curves = next((choice for choice in plan.plots if choice.name == "curves"), default)
@@ -90,7 +90,7 @@ class RunWriter:
         self._resumed = [*(resumed if isinstance(resumed, list) else []), command_line()] if before else []
 
     def write_row(self, row: Row) -> bool:
-        """Write one epoch's row; whether it is the best so far. Raises Diverged before keeping nan."""
+        """Add one epoch's row; return whether it is the best yet. Raises Diverged if a loss is not finite."""
         for column, values in row.items():
             if column.endswith("_loss"):
                 for seed, value in zip(self.state.model.seeds, values, strict=True):
@@ -109,7 +109,7 @@ class RunWriter:
         return True
 
     def _remember_best(self, model: Copies) -> None:
-        """Remember the weights of a model as the best ones, in the memory of those that were."""
+        """Copy the weights of a model as the best ones, reusing the memory of the previous copy."""
         if self._best_weights is None:
             self._best_weights = [
                 {name: value.clone() for name, value in copy.items()} for copy in weights_of(model)
@@ -120,7 +120,7 @@ class RunWriter:
         self._best_is_saved = False
 
     def write_snapshot(self) -> None:
-        """Write the model as it is now, where a plot will show how it changed and it is time to."""
+        """Write the weights of this epoch, if a plot shows how the model changed and a snapshot is due."""
         epoch, every = self.state.epoch, self._snapshot_every
         if not every or (epoch % every and epoch != self.plan.config.epochs):
             return
@@ -129,13 +129,13 @@ class RunWriter:
         self._save(self.run.weights / f"{epoch:08d}.pt", now, self._figures)
 
     def is_due(self) -> bool:
-        """Whether the next save is worth its time."""
+        """Return whether the next checkpoint is due."""
         return time.monotonic() >= self._next_save
 
     def save(self) -> None:
-        """The rows, then best.pt where it changed, then last.pt: in this order a crash loses nothing.
+        """Sync the rows, then save best.pt if it changed, then last.pt: in this order a crash loses nothing.
 
-        Raises Diverged, keeping the files as they are, where a weight is not finite.
+        Raises Diverged, with the files unchanged, if a weight is not finite.
         """
         started = time.monotonic()
         self.state.rows_end = self.rows.flush()
@@ -150,14 +150,17 @@ class RunWriter:
         self._next_save = time.monotonic() + max(SAVE_EVERY, SAVE_SHARE * took)
 
     def _save(self, path: Path, state: dict[str, Any], figures: Row) -> None:
-        """Write one checkpoint. Raises Diverged, keeping the file as it is, where a weight is not finite."""
+        """Write one checkpoint. Raises Diverged, with the file unchanged, if a weight is not finite."""
         if broken := said_weight(self.state.model, state["model"]):
             raise Diverged(f"{broken} after epoch {state['epoch']}")
         save_checkpoint(path, self._checkpoint(state, figures))
 
     @contextmanager
     def failing(self, view: TrainingView) -> Iterator[None]:
-        """Where what is inside fails: leave what was saved, say why in the summary, draw what there is."""
+        """Handle an exception in this context: write it to the log and the summary; saved files stay.
+
+        If the run diverged, the curves are drawn too.
+        """
         try:
             yield
         except Exception as raised:
@@ -179,7 +182,7 @@ class RunWriter:
             raise error from raised
 
     def _explained(self, error: Exception) -> Exception:
-        """The error with what can be found out about it, now that a look takes nobody's time."""
+        """The error with its cause added, which is looked for only after a failure: a weight, an example."""
         if isinstance(error, Diverged):
             if "epoch" not in error.what:
                 error.what += f" ({self.state.epoch} of {self.plan.config.epochs} epochs done)"
@@ -203,10 +206,10 @@ class RunWriter:
         return RunFailed(what, where=limits_of_memory(error), fix=fix)
 
     def finish(self, status: str, received: int | None, view: TrainingView) -> Outcome:
-        """Complete the figures of the last and the best epoch, save, draw, and judge."""
-        whole = self.saved_epoch != self.state.epoch or status != "interrupted"  # no epoch half done
+        """End the run: complete the figures of the last and the best epoch, save, draw, check `expect`."""
+        whole = self.saved_epoch != self.state.epoch or status != "interrupted"  # not amid an epoch
         if whole and self.state.epoch:
-            if status != "interrupted":  # who stops a run does not want to wait
+            if status != "interrupted":  # a user who stops a run does not want to wait
                 self._figures = self._completed(self._figures, self.state.model)
                 self._complete_best(view)
             self.save()
@@ -223,7 +226,7 @@ class RunWriter:
         return Outcome(self.run, summary, code)
 
     def write_summary(self, status: str, **more: Any) -> dict[str, Any]:
-        """summary.json as things stand."""
+        """Write summary.json for the current state, and return its content."""
         config, best = self.plan.config, self.state.best
         before = self.run.summary()
         trained = self.state.epoch if status != "running" else config.epochs
@@ -286,7 +289,7 @@ class RunWriter:
         )
 
     def _completed(self, figures: Row, model: Copies) -> Row:
-        """The figures of an epoch, with those that its row was not due to measure."""
+        """The figures of an epoch, with those of the splits that were not evaluated in that epoch."""
         for column in self.plan.recipe.columns():
             name = column.removesuffix("_loss")
             if column.endswith("_loss") and column not in figures:
@@ -295,7 +298,7 @@ class RunWriter:
         return figures
 
     def _complete_best(self, view: TrainingView) -> None:
-        """Complete the figures of the best epoch; without one (nothing was monitored) it is the last."""
+        """Complete the figures of the best epoch; if nothing was monitored, save the last one as best.pt."""
         best = self.state.best
         if best is None:
             why = f"{self.plan.monitor} is first measured after epoch {self.plan.monitor_every}"
@@ -312,9 +315,9 @@ class RunWriter:
                 self._remember_best(model)
 
     def _best_model(self, view: TrainingView) -> tuple[Copies, int]:
-        """A model with the weights of the best epoch, and which epoch that is.
+        """A model with the weights of the best epoch, and the number of that epoch.
 
-        Where they cannot be read, those of the last epoch saved.
+        If best.pt cannot be read, those of last.pt.
         """
         model, best = self.plan.model(), self.state.best
         if best and self._best_weights is not None:
@@ -332,7 +335,7 @@ class RunWriter:
         raise RunFailed("neither best.pt nor last.pt can be read", where=str(self.run.folder))
 
     def redraw(self, view: TrainingView) -> None:
-        """Draw the curves as they stand, unless that was done a moment ago."""
+        """Draw the current curves, unless they were drawn a moment ago."""
         started = time.monotonic()
         if started >= self._next_drawing:
             self.rows.flush()
@@ -358,8 +361,9 @@ class RunWriter:
             )
 
     def _judge(self, status: str) -> list[dict[str, Any]]:
-        """Each claim of `expect` with what was measured. Not judged: a run that is not complete, or
-        whose epochs were lowered below what its file says.
+        """Each claim of `expect` with the measured figure, and whether it is met.
+
+        `met` is None for a run that is not complete, or with fewer epochs than its file says.
         """
         config = self.plan.config
         judged = status in DONE and config.epochs >= (config.expect_epochs or 0)
@@ -386,7 +390,7 @@ def log_warning(run: Run, view: TrainingView, text: str) -> None:
 
 
 def weights_of(model: Copies) -> list[dict[str, Tensor]]:
-    """The weights of each copy as they stand, in the memory of the model."""
+    """The state_dict of each copy, which shares the memory of the model."""
     return [copy.state_dict() for copy in model.copies]
 
 

@@ -1,4 +1,4 @@
-"""The stretches of a run that was resumed elsewhere: which epochs had which versions, machine and threads."""
+"""Stretches of a run that was resumed elsewhere: the device, versions, machine and code of its epochs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Stretch = dict[str, Any]
 
 
 def surroundings_of(plan: Plan, hardware: Hardware) -> dict[str, Any]:
-    """What summary.json says of the device, the threads, the machine, the versions and the code here."""
+    """The entries of summary.json for the device, the threads, the machine, the versions and the code."""
     return {
         "device": str(hardware.device),
         "threads": hardware.threads,
@@ -27,11 +27,10 @@ def surroundings_of(plan: Plan, hardware: Hardware) -> dict[str, Any]:
 
 
 def stretches_with(before: Mapping[str, Any], epoch: int, here: Mapping[str, Any]) -> list[_Stretch]:
-    """The stretches in an earlier summary, and a new one after `epoch` unless the surroundings `here` are
-    those of the last one.
+    """The stretches in the previous summary, and a new one after `epoch` if `here` differs from the last one.
 
-    A stretch without an epoch that the run still has is left out. Of a run of an earlier dlrun, whose
-    summary names no stretches, all that was trained so far is one.
+    A stretch whose epochs are all later than `epoch` is dropped. For a summary of an older dlrun, which has
+    no stretches, all epochs so far are one.
     """
     now = {key: here[key] for key in STRETCH}
     told = before.get("stretches")

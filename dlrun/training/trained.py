@@ -1,4 +1,4 @@
-"""A trained model with its data, opened from a checkpoint that is trusted with nothing."""
+"""Trained: a trained model with its data, opened from an untrusted checkpoint."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from dlrun.training.provenance import FOR_EVALUATION, Misfit, refuse_stand_ins, 
 
 @dataclass
 class Trained:
-    """A trained model, its data and its run folder: what a plot draws from.
+    """A trained model, its data and its run folder: the input of plots and of `dlrun eval`.
 
-    `model` holds all copies; axis 0 of what it gives is the seed. `split` is the one that pictures
-    show: the evaluation split, or without one train.
+    `model` holds all copies; axis 0 of its outputs is the seed. `split` is the one that plots show: the
+    evaluation split, or train if there is none.
     """
 
     plan: Plan
@@ -65,7 +65,7 @@ class Trained:
         return self.data.evaluation_split or "train"
 
     def chosen(self, split: str) -> str:
-        """The split that a plot's option names: for auto the one that pictures show."""
+        """The split that a plot's option names; auto is the evaluation split, or train if there is none."""
         return self.split if split == "auto" else split
 
     @cached_property
@@ -89,13 +89,13 @@ class Trained:
         return self.plan.probabilities(outputs)
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
-        """What is reached on a split without a model: baseline -> figure -> value."""
+        """The figures of the baselines on a split: baseline -> figure -> value."""
         if split not in self.reached:
             self.reached[split] = baselines_of(self.plan, self.loaded, split)
         return self.reached[split]
 
     def moments(self) -> Iterator[Trained]:
-        """The model as it was at each epoch whose weights were kept while it trained, in order."""
+        """Yield the model of each epoch that has a snapshot of its weights, in order."""
         for path in sorted(self.run.weights.glob("*.pt")) if self.run else ():
             saved = load_checkpoint(path)
             model = self.plan.model()
@@ -124,10 +124,10 @@ def open_checkpoint(
     data_dir: Path,
     progress: Progress = no_progress,
 ) -> tuple[Trained, Checkpoint]:
-    """The trained model in a checkpoint file, which is trusted with nothing, with its data.
+    """Open the trained model in an untrusted checkpoint file, with its data.
 
-    Raises CheckpointRefused where it does not fit what it says of itself, UserError where an
-    override or the data does not fit it.
+    Raises CheckpointRefused if its entries contradict each other, UserError if an override or the data
+    does not fit it.
     """
     plan, preprocessing, saved = open_plan(path, overrides, parts, data_dir)
     loaded = plan.load(preprocessing, progress)
@@ -136,7 +136,7 @@ def open_checkpoint(
 
 
 def open_model(plan: Plan, hardware: Hardware, saved: Checkpoint, path: Path) -> Copies:
-    """The model in a checkpoint that `open_plan` has checked, ready to be evaluated."""
+    """The model of a checkpoint that `open_plan` has checked, ready for evaluation."""
     hardware.use()
     model = plan.model()
     load_weights(model, saved.state["model"], path)
@@ -146,7 +146,7 @@ def open_model(plan: Plan, hardware: Hardware, saved: Checkpoint, path: Path) ->
 def open_plan(
     path: Path, overrides: Sequence[str], parts: Parts, data_dir: Path
 ) -> tuple[Plan, Preprocessing, Checkpoint]:
-    """What a checkpoint file says of its model, checked against itself; no data is read.
+    """The plan and the preprocessing of a checkpoint file, checked for consistency; no data is read.
 
     Raises as `open_checkpoint` does.
     """
@@ -160,10 +160,10 @@ def open_plan(
 def _open_plan(
     saved: Checkpoint, path: Path, config: Config, parts: Parts, data_dir: Path, *, is_as_saved: bool
 ) -> tuple[Plan, Preprocessing]:
-    """The plan and the preprocessing of a checkpoint, with a config of its own or `is_as_saved`."""
+    """The plan and the preprocessing of a checkpoint; `is_as_saved` is False if its config was overridden."""
     try:
         known, model_state = saved.data["known"], saved.state["model"]
-        if not isinstance(known, dict):  # without it the files that it names would be opened
+        if not isinstance(known, dict):  # without it the files that the config names would be opened
             raise TypeError("known")
         if not all(isinstance(weights, dict) for weights in model_state):
             raise TypeError("model")
@@ -174,7 +174,7 @@ def _open_plan(
         classes, shape = tuple(saved.data["classes"]), tuple(saved.data["input_shape"])
         preprocessing = Preprocessing(**saved.data["preprocessing"])
     except ConfigError as error:
-        at_hand = ("dataset", "device")  # what may be missing here, and no fault of the file
+        at_hand = ("dataset", "device")  # may be missing on this machine: no fault of the file
         wrong = [mistake for mistake in error.mistakes if not mistake.key.startswith(at_hand)]
         if not is_as_saved or not wrong:
             raise
@@ -184,7 +184,7 @@ def _open_plan(
     except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
         raise CheckpointRefused(f"it lacks an entry: {shortened(error)}", where=str(path)) from None
     _refuse_too_large(plan, path)
-    plain_shape = all(type(size) is int for size in shape)  # a tensor would be compared number by number
+    plain_shape = all(type(size) is int for size in shape)  # tensors would be compared elementwise
     if (classes, plain_shape and shape) != (plan.data.classes, plan.data.input_shape):
         differs = changed_data(saved, plan.data)
         what = (
@@ -193,7 +193,7 @@ def _open_plan(
         raise Misfit(what, where=str(path))
     if not preprocessing.suits(shape):
         raise CheckpointRefused("its preprocessing does not fit the inputs", where=str(path))
-    with torch.device("meta"):  # what does not fit is refused before a model of any size is made
+    with torch.device("meta"):  # a mismatch is found before memory for the model is allocated
         model = Apart(plan.build, config.seeds)
         load_weights(model, model_state, path, assign=True)
     if broken := weight_not_finite(model, model_state):
@@ -204,8 +204,9 @@ def _open_plan(
 
 
 def changed_data(saved: Checkpoint, data: Data) -> str:
-    """How the inputs or the classes of the data differ from those that a checkpoint names, in words; "" where
-    they do not, or where what it names is not as dlrun writes it.
+    """The difference of the inputs or the classes between a checkpoint and the data, in words.
+
+    "" if there is none, or if the checkpoint's entries are malformed.
     """
     shape, classes = saved.data.get("input_shape"), saved.data.get("classes")
     if not (isinstance(shape, list) and all(type(size) is int for size in shape)):
@@ -225,18 +226,18 @@ def changed_data(saved: Checkpoint, data: Data) -> str:
 
 
 def _config(saved: Checkpoint, path: Path, overrides: Sequence[str], parts: Parts) -> Config:
-    """The config in a checkpoint, with what may be said otherwise at evaluation."""
+    """The config in a checkpoint, with overrides of the keys that may change at evaluation."""
     keys = {text.split("=")[0].split(".")[0] for text in overrides}
     if fixed := sorted(key for key in keys if key not in KEYS or not KEYS[key].at_evaluation):
         raise UserError(f"{', '.join(fixed)} cannot be changed at evaluation: the model is what it is")
     plain = config_of(saved, path, parts).plain()
-    if "metrics" in keys:  # nothing is chosen or judged here: neither may stand in the way of others
+    if "metrics" in keys:  # these keys name metrics, and have no effect at evaluation
         plain |= {"expect": {}, "monitor": None, "patience": None}
     return config_from_plain(plain, str(path), overrides, parts)
 
 
 def config_of(saved: Checkpoint, path: Path, parts: Parts) -> Config:
-    """The config in a checkpoint. Raises CheckpointRefused where it is none."""
+    """The config in a checkpoint. Raises CheckpointRefused if it is not valid."""
     try:
         return config_from_plain(saved.config, str(path), parts=parts)
     except UserError as error:
@@ -246,7 +247,7 @@ def config_of(saved: Checkpoint, path: Path, parts: Parts) -> Config:
 
 
 def _refuse_too_large(plan: Plan, path: Path) -> None:
-    """Raises CheckpointRefused where the device has no room for the weights and what a layer gives."""
+    """Raises CheckpointRefused if the device lacks memory for the weights and the largest layer output."""
     largest = max((prod(layer.output_shape) for layer in plan.layers.layers), default=0)
     wanted = 4 * (plan.layers.parameters * len(plan.config.seeds) + largest)
     if what := lack_of_memory("its model needs", wanted, plan.device, "for a single example"):
@@ -254,9 +255,9 @@ def _refuse_too_large(plan: Plan, path: Path) -> None:
 
 
 def _most_weights(saved: list[dict[str, Any]]) -> tuple[int, int]:
-    """How many weights, with how many numbers, a model may have that is to fit the saved ones.
+    """The most weight tensors, and numbers in them, that a model of this checkpoint may have.
 
-    Twice what was saved: an architecture may put other weights in the place of those of a layer.
+    Twice the saved ones: an architecture may replace the weights of a layer after creating it.
     """
     sizes = [value.numel() for value in saved[0].values() if isinstance(value, Tensor)]
     return 2 * len(sizes), 2 * sum(sizes)
@@ -270,13 +271,13 @@ def _epoch(saved: Checkpoint) -> int:
 
 
 def load_weights(model: Copies, saved: list[dict[str, Tensor]], path: Path, *, assign: bool = False) -> None:
-    """Put saved weights into the copies. Raises CheckpointRefused where they do not fit."""
+    """Load saved weights into the copies. Raises CheckpointRefused if they do not fit."""
     try:
         for copy, weights in zip(model.copies, saved, strict=True):
             for name, value in copy.state_dict().items():
                 if name in weights and isinstance(value, Tensor) and weights[name].dtype != value.dtype:
                     raise TypeError(f"{name} holds {weights[name].dtype}, not {value.dtype}")
-            # A dict of its own: torch notes `assign` in what it is given, and the next call would follow it.
+            # A new dict: torch stores `assign` in the given one, where the next call would find it.
             copy.load_state_dict(dict(weights), assign=assign)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise _misfit(str(error).splitlines()[-1].strip()[:150], path) from None
