@@ -77,7 +77,7 @@ def _received(file: Published, progress: Progress, called: str, folder: Path, fi
 def cannot_read(path: Path, error: OSError) -> UserError:
     """The error for an existing file that cannot be read."""
     return UserError(
-        f"cannot read {path}: {error.strerror or error}", fix=f"mend that, or {ANOTHER_DATA_DIR}"
+        f"cannot read {path}: {error.strerror or error}", fix=f"correct that, or {ANOTHER_DATA_DIR}"
     )
 
 

@@ -219,7 +219,7 @@ def _show_asked(groups: Sequence[SettingResult], notes: list[str]) -> None:
     known = {key.removesuffix(".name") for each in asked for key in each}
     others = dict.fromkeys(key for group in groups for key in group.shown)
     if left := [key for key in others if key.removesuffix(".name") not in known]:
-        notes.append(f"with them differ: {some(left)}")
+        notes.append(f"these keys differ too: {some(left)}")
     for group in groups:
         group.shown = group.asked or {}
 
@@ -325,9 +325,9 @@ def _note_versions(records: Iterable[Record], notes: list[str]) -> None:
     for package in ("dlrun", "torch"):
         versions = {str(at(each.summary, "versions", package)) for each in records} - {"None"}
         if len(versions) > 1:
-            notes.append(f"not all were trained by the same {package}: {some(sorted(versions))}")
+            notes.append(f"not all were trained with the same {package}: {some(sorted(versions))}")
     if len({str(at(each.summary, "code")) for each in records} - {"None"}) > 1:
-        notes.append("not all were trained by the same code of dlrun and of one's own parts")
+        notes.append("not all were trained with the same code of dlrun and of your parts")
     if len({each.is_stacked for each in records}) > 1:
         notes.append("the seeds of some were trained as one model, which changes the last bits")
 
@@ -355,6 +355,6 @@ def _is_higher_better(metric: str, parts: Parts, notes: list[str]) -> bool:
     if metric == "seconds" or figure == "loss":
         return False
     if figure not in parts.names("metrics"):
-        notes.append(f"whether more of {shortened(metric)} is better is not known; less is taken to be")
+        notes.append(f"it is unknown if a higher or a lower {shortened(metric)} is better; lower is assumed")
         return False
     return bool(parts.part("metrics", figure).constants.get("better", "higher") == "higher")

@@ -67,7 +67,7 @@ def describe_folder(folder: Path) -> str:
         except UserError:
             what = "a sweep that cannot be read"
     elif is_unbegun_sweep(folder):
-        what = "a sweep that was never begun"
+        what = "a sweep that was never started"
     else:
         run = Run(folder)
         summary = run.summary()

@@ -234,7 +234,7 @@ def refuse_unknown(records: Sequence[Record], keys: Iterable[str], where: str) -
     for key in keys:
         if records and key not in known:
             raise UserError(
-                f"no run says anything of {shortened(key)!r}{meant(key, known)}",
+                f"no run has the key {shortened(key)!r}{meant(key, known)}",
                 where=where,
                 fix="write a key of a config, such as optimizer.lr, or a column, such as train_accuracy",
             )

@@ -175,7 +175,7 @@ class Run:
         try:
             return self._rows()
         except (ValueError, csv.Error) as error:
-            what = f"this is not as dlrun writes it: {shortened(error)}"
+            what = f"metrics.csv is damaged: {shortened(error)}"
             raise UserError(what, where=str(self.metrics)) from None
 
     def _rows(self) -> dict[str, list[Any]]:
@@ -276,7 +276,7 @@ def refuse_links(run: Run) -> None:
         kind, is_kind = ("folder", stat.S_ISDIR) if name in FOLDERS else ("file", stat.S_ISREG)
         if not is_kind(mode):
             raise UserError(
-                f"{name} of the run is no {kind} of its own, but a link or a pipe",
+                f"{name} of the run is not a {kind}, but a link or a pipe",
                 where=str(run.folder / name),
-                fix=f"put the {kind} itself there",
+                fix=f"replace it by the {kind} itself",
             )

@@ -287,8 +287,9 @@ def find_sweep(text: str, parent: Path) -> Sweep:
         there = sorted(parent.glob(f"*/{SWEEP_FILE}"), key=lambda file: file.stat().st_mtime)
         names = [file.parent.name for file in there]
         if cut := next((each for each in (path, parent / path) if is_unbegun_sweep(each)), None):
-            fix = f"dlrun rm {cut.name}, and begin it again"
-            raise UserError(f"{cut.name} was never begun: its making was cut short", where=str(cut), fix=fix)
+            fix = f"dlrun rm {cut.name}, and start it again"
+            what = f"{cut.name} was never started: its creation was interrupted"
+            raise UserError(what, where=str(cut), fix=fix)
         is_last = text == "last" and names
         path = parent / (names[-1] if is_last else one_named(text, names, "sweep", parent))
     return read_sweep(path)
@@ -308,9 +309,9 @@ def read_sweep(folder: Path) -> Sweep:
         sound = False
     if not sound:
         raise UserError(
-            "this is no sweep as dlrun writes it",
+            "this is not a valid sweep.json",
             where=str(path),
-            fix="put the file back as it was; each run in the folder can be resumed by itself",
+            fix="restore the file; each run in the folder can also be resumed by itself",
         )
     sweep = Sweep(folder, content)
     for trial in sweep.trials:
@@ -322,8 +323,9 @@ def read_sweep(folder: Path) -> Sweep:
         if (folder / name).is_symlink() or (
             (folder / name).exists() and not is_kind((folder / name).stat().st_mode)
         ):
-            what = f"{name} of the sweep is a link, or not what dlrun puts there"
-            raise UserError(what, where=str(folder / name), fix="take it away")
+            kind = "folder" if is_kind is stat.S_ISDIR else "file"
+            what = f"{name} of the sweep is a link, or not a {kind}"
+            raise UserError(what, where=str(folder / name), fix="remove it")
     return sweep
 
 

@@ -82,7 +82,7 @@ class Search:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             where = str(self.sweep.folder / SWEEP_FILE)
             fix = "restore the file; each run in the folder can also be resumed on its own"
-            what = f"this is not a search as dlrun writes it: {shortened(error)}"
+            what = f"this is not a valid search: {shortened(error)}"
             raise UserError(what, where=where, fix=fix) from None
         self.study = Study(self.sweep.folder, axes, higher, seed=len(self.sweep.trials))
         self.sweep.remove_unlisted()

@@ -55,7 +55,7 @@ def receive(path: Path) -> None:
     finally:
         os.close(descriptor)
     if not raw:
-        raise UserError(f"{path} is a pipe into which nobody writes", fix="write a config into it")
+        raise UserError(f"no process writes to the pipe {path}", fix="write a config into it")
     _received[path] = raw
 
 

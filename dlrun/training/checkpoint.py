@@ -67,7 +67,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     try:
         _check(content)
     except _Unfit as unfit:
-        what = f"no checkpoint can hold this run: {unfit.reason}"
+        what = f"a checkpoint cannot hold this run: {unfit.reason}"
         fix = "keep numbers, texts, lists, dicts and whole tensors there"
         raise RunFailed(what, where=str(path), fix=fix) from None
     write_atomically(path, lambda file: torch.save(content, file), needed=lambda: _size(content))
@@ -94,7 +94,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except CheckpointRefused as refused:
         raise CheckpointRefused(refused.what, where=str(path), fix="use another checkpoint") from None
     if not isinstance(content, dict) or content.keys() != _KEYS:
-        raise CheckpointRefused("this is no dlrun checkpoint", where=str(path))
+        raise CheckpointRefused("this is not a dlrun checkpoint", where=str(path))
     if type(content["format"]) is not int or content["format"] != FORMAT:
         written = shortened(content["dlrun"])
         raise CheckpointRefused(
@@ -106,7 +106,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     for key, kind in wanted.items():
         if not isinstance(content[key], kind):
             raise CheckpointRefused(
-                f"this is no dlrun checkpoint: {key} is not what it must be", where=str(path)
+                f"this is not a dlrun checkpoint: {key} has the wrong type", where=str(path)
             )
     return Checkpoint(**{key: content[key] for key in wanted}, digest=hashlib.sha256(raw).hexdigest())
 
@@ -134,7 +134,7 @@ def _open(raw: bytes) -> Any:
             records = archive.infolist()
             names = [record.filename for record in records]
             if len(set(names)) < len(names) or len(names) > _MOST_NODES:
-                raise CheckpointRefused("checkpoint is damaged (a record stands in it twice)")
+                raise CheckpointRefused("checkpoint is damaged (a record occurs twice)")
             if any(r.compress_type != zipfile.ZIP_STORED or r.file_size != r.compress_size for r in records):
                 raise CheckpointRefused("checkpoint is damaged (a record is compressed)")
             if any(r.external_attr & _FOLDER or r.is_dir() for r in records):

@@ -143,7 +143,7 @@ def _opened(
     if saved is None and (run.has_rows() or run.best.exists()):
         left = "rows but no checkpoint" if run.has_rows() else "a best.pt but no last.pt"
         raise CheckpointRefused(
-            f"this run has {left} to go on from",
+            f"this run has {left} to resume from",
             where=str(run.last),
             fix=f"put last.pt back, or start a new run with dlrun train {run.config}",
         )
@@ -167,7 +167,7 @@ def _opened(
             return None
     elsewhere = what_is_elsewhere(hardware, saved, state)
     if strict and elsewhere:
-        fix = "make it as it was, or go on without --strict"
+        fix = "restore that, or resume without --strict"
         raise CheckpointRefused(elsewhere, where=str(run.last), fix=fix)
     for warning in warnings_of(plan, elsewhere, saved, state):
         log_warning(run, view, warning)

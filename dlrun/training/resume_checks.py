@@ -206,7 +206,7 @@ def _refuse_optimizer(saved: _Optimizer, epoch: int, state: State) -> None:
             if isinstance(value, Tensor):
                 reason = _unlike(kept, value)
                 if not reason and kept.stride() != value.stride():
-                    reason = "lies in memory in another way"
+                    reason = "has another memory layout"
             else:
                 reason = "" if type(kept) is type(value) else f"is {shortened(kept)}"
             if reason:
@@ -248,15 +248,15 @@ def refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
     if different:
         said = (f"{key} (was {_value(old, key)}, now {_value(new, key)})" for key in different)
         raise UserError(
-            f"a run cannot go on with another {', '.join(said)}",
+            f"a run cannot be resumed with another {', '.join(said)}",
             where=str(run.config),
-            fix="take it back, or start a new run with dlrun train",
+            fix="undo that, or start a new run with dlrun train",
         )
     if new.epochs < old.epochs:
         raise UserError(
-            f"epochs={new.epochs} is less than the {old.epochs} of this run: they may only grow",
+            f"epochs={new.epochs} is less than the {old.epochs} of this run: it may only be raised",
             where=str(run.config),
-            fix="give more of them, or start a new run with dlrun train",
+            fix=f"set epochs={old.epochs} or more, or start a new run with dlrun train",
         )
 
 

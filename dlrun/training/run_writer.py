@@ -187,7 +187,7 @@ class RunWriter:
             if "epoch" not in error.what:
                 error.what += f" ({self.state.epoch} of {self.plan.config.epochs} epochs done)"
             if place := said_example(self.loaded):
-                error.what, error.fix = f"{error.what}: {place}", "mend that example, or leave it out"
+                error.what, error.fix = f"{error.what}: {place}", "correct that example, or remove it"
             elif (
                 broken := said_weight(self.state.model, weights_of(self.state.model))
             ) and broken not in error.what:
@@ -202,7 +202,7 @@ class RunWriter:
         wanted, there = self.plan.config.batch_size, len(self.loaded["train"])
         size = there if wanted == "full" else min(wanted, there)
         smaller = f"try batch_size={size // 2} in a new run" if size > 1 else "take a smaller model"
-        what, fix = f"out of memory at batch_size {size}", f"{smaller}, or go on with more memory"
+        what, fix = f"out of memory at batch_size {size}", f"{smaller}, or resume with more memory"
         return RunFailed(what, where=limits_of_memory(error), fix=fix)
 
     def finish(self, status: str, received: int | None, view: TrainingView) -> Outcome:
@@ -331,7 +331,7 @@ class RunWriter:
                 load_weights(model, saved["model"], path)
                 return self.hardware.prepare(model), saved["epoch"]
             except CheckpointRefused as refused:
-                log_warning(self.run, view, f"{path.name} is passed over: {refused.what}")
+                log_warning(self.run, view, f"{path.name} is skipped: {refused.what}")
         raise RunFailed("neither best.pt nor last.pt can be read", where=str(self.run.folder))
 
     def redraw(self, view: TrainingView) -> None:

@@ -222,7 +222,7 @@ def changed_data(saved: Checkpoint, data: Data) -> str:
         return f"there were {len(classes)} classes, and now there is {shortened(new[0])!r} too"
     if gone := [name for name in classes if name not in data.classes]:
         return f"there were {len(classes)} classes, and now there is no {shortened(gone[0])!r}"
-    return "its classes stand in another order"
+    return "its classes are in another order"
 
 
 def _config(saved: Checkpoint, path: Path, overrides: Sequence[str], parts: Parts) -> Config:

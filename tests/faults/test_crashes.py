@@ -1008,7 +1008,7 @@ def test_a_part_that_no_checkpoint_can_hold_is_said_before_it_trains(
     fault.count(values_refused=1)
     assert done.code == 1
     assert done.err.splitlines() == [
-        "error: no checkpoint can hold this run: state.optimizer.param_groups[0].place is a PosixPath",
+        "error: a checkpoint cannot hold this run: state.optimizer.param_groups[0].place is a PosixPath",
         f"  where: {run.last}",
         "  fix: keep numbers, texts, lists, dicts and whole tensors there",
         f"  resume: dlrun resume {run.folder} --parts {tmp_path / 'parts'}",

@@ -122,7 +122,7 @@ def test_a_damaged_file_is_refused_or_unchanged(
         except CheckpointRefused as error:
             refused += 1
             assert error.exit_code == 4
-            assert error.what.startswith(("checkpoint is damaged (", "this is no dlrun checkpoint"))
+            assert error.what.startswith(("checkpoint is damaged (", "this is not a dlrun checkpoint"))
             assert_refused(error.lines(), path)
         else:
             fault.never(wrong=bool(differences(whole, content(loaded))))
@@ -296,7 +296,7 @@ def test_what_doubles_at_every_level_is_looked_at_for_a_while_and_no_longer(faul
     ("name", "said"),
     [
         ("compressed records", "a record is compressed"),
-        ("a record twice", "a record stands in it twice"),
+        ("a record twice", "a record occurs twice"),
         ("overlapping records", "records overlap"),
         ("two directories", "its directory"),
         ("many records", "its directory"),

@@ -314,13 +314,13 @@ def test_a_run_cannot_go_on_as_another_run(fault: Any, dlrun: Dlrun, complete: R
     files, text = tree(complete.folder), complete.config.read_text()
     for key, (value, said) in ANOTHER.items():
         done = dlrun("resume", "tiny", "epochs=4", f"{key}={value}")
-        assert refused(done, 2).startswith(f"error: a run cannot go on with another {said}")
+        assert refused(done, 2).startswith(f"error: a run cannot be resumed with another {said}")
         assert f"  where: {complete.config}\n" in done.err
         assert "start a new run" in done.err
         assert tree(complete.folder) == files
         complete.config.write_text(dump_config(load_config(complete.config, [f"{key}={value}"])))
         done = dlrun("resume", "tiny")
-        assert refused(done, 2).startswith(f"error: a run cannot go on with another {said}")
+        assert refused(done, 2).startswith(f"error: a run cannot be resumed with another {said}")
         complete.config.write_text(text)
         files = tree(complete.folder)
         fault.count(keys=1)
@@ -330,7 +330,7 @@ def test_a_run_cannot_go_on_as_another_run(fault: Any, dlrun: Dlrun, complete: R
 def test_every_key_that_differs_is_listed(fault: Any, dlrun: Dlrun, complete: Run) -> None:
     done = dlrun("resume", "tiny", "seeds=[1]", "batch_size=8", "loss=nll", "dataset.noise=0")
     assert refused(done, 2) == (
-        "error: a run cannot go on with another seeds (was [0], now [1]), "
+        "error: a run cannot be resumed with another seeds (was [0], now [1]), "
         "dataset.noise (was 0.2, now 0.0), loss (was {'name': 'cross_entropy', 'label_smoothing': 0.0}, "
         "now nll), batch_size (was 32, now 8)"
     )
@@ -398,7 +398,7 @@ def test_a_run_without_its_checkpoint_is_never_silently_begun_anew(
     files = tree(complete.folder)
     done = dlrun("resume", "last")
     missing = "a best.pt but no last.pt" if left == "best.pt alone" else "rows but no checkpoint"
-    assert refused(done, 4) == f"error: this run has {missing} to go on from"
+    assert refused(done, 4) == f"error: this run has {missing} to resume from"
     assert f"dlrun train {complete.config}" in done.err
     assert tree(complete.folder) == files
     assert dlrun("train", complete.config).code == 0  # what it says to do works

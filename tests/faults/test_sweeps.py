@@ -324,7 +324,7 @@ def test_a_sweep_that_is_not_as_dlrun_writes_it_is_refused(
     sweep = listed(runs_dir, tmp_path)
     change(sweep.content)
     sweep.write()
-    assert "this is no sweep as dlrun writes it" in refused(sweep, tmp_path, dlrun, fault)
+    assert "this is not a valid sweep.json" in refused(sweep, tmp_path, dlrun, fault)
 
 
 @pytest.mark.row("T53")

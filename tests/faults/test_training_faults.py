@@ -308,7 +308,7 @@ def test_the_example_that_is_not_finite_is_named_with_what_to_do(
     fault.count(spoilt=1)
     assert done.code == 3
     assert "the inputs of example 17 of train, counted from 0, are not finite" in done.err
-    assert "fix: mend that example" in done.err
+    assert "fix: correct that example" in done.err
     assert "lr" not in done.err, "which could not help"
     assert str(only_run(runs_dir).folder) in done.err
 

@@ -127,7 +127,7 @@ def test_a_seed_whose_figure_is_not_finite_is_none_of_the_setting(tmp_path: Path
 
 def test_runs_of_several_versions_are_said_to_be(tmp_path: Path) -> None:
     other = made(tmp_path, {"seeds": [1]}, versions={"dlrun": "1", "torch": "3"})
-    assert of(made(tmp_path), other).notes == ["not all were trained by the same torch: 2, 3"]
+    assert of(made(tmp_path), other).notes == ["not all were trained with the same torch: 2, 3"]
     assert of(made(tmp_path, {"seeds": [4]}), made(tmp_path, {"seeds": [5]}, versions="odd")).notes == []
 
 
@@ -319,7 +319,7 @@ def test_seeds_trained_as_one_model_are_of_the_same_setting_and_it_is_said(tmp_p
     [group] = found.groups
     assert group.values == {0: 0.5, 1: 0.6, 2: 0.7}
     assert found.notes == [
-        "not all were trained by the same code of dlrun and of one's own parts",
+        "not all were trained with the same code of dlrun and of your parts",
         "the seeds of some were trained as one model, which changes the last bits",
     ]
 
@@ -467,7 +467,7 @@ def test_of_a_sweep_each_is_beside_the_best_and_named_by_what_was_set(dlrun: Dlr
     found = json.loads(dlrun("compare", "last", "--json").out)
     assert found["beside"] == "best"
     assert [each["settings"] for each in found["settings"]] == values
-    assert found["notes"] == ["with them differ: optimizer.lr, optimizer.weight_decay"]
+    assert found["notes"] == ["these keys differ too: optimizer.lr, optimizer.weight_decay"]
     first = json.loads(dlrun("compare", "last", "--json", "--beside", "first").out)
     assert [each["settings"] for each in first["settings"]] == values[::-1]
     one = json.loads(dlrun("compare", f"{sweep.name}/small-001", "--json").out)

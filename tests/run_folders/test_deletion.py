@@ -229,7 +229,7 @@ def test_a_key_that_no_run_has_is_refused_with_its_neighbour(
     done = dlrun("runs", option, "optimizer.lrate" + " > 0" * (option == "--where"))
     assert (done.code, done.out) == (2, "")
     what, where, _ = done.err.splitlines()
-    assert what == "error: no run says anything of 'optimizer.lrate'; did you mean 'optimizer.lr'?"
+    assert what == "error: no run has the key 'optimizer.lrate'; did you mean 'optimizer.lr'?"
     assert where == f"  where: {option}"
     assert dlrun("runs", option, "").code == 2
 

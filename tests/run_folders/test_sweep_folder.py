@@ -41,10 +41,10 @@ def test_a_sweep_whose_making_was_cut_short_is_listed_and_deleted(
 ) -> None:
     sweep = listed(runs_dir, tmp_path)
     (sweep.folder / SWEEP_FILE).unlink()
-    assert f"{sweep.name} was never begun: dlrun rm {sweep.name}" in dlrun("runs").out
+    assert f"{sweep.name} was never started: dlrun rm {sweep.name}" in dlrun("runs").out
     assert sweeps_in(runs_dir) == []
     done = dlrun("rm", sweep.name, "--yes")
-    assert (done.code, "a sweep that was never begun" in done.out) == (0, True)
+    assert (done.code, "a sweep that was never started" in done.out) == (0, True)
     assert not sweep.folder.exists()
     listed(runs_dir, tmp_path)
     (sweep.folder / SWEEP_FILE).unlink()
@@ -68,7 +68,7 @@ def test_of_a_sweep_that_was_cut_short_it_is_said_what_to_do(
     (sweep.folder / SWEEP_FILE).unlink()
     for name in (sweep.name, sweep.folder):
         done = dlrun("sweep", "--resume", name)
-        assert (done.code, f"{sweep.name} was never begun" in done.err) == (2, True)
+        assert (done.code, f"{sweep.name} was never started" in done.err) == (2, True)
         assert f"dlrun rm {sweep.name}" in done.err
 
 

@@ -282,7 +282,7 @@ def test_a_search_that_is_not_as_dlrun_writes_it_is_refused(change: dict[str, An
     } | change
     with created_sweep(tmp_path, "x", jobs=1, metric="best.train_loss", search=said) as sweep:
         pass
-    with pytest.raises(UserError, match="not a search as dlrun writes it"):
+    with pytest.raises(UserError, match="not a valid search"):
         Search(sweep, Parts(), Path())
 
 

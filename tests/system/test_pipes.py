@@ -77,7 +77,7 @@ def test_stdin_is_a_config_whatever_is_behind_it(tiny: Path) -> None:
     assert (from_pipe.returncode, from_pipe.stderr) == (2, from_file.stderr)
     empty = subprocess.run(command, input="", capture_output=True, text=True, cwd=PROJECT)
     assert empty.returncode == 2
-    assert empty.stderr.startswith("error: /dev/stdin is a pipe into which nobody writes")
+    assert empty.stderr.startswith("error: no process writes to the pipe /dev/stdin")
 
 
 @pytest.mark.usefixtures("no_hanging")
@@ -86,7 +86,7 @@ def test_a_pipe_is_read_within_bounds_and_only_where_the_command_line_names_it(
 ) -> None:
     os.mkfifo(pipe := tmp_path / "pipe.yaml")
     monkeypatch.setattr(pipes, "PATIENCE", 0.1)
-    with pytest.raises(UserError, match="a pipe into which nobody writes"):
+    with pytest.raises(UserError, match="no process writes to the pipe"):
         find_config(str(pipe))
     with pytest.raises(UserError, match="is not a file"):
         load_config(write("child.yaml", f"base: {pipe}\n"))

@@ -81,10 +81,10 @@ def test_an_entry_that_is_not_what_it_must_be_is_named(tmp_path: Path, entry: st
 
 
 def test_entries_too_many_or_too_few_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointRefused, match="no dlrun checkpoint"):
+    with pytest.raises(CheckpointRefused, match="not a dlrun checkpoint"):
         load_checkpoint(written(tmp_path / "a.pt", more=1))
     torch.save({"format": FORMAT}, tmp_path / "b.pt")
-    with pytest.raises(CheckpointRefused, match="no dlrun checkpoint"):
+    with pytest.raises(CheckpointRefused, match="not a dlrun checkpoint"):
         load_checkpoint(tmp_path / "b.pt")
 
 

@@ -627,7 +627,7 @@ def test_pictures_of_a_run_without_its_best_checkpoint_say_which_epoch_they_show
     view = Listening()
     go_on(run, {**rising, "plots": ["epoch_shown", "curves"]}, parts, view=view)
     assert (run.folder / "epoch_shown.txt").read_text() == "4"
-    assert any("best.pt is passed over" in warning for warning in view.warnings)
+    assert any("best.pt is skipped" in warning for warning in view.warnings)
     assert not run.best.exists()
 
 

@@ -106,7 +106,7 @@ def _list_all(runs_dir: Path) -> None:
     if sweeps:
         print_sweeps(sweeps)
     for folder in cut_short:
-        say_line(f"{folder.name} was never begun: dlrun rm {folder.name}")
+        say_line(f"{folder.name} was never started: dlrun rm {folder.name}")
     if not (found or sweeps or cut_short):
         say(f"there are no runs in {runs_dir}")
 
