@@ -11,7 +11,7 @@ from dlrun.system import machine
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that a config or `--device` names. Raises UserError where it is not there."""
+    """The device that a config or `--device` names. Raises UserError if the machine does not have it."""
     if name == "auto":
         name = next((kind for kind in ("cuda", "mps") if _count(kind)), "cpu")
     kind, _, index = name.partition(":")
@@ -28,14 +28,14 @@ def choose_device(name: str) -> torch.device:
 
 
 def device_memory(device: torch.device) -> int:
-    """The bytes of memory that the device has in all: of a processor what the container leaves of it."""
+    """The bytes of memory of the device; for the CPU at most the limit of the container."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return machine.memory()
 
 
 def lack_of_memory(what: str, wanted: int, device: torch.device, for_what: str) -> str:
-    """`what` needs so many bytes `for_what`, and the device has fewer; "" where it has enough."""
+    """A message that `what` needs more bytes `for_what` than the device has; "" if it has enough."""
     there = device_memory(device)
     if wanted <= there:
         return ""
@@ -45,7 +45,7 @@ def lack_of_memory(what: str, wanted: int, device: torch.device, for_what: str) 
 
 
 def describe_machine(device: torch.device) -> dict[str, str]:
-    """The machine, in words."""
+    """The system, the processor, its instructions and the GPU, for summary.json."""
     words = {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
@@ -64,7 +64,7 @@ def versions() -> dict[str, str]:
 
 
 def _gib(size: int) -> str:
-    """Bytes in GiB, to a tenth where there are few."""
+    """Bytes in GiB as text, with one decimal below 10 GiB."""
     return f"{size / 2**30:,.0f}" if size >= 10 * 2**30 else f"{size / 2**30:.1f}"
 
 

@@ -29,9 +29,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """In here PyTorch marks functions of its own as not to be compiled without importing its compiler.
+    """Replace PyTorch's compiler by a stand-in, so that it is not imported in this context.
 
-    Whatever else is asked of the compiler is answered by the compiler itself, imported then.
+    PyTorch asks it to mark some of its own functions as not to be compiled. Any other use imports the real
+    compiler.
     """
     if _COMPILER in sys.modules or not _are_on():
         yield
@@ -78,9 +79,10 @@ def backward(losses: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
 
 
 def step(optimizer: torch.optim.Optimizer) -> None:
-    """One update by an optimizer.
+    """Do one step of an optimizer.
 
-    PyTorch's own are called without their wrappers, which take as long, unless somebody has hooks in them.
+    The wrappers of PyTorch's optimizers, which take as long as a small step, are skipped if they have no
+    hooks.
     """
     hooks = (
         optimizer._optimizer_step_pre_hooks,
