@@ -238,7 +238,7 @@ def _plain(value: Any) -> Any:
 
 
 def flat_config(plain: dict[str, Any]) -> dict[str, Any]:
-    """A config as YAML has it, key by key: `optimizer.lr`, and both `optimizer` and `optimizer.name`."""
+    """Flatten a config as read from YAML: `optimizer.lr`, and both `optimizer` and `optimizer.name`."""
     config: dict[str, Any] = {}
     for key, value in plain.items():
         if isinstance(value, dict):

@@ -140,21 +140,6 @@ def read_record(run: Run) -> Record:
     return Record(run, flat_config(plain) if is_read else {}, run.summary(), "" if is_read else unread)  # type: ignore[arg-type]
 
 
-def flat_config(plain: dict[str, Any]) -> dict[str, Any]:
-    """Flatten a config as read from YAML: `optimizer.lr`, and both `optimizer` and `optimizer.name`."""
-    config: dict[str, Any] = {}
-    for key, value in plain.items():
-        if isinstance(value, dict):
-            if key != "expect" and "name" in value:
-                config[key] = value["name"]
-            config |= {f"{key}.{name}": option for name, option in value.items()}
-        else:
-            config[key] = value
-            if key in KINDS and isinstance(value, str):  # a part without options
-                config[f"{key}.name"] = value
-    return config
-
-
 def find_runs(text: str, parent: Path) -> list[Run | Sweep]:
     """The runs or sweeps that `text` names, the oldest first.
 
