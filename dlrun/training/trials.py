@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlrun.data.examples import Data
 from dlrun.data.loaded import Loaded
-from dlrun.errors import UserError
+from dlrun.errors import UserError, shortened
 from dlrun.training.layers import Layers, layers_of
 
 
@@ -82,11 +82,13 @@ def measure_two(
 
 
 def try_optimizer(make: Callable[..., torch.optim.Optimizer]) -> None:
-    """Raise UserError for options that contradict each other, and for optimizers that need a closure."""
+    """Raise UserError for options that contradict each other, and for what is no usable optimizer."""
     try:
         optimizer = make([torch.zeros(1, requires_grad=True)])
     except ValueError as error:
         raise UserError(str(error)) from error
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise UserError(f"it returned {shortened(repr(optimizer))}, not a torch.optim.Optimizer")
     if any(option.default is option.empty for option in signature(optimizer.step).parameters.values()):
         raise UserError(
             f"{type(optimizer).__name__} needs a closure that computes the loss again, and gets none"

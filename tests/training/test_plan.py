@@ -181,3 +181,11 @@ def test_what_a_container_has_no_memory_for_is_refused_with_the_file_that_says_s
     assert said in str(refused.value.mistakes[0])
     plan = planned(architecture={"name": "mlp", "hidden": [1500, 1500]})
     plan.try_on(plan.load())
+
+
+def test_a_function_that_makes_no_optimizer_is_refused_with_what_it_made(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"optimizer/three.py": "def three(parameters):\n    return 3\n"})
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, optimizer="three")
+    [mistake] = map(str, refused.value.mistakes)
+    assert "optimizer: it returned 3, not a torch.optim.Optimizer" in mistake
