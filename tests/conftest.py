@@ -15,29 +15,18 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from places import PROJECT, TINY
 
-PROJECT = Path(__file__).parent.parent
 WITH_RUNS_DIR = (
     *("train", "resume", "eval", "plot", "predict", "data", "runs"),
     *("sweep", "compare", "rm", "diff", "reproduce"),
 )
-TINY = """\
-seeds: [0]
-dataset: {name: spiral, points: 20}
-architecture: {name: mlp, hidden: [4]}
-loss: cross_entropy
-optimizer: {name: adam, lr: 1e-2}
-epochs: 3
-batch_size: 32
-metrics: [accuracy]
-plots: []
-"""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """What is counted over all tests, such as the faults, is counted in one process."""
-    if config.option.markexpr:
+    if "faults" in config.option.markexpr:
         config.option.numprocesses, config.option.dist = 0, "no"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing import get_all_start_methods, get_context
@@ -15,6 +16,7 @@ from typing import Any
 from dlrun.system.shortages import no_more_processes
 from dlrun.system.signals import OF_A_TERMINAL
 
+_LONGEST_TMPDIR = 103 - len("/pymp-12345678/listener-12345678")  # macOS: 104 bytes, with one for the end
 HAS_SERVER = "forkserver" in get_all_start_methods()  # not on Windows
 
 
@@ -28,6 +30,7 @@ def start_server(preloaded: list[str]) -> None:
         return
     from multiprocessing import forkserver, resource_tracker
 
+    _make_socket_folder()
     get_context("forkserver").set_forkserver_preload(preloaded)
     resource_tracker.ensure_running()  # else the server's start begins it, which lets signals in again
     try:
@@ -35,6 +38,19 @@ def start_server(preloaded: list[str]) -> None:
             forkserver.ensure_running()
     except BlockingIOError:
         raise no_more_processes("the server of the workers cannot be started") from None
+
+
+def _make_socket_folder() -> None:
+    """Create multiprocessing's folder of sockets, below /tmp if TMPDIR is too long for a socket's path."""
+    from multiprocessing.util import get_temp_dir
+
+    before = tempfile.gettempdir()
+    if len(os.fsencode(before)) > _LONGEST_TMPDIR and os.access("/tmp", os.W_OK | os.X_OK):
+        tempfile.tempdir = "/tmp"
+    try:
+        get_temp_dir()  # remembered by multiprocessing until the process exits
+    finally:
+        tempfile.tempdir = before
 
 
 def begin(target: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, Connection]:

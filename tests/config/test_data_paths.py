@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROJECT
+from places import PROJECT
 from small_runs import only_run
 from small_sweeps import only_sweep
 
@@ -200,6 +200,7 @@ def test_a_run_that_wrote_a_relative_path_goes_on_as_it_did(
     assert "exactly as recorded" in dlrun("eval", "last", f"dataset.path={moved}").out
 
 
+@pytest.mark.slow
 def test_a_folder_whose_name_is_no_text_holds_data_as_others_do(config: Path, tmp_path: Path) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     folder.mkdir()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY
+from places import TINY
 from small_runs import only_run
 from small_sweeps import only_sweep
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROJECT
 from made_runs import SGD, made, made_sweep, with_rows
+from places import PROJECT
 
 from dlrun.console.commands.arguments import complete_run_or_sweep
 from dlrun.errors import UserError

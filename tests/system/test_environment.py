@@ -52,7 +52,11 @@ def environment(tmp_path: Path, temporary: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "backend", ["module://matplotlib_inline.backend_inline", "nonsense", "qtagg", "tkagg"]
+    "backend",
+    [
+        "module://matplotlib_inline.backend_inline",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("nonsense", "qtagg", "tkagg")),
+    ],
 )
 def test_pictures_are_drawn_whatever_backend_somebody_chose(
     tiny: Path, runs_dir: Path, dlrun_process: Callable[..., Any], backend: str

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROJECT, TINY
+from places import PROJECT, TINY
 
 from dlrun.config.loading import load_config
 from dlrun.config.lookup import find_config

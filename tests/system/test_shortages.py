@@ -34,6 +34,7 @@ def limited(kind: int, most: int) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("mib", [100, 300, 500, 700])
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("train",), ("sweep", "optimizer.lr=1e-3,1e-2"), ("data",)])
 def test_too_little_memory_for_pytorch_is_said_before_it_is_imported(
     tiny: Path, runs_dir: Path, dlrun_process: Callable[..., Any], mib: int, words: tuple[str, ...]
@@ -68,6 +69,7 @@ def test_a_little_more_than_pytorch_needs_is_enough(
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_models_do_not_fit_the_limit_names_it_and_how_to_go_on(
     tiny: Path, dlrun_process: Callable[..., Any]
 ) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -106,11 +107,17 @@ def test_a_record_that_is_none_stops_nothing(tmp_path: Path, text: str) -> None:
     assert not (tmp_path / RECORD).exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_killed_and_resumed_leaves_nothing_among_the_temporary_files(
-    tmp_path: Path, tiny: Path, runs_dir: Path, dlrun_process: Callable[..., Any]
+    tiny: Path, runs_dir: Path, dlrun_process: Callable[..., Any]
 ) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
+    with TemporaryDirectory(dir="/tmp") as folder:  # tmp_path may be too long for a socket
+        killed_and_resumed(Path(folder), tiny, runs_dir, dlrun_process)
+
+
+def killed_and_resumed(
+    temporary: Path, tiny: Path, runs_dir: Path, dlrun_process: Callable[..., Any]
+) -> None:
     options = {"env": os.environ | {"TMPDIR": str(temporary)}}
     words = ("optimizer.lr=1e-3,1e-2", "epochs=1500", "--jobs", "2", "-q")
     killed = dlrun_process("sweep", tiny, *words, **options)
@@ -137,3 +144,15 @@ def test_where_there_is_no_server_of_workers_there_is_no_socket_to_remove(
     )
     with recorded_sockets(tmp_path):
         assert (tmp_path / RECORD).exists()
+
+
+def test_a_folder_of_temporary_files_that_is_too_long_for_a_socket_stops_no_sweep(
+    tmp_path: Path, tiny: Path, runs_dir: Path, dlrun_process: Callable[..., Any]
+) -> None:
+    temporary = tmp_path / ("long" * 20)
+    temporary.mkdir()
+    words = ("sweep", tiny, "optimizer.lr=1e-3,1e-2", "-q")
+    done = dlrun_process(*words, env=os.environ | {"TMPDIR": str(temporary)})
+    assert done.communicate(timeout=120)[1] == ""
+    assert done.returncode == 0
+    assert list(temporary.iterdir()) == []
