@@ -73,6 +73,11 @@ def _console(stream: TextIO | None) -> Console:
     return Console(file=file, highlight=False, soft_wrap=False, width=width)  # type: ignore[arg-type]
 
 
+def can_redraw(console: Console) -> bool:
+    """Return whether a console is a terminal that can move its cursor: one with TERM=dumb gets lines."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 def stdout() -> _Stream:
     """Stdout as it is now, for plain lines."""
     return _Stream(sys.stdout)
@@ -144,7 +149,7 @@ def show_progress(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
     from rich.text import Text
 
     console = err()
-    if not console.is_terminal:
+    if not can_redraw(console):
         console.print(Text(f"{what}: {total:,}"), soft_wrap=True)
         yield from items
         return

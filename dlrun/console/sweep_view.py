@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dlrun.sweeps.views import RunProgress
 from dlrun.console.layout import headings, plain_table
 from dlrun.console.numbers import duration, number, of_seeds, short_text
-from dlrun.console.streams import clean, out
+from dlrun.console.streams import can_redraw, clean, out
 from dlrun.console.training_view import REFRESH, REFRESH_SHARE
 
 
@@ -47,7 +47,7 @@ class SweepDisplay:
             else f"{sweep.folder}: {what}"
         )
         self.console.print(Text(clean(f"{words}, {jobs} at a time")), soft_wrap=True)
-        if self.console.is_terminal and (left or self._count):
+        if can_redraw(self.console) and (left or self._count):
             self._live = Live(self._picture(), console=self.console, auto_refresh=False, transient=True)
             self._live.start()
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dlrun.training.state import State
 from dlrun.console.layout import plain_table
 from dlrun.console.numbers import compact, duration, number, of_seeds
-from dlrun.console.streams import clean, out
+from dlrun.console.streams import can_redraw, clean, out
 
 REFRESH = 0.25  # seconds between refreshes of the live view, at least
 REFRESH_SHARE = 40  # and at least this multiple of the last refresh's duration
@@ -60,7 +60,7 @@ class TrainingDisplay:
         about += f", {len(seeds)} seeds" if len(seeds) > 1 else f", seed {seeds[0]}"
         about += f", from epoch {state.epoch + 1}" if state.epoch else ""
         self.console.print(Text(clean(about)), soft_wrap=not self.console.is_terminal)
-        if self.console.is_terminal and state.epoch < self.epochs:
+        if can_redraw(self.console) and state.epoch < self.epochs:
             self._live = Live(self._picture(), console=self.console, auto_refresh=False, transient=False)
             self._live.start()
         self._next = time.monotonic() + REFRESH
@@ -92,7 +92,7 @@ class TrainingDisplay:
             self._live.update(self._picture(), refresh=True)
             self._live.stop()
             self._live = None
-        elif self._last and not self.console.is_terminal:
+        elif self._last and not can_redraw(self.console):
             self._line()
 
     def _refresh(self) -> None:

@@ -505,3 +505,15 @@ def test_what_was_printed_before_a_stream_failed_is_kept(monkeypatch: pytest.Mon
     console.print("third")
     assert stream.getvalue() == "first\n"
     output_failure()  # which the next command would tell
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines_as_a_pipe_does(
+    tiny: Path, clock: Clock, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    train(a_plan(tiny), clock, 3, 2.0, on=terminal)
+    assert [line.split("  ")[0] for line in terminal.getvalue().splitlines()[1:]] == [
+        "epoch 1/3",
+        "epoch 2/3",
+        "epoch 3/3",
+    ]
