@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import socket
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
 
+def host() -> str:
+    """Return the name of this machine."""
+    import socket  # takes milliseconds, and most commands do not need it
+
+    return socket.gethostname()
+
+
 def identity() -> dict[str, Any]:
     """The pid and the host of this process."""
-    return {"pid": os.getpid(), "host": socket.gethostname()}
+    return {"pid": os.getpid(), "host": host()}
 
 
 def is_still_there(summary: dict[str, Any]) -> bool:
-    if summary.get("host") != socket.gethostname():
+    if summary.get("host") != host():
         return True  # a process of another machine cannot be checked
     return is_alive(summary.get("pid"))
 
