@@ -1,4 +1,4 @@
-"""What each fast path of dlrun gains: the same run without it, and with all of them."""
+"""Benchmark of each fast path: the same run with every path on, and with that path off."""
 
 from __future__ import annotations
 

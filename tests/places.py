@@ -1,4 +1,4 @@
-"""What tests in several folders name: the project's folder, and a config that trains in milliseconds."""
+"""Constants shared by the test folders: the project's folder, and a config that trains in milliseconds."""
 
 from pathlib import Path
 

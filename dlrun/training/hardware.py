@@ -121,7 +121,7 @@ class Hardware:
     ) -> None:
         """One optimizer step of all copies, each along the gradient of its mean of `losses` (copies, batch).
 
-        Backward pass, unscaling, gradient clipping, update. Where `not_finite` () is 1 on the device, a fused
+        Backward pass, unscaling, gradient clipping, update. If `not_finite` () is 1 on the device, a fused
         optimizer leaves the weights unchanged.
         """
         for group in optimizer.param_groups:  # takes a tenth of the time of optimizer.zero_grad()

@@ -53,7 +53,7 @@ def config(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def path_of(runs_dir: Path) -> str:
-    """What the config of the only run says of its data."""
+    """Return the data path in the config of the only run."""
     line = next(line for line in only_run(runs_dir).config.read_text().splitlines() if " path:" in line)
     return line.partition(":")[2].strip().strip('"')
 

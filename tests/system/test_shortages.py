@@ -1,4 +1,4 @@
-"""What the system does not give is said in a few lines, with the limit that is set, and no traceback."""
+"""dlrun reports a shortage of system resources in a few lines, with the limit set, and no traceback."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UNMAPPED = "libtorch_cpu.so: failed to map segment from shared object"
 
 
 def limited(kind: int, most: int) -> Callable[[], None]:
-    """What sets a limit in a process that begins."""
+    """Return a function that sets a resource limit in a child process."""
     return lambda: resource.setrlimit(kind, (most, most))
 
 

@@ -84,7 +84,7 @@ def without_posix(code: str, folder: Path, **more: str) -> subprocess.Popen[str]
 
 @dataclass(frozen=True)
 class Done:
-    """What some commands left in a folder and printed: `said` has the code and the output of each."""
+    """The folder in which some commands ran; `said` holds the exit code and output of each."""
 
     folder: Path
     said: list[tuple[str, int, str]]

@@ -16,7 +16,7 @@ from dlrun.training import run_writer
 
 
 def evaluated(dlrun: Any, run: str, *words: object) -> str:
-    """What eval warns of; what it says on stderr and in JSON is the same, and its exit code is 0."""
+    """Return the warnings of eval, after checking that stderr and JSON agree and the exit code is 0."""
     done = dlrun("eval", run, "--json", *words)
     assert done.code == 0, done
     found = json.loads(done.out)["foreign"]

@@ -1,4 +1,4 @@
-"""What is looked at before a run goes on leaves nothing behind."""
+"""The checks before a resume leave no files behind."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def is_folder(path: Any, *_: Any) -> bool:
 
 
 def is_open_here(*paths: Any) -> bool:
-    """Whether this process has one of the files open, or mapped into memory: Windows then keeps its name."""
+    """Return whether this process has one of the files open or memory-mapped: Windows then keeps its name."""
     wanted = {os.path.realpath(os.fsdecode(path)) for path in paths}
     held = set()
     for name in os.listdir("/proc/self/fd"):
