@@ -1,1 +1,1 @@
-"""What is measured of dlrun itself."""
+"""Benchmarks of dlrun."""

@@ -60,7 +60,7 @@ def timed(words: list[str], exit_code: int) -> dict[str, Any]:
 
 
 def torch_modules(words: list[str], exit_code: int) -> int:
-    """How many modules of PyTorch a command imports, by Python's own account."""
+    """The number of PyTorch's modules that a command imports, by `python -X importtime`."""
     done = run([sys.executable, "-X", "importtime", "-m", "dlrun", *words], exit_code=exit_code)
     names = [line.rsplit("|", 1)[-1].strip() for line in done.errors.splitlines() if "import time:" in line]
     if "dlrun.console.commands.app" not in names:
@@ -69,7 +69,7 @@ def torch_modules(words: list[str], exit_code: int) -> int:
 
 
 def make_runs(runs: Path, number: int) -> None:
-    """As many runs as asked for: one that dlrun has trained, and its copies under names of their own."""
+    """Fill a folder with runs: one that dlrun has trained, and its copies under other names."""
     dlrun("train", "spiral_relu", "epochs=2", "plots=[]", "--runs-dir", str(runs), "--quiet")
     [first] = runs.iterdir()
     summary: Mapping[str, Any] = json.loads((first / "summary.json").read_text(encoding="utf-8"))

@@ -91,7 +91,7 @@ def measure(rounds: int) -> dict[str, Any]:
 
 
 def has_gpu() -> bool:
-    """Whether PyTorch sees a CUDA device; asked in a process of its own."""
+    """True if PyTorch, in a separate process, finds a CUDA device."""
     question = "import sys, torch; sys.exit(0 if torch.cuda.is_available() else 1)"
     return subprocess.run([sys.executable, "-c", question]).returncode == 0
 

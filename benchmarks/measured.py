@@ -1,4 +1,4 @@
-"""What is measured: kept as JSON, named with its machine, written as Markdown."""
+"""Measurements: their JSON file, the description of the machine, and Markdown tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PEERS = ("skorch", "lightning", "keras")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What was kept in a file; nothing where there is none."""
+    """The measurements of a file, or an empty dict if there is none."""
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return content
 

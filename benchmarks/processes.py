@@ -118,7 +118,7 @@ def wall(lines: Sequence[tuple[float, str]]) -> float | None:
 
 
 def knows(config: str, *overrides: str) -> bool:
-    """Whether dlrun takes a config with these KEY=VALUE."""
+    """True if dlrun accepts the config with these KEY=VALUE arguments."""
     words = [sys.executable, "-m", "dlrun", "show", config, *overrides]
     return subprocess.run(words, cwd=PROJECT, capture_output=True).returncode == 0
 

@@ -267,7 +267,7 @@ def measure(experiment: Experiment) -> dict[str, Any]:
 
 
 def not_here(experiment: Experiment) -> str:
-    """Why an experiment cannot be run on this machine; nothing where it can."""
+    """The reason why an experiment cannot be run on this machine, or None."""
     if experiment.needs == "cuda":
         import torch
 
@@ -328,7 +328,7 @@ def measured_cell(experiment: Experiment, found: dict[str, Any]) -> str:
 
 
 def baseline_cell(experiment: Experiment, found: dict[str, Any]) -> str:
-    """What is reached without a model, by the last figure of a row."""
+    """The baseline without a model, for the last figure of a row."""
     column = experiment.figures[-1].removeprefix("best.")
     split, _, measured = column.partition("_")
     of_split = found.get("baselines", {}).get("train" if split == "trainset" else split, {})
@@ -336,7 +336,7 @@ def baseline_cell(experiment: Experiment, found: dict[str, Any]) -> str:
 
 
 def met_cell(found: dict[str, Any]) -> str:
-    """Whether every claim was met, or how far it was missed."""
+    """The cell "yes" if every claim was met, else the amounts by which claims were missed."""
     if "failed" in found:
         return "no"
     if not found.get("expect") or found["expect"][0]["met"] is None:

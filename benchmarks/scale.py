@@ -1,4 +1,4 @@
-"""How time and memory grow with the number of examples and of parameters.
+"""Benchmark of time and memory over the number of examples and of parameters.
 
 Each figure is of a process of its own, which trains as a user does. docs/scale.png is drawn at the end,
 in another process, so that the one whose children are measured stays small.
@@ -87,7 +87,7 @@ def width_for(number: int) -> int:
 
 
 def table(measured: dict[str, Any]) -> list[str]:
-    """What each size takes, and what that is for each example, or each parameter in a step."""
+    """The time and memory of each size, in total and per example or per parameter and step."""
     steps = -(-FOR_PARAMETERS // BATCH)
     return [
         f"Spirals, batches of {BATCH}, one thread. Time is that of a training epoch, memory the peak of the",

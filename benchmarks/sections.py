@@ -56,7 +56,7 @@ is not installed is left out."""
 
 
 class Section(Protocol):
-    """What the benchmark needs of a module of this folder."""
+    """The interface of a section, which is a module of this folder."""
 
     TITLE: str
 
@@ -66,7 +66,7 @@ class Section(Protocol):
 
 @dataclass(frozen=True)
 class Goal:
-    """What is promised: a figure of each round, and the bound that their median has to keep.
+    """A bound that the median of a figure, measured in each round, has to keep.
 
     `figures` reads them from what the section measured; none, where it was not measured. `note` says, of a
     goal that is not met, what was tried and what stands in the way.
@@ -80,7 +80,7 @@ class Goal:
     note: str = ""
 
     def met(self, figures: Sequence[float]) -> bool:
-        """Whether the median keeps the bound."""
+        """True if the median keeps the bound."""
         middle = median(figures)
         return {"≤": middle <= self.bound, "≥": middle >= self.bound, "<": middle < self.bound}[self.sign]
 
@@ -89,7 +89,7 @@ class Goal:
         return self.figures(found) if found and "not measured" not in found else ()
 
     def missed(self, found: dict[str, Any]) -> bool:
-        """Whether it was measured and is not met."""
+        """True if the goal was measured and not met."""
         figures = self.measured(found)
         return bool(figures) and not self.met(figures)
 
@@ -134,7 +134,7 @@ def section(name: str) -> Section:
 
 
 def measure(section: Section, rounds: int, threads: int | None) -> dict[str, Any]:
-    """What a section measures, with the threads asked for where they matter to it."""
+    """Measure a section, with the number of threads of the command line if the section takes one."""
     matters = "threads" in inspect.signature(section.measure).parameters
     more = {"threads": threads} if matters else {}
     return section.measure(rounds, **more)
@@ -165,7 +165,7 @@ def goal_lines(measured: dict[str, Any]) -> Iterator[str]:
 
 
 def note_lines(measured: dict[str, Any]) -> Iterator[str]:
-    """What is said of the goals that are not met."""
+    """The notes on goals that are not met."""
     named: dict[str, list[str]] = {}  # by note: two goals may have the same
     for name in SECTIONS:
         for goal in goals(name):

@@ -108,7 +108,7 @@ def by_hand(words: list[str]) -> dict[str, Any]:
 
 
 def told(found: dict[str, Any], seeds: int) -> dict[str, Any]:
-    """What is kept of a training: its times, and the loss of each seed in the first and the last epoch."""
+    """The times of a training, and the loss of each seed in the first and the last epoch."""
     return {
         "process_seconds": found["process_seconds"],
         "per_seed": found["loop_seconds"] / seeds,

@@ -79,7 +79,7 @@ def next_name(folder: Path) -> str:
 
 
 def rows(folder: Path, number: int) -> Rows:
-    """What the runs of one round measured, `seconds` aside."""
+    """The figures of the runs of one round, without `seconds`."""
     found: Rows = {}
     for path in (folder / f"{number:03d}").rglob("metrics.csv"):
         with path.open(encoding="utf-8", newline="") as file:
@@ -92,10 +92,9 @@ def rows(folder: Path, number: int) -> Rows:
 
 
 def agreement(ours: Rows, theirs: Rows) -> dict[str, float]:
-    """How many runs are not the same in every digit.
+    """The number of runs that differ in any digit, and the largest differences over all runs.
 
-    Of the others how far at most the losses of the first epoch are apart, relative to ours, and the last
-    training accuracies.
+    `first` is relative, of the losses of the first epoch; `last` is that of the last training accuracies.
     """
     loss, accuracy = 2, 3  # behind epoch and seed
     pairs = [(ours[run], theirs[run]) for run in ours]

@@ -76,7 +76,7 @@ def table(measured: dict[str, Any]) -> list[str]:
 
 
 def disturbed(configs: dict[str, Any]) -> list[str]:
-    """Which figures are to be doubted: threads that wait for each other suffer most from other programs."""
+    """A warning about doubtful figures: threads that wait for each other suffer most from other programs."""
     named = [f"`{name}`" for name, found in configs.items() if found.get("others", 0) > OTHERS]
     if not named:
         return []
@@ -102,7 +102,7 @@ def ratios(found: dict[str, Any]) -> list[float]:
 
 
 def worst(measured: dict[str, Any]) -> list[float]:
-    """How far auto is from the best for the config that it suits worst: the ratio, median of the rounds."""
+    """The time of `auto` over that of the best number of threads: the worst config, median of rounds."""
     return [max(median(ratios(found)) for found in measured["configs"].values() if "not run" not in found)]
 
 

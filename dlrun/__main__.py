@@ -1,13 +1,13 @@
 """The start of `dlrun`, which `python -m dlrun` is too."""
 
-import signal
 from typing import NoReturn
+
+from dlrun.system.signals import end_at_ctrl_c
 
 
 def main() -> NoReturn:
-    """The command line, which Ctrl-C ends at once: training, which has something to save, heeds it itself."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Run the command line. Ctrl-C ends it at once, except while a run trains, which is saved first."""
+    end_at_ctrl_c()
     from dlrun.console.commands import app  # what it imports takes long enough for a Ctrl-C
 
     app.main()

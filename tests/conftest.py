@@ -1,4 +1,4 @@
-"""What more than one test file needs: a tiny config, a runs folder, the command line, real data."""
+"""Fixtures of more than one test file: a tiny config, a runs folder, the command line, real data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WITH_RUNS_DIR = (
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """What is counted over all tests, such as the faults, is counted in one process."""
+    """Tests whose counts are added up, such as the faults, run in one process."""
     if "faults" in config.option.markexpr:
         config.option.numprocesses, config.option.dist = 0, "no"
 
@@ -54,7 +54,7 @@ def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended: its exit code and what it printed."""
+    """The exit code of a command and its output."""
 
     code: int
     out: str
@@ -131,7 +131,7 @@ def dlrun_process(runs_dir: Path) -> Iterator[Callable[..., subprocess.Popen[str
 
 @pytest.fixture
 def no_hanging() -> Iterator[None]:
-    """What would never end fails its test instead."""
+    """A test that would never end fails instead."""
 
     def give_up(number: int, frame: FrameType | None) -> None:
         pytest.fail("this does not end")  # no Exception, which the code at hand might catch

@@ -43,6 +43,43 @@ SMALL = {
     "metrics": ["accuracy"],
     "plots": [],
 }
+SMALL_CNN = {
+    "name": "cnn",
+    "channels": [3, 4],
+    "kernel_size": 3,
+    "padding": 1,
+    "hidden": [6],
+    "batch_norm": True,
+    "dropout": 0.3,
+}
+FILES_OF_A_RUN = {
+    "config.yaml",
+    "metrics.csv",
+    "checkpoints/last.pt",
+    "checkpoints/best.pt",
+    "summary.json",
+    "log.txt",
+}
+SIGNS = """\
+import torch
+from dlrun.config.options import Positive
+
+
+class Signs(torch.optim.Optimizer):
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p -= group["lr"] * p.grad.sign()
+
+
+def signs(parameters, *, lr: Positive):
+    '''A step of the same size along every axis.'''
+    return Signs(parameters, lr)
+"""
 
 # What could be forgotten between two halves of a run.
 FULL: dict[str, Any] = {
@@ -211,7 +248,7 @@ def only_run(runs_dir: Path) -> Run:
 
 
 def saved_epoch(run: Run) -> int:
-    """How far a run can be resumed from; -1 where it never was saved."""
+    """The epoch that a run can be resumed from, or -1 if it was never saved."""
     return int(load_checkpoint(run.last).state["epoch"]) if run.last.exists() else -1
 
 
@@ -253,8 +290,13 @@ def outcome(run: Run) -> dict[str, Any]:
     }
 
 
+def files_of(run: Run) -> set[str]:
+    """The files in a run folder, by their paths relative to it."""
+    return {path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*") if path.is_file()}
+
+
 def timeless(columns: dict[str, Any]) -> dict[str, Any]:
-    """What does not depend on the clock."""
+    """The columns that do not depend on the clock."""
     return {name: values for name, values in columns.items() if name != "seconds"}
 
 
@@ -287,7 +329,7 @@ def written(path: Path, **changes: Any) -> Path:
 
 
 def differences(a: Any, b: Any, place: str = "") -> list[str]:
-    """Where two trees of values differ by as much as a bit; nan is equal to nan."""
+    """The places where two trees of values differ in any bit; nan equals nan."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         same = a.dtype == b.dtype and a.shape == b.shape and torch.equal(a.nan_to_num(7), b.nan_to_num(7))
         return [] if same and torch.equal(a.isnan(), b.isnan()) else [place]
@@ -379,7 +421,7 @@ def child(target: Callable[..., None], *arguments: Any) -> multiprocessing.proce
 
 
 def _heeding_signals(target: Callable[..., None], *arguments: Any) -> None:
-    """What `child` begins: where a sweep began the server, that one hears no signals."""
+    """The first code of `child`: it restores the signals, which a server begun by a sweep ignores."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     target(*arguments)
 

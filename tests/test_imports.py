@@ -1,4 +1,4 @@
-"""Who may import whom: a folder from those below it, and inside a folder without a circle."""
+"""A folder imports only from the folders below it, and the imports inside a folder have no circle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed from a wheel trains anywhere, shipped configs included."""
+"""dlrun installed from a wheel trains in any folder, with the shipped configs."""
 
 from __future__ import annotations
 

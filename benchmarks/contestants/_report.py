@@ -1,4 +1,4 @@
-"""What every contestant takes from its command line, and what it says of itself."""
+"""The command line and the report that all contestants share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an epoch of ThreeNet goes in dlrun, by PyTorch's profiler: shares of its time, by kind of work."""
+"""The shares of an epoch of ThreeNet in dlrun by kind of work, from PyTorch's profiler."""
 
 from time import perf_counter
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import time
@@ -23,6 +22,7 @@ from dlrun.sweeps.messages import STOP, Message
 from dlrun.system.children import leave_terminal
 from dlrun.system.files import open_to_append
 from dlrun.system.shortages import shortage
+from dlrun.system.signals import at_stop_request, is_stop_requested, request_stop
 
 if TYPE_CHECKING:
     from dlrun.data.examples import Data
@@ -40,7 +40,7 @@ def serve_runs(connection: Connection, log: Path, metric: str, parts: Path | Non
     """The main function of a worker: train the runs whose folders arrive, until the connection is closed."""
     _say_into(log)
     stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())  # StopSignals replaces it while a run trains
+    at_stop_request(stopped.set)
     leave_terminal()  # Ctrl-C is handled by the sweep's process
     folders: SimpleQueue[Path | None] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, folders), daemon=True).start()
@@ -53,7 +53,7 @@ def serve_runs(connection: Connection, log: Path, metric: str, parts: Path | Non
 
 
 def _receive(connection: Connection, folders: SimpleQueue[Path | None]) -> None:
-    """The thread that reads the connection: it queues folders, and raises SIGTERM here to stop the run.
+    """The thread that reads the connection: it queues folders and requests the stop of the run.
 
     On STOP it does so only if the run is not stopping yet, so that the run is saved. If the connection is
     closed it always does: a run that is already stopping ends at once.
@@ -62,11 +62,11 @@ def _receive(connection: Connection, folders: SimpleQueue[Path | None]) -> None:
         while True:
             if (said := connection.recv()) != STOP:
                 folders.put(said)
-            elif signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-                signal.raise_signal(signal.SIGTERM)
+            elif not is_stop_requested():
+                request_stop()
     except (EOFError, OSError):
         folders.put(None)
-        signal.raise_signal(signal.SIGTERM)
+        request_stop()
 
 
 def _say_into(log: Path) -> None:
@@ -130,7 +130,7 @@ class Reporter:
             self._take(state.best["figures"])
         self._say("begin", state.epoch)
         if self._stopped.is_set():
-            signal.raise_signal(signal.SIGTERM)  # it arrived before the run's handler was installed
+            request_stop()  # the request arrived before the run's handler was installed
 
     def tick(self, examples: int) -> None: ...
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import sys
 from pathlib import Path
 
 from dlrun.system.control_groups import limits
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 
 def cores(root: Path = Path("/")) -> int:
@@ -29,12 +33,27 @@ def limit_of_memory(root: Path = Path("/")) -> str:
     return found.memory_file if found.memory < _physical_memory() else ""
 
 
+def processor() -> str:
+    """The name of the processor; "unknown" if the system does not tell."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown"
+
+
+def keep_freed_memory() -> None:
+    """Make glibc keep freed memory for the next allocation; does nothing with other C libraries."""
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_TRIM_THRESHOLD, 128 * 2**20)
+        library.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
+
+
 def _physical_memory() -> int:
     """The bytes of memory that the machine has; sys.maxsize if the system does not tell."""
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}) and hasattr(os, "sysconf"):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    import ctypes
-
     if hasattr(ctypes, "WinDLL"):
         from dlrun.system import windows
 

@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -19,6 +20,27 @@ STOPPING = _there("SIGINT", "SIGTERM", "SIGBREAK")  # SIGBREAK: Ctrl-Break, or a
 _GOING_AWAY = _there("SIGHUP")  # sent when the terminal closes; unknown to Windows
 OF_A_TERMINAL = (*STOPPING, *_GOING_AWAY)
 KILLED = tuple(-int(number) for number in _there("SIGKILL"))  # exit codes of a process that was killed
+
+
+def end_at_ctrl_c() -> None:
+    """Let Ctrl-C end this process at once, without a traceback, until StopSignals handles it."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def at_stop_request(note: Callable[[], None]) -> None:
+    """Call `note` at SIGTERM; StopSignals replaces it while a run trains."""
+    signal.signal(signal.SIGTERM, lambda *_: note())
+
+
+def request_stop() -> None:
+    """Send SIGTERM to this process: a run that trains stops, one that is already stopping ends at once."""
+    signal.raise_signal(signal.SIGTERM)
+
+
+def is_stop_requested() -> bool:
+    """True from the first stop signal that StopSignals has received until it is left."""
+    return signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 class StopSignals:

@@ -48,7 +48,7 @@ def describe_machine(device: torch.device) -> dict[str, str]:
     """The system, the processor, its instructions and the GPU, for summary.json."""
     words = {
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": machine.processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
     }
     if device.type == "cuda":
@@ -72,11 +72,3 @@ def _count(kind: str) -> int:
     if kind == "cuda":
         return torch.cuda.device_count() if torch.cuda.is_available() else 0
     return int(torch.backends.mps.is_available()) if kind == "mps" else 1
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or "unknown"

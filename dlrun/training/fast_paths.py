@@ -7,8 +7,6 @@ time. docs/performance.md has what each of them gains, measured by `python -m be
 
 from __future__ import annotations
 
-import ctypes
-import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,10 +19,10 @@ import torch
 from torch import Tensor
 from torch.optim import optimizer as optimizers
 
+from dlrun.system import machine
 from dlrun.system.switches import has_fast_paths
 
 _COMPILER = "torch._dynamo"
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 
 @contextmanager
@@ -104,14 +102,12 @@ _steps: dict[type, Callable[[torch.optim.Optimizer], Any]] = {}
 
 
 def keep_freed_memory() -> None:
-    """Make glibc keep freed memory for the next step; does nothing with other C libraries.
+    """Keep freed memory for the next step, for which it would be requested again.
 
-    Returning it to the system and getting it again costs system calls and page faults at each step.
+    Otherwise each step pays for system calls and page faults.
     """
-    if _are_on() and platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        library.mallopt(_M_TRIM_THRESHOLD, 128 * 2**20)
-        library.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
+    if _are_on():
+        machine.keep_freed_memory()
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What the benchmark says of growing with examples and parameters."""
+"""Tests of the benchmark of many examples and parameters."""
 
 from __future__ import annotations
 

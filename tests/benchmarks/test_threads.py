@@ -1,4 +1,4 @@
-"""What the benchmark says of `threads: auto`."""
+"""Tests of the benchmark of `threads: auto`."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import only_run
+from small_runs import SIGNS, only_run
 
 from dlrun.config.earlier_names import MOVED, find_earlier_names
 from dlrun.config.registry import Parts
@@ -106,26 +106,7 @@ def share(outputs, targets, *, of: int = 1):
 def finish(means):
     return means[0]
 ''',
-    "optimizer/signs.py": '''
-import torch
-from dlrun.options import Positive
-
-
-class Signs(torch.optim.Optimizer):
-    def __init__(self, parameters, lr):
-        super().__init__(parameters, {"lr": lr})
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        for group in self.param_groups:
-            for p in group["params"]:
-                p -= group["lr"] * p.grad.sign()
-
-
-def signs(parameters, *, lr: Positive):
-    """A step of the same size along every axis."""
-    return Signs(parameters, lr)
-''',
+    "optimizer/signs.py": SIGNS.replace("dlrun.config.options", "dlrun.options"),
     "schedule/halving.py": '''
 from dlrun.options import Count
 

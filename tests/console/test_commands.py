@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import only_run, timeless, tree
+from small_runs import FILES_OF_A_RUN, SIGNS, files_of, only_run, timeless, tree
 
 from dlrun import __version__
 from dlrun.console.commands.arguments import complete_config, complete_kind, complete_run
@@ -33,15 +33,7 @@ def test_training_leaves_everything_in_one_folder(dlrun: Dlrun, tiny: Path, runs
     run = only_run(runs_dir)
     assert done.code == 0
     assert run.name == "tiny-001"
-    assert {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()} == {
-        "config.yaml",
-        "metrics.csv",
-        "checkpoints/last.pt",
-        "checkpoints/best.pt",
-        "plots/curves.png",
-        "summary.json",
-        "log.txt",
-    }
+    assert files_of(run) == FILES_OF_A_RUN | {"plots/curves.png"}
     assert run.summary()["status"] == "finished"
     assert run.rows()["epoch"] == [1, 2, 3]
     assert str(run.folder) in done.out
@@ -434,26 +426,7 @@ def sharp(outputs, targets, *, sharpness: Positive = 1.0):
     '''Cross entropy of sharpened outputs.'''
     return cross_entropy(outputs * sharpness, targets, reduction="none")
 """,
-    "optimizer/signs.py": """\
-import torch
-from dlrun.config.options import Positive
-
-
-class Signs(torch.optim.Optimizer):
-    def __init__(self, parameters, lr):
-        super().__init__(parameters, {"lr": lr})
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        for group in self.param_groups:
-            for p in group["params"]:
-                p -= group["lr"] * p.grad.sign()
-
-
-def signs(parameters, *, lr: Positive):
-    '''A step of the same size along every axis.'''
-    return Signs(parameters, lr)
-""",
+    "optimizer/signs.py": SIGNS,
     "plots/losses.py": """\
 from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""What is printed suits a terminal, a file or nobody at all, and never stops a run."""
+"""Output suits a terminal, a file or a closed pipe, and never stops a run."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def epochs_in(text: str) -> list[int]:
 
 
 def _last_picture(plain: str) -> str:
-    """What stands below the head of the last table."""
+    """The rows of the last table."""
     return plain[plain.rfind("──") :]
 
 

@@ -48,7 +48,7 @@ def saved(folder: Path, pixels: Tensor | Image.Image, name: str = "image.png", *
 
 
 def difference(a: Tensor, b: Tensor) -> float:
-    """How far two images are apart, in grey levels, in the mean."""
+    """The mean absolute difference of two images, in grey levels."""
     return (a.int() - b.int()).abs().float().mean().item()
 
 

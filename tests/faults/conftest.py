@@ -21,14 +21,14 @@ _failed: set[str] = set()  # rows of which a test failed or was skipped, with th
 
 
 class Fault:
-    """What a test counts of its row."""
+    """The counts that a test reports for its row of the matrix."""
 
     def __init__(self, row: str, test: str, thorough: bool) -> None:
         self.row, self.thorough = row, thorough
         self.random = random.Random(f"{row} {test}")  # the same numbers at each run
 
     def times(self, few: int, all: int) -> int:
-        """How often to do it: a few times by default, as often as the row says with -m faults."""
+        """The number of repetitions: a few by default, the row's own with -m faults."""
         return all if self.thorough else few
 
     def count(self, **figures: int) -> None:
@@ -79,7 +79,7 @@ def fault(request: pytest.FixtureRequest) -> Iterator[Fault]:
 
 
 def thorough(config: pytest.Config) -> bool:
-    """Whether the full counts are asked for."""
+    """True if the full counts were asked for."""
     return str(config.option.markexpr) == "faults"
 
 

@@ -60,7 +60,7 @@ def until(true: Callable[[], object], alive: Callable[[], bool] = lambda: True) 
 
 
 def has_processes(session: int) -> bool:
-    """Whether a process of that session lives."""
+    """True if a process of that session is alive."""
     try:
         os.killpg(session, 0)
     except ProcessLookupError:

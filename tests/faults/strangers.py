@@ -1,4 +1,4 @@
-"""What a stranger may send by the name of a checkpoint: damage, code, bombs, other files, false claims."""
+"""Files that a stranger may send as a checkpoint: damaged, with code, bombs, other formats, false claims."""
 
 from __future__ import annotations
 
@@ -497,7 +497,7 @@ FORGERIES: dict[str, Change] = {
 
 
 def moments(state: dict[str, Any]) -> dict[str, Any]:
-    """What Adam keeps of the first weights, (8, 2)."""
+    """The state that Adam keeps for the first weights, of shape (8, 2)."""
     found: dict[str, Any] = state["optimizer"]["state"][0]
     return found
 
@@ -594,7 +594,7 @@ LARGE: dict[str, Change] = {
 
 
 def opened_in_child(good: Path, paths: list[Path], folder: Path) -> list[dict[str, Any]]:
-    """How a process of its own, of at most 2 GiB more than it has, opened each of the files.
+    """Open each file in a separate process that may use at most 2 GiB more than it has.
 
     `code` and `lines` as `dlrun eval` would end, `seconds` of work, and `mebibytes` more at most than before.
     A file that takes ten seconds ends the process.

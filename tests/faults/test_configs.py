@@ -527,7 +527,7 @@ POOL: list[Any] = [
 
 
 def accepts(kind: Any, value: Any) -> bool:
-    """Whether a value is of a type that an option may have, told without dlrun's own checks."""
+    """True if an option may have a value of this type, decided without dlrun's own checks."""
     if kind is None or kind is NoneType:
         return value is None
     if kind is float:

@@ -93,7 +93,7 @@ def last_told(told: Path) -> int:
 
 
 def saves_told(told: Path) -> int:
-    """How many saves returned."""
+    """The number of saves that returned."""
     return len(told.read_text().split()) if told.exists() else 0
 
 
@@ -229,7 +229,7 @@ def killed_once(fault: Any, folder: Path, begin: tuple[object, ...], dlrun: Dlru
 
 
 def saves_of(folder: Path) -> list[int]:
-    """What changes when a run in a folder is saved."""
+    """The files that change when a run in a folder is saved."""
     return [run.last.stat().st_mtime_ns for run in runs_in(folder) if run.last.exists()]
 
 
@@ -295,7 +295,7 @@ def standing_still(pid: int) -> Iterator[None]:
 def after_the_cut(
     run: Run, changes: dict[str, Any], returned: int, wanted: dict[str, Any]
 ) -> tuple[int, list[str]]:
-    """How many epochs of those saved are lost, and where going on ends in other bits."""
+    """The number of saved epochs that are lost, and the differences from the unbroken run after a resume."""
     assert run.config.exists(), "the run itself is lost"
     lost = max(0, returned - saved_epoch(run))
     go_on(run, changes)

@@ -586,7 +586,7 @@ LAST_NAMES = {name.rsplit(".")[-1] for name in DOTTED}  # asked first, as taking
 
 
 def unsafe(tree: ast.AST) -> list[str]:
-    """What stands in a source and could run what a file says: `line what`."""
+    """The calls in a source that could run code from a file, as `line name`."""
     found = []
     for node in ast.walk(tree):
         match node:

@@ -330,7 +330,7 @@ def test_a_folder_that_is_gone_is_said_to_be(tiny: Path, tmp_path: Path) -> None
 
 
 def test_ctrl_c_while_it_starts_is_no_traceback(tmp_path: Path) -> None:
-    """What the first import finds is a Ctrl-C."""
+    """The first import is interrupted by Ctrl-C."""
     (tmp_path / "typer.py").write_text(
         "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"
     )

@@ -1,4 +1,4 @@
-"""What holds for anything whatever: texts, tables, names and files that nobody thought of."""
+"""Properties that hold for random texts, tables, names and files."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def said_well(error: UserError) -> bool:
-    """Whether an error can be shown: a few lines, none of which holds another."""
+    """True if an error can be shown: a few lines, none of which contains a line break."""
     lines = error.lines()
     return len(lines) <= (25 if isinstance(error, ConfigError) else 5) and not any("\n" in x for x in lines)
 

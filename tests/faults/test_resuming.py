@@ -310,7 +310,7 @@ def test_every_key_of_a_config_may_be_another_or_may_not() -> None:
 
 @pytest.mark.row("T18")
 def test_a_run_cannot_go_on_as_another_run(fault: Any, dlrun: Dlrun, complete: Run) -> None:
-    """Whether it is said on the command line or written into the config of the run."""
+    """A changed key is treated alike on the command line and in the run's config.yaml."""
     files, text = tree(complete.folder), complete.config.read_text()
     for key, (value, said) in ANOTHER.items():
         done = dlrun("resume", "tiny", "epochs=4", f"{key}={value}")

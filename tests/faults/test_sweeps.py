@@ -47,7 +47,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 
 
 def metrics(sweep: Sweep) -> dict[str, Any]:
-    """What each run measured, `seconds` aside."""
+    """The figures of each run, without `seconds`."""
     return {trial.run.name: timeless(trial.run.rows()) for trial in sweep.trials}
 
 
@@ -83,7 +83,7 @@ def begun(config: Path, runs_dir: Path, *, epochs: int) -> tuple[Sweep, Any]:
 
 
 def said_in(runs_dir: Path) -> str:
-    """What a process said so far."""
+    """The output of a process so far."""
     path = runs_dir / "said"
     return path.read_text() if path.exists() else ""
 
@@ -342,7 +342,7 @@ def test_a_link_in_the_folder_of_a_sweep_is_refused(
 
 
 def refused(sweep: Sweep, around: Path, dlrun: Dlrun, fault: Any) -> str:
-    """What is said where a sweep is not gone on with, and nothing around it changes."""
+    """The error of a sweep that cannot be resumed; the test fails if any file changes."""
     before = contents(around)
     done = dlrun("sweep", "--resume", sweep.folder)
     assert done.code == 2

@@ -1,4 +1,4 @@
-"""What goes wrong while a model trains: figures that are none, examples that cannot be read, no memory."""
+"""Faults while a model trains: figures that are not finite, unreadable examples, too little memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STEPS = 5  # in an epoch of 40 examples
 
 
 def assert_error(err: str) -> None:
-    """What is shown is an error and no more."""
+    """The output must be an error and nothing else."""
     lines = [line for line in err.splitlines() if not line.startswith(("decoding", "warning"))]
     assert 0 < len(lines) <= 5, err
     assert lines[0].startswith("error: "), err
@@ -260,7 +260,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
 
 
 def noted_before_each_step(state: State) -> tuple[list[list[Tensor]], EachBatch]:
-    """What the weights were before each step, and the watch over the batches that notes it."""
+    """A list for the weights before each step, and the callback that fills it."""
     before: list[list[Tensor]] = []
 
     def noting(batches: Iterator[Batch]) -> Iterator[Batch]:

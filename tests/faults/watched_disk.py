@@ -17,7 +17,7 @@ Tree = dict[str, bytes]  # path of a file -> its content
 
 
 class Disk:
-    """What this process writes below `root`, while `watched`.
+    """Records what this process writes below `root`, while `watched`.
 
     `calls` are its calls in their order, each with the paths that it concerns: open, write, truncate,
     fsync, replace, mkdir. The call number `failing` raises OSError with the number `error`; `for_good`, so
@@ -61,7 +61,7 @@ class Disk:
     # ------------------------------------------------------------------------ what a power cut leaves
 
     def left(self, *, names_are_ahead: bool, data_is_ahead: bool) -> Tree:
-        """What is there after a power cut at this moment.
+        """The files that a power cut at this moment would leave.
 
         The names of a folder are those of its last fsync, or those of now where they are ahead. The
         content of a file is that of its last fsync, or half of what was written since where it is ahead.

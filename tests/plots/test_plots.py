@@ -1,4 +1,4 @@
-"""What a picture says is what was measured."""
+"""Every picture shows the figures that were measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `dlrun predict` says of new inputs is what the model says, prepared as its training data were."""
+"""`dlrun predict` prepares new inputs as the training data were, and gives the model's outputs."""
 
 from __future__ import annotations
 

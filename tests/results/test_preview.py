@@ -1,4 +1,4 @@
-"""What `dlrun data` says of a dataset is what the dataset holds."""
+"""`dlrun data` describes a dataset as it is."""
 
 from __future__ import annotations
 

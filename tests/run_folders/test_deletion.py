@@ -1,4 +1,4 @@
-"""What `dlrun runs` lists and deletes, and what `dlrun rm` does."""
+"""Tests of deletion by `dlrun runs` and `dlrun rm`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Dlrun = Callable[..., Any]
 
 
 class Terminal(io.StringIO):
-    """What somebody types."""
+    """The user's answer at the prompt."""
 
     def isatty(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""What is not the same in two runs."""
+"""Tests of the differences between two runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runs are meant, what each says, and in which order."""
+"""Tests of finding, reading and sorting runs."""
 
 from __future__ import annotations
 

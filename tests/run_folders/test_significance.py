@@ -1,4 +1,4 @@
-"""What a few seeds can say of two settings."""
+"""Tests of the comparison of two settings over a few seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep will train is checked and shared out among the cores before there is a folder."""
+"""A sweep is checked and divided among the cores before its folder exists."""
 
 from __future__ import annotations
 

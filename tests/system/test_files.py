@@ -45,7 +45,7 @@ def test_a_hard_link_becomes_a_file_of_its_own_and_the_other_name_keeps_the_old_
 
 @pytest.mark.parametrize("begin", [0, 3])
 def test_a_run_writes_through_no_hard_link(begin: int, dlrun: Any, tiny: Path, tmp_path: Path) -> None:
-    """As `cp -al` makes them for a backup, or somebody to have a file of theirs written."""
+    """Hard links, as `cp -al` makes them for a backup, or an attacker to have a file overwritten."""
     runs = tmp_path / "runs"
     whole = Path(dlrun("train", tiny, "--quiet").out.strip())
     run = Path(dlrun("train", tiny, "--stop-after", 3, "--quiet").out.strip())

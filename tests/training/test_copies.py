@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import differences, outcome, own_parts, planned, started, trained
+from small_runs import SMALL_CNN, differences, outcome, own_parts, planned, started, trained
 from torch import Tensor, nn
 
 from dlrun.config.mistakes import ConfigError
@@ -172,15 +172,7 @@ STACKABLE: dict[str, dict[str, Any]] = {
     },
     "convolutions": {
         "dataset": "dots",
-        "architecture": {
-            "name": "cnn",
-            "channels": [3, 4],
-            "kernel_size": 3,
-            "padding": 1,
-            "hidden": [6],
-            "batch_norm": True,
-            "dropout": 0.3,
-        },
+        "architecture": SMALL_CNN,
         "augmentations": [{"name": "crop", "padding": 1}, "flip"],
     },
     "lenet": {"dataset": "mnist_sized", "architecture": "lenet"},

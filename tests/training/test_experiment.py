@@ -16,12 +16,15 @@ import pytest
 import torch
 from small_runs import (
     COSINE,
+    FILES_OF_A_RUN,
     FULL,
     NOW_AND_THEN,
     OPTIMIZER_OPTIONS,
     SMALL,
+    SMALL_CNN,
     Listening,
     differences,
+    files_of,
     go_on,
     interrupting,
     of_seed,
@@ -192,15 +195,7 @@ def test_a_longer_run_under_a_schedule_of_progress_says_that_it_is_another_run(t
 
 IMAGES: dict[str, Any] = {
     "dataset": "dots",
-    "architecture": {
-        "name": "cnn",
-        "channels": [3, 4],
-        "kernel_size": 3,
-        "padding": 1,
-        "hidden": [6],
-        "batch_norm": True,
-        "dropout": 0.3,
-    },
+    "architecture": SMALL_CNN,
     "augmentations": [{"name": "crop", "padding": 1}, "flip", {"name": "cutout", "size": 3}],
 }
 DROPOUT = {"name": "mlp", "hidden": [8], "dropout": 0.3}
@@ -528,16 +523,7 @@ def test_asking_git_for_the_commit_runs_no_monitor_and_no_hook(
 
 def test_a_finished_run_leaves_what_its_docstring_says(tmp_path: Path) -> None:
     run = trained(planned(plots=["curves"], seeds=[4, 2]), tmp_path)
-    names = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()}
-    assert names == {
-        "config.yaml",
-        "metrics.csv",
-        "checkpoints/last.pt",
-        "checkpoints/best.pt",
-        "plots/curves.png",
-        "summary.json",
-        "log.txt",
-    }
+    assert files_of(run) == FILES_OF_A_RUN | {"plots/curves.png"}
     columns = ["epoch", "seed", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "lr", "seconds"]
     rows = run.rows()
     assert list(rows) == columns

@@ -63,7 +63,7 @@ print("not compiled:", whole(), torch.compile(lambda: inner(), backend="eager")(
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What that process says of each thing it does."""
+    """Run the process and return its answer to each question."""
     runs_dir = tmp_path_factory.mktemp("runs")
     done = subprocess.run(
         [sys.executable, "-c", IN_ORDER, str(runs_dir)], capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Where it computes: devices, threads, precision, compilation."""
+"""Tests of devices, threads, precision and compilation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot work is refused before there is a folder, and what does not matter changes no bits."""
+"""A plan that cannot work is refused before a run folder exists; equivalent choices give equal bits."""
 
 from __future__ import annotations
 
