@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import dlrun
-from dlrun.config.registry import KINDS
+from dlrun.config.registry import FOLDERS
 
 PACKAGE = Path(dlrun.__file__).parent
 # A file imports what stands further down, or beside it in its folder.
@@ -21,7 +21,7 @@ LAYERS = [
     "plots",
     "drawing",
     "training",
-    *("dataset", "architecture", "loss", "optimizer", "schedule", "metrics", "augmentations"),
+    *("dataset", "architecture", "loss", "optimizer", "schedule", "metrics", "augmentations", "task"),
     "blocks",
     "run_folders",
     "data",
@@ -29,7 +29,7 @@ LAYERS = [
     "system",
     "errors",
 ]
-PARTS = set(KINDS) - {"plots"}
+PARTS = set(FOLDERS) - {"plots"}
 FOR_PARTS = {"blocks", "data", "config", "system", "errors"}
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts)

@@ -17,8 +17,8 @@ def one_output_per_class(data: Data) -> int:
 
 
 def one_output_per_class_or_figure(data: Data) -> int:
-    """The number of outputs: one for each class, or in a regression one for each target."""
-    return data.targets if data.task == "regression" else one_output_per_class(data)
+    """The number of outputs: one for each class, or if there are none one for each target."""
+    return one_output_per_class(data) if data.classes else data.targets
 
 
 def one_hot(targets: Tensor, like: Tensor) -> Tensor:

@@ -58,6 +58,10 @@ _RENAMED = {
     "dlrun.evaluation.guesses": "dlrun.training.baselines.guesses",
     "dlrun.evaluation.spread": "dlrun.training.figures.spread",
     "dlrun.plots._convolutions.convolutions": "dlrun.drawing.convolutions.convolutions_of",
+    "dlrun.plots._plane.coloured": "dlrun.drawing.earlier.coloured",
+    "dlrun.plots._plane.probabilities_at": "dlrun.drawing.earlier.probabilities_at",
+    "dlrun.plots._style.accuracy": "dlrun.drawing.earlier.accuracy",
+    "dlrun.plots._style.predicted": "dlrun.drawing.earlier.predicted",
     "dlrun.vision.torchvision": "dlrun.data.torchvision_import.import_torchvision",
     "dlrun.tables.decimals": "dlrun.run_folders.significance.decimals",
 }

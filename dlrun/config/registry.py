@@ -33,6 +33,7 @@ KINDS = (
     "augmentations",
     "plots",
 )
+FOLDERS = (*KINDS, "task")  # the folders of parts; a task is named by the dataset, not by a key of a config
 REQUIRED = object()
 _BUILT_IN = Path(__file__).parent.parent
 _NAME = re.compile(r"[a-z][a-z0-9_]*$")
@@ -112,14 +113,14 @@ class Parts:
     @cached_property
     def code(self) -> str:
         """A digest of the code of dlrun and of the user's parts, to tell if two runs used the same code."""
-        return digest_of_code(self.folder, KINDS)
+        return digest_of_code(self.folder, FOLDERS)
 
     @cached_property
     def replaced(self) -> list[str]:
         """The parts of dlrun that a user's part of the same name replaces, such as `optimizer/sgd`."""
         return [
             f"{kind}/{name}"
-            for kind in (KINDS if self.folder else ())
+            for kind in (FOLDERS if self.folder else ())
             for name, path in sorted(self._paths(kind).items())
             if not path.is_relative_to(_BUILT_IN) and (_BUILT_IN / kind / path.name).exists()
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from dlrun.system.progress import Progress
 from dlrun.system.randomness import generator
 
-Task = Literal["classification", "regression"]
+Task = str  # the name of a file in dlrun/task/
 EVALUATION_BATCH = 1024  # examples in an evaluation batch; another size changes the last bits
 
 

@@ -33,7 +33,7 @@ class Loaded:
         examples = dict(data.read())
         if data.valid_fraction and "valid" not in examples:
             examples["train"], examples["valid"] = carve(
-                examples["train"], data.valid_fraction, data.seed, by_class=data.task == "classification"
+                examples["train"], data.valid_fraction, data.seed, by_class=bool(data.classes)
             )
         for name, some in examples.items():
             if len(some) == 0:

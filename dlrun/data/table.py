@@ -90,8 +90,8 @@ def _learn(table: Table, options: TableOptions, notes: list[str]) -> tuple[Encod
     cells = _parse(table, options, columns, categorical)
     refuse_text(cells, table, options, columns)
     cells = _without_trouble(cells, options, notes)
-    classes = in_order(cells.texts[options.target]) if options.task == "classification" else ()
-    if options.task == "classification" and not 2 <= len(classes) <= _MOST_CLASSES:
+    classes = in_order(cells.texts[options.target]) if options.has_classes else ()
+    if options.has_classes and not 2 <= len(classes) <= _MOST_CLASSES:
         has = f"{options.target} has {_different(len(classes))}"
         fix = "for numbers set task: regression" if len(classes) > 1 else "name another target"
         raise UserError(f"{has}, but classes are 2 to {_MOST_CLASSES:,}", where=table.source, fix=fix)
@@ -162,7 +162,7 @@ def _parse(
     cells, texts = Cells(table.source, list(table.lines)), list(categorical)
     numbers = [column for column in columns if column not in set(texts)]
     if labelled:
-        (texts if options.task == "classification" else numbers).append(options.target)
+        (texts if options.has_classes else numbers).append(options.target)
         numbers += options.baselines.values()
     for column in dict.fromkeys(numbers):
         cells.read_numbers(table, column)
@@ -202,7 +202,7 @@ def _rows_of_splits(cells: Cells, options: TableOptions, total: int) -> dict[str
     In a chronological split the last rows are the test split, those before the validation split.
     """
     n = len(cells)
-    classes = in_order(cells.texts[options.target]) if options.task == "classification" else ()
+    classes = in_order(cells.texts[options.target]) if options.has_classes else ()
     if (options.split or ("chronological" if options.date else "random")) == "chronological":
         assert cells.date is not None, "this split is refused without dates"
         order = cells.date.argsort(stable=True).tolist()
@@ -242,7 +242,7 @@ def _examples(
     cells: Cells, rows: Mapping[str, list[int]], options: TableOptions, encoding: Encoding, notes: list[str]
 ) -> dict[str, Examples]:
     """The examples of each split, in the order of its rows."""
-    if options.task == "classification":
+    if options.has_classes:
         unseen: list[tuple[int, str, str]] = []
         targets = _codes(cells, options.target, encoding.classes, unseen)
         if unseen:

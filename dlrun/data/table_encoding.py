@@ -11,10 +11,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dlrun.data.examples import Task
 from dlrun.errors import UserError
 
 Cycle = Literal["year", "week", "day"]
+_TARGET_HAS_CLASSES = {"classification": True, "regression": False}
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class TableOptions:
     """The options of a table dataset (documented in `dlrun.dataset.csv.csv`)."""
 
     target: str
-    task: Task = "regression"
+    task: Literal["classification", "regression"] = "regression"
     unit: str = ""
     categorical: Sequence[str] = ()
     unknown: Literal["refuse", "zeros"] = "refuse"
@@ -37,6 +37,11 @@ class TableOptions:
     test_fraction: float = 0.2
     valid_fraction: float = 0.0
     seed: int = 0
+
+    @property
+    def has_classes(self) -> bool:
+        """True if the cells of the target name classes, False if they are numbers."""
+        return _TARGET_HAS_CLASSES[self.task]
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def refuse_contradictions(options: TableOptions) -> None:
         mistakes.append("a chronological split needs a date")
     if taken := sorted(options.baselines.keys() & {"date", "mean"}):
         mistakes.append(f"a baseline cannot be called {taken[0]}")
-    if options.task == "classification" and (options.baselines or options.scale_target):
+    if options.has_classes and (options.baselines or options.scale_target):
         mistakes.append("baselines and scale_target are for a regression")
     if mistakes:
         raise UserError("; ".join(mistakes))
@@ -144,7 +144,7 @@ def refuse_another_encoding(encoding: Encoding, options: TableOptions) -> None:
         mistakes.append("the model was trained without missing: fill, and has nothing to fill with")
     if options.scale_target and encoding.scaling is None:
         mistakes.append("the model was trained without a scale of the target")
-    if (options.task == "classification") != bool(encoding.classes):
+    if options.has_classes != bool(encoding.classes):
         mistakes.append(f"the model was not trained for {options.task}")
     if mistakes:
         raise UserError("; ".join(mistakes))

@@ -64,19 +64,25 @@ def grid(box: tuple[float, float, float, float], side: int) -> Tensor:
     return torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1).view(-1, 2)
 
 
-def probabilities_at(trained: Trained, points: Tensor) -> Tensor:
-    """The probabilities (n, classes) that the model gives points (n, 2), as means over seeds."""
-    return torch.cat([trained.probabilities(some).mean(0) for some in points.split(AT_ONCE)])
+def coloured_at(trained: Trained, points: Tensor, steps: int | None = None) -> Tensor:
+    """The colours (n, 3) of the classes that the copies predict together at points (n, 2).
 
-
-def coloured(probabilities: Tensor, steps: int | None = None) -> Tensor:
-    """The colours (n, 3) of `probabilities` (n, classes): white at chance, the class's colour if certain.
-
-    `steps` limits the number of shades between them.
+    White is chance, the class's colour certainty; `steps` limits the number of shades between them.
     """
-    strongest, winner = probabilities.max(1)
-    chance = 1 / probabilities.shape[1]
-    sureness = ((strongest - chance) / (1 - chance)).clamp(0, 1)
+    found = []
+    for some in points.split(AT_ONCE):
+        outputs = trained.outputs_at(some)
+        winner = trained.decision.decide_together(outputs)
+        shares = trained.decision.probabilities(outputs).mean(0)
+        share = shares.gather(1, winner.unsqueeze(1)).squeeze(1)
+        found.append(coloured_for(winner, share, shares.shape[1], steps))
+    return torch.cat(found)
+
+
+def coloured_for(winner: Tensor, share: Tensor, classes: int, steps: int | None) -> Tensor:
+    """The colours (n, 3) of predicted classes (n,), one of so many, with their probabilities (n,)."""
+    chance = 1 / classes
+    sureness = ((share - chance) / (1 - chance)).clamp(0, 1)
     if steps:
         sureness = (sureness * steps).ceil().clamp_min(1) / steps
     strength = (0.06 + 0.39 * sureness).unsqueeze(1)

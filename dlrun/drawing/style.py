@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import floor, log10
 from statistics import fmean
 
@@ -121,17 +122,26 @@ def named_splits(trained: Trained) -> list[str]:
     return [name for name in ("train", "valid", "test") if name in trained.loaded.splits]
 
 
-def predicted(trained: Trained, split: str) -> tuple[Tensor, Tensor]:
-    """Probabilities (copies, n, classes) and true classes (n,) of a split, on the CPU."""
-    assert trained.plan.probabilities is not None, "a regression predicts no classes"
+@dataclass(frozen=True)
+class Predicted:
+    """The predictions of a classifier on a split, on the CPU."""
+
+    classes: Tensor  # the predicted class of each example, (copies, n)
+    sureness: Tensor  # its probability, (copies, n)
+    targets: Tensor  # the true class, (n,)
+
+    def accuracy(self) -> list[float]:
+        """The share of correct predictions of each copy."""
+        right = (self.classes == self.targets).to(torch.float64)
+        return [float(share) for share in right.mean(1)]
+
+
+def predicted(trained: Trained, split: str) -> Predicted:
+    """The predictions of a classifier on a split."""
     outputs, targets = trained.outputs(split)
-    return trained.plan.probabilities(outputs), targets
-
-
-def accuracy(probabilities: Tensor, targets: Tensor) -> list[float]:
-    """The accuracy of each copy, from `probabilities` (copies, n, classes) and `targets` (n,)."""
-    right = (probabilities.argmax(-1) == targets).to(torch.float64)
-    return [float(share) for share in right.mean(1)]
+    classes = trained.decision.decide(outputs)
+    shares = trained.decision.probabilities(outputs)
+    return Predicted(classes, shares.gather(-1, classes.unsqueeze(-1)).squeeze(-1), targets)
 
 
 def some_of(n: int, most: int, seed: int = 0) -> Tensor:

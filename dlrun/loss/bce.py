@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlrun.blocks.classes import one_hot, one_output_per_class
+from dlrun.blocks.decisions import two_sigmoids
 from dlrun.data.examples import Data
 
 task = "classification"
@@ -31,7 +32,7 @@ def outputs(data: Data) -> int:
 def probabilities(outputs: Tensor) -> Tensor:
     """The probabilities (…, 2) of two classes, or the sigmoids (…, classes) divided by their sum."""
     if outputs.shape[-1] == 1:
-        return torch.cat([torch.sigmoid(-outputs), torch.sigmoid(outputs)], -1)
+        return two_sigmoids(outputs)
     return F.logsigmoid(outputs).softmax(-1)  # the same quotient, stable even if every sigmoid is 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 task = "regression"
+of_estimates = True
 better = "lower"
 
 

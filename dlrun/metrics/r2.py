@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 task = "regression"
+of_estimates = True
 
 
 def r2(outputs: Tensor, targets: Tensor) -> Tensor:

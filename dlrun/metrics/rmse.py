@@ -7,6 +7,7 @@ from math import sqrt
 from torch import Tensor
 
 task = "regression"
+of_estimates = True
 better = "lower"
 
 

@@ -6,6 +6,8 @@ from torch import Tensor, optim
 
 from dlrun.config.options import Fraction, NonNegative, Positive
 
+elementwise = True  # one optimizer serves all seeds
+
 
 def rmsprop(
     parameters: list[Tensor],

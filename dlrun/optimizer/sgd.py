@@ -6,6 +6,8 @@ from torch import Tensor, optim
 
 from dlrun.config.options import Fraction, NonNegative
 
+elementwise = True  # one optimizer serves all seeds
+
 
 def sgd(
     parameters: list[Tensor],

@@ -10,6 +10,8 @@ from torch import Tensor, optim
 
 from dlrun.config.options import NonNegative
 
+elementwise = True  # one optimizer serves all seeds
+
 
 def sgd_scratch(parameters: list[Tensor], *, lr: NonNegative) -> optim.Optimizer:
     """Plain gradient descent, p ← p - lr · gradient, without momentum or weight decay."""

@@ -17,6 +17,7 @@ from dlrun.drawing.style import (
     RED,
     TEXT,
     WIDTH,
+    Predicted,
     headline,
     legend_above,
     mean_and_spread,
@@ -41,8 +42,8 @@ def calibration(
     train. Source: Guo et al. 2017, arXiv 1706.04599.
     """
     chosen = trained.chosen(split)
-    probabilities, targets = predicted(trained, chosen)
-    counts, sure, right = binned(probabilities, targets, bins)
+    found = predicted(trained, chosen)
+    counts, sure, right = binned(found, bins)
     error = mean_and_spread(calibration_error(counts, sure, right))
 
     figure = Figure(figsize=(WIDTH, 6.0), layout="constrained")
@@ -83,20 +84,19 @@ def calibration(
     below.set_ylabel("examples", fontsize=TEXT)
     below.margins(y=0.25)
     below.set_xlabel("confidence: the probability of the class predicted", fontsize=TEXT)
-    what = f"Expected calibration error {error} ({chosen}, n = {len(targets):,})"
+    what = f"Expected calibration error {error} ({chosen}, n = {len(found.targets):,})"
     put_title(figure, headline(trained, what, f"epoch {trained.epoch:,}", over_seeds(trained)))
     return figure
 
 
-def binned(probabilities: Tensor, targets: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
+def binned(found: Predicted, bins: int) -> tuple[Tensor, Tensor, Tensor]:
     """For each copy and bin of confidence, (copies, bins): examples, sum of confidences, correct ones.
 
-    Takes `probabilities` (copies, n, classes) and true classes (n,). Bin m of M holds confidences c with
-    (m - 1)/M < c <= m/M.
+    Bin m of M holds confidences c with (m - 1)/M < c <= m/M.
     """
-    sureness, said = probabilities.double().max(-1)
+    sureness = found.sureness.double()
     places = (sureness * bins).ceil().long().clamp(1, bins) - 1
-    right = (said == targets).double()
+    right = (found.classes == found.targets).double()
     sums = (torch.zeros(len(places), bins, dtype=torch.float64) for _ in range(3))
     counts, sure, correct = (
         zeros.scatter_add(1, places, values)

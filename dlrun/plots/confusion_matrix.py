@@ -16,7 +16,6 @@ from dlrun.drawing.style import (
     PALE,
     TEXT,
     WIDTH,
-    accuracy,
     headline,
     mean_and_spread,
     over_seeds,
@@ -41,8 +40,8 @@ def confusion_matrix(
     """
     chosen = trained.chosen(split)
     classes = trained.data.classes
-    probabilities, targets = predicted(trained, chosen)
-    percentages = row_percentages(probabilities.argmax(-1), targets, len(classes))
+    found = predicted(trained, chosen)
+    percentages = row_percentages(found.classes, found.targets, len(classes))
 
     crowded = len(classes) > MOST_WITH_NUMBERS
     figure = Figure(figsize=(WIDTH, 5.8 if crowded else 6.5), layout="constrained")
@@ -80,8 +79,8 @@ def confusion_matrix(
     axes.set_xlabel("predicted class", fontsize=TEXT)
     missing = "; grey: no examples" if percentages.isnan().any() else ""
     axes.set_ylabel(f"true class (each row: 100 %{missing})", fontsize=TEXT)
-    reached = mean_and_spread(accuracy(probabilities, targets))
-    what = f"Confusions in %: {chosen} accuracy {reached}, n = {len(targets):,}"
+    reached = mean_and_spread(found.accuracy())
+    what = f"Confusions in %: {chosen} accuracy {reached}, n = {len(found.targets):,}"
     put_title(figure, headline(trained, what, f"epoch {trained.epoch:,}", over_seeds(trained)))
     return figure
 

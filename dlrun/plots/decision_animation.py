@@ -10,17 +10,16 @@ from matplotlib.artist import Artist
 
 from dlrun.config.options import Fraction
 from dlrun.drawing.plane import (
-    coloured,
+    coloured_at,
     draw_points,
     draw_square,
     figure_beside_legend,
     grid,
     legend_title,
-    probabilities_at,
     refuse_other_inputs,
     square,
 )
-from dlrun.drawing.style import accuracy, headline, mean_and_spread, over_seeds, predicted, put_title, some_of
+from dlrun.drawing.style import headline, mean_and_spread, over_seeds, predicted, put_title, some_of
 from dlrun.errors import UserError
 from dlrun.training.trained import Trained
 
@@ -53,8 +52,8 @@ def decision_animation(
     everywhere = grid(box, SIDE)
     frames = []
     for moment in trained.moments():
-        picture = coloured(probabilities_at(moment, everywhere), STEPS).view(SIDE, SIDE, 3)
-        reached = mean_and_spread(accuracy(*predicted(moment, split)))
+        picture = coloured_at(moment, everywhere, STEPS).view(SIDE, SIDE, 3)
+        reached = mean_and_spread(predicted(moment, split).accuracy())
         frames.append((picture.numpy(), f"Epoch {moment.epoch:,}: {split} accuracy {reached}"))
     if not frames:
         why = "no weights were kept while this run trained"

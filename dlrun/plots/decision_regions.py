@@ -8,17 +8,16 @@ from matplotlib.figure import Figure
 
 from dlrun.config.options import Fraction
 from dlrun.drawing.plane import (
-    coloured,
+    coloured_at,
     draw_points,
     draw_square,
     figure_beside_legend,
     grid,
     legend_title,
-    probabilities_at,
     refuse_other_inputs,
     square,
 )
-from dlrun.drawing.style import accuracy, headline, mean_and_spread, over_seeds, predicted, put_title, some_of
+from dlrun.drawing.style import headline, mean_and_spread, over_seeds, predicted, put_title, some_of
 from dlrun.training.trained import Trained
 
 task = "classification"
@@ -40,7 +39,7 @@ def decision_regions(
     refuse_other_inputs(trained, "decision_regions")
     classes, examples = trained.data.classes, trained.loaded[split]
     box = square(trained.loaded, margin)
-    picture = coloured(probabilities_at(trained, grid(box, SIDE))).view(SIDE, SIDE, 3)
+    picture = coloured_at(trained, grid(box, SIDE)).view(SIDE, SIDE, 3)
 
     drawn = some_of(len(examples), MOST_POINTS)
     legend = legend_title(len(drawn), examples, split)
@@ -50,7 +49,7 @@ def decision_regions(
     draw_square(axes, box, trained.data.features)
     points, targets = examples.raw(drawn).float(), examples.targets.cpu()[drawn]
     draw_points(axes, points, targets, classes, legend)
-    reached = mean_and_spread(accuracy(*predicted(trained, split)))
+    reached = mean_and_spread(predicted(trained, split).accuracy())
     what = f"Decision regions, paler where less sure; {split} accuracy {reached}"
     put_title(figure, headline(trained, what, f"epoch {trained.epoch:,}", over_seeds(trained)))
     return figure

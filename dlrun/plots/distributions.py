@@ -36,7 +36,7 @@ def distributions(
     examples, data = trained.loaded[split], trained.data
     inputs = examples.raw().double()
     names = data.features or tuple(f"input {number}" for number in range(1, inputs.shape[1] + 1))
-    panels = min(len(names), most) + (data.targets if data.task == "regression" else 1)
+    panels = min(len(names), most) + (1 if data.classes else data.targets)
 
     rows = -(-panels // BESIDE)
     figure = Figure(figsize=(WIDTH, 0.9 + 1.55 * rows), layout="constrained")
@@ -47,7 +47,7 @@ def distributions(
     for name, values in zip(names[:most], inputs.T, strict=False):
         draw_histogram(next(used), shown(name, 24), values, bins, BLUE)
     targets = examples.targets.cpu()
-    if data.task == "classification":
+    if data.classes:
         draw_counts(next(used), torch.bincount(targets, minlength=len(data.classes)), data.classes)
     else:
         for number, values in enumerate(targets.double().T):

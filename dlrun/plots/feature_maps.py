@@ -113,9 +113,11 @@ def maps_of(trained: Trained, split: str, image: int, layers: Sequence[nn.Module
 
 def about(trained: Trained, split: str, image: int) -> str:
     """A phrase for the title: the image's number, and its true and predicted class if there are any."""
-    if trained.data.task != "classification":
+    if trained.plan.task.decision is None:
         return ""
     examples, names = trained.loaded[split], trained.data.classes
-    share, said = trained.probabilities(examples.raw(torch.tensor([image])))[0, 0].max(-1)
+    outputs = trained.outputs_at(examples.raw(torch.tensor([image])))[0, 0]
+    said = int(trained.decision.decide(outputs))
+    share = trained.decision.probabilities(outputs)[said]
     guess = f"predicted: {shown(names[said])}, probability {probability(share)}"
     return f"true class: {shown(names[examples.targets[image]])}\n{guess}"

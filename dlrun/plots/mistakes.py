@@ -32,8 +32,8 @@ def mistakes(
     """
     refuse_other_inputs(trained, "mistakes")
     chosen = trained.chosen(split)
-    probabilities, targets = predicted(trained, chosen)
-    sureness, said = probabilities[0].max(-1)
+    found = predicted(trained, chosen)
+    sureness, said, targets = found.sureness[0], found.classes[0], found.targets
     wrong = (said != targets).nonzero().squeeze(1)
     order = surest(sureness, wrong) if len(wrong) else sureness.argsort(stable=True)
     drawn = order[: rows * columns]

@@ -32,6 +32,7 @@ from dlrun.training.baselines import guesses
 from dlrun.training.trained import Trained
 
 task = "regression"
+of_estimates = True
 automatic = True
 
 PALER = 0.38
@@ -147,6 +148,8 @@ def errors(trained: Trained, split: str, outputs: Tensor, targets: Tensor) -> st
         name: float((given.cpu().double() - targets).abs().mean())
         for name, given in guesses(trained.plan, trained.loaded, split).items()
     }
+    found = f"{split.capitalize()} MAE {reached}{unit}"
+    if not without:
+        return found
     best = min(without, key=lambda name: without[name])
-    beside = f"without a model {without[best]:.4g}{unit} ({shown(best)})"
-    return f"{split.capitalize()} MAE {reached}{unit}; {beside}"
+    return f"{found}; without a model {without[best]:.4g}{unit} ({shown(best)})"

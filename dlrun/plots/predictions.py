@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from dlrun.config.options import Few, Seed
 from dlrun.drawing.image_grids import Captioned, as_pictures, gallery, in_one_line, refuse_other_inputs
-from dlrun.drawing.style import accuracy, headline, predicted
+from dlrun.drawing.style import headline, predicted
 from dlrun.training.trained import Trained
 
 task = "classification"
@@ -32,8 +32,8 @@ def predictions(
     """
     refuse_other_inputs(trained, "predictions")
     chosen = trained.chosen(split)
-    probabilities, targets = predicted(trained, chosen)
-    said = probabilities[0].argmax(-1)
+    found = predicted(trained, chosen)
+    said, targets = found.classes[0], found.targets
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
     drawn = order[: rows * columns]
 
@@ -45,7 +45,7 @@ def predictions(
     ]
     heading = f"{len(drawn)} drawn at random: {int((said == targets)[drawn].sum())} right"
     order_said = "true / predicted" if in_one_line(columns, names) else "true class over predicted"
-    reached = accuracy(probabilities[:1], targets)[0]
+    reached = found.accuracy()[0]
     what = f"{chosen.capitalize()} images, {order_said}; accuracy {reached:.4g}"
     title = headline(trained, what, f"epoch {trained.epoch:,}", f"seed {trained.seeds[0]}")
     return gallery(title, [(heading, ones)], columns, names)

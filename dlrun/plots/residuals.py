@@ -29,6 +29,7 @@ from dlrun.drawing.style import (
 from dlrun.training.trained import Trained
 
 task = "regression"
+of_estimates = True
 automatic = True
 
 MOST_POINTS = 4000

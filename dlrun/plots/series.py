@@ -26,6 +26,7 @@ from dlrun.errors import UserError
 from dlrun.training.trained import Trained
 
 task = "regression"
+of_estimates = True
 of = "data"
 
 BESIDE = 2  # panels in a row

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ from dlrun.data.csv_files import is_number, number, read_table
 from dlrun.data.examples import Data
 from dlrun.data.images import image_files, printable, read_image
 from dlrun.errors import UserError
-from dlrun.training.figures import spread
 from dlrun.training.plan import Plan
 from dlrun.training.trained import open_model, open_plan, outputs_for
 
@@ -32,35 +30,11 @@ class Predictions:
     outputs: Tensor
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each input, with means over seeds.
-
-        In a classification `input`, `class`, `probability` and the `probabilities` of all classes; in a
-        regression `input` and each target's prediction by its name, with the standard deviation over seeds
-        as `sd`.
-        """
-        say = self._class_row if self.plan.probabilities else self._figures_row
-        return [say(name, self.outputs[:, index]) for index, name in enumerate(self.names)]
-
-    def _class_row(self, name: str, outputs: Tensor) -> dict[str, Any]:
-        assert self.plan.probabilities is not None
-        of_copies = self.plan.probabilities(outputs)
-        shares = of_copies.mean(0)
-        classes, winner = self.plan.data.classes, int(shares.argmax())
-        row: dict[str, Any] = {"input": name, "class": classes[winner], "probability": float(shares[winner])}
-        if len(of_copies) > 1:
-            row["seeds_agreeing"] = int((of_copies.argmax(-1) == winner).sum())
-        return row | {"probabilities": dict(zip(classes, shares.tolist(), strict=True))}
-
-    def _figures_row(self, name: str, outputs: Tensor) -> dict[str, Any]:
-        figures = outputs.T.tolist()  # (k, copies)
-        target = self.plan.data.target or "prediction"
-        names = (
-            [target] if len(figures) == 1 else [f"{target} {number}" for number in range(1, len(figures) + 1)]
-        )
-        row: dict[str, Any] = {"input": name} | dict(zip(names, map(fmean, figures), strict=True))
-        if len(figures) == 1 and len(figures[0]) > 1:
-            row["sd"] = spread(figures[0])
-        return row
+        """A row for each input: its name as `input`, and the prediction in the words of the task."""
+        return [
+            {"input": name} | self.plan.task.row(self.outputs[:, index])
+            for index, name in enumerate(self.names)
+        ]
 
 
 def predict_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from dlrun.config.keys import Choice
 from dlrun.data.examples import EVALUATION_BATCH
 from dlrun.data.loaded import Loaded
+from dlrun.errors import Diverged, UserError
 from dlrun.training.copies import Apart
 from dlrun.training.meters import meter_for
 from dlrun.training.plan import Plan, metric
@@ -17,33 +19,43 @@ from dlrun.training.recipe import Recipe
 
 
 def baselines_of(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, float]]:
-    """The figures of the baselines on a split: baseline -> figure -> value."""
+    """The figures of the baselines on a split: baseline -> figure -> value; none where there is no guess.
+
+    A loss or a metric that does not take a guess, or has no finite figure for it, gives none.
+    """
     targets, found = loaded[split].targets, {}
     for name, outputs in guesses(plan, loaded, split).items():
         guessing = Apart(nn.Identity, [0])
         recipe, when = reported_recipe(plan), f"the baseline {name}"
         meter = meter_for(targets.device, recipe, guessing, len(targets), when)
-        for some in torch.arange(len(targets), device=targets.device).split(EVALUATION_BATCH):
-            meter.measure(outputs[some].unsqueeze(0), targets[some].unsqueeze(0))
-        found[name] = {figure: values[0] for figure, values in meter.means().items()}
+        # A guess is a constant, which a loss made for a model's outputs need not take.
+        with suppress(Diverged, RuntimeError, IndexError, TypeError, ValueError, ArithmeticError):
+            for some in torch.arange(len(targets), device=targets.device).split(EVALUATION_BATCH):
+                meter.measure(outputs[some].unsqueeze(0), targets[some].unsqueeze(0))
+            found[name] = {figure: values[0] for figure, values in meter.means().items()}
     return found
 
 
 def guesses(plan: Plan, loaded: Loaded, split: str) -> dict[str, Tensor]:
-    """The outputs of each baseline on a split: baseline -> outputs (n, k).
+    """The outputs of each baseline on a split: baseline -> outputs (n, k); none if there is no guess."""
+    examples, training = loaded[split], loaded["train"].targets
+    with suppress(UserError):
+        return plan.task.guesses(training, len(examples), examples.aside)
+    return {}
 
-    One is always the majority class or the mean target of the training split; the others are the columns
-    that the dataset declares as baselines.
-    """
-    targets, aside = loaded[split].targets, loaded[split].aside
-    constant = "majority class" if plan.data.task == "classification" else "mean"
-    found = {constant: plan.constant(loaded["train"].targets).expand(len(targets), -1)}
-    return found | {name: aside[name].to(targets).unsqueeze(1) for name in plan.data.baselines}
+
+def why_no_guess(plan: Plan, loaded: Loaded) -> str:
+    """The reason why there is no baseline; "" if there is one."""
+    try:
+        plan.task.guesses(loaded["train"].targets, len(loaded["train"]), loaded["train"].aside)
+    except UserError as error:
+        return error.inline + (f"; {error.fix}" if error.fix else "")
+    return ""
 
 
 def reported_recipe(plan: Plan) -> Recipe:
-    """The recipe with accuracy added to the metrics of a classification."""
+    """The recipe with the metrics that the task adds to those of the config."""
     metrics = dict(plan.recipe.metrics)
-    if plan.data.task == "classification":
-        metrics.setdefault("accuracy", metric(plan.parts, Choice("accuracy")))
+    for name in plan.task.metrics:
+        metrics.setdefault(name, metric(plan.parts, Choice(name), plan.task.decision))
     return replace(plan.recipe, metrics=metrics)

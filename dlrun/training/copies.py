@@ -153,6 +153,10 @@ class Stacked(_Seeded):
         for gradient in gradients:
             gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
 
+    def named_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the stacked weights (copies, …) by their names in a copy."""
+        yield from zip(self._names, self._weights, strict=True)
+
     def compile(self) -> None:
         """Compile the stacked model with torch.compile at its first call; its parameters stay."""
         self._run = torch.compile(self._run)  # type: ignore[method-assign]

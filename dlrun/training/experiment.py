@@ -27,6 +27,7 @@ from dlrun.run_folders.run import DONE, Run
 from dlrun.system.processes import quoted
 from dlrun.system.progress import Progress, no_progress
 from dlrun.system.signals import StopSignals
+from dlrun.training.baselines import why_no_guess
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.loop import Batch, fit
 from dlrun.training.plan import Plan
@@ -171,6 +172,8 @@ def _opened(
         raise CheckpointRefused(elsewhere, where=str(run.last), fix=fix)
     for warning in warnings_of(plan, elsewhere, saved, state):
         log_warning(run, view, warning)
+    if reason := why_no_guess(plan, loaded):
+        log_warning(run, view, f"there is no baseline beside the figures: {reason}")
     writer = RunWriter(plan, run, loaded, hardware, state, saved)
     run.write_config(text)
     if saved is None:

@@ -23,6 +23,7 @@ from dlrun.training.copies import Copies, Figures
 from dlrun.training.devices import describe_machine, versions
 from dlrun.training.graphs import Replayed, Update
 from dlrun.training.loss_scales import LossScales
+from dlrun.training.optimizers import Optimizers
 
 # In multiply-adds: the work of a step that makes one more thread worth waking, and the cost of each number in
 # a layer's output beside its products, forward and backward.
@@ -73,7 +74,7 @@ class Hardware:
         self,
         update: Update,
         model: Copies,
-        optimizer: torch.optim.Optimizer,
+        optimizers: Optimizers,
         streams: Sequence[torch.Generator],
     ) -> Update:
         """`update` itself, or on CUDA a graph of it, if the config and the step allow one.
@@ -82,17 +83,19 @@ class Hardware:
         """
         if not self.has_graphs:
             return update
-        takes_tensors = all(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
+        groups = optimizers.param_groups
+        takes_tensors = all(group.get("fused") or group.get("capturable") for group in groups)
         # The first steps run without a graph; without this, PyTorch would warn about that.
-        optimizer._warned_capturable_if_run_uncaptured = True
+        for optimizer in optimizers.each:
+            optimizer._warned_capturable_if_run_uncaptured = True
         # The learning rate is a tensor even without a graph, so that both ways give the same bits.
-        for group in optimizer.param_groups if takes_tensors else ():
+        for group in groups if takes_tensors else ():
             group.setdefault("initial_lr", float(group["lr"]))
             group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
         if self.graph is not False:
             if takes_tensors and self.precision != "float16":
                 return Replayed(update, model.streams.hold, streams, self._no_graph)
-            takes_number = f"{type(optimizer).__name__} takes its learning rate as a number"
+            takes_number = f"{type(optimizers.each[0]).__name__} takes its learning rate as a number"
             self._no_graph("float16 loss scaling reads each gradient" if takes_tensors else takes_number)
         return update
 
@@ -115,7 +118,7 @@ class Hardware:
         self,
         losses: Figures,
         model: Copies,
-        optimizer: torch.optim.Optimizer,
+        optimizers: Optimizers,
         scaler: LossScales | None,
         not_finite: Tensor | None = None,
     ) -> None:
@@ -124,7 +127,7 @@ class Hardware:
         Backward pass, unscaling, gradient clipping, update. If `not_finite` () is 1 on the device, a fused
         optimizer leaves the weights unchanged.
         """
-        for group in optimizer.param_groups:  # takes a tenth of the time of optimizer.zero_grad()
+        for group in optimizers.param_groups:  # takes a tenth of the time of optimizer.zero_grad()
             for parameter in group["params"]:
                 parameter.grad = None
         # The gradient of a mean with respect to each of its n losses is 1/n: the mean need not be computed.
@@ -138,9 +141,9 @@ class Hardware:
             scaler.unscale(model)
         if self.gradient_clip is not None:
             model.clip(self.gradient_clip)
-        if not_finite is not None and optimizer.defaults.get("fused"):
-            optimizer.found_inf, optimizer.grad_scale = not_finite, None  # type: ignore[attr-defined]
-        fast_paths.step(optimizer)
+        if not_finite is not None:
+            optimizers.skip_if(not_finite)
+        optimizers.step()
 
 
 def choose_threads(threads: int | str, multiply_adds: int, numbers: int, batch: int) -> int:

@@ -20,6 +20,7 @@ from dlrun.training.augmentation import Augmentation
 from dlrun.training.copies import Copies, as_tensor
 from dlrun.training.hardware import Hardware
 from dlrun.training.meters import meter_for
+from dlrun.training.optimizers import Optimizers
 from dlrun.training.recipe import Recipe, Row
 from dlrun.training.state import State
 
@@ -37,7 +38,7 @@ def fit(
     update, on an accelerator before the row, because reading the loss at each step would make the device
     wait (see DeviceMeter).
     """
-    model, optimizer = hardware.prepare(state.model), state.optimizer
+    model, optimizers = hardware.prepare(state.model), state.optimizers
     batches = Batches(data["train"], recipe.batch_size, model.seeds, hardware.device)
     augment = Augmentation(recipe, model.seeds, hardware.device)
     meter = meter_for(hardware.device, recipe, model, len(data["train"]), batch=batches.size)
@@ -49,16 +50,16 @@ def fit(
             outputs = model(augment(inputs))
         losses = model.each(recipe.loss, outputs, targets)  # (copies, batch)
         meter.add(losses, outputs, targets)  # on the CPU raises Diverged if a loss is not finite
-        hardware.step(losses, model, optimizer, state.scaler, meter.not_finite)
+        hardware.step(losses, model, optimizers, state.scaler, meter.not_finite)
 
-    update_once = hardware.repeated(update, model, optimizer, augment.streams)
+    update_once = hardware.repeated(update, model, optimizers, augment.streams)
     for epoch in range(state.epoch + 1, recipe.epochs + 1):  # a resumed run starts after its last epoch
         model.begin(epoch)
         augment.begin(epoch)
         meter.begin(f"epoch {epoch}")
         started = perf_counter()
         for step, batch in enumerate(each_batch(batches.shuffled(epoch)), (epoch - 1) * len(batches)):
-            rate = set_rate(optimizer, recipe.schedule((step + 0.5) / planned))
+            rate = set_rate(optimizers, recipe.schedule((step + 0.5) / planned))
             update_once(*batch)
         row = named("train", meter.means())
         seconds = perf_counter() - started
@@ -90,15 +91,15 @@ def predictions(model: Copies, split: Split, hardware: Hardware) -> Iterator[tup
         yield as_tensor(outputs), targets.expand(copies, *targets.shape)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, multiplier: float) -> float:
+def set_rate(optimizers: Optimizers, multiplier: float) -> float:
     """Set each learning rate to `multiplier` times its initial value; return that of the first group."""
-    for group in optimizer.param_groups:
+    for group in optimizers.param_groups:
         rate = group.setdefault("initial_lr", float(group["lr"])) * multiplier
         if isinstance(group["lr"], Tensor):  # a CUDA graph reads this tensor: write into it
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
-    return float(optimizer.param_groups[0]["initial_lr"] * multiplier)
+    return float(optimizers.param_groups[0]["initial_lr"] * multiplier)
 
 
 def named(split: str, figures: Row) -> Row:

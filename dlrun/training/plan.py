@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dlrun.blocks.decisions import Decision
+from dlrun.blocks.tasks import LossPart, Task
 from dlrun.config.data_paths import with_data_found
 from dlrun.config.keys import AUTO, Choice, Config
 from dlrun.config.mistakes import Mistake
@@ -27,6 +29,7 @@ from dlrun.training.copies import Apart, Copies, Stacked, as_tensor
 from dlrun.training.devices import choose_device, lack_of_memory
 from dlrun.training.hardware import Hardware, choose_threads
 from dlrun.training.layers import Layers, built_within
+from dlrun.training.optimizers import OptimizerPart, Optimizers
 from dlrun.training.recipe import Metric, Recipe
 from dlrun.training.stacking import refuse_stacking, refuse_what_differs
 from dlrun.training.state import State
@@ -44,12 +47,13 @@ class Plan:
     config: Config
     parts: Parts
     data: Data
+    task: Task
+    loss: LossPart
+    optimizer: OptimizerPart
     build: Callable[[], nn.Module]
     layers: Layers
     recipe: Recipe
     device: torch.device
-    probabilities: Callable[[Tensor], Tensor] | None  # outputs (…, k) -> (…, classes); None: a regression
-    constant: Callable[[Tensor], Tensor]  # training targets (n, …) -> the outputs (k,) of the best constant
     better: dict[str, str]  # figure -> "higher" or "lower"
     plots: list[Choice]  # the pictures to draw, `auto` replaced by the plots that suit
 
@@ -81,16 +85,12 @@ class Plan:
     def state(self, hardware: Hardware) -> State:
         """The state before the first epoch."""
         model = self.model()
-        return State(model, self.optimizer(model), hardware.scaler(len(model.seeds)))
+        return State(model, self.optimizers(model), hardware.scaler(len(model.seeds)))
 
     @fast_paths.without_compiler()
-    def optimizer(self, model: Copies) -> torch.optim.Optimizer:
-        """The optimizer of a model's weights, with the config's options."""
-        choice = self.config.optimizer
-        optimizer: torch.optim.Optimizer = self.parts.find("optimizer", choice.name)(
-            list(model.parameters()), **choice.options
-        )
-        return optimizer
+    def optimizers(self, model: Copies) -> Optimizers:
+        """The optimizers of a model's weights, with the config's options."""
+        return self.optimizer.of(model)
 
     def try_on(self, loaded: Loaded) -> None:
         """Raise ConfigError for a mistake that needs the data or the model to be seen.
@@ -109,12 +109,12 @@ class Plan:
                 self._refuse_stacking(loaded)
             except UserError as error:
                 raise self.config.refuse([self.config.mistake("stacked", error.what)]) from error
-        if self.probabilities is None or self.probabilities is _softmax:
+        if self.loss.probabilities is None or self.task.decision is None:
             return
         inputs, _ = loaded["train"].batch(torch.arange(min(8, len(loaded["train"])), device=self.device))
         with torch.no_grad():
             outputs = as_tensor(self.model(self.config.seeds[:1]).eval()(inputs.unsqueeze(0)))
-            sums = self.probabilities(outputs).sum(-1)
+            sums = self.task.decision.probabilities(outputs).sum(-1)
         worst = float(sums.flatten()[(sums - 1).abs().argmax()])
         if abs(worst - 1) > 1e-3:
             what = (
@@ -132,7 +132,7 @@ class Plan:
         targets = training.targets[some]
         judges = {self.config.loss.name: self.recipe.loss}
         judges |= {name: metric.measure for name, metric in self.recipe.metrics.items()}
-        refuse_what_differs(self.build, self.optimizer, judges, inputs.cpu(), targets.cpu())
+        refuse_what_differs(self.build, self.optimizers, judges, inputs.cpu(), targets.cpu())
 
     @property
     def rate_depends_on_length(self) -> bool:
@@ -186,7 +186,7 @@ def make_plan(
     def part(kind: str, choice: Choice) -> Callable[..., Any]:
         return partial(parts.find(kind, choice.name), **choice.options)
 
-    device, data, outputs, layers = torch.device("cpu"), None, 0, Layers()
+    device, data, task, layers = torch.device("cpu"), None, None, Layers()
     with noting("dataset.path"):
         config = with_data_found(config, parts, data_dir, is_needed=known is None)
     if mistakes:
@@ -202,36 +202,44 @@ def make_plan(
                 refuse_unsuited(parts.part(kind, choice.name), data, config.dataset.name)
 
     loss_module = parts.module("loss", config.loss.name)
-    loss = part("loss", config.loss)
-    constant = partial(_constant, data, getattr(loss_module, "constant", torch.log))
+    measure = part("loss", config.loss)
     if data.scaling:
-        loss = partial(_scaled, loss, *data.scaling)
-    metrics = {choice.name: metric(parts, choice) for choice in config.metrics}
+        measure = partial(_scaled, measure, *data.scaling)
+    stated = {name: getattr(loss_module, name, None) for name in ("outputs", "probabilities", "constant")}
+    loss = LossPart(config.loss.name, measure, **stated)
+    with noting("dataset"):
+        find_task = parts.find("task", data.task)
     if not mistakes:
         with noting("loss"):
-            outputs = getattr(loss_module, "outputs", _outputs)(data)
-    build = partial(part("architecture", config.architecture), data.input_shape, outputs)
+            task = find_task(data, loss)
+    metrics, build = {}, partial(part("architecture", config.architecture), data.input_shape, 0)
+    if task:
+        metrics = {choice.name: metric(parts, choice, task.decision) for choice in config.metrics}
+        build = partial(part("architecture", config.architecture), data.input_shape, task.outputs)
+        for choice in config.metrics:
+            with noting("metrics"):
+                refuse_unsuited(parts.part("metrics", choice.name), data, config.dataset.name, task)
     if data.scaling:
         build = partial(_in_own_unit, build, *data.scaling)
     if most_weights:
         build = partial(built_within, build, *most_weights)
-    if not mistakes:  # parts of different tasks cannot be tried on one another
+    if task and not mistakes:  # parts of different tasks cannot be tried on one another
         with noting("loss"):
-            measure_two(config.loss.name, loss, data, outputs, most_axes=1)
+            measure_two(loss.name, loss.measure, task, most_axes=1)
         for name, one in metrics.items():
             with noting("metrics"):
-                measure_two(name, one.measure, data, outputs, most_axes=2)
+                measure_two(name, one.measure, task, most_axes=2)
         with noting("architecture"):
-            layers = fitting_layers(build, data, outputs, config.loss.name)
+            layers = fitting_layers(build, data, task.outputs, loss.name)
     plots = []
     for choice in config.plots:
         if choice.name == AUTO:
             named = {other.name for other in config.plots}
-            automatic = suitable_plots(parts, data, layers, "automatic", True)
+            automatic = suitable_plots(parts, data, task, layers, "automatic", True)
             plots += [one for one in automatic if one.name not in named]
             continue
         with noting("plots"):
-            refuse_unsuited(parts.part("plots", choice.name), data, config.dataset.name, layers)
+            refuse_unsuited(parts.part("plots", choice.name), data, config.dataset.name, task, layers)
             plots.append(choice)
     with noting("device"):
         device = choose_device(config.device)
@@ -244,13 +252,20 @@ def make_plan(
     if config.is_stacked and not mistakes:
         with noting("stacked"), torch.device("meta"):
             refuse_stacking(build(), config.precision)
+    about = parts.part("optimizer", config.optimizer.name)
+    optimizer = OptimizerPart(
+        config.optimizer.name,
+        part("optimizer", config.optimizer),
+        is_elementwise=about.constants.get("elementwise") is True,
+        takes_names=about.takes[:1] == ("named_parameters",),
+    )
     with noting("optimizer"):
-        try_optimizer(part("optimizer", config.optimizer))
+        try_optimizer(optimizer)
 
     recipe = Recipe(
         epochs=config.epochs,
         batch_size=config.batch_size,
-        loss=loss,
+        loss=loss.measure,
         metrics=metrics,
         augmentations=[part("augmentations", choice) for choice in config.augmentations],
         schedule=part("schedule", config.schedule),
@@ -274,10 +289,8 @@ def make_plan(
         choice.name: parts.part("metrics", choice.name).constants.get("better", "higher")
         for choice in config.metrics
     }
-    probabilities = None
-    if data.task == "classification":
-        probabilities = getattr(loss_module, "probabilities", _softmax)
-    plan = Plan(config, parts, data, build, layers, recipe, device, probabilities, constant, better, plots)
+    assert task is not None, "without a task there is a mistake"
+    plan = Plan(config, parts, data, task, loss, optimizer, build, layers, recipe, device, better, plots)
     with noting("patience"):
         if config.patience and plan.monitor_every > config.epochs:
             raise UserError(
@@ -288,19 +301,22 @@ def make_plan(
     return plan
 
 
-def metric(parts: Parts, choice: Choice) -> Metric:
-    """The metric that a config names: its function and its `finish`."""
+def metric(parts: Parts, choice: Choice, decision: Decision | None = None) -> Metric:
+    """The metric that a config names: its function and its `finish`.
+
+    It is given the scores by which `decision` predicts a class, so that all metrics judge one prediction.
+    """
     module = parts.module("metrics", choice.name)
     measure = partial(parts.find("metrics", choice.name), **choice.options)
+    if decision and decision.is_by_probability:
+        measure = partial(_of_scores, decision, measure)
     return Metric(measure, module.finish) if hasattr(module, "finish") else Metric(measure)
 
 
-def _outputs(data: Data) -> int:
-    return len(data.classes) if data.task == "classification" else data.targets
-
-
-def _softmax(outputs: Tensor) -> Tensor:
-    return outputs.softmax(-1)
+def _of_scores(
+    decision: Decision, measure: Callable[..., Tensor], outputs: Tensor, targets: Tensor
+) -> Tensor:
+    return measure(decision.scores(outputs), targets)
 
 
 class _InOwnUnit(nn.Module):
@@ -321,14 +337,3 @@ def _in_own_unit(build: Callable[[], nn.Module], mean: float, sd: float) -> nn.M
 def _scaled(loss: Callable[..., Tensor], mean: float, sd: float, outputs: Tensor, targets: Tensor) -> Tensor:
     """The loss of standardised outputs and targets."""
     return loss((outputs - mean) / sd, (targets - mean) / sd)
-
-
-def _constant(data: Data, of_shares: Callable[[Tensor], Tensor], targets: Tensor) -> Tensor:
-    """The outputs (k,) of the best constant model for training targets (n, …).
-
-    In a regression the mean target; for classes the loss converts their shares to outputs.
-    """
-    if data.task == "regression":
-        return targets.mean(0)
-    shares = torch.bincount(targets, minlength=len(data.classes)).float() / len(targets)
-    return of_shares(shares.clamp_min(1e-12))

@@ -66,7 +66,7 @@ class _State(BaseModel):
 
     model_config = _STRICT
     model: list[dict[str, Any]]
-    optimizer: _Optimizer
+    optimizer: _Optimizer | list[_Optimizer]  # one for all seeds, or one for each
     scaler: _Scaler | None
     epoch: Annotated[int, Ge(0)]
     best: _Best | None
@@ -149,7 +149,7 @@ def _refuse_misfit(state: State, saved: Checkpoint, plan: Plan, run: Run) -> Non
         raise _Misfit("its loss scales are not those of the seeds")
     _refuse_rows(held.rows_end, epoch, plan, run)
     _refuse_weights(held.model, state)
-    _refuse_optimizer(held.optimizer, epoch, state)
+    _refuse_optimizers(saved.state["optimizer"], epoch, state, plan)
 
 
 def _refuse_rows(end: int, epoch: int, plan: Plan, run: Run) -> None:
@@ -176,18 +176,32 @@ def _refuse_weights(saved: list[dict[str, Any]], state: State) -> None:
 
 
 @fast_paths.without_compiler()
-def _refuse_optimizer(saved: _Optimizer, epoch: int, state: State) -> None:
-    """Raises _Misfit unless the optimizer's state has the keys, shapes and dtypes that it has after a step.
+def _refuse_optimizers(saved: Any, epoch: int, state: State, plan: Plan) -> None:
+    """Raises _Misfit unless the state of every optimizer fits."""
+    optimizers = state.optimizers
+    if not isinstance(saved, list) and len(optimizers.each) > 1 and not plan.optimizer.keeps_weights_apart():
+        raise _Misfit(f"{plan.optimizer.name} was one optimizer for all seeds, which it trained as one model")
+    if epoch:
+        _do_a_step(state)
+    for one, own in zip(optimizers.each, optimizers.parted(saved), strict=True):
+        _refuse_optimizer(_Optimizer.model_validate(own), one)
 
-    Fused kernels check no shapes and would read beyond a tensor. An optimizer that inherits from none of
-    PyTorch or dlrun may keep any state: it computes with operations that check shapes.
+
+def _refuse_optimizer(saved: _Optimizer, optimizer: torch.optim.Optimizer) -> None:
+    """Raises _Misfit unless an optimizer's state has the keys, shapes and dtypes that it has after a step.
+
+    Fused kernels check no shapes and would read beyond a tensor. A class of the user's that inherits from
+    one of PyTorch may keep more; one that inherits from none may keep anything: it computes with operations
+    that check shapes.
     """
-    ancestors = set(type(state.optimizer).__mro__) - {torch.optim.Optimizer}
-    if not any(each.__module__.split(".")[0] in ("torch", "dlrun") for each in ancestors):
+    kinds = [kind for kind in type(optimizer).__mro__ if kind is not torch.optim.Optimizer]
+    known = [kind.__module__.split(".")[0] in ("torch", "dlrun") for kind in kinds]
+    if not any(known):
         return
-    ours = _after_a_step(state) if epoch else state.optimizer.state_dict()
+    may_keep_more = not known[0]
+    ours = optimizer.state_dict()
     for index, (here, there) in enumerate(zip(ours["param_groups"], saved.param_groups, strict=True)):
-        for key in here.keys() | there.keys():
+        for key in here.keys() | (set() if may_keep_more else there.keys()):
             same = type(here.get(key)) is type(there.get(key)) and here.get(key) == there.get(key)
             if key not in _MAY_DIFFER and not same:
                 raise _Misfit(f"{key} of the optimizer's group {index} is {shortened(there.get(key))}")
@@ -199,7 +213,7 @@ def _refuse_optimizer(saved: _Optimizer, epoch: int, state: State) -> None:
         raise _Misfit(f"its optimizer knows {len(saved.state)} weights, not {len(ours['state'])}")
     for number, theirs in saved.state.items():
         of_weight = ours["state"][number]
-        if of_weight.keys() != theirs.keys():
+        if not of_weight.keys() <= theirs.keys() or (len(theirs) > len(of_weight) and not may_keep_more):
             raise _Misfit(f"its optimizer keeps {', '.join(map(str, theirs))[:80]} of weight {number}")
         for name, value in of_weight.items():
             kept = theirs[name]
@@ -213,19 +227,19 @@ def _refuse_optimizer(saved: _Optimizer, epoch: int, state: State) -> None:
                 raise _Misfit(f"the optimizer's {name} of weight {number} {reason}")
 
 
-def _after_a_step(state: State) -> dict[str, Any]:
-    """The optimizer's state_dict after one step with gradients of zero.
+def _do_a_step(state: State) -> None:
+    """Do one step with gradients of zero, so that the optimizers have the state that they have after one.
 
     The step may change the weights, so they must be loaded afterwards. PyTorch's wrapper of `step` would
     import its compiler, which leaves a folder among the temporary files.
     """
-    for parameter in state.model.parameters():
+    weights = list(state.model.parameters())
+    for parameter in weights:
         if parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
-    fast_paths.step(state.optimizer)
-    state.optimizer.zero_grad()
-    kept: dict[str, Any] = state.optimizer.state_dict()
-    return kept
+    state.optimizers.step()
+    for parameter in weights:
+        parameter.grad = None
 
 
 def _unlike(theirs: object, ours: Tensor) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dlrun.errors import UserError
 from dlrun.training import fast_paths
 from dlrun.training.copies import DROPOUTS, Apart, Copies, Stacked, as_tensor, layers_by_vmap
+from dlrun.training.optimizers import Optimizers
 
 # Relative tolerances, as a share of the largest figure: of gradients, whose sums are taken in another order,
 # and of weights after an optimizer step on equal gradients.
@@ -41,7 +42,7 @@ def refuse_stacking(copy: nn.Module, precision: str) -> None:
 
 def refuse_what_differs(
     build: Callable[[], nn.Module],
-    optimizer: Callable[[Copies], torch.optim.Optimizer],
+    optimizers: Callable[[Copies], Optimizers],
     judges: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
     inputs: Tensor,
     targets: Tensor,
@@ -74,7 +75,7 @@ def refuse_what_differs(
         outputs = torch.cat([alone.outputs.float()] * (targets.shape[1] // inputs.shape[1]), 1)
         for name, judge in judges.items():
             _refuse_judge(name, judge, apart, stacked, (outputs, targets))
-        _refuse_optimizer(optimizer, apart, stacked, alone.gradients, same)
+        _refuse_optimizer(optimizers, apart, stacked, alone.gradients, same)
         return
 
 
@@ -93,16 +94,16 @@ def _refuse_judge(
 
 
 def _refuse_optimizer(
-    optimizer: Callable[[Copies], torch.optim.Optimizer],
+    optimizers: Callable[[Copies], Optimizers],
     apart: Apart,
     stacked: Stacked,
     gradients: Sequence[Tensor],
     tolerance: float,
 ) -> None:
-    """Raise UserError if an optimizer updates stacked weights differently for the same gradients."""
-    learnt = _stepped(apart, optimizer(apart), gradients)
-    of_both = optimizer(stacked)
-    name = type(of_both).__name__
+    """Raise UserError if an optimizer updates stacked weights otherwise than those of each seed alone."""
+    learnt = _stepped(apart, optimizers(apart), gradients)
+    of_both = optimizers(stacked)
+    name = type(of_both.each[0]).__name__
     with _saying(f"{name} cannot update several seeds at once"):
         together = _stepped(stacked, of_both, gradients)
     if not _alike(learnt, together, tolerance):
@@ -145,15 +146,15 @@ def _tried(model: Copies, inputs: Tensor) -> _Tried:
         return _Tried(outputs.detach(), gradients, as_tensor(model(inputs)))
 
 
-def _stepped(model: Copies, optimizer: torch.optim.Optimizer, gradients: Sequence[Tensor]) -> list[Tensor]:
-    """The weights (2, …) after two optimizer steps; the gradients of one seed are a thousand times longer."""
-    for length in (1.0, -0.5):
+def _stepped(model: Copies, optimizers: Optimizers, gradients: Sequence[Tensor]) -> list[Tensor]:
+    """The weights (2, …) after three steps; the gradients of one seed are a thousand times longer."""
+    for length in (1.0, -0.5, 0.25):  # an odd number, so that steps of a fixed length do not cancel
         for every, gradient in zip(_weights(model), gradients, strict=True):
             lengths = length * torch.tensor([1.0, 1000.0]).view(2, *[1] * (gradient.dim() - 1))
             steep = (gradient * lengths).to(gradient.dtype)
             for weight, own in zip(every, [steep] if len(every) == 1 else steep.unbind(), strict=True):
                 weight.grad = own
-        fast_paths.step(optimizer)
+        optimizers.step()
     return [_whole([weight.detach() for weight in every]) for every in _weights(model)]
 
 

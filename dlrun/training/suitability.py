@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from math import prod
 
+from dlrun.blocks.tasks import Task
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Part, Parts
 from dlrun.data.examples import Data
@@ -12,26 +13,31 @@ from dlrun.errors import UserError
 from dlrun.training.layers import Layers
 
 
-def suitable_plots(parts: Parts, data: Data, layers: Layers, constant: str, value: object) -> list[Choice]:
-    """The plots that suit the data and the model, among those whose file says `constant = value`."""
+def suitable_plots(
+    parts: Parts, data: Data, task: Task | None, layers: Layers, constant: str, value: object
+) -> list[Choice]:
+    """The plots that suit data, task and model, among those whose file says `constant = value`."""
     chosen = []
     for name in parts.names("plots"):
         part = parts.part("plots", name)
         if part.constants.get(constant) == value:
             with suppress(UserError):
-                refuse_unsuited(part, data, "", layers)
+                refuse_unsuited(part, data, "", task, layers)
                 chosen.append(Choice(name, part.defaults))
     return chosen
 
 
-def refuse_unsuited(part: Part, data: Data, dataset: str, layers: Layers | None = None) -> None:
-    """Raise UserError if a part is not made for this dataset, or not for a model of these layers.
+def refuse_unsuited(
+    part: Part, data: Data, dataset: str, task: Task | None = None, layers: Layers | None = None
+) -> None:
+    """Raise UserError if a part is not made for this dataset, this task or a model of these layers.
 
-    A part states what it is made for by the constants `task`, `inputs` and `model` of its file.
+    A part states what it is made for by the constants `task`, `inputs`, `of_estimates` and `model` of its
+    file.
     """
-    task, inputs = part.constants.get("task", data.task), part.constants.get("inputs")
-    if task != data.task:
-        raise UserError(f"{part.name} is for {task}, but {dataset} is a {data.task} task")
+    made_for, inputs = part.constants.get("task", data.task), part.constants.get("inputs")
+    if made_for != data.task:
+        raise UserError(f"{part.name} is for {made_for}, but {dataset} is a {data.task} task")
     fitting = {
         "plane": data.input_shape == (2,),
         "images": len(data.input_shape) == 3,
@@ -41,6 +47,9 @@ def refuse_unsuited(part: Part, data: Data, dataset: str, layers: Layers | None 
         wanted = {"plane": "two numbers"}.get(inputs or "", inputs)
         shape = "×".join(map(str, data.input_shape))
         raise UserError(f"{part.name} is for inputs of {wanted}, but those of {dataset} are {shape}")
+    if task and part.constants.get("of_estimates") and not task.are_estimates:
+        what = f"{part.name} compares outputs with targets, but the loss is not smallest where they are equal"
+        raise UserError(f"{what}, so that they are no estimates of them")
     model = part.constants.get("model")
     if layers is None or model is None:
         return

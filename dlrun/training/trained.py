@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlrun.blocks.decisions import Decision
 from dlrun.config.keys import KEYS, Config
 from dlrun.config.loading import config_from_plain
 from dlrun.config.mistakes import ConfigError
@@ -82,11 +83,19 @@ class Trained:
             self._outputs[split] = torch.cat([o for o, _ in found], 1), torch.cat([t for _, t in found])
         return self._outputs[split]
 
+    @property
+    def decision(self) -> Decision:
+        """The rule by which a class is predicted; only for tasks with classes."""
+        assert self.plan.task.decision is not None, f"{self.data.task} predicts no class"
+        return self.plan.task.decision
+
     def probabilities(self, inputs: Tensor) -> Tensor:
         """The probabilities (copies, n, classes) for raw inputs (n, *input shape), on the CPU."""
-        assert self.plan.probabilities is not None, "a regression has no probabilities"
-        outputs = outputs_for(self.model, inputs, self.loaded.preprocessing, self.hardware)
-        return self.plan.probabilities(outputs)
+        return self.decision.probabilities(self.outputs_at(inputs))
+
+    def outputs_at(self, inputs: Tensor) -> Tensor:
+        """The outputs (copies, n, k) for raw inputs (n, *input shape), on the CPU."""
+        return outputs_for(self.model, inputs, self.loaded.preprocessing, self.hardware)
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """The figures of the baselines on a split: baseline -> figure -> value."""

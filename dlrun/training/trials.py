@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from dlrun.blocks.tasks import Task
 from dlrun.data.examples import Data
 from dlrun.data.loaded import Loaded
 from dlrun.errors import UserError, shortened
 from dlrun.training.layers import Layers, layers_of
+from dlrun.training.optimizers import OptimizerPart
 
 
 def fitting_layers(build: Callable[[], nn.Module], data: Data, outputs: int, loss: str) -> Layers:
@@ -63,28 +65,26 @@ def try_augmentation(
 
 
 def measure_two(
-    name: str, measure: Callable[..., Tensor], data: Data, outputs: int, *, most_axes: int
+    name: str, measure: Callable[[Tensor, Tensor], Tensor], task: Task, *, most_axes: int
 ) -> None:
     """Measure two examples. Raises UserError unless each gets its own figure, or a row of figures."""
-    some = torch.zeros(2, outputs)
-    targets = (
-        torch.zeros(2, dtype=torch.long) if data.task == "classification" else torch.zeros(2, data.targets)
-    )
     try:
-        figures = measure(some, targets)
+        figures = measure(torch.zeros(2, task.outputs), task.targets(2))
     except (RuntimeError, IndexError, TypeError, ValueError) as error:
         reason = (str(error).splitlines() or [""])[0][:150]
-        raise UserError(f"{name} does not fit outputs of {outputs} and such targets: {reason}") from error
+        raise UserError(
+            f"{name} does not fit outputs of {task.outputs} and such targets: {reason}"
+        ) from error
     if figures.shape[:1] != (2,) or figures.dim() > most_axes:
         raise UserError(
             f"{name} gives shape {tuple(figures.shape)} for 2 examples; each needs a figure of its own"
         )
 
 
-def try_optimizer(make: Callable[..., torch.optim.Optimizer]) -> None:
+def try_optimizer(part: OptimizerPart) -> None:
     """Raise UserError for options that contradict each other, and for what is no usable optimizer."""
     try:
-        optimizer = make([torch.zeros(1, requires_grad=True)])
+        optimizer = part.make([("weight", nn.Parameter(torch.zeros(1)))])
     except ValueError as error:
         raise UserError(str(error)) from error
     if not isinstance(optimizer, torch.optim.Optimizer):
@@ -93,3 +93,6 @@ def try_optimizer(make: Callable[..., torch.optim.Optimizer]) -> None:
         raise UserError(
             f"{type(optimizer).__name__} needs a closure that computes the loss again, and gets none"
         )
+    if part.is_elementwise and not part.keeps_weights_apart():
+        what = f"{part.name} has elementwise = True, but one optimizer for two weights updates them otherwise"
+        raise UserError(f"{what} than two optimizers do", fix="remove that line from its file")

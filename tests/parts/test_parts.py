@@ -23,14 +23,14 @@ from torch import Tensor, nn
 from dlrun.config.keys import Choice
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.option_types import describe
-from dlrun.config.registry import KINDS, REQUIRED, Part, Parts
+from dlrun.config.registry import FOLDERS, REQUIRED, Part, Parts
 from dlrun.data.examples import Data, Examples
 from dlrun.errors import UserError
 from dlrun.training.plan import metric
 from dlrun.training.trained import Trained, open_checkpoint
 
 PARTS = Parts()
-EVERY = [(kind, name) for kind in KINDS for name in PARTS.names(kind)]
+EVERY = [(kind, name) for kind in FOLDERS for name in PARTS.names(kind)]
 CLASSES, N = 7, 12
 SHAPES: list[tuple[int, ...]] = [(5,), (1, 12, 12), (3, 9, 13)]
 REQUIRED_OPTIONS: dict[str, Any] = {
@@ -95,6 +95,7 @@ def test_a_part_says_what_it_is_and_types_its_options(kind: str, name: str) -> N
         "loss": 2,
         "metrics": 2,
         "augmentations": 2,
+        "task": 2,
     }.get(kind, 1)
     assert "known" not in part.takes or (kind == "dataset" and part.takes[1:] == ("known",))
 

@@ -20,7 +20,7 @@ from small_runs import own_parts, planned, trained
 
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
-from dlrun.drawing.style import mean_and_spread, shown
+from dlrun.drawing.style import Predicted, mean_and_spread, shown
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
 from dlrun.training.plot_files import draw_plot
@@ -260,9 +260,9 @@ def test_the_calibration_error_is_that_worked_out_by_hand() -> None:
     from dlrun.plots.calibration import binned, calibration_error
 
     sure = torch.tensor([0.95, 0.93, 0.65, 0.75, 0.7])
-    probabilities = torch.stack([sure, 1 - sure], 1).unsqueeze(0)
     targets = torch.tensor([0, 1, 0, 0, 0])  # the second is wrong
-    counts, summed, right = binned(probabilities, targets, 4)
+    found = Predicted(torch.zeros(1, 5, dtype=torch.long), sure.unsqueeze(0), targets)
+    counts, summed, right = binned(found, 4)
     assert counts.tolist() == [[0, 0, 3, 2]], "0.75 is in the bin up to 0.75"
     assert right.tolist() == [[0, 0, 3, 1]]
     by_hand = (3 * abs(1 - 0.7) + 2 * abs(1 / 2 - 0.94)) / 5
@@ -558,7 +558,7 @@ def test_no_name_breaks_a_picture_or_its_width(tmp_path: Path) -> None:
     parts = own_parts(tmp_path, {"dataset/hostile.py": HOSTILE})
     for architecture in (LINEAR, CNN):
         run = opened(trained(planned(parts, dataset="hostile", architecture=architecture), tmp_path), parts)
-        choices = suitable_plots(parts, run.data, run.plan.layers, "automatic", True)
+        choices = suitable_plots(parts, run.data, run.plan.task, run.plan.layers, "automatic", True)
         choices.append(Choice("image_grid", {"split": "train", "columns": 4, "most": 9, "seed": 0}))
         for choice in choices:
             path = draw_plot(run, choice, tmp_path / f"{choice.name}.png", pytest.fail)

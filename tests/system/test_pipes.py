@@ -95,6 +95,7 @@ def test_a_pipe_is_read_within_bounds_and_only_where_the_command_line_names_it(
     writer = into(pipe, "# comment\n" * (CONFIG // 10 + 10))
     with pytest.raises(UserError, match="gives too much for a config"):
         load_config(find_config(str(pipe)))
+    os.set_blocking(reader, True)  # the writer may be slower than this loop
     while os.read(reader, CONFIG):
         pass
     writer.join()

@@ -252,7 +252,7 @@ def mnist_sized(root):
 def trained_in_float64(plan: Plan, model: Apart | Stacked) -> tuple[State, list[Row]]:
     loaded = plan.load()
     hardware = plan.hardware(loaded)
-    state = State(model, plan.optimizer(model))
+    state = State(model, plan.optimizers(model))
     return state, list(fit(state, loaded, plan.recipe, hardware))
 
 

@@ -16,8 +16,9 @@ from small_runs import differences, own_parts, planned, trained
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
+from dlrun.task.classification import per_class
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from dlrun.training.evaluation import evaluate_run, keep_report, per_class
+from dlrun.training.evaluation import evaluate_run, keep_report
 from dlrun.training.figures import spread
 from dlrun.training.trained import Trained, open_checkpoint
 

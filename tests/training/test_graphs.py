@@ -214,14 +214,14 @@ def test_a_checkpoint_holds_rates_as_numbers(recorder: Recorder) -> None:
     loaded, hardware = plan.load(), plan.hardware()
     state = plan.state(hardware)
     list(fit(state, loaded, plan.recipe, hardware))
-    [group] = state.optimizer.param_groups
+    [group] = state.optimizers.param_groups
     assert isinstance(group["lr"], Tensor)
     [saved] = state.state_dict()["optimizer"]["param_groups"]
     assert type(saved["lr"]) is float
     assert saved["lr"] == pytest.approx(float(group["lr"]))
     again = plan.state(hardware)
     again.load_state_dict(state.state_dict())
-    assert again.optimizer.param_groups[0]["initial_lr"] == 0.01
+    assert again.optimizers.param_groups[0]["initial_lr"] == 0.01
 
 
 @needs_gpu

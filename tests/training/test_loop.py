@@ -112,7 +112,7 @@ def test_the_schedule_sets_the_rate_from_the_progress_of_the_run() -> None:
     def noting(batches: Any) -> Any:
         for batch in batches:
             yield batch
-            rates.append(state.optimizer.param_groups[0]["lr"])
+            rates.append(state.optimizers.param_groups[0]["lr"])
 
     loaded = plan.load()
     hardware = plan.hardware(loaded)

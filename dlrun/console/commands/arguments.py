@@ -49,9 +49,9 @@ def complete_run_or_sweep(incomplete: str) -> list[str]:
 
 
 def complete_kind(incomplete: str) -> list[str]:
-    from dlrun.config.registry import KINDS
+    from dlrun.config.registry import FOLDERS
 
-    return [kind for kind in KINDS if kind.startswith(incomplete)]
+    return [kind for kind in FOLDERS if kind.startswith(incomplete)]
 
 
 ConfigName = Annotated[

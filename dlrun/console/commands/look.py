@@ -72,7 +72,7 @@ def preview(
     hardware = plan.hardware(loaded)
     hardware.use()
     shown = Trained(plan, loaded, hardware, plan.model(), epoch=0)
-    draw_all(shown, suitable_plots(own_parts, plan.data, plan.layers, "of", "data"), folder)
+    draw_all(shown, suitable_plots(own_parts, plan.data, plan.task, plan.layers, "of", "data"), folder)
 
 
 def show(
@@ -107,14 +107,14 @@ def list_parts(
     """List every part with its options, types and defaults, and the keys of a config."""
     from dlrun.config.keys import KEYS, default_of
     from dlrun.config.option_types import describe
-    from dlrun.config.registry import KINDS, REQUIRED
+    from dlrun.config.registry import FOLDERS, REQUIRED
     from dlrun.console.parts import print_keys, print_parts
     from dlrun.errors import nearest
 
-    if kind is not None and kind not in KINDS:
-        raise UserError(f"there is no kind of part {kind!r}{nearest(kind, KINDS)}")
+    if kind is not None and kind not in FOLDERS:
+        raise UserError(f"there is no kind of part {kind!r}{nearest(kind, FOLDERS)}")
     own_parts = parts_of(parts)
-    for one in [kind] if kind else KINDS:
+    for one in [kind] if kind else FOLDERS:
         listed = [own_parts.part(one, name) for name in own_parts.names(one)]
         print_parts(one, listed, describe, REQUIRED)
     if kind is None:

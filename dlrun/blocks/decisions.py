@@ -1,0 +1,69 @@
+"""The decision for a class: one rule behind every accuracy, confusion, prediction and picture of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+_TRIED = 256  # made-up outputs on which two rules are compared
+_LEAST = 1e-300  # probabilities below it have the same logarithm
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The rule by which a class is predicted from the outputs (…, k) of a model.
+
+    The class is that of the largest output; for two classes and a single logit, (…, 1), class 1 if it is
+    above 0. It is never taken from probabilities, which rounding makes equal, unless the loss states
+    `probabilities` whose largest is at another class than the largest output.
+    """
+
+    classes: int
+    outputs: int
+    probabilities: Callable[[Tensor], Tensor]  # (…, k) -> (…, classes)
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Figures (…, classes) or (…, 1) whose largest is at the predicted class: metrics are given them."""
+        return self._log_probabilities(outputs) if self.is_by_probability else outputs
+
+    def decide(self, outputs: Tensor) -> Tensor:
+        """The predicted classes (…,)."""
+        scores = self.scores(outputs)
+        return scores.argmax(-1) if scores.shape[-1] > 1 else (scores.squeeze(-1) > 0).long()
+
+    def decide_together(self, outputs: Tensor) -> Tensor:
+        """The classes (…,) that copies predict together, from their outputs (copies, …, k).
+
+        It is the class with the largest mean probability; of equal ones, that of most copies.
+        """
+        means, classes = self.probabilities(outputs).mean(0), self.decide(outputs)
+        votes = torch.nn.functional.one_hot(classes, self.classes).sum(0)
+        return torch.where(means == means.amax(-1, keepdim=True), votes, -1).argmax(-1)
+
+    @cached_property
+    def is_by_probability(self) -> bool:
+        """True if the loss states probabilities that rank classes otherwise than the outputs do."""
+        made_up = 3 * torch.randn(_TRIED, self.outputs, generator=torch.Generator().manual_seed(0))
+        by_output = made_up.argmax(-1) if self.outputs > 1 else (made_up.squeeze(-1) > 0).long()
+        shares = self.probabilities(made_up.double())
+        of_chosen = shares.gather(-1, by_output.unsqueeze(-1)).squeeze(-1)
+        return not bool((of_chosen == shares.amax(-1)).all())
+
+    def _log_probabilities(self, outputs: Tensor) -> Tensor:
+        # float64, so that as few probabilities as possible are rounded to the same number
+        wide = outputs if outputs.device.type == "mps" else outputs.double()
+        return self.probabilities(wide).clamp_min(_LEAST).log()
+
+
+def two_sigmoids(outputs: Tensor) -> Tensor:
+    """The probabilities (…, 2) of two classes from a single logit (…, 1) of class 1."""
+    return torch.cat([torch.sigmoid(-outputs), torch.sigmoid(outputs)], -1)
+
+
+def softmax(outputs: Tensor) -> Tensor:
+    """The softmax over the last axis."""
+    return outputs.softmax(-1)

@@ -1,0 +1,145 @@
+"""Optimizers of a model: one for each copy, or one for all copies if it works element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlrun.training import fast_paths
+from dlrun.training.copies import Copies, Stacked
+
+Saved = dict[str, Any]  # Optimizer.state_dict()
+
+
+class Optimizers:
+    """The optimizers of all copies, stepped together.
+
+    An optimizer that computes a figure over several elements, such as the norm of all gradients, would couple
+    copies that it serves together; so each copy has its own. One that works element by element gives the same
+    bits either way, and faster if there is a single one for all copies.
+    """
+
+    def __init__(self, each: Sequence[torch.optim.Optimizer]) -> None:
+        self.each = list(each)
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The parameter groups of all optimizers."""
+        if len(self.each) == 1:
+            return self.each[0].param_groups
+        return [group for one in self.each for group in one.param_groups]
+
+    def step(self) -> None:
+        """Update the weights of every copy by its gradients."""
+        for one in self.each:
+            fast_paths.step(one)
+
+    def skip_if(self, not_finite: Tensor) -> None:
+        """Let fused optimizers leave the weights unchanged while `not_finite` () is 1 on the device."""
+        for one in self.each:
+            if one.defaults.get("fused"):
+                one.found_inf, one.grad_scale = not_finite, None  # type: ignore[attr-defined]
+
+    def state_dict(self) -> Saved | list[Saved]:
+        """The state of the one optimizer, or a list with that of each; learning rates as plain numbers."""
+        saved = [_without_tensors(one.state_dict()) for one in self.each]
+        return saved[0] if len(saved) == 1 else saved
+
+    def load_state_dict(self, saved: Saved | list[Saved]) -> None:
+        """Load the state of each optimizer, perhaps from another device; settings of this device stay.
+
+        Raises ValueError for a state that one optimizer kept for several copies.
+        """
+        for one, own in zip(self.each, self.parted(saved), strict=True):
+            one.load_state_dict(_as_here(own, one))
+
+    def parted(self, saved: Saved | list[Saved]) -> list[Saved]:
+        """The saved state of each optimizer. One that served all copies, as dlrun had it, is parted.
+
+        Raises ValueError if that is not possible: the parameters are in several groups.
+        """
+        if isinstance(saved, list):
+            return saved
+        if len(self.each) == 1:
+            return [saved]
+        if len(saved["param_groups"]) != 1:
+            what = "it has one optimizer with several groups for all seeds, whose state cannot be parted"
+            raise ValueError(f"{what}: each seed now has an optimizer of its own")
+        [group] = saved["param_groups"]
+        share = len(group["params"]) // len(self.each)
+        return [
+            {
+                "state": {
+                    number: saved["state"][index]
+                    for number, index in enumerate(group["params"][start : start + share])
+                    if index in saved["state"]
+                },
+                "param_groups": [group | {"params": list(range(share))}],
+            }
+            for start in range(0, share * len(self.each), share)
+        ]
+
+
+@dataclass(frozen=True)
+class OptimizerPart:
+    """An optimizer as a config names it, and what its file states about the parameters it is given."""
+
+    name: str
+    function: Callable[[list[Any]], torch.optim.Optimizer]  # with all options
+    is_elementwise: bool = False  # `elementwise = True`
+    takes_names: bool = False  # its first parameter is `named_parameters`: (name, tensor) pairs
+
+    def make(self, weights: Sequence[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
+        """One optimizer of some weights, by their names."""
+        return self.function([pair if self.takes_names else pair[1] for pair in weights])
+
+    def of(self, model: Copies) -> Optimizers:
+        """The optimizers of a model: a single one if it is elementwise or the copies are stacked."""
+        if isinstance(model, Stacked):
+            return Optimizers([self.make(list(model.named_weights()))])
+        apart = [list(copy.named_parameters()) for copy in model.copies]
+        if self.is_elementwise:
+            apart = [[pair for of_copy in apart for pair in of_copy]]
+        return Optimizers([self.make(weights) for weights in apart])
+
+    def keeps_weights_apart(self) -> bool:
+        """True if one optimizer for two weights updates each as an optimizer of its own would, bit for bit.
+
+        Tried on made-up weights; the gradients of one are a thousand times longer than those of the other.
+        """
+        alone = [self._learnt([number])[0] for number in (0, 1)]
+        return all(map(torch.equal, self._learnt([0, 1]), alone))
+
+    def _learnt(self, numbers: Sequence[int]) -> list[Tensor]:
+        """One or both of two made-up weights after three steps of one optimizer."""
+        starts = [(number + 1) * torch.linspace(-1, 1, 6).view(2, 3) for number in numbers]
+        weights = [nn.Parameter(start.clone()) for start in starts]
+        optimizer = self.make([("weight", weight) for weight in weights])
+        for length in (1.0, -0.5, 0.25):
+            for weight, number, start in zip(weights, numbers, starts, strict=True):
+                weight.grad = length * 1000.0**number * (start + 0.1)
+            fast_paths.step(optimizer)
+        return [weight.detach() for weight in weights]
+
+
+def _as_here(saved: Saved, optimizer: torch.optim.Optimizer) -> Saved:
+    """The saved state of an optimizer, perhaps from another device, with this optimizer's own settings."""
+    how = ("fused", "capturable")
+    groups = [
+        theirs | {key: ours[key] for key in how if key in ours}
+        for theirs, ours in zip(saved["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    return saved | {"param_groups": groups}
+
+
+def _without_tensors(saved: Saved) -> Saved:
+    """The state of an optimizer with its learning rates as plain numbers instead of tensors."""
+    groups = [
+        {key: value.item() if isinstance(value, Tensor) else value for key, value in group.items()}
+        for group in saved["param_groups"]
+    ]
+    return saved | {"param_groups": groups}

@@ -1,0 +1,160 @@
+"""No optimizer couples the seeds of a run, whatever figure it computes over its parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_runs import SIGNS, differences, go_on, of_seed, outcome, own_parts, planned, trained
+
+from dlrun.config.mistakes import ConfigError
+from dlrun.config.registry import Parts
+from dlrun.errors import CheckpointRefused
+from dlrun.training.copies import Apart
+from dlrun.training.optimizers import OptimizerPart, Optimizers
+
+NORMED = '''
+"""Gradient descent along the direction of the whole gradient."""
+import torch
+
+
+class Normed(torch.optim.Optimizer):
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        every = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        length = torch.stack([p.grad.square().sum() for p in every]).sum().sqrt()
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.state[p]["lengths"] = self.state[p].get("lengths", 0.0) + float(length)
+                p -= group["lr"] * p.grad / length
+
+
+def normed(parameters, *, lr: float):
+    """A step of a fixed length."""
+    return Normed(parameters, lr)
+'''
+PARTS = {
+    "optimizer/normed.py": NORMED,
+    "optimizer/boasting.py": NORMED.replace("def normed(", "elementwise = True\n\n\ndef boasting("),
+    "optimizer/signs.py": SIGNS,
+    "optimizer/ripening.py": '''
+"""Adam that keeps more of each weight from its fifth step on."""
+import torch
+
+
+class Ripening(torch.optim.Adam):
+    def step(self, closure=None):
+        super().step(closure)
+        for group in self.param_groups:
+            for p in group["params"]:
+                if self.state[p]["step"] == 5:
+                    self.state[p]["anchor"] = p.detach().clone()
+                if "anchor" in self.state[p]:
+                    p.data.lerp_(self.state[p]["anchor"], 0.1)
+
+
+def ripening(parameters, *, lr: float):
+    """Adam with an anchor."""
+    return Ripening(parameters, lr=lr)
+''',
+    "optimizer/thorough.py": '''
+"""Gradient descent with weight decay of weights alone, chosen by their names."""
+import torch
+from dlrun.config.options import NonNegative
+
+
+def thorough(named_parameters, *, lr: float, weight_decay: NonNegative = 0.1):
+    """SGD in two groups."""
+    named = list(named_parameters)
+    weights = [p for name, p in named if name.endswith("weight")]
+    others = [p for name, p in named if not name.endswith("weight")]
+    return torch.optim.SGD([{"params": weights, "weight_decay": weight_decay}, {"params": others}], lr=lr)
+''',
+}
+OWN = ("normed", "signs", "ripening", "thorough")
+SEEDS = [3, 0, 5]
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Parts:
+    return own_parts(tmp_path, PARTS)
+
+
+def changes(optimizer: str, **more: Any) -> dict[str, Any]:
+    return {"optimizer": {"name": optimizer, "lr": 0.05}, "epochs": 3, **more}
+
+
+def in_one(part: OptimizerPart, model: Apart) -> Optimizers:
+    """One optimizer for all copies, as dlrun made it of every part."""
+    return Optimizers([part.make([pair for copy in model.copies for pair in copy.named_parameters()])])
+
+
+@pytest.mark.parametrize("optimizer", [*OWN, "adam"])
+def test_each_seed_learns_what_it_learns_alone(optimizer: str, parts: Parts, tmp_path: Path) -> None:
+    together = trained(planned(parts, **changes(optimizer, seeds=SEEDS)), tmp_path)
+    for seed in SEEDS:
+        alone = trained(planned(parts, **changes(optimizer, seeds=[seed])), tmp_path)
+        assert not differences(of_seed(alone, seed), of_seed(together, seed))
+
+
+@pytest.mark.parametrize("optimizer", OWN)
+@pytest.mark.parametrize("seeds", [[0], SEEDS])
+def test_a_run_with_an_optimizer_of_ones_own_is_resumed_bit_for_bit(
+    optimizer: str, seeds: list[int], parts: Parts, tmp_path: Path
+) -> None:
+    wanted = changes(optimizer, seeds=seeds)
+    unbroken = trained(planned(parts, **wanted), tmp_path)
+    run = trained(planned(parts, **wanted), tmp_path, stop_after=2)
+    go_on(run, wanted, parts)
+    assert not differences(outcome(unbroken), outcome(run))
+
+
+def test_a_claim_to_work_element_by_element_is_tried(parts: Parts) -> None:
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, **changes("boasting"))
+    assert "one optimizer for two weights updates them otherwise" in str(refused.value.mistakes[0])
+
+
+def test_seeds_that_an_optimizer_would_couple_are_not_stacked(parts: Parts) -> None:
+    plan = planned(parts, **changes("normed", seeds=[0, 1], stacked=True))
+    with pytest.raises(ConfigError) as refused:
+        plan.try_on(plan.load())
+    assert "Normed looks at a weight as a whole" in str(refused.value.mistakes[0])
+
+
+def test_every_optimizer_of_dlrun_keeps_weights_apart_and_says_so() -> None:
+    for name in Parts().names("optimizer"):
+        assert planned(optimizer={"name": name, "lr": 0.1}).optimizer.is_elementwise
+
+
+@pytest.mark.parametrize("optimizer", ["signs", "ripening"])
+def test_an_earlier_run_with_one_optimizer_for_all_seeds_goes_on(
+    optimizer: str, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = changes(optimizer, seeds=SEEDS)
+    unbroken = trained(planned(parts, **wanted), tmp_path)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(OptimizerPart, "of", in_one)
+        run = trained(planned(parts, **wanted), tmp_path, stop_after=2)
+    go_on(run, wanted, parts)
+    assert not differences(outcome(unbroken), outcome(run))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "said"),
+    [("normed", "normed was one optimizer for all seeds"), ("thorough", "cannot be parted")],
+)
+def test_an_earlier_run_that_cannot_go_on_as_it_was_is_refused_with_the_reason(
+    optimizer: str, said: str, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = changes(optimizer, seeds=SEEDS)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(OptimizerPart, "of", in_one)
+        run = trained(planned(parts, **wanted), tmp_path, stop_after=2)
+    with pytest.raises(CheckpointRefused) as refused:
+        go_on(run, wanted, parts)
+    assert said in refused.value.what
