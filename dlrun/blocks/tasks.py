@@ -57,6 +57,10 @@ class Task(Protocol):
         """Targets (n, …) that examples of this task could have, to try parts on."""
         ...
 
+    def misfit(self, targets: Tensor) -> str:
+        """What is wrong with the targets (n, …) of a split, with the remedy; "" if nothing is."""
+        ...
+
     def guesses(self, training: Tensor, n: int, aside: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The outputs (n, k) of guesses without a model for n examples, by name.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dlrun.data.examples import Data, Examples, Preprocessing, Split, carve, on_device
+from dlrun.data.misfits import OfTargets, refuse_misfits, undeclared
 from dlrun.errors import UserError
 from dlrun.system import machine
 from dlrun.system.progress import Progress, no_progress
@@ -17,8 +18,9 @@ from dlrun.system.progress import Progress, no_progress
 class Loaded:
     """The splits of a dataset on the device, preprocessed a batch at a time.
 
-    `preprocessing` is that of a checkpoint; without one it is fitted on the training split.
-    Raises UserError for an empty split or missing files.
+    `preprocessing` is that of a checkpoint; without one it is fitted on the training split. `of_targets`
+    says what is wrong with the targets of a split. Raises UserError for an empty split, missing files, and
+    for examples that are not as `data` states them.
     """
 
     def __init__(
@@ -27,10 +29,13 @@ class Loaded:
         device: torch.device,
         preprocessing: Preprocessing | None = None,
         progress: Progress = no_progress,
+        of_targets: OfTargets = lambda targets: "",
     ) -> None:
         if data.prepare:
             data.prepare(progress)
         examples = dict(data.read())
+        refuse_misfits(data, examples, of_targets)
+        self.undeclared = undeclared(data, examples)
         if data.valid_fraction and "valid" not in examples:
             examples["train"], examples["valid"] = carve(
                 examples["train"], data.valid_fraction, data.seed, by_class=bool(data.classes)

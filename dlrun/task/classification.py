@@ -13,6 +13,7 @@ from torch import Tensor
 from dlrun.blocks.decisions import Decision, softmax, two_sigmoids
 from dlrun.blocks.tasks import LossPart
 from dlrun.data.examples import Data
+from dlrun.data.misfits import wrong_classes, wrong_shape
 from dlrun.errors import UserError
 
 UNBALANCED = 3.0  # largest class over smallest, above which accuracy misleads
@@ -49,6 +50,11 @@ class Classification:
 
     def targets(self, n: int) -> Tensor:
         return torch.zeros(n, dtype=torch.long)
+
+    def misfit(self, targets: Tensor) -> str:
+        return wrong_shape(targets, (), "a class number for each example is (n)") or wrong_classes(
+            targets, len(self.classes)
+        )
 
     def guesses(self, training: Tensor, n: int, aside: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The constant model whose probabilities are the shares of the classes in training."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from dlrun.blocks.ranges import Ranges
 from dlrun.blocks.tasks import LossPart
 from dlrun.data.examples import Data
+from dlrun.data.misfits import wrong_numbers, wrong_shape
 from dlrun.errors import UserError
 
 _TRIED = 64  # made-up targets, from 0 to 1, on which the loss is tried
@@ -37,6 +38,10 @@ class Regression:
 
     def targets(self, n: int) -> Tensor:
         return torch.zeros(n, self._data.targets)
+
+    def misfit(self, targets: Tensor) -> str:
+        d = self._data.targets
+        return wrong_numbers(targets) or wrong_shape(targets, (d,), f"Data states targets={d}: (n, {d})")
 
     def guesses(self, training: Tensor, n: int, aside: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The mean target of the training split, and the columns that the dataset names as baselines."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import is_lazy
 from torch.utils.flop_counter import FlopCounterMode
@@ -89,34 +91,38 @@ def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> L
     inputs = torch.zeros(2, *input_shape, device="cpu" if small else "meta")
     found: list[Layer] = []
     counter = FlopCounterMode(display=False)
-    before: dict[int, int] = {}
+    before: dict[int, tuple[int, int]] = {}  # id of a module that runs -> flops and rows before it
 
     def enter(module: nn.Module, _inputs: Any) -> None:
-        before[id(module)] = counter.get_total_flops()
+        before[id(module)] = counter.get_total_flops(), len(found)
 
     def leave(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def note(module: nn.Module, inputs: Any, output: Any) -> None:
-            if not isinstance(output, Tensor):
+            flops, rows = before[id(module)]
+            inner = found[rows:]  # a module is a layer if no layer ran inside it, or for its own weights
+            weights = list(_own_weights(module) if inner else module.parameters())
+            result = _first_tensor(output)
+            if result is None or (inner and not weights):
                 return
+            multiply_adds = (counter.get_total_flops() - flops) // 4  # 2 flops, 2 examples
             found.append(
                 Layer(
                     name,
                     type(module).__name__,
-                    tuple(output.shape[1:]),
-                    sum(p.numel() for p in module.parameters()),
-                    (counter.get_total_flops() - before[id(module)]) // 4,  # 2 flops, 2 examples
-                    _formula(module, inputs[0].shape, output.shape),
+                    tuple(result.shape[1:]),
+                    sum(p.numel() for p in weights),
+                    multiply_adds - sum(layer.multiply_adds for layer in inner),
+                    _formula(module, inputs[0].shape, result.shape) if inputs else "",
                 )
             )
 
         return note
 
     for name, module in model.named_modules():
-        if all(isinstance(child, nn.ParameterList | nn.ParameterDict) for child in module.children()):
-            module.register_forward_pre_hook(enter)
-            module.register_forward_hook(leave(name or type(model).__name__))
+        module.register_forward_pre_hook(enter)
+        module.register_forward_hook(leave(name or type(model).__name__))
     try:
-        with counter, torch.no_grad():
+        with counter, torch.no_grad(), _countable():
             output = model(inputs)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         shape = "×".join(map(str, input_shape))
@@ -128,6 +134,39 @@ def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> L
         sum(p.numel() for p in model.parameters()),
         counter.get_total_flops() // 4,
     )
+
+
+def _own_weights(module: nn.Module) -> Iterator[nn.Parameter]:
+    """Yield the weights that a module holds itself, not in the layers inside it."""
+    yield from module.parameters(recurse=False)
+    for child in module.children():
+        if isinstance(child, nn.ParameterList | nn.ParameterDict):
+            yield from child.parameters()
+
+
+def _first_tensor(output: Any) -> Tensor | None:
+    """The output itself, or the first tensor in a tuple, list or dict, such as a recurrent layer gives."""
+    if isinstance(output, Tensor):
+        return output
+    parts = (
+        output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else ()
+    )
+    return next((found for part in parts if (found := _first_tensor(part)) is not None), None)
+
+
+@contextmanager
+def _countable() -> Iterator[None]:
+    """Run attention and recurrent layers as products that FlopCounterMode counts, not as one fused kernel."""
+    mha, mkldnn = torch.backends.mha, torch.backends.mkldnn
+    before = mha.get_fastpath_enabled(), mkldnn.enabled
+    mha.set_fastpath_enabled(False)
+    mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        mha.set_fastpath_enabled(before[0])
+        mkldnn.enabled = before[1]
 
 
 def _grows(model: nn.Module) -> bool:

@@ -58,8 +58,14 @@ class Plan:
     plots: list[Choice]  # the pictures to draw, `auto` replaced by the plots that suit
 
     def load(self, preprocessing: Preprocessing | None = None, progress: Progress = no_progress) -> Loaded:
-        """The examples, on the device. Raises UserError if files are missing."""
-        return Loaded(self.data, self.device, preprocessing, progress)
+        """The examples, on the device. Raises UserError if files are missing or examples are wrong."""
+        try:
+            return Loaded(self.data, self.device, preprocessing, progress, self.task.misfit)
+        except UserError as error:
+            dataset = self.parts.part("dataset", self.config.dataset.name)
+            if not dataset.built_in:
+                error.where = error.where or str(dataset.path)
+            raise
 
     def hardware(self, loaded: Loaded | None = None) -> Hardware:
         """The hardware to train on; `loaded` gives the size of a full batch, which sets the threads."""
@@ -95,8 +101,9 @@ class Plan:
     def try_on(self, loaded: Loaded) -> None:
         """Raise ConfigError for a mistake that needs the data or the model to be seen.
 
-        The model does not fit into memory, a batch of one has no variance to normalise by, stacked seeds
-        differ from seeds apart, or the outputs are not the probabilities that the loss takes them for.
+        A split would not be measured, the model does not fit into memory, a batch of one has no variance to
+        normalise by, stacked seeds differ from seeds apart, or the outputs are not the probabilities that the
+        loss takes them for.
         """
         wanted = 3 * 4 * self.layers.parameters * len(self.config.seeds)  # weights, gradients, momentum
         needing = f"{self.layers.parameters:,} parameters for each seed need"
@@ -104,6 +111,8 @@ class Plan:
             raise self.config.refuse([self.config.mistake("architecture", what)])
         if what := lonely_example(self.build, self.data.input_shape, loaded, self.config.batch_size):
             raise self.config.refuse([self.config.mistake("batch_size", what)])
+        if loaded.undeclared:
+            raise self.config.refuse([self.config.mistake("dataset", loaded.undeclared)])
         if self.config.is_stacked:
             try:
                 self._refuse_stacking(loaded)

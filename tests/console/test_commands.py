@@ -40,6 +40,25 @@ def test_training_leaves_everything_in_one_folder(dlrun: Dlrun, tiny: Path, runs
     assert done.err == ""
 
 
+@pytest.mark.parametrize(("rank", "lines"), [("0", 3), ("1", 0)])
+def test_a_run_is_not_trained_by_several_processes_at_once(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch, rank: str, lines: int
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", rank)
+    done = dlrun("train", tiny)
+    assert (done.code, len(done.err.splitlines()), runs_dir.exists()) == (2, lines, False)
+    assert not lines or "2 processes were started (WORLD_SIZE), but a run trains in one" in done.err
+
+
+def test_a_single_process_of_torchrun_trains(
+    dlrun: Dlrun, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("WORLD_SIZE", "1"), ("RANK", "0")):
+        monkeypatch.setenv(name, value)
+    assert dlrun("train", tiny).code == 0
+
+
 def test_the_config_of_a_run_runs_again_as_it_stands(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
     dlrun("train", tiny, "optimizer.lr=0.5")
     first = only_run(runs_dir)

@@ -225,7 +225,13 @@ def test_the_fingerprint_changes_with_a_guess_and_with_the_choice_of_a_split() -
         some = numbered(20)
         train = Examples(some.inputs, some.targets, {"guess": torch.full((20,), guess)})
         data = Data(
-            "classification", (1,), lambda: {"train": train}, ("a", "b"), valid_fraction=0.3, seed=seed
+            "classification",
+            (1,),
+            lambda: {"train": train},
+            ("a", "b"),
+            splits=("train",),
+            valid_fraction=0.3,
+            seed=seed,
         )
         return Loaded(data, CPU).fingerprint
 
@@ -311,9 +317,9 @@ def test_statistics_of_a_file_are_those_of_its_images(monkeypatch: pytest.Monkey
 
 def test_the_fingerprint_of_a_file_is_its_digest_and_the_choice_from_it() -> None:
     def fingerprint(some: Examples) -> str:
-        return Loaded(
-            Data("classification", (3, 4, 4), lambda: {"train": some}, ("a", "b", "c")), CPU
-        ).fingerprint
+        read = lambda: {"train": some}  # noqa: E731
+        data = Data("classification", (3, 4, 4), read, ("a", "b", "c"), splits=("train",))
+        return Loaded(data, CPU).fingerprint
 
     whole, _ = mapped()
     other_choice = whole.take(torch.tensor([0, 1]))

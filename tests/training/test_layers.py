@@ -257,3 +257,75 @@ def test_every_value_of_a_convolution_is_such_a_sum() -> None:
                 per_channel = [(window[c] * convolution.weight[kernel, c]).sum() for c in range(3)]
                 by_hand = (sum(per_channel) + convolution.bias[kernel]).item()
                 assert float(found[kernel, row, column]) == pytest.approx(by_hand, rel=1e-12)
+
+
+# ------------------------------------------------------------------------ recurrent layers and attention
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer over 5 positions of 8 figures, and the classes by its last output."""
+
+    def __init__(self, kind: type[nn.RNNBase], **options: Any) -> None:
+        super().__init__()
+        self.rnn = kind(8, 16, batch_first=True, **options)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.head(self.rnn(inputs)[0][:, -1])
+        return outputs
+
+
+class Attending(nn.Module):
+    """Attention over 5 positions with weights of its own for each of them."""
+
+    def __init__(self, weights: bool) -> None:
+        super().__init__()
+        self.positions = nn.Parameter(torch.zeros(5, 8))
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.weights = weights
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        inputs = inputs + self.positions
+        outputs: Tensor = self.attention(inputs, inputs, inputs, need_weights=self.weights)[0].mean(1)
+        return outputs
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.RNN, 1), (nn.GRU, 3), (nn.LSTM, 4)])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_recurrent_layer_is_counted_at_every_position(
+    kind: type[nn.RNNBase], gates: int, layers: int
+) -> None:
+    table = layers_of(lambda: Recurrent(kind, num_layers=layers), (5, 8))
+    first, head = table.layers
+    assert (first.kind, first.output_shape, head.kind) == (kind.__name__, (5, 16), "Linear")
+    inputs_of_layers = [8, *[16] * (layers - 1)]
+    assert first.multiply_adds == sum(5 * gates * 16 * (inputs + 16) for inputs in inputs_of_layers)
+    assert first.parameters == sum(gates * 16 * (inputs + 16 + 2) for inputs in inputs_of_layers)
+    assert table.parameters == first.parameters + head.parameters
+
+
+@pytest.mark.parametrize("weights", [True, False])
+def test_attention_is_its_projections_and_the_products_of_all_positions(weights: bool) -> None:
+    table = layers_of(lambda: Attending(weights), (5, 8))
+    attention, own = table.layers
+    assert (attention.kind, attention.output_shape) == ("MultiheadAttention", (5, 8))
+    assert attention.parameters == 4 * 8 * 8 + 4 * 8
+    assert attention.multiply_adds == 4 * 5 * 8 * 8 + 2 * 5 * 5 * 8
+    assert (own.kind, own.parameters, own.multiply_adds) == ("Attending", 5 * 8, 0)
+    assert table.parameters == attention.parameters + own.parameters
+
+
+def test_a_transformer_is_counted_layer_by_layer() -> None:
+    block = nn.TransformerEncoderLayer(8, 2, 32, batch_first=True)
+    table = layers_of(lambda: nn.Sequential(block.to("meta").to_empty(device="cpu"), nn.Flatten()), (5, 8))
+    kinds = [layer.kind for layer in table.layers]
+    assert kinds.count("MultiheadAttention") == 1
+    assert kinds.count("Linear") == 2
+    of_block = 4 * 5 * 8 * 8 + 2 * 5 * 5 * 8 + 2 * 5 * 8 * 32
+    assert table.multiply_adds == sum(layer.multiply_adds for layer in table.layers) == of_block
+
+
+def test_counting_leaves_the_kernels_as_they_were() -> None:
+    before = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
+    layers_of(lambda: Attending(False), (5, 8))
+    assert (torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled) == before

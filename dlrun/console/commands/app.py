@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -58,6 +58,7 @@ def main() -> NoReturn:
 
 def _called(words: list[str], chosen: dict[str, Any]) -> int:
     """Call the command that the arguments name; return its exit code."""
+    refuse_several_processes(os.environ)
     try:
         Path.cwd()
     except OSError:  # PyTorch would end the process without a message
@@ -71,6 +72,21 @@ def _called(words: list[str], chosen: dict[str, Any]) -> int:
         if failure and code == 0 and chosen.get("command") not in ("train", "resume"):  # these leave a folder
             raise _cannot_print(failure)
     return code
+
+
+def refuse_several_processes(environment: Mapping[str, str]) -> None:
+    """Raise UserError if torchrun or a like has started several processes of this command.
+
+    Each of them would train the same run for itself. The error is that of rank 0; others say nothing.
+    """
+    size, rank = (environment.get(name, "") for name in ("WORLD_SIZE", "RANK"))
+    if size.isdecimal() and int(size) > 1 and rank.isdecimal():
+        if int(rank):
+            sys.exit(UserError.exit_code)
+        what = f"{size} processes were started (WORLD_SIZE), but a run trains in one"
+        raise UserError(
+            what, where="environment", fix="start dlrun without torchrun, or unset WORLD_SIZE and RANK"
+        )
 
 
 def _cannot_print(error: OSError) -> RunFailed:
