@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlrun.blocks.decisions import Decision
 from dlrun.data.examples import Data
@@ -21,6 +21,8 @@ class LossPart:
     outputs: Callable[[Data], int] | None = None  # the number of outputs that it needs
     probabilities: Callable[[Tensor], Tensor] | None = None  # (…, k) -> (…, classes)
     constant: Callable[[Tensor], Tensor] | None = None  # shares (classes,) -> outputs (k,)
+    make: Callable[[nn.Module], nn.Module] | None = None  # joins a model and a loss with weights of its own
+    is_batchwise: bool = False  # it judges a batch as a whole, so that its figure depends on the batch size
 
 
 class Report(Protocol):

@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from dlrun.console.layout import plain_table
-from dlrun.console.numbers import number, of_seeds
+from dlrun.console.numbers import number, of_seeds, said_batches
 from dlrun.console.streams import clean, out
 
 
@@ -29,6 +29,8 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
         cells += [number(baseline.get(figure)) for baseline in baselines.values()]
         table.add_row(figure, *cells)
     console.print(table)
+    if "loss_of_batches" in found:
+        console.print(said_batches(found["loss_of_batches"]))
     if "per_class" in found:
         classes = plain_table()
         classes.add_column("class")

@@ -80,3 +80,9 @@ def yaml_text(value: Any) -> str:
 
 def shape_text(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape))
+
+
+def said_batches(size: int | str) -> str:
+    """A remark on a loss that judges batches as a whole, for tables."""
+    of = "the full batch" if size == "full" else f"batches of {size:,}"
+    return f"the loss is that of {of}: only losses at the same batch size can be compared"

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.console.layout import plain_table
-from dlrun.console.numbers import duration, number
+from dlrun.console.numbers import duration, number, said_batches
 from dlrun.console.streams import clean, err, out
 
 
@@ -25,6 +25,8 @@ def print_results(summary: Mapping[str, Any], folder: str, resume_command: str) 
         console.print(_measured_table(summary), _baselines_table(summary))
     if len(summary["seeds"]) > 1:
         console.print(f"mean ± standard deviation over {len(summary['seeds'])} seeds")
+    if "loss_of_batches" in summary:
+        console.print(said_batches(summary["loss_of_batches"]))
     print_verdicts(console, summary)
     words = {
         "interrupted": "stopped by a signal",

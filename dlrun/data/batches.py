@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dlrun.data.examples import EVALUATION_BATCH, Split
+from dlrun.data.examples import Split
 from dlrun.data.loaded import Streamed
 from dlrun.system.randomness import generator
 
@@ -71,7 +71,7 @@ def steps(examples: int, batch_size: int | Literal["full"]) -> int:
     return 1 if batch_size == "full" else -(-examples // batch_size)
 
 
-def in_order(split: Split, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield a split in order, EVALUATION_BATCH examples at a time: inputs (batch, …), targets (batch, …)."""
-    for indices in torch.arange(len(split), device=device).split(EVALUATION_BATCH):
+def in_order(split: Split, device: torch.device, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield a split in order, `size` examples at a time: inputs (batch, …), targets (batch, …)."""
+    for indices in torch.arange(len(split), device=device).split(size):
         yield split.batch(indices)

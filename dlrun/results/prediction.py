@@ -53,7 +53,8 @@ def predict_files(
         ]
     hardware = plan.hardware()
     model = open_model(plan, hardware, saved, path)
-    outputs = outputs_for(model, torch.cat([inputs for _, inputs in read]), preprocessing, hardware)
+    inputs = torch.cat([inputs for _, inputs in read])
+    outputs = outputs_for(model, inputs, preprocessing, hardware, plan.recipe.evaluation_batch)
     names = [name for names, _ in read for name in names]
     return Predictions(plan, saved.state["epoch"], saved.digest, names, outputs)
 

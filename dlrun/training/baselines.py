@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.config.keys import Choice
-from dlrun.data.examples import EVALUATION_BATCH
 from dlrun.data.loaded import Loaded
 from dlrun.errors import Diverged, UserError
 from dlrun.training.copies import Apart
@@ -27,10 +26,10 @@ def baselines_of(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, 
     for name, outputs in guesses(plan, loaded, split).items():
         guessing = Apart(nn.Identity, [0])
         recipe, when = reported_recipe(plan), f"the baseline {name}"
-        meter = meter_for(targets.device, recipe, guessing, len(targets), when)
+        meter = meter_for(targets.device, recipe, guessing, len(targets), when, recipe.evaluation_batch)
         # A guess is a constant, which a loss made for a model's outputs need not take.
         with suppress(Diverged, RuntimeError, IndexError, TypeError, ValueError, ArithmeticError):
-            for some in torch.arange(len(targets), device=targets.device).split(EVALUATION_BATCH):
+            for some in torch.arange(len(targets), device=targets.device).split(recipe.evaluation_batch):
                 meter.measure(outputs[some].unsqueeze(0), targets[some].unsqueeze(0))
             found[name] = {figure: values[0] for figure, values in meter.means().items()}
     return found
@@ -38,19 +37,27 @@ def baselines_of(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, 
 
 def guesses(plan: Plan, loaded: Loaded, split: str) -> dict[str, Tensor]:
     """The outputs of each baseline on a split: baseline -> outputs (n, k); none if there is no guess."""
-    examples, training = loaded[split], loaded["train"].targets
     with suppress(UserError):
-        return plan.task.guesses(training, len(examples), examples.aside)
+        return _guesses(plan, loaded, split)
     return {}
 
 
 def why_no_guess(plan: Plan, loaded: Loaded) -> str:
     """The reason why there is no baseline; "" if there is one."""
     try:
-        plan.task.guesses(loaded["train"].targets, len(loaded["train"]), loaded["train"].aside)
+        _guesses(plan, loaded, "train")
     except UserError as error:
         return error.inline + (f"; {error.fix}" if error.fix else "")
     return ""
+
+
+def _guesses(plan: Plan, loaded: Loaded, split: str) -> dict[str, Tensor]:
+    """The outputs of each baseline. Raises UserError, with the reason, if there is no guess."""
+    if plan.loss.make:
+        raise UserError(f"{plan.loss.name} has weights of its own, which no guess has trained")
+    if plan.loss.is_batchwise:
+        raise UserError(f"{plan.loss.name} judges a batch as a whole, in which a guess is the same for all")
+    return plan.task.guesses(loaded["train"].targets, len(loaded[split]), loaded[split].aside)
 
 
 def reported_recipe(plan: Plan) -> Recipe:

@@ -19,7 +19,25 @@ from torch.func import functional_call, stack_module_state
 from dlrun.errors import UserError
 from dlrun.system.randomness import derived_seed
 
+Loss = Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> (n,)
 Figures = Tensor | Sequence[Tensor]  # (copies, …): one tensor, or one for each copy
+
+
+class WithLoss(nn.Module):
+    """A model and a loss that has weights of its own, which are trained and saved with the model's."""
+
+    def __init__(self, model: nn.Module, loss: nn.Module, finish: Callable[[Loss], Loss]) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+        self._finish = finish  # turns the loss into one of each example, in the unit of the target
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each example, (n,)."""
+        return self._finish(self.loss)(outputs, targets)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.model(inputs)
+        return outputs
 
 
 class _Seeded(nn.Module):
@@ -61,6 +79,13 @@ class Apart(_Seeded):
             outputs.append(whole(copy(x)))
             self.streams.lay_down(index)
         return outputs
+
+    def losses(self, loss: Loss, outputs: Figures, targets: Tensor) -> list[Tensor]:
+        """The loss of each example, (copies, batch); a loss that has weights is the copy's own."""
+        return [
+            (copy.measure if isinstance(copy, WithLoss) else loss)(*of_copy)
+            for copy, *of_copy in zip(self.copies, outputs, targets, strict=True)
+        ]
 
     def each(self, function: Callable[..., Tensor], *figures: Figures) -> list[Tensor]:
         """Apply `function` to the examples of each copy: (copies, batch, …) to (copies, batch, …).
@@ -131,6 +156,10 @@ class Stacked(_Seeded):
         for layer in self._layers:
             outputs = layer(state, outputs)
         return outputs
+
+    def losses(self, loss: Loss, outputs: Figures, targets: Tensor) -> Tensor:
+        """The loss of each example, (copies, batch)."""
+        return self.each(loss, outputs, targets)
 
     def each(self, function: Callable[..., Tensor], *figures: Figures) -> Tensor:
         """Apply `function` to the examples of all copies as one batch; returns (copies, batch, …)."""

@@ -25,9 +25,11 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
     """
     plan, seeds = trained.plan, trained.seeds
     examples = len(trained.loaded[split])
-    meter = meter_for(trained.hardware.device, reported_recipe(plan), trained.model, examples)
+    recipe = reported_recipe(plan)
+    size = recipe.evaluation_batch
+    meter = meter_for(trained.hardware.device, recipe, trained.model, examples, batch=size)
     of_task = plan.task.report(len(seeds))
-    for outputs, targets in predictions(trained.model, trained.loaded[split], trained.hardware):
+    for outputs, targets in predictions(trained.model, trained.loaded[split], trained.hardware, size):
         meter.measure(outputs, targets)
         of_task.add(outputs, targets)
 
@@ -44,6 +46,7 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
         "loss": fmean(figures["loss"]),
         "metrics": {figure: fmean(values) for figure, values in figures.items() if figure != "loss"},
         "baselines": trained.baselines(split),
+        **plan.loss_of_batches,
         "per_seed": {
             str(seed): {figure: values[index] for figure, values in figures.items()}
             for index, seed in enumerate(seeds)

@@ -48,7 +48,7 @@ def fit(
         inputs, targets = batches.examples(*batch)
         with hardware.autocast():
             outputs = model(augment(inputs))
-        losses = model.each(recipe.loss, outputs, targets)  # (copies, batch)
+        losses = model.losses(recipe.loss, outputs, targets)  # (copies, batch)
         meter.add(losses, outputs, targets)  # on the CPU raises Diverged if a loss is not finite
         hardware.step(losses, model, optimizers, state.scaler, meter.not_finite)
 
@@ -74,18 +74,20 @@ def fit(
 
 def evaluate(model: Copies, split: Split, recipe: Recipe, hardware: Hardware) -> Row:
     """Measure the loss and every metric over a whole split with the current weights."""
-    meter = meter_for(hardware.device, recipe, model, len(split))
-    for outputs, targets in predictions(model, split, hardware):
+    meter = meter_for(hardware.device, recipe, model, len(split), batch=recipe.evaluation_batch)
+    for outputs, targets in predictions(model, split, hardware, recipe.evaluation_batch):
         meter.measure(outputs, targets)
     return meter.means()
 
 
 @torch.no_grad()
-def predictions(model: Copies, split: Split, hardware: Hardware) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield outputs (copies, batch, …) and targets (copies, batch, …) of a split, in its own order."""
+def predictions(
+    model: Copies, split: Split, hardware: Hardware, size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield outputs and targets (copies, batch, …) of a split in its order, `size` examples at a time."""
     model.eval()
     copies = len(model.seeds)
-    for inputs, targets in in_order(split, hardware.device):
+    for inputs, targets in in_order(split, hardware.device, size):
         with hardware.autocast():
             outputs = model(inputs.expand(copies, *inputs.shape))
         yield as_tensor(outputs), targets.expand(copies, *targets.shape)

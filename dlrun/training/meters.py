@@ -47,11 +47,13 @@ class Meter:
     def begin(self, when: str) -> None:
         """Reset all sums."""
         self._when = when
-        self._sums: dict[str, list[Any]] = {name: [] for name in ("loss", *self.recipe.metrics)}
+        self._sums: dict[str, list[Any]] = {name: [] for name in ("loss", *self.recipe.means)}
+        self._whole = WholeSplit(self.recipe)
 
     def measure(self, outputs: Figures, targets: Tensor) -> None:
         """Add an evaluation batch, computing its losses: outputs and targets (copies, batch, …)."""
-        self.add(self.model.each(self.recipe.loss, outputs, targets), outputs, targets)
+        self.add(self.model.losses(self.recipe.loss, outputs, targets), outputs, targets)
+        self._whole.add(outputs, targets)
 
     @torch.no_grad()
     def add(self, losses: Figures, outputs: Figures, targets: Tensor) -> None:
@@ -62,13 +64,13 @@ class Meter:
         kept = self._sums["loss"]
         kept.append(_numbers(self.model.sums(losses)))
         _refuse_not_finite(kept[-1], self.model, self._when, len(kept))
-        for name, metric in self.recipe.metrics.items():
+        for name, metric in self.recipe.means.items():
             measured = self.model.each(metric.measure, outputs, targets)
             self._sums[name].append(_numbers(self.model.sums(measured)))
 
     def means(self) -> Row:
         """The mean loss and each metric so far: a list over copies."""
-        return _means(self._sums, self.recipe, self.examples)
+        return _means(self._sums, self.recipe, self.examples) | self._whole.figures()
 
 
 class DeviceMeter:
@@ -93,10 +95,12 @@ class DeviceMeter:
         self._when = when
         self.not_finite.zero_()
         self._step.zero_()
+        self._whole = WholeSplit(self.recipe)
 
     def measure(self, outputs: Figures, targets: Tensor) -> None:
         """Add an evaluation batch, computing its losses: outputs and targets (copies, batch, …)."""
-        self.add(self.model.each(self.recipe.loss, outputs, targets), outputs, targets)
+        self.add(self.model.losses(self.recipe.loss, outputs, targets), outputs, targets)
+        self._whole.add(outputs, targets)
 
     @torch.no_grad()
     def add(self, losses: Figures, outputs: Figures, targets: Tensor) -> None:
@@ -105,7 +109,7 @@ class DeviceMeter:
         sums = self._keep("loss", losses, now)
         if sums.device.type != "mps":  # as GradScaler does, with a factor of 1
             torch._amp_foreach_non_finite_check_and_unscale_([sums], self.not_finite, self._one)
-        for name, metric in self.recipe.metrics.items():
+        for name, metric in self.recipe.means.items():
             self._keep(name, self.model.each(metric.measure, outputs, targets), now)
         self._step += 1
 
@@ -124,7 +128,30 @@ class DeviceMeter:
         sums = {name: kept.tolist() for name, kept in self._sums.items()}
         for step, losses in enumerate(sums["loss"], 1):
             _refuse_not_finite(losses, self.model, self._when, step)
-        return _means(sums, self.recipe, self.examples)
+        return _means(sums, self.recipe, self.examples) | self._whole.figures()
+
+
+class WholeSplit:
+    """The outputs and targets of an evaluated split, kept on the CPU for the metrics of a whole split."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._metrics = recipe.whole
+        self._kept: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, outputs: Figures, targets: Tensor) -> None:
+        """Keep a batch: outputs and targets (copies, batch, …)."""
+        if self._metrics:
+            self._kept.append((as_tensor(outputs).detach().cpu(), targets.cpu()))
+
+    def figures(self) -> Row:
+        """Each metric of what was kept: a list over copies; nothing if nothing was kept."""
+        if not self._kept:
+            return {}
+        outputs, targets = (torch.cat(parts, 1) for parts in zip(*self._kept, strict=True))
+        return {
+            name: [float(metric.measure(*of_copy)) for of_copy in zip(outputs, targets, strict=True)]
+            for name, metric in self._metrics.items()
+        }
 
 
 def _numbers(sums: Tensor | Sequence[Tensor]) -> list[Any]:
@@ -136,7 +163,7 @@ def _numbers(sums: Tensor | Sequence[Tensor]) -> list[Any]:
 def _means(sums: dict[str, list[Any]], recipe: Recipe, examples: int) -> Row:
     """Reduce the sums of all steps (steps, copies[, figures]) to one figure for each copy."""
     finish: dict[str, Callable[[list[float]], float]] = {"loss": only}
-    finish |= {name: metric.finish for name, metric in recipe.metrics.items()}
+    finish |= {name: metric.finish for name, metric in recipe.means.items()}
     return {
         name: [float(finish[name](_of_copy(each, examples))) for each in zip(*of_steps, strict=True)]
         for name, of_steps in sums.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,9 @@ from dlrun.training.copies import Apart, Copies, Stacked, as_tensor
 from dlrun.training.devices import choose_device, lack_of_memory
 from dlrun.training.hardware import Hardware, choose_threads
 from dlrun.training.layers import Layers, built_within
+from dlrun.training.losses import loss_part
 from dlrun.training.optimizers import OptimizerPart, Optimizers
+from dlrun.training.own_parts import trials
 from dlrun.training.recipe import Metric, Recipe
 from dlrun.training.stacking import refuse_stacking, refuse_what_differs
 from dlrun.training.state import State
@@ -102,8 +105,8 @@ class Plan:
         """Raise ConfigError for a mistake that needs the data or the model to be seen.
 
         A split would not be measured, the model does not fit into memory, a batch of one has no variance to
-        normalise by, stacked seeds differ from seeds apart, or the outputs are not the probabilities that the
-        loss takes them for.
+        normalise by, a part of the user's own does not repeat or judges a batch as a whole, stacked seeds
+        differ from seeds apart, or the outputs are not the probabilities that the loss takes them for.
         """
         wanted = 3 * 4 * self.layers.parameters * len(self.config.seeds)  # weights, gradients, momentum
         needing = f"{self.layers.parameters:,} parameters for each seed need"
@@ -113,6 +116,14 @@ class Plan:
             raise self.config.refuse([self.config.mistake("batch_size", what)])
         if loaded.undeclared:
             raise self.config.refuse([self.config.mistake("dataset", loaded.undeclared)])
+        mistakes = []
+        for key, trial in trials(self, loaded):
+            try:
+                trial()
+            except UserError as error:
+                mistakes.append(self.config.mistake(key, error.what, error.fix))
+        if mistakes:
+            raise self.config.refuse(mistakes)
         if self.config.is_stacked:
             try:
                 self._refuse_stacking(loaded)
@@ -142,6 +153,11 @@ class Plan:
         judges = {self.config.loss.name: self.recipe.loss}
         judges |= {name: metric.measure for name, metric in self.recipe.metrics.items()}
         refuse_what_differs(self.build, self.optimizers, judges, inputs.cpu(), targets.cpu())
+
+    @property
+    def loss_of_batches(self) -> dict[str, Any]:
+        """The size of the batches that the loss judges as a whole, for reports; empty for other losses."""
+        return {"loss_of_batches": self.config.batch_size} if self.loss.is_batchwise else {}
 
     @property
     def rate_depends_on_length(self) -> bool:
@@ -210,14 +226,11 @@ def make_plan(
             with noting(kind):
                 refuse_unsuited(parts.part(kind, choice.name), data, config.dataset.name)
 
-    loss_module = parts.module("loss", config.loss.name)
-    measure = part("loss", config.loss)
-    if data.scaling:
-        measure = partial(_scaled, measure, *data.scaling)
-    stated = {name: getattr(loss_module, name, None) for name in ("outputs", "probabilities", "constant")}
-    loss = LossPart(config.loss.name, measure, **stated)
     with noting("dataset"):
         find_task = parts.find("task", data.task)
+    loss = LossPart(config.loss.name, _nothing)
+    with noting("loss"):
+        loss = loss_part(parts, config.loss, data)
     if not mistakes:
         with noting("loss"):
             task = find_task(data, loss)
@@ -230,6 +243,8 @@ def make_plan(
                 refuse_unsuited(parts.part("metrics", choice.name), data, config.dataset.name, task)
     if data.scaling:
         build = partial(_in_own_unit, build, *data.scaling)
+    if task and loss.make:
+        build = partial(_with_loss, build, loss.make)
     if most_weights:
         build = partial(built_within, build, *most_weights)
     if task and not mistakes:  # parts of different tasks cannot be tried on one another
@@ -237,7 +252,7 @@ def make_plan(
             measure_two(loss.name, loss.measure, task, most_axes=1)
         for name, one in metrics.items():
             with noting("metrics"):
-                measure_two(name, one.measure, task, most_axes=2)
+                measure_two(name, one.measure, task, most_axes=2, whole=one.whole)
         with noting("architecture"):
             layers = fitting_layers(build, data, task.outputs, loss.name)
     plots = []
@@ -281,6 +296,7 @@ def make_plan(
         evaluation_split=data.evaluation_split,
         evaluate_every=config.evaluate_every,
         evaluate_train_every=config.evaluate_train_every,
+        evaluation_batch=_evaluation_batch(config, loss),
     )
     measured = recipe.columns()
     wanted = {"monitor": config.monitor} if config.monitor else {}
@@ -319,6 +335,8 @@ def metric(parts: Parts, choice: Choice, decision: Decision | None = None) -> Me
     measure = partial(parts.find("metrics", choice.name), **choice.options)
     if decision and decision.is_by_probability:
         measure = partial(_of_scores, decision, measure)
+    if parts.part("metrics", choice.name).constants.get("whole") is True:
+        return Metric(measure, whole=True)
     return Metric(measure, module.finish) if hasattr(module, "finish") else Metric(measure)
 
 
@@ -326,6 +344,13 @@ def _of_scores(
     decision: Decision, measure: Callable[..., Tensor], outputs: Tensor, targets: Tensor
 ) -> Tensor:
     return measure(decision.scores(outputs), targets)
+
+
+def _evaluation_batch(config: Config, loss: LossPart) -> int:
+    """The number of examples evaluated at once: of a loss of whole batches, as many as are trained on."""
+    if not loss.is_batchwise:
+        return EVALUATION_BATCH
+    return sys.maxsize if config.batch_size == "full" else config.batch_size
 
 
 class _InOwnUnit(nn.Module):
@@ -343,6 +368,10 @@ def _in_own_unit(build: Callable[[], nn.Module], mean: float, sd: float) -> nn.M
     return nn.Sequential(build(), _InOwnUnit(mean, sd))
 
 
-def _scaled(loss: Callable[..., Tensor], mean: float, sd: float, outputs: Tensor, targets: Tensor) -> Tensor:
-    """The loss of standardised outputs and targets."""
-    return loss((outputs - mean) / sd, (targets - mean) / sd)
+def _nothing(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The loss of a plan that is refused, because its own could not be made."""
+    raise NotImplementedError
+
+
+def _with_loss(build: Callable[[], nn.Module], join: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    return join(build())

@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dlrun.data.examples import EVALUATION_BATCH
+
 Row = dict[str, list[float]]  # measured column -> one figure for each copy
 
 
@@ -18,10 +20,15 @@ def only(means: list[float]) -> float:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric over a split: `measure` gives (n,) or (n, k), `finish` reduces their means to one figure."""
+    """A metric over a split: `measure` gives (n,) or (n, k), `finish` reduces their means to one figure.
+
+    One of the `whole` split gives a single figure for all outputs (n, …) and targets (n, …) of a copy, on the
+    CPU. It is measured where a split is evaluated, not over the changing weights of an epoch.
+    """
 
     measure: Callable[[Tensor, Tensor], Tensor]
     finish: Callable[[list[float]], float] = only
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,21 @@ class Recipe:
     evaluation_split: str | None  # measured every evaluate_every epochs
     evaluate_every: int = 1
     evaluate_train_every: int | None = None
+    evaluation_batch: int = EVALUATION_BATCH  # examples that are evaluated at once
+
+    @property
+    def means(self) -> dict[str, Metric]:
+        """The metrics that are means over examples."""
+        return {name: metric for name, metric in self.metrics.items() if not metric.whole}
+
+    @property
+    def whole(self) -> dict[str, Metric]:
+        """The metrics of a whole split."""
+        return {name: metric for name, metric in self.metrics.items() if metric.whole}
 
     def columns(self) -> list[str]:
         """The names of all columns that training measures, in the order of metrics.csv."""
         splits = ["train", *([self.evaluation_split] if self.evaluation_split else [])]
         splits += ["trainset"] if self.evaluate_train_every else []
-        return [f"{split}_{figure}" for split in splits for figure in ("loss", *self.metrics)]
+        measured = {split: self.means if split == "train" else self.metrics for split in splits}
+        return [f"{split}_{figure}" for split in splits for figure in ("loss", *measured[split])]

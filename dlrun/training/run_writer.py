@@ -17,7 +17,6 @@ from torch import Tensor
 
 from dlrun.config.claims import meets, missed_by
 from dlrun.config.keys import Choice
-from dlrun.data.examples import EVALUATION_BATCH
 from dlrun.data.loaded import Loaded
 from dlrun.errors import (
     CheckpointRefused,
@@ -196,7 +195,8 @@ class RunWriter:
             return error
         frames = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
         if evaluate.__code__ in frames:
-            what = f"out of memory while {EVALUATION_BATCH:,} examples are evaluated at once"
+            size = self.plan.recipe.evaluation_batch
+            what = f"out of memory while {size:,} examples are evaluated at once"
             fix = "take a smaller model, or a device with more memory"
             return RunFailed(what, where=limits_of_memory(error), fix=fix)
         wanted, there = self.plan.config.batch_size, len(self.loaded["train"])
@@ -252,6 +252,7 @@ class RunWriter:
             if best
             else None,
             "baselines": self._baselines,
+            **self.plan.loss_of_batches,
             "parameters": self.plan.layers.parameters,
             "multiply_adds": self.plan.layers.multiply_adds,
             **self._surroundings,

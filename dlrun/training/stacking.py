@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dlrun.errors import UserError
 from dlrun.training import fast_paths
-from dlrun.training.copies import DROPOUTS, Apart, Copies, Stacked, as_tensor, layers_by_vmap
+from dlrun.training.copies import DROPOUTS, Apart, Copies, Stacked, WithLoss, as_tensor, layers_by_vmap
 from dlrun.training.optimizers import Optimizers
 
 # Relative tolerances, as a share of the largest figure: of gradients, whose sums are taken in another order,
@@ -28,6 +28,8 @@ def refuse_stacking(copy: nn.Module, precision: str) -> None:
     if precision == "bfloat16" and (by_vmap := layers_by_vmap(copy)):
         name = type(by_vmap[0]).__name__
         raise UserError(f"{precision} does not reach {name}, which is run by vmap; take float32")
+    if isinstance(copy, WithLoss):
+        raise UserError("a loss with weights of its own cannot be stacked")
     modules = list(copy.named_modules(remove_duplicate=False))
     names = [name for name, _ in copy.named_parameters(remove_duplicate=False)]
     recurrent = next((module for _, module in modules if isinstance(module, nn.RNNBase)), None)

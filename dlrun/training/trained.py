@@ -17,7 +17,7 @@ from dlrun.config.keys import KEYS, Config
 from dlrun.config.loading import config_from_plain
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
-from dlrun.data.examples import EVALUATION_BATCH, Data, Preprocessing
+from dlrun.data.examples import Data, Preprocessing
 from dlrun.data.loaded import Loaded
 from dlrun.errors import CheckpointRefused, UserError, shortened
 from dlrun.run_folders.run import Run
@@ -78,7 +78,10 @@ class Trained:
         """Outputs (copies, n, k) and targets (n, …) of a split, in its own order, on the CPU."""
         if split not in self._outputs:  # several plots draw from the same ones
             found = [
-                (o.cpu(), t[0].cpu()) for o, t in predictions(self.model, self.loaded[split], self.hardware)
+                (o.cpu(), t[0].cpu())
+                for o, t in predictions(
+                    self.model, self.loaded[split], self.hardware, self.plan.recipe.evaluation_batch
+                )
             ]
             self._outputs[split] = torch.cat([o for o, _ in found], 1), torch.cat([t for _, t in found])
         return self._outputs[split]
@@ -95,7 +98,8 @@ class Trained:
 
     def outputs_at(self, inputs: Tensor) -> Tensor:
         """The outputs (copies, n, k) for raw inputs (n, *input shape), on the CPU."""
-        return outputs_for(self.model, inputs, self.loaded.preprocessing, self.hardware)
+        size = self.plan.recipe.evaluation_batch
+        return outputs_for(self.model, inputs, self.loaded.preprocessing, self.hardware, size)
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """The figures of the baselines on a split: baseline -> figure -> value."""
@@ -113,12 +117,14 @@ class Trained:
 
 
 @torch.no_grad()
-def outputs_for(model: Copies, inputs: Tensor, preprocessing: Preprocessing, hardware: Hardware) -> Tensor:
-    """The outputs (copies, n, k) for raw inputs (n, *input shape), on the CPU."""
+def outputs_for(
+    model: Copies, inputs: Tensor, preprocessing: Preprocessing, hardware: Hardware, size: int
+) -> Tensor:
+    """The outputs (copies, n, k) for raw inputs (n, *input shape), `size` at a time, on the CPU."""
     model.eval()
     preprocessing = preprocessing.to(hardware.device)
     found = []
-    for some in inputs.split(EVALUATION_BATCH):
+    for some in inputs.split(size):
         prepared = preprocessing(some.to(hardware.device))
         with hardware.autocast():
             found.append(as_tensor(model(prepared.expand(len(model.seeds), *prepared.shape))).cpu())

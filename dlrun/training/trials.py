@@ -65,17 +65,24 @@ def try_augmentation(
 
 
 def measure_two(
-    name: str, measure: Callable[[Tensor, Tensor], Tensor], task: Task, *, most_axes: int
+    name: str, measure: Callable[[Tensor, Tensor], Tensor], task: Task, *, most_axes: int, whole: bool = False
 ) -> None:
-    """Measure two examples. Raises UserError unless each gets its own figure, or a row of figures."""
+    """Measure two examples. Raises UserError unless each gets its own figure, or a row of figures.
+
+    Of a `whole` split there has to be one figure for both.
+    """
     try:
-        figures = measure(torch.zeros(2, task.outputs), task.targets(2))
+        figures = torch.as_tensor(measure(torch.zeros(2, task.outputs), task.targets(2)))
     except (RuntimeError, IndexError, TypeError, ValueError) as error:
         reason = (str(error).splitlines() or [""])[0][:150]
         raise UserError(
             f"{name} does not fit outputs of {task.outputs} and such targets: {reason}"
         ) from error
-    if figures.shape[:1] != (2,) or figures.dim() > most_axes:
+    if whole:
+        if figures.numel() != 1:
+            what = f"{name} gives shape {tuple(figures.shape)}, but with whole = True it needs one figure"
+            raise UserError(what)
+    elif figures.shape[:1] != (2,) or figures.dim() > most_axes:
         raise UserError(
             f"{name} gives shape {tuple(figures.shape)} for 2 examples; each needs a figure of its own"
         )

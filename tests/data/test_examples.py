@@ -102,9 +102,8 @@ def test_inputs_and_targets_stay_together() -> None:
     assert inputs.squeeze(2).tolist() == [[3, 1], [2, 2]]
 
 
-def test_evaluation_goes_from_the_first_example_to_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlrun.data.batches.EVALUATION_BATCH", 5)
-    pieces = [targets for _, targets in in_order(InMemory(numbered(12, 12), Preprocessing(), CPU), CPU)]
+def test_evaluation_goes_from_the_first_example_to_the_last() -> None:
+    pieces = [targets for _, targets in in_order(InMemory(numbered(12, 12), Preprocessing(), CPU), CPU, 5)]
     assert [len(piece) for piece in pieces] == [5, 5, 2]
     assert torch.cat(pieces).tolist() == list(range(12))
 

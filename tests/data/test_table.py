@@ -508,7 +508,7 @@ def test_a_trained_model_predicts_new_rows_where_its_file_is_gone(tmp_path: Path
     assert plan.data.read_new is not None
     names, inputs = plan.data.read_new(tmp_path / "new.csv")
     assert names[-1] == "2020-01-20"
-    found = outputs_for(before.model, inputs, preprocessing, before.hardware)
+    found = outputs_for(before.model, inputs, preprocessing, before.hardware, 7)
     torch.testing.assert_close(found[:, -4:], there)
     with pytest.raises(UserError, match="there is no file"):
         open_checkpoint(run.best, run, [], Parts(), tmp_path)

@@ -1,0 +1,102 @@
+"""The loss of a config as a function of outputs and targets, whatever form its file gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlrun.blocks.tasks import LossPart
+from dlrun.config.keys import Choice
+from dlrun.config.registry import Parts
+from dlrun.data.examples import Data
+from dlrun.errors import UserError, shortened
+from dlrun.training.copies import Loss, WithLoss
+
+
+def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
+    """The loss that a config names, with what its file states.
+
+    A function of outputs and targets is the loss itself. One without them makes an `nn.Module`, which holds
+    weights of its own. With `batchwise = True` it gives one figure for a batch. Raises UserError for weights
+    that would never be trained.
+    """
+    about, module = parts.part("loss", choice.name), parts.module("loss", choice.name)
+    function = parts.find("loss", choice.name)
+    finish = partial(_finished, about.constants.get("batchwise") is True, data.scaling)
+    stated = {name: getattr(module, name, None) for name in ("outputs", "probabilities", "constant")}
+    is_batchwise = about.constants.get("batchwise") is True
+    if about.takes not in ((), ("data",)):
+        _refuse_hidden_weights(choice.name, module)
+        measure = finish(partial(function, **choice.options))
+        return LossPart(choice.name, measure, is_batchwise=is_batchwise, **stated)
+
+    def make() -> nn.Module:
+        made = function(*([data] if about.takes else []), **choice.options)
+        if not isinstance(made, nn.Module):
+            what = f"without outputs and targets it has to make an nn.Module, not {shortened(repr(made))}"
+            raise UserError(what)
+        return made
+
+    with torch.random.fork_rng(devices=[]):
+        measure = _without_gradient(finish(make()))
+    return LossPart(
+        choice.name,
+        measure,
+        make=partial(_joined, make, finish),
+        is_batchwise=is_batchwise,
+        **stated,
+    )
+
+
+def _joined(make: Callable[[], nn.Module], finish: Callable[[Loss], Loss], model: nn.Module) -> nn.Module:
+    return WithLoss(model, make(), finish)
+
+
+def _finished(is_batchwise: bool, scaling: tuple[float, float] | None, loss: Loss) -> Loss:
+    """The loss of each example, (n,), of outputs and targets in the target's unit."""
+    if is_batchwise:
+        loss = partial(_of_batch, loss)
+    return partial(_scaled, loss, *scaling) if scaling else loss
+
+
+def _of_batch(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The figure of a batch for each of its examples; their mean is the figure, and so is its gradient."""
+    figure = loss(outputs, targets)
+    if figure.dim():
+        raise ValueError(f"it has batchwise = True, but gave {tuple(figure.shape)} instead of one figure")
+    return figure.expand(len(outputs))
+
+
+def _scaled(loss: Loss, mean: float, sd: float, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The loss of standardised outputs and targets."""
+    return loss((outputs - mean) / sd, (targets - mean) / sd)
+
+
+def _without_gradient(loss: Loss) -> Loss:
+    def measure(outputs: Tensor, targets: Tensor) -> Tensor:
+        with torch.no_grad():
+            return loss(outputs, targets)
+
+    return measure
+
+
+def _refuse_hidden_weights(name: str, module: ModuleType) -> None:
+    """Raise UserError if the file of a loss holds weights, which no optimizer would ever see."""
+    for variable, value in vars(module).items():
+        if not isinstance(value, type | ModuleType) and _holds_weights(value):
+            what = f"{name}.py holds weights in {variable}, which would never be trained or saved"
+            fix = f"let {name}() take no outputs and targets, and return an nn.Module that holds them"
+            raise UserError(what, fix=fix)
+
+
+def _holds_weights(value: Any) -> bool:
+    """True if a value is or has a weight that wants a gradient; a frozen network is no weight."""
+    if isinstance(value, nn.Module):
+        return any(weight.requires_grad for weight in value.parameters())
+    inner = [value, *vars(value).values()] if hasattr(value, "__dict__") else [value]
+    return any(isinstance(one, nn.Parameter) and one.requires_grad for one in inner)

@@ -1,0 +1,151 @@
+"""Trials of a user's own parts on real examples: do they repeat, and judge each example by itself?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dlrun.config.keys import Choice
+from dlrun.data.loaded import Loaded
+from dlrun.errors import UserError
+from dlrun.system.randomness import generator
+from dlrun.training.copies import Apart, as_tensor
+
+if TYPE_CHECKING:
+    from dlrun.training.plan import Plan
+
+_TRIED = 64  # training examples
+_CLOSE = 1e-4  # relative tolerance of figures that are computed in batches of another size
+_SHORT = 1.0  # seconds within which a dataset is read a second time
+Trial = tuple[str, Callable[[], None]]  # a key of the config, and what is tried
+
+
+def trials(plan: Plan, loaded: Loaded) -> Iterator[Trial]:
+    """Yield the trials of the parts of a plan that are the user's; each raises UserError for a mistake."""
+    config = plan.config
+    if _is_own(plan, "dataset", config.dataset):
+        yield "dataset", partial(_refuse_another_reading, plan, loaded)
+    if _is_own(plan, "architecture", config.architecture):
+        yield "architecture", partial(_refuse_another_model, plan, loaded)
+    for choice, augment in zip(config.augmentations, plan.recipe.augmentations, strict=True):
+        if _is_own(plan, "augmentations", choice):
+            yield "augmentations", partial(_refuse_another_change, choice.name, augment, loaded)
+    has_own_loss = _is_own(plan, "loss", config.loss)
+    own_metrics = [choice.name for choice in config.metrics if _is_own(plan, "metrics", choice)]
+    if not has_own_loss and not own_metrics:
+        return
+    outputs, targets = _some_outputs(plan, loaded)
+    if has_own_loss:
+        yield "loss", partial(_refuse_another_loss, plan, outputs, targets)
+    for name in own_metrics:
+        yield "metrics", partial(_refuse_another_metric, plan, name, outputs, targets)
+
+
+def _is_own(plan: Plan, kind: str, choice: Choice) -> bool:
+    return not plan.parts.part(kind, choice.name).built_in
+
+
+def _refuse_another_reading(plan: Plan, loaded: Loaded) -> None:
+    """Read a dataset again if that is quick; raise UserError unless its examples are the same."""
+    started = time.monotonic()
+    again = Loaded(plan.data, torch.device("cpu"), loaded.preprocessing)
+    if time.monotonic() - started < _SHORT and again.fingerprint != loaded.fingerprint:
+        raise UserError(_said(plan.config.dataset.name, "read twice, its examples differ"))
+
+
+def _refuse_another_model(plan: Plan, loaded: Loaded) -> None:
+    """Build the model of a seed twice and run both; raise UserError unless they are the same."""
+    name, seed = plan.config.architecture.name, plan.config.seeds[:1]
+    one, other = (Apart(plan.build, seed).to(plan.device) for _ in range(2))
+    for (key, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        if not torch.equal(a, b):
+            raise UserError(_said(name, f"built twice, its {key.removeprefix('copies.0.')} differs"))
+    inputs = _some(loaded)[0].unsqueeze(0)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        once, twice = (_outputs_in_training(model, inputs) for model in (one, other))
+    if not _alike(once, twice, 0.0):
+        raise UserError(_said(name, "run twice in training, its outputs differ"))
+
+
+def _outputs_in_training(model: Apart, inputs: Tensor) -> Tensor:
+    model.begin(1)
+    return as_tensor(model(inputs))
+
+
+def _refuse_another_change(name: str, augment: Callable[..., Tensor], loaded: Loaded) -> None:
+    """Change some examples twice by the same generator; raise UserError unless both results are the same."""
+    inputs = _some(loaded)[0]
+    streams = [torch.Generator(inputs.device).manual_seed(1) for _ in range(2)]
+    once, twice = (augment(inputs.clone(), stream) for stream in streams)
+    if not _alike(once, twice, 0.0):
+        raise UserError(_said(name, "called twice, it changes the same examples otherwise"))
+
+
+def _refuse_another_loss(plan: Plan, outputs: Tensor, targets: Tensor) -> None:
+    """Raise UserError if the loss does not repeat, or if the figure of an example depends on its batch."""
+    name, loss = plan.loss.name, plan.recipe.loss
+    if not _alike(loss(outputs, targets), loss(outputs, targets), 0.0):
+        raise UserError(_said(name, "called twice, it gives other figures"))
+    if not plan.loss.is_batchwise and not _is_of_each_example(loss, outputs, targets):
+        fix = (
+            "give each example its own figure, or set batchwise = True in its file and give one for the batch"
+        )
+        raise UserError(f"{name} judges a batch as a whole: its figures depend on the batch size", fix=fix)
+
+
+def _refuse_another_metric(plan: Plan, name: str, outputs: Tensor, targets: Tensor) -> None:
+    """Raise UserError if a metric does not repeat, or if the mean of its figures depends on the batches."""
+    metric = plan.recipe.metrics[name]
+    once, twice = (torch.as_tensor(metric.measure(outputs, targets)) for _ in range(2))
+    if not _alike(once, twice, 0.0):
+        raise UserError(_said(name, "called twice, it gives other figures"))
+    if not metric.whole and not _is_of_each_example(metric.measure, outputs, targets):
+        fix = "set whole = True in its file, and give one figure for all outputs and targets of a split"
+        raise UserError(f"{name} is no mean over examples: its figure depends on the batch size", fix=fix)
+
+
+def _is_of_each_example(judge: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor) -> bool:
+    """True if a judge gives examples in two batches the figures that it gives them in one.
+
+    Tried on the outputs of a model and on random ones, which differ more.
+    """
+    stream = torch.Generator().manual_seed(2)
+    random = outputs.std() * torch.randn(outputs.shape, generator=stream).to(outputs)
+    cut = max(1, len(targets) // 4)
+    with suppress(RuntimeError, ValueError):  # which a judge may raise for random outputs
+        for some in (outputs, outputs.mean(0) + random):
+            together = judge(some, targets)
+            apart = torch.cat([judge(some[:cut], targets[:cut]), judge(some[cut:], targets[cut:])])
+            if together.shape != apart.shape or not _alike(together, apart, _CLOSE):
+                return False
+    return True
+
+
+def _alike(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    a, b = one.detach().double(), other.detach().double()
+    return torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+@torch.no_grad()
+def _some_outputs(plan: Plan, loaded: Loaded) -> tuple[Tensor, Tensor]:
+    """The outputs (n, …) of the first seed's model before training, for some examples, and their targets."""
+    inputs, targets = _some(loaded)
+    model = plan.model(plan.config.seeds[:1]).eval()
+    return as_tensor(model(inputs.unsqueeze(0)))[0], targets
+
+
+def _some(loaded: Loaded) -> tuple[Tensor, Tensor]:
+    """Some training examples, drawn at random: inputs (n, …) and targets (n, …)."""
+    training = loaded["train"]
+    order = torch.randperm(len(training), generator=generator("trial", 0, 0))[:_TRIED]
+    return training.batch(order.to(training.targets.device))
+
+
+def _said(name: str, how: str) -> str:
+    return f"{name} is not repeatable: {how}; it may draw from numpy or random, instead of from PyTorch"
