@@ -276,7 +276,7 @@ def interrupting(at_step: int) -> Listening:
 def outcome(run: Run) -> dict[str, Any]:
     """All that a run learnt, as it must be bit for bit: nothing in it depends on the clock."""
     state = load_checkpoint(run.last).state
-    best = dict(state["best"], figures=timeless(state["best"]["figures"])) if state["best"] else None
+    best = [dict(own, figures=timeless(own["figures"])) if own else None for own in state["best"]]
     saved_best = load_checkpoint(run.best)
     return {
         "model": state["model"],
@@ -284,6 +284,7 @@ def outcome(run: Run) -> dict[str, Any]:
         "scaler": state["scaler"],
         "epoch": state["epoch"],
         "best": best,
+        "stopped": state["stopped"],
         "best.pt": saved_best.state["model"],
         "best.pt figures": timeless(saved_best.figures),
         "rows": timeless(run.rows()),

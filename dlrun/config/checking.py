@@ -131,7 +131,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def _check_together(values: dict[str, Any], parts: Parts, note: Callable[..., None]) -> None:
-    """Note mistakes that involve several keys: patience beyond the epochs, columns never measured."""
+    """Note mistakes that involve several keys, such as columns that are never measured."""
     name, device = values.get("name"), values.get("device")
     if isinstance(name, str) and (not _RUN_NAME.match(name) or _RESERVED.match(name)):
         note(("name",), f"{name[:80]!r} cannot name a folder: letters, digits, '.', '_', '-', at most 64")
@@ -140,9 +140,6 @@ def _check_together(values: dict[str, Any], parts: Parts, note: Callable[..., No
     seeds = values.get("seeds")
     if isinstance(seeds, list) and (not seeds or len(set(seeds)) < len(seeds)):
         note(("seeds",), "needs one or more seeds, each of them once")
-    epochs, patience = values.get("epochs"), values.get("patience")
-    if epochs and patience and patience > epochs:
-        note(("patience",), f"{patience} epochs of patience never run out in {epochs} epochs")
     metrics = [choice.name for choice in values.get("metrics") or [] if choice]
     for index, metric in enumerate(metrics):
         if metric in metrics[:index]:

@@ -111,9 +111,10 @@ class Config:
         "the column that chooses best.pt (default: valid_loss, else train_loss)", None, is_timed=False
     )
     patience: Count | None = _key(
-        "early stopping after so many epochs without a better monitored figure; null: none",
+        "early stopping of a seed after so many epochs without a better monitored figure; null: none",
         None,
         is_timed=False,
+        at_resume=True,
     )
     plots: list[Choice] = _key(
         "the pictures drawn at the end; auto: those that suit the task",

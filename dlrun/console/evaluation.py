@@ -16,7 +16,9 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
     """Print the results of an evaluation as tables."""
     console = out()
     per_seed, baselines = found["per_seed"], found["baselines"]
-    about = f"{found['run'] or found['checkpoint']}, epoch {found['epoch']}"
+    epochs = found.get("epochs") or [found["epoch"]]
+    of_epoch = f"epoch {epochs[0]}" if len(epochs) == 1 else f"best epochs {min(epochs)} to {max(epochs)}"
+    about = f"{found['run'] or found['checkpoint']}, {of_epoch}"
     about += f", {found['examples']:,} {found['split']} examples"
     console.print(Text(clean(about)), soft_wrap=True)
     table = plain_table()

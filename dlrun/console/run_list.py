@@ -16,7 +16,7 @@ def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the runs, newest first, as plain lines: rich takes half a second for a table of 1,000 rows."""
     lines = [("run", "status", "epochs", "time", "last", "best")]
     for row in rows:
-        best = f"{_figures(row['best'])} at {row['best_epoch']}" if row["best"] else ""
+        best = f"{_figures(row['best'])} at {row['best_epochs']}" if row["best"] else ""
         seconds = duration(row["seconds"]) if row["seconds"] is not None else ""
         lines.append(
             (

@@ -28,19 +28,32 @@ def print_results(summary: Mapping[str, Any], folder: str, resume_command: str) 
     if "loss_of_batches" in summary:
         console.print(said_batches(summary["loss_of_batches"]))
     print_verdicts(console, summary)
-    words = {
-        "interrupted": "stopped by a signal",
-        "paused": "paused",
-        "finished": "finished",
-        "stopped early": "stopped early: patience ran out",
-    }
+    words = {"interrupted": "stopped by a signal", "paused": "paused", "finished": "finished"}
     status = words.get(summary["status"], summary["status"])
-    console.print(
-        Text(clean(f"{status} after epoch {summary['epochs']} in {duration(summary['seconds'])}: {folder}")),
-        soft_wrap=True,
-    )
+    if len(summary["seeds"]) > 1 and (stopped := summary.get("stopped")):
+        said = ", ".join(f"seed {seed} after epoch {epoch}" for seed, epoch in stopped.items())
+        console.print(f"stopped early: {said}")
+    reason = f", because {summary['reason']}," if summary.get("reason") else ""
+    end = f"{status} after epoch {summary['epochs']}{reason} in {duration(summary['seconds'])}"
+    console.print(Text(clean(f"{end}: {folder}")), soft_wrap=True)
     if summary["status"] in ("interrupted", "paused"):
         console.print(Text(clean(f"resume: {resume_command}")), soft_wrap=True)
+
+
+def best_epochs(best: Mapping[str, Any]) -> str:
+    """The best epoch of a run, or the first and the last of those of its seeds, in words."""
+    return _span(list((best.get("epochs") or {"": best["epoch"]}).values()))
+
+
+def _last_epochs(summary: Mapping[str, Any]) -> str:
+    """The last epoch of a run, or the first and the last of those after which its seeds stopped, in words."""
+    stopped = summary.get("stopped") or {}
+    return _span([stopped.get(str(seed), summary["epochs"]) for seed in summary["seeds"]])
+
+
+def _span(epochs: list[int]) -> str:
+    low, high = min(epochs), max(epochs)
+    return f"epoch {high}" if low == high else f"epochs {low} to {high}"
 
 
 def print_what_went_wrong(summary: Mapping[str, Any], resume_command: str) -> None:
@@ -59,9 +72,9 @@ def _measured_table(summary: Mapping[str, Any], *, with_baselines: bool = False)
     baselines = _baselines(summary) if with_baselines else {}
     table = plain_table()
     table.add_column("")
-    table.add_column(f"final, epoch {summary['epochs']}", justify="right")
+    table.add_column(f"final, {_last_epochs(summary)}", justify="right")
     if best:
-        table.add_column(f"best {best['monitor']}, epoch {best['epoch']}", justify="right")
+        table.add_column(f"best {best['monitor']}, {best_epochs(best)}", justify="right")
     for name in baselines:
         table.add_column(Text(clean(name)), justify="right")
     for column in final:

@@ -46,6 +46,7 @@ class TrainingDisplay:
         self._best: tuple[int, Row] | None = None
         self._last: tuple[int, Row] | None = None
         self._next = self._examples = self._step = 0.0
+        self._seeds = 1
 
     def begin(self, plan: Plan, run: Run, state: State, steps: int) -> None:
         self.steps, self.epochs = steps, plan.config.epochs
@@ -55,6 +56,7 @@ class TrainingDisplay:
         self._started = time.monotonic()
         layers = plan.layers
         seeds = plan.config.seeds
+        self._seeds = len(seeds)
         about = f"{run.folder}: {plan.config.dataset.name}, {plan.config.architecture.name}"
         about += f" with {layers.parameters:,} parameters, {plan.config.optimizer.name}, {plan.device}"
         about += f", {len(seeds)} seeds" if len(seeds) > 1 else f", seed {seeds[0]}"
@@ -74,7 +76,7 @@ class TrainingDisplay:
     def row(self, epoch: int, row: Row, best: bool) -> None:
         self._epoch, self._step = epoch, 0
         self._last = (epoch, row)
-        if best:
+        if best and self._seeds == 1:  # several seeds each have a best epoch
             self._best = (epoch, row)
         if epoch % self._every == 0:
             self._rows[epoch] = row
@@ -107,8 +109,10 @@ class TrainingDisplay:
     def _line(self) -> None:
         assert self._last is not None
         epoch, row = self._last
+        seeds = len(row["lr"])
+        left = f" ({seeds} of {self._seeds} seeds)" if seeds < self._seeds else ""
         figures = "  ".join(f"{column} {of_seeds(row[column])}" for column in self.columns if column in row)
-        self.console.print(Text(f"epoch {epoch}/{self.epochs}  {figures}"), soft_wrap=True)
+        self.console.print(Text(f"epoch {epoch}/{self.epochs}{left}  {figures}"), soft_wrap=True)
         self._last = None
 
     def _picture(self) -> Group:
@@ -162,7 +166,11 @@ def epochs_table(
             shown.append(extra)
     with_spread = first + cell * len(columns) <= width
     whole = first + 10 * len(columns) <= width
-    table = plain_table(caption="means over seeds" if several and not with_spread else None)
+    counts = {len(values) for row in rows.values() for values in row.values()}
+    caption = "means over seeds" if several and not with_spread else None
+    if len(counts) > 1:
+        caption = "means over the seeds that have not stopped early"
+    table = plain_table(caption=caption)
     table.add_column("\nepoch", justify="right", no_wrap=True, min_width=marked)
     for column in shown:
         split, _, figure = column.partition("_")

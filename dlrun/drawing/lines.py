@@ -31,31 +31,47 @@ class Look(NamedTuple):
 
 
 def by_epoch(rows: Mapping[str, list[Any]], copies: int, wanted: Sequence[str]) -> dict[str, Numbers]:
-    """The columns of metrics.csv as (epochs, copies), nan if not measured; `epoch` as (epochs,)."""
-    epochs = len(rows.get("epoch", ())) // copies
-    columns = {
-        name: np.array(rows[name][: epochs * copies], dtype=np.float64).reshape(epochs, copies)
-        for name in ("epoch", *wanted)
-        if name in rows
-    }
-    columns["epoch"] = columns["epoch"][:, 0] if epochs else np.zeros(0)
+    """The columns of metrics.csv as (epochs, copies), nan if not measured; `epoch` as (epochs,).
+
+    `trains` is 1 for a copy that has a row in an epoch, 0 after it stopped early.
+    """
+    numbers = np.array(rows.get("epoch", ()), dtype=np.float64)
+    epochs, places = np.unique(numbers, return_inverse=True)
+    seeds = list(dict.fromkeys(rows.get("seed", [0] * len(numbers))))[:copies]
+    copy = np.array([seeds.index(seed) for seed in rows.get("seed", [0] * len(numbers))], dtype=np.intp)
+    columns = {}
+    for name in wanted:
+        if name in rows:
+            columns[name] = np.full((len(epochs), copies), np.nan)
+            columns[name][places, copy] = np.array(rows[name], dtype=np.float64)
+    columns["trains"] = np.zeros((len(epochs), copies))
+    columns["trains"][places, copy] = 1
+    columns["epoch"] = epochs
     return columns
 
 
 def measured(columns: dict[str, Numbers], column: str) -> tuple[Numbers, Numbers]:
-    """The epochs (n,) at which a column is finite for all copies, and its figures (n, copies)."""
-    values = columns.get(column, np.full((len(columns["epoch"]), 1), np.nan))
-    there = np.isfinite(values).all(1)
-    return columns["epoch"][there], values[there]
+    """The epochs (n,) at which a column is finite for all copies that train, and its figures (n, copies).
+
+    The figures of a copy that has stopped early are nan.
+    """
+    trains = columns["trains"] > 0
+    values = columns.get(column, np.full(trains.shape, np.nan))
+    there = (np.isfinite(values) | ~trains).all(1) & trains.any(1)
+    return columns["epoch"][there], np.where(trains, values, np.nan)[there]
 
 
 def draw_line(axes: Axes, look: Look, epochs: Numbers, values: Numbers, *, with_band: bool = True) -> None:
-    """Draw the mean of `values` (n, copies) as a line over `epochs` (n,), in a band of ± 1 sd."""
-    mean = values.mean(1)
+    """Draw the mean of `values` (n, copies) as a line over `epochs` (n,), in a band of ± 1 sd.
+
+    Both are of the copies that have a figure; a single one has no band.
+    """
+    mean = np.nanmean(values, 1)
     kept = thinned(mean)
     width = look.width if len(epochs) <= CALM else 0.65 * look.width
     if values.shape[1] > 1 and len(epochs) and with_band:
-        sd = values.std(1, ddof=1)[kept]
+        alone = np.isfinite(values).sum(1) < 2
+        sd = np.where(alone, 0.0, np.nanstd(np.where(alone[:, None], 0.0, values), 1, ddof=1))[kept]
         low, high = mean[kept] - sd, mean[kept] + sd
         axes.fill_between(epochs[kept], low, high, color=look.colour, alpha=0.18, linewidth=0)
         if len(epochs) == 1:  # a band over one epoch would be invisible

@@ -85,7 +85,7 @@ def calibration(
     below.margins(y=0.25)
     below.set_xlabel("confidence: the probability of the class predicted", fontsize=TEXT)
     what = f"Expected calibration error {error} ({chosen}, n = {len(found.targets):,})"
-    put_title(figure, headline(trained, what, f"epoch {trained.epoch:,}", over_seeds(trained)))
+    put_title(figure, headline(trained, what, trained.at_epoch(), over_seeds(trained)))
     return figure
 
 

@@ -81,7 +81,7 @@ def confusion_matrix(
     axes.set_ylabel(f"true class (each row: 100 %{missing})", fontsize=TEXT)
     reached = mean_and_spread(found.accuracy())
     what = f"Confusions in %: {chosen} accuracy {reached}, n = {len(found.targets):,}"
-    put_title(figure, headline(trained, what, f"epoch {trained.epoch:,}", over_seeds(trained)))
+    put_title(figure, headline(trained, what, trained.at_epoch(), over_seeds(trained)))
     return figure
 
 

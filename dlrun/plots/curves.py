@@ -72,7 +72,7 @@ def curves(
     heights = [2.1] * len(groups) if len(groups) > 1 else [2.7 if panels == "each" else 3.4]
     picture = Figure(figsize=(WIDTH, 1.5 + sum(heights)), layout="constrained")
     every = picture.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
-    best = best_epoch(trained, columns)
+    best = best_epochs(trained, columns)
     for axes, group in zip(every, groups, strict=True):
         tidy(axes)
         values = []
@@ -83,11 +83,12 @@ def curves(
                 epochs, found = measured(columns, column)
                 draw_line(axes, look, epochs, found)
                 values.append(found)
-        if best:
-            label = f"best epoch by {shown(trained.plan.monitor, 28)}"
-            axes.axvline(best, color=GREY, linewidth=1.2, linestyle=":", label=label, zorder=1)
+        for number, epoch in enumerate(sorted({*best})):
+            label = f"best epoch{'s' * (len({*best}) > 1)} by {shown(trained.plan.monitor, 28)}"
+            label = label if number == 0 else "_"
+            axes.axvline(epoch, color=GREY, linewidth=1.2, linestyle=":", label=label, zorder=1)
         axes.set_ylabel(", ".join(axis_label(trained, figure) for figure in group), fontsize=TEXT)
-        seen = np.concatenate([v.ravel() for v in values])
+        seen = np.concatenate([v[np.isfinite(v)] for v in values])
         decades = spans_decades(seen) if log is None and panels == "each" else log
         words: Words = {"below": [], "above": []}
         if "loss" in group and decades and (seen > 0).any():
@@ -195,19 +196,25 @@ def labels(near: Sequence[tuple[float, str, bool]], apart: float) -> list[tuple[
     return found
 
 
-def best_epoch(trained: Trained, columns: dict[str, Numbers]) -> int | None:
-    """The first epoch with the best mean of the monitored column; None if that was never measured."""
+def best_epochs(trained: Trained, columns: dict[str, Numbers]) -> list[int]:
+    """The epoch at which each copy has its best monitored figure, the first of equal ones.
+
+    Empty if a copy has none. A run that an earlier dlrun judged by the mean over seeds has one for all.
+    """
+    judged = trained.run.summary().get("best") if trained.run else None
+    if isinstance(judged, dict) and "epochs" not in judged and type(judged.get("epoch")) is int:
+        return [judged["epoch"]] * len(trained.seeds)
     monitor = trained.plan.monitor
     epochs, values = measured(columns, monitor)
-    if not len(epochs):
-        return None
+    if not np.isfinite(values).any(0).all() or not len(epochs):
+        return []
     higher = trained.plan.better[monitor.split("_", 1)[1]] == "higher"
-    means = values.mean(1)
-    return int(epochs[means.argmax() if higher else means.argmin()])
+    places = np.nanargmax(values, 0) if higher else np.nanargmin(values, 0)
+    return [int(epoch) for epoch in epochs[places]]
 
 
-def title(trained: Trained, columns: dict[str, Numbers], best: int | None) -> str:
-    """The title: the figures of the best epoch, or of the last one with a measurement."""
+def title(trained: Trained, columns: dict[str, Numbers], best: Sequence[int]) -> str:
+    """The title: the figures of each copy's best epoch, or if they were not measured there of the last."""
     recipe = trained.plan.recipe
     figure = next(iter(recipe.metrics), "loss")
     split = recipe.evaluation_split or ("trainset" if recipe.evaluate_train_every else "train")
@@ -215,9 +222,13 @@ def title(trained: Trained, columns: dict[str, Numbers], best: int | None) -> st
     split = {"trainset": "train"}.get(split, split)
     what = f"no {split} {shown(figure)} was measured"
     if len(epochs):
-        at = epochs.tolist().index(best) if best in epochs else -1
-        when = f"epoch {epochs[at]:,.0f}{' (best)' if epochs[at] == best else ''}"
-        reached = mean_and_spread(values[at].tolist())
+        is_best = bool(best) and {*best} <= {*epochs.tolist()}
+        at = np.searchsorted(epochs, best) if is_best else np.full(values.shape[1], -1)
+        found = values[at, np.arange(values.shape[1])]
+        low, high = epochs[at.min()], epochs[at.max()]
+        when = f"epoch {high:,.0f}{' (best)' if is_best else ''}"
+        when = when if low == high else f"best epochs {low:,.0f} to {high:,.0f}"
+        reached = mean_and_spread(found[np.isfinite(found)].tolist())
         what = f"{split.capitalize()} {shown(figure)} {reached}{unit(trained, figure)} at {when}"
     done = f"{columns['epoch'][-1]:,.0f}"
     if trained.run and trained.run.summary().get("status") == "diverged":
@@ -257,8 +268,8 @@ def leave_out_the_start(axes: Axes, values: list[Numbers]) -> Words:
     later = [v[len(v) // 10 :] for v in values if len(v)]
     if not later:
         return words
-    low, high = min(v.min() for v in later), max(v.max() for v in later)
-    lowest, highest = min(v.min() for v in values if len(v)), max(v.max() for v in values if len(v))
+    low, high = min(np.nanmin(v) for v in later), max(np.nanmax(v) for v in later)
+    lowest, highest = min(np.nanmin(v) for v in values if len(v)), max(np.nanmax(v) for v in values if len(v))
     if highest - lowest < 5 * (high - low) or high == low:
         return words
     pad = 0.08 * (high - low)

@@ -51,5 +51,5 @@ def decision_regions(
     draw_points(axes, points, targets, classes, legend)
     reached = mean_and_spread(predicted(trained, split).accuracy())
     what = f"Decision regions, paler where less sure; {split} accuracy {reached}"
-    put_title(figure, headline(trained, what, f"epoch {trained.epoch:,}", over_seeds(trained)))
+    put_title(figure, headline(trained, what, trained.at_epoch(), over_seeds(trained)))
     return figure

@@ -66,7 +66,7 @@ def feature_maps(
     total = y + side * height / width + sum(HEADING + r * s for r, s in zip(rows, steps, strict=True)) + SCALE
     after = f"the first {layers} of {len(every)} convolutions" if len(every) > layers else "each convolution"
     what = f"{chosen.capitalize()} image {image:,} and its maps after {after}"
-    title = headline(trained, what, f"epoch {trained.epoch:,}", f"seed {trained.seeds[0]}")
+    title = headline(trained, what, trained.at_epoch(0), f"seed {trained.seeds[0]}")
     figure, axes = page(total, title)
     draw_picture(
         axes,

@@ -38,7 +38,7 @@ def filters(trained: Trained, *, columns: Few = 8, most: Many = 64) -> Figure:
     size = f"{height}×{width}×{channels}" if channels > 1 else f"{height}×{width}"
     meaned = ", means over channels" if channels not in (1, 3) else ""
     what = f"The first convolution: {count} of {size}{meaned}"
-    title = headline(trained, what, f"epoch {trained.epoch:,}", f"seed {trained.seeds[0]}")
+    title = headline(trained, what, trained.at_epoch(0), f"seed {trained.seeds[0]}")
     figure, axes = page(total, title)
     for place, picture in enumerate(pictures):
         left, above = EDGE + place % columns * cell, top + place // columns * step

@@ -51,7 +51,7 @@ def mistakes(
     else:
         what = f"No mistake among {len(targets):,} {chosen} images"
         heading = f"The {len(drawn)} that it is least sure of, {order_said}, with its probability"
-    title = headline(trained, what, f"epoch {trained.epoch:,}", f"seed {trained.seeds[0]}")
+    title = headline(trained, what, trained.at_epoch(0), f"seed {trained.seeds[0]}")
     return gallery(title, [(heading, ones)], columns, names)
 
 

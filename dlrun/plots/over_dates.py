@@ -79,7 +79,7 @@ def over_dates(
         left_out.append(f"{'the last ' if dated else ''}{most:,} of {len(targets):,}")
     if targets.shape[1] > panels:
         left_out.append(f"{panels} of {targets.shape[1]} targets")
-    facts = [f"epoch {trained.epoch:,}", *left_out, over_seeds(trained)]
+    facts = [trained.at_epoch(), *left_out, over_seeds(trained)]
     put_title(figure, headline(trained, errors(trained, chosen, outputs, targets), *facts))
     return figure
 

@@ -47,5 +47,5 @@ def predictions(
     order_said = "true / predicted" if in_one_line(columns, names) else "true class over predicted"
     reached = found.accuracy()[0]
     what = f"{chosen.capitalize()} images, {order_said}; accuracy {reached:.4g}"
-    title = headline(trained, what, f"epoch {trained.epoch:,}", f"seed {trained.seeds[0]}")
+    title = headline(trained, what, trained.at_epoch(0), f"seed {trained.seeds[0]}")
     return gallery(title, [(heading, ones)], columns, names)

@@ -75,5 +75,5 @@ def residuals(
     said_so = f"mean {mean_and_spread(mean_of)}{unit}, sd {mean_and_spread(sd_of)}{unit}"
     what = f"{chosen.capitalize()} residuals: {said_so}"
     left_out = f"{panels} of {targets.shape[1]} targets" if targets.shape[1] > panels else ""
-    put_title(figure, headline(trained, what, f"epoch {trained.epoch:,}", left_out, over_seeds(trained)))
+    put_title(figure, headline(trained, what, trained.at_epoch(), left_out, over_seeds(trained)))
     return figure

@@ -55,7 +55,7 @@ def weights(trained: Trained, *, columns: Few = 5, most: Few = 20) -> Figure:
     elif not coloured:
         what += ": red speaks for it, blue against it"
     seed = f"seed {trained.seeds[0]}"
-    title = headline(trained, what, f"epoch {trained.epoch:,}", left_out, seed)
+    title = headline(trained, what, trained.at_epoch(0), left_out, seed)
     figure, axes = page(HEAD + 0.12 + rows * step + SCALE, title)
     for place, (picture, name) in enumerate(zip(pictures, names, strict=False)):
         left, top = EDGE + place % columns * cell, HEAD + 0.12 + place // columns * step

@@ -19,6 +19,7 @@ from dlrun.system import machine
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training.experiment import train_run
 from dlrun.training.plan import make_plan
+from dlrun.training.plan_trials import try_on
 from dlrun.training.views import TrainingView
 
 Verdict = Literal["bit-identical", "within tolerance", "drifted", "interrupted"]
@@ -97,7 +98,7 @@ def reproduce_run(
     config = load_config(run.config, words, parts)
     plan = make_plan(config, parts, data_dir)
     loaded = plan.load(progress=progress)
-    plan.try_on(loaded)
+    try_on(plan, loaded)
     again = create_run(parent, config.name, dump_config(plan.config))
     signal = None
     try:

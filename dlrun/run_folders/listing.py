@@ -60,9 +60,20 @@ def overview(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
         "epochs": f"{epochs}/{summary.get('planned_epochs', '?')}"[:20],
         "best": _sound(best.get("figures"), lambda column: column == monitor),
         "best_epoch": best.get("epoch"),
+        "best_epochs": _span(best),
         "last": _sound(final, lambda column: column not in ("lr", "seconds")),
         "seconds": summary.get("seconds") if _is_number(summary.get("seconds")) else None,
     }
+
+
+def _span(best: dict[str, Any]) -> str:
+    """The best epoch of a run, or the first and the last of those of its seeds, such as `7–40`."""
+    epochs = best.get("epochs")
+    whole = [epoch for epoch in epochs.values() if _is_number(epoch)] if isinstance(epochs, dict) else []
+    if not whole:
+        return str(best.get("epoch"))
+    low, high = min(whole), max(whole)
+    return f"{high}" if low == high else f"{low}–{high}"
 
 
 def _sound(figures: Any, is_wanted: Callable[[str], bool]) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from dlrun.system.files import cannot_write, sync_folder, unshare
 class MetricsFile:
     """The metrics.csv of a run that trains: rows are buffered until `flush` syncs them to the disk."""
 
-    def __init__(self, run: Run, columns: Sequence[str], seeds: Sequence[int], end: int) -> None:
+    def __init__(self, run: Run, columns: Sequence[str], end: int) -> None:
         """Append after the first `end` bytes and truncate the rest; 0 starts a new file."""
-        self.run, self.columns, self.seeds, self.end = run, columns, seeds, end
+        self.run, self.columns, self.end = run, columns, end
         if end and (not run.metrics.exists() or run.metrics.stat().st_size < end):
             raise CheckpointRefused("it is shorter than the checkpoint says", where=str(run.metrics))
         try:
@@ -33,11 +33,11 @@ class MetricsFile:
         except OSError as error:
             raise cannot_write(run.metrics, error) from None
 
-    def add(self, epoch: int, row: dict[str, list[float]]) -> None:
-        """Add the rows of one epoch, one for each seed. Cells that were not measured are empty."""
+    def add(self, epoch: int, row: dict[str, list[float]], seeds: Sequence[int]) -> None:
+        """Add the rows of one epoch, one for each of the seeds. Cells that were not measured are empty."""
         names = (*self.columns, "lr", "seconds")
         lines = []
-        for index, seed in enumerate(self.seeds):
+        for index, seed in enumerate(seeds):
             cells = ("" if name not in row else repr(row[name][index]) for name in names)
             lines.append(f"{epoch},{seed},{','.join(cells)}\n")
         try:

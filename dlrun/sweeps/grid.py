@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dlrun.config.keys import SWEEP_KEY, Config, takes_whole_numbers
+from dlrun.config.keys import SWEEP_KEY, Config, flat_config, takes_whole_numbers
 from dlrun.config.loading import load_config, read_config
 from dlrun.config.mistakes import ConfigError, Mistake
 from dlrun.config.registry import Parts
@@ -57,6 +57,7 @@ def settings_of_grid(
         try:
             words = parts_first([*plain, *override_words(values)])
             config = load_config(path, words, parts, {each.key: each.place for each in axes if each.place})
+            refuse_other_values(config, values)
         except ConfigError as error:
             for mistake in error.mistakes:
                 mistakes.setdefault(mistake, []).append(values)
@@ -73,6 +74,27 @@ def settings_of_grid(
             fix="give some, such as optimizer.lr=1e-4,1e-3, or under sweep: in the config, or --seeds 5",
         )
     return found
+
+
+def refuse_other_values(config: Config, values: dict[str, Any]) -> None:
+    """Raise ConfigError if a setting is not what its values say, because two of them set the same key."""
+    actual = flat_config(config.plain())
+    mistakes = []
+    for key, value in values.items():
+        leaves = (
+            {f"{key}.{name}": leaf for name, leaf in value.items()}
+            if isinstance(value, dict)
+            else {key: value}
+        )
+        for leaf, wanted in leaves.items():
+            if leaf in actual and actual[leaf] != wanted:
+                other = next(
+                    (each for each in values if each != key and leaf.startswith(each)), "another value"
+                )
+                what = f"is {json.dumps(wanted)} by {key}, but {json.dumps(actual[leaf])} by {other}"
+                mistakes.append(config.mistake(leaf, f"{what}: leave it out of one of them"))
+    if mistakes:
+        raise config.refuse(mistakes)
 
 
 def with_share(of_seeds: list[Config], threads: int, share: int) -> list[Config]:

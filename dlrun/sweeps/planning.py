@@ -25,6 +25,7 @@ from dlrun.system.files import write_atomically
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training.devices import versions
 from dlrun.training.plan import Plan, make_plan
+from dlrun.training.plan_trials import try_on
 
 LONGEST_STACKING_TRIAL = 0.5  # seconds for timing seeds apart, and as many for timing them stacked
 
@@ -145,7 +146,7 @@ def plan_sweep(
     for plan in plans:
         if plan.config.dataset == plans[0].config.dataset:
             try:
-                plan.try_on(loaded)
+                try_on(plan, loaded)
             except ConfigError as error:
                 mistakes |= dict.fromkeys(error.mistakes)
     if mistakes:
@@ -182,7 +183,7 @@ def _stacked_where_faster(
         config = replace(apart, seeds=[each.seeds[0] for each in setting.configs], stacked=True)
         try:
             together = make_plan(config, plan.parts, data_dir)
-            together.try_on(loaded)
+            try_on(together, loaded)
         except ConfigError:  # stacked seeds would differ from seeds apart
             continue
         [config] = with_share(

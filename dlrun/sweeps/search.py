@@ -14,7 +14,7 @@ from dlrun.config.registry import Parts
 from dlrun.errors import UserError, shortened
 from dlrun.run_folders.locating import SWEEP_FILE
 from dlrun.run_folders.sweep_folder import Sweep, Trial, of_each_seed
-from dlrun.sweeps.grid import Setting, swept_keys, with_share
+from dlrun.sweeps.grid import Setting, refuse_other_values, swept_keys, with_share
 from dlrun.sweeps.study import Study, load_optuna
 from dlrun.sweeps.values import EXAMPLE, MOST_VALUES, SweptKey, override_words, parts_first
 from dlrun.system import machine
@@ -104,6 +104,7 @@ class Search:
             try:
                 given = parts_first([*self._words, *override_words(values)])
                 config = load_config(self.sweep.folder / BASE, given, self.parts)
+                refuse_other_values(config, values)
                 plan = make_plan(config, self.parts, self.data_dir)
                 of_seeds = of_each_seed(plan.config)
                 threads = make_plan(of_seeds[0], self.parts, self.data_dir).threads(self._examples)

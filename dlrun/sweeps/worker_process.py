@@ -126,8 +126,9 @@ class Reporter:
 
     def begin(self, plan: Plan, run: Run, state: State, steps: int) -> None:
         self._folder, self._epochs = run.folder, plan.config.epochs
-        if self._is_of_best and state.best:
-            self._take(state.best["figures"])
+        self._state = state
+        if self._is_of_best:
+            self._take_best()
         self._say("begin", state.epoch)
         if self._stopped.is_set():
             request_stop()  # the request arrived before the run's handler was installed
@@ -135,8 +136,10 @@ class Reporter:
     def tick(self, examples: int) -> None: ...
 
     def row(self, epoch: int, row: Row, best: bool) -> None:
-        if best or not self._is_of_best:
+        if not self._is_of_best:
             self._take(row)
+        elif best:
+            self._take_best()
         rung = RUNGS * epoch // self._epochs
         if rung > RUNGS * (epoch - 1) // self._epochs:
             self._say("row", epoch, rung)
@@ -146,6 +149,12 @@ class Reporter:
     def warn(self, text: str) -> None: ...  # it is in the run's log
 
     def end(self) -> None: ...
+
+    def _take_best(self) -> None:
+        """Take the figures of each seed at its best epoch."""
+        from dlrun.training.best import row_of
+
+        self._take(row_of([best.figures for best in self._state.best if best]))
 
     def _take(self, row: Row) -> None:
         if self._column != "seconds" and (values := row.get(self._column)):  # seconds: the whole run's

@@ -8,7 +8,7 @@ has its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import partial
 
@@ -60,13 +60,24 @@ class Apart(_Seeded):
     """
 
     def __init__(self, build: Callable[[], nn.Module], seeds: Sequence[int]) -> None:
+        copies = []
+        with torch.random.fork_rng(devices=[]):
+            for seed in seeds:
+                torch.manual_seed(seed)
+                copies.append(build())
+        self._set(copies, seeds)
+
+    @classmethod
+    def of(cls, copies: Iterable[nn.Module], seeds: Sequence[int]) -> Apart:
+        """The model of some copies that exist already, which it shares."""
+        apart = cls.__new__(cls)
+        apart._set(copies, seeds)
+        return apart
+
+    def _set(self, copies: Iterable[nn.Module], seeds: Sequence[int]) -> None:
         super().__init__()
         self.seeds = list(seeds)
-        self.copies = nn.ModuleList()
-        with torch.random.fork_rng(devices=[]):
-            for seed in self.seeds:
-                torch.manual_seed(seed)
-                self.copies.append(build())
+        self.copies = nn.ModuleList(copies)
         self.train()  # every submodule, as at the start of each epoch
         self.streams = Streams(self.seeds)
 

@@ -41,6 +41,7 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
         "checkpoint": str(path),
         "sha256": saved.digest,
         "epoch": trained.epoch,
+        **({"epochs": trained.epochs} if len(set(trained.epochs)) > 1 else {}),
         "split": split,
         "examples": examples,
         "loss": fmean(figures["loss"]),

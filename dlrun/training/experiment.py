@@ -29,6 +29,7 @@ from dlrun.system.progress import Progress, no_progress
 from dlrun.system.signals import StopSignals
 from dlrun.training.baselines import why_no_guess
 from dlrun.training.checkpoint import load_checkpoint
+from dlrun.training.early_stopping import is_complete, why_stopped
 from dlrun.training.loop import Batch, fit
 from dlrun.training.plan import Plan
 from dlrun.training.resume_checks import (
@@ -40,7 +41,6 @@ from dlrun.training.resume_checks import (
     what_is_elsewhere,
 )
 from dlrun.training.run_writer import Outcome, RunWriter, log_warning
-from dlrun.training.state import State
 from dlrun.training.views import TrainingView
 
 
@@ -80,24 +80,29 @@ def train_run(
         with writer.failing(view):
             try:
                 view.begin(plan, run, state, steps(len(writer.loaded["train"]), plan.config.batch_size))
-                complete = is_complete(plan, state)
-                training = fit(state, writer.loaded, plan.recipe, writer.hardware, each_batch)
-                for row in () if complete else training:
-                    best = writer.write_row(row)
-                    state.seconds = time.monotonic() - started
-                    view.row(state.epoch, row, best)
-                    if is_complete(plan, state):
+                while not status and not is_complete(plan, state):
+                    state.leave_out_stopped(plan.optimizers)
+                    training = fit(state, writer.loaded, plan.recipe, writer.hardware, each_batch)
+                    for row in training:
+                        best = writer.write_row(row)
+                        state.seconds = time.monotonic() - started
+                        view.row(state.epoch, row, best)
+                        if is_complete(plan, state):
+                            break
+                        if signals.received:
+                            status = "interrupted"
+                            break
+                        if stop_after is not None and state.epoch >= stop_after:
+                            status = "paused"
+                            break
+                        if writer.is_due():
+                            writer.save()
+                        if redraw:
+                            writer.redraw(view)
+                        if state.has_new_stops:  # the next epochs are those of the other seeds
+                            break
+                    else:
                         break
-                    if signals.received:
-                        status = "interrupted"
-                        break
-                    if stop_after is not None and state.epoch >= stop_after:
-                        status = "paused"
-                        break
-                    if writer.is_due():
-                        writer.save()
-                    if redraw:
-                        writer.redraw(view)
             except Stopped:
                 status = "interrupted"
             finally:
@@ -160,6 +165,14 @@ def _opened(
             raise another_data(f"its fingerprint was {shortened(fingerprint)}, now {loaded.fingerprint}", run)
         restore(state, saved, plan, run)
         done = is_complete(plan, state) and run.summary().get("status") in DONE
+        if done and plan.config.epochs > saved.config["epochs"]:
+            what = f"nothing is left to train: the run stopped early after epoch {state.epoch}"
+            more = f"patience={2 * (plan.config.patience or 1)}"
+            raise UserError(
+                f"{what}, because {why_stopped(plan, state)}",
+                where=str(run.config),
+                fix=f"raise the patience too, such as {more}, or set patience=null",
+            )
         if done and _without_data_path(read_file(run.config).plain()) == _without_data_path(
             plan.config.plain()
         ):
@@ -174,7 +187,7 @@ def _opened(
         log_warning(run, view, warning)
     if reason := why_no_guess(plan, loaded):
         log_warning(run, view, f"there is no baseline beside the figures: {reason}")
-    writer = RunWriter(plan, run, loaded, hardware, state, saved)
+    writer = RunWriter(plan, run, loaded, hardware, state, saved, view)
     run.write_config(text)
     if saved is None:
         writer.write_snapshot()
@@ -187,19 +200,6 @@ def _opened(
 def _without_data_path(config: dict[str, Any]) -> dict[str, Any]:
     """A config without the path of its data, which may change: the fingerprint identifies the data."""
     return {key: value for key, value in flat_config(config).items() if key != DATA_PATH}
-
-
-def is_complete(plan: Plan, state: State) -> bool:
-    """Return whether training is complete: all epochs are done, or early stopping applies.
-
-    Early stopping: for `patience` epochs the monitored column has not improved.
-    """
-    if state.epoch >= plan.config.epochs:
-        return True
-    patience, best = plan.config.patience, state.best
-    if patience is None or best is None or state.epoch % plan.monitor_every:
-        return False
-    return bool(state.epoch - best["epoch"] >= patience)
 
 
 class Stopped(Exception):

@@ -134,7 +134,7 @@ class Hardware:
         if isinstance(losses, Tensor):
             fast_paths.backward([losses], [torch.full_like(losses, 1 / losses.shape[1])])
         else:
-            factors = scaler.factors if scaler else repeat(1.0)
+            factors = [scaler.factors[index] for index in scaler.active] if scaler else repeat(1.0)
             shares = [torch.full_like(own, factor / len(own)) for own, factor in zip(losses, factors)]  # noqa: B905
             fast_paths.backward(losses, shares)
         if scaler is not None:

@@ -67,6 +67,22 @@ def built_within(build: Callable[[], nn.Module], tensors: int, numbers: int) -> 
         hook.remove()
 
 
+def skeleton(build: Callable[[], nn.Module]) -> nn.Module:
+    """The model that `build` makes, on torch's "meta" device, which has shapes and no memory.
+
+    A model that reads values of its tensors while it is made, by `.item()` for example, is made on the CPU
+    first.
+    """
+    try:
+        with torch.device("meta"):
+            return build()
+    except RuntimeError as error:
+        if "meta" not in str(error):
+            raise
+    with torch.random.fork_rng(devices=[]):
+        return build().to("meta")
+
+
 def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> Layers:
     """The layers of the model that `build` makes, for inputs of shape `input_shape` without the batch.
 
@@ -74,8 +90,7 @@ def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> L
     CPU, which saves importing torch's shape inference. Raises UserError if it does not take such inputs.
     """
     try:
-        with torch.device("meta"):
-            model = build().eval()
+        model = skeleton(build).eval()
     except (RuntimeError, TypeError, ValueError, OverflowError) as error:  # sizes beyond any tensor's
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(f"the model cannot be made: {reason}") from error
@@ -85,6 +100,13 @@ def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> L
     parameters = sum(p.numel() for p in model.parameters())
     sums = parameters * prod(input_shape[1:])  # multiply-adds at most, unless an output is larger
     small = max(parameters, figures, sums // LONG) <= LARGE and not _grows(model)
+    return _run(build, model, input_shape, small=small)
+
+
+def _run(
+    build: Callable[[], nn.Module], model: nn.Module, input_shape: tuple[int, ...], *, small: bool
+) -> Layers:
+    """The layers of a model by running it: on the CPU if it is small, else its skeleton."""
     if small:
         with torch.random.fork_rng(devices=[]):
             model = build().eval()
@@ -125,6 +147,8 @@ def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> L
         with counter, torch.no_grad(), _countable():
             output = model(inputs)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        if not small and "meta" in str(error):  # its forward reads values
+            return _run(build, model, input_shape, small=True)
         shape = "×".join(map(str, input_shape))
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(f"the model does not take inputs of shape {shape}: {reason}") from error

@@ -31,14 +31,14 @@ EachBatch = Callable[[Iterator[Batch]], Iterable[Batch]]
 def fit(
     state: State, data: Loaded, recipe: Recipe, hardware: Hardware, each_batch: EachBatch = iter
 ) -> Iterator[Row]:
-    """Train the remaining epochs and yield the figures of each: for every column a list over copies.
+    """Train the remaining epochs and yield the figures of each: for every column a list over active copies.
 
     At every yield `state` is complete: save it, and a later fit() continues as if training had never
     stopped. To stop early, leave the loop. Raises Diverged if a loss is not finite: on the CPU before the
     update, on an accelerator before the row, because reading the loss at each step would make the device
     wait (see DeviceMeter).
     """
-    model, optimizers = hardware.prepare(state.model), state.optimizers
+    model, optimizers = hardware.prepare(state.training), state.optimizers
     batches = Batches(data["train"], recipe.batch_size, model.seeds, hardware.device)
     augment = Augmentation(recipe, model.seeds, hardware.device)
     meter = meter_for(hardware.device, recipe, model, len(data["train"]), batch=batches.size)

@@ -21,6 +21,7 @@ class LossScales:
     def __init__(self, copies: int) -> None:
         self.factors = [65536.0] * copies
         self.steady = [0] * copies  # steps since the factor changed
+        self.active = list(range(copies))  # the copies that train
 
     def state_dict(self) -> dict[str, Any]:
         return {"factors": list(self.factors), "steady": list(self.steady)}
@@ -29,15 +30,16 @@ class LossScales:
         self.factors, self.steady = list(saved["factors"]), list(saved["steady"])
 
     def unscale(self, model: Copies) -> None:
-        """Divide the gradients by the factors again, and drop those of a copy that overflowed."""
+        """Divide the gradients of the active copies by their factors again; drop those that overflowed."""
         gradients = [[p.grad for p in copy.parameters() if p.grad is not None] for copy in model.copies]
         whole = [torch.stack([torch.isfinite(g).all() for g in each]).all() for each in gradients]
-        for index, finite in enumerate(torch.stack(whole).tolist()):
+        for place, finite in enumerate(torch.stack(whole).tolist()):
+            index = self.active[place]
             if finite:
-                torch._foreach_div_(gradients[index], self.factors[index])
+                torch._foreach_div_(gradients[place], self.factors[index])
                 self.steady[index] += 1
             else:
-                model.copies[index].zero_grad()  # to None: optimizers leave alone what has no gradient
+                model.copies[place].zero_grad()  # to None: optimizers leave alone what has no gradient
                 self.factors[index] /= 2
                 self.steady[index] = 0
             if self.steady[index] == self.STEADY:

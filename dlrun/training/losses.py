@@ -67,9 +67,9 @@ def _finished(is_batchwise: bool, scaling: tuple[float, float] | None, loss: Los
 def _of_batch(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
     """The figure of a batch for each of its examples; their mean is the figure, and so is its gradient."""
     figure = loss(outputs, targets)
-    if figure.dim():
+    if figure.dim() > 1 or (figure.dim() and len(figure) != len(outputs)):
         raise ValueError(f"it has batchwise = True, but gave {tuple(figure.shape)} instead of one figure")
-    return figure.expand(len(outputs))
+    return figure.mean().expand(len(outputs))
 
 
 def _scaled(loss: Loss, mean: float, sd: float, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from dlrun.training import fast_paths
 from dlrun.training.copies import Copies, Stacked
 
 Saved = dict[str, Any]  # Optimizer.state_dict()
+_EVERY = "every weight"  # a key of a parameter group: its weights, if only some of them are updated
 
 
 class Optimizers:
@@ -25,17 +26,32 @@ class Optimizers:
 
     def __init__(self, each: Sequence[torch.optim.Optimizer]) -> None:
         self.each = list(each)
+        self._updated: set[int] | None = None  # the ids of the weights that are updated; None: all of them
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
         """The parameter groups of all optimizers."""
-        if len(self.each) == 1:
+        if len(self.each) == 1 and self._updated is None:
             return self.each[0].param_groups
-        return [group for one in self.each for group in one.param_groups]
+        return [group for one in self._active() for group in one.param_groups]
+
+    def _active(self) -> list[torch.optim.Optimizer]:
+        """The optimizers that have any weights to update."""
+        if self._updated is None:
+            return self.each
+        return [one for one in self.each if any(group["params"] for group in one.param_groups)]
+
+    def update_only(self, weights: Sequence[Tensor]) -> None:
+        """Update only these weights from now on: those of copies that have not stopped early."""
+        self._updated = {id(weight) for weight in weights}
+        for one in self.each:
+            for group in one.param_groups:
+                group.setdefault(_EVERY, group["params"])
+                group["params"] = [weight for weight in group[_EVERY] if id(weight) in self._updated]
 
     def step(self) -> None:
         """Update the weights of every copy by its gradients."""
-        for one in self.each:
+        for one in self._active():
             fast_paths.step(one)
 
     def skip_if(self, not_finite: Tensor) -> None:
@@ -46,7 +62,7 @@ class Optimizers:
 
     def state_dict(self) -> Saved | list[Saved]:
         """The state of the one optimizer, or a list with that of each; learning rates as plain numbers."""
-        saved = [_without_tensors(one.state_dict()) for one in self.each]
+        saved = [_without_tensors(_whole_state(one)) for one in self.each]
         return saved[0] if len(saved) == 1 else saved
 
     def load_state_dict(self, saved: Saved | list[Saved]) -> None:
@@ -82,6 +98,52 @@ class Optimizers:
             }
             for start in range(0, share * len(self.each), share)
         ]
+
+
+def narrowed(saved: Saved | list[Saved], copies: int, places: Sequence[int]) -> Saved:
+    """The state of the optimizer of stacked copies, for those at some places alone."""
+    assert isinstance(saved, dict), "stacked copies share an optimizer"
+    return _each_tensor(saved, copies, lambda value: value[list(places)])
+
+
+def widened(saved: Saved | list[Saved], copies: int, places: Sequence[int]) -> Saved:
+    """The state of the optimizer of stacked copies at some places, for all copies: 0 for the others."""
+    assert isinstance(saved, dict), "stacked copies share an optimizer"
+
+    def wide(value: Tensor) -> Tensor:
+        found = value.new_zeros(copies, *value.shape[1:])
+        found[list(places)] = value
+        return found
+
+    return _each_tensor(saved, len(places), wide)
+
+
+def _each_tensor(saved: Saved, copies: int, change: Callable[[Tensor], Tensor]) -> Saved:
+    """The state with every tensor changed that has an axis of copies, the first."""
+
+    def changed(value: Any) -> Any:
+        has_copies = isinstance(value, Tensor) and value.dim() and len(value) == copies
+        return change(value) if has_copies else value
+
+    state = {
+        weight: {name: changed(value) for name, value in kept.items()}
+        for weight, kept in saved["state"].items()
+    }
+    return saved | {"state": state}
+
+
+def _whole_state(optimizer: torch.optim.Optimizer) -> Saved:
+    """The state_dict of an optimizer with all of its weights, also those that it no longer updates."""
+    groups = optimizer.param_groups
+    updated = [group["params"] for group in groups]
+    every = [group.pop(_EVERY, group["params"]) for group in groups]
+    for group, weights in zip(groups, every, strict=True):
+        group["params"] = weights
+    saved: Saved = optimizer.state_dict()
+    for group, weights, some in zip(groups, every, updated, strict=True):
+        if some is not weights:
+            group[_EVERY], group["params"] = weights, some
+    return saved
 
 
 @dataclass(frozen=True)

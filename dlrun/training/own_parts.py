@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,9 +15,7 @@ from dlrun.data.loaded import Loaded
 from dlrun.errors import UserError
 from dlrun.system.randomness import generator
 from dlrun.training.copies import Apart, as_tensor
-
-if TYPE_CHECKING:
-    from dlrun.training.plan import Plan
+from dlrun.training.plan import Plan
 
 _TRIED = 64  # training examples
 _CLOSE = 1e-4  # relative tolerance of figures that are computed in batches of another size

@@ -13,8 +13,9 @@ from dlrun.config.registry import Parts
 from dlrun.errors import CheckpointRefused, UserError, shortened
 from dlrun.run_folders.records import at
 from dlrun.run_folders.run import DONE, Run
+from dlrun.training.best import bests_of
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint
-from dlrun.training.trained import config_of
+from dlrun.training.trained import config_of, epochs_of
 
 _SAVED = (*DONE, "paused", "interrupted")  # statuses that are written after the last checkpoint
 _Figures = dict[str, list[Any]]  # column -> a figure of each seed
@@ -28,24 +29,33 @@ def how_foreign(run: Run, path: Path, saved: Checkpoint, parts: Parts) -> str:
     """
     if differs := _another_config(run, path, saved, parts):
         return differs
-    epoch = saved.state["epoch"]
+    copies = len(saved.state["model"])
+    epochs = _of_copies(epochs_of(saved.state), copies)
     summary = run.summary()
     is_saved = summary.get("status") in _SAVED
     last = saved if path == run.last else _last(run)
     settled = last.state.get("epoch") if last else summary.get("epochs") if is_saved else None
     if not isinstance(settled, int):
         return ""
-    if epoch > settled:
-        return f"it is of epoch {epoch}, and the run has {settled}" if is_saved else ""
-    for witness, other, figures in _told(run, path, epoch, last, summary if is_saved else {}):
-        if other != epoch:
-            return f"it is of epoch {epoch}, and by {witness} the best is epoch {shortened(other)}"
+    if max(epochs) > settled:
+        return f"it is of epoch {max(epochs)}, and the run has {settled}" if is_saved else ""
+    for witness, others, figures in _told(run, path, epochs, last, summary if is_saved else {}):
+        for mine, other in zip(epochs, _of_copies(others, copies), strict=False):
+            if other != mine:
+                return f"it is of epoch {mine}, and by {witness} the best is epoch {shortened(other)}"
         for column in (name for name in figures if name != "seconds"):
-            for mine, theirs in zip(_listed(saved.figures.get(column)), figures[column], strict=False):
+            for epoch, mine, theirs in zip(
+                epochs, _listed(saved.figures.get(column)), figures[column], strict=False
+            ):
                 if theirs is not None and repr(mine) != repr(theirs):
                     said = f"{shortened(column)} of epoch {epoch} is {shortened(mine)} in it"
                     return f"{said} and {shortened(theirs)} in {witness}"
     return ""
+
+
+def _of_copies(epochs: list[Any], copies: int) -> list[Any]:
+    """The epoch of each copy, where all may share one."""
+    return epochs * copies if len(epochs) == 1 else epochs
 
 
 def _another_config(run: Run, path: Path, saved: Checkpoint, parts: Parts) -> str:
@@ -68,27 +78,43 @@ def _last(run: Run) -> Checkpoint | None:
 
 
 def _told(
-    run: Run, path: Path, epoch: int, last: Checkpoint | None, summary: dict[str, Any]
-) -> Iterator[tuple[str, Any, _Figures]]:
-    """Yield the figures of an epoch in the run's files: the name of the file, the epoch, the figures.
+    run: Run, path: Path, epochs: list[int], last: Checkpoint | None, summary: dict[str, Any]
+) -> Iterator[tuple[str, list[Any], _Figures]]:
+    """Yield what the run's files say of the epochs of a checkpoint: the file, the epochs, their figures.
 
-    For best.pt, last.pt and summary.json give the best epoch, which may be another than `epoch`.
+    For best.pt, last.pt and summary.json give the best epochs, which may be others than `epochs`.
     """
     if path.name == run.best.name:
-        if last and isinstance(best := last.state.get("best"), dict):
-            yield run.last.name, best.get("epoch"), _figures(best.get("figures"))
+        with suppress(LookupError, TypeError, ValueError, AttributeError):  # last.pt is untrusted too
+            bests = bests_of(last.state, len(epochs)) if last else []
+            if any(bests):
+                columns = {column for best in bests if best for column in best.figures}
+                yield (
+                    run.last.name,
+                    [best.epoch if best else epoch for best, epoch in zip(bests, epochs, strict=True)],
+                    {name: [best.figures.get(name) if best else None for best in bests] for name in columns},
+                )
         if isinstance(best := summary.get("best"), dict):
             of_seeds = {column: at(figure, "values") for column, figure in _items(best.get("figures"))}
-            yield "summary.json", best.get("epoch"), _figures(of_seeds)
+            of_each = _items(best.get("epochs"))
+            several = [epoch for _, epoch in of_each] if len(of_each) == len(epochs) else [best.get("epoch")]
+            yield "summary.json", several, _figures(of_seeds)
     with suppress(UserError):
-        columns = run.rows()
-        rows = [row for row, number in enumerate(columns.get("epoch", ())) if number == epoch]
+        columns_of_run = run.rows()
+        seeds = list(dict.fromkeys(columns_of_run.get("seed", ())))
+        places = {
+            cell: row
+            for row, cell in enumerate(
+                zip(columns_of_run.get("epoch", ()), columns_of_run.get("seed", ()), strict=False)
+            )
+        }
+        rows = [places.get(cell) for cell in zip(epochs, seeds, strict=False)]
         cells = {
-            name: [column[row] for row in rows if row < len(column)]
-            for name, column in columns.items()
+            name: [column[row] if row is not None and row < len(column) else None for row in rows]
+            for name, column in columns_of_run.items()
             if name not in ("epoch", "seed")
         }
-        yield run.metrics.name, epoch, cells
+        yield run.metrics.name, epochs, cells
 
 
 def _figures(content: Any) -> _Figures:

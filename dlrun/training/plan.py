@@ -24,20 +24,18 @@ from dlrun.data.examples import EVALUATION_BATCH, Data, Preprocessing
 from dlrun.data.loaded import Loaded
 from dlrun.errors import UserError, listed
 from dlrun.system.progress import Progress, no_progress
-from dlrun.system.randomness import generator
 from dlrun.training import fast_paths
-from dlrun.training.copies import Apart, Copies, Stacked, as_tensor
-from dlrun.training.devices import choose_device, lack_of_memory
+from dlrun.training.copies import Apart, Copies, Stacked
+from dlrun.training.devices import choose_device
 from dlrun.training.hardware import Hardware, choose_threads
-from dlrun.training.layers import Layers, built_within
+from dlrun.training.layers import Layers, built_within, skeleton
 from dlrun.training.losses import loss_part
 from dlrun.training.optimizers import OptimizerPart, Optimizers
-from dlrun.training.own_parts import trials
 from dlrun.training.recipe import Metric, Recipe
-from dlrun.training.stacking import refuse_stacking, refuse_what_differs
+from dlrun.training.stacking import refuse_stacking
 from dlrun.training.state import State
 from dlrun.training.suitability import refuse_unsuited, suitable_plots
-from dlrun.training.trials import fitting_layers, lonely_example, measure_two, try_augmentation, try_optimizer
+from dlrun.training.trials import fitting_layers, measure_two, try_augmentation, try_optimizer
 
 
 @dataclass(frozen=True)
@@ -100,59 +98,6 @@ class Plan:
     def optimizers(self, model: Copies) -> Optimizers:
         """The optimizers of a model's weights, with the config's options."""
         return self.optimizer.of(model)
-
-    def try_on(self, loaded: Loaded) -> None:
-        """Raise ConfigError for a mistake that needs the data or the model to be seen.
-
-        A split would not be measured, the model does not fit into memory, a batch of one has no variance to
-        normalise by, a part of the user's own does not repeat or judges a batch as a whole, stacked seeds
-        differ from seeds apart, or the outputs are not the probabilities that the loss takes them for.
-        """
-        wanted = 3 * 4 * self.layers.parameters * len(self.config.seeds)  # weights, gradients, momentum
-        needing = f"{self.layers.parameters:,} parameters for each seed need"
-        if what := lack_of_memory(needing, wanted, self.device, "to train"):
-            raise self.config.refuse([self.config.mistake("architecture", what)])
-        if what := lonely_example(self.build, self.data.input_shape, loaded, self.config.batch_size):
-            raise self.config.refuse([self.config.mistake("batch_size", what)])
-        if loaded.undeclared:
-            raise self.config.refuse([self.config.mistake("dataset", loaded.undeclared)])
-        mistakes = []
-        for key, trial in trials(self, loaded):
-            try:
-                trial()
-            except UserError as error:
-                mistakes.append(self.config.mistake(key, error.what, error.fix))
-        if mistakes:
-            raise self.config.refuse(mistakes)
-        if self.config.is_stacked:
-            try:
-                self._refuse_stacking(loaded)
-            except UserError as error:
-                raise self.config.refuse([self.config.mistake("stacked", error.what)]) from error
-        if self.loss.probabilities is None or self.task.decision is None:
-            return
-        inputs, _ = loaded["train"].batch(torch.arange(min(8, len(loaded["train"])), device=self.device))
-        with torch.no_grad():
-            outputs = as_tensor(self.model(self.config.seeds[:1]).eval()(inputs.unsqueeze(0)))
-            sums = self.task.decision.probabilities(outputs).sum(-1)
-        worst = float(sums.flatten()[(sums - 1).abs().argmax()])
-        if abs(worst - 1) > 1e-3:
-            what = (
-                f"{self.config.loss.name} takes outputs whose probabilities sum to {worst:.3g} instead of 1"
-            )
-            fix = "end the architecture with what it needs (nll: output_activation: log_softmax)"
-            raise self.config.refuse([self.config.mistake("loss", f"{what}; {fix}")])
-
-    def _refuse_stacking(self, loaded: Loaded) -> None:
-        """Raise UserError if two seeds trained as one model differ from the same seeds trained apart."""
-        training = loaded["train"]
-        order = torch.randperm(len(training), generator=generator("stacking", 0, 0))
-        some = order.repeat(-(-64 // len(order)))[:64].view(2, 32).to(self.device)
-        inputs, _ = training.batch(some[:, :4])
-        targets = training.targets[some]
-        judges = {self.config.loss.name: self.recipe.loss}
-        judges |= {name: metric.measure for name, metric in self.recipe.metrics.items()}
-        refuse_what_differs(self.build, self.optimizers, judges, inputs.cpu(), targets.cpu())
 
     @property
     def loss_of_batches(self) -> dict[str, Any]:
@@ -229,6 +174,7 @@ def make_plan(
     with noting("dataset"):
         find_task = parts.find("task", data.task)
     loss = LossPart(config.loss.name, _nothing)
+    parts.module("loss", config.loss.name)  # an error of the import is placed in the file
     with noting("loss"):
         loss = loss_part(parts, config.loss, data)
     if not mistakes:
@@ -274,8 +220,8 @@ def make_plan(
         with noting("augmentations"):
             try_augmentation(choice.name, part("augmentations", choice), data.input_shape)
     if config.is_stacked and not mistakes:
-        with noting("stacked"), torch.device("meta"):
-            refuse_stacking(build(), config.precision)
+        with noting("stacked"):
+            refuse_stacking(skeleton(build), config.precision)
     about = parts.part("optimizer", config.optimizer.name)
     optimizer = OptimizerPart(
         config.optimizer.name,

@@ -22,6 +22,7 @@ from dlrun.run_folders.metrics_file import metrics_header
 from dlrun.run_folders.run import Run
 from dlrun.training import fast_paths
 from dlrun.training.checkpoint import Checkpoint
+from dlrun.training.early_stopping import go_on_with_more_patience, note_stops
 from dlrun.training.hardware import Hardware
 from dlrun.training.not_finite import weight_not_finite
 from dlrun.training.plan import Plan
@@ -37,12 +38,12 @@ _Figures = dict[str, list[float]]
 
 
 class _Best(BaseModel):
-    """The best epoch so far."""
+    """The best epoch of a seed, or of all seeds in a checkpoint of an earlier dlrun."""
 
     model_config = _STRICT
     epoch: Annotated[int, Ge(1)]
     value: float
-    figures: _Figures
+    figures: dict[str, float] | _Figures
 
 
 class _Scaler(BaseModel):
@@ -69,7 +70,9 @@ class _State(BaseModel):
     optimizer: _Optimizer | list[_Optimizer]  # one for all seeds, or one for each
     scaler: _Scaler | None
     epoch: Annotated[int, Ge(0)]
-    best: _Best | None
+    best: list[_Best | None] | _Best | None
+    stopped: list[Annotated[int, Ge(1)] | None] | None = None
+    is_judged_together: bool = True
     rows_end: Annotated[int, Ge(0)]
     seconds: Annotated[float, Ge(0)]
 
@@ -112,6 +115,8 @@ def restore(state: State, saved: Checkpoint, plan: Plan, run: Run) -> None:
     try:
         _refuse_misfit(state, saved, plan, run)
         state.load_state_dict(saved.state)
+        if "stopped" not in saved.state:  # of an earlier dlrun, which found it out anew
+            note_stops(plan, state)
     except _Misfit as misfit:
         reason = str(misfit)
     except ValidationError as error:
@@ -120,6 +125,7 @@ def restore(state: State, saved: Checkpoint, plan: Plan, run: Run) -> None:
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         reason = str(error).splitlines()[-1].strip() if str(error) else type(error).__name__
     else:
+        go_on_with_more_patience(plan, state)
         return
     refused = _refused(f"it does not fit this run: {reason[:_LONGEST_REASON]}", run)
     if plan.parts.folder is None:
@@ -135,26 +141,48 @@ def _refused(what: str, run: Run) -> CheckpointRefused:
 def _refuse_misfit(state: State, saved: Checkpoint, plan: Plan, run: Run) -> None:
     held = _State.model_validate(saved.state)
     figures = TypeAdapter(_Figures, config=ConfigDict(strict=True)).validate_python(saved.figures)
-    epoch, best = held.epoch, held.best
+    epoch, copies = held.epoch, len(plan.config.seeds)
     if not math.isfinite(held.seconds):
         raise _Misfit(f"it took {held.seconds} seconds")
-    if best and best.epoch > epoch:
-        raise _Misfit(f"its best epoch, {best.epoch}, comes after its last, {epoch}")
-    for column, values in [*figures.items(), *(best.figures.items() if best else ())]:
-        if len(values) != len(plan.config.seeds):
-            raise _Misfit(f"{column} has {len(values)} figures for {len(plan.config.seeds)} seeds")
+    for column, values in figures.items():
+        if len(values) != copies:
+            raise _Misfit(f"{column} has {len(values)} figures for {copies} seeds")
+    _refuse_best(held, copies)
     if (held.scaler is None) is not (state.scaler is None):
         raise _Misfit(f"it was not trained in {plan.config.precision}")
-    if held.scaler and {len(held.scaler.factors), len(held.scaler.steady)} != {len(plan.config.seeds)}:
+    if held.scaler and {len(held.scaler.factors), len(held.scaler.steady)} != {copies}:
         raise _Misfit("its loss scales are not those of the seeds")
-    _refuse_rows(held.rows_end, epoch, plan, run)
+    stopped = held.stopped or [None] * copies
+    training = [
+        seed for seed, stop in zip(plan.config.seeds, stopped, strict=True) if stop is None or stop == epoch
+    ]
+    _refuse_rows(held.rows_end, epoch, training, plan, run)
     _refuse_weights(held.model, state)
     _refuse_optimizers(saved.state["optimizer"], epoch, state, plan)
 
 
-def _refuse_rows(end: int, epoch: int, plan: Plan, run: Run) -> None:
-    """Raises _Misfit unless the first `end` bytes of metrics.csv exist and end with the rows of `epoch`."""
-    wanted = [f"{epoch},{seed}" for seed in plan.config.seeds] if epoch else []
+def _refuse_best(held: _State, copies: int) -> None:
+    """Raises _Misfit unless every copy has a best epoch, or none, and stopped early, or not."""
+    of_copies = held.best if isinstance(held.best, list) else [held.best]
+    is_of_each = isinstance(held.best, list)
+    if is_of_each and len(of_copies) != copies:
+        raise _Misfit(f"it has the best epochs of {len(of_copies)} seeds, not of {copies}")
+    if held.stopped is not None and len(held.stopped) != copies:
+        raise _Misfit(f"{len(held.stopped)} seeds stopped early or not, of {copies}")
+    if any(stop is not None and stop > held.epoch for stop in held.stopped or ()):
+        raise _Misfit(f"a seed stopped early after its last epoch, {held.epoch}")
+    for best in filter(None, of_copies):
+        if best.epoch > held.epoch:
+            raise _Misfit(f"its best epoch, {best.epoch}, comes after its last, {held.epoch}")
+        for column, values in best.figures.items():
+            count = len(values) if isinstance(values, list) else 1
+            if isinstance(values, list) is is_of_each or (not is_of_each and count != copies):
+                raise _Misfit(f"{column} has {count} figures for {1 if is_of_each else copies} seeds")
+
+
+def _refuse_rows(end: int, epoch: int, seeds: list[int], plan: Plan, run: Run) -> None:
+    """Raises _Misfit unless the first `end` bytes of metrics.csv exist and end with these seeds' rows."""
+    wanted = [f"{epoch},{seed}" for seed in seeds] if epoch else []
     header, rows = run.lines_before(end, len(wanted))
     if header != metrics_header(plan.recipe.columns()):
         raise _Misfit(f"{run.metrics.name} has other columns, or none")
@@ -298,6 +326,8 @@ def what_is_elsewhere(hardware: Hardware, saved: Checkpoint | None, state: State
 def warnings_of(plan: Plan, elsewhere: str, saved: Checkpoint | None, state: State) -> Iterator[str]:
     config = plan.config
     yield from plan.data.notes
+    if config.patience and config.patience > config.epochs:
+        yield f"{config.patience} epochs of patience never run out in {config.epochs} epochs"
     if config.monitor and config.monitor.startswith("test_"):
         yield "best.pt is chosen on the test set: its figures there are no longer an honest estimate"
     if saved is None or not state.epoch:

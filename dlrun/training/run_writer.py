@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from traceback import walk_tb
@@ -32,8 +32,10 @@ from dlrun.system.git import git_commit
 from dlrun.system.processes import command_line, identity, now
 from dlrun.system.shortages import limits_of_memory
 from dlrun.training.baselines import baselines_of
+from dlrun.training.best import of_copy, row_of
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dlrun.training.copies import Copies
+from dlrun.training.early_stopping import note_best, note_stops, why_stopped
 from dlrun.training.figures import summarised
 from dlrun.training.hardware import Hardware
 from dlrun.training.loop import evaluate, named
@@ -44,7 +46,7 @@ from dlrun.training.provenance import OWN_PARTS, own_parts_of
 from dlrun.training.recipe import Row
 from dlrun.training.state import State
 from dlrun.training.stretches import stretches_with, surroundings_of
-from dlrun.training.trained import Trained, load_weights
+from dlrun.training.trained import Trained, epochs_of, load_weights
 from dlrun.training.views import TrainingView
 
 REDRAW_EVERY = 3.0  # seconds, at least
@@ -64,11 +66,15 @@ class RunWriter:
         hardware: Hardware,
         state: State,
         saved: Checkpoint | None,
+        view: TrainingView,
     ) -> None:
+        self._view = view
         self.plan, self.run, self.loaded, self.hardware, self.state = plan, run, loaded, hardware, state
-        self.rows = MetricsFile(run, plan.recipe.columns(), plan.config.seeds, state.rows_end)
+        self.rows = MetricsFile(run, plan.recipe.columns(), state.rows_end)
         self.saved_epoch = state.epoch if saved else None
-        self._figures: Row = saved.figures if saved else {}  # of the last epoch done
+        copies = range(len(state.model.seeds))
+        before = saved.figures if saved else {}
+        self._figures = [of_copy(before, place) for place in copies]  # of each copy's last epoch
         self._best_weights: list[dict[str, Tensor]] | None = None
         self._best_is_saved = True  # False if the best weights are newer than best.pt
         self._next_save = self._next_drawing = 0.0
@@ -90,33 +96,55 @@ class RunWriter:
 
     def write_row(self, row: Row) -> bool:
         """Add one epoch's row; return whether it is the best yet. Raises Diverged if a loss is not finite."""
+        seeds = self.state.training.seeds
         for column, values in row.items():
             if column.endswith("_loss"):
-                for seed, value in zip(self.state.model.seeds, values, strict=True):
+                for seed, value in zip(seeds, values, strict=True):
                     if not math.isfinite(value):
                         raise Diverged(f"{column} of seed {seed} is {value} after epoch {self.state.epoch}")
-        self.rows.add(self.state.epoch, row)
-        self._figures = row
+        self.rows.add(self.state.epoch, row, seeds)
+        for place, index in enumerate(self.state.active):
+            self._figures[index] = of_copy(row, place)
         self.write_snapshot()
-        monitor = self.plan.monitor
-        value = fmean(row[monitor]) if monitor in row else math.nan
-        best = self.state.best
-        if not self.plan.improves(monitor, value, best["value"] if best else None):
-            return False
-        self.state.best = {"epoch": self.state.epoch, "value": value, "figures": row}
-        self._remember_best(self.state.model)
-        return True
+        improved = note_best(self.plan, self.state, row)
+        if improved:
+            self._remember_best(self.state.model, improved)
+        note_stops(self.plan, self.state)
+        return bool(improved)
 
-    def _remember_best(self, model: Copies) -> None:
-        """Copy the weights of a model as the best ones, reusing the memory of the previous copy."""
+    def _remember_best(self, model: Copies, indices: Sequence[int]) -> None:
+        """Copy the weights of some copies as their best ones, reusing the memory of the previous ones."""
         if self._best_weights is None:
             self._best_weights = [
                 {name: value.clone() for name, value in copy.items()} for copy in weights_of(model)
             ]
+            self._take_saved_best({*range(len(self._best_weights))} - {*indices})
         else:
-            before = [value for copy in self._best_weights for value in copy.values()]
-            torch._foreach_copy_(before, [v for copy in model.copies for v in copy.state_dict().values()])
+            before = [value for index in indices for value in self._best_weights[index].values()]
+            now = [value for index in indices for value in model.copies[index].state_dict().values()]
+            torch._foreach_copy_(before, now)
         self._best_is_saved = False
+
+    def _take_saved_best(self, indices: set[int]) -> None:
+        """Take the best weights of some copies from best.pt, after a resume.
+
+        If it cannot be read, the best epochs of these copies are forgotten, and a warning says so.
+        """
+        assert self._best_weights is not None
+        known = sorted(index for index in indices if self.state.best[index])
+        if not known:
+            return
+        try:
+            saved = load_checkpoint(self.run.best).state["model"]
+            for index in known:
+                for name, value in self._best_weights[index].items():
+                    value.copy_(saved[index][name])
+        except (CheckpointRefused, LookupError, TypeError, RuntimeError) as refused:
+            seeds = ", ".join(str(self.state.model.seeds[index]) for index in known)
+            text = f"best.pt is skipped: {getattr(refused, 'what', refused)}"
+            log_warning(self.run, self._view, f"{text}; the best epochs of seed {seeds} so far are lost")
+            for index in known:
+                self.state.best[index] = None
 
     def write_snapshot(self) -> None:
         """Write the weights of this epoch, if a plot shows how the model changed and a snapshot is due."""
@@ -125,7 +153,7 @@ class RunWriter:
             return
         make_folder(self.run.weights)
         now = {"model": weights_of(self.state.model), "epoch": epoch}
-        self._save(self.run.weights / f"{epoch:08d}.pt", now, self._figures)
+        self._save(self.run.weights / f"{epoch:08d}.pt", now, row_of(self._figures))
 
     def is_due(self) -> bool:
         """Return whether the next checkpoint is due."""
@@ -138,15 +166,27 @@ class RunWriter:
         """
         started = time.monotonic()
         self.state.rows_end = self.rows.flush()
-        if not self._best_is_saved and self.state.best is not None:
-            best = self.state.best
-            weights = {"model": self._best_weights, "epoch": best["epoch"]}
-            self._save(self.run.best, weights, best["figures"])
-            self._best_is_saved = True
-        self._save(self.run.last, self.state.state_dict(), self._figures)
+        if not self._best_is_saved and self._best_weights is not None:
+            without = [index for index, best in enumerate(self.state.best) if best is None]
+            if without:  # until it has a best epoch, the last one stands for it
+                self._remember_best(self.state.model, without)
+            self._save_best(self._best_weights)
+        self._save(self.run.last, self.state.state_dict(), row_of(self._figures))
         self.saved_epoch = self.state.epoch
         took = time.monotonic() - started
         self._next_save = time.monotonic() + max(SAVE_EVERY, SAVE_SHARE * took)
+
+    def _save_best(self, weights: list[dict[str, Tensor]]) -> None:
+        """Write best.pt: the weights of each copy at its own best epoch, and its figures there."""
+        epochs = [best.epoch if best else self.state.epoch for best in self.state.best]
+        state = {"model": weights, "epoch": max(epochs), "epochs": epochs}
+        self._save(self.run.best, state, self._best_figures())
+        self._best_is_saved = True
+
+    def _best_figures(self) -> Row:
+        """The figures of each copy at its best epoch, or without one of its last epoch."""
+        of_each = zip(self.state.best, self._figures, strict=True)
+        return row_of([best.figures if best else last for best, last in of_each])
 
     def _save(self, path: Path, state: dict[str, Any], figures: Row) -> None:
         """Write one checkpoint. Raises Diverged, with the file unchanged, if a weight is not finite."""
@@ -210,7 +250,7 @@ class RunWriter:
         whole = self.saved_epoch != self.state.epoch or status != "interrupted"  # not amid an epoch
         if whole and self.state.epoch:
             if status != "interrupted":  # a user who stops a run does not want to wait
-                self._figures = self._completed(self._figures, self.state.model)
+                self._figures = self._completed(self._figures, self.state.whole_model())
                 self._complete_best(view)
             self.save()
         self.rows.close()
@@ -227,7 +267,9 @@ class RunWriter:
 
     def write_summary(self, status: str, **more: Any) -> dict[str, Any]:
         """Write summary.json for the current state, and return its content."""
-        config, best = self.plan.config, self.state.best
+        config, state = self.plan.config, self.state
+        best = [own for own in state.best if own]
+        stopped = zip(config.seeds, state.stopped, strict=True)
         before = self.run.summary()
         trained = self.state.epoch if status != "running" else config.epochs
         stretches = [each for each in self._stretches if each["from_epoch"] <= max(trained, 1)]
@@ -243,11 +285,16 @@ class RunWriter:
             "planned_epochs": config.epochs,
             "seeds": config.seeds,
             "seconds": self.state.seconds,
-            "final": summarised(self._figures),
+            "stopped": {str(seed): epoch for seed, epoch in stopped if epoch is not None},
+            "reason": why_stopped(self.plan, state) if status == "stopped early" else None,
+            "final": summarised(row_of(self._figures)),
             "best": {
-                "epoch": best["epoch"],
+                "epoch": max(own.epoch for own in best),
+                "epochs": {
+                    str(seed): own.epoch for seed, own in zip(config.seeds, state.best, strict=True) if own
+                },
                 "monitor": self.plan.monitor,
-                "figures": summarised(best["figures"]),
+                "figures": summarised(self._best_figures()),
             }
             if best
             else None,
@@ -289,48 +336,66 @@ class RunWriter:
             dlrun=self._surroundings["versions"]["dlrun"],
         )
 
-    def _completed(self, figures: Row, model: Copies) -> Row:
-        """The figures of an epoch, with those of the splits that were not evaluated in that epoch."""
+    def _completed(self, figures: Sequence[dict[str, float]], model: Copies) -> list[dict[str, float]]:
+        """The figures of each copy's epoch, with those of the splits that were not evaluated in it."""
+        found = [dict(own) for own in figures]
         for column in self.plan.recipe.columns():
             name = column.removesuffix("_loss")
-            if column.endswith("_loss") and column not in figures:
+            if column.endswith("_loss") and not all(column in own for own in found):
                 split = self.loaded["train" if name == "trainset" else name]
-                figures = figures | named(name, evaluate(model, split, self.plan.recipe, self.hardware))
-        return figures
+                row = named(name, evaluate(model, split, self.plan.recipe, self.hardware))
+                found = [of_copy(row, place) | own for place, own in enumerate(found)]
+        ordered = (*self.plan.recipe.columns(), "lr", "seconds")
+        return [{column: own[column] for column in ordered if column in own} for own in found]
 
     def _complete_best(self, view: TrainingView) -> None:
-        """Complete the figures of the best epoch; if nothing was monitored, save the last one as best.pt."""
-        best = self.state.best
-        if best is None:
-            why = f"{self.plan.monitor} is first measured after epoch {self.plan.monitor_every}"
-            log_warning(self.run, view, f"best.pt is the last epoch: {why}")
-            weights = {"model": weights_of(self.state.model), "epoch": self.state.epoch}
-            self._save(self.run.best, weights, self._figures)
-        elif best["epoch"] == self.state.epoch:
-            best["figures"] = self._figures
-            self._remember_best(self.state.model)
-        elif not best["figures"].keys() >= set(self.plan.recipe.columns()):
-            model, epoch = self._best_model(view)
-            if epoch == best["epoch"]:
-                best["figures"] = self._completed(best["figures"], model)
-                self._remember_best(model)
+        """Complete the figures of the best epochs; a copy without one has its last epoch in best.pt."""
+        state = self.state
+        without = [index for index, best in enumerate(state.best) if best is None]
+        if without:
+            self._warn_of_no_best(without, view)
+            self._remember_best(state.model, without)
+        before = list(state.best)
+        for index, best in enumerate(state.best):
+            if best and best.epoch == (state.stopped[index] or state.epoch):
+                state.best[index] = replace(best, figures=self._figures[index])
+        columns = set(self.plan.recipe.columns())
+        if any(best and not best.figures.keys() >= columns for best in state.best):
+            model, epochs = self._best_model(view)
+            figures = self._completed([best.figures if best else {} for best in state.best], model)
+            for index, best in enumerate(state.best):
+                if best and best.epoch == epochs[index]:
+                    state.best[index] = replace(best, figures=figures[index])
+        if state.best != before:  # best.pt has the same weights, and further figures
+            if self._best_weights is None:
+                self._remember_best(self._best_model(view)[0], range(len(state.best)))
+            self._best_is_saved = False
 
-    def _best_model(self, view: TrainingView) -> tuple[Copies, int]:
-        """A model with the weights of the best epoch, and the number of that epoch.
+    def _warn_of_no_best(self, indices: Sequence[int], view: TrainingView) -> None:
+        """Warn that best.pt has the last epoch of some copies, with the reason."""
+        monitor, state = self.plan.monitor, self.state
+        which = "" if len(indices) == len(state.best) else f" of seed {', '.join(map(str, indices))}"
+        why = f"{monitor} was not a number in any epoch"
+        if self.plan.monitor_every > state.epoch:
+            why = f"{monitor} is first measured after epoch {self.plan.monitor_every}"
+        log_warning(self.run, view, f"best.pt is the last epoch{which}: {why}")
 
-        If best.pt cannot be read, those of last.pt.
+    def _best_model(self, view: TrainingView) -> tuple[Copies, list[int]]:
+        """A model with the weights of each copy's best epoch, and these epochs.
+
+        If best.pt cannot be read, the weights are those of last.pt.
         """
-        model, best = self.plan.model(), self.state.best
-        if best and self._best_weights is not None:
+        model, state = self.plan.model(), self.state
+        if self._best_weights is not None:
             load_weights(model, self._best_weights, self.run.best)
-            return self.hardware.prepare(model), best["epoch"]
+            return self.hardware.prepare(model), [best.epoch if best else state.epoch for best in state.best]
         for path in (self.run.best, self.run.last):
-            if best is None and not path.exists():  # nothing was monitored yet
+            if not any(state.best) and not path.exists():  # nothing was monitored yet
                 continue
             try:
                 saved = load_checkpoint(path).state
                 load_weights(model, saved["model"], path)
-                return self.hardware.prepare(model), saved["epoch"]
+                return self.hardware.prepare(model), epochs_of(saved)
             except CheckpointRefused as refused:
                 log_warning(self.run, view, f"{path.name} is skipped: {refused.what}")
         raise RunFailed("neither best.pt nor last.pt can be read", where=str(self.run.folder))
@@ -340,7 +405,7 @@ class RunWriter:
         started = time.monotonic()
         if started >= self._next_drawing:
             self.rows.flush()
-            self._draw_of(self.state.model, self.state.epoch, view, [self._curves])
+            self._draw_of(self.state.model, [self.state.epoch], view, [self._curves])
             took = time.monotonic() - started
             self._next_drawing = time.monotonic() + max(REDRAW_EVERY, REDRAW_SHARE * took)
 
@@ -349,9 +414,16 @@ class RunWriter:
         if plots:
             self._draw_of(*self._best_model(view), view, plots)
 
-    def _draw_of(self, model: Copies, epoch: int, view: TrainingView, plots: Sequence[Choice]) -> None:
+    def _draw_of(self, model: Copies, epochs: list[int], view: TrainingView, plots: Sequence[Choice]) -> None:
         trained = Trained(
-            self.plan, self.loaded, self.hardware, model, epoch, self.run, reached=self._baselines
+            self.plan,
+            self.loaded,
+            self.hardware,
+            model,
+            max(epochs),
+            self.run,
+            reached=self._baselines,
+            epochs=epochs,
         )
         for choice in plots:
             draw_plot(
@@ -368,13 +440,13 @@ class RunWriter:
         """
         config = self.plan.config
         judged = status in DONE and config.epochs >= (config.expect_epochs or 0)
-        best = self.state.best["figures"] if self.state.best else self._figures
+        best, last = self._best_figures(), row_of(self._figures)
         verdicts = []
         for column, claim in config.expect.items():
             if column == "seconds":
                 measured = self.state.seconds
             else:
-                figures = best if column.startswith("best.") else self._figures
+                figures = best if column.startswith("best.") else last
                 values = figures.get(column.removeprefix("best."), [])
                 measured = fmean(values) if values else math.nan
             met = meets(measured, claim) if judged else None

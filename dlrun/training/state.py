@@ -2,49 +2,104 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from dlrun.training import fast_paths
-from dlrun.training.copies import Copies
+from dlrun.training.best import Best, bests_of
+from dlrun.training.copies import Apart, Copies, Stacked
 from dlrun.training.loss_scales import LossScales
-from dlrun.training.optimizers import Optimizers
+from dlrun.training.optimizers import Optimizers, narrowed, widened
 
 
 @dataclass
 class State:
-    """Everything that changes during training: weights, optimizer state, epoch, best epoch.
+    """Everything that changes during training: weights, optimizer state, epoch, each seed's best epoch.
 
-    `state_dict` is what a checkpoint stores. Random number generators are not in it: their streams follow
-    from seed and epoch (dlrun.system.randomness).
+    `model` holds all copies, `training` those that have not stopped early. `state_dict` is what a checkpoint
+    stores. Random number generators are not in it: their streams follow from seed and epoch
+    (dlrun.system.randomness).
     """
 
     model: Copies
     optimizers: Optimizers
     scaler: LossScales | None = None
     epoch: int = 0  # completed epochs
-    best: dict[str, Any] | None = None  # epoch, value of the monitored column, figures
+    best: list[Best | None] = field(default_factory=list)  # of each copy
+    stopped: list[int | None] = field(default_factory=list)  # the epoch after which a copy stopped early
+    is_judged_together: bool = False  # the mean over seeds is judged, as in runs of an earlier dlrun
     rows_end: int = 0  # bytes of metrics.csv that belong to this state; later ones are cut off at resume
     seconds: float = 0.0  # training time, summed over the first start and every resume
 
+    def __post_init__(self) -> None:
+        self.training: Copies = self.model
+        self.best = self.best or [None] * len(self.model.seeds)
+        self.stopped = self.stopped or [None] * len(self.model.seeds)
+        self._narrowed_to = list(range(len(self.model.seeds)))  # the copies in `training`
+
+    @property
+    def active(self) -> list[int]:
+        """The indices of the copies that have not stopped early."""
+        return [index for index, epoch in enumerate(self.stopped) if epoch is None]
+
+    @property
+    def has_new_stops(self) -> bool:
+        """True if a copy in `training` has stopped early."""
+        return self.active != self._narrowed_to
+
+    def leave_out_stopped(self, make: Callable[[Copies], Optimizers]) -> None:
+        """Leave copies that have stopped early out of `training`; `make` makes the optimizers of a model."""
+        active = self.active
+        if not self.has_new_stops or not active:
+            return
+        seeds = [self.model.seeds[index] for index in active]
+        remaining = Apart.of([self.model.copies[index] for index in active], seeds)
+        if isinstance(self.model, Stacked):
+            places = [self._narrowed_to.index(index) for index in active]
+            saved = narrowed(self.optimizers.state_dict(), len(self._narrowed_to), places)
+            self.training = Stacked(remaining)
+            self.optimizers = make(self.training)
+            self.optimizers.load_state_dict(saved)
+        else:
+            self.training = remaining
+            self.optimizers.update_only(list(remaining.parameters()))
+        if self.scaler:
+            self.scaler.active = active
+        self._narrowed_to = active
+
+    def whole_model(self) -> Copies:
+        """The model of all copies with their weights as they stand, to be evaluated."""
+        if self.training is not self.model and isinstance(self.model, Stacked):
+            return Stacked(Apart.of(self.model.copies, self.model.seeds))
+        return self.model
+
     @fast_paths.without_compiler()
     def state_dict(self) -> dict[str, Any]:
+        optimizer = self.optimizers.state_dict()
+        if self.training is not self.model and isinstance(self.model, Stacked):
+            optimizer = widened(optimizer, len(self.model.seeds), self._narrowed_to)
         return {
             "model": [copy.state_dict() for copy in self.model.copies],
-            "optimizer": self.optimizers.state_dict(),
+            "optimizer": optimizer,
             "scaler": self.scaler.state_dict() if self.scaler else None,
             "epoch": self.epoch,
-            "best": self.best,
+            "best": [best.plain() if best else None for best in self.best],
+            "stopped": list(self.stopped),
+            "is_judged_together": self.is_judged_together,
             "rows_end": self.rows_end,
             "seconds": self.seconds,
         }
 
     @fast_paths.without_compiler()
     def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Load a state into one from which nothing has been trained yet."""
         for copy, weights in zip(self.model.copies, saved["model"], strict=True):
             copy.load_state_dict(weights)
         self.optimizers.load_state_dict(saved["optimizer"])
         if self.scaler:
             self.scaler.load_state_dict(saved["scaler"])
-        self.epoch, self.best, self.rows_end = saved["epoch"], saved["best"], saved["rows_end"]
-        self.seconds = saved["seconds"]
+        self.epoch, self.rows_end, self.seconds = saved["epoch"], saved["rows_end"], saved["seconds"]
+        self.best = bests_of(saved, len(self.model.seeds))
+        self.stopped = list(saved.get("stopped") or [None] * len(self.best))
+        self.is_judged_together = saved.get("is_judged_together", True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from dlrun.training.checkpoint import Checkpoint, load_checkpoint
 from dlrun.training.copies import Apart, Copies, as_tensor
 from dlrun.training.devices import lack_of_memory
 from dlrun.training.hardware import Hardware
-from dlrun.training.layers import TooManyWeights
+from dlrun.training.layers import TooManyWeights, skeleton
 from dlrun.training.loop import predictions
 from dlrun.training.not_finite import weight_not_finite
 from dlrun.training.plan import Plan, make_plan
@@ -52,6 +52,7 @@ class Trained:
     reached: dict[str, dict[str, dict[str, float]]] = field(
         default_factory=dict
     )  # baselines, as far as known
+    epochs: list[int] = field(default_factory=list)  # the epoch of each copy; empty: all are of `epoch`
 
     @property
     def data(self) -> Data:
@@ -60,6 +61,14 @@ class Trained:
     @property
     def seeds(self) -> list[int]:
         return self.model.seeds
+
+    def at_epoch(self, copy: int | None = None) -> str:
+        """The epoch of one copy, or those of all, in words for titles: `epoch 12`, `best epochs 7 to 40`."""
+        epochs = self.epochs or [self.epoch]
+        if copy is not None:
+            return f"epoch {epochs[copy if len(epochs) > 1 else 0]:,}"
+        low, high = min(epochs), max(epochs)
+        return f"epoch {high:,}" if low == high else f"best epochs {low:,} to {high:,}"
 
     @property
     def split(self) -> str:
@@ -147,7 +156,8 @@ def open_checkpoint(
     plan, preprocessing, saved = open_plan(path, overrides, parts, data_dir)
     loaded = plan.load(preprocessing, progress)
     hardware = plan.hardware(loaded)
-    return Trained(plan, loaded, hardware, open_model(plan, hardware, saved, path), _epoch(saved), run), saved
+    model, epochs = open_model(plan, hardware, saved, path), epochs_of(saved.state)
+    return Trained(plan, loaded, hardware, model, max(epochs), run, epochs=epochs), saved
 
 
 def open_model(plan: Plan, hardware: Hardware, saved: Checkpoint, path: Path) -> Copies:
@@ -185,7 +195,8 @@ def _open_plan(
         if len(model_state) != len(config.seeds):
             raise _misfit(f"it has {len(model_state):,} copies of them for {len(config.seeds):,} seeds", path)
         plan = make_plan(config, parts, data_dir, known, _most_weights(model_state))
-        _epoch(saved)
+        if len(epochs_of(saved.state)) not in (1, len(config.seeds)):
+            raise ValueError("epochs")
         classes, shape = tuple(saved.data["classes"]), tuple(saved.data["input_shape"])
         preprocessing = Preprocessing(**saved.data["preprocessing"])
     except ConfigError as error:
@@ -208,9 +219,8 @@ def _open_plan(
         raise Misfit(what, where=str(path))
     if not preprocessing.suits(shape):
         raise CheckpointRefused("its preprocessing does not fit the inputs", where=str(path))
-    with torch.device("meta"):  # a mismatch is found before memory for the model is allocated
-        model = Apart(plan.build, config.seeds)
-        load_weights(model, model_state, path, assign=True)
+    model = Apart(partial(skeleton, plan.build), config.seeds)  # a mismatch is found before memory is taken
+    load_weights(model, model_state, path, assign=True)
     if broken := weight_not_finite(model, model_state):
         seed, name = broken
         what = f"its weights {name} of seed {seed} are not all finite numbers"
@@ -278,11 +288,18 @@ def _most_weights(saved: list[dict[str, Any]]) -> tuple[int, int]:
     return 2 * len(sizes), 2 * sum(sizes)
 
 
-def _epoch(saved: Checkpoint) -> int:
-    epoch = saved.state["epoch"]
-    if type(epoch) is not int or not 0 <= epoch < 2**63:
-        raise ValueError("epoch")
-    return epoch
+def epochs_of(state: dict[str, Any]) -> list[int]:
+    """The epochs of the weights in a checkpoint's state: one of all copies, or in best.pt one of each.
+
+    Raises ValueError or LookupError for anything else, which an untrusted file may hold.
+    """
+    epochs = state.get("epochs", [state["epoch"]])
+    if not isinstance(epochs, list) or not epochs:
+        raise ValueError("epochs")
+    for epoch in (state["epoch"], *epochs):
+        if type(epoch) is not int or not 0 <= epoch < 2**63:
+            raise ValueError("epoch")
+    return epochs
 
 
 def load_weights(model: Copies, saved: list[dict[str, Tensor]], path: Path, *, assign: bool = False) -> None:

@@ -14,7 +14,7 @@ from dlrun.blocks.tasks import Task
 from dlrun.data.examples import Data
 from dlrun.data.loaded import Loaded
 from dlrun.errors import UserError, shortened
-from dlrun.training.layers import Layers, layers_of
+from dlrun.training.layers import Layers, layers_of, skeleton
 from dlrun.training.optimizers import OptimizerPart
 
 
@@ -35,18 +35,28 @@ def lonely_example(
     size = examples if batch_size == "full" else min(batch_size, examples)
     if examples % size != 1 and size > 1:
         return ""
-    with torch.device("meta"):
-        model, one = build().train(), torch.empty(1, *shape)
+    model = skeleton(build).train()
     if not any(isinstance(module, _BatchNorm) for module in model.modules()):
         return ""
     try:
-        model(one)
+        _train_on_one(build, model, shape)
     except ValueError:  # torch: "Expected more than 1 value per channel when training"
         better = next((more for more in range(max(size, 2), examples + 1) if examples % more != 1), None)
         which = "every batch" if size == 1 else f"the last batch of {examples:,} examples"
         remedy = f"; take another batch_size, such as {better}" if better else ""
         return f"{which} has a single example, over which batch normalisation has no variance{remedy}"
     return ""
+
+
+def _train_on_one(build: Callable[[], nn.Module], model: nn.Module, shape: tuple[int, ...]) -> None:
+    """Run the skeleton of a model on one example; if it reads values, the model itself."""
+    try:
+        model(torch.empty(1, *shape, device="meta"))
+    except RuntimeError as error:
+        if "meta" not in str(error):
+            raise
+        with torch.random.fork_rng(devices=[]):
+            build().train()(torch.zeros(1, *shape))
 
 
 def try_augmentation(

@@ -25,7 +25,10 @@ class TrainingView(Protocol):
         ...
 
     def row(self, epoch: int, row: Row, best: bool) -> None:
-        """Called after each epoch with its figures; `best` is True if no epoch before was better."""
+        """Called after each epoch with the figures of the seeds that have not stopped early.
+
+        `best` is True if no epoch before was better for one of them.
+        """
         ...
 
     def warn(self, text: str) -> None:

@@ -149,7 +149,6 @@ def line(root, *, points: int = 30):
         (("dataset.classes=1",), "two or more classes"),
         (("dataset={name: mnist}",), "flatten: true"),
         (("dataset={name: line}",), "accuracy is for classification"),
-        (("patience=4",), "never run out"),
         (("loss=l1", "metrics=[]"), "l1 is for regression"),
         (("architecture.batch_norm=true", "batch_size=59"), "batch normalisation has no variance"),
         (("expect={valid_loss: '< 1'}",), "never measured"),

@@ -422,7 +422,6 @@ def test_a_command_refuses_whatever_is_no_config_soon(fault: Fault, tmp_path: Pa
         ("gradient_clip", "true"),
         ("gradient_clip", "'1'"),
         ("patience", "0"),
-        ("patience", "11"),
         ("evaluate_every", "0"),
         ("evaluate_train_every", "false"),
         ("monitor", "loss"),
@@ -507,7 +506,6 @@ def test_every_key_refuses_what_is_of_no_type_at_all(fault: Fault, base: Path) -
         ("metrics", "[acuracy]", "did you mean 'accuracy'?"),
         ("EPOCHS", "3", "did you mean 'epochs'?"),
         ("architecture.hidden", "[4, 0]", "architecture.hidden[1]: 0 is not"),
-        ("patience", "11", "11 epochs of patience never run out in 10 epochs"),
         ("monitor", "trainset_loss", "evaluate_train_every"),
     ],
 )

@@ -286,7 +286,6 @@ ANOTHER = {
     "evaluate_train_every": ("1", "evaluate_train_every (was None, now 1)"),
     "metrics": ("[]", "metrics (was "),
     "monitor": ("train_accuracy", "monitor (was None, now train_accuracy)"),
-    "patience": ("2", "patience (was None, now 2)"),
 }
 # Those that may be others, since what is learnt does not depend on them.
 ALLOWED = {
@@ -297,6 +296,7 @@ ALLOWED = {
     "plots": "[curves]",
     "expect": "{train_loss: '< 100'}",
     "expect_epochs": "3",
+    "patience": "2",
     "name": "another",
 }
 

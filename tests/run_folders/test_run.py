@@ -198,6 +198,7 @@ def test_the_overview_says_what_the_summary_says(run: Run) -> None:
         "epochs": "3/4",
         "best": {"train_loss": {"mean": 0.5, "sd": 0.1}},
         "best_epoch": 2,
+        "best_epochs": "2",
         "last": figures,
         "seconds": 1.5,
     }
@@ -207,9 +208,9 @@ def test_a_killed_run_shows_the_last_row_that_it_wrote(run: Run) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     run.write_json("summary.json", {"status": "running", **identity(), "pid": gone.pid, "planned_epochs": 9})
-    rows = MetricsFile(run, COLUMNS, [0], 0)
+    rows = MetricsFile(run, COLUMNS, 0)
     for epoch in range(1, 1001):
-        rows.add(epoch, {"train_loss": [1 / epoch], "lr": [0.1], "seconds": [0.5]})
+        rows.add(epoch, {"train_loss": [1 / epoch], "lr": [0.1], "seconds": [0.5]}, [0])
     rows.close()
     shown = overview(run, run.summary())
     assert (shown["status"], shown["epochs"]) == ("interrupted", "1000/9")
@@ -298,9 +299,9 @@ def row(value: float) -> dict[str, list[float]]:
 
 
 def test_rows_are_tidy_and_read_back_bit_for_bit(run: Run) -> None:
-    rows = MetricsFile(run, COLUMNS, [7, 8], 0)
-    rows.add(1, row(0.1 + 0.2))
-    rows.add(2, row(1e-30) | {"test_loss": [math.pi, math.e]})
+    rows = MetricsFile(run, COLUMNS, 0)
+    rows.add(1, row(0.1 + 0.2), [7, 8])
+    rows.add(2, row(1e-30) | {"test_loss": [math.pi, math.e]}, [7, 8])
     end = rows.flush()
     rows.close()
     assert run.metrics.stat().st_size == end
@@ -319,16 +320,16 @@ def test_rows_are_tidy_and_read_back_bit_for_bit(run: Run) -> None:
 
 
 def test_rows_behind_what_the_checkpoint_knows_are_cut_off(run: Run) -> None:
-    rows = MetricsFile(run, COLUMNS, [7, 8], 0)
-    rows.add(1, row(1.0))
+    rows = MetricsFile(run, COLUMNS, 0)
+    rows.add(1, row(1.0), [7, 8])
     end = rows.flush()
     whole = run.metrics.read_bytes()
-    rows.add(2, row(2.0))
+    rows.add(2, row(2.0), [7, 8])
     rows.close()
     assert run.metrics.read_bytes() != whole
-    again = MetricsFile(run, COLUMNS, [7, 8], end)
+    again = MetricsFile(run, COLUMNS, end)
     assert run.metrics.read_bytes() == whole
-    again.add(2, row(3.0))
+    again.add(2, row(3.0), [7, 8])
     again.close()
     assert run.rows()["train_loss"] == [1.0, 2.0, 3.0, 4.0]
     assert run.rows()["epoch"] == [1, 1, 2, 2]
@@ -336,22 +337,22 @@ def test_rows_behind_what_the_checkpoint_knows_are_cut_off(run: Run) -> None:
 
 def test_a_start_from_nothing_begins_the_file_anew(run: Run) -> None:
     run.metrics.write_text("epoch,seed,old\n1,0,5\n")
-    MetricsFile(run, COLUMNS, [0], 0).close()
+    MetricsFile(run, COLUMNS, 0).close()
     assert run.metrics.read_text() == "epoch,seed,train_loss,test_loss,lr,seconds\n"
 
 
 def test_rows_that_are_lost_are_noticed(run: Run) -> None:
-    rows = MetricsFile(run, COLUMNS, [7, 8], 0)
-    rows.add(1, row(1.0))
+    rows = MetricsFile(run, COLUMNS, 0)
+    rows.add(1, row(1.0), [7, 8])
     end = rows.flush()
     rows.close()
     os.truncate(run.metrics, end - 5)
     with pytest.raises(CheckpointRefused, match="shorter"):
-        MetricsFile(run, COLUMNS, [7, 8], end)
+        MetricsFile(run, COLUMNS, end)
     assert run.metrics.stat().st_size == end - 5
     run.metrics.unlink()
     with pytest.raises(CheckpointRefused):
-        MetricsFile(run, COLUMNS, [7, 8], end)
+        MetricsFile(run, COLUMNS, end)
 
 
 def test_a_last_line_that_is_not_whole_is_left_out(run: Run) -> None:

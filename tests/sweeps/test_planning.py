@@ -14,7 +14,7 @@ from small_runs import contents, own_parts
 from small_sweeps import CONFIG, only_sweep
 
 from dlrun.run_folders.sweep_folder import find_sweep, sweeps_in, unbegun_sweeps
-from dlrun.sweeps import timing
+from dlrun.sweeps import planning, timing
 
 Dlrun = Callable[..., Any]
 HALF = '''
@@ -64,6 +64,26 @@ def test_mistakes_of_all_settings_are_said_at_once_with_their_places(
     assert f"{path}:12:11 epochs: 0 is not a whole number >= 1" in done.err
     assert "on the command line: architecture.activation: 'tnah' is not one of" in done.err
     assert not runs_dir.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("optimizer={name: sgd, lr: 0.5},{name: adam, lr: 0.001}", "optimizer.lr=0.1,0.01"),
+        ("optimizer.lr=0.1,0.01", "optimizer={name: sgd, lr: 0.5},{name: adam, lr: 0.001}"),
+    ],
+)
+def test_a_setting_is_never_called_by_a_value_that_it_does_not_have(
+    words: tuple[str, ...], dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    done = dlrun("sweep", config, *words)
+    assert done.code == 2
+    assert "optimizer.lr: is 0.5 by optimizer, but 0.1 by optimizer.lr: leave it out of one" in done.err
+    assert not runs_dir.exists()
+    fine = dlrun(
+        "sweep", config, "optimizer={name: sgd, lr: 0.5},{name: adam, lr: 0.001}", "epochs=1,2", "--dry-run"
+    )
+    assert fine.code == 0
 
 
 @pytest.mark.parametrize(
@@ -214,7 +234,7 @@ def test_seeds_that_are_others_as_one_model_train_apart(
         if plan.config.is_stacked:
             raise ConfigError("small.yaml", [plan.config.mistake("stacked", "they differ")])
 
-    monkeypatch.setattr(Plan, "try_on", refuse)
+    monkeypatch.setattr(planning, "try_on", refuse)
     apart = dlrun("sweep", config, *words)
     assert (apart.code, apart.out.count("as one model")) == (0, 0)
 

@@ -42,8 +42,8 @@ from dlrun.run_folders.metrics_file import MetricsFile
 from dlrun.training import run_writer
 run_writer.SAVE_EVERY = run_writer.SAVE_SHARE = 0
 add = MetricsFile.add
-def killed(self, epoch, row):
-    add(self, epoch, row)
+def killed(self, epoch, row, seeds):
+    add(self, epoch, row, seeds)
     if epoch == 4:
         os.kill(os.getpid(), signal.SIGTERM)
 MetricsFile.add = killed

@@ -349,17 +349,22 @@ def test_best_pt_holds_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
     changes = EVERYTHING | worse_later | {"architecture": DROPOUT, "evaluate_every": 1, "epochs": 8}
     run = trained(planned(**changes), tmp_path)
     rows = run.rows()
-    seeds = len(EVERYTHING["seeds"])  # type: ignore[arg-type]
-    means = [sum(rows["valid_loss"][i : i + seeds]) / seeds for i in range(0, len(rows["epoch"]), seeds)]
-    best = 1 + means.index(min(means))
-    assert best not in (1, 8), "a run whose best epoch is neither the first nor the last shows more"
-    assert load_checkpoint(run.best).state["epoch"] == best == run.summary()["best"]["epoch"]
-    at_best = trained(planned(**changes), tmp_path, stop_after=best)
-    assert not differences(
-        load_checkpoint(at_best.last).state["model"], load_checkpoint(run.best).state["model"]
-    )
-    figures = load_checkpoint(run.best).figures["valid_loss"]
-    assert figures == rows["valid_loss"][(best - 1) * seeds : best * seeds]
+    seeds: list[int] = EVERYTHING["seeds"]  # type: ignore[assignment]
+    saved = load_checkpoint(run.best)
+    epochs = []
+    for index in range(len(seeds)):
+        losses = rows["valid_loss"][index :: len(seeds)]
+        best = 1 + losses.index(min(losses))
+        epochs.append(best)
+        at_best = trained(planned(**changes), tmp_path, stop_after=best)
+        of_seed_then = load_checkpoint(at_best.last).state["model"][index]
+        assert not differences(of_seed_then, saved.state["model"][index])
+        assert saved.figures["valid_loss"][index] == losses[best - 1]
+    assert len(set(epochs)) > 1, "a run whose seeds are best at different epochs shows more"
+    assert saved.state["epochs"] == epochs
+    best_of_run = run.summary()["best"]
+    assert best_of_run["epochs"] == {str(seed): epoch for seed, epoch in zip(seeds, epochs, strict=True)}
+    assert saved.state["epoch"] == best_of_run["epoch"] == max(epochs)
 
 
 def test_choosing_on_the_test_set_is_never_silent(tmp_path: Path) -> None:

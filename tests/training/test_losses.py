@@ -14,6 +14,7 @@ from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.evaluation import evaluate_run
+from dlrun.training.plan_trials import try_on
 from dlrun.training.trained import open_checkpoint
 
 CENTRES = '''
@@ -83,7 +84,7 @@ SILENT = (
     .replace("same.sum().clamp_min(1)", "same.sum().clamp_min(1) * torch.ones(len(z))")
 )
 BOASTING = CONTRAST.replace("def contrast", "def boasting").replace(
-    "    return -", "    return torch.ones(len(z)) * -"
+    "    return -", "    return torch.ones(len(z), 2) * -"
 )
 RANK = '''
 """The area under the ROC curve of class 0 against the others: the share of pairs in the right order."""
@@ -134,7 +135,7 @@ def refusal(parts: Parts, **changes: Any) -> str:
     """The mistake for which a config is refused before there is a folder."""
     with pytest.raises(ConfigError) as refused:
         plan = planned(parts, **changes)
-        plan.try_on(plan.load())
+        try_on(plan, plan.load())
     [mistake] = refused.value.mistakes
     return str(mistake)
 
@@ -247,7 +248,7 @@ def test_a_loss_that_says_nothing_of_its_batches_is_refused(parts: Parts) -> Non
 
 
 def test_a_loss_of_batches_gives_one_figure(parts: Parts) -> None:
-    assert "batchwise = True, but gave (2,) instead of one figure" in refusal(
+    assert "batchwise = True, but gave (2, 2) instead of one figure" in refusal(
         parts, loss="boasting", metrics=[]
     )
 

@@ -13,6 +13,7 @@ from dlrun.config.registry import Parts
 from dlrun.errors import CheckpointRefused
 from dlrun.training.copies import Apart
 from dlrun.training.optimizers import OptimizerPart, Optimizers
+from dlrun.training.plan_trials import try_on
 
 NORMED = '''
 """Gradient descent along the direction of the whole gradient."""
@@ -122,7 +123,7 @@ def test_a_claim_to_work_element_by_element_is_tried(parts: Parts) -> None:
 def test_seeds_that_an_optimizer_would_couple_are_not_stacked(parts: Parts) -> None:
     plan = planned(parts, **changes("normed", seeds=[0, 1], stacked=True))
     with pytest.raises(ConfigError) as refused:
-        plan.try_on(plan.load())
+        try_on(plan, plan.load())
     assert "Normed looks at a weight as a whole" in str(refused.value.mistakes[0])
 
 

@@ -11,6 +11,7 @@ from small_runs import own_parts, planned
 
 from dlrun.config.mistakes import ConfigError
 from dlrun.system.control_groups import Limits
+from dlrun.training.plan_trials import try_on
 
 NO_FIGURE_EACH = '''
 """A loss that forgets the examples."""
@@ -88,12 +89,12 @@ def test_a_loss_must_give_each_example_a_figure_of_its_own(tmp_path: Path) -> No
 def test_outputs_that_are_no_probabilities_are_refused_by_a_loss_that_takes_them_for_such() -> None:
     plan = planned(loss="nll")
     with pytest.raises(ConfigError, match="1 mistake") as refused:
-        plan.try_on(plan.load())
+        try_on(plan, plan.load())
     assert "log_softmax" in str(refused.value.mistakes[0])
     mlp = {"name": "mlp", "output_activation": "log_softmax"}
     for changes in ({"loss": "nll", "architecture": mlp}, {"loss": "cross_entropy_scratch"}, {}):
         fine = planned(**changes)
-        fine.try_on(fine.load())
+        try_on(fine, fine.load())
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_batch_normalisation_over_a_single_example_is_refused_before_training(
 ) -> None:
     plan = planned(architecture={"name": "mlp", "batch_norm": True}, batch_size=batch_size)
     with pytest.raises(ConfigError) as refused:
-        plan.try_on(plan.load())
+        try_on(plan, plan.load())
     assert refused.value.exit_code == 2
     [mistake] = map(str, refused.value.mistakes)
     assert "batch_size: " in mistake and said in mistake
@@ -121,23 +122,23 @@ def test_batch_normalisation_over_a_single_example_is_refused_before_training(
         {"batch_size": batch_size, "architecture": "mlp"},
     ):
         fine = planned(**{"architecture": {"name": "mlp", "batch_norm": True}} | changes)
-        fine.try_on(fine.load())
+        try_on(fine, fine.load())
 
 
 def test_one_image_has_many_values_to_normalise_over(tmp_path: Path) -> None:
     cnn = {"name": "cnn", "channels": [2], "kernel_size": 3, "padding": 1, "batch_norm": True}
     parts = own_parts(tmp_path)
     plan = planned(parts, dataset="dots", architecture=cnn, batch_size=39)
-    plan.try_on(plan.load())
+    try_on(plan, plan.load())
     plan = planned(parts, dataset="dots", architecture=cnn | {"hidden": [4]}, batch_size=39)
     with pytest.raises(ConfigError):
-        plan.try_on(plan.load())
+        try_on(plan, plan.load())
 
 
 def test_a_model_beyond_the_memory_is_refused_before_it_is_made() -> None:
     plan = planned(architecture={"name": "mlp", "hidden": [10**11]})
     with pytest.raises(ConfigError) as refused:
-        plan.try_on(plan.load())
+        try_on(plan, plan.load())
     assert "GiB" in str(refused.value.mistakes[0])
 
 
@@ -176,11 +177,11 @@ def test_what_a_container_has_no_memory_for_is_refused_with_the_file_that_says_s
     monkeypatch.setattr("dlrun.system.machine.limits", lambda root: limited)
     plan = planned(architecture={"name": "mlp", "hidden": [9000, 9000]})
     with pytest.raises(ConfigError) as refused:
-        plan.try_on(plan.load())
+        try_on(plan, plan.load())
     said = "need 0.9 GiB to train; cpu has 0.7, the limit of this container (/sys/fs/cgroup/job/memory.max)"
     assert said in str(refused.value.mistakes[0])
     plan = planned(architecture={"name": "mlp", "hidden": [1500, 1500]})
-    plan.try_on(plan.load())
+    try_on(plan, plan.load())
 
 
 def test_a_function_that_makes_no_optimizer_is_refused_with_what_it_made(tmp_path: Path) -> None:

@@ -69,10 +69,11 @@ def train(
     from dlrun.run_folders.locating import create_run
     from dlrun.training.experiment import train_run
     from dlrun.training.plan import make_plan
+    from dlrun.training.plan_trials import try_on
 
     plan = make_plan(checked, own_parts, data_dir)
     loaded = plan.load(progress=progress_unless(quiet))  # let this fail before a run folder exists
-    plan.try_on(loaded)
+    try_on(plan, loaded)
     run = create_run(runs_dir, checked.name, dump_config(plan.config))
     if not quiet and SWEEP_KEY in read_config(path).value:
         warn(f"the values under {SWEEP_KEY}: are only for dlrun sweep; this trains the config without them")

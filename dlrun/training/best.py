@@ -1,0 +1,50 @@
+"""The best epoch of each seed, and the figures of copies as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dlrun.training.recipe import Row
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best epoch of a seed so far, the value of the monitored column in it, and all its figures."""
+
+    epoch: int
+    value: float
+    figures: dict[str, float]
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def bests_of(saved: dict[str, Any], copies: int) -> list[Best | None]:
+    """The best epoch of each copy in a saved state. An earlier dlrun had one for all of them."""
+    best = saved["best"]
+    if isinstance(best, list):
+        return [Best(**own) if own else None for own in best]
+    if best is None:
+        return [None] * copies
+    return [
+        Best(best["epoch"], best["value"], {column: values[i] for column, values in best["figures"].items()})
+        for i in range(copies)
+    ]
+
+
+def of_copy(row: Row, place: int) -> dict[str, float]:
+    """The figures of one copy in a row."""
+    return {column: values[place] for column, values in row.items()}
+
+
+def row_of(figures: Sequence[dict[str, float]]) -> Row:
+    """The row of some copies' figures: the columns that all of them have."""
+    if not figures:
+        return {}
+    return {
+        column: [own[column] for own in figures]
+        for column in figures[0]
+        if all(column in own for own in figures)
+    }

@@ -1,0 +1,83 @@
+"""The best epoch of each seed, and early stopping: each seed is judged by itself, as it would be alone."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from dlrun.errors import UserError
+from dlrun.training.best import Best, of_copy
+from dlrun.training.plan import Plan
+from dlrun.training.recipe import Row
+from dlrun.training.state import State
+
+
+def is_complete(plan: Plan, state: State) -> bool:
+    """True if nothing is left to train: all epochs are done, or every seed has stopped early."""
+    return state.epoch >= plan.config.epochs or not state.active
+
+
+def note_best(plan: Plan, state: State, row: Row) -> list[int]:
+    """Note the epoch of a row, which is that of the active copies, as the best of those it is best of.
+
+    Returns the indices of these copies.
+    """
+    values = row.get(plan.monitor)
+    if values is None:
+        return []
+    if state.is_judged_together:
+        values = [fmean(values)] * len(values)
+    improved = []
+    for place, (index, value) in enumerate(zip(state.active, values, strict=True)):
+        best = state.best[index]
+        if plan.improves(plan.monitor, value, best.value if best else None):
+            state.best[index] = Best(state.epoch, value, of_copy(row, place))
+            improved.append(index)
+    return improved
+
+
+def note_stops(plan: Plan, state: State) -> None:
+    """Note which active copies stop after this epoch: their patience has run out.
+
+    For `patience` epochs the monitored column has not improved; it never did if it was never a number.
+    """
+    patience = plan.config.patience
+    if patience is None or state.epoch % plan.monitor_every:
+        return
+    for index in state.active:
+        best = state.best[index]
+        if best is None and state.is_judged_together:  # an earlier dlrun waited for a number
+            continue
+        if state.epoch - (best.epoch if best else 0) >= patience:
+            state.stopped[index] = state.epoch
+
+
+def go_on_with_more_patience(plan: Plan, state: State) -> None:
+    """Let copies go on that stopped early with less patience than the plan has now.
+
+    Raises UserError if they cannot: others have trained further since then.
+    """
+    patience, seeds = plan.config.patience, state.model.seeds
+    waiting = {}
+    for index, epoch in enumerate(state.stopped):
+        best = state.best[index]
+        if epoch is not None and (patience is None or epoch - (best.epoch if best else 0) < patience):
+            waiting[index] = epoch
+    if any(epoch != state.epoch for epoch in waiting.values()):
+        when = ", ".join(f"seed {seeds[index]} after epoch {epoch}" for index, epoch in waiting.items())
+        what = f"{when} stopped early, and the run has trained to epoch {state.epoch}"
+        raise UserError(
+            f"{what}: they cannot go on together",
+            fix="keep the patience, or start a new run with dlrun train",
+        )
+    for index in waiting:
+        state.stopped[index] = None
+
+
+def why_stopped(plan: Plan, state: State) -> str:
+    """The reason of an early stop, in words."""
+    never = [seed for seed, best in zip(state.model.seeds, state.best, strict=True) if best is None]
+    patience = plan.config.patience
+    if never:
+        which = "" if len(never) == len(state.best) else f" of seed {', '.join(map(str, never))}"
+        return f"{plan.monitor}{which} was not a number in {patience} epochs"
+    return f"{plan.monitor} has not improved for {patience} epochs"

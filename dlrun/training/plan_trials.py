@@ -1,0 +1,68 @@
+"""Trials of a plan on its data before a run: memory, batch size, the user's own parts, stacking."""
+
+from __future__ import annotations
+
+import torch
+
+from dlrun.data.loaded import Loaded
+from dlrun.errors import UserError
+from dlrun.system.randomness import generator
+from dlrun.training.copies import as_tensor
+from dlrun.training.devices import lack_of_memory
+from dlrun.training.own_parts import trials
+from dlrun.training.plan import Plan
+from dlrun.training.stacking import refuse_what_differs
+from dlrun.training.trials import lonely_example
+
+
+def try_on(plan: Plan, loaded: Loaded) -> None:
+    """Raise ConfigError for a mistake that needs the data or the model to be seen.
+
+    A split would not be measured, the model does not fit into memory, a batch of one has no variance to
+    normalise by, a part of the user's own does not repeat or judges a batch as a whole, stacked seeds
+    differ from seeds apart, or the outputs are not the probabilities that the loss takes them for.
+    """
+    wanted = 3 * 4 * plan.layers.parameters * len(plan.config.seeds)  # weights, gradients, momentum
+    needing = f"{plan.layers.parameters:,} parameters for each seed need"
+    if what := lack_of_memory(needing, wanted, plan.device, "to train"):
+        raise plan.config.refuse([plan.config.mistake("architecture", what)])
+    if what := lonely_example(plan.build, plan.data.input_shape, loaded, plan.config.batch_size):
+        raise plan.config.refuse([plan.config.mistake("batch_size", what)])
+    if loaded.undeclared:
+        raise plan.config.refuse([plan.config.mistake("dataset", loaded.undeclared)])
+    mistakes = []
+    for key, trial in trials(plan, loaded):
+        try:
+            trial()
+        except UserError as error:
+            mistakes.append(plan.config.mistake(key, error.what, error.fix))
+    if mistakes:
+        raise plan.config.refuse(mistakes)
+    if plan.config.is_stacked:
+        try:
+            _refuse_stacking(plan, loaded)
+        except UserError as error:
+            raise plan.config.refuse([plan.config.mistake("stacked", error.what)]) from error
+    if plan.loss.probabilities is None or plan.task.decision is None:
+        return
+    inputs, _ = loaded["train"].batch(torch.arange(min(8, len(loaded["train"])), device=plan.device))
+    with torch.no_grad():
+        outputs = as_tensor(plan.model(plan.config.seeds[:1]).eval()(inputs.unsqueeze(0)))
+        sums = plan.task.decision.probabilities(outputs).sum(-1)
+    worst = float(sums.flatten()[(sums - 1).abs().argmax()])
+    if abs(worst - 1) > 1e-3:
+        what = f"{plan.config.loss.name} takes outputs whose probabilities sum to {worst:.3g} instead of 1"
+        fix = "end the architecture with what it needs (nll: output_activation: log_softmax)"
+        raise plan.config.refuse([plan.config.mistake("loss", f"{what}; {fix}")])
+
+
+def _refuse_stacking(plan: Plan, loaded: Loaded) -> None:
+    """Raise UserError if two seeds trained as one model differ from the same seeds trained apart."""
+    training = loaded["train"]
+    order = torch.randperm(len(training), generator=generator("stacking", 0, 0))
+    some = order.repeat(-(-64 // len(order)))[:64].view(2, 32).to(plan.device)
+    inputs, _ = training.batch(some[:, :4])
+    targets = training.targets[some]
+    judges = {plan.config.loss.name: plan.recipe.loss}
+    judges |= {name: metric.measure for name, metric in plan.recipe.metrics.items()}
+    refuse_what_differs(plan.build, plan.optimizers, judges, inputs.cpu(), targets.cpu())

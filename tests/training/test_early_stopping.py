@@ -1,0 +1,275 @@
+"""Each seed has its own best epoch and its own patience, as if it were alone, and every end says why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_runs import Listening, differences, go_on, of_seed, outcome, own_parts, planned, trained
+
+from dlrun.errors import UserError
+from dlrun.run_folders.run import Run
+from dlrun.training import state as states
+from dlrun.training.checkpoint import load_checkpoint
+from dlrun.training.copies import Apart
+from dlrun.training.evaluation import evaluate_run
+from dlrun.training.trained import open_checkpoint
+
+SEEDS = [0, 1, 2, 3]
+STOPPING: dict[str, Any] = {
+    "dataset": {"name": "spiral", "points": 20, "valid_fraction": 0.3},
+    "seeds": SEEDS,
+    "patience": 2,
+    "epochs": 30,
+    "optimizer": {"name": "adam", "lr": 0.3},
+}
+WAYS: dict[str, dict[str, Any]] = {
+    "adam": {},
+    "now and then": {"evaluate_every": 3, "patience": 3},
+    "one optimizer each": {"optimizer": {"name": "signs_of", "lr": 0.05}},
+    "dropout": {"architecture": {"name": "mlp", "hidden": [8], "dropout": 0.3}},
+    "float16": {"precision": "float16", "optimizer": {"name": "sgd", "lr": 0.5}},
+    "full batch": {"batch_size": "full", "patience": 4},
+    "momentum": {"optimizer": {"name": "sgd", "lr": 1.0, "momentum": 0.9}},
+}
+SIGNS_OF = '''
+"""Sign descent with a memory, for the gradients that are there."""
+import torch
+
+
+class SignsOf(torch.optim.Optimizer):
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                kept = self.state[p].setdefault("mean", torch.zeros_like(p))
+                kept.lerp_(p.grad, 0.5)
+                p -= group["lr"] * kept.sign()
+
+
+def signs_of(parameters, *, lr: float):
+    """A step of the same size along every axis."""
+    return SignsOf(parameters, lr)
+'''
+
+
+def planned_in(tmp_path: Path, **changes: Any) -> Any:
+    return planned(own_parts(tmp_path, {"optimizer/signs_of.py": SIGNS_OF}), **STOPPING | changes)
+
+
+def summary_of(run: Run) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((run.folder / "summary.json").read_text())
+    return content
+
+
+def best_weights(run: Run, seed: int) -> tuple[int, Any]:
+    saved = load_checkpoint(run.best)
+    index = saved.config["seeds"].index(seed)
+    return saved.state["epochs"][index], saved.state["model"][index]
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_each_seed_stops_and_is_best_as_it_would_alone(name: str, tmp_path: Path) -> None:
+    together = trained(planned_in(tmp_path, **WAYS[name]), tmp_path)
+    ends = []
+    for seed in SEEDS:
+        alone = trained(planned_in(tmp_path, **WAYS[name] | {"seeds": [seed]}), tmp_path)
+        assert not differences(of_seed(alone, seed), of_seed(together, seed))
+        assert not differences(best_weights(alone, seed), best_weights(together, seed))
+        of_one, of_all = summary_of(alone), summary_of(together)
+        for figure, own in of_one["best"]["figures"].items():
+            if figure != "seconds":
+                assert of_all["best"]["figures"][figure]["values"][SEEDS.index(seed)] == own["values"][0]
+        ends.append(of_one["epochs"])
+        assert of_all["best"]["epochs"][str(seed)] == of_one["best"]["epoch"]
+    assert len(set(ends)) > 1, "seeds that stop at different epochs show more"
+    assert summary_of(together)["epochs"] == max(ends)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_a_run_is_resumed_bit_for_bit_before_and_after_a_seed_has_stopped(name: str, tmp_path: Path) -> None:
+    changes = STOPPING | WAYS[name]
+    unbroken = trained(planned_in(tmp_path, **WAYS[name]), tmp_path)
+    parts = own_parts(tmp_path, {"optimizer/signs_of.py": SIGNS_OF})
+    ends = sorted({*summary_of(unbroken)["stopped"].values()})
+    assert len(ends) > 1
+    for pause in {ends[0] - 1, ends[0], ends[0] + 1, ends[-1] - 1}:
+        run = trained(planned_in(tmp_path, **WAYS[name]), tmp_path, stop_after=pause)
+        go_on(run, changes, parts)
+        assert not differences(outcome(unbroken), outcome(run)), pause
+
+
+def test_a_seed_that_has_stopped_has_no_further_rows_and_is_not_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained_at_once: list[int] = []
+    forward = Apart.forward
+
+    def counting(model: Apart, inputs: Any) -> Any:
+        if model.training:
+            trained_at_once.append(len(model.copies))
+        return forward(model, inputs)
+
+    monkeypatch.setattr(Apart, "forward", counting)
+    run = trained(planned_in(tmp_path), tmp_path)
+    rows, stopped = run.rows(), summary_of(run)["stopped"]
+    assert stopped.keys() == {str(seed) for seed in SEEDS}
+    for seed in SEEDS:
+        epochs = [epoch for epoch, each in zip(rows["epoch"], rows["seed"], strict=True) if each == seed]
+        assert epochs == list(range(1, stopped[str(seed)] + 1))
+    steps = 3  # of an epoch: 42 points in batches of 16
+    assert sum(trained_at_once) == steps * len(rows["epoch"])
+
+
+def test_stacked_seeds_stop_by_themselves_too(tmp_path: Path) -> None:
+    changes = {"batch_size": 14, "patience": 3}
+    apart = trained(planned_in(tmp_path, **changes), tmp_path)
+    stacked = trained(planned_in(tmp_path, **changes, stacked=True), tmp_path)
+    assert summary_of(stacked)["stopped"] == summary_of(apart)["stopped"]
+    assert len({*summary_of(apart)["stopped"].values()}) > 1
+    for a, b in zip(
+        load_checkpoint(apart.last).state["model"], load_checkpoint(stacked.last).state["model"], strict=True
+    ):
+        for name, value in a.items():
+            torch.testing.assert_close(value, b[name], rtol=1e-3, atol=1e-4)
+    pause = min(summary_of(stacked)["stopped"].values()) + 1
+    run = trained(planned_in(tmp_path, **changes, stacked=True), tmp_path, stop_after=pause)
+    go_on(run, STOPPING | changes | {"stacked": True})
+    assert not differences(outcome(stacked)["rows"], outcome(run)["rows"])
+    assert not differences(outcome(stacked)["model"], outcome(run)["model"])
+    model, saved = open_checkpoint(run.best, run, [], planned_in(tmp_path).parts, Path("no-data"))
+    report = evaluate_run(model, saved, run.best, "valid")
+    best = summary_of(run)["best"]["figures"]["valid_loss"]["values"]
+    for seed, value in zip(SEEDS, best, strict=True):
+        assert report["per_seed"][str(seed)]["loss"] == pytest.approx(value, rel=1e-5)
+
+
+def test_evaluating_best_pt_gives_the_figures_of_each_seeds_own_epoch(tmp_path: Path) -> None:
+    run = trained(planned_in(tmp_path), tmp_path)
+    model, saved = open_checkpoint(run.best, run, [], planned_in(tmp_path).parts, Path("no-data"))
+    report = evaluate_run(model, saved, run.best, "valid")
+    assert report["epochs"] == saved.state["epochs"]
+    assert report["foreign"] == ""
+    assert {figure: item["difference"] for figure, item in report["recorded"].items()} == {
+        "loss": 0.0,
+        "accuracy": 0.0,
+    }
+    assert "best epochs" in model.at_epoch()
+    assert model.at_epoch(0) == f"epoch {saved.state['epochs'][0]}"
+
+
+# ------------------------------------------------------------------------ an end says why
+
+
+def test_an_early_stop_says_why(tmp_path: Path) -> None:
+    run = trained(planned_in(tmp_path, seeds=[0]), tmp_path)
+    found = summary_of(run)
+    assert (found["status"], found["reason"]) == ("stopped early", "valid_loss has not improved for 2 epochs")
+
+
+NEVER = '''
+"""A metric that is never a number."""
+task = "classification"
+
+
+def never(outputs, targets):
+    """0 / 0."""
+    return outputs[:, 0] * float("nan")
+'''
+
+
+@pytest.mark.parametrize("patience", [None, 3])
+def test_a_monitored_figure_that_is_never_a_number_is_said(patience: int | None, tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"metrics/never.py": NEVER})
+    view = Listening()
+    changes = {"metrics": ["never"], "monitor": "train_never", "patience": patience, "epochs": 6}
+    run = trained(planned(parts, **changes), tmp_path, view=view)
+    assert "best.pt is the last epoch: train_never was not a number in any epoch" in view.warnings
+    found = summary_of(run)
+    assert found["best"] is None
+    assert (found["status"], found["epochs"]) == (("stopped early", 3) if patience else ("finished", 6))
+    assert found["reason"] == ("train_never was not a number in 3 epochs" if patience else None)
+    assert not differences(load_checkpoint(run.best).state["model"], load_checkpoint(run.last).state["model"])
+
+
+def test_patience_beyond_the_epochs_is_said_and_not_refused(tmp_path: Path) -> None:
+    view = Listening()
+    trained(planned(patience=50), tmp_path, view=view)
+    assert "50 epochs of patience never run out in 3 epochs" in view.warnings
+
+
+# ------------------------------------------------------------------------ resuming
+
+
+def test_more_epochs_alone_do_not_pass_for_training_after_an_early_stop(tmp_path: Path) -> None:
+    run = trained(planned_in(tmp_path, seeds=[0]), tmp_path)
+    with pytest.raises(UserError) as refused:
+        go_on(run, STOPPING | {"seeds": [0], "epochs": 500})
+    assert "nothing is left to train: the run stopped early after epoch" in refused.value.what
+    assert "raise the patience too, such as patience=4" in refused.value.fix
+    again = go_on(run, STOPPING | {"seeds": [0]})
+    assert again.summary["already_complete"], "a resume of the same run is none the worse"
+
+
+@pytest.mark.parametrize("patience", [6, None])
+def test_more_patience_goes_on_as_if_it_had_been_there_from_the_start(
+    patience: int | None, tmp_path: Path
+) -> None:
+    wanted = STOPPING | {"seeds": [0], "patience": patience, "epochs": 20}
+    unbroken = trained(planned(**wanted), tmp_path)
+    run = trained(planned(**STOPPING | {"seeds": [0], "epochs": 20}), tmp_path)
+    assert summary_of(run)["epochs"] < summary_of(unbroken)["epochs"]
+    go_on(run, wanted)
+    assert not differences(outcome(unbroken), outcome(run))
+
+
+def test_seeds_that_stopped_at_different_epochs_cannot_go_on_together(tmp_path: Path) -> None:
+    run = trained(planned_in(tmp_path), tmp_path)
+    with pytest.raises(UserError) as refused:
+        go_on(run, STOPPING | {"patience": 20})
+    assert "they cannot go on together" in refused.value.what
+
+
+def earlier(state: Any) -> dict[str, Any]:
+    """A state as dlrun saved it when all seeds of a run were judged together."""
+    found: dict[str, Any] = _STATE_DICT(state)
+    best = [own for own in found.pop("best") if own]
+    for key in ("stopped", "is_judged_together"):
+        del found[key]
+    figures = (
+        {column: [own["figures"][column] for own in best] for column in best[0]["figures"]} if best else {}
+    )
+    return found | {"best": {**best[0], "figures": figures} if best else None}
+
+
+_STATE_DICT = states.State.state_dict
+
+
+@pytest.mark.parametrize("pause", [2, 30])
+def test_a_run_that_an_earlier_dlrun_judged_by_the_mean_goes_on_so(
+    pause: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states.State, "__post_init__", _judging_together(states.State.__post_init__))
+    unbroken = trained(planned_in(tmp_path), tmp_path)
+    with monkeypatch.context() as before:
+        before.setattr(states.State, "state_dict", earlier)
+        run = trained(planned_in(tmp_path), tmp_path, stop_after=pause)
+    monkeypatch.undo()
+    go_on(run, STOPPING)
+    assert not differences(unbroken.rows() | {"seconds": []}, run.rows() | {"seconds": []})
+    assert summary_of(run)["best"]["epochs"] == summary_of(unbroken)["best"]["epochs"]
+    assert len({*summary_of(run)["best"]["epochs"].values()}) == 1
+
+
+def _judging_together(begin: Any) -> Any:
+    def together(self: Any) -> None:
+        begin(self)
+        self.is_judged_together = True
+
+    return together
