@@ -16,6 +16,7 @@ from dlrun.config.strict_yaml import Located
 SPLITS = ("train", "valid", "test", "trainset")
 DATA_PATH = "dataset.path"
 SWEEP_KEY = "sweep"  # the key under which a file lists the values of a sweep; not in a Config
+OF_EARLIER_RUNS = {"evaluation_batch_size": 1024}  # the values of keys that an earlier dlrun did not have
 AUTO = "auto"  # in `plots`: the plots that suit the data and the model
 
 
@@ -102,6 +103,12 @@ class Config:
     gradient_clip: Positive | None = _key("largest 2-norm of a copy's gradient; null: no clipping", None)
     epochs: Count = _key("passes over the training set", is_timed=False, at_resume=True)
     batch_size: Count | Literal["full"] = _key("examples in a step, or full")
+    evaluation_batch_size: Count | Literal["auto", "full"] = _key(
+        "examples evaluated at once; auto: at most 1,024, fewer if the layers' outputs are large",
+        "auto",
+        changes="bits",
+        at_evaluation=True,
+    )
     evaluate_every: Count = _key("epochs between evaluations on the validation set, or else the test set", 1)
     evaluate_train_every: Count | None = _key(
         "epochs between evaluations on the whole training set; null: never", None
@@ -167,9 +174,10 @@ FREE = frozenset(name for name, key in KEYS.items() if key.changes == "nothing")
 def identifies(key: str) -> bool:
     """True if two runs that differ only in a key, such as `optimizer.lr`, are runs of two settings.
 
-    The path of the data is no such key: the fingerprint of the data identifies it, wherever it lies.
+    The path of the data is no such key: the fingerprint of the data identifies it, wherever it lies. The size
+    of evaluation batches is none, because figures differ by rounding alone.
     """
-    return key != DATA_PATH and key.partition(".")[0] not in FREE
+    return key not in (DATA_PATH, "evaluation_batch_size") and key.partition(".")[0] not in FREE
 
 
 def may_change_at_resume(key: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.config.checking import check_config
-from dlrun.config.keys import SWEEP_KEY, Config
+from dlrun.config.keys import OF_EARLIER_RUNS, SWEEP_KEY, Config
 from dlrun.config.lookup import find_config
 from dlrun.config.merging import inherit, located, override
 from dlrun.config.registry import Parts
@@ -32,6 +32,24 @@ def load_config(
     return check_config(tree, parts or Parts())
 
 
+def load_run_config(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> Config:
+    """Load the config.yaml of a run with KEY=VALUE `overrides`.
+
+    A key that an earlier dlrun did not know means what that dlrun did. Raises as `load_config` does.
+    """
+    tree = read_config(path, overrides)
+    tree.value.pop(SWEEP_KEY, None)
+    return check_config(_of_run(tree), parts or Parts())
+
+
+def _of_run(tree: Located) -> Located:
+    """The tree of a run's config, with what an earlier dlrun did where it lacks a key."""
+    if isinstance(tree.value, dict):
+        for key, value in OF_EARLIER_RUNS.items():
+            tree.value.setdefault(key, Located(value, tree.place, tree.place))
+    return tree
+
+
 def read_config(
     path: Path, overrides: Sequence[str] = (), places: Mapping[str, Place] | None = None
 ) -> Located:
@@ -53,11 +71,20 @@ def read_config(
 
 
 def config_from_plain(
-    plain: Any, source: str, overrides: Sequence[str] = (), parts: Parts | None = None
+    plain: Any,
+    source: str,
+    overrides: Sequence[str] = (),
+    parts: Parts | None = None,
+    *,
+    is_of_run: bool = False,
 ) -> Config:
-    """The config from plain values, such as those of a checkpoint; `source` names them in messages."""
+    """The config from plain values, which `source` names in messages; `is_of_run` if a checkpoint has them.
+
+    A key that an earlier dlrun did not know then means what that dlrun did.
+    """
     _refuse_what_no_file_could_hold(plain, source)
-    return check_config(override(located(plain, Place(source)), overrides), parts or Parts())
+    tree = located(plain, Place(source))
+    return check_config(override(_of_run(tree) if is_of_run else tree, overrides), parts or Parts())
 
 
 def _with_base(path: Path, seen: tuple[Path, ...]) -> Located:

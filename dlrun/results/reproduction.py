@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dlrun.config.dumping import dump_config
-from dlrun.config.loading import load_config
+from dlrun.config.loading import load_run_config
 from dlrun.config.registry import Parts
 from dlrun.errors import Diverged, UserError
 from dlrun.run_folders.differences import Differences, differences_between, table
@@ -95,7 +95,7 @@ def reproduce_run(
         raise UserError(f"{run.name} has no rows to compare with", where=str(run.metrics))
     threads = record.summary.get("threads")
     words = [f"threads={min(threads, machine.cores())}"] if isinstance(threads, int) and threads > 0 else []
-    config = load_config(run.config, words, parts)
+    config = load_run_config(run.config, words, parts)
     plan = make_plan(config, parts, data_dir)
     loaded = plan.load(progress=progress)
     try_on(plan, loaded)

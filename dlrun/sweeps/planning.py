@@ -155,7 +155,14 @@ def plan_sweep(
     jobs = min(jobs or at_once, times * sum(len(setting.configs) for setting in chosen))
     share = max(1, machine.cores() // jobs)
     located = [
-        [replace(config, dataset=plan.config.dataset) for config in setting.configs]
+        [
+            replace(
+                config,
+                dataset=plan.config.dataset,
+                evaluation_batch_size=plan.config.evaluation_batch_size,
+            )
+            for config in setting.configs
+        ]
         for setting, plan in zip(chosen, plans, strict=True)
     ]
     fitted = [

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
-from dlrun.config.loading import load_config
+from dlrun.config.loading import load_run_config
 from dlrun.config.registry import Parts
 from dlrun.errors import Unforeseen, UserError
 from dlrun.run_folders.run import Run
@@ -93,7 +93,7 @@ class RunTrainer:
 
         run = Run(folder)
         try:
-            plan = make_plan(load_config(run.config, [], self._parts), self._parts, self._data_dir)
+            plan = make_plan(load_run_config(run.config, [], self._parts), self._parts, self._data_dir)
             # A resumed run takes the preprocessing from its checkpoint.
             loaded = None if run.last.exists() else self._loaded(plan)
             outcome = train_run(plan, run, view, loaded=loaded)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from dlrun.config.dumping import dump_config
-from dlrun.config.keys import DATA_PATH, flat_config
+from dlrun.config.keys import DATA_PATH, OF_EARLIER_RUNS, flat_config
 from dlrun.config.strict_yaml import read_file
 from dlrun.data.batches import steps
 from dlrun.data.loaded import Loaded
@@ -199,7 +199,7 @@ def _opened(
 
 def _without_data_path(config: dict[str, Any]) -> dict[str, Any]:
     """A config without the path of its data, which may change: the fingerprint identifies the data."""
-    return {key: value for key, value in flat_config(config).items() if key != DATA_PATH}
+    return {key: value for key, value in flat_config(OF_EARLIER_RUNS | config).items() if key != DATA_PATH}
 
 
 class Stopped(Exception):

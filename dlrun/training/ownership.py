@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.config.keys import changed_keys, may_change_at_resume
-from dlrun.config.loading import load_config
+from dlrun.config.loading import load_run_config
 from dlrun.config.registry import Parts
 from dlrun.errors import CheckpointRefused, UserError, shortened
 from dlrun.run_folders.records import at
@@ -61,7 +61,7 @@ def _of_copies(epochs: list[Any], copies: int) -> list[Any]:
 def _another_config(run: Run, path: Path, saved: Checkpoint, parts: Parts) -> str:
     """The first key that differs from config.yaml and may not change in a resume, with both values."""
     try:
-        mine, of_run = config_of(saved, path, parts), load_config(run.config, (), parts)
+        mine, of_run = config_of(saved, path, parts), load_run_config(run.config, (), parts)
     except UserError:  # a config that cannot be read proves nothing
         return ""
     for key in changed_keys(mine, of_run):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
+from math import log2, prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,9 @@ from dlrun.training.stacking import refuse_stacking
 from dlrun.training.state import State
 from dlrun.training.suitability import refuse_unsuited, suitable_plots
 from dlrun.training.trials import fitting_layers, measure_two, try_augmentation, try_optimizer
+
+# Numbers in the outputs of all layers for an evaluation batch: 2 GiB, of which most are freed at once.
+LARGEST_EVALUATION = 2**29
 
 
 @dataclass(frozen=True)
@@ -232,6 +235,10 @@ def make_plan(
     with noting("optimizer"):
         try_optimizer(optimizer)
 
+    evaluation_batch: int | Literal["full"] = EVALUATION_BATCH
+    with noting("evaluation_batch_size"):
+        evaluation_batch = _evaluation_batch(config, loss, layers)
+    config = replace(config, evaluation_batch_size=evaluation_batch)
     recipe = Recipe(
         epochs=config.epochs,
         batch_size=config.batch_size,
@@ -242,7 +249,7 @@ def make_plan(
         evaluation_split=data.evaluation_split,
         evaluate_every=config.evaluate_every,
         evaluate_train_every=config.evaluate_train_every,
-        evaluation_batch=_evaluation_batch(config, loss),
+        evaluation_batch=sys.maxsize if evaluation_batch == "full" else evaluation_batch,
     )
     measured = recipe.columns()
     wanted = {"monitor": config.monitor} if config.monitor else {}
@@ -292,11 +299,23 @@ def _of_scores(
     return measure(decision.scores(outputs), targets)
 
 
-def _evaluation_batch(config: Config, loss: LossPart) -> int:
-    """The number of examples evaluated at once: of a loss of whole batches, as many as are trained on."""
-    if not loss.is_batchwise:
-        return EVALUATION_BATCH
-    return sys.maxsize if config.batch_size == "full" else config.batch_size
+def _evaluation_batch(config: Config, loss: LossPart, layers: Layers) -> int | Literal["full"]:
+    """The number of examples evaluated at once.
+
+    It is a fixed function of model and config, never of free memory, because it changes the last bits of
+    figures: a power of two such that the outputs of all layers have at most LARGEST_EVALUATION numbers. Of a
+    loss that judges whole batches it is the batch size of training; raises UserError if another is asked for.
+    """
+    wanted = config.evaluation_batch_size
+    if loss.is_batchwise:
+        if wanted not in ("auto", config.batch_size, EVALUATION_BATCH):
+            what = f"{loss.name} judges a batch as a whole, so it is evaluated at the batch size of training"
+            raise UserError(f"{what}, {config.batch_size}", fix="leave the key out")
+        return config.batch_size
+    if wanted != "auto":
+        return wanted
+    numbers = sum(prod(layer.output_shape) for layer in layers.layers) or 1
+    return min(EVALUATION_BATCH, 2 ** int(log2(max(1, LARGEST_EVALUATION / numbers))))
 
 
 class _InOwnUnit(nn.Module):

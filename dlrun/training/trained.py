@@ -264,7 +264,7 @@ def _config(saved: Checkpoint, path: Path, overrides: Sequence[str], parts: Part
 def config_of(saved: Checkpoint, path: Path, parts: Parts) -> Config:
     """The config in a checkpoint. Raises CheckpointRefused if it is not valid."""
     try:
-        return config_from_plain(saved.config, str(path), parts=parts)
+        return config_from_plain(saved.config, str(path), parts=parts, is_of_run=True)
     except UserError as error:
         said = error.mistakes[0] if isinstance(error, ConfigError) else error.what
         fix = "if it was trained with parts of your own, name their folder with --parts"

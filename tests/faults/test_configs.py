@@ -795,7 +795,8 @@ def test_the_config_in_a_run_folder_is_the_one_that_was_trained(
         done = dlrun("train", base, word, "epochs=1", "plots=[]", "--quiet")
         assert done.code == 0, done.err
         folder = Path(done.out.strip())
-        asked_for = load_config(base, [word, "epochs=1", "plots=[]", "name=base"])
+        resolved = "evaluation_batch_size=1024"  # what auto chooses
+        asked_for = load_config(base, [word, "epochs=1", "plots=[]", "name=base", resolved])
         saved = load_checkpoint(folder / "checkpoints" / "last.pt")
         kept = [load_config(folder / "config.yaml"), config_from_plain(saved.config, "last.pt")]
         fault.count(configs=1)

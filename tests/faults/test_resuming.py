@@ -282,6 +282,7 @@ ANOTHER = {
     "schedule": ("cosine", "schedule (was constant, now "),
     "gradient_clip": ("1.0", "gradient_clip (was None, now 1.0)"),
     "batch_size": ("8", "batch_size (was 32, now 8)"),
+    "evaluation_batch_size": ("7", "evaluation_batch_size (was 1024, now 7)"),
     "evaluate_every": ("2", "evaluate_every (was 1, now 2)"),
     "evaluate_train_every": ("1", "evaluate_train_every (was None, now 1)"),
     "metrics": ("[]", "metrics (was "),

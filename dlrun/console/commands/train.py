@@ -101,11 +101,11 @@ def resume(
     device: Device = None,
 ) -> None:
     """Continue a run where it stopped; epochs=… may be larger than before."""
-    from dlrun.config.loading import load_config
+    from dlrun.config.loading import load_run_config
     from dlrun.run_folders.locating import find_run
 
     found, own_parts = find_run(run, runs_dir), parts_of(parts, quiet=quiet)
-    checked = load_config(found.config, with_options(overrides, device=device), own_parts)
+    checked = load_run_config(found.config, with_options(overrides, device=device), own_parts)
     from dlrun.training.experiment import train_run
     from dlrun.training.plan import make_plan
 
