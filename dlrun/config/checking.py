@@ -140,6 +140,14 @@ def _check_together(values: dict[str, Any], parts: Parts, note: Callable[..., No
     seeds = values.get("seeds")
     if isinstance(seeds, list) and (not seeds or len(set(seeds)) < len(seeds)):
         note(("seeds",), "needs one or more seeds, each of them once")
+    if values.get("batch_size") == "full":
+        for key in ("epoch_examples", "drop_last"):
+            if values.get(key):
+                note((key,), f"a full batch is the whole training set; leave out {key}, or set batch_size")
+    if values.get("drop_last") and type(size := values.get("batch_size")) is int:
+        drawn = values.get("epoch_examples")
+        if drawn and drawn < size:
+            note(("drop_last",), f"nothing is left of {drawn} examples without their only batch")
     metrics = [choice.name for choice in values.get("metrics") or [] if choice]
     for index, metric in enumerate(metrics):
         if metric in metrics[:index]:

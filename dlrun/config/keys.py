@@ -8,6 +8,8 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from annotated_types import Gt, Le
+
 from dlrun.config.mistakes import ConfigError, Mistake
 from dlrun.config.options import Claim, Count, Positive, Seed, Threads
 from dlrun.config.registry import KINDS, REQUIRED, Parts
@@ -103,6 +105,17 @@ class Config:
     gradient_clip: Positive | None = _key("largest 2-norm of a copy's gradient; null: no clipping", None)
     epochs: Count = _key("passes over the training set", is_timed=False, at_resume=True)
     batch_size: Count | Literal["full"] = _key("examples in a step, or full")
+    epoch_examples: Count | None = _key(
+        "examples in an epoch, for rows, saves and evaluations more often than once in a pass over the "
+        "training set, or less often; null: all of it",
+        None,
+    )
+    drop_last: bool = _key("leave out the last batch of an epoch if it is smaller than the others", False)
+    limit: Count | Annotated[float, Gt(0), Le(1)] | None = _key(
+        "for a quick look, so many examples of each split, or a share such as 0.1; null: all",
+        None,
+        at_evaluation=True,
+    )
     evaluation_batch_size: Count | Literal["auto", "full"] = _key(
         "examples evaluated at once; auto: at most 1,024, fewer if the layers' outputs are large",
         "auto",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -13,23 +14,48 @@ from dlrun.data.loaded import Streamed
 from dlrun.system.randomness import generator
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """The examples of an epoch: how many, and how they are divided into batches."""
+
+    batch_size: int | Literal["full"]
+    epoch_examples: int | None = None  # None: all examples of the training split
+    drop_last: bool = False  # leave out a last batch that is smaller
+
+    def size(self, n: int) -> int:
+        """The examples of a batch of a split of n examples; the last batch may be smaller."""
+        return n if self.batch_size == "full" else min(self.batch_size, self.drawn(n))
+
+    def drawn(self, n: int) -> int:
+        """The examples in the order of an epoch, of n in the split."""
+        return self.epoch_examples or n
+
+    def examples(self, n: int) -> int:
+        """The examples that an epoch trains on, of n in the split."""
+        drawn = self.drawn(n)
+        return drawn - drawn % self.size(n) if self.drop_last else drawn
+
+    def steps(self, n: int) -> int:
+        """The steps of an epoch, of n examples in the split."""
+        return -(-self.examples(n) // self.size(n))
+
+
 class Batches:
     """The data loader of a training split: its batches, in each copy's own order.
 
-    The order is a function of the copy's seed and the epoch, and the same on every device; the last batch
-    may be smaller. A full batch is the split in its own order, preprocessed once.
+    The order is a function of the copy's seed and the epoch, and the same on every device. A full batch is
+    the split in its own order, preprocessed once.
     """
 
-    def __init__(
-        self, split: Split, size: int | Literal["full"], seeds: Sequence[int], device: torch.device
-    ) -> None:
-        self.split, self.seeds, self.device = split, seeds, device
-        self.size = len(split) if size == "full" else min(size, len(split))
+    def __init__(self, split: Split, sampling: Sampling, seeds: Sequence[int], device: torch.device) -> None:
+        self.split, self.seeds, self.device, self.sampling = split, seeds, device, sampling
+        self.size, self.examples_of_epoch = sampling.size(len(split)), sampling.examples(len(split))
+        self._is_full = self.size == len(split) and not sampling.epoch_examples
         self._whole: tuple[Tensor, Tensor] | None = None
 
     def __len__(self) -> int:
         """The number of steps in an epoch."""
-        return steps(len(self.split), self.size)
+        return self.sampling.steps(len(self.split))
 
     def shuffled(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
         """Yield the batches of one epoch, each as the arguments of `examples`.
@@ -37,7 +63,7 @@ class Batches:
         That is (indices,), of shape (copies, batch), which the step looks up on the device; for a streamed
         split and for a full batch it is (inputs, targets).
         """
-        if self.size == len(self.split):
+        if self._is_full:
             yield self._everything()
         elif isinstance(self.split, Streamed):
             yield from self.split.ahead(self.order(epoch).split(self.size, dim=1))
@@ -52,11 +78,23 @@ class Batches:
         return self.split.batch(*batch)
 
     def order(self, epoch: int) -> Tensor:
-        """The order of the examples in one epoch: a permutation for each copy, (copies, n)."""
-        n = len(self.split)
-        return torch.stack(
-            [torch.randperm(n, generator=generator("order", seed, epoch)) for seed in self.seeds]
-        )
+        """The examples of one epoch for each copy, (copies, n): permutations of the split, one after another.
+
+        Without `epoch_examples` an epoch is one permutation; else a permutation goes on in the next epoch
+        where it was left, until all examples had their turn.
+        """
+        n, drawn = len(self.split), self.sampling.drawn(len(self.split))
+        start = (epoch - 1) * drawn
+        passes = range(start // n, -(-(start + drawn) // n))
+        first = start - passes[0] * n
+        return torch.stack([self._passes(seed, passes)[first : first + drawn] for seed in self.seeds])[
+            :, : self.examples_of_epoch
+        ]
+
+    def _passes(self, seed: int, passes: range) -> Tensor:
+        """The permutations of some passes over the split, in one row."""
+        orders = [generator("order", seed, number + 1) for number in passes]
+        return torch.cat([torch.randperm(len(self.split), generator=order) for order in orders])
 
     def _everything(self) -> tuple[Tensor, Tensor]:
         if self._whole is None:
@@ -64,11 +102,6 @@ class Batches:
             copies = len(self.seeds)
             self._whole = (inputs.expand(copies, *inputs.shape), targets.expand(copies, *targets.shape))
         return self._whole
-
-
-def steps(examples: int, batch_size: int | Literal["full"]) -> int:
-    """The number of steps in an epoch; the last batch may be smaller."""
-    return 1 if batch_size == "full" else -(-examples // batch_size)
 
 
 def in_order(split: Split, device: torch.device, size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,6 +187,13 @@ def carve(examples: Examples, fraction: float, seed: int, *, by_class: bool) -> 
         count = round(fraction * len(members))
         chosen[members[torch.randperm(len(members), generator=chooser)[:count]]] = True
     return examples.take((~chosen).nonzero().squeeze(1)), examples.take(chosen.nonzero().squeeze(1))
+
+
+def limited(examples: Examples, limit: float, seed: int) -> Examples:
+    """Some examples of a split, drawn at random by `seed`: a share of them, or a whole number of them."""
+    wanted = limit if isinstance(limit, int) else math.ceil(limit * len(examples))
+    drawn = torch.randperm(len(examples), generator=generator("limit", seed, 0))[:wanted]
+    return examples.take(drawn.sort().values)
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from dlrun.data.examples import Data, Examples, Preprocessing, Split, carve, on_device
+from dlrun.data.examples import Data, Examples, Preprocessing, Split, carve, limited, on_device
 from dlrun.data.misfits import OfTargets, refuse_misfits, undeclared
 from dlrun.errors import UserError
 from dlrun.system import machine
@@ -19,7 +19,8 @@ class Loaded:
     """The splits of a dataset on the device, preprocessed a batch at a time.
 
     `preprocessing` is that of a checkpoint; without one it is fitted on the training split. `of_targets`
-    says what is wrong with the targets of a split. Raises UserError for an empty split, missing files, and
+    says what is wrong with the targets of a split. `limit` keeps a share of each split, or so many examples
+    of it; the fingerprint is that of all. Raises UserError for an empty split, missing files, and
     for examples that are not as `data` states them.
     """
 
@@ -30,6 +31,7 @@ class Loaded:
         preprocessing: Preprocessing | None = None,
         progress: Progress = no_progress,
         of_targets: OfTargets = lambda targets: "",
+        limit: float | None = None,
     ) -> None:
         if data.prepare:
             data.prepare(progress)
@@ -40,11 +42,13 @@ class Loaded:
             examples["train"], examples["valid"] = carve(
                 examples["train"], data.valid_fraction, data.seed, by_class=bool(data.classes)
             )
+        self.fingerprint = _fingerprint(examples)
+        if limit is not None:
+            examples = {name: limited(some, limit, data.seed) for name, some in examples.items()}
         for name, some in examples.items():
             if len(some) == 0:
                 fix = "change dataset.valid_fraction" if data.valid_fraction else ""
                 raise UserError(f"the {name} split is empty", fix=fix)
-        self.fingerprint = _fingerprint(examples)
         self.preprocessing = preprocessing or data.fit(examples["train"])
         placed = self.preprocessing.to(device)
         fits = sum(_size(some) for some in examples.values()) <= _room(device)

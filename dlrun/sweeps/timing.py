@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from statistics import fmean
 
 from dlrun.config.keys import KEYS, Config
-from dlrun.data.batches import steps
 from dlrun.data.loaded import Loaded
 from dlrun.training.loop import Batch, fit
 from dlrun.training.plan import Plan
@@ -42,5 +41,5 @@ def seconds_of_epoch(plan: Plan, loaded: Loaded, longest: float) -> float:
         of_rest.append(time.monotonic() - ended)
         if time.monotonic() > begun + longest:
             break
-    count = steps(len(loaded["train"]), plan.config.batch_size)
+    count = plan.recipe.sampling.steps(len(loaded["train"]))
     return count * fmean(of_step[1:] or of_step) + fmean(of_rest)

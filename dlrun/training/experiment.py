@@ -13,7 +13,6 @@ from typing import Any
 from dlrun.config.dumping import dump_config
 from dlrun.config.keys import DATA_PATH, OF_EARLIER_RUNS, flat_config
 from dlrun.config.strict_yaml import read_file
-from dlrun.data.batches import steps
 from dlrun.data.loaded import Loaded
 from dlrun.errors import (
     CheckpointRefused,
@@ -79,7 +78,7 @@ def train_run(
 
         with writer.failing(view):
             try:
-                view.begin(plan, run, state, steps(len(writer.loaded["train"]), plan.config.batch_size))
+                view.begin(plan, run, state, plan.recipe.sampling.steps(len(writer.loaded["train"])))
                 while not status and not is_complete(plan, state):
                     state.leave_out_stopped(plan.optimizers)
                     training = fit(state, writer.loaded, plan.recipe, writer.hardware, each_batch)

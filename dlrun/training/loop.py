@@ -39,9 +39,9 @@ def fit(
     wait (see DeviceMeter).
     """
     model, optimizers = hardware.prepare(state.training), state.optimizers
-    batches = Batches(data["train"], recipe.batch_size, model.seeds, hardware.device)
+    batches = Batches(data["train"], recipe.sampling, model.seeds, hardware.device)
     augment = Augmentation(recipe, model.seeds, hardware.device)
-    meter = meter_for(hardware.device, recipe, model, len(data["train"]), batch=batches.size)
+    meter = meter_for(hardware.device, recipe, model, batches.examples_of_epoch, batch=batches.size)
     planned, split = recipe.epochs * len(batches), recipe.evaluation_split  # planned: steps of the whole run
 
     def update(*batch: Tensor) -> None:

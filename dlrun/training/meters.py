@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.data.batches import steps
 from dlrun.data.examples import EVALUATION_BATCH
 from dlrun.errors import Diverged
 from dlrun.training.copies import Copies, Figures, as_tensor
@@ -86,7 +85,7 @@ class DeviceMeter:
         self.recipe, self.model, self.examples = recipe, model, examples
         self.not_finite, self._one = torch.zeros((), device=device), torch.ones((), device=device)
         self._step = torch.zeros((), dtype=torch.long, device=device)
-        self._all_steps = torch.arange(steps(examples, batch), device=device)
+        self._all_steps = torch.arange(-(-examples // batch), device=device)
         self._sums: dict[str, Tensor] = {}  # (steps, copies) or (steps, copies, figures of a metric)
         self.begin(when)
 

@@ -51,7 +51,7 @@ def _is_own(plan: Plan, kind: str, choice: Choice) -> bool:
 def _refuse_another_reading(plan: Plan, loaded: Loaded) -> None:
     """Read a dataset again if that is quick; raise UserError unless its examples are the same."""
     started = time.monotonic()
-    again = Loaded(plan.data, torch.device("cpu"), loaded.preprocessing)
+    again = Loaded(plan.data, torch.device("cpu"), loaded.preprocessing, limit=plan.config.limit)
     if time.monotonic() - started < _SHORT and again.fingerprint != loaded.fingerprint:
         raise UserError(_said(plan.config.dataset.name, "read twice, its examples differ"))
 

@@ -20,6 +20,7 @@ from dlrun.config.data_paths import with_data_found
 from dlrun.config.keys import AUTO, Choice, Config
 from dlrun.config.mistakes import Mistake
 from dlrun.config.registry import Parts
+from dlrun.data.batches import Sampling
 from dlrun.data.examples import EVALUATION_BATCH, Data, Preprocessing
 from dlrun.data.loaded import Loaded
 from dlrun.errors import UserError, listed
@@ -64,7 +65,9 @@ class Plan:
     def load(self, preprocessing: Preprocessing | None = None, progress: Progress = no_progress) -> Loaded:
         """The examples, on the device. Raises UserError if files are missing or examples are wrong."""
         try:
-            return Loaded(self.data, self.device, preprocessing, progress, self.task.misfit)
+            return Loaded(
+                self.data, self.device, preprocessing, progress, self.task.misfit, self.config.limit
+            )
         except UserError as error:
             dataset = self.parts.part("dataset", self.config.dataset.name)
             if not dataset.built_in:
@@ -241,7 +244,7 @@ def make_plan(
     config = replace(config, evaluation_batch_size=evaluation_batch)
     recipe = Recipe(
         epochs=config.epochs,
-        batch_size=config.batch_size,
+        sampling=Sampling(config.batch_size, config.epoch_examples, config.drop_last),
         loss=loss.measure,
         metrics=metrics,
         augmentations=[part("augmentations", choice) for choice in config.augmentations],

@@ -26,7 +26,7 @@ def try_on(plan: Plan, loaded: Loaded) -> None:
     needing = f"{plan.layers.parameters:,} parameters for each seed need"
     if what := lack_of_memory(needing, wanted, plan.device, "to train"):
         raise plan.config.refuse([plan.config.mistake("architecture", what)])
-    if what := lonely_example(plan.build, plan.data.input_shape, loaded, plan.config.batch_size):
+    if what := lonely_example(plan.build, plan.data.input_shape, loaded, plan.recipe.sampling):
         raise plan.config.refuse([plan.config.mistake("batch_size", what)])
     if loaded.undeclared:
         raise plan.config.refuse([plan.config.mistake("dataset", loaded.undeclared)])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from dlrun.data.batches import Sampling
 from dlrun.data.examples import EVALUATION_BATCH
 
 Row = dict[str, list[float]]  # measured column -> one figure for each copy
@@ -36,7 +36,7 @@ class Recipe:
     """Everything that a config says about training, as functions and numbers. Frozen."""
 
     epochs: int
-    batch_size: int | Literal["full"]
+    sampling: Sampling
     loss: Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> one number per example
     metrics: dict[str, Metric]
     augmentations: Sequence[Callable[[Tensor, torch.Generator], Tensor]]

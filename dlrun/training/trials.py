@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import signature
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlrun.blocks.tasks import Task
+from dlrun.data.batches import Sampling
 from dlrun.data.examples import Data
 from dlrun.data.loaded import Loaded
 from dlrun.errors import UserError, shortened
@@ -28,11 +28,11 @@ def fitting_layers(build: Callable[[], nn.Module], data: Data, outputs: int, los
 
 
 def lonely_example(
-    build: Callable[[], nn.Module], shape: tuple[int, ...], loaded: Loaded, batch_size: int | Literal["full"]
+    build: Callable[[], nn.Module], shape: tuple[int, ...], loaded: Loaded, sampling: Sampling
 ) -> str:
     """The mistake if some batch has a single example and the model has batch normalisation, else ""."""
-    examples = len(loaded["train"])
-    size = examples if batch_size == "full" else min(batch_size, examples)
+    there = len(loaded["train"])
+    examples, size = sampling.examples(there), sampling.size(there)
     if examples % size != 1 and size > 1:
         return ""
     model = skeleton(build).train()
@@ -43,7 +43,8 @@ def lonely_example(
     except ValueError:  # torch: "Expected more than 1 value per channel when training"
         better = next((more for more in range(max(size, 2), examples + 1) if examples % more != 1), None)
         which = "every batch" if size == 1 else f"the last batch of {examples:,} examples"
-        remedy = f"; take another batch_size, such as {better}" if better else ""
+        drop = "set drop_last: true, or " if size > 1 else ""
+        remedy = f"; {drop}take another batch_size, such as {better}" if better else ""
         return f"{which} has a single example, over which batch normalisation has no variance{remedy}"
     return ""
 

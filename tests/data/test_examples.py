@@ -13,7 +13,7 @@ from small_runs import own_parts, planned
 from torch import Tensor
 
 from dlrun.data import idx as _idx
-from dlrun.data.batches import Batches, in_order
+from dlrun.data.batches import Batches, Sampling, in_order
 from dlrun.data.examples import Data, Examples, Preprocessing, carve
 from dlrun.data.loaded import InMemory, Loaded, Streamed
 from dlrun.data.pixels import FITS
@@ -30,7 +30,7 @@ def numbered(n: int, classes: int = 1) -> Examples:
 
 
 def batches(n: int, size: Any, seeds: list[int], device: torch.device = CPU) -> Batches:
-    return Batches(InMemory(numbered(n), Preprocessing(), CPU), size, seeds, device)
+    return Batches(InMemory(numbered(n), Preprocessing(), CPU), Sampling(size), seeds, device)
 
 
 # ------------------------------------------------------------------------ order
@@ -93,7 +93,7 @@ def test_a_full_batch_is_the_split_as_it_stands() -> None:
 
 def test_inputs_and_targets_stay_together() -> None:
     split = InMemory(numbered(12, classes=12), Preprocessing(), CPU)
-    some = Batches(split, 5, [3, 4], CPU)
+    some = Batches(split, Sampling(5), [3, 4], CPU)
     for batch in some.shuffled(1):
         inputs, targets = some.examples(*batch)
         assert torch.equal(inputs[..., 0].long(), targets)
@@ -264,7 +264,7 @@ def test_a_split_that_streams_gives_the_same_batches() -> None:
         assert torch.equal(split.raw(), wanted.raw())
         assert torch.equal(split.raw(torch.tensor([9, 2])), wanted.raw(torch.tensor([9, 2])))
         for seeds in ([4], [1, 2]):
-            a, b = (Batches(each, 16, seeds, CPU) for each in (split, wanted))
+            a, b = (Batches(each, Sampling(16), seeds, CPU) for each in (split, wanted))
             assert all(
                 torch.equal(x, y)
                 for one, two in zip(a.shuffled(3), b.shuffled(3), strict=True)
@@ -278,8 +278,8 @@ def test_what_goes_to_the_gpu_ahead_of_its_step_is_the_same() -> None:
     gpu = torch.device("cuda:0")
     of_file, in_memory = mapped()
     preprocessing = Preprocessing(torch.full((3, 1, 1), 99.0), torch.tensor(7.0)).to(gpu)
-    streamed = Batches(Streamed(of_file, preprocessing, gpu), 16, [1, 2], gpu)
-    wanted = Batches(InMemory(in_memory, preprocessing, gpu), 16, [1, 2], gpu)
+    streamed = Batches(Streamed(of_file, preprocessing, gpu), Sampling(16), [1, 2], gpu)
+    wanted = Batches(InMemory(in_memory, preprocessing, gpu), Sampling(16), [1, 2], gpu)
     for one, two in zip(streamed.shuffled(3), wanted.shuffled(3), strict=True):
         for found, same in zip(streamed.examples(*one), wanted.examples(*two), strict=True):
             assert found.device == gpu
