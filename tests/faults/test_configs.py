@@ -750,7 +750,10 @@ def some_config(parts: Parts, random: random.Random) -> dict[str, Any]:
     plain["name"] = random.choice(["a", "no", "null", "1e-3", "010", "2024-01-02", "0", "true", "y", "1.5"])
     plain["seeds"] = list({random.getrandbits(63) for _ in range(random.randint(1, 3))})
     plain["device"] = random.choice(["auto", "cpu", "cuda:1", "mps"])
-    plain["patience"] = None
+    if plain["batch_size"] == "full" or plain.get("epoch_examples"):  # these contradict each other
+        plain["drop_last"] = False
+    if plain["batch_size"] == "full":
+        plain["epoch_examples"] = None
     plain["monitor"] = random.choice([None, "train_loss", "valid_loss"])
     columns = random.sample(["train_loss", "best.test_loss", "seconds"], random.randrange(4))
     plain["expect"] = {column: random.choice([">= 0.5", "<1e-3", "> 1, < 2"]) for column in columns}

@@ -432,7 +432,7 @@ def test_of_eight_processes_that_resume_one_run_one_trains(fault: Any, tmp_path:
     unbroken = trained(planned(**THREE), tmp_path)
     for number in range(fault.times(1, 10)):
         # The time that a lock is waited for, 10 s, is really waited for in the last round alone.
-        hooks = {"patience": 1.0} if number < 9 else {}
+        hooks = {"patience": 3.0} if number < 9 else {}
         run, gate = started(planned(**THREE), tmp_path), tmp_path / f"gate-{number}"
         gate.mkdir()
         words = ["resume", str(run.folder)]
