@@ -81,8 +81,9 @@ class Config:
         at_resume=True,
         at_evaluation=True,
     )
-    precision: Literal["float32", "bfloat16", "float16"] = _key(
-        "type of the forward pass (mixed precision)", "float32"
+    precision: Literal["float32", "bfloat16", "float16", "float64"] = _key(
+        "type of the forward pass: bfloat16 and float16 are mixed precision, float64 is that of all weights",
+        "float32",
     )
     stacked: bool = _key(
         "train all seeds as one model: faster if steps are small, but not bit for bit as each alone",

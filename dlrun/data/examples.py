@@ -77,7 +77,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The preprocessing of every input: `fill` replaces nan, then (input - offset) / scale, as float32.
+    """The preprocessing of every input: `fill` replaces nan, then (input - offset) / scale, as `dtype`.
 
     A step that is None is left out.
     """
@@ -85,10 +85,11 @@ class Preprocessing:
     offset: Tensor | None = None
     scale: Tensor | None = None
     fill: Tensor | None = None
+    dtype: torch.dtype = torch.float32
 
     def __call__(self, inputs: Tensor) -> Tensor:
         # A number such as a time in seconds loses digits in float32 unless it is centred first.
-        prepared = inputs if inputs.dtype == torch.float64 else inputs.to(torch.float32)
+        prepared = inputs if inputs.dtype == torch.float64 else inputs.to(self.dtype)
         if self.fill is not None:
             prepared = torch.where(prepared.isnan(), self.fill, prepared)
         if self.offset is not None:
@@ -96,7 +97,7 @@ class Preprocessing:
         if self.scale is not None:
             factor = self.scale.reciprocal()  # dividing would take as long as all the rest
             prepared = prepared * factor if prepared is inputs else prepared.mul_(factor)
-        return prepared.to(torch.float32)
+        return prepared.to(self.dtype)
 
     def suits(self, shape: tuple[int, ...]) -> bool:
         """True if it keeps the shape of such inputs and can be finite; a hostile checkpoint's may not.
@@ -112,13 +113,13 @@ class Preprocessing:
         except (AttributeError, RuntimeError):
             return False
 
-    def to(self, device: torch.device) -> Preprocessing:
-        return Preprocessing(
-            **{
-                name: None if step is None else on_device(step, device)
-                for name, step in self.state_dict().items()
-            }
-        )
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Preprocessing:
+        """The same on a device, giving inputs of another type."""
+        steps = {
+            name: None if step is None else on_device(step, device)
+            for name, step in self.state_dict().items()
+        }
+        return Preprocessing(**steps, dtype=dtype)
 
     def state_dict(self) -> dict[str, Tensor | None]:
         return {"offset": self.offset, "scale": self.scale, "fill": self.fill}

@@ -20,8 +20,8 @@ class Loaded:
 
     `preprocessing` is that of a checkpoint; without one it is fitted on the training split. `of_targets`
     says what is wrong with the targets of a split. `limit` keeps a share of each split, or so many examples
-    of it; the fingerprint is that of all. Raises UserError for an empty split, missing files, and
-    for examples that are not as `data` states them.
+    of it; the fingerprint is that of all. `dtype` is that of prepared inputs. Raises UserError for an empty
+    split, missing files, and for examples that are not as `data` states them.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Loaded:
         progress: Progress = no_progress,
         of_targets: OfTargets = lambda targets: "",
         limit: float | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         if data.prepare:
             data.prepare(progress)
@@ -50,7 +51,7 @@ class Loaded:
                 fix = "change dataset.valid_fraction" if data.valid_fraction else ""
                 raise UserError(f"the {name} split is empty", fix=fix)
         self.preprocessing = preprocessing or data.fit(examples["train"])
-        placed = self.preprocessing.to(device)
+        placed = self.preprocessing.to(device, dtype)
         fits = sum(_size(some) for some in examples.values()) <= _room(device)
         self.splits: dict[str, Split] = {}
         for name, some in examples.items():
@@ -72,7 +73,7 @@ class InMemory:
             self.inputs = on_device(examples.inputs, device)
         else:
             self.inputs = torch.cat([on_device(piece, device) for piece in examples.pieces()])
-        self.targets = on_device(examples.targets, device)
+        self.targets = _as_precise(examples.targets, preprocessing.dtype, device)
         self.aside = examples.aside
         self._preprocess = preprocessing
 
@@ -97,7 +98,7 @@ class Streamed:
 
     def __init__(self, examples: Examples, preprocessing: Preprocessing, device: torch.device) -> None:
         self.examples, self.device = examples, device
-        self.targets = on_device(examples.targets, device)
+        self.targets = _as_precise(examples.targets, preprocessing.dtype, device)
         self.aside = examples.aside
         self._preprocess = preprocessing
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
@@ -142,6 +143,12 @@ class Streamed:
 def shaped_like(indices: Tensor, examples: Tensor) -> Tensor:
     """Reshape examples (n, …) that were looked up at `indices` to the shape of the indices."""
     return examples.view(*indices.shape, *examples.shape[1:])
+
+
+def _as_precise(targets: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Targets on a device, as float64 if the inputs are and they are no whole numbers."""
+    is_float = targets.is_floating_point() and dtype == torch.float64
+    return on_device(targets.to(dtype) if is_float else targets, device)
 
 
 def _size(examples: Examples) -> int:

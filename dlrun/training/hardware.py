@@ -105,8 +105,8 @@ class Hardware:
         self.warn(f"steps run one kernel at a time, not as one graph: {reason}")
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """The context of the forward pass: autocast for mixed precision, nothing for float32."""
-        if self.precision == "float32":
+        """The context of the forward pass: autocast for mixed precision, nothing for float32 and float64."""
+        if self.precision in ("float32", "float64"):
             return nullcontext()
         return torch.autocast(self.device.type, _PRECISIONS[self.precision])
 

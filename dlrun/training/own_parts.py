@@ -14,7 +14,7 @@ from dlrun.config.keys import Choice
 from dlrun.data.loaded import Loaded
 from dlrun.errors import UserError
 from dlrun.system.randomness import generator
-from dlrun.training.copies import Apart, as_tensor
+from dlrun.training.copies import Copies, as_tensor
 from dlrun.training.plan import Plan
 
 _TRIED = 64  # training examples
@@ -50,8 +50,9 @@ def _is_own(plan: Plan, kind: str, choice: Choice) -> bool:
 
 def _refuse_another_reading(plan: Plan, loaded: Loaded) -> None:
     """Read a dataset again if that is quick; raise UserError unless its examples are the same."""
-    started = time.monotonic()
-    again = Loaded(plan.data, torch.device("cpu"), loaded.preprocessing, limit=plan.config.limit)
+    started, notes = time.monotonic(), list(plan.data.notes)
+    again = plan.load(loaded.preprocessing)
+    plan.data.notes[:] = notes
     if time.monotonic() - started < _SHORT and again.fingerprint != loaded.fingerprint:
         raise UserError(_said(plan.config.dataset.name, "read twice, its examples differ"))
 
@@ -59,7 +60,7 @@ def _refuse_another_reading(plan: Plan, loaded: Loaded) -> None:
 def _refuse_another_model(plan: Plan, loaded: Loaded) -> None:
     """Build the model of a seed twice and run both; raise UserError unless they are the same."""
     name, seed = plan.config.architecture.name, plan.config.seeds[:1]
-    one, other = (Apart(plan.build, seed).to(plan.device) for _ in range(2))
+    one, other = (plan.model(seed) for _ in range(2))
     for (key, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
         if not torch.equal(a, b):
             raise UserError(_said(name, f"built twice, its {key.removeprefix('copies.0.')} differs"))
@@ -70,7 +71,7 @@ def _refuse_another_model(plan: Plan, loaded: Loaded) -> None:
         raise UserError(_said(name, "run twice in training, its outputs differ"))
 
 
-def _outputs_in_training(model: Apart, inputs: Tensor) -> Tensor:
+def _outputs_in_training(model: Copies, inputs: Tensor) -> Tensor:
     model.begin(1)
     return as_tensor(model(inputs))
 

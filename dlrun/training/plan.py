@@ -66,13 +66,24 @@ class Plan:
         """The examples, on the device. Raises UserError if files are missing or examples are wrong."""
         try:
             return Loaded(
-                self.data, self.device, preprocessing, progress, self.task.misfit, self.config.limit
+                self.data,
+                self.device,
+                preprocessing,
+                progress,
+                self.task.misfit,
+                self.config.limit,
+                self.dtype,
             )
         except UserError as error:
             dataset = self.parts.part("dataset", self.config.dataset.name)
             if not dataset.built_in:
                 error.where = error.where or str(dataset.path)
             raise
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights and of prepared inputs."""
+        return torch.float64 if self.config.precision == "float64" else torch.float32
 
     def hardware(self, loaded: Loaded | None = None) -> Hardware:
         """The hardware to train on; `loaded` gives the size of a full batch, which sets the threads."""
@@ -92,7 +103,8 @@ class Plan:
 
     def model(self, seeds: Sequence[int] | None = None) -> Copies:
         """The copies of all (or the given) seeds with their initial weights, on the device."""
-        apart = Apart(self.build, self.config.seeds if seeds is None else seeds).to(self.device)
+        seeds = self.config.seeds if seeds is None else seeds
+        apart = Apart(self.build, seeds).to(self.device, self.dtype)
         return Stacked(apart) if self.config.stacked and len(apart.seeds) > 1 else apart
 
     def state(self, hardware: Hardware) -> State:
@@ -219,6 +231,9 @@ def make_plan(
             plots.append(choice)
     with noting("device"):
         device = choose_device(config.device)
+    with noting("precision"):
+        if config.precision == "float64" and device.type == "mps":
+            raise UserError("mps has no float64; take float32, or device: cpu")
     with noting("graph"):
         if config.graph is True and device.type != "cuda":
             raise UserError(f"only a CUDA device repeats graphs, not {device}; set graph: auto")

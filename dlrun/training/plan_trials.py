@@ -22,7 +22,9 @@ def try_on(plan: Plan, loaded: Loaded) -> None:
     normalise by, a part of the user's own does not repeat or judges a batch as a whole, stacked seeds
     differ from seeds apart, or the outputs are not the probabilities that the loss takes them for.
     """
-    wanted = 3 * 4 * plan.layers.parameters * len(plan.config.seeds)  # weights, gradients, momentum
+    wanted = (
+        3 * plan.dtype.itemsize * plan.layers.parameters * len(plan.config.seeds)
+    )  # weights, gradients, momentum
     needing = f"{plan.layers.parameters:,} parameters for each seed need"
     if what := lack_of_memory(needing, wanted, plan.device, "to train"):
         raise plan.config.refuse([plan.config.mistake("architecture", what)])

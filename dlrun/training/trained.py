@@ -131,7 +131,8 @@ def outputs_for(
 ) -> Tensor:
     """The outputs (copies, n, k) for raw inputs (n, *input shape), `size` at a time, on the CPU."""
     model.eval()
-    preprocessing = preprocessing.to(hardware.device)
+    dtype = next((weight.dtype for weight in model.parameters()), torch.float32)
+    preprocessing = preprocessing.to(hardware.device, dtype)
     found = []
     for some in inputs.split(size):
         prepared = preprocessing(some.to(hardware.device))
@@ -219,7 +220,9 @@ def _open_plan(
         raise Misfit(what, where=str(path))
     if not preprocessing.suits(shape):
         raise CheckpointRefused("its preprocessing does not fit the inputs", where=str(path))
-    model = Apart(partial(skeleton, plan.build), config.seeds)  # a mismatch is found before memory is taken
+    model = Apart(partial(skeleton, plan.build), config.seeds).to(
+        plan.dtype
+    )  # a mismatch is found before memory is taken
     load_weights(model, model_state, path, assign=True)
     if broken := weight_not_finite(model, model_state):
         seed, name = broken
