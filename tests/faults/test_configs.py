@@ -412,7 +412,7 @@ def test_a_command_refuses_whatever_is_no_config_soon(fault: Fault, tmp_path: Pa
         ("batch_size", "true"),
         ("threads", "0"),
         ("threads", "many"),
-        ("precision", "float64"),
+        ("precision", "float128"),
         ("compile", "yes"),
         ("compile", "1"),
         ("gradient_clip", "0"),

@@ -1,0 +1,91 @@
+"""`dlrun.load`: a trained model of a run as a module that takes raw inputs, for code outside of dlrun."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dlrun.config.registry import Parts
+from dlrun.data.examples import Preprocessing
+from dlrun.errors import UserError
+from dlrun.run_folders.locating import find_run
+from dlrun.training.copies import WithLoss
+from dlrun.training.trained import epochs_of, load_weights, open_plan
+
+
+class FromRaw(nn.Module):
+    """A model that prepares raw inputs (n, …) itself, as its training data were; gives outputs (n, …)."""
+
+    def __init__(self, model: nn.Module, preprocessing: Preprocessing, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model, self._dtype = model, dtype
+        for name, step in preprocessing.state_dict().items():
+            self.register_buffer(name, step)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        steps = {name: getattr(self, name) for name in ("offset", "scale", "fill")}
+        outputs: Tensor = self.model(Preprocessing(**steps, dtype=self._dtype)(inputs))
+        return outputs
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained model of one seed. `model` is on the CPU, in evaluation mode, and wants no gradients."""
+
+    model: nn.Module
+    classes: tuple[str, ...]
+    config: dict[str, Any]
+    epoch: int
+    seed: int
+
+
+def load(
+    run: str | Path,
+    *,
+    seed: int | None = None,
+    checkpoint: Literal["best", "last"] = "best",
+    runs_dir: str | Path = "runs",
+    parts: str | Path | None = None,
+    data_dir: str | Path | None = None,
+) -> TrainedModel:
+    """Load the trained model of a run: a folder, a name as on the command line, or a checkpoint file.
+
+    The training data are not needed. `seed` chooses one of a run with several. `parts` is the folder of the
+    parts of your own that it was trained with (default: DLRUN_PARTS). The process is left as it was: neither
+    threads nor random state change. Raises UserError if there is no such run or seed, CheckpointRefused for
+    a file that is damaged or does not fit.
+    """
+    given = Path(run)
+    path = given
+    if not given.is_file():
+        found = find_run(str(run), Path(runs_dir))
+        path = found.last if checkpoint == "last" else found.best
+    folder = parts or os.environ.get("DLRUN_PARTS") or None
+    own_parts = Parts(Path(folder) if folder else None)
+    plan, preprocessing, saved = open_plan(
+        path, ["device=cpu"], own_parts, Path(data_dir or os.environ.get("DLRUN_DATA") or "data")
+    )
+    seeds = plan.config.seeds
+    if seed is None and len(seeds) > 1:
+        raise UserError(f"the run has the seeds {', '.join(map(str, seeds))}", fix="choose one: seed=…")
+    chosen = seeds[0] if seed is None else seed
+    if chosen not in seeds:
+        raise UserError(f"the run has no seed {chosen}, but {', '.join(map(str, seeds))}")
+    index, epochs = seeds.index(chosen), epochs_of(saved.state)
+    copies = plan.model([chosen])
+    load_weights(copies, saved.state["model"][index : index + 1], path)
+    model = copies.copies[0]
+    whole = FromRaw(model.model if isinstance(model, WithLoss) else model, preprocessing, plan.dtype)
+    whole.eval().requires_grad_(False)
+    return TrainedModel(
+        whole,
+        plan.data.classes,
+        plan.config.plain(),
+        epochs[index if len(epochs) > 1 else 0],
+        chosen,
+    )
