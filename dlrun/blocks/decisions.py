@@ -27,13 +27,19 @@ class Decision:
     probabilities: Callable[[Tensor], Tensor]  # (…, k) -> (…, classes)
 
     def scores(self, outputs: Tensor) -> Tensor:
-        """Figures (…, classes) or (…, 1) whose largest is at the predicted class: metrics are given them."""
-        return self._log_probabilities(outputs) if self.is_by_probability else outputs
+        """Figures (…, classes) whose largest is at the predicted class: metrics are given them."""
+        if self.is_by_probability:
+            return self._log_probabilities(outputs)
+        return torch.cat([torch.zeros_like(outputs), outputs], -1) if self.outputs == 1 else outputs
 
     def decide(self, outputs: Tensor) -> Tensor:
         """The predicted classes (…,)."""
-        scores = self.scores(outputs)
-        return scores.argmax(-1) if scores.shape[-1] > 1 else (scores.squeeze(-1) > 0).long()
+        return self.scores(outputs).argmax(-1)
+
+    @property
+    def are_scores(self) -> bool:
+        """True if the outputs are the scores themselves."""
+        return self.outputs == self.classes and not self.is_by_probability
 
     def decide_together(self, outputs: Tensor) -> Tensor:
         """The classes (…,) that copies predict together, from their outputs (copies, …, k).
@@ -47,6 +53,8 @@ class Decision:
     @cached_property
     def is_by_probability(self) -> bool:
         """True if the loss states probabilities that rank classes otherwise than the outputs do."""
+        if self.outputs not in (1, self.classes):
+            return True
         made_up = 3 * torch.randn(_TRIED, self.outputs, generator=torch.Generator().manual_seed(0))
         by_output = made_up.argmax(-1) if self.outputs > 1 else (made_up.squeeze(-1) > 0).long()
         shares = self.probabilities(made_up.double())

@@ -33,9 +33,11 @@ def of_seeds(values: Sequence[float] | None) -> str:
     """The figure of one seed, or mean ± standard deviation over seeds."""
     if not values:
         return ""
+    from math import isfinite, nan
     from statistics import fmean, stdev
 
-    return number(fmean(values), stdev(values) if len(values) > 1 else None)
+    spread = stdev(values) if len(values) > 1 and all(map(isfinite, values)) else nan
+    return number(fmean(values), spread if len(values) > 1 else None)
 
 
 def duration(seconds: float) -> str:

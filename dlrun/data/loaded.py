@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from dlrun.data.examples import Data, Examples, Preprocessing, Split, carve, limited, on_device
-from dlrun.data.misfits import OfTargets, refuse_misfits, undeclared
+from dlrun.data.misfits import OfTargets, refuse_misfits, said_kind, undeclared
 from dlrun.errors import UserError
 from dlrun.system import machine
 from dlrun.system.progress import Progress, no_progress
@@ -36,7 +37,12 @@ class Loaded:
     ) -> None:
         if data.prepare:
             data.prepare(progress)
-        examples = dict(data.read())
+        started = time.monotonic()
+        read = data.read()
+        self.seconds = time.monotonic() - started  # that reading took
+        if not isinstance(read, Mapping):
+            raise UserError(f"read() returned {said_kind(read)} instead of a dict of splits")
+        examples = dict(read)
         refuse_misfits(data, examples, of_targets)
         self.undeclared = undeclared(data, examples)
         if data.valid_fraction and "valid" not in examples:

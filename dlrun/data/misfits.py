@@ -16,11 +16,25 @@ OfTargets = Callable[[Tensor], str]  # targets (n, …) -> what is wrong with th
 
 def refuse_misfits(data: Data, examples: Mapping[str, Any], of_targets: OfTargets) -> None:
     """Raise UserError, with everything that is wrong, unless the splits are as `data` states them."""
+    if wrong := [name for name in examples if not isinstance(name, str)]:
+        raise UserError(f"read() names a split {wrong[0]!r}, but names are texts, such as 'train'")
     mistakes = list(_of_splits(data, examples))
     for name, some in examples.items():
         mistakes += [f"{name}: {mistake}" for mistake in _of_examples(data, some, of_targets)]
     if mistakes:
         raise UserError("; ".join(mistakes))
+
+
+def refuse_malformed(data: Data) -> None:
+    """Raise UserError if a Data states its shape or its classes in another form than tuples."""
+    shape = data.input_shape
+    if not isinstance(shape, tuple) or not all(type(size) is int and size > 0 for size in shape):
+        what = f"Data states input_shape={shape!r}, which must be a tuple of sizes"
+        raise UserError(what, fix="write input_shape=(4,) for vectors of 4 numbers")
+    classes = data.classes
+    if not isinstance(classes, tuple) or not all(isinstance(name, str) for name in classes):
+        what = f"Data states classes={classes!r}, which must be a tuple of names"
+        raise UserError(what, fix='write classes=("a", "b")')
 
 
 def undeclared(data: Data, examples: Mapping[str, Examples]) -> str:
@@ -33,19 +47,22 @@ def undeclared(data: Data, examples: Mapping[str, Examples]) -> str:
 
 
 def _of_splits(data: Data, examples: Mapping[str, Any]) -> Iterator[str]:
-    stated = {*data.splits} - ({"valid"} if data.valid_fraction else set())
-    if missing := [name for name in data.splits if name in stated and name not in examples]:
-        there = "".join(f'"{name}", ' for name in examples)
+    stated = {*data.splits, "train"} - ({"valid"} if data.valid_fraction else set())
+    if "train" not in examples:
+        there = ", ".join(map(repr, examples))
+        yield f"read() returned no split 'train', which every dataset needs (there are: {there})"
+    elif missing := [name for name in data.splits if name in stated and name not in examples]:
+        there = ", ".join(f'"{name}"' for name in examples) + "," * (len(examples) == 1)
         fix = f"return it, or add splits=({there}) to Data"
         yield f"read() returned no {missing[0]}, which Data states: {fix}"
 
 
 def _of_examples(data: Data, some: Any, of_targets: OfTargets) -> Iterator[str]:
     if not isinstance(some, Examples):
-        yield f"read() returned {_kind(some)} instead of Examples(inputs, targets)"
+        yield f"read() returned {said_kind(some)} instead of Examples(inputs, targets)"
         return
     not_tensors = [
-        f"the {what} are {_kind(values)}: make them a tensor, by torch.as_tensor(…)"
+        f"the {what} are {said_kind(values)}: make them a tensor, by torch.as_tensor(…)"
         for what, values in (("inputs", some.inputs), ("targets", some.targets))
         if not isinstance(values, Tensor)
     ]
@@ -65,12 +82,16 @@ def _of_examples(data: Data, some: Any, of_targets: OfTargets) -> Iterator[str]:
         yield f"the inputs are {_type(some.inputs)}: make them numbers, such as by .float()"
     if some.targets.numel() and (mistake := of_targets(some.targets)):
         yield mistake
+    if not isinstance(some.aside, Mapping):
+        yield f"aside is {said_kind(some.aside)} instead of a dict of tensors"
+        return
     for name, values in some.aside.items():
-        if not isinstance(values, Tensor) or len(values) != len(some.targets):
+        if not isinstance(values, Tensor) or values.shape[:1] != some.targets.shape[:1]:
             yield f"aside[{name!r}] needs a figure for each of the {len(some.targets):,} examples"
 
 
-def _kind(value: Any) -> str:
+def said_kind(value: Any) -> str:
+    """The class of a value in words, such as `a numpy.ndarray`."""
     kind = type(value)
     name = (
         kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__.split('.')[0]}.{kind.__name__}"
@@ -118,7 +139,7 @@ def wrong_shape(targets: Tensor, wanted: tuple[int, ...], meaning: str) -> str:
 
 
 def wrong_numbers(targets: Tensor) -> str:
-    """What is wrong with targets that should be finite numbers; "" if nothing."""
+    """What is wrong with targets that should be floating-point numbers; "" if nothing."""
     if not targets.is_floating_point():
         return f"the targets are {_type(targets)}, but those of a regression are float32: use .float()"
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,10 +36,12 @@ def by_epoch(rows: Mapping[str, list[Any]], copies: int, wanted: Sequence[str]) 
 
     `trains` is 1 for a copy that has a row in an epoch, 0 after it stopped early.
     """
-    numbers = np.array(rows.get("epoch", ()), dtype=np.float64)
-    epochs, places = np.unique(numbers, return_inverse=True)
-    seeds = list(dict.fromkeys(rows.get("seed", [0] * len(numbers))))[:copies]
-    copy = np.array([seeds.index(seed) for seed in rows.get("seed", [0] * len(numbers))], dtype=np.intp)
+    of_rows = rows.get("seed", [0] * len(rows.get("epoch", ())))
+    seeds = list(dict.fromkeys(of_rows))[:copies]
+    known = [seed in seeds for seed in of_rows]
+    rows = {name: list(compress(values, known)) for name, values in rows.items()}
+    epochs, places = np.unique(np.array(rows.get("epoch", ()), dtype=np.float64), return_inverse=True)
+    copy = np.array([seeds.index(seed) for seed in of_rows if seed in seeds], dtype=np.intp)
     columns = {}
     for name in wanted:
         if name in rows:

@@ -167,7 +167,8 @@ def over_epochs(group: SettingResult, column: str, *, is_last: bool = True) -> t
         ):
             if seed in group.values and value is not None and math.isfinite(value):
                 of_seeds.setdefault(seed, {})[epoch] = value
-    if is_last and len(ends) == 1:
+    stopped = {len({*map(max, of_seeds.values())}) > 1} if of_seeds else {False}
+    if is_last and len(ends) == 1 and stopped == {False}:
         for seed, value in group.values.items():
             of_seeds.setdefault(seed, {}).setdefault(max(ends), value)
     shared = sorted(set.intersection(*map(set, of_seeds.values()))) if of_seeds else []

@@ -199,11 +199,15 @@ def labels(near: Sequence[tuple[float, str, bool]], apart: float) -> list[tuple[
 def best_epochs(trained: Trained, columns: dict[str, Numbers]) -> list[int]:
     """The epoch at which each copy has its best monitored figure, the first of equal ones.
 
-    Empty if a copy has none. A run that an earlier dlrun judged by the mean over seeds has one for all.
+    Empty if a copy has none. They are those of the run's summary, if it has them.
     """
-    judged = trained.run.summary().get("best") if trained.run else None
-    if isinstance(judged, dict) and "epochs" not in judged and type(judged.get("epoch")) is int:
-        return [judged["epoch"]] * len(trained.seeds)
+    best = trained.run.summary().get("best") if trained.run else None
+    if isinstance(best, dict):
+        of_seeds = best["epochs"] if isinstance(best.get("epochs"), dict) else {}
+        found = [of_seeds.get(str(seed), best.get("epoch")) for seed in trained.seeds]
+        whole = [epoch for epoch in found if type(epoch) is int]
+        if len(whole) == len(found):
+            return whole
     monitor = trained.plan.monitor
     epochs, values = measured(columns, monitor)
     if not np.isfinite(values).any(0).all() or not len(epochs):
@@ -223,17 +227,21 @@ def title(trained: Trained, columns: dict[str, Numbers], best: Sequence[int]) ->
     what = f"no {split} {shown(figure)} was measured"
     if len(epochs):
         is_best = bool(best) and {*best} <= {*epochs.tolist()}
-        at = np.searchsorted(epochs, best) if is_best else np.full(values.shape[1], -1)
-        found = values[at, np.arange(values.shape[1])]
+        last = [int(np.flatnonzero(there)[-1]) for there in np.isfinite(values).T if there.any()]
+        at = np.searchsorted(epochs, best) if is_best else np.array(last)
         low, high = epochs[at.min()], epochs[at.max()]
-        when = f"epoch {high:,.0f}{' (best)' if is_best else ''}"
-        when = when if low == high else f"best epochs {low:,.0f} to {high:,.0f}"
-        reached = mean_and_spread(found[np.isfinite(found)].tolist())
+        when = f"epoch {high:,.0f}" if low == high else f"epochs {low:,.0f} to {high:,.0f}"
+        when = f"{when}{' (best)' if is_best else ''}"
+        of_copies = np.flatnonzero(np.isfinite(values).any(0))[: len(at)]
+        reached = mean_and_spread(values[at, of_copies].tolist())
         what = f"{split.capitalize()} {shown(figure)} {reached}{unit(trained, figure)} at {when}"
     done = f"{columns['epoch'][-1]:,.0f}"
     if trained.run and trained.run.summary().get("status") == "diverged":
         what += f"; diverged after epoch {done}"
-    return headline(trained, what, f"{done} epoch{'s' if done != '1' else ''}", over_seeds(trained))
+    ends = columns["trains"].sum(0)
+    stopped = f"seeds end after {ends.min():,.0f} to {ends.max():,.0f}" if ends.min() < ends.max() else ""
+    epochs_said = f"{done} epoch{'s' if done != '1' else ''}"
+    return headline(trained, what, epochs_said, stopped, over_seeds(trained))
 
 
 def spans_decades(values: Numbers) -> bool:

@@ -51,7 +51,8 @@ def several_runs(trained: Trained, *, runs: Sequence[str], column: str | None = 
         several_seeds |= values.shape[1] > 1
         colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
         dashes = DASHES[number // len(CLASS_COLOURS) % len(DASHES)]
-        name = f"{shown(run.name, 40)}: {mean_and_spread(values[-1].tolist())} at epoch {epochs[-1]:,.0f}"
+        last = [column[np.isfinite(column)][-1] for column in values.T]  # a seed may have stopped early
+        name = f"{shown(run.name, 40)}: {mean_and_spread(last)} at epoch {epochs[-1]:,.0f}"
         draw_line(axes, Look(name, colour, dashes), epochs, values)
         longest = max(longest, epochs, key=len)
     figure_name = column.split("_", 1)[-1]  # runs may have different losses, so no unit

@@ -29,6 +29,11 @@ class Predictions:
     names: list[str]
     outputs: Tensor
 
+    @property
+    def unit(self) -> str:
+        """The unit of the predictions, if they are estimates of the target."""
+        return self.plan.data.unit if self.plan.task.are_estimates else ""
+
     def rows(self) -> list[dict[str, Any]]:
         """A row for each input: its name as `input`, and the prediction in the words of the task."""
         return [

@@ -89,7 +89,8 @@ def refuse_other_values(config: Config, values: dict[str, Any]) -> None:
         for leaf, wanted in leaves.items():
             if leaf in actual and actual[leaf] != wanted:
                 other = next(
-                    (each for each in values if each != key and leaf.startswith(each)), "another value"
+                    (each for each in values if each != key and f"{leaf}.".startswith(f"{each}.")),
+                    f"the argument {leaf}=…",
                 )
                 what = f"is {json.dumps(wanted)} by {key}, but {json.dumps(actual[leaf])} by {other}"
                 mistakes.append(config.mistake(leaf, f"{what}: leave it out of one of them"))

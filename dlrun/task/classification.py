@@ -37,6 +37,11 @@ class Classification:
         self.classes, self._loss = data.classes, loss
         self.outputs = loss.outputs(data) if loss.outputs else len(data.classes)
         self.decision = Decision(len(data.classes), self.outputs, self._probabilities())
+        shares = self.decision.probabilities(torch.zeros(2, self.outputs))
+        if not isinstance(shares, Tensor) or shares.shape != (2, len(data.classes)):
+            shape = tuple(shares.shape) if isinstance(shares, Tensor) else type(shares).__name__
+            wanted = f"for outputs of shape (2, {self.outputs}) it needs (2, {len(data.classes)})"
+            raise UserError(f"probabilities() of {loss.name} gives {shape}: {wanted}")
 
     def _probabilities(self) -> Callable[[Tensor], Tensor]:
         if self._loss.probabilities:
@@ -61,6 +66,9 @@ class Classification:
         counts = torch.bincount(training, minlength=len(self.classes))
         shares = counts.float() / len(training)
         constant = (self._loss.constant or self._logits)(shares.clamp_min(_RARE))
+        if constant.shape != (self.outputs,):
+            what = f"constant() of {self._loss.name} gives shape {tuple(constant.shape)}"
+            raise UserError(f"{what}, but the outputs are ({self.outputs},)")
         if not torch.allclose(self.decision.probabilities(constant), shares, rtol=0.0, atol=_CLOSE):
             fix = "define constant(shares), the outputs whose probabilities are these shares, in its file"
             raise UserError(f"{self._loss.name} states no outputs for the shares of the classes", fix=fix)

@@ -79,7 +79,7 @@ class Regression:
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """Each target's prediction by its name; of several copies the mean, and of one target the `sd`."""
         figures = outputs.T.tolist()  # (k, copies)
-        target = self._data.target or "prediction"
+        target = (self._data.target or "prediction") if self.are_estimates else "output"
         numbered = [f"{target} {number}" for number in range(1, len(figures) + 1)]
         names = [target] if len(figures) == 1 else numbered
         row: dict[str, Any] = dict(zip(names, map(fmean, figures), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import fmean
 
 from dlrun.errors import UserError
@@ -57,7 +58,7 @@ def go_on_with_more_patience(plan: Plan, state: State) -> None:
     Raises UserError if they cannot: others have trained further since then.
     """
     patience, seeds = plan.config.patience, state.model.seeds
-    waiting = {}
+    waiting: dict[int, int] = {}
     for index, epoch in enumerate(state.stopped):
         best = state.best[index]
         if epoch is not None and (patience is None or epoch - (best.epoch if best else 0) < patience):
@@ -75,9 +76,15 @@ def go_on_with_more_patience(plan: Plan, state: State) -> None:
 
 def why_stopped(plan: Plan, state: State) -> str:
     """The reason of an early stop, in words."""
-    never = [seed for seed, best in zip(state.model.seeds, state.best, strict=True) if best is None]
+    never = [index for index, best in enumerate(state.best) if best is None]
     patience = plan.config.patience
     if never:
-        which = "" if len(never) == len(state.best) else f" of seed {', '.join(map(str, never))}"
-        return f"{plan.monitor}{which} was not a number in {patience} epochs"
+        return f"{plan.monitor}{said_seeds(state, never)} was not a number in {patience} epochs"
     return f"{plan.monitor} has not improved for {patience} epochs"
+
+
+def said_seeds(state: State, indices: Sequence[int]) -> str:
+    """Some of a run's seeds for a message, ` of seed 3, 5`; "" for all of them."""
+    if len(indices) == len(state.model.seeds):
+        return ""
+    return f" of seed {', '.join(str(state.model.seeds[index]) for index in indices)}"

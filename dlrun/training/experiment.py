@@ -167,11 +167,10 @@ def _opened(
         if done and plan.config.epochs > saved.config["epochs"]:
             what = f"nothing is left to train: the run stopped early after epoch {state.epoch}"
             more = f"patience={2 * (plan.config.patience or 1)}"
-            raise UserError(
-                f"{what}, because {why_stopped(plan, state)}",
-                where=str(run.config),
-                fix=f"raise the patience too, such as {more}, or set patience=null",
-            )
+            fix = f"raise the patience too, such as {more}, or set patience=null"
+            if {*state.stopped} != {state.epoch}:
+                fix = "start a new run with more patience: its seeds stopped at different epochs"
+            raise UserError(f"{what}, because {why_stopped(plan, state)}", where=str(run.config), fix=fix)
         if done and _without_data_path(read_file(run.config).plain()) == _without_data_path(
             plan.config.plain()
         ):

@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import is_lazy
 from torch.utils.flop_counter import FlopCounterMode
 
-from dlrun.errors import UserError
+from dlrun.errors import UserError, shortened
 
 LARGE = 10_000_000  # parameters, or numbers in a layer's output for one example
 LONG = 1000  # multiply-adds per such number that take less time than importing torch's shape inference
@@ -75,7 +75,10 @@ def skeleton(build: Callable[[], nn.Module]) -> nn.Module:
     """
     try:
         with torch.device("meta"):
-            return build()
+            model: object = build()
+        if not isinstance(model, nn.Module):
+            raise UserError(f"it gives {shortened(repr(model))} instead of an nn.Module")
+        return model
     except RuntimeError as error:
         if "meta" not in str(error):
             raise
@@ -94,6 +97,13 @@ def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> L
     except (RuntimeError, TypeError, ValueError, OverflowError) as error:  # sizes beyond any tensor's
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(f"the model cannot be made: {reason}") from error
+    weights = list(model.parameters())
+    if not weights:
+        raise UserError(
+            "the model has no parameters: layers in a plain list are not found, take nn.ModuleList"
+        )
+    if not any(weight.requires_grad for weight in weights):
+        raise UserError("no parameter of the model wants a gradient, so it cannot learn")
     # A layer's output may have as many channels as its weights have rows, each as large as an input's.
     channels = max((p.shape[0] for p in model.parameters() if p.dim()), default=1)
     figures = prod(input_shape[1:]) * max(channels, *input_shape[:1])
@@ -152,6 +162,8 @@ def _run(
         shape = "×".join(map(str, input_shape))
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(f"the model does not take inputs of shape {shape}: {reason}") from error
+    if not isinstance(output, Tensor):
+        raise UserError(f"the model gives a {type(output).__name__} instead of a tensor of outputs")
     return Layers(
         found,
         tuple(output.shape[1:]),

@@ -29,6 +29,9 @@ def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
     function = parts.find("loss", choice.name)
     finish = partial(_finished, about.constants.get("batchwise") is True, data.scaling)
     stated = {name: getattr(module, name, None) for name in ("outputs", "probabilities", "constant")}
+    for attribute, value in stated.items():
+        if value is not None and not callable(value):
+            raise UserError(f"{attribute} of {choice.name} is {shortened(repr(value))}, not a function")
     is_batchwise = about.constants.get("batchwise") is True
     if about.takes not in ((), ("data",)):
         _refuse_hidden_weights(choice.name, module)
@@ -67,6 +70,8 @@ def _finished(is_batchwise: bool, scaling: tuple[float, float] | None, loss: Los
 def _of_batch(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
     """The figure of a batch for each of its examples; their mean is the figure, and so is its gradient."""
     figure = loss(outputs, targets)
+    if not isinstance(figure, Tensor):
+        raise ValueError(f"it gave a {type(figure).__name__} instead of a tensor, which has no gradient")
     if figure.dim() > 1 or (figure.dim() and len(figure) != len(outputs)):
         raise ValueError(f"it has batchwise = True, but gave {tuple(figure.shape)} instead of one figure")
     return figure.mean().expand(len(outputs))

@@ -148,7 +148,10 @@ class WholeSplit:
             return {}
         outputs, targets = (torch.cat(parts, 1) for parts in zip(*self._kept, strict=True))
         return {
-            name: [float(metric.measure(*of_copy)) for of_copy in zip(outputs, targets, strict=True)]
+            name: [
+                float(torch.as_tensor(metric.measure(*of_copy)))
+                for of_copy in zip(outputs, targets, strict=True)
+            ]
             for name, metric in self._metrics.items()
         }
 

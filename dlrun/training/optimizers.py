@@ -176,6 +176,28 @@ class OptimizerPart:
         alone = [self._learnt([number])[0] for number in (0, 1)]
         return all(map(torch.equal, self._learnt([0, 1]), alone))
 
+    def is_repeatable(self) -> bool:
+        """True if the optimizer updates a made-up weight in the same way again."""
+        return torch.equal(self._learnt([0])[0], self._learnt([0])[0])
+
+    def keeps_its_state(self) -> bool:
+        """True if an optimizer that is loaded from another's state_dict goes on as that one does."""
+        weights = [nn.Parameter(torch.linspace(-1, 1, 6).view(2, 3)) for _ in range(2)]
+        one, other = (self.make([("weight", weight)]) for weight in weights)
+
+        def step(optimizer: torch.optim.Optimizer, weight: nn.Parameter, length: float) -> None:
+            weight.grad = length * (weight.detach() + 0.3)
+            fast_paths.step(optimizer)
+
+        for length in (1.0, -0.5, 2.0):
+            step(one, weights[0], length)
+        weights[1].data.copy_(weights[0].data)
+        other.load_state_dict(one.state_dict())
+        for length in (0.7, -0.2):
+            step(one, weights[0], length)
+            step(other, weights[1], length)
+        return torch.equal(weights[0], weights[1])
+
     def _learnt(self, numbers: Sequence[int]) -> list[Tensor]:
         """One or both of two made-up weights after three steps of one optimizer."""
         starts = [(number + 1) * torch.linspace(-1, 1, 6).view(2, 3) for number in numbers]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -15,6 +14,7 @@ from dlrun.data.loaded import Loaded
 from dlrun.errors import UserError
 from dlrun.system.randomness import generator
 from dlrun.training.copies import Copies, as_tensor
+from dlrun.training.optimizers import OptimizerPart
 from dlrun.training.plan import Plan
 
 _TRIED = 64  # training examples
@@ -30,6 +30,8 @@ def trials(plan: Plan, loaded: Loaded) -> Iterator[Trial]:
         yield "dataset", partial(_refuse_another_reading, plan, loaded)
     if _is_own(plan, "architecture", config.architecture):
         yield "architecture", partial(_refuse_another_model, plan, loaded)
+    if _is_own(plan, "optimizer", config.optimizer):
+        yield "optimizer", partial(_refuse_another_step, plan.optimizer)
     for choice, augment in zip(config.augmentations, plan.recipe.augmentations, strict=True):
         if _is_own(plan, "augmentations", choice):
             yield "augmentations", partial(_refuse_another_change, choice.name, augment, loaded)
@@ -50,11 +52,19 @@ def _is_own(plan: Plan, kind: str, choice: Choice) -> bool:
 
 def _refuse_another_reading(plan: Plan, loaded: Loaded) -> None:
     """Read a dataset again if that is quick; raise UserError unless its examples are the same."""
-    started, notes = time.monotonic(), list(plan.data.notes)
+    if loaded.seconds > _SHORT:
+        return
+    notes = list(plan.data.notes)
     again = plan.load(loaded.preprocessing)
     plan.data.notes[:] = notes
-    if time.monotonic() - started < _SHORT and again.fingerprint != loaded.fingerprint:
-        raise UserError(_said(plan.config.dataset.name, "read twice, its examples differ"))
+    if again.fingerprint != loaded.fingerprint:
+        raise UserError(
+            _said(
+                plan.config.dataset.name,
+                "read twice, its examples differ",
+                "it may draw from numpy or random",
+            )
+        )
 
 
 def _refuse_another_model(plan: Plan, loaded: Loaded) -> None:
@@ -70,6 +80,49 @@ def _refuse_another_model(plan: Plan, loaded: Loaded) -> None:
     if not _alike(once, twice, 0.0):
         raise UserError(_said(name, "run twice in training, its outputs differ"))
 
+    _refuse_mixing(name, one, inputs)
+    if _sets_its_seed(plan):
+        what = f"{name} sets the random seed itself, so that all seeds begin with the same weights"
+        raise UserError(what, fix="leave that to dlrun, which sets the seed before it calls the function")
+
+
+def _refuse_mixing(name: str, model: Copies, inputs: Tensor) -> None:
+    """Raise UserError if in evaluation outputs are random, or those of an example depend on the others."""
+    model.eval()
+    cut = max(1, inputs.shape[1] // 4)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        once, twice = (as_tensor(model(inputs)) for _ in range(2))
+        parts = [as_tensor(model(some)) for some in (inputs[:, :cut], inputs[:, cut:]) if some.shape[1]]
+    if not _alike(once, twice, 0.0):
+        fix = "let it act in training alone, such as F.dropout(…, training=self.training)"
+        raise UserError(f"{name} is random in evaluation: run twice, its outputs differ", fix=fix)
+    if once.shape[1] != inputs.shape[1] or not _alike(once, torch.cat(parts, 1), _CLOSE):
+        what = f"{name} mixes examples: the outputs of one depend on the others in its batch"
+        raise UserError(what, fix="the first axis is that of examples (recurrent layers: batch_first=True)")
+
+
+def _sets_its_seed(plan: Plan) -> bool:
+    """True if building the model ends in the same random state, whatever the seed was before."""
+    ends = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            plan.build()
+            ends.append(torch.get_rng_state())
+    return torch.equal(*ends)
+
+
+def _refuse_another_step(optimizer: OptimizerPart) -> None:
+    """Raise UserError if an optimizer does not repeat its steps, or keeps state that no checkpoint has."""
+    with suppress(LookupError, ValueError, RuntimeError, TypeError, AttributeError):  # of a made-up weight
+        if not optimizer.is_repeatable():
+            raise UserError(
+                _said(optimizer.name, "the same steps, done again, differ", "it may draw random numbers")
+            )
+        if not optimizer.keeps_its_state():
+            what = f"{optimizer.name} keeps state outside of self.state and param_groups"
+            raise UserError(f"{what}: it would be lost at a resume, which would end in other weights")
+
 
 def _outputs_in_training(model: Copies, inputs: Tensor) -> Tensor:
     model.begin(1)
@@ -82,14 +135,16 @@ def _refuse_another_change(name: str, augment: Callable[..., Tensor], loaded: Lo
     streams = [torch.Generator(inputs.device).manual_seed(1) for _ in range(2)]
     once, twice = (augment(inputs.clone(), stream) for stream in streams)
     if not _alike(once, twice, 0.0):
-        raise UserError(_said(name, "called twice, it changes the same examples otherwise"))
+        raise UserError(
+            _said(name, "called twice, it changes examples differently", "it may not use the generator given")
+        )
 
 
 def _refuse_another_loss(plan: Plan, outputs: Tensor, targets: Tensor) -> None:
     """Raise UserError if the loss does not repeat, or if the figure of an example depends on its batch."""
     name, loss = plan.loss.name, plan.recipe.loss
     if not _alike(loss(outputs, targets), loss(outputs, targets), 0.0):
-        raise UserError(_said(name, "called twice, it gives other figures"))
+        raise UserError(_said(name, "called twice, it gives other figures", "it may draw random numbers"))
     if not plan.loss.is_batchwise and not _is_of_each_example(loss, outputs, targets):
         fix = (
             "give each example its own figure, or set batchwise = True in its file and give one for the batch"
@@ -102,7 +157,7 @@ def _refuse_another_metric(plan: Plan, name: str, outputs: Tensor, targets: Tens
     metric = plan.recipe.metrics[name]
     once, twice = (torch.as_tensor(metric.measure(outputs, targets)) for _ in range(2))
     if not _alike(once, twice, 0.0):
-        raise UserError(_said(name, "called twice, it gives other figures"))
+        raise UserError(_said(name, "called twice, it gives other figures", "it may draw random numbers"))
     if not metric.whole and not _is_of_each_example(metric.measure, outputs, targets):
         fix = "set whole = True in its file, and give one figure for all outputs and targets of a split"
         raise UserError(f"{name} is no mean over examples: its figure depends on the batch size", fix=fix)
@@ -145,5 +200,5 @@ def _some(loaded: Loaded) -> tuple[Tensor, Tensor]:
     return training.batch(order.to(training.targets.device))
 
 
-def _said(name: str, how: str) -> str:
-    return f"{name} is not repeatable: {how}; it may draw from numpy or random, instead of from PyTorch"
+def _said(name: str, how: str, why: str = "it may draw random numbers from elsewhere than PyTorch") -> str:
+    return f"{name} is not repeatable: {how}; {why}"

@@ -96,9 +96,10 @@ def _told(
                 )
         if isinstance(best := summary.get("best"), dict):
             of_seeds = {column: at(figure, "values") for column, figure in _items(best.get("figures"))}
-            of_each = _items(best.get("epochs"))
-            several = [epoch for _, epoch in of_each] if len(of_each) == len(epochs) else [best.get("epoch")]
-            yield "summary.json", several, _figures(of_seeds)
+            seeds = _listed(summary.get("seeds"))
+            of_each = dict(_items(best.get("epochs")))
+            several = [of_each.get(str(seed), epoch) for seed, epoch in zip(seeds, epochs, strict=False)]
+            yield "summary.json", several if of_each else [best.get("epoch")], _figures(of_seeds)
     with suppress(UserError):
         columns_of_run = run.rows()
         seeds = list(dict.fromkeys(columns_of_run.get("seed", ())))

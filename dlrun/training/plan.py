@@ -23,6 +23,7 @@ from dlrun.config.registry import Parts
 from dlrun.data.batches import Sampling
 from dlrun.data.examples import EVALUATION_BATCH, Data, Preprocessing
 from dlrun.data.loaded import Loaded
+from dlrun.data.misfits import refuse_malformed
 from dlrun.errors import UserError, listed
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training import fast_paths
@@ -35,8 +36,15 @@ from dlrun.training.optimizers import OptimizerPart, Optimizers
 from dlrun.training.recipe import Metric, Recipe
 from dlrun.training.stacking import refuse_stacking
 from dlrun.training.state import State
-from dlrun.training.suitability import refuse_unsuited, suitable_plots
-from dlrun.training.trials import fitting_layers, measure_two, try_augmentation, try_optimizer
+from dlrun.training.suitability import refuse_better, refuse_unsuited, suitable_plots
+from dlrun.training.trials import (
+    fitting_layers,
+    measure_two,
+    try_augmentation,
+    try_finish,
+    try_optimizer,
+    try_schedule,
+)
 
 # Numbers in the outputs of all layers for an evaluation batch: 2 GiB, of which most are freed at once.
 LARGEST_EVALUATION = 2**29
@@ -182,7 +190,10 @@ def make_plan(
     with noting("dataset"):
         takes_known = "known" in parts.part("dataset", config.dataset.name).takes
         data = part("dataset", config.dataset)(data_dir, *([known] if takes_known else []))
-    if not isinstance(data, Data):
+    if isinstance(data, Data):
+        with noting("dataset"):
+            refuse_malformed(data)
+    if mistakes or not isinstance(data, Data):
         raise config.refuse(mistakes or [config.mistake("dataset", "the function did not return Data")])
     for kind, choices in (("loss", [config.loss]), ("metrics", config.metrics)):
         for choice in choices:
@@ -204,21 +215,29 @@ def make_plan(
         build = partial(part("architecture", config.architecture), data.input_shape, task.outputs)
         for choice in config.metrics:
             with noting("metrics"):
+                refuse_better(parts.part("metrics", choice.name))
                 refuse_unsuited(parts.part("metrics", choice.name), data, config.dataset.name, task)
+    if task and data.scaling and not task.are_estimates:
+        with noting("loss"):
+            raise UserError(
+                f"{loss.name} does not take estimates of the target, which cannot be scaled for it"
+            )
     if data.scaling:
         build = partial(_in_own_unit, build, *data.scaling)
+    alone = build  # without the weights of a loss
     if task and loss.make:
         build = partial(_with_loss, build, loss.make)
     if most_weights:
         build = partial(built_within, build, *most_weights)
     if task and not mistakes:  # parts of different tasks cannot be tried on one another
         with noting("loss"):
-            measure_two(loss.name, loss.measure, task, most_axes=1)
+            measure_two(loss.name, loss.measure, task, most_axes=1, has_gradient=not loss.make)
         for name, one in metrics.items():
             with noting("metrics"):
                 measure_two(name, one.measure, task, most_axes=2, whole=one.whole)
+                try_finish(name, one, task)
         with noting("architecture"):
-            layers = fitting_layers(build, data, task.outputs, loss.name)
+            layers = fitting_layers(alone, data, task.outputs, loss.name)
     plots = []
     for choice in config.plots:
         if choice.name == AUTO:
@@ -250,8 +269,10 @@ def make_plan(
         is_elementwise=about.constants.get("elementwise") is True,
         takes_names=about.takes[:1] == ("named_parameters",),
     )
+    with noting("schedule"):
+        try_schedule(config.schedule.name, part("schedule", config.schedule))
     with noting("optimizer"):
-        try_optimizer(optimizer)
+        try_optimizer(optimizer, None if mistakes else skeleton(build))
 
     evaluation_batch: int | Literal["full"] = EVALUATION_BATCH
     with noting("evaluation_batch_size"):
@@ -300,21 +321,24 @@ def make_plan(
 def metric(parts: Parts, choice: Choice, decision: Decision | None = None) -> Metric:
     """The metric that a config names: its function and its `finish`.
 
-    It is given the scores by which `decision` predicts a class, so that all metrics judge one prediction.
+    It is given the scores by which `decision` predicts a class, so that all metrics judge one prediction; a
+    metric whose first parameter is called `probabilities` is given those.
     """
     module = parts.module("metrics", choice.name)
     measure = partial(parts.find("metrics", choice.name), **choice.options)
-    if decision and decision.is_by_probability:
-        measure = partial(_of_scores, decision, measure)
+    if decision and parts.part("metrics", choice.name).takes[:1] == ("probabilities",):
+        measure = partial(_of_outputs, decision.probabilities, measure)
+    elif decision and not decision.are_scores:
+        measure = partial(_of_outputs, decision.scores, measure)
     if parts.part("metrics", choice.name).constants.get("whole") is True:
         return Metric(measure, whole=True)
     return Metric(measure, module.finish) if hasattr(module, "finish") else Metric(measure)
 
 
-def _of_scores(
-    decision: Decision, measure: Callable[..., Tensor], outputs: Tensor, targets: Tensor
+def _of_outputs(
+    function: Callable[[Tensor], Tensor], measure: Callable[..., Tensor], outputs: Tensor, targets: Tensor
 ) -> Tensor:
-    return measure(decision.scores(outputs), targets)
+    return measure(function(outputs), targets)
 
 
 def _evaluation_batch(config: Config, loss: LossPart, layers: Layers) -> int | Literal["full"]:

@@ -52,9 +52,10 @@ def try_on(plan: Plan, loaded: Loaded) -> None:
         outputs = as_tensor(plan.model(plan.config.seeds[:1]).eval()(inputs.unsqueeze(0)))
         sums = plan.task.decision.probabilities(outputs).sum(-1)
     worst = float(sums.flatten()[(sums - 1).abs().argmax()])
-    if abs(worst - 1) > 1e-3:
+    if not abs(worst - 1) <= 1e-3:  # nan is refused too
         what = f"{plan.config.loss.name} takes outputs whose probabilities sum to {worst:.3g} instead of 1"
         fix = "end the architecture with what it needs (nll: output_activation: log_softmax)"
+        fix += ", or correct probabilities(), whose classes are on the last axis"
         raise plan.config.refuse([plan.config.mistake("loss", f"{what}; {fix}")])
 
 
@@ -66,5 +67,5 @@ def _refuse_stacking(plan: Plan, loaded: Loaded) -> None:
     inputs, _ = training.batch(some[:, :4])
     targets = training.targets[some]
     judges = {plan.config.loss.name: plan.recipe.loss}
-    judges |= {name: metric.measure for name, metric in plan.recipe.metrics.items()}
+    judges |= {name: metric.measure for name, metric in plan.recipe.means.items()}
     refuse_what_differs(plan.build, plan.optimizers, judges, inputs.cpu(), targets.cpu())

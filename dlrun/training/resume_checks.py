@@ -58,7 +58,7 @@ class _Optimizer(BaseModel):
     """The schema of Optimizer.state_dict()."""
 
     model_config = _STRICT
-    state: dict[int, dict[str, Any]]
+    state: dict[Any, Any]  # of weights by their numbers, and what else an own optimizer keeps
     param_groups: list[dict[str, Any]]
 
 
@@ -291,6 +291,13 @@ def refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
         said = (f"{key} (was {_value(old, key)}, now {_value(new, key)})" for key in different)
         raise UserError(
             f"a run cannot be resumed with another {', '.join(said)}",
+            where=str(run.config),
+            fix="undo that, or start a new run with dlrun train",
+        )
+    if (old.patience is None and new.patience) or (old.patience or 0) > (new.patience or math.inf):
+        raise UserError(
+            f"patience={new.patience} is less than the {old.patience or 'unlimited one'} of this run: it may "
+            "only be raised, because with less a seed might have stopped earlier",
             where=str(run.config),
             fix="undo that, or start a new run with dlrun train",
         )

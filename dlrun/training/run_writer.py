@@ -12,7 +12,6 @@ from statistics import fmean
 from traceback import walk_tb
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from dlrun.config.claims import meets, missed_by
@@ -33,9 +32,10 @@ from dlrun.system.processes import command_line, identity, now
 from dlrun.system.shortages import limits_of_memory
 from dlrun.training.baselines import baselines_of
 from dlrun.training.best import of_copy, row_of
-from dlrun.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dlrun.training.best_weights import BestWeights
+from dlrun.training.checkpoint import Checkpoint, save_checkpoint
 from dlrun.training.copies import Copies
-from dlrun.training.early_stopping import note_best, note_stops, why_stopped
+from dlrun.training.early_stopping import note_best, note_stops, said_seeds, why_stopped
 from dlrun.training.figures import summarised
 from dlrun.training.hardware import Hardware
 from dlrun.training.loop import evaluate, named
@@ -46,7 +46,7 @@ from dlrun.training.provenance import OWN_PARTS, own_parts_of
 from dlrun.training.recipe import Row
 from dlrun.training.state import State
 from dlrun.training.stretches import stretches_with, surroundings_of
-from dlrun.training.trained import Trained, epochs_of, load_weights
+from dlrun.training.trained import Trained
 from dlrun.training.views import TrainingView
 
 REDRAW_EVERY = 3.0  # seconds, at least
@@ -75,8 +75,9 @@ class RunWriter:
         copies = range(len(state.model.seeds))
         before = saved.figures if saved else {}
         self._figures = [of_copy(before, place) for place in copies]  # of each copy's last epoch
-        self._best_weights: list[dict[str, Tensor]] | None = None
-        self._best_is_saved = True  # False if the best weights are newer than best.pt
+        self._best = BestWeights([None for _ in copies])
+        if saved and any(state.best):
+            self._read_best()
         self._next_save = self._next_drawing = 0.0
         default = Choice("curves", plan.parts.part("plots", "curves").defaults)
         self._curves = next((choice for choice in plan.plots if choice.name == "curves"), default)
@@ -107,44 +108,17 @@ class RunWriter:
             self._figures[index] = of_copy(row, place)
         self.write_snapshot()
         improved = note_best(self.plan, self.state, row)
-        if improved:
-            self._remember_best(self.state.model, improved)
+        for index in improved:
+            self._best.take(self.state.model, index, self.state.epoch, self._figures[index])
         note_stops(self.plan, self.state)
         return bool(improved)
 
-    def _remember_best(self, model: Copies, indices: Sequence[int]) -> None:
-        """Copy the weights of some copies as their best ones, reusing the memory of the previous ones."""
-        if self._best_weights is None:
-            self._best_weights = [
-                {name: value.clone() for name, value in copy.items()} for copy in weights_of(model)
-            ]
-            self._take_saved_best({*range(len(self._best_weights))} - {*indices})
-        else:
-            before = [value for index in indices for value in self._best_weights[index].values()]
-            now = [value for index in indices for value in model.copies[index].state_dict().values()]
-            torch._foreach_copy_(before, now)
-        self._best_is_saved = False
-
-    def _take_saved_best(self, indices: set[int]) -> None:
-        """Take the best weights of some copies from best.pt, after a resume.
-
-        If it cannot be read, the best epochs of these copies are forgotten, and a warning says so.
-        """
-        assert self._best_weights is not None
-        known = sorted(index for index in indices if self.state.best[index])
-        if not known:
-            return
+    def _read_best(self) -> None:
+        """Take the best weights of a resumed run from best.pt; if they cannot be read, a warning says so."""
         try:
-            saved = load_checkpoint(self.run.best).state["model"]
-            for index in known:
-                for name, value in self._best_weights[index].items():
-                    value.copy_(saved[index][name])
-        except (CheckpointRefused, LookupError, TypeError, RuntimeError) as refused:
-            seeds = ", ".join(str(self.state.model.seeds[index]) for index in known)
-            text = f"best.pt is skipped: {getattr(refused, 'what', refused)}"
-            log_warning(self.run, self._view, f"{text}; the best epochs of seed {seeds} so far are lost")
-            for index in known:
-                self.state.best[index] = None
+            self._best.read(self.run.best, self.state.model)
+        except CheckpointRefused as refused:
+            log_warning(self.run, self._view, f"best.pt is skipped: {refused.what}")
 
     def write_snapshot(self) -> None:
         """Write the weights of this epoch, if a plot shows how the model changed and a snapshot is due."""
@@ -166,22 +140,23 @@ class RunWriter:
         """
         started = time.monotonic()
         self.state.rows_end = self.rows.flush()
-        if not self._best_is_saved and self._best_weights is not None:
-            without = [index for index, best in enumerate(self.state.best) if best is None]
-            if without:  # until it has a best epoch, the last one stands for it
-                self._remember_best(self.state.model, without)
-            self._save_best(self._best_weights)
+        if not self._best.is_saved:
+            self._hold_last()
+            self._save(self.run.best, self._best.state(), self._best.figures())
+            self._best.is_saved = True
         self._save(self.run.last, self.state.state_dict(), row_of(self._figures))
         self.saved_epoch = self.state.epoch
         took = time.monotonic() - started
         self._next_save = time.monotonic() + max(SAVE_EVERY, SAVE_SHARE * took)
 
-    def _save_best(self, weights: list[dict[str, Tensor]]) -> None:
-        """Write best.pt: the weights of each copy at its own best epoch, and its figures there."""
-        epochs = [best.epoch if best else self.state.epoch for best in self.state.best]
-        state = {"model": weights, "epoch": max(epochs), "epochs": epochs}
-        self._save(self.run.best, state, self._best_figures())
-        self._best_is_saved = True
+    def _hold_last(self) -> None:
+        """Let best.pt hold the last epoch of each copy of which it has none."""
+        for index in self._best.missing():
+            self._best.take(self.state.model, index, self._last_epoch(index), self._figures[index])
+
+    def _last_epoch(self, index: int) -> int:
+        """The last epoch that a copy trained."""
+        return self.state.stopped[index] or self.state.epoch
 
     def _best_figures(self) -> Row:
         """The figures of each copy at its best epoch, or without one of its last epoch."""
@@ -255,6 +230,7 @@ class RunWriter:
             self.save()
         self.rows.close()
         if self.state.epoch:
+            self.write_summary("running")  # pictures show its best epochs
             self._draw(view, self.plan.plots)
         verdicts = self._judge(status)
         summary = self.write_summary(status, expect=verdicts, signal=received)
@@ -351,60 +327,54 @@ class RunWriter:
     def _complete_best(self, view: TrainingView) -> None:
         """Complete the figures of the best epochs; a copy without one has its last epoch in best.pt."""
         state = self.state
+        for index, best in enumerate(state.best):
+            if best is None or self._best.held[index] is None:
+                self._best.take(state.model, index, self._last_epoch(index), self._figures[index])
+        for index, held in enumerate(self._best.held):
+            if held and held.epoch == self._last_epoch(index):
+                held.figures = self._figures[index]
+        self._warn_of_others(view)
+        before = [held.figures for held in self._best.held if held]
+        if any(not figures.keys() >= set(self.plan.recipe.columns()) for figures in before):
+            completed = self._completed(before, self._best_model()[0])
+        else:
+            completed = before
+        for index, (held, figures) in enumerate(zip(self._best.held, completed, strict=True)):
+            best = state.best[index]
+            if held is None:
+                continue
+            held.figures = figures
+            if best and best.epoch == held.epoch and best.figures != figures:
+                state.best[index] = replace(best, figures=figures)
+                self._best.is_saved = False
+
+    def _warn_of_others(self, view: TrainingView) -> None:
+        """Warn of the seeds whose weights in best.pt are not those of a best epoch, with the reason."""
+        monitor, state = self.plan.monitor, self.state
         without = [index for index, best in enumerate(state.best) if best is None]
         if without:
-            self._warn_of_no_best(without, view)
-            self._remember_best(state.model, without)
-        before = list(state.best)
-        for index, best in enumerate(state.best):
-            if best and best.epoch == (state.stopped[index] or state.epoch):
-                state.best[index] = replace(best, figures=self._figures[index])
-        columns = set(self.plan.recipe.columns())
-        if any(best and not best.figures.keys() >= columns for best in state.best):
-            model, epochs = self._best_model(view)
-            figures = self._completed([best.figures if best else {} for best in state.best], model)
-            for index, best in enumerate(state.best):
-                if best and best.epoch == epochs[index]:
-                    state.best[index] = replace(best, figures=figures[index])
-        if state.best != before:  # best.pt has the same weights, and further figures
-            if self._best_weights is None:
-                self._remember_best(self._best_model(view)[0], range(len(state.best)))
-            self._best_is_saved = False
+            why = f"{monitor} was not a number in any epoch"
+            if self.plan.monitor_every > state.epoch:
+                why = f"{monitor} is first measured after epoch {self.plan.monitor_every}"
+            log_warning(self.run, view, f"best.pt is the last epoch{said_seeds(state, without)}: {why}")
+        for index, (best, held) in enumerate(zip(state.best, self._best.held, strict=True)):
+            if best and held and best.epoch != held.epoch:
+                what = f"best.pt has epoch {held.epoch} of seed {state.model.seeds[index]}"
+                log_warning(self.run, view, f"{what}: the weights of its best epoch, {best.epoch}, were lost")
 
-    def _warn_of_no_best(self, indices: Sequence[int], view: TrainingView) -> None:
-        """Warn that best.pt has the last epoch of some copies, with the reason."""
-        monitor, state = self.plan.monitor, self.state
-        which = "" if len(indices) == len(state.best) else f" of seed {', '.join(map(str, indices))}"
-        why = f"{monitor} was not a number in any epoch"
-        if self.plan.monitor_every > state.epoch:
-            why = f"{monitor} is first measured after epoch {self.plan.monitor_every}"
-        log_warning(self.run, view, f"best.pt is the last epoch{which}: {why}")
-
-    def _best_model(self, view: TrainingView) -> tuple[Copies, list[int]]:
-        """A model with the weights of each copy's best epoch, and these epochs.
-
-        If best.pt cannot be read, the weights are those of last.pt.
-        """
-        model, state = self.plan.model(), self.state
-        if self._best_weights is not None:
-            load_weights(model, self._best_weights, self.run.best)
-            return self.hardware.prepare(model), [best.epoch if best else state.epoch for best in state.best]
-        for path in (self.run.best, self.run.last):
-            if not any(state.best) and not path.exists():  # nothing was monitored yet
-                continue
-            try:
-                saved = load_checkpoint(path).state
-                load_weights(model, saved["model"], path)
-                return self.hardware.prepare(model), epochs_of(saved)
-            except CheckpointRefused as refused:
-                log_warning(self.run, view, f"{path.name} is skipped: {refused.what}")
-        raise RunFailed("neither best.pt nor last.pt can be read", where=str(self.run.folder))
+    def _best_model(self) -> tuple[Copies, list[int]]:
+        """A model with the weights of best.pt, and the epoch of each copy."""
+        self._hold_last()
+        model = self.plan.model()
+        epochs = self._best.put_into(model, self.run.best)
+        return self.hardware.prepare(model), epochs
 
     def redraw(self, view: TrainingView) -> None:
         """Draw the current curves, unless they were drawn a moment ago."""
         started = time.monotonic()
         if started >= self._next_drawing:
             self.rows.flush()
+            self.write_summary("running")
             self._draw_of(self.state.model, [self.state.epoch], view, [self._curves])
             took = time.monotonic() - started
             self._next_drawing = time.monotonic() + max(REDRAW_EVERY, REDRAW_SHARE * took)
@@ -412,7 +382,7 @@ class RunWriter:
     def _draw(self, view: TrainingView, plots: Sequence[Choice]) -> None:
         """Draw some plots of the best model."""
         if plots:
-            self._draw_of(*self._best_model(view), view, plots)
+            self._draw_of(*self._best_model(), view, plots)
 
     def _draw_of(self, model: Copies, epochs: list[int], view: TrainingView, plots: Sequence[Choice]) -> None:
         trained = Trained(

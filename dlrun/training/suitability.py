@@ -27,6 +27,13 @@ def suitable_plots(
     return chosen
 
 
+def refuse_better(metric: Part) -> None:
+    """Raise UserError if the file of a metric says something else than which figures are better."""
+    better = metric.constants.get("better", "higher")
+    if better not in ("higher", "lower"):
+        raise UserError(f'{metric.name}.py has better = {better!r}, which must be "higher" or "lower"')
+
+
 def refuse_unsuited(
     part: Part, data: Data, dataset: str, task: Task | None = None, layers: Layers | None = None
 ) -> None:

@@ -296,7 +296,9 @@ def epochs_of(state: dict[str, Any]) -> list[int]:
 
     Raises ValueError or LookupError for anything else, which an untrusted file may hold.
     """
-    epochs = state.get("epochs", [state["epoch"]])
+    stopped = state.get("stopped")  # of last.pt
+    ends = [state["epoch"] if stop is None else stop for stop in stopped] if isinstance(stopped, list) else []
+    epochs = state.get("epochs") or ends or [state["epoch"]]
     if not isinstance(epochs, list) or not epochs:
         raise ValueError("epochs")
     for epoch in (state["epoch"], *epochs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import signature
+from math import isfinite
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from dlrun.data.loaded import Loaded
 from dlrun.errors import UserError, shortened
 from dlrun.training.layers import Layers, layers_of, skeleton
 from dlrun.training.optimizers import OptimizerPart
+from dlrun.training.recipe import Metric
 
 
 def fitting_layers(build: Callable[[], nn.Module], data: Data, outputs: int, loss: str) -> Layers:
@@ -71,38 +73,95 @@ def try_augmentation(
         size = "×".join(map(str, shape))
         reason = f": {str(error)[:150]}" if type(error) is ValueError else ""  # torch's do not help a user
         raise UserError(f"{name} does not take inputs of {size}{reason}") from error
+    if not isinstance(given, Tensor):
+        raise UserError(f"{name} gives a {type(given).__name__} instead of a tensor")
     if given.shape != inputs.shape or given.dtype != inputs.dtype:
         raise UserError(f"{name} changes the shape or the type of its inputs")
 
 
 def measure_two(
-    name: str, measure: Callable[[Tensor, Tensor], Tensor], task: Task, *, most_axes: int, whole: bool = False
+    name: str,
+    measure: Callable[[Tensor, Tensor], Tensor],
+    task: Task,
+    *,
+    most_axes: int,
+    whole: bool = False,
+    has_gradient: bool = False,
 ) -> None:
     """Measure two examples. Raises UserError unless each gets its own figure, or a row of figures.
 
-    Of a `whole` split there has to be one figure for both.
+    Of a `whole` split there has to be one figure for both. With `has_gradient` the figures need one.
     """
+    outputs = torch.zeros(2, task.outputs, requires_grad=has_gradient)
     try:
-        figures = torch.as_tensor(measure(torch.zeros(2, task.outputs), task.targets(2)))
+        figures: object = measure(outputs, task.targets(2))
     except (RuntimeError, IndexError, TypeError, ValueError) as error:
         reason = (str(error).splitlines() or [""])[0][:150]
         raise UserError(
             f"{name} does not fit outputs of {task.outputs} and such targets: {reason}"
         ) from error
+    if figures is None:
+        raise UserError(f"{name} gives None: does it end without a return?")
     if whole:
-        if figures.numel() != 1:
-            what = f"{name} gives shape {tuple(figures.shape)}, but with whole = True it needs one figure"
-            raise UserError(what)
-    elif figures.shape[:1] != (2,) or figures.dim() > most_axes:
+        if not isinstance(figures, Tensor | float | int) or torch.as_tensor(figures).numel() != 1:
+            raise UserError(
+                f"{name} has whole = True, so it needs one figure for all, not {shortened(figures)}"
+            )
+        return
+    if not isinstance(figures, Tensor):
+        raise UserError(f"{name} gives a {type(figures).__name__} instead of a tensor")
+    if figures.shape[:1] != (2,) or figures.dim() > most_axes:
+        more = 'reduction="none"; or set batchwise = True' if has_gradient else "no mean; or set whole = True"
         raise UserError(
-            f"{name} gives shape {tuple(figures.shape)} for 2 examples; each needs a figure of its own"
+            f"{name} gives shape {tuple(figures.shape)} for 2 examples; each needs a figure of its own",
+            fix=f"take {more} in its file",
+        )
+    if has_gradient and not figures.requires_grad:
+        raise UserError(
+            f"{name} has no gradient: it does not depend on the outputs, or by detach, argmax or item alone"
         )
 
 
-def try_optimizer(part: OptimizerPart) -> None:
-    """Raise UserError for options that contradict each other, and for what is no usable optimizer."""
+def try_finish(name: str, metric: Metric, task: Task) -> None:
+    """Raise UserError unless `finish` of a metric gives a number."""
+    if metric.whole:
+        return
+    figures = metric.measure(torch.zeros(2, task.outputs), task.targets(2)).double().mean(0)
     try:
-        optimizer = part.make([("weight", nn.Parameter(torch.zeros(1)))])
+        found: object = metric.finish(figures.reshape(-1).tolist())
+    except (IndexError, TypeError, ValueError) as error:
+        raise UserError(f"finish() of {name} fails: {str(error)[:150]}") from error
+    except ArithmeticError:  # of these figures, which are made up
+        return
+    if not isinstance(found, float | int):
+        raise UserError(f"finish() of {name} gives {shortened(repr(found))} instead of a number")
+
+
+def try_schedule(name: str, schedule: Callable[[float], float]) -> None:
+    """Raise UserError unless a schedule gives a finite number, and the same one again."""
+    for progress in (0.0, 0.3, 0.999):
+        once: object = schedule(progress)
+        if not isinstance(once, float | int) or not isfinite(once):
+            raise UserError(
+                f"{name} gives {shortened(repr(once))} at progress {progress}, not a finite number"
+            )
+        if schedule(progress) != once:
+            what = f"{name} is not repeatable: called twice, it gives other rates"
+            raise UserError(f"{what}; a schedule is a function of progress alone")
+
+
+def try_optimizer(part: OptimizerPart, model: nn.Module | None) -> None:
+    """Raise UserError for options that contradict each other, and for what is no usable optimizer.
+
+    Tried on weights with the names and shapes of those of a model, if it could be made.
+    """
+    shapes = [(name, own.shape) for name, own in model.named_parameters()] if model else []
+    weights = [  # which take no memory
+        (name, nn.Parameter(torch.zeros(()).expand(shape)))
+        for name, shape in shapes or [("weight", torch.Size([1]))]
+    ]
+    try:
+        optimizer = part.make(weights)
     except ValueError as error:
         raise UserError(str(error)) from error
     if not isinstance(optimizer, torch.optim.Optimizer):

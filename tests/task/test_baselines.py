@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small_runs import own_parts, planned, trained
 
 from dlrun.config.mistakes import ConfigError
@@ -131,6 +132,24 @@ def test_a_metric_of_estimates_is_refused_where_outputs_are_logits(metric: str, 
     with pytest.raises(ConfigError) as refused:
         planned(parts, dataset="coin", loss="logits", metrics=[metric])
     assert "compares outputs with targets" in str(refused.value.mistakes[0])
+
+
+def test_a_scaled_target_is_refused_where_outputs_are_no_estimates_of_it(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("x,y\n" + "".join(f"{n},{100 + n % 7}\n" for n in range(40)))
+    dataset = {"name": "csv", "path": str(table), "target": "y", "scale_target": True, "split": "random"}
+    parts = own_parts(tmp_path, PARTS)
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, dataset=dataset, loss="logits", metrics=[])
+    assert "logits does not take estimates of the target, which cannot be scaled for it" in str(
+        refused.value.mistakes[0]
+    )
+    assert planned(parts, dataset=dataset, loss="huber", metrics=[]).data.scaling
+
+
+def test_predictions_that_are_no_estimates_are_not_called_by_the_target(tmp_path: Path) -> None:
+    plan = planned(own_parts(tmp_path, PARTS), dataset="coin", loss="logits", metrics=[])
+    assert plan.task.row(torch.zeros(1, 1)) == {"output": 0.0}
 
 
 def test_pictures_of_estimates_are_not_drawn_of_logits(tmp_path: Path) -> None:

@@ -46,6 +46,57 @@ def own_accuracy(outputs, targets):
     """True if the largest output is that of the class."""
     return outputs.argmax(1) == targets
 ''',
+    "loss/embedded.py": '''
+"""Cross entropy of the first three outputs, beside which an embedding stands."""
+import torch.nn.functional as F
+task = "classification"
+
+
+def embedded(outputs, targets):
+    """Cross entropy, and the size of the embedding."""
+    size = outputs[:, 3:].square().mean(1)
+    return F.cross_entropy(outputs[:, :3], targets, reduction="none") + 0.01 * size
+
+
+def outputs(data):
+    return len(data.classes) + 4
+
+
+def probabilities(outputs):
+    return outputs[..., :3].softmax(-1)
+
+
+def constant(shares):
+    import torch
+    return torch.cat([shares.log(), torch.zeros(4)])
+''',
+    "metrics/surest.py": '''
+"""The mean probability of the predicted class."""
+task = "classification"
+
+
+def surest(probabilities, targets):
+    """The largest probability."""
+    return probabilities.amax(1)
+''',
+    "loss/sharp.py": '''
+"""Cross entropy of sharpened outputs."""
+import torch.nn.functional as F
+task = "classification"
+
+
+def sharp(outputs, targets):
+    """Cross entropy of eight times the outputs."""
+    return F.cross_entropy(8 * outputs, targets, reduction="none")
+
+
+def probabilities(outputs):
+    return (8 * outputs).softmax(-1)
+
+
+def constant(shares):
+    return shares.log() / 8
+''',
     "loss/one_logit.py": '''
 """A single logit for two classes, without a word about probabilities."""
 import torch.nn.functional as F
@@ -74,7 +125,8 @@ RUNS: dict[str, dict[str, Any]] = {
     "energies": {"loss": "energy", "metrics": ["accuracy", "own_accuracy", "top5"], "seeds": [0, 1]},
     "saturated sigmoids": {**SATURATED, "loss": "bce", "metrics": ["accuracy", "own_accuracy"]},
     "saturated softmax": {**SATURATED, "metrics": ["accuracy"]},
-    "one logit": {"loss": "bce", "dataset": TWO, "metrics": ["accuracy"]},
+    "one logit": {"loss": "bce", "dataset": TWO, "metrics": ["accuracy", "own_accuracy", "top5"]},
+    "logits and an embedding": {"loss": "embedded", "metrics": ["accuracy", "own_accuracy"]},
     "an own logit": {"loss": "one_logit", "dataset": TWO, "metrics": ["accuracy"]},
     "shares": {"loss": "mse", "metrics": ["accuracy"]},
 }
@@ -120,6 +172,15 @@ def test_a_loss_of_energies_learns_and_is_judged_by_its_probabilities(tmp_path: 
     }
     _, report, _ = opened(tmp_path, changes)
     assert report["metrics"]["accuracy"] > report["baselines"]["majority class"]["accuracy"] + 0.1
+
+
+def test_a_metric_of_probabilities_gets_those_of_the_loss(tmp_path: Path) -> None:
+    changes = {"loss": "sharp", "metrics": ["accuracy", "surest"], "seeds": [0, 1]}
+    model, report, _ = opened(tmp_path, changes)
+    outputs, _ = model.outputs("test")
+    for index, seed in enumerate(model.seeds):
+        wanted = float((8 * outputs[index]).softmax(-1).amax(-1).mean())
+        assert report["per_seed"][str(seed)]["surest"] == pytest.approx(wanted, rel=1e-5)
 
 
 def test_equal_probabilities_do_not_go_to_the_first_class() -> None:

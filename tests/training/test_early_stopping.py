@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from small_runs import Listening, differences, go_on, of_seed, outcome, own_part
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
 from dlrun.training import state as states
-from dlrun.training.checkpoint import load_checkpoint
+from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
 from dlrun.training.copies import Apart
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.trained import open_checkpoint
@@ -66,6 +67,12 @@ def planned_in(tmp_path: Path, **changes: Any) -> Any:
 def summary_of(run: Run) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((run.folder / "summary.json").read_text())
     return content
+
+
+def rows_of(run: Run, seed: int) -> list[int]:
+    """The epochs that a seed trained."""
+    rows = run.rows()
+    return [epoch for epoch, each in zip(rows["epoch"], rows["seed"], strict=True) if each == seed]
 
 
 def best_weights(run: Run, seed: int) -> tuple[int, Any]:
@@ -121,8 +128,7 @@ def test_a_seed_that_has_stopped_has_no_further_rows_and_is_not_trained(
     rows, stopped = run.rows(), summary_of(run)["stopped"]
     assert stopped.keys() == {str(seed) for seed in SEEDS}
     for seed in SEEDS:
-        epochs = [epoch for epoch, each in zip(rows["epoch"], rows["seed"], strict=True) if each == seed]
-        assert epochs == list(range(1, stopped[str(seed)] + 1))
+        assert rows_of(run, seed) == list(range(1, stopped[str(seed)] + 1))
     steps = 3  # of an epoch: 42 points in batches of 16
     assert sum(trained_at_once) == steps * len(rows["epoch"])
 
@@ -273,3 +279,152 @@ def _judging_together(begin: Any) -> Any:
         self.is_judged_together = True
 
     return together
+
+
+# ------------------------------------------------------------------------ what best.pt holds
+
+
+def test_a_best_pt_that_is_newer_than_last_pt_is_never_mixed_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill between the two saves leaves such a best.pt; its weights keep their own epoch."""
+    unbroken = trained(planned_in(tmp_path), tmp_path)
+    ends = summary_of(unbroken)["best"]["epochs"]
+    first = min(ends.values())
+    run = trained(planned_in(tmp_path), tmp_path, stop_after=max(1, first - 1))
+    run.best.write_bytes(unbroken.best.read_bytes())
+    for pause in range(first, max(ends.values()) + 1):
+        go_on(run, STOPPING, stop_after=pause)
+        saved = load_checkpoint(run.best)
+        for index, epoch in enumerate(saved.state["epochs"]):
+            at = trained(planned_in(tmp_path), tmp_path, stop_after=epoch)
+            assert not differences(
+                load_checkpoint(at.last).state["model"][index], saved.state["model"][index]
+            )
+    go_on(run, STOPPING)
+    assert not differences(outcome(unbroken), outcome(run))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda state: state["model"].pop(), "it has the weights of 3 seeds, not of 4"),
+        (lambda state: state["model"][1].update({"0.bias": torch.tensor(7.0)}), "its 0.bias does not fit"),
+        (lambda state: state["model"][1].update({"0.bias": torch.full((8,), float("nan"))}), "not finite"),
+        (lambda state: state.update(epochs="x"), "epochs"),
+        (lambda state: state.update(epochs=[1, 2]), "it has the weights of"),
+        (lambda state: state.pop("model"), "it lacks an entry"),
+    ],
+)
+def test_a_best_pt_that_does_not_fit_is_skipped_and_patience_counts_on(
+    change: Any, said: str, tmp_path: Path
+) -> None:
+    unbroken = trained(planned_in(tmp_path), tmp_path)
+    stops = summary_of(unbroken)["stopped"]
+    run = trained(planned_in(tmp_path), tmp_path, stop_after=min(stops.values()) - 1)
+    saved = load_checkpoint(run.best)
+    change(saved.state)
+    save_checkpoint(run.best, saved)
+    view = Listening()
+    go_on(run, STOPPING, view=view)
+    assert any("best.pt is skipped" in text and said in text for text in view.warnings), view.warnings
+    assert summary_of(run)["stopped"] == stops, "the best epochs so far are known all the same"
+    held = load_checkpoint(run.best).state["epochs"]
+    best = [summary_of(run)["best"]["epochs"][str(seed)] for seed in SEEDS]
+    for seed, epoch, wanted in zip(SEEDS, held, best, strict=True):
+        lost = f"best.pt has epoch {epoch} of seed {seed}: the weights of its best epoch, {wanted}, were lost"
+        assert (lost in view.warnings) == (epoch != wanted)
+    assert held != best
+
+
+def test_a_seed_without_a_finite_figure_does_not_end_the_run_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlrun.training import early_stopping
+
+    whole = early_stopping.note_best
+
+    def never_of_seed_2(plan: Any, state: Any, row: Any) -> Any:
+        column = list(row[plan.monitor])
+        for place, index in enumerate(state.active):
+            column[place] = float("nan") if SEEDS[index] == 2 else column[place]
+        return whole(plan, state, row | {plan.monitor: column})
+
+    monkeypatch.setattr("dlrun.training.run_writer.note_best", never_of_seed_2)
+    view = Listening()
+    run = trained(planned_in(tmp_path), tmp_path, view=view)
+    found = summary_of(run)
+    assert "2" not in found["best"]["epochs"]
+    assert found["stopped"]["2"] == 2
+    assert "best.pt is the last epoch of seed 2: valid_loss was not a number in any epoch" in view.warnings
+    assert found["reason"] == "valid_loss of seed 2 was not a number in 2 epochs"
+    held = load_checkpoint(run.best).state["epochs"]
+    assert held[SEEDS.index(2)] == 2, "its last epoch"
+    model, saved = open_checkpoint(run.best, run, [], planned_in(tmp_path).parts, Path("no-data"))
+    assert evaluate_run(model, saved, run.best, "valid")["foreign"] == ""
+
+
+def test_the_spread_of_figures_that_are_no_numbers_is_none() -> None:
+    from dlrun.console.numbers import of_seeds
+    from dlrun.training.figures import spread
+
+    assert math.isnan(spread([math.nan, 1.0]) or 0.0)
+    assert of_seeds([math.nan, 1.0]) == "nan ± nan"
+
+
+def test_last_pt_knows_the_last_epoch_of_each_seed(tmp_path: Path) -> None:
+    run = trained(planned_in(tmp_path), tmp_path)
+    model, _ = open_checkpoint(run.last, run, [], planned_in(tmp_path).parts, Path("no-data"))
+    assert model.epochs == [summary_of(run)["stopped"][str(seed)] for seed in SEEDS]
+
+
+def test_patience_may_only_be_raised(tmp_path: Path) -> None:
+    run = trained(planned_in(tmp_path, seeds=[0], patience=6), tmp_path, stop_after=2)
+    with pytest.raises(UserError, match="patience=3 is less than the 6 of this run: it may only be raised"):
+        go_on(run, STOPPING | {"seeds": [0], "patience": 3})
+    other = trained(planned_in(tmp_path, seeds=[0], patience=None), tmp_path, stop_after=2)
+    with pytest.raises(UserError, match="less than the unlimited one of this run"):
+        go_on(other, STOPPING | {"seeds": [0], "patience": 3})
+
+
+def test_the_remedy_for_seeds_that_stopped_at_different_epochs_is_one_that_works(tmp_path: Path) -> None:
+    run = trained(planned_in(tmp_path), tmp_path)
+    with pytest.raises(UserError) as refused:
+        go_on(run, STOPPING | {"epochs": 500})
+    assert "start a new run with more patience" in refused.value.fix
+
+
+# ------------------------------------------------------------------------ pictures
+
+
+def test_the_title_of_the_curves_is_of_all_seeds(tmp_path: Path) -> None:
+    from dlrun.drawing.lines import by_epoch
+    from dlrun.plots.curves import best_epochs, title
+
+    changes = {"monitor": "train_loss", "evaluate_every": 4, "patience": 3}
+    run = trained(planned_in(tmp_path, **changes), tmp_path)
+    model, _ = open_checkpoint(run.best, run, [], planned_in(tmp_path).parts, Path("no-data"))
+    columns = by_epoch(run.rows(), len(SEEDS), model.plan.recipe.columns())
+    best = best_epochs(model, columns)
+    assert best == [summary_of(run)["best"]["epochs"][str(seed)] for seed in SEEDS]
+    text = title(model, columns, best)
+    ends = [rows_of(run, seed)[-1] for seed in SEEDS]
+    assert f"seeds end after {min(ends)} to {max(ends)}" in text
+    rows = run.rows()
+    last = {
+        seed: value
+        for seed, value in zip(rows["seed"], rows["valid_accuracy"], strict=True)
+        if value is not None
+    }
+    assert f"{sum(last.values()) / 4:.2f}"[:4] in text
+
+
+def test_plots_over_several_runs_take_the_last_figure_of_each_seed(tmp_path: Path) -> None:
+    run = trained(planned_in(tmp_path), tmp_path)
+    model, _ = open_checkpoint(run.best, run, [], planned_in(tmp_path).parts, Path("no-data"))
+    from dlrun.plots.several_runs import several_runs
+
+    figure = several_runs(model, runs=[], column="valid_loss")
+    final = summary_of(run)["final"]["valid_loss"]["mean"]
+    [label] = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert f"{final:.2f}" in label

@@ -619,7 +619,9 @@ def test_pictures_of_a_run_without_its_best_checkpoint_say_which_epoch_they_show
     go_on(run, {**rising, "plots": ["epoch_shown", "curves"]}, parts, view=view)
     assert (run.folder / "epoch_shown.txt").read_text() == "4"
     assert any("best.pt is skipped" in warning for warning in view.warnings)
-    assert not run.best.exists()
+    lost = f"best.pt has epoch 4 of seed 0: the weights of its best epoch, {best}, were lost"
+    assert lost in view.warnings
+    assert load_checkpoint(run.best).state["epochs"] == [4]
 
 
 def test_the_command_that_began_a_run_is_kept_and_those_that_went_on(

@@ -178,3 +178,222 @@ def test_a_model_that_reads_values_is_tried_on_a_batch_of_one(tmp_path: Path) ->
     with pytest.raises(ConfigError) as refused:
         try_on(plan, plan.load())
     assert "batch normalisation has no variance" in str(refused.value.mistakes[0])
+
+
+# ------------------------------------------------------------------------ usual slips
+
+MODEL = '''
+"""A model with a mistake."""
+import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def __init__(self, shape, outputs):
+        super().__init__()
+        {init}
+
+    def forward(self, x):
+        {forward}
+
+
+def slip(shape, outputs):
+    """A model."""
+    {made}
+'''
+MODELS = {
+    "nothing": ("pass", "pass", "return None", "it gives None instead of an nn.Module"),
+    "no output": (
+        "self.layer = nn.Linear(2, outputs)",
+        "self.layer(x)",
+        "return Model(shape, outputs)",
+        "the model gives a NoneType instead of a tensor",
+    ),
+    "a tuple": (
+        "self.layer = nn.Linear(2, outputs)",
+        "return self.layer(x), x",
+        "return Model(shape, outputs)",
+        "the model gives a tuple instead of a tensor",
+    ),
+    "a list of layers": (
+        "self.layers = [nn.Linear(2, outputs)]",
+        "return self.layers[0](x)",
+        "return Model(shape, outputs)",
+        "layers in a plain list are not found, take nn.ModuleList",
+    ),
+    "frozen": (
+        "self.layer = nn.Linear(2, outputs).requires_grad_(False)",
+        "return self.layer(x)",
+        "return Model(shape, outputs)",
+        "no parameter of the model wants a gradient",
+    ),
+    "dropout that never ends": (
+        "self.layer = nn.Linear(2, outputs)",
+        "return nn.functional.dropout(self.layer(x), 0.5)",
+        "return Model(shape, outputs)",
+        "slip is random in evaluation: run twice, its outputs differ",
+    ),
+    "a norm over the batch": (
+        "self.layer = nn.Linear(2, outputs)",
+        "return self.layer((x - x.mean(0)) / (x.std(0) + 1))",
+        "return Model(shape, outputs)",
+        "slip mixes examples",
+    ),
+    "sequence first": (
+        "self.layer = nn.GRU(2, 4); self.head = nn.Linear(4, outputs)",
+        "return self.head(self.layer(x.unsqueeze(1))[0][:, -1])",
+        "return Model(shape, outputs)",
+        "slip mixes examples",
+    ),
+    "its own seed": (
+        "torch.manual_seed(0); self.layer = nn.Linear(2, outputs)",
+        "return self.layer(x)",
+        "return Model(shape, outputs)",
+        "slip sets the random seed itself, so that all seeds begin with the same weights",
+    ),
+}
+JUDGE = '''
+"""A loss or a metric with a mistake."""
+import numpy as np
+import torch
+import torch.nn.functional as F
+task = "classification"
+{more}
+
+
+def slip(outputs, targets):
+    """A figure."""
+    {body}
+'''
+LOSSES = {
+    "nothing": ("", "pass", "slip gives None: does it end without a return?"),
+    "a mean": (
+        "",
+        "return F.cross_entropy(outputs, targets)",
+        'take reduction="none"; or set batchwise = True',
+    ),
+    "numpy": ("", "return np.zeros(len(targets))", "slip gives a ndarray instead of a tensor"),
+    "detached": (
+        "",
+        "return F.cross_entropy(outputs, targets, reduction='none').detach()",
+        "slip has no gradient",
+    ),
+    "outputs": ("outputs = 3", "return outputs[:, 0]", "outputs of slip is 3, not a function"),
+    "probabilities": (
+        "def probabilities(outputs): return outputs.softmax(-1)[..., 0]",
+        "return outputs[:, 0]",
+        "probabilities() of slip gives (2,): for outputs of shape (2, 3) it needs (2, 3)",
+    ),
+    "no probabilities": (
+        "def probabilities(outputs): outputs.softmax(-1)",
+        "return outputs[:, 0]",
+        "probabilities() of slip gives NoneType",
+    ),
+}
+METRICS = {
+    "nothing": ("", "pass", "slip gives None: does it end without a return?"),
+    "a mean": ("", "return (outputs.argmax(1) == targets).float().mean()", "or set whole = True"),
+    "numpy": ("", "return np.zeros(len(targets))", "slip gives a ndarray instead of a tensor"),
+    "better": (
+        'better = "max"',
+        "return outputs[:, 0]",
+        'better = \'max\', which must be "higher" or "lower"',
+    ),
+    "finish": (
+        "def finish(means): means[0]",
+        "return outputs[:, 0]",
+        "finish() of slip gives None instead of a number",
+    ),
+    "several": (
+        "whole = True",
+        "return outputs[:, 0]",
+        "slip has whole = True, so it needs one figure for all",
+    ),
+}
+SCHEDULE = '''
+"""A rate with a mistake."""
+import random
+
+
+def slip(progress):
+    """A multiplier."""
+    {body}
+'''
+OPTIMIZER = '''
+"""An optimizer with a mistake."""
+import numpy as np
+import torch
+
+
+class Slip(torch.optim.Optimizer):
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, {{"lr": lr}})
+        self.count, self.kept = 0, {{}}
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        self.count += 1
+        for group in self.param_groups:
+            for p in group["params"]:
+                {body}
+
+
+def slip(parameters, *, lr: float):
+    """A step."""
+    return Slip(parameters, lr)
+'''
+OPTIMIZERS = {
+    "a counter": ("p -= group['lr'] / self.count * p.grad", "slip keeps state outside of self.state"),
+    "a dict": (
+        "self.kept[p] = 0.9 * self.kept.get(p, 0) + p.grad; p -= group['lr'] * self.kept[p]",
+        "slip keeps state outside of self.state",
+    ),
+    "noise": ("p -= group['lr'] * p.grad * np.random.rand()", "slip is not repeatable"),
+}
+
+
+def refusal(tmp_path: Path, kind: str, text: str, **changes: object) -> str:
+    parts = own_parts(tmp_path, {f"{kind}/slip.py": text})
+    with pytest.raises(ConfigError) as refused:
+        plan = planned(parts, **changes)
+        try_on(plan, plan.load())
+    [mistake] = refused.value.mistakes
+    return str(mistake)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_slip_in_a_model_is_named(name: str, tmp_path: Path) -> None:
+    init, forward, made, said = MODELS[name]
+    text = MODEL.format(init=init, forward=forward, made=made)
+    assert said in refusal(tmp_path, "architecture", text, architecture="slip")
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_slip_in_a_loss_is_named(name: str, tmp_path: Path) -> None:
+    more, body, said = LOSSES[name]
+    assert said in refusal(tmp_path, "loss", JUDGE.format(more=more, body=body), loss="slip", metrics=[])
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_slip_in_a_metric_is_named(name: str, tmp_path: Path) -> None:
+    more, body, said = METRICS[name]
+    assert said in refusal(tmp_path, "metrics", JUDGE.format(more=more, body=body), metrics=["slip"])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_that_would_not_resume_is_named(name: str, tmp_path: Path) -> None:
+    body, said = OPTIMIZERS[name]
+    assert said in refusal(
+        tmp_path, "optimizer", OPTIMIZER.format(body=body), optimizer={"name": "slip", "lr": 0.1}
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("progress", "slip gives None at progress 0.0, not a finite number"),
+        ("return random.random()", "slip is not repeatable: called twice, it gives other rates"),
+    ],
+)
+def test_a_slip_in_a_schedule_is_named(body: str, said: str, tmp_path: Path) -> None:
+    assert said in refusal(tmp_path, "schedule", SCHEDULE.format(body=body), schedule="slip")

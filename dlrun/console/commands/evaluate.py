@@ -113,7 +113,7 @@ def predict(
         }
         say_json(finite(told))
     else:
-        print_predictions(predicted.rows(), predicted.plan.data.unit)
+        print_predictions(predicted.rows(), predicted.unit)
 
 
 def plot(
