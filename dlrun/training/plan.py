@@ -228,7 +228,7 @@ def make_plan(
     if task and loss.make:
         build = partial(_with_loss, build, loss.make)
     if most_weights:
-        build = partial(built_within, build, *most_weights)
+        alone, build = (partial(built_within, each, *most_weights) for each in (alone, build))
     if task and not mistakes:  # parts of different tasks cannot be tried on one another
         with noting("loss"):
             measure_two(loss.name, loss.measure, task, most_axes=1, has_gradient=not loss.make)

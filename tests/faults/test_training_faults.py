@@ -87,7 +87,7 @@ def spoilt(outputs, targets, *, at: int, what: str = "loss"):
     """Count, and spoil."""
     global calls
     losses = cross_entropy(outputs, targets, reduction="none")
-    if outputs.requires_grad:
+    if outputs.requires_grad and len(outputs) > 2:  # two examples are tried before a run
         calls += 1
         if calls == at and what == "loss":
             losses = torch.where(torch.arange(len(losses)) == 1, float("nan"), losses)
