@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from copy import deepcopy
 from functools import partial
 
 import torch
@@ -80,10 +81,23 @@ def _refuse_another_model(plan: Plan, loaded: Loaded) -> None:
     if not _alike(once, twice, 0.0):
         raise UserError(_said(name, "run twice in training, its outputs differ"))
 
+    if not _keeps_its_state(one, inputs):
+        what = f"{name} keeps state outside of its parameters and buffers, such as a counter"
+        fix = "register it by register_buffer, and change it in place"
+        raise UserError(f"{what}: it would be lost at a resume, which would end in other weights", fix=fix)
     _refuse_mixing(name, one, inputs)
     if _sets_its_seed(plan):
         what = f"{name} sets the random seed itself, so that all seeds begin with the same weights"
         raise UserError(what, fix="leave that to dlrun, which sets the seed before it calls the function")
+
+
+def _keeps_its_state(model: Copies, inputs: Tensor) -> bool:
+    """True if a model with the weights and buffers of before gives the same outputs in training again."""
+    before = deepcopy(model.state_dict())
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        once = _outputs_in_training(model, inputs)
+        model.load_state_dict(before)
+        return _alike(once, _outputs_in_training(model, inputs), 0.0)
 
 
 def _refuse_mixing(name: str, model: Copies, inputs: Tensor) -> None:

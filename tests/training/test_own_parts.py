@@ -245,11 +245,35 @@ MODELS = {
         "return Model(shape, outputs)",
         "slip mixes examples",
     ),
+    "a counter": (
+        "self.layer = nn.Linear(2, outputs); self.calls = 0",
+        "self.calls += self.training; return self.layer(x) / (1 + self.calls)",
+        "return Model(shape, outputs)",
+        "slip keeps state outside of its parameters and buffers, such as a counter",
+    ),
     "its own seed": (
         "torch.manual_seed(0); self.layer = nn.Linear(2, outputs)",
         "return self.layer(x)",
         "return Model(shape, outputs)",
         "slip sets the random seed itself, so that all seeds begin with the same weights",
+    ),
+}
+FINE = {
+    "a counter in a buffer": (
+        "self.layer = nn.Linear(2, outputs); self.register_buffer('calls', torch.zeros(()))",
+        "self.calls += float(self.training); return self.layer(x) / (1 + self.calls)",
+    ),
+    "spectral norm": (
+        "self.layer = nn.utils.parametrizations.spectral_norm(nn.Linear(2, outputs))",
+        "return self.layer(x)",
+    ),
+    "norm and dropout": (
+        "self.layers = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, outputs))",
+        "return self.layers(x)",
+    ),
+    "zeros": (
+        "self.layer = nn.Linear(2, outputs); [nn.init.zeros_(p) for p in self.layer.parameters()]",
+        "return self.layer(x)",
     ),
 }
 JUDGE = '''
@@ -366,6 +390,14 @@ def test_a_slip_in_a_model_is_named(name: str, tmp_path: Path) -> None:
     init, forward, made, said = MODELS[name]
     text = MODEL.format(init=init, forward=forward, made=made)
     assert said in refusal(tmp_path, "architecture", text, architecture="slip")
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_a_model_without_a_slip_is_taken(name: str, tmp_path: Path) -> None:
+    init, forward = FINE[name]
+    text = MODEL.format(init=init, forward=forward, made="return Model(shape, outputs)")
+    plan = planned(own_parts(tmp_path, {"architecture/slip.py": text}), architecture="slip")
+    try_on(plan, plan.load())
 
 
 @pytest.mark.parametrize("name", LOSSES)
