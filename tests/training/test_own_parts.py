@@ -268,7 +268,7 @@ FINE = {
         "return self.layer(x)",
     ),
     "norm and dropout": (
-        "self.layers = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, outputs))",
+        "self.layers = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 3))",
         "return self.layers(x)",
     ),
     "zeros": (
