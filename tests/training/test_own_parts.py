@@ -9,6 +9,7 @@ from small_runs import own_parts, planned, trained
 
 from dlrun.config.mistakes import ConfigError
 from dlrun.training.evaluation import evaluate_run
+from dlrun.training.layers import LARGE
 from dlrun.training.plan_trials import try_on
 from dlrun.training.trained import open_checkpoint
 
@@ -159,12 +160,14 @@ def depths(shape, outputs, *, layers: int = 3, width: int = 8):
 '''
 
 
-@pytest.mark.parametrize("width", [8, 4000], ids=["small", "large"])
+@pytest.mark.parametrize("width", [8, 1900], ids=["small", "large"])  # large: more than LARGE parameters
 def test_a_model_that_reads_values_while_it_is_made_trains_and_is_evaluated(
     width: int, tmp_path: Path
 ) -> None:
     parts = own_parts(tmp_path, {"architecture/depths.py": DEPTHS})
-    plan = planned(parts, architecture={"name": "depths", "width": width}, epochs=1, seeds=[0, 1])
+    sgd = {"name": "sgd", "lr": 0.01}
+    plan = planned(parts, architecture={"name": "depths", "width": width}, epochs=1, optimizer=sgd)
+    assert (plan.layers.parameters > LARGE) is (width > 8)
     run = trained(plan, tmp_path)
     model, saved = open_checkpoint(run.best, run, [], parts, Path("no-data"))
     report = evaluate_run(model, saved, run.best, "test")
