@@ -26,7 +26,7 @@ class LossPart:
 
 
 class Report(Protocol):
-    """What `dlrun eval` reports beside the loss and the metrics, summed batch by batch."""
+    """The part of an evaluation that a task adds to loss and metrics, accumulated batch by batch."""
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch: outputs and targets (copies, batch, …)."""
@@ -42,7 +42,7 @@ class Report(Protocol):
 
 
 class Task(Protocol):
-    """What the outputs of a model mean. A file of `dlrun/task/` gives one for a dataset and a loss.
+    """The meaning of a model's outputs. A file of `dlrun/task/` makes one for a dataset and a loss.
 
     `outputs` is the number of outputs that the loss needs. `decision` predicts a class, None in a task
     without classes. `are_estimates` is True if outputs estimate the targets, so that the difference of both
@@ -60,7 +60,7 @@ class Task(Protocol):
         ...
 
     def misfit(self, targets: Tensor) -> str:
-        """What is wrong with the targets (n, …) of a split, with the remedy; "" if nothing is."""
+        """The mistake in the targets (n, …) of a split, with the remedy; "" if there is none."""
         ...
 
     def guesses(self, training: Tensor, n: int, aside: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -80,9 +80,9 @@ class Task(Protocol):
         ...
 
     def facts(self, targets: Tensor) -> dict[str, Any]:
-        """What `dlrun data` says of the targets (n, …) of a split."""
+        """The summary of the targets (n, …) of a split that `dlrun data` prints."""
         ...
 
     def warnings(self, training: Tensor) -> Iterator[str]:
-        """Yield what looks wrong in the targets of the training split."""
+        """Yield warnings about the targets of the training split."""
         ...

@@ -11,7 +11,7 @@ from torch import Tensor
 from dlrun.data.examples import Data, Examples
 from dlrun.errors import UserError
 
-OfTargets = Callable[[Tensor], str]  # targets (n, …) -> what is wrong with them, or ""
+OfTargets = Callable[[Tensor], str]  # targets (n, …) -> the mistake in them, or ""
 
 
 def refuse_misfits(data: Data, examples: Mapping[str, Any], of_targets: OfTargets) -> None:
@@ -108,7 +108,7 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def wrong_classes(targets: Tensor, classes: int) -> str:
-    """What is wrong with targets that should be class numbers from 0 to classes - 1; "" if nothing."""
+    """The mistake in targets that should be class numbers from 0 to classes - 1; "" if there is none."""
     if targets.dtype != torch.int64:
         return f"the targets are {_type(targets)}, but class numbers are int64: {_remedy(targets)}"
     low, high = int(targets.min()), int(targets.max())
@@ -126,7 +126,7 @@ def wrong_classes(targets: Tensor, classes: int) -> str:
 
 
 def wrong_shape(targets: Tensor, wanted: tuple[int, ...], meaning: str) -> str:
-    """What is wrong with targets that should have the shape (n, *wanted); "" if nothing."""
+    """The mistake in targets that should have the shape (n, *wanted); "" if there is none."""
     here = tuple(targets.shape[1:])
     if here == wanted:
         return ""
@@ -139,7 +139,7 @@ def wrong_shape(targets: Tensor, wanted: tuple[int, ...], meaning: str) -> str:
 
 
 def wrong_numbers(targets: Tensor) -> str:
-    """What is wrong with targets that should be floating-point numbers; "" if nothing."""
+    """The mistake in targets that should be floating-point numbers; "" if there is none."""
     if not targets.is_floating_point():
         return f"the targets are {_type(targets)}, but those of a regression are float32: use .float()"
     return ""

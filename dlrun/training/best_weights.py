@@ -30,7 +30,7 @@ class Held:
 
 @dataclass
 class BestWeights:
-    """What best.pt holds, or will at the next save: weights of each copy, always with their own epoch."""
+    """The content of best.pt, now or after the next save: the weights of each copy with their epoch."""
 
     held: list[Held | None]  # None: nothing yet
     is_saved: bool = True  # False if best.pt has to be written

@@ -18,7 +18,7 @@ def is_complete(plan: Plan, state: State) -> bool:
 
 
 def note_best(plan: Plan, state: State, row: Row) -> list[int]:
-    """Note the epoch of a row, which is that of the active copies, as the best of those it is best of.
+    """Record the epoch of a row as the best one of each active copy whose monitored figure improved.
 
     Returns the indices of these copies.
     """

@@ -27,12 +27,12 @@ def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
     """
     about, module = parts.part("loss", choice.name), parts.module("loss", choice.name)
     function = parts.find("loss", choice.name)
-    finish = partial(_finished, about.constants.get("batchwise") is True, data.scaling)
+    is_batchwise = about.constants.get("batchwise") is True
+    finish = partial(_finished, is_batchwise, data.scaling)
     stated = {name: getattr(module, name, None) for name in ("outputs", "probabilities", "constant")}
     for attribute, value in stated.items():
         if value is not None and not callable(value):
             raise UserError(f"{attribute} of {choice.name} is {shortened(repr(value))}, not a function")
-    is_batchwise = about.constants.get("batchwise") is True
     if about.takes not in ((), ("data",)):
         _refuse_hidden_weights(choice.name, module)
         measure = finish(partial(function, **choice.options))

@@ -272,7 +272,8 @@ def make_plan(
     with noting("schedule"):
         try_schedule(config.schedule.name, part("schedule", config.schedule))
     with noting("optimizer"):
-        try_optimizer(optimizer, None if mistakes else skeleton(build))
+        # dlrun's own optimizers take weights of any name and shape
+        try_optimizer(optimizer, None if mistakes or about.built_in else skeleton(build))
 
     evaluation_batch: int | Literal["full"] = EVALUATION_BATCH
     with noting("evaluation_batch_size"):

@@ -229,7 +229,7 @@ class RunWriter:
                 self._complete_best(view)
             self.save()
         self.rows.close()
-        if self.state.epoch:
+        if self.state.epoch and self.plan.plots:
             self.write_summary("running")  # pictures show its best epochs
             self._draw(view, self.plan.plots)
         verdicts = self._judge(status)
