@@ -22,7 +22,9 @@ def one_output_per_class_or_figure(data: Data) -> int:
 
 
 def one_hot(targets: Tensor, like: Tensor) -> Tensor:
-    """One-hot rows (n, classes) of class numbers (n,), with the type of `like`."""
+    """One-hot rows (n, classes) of class numbers (n,), with the type of `like`; rows are left as they are."""
+    if targets.dim() > 1:
+        return targets.to(like.dtype)
     return F.one_hot(targets, like.shape[1]).to(like.dtype)
 
 

@@ -29,8 +29,12 @@ class Decision:
     def scores(self, outputs: Tensor) -> Tensor:
         """Figures (…, classes) whose largest is at the predicted class: metrics are given them."""
         if self.is_by_probability:
-            return self._log_probabilities(outputs)
+            return self._logarithms(outputs)
         return torch.cat([torch.zeros_like(outputs), outputs], -1) if self.outputs == 1 else outputs
+
+    def log_probabilities(self, outputs: Tensor) -> Tensor:
+        """The logarithms (…, classes) of the probabilities, finite even where these are rounded to 0."""
+        return outputs.log_softmax(-1) if self.probabilities is softmax else self._logarithms(outputs)
 
     def decide(self, outputs: Tensor) -> Tensor:
         """The predicted classes (…,)."""
@@ -61,7 +65,7 @@ class Decision:
         of_chosen = shares.gather(-1, by_output.unsqueeze(-1)).squeeze(-1)
         return not bool((of_chosen == shares.amax(-1)).all())
 
-    def _log_probabilities(self, outputs: Tensor) -> Tensor:
+    def _logarithms(self, outputs: Tensor) -> Tensor:
         # float64, so that as few probabilities as possible are rounded to the same number
         wide = outputs if outputs.device.type == "mps" else outputs.double()
         return self.probabilities(wide).clamp_min(_LEAST).log()

@@ -1,15 +1,47 @@
-"""The interface of a task: the meaning of outputs for losses, metrics, baselines, reports, predictions."""
+"""The meaning of a model's outputs: the class that the files of `dlrun/task/` refine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from dlrun.blocks.decisions import Decision
-from dlrun.data.examples import Data
+from dlrun.data.examples import Data, Shape, Split
+from dlrun.data.trees import Tree, main_outputs, single
+from dlrun.errors import UserError
+
+Measure = Callable[[Tree, Tree], Tensor]  # outputs, targets of some examples -> a row of figures for each
+Judge = Callable[[Measure], Measure]
+
+
+def mean_of(means: list[float]) -> float:
+    """The mean of a figure; of figures with weights, whose means are (w · figure, w), the weighted mean."""
+    if len(means) == 1:
+        return means[0]
+    return means[0] / means[1] if means[1] else math.nan
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric over a split: `measure` gives (n,) or (n, k), `finish` reduces their means to one figure.
+
+    One of the `whole` split gives a single figure for all outputs (n, …) and targets (n, …) of a copy, on the
+    CPU. It is measured where a split is evaluated, not over the changing weights of an epoch. `sees` is the
+    name of its first parameter: outputs, probabilities or log_probabilities. With `has_places` it is given
+    outputs and targets with their places, else each place as an example.
+    """
+
+    measure: Measure
+    finish: Callable[[list[float]], float] = mean_of
+    has_finish: bool = True  # else it gives (n,), or one figure of the whole split
+    whole: bool = False
+    sees: str = "outputs"
+    has_places: bool = False
 
 
 @dataclass(frozen=True)
@@ -17,72 +49,141 @@ class LossPart:
     """A loss with its options, and what its file states about the outputs that it takes."""
 
     name: str
-    measure: Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> (n,)
+    measure: Measure  # outputs, targets -> (n,)
     outputs: Callable[[Data], int] | None = None  # the number of outputs that it needs
     probabilities: Callable[[Tensor], Tensor] | None = None  # (…, k) -> (…, classes)
     constant: Callable[[Tensor], Tensor] | None = None  # shares (classes,) -> outputs (k,)
-    make: Callable[[nn.Module], nn.Module] | None = None  # joins a model and a loss with weights of its own
+    make: Callable[[nn.Module, Judge], nn.Module] | None = None  # joins a model and a loss with weights
     is_batchwise: bool = False  # it judges a batch as a whole, so that its figure depends on the batch size
+    has_places: bool = False  # it is given outputs and targets with their places, not each place by itself
+    of_estimates: bool = False  # it says itself that the outputs estimate the targets; else it is tried
 
 
-class Report(Protocol):
-    """The part of an evaluation that a task adds to loss and metrics, accumulated batch by batch."""
+class Report:
+    """The part of an evaluation that a task adds to loss and metrics, accumulated batch by batch: nothing."""
 
-    def add(self, outputs: Tensor, targets: Tensor) -> None:
+    def add(self, outputs: Tree, targets: Tree) -> None:
         """Add a batch: outputs and targets (copies, batch, …)."""
-        ...
 
     def figures(self) -> dict[str, list[float]]:
         """Further figures, one for each copy."""
-        ...
+        return {}
 
     def sections(self, seeds: list[int]) -> dict[str, Any]:
         """Further sections of the report, as values that JSON can hold."""
-        ...
+        return {}
 
 
-class Task(Protocol):
-    """The meaning of a model's outputs. A file of `dlrun/task/` makes one for a dataset and a loss.
+class Task:
+    """The meaning of a model's outputs, for a dataset and a loss; a file of `dlrun/task/` makes one.
 
-    `outputs` is the number of outputs that the loss needs. `decision` predicts a class, None in a task
-    without classes. `are_estimates` is True if outputs estimate the targets, so that the difference of both
-    is an error. `metrics` and `plots` are those that `dlrun eval` adds to the config's.
+    This one leaves the meaning open: there is a loss, and no baseline, prediction or picture. A task with
+    more to say refines its methods. `decision` predicts a class, None in a task without classes.
+    `are_estimates` is True if outputs estimate the targets, so that the difference of both is an error. With
+    `are_inputs_targets` the targets are the inputs. `metrics` and `plots` are those that `dlrun eval` adds to
+    the config's.
     """
 
-    outputs: int
-    decision: Decision | None
-    are_estimates: bool
-    metrics: tuple[str, ...]
-    plots: tuple[str, ...]
+    decision: Decision | None = None
+    are_estimates: bool = False
+    are_inputs_targets: bool = False
+    metrics: tuple[str, ...] = ()
+    plots: tuple[str, ...] = ()
 
-    def targets(self, n: int) -> Tensor:
-        """Targets (n, …) that examples of this task could have, to try parts on."""
-        ...
+    def __init__(self, data: Data, loss: LossPart) -> None:
+        self.data, self.loss = data, loss
+        self.outputs = self.needed_outputs()
 
-    def misfit(self, targets: Tensor) -> str:
+    # ---------------------------------------------------------------- outputs and targets
+
+    def needed_outputs(self) -> int:
+        """The number of outputs of a model: that which the loss states, or one for each class or target."""
+        return self.loss.outputs(self.data) if self.loss.outputs else self.usual_outputs()
+
+    def usual_outputs(self) -> int:
+        """The number of outputs for a loss that does not state how many it needs."""
+        return len(self.data.classes) or self.data.targets
+
+    def output_shape(self) -> Shape | None:
+        """The shape of the outputs of one example, without further ones by name; None: any."""
+        return None
+
+    def fits(self, shape: Shape) -> bool:
+        """True if outputs of a shape are those that the task needs."""
+        return self.output_shape() in (None, shape)
+
+    def rows(self, outputs: Tensor) -> Tensor:
+        """The outputs (n, …) of examples as rows that each predict one class, (m, k)."""
+        return outputs
+
+    def made_up_targets(self, n: int) -> Tree | None:
+        """Targets (n, …) that examples of this task could have, to try parts on; None: unknown."""
+        return None
+
+    def misfit(self, targets: Tree) -> str:
         """The mistake in the targets (n, …) of a split, with the remedy; "" if there is none."""
-        ...
+        return ""
 
-    def guesses(self, training: Tensor, n: int, aside: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The outputs (n, k) of guesses without a model for n examples, by name.
+    # ---------------------------------------------------------------- loss and metrics
 
-        `training` (m, …) are the targets of the training split, `aside` the further columns (n,) of the
-        examples. Raises UserError with the reason if the loss leaves open which outputs would be a guess.
+    def judge(self, measure: Measure) -> Measure:
+        """The loss of each example, (n,), or with weights (n, 2): w · loss and w (see `mean_of`)."""
+        return measure
+
+    @property
+    def is_weighted(self) -> bool:
+        """True if `judge` gives weights."""
+        return False
+
+    def metric(self, metric: Metric) -> Metric:
+        """A metric of the outputs of a model as they are, from one that is given what it `sees`."""
+        if metric.sees != "outputs":
+            raise UserError(f"a task {self.data.task} has no {metric.sees}")
+        return metric
+
+    # ---------------------------------------------------------------- reports
+
+    def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
+        """The outputs (n, …) of guesses without a model for the n examples of a split, by name.
+
+        Raises UserError with the reason if the loss leaves open which outputs would be a guess.
         """
-        ...
+        raise UserError(f"a task {self.data.task} has no guess without a model")
 
     def report(self, copies: int) -> Report:
         """An empty report for so many copies."""
-        ...
+        return Report()
 
     def row(self, outputs: Tensor) -> dict[str, Any]:
-        """The prediction for one input, from the outputs (copies, k): a row of `dlrun predict`."""
-        ...
+        """The prediction for one input, from the outputs (copies, …): a row of `dlrun predict`."""
+        figures = outputs.flatten(1).mean(0).tolist()
+        return {f"output {number}": figure for number, figure in enumerate(figures, 1)}
 
-    def facts(self, targets: Tensor) -> dict[str, Any]:
-        """The summary of the targets (n, …) of a split that `dlrun data` prints."""
-        ...
+    def facts(self, split: Split) -> dict[str, Any]:
+        """The summary of the targets of a split that `dlrun data` prints."""
+        return {}
 
-    def warnings(self, training: Tensor) -> Iterator[str]:
+    def warnings(self, training: Split) -> Iterator[str]:
         """Yield warnings about the targets of the training split."""
-        ...
+        yield from ()
+
+
+def sees_main(metric: Metric, change: Callable[[Tensor], Tensor] | None = None) -> Metric:
+    """A metric of the outputs that predict, perhaps changed, without further ones by name."""
+
+    def measure(outputs: Tree, targets: Tree) -> Tensor:
+        main = main_outputs(outputs)
+        return metric.measure(change(main) if change else main, targets)
+
+    return replace(metric, measure=measure)
+
+
+def guess_for_all(constant: Tensor, split: Split) -> Tensor:
+    """The same outputs (…) for every example of a split, (n, …), without taking memory for each."""
+    return constant.expand(len(split), *constant.shape)
+
+
+def targets_in_pieces(split: Split, size: int = 1024) -> Iterator[Tensor]:
+    """Yield the targets (m, …) of a split in its order."""
+    for some in torch.arange(len(split), device=split.device).split(size):
+        yield single(split.targets_at(some), "the targets")

@@ -155,10 +155,10 @@ def read_part(kind: str, path: Path) -> Part:
     for statement in tree.body:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef) and statement.name == name:
             function = statement
-        elif isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
+        elif isinstance(statement, ast.Assign) and _is_constant(statement.value):
             for target in statement.targets:
                 if isinstance(target, ast.Name):
-                    constants[target.id] = statement.value.value
+                    constants[target.id] = ast.literal_eval(statement.value)
     if not isinstance(function, ast.FunctionDef):
         raise UserError(f"the file must define a function {name}()", where=str(path))
     named: dict[str, Option] = {}
@@ -176,6 +176,12 @@ def read_part(kind: str, path: Path) -> Part:
     lines = (ast.get_docstring(function) or ast.get_docstring(tree) or "").splitlines()
     takes = tuple(argument.arg for argument in arguments.args)
     return Part(kind, name, path, lines[0] if lines else "", named, constants, takes)
+
+
+def _is_constant(value: ast.expr) -> bool:
+    """True for a constant, and for a tuple of constants."""
+    each = value.elts if isinstance(value, ast.Tuple) else [value]
+    return all(isinstance(one, ast.Constant) for one in each)
 
 
 def _files(folder: Path) -> dict[str, Path]:

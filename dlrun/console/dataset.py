@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from dlrun.console.layout import plain_table
-from dlrun.console.numbers import number, shape_text
+from dlrun.console.numbers import inputs_text, number
 from dlrun.console.streams import clean, out
 
 
@@ -16,16 +16,17 @@ def print_preview(found: Mapping[str, Any]) -> None:
     """Print the facts about a dataset as tables."""
     console = out()
     counts = ", ".join(f"{split['examples']:,} {name}" for name, split in found["splits"].items())
-    shape, unit = shape_text(found["input_shape"]), f" in {found['unit']}" if found["unit"] else ""
+    shape, unit = inputs_text(found["input_shape"]), f" in {found['unit']}" if found["unit"] else ""
     about = f"{found['dataset']}: {found['task']}, inputs of {shape}, {counts}"
     console.print(Text(clean(about)), soft_wrap=True)
-    if found["task"] == "classification":
+    counted = next((key for key in ("classes", "labels") if key in next(iter(found["splits"].values()))), "")
+    if counted:
         balance = plain_table()
-        balance.add_column("class")
+        balance.add_column("label" if counted == "labels" else "class")
         for name in found["splits"]:
             balance.add_column(name, justify="right")
         for name in found["classes"]:
-            cells = [f"{split['classes'][name]:,}" for split in found["splits"].values()]
+            cells = [f"{split[counted][name]:,}" for split in found["splits"].values()]
             balance.add_row(Text(clean(name[:40])), *cells)
         console.print(balance)
     ranges = plain_table()

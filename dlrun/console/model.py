@@ -13,10 +13,10 @@ from dlrun.console.numbers import shape_text
 from dlrun.console.streams import clean, out
 
 
-def print_layers(layers: Layers, input_shape: tuple[int, ...]) -> None:
+def print_layers(layers: Layers, inputs: str) -> None:
     """Print the layers of a model: output shape, parameters, multiply-adds for one example."""
     console = out()
-    console.print(f"input {shape_text(input_shape)}, one example")
+    console.print(f"input {inputs}, one example")
     table = plain_table()
     formulas = any(layer.formula for layer in layers.layers)
     for heading, justify in (

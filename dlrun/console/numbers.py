@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlrun.errors import one_line, shortened
@@ -82,6 +82,13 @@ def yaml_text(value: Any) -> str:
 
 def shape_text(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape))
+
+
+def inputs_text(shape: Sequence[int] | Mapping[str, Sequence[int]]) -> str:
+    """The shape of an input, or of several by their names."""
+    if not isinstance(shape, Mapping):
+        return shape_text(shape)
+    return ", ".join(f"{name} {shape_text(own)}" for name, own in shape.items())
 
 
 def said_batches(size: int | str) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dlrun.data.examples import Split
 from dlrun.data.loaded import Streamed
+from dlrun.data.trees import Tree, expanded, single
 from dlrun.system.randomness import generator
 
 
@@ -51,13 +52,13 @@ class Batches:
         self.split, self.seeds, self.device, self.sampling = split, seeds, device, sampling
         self.size, self.examples_of_epoch = sampling.size(len(split)), sampling.examples(len(split))
         self._is_full = self.size == len(split) and not sampling.epoch_examples
-        self._whole: tuple[Tensor, Tensor] | None = None
+        self._whole: tuple[Tree, Tree] | None = None
 
     def __len__(self) -> int:
         """The number of steps in an epoch."""
         return self.sampling.steps(len(self.split))
 
-    def shuffled(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+    def shuffled(self, epoch: int) -> Iterator[tuple[Tree, ...]]:
         """Yield the batches of one epoch, each as the arguments of `examples`.
 
         That is (indices,), of shape (copies, batch), which the step looks up on the device; for a streamed
@@ -71,11 +72,11 @@ class Batches:
             for indices in self.order(epoch).to(self.device).split(self.size, dim=1):
                 yield (indices,)
 
-    def examples(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
+    def examples(self, *batch: Tree) -> tuple[Tree, Tree]:
         """The inputs (copies, batch, …) and targets (copies, batch, …) of one batch."""
         if len(batch) == 2:
             return batch
-        return self.split.batch(*batch)
+        return self.split.batch(single(batch[0]))
 
     def order(self, epoch: int) -> Tensor:
         """The examples of one epoch for each copy, (copies, n): permutations of the split, one after another.
@@ -96,15 +97,15 @@ class Batches:
         orders = [generator("order", seed, number + 1) for number in passes]
         return torch.cat([torch.randperm(len(self.split), generator=order) for order in orders])
 
-    def _everything(self) -> tuple[Tensor, Tensor]:
+    def _everything(self) -> tuple[Tree, Tree]:
         if self._whole is None:
             inputs, targets = self.split.batch(torch.arange(len(self.split), device=self.device))
             copies = len(self.seeds)
-            self._whole = (inputs.expand(copies, *inputs.shape), targets.expand(copies, *targets.shape))
+            self._whole = expanded(inputs, copies), expanded(targets, copies)
         return self._whole
 
 
-def in_order(split: Split, device: torch.device, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def in_order(split: Split, device: torch.device, size: int) -> Iterator[tuple[Tree, Tree]]:
     """Yield a split in order, `size` examples at a time: inputs (batch, …), targets (batch, …)."""
     for indices in torch.arange(len(split), device=device).split(size):
         yield split.batch(indices)

@@ -11,36 +11,53 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from dlrun.data.trees import Tree, at, first_of, mapped, said_shapes, single
 from dlrun.system.progress import Progress
 from dlrun.system.randomness import generator
 
 Task = str  # the name of a file in dlrun/task/
+Shape = tuple[int, ...]  # without the axis of examples
 EVALUATION_BATCH = 1024  # examples in an evaluation batch; another size changes the last bits
 
 
 class Split(Protocol):
-    """Some examples of a dataset: training, validation or test.
+    """Some examples of a dataset, on `device`: training, validation or test; `aside` is on the CPU."""
 
-    `targets` (n, …) are on the device; `aside` (see Examples) on the CPU.
-    """
-
-    targets: Tensor
+    device: torch.device
     aside: Mapping[str, Tensor]
 
     def __len__(self) -> int: ...
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Tensor) -> tuple[Tree, Tree]:
         """Preprocessed inputs (*indices.shape, *input shape) and targets (*indices.shape, …)."""
         ...
 
+    @property
+    def targets(self) -> Tensor:
+        """All targets (n, …) as the dataset gives them. Raises UserError if they are several tensors."""
+        ...
+
+    def targets_at(self, indices: Tensor) -> Tree:
+        """The targets (m, …) of some examples, as training sees them."""
+        ...
+
     def raw(self, indices: Tensor | None = None) -> Tensor:
-        """The inputs of some examples (or of all) before preprocessing, on the CPU."""
+        """The inputs of some examples (or of all) before preprocessing, on the CPU.
+
+        Raises UserError if an example has several inputs.
+        """
+        ...
+
+    def raw_tree(self, indices: Tensor) -> Tree:
+        """The inputs of some examples before preprocessing, by name if there are several, on the CPU."""
         ...
 
 
 @dataclass(frozen=True)
 class Examples:
     """Raw inputs (n, …), such as uint8 pixels, and targets: classes (n,) int64, or numbers (n, d).
+
+    Several inputs of an example are a dict of tensors (n, …), and so are several targets.
 
     `aside` holds further columns (n,) for pictures and baselines, which the model never sees; "date" is in
     seconds since 1970.
@@ -49,27 +66,28 @@ class Examples:
     identifies the file's contents.
     """
 
-    inputs: Tensor
-    targets: Tensor
+    inputs: Tree
+    targets: Tree
     aside: Mapping[str, Tensor] = field(default_factory=dict)
     rows: Tensor | None = None
     digest: str = ""
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(first_of(self.targets))
 
     def take(self, indices: Tensor) -> Examples:
         aside = {name: values[indices] for name, values in self.aside.items()}
-        targets = self.targets[indices]
+        targets = at(self.targets, indices)
         if self.rows is not None:
             return Examples(self.inputs, targets, aside, self.rows[indices], self.digest)
-        return Examples(self.inputs[indices], targets, aside)
+        return Examples(at(self.inputs, indices), targets, aside)
 
-    def raw(self, indices: Tensor) -> Tensor:
+    def raw(self, indices: Tensor) -> Tree:
         """The inputs of some examples."""
-        return self.inputs.index_select(0, indices if self.rows is None else self.rows[indices])
+        places = indices if self.rows is None else self.rows[indices]
+        return mapped(lambda inputs: inputs.index_select(0, places), self.inputs)
 
-    def pieces(self) -> Iterator[Tensor]:
+    def pieces(self) -> Iterator[Tree]:
         """Yield all inputs in order, in chunks that fit into memory."""
         for indices in torch.arange(len(self)).split(EVALUATION_BATCH):
             yield self.raw(indices)
@@ -114,12 +132,12 @@ class Preprocessing:
             return False
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Preprocessing:
-        """The same on a device, giving inputs of another type."""
+        """The same on a device, giving inputs of another type; whole numbers stay whole numbers."""
         steps = {
             name: None if step is None else on_device(step, device)
             for name, step in self.state_dict().items()
         }
-        return Preprocessing(**steps, dtype=dtype)
+        return Preprocessing(**steps, dtype=dtype if self.dtype.is_floating_point else self.dtype)
 
     def state_dict(self) -> dict[str, Tensor | None]:
         return {"offset": self.offset, "scale": self.scale, "fill": self.fill}
@@ -131,8 +149,60 @@ def as_it_is(training: Examples) -> Preprocessing:
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """The preprocessing of every input by its name; that of a single input has the name ""."""
+
+    each: Mapping[str, Preprocessing]
+
+    @classmethod
+    def of(cls, fitted: Preprocessing | Mapping[str, Preprocessing], data: Data) -> Preparation:
+        """What a dataset's `fit` gave, for each of its inputs; whole numbers are left as they are."""
+        each = {}
+        for name in data.shapes:
+            own = fitted if isinstance(fitted, Preprocessing) else fitted.get(name, Preprocessing())
+            each[name] = Preprocessing(dtype=torch.int64) if data.has_whole_numbers(name) else own
+        return cls(each)
+
+    @classmethod
+    def of_single(cls, preprocessing: Preprocessing) -> Preparation:
+        """The preprocessing of a single input."""
+        return cls({"": preprocessing})
+
+    @classmethod
+    def restored(cls, saved: Mapping[str, Any], data: Data) -> Preparation:
+        """The preprocessing in a checkpoint, as `state_dict` gave it. Raises TypeError if it is malformed."""
+        several = not isinstance(data.input_shape, tuple)
+        return cls.of(
+            {n: Preprocessing(**of) for n, of in saved.items()} if several else Preprocessing(**saved), data
+        )
+
+    def __call__(self, inputs: Tree) -> Tree:
+        if isinstance(inputs, Tensor):
+            return self.each[""](inputs)
+        return {name: own(inputs[name]) for name, own in self.each.items()}
+
+    def suits(self, data: Data) -> bool:
+        """True if it fits the inputs of a dataset (see `Preprocessing.suits`)."""
+        return all(name in self.each and self.each[name].suits(shape) for name, shape in data.shapes.items())
+
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Preparation:
+        """The same on a device, giving inputs of another type."""
+        return Preparation({name: own.to(device, dtype) for name, own in self.each.items()})
+
+    def state_dict(self) -> dict[str, Any]:
+        """The steps of a single input, or of each by its name."""
+        saved = {name: own.state_dict() for name, own in self.each.items()}
+        return dict(saved.get("", saved))
+
+
+@dataclass(frozen=True)
 class Data:
     """A dataset's task, shapes and classes; `read` loads its examples when they are first needed.
+
+    `input_shape` is the shape of one input, without the axis of examples; of several inputs it has the shape
+    of each by its name. Inputs of `input_dtype` torch.int64, such as token ids, are given to the model as
+    whole numbers, others as floats. `vocabulary` has the token of each id. `places` is the shape of the
+    targets of one example in tasks with a target at each place: (length,) of a sequence, or (height, width).
 
     `splits` names the splits that `read` returns, "train" among them. `valid_fraction` of the training
     examples (stratified by class) becomes the split "valid", chosen by `seed`, the same for all copies.
@@ -146,7 +216,7 @@ class Data:
     """
 
     task: Task
-    input_shape: tuple[int, ...]
+    input_shape: Shape | dict[str, Shape]
     read: Callable[[], Mapping[str, Examples]]
     classes: tuple[str, ...] = ()
     features: tuple[str, ...] = ()  # the names of the features
@@ -158,13 +228,54 @@ class Data:
     )
     baselines: tuple[str, ...] = ()  # the columns of `aside` that guess the target
     splits: tuple[str, ...] = ("train", "test")
-    fit: Callable[[Examples], Preprocessing] = as_it_is
+    fit: Callable[[Examples], Preprocessing | Mapping[str, Preprocessing]] = as_it_is
     valid_fraction: float = 0.0
     seed: int = 0
     prepare: Callable[[Progress], None] | None = None
     read_new: Callable[[Path], tuple[list[str], Tensor]] | None = None
     known: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)  # remarks for the user, complete after `read`
+    input_dtype: torch.dtype | Mapping[str, torch.dtype] = torch.float32
+    vocabulary: tuple[str, ...] = ()
+    places: Shape = ()
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the only input; () if there are several."""
+        return self.input_shape if isinstance(self.input_shape, tuple) else ()
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """The shape of each input by its name, which is "" if there is a single one."""
+        return {"": self.input_shape} if isinstance(self.input_shape, tuple) else self.input_shape
+
+    @property
+    def said_shape(self) -> str:
+        """The shape of an input in words, such as `1×28×28`."""
+        return said_shapes(self.shapes)
+
+    @property
+    def plain_shape(self) -> list[int] | dict[str, list[int]]:
+        """`input_shape` as JSON and checkpoints have it."""
+        if isinstance(self.input_shape, tuple):
+            return list(self.input_shape)
+        return {name: list(shape) for name, shape in self.input_shape.items()}
+
+    def has_whole_numbers(self, name: str = "") -> bool:
+        """True if the model is given an input as whole numbers, such as token ids."""
+        stated = self.input_dtype
+        dtype = stated if isinstance(stated, torch.dtype) else stated.get(name, torch.float32)
+        return not dtype.is_floating_point
+
+    def made_up(self, n: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tree:
+        """Inputs (n, …) of zeros, to try parts on; `dtype` is that of inputs that are no whole numbers."""
+        zeros = {
+            name: torch.zeros(
+                n, *shape, dtype=torch.int64 if self.has_whole_numbers(name) else dtype, device=device
+            )
+            for name, shape in self.shapes.items()
+        }
+        return zeros.get("", zeros)
 
     @property
     def evaluation_split(self) -> str | None:
@@ -181,7 +292,9 @@ def carve(examples: Examples, fraction: float, seed: int, *, by_class: bool) -> 
     Both keep the order of the examples. The choice depends only on `seed`.
     """
     chooser = generator("valid", seed, 0)
-    labels = examples.targets if by_class else torch.zeros(len(examples), dtype=torch.long)
+    labels = (
+        single(examples.targets, "the targets") if by_class else torch.zeros(len(examples), dtype=torch.long)
+    )
     chosen = torch.zeros(len(examples), dtype=torch.bool)
     for label in labels.unique().tolist():
         members = (labels == label).nonzero().squeeze(1)

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from dlrun.data.examples import Data, Examples, Preprocessing, Split, carve, limited, on_device
+from dlrun.data.examples import Data, Examples, Preparation, Split, carve, limited, on_device
 from dlrun.data.misfits import OfTargets, refuse_misfits, said_kind, undeclared
+from dlrun.data.trees import Tree, leaves, mapped, named_leaves, single
 from dlrun.errors import UserError
 from dlrun.system import machine
 from dlrun.system.progress import Progress, no_progress
@@ -20,20 +21,22 @@ class Loaded:
     """The splits of a dataset on the device, preprocessed a batch at a time.
 
     `preprocessing` is that of a checkpoint; without one it is fitted on the training split. `of_targets`
-    says what is wrong with the targets of a split. `limit` keeps a share of each split, or so many examples
-    of it; the fingerprint is that of all. `dtype` is that of prepared inputs. Raises UserError for an empty
-    split, missing files, and for examples that are not as `data` states them.
+    says what is wrong with the targets of a split. With `are_inputs_targets` a model learns to give back its
+    inputs: the targets of a batch are its prepared inputs. `limit` keeps a share of each split, or so many
+    examples of it; the fingerprint is that of all. `dtype` is that of prepared inputs. Raises UserError for
+    an empty split, missing files, and for examples that are not as `data` states them.
     """
 
     def __init__(
         self,
         data: Data,
         device: torch.device,
-        preprocessing: Preprocessing | None = None,
+        preprocessing: Preparation | None = None,
         progress: Progress = no_progress,
         of_targets: OfTargets = lambda targets: "",
         limit: float | None = None,
         dtype: torch.dtype = torch.float32,
+        are_inputs_targets: bool = False,
     ) -> None:
         if data.prepare:
             data.prepare(progress)
@@ -56,14 +59,14 @@ class Loaded:
             if len(some) == 0:
                 fix = "change dataset.valid_fraction" if data.valid_fraction else ""
                 raise UserError(f"the {name} split is empty", fix=fix)
-        self.preprocessing = preprocessing or data.fit(examples["train"])
+        self.preprocessing = preprocessing or Preparation.of(data.fit(examples["train"]), data)
         placed = self.preprocessing.to(device, dtype)
         fits = sum(_size(some) for some in examples.values()) <= _room(device)
         self.splits: dict[str, Split] = {}
         for name, some in examples.items():
             # On the CPU a memory-mapped file is in memory already, as far as there is room.
             stays = some.rows is not None if device.type == "cpu" else not fits
-            self.splits[name] = (Streamed if stays else InMemory)(some, placed, device)
+            self.splits[name] = (Streamed if stays else InMemory)(some, placed, device, are_inputs_targets)
 
     def __getitem__(self, name: str) -> Split:
         if name not in self.splits:
@@ -71,79 +74,127 @@ class Loaded:
         return self.splits[name]
 
 
-class InMemory:
-    """A split whose raw inputs are on the device; each batch is preprocessed when it is used."""
+class _Split:
+    """A split with its targets on the device; its inputs are prepared when they are used."""
 
-    def __init__(self, examples: Examples, preprocessing: Preprocessing, device: torch.device) -> None:
-        if examples.rows is None:
-            self.inputs = on_device(examples.inputs, device)
-        else:
-            self.inputs = torch.cat([on_device(piece, device) for piece in examples.pieces()])
-        self.targets = _as_precise(examples.targets, preprocessing.dtype, device)
-        self.aside = examples.aside
-        self._preprocess = preprocessing
+    def __init__(
+        self, examples: Examples, preparation: Preparation, device: torch.device, are_inputs_targets: bool
+    ) -> None:
+        self.device, self.aside = device, examples.aside
+        self._prepare, self._are_inputs_targets = preparation, are_inputs_targets
+        dtype = next((own.dtype for own in preparation.each.values() if own.dtype.is_floating_point), None)
+        self._targets = mapped(lambda targets: _as_precise(targets, dtype, device), examples.targets)
+        self._count = len(examples)
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return self._count
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def targets(self) -> Tensor:
+        return single(self._targets, "the targets")
+
+    def batch(self, indices: Tensor) -> tuple[Tree, Tree]:
         flat = indices.flatten()
-        inputs = self._preprocess(self.inputs.index_select(0, flat))
-        return shaped_like(indices, inputs), shaped_like(indices, self.targets.index_select(0, flat))
+        inputs = self._prepare(self._inputs_at(flat))
+        return self._shaped(indices, flat, inputs)
+
+    def targets_at(self, indices: Tensor) -> Tree:
+        return self.batch(indices)[1] if self._are_inputs_targets else self._looked_up(indices)
+
+    def _shaped(self, indices: Tensor, flat: Tensor, inputs: Tree) -> tuple[Tree, Tree]:
+        """Prepared inputs (m, …) and their targets, with the shape of the indices in front."""
+        inputs = mapped(lambda some: shaped_like(indices, some), inputs)
+        if self._are_inputs_targets:
+            return inputs, inputs
+        return inputs, mapped(lambda some: shaped_like(indices, some), self._looked_up(flat))
+
+    def _looked_up(self, flat: Tensor) -> Tree:
+        return mapped(lambda targets: targets.index_select(0, flat), self._targets)
 
     def raw(self, indices: Tensor | None = None) -> Tensor:
-        return (self.inputs if indices is None else self.inputs[indices.to(self.inputs.device)]).cpu()
+        return single(self.raw_tree(torch.arange(len(self)) if indices is None else indices))
+
+    def _inputs_at(self, flat: Tensor) -> Tree:
+        """Raw inputs of some examples, on the device."""
+        raise NotImplementedError
+
+    def raw_tree(self, indices: Tensor) -> Tree:
+        raise NotImplementedError
 
 
-class Streamed:
+class InMemory(_Split):
+    """A split whose raw inputs are on the device; each batch is preprocessed when it is used."""
+
+    def __init__(
+        self,
+        examples: Examples,
+        preparation: Preparation,
+        device: torch.device,
+        are_inputs_targets: bool = False,
+    ) -> None:
+        super().__init__(examples, preparation, device, are_inputs_targets)
+        if examples.rows is None:
+            self.inputs = mapped(lambda inputs: on_device(inputs, device), examples.inputs)
+        else:
+            self.inputs = torch.cat([on_device(single(piece), device) for piece in examples.pieces()])
+
+    def _inputs_at(self, flat: Tensor) -> Tree:
+        return mapped(lambda inputs: inputs.index_select(0, flat), self.inputs)
+
+    def raw_tree(self, indices: Tensor) -> Tree:
+        return mapped(lambda inputs: inputs[indices.to(inputs.device)].cpu(), self.inputs)
+
+
+class Streamed(_Split):
     """A split whose inputs stay in memory or on the disk and go to the device a batch at a time.
 
     For a CUDA device they go through pinned memory on a side stream, so that the next batch is read and
     copied while the device computes.
     """
 
-    def __init__(self, examples: Examples, preprocessing: Preprocessing, device: torch.device) -> None:
-        self.examples, self.device = examples, device
-        self.targets = _as_precise(examples.targets, preprocessing.dtype, device)
-        self.aside = examples.aside
-        self._preprocess = preprocessing
+    def __init__(
+        self,
+        examples: Examples,
+        preparation: Preparation,
+        device: torch.device,
+        are_inputs_targets: bool = False,
+    ) -> None:
+        super().__init__(examples, preparation, device, are_inputs_targets)
+        self.examples = examples
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def __len__(self) -> int:
-        return len(self.targets)
+    def _inputs_at(self, flat: Tensor) -> Tree:
+        return mapped(lambda inputs: on_device(inputs, self.device), self.examples.raw(flat.cpu()))
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        flat = indices.flatten()
-        inputs = self._preprocess(on_device(self.examples.raw(flat.cpu()), self.device))
-        return shaped_like(indices, inputs), shaped_like(indices, self.targets.index_select(0, flat))
+    def raw_tree(self, indices: Tensor) -> Tree:
+        return self.examples.raw(indices.cpu())
 
-    def ahead(self, some: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    def ahead(self, some: Iterable[Tensor]) -> Iterator[tuple[Tree, Tree]]:
         """Yield `batch` for each of some indices, which are on the CPU, and prefetch the next one."""
         if self._stream is None:
             yield from map(self.batch, some)
             return
-        waiting: tuple[Tensor, Tensor] | None = None
+        waiting: tuple[Tree, Tree] | None = None
         self._stream.wait_stream(torch.cuda.current_stream(self.device))  # it copies the targets
         for indices in some:
             with torch.cuda.stream(self._stream):
                 flat = indices.flatten()
-                inputs = self.examples.raw(flat).pin_memory().to(self.device, non_blocking=True)
-                places = flat.pin_memory().to(self.device, non_blocking=True)
-                targets = self.targets.index_select(0, places)
-                under_way = (shaped_like(indices, self._preprocess(inputs)), shaped_like(indices, targets))
+                inputs = mapped(self._pinned, self.examples.raw(flat))
+                under_way = self._shaped(indices, self._pinned(flat), self._prepare(inputs))
             if waiting:
                 yield waiting
             # Wait only here: the previous step has been queued in the meantime.
             current = torch.cuda.current_stream(self.device)
             current.wait_stream(self._stream)
-            for tensor in under_way:
-                tensor.record_stream(current)
+            for tree in under_way:
+                for tensor in leaves(tree):
+                    tensor.record_stream(current)
             waiting = under_way
         if waiting:
             yield waiting
 
-    def raw(self, indices: Tensor | None = None) -> Tensor:
-        return self.examples.raw(torch.arange(len(self)) if indices is None else indices.cpu())
+    def _pinned(self, tensor: Tensor) -> Tensor:
+        return tensor.pin_memory().to(self.device, non_blocking=True)
 
 
 def shaped_like(indices: Tensor, examples: Tensor) -> Tensor:
@@ -151,7 +202,7 @@ def shaped_like(indices: Tensor, examples: Tensor) -> Tensor:
     return examples.view(*indices.shape, *examples.shape[1:])
 
 
-def _as_precise(targets: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _as_precise(targets: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
     """Targets on a device, as float64 if the inputs are and they are no whole numbers."""
     is_float = targets.is_floating_point() and dtype == torch.float64
     return on_device(targets.to(dtype) if is_float else targets, device)
@@ -159,7 +210,8 @@ def _as_precise(targets: Tensor, dtype: torch.dtype, device: torch.device) -> Te
 
 def _size(examples: Examples) -> int:
     """The bytes that the inputs take on the device."""
-    return len(examples) * examples.inputs[:1].numel() * examples.inputs.element_size()
+    each = leaves(examples.inputs)
+    return len(examples) * sum(inputs[:1].numel() * inputs.element_size() for inputs in each)
 
 
 def _room(device: torch.device) -> int:
@@ -177,8 +229,23 @@ def _fingerprint(source: Mapping[str, Examples]) -> str:
         if examples.rows is not None:
             digest.update(f"{name} {examples.digest} ".encode())
         inputs = examples.inputs if examples.rows is None else examples.rows
-        aside = (examples.aside[key] for key in sorted(examples.aside))
-        for tensor in (inputs, examples.targets, *aside):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-            digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
+        aside = [("", examples.aside[key]) for key in sorted(examples.aside)]
+        for own, tensor in (*named_leaves(inputs, ""), *named_leaves(examples.targets, ""), *aside):
+            called = f"{name} {own}" if own else name
+            digest.update(f"{called} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+            for piece in _stored(tensor):
+                digest.update(piece.contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
+
+
+def _stored(tensor: Tensor) -> Iterator[Tensor]:
+    """The numbers of a tensor; of overlapping windows each number once, in the order of the memory."""
+    if not tensor.numel() or tensor.is_contiguous():
+        yield tensor
+        return
+    last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
+    if tensor.numel() <= last + 1:
+        yield tensor
+        return
+    yield torch.tensor([*tensor.shape, *tensor.stride()])
+    yield tensor.as_strided((last + 1,), (1,))

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from dlrun.data.examples import Data, Examples
-from dlrun.errors import UserError
+from dlrun.data.trees import Tree, first_of, named_leaves
+from dlrun.errors import UserError, shortened
 
-OfTargets = Callable[[Tensor], str]  # targets (n, …) -> the mistake in them, or ""
+OfTargets = Callable[[Tree], str]  # targets (n, …) -> the mistake in them, or ""
 
 
 def refuse_misfits(data: Data, examples: Mapping[str, Any], of_targets: OfTargets) -> None:
@@ -26,15 +27,17 @@ def refuse_misfits(data: Data, examples: Mapping[str, Any], of_targets: OfTarget
 
 
 def refuse_malformed(data: Data) -> None:
-    """Raise UserError if a Data states its shape or its classes in another form than tuples."""
-    shape = data.input_shape
-    if not isinstance(shape, tuple) or not all(type(size) is int and size > 0 for size in shape):
-        what = f"Data states input_shape={shape!r}, which must be a tuple of sizes"
-        raise UserError(what, fix="write input_shape=(4,) for vectors of 4 numbers")
-    classes = data.classes
-    if not isinstance(classes, tuple) or not all(isinstance(name, str) for name in classes):
-        what = f"Data states classes={classes!r}, which must be a tuple of names"
-        raise UserError(what, fix='write classes=("a", "b")')
+    """Raise UserError if a Data states its shapes or its classes in another form than tuples."""
+    stated = data.input_shape
+    for name, shape in stated.items() if isinstance(stated, dict) and stated else [("", stated)]:
+        if not isinstance(shape, tuple) or not all(type(size) is int and size > 0 for size in shape):
+            called = f"the shape {shape!r} of the input {name}" if name else f"input_shape={shape!r}"
+            what = f"Data states {called}, which must be a tuple of sizes"
+            raise UserError(what, fix="write input_shape=(4,) for vectors of 4 numbers")
+    for field, names in (("classes", data.classes), ("vocabulary", data.vocabulary)):
+        if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+            what = f"Data states {field}={shortened(repr(names))}, which must be a tuple of names"
+            raise UserError(what, fix=f'write {field}=("a", "b")')
 
 
 def undeclared(data: Data, examples: Mapping[str, Examples]) -> str:
@@ -61,33 +64,71 @@ def _of_examples(data: Data, some: Any, of_targets: OfTargets) -> Iterator[str]:
     if not isinstance(some, Examples):
         yield f"read() returned {said_kind(some)} instead of Examples(inputs, targets)"
         return
+    trees = (("inputs", some.inputs), ("targets", some.targets))
+    each = [(what, name, tensor) for what, tree in trees for name, tensor in _parts(tree)]
     not_tensors = [
-        f"the {what} are {said_kind(values)}: make them a tensor, by torch.as_tensor(…)"
-        for what, values in (("inputs", some.inputs), ("targets", some.targets))
+        f"the {_called(what, name)} are {said_kind(values)}: make them a tensor, by torch.as_tensor(…)"
+        for what, name, values in each
         if not isinstance(values, Tensor)
     ]
     yield from not_tensors
     if not_tensors:
         return
-    if some.targets.dim() == 0 or some.inputs.dim() == 0:
+    if any(tensor.dim() == 0 for _, _, tensor in each):
         yield "inputs and targets need an axis of examples, the first"
         return
-    inputs = len(some.inputs if some.rows is None else some.rows)
-    if inputs != len(some.targets):
-        yield f"there are {inputs:,} inputs and {len(some.targets):,} targets"
-    if tuple(some.inputs.shape[1:]) != data.input_shape:
-        here, stated = _size(some.inputs.shape[1:]), _size(data.input_shape)
-        yield f"an input has the shape {here}, but Data states input_shape={stated}"
-    if some.inputs.is_complex() or some.inputs.dtype == torch.bool:
-        yield f"the inputs are {_type(some.inputs)}: make them numbers, such as by .float()"
-    if some.targets.numel() and (mistake := of_targets(some.targets)):
+    examples = len(first_of(some.targets))
+    for what, name, tensor in each:
+        count = len(some.rows) if what == "inputs" and some.rows is not None else len(tensor)
+        if count != examples:
+            yield f"there are {count:,} {_called(what, name)} and {examples:,} targets"
+    yield from _of_inputs(data, some.inputs)
+    if examples and (mistake := of_targets(some.targets)):
         yield mistake
     if not isinstance(some.aside, Mapping):
         yield f"aside is {said_kind(some.aside)} instead of a dict of tensors"
         return
     for name, values in some.aside.items():
-        if not isinstance(values, Tensor) or values.shape[:1] != some.targets.shape[:1]:
-            yield f"aside[{name!r}] needs a figure for each of the {len(some.targets):,} examples"
+        if not isinstance(values, Tensor) or values.shape[:1] != (examples,):
+            yield f"aside[{name!r}] needs a figure for each of the {examples:,} examples"
+
+
+def _of_inputs(data: Data, inputs: Tree) -> Iterator[str]:
+    there = dict(named_leaves(inputs, ""))
+    if there.keys() != data.shapes.keys():
+        here, stated = (
+            ", ".join(names) if "" not in names else "a single one" for names in (there, data.shapes)
+        )
+        yield f"the inputs are {here}, but Data states {stated}"
+        return
+    for name, shape in data.shapes.items():
+        tensor, called = there[name], f"the input {name}" if name else "an input"
+        if tuple(tensor.shape[1:]) != shape:
+            here = _size(tensor.shape[1:])
+            yield f"{called} has the shape {here}, but Data states input_shape={_size(shape)}"
+        if tensor.is_complex() or tensor.dtype == torch.bool:
+            yield f"the {_called('inputs', name)} are {_type(tensor)}: make them numbers, such as by .float()"
+        elif data.has_whole_numbers(name):
+            yield from _of_ids(data, tensor, _called("inputs", name))
+
+
+def _of_ids(data: Data, tensor: Tensor, called: str) -> Iterator[str]:
+    """The mistakes in inputs that Data states as whole numbers."""
+    if tensor.is_floating_point():
+        yield f"the {called} are {_type(tensor)}, but Data states whole numbers: use .long()"
+    elif tensor.numel() and data.vocabulary:
+        low, high, most = int(tensor.min()), int(tensor.max()), len(data.vocabulary)
+        if low < 0 or high >= most:
+            ids = f"a vocabulary of {most:,} has ids 0 to {most - 1:,}"
+            yield f"the {called} go from {low} to {high}, but {ids}"
+
+
+def _parts(tree: Any) -> list[tuple[str, Any]]:
+    return list(tree.items()) if isinstance(tree, dict) else [("", tree)]
+
+
+def _called(what: str, name: str) -> str:
+    return f"{what} {name}" if name else what
 
 
 def said_kind(value: Any) -> str:

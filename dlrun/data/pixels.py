@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dlrun.data.examples import Examples, Preprocessing
+from dlrun.data.trees import Tree, single
 
 
 def unit(training: Examples) -> Preprocessing:
@@ -21,18 +22,18 @@ def half(training: Examples) -> Preprocessing:
 def train(training: Examples) -> Preprocessing:
     """Standardise each channel to mean 0 and standard deviation 1 over the training images (n, c, h, w)."""
     values = torch.arange(256, dtype=torch.float64)
-    counts = sum(
-        map(_counts, training.pieces()), torch.zeros(training.inputs.shape[1], 256, dtype=torch.long)
-    )
+    channels = single(training.inputs).shape[1]
+    counts = sum(map(_counts, training.pieces()), torch.zeros(channels, 256, dtype=torch.long))
     shares = counts.double() / counts.sum(1, keepdim=True)
     means = shares @ values
     deviations = (shares * (values - means.unsqueeze(1)).square()).sum(1).sqrt().clamp_min(1e-6)
     return Preprocessing(means.float().view(-1, 1, 1), deviations.float().view(-1, 1, 1))
 
 
-def _counts(images: Tensor) -> Tensor:
+def _counts(images: Tree) -> Tensor:
     """Count the values 0 to 255 in each channel of some images, (c, 256)."""
-    return torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.transpose(0, 1)])
+    channels = single(images).transpose(0, 1)
+    return torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in channels])
 
 
 FITS = {"unit": unit, "half": half, "train": train}

@@ -30,6 +30,7 @@ from dlrun.data.table_refusals import (
     said_unseen,
     some_columns,
 )
+from dlrun.data.trees import single
 from dlrun.errors import UserError, listed, meant
 
 _MOST_CLASSES = 1000
@@ -216,7 +217,7 @@ def _rows_of_splits(cells: Cells, options: TableOptions, total: int) -> dict[str
         rest, test_rows = carve(everything, options.test_fraction, options.seed, by_class=bool(classes))
         train_rows, valid_rows = carve(rest, options.valid_fraction, options.seed, by_class=bool(classes))
         parts = {"train": train_rows, "valid": valid_rows, "test": test_rows}
-        rows = {name: part.inputs.tolist() for name, part in parts.items()}
+        rows = {name: single(part.inputs).tolist() for name, part in parts.items()}
     for name in options.splits:
         if len(rows[name]) < 2:
             said = f"{n:,} row{'s' * (n > 1)}" + (f" left of {total:,}" if n < total else "")
@@ -293,13 +294,13 @@ def _fit(options: TableOptions, encoding: Encoding, training: Examples) -> Prepr
 
     A number that is constant in training becomes 0 in all rows, because its weight never learnt anything.
     """
-    are_numbers = encoding.are_numbers(options)
-    means = torch.where(are_numbers, training.inputs.nanmean(0), 0.0)
+    are_numbers, inputs = encoding.are_numbers(options), single(training.inputs)
+    means = torch.where(are_numbers, inputs.nanmean(0), 0.0)
     fill = means if options.missing == "fill" else None
     if not options.standardise:
         return Preprocessing(fill=fill)
-    deviations = (training.inputs - means).square().nanmean(0).sqrt()
-    deviations[_are_same(training.inputs) | (deviations == 0)] = math.inf  # 0: squares of 1e-300 underflow
+    deviations = (inputs - means).square().nanmean(0).sqrt()
+    deviations[_are_same(inputs) | (deviations == 0)] = math.inf  # 0: squares of 1e-300 underflow
     return Preprocessing(means, torch.where(are_numbers, deviations, 1.0), fill)
 
 

@@ -36,7 +36,7 @@ class Captioned:
 
 def refuse_other_inputs(trained: Trained, plot: str) -> None:
     """Raise UserError unless inputs are grey or RGB images."""
-    shape = trained.data.input_shape
+    shape = trained.data.shape
     if len(shape) != 3 or shape[0] not in (1, 3):
         size = "×".join(map(str, shape))
         raise UserError(f"{plot} needs images, 1×height×width or 3×height×width, not inputs of {size}")

@@ -24,8 +24,8 @@ MARKERS = "os^DvPX<>p"
 
 def refuse_other_inputs(trained: Trained, plot: str) -> None:
     """Raise UserError unless inputs are points in the plane and there are no more classes than colours."""
-    if trained.data.input_shape != (2,):
-        shape = "×".join(map(str, trained.data.input_shape))
+    if trained.data.shape != (2,):
+        shape = "×".join(map(str, trained.data.shape))
         raise UserError(f"{plot} needs two numbers as input; those of this dataset are {shape}")
     classes = len(trained.data.classes)
     if classes > len(CLASS_COLOURS):

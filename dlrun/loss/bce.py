@@ -10,16 +10,22 @@ from dlrun.blocks.classes import one_hot, one_output_per_class
 from dlrun.blocks.decisions import two_sigmoids
 from dlrun.data.examples import Data
 
-task = "classification"
+task = ("classification", "multilabel")
 
 
 def bce(outputs: Tensor, targets: Tensor) -> Tensor:
     """Binary cross entropy between the sigmoid of each output and the one-hot target, in nats.
 
     `targets` are class numbers of shape (n,). For two classes `outputs` are logits of class 1, (n, 1); for
-    more classes there is a logit for each, (n, classes), and the loss is the mean over them. Gives (n,).
+    more classes there is a logit for each, (n, classes), and the loss is the mean over them. Of labels,
+    `targets` (n, labels) are 0 or 1, and there is a logit for each. Gives (n,).
     """
-    true = targets.to(outputs.dtype).unsqueeze(1) if outputs.shape[1] == 1 else one_hot(targets, outputs)
+    if targets.dim() == 1 and outputs.shape[1] == 1:
+        true = targets.to(outputs.dtype).unsqueeze(1)
+    elif outputs.shape[1] == 1 and targets.shape[1] == 2:  # shares of two classes, of which class 1 counts
+        true = targets[:, 1:]
+    else:
+        true = one_hot(targets, outputs)
     return F.binary_cross_entropy_with_logits(outputs, true, reduction="none").mean(1)
 
 

@@ -17,5 +17,4 @@ def mse(outputs: Tensor, targets: Tensor) -> Tensor:
     Both of shape (n, d); gives (n,), the mean over d. Targets that are class numbers (n,) are one-hot
     encoded.
     """
-    figures = one_hot(targets, outputs) if targets.dim() == 1 else targets
-    return (outputs - figures).square().mean(1)
+    return (outputs - one_hot(targets, outputs)).square().mean(1)

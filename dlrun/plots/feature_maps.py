@@ -57,7 +57,7 @@ def feature_maps(
     every = convolutions_of(trained, "feature_maps")
     maps = maps_of(trained, chosen, image, every[:layers])
 
-    height, width = trained.data.input_shape[1:]
+    height, width = trained.data.shape[1:]
     cell = (WIDTH - 2 * EDGE) / COLUMNS
     steps = [cell * found.shape[1] / found.shape[2] for found in maps]
     rows = [ceil(min(len(found), most) / COLUMNS) for found in maps]

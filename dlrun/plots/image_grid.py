@@ -38,7 +38,7 @@ def image_grid(
     letters = max(map(len, [*names, *(f"{count:,}" for count in counts)]))
     beside = 0.28 + letters * LETTER * TEXT / 72  # inches for the class names
     cell = (WIDTH - EDGE - beside) / columns
-    height, width = trained.data.input_shape[1:]
+    height, width = trained.data.shape[1:]
     step = max(cell * height / width, 0.42)
 
     left_out = f"the first {most} of {len(classes)} classes" if len(classes) > most else ""

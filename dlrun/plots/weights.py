@@ -36,7 +36,7 @@ def weights(trained: Trained, *, columns: Few = 5, most: Few = 20) -> Figure:
     UserError unless inputs are images and the model is one fully connected layer.
     """
     refuse_other_inputs(trained, "weights")
-    shape = trained.data.input_shape
+    shape = trained.data.shape
     found = templates(trained.model.copies[0], shape)
     classes = names = trained.data.classes
     coloured = shape[0] == 3

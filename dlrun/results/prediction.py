@@ -14,6 +14,7 @@ from dlrun.config.registry import Parts
 from dlrun.data.csv_files import is_number, number, read_table
 from dlrun.data.examples import Data
 from dlrun.data.images import image_files, printable, read_image
+from dlrun.data.trees import Tree, main_outputs, mapped
 from dlrun.errors import UserError
 from dlrun.training.plan import Plan
 from dlrun.training.trained import open_model, open_plan, outputs_for
@@ -52,19 +53,19 @@ def predict_files(
     words = [f"device={device}"] if device else []
     plan, preprocessing, saved = open_plan(path, words, parts, data_dir)
     read = [read_new_inputs(plan.data, file) for file in files]
-    if len(files) > 1 and len(plan.data.input_shape) == 1:  # rows have no names of their own
+    if len(files) > 1 and len(plan.data.shape) == 1:  # rows have no names of their own
         read = [
             ([f"{f.name}: {name}" for name in names], x) for f, (names, x) in zip(files, read, strict=True)
         ]
     hardware = plan.hardware()
     model = open_model(plan, hardware, saved, path)
-    inputs = torch.cat([inputs for _, inputs in read])
-    outputs = outputs_for(model, inputs, preprocessing, hardware, plan.recipe.evaluation_batch)
+    inputs = mapped(lambda *each: torch.cat(each), *(inputs for _, inputs in read))
+    outputs = main_outputs(outputs_for(model, inputs, preprocessing, hardware, plan.recipe.evaluation_batch))
     names = [name for names, _ in read for name in names]
     return Predictions(plan, saved.state["epoch"], saved.digest, names, outputs)
 
 
-def read_new_inputs(data: Data, path: Path) -> tuple[list[str], Tensor]:
+def read_new_inputs(data: Data, path: Path) -> tuple[list[str], Tree]:
     """Read the inputs in a file or folder: a name for each, and raw inputs (n, *input_shape).
 
     The dataset's own `read_new` reads them if it has one; otherwise inputs (channels, height, width) come
@@ -74,16 +75,15 @@ def read_new_inputs(data: Data, path: Path) -> tuple[list[str], Tensor]:
         raise UserError(f"there is no file {printable(path)}")
     if data.read_new:
         return data.read_new(path)
-    if len(data.input_shape) == 3:
+    if len(data.shape) == 3:
         return _images(data, path)
-    if len(data.input_shape) == 1:
+    if len(data.shape) == 1 and not data.has_whole_numbers():
         return _vectors(data, path)
-    shape = "×".join(map(str, data.input_shape))
-    raise UserError(f"inputs of {shape} cannot be read from a file: this dataset reads no new ones")
+    raise UserError(f"inputs of {data.said_shape} cannot be read from a file: this dataset reads no new ones")
 
 
 def _images(data: Data, path: Path) -> tuple[list[str], Tensor]:
-    channels, height, width = data.input_shape
+    channels, height, width = data.shape
     files = image_files(path) if path.is_dir() else [path]
     if not files:
         raise UserError("there are no images in this folder", where=printable(path))
@@ -94,7 +94,7 @@ def _images(data: Data, path: Path) -> tuple[list[str], Tensor]:
 def _vectors(data: Data, path: Path) -> tuple[list[str], Tensor]:
     """Rows of numbers: the columns with the dataset's feature names if it has any, else all in order."""
     table = read_table(path)
-    size = data.input_shape[0]
+    size = data.shape[0]
     named = bool(data.features) and set(data.features) <= set(table.columns)
     columns = data.features if named else table.columns
     if all(map(is_number, table.columns)):

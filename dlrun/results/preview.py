@@ -11,6 +11,7 @@ from torch import Tensor
 from dlrun.blocks.ranges import Ranges
 from dlrun.data.examples import EVALUATION_BATCH, Split
 from dlrun.data.loaded import Loaded
+from dlrun.data.trees import Tree, leaves
 from dlrun.training.plan import Plan
 
 
@@ -23,13 +24,14 @@ def dataset_facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
     data, training = plan.data, loaded["train"]
     raw, prepared = Ranges(), Ranges()
     for indices in _pieces(training):
-        raw.add(training.raw(indices))
-        prepared.add(training.batch(indices.to(training.targets.device))[0].cpu())
-    is_vector = len(data.input_shape) == 1
+        # of several inputs, their numbers together
+        raw.add(_numbers(training.raw_tree(indices)))
+        prepared.add(_numbers(training.batch(indices.to(training.device))[0]).cpu())
+    is_vector = len(data.shape) == 1 and not data.has_whole_numbers()
     return {
         "dataset": plan.config.dataset.name,
         "task": data.task,
-        "input_shape": list(data.input_shape),
+        "input_shape": data.plain_shape,
         "fingerprint": loaded.fingerprint,
         "classes": list(data.classes),
         "target": data.target,
@@ -44,7 +46,7 @@ def dataset_facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
 
 def feature_names(plan: Plan) -> list[str]:
     """The feature names of vector inputs: the dataset's own, or x1, x2, …"""
-    return list(plan.data.features) or [f"x{number}" for number in range(1, plan.data.input_shape[0] + 1)]
+    return list(plan.data.features) or [f"x{number}" for number in range(1, plan.data.shape[0] + 1)]
 
 
 def duplicates(loaded: Loaded) -> dict[str, int]:
@@ -58,7 +60,7 @@ def duplicates(loaded: Loaded) -> dict[str, int]:
 
 
 def _split_facts(plan: Plan, split: Split) -> dict[str, Any]:
-    return {"examples": len(split), **plan.task.facts(split.targets.cpu())}
+    return {"examples": len(split), **plan.task.facts(split)}
 
 
 def _warnings(plan: Plan, loaded: Loaded, training: Ranges) -> Iterator[str]:
@@ -66,18 +68,26 @@ def _warnings(plan: Plan, loaded: Loaded, training: Ranges) -> Iterator[str]:
         if count:
             share = 100 * count / len(loaded[name])
             yield f"{count:,} of the {name} inputs ({share:.3g} %) are in train too, bit for bit"
-    if len(plan.data.input_shape) == 1:
+    if len(plan.data.shape) == 1 and not plan.data.has_whole_numbers():
         said = " ".join(plan.data.notes)  # the dataset may have reported it already
         ranges = zip(feature_names(plan), training.each(), strict=True)
         if constant := [n for n, each in ranges if each["min"] == each["max"] and n not in said]:
             yield f"constant in training, so nothing can be learnt from it: {', '.join(constant)}"
-    yield from plan.task.warnings(loaded["train"].targets.cpu())
+    yield from plan.task.warnings(loaded["train"])
 
 
 def _digests(split: Split) -> Iterator[int]:
     for indices in _pieces(split):
-        for row in split.raw(indices).flatten(1).contiguous().numpy():
-            yield hash(row.tobytes())
+        each = [inputs.flatten(1).contiguous().numpy() for inputs in leaves(split.raw_tree(indices))]
+        for rows in zip(*each, strict=True):
+            yield hash(b"".join(row.tobytes() for row in rows))
+
+
+def _numbers(inputs: Tree) -> Tensor:
+    """The inputs themselves; several as one row of numbers for each example."""
+    if isinstance(inputs, Tensor):
+        return inputs
+    return torch.cat([some.flatten(1).double() for some in leaves(inputs)], 1)
 
 
 def _pieces(split: Split) -> Iterator[Tensor]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.config.registry import Parts
-from dlrun.data.examples import Preprocessing
+from dlrun.data.examples import Preparation, Preprocessing
+from dlrun.data.trees import Tree
 from dlrun.errors import UserError
 from dlrun.run_folders.locating import find_run
 from dlrun.training.copies import WithLoss
@@ -19,18 +20,40 @@ from dlrun.training.trained import epochs_of, load_weights, open_plan
 
 
 class FromRaw(nn.Module):
-    """A model that prepares raw inputs (n, …) itself, as its training data were; gives outputs (n, …)."""
+    """A model that prepares raw inputs (n, …) itself, as its training data were; gives outputs (n, …).
 
-    def __init__(self, model: nn.Module, preprocessing: Preprocessing, dtype: torch.dtype) -> None:
+    Of several inputs it takes a dict, and gives one if the model has several outputs.
+    """
+
+    def __init__(self, model: nn.Module, preprocessing: Preparation, dtype: torch.dtype) -> None:
         super().__init__()
-        self.model, self._dtype = model, dtype
+        self.model = model
+        each = preprocessing.to(torch.device("cpu"), dtype).each
+        self._prepare = nn.ModuleList(_Prepare(own) for own in each.values())
+        self._names = list(each)
+
+    def forward(self, inputs: Tree) -> Tree:
+        if isinstance(inputs, Tensor):
+            prepared: Tree = self._prepare[0](inputs)
+        else:
+            named = zip(self._names, self._prepare, strict=True)
+            prepared = {name: prepare(inputs[name]) for name, prepare in named}
+        outputs: Tree = self.model(prepared)
+        return outputs
+
+
+class _Prepare(nn.Module):
+    """The preprocessing of one input, on the device of the module."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self._dtype = preprocessing.dtype
         for name, step in preprocessing.state_dict().items():
             self.register_buffer(name, step)
 
     def forward(self, inputs: Tensor) -> Tensor:
         steps = {name: getattr(self, name) for name in ("offset", "scale", "fill")}
-        outputs: Tensor = self.model(Preprocessing(**steps, dtype=self._dtype)(inputs))
-        return outputs
+        return Preprocessing(**steps, dtype=self._dtype)(inputs)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
@@ -10,14 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlrun.blocks.estimates import are_estimates
 from dlrun.blocks.ranges import Ranges
-from dlrun.blocks.tasks import LossPart
-from dlrun.data.examples import Data
+from dlrun.blocks.tasks import LossPart, Metric, Task, guess_for_all, sees_main
+from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.misfits import wrong_numbers, wrong_shape
+from dlrun.data.trees import Tree, single
 from dlrun.errors import UserError
-
-_TRIED = 64  # made-up targets, from 0 to 1, on which the loss is tried
-_DISTANCES = (0.01, 0.1, 1.0)  # of outputs from these targets
 
 
 def regression(data: Data, loss: LossPart) -> Regression:
@@ -25,61 +23,48 @@ def regression(data: Data, loss: LossPart) -> Regression:
     return Regression(data, loss)
 
 
-class Regression:
+class Regression(Task):
     """The outputs (n, k) are what the loss compares with the targets (n, d): by default estimates of them."""
 
-    decision = None
-    metrics: tuple[str, ...] = ()
-    plots: tuple[str, ...] = ()
+    def usual_outputs(self) -> int:
+        return self.data.targets
 
-    def __init__(self, data: Data, loss: LossPart) -> None:
-        self._data, self._loss = data, loss
-        self.outputs = loss.outputs(data) if loss.outputs else data.targets
+    def output_shape(self) -> Shape:
+        return (self.outputs,)
 
-    def targets(self, n: int) -> Tensor:
-        return torch.zeros(n, self._data.targets)
+    def made_up_targets(self, n: int) -> Tensor:
+        return torch.zeros(n, self.data.targets)
 
-    def misfit(self, targets: Tensor) -> str:
-        d = self._data.targets
+    def misfit(self, targets: Tree) -> str:
+        d, targets = self.data.targets, single(targets, "the targets")
         return wrong_numbers(targets) or wrong_shape(targets, (d,), f"Data states targets={d}: (n, {d})")
 
-    def guesses(self, training: Tensor, n: int, aside: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def metric(self, metric: Metric) -> Metric:
+        return sees_main(super().metric(metric))
+
+    def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
         """The mean target of the training split, and the columns that the dataset names as baselines."""
         if not self.are_estimates:
-            what = f"{self._loss.name} is not smallest where outputs are equal to the targets"
+            what = f"{self.loss.name} is not smallest where outputs are equal to the targets"
             raise UserError(f"{what}, so that they are no estimates of them")
-        if not bool((training != training[:1]).any()):
+        targets = training.targets
+        if not bool((targets != targets[:1]).any()):
             raise UserError("all training targets are the same")
-        found = {"mean": training.mean(0).expand(n, -1)}
-        return found | {name: aside[name].to(training).unsqueeze(1) for name in self._data.baselines}
+        found = {"mean": guess_for_all(targets.mean(0), split)}
+        return found | {name: split.aside[name].to(targets).unsqueeze(1) for name in self.data.baselines}
 
     @cached_property
-    def are_estimates(self) -> bool:
+    def are_estimates(self) -> bool:  # type: ignore[override]
         """True if the loss is smallest where the outputs are equal to the targets.
 
         Of a loss that takes other outputs, such as the logit of a probability, it is not.
         """
-        if self.outputs != self._data.targets:
-            return False
-        targets = torch.rand(_TRIED, self.outputs, generator=torch.Generator().manual_seed(0))
-        try:
-            smallest = self._loss.measure(targets, targets)
-            room = 1e-6 * (1 + smallest.abs())
-            return all(
-                bool((self._loss.measure(targets + away, targets) >= smallest - room).all())
-                for distance in _DISTANCES
-                for away in (distance, -distance)
-            )
-        except (RuntimeError, IndexError, TypeError, ValueError, ArithmeticError):
-            return False
-
-    def report(self, copies: int) -> NothingMore:
-        return NothingMore()
+        return self.outputs == self.data.targets and are_estimates(self.loss, self.outputs)
 
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """Each target's prediction by its name; of several copies the mean, and of one target the `sd`."""
         figures = outputs.T.tolist()  # (k, copies)
-        target = (self._data.target or "prediction") if self.are_estimates else "output"
+        target = (self.data.target or "prediction") if self.are_estimates else "output"
         numbered = [f"{target} {number}" for number in range(1, len(figures) + 1)]
         names = [target] if len(figures) == 1 else numbered
         row: dict[str, Any] = dict(zip(names, map(fmean, figures), strict=True))
@@ -87,22 +72,7 @@ class Regression:
             row["sd"] = stdev(figures[0])
         return row
 
-    def facts(self, targets: Tensor) -> dict[str, Any]:
+    def facts(self, split: Split) -> dict[str, Any]:
         ranges = Ranges()
-        ranges.add(targets)
+        ranges.add(split.targets.cpu())
         return {"target": ranges.whole()}
-
-    def warnings(self, training: Tensor) -> Iterator[str]:
-        yield from ()
-
-
-class NothingMore:
-    """A report that adds nothing to the loss and the metrics."""
-
-    def add(self, outputs: Tensor, targets: Tensor) -> None: ...
-
-    def figures(self) -> dict[str, list[float]]:
-        return {}
-
-    def sections(self, seeds: list[int]) -> dict[str, Any]:
-        return {}

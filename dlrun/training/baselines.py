@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dlrun.config.keys import Choice
 from dlrun.data.loaded import Loaded
+from dlrun.data.trees import expanded
 from dlrun.errors import Diverged, UserError
 from dlrun.training.copies import Apart
 from dlrun.training.meters import meter_for
@@ -22,15 +23,16 @@ def baselines_of(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, 
 
     A loss or a metric that does not take a guess, or has no finite figure for it, gives none.
     """
-    targets, found = loaded[split].targets, {}
+    examples, found = loaded[split], {}
     for name, outputs in guesses(plan, loaded, split).items():
         guessing = Apart(nn.Identity, [0])
         recipe, when = reported_recipe(plan), f"the baseline {name}"
-        meter = meter_for(targets.device, recipe, guessing, len(targets), when, recipe.evaluation_batch)
+        size, device = recipe.evaluation_batch, examples.device
+        meter = meter_for(device, recipe, guessing, len(examples), when, size)
         # A guess is a constant, which a loss made for a model's outputs need not take.
         with suppress(Diverged, RuntimeError, IndexError, TypeError, ValueError, ArithmeticError):
-            for some in torch.arange(len(targets), device=targets.device).split(recipe.evaluation_batch):
-                meter.measure(outputs[some].unsqueeze(0), targets[some].unsqueeze(0))
+            for some in torch.arange(len(examples), device=device).split(size):
+                meter.measure(outputs[some].unsqueeze(0), expanded(examples.targets_at(some), 1))
             found[name] = {figure: values[0] for figure, values in meter.means().items()}
     return found
 
@@ -57,12 +59,17 @@ def _guesses(plan: Plan, loaded: Loaded, split: str) -> dict[str, Tensor]:
         raise UserError(f"{plan.loss.name} has weights of its own, which no guess has trained")
     if plan.loss.is_batchwise:
         raise UserError(f"{plan.loss.name} judges a batch as a whole, in which a guess is the same for all")
-    return plan.task.guesses(loaded["train"].targets, len(loaded[split]), loaded[split].aside)
+    if plan.layers.output_shapes:
+        names = ", ".join(plan.layers.output_shapes)
+        raise UserError(f"the loss sees several outputs ({names}), and a guess would be one of them alone")
+    return plan.task.guesses(loaded["train"], loaded[split])
 
 
 def reported_recipe(plan: Plan) -> Recipe:
     """The recipe with the metrics that the task adds to those of the config."""
     metrics = dict(plan.recipe.metrics)
     for name in plan.task.metrics:
-        metrics.setdefault(name, metric(plan.parts, Choice(name), plan.task.decision))
+        metrics.setdefault(
+            name, metric(plan.parts, Choice(name, plan.parts.part("metrics", name).defaults), plan.task)
+        )
     return replace(plan.recipe, metrics=metrics)

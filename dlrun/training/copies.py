@@ -11,32 +11,41 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
+from dlrun.blocks.tasks import Judge, Measure
+from dlrun.data.trees import Figures, Tree, at, first_of, joined, mapped, of_copies
 from dlrun.errors import UserError
 from dlrun.system.randomness import derived_seed
 
-Loss = Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> (n,)
-Figures = Tensor | Sequence[Tensor]  # (copies, …): one tensor, or one for each copy
+Numbers = Tensor | Sequence[Tensor]  # figures (copies, …), one tensor, or one for each copy
+
+
+def as_tensor(figures: Numbers) -> Tensor:
+    """Figures of all copies as one tensor; those of a single copy are not copied."""
+    if isinstance(figures, Tensor):
+        return figures
+    return figures[0].unsqueeze(0) if len(figures) == 1 else torch.stack(list(figures))
 
 
 class WithLoss(nn.Module):
     """A model and a loss that has weights of its own, which are trained and saved with the model's."""
 
-    def __init__(self, model: nn.Module, loss: nn.Module, finish: Callable[[Loss], Loss]) -> None:
+    def __init__(self, model: nn.Module, loss: nn.Module, finish: Judge) -> None:
         super().__init__()
         self.model, self.loss = model, loss
         self._finish = finish  # turns the loss into one of each example, in the unit of the target
 
-    def measure(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss of each example, (n,)."""
+    def measure(self, outputs: Tree, targets: Tree) -> Tensor:
+        """The loss of each example, as `Task.judge` gives it."""
         return self._finish(self.loss)(outputs, targets)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        outputs: Tensor = self.model(inputs)
+    def forward(self, inputs: Tree) -> Tree:
+        outputs: Tree = self.model(inputs)
         return outputs
 
 
@@ -81,21 +90,31 @@ class Apart(_Seeded):
         self.train()  # every submodule, as at the start of each epoch
         self.streams = Streams(self.seeds)
 
-    def forward(self, inputs: Figures) -> list[Tensor]:
+    def forward(self, inputs: Figures) -> list[Tree]:
+        each = zip(self.copies, of_copies(inputs), strict=True)
         if not self.training:
-            return [whole(copy(x)) for copy, x in zip(self.copies, inputs, strict=True)]
+            return [whole(copy(x)) for copy, x in each]
         outputs = []
-        for index, (copy, x) in enumerate(zip(self.copies, inputs, strict=True)):
+        for index, (copy, x) in enumerate(each):
             self.streams.take_up(index)
             outputs.append(whole(copy(x)))
             self.streams.lay_down(index)
         return outputs
 
-    def losses(self, loss: Loss, outputs: Figures, targets: Tensor) -> list[Tensor]:
-        """The loss of each example, (copies, batch); a loss that has weights is the copy's own."""
+    def again(self, index: int, loss: Measure, inputs: Tree, targets: Tree) -> Tensor:
+        """The loss of each example of one copy, computed again with the random numbers of this step."""
+        copy, own = self.copies[index], at(inputs, index)
+        self.streams.rewind(index)
+        self.streams.take_up(index)
+        outputs = whole(copy(own))
+        self.streams.lay_down(index)
+        return (copy.measure if isinstance(copy, WithLoss) else loss)(outputs, at(targets, index))
+
+    def losses(self, loss: Measure, outputs: Figures, targets: Tree) -> list[Tensor]:
+        """The loss of each example, (copies, batch[, 2]); a loss that has weights is the copy's own."""
         return [
-            (copy.measure if isinstance(copy, WithLoss) else loss)(*of_copy)
-            for copy, *of_copy in zip(self.copies, outputs, targets, strict=True)
+            (copy.measure if isinstance(copy, WithLoss) else loss)(*own)
+            for copy, *own in zip(self.copies, of_copies(outputs), of_copies(targets), strict=True)
         ]
 
     def each(self, function: Callable[..., Tensor], *figures: Figures) -> list[Tensor]:
@@ -103,9 +122,9 @@ class Apart(_Seeded):
 
         One copy at a time, so that each is computed exactly as it would be alone.
         """
-        return [function(*of_copy) for of_copy in zip(*figures, strict=True)]
+        return [function(*own) for own in zip(*map(of_copies, figures), strict=True)]
 
-    def sums(self, figures: Figures) -> list[Tensor]:
+    def sums(self, figures: Numbers) -> list[Tensor]:
         """Sum (copies, batch, …) over the examples to (copies, …), in float64 if the device has it.
 
         One copy at a time, so that the order of summation is that of the copy alone.
@@ -159,27 +178,31 @@ class Stacked(_Seeded):
             module.train(mode)
         return super().train(mode)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tree) -> Tree:
         weights = dict(zip(self._names, self._weights, strict=True))
         return whole(self._run(weights | self._fixed | self._masks(inputs), inputs))
 
-    def _run(self, state: dict[str, Tensor], outputs: Tensor) -> Tensor:
+    def _run(self, state: dict[str, Tensor], outputs: Tree) -> Tree:
         for layer in self._layers:
             outputs = layer(state, outputs)
         return outputs
 
-    def losses(self, loss: Loss, outputs: Figures, targets: Tensor) -> Tensor:
-        """The loss of each example, (copies, batch)."""
+    def losses(self, loss: Measure, outputs: Figures, targets: Tree) -> Tensor:
+        """The loss of each example, (copies, batch[, 2])."""
         return self.each(loss, outputs, targets)
+
+    def again(self, index: int, loss: Measure, inputs: Tree, targets: Tree) -> Tensor:
+        """No copy is computed by itself here: a plan refuses optimizers that need it."""
+        raise NotImplementedError
 
     def each(self, function: Callable[..., Tensor], *figures: Figures) -> Tensor:
         """Apply `function` to the examples of all copies as one batch; returns (copies, batch, …)."""
-        tensors = [as_tensor(some) for some in figures]
-        together = function(*(some.flatten(0, 1) for some in tensors))
-        copies, batch = tensors[0].shape[:2]
+        trees = [joined(some) for some in figures]
+        together = function(*(mapped(lambda some: some.flatten(0, 1), tree) for tree in trees))
+        copies, batch = first_of(trees[0]).shape[:2]
         return together.view(copies, batch, *together.shape[1:])
 
-    def sums(self, figures: Figures) -> Tensor:
+    def sums(self, figures: Numbers) -> Tensor:
         """Sum (copies, batch, …) over the examples to (copies, …), in float64 if the device has it."""
         figures = as_tensor(figures)
         return figures.sum(1, dtype=widest(figures.device))
@@ -202,17 +225,18 @@ class Stacked(_Seeded):
         self._run = torch.compile(self._run)  # type: ignore[method-assign]
 
     @torch.no_grad()
-    def _masks(self, inputs: Tensor) -> dict[str, Tensor]:
+    def _masks(self, inputs: Tree) -> dict[str, Tensor]:
         """The dropout masks of this step, (copies, batch, …), drawn as each copy draws them alone."""
         if not self.training:
             return {}
         if self._dropouts is None:
-            self._dropouts = _dropouts(self.copies[0], inputs[0, :1])
+            self._dropouts = _dropouts(self.copies[0], at(inputs, (0, slice(1))))
         masks: dict[str, list[Tensor]] = {_mask(name): [] for name in self._dropouts}
+        batch = first_of(inputs).shape[1]
         for index, copy in enumerate(self.copies if masks else ()):
             self.streams.take_up(index)
             for (name, example), drawn in zip(self._dropouts.items(), masks.values(), strict=True):
-                drawn.append(copy.get_submodule(name)(example.new_ones(inputs.shape[1], *example.shape)))
+                drawn.append(copy.get_submodule(name)(example.new_ones(batch, *example.shape)))
             self.streams.lay_down(index)
         return {name: torch.stack(of_copies) for name, of_copies in masks.items()}
 
@@ -226,6 +250,7 @@ class Streams:
     def __init__(self, seeds: Sequence[int]) -> None:
         self.seeds = seeds
         self._states: list[Tensor] = []
+        self._before: dict[int, Tensor] = {}  # where each stream was at the start of the step
         self._first: list[Tensor] = []
         self._drawn = self._held = False
         self._generator = torch.default_generator
@@ -244,7 +269,12 @@ class Streams:
     def take_up(self, index: int) -> None:
         """Swap in the stream of one seed: random numbers are drawn from it from here on."""
         if not self._held:
+            self._before[index] = self._states[index]
             self._generator.set_state(self._states[index])
+
+    def rewind(self, index: int) -> None:
+        """Set the stream of one seed to where it was taken up last."""
+        self._states[index] = self._before[index]
 
     def lay_down(self, index: int) -> None:
         """Save the position of that seed's stream."""
@@ -278,7 +308,7 @@ _ELEMENTWISE = (
     nn.Softplus,
     nn.Identity,
 )
-Layer = Callable[[dict[str, Tensor], Tensor], Tensor]  # weights of all copies, inputs -> outputs
+Layer = Callable[[dict[str, Tensor], Any], Any]  # weights of all copies, inputs -> outputs
 
 
 def _chain(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -318,15 +348,15 @@ def _by_vmap(name: str, module: nn.Module) -> Layer:
         if isinstance(child, DROPOUTS):
             module.set_submodule(inner, _Masked())
 
-    def run(state: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        output: Tensor = functional_call(module, state, (inputs,))
+    def run(state: dict[str, Tensor], inputs: Tree) -> Tree:
+        output: Tree = functional_call(module, state, (inputs,))
         return output
 
-    mapped = torch.vmap(run, randomness="error")
+    for_all: Callable[..., Tree] = torch.vmap(run, randomness="error")
 
-    def layer(state: dict[str, Tensor], inputs: Tensor) -> Tensor:
+    def layer(state: dict[str, Tensor], inputs: Tree) -> Tree:
         own = {key.removeprefix(name): value for key, value in state.items() if key.startswith(name)}
-        return mapped(own, inputs)
+        return for_all(own, inputs)
 
     return layer
 
@@ -356,7 +386,7 @@ class _Masked(nn.Module):
         return inputs * self.mask if self.training else inputs
 
 
-def _dropouts(copy: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+def _dropouts(copy: nn.Module, inputs: Tree) -> dict[str, Tensor]:
     """The dropouts of a model in the order of use: name -> its input for one example."""
     if not any(isinstance(module, DROPOUTS) for module in copy.modules()):
         return {}
@@ -390,13 +420,8 @@ def widest(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def whole(outputs: Tensor) -> Tensor:
+def whole(outputs: Tree) -> Tree:
     """Convert outputs of a mixed-precision forward pass to float32; leave others unchanged."""
-    return outputs.float() if outputs.dtype.itemsize < 4 else outputs
-
-
-def as_tensor(figures: Figures) -> Tensor:
-    """The figures as one tensor; those of a single copy are not copied."""
-    if isinstance(figures, Tensor):
-        return figures
-    return figures[0].unsqueeze(0) if len(figures) == 1 else torch.stack(list(figures))
+    if isinstance(outputs, Tensor):
+        return outputs.float() if outputs.dtype.itemsize < 4 else outputs
+    return mapped(lambda some: some.float() if some.dtype.itemsize < 4 else some, outputs)

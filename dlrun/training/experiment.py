@@ -14,6 +14,7 @@ from dlrun.config.dumping import dump_config
 from dlrun.config.keys import DATA_PATH, OF_EARLIER_RUNS, flat_config
 from dlrun.config.strict_yaml import read_file
 from dlrun.data.loaded import Loaded
+from dlrun.data.trees import first_of
 from dlrun.errors import (
     CheckpointRefused,
     Diverged,
@@ -72,7 +73,7 @@ def train_run(
         def each_batch(batches: Iterator[Batch]) -> Iterator[Batch]:
             for batch in batches:
                 yield batch
-                view.tick(batch[0].shape[1])
+                view.tick(first_of(batch[0]).shape[1])
                 if signals.received and writer.saved_epoch == state.epoch:
                     raise Stopped  # last.pt is of the previous epoch: a resume repeats this one
 

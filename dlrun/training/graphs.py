@@ -10,6 +10,8 @@ from operator import is_
 import torch
 from torch import Tensor
 
+from dlrun.data.trees import Tree, leaves, mapped
+
 Update = Callable[..., None]  # one optimizer step, on one batch
 Shapes = tuple[torch.Size, ...]
 
@@ -37,31 +39,34 @@ class Replayed:
         self._generators, self._refused = generators, refused
         self._done: Counter[Shapes] = Counter()
         self._recorded: dict[Shapes, tuple[Callable[[], None], Sequence[Tensor]]] = {}
-        self._before: tuple[Tensor, ...] = ()
+        self._before: Sequence[Tensor] = ()
         self._works = True
 
-    def __call__(self, *batch: Tensor) -> None:
-        shapes = tuple(tensor.shape for tensor in batch)
+    def __call__(self, *batch: Tree) -> None:
+        tensors = [tensor for tree in batch for tensor in leaves(tree)]
+        shapes = tuple(tensor.shape for tensor in tensors)
         if self._works and self._done[shapes] == self.WARM_UP:
             self._record(shapes, batch)
         self._done[shapes] += 1
-        self._before = batch
+        self._before = tensors
         if shapes not in self._recorded:
             on_own_stream(self._update, *batch)
             return
         repeat, inputs = self._recorded[shapes]
-        for ours, given in zip(inputs, batch, strict=True):
+        for ours, given in zip(inputs, tensors, strict=True):
             if ours is not given:
                 ours.copy_(given)
         repeat()
 
-    def _record(self, shapes: Shapes, batch: tuple[Tensor, ...]) -> None:
+    def _record(self, shapes: Shapes, batch: tuple[Tree, ...]) -> None:
         # A full batch is the same tensors at each step, and may be large: the graph reads it without a copy.
-        same = len(batch) == len(self._before) and all(map(is_, batch, self._before))
-        inputs = batch if same else tuple(tensor.clone() for tensor in batch)
+        given = [tensor for tree in batch for tensor in leaves(tree)]
+        same = len(given) == len(self._before) and all(map(is_, given, self._before))
+        trees = batch if same else tuple(mapped(Tensor.clone, tree) for tree in batch)
+        inputs = [tensor for tree in trees for tensor in leaves(tree)]
         try:
             self._prepare()
-            self._recorded[shapes] = record(self._update, inputs, self._generators), inputs
+            self._recorded[shapes] = record(self._update, trees, self._generators), inputs
         except RuntimeError as error:
             # The context is the cause; the error itself only says that the recording is broken.
             self._refused(str(error.__context__ or error).splitlines()[0][:150])
@@ -69,7 +74,7 @@ class Replayed:
             self._recorded.clear()
 
 
-def on_own_stream(update: Update, *batch: Tensor) -> None:
+def on_own_stream(update: Update, *batch: Tree) -> None:
     """Run one step on a side stream, so that its allocations are not tied to the default stream."""
     ours = _stream()
     ours.wait_stream(torch.cuda.current_stream())
@@ -84,7 +89,7 @@ def _stream() -> torch.cuda.Stream:
 
 
 def record(
-    update: Update, inputs: Sequence[Tensor], generators: Sequence[torch.Generator]
+    update: Update, inputs: Sequence[Tree], generators: Sequence[torch.Generator]
 ) -> Callable[[], None]:
     """Record one step on `inputs` as a CUDA graph; the function returned replays it on their contents.
 

@@ -10,16 +10,17 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlrun.errors import RunFailed
 from dlrun.system import machine
 from dlrun.training import fast_paths
-from dlrun.training.copies import Copies, Figures
+from dlrun.training.copies import Copies, Numbers
 from dlrun.training.devices import describe_machine, versions
 from dlrun.training.graphs import Replayed, Update
 from dlrun.training.loss_scales import LossScales
@@ -93,6 +94,9 @@ class Hardware:
             group.setdefault("initial_lr", float(group["lr"]))
             group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
         if self.graph is not False:
+            if optimizers.takes_closure:
+                self._no_graph("the optimizer computes the loss as often as it wants")
+                return update
             if takes_tensors and self.precision != "float16":
                 return Replayed(update, model.streams.hold, streams, self._no_graph)
             takes_number = f"{type(optimizers.each[0]).__name__} takes its learning rate as a number"
@@ -116,26 +120,37 @@ class Hardware:
 
     def step(
         self,
-        losses: Figures,
+        losses: Numbers,
         model: Copies,
         optimizers: Optimizers,
         scaler: LossScales | None,
         not_finite: Tensor | None = None,
+        again: Callable[[int], Tensor] | None = None,
     ) -> None:
         """One optimizer step of all copies, each along the gradient of its mean of `losses` (copies, batch).
 
-        Backward pass, unscaling, gradient clipping, update. If `not_finite` () is 1 on the device, a fused
-        optimizer leaves the weights unchanged.
+        Losses with weights are (copies, batch, 2), w · loss and w: their mean is the weighted one. Backward
+        pass, unscaling, gradient clipping, update. If `not_finite` () is 1 on the device, a fused optimizer
+        leaves the weights unchanged. An optimizer that takes a closure computes the losses of a copy (batch,)
+        `again` with other weights, as often as it wants.
         """
+        if optimizers.takes_closure:
+            assert again is not None and not isinstance(losses, Tensor), "stacked copies have no closures"
+            optimizers.step_by(
+                [
+                    self._closure(own, model.copies[index], partial(again, index))
+                    for index, own in enumerate(losses)
+                ]
+            )
+            return
         for group in optimizers.param_groups:  # takes a tenth of the time of optimizer.zero_grad()
             for parameter in group["params"]:
                 parameter.grad = None
-        # The gradient of a mean with respect to each of its n losses is 1/n: the mean need not be computed.
         if isinstance(losses, Tensor):
-            fast_paths.backward([losses], [torch.full_like(losses, 1 / losses.shape[1])])
+            fast_paths.backward([losses], [shares_in_mean(losses, 1.0, axis=1)])
         else:
             factors = [scaler.factors[index] for index in scaler.active] if scaler else repeat(1.0)
-            shares = [torch.full_like(own, factor / len(own)) for own, factor in zip(losses, factors)]  # noqa: B905
+            shares = [shares_in_mean(own, factor) for own, factor in zip(losses, factors)]  # noqa: B905
             fast_paths.backward(losses, shares)
         if scaler is not None:
             scaler.unscale(model)
@@ -144,6 +159,43 @@ class Hardware:
         if not_finite is not None:
             optimizers.skip_if(not_finite)
         optimizers.step()
+
+    def _closure(self, losses: Tensor, copy: nn.Module, again: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        """The function that an optimizer calls for the loss of a copy and its gradient.
+
+        The first call uses the `losses` (batch,) that the step has computed already.
+        """
+        computed: list[Tensor] = [losses]
+
+        def closure() -> Tensor:
+            for parameter in copy.parameters():
+                parameter.grad = None
+            if computed:
+                own = computed.pop()
+            else:
+                with self.autocast():
+                    own = again()
+            fast_paths.backward([own], [shares_in_mean(own, 1.0)])
+            if self.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(copy.parameters(), self.gradient_clip)
+            figures = own.detach()
+            return figures.mean() if figures.dim() == 1 else figures[:, 0].sum() / figures[:, 1].sum()
+
+        return closure
+
+
+def shares_in_mean(losses: Tensor, factor: float, axis: int = 0) -> Tensor:
+    """The gradient of `factor` times the mean over an axis, with respect to each loss.
+
+    That of a mean is 1/n, so that the mean need not be computed. With weights, (…, 2) of w · loss and w, it
+    is 1 / Σ w for w · loss, and 0 for w.
+    """
+    if losses.dim() == axis + 1:
+        return torch.full_like(losses, factor / losses.shape[axis])
+    shares = torch.zeros_like(losses)
+    weights = losses[..., 1].detach().sum(axis, keepdim=True)
+    shares[..., 0] = factor / weights.clamp_min(torch.finfo(weights.dtype).tiny)
+    return shares
 
 
 def choose_threads(threads: int | str, multiply_adds: int, numbers: int, batch: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import is_lazy
 from torch.utils.flop_counter import FlopCounterMode
 
+from dlrun.data.examples import Shape
+from dlrun.data.trees import MAIN, Tree, named_leaves, said_shapes
 from dlrun.errors import UserError, shortened
 
 LARGE = 10_000_000  # parameters, or numbers in a layer's output for one example
@@ -38,9 +41,16 @@ class Layers:
     """A model's layers in the order in which they run, and their totals."""
 
     layers: list[Layer] = field(default_factory=list)
-    output_shape: tuple[int, ...] = ()
+    output_shape: Shape = ()
     parameters: int = 0
     multiply_adds: int = 0
+    output_shapes: dict[str, Shape] = field(default_factory=dict)  # of several outputs, by their names
+
+    def made_up_outputs(self, n: int) -> Tree:
+        """Outputs (n, …) of zeros, as the model would give them."""
+        if self.output_shapes:
+            return {name: torch.zeros(n, *shape) for name, shape in self.output_shapes.items()}
+        return torch.zeros(n, *self.output_shape)
 
 
 class TooManyWeights(Exception):
@@ -86,11 +96,17 @@ def skeleton(build: Callable[[], nn.Module]) -> nn.Module:
         return build().to("meta")
 
 
-def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> Layers:
+MadeUp = Callable[[int, str], Tree]  # a number of examples, a device -> inputs (n, …)
+
+
+def layers_of(
+    build: Callable[[], nn.Module], input_shape: Shape | dict[str, Shape], made_up: MadeUp | None = None
+) -> Layers:
     """The layers of the model that `build` makes, for inputs of shape `input_shape` without the batch.
 
-    A large model is built and run on torch's "meta" device, which takes no memory. A small one is run on the
-    CPU, which saves importing torch's shape inference. Raises UserError if it does not take such inputs.
+    `made_up` makes inputs; without it they are a single tensor of zeros. A large model is built and run on
+    torch's "meta" device, which takes no memory. A small one is run on the CPU, which saves importing torch's
+    shape inference. Raises UserError if it does not take such inputs.
     """
     try:
         model = skeleton(build).eval()
@@ -106,21 +122,30 @@ def layers_of(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> L
         raise UserError("no parameter of the model wants a gradient, so it cannot learn")
     # A layer's output may have as many channels as its weights have rows, each as large as an input's.
     channels = max((p.shape[0] for p in model.parameters() if p.dim()), default=1)
-    figures = prod(input_shape[1:]) * max(channels, *input_shape[:1])
+    shapes = list(input_shape.values()) if isinstance(input_shape, dict) else [input_shape]
+    # Of an image its pixels; of a sequence, which may be (length, features), the larger number.
+    is_image = [made_up is None or len(shape) == 3 for shape in shapes]
+    places = max(
+        prod(shape[1:]) if image else max(shape, default=1)
+        for shape, image in zip(shapes, is_image, strict=True)
+    )
+    figures = places * max(channels, *(size for shape in shapes for size in shape[:1]))
     parameters = sum(p.numel() for p in model.parameters())
-    sums = parameters * prod(input_shape[1:])  # multiply-adds at most, unless an output is larger
+    sums = parameters * places  # multiply-adds at most, unless an output is larger
     small = max(parameters, figures, sums // LONG) <= LARGE and not _grows(model)
-    return _run(build, model, input_shape, small=small)
+    return _run(build, model, made_up or partial(_zeros, shapes[0]), small=small)
 
 
-def _run(
-    build: Callable[[], nn.Module], model: nn.Module, input_shape: tuple[int, ...], *, small: bool
-) -> Layers:
+def _zeros(shape: Shape, n: int, device: str) -> Tensor:
+    return torch.zeros(n, *shape, device=device)
+
+
+def _run(build: Callable[[], nn.Module], model: nn.Module, made_up: MadeUp, *, small: bool) -> Layers:
     """The layers of a model by running it: on the CPU if it is small, else its skeleton."""
     if small:
         with torch.random.fork_rng(devices=[]):
             model = build().eval()
-    inputs = torch.zeros(2, *input_shape, device="cpu" if small else "meta")
+    inputs = made_up(2, "cpu" if small else "meta")
     found: list[Layer] = []
     counter = FlopCounterMode(display=False)
     before: dict[int, tuple[int, int]] = {}  # id of a module that runs -> flops and rows before it
@@ -144,7 +169,9 @@ def _run(
                     tuple(result.shape[1:]),
                     sum(p.numel() for p in weights),
                     multiply_adds - sum(layer.multiply_adds for layer in inner),
-                    _formula(module, inputs[0].shape, result.shape) if inputs else "",
+                    _formula(module, inputs[0].shape, result.shape)
+                    if inputs and isinstance(inputs[0], Tensor)
+                    else "",
                 )
             )
 
@@ -158,18 +185,31 @@ def _run(
             output = model(inputs)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         if not small and "meta" in str(error):  # its forward reads values
-            return _run(build, model, input_shape, small=True)
-        shape = "×".join(map(str, input_shape))
+            return _run(build, model, made_up, small=True)
+        shape = said_shapes({name: some.shape[1:] for name, some in named_leaves(inputs, "")})
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise UserError(f"the model does not take inputs of shape {shape}: {reason}") from error
-    if not isinstance(output, Tensor):
-        raise UserError(f"the model gives a {type(output).__name__} instead of a tensor of outputs")
+        fix = "token ids: Data(input_dtype=torch.int64)" if "indices" in reason else ""
+        raise UserError(f"the model does not take inputs of shape {shape}: {reason}", fix=fix) from error
+    shapes = _output_shapes(output)
     return Layers(
         found,
-        tuple(output.shape[1:]),
+        shapes.get("", shapes.get(MAIN, ())),
         sum(p.numel() for p in model.parameters()),
         counter.get_total_flops() // 4,
+        {} if "" in shapes else shapes,
     )
+
+
+def _output_shapes(output: Any) -> dict[str, Shape]:
+    """The shape of each output of one example by its name, "" for a single one."""
+    if isinstance(output, Tensor):
+        return {"": tuple(output.shape[1:])}
+    if not isinstance(output, dict) or not all(isinstance(own, Tensor) for own in output.values()):
+        what = f"the model gives a {type(output).__name__} instead of a tensor of outputs"
+        raise UserError(
+            what, fix=f'of several outputs give a dict of tensors; "{MAIN}" is the one that predicts'
+        )
+    return {name: tuple(own.shape[1:]) for name, own in output.items()}
 
 
 def _own_weights(module: nn.Module) -> Iterator[nn.Parameter]:

@@ -8,6 +8,7 @@ learning rate before each step. Saving, early stopping and the display are left 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from time import perf_counter
 
 import torch
@@ -16,15 +17,16 @@ from torch import Tensor
 from dlrun.data.batches import Batches, in_order
 from dlrun.data.examples import Split
 from dlrun.data.loaded import Loaded
+from dlrun.data.trees import Tree, expanded, joined
 from dlrun.training.augmentation import Augmentation
-from dlrun.training.copies import Copies, as_tensor
+from dlrun.training.copies import Copies
 from dlrun.training.hardware import Hardware
 from dlrun.training.meters import meter_for
 from dlrun.training.optimizers import Optimizers
 from dlrun.training.recipe import Recipe, Row
 from dlrun.training.state import State
 
-Batch = tuple[Tensor, ...]  # Batches.examples turns it into inputs and targets, (copies, batch, …) each
+Batch = tuple[Tree, ...]  # Batches.examples turns it into inputs and targets, (copies, batch, …) each
 EachBatch = Callable[[Iterator[Batch]], Iterable[Batch]]
 
 
@@ -40,17 +42,18 @@ def fit(
     """
     model, optimizers = hardware.prepare(state.training), state.optimizers
     batches = Batches(data["train"], recipe.sampling, model.seeds, hardware.device)
-    augment = Augmentation(recipe, model.seeds, hardware.device)
+    augment = Augmentation(recipe.augmentations, model.seeds, hardware.device)
     meter = meter_for(hardware.device, recipe, model, batches.examples_of_epoch, batch=batches.size)
     planned, split = recipe.epochs * len(batches), recipe.evaluation_split  # planned: steps of the whole run
 
-    def update(*batch: Tensor) -> None:
-        inputs, targets = batches.examples(*batch)
+    def update(*batch: Tree) -> None:
+        inputs, targets = augment(*batches.examples(*batch))
         with hardware.autocast():
-            outputs = model(augment(inputs))
-        losses = model.losses(recipe.loss, outputs, targets)  # (copies, batch)
+            outputs = model(inputs)
+        losses = model.losses(recipe.loss, outputs, targets)  # (copies, batch), or with weights (…, 2)
         meter.add(losses, outputs, targets)  # on the CPU raises Diverged if a loss is not finite
-        hardware.step(losses, model, optimizers, state.scaler, meter.not_finite)
+        again = partial(model.again, loss=recipe.loss, inputs=inputs, targets=targets)
+        hardware.step(losses, model, optimizers, state.scaler, meter.not_finite, again)
 
     update_once = hardware.repeated(update, model, optimizers, augment.streams)
     for epoch in range(state.epoch + 1, recipe.epochs + 1):  # a resumed run starts after its last epoch
@@ -81,16 +84,14 @@ def evaluate(model: Copies, split: Split, recipe: Recipe, hardware: Hardware) ->
 
 
 @torch.no_grad()
-def predictions(
-    model: Copies, split: Split, hardware: Hardware, size: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+def predictions(model: Copies, split: Split, hardware: Hardware, size: int) -> Iterator[tuple[Tree, Tree]]:
     """Yield outputs and targets (copies, batch, …) of a split in its order, `size` examples at a time."""
     model.eval()
     copies = len(model.seeds)
     for inputs, targets in in_order(split, hardware.device, size):
         with hardware.autocast():
-            outputs = model(inputs.expand(copies, *inputs.shape))
-        yield as_tensor(outputs), targets.expand(copies, *targets.shape)
+            outputs = model(expanded(inputs, copies))
+        yield joined(outputs), expanded(targets, copies)
 
 
 def set_rate(optimizers: Optimizers, multiplier: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -10,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlrun.blocks.tasks import LossPart
+from dlrun.blocks.tasks import Judge, LossPart, Measure
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data
+from dlrun.data.trees import Tree, first_of, mapped
 from dlrun.errors import UserError, shortened
-from dlrun.training.copies import Loss, WithLoss
+from dlrun.training.copies import WithLoss
 
 
 def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
@@ -29,14 +31,23 @@ def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
     function = parts.find("loss", choice.name)
     is_batchwise = about.constants.get("batchwise") is True
     finish = partial(_finished, is_batchwise, data.scaling)
-    stated = {name: getattr(module, name, None) for name in ("outputs", "probabilities", "constant")}
+    stated: dict[str, Any] = {
+        name: getattr(module, name, None) for name in ("outputs", "probabilities", "constant")
+    }
     for attribute, value in stated.items():
         if value is not None and not callable(value):
             raise UserError(f"{attribute} of {choice.name} is {shortened(repr(value))}, not a function")
+    part = LossPart(
+        choice.name,
+        partial(function, **choice.options),
+        **stated,
+        is_batchwise=is_batchwise,
+        has_places=about.constants.get("places") is True,
+        of_estimates=about.constants.get("of_estimates") is True,
+    )
     if about.takes not in ((), ("data",)):
         _refuse_hidden_weights(choice.name, module)
-        measure = finish(partial(function, **choice.options))
-        return LossPart(choice.name, measure, is_batchwise=is_batchwise, **stated)
+        return replace(part, measure=finish(part.measure))
 
     def make() -> nn.Module:
         made = function(*([data] if about.takes else []), **choice.options)
@@ -47,43 +58,38 @@ def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
 
     with torch.random.fork_rng(devices=[]):
         measure = _without_gradient(finish(make()))
-    return LossPart(
-        choice.name,
-        measure,
-        make=partial(_joined, make, finish),
-        is_batchwise=is_batchwise,
-        **stated,
-    )
+    return replace(part, measure=measure, make=partial(_joined, make, finish))
 
 
-def _joined(make: Callable[[], nn.Module], finish: Callable[[Loss], Loss], model: nn.Module) -> nn.Module:
-    return WithLoss(model, make(), finish)
+def _joined(make: Callable[[], nn.Module], finish: Judge, model: nn.Module, judge: Judge) -> nn.Module:
+    return WithLoss(model, make(), lambda loss: judge(finish(loss)))
 
 
-def _finished(is_batchwise: bool, scaling: tuple[float, float] | None, loss: Loss) -> Loss:
+def _finished(is_batchwise: bool, scaling: tuple[float, float] | None, loss: Measure) -> Measure:
     """The loss of each example, (n,), of outputs and targets in the target's unit."""
     if is_batchwise:
         loss = partial(_of_batch, loss)
     return partial(_scaled, loss, *scaling) if scaling else loss
 
 
-def _of_batch(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
+def _of_batch(loss: Measure, outputs: Tree, targets: Tree) -> Tensor:
     """The figure of a batch for each of its examples; their mean is the figure, and so is its gradient."""
     figure = loss(outputs, targets)
     if not isinstance(figure, Tensor):
         raise ValueError(f"it gave a {type(figure).__name__} instead of a tensor, which has no gradient")
-    if figure.dim() > 1 or (figure.dim() and len(figure) != len(outputs)):
+    examples = len(first_of(outputs))
+    if figure.dim() > 1 or (figure.dim() and len(figure) != examples):
         raise ValueError(f"it has batchwise = True, but gave {tuple(figure.shape)} instead of one figure")
-    return figure.mean().expand(len(outputs))
+    return figure.mean().expand(examples)
 
 
-def _scaled(loss: Loss, mean: float, sd: float, outputs: Tensor, targets: Tensor) -> Tensor:
+def _scaled(loss: Measure, mean: float, sd: float, outputs: Tree, targets: Tree) -> Tensor:
     """The loss of standardised outputs and targets."""
-    return loss((outputs - mean) / sd, (targets - mean) / sd)
+    return loss(*(mapped(lambda some: (some - mean) / sd, tree) for tree in (outputs, targets)))
 
 
-def _without_gradient(loss: Loss) -> Loss:
-    def measure(outputs: Tensor, targets: Tensor) -> Tensor:
+def _without_gradient(loss: Measure) -> Measure:
+    def measure(outputs: Tree, targets: Tree) -> Tensor:
         with torch.no_grad():
             return loss(outputs, targets)
 

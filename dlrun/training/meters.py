@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlrun.blocks.tasks import mean_of
 from dlrun.data.examples import EVALUATION_BATCH
+from dlrun.data.trees import Figures, Tree, joined, mapped, of_copies
 from dlrun.errors import Diverged
-from dlrun.training.copies import Copies, Figures, as_tensor
-from dlrun.training.recipe import Recipe, Row, only
+from dlrun.training.copies import Copies, Numbers, as_tensor
+from dlrun.training.recipe import Recipe, Row
 
 
 def meter_for(
@@ -49,14 +51,14 @@ class Meter:
         self._sums: dict[str, list[Any]] = {name: [] for name in ("loss", *self.recipe.means)}
         self._whole = WholeSplit(self.recipe)
 
-    def measure(self, outputs: Figures, targets: Tensor) -> None:
+    def measure(self, outputs: Figures, targets: Tree) -> None:
         """Add an evaluation batch, computing its losses: outputs and targets (copies, batch, …)."""
         self.add(self.model.losses(self.recipe.loss, outputs, targets), outputs, targets)
         self._whole.add(outputs, targets)
 
     @torch.no_grad()
-    def add(self, losses: Figures, outputs: Figures, targets: Tensor) -> None:
-        """Add a batch: losses (copies, batch), outputs and targets (copies, batch, …).
+    def add(self, losses: Numbers, outputs: Figures, targets: Tree) -> None:
+        """Add a batch: losses (copies, batch[, 2]), outputs and targets (copies, batch, …).
 
         Raises Diverged if a loss is not finite.
         """
@@ -96,14 +98,14 @@ class DeviceMeter:
         self._step.zero_()
         self._whole = WholeSplit(self.recipe)
 
-    def measure(self, outputs: Figures, targets: Tensor) -> None:
+    def measure(self, outputs: Figures, targets: Tree) -> None:
         """Add an evaluation batch, computing its losses: outputs and targets (copies, batch, …)."""
         self.add(self.model.losses(self.recipe.loss, outputs, targets), outputs, targets)
         self._whole.add(outputs, targets)
 
     @torch.no_grad()
-    def add(self, losses: Figures, outputs: Figures, targets: Tensor) -> None:
-        """Add a batch: losses (copies, batch), outputs and targets (copies, batch, …)."""
+    def add(self, losses: Numbers, outputs: Figures, targets: Tree) -> None:
+        """Add a batch: losses (copies, batch[, 2]), outputs and targets (copies, batch, …)."""
         now = self._all_steps == self._step
         sums = self._keep("loss", losses, now)
         if sums.device.type != "mps":  # as GradScaler does, with a factor of 1
@@ -112,7 +114,7 @@ class DeviceMeter:
             self._keep(name, self.model.each(metric.measure, outputs, targets), now)
         self._step += 1
 
-    def _keep(self, name: str, figures: Figures, now: Tensor) -> Tensor:
+    def _keep(self, name: str, figures: Numbers, now: Tensor) -> Tensor:
         """Store the sums of one figure of a batch at the step where `now` (steps,) is true."""
         sums = as_tensor(self.model.sums(figures)).unsqueeze(0)
         if name not in self._sums:
@@ -135,23 +137,25 @@ class WholeSplit:
 
     def __init__(self, recipe: Recipe) -> None:
         self._metrics = recipe.whole
-        self._kept: list[tuple[Tensor, Tensor]] = []
+        self._kept: list[tuple[Tree, Tree]] = []
 
-    def add(self, outputs: Figures, targets: Tensor) -> None:
+    def add(self, outputs: Figures, targets: Tree) -> None:
         """Keep a batch: outputs and targets (copies, batch, …)."""
         if self._metrics:
-            self._kept.append((as_tensor(outputs).detach().cpu(), targets.cpu()))
+            on_cpu = [mapped(lambda some: some.detach().cpu(), tree) for tree in (joined(outputs), targets)]
+            self._kept.append((on_cpu[0], on_cpu[1]))
 
     def figures(self) -> Row:
         """Each metric of what was kept: a list over copies; nothing if nothing was kept."""
         if not self._kept:
             return {}
-        outputs, targets = (torch.cat(parts, 1) for parts in zip(*self._kept, strict=True))
+        outputs, targets = (
+            of_copies(mapped(lambda *parts: torch.cat(parts, 1), *trees))
+            for trees in zip(*self._kept, strict=True)
+        )
+        each = list(zip(outputs, targets, strict=True))
         return {
-            name: [
-                float(torch.as_tensor(metric.measure(*of_copy)))
-                for of_copy in zip(outputs, targets, strict=True)
-            ]
+            name: [float(torch.as_tensor(metric.measure(*own))) for own in each]
             for name, metric in self._metrics.items()
         }
 
@@ -164,7 +168,7 @@ def _numbers(sums: Tensor | Sequence[Tensor]) -> list[Any]:
 
 def _means(sums: dict[str, list[Any]], recipe: Recipe, examples: int) -> Row:
     """Reduce the sums of all steps (steps, copies[, figures]) to one figure for each copy."""
-    finish: dict[str, Callable[[list[float]], float]] = {"loss": only}
+    finish: dict[str, Callable[[list[float]], float]] = {"loss": mean_of}
     finish |= {name: metric.finish for name, metric in recipe.means.items()}
     return {
         name: [float(finish[name](_of_copy(each, examples))) for each in zip(*of_steps, strict=True)]
@@ -180,8 +184,9 @@ def _of_copy(sums: Sequence[Any], examples: int) -> list[float]:
     return [math.fsum(figures) / examples for figures in zip(*sums, strict=True)]
 
 
-def _refuse_not_finite(losses: list[float], model: Copies, when: str, step: int) -> None:
+def _refuse_not_finite(losses: list[Any], model: Copies, when: str, step: int) -> None:
     """Raise Diverged if the summed loss of a copy is not finite."""
-    for seed, loss in zip(model.seeds, losses, strict=True):
+    for seed, summed in zip(model.seeds, losses, strict=True):
+        loss = summed[0] if isinstance(summed, list) else summed  # of one with weights, the sum of w · loss
         if not math.isfinite(loss):
             raise Diverged(f"the loss of seed {seed} is {loss} at {when}, step {step}")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dlrun.data.examples import EVALUATION_BATCH
 from dlrun.data.loaded import Loaded
+from dlrun.data.trees import leaves, named_leaves
 from dlrun.training.copies import Copies
 
 
@@ -31,10 +32,13 @@ def said_weight(model: Copies, weights: Sequence[Mapping[str, Tensor]]) -> str:
 def said_example(loaded: Loaded) -> str:
     """A message that names the first example with inputs or targets that are not finite; "" if none has."""
     for name, split in loaded.splits.items():
-        if not (split.raw(torch.tensor([0])).is_floating_point() or split.targets.is_floating_point()):
+        first = torch.zeros(1, dtype=torch.long)
+        trees = (split.raw_tree(first), split.targets_at(first.to(split.device)))
+        if not any(tensor.is_floating_point() for tree in trees for tensor in leaves(tree)):
             continue
-        for indices in torch.arange(len(split), device=split.targets.device).split(EVALUATION_BATCH):
-            for called, values in zip(("inputs", "targets"), split.batch(indices), strict=True):
+        for indices in torch.arange(len(split), device=split.device).split(EVALUATION_BATCH):
+            inputs, targets = split.batch(indices)
+            for called, values in (*named_leaves(inputs, "inputs"), *named_leaves(targets, "targets")):
                 broken = (~values.reshape(len(values), -1).isfinite()).any(1).nonzero()
                 if len(broken):
                     number = int(indices[broken[0, 0]])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from dlrun.training import fast_paths
 from dlrun.training.copies import Copies, Stacked
 
 Saved = dict[str, Any]  # Optimizer.state_dict()
+_Slope = tuple[nn.Parameter, float, float]  # a weight, and the length and shift of its made-up gradient
 _EVERY = "every weight"  # a key of a parameter group: its weights, if only some of them are updated
 
 
@@ -24,8 +27,9 @@ class Optimizers:
     bits either way, and faster if there is a single one for all copies.
     """
 
-    def __init__(self, each: Sequence[torch.optim.Optimizer]) -> None:
+    def __init__(self, each: Sequence[torch.optim.Optimizer], takes_closure: bool = False) -> None:
         self.each = list(each)
+        self.takes_closure = takes_closure  # then there is one for each copy
         self._updated: set[int] | None = None  # the ids of the weights that are updated; None: all of them
 
     @property
@@ -53,6 +57,11 @@ class Optimizers:
         """Update the weights of every copy by its gradients."""
         for one in self._active():
             fast_paths.step(one)
+
+    def step_by(self, closures: Sequence[Callable[[], Tensor]]) -> None:
+        """Update each copy by an optimizer that calls for its loss and gradient, maybe several times."""
+        for one, closure in zip(self._active(), closures, strict=True):
+            one.step(torch.enable_grad()(closure))  # type: ignore[arg-type]  # torch's stubs want a float
 
     def skip_if(self, not_finite: Tensor) -> None:
         """Let fused optimizers leave the weights unchanged while `not_finite` () is 1 on the device."""
@@ -154,6 +163,7 @@ class OptimizerPart:
     function: Callable[[list[Any]], torch.optim.Optimizer]  # with all options
     is_elementwise: bool = False  # `elementwise = True`
     takes_names: bool = False  # its first parameter is `named_parameters`: (name, tensor) pairs
+    states_closure: bool = False  # `closure = True`
 
     def make(self, weights: Sequence[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
         """One optimizer of some weights, by their names."""
@@ -166,7 +176,8 @@ class OptimizerPart:
         apart = [list(copy.named_parameters()) for copy in model.copies]
         if self.is_elementwise:
             apart = [[pair for of_copy in apart for pair in of_copy]]
-        return Optimizers([self.make(weights) for weights in apart])
+        each = [self.make(weights) for weights in apart]
+        return Optimizers(each, self.states_closure or any(map(needs_closure, each)))
 
     def keeps_weights_apart(self) -> bool:
         """True if one optimizer for two weights updates each as an optimizer of its own would, bit for bit.
@@ -185,18 +196,31 @@ class OptimizerPart:
         weights = [nn.Parameter(torch.linspace(-1, 1, 6).view(2, 3)) for _ in range(2)]
         one, other = (self.make([("weight", weight)]) for weight in weights)
 
-        def step(optimizer: torch.optim.Optimizer, weight: nn.Parameter, length: float) -> None:
-            weight.grad = length * (weight.detach() + 0.3)
-            fast_paths.step(optimizer)
-
         for length in (1.0, -0.5, 2.0):
-            step(one, weights[0], length)
+            self._step(one, [(weights[0], length, 0.3)])
         weights[1].data.copy_(weights[0].data)
-        other.load_state_dict(one.state_dict())
+        other.load_state_dict(deepcopy(one.state_dict()))  # else both would keep the same tensors
         for length in (0.7, -0.2):
-            step(one, weights[0], length)
-            step(other, weights[1], length)
+            for optimizer, weight in zip((one, other), weights, strict=True):
+                self._step(optimizer, [(weight, length, 0.3)])
         return torch.equal(weights[0], weights[1])
+
+    def _step(self, optimizer: torch.optim.Optimizer, slopes: Sequence[_Slope]) -> None:
+        """One step down the made-up losses length · (w²/2 + shift · w) of some weights."""
+
+        def closure() -> Tensor:
+            total = torch.zeros(())
+            for weight, length, shift in slopes:
+                at = weight.detach()
+                weight.grad = length * (at + shift)
+                total += length * (at.square() / 2 + shift * at).sum()
+            return total
+
+        if self.states_closure or needs_closure(optimizer):
+            Optimizers([optimizer], takes_closure=True).step_by([closure])
+        else:
+            closure()
+            fast_paths.step(optimizer)
 
     def _learnt(self, numbers: Sequence[int]) -> list[Tensor]:
         """One or both of two made-up weights after three steps of one optimizer."""
@@ -204,10 +228,14 @@ class OptimizerPart:
         weights = [nn.Parameter(start.clone()) for start in starts]
         optimizer = self.make([("weight", weight) for weight in weights])
         for length in (1.0, -0.5, 0.25):
-            for weight, number, start in zip(weights, numbers, starts, strict=True):
-                weight.grad = length * 1000.0**number * (start + 0.1)
-            fast_paths.step(optimizer)
+            lengths = [length * 1000.0**number for number in numbers]
+            self._step(optimizer, [(*each, 0.1) for each in zip(weights, lengths, strict=True)])
         return [weight.detach() for weight in weights]
+
+
+def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """True if the step of an optimizer cannot be made without a function that computes the loss again."""
+    return any(option.default is option.empty for option in signature(optimizer.step).parameters.values())
 
 
 def _as_here(saved: Saved, optimizer: torch.optim.Optimizer) -> Saved:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from dlrun.blocks.tasks import Measure
 from dlrun.config.keys import Choice
 from dlrun.data.loaded import Loaded
+from dlrun.data.trees import Tree, at, expanded, first_of, joined, leaves, mapped
 from dlrun.errors import UserError
 from dlrun.system.randomness import generator
-from dlrun.training.copies import Copies, as_tensor
+from dlrun.training.augmentation import Augment
+from dlrun.training.copies import Copies
 from dlrun.training.optimizers import OptimizerPart
 from dlrun.training.plan import Plan
+from dlrun.training.trials import try_judges
 
 _TRIED = 64  # training examples
 _CLOSE = 1e-4  # relative tolerance of figures that are computed in batches of another size
@@ -35,16 +39,38 @@ def trials(plan: Plan, loaded: Loaded) -> Iterator[Trial]:
         yield "optimizer", partial(_refuse_another_step, plan.optimizer)
     for choice, augment in zip(config.augmentations, plan.recipe.augmentations, strict=True):
         if _is_own(plan, "augmentations", choice):
-            yield "augmentations", partial(_refuse_another_change, choice.name, augment, loaded)
+            yield "augmentations", partial(_refuse_another_change, augment, loaded)
     has_own_loss = _is_own(plan, "loss", config.loss)
     own_metrics = [choice.name for choice in config.metrics if _is_own(plan, "metrics", choice)]
     if not has_own_loss and not own_metrics:
         return
     outputs, targets = _some_outputs(plan, loaded)
+    if plan.task.made_up_targets(2) is None:  # so that the plan could not try them
+        yield from _first_trials(plan, outputs, targets)
     if has_own_loss:
         yield "loss", partial(_refuse_another_loss, plan, outputs, targets)
     for name in own_metrics:
         yield "metrics", partial(_refuse_another_metric, plan, name, outputs, targets)
+
+
+def _first_trials(plan: Plan, outputs: Tree, targets: Tree) -> Iterator[Trial]:
+    """Yield the trials by `try_judges`, on two real examples."""
+    found: list[tuple[str, UserError]] = []
+
+    @contextmanager
+    def noting(key: str) -> Iterator[None]:
+        try:
+            yield
+        except UserError as error:
+            found.append((key, error))
+
+    def tell(error: UserError) -> None:
+        raise error
+
+    two = (at(tree, slice(2)) for tree in (outputs, targets))
+    try_judges(noting, plan.task, plan.loss, plan.recipe.metrics, *two)
+    for key, error in found:
+        yield key, partial(tell, error)
 
 
 def _is_own(plan: Plan, kind: str, choice: Choice) -> bool:
@@ -75,7 +101,7 @@ def _refuse_another_model(plan: Plan, loaded: Loaded) -> None:
     for (key, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
         if not torch.equal(a, b):
             raise UserError(_said(name, f"built twice, its {key.removeprefix('copies.0.')} differs"))
-    inputs = _some(loaded)[0].unsqueeze(0)
+    inputs = expanded(_some(loaded)[0], 1)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         once, twice = (_outputs_in_training(model, inputs) for model in (one, other))
     if not _alike(once, twice, 0.0):
@@ -91,7 +117,7 @@ def _refuse_another_model(plan: Plan, loaded: Loaded) -> None:
         raise UserError(what, fix="leave that to dlrun, which sets the seed before it calls the function")
 
 
-def _keeps_its_state(model: Copies, inputs: Tensor) -> bool:
+def _keeps_its_state(model: Copies, inputs: Tree) -> bool:
     """True if a model with the weights and buffers of before gives the same outputs in training again."""
     before = deepcopy(model.state_dict())
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -100,17 +126,20 @@ def _keeps_its_state(model: Copies, inputs: Tensor) -> bool:
         return _alike(once, _outputs_in_training(model, inputs), 0.0)
 
 
-def _refuse_mixing(name: str, model: Copies, inputs: Tensor) -> None:
+def _refuse_mixing(name: str, model: Copies, inputs: Tree) -> None:
     """Raise UserError if in evaluation outputs are random, or those of an example depend on the others."""
     model.eval()
-    cut = max(1, inputs.shape[1] // 4)
+    examples = first_of(inputs).shape[1]
+    cut = max(1, examples // 4)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        once, twice = (as_tensor(model(inputs)) for _ in range(2))
-        parts = [as_tensor(model(some)) for some in (inputs[:, :cut], inputs[:, cut:]) if some.shape[1]]
+        once, twice = (joined(model(inputs)) for _ in range(2))
+        some = [slice(cut), slice(cut, None)] if cut < examples else [slice(None)]
+        parts = [joined(model(at(inputs, (slice(None), one)))) for one in some]
     if not _alike(once, twice, 0.0):
         fix = "let it act in training alone, such as F.dropout(…, training=self.training)"
         raise UserError(f"{name} is random in evaluation: run twice, its outputs differ", fix=fix)
-    if once.shape[1] != inputs.shape[1] or not _alike(once, torch.cat(parts, 1), _CLOSE):
+    whole = mapped(lambda *each: torch.cat(each, 1), *parts)
+    if first_of(once).shape[1] != examples or not _alike(once, whole, _CLOSE):
         what = f"{name} mixes examples: the outputs of one depend on the others in its batch"
         raise UserError(what, fix="the first axis is that of examples (recurrent layers: batch_first=True)")
 
@@ -138,23 +167,29 @@ def _refuse_another_step(optimizer: OptimizerPart) -> None:
             raise UserError(f"{what}: it would be lost at a resume, which would end in other weights")
 
 
-def _outputs_in_training(model: Copies, inputs: Tensor) -> Tensor:
+def _outputs_in_training(model: Copies, inputs: Tree) -> Tree:
     model.begin(1)
-    return as_tensor(model(inputs))
+    return joined(model(inputs))
 
 
-def _refuse_another_change(name: str, augment: Callable[..., Tensor], loaded: Loaded) -> None:
+def _refuse_another_change(augment: Augment, loaded: Loaded) -> None:
     """Change some examples twice by the same generator; raise UserError unless both results are the same."""
-    inputs = _some(loaded)[0]
-    streams = [torch.Generator(inputs.device).manual_seed(1) for _ in range(2)]
-    once, twice = (augment(inputs.clone(), stream) for stream in streams)
-    if not _alike(once, twice, 0.0):
+    inputs, targets = _some(loaded)
+    streams = [torch.Generator(first_of(inputs).device).manual_seed(1) for _ in range(2)]
+    once, twice = (
+        augment(mapped(Tensor.clone, inputs), mapped(Tensor.clone, targets), stream) for stream in streams
+    )
+    if not all(map(partial(_alike, tolerance=0.0), once, twice)):
         raise UserError(
-            _said(name, "called twice, it changes examples differently", "it may not use the generator given")
+            _said(
+                augment.name,
+                "called twice, it changes examples differently",
+                "it may not use the generator given",
+            )
         )
 
 
-def _refuse_another_loss(plan: Plan, outputs: Tensor, targets: Tensor) -> None:
+def _refuse_another_loss(plan: Plan, outputs: Tree, targets: Tree) -> None:
     """Raise UserError if the loss does not repeat, or if the figure of an example depends on its batch."""
     name, loss = plan.loss.name, plan.recipe.loss
     if not _alike(loss(outputs, targets), loss(outputs, targets), 0.0):
@@ -166,7 +201,7 @@ def _refuse_another_loss(plan: Plan, outputs: Tensor, targets: Tensor) -> None:
         raise UserError(f"{name} judges a batch as a whole: its figures depend on the batch size", fix=fix)
 
 
-def _refuse_another_metric(plan: Plan, name: str, outputs: Tensor, targets: Tensor) -> None:
+def _refuse_another_metric(plan: Plan, name: str, outputs: Tree, targets: Tree) -> None:
     """Raise UserError if a metric does not repeat, or if the mean of its figures depends on the batches."""
     metric = plan.recipe.metrics[name]
     once, twice = (torch.as_tensor(metric.measure(outputs, targets)) for _ in range(2))
@@ -177,41 +212,50 @@ def _refuse_another_metric(plan: Plan, name: str, outputs: Tensor, targets: Tens
         raise UserError(f"{name} is no mean over examples: its figure depends on the batch size", fix=fix)
 
 
-def _is_of_each_example(judge: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor) -> bool:
+def _is_of_each_example(judge: Measure, outputs: Tree, targets: Tree) -> bool:
     """True if a judge gives examples in two batches the figures that it gives them in one.
 
     Tried on the outputs of a model and on random ones, which differ more.
     """
     stream = torch.Generator().manual_seed(2)
-    random = outputs.std() * torch.randn(outputs.shape, generator=stream).to(outputs)
-    cut = max(1, len(targets) // 4)
+
+    def random(some: Tensor) -> Tensor:
+        return some.mean(0) + some.std() * torch.randn(some.shape, generator=stream).to(some)
+
+    cut = max(1, len(first_of(targets)) // 4)
+    parts = slice(cut), slice(cut, None)
     with suppress(RuntimeError, ValueError):  # which a judge may raise for random outputs
-        for some in (outputs, outputs.mean(0) + random):
+        for some in (outputs, mapped(random, outputs)):
             together = judge(some, targets)
-            apart = torch.cat([judge(some[:cut], targets[:cut]), judge(some[cut:], targets[cut:])])
+            apart = torch.cat([judge(at(some, part), at(targets, part)) for part in parts])
             if together.shape != apart.shape or not _alike(together, apart, _CLOSE):
                 return False
     return True
 
 
-def _alike(one: Tensor, other: Tensor, tolerance: float) -> bool:
-    a, b = one.detach().double(), other.detach().double()
-    return torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
+def _alike(one: Tree, other: Tree, tolerance: float) -> bool:
+    pairs = [
+        (a.detach().double(), b.detach().double()) for a, b in zip(leaves(one), leaves(other), strict=True)
+    ]
+    return all(
+        a.shape == b.shape and torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
+        for a, b in pairs
+    )
 
 
 @torch.no_grad()
-def _some_outputs(plan: Plan, loaded: Loaded) -> tuple[Tensor, Tensor]:
+def _some_outputs(plan: Plan, loaded: Loaded) -> tuple[Tree, Tree]:
     """The outputs (n, …) of the first seed's model before training, for some examples, and their targets."""
     inputs, targets = _some(loaded)
     model = plan.model(plan.config.seeds[:1]).eval()
-    return as_tensor(model(inputs.unsqueeze(0)))[0], targets
+    return at(joined(model(expanded(inputs, 1))), 0), targets
 
 
-def _some(loaded: Loaded) -> tuple[Tensor, Tensor]:
+def _some(loaded: Loaded) -> tuple[Tree, Tree]:
     """Some training examples, drawn at random: inputs (n, …) and targets (n, …)."""
     training = loaded["train"]
     order = torch.randperm(len(training), generator=generator("trial", 0, 0))[:_TRIED]
-    return training.batch(order.to(training.targets.device))
+    return training.batch(order.to(training.device))
 
 
 def _said(name: str, how: str, why: str = "it may draw random numbers from elsewhere than PyTorch") -> str:

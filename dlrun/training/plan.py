@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 from math import log2, prod
 from pathlib import Path
 from typing import Any, Literal
@@ -14,34 +15,34 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dlrun.blocks.decisions import Decision
-from dlrun.blocks.tasks import LossPart, Task
+from dlrun.blocks.tasks import Judge, LossPart, Metric, Task
 from dlrun.config.data_paths import with_data_found
 from dlrun.config.keys import AUTO, Choice, Config
 from dlrun.config.mistakes import Mistake
 from dlrun.config.registry import Parts
 from dlrun.data.batches import Sampling
-from dlrun.data.examples import EVALUATION_BATCH, Data, Preprocessing
+from dlrun.data.examples import EVALUATION_BATCH, Data, Preparation
 from dlrun.data.loaded import Loaded
 from dlrun.data.misfits import refuse_malformed
+from dlrun.data.trees import Tree
 from dlrun.errors import UserError, listed
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training import fast_paths
+from dlrun.training.augmentation import Augment
 from dlrun.training.copies import Apart, Copies, Stacked
 from dlrun.training.devices import choose_device
 from dlrun.training.hardware import Hardware, choose_threads
 from dlrun.training.layers import Layers, built_within, skeleton
 from dlrun.training.losses import loss_part
 from dlrun.training.optimizers import OptimizerPart, Optimizers
-from dlrun.training.recipe import Metric, Recipe
+from dlrun.training.recipe import Recipe
 from dlrun.training.stacking import refuse_stacking
 from dlrun.training.state import State
 from dlrun.training.suitability import refuse_better, refuse_unsuited, suitable_plots
 from dlrun.training.trials import (
     fitting_layers,
-    measure_two,
     try_augmentation,
-    try_finish,
+    try_judges,
     try_optimizer,
     try_schedule,
 )
@@ -70,7 +71,7 @@ class Plan:
     better: dict[str, str]  # figure -> "higher" or "lower"
     plots: list[Choice]  # the pictures to draw, `auto` replaced by the plots that suit
 
-    def load(self, preprocessing: Preprocessing | None = None, progress: Progress = no_progress) -> Loaded:
+    def load(self, preprocessing: Preparation | None = None, progress: Progress = no_progress) -> Loaded:
         """The examples, on the device. Raises UserError if files are missing or examples are wrong."""
         try:
             return Loaded(
@@ -81,6 +82,7 @@ class Plan:
                 self.task.misfit,
                 self.config.limit,
                 self.dtype,
+                self.task.are_inputs_targets,
             )
         except UserError as error:
             dataset = self.parts.part("dataset", self.config.dataset.name)
@@ -91,7 +93,7 @@ class Plan:
     @property
     def dtype(self) -> torch.dtype:
         """The type of the weights and of prepared inputs."""
-        return torch.float64 if self.config.precision == "float64" else torch.float32
+        return dtype_of(self.config)
 
     def hardware(self, loaded: Loaded | None = None) -> Hardware:
         """The hardware to train on; `loaded` gives the size of a full batch, which sets the threads."""
@@ -193,15 +195,20 @@ def make_plan(
     if isinstance(data, Data):
         with noting("dataset"):
             refuse_malformed(data)
+        if config.task:
+            data = replace(data, task=config.task)
     if mistakes or not isinstance(data, Data):
         raise config.refuse(mistakes or [config.mistake("dataset", "the function did not return Data")])
+    of_task = "task" if config.task else "dataset"
+    with noting(of_task):
+        find_task = parts.find("task", data.task)
+    if mistakes:
+        raise config.refuse(mistakes)
     for kind, choices in (("loss", [config.loss]), ("metrics", config.metrics)):
         for choice in choices:
             with noting(kind):
-                refuse_unsuited(parts.part(kind, choice.name), data, config.dataset.name)
+                refuse_unsuited(parts, parts.part(kind, choice.name), data, config.dataset.name)
 
-    with noting("dataset"):
-        find_task = parts.find("task", data.task)
     loss = LossPart(config.loss.name, _nothing)
     parts.module("loss", config.loss.name)  # an error of the import is placed in the file
     with noting("loss"):
@@ -209,14 +216,14 @@ def make_plan(
     if not mistakes:
         with noting("loss"):
             task = find_task(data, loss)
-    metrics, build = {}, partial(part("architecture", config.architecture), data.input_shape, 0)
+    metrics: dict[str, Metric] = {}
+    build = _builder(part, parts, config.architecture, data, task.outputs if task else 0)
     if task:
-        metrics = {choice.name: metric(parts, choice, task.decision) for choice in config.metrics}
-        build = partial(part("architecture", config.architecture), data.input_shape, task.outputs)
         for choice in config.metrics:
             with noting("metrics"):
                 refuse_better(parts.part("metrics", choice.name))
-                refuse_unsuited(parts.part("metrics", choice.name), data, config.dataset.name, task)
+                refuse_unsuited(parts, parts.part("metrics", choice.name), data, config.dataset.name, task)
+                metrics[choice.name] = metric(parts, choice, task)
     if task and data.scaling and not task.are_estimates:
         with noting("loss"):
             raise UserError(
@@ -226,18 +233,28 @@ def make_plan(
         build = partial(_in_own_unit, build, *data.scaling)
     alone = build  # without the weights of a loss
     if task and loss.make:
-        build = partial(_with_loss, build, loss.make)
+        build = partial(_with_loss, build, loss.make, task.judge)
     if most_weights:
         alone, build = (partial(built_within, each, *most_weights) for each in (alone, build))
+    targets = task.made_up_targets(2) if task else None
+    augmentations = [
+        Augment(
+            choice.name,
+            part("augmentations", choice),
+            "targets" in parts.part("augmentations", choice.name).takes,
+        )
+        for choice in config.augmentations
+    ]
+    for augment in augmentations:
+        with noting("augmentations"):
+            targets = try_augmentation(augment, data, targets)
     if task and not mistakes:  # parts of different tasks cannot be tried on one another
-        with noting("loss"):
-            measure_two(loss.name, loss.measure, task, most_axes=1, has_gradient=not loss.make)
-        for name, one in metrics.items():
-            with noting("metrics"):
-                measure_two(name, one.measure, task, most_axes=2, whole=one.whole)
-                try_finish(name, one, task)
         with noting("architecture"):
-            layers = fitting_layers(alone, data, task.outputs, loss.name)
+            layers = fitting_layers(alone, data, task, dtype_of(config))
+        shape = task.output_shape()
+        made_up = layers.made_up_outputs(2) if layers.layers else shape and torch.zeros(2, *shape)
+        if targets is not None and made_up is not None:
+            try_judges(noting, task, loss, metrics, made_up, targets)
     plots = []
     for choice in config.plots:
         if choice.name == AUTO:
@@ -246,7 +263,7 @@ def make_plan(
             plots += [one for one in automatic if one.name not in named]
             continue
         with noting("plots"):
-            refuse_unsuited(parts.part("plots", choice.name), data, config.dataset.name, task, layers)
+            refuse_unsuited(parts, parts.part("plots", choice.name), data, config.dataset.name, task, layers)
             plots.append(choice)
     with noting("device"):
         device = choose_device(config.device)
@@ -256,9 +273,6 @@ def make_plan(
     with noting("graph"):
         if config.graph is True and device.type != "cuda":
             raise UserError(f"only a CUDA device repeats graphs, not {device}; set graph: auto")
-    for choice in config.augmentations:
-        with noting("augmentations"):
-            try_augmentation(choice.name, part("augmentations", choice), data.input_shape)
     if config.is_stacked and not mistakes:
         with noting("stacked"):
             refuse_stacking(skeleton(build), config.precision)
@@ -268,12 +282,14 @@ def make_plan(
         part("optimizer", config.optimizer),
         is_elementwise=about.constants.get("elementwise") is True,
         takes_names=about.takes[:1] == ("named_parameters",),
+        states_closure=about.constants.get("closure") is True,
     )
     with noting("schedule"):
         try_schedule(config.schedule.name, part("schedule", config.schedule))
     with noting("optimizer"):
         # dlrun's own optimizers take weights of any name and shape
-        try_optimizer(optimizer, None if mistakes or about.built_in else skeleton(build))
+        model = None if mistakes or about.built_in else skeleton(build)
+        try_optimizer(optimizer, model, _why_no_closure(config))
 
     evaluation_batch: int | Literal["full"] = EVALUATION_BATCH
     with noting("evaluation_batch_size"):
@@ -282,9 +298,9 @@ def make_plan(
     recipe = Recipe(
         epochs=config.epochs,
         sampling=Sampling(config.batch_size, config.epoch_examples, config.drop_last),
-        loss=loss.measure,
+        loss=task.judge(loss.measure) if task else loss.measure,
         metrics=metrics,
-        augmentations=[part("augmentations", choice) for choice in config.augmentations],
+        augmentations=augmentations,
         schedule=part("schedule", config.schedule),
         evaluation_split=data.evaluation_split,
         evaluate_every=config.evaluate_every,
@@ -319,27 +335,46 @@ def make_plan(
     return plan
 
 
-def metric(parts: Parts, choice: Choice, decision: Decision | None = None) -> Metric:
-    """The metric that a config names: its function and its `finish`.
+def metric(parts: Parts, choice: Choice, task: Task) -> Metric:
+    """The metric that a config names, as the task gives it the outputs of a model.
 
-    It is given the scores by which `decision` predicts a class, so that all metrics judge one prediction; a
-    metric whose first parameter is called `probabilities` is given those.
+    Its file says what it sees by the name of its first parameter, and how it computes one figure by `finish`,
+    which is given those of its options that it takes.
     """
-    module = parts.module("metrics", choice.name)
-    measure = partial(parts.find("metrics", choice.name), **choice.options)
-    if decision and parts.part("metrics", choice.name).takes[:1] == ("probabilities",):
-        measure = partial(_of_outputs, decision.probabilities, measure)
-    elif decision and not decision.are_scores:
-        measure = partial(_of_outputs, decision.scores, measure)
-    if parts.part("metrics", choice.name).constants.get("whole") is True:
-        return Metric(measure, whole=True)
-    return Metric(measure, module.finish) if hasattr(module, "finish") else Metric(measure)
+    module, part = parts.module("metrics", choice.name), parts.part("metrics", choice.name)
+    found = Metric(
+        partial(parts.find("metrics", choice.name), **choice.options),
+        whole=part.constants.get("whole") is True,
+        sees=part.takes[0] if part.takes[:1] in (("probabilities",), ("log_probabilities",)) else "outputs",
+        has_places=part.constants.get("places") is True,
+    )
+    if not hasattr(module, "finish"):
+        return task.metric(replace(found, has_finish=False))
+    taken = signature(module.finish).parameters
+    options = {name: value for name, value in choice.options.items() if name in taken}
+    return task.metric(replace(found, finish=partial(module.finish, **options)))
 
 
-def _of_outputs(
-    function: Callable[[Tensor], Tensor], measure: Callable[..., Tensor], outputs: Tensor, targets: Tensor
-) -> Tensor:
-    return measure(function(outputs), targets)
+def _builder(
+    part: Callable[[str, Choice], Callable[..., Any]], parts: Parts, choice: Choice, data: Data, outputs: int
+) -> Callable[[], nn.Module]:
+    """The function that builds the model of a dataset with so many outputs."""
+    takes_data = parts.part("architecture", choice.name).takes[2:] == ("data",)
+    return partial(part("architecture", choice), data.input_shape, outputs, *([data] if takes_data else []))
+
+
+def _why_no_closure(config: Config) -> str:
+    """The reason why a step cannot compute its loss again; "" if it can."""
+    if config.is_stacked:
+        return "which stacked seeds cannot do; set stacked: false"
+    if config.precision == "float16":
+        return "which the loss scaling of float16 cannot follow; take bfloat16"
+    return "which cannot be one graph; set graph: auto" if config.graph is True else ""
+
+
+def dtype_of(config: Config) -> torch.dtype:
+    """The type of the weights and of prepared inputs."""
+    return torch.float64 if config.precision == "float64" else torch.float32
 
 
 def _evaluation_batch(config: Config, loss: LossPart, layers: Layers) -> int | Literal["full"]:
@@ -376,10 +411,12 @@ def _in_own_unit(build: Callable[[], nn.Module], mean: float, sd: float) -> nn.M
     return nn.Sequential(build(), _InOwnUnit(mean, sd))
 
 
-def _nothing(outputs: Tensor, targets: Tensor) -> Tensor:
+def _nothing(outputs: Tree, targets: Tree) -> Tensor:
     """The loss of a plan that is refused, because its own could not be made."""
     raise NotImplementedError
 
 
-def _with_loss(build: Callable[[], nn.Module], join: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    return join(build())
+def _with_loss(
+    build: Callable[[], nn.Module], join: Callable[[nn.Module, Judge], nn.Module], judge: Judge
+) -> nn.Module:
+    return join(build(), judge)

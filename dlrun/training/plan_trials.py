@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
+from dlrun.blocks.tasks import Measure
 from dlrun.data.loaded import Loaded
+from dlrun.data.trees import expanded, joined, main_outputs, mapped
 from dlrun.errors import UserError
 from dlrun.system.randomness import generator
-from dlrun.training.copies import as_tensor
 from dlrun.training.devices import lack_of_memory
 from dlrun.training.own_parts import trials
 from dlrun.training.plan import Plan
@@ -28,7 +30,7 @@ def try_on(plan: Plan, loaded: Loaded) -> None:
     needing = f"{plan.layers.parameters:,} parameters for each seed need"
     if what := lack_of_memory(needing, wanted, plan.device, "to train"):
         raise plan.config.refuse([plan.config.mistake("architecture", what)])
-    if what := lonely_example(plan.build, plan.data.input_shape, loaded, plan.recipe.sampling):
+    if what := lonely_example(plan.build, plan.data, loaded, plan.recipe.sampling):
         raise plan.config.refuse([plan.config.mistake("batch_size", what)])
     if loaded.undeclared:
         raise plan.config.refuse([plan.config.mistake("dataset", loaded.undeclared)])
@@ -49,8 +51,8 @@ def try_on(plan: Plan, loaded: Loaded) -> None:
         return
     inputs, _ = loaded["train"].batch(torch.arange(min(8, len(loaded["train"])), device=plan.device))
     with torch.no_grad():
-        outputs = as_tensor(plan.model(plan.config.seeds[:1]).eval()(inputs.unsqueeze(0)))
-        sums = plan.task.decision.probabilities(outputs).sum(-1)
+        outputs = plan.model(plan.config.seeds[:1]).eval()(expanded(inputs, 1))
+        sums = plan.task.decision.probabilities(plan.task.rows(main_outputs(joined(outputs))[0])).sum(-1)
     worst = float(sums.flatten()[(sums - 1).abs().argmax()])
     if not abs(worst - 1) <= 1e-3:  # nan is refused too
         what = f"{plan.config.loss.name} takes outputs whose probabilities sum to {worst:.3g} instead of 1"
@@ -64,8 +66,8 @@ def _refuse_stacking(plan: Plan, loaded: Loaded) -> None:
     training = loaded["train"]
     order = torch.randperm(len(training), generator=generator("stacking", 0, 0))
     some = order.repeat(-(-64 // len(order)))[:64].view(2, 32).to(plan.device)
-    inputs, _ = training.batch(some[:, :4])
-    targets = training.targets[some]
-    judges = {plan.config.loss.name: plan.recipe.loss}
+    trees = training.batch(some[:, :4])[0], training.batch(some)[1]
+    inputs, targets = (mapped(Tensor.cpu, tree) for tree in trees)
+    judges: dict[str, Measure] = {plan.config.loss.name: plan.recipe.loss}
     judges |= {name: metric.measure for name, metric in plan.recipe.means.items()}
-    refuse_what_differs(plan.build, plan.optimizers, judges, inputs.cpu(), targets.cpu())
+    refuse_what_differs(plan.build, plan.optimizers, judges, inputs, targets)

@@ -5,30 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
+from dlrun.blocks.tasks import Measure, Metric
 from dlrun.data.batches import Sampling
 from dlrun.data.examples import EVALUATION_BATCH
+from dlrun.training.augmentation import Augment
 
 Row = dict[str, list[float]]  # measured column -> one figure for each copy
-
-
-def only(means: list[float]) -> float:
-    return means[0]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric over a split: `measure` gives (n,) or (n, k), `finish` reduces their means to one figure.
-
-    One of the `whole` split gives a single figure for all outputs (n, …) and targets (n, …) of a copy, on the
-    CPU. It is measured where a split is evaluated, not over the changing weights of an epoch.
-    """
-
-    measure: Callable[[Tensor, Tensor], Tensor]
-    finish: Callable[[list[float]], float] = only
-    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,9 +19,9 @@ class Recipe:
 
     epochs: int
     sampling: Sampling
-    loss: Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> one number per example
+    loss: Measure  # outputs, targets -> one number per example, or w · number and w
     metrics: dict[str, Metric]
-    augmentations: Sequence[Callable[[Tensor, torch.Generator], Tensor]]
+    augmentations: Sequence[Augment]
     schedule: Callable[[float], float]  # progress from 0 to 1 -> multiplier of the learning rate
     evaluation_split: str | None  # measured every evaluate_every epochs
     evaluate_every: int = 1

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from dlrun.config.keys import Config, changed_keys, may_change_at_resume
-from dlrun.data.examples import Preprocessing
+from dlrun.data.examples import Preparation
 from dlrun.errors import (
     CheckpointRefused,
     UserError,
@@ -81,19 +81,20 @@ class _Misfit(Exception):
     """The reason why a checkpoint does not fit this run."""
 
 
-def preprocessing_of(saved: Checkpoint, plan: Plan, run: Run) -> Preprocessing:
+def preprocessing_of(saved: Checkpoint, plan: Plan, run: Run) -> Preparation:
     """The preprocessing of inputs in the run's checkpoint.
 
     Raises CheckpointRefused if it is malformed, or if the data has changed.
     """
     try:
-        found = Preprocessing(**saved.data["preprocessing"])
-        is_whole = found.suits(tuple(saved.data["input_shape"]))
-    except (KeyError, TypeError, RuntimeError):
+        found = Preparation.restored(saved.data["preprocessing"], plan.data)
+        before = saved.data["input_shape"]
+        is_whole = not isinstance(before, list) or found.each[""].suits(tuple(before))
+    except (LookupError, TypeError, RuntimeError, AttributeError):
         found, is_whole = None, False
     if is_whole and (differs := changed_data(saved, plan.data)):
         raise another_data(differs, run)
-    if found is None or not found.suits(plan.data.input_shape):
+    if found is None or not found.suits(plan.data):
         raise _refused("its preprocessing does not fit the inputs", run)
     return found
 
@@ -209,10 +210,39 @@ def _refuse_optimizers(saved: Any, epoch: int, state: State, plan: Plan) -> None
     optimizers = state.optimizers
     if not isinstance(saved, list) and len(optimizers.each) > 1 and not plan.optimizer.keeps_weights_apart():
         raise _Misfit(f"{plan.optimizer.name} was one optimizer for all seeds, which it trained as one model")
-    if epoch:
+    if epoch and not optimizers.takes_closure:
         _do_a_step(state)
     for one, own in zip(optimizers.each, optimizers.parted(saved), strict=True):
-        _refuse_optimizer(_Optimizer.model_validate(own), one)
+        of_optimizer = _Optimizer.model_validate(own)
+        if _is_known(one):
+            _refuse_groups(of_optimizer, one)
+            # The state of one that takes a closure depends on the loss; it computes with checked operations.
+            if not optimizers.takes_closure:
+                _refuse_optimizer(of_optimizer, one)
+
+
+def _is_known(optimizer: torch.optim.Optimizer) -> bool:
+    """True if the class of an optimizer, or one that it inherits from, is PyTorch's or dlrun's."""
+    kinds = [kind for kind in type(optimizer).__mro__ if kind is not torch.optim.Optimizer]
+    return any(map(_is_of_torch, kinds))
+
+
+def _is_of_torch(kind: type) -> bool:
+    return kind.__module__.split(".")[0] in ("torch", "dlrun")
+
+
+def _refuse_groups(saved: _Optimizer, optimizer: torch.optim.Optimizer) -> None:
+    """Raises _Misfit unless an optimizer's groups have the options that its config gives them."""
+    may_keep_more = not _is_of_torch(type(optimizer))
+    groups = zip(optimizer.state_dict()["param_groups"], saved.param_groups, strict=True)
+    for index, (here, there) in enumerate(groups):
+        for key in here.keys() | (set() if may_keep_more else there.keys()):
+            same = type(here.get(key)) is type(there.get(key)) and here.get(key) == there.get(key)
+            if key not in _MAY_DIFFER and not same:
+                raise _Misfit(f"{key} of the optimizer's group {index} is {shortened(there.get(key))}")
+        rate = there.get("lr")
+        if not isinstance(rate, float | int) or isinstance(rate, bool) or not math.isfinite(rate):
+            raise _Misfit(f"the optimizer's rate is {shortened(rate)}")
 
 
 def _refuse_optimizer(saved: _Optimizer, optimizer: torch.optim.Optimizer) -> None:
@@ -222,20 +252,8 @@ def _refuse_optimizer(saved: _Optimizer, optimizer: torch.optim.Optimizer) -> No
     one of PyTorch may keep more; one that inherits from none may keep anything: it computes with operations
     that check shapes.
     """
-    kinds = [kind for kind in type(optimizer).__mro__ if kind is not torch.optim.Optimizer]
-    known = [kind.__module__.split(".")[0] in ("torch", "dlrun") for kind in kinds]
-    if not any(known):
-        return
-    may_keep_more = not known[0]
+    may_keep_more = not _is_of_torch(type(optimizer))
     ours = optimizer.state_dict()
-    for index, (here, there) in enumerate(zip(ours["param_groups"], saved.param_groups, strict=True)):
-        for key in here.keys() | (set() if may_keep_more else there.keys()):
-            same = type(here.get(key)) is type(there.get(key)) and here.get(key) == there.get(key)
-            if key not in _MAY_DIFFER and not same:
-                raise _Misfit(f"{key} of the optimizer's group {index} is {shortened(there.get(key))}")
-        rate = there.get("lr")
-        if not isinstance(rate, float | int) or isinstance(rate, bool) or not math.isfinite(rate):
-            raise _Misfit(f"the optimizer's rate is {shortened(rate)}")
     # A weight that the loss does not depend on has no state.
     if not saved.state.keys() <= ours["state"].keys() or bool(saved.state) is not bool(ours["state"]):
         raise _Misfit(f"its optimizer knows {len(saved.state)} weights, not {len(ours['state'])}")

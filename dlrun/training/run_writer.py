@@ -299,7 +299,7 @@ class RunWriter:
             config=self.plan.config.plain(),
             data={
                 "task": data.task,
-                "input_shape": list(data.input_shape),
+                "input_shape": data.plain_shape,
                 "classes": list(data.classes),
                 "unit": data.unit,
                 "preprocessing": self.loaded.preprocessing.state_dict(),

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from dlrun.blocks.tasks import Measure
+from dlrun.data.trees import Tree, first_of, joined, leaves, mapped
 from dlrun.errors import UserError
 from dlrun.training import fast_paths
-from dlrun.training.copies import DROPOUTS, Apart, Copies, Stacked, WithLoss, as_tensor, layers_by_vmap
+from dlrun.training.copies import DROPOUTS, Apart, Copies, Stacked, WithLoss, layers_by_vmap
 from dlrun.training.optimizers import Optimizers
 
 # Relative tolerances, as a share of the largest figure: of gradients, whose sums are taken in another order,
@@ -45,9 +48,9 @@ def refuse_stacking(copy: nn.Module, precision: str) -> None:
 def refuse_what_differs(
     build: Callable[[], nn.Module],
     optimizers: Callable[[Copies], Optimizers],
-    judges: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
-    inputs: Tensor,
-    targets: Tensor,
+    judges: Mapping[str, Measure],
+    inputs: Tree,
+    targets: Tree,
 ) -> None:
     """Train two seeds apart and stacked for a step; raise UserError if they come out differently.
 
@@ -57,7 +60,7 @@ def refuse_what_differs(
     float32 for a model that takes nothing else. A model that fails apart too is not refused here.
     """
     for dtype, (close, same) in TOLERANCES.items():
-        given = inputs.to(dtype) if inputs.is_floating_point() else inputs
+        given = mapped(partial(_as_type, dtype), inputs)
         apart, alike = (Apart(build, (0, 1)).to(dtype) for _ in range(2))
         try:
             alone = _tried(apart, given)
@@ -69,29 +72,34 @@ def refuse_what_differs(
         largest = max((float(gradient.abs().max()) for gradient in alone.gradients), default=0.0)
         if not _alike(alone.gradients, together.gradients, close, FAINT * largest):
             raise UserError("as one model two seeds learn differently than apart: a layer treats them as one")
-        if not _alike([alone.evaluated], [together.evaluated], close):
+        if not _alike(leaves(alone.evaluated), leaves(together.evaluated), close):
             raise UserError(
                 "as one model two seeds are evaluated differently than apart: the state of a layer "
                 "has to be a registered buffer, changed in place"
             )
-        outputs = torch.cat([alone.outputs.float()] * (targets.shape[1] // inputs.shape[1]), 1)
+        times = first_of(targets).shape[1] // first_of(inputs).shape[1]
+        outputs = mapped(lambda some, n=times: torch.cat([some.float()] * n, 1), alone.outputs)
         for name, judge in judges.items():
             _refuse_judge(name, judge, apart, stacked, (outputs, targets))
         _refuse_optimizer(optimizers, apart, stacked, alone.gradients, same)
         return
 
 
+def _as_type(dtype: torch.dtype, some: Tensor) -> Tensor:
+    return some.to(dtype) if some.is_floating_point() else some
+
+
 def _refuse_judge(
     name: str,
-    judge: Callable[[Tensor, Tensor], Tensor],
+    judge: Measure,
     apart: Apart,
     stacked: Stacked,
-    figures: tuple[Tensor, Tensor],
+    figures: tuple[Tree, Tree],
 ) -> None:
     """Raise UserError if a loss or metric gives other figures for stacked examples (2, n, …) than apart."""
     with _saying(f"{name} cannot take the examples of several seeds at once"):
         together = stacked.each(judge, *figures)
-    if not _alike([as_tensor(apart.each(judge, *figures))], [together], FIGURES):
+    if not _alike(leaves(joined(apart.each(judge, *figures))), [together], FIGURES):
         raise UserError(f"{name} looks at its batch as a whole, and treats two seeds as one")
 
 
@@ -128,24 +136,25 @@ def _saying(what: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Tried:
-    outputs: Tensor  # (2, batch, …), in training mode
+    outputs: Tree  # (2, batch, …), in training mode
     gradients: list[Tensor]  # (2, …) of each trainable weight
-    evaluated: Tensor  # outputs after that, in evaluation mode
+    evaluated: Tree  # outputs after that, in evaluation mode
 
 
-def _tried(model: Copies, inputs: Tensor) -> _Tried:
+def _tried(model: Copies, inputs: Tree) -> _Tried:
     """Run a training step without its update, then an evaluation, and return the results."""
     model.begin(1)
-    outputs = as_tensor(model(inputs))
-    if outputs.requires_grad:
-        fast_paths.backward([outputs], [outputs.detach()])
+    outputs = joined(model(inputs))
+    wanting = [some for some in leaves(outputs) if some.requires_grad]
+    if wanting:
+        fast_paths.backward(wanting, [some.detach() for some in wanting])
     gradients = [
         _whole([torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in every])
         for every in _weights(model)
     ]
     model.eval()
     with torch.no_grad():
-        return _Tried(outputs.detach(), gradients, as_tensor(model(inputs)))
+        return _Tried(mapped(Tensor.detach, outputs), gradients, joined(model(inputs)))
 
 
 def _stepped(model: Copies, optimizers: Optimizers, gradients: Sequence[Tensor]) -> list[Tensor]:

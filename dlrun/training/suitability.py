@@ -22,7 +22,7 @@ def suitable_plots(
         part = parts.part("plots", name)
         if part.constants.get(constant) == value:
             with suppress(UserError):
-                refuse_unsuited(part, data, "", task, layers)
+                refuse_unsuited(parts, part, data, "", task, layers)
                 chosen.append(Choice(name, part.defaults))
     return chosen
 
@@ -35,32 +35,44 @@ def refuse_better(metric: Part) -> None:
 
 
 def refuse_unsuited(
-    part: Part, data: Data, dataset: str, task: Task | None = None, layers: Layers | None = None
+    parts: Parts,
+    part: Part,
+    data: Data,
+    dataset: str,
+    task: Task | None = None,
+    layers: Layers | None = None,
 ) -> None:
     """Raise UserError if a part is not made for this dataset, this task or a model of these layers.
 
     A part states what it is made for by the constants `task`, `inputs`, `of_estimates` and `model` of its
-    file.
+    file; a task states by `parts_of` another one, whose losses and metrics suit it too.
     """
-    made_for, inputs = part.constants.get("task", data.task), part.constants.get("inputs")
-    if made_for != data.task:
-        raise UserError(f"{part.name} is for {made_for}, but {dataset} is a {data.task} task")
+    stated, inputs = part.constants.get("task"), part.constants.get("inputs")
+    made_for = (stated,) if isinstance(stated, str) else stated
+    suiting = {data.task}
+    if part.kind in ("loss", "metrics"):
+        suiting.add(parts.part("task", data.task).constants.get("parts_of", data.task))
+    if made_for and not suiting & {*made_for}:
+        raise UserError(
+            f"{part.name} is for {' or '.join(made_for)}, but {dataset or 'this'} is a {data.task} task"
+        )
     fitting = {
-        "plane": data.input_shape == (2,),
-        "images": len(data.input_shape) == 3,
-        "vectors": len(data.input_shape) == 1,
+        "plane": data.shape == (2,),
+        "images": len(data.shape) == 3,
+        "vectors": len(data.shape) == 1 and not data.has_whole_numbers(),
     }
     if not fitting.get(inputs or "", True):
         wanted = {"plane": "two numbers"}.get(inputs or "", inputs)
-        shape = "×".join(map(str, data.input_shape))
-        raise UserError(f"{part.name} is for inputs of {wanted}, but those of {dataset} are {shape}")
+        raise UserError(
+            f"{part.name} is for inputs of {wanted}, but those of {dataset} are {data.said_shape}"
+        )
     if task and part.constants.get("of_estimates") and not task.are_estimates:
         what = f"{part.name} compares outputs with targets, but the loss is not smallest where they are equal"
         raise UserError(f"{what}, so that they are no estimates of them")
     model = part.constants.get("model")
     if layers is None or model is None:
         return
-    weights = prod(data.input_shape) * prod(layers.output_shape)
+    weights = prod(data.shape) * prod(layers.output_shape)
     made = {
         "convolution": any(layer.kind == "Conv2d" for layer in layers.layers),
         "one layer": 0 <= layers.parameters - weights <= prod(layers.output_shape),  # with or without bias

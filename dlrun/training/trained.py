@@ -17,14 +17,15 @@ from dlrun.config.keys import KEYS, Config
 from dlrun.config.loading import config_from_plain
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
-from dlrun.data.examples import Data, Preprocessing
+from dlrun.data.examples import Data, Preparation
 from dlrun.data.loaded import Loaded
+from dlrun.data.trees import Tree, at, expanded, first_of, joined, main_outputs, mapped, single
 from dlrun.errors import CheckpointRefused, UserError, shortened
 from dlrun.run_folders.run import Run
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training.baselines import baselines_of
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint
-from dlrun.training.copies import Apart, Copies, as_tensor
+from dlrun.training.copies import Apart, Copies
 from dlrun.training.devices import lack_of_memory
 from dlrun.training.hardware import Hardware
 from dlrun.training.layers import TooManyWeights, skeleton
@@ -84,13 +85,12 @@ class Trained:
         return self.run.rows() if self.run else {}
 
     def outputs(self, split: str) -> tuple[Tensor, Tensor]:
-        """Outputs (copies, n, k) and targets (n, …) of a split, in its own order, on the CPU."""
+        """Outputs (copies, n, …) that predict and targets (n, …) of a split, in its own order, on the CPU."""
         if split not in self._outputs:  # several plots draw from the same ones
+            size = self.plan.recipe.evaluation_batch
             found = [
-                (o.cpu(), t[0].cpu())
-                for o, t in predictions(
-                    self.model, self.loaded[split], self.hardware, self.plan.recipe.evaluation_batch
-                )
+                (main_outputs(outputs).cpu(), single(targets, "the targets")[0].cpu())
+                for outputs, targets in predictions(self.model, self.loaded[split], self.hardware, size)
             ]
             self._outputs[split] = torch.cat([o for o, _ in found], 1), torch.cat([t for _, t in found])
         return self._outputs[split]
@@ -105,10 +105,10 @@ class Trained:
         """The probabilities (copies, n, classes) for raw inputs (n, *input shape), on the CPU."""
         return self.decision.probabilities(self.outputs_at(inputs))
 
-    def outputs_at(self, inputs: Tensor) -> Tensor:
-        """The outputs (copies, n, k) for raw inputs (n, *input shape), on the CPU."""
+    def outputs_at(self, inputs: Tree) -> Tensor:
+        """The outputs (copies, n, …) that predict, for raw inputs (n, *input shape), on the CPU."""
         size = self.plan.recipe.evaluation_batch
-        return outputs_for(self.model, inputs, self.loaded.preprocessing, self.hardware, size)
+        return main_outputs(outputs_for(self.model, inputs, self.loaded.preprocessing, self.hardware, size))
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """The figures of the baselines on a split: baseline -> figure -> value."""
@@ -127,18 +127,21 @@ class Trained:
 
 @torch.no_grad()
 def outputs_for(
-    model: Copies, inputs: Tensor, preprocessing: Preprocessing, hardware: Hardware, size: int
-) -> Tensor:
-    """The outputs (copies, n, k) for raw inputs (n, *input shape), `size` at a time, on the CPU."""
+    model: Copies, inputs: Tree, preprocessing: Preparation, hardware: Hardware, size: int
+) -> Tree:
+    """The outputs (copies, n, …) for raw inputs (n, *input shape), `size` at a time, on the CPU."""
     model.eval()
     dtype = next((weight.dtype for weight in model.parameters()), torch.float32)
     preprocessing = preprocessing.to(hardware.device, dtype)
     found = []
-    for some in inputs.split(size):
-        prepared = preprocessing(some.to(hardware.device))
+    for start in range(0, len(first_of(inputs)), size):
+        prepared = preprocessing(
+            mapped(lambda some: some.to(hardware.device), at(inputs, slice(start, start + size)))
+        )
         with hardware.autocast():
-            found.append(as_tensor(model(prepared.expand(len(model.seeds), *prepared.shape))).cpu())
-    return torch.cat(found, 1)
+            outputs = joined(model(expanded(prepared, len(model.seeds))))
+        found.append(mapped(Tensor.cpu, outputs))
+    return mapped(lambda *each: torch.cat(each, 1), *found)
 
 
 def open_checkpoint(
@@ -171,7 +174,7 @@ def open_model(plan: Plan, hardware: Hardware, saved: Checkpoint, path: Path) ->
 
 def open_plan(
     path: Path, overrides: Sequence[str], parts: Parts, data_dir: Path
-) -> tuple[Plan, Preprocessing, Checkpoint]:
+) -> tuple[Plan, Preparation, Checkpoint]:
     """The plan and the preprocessing of a checkpoint file, checked for consistency; no data is read.
 
     Raises as `open_checkpoint` does.
@@ -185,7 +188,7 @@ def open_plan(
 
 def _open_plan(
     saved: Checkpoint, path: Path, config: Config, parts: Parts, data_dir: Path, *, is_as_saved: bool
-) -> tuple[Plan, Preprocessing]:
+) -> tuple[Plan, Preparation]:
     """The plan and the preprocessing of a checkpoint; `is_as_saved` is False if its config was overridden."""
     try:
         known, model_state = saved.data["known"], saved.state["model"]
@@ -198,8 +201,8 @@ def _open_plan(
         plan = make_plan(config, parts, data_dir, known, _most_weights(model_state))
         if len(epochs_of(saved.state)) not in (1, len(config.seeds)):
             raise ValueError("epochs")
-        classes, shape = tuple(saved.data["classes"]), tuple(saved.data["input_shape"])
-        preprocessing = Preprocessing(**saved.data["preprocessing"])
+        classes, shape = tuple(saved.data["classes"]), saved.data["input_shape"]
+        preprocessing = Preparation.restored(saved.data["preprocessing"], plan.data)
     except ConfigError as error:
         at_hand = ("dataset", "device")  # may be missing on this machine: no fault of the file
         wrong = [mistake for mistake in error.mistakes if not mistake.key.startswith(at_hand)]
@@ -211,14 +214,13 @@ def _open_plan(
     except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
         raise CheckpointRefused(f"it lacks an entry: {shortened(error)}", where=str(path)) from None
     _refuse_too_large(plan, path)
-    plain_shape = all(type(size) is int for size in shape)  # tensors would be compared elementwise
-    if (classes, plain_shape and shape) != (plan.data.classes, plan.data.input_shape):
+    if classes != plan.data.classes or not _is_shape(shape) or shape != plan.data.plain_shape:
         differs = changed_data(saved, plan.data)
         what = (
             f"its classes or its input shape are not those of the dataset{f': {differs}' if differs else ''}"
         )
         raise Misfit(what, where=str(path))
-    if not preprocessing.suits(shape):
+    if not preprocessing.suits(plan.data):
         raise CheckpointRefused("its preprocessing does not fit the inputs", where=str(path))
     model = Apart(partial(skeleton, plan.build), config.seeds).to(
         plan.dtype
@@ -237,12 +239,14 @@ def changed_data(saved: Checkpoint, data: Data) -> str:
     "" if there is none, or if the checkpoint's entries are malformed.
     """
     shape, classes = saved.data.get("input_shape"), saved.data.get("classes")
-    if not (isinstance(shape, list) and all(type(size) is int for size in shape)):
+    if not _is_shape(shape):
         return ""
     if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         return ""
-    if shape != list(data.input_shape):
-        before, now = (" × ".join(map(str, each)) for each in (shape, data.input_shape))
+    if shape != data.plain_shape:
+        if not isinstance(shape, list) or not data.shape:
+            return f"the inputs were {shape}, and now are {data.plain_shape}"
+        before, now = (" × ".join(map(str, each)) for each in (shape, data.shape))
         return f"an input had {before} numbers, and now has {now}"
     if classes == list(data.classes):
         return ""
@@ -251,6 +255,12 @@ def changed_data(saved: Checkpoint, data: Data) -> str:
     if gone := [name for name in classes if name not in data.classes]:
         return f"there were {len(classes)} classes, and now there is no {shortened(gone[0])!r}"
     return "its classes are in another order"
+
+
+def _is_shape(shape: object) -> bool:
+    """True for the shape of an input, or of several by name; an untrusted checkpoint may hold tensors."""
+    each = list(shape.values()) if isinstance(shape, dict) else [shape]
+    return all(isinstance(own, list) and all(type(size) is int for size in own) for own in each)
 
 
 def _config(saved: Checkpoint, path: Path, overrides: Sequence[str], parts: Parts) -> Config:

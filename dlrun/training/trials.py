@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from inspect import signature
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from math import isfinite
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dlrun.blocks.tasks import Task
+from dlrun.blocks.tasks import LossPart, Measure, Metric, Task
 from dlrun.data.batches import Sampling
 from dlrun.data.examples import Data
 from dlrun.data.loaded import Loaded
+from dlrun.data.misfits import said_kind
+from dlrun.data.trees import MAIN, Tree, mapped, named_leaves, said_shapes
 from dlrun.errors import UserError, shortened
+from dlrun.training.augmentation import Augment
 from dlrun.training.layers import Layers, layers_of, skeleton
-from dlrun.training.optimizers import OptimizerPart
-from dlrun.training.recipe import Metric
+from dlrun.training.optimizers import OptimizerPart, needs_closure
 
 
-def fitting_layers(build: Callable[[], nn.Module], data: Data, outputs: int, loss: str) -> Layers:
+def fitting_layers(build: Callable[[], nn.Module], data: Data, task: Task, dtype: torch.dtype) -> Layers:
     """The layers of the model. Raises UserError if it does not map the data's inputs to such outputs."""
-    layers = layers_of(build, data.input_shape)
-    if layers.output_shape != (outputs,):
+    plain = data.shape and not data.has_whole_numbers()
+    layers = layers_of(
+        build, data.input_shape, None if plain else lambda n, device: data.made_up(n, dtype, device)
+    )
+    wanted, named = task.output_shape(), layers.output_shapes
+    if wanted is not None and named and MAIN not in named:
+        raise UserError(
+            f'it gives {", ".join(named)}, but none of them is called "{MAIN}", the one that predicts'
+        )
+    if wanted is not None and not task.fits(layers.output_shape):
         given = "×".join(map(str, layers.output_shape)) or "no axis of"
-        raise UserError(f"it gives {given} outputs, but {loss} needs {outputs}")
+        needed = "×".join(map(str, wanted))
+        raise UserError(f"it gives {given} outputs, but {task.loss.name} needs {needed}")
     return layers
 
 
-def lonely_example(
-    build: Callable[[], nn.Module], shape: tuple[int, ...], loaded: Loaded, sampling: Sampling
-) -> str:
+def lonely_example(build: Callable[[], nn.Module], data: Data, loaded: Loaded, sampling: Sampling) -> str:
     """The mistake if some batch has a single example and the model has batch normalisation, else ""."""
     there = len(loaded["train"])
     examples, size = sampling.examples(there), sampling.size(there)
@@ -41,7 +51,7 @@ def lonely_example(
     if not any(isinstance(module, _BatchNorm) for module in model.modules()):
         return ""
     try:
-        _train_on_one(build, model, shape)
+        _train_on_one(build, model, data)
     except ValueError:  # torch: "Expected more than 1 value per channel when training"
         better = next((more for more in range(max(size, 2), examples + 1) if examples % more != 1), None)
         which = "every batch" if size == 1 else f"the last batch of {examples:,} examples"
@@ -51,38 +61,71 @@ def lonely_example(
     return ""
 
 
-def _train_on_one(build: Callable[[], nn.Module], model: nn.Module, shape: tuple[int, ...]) -> None:
+def _train_on_one(build: Callable[[], nn.Module], model: nn.Module, data: Data) -> None:
     """Run the skeleton of a model on one example; if it reads values, the model itself."""
     try:
-        model(torch.empty(1, *shape, device="meta"))
+        model(data.made_up(1, device="meta"))
     except RuntimeError as error:
         if "meta" not in str(error):
             raise
         with torch.random.fork_rng(devices=[]):
-            build().train()(torch.zeros(1, *shape))
+            build().train()(data.made_up(1))
 
 
-def try_augmentation(
-    name: str, augment: Callable[[Tensor, torch.Generator], Tensor], shape: tuple[int, ...]
-) -> None:
-    """Raise UserError if an augmentation changes the shape or the type of its inputs."""
-    inputs = torch.zeros(2, *shape)
+def try_augmentation(augment: Augment, data: Data, targets: Tree | None) -> Tree | None:
+    """Change two made-up examples; return their changed targets.
+
+    Raises UserError if an augmentation changes the shape or the type of its inputs.
+    """
+    inputs, name = data.made_up(2), augment.name
     try:
-        given = augment(inputs, torch.Generator())
-    except (RuntimeError, IndexError, TypeError, ValueError) as error:
-        size = "×".join(map(str, shape))
+        given: object = augment(inputs, {} if targets is None else targets, torch.Generator())
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        size = data.said_shape
         reason = f": {str(error)[:150]}" if type(error) is ValueError else ""  # torch's do not help a user
         raise UserError(f"{name} does not take inputs of {size}{reason}") from error
-    if not isinstance(given, Tensor):
-        raise UserError(f"{name} gives a {type(given).__name__} instead of a tensor")
-    if given.shape != inputs.shape or given.dtype != inputs.dtype:
+    if not isinstance(given, tuple) or len(given) != 2:
+        raise UserError(f"{name} takes targets, so it has to give inputs and targets, a pair")
+    changed, of_targets = given
+    before, after = dict(named_leaves(inputs, "")), _tensors(changed)
+    if after is None or before.keys() != after.keys():
+        raise UserError(f"{name} gives {said_kind(changed)} instead of a tensor")
+    if any(after[key].shape != own.shape or after[key].dtype != own.dtype for key, own in before.items()):
         raise UserError(f"{name} changes the shape or the type of its inputs")
+    return of_targets if targets is not None else None
+
+
+def try_judges(
+    noting: Callable[[str], AbstractContextManager[None]],
+    task: Task,
+    loss: LossPart,
+    metrics: Mapping[str, Metric],
+    outputs: Tree,
+    targets: Tree,
+) -> None:
+    """Measure two made-up examples by the loss and the metrics, noting the mistakes of each."""
+    with noting("loss"):
+        most_axes = 2 if task.is_weighted else 1
+        measure = task.judge(loss.measure)
+        measure_two(loss.name, measure, outputs, targets, most_axes=most_axes, has_gradient=not loss.make)
+    for name, metric in metrics.items():
+        with noting("metrics"):
+            most_axes = 2 if metric.has_finish else 1
+            measure_two(name, metric.measure, outputs, targets, most_axes=most_axes, whole=metric.whole)
+            try_finish(name, metric, outputs, targets)
+
+
+def _tensors(tree: Any) -> dict[str, Tensor] | None:
+    """The tensors of what should be a tree, by name; None if it is none."""
+    named = tree if isinstance(tree, dict) else {"": tree}
+    return named if all(isinstance(own, Tensor) for own in named.values()) else None
 
 
 def measure_two(
     name: str,
-    measure: Callable[[Tensor, Tensor], Tensor],
-    task: Task,
+    measure: Measure,
+    outputs: Tree,
+    targets: Tree,
     *,
     most_axes: int,
     whole: bool = False,
@@ -92,14 +135,14 @@ def measure_two(
 
     Of a `whole` split there has to be one figure for both. With `has_gradient` the figures need one.
     """
-    outputs = torch.zeros(2, task.outputs, requires_grad=has_gradient)
+    if has_gradient:
+        outputs = mapped(lambda some: some.requires_grad_(), outputs)
     try:
-        figures: object = measure(outputs, task.targets(2))
-    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        figures: object = measure(outputs, targets)
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         reason = (str(error).splitlines() or [""])[0][:150]
-        raise UserError(
-            f"{name} does not fit outputs of {task.outputs} and such targets: {reason}"
-        ) from error
+        size = said_shapes({called: some.shape[1:] for called, some in named_leaves(outputs, "")})
+        raise UserError(f"{name} does not fit outputs of {size} and such targets: {reason}") from error
     if figures is None:
         raise UserError(f"{name} gives None: does it end without a return?")
     if whole:
@@ -122,11 +165,11 @@ def measure_two(
         )
 
 
-def try_finish(name: str, metric: Metric, task: Task) -> None:
+def try_finish(name: str, metric: Metric, outputs: Tree, targets: Tree) -> None:
     """Raise UserError unless `finish` of a metric gives a number."""
     if metric.whole:
         return
-    figures = metric.measure(torch.zeros(2, task.outputs), task.targets(2)).double().mean(0)
+    figures = metric.measure(outputs, targets).double().mean(0)
     try:
         found: object = metric.finish(figures.reshape(-1).tolist())
     except (IndexError, TypeError, ValueError) as error:
@@ -150,10 +193,11 @@ def try_schedule(name: str, schedule: Callable[[float], float]) -> None:
             raise UserError(f"{what}; a schedule is a function of progress alone")
 
 
-def try_optimizer(part: OptimizerPart, model: nn.Module | None) -> None:
+def try_optimizer(part: OptimizerPart, model: nn.Module | None, why_not: str = "") -> None:
     """Raise UserError for options that contradict each other, and for what is no usable optimizer.
 
-    Tried on weights with the names and shapes of those of a model, if it could be made.
+    `why_not` is the reason why a step cannot compute its loss several times. Tried on weights with the names
+    and shapes of those of a model, if it could be made.
     """
     shapes = [(name, own.shape) for name, own in model.named_parameters()] if model else []
     weights = [  # which take no memory
@@ -166,10 +210,13 @@ def try_optimizer(part: OptimizerPart, model: nn.Module | None) -> None:
         raise UserError(str(error)) from error
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise UserError(f"it returned {shortened(repr(optimizer))}, not a torch.optim.Optimizer")
-    if any(option.default is option.empty for option in signature(optimizer.step).parameters.values()):
-        raise UserError(
-            f"{type(optimizer).__name__} needs a closure that computes the loss again, and gets none"
-        )
+    if part.states_closure or needs_closure(optimizer):
+        if part.is_elementwise:
+            what = f"{part.name} takes a closure, the loss of one seed, so it cannot serve all seeds"
+            raise UserError(what, fix="remove elementwise = True from its file")
+        if why_not:
+            raise UserError(f"{part.name} computes the loss several times in a step, {why_not}")
+        return
     if part.is_elementwise and not part.keeps_weights_apart():
         what = f"{part.name} has elementwise = True, but one optimizer for two weights updates them otherwise"
         raise UserError(f"{what} than two optimizers do", fix="remove that line from its file")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlrun.data import idx as _idx
 from dlrun.data.batches import Batches, Sampling, in_order
-from dlrun.data.examples import Data, Examples, Preprocessing, carve
+from dlrun.data.examples import Data, Examples, Preparation, Preprocessing, carve
 from dlrun.data.loaded import InMemory, Loaded, Streamed
 from dlrun.data.pixels import FITS
 from dlrun.dataset.mnist import mnist
@@ -30,7 +30,9 @@ def numbered(n: int, classes: int = 1) -> Examples:
 
 
 def batches(n: int, size: Any, seeds: list[int], device: torch.device = CPU) -> Batches:
-    return Batches(InMemory(numbered(n), Preprocessing(), CPU), Sampling(size), seeds, device)
+    return Batches(
+        InMemory(numbered(n), Preparation.of_single(Preprocessing()), CPU), Sampling(size), seeds, device
+    )
 
 
 # ------------------------------------------------------------------------ order
@@ -92,7 +94,7 @@ def test_a_full_batch_is_the_split_as_it_stands() -> None:
 
 
 def test_inputs_and_targets_stay_together() -> None:
-    split = InMemory(numbered(12, classes=12), Preprocessing(), CPU)
+    split = InMemory(numbered(12, classes=12), Preparation.of_single(Preprocessing()), CPU)
     some = Batches(split, Sampling(5), [3, 4], CPU)
     for batch in some.shuffled(1):
         inputs, targets = some.examples(*batch)
@@ -103,7 +105,12 @@ def test_inputs_and_targets_stay_together() -> None:
 
 
 def test_evaluation_goes_from_the_first_example_to_the_last() -> None:
-    pieces = [targets for _, targets in in_order(InMemory(numbered(12, 12), Preprocessing(), CPU), CPU, 5)]
+    pieces = [
+        targets
+        for _, targets in in_order(
+            InMemory(numbered(12, 12), Preparation.of_single(Preprocessing()), CPU), CPU, 5
+        )
+    ]
     assert [len(piece) for piece in pieces] == [5, 5, 2]
     assert torch.cat(pieces).tolist() == list(range(12))
 
@@ -154,14 +161,14 @@ def test_preprocessing_is_fitted_on_train_after_the_split() -> None:
         fit=FITS["train"], valid_fraction=0.3,
     )  # fmt: skip
     loaded = Loaded(data, CPU)
-    assert loaded.preprocessing.offset is not None
-    assert loaded.preprocessing.offset.item() == 0
+    assert loaded.preprocessing.each[""].offset is not None
+    assert loaded.preprocessing.each[""].offset.item() == 0
     assert set(loaded["valid"].inputs.flatten().tolist()) == {255}
 
 
 def test_the_preprocessing_of_a_checkpoint_is_used_as_it_is() -> None:
     data = Data("classification", (1,), lambda: {"train": numbered(4), "test": numbered(4)}, ("a", "b"))
-    loaded = Loaded(data, CPU, Preprocessing(torch.tensor(1.0), torch.tensor(2.0)))
+    loaded = Loaded(data, CPU, Preparation.of_single(Preprocessing(torch.tensor(1.0), torch.tensor(2.0))))
     inputs, _ = loaded["test"].batch(torch.arange(4))
     assert inputs.squeeze(1).tolist() == [-0.5, 0.0, 0.5, 1.0]
 
@@ -252,7 +259,7 @@ def mapped(n: int = 40, digest: str = "the file") -> tuple[Examples, Examples]:
 
 def test_a_split_that_streams_gives_the_same_batches() -> None:
     of_file, in_memory = mapped()
-    preprocessing = Preprocessing(torch.full((3, 1, 1), 99.0), torch.tensor(7.0))
+    preprocessing = Preparation.of_single(Preprocessing(torch.full((3, 1, 1), 99.0), torch.tensor(7.0)))
     wanted = InMemory(in_memory, preprocessing, CPU)
     splits = [Streamed(some, preprocessing, CPU) for some in (of_file, in_memory)]
     for split in (*splits, InMemory(of_file, preprocessing, CPU)):
@@ -277,7 +284,9 @@ def test_a_split_that_streams_gives_the_same_batches() -> None:
 def test_what_goes_to_the_gpu_ahead_of_its_step_is_the_same() -> None:
     gpu = torch.device("cuda:0")
     of_file, in_memory = mapped()
-    preprocessing = Preprocessing(torch.full((3, 1, 1), 99.0), torch.tensor(7.0)).to(gpu)
+    preprocessing = Preparation.of_single(Preprocessing(torch.full((3, 1, 1), 99.0), torch.tensor(7.0))).to(
+        gpu
+    )
     streamed = Batches(Streamed(of_file, preprocessing, gpu), Sampling(16), [1, 2], gpu)
     wanted = Batches(InMemory(in_memory, preprocessing, gpu), Sampling(16), [1, 2], gpu)
     for one, two in zip(streamed.shuffled(3), wanted.shuffled(3), strict=True):

@@ -11,7 +11,7 @@ from small_runs import differences, go_on, outcome, planned, trained
 
 from dlrun.config.mistakes import ConfigError
 from dlrun.data.batches import Batches, Sampling
-from dlrun.data.examples import Examples, Preprocessing
+from dlrun.data.examples import Examples, Preparation, Preprocessing
 from dlrun.data.loaded import InMemory
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.trained import open_checkpoint
@@ -22,7 +22,10 @@ CPU = torch.device("cpu")
 def batches(n: int, sampling: Sampling, seeds: list[int] | None = None) -> Batches:
     inputs = torch.arange(n).unsqueeze(1)
     return Batches(
-        InMemory(Examples(inputs, torch.arange(n)), Preprocessing(), CPU), sampling, seeds or [0, 5], CPU
+        InMemory(Examples(inputs, torch.arange(n)), Preparation.of_single(Preprocessing()), CPU),
+        sampling,
+        seeds or [0, 5],
+        CPU,
     )
 
 

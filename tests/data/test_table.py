@@ -286,8 +286,8 @@ def test_what_is_missing_is_filled_with_the_mean_of_training(tmp_path: Path) -> 
     there = [day for day in range(9) if day not in (3, 5)]
     assert train.aside["guess"][5].item() == pytest.approx(sum(d + 3 for d in range(9) if d != 5) / 8)
     loaded = Loaded(data, CPU)
-    assert loaded.preprocessing.fill is not None
-    assert loaded.preprocessing.fill[3].item() == pytest.approx(sum(there) / len(there))
+    assert loaded.preprocessing.each[""].fill is not None
+    assert loaded.preprocessing.each[""].fill[3].item() == pytest.approx(sum(there) / len(there))
     inputs, _ = loaded["train"].batch(torch.arange(9))
     assert inputs[[3, 5], 3].tolist() == pytest.approx([0, 0], abs=1e-6)
     plain = Loaded(days(with_holes(tmp_path), missing="fill", standardise=False), CPU)

@@ -20,12 +20,14 @@ from PIL import Image
 from small_runs import differences, own_parts, planned, trained
 from torch import Tensor, nn
 
+from dlrun.blocks.tasks import Task
 from dlrun.config.keys import Choice
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.option_types import describe
 from dlrun.config.registry import FOLDERS, REQUIRED, Part, Parts
 from dlrun.data.examples import Data, Examples
 from dlrun.errors import UserError
+from dlrun.training.losses import loss_part
 from dlrun.training.plan import metric
 from dlrun.training.trained import Trained, open_checkpoint
 
@@ -57,10 +59,25 @@ def data_of(task: str, classes: int = CLASSES) -> Data:
     return Data(task, (5,), dict[str, Examples], names, targets=3)  # type: ignore[arg-type]
 
 
+def task_of(part: Part) -> Task:
+    """The task of a metric, with its usual loss."""
+    kind = tasks_for(part)[0]
+    loss = {"classification": "cross_entropy", "regression": "mse", "multilabel": "bce"}[kind]
+    data = data_of(kind)
+    made: Task = PARTS.find("task", kind)(data, loss_part(PARTS, Choice(loss), data))
+    return made
+
+
+def tasks_for(part: Part) -> tuple[str, ...]:
+    """The tasks that a part is for."""
+    stated = part.constants.get("task", "classification")
+    return (stated,) if isinstance(stated, str) else stated
+
+
 def outputs_and_targets(part: Part, task: str = "", classes: int = CLASSES) -> tuple[Tensor, Tensor, int]:
     """Random outputs that a model for this loss or metric could have, targets, and how many outputs."""
     stream = torch.Generator().manual_seed(3)
-    task = task or part.constants.get("task", "classification")
+    task = task or tasks_for(part)[0]
     data = data_of(task, classes)
     k = data.targets if task == "regression" else classes
     if part.kind == "loss":
@@ -91,10 +108,10 @@ def test_a_part_says_what_it_is_and_types_its_options(kind: str, name: str) -> N
     positional = len(signature.parameters) - len(keyword_only)
     assert positional == {
         "dataset": 1 + ("known" in part.takes),
-        "architecture": 2,
+        "architecture": 2 + ("data" in part.takes),
         "loss": 2,
         "metrics": 2,
-        "augmentations": 2,
+        "augmentations": 2 + ("targets" in part.takes),
         "task": 2,
     }.get(kind, 1)
     assert "known" not in part.takes or (kind == "dataset" and part.takes[1:] == ("known",))
@@ -127,7 +144,7 @@ LOSSES = [
     (name, task, classes)
     for name in PARTS.names("loss")
     for task, classes in TASKS
-    if PARTS.part("loss", name).constants.get("task", task) == task
+    if "task" not in PARTS.part("loss", name).constants or task in tasks_for(PARTS.part("loss", name))
 ]
 OVER_CLASSES = [(name, classes) for name, task, classes in LOSSES if task == "classification"]
 
@@ -216,7 +233,7 @@ def test_a_metric_is_one_or_some_numbers_for_each_example_alone(name: str) -> No
     again = measure(outputs[order], targets[order], **defaults("metrics", name))
     torch.testing.assert_close(again.float(), values[order].float())
     assert part.constants.get("better", "higher") in ("higher", "lower")
-    whole = metric(PARTS, Choice(name, defaults("metrics", name)))
+    whole = metric(PARTS, Choice(name, defaults("metrics", name)), task_of(part))
     figure = whole.finish((whole.measure(outputs, targets).double().sum(0) / N).reshape(-1).tolist())
     assert type(figure) is float
     assert math.isfinite(figure)
@@ -227,7 +244,7 @@ def test_a_metric_is_best_where_the_model_is_right(name: str) -> None:
     part = PARTS.part("metrics", name)
     _, targets, k = outputs_and_targets(part)
     right = targets if targets.is_floating_point() else nn.functional.one_hot(targets, k).float()
-    whole = metric(PARTS, Choice(name, defaults("metrics", name)))
+    whole = metric(PARTS, Choice(name, defaults("metrics", name)), task_of(part))
 
     def figure(given: Tensor) -> float:
         return whole.finish((whole.measure(given, targets).double().sum(0) / N).reshape(-1).tolist())
@@ -240,56 +257,89 @@ def test_a_metric_is_best_where_the_model_is_right(name: str) -> None:
 # ------------------------------------------------------------------------ architectures
 
 
-def built(name: str, shape: tuple[int, ...], seed: int = 0) -> nn.Module:
+VOCABULARY = tuple("abcdefghijk")
+
+
+def inputs_of(shape: tuple[int, ...], places: tuple[int, ...] = (), ids: bool = False) -> Data:
+    """A dataset of such inputs."""
+    if ids:
+        return Data("other", shape, dict, vocabulary=VOCABULARY, places=places, input_dtype=torch.int64)
+    return Data("other", shape, dict, places=places)
+
+
+INPUTS = [
+    *map(inputs_of, SHAPES),
+    inputs_of((7,), ids=True),
+    inputs_of((7,), (7,), ids=True),
+    inputs_of((7, 3)),
+    inputs_of((7, 3), (7,)),
+    inputs_of((1, 20, 18), (20, 18)),
+]
+
+
+def built(name: str, data: Data, seed: int = 0) -> nn.Module:
     """The architecture with its defaults; an image is flattened where it must be."""
-    options = defaults("architecture", name)
+    options, outputs = defaults("architecture", name), 4 if name != "autoencoder" else math.prod(data.shape)
+    make = PARTS.find("architecture", name)
+    given = (data.shape, outputs, *([data] if "data" in PARTS.part("architecture", name).takes else []))
     torch.manual_seed(seed)
     try:
-        model = PARTS.find("architecture", name)(shape, 4, **options)
+        model = make(*given, **options)
     except UserError as error:
         if "flatten" not in error.fix:
             raise
         torch.manual_seed(seed)
-        model = PARTS.find("architecture", name)(shape, 4, **options | {"flatten": True})
+        model = make(*given, **options | {"flatten": True})
     assert isinstance(model, nn.Module)
     return model
 
 
-def shapes_of(name: str) -> Iterator[tuple[int, ...]]:
-    """The shapes that an architecture takes: others it refuses in words."""
-    for shape in SHAPES:
+def some_inputs(data: Data) -> Tensor:
+    """Six examples, not all of them the same."""
+    stream = torch.Generator().manual_seed(5)
+    if data.has_whole_numbers():
+        return torch.randint(len(VOCABULARY), (6, *data.shape), generator=stream)
+    return torch.randn(6, *data.shape, generator=stream)
+
+
+def taken_by(name: str) -> Iterator[Data]:
+    """The inputs that an architecture takes: others it refuses in words, or cannot tell apart."""
+    knows = "data" in PARTS.part("architecture", name).takes
+    for data in INPUTS:
+        if not knows and (data.places or data.has_whole_numbers()):
+            continue
         try:
-            built(name, shape)
+            built(name, data)
         except UserError:
             continue
-        yield shape
+        yield data
 
 
 @named("architecture")
 def test_an_architecture_gives_its_outputs_for_every_example_alone(name: str) -> None:
-    shapes = list(shapes_of(name))
-    assert shapes
-    for shape in shapes:
-        model, inputs = built(name, shape).eval(), torch.randn(6, *shape)
+    every = list(taken_by(name))
+    assert every
+    for data in every:
+        model, inputs = built(name, data).eval(), some_inputs(data)
         outputs = model(inputs)
-        assert outputs.shape == (6, 4)
+        assert outputs.shape == (6, *((4, *data.places) if name != "autoencoder" else data.shape))
         assert torch.isfinite(outputs).all()
         torch.testing.assert_close(model(inputs[2:3]), outputs[2:3])
 
 
 @named("architecture")
 def test_an_architecture_is_a_function_of_the_seed(name: str) -> None:
-    for shape in shapes_of(name):
-        states = [built(name, shape, seed).state_dict() for seed in (1, 1, 2)]
+    for data in taken_by(name):
+        states = [built(name, data, seed).state_dict() for seed in (1, 1, 2)]
         assert not differences(states[0], states[1])
         assert differences(states[0], states[2])
 
 
 @named("architecture")
 def test_an_architectures_weights_are_float32_and_all_learn(name: str) -> None:
-    for shape in shapes_of(name):
-        model = built(name, shape)
-        model(torch.randn(6, *shape)).square().mean().backward()
+    for data in taken_by(name):
+        model = built(name, data)
+        model(some_inputs(data)).square().mean().backward()
         assert dict(model.named_parameters())
         for weights, p in model.named_parameters():
             assert p.dtype == torch.float32
@@ -298,12 +348,9 @@ def test_an_architectures_weights_are_float32_and_all_learn(name: str) -> None:
 
 @named("architecture")
 def test_an_architectures_weights_are_saved_and_loaded_whole(name: str) -> None:
-    for shape in shapes_of(name):
-        model, other, inputs = (
-            built(name, shape, 1).eval(),
-            built(name, shape, 2).eval(),
-            torch.randn(6, *shape),
-        )
+    for data in taken_by(name):
+        model, other = (built(name, data, seed).eval() for seed in (1, 2))
+        inputs = some_inputs(data)
         assert not torch.equal(model(inputs), other(inputs))
         other.load_state_dict(model.state_dict())
         assert torch.equal(model(inputs), other(inputs))
@@ -311,10 +358,10 @@ def test_an_architectures_weights_are_saved_and_loaded_whole(name: str) -> None:
 
 @named("architecture")
 def test_an_architecture_does_not_change_its_inputs(name: str) -> None:
-    for shape in shapes_of(name):
-        inputs = torch.randn(6, *shape)
+    for data in taken_by(name):
+        inputs = some_inputs(data)
         before = inputs.clone()
-        built(name, shape)(inputs)
+        built(name, data)(inputs)
         assert torch.equal(inputs, before)
 
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 from small_runs import differences, own_parts, planned, trained
 
+from dlrun.blocks.class_reports import per_class
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
-from dlrun.task.classification import per_class
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dlrun.training.evaluation import evaluate_run, keep_report
 from dlrun.training.figures import spread
@@ -142,7 +142,7 @@ def test_the_preprocessing_is_that_of_training_whatever_the_data_are_now(tmp_pat
     saved.data["preprocessing"]["offset"] += 100
     save_checkpoint(run.last, saved)
     model, _ = opened(run.last, parts)
-    assert torch.equal(model.loaded.preprocessing.offset, saved.data["preprocessing"]["offset"])
+    assert torch.equal(model.loaded.preprocessing.each[""].offset, saved.data["preprocessing"]["offset"])
     assert reported(run.last, parts)["recorded"]["loss"]["difference"] > 0
 
 

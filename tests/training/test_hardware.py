@@ -22,6 +22,7 @@ from dlrun.training.devices import choose_device, describe_machine, versions
 from dlrun.training.experiment import train_run
 from dlrun.training.hardware import WORK_PER_NUMBER, WORK_PER_THREAD, Hardware, choose_threads
 from dlrun.training.loss_scales import LossScales
+from dlrun.training.optimizers import Optimizers
 from dlrun.training.plan import make_plan
 from dlrun.training.views import HiddenTraining
 
@@ -153,7 +154,7 @@ def test_the_loss_of_a_single_copy_is_scaled_as_pytorch_scales_it(monkeypatch: p
                 grad_scaler.step(optimizer)
                 grad_scaler.update()
             else:
-                hardware.step(losses, model, optimizer, scales)
+                hardware.step(losses, model, Optimizers([optimizer]), scales)
             factor = grad_scaler.get_scale() if by_pytorch else scales.factors[0]
             seen.append((factor, [p.detach().clone() for p in model.parameters()]))
     assert not differences(*found)
@@ -168,7 +169,7 @@ def test_a_copy_that_overflows_holds_back_no_other() -> None:
     scales = LossScales(2)
     outputs = model(torch.randn(2, 5, 3))
     losses = [of_copy.square().mean(1) * size for of_copy, size in zip(outputs, (1e36, 1.0), strict=True)]
-    Hardware(CPU, 1, "float16").step(losses, model, optimizer, scales)
+    Hardware(CPU, 1, "float16").step(losses, model, Optimizers([optimizer]), scales)
     after = [[p.detach() for p in copy.parameters()] for copy in model.copies]
     assert not differences(before[0], after[0])
     assert all((a != b).all() for a, b in zip(before[1], after[1], strict=True))

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import dlrun
 from dlrun.config.dumping import dump_config
 from dlrun.config.loading import config_from_plain
+from dlrun.data.trees import single
 from dlrun.training.augmentation import Augmentation
 from dlrun.training.loop import evaluate, fit, predictions, set_rate
 from dlrun.training.plan import Plan
@@ -188,20 +189,25 @@ def test_augmentation_differs_by_epoch_and_copy_and_can_be_repeated() -> None:
     inputs = torch.zeros(2, 5, 2)
 
     def at(seeds: list[int], epoch: int) -> Augmentation:
-        change = Augmentation(plan.recipe, seeds, torch.device("cpu"))
+        change = Augmentation(plan.recipe.augmentations, seeds, torch.device("cpu"))
         change.begin(epoch)
         return change
 
-    drawn = at([4, 5], 1)(inputs)
-    assert torch.equal(drawn, at([4, 5], 1)(inputs))
+    def changed(change: Augmentation, inputs: Tensor = inputs) -> Tensor:
+        given, targets = change(inputs, torch.zeros(len(inputs), 5))
+        assert torch.equal(single(targets), torch.zeros(len(inputs), 5))
+        return single(given)
+
+    drawn = changed(at([4, 5], 1))
+    assert torch.equal(drawn, changed(at([4, 5], 1)))
     assert not torch.equal(drawn[0], drawn[1])
-    assert not torch.equal(drawn, at([4, 5], 2)(inputs))
-    assert torch.equal(drawn[1:], at([5], 1)(inputs[1:])), "a copy is its seed"
+    assert not torch.equal(drawn, changed(at([4, 5], 2)))
+    assert torch.equal(drawn[1:], changed(at([5], 1), inputs[1:])), "a copy is its seed"
     change = at([4, 5], 1)
-    assert torch.equal(change(inputs), drawn)
-    assert not torch.equal(change(inputs), drawn), "each batch is drawn anew"
+    assert torch.equal(changed(change), drawn)
+    assert not torch.equal(changed(change), drawn), "each batch is drawn anew"
     change.begin(1)
-    assert torch.equal(change(inputs), drawn), "each epoch from its own start"
+    assert torch.equal(changed(change), drawn), "each epoch from its own start"
 
 
 def test_augmentation_reaches_training_and_never_evaluation() -> None:

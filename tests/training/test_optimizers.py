@@ -129,7 +129,8 @@ def test_seeds_that_an_optimizer_would_couple_are_not_stacked(parts: Parts) -> N
 
 def test_every_optimizer_of_dlrun_keeps_weights_apart_and_says_so() -> None:
     for name in Parts().names("optimizer"):
-        assert planned(optimizer={"name": name, "lr": 0.1}).optimizer.is_elementwise
+        plan = planned(optimizer={"name": name, "lr": 0.1})
+        assert plan.optimizer.is_elementwise is not plan.optimizers(plan.model()).takes_closure, name
 
 
 @pytest.mark.parametrize("optimizer", ["signs", "ripening"])

@@ -27,7 +27,7 @@ ASKS_AGAIN = '''
 from torch import optim
 
 
-def lbfgs(parameters, *, lr: float):
+def again(parameters, *, lr: float):
     """Several evaluations in a step."""
     return optim.LBFGS(parameters, lr=lr)
 '''
@@ -71,12 +71,23 @@ def test_mistakes_of_different_parts_are_said_together() -> None:
     assert len(refused.value.mistakes) == 4
 
 
-def test_an_optimizer_that_asks_for_the_loss_again_is_refused(tmp_path: Path) -> None:
-    parts = own_parts(tmp_path, {"optimizer/lbfgs.py": ASKS_AGAIN})
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"stacked": True, "seeds": [0, 1]}, "set stacked: false"),
+        ({"precision": "float16"}, "take bfloat16"),
+    ],
+)
+def test_an_optimizer_that_asks_for_the_loss_again_is_refused_where_it_gets_none(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    parts = own_parts(tmp_path, {"optimizer/again.py": ASKS_AGAIN})
+    planned(parts, optimizer={"name": "again", "lr": 0.1})
     with pytest.raises(ConfigError) as refused:
-        planned(parts, optimizer={"name": "lbfgs", "lr": 0.1})
+        planned(parts, optimizer={"name": "again", "lr": 0.1}, **changes)
     [mistake] = map(str, refused.value.mistakes)
-    assert "optimizer: LBFGS needs a closure that computes the loss again" in mistake
+    assert "optimizer: again computes the loss several times in a step" in mistake
+    assert said in mistake
 
 
 def test_a_loss_must_give_each_example_a_figure_of_its_own(tmp_path: Path) -> None:

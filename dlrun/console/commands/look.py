@@ -95,7 +95,7 @@ def show(
 
     plan = make_plan(checked, own_parts, data_dir)
     say(dump_config(plan.config))
-    print_layers(plan.layers, plan.data.input_shape)
+    print_layers(plan.layers, plan.data.said_shape)
 
 
 def list_parts(

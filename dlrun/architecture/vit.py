@@ -1,0 +1,107 @@
+"""The Vision Transformer: an image as a sequence of square patches."""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dlrun.blocks.attention import Block, refuse_heads, start_as_gpt2
+from dlrun.blocks.dropout import dropout_of
+from dlrun.blocks.positions import Learnt
+from dlrun.config.options import Count, Fraction
+from dlrun.data.examples import Data
+from dlrun.errors import UserError
+
+
+def vit(
+    shape: tuple[int, ...],
+    outputs: int,
+    data: Data,
+    *,
+    patch_size: Count = 4,
+    layers: Count = 6,
+    width: Count = 128,
+    heads: Count = 4,
+    feedforward: Count | None = None,
+    dropout: Fraction = 0.0,
+    pooling: Literal["token", "mean"] = "token",
+) -> nn.Module:
+    """The Vision Transformer (ViT): (batch, channels, height, width) -> (batch, outputs).
+
+    The image is cut into squares of `patch_size` pixels, which have to fill it. Each becomes a vector of
+    size `width` by a linear layer; learnt positions are added, and `layers` blocks of attention and
+    `feedforward` units follow (null: 4·width). Dropout acts in front of the blocks and on all that they
+    add. The outputs are those of a learnt token in front of the patches, or with `pooling: mean` of the
+    mean over the patches. Source: Dosovitskiy et al. 2021, arXiv 2010.11929, with the first weights of
+    GPT-2.
+    """
+    if len(shape) != 3:
+        raise UserError(f"it takes images, but the inputs are {'×'.join(map(str, shape))}")
+    if data.places:
+        what = "it gives one row of outputs for an image, not a class for each pixel"
+        raise UserError(what, fix="take unet")
+    channels, *sides = shape
+    if any(side % patch_size for side in sides):
+        common = gcd(*sides)
+        fitting = [str(size) for size in range(1, common + 1) if common % size == 0]
+        raise UserError(
+            f"patches of {patch_size}×{patch_size} pixels do not fill images of {sides[0]}×{sides[1]}",
+            fix=f"set patch_size to {' or '.join(fitting)}",
+        )
+    refuse_heads(width, heads)
+    patches = (sides[0] // patch_size) * (sides[1] // patch_size)
+    model = VisionTransformer(
+        patch_size,
+        nn.Linear(channels * patch_size**2, width),
+        Learnt(patches + (pooling == "token"), width),
+        [Block(width, heads, feedforward or 4 * width, dropout) for _ in range(layers)],
+        nn.Linear(width, outputs),
+        dropout_of(dropout),
+        has_token=pooling == "token",
+    )
+    start_as_gpt2(model)
+    return model
+
+
+class VisionTransformer(nn.Module):
+    """Patches through a first layer, a token in front if wanted, positions, blocks, and an output layer."""
+
+    def __init__(
+        self,
+        patch_size: int,
+        first: nn.Linear,
+        positions: nn.Module,
+        blocks: list[Block],
+        head: nn.Linear,
+        dropout: nn.Module,
+        *,
+        has_token: bool,
+    ) -> None:
+        super().__init__()
+        self.patch_size, self.first = patch_size, first
+        self.token = nn.Parameter(torch.zeros(first.out_features)) if has_token else None
+        self.positions, self.dropout = positions, dropout
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(first.out_features)
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.first(patches_of(images, self.patch_size))
+        if self.token is not None:
+            x = torch.cat([self.token.expand(len(x), 1, -1), x], 1)
+        x = self.dropout(self.positions(x))
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm(x if self.token is None else x[:, 0])
+        outputs: Tensor = self.head(x.mean(1) if self.token is None else x)
+        return outputs
+
+
+def patches_of(images: Tensor, size: int) -> Tensor:
+    """The squares of images, row by row: (batch, channels, height, width) -> (batch, n, channels·size²)."""
+    squares: Tensor = images.unflatten(3, (-1, size)).unflatten(2, (-1, size))
+    # (batch, channels, rows, size, columns, size) -> (batch, rows, columns, channels, size, size)
+    return squares.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)

@@ -1,0 +1,107 @@
+"""Reports over classes: confusion matrices, figures of each class, the outputs of a constant model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlrun.blocks.decisions import Decision
+from dlrun.blocks.tasks import LossPart, Metric, Report
+from dlrun.data.trees import Tree, main_outputs, single
+from dlrun.errors import UserError
+
+_RARE = 1e-12  # the share of a class without examples in the outputs of a constant model
+_CLOSE = 1e-3  # between the shares of the classes and the probabilities of a constant model
+
+
+def seen_by(metric: Metric, decision: Decision) -> Callable[[Tensor], Tensor] | None:
+    """The change of outputs (…, k) into what a metric sees; None: the outputs themselves."""
+    if metric.sees == "probabilities":
+        return decision.probabilities
+    if metric.sees == "log_probabilities":
+        return decision.log_probabilities
+    return None if decision.are_scores else decision.scores
+
+
+def constant_outputs(counts: Tensor, loss: LossPart, decision: Decision) -> Tensor:
+    """The outputs (k,) whose probabilities are the shares of the classes, from their `counts` (classes,).
+
+    Raises UserError if the loss leaves these outputs open.
+    """
+    shares = counts.float() / counts.sum()
+    constant = (loss.constant or _logits(decision.outputs))(shares.clamp_min(_RARE))
+    if constant.shape != (decision.outputs,):
+        what = f"constant() of {loss.name} gives shape {tuple(constant.shape)}"
+        raise UserError(f"{what}, but the outputs are ({decision.outputs},)")
+    if not torch.allclose(decision.probabilities(constant), shares, rtol=0.0, atol=_CLOSE):
+        fix = "define constant(shares), the outputs whose probabilities are these shares, in its file"
+        raise UserError(f"{loss.name} states no outputs for the shares of the classes", fix=fix)
+    return constant
+
+
+def _logits(outputs: int) -> Callable[[Tensor], Tensor]:
+    if outputs == 1:
+        return lambda shares: torch.logit(shares[1:], eps=1e-6)
+    return torch.log
+
+
+class Confusions(Report):
+    """The confusion matrix of each copy, and the mean entropy of its predictions."""
+
+    def __init__(self, classes: Sequence[str], decision: Decision, copies: int) -> None:
+        self.classes, self.decision = classes, decision
+        self.counts = torch.zeros(copies, len(classes), len(classes), dtype=torch.long)
+        self.bits = torch.zeros(copies, dtype=torch.float64)
+
+    def add(self, outputs: Tree, targets: Tree) -> None:
+        for index, own in enumerate(zip(main_outputs(outputs), single(targets), strict=True)):
+            self.add_copy(index, *own)
+
+    def add_copy(self, index: int, outputs: Tensor, targets: Tensor) -> None:
+        """Add the outputs (n, k) of one copy, and the targets (n,)."""
+        shares, classes = self.decision.probabilities(outputs), len(self.classes)
+        self.bits[index] -= torch.special.xlogy(shares, shares).sum().cpu() / math.log(2)
+        cells = (targets * classes + self.decision.decide(outputs)).cpu()
+        self.counts[index] += torch.bincount(cells, minlength=classes**2).view(classes, classes)
+
+    def figures(self) -> dict[str, list[float]]:
+        """The mean predictive entropy in bits."""
+        return {"entropy_bits": (self.bits / self.counts.sum((1, 2))).tolist()}
+
+    def sections(self, seeds: list[int]) -> dict[str, Any]:
+        """Figures of each class, and the confusion matrix of each seed, rows true and columns predicted."""
+        of_seeds = zip(seeds, self.counts.tolist(), strict=True)
+        return {
+            "per_class": per_class(self.counts, self.classes),
+            "confusion": {str(seed): counts for seed, counts in of_seeds},
+        }
+
+
+def per_class(confusion: Tensor, classes: Sequence[str]) -> dict[str, dict[str, float | int | None]]:
+    """The `rates` of each class, from counts (copies, classes, classes), rows true, columns predicted."""
+    return rates(confusion.diagonal(dim1=1, dim2=2), confusion.sum(1), confusion.sum(2), classes)
+
+
+def rates(
+    right: Tensor, predicted: Tensor, true: Tensor, names: Sequence[str]
+) -> dict[str, dict[str, float | int | None]]:
+    """Precision, recall and F1 of each class, means over copies; None if undefined (division by zero).
+
+    The examples (copies, classes) of a class that were rightly predicted, predicted, and that are of it.
+    """
+    right, predicted, true = right.double(), predicted.double(), true.double()
+    figures = {"precision": right / predicted, "recall": right / true, "f1": 2 * right / (true + predicted)}
+    return {
+        name: {figure: _mean_or_none(values[:, index].tolist()) for figure, values in figures.items()}
+        | {"examples": int(true[0, index])}
+        for index, name in enumerate(names)
+    }
+
+
+def _mean_or_none(values: list[float]) -> float | None:
+    return None if any(math.isnan(value) for value in values) else fmean(values)

@@ -1,0 +1,159 @@
+"""A class at each place of an example: at the positions of a sequence, at the pixels of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlrun.blocks.class_reports import Confusions, constant_outputs, seen_by
+from dlrun.blocks.decisions import Decision, softmax, two_sigmoids
+from dlrun.blocks.tasks import (
+    LossPart,
+    Measure,
+    Metric,
+    Report,
+    Task,
+    guess_for_all,
+    mean_of,
+    targets_in_pieces,
+)
+from dlrun.data.examples import Data, Shape, Split
+from dlrun.data.misfits import wrong_classes, wrong_shape
+from dlrun.data.trees import Tree, main_outputs, single
+from dlrun.errors import UserError
+
+IGNORED = -100  # the target of a place that does not count, as in PyTorch's cross entropy
+MOST_CLASSES = 256  # of which confusions are reported
+
+
+class ClassAtPlaces(Task):
+    """The outputs (n, k, *places) are scores of the classes at each place; targets are (n, *places).
+
+    Losses and metrics of a classification judge each place as if it were an example: outputs (m, k) and
+    targets (m,). Places whose target is IGNORED do not count, and each other place of a split counts the
+    same, as in PyTorch's cross entropy.
+    """
+
+    decision: Decision
+    metrics: tuple[str, ...] = ("accuracy",)
+
+    def __init__(self, data: Data, loss: LossPart) -> None:
+        super().__init__(data, loss)
+        if not data.places:
+            raise UserError(f"{data.task} needs Data(places=…), the shape of the targets of one example")
+        self.decision = Decision(len(data.classes), self.outputs, self._probabilities())
+
+    def _probabilities(self) -> Callable[[Tensor], Tensor]:
+        if self.loss.probabilities:
+            return self.loss.probabilities
+        return two_sigmoids if self.outputs == 1 else softmax
+
+    def usual_outputs(self) -> int:
+        return len(self.data.classes)
+
+    def output_shape(self) -> Shape:
+        return (self.outputs, *self.data.places)
+
+    def rows(self, outputs: Tensor) -> Tensor:
+        return rows_of(outputs)
+
+    def made_up_targets(self, n: int) -> Tensor:
+        return torch.zeros(n, *self.data.places, dtype=torch.long)
+
+    def misfit(self, targets: Tree) -> str:
+        targets, places = single(targets, "the targets"), self.data.places
+        counted = targets[targets != IGNORED]
+        if not counted.numel():
+            return f"every target is {IGNORED}, which does not count"
+        return wrong_shape(targets, places, f"Data states places={places}") or wrong_classes(
+            counted, len(self.data.classes)
+        )
+
+    def judge(self, measure: Measure) -> Measure:
+        if self.loss.has_places:
+            return measure
+
+        def judged(outputs: Tree, targets: Tree) -> Tensor:
+            of_places = single(targets, "the targets")
+            flat, counts = of_places.flatten(), (of_places != IGNORED).flatten(1)
+            figures = measure(rows_of(main_outputs(outputs)), flat.clamp_min(0))
+            if figures.shape != flat.shape:
+                raise ValueError(f"it gives shape {tuple(figures.shape)} for {len(flat)} places")
+            kept = figures.view(counts.shape) * counts
+            return torch.stack([kept.sum(1), counts.sum(1).to(kept)], 1)
+
+        return judged
+
+    @property
+    def is_weighted(self) -> bool:
+        return not self.loss.has_places
+
+    def metric(self, metric: Metric) -> Metric:
+        change = seen_by(metric, self.decision)
+
+        def seen(outputs: Tensor) -> Tensor:
+            return change(outputs) if change else outputs
+
+        if metric.has_places:
+            if change is not None:
+                what = "is given outputs with their places, so that the loss may state no probabilities"
+                raise UserError(f"it {what}, and it may not ask for them")
+            return replace(metric, measure=lambda o, t: metric.measure(main_outputs(o), t))
+
+        def of_split(outputs: Tree, targets: Tree) -> Tensor:
+            flat = single(targets, "the targets").flatten()
+            there = flat != IGNORED
+            return metric.measure(seen(rows_of(main_outputs(outputs))[there]), flat[there])
+
+        def of_batch(outputs: Tree, targets: Tree) -> Tensor:
+            of_places = single(targets, "the targets")
+            flat, counts = of_places.flatten(), (of_places != IGNORED).flatten(1)
+            found = metric.measure(seen(rows_of(main_outputs(outputs))), flat.clamp_min(0))
+            figures = found.double() if found.device.type != "mps" else found.float()
+            kept = figures.view(*counts.shape, -1) * counts.unsqueeze(2)
+            return torch.cat([kept.sum(1), counts.sum(1, keepdim=True).to(kept)], 1)
+
+        if metric.whole:
+            return replace(metric, measure=of_split)
+
+        def finish(means: list[float]) -> float:
+            return metric.finish([mean_of([mean, means[-1]]) for mean in means[:-1]])
+
+        return replace(metric, measure=of_batch, finish=finish, has_finish=True)
+
+    def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
+        """The constant model whose probabilities are the shares of the classes in training."""
+        counts = torch.zeros(len(self.data.classes), dtype=torch.long, device=training.device)
+        for targets in targets_in_pieces(training):
+            counts += torch.bincount(targets[targets != IGNORED], minlength=len(counts))
+        constant = constant_outputs(counts, self.loss, self.decision)
+        places = constant.view(-1, *[1] * len(self.data.places)).expand(-1, *self.data.places)
+        return {"majority class": guess_for_all(places, split)}
+
+    def report(self, copies: int) -> Report:
+        if len(self.data.classes) > MOST_CLASSES:
+            return Report()
+        return _ConfusionsOfPlaces(self.data.classes, self.decision, copies)
+
+    def facts(self, split: Split) -> dict[str, Any]:
+        counts = torch.zeros(len(self.data.classes), dtype=torch.long)
+        for targets in targets_in_pieces(split):
+            counts += torch.bincount(targets[targets != IGNORED].cpu(), minlength=len(counts))
+        return {"classes": dict(zip(self.data.classes, counts.tolist(), strict=True))}
+
+
+class _ConfusionsOfPlaces(Confusions):
+    """The confusions over all places that count."""
+
+    def add_copy(self, index: int, outputs: Tensor, targets: Tensor) -> None:
+        flat = targets.flatten()
+        super().add_copy(index, rows_of(outputs)[flat != IGNORED], flat[flat != IGNORED])
+
+
+def rows_of(outputs: Tensor) -> Tensor:
+    """The outputs (n, k, *places) as rows, (n · places, k)."""
+    return outputs.movedim(1, -1).reshape(-1, outputs.shape[1])

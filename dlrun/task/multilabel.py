@@ -1,0 +1,100 @@
+"""Several labels for each example, each of which applies or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlrun.blocks.class_reports import rates
+from dlrun.blocks.tasks import LossPart, Metric, Report, Task, guess_for_all, sees_main
+from dlrun.data.examples import Data, Shape, Split
+from dlrun.data.misfits import wrong_shape
+from dlrun.data.trees import Tree, main_outputs, single
+from dlrun.errors import UserError
+
+
+def multilabel(data: Data, loss: LossPart) -> Multilabel:
+    """Labels that apply (1) or not (0); targets are (n, labels) floats, `classes` the names of the labels."""
+    return Multilabel(data, loss)
+
+
+class Multilabel(Task):
+    """The outputs (n, labels) are logits: a label is predicted where it is above 0, a probability of 1/2.
+
+    Metrics are given such logits (n, labels), or the probabilities.
+    """
+
+    metrics = ("exact_match", "f1")
+
+    def __init__(self, data: Data, loss: LossPart) -> None:
+        super().__init__(data, loss)
+        self.labels = data.classes
+        if not self.labels:
+            raise UserError("Data states no classes, the names of the labels")
+
+    def needed_outputs(self) -> int:
+        return len(self.data.classes)
+
+    def output_shape(self) -> Shape:
+        return (self.outputs,)
+
+    def made_up_targets(self, n: int) -> Tensor:
+        return torch.zeros(n, len(self.labels))
+
+    def misfit(self, targets: Tree) -> str:
+        targets, k = single(targets, "the targets"), len(self.labels)
+        if wrong := wrong_shape(targets, (k,), f"there are {k} labels: (n, {k})"):
+            return wrong
+        if not targets.is_floating_point():
+            return "the targets are whole numbers, but those of labels are float32: use .float()"
+        if not bool(((targets == 0) | (targets == 1)).all()):
+            return "a target is neither 0 nor 1: a label applies or not"
+        return ""
+
+    def metric(self, metric: Metric) -> Metric:
+        if metric.sees == "log_probabilities":
+            raise UserError("labels have no log_probabilities, because they do not exclude each other")
+        return sees_main(metric, torch.sigmoid if metric.sees == "probabilities" else None)
+
+    def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
+        """The constant model whose probabilities are the shares of the labels in training."""
+        return {"shares of the labels": guess_for_all(training.targets.mean(0).logit(eps=1e-6), split)}
+
+    def report(self, copies: int) -> Report:
+        return _Labels(self.labels, copies)
+
+    def row(self, outputs: Tensor) -> dict[str, Any]:
+        """The `labels` that are predicted, and the `probabilities` of all, as means over copies."""
+        shares = outputs.sigmoid().mean(0)
+        predicted = [name for name, share in zip(self.labels, shares.tolist(), strict=True) if share > 0.5]
+        return {"labels": predicted, "probabilities": dict(zip(self.labels, shares.tolist(), strict=True))}
+
+    def facts(self, split: Split) -> dict[str, Any]:
+        return {"labels": dict(zip(self.labels, split.targets.sum(0).int().tolist(), strict=True))}
+
+    def warnings(self, training: Split) -> Iterator[str]:
+        applied = training.targets.sum(0)
+        never = [name for name, n in zip(self.labels, applied.tolist(), strict=True) if not n]
+        if never:
+            yield f"no training example has the label {', '.join(never)}"
+
+
+class _Labels(Report):
+    """The right and wrong predictions of each label."""
+
+    def __init__(self, labels: tuple[str, ...], copies: int) -> None:
+        self._labels = labels
+        self._counts = torch.zeros(copies, 3, len(labels), dtype=torch.long)  # right, predicted, true
+
+    def add(self, outputs: Tree, targets: Tree) -> None:
+        predicted, true = main_outputs(outputs) > 0, single(targets) > 0.5
+        found = torch.stack([predicted & true, predicted, true], 1)  # (copies, 3, batch, labels)
+        self._counts += found.sum(2).cpu()
+
+    def sections(self, seeds: list[int]) -> dict[str, Any]:
+        """Precision, recall and F1 of each label."""
+        right, predicted, true = self._counts.unbind(1)
+        return {"per_class": rates(right, predicted, true, self._labels)}

@@ -1,0 +1,20 @@
+"""A class at each position of a sequence, such as the next token of a text."""
+
+from __future__ import annotations
+
+from dlrun.blocks.places import ClassAtPlaces
+from dlrun.blocks.tasks import LossPart
+from dlrun.data.examples import Data
+
+parts_of = "classification"
+
+
+def sequence(data: Data, loss: LossPart) -> Sequence:
+    """A class for each position; targets are class numbers (n, length), -100 where none counts."""
+    return Sequence(data, loss)
+
+
+class Sequence(ClassAtPlaces):
+    """The outputs are (n, classes, length)."""
+
+    metrics = ("accuracy", "perplexity")
