@@ -28,6 +28,7 @@ from dlrun.config.registry import FOLDERS, REQUIRED, Part, Parts
 from dlrun.data.examples import Data, Examples
 from dlrun.errors import UserError
 from dlrun.training.losses import loss_part
+from dlrun.training.optimizers import needs_closure
 from dlrun.training.plan import metric
 from dlrun.training.trained import Trained, open_checkpoint
 
@@ -55,14 +56,14 @@ def defaults(kind: str, name: str) -> dict[str, Any]:
 
 
 def data_of(task: str, classes: int = CLASSES) -> Data:
-    names = tuple(map(str, range(classes))) if task == "classification" else ()
+    names = () if task == "regression" else tuple(map(str, range(classes)))
     return Data(task, (5,), dict[str, Examples], names, targets=3)  # type: ignore[arg-type]
 
 
 def task_of(part: Part) -> Task:
     """The task of a metric, with its usual loss."""
     kind = tasks_for(part)[0]
-    loss = {"classification": "cross_entropy", "regression": "mse", "multilabel": "bce"}[kind]
+    loss = {"regression": "mse", "multilabel": "bce"}.get(kind, "cross_entropy")
     data = data_of(kind)
     made: Task = PARTS.find("task", kind)(data, loss_part(PARTS, Choice(loss), data))
     return made
@@ -87,6 +88,8 @@ def outputs_and_targets(part: Part, task: str = "", classes: int = CLASSES) -> t
         outputs = outputs.log_softmax(1)
     if task == "regression":
         return outputs, torch.randn(N, k, generator=stream), k
+    if task == "multilabel":
+        return outputs, (torch.rand(N, k, generator=stream) < 0.4).float(), k
     return outputs, torch.randint(classes, (N,), generator=stream), k
 
 
@@ -243,14 +246,20 @@ def test_a_metric_is_one_or_some_numbers_for_each_example_alone(name: str) -> No
 def test_a_metric_is_best_where_the_model_is_right(name: str) -> None:
     part = PARTS.part("metrics", name)
     _, targets, k = outputs_and_targets(part)
+    is_label = targets.is_floating_point() and "multilabel" in tasks_for(part)
     right = targets if targets.is_floating_point() else nn.functional.one_hot(targets, k).float()
+    if is_label:
+        right = 2 * targets - 1
+    if "log_probabilities" in part.takes:
+        right = 50 * right
     whole = metric(PARTS, Choice(name, defaults("metrics", name)), task_of(part))
 
     def figure(given: Tensor) -> float:
         return whole.finish((whole.measure(given, targets).double().sum(0) / N).reshape(-1).tolist())
 
     higher = part.constants.get("better", "higher") == "higher"
-    assert figure(right) == pytest.approx(1 if higher else 0, abs=1e-6)
+    least = 1 if name == "perplexity" else 0
+    assert figure(right) == pytest.approx(1 if higher else least, abs=1e-6)
     assert (figure(right) > figure(-right)) == higher
 
 
@@ -375,9 +384,17 @@ def bowl() -> tuple[list[Tensor], Any]:
 
 
 def step(optimizer: torch.optim.Optimizer, loss: Any) -> None:
-    optimizer.zero_grad()
-    loss().backward()
-    optimizer.step()
+    def closure() -> Any:
+        optimizer.zero_grad()
+        figure = loss()
+        figure.backward()
+        return figure
+
+    if needs_closure(optimizer):
+        optimizer.step(closure)
+    else:
+        closure()
+        optimizer.step()
 
 
 @named("optimizer")
@@ -385,7 +402,8 @@ def test_an_optimizer_goes_downhill_at_the_rate_it_is_given(name: str) -> None:
     parameters, loss = bowl()
     optimizer = PARTS.find("optimizer", name)(parameters, **defaults("optimizer", name))
     assert isinstance(optimizer, torch.optim.Optimizer)
-    assert [group["lr"] for group in optimizer.param_groups] == [0.05]
+    given = PARTS.part("optimizer", name).options["lr"].default
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05 if given is REQUIRED else given]
     before = loss().item()
     for _ in range(100):
         step(optimizer, loss)
