@@ -124,6 +124,10 @@ class Task:
         """The mistake in the targets (n, …) of a split, with the remedy; "" if there is none."""
         return ""
 
+    def soften(self, targets: Tree) -> Tree:
+        """Targets that augmentations may blend, such as shares of classes; soft ones stay as they are."""
+        return targets
+
     # ---------------------------------------------------------------- loss and metrics
 
     def judge(self, measure: Measure) -> Measure:

@@ -19,6 +19,7 @@ from dlrun.config.strict_yaml import Located
 from dlrun.errors import UserError, listed, nearest, shortened
 
 _DEVICE = re.compile(r"(auto|cpu|cuda(:[0-9]{1,2})?|mps)\Z")
+_FACTOR = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?x\Z")  # such as 0.1x
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)  # on Windows
 
@@ -47,6 +48,8 @@ def check_config(tree: Located, parts: Parts) -> Config:
             item = located(default_of(key), tree.place)
         if kind is Choice:
             values[key] = _choice(key, (key,), item, parts, note)
+        elif key == "groups":
+            values[key] = _groups(item, values.get("optimizer"), parts, note)
         elif kind == list[Choice] and isinstance(item.value, list):
             chosen = enumerate(item.value)
             values[key] = [_choice(key, (key, index), each, parts, note) for index, each in chosen]
@@ -102,6 +105,35 @@ def _choice(
             note(path, f"the option {option.name} is missing: {describe(option.type)}", at_key=True)
     complete = {o.name: given.get(o.name, o.default) for o in part.options.values()}
     return Choice(name, complete)
+
+
+def _groups(
+    item: Located, optimizer: Choice | None, parts: Parts, note: Callable[..., None]
+) -> list[dict[str, Any]]:
+    """The groups of weights: a pattern of names each, and options of the optimizer, which are checked."""
+    if not isinstance(item.value, list):
+        note(("groups",), f"{_shown(item)} is not a list of groups, such as [{{match: '*.bias', lr: 0.1x}}]")
+        return []
+    options = parts.part("optimizer", optimizer.name).options if optimizer else {}
+    found = []
+    for index, group in enumerate(item.value):
+        path: tuple[str | int, ...] = ("groups", index)
+        if not isinstance(group.value, dict) or not isinstance(group.at(("match",)).value, str):
+            note(path, f"{_shown(group)} needs match, a pattern of names such as '*.bias', and options")
+            continue
+        values: dict[str, Any] = {}
+        for key, value in group.value.items():
+            if key == "match" or (
+                key == "lr" and isinstance(value.value, str) and _FACTOR.match(value.value)
+            ):
+                values[key] = value.value
+            elif key in options:
+                values[key] = _value((*path, key), options[key].type, value, note)
+            elif optimizer:
+                known = nearest(key, {"match": None} | options)
+                note((*path, key), f"{optimizer.name} has no such option{known}", at_key=True)
+        found.append(values)
+    return found
 
 
 def _value(path: tuple[str | int, ...], kind: Any, item: Located, note: Callable[..., None]) -> Any:

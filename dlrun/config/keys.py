@@ -106,6 +106,12 @@ class Config:
     architecture: Choice = _key("the model")
     loss: Choice = _key("the loss that training minimises")
     optimizer: Choice = _key("the optimizer of the weights, with its learning rate lr", is_timed=False)
+    groups: list[dict[str, Any]] = _key(
+        "weights with options of the optimizer of their own: a list of {match: '*.bias', weight_decay: 0}; "
+        "the first match of a weight's name counts, and lr may be a factor such as 0.1x",
+        [],
+        is_timed=False,
+    )
     schedule: Choice = _key("the learning rate schedule over the run", Choice("constant"), is_timed=False)
     gradient_clip: Positive | None = _key("largest 2-norm of a copy's gradient; null: no clipping", None)
     epochs: Count = _key("passes over the training set", is_timed=False, at_resume=True)

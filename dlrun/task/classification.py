@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dlrun.blocks.class_reports import Confusions, constant_outputs, seen_by
+from dlrun.blocks.classes import one_hot
 from dlrun.blocks.decisions import Decision, softmax, two_sigmoids
 from dlrun.blocks.tasks import LossPart, Metric, Task, guess_for_all, sees_main
 from dlrun.data.examples import Data, Shape, Split
@@ -60,6 +61,10 @@ class Classification(Task):
 
     def made_up_targets(self, n: int) -> Tensor:
         return torch.zeros(n, dtype=torch.long)
+
+    def soften(self, targets: Tree) -> Tensor:
+        """The shares of the classes (n, classes): 1 for the class of an example."""
+        return one_hot(single(targets, "the targets"), torch.empty(0, len(self.classes)))
 
     def misfit(self, targets: Tree) -> str:
         targets = single(targets, "the targets")

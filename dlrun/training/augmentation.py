@@ -12,18 +12,26 @@ from dlrun.data.trees import Tree, joined, of_copies
 from dlrun.system.randomness import derived_seed
 
 
+def as_they_are(targets: Tree) -> Tree:
+    return targets
+
+
 @dataclass(frozen=True)
 class Augment:
-    """An augmentation with its options, `x(inputs, generator)` or `x(inputs, targets, generator)`."""
+    """An augmentation with its options, `x(inputs, generator)` or `x(inputs, targets, generator)`.
+
+    One that takes targets is given them as `soften` makes them, such as shares of classes.
+    """
 
     name: str
     function: Callable[..., Any]
     takes_targets: bool = False
+    soften: Callable[[Tree], Tree] = as_they_are
 
     def __call__(self, inputs: Tree, targets: Tree, generator: torch.Generator) -> tuple[Tree, Tree]:
         """Changed inputs (n, …) and targets (n, …) of a batch."""
         if self.takes_targets:
-            return self.function(inputs, targets, generator)  # type: ignore[no-any-return]
+            return self.function(inputs, self.soften(targets), generator)  # type: ignore[no-any-return]
         return self.function(inputs, generator), targets
 
 

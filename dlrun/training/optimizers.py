@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dlrun.errors import UserError, listed
 from dlrun.training import fast_paths
 from dlrun.training.copies import Copies, Stacked
 
 Saved = dict[str, Any]  # Optimizer.state_dict()
+_Named = tuple[str, nn.Parameter]
 _Slope = tuple[nn.Parameter, float, float]  # a weight, and the length and shift of its made-up gradient
 _EVERY = "every weight"  # a key of a parameter group: its weights, if only some of them are updated
 
@@ -156,18 +159,69 @@ def _whole_state(optimizer: torch.optim.Optimizer) -> Saved:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Weights whose names match a pattern, and the options of the optimizer that they have of their own."""
+
+    match: str
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, stated: Mapping[str, Any], rate: float | None) -> Group:
+        """A group as a config states it; its lr may be a factor of the optimizer's `rate`, such as 0.1x."""
+        options = {name: value for name, value in stated.items() if name != "match"}
+        if isinstance(factor := options.get("lr"), str):
+            options["lr"] = float(factor.removesuffix("x")) * (rate or 0.0)
+        return cls(stated["match"], options)
+
+
+@dataclass(frozen=True)
 class OptimizerPart:
     """An optimizer as a config names it, and what its file states about the parameters it is given."""
 
     name: str
-    function: Callable[[list[Any]], torch.optim.Optimizer]  # with all options
+    function: Callable[..., torch.optim.Optimizer]  # with all options
     is_elementwise: bool = False  # `elementwise = True`
     takes_names: bool = False  # its first parameter is `named_parameters`: (name, tensor) pairs
     states_closure: bool = False  # `closure = True`
+    groups: Sequence[Group] = ()
+    prefix: str = ""  # of the names of a model's weights, from what dlrun has wrapped around it
 
     def make(self, weights: Sequence[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
-        """One optimizer of some weights, by their names."""
-        return self.function([pair if self.takes_names else pair[1] for pair in weights])
+        """One optimizer of some weights, by their names, with a parameter group for each group of weights."""
+        made = [
+            self.function([pair if self.takes_names else pair[1] for pair in some], **options)
+            for options, some in self.grouped(weights)
+        ]
+        whole = made[0]
+        for other in made[1:]:  # each part was made with its own options, whatever they are called in it
+            for group in other.param_groups:
+                whole.add_param_group(group)
+            whole.state.update(other.state)
+        return whole
+
+    def grouped(self, weights: Sequence[_Named]) -> list[tuple[dict[str, Any], list[_Named]]]:
+        """The options and the weights of each group that has any; first those of weights in no group."""
+        options: list[dict[str, Any]] = [{}, *(group.options for group in self.groups)]
+        members: list[list[_Named]] = [[] for _ in options]
+        for name, weight in weights:
+            own = name.removeprefix(self.prefix)
+            matching = (n for n, group in enumerate(self.groups, 1) if fnmatchcase(own, group.match))
+            members[next(matching, 0)].append((name, weight))
+        return [(own, some) for own, some in zip(options, members, strict=True) if some]
+
+    def refuse_idle_groups(self, weights: Sequence[_Named]) -> None:
+        """Raise UserError if a group has no weight, because nothing matches or earlier groups have it."""
+        left = [name.removeprefix(self.prefix) for name, _ in weights]
+        for group in self.groups:
+            own = [name for name in left if fnmatchcase(name, group.match)]
+            if not own:
+                taken = (
+                    " that no earlier group has"
+                    if any(fnmatchcase(name.removeprefix(self.prefix), group.match) for name, _ in weights)
+                    else ""
+                )
+                raise UserError(f"{group.match!r} matches no weight{taken} {listed(left)}")
+            left = [name for name in left if name not in own]
 
     def of(self, model: Copies) -> Optimizers:
         """The optimizers of a model: a single one if it is elementwise or the copies are stacked."""

@@ -34,7 +34,7 @@ from dlrun.training.devices import choose_device
 from dlrun.training.hardware import Hardware, choose_threads
 from dlrun.training.layers import Layers, built_within, skeleton
 from dlrun.training.losses import loss_part
-from dlrun.training.optimizers import OptimizerPart, Optimizers
+from dlrun.training.optimizers import Group, OptimizerPart, Optimizers
 from dlrun.training.recipe import Recipe
 from dlrun.training.stacking import refuse_stacking
 from dlrun.training.state import State
@@ -237,16 +237,10 @@ def make_plan(
     if most_weights:
         alone, build = (partial(built_within, each, *most_weights) for each in (alone, build))
     targets = task.made_up_targets(2) if task else None
-    augmentations = [
-        Augment(
-            choice.name,
-            part("augmentations", choice),
-            "targets" in parts.part("augmentations", choice.name).takes,
-        )
-        for choice in config.augmentations
-    ]
+    augmentations = [_augment(part, parts, choice, task) for choice in config.augmentations]
     for augment in augmentations:
         with noting("augmentations"):
+            refuse_unsuited(parts, parts.part("augmentations", augment.name), data, config.dataset.name)
             targets = try_augmentation(augment, data, targets)
     if task and not mistakes:  # parts of different tasks cannot be tried on one another
         with noting("architecture"):
@@ -283,12 +277,17 @@ def make_plan(
         is_elementwise=about.constants.get("elementwise") is True,
         takes_names=about.takes[:1] == ("named_parameters",),
         states_closure=about.constants.get("closure") is True,
+        groups=[Group.of(stated, config.optimizer.options.get("lr")) for stated in config.groups],
+        prefix="model." * bool(loss.make) + "0." * bool(data.scaling),
     )
     with noting("schedule"):
         try_schedule(config.schedule.name, part("schedule", config.schedule))
     with noting("optimizer"):
         # dlrun's own optimizers take weights of any name and shape
-        model = None if mistakes or about.built_in else skeleton(build)
+        model = None if mistakes or (about.built_in and not config.groups) else skeleton(build)
+        if model:
+            with noting("groups"):
+                optimizer.refuse_idle_groups(list(model.named_parameters()))
         try_optimizer(optimizer, model, _why_no_closure(config))
 
     evaluation_batch: int | Literal["full"] = EVALUATION_BATCH
@@ -361,6 +360,16 @@ def _builder(
     """The function that builds the model of a dataset with so many outputs."""
     takes_data = parts.part("architecture", choice.name).takes[2:] == ("data",)
     return partial(part("architecture", choice), data.input_shape, outputs, *([data] if takes_data else []))
+
+
+def _augment(
+    part: Callable[[str, Choice], Callable[..., Any]], parts: Parts, choice: Choice, task: Task | None
+) -> Augment:
+    """The augmentation that a config names; one whose file takes targets is given soft ones."""
+    function, takes = part("augmentations", choice), parts.part("augmentations", choice.name).takes
+    if task is None or "targets" not in takes:
+        return Augment(choice.name, function)
+    return Augment(choice.name, function, takes_targets=True, soften=task.soften)
 
 
 def _why_no_closure(config: Config) -> str:

@@ -468,8 +468,17 @@ def test_schedules_have_their_marks_where_they_say() -> None:
 def test_an_augmentation_keeps_shape_and_type_and_draws_from_its_generator(name: str) -> None:
     augment, options = PARTS.find("augmentations", name), defaults("augmentations", name)
 
+    takes_targets = "targets" in PARTS.part("augmentations", name).takes
+    soft = nn.functional.one_hot(torch.arange(8), 8).float()
+
     def change(inputs: Tensor, seed: int) -> Tensor:
-        return augment(inputs, torch.Generator().manual_seed(seed), **options)
+        generator = torch.Generator().manual_seed(seed)
+        if not takes_targets:
+            return augment(inputs, generator, **options)
+        changed, targets = augment(inputs, soft, generator, **options)
+        torch.testing.assert_close(targets.sum(1), torch.ones(8))
+        assert torch.equal(soft.argmax(1), torch.arange(8)), "the targets themselves stay"
+        return changed
 
     inputs = torch.randn(8, 3, 10, 12)
     untouched, before = inputs.clone(), torch.get_rng_state()
@@ -480,7 +489,24 @@ def test_an_augmentation_keeps_shape_and_type_and_draws_from_its_generator(name:
     assert torch.equal(changed, change(inputs, 1))
     assert not torch.equal(changed, change(inputs, 2))
     same = inputs[:1].expand(8, -1, -1, -1)
+    if takes_targets:  # of equal examples there is nothing to blend
+        assert torch.allclose(change(same, 3), same, atol=1e-6)
+        return
     assert len({tuple(image.flatten().tolist()) for image in change(same, 3)}) > 1, "drawn per example"
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_a_blend_has_the_share_of_each_class_that_it_has_of_each_image(name: str) -> None:
+    """Of images of one value each, of which the first is 0 and the others are 1."""
+    values = torch.tensor([0.0, *[1.0] * 7])
+    inputs = values.view(8, 1, 1, 1).expand(8, 1, 16, 16).contiguous()
+    targets = nn.functional.one_hot((values > 0).long(), 2).float()
+    blend, seen = PARTS.find("augmentations", name), set()
+    for seed in range(20):
+        images, shares = blend(inputs, targets, torch.Generator().manual_seed(seed), alpha=1.0)
+        torch.testing.assert_close(images.mean((1, 2, 3)), shares[:, 1])
+        seen |= {round(float(share), 3) for share in shares[:, 1]}
+    assert len(seen) > 20, "each example has a share of its own"
 
 
 def test_a_crop_is_a_window_of_the_padded_image() -> None:

@@ -278,7 +278,7 @@ PARTS = {
     "metrics/auroc.py": AUROC,
     "metrics/macro_f1.py": MACRO_F1,
 }
-NO_METRICS: dict[str, Any] = {"metrics": []}
+TWO_CLASSES = {"name": "spiral", "points": 20, "classes": 2}
 SETTINGS: dict[str, dict[str, Any]] = {
     "a GRU of ids": {"dataset": "ids", "architecture": "gru"},
     "the next id": {"dataset": {"name": "ids", "each": True}, "architecture": "gru"},
@@ -296,6 +296,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "sharpness": {"optimizer": {"name": "sam", "lr": 0.1}},
     "a global norm": {"optimizer": {"name": "global_norm", "lr": 0.1}},
     "L-BFGS": {"optimizer": {"name": "lbfgs", "iterations": 4}, "batch_size": "full"},
+    "mixup": {"augmentations": [{"name": "mixup", "alpha": 0.5}, {"name": "noise", "sd": 0.1}]},
+    "mixup of two": {
+        "augmentations": ["mixup"],
+        "dataset": {"name": "spiral", "points": 20, "classes": 2},
+        "loss": "bce",
+    },
     "metrics": {"dataset": "pairs", "architecture": "both", "metrics": ["auroc", "macro_f1"]},
 }
 EVERY = pytest.mark.parametrize("setting", SETTINGS)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small_runs import SIGNS, differences, go_on, of_seed, outcome, own_parts, planned, trained
 
 from dlrun.config.mistakes import ConfigError
@@ -160,3 +161,78 @@ def test_an_earlier_run_that_cannot_go_on_as_it_was_is_refused_with_the_reason(
     with pytest.raises(CheckpointRefused) as refused:
         go_on(run, wanted, parts)
     assert said in refused.value.what
+
+
+# ------------------------------------------------------------------------ groups of weights
+
+
+def test_weights_of_a_group_have_its_options_and_all_others_those_of_the_optimizer() -> None:
+    plan = planned(
+        optimizer={"name": "adamw", "lr": 0.02, "weight_decay": 0.3},
+        groups=[
+            {"match": "*.bias", "weight_decay": 0.0},
+            {"match": "0.*", "lr": "0.1x"},
+            {"match": "*", "beta1": 0.5},
+        ],
+    )
+    model = plan.model([0])
+    ours = plan.optimizers(model)
+    other = plan.model([0])
+    named = dict(other.copies[0].named_parameters())
+    common = {"weight_decay": 0.3, "lr": 0.02}
+    torchs = torch.optim.AdamW(
+        [
+            {"params": [named["0.bias"], named["2.bias"]], **common, "weight_decay": 0.0},
+            {"params": [named["0.weight"]], **common, "lr": 0.002},
+            {"params": [named["2.weight"]], **common, "betas": (0.5, 0.999)},
+        ],
+        fused=True,
+    )
+    for _ in range(3):
+        for copy in (*model.copies, *other.copies):
+            copy.zero_grad()
+            copy(torch.ones(4, 2)).square().sum().backward()
+        ours.step()
+        torchs.step()
+    assert not differences(model.copies[0].state_dict(), other.copies[0].state_dict())
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "normed", "sgd_scratch"])
+def test_a_run_with_groups_is_resumed_bit_for_bit_and_each_seed_is_as_alone(
+    optimizer: str, parts: Parts, tmp_path: Path
+) -> None:
+    wanted: dict[str, Any] = {
+        "optimizer": {"name": optimizer, "lr": 0.05},
+        "groups": [{"match": "2.*", "lr": "0.1x"}],
+        "schedule": "cosine",
+        "seeds": [0, 3],
+    }
+    whole = trained(planned(parts, **wanted), tmp_path / "a")
+    halves = trained(planned(parts, **wanted), tmp_path / "b", stop_after=1)
+    go_on(halves, wanted, parts)
+    assert not differences(outcome(whole), outcome(halves))
+    alone = trained(planned(parts, **wanted | {"seeds": [3]}), tmp_path / "c")
+    assert not differences(of_seed(whole, 3), of_seed(alone, 3))
+    without = trained(planned(parts, **wanted | {"groups": []}), tmp_path / "d")
+    assert differences(of_seed(whole, 3), of_seed(without, 3))
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ("*.bias", "groups: '*.bias' is not a list of groups"),
+        ([{"lr": 0.1}], "groups[0]: {'lr': 0.1} needs match"),
+        ([{"match": "*.bias", "weigth_decay": 0.0}], "adam has no such option; did you mean 'weight_decay'?"),
+        ([{"match": "*.bias", "lr": "a tenth"}], "groups[0].lr: 'a tenth' is not a number >= 0"),
+        ([{"match": "head.*", "lr": 0.1}], "groups: 'head.*' matches no weight (there are: 0.weight, 0.bias"),
+        (
+            [{"match": "*"}, {"match": "*.bias"}],
+            "groups: '*.bias' matches no weight that no earlier group has",
+        ),
+    ],
+)
+def test_a_group_that_is_none_is_refused(groups: Any, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        planned(groups=groups)
+    [mistake] = map(str, refused.value.mistakes)
+    assert said in mistake
