@@ -238,6 +238,7 @@ class Data:
     input_dtype: torch.dtype | Mapping[str, torch.dtype] = torch.float32
     vocabulary: tuple[str, ...] = ()
     places: Shape = ()
+    autoregressive: bool = False  # each target is the next input, so that a model must not see later ones
 
     @property
     def shape(self) -> Shape:

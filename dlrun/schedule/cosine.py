@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from math import cos, pi
 
+from dlrun.blocks.epochs import share_of_run
 from dlrun.config.options import Fraction, NonNegative
 
 
-def cosine(progress: float, *, warmup: Fraction = 0.0, final: NonNegative = 0.0) -> float:
+def cosine(
+    progress: float,
+    epochs: int,
+    *,
+    warmup: Fraction = 0.0,
+    warmup_epochs: NonNegative | None = None,
+    final: NonNegative = 0.0,
+) -> float:
     """Linear warm-up to 1 over the share `warmup` of the run, then cosine decay to `final`.
 
-    `progress` goes from 0 to 1 over the run. Source: Loshchilov and Hutter 2016, arXiv 1608.03983.
+    `warmup_epochs` gives the warm-up in epochs instead. `progress` goes from 0 to 1 over the `epochs` of the
+    run. Source: Loshchilov and Hutter 2016, arXiv 1608.03983.
     """
+    if warmup_epochs is not None:
+        warmup = share_of_run("warmup", warmup_epochs, epochs, is_free=not warmup)
     if progress < warmup:
         return progress / warmup
     return final + (1 - final) * (1 + cos(pi * (progress - warmup) / (1 - warmup))) / 2

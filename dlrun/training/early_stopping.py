@@ -30,6 +30,8 @@ def note_best(plan: Plan, state: State, row: Row) -> list[int]:
     improved = []
     for place, (index, value) in enumerate(zip(state.active, values, strict=True)):
         best = state.best[index]
+        if plan.recipe.schedule.follows_figures:
+            state.history[index].append(value)
         if plan.improves(plan.monitor, value, best.value if best else None):
             state.best[index] = Best(state.epoch, value, of_copy(row, place))
             improved.append(index)

@@ -1,15 +1,16 @@
 """The training loop: `fit` trains and yields one row of figures per epoch, `evaluate` measures a split.
 
-`update` inside `fit` is one optimizer step: forward pass, loss, meter, backward pass. `set_rate` sets the
-learning rate before each step. Saving, early stopping and the display are left to the caller,
+`update` inside `fit` is one optimizer step: forward pass, loss, meter, backward pass. `set_rates` sets the
+learning rates before each step. Saving, early stopping and the display are left to the caller,
 `train_run` in experiment.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,7 +63,9 @@ def fit(
         meter.begin(f"epoch {epoch}")
         started = perf_counter()
         for step, batch in enumerate(each_batch(batches.shuffled(epoch)), (epoch - 1) * len(batches)):
-            rate = set_rate(optimizers, recipe.schedule((step + 0.5) / planned))
+            rates = set_rates(
+                optimizers, recipe.schedule.multipliers((step + 0.5) / planned, state.histories)
+            )
             update_once(*batch)
         row = named("train", meter.means())
         seconds = perf_counter() - started
@@ -72,7 +75,7 @@ def fit(
         if recipe.evaluate_train_every and epoch % recipe.evaluate_train_every == 0:
             row |= named("trainset", evaluate(model, data["train"], recipe, hardware))
         state.epoch = epoch
-        yield row | {"lr": [rate] * len(model.seeds), "seconds": [seconds] * len(model.seeds)}
+        yield row | {"lr": rates, "seconds": [seconds] * len(model.seeds)}
 
 
 def evaluate(model: Copies, split: Split, recipe: Recipe, hardware: Hardware) -> Row:
@@ -94,15 +97,23 @@ def predictions(model: Copies, split: Split, hardware: Hardware, size: int) -> I
         yield joined(outputs), expanded(targets, copies)
 
 
-def set_rate(optimizers: Optimizers, multiplier: float) -> float:
-    """Set each learning rate to `multiplier` times its initial value; return that of the first group."""
-    for group in optimizers.param_groups:
+def set_rates(optimizers: Optimizers, multipliers: Sequence[float]) -> list[float]:
+    """Set the learning rates of each copy; return those of its first parameter group."""
+    every = optimizers.groups_of_each
+    if len(every) == 1:  # one optimizer for all copies, which have the same multiplier
+        return [set_rate(every[0], multipliers[0])] * len(multipliers)
+    return [set_rate(groups, multiplier) for groups, multiplier in zip(every, multipliers, strict=True)]
+
+
+def set_rate(groups: Sequence[dict[str, Any]], multiplier: float) -> float:
+    """Set the learning rate of each group to `multiplier` times its initial value; return the first."""
+    for group in groups:
         rate = group.setdefault("initial_lr", float(group["lr"])) * multiplier
         if isinstance(group["lr"], Tensor):  # a CUDA graph reads this tensor: write into it
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
-    return float(optimizers.param_groups[0]["initial_lr"] * multiplier)
+    return float(groups[0]["initial_lr"] * multiplier)
 
 
 def named(split: str, figures: Row) -> Row:

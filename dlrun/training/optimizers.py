@@ -42,6 +42,13 @@ class Optimizers:
             return self.each[0].param_groups
         return [group for one in self._active() for group in one.param_groups]
 
+    @property
+    def groups_of_each(self) -> list[list[dict[str, Any]]]:
+        """The parameter groups of each optimizer that has any weights to update."""
+        if self._updated is None:
+            return [one.param_groups for one in self.each]
+        return [one.param_groups for one in self._active()]
+
     def _active(self) -> list[torch.optim.Optimizer]:
         """The optimizers that have any weights to update."""
         if self._updated is None:

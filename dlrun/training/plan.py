@@ -35,7 +35,7 @@ from dlrun.training.hardware import Hardware, choose_threads
 from dlrun.training.layers import Layers, built_within, skeleton
 from dlrun.training.losses import loss_part
 from dlrun.training.optimizers import Group, OptimizerPart, Optimizers
-from dlrun.training.recipe import Recipe
+from dlrun.training.recipe import Recipe, Schedule
 from dlrun.training.stacking import refuse_stacking
 from dlrun.training.state import State
 from dlrun.training.suitability import refuse_better, refuse_unsuited, suitable_plots
@@ -135,13 +135,15 @@ class Plan:
     @property
     def rate_depends_on_length(self) -> bool:
         """True if the learning rate at a step depends on the planned number of epochs."""
-        return len({self.recipe.schedule(step / 1000) for step in range(1000)}) > 1
+        schedule = self.recipe.schedule
+        if schedule.follows_figures:
+            return False
+        return len({schedule.function(step / 1000) for step in range(1000)}) > 1
 
     @property
     def monitor(self) -> str:
         """The column by which best.pt is chosen; by default never one of the test set."""
-        chosen = self.config.monitor
-        return chosen or ("valid_loss" if self.recipe.evaluation_split == "valid" else "train_loss")
+        return self.config.monitor or _usual_monitor(self.recipe.evaluation_split)
 
     @property
     def monitor_every(self) -> int:
@@ -271,17 +273,26 @@ def make_plan(
         with noting("stacked"):
             refuse_stacking(skeleton(build), config.precision)
     about = parts.part("optimizer", config.optimizer.name)
+    follows_figures = "figures" in parts.part("schedule", config.schedule.name).takes
     optimizer = OptimizerPart(
         config.optimizer.name,
         part("optimizer", config.optimizer),
-        is_elementwise=about.constants.get("elementwise") is True,
+        # A rate that follows the figures is another one for each seed.
+        is_elementwise=about.constants.get("elementwise") is True and not follows_figures,
         takes_names=about.takes[:1] == ("named_parameters",),
         states_closure=about.constants.get("closure") is True,
         groups=[Group.of(stated, config.optimizer.options.get("lr")) for stated in config.groups],
         prefix="model." * bool(loss.make) + "0." * bool(data.scaling),
     )
+    schedule = part("schedule", config.schedule)
+    if "epochs" in parts.part("schedule", config.schedule.name).takes:
+        schedule = partial(schedule, epochs=config.epochs)
     with noting("schedule"):
-        try_schedule(config.schedule.name, part("schedule", config.schedule))
+        try_schedule(
+            config.schedule.name, partial(schedule, figures=[3.0, 2.0]) if follows_figures else schedule
+        )
+        if follows_figures and config.is_stacked:
+            raise UserError(f"{config.schedule.name} gives each seed a rate of its own; set stacked: false")
     with noting("optimizer"):
         # dlrun's own optimizers take weights of any name and shape
         model = None if mistakes or (about.built_in and not config.groups) else skeleton(build)
@@ -290,6 +301,11 @@ def make_plan(
                 optimizer.refuse_idle_groups(list(model.named_parameters()))
         try_optimizer(optimizer, model, _why_no_closure(config))
 
+    better = {"loss": "lower"} | {
+        choice.name: parts.part("metrics", choice.name).constants.get("better", "higher")
+        for choice in config.metrics
+    }
+    watched = config.monitor or _usual_monitor(data.evaluation_split)
     evaluation_batch: int | Literal["full"] = EVALUATION_BATCH
     with noting("evaluation_batch_size"):
         evaluation_batch = _evaluation_batch(config, loss, layers)
@@ -300,7 +316,7 @@ def make_plan(
         loss=task.judge(loss.measure) if task else loss.measure,
         metrics=metrics,
         augmentations=augmentations,
-        schedule=part("schedule", config.schedule),
+        schedule=Schedule(schedule, follows_figures, better[watched.split("_", 1)[1]] == "higher"),
         evaluation_split=data.evaluation_split,
         evaluate_every=config.evaluate_every,
         evaluate_train_every=config.evaluate_train_every,
@@ -318,10 +334,6 @@ def make_plan(
                 raise UserError(f"{column} is never measured {listed(measured)}", fix=fix)
     if mistakes:
         raise config.refuse(mistakes)
-    better = {"loss": "lower"} | {
-        choice.name: parts.part("metrics", choice.name).constants.get("better", "higher")
-        for choice in config.metrics
-    }
     assert task is not None, "without a task there is a mistake"
     plan = Plan(config, parts, data, task, loss, optimizer, build, layers, recipe, device, better, plots)
     with noting("patience"):
@@ -370,6 +382,10 @@ def _augment(
     if task is None or "targets" not in takes:
         return Augment(choice.name, function)
     return Augment(choice.name, function, takes_targets=True, soften=task.soften)
+
+
+def _usual_monitor(evaluation_split: str | None) -> str:
+    return "valid_loss" if evaluation_split == "valid" else "train_loss"
 
 
 def _why_no_closure(config: Config) -> str:

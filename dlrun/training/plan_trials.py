@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dlrun.blocks.tasks import Measure
 from dlrun.data.loaded import Loaded
-from dlrun.data.trees import expanded, joined, main_outputs, mapped
+from dlrun.data.trees import expanded, joined, main_outputs, mapped, single
 from dlrun.errors import UserError
 from dlrun.system.randomness import generator
 from dlrun.training.devices import lack_of_memory
@@ -34,6 +34,9 @@ def try_on(plan: Plan, loaded: Loaded) -> None:
         raise plan.config.refuse([plan.config.mistake("batch_size", what)])
     if loaded.undeclared:
         raise plan.config.refuse([plan.config.mistake("dataset", loaded.undeclared)])
+    if plan.data.autoregressive and (what := _seen_later(plan, loaded)):
+        fix = "set causal: true (of a transformer) or bidirectional: false (of an rnn)"
+        raise plan.config.refuse([plan.config.mistake("architecture", what, fix)])
     mistakes = []
     for key, trial in trials(plan, loaded):
         try:
@@ -59,6 +62,26 @@ def try_on(plan: Plan, loaded: Loaded) -> None:
         fix = "end the architecture with what it needs (nll: output_activation: log_softmax)"
         fix += ", or correct probabilities(), whose classes are on the last axis"
         raise plan.config.refuse([plan.config.mistake("loss", f"{what}; {fix}")])
+
+
+@torch.no_grad()
+def _seen_later(plan: Plan, loaded: Loaded) -> str:
+    """The mistake of a model whose outputs at a position depend on later inputs; "" if they do not."""
+    training = loaded["train"]
+    inputs = single(training.batch(torch.arange(min(2, len(training)), device=plan.device))[0])
+    length = inputs.shape[1]
+    if length < 2:
+        return ""
+    half = length // 2
+    others = inputs.clone()
+    others[:, half:] += 1
+    if not inputs.is_floating_point():
+        others %= max(2, len(plan.data.vocabulary))
+    model = plan.model(plan.config.seeds[:1]).eval()
+    one, other = (main_outputs(joined(model(expanded(some, 1))))[..., :half] for some in (inputs, others))
+    if torch.allclose(one, other, rtol=1e-4, atol=1e-5):
+        return ""
+    return f"it sees later positions: with another token at position {half + 1} it gives other outputs before"
 
 
 def _refuse_stacking(plan: Plan, loaded: Loaded) -> None:

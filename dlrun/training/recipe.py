@@ -14,6 +14,22 @@ Row = dict[str, list[float]]  # measured column -> one figure for each copy
 
 
 @dataclass(frozen=True)
+class Schedule:
+    """The learning rate over a run: a function of progress, and maybe of the monitored figures so far."""
+
+    function: Callable[..., float]  # progress from 0 to 1[, figures] -> multiplier
+    follows_figures: bool = False
+    is_higher_better: bool = False
+
+    def multipliers(self, progress: float, histories: Sequence[Sequence[float]]) -> list[float]:
+        """The multiplier of the learning rate of each copy, from its monitored figures so far."""
+        if not self.follows_figures:
+            return [self.function(progress)] * len(histories)
+        sign = -1 if self.is_higher_better else 1
+        return [self.function(progress, [sign * figure for figure in own]) for own in histories]
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that a config says about training, as functions and numbers. Frozen."""
 
@@ -22,7 +38,7 @@ class Recipe:
     loss: Measure  # outputs, targets -> one number per example, or w · number and w
     metrics: dict[str, Metric]
     augmentations: Sequence[Augment]
-    schedule: Callable[[float], float]  # progress from 0 to 1 -> multiplier of the learning rate
+    schedule: Schedule
     evaluation_split: str | None  # measured every evaluate_every epochs
     evaluate_every: int = 1
     evaluate_train_every: int | None = None

@@ -28,6 +28,9 @@ class State:
     epoch: int = 0  # completed epochs
     best: list[Best | None] = field(default_factory=list)  # of each copy
     stopped: list[int | None] = field(default_factory=list)  # the epoch after which a copy stopped early
+    history: list[list[float]] = field(
+        default_factory=list
+    )  # monitored figures of each, if a rate follows them
     is_judged_together: bool = False  # the mean over seeds is judged, as in runs of an earlier dlrun
     rows_end: int = 0  # bytes of metrics.csv that belong to this state; later ones are cut off at resume
     seconds: float = 0.0  # training time, summed over the first start and every resume
@@ -36,12 +39,18 @@ class State:
         self.training: Copies = self.model
         self.best = self.best or [None] * len(self.model.seeds)
         self.stopped = self.stopped or [None] * len(self.model.seeds)
+        self.history = self.history or [[] for _ in self.model.seeds]
         self._narrowed_to = list(range(len(self.model.seeds)))  # the copies in `training`
 
     @property
     def active(self) -> list[int]:
         """The indices of the copies that have not stopped early."""
         return [index for index, epoch in enumerate(self.stopped) if epoch is None]
+
+    @property
+    def histories(self) -> list[list[float]]:
+        """The monitored figures so far of each copy in `training`."""
+        return [self.history[index] for index in self._narrowed_to]
 
     @property
     def has_new_stops(self) -> bool:
@@ -66,6 +75,7 @@ class State:
             self.optimizers.update_only(list(remaining.parameters()))
         if self.scaler:
             self.scaler.active = active
+        self.history = self.history or [[] for _ in self.model.seeds]
         self._narrowed_to = active
 
     def whole_model(self) -> Copies:
@@ -86,6 +96,7 @@ class State:
             "epoch": self.epoch,
             "best": [best.plain() if best else None for best in self.best],
             "stopped": list(self.stopped),
+            "history": [list(own) for own in self.history],
             "is_judged_together": self.is_judged_together,
             "rows_end": self.rows_end,
             "seconds": self.seconds,
@@ -102,4 +113,5 @@ class State:
         self.epoch, self.rows_end, self.seconds = saved["epoch"], saved["rows_end"], saved["seconds"]
         self.best = bests_of(saved, len(self.model.seeds))
         self.stopped = list(saved.get("stopped") or [None] * len(self.best))
+        self.history = [list(own) for own in saved.get("history") or [[] for _ in self.best]]
         self.is_judged_together = saved.get("is_judged_together", True)

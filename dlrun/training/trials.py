@@ -183,7 +183,10 @@ def try_finish(name: str, metric: Metric, outputs: Tree, targets: Tree) -> None:
 def try_schedule(name: str, schedule: Callable[[float], float]) -> None:
     """Raise UserError unless a schedule gives a finite number, and the same one again."""
     for progress in (0.0, 0.3, 0.999):
-        once: object = schedule(progress)
+        try:
+            once: object = schedule(progress)
+        except ValueError as error:
+            raise UserError(f"{name}: {error}") from error
         if not isinstance(once, float | int) or not isfinite(once):
             raise UserError(
                 f"{name} gives {shortened(repr(once))} at progress {progress}, not a finite number"

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Iterator
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def test_a_part_says_what_it_is_and_types_its_options(kind: str, name: str) -> N
         "metrics": 2,
         "augmentations": 2 + ("targets" in part.takes),
         "task": 2,
+        "schedule": 1 + ("epochs" in part.takes) + ("figures" in part.takes),
     }.get(kind, 1)
     assert "known" not in part.takes or (kind == "dataset" and part.takes[1:] == ("known",))
 
@@ -434,31 +436,78 @@ def test_an_optimizers_state_is_all_that_it_remembers(name: str) -> None:
     assert not differences(optimizer.state_dict()["state"], other.state_dict()["state"])
 
 
+def scheduled(name: str, **options: Any) -> Any:
+    """A schedule of a run of 20 epochs whose monitored figure improves four times, then no more."""
+    part = PARTS.part("schedule", name)
+    required = {"at": [5, 12]}
+    given = {
+        o.name: required.get(o.name) if o.default is REQUIRED else o.default for o in part.options.values()
+    }
+    more = {"epochs": 20} if "epochs" in part.takes else {}
+    more |= {"figures": [4.0, 3.0, 2.0, 1.0, *[1.0] * 30]} if "figures" in part.takes else {}
+    return partial(PARTS.find("schedule", name), **more, **given | options)
+
+
 @named("schedule")
 def test_a_schedule_is_a_pure_multiplier_of_at_most_1(name: str) -> None:
-    schedule = PARTS.find("schedule", name)
-    options = defaults("schedule", name)
+    schedule = scheduled(name)
     steps = [step / 200 for step in range(201)]
-    values = [schedule(progress, **options) for progress in steps]
+    values = [schedule(progress) for progress in steps]
     assert all(isinstance(value, float) and 0 <= value <= 1 + 1e-9 for value in values)
-    assert max(values) == pytest.approx(1, abs=0.01)
-    assert [schedule(progress, **options) for progress in reversed(steps)] == values[::-1]
+    assert name == "plateau" or max(values) == pytest.approx(1, abs=0.01)
+    assert [schedule(progress) for progress in reversed(steps)] == values[::-1]
 
 
 def test_schedules_have_their_marks_where_they_say() -> None:
-    cosine, one_cycle, stairs = (PARTS.find("schedule", name) for name in ("cosine", "one_cycle", "step"))
-    assert [cosine(p, warmup=0.2, final=0.1) for p in (0.0, 0.1, 0.2, 0.6, 1.0)] == pytest.approx(
-        [0, 0.5, 1, 0.55, 0.1]
+    cosine, one_cycle = (
+        scheduled("cosine", warmup=0.2, final=0.1),
+        scheduled("one_cycle", peak=0.4, start=0.2, final=0.01),
     )
-    assert [one_cycle(p, peak=0.4, start=0.2, final=0.01) for p in (0.0, 0.2, 0.4, 1.0)] == pytest.approx(
-        [0.2, 0.6, 1, 0.01]
-    )
+    assert [cosine(p) for p in (0.0, 0.1, 0.2, 0.6, 1.0)] == pytest.approx([0, 0.5, 1, 0.55, 0.1])
+    assert [one_cycle(p) for p in (0.0, 0.2, 0.4, 1.0)] == pytest.approx([0.2, 0.6, 1, 0.01])
     marks = (0.0, 0.2499, 0.25, 0.5, 0.75, 0.9)
-    assert [stairs(p, every=0.25, factor=0.1) for p in marks] == pytest.approx(
-        [1, 1, 0.1, 0.01, 0.001, 0.001]
+    stairs = scheduled("step", every=0.25, factor=0.1)
+    assert [stairs(p) for p in marks] == pytest.approx([1, 1, 0.1, 0.01, 0.001, 0.001])
+    halves = scheduled("step", every=0.1, factor=0.5)
+    assert [halves(step / 10) for step in range(10)] == [0.5**step for step in range(10)], (
+        "rounding delays no step"
     )
-    tenths = [stairs(step / 10, every=0.1, factor=0.5) for step in range(10)]
-    assert tenths == [0.5**step for step in range(10)], "rounding delays no step"
+
+
+def test_options_in_epochs_are_shares_of_the_run() -> None:
+    in_epochs, shares = scheduled("cosine", warmup_epochs=4.0), scheduled("cosine", warmup=0.2)
+    assert [in_epochs(p / 50) for p in range(51)] == [shares(p / 50) for p in range(51)]
+    in_epochs, shares = scheduled("step", every_epochs=5.0), scheduled("step", every=0.25)
+    assert [in_epochs(p / 50) for p in range(51)] == [shares(p / 50) for p in range(51)]
+    for wrong in ({"warmup_epochs": 20.0}, {"warmup_epochs": 2.0, "warmup": 0.1}):
+        with pytest.raises(ValueError, match="warmup_epochs"):
+            scheduled("cosine", **wrong)(0.5)
+
+
+def test_milestones_and_plateau_have_the_rates_of_pytorch() -> None:
+    weight = [nn.Parameter(torch.zeros(1))]
+    steps = scheduled("milestones", at=[5, 12], factor=0.3)
+    theirs = torch.optim.lr_scheduler.MultiStepLR(torch.optim.SGD(weight, lr=1.0), [5, 12], 0.3)
+    for epoch in range(20):
+        assert steps((epoch + 0.5) / 20) == pytest.approx(theirs.get_last_lr()[0])
+        theirs.optimizer.step()
+        theirs.step()
+    stream = torch.Generator().manual_seed(1)
+    for case in range(30):
+        figures = (torch.rand(40, generator=stream) * torch.linspace(1, 0.2 + 0.03 * case, 40)).tolist()
+        options = {
+            "patience": case % 4 + 1,
+            "cooldown": case % 3,
+            "factor": 0.5,
+            "threshold": 0.01 * (case % 5),
+        }
+        on_plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            torch.optim.SGD(weight, lr=1.0), min_lr=0.01, eps=0.0, **options
+        )
+        ours = partial(PARTS.find("schedule", "plateau"), 0.5, **options, lowest=0.01)
+        for epoch, figure in enumerate(figures):
+            on_plateau.step(figure)
+            assert ours(figures[: epoch + 1]) == pytest.approx(on_plateau.get_last_lr()[0]), (case, epoch)
 
 
 # ------------------------------------------------------------------------ augmentations

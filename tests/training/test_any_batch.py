@@ -10,6 +10,7 @@ import pytest
 import torch
 from small_runs import differences, go_on, outcome, own_parts, planned, trained
 
+from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.plan import Plan
@@ -40,7 +41,7 @@ def ids(root, *, each: bool = False, holes: bool = False):
 
     names = tuple("abcde")
     return Data("sequence" if each else "classification", (7,), read, classes=names, vocabulary=names,
-                places=(7,) if each else (), input_dtype=torch.int64)
+                places=(7,) if each else (), input_dtype=torch.int64, autoregressive=each)
 '''
 GRU = '''
 """A recurrent model of ids."""
@@ -302,6 +303,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "dataset": {"name": "spiral", "points": 20, "classes": 2},
         "loss": "bce",
     },
+    "plateau": {"schedule": {"name": "plateau", "patience": 1, "threshold": 0.9}, "epochs": 6},
     "metrics": {"dataset": "pairs", "architecture": "both", "metrics": ["auroc", "macro_f1"]},
 }
 EVERY = pytest.mark.parametrize("setting", SETTINGS)
@@ -334,10 +336,20 @@ def test_a_run_of_any_batch_is_resumed_bit_for_bit_and_each_seed_is_as_alone(
     alone = trained(plan_of(parts, setting, seeds=[3]), tmp_path / "c")
     of_three = [row for row in zip(*whole.rows().values(), strict=True) if row[1] == 3]
     columns = [name for name in whole.rows() if name != "seconds"]
-    assert len(of_three) == 3
+    assert len(of_three) == plan.config.epochs
     for name in columns:
         place = list(whole.rows()).index(name)
         assert [row[place] for row in of_three] == alone.rows()[name], name
+
+
+def test_the_rate_of_each_seed_follows_its_own_figures(parts: Parts, tmp_path: Path) -> None:
+    rows = trained(plan_of(parts, "plateau", seeds=[0, 3, 5], epochs=12), tmp_path).rows()
+    rates = {
+        seed: [lr for s, lr in zip(rows["seed"], rows["lr"], strict=True) if s == seed] for seed in (0, 3, 5)
+    }
+    for own in rates.values():
+        assert own[0] == 0.01
+        assert own[-1] < 0.01, "the loss does not fall by 90 %"
 
 
 # ------------------------------------------------------------------------ figures, worked out by hand
@@ -442,3 +454,30 @@ def test_each_of_several_inputs_is_prepared_by_itself(parts: Parts) -> None:
     assert inputs["picture"].dtype == torch.float32
     assert 0 <= inputs["picture"].min() < inputs["picture"].max() <= 1
     torch.testing.assert_close(inputs["numbers"].mean(0), torch.zeros(2), atol=1e-5, rtol=0)
+
+
+# ------------------------------------------------------------------------ models that see their targets
+
+
+@pytest.mark.parametrize(
+    ("architecture", "fix"),
+    [
+        ({"name": "transformer", "width": 8, "heads": 2, "layers": 1}, "causal: true"),
+        ({"name": "rnn", "hidden": 4, "bidirectional": True}, "bidirectional: false"),
+    ],
+)
+def test_a_model_that_sees_the_tokens_that_it_is_to_predict_is_refused(
+    architecture: dict[str, Any], fix: str, parts: Parts
+) -> None:
+    next_ids = {"name": "ids", "each": True}
+    plan = planned(parts, dataset=next_ids, architecture=architecture)
+    with pytest.raises(ConfigError) as refused:
+        try_on(plan, plan.load())
+    [mistake] = map(str, refused.value.mistakes)
+    assert "architecture: it sees later positions" in mistake
+    assert fix in mistake
+    honest = architecture | (
+        {"causal": True} if architecture["name"] == "transformer" else {"bidirectional": False}
+    )
+    plan = planned(parts, dataset=next_ids, architecture=honest)
+    try_on(plan, plan.load())

@@ -100,7 +100,7 @@ def test_a_rate_that_an_optimizer_keeps_as_a_tensor_follows_the_schedule_too() -
     weight = torch.ones(1, requires_grad=True)
     optimizer = torch.optim.Adam([weight], lr=torch.tensor(0.5))
     for multiplier in (0.5, 0.5, 1.0):
-        assert set_rate(optimizer, multiplier) == 0.5 * multiplier
+        assert set_rate(optimizer.param_groups, multiplier) == 0.5 * multiplier
         assert optimizer.param_groups[0]["lr"].item() == 0.5 * multiplier
 
 
@@ -120,7 +120,7 @@ def test_the_schedule_sets_the_rate_from_the_progress_of_the_run() -> None:
     state = plan.state(hardware)
     rows = list(fit(state, loaded, plan.recipe, hardware, noting))
     steps = 4 * 4  # 60 points in batches of 16
-    assert rates == [0.5 * plan.recipe.schedule((step + 0.5) / steps) for step in range(steps)]
+    assert rates == [0.5 * plan.recipe.schedule.function((step + 0.5) / steps) for step in range(steps)]
     assert [row["lr"][0] for row in rows] == rates[3::4]
     assert len(set(rates)) > 10
 
