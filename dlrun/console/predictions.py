@@ -26,7 +26,7 @@ def print_predictions(rows: Sequence[Mapping[str, Any]], unit: str) -> None:
     if of_classes:
         table.add_column("next")
     for row, cells in zip(rows, flat, strict=True):
-        texts = [number(cell) if isinstance(cell, float) else str(cell) for cell in cells.values()]
+        texts = [number(own) if isinstance(own, float) else _text(own) for own in cells.values()]
         if of_classes:
             ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])[1:3]
             texts.append(", ".join(f"{name} {number(share)}" for name, share in ranked))
@@ -45,9 +45,15 @@ def print_predictions_csv(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         shares = row.get("probabilities", {})
         writer.writerow(
-            map(cell, [*_without_probabilities(row).values(), *(shares[name] for name in classes)])
+            cell(own if isinstance(own, float | int) else _text(own))
+            for own in (*_without_probabilities(row).values(), *(shares[name] for name in classes))
         )
     out().file.write(clean(lines.getvalue()))
+
+
+def _text(value: Any) -> str:
+    """A cell as text; labels are separated by commas."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _without_probabilities(row: Mapping[str, Any]) -> dict[str, Any]:

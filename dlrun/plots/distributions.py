@@ -47,7 +47,9 @@ def distributions(
     for name, values in zip(names[:most], inputs.T, strict=False):
         draw_histogram(next(used), shown(name, 24), values, bins, BLUE)
     targets = examples.targets.cpu()
-    if data.classes:
+    if data.classes and targets.is_floating_point():  # labels, each of which applies or not
+        draw_counts(next(used), targets.sum(0), data.classes)
+    elif data.classes:
         draw_counts(next(used), torch.bincount(targets, minlength=len(data.classes)), data.classes)
     else:
         for number, values in enumerate(targets.double().T):

@@ -82,5 +82,8 @@ class Reconstruction(Task):
         return {"mean": guess_for_all((total / len(training)).float(), split)}
 
     def row(self, outputs: Tensor) -> dict[str, Any]:
-        """The values given back, as means over copies."""
-        return {"outputs": outputs.mean(0).tolist()}
+        """The numbers given back for a vector, on the scale of prepared inputs, as means over copies."""
+        if len(self.data.shape) > 1:
+            return {}
+        names = self.data.features or [f"x{number}" for number in range(1, self.outputs + 1)]
+        return {f"{name}, prepared": own for name, own in zip(names, outputs.mean(0).tolist(), strict=True)}

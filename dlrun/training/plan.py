@@ -197,8 +197,8 @@ def make_plan(
     if isinstance(data, Data):
         with noting("dataset"):
             refuse_malformed(data)
-        if config.task:
-            data = replace(data, task=config.task)
+        if config.task and config.task != data.task:  # what is said of the target is of another one
+            data = replace(data, task=config.task, target="", unit="", scaling=None, baselines=())
     if mistakes or not isinstance(data, Data):
         raise config.refuse(mistakes or [config.mistake("dataset", "the function did not return Data")])
     of_task = "task" if config.task else "dataset"

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 from small_runs import differences, go_on, outcome, own_parts, planned, trained
+from typer.testing import CliRunner
 
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
+from dlrun.console.commands.app import app
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.plan import Plan
 from dlrun.training.plan_trials import try_on
@@ -481,3 +483,36 @@ def test_a_model_that_sees_the_tokens_that_it_is_to_predict_is_refused(
     )
     plan = planned(parts, dataset=next_ids, architecture=honest)
     try_on(plan, plan.load())
+
+
+# ------------------------------------------------------------------------ what is shown of it
+
+
+def test_the_labels_of_new_rows_are_named_and_written_into_a_cell(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(plan_of(parts, "labels", epochs=40), tmp_path)
+    table = tmp_path / "new.csv"
+    table.write_text("x1,x2,x3,x4\n2,2,-2,0\n-2,-2,-2,0\n", encoding="utf-8")
+    monkeypatch.setenv("DLRUN_PARTS", str(parts.folder))
+    words = ["predict", run.name, str(table), "--csv", "--runs-dir", str(run.folder.parent)]
+    said = CliRunner().invoke(app, words)
+    assert said.exit_code == 0, said.output
+    head, first, second = said.stdout.splitlines()
+    assert head == "input,labels,probability of red,probability of green,probability of rare"
+    assert first.startswith('row 2,"red, green",')
+    assert second.startswith("row 3,,")
+
+
+def test_what_is_said_of_a_target_is_not_said_of_another_one(parts: Parts) -> None:
+    own = planned(parts, dataset="days", loss="mse", metrics=["mae"])
+    other = planned(
+        parts,
+        dataset="days",
+        loss="mse",
+        metrics=["mae"],
+        task="reconstruction",
+        architecture={"name": "autoencoder", "hidden": [4], "code": 2},
+    )
+    assert (own.data.target, own.data.unit, own.data.baselines) == ("warmth", "K", ("day before",))
+    assert (other.data.target, other.data.unit, other.data.baselines) == ("", "", ())
