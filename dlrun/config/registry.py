@@ -88,10 +88,10 @@ class Parts:
 
     def part(self, kind: str, name: str) -> Part:
         """One part, read from its file. Raises UserError if there is none of that name."""
-        paths = self._paths(kind)
-        if name not in paths:
-            raise UserError(f"there is no {kind}/{shortened(name)}.py{nearest(name, sorted(paths))}")
         if (kind, name) not in self._read:
+            paths = self._paths(kind)
+            if name not in paths:
+                raise UserError(f"there is no {kind}/{shortened(name)}.py{nearest(name, sorted(paths))}")
             self._read[kind, name] = read_part(kind, paths[name])
         return self._read[kind, name]
 
