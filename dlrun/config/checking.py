@@ -93,18 +93,21 @@ def _choice(
         note(named, error.inline)
         return None
     given: dict[str, Any] = {}
+    known = part.options | part.common
     for key, value in item.value.items():
         if key == "name":
             continue
-        if key in part.options:
-            given[key] = _value((*path, key), part.options[key].type, value, note)
+        if key in known:
+            given[key] = _value((*path, key), known[key].type, value, note)
         else:
-            note((*path, key), f"there is no such option{nearest(key, part.options)}", at_key=True)
+            note((*path, key), f"there is no such option{nearest(key, known)}", at_key=True)
     for option in part.options.values():
         if option.name not in given and option.default is REQUIRED:
             note(path, f"the option {option.name} is missing: {describe(option.type)}", at_key=True)
     complete = {o.name: given.get(o.name, o.default) for o in part.options.values()}
-    return Choice(name, complete)
+    # Defaults of common options are left out, so that runs of an earlier dlrun have the same settings.
+    common = {key: value for key, value in given.items() if key in part.common}
+    return Choice(name, complete | {k: v for k, v in common.items() if v != part.common[k].default})
 
 
 def _groups(

@@ -10,12 +10,12 @@ import ast
 import importlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 from zlib import crc32
 
 from dlrun.config.code_digest import digest_of_code
@@ -48,6 +48,14 @@ class Option:
     default: Any = REQUIRED
 
 
+# The options that every part of a kind has: a part does not take them, dlrun applies them itself.
+COMMON = {
+    "architecture": {
+        "weights": Option("weights", Annotated[str, "a run or a file of weights"] | None, None),
+    },
+}
+
+
 @dataclass(frozen=True)
 class Part:
     """A part as read from its file: the function's options, the docstring's first line, the constants."""
@@ -64,6 +72,15 @@ class Part:
     def defaults(self) -> dict[str, Any]:
         """Every option with its default."""
         return {option.name: option.default for option in self.options.values()}
+
+    @property
+    def common(self) -> dict[str, Option]:
+        """The options that every part of its kind has, without those that it takes itself."""
+        return {name: each for name, each in COMMON.get(self.kind, {}).items() if name not in self.options}
+
+    def taken(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the options in a config that its function takes."""
+        return {name: value for name, value in options.items() if name not in self.common}
 
     @property
     def built_in(self) -> bool:

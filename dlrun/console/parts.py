@@ -9,6 +9,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from dlrun.config.registry import Part
+from dlrun.config.registry import COMMON
 from dlrun.console.numbers import yaml_text
 from dlrun.console.streams import clean, out
 
@@ -17,6 +18,9 @@ def print_parts(kind: str, parts: Sequence[Part], describe: Callable[[Any], str]
     """Print the parts of one kind with their options, types and defaults."""
     console = out()
     console.print(Text(kind, "bold"))
+    for option in COMMON.get(kind, {}).values():
+        text = f"  each: {option.name}: {describe(option.type)} (default {yaml_text(option.default)})"
+        console.print(Text(text), soft_wrap=True)
     for part in parts:
         console.print(Text.assemble("  ", (part.name, "bold"), f"  {clean(part.summary)}"), soft_wrap=True)
         for option in part.options.values():
