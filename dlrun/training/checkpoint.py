@@ -88,11 +88,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises CheckpointRefused for a file that is not a complete dlrun checkpoint of plain values and tensors.
     """
-    raw = _read(path)
-    try:
-        content = _open(raw)
-    except CheckpointRefused as refused:
-        raise CheckpointRefused(refused.what, where=str(path), fix="use another checkpoint") from None
+    content, digest = load_plain(path)
     if not isinstance(content, dict) or content.keys() != _KEYS:
         raise CheckpointRefused("this is not a dlrun checkpoint", where=str(path))
     if type(content["format"]) is not int or content["format"] != FORMAT:
@@ -108,10 +104,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise CheckpointRefused(
                 f"this is not a dlrun checkpoint: {key} has the wrong type", where=str(path)
             )
-    return Checkpoint(**{key: content[key] for key in wanted}, digest=hashlib.sha256(raw).hexdigest())
+    return Checkpoint(**{key: content[key] for key in wanted}, digest=digest)
 
 
-def _read(path: Path) -> bytes:
+def load_plain(path: Path) -> tuple[Any, str]:
+    """Read what torch.save wrote into an untrusted file, and the file's SHA-256: no code in it is executed.
+
+    Raises CheckpointRefused unless it is a tree of plain values and tensors.
+    """
+    raw = read_whole(path)
+    try:
+        return _open(raw), hashlib.sha256(raw).hexdigest()
+    except CheckpointRefused as refused:
+        raise CheckpointRefused(refused.what, where=str(path), fix="use another checkpoint") from None
+
+
+def read_whole(path: Path) -> bytes:
     """The bytes of a regular file, read only once, so that the loaded bytes are the checked ones."""
     try:
         with open_to_read(path) as file:
