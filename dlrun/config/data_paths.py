@@ -68,7 +68,7 @@ def with_data_found(config: Config, parts: Parts, data_dir: Path, *, is_needed: 
         if place == COMMAND_LINE and beside.exists():
             fix = f"a path on the command line is relative to where you are: dataset.path={beside}"
         raise UserError(f"there is no file or folder {_listed(places)}", fix=fix)
-    if not found or not (absolute := _writable(found[0])):
+    if not found or not (absolute := writable(found[0])):
         return config
     return replace(config, dataset=Choice(choice.name, choice.options | {_OPTION: absolute}))
 
@@ -88,7 +88,7 @@ def _plainly(path: Path) -> Path:
     return absolute
 
 
-def _writable(path: Path) -> str:
+def writable(path: Path) -> str:
     """The path as text for a config: absolute, or relative if only that is valid UTF-8; "" if neither is."""
     plain = _plainly(path)
     for text in (str(plain), os.path.relpath(plain)):

@@ -30,6 +30,7 @@ from dlrun.system.signals import StopSignals
 from dlrun.training.baselines import why_no_guess
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.early_stopping import is_complete, why_stopped
+from dlrun.training.initial_weights import initial_weights, said_weights
 from dlrun.training.loop import Batch, fit
 from dlrun.training.plan import Plan
 from dlrun.training.resume_checks import (
@@ -159,7 +160,8 @@ def _opened(
     loaded = loaded or plan.load(preprocessing, progress)
     hardware = replace(plan.hardware(loaded), warn=partial(log_warning, run, view))
     hardware.use()
-    state = plan.state(hardware)
+    begun = None if saved else initial_weights(plan)  # a checkpoint has all weights itself
+    state = plan.state(hardware, begun.put_into if begun else None)
     if saved:
         if (fingerprint := saved.data.get("fingerprint")) != loaded.fingerprint:
             raise another_data(f"its fingerprint was {shortened(fingerprint)}, now {loaded.fingerprint}", run)
@@ -186,12 +188,14 @@ def _opened(
         log_warning(run, view, warning)
     if reason := why_no_guess(plan, loaded):
         log_warning(run, view, f"there is no baseline beside the figures: {reason}")
-    writer = RunWriter(plan, run, loaded, hardware, state, saved, view)
+    writer = RunWriter(plan, run, loaded, hardware, state, saved, view, begun.plain() if begun else None)
     run.write_config(text)
     if saved is None:
         writer.write_snapshot()
         writer.save()  # from here on there is always a checkpoint to resume from
     writer.write_summary("running")
+    if begun:
+        run.log(said_weights(begun.plain()))
     run.log(f"epoch {state.epoch} of {plan.config.epochs}, {hardware.threads} threads, {hardware.device}")
     return writer
 

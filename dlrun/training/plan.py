@@ -117,9 +117,11 @@ class Plan:
         apart = Apart(self.build, seeds).to(self.device, self.dtype)
         return Stacked(apart) if self.config.stacked and len(apart.seeds) > 1 else apart
 
-    def state(self, hardware: Hardware) -> State:
-        """The state before the first epoch."""
+    def state(self, hardware: Hardware, fill: Callable[[Copies], None] | None = None) -> State:
+        """The state before the first epoch; `fill` sets weights before there is an optimizer of them."""
         model = self.model()
+        if fill:
+            fill(model)
         return State(model, self.optimizers(model), hardware.scaler(len(model.seeds)))
 
     @fast_paths.without_compiler()
@@ -184,7 +186,7 @@ def make_plan(
             mistakes.append(config.mistake(key, error.inline, error.fix))
 
     def part(kind: str, choice: Choice) -> Callable[..., Any]:
-        return partial(parts.find(kind, choice.name), **choice.options)
+        return partial(parts.find(kind, choice.name), **parts.part(kind, choice.name).taken(choice.options))
 
     device, data, task, layers = torch.device("cpu"), None, None, Layers()
     with noting("dataset.path"):

@@ -11,6 +11,7 @@ from dlrun.data.trees import expanded, joined, main_outputs, mapped, single
 from dlrun.errors import UserError
 from dlrun.system.randomness import generator
 from dlrun.training.devices import lack_of_memory
+from dlrun.training.initial_weights import initial_weights
 from dlrun.training.own_parts import trials
 from dlrun.training.plan import Plan
 from dlrun.training.stacking import refuse_what_differs
@@ -20,9 +21,10 @@ from dlrun.training.trials import lonely_example
 def try_on(plan: Plan, loaded: Loaded) -> None:
     """Raise ConfigError for a mistake that needs the data or the model to be seen.
 
-    A split would not be measured, the model does not fit into memory, a batch of one has no variance to
-    normalise by, a part of the user's own does not repeat or judges a batch as a whole, stacked seeds
-    differ from seeds apart, or the outputs are not the probabilities that the loss takes them for.
+    A split would not be measured, the model does not fit into memory, the weights that it should begin with
+    cannot be read or do not fit it, a batch of one has no variance to normalise by, a part of the user's own
+    does not repeat or judges a batch as a whole, stacked seeds differ from seeds apart, or the outputs are
+    not the probabilities that the loss takes them for.
     """
     wanted = (
         3 * plan.dtype.itemsize * plan.layers.parameters * len(plan.config.seeds)
@@ -30,6 +32,7 @@ def try_on(plan: Plan, loaded: Loaded) -> None:
     needing = f"{plan.layers.parameters:,} parameters for each seed need"
     if what := lack_of_memory(needing, wanted, plan.device, "to train"):
         raise plan.config.refuse([plan.config.mistake("architecture", what)])
+    initial_weights(plan)
     if what := lonely_example(plan.build, plan.data, loaded, plan.recipe.sampling):
         raise plan.config.refuse([plan.config.mistake("batch_size", what)])
     if loaded.undeclared:

@@ -38,6 +38,7 @@ from dlrun.training.copies import Copies
 from dlrun.training.early_stopping import note_best, note_stops, said_seeds, why_stopped
 from dlrun.training.figures import summarised
 from dlrun.training.hardware import Hardware
+from dlrun.training.initial_weights import RECORDED, recorded_weights
 from dlrun.training.loop import evaluate, named
 from dlrun.training.not_finite import said_example, said_weight
 from dlrun.training.plan import Plan
@@ -67,6 +68,7 @@ class RunWriter:
         state: State,
         saved: Checkpoint | None,
         view: TrainingView,
+        weights: dict[str, Any] | None = None,
     ) -> None:
         self._view = view
         self.plan, self.run, self.loaded, self.hardware, self.state = plan, run, loaded, hardware, state
@@ -92,6 +94,8 @@ class RunWriter:
         self._surroundings = surroundings_of(plan, hardware)
         before = run.summary()
         self._stretches = stretches_with(before, state.epoch, self._surroundings)
+        # those that it began with: `weights` is their record in a new run
+        self._weights = recorded_weights(saved, before) if saved else weights
         resumed = before.get("resumed")
         self._resumed = [*(resumed if isinstance(resumed, list) else []), command_line()] if before else []
 
@@ -286,6 +290,7 @@ class RunWriter:
                 "fingerprint": self.loaded.fingerprint,
                 "examples": {name: len(split) for name, split in self.loaded.splits.items()},
             },
+            **({RECORDED: self._weights} if self._weights else {}),
             "expect": [],
             "signal": None,
             "error": None,
@@ -294,7 +299,8 @@ class RunWriter:
         return summary
 
     def _checkpoint(self, state: dict[str, Any], figures: Row) -> Checkpoint:
-        data = self.plan.data
+        data, weights = self.plan.data, self._weights or {}
+        begun = {key: weights[key] for key in ("source", "sha256") if isinstance(weights.get(key), str)}
         return Checkpoint(
             config=self.plan.config.plain(),
             data={
@@ -308,7 +314,9 @@ class RunWriter:
             },
             state=state,
             figures=figures,
-            environment=self.hardware.environment() | {OWN_PARTS: own_parts_of(self.plan)},
+            environment=self.hardware.environment()
+            | {OWN_PARTS: own_parts_of(self.plan)}
+            | ({RECORDED: begun} if begun else {}),
             dlrun=self._surroundings["versions"]["dlrun"],
         )
 

@@ -70,8 +70,9 @@ def train(
     from dlrun.training.experiment import train_run
     from dlrun.training.plan import make_plan
     from dlrun.training.plan_trials import try_on
+    from dlrun.training.weights_file import with_weights_found
 
-    plan = make_plan(checked, own_parts, data_dir)
+    plan = make_plan(with_weights_found(checked, own_parts, runs_dir), own_parts, data_dir)
     loaded = plan.load(progress=progress_unless(quiet))  # let this fail before a run folder exists
     try_on(plan, loaded)
     run = create_run(runs_dir, checked.name, dump_config(plan.config))
