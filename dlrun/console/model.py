@@ -1,8 +1,9 @@
-"""The table of a model's layers (`dlrun show`)."""
+"""The tables of a model's layers (`dlrun show`) and of the weights that it takes from elsewhere."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -41,4 +42,19 @@ def print_layers(layers: Layers, inputs: str) -> None:
         table.add_row(*(Text(clean(cell)) for cell in cells))
     table.add_section()
     table.add_row("in all", "", "", f"{layers.parameters:,}", f"{layers.multiply_adds:,}")
+    console.print(table)
+
+
+def print_weights(weights: Mapping[str, Any]) -> None:
+    """Print which weights of a model were taken from a run or a file, by their entry in summary.json."""
+    from dlrun.training.initial_weights import rows_of, said_source
+
+    console = out()
+    console.print(Text(clean(said_source(weights))), soft_wrap=not console.is_terminal)
+    table = plain_table()
+    table.add_column("weights")
+    table.add_column("tensors", justify="right")
+    table.add_column("")
+    for kind, count, which in rows_of(weights):
+        table.add_row(kind, f"{count:,}", Text(clean(which)))
     console.print(table)

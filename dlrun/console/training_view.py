@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dlrun.training.recipe import Row
     from dlrun.training.state import State
 from dlrun.console.layout import plain_table
+from dlrun.console.model import print_weights
 from dlrun.console.numbers import compact, duration, number, of_seeds
 from dlrun.console.streams import can_redraw, clean, out
 
@@ -62,6 +63,9 @@ class TrainingDisplay:
         about += f", {len(seeds)} seeds" if len(seeds) > 1 else f", seed {seeds[0]}"
         about += f", from epoch {state.epoch + 1}" if state.epoch else ""
         self.console.print(Text(clean(about)), soft_wrap=not self.console.is_terminal)
+        summary = {} if state.epoch else run.summary()
+        if summary.get("weights") and not summary.get("resumed"):
+            print_weights(summary["weights"])
         if can_redraw(self.console) and state.epoch < self.epochs:
             self._live = Live(self._picture(), console=self.console, auto_refresh=False, transient=False)
             self._live.start()

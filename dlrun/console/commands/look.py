@@ -78,24 +78,29 @@ def preview(
 def show(
     config: ConfigName,
     overrides: Overrides = None,
+    runs_dir: RunsDir = RUNS,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
     device: Device = None,
 ) -> None:
-    """Show the resolved config and the model's layers, without training."""
+    """Show the resolved config, the model's layers and the weights that it takes, without training."""
     from dlrun.config.dumping import dump_config
     from dlrun.config.loading import load_config
     from dlrun.config.lookup import find_config
 
     own_parts = parts_of(parts)
     checked = load_config(find_config(config), with_options(overrides, device=device), own_parts)
-    from dlrun.console.model import print_layers
+    from dlrun.console.model import print_layers, print_weights
     from dlrun.console.streams import say
+    from dlrun.training.initial_weights import initial_weights
     from dlrun.training.plan import make_plan
+    from dlrun.training.weights_file import with_weights_found
 
-    plan = make_plan(checked, own_parts, data_dir)
+    plan = make_plan(with_weights_found(checked, own_parts, runs_dir), own_parts, data_dir)
     say(dump_config(plan.config))
     print_layers(plan.layers, plan.data.said_shape)
+    if begun := initial_weights(plan):
+        print_weights(begun.plain())
 
 
 def list_parts(

@@ -139,7 +139,7 @@ def sweep(
         else:
             from dlrun.sweeps.search import search_space
 
-            space = search_space(path, words, chosen_seeds, own_parts)
+            space = search_space(path, words, chosen_seeds, own_parts, runs_dir)
             chosen = [space.setting]
     start_server()
     from dlrun.sweeps.estimate import estimate_time
@@ -159,6 +159,7 @@ def sweep(
             space=space,
             times=optuna or 1,
             may_stack=stack,
+            runs_dir=runs_dir,
         )
         if dry_run:
             if json:
