@@ -13,6 +13,7 @@ from dlrun.run_folders.run import STRETCH
 # Entries of the summary that may explain a difference between figures.
 _PLACES = {
     "data": ("data", "fingerprint"),
+    "weights": ("weights", "sha256"),
     "device used": ("device",),
     "threads used": ("threads",),
     "precision used": ("precision",),

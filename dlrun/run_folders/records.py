@@ -23,6 +23,7 @@ from dlrun.run_folders.run import Run, is_run_folder
 from dlrun.run_folders.sweep_folder import Sweep, read_sweep, sweeps_in
 from dlrun.system.files import is_file
 
+_WEIGHTS, _DIGITS = "architecture.weights", 12  # hexadecimal digits of a digest that are shown
 LARGEST = 1e150  # larger figures are left out: their squares overflow a double
 
 
@@ -126,6 +127,9 @@ class Record:
             for key, value in self.config.items()
             if key.split(".")[0] not in free and key != DATA_PATH
         }
+        digest, path = at(self.summary, "weights", "sha256"), known.get(_WEIGHTS)
+        if isinstance(digest, str) and isinstance(path, str):  # the content counts, and not where it lies
+            known[_WEIGHTS] = f"{Path(path).name} ({digest[:_DIGITS]})"
         return known | {"data": at(self.summary, "data", "fingerprint")}
 
 
