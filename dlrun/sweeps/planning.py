@@ -26,6 +26,7 @@ from dlrun.system.progress import Progress, no_progress
 from dlrun.training.devices import versions
 from dlrun.training.plan import Plan, make_plan
 from dlrun.training.plan_trials import try_on
+from dlrun.training.weights_file import digest_of_weights, with_weights_found
 
 LONGEST_STACKING_TRIAL = 0.5  # seconds for timing seeds apart, and as many for timing them stacked
 
@@ -80,6 +81,7 @@ class SweepPlan:
                 "data": {"fingerprint": fingerprints[data]},
                 "versions": versions(),
                 "code": self.plan.parts.code,
+                "weights": {"sha256": digest_of_weights(config, self.plan.parts)},
             }
             found.append(answers.get(_asked(flat_config(config.plain()), now)))
         return found
@@ -110,6 +112,7 @@ def plan_sweep(
     space: SearchSpace | None = None,
     times: int = 1,
     may_stack: bool = False,
+    runs_dir: Path = Path("runs"),
 ) -> SweepPlan:
     """Check everything that can be checked before a folder exists, and share the cores among the runs.
 
@@ -125,7 +128,8 @@ def plan_sweep(
     plans, mistakes = list[Plan](), dict[Mistake, None]()
     for setting in chosen:
         try:
-            plans.append(make_plan(setting.configs[0], parts, data_dir))
+            found = with_weights_found(setting.configs[0], parts, runs_dir)
+            plans.append(make_plan(found, parts, data_dir))
         except ConfigError as error:
             mistakes |= dict.fromkeys(error.mistakes)
     source = chosen[0].configs[0].tree.place.source
@@ -159,6 +163,7 @@ def plan_sweep(
             replace(
                 config,
                 dataset=plan.config.dataset,
+                architecture=plan.config.architecture,
                 evaluation_batch_size=plan.config.evaluation_batch_size,
             )
             for config in setting.configs
@@ -218,4 +223,5 @@ def _asked(config: dict[str, Any], summary: dict[str, Any]) -> str:
     """Everything that a run's figures depend on, as text: equal texts mean equal figures."""
     known = {key: value for key, value in config.items() if identifies(key)}
     fingerprint, torch = at(summary, "data", "fingerprint"), at(summary, "versions", "torch")
-    return repr([sorted(known.items()), fingerprint, torch, summary.get("code")])
+    weights = at(summary, "weights", "sha256")
+    return repr([sorted(known.items()), fingerprint, torch, summary.get("code"), weights])

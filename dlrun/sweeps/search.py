@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from dlrun.config.keys import Config
 from dlrun.config.loading import load_config
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
+from dlrun.config.strict_yaml import Place
 from dlrun.errors import UserError, shortened
 from dlrun.run_folders.locating import SWEEP_FILE
 from dlrun.run_folders.sweep_folder import Sweep, Trial, of_each_seed
@@ -19,6 +20,8 @@ from dlrun.sweeps.study import Study, load_optuna
 from dlrun.sweeps.values import EXAMPLE, MOST_VALUES, SweptKey, override_words, parts_first
 from dlrun.system import machine
 from dlrun.training.plan import make_plan
+from dlrun.training.weights_file import KEY as WEIGHTS
+from dlrun.training.weights_file import with_weights_found
 
 BASE = "base.yaml"
 _MOST_REFUSED = 100  # consecutive draws with an invalid config, after which the search gives up
@@ -42,17 +45,37 @@ class SearchSpace:
         return {"words": self.words, "axes": {axis.key: axis.plain() for axis in self.axes}}
 
 
-def search_space(path: Path, given: Sequence[str], seeds: Sequence[int] | None, parts: Parts) -> SearchSpace:
+def search_space(
+    path: Path,
+    given: Sequence[str],
+    seeds: Sequence[int] | None,
+    parts: Parts,
+    runs_dir: Path = Path("runs"),
+) -> SearchSpace:
     """The search space of the config at `path`; `given` and `seeds` as for `settings_of_grid`.
 
+    The runs and files of weights are found now: what `last` means may be another run at the next draw.
     Raises the errors of `settings_of_grid`, and UserError if Optuna is not installed.
     """
+
+    def with_weights(words: Sequence[str], places: Mapping[str, Place] | None = None) -> Config:
+        return with_weights_found(load_config(path, parts_first(words), parts, places), parts, runs_dir)
+
     load_optuna()
     axes, plain = swept_keys(path, given, seeds, parts)
     if not axes:
         raise UserError("there is nothing to search: no key has several values", fix=EXAMPLE)
+    for index, axis in enumerate(axes):
+        if axis.key == WEIGHTS and isinstance(axis.values, list):
+            of_each = [[*plain, *override_words({axis.key: value})] for value in axis.values]
+            places = {axis.key: axis.place} if axis.place else None
+            found = [with_weights(words, places).architecture.options.get("weights") for words in of_each]
+            axes[index] = replace(axis, values=found)
+    base = with_weights(plain)
     words = [word for word in plain if not word.startswith("seeds=")]
-    return SearchSpace(axes, words, load_config(path, parts_first(plain), parts))
+    if any(word.startswith(f"{WEIGHTS}=") for word in words):
+        words += override_words({WEIGHTS: base.architecture.options.get("weights")})
+    return SearchSpace(axes, words, base)
 
 
 @dataclass
@@ -105,6 +128,7 @@ class Search:
                 given = parts_first([*self._words, *override_words(values)])
                 config = load_config(self.sweep.folder / BASE, given, self.parts)
                 refuse_other_values(config, values)
+                config = with_weights_found(config, self.parts, self.sweep.folder.parent)
                 plan = make_plan(config, self.parts, self.data_dir)
                 of_seeds = of_each_seed(plan.config)
                 threads = make_plan(of_seeds[0], self.parts, self.data_dir).threads(self._examples)
