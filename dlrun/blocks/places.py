@@ -22,7 +22,7 @@ from dlrun.blocks.tasks import (
     targets_in_pieces,
 )
 from dlrun.data.examples import Data, Shape, Split
-from dlrun.data.misfits import wrong_classes, wrong_shape
+from dlrun.data.misfits import AT_ONCE, wrong_classes, wrong_shape
 from dlrun.data.trees import Tree, main_outputs, single
 from dlrun.errors import UserError
 
@@ -66,12 +66,13 @@ class ClassAtPlaces(Task):
 
     def misfit(self, targets: Tree) -> str:
         targets, places = single(targets, "the targets"), self.data.places
-        counted = targets[targets != IGNORED]
-        if not counted.numel():
-            return f"every target is {IGNORED}, which does not count"
-        return wrong_shape(targets, places, f"Data states places={places}") or wrong_classes(
-            counted, len(self.data.classes)
-        )
+        mistake, count = wrong_shape(targets, places, f"Data states places={places}"), 0
+        for some in targets.split(AT_ONCE):
+            counted = some[some != IGNORED]
+            count += counted.numel()
+            if counted.numel():
+                mistake = mistake or wrong_classes(counted, len(self.data.classes))
+        return mistake or ("" if count else f"every target is {IGNORED}, which does not count")
 
     def judge(self, measure: Measure) -> Measure:
         if self.loss.has_places:

@@ -37,6 +37,19 @@ def found_at(places: Sequence[Path]) -> list[Path]:
     return found
 
 
+def file_at(text: str, data_dir: Path) -> Path:
+    """The file at a path: absolute, or relative to the working directory or else to the data folder.
+
+    If there is none, it is the first place where one could be. Raises UserError for an invalid path.
+    """
+    places = data_places(text, data_dir)
+    try:
+        found = found_at(places)
+    except OSError as error:
+        raise UserError(f"there is no file {text[:100]}: {error.strerror}") from None
+    return [*found, *places][0]
+
+
 def with_data_found(config: Config, parts: Parts, data_dir: Path, *, is_needed: bool) -> Config:
     """The config with the `path` of its dataset made absolute, so that it holds in any current folder.
 

@@ -211,8 +211,11 @@ class Data:
     `prepare` does slow work before `read`, such as a download; it is given a function and reports progress
     by iterating over its items through that. `read_new` reads a file for prediction: a name for each
     example, and raw inputs (n, *input_shape); without it, dlrun reads images or CSV rows, depending on
-    `input_shape`. `known` are plain values that a checkpoint stores and that are passed to the dataset's
-    function again, if it has a second parameter of that name.
+    `input_shape`. With a name for each target of each example, every target is a row of `dlrun predict`.
+    `encode` gives the raw input of a text. `decode` gives the text of ids, where the classes at the places
+    are the tokens that follow those of the input: then `dlrun predict` continues texts, and `read_new` and
+    `encode` give ids of any length. `known` are plain values that a checkpoint stores and that are passed to
+    the dataset's function again, if it has a second parameter of that name.
     """
 
     task: Task
@@ -239,6 +242,8 @@ class Data:
     vocabulary: tuple[str, ...] = ()
     places: Shape = ()
     autoregressive: bool = False  # each target is the next input, so that a model must not see later ones
+    encode: Callable[[str], Tensor] | None = None
+    decode: Callable[[Tensor], str] | None = None
 
     @property
     def shape(self) -> Shape:
@@ -304,6 +309,18 @@ def carve(examples: Examples, fraction: float, seed: int, *, by_class: bool) -> 
     return examples.take((~chosen).nonzero().squeeze(1)), examples.take(chosen.nonzero().squeeze(1))
 
 
+def consecutive(n: int, valid_fraction: float, test_fraction: float) -> dict[str, slice]:
+    """The part of each split among `n` examples in their order; a split of the fraction 0 is left out.
+
+    The last `test_fraction` is the test split, the last `valid_fraction` of the rest the validation split.
+    """
+    test = n - round(test_fraction * n)
+    valid = test - round(valid_fraction * test)
+    parts = {"train": slice(0, valid), "valid": slice(valid, test), "test": slice(test, n)}
+    fractions = {"train": 1.0, "valid": valid_fraction, "test": test_fraction}
+    return {name: part for name, part in parts.items() if fractions[name]}
+
+
 def limited(examples: Examples, limit: float, seed: int) -> Examples:
     """Some examples of a split, drawn at random by `seed`: a share of them, or a whole number of them."""
     wanted = limit if isinstance(limit, int) else math.ceil(limit * len(examples))
@@ -312,8 +329,30 @@ def limited(examples: Examples, limit: float, seed: int) -> Examples:
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Move a tensor to the device; float64 becomes float32 on a device without it."""
-    return tensor.to(device, torch.float32 if _too_wide(tensor, device) else tensor.dtype)
+    """Move a tensor to the device; float64 becomes float32 on a device without it.
+
+    Overlapping windows, such as those of `unfold`, take no more memory there than here.
+    """
+    dtype = torch.float32 if _too_wide(tensor, device) else tensor.dtype
+    if not overlaps(tensor):
+        return tensor.to(device, dtype)
+    return memory_of(tensor).to(device, dtype).as_strided(tensor.shape, tensor.stride())
+
+
+def overlaps(tensor: Tensor) -> bool:
+    """True if some numbers of a tensor share their memory, as those of overlapping windows do."""
+    return tensor.numel() > _span(tensor)
+
+
+def memory_of(tensor: Tensor) -> Tensor:
+    """The memory from the first to the last number of a tensor, as a row of numbers."""
+    return tensor.as_strided((_span(tensor),), (1,))
+
+
+def _span(tensor: Tensor) -> int:
+    if not tensor.numel():
+        return 0
+    return 1 + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def _too_wide(tensor: Tensor, device: torch.device) -> bool:

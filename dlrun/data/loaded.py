@@ -9,7 +9,17 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from dlrun.data.examples import Data, Examples, Preparation, Split, carve, limited, on_device
+from dlrun.data.examples import (
+    Data,
+    Examples,
+    Preparation,
+    Split,
+    carve,
+    limited,
+    memory_of,
+    on_device,
+    overlaps,
+)
 from dlrun.data.misfits import OfTargets, refuse_misfits, said_kind, undeclared
 from dlrun.data.trees import Tree, leaves, mapped, named_leaves, single
 from dlrun.errors import UserError
@@ -211,7 +221,10 @@ def _as_precise(targets: Tensor, dtype: torch.dtype | None, device: torch.device
 def _size(examples: Examples) -> int:
     """The bytes that the inputs take on the device."""
     each = leaves(examples.inputs)
-    return len(examples) * sum(inputs[:1].numel() * inputs.element_size() for inputs in each)
+    if examples.rows is not None:
+        return len(examples) * sum(inputs[:1].numel() * inputs.element_size() for inputs in each)
+    stored = (memory_of(inputs) if overlaps(inputs) else inputs for inputs in each)
+    return sum(inputs.numel() * inputs.element_size() for inputs in stored)
 
 
 def _room(device: torch.device) -> int:
@@ -240,12 +253,8 @@ def _fingerprint(source: Mapping[str, Examples]) -> str:
 
 def _stored(tensor: Tensor) -> Iterator[Tensor]:
     """The numbers of a tensor; of overlapping windows each number once, in the order of the memory."""
-    if not tensor.numel() or tensor.is_contiguous():
-        yield tensor
-        return
-    last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
-    if tensor.numel() <= last + 1:
+    if not overlaps(tensor):
         yield tensor
         return
     yield torch.tensor([*tensor.shape, *tensor.stride()])
-    yield tensor.as_strided((last + 1,), (1,))
+    yield memory_of(tensor)

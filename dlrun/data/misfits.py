@@ -12,6 +12,7 @@ from dlrun.data.examples import Data, Examples
 from dlrun.data.trees import Tree, first_of, named_leaves
 from dlrun.errors import UserError, shortened
 
+AT_ONCE = 4096  # examples that are checked together: overlapping windows take no memory, copies of them do
 OfTargets = Callable[[Tree], str]  # targets (n, …) -> the mistake in them, or ""
 
 
@@ -117,7 +118,9 @@ def _of_ids(data: Data, tensor: Tensor, called: str) -> Iterator[str]:
     if tensor.is_floating_point():
         yield f"the {called} are {_type(tensor)}, but Data states whole numbers: use .long()"
     elif tensor.numel() and data.vocabulary:
-        low, high, most = int(tensor.min()), int(tensor.max()), len(data.vocabulary)
+        each = [some.aminmax() for some in tensor.split(AT_ONCE)]
+        low, high = min(int(some.min) for some in each), max(int(some.max) for some in each)
+        most = len(data.vocabulary)
         if low < 0 or high >= most:
             ids = f"a vocabulary of {most:,} has ids 0 to {most - 1:,}"
             yield f"the {called} go from {low} to {high}, but {ids}"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from dlrun.config.data_paths import data_places, found_at
+from dlrun.config.data_paths import file_at
 from dlrun.data.cells import START, Cells, in_order
 from dlrun.data.csv_files import Table, read_table
 from dlrun.data.examples import Data, Examples, Preprocessing, carve
@@ -39,12 +39,7 @@ _MOST_FIGURES = 2**29  # numbers in all inputs together: 4 GiB
 
 def file_table(path: str, root: Path) -> Table:
     """Read the table at a path, absolute or relative to the working directory or else to `root`."""
-    places = data_places(path, root)
-    try:
-        found = found_at(places)
-    except OSError as error:
-        raise UserError(f"there is no file {path[:100]}: {error.strerror}") from None
-    return read_table([*found, *places][0])
+    return read_table(file_at(path, root))
 
 
 def table_data(read: Callable[[], Table], options: TableOptions, known: Mapping[str, Any] | None) -> Data:
