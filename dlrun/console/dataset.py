@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from dlrun.console.layout import plain_table
+from dlrun.console.layout import class_name, plain_table
 from dlrun.console.numbers import inputs_text, number
 from dlrun.console.streams import clean, out
 
@@ -27,7 +27,7 @@ def print_preview(found: Mapping[str, Any]) -> None:
             balance.add_column(name, justify="right")
         for name in found["classes"]:
             cells = [f"{split[counted][name]:,}" for split in found["splits"].values()]
-            balance.add_row(Text(clean(name[:40])), *cells)
+            balance.add_row(Text(class_name(name)), *cells)
         console.print(balance)
     ranges = plain_table()
     ranges.add_column("training split")

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from dlrun.console.layout import plain_table
+from dlrun.console.layout import class_name, plain_table
 from dlrun.console.numbers import number, of_seeds, said_batches
 from dlrun.console.streams import clean, out
 
@@ -40,7 +40,7 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
             classes.add_column(heading, justify="right")
         for name, figures in found["per_class"].items():
             cells = [number(figures[figure]) or "–" for figure in ("precision", "recall", "f1")]
-            classes.add_row(Text(clean(name[:40])), *cells, str(figures["examples"]))
+            classes.add_row(Text(class_name(name)), *cells, str(figures["examples"]))
         console.print(classes)
     if not found["same_data"]:
         console.print(Text("warning: the data is not what the model was trained on", "yellow"))

@@ -53,3 +53,8 @@ def headings(keys: Sequence[str]) -> list[str]:
     parts = [clean(key).rpartition(".") for key in keys]
     lines = "\n" if any(dot for _, dot, _ in parts) else ""
     return [f"{kind}{dot}{lines}{name}" for kind, dot, name in parts]
+
+
+def class_name(name: str) -> str:
+    """The name of a class in a table; one that would be blank, such as a space or a line end, is quoted."""
+    return clean(name[:40]) if name.strip() else repr(name)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dlrun.data.texts import distinct_texts
 from dlrun.errors import UserError
 
 Cycle = Literal["year", "week", "day"]
@@ -61,7 +62,7 @@ class Encoding:
     @classmethod
     def remembered(cls, known: Mapping[str, Any]) -> Encoding:
         """The encoding stored in a checkpoint. Raises ValueError, TypeError or KeyError if malformed."""
-        columns, categories, scaling = _texts(known["columns"]), known["categories"], known["scaling"]
+        columns, categories, scaling = distinct_texts(known["columns"]), known["categories"], known["scaling"]
         if not isinstance(categories, dict) or not categories.keys() <= set(columns):
             raise ValueError("the stored columns and categories contradict each other")
         if scaling is not None:
@@ -69,8 +70,8 @@ class Encoding:
             if not (math.isfinite(mean) and 0 < deviation < math.inf):
                 raise ValueError("the stored mean and standard deviation are invalid")
             scaling = (mean, deviation)
-        values = {column: _texts(categories[column]) for column in columns if column in categories}
-        return cls(columns, values, _texts(known["classes"]), scaling, known["fills"] is True)
+        values = {column: distinct_texts(categories[column]) for column in columns if column in categories}
+        return cls(columns, values, distinct_texts(known["classes"]), scaling, known["fills"] is True)
 
     def known(self) -> dict[str, Any]:
         """The encoding as plain values, for a checkpoint."""
@@ -100,12 +101,3 @@ class Encoding:
         for column in self.columns:
             found += [False] * len(self.categories[column]) if column in self.categories else [True]
         return torch.tensor(found + [False, False] * len(options.date_cycles))
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    """Check that a value is a list of distinct texts. Raises ValueError for anything else."""
-    if not isinstance(value, list) or not all(type(item) is str for item in value):
-        raise ValueError("a stored value is not a list of names")
-    if len(set(value)) < len(value):
-        raise ValueError("a stored name is there twice")
-    return tuple(value)

@@ -611,7 +611,9 @@ def dataset_options(name: str, folder: Path) -> dict[str, Any]:
     options, stated = defaults("dataset", name), PARTS.part("dataset", name).options
     if "path" in stated and stated["path"].default is REQUIRED:
         options["path"] = str(folder / "own")
-        if "target" in stated:
+        if name == "text_file":
+            Path(options["path"]).write_text("A text of some words. " * 70)
+        elif "target" in stated:
             rows = [f"{x},{x % 3},{x * x}" for x in range(20)]
             Path(options["path"]).write_text("\n".join(["a,b,y", *rows]))
         else:
@@ -626,7 +628,7 @@ def test_a_dataset_states_itself_without_files(name: str, tmp_path: Path) -> Non
     options = dataset_options(name, tmp_path)
     data = PARTS.find("dataset", name)(tmp_path / "none", **options)
     assert isinstance(data, Data)
-    assert data.task in ("classification", "regression")
+    assert data.task in ("classification", "regression", "sequence")
     assert data.input_shape and all(side > 0 for side in data.input_shape)
     assert len(set(data.classes)) == len(data.classes) > 1 or data.task == "regression"
     assert "train" in data.splits
@@ -639,16 +641,17 @@ def test_a_dataset_states_itself_without_files(name: str, tmp_path: Path) -> Non
 @named("dataset")
 def test_every_dataset_makes_a_plan_without_files(name: str, tmp_path: Path) -> None:
     options = dataset_options(name, tmp_path)
-    task = PARTS.find("dataset", name)(tmp_path, **options).task
-    loss, metrics = ("mse", ["mae"]) if task == "regression" else ("cross_entropy", ["accuracy"])
+    data = PARTS.find("dataset", name)(tmp_path, **options)
+    loss, metrics = ("mse", ["mae"]) if data.task == "regression" else ("cross_entropy", ["accuracy"])
+    of_ids = {"name": "rnn" if data.places else "embedding_bag"}
     plan = planned(
         dataset={"name": name, **options},
         loss=loss,
         metrics=metrics,
-        architecture={"name": "mlp", "flatten": True},
+        architecture=of_ids if data.vocabulary else {"name": "mlp", "flatten": True},
         data_dir=tmp_path / "none",
     )
-    assert plan.layers.output_shape == (len(plan.data.classes) or plan.data.targets,)
+    assert plan.layers.output_shape == (len(plan.data.classes) or plan.data.targets, *plan.data.places)
 
 
 @pytest.mark.parametrize(
@@ -664,6 +667,7 @@ def test_a_dataset_states_itself_from_what_a_checkpoint_knows(name: str, tmp_pat
     assert (again.known, again.task, again.input_shape) == (learnt.known, learnt.task, learnt.input_shape)
     assert (again.classes, again.features) == (learnt.classes, learnt.features)
     assert (again.scaling, again.splits) == (learnt.scaling, learnt.splits)
+    assert (again.vocabulary, again.places) == (learnt.vocabulary, learnt.places)
 
 
 # ------------------------------------------------------------------------ plots
