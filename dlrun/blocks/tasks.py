@@ -80,13 +80,15 @@ class Task:
     This one leaves the meaning open: there is a loss, and no baseline, prediction or picture. A task with
     more to say refines its methods. `decision` predicts a class, None in a task without classes.
     `are_estimates` is True if outputs estimate the targets, so that the difference of both is an error. With
-    `are_inputs_targets` the targets are the inputs. `metrics` and `plots` are those that `dlrun eval` adds to
-    the config's.
+    `are_inputs_targets` the targets are the inputs. If a model `continues` texts, the class at each place is
+    the token that follows, which no output before it may have seen. `metrics` and `plots` are those that
+    `dlrun eval` adds to the config's.
     """
 
     decision: Decision | None = None
     are_estimates: bool = False
     are_inputs_targets: bool = False
+    continues: bool = False
     metrics: tuple[str, ...] = ()
     plots: tuple[str, ...] = ()
 

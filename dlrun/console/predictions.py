@@ -11,12 +11,25 @@ from rich.text import Text
 
 from dlrun.console.layout import plain_table
 from dlrun.console.numbers import number
-from dlrun.console.streams import clean, out
+from dlrun.console.streams import clean, out, say, say_line
 from dlrun.data.csv_files import cell
+
+_MOST_SHOWN = 1000  # characters of a text before its continuation
 
 
 def print_predictions(rows: Sequence[Mapping[str, Any]], unit: str) -> None:
-    """Print a table with the prediction for each input; of many classes the three most probable."""
+    """Print a table with the prediction for each input; of many classes the three most probable.
+
+    Texts that were continued are printed as they are, several with their names.
+    """
+    if "continuation" in rows[0]:
+        for row in rows:
+            if len(rows) > 1:
+                say_line(f"--- {row['input']}")
+            prompt = row["prompt"]
+            shown = prompt if len(prompt) <= _MOST_SHOWN else f"…{prompt[-_MOST_SHOWN:]}"
+            say((shown + row["continuation"]).expandtabs())
+        return
     table = plain_table()
     flat = [_without_probabilities(row) for row in rows]
     for heading in flat[0]:

@@ -1,9 +1,11 @@
-"""`dlrun predict`: the predictions of a trained model for new inputs from files."""
+"""`dlrun predict`: the predictions of a trained model for new inputs: from files, or texts themselves."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,21 @@ from dlrun.config.registry import Parts
 from dlrun.data.csv_files import is_number, number, read_table
 from dlrun.data.examples import Data
 from dlrun.data.images import image_files, printable, read_image
-from dlrun.data.trees import Tree, main_outputs, mapped
+from dlrun.data.trees import Tree, main_outputs, mapped, single
 from dlrun.errors import UserError
+from dlrun.results.continuation import Continuations, Sampling, continued
 from dlrun.training.plan import Plan
 from dlrun.training.trained import open_model, open_plan, outputs_for
+
+_FILE_NAME = re.compile(r"\S+\.[A-Za-z]\w{0,4}")  # of a file, if there is none it is no text either
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """The outputs (copies, n, k) of every copy of the model for n named inputs."""
+    """The outputs (copies, n, k) of every copy of the model for n inputs.
+
+    `names` are those of the inputs, or if there are n · k those of the targets of each.
+    """
 
     plan: Plan
     epoch: int
@@ -36,33 +44,54 @@ class Predictions:
         return self.plan.data.unit if self.plan.task.are_estimates else ""
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each input: its name as `input`, and the prediction in the words of the task."""
+        """A row for each name as `input`, with the prediction in the words of the task."""
+        outputs = self.outputs
+        if len(self.names) != outputs.shape[1]:
+            outputs = outputs.reshape(len(outputs), len(self.names), 1)
         return [
-            {"input": name} | self.plan.task.row(self.outputs[:, index])
-            for index, name in enumerate(self.names)
+            {"input": name} | self.plan.task.row(outputs[:, index]) for index, name in enumerate(self.names)
         ]
 
 
 def predict_files(
-    path: Path, files: Sequence[Path], parts: Parts, data_dir: Path, device: str | None = None
-) -> Predictions:
+    path: Path,
+    given: Sequence[str | Path],
+    parts: Parts,
+    data_dir: Path,
+    device: str | None = None,
+    sampling: Sampling | None = None,
+) -> Predictions | Continuations:
     """Predict the inputs in some files with the model of a checkpoint; its training data is not needed.
 
-    Raises CheckpointRefused as evaluation does, UserError for a file that the model cannot take.
+    Of a model of texts an input may be given itself; one that continues texts does so by `sampling`. Raises
+    CheckpointRefused as evaluation does, UserError for a file or a text that the model cannot take.
     """
     words = [f"device={device}"] if device else []
     plan, preprocessing, saved = open_plan(path, words, parts, data_dir)
-    read = [read_new_inputs(plan.data, file) for file in files]
-    if len(files) > 1 and len(plan.data.shape) == 1:  # rows have no names of their own
-        read = [
-            ([f"{f.name}: {name}" for name in names], x) for f, (names, x) in zip(files, read, strict=True)
-        ]
+    if sampling and not plan.task.continues:
+        raise UserError("--length, --temperature and --seed are for a model that continues texts")
+    read = [_read(plan, each, is_alone=len(given) == 1) for each in given]
+    names = [name for names, _ in read for name in names]
     hardware = plan.hardware()
-    model = open_model(plan, hardware, saved, path)
+    model, epoch = open_model(plan, hardware, saved, path), saved.state["epoch"]
+    if plan.task.continues:
+        prompts = [ids for _, inputs in read for ids in single(inputs)]
+        more = continued(plan, model, preprocessing, hardware, prompts, sampling or Sampling())
+        return Continuations(plan, epoch, saved.digest, names, prompts, more)
     inputs = mapped(lambda *each: torch.cat(each), *(inputs for _, inputs in read))
     outputs = main_outputs(outputs_for(model, inputs, preprocessing, hardware, plan.recipe.evaluation_batch))
-    names = [name for names, _ in read for name in names]
-    return Predictions(plan, saved.state["epoch"], saved.digest, names, outputs)
+    return Predictions(plan, epoch, saved.digest, names, outputs)
+
+
+def _read(plan: Plan, given: str | Path, *, is_alone: bool) -> tuple[list[str], Tree]:
+    """Read a file or take a text; rows of several files are named with them, for each has a row 2."""
+    text, path, data = str(given), Path(given), plan.data
+    if data.encode and not (text and lexists(path)) and not _FILE_NAME.fullmatch(text):
+        return [text], data.encode(text).unsqueeze(0)
+    names, inputs = read_new_inputs(data, path)
+    if is_alone or plan.task.continues or len(data.shape) not in (1, 2):
+        return names, inputs
+    return [f"{path.name}: {name}" for name in names], inputs
 
 
 def read_new_inputs(data: Data, path: Path) -> tuple[list[str], Tree]:

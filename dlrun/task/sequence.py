@@ -15,6 +15,13 @@ def sequence(data: Data, loss: LossPart) -> Sequence:
 
 
 class Sequence(ClassAtPlaces):
-    """The outputs are (n, classes, length)."""
+    """The outputs are (n, classes, length).
+
+    Where the dataset decodes ids, the class at each position is the next token, and a model continues texts.
+    """
 
     metrics = ("accuracy", "perplexity")
+
+    def __init__(self, data: Data, loss: LossPart) -> None:
+        super().__init__(data, loss)
+        self.continues = data.decode is not None

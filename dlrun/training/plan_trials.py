@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,8 @@ from dlrun.training.own_parts import trials
 from dlrun.training.plan import Plan
 from dlrun.training.stacking import refuse_what_differs
 from dlrun.training.trials import lonely_example
+
+_ALIKE = 1e-5  # of outputs, relative to the largest: those of other tokens differ by far more
 
 
 def try_on(plan: Plan, loaded: Loaded) -> None:
@@ -84,7 +88,8 @@ def _seen_later(plan: Plan, loaded: Loaded) -> str:
     one, other = (main_outputs(joined(model(expanded(some, 1))))[..., :half] for some in (inputs, others))
     if torch.allclose(one, other, rtol=1e-4, atol=1e-5):
         return ""
-    return f"it sees later positions: with another token at position {half + 1} it gives other outputs before"
+    name = plan.config.architecture.name
+    return f"{name} sees the tokens that it is to predict: with another one at position {half + 1} it gives other outputs before"
 
 
 def _refuse_stacking(plan: Plan, loaded: Loaded) -> None:

@@ -476,7 +476,7 @@ def test_a_model_that_sees_the_tokens_that_it_is_to_predict_is_refused(
     with pytest.raises(ConfigError) as refused:
         try_on(plan, plan.load())
     [mistake] = map(str, refused.value.mistakes)
-    assert "architecture: it sees later positions" in mistake
+    assert "sees the tokens that it is to predict" in mistake
     assert fix in mistake
     honest = architecture | (
         {"causal": True} if architecture["name"] == "transformer" else {"bidirectional": False}

@@ -20,6 +20,7 @@ from dlrun.console.commands.arguments import (
     WhichCheckpoint,
     checkpoint_of,
     expanded,
+    expanded_text,
     parts_of,
     progress_unless,
     with_options,
@@ -72,15 +73,30 @@ def evaluate(
 
 def predict(
     run: RunOrCheckpoint,
-    files: Annotated[
-        list[Path],
+    inputs: Annotated[
+        list[str],
         typer.Argument(
-            metavar="FILE...",
-            parser=expanded,
-            help="Images, folders of images, or CSV files with a row for each input.",
+            metavar="INPUT...",
+            parser=expanded_text,
+            help="Images, folders of images, CSV files with a row for each input, text files, or a text.",
         ),
     ],
     checkpoint: WhichCheckpoint = "best",
+    length: Annotated[
+        int | None, typer.Option(min=1, help="Tokens by which a text is continued (default: 200).")
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Below 1 a continuation is more probable, above 1 more varied; 0 always takes the most "
+            "probable token (default: 1).",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, help="Another seed is another continuation (default: 0)."),
+    ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the predictions as CSV.")] = False,
     json: Json = False,
     runs_dir: RunsDir = RUNS,
@@ -88,16 +104,20 @@ def predict(
     data_dir: DataDir = DATA,
     device: Device = None,
 ) -> None:
-    """Predict new inputs with a trained model, preprocessed as its training data were."""
+    """Predict new inputs with a trained model, preprocessed as its training data were; continue a text."""
     from dlrun.console.predictions import print_predictions, print_predictions_csv
     from dlrun.console.streams import say_json, warn
+    from dlrun.results.continuation import Sampling
     from dlrun.results.prediction import predict_files
     from dlrun.system.strict_json import finite
 
     if as_csv and json:
         raise UserError("--csv and --json cannot both be given", where="command line")
     path, found = checkpoint_of(run, checkpoint, runs_dir)
-    predicted = predict_files(path, files, parts_of(parts), data_dir, device)
+    stated = {"length": length, "temperature": temperature, "seed": seed}
+    chosen = {name: value for name, value in stated.items() if value is not None}
+    sampling = Sampling(**chosen) if chosen else None  # type: ignore[arg-type]
+    predicted = predict_files(path, inputs, parts_of(parts), data_dir, device, sampling)
     for note in predicted.plan.data.notes:
         warn(note)
     if as_csv:
