@@ -85,30 +85,44 @@ def _learn(table: Table, options: TableOptions, notes: list[str]) -> tuple[Encod
     categorical = [column for column in columns if column in options.categorical]
     cells = _parse(table, options, columns, categorical)
     refuse_text(cells, table, options, columns)
-    cells = _without_trouble(cells, options, notes)
-    classes = in_order(cells.texts[options.target]) if options.has_classes else ()
-    if options.has_classes and not 2 <= len(classes) <= _MOST_CLASSES:
-        has = f"{options.target} has {_different(len(classes))}"
-        fix = "for numbers set task: regression" if len(classes) > 1 else "name another target"
-        raise UserError(f"{has}, but classes are 2 to {_MOST_CLASSES:,}", where=table.source, fix=fix)
-    rows = _rows_of_splits(cells, options, len(table.rows))
+    cells = without_trouble(cells, options, notes)
+    classes = classes_of(cells, options)
+    rows = rows_of_splits(cells, options, len(table.rows))
     training = cells.take(rows["train"])
     encoding = Encoding(
         tuple(columns),
         {column: in_order(training.texts[column]) for column in categorical},
         classes,
-        _scaling(training.numbers.get(options.target)),
+        scaling_of(training.numbers.get(options.target)),
         options.missing == "fill",
     )
     refuse_unlearnable(training, encoding, options)
-    seen = set(training.texts.get(options.target, encoding.classes))
-    if absent := [name for name in encoding.classes if name not in seen]:
-        notes.append(f"no training row is of the class {some_columns(absent)}: it cannot be learnt")
+    notes += unlearnable_classes(training, classes, options)
     constant = [c for c in columns if c in training.numbers and _are_same(training.numbers[c])]
     if constant and options.standardise:
         are, become = ("are", "become") if len(constant) > 1 else ("is", "becomes")
         notes.append(f"{some_columns(constant)} {are} the same in all training rows, and {become} 0")
     return encoding, _examples(cells, rows, options, encoding, notes)
+
+
+def classes_of(cells: Cells, options: TableOptions) -> tuple[str, ...]:
+    """The classes that the target's cells name, () in a regression. Raises UserError for one or too many."""
+    if not options.has_classes:
+        return ()
+    classes = in_order(cells.texts[options.target])
+    if not 2 <= len(classes) <= _MOST_CLASSES:
+        has = f"{options.target} has {_different(len(classes))}"
+        fix = "for numbers set task: regression" if len(classes) > 1 else "name another target"
+        raise UserError(f"{has}, but classes are 2 to {_MOST_CLASSES:,}", where=cells.source, fix=fix)
+    return classes
+
+
+def unlearnable_classes(training: Cells, classes: Sequence[str], options: TableOptions) -> list[str]:
+    """A note that names the classes of no training row, if there are any."""
+    seen = set(training.texts.get(options.target, classes))
+    if absent := [name for name in classes if name not in seen]:
+        return [f"no training row is of the class {some_columns(absent)}: it cannot be learnt"]
+    return []
 
 
 def _splits(
@@ -117,8 +131,8 @@ def _splits(
     """All splits of a table, with an encoding from a checkpoint."""
     table = read()
     refuse_missing_columns(table, [*needed_columns(options), *encoding.columns])
-    cells = _without_trouble(_parse(table, options, encoding.columns, encoding.categories), options, notes)
-    rows = _rows_of_splits(cells, options, len(table.rows))
+    cells = without_trouble(_parse(table, options, encoding.columns, encoding.categories), options, notes)
+    rows = rows_of_splits(cells, options, len(table.rows))
     return _examples(cells, rows, options, encoding, notes)
 
 
@@ -139,7 +153,7 @@ def _read_new(
         dated.read_dates(table, options.date)
         cells.date = None if dated.trouble else dated.date
     try:
-        cells = _without_trouble(cells, bare, notes, labelled=False)
+        cells = without_trouble(cells, bare, notes, labelled=False)
         return cells.names(), _inputs(cells, options, encoding, notes)
     except UserError as error:
         fix = "correct the file; the treatment of missing and unknown cells is fixed at training"
@@ -169,15 +183,24 @@ def _parse(
     return cells
 
 
-def _without_trouble(
-    cells: Cells, options: TableOptions, notes: list[str], *, labelled: bool = True
+def without_trouble(
+    cells: Cells,
+    options: TableOptions,
+    notes: list[str],
+    *,
+    labelled: bool = True,
+    fillable: bool = True,
 ) -> Cells:
-    """Apply the option `missing`: drop, fill or refuse rows with missing cells, and note what was done."""
+    """Apply the option `missing`: drop, fill or refuse rows with missing cells, and note what was done.
+
+    A dataset that cannot fill has no such option.
+    """
     if not cells.trouble:
         return cells
     said = cells.said(cells.trouble)
     if options.missing == "refuse":
-        fix = "correct them, or set missing: drop (leaves such rows out) or fill (takes the mean of training)"
+        fix = "correct them, or set missing: drop (leaves such rows out)"
+        fix += " or fill (takes the mean of training)" * fillable
         raise UserError(said, where=cells.source, fix=fix)
     essential = {*options.date, *[options.target] * labelled}
     bad = {row for row, column in cells.trouble if options.missing == "drop" or column in essential}
@@ -192,7 +215,7 @@ def _without_trouble(
     return cells.take([row for row in range(len(cells)) if row not in bad])
 
 
-def _rows_of_splits(cells: Cells, options: TableOptions, total: int) -> dict[str, list[int]]:
+def rows_of_splits(cells: Cells, options: TableOptions, total: int) -> dict[str, list[int]]:
     """The rows of each split, chosen among the remaining ones of `total`.
 
     In a chronological split the last rows are the test split, those before the validation split.
@@ -238,14 +261,7 @@ def _examples(
     cells: Cells, rows: Mapping[str, list[int]], options: TableOptions, encoding: Encoding, notes: list[str]
 ) -> dict[str, Examples]:
     """The examples of each split, in the order of its rows."""
-    if options.has_classes:
-        unseen: list[tuple[int, str, str]] = []
-        targets = _codes(cells, options.target, encoding.classes, unseen)
-        if unseen:
-            what = f"{said_unseen(unseen)}, no class of the model {listed(encoding.classes)}"
-            raise UserError(what, where=cells.source)
-    else:
-        targets = cells.numbers[options.target].float().unsqueeze(1)
+    targets = targets_of(cells, options, encoding.classes)
     aside = {} if cells.date is None else {"date": cells.date}
     for name, column in options.baselines.items():
         guesses = cells.numbers[column]
@@ -253,6 +269,18 @@ def _examples(
         aside[name] = torch.where(guesses.isnan(), usual, guesses).float()
     whole = Examples(_inputs(cells, options, encoding, notes), targets, aside)
     return {name: whole.take(torch.tensor(some)) for name, some in rows.items()}
+
+
+def targets_of(cells: Cells, options: TableOptions, classes: Sequence[str]) -> Tensor:
+    """The class (n,) of each row, or its number (n, 1). Raises UserError for a class that is not known."""
+    if not options.has_classes:
+        return cells.numbers[options.target].float().unsqueeze(1)
+    unseen: list[tuple[int, str, str]] = []
+    targets = _codes(cells, options.target, classes, unseen)
+    if unseen:
+        what = f"{said_unseen(unseen)}, no class of the model {listed(classes)}"
+        raise UserError(what, where=cells.source)
+    return targets
 
 
 def _inputs(cells: Cells, options: TableOptions, encoding: Encoding, notes: list[str]) -> Tensor:
@@ -299,7 +327,7 @@ def _fit(options: TableOptions, encoding: Encoding, training: Examples) -> Prepr
     return Preprocessing(means, torch.where(are_numbers, deviations, 1.0), fill)
 
 
-def _scaling(targets: Tensor | None) -> tuple[float, float] | None:
+def scaling_of(targets: Tensor | None) -> tuple[float, float] | None:
     """Mean and standard deviation of the training targets; None if the deviation is 0."""
     if targets is None or _are_same(targets):
         return None

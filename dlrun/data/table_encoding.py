@@ -62,14 +62,10 @@ class Encoding:
     @classmethod
     def remembered(cls, known: Mapping[str, Any]) -> Encoding:
         """The encoding stored in a checkpoint. Raises ValueError, TypeError or KeyError if malformed."""
-        columns, categories, scaling = distinct_texts(known["columns"]), known["categories"], known["scaling"]
+        columns, categories = distinct_texts(known["columns"]), known["categories"]
         if not isinstance(categories, dict) or not categories.keys() <= set(columns):
             raise ValueError("the stored columns and categories contradict each other")
-        if scaling is not None:
-            mean, deviation = map(float, scaling)
-            if not (math.isfinite(mean) and 0 < deviation < math.inf):
-                raise ValueError("the stored mean and standard deviation are invalid")
-            scaling = (mean, deviation)
+        scaling = remembered_scaling(known["scaling"])
         values = {column: distinct_texts(categories[column]) for column in columns if column in categories}
         return cls(columns, values, distinct_texts(known["classes"]), scaling, known["fills"] is True)
 
@@ -101,3 +97,13 @@ class Encoding:
         for column in self.columns:
             found += [False] * len(self.categories[column]) if column in self.categories else [True]
         return torch.tensor(found + [False, False] * len(options.date_cycles))
+
+
+def remembered_scaling(value: Any) -> tuple[float, float] | None:
+    """The mean and standard deviation in a checkpoint. Raises ValueError or TypeError if malformed."""
+    if value is None:
+        return None
+    mean, deviation = map(float, value)
+    if not (math.isfinite(mean) and 0 < deviation < math.inf):
+        raise ValueError("the stored mean and standard deviation are invalid")
+    return mean, deviation

@@ -125,9 +125,14 @@ def refuse_unlearnable(training: Cells, encoding: Encoding, options: TableOption
         are_guesses = set(empty) & {*options.baselines.values()}
         fix = f"take {it} out of baselines, and list {it} under ignore" if are_guesses else ""
         raise UserError(what, where=training.source, fix=fix or f"list {it} under ignore")
-    if options.scale_target and encoding.scaling is None:
+    refuse_constant_target(encoding.scaling, options, training.source)
+
+
+def refuse_constant_target(scaling: tuple[float, float] | None, options: TableOptions, source: str) -> None:
+    """Raise UserError if a target that is to be scaled has no deviation."""
+    if options.scale_target and scaling is None:
         what = f"{options.target} is the same in all training rows, and cannot be scaled"
-        raise UserError(what, where=training.source, fix="set scale_target: false, or name another target")
+        raise UserError(what, where=source, fix="set scale_target: false, or name another target")
 
 
 def refuse_another_encoding(encoding: Encoding, options: TableOptions) -> None:
@@ -142,12 +147,21 @@ def refuse_another_encoding(encoding: Encoding, options: TableOptions) -> None:
         mistakes.append(f"the model has its own categorical columns {listed(encoding.categories)}")
     if options.missing == "fill" and not encoding.fills:
         mistakes.append("the model was trained without missing: fill, and has nothing to fill with")
-    if options.scale_target and encoding.scaling is None:
-        mistakes.append("the model was trained without a scale of the target")
-    if options.has_classes != bool(encoding.classes):
-        mistakes.append(f"the model was not trained for {options.task}")
+    mistakes += other_targets(options, encoding.classes, encoding.scaling)
     if mistakes:
         raise UserError("; ".join(mistakes))
+
+
+def other_targets(
+    options: TableOptions, classes: Sequence[str], scaling: tuple[float, float] | None
+) -> list[str]:
+    """The mistakes in options of a target that is not the one of a trained model."""
+    mistakes = []
+    if options.scale_target and scaling is None:
+        mistakes.append("the model was trained without a scale of the target")
+    if options.has_classes != bool(classes):
+        mistakes.append(f"the model was not trained for {options.task}")
+    return mistakes
 
 
 def said_unseen(unseen: Sequence[tuple[int, str, str]]) -> str:
