@@ -137,6 +137,8 @@ EXPERIMENTS = [
         seeds=1,
         published_time="71.90 min, a GPU",
     ),
+    Experiment("char_lm", "–", ("test_bits_per_character", "test_accuracy"), seeds=1),
+    Experiment("char_rnn", "–", ("test_bits_per_character", "test_accuracy"), seeds=1),
     Experiment("temps_scratch", "–", ("train_loss", "test_mae")),
     Experiment("temps", "–", ("train_mae", "test_mae")),
     Experiment(

@@ -35,6 +35,7 @@ PAGE = PROJECT / "docs" / "performance.md"
 SECTIONS = (
     "threenet",
     "spiral",
+    "language",
     "commands",
     "memory",
     "seeds",

@@ -55,6 +55,7 @@ def next_tokens(read: Callable[[], Text], options: TextOptions, known: Mapping[s
         input_dtype=torch.int64,
         vocabulary=alphabet.vocabulary,
         places=(options.window,),
+        autoregressive=True,
         encode=partial(_encode, alphabet),
         decode=alphabet.text,
     )

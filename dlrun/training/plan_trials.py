@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -89,7 +87,8 @@ def _seen_later(plan: Plan, loaded: Loaded) -> str:
     if torch.allclose(one, other, rtol=1e-4, atol=1e-5):
         return ""
     name = plan.config.architecture.name
-    return f"{name} sees the tokens that it is to predict: with another one at position {half + 1} it gives other outputs before"
+    how = f"with another one at position {half + 1} it gives other outputs before"
+    return f"{name} sees the tokens that it is to predict: {how}"
 
 
 def _refuse_stacking(plan: Plan, loaded: Loaded) -> None:

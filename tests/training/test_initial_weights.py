@@ -34,7 +34,6 @@ from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.initial_weights import initial_weights
 from dlrun.training.plan import Plan
 from dlrun.training.plan_trials import try_on
-from dlrun.training.views import HiddenTraining
 
 Dlrun = Callable[..., Any]
 STILL = {"optimizer": {"name": "sgd", "lr": 0.0}, "epochs": 1, "evaluate_train_every": 1}
@@ -377,7 +376,7 @@ def test_what_cannot_be_taken_is_refused_with_what_there_is(tmp_path: Path) -> N
     whole = torch.ones(8, 2, dtype=torch.int64)
     torch.save({"0.weight": whole}, path)
     assert "fits the model by name and shape: it holds 0.weight 8×2; " in said(path), "of another type"
-    broken = torch.tensor([float("nan")] * 8)
+    broken = torch.tensor([0.0] * 7 + [float("nan")])
     assert "the weights 0.bias in" in said(state_dict(path, **{"0.bias": broken}))
     counted = {"name": "mlp", "hidden": [5], "batch_norm": True}
     torch.save({"1.num_batches_tracked": torch.tensor(3)}, path)

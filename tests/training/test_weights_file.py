@@ -17,6 +17,7 @@ import torch
 from small_runs import only_run
 from torch import nn
 
+from dlrun.config.loading import load_config
 from dlrun.run_folders.listing import runs_in
 from dlrun.training.checkpoint import load_checkpoint
 
@@ -73,9 +74,7 @@ def test_a_strangers_file_runs_nothing(
     write(wrap(Touch(canary)), path)
     done = begun_with(dlrun, tiny, path)
     assert (done.code, canary.exists(), runs_dir.exists()) == (2, False, False)
-    assert f"its weights cannot be read: checkpoint is damaged (its content) ({path})" in done.err or (
-        "checkpoint is damaged (its" in done.err
-    )
+    assert "its weights cannot be read: checkpoint is damaged (its " in done.err and str(path) in done.err
     assert "torch.save(model.state_dict(), 'weights.pt')" in done.err
 
 
@@ -180,7 +179,7 @@ def test_a_file_is_found_where_we_are_and_beside_the_config_and_its_whole_path_i
 ) -> None:
     path = saved_model(tmp_path / place / "w.pt")
     assert dlrun("train", config).code == 0
-    assert f'weights: "{path}"' in only_run(runs_dir).config.read_text().replace(f": {path}", f': "{path}"')
+    assert load_config(only_run(runs_dir).config).architecture.options["weights"] == str(path)
 
 
 def test_where_nothing_is_found_or_two_files_are_the_message_has_line_and_column(
