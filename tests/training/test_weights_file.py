@@ -80,10 +80,10 @@ def test_a_strangers_file_runs_nothing(
 
 def compressed(path: Path) -> Path:
     """The same file, its records compressed: a bomb may hide in those."""
-    with zipfile.ZipFile(saved_model(path.with_name("plain.pt"))) as plain:
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-            for name in plain.namelist():
-                file.writestr(name, plain.read(name))
+    source = saved_model(path.with_name("plain.pt"))
+    with zipfile.ZipFile(source) as plain, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in plain.namelist():
+            file.writestr(name, plain.read(name))
     return path
 
 
