@@ -17,7 +17,7 @@ def sequence(data: Data, loss: LossPart) -> Sequence:
 class Sequence(ClassAtPlaces):
     """The outputs are (n, classes, length).
 
-    Where the dataset decodes ids, the class at each position is the next token, and a model continues texts.
+    If the dataset decodes ids, the class at each position is the next token, and a model continues texts.
     """
 
     metrics = ("accuracy", "perplexity")
