@@ -156,7 +156,7 @@ class Preparation:
 
     @classmethod
     def of(cls, fitted: Preprocessing | Mapping[str, Preprocessing], data: Data) -> Preparation:
-        """The preprocessing that `fit` gave, for each input of a dataset; whole numbers are left as they are."""
+        """The preprocessing of each input that `fit` gave; whole numbers are left as they are."""
         each = {}
         for name in data.shapes:
             own = fitted if isinstance(fitted, Preprocessing) else fitted.get(name, Preprocessing())
