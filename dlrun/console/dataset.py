@@ -17,7 +17,8 @@ def print_preview(found: Mapping[str, Any]) -> None:
     console = out()
     counts = ", ".join(f"{split['examples']:,} {name}" for name, split in found["splits"].items())
     shape, unit = inputs_text(found["input_shape"]), f" in {found['unit']}" if found["unit"] else ""
-    about = f"{found['dataset']}: {found['task']}, inputs of {shape}, {counts}"
+    tokens = f" of a vocabulary of {found['vocabulary']:,} tokens" if found["vocabulary"] else ""
+    about = f"{found['dataset']}: {found['task']}, inputs of {shape}{tokens}, {counts}"
     console.print(Text(clean(about)), soft_wrap=True)
     counted = next((key for key in ("classes", "labels") if key in next(iter(found["splits"].values()))), "")
     if counted:
@@ -34,6 +35,7 @@ def print_preview(found: Mapping[str, Any]) -> None:
     for heading in ("min", "mean", "sd", "max"):
         ranges.add_column(heading, justify="right")
     rows = {"all inputs, raw": found["ranges"], "all inputs, as the model gets them": found["prepared"]}
+    rows = {name: figures for name, figures in rows.items() if figures}
     rows |= found["features"]
     for name, split in found["splits"].items():
         if "target" in split:
@@ -42,6 +44,7 @@ def print_preview(found: Mapping[str, Any]) -> None:
         ranges.add_row(
             Text(clean(name[:60])), *(number(figures[key]) for key in ("min", "mean", "sd", "max"))
         )
-    console.print(ranges)
+    if rows:
+        console.print(ranges)
     for text in found["warnings"]:
         console.print(Text(f"warning: {clean(text)}", "yellow"), soft_wrap=True)

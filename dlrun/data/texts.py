@@ -13,6 +13,7 @@ from torch import Tensor
 from dlrun.errors import UserError
 
 Letters = Literal["characters", "bytes"]
+Tokens = Literal["words", "characters", "bytes"]
 _MOST_BYTES = 2**28  # of a file; as ids they take up to eight times as much memory
 _CODES = {"characters": 0x110000, "bytes": 256}
 _WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
@@ -106,11 +107,11 @@ def letters_of(text: str, letters: Letters) -> Text:
     return Text("", torch.frombuffer(raw, dtype=torch.int32).long() if raw else torch.empty(0).long())
 
 
-def tokens_of(text: str, tokens: Literal["words", "characters", "bytes"], *, lowercase: bool) -> list[str]:
+def tokens_of(text: str, tokens: Tokens, *, lowercase: bool) -> list[str]:
     """Cut a text into words and punctuation marks, characters or bytes."""
     text = text.lower() if lowercase else text
     if tokens == "bytes":
-        return [BYTES[byte] for byte in text.encode("utf-8")]
+        return [BYTES[byte] for byte in text.encode("utf-8", "surrogateescape")]
     return _WORD.findall(text) if tokens == "words" else list(text)
 
 

@@ -18,8 +18,8 @@ from dlrun.training.plan import Plan
 def dataset_facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
     """The facts that `dlrun data` prints: shapes, classes and their balance, ranges, warnings.
 
-    `ranges` describes raw values and `prepared` preprocessed ones, both of the training split; `features`
-    has the ranges of each feature if inputs are vectors.
+    `ranges` describes raw values and `prepared` preprocessed ones, both of the training split, except of ids;
+    `features` has the ranges of each feature if inputs are vectors.
     """
     data, training = plan.data, loaded["train"]
     raw, prepared = Ranges(), Ranges()
@@ -27,7 +27,8 @@ def dataset_facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
         # of several inputs, their numbers together
         raw.add(_numbers(training.raw_tree(indices)))
         prepared.add(_numbers(training.batch(indices.to(training.device))[0]).cpu())
-    is_vector = len(data.shape) == 1 and not data.has_whole_numbers()
+    is_of_ids = bool(data.shape) and data.has_whole_numbers()
+    is_vector = len(data.shape) == 1 and not is_of_ids
     return {
         "dataset": plan.config.dataset.name,
         "task": data.task,
@@ -37,8 +38,10 @@ def dataset_facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
         "target": data.target,
         "unit": data.unit,
         "splits": {name: _split_facts(plan, split) for name, split in loaded.splits.items()},
-        "ranges": raw.whole(),
-        "prepared": prepared.whole(),
+        "vocabulary": len(data.vocabulary),
+        # of ids, which stand for tokens, no figure means anything
+        "ranges": {} if is_of_ids else raw.whole(),
+        "prepared": {} if is_of_ids else prepared.whole(),
         "features": dict(zip(feature_names(plan), raw.each(), strict=True)) if is_vector else {},
         "warnings": [*data.notes, *_warnings(plan, loaded, raw)],
     }

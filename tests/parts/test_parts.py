@@ -43,6 +43,7 @@ REQUIRED_OPTIONS: dict[str, Any] = {
     "runs": [],
     "path": "table.csv",
     "target": "y",
+    "text": "a",
 }
 
 
@@ -616,6 +617,7 @@ def dataset_options(name: str, folder: Path) -> dict[str, Any]:
         elif "target" in stated:
             rows = [f"{x},{x % 3},{x * x}" for x in range(20)]
             Path(options["path"]).write_text("\n".join(["a,b,y", *rows]))
+            options["target"] = "b" if "text" in stated else "y"  # of few classes
         else:
             for image in ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"):
                 (folder / "own" / image).parent.mkdir(parents=True, exist_ok=True)

@@ -105,3 +105,15 @@ def test_duplicates_are_found_in_every_split(tmp_path: Path) -> None:
     again = loaded["train"].raw(torch.tensor([0, 1, 2]))
     loaded["valid"].inputs[:3] = again  # type: ignore[attr-defined]
     assert duplicates(loaded) == {"test": 0, "valid": 3}
+
+
+def test_ids_have_a_vocabulary_and_no_ranges() -> None:
+    plan = planned(
+        dataset={"name": "sentences", "count": 60, "window": 8},
+        architecture={"name": "rnn", "hidden": 4},
+        loss="cross_entropy",
+    )
+    found = dataset_facts(plan, plan.load())
+    assert found["vocabulary"] == len(plan.data.vocabulary) > 20
+    assert (found["ranges"], found["prepared"], found["features"]) == ({}, {}, {})
+    assert sum(found["splits"]["train"]["classes"].values()) == 8 * found["splits"]["train"]["examples"]

@@ -1,0 +1,229 @@
+"""A table with a column of texts as a dataset: their tokens as ids, by a vocabulary that checkpoints keep."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlrun.data.cells import Cells
+from dlrun.data.csv_files import Table, read_table
+from dlrun.data.examples import Data, Examples
+from dlrun.data.table import (
+    classes_of,
+    rows_of_splits,
+    scaling_of,
+    targets_of,
+    unlearnable_classes,
+    without_trouble,
+)
+from dlrun.data.table_encoding import TableOptions, remembered_scaling
+from dlrun.data.table_refusals import (
+    other_targets,
+    refuse_constant_target,
+    refuse_contradictions,
+    refuse_missing_columns,
+    refuse_text,
+)
+from dlrun.data.texts import Tokens, distinct_texts, read_lines, tokens_of
+from dlrun.errors import UserError
+
+PADDING, UNKNOWN = "", "<unknown>"  # the tokens of the ids 0 and 1
+_MOST_IDS = 2**28  # in all texts together: 2 GiB
+_TABLES = (".csv", ".csv.gz")
+
+
+@dataclass(frozen=True)
+class TextTableOptions:
+    """The options of a table of texts (documented in `dlrun.dataset.text_table.text_table`)."""
+
+    text: str
+    tokens: Tokens
+    lowercase: bool
+    length: int
+    vocabulary: int
+    table: TableOptions  # those of the target and of the splits
+
+    def cut(self, text: str) -> list[str]:
+        """The tokens of a text, all of them."""
+        return tokens_of(text, self.tokens, lowercase=self.lowercase)
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """The tokens by their ids, and the target as it was in training."""
+
+    vocabulary: tuple[str, ...]
+    classes: tuple[str, ...]
+    scaling: tuple[float, float] | None
+
+    @classmethod
+    def remembered(cls, known: Mapping[str, Any], options: TextTableOptions) -> _Encoding:
+        """The encoding in a checkpoint. Raises ValueError, TypeError or KeyError if it is malformed.
+
+        Raises UserError for options that would change it.
+        """
+        vocabulary, classes = distinct_texts(known["vocabulary"]), distinct_texts(known["classes"])
+        if vocabulary[:2] != (PADDING, UNKNOWN):
+            raise ValueError("the stored vocabulary begins with other tokens")
+        scaling = remembered_scaling(known["scaling"])
+        mistakes = other_targets(options.table, classes, scaling)
+        for key, value in (("tokens", options.tokens), ("lowercase", options.lowercase)):
+            if known[key] != value:
+                mistakes.append(f"the model was not trained with {key}: {str(value).lower()}")
+        if mistakes:
+            raise UserError("; ".join(mistakes))
+        return cls(vocabulary, classes, scaling)
+
+    def known(self, options: TextTableOptions) -> dict[str, Any]:
+        """The encoding as plain values, for a checkpoint."""
+        return {
+            "vocabulary": list(self.vocabulary),
+            "classes": list(self.classes),
+            "scaling": list(self.scaling) if self.scaling else None,
+            "tokens": options.tokens,
+            "lowercase": options.lowercase,
+        }
+
+    def ids(self, texts: list[str], options: TextTableOptions, source: str, notes: list[str]) -> Tensor:
+        """The ids (n, length) of some texts; what is behind the last place is left out, and noted."""
+        if len(texts) * options.length > _MOST_IDS:
+            what = f"{len(texts):,} texts of {options.length:,} tokens take more than 2 GiB"
+            raise UserError(what, where=source, fix="set a smaller length")
+        places = {token: place for place, token in enumerate(self.vocabulary)}
+        unknown, flat, cut = places[UNKNOWN], array("q"), 0
+        for text in texts:
+            tokens = options.cut(text)
+            own = [places.get(token, unknown) for token in tokens[: options.length]]
+            flat.extend(own)
+            flat.extend(repeat(places[PADDING], options.length - len(own)))
+            cut += len(tokens) > options.length
+        if cut:
+            are = "text has" if len(texts) == 1 else "texts have"
+            more = f"more than {options.length:,} tokens, of which the first are taken"
+            notes.append(f"{cut:,} of {len(texts):,} {are} {more}")
+        return torch.frombuffer(flat, dtype=torch.int64).clone().view(len(texts), options.length)
+
+
+def text_table_data(
+    read: Callable[[], Table], options: TextTableOptions, known: Mapping[str, Any] | None
+) -> Data:
+    """A table of texts as a dataset. Without `known` it is read at once, for the vocabulary depends on it.
+
+    Raises UserError for options that contradict each other, the table or the model; ValueError, TypeError or
+    KeyError for a malformed `known`.
+    """
+    refuse_contradictions(options.table)
+    if options.text == options.table.target:
+        raise UserError(f"{options.text} is the target, and cannot be the text too")
+    notes: list[str] = []
+    splits: dict[str, Examples] | None = None
+    if known is None:
+        encoding, splits = _learn(read(), options, notes)
+    else:
+        encoding = _Encoding.remembered(known, options)
+    return Data(
+        task=options.table.task,
+        input_shape=(options.length,),
+        read=partial(_splits, read, options, encoding, notes) if splits is None else partial(dict, splits),
+        classes=encoding.classes,
+        target=options.table.target,
+        unit=options.table.unit,
+        scaling=encoding.scaling if options.table.scale_target else None,
+        splits=options.table.splits,
+        read_new=partial(_read_new, options, encoding, notes),
+        known=encoding.known(options),
+        notes=notes,
+        input_dtype=torch.int64,
+        vocabulary=encoding.vocabulary,
+        encode=partial(_encode, options, encoding, notes),
+    )
+
+
+def _learn(
+    table: Table, options: TextTableOptions, notes: list[str]
+) -> tuple[_Encoding, dict[str, Examples]]:
+    """Choose the vocabulary from the training rows, and encode all splits of the table."""
+    cells = _cells(table, options, notes)
+    classes = classes_of(cells, options.table)
+    rows = rows_of_splits(cells, options.table, len(table.rows))
+    training = cells.take(rows["train"])
+    scaling = scaling_of(training.numbers.get(options.table.target))
+    refuse_constant_target(scaling, options.table, table.source)
+    notes += unlearnable_classes(training, classes, options.table)
+    vocabulary = most_frequent(map(options.cut, training.texts[options.text]), options.vocabulary)
+    encoding = _Encoding((PADDING, UNKNOWN, *vocabulary), classes, scaling)
+    return encoding, _examples(cells, rows, options, encoding, notes)
+
+
+def most_frequent(texts: Iterable[list[str]], most: int) -> list[str]:
+    """The most frequent tokens of some texts, the more frequent first, of equal ones in their order."""
+    counts = Counter[str]()
+    for tokens in texts:
+        counts.update(tokens)
+    return sorted(counts, key=lambda token: (-counts[token], token))[:most]
+
+
+def _splits(
+    read: Callable[[], Table], options: TextTableOptions, encoding: _Encoding, notes: list[str]
+) -> dict[str, Examples]:
+    """All splits of a table, with an encoding from a checkpoint."""
+    table = read()
+    cells = _cells(table, options, notes)
+    return _examples(cells, rows_of_splits(cells, options.table, len(table.rows)), options, encoding, notes)
+
+
+def _cells(table: Table, options: TextTableOptions, notes: list[str]) -> Cells:
+    """The texts and targets of a table. Raises UserError for a missing column or a cell without value."""
+    target = options.table.target
+    refuse_missing_columns(table, [options.text, target])
+    cells = Cells(table.source, list(table.lines))
+    cells.read_texts(table, options.text)
+    (cells.read_texts if options.table.has_classes else cells.read_numbers)(table, target)
+    refuse_text(cells, table, options.table, [])
+    return without_trouble(cells, options.table, notes, fillable=False)
+
+
+def _examples(
+    cells: Cells,
+    rows: Mapping[str, list[int]],
+    options: TextTableOptions,
+    encoding: _Encoding,
+    notes: list[str],
+) -> dict[str, Examples]:
+    """The examples of each split, in the order of its rows."""
+    ids = encoding.ids(cells.texts[options.text], options, cells.source, notes)
+    whole = Examples(ids, targets_of(cells, options.table, encoding.classes))
+    return {name: whole.take(torch.tensor(some)) for name, some in rows.items()}
+
+
+def _read_new(
+    options: TextTableOptions, encoding: _Encoding, notes: list[str], path: Path
+) -> tuple[list[str], Tensor]:
+    """Read the texts of a CSV file with that column (`row 2`, …), or the lines of another (`line 1`, …)."""
+    if path.name.lower().endswith(_TABLES):
+        table = read_table(path)
+        refuse_missing_columns(table, [options.text])
+        cells = Cells(table.source, list(table.lines))
+        cells.read_texts(table, options.text)
+        cells = without_trouble(cells, options.table, notes, labelled=False, fillable=False)
+        names, texts = cells.names(), cells.texts[options.text]
+    else:
+        lines = read_lines(path)
+        names, texts = [f"line {number}" for number, _ in lines], [text for _, text in lines]
+    return names, encoding.ids(texts, options, str(path), notes)
+
+
+def _encode(options: TextTableOptions, encoding: _Encoding, notes: list[str], text: str) -> Tensor:
+    """The ids (length,) of a text on the command line. Raises UserError for one that is empty."""
+    if not text.strip():
+        raise UserError("the text is empty")
+    return encoding.ids([text.strip()], options, "", notes)[0]
