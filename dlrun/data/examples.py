@@ -294,13 +294,13 @@ class Data:
 def carve(examples: Examples, fraction: float, seed: int, *, by_class: bool) -> tuple[Examples, Examples]:
     """Hold out a validation split: (the rest, a random `fraction`), stratified by class if `by_class`.
 
-    It is one fixed split, not cross-validation.
-    Both keep the order of the examples. The choice depends only on `seed`.
+    Examples with several targets, such as a class for each pixel, are of no class. It is one fixed split, not
+    cross-validation. Both keep the order of the examples. The choice depends only on `seed`.
     """
     chooser = generator("valid", seed, 0)
-    labels = (
-        single(examples.targets, "the targets") if by_class else torch.zeros(len(examples), dtype=torch.long)
-    )
+    targets = examples.targets
+    has_class = by_class and isinstance(targets, Tensor) and targets.dim() == 1
+    labels = single(targets) if has_class else torch.zeros(len(examples), dtype=torch.long)
     chosen = torch.zeros(len(examples), dtype=torch.bool)
     for label in labels.unique().tolist():
         members = (labels == label).nonzero().squeeze(1)

@@ -17,6 +17,7 @@ from dlrun.data.batches import Batches, Sampling, in_order
 from dlrun.data.examples import Data, Examples, Preparation, Preprocessing, carve
 from dlrun.data.loaded import InMemory, Loaded, Streamed
 from dlrun.data.pixels import FITS
+from dlrun.data.trees import Tree, single
 from dlrun.dataset.mnist import mnist
 from dlrun.dataset.spiral import spiral
 from dlrun.errors import UserError
@@ -149,6 +150,18 @@ def test_the_split_is_the_datasets_own_and_the_same_for_all_copies() -> None:
     assert not torch.equal(chosen[1], chosen[2]), "another dataset.seed, another split"
     assert torch.equal(chosen[1], carve(examples, 0.25, 1, by_class=False)[1].inputs)
     assert not torch.equal(valid([0]), valid([0], seed=4))
+
+
+@pytest.mark.parametrize("places", [(4, 4), (3,)])
+def test_examples_of_several_targets_are_held_out_whole(places: tuple[int, ...]) -> None:
+    numbers = torch.arange(40).view(40, 1)
+    each = (numbers % 2).view(40, *[1] * len(places)).expand(40, *places)
+    rest, chosen = carve(Examples(numbers, each), 0.25, seed=1, by_class=True)
+    assert (len(rest), len(chosen)) == (30, 10)
+    assert sorted(torch.cat([single(rest.inputs), single(chosen.inputs)]).flatten().tolist()) == [*range(40)]
+    assert torch.equal(single(chosen.targets).flatten(1)[:, 0], single(chosen.inputs)[:, 0] % 2)
+    named: Tree = {"a": torch.zeros(40), "b": torch.zeros(40)}
+    assert len(carve(Examples(numbers, named), 0.25, seed=1, by_class=True)[1]) == 10
 
 
 def test_preprocessing_is_fitted_on_train_after_the_split() -> None:
