@@ -172,6 +172,10 @@ def _check_together(values: dict[str, Any], parts: Parts, note: Callable[..., No
         note(("name",), f"{name[:80]!r} cannot name a folder: letters, digits, '.', '_', '-', at most 64")
     if isinstance(device, str) and not _DEVICE.match(device):
         note(("device",), f"{device[:80]!r} is not a device (there are: auto, cpu, cuda, cuda:N, mps)")
+    task = values.get("task")
+    if isinstance(task, str) and task not in parts.names("task"):
+        known = nearest(task, parts.names("task"))
+        note(("task",), f"there is no task/{shortened(task)}.py{known}")
     seeds = values.get("seeds")
     if isinstance(seeds, list) and (not seeds or len(set(seeds)) < len(seeds)):
         note(("seeds",), "needs one or more seeds, each of them once")

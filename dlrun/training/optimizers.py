@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -18,7 +19,7 @@ from dlrun.training.copies import Copies, Stacked
 
 Saved = dict[str, Any]  # Optimizer.state_dict()
 _Named = tuple[str, nn.Parameter]
-_Slope = tuple[nn.Parameter, float, float]  # a weight, and the length and shift of its made-up gradient
+_Slope = tuple[nn.Parameter, Callable[[Tensor], Tensor]]  # a weight, and its gradient
 _EVERY = "every weight"  # a key of a parameter group: its weights, if only some of them are updated
 
 
@@ -258,24 +259,21 @@ class OptimizerPart:
         one, other = (self.make([("weight", weight)]) for weight in weights)
 
         for length in (1.0, -0.5, 2.0):
-            self._step(one, [(weights[0], length, 0.3)])
+            self._step(one, [(weights[0], partial(_downhill, length))])
         weights[1].data.copy_(weights[0].data)
         other.load_state_dict(deepcopy(one.state_dict()))  # else both would keep the same tensors
         for length in (0.7, -0.2):
             for optimizer, weight in zip((one, other), weights, strict=True):
-                self._step(optimizer, [(weight, length, 0.3)])
+                self._step(optimizer, [(weight, partial(_downhill, length))])
         return torch.equal(weights[0], weights[1])
 
     def _step(self, optimizer: torch.optim.Optimizer, slopes: Sequence[_Slope]) -> None:
-        """One step down the made-up losses length · (w²/2 + shift · w) of some weights."""
+        """One step of some weights, each with a function that gives its made-up gradient."""
 
         def closure() -> Tensor:
-            total = torch.zeros(())
-            for weight, length, shift in slopes:
-                at = weight.detach()
-                weight.grad = length * (at + shift)
-                total += length * (at.square() / 2 + shift * at).sum()
-            return total
+            for weight, gradient in slopes:
+                weight.grad = gradient(weight.detach())
+            return torch.stack([weight.detach().square().sum() for weight, _ in slopes]).sum()
 
         if self.states_closure or needs_closure(optimizer):
             Optimizers([optimizer], takes_closure=True).step_by([closure])
@@ -289,9 +287,21 @@ class OptimizerPart:
         weights = [nn.Parameter(start.clone()) for start in starts]
         optimizer = self.make([("weight", weight) for weight in weights])
         for length in (1.0, -0.5, 0.25):
-            lengths = [length * 1000.0**number for number in numbers]
-            self._step(optimizer, [(*each, 0.1) for each in zip(weights, lengths, strict=True)])
+            # The gradients do not depend on the weights, which a large rate would make infinite.
+            fixed = [
+                length * 1000.0**number * (start + 0.1) for number, start in zip(numbers, starts, strict=True)
+            ]
+            gradients = [partial(_same, gradient) for gradient in fixed]
+            self._step(optimizer, list(zip(weights, gradients, strict=True)))
         return [weight.detach() for weight in weights]
+
+
+def _downhill(length: float, weight: Tensor) -> Tensor:
+    return length * (weight + 0.3)
+
+
+def _same(gradient: Tensor, weight: Tensor) -> Tensor:
+    return gradient.clone()
 
 
 def needs_closure(optimizer: torch.optim.Optimizer) -> bool:

@@ -80,7 +80,7 @@ def try_augmentation(augment: Augment, data: Data, targets: Tree | None) -> Tree
     inputs, name = data.made_up(2), augment.name
     try:
         given: object = augment(inputs, {} if targets is None else targets, torch.Generator())
-    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except (RuntimeError, LookupError, TypeError, ValueError) as error:
         size = data.said_shape
         reason = f": {str(error)[:150]}" if type(error) is ValueError else ""  # torch's do not help a user
         raise UserError(f"{name} does not take inputs of {size}{reason}") from error
@@ -139,7 +139,7 @@ def measure_two(
         outputs = mapped(lambda some: some.requires_grad_(), outputs)
     try:
         figures: object = measure(outputs, targets)
-    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except (RuntimeError, LookupError, TypeError, ValueError) as error:
         reason = (str(error).splitlines() or [""])[0][:150]
         size = said_shapes({called: some.shape[1:] for called, some in named_leaves(outputs, "")})
         raise UserError(f"{name} does not fit outputs of {size} and such targets: {reason}") from error

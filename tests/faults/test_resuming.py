@@ -45,6 +45,7 @@ from dlrun.training.views import HiddenTraining
 Dlrun = Callable[..., Any]
 Write = Callable[[str, str], Path]
 THREE = FULL | {"epochs": 3}
+MILESTONES = {"name": "milestones", "at": [1, 2]}
 
 
 def refused(done: Any, code: int) -> str:
@@ -88,7 +89,7 @@ def test_whatever_the_optimizer_and_schedule_a_run_that_was_killed_ends_the_same
     for schedule in schedules if fault.thorough else [schedules[number % len(schedules)]]:
         changes = THREE | {
             "optimizer": {"name": optimizer, "lr": 0.02} | OPTIMIZER_OPTIONS.get(optimizer, {}),
-            "schedule": COSINE if schedule == "cosine" else schedule,
+            "schedule": {"cosine": COSINE, "milestones": MILESTONES}.get(schedule, schedule),
         }
         unbroken = trained(planned(**changes), tmp_path)
         every = range(1, 3 * STEPS + 1)
@@ -290,6 +291,8 @@ ANOTHER = {
     "evaluate_train_every": ("1", "evaluate_train_every (was None, now 1)"),
     "metrics": ("[]", "metrics (was "),
     "monitor": ("train_accuracy", "monitor (was None, now train_accuracy)"),
+    "groups": ("[{match: '*.bias', lr: 0.1x}]", "groups (was []"),
+    "task": ("other", "task (was None, now other)"),
 }
 # Those that may be others, since what is learnt does not depend on them.
 ALLOWED = {
