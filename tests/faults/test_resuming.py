@@ -292,7 +292,7 @@ ANOTHER = {
     "metrics": ("[]", "metrics (was "),
     "monitor": ("train_accuracy", "monitor (was None, now train_accuracy)"),
     "groups": ("[{match: '*.bias', lr: 0.1x}]", "groups (was []"),
-    "task": ("other", "task (was None, now other)"),
+    "task": ("classification", "task (was None, now classification)"),
 }
 # Those that may be others, since what is learnt does not depend on them.
 ALLOWED = {
