@@ -48,7 +48,7 @@ def test_the_papers_network_has_23_convolutions_and_31_million_weights() -> None
 
 
 def test_an_output_sees_its_pixel_without_the_way_down_and_far_pixels_through_it() -> None:
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     model = unet((1, 16, 16), 2, numbers(16, 16), channels=4, depth=3).eval()
     image = drawn(1, 1, 16, 16).requires_grad_()
     model(image)[0, 0, 8, 8].backward()
