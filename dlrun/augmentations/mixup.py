@@ -17,8 +17,11 @@ def mixup(
     """Blend examples in pairs, λ x + (1 - λ) x', and their classes alike.
 
     Inputs are (n, …), targets shares of classes (n, classes). Each example draws its own λ from the beta
-    distribution with both parameters `alpha`. Source: Zhang et al. 2018, arXiv 1710.09412.
+    distribution with both parameters `alpha`. Source: Zhang et al. 2018, arXiv 1710.09412. Raises ValueError
+    for whole numbers, such as token ids.
     """
+    if not inputs.is_floating_point():
+        raise ValueError("they are whole numbers, which cannot be blended")
     n = len(inputs)
     other = torch.randperm(n, generator=generator, device=generator.device)
     share = betas(alpha, n, generator)

@@ -10,13 +10,35 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.blocks.decisions import Decision
+from dlrun.blocks.decisions import Decision, softmax, two_sigmoids
 from dlrun.blocks.tasks import LossPart, Metric, Report
 from dlrun.data.trees import Tree, main_outputs, single
 from dlrun.errors import UserError
 
 _RARE = 1e-12  # the share of a class without examples in the outputs of a constant model
 _CLOSE = 1e-3  # between the shares of the classes and the probabilities of a constant model
+
+
+def decision_of(loss: LossPart, outputs: int, classes: int) -> Decision:
+    """The rule that predicts one of the classes from so many outputs of a loss.
+
+    Raises UserError if neither the loss nor their number says which probabilities they stand for.
+    """
+    if loss.probabilities:
+        probabilities = loss.probabilities
+    elif outputs == classes:
+        probabilities = softmax
+    elif outputs == 1 and classes == 2:
+        probabilities = two_sigmoids
+    else:
+        what = f"{loss.name} takes {outputs} outputs for {classes} classes"
+        raise UserError(what, fix="define probabilities(outputs) in its file")
+    shares: object = probabilities(torch.zeros(2, outputs))
+    if not isinstance(shares, Tensor) or shares.shape != (2, classes):
+        shape = tuple(shares.shape) if isinstance(shares, Tensor) else type(shares).__name__
+        wanted = f"for outputs of shape (2, {outputs}) it needs (2, {classes})"
+        raise UserError(f"probabilities() of {loss.name} gives {shape}: {wanted}")
+    return Decision(classes, outputs, probabilities)
 
 
 def seen_by(metric: Metric, decision: Decision) -> Callable[[Tensor], Tensor] | None:

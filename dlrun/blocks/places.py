@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dlrun.blocks.class_reports import Confusions, constant_outputs, seen_by
-from dlrun.blocks.decisions import Decision, softmax, two_sigmoids
+from dlrun.blocks.class_reports import Confusions, constant_outputs, decision_of, seen_by
+from dlrun.blocks.decisions import Decision
 from dlrun.blocks.tasks import (
     LossPart,
     Measure,
@@ -45,12 +44,7 @@ class ClassAtPlaces(Task):
         super().__init__(data, loss)
         if not data.places:
             raise UserError(f"{data.task} needs Data(places=…), the shape of the targets of one example")
-        self.decision = Decision(len(data.classes), self.outputs, self._probabilities())
-
-    def _probabilities(self) -> Callable[[Tensor], Tensor]:
-        if self.loss.probabilities:
-            return self.loss.probabilities
-        return two_sigmoids if self.outputs == 1 else softmax
+        self.decision = decision_of(loss, self.outputs, len(data.classes))
 
     def usual_outputs(self) -> int:
         return len(self.data.classes)
@@ -79,8 +73,7 @@ class ClassAtPlaces(Task):
             return measure
 
         def judged(outputs: Tree, targets: Tree) -> Tensor:
-            of_places = single(targets, "the targets")
-            flat, counts = of_places.flatten(), (of_places != IGNORED).flatten(1)
+            flat, counts = flat_and_counted(targets)
             figures = measure(rows_of(main_outputs(outputs)), flat.clamp_min(0))
             if figures.shape != flat.shape:
                 raise ValueError(f"it gives shape {tuple(figures.shape)} for {len(flat)} places")
@@ -106,13 +99,12 @@ class ClassAtPlaces(Task):
             return replace(metric, measure=lambda o, t: metric.measure(main_outputs(o), t))
 
         def of_split(outputs: Tree, targets: Tree) -> Tensor:
-            flat = single(targets, "the targets").flatten()
-            there = flat != IGNORED
+            flat, counts = flat_and_counted(targets)
+            there = counts.flatten()
             return metric.measure(seen(rows_of(main_outputs(outputs))[there]), flat[there])
 
         def of_batch(outputs: Tree, targets: Tree) -> Tensor:
-            of_places = single(targets, "the targets")
-            flat, counts = of_places.flatten(), (of_places != IGNORED).flatten(1)
+            flat, counts = flat_and_counted(targets)
             found = metric.measure(seen(rows_of(main_outputs(outputs))), flat.clamp_min(0))
             figures = found.double() if found.device.type != "mps" else found.float()
             kept = figures.view(*counts.shape, -1) * counts.unsqueeze(2)
@@ -128,9 +120,7 @@ class ClassAtPlaces(Task):
 
     def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
         """The constant model whose probabilities are the shares of the classes in training."""
-        counts = torch.zeros(len(self.data.classes), dtype=torch.long, device=training.device)
-        for targets in targets_in_pieces(training):
-            counts += torch.bincount(targets[targets != IGNORED], minlength=len(counts))
+        counts = self._counts(training)
         constant = constant_outputs(counts, self.loss, self.decision)
         places = constant.view(-1, *[1] * len(self.data.places)).expand(-1, *self.data.places)
         return {"majority class": guess_for_all(places, split)}
@@ -141,10 +131,15 @@ class ClassAtPlaces(Task):
         return _ConfusionsOfPlaces(self.data.classes, self.decision, copies)
 
     def facts(self, split: Split) -> dict[str, Any]:
-        counts = torch.zeros(len(self.data.classes), dtype=torch.long)
-        for targets in targets_in_pieces(split):
-            counts += torch.bincount(targets[targets != IGNORED].cpu(), minlength=len(counts))
+        counts = self._counts(split)
         return {"classes": dict(zip(self.data.classes, counts.tolist(), strict=True))}
+
+    def _counts(self, split: Split) -> Tensor:
+        """The number of places of each class (classes,) in a split, on its device."""
+        counts = torch.zeros(len(self.data.classes), dtype=torch.long, device=split.device)
+        for targets in targets_in_pieces(split):
+            counts += torch.bincount(targets[targets != IGNORED], minlength=len(counts))
+        return counts
 
 
 class _ConfusionsOfPlaces(Confusions):
@@ -153,6 +148,12 @@ class _ConfusionsOfPlaces(Confusions):
     def add_copy(self, index: int, outputs: Tensor, targets: Tensor) -> None:
         flat = targets.flatten()
         super().add_copy(index, rows_of(outputs)[flat != IGNORED], flat[flat != IGNORED])
+
+
+def flat_and_counted(targets: Tree) -> tuple[Tensor, Tensor]:
+    """The targets (n, *places) of all places in a row, (m,), and which of them count, (n, places)."""
+    of_places = single(targets, "the targets")
+    return of_places.flatten(), (of_places != IGNORED).flatten(1)
 
 
 def rows_of(outputs: Tensor) -> Tensor:

@@ -273,11 +273,11 @@ class Data:
         dtype = stated if isinstance(stated, torch.dtype) else stated.get(name, torch.float32)
         return not dtype.is_floating_point
 
-    def made_up(self, n: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tree:
-        """Inputs (n, …) of zeros, to try parts on; `dtype` is that of inputs that are no whole numbers."""
+    def made_up(self, n: int, device: str = "cpu") -> Tree:
+        """Inputs (n, …) of zeros, in float32 or as whole numbers, to try parts on."""
         zeros = {
             name: torch.zeros(
-                n, *shape, dtype=torch.int64 if self.has_whole_numbers(name) else dtype, device=device
+                n, *shape, dtype=torch.int64 if self.has_whole_numbers(name) else torch.float32, device=device
             )
             for name, shape in self.shapes.items()
         }

@@ -88,13 +88,22 @@ class _Split:
     """A split with its targets on the device; its inputs are prepared when they are used."""
 
     def __init__(
-        self, examples: Examples, preparation: Preparation, device: torch.device, are_inputs_targets: bool
+        self,
+        examples: Examples,
+        preparation: Preparation,
+        device: torch.device,
+        are_inputs_targets: bool = False,
     ) -> None:
         self.device, self.aside = device, examples.aside
         self._prepare, self._are_inputs_targets = preparation, are_inputs_targets
         dtype = next((own.dtype for own in preparation.each.values() if own.dtype.is_floating_point), None)
         self._targets = mapped(lambda targets: _as_precise(targets, dtype, device), examples.targets)
         self._count = len(examples)
+        self._hold(examples)
+
+    def _hold(self, examples: Examples) -> None:
+        """Keep the inputs of the examples where they are to stay."""
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return self._count
@@ -135,18 +144,11 @@ class _Split:
 class InMemory(_Split):
     """A split whose raw inputs are on the device; each batch is preprocessed when it is used."""
 
-    def __init__(
-        self,
-        examples: Examples,
-        preparation: Preparation,
-        device: torch.device,
-        are_inputs_targets: bool = False,
-    ) -> None:
-        super().__init__(examples, preparation, device, are_inputs_targets)
+    def _hold(self, examples: Examples) -> None:
         if examples.rows is None:
-            self.inputs = mapped(lambda inputs: on_device(inputs, device), examples.inputs)
+            self.inputs = mapped(lambda inputs: on_device(inputs, self.device), examples.inputs)
         else:
-            self.inputs = torch.cat([on_device(single(piece), device) for piece in examples.pieces()])
+            self.inputs = torch.cat([on_device(single(piece), self.device) for piece in examples.pieces()])
 
     def _inputs_at(self, flat: Tensor) -> Tree:
         return mapped(lambda inputs: inputs.index_select(0, flat), self.inputs)
@@ -162,16 +164,9 @@ class Streamed(_Split):
     copied while the device computes.
     """
 
-    def __init__(
-        self,
-        examples: Examples,
-        preparation: Preparation,
-        device: torch.device,
-        are_inputs_targets: bool = False,
-    ) -> None:
-        super().__init__(examples, preparation, device, are_inputs_targets)
+    def _hold(self, examples: Examples) -> None:
         self.examples = examples
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     def _inputs_at(self, flat: Tensor) -> Tree:
         return mapped(lambda inputs: on_device(inputs, self.device), self.examples.raw(flat.cpu()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,13 +24,8 @@ def mapped(function: Callable[..., Tensor], *trees: Tree) -> Tree:
     """Apply a function to the tensors of the same name in some trees."""
     if isinstance(trees[0], Tensor):
         return function(*trees)
-    return {name: function(*each) for name, *each in _side_by_side(trees)}
-
-
-def _side_by_side(trees: Sequence[Any]) -> Iterator[list[Any]]:
-    """Yield each name with the tensors that it has in dicts."""
-    for name in trees[0]:
-        yield [name, *(tree[name] for tree in trees)]
+    named: Any = trees  # dicts with the same names
+    return {name: function(*(tree[name] for tree in named)) for name in named[0]}
 
 
 def leaves(tree: Tree) -> list[Tensor]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dlrun.blocks.class_reports import Confusions, constant_outputs, seen_by
+from dlrun.blocks.class_reports import Confusions, constant_outputs, decision_of, seen_by
 from dlrun.blocks.classes import one_hot
-from dlrun.blocks.decisions import Decision, softmax, two_sigmoids
+from dlrun.blocks.decisions import Decision
 from dlrun.blocks.tasks import LossPart, Metric, Task, guess_for_all, sees_main
 from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.misfits import wrong_classes, wrong_shape
 from dlrun.data.trees import Tree, single
-from dlrun.errors import UserError
 
 UNBALANCED = 3.0  # largest class over smallest, above which accuracy misleads
 
@@ -36,28 +35,13 @@ class Classification(Task):
     def __init__(self, data: Data, loss: LossPart) -> None:
         super().__init__(data, loss)
         self.classes = data.classes
-        self.decision = Decision(len(data.classes), self.outputs, self._probabilities())
-        shares = self.decision.probabilities(torch.zeros(2, self.outputs))
-        if not isinstance(shares, Tensor) or shares.shape != (2, len(data.classes)):
-            shape = tuple(shares.shape) if isinstance(shares, Tensor) else type(shares).__name__
-            wanted = f"for outputs of shape (2, {self.outputs}) it needs (2, {len(data.classes)})"
-            raise UserError(f"probabilities() of {loss.name} gives {shape}: {wanted}")
+        self.decision = decision_of(loss, self.outputs, len(data.classes))
 
     def usual_outputs(self) -> int:
         return len(self.data.classes)
 
     def output_shape(self) -> Shape:
         return (self.outputs,)
-
-    def _probabilities(self) -> Callable[[Tensor], Tensor]:
-        if self.loss.probabilities:
-            return self.loss.probabilities
-        if self.outputs == len(self.classes):
-            return softmax
-        if self.outputs == 1 and len(self.classes) == 2:
-            return two_sigmoids
-        what = f"{self.loss.name} takes {self.outputs} outputs for {len(self.classes)} classes"
-        raise UserError(what, fix="define probabilities(outputs) in its file")
 
     def made_up_targets(self, n: int) -> Tensor:
         return torch.zeros(n, dtype=torch.long)

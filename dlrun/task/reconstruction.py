@@ -78,8 +78,11 @@ class Reconstruction(Task):
         if not self.are_estimates:
             what = f"{self.loss.name} is not smallest where outputs are equal to the inputs"
             raise UserError(f"{what}, so that they are no estimates of them")
-        total = sum((t.double().sum(0) for t in targets_in_pieces(training)), torch.zeros(self.data.shape))
-        return {"mean": guess_for_all((total / len(training)).float(), split)}
+        wide = torch.float32 if training.device.type == "mps" else torch.float64
+        total = torch.zeros(self.data.shape, dtype=wide, device=training.device)
+        for targets in targets_in_pieces(training):
+            total += targets.sum(0, dtype=wide)
+        return {"mean": guess_for_all((total / len(training)).to(targets.dtype), split)}
 
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """The numbers given back for a vector, on the scale of prepared inputs, as means over copies."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from dlrun.blocks.tasks import Judge, Measure
-from dlrun.data.trees import Figures, Tree, at, first_of, joined, mapped, of_copies
+from dlrun.data.trees import Figures, Tree, at, first_of, joined, mapped, of_copies, single
 from dlrun.errors import UserError
 from dlrun.system.randomness import derived_seed
 
@@ -27,9 +27,7 @@ Numbers = Tensor | Sequence[Tensor]  # figures (copies, …), one tensor, or one
 
 def as_tensor(figures: Numbers) -> Tensor:
     """Figures of all copies as one tensor; those of a single copy are not copied."""
-    if isinstance(figures, Tensor):
-        return figures
-    return figures[0].unsqueeze(0) if len(figures) == 1 else torch.stack(list(figures))
+    return single(joined(figures))
 
 
 class WithLoss(nn.Module):

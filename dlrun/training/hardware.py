@@ -175,11 +175,11 @@ class Hardware:
             else:
                 with self.autocast():
                     own = again()
-            fast_paths.backward([own], [shares_in_mean(own, 1.0)])
+            shares = shares_in_mean(own, 1.0)
+            fast_paths.backward([own], [shares])
             if self.gradient_clip is not None:
                 nn.utils.clip_grad_norm_(copy.parameters(), self.gradient_clip)
-            figures = own.detach()
-            return figures.mean() if figures.dim() == 1 else figures[:, 0].sum() / figures[:, 1].sum()
+            return (own.detach() * shares).sum()  # the mean
 
         return closure
 

@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlrun.data.examples import Shape
-from dlrun.data.trees import MAIN, Tree, named_leaves, said_shapes
+from dlrun.data.trees import MAIN, Tree, leaves, named_leaves, said_shapes
 from dlrun.errors import UserError, shortened
 
 LARGE = 10_000_000  # parameters, or numbers in a layer's output for one example
@@ -99,15 +99,13 @@ def skeleton(build: Callable[[], nn.Module]) -> nn.Module:
 MadeUp = Callable[[int, str], Tree]  # a number of examples, a device -> inputs (n, …)
 
 
-def layers_of(
-    build: Callable[[], nn.Module], input_shape: Shape | dict[str, Shape], made_up: MadeUp | None = None
-) -> Layers:
-    """The layers of the model that `build` makes, for inputs of shape `input_shape` without the batch.
+def layers_of(build: Callable[[], nn.Module], inputs: Shape | MadeUp) -> Layers:
+    """The layers of the model that `build` makes, for inputs of a shape without the batch, or as made up.
 
-    `made_up` makes inputs; without it they are a single tensor of zeros. A large model is built and run on
-    torch's "meta" device, which takes no memory. A small one is run on the CPU, which saves importing torch's
-    shape inference. Raises UserError if it does not take such inputs.
+    A large model is built and run on torch's "meta" device, which takes no memory. A small one is run on the
+    CPU, which saves importing torch's shape inference. Raises UserError if it does not take such inputs.
     """
+    made_up = inputs if callable(inputs) else partial(_zeros, inputs)
     try:
         model = skeleton(build).eval()
     except (RuntimeError, TypeError, ValueError, OverflowError) as error:  # sizes beyond any tensor's
@@ -122,18 +120,19 @@ def layers_of(
         raise UserError("no parameter of the model wants a gradient, so it cannot learn")
     # A layer's output may have as many channels as its weights have rows, each as large as an input's.
     channels = max((p.shape[0] for p in model.parameters() if p.dim()), default=1)
-    shapes = list(input_shape.values()) if isinstance(input_shape, dict) else [input_shape]
-    # Of an image its pixels; of a sequence, which may be (length, features), the larger number.
-    is_image = [made_up is None or len(shape) == 3 for shape in shapes]
-    places = max(
-        prod(shape[1:]) if image else max(shape, default=1)
-        for shape, image in zip(shapes, is_image, strict=True)
-    )
-    figures = places * max(channels, *(size for shape in shapes for size in shape[:1]))
+    examples = leaves(made_up(1, "meta"))
+    places = max(map(_places, examples))
+    figures = places * max(channels, *(size for some in examples for size in some.shape[1:2]))
     parameters = sum(p.numel() for p in model.parameters())
     sums = parameters * places  # multiply-adds at most, unless an output is larger
     small = max(parameters, figures, sums // LONG) <= LARGE and not _grows(model)
-    return _run(build, model, made_up or partial(_zeros, shapes[0]), small=small)
+    return _run(build, model, made_up, small=small)
+
+
+def _places(example: Tensor) -> int:
+    """The places of an input (1, …) at which a layer may compute: pixels, or the steps of a sequence."""
+    is_sequence = example.dim() == 3 or not example.is_floating_point()
+    return example.shape[1] if is_sequence else prod(example.shape[2:])
 
 
 def _zeros(shape: Shape, n: int, device: str) -> Tensor:

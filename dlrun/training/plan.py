@@ -248,7 +248,7 @@ def make_plan(
             targets = try_augmentation(augment, data, targets)
     if task and not mistakes:  # parts of different tasks cannot be tried on one another
         with noting("architecture"):
-            layers = fitting_layers(alone, data, task, dtype_of(config))
+            layers = fitting_layers(alone, data, task)
         shape = task.output_shape()
         made_up = layers.made_up_outputs(2) if layers.layers else shape and torch.zeros(2, *shape)
         if targets is not None and made_up is not None:

@@ -28,9 +28,7 @@ class State:
     epoch: int = 0  # completed epochs
     best: list[Best | None] = field(default_factory=list)  # of each copy
     stopped: list[int | None] = field(default_factory=list)  # the epoch after which a copy stopped early
-    history: list[list[float]] = field(
-        default_factory=list
-    )  # monitored figures of each, if a rate follows them
+    history: list[list[float]] = field(default_factory=list)  # monitored figures, if a rate follows them
     is_judged_together: bool = False  # the mean over seeds is judged, as in runs of an earlier dlrun
     rows_end: int = 0  # bytes of metrics.csv that belong to this state; later ones are cut off at resume
     seconds: float = 0.0  # training time, summed over the first start and every resume
@@ -75,7 +73,6 @@ class State:
             self.optimizers.update_only(list(remaining.parameters()))
         if self.scaler:
             self.scaler.active = active
-        self.history = self.history or [[] for _ in self.model.seeds]
         self._narrowed_to = active
 
     def whole_model(self) -> Copies:

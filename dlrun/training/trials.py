@@ -23,12 +23,9 @@ from dlrun.training.layers import Layers, layers_of, skeleton
 from dlrun.training.optimizers import OptimizerPart, needs_closure
 
 
-def fitting_layers(build: Callable[[], nn.Module], data: Data, task: Task, dtype: torch.dtype) -> Layers:
+def fitting_layers(build: Callable[[], nn.Module], data: Data, task: Task) -> Layers:
     """The layers of the model. Raises UserError if it does not map the data's inputs to such outputs."""
-    plain = data.shape and not data.has_whole_numbers()
-    layers = layers_of(
-        build, data.input_shape, None if plain else lambda n, device: data.made_up(n, dtype, device)
-    )
+    layers = layers_of(build, data.made_up)
     wanted, named = task.output_shape(), layers.output_shapes
     if wanted is not None and named and MAIN not in named:
         raise UserError(

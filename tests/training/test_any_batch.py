@@ -320,10 +320,9 @@ def plan_of(parts: Parts, setting: str, **more: Any) -> Plan:
     return planned(parts, **SETTINGS[setting] | {"seeds": [0, 3]} | more)
 
 
-@EVERY
-def test_a_part_of_any_kind_is_written_in_few_lines(setting: str) -> None:
-    for name, text in PARTS.items():
-        assert len(text.strip().splitlines()) <= 30, name
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_of_any_kind_is_written_in_few_lines(name: str) -> None:
+    assert len(PARTS[name].strip().splitlines()) <= 30
 
 
 @EVERY
@@ -516,3 +515,49 @@ def test_what_is_said_of_a_target_is_not_said_of_another_one(parts: Parts) -> No
     )
     assert (own.data.target, own.data.unit, own.data.baselines) == ("warmth", "K", ("day before",))
     assert (other.data.target, other.data.unit, other.data.baselines) == ("", "", ())
+
+
+# ------------------------------------------------------------------------ types, and what is refused
+
+
+@pytest.mark.parametrize("setting", ["two inputs", "mixup", "a GRU of ids", "targets with holes"])
+def test_whatever_the_batch_it_may_be_of_float64(setting: str, parts: Parts, tmp_path: Path) -> None:
+    plan = plan_of(parts, setting, precision="float64", seeds=[0])
+    try_on(plan, plan.load())
+    run = trained(plan, tmp_path)
+    assert run.summary()["status"] == "finished"
+    assert plan.model().copies[0].state_dict().popitem()[1].dtype == torch.float64
+
+
+def test_ids_are_not_blended(parts: Parts) -> None:
+    with pytest.raises(ConfigError) as refused:
+        plan_of(parts, "a GRU of ids", augmentations=["mixup"])
+    [mistake] = map(str, refused.value.mistakes)
+    assert "mixup does not take inputs of 7: they are whole numbers, which cannot be blended" in mistake
+
+
+TOO_MANY = '''
+"""A loss with three outputs for five classes."""
+import torch.nn.functional as F
+
+task = "classification"
+
+
+def outputs(data):
+    return 3
+
+
+def few(outputs, targets):
+    """Cross entropy of the first classes."""
+    return F.cross_entropy(outputs, targets.clamp_max(2), reduction="none")
+'''
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_outputs_that_are_no_scores_of_the_classes_are_refused_at_places_too(
+    each: bool, tmp_path: Path
+) -> None:
+    parts = own_parts(tmp_path, PARTS | {"loss/few.py": TOO_MANY})
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, dataset={"name": "ids", "each": each}, architecture="gru", loss="few")
+    assert "loss: few takes 3 outputs for 5 classes" in str(refused.value.mistakes[0])
