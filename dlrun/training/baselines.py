@@ -14,7 +14,8 @@ from dlrun.data.trees import expanded
 from dlrun.errors import Diverged, UserError
 from dlrun.training.copies import Apart
 from dlrun.training.meters import meter_for
-from dlrun.training.plan import Plan, metric
+from dlrun.training.named_parts import metric
+from dlrun.training.plan import Plan
 from dlrun.training.recipe import Recipe
 
 

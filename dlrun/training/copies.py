@@ -242,6 +242,11 @@ class Stacked(_Seeded):
 Copies = Apart | Stacked
 
 
+def weights_of(model: Copies) -> list[dict[str, Any]]:
+    """The state_dict of each copy, which shares the memory of the model."""
+    return [copy.state_dict() for copy in model.copies]
+
+
 class Streams:
     """A random stream for each seed: a copy swaps it in for the device's generator, and out again."""
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from inspect import signature
 from math import log2, prod
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dlrun.blocks.tasks import Judge, LossPart, Metric, Task
+from dlrun.blocks.tasks import LossPart, Metric, Task
 from dlrun.config.data_paths import with_data_found
 from dlrun.config.keys import AUTO, Choice, Config
 from dlrun.config.mistakes import Mistake
@@ -28,12 +27,12 @@ from dlrun.data.trees import Tree
 from dlrun.errors import UserError, listed
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training import fast_paths
-from dlrun.training.augmentation import Augment
 from dlrun.training.copies import Apart, Copies, Stacked
 from dlrun.training.devices import choose_device
 from dlrun.training.hardware import Hardware, choose_threads
 from dlrun.training.layers import Layers, built_within, skeleton
 from dlrun.training.losses import loss_part
+from dlrun.training.named_parts import augmentation, builder, metric, part_named, prefix_of, with_loss
 from dlrun.training.optimizers import Group, OptimizerPart, Optimizers
 from dlrun.training.recipe import Recipe, Schedule
 from dlrun.training.stacking import refuse_stacking
@@ -185,9 +184,7 @@ def make_plan(
         except UserError as error:
             mistakes.append(config.mistake(key, error.inline, error.fix))
 
-    def part(kind: str, choice: Choice) -> Callable[..., Any]:
-        return partial(parts.find(kind, choice.name), **parts.part(kind, choice.name).taken(choice.options))
-
+    part = partial(part_named, parts)
     device, data, task, layers = torch.device("cpu"), None, None, Layers()
     with noting("dataset.path"):
         config = with_data_found(config, parts, data_dir, is_needed=known is None)
@@ -221,7 +218,7 @@ def make_plan(
         with noting("loss"):
             task = find_task(data, loss)
     metrics: dict[str, Metric] = {}
-    build = _builder(part, parts, config.architecture, data, task.outputs if task else 0)
+    build = builder(parts, config.architecture, data, task.outputs if task else 0)
     if task:
         for choice in config.metrics:
             with noting("metrics"):
@@ -233,15 +230,13 @@ def make_plan(
             raise UserError(
                 f"{loss.name} does not take estimates of the target, which cannot be scaled for it"
             )
-    if data.scaling:
-        build = partial(_in_own_unit, build, *data.scaling)
     alone = build  # without the weights of a loss
     if task and loss.make:
-        build = partial(_with_loss, build, loss.make, task.judge)
+        build = partial(with_loss, build, loss.make, task.judge)
     if most_weights:
         alone, build = (partial(built_within, each, *most_weights) for each in (alone, build))
     targets = task.made_up_targets(2) if task else None
-    augmentations = [_augment(part, parts, choice, task) for choice in config.augmentations]
+    augmentations = [augmentation(parts, choice, task) for choice in config.augmentations]
     for augment in augmentations:
         with noting("augmentations"):
             refuse_unsuited(parts, parts.part("augmentations", augment.name), data, config.dataset.name)
@@ -284,7 +279,7 @@ def make_plan(
         takes_names=about.takes[:1] == ("named_parameters",),
         states_closure=about.constants.get("closure") is True,
         groups=[Group.of(stated, config.optimizer.options.get("lr")) for stated in config.groups],
-        prefix="model." * bool(loss.make) + "0." * bool(data.scaling),
+        prefix=prefix_of(data, loss_has_weights=bool(loss.make)),
     )
     schedule = part("schedule", config.schedule)
     if "epochs" in parts.part("schedule", config.schedule.name).takes:
@@ -348,44 +343,6 @@ def make_plan(
     return plan
 
 
-def metric(parts: Parts, choice: Choice, task: Task) -> Metric:
-    """The metric that a config names, as the task gives it the outputs of a model.
-
-    Its file says what it sees by the name of its first parameter, and how it computes one figure by `finish`,
-    which is given those of its options that it takes.
-    """
-    module, part = parts.module("metrics", choice.name), parts.part("metrics", choice.name)
-    found = Metric(
-        partial(parts.find("metrics", choice.name), **choice.options),
-        whole=part.constants.get("whole") is True,
-        sees=part.takes[0] if part.takes[:1] in (("probabilities",), ("log_probabilities",)) else "outputs",
-        has_places=part.constants.get("places") is True,
-    )
-    if not hasattr(module, "finish"):
-        return task.metric(replace(found, has_finish=False))
-    taken = signature(module.finish).parameters
-    options = {name: value for name, value in choice.options.items() if name in taken}
-    return task.metric(replace(found, finish=partial(module.finish, **options)))
-
-
-def _builder(
-    part: Callable[[str, Choice], Callable[..., Any]], parts: Parts, choice: Choice, data: Data, outputs: int
-) -> Callable[[], nn.Module]:
-    """The function that builds the model of a dataset with so many outputs."""
-    takes_data = parts.part("architecture", choice.name).takes[2:] == ("data",)
-    return partial(part("architecture", choice), data.input_shape, outputs, *([data] if takes_data else []))
-
-
-def _augment(
-    part: Callable[[str, Choice], Callable[..., Any]], parts: Parts, choice: Choice, task: Task | None
-) -> Augment:
-    """The augmentation that a config names; one whose file takes targets is given soft ones."""
-    function, takes = part("augmentations", choice), parts.part("augmentations", choice.name).takes
-    if task is None or "targets" not in takes:
-        return Augment(choice.name, function)
-    return Augment(choice.name, function, takes_targets=True, soften=task.soften)
-
-
 def _usual_monitor(evaluation_split: str | None) -> str:
     return "valid_loss" if evaluation_split == "valid" else "train_loss"
 
@@ -423,27 +380,6 @@ def _evaluation_batch(config: Config, loss: LossPart, layers: Layers) -> int | L
     return min(EVALUATION_BATCH, 2 ** int(log2(max(1, LARGEST_EVALUATION / numbers))))
 
 
-class _InOwnUnit(nn.Module):
-    """Convert standardised outputs to the target's unit: `mean` + `sd` · output."""
-
-    def __init__(self, mean: float, sd: float) -> None:
-        super().__init__()
-        self.mean, self.sd = mean, sd
-
-    def forward(self, outputs: Tensor) -> Tensor:
-        return self.mean + self.sd * outputs
-
-
-def _in_own_unit(build: Callable[[], nn.Module], mean: float, sd: float) -> nn.Module:
-    return nn.Sequential(build(), _InOwnUnit(mean, sd))
-
-
 def _nothing(outputs: Tree, targets: Tree) -> Tensor:
     """The loss of a plan that is refused, because its own could not be made."""
     raise NotImplementedError
-
-
-def _with_loss(
-    build: Callable[[], nn.Module], join: Callable[[nn.Module, Judge], nn.Module], judge: Judge
-) -> nn.Module:
-    return join(build(), judge)

@@ -8,39 +8,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
-from traceback import walk_tb
 from typing import Any
 
-from torch import Tensor
-
-from dlrun.config.claims import meets, missed_by
 from dlrun.config.keys import Choice
 from dlrun.data.loaded import Loaded
-from dlrun.errors import (
-    CheckpointRefused,
-    Diverged,
-    RunFailed,
-    UserError,
-    is_out_of_memory,
-)
+from dlrun.errors import CheckpointRefused, Diverged, UserError
 from dlrun.run_folders.metrics_file import MetricsFile
 from dlrun.run_folders.run import DONE, Run
 from dlrun.system.files import make_folder
 from dlrun.system.git import git_commit
 from dlrun.system.processes import command_line, identity, now
-from dlrun.system.shortages import limits_of_memory
 from dlrun.training.baselines import baselines_of
 from dlrun.training.best import of_copy, row_of
 from dlrun.training.best_weights import BestWeights
 from dlrun.training.checkpoint import Checkpoint, save_checkpoint
-from dlrun.training.copies import Copies
+from dlrun.training.copies import Copies, weights_of
 from dlrun.training.early_stopping import note_best, note_stops, said_seeds, why_stopped
+from dlrun.training.failures import explained
 from dlrun.training.figures import summarised
 from dlrun.training.hardware import Hardware
 from dlrun.training.initial_weights import RECORDED, recorded_weights
 from dlrun.training.loop import evaluate, named
-from dlrun.training.not_finite import said_example, said_weight
+from dlrun.training.not_finite import said_weight
 from dlrun.training.plan import Plan
 from dlrun.training.plot_files import draw_plot
 from dlrun.training.provenance import OWN_PARTS, own_parts_of
@@ -48,6 +37,7 @@ from dlrun.training.recipe import Row
 from dlrun.training.state import State
 from dlrun.training.stretches import stretches_with, surroundings_of
 from dlrun.training.trained import Trained
+from dlrun.training.verdicts import verdicts
 from dlrun.training.views import TrainingView
 
 REDRAW_EVERY = 3.0  # seconds, at least
@@ -182,7 +172,7 @@ class RunWriter:
         try:
             yield
         except Exception as raised:
-            error = self._explained(raised)
+            error = explained(raised, self.plan, self.state, self.loaded)
             self.rows.close()
             diverged = isinstance(error, Diverged)
             said = " ".join(error.lines()) if isinstance(error, UserError) else repr(error)
@@ -199,31 +189,6 @@ class RunWriter:
                 raise
             raise error from raised
 
-    def _explained(self, error: Exception) -> Exception:
-        """The error with its cause added, which is looked for only after a failure: a weight, an example."""
-        if isinstance(error, Diverged):
-            if "epoch" not in error.what:
-                error.what += f" ({self.state.epoch} of {self.plan.config.epochs} epochs done)"
-            if place := said_example(self.loaded):
-                error.what, error.fix = f"{error.what}: {place}", "correct that example, or remove it"
-            elif (
-                broken := said_weight(self.state.model, weights_of(self.state.model))
-            ) and broken not in error.what:
-                error.what = f"{error.what}: {broken} since an earlier update"
-        if not is_out_of_memory(error):
-            return error
-        frames = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
-        if evaluate.__code__ in frames:
-            size = self.plan.recipe.evaluation_batch
-            what = f"out of memory while {size:,} examples are evaluated at once"
-            fix = "take a smaller model, or a device with more memory"
-            return RunFailed(what, where=limits_of_memory(error), fix=fix)
-        wanted, there = self.plan.config.batch_size, len(self.loaded["train"])
-        size = there if wanted == "full" else min(wanted, there)
-        smaller = f"try batch_size={size // 2} in a new run" if size > 1 else "take a smaller model"
-        what, fix = f"out of memory at batch_size {size}", f"{smaller}, or resume with more memory"
-        return RunFailed(what, where=limits_of_memory(error), fix=fix)
-
     def finish(self, status: str, received: int | None, view: TrainingView) -> Outcome:
         """End the run: complete the figures of the last and the best epoch, save, draw, check `expect`."""
         whole = self.saved_epoch != self.state.epoch or status != "interrupted"  # not amid an epoch
@@ -236,10 +201,11 @@ class RunWriter:
         if self.state.epoch and self.plan.plots:
             self.write_summary("running")  # pictures show its best epochs
             self._draw(view, self.plan.plots)
-        verdicts = self._judge(status)
-        summary = self.write_summary(status, expect=verdicts, signal=received)
+        best, last = self._best_figures(), row_of(self._figures)
+        judged = verdicts(self.plan.config, last, best, self.state.seconds, is_complete=status in DONE)
+        summary = self.write_summary(status, expect=judged, signal=received)
         code = 128 + received if received and status == "interrupted" else 0
-        if any(verdict["met"] is False for verdict in verdicts):
+        if any(verdict["met"] is False for verdict in judged):
             code = 5
         if not self.run.log(f"{status} after epoch {self.state.epoch}, exit code {code}"):
             view.warn(f"{self.run.folder / 'log.txt'} cannot be written")
@@ -411,38 +377,10 @@ class RunWriter:
                 lambda text: log_warning(self.run, view, text),
             )
 
-    def _judge(self, status: str) -> list[dict[str, Any]]:
-        """Each claim of `expect` with the measured figure, and whether it is met.
-
-        `met` is None for a run that is not complete, or with fewer epochs than its file says.
-        """
-        config = self.plan.config
-        judged = status in DONE and config.epochs >= (config.expect_epochs or 0)
-        best, last = self._best_figures(), row_of(self._figures)
-        verdicts = []
-        for column, claim in config.expect.items():
-            if column == "seconds":
-                measured = self.state.seconds
-            else:
-                figures = best if column.startswith("best.") else last
-                values = figures.get(column.removeprefix("best."), [])
-                measured = fmean(values) if values else math.nan
-            met = meets(measured, claim) if judged else None
-            missed = missed_by(measured, claim) if met is False else None
-            verdicts.append(
-                {"column": column, "claim": claim, "measured": measured, "met": met, "missed_by": missed}
-            )
-        return verdicts
-
 
 def log_warning(run: Run, view: TrainingView, text: str) -> None:
     run.log(f"warning: {text}")
     view.warn(text)
-
-
-def weights_of(model: Copies) -> list[dict[str, Tensor]]:
-    """The state_dict of each copy, which shares the memory of the model."""
-    return [copy.state_dict() for copy in model.copies]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from dlrun.training import fast_paths
 from dlrun.training.best import Best, bests_of
-from dlrun.training.copies import Apart, Copies, Stacked
+from dlrun.training.copies import Apart, Copies, Stacked, weights_of
 from dlrun.training.loss_scales import LossScales
 from dlrun.training.optimizers import Optimizers, narrowed, widened
 
@@ -87,7 +87,7 @@ class State:
         if self.training is not self.model and isinstance(self.model, Stacked):
             optimizer = widened(optimizer, len(self.model.seeds), self._narrowed_to)
         return {
-            "model": [copy.state_dict() for copy in self.model.copies],
+            "model": weights_of(self.model),
             "optimizer": optimizer,
             "scaler": self.scaler.state_dict() if self.scaler else None,
             "epoch": self.epoch,

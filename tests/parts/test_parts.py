@@ -29,8 +29,8 @@ from dlrun.config.registry import FOLDERS, REQUIRED, Part, Parts
 from dlrun.data.examples import Data, Examples
 from dlrun.errors import UserError
 from dlrun.training.losses import loss_part
+from dlrun.training.named_parts import metric
 from dlrun.training.optimizers import needs_closure
-from dlrun.training.plan import metric
 from dlrun.training.trained import Trained, open_checkpoint
 
 PARTS = Parts()

@@ -1,0 +1,85 @@
+"""The parts that a config names, as functions: models, augmentations, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from inspect import signature
+from typing import Any
+
+from torch import Tensor, nn
+
+from dlrun.blocks.tasks import Judge, Metric, Task
+from dlrun.config.keys import Choice
+from dlrun.config.registry import Parts
+from dlrun.data.examples import Data
+from dlrun.training.augmentation import Augment
+
+
+def part_named(parts: Parts, kind: str, choice: Choice) -> Callable[..., Any]:
+    """The function of a part, with the options of a config."""
+    return partial(parts.find(kind, choice.name), **parts.part(kind, choice.name).taken(choice.options))
+
+
+def metric(parts: Parts, choice: Choice, task: Task) -> Metric:
+    """The metric that a config names, as the task gives it the outputs of a model.
+
+    Its file says what it sees by the name of its first parameter, and how it computes one figure by `finish`,
+    which is given those of its options that it takes.
+    """
+    module, part = parts.module("metrics", choice.name), parts.part("metrics", choice.name)
+    found = Metric(
+        part_named(parts, "metrics", choice),
+        whole=part.constants.get("whole") is True,
+        sees=part.takes[0] if part.takes[:1] in (("probabilities",), ("log_probabilities",)) else "outputs",
+        has_places=part.constants.get("places") is True,
+    )
+    if not hasattr(module, "finish"):
+        return task.metric(replace(found, has_finish=False))
+    taken = signature(module.finish).parameters
+    options = {name: value for name, value in choice.options.items() if name in taken}
+    return task.metric(replace(found, finish=partial(module.finish, **options)))
+
+
+def augmentation(parts: Parts, choice: Choice, task: Task | None) -> Augment:
+    """The augmentation that a config names; one whose file takes targets is given soft ones."""
+    function = part_named(parts, "augmentations", choice)
+    if task is None or "targets" not in parts.part("augmentations", choice.name).takes:
+        return Augment(choice.name, function)
+    return Augment(choice.name, function, takes_targets=True, soften=task.soften)
+
+
+def builder(parts: Parts, choice: Choice, data: Data, outputs: int) -> Callable[[], nn.Module]:
+    """The function that builds an architecture for a dataset, in the unit of its target."""
+    takes_data = parts.part("architecture", choice.name).takes[2:] == ("data",)
+    given = (data.input_shape, outputs, *([data] if takes_data else []))
+    build = partial(part_named(parts, "architecture", choice), *given)
+    return partial(_in_own_unit, build, *data.scaling) if data.scaling else build
+
+
+def with_loss(
+    build: Callable[[], nn.Module], join: Callable[[nn.Module, Judge], nn.Module], judge: Judge
+) -> nn.Module:
+    """A model, and beside it a loss that has weights of its own."""
+    return join(build(), judge)
+
+
+def prefix_of(data: Data, *, loss_has_weights: bool) -> str:
+    """The prefix that `builder` and `with_loss` give to the names of an architecture's weights."""
+    return "model." * loss_has_weights + "0." * bool(data.scaling)
+
+
+class _InOwnUnit(nn.Module):
+    """Convert standardised outputs to the target's unit: `mean` + `sd` · output."""
+
+    def __init__(self, mean: float, sd: float) -> None:
+        super().__init__()
+        self.mean, self.sd = mean, sd
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        return self.mean + self.sd * outputs
+
+
+def _in_own_unit(build: Callable[[], nn.Module], mean: float, sd: float) -> nn.Module:
+    return nn.Sequential(build(), _InOwnUnit(mean, sd))
