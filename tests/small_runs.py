@@ -95,6 +95,7 @@ COSINE: dict[str, Any] = {"name": "cosine", "warmup": 0.3}
 OPTIMIZER_OPTIONS: dict[str, dict[str, Any]] = {  # so that there is a state to lose
     "sgd": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
     "rmsprop": {"momentum": 0.5, "centered": True},
+    "lbfgs": {"iterations": 4, "history": 3},
 }
 
 # A folder of class folders of small images stands for PATH.

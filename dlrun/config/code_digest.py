@@ -12,6 +12,7 @@ import ast
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from hashlib import sha256
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -25,13 +26,26 @@ def digest_of_code(parts: Path | None, kinds: Sequence[str] = ()) -> str:
 
     A folder of one of the `kinds` may be a link; other links to folders are not followed.
     """
-    digest = sha256()
-    for folder in [_PACKAGE, *([parts] if parts else [])]:
-        for name, path in sorted(_python_files(folder, kinds).items()):
-            digest.update(f"{name}\0".encode(errors="replace") + _content(path))
+    digest = sha256(_of_package())
+    for name, path in sorted(_python_files(parts, kinds).items() if parts else ()):
+        digest.update(_named(name, path))
     for name, path in sorted(_imported_by(parts, kinds).items() if parts else ()):
-        digest.update(f"import {name}\0".encode(errors="replace") + _content(path))
+        digest.update(_named(f"import {name}", path))
     return digest.hexdigest()[:16]
+
+
+@cache
+def _of_package() -> bytes:
+    """The digest of dlrun's own code, read once: what has been imported does not change with its files."""
+    digest = sha256()
+    for name, path in sorted(_python_files(_PACKAGE, ()).items()):
+        digest.update(_named(name, path))
+    return digest.digest()
+
+
+def _named(name: str, path: Path) -> bytes:
+    """A name and the content of a file, as a digest takes them."""
+    return f"{name}\0".encode(errors="replace") + _content(path)
 
 
 def _python_files(folder: Path, kinds: Sequence[str]) -> dict[str, Path]:

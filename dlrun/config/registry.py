@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -109,7 +109,8 @@ class Parts:
             paths = self._paths(kind)
             if name not in paths:
                 raise UserError(f"there is no {kind}/{shortened(name)}.py{nearest(name, sorted(paths))}")
-            self._read[kind, name] = read_part(kind, paths[name])
+            is_built_in = paths[name].is_relative_to(_BUILT_IN)
+            self._read[kind, name] = (_built_in_part if is_built_in else read_part)(kind, paths[name])
         return self._read[kind, name]
 
     def find(self, kind: str, name: str) -> Callable[..., Any]:
@@ -193,6 +194,12 @@ def read_part(kind: str, path: Path) -> Part:
     lines = (ast.get_docstring(function) or ast.get_docstring(tree) or "").splitlines()
     takes = tuple(argument.arg for argument in arguments.args)
     return Part(kind, name, path, lines[0] if lines else "", named, constants, takes)
+
+
+@cache
+def _built_in_part(kind: str, path: Path) -> Part:
+    """One of dlrun's own parts, whose file is read once in a process."""
+    return read_part(kind, path)
 
 
 def _is_constant(value: ast.expr) -> bool:

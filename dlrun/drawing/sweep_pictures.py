@@ -24,7 +24,8 @@ from dlrun.drawing.style import (
     tidy,
 )
 from dlrun.run_folders.comparison import Comparison, SettingResult
-from dlrun.system.files import make_folder, write_atomically
+from dlrun.system.files import make_folder
+from dlrun.training.plot_files import write_picture
 
 ANOTHER_NAME = "name another file"
 MOST_LINES = len(CLASS_COLOURS)
@@ -49,8 +50,7 @@ def draw_curves(found: Comparison, path: Path) -> bool:
 def save_picture(figure: Figure, path: Path) -> None:
     """Write a picture atomically, in the format of the path's suffix."""
     make_folder(path.parent, ANOTHER_NAME)
-    kind = path.suffix[1:].lower()
-    write_atomically(path, lambda file: figure.savefig(file, format=kind, dpi=150), ANOTHER_NAME)
+    write_picture(figure, path, ANOTHER_NAME)
 
 
 def settings_figure(found: Comparison, name: str) -> Figure | None:

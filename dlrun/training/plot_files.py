@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from dlrun.config.keys import Choice
 from dlrun.errors import UserError
-from dlrun.system.files import write_atomically
+from dlrun.system.files import ANOTHER_RUNS_DIR, write_atomically
 from dlrun.training.trained import Trained
+
+DOTS_PER_INCH = 150
+
+
+def write_picture(figure: Any, path: Path, fix: str = ANOTHER_RUNS_DIR) -> None:
+    """Write a figure of matplotlib in the format of the path's suffix. Raises RunFailed with the `fix`."""
+    kind = path.suffix[1:].lower()
+    write_atomically(path, lambda file: figure.savefig(file, format=kind, dpi=DOTS_PER_INCH), fix)
 
 
 def draw_plot(trained: Trained, choice: Choice, path: Path, warn: Callable[[str], None]) -> Path | None:
@@ -20,7 +29,7 @@ def draw_plot(trained: Trained, choice: Choice, path: Path, warn: Callable[[str]
     try:
         picture = trained.plan.parts.find("plots", choice.name)(trained, **choice.options)
         if hasattr(picture, "savefig"):
-            write_atomically(path, lambda file: picture.savefig(file, format="png", dpi=150))
+            write_picture(picture, path)
             return path
         with TemporaryDirectory() as folder:  # an animation writes to a path only
             moving = Path(folder) / "moving.gif"

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -63,7 +64,7 @@ def _called(words: list[str], chosen: dict[str, Any]) -> int:
         Path.cwd()
     except OSError:  # PyTorch would end the process without a message
         raise UserError("the working directory no longer exists", fix="change to one that exists") from None
-    found = app(words or ["--help"], prog_name="dlrun", standalone_mode=False, obj=chosen)
+    found = _commands()(words or ["--help"], prog_name="dlrun", standalone_mode=False, obj=chosen)
     code = found if isinstance(found, int) else 0
     if "dlrun.console.streams" in sys.modules:  # a command printed something
         from dlrun.console.streams import output_failure
@@ -72,6 +73,12 @@ def _called(words: list[str], chosen: dict[str, Any]) -> int:
         if failure and code == 0 and chosen.get("command") not in ("train", "resume"):  # these leave a folder
             raise _cannot_print(failure)
     return code
+
+
+@cache
+def _commands() -> Callable[..., Any]:
+    """The command line, which Typer builds from the signatures of all commands."""
+    return typer.main.get_command(app)
 
 
 def refuse_several_processes(environment: Mapping[str, str]) -> None:
