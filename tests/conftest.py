@@ -44,14 +44,25 @@ def no_waiting_for_the_disk() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def pictures_of_few_dots() -> Iterator[None]:
-    """Commands draw a third of the dots: half of the time of a small run is that of its pictures."""
+def few_dots() -> Iterator[int]:
+    """Commands draw a third of the dots: half of the time of a small run is that of its pictures.
+
+    Gives the number of dots per inch that users get.
+    """
     from dlrun.training import plot_files
 
     usual = plot_files.DOTS_PER_INCH
     plot_files.DOTS_PER_INCH = 50
-    yield
+    yield usual
     plot_files.DOTS_PER_INCH = usual
+
+
+@pytest.fixture
+def all_dots(few_dots: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw pictures in the size that users get."""
+    from dlrun.training import plot_files
+
+    monkeypatch.setattr(plot_files, "DOTS_PER_INCH", few_dots)
 
 
 @pytest.fixture

@@ -329,7 +329,7 @@ WRITERS = {
     ("run_folders/locating.py", "new_folder"): "the exclusive mkdir of a run or a sweep",
     ("run_folders/locating.py", "create_run"): "the folders in it",
     ("sweeps/worker_process.py", "_say_into"): "workers.log: its end may be lost",
-    ("drawing/sweep_pictures.py", "save_picture"): "within write_atomically",
+    ("training/plot_files.py", "write_picture"): "within write_atomically",
     (
         "training/plot_files.py",
         "draw_plot",

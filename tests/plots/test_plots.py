@@ -554,6 +554,7 @@ def test_a_name_is_one_short_line_and_never_maths() -> None:
     assert not shown("_x").startswith("_"), "a legend would leave it out"
 
 
+@pytest.mark.usefixtures("all_dots")
 def test_no_name_breaks_a_picture_or_its_width(tmp_path: Path) -> None:
     parts = own_parts(tmp_path, {"dataset/hostile.py": HOSTILE})
     for architecture in (LINEAR, CNN):

@@ -86,6 +86,7 @@ def test_the_line_is_in_the_way_of_no_script(
         assert list(load_checkpoint(trial.run.last).state["model"][0]) == ["0.weight", "2.weight"]
 
 
+@pytest.mark.usefixtures("all_dots")
 def test_an_own_picture_is_drawn_in_the_place_of_one_of_dlrun(
     dlrun: Dlrun, tiny: Path, write: Write, tmp_path: Path, runs_dir: Path
 ) -> None:
