@@ -240,6 +240,7 @@ class Data:
     notes: list[str] = field(default_factory=list)  # remarks for the user, complete after `read`
     input_dtype: torch.dtype | Mapping[str, torch.dtype] = torch.float32
     vocabulary: tuple[str, ...] = ()
+    characters: tuple[int, ...] = ()  # the number of characters of each token, unless each is one
     places: Shape = ()
     autoregressive: bool = False  # each target is the next input, so that a model must not see later ones
     encode: Callable[[str], Tensor] | None = None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from dlrun.errors import UserError
 
-Letters = Literal["characters", "bytes"]
+Letters = Literal["characters", "bytes"]  # of which a text is made
 Tokens = Literal["words", "characters", "bytes"]
 _MOST_BYTES = 2**28  # of a file; as ids they take up to eight times as much memory
 _CODES = {"characters": 0x110000, "bytes": 256}
@@ -34,6 +34,7 @@ class Alphabet:
 
     letters: Letters
     vocabulary: tuple[str, ...]
+    characters: tuple[int, ...] = ()  # that begin in each token: one in each
 
     @classmethod
     def of(cls, letters: Letters, text: Text) -> Alphabet:
@@ -52,6 +53,10 @@ class Alphabet:
         if letters == "characters" and not all(len(letter) == 1 for letter in vocabulary):
             raise ValueError("a stored letter is not a single character")
         return cls(letters, vocabulary)
+
+    def known(self) -> dict[str, Any]:
+        """The letters as plain values, for a checkpoint."""
+        return {"vocabulary": list(self.vocabulary)}
 
     def ids(self, text: Text) -> Tensor:
         """The ids (n,) of a text. Raises UserError for a character that the model does not know."""

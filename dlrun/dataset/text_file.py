@@ -19,7 +19,8 @@ def text_file(
     known: Mapping[str, Any] | None = None,
     *,
     path: str,
-    tokens: Literal["characters", "bytes"] = "characters",
+    tokens: Literal["characters", "bytes", "subwords"] = "characters",
+    vocabulary: Count | None = None,
     window: Count = 128,
     stride: Count | None = None,
     test_fraction: Fraction = 0.1,
@@ -32,6 +33,10 @@ def text_file(
     characters is that of the whole file, so that no part of it holds an unknown one; those that the
     training split lacks are reported. A character that is new to the model is refused.
 
+    `subwords` are frequent pieces of words: a byte-level byte-pair encoding with `vocabulary` tokens (null:
+    1000), learnt from the part that trains, in UTF-8, by the package tokenizers (`dlrun[tokenizers]`). No
+    text is new to it.
+
     The last `test_fraction` of the text is the test split, and the last `valid_fraction` of the rest the
     validation split; no window lies across a border. A window has `window` tokens, and the model sees no
     further back. In training windows begin every `stride` tokens (null: `window`, so that each token is
@@ -39,9 +44,9 @@ def text_file(
     many of them an epoch has. In the other splits each token is predicted once. What is left at the end
     of a part, less than a window, is not used.
     """
-    options = TextOptions(tokens, window, stride, test_fraction, valid_fraction)
-    return next_tokens(partial(_read, path, root, tokens), options, known)
+    options = TextOptions(tokens, window, stride, test_fraction, valid_fraction, vocabulary)
+    return next_tokens(partial(_read, path, root, options.letters), options, known)
 
 
-def _read(path: str, root: Path, tokens: Letters) -> Text:
-    return read_letters(file_at(path, root), tokens)
+def _read(path: str, root: Path, letters: Letters) -> Text:
+    return read_letters(file_at(path, root), letters)

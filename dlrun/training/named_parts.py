@@ -26,11 +26,12 @@ def metric(parts: Parts, choice: Choice, task: Task) -> Metric:
     """The metric that a config names, as the task gives it the outputs of a model.
 
     Its file says what it sees by the name of its first parameter, and how it computes one figure by `finish`,
-    which is given those of its options that it takes.
+    which is given those of its options that it takes. One with a third parameter `data` is given the Data.
     """
     module, part = parts.module("metrics", choice.name), parts.part("metrics", choice.name)
+    measure = part_named(parts, "metrics", choice)
     found = Metric(
-        part_named(parts, "metrics", choice),
+        partial(measure, data=task.data) if part.takes[2:] == ("data",) else measure,
         whole=part.constants.get("whole") is True,
         sees=part.takes[0] if part.takes[:1] in (("probabilities",), ("log_probabilities",)) else "outputs",
         has_places=part.constants.get("places") is True,

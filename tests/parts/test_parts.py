@@ -115,7 +115,7 @@ def test_a_part_says_what_it_is_and_types_its_options(kind: str, name: str) -> N
         "dataset": 1 + ("known" in part.takes),
         "architecture": 2 + ("data" in part.takes),
         "loss": 2,
-        "metrics": 2,
+        "metrics": 2 + ("data" in part.takes),
         "augmentations": 2 + ("targets" in part.takes),
         "task": 2,
         "schedule": 1 + ("epochs" in part.takes) + ("figures" in part.takes),
@@ -231,12 +231,14 @@ def test_a_loss_over_classes_refuses_a_single_class(name: str) -> None:
 def test_a_metric_is_one_or_some_numbers_for_each_example_alone(name: str) -> None:
     part = PARTS.part("metrics", name)
     outputs, targets, _ = outputs_and_targets(part)
-    measure = PARTS.find("metrics", name)
-    values = measure(outputs, targets, **defaults("metrics", name))
+    measure = partial(PARTS.find("metrics", name), **defaults("metrics", name))
+    if "data" in part.takes:
+        measure = partial(measure, data=data_of(tasks_for(part)[0]))
+    values = measure(outputs, targets)
     assert values.shape[0] == N
     assert values.dim() in (1, 2)
     order = torch.randperm(N)
-    again = measure(outputs[order], targets[order], **defaults("metrics", name))
+    again = measure(outputs[order], targets[order])
     torch.testing.assert_close(again.float(), values[order].float())
     assert part.constants.get("better", "higher") in ("higher", "lower")
     whole = metric(PARTS, Choice(name, defaults("metrics", name)), task_of(part))
