@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import dataclass
 from types import GenericAlias
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -33,10 +34,33 @@ def read_type(node: ast.expr) -> Any:
             return GenericAlias(dict, (read_type(key), read_type(item)))
         case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
             listed = values.elts if isinstance(values, ast.Tuple) else [values]
-            return Literal[tuple(ast.literal_eval(value) for value in listed)]
+            return _one_of(*map(ast.literal_eval, listed))
         case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner_node, *bounds])):
             return Annotated[(read_type(inner_node), *map(_bound, bounds))]
     raise ValueError(f"{ast.unparse(node)} is not a type that an option can have")
+
+
+def _one_of(*choices: Any) -> Any:
+    """The type of a choice among texts or numbers."""
+    only_texts = all(isinstance(choice, str) for choice in choices)
+    return Literal[choices] if only_texts else Annotated[Literal[choices], _Exactly(choices)]
+
+
+@dataclass(frozen=True)
+class _Exactly:
+    """Tells pydantic that of these choices 1 is neither 1.0 nor true."""
+
+    choices: tuple[Any, ...]
+
+    def __get_pydantic_core_schema__(self, kind: Any, handler: Any) -> Any:
+        from pydantic_core.core_schema import no_info_before_validator_function
+
+        return no_info_before_validator_function(self._checked, handler(kind))
+
+    def _checked(self, value: Any) -> Any:
+        if not any(type(value) is type(choice) and value == choice for choice in self.choices):
+            raise ValueError("none of the choices")
+        return value
 
 
 def _bound(node: ast.expr) -> Any:
