@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich.table import Table
 from rich.text import Text
 
 from dlrun.console.layout import class_name, plain_table
 from dlrun.console.numbers import number, of_seeds, said_batches
 from dlrun.console.streams import clean, out
+
+_MOST_TARGETS = 12
 
 
 def print_evaluation(found: Mapping[str, Any]) -> None:
@@ -42,6 +45,8 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
             cells = [number(figures[figure]) or "–" for figure in ("precision", "recall", "f1")]
             classes.add_row(Text(class_name(name)), *cells, str(figures["examples"]))
         console.print(classes)
+    if "per_target" in found:
+        console.print(_targets_table(found["per_target"]))
     if not found["same_data"]:
         console.print(Text("warning: the data is not what the model was trained on", "yellow"))
     recorded = found["recorded"]
@@ -56,3 +61,17 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
     else:
         console.print(f"exactly as recorded at training: {', '.join(recorded)}")
     console.print(Text(f"checkpoint sha256 {found['sha256'][:16]}…"), soft_wrap=True)
+
+
+def _targets_table(found: Mapping[str, Mapping[str, float]]) -> Table:
+    """A table of the errors of each target; of many some from the first to the last."""
+    table = plain_table()
+    table.add_column("target")
+    for heading in ("mae", "rmse"):
+        table.add_column(heading, justify="right")
+    names, rows = list(found), min(len(found), _MOST_TARGETS)
+    for row in range(rows):
+        name = names[round(row * (len(names) - 1) / (rows - 1))]
+        cells = [number(found[name][figure]) for figure in ("mae", "rmse")]
+        table.add_row(Text(clean(name[:60])), *cells)
+    return table

@@ -96,9 +96,14 @@ class Cells:
         """Names for the rows: their dates if these are unique, else `row 2`, …"""
         if self.date is None or len(self.date.unique()) < len(self.date):
             return [f"row {line}" for line in self.lines]
-        moments = [START + timedelta(seconds=value) for value in self.date.tolist()]
-        are_days = not bool((self.date % 86400).any())
-        return [str(moment.date() if are_days else moment.replace(tzinfo=None)) for moment in moments]
+        return said_dates(self.date)
+
+
+def said_dates(dates: Tensor) -> list[str]:
+    """Dates (n,) in seconds since 1970 as texts: `2016-01-31`, or with the time if one is not at midnight."""
+    moments = [START + timedelta(seconds=value) for value in dates.tolist()]
+    are_days = not bool((dates % 86400).any())
+    return [str(moment.date() if are_days else moment.replace(tzinfo=None)) for moment in moments]
 
 
 def in_order(texts: Iterable[str]) -> tuple[str, ...]:

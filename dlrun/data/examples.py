@@ -59,8 +59,8 @@ class Examples:
 
     Several inputs of an example are a dict of tensors (n, …), and so are several targets.
 
-    `aside` holds further columns (n,) for pictures and baselines, which the model never sees; "date" is in
-    seconds since 1970.
+    `aside` holds further columns for pictures and baselines, which the model never sees, (n,) or with a value
+    for each target (n, d); "date" is in seconds since 1970.
 
     With `rows` the inputs are a memory-mapped file: those of example i are inputs[rows[i]], and `digest`
     identifies the file's contents.
@@ -229,7 +229,8 @@ class Data:
     scaling: tuple[float, float] | None = (
         None  # mean and deviation: the loss sees (target - mean) / deviation
     )
-    baselines: tuple[str, ...] = ()  # the columns of `aside` that guess the target
+    baselines: tuple[str, ...] = ()  # the columns (n,) or (n, d) of `aside` that guess the targets
+    forecasts: bool = False  # targets are the next d values of a series, of which the input is a window
     splits: tuple[str, ...] = ("train", "test")
     fit: Callable[[Examples], Preprocessing | Mapping[str, Preprocessing]] = as_it_is
     valid_fraction: float = 0.0
@@ -284,12 +285,22 @@ class Data:
         }
         return zeros.get("", zeros)
 
+    def target_suffix(self, number: int) -> str:
+        """The words that tell target `number` of several in a regression from the others, such as ` 2`."""
+        if self.targets == 1:
+            return ""
+        return f", {steps_ahead(number + 1)}" if self.forecasts else f" {number + 1}"
+
     @property
     def evaluation_split(self) -> str | None:
         """The split that is evaluated during training: valid, or without one test."""
         if self.valid_fraction or "valid" in self.splits:
             return "valid"
         return "test" if "test" in self.splits else None
+
+
+def steps_ahead(steps: int) -> str:
+    return f"{steps:,} step{'s' * (steps > 1)} ahead"
 
 
 def carve(examples: Examples, fraction: float, seed: int, *, by_class: bool) -> tuple[Examples, Examples]:

@@ -83,7 +83,7 @@ def _learn(table: Table, options: TableOptions, notes: list[str]) -> tuple[Encod
     if not columns and not options.date_cycles:
         raise UserError("beside the target there is no column to learn from", where=table.source)
     categorical = [column for column in columns if column in options.categorical]
-    cells = _parse(table, options, columns, categorical)
+    cells = parsed(table, options, columns, categorical)
     refuse_text(cells, table, options, columns)
     cells = without_trouble(cells, options, notes)
     classes = classes_of(cells, options)
@@ -98,10 +98,7 @@ def _learn(table: Table, options: TableOptions, notes: list[str]) -> tuple[Encod
     )
     refuse_unlearnable(training, encoding, options)
     notes += unlearnable_classes(training, classes, options)
-    constant = [c for c in columns if c in training.numbers and _are_same(training.numbers[c])]
-    if constant and options.standardise:
-        are, become = ("are", "become") if len(constant) > 1 else ("is", "becomes")
-        notes.append(f"{some_columns(constant)} {are} the same in all training rows, and {become} 0")
+    notes += constant_columns(training, columns, options)
     return encoding, _examples(cells, rows, options, encoding, notes)
 
 
@@ -125,13 +122,22 @@ def unlearnable_classes(training: Cells, classes: Sequence[str], options: TableO
     return []
 
 
+def constant_columns(training: Cells, columns: Sequence[str], options: TableOptions) -> list[str]:
+    """A note that names the columns of numbers which are the same in all training rows, if it matters."""
+    constant = [c for c in columns if c in training.numbers and _are_same(training.numbers[c])]
+    if not constant or not options.standardise:
+        return []
+    are, become = ("are", "become") if len(constant) > 1 else ("is", "becomes")
+    return [f"{some_columns(constant)} {are} the same in all training rows, and {become} 0"]
+
+
 def _splits(
     read: Callable[[], Table], options: TableOptions, encoding: Encoding, notes: list[str]
 ) -> dict[str, Examples]:
     """All splits of a table, with an encoding from a checkpoint."""
     table = read()
     refuse_missing_columns(table, [*needed_columns(options), *encoding.columns])
-    cells = without_trouble(_parse(table, options, encoding.columns, encoding.categories), options, notes)
+    cells = without_trouble(parsed(table, options, encoding.columns, encoding.categories), options, notes)
     rows = rows_of_splits(cells, options, len(table.rows))
     return _examples(cells, rows, options, encoding, notes)
 
@@ -147,20 +153,20 @@ def _read_new(
     table = read_table(path)
     bare = replace(options, baselines={}, date=options.date if options.date_cycles else ())
     refuse_missing_columns(table, [*bare.date, *encoding.columns])
-    cells = _parse(table, bare, encoding.columns, encoding.categories, labelled=False)
+    cells = parsed(table, bare, encoding.columns, encoding.categories, labelled=False)
     if not bare.date and options.date and set(options.date) <= set(table.columns):
         dated = Cells(cells.source, cells.lines)
         dated.read_dates(table, options.date)
         cells.date = None if dated.trouble else dated.date
     try:
         cells = without_trouble(cells, bare, notes, labelled=False)
-        return cells.names(), _inputs(cells, options, encoding, notes)
+        return cells.names(), inputs_of(cells, options, encoding, notes)
     except UserError as error:
         fix = "correct the file; the treatment of missing and unknown cells is fixed at training"
         raise UserError(error.what, where=error.where, fix=fix) from None
 
 
-def _parse(
+def parsed(
     table: Table,
     options: TableOptions,
     columns: Iterable[str],
@@ -267,7 +273,7 @@ def _examples(
         guesses = cells.numbers[column]
         usual = guesses[torch.tensor(rows["train"])].nanmean()
         aside[name] = torch.where(guesses.isnan(), usual, guesses).float()
-    whole = Examples(_inputs(cells, options, encoding, notes), targets, aside)
+    whole = Examples(inputs_of(cells, options, encoding, notes), targets, aside)
     return {name: whole.take(torch.tensor(some)) for name, some in rows.items()}
 
 
@@ -283,7 +289,7 @@ def targets_of(cells: Cells, options: TableOptions, classes: Sequence[str]) -> T
     return targets
 
 
-def _inputs(cells: Cells, options: TableOptions, encoding: Encoding, notes: list[str]) -> Tensor:
+def inputs_of(cells: Cells, options: TableOptions, encoding: Encoding, notes: list[str]) -> Tensor:
     """Raw inputs (n, features), float64: numbers, one-hot categories, sines and cosines of the date."""
     width = len(encoding.features(options))
     if len(cells) * width > _MOST_FIGURES:
@@ -313,11 +319,16 @@ def _inputs(cells: Cells, options: TableOptions, encoding: Encoding, notes: list
 
 
 def _fit(options: TableOptions, encoding: Encoding, training: Examples) -> Preprocessing:
-    """Standardise numbers to mean 0 and standard deviation 1 over the training rows; leave others unchanged.
+    return standardising(options, encoding, single(training.inputs))
 
-    A number that is constant in training becomes 0 in all rows, because its weight never learnt anything.
+
+def standardising(options: TableOptions, encoding: Encoding, inputs: Tensor) -> Preprocessing:
+    """Standardise numbers to mean 0 and standard deviation 1 over training rows (n, features).
+
+    Other inputs are left unchanged. A number that is constant in training becomes 0 in all rows, because its
+    weight never learnt anything.
     """
-    are_numbers, inputs = encoding.are_numbers(options), single(training.inputs)
+    are_numbers = encoding.are_numbers(options)
     means = torch.where(are_numbers, inputs.nanmean(0), 0.0)
     fill = means if options.missing == "fill" else None
     if not options.standardise:

@@ -65,8 +65,13 @@ def refuse_missing_columns(table: Table, wanted: Iterable[str]) -> None:
         raise UserError(f"{what} {listed(name[:40] for name in table.columns)}", where=table.source)
 
 
-def refuse_text(cells: Cells, table: Table, options: TableOptions, columns: Sequence[str]) -> None:
-    """Raise UserError for columns that should hold numbers or dates but mostly hold something else."""
+def refuse_text(
+    cells: Cells, table: Table, options: TableOptions, columns: Sequence[str], of_text: str = ""
+) -> None:
+    """Raise UserError for columns that should hold numbers or dates but mostly hold something else.
+
+    `of_text` is the remedy for columns of text in a dataset that takes only numbers.
+    """
     missing: Counter[str] = Counter()
     unreadable: dict[str, list[int]] = {}
     for (row, column), text in cells.trouble.items():
@@ -92,6 +97,8 @@ def refuse_text(cells: Cells, table: Table, options: TableOptions, columns: Sequ
             fixes.append("write numbers as 1234.5: a point, nothing between thousands, no sign but + or -")
         elif text.lower().lstrip("+-") in _MEANT_AS_NOTHING:
             fixes.append("leave cells without a value empty, or write NA")
+        elif of_text:
+            fixes.append(of_text)
         elif column == options.target:
             fixes.append("for names of classes set task: classification")
         elif column in columns:

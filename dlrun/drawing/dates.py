@@ -10,14 +10,22 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
 from dlrun.data.examples import Split
 
+Numbers = np.ndarray[Any, np.dtype[Any]]
 Dates = np.ndarray[Any, np.dtype[np.datetime64]]
 
 
-def dates_of(split: Split) -> Dates | None:
-    """The date of each example, (n,); None if the data has no dates."""
+def dates_of(split: Split, target: int | slice = 0) -> Dates | None:
+    """The date of each example, (n,), or of some of its targets; None if the data has no dates."""
     if "date" not in split.aside:
         return None
-    return split.aside["date"].numpy().astype("datetime64[s]")
+    dates = split.aside["date"]
+    return (dates[:, target] if dates.dim() > 1 else dates).numpy().astype("datetime64[s]")
+
+
+def apart(steps: Numbers, places: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:
+    """A line of values (n,) over places (n,) that breaks wherever the ascending steps (n,) leave one out."""
+    gaps = np.flatnonzero(np.diff(steps) != 1) + 1
+    return np.insert(places, gaps, places[gaps]), np.insert(values, gaps, np.nan)
 
 
 def date_axis(axes: Axes) -> None:

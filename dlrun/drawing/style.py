@@ -110,10 +110,10 @@ def unit_after(trained: Trained) -> str:
     return f" {unit}" if unit else ""
 
 
-def target_name(trained: Trained, number: int = 0) -> str:
-    """The name of one of a regression's targets, with its unit."""
+def target_name(trained: Trained, number: int | None = 0) -> str:
+    """The name of one of a regression's targets, with its unit; None: of all of them."""
     name = shown(trained.data.target) or "target"
-    name += f" {number + 1}" if trained.data.targets > 1 else ""
+    name += "" if number is None else trained.data.target_suffix(number)
     return f"{name} ({shown(trained.data.unit, 12)})" if trained.data.unit else name
 
 

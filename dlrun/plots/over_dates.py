@@ -8,27 +8,25 @@ import numpy as np
 from annotated_types import Ge, Le
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
+from dlrun.data.examples import steps_ahead
 from dlrun.drawing.dates import date_axis, dates_of
+from dlrun.drawing.estimates import errors, some_targets
 from dlrun.drawing.style import (
     BLUE,
     GREY,
+    INK,
     RED,
     TEXT,
     WIDTH,
     headline,
     legend_above,
-    mean_and_spread,
     over_seeds,
     put_title,
-    shown,
     some_of,
     target_name,
     tidy,
-    unit_after,
 )
-from dlrun.training.baselines import guesses
 from dlrun.training.trained import Trained
 
 task = "regression"
@@ -58,13 +56,17 @@ def over_dates(
     outputs, targets = trained.outputs(chosen)
     dated = dates_of(trained.loaded[chosen]) is not None
     paler = dated and chosen != "train" and len(trained.loaded["train"]) + len(targets) <= most
-    panels = min(targets.shape[1], MOST_TARGETS)
+    numbers = some_targets(trained, MOST_TARGETS)
+    panels = len(numbers)
+    are_steps = trained.data.forecasts and panels > 1
 
     figure = Figure(figsize=(WIDTH, 1.7 + (2.9 if panels == 1 else 1.9 * panels)), layout="constrained")
     every = figure.subplots(panels, 1, sharex=dated, squeeze=False)[:, 0]
-    for number, axes in enumerate(every):
+    for number, axes in zip(numbers, every, strict=True):
         tidy(axes)
-        axes.set_ylabel(target_name(trained, number), fontsize=TEXT)
+        axes.set_ylabel(target_name(trained, None if are_steps else number), fontsize=TEXT)
+        if are_steps:
+            axes.set_title(steps_ahead(number + 1), fontsize=TEXT, color=INK, loc="right")
         if paler:
             draw_part(trained, axes, "train", number, most, named=True, strength=PALER)
         draw_part(trained, axes, chosen, number, most, named=paler)
@@ -101,7 +103,7 @@ def draw_part(
     """
     outputs, targets = trained.outputs(split)
     truth, said = targets[:, number].double().numpy(), outputs[..., number].double().numpy()
-    dates = dates_of(trained.loaded[split])
+    dates = dates_of(trained.loaded[split], number)
     if dates is None:
         some = some_of(len(truth), most).numpy()
         kept = some[truth[some].argsort(kind="stable")]
@@ -138,18 +140,3 @@ def unbroken(trained: Trained, split: str) -> bool:
     if inside is None or others is None:
         return True
     return not ((others > inside.min()) & (others < inside.max())).any()
-
-
-def errors(trained: Trained, split: str, outputs: Tensor, targets: Tensor) -> str:
-    """A phrase with the mean absolute error of `outputs` (copies, n, d) and of the best baseline."""
-    unit = unit_after(trained)
-    reached = mean_and_spread((outputs.double() - targets).abs().mean((1, 2)).tolist())
-    without = {
-        name: float((given.cpu().double() - targets).abs().mean())
-        for name, given in guesses(trained.plan, trained.loaded, split).items()
-    }
-    found = f"{split.capitalize()} MAE {reached}{unit}"
-    if not without:
-        return found
-    best = min(without, key=lambda name: without[name])
-    return f"{found}; without a model {without[best]:.4g}{unit} ({shown(best)})"

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dlrun.config.options import Many
+from dlrun.drawing.estimates import some_targets
 from dlrun.drawing.style import (
     BLUE,
     GREY,
@@ -47,10 +48,11 @@ def residuals(
     chosen = trained.chosen(split)
     outputs, targets = trained.outputs(chosen)
     missed = outputs.double() - targets.double()  # (copies, n, d)
-    panels, unit = min(targets.shape[1], MOST_TARGETS), unit_after(trained)
+    numbers, unit = some_targets(trained, MOST_TARGETS), unit_after(trained)
+    panels = len(numbers)
     figure = Figure(figsize=(WIDTH, 1.2 + (3.4 if panels == 1 else 2.3 * panels)), layout="constrained")
     grid = figure.subplots(panels, 2, sharey="row", squeeze=False, width_ratios=[2.4, 1])
-    for number, (over, distribution) in enumerate(grid):
+    for number, (over, distribution) in zip(numbers, grid, strict=True):
         said, by = outputs[..., number].flatten(), missed[..., number].flatten()
         mean, sd = float(by.mean()), float(by.std(correction=0))
         drawn = some_of(len(by), MOST_POINTS)

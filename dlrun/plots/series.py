@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dlrun.config.options import Few
+from dlrun.data.examples import EVALUATION_BATCH, Split
 from dlrun.drawing.dates import date_axis, dates_of
 from dlrun.drawing.style import (
     BLUE,
@@ -72,20 +73,31 @@ def series(trained: Trained, *, most: Few = 5) -> Figure:
 
 
 def figures(trained: Trained, splits: list[str]) -> dict[str, Tensor]:
-    """Each feature (n,) and each baseline that is not a feature, over some splits together."""
+    """Each feature (n,) and each baseline that is not a feature, over some splits together.
+
+    Of a baseline with a guess for each target it is that of the first.
+    """
     data, parts = trained.data, [trained.loaded[split] for split in splits]
-    inputs = torch.cat([part.raw() for part in parts]).double().flatten(1)
+    inputs = torch.cat([last_rows(trained, part) for part in parts]).double()
     names = data.features or [f"input {number}" for number in range(1, inputs.shape[1] + 1)]
     found = dict(zip(names, inputs.T, strict=True))
     for guess in data.baselines:
-        values = torch.cat([part.aside[guess] for part in parts]).double()
-        same = [name for name, others in found.items() if torch.equal(others, values)]
+        values = torch.cat([part.aside[guess].reshape(len(part), -1)[:, 0] for part in parts]).double()
+        # A guess is kept in float32.
+        same = [name for name, others in found.items() if torch.equal(others.float(), values.float())]
         if same:
             known = {name: name if name == guess else f"{name} ({guess})" for name in same}
             found = {known.get(name, name): one for name, one in found.items()}
         else:
             found[guess] = values
     return {shown(name, 28): values for name, values in found.items()}
+
+
+def last_rows(trained: Trained, split: Split) -> Tensor:
+    """The features (n, …) of a split as vectors; of a window of a series those of its last row."""
+    if not trained.data.forecasts:
+        return split.raw().flatten(1)
+    return torch.cat([split.raw(some)[:, -1] for some in torch.arange(len(split)).split(EVALUATION_BATCH)])
 
 
 def on_the_scale(target: Tensor, others: dict[str, Tensor]) -> dict[str, Tensor]:

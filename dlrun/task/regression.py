@@ -11,10 +11,10 @@ from torch import Tensor
 
 from dlrun.blocks.estimates import are_estimates
 from dlrun.blocks.ranges import Ranges
-from dlrun.blocks.tasks import LossPart, Metric, Task, guess_for_all, sees_main
+from dlrun.blocks.tasks import LossPart, Metric, Report, Task, guess_for_all, sees_main
 from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.misfits import wrong_numbers, wrong_shape
-from dlrun.data.trees import Tree, single
+from dlrun.data.trees import Tree, main_outputs, single
 from dlrun.errors import UserError
 
 
@@ -51,7 +51,8 @@ class Regression(Task):
         if not bool((targets != targets[:1]).any()):
             raise UserError("all training targets are the same")
         found = {"mean": guess_for_all(targets.mean(0), split)}
-        return found | {name: split.aside[name].to(targets).unsqueeze(1) for name in self.data.baselines}
+        columns = {name: split.aside[name].to(targets) for name in self.data.baselines}
+        return found | {name: own if own.dim() > 1 else own.unsqueeze(1) for name, own in columns.items()}
 
     @cached_property
     def are_estimates(self) -> bool:  # type: ignore[override]
@@ -60,6 +61,15 @@ class Regression(Task):
         Of a loss that takes other outputs, such as the logit of a probability, it is not.
         """
         return self.outputs == self.data.targets and are_estimates(self.loss, self.outputs)
+
+    def report(self, copies: int) -> Report:
+        """The errors of each target, of several that outputs estimate."""
+        if self.data.targets == 1 or not self.are_estimates:
+            return Report()
+        target = self.data.target or "target"
+        return ErrorsOfTargets(
+            [f"{target}{self.data.target_suffix(number)}" for number in range(self.data.targets)]
+        )
 
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """Each target's prediction by its name; of several copies the mean, and of one target the `sd`."""
@@ -76,3 +86,26 @@ class Regression(Task):
         ranges = Ranges()
         ranges.add(split.targets.cpu())
         return {"target": ranges.whole()}
+
+
+class ErrorsOfTargets(Report):
+    """The mean absolute error and the root mean squared error of each target, as means over seeds."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names, self.count = names, 0
+        self.sums: list[Tensor | float] = [0.0, 0.0]
+
+    def add(self, outputs: Tree, targets: Tree) -> None:
+        main, truth = main_outputs(outputs), single(targets)
+        wide = torch.float32 if main.device.type == "mps" else torch.float64
+        missed = main.to(wide) - truth.to(wide)
+        self.sums = [
+            total + of.sum(1) for total, of in zip(self.sums, (missed.abs(), missed.square()), strict=True)
+        ]
+        self.count += missed.shape[1]
+
+    def sections(self, seeds: list[int]) -> dict[str, Any]:
+        absolute, squared = (torch.as_tensor(total) / self.count for total in self.sums)
+        figures = {"mae": absolute.mean(0).tolist(), "rmse": squared.sqrt().mean(0).tolist()}
+        rows = {name: {f: values[i] for f, values in figures.items()} for i, name in enumerate(self.names)}
+        return {"per_target": rows}

@@ -197,7 +197,8 @@ def make_plan(
         with noting("dataset"):
             refuse_malformed(data)
         if config.task and config.task != data.task:  # what is said of the target is of another one
-            data = replace(data, task=config.task, target="", unit="", scaling=None, baselines=())
+            data = replace(data, task=config.task, target="", unit="", scaling=None)
+            data = replace(data, baselines=(), forecasts=False)
     if mistakes or not isinstance(data, Data):
         raise config.refuse(mistakes or [config.mistake("dataset", "the function did not return Data")])
     of_task = "task" if config.task else "dataset"

@@ -44,6 +44,7 @@ REQUIRED_OPTIONS: dict[str, Any] = {
     "path": "table.csv",
     "target": "y",
     "text": "a",
+    "window": 2,
 }
 
 

@@ -1,0 +1,32 @@
+"""Shared code of plots of estimates: the targets that are drawn, and the error in words."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from dlrun.drawing.style import mean_and_spread, shown, unit_after
+from dlrun.training.baselines import guesses
+from dlrun.training.trained import Trained
+
+
+def some_targets(trained: Trained, most: int) -> list[int]:
+    """The numbers of the targets to draw, at most `most`: the first; of steps ahead the first to the last."""
+    targets = trained.data.targets
+    last = targets if trained.data.forecasts else min(targets, most)
+    return list(map(round, np.linspace(0, last - 1, min(targets, most)).tolist()))
+
+
+def errors(trained: Trained, split: str, outputs: Tensor, targets: Tensor) -> str:
+    """A phrase with the mean absolute error of `outputs` (copies, n, d) and of the best baseline."""
+    unit = unit_after(trained)
+    reached = mean_and_spread((outputs.double() - targets).abs().mean((1, 2)).tolist())
+    without = {
+        name: float((given.cpu().double() - targets).abs().mean())
+        for name, given in guesses(trained.plan, trained.loaded, split).items()
+    }
+    found = f"{split.capitalize()} MAE {reached}{unit}"
+    if not without:
+        return found
+    best = min(without, key=lambda name: without[name])
+    return f"{found}; without a model {without[best]:.4g}{unit} ({shown(best)})"
