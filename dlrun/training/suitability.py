@@ -60,9 +60,14 @@ def refuse_unsuited(
         "plane": data.shape == (2,),
         "images": len(data.shape) == 3,
         "vectors": len(data.shape) == 1 and not data.has_whole_numbers(),
+        "windows": data.forecasts,
     }
     if not fitting.get(inputs or "", True):
-        wanted = {"plane": "two numbers"}.get(inputs or "", inputs)
+        said = {
+            "plane": "two numbers",
+            "windows": "windows of a series, of which targets are the next values",
+        }
+        wanted = said.get(inputs or "", inputs)
         raise UserError(
             f"{part.name} is for inputs of {wanted}, but those of {dataset} are {data.said_shape}"
         )

@@ -699,6 +699,13 @@ RUNS: dict[str, dict[str, Any]] = {
     },
     "a regression": {"dataset": "line", "loss": "mse", "metrics": ["rmse", "r2"]},
     "days": {"seeds": [0, 1], "dataset": "days", "loss": "mse", "metrics": ["mae"]},
+    "a series": {
+        "seeds": [0, 1],
+        "dataset": {"name": "hourly_demand", "days": 20, "window": 24, "horizon": 6, "season": 24},
+        "architecture": {"name": "mlp", "hidden": [8], "flatten": True},
+        "loss": "mse",
+        "metrics": ["mae"],
+    },
     "one epoch": {"epochs": 1, "metrics": []},
 }
 

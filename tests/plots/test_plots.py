@@ -19,6 +19,7 @@ from PIL import Image
 from small_runs import own_parts, planned, trained
 
 from dlrun.config.keys import Choice
+from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.drawing.style import Predicted, mean_and_spread, shown
 from dlrun.errors import UserError
@@ -30,6 +31,13 @@ from dlrun.training.trained import Trained, open_checkpoint
 LINEAR = {"name": "linear", "flatten": True}
 CNN = {"name": "cnn", "channels": [3, 5], "kernel_size": 3, "padding": 1}
 DAYS: dict[str, Any] = {"dataset": "days", "loss": "mse", "metrics": ["mae"]}
+
+DEMAND: dict[str, Any] = {
+    "dataset": {"name": "hourly_demand", "days": 20, "window": 24, "horizon": 6, "season": 24},
+    "architecture": {"name": "mlp", "hidden": [8], "flatten": True},
+    "loss": "mse",
+    "metrics": ["mae"],
+}
 
 
 def untrained(parts: Parts | None = None, **changes: Any) -> Trained:
@@ -89,8 +97,9 @@ def line_of(axes: Axes, label: str) -> tuple[list[float], list[float]]:
             },
         ),
         (DAYS, {"curves", "over_dates", "residuals"}),
+        (DEMAND, {"curves", "forecasts", "over_dates", "residuals"}),
     ],
-    ids=["points", "softmax regression", "convolutions", "a regression"],
+    ids=["points", "softmax regression", "convolutions", "a regression", "a series"],
 )
 def test_what_is_drawn_unasked_suits_the_data_and_the_model(
     changes: dict[str, Any], names: set[str], tmp_path: Path
@@ -251,6 +260,89 @@ def test_residuals_are_predictions_less_the_truth(tmp_path: Path) -> None:
     mean, sd = missed.mean(), missed.std(correction=0)
     assert f"mean {mean:.4g} K, sd {sd:.4g} K" in figure.get_suptitle()
     assert sum(bar.get_width() for bar in figure.axes[1].patches[:-1]) == len(missed)
+
+
+# ------------------------------------------------------------------------ series
+
+
+def written_series(folder: Path, rows: list[int]) -> dict[str, Any]:
+    """A dataset of the numbers of some rows, those that are missing left empty."""
+    path = folder / "series.csv"
+    lines = [str(row % 9 + row / 10) if row in rows else "" for row in range(max(rows) + 1)]
+    path.write_text("\n".join(["load,always", *(f"{line},1" for line in lines)]))
+    return {"name": "windows", "path": str(path), "target": "load", "window": 4, "gaps": "split"}
+
+
+def test_forecasts_are_drawn_where_they_were_made_beside_the_truth() -> None:
+    run = untrained(**DEMAND, seeds=[0, 1])
+    outputs, targets = run.outputs("test")
+    figure = drawn(run, "forecasts", most=30)
+    upper, lower = figure.axes
+    dates, truth = line_of(upper, "true")
+    last = datetime.datetime(2022, 1, 20, 23, tzinfo=datetime.UTC)
+    hours = [last - datetime.timedelta(hours=29 - number) for number in range(30)]
+    assert [num2date(date).replace(tzinfo=datetime.UTC) for date in dates] == hours
+    # of the last 30 hours the first ends a window of each of the six steps ahead
+    assert truth == pytest.approx([*targets[-25:, 0].tolist(), *targets[-1, 1:].tolist()])
+    lines = [line for line in upper.lines if line.get_label() != "true"]
+    assert [line.get_label() for line in lines].count("forecasts of 6 steps") == 1
+    for back, line in enumerate(lines):
+        example = len(targets) - 1 - 6 * back
+        assert list(line.get_ydata()) == pytest.approx(outputs.mean(0)[example].tolist(), rel=1e-5)
+        assert list(line.get_xdata(orig=False)) == dates[30 - 6 * (back + 1) : 30 - 6 * back]
+    assert len(lines) == 5 and len(upper.collections) == 5, "each with a band over the seeds"
+    missed = (outputs.double() - targets).abs().mean((0, 1))
+    steps, said = line_of(lower, "model")
+    assert steps == [1, 2, 3, 4, 5, 6] and said == pytest.approx(missed.tolist())
+    for name in ("last value", "season before"):
+        guess = run.loaded["test"].aside[name]
+        [line] = [line for line in lower.lines if str(line.get_label()).startswith(f"{name}: ")]
+        by_hand = (guess.double() - targets).abs().mean(0)
+        assert list(line.get_ydata()) == pytest.approx(by_hand.tolist(), rel=1e-5)
+        assert f"{name}: {float(by_hand.mean()):.4g} MW" in words(figure)
+    assert "the last 30 of 96 steps" in figure.get_suptitle()
+
+
+def test_forecasts_of_one_step_are_a_line_that_breaks_at_gaps(tmp_path: Path) -> None:
+    rows = [row for row in range(100) if row not in (88, 89)]
+    run = untrained(**DEMAND | {"dataset": written_series(tmp_path, rows)})
+    [axes] = drawn(run, "forecasts").axes
+    outputs, targets = run.outputs("test")
+    for label, values in (("true", targets), ("forecasts of 1 step", outputs[0])):
+        places, line = line_of(axes, label)
+        shown_ones = {int(place): value for place, value in zip(places, line, strict=True) if value == value}
+        assert list(shown_ones) == [*range(78, 88), *range(94, 100)]
+        assert list(shown_ones.values()) == pytest.approx(values[:, 0].tolist(), rel=1e-6)
+        assert np.isnan(line).sum() == 1, "nothing is drawn between"
+    assert axes.get_xlabel() == "step of the series"
+
+
+@pytest.mark.parametrize("changes", [{}, DAYS, {"dataset": "line", "loss": "mse", "metrics": []}])
+def test_forecasts_are_refused_for_other_data_before_anything_trains(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        planned(own_parts(tmp_path), **changes | {"plots": ["forecasts"]})
+    assert "forecasts is for" in refused.value.mistakes[0].what
+
+
+def test_every_target_of_a_series_stands_over_its_own_date() -> None:
+    run = untrained(**DEMAND)
+    figure = drawn(run, "over_dates", most=20)
+    _, targets = run.outputs("test")
+    ends = [line_of(axes, "true")[0][-1] for axes in figure.axes]
+    assert [round(24 * (end - ends[0])) for end in ends] == [0, 2, 3, 5]
+    for axes, number in zip(figure.axes, (0, 2, 3, 5), strict=True):
+        assert line_of(axes, "true")[1] == pytest.approx(targets[-20:, number].tolist())
+        assert axes.get_title(loc="right") == f"{number + 1} step{'s' * (number > 0)} ahead"
+
+
+def test_a_series_is_shown_with_the_last_row_of_each_window() -> None:
+    run = untrained(**DEMAND)
+    figure = drawn(run, "series")
+    assert figure.axes[1].get_title(loc="left") == "demand (last value)", "they are the same, and shown once"
+    inputs = torch.cat([run.loaded[name].raw()[:, -1, 0] for name in ("train", "test")])
+    assert figure.axes[1].lines[0].get_ydata().tolist() == pytest.approx(inputs.tolist())
 
 
 # ------------------------------------------------------------------------ calibration
