@@ -46,7 +46,7 @@ Written by `python -m benchmarks.results`, which trains each config in `configs/
 sample standard deviation over the seeds 0, 1 and 2, or the figure of the config's own seed. The time is
 that of the training loop for one seed, on a machine that other programs may have used too. "Without a
 model" is the figure of a baseline on the same split: the most frequent class, the mean of the training
-targets, or a column of the data that guesses the target."""
+targets, a column of the data that guesses the target, or earlier values of a series."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Experiment:
     config: str = ""
     overrides: tuple[str, ...] = ()
     needs: str = ""  # a file below the data folder, or cuda
+    unit: str = ""  # of the target of a regression
 
     @property
     def words(self) -> list[str]:
@@ -143,16 +144,18 @@ EXPERIMENTS = [
     ),
     Experiment("char_lm", "–", ("test_bits_per_character", "test_accuracy"), seeds=1),
     Experiment("char_rnn", "–", ("test_bits_per_character", "test_accuracy"), seeds=1),
+    Experiment("forecast_demand", "–", ("train_mae", "test_mae"), unit="MW"),
     Experiment("reviews_bag", "–", ("test_accuracy",), note=ORDER),
     Experiment("reviews_gru", "–", ("test_accuracy",)),
-    Experiment("temps_scratch", "–", ("train_loss", "test_mae")),
-    Experiment("temps", "–", ("train_mae", "test_mae")),
+    Experiment("temps_scratch", "–", ("train_loss", "test_mae"), unit="°F"),
+    Experiment("temps", "–", ("train_mae", "test_mae"), unit="°F"),
     Experiment(
         "temps, features as they come",
         "converges more slowly",
         ("train_mae", "test_mae"),
         config="temps",
         overrides=("dataset.standardise=false", "expect={}"),
+        unit="°F",
     ),
     Experiment(
         "temps_scratch, real file",
@@ -161,6 +164,7 @@ EXPERIMENTS = [
         config="temps_scratch",
         overrides=(REAL_TEMPERATURES,),
         needs="temps.csv",
+        unit="°F",
     ),
     Experiment(
         "temps, real file",
@@ -170,6 +174,7 @@ EXPERIMENTS = [
         overrides=(REAL_TEMPERATURES,),
         needs="temps.csv",
         note=WINTER,
+        unit="°F",
     ),
     Experiment(
         "temps, real file, without the date as a number",
@@ -186,6 +191,7 @@ EXPERIMENTS = [
         ),
         needs="temps.csv",
         note=WINTER,
+        unit="°F",
     ),
     Experiment("mnist_scratch", "–", ("test_loss", "test_accuracy"), note=DEAD),
     Experiment("mnist_mlp", "–", ("test_loss", "test_accuracy"), note=DEAD),
@@ -299,7 +305,7 @@ def lines(measured: dict[str, Any]) -> Iterator[str]:
         yield ""
     yield "![Accuracy over epochs with squared error and with cross entropy](sigmoids.png)"
     yield ""
-    yield from temperatures(measured)
+    yield from regressions(measured)
     yield from machines(measured)
 
 
@@ -353,8 +359,8 @@ def met_cell(found: dict[str, Any]) -> str:
     return "yes" if not missed else "no, by " + ", ".join(f"{claim['missed_by']:.4g}" for claim in missed)
 
 
-def temperatures(measured: dict[str, Any]) -> Iterator[str]:
-    """Yield a line for each temperature model: does it beat the best baseline?"""
+def regressions(measured: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each model with a test error: does it beat the best baseline?"""
     for experiment in EXPERIMENTS:
         found = measured.get(experiment.name, {})
         if "test_mae" not in experiment.figures or "figures" not in found:
@@ -362,10 +368,10 @@ def temperatures(measured: dict[str, Any]) -> Iterator[str]:
         mae = found["figures"]["test_mae"]["mean"]
         guesses = {name: figures["mae"] for name, figures in found["baselines"]["test"].items()}
         best = min(guesses, key=guesses.__getitem__)
-        verdict = "beats" if mae < guesses[best] else "does not beat"
+        verdict, unit = "beats" if mae < guesses[best] else "does not beat", experiment.unit
         yield (
-            f"- {titled(experiment)}: a mean absolute error of {mae:.2f} °F {verdict} the best guess without "
-            f"a model, {best} ({guesses[best]:.2f} °F)."
+            f"- {titled(experiment)}: a mean absolute error of {mae:.2f} {unit} {verdict} the best guess "
+            f"without a model, {best} ({guesses[best]:.2f} {unit})."
         )
     yield ""
 
