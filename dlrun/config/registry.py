@@ -36,7 +36,7 @@ KINDS = (
 FOLDERS = (*KINDS, "task")  # the folders of parts; a task is named by the dataset, not by a key of a config
 REQUIRED = object()
 _BUILT_IN = Path(__file__).parent.parent
-_NAME = re.compile(r"[a-z][a-z0-9_]*$")
+NAME = re.compile(r"[a-z][a-z0-9_]*$")
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def _is_constant(value: ast.expr) -> bool:
 
 def _files(folder: Path) -> dict[str, Path]:
     """The files of a folder that are parts, by name; those that begin with _ are not."""
-    return {path.stem: path for path in folder.glob("*.py") if _NAME.match(path.stem)}
+    return {path.stem: path for path in folder.glob("*.py") if NAME.match(path.stem)}
 
 
 def _plain(value: Any) -> Any:

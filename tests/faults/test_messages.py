@@ -65,6 +65,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "data": ("dlrun.results.preview.dataset_facts", ("data", "{tiny}")),
     "show": ("dlrun.training.plan.make_plan", ("show", "{tiny}")),
     "parts": ("dlrun.config.registry.Parts", ("parts",)),
+    "new": ("dlrun.system.files.write_atomically", ("new", "loss", "focal", "--parts", "{tiny}.parts")),
     "runs": ("dlrun.run_folders.listing.overviews", ("runs",)),
     "compare": ("dlrun.run_folders.comparison.compare_runs", ("compare", "tiny-001")),
     "rm": ("dlrun.run_folders.deletion.describe_folder", ("rm", "tiny-001", "--yes")),

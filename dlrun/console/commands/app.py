@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from dlrun.console.commands import evaluate, look, runs, sweep, train
+from dlrun.console.commands import evaluate, look, new, runs, sweep, train
 from dlrun.errors import (
     RunFailed,
     Unforeseen,
@@ -128,6 +128,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "data": look.preview,
     "show": look.show,
     "parts": look.list_parts,
+    "new": new.new,
     "sweep": sweep.sweep,
     "compare": sweep.compare,
     "runs": runs.list_runs,
@@ -135,8 +136,8 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "diff": runs.diff,
     "reproduce": runs.reproduce,
 }
-WITHOUT_TORCH = ("parts", "compare", "runs", "rm", "diff")
-WITHOUT_PICTURES = ("show", "parts", "runs", "rm", "diff")
+WITHOUT_TORCH = ("parts", "new", "compare", "runs", "rm", "diff")
+WITHOUT_PICTURES = ("show", "parts", "new", "runs", "rm", "diff")
 for name, command in COMMANDS.items():
     app.command(name)(command)
 

@@ -54,6 +54,18 @@ def complete_kind(incomplete: str) -> list[str]:
     return [kind for kind in FOLDERS if kind.startswith(incomplete)]
 
 
+def kind_named(text: str) -> str:
+    """The kind of part, in the singular or the plural. Raises UserError if there is none."""
+    from dlrun.config.registry import FOLDERS
+    from dlrun.errors import UserError, nearest
+
+    for kind in FOLDERS:
+        one = kind if kind.endswith("ss") else kind.removesuffix("s")
+        if text in (one, f"{one}es" if one.endswith("s") else f"{one}s"):
+            return kind
+    raise UserError(f"there is no kind of part {text!r}{nearest(text, FOLDERS)}")
+
+
 ConfigName = Annotated[
     str,
     typer.Argument(

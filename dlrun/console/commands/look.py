@@ -19,14 +19,12 @@ from dlrun.console.commands.arguments import (
     RunsDir,
     complete_kind,
     expanded,
+    kind_named,
     parts_of,
     progress_unless,
     with_options,
 )
 from dlrun.console.commands.evaluate import draw_all
-from dlrun.errors import (
-    UserError,
-)
 
 
 def preview(
@@ -114,12 +112,10 @@ def list_parts(
     from dlrun.config.option_types import describe
     from dlrun.config.registry import FOLDERS, REQUIRED
     from dlrun.console.parts import print_keys, print_parts
-    from dlrun.errors import nearest
 
-    if kind is not None and kind not in FOLDERS:
-        raise UserError(f"there is no kind of part {kind!r}{nearest(kind, FOLDERS)}")
+    kinds = FOLDERS if kind is None else (kind_named(kind),)
     own_parts = parts_of(parts)
-    for one in [kind] if kind else FOLDERS:
+    for one in kinds:
         listed = [own_parts.part(one, name) for name in own_parts.names(one)]
         print_parts(one, listed, describe, REQUIRED)
     if kind is None:

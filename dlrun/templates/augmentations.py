@@ -1,0 +1,20 @@
+"""A random scale of each training example."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dlrun.config.options import Fraction
+
+
+def my_part(inputs: Tensor, generator: torch.Generator, *, spread: Fraction = 0.1) -> Tensor:
+    """Multiply each example by a factor, uniform from 1 - spread to 1 + spread.
+
+    An augmentation is `x(inputs, generator, *, …) -> inputs`: it changes a preprocessed training batch
+    (n, …). Draw random numbers from `generator` alone, so that a run can be repeated. With a parameter
+    `targets` before the generator it gives both, inputs and targets.
+    """
+    one_each = (len(inputs), *[1] * (inputs.dim() - 1))
+    drawn = torch.rand(one_each, generator=generator, device=inputs.device, dtype=inputs.dtype)
+    return inputs * (1 + spread * (2 * drawn - 1))
