@@ -67,8 +67,9 @@ def test_a_kind_is_known_in_the_singular_and_the_plural(spelling: str, kind: str
         ("loss", "lambda", "no word of Python"),
         ("loss", "", "small letters"),
         ("loss", "mse", "dlrun has loss/mse.py itself"),
-        ("loss", "outputs", "uses the name outputs for something else"),
-        ("architecture", "prod", "uses the name prod for something else"),
+        ("loss", "outputs", "the name outputs stands for something else"),
+        ("metrics", "task", "the name task stands for something else"),
+        ("architecture", "prod", "the name prod stands for something else"),
     ],
 )
 def test_a_name_that_cannot_be_used_is_refused_with_the_remedy(

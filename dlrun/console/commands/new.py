@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import ast
 import keyword
 import os
-import tokenize
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +22,7 @@ CHOSEN_BY = {  # the words that choose a part in this config, where they are not
     "plots": ("plots=[{name}]",),
 }
 TEMPLATES = Path(__file__).parent.parent.parent / "templates"
+MEANT_OTHERWISE = ("outputs", "probabilities", "constant", "finish")  # functions that a file may have besides
 PLACEHOLDER = "my_part"  # the name of every template's function
 
 
@@ -68,9 +68,22 @@ def refuse_name(kind: str, name: str, source: str, path: Path) -> None:
     if name in Parts().names(kind):
         what = f"dlrun has {kind}/{name}.py itself, and yours would stand in for it"
         raise UserError(what, fix="choose another name")
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    if name in {token.string for token in tokens if token.type == tokenize.NAME}:
-        what = f"the file of a new {kind} uses the name {name} for something else"
+    if name in MEANT_OTHERWISE or name in names_of_file(source):
+        what = f"in the file of a {kind} part the name {name} stands for something else"
         raise UserError(what, fix="choose another name")
     if os.path.lexists(path):
         raise UserError(f"{path} exists already", fix="edit it, delete it, or choose another name")
+
+
+def names_of_file(source: str) -> set[str]:
+    """The names that a Python file defines or imports at its top level."""
+    found = set[str]()
+    for statement in ast.parse(source).body:
+        match statement:
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                found |= {alias.asname or alias.name for alias in aliases}
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                found.add(name)
+            case ast.Assign(targets=targets):
+                found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
