@@ -21,7 +21,7 @@ from zlib import crc32
 from dlrun.config.code_digest import digest_of_code
 from dlrun.config.earlier_names import find_earlier_names
 from dlrun.config.option_types import read_type
-from dlrun.errors import UserError, is_out_of_memory, nearest, shortened
+from dlrun.errors import UserError, is_out_of_memory, meant, nearest, shortened
 
 KINDS = (
     "dataset",
@@ -108,7 +108,11 @@ class Parts:
         if (kind, name) not in self._read:
             paths = self._paths(kind)
             if name not in paths:
-                raise UserError(f"there is no {kind}/{shortened(name)}.py{nearest(name, sorted(paths))}")
+                own = "; if it is one of your own, name its folder with --parts or in DLRUN_PARTS"
+                hint = "" if self.folder or meant(name, paths) else own
+                raise UserError(
+                    f"there is no {kind}/{shortened(name)}.py{nearest(name, sorted(paths))}{hint}"
+                )
             is_built_in = paths[name].is_relative_to(_BUILT_IN)
             self._read[kind, name] = (_built_in_part if is_built_in else read_part)(kind, paths[name])
         return self._read[kind, name]

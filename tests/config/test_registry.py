@@ -241,6 +241,14 @@ def test_a_part_that_is_not_there_is_answered_with_its_nearest_neighbour() -> No
     )
 
 
+def test_a_name_like_no_other_may_be_a_part_in_a_folder_that_was_not_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"name its folder with --parts or in DLRUN_PARTS$"):
+        Parts().part("loss", "xyzzy")
+    for parts, name in ((Parts(), "focal_crossentropy"), (Parts(tmp_path), "xyzzy")):
+        with pytest.raises(UserError, match=r"\)$"):
+            parts.part("loss", name)
+
+
 @pytest.mark.parametrize(
     "name", ["../optimizer/sgd", "_style", "os", "", "SGD", "sgd.py", "x" * 5000, "a\nb"]
 )
