@@ -7,17 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
-from small_runs import differences, go_on, outcome, own_parts, planned, trained
 
 import dlrun
-from dlrun.training.evaluation import evaluate_run
-from dlrun.training.plan_trials import try_on
-from dlrun.training.trained import open_checkpoint
 from tests.test_imports import LAYERS
 
 PACKAGE = Path(dlrun.__file__).parent
-WHOLE_PAGE = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
-PAGE = WHOLE_PAGE.partition("\n## How the code")[2]
+PAGE = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("\n## How the code")[2]
 ROWS = re.findall(r"^\| (.+?) \| `([a-z_/]+(?:\.py)?)` \| (.+) \|$", PAGE, re.MULTILINE)
 
 
@@ -56,34 +51,3 @@ def test_what_is_looked_for_is_where_the_table_says(what: str, file: str, answer
     known = set[str]().union(*map(names_in, files))
     wanted = {name for name in named if "/" not in name} - {"optimizer.lr"}
     assert wanted - known == set(), what
-
-
-# ------------------------------------------------------------------------ the parts that the page shows
-
-# A block of code belongs to the last file named before it.
-EXAMPLES = {
-    re.findall(r"`(\w+/\w+\.py)`", before)[-1]: code
-    for before, code in re.findall(r"\n(A [^`]*`\w+/\w+\.py`.*?)```python\n(.*?)```", WHOLE_PAGE, re.DOTALL)
-}
-
-
-def test_every_part_that_is_shown_is_found() -> None:
-    shown = {"dataset/blobs.py", "loss/centres.py", "metrics/macro_f1.py", "architecture/one_hidden.py"}
-    assert shown == EXAMPLES.keys()
-
-
-def test_the_parts_that_are_shown_train_evaluate_and_are_right(tmp_path: Path) -> None:
-    parts = own_parts(tmp_path, EXAMPLES)
-    chosen = {path.split("/")[0]: Path(path).stem for path in EXAMPLES}
-    changes = chosen | {"metrics": ["accuracy", "macro_f1"], "epochs": 20, "seeds": [0, 1]}
-    plan = planned(parts, **changes)
-    try_on(plan, plan.load())
-    unbroken = trained(plan, tmp_path)
-    run = trained(planned(parts, **changes), tmp_path, stop_after=7)
-    go_on(run, changes, parts)
-    assert not differences(outcome(unbroken), outcome(run))
-    model, saved = open_checkpoint(run.best, run, [], parts, Path("no-data"))
-    report = evaluate_run(model, saved, run.best, "test")
-    f1 = [row["f1"] for row in report["per_class"].values()]
-    assert report["metrics"]["macro_f1"] == pytest.approx(sum(f1) / 3, abs=1e-6)
-    assert report["metrics"]["accuracy"] > 0.85
