@@ -117,6 +117,12 @@ class Preprocessing:
             prepared = prepared * factor if prepared is inputs else prepared.mul_(factor)
         return prepared.to(self.dtype)
 
+    def undone(self, prepared: Tensor) -> Tensor:
+        """Inputs on their own scale, as floats, from prepared ones."""
+        if self.scale is not None:  # an infinite one has mapped every number to 0
+            prepared = torch.where(self.scale.isinf(), 0.0, prepared * self.scale)
+        return prepared if self.offset is None else prepared + self.offset
+
     def suits(self, shape: tuple[int, ...]) -> bool:
         """True if it keeps the shape of such inputs and can be finite; a hostile checkpoint's may not.
 
@@ -180,6 +186,10 @@ class Preparation:
         if isinstance(inputs, Tensor):
             return self.each[""](inputs)
         return {name: own(inputs[name]) for name, own in self.each.items()}
+
+    def undone(self, prepared: Tensor) -> Tensor:
+        """A single input on its own scale, from a prepared one."""
+        return self.each[""].undone(prepared)
 
     def suits(self, data: Data) -> bool:
         """True if it fits the inputs of a dataset (see `Preprocessing.suits`)."""

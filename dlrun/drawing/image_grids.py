@@ -42,13 +42,17 @@ def refuse_other_inputs(trained: Trained, plot: str) -> None:
         raise UserError(f"{plot} needs images, 1×height×width or 3×height×width, not inputs of {size}")
 
 
-def as_pictures(inputs: Tensor) -> Tensor:
-    """Convert raw inputs (n, 1 or 3, height, width) to pictures (n, height, width, 3) from 0 to 1."""
+def as_pictures(inputs: Tensor, like: Tensor | None = None) -> Tensor:
+    """Convert raw inputs (n, 1 or 3, height, width) to pictures (n, height, width, 3) from 0 to 1.
+
+    They have the scale of the raw inputs `like`, by default their own; what lies beyond it is cut off.
+    """
     images = inputs.float().movedim(1, -1).expand(-1, -1, -1, 3)
-    if inputs.dtype == torch.uint8:
-        return images / 255
-    low, high = images.min(), images.max()
-    return (images - low) / (high - low).clamp_min(1e-12)
+    like = inputs if like is None else like
+    if like.dtype == torch.uint8:
+        return (images / 255).clamp(0, 1)
+    low, high = like.min().float(), like.max().float()
+    return ((images - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
 
 
 def as_signed(values: Tensor, largest: float) -> Tensor:

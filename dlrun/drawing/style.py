@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from math import floor, log10
 from statistics import fmean
 
@@ -115,6 +116,12 @@ def target_name(trained: Trained, number: int | None = 0) -> str:
     name = shown(trained.data.target) or "target"
     name += "" if number is None else trained.data.target_suffix(number)
     return f"{name} ({shown(trained.data.unit, 12)})" if trained.data.unit else name
+
+
+def class_colours(names: Sequence[str]) -> list[str]:
+    """A colour for each class, pale for one called background; from the eleventh other one on they repeat."""
+    colours = cycle(CLASS_COLOURS)
+    return [PALE if name.lower() == "background" else next(colours) for name in names]
 
 
 def named_splits(trained: Trained) -> list[str]:

@@ -112,8 +112,8 @@ def maps_of(trained: Trained, split: str, image: int, layers: Sequence[nn.Module
 
 
 def about(trained: Trained, split: str, image: int) -> str:
-    """A phrase for the title: the image's number, and its true and predicted class if there are any."""
-    if trained.plan.task.decision is None:
+    """The true and the predicted class of an image in words; "" if it has none as a whole."""
+    if trained.plan.task.decision is None or trained.data.places:
         return ""
     examples, names = trained.loaded[split], trained.data.classes
     outputs = trained.outputs_at(examples.raw(torch.tensor([image])))[0, 0]

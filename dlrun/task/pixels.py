@@ -18,3 +18,4 @@ class Pixels(ClassAtPlaces):
     """The outputs are (n, classes, height, width)."""
 
     metrics = ("accuracy", "iou")
+    plots = ("masks",)

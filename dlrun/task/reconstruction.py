@@ -36,6 +36,8 @@ class Reconstruction(Task):
             raise UserError("a reconstruction needs a single input of numbers")
         super().__init__(data, loss)
         self.are_estimates = are_estimates(loss, self.outputs)
+        if len(data.shape) == 3 and self.are_estimates:
+            self.plots = ("reconstructions",)
 
     def needed_outputs(self) -> int:
         return prod(self.data.shape)

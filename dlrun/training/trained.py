@@ -25,7 +25,7 @@ from dlrun.run_folders.run import Run
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training.baselines import baselines_of
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint
-from dlrun.training.copies import Apart, Copies
+from dlrun.training.copies import Apart, Copies, as_tensor
 from dlrun.training.devices import lack_of_memory
 from dlrun.training.hardware import Hardware
 from dlrun.training.layers import TooManyWeights, skeleton
@@ -109,6 +109,22 @@ class Trained:
         """The outputs (copies, n, …) that predict, for raw inputs (n, *input shape), on the CPU."""
         size = self.plan.recipe.evaluation_batch
         return main_outputs(outputs_for(self.model, inputs, self.loaded.preprocessing, self.hardware, size))
+
+    @torch.no_grad()
+    def judged(self, split: str, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """The outputs (copies, m, …) that predict for some examples, and their losses (copies, m[, 2]).
+
+        Both are on the CPU; a loss with weights is as `Task.judge` gives it.
+        """
+        self.model.eval()
+        found, copies = [], len(self.seeds)
+        for some in indices.to(self.hardware.device).split(self.plan.recipe.evaluation_batch):
+            inputs, targets = self.loaded[split].batch(some)
+            with self.hardware.autocast():
+                outputs = self.model(expanded(inputs, copies))
+            losses = self.model.losses(self.plan.recipe.loss, outputs, expanded(targets, copies))
+            found.append((main_outputs(joined(outputs)).cpu(), as_tensor(losses).cpu()))
+        return torch.cat([o for o, _ in found], 1), torch.cat([loss for _, loss in found], 1)
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """The figures of the baselines on a split: baseline -> figure -> value."""

@@ -633,7 +633,7 @@ def test_a_dataset_states_itself_without_files(name: str, tmp_path: Path) -> Non
     options = dataset_options(name, tmp_path)
     data = PARTS.find("dataset", name)(tmp_path / "none", **options)
     assert isinstance(data, Data)
-    assert data.task in ("classification", "regression", "sequence")
+    assert data.task in ("classification", "regression", "sequence", "pixels")
     assert data.input_shape and all(side > 0 for side in data.input_shape)
     assert len(set(data.classes)) == len(data.classes) > 1 or data.task == "regression"
     assert "train" in data.splits
@@ -649,11 +649,12 @@ def test_every_dataset_makes_a_plan_without_files(name: str, tmp_path: Path) -> 
     data = PARTS.find("dataset", name)(tmp_path, **options)
     loss, metrics = ("mse", ["mae"]) if data.task == "regression" else ("cross_entropy", ["accuracy"])
     of_ids = {"name": "rnn" if data.places else "embedding_bag"}
+    of_numbers = {"name": "unet", "channels": 2} if data.places else {"name": "mlp", "flatten": True}
     plan = planned(
         dataset={"name": name, **options},
         loss=loss,
         metrics=metrics,
-        architecture=of_ids if data.vocabulary else {"name": "mlp", "flatten": True},
+        architecture=of_ids if data.vocabulary else of_numbers,
         data_dir=tmp_path / "none",
     )
     assert plan.layers.output_shape == (len(plan.data.classes) or plan.data.targets, *plan.data.places)
@@ -707,6 +708,19 @@ RUNS: dict[str, dict[str, Any]] = {
         "metrics": ["mae"],
     },
     "one epoch": {"epochs": 1, "metrics": []},
+    "pixels": {
+        "seeds": [0, 1],
+        "dataset": {"name": "shapes", "images": 20, "test_images": 8, "size": 16},
+        "architecture": {"name": "unet", "channels": 2, "depth": 1},
+        "metrics": ["iou"],
+    },
+    "a reconstruction": {
+        "task": "reconstruction",
+        "dataset": "dots",
+        "architecture": {"name": "autoencoder", "hidden": [4], "code": 2},
+        "loss": "mse",
+        "metrics": ["rmse"],
+    },
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.dates import num2date
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -21,6 +22,7 @@ from small_runs import own_parts, planned, trained
 from dlrun.config.keys import Choice
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
+from dlrun.drawing.image_grids import as_pictures
 from dlrun.drawing.style import Predicted, mean_and_spread, shown
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
@@ -31,6 +33,17 @@ from dlrun.training.trained import Trained, open_checkpoint
 LINEAR = {"name": "linear", "flatten": True}
 CNN = {"name": "cnn", "channels": [3, 5], "kernel_size": 3, "padding": 1}
 DAYS: dict[str, Any] = {"dataset": "days", "loss": "mse", "metrics": ["mae"]}
+PIXELS: dict[str, Any] = {
+    "dataset": {"name": "shapes", "images": 6, "test_images": 9, "size": 16},
+    "architecture": {"name": "unet", "channels": 2, "depth": 1},
+}
+GIVEN_BACK: dict[str, Any] = {
+    "task": "reconstruction",
+    "dataset": "dots",
+    "architecture": {"name": "autoencoder", "hidden": [4], "code": 2},
+    "loss": "mse",
+    "metrics": [],
+}
 
 DEMAND: dict[str, Any] = {
     "dataset": {"name": "hourly_demand", "days": 20, "window": 24, "horizon": 6, "season": 24},
@@ -98,8 +111,18 @@ def line_of(axes: Axes, label: str) -> tuple[list[float], list[float]]:
         ),
         (DAYS, {"curves", "over_dates", "residuals"}),
         (DEMAND, {"curves", "forecasts", "over_dates", "residuals"}),
+        (PIXELS, {"curves", "feature_maps", "filters", "masks"}),
+        (GIVEN_BACK, {"curves", "reconstructions"}),
     ],
-    ids=["points", "softmax regression", "convolutions", "a regression", "a series"],
+    ids=[
+        "points",
+        "softmax regression",
+        "convolutions",
+        "a regression",
+        "a series",
+        "pixels",
+        "a reconstruction",
+    ],
 )
 def test_what_is_drawn_unasked_suits_the_data_and_the_model(
     changes: dict[str, Any], names: set[str], tmp_path: Path
@@ -495,6 +518,118 @@ def test_signed_colours_are_white_at_0_and_full_at_the_ends() -> None:
     assert min(zero) > 0.95
     coloured = as_signed(values.view(3, 1, 1), 2.0)
     assert coloured.tolist() == [[[0.0, 0.5, 1.0]]]
+
+
+# ------------------------------------------------------------------------ images as outputs
+
+
+def test_masks_show_the_true_and_the_predicted_class_of_each_pixel() -> None:
+    run = untrained(**PIXELS | {"seeds": [4, 0]})
+    figure = drawn(run, "masks", rows=3, seed=1)
+    outputs, targets = run.outputs("test")
+    said = outputs[0].argmax(1)
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(1))[:3].tolist()
+    colours = np.array([to_rgb(name) for name in ("#dddddd", "#0072B2", "#D55E00", "#009E73")])
+    each = pictures_in(figure)
+    for row, index in enumerate(order):
+        image, true, predicted, wrong = each[4 * row : 4 * row + 4]
+        raw = run.loaded["test"].raw(torch.tensor([index]))[0, 0].numpy() / 255
+        np.testing.assert_allclose(image, np.stack([raw] * 3, -1), atol=1e-6)
+        np.testing.assert_allclose(true, colours[targets[index]], atol=1e-6)
+        np.testing.assert_allclose(predicted, colours[said[index]], atol=1e-6)
+        black = (wrong < 0.2).all(-1)
+        np.testing.assert_array_equal(black, (said[index] != targets[index]).numpy())
+        assert f"{100 * black.mean():.1f} %" in words(figure)
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == list(run.data.classes)
+    assert "epoch 0 · seed 4" in figure.get_suptitle()
+
+
+MANY = '''
+"""Pixels of thirteen classes, some of which do not count."""
+import torch
+from dlrun.data.examples import Data, Examples
+
+
+def many(root):
+    """Random grey images; class k has 14 - k pixels in each, and the others do not count."""
+    targets = torch.arange(13).repeat_interleave(14 - torch.arange(13))
+    targets = torch.nn.functional.pad(targets, (0, 121 - len(targets)), value=-100).view(1, 11, 11)
+    images = torch.rand(4, 1, 11, 11, generator=torch.Generator().manual_seed(0))
+    split = Examples(images, targets.repeat(4, 1, 1))
+    names = tuple(f"class {k}" for k in range(13))
+    return Data("pixels", (1, 11, 11), lambda: {"train": split, "test": split}, names, places=(11, 11))
+'''
+
+
+def test_pixels_that_do_not_count_are_white_and_rare_classes_share_a_colour(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"dataset/many.py": MANY})
+    run = untrained(parts, **PIXELS | {"dataset": "many"})
+    targets = run.loaded["test"].targets
+    by_heart = F.one_hot(targets.clamp_min(0), 13).movedim(-1, 1).float()
+    run.outputs_at = lambda inputs: by_heart[: len(inputs)].unsqueeze(0)  # type: ignore[method-assign]
+    figure = drawn(run, "masks", rows=1)
+    _, true, _, wrong = pictures_in(figure)
+    ignored = (targets[0] == -100).numpy()
+    assert (true[ignored] == 1).all() and not (true[~ignored] == 1).all(-1).any()
+    assert not (wrong < 0.2).all(-1).any(), "what does not count is not wrong"
+    assert len(np.unique(true[~ignored], axis=0)) == 10
+    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert legend == [*(f"class {k}" for k in range(9)), "4 other classes", "does not count"]
+    assert "wrong: 0.0 %" in words(figure)
+
+
+def test_a_reconstruction_stands_below_its_image_on_the_scale_of_pixels(tmp_path: Path) -> None:
+    run = untrained(own_parts(tmp_path), **GIVEN_BACK)
+    figure = drawn(run, "reconstructions", rows=1, columns=5, seed=2)
+    raw = run.loaded["test"].raw().float()
+    every = run.loaded["train"].raw().double()
+    mean, sd = float(every.mean()), float(every.std(correction=0))
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(2))[:5]
+    prepared = (raw[order] - mean) / sd
+    with torch.no_grad():
+        outputs = run.model.copies[0](prepared)
+    each = pictures_in(figure)
+    for place, index in enumerate(order.tolist()):
+        image, below = each[2 * place : 2 * place + 2]
+        np.testing.assert_allclose(image[..., 0], raw[index, 0] / 255, atol=1e-6)
+        restored = (outputs[place, 0] * sd + mean) / 255
+        np.testing.assert_allclose(below[..., 1], restored.clamp(0, 1), atol=1e-5)
+    losses = (outputs - prepared).square().mean((1, 2, 3)).tolist()
+    captions = [float(text.get_text()) for text in figure.axes[0].texts]
+    assert captions == pytest.approx(losses, rel=0.01)
+
+
+def test_a_picture_has_the_scale_of_another_and_no_more() -> None:
+    pixels = torch.tensor([[[[0, 255]]]], dtype=torch.uint8)
+    beyond = torch.tensor([[[[-30.0, 127.5, 300.0]]]])
+    assert as_pictures(beyond, like=pixels)[0, 0, :, 0].tolist() == [0.0, 0.5, 1.0]
+    assert as_pictures(beyond, like=torch.tensor([-30.0, 30.0]))[0, 0, :, 0].tolist() == [0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"plots": ["masks"]}, "masks is for pixels"),
+        ({"plots": ["reconstructions"]}, "reconstructions is for reconstruction"),
+        (
+            {
+                "task": "reconstruction",
+                "architecture": {"name": "autoencoder", "hidden": [4], "code": 1},
+                "loss": "mse",
+                "metrics": [],
+                "plots": ["reconstructions"],
+            },
+            "reconstructions is for inputs of images",
+        ),
+    ],
+)
+def test_a_picture_that_does_not_suit_the_task_is_refused_before_training(
+    changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        planned(**changes)
+    [mistake] = refused.value.mistakes
+    assert said in str(mistake)
 
 
 # ------------------------------------------------------------------------ the animation
