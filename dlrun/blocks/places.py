@@ -130,6 +130,10 @@ class ClassAtPlaces(Task):
             return Report()
         return _ConfusionsOfPlaces(self.data.classes, self.decision, copies)
 
+    def decided(self, outputs: Tensor) -> Tensor:
+        """The classes (*places) that copies predict together for one input, from the outputs (copies, …)."""
+        return self.decision.decide_together(outputs.movedim(1, -1))
+
     def facts(self, split: Split) -> dict[str, Any]:
         counts = self._counts(split)
         return {"classes": dict(zip(self.data.classes, counts.tolist(), strict=True))}

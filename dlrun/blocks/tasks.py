@@ -82,7 +82,7 @@ class Task:
     `are_estimates` is True if outputs estimate the targets, so that the difference of both is an error. With
     `are_inputs_targets` the targets are the inputs. If a model `continues` texts, the class at each place is
     the token that follows, which no output before it may have seen. `metrics` and `plots` are those that
-    `dlrun eval` adds to the config's.
+    `dlrun eval` adds to the config's. If predictions are images, `image_name` says what one is, such as mask.
     """
 
     decision: Decision | None = None
@@ -91,6 +91,7 @@ class Task:
     continues: bool = False
     metrics: tuple[str, ...] = ()
     plots: tuple[str, ...] = ()
+    image_name: str = ""
 
     def __init__(self, data: Data, loss: LossPart) -> None:
         self.data, self.loss = data, loss
@@ -164,6 +165,13 @@ class Task:
         """The prediction for one input, from the outputs (copies, …): a row of `dlrun predict`."""
         figures = outputs.flatten(1).mean(0).tolist()
         return {f"output {number}": figure for number, figure in enumerate(figures, 1)}
+
+    def image_of(self, outputs: Tensor) -> Tensor:
+        """The image that is predicted for one input, from the outputs (copies, …).
+
+        Classes (height, width) int64, or an input (channels, height, width) as it is after preprocessing.
+        """
+        raise NotImplementedError
 
     def facts(self, split: Split) -> dict[str, Any]:
         """The summary of the targets of a split that `dlrun data` prints."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from dlrun.config.options import Resize
 from dlrun.data.trees import Tree, at, first_of, mapped, said_shapes, single
 from dlrun.system.progress import Progress
 from dlrun.system.randomness import generator
@@ -254,6 +255,7 @@ class Data:
     characters: tuple[int, ...] = ()  # the number of characters of each token, unless each is one
     places: Shape = ()
     autoregressive: bool = False  # each target is the next input, so that a model must not see later ones
+    resize: Resize = "pad"  # how images that are read for prediction got the size of an input
     encode: Callable[[str], Tensor] | None = None
     decode: Callable[[Tensor], str] | None = None
 

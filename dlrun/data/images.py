@@ -99,6 +99,41 @@ def read_image(path: Path | str, height: int, width: int, channels: int, resize:
     return torch.from_numpy(pixels)
 
 
+def upright_size(path: Path | str) -> tuple[int, int] | None:
+    """The height and width of an image file as `read_image` sees it; None if it is no such file."""
+    try:
+        with open_to_read(path) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None
+            with Image.open(file, formats=FORMATS) as image:
+                sides = image.size if _orientation(image) in _LYING else image.size[::-1]
+    except Exception:  # Pillow raises many types for a damaged file
+        return None
+    return sides
+
+
+def at_full_size(mask: Tensor, sides: tuple[int, int], resize: Resize, outside: int) -> Tensor:
+    """The mask (height, width) of a resized image for the original, whose height and width are `sides`.
+
+    Each pixel of the original has the value of the one that it was resized to, or where it was cut off
+    `outside`.
+    """
+    ratios = [original / own for original, own in zip(sides, mask.shape, strict=True)]
+    ratio = {"crop": min(ratios), "pad": max(ratios), "stretch": 0.0}[resize]
+    places = []
+    for original, own in zip(sides, mask.shape, strict=True):
+        middles, first = torch.arange(original, dtype=torch.float64) + 0.5, 0
+        scaled = max(1, round(original / ratio)) if resize == "pad" else own  # as in `_resized`
+        if resize == "pad":
+            first = (own - scaled) // 2
+        cut = (original - ratio * own) / 2 if resize == "crop" else 0.0
+        places.append(((middles - cut) * scaled / (original - 2 * cut) + first).floor().long())
+    rows, columns = places
+    found = mask[rows.clamp(0, mask.shape[0] - 1)][:, columns.clamp(0, mask.shape[1] - 1)]
+    inside = [(of >= 0) & (of < own) for of, own in zip(places, mask.shape, strict=True)]
+    return torch.where(inside[0].unsqueeze(1) & inside[1], found, outside)
+
+
 def _pixels(image: Image.Image, size: tuple[int, int], mode: str, resize: Resize) -> np.ndarray:
     """The pixels of an open image, (channels, height, width), resized to `size` (width, height)."""
     if image.width * image.height > MOST_PIXELS:

@@ -86,6 +86,7 @@ def image_folder(
         seed=seed,
         prepare=every.prepare,
         read_new=partial(read_new, shape, resize, every.notes if unreadable == "skip" else None),
+        resize=resize,
         known={"classes": list(classes)},
         notes=every.notes,
     )

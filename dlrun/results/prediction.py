@@ -19,6 +19,7 @@ from dlrun.data.images import image_files, printable, read_image
 from dlrun.data.trees import Tree, main_outputs, mapped, single
 from dlrun.errors import UserError
 from dlrun.results.continuation import Continuations, Sampling, continued
+from dlrun.results.predicted_images import PredictedImages, new_files, written_images
 from dlrun.training.plan import Plan
 from dlrun.training.trained import open_model, open_plan, outputs_for
 
@@ -60,18 +61,28 @@ def predict_files(
     data_dir: Path,
     device: str | None = None,
     sampling: Sampling | None = None,
-) -> Predictions | Continuations:
+    out: Path | None = None,
+    name: str = "predicted",
+) -> Predictions | Continuations | PredictedImages:
     """Predict the inputs in some files with the model of a checkpoint; its training data is not needed.
 
-    Of a model of texts an input may be given itself; one that continues texts does so by `sampling`. Raises
-    CheckpointRefused as evaluation does, UserError for a file or a text that the model cannot take.
+    Of a model of texts an input may be given itself; one that continues texts does so by `sampling`.
+    Predictions that are images are written into the folder `out`, by default NAME-masks or
+    NAME-reconstructions in the working directory. Raises CheckpointRefused as evaluation does, UserError for
+    a file or a text that the model cannot take, and for an image that would replace a file.
     """
     words = [f"device={device}"] if device else []
     plan, preprocessing, saved = open_plan(path, words, parts, data_dir)
     if sampling and not plan.task.continues:
         raise UserError("--length, --temperature and --seed are for a model that continues texts")
+    if out and not plan.task.image_name:
+        raise UserError("--out is for a model whose predictions are images")
     read = [_read(plan, each, is_alone=len(given) == 1) for each in given]
     names = [name for names, _ in read for name in names]
+    files = []
+    if plan.task.image_name:
+        folder = out or Path(f"{name}-{plan.task.image_name}s")
+        files = new_files(folder, [(Path(each), names) for each, (names, _) in zip(given, read, strict=True)])
     hardware = plan.hardware()
     model, epoch = open_model(plan, hardware, saved, path), saved.state["epoch"]
     if plan.task.continues:
@@ -79,6 +90,9 @@ def predict_files(
         more = continued(plan, model, preprocessing, hardware, prompts, sampling or Sampling())
         return Continuations(plan, epoch, saved.digest, names, prompts, more)
     inputs = mapped(lambda *each: torch.cat(each), *(inputs for _, inputs in read))
+    if plan.task.image_name:
+        rows = written_images(plan, model, preprocessing, hardware, single(inputs), names, files)
+        return PredictedImages(plan, epoch, saved.digest, rows)
     outputs = main_outputs(outputs_for(model, inputs, preprocessing, hardware, plan.recipe.evaluation_batch))
     return Predictions(plan, epoch, saved.digest, names, outputs)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from dlrun.blocks.places import ClassAtPlaces
 from dlrun.blocks.tasks import LossPart
 from dlrun.data.examples import Data
@@ -19,3 +21,7 @@ class Pixels(ClassAtPlaces):
 
     metrics = ("accuracy", "iou")
     plots = ("masks",)
+    image_name = "mask"
+
+    def image_of(self, outputs: Tensor) -> Tensor:
+        return self.decided(outputs)

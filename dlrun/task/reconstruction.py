@@ -38,6 +38,7 @@ class Reconstruction(Task):
         self.are_estimates = are_estimates(loss, self.outputs)
         if len(data.shape) == 3 and self.are_estimates:
             self.plots = ("reconstructions",)
+            self.image_name = "reconstruction"
 
     def needed_outputs(self) -> int:
         return prod(self.data.shape)
@@ -85,6 +86,9 @@ class Reconstruction(Task):
         for targets in targets_in_pieces(training):
             total += targets.sum(0, dtype=wide)
         return {"mean": guess_for_all((total / len(training)).to(targets.dtype), split)}
+
+    def image_of(self, outputs: Tensor) -> Tensor:
+        return outputs.mean(0).view(self.data.shape)
 
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """The numbers given back for a vector, on the scale of prepared inputs, as means over copies."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from torch import Tensor
+
 from dlrun.blocks.places import ClassAtPlaces
 from dlrun.blocks.tasks import LossPart
 from dlrun.data.examples import Data
@@ -25,3 +29,7 @@ class Sequence(ClassAtPlaces):
     def __init__(self, data: Data, loss: LossPart) -> None:
         super().__init__(data, loss)
         self.continues = data.decode is not None
+
+    def row(self, outputs: Tensor) -> dict[str, Any]:
+        """The `classes` at all positions, as the copies predict them together."""
+        return {"classes": [self.data.classes[number] for number in self.decided(outputs).tolist()]}

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from dlrun.data import images
-from dlrun.data.images import files_below, image_files, read_image
+from dlrun.data.images import at_full_size, files_below, image_files, read_image, upright_size
 from dlrun.errors import UserError
 
 # pytest sets the filter of dlrun.images aside.
@@ -240,6 +240,46 @@ def test_a_large_photograph_is_what_decoding_all_of_it_gives(
         whole = ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
     wanted = torch.from_numpy(np.array(whole)).permute(2, 0, 1)
     assert difference(read(path, *size), wanted) < 1
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize(
+    ("original", "size"),
+    [((40, 100), (16, 16)), ((90, 50), (12, 24)), ((10, 14), (32, 20)), ((16, 16), (16, 16))],
+)
+def test_a_mask_lies_on_the_pixels_that_the_resized_image_came_from(
+    tmp_path: Path, original: tuple[int, int], size: tuple[int, int], resize: Any
+) -> None:
+    height, width = original
+    rows, columns = (1 + np.indices(original)).astype(np.uint8)  # each pixel says where it is
+    coordinates = np.stack([rows, columns, np.full(original, 255, np.uint8)], -1)
+    Image.fromarray(coordinates).save(tmp_path / "a.png")
+    seen = read_image(tmp_path / "a.png", *size, 3, resize).long()
+    scales = [original[axis] / size[axis] for axis in (0, 1)]
+    if resize != "stretch":
+        scales = [max(scales) if resize == "pad" else min(scales)] * 2
+    for axis, places in enumerate((rows, columns)):
+        back = at_full_size(seen[axis], original, resize, 0).numpy()
+        assert back.shape == (height, width)
+        covered = back > 0
+        assert (np.abs(back - places.astype(int))[covered] <= scales[axis] / 2 + 1.5).all()
+        kept = [min(1.0, size[each] * scales[each] / original[each]) for each in (0, 1)]
+        assert covered.mean() == pytest.approx(kept[0] * kept[1], abs=0.04), "the rest was cut off"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_of_a_file_is_that_of_the_upright_image(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.new("RGB", (30, 20))
+    picture.save(tmp_path / "a.jpg", exif=exif)
+    with Image.open(tmp_path / "a.jpg") as stored:
+        assert upright_size(tmp_path / "a.jpg") == ImageOps.exif_transpose(stored).size[::-1]
+
+
+def test_what_is_no_image_has_no_size(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no image")
+    assert [upright_size(tmp_path / name) for name in ("text.png", "none.png", "")] == [None] * 3
 
 
 def test_every_shape_is_brought_to_every_size(tmp_path: Path) -> None:

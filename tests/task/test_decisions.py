@@ -11,9 +11,12 @@ from small_runs import own_parts, planned, trained
 from torch import Tensor
 
 from dlrun.blocks.decisions import Decision, softmax, two_sigmoids
+from dlrun.blocks.tasks import LossPart
 from dlrun.config.registry import Parts
+from dlrun.data.examples import Data
 from dlrun.drawing.style import predicted
 from dlrun.results.prediction import Predictions
+from dlrun.task.sequence import sequence
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.trained import Trained, open_checkpoint
 
@@ -218,3 +221,11 @@ def test_it_is_found_out_if_probabilities_rank_classes_otherwise(
     assert decision.is_by_probability is by_probability
     some: Tensor = torch.randn(50, outputs)
     assert decision.decide(some).equal(probabilities(some).argmax(-1))
+
+
+def test_the_row_of_a_sequence_has_the_class_at_each_position() -> None:
+    data = Data("sequence", (3,), dict, classes=("a", "b"), places=(3,))
+    task = sequence(data, LossPart("cross_entropy", lambda outputs, targets: outputs))
+    first = torch.tensor([[0.5, 0.0, 3.0], [0.0, 1.0, 0.0]])
+    second = torch.tensor([[0.0, 0.0, 1.0], [4.0, 0.5, 0.0]])  # surer of the first position
+    assert task.row(torch.stack([first, second])) == {"classes": ["b", "b", "a"]}

@@ -97,6 +97,14 @@ def predict(
         int | None,
         typer.Option(min=0, max=2**63 - 1, help="Another seed is another continuation (default: 0)."),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            parser=expanded,
+            help="The folder for predicted images (default: RUN-masks or RUN-reconstructions here).",
+        ),
+    ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the predictions as CSV.")] = False,
     json: Json = False,
     runs_dir: RunsDir = RUNS,
@@ -104,7 +112,11 @@ def predict(
     data_dir: DataDir = DATA,
     device: Device = None,
 ) -> None:
-    """Predict new inputs with a trained model, preprocessed as its training data were; continue a text."""
+    """Predict new inputs with a trained model, preprocessed as its training data were; continue a text.
+
+    A class for each pixel is written as a PNG file of class numbers with a palette, a reconstruction of an
+    image as a PNG file.
+    """
     from dlrun.console.predictions import print_predictions, print_predictions_csv
     from dlrun.console.streams import say_json, warn
     from dlrun.results.continuation import Sampling
@@ -117,7 +129,8 @@ def predict(
     stated = {"length": length, "temperature": temperature, "seed": seed}
     chosen = {name: value for name, value in stated.items() if value is not None}
     sampling = Sampling(**chosen) if chosen else None  # type: ignore[arg-type]
-    predicted = predict_files(path, inputs, parts_of(parts), data_dir, device, sampling)
+    name = found.name if found else path.stem
+    predicted = predict_files(path, inputs, parts_of(parts), data_dir, device, sampling, out, name)
     for note in predicted.plan.data.notes:
         warn(note)
     if as_csv:
