@@ -16,6 +16,7 @@ from dlrun.data.trees import Tree, main_outputs, single
 from dlrun.errors import UserError
 
 _RARE = 1e-12  # the share of a class without examples in the outputs of a constant model
+_TRIED, _TRIED_CLASSES = 64, 4  # made-up outputs, and classes, on which a loss is tried
 _CLOSE = 1e-3  # between the shares of the classes and the probabilities of a constant model
 
 
@@ -26,6 +27,10 @@ def decision_of(loss: LossPart, outputs: int, classes: int) -> Decision:
     """
     if loss.probabilities:
         probabilities = loss.probabilities
+    elif loss.make:
+        what = f"{loss.name} has weights of its own, on which the probabilities of the classes may depend"
+        fix = "define probabilities(outputs) in its file; what they depend on belongs to the architecture"
+        raise UserError(what, fix=fix)
     elif outputs == classes:
         probabilities = softmax
     elif outputs == 1 and classes == 2:
@@ -38,7 +43,48 @@ def decision_of(loss: LossPart, outputs: int, classes: int) -> Decision:
         shape = tuple(shares.shape) if isinstance(shares, Tensor) else type(shares).__name__
         wanted = f"for outputs of shape (2, {outputs}) it needs (2, {classes})"
         raise UserError(f"probabilities() of {loss.name} gives {shape}: {wanted}")
-    return Decision(classes, outputs, probabilities)
+    decision = Decision(classes, outputs, probabilities)
+    if not loss.probabilities and ranks_otherwise(loss, decision):
+        what = f"{loss.name} is not smaller where the output of the true class is the largest"
+        raise UserError(what, fix="define probabilities(outputs), those of the classes, in its file")
+    return decision
+
+
+def ranks_otherwise(loss: LossPart, decision: Decision) -> bool:
+    """True if a loss of made-up outputs is no smaller where they predict the true class than where not.
+
+    A few classes are tried. It is not if the loss judges no example by itself, or takes no such outputs.
+    """
+    if loss.is_batchwise or loss.has_places or decision.classes < 2:
+        return False
+    made_up = torch.randn(_TRIED, decision.outputs, generator=torch.Generator().manual_seed(0))
+    for number in range(min(_TRIED_CLASSES, decision.classes)):
+        likely, unlikely = made_up.clone(), made_up.clone()
+        if decision.outputs == 1:
+            likely, unlikely = (sign * (1 + made_up.abs()) for sign in ((1, -1) if number else (-1, 1)))
+        else:
+            likely[:, number] = made_up.amax(1) + 1
+            unlikely[:, number] = made_up.amin(1) - 1
+        figures = figures_of(loss, torch.cat([likely, unlikely]), torch.full((2 * _TRIED,), number))
+        if figures is None or bool((figures == figures[0]).all()):
+            return False
+        if not bool(figures[:_TRIED].mean() < figures[_TRIED:].mean()):
+            return True
+    return False
+
+
+def figures_of(loss: LossPart, outputs: Tensor, targets: Tensor) -> Tensor | None:
+    """The losses (n,) of made-up outputs; None if there are no such figures.
+
+    A loss that cannot take them is refused where it is tried on the outputs of the model.
+    """
+    try:
+        with torch.no_grad():
+            figures = loss.measure(outputs, targets)
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, AssertionError):
+        return None
+    is_right = isinstance(figures, Tensor) and figures.shape == (len(outputs),)
+    return figures if is_right and bool(figures.isfinite().all()) else None
 
 
 def seen_by(metric: Metric, decision: Decision) -> Callable[[Tensor], Tensor] | None:
@@ -50,11 +96,14 @@ def seen_by(metric: Metric, decision: Decision) -> Callable[[Tensor], Tensor] | 
     return None if decision.are_scores else decision.scores
 
 
-def constant_outputs(counts: Tensor, loss: LossPart, decision: Decision) -> Tensor:
-    """The outputs (k,) whose probabilities are the shares of the classes, from their `counts` (classes,).
+def constant_outputs(counts: Tensor, judged: Tensor, loss: LossPart, decision: Decision) -> Tensor:
+    """The outputs (k,) whose probabilities are the shares of the classes in training.
 
-    Raises UserError if the loss leaves these outputs open.
+    From their `counts` (classes,) there, and in the split that is `judged`. Raises UserError if the loss
+    leaves these outputs open, or if a class of that split never occurs in training.
     """
+    if bool(((counts == 0) & (judged > 0)).any()):
+        raise UserError("a class that training lacks has the share 0 there, and no finite loss")
     shares = counts.float() / counts.sum()
     constant = (loss.constant or _logits(decision.outputs))(shares.clamp_min(_RARE))
     if constant.shape != (decision.outputs,):

@@ -44,6 +44,10 @@ class ClassAtPlaces(Task):
         super().__init__(data, loss)
         if not data.places:
             raise UserError(f"{data.task} needs Data(places=…), the shape of the targets of one example")
+        if loss.is_batchwise and not loss.has_places:
+            what = f"{loss.name} judges a batch as a whole, but is given each place as an example"
+            fix = f"set places = True in its file; then targets are (n, …), {IGNORED} where none counts"
+            raise UserError(what, fix=fix)
         self.decision = decision_of(loss, self.outputs, len(data.classes))
 
     def usual_outputs(self) -> int:
@@ -74,10 +78,12 @@ class ClassAtPlaces(Task):
 
         def judged(outputs: Tree, targets: Tree) -> Tensor:
             flat, counts = flat_and_counted(targets)
-            figures = measure(rows_of(main_outputs(outputs)), flat.clamp_min(0))
+            # Outputs where none counts may be of any size, and 0 · inf would be nan, in the gradient too.
+            rows = torch.where(counts.view(-1, 1), rows_of(main_outputs(outputs)), 0.0)
+            figures = measure(rows, flat.clamp_min(0))
             if figures.shape != flat.shape:
                 raise ValueError(f"it gives shape {tuple(figures.shape)} for {len(flat)} places")
-            kept = figures.view(counts.shape) * counts
+            kept = torch.where(counts, figures.view(counts.shape), 0.0)
             return torch.stack([kept.sum(1), counts.sum(1).to(kept)], 1)
 
         return judged
@@ -107,7 +113,7 @@ class ClassAtPlaces(Task):
             flat, counts = flat_and_counted(targets)
             found = metric.measure(seen(rows_of(main_outputs(outputs))), flat.clamp_min(0))
             figures = found.double() if found.device.type != "mps" else found.float()
-            kept = figures.view(*counts.shape, -1) * counts.unsqueeze(2)
+            kept = torch.where(counts.unsqueeze(2), figures.view(*counts.shape, -1), 0.0)
             return torch.cat([kept.sum(1), counts.sum(1, keepdim=True).to(kept)], 1)
 
         if metric.whole:
@@ -120,8 +126,8 @@ class ClassAtPlaces(Task):
 
     def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
         """The constant model whose probabilities are the shares of the classes in training."""
-        counts = self._counts(training)
-        constant = constant_outputs(counts, self.loss, self.decision)
+        counts, judged = self._counts(training), self._counts(split)
+        constant = constant_outputs(counts, judged, self.loss, self.decision)
         places = constant.view(-1, *[1] * len(self.data.places)).expand(-1, *self.data.places)
         return {"majority class": guess_for_all(places, split)}
 

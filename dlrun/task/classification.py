@@ -63,8 +63,11 @@ class Classification(Task):
 
     def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
         """The constant model whose probabilities are the shares of the classes in training."""
-        counts = torch.bincount(training.targets, minlength=len(self.classes))
-        return {"majority class": guess_for_all(constant_outputs(counts, self.loss, self.decision), split)}
+        counts, judged = (
+            torch.bincount(some.targets, minlength=len(self.classes)) for some in (training, split)
+        )
+        constant = constant_outputs(counts, judged, self.loss, self.decision)
+        return {"majority class": guess_for_all(constant, split)}
 
     def report(self, copies: int) -> Confusions:
         return Confusions(self.classes, self.decision, copies)

@@ -101,9 +101,13 @@ def _refuse_another_model(plan: Plan, loaded: Loaded) -> None:
     for (key, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
         if not torch.equal(a, b):
             raise UserError(_said(name, f"built twice, its {key.removeprefix('copies.0.')} differs"))
-    inputs = expanded(_some(loaded)[0], 1)
+    inputs = expanded(mapped(Tensor.clone, _some(loaded)[0]), 1)
+    given = mapped(Tensor.clone, inputs)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         once, twice = (_outputs_in_training(model, inputs) for model in (one, other))
+    if not _alike(given, inputs, 0.0):
+        what = f"{name} changes its inputs in place, which other epochs and seeds see too"
+        raise UserError(what, fix="let it begin with a layer that makes a new tensor, without inplace=True")
     if not _alike(once, twice, 0.0):
         raise UserError(_said(name, "run twice in training, its outputs differ"))
 
@@ -175,6 +179,11 @@ def _outputs_in_training(model: Copies, inputs: Tree) -> Tree:
 def _refuse_another_change(augment: Augment, loaded: Loaded) -> None:
     """Change some examples twice by the same generator; raise UserError unless both results are the same."""
     inputs, targets = _some(loaded)
+    given = mapped(Tensor.clone, inputs), mapped(Tensor.clone, targets)
+    augment(*given, torch.Generator(first_of(inputs).device).manual_seed(1))
+    if not all(map(partial(_alike, tolerance=0.0), given, (inputs, targets))):
+        what = f"{augment.name} changes the examples that it is given, which other epochs and seeds see too"
+        raise UserError(what, fix="return new tensors: inputs + noise, not inputs += noise")
     streams = [torch.Generator(first_of(inputs).device).manual_seed(1) for _ in range(2)]
     once, twice = (
         augment(mapped(Tensor.clone, inputs), mapped(Tensor.clone, targets), stream) for stream in streams

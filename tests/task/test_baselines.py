@@ -57,12 +57,12 @@ import torch
 from dlrun.data import Data, Examples
 
 
-def rare(root):
+def rare(root, *, absent: bool = False):
     """Two classes."""
     def read():
         x = torch.linspace(-1, 1, 40).view(20, 2)
         y = (torch.arange(20) >= 16).long()
-        return {"train": Examples(x, y), "test": Examples(x.clone(), y.clone())}
+        return {"train": Examples(x, 0 * y if absent else y), "test": Examples(x.clone(), y.clone())}
     return Data("classification", (2,), read, classes=("a", "b"))
 '''
 FRAIL = '''
@@ -118,6 +118,15 @@ def test_a_loss_without_outputs_for_given_shares_has_no_majority_class(tmp_path:
     summary, said = summary_and_log(tmp_path, {"dataset": "rare", "loss": "unsure", "metrics": ["accuracy"]})
     assert summary["baselines"]["train"] == {}
     assert "define constant(shares)" in said
+
+
+def test_a_class_that_training_lacks_has_no_invented_loss(tmp_path: Path) -> None:
+    """The cross entropy of its share, 0, is infinite."""
+    summary, _ = summary_and_log(
+        tmp_path, {"dataset": {"name": "rare", "absent": True}, "metrics": ["accuracy"]}
+    )
+    assert summary["baselines"]["train"]["majority class"]["loss"] == pytest.approx(0.0, abs=1e-9)
+    assert summary["baselines"]["test"] == {}
 
 
 def test_a_loss_that_fails_on_a_guess_trains_without_a_baseline(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from small_runs import differences, go_on, outcome, own_parts, planned, trained
 from typer.testing import CliRunner
 
+from dlrun.blocks.tasks import Metric
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.console.commands.app import app
@@ -384,6 +385,42 @@ def test_each_place_that_counts_counts_the_same(parts: Parts, tmp_path: Path) ->
     assert report["baselines"]["majority class"]["loss"] == pytest.approx(wanted, rel=1e-5)
 
 
+def test_a_loss_of_batches_is_given_whole_sequences_or_refused(tmp_path: Path) -> None:
+    text = TOO_MANY.replace("def outputs(data):\n    return 3\n", "batchwise = True\n")
+    parts = own_parts(tmp_path, PARTS | {"loss/few.py": text})
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, dataset={"name": "ids", "each": True}, architecture="gru", loss="few")
+    assert "few judges a batch as a whole, but is given each place as an example" in str(
+        refused.value.mistakes[0]
+    )
+    assert "set places = True in its file" in str(refused.value.mistakes[0])
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "cross_entropy_scratch"])
+def test_outputs_of_any_size_where_none_counts_change_nothing(parts: Parts, loss: str) -> None:
+    task = plan_of(parts, "targets with holes", loss=loss).task
+    stream = torch.Generator().manual_seed(1)
+    outputs = torch.randn(2, len(task.data.classes), *task.data.places, generator=stream)
+    targets = torch.zeros(2, *task.data.places, dtype=torch.long)
+    targets[:, 1:] = -100
+    wild = outputs.clone()
+    wild[:, 0, 1], wild[:, 1, 2] = math.inf, 1e30
+    for given in (outputs, wild):
+        given.requires_grad_()
+    judge = task.judge(task.loss.measure)
+    (one, other) = (judge(given, targets)[:, 0] for given in (outputs, wild))
+    torch.testing.assert_close(one, other)
+    other.sum().backward()
+    assert wild.grad is not None and bool(wild.grad.isfinite().all())
+    assert not bool(wild.grad[:, :, 1:].any())
+
+    def bits(probabilities: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return -probabilities.gather(1, targets.unsqueeze(1)).squeeze(1).log2()
+
+    measured = task.metric(Metric(bits, sees="probabilities")).measure(wild.detach(), targets)
+    assert bool(measured.isfinite().all())
+
+
 def test_a_step_over_places_is_that_of_pytorchs_cross_entropy(parts: Parts) -> None:
     plan = plan_of(parts, "targets with holes", seeds=[0])
     inputs, targets = plan.load()["train"].batch(torch.arange(16))
@@ -412,6 +449,16 @@ def test_labels_have_the_figures_of_labels(parts: Parts, tmp_path: Path) -> None
     shares = plan.load()["train"].targets.mean(0)
     constant = -(targets * shares.log() + (1 - targets) * (1 - shares).log()).mean().item()
     assert report["baselines"]["shares of the labels"]["loss"] == pytest.approx(constant, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["mse", "mse_scratch", "bce"])
+def test_labels_are_judged_by_a_loss_of_logits_alone(parts: Parts, loss: str) -> None:
+    if loss == "bce":
+        assert plan_of(parts, "labels", loss=loss).task.outputs == 3
+        return
+    with pytest.raises(ConfigError) as refused:
+        plan_of(parts, "labels", loss=loss)
+    assert "the outputs of a task multilabel are logits; take bce" in str(refused.value.mistakes[0])
 
 
 def test_a_reconstruction_is_measured_against_its_prepared_inputs(parts: Parts, tmp_path: Path) -> None:

@@ -33,12 +33,18 @@ class Centres(nn.Module):
         self.centres = nn.Parameter(scale * torch.randn(classes, outputs))
 
     def forward(self, outputs, targets):
-        return nn.functional.cross_entropy(-torch.cdist(outputs, self.centres), targets, reduction="none")
+        entropy = nn.functional.cross_entropy(outputs, targets, reduction="none")
+        return entropy + (outputs - self.centres[targets]).square().mean(1)
 
 
 def centres(data: Data, *, scale: Positive = 1.0):
-    """Cross entropy of the negative distances to the centres."""
+    """Cross entropy, and the distances to the centres."""
     return Centres(len(data.classes), len(data.classes), scale)
+
+
+def probabilities(outputs):
+    """The softmax."""
+    return outputs.softmax(-1)
 '''
 HIDDEN = '''
 """A loss whose weight nobody trains."""
@@ -238,6 +244,13 @@ def test_a_loss_of_a_batch_is_evaluated_at_the_batch_size_of_training(parts: Par
 def test_a_loss_of_a_full_batch_is_evaluated_as_a_whole(parts: Parts, tmp_path: Path) -> None:
     run = trained(planned(parts, loss="contrast", batch_size="full", metrics=[]), tmp_path)
     assert json.loads((run.folder / "summary.json").read_text())["loss_of_batches"] == "full"
+
+
+def test_a_loss_with_weights_says_which_probabilities_it_means(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"loss/centres.py": CENTRES.replace("def probabilities", "def others")})
+    assert "centres has weights of its own, on which the probabilities of the classes may depend" in refusal(
+        parts, loss="centres"
+    )
 
 
 def test_a_loss_that_says_nothing_of_its_batches_is_refused(parts: Parts) -> None:

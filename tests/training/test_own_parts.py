@@ -205,6 +205,12 @@ def slip(shape, outputs):
     {made}
 '''
 MODELS = {
+    "its inputs": (
+        "self.layer = nn.Linear(2, outputs)",
+        "return self.layer(x.relu_())",
+        "return Model(shape, outputs)",
+        "slip changes its inputs in place, which other epochs and seeds see too",
+    ),
     "nothing": ("pass", "pass", "return None", "it gives None instead of an nn.Module"),
     "no output": (
         "self.layer = nn.Linear(2, outputs)",
@@ -293,6 +299,11 @@ def slip(outputs, targets):
     {body}
 '''
 LOSSES = {
+    "the negative": (
+        "",
+        "return F.cross_entropy(-outputs, targets, reduction='none')",
+        "slip is not smaller where the output of the true class is the largest; define probabilities",
+    ),
     "nothing": ("", "pass", "slip gives None: does it end without a return?"),
     "a mean": (
         "",
@@ -407,6 +418,37 @@ def test_a_model_without_a_slip_is_taken(name: str, tmp_path: Path) -> None:
 def test_a_slip_in_a_loss_is_named(name: str, tmp_path: Path) -> None:
     more, body, said = LOSSES[name]
     assert said in refusal(tmp_path, "loss", JUDGE.format(more=more, body=body), loss="slip", metrics=[])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return F.cross_entropy(outputs, targets, torch.tensor([0.01, 1, 100]), reduction='none')",
+        "return F.cross_entropy(outputs, targets, label_smoothing=0.4, reduction='none')",
+        "return F.multi_margin_loss(outputs, targets, reduction='none')",
+        "return F.mse_loss(outputs, F.one_hot(targets, 3).float(), reduction='none').mean(1)",
+    ],
+)
+def test_a_loss_that_ranks_classes_by_their_outputs_is_taken(body: str, tmp_path: Path) -> None:
+    plan = planned(own_parts(tmp_path, {"loss/slip.py": JUDGE.format(more="", body=body)}), loss="slip")
+    try_on(plan, plan.load())
+
+
+@pytest.mark.parametrize("names", ["inputs", "inputs, targets"])
+def test_an_augmentation_that_changes_its_inputs_is_named(names: str, tmp_path: Path) -> None:
+    text = f'''
+"""Noise."""
+import torch
+
+
+def slip({names}, generator):
+    """Add some."""
+    inputs += 0.1 * torch.randn(inputs.shape, generator=generator)
+    return {names}
+'''
+    said = refusal(tmp_path, "augmentations", text, augmentations=["slip"])
+    assert "slip changes the examples that it is given, which other epochs and seeds see too" in said
+    assert "inputs + noise, not inputs += noise" in said
 
 
 @pytest.mark.parametrize("name", METRICS)
