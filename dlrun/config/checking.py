@@ -126,10 +126,17 @@ def _groups(
             continue
         values: dict[str, Any] = {}
         for key, value in group.value.items():
-            if key == "match" or (
-                key == "lr" and isinstance(value.value, str) and _FACTOR.match(value.value)
-            ):
+            is_factor = key == "lr" and isinstance(value.value, str) and bool(_FACTOR.match(value.value))
+            if key == "match" or is_factor:
                 values[key] = value.value
+                rate = optimizer.options.get("lr") if optimizer else None
+                if is_factor and optimizer and not isinstance(rate, int | float):
+                    why = "whose lr is not a number" if "lr" in options else "which has no option lr"
+                    remedy = "; set optimizer.lr, or a number here" if "lr" in options else ""
+                    note(
+                        (*path, key),
+                        f"{value.value} is a factor of the lr of {optimizer.name}, {why}{remedy}",
+                    )
             elif key in options:
                 values[key] = _value((*path, key), options[key].type, value, note)
             elif optimizer:

@@ -178,7 +178,8 @@ class Group:
         """A group as a config states it; its lr may be a factor of the optimizer's `rate`, such as 0.1x."""
         options = {name: value for name, value in stated.items() if name != "match"}
         if isinstance(factor := options.get("lr"), str):
-            options["lr"] = float(factor.removesuffix("x")) * (rate or 0.0)
+            assert rate is not None, "a factor of no rate is refused with the config"
+            options["lr"] = float(factor.removesuffix("x")) * rate
         return cls(stated["match"], options)
 
 

@@ -76,6 +76,25 @@ def thorough(named_parameters, *, lr: float, weight_decay: NonNegative = 0.1):
     others = [p for name, p in named if not name.endswith("weight")]
     return torch.optim.SGD([{"params": weights, "weight_decay": weight_decay}, {"params": others}], lr=lr)
 ''',
+    "optimizer/by_itself.py": '''
+"""Gradient descent at a rate of its own."""
+import torch
+from dlrun.config.options import Positive
+
+
+def by_itself(parameters, *, lr: Positive | None = None):
+    """A rate of 0.05 if none is given."""
+    return torch.optim.SGD(parameters, lr=lr or 0.05)
+''',
+    "optimizer/rateless.py": '''
+"""Gradient descent at one rate."""
+import torch
+
+
+def rateless(parameters):
+    """A rate of 0.05."""
+    return torch.optim.SGD(parameters, lr=0.05)
+''',
 }
 OWN = ("normed", "signs", "ripening", "thorough")
 SEEDS = [3, 0, 5]
@@ -236,3 +255,26 @@ def test_a_group_that_is_none_is_refused(groups: Any, said: str) -> None:
         planned(groups=groups)
     [mistake] = map(str, refused.value.mistakes)
     assert said in mistake
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "said"),
+    [
+        ("by_itself", "0.5x is a factor of the lr of by_itself, whose lr is not a number; set optimizer.lr"),
+        ("rateless", "0.5x is a factor of the lr of rateless, which has no option lr"),
+    ],
+)
+def test_a_factor_of_a_rate_that_is_no_number_is_refused(optimizer: str, said: str, parts: Parts) -> None:
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, optimizer=optimizer, groups=[{"match": "*.bias", "lr": "0.5x"}])
+    [mistake] = map(str, refused.value.mistakes)
+    assert f"groups[0].lr: {said}" in mistake
+
+
+def test_an_optimizer_with_a_rate_of_its_own_has_groups_with_theirs(parts: Parts) -> None:
+    plan = planned(parts, optimizer="by_itself", groups=[{"match": "*.bias", "lr": 0.02}])
+    assert [group["lr"] for group in plan.optimizers(plan.model()).param_groups] == [0.05, 0.02]
+    plan = planned(
+        parts, optimizer={"name": "by_itself", "lr": 0.1}, groups=[{"match": "*.bias", "lr": "0.5x"}]
+    )
+    assert [group["lr"] for group in plan.optimizers(plan.model()).param_groups] == [0.1, 0.05]
