@@ -240,7 +240,7 @@ class Data:
     scaling: tuple[float, float] | None = (
         None  # mean and deviation: the loss sees (target - mean) / deviation
     )
-    baselines: tuple[str, ...] = ()  # the columns (n,) or (n, d) of `aside` that guess the targets
+    baselines: tuple[str, ...] = ()  # columns (n, d) of `aside` that guess the targets; (n,) if d is 1
     forecasts: bool = False  # targets are the next d values of a series, of which the input is a window
     splits: tuple[str, ...] = ("train", "test")
     fit: Callable[[Examples], Preprocessing | Mapping[str, Preprocessing]] = as_it_is

@@ -92,6 +92,21 @@ def _of_examples(data: Data, some: Any, of_targets: OfTargets) -> Iterator[str]:
     for name, values in some.aside.items():
         if not isinstance(values, Tensor) or values.shape[:1] != (examples,):
             yield f"aside[{name!r}] needs a figure for each of the {examples:,} examples"
+            return
+    yield from _of_baselines(data, some.aside)
+
+
+def _of_baselines(data: Data, aside: Mapping[str, Tensor]) -> Iterator[str]:
+    """The mistakes in the columns that guess the targets: one guess would be compared with every target."""
+    d = data.targets
+    for name in data.baselines:
+        if name not in aside:
+            yield f"aside has no {name!r}, which Data states in baselines"
+        elif aside[name].shape[1:] not in ((d,), *([()] if d == 1 else [])):
+            shape = ", ".join(("n", *map(str, aside[name].shape[1:])))
+            called = f"the baseline aside[{name!r}] has the shape ({shape})"
+            fix = f"make it (n, {d}), or take it out of baselines"
+            yield f"{called}, but Data states targets={d}, and each needs a guess of its own: {fix}"
 
 
 def _of_inputs(data: Data, inputs: Tree) -> Iterator[str]:

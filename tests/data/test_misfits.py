@@ -57,6 +57,31 @@ MISTAKES = {
         {"inputs": "x", "targets": "y, {'date': y[:3]}"},
         "aside['date'] needs a figure for each",
     ),
+    "a guess for one of two targets": (
+        {
+            "task": "regression",
+            "targets": "torch.stack([y, y], 1).float(), {'before': y.float()}",
+            "more": ", targets=2, baselines=('before',)",
+        },
+        "the baseline aside['before'] has the shape (n), but Data states targets=2, and each needs a guess of"
+        " its own: make it (n, 2), or take it out of baselines",
+    ),
+    "two guesses for one target": (
+        {
+            "task": "regression",
+            "targets": "y.unsqueeze(1).float(), {'before': torch.stack([y, y], 1)}",
+            "more": ", baselines=('before',)",
+        },
+        "the baseline aside['before'] has the shape (n, 2), but Data states targets=1",
+    ),
+    "a guess that is not there": (
+        {
+            "task": "regression",
+            "targets": "y.unsqueeze(1).float(), {'after': y}",
+            "more": ", baselines=('before',)",
+        },
+        "aside has no 'before', which Data states in baselines",
+    ),
     "whole numbers of a regression": (
         {"task": "regression", "targets": "y.unsqueeze(1)"},
         "are int64, but those of a regression are float32: use .float()",
