@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from dlrun.blocks.tasks import LossPart
 
-_TRIED = 64  # made-up targets, from 0 to 1, on which the loss is tried
-_DISTANCES = (0.01, 0.1, 1.0)  # of outputs from these targets
+_TRIED = 64  # made-up targets, standardised ones from 0 to 1, on which the loss is tried
+_DISTANCES = (0.01, 0.1, 1.0)  # of outputs from these targets: shares of a change
 
 
-def are_estimates(loss: LossPart, numbers: int) -> bool:
-    """True if outputs (n, numbers) estimate the targets: the loss says so, or is smallest where they do.
+def are_estimates(loss: LossPart, numbers: int, scaling: tuple[float, float] | None) -> bool:
+    """True if outputs (n, numbers) estimate the targets: the loss says so, or is smallest only where they do.
 
-    Of a loss that takes other outputs, such as the logit of a probability, it is not.
+    Of a loss that takes other outputs, such as the logit of a probability, it is not; nor of one that does
+    not see how large they are, such as a cosine distance. `scaling` is that of the targets (see `Data`).
     """
     if loss.of_estimates:
         return True
-    targets = torch.rand(_TRIED, numbers, generator=torch.Generator().manual_seed(0))
-
-    def at_distance(away: float) -> Tensor:
-        return loss.measure(targets + away, targets)
-
+    mean, sd = scaling or (0.0, 1.0)
+    drawn = torch.rand(_TRIED, numbers, generator=torch.Generator().manual_seed(0))
+    targets, one, scale = mean + sd * drawn, torch.full_like(drawn, sd), sd * drawn
     try:
-        smallest = at_distance(0.0)
+        smallest = loss.measure(targets, targets)
         room = 1e-6 * (1 + smallest.abs())
-        return all(
-            bool((at_distance(away) >= smallest - room).all())
-            for distance in _DISTANCES
-            for away in (distance, -distance)
-        )
+        for change in (one, -one, scale, -scale):
+            further = [loss.measure(targets + away * change, targets) for away in _DISTANCES]
+            if not all(bool((some >= smallest - room).all()) for some in further):
+                return False
+            if not any(bool((some > smallest + room).any()) for some in further):
+                return False
+        return True
     except (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
         return False

@@ -35,7 +35,7 @@ class Reconstruction(Task):
         if not data.shape or data.has_whole_numbers():
             raise UserError("a reconstruction needs a single input of numbers")
         super().__init__(data, loss)
-        self.are_estimates = are_estimates(loss, self.outputs)
+        self.are_estimates = are_estimates(loss, self.outputs, data.scaling)
         if len(data.shape) == 3 and self.are_estimates:
             self.plots = ("reconstructions",)
             self.image_name = "reconstruction"
@@ -79,7 +79,9 @@ class Reconstruction(Task):
     def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
         """The mean input of the training split."""
         if not self.are_estimates:
-            what = f"{self.loss.name} is not smallest where outputs are equal to the inputs"
+            what = (
+                f"{self.loss.name} is not smallest where outputs are equal to the inputs, or not only there"
+            )
             raise UserError(f"{what}, so that they are no estimates of them")
         wide = torch.float32 if training.device.type == "mps" else torch.float64
         total = torch.zeros(self.data.shape, dtype=wide, device=training.device)

@@ -45,7 +45,9 @@ class Regression(Task):
     def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
         """The mean target of the training split, and the columns that the dataset names as baselines."""
         if not self.are_estimates:
-            what = f"{self.loss.name} is not smallest where outputs are equal to the targets"
+            what = (
+                f"{self.loss.name} is not smallest where outputs are equal to the targets, or not only there"
+            )
             raise UserError(f"{what}, so that they are no estimates of them")
         targets = training.targets
         if not bool((targets != targets[:1]).any()):
@@ -56,11 +58,11 @@ class Regression(Task):
 
     @cached_property
     def are_estimates(self) -> bool:  # type: ignore[override]
-        """True if the loss is smallest where the outputs are equal to the targets.
+        """True if the loss is smallest where the outputs are equal to the targets, and larger further away.
 
         Of a loss that takes other outputs, such as the logit of a probability, it is not.
         """
-        return self.outputs == self.data.targets and are_estimates(self.loss, self.outputs)
+        return self.outputs == self.data.targets and are_estimates(self.loss, self.outputs, self.data.scaling)
 
     def report(self, copies: int) -> Report:
         """The errors of each target, of several that outputs estimate."""

@@ -73,7 +73,7 @@ def refuse_unsuited(
         )
     if task and part.constants.get("of_estimates") and not task.are_estimates:
         what = f"{part.name} compares outputs with targets, but the loss is not smallest where they are equal"
-        raise UserError(f"{what}, so that they are no estimates of them")
+        raise UserError(f"{what}, or not only there, so that they are no estimates of them")
     model = part.constants.get("model")
     if layers is None or model is None:
         return

@@ -37,6 +37,15 @@ def coin(root, *, alike: bool = False):
     return Data("regression", (2,), read)
 '''
 HUBER = LOGITS.replace("logits", "huber").replace("binary_cross_entropy_with_huber", "huber_loss")
+COSINE = '''
+"""One minus the cosine of outputs and targets."""
+import torch.nn.functional as F
+
+
+def cosine(outputs, targets):
+    """0 if both have one direction, 2 if they have opposite ones."""
+    return 1 - F.cosine_similarity(outputs, targets)
+'''
 UNSURE = '''
 """A loss that states probabilities, but not which outputs have given ones."""
 import torch.nn.functional as F
@@ -80,6 +89,7 @@ def frail(outputs, targets):
 PARTS = {
     "loss/logits.py": LOGITS,
     "loss/huber.py": HUBER,
+    "loss/cosine.py": COSINE,
     "loss/unsure.py": UNSURE,
     "loss/frail.py": FRAIL,
     "dataset/coin.py": COIN,
@@ -105,6 +115,13 @@ def test_the_mean_is_a_guess_for_a_loss_of_ones_own_that_is_smallest_at_the_targ
     summary, said = summary_and_log(tmp_path, {"dataset": "line", "loss": "huber", "metrics": ["mae"]})
     assert set(summary["baselines"]["test"]["mean"]) == {"loss", "mae"}
     assert "no baseline" not in said
+
+
+def test_the_mean_is_no_guess_for_a_loss_that_does_not_see_the_scale(tmp_path: Path) -> None:
+    changes = {"dataset": "line", "loss": "cosine", "metrics": []}
+    summary, said = summary_and_log(tmp_path, changes)
+    assert summary["baselines"] == {"train": {}, "test": {}}
+    assert "cosine is not smallest where outputs are equal to the targets, or not only there" in said
 
 
 def test_targets_that_are_all_the_same_are_no_baseline_of_nought(tmp_path: Path) -> None:
