@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import pytest
 import yaml
+from annotated_types import Ge, Gt, Le, Lt
 
 from dlrun.config import strict_yaml
 from dlrun.config.dumping import dump_config
@@ -708,7 +709,7 @@ def some(kind: Any, random: random.Random) -> Any:
     if origin is Annotated:
         while True:
             value = some(inside[0], random)
-            if all(_within(value, bound) for bound in inside[1:] if not isinstance(bound, str)):
+            if all(_within(value, bound) for bound in inside[1:] if isinstance(bound, Ge | Gt | Le | Lt)):
                 return value
     if origin is Literal:
         return random.choice(inside)
