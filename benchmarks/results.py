@@ -204,6 +204,9 @@ EXPERIMENTS = [
         "mnist_sigmoid_ce", "learns faster than with squared error", ("test_accuracy",), note=SIGMOIDS
     ),
     Experiment("mnist_cnn", "–", ("test_loss", "test_accuracy"), seeds=1),
+    Experiment("mnist_vit", "–", ("test_loss", "test_accuracy"), seeds=1),
+    Experiment("mnist_autoencoder", "–", ("test_rmse", "test_loss")),
+    Experiment("segmentation_unet", "–", ("test_accuracy", "test_iou")),
     Experiment("fashion_cnn", "–", ("test_loss", "test_accuracy"), seeds=1),
     Experiment("cifar10_resnet", "–", ("test_loss", "test_accuracy"), seeds=1, needs="cuda"),
 ]
