@@ -14,7 +14,7 @@ from dlrun.blocks.tasks import Judge, Metric, Task
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data
-from dlrun.training.augmentation import Augment
+from dlrun.training.augmentation import Augment, as_they_are
 
 
 def part_named(parts: Parts, kind: str, choice: Choice) -> Callable[..., Any]:
@@ -46,9 +46,8 @@ def metric(parts: Parts, choice: Choice, task: Task) -> Metric:
 def augmentation(parts: Parts, choice: Choice, task: Task | None) -> Augment:
     """The augmentation that a config names; one whose file takes targets is given soft ones."""
     function = part_named(parts, "augmentations", choice)
-    if task is None or "targets" not in parts.part("augmentations", choice.name).takes:
-        return Augment(choice.name, function)
-    return Augment(choice.name, function, takes_targets=True, soften=task.soften)
+    takes_targets = "targets" in parts.part("augmentations", choice.name).takes
+    return Augment(choice.name, function, takes_targets, task.soften if task else as_they_are)
 
 
 def builder(parts: Parts, choice: Choice, data: Data, outputs: int) -> Callable[[], nn.Module]:

@@ -22,6 +22,9 @@ from dlrun.training.augmentation import Augment
 from dlrun.training.layers import Layers, layers_of, skeleton
 from dlrun.training.optimizers import OptimizerPart, needs_closure
 
+# The errors of a part that is given tensors other than those it was written for.
+_MISFITS = (RuntimeError, LookupError, TypeError, ValueError, AttributeError)
+
 
 def fitting_layers(build: Callable[[], nn.Module], data: Data, task: Task) -> Layers:
     """The layers of the model. Raises UserError if it does not map the data's inputs to such outputs."""
@@ -72,14 +75,22 @@ def _train_on_one(build: Callable[[], nn.Module], model: nn.Module, data: Data) 
 def try_augmentation(augment: Augment, data: Data, targets: Tree | None) -> Tree | None:
     """Change two made-up examples; return their changed targets.
 
-    Raises UserError if an augmentation changes the shape or the type of its inputs.
+    Without targets one that takes them is not tried. Raises UserError if an augmentation changes the shape or
+    the type of its inputs.
     """
-    inputs, name = data.made_up(2), augment.name
+    if augment.takes_targets and targets is None:
+        return None
+    inputs, name, size = data.made_up(2), augment.name, data.said_shape
     try:
         given: object = augment(inputs, {} if targets is None else targets, torch.Generator())
-    except (RuntimeError, LookupError, TypeError, ValueError) as error:
-        size = data.said_shape
-        reason = f": {str(error)[:150]}" if type(error) is ValueError else ""  # torch's do not help a user
+    except _MISFITS as error:
+        if _wants_single(error, inputs):
+            raise UserError(
+                f"{name} changes a single input, but an example has several: {size}",
+                fix="let an augmentation of your own change those inputs that it is for, by their names",
+            ) from error
+        # Torch's reasons do not help a user.
+        reason = f": {str(error)[:150]}" if type(error) in (ValueError, AttributeError) else ""
         raise UserError(f"{name} does not take inputs of {size}{reason}") from error
     if not isinstance(given, tuple) or len(given) != 2:
         raise UserError(f"{name} takes targets, so it has to give inputs and targets, a pair")
@@ -118,6 +129,11 @@ def _tensors(tree: Any) -> dict[str, Tensor] | None:
     return named if all(isinstance(own, Tensor) for own in named.values()) else None
 
 
+def _wants_single(error: Exception, given: Tree) -> bool:
+    """True if a part has failed because it was given a dict of tensors instead of a single one."""
+    return isinstance(given, dict) and isinstance(error, TypeError | AttributeError) and "dict" in str(error)
+
+
 def measure_two(
     name: str,
     measure: Measure,
@@ -136,9 +152,14 @@ def measure_two(
         outputs = mapped(lambda some: some.requires_grad_(), outputs)
     try:
         figures: object = measure(outputs, targets)
-    except (RuntimeError, LookupError, TypeError, ValueError) as error:
+    except _MISFITS as error:
         reason = (str(error).splitlines() or [""])[0][:150]
         size = said_shapes({called: some.shape[1:] for called, some in named_leaves(outputs, "")})
+        if _wants_single(error, outputs):
+            raise UserError(
+                f"{name} takes a single tensor of outputs, but the model gives several: {size}",
+                fix=f'let a part of your own take outputs["{MAIN}"] of them',
+            ) from error
         raise UserError(f"{name} does not fit outputs of {size} and such targets: {reason}") from error
     if figures is None:
         raise UserError(f"{name} gives None: does it end without a return?")
@@ -169,7 +190,7 @@ def try_finish(name: str, metric: Metric, outputs: Tree, targets: Tree) -> None:
     figures = metric.measure(outputs, targets).double().mean(0)
     try:
         found: object = metric.finish(figures.reshape(-1).tolist())
-    except (IndexError, TypeError, ValueError) as error:
+    except (IndexError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"finish() of {name} fails: {str(error)[:150]}") from error
     except ArithmeticError:  # of these figures, which are made up
         return

@@ -583,6 +583,15 @@ def test_ids_are_not_blended(parts: Parts) -> None:
     assert "mixup does not take inputs of 7: they are whole numbers, which cannot be blended" in mistake
 
 
+@pytest.mark.parametrize("augmentation", ["noise", "flip", "mixup", "crop", "cutout"])
+def test_an_augmentation_of_one_input_is_refused_for_several(augmentation: str, parts: Parts) -> None:
+    with pytest.raises(ConfigError) as refused:
+        plan_of(parts, "two inputs", augmentations=[augmentation])
+    [mistake] = map(str, refused.value.mistakes)
+    said = "changes a single input, but an example has several: picture 1×4×4, numbers 2"
+    assert f"augmentations: {augmentation} {said}" in mistake
+
+
 TOO_MANY = '''
 """A loss with three outputs for five classes."""
 import torch.nn.functional as F

@@ -31,6 +31,24 @@ def again(parameters, *, lr: float):
     """Several evaluations in a step."""
     return optim.LBFGS(parameters, lr=lr)
 '''
+TWO_HEADS = '''
+"""A model with a second head."""
+from torch import nn
+
+
+class TwoHeads(nn.Module):
+    def __init__(self, features, outputs):
+        super().__init__()
+        self.first, self.second = nn.Linear(features, outputs), nn.Linear(features, 4)
+
+    def forward(self, inputs):
+        return {"outputs": self.first(inputs), "code": self.second(inputs)}
+
+
+def two_heads(shape, outputs):
+    """A layer for each."""
+    return TwoHeads(shape[0], outputs)
+'''
 
 
 @pytest.mark.parametrize(
@@ -95,6 +113,67 @@ def test_a_loss_must_give_each_example_a_figure_of_its_own(tmp_path: Path) -> No
     with pytest.raises(ConfigError) as refused:
         planned(parts, loss="of_all")
     assert "each needs a figure of its own" in str(refused.value.mistakes[0])
+
+
+@pytest.mark.parametrize("loss", ["bce", "mse", "nll", "cross_entropy", "cross_entropy_scratch"])
+def test_a_loss_of_one_tensor_is_refused_for_a_model_that_gives_several(loss: str, tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"architecture/two_heads.py": TWO_HEADS})
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, architecture="two_heads", loss=loss, metrics=[])
+    [mistake] = map(str, refused.value.mistakes)
+    wanted = f"loss: {loss} takes a single tensor of outputs, but the model gives several: outputs 3, code 4"
+    assert wanted in mistake
+
+
+@pytest.mark.parametrize(
+    ("kind", "of", "text", "said"),
+    [
+        (
+            "augmentations",
+            "inputs, generator",
+            "return inputs.shuffled()",
+            "own does not take inputs of 2: 'Tensor' object has no attribute 'shuffled'",
+        ),
+        ("loss", "outputs, targets", "return outputs.logit_of(targets)", "has no attribute 'logit_of'"),
+        ("metrics", "outputs, targets", "return outputs.logit_of(targets)", "has no attribute 'logit_of'"),
+        (
+            "metrics",
+            "outputs, targets",
+            "return outputs.sum(1)\n\ndef finish(means):\n    return means.mean()",
+            "finish() of own fails: 'list' object has no attribute 'mean'",
+        ),
+    ],
+)
+def test_an_attribute_that_is_not_there_is_named_with_the_part(
+    kind: str, of: str, text: str, said: str, tmp_path: Path
+) -> None:
+    parts = own_parts(
+        tmp_path, {f"{kind}/own.py": f'"""Own."""\n\ndef own({of}):\n    """Own."""\n    {text}\n'}
+    )
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, **{kind: ["own"] if kind != "loss" else "own"})
+    [mistake] = map(str, refused.value.mistakes)
+    assert f"{kind}: own" in mistake or f"{kind}: finish() of own" in mistake
+    assert said in mistake
+
+
+SHARED = '''
+"""An augmentation of targets."""
+
+
+def shared(inputs, targets, generator):
+    """Both as they are; the targets have to be a tensor."""
+    return inputs, targets.clone()
+'''
+
+
+def test_an_augmentation_of_targets_is_not_tried_without_any(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"augmentations/shared.py": SHARED})
+    assert planned(parts, task="other", loss="mse", augmentations=["shared"], metrics=[]).recipe.augmentations
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, loss="l1", augmentations=["shared"])
+    [mistake] = map(str, refused.value.mistakes)
+    assert "l1 is for regression" in mistake
 
 
 def test_outputs_that_are_no_probabilities_are_refused_by_a_loss_that_takes_them_for_such() -> None:
