@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from inspect import signature
+from math import prod
 from typing import Any
 
 import torch
@@ -20,6 +22,10 @@ from dlrun.training.copies import Copies, Stacked
 Saved = dict[str, Any]  # Optimizer.state_dict()
 _Named = tuple[str, nn.Parameter]
 _Slope = tuple[nn.Parameter, Callable[[Tensor], Tensor]]  # a weight, and its gradient
+# The errors of an optimizer that is given other weights than it was written for.
+FAILURES = (RuntimeError, LookupError, TypeError, ValueError, AttributeError, AssertionError)
+# Names and shapes of weights to try an optimizer on, which may treat matrices and vectors differently.
+MADE_UP: Sequence[tuple[str, Sequence[int]]] = (("weight", (2, 3)), ("bias", (3,)))
 _EVERY = "every weight"  # a key of a parameter group: its weights, if only some of them are updated
 
 
@@ -243,30 +249,50 @@ class OptimizerPart:
         return Optimizers(each, self.states_closure or any(map(needs_closure, each)))
 
     def keeps_weights_apart(self) -> bool:
-        """True if one optimizer for two weights updates each as an optimizer of its own would, bit for bit.
+        """True if one optimizer for two models updates each as an optimizer of its own would, bit for bit.
 
         Tried on made-up weights; the gradients of one are a thousand times longer than those of the other.
+        Raises UserError if it fails on them.
         """
-        alone = [self._learnt([number])[0] for number in (0, 1)]
-        return all(map(torch.equal, self._learnt([0, 1]), alone))
+        try:
+            return all(map(torch.equal, self._learnt([0, 1]), self._learnt([0]) + self._learnt([1])))
+        except FAILURES as error:
+            what = f"{self.name} fails on a matrix and a vector, on which it is tried"
+            raise UserError(f"{what}: {reason_of(error)}") from error
 
     def is_repeatable(self) -> bool:
-        """True if the optimizer updates a made-up weight in the same way again."""
-        return torch.equal(self._learnt([0])[0], self._learnt([0])[0])
+        """True if the optimizer updates made-up weights in the same way again."""
+        return all(map(torch.equal, self._learnt([0]), self._learnt([0])))
 
     def keeps_its_state(self) -> bool:
         """True if an optimizer that is loaded from another's state_dict goes on as that one does."""
-        weights = [nn.Parameter(torch.linspace(-1, 1, 6).view(2, 3)) for _ in range(2)]
-        one, other = (self.make([("weight", weight)]) for weight in weights)
+        both = [_made_up(0) for _ in range(2)]
+        one, other = map(self.make, both)
+        each = [[weight for _, weight in weights] for weights in both]
 
         for length in (1.0, -0.5, 2.0):
-            self._step(one, [(weights[0], partial(_downhill, length))])
-        weights[1].data.copy_(weights[0].data)
+            self._step(one, [(weight, partial(_downhill, length)) for weight in each[0]])
+        for ours, theirs in zip(*each, strict=True):
+            theirs.data.copy_(ours.data)
         other.load_state_dict(deepcopy(one.state_dict()))  # else both would keep the same tensors
         for length in (0.7, -0.2):
-            for optimizer, weight in zip((one, other), weights, strict=True):
-                self._step(optimizer, [(weight, partial(_downhill, length))])
-        return torch.equal(weights[0], weights[1])
+            for optimizer, weights in zip((one, other), each, strict=True):
+                self._step(optimizer, [(weight, partial(_downhill, length)) for weight in weights])
+        return all(map(torch.equal, *each))
+
+    def refuse_groups(self, shapes: Sequence[tuple[str, Sequence[int]]]) -> None:
+        """Raise UserError if a step is made of small weights with these names, but not of them in groups."""
+        try:
+            self._step_once(shapes)
+        except FAILURES as error:
+            with suppress(*FAILURES):  # then it is not the groups
+                replace(self, groups=())._step_once(shapes)
+                what = f"{self.name} makes no step of weights in groups: {reason_of(error)}"
+                raise UserError(what, fix="leave groups out, or take another optimizer") from error
+
+    def _step_once(self, shapes: Sequence[tuple[str, Sequence[int]]]) -> None:
+        weights = [(name, nn.Parameter(_filled([min(size, 2) for size in shape]))) for name, shape in shapes]
+        self._step(self.make(weights), [(weight, partial(_downhill, 1.0)) for _, weight in weights])
 
     def _step(self, optimizer: torch.optim.Optimizer, slopes: Sequence[_Slope]) -> None:
         """One step of some weights, each with a function that gives its made-up gradient."""
@@ -283,18 +309,34 @@ class OptimizerPart:
             fast_paths.step(optimizer)
 
     def _learnt(self, numbers: Sequence[int]) -> list[Tensor]:
-        """One or both of two made-up weights after three steps of one optimizer."""
-        starts = [(number + 1) * torch.linspace(-1, 1, 6).view(2, 3) for number in numbers]
-        weights = [nn.Parameter(start.clone()) for start in starts]
-        optimizer = self.make([("weight", weight) for weight in weights])
+        """The made-up weights of one or both numbers after three steps of one optimizer."""
+        named = [(number, *pair) for number in numbers for pair in _made_up(number)]
+        weights = [weight for _, _, weight in named]
+        starts = [weight.detach().clone() for weight in weights]
+        optimizer = self.make([(name, weight) for _, name, weight in named])
         for length in (1.0, -0.5, 0.25):
             # The gradients do not depend on the weights, which a large rate would make infinite.
             fixed = [
-                length * 1000.0**number * (start + 0.1) for number, start in zip(numbers, starts, strict=True)
+                length * 1000.0**number * (start + 0.1)
+                for (number, _, _), start in zip(named, starts, strict=True)
             ]
             gradients = [partial(_same, gradient) for gradient in fixed]
             self._step(optimizer, list(zip(weights, gradients, strict=True)))
         return [weight.detach() for weight in weights]
+
+
+def _made_up(number: int) -> list[_Named]:
+    """Weights to try an optimizer on; those of another number have other values."""
+    return [(name, nn.Parameter((number + 1) * _filled(shape))) for name, shape in MADE_UP]
+
+
+def _filled(shape: Sequence[int]) -> Tensor:
+    return torch.linspace(-1, 1, prod(shape)).view(*shape)
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of what an error says, or its kind."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:150]
 
 
 def _downhill(length: float, weight: Tensor) -> Tensor:

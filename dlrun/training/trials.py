@@ -20,7 +20,7 @@ from dlrun.data.trees import MAIN, Tree, mapped, named_leaves, said_shapes
 from dlrun.errors import UserError, shortened
 from dlrun.training.augmentation import Augment
 from dlrun.training.layers import Layers, layers_of, skeleton
-from dlrun.training.optimizers import OptimizerPart, needs_closure
+from dlrun.training.optimizers import MADE_UP, OptimizerPart, needs_closure, reason_of
 
 # The errors of a part that is given tensors other than those it was written for.
 _MISFITS = (RuntimeError, LookupError, TypeError, ValueError, AttributeError)
@@ -153,14 +153,15 @@ def measure_two(
     try:
         figures: object = measure(outputs, targets)
     except _MISFITS as error:
-        reason = (str(error).splitlines() or [""])[0][:150]
         size = said_shapes({called: some.shape[1:] for called, some in named_leaves(outputs, "")})
         if _wants_single(error, outputs):
             raise UserError(
                 f"{name} takes a single tensor of outputs, but the model gives several: {size}",
                 fix=f'let a part of your own take outputs["{MAIN}"] of them',
             ) from error
-        raise UserError(f"{name} does not fit outputs of {size} and such targets: {reason}") from error
+        raise UserError(
+            f"{name} does not fit outputs of {size} and such targets: {reason_of(error)}"
+        ) from error
     if figures is None:
         raise UserError(f"{name} gives None: does it end without a return?")
     if whole:
@@ -222,8 +223,7 @@ def try_optimizer(part: OptimizerPart, model: nn.Module | None, why_not: str = "
     """
     shapes = [(name, own.shape) for name, own in model.named_parameters()] if model else []
     weights = [  # which take no memory
-        (name, nn.Parameter(torch.zeros(()).expand(shape)))
-        for name, shape in shapes or [("weight", torch.Size([1]))]
+        (name, nn.Parameter(torch.zeros(()).expand(shape))) for name, shape in shapes or MADE_UP
     ]
     try:
         optimizer = part.make(weights)
@@ -237,7 +237,8 @@ def try_optimizer(part: OptimizerPart, model: nn.Module | None, why_not: str = "
             raise UserError(what, fix="remove elementwise = True from its file")
         if why_not:
             raise UserError(f"{part.name} computes the loss several times in a step, {why_not}")
-        return
-    if part.is_elementwise and not part.keeps_weights_apart():
+    elif part.is_elementwise and not part.keeps_weights_apart():
         what = f"{part.name} has elementwise = True, but one optimizer for two weights updates them otherwise"
         raise UserError(f"{what} than two optimizers do", fix="remove that line from its file")
+    if part.groups and shapes:
+        part.refuse_groups(shapes)

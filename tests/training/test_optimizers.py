@@ -76,6 +76,56 @@ def thorough(named_parameters, *, lr: float, weight_decay: NonNegative = 0.1):
     others = [p for name, p in named if not name.endswith("weight")]
     return torch.optim.SGD([{"params": weights, "weight_decay": weight_decay}, {"params": others}], lr=lr)
 ''',
+    "optimizer/decaying.py": '''
+"""AdamW with weight decay of matrices alone."""
+import torch
+
+elementwise = True
+
+
+def decaying(named_parameters, *, lr: float):
+    """Two groups, by the number of axes."""
+    matrices = [(name, p) for name, p in named_parameters if p.dim() > 1]
+    others = [(name, p) for name, p in named_parameters if p.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr)
+''',
+    "optimizer/picky.py": '''
+"""Gradient descent of matrices."""
+import torch
+
+elementwise = True
+
+
+class Picky(torch.optim.SGD):
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                torch.linalg.matrix_norm(p.detach())
+        super().step(closure)
+
+
+def picky(parameters, *, lr: float):
+    """It looks at the norm of each."""
+    return Picky(parameters, lr=lr)
+''',
+    "optimizer/wide.py": '''
+"""Gradient descent of a model with eight units."""
+import torch
+
+
+class Wide(torch.optim.SGD):
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                assert 8 in p.shape or 3 in p.shape
+        super().step(closure)
+
+
+def wide(parameters, *, lr: float):
+    """It looks at the shape of each."""
+    return Wide(parameters, lr=lr)
+''',
     "optimizer/by_itself.py": '''
 """Gradient descent at a rate of its own."""
 import torch
@@ -96,7 +146,7 @@ def rateless(parameters):
     return torch.optim.SGD(parameters, lr=0.05)
 ''',
 }
-OWN = ("normed", "signs", "ripening", "thorough")
+OWN = ("normed", "signs", "ripening", "thorough", "decaying")
 SEEDS = [3, 0, 5]
 
 
@@ -138,6 +188,19 @@ def test_a_claim_to_work_element_by_element_is_tried(parts: Parts) -> None:
     with pytest.raises(ConfigError) as refused:
         planned(parts, **changes("boasting"))
     assert "one optimizer for two weights updates them otherwise" in str(refused.value.mistakes[0])
+
+
+def test_an_optimizer_that_fails_where_its_claim_is_tried_is_refused_with_the_reason(parts: Parts) -> None:
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, **changes("picky"))
+    [mistake] = map(str, refused.value.mistakes)
+    assert "optimizer: picky fails on a matrix and a vector, on which it is tried: linalg" in mistake
+
+
+def test_a_mistake_elsewhere_is_none_of_an_optimizer_of_matrices_and_vectors(parts: Parts) -> None:
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, **changes("decaying", loss="l1"))
+    assert len(refused.value.mistakes) == 1
 
 
 def test_seeds_that_an_optimizer_would_couple_are_not_stacked(parts: Parts) -> None:
@@ -278,3 +341,17 @@ def test_an_optimizer_with_a_rate_of_its_own_has_groups_with_theirs(parts: Parts
         parts, optimizer={"name": "by_itself", "lr": 0.1}, groups=[{"match": "*.bias", "lr": "0.5x"}]
     )
     assert [group["lr"] for group in plan.optimizers(plan.model()).param_groups] == [0.1, 0.05]
+
+
+@pytest.mark.parametrize("options", [{"lr": "0.5x"}, {"history": 3}])
+def test_groups_are_refused_for_an_optimizer_whose_step_takes_none(options: dict[str, Any]) -> None:
+    lbfgs = {"optimizer": {"name": "lbfgs"}, "batch_size": "full"}
+    with pytest.raises(ConfigError) as refused:
+        planned(**lbfgs, groups=[{"match": "*.bias", **options}])
+    [mistake] = map(str, refused.value.mistakes)
+    assert "lbfgs makes no step of weights in groups: Expected exactly one param_group, but got 2" in mistake
+    assert planned(**lbfgs, groups=[{"match": "*", **options}])
+
+
+def test_an_optimizer_that_cannot_be_tried_on_small_weights_has_groups(parts: Parts) -> None:
+    assert planned(parts, **changes("wide", groups=[{"match": "*.bias", "lr": "0.5x"}]))
