@@ -39,15 +39,24 @@ def load_run_config(path: Path, overrides: Sequence[str] = (), parts: Parts | No
     """
     tree = read_config(path, overrides)
     tree.value.pop(SWEEP_KEY, None)
-    return check_config(_of_run(tree), parts or Parts())
+    parts = parts or Parts()
+    return check_config(_of_run(tree, parts), parts)
 
 
-def _of_run(tree: Located) -> Located:
+def _of_run(tree: Located, parts: Parts) -> Located:
     """The tree of a run's config, with what an earlier dlrun did where it lacks a key."""
-    if isinstance(tree.value, dict):
+    # A loss of whole batches was always evaluated at the batch size of training, as `auto` does.
+    if isinstance(tree.value, dict) and not _judges_batches(tree, parts):
         for key, value in OF_EARLIER_RUNS.items():
             tree.value.setdefault(key, Located(value, tree.place, tree.place))
     return tree
+
+
+def _judges_batches(tree: Located, parts: Parts) -> bool:
+    """True if the loss of a config judges a batch as a whole."""
+    name = tree.at(("loss", "name")).value or tree.at(("loss",)).value
+    known = isinstance(name, str) and name in parts.names("loss")
+    return known and parts.part("loss", name).constants.get("batchwise") is True
 
 
 def read_config(
@@ -83,8 +92,8 @@ def config_from_plain(
     A key that an earlier dlrun did not know then means what that dlrun did.
     """
     _refuse_what_no_file_could_hold(plain, source)
-    tree = located(plain, Place(source))
-    return check_config(override(_of_run(tree) if is_of_run else tree, overrides), parts or Parts())
+    tree, parts = located(plain, Place(source)), parts or Parts()
+    return check_config(override(_of_run(tree, parts) if is_of_run else tree, overrides), parts)
 
 
 def _with_base(path: Path, seen: tuple[Path, ...]) -> Located:

@@ -17,7 +17,8 @@ def f1(
 
     `outputs` (n, classes) with targets (n,), whose largest predicts; or of labels, logits (n, labels) with
     targets (n, labels). Gives the hits, predicted and true ones of each, (n, 3 · classes), of which `finish`
-    makes F1. A class that is neither predicted nor true is left out, as in torchmetrics.
+    makes F1. A class or a label that is neither predicted nor true is left out of the average; torchmetrics
+    leaves out such a class too, but counts such a label as 0.
     """
     if targets.dim() == outputs.dim():
         said, true = outputs > 0, targets > 0.5

@@ -20,5 +20,5 @@ def perplexity(log_probabilities: Tensor, targets: Tensor) -> Tensor:
 
 
 def finish(means: list[float]) -> float:
-    """The exponential of the mean; infinite where no float could hold it."""
-    return math.exp(means[0]) if means[0] < 700 else math.inf
+    """The exponential of the mean; infinite where no float could hold it, nan of nan."""
+    return math.inf if means[0] >= 700 else math.exp(means[0])

@@ -371,7 +371,7 @@ def _evaluation_batch(config: Config, loss: LossPart, layers: Layers) -> int | L
     """
     wanted = config.evaluation_batch_size
     if loss.is_batchwise:
-        if wanted not in ("auto", config.batch_size, EVALUATION_BATCH):
+        if wanted not in ("auto", config.batch_size):
             what = f"{loss.name} judges a batch as a whole, so it is evaluated at the batch size of training"
             raise UserError(f"{what}, {config.batch_size}", fix="leave the key out")
         return config.batch_size

@@ -269,6 +269,23 @@ def test_a_metric_is_best_where_the_model_is_right(name: str) -> None:
     assert (figure(right) > figure(-right)) == higher
 
 
+@pytest.mark.parametrize(
+    ("mean", "figure"), [(0.0, 1.0), (2.0, 7.38905609893065), (699.0, math.exp(699)), (710.0, math.inf)]
+)
+def test_perplexity_is_infinite_only_where_no_float_could_hold_it(mean: float, figure: float) -> None:
+    finish = PARTS.module("metrics", "perplexity").finish
+    assert finish([mean]) == pytest.approx(figure)
+    assert math.isnan(finish([math.nan]))
+
+
+def test_a_label_that_is_neither_predicted_nor_true_is_left_out_of_f1() -> None:
+    f1 = PARTS.module("metrics", "f1")
+    said = torch.tensor([[2.0, -1, -1], [1, -2, -3], [-1, 2, -3]])
+    true = torch.tensor([[1.0, 0, 0], [0, 0, 0], [0, 1, 0]])
+    figure = f1.finish(f1.f1(said, true).double().mean(0).tolist(), average="macro")
+    assert figure == pytest.approx((2 / 3 + 1) / 2)  # of the first two labels alone
+
+
 # ------------------------------------------------------------------------ architectures
 
 

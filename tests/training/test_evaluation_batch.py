@@ -10,10 +10,11 @@ import yaml
 from small_runs import differences, go_on, outcome, own_parts, planned, trained
 
 from dlrun.config.keys import OF_EARLIER_RUNS
+from dlrun.config.loading import config_from_plain, load_run_config
 from dlrun.config.mistakes import ConfigError
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.evaluation import evaluate_run
-from dlrun.training.plan import LARGEST_EVALUATION
+from dlrun.training.plan import LARGEST_EVALUATION, make_plan
 from dlrun.training.trained import open_checkpoint
 
 WIDE = {"architecture": {"name": "mlp", "hidden": [3_000_000]}}
@@ -65,15 +66,36 @@ def test_another_size_is_refused_at_resume_because_the_bits_would_be_others(tmp_
     assert not differences(outcome(unbroken), outcome(paused))
 
 
-def test_a_loss_of_batches_is_evaluated_at_no_other_size(tmp_path: Path) -> None:
-    parts = own_parts(
-        tmp_path,
-        {
-            "loss/whole.py": '"""A loss."""\nbatchwise = True\n\n\ndef whole(outputs, targets):\n'
-            '    """The mean output."""\n    return outputs.square().mean()\n'
-        },
-    )
-    assert planned(parts, loss="whole", batch_size=20).config.evaluation_batch_size == 20
+OF_BATCHES = '''
+"""A loss of a batch."""
+batchwise = True
+
+
+def whole(outputs, targets):
+    """The mean output."""
+    return outputs.square().mean()
+'''
+
+
+@pytest.mark.parametrize("size", [30, 512, 1024, "full"])
+def test_a_loss_of_batches_is_evaluated_at_no_other_size(size: int | str, tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"loss/whole.py": OF_BATCHES})
+    for same in ("auto", 20):
+        plan = planned(parts, loss="whole", batch_size=20, evaluation_batch_size=same)
+        assert plan.config.evaluation_batch_size == plan.recipe.evaluation_batch == 20
     with pytest.raises(ConfigError) as refused:
-        planned(parts, loss="whole", batch_size=20, evaluation_batch_size=30)
+        planned(parts, loss="whole", batch_size=20, evaluation_batch_size=size)
     assert "evaluated at the batch size of training, 20" in str(refused.value.mistakes[0])
+
+
+@pytest.mark.parametrize("loss", ["whole", {"name": "whole"}])
+def test_an_earlier_run_with_a_loss_of_batches_is_evaluated_as_it_was(loss: Any, tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"loss/whole.py": OF_BATCHES})
+    plan = planned(parts, loss=loss, batch_size=20)
+    run = trained(plan, tmp_path)
+    earlier = {key: value for key, value in plan.config.plain().items() if key != "evaluation_batch_size"}
+    run.write_config(yaml.safe_dump(earlier | {"loss": loss}))
+    of_run = load_run_config(run.config, parts=parts)
+    assert make_plan(of_run, parts, Path("no-data")).recipe.evaluation_batch == 20
+    of_checkpoint = config_from_plain(earlier, "last.pt", parts=parts, is_of_run=True)
+    assert make_plan(of_checkpoint, parts, Path("no-data")).recipe.evaluation_batch == 20
