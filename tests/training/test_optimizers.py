@@ -13,7 +13,9 @@ from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.errors import CheckpointRefused
 from dlrun.training.copies import Apart
+from dlrun.training.loop import fit
 from dlrun.training.optimizers import OptimizerPart, Optimizers
+from dlrun.training.plan import Plan
 from dlrun.training.plan_trials import try_on
 
 NORMED = '''
@@ -108,6 +110,30 @@ class Picky(torch.optim.SGD):
 def picky(parameters, *, lr: float):
     """It looks at the norm of each."""
     return Picky(parameters, lr=lr)
+''',
+    "optimizer/asking.py": '''
+"""Gradient descent that asks for its loss three times, and notes each loss and the length of its gradient."""
+import torch
+
+closure = True
+
+
+class Asking(torch.optim.SGD):
+    @torch.no_grad()
+    def step(self, closure):
+        every = [p for group in self.param_groups for p in group["params"]]
+        self.noted = getattr(self, "noted", [])
+        for _ in range(3):
+            loss = closure()
+            length = torch.stack([p.grad.square().sum() for p in every]).sum().sqrt()
+            self.noted.append((float(loss), float(length)))
+        super().step()
+        return loss
+
+
+def asking(parameters, *, lr: float):
+    """SGD."""
+    return Asking(parameters, lr=lr)
 ''',
     "optimizer/wide.py": '''
 """Gradient descent of a model with eight units."""
@@ -243,6 +269,39 @@ def test_an_earlier_run_that_cannot_go_on_as_it_was_is_refused_with_the_reason(
     with pytest.raises(CheckpointRefused) as refused:
         go_on(run, wanted, parts)
     assert said in refused.value.what
+
+
+# ------------------------------------------------------------------------ closures
+
+
+def noted(plan: Plan) -> list[list[list[tuple[float, float]]]]:
+    """For each seed and each step the loss and the length of the gradient at each call of the closure."""
+    hardware, loaded = plan.hardware(), plan.load()
+    state = plan.state(hardware)
+    for _ in fit(state, loaded, plan.recipe, hardware):
+        pass
+    each: Any = state.optimizers.each
+    return [[one.noted[step : step + 3] for step in range(0, len(one.noted), 3)] for one in each]
+
+
+def test_a_closure_has_the_same_dropout_at_each_call_of_a_step(parts: Parts) -> None:
+    mlp = {"name": "mlp", "hidden": [8], "dropout": 0.5}
+    seeds = noted(planned(parts, **changes("asking", architecture=mlp, seeds=[0, 3])))
+    assert len(seeds) == 2
+    for steps in seeds:
+        assert all(len(set(calls)) == 1 for calls in steps)
+    still = changes("asking", architecture=mlp, seeds=[0], batch_size="full")
+    [steps] = noted(planned(parts, **still | {"optimizer": {"name": "asking", "lr": 0.0}}))
+    assert len({calls[0] for calls in steps}) == len(steps) > 1, "the mask of each step is another one"
+
+
+def test_a_closure_gives_the_gradient_that_is_clipped_at_each_call(parts: Parts) -> None:
+    free, clipped = (
+        noted(planned(parts, **changes("asking", gradient_clip=clip, seeds=[0, 3]))) for clip in (None, 0.05)
+    )
+    lengths = [[length for steps in one for calls in steps for _, length in calls] for one in (free, clipped)]
+    assert min(lengths[0]) > 0.05
+    assert lengths[1] == pytest.approx([0.05] * len(lengths[1]), rel=1e-3)
 
 
 # ------------------------------------------------------------------------ groups of weights
