@@ -23,7 +23,7 @@ Saved = dict[str, Any]  # Optimizer.state_dict()
 _Named = tuple[str, nn.Parameter]
 _Slope = tuple[nn.Parameter, Callable[[Tensor], Tensor]]  # a weight, and its gradient
 # The errors of an optimizer that is given other weights than it was written for.
-FAILURES = (RuntimeError, LookupError, TypeError, ValueError, AttributeError, AssertionError)
+_FAILURES = (RuntimeError, LookupError, ValueError, AssertionError)
 # Names and shapes of weights to try an optimizer on, which may treat matrices and vectors differently.
 MADE_UP: Sequence[tuple[str, Sequence[int]]] = (("weight", (2, 3)), ("bias", (3,)))
 _EVERY = "every weight"  # a key of a parameter group: its weights, if only some of them are updated
@@ -256,7 +256,7 @@ class OptimizerPart:
         """
         try:
             return all(map(torch.equal, self._learnt([0, 1]), self._learnt([0]) + self._learnt([1])))
-        except FAILURES as error:
+        except _FAILURES as error:
             what = f"{self.name} fails on a matrix and a vector, on which it is tried"
             raise UserError(f"{what}: {reason_of(error)}") from error
 
@@ -284,8 +284,8 @@ class OptimizerPart:
         """Raise UserError if a step is made of small weights with these names, but not of them in groups."""
         try:
             self._step_once(shapes)
-        except FAILURES as error:
-            with suppress(*FAILURES):  # then it is not the groups
+        except _FAILURES as error:
+            with suppress(*_FAILURES):  # then it is not the groups
                 replace(self, groups=())._step_once(shapes)
                 what = f"{self.name} makes no step of weights in groups: {reason_of(error)}"
                 raise UserError(what, fix="leave groups out, or take another optimizer") from error

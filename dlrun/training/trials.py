@@ -22,7 +22,8 @@ from dlrun.training.augmentation import Augment
 from dlrun.training.layers import Layers, layers_of, skeleton
 from dlrun.training.optimizers import MADE_UP, OptimizerPart, needs_closure, reason_of
 
-# The errors of a part that is given tensors other than those it was written for.
+# The errors of a part that is given tensors other than those it was written for. An AttributeError that no
+# dict explains is a mistake in the part itself, whose line is named.
 _MISFITS = (RuntimeError, LookupError, TypeError, ValueError, AttributeError)
 
 
@@ -89,8 +90,9 @@ def try_augmentation(augment: Augment, data: Data, targets: Tree | None) -> Tree
                 f"{name} changes a single input, but an example has several: {size}",
                 fix="let an augmentation of your own change those inputs that it is for, by their names",
             ) from error
-        # Torch's reasons do not help a user.
-        reason = f": {str(error)[:150]}" if type(error) in (ValueError, AttributeError) else ""
+        if isinstance(error, AttributeError):
+            raise
+        reason = f": {str(error)[:150]}" if type(error) is ValueError else ""  # torch's do not help a user
         raise UserError(f"{name} does not take inputs of {size}{reason}") from error
     if not isinstance(given, tuple) or len(given) != 2:
         raise UserError(f"{name} takes targets, so it has to give inputs and targets, a pair")
@@ -159,6 +161,8 @@ def measure_two(
                 f"{name} takes a single tensor of outputs, but the model gives several: {size}",
                 fix=f'let a part of your own take outputs["{MAIN}"] of them',
             ) from error
+        if isinstance(error, AttributeError):
+            raise
         raise UserError(
             f"{name} does not fit outputs of {size} and such targets: {reason_of(error)}"
         ) from error
@@ -191,7 +195,7 @@ def try_finish(name: str, metric: Metric, outputs: Tree, targets: Tree) -> None:
     figures = metric.measure(outputs, targets).double().mean(0)
     try:
         found: object = metric.finish(figures.reshape(-1).tolist())
-    except (IndexError, TypeError, ValueError, AttributeError) as error:
+    except (IndexError, TypeError, ValueError) as error:
         raise UserError(f"finish() of {name} fails: {str(error)[:150]}") from error
     except ArithmeticError:  # of these figures, which are made up
         return

@@ -125,38 +125,6 @@ def test_a_loss_of_one_tensor_is_refused_for_a_model_that_gives_several(loss: st
     assert wanted in mistake
 
 
-@pytest.mark.parametrize(
-    ("kind", "of", "text", "said"),
-    [
-        (
-            "augmentations",
-            "inputs, generator",
-            "return inputs.shuffled()",
-            "own does not take inputs of 2: 'Tensor' object has no attribute 'shuffled'",
-        ),
-        ("loss", "outputs, targets", "return outputs.logit_of(targets)", "has no attribute 'logit_of'"),
-        ("metrics", "outputs, targets", "return outputs.logit_of(targets)", "has no attribute 'logit_of'"),
-        (
-            "metrics",
-            "outputs, targets",
-            "return outputs.sum(1)\n\ndef finish(means):\n    return means.mean()",
-            "finish() of own fails: 'list' object has no attribute 'mean'",
-        ),
-    ],
-)
-def test_an_attribute_that_is_not_there_is_named_with_the_part(
-    kind: str, of: str, text: str, said: str, tmp_path: Path
-) -> None:
-    parts = own_parts(
-        tmp_path, {f"{kind}/own.py": f'"""Own."""\n\ndef own({of}):\n    """Own."""\n    {text}\n'}
-    )
-    with pytest.raises(ConfigError) as refused:
-        planned(parts, **{kind: ["own"] if kind != "loss" else "own"})
-    [mistake] = map(str, refused.value.mistakes)
-    assert f"{kind}: own" in mistake or f"{kind}: finish() of own" in mistake
-    assert said in mistake
-
-
 SHARED = '''
 """An augmentation of targets."""
 
