@@ -35,6 +35,9 @@ class ConfigError(UserError):
         super().__init__(f"{source}: {count}")
         self.mistakes = list(mistakes)
 
+    def __str__(self) -> str:
+        return "\n".join([self.what, *(f"  {each}" for each in self.mistakes)])
+
     def lines(self, *, debug: bool = False) -> list[str]:
         """A line for each mistake; of many only the first ones, unless `debug` is set."""
         shown = self.mistakes if debug else self.mistakes[:_MOST_SAID]

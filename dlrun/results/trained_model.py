@@ -52,8 +52,18 @@ class _Prepare(nn.Module):
             self.register_buffer(name, step)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        steps = {name: getattr(self, name) for name in ("offset", "scale", "fill")}
+        steps: dict[str, Tensor | None] = {name: getattr(self, name) for name in ("offset", "scale", "fill")}
+        for step in steps.values():
+            if step is not None and _stretches(step.shape, inputs.shape[1:]):
+                shape, needed = tuple(inputs.shape), ", ".join(map(str, step.shape))
+                raise ValueError(f"the inputs are {shape}, but the model was trained on (n, …) of ({needed})")
         return Preprocessing(**steps, dtype=self._dtype)(inputs)
+
+
+def _stretches(step: torch.Size, shape: torch.Size) -> bool:
+    """True if a step of preprocessing does not fit inputs of a shape, or would give them another one."""
+    pairs = zip(reversed(step), reversed(shape), strict=False)
+    return len(step) > len(shape) or any(size not in (1, own) for size, own in pairs)
 
 
 @dataclass(frozen=True)
@@ -83,10 +93,23 @@ def load(
     threads nor random state change. Raises UserError if there is no such run or seed, CheckpointRefused for
     a file that is damaged or does not fit.
     """
+    with torch.inference_mode(False), torch.enable_grad():  # parts are tried on a gradient
+        return _loaded(run, seed, checkpoint, Path(runs_dir), parts, data_dir)
+
+
+def _loaded(
+    run: str | Path,
+    seed: int | None,
+    checkpoint: str,
+    runs_dir: Path,
+    parts: str | Path | None,
+    data_dir: str | Path | None,
+) -> TrainedModel:
+    """See `load`."""
     given = Path(run)
     path = given
     if not given.is_file():
-        found = find_run(str(run), Path(runs_dir))
+        found = find_run(str(run), runs_dir)
         path = found.last if checkpoint == "last" else found.best
     folder = parts or os.environ.get("DLRUN_PARTS") or None
     own_parts = Parts(Path(folder) if folder else None)

@@ -224,15 +224,22 @@ class Run:
             return False
 
     def last_row(self) -> tuple[int, dict[str, Any]]:
-        """The last epoch in metrics.csv and the figures of its last seed, read from the end of the file."""
+        """The last epoch in metrics.csv and its figures over the seeds, read from the end of the file."""
+        from statistics import fmean, stdev  # which takes milliseconds, and finished runs need not
+
         try:
             with open_bounded(self.metrics, METRICS) as file:
                 header = file.readline(METRICS_LINE).decode().strip().split(",")
-                file.seek(max(file.tell(), os.fstat(file.fileno()).st_size - METRICS_LINE))
-                lines = file.read().decode().splitlines()
-            cells = dict(zip(header, lines[-1].split(","), strict=True))
-            figures = {c: {"mean": float(cells[c]), "sd": None} for c in header[2:] if cells[c]}
-            return int(cells["epoch"]), figures
+                file.seek(max(file.tell(), os.fstat(file.fileno()).st_size - 16 * METRICS_LINE))
+                lines = [line.split(",") for line in file.read().decode(errors="replace").splitlines()]
+            last = [line for line in lines if line[0] == lines[-1][0]]
+            columns = dict(zip(header, zip(*last, strict=True), strict=True))
+            figures = {
+                column: {"mean": fmean(values), "sd": stdev(values) if len(values) > 1 else None}
+                for column in header[2:]
+                if (values := [float(cell) for cell in columns[column] if cell])
+            }
+            return int(columns["epoch"][0]), figures
         except (OSError, ValueError, IndexError, KeyError):
             return 0, {}
 

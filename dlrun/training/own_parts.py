@@ -8,7 +8,7 @@ from copy import deepcopy
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlrun.blocks.tasks import Measure
 from dlrun.config.keys import Choice
@@ -115,10 +115,30 @@ def _refuse_another_model(plan: Plan, loaded: Loaded) -> None:
         what = f"{name} keeps state outside of its parameters and buffers, such as a counter"
         fix = "register it by register_buffer, and change it in place"
         raise UserError(f"{what}: it would be lost at a resume, which would end in other weights", fix=fix)
+    _refuse_hidden_layers(name, one)
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        learns = any(own.requires_grad for own in leaves(_outputs_in_training(one, inputs)))
+    if not learns and any(weight.requires_grad for weight in one.parameters()):
+        what = f"the outputs of {name} have no gradient: its forward leaves PyTorch, by numpy or detach"
+        raise UserError(what, fix="compute the outputs from the weights by functions of PyTorch")
     _refuse_mixing(name, one, inputs)
     if _sets_its_seed(plan):
         what = f"{name} sets the random seed itself, so that all seeds begin with the same weights"
         raise UserError(what, fix="leave that to dlrun, which sets the seed before it calls the function")
+
+
+def _refuse_hidden_layers(name: str, model: Copies) -> None:
+    """Raise UserError if layers or weights stand in a list or dict, where PyTorch does not find them."""
+    known = {id(own) for own in (*model.modules(), *model.parameters())}
+    for module in model.modules():
+        for attribute, value in vars(module).items():
+            if attribute.startswith("_") or not isinstance(value, list | tuple | dict):
+                continue
+            inside = value.values() if isinstance(value, dict) else value
+            if any(isinstance(own, nn.Module | nn.Parameter) and id(own) not in known for own in inside):
+                kind = "Dict" if isinstance(value, dict) else "List"
+                what = f"{attribute} of {name} is a {type(value).__name__}: what it holds is never saved"
+                raise UserError(what, fix=f"take nn.Module{kind} for layers, nn.Parameter{kind} for weights")
 
 
 def _keeps_its_state(model: Copies, inputs: Tree) -> bool:

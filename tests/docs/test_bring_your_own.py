@@ -118,7 +118,7 @@ def follow(
     program, *words = shlex.split(command, comments=True)
     match program:
         case "export":
-            monkeypatch.setenv(*words[0].split("="))
+            monkeypatch.setenv(*words[0].replace("$PWD", str(here)).split("="))
         case "python":
             runpy.run_path(words[0])
         case "dlrun":

@@ -220,7 +220,9 @@ def test_a_mistake_in_a_part_of_ones_own_is_placed_in_it(
 def test_a_run_with_parts_of_ones_own_is_resumed_with_them(
     dlrun: Dlrun, tiny: Path, write: Write, tmp_path: Path, runs_dir: Path
 ) -> None:
-    whole = BROKEN.replace("outputs.nothing[targets]", "outputs.logsumexp(-1) - outputs[:, 0]")
+    whole = BROKEN.replace(
+        "outputs.nothing[targets]", "outputs.logsumexp(-1) - outputs.gather(1, targets[:, None])[:, 0]"
+    )
     failing = whole.replace(
         "    return",
         "    if len(outputs) > 2 and outputs.requires_grad and Path('{}').exists(): 1 / 0\n    return",

@@ -13,6 +13,7 @@ import torch
 from small_runs import own_parts, planned, trained
 
 import dlrun
+from dlrun.config.mistakes import ConfigError
 from dlrun.errors import UserError
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.trained import open_checkpoint
@@ -63,6 +64,29 @@ def test_which_seed_is_never_guessed(
     run = trained(planned(**changes, epochs=1), tmp_path)
     with pytest.raises(UserError, match=said):
         dlrun.load(run.folder, seed=seed)
+
+
+def test_inputs_that_preprocessing_would_stretch_are_refused(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    run = trained(planned(parts, **WAYS["standardised numbers"], epochs=1), tmp_path)
+    model = dlrun.load(run.folder, parts=parts.folder).model
+    assert model(torch.zeros(5, 3)).shape == (5, 2)
+    for shape in ((5, 1), (3,), (5, 2)):
+        with pytest.raises(ValueError, match=r"but the model was trained on \(n, …\) of \(3\)"):
+            model(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_it_is_loaded_where_no_gradient_is_wanted(mode: Any, tmp_path: Path) -> None:
+    run = trained(planned(epochs=1), tmp_path)
+    wanted = dlrun.load(run.folder).model(torch.ones(3, 2))
+    with mode():
+        assert torch.equal(dlrun.load(run.folder).model(torch.ones(3, 2)), wanted)
+
+
+def test_every_mistake_stands_in_the_text_of_the_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"small.yaml: 2 mistakes\n.*optimizer.lr.*\n.*epochs"):
+        planned(optimizer={"name": "sgd", "lr": -1}, epochs=0)
 
 
 def test_the_process_is_left_as_it_was(tmp_path: Path) -> None:

@@ -217,6 +217,16 @@ def test_a_killed_run_shows_the_last_row_that_it_wrote(run: Run) -> None:
     assert shown["last"]["train_loss"]["mean"] == 1 / 1000
 
 
+def test_a_killed_run_shows_the_mean_over_the_seeds_of_its_last_epoch(run: Run) -> None:
+    rows = MetricsFile(run, COLUMNS, 0)
+    rows.add(1, {"train_loss": [9.0, 9.0, 9.0], "lr": [0.1] * 3, "seconds": [0.5] * 3}, [0, 1, 2])
+    rows.add(2, {"train_loss": [1.0, 2.0, 6.0], "lr": [0.1] * 3, "seconds": [0.5] * 3}, [0, 1, 2])
+    rows.add(3, {"train_loss": [1.0, 3.0], "lr": [0.1] * 2, "seconds": [0.5] * 2}, [0, 2])  # 1 has stopped
+    rows.close()
+    epoch, figures = run.last_row()
+    assert (epoch, figures["train_loss"]) == (3, {"mean": 2.0, "sd": pytest.approx(2**0.5)})
+
+
 def test_a_run_whose_process_lives_is_running_and_elsewhere_nobody_knows(run: Run) -> None:
     assert run.status({}) == "interrupted"  # before its first word
     run.write_json("summary.json", {})

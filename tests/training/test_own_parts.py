@@ -205,6 +205,18 @@ def slip(shape, outputs):
     {made}
 '''
 MODELS = {
+    "no gradient": (
+        "self.layer = nn.Linear(2, outputs)",
+        "return torch.from_numpy(self.layer(x).detach().numpy())",
+        "return Model(shape, outputs)",
+        "the outputs of slip have no gradient: its forward leaves PyTorch, by numpy or detach",
+    ),
+    "a dict of layers": (
+        "self.known, self.more = nn.Linear(2, outputs), {'a': nn.Linear(2, outputs)}",
+        "return self.known(x) + self.more['a'](x)",
+        "return Model(shape, outputs)",
+        "more of slip is a dict: what it holds is never saved; take nn.ModuleDict",
+    ),
     "its inputs": (
         "self.layer = nn.Linear(2, outputs)",
         "return self.layer(x.relu_())",
