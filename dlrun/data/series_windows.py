@@ -168,7 +168,7 @@ def _series(table: Table, columns: tuple[str, ...], options: WindowOptions, note
         fix = "add the rows, or set gaps: split (no window goes across one) or join (each row is one step)"
         raise UserError(what, where=cells.source, fix=fix)
     notes.append(f"no window goes across a gap: rows are {interval} apart, but {said}")
-    # Where a distance is no whole number of intervals, the next number is left out too.
+    # A number is left out too if a distance is no whole number of intervals.
     ahead = torch.where(apart.isnan(), 2.0, apart).long()
     return _Series(cells, torch.cat([torch.zeros(1, dtype=torch.long), ahead.cumsum(0)]), interval)
 
