@@ -44,6 +44,9 @@ def decision_of(loss: LossPart, outputs: int, classes: int) -> Decision:
         wanted = f"for outputs of shape (2, {outputs}) it needs (2, {classes})"
         raise UserError(f"probabilities() of {loss.name} gives {shape}: {wanted}")
     decision = Decision(classes, outputs, probabilities)
+    if not loss.probabilities:
+        made_up = 3 * torch.randn(_TRIED, outputs, generator=torch.Generator().manual_seed(0))
+        refuse_probabilities(loss, made_up, torch.arange(_TRIED) % classes)
     if not loss.probabilities and ranks_otherwise(loss, decision):
         what = f"{loss.name} is not smaller where the output of the true class is the largest"
         raise UserError(what, fix="define probabilities(outputs), those of the classes, in its file")
@@ -71,6 +74,17 @@ def ranks_otherwise(loss: LossPart, decision: Decision) -> bool:
         if not bool(figures[:_TRIED].mean() < figures[_TRIED:].mean()):
             return True
     return False
+
+
+def refuse_probabilities(loss: LossPart, logits: Tensor, targets: Tensor) -> None:
+    """Raise UserError if a loss fails on logits (n, k), or is not finite, but takes probabilities."""
+    shares = logits.softmax(-1) if logits.shape[1] > 1 and targets.dim() == 1 else logits.sigmoid()
+    if loss.is_batchwise or loss.has_places or figures_of(loss, logits, targets) is not None:
+        return
+    if figures_of(loss, shares, targets) is not None:
+        what = f"{loss.name} takes probabilities, and the outputs of a model are taken for logits"
+        fix = "leave out the softmax or sigmoid of the model, and take a loss of logits, such as "
+        raise UserError(what, fix=fix + "F.cross_entropy or F.binary_cross_entropy_with_logits")
 
 
 def figures_of(loss: LossPart, outputs: Tensor, targets: Tensor) -> Tensor | None:

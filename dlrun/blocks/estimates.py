@@ -24,7 +24,11 @@ def are_estimates(loss: LossPart, numbers: int, scaling: tuple[float, float] | N
     try:
         smallest = loss.measure(targets, targets)
         room = 1e-6 * (1 + smallest.abs())
-        for change in (one, -one, scale, -scale):
+        changes = [one, -one, scale, -scale]
+        if numbers > 1:  # one that a loss of the sum does not see
+            apart = one * torch.linspace(-1, 1, numbers)
+            changes += [apart, -apart]
+        for change in changes:
             further = [loss.measure(targets + away * change, targets) for away in _DISTANCES]
             if not all(bool((some >= smallest - room).all()) for some in further):
                 return False

@@ -60,8 +60,9 @@ def hourly_demand(
 def made(days: int, seed: int) -> Table:
     """Generate `days` days from 1 January 2022, a row for each hour, rounded to 0.1 MW.
 
-    Around 1,000 MW, rising by 3 % a year: a morning and an evening peak, 12 % less at weekends, 8 % more in
-    January than in July; AR(1) weather with coefficient 0.97 and standard deviation 40 MW, and noise of 8.
+    Around 1,000 MW, rising by 3 % a year: a morning and an evening peak, about 13 % less at weekends, in
+    January 8 % above the mean of a year and in July 8 % below it; AR(1) weather with coefficient 0.97 and
+    standard deviation 40 MW, and noise of 8.
     """
     hours = torch.arange(24 * days, dtype=torch.float64)
     normal = torch.randn(2, len(hours), generator=generator("demand", seed, 0), dtype=torch.float64)

@@ -47,11 +47,12 @@ class Predictions:
     def rows(self) -> list[dict[str, Any]]:
         """A row for each name as `input`, with the prediction in the words of the task."""
         outputs = self.outputs
-        if len(self.names) != outputs.shape[1]:
-            outputs = outputs.reshape(len(outputs), len(self.names), 1)
-        return [
-            {"input": name} | self.plan.task.row(outputs[:, index]) for index, name in enumerate(self.names)
-        ]
+        names = self.names
+        if len(names) == outputs[0].numel():
+            outputs = outputs.reshape(len(outputs), len(names), 1)
+        elif len(names) != outputs.shape[1]:  # of each target, but the outputs are no such estimates
+            names = [f"input {number}" for number in range(1, outputs.shape[1] + 1)]
+        return [{"input": name} | self.plan.task.row(outputs[:, index]) for index, name in enumerate(names)]
 
 
 def predict_files(

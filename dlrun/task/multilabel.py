@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.blocks.class_reports import figures_of, rates
+from dlrun.blocks.class_reports import figures_of, rates, refuse_probabilities
 from dlrun.blocks.tasks import LossPart, Metric, Report, Task, guess_for_all, sees_main
 from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.misfits import wrong_shape
@@ -90,6 +90,7 @@ def _takes_logits(loss: LossPart, labels: int) -> bool:
     if loss.is_batchwise or loss.make:
         return True
     targets = torch.stack([torch.zeros(labels), torch.ones(labels)])
+    refuse_probabilities(loss, 3 * torch.randn(2, labels), targets)
     sure = 3.0 * (2 * targets - 1)
     figures = figures_of(loss, torch.cat([sure, 0 * sure]), targets.repeat(2, 1))
     return figures is None or bool(figures[:2].mean() < figures[2:].mean())

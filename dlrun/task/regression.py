@@ -77,6 +77,8 @@ class Regression(Task):
         """Each target's prediction by its name; of several copies the mean, and of one target the `sd`."""
         figures = outputs.T.tolist()  # (k, copies)
         target = (self.data.target or "prediction") if self.are_estimates else "output"
+        if target in ("input", "sd"):  # columns of their own
+            target = "prediction"
         numbered = [f"{target} {number}" for number in range(1, len(figures) + 1)]
         names = [target] if len(figures) == 1 else numbered
         row: dict[str, Any] = dict(zip(names, map(fmean, figures), strict=True))

@@ -186,9 +186,11 @@ def make_plan(
     metrics = _metrics(noting, config, parts, data, task) if task else {}
     if task and data.scaling and not task.are_estimates:
         with noting("loss"):
-            raise UserError(
-                f"{loss.name} does not take estimates of the target, which cannot be scaled for it"
+            what = f"{loss.name} does not take estimates of the target, which cannot be scaled for it"
+            fix = (
+                "set scale_target: false in the dataset; or of_estimates = True in the loss's file if it does"
             )
+            raise UserError(what, fix=fix)
     augmentations, targets = _augmentations(noting, config, parts, data, task)
     layers = _layers(noting, alone, data, task, loss, metrics, targets)
     plots = _plots(noting, config, parts, data, task, layers)
@@ -299,6 +301,8 @@ def _metrics(noting: _Noting, config: Config, parts: Parts, data: Data, task: Ta
     metrics: dict[str, Metric] = {}
     for choice in config.metrics:
         with noting("metrics"):
+            if choice.name == "loss":
+                raise UserError("loss is the name of the loss's own figures", fix="rename the metric's file")
             refuse_better(parts.part("metrics", choice.name))
             refuse_unsuited(parts, parts.part("metrics", choice.name), data, config.dataset.name, task)
             metrics[choice.name] = metric(parts, choice, task)

@@ -45,12 +45,16 @@ def counts(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs.exp() - targets * outputs).mean(1)
 
 
+def of_sum(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs.sum(1) - targets.sum(1)).square()
+
+
 def constant(outputs: Tensor, targets: Tensor) -> Tensor:
     return 0 * outputs.sum(1)
 
 
 ESTIMATING: list[Measure] = [huber, quantile, tolerant, relative]  # type: ignore[list-item]
-OTHERS: list[Measure] = [logit, cosine, spread, counts, constant]  # type: ignore[list-item]
+OTHERS: list[Measure] = [logit, cosine, spread, counts, of_sum, constant]  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("numbers", [2, 5])

@@ -16,7 +16,7 @@ from small_runs import own_parts, planned, trained
 
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
-from dlrun.results.prediction import predict_files
+from dlrun.results.prediction import Predictions, predict_files
 from dlrun.run_folders.run import Run
 from dlrun.training.trained import Trained, open_checkpoint
 
@@ -184,3 +184,17 @@ def test_files_that_are_not_there_or_no_images_are_named(tmp_path: Path) -> None
     with pytest.raises(UserError, match="cannot be read") as refused:
         predict_files(run.best, [tmp_path / "text.png"], parts, tmp_path)
     assert refused.value.where.endswith("text.png")
+
+
+def test_outputs_that_are_no_estimates_of_each_step_are_a_row_for_each_input(tmp_path: Path) -> None:
+    series = {"name": "hourly_demand", "days": 20, "window": 7, "horizon": 2}
+    plan = planned(
+        dataset=series | {"season": None, "scale_target": False},
+        task="reconstruction",
+        architecture={"name": "mlp", "hidden": [3], "flatten": True},
+        loss="mse",
+        metrics=[],
+    )
+    outputs = torch.arange(14.0).view(1, 2, 7)
+    rows = Predictions(plan, 1, "", ["1 step", "2 steps", "1 step", "2 steps"], outputs).rows()
+    assert [row["input"] for row in rows] == ["input 1", "input 2"]

@@ -469,6 +469,38 @@ def test_labels_are_judged_by_a_loss_of_logits_alone(parts: Parts, loss: str) ->
     assert "the outputs of a task multilabel are logits; take bce" in str(refused.value.mistakes[0])
 
 
+@pytest.mark.parametrize(
+    ("dataset", "body"),
+    [
+        ("labelled", "F.binary_cross_entropy(outputs, targets, reduction='none').mean(1)"),
+        ("two", "F.binary_cross_entropy(outputs.squeeze(1), targets.float(), reduction='none')"),
+    ],
+)
+def test_a_loss_of_probabilities_is_refused_where_outputs_are_logits(
+    dataset: str, body: str, tmp_path: Path
+) -> None:
+    stated = "" if dataset == "labelled" else "def outputs(data):\n    return 1\n"
+    text = f'''
+"""Binary cross entropy of probabilities."""
+import torch.nn.functional as F
+{stated}
+
+def of_shares(outputs, targets):
+    """The cross entropy."""
+    return {body}
+'''
+    parts = own_parts(tmp_path, PARTS | {"loss/of_shares.py": text})
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, dataset=TWO_CLASSES if dataset == "two" else dataset, loss="of_shares", metrics=[])
+    assert "of_shares takes probabilities" in str(refused.value)
+
+
+def test_a_metric_may_not_take_the_name_of_the_losss_own_figures(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"metrics/loss.py": MACRO_F1.replace("macro_f1", "loss")})
+    with pytest.raises(ConfigError, match="loss is the name of the loss's own figures"):
+        planned(parts, metrics=["loss"])
+
+
 def test_a_reconstruction_is_measured_against_its_prepared_inputs(parts: Parts, tmp_path: Path) -> None:
     changes: dict[str, Any] = {
         "task": "reconstruction",

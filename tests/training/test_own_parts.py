@@ -311,6 +311,16 @@ def slip(outputs, targets):
     {body}
 '''
 LOSSES = {
+    "of probabilities": (
+        "",
+        "return -outputs.gather(1, targets[:, None]).squeeze(1).log()",
+        "slip takes probabilities, and the outputs of a model are taken for logits; leave out the softmax",
+    ),
+    "of one probability": (
+        "def outputs(data):\n    return 1",
+        "return F.binary_cross_entropy(outputs.squeeze(1), (targets > 0).float(), reduction='none')",
+        "takes 1 outputs for 3 classes",
+    ),
     "the negative": (
         "",
         "return F.cross_entropy(-outputs, targets, reduction='none')",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import keyword
 import os
 from pathlib import Path
@@ -61,10 +62,15 @@ def new(
 def refuse_name(kind: str, name: str, source: str, path: Path) -> None:
     """Raise UserError unless a new part of this name, a function in the file `path`, can be used."""
     from dlrun.config.registry import NAME, Parts
+    from dlrun.config.strict_yaml import parse
 
     if not NAME.fullmatch(name) or keyword.iskeyword(name):
         what = f"{shortened(name)!r} cannot be the name of a part, which is that of a function"
         raise UserError(what, fix="take small letters, digits and _, such as my_part2, and no word of Python")
+    is_taken = (kind, name) in (("plots", "auto"), ("metrics", "loss"))
+    if is_taken or hasattr(builtins, name) or parse(name, "the name").value != name:
+        what = f"the name {name} means something else in Python or in a config"
+        raise UserError(what, fix="choose another name, such as my_" + name)
     if name in Parts().names(kind):
         what = f"dlrun has {kind}/{name}.py itself, and yours would stand in for it"
         raise UserError(what, fix="choose another name")
