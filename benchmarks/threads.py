@@ -130,7 +130,7 @@ def in_turn(name: str, rounds: int, counts: Sequence[int]) -> dict[str, Any]:
     from dlrun.config.lookup import find_config
     from dlrun.config.registry import Parts
     from dlrun.training.loop import fit
-    from dlrun.training.plan import make_plan
+    from dlrun.training.plan_making import make_plan
 
     data, parts = Path(os.environ.get("DLRUN_DATA", PROJECT / "data")), Parts()
     plan = make_plan(load_config(find_config(name), ["device=cpu"], parts), parts, data)

@@ -25,7 +25,8 @@ from dlrun.run_folders.run import Run
 from dlrun.training import run_writer
 from dlrun.training.checkpoint import FORMAT, load_checkpoint
 from dlrun.training.experiment import train_run
-from dlrun.training.plan import Plan, make_plan
+from dlrun.training.plan import Plan
+from dlrun.training.plan_making import make_plan
 from dlrun.training.run_writer import Outcome
 from dlrun.training.views import HiddenTraining
 

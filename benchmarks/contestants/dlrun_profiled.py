@@ -9,7 +9,7 @@ from dlrun.config.loading import load_config
 from dlrun.config.lookup import find_config
 from dlrun.config.registry import Parts
 from dlrun.training.loop import fit
-from dlrun.training.plan import make_plan
+from dlrun.training.plan_making import make_plan
 
 KINDS = {
     "matrix products": ("addmm", "mm"),

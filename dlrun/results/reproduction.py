@@ -18,7 +18,7 @@ from dlrun.run_folders.run import Run
 from dlrun.system import machine
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training.experiment import train_run
-from dlrun.training.plan import make_plan
+from dlrun.training.plan_making import make_plan
 from dlrun.training.plan_trials import try_on
 from dlrun.training.views import TrainingView
 

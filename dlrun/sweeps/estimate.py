@@ -12,7 +12,7 @@ from dlrun.run_folders.records import Record
 from dlrun.sweeps import timing
 from dlrun.sweeps.planning import SweepPlan
 from dlrun.sweeps.timing import takes_as_long
-from dlrun.training.plan import make_plan
+from dlrun.training.plan_making import make_plan
 
 LONGEST_TRIAL = 2.0  # seconds for all timings together
 MOST_TRIED = 8  # kinds of runs that are timed

@@ -24,7 +24,8 @@ from dlrun.system import machine
 from dlrun.system.files import write_atomically
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training.devices import versions
-from dlrun.training.plan import Plan, make_plan
+from dlrun.training.plan import Plan
+from dlrun.training.plan_making import make_plan
 from dlrun.training.plan_trials import try_on
 from dlrun.training.weights_file import digest_of_weights, with_weights_found
 

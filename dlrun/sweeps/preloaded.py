@@ -10,7 +10,7 @@ from types import TracebackType
 with suppress(MemoryError, OSError, ImportError):
     import dlrun.plots.curves
     import dlrun.training.experiment
-    import dlrun.training.plan  # noqa: F401
+    import dlrun.training.plan_making  # noqa: F401
 
 
 def _say_nothing(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -19,7 +19,7 @@ from dlrun.sweeps.grid import Setting, refuse_other_values, swept_keys, with_sha
 from dlrun.sweeps.study import Study, load_optuna
 from dlrun.sweeps.values import EXAMPLE, MOST_VALUES, SweptKey, override_words, parts_first
 from dlrun.system import machine
-from dlrun.training.plan import make_plan
+from dlrun.training.plan_making import make_plan
 from dlrun.training.weights_file import KEY as WEIGHTS
 from dlrun.training.weights_file import with_weights_found
 

@@ -89,7 +89,7 @@ class RunTrainer:
     def of(self, folder: Path, view: TrainingView) -> Message:
         """Train the remaining epochs of the run in a folder; return the message of its end."""
         from dlrun.training.experiment import train_run
-        from dlrun.training.plan import make_plan
+        from dlrun.training.plan_making import make_plan
 
         run = Run(folder)
         try:

@@ -1,54 +1,29 @@
-"""Plan: a config with its parts imported, checked against each other and tried; no data is read yet."""
+"""Plan: a config as functions and shapes, from which data, model, optimizer and state are made."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
-from math import log2, prod
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from dlrun.blocks.tasks import LossPart, Measure, Metric, Task
-from dlrun.config.data_paths import with_data_found
-from dlrun.config.keys import AUTO, Choice, Config
-from dlrun.config.mistakes import Mistake
+from dlrun.blocks.tasks import LossPart, Task
+from dlrun.config.keys import Choice, Config
 from dlrun.config.registry import Parts
-from dlrun.data.batches import Sampling
 from dlrun.data.examples import EVALUATION_BATCH, Data, Preparation
 from dlrun.data.loaded import Loaded
-from dlrun.data.misfits import refuse_malformed
-from dlrun.data.trees import Tree
-from dlrun.errors import UserError, listed
+from dlrun.errors import UserError
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training import fast_paths
-from dlrun.training.augmentation import Augment
 from dlrun.training.copies import Apart, Copies, Stacked
-from dlrun.training.devices import choose_device
 from dlrun.training.hardware import Hardware, choose_threads
-from dlrun.training.layers import Layers, built_within, skeleton
-from dlrun.training.losses import loss_part
-from dlrun.training.named_parts import augmentation, builder, metric, part_named, prefix_of, with_loss
-from dlrun.training.optimizers import Group, OptimizerPart, Optimizers
-from dlrun.training.recipe import Recipe, Schedule
-from dlrun.training.stacking import refuse_stacking
+from dlrun.training.layers import Layers
+from dlrun.training.optimizers import OptimizerPart, Optimizers
+from dlrun.training.recipe import Recipe
 from dlrun.training.state import State
-from dlrun.training.suitability import refuse_better, refuse_unsuited, suitable_plots
-from dlrun.training.trials import (
-    fitting_layers,
-    try_augmentation,
-    try_judges,
-    try_optimizer,
-    try_schedule,
-)
-
-# Numbers in the outputs of all layers for an evaluation batch: 2 GiB, of which most are freed at once.
-LARGEST_EVALUATION = 2**29
 
 
 @dataclass(frozen=True)
@@ -93,7 +68,7 @@ class Plan:
     @property
     def dtype(self) -> torch.dtype:
         """The type of the weights and of prepared inputs."""
-        return dtype_of(self.config)
+        return torch.float64 if self.config.precision == "float64" else torch.float32
 
     def hardware(self, loaded: Loaded | None = None) -> Hardware:
         """The hardware to train on; `loaded` gives the size of a full batch, which sets the threads."""
@@ -145,7 +120,7 @@ class Plan:
     @property
     def monitor(self) -> str:
         """The column by which best.pt is chosen; by default never one of the test set."""
-        return self.config.monitor or _usual_monitor(self.recipe.evaluation_split)
+        return self.config.monitor or usual_monitor(self.recipe.evaluation_split)
 
     @property
     def monitor_every(self) -> int:
@@ -163,354 +138,6 @@ class Plan:
         return value > best if higher else value < best
 
 
-@fast_paths.without_compiler()
-def make_plan(
-    config: Config,
-    parts: Parts,
-    data_dir: Path,
-    known: Mapping[str, Any] | None = None,
-    most_weights: tuple[int, int] | None = None,
-) -> Plan:
-    """The plan of a config. Raises ConfigError with every mistake that can be found without reading data.
-
-    For a checkpoint `known` is the `Data.known` that it stores, and `most_weights` the number of its weights
-    and of the numbers in them: building a larger model raises TooManyWeights.
-    """
-    noting = _Noting(config)
-    with noting("dataset.path"):
-        config = with_data_found(config, parts, data_dir, is_needed=known is None)
-    noting.refuse()
-    data = _data(noting, config, parts, data_dir, known)
-    loss, task = _loss_and_task(noting, config, parts, data)
-    alone, build = _builders(config, parts, data, loss, task, most_weights)
-    metrics = _metrics(noting, config, parts, data, task) if task else {}
-    if task and data.scaling and not task.are_estimates:
-        with noting("loss"):
-            what = f"{loss.name} does not take estimates of the target, which cannot be scaled for it"
-            fix = (
-                "set scale_target: false in the dataset; or of_estimates = True in the loss's file if it does"
-            )
-            raise UserError(what, fix=fix)
-    augmentations, targets = _augmentations(noting, config, parts, data, task)
-    layers = _layers(noting, alone, data, task, loss, metrics, targets)
-    plots = _plots(noting, config, parts, data, task, layers)
-    device = _device(noting, config)
-    if config.is_stacked and not noting.mistakes:
-        with noting("stacked"):
-            refuse_stacking(skeleton(build), config.precision)
-    optimizer = _optimizer(config, parts, data, loss)
-    schedule = _schedule(noting, config, parts, data)
-    _try_optimizer(noting, optimizer, build, config, parts)
-    with noting("evaluation_batch_size"):
-        config = replace(config, evaluation_batch_size=_evaluation_batch(config, loss, layers))
-    measure = task.judge(loss.measure) if task else loss.measure
-    recipe = _recipe(config, data, measure, metrics, augmentations, schedule)
-    _note_unmeasured(noting, config, recipe)
-    noting.refuse()
-    assert task is not None, "without a task there is a mistake"
-    better = _better(config, parts)
-    plan = Plan(config, parts, data, task, loss, optimizer, build, layers, recipe, device, better, plots)
-    with noting("patience"):
-        if config.patience and plan.monitor_every > config.epochs:
-            raise UserError(
-                f"{plan.monitor} is first measured after epoch {plan.monitor_every}, of {config.epochs}"
-            )
-    noting.refuse()
-    return plan
-
-
-class _Noting:
-    """The mistakes of a config, noted with their keys so that all are raised together."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.mistakes: list[Mistake] = []
-
-    @contextmanager
-    def __call__(self, key: str) -> Iterator[None]:
-        """Note a UserError that is raised inside as a mistake at `key`, and go on."""
-        try:
-            yield
-        except UserError as error:
-            self.mistakes.append(self.config.mistake(key, error.inline, error.fix))
-
-    def refuse(self) -> None:
-        """Raise ConfigError if there is any mistake."""
-        if self.mistakes:
-            raise self.config.refuse(self.mistakes)
-
-
-def _data(
-    noting: _Noting, config: Config, parts: Parts, data_dir: Path, known: Mapping[str, Any] | None
-) -> Data:
-    """The Data of the dataset, with the task of the config. Raises ConfigError, as all else needs it."""
-    data = None
-    with noting("dataset"):
-        takes_known = "known" in parts.part("dataset", config.dataset.name).takes
-        data = part_named(parts, "dataset", config.dataset)(data_dir, *([known] if takes_known else []))
-    if isinstance(data, Data):
-        with noting("dataset"):
-            refuse_malformed(data)
-    noting.refuse()
-    if not isinstance(data, Data):
-        raise config.refuse([config.mistake("dataset", "the function did not return Data")])
-    if config.task and config.task != data.task:  # what is said of the target is of another one
-        data = replace(data, task=config.task, target="", unit="", scaling=None)
-        data = replace(data, baselines=(), forecasts=False)
-    return data
-
-
-def _loss_and_task(noting: _Noting, config: Config, parts: Parts, data: Data) -> tuple[LossPart, Task | None]:
-    """The loss and the task; no task if a part does not suit. Raises ConfigError if there is no such task."""
-    with noting("task" if config.task else "dataset"):
-        find_task = parts.find("task", data.task)
-    noting.refuse()
-    for kind, choices in (("loss", [config.loss]), ("metrics", config.metrics)):
-        for choice in choices:
-            with noting(kind):
-                refuse_unsuited(parts, parts.part(kind, choice.name), data, config.dataset.name)
-    loss, task = LossPart(config.loss.name, _nothing), None
-    parts.module("loss", config.loss.name)  # an error of the import is placed in the file
-    with noting("loss"):
-        loss = loss_part(parts, config.loss, data)
-    if not noting.mistakes:
-        with noting("loss"):
-            task = find_task(data, loss)
-    return loss, task
-
-
-def _builders(
-    config: Config,
-    parts: Parts,
-    data: Data,
-    loss: LossPart,
-    task: Task | None,
-    most_weights: tuple[int, int] | None,
-) -> tuple[Callable[[], nn.Module], Callable[[], nn.Module]]:
-    """The functions that build the model without the weights of a loss, and with them."""
-    alone = build = builder(parts, config.architecture, data, task.outputs if task else 0)
-    if task and loss.make:
-        build = partial(with_loss, build, loss.make, task.judge)
-    if most_weights:
-        alone, build = (partial(built_within, each, *most_weights) for each in (alone, build))
-    return alone, build
-
-
-def _metrics(noting: _Noting, config: Config, parts: Parts, data: Data, task: Task) -> dict[str, Metric]:
-    """The metrics of the config by their names."""
-    metrics: dict[str, Metric] = {}
-    for choice in config.metrics:
-        with noting("metrics"):
-            if choice.name == "loss":
-                raise UserError("loss is the name of the loss's own figures", fix="rename the metric's file")
-            refuse_better(parts.part("metrics", choice.name))
-            refuse_unsuited(parts, parts.part("metrics", choice.name), data, config.dataset.name, task)
-            metrics[choice.name] = metric(parts, choice, task)
-    return metrics
-
-
-def _augmentations(
-    noting: _Noting, config: Config, parts: Parts, data: Data, task: Task | None
-) -> tuple[list[Augment], Tree | None]:
-    """The augmentations, and the targets of two made-up examples after them; None if they are unknown."""
-    targets = task.made_up_targets(2) if task else None
-    augmentations = [augmentation(parts, choice, task) for choice in config.augmentations]
-    for augment in augmentations:
-        with noting("augmentations"):
-            refuse_unsuited(parts, parts.part("augmentations", augment.name), data, config.dataset.name)
-            targets = try_augmentation(augment, data, targets)
-    return augmentations, targets
-
-
-def _layers(
-    noting: _Noting,
-    build: Callable[[], nn.Module],
-    data: Data,
-    task: Task | None,
-    loss: LossPart,
-    metrics: Mapping[str, Metric],
-    targets: Tree | None,
-) -> Layers:
-    """The layers of the model, whose made-up outputs the loss and the metrics have judged."""
-    layers = Layers()
-    if task is None or noting.mistakes:  # parts of different tasks cannot be tried on one another
-        return layers
-    with noting("architecture"):
-        layers = fitting_layers(build, data, task)
-    made_up, shape = None, task.output_shape()
-    if layers.layers:
-        made_up = layers.made_up_outputs(2)
-    elif shape is not None:
-        made_up = torch.zeros(2, *shape)
-    if targets is not None and made_up is not None:
-        try_judges(noting, task, loss, metrics, made_up, targets)
-    return layers
-
-
-def _plots(
-    noting: _Noting, config: Config, parts: Parts, data: Data, task: Task | None, layers: Layers
-) -> list[Choice]:
-    """The pictures to draw, `auto` replaced by the plots that suit."""
-    plots = []
-    named = {choice.name for choice in config.plots}
-    for choice in config.plots:
-        if choice.name == AUTO:
-            automatic = suitable_plots(parts, data, task, layers, "automatic", True)
-            plots += [one for one in automatic if one.name not in named]
-            continue
-        with noting("plots"):
-            refuse_unsuited(parts, parts.part("plots", choice.name), data, config.dataset.name, task, layers)
-            plots.append(choice)
-    return plots
-
-
-def _device(noting: _Noting, config: Config) -> torch.device:
-    """The device to train on, if it does what the config asks of it."""
-    device = torch.device("cpu")
-    with noting("device"):
-        device = choose_device(config.device)
-    with noting("precision"):
-        if config.precision == "float64" and device.type == "mps":
-            raise UserError("mps has no float64; take float32, or device: cpu")
-    with noting("graph"):
-        if config.graph is True and device.type != "cuda":
-            raise UserError(f"only a CUDA device repeats graphs, not {device}; set graph: auto")
-    return device
-
-
-def _optimizer(config: Config, parts: Parts, data: Data, loss: LossPart) -> OptimizerPart:
-    """The optimizer with its groups, as its file wants to be called."""
-    about = parts.part("optimizer", config.optimizer.name)
-    return OptimizerPart(
-        config.optimizer.name,
-        part_named(parts, "optimizer", config.optimizer),
-        # A rate that follows the figures is another one for each seed.
-        is_elementwise=about.constants.get("elementwise") is True and not _follows_figures(config, parts),
-        takes_names=about.takes[:1] == ("named_parameters",),
-        states_closure=about.constants.get("closure") is True,
-        groups=[Group.of(stated, config.optimizer.options.get("lr")) for stated in config.groups],
-        prefix=prefix_of(data, loss_has_weights=bool(loss.make)),
-    )
-
-
-def _schedule(noting: _Noting, config: Config, parts: Parts, data: Data) -> Schedule:
-    """The schedule of the config, tried at some places of a run."""
-    name, follows_figures = config.schedule.name, _follows_figures(config, parts)
-    function = part_named(parts, "schedule", config.schedule)
-    if "epochs" in parts.part("schedule", name).takes:
-        function = partial(function, epochs=config.epochs)
-    with noting("schedule"):
-        try_schedule(name, partial(function, figures=[3.0, 2.0]) if follows_figures else function)
-        if follows_figures and config.is_stacked:
-            raise UserError(f"{name} gives each seed a rate of its own; set stacked: false")
-    watched = config.monitor or _usual_monitor(data.evaluation_split)
-    better = _better(config, parts)[watched.split("_", 1)[1]]
-    return Schedule(function, follows_figures, is_higher_better=better == "higher")
-
-
-def _follows_figures(config: Config, parts: Parts) -> bool:
-    """True if the rate depends on the monitored figures so far."""
-    return "figures" in parts.part("schedule", config.schedule.name).takes
-
-
-def _try_optimizer(
-    noting: _Noting, optimizer: OptimizerPart, build: Callable[[], nn.Module], config: Config, parts: Parts
-) -> None:
-    """Note the mistakes of an optimizer and of its groups."""
-    with noting("optimizer"):
-        # dlrun's own optimizers take weights of any name and shape
-        is_tried = not parts.part("optimizer", optimizer.name).built_in or config.groups
-        model = skeleton(build) if is_tried and not noting.mistakes else None
-        if model:
-            with noting("groups"):
-                optimizer.refuse_idle_groups(list(model.named_parameters()))
-        try_optimizer(optimizer, model, _why_no_closure(config))
-
-
-def _better(config: Config, parts: Parts) -> dict[str, str]:
-    """The better figures of the loss and of each metric: "higher" or "lower" ones."""
-    of_metrics = {
-        choice.name: parts.part("metrics", choice.name).constants.get("better", "higher")
-        for choice in config.metrics
-    }
-    return {"loss": "lower"} | of_metrics
-
-
-def _recipe(
-    config: Config,
-    data: Data,
-    loss: Measure,
-    metrics: dict[str, Metric],
-    augmentations: Sequence[Augment],
-    schedule: Schedule,
-) -> Recipe:
-    """The recipe of a config whose `evaluation_batch_size` is resolved."""
-    at_once = config.evaluation_batch_size
-    return Recipe(
-        epochs=config.epochs,
-        sampling=Sampling(config.batch_size, config.epoch_examples, config.drop_last),
-        loss=loss,
-        metrics=metrics,
-        augmentations=augmentations,
-        schedule=schedule,
-        evaluation_split=data.evaluation_split,
-        evaluate_every=config.evaluate_every,
-        evaluate_train_every=config.evaluate_train_every,
-        evaluation_batch=at_once if isinstance(at_once, int) else sys.maxsize,  # full
-    )
-
-
-def _note_unmeasured(noting: _Noting, config: Config, recipe: Recipe) -> None:
-    """Note the columns that the config names, but training does not measure."""
-    measured = recipe.columns()
-    wanted = {"monitor": config.monitor} if config.monitor else {}
-    wanted |= {
-        f"expect.{claim}": claim.removeprefix("best.") for claim in config.expect if claim != "seconds"
-    }
-    for key, column in wanted.items():
-        with noting(key):
-            if column not in measured:
-                fix = "set evaluate_train_every" if column.startswith("trainset_") else ""
-                raise UserError(f"{column} is never measured {listed(measured)}", fix=fix)
-
-
-def _usual_monitor(evaluation_split: str | None) -> str:
+def usual_monitor(evaluation_split: str | None) -> str:
+    """The column by which best.pt is chosen if the config names none."""
     return "valid_loss" if evaluation_split == "valid" else "train_loss"
-
-
-def _why_no_closure(config: Config) -> str:
-    """The reason why a step cannot compute its loss again; "" if it can."""
-    if config.is_stacked:
-        return "which stacked seeds cannot do; set stacked: false"
-    if config.precision == "float16":
-        return "which the loss scaling of float16 cannot follow; take bfloat16"
-    return "which cannot be one graph; set graph: auto" if config.graph is True else ""
-
-
-def dtype_of(config: Config) -> torch.dtype:
-    """The type of the weights and of prepared inputs."""
-    return torch.float64 if config.precision == "float64" else torch.float32
-
-
-def _evaluation_batch(config: Config, loss: LossPart, layers: Layers) -> int | Literal["full"]:
-    """The number of examples evaluated at once.
-
-    It is a fixed function of model and config, never of free memory, because it changes the last bits of
-    figures: a power of two such that the outputs of all layers have at most LARGEST_EVALUATION numbers. Of a
-    loss that judges whole batches it is the batch size of training; raises UserError if another is asked for.
-    """
-    wanted = config.evaluation_batch_size
-    if loss.is_batchwise:
-        if wanted not in ("auto", config.batch_size):
-            what = f"{loss.name} judges a batch as a whole, so it is evaluated at the batch size of training"
-            raise UserError(f"{what}, {config.batch_size}", fix="leave the key out")
-        return config.batch_size
-    if wanted != "auto":
-        return wanted
-    numbers = sum(prod(layer.output_shape) for layer in layers.layers) or 1
-    return min(EVALUATION_BATCH, 2 ** int(log2(max(1, LARGEST_EVALUATION / numbers))))
-
-
-def _nothing(outputs: Tree, targets: Tree) -> Tensor:
-    """The loss of a plan that is refused, because its own could not be made."""
-    raise NotImplementedError

@@ -31,7 +31,8 @@ from dlrun.training.hardware import Hardware
 from dlrun.training.layers import TooManyWeights, skeleton
 from dlrun.training.loop import predictions
 from dlrun.training.not_finite import weight_not_finite
-from dlrun.training.plan import Plan, make_plan
+from dlrun.training.plan import Plan
+from dlrun.training.plan_making import make_plan
 from dlrun.training.provenance import FOR_EVALUATION, Misfit, refuse_stand_ins, suspecting_own_parts
 
 

@@ -52,7 +52,7 @@ def test_configs_are_shipped() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_config_loads_finds_its_parts_and_makes_a_plan(path: Path, tmp_path: Path) -> None:
-    from dlrun.training.plan import make_plan
+    from dlrun.training.plan_making import make_plan
 
     config = load_config(path)
     parts = Parts()

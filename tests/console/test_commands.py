@@ -703,7 +703,7 @@ def test_curves_are_redrawn_while_it_trains(dlrun: Dlrun, tiny: Path, runs_dir: 
 def _plan_of(run: Run) -> Any:
     from dlrun.config.loading import load_config
     from dlrun.config.registry import Parts
-    from dlrun.training.plan import make_plan
+    from dlrun.training.plan_making import make_plan
 
     return make_plan(load_config(run.config), Parts(), Path("no-data"))
 

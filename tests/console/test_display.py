@@ -35,7 +35,8 @@ from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
 from dlrun.training.hardware import Hardware
 from dlrun.training.layers import Layer, Layers
-from dlrun.training.plan import Plan, make_plan
+from dlrun.training.plan import Plan
+from dlrun.training.plan_making import make_plan
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 HOSTILE = [

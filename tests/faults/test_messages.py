@@ -63,7 +63,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "predict": ("dlrun.results.prediction.read_new_inputs", ("predict", "tiny-001", "{tiny}")),
     "plot": ("dlrun.training.trained.open_checkpoint", ("plot", "tiny-001", "curves")),
     "data": ("dlrun.results.preview.dataset_facts", ("data", "{tiny}")),
-    "show": ("dlrun.training.plan.make_plan", ("show", "{tiny}")),
+    "show": ("dlrun.training.plan_making.make_plan", ("show", "{tiny}")),
     "parts": ("dlrun.config.registry.Parts", ("parts",)),
     "new": ("dlrun.system.files.write_atomically", ("new", "loss", "focal", "--parts", "{tiny}.parts")),
     "runs": ("dlrun.run_folders.listing.overviews", ("runs",)),

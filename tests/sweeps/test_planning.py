@@ -359,7 +359,7 @@ def test_the_time_of_an_epoch_is_that_of_its_steps_and_one_evaluation(
     from dlrun.config.loading import load_config
     from dlrun.config.registry import Parts
     from dlrun.sweeps.timing import seconds_of_epoch
-    from dlrun.training.plan import make_plan
+    from dlrun.training.plan_making import make_plan
 
     now = 0.0
 

@@ -23,7 +23,7 @@ from dlrun.sweeps.worker_process import RUNGS, Reporter, RunTrainer
 from dlrun.sweeps.workers import Workers
 from dlrun.training import experiment
 from dlrun.training.experiment import train_run
-from dlrun.training.plan import make_plan
+from dlrun.training.plan_making import make_plan
 from dlrun.training.views import HiddenTraining
 
 COUNTED = '''

@@ -14,7 +14,7 @@ from dlrun.config.loading import config_from_plain, load_run_config
 from dlrun.config.mistakes import ConfigError
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.evaluation import evaluate_run
-from dlrun.training.plan import LARGEST_EVALUATION, make_plan
+from dlrun.training.plan_making import LARGEST_EVALUATION, make_plan
 from dlrun.training.trained import open_checkpoint
 
 WIDE = {"architecture": {"name": "mlp", "hidden": [3_000_000]}}
@@ -33,7 +33,7 @@ def test_what_auto_chose_is_recorded_and_kept(tmp_path: Path, monkeypatch: pytes
     run = trained(planned(), tmp_path, stop_after=1)
     assert yaml.safe_load(run.config.read_text())["evaluation_batch_size"] == 1024
     assert load_checkpoint(run.last).config["evaluation_batch_size"] == 1024
-    monkeypatch.setattr("dlrun.training.plan.LARGEST_EVALUATION", 1)  # another rule
+    monkeypatch.setattr("dlrun.training.plan_making.LARGEST_EVALUATION", 1)  # another rule
     model, saved = open_checkpoint(run.last, run, [], planned().parts, Path("no-data"))
     assert model.plan.recipe.evaluation_batch == 1024
     smaller, _ = open_checkpoint(run.last, run, ["evaluation_batch_size=7"], planned().parts, Path("no-data"))
@@ -49,7 +49,7 @@ def test_a_run_of_an_earlier_dlrun_is_evaluated_as_it_was(
     path = runs_dir / "tiny-001" / "config.yaml"
     lines = path.read_text().splitlines()
     path.write_text("\n".join(line for line in lines if "evaluation_batch" not in line) + "\n")
-    monkeypatch.setattr("dlrun.training.plan.LARGEST_EVALUATION", 1)
+    monkeypatch.setattr("dlrun.training.plan_making.LARGEST_EVALUATION", 1)
     assert dlrun("resume", "last").code == 0
     assert "evaluation_batch_size: 1024" in path.read_text()
     path.write_text("\n".join(line for line in lines if "evaluation_batch" not in line) + "\n")

@@ -23,7 +23,7 @@ from dlrun.training.experiment import train_run
 from dlrun.training.hardware import WORK_PER_NUMBER, WORK_PER_THREAD, Hardware, choose_threads
 from dlrun.training.loss_scales import LossScales
 from dlrun.training.optimizers import Optimizers
-from dlrun.training.plan import make_plan
+from dlrun.training.plan_making import make_plan
 from dlrun.training.views import HiddenTraining
 
 CPU = torch.device("cpu")

@@ -54,7 +54,7 @@ def preview(
     from dlrun.results.preview import dataset_facts
     from dlrun.system.files import ANOTHER_OUT, make_folder
     from dlrun.system.strict_json import finite
-    from dlrun.training.plan import make_plan
+    from dlrun.training.plan_making import make_plan
     from dlrun.training.suitability import suitable_plots
     from dlrun.training.trained import Trained
 
@@ -91,7 +91,7 @@ def show(
     from dlrun.console.model import print_layers, print_weights
     from dlrun.console.streams import say
     from dlrun.training.initial_weights import initial_weights
-    from dlrun.training.plan import make_plan
+    from dlrun.training.plan_making import make_plan
     from dlrun.training.weights_file import with_weights_found
 
     plan = make_plan(with_weights_found(checked, own_parts, runs_dir), own_parts, data_dir)

@@ -68,7 +68,7 @@ def train(
     from dlrun.console.streams import warn
     from dlrun.run_folders.locating import create_run
     from dlrun.training.experiment import train_run
-    from dlrun.training.plan import make_plan
+    from dlrun.training.plan_making import make_plan
     from dlrun.training.plan_trials import try_on
     from dlrun.training.weights_file import with_weights_found
 
@@ -108,7 +108,7 @@ def resume(
     found, own_parts = find_run(run, runs_dir), parts_of(parts, quiet=quiet)
     checked = load_run_config(found.config, with_options(overrides, device=device), own_parts)
     from dlrun.training.experiment import train_run
-    from dlrun.training.plan import make_plan
+    from dlrun.training.plan_making import make_plan
 
     plan = make_plan(checked, own_parts, data_dir)
     view, progress = _view(quiet, found), progress_unless(quiet)
