@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from dlrun.blocks.decisions import Decision, softmax, two_sigmoids
+from dlrun.blocks.loss_trials import refuse_other_classes
 from dlrun.blocks.tasks import LossPart, Metric, Report
 from dlrun.data.trees import Tree, main_outputs, single
 from dlrun.errors import UserError
 
 _RARE = 1e-12  # the share of a class without examples in the outputs of a constant model
-_TRIED, _TRIED_CLASSES = 64, 4  # made-up outputs, and classes, on which a loss is tried
 _CLOSE = 1e-3  # between the shares of the classes and the probabilities of a constant model
 
 
@@ -45,60 +45,8 @@ def decision_of(loss: LossPart, outputs: int, classes: int) -> Decision:
         raise UserError(f"probabilities() of {loss.name} gives {shape}: {wanted}")
     decision = Decision(classes, outputs, probabilities)
     if not loss.probabilities:
-        made_up = 3 * torch.randn(_TRIED, outputs, generator=torch.Generator().manual_seed(0))
-        refuse_probabilities(loss, made_up, torch.arange(_TRIED) % classes)
-    if not loss.probabilities and ranks_otherwise(loss, decision):
-        what = f"{loss.name} is not smaller where the output of the true class is the largest"
-        raise UserError(what, fix="define probabilities(outputs), those of the classes, in its file")
+        refuse_other_classes(loss, decision)
     return decision
-
-
-def ranks_otherwise(loss: LossPart, decision: Decision) -> bool:
-    """True if a loss of made-up outputs is no smaller where they predict the true class than where not.
-
-    A few classes are tried. It is not if the loss judges no example by itself, or takes no such outputs.
-    """
-    if loss.is_batchwise or loss.has_places or decision.classes < 2:
-        return False
-    made_up = torch.randn(_TRIED, decision.outputs, generator=torch.Generator().manual_seed(0))
-    for number in range(min(_TRIED_CLASSES, decision.classes)):
-        likely, unlikely = made_up.clone(), made_up.clone()
-        if decision.outputs == 1:
-            likely, unlikely = (sign * (1 + made_up.abs()) for sign in ((1, -1) if number else (-1, 1)))
-        else:
-            likely[:, number] = made_up.amax(1) + 1
-            unlikely[:, number] = made_up.amin(1) - 1
-        figures = figures_of(loss, torch.cat([likely, unlikely]), torch.full((2 * _TRIED,), number))
-        if figures is None or bool((figures == figures[0]).all()):
-            return False
-        if not bool(figures[:_TRIED].mean() < figures[_TRIED:].mean()):
-            return True
-    return False
-
-
-def refuse_probabilities(loss: LossPart, logits: Tensor, targets: Tensor) -> None:
-    """Raise UserError if a loss fails on logits (n, k), or is not finite, but takes probabilities."""
-    shares = logits.softmax(-1) if logits.shape[1] > 1 and targets.dim() == 1 else logits.sigmoid()
-    if loss.is_batchwise or loss.has_places or figures_of(loss, logits, targets) is not None:
-        return
-    if figures_of(loss, shares, targets) is not None:
-        what = f"{loss.name} takes probabilities, and the outputs of a model are taken for logits"
-        fix = "leave out the softmax or sigmoid of the model, and take a loss of logits, such as "
-        raise UserError(what, fix=fix + "F.cross_entropy or F.binary_cross_entropy_with_logits")
-
-
-def figures_of(loss: LossPart, outputs: Tensor, targets: Tensor) -> Tensor | None:
-    """The losses (n,) of made-up outputs; None if there are no such figures.
-
-    A loss that cannot take them is refused where it is tried on the outputs of the model.
-    """
-    try:
-        with torch.no_grad():
-            figures = loss.measure(outputs, targets)
-    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, AssertionError):
-        return None
-    is_right = isinstance(figures, Tensor) and figures.shape == (len(outputs),)
-    return figures if is_right and bool(figures.isfinite().all()) else None
 
 
 def seen_by(metric: Metric, decision: Decision) -> Callable[[Tensor], Tensor] | None:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.blocks.class_reports import figures_of, rates, refuse_probabilities
+from dlrun.blocks.class_reports import rates
+from dlrun.blocks.loss_trials import refuse_other_labels
 from dlrun.blocks.tasks import LossPart, Metric, Report, Task, guess_for_all, sees_main
 from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.misfits import wrong_shape
@@ -34,9 +35,7 @@ class Multilabel(Task):
         self.labels = data.classes
         if not self.labels:
             raise UserError("Data states no classes, the names of the labels")
-        if not _takes_logits(loss, len(self.labels)):
-            what = f"{loss.name} is not smallest where a label's output is far from 0 on its side"
-            raise UserError(f"{what}: the outputs of a task multilabel are logits", fix="take bce")
+        refuse_other_labels(loss, len(self.labels))
 
     def needed_outputs(self) -> int:
         return len(self.data.classes)
@@ -83,17 +82,6 @@ class Multilabel(Task):
         never = [name for name, n in zip(self.labels, applied.tolist(), strict=True) if not n]
         if never:
             yield f"no training example has the label {', '.join(never)}"
-
-
-def _takes_logits(loss: LossPart, labels: int) -> bool:
-    """False if a loss is larger where outputs are beyond 0 and 1 on the right side than where they are 0."""
-    if loss.is_batchwise or loss.make:
-        return True
-    targets = torch.stack([torch.zeros(labels), torch.ones(labels)])
-    refuse_probabilities(loss, 3 * torch.randn(2, labels), targets)
-    sure = 3.0 * (2 * targets - 1)
-    figures = figures_of(loss, torch.cat([sure, 0 * sure]), targets.repeat(2, 1))
-    return figures is None or bool(figures[:2].mean() < figures[2:].mean())
 
 
 class _Labels(Report):

@@ -365,6 +365,13 @@ def test_the_rate_of_each_seed_follows_its_own_figures(parts: Parts, tmp_path: P
 # ------------------------------------------------------------------------ figures, worked out by hand
 
 
+@EVERY
+def test_making_a_plan_draws_no_random_number(setting: str, parts: Parts) -> None:
+    before = torch.get_rng_state()
+    plan_of(parts, setting)
+    assert torch.equal(before, torch.get_rng_state())
+
+
 def by_hand(plan: Plan, run_folder: Path, split: str = "test") -> tuple[Any, Any, dict[str, Any]]:
     """The outputs of the first seed and the targets of a split, and what `dlrun eval` reports."""
     [last] = sorted(run_folder.glob("*/checkpoints/last.pt"))
