@@ -45,10 +45,18 @@ def load_run_config(path: Path, overrides: Sequence[str] = (), parts: Parts | No
 
 def _of_run(tree: Located, parts: Parts) -> Located:
     """The tree of a run's config, with what an earlier dlrun did where it lacks a key."""
+    if not isinstance(tree.value, dict):
+        return tree
     # A loss of whole batches was always evaluated at the batch size of training, as `auto` does.
-    if isinstance(tree.value, dict) and not _judges_batches(tree, parts):
+    if not _judges_batches(tree, parts):
         for key, value in OF_EARLIER_RUNS.items():
             tree.value.setdefault(key, Located(value, tree.place, tree.place))
+    dataset = tree.value.get("dataset")
+    name = tree.at(("dataset", "name")).value
+    if dataset and isinstance(name, str) and name in parts.names("dataset"):
+        earlier = parts.part("dataset", name).constants.get("of_earlier_runs", {})
+        for option, value in earlier.items():
+            dataset.value.setdefault(option, located(value, dataset.place))
     return tree
 
 

@@ -207,8 +207,12 @@ def _built_in_part(kind: str, path: Path) -> Part:
 
 
 def _is_constant(value: ast.expr) -> bool:
-    """True for a constant, and for a tuple of constants."""
-    each = value.elts if isinstance(value, ast.Tuple) else [value]
+    """True for a constant, and for lists, tuples and dicts of constants."""
+    if isinstance(value, ast.Dict):
+        return all(key is not None and _is_constant(key) for key in value.keys) and all(
+            map(_is_constant, value.values)
+        )
+    each = value.elts if isinstance(value, ast.Tuple | ast.List) else [value]
     return all(isinstance(one, ast.Constant) for one in each)
 
 

@@ -65,6 +65,10 @@ class Examples:
 
     With `rows` the inputs are a memory-mapped file: those of example i are inputs[rows[i]], and `digest`
     identifies the file's contents.
+
+    `keys` (n,) int64 identify the examples of data that may grow: equal ones have the same key, and a
+    checkpoint keeps those that it was trained on. `origin` (n,) int64 is the number of each example in its
+    source, which `Data.name_of` puts into words.
     """
 
     inputs: Tree
@@ -72,16 +76,19 @@ class Examples:
     aside: Mapping[str, Tensor] = field(default_factory=dict)
     rows: Tensor | None = None
     digest: str = ""
+    keys: Tensor | None = None
+    origin: Tensor | None = None
 
     def __len__(self) -> int:
         return len(first_of(self.targets))
 
     def take(self, indices: Tensor) -> Examples:
         aside = {name: values[indices] for name, values in self.aside.items()}
-        targets = at(self.targets, indices)
-        if self.rows is not None:
-            return Examples(self.inputs, targets, aside, self.rows[indices], self.digest)
-        return Examples(at(self.inputs, indices), targets, aside)
+        rows, keys, origin = (
+            None if each is None else each[indices] for each in (self.rows, self.keys, self.origin)
+        )
+        inputs = at(self.inputs, indices) if rows is None else self.inputs
+        return Examples(inputs, at(self.targets, indices), aside, rows, self.digest, keys, origin)
 
     def raw(self, indices: Tensor) -> Tree:
         """The inputs of some examples."""
@@ -92,6 +99,21 @@ class Examples:
         """Yield all inputs in order, in chunks that fit into memory."""
         for indices in torch.arange(len(self)).split(EVALUATION_BATCH):
             yield self.raw(indices)
+
+
+@dataclass(frozen=True)
+class NewInputs:
+    """Some inputs that were read for prediction, in the order of their file or folder.
+
+    `names` are those of all inputs; `refused` has the reason for each that cannot be predicted, by its place
+    among them; `inputs` (m, *input_shape) are those of the others. `columns` are cells of the file beside
+    each name, by column, to be carried into the predictions.
+    """
+
+    names: list[str]
+    inputs: Tree
+    refused: Mapping[int, str] = field(default_factory=dict)
+    columns: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -222,7 +244,11 @@ class Data:
     `prepare` does slow work before `read`, such as a download; it is given a function and reports progress
     by iterating over its items through that. `read_new` reads a file for prediction: a name for each
     example, and raw inputs (n, *input_shape); without it, dlrun reads images or CSV rows, depending on
-    `input_shape`. With a name for each target of each example, every target is a row of `dlrun predict`.
+    `input_shape`. It may yield them in pieces, as NewInputs, so that any number of them fits into memory.
+    With a name for each target of each example, every target is a row of `dlrun predict`. `read_labelled`
+    reads a file or folder with targets, all of it, for `dlrun eval --on`. `name_of` gives the name of an
+    example by its number in `Examples.origin`. `guessed` are options of the dataset that it chose by looking
+    at the data: they are recorded in the config.
     `encode` gives the raw input of a text. `decode` gives the text of ids, where the classes at the places
     are the tokens that follow those of the input: then `dlrun predict` continues texts, and `read_new` and
     `encode` give ids of any length. `known` are plain values that a checkpoint stores and that are passed to
@@ -247,7 +273,10 @@ class Data:
     valid_fraction: float = 0.0
     seed: int = 0
     prepare: Callable[[Progress], None] | None = None
-    read_new: Callable[[Path], tuple[list[str], Tensor]] | None = None
+    read_new: Callable[[Path], tuple[list[str], Tensor] | Iterator[NewInputs]] | None = None
+    read_labelled: Callable[[Path], Examples] | None = None
+    name_of: Callable[[int], str] | None = None
+    guessed: Mapping[str, Any] = field(default_factory=dict)
     known: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)  # remarks for the user, complete after `read`
     input_dtype: torch.dtype | Mapping[str, torch.dtype] = torch.float32

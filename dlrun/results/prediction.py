@@ -118,7 +118,12 @@ def read_new_inputs(data: Data, path: Path) -> tuple[list[str], Tree]:
     if not path.exists():
         raise UserError(f"there is no file {printable(path)}")
     if data.read_new:
-        return data.read_new(path)
+        found = data.read_new(path)
+        if isinstance(found, tuple):
+            return found
+        pieces = list(found)
+        inputs = mapped(lambda *each: torch.cat(each), *(piece.inputs for piece in pieces))
+        return [name for piece in pieces for name in piece.names], inputs
     if len(data.shape) == 3:
         return _images(data, path)
     if len(data.shape) == 1 and not data.has_whole_numbers():
