@@ -63,6 +63,10 @@ _RENAMED = {
     "dlrun.plots._style.accuracy": "dlrun.drawing.earlier.accuracy",
     "dlrun.plots._style.predicted": "dlrun.drawing.earlier.predicted",
     "dlrun.vision.torchvision": "dlrun.data.torchvision_import.import_torchvision",
+    "dlrun.tables.MISSING": "dlrun.data.columns.MISSING",
+    "dlrun.tables.Table": "dlrun.data.tables.Table",
+    "dlrun.tables.is_number": "dlrun.data.columns.is_number",
+    "dlrun.tables.number": "dlrun.data.columns.number",
     "dlrun.tables.decimals": "dlrun.run_folders.significance.decimals",
 }
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from heapq import nsmallest
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from dlrun.data.csv_files import MISSING, Table, number
+from dlrun.data.columns import MISSING, number, plain_number
+from dlrun.data.tables import Table
 
 START = datetime(1970, 1, 1, tzinfo=UTC)
 SHOWN = 3  # mistakes whose places a message names
@@ -37,19 +38,14 @@ class Cells:
         return len(self.lines)
 
     def read_numbers(self, table: Table, column: str) -> None:
-        values = array("d")
-        for row, text in enumerate(table.column(column)):
-            try:
-                value = number(text)
-            except ValueError:
-                value = None
-            if value is None:
-                self.trouble[row, column] = text
-            values.append(math.nan if value is None else value)
-        self.numbers[column] = torch.frombuffer(values, dtype=torch.float64).clone()
+        read = table.columns[column].as_numbers(plain_number)
+        assert read.numbers is not None, "it was read as numbers"
+        self.trouble |= {(row, column): "" for row in np.flatnonzero(read.missing).tolist()}
+        self.trouble |= {(row, column): text for row, text in read.odd.items()}
+        self.numbers[column] = torch.from_numpy(read.numbers)
 
     def read_texts(self, table: Table, column: str) -> None:
-        self.texts[column] = ["" if text in MISSING else text for text in table.column(column)]
+        self.texts[column] = table.column(column)
         self.trouble |= {(row, column): "" for row, text in enumerate(self.texts[column]) if not text}
 
     def read_dates(self, table: Table, columns: Sequence[str]) -> None:

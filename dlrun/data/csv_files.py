@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import csv
 import gzip
-import re
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from dlrun.data.tables import STRICT, Reading, Table
 from dlrun.errors import UserError
 
-# Cells that mean a missing value, a subset of pandas' list. Case matters, for Na is sodium.
-MISSING = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null"})
-LARGEST = 3.4e38  # the largest float32, the type in which models compute
-_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _LONGEST_NAME = 1000
 _LONGEST_LINE = 2**24  # bytes: a hundred thousand columns
 _MOST_BYTES = 2**28  # decompressed; as Python strings they take about ten times as much memory
@@ -36,31 +30,10 @@ _NO_TABLES = {  # first bytes of spreadsheet files and others that are no CSV
 _FIX = "save the table as CSV, in UTF-8"
 
 
-@dataclass(frozen=True)
-class Table:
-    """The cells of a file as text, stripped of surrounding space.
-
-    Row i begins on line lines[i] of the file, and messages call it by that number: the first row after the
-    header is row 2.
-    """
-
-    source: str
-    columns: tuple[str, ...]
-    rows: Sequence[Sequence[str]]
-    lines: Sequence[int]
-
-    def column(self, name: str) -> list[str]:
-        """The cells of one column, from the first row to the last."""
-        place = self._places[name]
-        return [row[place] for row in self.rows]
-
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        return {name: place for place, name in enumerate(self.columns)}
-
-
-def read_table(path: Path) -> Table:
+def read_table(path: Path, reading: Reading = STRICT, texts: Collection[str] = ()) -> Table:
     """Read the table in a CSV file (RFC 4180, UTF-8 with or without byte order mark, optionally gzipped).
+
+    The columns of `texts` keep their texts even if they are numbers, such as 01.
 
     The first row names the columns; blank lines are ignored. Raises UserError, with the line, if the file
     is missing or is not such a table.
@@ -90,35 +63,7 @@ def read_table(path: Path) -> Table:
     if len(rows) < 2:
         what = "the file has a header but no rows" if rows else "the file is empty"
         raise UserError(what, where=str(path))
-    return Table(str(path), tuple(rows[0]), rows[1:], lines[1:])
-
-
-class TooLarge(ValueError):
-    """A number that float32 cannot hold."""
-
-
-def number(text: str) -> float | None:
-    """The plain decimal number in a cell, or None if the value is missing (see MISSING).
-
-    Raises ValueError for anything else: text, inf, `1_000`, `1,5`, digits of other scripts; TooLarge for a
-    number that float32 cannot hold.
-    """
-    if text in MISSING:
-        return None
-    if not _NUMBER.fullmatch(text):
-        raise ValueError(f"{text[:40]!r} is not a number")
-    value = float(text)
-    if abs(value) > LARGEST:
-        raise TooLarge(f"{text[:40]!r} is too large")
-    return value
-
-
-def is_number(text: str) -> bool:
-    """True if a cell holds a plain decimal number."""
-    try:
-        return number(text) is not None
-    except ValueError:
-        return False
+    return Table.of_rows(str(path), rows[0], rows[1:], lines[1:], texts, reading.missing)
 
 
 def _lines(path: Path) -> Iterator[str]:

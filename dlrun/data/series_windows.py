@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dlrun.data.cells import Cells, said_dates
-from dlrun.data.csv_files import Table, read_table
+from dlrun.data.csv_files import read_table
 from dlrun.data.examples import Data, Examples, Preprocessing, consecutive, memory_of, overlaps, steps_ahead
 from dlrun.data.intervals import Interval
 from dlrun.data.table import constant_columns, inputs_of, parsed, scaling_of, standardising
@@ -25,6 +25,7 @@ from dlrun.data.table_refusals import (
     refuse_missing_columns,
     refuse_text,
 )
+from dlrun.data.tables import Table
 from dlrun.data.trees import single
 from dlrun.errors import UserError, listed
 

@@ -17,7 +17,7 @@ from torch.nn.functional import one_hot
 
 from dlrun.config.data_paths import file_at
 from dlrun.data.cells import START, Cells, in_order
-from dlrun.data.csv_files import Table, read_table
+from dlrun.data.csv_files import read_table
 from dlrun.data.examples import Data, Examples, Preprocessing, carve
 from dlrun.data.table_encoding import Cycle, Encoding, TableOptions
 from dlrun.data.table_refusals import (
@@ -30,6 +30,7 @@ from dlrun.data.table_refusals import (
     said_unseen,
     some_columns,
 )
+from dlrun.data.tables import Table
 from dlrun.data.trees import single
 from dlrun.errors import UserError, listed, meant
 
@@ -37,9 +38,12 @@ _MOST_CLASSES = 1000
 _MOST_FIGURES = 2**29  # numbers in all inputs together: 4 GiB
 
 
-def file_table(path: str, root: Path) -> Table:
-    """Read the table at a path, absolute or relative to the working directory or else to `root`."""
-    return read_table(file_at(path, root))
+def file_table(path: str, root: Path, texts: Sequence[str] = ()) -> Table:
+    """Read the table at a path, absolute or relative to the working directory or else to `root`.
+
+    The columns of `texts` keep their texts even if they are numbers, such as 01.
+    """
+    return read_table(file_at(path, root), texts=texts)
 
 
 def table_data(read: Callable[[], Table], options: TableOptions, known: Mapping[str, Any] | None) -> Data:
@@ -87,7 +91,7 @@ def _learn(table: Table, options: TableOptions, notes: list[str]) -> tuple[Encod
     refuse_text(cells, table, options, columns)
     cells = without_trouble(cells, options, notes)
     classes = classes_of(cells, options)
-    rows = rows_of_splits(cells, options, len(table.rows))
+    rows = rows_of_splits(cells, options, len(table))
     training = cells.take(rows["train"])
     encoding = Encoding(
         tuple(columns),
@@ -138,7 +142,7 @@ def _splits(
     table = read()
     refuse_missing_columns(table, [*needed_columns(options), *encoding.columns])
     cells = without_trouble(parsed(table, options, encoding.columns, encoding.categories), options, notes)
-    rows = rows_of_splits(cells, options, len(table.rows))
+    rows = rows_of_splits(cells, options, len(table))
     return _examples(cells, rows, options, encoding, notes)
 
 
@@ -150,7 +154,7 @@ def _read_new(
     The file needs neither the target nor the baselines, and dates only for `date_cycles`. Raises UserError
     if input columns are missing.
     """
-    table = read_table(path)
+    table = read_table(path, texts=encoding.categories)
     bare = replace(options, baselines={}, date=options.date if options.date_cycles else ())
     refuse_missing_columns(table, [*bare.date, *encoding.columns])
     cells = parsed(table, bare, encoding.columns, encoding.categories, labelled=False)

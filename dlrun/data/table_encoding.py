@@ -45,6 +45,11 @@ class TableOptions:
         return _TARGET_HAS_CLASSES[self.task]
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns whose cells are texts."""
+        return (*self.categorical, *[self.target] * self.has_classes)
+
+    @property
     def splits(self) -> tuple[str, ...]:
         return ("train", *["valid"] * bool(self.valid_fraction), *["test"] * bool(self.test_fraction))
 

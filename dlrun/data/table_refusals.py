@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from dlrun.data.cells import SHOWN, Cells
-from dlrun.data.csv_files import MISSING, Table, TooLarge, is_number, number
+from dlrun.data.columns import MISSING, TooLarge, is_number, number
 from dlrun.data.table_encoding import Encoding, TableOptions
+from dlrun.data.tables import Table
 from dlrun.errors import UserError, listed, meant
 
 _MOST_NAMED = 10  # columns in a message

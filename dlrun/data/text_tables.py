@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dlrun.data.cells import Cells
-from dlrun.data.csv_files import Table, read_table
+from dlrun.data.csv_files import read_table
 from dlrun.data.examples import Data, Examples
 from dlrun.data.table import (
     classes_of,
@@ -33,6 +33,7 @@ from dlrun.data.table_refusals import (
     refuse_missing_columns,
     refuse_text,
 )
+from dlrun.data.tables import Table
 from dlrun.data.texts import Tokens, distinct_texts, read_lines, tokens_of
 from dlrun.errors import UserError
 
@@ -154,7 +155,7 @@ def _learn(
     """Choose the vocabulary from the training rows, and encode all splits of the table."""
     cells = _cells(table, options, notes)
     classes = classes_of(cells, options.table)
-    rows = rows_of_splits(cells, options.table, len(table.rows))
+    rows = rows_of_splits(cells, options.table, len(table))
     training = cells.take(rows["train"])
     scaling = scaling_of(training.numbers.get(options.table.target))
     refuse_constant_target(scaling, options.table, table.source)
@@ -178,7 +179,7 @@ def _splits(
     """All splits of a table, with an encoding from a checkpoint."""
     table = read()
     cells = _cells(table, options, notes)
-    return _examples(cells, rows_of_splits(cells, options.table, len(table.rows)), options, encoding, notes)
+    return _examples(cells, rows_of_splits(cells, options.table, len(table)), options, encoding, notes)
 
 
 def _cells(table: Table, options: TextTableOptions, notes: list[str]) -> Cells:
@@ -210,7 +211,7 @@ def _read_new(
 ) -> tuple[list[str], Tensor]:
     """Read the texts of a CSV file with that column (`row 2`, …), or the lines of another (`line 1`, …)."""
     if path.name.lower().endswith(_TABLES):
-        table = read_table(path)
+        table = read_table(path, texts=[options.text])
         refuse_missing_columns(table, [options.text])
         cells = Cells(table.source, list(table.lines))
         cells.read_texts(table, options.text)

@@ -75,4 +75,4 @@ def csv(
         valid_fraction=valid_fraction,
         seed=seed,
     )
-    return table_data(partial(file_table, path, root), options, known)
+    return table_data(partial(file_table, path, root, options.texts), options, known)

@@ -12,10 +12,10 @@ from typing import Any, Literal
 import torch
 
 from dlrun.config.options import Fraction, Seed
-from dlrun.data.csv_files import Table
 from dlrun.data.examples import Data
 from dlrun.data.table import file_table, table_data
 from dlrun.data.table_encoding import TableOptions
+from dlrun.data.tables import Table
 
 COLUMNS = ("year", "month", "day", "week", "temp_2", "temp_1", "average", "actual", "friend")
 WEEK = ("Mon", "Tues", "Wed", "Thurs", "Fri", "Sat", "Sun")
@@ -87,7 +87,7 @@ def made(seed: int) -> Table:
         usual = round(average(index), 1)
         figures = (before_last, last, usual, actual, round(usual + guesses[index]))
         rows.append([*map(str, (day.year, day.month, day.day)), WEEK[day.weekday()], *map(str, figures)])
-    return Table("daily_temperatures", COLUMNS, rows, range(2, len(rows) + 2))
+    return Table.of_rows("daily_temperatures", COLUMNS, rows)
 
 
 def average(day: int) -> float:

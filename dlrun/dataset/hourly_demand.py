@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from dlrun.config.options import Count, Fraction, Seed
-from dlrun.data.csv_files import Table
 from dlrun.data.examples import Data
 from dlrun.data.series_windows import WindowOptions, windows_data
 from dlrun.data.table_encoding import TableOptions
+from dlrun.data.tables import Table
 from dlrun.system.randomness import generator
 
 FIRST = datetime(2022, 1, 1)  # a Saturday
@@ -74,7 +74,7 @@ def made(days: int, seed: int) -> Table:
     demand += _autoregressive(40 * normal[0], 0.97) + 8 * normal[1]
     times = [str(FIRST + timedelta(hours=int(number))) for number in range(len(hours))]
     rows = [[time, f"{value:.1f}"] for time, value in zip(times, demand.tolist(), strict=True)]
-    return Table("hourly_demand", ("time", "demand"), rows, range(2, len(rows) + 2))
+    return Table.of_rows("hourly_demand", ("time", "demand"), rows)
 
 
 def _peak(hour: Tensor, at: float, width: float) -> Tensor:

@@ -11,9 +11,9 @@ import torch
 from annotated_types import Ge
 
 from dlrun.config.options import Count, Fraction, Seed
-from dlrun.data.csv_files import Table
 from dlrun.data.examples import Data
 from dlrun.data.table_encoding import TableOptions
+from dlrun.data.tables import Table
 from dlrun.data.text_tables import TextTableOptions, text_table_data
 from dlrun.system.randomness import generator
 
@@ -76,4 +76,4 @@ def made(count: int, aspects: int, denied: float, seed: int) -> Table:
             text += (one_of(_BETWEEN) if text else "") + one_of(_ASPECTS)
             text += f" {one_of(_DENIED if turn else _AFFIRMED)} {one_of(_GOOD if praise != turn else _BAD)}"
         rows.append([f"{text[0].upper()}{text[1:]}.", "good" if 2 * sum(praises) > aspects else "bad"])
-    return Table("reviews", ("review", "opinion"), rows, range(2, count + 2))
+    return Table.of_rows("reviews", ("review", "opinion"), rows)

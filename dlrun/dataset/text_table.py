@@ -57,4 +57,4 @@ def text_table(
         seed=seed,
     )
     options = TextTableOptions(text, tokens, lowercase, length, vocabulary, table)
-    return text_table_data(partial(file_table, path, root), options, known)
+    return text_table_data(partial(file_table, path, root, [text, *table.texts]), options, known)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from dlrun.config.registry import Parts
-from dlrun.data.csv_files import is_number, number, read_table
+from dlrun.data.columns import is_number, number
+from dlrun.data.csv_files import read_table
 from dlrun.data.examples import Data
 from dlrun.data.images import image_files, printable, read_image
 from dlrun.data.trees import Tree, main_outputs, mapped, single
@@ -154,7 +155,7 @@ def _vectors(data: Data, path: Path) -> tuple[list[str], Tensor]:
         raise UserError(
             what, where=str(path), fix="the first row names the columns, and each further row is an input"
         )
-    figures = torch.empty(len(table.rows), size)
+    figures = torch.empty(len(table), size)
     for index, column in enumerate(columns):
         for row, text in enumerate(table.column(column)):
             line = table.lines[row]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cells import rows_of
 from small_runs import planned, trained
 
 from dlrun.data.trees import single
@@ -26,7 +27,7 @@ def praises(text: str) -> int:
 
 @pytest.mark.parametrize("aspects", [1, 3, 5])
 def test_a_review_is_good_if_it_praises_more_than_it_faults(aspects: int) -> None:
-    rows = made(300, aspects, 0.5, seed=1).rows
+    rows = rows_of(made(300, aspects, 0.5, seed=1))
     assert all(opinion == ("good" if praises(text) > 0 else "bad") for text, opinion in rows)
     assert 100 < sum(opinion == "good" for _, opinion in rows) < 200
     assert {abs(praises(text)) for text, _ in rows} == set(range(1, aspects + 1, 2))
@@ -34,7 +35,9 @@ def test_a_review_is_good_if_it_praises_more_than_it_faults(aspects: int) -> Non
 
 def test_the_share_that_is_denied_is_the_one_asked_for() -> None:
     def denied(share: float) -> float:
-        return sum(bool(DENIALS & set(text.split())) for text, _ in made(1000, 1, share, seed=0).rows) / 1000
+        return (
+            sum(bool(DENIALS & set(text.split())) for text, _ in rows_of(made(1000, 1, share, seed=0))) / 1000
+        )
 
     assert denied(0) == 0
     assert denied(0.25) == pytest.approx(0.25, abs=0.05)
@@ -49,7 +52,7 @@ def test_no_review_is_cut_and_every_word_is_known() -> None:
 
 
 def test_the_seed_alone_decides_on_the_reviews() -> None:
-    first, again, other = (made(50, 3, 0.5, seed).rows for seed in (0, 0, 1))
+    first, again, other = (rows_of(made(50, 3, 0.5, seed)) for seed in (0, 0, 1))
     assert first == again != other
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from cells import rows_of
 from small_runs import planned, trained
 from torch import Tensor
 
@@ -604,21 +605,21 @@ def test_a_made_year_is_like_the_real_one(tmp_path: Path) -> None:
 
 def test_a_made_year_hangs_together() -> None:
     table = made(3)
-    assert table.columns == COLUMNS
-    days = [date(*(int(cell) for cell in some[:3])) for some in table.rows]
+    assert tuple(table.columns) == COLUMNS
+    days = [date(*(int(cell) for cell in some[:3])) for some in rows_of(table)]
     assert days == sorted(set(days))
     assert {day.year for day in days} == {2016}
-    assert [some[3] for some in table.rows] == [WEEK[day.weekday()] for day in days]
-    actual = {day: some[7] for day, some in zip(days, table.rows, strict=True)}
-    for day, some in zip(days, table.rows, strict=True):
+    assert [some[3] for some in rows_of(table)] == [WEEK[day.weekday()] for day in days]
+    actual = {day: some[7] for day, some in zip(days, rows_of(table), strict=True)}
+    for day, some in zip(days, rows_of(table), strict=True):
         for column, before in (("temp_1", 1), ("temp_2", 2)):
             earlier = actual.get(day - timedelta(before))
             assert earlier is None or some[COLUMNS.index(column)] == earlier
-    assert table.rows == made(3).rows != made(4).rows
+    assert rows_of(table) == rows_of(made(3)) != rows_of(made(4))
 
 
 def test_a_file_of_the_same_columns_takes_the_place_of_the_made_year(tmp_path: Path) -> None:
-    path = written(tmp_path, [",".join(some) for some in made(5).rows], ",".join(COLUMNS))
+    path = written(tmp_path, [",".join(some) for some in rows_of(made(5))], ",".join(COLUMNS))
     from_file, from_seed = daily_temperatures(tmp_path, path=str(path)), daily_temperatures(tmp_path, seed=5)
     assert torch.equal(from_file.read()["train"].inputs, from_seed.read()["train"].inputs)
     with pytest.raises(UserError, match="there is no column 'actual', nor 'year'"):

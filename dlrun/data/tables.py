@@ -1,0 +1,77 @@
+"""Table: the columns of a file or of a generated table. Reading: how a file is to be read as one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dlrun.data.columns import MISSING, Column, column_of
+
+Decimal = Literal["auto", ".", ","]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The options by which a file is read as a table (documented in `dlrun.dataset.csv.csv`).
+
+    `auto` is found by looking at the file; if `is_strict` it is what RFC 4180 says, in UTF-8 with decimal
+    points, and any other file is refused.
+    """
+
+    separator: str = "auto"
+    decimal: Decimal = "auto"
+    encoding: str = "auto"
+    header: int | Literal["auto", "none"] = "auto"  # the line of the names of columns, from 1
+    columns: Sequence[str] = ()  # the names of the columns, instead of those in the file
+    na_values: Sequence[str] = ()  # further cells that mean a missing value
+    sheet: str | None = None  # of a workbook; the first by default
+    is_strict: bool = False
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """The cells that mean a missing value."""
+        return MISSING | {*self.na_values}
+
+
+STRICT = Reading(is_strict=True)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The columns of a table by name, and the line on which each row begins.
+
+    Messages call a row by its line in the file: the first after the header is row 2. `notes` say what was
+    found by looking at the file, and `guessed` has it as options of the dataset.
+    """
+
+    source: str
+    columns: Mapping[str, Column]
+    lines: Sequence[int]
+    notes: Sequence[str] = ()
+    guessed: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_rows(
+        cls,
+        source: str,
+        names: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        lines: Sequence[int] | None = None,
+        texts: Collection[str] = (),
+        missing: frozenset[str] = MISSING,
+    ) -> Table:
+        """A table of rows of cells; the columns of `texts` keep their texts even if they are numbers."""
+        each = zip(*rows, strict=True) if rows else [()] * len(names)
+        columns = {
+            name: column_of(cells, missing, as_text=name in texts)
+            for name, cells in zip(names, each, strict=True)
+        }
+        return cls(source, columns, range(2, len(rows) + 2) if lines is None else lines)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def column(self, name: str) -> list[str]:
+        """The cells of one column as texts, "" for missing ones."""
+        return self.columns[name].cells()
