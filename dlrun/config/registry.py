@@ -177,8 +177,9 @@ def read_part(kind: str, path: Path) -> Part:
     for statement in tree.body:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef) and statement.name == name:
             function = statement
-        elif isinstance(statement, ast.Assign) and _is_constant(statement.value):
-            for target in statement.targets:
+        elif isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            for target in targets if _is_constant(statement.value) else ():
                 if isinstance(target, ast.Name):
                     constants[target.id] = ast.literal_eval(statement.value)
     if not isinstance(function, ast.FunctionDef):
@@ -206,12 +207,10 @@ def _built_in_part(kind: str, path: Path) -> Part:
     return read_part(kind, path)
 
 
-def _is_constant(value: ast.expr) -> bool:
+def _is_constant(value: ast.expr | None) -> bool:
     """True for a constant, and for lists, tuples and dicts of constants."""
     if isinstance(value, ast.Dict):
-        return all(key is not None and _is_constant(key) for key in value.keys) and all(
-            map(_is_constant, value.values)
-        )
+        return all(map(_is_constant, [*value.keys, *value.values]))
     each = value.elts if isinstance(value, ast.Tuple | ast.List) else [value]
     return all(isinstance(one, ast.Constant) for one in each)
 

@@ -2,90 +2,172 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from heapq import nsmallest
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dlrun.data.columns import MISSING, number, plain_number
+from dlrun.data.columns import Column, number, plain_number
+from dlrun.data.dates import said_dates, seconds_of
+from dlrun.data.number_readings import PLAIN, NumberReading
 from dlrun.data.tables import Table
 
-START = datetime(1970, 1, 1, tzinfo=UTC)
 SHOWN = 3  # mistakes whose places a message names
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """The rows (m,) of missing cells, and the texts of unreadable ones by their rows, for each column."""
+
+    missing: Mapping[str, np.ndarray] = field(default_factory=dict)
+    odd: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return any(map(len, self.missing.values())) or any(self.odd.values())
+
+    def __iter__(self) -> Iterator[str]:
+        """The columns that have such cells."""
+        return (column for column in {**self.missing, **self.odd} if self.of([column]))
+
+    def __len__(self) -> int:
+        """The number of such cells."""
+        return sum(map(len, (*self.missing.values(), *self.odd.values())))
+
+    def rows(self) -> np.ndarray:
+        """The rows (k,) that have such a cell, in order."""
+        each = [*self.missing.values(), *(np.array(list(texts), np.int64) for texts in self.odd.values())]
+        return np.unique(np.concatenate([np.empty(0, np.int64), *each]))
+
+    def of(self, columns: Collection[str]) -> Trouble:
+        """Those of some columns."""
+        return Trouble(
+            {column: rows for column, rows in self.missing.items() if column in columns},
+            {column: texts for column, texts in self.odd.items() if column in columns},
+        )
+
+    def among(self, chosen: np.ndarray) -> Trouble:
+        """Those in the rows where `chosen` (n,) is True."""
+        return Trouble(
+            {column: rows[chosen[rows]] for column, rows in self.missing.items()},
+            {
+                column: {row: text for row, text in texts.items() if chosen[row]}
+                for column, texts in self.odd.items()
+            },
+        )
 
 
 @dataclass
 class Cells:
     """Some columns of some rows of a table, parsed.
 
-    `lines` are the line numbers of the file `source` on which the rows begin. A missing number in (n,) is
-    nan, a missing text ""; `date` (n,) is in seconds since 1970.
+    `lines` (n,) are the line numbers of the file `source` on which the rows begin, `rows` (n,) their numbers
+    in the table, and `keys` (n,) identify what they hold. A missing number in (n,) is nan; `date` (n,) is in
+    seconds since 1970, and so are the `moments` (n,) of dates that are inputs, nan where they are missing.
+    `parts` (n,) has the split that the file of a row is for, "" if that is open.
     """
 
     source: str
-    lines: list[int]
+    lines: np.ndarray
     numbers: dict[str, Tensor] = field(default_factory=dict)
-    texts: dict[str, list[str]] = field(default_factory=dict)
+    texts: dict[str, Column] = field(default_factory=dict)
     date: Tensor | None = None
-    trouble: dict[tuple[int, str], str] = field(default_factory=dict)  # (row, column) -> the cell's text
+    moments: dict[str, Tensor] = field(default_factory=dict)
+    parts: np.ndarray | None = None
+    rows: np.ndarray | None = None
+    keys: Tensor | None = None
+    trouble: Trouble = field(default_factory=Trouble)
+
+    @classmethod
+    def of(cls, table: Table) -> Cells:
+        """No column yet of the rows of a table."""
+        rows = np.arange(len(table))
+        return cls(table.source, np.asarray(table.lines, np.int64), parts=table.parts, rows=rows)
 
     def __len__(self) -> int:
         return len(self.lines)
 
-    def read_numbers(self, table: Table, column: str) -> None:
-        read = table.columns[column].as_numbers(plain_number)
+    def read_numbers(self, table: Table, column: str, reading: NumberReading = PLAIN) -> None:
+        read = table.columns[column].as_numbers(plain_number if reading == PLAIN else reading.read)
         assert read.numbers is not None, "it was read as numbers"
-        self.trouble |= {(row, column): "" for row in np.flatnonzero(read.missing).tolist()}
-        self.trouble |= {(row, column): text for row, text in read.odd.items()}
+        self._note(column, read.missing, read.odd)
         self.numbers[column] = torch.from_numpy(read.numbers)
 
     def read_texts(self, table: Table, column: str) -> None:
-        self.texts[column] = table.column(column)
-        self.trouble |= {(row, column): "" for row, text in enumerate(self.texts[column]) if not text}
+        self.texts[column] = table.columns[column].as_texts()
+        self._note(column, self.texts[column].missing)
 
-    def read_dates(self, table: Table, columns: Sequence[str]) -> None:
-        """Parse dates from one column of ISO 8601, or from columns with year, month and day."""
-        seconds = array("q")
+    def read_dates(self, table: Table, columns: Sequence[str], date_format: str = "") -> None:
+        """Parse dates from one column, of ISO 8601 or the format, or from columns of year, month and day."""
+        if len(columns) == 1:
+            moments = self._read_moments(table, columns[0], date_format)
+            self.date = torch.from_numpy(np.nan_to_num(moments).astype(np.int64))
+            return
+        seconds, odd = np.zeros(len(self), np.int64), dict[str, dict[int, str]]()
         for row, texts in enumerate(zip(*map(table.column, columns), strict=True)):
             try:
-                seconds.append((_moment(texts) - START) // timedelta(seconds=1))
+                seconds[row] = seconds_of(texts)
             except ValueError:
-                seconds.append(0)
-                whole = len(texts) > 1 and all(map(_is_whole, texts))  # whole numbers, but not a valid date
+                whole = all(map(_is_whole, texts))  # whole numbers, but not a valid date
                 place = next((i for i, text in enumerate(texts) if not _is_whole(text)), 0)
                 column, text = (columns[-1], "-".join(texts)) if whole else (columns[place], texts[place])
-                self.trouble[row, column] = text
-        self.date = torch.frombuffer(seconds, dtype=torch.int64).clone()
+                odd.setdefault(column, {})[row] = text
+        for column, cells in odd.items():
+            is_missing = np.zeros(len(self), bool)
+            is_missing[[row for row, text in cells.items() if not text]] = True
+            self._note(column, is_missing, {row: text for row, text in cells.items() if text})
+        self.date = torch.from_numpy(seconds)
 
-    def take(self, rows: Sequence[int]) -> Cells:
+    def read_moments(self, table: Table, column: str, date_format: str) -> None:
+        """Parse dates of one column that are inputs."""
+        self.moments[column] = torch.from_numpy(self._read_moments(table, column, date_format))
+
+    def _read_moments(self, table: Table, column: str, date_format: str) -> np.ndarray:
+        read = table.columns[column].as_texts().as_numbers(lambda text: seconds_of([text], date_format))
+        assert read.numbers is not None, "it was read as numbers"
+        self._note(column, read.missing, read.odd)
+        return read.numbers
+
+    def is_missing(self, column: str) -> Tensor:
+        """True (n,) for each row whose cell of an input is missing."""
+        if column in self.texts:
+            return torch.from_numpy(self.texts[column].missing)
+        return (self.moments[column] if column in self.moments else self.numbers[column]).isnan()
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Cells:
         """The cells of some rows, in the order given, without their notes of trouble."""
-        indices = torch.tensor(rows, dtype=torch.long)
+        chosen = np.asarray(rows, np.int64)
+        indices = torch.from_numpy(chosen)
         return Cells(
             self.source,
-            [self.lines[row] for row in rows],
+            self.lines[chosen],
             {column: values[indices] for column, values in self.numbers.items()},
-            {column: [values[row] for row in rows] for column, values in self.texts.items()},
+            {column: values.take(chosen) for column, values in self.texts.items()},
             None if self.date is None else self.date[indices],
+            {column: values[indices] for column, values in self.moments.items()},
+            None if self.parts is None else self.parts[chosen],
+            None if self.rows is None else self.rows[chosen],
+            None if self.keys is None else self.keys[indices],
         )
 
-    def said(self, trouble: Mapping[tuple[int, str], str]) -> str:
+    def said(self, trouble: Trouble) -> str:
         """`2 cells are missing: a in row 5, b in row 7; 1 cell is unreadable: a in row 9 ('?')`."""
+        missing = [
+            (row, column, "") for column, rows in trouble.missing.items() for row in rows[:SHOWN].tolist()
+        ]
+        odd = [(row, column, text) for column, texts in trouble.odd.items() for row, text in _first(texts)]
+        counts = [sum(map(len, some.values())) for some in (trouble.missing, trouble.odd)]
         parts = []
-        for called, hold_nothing in (("missing", True), ("unreadable", False)):
-            those = [place for place, text in trouble.items() if (text in MISSING) == hold_nothing]
-            if those:
+        for called, those, n in zip(("missing", "unreadable"), (missing, odd), counts, strict=True):
+            if n:
                 places = []
-                for row, column in nsmallest(SHOWN, those):
-                    held = "" if hold_nothing else f" ({trouble[row, column][:40]!r})"
+                for row, column, text in nsmallest(SHOWN, those):
+                    held = f" ({text[:40]!r})" if text else ""
                     places.append(f"{column} in row {self.lines[row]}{held}")
-                count = "1 cell is" if len(those) == 1 else f"{len(those):,} cells are"
-                more = ", …" if len(those) > SHOWN else ""
-                parts.append(f"{count} {called}: {', '.join(places)}{more}")
+                count = "1 cell is" if n == 1 else f"{n:,} cells are"
+                parts.append(f"{count} {called}: {', '.join(places)}{', …' if n > SHOWN else ''}")
         return "; ".join(parts)
 
     def names(self) -> list[str]:
@@ -94,12 +176,15 @@ class Cells:
             return [f"row {line}" for line in self.lines]
         return said_dates(self.date)
 
+    def _note(self, column: str, is_missing: np.ndarray, odd: Mapping[int, str] | None = None) -> None:
+        """Note the cells of a column that are missing (n,) or odd, beside those noted before."""
+        before, rows = self.trouble, np.flatnonzero(is_missing)
+        missing = {**before.missing, column: rows} if len(rows) else before.missing
+        self.trouble = Trouble(missing, {**before.odd, column: odd} if odd else before.odd)
 
-def said_dates(dates: Tensor) -> list[str]:
-    """Dates (n,) in seconds since 1970 as texts: `2016-01-31`, or with the time if one is not at midnight."""
-    moments = [START + timedelta(seconds=value) for value in dates.tolist()]
-    are_days = not bool((dates % 86400).any())
-    return [str(moment.date() if are_days else moment.replace(tzinfo=None)) for moment in moments]
+
+def _first(texts: Mapping[int, str]) -> Iterable[tuple[int, str]]:
+    return nsmallest(SHOWN, texts.items())
 
 
 def in_order(texts: Iterable[str]) -> tuple[str, ...]:
@@ -109,20 +194,6 @@ def in_order(texts: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(different, key=lambda text: (number(text) or 0.0, text)))
     except ValueError:
         return tuple(sorted(different))
-
-
-def _moment(texts: Sequence[str]) -> datetime:
-    """The time that an ISO 8601 text, or year, month and day denote; UTC unless the text has a zone."""
-    try:
-        if len(texts) == 1:
-            moment = datetime.fromisoformat(texts[0])
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        if not all(map(_is_whole, texts)):
-            raise ValueError("no whole numbers")
-        year, month, day = (int(number(text) or 0) for text in texts)
-        return datetime(year, month, day, tzinfo=UTC)
-    except OverflowError as error:
-        raise ValueError(str(error)) from None
 
 
 def _is_whole(text: str) -> bool:

@@ -62,6 +62,11 @@ class Column:
         assert self.codes is not None, "a column of numbers has no texts"
         return np.bincount(self.codes[self.codes >= 0], minlength=len(self.texts))
 
+    @property
+    def present(self) -> list[str]:
+        """The distinct texts that a cell holds; rows may have been left out since."""
+        return [text for text, count in zip(self.texts, self.counts.tolist(), strict=True) if count]
+
     def cell(self, row: int) -> str:
         """The text of one cell, "" if it is missing; a number without needless digits, as `1` for 1.0."""
         if self.codes is not None:
@@ -101,6 +106,20 @@ class Column:
                 unread.add(place)
         rows = np.flatnonzero(np.isin(self.codes, list(unread))).tolist() if unread else []
         return Column(values[self.codes], {row: self.texts[self.codes[row]] for row in rows})
+
+    def without(self, words: Sequence[str]) -> Column:
+        """The same cells, of which those that hold one of some words are missing."""
+        if self.codes is None:
+            odd = {row: text for row, text in self.odd.items() if text not in words}
+            return self if len(odd) == len(self.odd) else Column(self.numbers, odd, is_typed=self.is_typed)
+        kept = [place for place, text in enumerate(self.texts) if text not in words]
+        if len(kept) == len(self.texts):
+            return self
+        places = np.full(len(self.texts) + 1, -1, np.int32)  # of the code -1 too
+        places[kept] = np.arange(len(kept))
+        return Column(
+            codes=places[self.codes], texts=[self.texts[place] for place in kept], is_date=self.is_date
+        )
 
     def take(self, rows: np.ndarray) -> Column:
         """The cells of some rows, in the order given."""

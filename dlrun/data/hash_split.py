@@ -42,12 +42,13 @@ class HashSplit:
         seed: int,
         test_fraction: float,
         valid_fraction: float,
+        least: int = 1,
     ) -> HashSplit:
         """Borders by which the fractions are met as well as whole groups of one key allow, in each class.
 
         `keys` (n,) are int64, `labels` (n,) the class numbers. A class of at least three different keys has
         an example in every split, one of two has one in train and one in the test or else the validation
-        split.
+        split; where there are enough they have `least` of them.
         """
         ranks = _ranks(keys, seed)
         names = classes if labels is not None else ("",)
@@ -55,7 +56,7 @@ class HashSplit:
         for number, name in enumerate(names):
             own = ranks if labels is None else ranks[labels.numpy() == number]
             if len(own):
-                borders[name] = _borders(own, test_fraction, valid_fraction)
+                borders[name] = _borders(own, test_fraction, valid_fraction, least)
         return cls(seed, test_fraction, valid_fraction, borders)
 
     @classmethod
@@ -129,16 +130,18 @@ def _ranks(keys: Tensor, seed: int) -> np.ndarray:
     return ranks
 
 
-def _borders(ranks: np.ndarray, test_fraction: float, valid_fraction: float) -> tuple[int, int]:
+def _borders(ranks: np.ndarray, test_fraction: float, valid_fraction: float, least: int) -> tuple[int, int]:
     """The borders of one class, between the ranks of different keys."""
     groups, counts = np.unique(ranks, return_counts=True)
     before = np.concatenate([[0], np.cumsum(counts)])  # examples before each group, and in all
     n, most = len(ranks), len(groups) - 1  # train keeps a group
     wants_valid = bool(valid_fraction) and most >= (2 if test_fraction else 1)
-    test = _nearest(before, test_fraction * n, 0, most - wants_valid) if test_fraction else 0
+    least = min(least, n // 4)
+    test = _nearest(before, max(least, test_fraction * n), 0, most - wants_valid) if test_fraction else 0
     valid = test
     if wants_valid:
-        valid = _nearest(before, before[test] + valid_fraction * (n - before[test]), test, most)
+        wanted = max(least, valid_fraction * (n - before[test]))
+        valid = _nearest(before, before[test] + wanted, test, most)
     ends = [*map(int, groups), _RANKS]
     return ends[test] if test else 0, ends[valid] if valid else 0
 

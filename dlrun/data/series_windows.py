@@ -9,15 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from dlrun.data.cells import Cells, said_dates
+from dlrun.data.cells import Cells
 from dlrun.data.csv_files import read_table
+from dlrun.data.dates import said_dates
 from dlrun.data.examples import Data, Examples, Preprocessing, consecutive, memory_of, overlaps, steps_ahead
 from dlrun.data.intervals import Interval
-from dlrun.data.table import constant_columns, inputs_of, parsed, scaling_of, standardising
 from dlrun.data.table_encoding import Encoding, TableOptions
+from dlrun.data.table_inputs import constant_columns, inputs_of, scaling_of, standardising
+from dlrun.data.table_parsing import parsed
 from dlrun.data.table_refusals import (
     other_targets,
     refuse_constant_target,
@@ -182,13 +185,13 @@ def _complete(cells: Cells, options: WindowOptions, notes: list[str]) -> tuple[C
     if options.gaps == "refuse":
         fix = "correct them, or leave such rows out by gaps: split (no window goes across one) or join"
         raise UserError(said, where=cells.source, fix=fix)
-    bad = {row for row, _ in cells.trouble}
-    kept = [row for row in range(len(cells)) if row not in bad]
-    if not kept:
+    bad = cells.trouble.rows()
+    kept = np.setdiff1d(np.arange(len(cells)), bad)
+    if not len(kept):
         raise UserError(f"no row is left: {said}", where=cells.source)
     are = "is" if len(bad) == 1 else "are"
     notes.append(f"{len(bad):,} of {len(cells):,} rows {are} left out: {said}")
-    steps = torch.arange(len(kept)) if options.gaps == "join" else torch.tensor(kept)
+    steps = torch.arange(len(kept)) if options.gaps == "join" else torch.from_numpy(kept)
     return cells.take(kept), steps
 
 
@@ -298,8 +301,7 @@ def _read_new(
         what = f"the file has {len(cells):,} rows, but the model forecasts from {options.window:,}"
         raise UserError(what, where=cells.source)
     first = len(cells) - options.window
-    trouble = {place: text for place, text in cells.trouble.items() if place[0] >= first}
-    if trouble:
+    if trouble := cells.trouble.among(np.arange(len(cells)) >= first):
         what = f"the model forecasts from the last {options.window:,} rows, but {cells.said(trouble)}"
         raise UserError(what, where=cells.source, fix="correct the file")
     cells = cells.take(range(first, len(cells)))

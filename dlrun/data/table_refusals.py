@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from dlrun.data.cells import SHOWN, Cells
-from dlrun.data.columns import MISSING, TooLarge, is_number, number
+from dlrun.data.column_kinds import is_meant_as_nothing
+from dlrun.data.columns import TooLarge, is_number, number
+from dlrun.data.number_readings import is_like_a_number
 from dlrun.data.table_encoding import Encoding, TableOptions
 from dlrun.data.tables import Table
 from dlrun.errors import UserError, listed, meant
 
 _MOST_NAMED = 10  # columns in a message
-_MEANT_AS_NUMBER = re.compile(r"[+−-]? ?[$€£¥]?\d*([.,'_ ]\d+)* ?[%€]?")  # in any script
-_MEANT_AS_NOTHING = ("", "inf", "infinity", "none", "nil", "?", ".", "#n/a", "#div/0!", "#value!", "missing")
 
 
 def refuse_contradictions(options: TableOptions) -> None:
     """Raise UserError for options that contradict each other, whatever the table."""
     target, mistakes = options.target, []
+    categorical = set() if options.categorical == "auto" else {*options.categorical}
     for key, columns in (
-        ("categorical", options.categorical),
+        ("categorical", () if options.categorical == "auto" else options.categorical),
+        ("dates", () if options.dates == "auto" else options.dates),
         ("date", options.date),
         ("ignore", options.ignore),
         ("baselines", list(options.baselines.values())),
@@ -32,10 +32,14 @@ def refuse_contradictions(options: TableOptions) -> None:
             mistakes.append(f"{key} names a column twice")
     if len(options.date) not in (0, 1, 3):
         mistakes.append("date must name one column, or three: year, month and day")
-    if len(options.date) == 1 and options.date[0] in {*options.categorical, *options.baselines.values()}:
+    if len(options.date) == 1 and options.date[0] in {*categorical, *options.baselines.values()}:
         mistakes.append(f"{options.date[0]} is the date, and can be nothing else")
-    if both := sorted({*options.categorical} & {*options.baselines.values()}):
+    if both := sorted(categorical & {*options.baselines.values()}):
         mistakes.append(f"{both[0]} is categorical, and cannot be a baseline")
+    if options.split == "group" and not options.group:
+        mistakes.append("a split by group needs group, the column that names it")
+    if options.stratify and (options.group or options.is_chronological):
+        mistakes.append("stratify is for a random split of single rows")
     if options.date_cycles and not options.date:
         mistakes.append("date_cycles need a date")
     if options.split == "chronological" and not options.date:
@@ -50,7 +54,7 @@ def refuse_contradictions(options: TableOptions) -> None:
 
 def needed_columns(options: TableOptions) -> list[str]:
     """The columns that the options require beside the inputs."""
-    return [options.target, *options.date, *options.baselines.values()]
+    return [options.target, *options.date, *options.baselines.values(), *options.text_roles]
 
 
 def refuse_missing_columns(table: Table, wanted: Iterable[str]) -> None:
@@ -73,30 +77,25 @@ def refuse_text(
 
     `of_text` is the remedy for columns of text in a dataset that takes only numbers.
     """
-    missing: Counter[str] = Counter()
-    unreadable: dict[str, list[int]] = {}
-    for (row, column), text in cells.trouble.items():
-        if text in MISSING:
-            missing[column] += 1
-        else:
-            unreadable.setdefault(column, []).append(row)
-    mistakes, fixes = [], []
-    for column, rows in unreadable.items():
-        if 2 * len(rows) <= len(cells) - missing[column]:
+    mistakes, fixes, mostly_text = [], [], []
+    for column, texts in cells.trouble.odd.items():
+        missing = len(cells.trouble.missing.get(column, ()))
+        if 2 * len(texts) <= len(cells) - missing:
             continue
-        first = min(rows)
-        text = cells.trouble[first, column]
+        mostly_text.append(column)
+        first = min(texts)
+        text = texts[first]
         what = "numbers beyond float32" if _is_large(text) else "text"
-        mistakes.append(f"{column} holds {what} such as {text[:40]!r} (row {table.lines[first]})")
+        mistakes.append(f"{column} holds {what} such as {text[:40]!r} ({table.name_of(first)})")
         if [column] == list(options.date):
             fixes.append("write dates as 2016-01-31 or 2016-01-31 12:00")
         elif column in options.date:
             fixes.append("year, month and day are whole numbers, such as 2016, 1 and 31")
         elif _is_large(text):
             fixes.append("give such numbers in a larger unit")
-        elif _MEANT_AS_NUMBER.fullmatch(text):
+        elif is_like_a_number(text):
             fixes.append("write numbers as 1234.5: a point, nothing between thousands, no sign but + or -")
-        elif text.lower().lstrip("+-") in _MEANT_AS_NOTHING:
+        elif is_meant_as_nothing(text):
             fixes.append("leave cells without a value empty, or write NA")
         elif of_text:
             fixes.append(of_text)
@@ -107,6 +106,12 @@ def refuse_text(
         else:
             fixes.append("baselines, and dates in three columns, are numbers")
     if mistakes:
+        wrong = [
+            name for name in cells.trouble if options.treatment(name) == "refuse" and name not in mostly_text
+        ]
+        if others := cells.trouble.of(wrong):
+            mistakes.append(cells.said(others))
+            fixes.append("correct cells, or set missing: auto, drop or fill")
         fix = "; ".join(dict.fromkeys(fixes))
         more = f"; and so do {len(mistakes) - _MOST_NAMED:,} more" if len(mistakes) > _MOST_NAMED else ""
         raise UserError("; ".join(mistakes[:_MOST_NAMED]) + more, where=table.source, fix=fix)
@@ -126,7 +131,8 @@ def _is_large(text: str) -> bool:
 def refuse_unlearnable(training: Cells, encoding: Encoding, options: TableOptions) -> None:
     """Raise UserError if a column has no value in any training row, or a target to scale is constant."""
     empty = [column for column, values in encoding.categories.items() if not values]
-    empty += [column for column, values in training.numbers.items() if bool(values.isnan().all())]
+    numbers = training.numbers | training.moments
+    empty += [column for column, values in numbers.items() if bool(values.isnan().all())]
     if empty:
         what = f"no training row has a value of {some_columns(empty)}"
         it = "it" if len(empty) == 1 else "them"
@@ -151,9 +157,11 @@ def refuse_another_encoding(encoding: Encoding, options: TableOptions) -> None:
         for column, role in roles
         if column in encoding.columns
     ]
-    if set(options.categorical) & set(encoding.columns) != encoding.categories.keys():
+    if {*options.categorical} & {*encoding.columns} != encoding.categories.keys():
         mistakes.append(f"the model has its own categorical columns {listed(encoding.categories)}")
-    if options.missing == "fill" and not encoding.fills:
+    if not encoding.fills and any(
+        options.treatment(name) not in ("drop", "refuse") for name in encoding.columns
+    ):
         mistakes.append("the model was trained without missing: fill, and has nothing to fill with")
     mistakes += other_targets(options, encoding.classes, encoding.scaling)
     if mistakes:
@@ -181,3 +189,7 @@ def said_unseen(unseen: Sequence[tuple[int, str, str]]) -> str:
 def some_columns(columns: Sequence[str]) -> str:
     more = f" and {len(columns) - _MOST_NAMED:,} more" if len(columns) > _MOST_NAMED else ""
     return ", ".join(columns[:_MOST_NAMED]) + more
+
+
+def said_different(n: int) -> str:
+    return "a single value" if n == 1 else f"{n:,} different values"

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from dlrun.data.columns import MISSING, Column, column_of
 
 Decimal = Literal["auto", ".", ","]
@@ -50,6 +52,7 @@ class Table:
     lines: Sequence[int]
     notes: Sequence[str] = ()
     guessed: Mapping[str, Any] = field(default_factory=dict)
+    parts: np.ndarray | None = None  # (n,) texts: the split that the file of each row is for, "" if open
 
     @classmethod
     def of_rows(
@@ -71,6 +74,10 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.lines)
+
+    def name_of(self, row: int) -> str:
+        """The name of a row by its number from 0, for messages: `row 2`."""
+        return f"row {self.lines[row]}"
 
     def column(self, name: str) -> list[str]:
         """The cells of one column as texts, "" for missing ones."""

@@ -17,15 +17,10 @@ from torch import Tensor
 from dlrun.data.cells import Cells
 from dlrun.data.csv_files import read_table
 from dlrun.data.examples import Data, Examples
-from dlrun.data.table import (
-    classes_of,
-    rows_of_splits,
-    scaling_of,
-    targets_of,
-    unlearnable_classes,
-    without_trouble,
-)
+from dlrun.data.table import unlearnable_classes
 from dlrun.data.table_encoding import TableOptions, remembered_scaling
+from dlrun.data.table_inputs import scaling_of, targets_of
+from dlrun.data.table_parsing import classes_of, without_trouble
 from dlrun.data.table_refusals import (
     other_targets,
     refuse_constant_target,
@@ -33,6 +28,7 @@ from dlrun.data.table_refusals import (
     refuse_missing_columns,
     refuse_text,
 )
+from dlrun.data.table_splits import Rows, rows_of_splits
 from dlrun.data.tables import Table
 from dlrun.data.texts import Tokens, distinct_texts, read_lines, tokens_of
 from dlrun.errors import UserError
@@ -155,12 +151,12 @@ def _learn(
     """Choose the vocabulary from the training rows, and encode all splits of the table."""
     cells = _cells(table, options, notes)
     classes = classes_of(cells, options.table)
-    rows = rows_of_splits(cells, options.table, len(table))
+    rows, _ = rows_of_splits(cells, options.table, len(table), notes)
     training = cells.take(rows["train"])
     scaling = scaling_of(training.numbers.get(options.table.target))
     refuse_constant_target(scaling, options.table, table.source)
     notes += unlearnable_classes(training, classes, options.table)
-    vocabulary = most_frequent(map(options.cut, training.texts[options.text]), options.vocabulary)
+    vocabulary = most_frequent(map(options.cut, training.texts[options.text].cells()), options.vocabulary)
     encoding = _Encoding((PADDING, UNKNOWN, *vocabulary), classes, scaling)
     return encoding, _examples(cells, rows, options, encoding, notes)
 
@@ -179,14 +175,15 @@ def _splits(
     """All splits of a table, with an encoding from a checkpoint."""
     table = read()
     cells = _cells(table, options, notes)
-    return _examples(cells, rows_of_splits(cells, options.table, len(table)), options, encoding, notes)
+    rows, _ = rows_of_splits(cells, options.table, len(table), notes)
+    return _examples(cells, rows, options, encoding, notes)
 
 
 def _cells(table: Table, options: TextTableOptions, notes: list[str]) -> Cells:
     """The texts and targets of a table. Raises UserError for a missing column or a cell without value."""
     target = options.table.target
     refuse_missing_columns(table, [options.text, target])
-    cells = Cells(table.source, list(table.lines))
+    cells = Cells.of(table)
     cells.read_texts(table, options.text)
     (cells.read_texts if options.table.has_classes else cells.read_numbers)(table, target)
     refuse_text(cells, table, options.table, [])
@@ -195,15 +192,15 @@ def _cells(table: Table, options: TextTableOptions, notes: list[str]) -> Cells:
 
 def _examples(
     cells: Cells,
-    rows: Mapping[str, list[int]],
+    rows: Rows,
     options: TextTableOptions,
     encoding: _Encoding,
     notes: list[str],
 ) -> dict[str, Examples]:
     """The examples of each split, in the order of its rows."""
-    ids = encoding.ids(cells.texts[options.text], options, cells.source, notes)
+    ids = encoding.ids(cells.texts[options.text].cells(), options, cells.source, notes)
     whole = Examples(ids, targets_of(cells, options.table, encoding.classes))
-    return {name: whole.take(torch.tensor(some)) for name, some in rows.items()}
+    return {name: whole.take(torch.from_numpy(some)) for name, some in rows.items()}
 
 
 def _read_new(
@@ -213,10 +210,10 @@ def _read_new(
     if path.name.lower().endswith(_TABLES):
         table = read_table(path, texts=[options.text])
         refuse_missing_columns(table, [options.text])
-        cells = Cells(table.source, list(table.lines))
+        cells = Cells.of(table)
         cells.read_texts(table, options.text)
         cells = without_trouble(cells, options.table, notes, labelled=False, fillable=False)
-        names, texts = cells.names(), cells.texts[options.text]
+        names, texts = cells.names(), cells.texts[options.text].cells()
     else:
         lines = read_lines(path)
         names, texts = [f"line {number}" for number, _ in lines], [text for _, text in lines]

@@ -7,10 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from dlrun.config.options import Fraction, Seed
+from dlrun.config.options import Count, Fraction, Seed
 from dlrun.data.examples import Data
 from dlrun.data.table import file_table, table_data
 from dlrun.data.table_encoding import TableOptions
+from dlrun.data.tables import Reading
+
+# The options that an earlier dlrun did not have mean what it did.
+of_earlier_runs: dict[str, Any] = {
+    "read": "strict",
+    "split_rule": "drawn",
+    "max_categories": None,
+    "dates": [],
+}
 
 
 def csv(
@@ -21,58 +30,118 @@ def csv(
     target: str,
     task: Literal["regression", "classification"] = "regression",
     unit: str = "",
-    categorical: Sequence[str] = (),
-    unknown: Literal["refuse", "zeros"] = "refuse",
-    date: Sequence[str] = (),
-    date_cycles: Sequence[Literal["year", "week", "day"]] = (),
+    read: Literal["guess", "strict"] = "guess",
+    separator: str = "auto",
+    decimal: Literal["auto", ".", ","] = "auto",
+    thousands: str = "",
+    symbols: Sequence[str] = (),
+    encoding: str = "auto",
+    header: Count | Literal["auto", "none"] = "auto",
+    columns: Sequence[str] = (),
+    na_values: Sequence[str] = (),
+    inputs: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    categorical: Sequence[str] | Literal["auto"] = "auto",
+    max_categories: Count | None = 50,
+    unknown: Literal["refuse", "zeros"] = "zeros",
+    dates: Sequence[str] | Literal["auto"] = "auto",
+    date: Sequence[str] = (),
+    date_format: str = "",
+    date_cycles: Sequence[Literal["year", "week", "day"]] = (),
     baselines: dict[str, str] | None = None,
-    missing: Literal["refuse", "drop", "fill"] = "refuse",
+    missing: Literal["auto", "fill", "drop", "refuse"] | dict[str, float | str] = "auto",
     standardise: bool = True,
-    scale_target: bool = False,
-    split: Literal["chronological", "random"] | None = None,
+    scale_target: bool | Literal["auto"] = "auto",
+    id: str | None = None,
+    split: Literal["chronological", "random", "group"] | None = None,
+    split_rule: Literal["hash", "drawn"] = "hash",
+    split_column: str | None = None,
+    group: str | None = None,
+    stratify: str | None = None,
     test_fraction: Fraction = 0.2,
-    valid_fraction: Fraction = 0.0,
+    valid_fraction: Fraction = 0.1,
     seed: Seed = 0,
 ) -> Data:
     """The rows of a CSV file: a number (in `unit`) or a class is predicted from the other columns.
 
-    `path` is looked for in the working directory, beside the config and in the data folder. Every column
-    except the `target` and those listed in `ignore` is an input: a number, or for columns listed in
-    `categorical` a one-hot vector over the texts in the training rows. Any other text is refused, or with
-    `unknown: zeros` becomes all zeros.
+    `path` is looked for in the working directory, beside the config and in the data folder. `target` is the
+    name of a column, or its place: 1 for the first, -1 for the last.
 
-    `date` is one column, of ISO 8601 (2016-01-31, 2016-01-31 12:00, UTC unless it says otherwise), or
-    three: year, month and day, which stay inputs; a single date column does not. `date_cycles` adds the
-    sine and cosine of the time within the year, the week or the day. `baselines` maps names of your choice
-    to columns that guess the target; these stay inputs unless ignored.
+    Reading. With `read: guess` dlrun looks at the file, says in a line what it found, and records it in the
+    run's config; an option that is given is not guessed. `read: strict` guesses nothing: cells are separated
+    by commas, in UTF-8, numbers have decimal points, and what is text must be listed under `categorical`.
+    `separator` is the character between cells (or whitespace), `decimal` the mark before fractions,
+    `thousands` that between thousands, and `symbols` are signs beside numbers, such as $ or %. `header` is
+    the line that names the columns, `none` if none does; `columns` are other names for them. `encoding` is
+    that of the text. A cell is missing if it is empty, NA, N/A, n/a, NaN, nan, NULL, null or one of
+    `na_values`.
 
-    A cell is missing if it is empty, NA, N/A, n/a, NaN, nan, NULL or null, and unreadable if it should hold
-    a number or a date and does not. `missing: drop` leaves such rows out, fill takes the mean of the
-    training rows or no category; a row without a target or a date is left out either way.
+    Inputs are all columns, or those that match a name in `inputs`, where * stands for any letters; never the
+    `target`, the `id` and those that match `ignore`. A column listed in `categorical` becomes a one-hot
+    vector over the texts in the training rows; auto takes columns of text, and of at most ten whole numbers
+    in many rows. Equal numbers are one category. Those beyond the `max_categories` most frequent, and those
+    of a single training row, are one category, other. A text that no training row holds is all zeros, or
+    with `unknown: refuse` an error. Columns listed in `dates` become numbers, with sine and cosine of the
+    cycles (year, week, day) that they go through. auto leaves out columns that identify or number the rows.
+
+    `date` is one column, of ISO 8601 (2016-01-31, 2016-01-31 12:00, UTC unless it says otherwise) or of
+    `date_format` (as in Python, %d.%m.%Y), or three: year, month and day, which stay inputs; a single date
+    column does not. `date_cycles` adds the sine and cosine of the time within the year, the week or the day.
+    `baselines` maps names of your choice to columns that guess the target; these stay inputs unless ignored.
+
+    `missing: auto` puts the median of the training rows into missing cells of numbers, and adds an input
+    that is 1 where a cell is missing. fill takes the mean and adds none, drop leaves such rows out, refuse
+    refuses the file. It may also map columns to one of these, or to a number; * stands for the others. A row
+    without a target or a date is left out in any case. A cell that means a number in another way of writing
+    is never missing: it is read if one way fits its whole column, and refused otherwise.
 
     With `standardise` numbers have mean 0 and standard deviation 1 over the training rows. With
-    `scale_target` the loss sees a target standardised in the same way, while metrics stay in its unit. The
-    split is chronological if there is a date: the last `test_fraction` of the rows are the test split, and
-    the last `valid_fraction` of the rest the validation split. Otherwise both are drawn by `seed`,
-    stratified by class.
+    `scale_target`, which is on in a regression, the loss sees a target standardised in the same way, while
+    metrics stay in its unit.
+
+    Splits. A hash of each row's cells, or of its `id`, decides whether it is a test row, so that no row
+    changes its split when others are added; equal rows stand together. Each class has `test_fraction` of its
+    rows in the test split and `valid_fraction` of the rest in the validation split; `stratify` names a
+    column to balance instead, `group` one whose rows stay together, `seed` chooses another hash. The split is
+    chronological if there is a `date`: then the last rows are the test split, the last of the rest the
+    validation split. `split_column` names a column that says train, valid or test.
     """
     options = TableOptions(
         target=target,
         task=task,
         unit=unit,
-        categorical=categorical,
-        unknown=unknown,
-        date=date,
-        date_cycles=date_cycles,
+        reading=Reading(
+            separator=separator,
+            decimal=decimal,
+            encoding=encoding,
+            header=header,
+            columns=columns,
+            na_values=na_values,
+            is_strict=read == "strict",
+        ),
+        thousands=thousands,
+        symbols=symbols,
+        inputs=inputs,
         ignore=ignore,
+        categorical=categorical,
+        max_categories=max_categories,
+        unknown=unknown,
+        dates=dates,
+        date=date,
+        date_format=date_format,
+        date_cycles=date_cycles,
         baselines=baselines or {},
         missing=missing,
         standardise=standardise,
-        scale_target=scale_target,
+        scale_target=task == "regression" if scale_target == "auto" else scale_target,
+        id=id,
         split=split,
+        split_rule=split_rule,
+        split_column=split_column,
+        group=group,
+        stratify=stratify,
         test_fraction=test_fraction,
         valid_fraction=valid_fraction,
         seed=seed,
     )
-    return table_data(partial(file_table, path, root, options.texts), options, known)
+    return table_data(partial(file_table, path, root, options.texts, options.reading), options, known)

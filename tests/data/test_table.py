@@ -18,9 +18,10 @@ from torch import Tensor
 
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
-from dlrun.data import table as _table
-from dlrun.data.examples import Data
+from dlrun.data import table_inputs
+from dlrun.data.examples import Data, NewInputs
 from dlrun.data.loaded import Loaded
+from dlrun.data.trees import single
 from dlrun.dataset.csv import csv
 from dlrun.dataset.daily_temperatures import COLUMNS, WEEK, daily_temperatures, made
 from dlrun.errors import CheckpointRefused, UserError
@@ -29,6 +30,9 @@ from dlrun.training.trained import open_checkpoint, open_plan, outputs_for
 
 CPU = torch.device("cpu")
 HEADER = "when,sky,wind,guess,heat"
+# Nothing is guessed, and each row is drawn into a split.
+EXPLICIT: dict[str, Any] = {"read": "strict", "missing": "refuse", "unknown": "refuse", "scale_target": False}
+EXPLICIT |= {"max_categories": None, "split_rule": "drawn", "valid_fraction": 0.0}
 SKIES = ("grey", "blue", "grey", "Blue")
 Dlrun = Callable[..., Any]
 PROJECT = Path(__file__).parents[2]
@@ -51,7 +55,7 @@ def written(folder: Path, lines: list[str], header: str = HEADER) -> Path:
 
 
 def days(path: Path, known: Any = None, **options: Any) -> Data:
-    usual = {"target": "heat", "categorical": ["sky"], "date": ["when"]}
+    usual = EXPLICIT | {"target": "heat", "categorical": ["sky"], "date": ["when"]}
     return csv(path.parent, known, path=str(path), **usual | options)
 
 
@@ -143,7 +147,8 @@ def test_numbers_are_standardised_by_the_training_rows_alone(tmp_path: Path) -> 
 
 def test_a_target_is_scaled_for_the_loss_alone(tmp_path: Path) -> None:
     path = written(tmp_path, rows())
-    dataset = {"name": "csv", "path": str(path), "target": "heat", "categorical": ["sky"], "date": ["when"]}
+    dataset = EXPLICIT | {"name": "csv", "path": str(path), "target": "heat", "date": ["when"]}
+    dataset |= {"categorical": ["sky"]}
     plain, scaled = (
         planned(dataset=dataset | {"scale_target": wanted}, loss="mse", metrics=["mae"])
         for wanted in (False, True)
@@ -394,7 +399,7 @@ def test_a_table_that_teaches_nothing_is_refused(tmp_path: Path) -> None:
 def test_inputs_that_fill_the_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, [row(day, sky=f"id {day}") for day in range(60)])
     days(path, unknown="zeros")
-    monkeypatch.setattr(_table, "_MOST_FIGURES", 60 * 40)
+    monkeypatch.setattr(table_inputs, "_MOST_FIGURES", 60 * 40)
     assert "60 rows of 50 inputs, 48 different values in sky alone" in refusal(path, unknown="zeros").what
 
 
@@ -443,51 +448,61 @@ def test_another_file_has_the_inputs_of_the_first(tmp_path: Path) -> None:
         lacking.read()
 
 
+def new_rows(data: Data, path: Path) -> tuple[list[str], Tensor, dict[int, str]]:
+    """The names of the rows of a file, the inputs of those that can be predicted, and why others cannot."""
+    assert data.read_new is not None
+    (piece,) = data.read_new(path)
+    assert isinstance(piece, NewInputs)
+    return piece.names, single(piece.inputs), dict(piece.refused)
+
+
 def test_new_rows_need_the_inputs_alone(tmp_path: Path) -> None:
     data = days(written(tmp_path, rows()), baselines={"Ann": "guess"})
     new = tmp_path / "new.csv"
-    assert data.read_new is not None
     new.write_text("guess,sky,wind\n1,blue,2\n\n3,grey,4\n")
-    names, inputs = data.read_new(new)
+    names, inputs, _ = new_rows(data, new)
     assert names == ["row 2", "row 4"]
     assert inputs.tolist() == [[0, 1, 0, 2, 1], [0, 0, 1, 4, 3]]
     new.write_text("guess,sky,wind,when\n1,blue,2,2021-05-06\n3,grey,4,2021-05-07\n")
-    assert data.read_new(new)[0] == ["2021-05-06", "2021-05-07"]
+    assert new_rows(data, new)[0] == ["2021-05-06", "2021-05-07"]
     new.write_text("guess,sky,wind,when\n1,blue,2,2021-05-06T12:00\n3,grey,4,2021-05-07\n")
-    assert data.read_new(new)[0] == ["2021-05-06 12:00:00", "2021-05-07 00:00:00"]
+    assert new_rows(data, new)[0] == ["2021-05-06 12:00:00", "2021-05-07 00:00:00"]
     for dates in (("2021-05-06", "2021-05-06"), ("2021-05-06", "tomorrow")):
         new.write_text("guess,sky,wind,when\n" + "".join(f"1,blue,2,{when}\n" for when in dates))
-        assert data.read_new(new)[0] == ["row 2", "row 3"], "dates that tell no row apart"
+        assert new_rows(data, new)[0] == ["row 2", "row 3"], "dates that tell no row apart"
     new.write_text("guess,sky\n1,blue\n")
     with pytest.raises(UserError, match="there is no column 'wind'"):
-        data.read_new(new)
-    new.write_text("guess,sky,wind\n1,green,\n")
-    with pytest.raises(UserError, match="1 cell is missing: wind in row 2"):
-        data.read_new(new)
+        new_rows(data, new)
+    new.write_text("guess,sky,wind\n1,grey,\n1,green,3\n1,blue,4\n2,blue,4 m\n")
+    names, inputs, refused = new_rows(data, new)
+    assert (names, len(inputs)) == (["row 2", "row 3", "row 4", "row 5"], 1)
+    assert refused == {
+        0: "wind: there is no value",
+        1: "sky: no training row holds 'green'",
+        3: "wind: '4 m' is no number",
+    }
 
 
 def test_new_rows_that_lack_something_go_the_way_of_the_others(tmp_path: Path) -> None:
     path, new = written(tmp_path, rows()), tmp_path / "new.csv"
     new.write_text("guess,sky,wind\n1,blue,x\n3,green,4\n")
-    for missing, names in (("drop", ["row 3"]), ("fill", ["row 2", "row 3"])):
+    for missing, lost in (("drop", {0: "wind: 'x' is no number"}), ("fill", {})):
         data = days(path, missing=missing, unknown="zeros")
-        assert data.read_new is not None
-        found, inputs = data.read_new(new)
-        assert found == names
+        found, inputs, refused = new_rows(data, new)
+        assert (found, refused) == (["row 2", "row 3"], lost)
         assert inputs[-1].tolist() == [0, 0, 0, 4, 3]
-        assert any("wind in row 2 ('x')" in note for note in data.notes)
+        assert any("wind in row 2 ('x')" in note for note in data.notes) == (missing == "fill")
         assert any("sky holds 'green' in row 3" in note for note in data.notes)
     cycles = days(path, date_cycles=["week"])
-    assert cycles.read_new is not None
     with pytest.raises(UserError, match="there is no column 'when'"):
-        cycles.read_new(new)
+        new_rows(cycles, new)
 
 
 CONFIG: dict[str, Any] = {"loss": "mse", "metrics": ["mae"], "seeds": [0, 1]}
 
 
 def small_dataset(path: Path) -> dict[str, Any]:
-    return {
+    return EXPLICIT | {
         "name": "csv",
         "path": str(path),
         "target": "heat",
@@ -506,8 +521,7 @@ def test_a_trained_model_predicts_new_rows_where_its_file_is_gone(tmp_path: Path
     assert before.baselines("test")["Ann"]["mae"] == pytest.approx((targets[:, 0] / 10 * 9 - 3).mean().item())
     path.rename(tmp_path / "new.csv")
     plan, preprocessing, _ = open_plan(run.best, [], Parts(), tmp_path)
-    assert plan.data.read_new is not None
-    names, inputs = plan.data.read_new(tmp_path / "new.csv")
+    names, inputs, _ = new_rows(plan.data, tmp_path / "new.csv")
     assert names[-1] == "2020-01-20"
     found = outputs_for(before.model, inputs, preprocessing, before.hardware, 7)
     torch.testing.assert_close(found[:, -4:], there)
@@ -682,6 +696,6 @@ def test_a_column_that_never_changes_is_no_hindrance_to_evaluation(
         "loss: mse\noptimizer: {name: adam, lr: 1e-2}\nepochs: 2\nbatch_size: 8\nmetrics: [mae]\nplots: []\n",
     )
     assert dlrun("train", path).code == 0
-    done = dlrun("eval", "last")
+    done = dlrun("eval", "last", "--split", "valid")
     assert (done.code, "exactly as recorded at training" in done.out) == (0, True)
     assert dlrun("predict", "last", table).code == 0

@@ -1,0 +1,195 @@
+"""Inputs and targets of the rows of a table, by an encoding, and their preprocessing."""
+
+from __future__ import annotations
+
+import math
+from calendar import isleap
+from collections.abc import Sequence
+from datetime import timedelta
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from dlrun.data.cells import Cells
+from dlrun.data.dates import START
+from dlrun.data.examples import Preprocessing
+from dlrun.data.table_encoding import Cycle, Encoding, TableOptions, places_of
+from dlrun.data.table_refusals import said_different, said_unseen, some_columns
+from dlrun.errors import UserError, listed, meant
+
+_MOST_FIGURES = 2**31  # numbers in all inputs together: 16 GiB
+_DAY = 86400  # seconds
+
+Unseen = list[tuple[int, str, str]]  # the line, the column and the text of cells that no training row holds
+
+
+def targets_of(cells: Cells, options: TableOptions, classes: Sequence[str]) -> Tensor:
+    """The class (n,) of each row, or its number (n, 1). Raises UserError for a class that is not known."""
+    if not options.has_classes:
+        return cells.numbers[options.target].float().unsqueeze(1)
+    unseen: Unseen = []
+    targets = _codes(cells, options.target, classes, unseen)
+    if unseen:
+        what = f"{said_unseen(unseen)}, no class of the model {listed(classes)}"
+        raise UserError(what, where=cells.source)
+    return targets
+
+
+def inputs_of(cells: Cells, options: TableOptions, encoding: Encoding, notes: list[str]) -> Tensor:
+    """Raw inputs (n, features), float64: numbers, one-hot categories, dates, their waves and indicators."""
+    width = len(encoding.features(options))
+    if len(cells) * width > _MOST_FIGURES:
+        widest = max(encoding.categories, key=lambda c: len(encoding.categories[c]), default="")
+        most = f", {said_different(len(encoding.categories[widest]))} in {widest} alone" if widest else ""
+        what = f"{len(cells):,} rows of {width:,} inputs{most}: {len(cells) * width / 2**27:,.0f} GiB"
+        raise UserError(what, where=cells.source, fix="list columns under ignore")
+    inputs = torch.empty(len(cells), width, dtype=torch.float64)
+    place = 0
+    unseen: Unseen = []
+    for column in encoding.columns:
+        if column in encoding.categories:
+            piece = _one_hot(cells, column, encoding, unseen)
+        elif column in encoding.dates:
+            moments = cells.moments[column]
+            waves = [_waves(moments, cycle) for cycle in encoding.dates[column]]
+            piece = torch.cat([moments.unsqueeze(1), *waves], 1)
+        else:
+            piece = cells.numbers[column].unsqueeze(1)
+        inputs[:, place : place + piece.shape[1]] = piece
+        place += piece.shape[1]
+    if unseen and options.unknown == "refuse":
+        _, column, text = unseen[0]
+        values = encoding.categories[column]
+        what = f"{said_unseen(unseen)}, which no training row holds{meant(text, values)}"
+        fix = "set unknown: zeros, and such cells are of no category"
+        raise UserError(f"{what} {listed(values)}", where=cells.source, fix=fix)
+    if unseen:
+        notes.append(_said_zeros(unseen, cells))
+    waves = [_waves(cells.date, cycle) for cycle in options.date_cycles if cells.date is not None]
+    missing = [cells.is_missing(column).double().unsqueeze(1) for column in encoding.indicators]
+    inputs[:, place:] = torch.cat([torch.empty(len(cells), 0), *waves, *missing], 1)
+    return inputs
+
+
+def standardising(options: TableOptions, encoding: Encoding, inputs: Tensor) -> Preprocessing:
+    """Standardise numbers to mean 0 and standard deviation 1 over training rows (n, features).
+
+    Other inputs are left unchanged. A number that is constant in training becomes 0 in all rows, because its
+    weight never learnt anything.
+    """
+    are_numbers = encoding.are_numbers(options)
+    means = torch.where(are_numbers, inputs.nanmean(0), 0.0)
+    fill = _fills(options, encoding, inputs, means) if encoding.fills else None
+    if not options.standardise:
+        return Preprocessing(fill=fill)
+    deviations = (inputs - means).square().nanmean(0).sqrt()
+    deviations[are_same(inputs) | (deviations == 0)] = math.inf  # 0: squares of 1e-300 underflow
+    return Preprocessing(means, torch.where(are_numbers, deviations, 1.0), fill)
+
+
+def scaling_of(targets: Tensor | None) -> tuple[float, float] | None:
+    """Mean and standard deviation of the training targets; None if the deviation is 0."""
+    if targets is None or are_same(targets):
+        return None
+    return float(targets.mean()), float(targets.std(correction=0))
+
+
+def constant_columns(training: Cells, columns: Sequence[str], options: TableOptions) -> list[str]:
+    """A note that names the columns of numbers which are the same in all training rows, if it matters."""
+    constant = [c for c in columns if c in training.numbers and are_same(training.numbers[c])]
+    if not constant or not options.standardise:
+        return []
+    are, become = ("are", "become") if len(constant) > 1 else ("is", "becomes")
+    return [f"{some_columns(constant)} {are} the same in all training rows, and {become} 0"]
+
+
+def cycles_of(moments: Tensor) -> tuple[Cycle, ...]:
+    """The cycles that dates (n,) in seconds since 1970, or nan, go through at least once, and not in step."""
+    there = moments[~moments.isnan()]
+    span = float(there.max() - there.min()) if len(there) else 0.0
+    days = (there / _DAY).floor()
+    has_times = bool((there % _DAY != 0).any())
+    found: list[Cycle] = []
+    if span >= 365 * _DAY and len((days % 365.25).round().unique()) > 2:
+        found.append("year")
+    if span >= 14 * _DAY and len((days % 7).unique()) > 1 and span / max(1, len(there.unique())) < 7 * _DAY:
+        found.append("week")
+    return (*found, "day") if has_times and len((there % _DAY).unique()) > 1 else tuple(found)
+
+
+def are_same(values: Tensor) -> Tensor:
+    """True for each column (axis 1) whose values are all equal, missing ones aside."""
+    lowest = torch.where(values.isnan(), math.inf, values).amin(0)
+    return lowest == torch.where(values.isnan(), -math.inf, values).amax(0)
+
+
+def _one_hot(cells: Cells, column: str, encoding: Encoding, unseen: Unseen) -> Tensor:
+    """The category of each cell as a vector (n, categories), of zeros for one that is none of them."""
+    values, has_other = encoding.categories[column], column in encoding.others
+    codes = _codes(cells, column, values, [] if has_other else unseen)
+    if has_other:
+        is_other = (codes < 0) & torch.from_numpy(~cells.texts[column].missing)
+        codes = torch.where(is_other, len(values), codes)
+    return one_hot(codes + 1, len(values) + has_other + 1)[:, 1:].double()  # code -1: all zeros
+
+
+def _codes(cells: Cells, column: str, values: Sequence[str], unseen: Unseen) -> Tensor:
+    """The place of each cell among some values, (n,), or -1 if it is missing or not among them.
+
+    Such texts are added to `unseen`.
+    """
+    held = cells.texts[column]
+    assert held.codes is not None, "it was read as texts"
+    place = places_of(values)
+    places = np.array([*map(place, held.texts), -1], np.int64)
+    codes = places[held.codes]
+    for row in np.flatnonzero((codes < 0) & (held.codes >= 0)).tolist():
+        unseen.append((int(cells.lines[row]), column, held.texts[held.codes[row]]))
+    return torch.from_numpy(codes)
+
+
+def _said_zeros(unseen: Unseen, cells: Cells) -> str:
+    """A note on cells of no category that training knows."""
+    said, rows = said_unseen(unseen), len({line for line, _, _ in unseen})
+    note = f"{said}, which no training row holds: of no category"
+    every = " – that is every row: are these the same categories?" if rows == len(cells) > 1 else ""
+    return note + every
+
+
+def _fills(options: TableOptions, encoding: Encoding, inputs: Tensor, means: Tensor) -> Tensor:
+    """The numbers (features,) that stand in for missing ones: stated, or means or medians of training."""
+    fill, names = means.clone(), encoding.features(options)
+    for column in encoding.columns:
+        if column in encoding.categories:
+            continue
+        place, treatment = names.index(column), options.treatment(column)
+        if isinstance(treatment, int | float):
+            fill[place] = treatment
+        elif treatment == "auto":
+            # of an even number of values the mean of the two in the middle, unlike PyTorch's
+            fill[place] = float(np.nanmedian(inputs[:, place].numpy()))
+    return fill
+
+
+def _waves(seconds: Tensor, cycle: Cycle) -> Tensor:
+    """Sine and cosine of the position within the year, the week (from Monday) or the day, (n, 2).
+
+    Both are 0 where the time is nan.
+    """
+    there = torch.nan_to_num(seconds.double())
+    if cycle == "year":
+        distinct, places = there.unique(return_inverse=True)
+        moments = [START + timedelta(seconds=value) for value in distinct.tolist()]
+        gone = [
+            (moment - START.replace(year=moment.year)) / timedelta(days=365 + isleap(moment.year))
+            for moment in moments
+        ]
+        share = torch.tensor(gone, dtype=torch.float64)[places]
+    else:
+        days = there / _DAY
+        share = days % 1 if cycle == "day" else (days + 3) % 7 / 7  # 1970 began on a Thursday
+    angle = 2 * math.pi * share
+    waves = torch.stack([angle.sin(), angle.cos()], 1)
+    return torch.where(seconds.isnan().unsqueeze(1), 0.0, waves) if seconds.is_floating_point() else waves

@@ -1,0 +1,181 @@
+"""Splits of a table: which of its rows are for training, which for validation and which for the test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dlrun.data.cells import Cells, in_order
+from dlrun.data.examples import Examples, carve
+from dlrun.data.hash_split import HashSplit, text_keys
+from dlrun.data.placement import SPLIT_NAMES, Placement
+from dlrun.data.table_encoding import TableOptions, different, places_of
+from dlrun.data.trees import single
+from dlrun.errors import UserError, shortened
+
+_FEWEST_WITH_VALID = 20  # rows: a tenth of fewer tells nothing
+_FEWEST = 2  # rows in a split
+
+Rows = dict[str, np.ndarray]  # split -> its rows (m,)
+
+
+def rows_of_splits(
+    cells: Cells,
+    options: TableOptions,
+    total: int,
+    notes: list[str],
+    before: Placement | None = None,
+) -> tuple[Rows, Placement]:
+    """The rows of each split, chosen among the remaining ones of `total`, and what placed them.
+
+    By the placement `before` of a checkpoint, none is in another split than it was. In a chronological split
+    the last rows are the test split, those before the validation split.
+    """
+    if options.split_rule == "drawn":
+        rows = _by_date(cells, options) if options.is_chronological else _drawn(cells, options)
+        rows, placement = {name: rows[name] for name in options.splits}, Placement(options.splits)
+    else:
+        stated = _stated(cells, options)
+        placement = before or _fitted(cells, options, stated, notes)
+        rows = _placed(cells, options, stated, placement)
+    for name, some in rows.items():
+        if len(some) < _FEWEST:
+            n = len(cells)
+            said = f"{n:,} row{'s' * (n > 1)}" + (f" left of {total:,}" if n < total else "")
+            if options.has_classes:
+                said += f" in {len(different(cells.texts[options.target].present)):,} classes"
+            what = f"of {said} the {name} split gets {len(some)}, but needs {_FEWEST}"
+            raise UserError(
+                what, where=cells.source, fix="add rows, or change test_fraction or valid_fraction"
+            )
+    return rows, placement
+
+
+def _fitted(cells: Cells, options: TableOptions, stated: np.ndarray, notes: list[str]) -> Placement:
+    """The placement of rows by the options of their table; `stated` (n,) is the split of each, "" if open."""
+    are_open = (stated == "") | (stated == "train")
+    test = 0.0 if (stated != "").any() else options.test_fraction
+    valid = 0.0 if (stated == "valid").any() else options.valid_fraction
+    if valid and are_open.sum() < _FEWEST_WITH_VALID and not options.is_chronological:
+        notes.append(f"{are_open.sum():,} rows are too few for a validation split")
+        valid = 0.0
+    has = {"valid": bool(valid) or (stated == "valid").any(), "test": bool(test) or (stated == "test").any()}
+    splits = ("train", *(name for name in ("valid", "test") if has[name]))
+    own = cells.take(np.flatnonzero(are_open))
+    if options.is_chronological:
+        assert own.date is not None, "this split is refused without dates"
+        dates = own.date.sort().values.tolist()
+        borders, n = {}, len(dates)
+        end = _between_dates(dates, n - round(test * n))
+        if test and end < n:
+            borders["test"] = dates[end]
+        start = _between_dates(dates, end - round(valid * end))
+        if valid and start < end:
+            borders["valid"] = dates[start]
+        return Placement(splits, None, borders)
+    if not (test or valid):
+        return Placement(splits)
+    labels, classes = _classes(own, options)
+    fitted = HashSplit.fitted(
+        _keys(own, options),
+        classes,
+        labels,
+        seed=options.seed,
+        test_fraction=test,
+        valid_fraction=valid,
+        least=1 if classes else _FEWEST,
+    )
+    return Placement(splits, fitted)
+
+
+def _placed(cells: Cells, options: TableOptions, stated: np.ndarray, placement: Placement) -> Rows:
+    """The rows of each split of a placement."""
+    found = np.where(stated == "", "train", stated)
+    are_open = np.flatnonzero(found == "train")
+    if placement.dates:
+        assert cells.date is not None, "this placement is refused without dates"
+        dates = cells.date.numpy()[are_open]
+        for name in ("valid", "test"):  # in the order of time
+            if name in placement.dates:
+                found[are_open[dates >= placement.dates[name]]] = name
+    elif placement.by_hash:
+        own = cells.take(are_open)
+        labels, classes = _classes(own, options)
+        for name, some in placement.by_hash.rows(_keys(own, options), classes, labels).items():
+            found[are_open[some.numpy()]] = name
+    return {name: np.flatnonzero(found == name) for name in placement.splits}
+
+
+def _stated(cells: Cells, options: TableOptions) -> np.ndarray:
+    """The split (n,) that a column or the file of a row states for it, "" if it states none."""
+    if options.split_column is None:
+        return cells.parts if cells.parts is not None else np.full(len(cells), "", dtype="<U5")
+    column = cells.texts[options.split_column]
+    names = [SPLIT_NAMES.get(text.lower(), "") for text in column.texts]
+    if unknown := [text for text, name in zip(column.texts, names, strict=True) if not name]:
+        what = f"{options.split_column} holds {shortened(unknown[0])!r}, but says in which split a row is"
+        raise UserError(what, where=cells.source, fix="write train, valid or test there")
+    assert column.codes is not None, "it was read as texts"
+    stated: np.ndarray = np.array([*names, ""], dtype="<U5")[column.codes]
+    return stated
+
+
+def _classes(cells: Cells, options: TableOptions) -> tuple[Tensor | None, tuple[str, ...]]:
+    """The numbers (n,) and the names of the classes that every split is to have in equal shares, if any."""
+    name = options.stratify or (options.target if options.has_classes and not options.group else None)
+    if name is None:
+        return None, ()
+    column = cells.texts[name]
+    names = in_order(different(column.present))
+    assert column.codes is not None, "it was read as texts"
+    place = places_of(names)
+    places = np.array([*map(place, column.texts), len(names)], np.int64)  # a missing one is of no class
+    return torch.from_numpy(places[column.codes]), (*names, "(missing)")
+
+
+def _keys(cells: Cells, options: TableOptions) -> Tensor:
+    """The keys (n,) by which rows are placed: those of their group or id, or of what they hold."""
+    if name := options.group or options.id:
+        return text_keys(cells.texts[name].cells())
+    assert cells.keys is not None, "rows of a table have keys"
+    return cells.keys
+
+
+def _by_date(cells: Cells, options: TableOptions) -> Rows:
+    """The rows of each split in the order of time, as an earlier dlrun chose them."""
+    assert cells.date is not None, "this split is refused without dates"
+    n, order = len(cells), cells.date.argsort(stable=True)
+    dates = cells.date[order].tolist()
+    test = _between_dates(dates, n - round(options.test_fraction * n))
+    valid = _between_dates(dates, test - round(options.valid_fraction * test))
+    places = order.numpy()
+    return {"train": places[:valid], "valid": places[valid:test], "test": places[test:]}
+
+
+def _drawn(cells: Cells, options: TableOptions) -> Rows:
+    """The rows of each split drawn by the seed, as an earlier dlrun did: they change with every new row."""
+    n = len(cells)
+    labels = torch.zeros(n, dtype=torch.long)
+    if options.has_classes:
+        names = in_order(cells.texts[options.target].texts)
+        places = {name: place for place, name in enumerate(names)}
+        labels = torch.tensor([places.get(text, -1) for text in cells.texts[options.target].cells()])
+    everything = Examples(torch.arange(n), labels)
+    rest, test = carve(everything, options.test_fraction, options.seed, by_class=options.has_classes)
+    train, valid = carve(rest, options.valid_fraction, options.seed, by_class=options.has_classes)
+    parts = {"train": train, "valid": valid, "test": test}
+    return {name: single(part.inputs).numpy() for name, part in parts.items()}
+
+
+def _between_dates(dates: Sequence[int], border: int) -> int:
+    """Move a split's border among sorted dates so that no date has rows on both sides.
+
+    If no later date follows, it moves to the start of the last one; with a single date it stays.
+    """
+    starts = [0, *(place for place in range(1, len(dates)) if dates[place] != dates[place - 1])]
+    if border in (0, len(dates)) or len(starts) == 1:
+        return border
+    return next((start for start in starts if start >= border), starts[-1])
