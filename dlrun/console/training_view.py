@@ -62,7 +62,9 @@ class TrainingDisplay:
         about += f" with {layers.parameters:,} parameters, {plan.config.optimizer.name}, {plan.device}"
         about += f", {len(seeds)} seeds" if len(seeds) > 1 else f", seed {seeds[0]}"
         about += f", from epoch {state.epoch + 1}" if state.epoch else ""
-        self.console.print(Text(clean(about)), soft_wrap=not self.console.is_terminal)
+        findings = [] if state.epoch else plan.data.findings
+        for line in (about, *findings):
+            self.console.print(Text(clean(line)), soft_wrap=not self.console.is_terminal)
         summary = {} if state.epoch else run.summary()
         if summary.get("weights") and not summary.get("resumed"):
             print_weights(summary["weights"])

@@ -278,7 +278,8 @@ class Data:
     name_of: Callable[[int], str] | None = None
     guessed: Mapping[str, Any] = field(default_factory=dict)
     known: Mapping[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)  # remarks for the user, complete after `read`
+    notes: list[str] = field(default_factory=list)  # warnings for the user, complete after `read`
+    findings: list[str] = field(default_factory=list)  # how the data were understood, where that was open
     input_dtype: torch.dtype | Mapping[str, torch.dtype] = torch.float32
     vocabulary: tuple[str, ...] = ()
     characters: tuple[int, ...] = ()  # the number of characters of each token, unless each is one

@@ -136,7 +136,7 @@ def _borders(ranks: np.ndarray, test_fraction: float, valid_fraction: float, lea
     before = np.concatenate([[0], np.cumsum(counts)])  # examples before each group, and in all
     n, most = len(ranks), len(groups) - 1  # train keeps a group
     wants_valid = bool(valid_fraction) and most >= (2 if test_fraction else 1)
-    least = min(least, n // 4)
+    least = min(least, n // 2)
     test = _nearest(before, max(least, test_fraction * n), 0, most - wants_valid) if test_fraction else 0
     valid = test
     if wants_valid:

@@ -106,3 +106,13 @@ def decimal_of(columns: Iterable[Collection[str]]) -> str:
         if found == {","}:
             return ","
     return ""
+
+
+def said_marks(texts: Collection[str]) -> str:
+    """The options by which some texts would be read as numbers: `set thousands: ','`."""
+    reading = chosen_reading(texts)
+    if reading is None:
+        return "set thousands, decimal or symbols"
+    wanted = {"decimal": reading.decimal, "thousands": reading.thousands, "symbols": [*reading.symbols]}
+    usual = {"decimal": ".", "thousands": "", "symbols": []}
+    return "set " + " and ".join(f"{key}: {each!r}" for key, each in wanted.items() if each != usual[key])

@@ -88,6 +88,7 @@ def table_data(read: Callable[[], Table], options: TableOptions, known: Mapping[
         known=encoding.known(),
         guessed=dataset.guessed,
         notes=notes,
+        findings=dataset.findings,
     )
 
 
@@ -98,6 +99,7 @@ class _Dataset:
     options: TableOptions
     encoding: Encoding
     notes: list[str]
+    findings: list[str] = field(default_factory=list)
     splits: dict[str, Examples] = field(default_factory=dict)
     guessed: Mapping[str, Any] = field(default_factory=dict)
     names: Callable[[int], str] = "row {}".format
@@ -105,7 +107,7 @@ class _Dataset:
     def read(self, read: Callable[[], Table]) -> dict[str, Examples]:
         """All splits of a table."""
         table, cells = self._labelled(read())
-        cells = without_trouble(cells, self.options, self.notes)
+        cells = without_trouble(cells, self.options, self.notes, findings=self.findings)
         placement = self.encoding.placement
         rows, _ = rows_of_splits(cells, self.options, len(table), self.notes, placement)
         self.names = table.name_of
@@ -120,7 +122,7 @@ class _Dataset:
             raise UserError(what, where=table.source, fix="for rows without a target use dlrun predict")
         refuse_missing_columns(table, [*needed_columns(options), *self.encoding.columns])
         cells = parsed(table, options, self.encoding.columns, self.encoding.categories)
-        cells = without_trouble(cells, options, self.notes)
+        cells = without_trouble(cells, options, self.notes, findings=self.findings)
         self.names = table.name_of
         return self.examples(cells, {"all": np.arange(len(cells))})["all"]
 
@@ -200,8 +202,7 @@ def _learnt(table: Table, options: TableOptions, notes: list[str]) -> _Dataset:
     """Fit the encoding on the training rows of a table, and encode all its splits."""
     options = replace(options, target=_target(table, options))
     refuse_missing_columns(table, needed_columns(options))
-    notes += table.notes
-    guessed = dict(table.guessed)
+    guessed, findings = dict(table.guessed), list(table.notes)
     if options.reading.is_strict:
         named = [name for key in _AUTO if (each := getattr(options, key)) != "auto" for name in each]
         literal = [name for name in options.ignore if not set("*?[") & set(name)]
@@ -217,7 +218,7 @@ def _learnt(table: Table, options: TableOptions, notes: list[str]) -> _Dataset:
             options = replace(options, reading=replace(options.reading, decimal=decimal))
         found = settled(without_words(table, options.reading.na_values), options)
         table, options = found.table, found.options
-        notes += found.notes
+        findings += found.notes
         guessed |= found.changed
     columns = input_columns(table, options)
     if not columns and not options.date_cycles:
@@ -226,15 +227,15 @@ def _learnt(table: Table, options: TableOptions, notes: list[str]) -> _Dataset:
     options = replace(options, formats=_formats(table, options))
     cells = parsed(table, options, columns, categorical)
     refuse_text(cells, table, options, columns)
-    cells = without_trouble(cells, options, notes)
+    cells = without_trouble(cells, options, notes, findings=findings)
     classes = classes_of(cells, options)
     rows, placement = rows_of_splits(cells, options, len(table), notes)
     training = cells.take(rows["train"])
-    encoding = _fitted(training, columns, classes, placement, options, notes)
+    encoding = _fitted(training, columns, classes, placement, options, findings)
     refuse_unlearnable(training, encoding, options)
     notes += unlearnable_classes(training, classes, options)
     notes += constant_columns(training, columns, options)
-    dataset = _Dataset(options, encoding, notes, guessed=guessed, names=table.name_of)
+    dataset = _Dataset(options, encoding, notes, findings, guessed=guessed, names=table.name_of)
     dataset.splits = dataset.examples(cells, rows)
     return dataset
 
@@ -245,13 +246,13 @@ def _fitted(
     classes: tuple[str, ...],
     placement: Placement,
     options: TableOptions,
-    notes: list[str],
+    findings: list[str],
 ) -> Encoding:
     """The encoding of rows by the training ones."""
     categories, others = dict[str, tuple[str, ...]](), list[str]()
     for column in columns:
         if column in options.categorical:
-            categories[column], has_others = _categories(training, column, options, notes)
+            categories[column], has_others = _categories(training, column, options, findings)
             others += [column] * has_others
     dates = {column: cycles_of(training.moments[column]) for column in columns if column in training.moments}
     filled = [column for column in columns if options.treatment(column) not in ("refuse", "drop")]
@@ -276,7 +277,7 @@ def _fitted(
 
 
 def _categories(
-    training: Cells, column: str, options: TableOptions, notes: list[str]
+    training: Cells, column: str, options: TableOptions, findings: list[str]
 ) -> tuple[tuple[str, ...], bool]:
     """The categories of a column in their order, and True if there are others, rare ones, beside them.
 
@@ -300,7 +301,7 @@ def _categories(
         rows = sum(counts[name] for name in rare)
         are, them = ("are", "categories") if len(rare) > 1 else ("is", "category")
         said = f"{len(rare):,} rare {them} of {column} {are} one, other: {some_columns(rare[:3])}"
-        notes.append(f"{said}{', …' if len(rare) > 3 else ''} ({rows:,} training row{'s' * (rows > 1)})")
+        findings.append(f"{said}{', …' if len(rare) > 3 else ''} ({rows:,} training row{'s' * (rows > 1)})")
     return in_order(kept), bool(rare)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from dlrun.data.cells import Cells, Trouble, in_order
-from dlrun.data.number_readings import is_like_a_number
+from dlrun.data.number_readings import is_like_a_number, said_marks
 from dlrun.data.row_keys import row_keys
 from dlrun.data.table_encoding import Encoding, TableOptions, different, places_of
 from dlrun.data.table_refusals import said_different
@@ -56,8 +56,11 @@ def without_trouble(
     *,
     labelled: bool = True,
     fillable: bool = True,
+    findings: list[str] | None = None,
 ) -> Cells:
     """Apply the option `missing` to rows with missing and unreadable cells, and note what was done.
+
+    What stands in for missing cells without anybody's asking is among the `findings`.
 
     A row without a target or a date is left out, whatever is done with others; so is one without a group, a
     split or an id. `fillable` is False for a dataset that cannot fill. Raises UserError for cells that are
@@ -93,7 +96,8 @@ def without_trouble(
         why = cells.said(cells.trouble.among(is_bad))
         notes.append(f"{len(bad):,} of {len(cells):,} rows {are} left out: {why}")
     if filled := cells.trouble.among(~is_bad):
-        notes.append(said_filled(filled, options, cells))
+        said = findings if options.missing == "auto" and findings is not None else notes
+        said.append(said_filled(filled, options, cells))
     return cells.take(np.flatnonzero(~is_bad))
 
 
@@ -110,7 +114,8 @@ def refuse_numbers(cells: Cells, options: TableOptions) -> None:
     }
     if meant := Trouble(odd={column: texts for column, texts in odd.items() if texts}):
         what = f"{cells.said(meant)}; such a cell means a number, and is not taken for a missing one"
-        fix = "set thousands, decimal or symbols, or write numbers as 1234.5"
+        texts = {text for of_column in meant.odd.values() for text in of_column.values()}
+        fix = f"{said_marks(texts)}, or write numbers as 1234.5"
         raise UserError(what, where=cells.source, fix=fix)
 
 

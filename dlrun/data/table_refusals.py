@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dlrun.data.cells import SHOWN, Cells
 from dlrun.data.column_kinds import is_meant_as_nothing
 from dlrun.data.columns import TooLarge, is_number, number
-from dlrun.data.number_readings import is_like_a_number
+from dlrun.data.number_readings import is_like_a_number, said_marks
 from dlrun.data.table_encoding import Encoding, TableOptions
 from dlrun.data.tables import Table
 from dlrun.errors import UserError, listed, meant
@@ -94,7 +94,7 @@ def refuse_text(
         elif _is_large(text):
             fixes.append("give such numbers in a larger unit")
         elif is_like_a_number(text):
-            fixes.append("write numbers as 1234.5: a point, nothing between thousands, no sign but + or -")
+            fixes.append(f"{said_marks([*texts.values()])}, or write numbers as 1234.5")
         elif is_meant_as_nothing(text):
             fixes.append("leave cells without a value empty, or write NA")
         elif of_text:

@@ -194,6 +194,9 @@ def _opened(
         writer.write_snapshot()
         writer.save()  # from here on there is always a checkpoint to resume from
     writer.write_summary("running")
+    if saved is None:
+        for finding in plan.data.findings:
+            run.log(finding)
     if begun:
         run.log(said_weights(begun.plain()))
     run.log(f"epoch {state.epoch} of {plan.config.epochs}, {hardware.threads} threads, {hardware.device}")

@@ -1,0 +1,175 @@
+"""A csv is read as people have it: each guess is said, recorded, and repeated by the recorded options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dlrun.data.examples import Data, NewInputs
+from dlrun.dataset.csv import csv
+from dlrun.errors import UserError
+
+CASES = {
+    "thousands": [f'{n},"{1000 * n:,}"' for n in range(40)],
+    "words": [f"{n % 7},{'?' if n == 3 else n}" for n in range(40)],
+    "dates": [f"{n % 28 + 1:02}.03.2020,{n}" for n in range(40)],
+    "categories": [f"{'red' if n % 3 else 'blue'},{n}" for n in range(40)],
+    "missing": [f"{'' if n % 5 == 0 else n},{n}" for n in range(40)],
+    "ids": [f"name {n},{n}" for n in range(40)],
+}
+
+
+def table(folder: Path, rows: Iterable[str], header: str = "x,y") -> Path:
+    path = folder / "table.csv"
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def data_of(path: Path, known: Any = None, **options: Any) -> Data:
+    return csv(path.parent, known, **{"path": str(path), "target": "y"} | options)
+
+
+def every(data: Data) -> dict[str, torch.Tensor]:
+    """The inputs of all splits, prepared."""
+    examples = data.read()
+    prepare = data.fit(examples["train"])
+    return {name: prepare(some.inputs) for name, some in examples.items()}
+
+
+@pytest.mark.parametrize(
+    ("case", "features", "said"),
+    [
+        ("thousands", ("x",), "numbers are read from y ('10,000' is 10000)"),
+        ("words", ("x",), "read as missing: '?' (in y)"),
+        ("dates", ("x", "sin(week of x)", "cos(week of x)"), "dates are inputs: x"),
+        ("categories", ("x=blue", "x=red"), "categories: x (text)"),
+        ("missing", ("x", "x is missing"), "the median of training, or no category, stands in"),
+    ],
+)
+def test_a_guess_is_said(tmp_path: Path, case: str, features: tuple[str, ...], said: str) -> None:
+    data = data_of(table(tmp_path, CASES[case]))
+    assert data.features == features
+    assert any(said in finding for finding in data.findings), data.findings
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_the_recorded_options_give_the_same_examples(tmp_path: Path, case: str) -> None:
+    path = table(tmp_path, [f"{n % 4},{row}" for n, row in enumerate(CASES[case])], "z,x,y")
+    first = data_of(path)
+    again = data_of(path, **first.guessed)
+    restored = data_of(path, dict(first.known), **first.guessed)
+    for other in (again, restored):
+        assert other.features == first.features
+        for name, inputs in every(first).items():
+            assert torch.equal(inputs, every(other)[name])
+
+
+def test_what_only_names_a_row_is_left_out_and_said(tmp_path: Path) -> None:
+    path = table(tmp_path, (f"name {n},{n},{n % 7},{n % 5}" for n in range(40)), "who,id,x,y")
+    data = data_of(path)
+    assert data.features == ("x",)
+    assert data.guessed["ignore"] == ["who", "id"]
+    assert "left out: who (all its texts differ); id (numbers the rows)" in data.findings
+    assert "who=name 3" in data_of(path, categorical=["who"], max_categories=None).features
+    with pytest.raises(UserError, match="there is nothing to learn from: who all its texts differ"):
+        data_of(path, inputs=["who"])
+
+
+def test_a_cell_that_means_a_number_is_never_missing(tmp_path: Path) -> None:
+    path = table(tmp_path, [f'{n},"{900 + 50 * n:,}"' for n in range(40)])
+    for missing in ("auto", "drop", "fill"):
+        read = data_of(path, missing=missing).read()
+        assert sum(map(len, read.values())) == 40
+        assert {2850.0} <= {float(y) for some in read.values() for y in some.targets}
+        with pytest.raises(UserError) as refused:
+            data_of(path, missing=missing, read="strict")
+        assert refused.value.fix == "set thousands: ',', or write numbers as 1234.5"
+        read = data_of(path, missing=missing, read="strict", thousands=",").read()
+        assert sum(map(len, read.values())) == 40
+    few = table(tmp_path, [f'{n},"{100 * n:,}"' for n in range(12)])
+    for missing in ("drop", "fill"):
+        with pytest.raises(UserError, match="such a cell means a number, and is not taken for a missing"):
+            data_of(few, missing=missing, read="strict")
+
+
+def test_all_columns_that_nobody_can_read_are_said_at_once(tmp_path: Path) -> None:
+    rows = [f'{n}/{n % 12 + 1}/2020,"{n}%",{n},a' for n in range(1, 12)] + ["1/1/2020,0.5,3,b"]
+    with pytest.raises(UserError) as refused:
+        data_of(table(tmp_path, rows, "day,share,x,y"))
+    for said in ("day holds dates such as", "share holds percentages", "y holds text such as 'a'"):
+        assert said in refused.value.what
+    assert "date_format" in refused.value.fix
+    assert "task: classification" in refused.value.fix
+
+
+def test_strict_reading_guesses_nothing_and_says_every_kind_of_mistake(tmp_path: Path) -> None:
+    holed = (((n, "red", 1), (n, "", 2), ("", "blue", n), (n, "red", n)) for n in range(10))
+    path = table(tmp_path, (f"{a},{b},{y}" for some in holed for a, b, y in some), "a,b,y")
+    with pytest.raises(UserError) as refused:
+        data_of(path, read="strict", missing="refuse")
+    assert "b holds text such as 'red' (row 2); 10 cells are missing: a in row 4" in refused.value.what
+    guessed = data_of(path)
+    assert guessed.features == ("a", "b=blue", "b=red", "a is missing", "b is missing")
+
+
+def test_equal_numbers_are_one_category_and_so_are_the_spellings_of_truth(tmp_path: Path) -> None:
+    rows = [f"{('1', '1.0', '2')[n % 3]},{('True', 'FALSE', 'true')[n % 3]},{n}" for n in range(60)]
+    data = data_of(table(tmp_path, rows, "k,ok,y"), categorical=["k", "ok"])
+    assert data.features == ("k=1", "k=2", "ok=FALSE", "ok=True")
+    inputs = torch.cat([some.inputs for some in data.read().values()])
+    assert torch.equal(inputs.sum(1), torch.full((60,), 2.0, dtype=torch.float64))
+    new = tmp_path / "new.csv"
+    new.write_text("k,ok\n1.00,tRUE\n2.0,false\n3,true\n")
+    assert data.read_new is not None
+    (piece,) = data.read_new(new)
+    assert isinstance(piece, NewInputs)
+    assert piece.inputs.tolist() == [[1, 0, 0, 1], [0, 1, 1, 0], [0, 0, 0, 1]]
+    assert any("k holds '3' in row 4, which no training row holds" in note for note in data.notes)
+
+
+def test_rare_categories_are_one(tmp_path: Path) -> None:
+    cities = ["A"] * 30 + ["B"] * 20 + ["C"] * 10 + [f"town {n}" for n in range(20)]
+    path = table(tmp_path, (f"{city},{n % 9},{n}" for n, city in enumerate(cities)), "city,x,y")
+    assert data_of(path).features == ("city=A", "city=B", "city=C", "city: other", "x")
+    few = data_of(path, max_categories=2)
+    assert few.features == ("city=A", "city=B", "city: other", "x")
+    assert any("rare categories of city are one, other: C, town" in finding for finding in few.findings)
+    new = tmp_path / "new.csv"
+    new.write_text("city,x\nC,0\nnew,0\n,0\n")
+    assert few.read_new is not None
+    (piece,) = few.read_new(new)
+    assert isinstance(piece, NewInputs)
+    assert piece.inputs[:, 2].tolist() == [1, 1, 0]
+
+
+def test_missing_cells_have_the_median_of_training_and_an_input_that_says_so(tmp_path: Path) -> None:
+    path = table(tmp_path, (f"{'' if n % 4 == 0 else n * n},{n}" for n in range(100)))
+    data = data_of(path, standardise=False)
+    train = data.read()["train"]
+    there = train.inputs[:, 0][train.inputs[:, 1] == 0]
+    prepared = data.fit(train)(train.inputs)
+    assert float(prepared[train.inputs[:, 1] == 1, 0].unique()) == float(there.quantile(0.5))
+    stated = data_of(path, standardise=False, missing={"x": -1})
+    assert stated.features == ("x",)
+    assert float(stated.fit(stated.read()["train"])(stated.read()["train"].inputs)[:, 0].min()) == -1
+    dropped = data_of(path, missing={"x": "drop"})
+    assert sum(map(len, dropped.read().values())) == 75
+
+
+def test_the_target_may_be_named_by_its_place(tmp_path: Path) -> None:
+    path = table(tmp_path, [f"{n},{n % 5}" for n in range(40)])
+    assert data_of(path, target="-1").target == data_of(path, target="2").target == "y"
+    assert data_of(path, target="1").features == ("y",)
+    with pytest.raises(UserError, match=r"nor a 3\. of 2 columns"):
+        data_of(path, target="3")
+
+
+def test_inputs_and_ignore_take_patterns(tmp_path: Path) -> None:
+    path = table(tmp_path, (f"{n % 3},{n % 4},{n % 5},{n}" for n in range(40)), "a_1,a_2,b_1,y")
+    assert data_of(path, inputs=["a_*"]).features == ("a_1", "a_2")
+    assert data_of(path, ignore=["*_1"]).features == ("a_2",)
+    assert data_of(path, inputs=["a_*"], ignore=["a_1"]).guessed["ignore"] == ["a_1", "b_1"]

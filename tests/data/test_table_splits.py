@@ -1,0 +1,107 @@
+"""Rows keep their split when a table grows, and stand where a column, a group or a date says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlrun.data.examples import Data
+from dlrun.dataset.csv import csv, of_earlier_runs
+from dlrun.errors import UserError
+
+
+def table(folder: Path, rows: Iterable[str], header: str = "x,y") -> Path:
+    path = folder / "table.csv"
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def data_of(path: Path, known: Any = None, **options: Any) -> Data:
+    return csv(path.parent, known, **{"path": str(path), "target": "y", "missing": "refuse"} | options)
+
+
+def places(data: Data) -> dict[int, str]:
+    """The split of each row by its key."""
+    return {int(key): name for name, some in data.read().items() for key in some.keys}
+
+
+ROWS = [f"{n * 37 % 101},{n}" for n in range(100)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"task": "classification", "target": "k"}, {"id": "n"}, {"date": ["day"]}, {"stratify": "k"}],
+    ids=["numbers", "classes", "id", "date", "stratify"],
+)
+def test_no_row_changes_its_split_when_the_table_grows(tmp_path: Path, options: dict[str, Any]) -> None:
+    def row(n: int) -> str:
+        return f"2020-01-{n % 28 + 1:02},{n * 37 % 101},{'abc'[n % 3]},{n},{n}"
+
+    header, common = "day,x,k,n,y", {"ignore": [] if "date" in options else ["day"]}
+    path = table(tmp_path, map(row, range(100)), header)
+    first = data_of(path, **common | options)
+    before = places(first)
+    assert {*before.values()} == {"train", "valid", "test"}
+    grown = [*map(row, range(300, 340)), *map(row, range(50)), row(999), *map(row, range(50, 100))]
+    table(tmp_path, grown, header)
+    after = places(data_of(path, dict(first.known), **common | options | first.guessed))
+    assert {key: after[key] for key in before} == before
+    assert len(after) == len(before) + 41
+
+
+def test_equal_rows_stand_together_even_if_the_columns_change_their_order(tmp_path: Path) -> None:
+    first = data_of(table(tmp_path, [f"{n % 20},{n % 20}.0" for n in range(200)]))
+    assert len(places(first)) == 20
+    turned = data_of(table(tmp_path, [f"{n % 20}.00,{n % 20}" for n in range(200)], "y,x"))
+    assert places(turned) == places(first)
+
+
+def test_a_group_stands_together(tmp_path: Path) -> None:
+    path = table(tmp_path, (f"{n},p{n % 10},{n}" for n in range(100)), "x,person,y")
+    data = data_of(path, group="person")
+    assert data.features == ("x",)
+    people = {name: {int(x) % 10 for x in some.inputs[:, 0]} for name, some in data.read().items()}
+    assert sum(map(len, people.values())) == 10
+    assert min(map(len, people.values())) >= 1
+
+
+def test_a_column_says_the_split(tmp_path: Path) -> None:
+    path = table(tmp_path, (f"{n},{('Training', 'train', 'TEST')[n % 3]},{n}" for n in range(90)), "x,part,y")
+    data = data_of(path, split_column="part")
+    read = data.read()
+    assert data.splits == ("train", "valid", "test")
+    assert sorted(read["test"].inputs[:, 0].tolist()) == [n for n in range(90) if n % 3 == 2]
+    assert len(read["valid"]) == 6
+    assert data_of(path, split_column="part", valid_fraction=0.0).splits == ("train", "test")
+    table(tmp_path, ["1,train,2", "2,third,3"], "x,part,y")
+    with pytest.raises(UserError, match="part holds 'third', but says in which split a row is"):
+        data_of(path, split_column="part")
+
+
+def test_every_class_is_in_every_split(tmp_path: Path) -> None:
+    rows = [f"{n},{'common' if n < 90 else 'rare' if n < 94 else 'alone'}" for n in range(95)]
+    data = data_of(table(tmp_path, rows), task="classification")
+    counts = {name: some.targets.bincount(minlength=3).tolist() for name, some in data.read().items()}
+    assert data.classes == ("alone", "common", "rare")
+    assert [counts[name][2] >= 1 for name in ("train", "valid", "test")] == [True] * 3
+    assert counts["train"][0] == 1
+
+
+@pytest.mark.parametrize("n", [4, 5, 6, 9, 19])
+def test_a_small_table_has_two_test_rows_and_no_validation_split(tmp_path: Path, n: int) -> None:
+    data = data_of(table(tmp_path, [f"{k},{k * k}" for k in range(n)]))
+    tests = max(2, round(n / 5))
+    assert {name: len(some) for name, some in data.read().items()} == {"train": n - tests, "test": tests}
+
+
+def test_a_run_of_an_earlier_dlrun_keeps_its_split(tmp_path: Path) -> None:
+    path = table(tmp_path, ROWS)
+    earlier = of_earlier_runs | {"categorical": [], "valid_fraction": 0.0}
+    data = data_of(path, **earlier)
+    assert data.splits == ("train", "test")
+    assert len(data.read()["test"]) == 20
+    known = {key: data.known[key] for key in ("columns", "categories", "classes", "scaling", "fills")}
+    assert places(data_of(path, known, **earlier)) == places(data)
