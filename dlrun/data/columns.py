@@ -137,14 +137,24 @@ def said_number(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
 
 
-def column_of(cells: Sequence[str], missing: frozenset[str] = MISSING, *, as_text: bool = False) -> Column:
-    """The column of some cells: of numbers if most that are not missing hold one, unless it is `as_text`."""
+def column_of(
+    cells: Sequence[str],
+    missing: frozenset[str] = MISSING,
+    *,
+    as_text: bool = False,
+    read: Callable[[str], float | None] | None = None,
+) -> Column:
+    """The column of some cells: of numbers if most that are not missing hold one, unless it is `as_text`.
+
+    `read` gives the number in a cell as `number` does, which is used by default.
+    """
     if as_text:
         return Column.of_texts(cells, missing)
+    read = read or number
     numbers, odd = np.full(len(cells), np.nan), dict[int, str]()
     for row, text in enumerate(cells):
         try:
-            value = None if text in missing else number(text)
+            value = None if text in missing else read(text)
         except ValueError:
             odd[row] = text
         else:
@@ -172,6 +182,16 @@ def number(text: str) -> float | None:
     if abs(value) > LARGEST:
         raise TooLarge(f"{text[:40]!r} is too large")
     return value
+
+
+def number_with_comma(text: str) -> float | None:
+    """The number in a cell that is written with a decimal comma, as `number` gives it.
+
+    Raises ValueError for a cell with a point, too: 1.234 may mean 1234.
+    """
+    if "." in text:
+        raise ValueError(f"{text[:40]!r} is not a number with a decimal comma")
+    return number(text.replace(",", "."))
 
 
 def plain_number(text: str) -> float:

@@ -1,137 +1,79 @@
-"""CSV files read strictly: every mistake is reported with its file and row."""
+"""Files as tables: read strictly as CSV, or as they seem to be meant, with each guess noted."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dlrun.data.columns import number, number_with_comma
+from dlrun.data.csv_rows import BodyReader
+from dlrun.data.dialects import Row
+from dlrun.data.layouts import layout_of
+from dlrun.data.packed_files import PackedFile
+from dlrun.data.strict_csv import strict_rows
 from dlrun.data.tables import STRICT, Reading, Table
+from dlrun.data.text_encodings import FIX, text_file
 from dlrun.errors import UserError
+from dlrun.system import machine
+from dlrun.system.files import size_text
 
-_LONGEST_NAME = 1000
-_LONGEST_LINE = 2**24  # bytes: a hundred thousand columns
-_MOST_BYTES = 2**28  # decompressed; as Python strings they take about ten times as much memory
-_MOST_LINES = 2**23  # even of the shortest rows these take more than a gigabyte
-_MISTAKES = {  # message of the csv module -> our message
-    "unexpected end of data": 'a quote (") is opened here and never closed',
-    "field larger than": 'a cell is longer than 131,072 characters: maybe a quote (") is never closed',
-    "expected after": "there is something between a closing quote and the next comma",
-    "new-line character": "there is a carriage return within a row: rows must end with LF or CRLF",
-}
-_NO_TABLES = {  # first bytes of spreadsheet files and others that are no CSV
-    b"PK\x03\x04": "a ZIP file, as a workbook (.xlsx, .ods) is one",
+_BYTES_OF_A_CELL = 80  # as a Python string
+_NO_TABLES = {  # first bytes of files that are no CSV
     b"\xd0\xcf\x11\xe0": "a workbook (.xls)",
     b"PAR1": "a Parquet file",
 }
-_FIX = "save the table as CSV, in UTF-8"
 
 
 def read_table(path: Path, reading: Reading = STRICT, texts: Collection[str] = ()) -> Table:
-    """Read the table in a CSV file (RFC 4180, UTF-8 with or without byte order mark, optionally gzipped).
+    """Read the table in a CSV file, which may be packed by gzip, bzip2, xz or ZIP.
 
     The columns of `texts` keep their texts even if they are numbers, such as 01.
 
-    The first row names the columns; blank lines are ignored. Raises UserError, with the line, if the file
-    is missing or is not such a table.
+    Read strictly, it is RFC 4180 in UTF-8 with or without byte order mark, as far as the options of
+    `reading` do not say otherwise: the first row names the columns, blank lines are ignored. Raises
+    UserError, with the line, if the file is missing or is not such a table.
     """
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    start = 1
-    reader = csv.reader(_lines(path), strict=True, skipinitialspace=True)
-    try:
-        for cells in reader:
-            line, start = start, reader.line_num + 1
-            if not cells:
-                continue
-            rows.append([cell.strip() for cell in cells])
-            lines.append(line)
-            if len(rows) == 1:
-                _refuse_names(rows[0], f"{path}:{line}")
-            elif len(cells) != len(rows[0]):
-                what = f"row {line} has {_count(len(cells), 'cell')}, but the header names"
-                what += f" {_count(len(rows[0]), 'column')}{_goes_on(line, reader.line_num)}"
-                fix = "name each column in the first row, and put quotes around a cell that holds a comma"
-                raise UserError(what, where=f"{path}:{line}", fix=fix)
-    except csv.Error as error:
-        said = next((ours for theirs, ours in _MISTAKES.items() if theirs in str(error)), str(error))
-        goes_on = "" if "never closed" in said else _goes_on(start, reader.line_num)
-        raise UserError(f"{said}{goes_on}", where=f"{path}:{start}") from None
-    if len(rows) < 2:
-        what = "the file has a header but no rows" if rows else "the file is empty"
-        raise UserError(what, where=str(path))
-    return Table.of_rows(str(path), rows[0], rows[1:], lines[1:], texts, reading.missing)
+    file = PackedFile.at(path, reading.sheet)
+    with file.opened() as raw:
+        start = raw.read(4)
+    if start in _NO_TABLES:
+        raise UserError(f"this is {_NO_TABLES[start]}, not a CSV file", where=str(path), fix=FIX)
+    return (_strict if reading.is_strict else _guessed)(file, reading, texts)
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a file. Raises UserError if it is not a file, not text, or far too large."""
-    line, total = 0, 0
-    try:
-        if path.is_dir() or (path.exists() and not path.is_file()):  # opening a pipe may block forever
-            raise UserError(f"{path} is not a file")
-        with open(path, "rb") as file:
-            magic = file.read(4)
-            if magic in _NO_TABLES:
-                raise UserError(f"this is {_NO_TABLES[magic]}, not a CSV file", where=str(path), fix=_FIX)
-            is_packed = magic[:2] == b"\x1f\x8b"
-            file.seek(0)
-            source = gzip.GzipFile(fileobj=file) if is_packed else file
-            while raw := source.readline(_LONGEST_LINE + 1):
-                line += 1
-                total += len(raw)
-                if len(raw) > _LONGEST_LINE:
-                    raise UserError(f"row {line} is longer than {_LONGEST_LINE:,} bytes", where=str(path))
-                if total > _MOST_BYTES or line > _MOST_LINES:
-                    most = f"{_MOST_BYTES / 2**20:.0f} MiB or {_MOST_LINES:,} rows"
-                    raise UserError(f"the table has more than {most}: too much for dlrun", where=str(path))
-                text = raw.decode("utf-8-sig" if line == 1 else "utf-8")
-                if "\0" in text:
-                    raise UserError(f"row {line} holds a byte 0: this is not text", where=str(path), fix=_FIX)
-                yield text
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        what = f"row {line} is not UTF-8: byte {error.start + 1} is {byte:#04x}"
-        raise UserError(what, where=f"{path}:{line}", fix=_FIX) from None
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"this is not a complete gzip file: {error}", where=str(path)) from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+def _strict(file: PackedFile, reading: Reading, texts: Collection[str]) -> Table:
+    """A table that is read as the options state it."""
+    (_, names), *rows = _bounded(strict_rows(file, reading), str(file.path))
+    cells, lines = [cells for _, cells in rows], [line for line, _ in rows]
+    read = number_with_comma if reading.decimal == "," else number
+    return Table.of_rows(str(file.path), names, cells, lines, texts, reading.missing, read)
 
 
-def _goes_on(first: int, last: int) -> str:
-    """A hint for a row that spans several lines, in case a stray quotation mark joined them."""
-    return f'; it goes on to line {last}: maybe a quote (") is not closed' if last > first else ""
+def _guessed(file: PackedFile, reading: Reading, texts: Collection[str]) -> Table:
+    """A table that is read as it seems to be meant."""
+    layout = layout_of(text_file(file, reading.encoding), reading)
+    body = BodyReader(layout)
+    rows = list(_bounded(body.rows(), layout.source))
+    if not rows:
+        raise UserError("the file has a header but no rows", where=layout.source)
+    cells, lines = [cells for _, cells in rows], [line for line, _ in rows]
+    read = number_with_comma if layout.decimal == "," else number
+    table = Table.of_rows(layout.source, layout.names, cells, lines, texts, reading.missing, read)
+    return replace(table, notes=[*layout.notes, *body.notes], guessed=layout.guessed)
 
 
-def _refuse_names(names: list[str], where: str) -> None:
-    """Raise UserError for a header with empty, duplicate or overlong names, or another separator."""
-    mistakes = [f"column {index} has no name" for index, name in enumerate(names, 1) if not name]
-    mistakes += [
-        f"the name of column {index} is longer than {_LONGEST_NAME:,} characters"
-        for index, name in enumerate(names, 1)
-        if len(name) > _LONGEST_NAME
-    ]
-    first: dict[str, int] = {}
-    for index, name in enumerate(names, 1):
-        if name and first.setdefault(name, index) != index:
-            mistakes.append(f"columns {first[name]} and {index} are both called {name[:40]!r}")
-    if mistakes:
-        more = f", and {len(mistakes) - 5} more such mistakes" if len(mistakes) > 5 else ""
-        fix = "give each column a name of its own in the first row"
-        raise UserError("; ".join(mistakes[:5]) + more, where=where, fix=fix)
-    for separator, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        if len(names) == 1 and separator in names[0]:
-            fix = "save the file with commas (and numbers with decimal points)"
-            raise UserError(f"the columns seem to be separated by {called}", where=where, fix=fix)
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+def _bounded(rows: Iterable[Row], source: str) -> Iterator[Row]:
+    """Yield the rows. Raises UserError before they take more than the memory of the machine."""
+    most = machine.memory() // _BYTES_OF_A_CELL
+    cells = 0
+    for count, row in enumerate(rows, 1):
+        cells += len(row[1])
+        if cells > most:
+            what = f"the first {count:,} rows take {size_text(cells * _BYTES_OF_A_CELL)} of memory: too much"
+            raise UserError(what, where=source, fix="leave out rows or columns")
+        yield row
 
 
 def cell(value: Any) -> Any:

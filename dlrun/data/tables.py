@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from dlrun.data.columns import MISSING, Column, column_of
+from dlrun.data.columns import MISSING, Column, column_of, number
 
 Decimal = Literal["auto", ".", ","]
 
@@ -21,13 +21,13 @@ class Reading:
     points, and any other file is refused.
     """
 
-    separator: str = "auto"
+    separator: str = "auto"  # one sign, tab or whitespace
     decimal: Decimal = "auto"
     encoding: str = "auto"
     header: int | Literal["auto", "none"] = "auto"  # the line of the names of columns, from 1
     columns: Sequence[str] = ()  # the names of the columns, instead of those in the file
     na_values: Sequence[str] = ()  # further cells that mean a missing value
-    sheet: str | None = None  # of a workbook; the first by default
+    sheet: str | None = None  # of a workbook, the first by default; or the file in an archive of several
     is_strict: bool = False
 
     @property
@@ -63,11 +63,15 @@ class Table:
         lines: Sequence[int] | None = None,
         texts: Collection[str] = (),
         missing: frozenset[str] = MISSING,
+        read: Callable[[str], float | None] = number,
     ) -> Table:
-        """A table of rows of cells; the columns of `texts` keep their texts even if they are numbers."""
+        """A table of rows of cells; the columns of `texts` keep their texts even if they are numbers.
+
+        `read` gives the number in a cell.
+        """
         each = zip(*rows, strict=True) if rows else [()] * len(names)
         columns = {
-            name: column_of(cells, missing, as_text=name in texts)
+            name: column_of(cells, missing, as_text=name in texts, read=read)
             for name, cells in zip(names, each, strict=True)
         }
         return cls(source, columns, range(2, len(rows) + 2) if lines is None else lines)
