@@ -22,10 +22,14 @@ EVALUATION_BATCH = 1024  # examples in an evaluation batch; another size changes
 
 
 class Split(Protocol):
-    """Some examples of a dataset, on `device`: training, validation or test; `aside` is on the CPU."""
+    """Some examples of a dataset, on `device`: training, validation or test.
+
+    `aside` and `origin` are on the CPU, and as in Examples.
+    """
 
     device: torch.device
     aside: Mapping[str, Tensor]
+    origin: Tensor | None
 
     def __len__(self) -> int: ...
 

@@ -94,7 +94,7 @@ class _Split:
         device: torch.device,
         are_inputs_targets: bool = False,
     ) -> None:
-        self.device, self.aside = device, examples.aside
+        self.device, self.aside, self.origin = device, examples.aside, examples.origin
         self._prepare, self._are_inputs_targets = preparation, are_inputs_targets
         dtype = next((own.dtype for own in preparation.each.values() if own.dtype.is_floating_point), None)
         self._targets = mapped(lambda targets: _as_precise(targets, dtype, device), examples.targets)

@@ -12,6 +12,7 @@ from dlrun.blocks.ranges import Ranges
 from dlrun.data.examples import EVALUATION_BATCH, Split
 from dlrun.data.loaded import Loaded
 from dlrun.data.trees import Tree, leaves
+from dlrun.results.leaks import leak_warnings
 from dlrun.training.plan import Plan
 
 
@@ -52,38 +53,18 @@ def feature_names(plan: Plan) -> list[str]:
     return list(plan.data.features) or [f"x{number}" for number in range(1, plan.data.shape[0] + 1)]
 
 
-def duplicates(loaded: Loaded) -> dict[str, int]:
-    """Count the examples of valid and test whose input is also in train, bit for bit."""
-    known = set(_digests(loaded["train"]))
-    return {
-        name: sum(digest in known for digest in _digests(split))
-        for name, split in loaded.splits.items()
-        if name != "train"
-    }
-
-
 def _split_facts(plan: Plan, split: Split) -> dict[str, Any]:
     return {"examples": len(split), **plan.task.facts(split)}
 
 
 def _warnings(plan: Plan, loaded: Loaded, training: Ranges) -> Iterator[str]:
-    for name, count in duplicates(loaded).items():
-        if count:
-            share = 100 * count / len(loaded[name])
-            yield f"{count:,} of the {name} inputs ({share:.3g} %) are in train too, bit for bit"
+    yield from leak_warnings(plan.data, loaded.splits)
     if len(plan.data.shape) == 1 and not plan.data.has_whole_numbers():
         said = " ".join(plan.data.notes)  # the dataset may have reported it already
         ranges = zip(feature_names(plan), training.each(), strict=True)
         if constant := [n for n, each in ranges if each["min"] == each["max"] and n not in said]:
             yield f"constant in training, so nothing can be learnt from it: {', '.join(constant)}"
     yield from plan.task.warnings(loaded["train"])
-
-
-def _digests(split: Split) -> Iterator[int]:
-    for indices in _pieces(split):
-        each = [inputs.flatten(1).contiguous().numpy() for inputs in leaves(split.raw_tree(indices))]
-        for rows in zip(*each, strict=True):
-            yield hash(b"".join(row.tobytes() for row in rows))
 
 
 def _numbers(inputs: Tree) -> Tensor:

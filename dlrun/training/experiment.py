@@ -14,6 +14,7 @@ from dlrun.config.dumping import dump_config
 from dlrun.config.keys import DATA_PATH, OF_EARLIER_RUNS, flat_config
 from dlrun.config.strict_yaml import read_file
 from dlrun.data.loaded import Loaded
+from dlrun.data.suspicious_columns import column_warnings
 from dlrun.data.trees import first_of
 from dlrun.errors import (
     CheckpointRefused,
@@ -185,6 +186,8 @@ def _opened(
         fix = "restore that, or resume without --strict"
         raise CheckpointRefused(elsewhere, where=str(run.last), fix=fix)
     for warning in warnings_of(plan, elsewhere, saved, state):
+        log_warning(run, view, warning)
+    for warning in () if saved else column_warnings(plan.data, loaded.splits):
         log_warning(run, view, warning)
     if reason := why_no_guess(plan, loaded):
         log_warning(run, view, f"there is no baseline beside the figures: {reason}")

@@ -37,7 +37,7 @@ from dlrun.training.recipe import Row
 from dlrun.training.state import State
 from dlrun.training.stretches import stretches_with, surroundings_of
 from dlrun.training.trained import Trained
-from dlrun.training.verdicts import verdicts
+from dlrun.training.verdicts import too_good, verdicts
 from dlrun.training.views import TrainingView
 
 REDRAW_EVERY = 3.0  # seconds, at least
@@ -203,6 +203,10 @@ class RunWriter:
             self._draw(view, self.plan.plots)
         best, last = self._best_figures(), row_of(self._figures)
         judged = verdicts(self.plan.config, last, best, self.state.seconds, is_complete=status in DONE)
+        if status in DONE:
+            sizes = {name: len(split) for name, split in self.loaded.splits.items()}
+            for warning in too_good(self.plan.config, best, sizes):
+                log_warning(self.run, view, warning)
         summary = self.write_summary(status, expect=judged, signal=received)
         code = 128 + received if received and status == "interrupted" else 0
         if any(verdict["met"] is False for verdict in judged):

@@ -1,14 +1,18 @@
-"""Verdicts: the claims of a config's `expect`, beside what a run has measured."""
+"""Verdicts: the claims of `expect` beside what a run has measured, and figures too good to be true."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
 from dlrun.config.claims import meets, missed_by
 from dlrun.config.keys import Config
 from dlrun.training.recipe import Row
+
+_FEWEST = 30  # examples; of fewer a model may well get all right
+_PERFECT = {"accuracy": 1.0, "r2": 0.99999}  # figures from which nothing is wrong
 
 
 def verdicts(
@@ -34,3 +38,22 @@ def verdicts(
             {"column": column, "claim": claim, "measured": measured, "met": met, "missed_by": missed}
         )
     return found
+
+
+def too_good(config: Config, figures: Row, examples: Mapping[str, int]) -> Iterator[str]:
+    """Yield a warning for each split held out on which every seed has a perfect figure that no claim expects.
+
+    `figures` has those of each seed by column, `examples` the number of examples of each split.
+    """
+    for split in ("valid", "test"):
+        for metric, bound in _PERFECT.items():
+            column = f"{split}_{metric}"
+            claimed = {column, f"best.{column}"} & config.expect.keys()
+            values = figures.get(column, [])
+            if not claimed and values and min(values) >= bound and examples.get(split, 0) >= _FEWEST:
+                right = "every example is right" if metric == "accuracy" else "the prediction is exact"
+                yield (
+                    f"{column} is {min(values):.4f}, {right} ({examples[split]:,}): look for a leak with "
+                    f"dlrun data, such as an input that is known only after the target"
+                )
+                break

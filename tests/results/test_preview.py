@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_runs import own_parts, planned
 
-from dlrun.results.preview import dataset_facts, duplicates
+from dlrun.results.preview import dataset_facts
 
 LEAKING = '''
 """Figures of which some are in two splits, one never changes and one is far from 0."""
@@ -90,7 +90,12 @@ def test_what_is_missing_is_passed_over(tmp_path: Path) -> None:
 def test_what_should_make_one_look_twice_is_said(tmp_path: Path) -> None:
     assert of_leaking(tmp_path)["warnings"] == [
         "a row was dropped",
-        "4 of the test inputs (40 %) are in train too, bit for bit",
+        "4 of the test inputs (40 %) are in train too, bit for bit: "
+        "example 0 of test and example 10 of train, example 1 of test and example 11 of train, "
+        "example 2 of test and example 12 of train and 1 more; "
+        "remove the copies, or keep them in one split",
+        "y can be told from one input alone: a (the same number in every row); if it comes after the target, "
+        "list it under ignore",
         "constant in training, so nothing can be learnt from it: always 7",
     ]
     [unbalanced] = found(tmp_path, dataset="uneven")["warnings"]
@@ -98,13 +103,15 @@ def test_what_should_make_one_look_twice_is_said(tmp_path: Path) -> None:
     assert not found(tmp_path, dataset="dots", architecture=FLAT)["warnings"]
 
 
-def test_duplicates_are_found_in_every_split(tmp_path: Path) -> None:
+def test_copies_are_found_in_every_split(tmp_path: Path) -> None:
     dataset = {"name": "dots", "valid_fraction": 0.25}
-    loaded = planned(own_parts(tmp_path), dataset=dataset, architecture=FLAT).load()
-    assert duplicates(loaded) == {"test": 0, "valid": 0}
+    plan = planned(own_parts(tmp_path), dataset=dataset, architecture=FLAT)
+    loaded = plan.load()
+    assert dataset_facts(plan, loaded)["warnings"] == []
     again = loaded["train"].raw(torch.tensor([0, 1, 2]))
     loaded["valid"].inputs[:3] = again  # type: ignore[attr-defined]
-    assert duplicates(loaded) == {"test": 0, "valid": 3}
+    [said] = dataset_facts(plan, loaded)["warnings"]
+    assert said.startswith("3 of the valid inputs (") and "are in train too, bit for bit" in said
 
 
 def test_ids_have_a_vocabulary_and_no_ranges() -> None:

@@ -1,0 +1,172 @@
+"""Examples that stand in two splits, alike or nearly so, or under two labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, normalize
+
+from dlrun.data.examples import EVALUATION_BATCH, Data, Split
+from dlrun.data.suspicious_columns import column_warnings
+from dlrun.data.trees import leaves
+
+_MOST_NAMED = 3
+_FEW = 1e-3  # share of a split's examples below which copies hardly change a figure
+_MOST_TESTED, _MOST_TRAINED = 10_000, 100_000  # pictures that are compared with each other
+_SIDE = 8  # of the small grey pictures by which nearly equal ones are looked for
+_ALIKE = 0.99  # correlation of the pixels of two pictures from which they are nearly equal
+_AT_ONCE = 256  # pictures that are compared with all of train
+
+
+def leak_warnings(data: Data, splits: Mapping[str, Split]) -> Iterator[str]:
+    """Yield what may make the figures of a split better than those on new examples, with the remedy."""
+    digests = {name: digests_of(split) for name, split in splits.items()}
+    names = Names(data, splits)
+    for name, copies in duplicates(digests).items():
+        if len(copies) > _FEW * len(splits[name]):
+            yield (
+                f"{_said(len(copies), len(splits[name]), name)} in train too, bit for bit: "
+                f"{names.pairs(name, copies)}; remove the copies, or keep them in one split"
+            )
+    yield from _contradictions(data, splits, digests, names)
+    if _are_pictures(data):
+        for name in splits:
+            if name != "train":
+                yield from _near_copies(splits, digests, name, names)
+    yield from column_warnings(data, splits)
+
+
+class Names:
+    """The names of examples: those that the dataset gives, else their places in a split."""
+
+    def __init__(self, data: Data, splits: Mapping[str, Split]) -> None:
+        self._of, self._splits = data.name_of, splits
+
+    def __call__(self, split: str, place: int) -> str:
+        origin = self._splits[split].origin
+        if self._of is None or origin is None:
+            return f"example {place:,} of {split}"
+        return self._of(int(origin[place]))
+
+    def pairs(self, split: str, found: np.ndarray) -> str:
+        """Some examples of a split, each with the one of train that it is like; `found` is (n, 2)."""
+        said = [
+            f"{self(split, int(own))} and {self('train', int(other))}" for own, other in found[:_MOST_NAMED]
+        ]
+        return ", ".join(said) + (
+            f" and {len(found) - _MOST_NAMED:,} more" if len(found) > _MOST_NAMED else ""
+        )
+
+
+def digests_of(split: Split) -> np.ndarray:
+    """A 64-bit number for the inputs of each example (n,), the same for equal ones."""
+    found = np.empty(len(split), np.int64)
+    for some in torch.arange(len(split)).split(EVALUATION_BATCH):
+        each = [inputs.flatten(1).contiguous().numpy() for inputs in leaves(split.raw_tree(some))]
+        for place, rows in zip(some.tolist(), zip(*each, strict=True), strict=True):
+            found[place] = hash(b"".join(row.tobytes() for row in rows))
+    return found
+
+
+def duplicates(digests: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The examples of each other split whose input is also in train, and the place there: (n, 2)."""
+    known, first = np.unique(digests["train"], return_index=True)
+    found = {}
+    for name, own in digests.items():
+        if name != "train":
+            places = np.searchsorted(known, own).clip(max=len(known) - 1)
+            same = np.flatnonzero(known[places] == own)
+            found[name] = np.stack([same, first[places[same]]], 1)
+    return found
+
+
+def _contradictions(
+    data: Data, splits: Mapping[str, Split], digests: Mapping[str, np.ndarray], names: Names
+) -> Iterator[str]:
+    """Yield a warning of equal inputs of different classes, where inputs are seldom equal.
+
+    Where most are, as in a table of a few categories, examples of one input may well differ.
+    """
+    if data.task != "classification":
+        return
+    own = digests["train"]
+    labels = splits["train"].targets.cpu().numpy()
+    known, first, places = np.unique(own, return_index=True, return_inverse=True)
+    if 2 * len(known) < len(own):
+        return
+    other = np.flatnonzero(labels != labels[first[places]])
+    if len(other):
+        found = np.stack([other, first[places[other]]], 1)
+        said = [
+            f"{names('train', int(a))} ({data.classes[labels[a]]}) and "
+            f"{names('train', int(b))} ({data.classes[labels[b]]})"
+            for a, b in found[:_MOST_NAMED]
+        ]
+        more = f" and {len(found) - _MOST_NAMED:,} more" if len(found) > _MOST_NAMED else ""
+        yield f"equal inputs of different classes in train: {', '.join(said)}{more}; correct the classes"
+
+
+def _near_copies(
+    splits: Mapping[str, Split], digests: Mapping[str, np.ndarray], name: str, names: Names
+) -> Iterator[str]:
+    """Yield a warning of pictures of a split that are nearly equal to one of train, but not quite."""
+    new = np.flatnonzero(~np.isin(digests[name], digests["train"]))[:_MOST_TESTED]
+    found = near_copies(splits["train"], splits[name], torch.from_numpy(new))
+    if len(found):
+        of = len(splits[name]) if len(splits[name]) <= _MOST_TESTED else len(new)
+        yield (
+            f"{_said(len(found), of, name)} nearly in train too: {names.pairs(name, found)}; "
+            "keep pictures of one scene or person in one split"
+        )
+
+
+def near_copies(training: Split, split: Split, places: Tensor) -> np.ndarray:
+    """The pictures at some places of a split that are nearly equal to one in train: (n, 2), with its place.
+
+    Small grey pictures find the nearest one, and the correlation of all pixels decides.
+    """
+    kept = torch.arange(len(training))[:_MOST_TRAINED]
+    small, found = _small(training, kept), []
+    for some in places.split(_AT_ONCE):
+        likeness, nearest = (_small(split, some) @ small.T).max(1)
+        is_near = likeness >= _ALIKE
+        own, other = some[is_near], kept[nearest[is_near]]
+        if len(own):
+            alike = (_centred(split.raw(own)) * _centred(training.raw(other))).sum(1) >= _ALIKE
+            found.append(torch.stack([own[alike], other[alike]], 1))
+    return torch.cat(found).numpy() if found else np.empty((0, 2), np.int64)
+
+
+def _small(split: Split, places: Tensor) -> Tensor:
+    """Pictures (n, channels, height, width) as small grey ones, (n, side²), of mean 0 and length 1."""
+    return torch.cat(
+        [
+            _centred(interpolate(_grey(split.raw(some)), (_SIDE, _SIDE), mode="area"))
+            for some in places.split(EVALUATION_BATCH)
+        ]
+        or [torch.empty(0, _SIDE**2)]
+    )
+
+
+def _grey(pictures: Tensor) -> Tensor:
+    return pictures.float().mean(1, keepdim=True)
+
+
+def _centred(pictures: Tensor) -> Tensor:
+    """Each picture as a row of mean 0 and length 1; of a single colour, all 0."""
+    rows = pictures.float().flatten(1)
+    return normalize(rows - rows.mean(1, keepdim=True))
+
+
+def _are_pictures(data: Data) -> bool:
+    shape: Sequence[int] = data.shape
+    return (
+        len(shape) == 3 and shape[0] in (1, 3, 4) and min(shape[1:]) >= _SIDE and not data.has_whole_numbers()
+    )
+
+
+def _said(count: int, of: int, name: str) -> str:
+    return f"{count:,} of the {name} inputs ({100 * count / of:.3g} %) {'is' if count == 1 else 'are'}"
