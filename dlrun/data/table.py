@@ -299,8 +299,8 @@ def _categories(
     kept = kept or by_count[: options.max_categories]
     if rare := by_count[len(kept) :]:
         rows = sum(counts[name] for name in rare)
-        are, them = ("are", "categories") if len(rare) > 1 else ("is", "category")
-        said = f"{len(rare):,} rare {them} of {column} {are} one, other: {some_columns(rare[:3])}"
+        become = "categories of {} become" if len(rare) > 1 else "category of {} becomes"
+        said = f"{len(rare):,} rare {become.format(column)} other: {some_columns(rare[:3])}"
         findings.append(f"{said}{', …' if len(rare) > 3 else ''} ({rows:,} training row{'s' * (rows > 1)})")
     return in_order(kept), bool(rare)
 
