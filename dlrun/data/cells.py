@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dlrun.data.columns import Column, number, plain_number
 from dlrun.data.dates import said_dates, seconds_of
-from dlrun.data.number_readings import PLAIN, NumberReading
+from dlrun.data.number_readings import NumberReading
 from dlrun.data.tables import Table
 
 SHOWN = 3  # mistakes whose places a message names
@@ -89,8 +89,9 @@ class Cells:
     def __len__(self) -> int:
         return len(self.lines)
 
-    def read_numbers(self, table: Table, column: str, reading: NumberReading = PLAIN) -> None:
-        read = table.columns[column].as_numbers(plain_number if reading == PLAIN else reading.read)
+    def read_numbers(self, table: Table, column: str, reading: NumberReading | None = None) -> None:
+        """Parse numbers by a reading, or plain ones alone."""
+        read = table.columns[column].as_numbers(reading.read if reading else plain_number)
         assert read.numbers is not None, "it was read as numbers"
         self._note(column, read.missing, read.odd)
         self.numbers[column] = torch.from_numpy(read.numbers)

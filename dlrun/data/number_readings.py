@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from dlrun.data.columns import number
 
 SYMBOLS = ("$", "€", "£", "¥", "%")  # signs that may stand before or behind a number
-THOUSANDS = (",", ".", "'", "’", " ", "\u00a0", "\u202f")  # marks between thousands
+THOUSANDS = (",", ".", "'", "’", "_", " ", "\u00a0", "\u202f")  # marks between thousands
 _MINUS = "\u2212"
 _LIKE_A_NUMBER = re.compile(
     r"\(?[+\-\u2212]?\s?[$€£¥]?\s?[+\-\u2212]?"
-    r"(\d+([.,'’ \u00a0\u202f]\d+)*([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s?[%$€£¥]?\)?"
+    r"(\d+([.,'’_ \u00a0\u202f]\d+)*([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s?[%$€£¥]?\)?"
 )
 
 
@@ -109,10 +109,13 @@ def decimal_of(columns: Iterable[Collection[str]]) -> str:
 
 
 def said_marks(texts: Collection[str]) -> str:
-    """The options by which some texts would be read as numbers: `set thousands: ','`."""
-    reading = chosen_reading(texts)
+    """A remedy for some texts that mean numbers: `set thousands: ',', or write numbers as 1234.5`."""
+    plainly, reading = "write numbers as 1234.5, with no sign but + or -", chosen_reading(texts)
+    if reading == PLAIN:
+        return plainly
     if reading is None:
-        return "set thousands, decimal or symbols"
+        return f"set thousands, decimal or symbols, or {plainly}"
     wanted = {"decimal": reading.decimal, "thousands": reading.thousands, "symbols": [*reading.symbols]}
     usual = {"decimal": ".", "thousands": "", "symbols": []}
-    return "set " + " and ".join(f"{key}: {each!r}" for key, each in wanted.items() if each != usual[key])
+    marks = " and ".join(f"{key}: {each!r}" for key, each in wanted.items() if each != usual[key])
+    return f"set {marks}, or write numbers as 1234.5"

@@ -34,6 +34,7 @@ from dlrun.data.table_refusals import (
     refuse_contradictions,
     refuse_missing_columns,
     refuse_text,
+    refuse_unlabelled,
     refuse_unlearnable,
     some_columns,
 )
@@ -117,9 +118,7 @@ class _Dataset:
         """All rows of a file with their targets. Raises UserError if it has no target, or another class."""
         options = replace(self.options, split_column=None, group=None, stratify=None)
         table = without_words(self._new_table(path), options.reading.na_values)
-        if options.target not in table.columns:
-            what = f"there is no column {options.target}, the target"
-            raise UserError(what, where=table.source, fix="for rows without a target use dlrun predict")
+        refuse_unlabelled(table, options)
         refuse_missing_columns(table, [*needed_columns(options), *self.encoding.columns])
         cells = parsed(table, options, self.encoding.columns, self.encoding.categories)
         cells = without_trouble(cells, options, self.notes, findings=self.findings)
@@ -235,6 +234,9 @@ def _learnt(table: Table, options: TableOptions, notes: list[str]) -> _Dataset:
     refuse_unlearnable(training, encoding, options)
     notes += unlearnable_classes(training, classes, options)
     notes += constant_columns(training, columns, options)
+    if options.scale_target == "auto":
+        guessed["scale_target"] = encoding.scaling is not None
+        options = replace(options, scale_target=encoding.scaling is not None)
     dataset = _Dataset(options, encoding, notes, findings, guessed=guessed, names=table.name_of)
     dataset.splits = dataset.examples(cells, rows)
     return dataset

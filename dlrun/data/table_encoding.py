@@ -45,7 +45,7 @@ class TableOptions:
     baselines: Mapping[str, str] = field(default_factory=dict)
     missing: str | Mapping[str, str | float] = "refuse"
     standardise: bool = True
-    scale_target: bool = False
+    scale_target: bool | Literal["auto"] = False
     split: Literal["chronological", "random", "group"] | None = None
     split_rule: Literal["hash", "drawn"] = "drawn"
     split_column: str | None = None

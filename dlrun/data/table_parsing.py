@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from dlrun.data.cells import Cells, Trouble, in_order
-from dlrun.data.number_readings import is_like_a_number, said_marks
+from dlrun.data.number_readings import PLAIN, is_like_a_number, said_marks
 from dlrun.data.row_keys import row_keys
 from dlrun.data.table_encoding import Encoding, TableOptions, different, places_of
 from dlrun.data.table_refusals import said_different
@@ -35,8 +35,9 @@ def parsed(
         texts += options.text_roles
     elif options.id and options.id in table.columns:
         texts.append(options.id)
+    is_plain = options.reading.is_strict and options.numbers == PLAIN
     for column in dict.fromkeys(numbers):
-        cells.read_numbers(table, column, options.numbers)
+        cells.read_numbers(table, column, None if is_plain else options.numbers)
     for column in dict.fromkeys(texts):
         cells.read_texts(table, column)
     for column in dates:
@@ -114,8 +115,7 @@ def refuse_numbers(cells: Cells, options: TableOptions) -> None:
     }
     if meant := Trouble(odd={column: texts for column, texts in odd.items() if texts}):
         what = f"{cells.said(meant)}; such a cell means a number, and is not taken for a missing one"
-        texts = {text for of_column in meant.odd.values() for text in of_column.values()}
-        fix = f"{said_marks(texts)}, or write numbers as 1234.5"
+        fix = said_marks({text for of_column in meant.odd.values() for text in of_column.values()})
         raise UserError(what, where=cells.source, fix=fix)
 
 

@@ -46,7 +46,7 @@ def refuse_contradictions(options: TableOptions) -> None:
         mistakes.append("a chronological split needs a date")
     if taken := sorted(options.baselines.keys() & {"date", "mean"}):
         mistakes.append(f"a baseline cannot be called {taken[0]}")
-    if options.has_classes and (options.baselines or options.scale_target):
+    if options.has_classes and (options.baselines or options.scale_target is True):
         mistakes.append("baselines and scale_target are for a regression")
     if mistakes:
         raise UserError("; ".join(mistakes))
@@ -68,6 +68,13 @@ def refuse_missing_columns(table: Table, wanted: Iterable[str]) -> None:
         said = [f"{column[:40]!r}{meant(column, table.columns)}" for column in missing[:SHOWN]]
         what = f"there is no column {', nor '.join(said)}{', …' if len(missing) > SHOWN else ''}"
         raise UserError(f"{what} {listed(name[:40] for name in table.columns)}", where=table.source)
+
+
+def refuse_unlabelled(table: Table, options: TableOptions) -> None:
+    """Raise UserError for a table without the target, which `dlrun predict` may read all the same."""
+    if options.target not in table.columns:
+        what = f"there is no column {options.target}, the target"
+        raise UserError(what, where=table.source, fix="for rows without a target use dlrun predict")
 
 
 def refuse_text(
@@ -94,7 +101,7 @@ def refuse_text(
         elif _is_large(text):
             fixes.append("give such numbers in a larger unit")
         elif is_like_a_number(text):
-            fixes.append(f"{said_marks([*texts.values()])}, or write numbers as 1234.5")
+            fixes.append(said_marks([*texts.values()]))
         elif is_meant_as_nothing(text):
             fixes.append("leave cells without a value empty, or write NA")
         elif of_text:
@@ -144,7 +151,7 @@ def refuse_unlearnable(training: Cells, encoding: Encoding, options: TableOption
 
 def refuse_constant_target(scaling: tuple[float, float] | None, options: TableOptions, source: str) -> None:
     """Raise UserError if a target that is to be scaled has no deviation."""
-    if options.scale_target and scaling is None:
+    if options.scale_target is True and scaling is None:
         what = f"{options.target} is the same in all training rows, and cannot be scaled"
         raise UserError(what, where=source, fix="set scale_target: false, or name another target")
 
@@ -173,7 +180,7 @@ def other_targets(
 ) -> list[str]:
     """The mistakes in options of a target that is not the one of a trained model."""
     mistakes = []
-    if options.scale_target and scaling is None:
+    if options.scale_target is True and scaling is None:
         mistakes.append("the model was trained without a scale of the target")
     if options.has_classes != bool(classes):
         mistakes.append(f"the model was not trained for {options.task}")

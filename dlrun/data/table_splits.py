@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -48,9 +49,11 @@ def rows_of_splits(
             if options.has_classes:
                 said += f" in {len(different(cells.texts[options.target].present)):,} classes"
             what = f"of {said} the {name} split gets {len(some)}, but needs {_FEWEST}"
-            raise UserError(
-                what, where=cells.source, fix="add rows, or change test_fraction or valid_fraction"
-            )
+            fix = "add rows, or change test_fraction or valid_fraction"
+            if placement.by_hash and len(_keys(cells, options).unique()) < len(cells):
+                what += "; equal rows stand together"
+                fix += "" if options.group else ", or set split_rule: drawn"
+            raise UserError(what, where=cells.source, fix=fix)
     return rows, placement
 
 
@@ -79,15 +82,12 @@ def _fitted(cells: Cells, options: TableOptions, stated: np.ndarray, notes: list
     if not (test or valid):
         return Placement(splits)
     labels, classes = _classes(own, options)
-    fitted = HashSplit.fitted(
-        _keys(own, options),
-        classes,
-        labels,
-        seed=options.seed,
-        test_fraction=test,
-        valid_fraction=valid,
-        least=1 if classes else _FEWEST,
-    )
+    keys, least = _keys(own, options), 1 if classes else _FEWEST
+    fit = partial(HashSplit.fitted, keys, classes, labels, seed=options.seed, test_fraction=test, least=least)
+    fitted = fit(valid_fraction=valid)
+    if valid and len(fitted.rows(keys, classes, labels)["valid"]) < _FEWEST:
+        notes.append("there is no validation split, for too few rows differ, and equal ones stand together")
+        return Placement(tuple(name for name in splits if name != "valid"), fit(valid_fraction=0.0))
     return Placement(splits, fitted)
 
 

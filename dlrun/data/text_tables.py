@@ -5,18 +5,21 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dlrun.data.cells import Cells
 from dlrun.data.csv_files import read_table
 from dlrun.data.examples import Data, Examples
+from dlrun.data.placement import Placement
+from dlrun.data.row_keys import row_keys
 from dlrun.data.table import unlearnable_classes
 from dlrun.data.table_encoding import TableOptions, remembered_scaling
 from dlrun.data.table_inputs import scaling_of, targets_of
@@ -27,6 +30,7 @@ from dlrun.data.table_refusals import (
     refuse_contradictions,
     refuse_missing_columns,
     refuse_text,
+    refuse_unlabelled,
 )
 from dlrun.data.table_splits import Rows, rows_of_splits
 from dlrun.data.tables import Table
@@ -61,6 +65,7 @@ class _Encoding:
     vocabulary: tuple[str, ...]
     classes: tuple[str, ...]
     scaling: tuple[float, float] | None
+    placement: Placement | None
 
     @classmethod
     def remembered(cls, known: Mapping[str, Any], options: TextTableOptions) -> _Encoding:
@@ -78,7 +83,8 @@ class _Encoding:
                 mistakes.append(f"the model was not trained with {key}: {str(value).lower()}")
         if mistakes:
             raise UserError("; ".join(mistakes))
-        return cls(vocabulary, classes, scaling)
+        placed = known.get("placement")
+        return cls(vocabulary, classes, scaling, Placement.remembered(placed) if placed else None)
 
     def known(self, options: TextTableOptions) -> dict[str, Any]:
         """The encoding as plain values, for a checkpoint."""
@@ -88,6 +94,7 @@ class _Encoding:
             "scaling": list(self.scaling) if self.scaling else None,
             "tokens": options.tokens,
             "lowercase": options.lowercase,
+            "placement": self.placement.known() if self.placement else {},
         }
 
     def ids(self, texts: list[str], options: TextTableOptions, source: str, notes: list[str]) -> Tensor:
@@ -121,44 +128,114 @@ def text_table_data(
     refuse_contradictions(options.table)
     if options.text == options.table.target:
         raise UserError(f"{options.text} is the target, and cannot be the text too")
-    notes: list[str] = []
-    splits: dict[str, Examples] | None = None
     if known is None:
-        encoding, splits = _learn(read(), options, notes)
+        dataset = _learnt(read(), options)
     else:
-        encoding = _Encoding.remembered(known, options)
+        dataset = _Dataset(options, _Encoding.remembered(known, options))
+    table, encoding = options.table, dataset.encoding
     return Data(
-        task=options.table.task,
+        task=table.task,
         input_shape=(options.length,),
-        read=partial(_splits, read, options, encoding, notes) if splits is None else partial(dict, splits),
+        read=partial(dict, dataset.splits) if dataset.splits else partial(dataset.read, read),
         classes=encoding.classes,
-        target=options.table.target,
-        unit=options.table.unit,
-        scaling=encoding.scaling if options.table.scale_target else None,
-        splits=options.table.splits,
-        read_new=partial(_read_new, options, encoding, notes),
+        target=table.target,
+        unit=table.unit,
+        scaling=encoding.scaling if table.scale_target else None,
+        splits=encoding.placement.splits if encoding.placement else table.splits,
+        read_new=dataset.read_new,
+        read_labelled=dataset.read_labelled,
+        name_of=dataset.name_of,
         known=encoding.known(options),
-        notes=notes,
+        notes=dataset.notes,
+        findings=dataset.findings,
+        guessed=dataset.guessed,
         input_dtype=torch.int64,
         vocabulary=encoding.vocabulary,
-        encode=partial(_encode, options, encoding, notes),
+        encode=dataset.encode,
     )
 
 
-def _learn(
-    table: Table, options: TextTableOptions, notes: list[str]
-) -> tuple[_Encoding, dict[str, Examples]]:
-    """Choose the vocabulary from the training rows, and encode all splits of the table."""
+@dataclass
+class _Dataset:
+    """The rows of a table as examples, by an encoding; `guessed` are options that the file suggested."""
+
+    options: TextTableOptions
+    encoding: _Encoding
+    notes: list[str] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+    guessed: Mapping[str, Any] = field(default_factory=dict)
+    splits: dict[str, Examples] = field(default_factory=dict)
+    names: Callable[[int], str] = "row {}".format
+
+    def read(self, read: Callable[[], Table]) -> dict[str, Examples]:
+        """All splits of a table."""
+        table = read()
+        cells = _cells(table, self.options, self.notes)
+        placement = self.encoding.placement
+        rows, _ = rows_of_splits(cells, self.options.table, len(table), self.notes, placement)
+        self.names = table.name_of
+        return self.examples(cells, rows)
+
+    def read_labelled(self, path: Path) -> Examples:
+        """All rows of a file with their targets. Raises UserError if it has no target, or another class."""
+        table = read_table(path, self.options.table.reading, [self.options.text, *self.options.table.texts])
+        refuse_unlabelled(table, self.options.table)
+        cells = _cells(table, self.options, self.notes)
+        self.names = table.name_of
+        return self.examples(cells, {"all": np.arange(len(cells))})["all"]
+
+    def read_new(self, path: Path) -> tuple[list[str], Tensor]:
+        """Read the texts of a CSV file with that column (`row 2`), or the lines of another (`line 1`)."""
+        options = self.options
+        if path.name.lower().endswith(_TABLES):
+            table = read_table(path, options.table.reading, [options.text])
+            refuse_missing_columns(table, [options.text])
+            cells = Cells.of(table)
+            cells.read_texts(table, options.text)
+            cells = without_trouble(cells, options.table, self.notes, labelled=False, fillable=False)
+            names, texts = cells.names(), cells.texts[options.text].cells()
+        else:
+            lines = read_lines(path)
+            names, texts = [f"line {number}" for number, _ in lines], [text for _, text in lines]
+        return names, self.encoding.ids(texts, options, str(path), self.notes)
+
+    def encode(self, text: str) -> Tensor:
+        """The ids (length,) of a text on the command line. Raises UserError for one that is empty."""
+        if not text.strip():
+            raise UserError("the text is empty")
+        return self.encoding.ids([text.strip()], self.options, "", self.notes)[0]
+
+    def name_of(self, row: int) -> str:
+        """The name of a row by its number in the table that was read last."""
+        return self.names(row)
+
+    def examples(self, cells: Cells, rows: Rows) -> dict[str, Examples]:
+        """The examples of each split, in the order of its rows."""
+        texts, options = cells.texts[self.options.text].cells(), self.options
+        ids = self.encoding.ids(texts, options, cells.source, self.notes)
+        targets = targets_of(cells, options.table, self.encoding.classes)
+        origin = None if cells.rows is None else torch.from_numpy(cells.rows)
+        whole = Examples(ids, targets, keys=cells.keys, origin=origin)
+        return {name: whole.take(torch.from_numpy(some)) for name, some in rows.items()}
+
+
+def _learnt(table: Table, options: TextTableOptions) -> _Dataset:
+    """Choose the vocabulary from the training rows of a table, and encode all its splits."""
+    notes: list[str] = []
     cells = _cells(table, options, notes)
     classes = classes_of(cells, options.table)
-    rows, _ = rows_of_splits(cells, options.table, len(table), notes)
+    rows, placement = rows_of_splits(cells, options.table, len(table), notes)
     training = cells.take(rows["train"])
     scaling = scaling_of(training.numbers.get(options.table.target))
     refuse_constant_target(scaling, options.table, table.source)
     notes += unlearnable_classes(training, classes, options.table)
-    vocabulary = most_frequent(map(options.cut, training.texts[options.text].cells()), options.vocabulary)
-    encoding = _Encoding((PADDING, UNKNOWN, *vocabulary), classes, scaling)
-    return encoding, _examples(cells, rows, options, encoding, notes)
+    texts = training.texts[options.text].cells()
+    vocabulary = most_frequent(map(options.cut, texts), options.vocabulary)
+    placed = placement if options.table.split_rule == "hash" else None
+    encoding = _Encoding((PADDING, UNKNOWN, *vocabulary), classes, scaling, placed)
+    dataset = _Dataset(options, encoding, notes, [*table.notes], table.guessed, names=table.name_of)
+    dataset.splits = dataset.examples(cells, rows)
+    return dataset
 
 
 def most_frequent(texts: Iterable[list[str]], most: int) -> list[str]:
@@ -169,59 +246,16 @@ def most_frequent(texts: Iterable[list[str]], most: int) -> list[str]:
     return sorted(counts, key=lambda token: (-counts[token], token))[:most]
 
 
-def _splits(
-    read: Callable[[], Table], options: TextTableOptions, encoding: _Encoding, notes: list[str]
-) -> dict[str, Examples]:
-    """All splits of a table, with an encoding from a checkpoint."""
-    table = read()
-    cells = _cells(table, options, notes)
-    rows, _ = rows_of_splits(cells, options.table, len(table), notes)
-    return _examples(cells, rows, options, encoding, notes)
-
-
 def _cells(table: Table, options: TextTableOptions, notes: list[str]) -> Cells:
     """The texts and targets of a table. Raises UserError for a missing column or a cell without value."""
     target = options.table.target
     refuse_missing_columns(table, [options.text, target])
     cells = Cells.of(table)
     cells.read_texts(table, options.text)
-    (cells.read_texts if options.table.has_classes else cells.read_numbers)(table, target)
+    if options.table.has_classes:
+        cells.read_texts(table, target)
+    else:
+        cells.read_numbers(table, target)
+    cells.keys = row_keys({name: table.columns[name] for name in (options.text, target)})
     refuse_text(cells, table, options.table, [])
     return without_trouble(cells, options.table, notes, fillable=False)
-
-
-def _examples(
-    cells: Cells,
-    rows: Rows,
-    options: TextTableOptions,
-    encoding: _Encoding,
-    notes: list[str],
-) -> dict[str, Examples]:
-    """The examples of each split, in the order of its rows."""
-    ids = encoding.ids(cells.texts[options.text].cells(), options, cells.source, notes)
-    whole = Examples(ids, targets_of(cells, options.table, encoding.classes))
-    return {name: whole.take(torch.from_numpy(some)) for name, some in rows.items()}
-
-
-def _read_new(
-    options: TextTableOptions, encoding: _Encoding, notes: list[str], path: Path
-) -> tuple[list[str], Tensor]:
-    """Read the texts of a CSV file with that column (`row 2`, …), or the lines of another (`line 1`, …)."""
-    if path.name.lower().endswith(_TABLES):
-        table = read_table(path, texts=[options.text])
-        refuse_missing_columns(table, [options.text])
-        cells = Cells.of(table)
-        cells.read_texts(table, options.text)
-        cells = without_trouble(cells, options.table, notes, labelled=False, fillable=False)
-        names, texts = cells.names(), cells.texts[options.text].cells()
-    else:
-        lines = read_lines(path)
-        names, texts = [f"line {number}" for number, _ in lines], [text for _, text in lines]
-    return names, encoding.ids(texts, options, str(path), notes)
-
-
-def _encode(options: TextTableOptions, encoding: _Encoding, notes: list[str], text: str) -> Tensor:
-    """The ids (length,) of a text on the command line. Raises UserError for one that is empty."""
-    if not text.strip():
-        raise UserError("the text is empty")
-    return encoding.ids([text.strip()], options, "", notes)[0]

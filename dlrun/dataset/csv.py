@@ -133,7 +133,7 @@ def csv(
         baselines=baselines or {},
         missing=missing,
         standardise=standardise,
-        scale_target=task == "regression" if scale_target == "auto" else scale_target,
+        scale_target=scale_target,
         id=id,
         split=split,
         split_rule=split_rule,

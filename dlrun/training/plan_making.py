@@ -65,9 +65,12 @@ def make_plan(
         config = with_data_found(config, parts, data_dir, is_needed=known is None)
     noting.refuse()
     data = _data(noting, config, parts, data_dir, known)
+    loss, task = _loss_and_task(noting, config, parts, data)
+    if task and data.scaling and not task.are_estimates and "scale_target" in data.guessed:
+        data = replace(data, scaling=None, guessed={**data.guessed, "scale_target": False})
+        loss, task = _loss_and_task(noting, config, parts, data)
     dataset = config.dataset
     config = replace(config, dataset=Choice(dataset.name, dataset.options | dict(data.guessed)))
-    loss, task = _loss_and_task(noting, config, parts, data)
     alone, build = _builders(config, parts, data, loss, task, most_weights)
     metrics = _metrics(noting, config, parts, data, task) if task else {}
     if task and data.scaling and not task.are_estimates:

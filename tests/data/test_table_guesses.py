@@ -19,6 +19,7 @@ CASES = {
     "dates": [f"{n % 28 + 1:02}.03.2020,{n}" for n in range(40)],
     "categories": [f"{'red' if n % 3 else 'blue'},{n}" for n in range(40)],
     "missing": [f"{'' if n % 5 == 0 else n},{n}" for n in range(40)],
+    "minus": [f"{n % 7},\u2212{n}" for n in range(1, 41)],
     "ids": [f"name {n},{n}" for n in range(40)],
 }
 

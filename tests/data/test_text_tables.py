@@ -24,6 +24,7 @@ from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
 from dlrun.training.trained import open_checkpoint, open_plan
 
 GOOD, BAD = ("fine", "lovely", "great"), ("awful", "dull", "poor")
+DRAWN: dict[str, Any] = {"split_rule": "drawn", "valid_fraction": 0.0}
 OWN = [f"only{row}" for row in range(40)]
 
 
@@ -43,7 +44,7 @@ def written(folder: Path, rows: list[list[str]] | None = None, header: str = "re
 
 
 def reviews(path: Path, known: Any = None, **options: Any) -> Data:
-    usual: dict[str, Any] = {"text": "review", "target": "label", "length": 12}
+    usual: dict[str, Any] = DRAWN | {"text": "review", "target": "label", "length": 12}
     return text_table(path.parent, known, path=str(path), **usual | options)
 
 
@@ -239,6 +240,21 @@ def test_a_model_keeps_its_vocabulary_and_refuses_another_way_to_cut(tmp_path: P
     assert "not trained for regression" in refusal(other, known, target="stars", task="regression").what
     strange = written(tmp_path, [["great", "1", "odd"], ["great", "1", "good"]] * 10)
     assert "no class of the model" in refusal(strange, known).what
+
+
+def test_no_text_changes_its_split_when_the_table_grows(tmp_path: Path) -> None:
+    def places(data: Data) -> dict[int, str]:
+        return {int(key): name for name, some in data.read().items() for key in some.keys}
+
+    labels = ("good", "bad")
+    rows = [[f"{(GOOD, BAD)[n % 2][n % 3]} {OWN[n]}", "1", labels[n % 2]] for n in range(40)]
+    hashed: dict[str, Any] = {"split_rule": "hash", "valid_fraction": 0.1}
+    first = reviews(written(tmp_path, rows), **hashed)
+    before = places(first)
+    assert sorted(before.values()).count("test") == 8
+    more = [[f"new {n}", "1", labels[n % 2]] for n in range(9)]
+    after = places(reviews(written(tmp_path, [*more, *rows]), dict(first.known), **hashed))
+    assert {key: after[key] for key in before} == before and len(after) == 49
 
 
 def test_a_forged_vocabulary_is_refused(tmp_path: Path) -> None:
