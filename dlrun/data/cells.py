@@ -59,6 +59,22 @@ class Trouble:
         )
 
 
+class TakenColumns(Mapping[str, Tensor]):
+    """Some rows of columns, which are looked up when they are asked for, so that there is no copy of all."""
+
+    def __init__(self, columns: Mapping[str, Tensor], indices: Tensor) -> None:
+        self._columns, self._indices = columns, indices
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._columns[name][self._indices]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
 @dataclass
 class Cells:
     """Some columns of some rows of a table, parsed.
@@ -71,10 +87,10 @@ class Cells:
 
     source: str
     lines: np.ndarray
-    numbers: dict[str, Tensor] = field(default_factory=dict)
+    numbers: Mapping[str, Tensor] = field(default_factory=dict)
     texts: dict[str, Column] = field(default_factory=dict)
     date: Tensor | None = None
-    moments: dict[str, Tensor] = field(default_factory=dict)
+    moments: Mapping[str, Tensor] = field(default_factory=dict)
     parts: np.ndarray | None = None
     rows: np.ndarray | None = None
     keys: Tensor | None = None
@@ -94,7 +110,7 @@ class Cells:
         read = table.columns[column].as_numbers(reading.read if reading else plain_number)
         assert read.numbers is not None, "it was read as numbers"
         self._note(column, read.missing, read.odd)
-        self.numbers[column] = torch.from_numpy(read.numbers)
+        self.numbers = {**self.numbers, column: torch.from_numpy(read.numbers)}
 
     def read_texts(self, table: Table, column: str) -> None:
         self.texts[column] = table.columns[column].as_texts()
@@ -123,7 +139,8 @@ class Cells:
 
     def read_moments(self, table: Table, column: str, date_format: str) -> None:
         """Parse dates of one column that are inputs."""
-        self.moments[column] = torch.from_numpy(self._read_moments(table, column, date_format))
+        moments = torch.from_numpy(self._read_moments(table, column, date_format))
+        self.moments = {**self.moments, column: moments}
 
     def _read_moments(self, table: Table, column: str, date_format: str) -> np.ndarray:
         read = table.columns[column].as_texts().as_numbers(lambda text: seconds_of([text], date_format))
@@ -144,10 +161,10 @@ class Cells:
         return Cells(
             self.source,
             self.lines[chosen],
-            {column: values[indices] for column, values in self.numbers.items()},
+            TakenColumns(self.numbers, indices),
             {column: values.take(chosen) for column, values in self.texts.items()},
             None if self.date is None else self.date[indices],
-            {column: values[indices] for column, values in self.moments.items()},
+            TakenColumns(self.moments, indices),
             None if self.parts is None else self.parts[chosen],
             None if self.rows is None else self.rows[chosen],
             None if self.keys is None else self.keys[indices],

@@ -90,6 +90,8 @@ class Column:
 
     def as_numbers(self, read: Callable[[str], float]) -> Column:
         """The same cells as a column of numbers; `read` gives that of a text, or raises ValueError."""
+        if self.codes is None and not self.odd:
+            return self
         if self.codes is None:
             numbers, odd = self._cells.copy(), dict[int, str]()
             for row, text in self.odd.items():

@@ -19,7 +19,7 @@ from dlrun.data.dates import said_dates
 from dlrun.data.examples import Data, Examples, Preprocessing, consecutive, memory_of, overlaps, steps_ahead
 from dlrun.data.intervals import Interval
 from dlrun.data.table_encoding import Encoding, TableOptions
-from dlrun.data.table_inputs import constant_columns, inputs_of, scaling_of, standardising
+from dlrun.data.table_inputs import constant_columns, inputs_of, refuse_too_many, scaling_of, standardising
 from dlrun.data.table_parsing import parsed
 from dlrun.data.table_refusals import (
     other_targets,
@@ -220,7 +220,8 @@ def _examples(
     The targets are rows of the split. Windows to train on are too, and begin at every `stride`-th row; others
     may begin before the border, in rows that were known when the forecast would be made.
     """
-    inputs = inputs_of(series.cells, options.table, encoding, notes)
+    refuse_too_many(len(series.cells), options.table, encoding, series.cells.source)
+    inputs = inputs_of(series.cells, options.table, encoding, [])
     target = series.cells.numbers[options.table.target].float()
     before, behind = slice(options.window), slice(options.window, None)
     splits = {}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dlrun.config.data_paths import file_at
 from dlrun.data.cells import Cells, in_order
@@ -20,9 +21,13 @@ from dlrun.data.placement import Placement
 from dlrun.data.table_encoding import Encoding, TableOptions, different, places_of
 from dlrun.data.table_guesses import input_columns, settled, without_words
 from dlrun.data.table_inputs import (
+    Unseen,
     constant_columns,
     cycles_of,
     inputs_of,
+    needs_float64,
+    refuse_too_many,
+    report_unseen,
     scaling_of,
     standardising,
     targets_of,
@@ -153,9 +158,12 @@ class _Dataset:
         for start in range(0, len(cells), _AT_ONCE):
             some = range(start, min(len(cells), start + _AT_ONCE))
             own = cells.take([row for row in some if row not in refused])
+            unseen: Unseen = []
+            inputs = inputs_of(own, options, encoding, unseen)
+            report_unseen(unseen, own, options, encoding, self.notes)
             yield NewInputs(
                 names[start : some.stop],
-                inputs_of(own, options, encoding, self.notes),
+                inputs,
                 {row - start: refused[row] for row in some if row in refused},
                 {name: texts[start : some.stop] for name, texts in beside.items()},
             )
@@ -170,16 +178,24 @@ class _Dataset:
     def examples(self, cells: Cells, rows: Rows) -> dict[str, Examples]:
         """The examples of each split, in the order of its rows."""
         options, encoding = self.options, self.encoding
-        targets = targets_of(cells, options, encoding.classes)
-        aside = {} if cells.date is None else {"date": cells.date}
-        for name, column in options.baselines.items():
-            guesses = cells.numbers[column]
-            usual = guesses[torch.from_numpy(rows.get("train", np.arange(len(cells))))].nanmean()
-            aside[name] = torch.where(guesses.isnan(), usual, guesses).float()
-        inputs = inputs_of(cells, options, encoding, self.notes)
-        origin = None if cells.rows is None else torch.from_numpy(cells.rows)
-        whole = Examples(inputs, targets, aside, keys=cells.keys, origin=origin)
-        return {name: whole.take(torch.from_numpy(some)) for name, some in rows.items()}
+        refuse_too_many(len(cells), options, encoding, cells.source)
+        unseen: Unseen = []
+        found = {}
+        for name, some in rows.items():
+            own = cells.take(some)
+            aside = {} if own.date is None else {"date": own.date}
+            for baseline, column in options.baselines.items():
+                guesses, usual = own.numbers[column], _usual(cells, column, rows)
+                aside[baseline] = torch.where(guesses.isnan(), usual, guesses).float()
+            found[name] = Examples(
+                inputs_of(own, options, encoding, unseen),
+                targets_of(own, options, encoding.classes),
+                aside,
+                keys=own.keys,
+                origin=None if own.rows is None else torch.from_numpy(own.rows),
+            )
+        report_unseen(unseen, cells, options, encoding, self.notes)
+        return found
 
     def _labelled(self, table: Table) -> tuple[Table, Cells]:
         """A table and its cells, with those of the target."""
@@ -195,6 +211,11 @@ class _Dataset:
             header = reading.header if reading.header == "none" else "auto"
             reading = replace(reading, separator="auto", encoding="auto", header=header)
         return read_table(path, reading, [*self.encoding.categories, *self.options.texts])
+
+
+def _usual(cells: Cells, column: str, rows: Rows) -> Tensor:
+    """The mean of a column of guesses over the training rows, or over all if none of them is for training."""
+    return cells.take(rows.get("train", np.arange(len(cells)))).numbers[column].nanmean()
 
 
 def _learnt(table: Table, options: TableOptions, notes: list[str]) -> _Dataset:
@@ -275,6 +296,7 @@ def _fitted(
         dates,
         options.formats,
         placement if is_new else None,
+        is_wide=not is_new or needs_float64(training, columns),
     )
 
 

@@ -126,6 +126,7 @@ class Encoding:
     dates: Mapping[str, tuple[Cycle, ...]] = field(default_factory=dict)
     formats: Mapping[str, str] = field(default_factory=dict)  # of those dates
     placement: Placement | None = None
+    is_wide: bool = True  # True if raw inputs are float64
 
     @classmethod
     def remembered(cls, known: Mapping[str, Any]) -> Encoding:
@@ -159,6 +160,7 @@ class Encoding:
             cycles,
             dict(formats),
             placement,
+            known.get("is_wide") is not False,
         )
 
     def known(self) -> dict[str, Any]:
@@ -174,6 +176,7 @@ class Encoding:
             "dates": {column: list(cycles) for column, cycles in self.dates.items()},
             "formats": dict(self.formats),
             "placement": self.placement.known() if self.placement else {},
+            "is_wide": self.is_wide,
         }
 
     def features(self, options: TableOptions) -> tuple[str, ...]:

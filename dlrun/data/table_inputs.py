@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from calendar import isleap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import numpy as np
@@ -21,6 +21,7 @@ from dlrun.errors import UserError, listed, meant
 
 _MOST_FIGURES = 2**31  # numbers in all inputs together: 16 GiB
 _DAY = 86400  # seconds
+_BLUR = 1e-3  # of a standard deviation: the largest error of a number that float32 may make
 
 Unseen = list[tuple[int, str, str]]  # the line, the column and the text of cells that no training row holds
 
@@ -37,17 +38,25 @@ def targets_of(cells: Cells, options: TableOptions, classes: Sequence[str]) -> T
     return targets
 
 
-def inputs_of(cells: Cells, options: TableOptions, encoding: Encoding, notes: list[str]) -> Tensor:
-    """Raw inputs (n, features), float64: numbers, one-hot categories, dates, their waves and indicators."""
+def refuse_too_many(rows: int, options: TableOptions, encoding: Encoding, source: str) -> None:
+    """Raise UserError if the inputs of so many rows would fill the memory."""
     width = len(encoding.features(options))
-    if len(cells) * width > _MOST_FIGURES:
+    if rows * width > _MOST_FIGURES:
         widest = max(encoding.categories, key=lambda c: len(encoding.categories[c]), default="")
         most = f", {said_different(len(encoding.categories[widest]))} in {widest} alone" if widest else ""
-        what = f"{len(cells):,} rows of {width:,} inputs{most}: {len(cells) * width / 2**27:,.0f} GiB"
-        raise UserError(what, where=cells.source, fix="list columns under ignore")
-    inputs = torch.empty(len(cells), width, dtype=torch.float64)
+        what = f"{rows:,} rows of {width:,} inputs{most}: {rows * width / 2**27:,.0f} GiB"
+        raise UserError(what, where=source, fix="list columns under ignore")
+
+
+def inputs_of(cells: Cells, options: TableOptions, encoding: Encoding, unseen: Unseen) -> Tensor:
+    """Raw inputs (n, features): numbers, one-hot categories, dates, their waves and indicators.
+
+    They are float64, or float32 if the encoding says that this holds all that counts. Cells whose category no
+    training row holds are added to `unseen`, see `report_unseen`.
+    """
+    width = len(encoding.features(options))
+    inputs = torch.empty(len(cells), width, dtype=torch.float64 if encoding.is_wide else torch.float32)
     place = 0
-    unseen: Unseen = []
     for column in encoding.columns:
         if column in encoding.categories:
             piece = _one_hot(cells, column, encoding, unseen)
@@ -59,18 +68,42 @@ def inputs_of(cells: Cells, options: TableOptions, encoding: Encoding, notes: li
             piece = cells.numbers[column].unsqueeze(1)
         inputs[:, place : place + piece.shape[1]] = piece
         place += piece.shape[1]
-    if unseen and options.unknown == "refuse":
-        _, column, text = unseen[0]
-        values = encoding.categories[column]
-        what = f"{said_unseen(unseen)}, which no training row holds{meant(text, values)}"
-        fix = "set unknown: zeros, and such cells are of no category"
-        raise UserError(f"{what} {listed(values)}", where=cells.source, fix=fix)
-    if unseen:
-        notes.append(_said_zeros(unseen, cells))
     waves = [_waves(cells.date, cycle) for cycle in options.date_cycles if cells.date is not None]
     missing = [cells.is_missing(column).double().unsqueeze(1) for column in encoding.indicators]
     inputs[:, place:] = torch.cat([torch.empty(len(cells), 0), *waves, *missing], 1)
     return inputs
+
+
+def report_unseen(
+    unseen: Unseen, cells: Cells, options: TableOptions, encoding: Encoding, notes: list[str]
+) -> None:
+    """Note cells whose category no training row holds, or by the option `unknown` raise UserError."""
+    if not unseen:
+        return
+    unseen.sort(key=lambda each: (encoding.columns.index(each[1]), each[0]))
+    said = said_unseen(unseen)
+    if options.unknown == "refuse":
+        _, column, text = unseen[0]
+        values = encoding.categories[column]
+        what = f"{said}, which no training row holds{meant(text, values)}"
+        fix = "set unknown: zeros, and such cells are of no category"
+        raise UserError(f"{what} {listed(values)}", where=cells.source, fix=fix)
+    note = f"{said}, which no training row holds: of no category"
+    is_every_row = len({line for line, _, _ in unseen}) == len(cells) > 1
+    notes.append(f"{note} – that is every row: are these the same categories?" if is_every_row else note)
+
+
+def needs_float64(training: Cells, columns: Sequence[str]) -> bool:
+    """True if a column of numbers or dates has so large values that float32 would blur its differences."""
+    for column in columns:
+        values = training.numbers.get(column, training.moments.get(column))
+        if values is None:
+            continue
+        there = values[~values.isnan()]
+        steps = there.abs().max() * 2**-24  # the half of what float32 tells apart there
+        if len(there) > 1 and bool(steps > _BLUR * there.std()):
+            return True
+    return False
 
 
 def standardising(options: TableOptions, encoding: Encoding, inputs: Tensor) -> Preprocessing:
@@ -80,11 +113,15 @@ def standardising(options: TableOptions, encoding: Encoding, inputs: Tensor) -> 
     weight never learnt anything.
     """
     are_numbers = encoding.are_numbers(options)
-    means = torch.where(are_numbers, inputs.nanmean(0), 0.0)
+    averages = inputs.nanmean(0) if inputs.dtype == torch.float64 else _each(Tensor.nanmean, inputs)
+    means = torch.where(are_numbers, averages, 0.0)
     fill = _fills(options, encoding, inputs, means) if encoding.fills else None
     if not options.standardise:
         return Preprocessing(fill=fill)
-    deviations = (inputs - means).square().nanmean(0).sqrt()
+    if inputs.dtype == torch.float64:
+        deviations = (inputs - means).square().nanmean(0).sqrt()
+    else:
+        deviations = _each(lambda values: (values - values.nanmean()).square().nanmean().sqrt(), inputs)
     deviations[are_same(inputs) | (deviations == 0)] = math.inf  # 0: squares of 1e-300 underflow
     return Preprocessing(means, torch.where(are_numbers, deviations, 1.0), fill)
 
@@ -150,12 +187,9 @@ def _codes(cells: Cells, column: str, values: Sequence[str], unseen: Unseen) -> 
     return torch.from_numpy(codes)
 
 
-def _said_zeros(unseen: Unseen, cells: Cells) -> str:
-    """A note on cells of no category that training knows."""
-    said, rows = said_unseen(unseen), len({line for line, _, _ in unseen})
-    note = f"{said}, which no training row holds: of no category"
-    every = " – that is every row: are these the same categories?" if rows == len(cells) > 1 else ""
-    return note + every
+def _each(figure: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """A figure of each column of inputs (n, features), float64, without a copy of all in that type."""
+    return torch.stack([figure(inputs[:, place].double()) for place in range(inputs.shape[1])])
 
 
 def _fills(options: TableOptions, encoding: Encoding, inputs: Tensor, means: Tensor) -> Tensor:

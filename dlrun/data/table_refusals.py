@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from dlrun.data.cells import SHOWN, Cells
 from dlrun.data.column_kinds import is_meant_as_nothing
@@ -138,8 +139,8 @@ def _is_large(text: str) -> bool:
 def refuse_unlearnable(training: Cells, encoding: Encoding, options: TableOptions) -> None:
     """Raise UserError if a column has no value in any training row, or a target to scale is constant."""
     empty = [column for column, values in encoding.categories.items() if not values]
-    numbers = training.numbers | training.moments
-    empty += [column for column, values in numbers.items() if bool(values.isnan().all())]
+    numbers = chain(training.numbers.items(), training.moments.items())
+    empty += [column for column, values in numbers if bool(values.isnan().all())]
     if empty:
         what = f"no training row has a value of {some_columns(empty)}"
         it = "it" if len(empty) == 1 else "them"

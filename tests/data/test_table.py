@@ -406,7 +406,8 @@ def test_inputs_that_fill_the_memory_are_refused(tmp_path: Path, monkeypatch: py
 def test_a_mistake_in_the_table_is_a_mistake_of_the_config(tmp_path: Path) -> None:
     path = written(tmp_path, [*rows(), "1,2"])
     with pytest.raises(ConfigError) as refused:
-        planned(dataset={"name": "csv", "path": str(path), "target": "heat"}, loss="mse", metrics=[])
+        dataset = EXPLICIT | {"name": "csv", "path": str(path), "target": "heat"}
+        planned(dataset=dataset, loss="mse", metrics=[])
     [mistake] = map(str, refused.value.mistakes)
     assert f"dataset: row 22 has 2 cells, but the header names 5 columns ({path}:22)" in mistake
 
