@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dlrun.data.columns import number, number_with_comma
+from dlrun.data.csv_blocks import Irregular, blocks
 from dlrun.data.csv_rows import BodyReader
-from dlrun.data.dialects import Row
-from dlrun.data.layouts import layout_of
+from dlrun.data.dialects import Row, separator_called
+from dlrun.data.gathered_columns import Cells, Gathered, Memory, MustBeText, Piece, Store, pieces_of
+from dlrun.data.layouts import Layout, layout_of
 from dlrun.data.packed_files import PackedFile
 from dlrun.data.strict_csv import strict_rows
 from dlrun.data.tables import STRICT, Reading, Table
-from dlrun.data.text_encodings import FIX, text_file
+from dlrun.data.text_encodings import FIX, TextFile, text_file
 from dlrun.errors import UserError
 from dlrun.system import machine
 from dlrun.system.files import size_text
 
-_BYTES_OF_A_CELL = 80  # as a Python string
+_BYTES_OF_A_CELL = 8  # as float64
+_LARGE = 2**21  # bytes
 _NO_TABLES = {  # first bytes of files that are no CSV
     b"\xd0\xcf\x11\xe0": "a workbook (.xls)",
     b"PAR1": "a Parquet file",
@@ -45,35 +50,84 @@ def read_table(path: Path, reading: Reading = STRICT, texts: Collection[str] = (
 
 def _strict(file: PackedFile, reading: Reading, texts: Collection[str]) -> Table:
     """A table that is read as the options state it."""
-    (_, names), *rows = _bounded(strict_rows(file, reading), str(file.path))
-    cells, lines = [cells for _, cells in rows], [line for line, _ in rows]
-    read = number_with_comma if reading.decimal == "," else number
-    return Table.of_rows(str(file.path), names, cells, lines, texts, reading.missing, read)
+    rows = strict_rows(file, reading)
+    _, names = next(rows)
+    first, _ = next(rows)
+    separator = "," if reading.separator == "auto" else separator_called(reading.separator)
+    decimal = "." if reading.decimal == "auto" else reading.decimal
+    layout = Layout(str(file.path), separator, decimal, tuple(names), first, len(names))
+
+    def by_rows() -> Iterator[Row]:
+        return islice(strict_rows(file, reading), 1, None)
+
+    text = None
+    if _is_large(file):
+        with suppress(UserError):  # which row is wrong is said by the csv module
+            text = text_file(file, "utf-8" if reading.encoding == "auto" else reading.encoding)
+    return _table(text, layout, by_rows, reading, texts)
 
 
 def _guessed(file: PackedFile, reading: Reading, texts: Collection[str]) -> Table:
     """A table that is read as it seems to be meant."""
-    layout = layout_of(text_file(file, reading.encoding), reading)
-    body = BodyReader(layout)
-    rows = list(_bounded(body.rows(), layout.source))
-    if not rows:
+    text = text_file(file, reading.encoding)
+    layout, bodies = layout_of(text, reading), list[BodyReader]()
+
+    def by_rows() -> Iterator[Row]:
+        bodies[:] = [BodyReader(layout)]
+        return bodies[0].rows_of_text(text)
+
+    table = _table(text if _is_large(file) else None, layout, by_rows, reading, texts)
+    return replace(
+        table,
+        notes=[*layout.notes, *(note for body in bodies for note in body.notes)],
+        guessed=layout.guessed,
+    )
+
+
+def _is_large(file: PackedFile) -> bool:
+    """True for a file that is sooner read by pyarrow, which takes a moment to load."""
+    return file.path.stat().st_size >= (_LARGE // 8 if file.packing else _LARGE)
+
+
+def _table(
+    text: TextFile | None,
+    layout: Layout,
+    by_rows: Callable[[], Iterator[Row]],
+    reading: Reading,
+    texts: Collection[str],
+) -> Table:
+    """The table of a layout: of a large `text` in blocks as far as it is regular, else by its rows."""
+    cells = Cells(reading.missing, layout.read, texts)
+    if text is not None:
+        _refuse_beyond_memory(text.most_lines * len(layout.names), layout.source)
+        by_blocks = partial(blocks, text, layout, is_strict=reading.is_strict)
+        store = Memory.of(len(layout.names), text.most_lines)
+        with suppress(Irregular):
+            return _gathered(by_blocks, layout, cells, store)
+    return _gathered(lambda cells: pieces_of(by_rows(), layout.names, cells), layout, cells, None)
+
+
+def _gathered(
+    read: Callable[[Cells], Iterable[Piece]], layout: Layout, cells: Cells, store: Store | None
+) -> Table:
+    """The table of all pieces; they are read again if columns turn out to hold texts."""
+    gathered = Gathered(layout.names, cells, store)
+    for piece in read(cells):
+        gathered.add(piece)
+        _refuse_beyond_memory(gathered.rows * len(layout.names), layout.source)
+    if not gathered.rows:
         raise UserError("the file has a header but no rows", where=layout.source)
-    cells, lines = [cells for _, cells in rows], [line for line, _ in rows]
-    read = number_with_comma if layout.decimal == "," else number
-    table = Table.of_rows(layout.source, layout.names, cells, lines, texts, reading.missing, read)
-    return replace(table, notes=[*layout.notes, *body.notes], guessed=layout.guessed)
+    try:
+        return Table(layout.source, gathered.columns(), gathered.lines)
+    except MustBeText as error:
+        return _gathered(read, layout, replace(cells, texts={*cells.texts, *error.names}), store)
 
 
-def _bounded(rows: Iterable[Row], source: str) -> Iterator[Row]:
-    """Yield the rows. Raises UserError before they take more than the memory of the machine."""
-    most = machine.memory() // _BYTES_OF_A_CELL
-    cells = 0
-    for count, row in enumerate(rows, 1):
-        cells += len(row[1])
-        if cells > most:
-            what = f"the first {count:,} rows take {size_text(cells * _BYTES_OF_A_CELL)} of memory: too much"
-            raise UserError(what, where=source, fix="leave out rows or columns")
-        yield row
+def _refuse_beyond_memory(cells: int, source: str) -> None:
+    """Raise UserError for a table that takes more than the memory of the machine."""
+    if cells * _BYTES_OF_A_CELL > machine.memory():
+        what = f"the table takes more than {size_text(machine.memory())}, which is all memory"
+        raise UserError(what, where=source, fix="leave out rows or columns")
 
 
 def cell(value: Any) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import dropwhile
 
 from dlrun.data.dialects import Row, rows_of
 from dlrun.data.headers import COMMENT, is_rule, kind_of
 from dlrun.data.layouts import Layout
+from dlrun.data.text_encodings import TextFile
 from dlrun.errors import UserError
 
 SHOWN = 3  # places that a message names
@@ -53,7 +54,7 @@ class Lines:
 
 @dataclass
 class BodyReader:
-    """The rows behind the header of a text. After `rows` has ended, `notes` say what was passed over."""
+    """The rows behind the header of a table. After `rows` has ended, `notes` say what was passed over."""
 
     layout: Layout
     notes: list[str] = field(default_factory=list)
@@ -65,29 +66,36 @@ class BodyReader:
     _again: Lines = field(default_factory=Lines)
     _rules: Lines = field(default_factory=Lines)
 
-    def rows(self) -> Iterator[Row]:
-        """Yield each row with its line. Raises UserError, at the end, for all rows that are mistakes."""
+    def rows_of_text(self, text: TextFile) -> Iterator[Row]:
+        """Yield each row of a text; see `rows`."""
+        return self.rows(rows_of(text.lines(), self.layout.separator, self._quote))
+
+    def rows(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield those of all rows that belong to the table, with their lines.
+
+        Raises UserError, at the end, for all rows that are mistakes.
+        """
         last: Row | None = None
         misfits: list[Row] = []  # since the last row
         sums = 0
-        for row in self._regular(misfits):
+        for row in self._regular(rows, misfits):
             if last is not None:
                 yield last
             last = row
-            sums += _is_sum(row[1])
+            sums += is_sum(row[1])
         footers = self._footers(misfits, last)
         self._refuse()
         self._note(footers)
-        if last is not None and sums == 1 and _is_sum(last[1]):
+        if last is not None and sums == 1 and is_sum(last[1]):
             self.notes.append(f"line {last[0]} ({last[1][0]!r}) sums up the rows: passed over")
         elif last is not None:
             yield last
 
-    def _regular(self, misfits: list[Row]) -> Iterator[Row]:
+    def _regular(self, rows: Iterable[Row], misfits: list[Row]) -> Iterator[Row]:
         """Yield the rows of the layout's width; others since the last one are left in `misfits`."""
         layout, columns = self.layout, len(self.layout.names)
-        header, may_be_remarks = list(layout.header), True
-        for line, cells in dropwhile(lambda row: row[0] < layout.first, self._all()):
+        header, may_be_remarks = list(layout.header) if layout.telling is not None else None, True
+        for line, cells in dropwhile(lambda row: row[0] < layout.first, rows):
             is_wide = len(cells) == layout.width
             if line == layout.first and is_wide and cells[0].startswith(COMMENT):
                 may_be_remarks = False  # such as #1 or #ff0000
@@ -105,9 +113,6 @@ class BodyReader:
                 self._mistakes(misfits)
                 misfits.clear()
                 yield line, cells[:columns]
-
-    def _all(self) -> Iterator[Row]:
-        return rows_of(self.layout.text.lines(), self.layout.separator, self._quote)
 
     def _quote(self, line: int, error: csv.Error) -> None:
         said = next((ours for theirs, ours in MISTAKES.items() if theirs in str(error)), str(error))
@@ -182,5 +187,5 @@ def _is_remark(cells: list[str]) -> bool:
     return len(cells) > 1 and kind_of(cells[0].lstrip(COMMENT).strip()) == "number"
 
 
-def _is_sum(cells: list[str]) -> bool:
+def is_sum(cells: list[str]) -> bool:
     return len(cells) > 1 and cells[0].rstrip(":").strip().lower() in _SUMS

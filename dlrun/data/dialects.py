@@ -23,7 +23,7 @@ _WITH_COMMA = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?")
 _WITH_POINT = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 _TWO_NUMBERS = re.compile(r"[+-]?[\d.,]+\s+[+-]?[\d.,]+")
-_MOST = 1000  # rows that are judged
+_MOST = 250  # rows that are judged
 
 Row = tuple[int, list[str]]  # the line on which it begins, and its cells
 

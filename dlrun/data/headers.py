@@ -13,7 +13,7 @@ from dlrun.data.dialects import Row, usual_width
 from dlrun.errors import UserError
 
 COMMENT = "#"
-_MOST = 1000  # rows that are judged
+_MOST = 250  # rows that are judged
 _NEAR = 10  # rows that tell where a table begins
 _SAYS_NOTHING = {*MISSING, "?", "-", "--", ".", "*", "none", "None", "N.A.", "n.a.", "#N/A", "NULL"}
 _DATED = re.compile(r"\d{1,4}([-/.:T ]\d{1,4}){1,6}Z?")
@@ -77,7 +77,10 @@ def head_of(rows: Sequence[Row], source: str, *, is_whole: bool, named: int | No
 
 def _start(rows: Sequence[Row], width: int) -> int:
     """The place of the first row of a table of some width; a prose before it may have lines of that width."""
-    fitting = [at for at, (_, cells) in enumerate(rows[:_MOST]) if _is_of(cells, width)]
+    has_titles = any(sum(map(bool, cells)) > 1 for _, cells in rows[:_MOST])
+    fitting = [
+        at for at, (_, cells) in enumerate(rows[:_MOST]) if _is_of(cells, width, has_titles=has_titles)
+    ]
     if not fitting:
         return len(rows)
     for at in fitting:
@@ -104,9 +107,9 @@ def is_rule(cells: Sequence[str]) -> bool:
     return len(text) > 2 and not text.strip("-=_+|*~")
 
 
-def _is_of(cells: Sequence[str], width: int) -> bool:
-    """True for cells that begin a table of some width; a remark or a title in the first of many does not."""
-    is_title = width > 2 and sum(map(bool, cells)) == 1
+def _is_of(cells: Sequence[str], width: int, *, has_titles: bool) -> bool:
+    """True for cells that begin a table of some width; a remark or a title in one of many does not."""
+    is_title = has_titles and sum(map(bool, cells)) == 1 and (width > 2 or bool(cells[0]))
     return len(cells) == width and not cells[0].startswith(COMMENT) and not is_title
 
 

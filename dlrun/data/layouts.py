@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dlrun.data.columns import is_number, number, number_with_comma
 from dlrun.data.dialects import (
     SAID,
+    Row,
     guessed_separator,
     has_decimal_commas,
     named_separator,
@@ -22,17 +24,19 @@ from dlrun.data.text_encodings import INVISIBLE, TextFile
 from dlrun.errors import UserError
 
 LONGEST_NAME = 1000
+_SEEN = 100  # lines in which invisible characters are looked for
+_INVISIBLE = re.compile(f"[{INVISIBLE}]")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A text as a table: rows of `width` cells from the line `first` on, nothing behind the last name.
+    """A file as a table: rows of `width` cells from the line `first` on, nothing behind the last name.
 
     `header` holds the cells of the line that names the columns, to find it again. `notes` say what was
     guessed, and `guessed` has it as options.
     """
 
-    text: TextFile
+    source: str
     separator: str
     decimal: str
     names: tuple[str, ...]
@@ -43,8 +47,14 @@ class Layout:
     guessed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def source(self) -> str:
-        return str(self.text.file.path)
+    def telling(self) -> int | None:
+        """The place of a name that is no number, by which the header is known if it is there again."""
+        return next((at for at, name in enumerate(self.header) if name and not is_number(name)), None)
+
+    @property
+    def read(self) -> Callable[[str], float | None]:
+        """Gives the number in a cell."""
+        return number_with_comma if self.decimal == "," else number
 
 
 def layout_of(text: TextFile, reading: Reading) -> Layout:
@@ -68,33 +78,44 @@ def layout_of(text: TextFile, reading: Reading) -> Layout:
     rows = [row for row in rows if row[0] > 1] if named else rows
     if named:
         notes.append("line 1 (sep=) names the separator: passed over")
+    hidden = [1] if text.has_marks else []
+    hidden += [at for at, line in enumerate(text.sample.splitlines()[:_SEEN], 1) if _INVISIBLE.search(line)]
+    layout = layout_of_rows(rows, source, reading, separator, is_whole=text.is_short, hidden=hidden)
+    return replace(layout, notes=(*notes, *layout.notes), guessed=guessed | dict(layout.guessed))
+
+
+def layout_of_rows(
+    rows: Sequence[Row],
+    source: str,
+    reading: Reading,
+    separator: str = "",
+    *,
+    is_whole: bool,
+    hidden: Sequence[int] = (),
+) -> Layout:
+    """The layout of a table by its first rows; `hidden` are lines with invisible characters."""
     if not rows:
         raise UserError("the file is empty", where=source)
     line = reading.header if isinstance(reading.header, int) else None
-    head = head_of(rows, source, is_whole=text.is_short, named=line, has_names=reading.header != "none")
-    if head.first > rows[-1][0] and head.names:
+    head = head_of(rows, source, is_whole=is_whole, named=line, has_names=reading.header != "none")
+    body = [cells for start, cells in rows if start >= head.first]
+    if head.names and not body:
         raise UserError("the file has a header but no rows", where=source)
-    notes += head.notes
-    names, more = _names(head, [cells for start, cells in rows if start >= head.first], reading, source)
-    notes += more
-    hidden = text.has_marks or bool(re.search(f"[{INVISIBLE}]", _until(text.sample, head.first)))
-    if hidden:
+    names, said = _names(head, body, reading, source)
+    notes, decimal = [*head.notes, *said], reading.decimal
+    is_hidden = any(line < head.first for line in hidden)
+    if is_hidden:
         notes.append("invisible characters in the first lines are left out")
-    decimal = reading.decimal
+    is_plain = not is_hidden and (head.line, list(names)) in rows and head.width == len(names)
+    guessed = _guessed_head(head, names, reading, rows[0][0], is_plain=is_plain)
     if decimal == "auto":
-        body = (cells for start, cells in rows if start >= head.first)
-        decimal = "," if separator != "," and has_decimal_commas(body) else "."
+        decimal = "," if separator not in ("", ",") and has_decimal_commas(body) else "."
         if decimal == ",":
             notes.append("numbers have decimal commas")
             guessed["decimal"] = ","
-    is_plain = not hidden and (head.line, list(names)) in rows and head.width == len(names)
-    guessed |= _guessed_head(head, names, reading, rows[0][0], is_plain=is_plain)
-    return Layout(text, separator, decimal, names, head.first, head.width, head.names, tuple(notes), guessed)
-
-
-def _until(sample: str, line: int) -> str:
-    """The sample before a line."""
-    return "".join(sample.splitlines(keepends=True)[: max(line - 1, 0)])
+    return Layout(
+        source, separator, decimal, names, head.first, head.width, head.names, tuple(notes), guessed
+    )
 
 
 def _behind(sample: str, named: str) -> str:
@@ -128,7 +149,7 @@ def _names(
             else "no line names the column: it is called c1"
         )
         return tuple(f"c{place}" for place in range(1, count + 1)), [] if reading.header == "none" else [note]
-    return _distinct(given, source)
+    return distinct_names(given, source)
 
 
 def _trailing(rows: Sequence[Sequence[str]]) -> int:
@@ -150,7 +171,7 @@ def given_names(columns: Sequence[str], count: int, source: str) -> tuple[str, .
     return tuple(columns)
 
 
-def _distinct(given: Sequence[str], source: str) -> tuple[tuple[str, ...], list[str]]:
+def distinct_names(given: Sequence[str], source: str) -> tuple[tuple[str, ...], list[str]]:
     """Names of which each is once and none is empty, and notes on those that were changed."""
     notes: list[str] = []
     if long := [place for place, name in enumerate(given, 1) if len(name) > LONGEST_NAME]:

@@ -12,7 +12,7 @@ from dlrun.data.packed_files import PackedFile
 from dlrun.errors import UserError
 
 _PIECE = 2**20  # bytes
-_SAMPLE = 2**18  # characters by which a table is judged
+_SAMPLE = 2**17  # characters by which a table is judged
 LONGEST_LINE = 2**24  # characters: a hundred thousand columns
 INVISIBLE = "\ufeff\u200b\u2060\u200e\u200f"  # at the ends of cells they mean nothing, and hide mistakes
 _WINDOWS = "cp1252"  # the encoding of programs of Windows in the west
@@ -108,14 +108,23 @@ def _known(encoding: str) -> str:
 def _read(file: PackedFile, encoding: str, note: str = "") -> TextFile:
     """Decode a whole file. Raises UnicodeDecodeError for a guessed encoding (one with a note, or UTF-8)."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    sample, size, lines = "", 0, 0
+    sample, size, lines, is_utf8 = "", 0, 0, encoding == "utf-8-sig"
     with file.opened() as raw:
         while piece := raw.read(_PIECE):
+            if (
+                is_utf8
+                and size > _SAMPLE
+                and piece.isascii()
+                and not decoder.getstate()[0]
+                and b"\0" not in piece
+            ):
+                size, lines = size + len(piece), lines + _ends(piece)
+                continue
             text = decoder.decode(piece)
             if "\0" in text:
                 line = lines + text[: text.index("\0")].count("\n") + 1
                 raise UserError(f"row {line} holds a byte 0: this is not text", where=str(file.path), fix=FIX)
-            lines += text.count("\n") + text.count("\r") - text.count("\r\n")
+            lines += text.count("\n") + (text.count("\r") - text.count("\r\n") if "\r" in text else 0)
             size += len(text)
             if len(sample) < _SAMPLE:
                 sample += text
@@ -125,6 +134,11 @@ def _read(file: PackedFile, encoding: str, note: str = "") -> TextFile:
     if not is_short and (end := max(sample.rfind("\n"), sample.rfind("\r"))) >= 0:
         sample = sample[: end + 1]
     return TextFile(file, encoding, sample, is_short, lines + 1, has_marks, note)
+
+
+def _ends(piece: bytes) -> int:
+    """The number of ends of lines."""
+    return piece.count(b"\n") + (piece.count(b"\r") - piece.count(b"\r\n") if b"\r" in piece else 0)
 
 
 def _first_beyond_ascii(file: PackedFile) -> tuple[int, str]:
