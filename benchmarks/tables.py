@@ -174,8 +174,7 @@ def first_try(table: RawTable, packages: Path) -> dict[str, Any]:
             return {"error": message(done.stderr.replace(place, ""), done.returncode)}
         run = Path(done.stdout.strip())
         log = (run / "log.txt").read_text(encoding="utf-8").replace(place, "")
-        guessed = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["dataset"]
-    return {"said": remarks(log), "guessed": chosen_for(guessed, table)}
+    return {"said": remarks(log)}
 
 
 def message(errors: str, exit_code: int) -> str:
@@ -188,14 +187,10 @@ def message(errors: str, exit_code: int) -> str:
 
 
 def remarks(log: str) -> list[str]:
-    """The remarks in a run's log about the table: each line that is a warning or a note."""
-    return re.findall(r"^\S+ (?:warning|note): (.*)$", log, re.MULTILINE)
-
-
-def chosen_for(recorded: Mapping[str, Any], table: RawTable) -> dict[str, Any]:
-    """The options that dlrun chose by looking at the file: those in a run's config that nobody had set."""
-    asked = ("name", "path", "target", "task")
-    return {option: value for option, value in recorded.items() if option not in asked}
+    """What a run's log says of the table before the first epoch, as findings and warnings."""
+    before, _, _ = log.partition(" epoch 0 of")
+    said = (line.partition(" ")[2].removeprefix("warning: ") for line in before.splitlines())
+    return [remark for remark in said if remark]
 
 
 def outcome(found: Mapping[str, Any]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import yaml
 
@@ -11,8 +13,13 @@ from dlrun.config.keys import Config
 
 def dump_config(config: Config) -> str:
     """The config as YAML text; `load_config` reads the same config back from it."""
+    return dump(config.plain())
+
+
+def dump(some: Mapping[str, Any]) -> str:
+    """Some keys of a config as YAML text."""
     text: str = yaml.dump(
-        config.plain(),
+        some,
         Dumper=_Dumper,
         sort_keys=False,
         allow_unicode=True,

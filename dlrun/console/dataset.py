@@ -1,15 +1,20 @@
-"""The facts and warnings of `dlrun data`."""
+"""The facts and warnings of `dlrun data`, and the columns of a table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
 
+from dlrun.config.dumping import dump
 from dlrun.console.layout import class_name, plain_table
 from dlrun.console.numbers import inputs_text, number
 from dlrun.console.streams import clean, out
+from dlrun.results.table_columns import ColumnFacts, grouped
+
+_MOST_COLUMNS = 60  # lines of a table of columns
+_LONG = 20  # columns in an option: more are not written out
 
 
 def print_preview(found: Mapping[str, Any]) -> None:
@@ -46,5 +51,48 @@ def print_preview(found: Mapping[str, Any]) -> None:
         )
     if rows:
         console.print(ranges)
+    for text in found["findings"]:
+        console.print(Text(clean(text)), soft_wrap=True)
     for text in found["warnings"]:
         console.print(Text(f"warning: {clean(text)}", "yellow"), soft_wrap=True)
+
+
+def print_columns(columns: Sequence[ColumnFacts]) -> None:
+    """Print a line for each column of a table.
+
+    Alike neighbours are one line; of too many lines those that tell most of the target are printed.
+    """
+    lines = list(grouped(columns))
+    by_tells = sorted(range(len(lines)), key=lambda place: _rank(lines[place]), reverse=True)
+    shown = [lines[place] for place in sorted(by_tells[:_MOST_COLUMNS])]
+    table = plain_table()
+    table.add_column("column")
+    table.add_column("kind")
+    for heading in ("missing", "different", "from", "to"):
+        table.add_column(heading, justify="right")
+    table.add_column("most frequent")
+    table.add_column("tells", justify="right")
+    table.add_column("")
+    for each in shown:
+        usual = f"{each.usual[:24]} ({each.share:.0%})" if each.usual else ""
+        tells = "" if each.tells is None else f"{each.tells:.2f}"
+        kind = f"{each.count:,} {each.kind}s" if each.count > 1 else each.kind
+        counts = (f"{each.missing:,}" if each.missing else "", f"{each.different:,}")
+        texts = (each.name[:40], kind, *counts, each.low, each.high, usual, tells, each.remark)
+        table.add_row(*(Text(clean(text)) for text in texts))
+    console = out()
+    console.print(table)
+    if len(shown) < len(lines):
+        console.print(f"{len(lines) - len(shown):,} more tell less; --json has all of them")
+    if any(each.tells is not None for each in columns):
+        console.print("tells: the share of the target that a column alone tells, judged on other rows")
+
+
+def _rank(column: ColumnFacts) -> tuple[bool, float]:
+    return column.is_target, column.tells or 0.0
+
+
+def print_dataset(name: str, options: Mapping[str, Any]) -> None:
+    """Print the lines of a config for a dataset as it was understood; long lists of columns are left out."""
+    short = {key: each for key, each in options.items() if not isinstance(each, list) or len(each) <= _LONG}
+    out().print(Text(clean(dump({"dataset": {"name": name} | short}))), soft_wrap=True)

@@ -15,6 +15,8 @@ from dlrun.data.trees import Tree, leaves
 from dlrun.results.leaks import leak_warnings
 from dlrun.training.plan import Plan
 
+_MOST_NAMED = 10  # features in a warning
+
 
 def dataset_facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
     """The facts that `dlrun data` prints: shapes, classes and their balance, ranges, warnings.
@@ -44,6 +46,7 @@ def dataset_facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
         "ranges": {} if is_of_ids else raw.whole(),
         "prepared": {} if is_of_ids else prepared.whole(),
         "features": dict(zip(feature_names(plan), raw.each(), strict=True)) if is_vector else {},
+        "findings": list(data.findings),
         "warnings": [*data.notes, *_warnings(plan, loaded, raw)],
     }
 
@@ -60,10 +63,13 @@ def _split_facts(plan: Plan, split: Split) -> dict[str, Any]:
 def _warnings(plan: Plan, loaded: Loaded, training: Ranges) -> Iterator[str]:
     yield from leak_warnings(plan.data, loaded.splits)
     if len(plan.data.shape) == 1 and not plan.data.has_whole_numbers():
-        said = " ".join(plan.data.notes)  # the dataset may have reported it already
         ranges = zip(feature_names(plan), training.each(), strict=True)
-        if constant := [n for n, each in ranges if each["min"] == each["max"] and n not in said]:
-            yield f"constant in training, so nothing can be learnt from it: {', '.join(constant)}"
+        constant = [name for name, each in ranges if each["min"] == each["max"]]
+        is_said = any("the same in all training rows" in note for note in plan.data.notes)
+        if constant and not is_said:
+            more = f" and {len(constant) - _MOST_NAMED:,} more" if len(constant) > _MOST_NAMED else ""
+            names = ", ".join(constant[:_MOST_NAMED]) + more
+            yield f"constant in training, so nothing can be learnt from it: {names}"
     yield from plan.task.warnings(loaded["train"])
 
 

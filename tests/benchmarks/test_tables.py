@@ -31,6 +31,7 @@ def test_a_table_that_trains_is_told_from_one_that_does_not_with_the_reason(tmp_
     (tmp_path / "ours" / "good.csv").write_text(f"x,y\n{rows}", encoding="utf-8")
     good = tables.first_try(RawTable("ours", "ours/good.csv", "y", "regression"), tmp_path)
     assert tables.outcome(good) == "trains"
+    assert any(said.startswith("x: counts the rows") for said in good["said"])
     bad = tables.first_try(RawTable("ours", "ours/good.csv", "z", "regression"), tmp_path)
     assert (
         tables.outcome(bad).startswith("dataset: there is no column 'z'")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -678,6 +679,28 @@ def test_a_dataset_is_shown_before_anything_is_trained(
     told = json.loads(dlrun("data", tiny, "--json").out)
     assert told["splits"]["train"] == {"examples": 60, "classes": {"arm 1": 20, "arm 2": 20, "arm 3": 20}}
     assert not runs_in(runs_dir), "a preview is no run"
+
+
+def test_the_columns_of_a_table_are_shown_with_the_lines_of_its_config_even_if_it_is_refused(
+    dlrun: Dlrun, write: Write
+) -> None:
+    rows = "".join(f"n{x},{x % 7},{'ab'[x % 2]},{x % 5}\n" for x in range(60))
+    table = write("table.csv", f"key,x,letter,y\n{rows}")
+    config = write(
+        "own.yaml",
+        f"dataset: {{name: csv, path: '{table}', target: y, seed: 3}}\narchitecture: mlp\nloss: mse\n"
+        "optimizer: {name: adam, lr: 1e-2}\nepochs: 2\nbatch_size: 8\nplots: []\n",
+    )
+    done = dlrun("data", config)
+    assert done.code == 0
+    assert re.search(r"^ *letter +category +2 +a \(50%\) +0\.\d\d", done.out, re.MULTILINE)
+    assert re.search(r"^ *key .* all its texts differ", done.out, re.MULTILINE)
+    assert "\n  target: y\n  seed: 3\n  ignore: [key]\n  categorical: [letter]\n" in done.out
+    told = json.loads(dlrun("data", config, "--json").out)
+    assert [each["name"] for each in told["table"]["columns"]] == ["key", "x", "letter", "y"]
+    refused = dlrun("data", config, "dataset.target=z")
+    assert refused.code == 2 and "there is no column 'z'" in refused.err
+    assert re.search(r"^ *letter +category +2 +a", refused.out, re.MULTILINE)
 
 
 def test_curves_are_redrawn_while_it_trains(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:

@@ -43,28 +43,41 @@ def preview(
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
 ) -> None:
-    """Show a config's dataset: shapes, classes, balance, ranges, warnings, pictures."""
+    """Show a config's dataset: shapes, classes, balance, columns, ranges, warnings, pictures."""
     from dlrun.config.loading import load_config
     from dlrun.config.lookup import find_config
 
     own_parts = parts_of(parts)
     checked = load_config(find_config(config), with_options(overrides, device="cpu"), own_parts)
-    from dlrun.console.dataset import print_preview
+    from dlrun.console.dataset import print_columns, print_dataset, print_preview
     from dlrun.console.streams import say_json
+    from dlrun.errors import UserError
     from dlrun.results.preview import dataset_facts
+    from dlrun.results.table_columns import given_options, table_facts
     from dlrun.system.files import ANOTHER_OUT, make_folder
     from dlrun.system.strict_json import finite
     from dlrun.training.plan_making import make_plan
     from dlrun.training.suitability import suitable_plots
     from dlrun.training.trained import Trained
 
-    plan = make_plan(checked, own_parts, data_dir)
+    table = table_facts(checked.dataset, data_dir)
+    try:
+        plan = make_plan(checked, own_parts, data_dir)
+    except UserError:
+        if table and not json:
+            print_columns(table.columns)
+            print_dataset(checked.dataset.name, given_options(checked.dataset, own_parts) | table.options)
+        raise
     loaded = plan.load(progress=progress_unless(quiet=json))
     found = dataset_facts(plan, loaded)
     if json:
-        say_json(finite(found))
+        say_json(finite(found | ({"table": table.plain()} if table else {})))
         return
-    print_preview(found)
+    print_preview(found if table is None else found | {"features": {}})
+    if table:
+        print_columns(table.columns)
+        guessed = {key: each for key, each in plan.data.guessed.items() if each}
+        print_dataset(checked.dataset.name, given_options(checked.dataset, own_parts) | guessed)
     folder = out or runs_dir / "previews" / checked.name
     make_folder(folder, ANOTHER_OUT)
     hardware = plan.hardware(loaded)

@@ -1,0 +1,222 @@
+"""The columns of a table as its file has them, and the share of the target that each tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dlrun.config.data_paths import file_at
+from dlrun.config.keys import Choice
+from dlrun.config.registry import Parts
+from dlrun.data.column_kinds import Kind, kind_of, why_useless
+from dlrun.data.columns import Column, said_number
+from dlrun.data.csv_files import read_table
+from dlrun.data.dates import said_dates, seconds_of
+from dlrun.data.one_column import share_told
+from dlrun.data.tables import Reading, Table
+
+TABLES = ("csv",)  # datasets whose path is a table
+_MOST_ROWS = 20_000  # by which the relation to the target is judged
+_FEWEST_ROWS = 30
+_MISSING = -1e300
+_READING = ("separator", "decimal", "encoding", "header", "columns", "na_values")
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """A column, or several neighbours that are alike, of which `count` is the number.
+
+    `low` and `high` are the smallest and largest number or date. `usual` is the most frequent value, of the
+    `share` of the cells that are not missing. `tells` is the share of the target that the column alone tells
+    (see `share_told`), None of the target itself and where there are too few rows. `remark` says what is
+    wrong, such as a text that is different in every row.
+    """
+
+    name: str
+    kind: str
+    missing: int
+    different: int
+    low: str = ""
+    high: str = ""
+    usual: str = ""
+    share: float = 0.0
+    tells: float | None = None
+    remark: str = ""
+    is_target: bool = False
+    count: int = 1
+
+    def plain(self) -> dict[str, Any]:
+        """The facts as values that JSON can hold."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """The columns of a table, and what was found by looking at its file."""
+
+    rows: int
+    columns: list[ColumnFacts]
+    guessed: Mapping[str, Any]
+
+    def plain(self) -> dict[str, Any]:
+        """The facts as values that JSON can hold."""
+        return {"rows": self.rows, "columns": [each.plain() for each in self.columns]}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the dataset that the columns suggest, whether or not it can be trained on."""
+        inputs = [each for each in self.columns if not each.is_target]
+        found = {
+            "ignore": [each.name for each in inputs if each.remark],
+            "categorical": [each.name for each in inputs if each.kind == "category" and not each.remark],
+            "dates": [each.name for each in inputs if each.kind == "date" and not each.remark],
+        }
+        return {**self.guessed, **{name: each for name, each in found.items() if each}}
+
+
+def table_facts(dataset: Choice, data_dir: Path) -> TableFacts | None:
+    """The columns of the table that a dataset reads; None of a dataset that reads none.
+
+    Raises UserError if the file is missing, or no table can be read from it.
+    """
+    options = dataset.options
+    if dataset.name not in TABLES:
+        return None
+    reading = Reading(
+        **{name: options[name] for name in _READING if name in options},
+        is_strict=options.get("read") == "strict",
+    )
+    table = read_table(file_at(str(options["path"]), data_dir), reading)
+    target = _named(str(options["target"]), list(table.columns))
+    facts = list(_facts(table, target, are_classes=options["task"] == "classification"))
+    return TableFacts(len(table), facts, table.guessed)
+
+
+def _named(target: str, columns: Sequence[str]) -> str:
+    """The name of the target, which may be stated by its place: 1 for the first column, -1 for the last."""
+    if target in columns or not target.lstrip("-").isdigit() or not 1 <= abs(int(target)) <= len(columns):
+        return target
+    return columns[int(target) - (int(target) > 0)]
+
+
+def given_options(dataset: Choice, parts: Parts) -> dict[str, Any]:
+    """The options of a dataset that are not its defaults."""
+    defaults = parts.part("dataset", dataset.name).defaults
+    return {name: value for name, value in dataset.options.items() if value != defaults.get(name, ...)}
+
+
+def _facts(table: Table, target: str, *, are_classes: bool) -> Iterator[ColumnFacts]:
+    rows = np.linspace(0, len(table) - 1, min(len(table), _MOST_ROWS)).astype(int)
+    wanted = None
+    if target in table.columns:
+        column = table.columns[target]
+        kind = Kind("category") if are_classes else kind_of(column)
+        known = _values(column, kind)[rows]
+        rows, known = rows[known != _MISSING], known[known != _MISSING]
+        wanted = (known[:, None] == np.unique(known)).astype(float) if are_classes else known[:, None]
+    for name, column in table.columns.items():
+        kind = kind_of(column)
+        facts = _of(name, column, kind)
+        if name == target:
+            yield replace(facts, is_target=True, remark="the target")
+        elif wanted is None or len(wanted) < _FEWEST_ROWS or facts.kind == "empty":
+            yield facts
+        else:
+            tells = share_told(_values(column, kind)[rows], wanted, are_classes=are_classes)
+            yield replace(facts, tells=tells)
+
+
+def _of(name: str, column: Column, kind: Kind) -> ColumnFacts:
+    """The facts about one column, without its relation to the target."""
+    remark = kind.mistake or why_useless(name, column, kind)
+    values = _values(column, kind)
+    there = values[values != _MISSING]
+    missing = len(values) - len(there)
+    if not len(there):
+        return ColumnFacts(name, "empty", missing, 0, remark=remark)
+    known, counts = np.unique(there, return_counts=True)
+    most = int(counts.argmax())
+    low, usual, high = (_said(value, column, kind) for value in (known[0], known[most], known[-1]))
+    return ColumnFacts(
+        name,
+        kind.name,
+        missing,
+        len(known),
+        "" if kind.name == "category" else low,
+        "" if kind.name == "category" else high,
+        usual if counts[most] > 1 else "",
+        float(counts[most] / len(there)) if counts[most] > 1 else 0.0,
+        remark=remark,
+    )
+
+
+def _values(column: Column, kind: Kind) -> np.ndarray:
+    """The cells of a column as numbers (n,): numbers, seconds, or places of texts; missing ones _MISSING."""
+    column = column.without(kind.nothing)
+    if kind.name == "number":
+        numbers = column.as_numbers(kind.reading.read).numbers
+        assert numbers is not None
+        return np.where(np.isnan(numbers), _MISSING, numbers)
+    column = column.as_texts()
+    assert column.codes is not None, "texts have codes"
+    values: list[float] = [*range(len(column.texts))]
+    if kind.name == "date" and not kind.mistake:
+        values = [seconds_of([text], kind.date_format) for text in column.texts]
+    return np.take(np.array([*values, _MISSING], np.float64), column.codes)
+
+
+def _said(value: float, column: Column, kind: Kind) -> str:
+    """A value of `_values` as a text."""
+    if kind.name == "number":
+        return said_number(float(f"{value:.6g}"))
+    if kind.name == "date" and not kind.mistake:
+        return said_dates(torch.tensor([int(value)]))[0]
+    return str(column.without(kind.nothing).as_texts().texts[int(value)])
+
+
+def grouped(columns: Sequence[ColumnFacts], fewest: int = 8) -> Iterator[ColumnFacts]:
+    """The columns; at least `fewest` neighbours that are numbered numbers are one, `pixel1 … pixel784`."""
+    start = 0
+    while start < len(columns):
+        stop, first = start + 1, columns[start]
+        while stop < len(columns) and _are_alike(first, columns[stop]):
+            stop += 1
+        own = columns[start:stop]
+        if len(own) >= fewest:
+            most = max(own, key=lambda each: each.tells or 0.0)
+            yield replace(
+                first,
+                name=f"{first.name} … {own[-1].name}",
+                missing=sum(each.missing for each in own),
+                different=max(each.different for each in own),
+                low=min((each.low for each in own), key=_as_number),
+                high=max((each.high for each in own), key=_as_number),
+                usual="",
+                share=0.0,
+                tells=most.tells,
+                remark=f"most by {most.name}" if most.tells else "",
+                count=len(own),
+            )
+        else:
+            yield from own
+        start = stop
+
+
+def _are_alike(one: ColumnFacts, other: ColumnFacts) -> bool:
+    stems = {each.name.rstrip("0123456789") for each in (one, other)}
+    are_numbered = all(each.name[-1:].isdigit() for each in (one, other))
+    return (
+        are_numbered
+        and len(stems) == 1
+        and one.kind == other.kind == "number"
+        and not (one.remark or other.remark)
+    )
+
+
+def _as_number(text: str) -> float:
+    return float(text) if text else 0.0
