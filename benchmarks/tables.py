@@ -221,7 +221,7 @@ def side_by_side(table: RawTable, packages: Path) -> dict[str, Any]:
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
         splits = json.loads(_words(sys.executable, "-m", "benchmarks.contestants.table_rows", str(path)))
         run = _words(sys.executable, "-m", "dlrun", "train", str(path), "--quiet", "--runs-dir", folder)
-        summary = json.loads((Path(run) / "summary.json").read_text(encoding="utf-8"))
+        ours = json.loads(_words(sys.executable, "-m", "dlrun", "eval", run, "--json"))
         asked = Path(folder) / "asked.json"
         wanted = {
             "file": str(packages / table.file),
@@ -237,10 +237,9 @@ def side_by_side(table: RawTable, packages: Path) -> dict[str, Any]:
         theirs = _words(
             sys.executable, "-m", "benchmarks.contestants.table_sklearn", str(asked), packages=packages
         )
-    figure = f"test_{FIGURES[table.task]}"
-    ours = {"dlrun": summary["best"]["figures"][figure]["values"]}
+    figures = {"dlrun": [own[FIGURES[table.task]] for own in ours["per_seed"].values()]}
     rows = {name: len(split["rows"]) for name, split in splits.items()}
-    return {"figures": ours | json.loads(theirs), "rows": rows, "epochs": summary["best"]["epochs"]}
+    return {"figures": figures | json.loads(theirs), "rows": rows, "epochs": ours["epochs"]}
 
 
 def _words(*command: str, packages: Path | None = None) -> str:

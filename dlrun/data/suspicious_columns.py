@@ -65,12 +65,17 @@ def column_warnings(data: Data, splits: Mapping[str, Split]) -> Iterator[str]:
     if len(rows) < _FEWEST_ROWS:
         return
     leave = _remedy(data)
-    counting, different = _ids(columns, rows, splits)
+    counting, dating, different = _ids(columns, rows, splits)
     if counting:
         yield f"{_few(counting)}: counts the rows, which says nothing of new ones; {leave}"
+    if dating:
+        yield (
+            f"{_few(dating)}: counts up with the rows, as a date does, so that its neighbours tell of a "
+            f"row in test; split by date, or {leave}"
+        )
     if different:
         yield f"{_few(different)}: different in every row, as an id is, and of no use for new ones; {leave}"
-    others = [column for column in columns if column.name not in {*counting, *different}]
+    others = [column for column in columns if column.name not in {*counting, *dating, *different}]
     if alone := list(_giving_away(data, others, rows, training, chosen)):
         what = data.target or "the target"
         yield f"{what} can be told from one input alone: {_few(alone)}; if it comes after the target, {leave}"
@@ -118,9 +123,13 @@ def _numbers(split: Split, chosen: torch.Tensor) -> np.ndarray:
 
 def _ids(
     columns: Sequence[Column], rows: np.ndarray, splits: Mapping[str, Split]
-) -> tuple[list[str], list[str]]:
-    """The names of columns that count the rows, and of those that are different in every row."""
+) -> tuple[list[str], list[str], list[str]]:
+    """The names of columns that count the rows from 0 or 1, that count them from elsewhere, and of ids.
+
+    An id is a text or a whole number that is different in every row.
+    """
     counting: list[str] = []
+    dating: list[str] = []
     different = [c.name for c in columns if c.is_category and len(c.inputs) >= 0.9 * len(splits["train"])]
     numbers = [c for c in columns if not c.is_category and _are_different_wholes(c.of(rows))]
     origins = [split.origin for split in splits.values()]
@@ -131,13 +140,25 @@ def _ids(
         span = values.max() - values.min() + 1
         if places is not None:
             counts = bool((values - places == values[0] - places[0]).all())
+            starts_at = values[0] - places[0]
         else:
-            counts = span == len(values) and values.min() in (0, 1)
-        if counts:
+            counts = span == len(values)
+            starts_at = values.min()
+        if counts and starts_at in (0, 1):
             counting.append(column.name)
+        elif counts and places is not None:
+            if not _is_later(values, splits):
+                dating.append(column.name)
         elif _ID.search(column.name) or len(values) ** 2 / (2 * span) > _CHANCE:
             different.append(column.name)  # of numbers drawn from such a span some would be equal
-    return counting, different
+    return counting, dating, different
+
+
+def _is_later(values: np.ndarray, splits: Mapping[str, Split]) -> bool:
+    """True if the values of test, of those of all splits, are larger than those of train."""
+    ends = np.cumsum([len(split) for split in splits.values()])
+    own = dict(zip(splits, np.split(values, ends[:-1]), strict=True))
+    return "test" in own and bool(own["test"].min() > own["train"].max())
 
 
 def _are_different_wholes(values: np.ndarray) -> bool:

@@ -11,7 +11,7 @@ from dlrun.config.claims import meets, missed_by
 from dlrun.config.keys import Config
 from dlrun.training.recipe import Row
 
-_FEWEST = 30  # examples; of fewer a model may well get all right
+_FEWEST = 100  # examples; of fewer a model may well get all right
 _PERFECT = {"accuracy": 1.0, "r2": 0.99999}  # figures from which nothing is wrong
 
 

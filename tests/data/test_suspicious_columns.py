@@ -72,6 +72,14 @@ def test_a_column_that_counts_the_rows_is_named(first: int, is_numbered: bool) -
     assert said.startswith("Unnamed: 0: counts the rows") and said.endswith("list it under ignore")
 
 
+def test_a_year_that_counts_up_with_the_rows_is_named_unless_the_split_is_by_time() -> None:
+    years = 1700 + torch.arange(N)
+    [said] = warnings(years, "year")
+    assert said.startswith("year: counts up with the rows, as a date does") and "split by date" in said
+    [said] = warnings(years, "year", order=torch.arange(N))
+    assert said.startswith("test is not distributed as train is: year (2000 to 2099, in train 1700 to 1999)")
+
+
 def test_an_id_is_named_and_large_measurements_are_none() -> None:
     shuffled = 1000 + 3 * torch.randperm(N, generator=torch.Generator().manual_seed(1))
     [said] = warnings(shuffled)
