@@ -12,9 +12,9 @@ from dlrun.data.columns import number
 START = datetime(1970, 1, 1, tzinfo=UTC)
 _DAYS = (
     "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y",
-    "%d-%m-%Y", "%m-%d-%Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d %Y", "%B %d %Y", "%b-%d-%Y",
-    "%b %d, %Y", "%B %d, %Y", "%Y-%b-%d", "%Y %b %d", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%m/%Y", "%Y-%m",
-    "%Y/%m", "%Y-%b",
+    "%d-%m-%Y", "%m-%d-%Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d %Y", "%B %d %Y",
+    "%b-%d-%Y", "%b %d, %Y", "%B %d, %Y", "%Y-%b-%d", "%Y %b %d", "%b %Y", "%B %Y", "%b-%Y", "%b-%y",
+    "%m/%Y", "%Y-%m", "%Y/%m", "%Y-%b",
 )  # fmt: skip
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 FORMATS = tuple(day + time for time in _TIMES for day in _DAYS)
