@@ -94,7 +94,7 @@ def without_trouble(
     is_bad[bad] = True
     if len(bad):
         are = "is" if len(bad) == 1 else "are"
-        why = cells.said(cells.trouble.among(is_bad))
+        why = cells.said(cells.trouble.of(dropping))
         notes.append(f"{len(bad):,} of {len(cells):,} rows {are} left out: {why}")
     if filled := cells.trouble.among(~is_bad):
         said = findings if options.missing == "auto" and findings is not None else notes
