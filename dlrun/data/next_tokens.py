@@ -69,6 +69,7 @@ def next_tokens(read: Callable[[], Text], options: TextOptions, known: Mapping[s
         classes=coder.vocabulary,
         splits=tuple(options.parts(1)),
         read_new=partial(_read_new, coder, options.letters),
+        read_labelled=partial(_read_labelled, coder, options),
         known=coder.known(),
         notes=notes,
         input_dtype=torch.int64,
@@ -101,17 +102,33 @@ def _splits(coder: Coder, text: Text, options: TextOptions) -> dict[str, Example
     splits = {}
     for name, part in options.parts(len(text.codes)).items():
         own = coder.ids(Text(text.source, text.codes[part])) if ids is None else ids[part]
-        needed = options.window + 1
-        if len(own) < needed:
+        if len(own) <= options.window:
             what = f"of {len(text.codes):,} {options.letters} the {name} split gets {len(own):,}"
             what += f" {options.tokens}" * (options.tokens == "subwords")
-            what += f", but a window of {options.window:,} and the next one are {needed:,}"
             fix = "take a longer text or a smaller window, or change test_fraction or valid_fraction"
-            raise UserError(what, where=text.source, fix=fix)
-        stride = options.stride if name == "train" else None
-        windows = own.unfold(0, needed, stride or options.window)  # a view: they overlap in memory too
-        splits[name] = Examples(windows[:, :-1], windows[:, 1:])
+            raise UserError(f"{what}, but {_needed(options)}", where=text.source, fix=fix)
+        splits[name] = _windows(own, options, options.stride if name == "train" else None)
     return splits
+
+
+def _needed(options: TextOptions) -> str:
+    return f"a window of {options.window:,} and the next one are {options.window + 1:,}"
+
+
+def _windows(ids: Tensor, options: TextOptions, stride: int | None = None) -> Examples:
+    """The windows of some ids (n,), one after another, or one every `stride` ids."""
+    windows = ids.unfold(0, options.window + 1, stride or options.window)  # a view: they overlap in memory
+    return Examples(windows[:, :-1], windows[:, 1:])
+
+
+def _read_labelled(coder: Coder, options: TextOptions, path: Path) -> Examples:
+    """Read another text in windows, in which each token is predicted once."""
+    ids = coder.ids(read_letters(path, options.letters))
+    if len(ids) <= options.window:
+        raise UserError(
+            f"the text has {len(ids):,} {options.tokens}, but {_needed(options)}", where=str(path)
+        )
+    return _windows(ids, options)
 
 
 def _unlearnable(vocabulary: Sequence[str], text: Text, options: TextOptions) -> list[str]:

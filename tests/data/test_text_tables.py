@@ -273,3 +273,26 @@ def test_a_forged_vocabulary_is_refused(tmp_path: Path) -> None:
         save_checkpoint(tmp_path / "forged.pt", forged)
         with pytest.raises(CheckpointRefused):
             open_plan(tmp_path / "forged.pt", [], Parts(), tmp_path)
+
+
+def test_another_table_is_read_whole_with_the_words_and_classes_of_training(tmp_path: Path) -> None:
+    data = reviews(written(tmp_path))
+    assert data.read_labelled and data.name_of
+    old = ["The film, which is fine; only0!", "4", "good"]
+    more = written(tmp_path, [["a fine film", "1", "bad"], old, ["never heard", "2", "good"]])
+    found = data.read_labelled(more)
+    train = data.read()["train"]
+    assert isinstance(found.inputs, torch.Tensor) and isinstance(found.targets, torch.Tensor)
+    words = [[data.vocabulary[index] for index in row if index] for row in found.inputs.tolist()]
+    assert words[0] == ["<unknown>", "fine", "film"]
+    assert [data.classes[index] for index in found.targets.tolist()] == ["bad", "good", "good"]
+    assert found.origin is not None and [data.name_of(int(n)) for n in found.origin] == [
+        "row 2",
+        "row 3",
+        "row 4",
+    ]
+    every = torch.cat([own.keys for own in data.read().values() if own.keys is not None])
+    assert found.keys is not None and torch.isin(found.keys, every).tolist() == [False, True, False]
+    assert train.keys is not None and len(train.keys.unique()) == len(train) == 32
+    with pytest.raises(UserError, match="'odd'"):
+        data.read_labelled(written(tmp_path, [["a film", "1", "odd"]]))

@@ -260,3 +260,16 @@ def test_a_run_of_a_text_is_resumed_bit_for_bit_and_needs_no_file_to_be_opened(
     path.unlink()
     plan, _, _ = open_plan(run.best, [], Parts(), tmp_path)
     assert plan.data.vocabulary == tuple(sorted(set(RHYME)))
+
+
+def test_another_text_is_read_whole_and_each_token_is_predicted_once(tmp_path: Path) -> None:
+    data = of_text(written(tmp_path), window=10, stride=1)
+    assert data.read_labelled
+    other = tmp_path / "other.txt"
+    other.write_text(RHYME[:35])
+    found = data.read_labelled(other)
+    assert isinstance(found.targets, torch.Tensor)
+    assert "".join(data.vocabulary[index] for index in found.targets.flatten().tolist()) == RHYME[1:31]
+    other.write_text(RHYME[:10])
+    with pytest.raises(UserError, match="the text has 10 characters, but a window of 10"):
+        data.read_labelled(other)
