@@ -187,6 +187,50 @@ def days(root, *, days: Count = 80, mixed: bool = False):
     return Data("regression", (3,), read, features=("before", "weekday", "always"), target="warmth", unit="K",
                 fit=fit, baselines=("day before",))
 ''',
+    "dataset/points.py": '''
+"""Your own points, a line of a text file for each."""
+from pathlib import Path
+import torch
+from dlrun.config.options import Fraction
+from dlrun.data.examples import Data, Examples, NewInputs
+from dlrun.data.hash_split import text_keys
+from dlrun.errors import UserError
+
+
+def points(root, *, path: str, test_fraction: Fraction = 0.25, shifted: float = 0.0):
+    """Lines of two numbers and a class, a or b; the last are to test on."""
+
+    def read_all(path):
+        lines = Path(path).read_text().splitlines()
+        cells = [line.split() for line in lines]
+        if missing := [number for number, own in enumerate(cells, 1) if len(own) < 3]:
+            raise UserError(f"line {missing[0]} has no class", where=str(path))
+        inputs = torch.tensor([[float(cell) + shifted for cell in own[:2]] for own in cells])
+        targets = torch.tensor(["ab".index(own[2]) for own in cells])
+        return Examples(inputs, targets, keys=text_keys(lines), origin=torch.arange(1, len(lines) + 1))
+
+    def read():
+        every = read_all(path)
+        n = len(every)
+        cut = n - round(test_fraction * n)
+        parts = {"train": torch.arange(cut), "test": torch.arange(cut, n)}
+        return {name: every.take(rows) for name, rows in parts.items()}
+
+    def read_new(path):
+        lines = Path(path).read_text().splitlines()
+        for start in range(0, len(lines), 3):
+            some = [line.split()[:2] for line in lines[start : start + 3]]
+            read = [own for own in some if "?" not in own]
+            yield NewInputs(
+                [f"line {start + number}" for number in range(1, len(some) + 1)],
+                torch.tensor([[float(cell) for cell in own] for own in read]).view(-1, 2),
+                {number: "? is no number" for number, own in enumerate(some) if "?" in own},
+                {"x": [own[0] for own in some]},
+            )
+
+    return Data("classification", (2,), read, classes=("a", "b"), read_labelled=read_all, read_new=read_new,
+                name_of=lambda number: f"line {number}")
+''',
     "dataset/uneven.py": '''
 """Points of four classes, of which one is much more frequent."""
 import torch
@@ -217,6 +261,12 @@ def own_parts(folder: Path, more: dict[str, str] | None = None) -> Parts:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.lstrip(), encoding="utf-8")
     return Parts(folder / "parts")
+
+
+def lines_of_points(n: int, seed: int = 0) -> list[str]:
+    """The lines of a file for the dataset `points`: two numbers, and the class a where they are alike."""
+    pairs = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed)).tolist()
+    return [f"{x:.4f} {y:.4f} {'a' if x * y > 0 else 'b'}" for x, y in pairs]
 
 
 def planned(parts: Parts | None = None, data_dir: Path = Path("no-data"), **changes: Any) -> Plan:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -21,19 +23,26 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
     per_seed, baselines = found["per_seed"], found["baselines"]
     epochs = found.get("epochs") or [found["epoch"]]
     of_epoch = f"epoch {epochs[0]}" if len(epochs) == 1 else f"best epochs {min(epochs)} to {max(epochs)}"
-    about = f"{found['run'] or found['checkpoint']}, {of_epoch}"
-    about += f", {found['examples']:,} {found['split']} examples"
+    about = f"{found['run'] or found['checkpoint']}, {of_epoch}, {_examples_of(found)}"
     console.print(Text(clean(about)), soft_wrap=True)
+    if said := _about_seen(found):
+        console.print(Text(clean(said), "yellow"), soft_wrap=True)
+    unseen = found.get("unseen") if found.get("seen") else None
     table = plain_table()
     table.add_column("")
     table.add_column("mean ± sd" if len(per_seed) > 1 else "model", justify="right")
+    if unseen:
+        table.add_column(f"without them, {unseen['examples']:,}", justify="right")
     for name in baselines:
         table.add_column(Text(clean(name)), justify="right")
     for figure in ("loss", *found["metrics"]):
         cells = [of_seeds([seed[figure] for seed in per_seed.values()])]
+        cells += [of_seeds([seed[figure] for seed in unseen["per_seed"].values()])] if unseen else []
         cells += [number(baseline.get(figure)) for baseline in baselines.values()]
         table.add_row(figure, *cells)
     console.print(table)
+    if why := found.get("no_baselines"):
+        console.print(Text(clean(f"there are no baselines: {why}")), soft_wrap=True)
     if "loss_of_batches" in found:
         console.print(said_batches(found["loss_of_batches"]))
     if "per_class" in found:
@@ -47,6 +56,34 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
         console.print(classes)
     if "per_target" in found:
         console.print(_targets_table(found["per_target"]))
+    if "on" not in found:
+        _print_recorded(console, found)
+    console.print(Text(f"checkpoint sha256 {found['sha256'][:16]}…"), soft_wrap=True)
+
+
+def _examples_of(found: Mapping[str, Any]) -> str:
+    """The number of examples and their origin, in words."""
+    n = found["examples"]
+    examples = "example" if n == 1 else "examples"
+    if "on" in found:
+        return f"{n:,} {examples} of {Path(found['on']).name}"
+    return f"{n:,} {found['split']} {examples}"
+
+
+def _about_seen(found: Mapping[str, Any]) -> str:
+    """The examples among those evaluated, or left out, that were trained on, in words; "" for none."""
+    n, seen, left_out = found["examples"], found.get("seen"), found.get("left_out")
+    if left_out:
+        not_ = "not " if found["split"] == "train" else ""
+        what = f"{left_out:,} {found['split']} examples that were {not_}trained on are left out"
+        return f"{what}: the data have changed since training"
+    if seen:
+        return f"all {n:,} examples were trained on" if seen == n else f"{seen:,} of them were trained on"
+    return "it is not known how many of them were trained on" if "on" in found and seen is None else ""
+
+
+def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
+    """Print the differences from what training recorded."""
     if not found["same_data"]:
         console.print(Text("warning: the data is not what the model was trained on", "yellow"))
     recorded = found["recorded"]
@@ -60,7 +97,6 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
         console.print(f"training measured nothing on {found['split']} at this epoch to compare with")
     else:
         console.print(f"exactly as recorded at training: {', '.join(recorded)}")
-    console.print(Text(f"checkpoint sha256 {found['sha256'][:16]}…"), soft_wrap=True)
 
 
 def _targets_table(found: Mapping[str, Mapping[str, float]]) -> Table:

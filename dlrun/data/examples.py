@@ -24,11 +24,12 @@ EVALUATION_BATCH = 1024  # examples in an evaluation batch; another size changes
 class Split(Protocol):
     """Some examples of a dataset, on `device`: training, validation or test.
 
-    `aside` and `origin` are on the CPU, and as in Examples.
+    `aside`, `keys` and `origin` are those of `Examples`, on the CPU.
     """
 
     device: torch.device
     aside: Mapping[str, Tensor]
+    keys: Tensor | None
     origin: Tensor | None
 
     def __len__(self) -> int: ...

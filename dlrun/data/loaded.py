@@ -35,6 +35,8 @@ class Loaded:
     inputs: the targets of a batch are its prepared inputs. `limit` keeps a share of each split, or so many
     examples of it; the fingerprint is that of all. `dtype` is that of prepared inputs. Raises UserError for
     an empty split, missing files, and for examples that are not as `data` states them.
+
+    With `given` these are the splits, all of them, and `data` reads nothing.
     """
 
     def __init__(
@@ -47,18 +49,19 @@ class Loaded:
         limit: float | None = None,
         dtype: torch.dtype = torch.float32,
         are_inputs_targets: bool = False,
+        given: Mapping[str, Examples] | None = None,
     ) -> None:
-        if data.prepare:
+        if data.prepare and given is None:
             data.prepare(progress)
         started = time.monotonic()
-        read = data.read()
+        read = data.read() if given is None else given
         self.seconds = time.monotonic() - started  # that reading took
         if not isinstance(read, Mapping):
             raise UserError(f"read() returned {said_kind(read)} instead of a dict of splits")
         examples = dict(read)
-        refuse_misfits(data, examples, of_targets)
+        refuse_misfits(data, examples, of_targets, are_given=given is not None)
         self.undeclared = undeclared(data, examples)
-        if data.valid_fraction and "valid" not in examples:
+        if data.valid_fraction and "valid" not in examples and given is None:
             examples["train"], examples["valid"] = carve(
                 examples["train"], data.valid_fraction, data.seed, by_class=bool(data.classes)
             )
@@ -66,6 +69,8 @@ class Loaded:
         if limit is not None:
             examples = {name: limited(some, limit, data.seed) for name, some in examples.items()}
         for name, some in examples.items():
+            if len(some) == 0 and given is not None:
+                raise UserError(f"{name} holds no example")
             if len(some) == 0:
                 fix = "change dataset.valid_fraction" if data.valid_fraction else ""
                 raise UserError(f"the {name} split is empty", fix=fix)
@@ -77,8 +82,34 @@ class Loaded:
             # On the CPU a memory-mapped file is in memory already, as far as there is room.
             stays = some.rows is not None if device.type == "cpu" else not fits
             self.splits[name] = (Streamed if stays else InMemory)(some, placed, device, are_inputs_targets)
+        self._refused: dict[str, UserError] = {}
+
+    def leave_out(self, trained_on: Tensor) -> dict[str, int]:
+        """Leave out what was trained on, by its keys, of every split but train, of which only that stays.
+
+        Gives the number of examples left out of each split. One of which most were trained on is refused
+        when it is asked for; one that states no keys stays, and so does a train that was never trained on.
+        """
+        left_out = {}
+        for name, split in self.splits.items():
+            if split.keys is None:
+                continue
+            seen = torch.isin(split.keys, trained_on)
+            kept = (seen if name == "train" else ~seen).nonzero().squeeze(1)
+            if len(kept) == len(split) or (name == "train" and not len(kept)):
+                continue
+            left_out[name] = len(split) - len(kept)
+            if name != "train" and 2 * len(kept) < len(split):
+                was = f"{left_out[name]:,} of the {len(split):,} {name} examples were trained on"
+                fix = "judge new examples with dlrun eval RUN --on FILE, or train anew"
+                self._refused[name] = UserError(f"{was}: the data have changed since", fix=fix)
+            else:
+                self.splits[name] = Chosen(split, kept)
+        return left_out
 
     def __getitem__(self, name: str) -> Split:
+        if name in self._refused:
+            raise self._refused[name]
         if name not in self.splits:
             raise UserError(f"the dataset has no {name} split (there are: {', '.join(self.splits)})")
         return self.splits[name]
@@ -94,7 +125,8 @@ class _Split:
         device: torch.device,
         are_inputs_targets: bool = False,
     ) -> None:
-        self.device, self.aside, self.origin = device, examples.aside, examples.origin
+        self.device, self.aside = device, examples.aside
+        self.keys, self.origin = examples.keys, examples.origin
         self._prepare, self._are_inputs_targets = preparation, are_inputs_targets
         dtype = next((own.dtype for own in preparation.each.values() if own.dtype.is_floating_point), None)
         self._targets = mapped(lambda targets: _as_precise(targets, dtype, device), examples.targets)
@@ -200,6 +232,42 @@ class Streamed(_Split):
 
     def _pinned(self, tensor: Tensor) -> Tensor:
         return tensor.pin_memory().to(self.device, non_blocking=True)
+
+
+class Chosen:
+    """Some examples of a split, by their indices (m,) in it."""
+
+    def __init__(self, whole: Split, indices: Tensor) -> None:
+        self._whole, self._indices, self.device = whole, indices.cpu(), whole.device
+        self.aside: Mapping[str, Tensor] = {
+            name: values[self._indices] for name, values in whole.aside.items()
+        }
+        self.keys, self.origin = (
+            None if each is None else each[self._indices] for each in (whole.keys, whole.origin)
+        )
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def _in_whole(self, indices: Tensor) -> Tensor:
+        """The indices in the whole split, on the device of those given."""
+        return self._indices.to(indices.device)[indices]
+
+    def batch(self, indices: Tensor) -> tuple[Tree, Tree]:
+        return self._whole.batch(self._in_whole(indices))
+
+    @property
+    def targets(self) -> Tensor:
+        return self._whole.targets[self._indices.to(self.device)]
+
+    def targets_at(self, indices: Tensor) -> Tree:
+        return self._whole.targets_at(self._in_whole(indices))
+
+    def raw(self, indices: Tensor | None = None) -> Tensor:
+        return self._whole.raw(self._indices if indices is None else self._in_whole(indices))
+
+    def raw_tree(self, indices: Tensor) -> Tree:
+        return self._whole.raw_tree(self._in_whole(indices))
 
 
 def shaped_like(indices: Tensor, examples: Tensor) -> Tensor:

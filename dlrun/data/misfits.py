@@ -16,11 +16,16 @@ AT_ONCE = 4096  # examples that are checked together: overlapping windows take n
 OfTargets = Callable[[Tree], str]  # targets (n, …) -> the mistake in them, or ""
 
 
-def refuse_misfits(data: Data, examples: Mapping[str, Any], of_targets: OfTargets) -> None:
-    """Raise UserError, with everything that is wrong, unless the splits are as `data` states them."""
+def refuse_misfits(
+    data: Data, examples: Mapping[str, Any], of_targets: OfTargets, *, are_given: bool = False
+) -> None:
+    """Raise UserError, with everything that is wrong, unless the splits are as `data` states them.
+
+    Splits that `data` did not read itself need not be those that it states.
+    """
     if wrong := [name for name in examples if not isinstance(name, str)]:
         raise UserError(f"read() names a split {wrong[0]!r}, but names are texts, such as 'train'")
-    mistakes = list(_of_splits(data, examples))
+    mistakes = [] if are_given else list(_of_splits(data, examples))
     for name, some in examples.items():
         mistakes += [f"{name}: {mistake}" for mistake in _of_examples(data, some, of_targets)]
     if mistakes:

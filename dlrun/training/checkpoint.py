@@ -36,9 +36,10 @@ _KEYS = {"format", "dlrun", "config", "data", "state", "figures", "environment"}
 class Checkpoint:
     """The content of a checkpoint file.
 
-    `config` is the resolved config; `data` the task, shapes, class names, unit, preprocessing and
-    fingerprint; `state` the State's state_dict, without the optimizer in best.pt; `figures` those of its
-    epoch, a list over seeds for each column; `environment` versions, machine, threads.
+    `config` is the resolved config; `data` the task, shapes, class names, unit, preprocessing, fingerprint
+    and the keys of the examples that were trained on; `state` the State's state_dict, without the optimizer
+    in best.pt; `figures` those of its epoch, a list over seeds for each column; `environment` versions,
+    machine, threads.
     """
 
     config: dict[str, Any]

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from dlrun.blocks.tasks import Report
 from dlrun.config.keys import Choice
+from dlrun.data.examples import Split
+from dlrun.data.loaded import Chosen
 from dlrun.training.baselines import reported_recipe
 from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.loop import predictions
 from dlrun.training.meters import meter_for
 from dlrun.training.ownership import how_foreign
 from dlrun.training.plot_files import draw_plot
+from dlrun.training.recipe import Row
 from dlrun.training.trained import Trained
+
+_NOT_IN_NAMES = re.compile(r"[^\w.-]+")  # of report files
+_LONGEST_NAME = 60
 
 
 def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) -> dict[str, Any]:
@@ -22,18 +30,11 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
 
     Besides the loss and the metrics it has what the task adds (`Task.report`), for a classification accuracy,
     the mean predictive entropy in bits, precision, recall and F1 of each class, and the confusion matrix.
+    `seen` is the number of its examples that were trained on, None if that is not known, and `unseen` has the
+    figures without them. Of other data (`Trained.given`) the split is None, and `on` names the file.
     """
     plan, seeds = trained.plan, trained.seeds
-    examples = len(trained.loaded[split])
-    recipe = reported_recipe(plan)
-    size = recipe.evaluation_batch
-    meter = meter_for(trained.hardware.device, recipe, trained.model, examples, batch=size)
-    of_task = plan.task.report(len(seeds))
-    for outputs, targets in predictions(trained.model, trained.loaded[split], trained.hardware, size):
-        meter.measure(outputs, targets)
-        of_task.add(outputs, targets)
-
-    figures = meter.means() | of_task.figures()
+    figures, of_task = _measured(trained, trained.loaded[split])
     column = "trainset" if split == "train" else split  # train_* are running means of an epoch
     recorded = {figure: _recorded(saved, f"{column}_{figure}", len(seeds)) for figure in figures}
     return {
@@ -42,16 +43,13 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
         "sha256": saved.digest,
         "epoch": trained.epoch,
         **({"epochs": trained.epochs} if len(set(trained.epochs)) > 1 else {}),
-        "split": split,
-        "examples": examples,
-        "loss": fmean(figures["loss"]),
-        "metrics": {figure: fmean(values) for figure, values in figures.items() if figure != "loss"},
+        "split": None if trained.given else split,
+        **({"on": trained.source} if trained.given else {}),
+        **_summarised(figures, seeds, len(trained.loaded[split])),
+        **_of_unseen(trained, split, figures),
         "baselines": trained.baselines(split),
+        **({"no_baselines": trained.no_baselines} if trained.given else {}),
         **plan.loss_of_batches,
-        "per_seed": {
-            str(seed): {figure: values[index] for figure, values in figures.items()}
-            for index, seed in enumerate(seeds)
-        },
         "recorded": {
             figure: {"at_training": fmean(values), "difference": _difference(values, figures[figure])}
             for figure, values in recorded.items()
@@ -60,6 +58,50 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
         "foreign": how_foreign(trained.run, path, saved, plan.parts) if trained.run else "",
         "same_data": trained.loaded.fingerprint == saved.data.get("fingerprint"),
     } | of_task.sections(seeds)
+
+
+def _measured(trained: Trained, split: Split) -> tuple[Row, Report]:
+    """The figures on a split, a list over copies for each, and what the task reports of it."""
+    recipe = reported_recipe(trained.plan)
+    size = recipe.evaluation_batch
+    meter = meter_for(trained.hardware.device, recipe, trained.model, len(split), batch=size)
+    of_task = trained.plan.task.report(len(trained.seeds))
+    for outputs, targets in predictions(trained.model, split, trained.hardware, size):
+        meter.measure(outputs, targets)
+        of_task.add(outputs, targets)
+    return meter.means() | of_task.figures(), of_task
+
+
+def _summarised(figures: Row, seeds: Sequence[int], examples: int) -> dict[str, Any]:
+    """The figures on so many examples, as means over seeds and of each seed."""
+    return {
+        "examples": examples,
+        "loss": fmean(figures["loss"]),
+        "metrics": {figure: fmean(values) for figure, values in figures.items() if figure != "loss"},
+        "per_seed": {
+            str(seed): {figure: values[index] for figure, values in figures.items()}
+            for index, seed in enumerate(seeds)
+        },
+    }
+
+
+def _of_unseen(trained: Trained, split: str, figures: Row) -> dict[str, Any]:
+    """The number of a split's examples that were trained on, and the figures without them.
+
+    Of a run's own data `unseen` is there only if it differs; train has no such entries.
+    """
+    left_out = {} if trained.given else {"left_out": trained.left_out.get(split, 0)}
+    if split == "train":
+        return left_out
+    seen, n = trained.seen(split), len(trained.loaded[split])
+    if seen is None:
+        return left_out | {"seen": None} | ({"unseen": None} if trained.given else {})
+    count = int(seen.sum())
+    unseen = _summarised(figures, trained.seeds, n) if count == 0 else None
+    if 0 < count < n:
+        others = Chosen(trained.loaded[split], (~seen).nonzero().squeeze(1))
+        unseen = _summarised(_measured(trained, others)[0], trained.seeds, len(others))
+    return left_out | {"seen": count} | ({"unseen": unseen} if trained.given or count else {})
 
 
 def _recorded(saved: Checkpoint, column: str, copies: int) -> list[float]:
@@ -73,10 +115,11 @@ def _recorded(saved: Checkpoint, column: str, copies: int) -> list[float]:
 def keep_report(trained: Trained, found: dict[str, Any], split: str, warn: Callable[[str], None]) -> None:
     """Write a report, and the plots that the task adds to it, to the run folder."""
     assert trained.run is not None, "a bare checkpoint has no folder to write into"
-    trained.run.write_json(f"eval/{split}.json", found)
+    called = f"on_{_NOT_IN_NAMES.sub('_', Path(split).stem)[:_LONGEST_NAME]}" if trained.given else split
+    trained.run.write_json(f"eval/{called}.json", found)
     for name in trained.plan.task.plots:
         choice = Choice(name, trained.plan.parts.part("plots", name).defaults | {"split": split})
-        draw_plot(trained, choice, trained.run.folder / "eval" / f"{split}_{name}.png", warn)
+        draw_plot(trained, choice, trained.run.folder / "eval" / f"{called}_{name}.png", warn)
 
 
 def _difference(recorded: Sequence[float], measured: Sequence[float]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -13,7 +13,7 @@ from torch import nn
 from dlrun.blocks.tasks import LossPart, Task
 from dlrun.config.keys import Choice, Config
 from dlrun.config.registry import Parts
-from dlrun.data.examples import EVALUATION_BATCH, Data, Preparation
+from dlrun.data.examples import EVALUATION_BATCH, Data, Examples, Preparation
 from dlrun.data.loaded import Loaded
 from dlrun.errors import UserError
 from dlrun.system.progress import Progress, no_progress
@@ -46,8 +46,16 @@ class Plan:
     better: dict[str, str]  # figure -> "higher" or "lower"
     plots: list[Choice]  # the pictures to draw, `auto` replaced by the plots that suit
 
-    def load(self, preprocessing: Preparation | None = None, progress: Progress = no_progress) -> Loaded:
-        """The examples, on the device. Raises UserError if files are missing or examples are wrong."""
+    def load(
+        self,
+        preprocessing: Preparation | None = None,
+        progress: Progress = no_progress,
+        given: Mapping[str, Examples] | None = None,
+    ) -> Loaded:
+        """The examples, on the device; of `given` ones all, whatever `limit` says.
+
+        Raises UserError if files are missing or examples are wrong.
+        """
         try:
             return Loaded(
                 self.data,
@@ -55,9 +63,10 @@ class Plan:
                 preprocessing,
                 progress,
                 self.task.misfit,
-                self.config.limit,
+                self.config.limit if given is None else None,
                 self.dtype,
                 self.task.are_inputs_targets,
+                given,
             )
         except UserError as error:
             dataset = self.parts.part("dataset", self.config.dataset.name)

@@ -37,6 +37,7 @@ from dlrun.training.recipe import Row
 from dlrun.training.state import State
 from dlrun.training.stretches import stretches_with, surroundings_of
 from dlrun.training.trained import Trained
+from dlrun.training.trained_on import recorded
 from dlrun.training.verdicts import too_good, verdicts
 from dlrun.training.views import TrainingView
 
@@ -81,6 +82,7 @@ class RunWriter:
         weights_wanted = [plan.parts.part("plots", choice.name).constants for choice in plan.plots]
         moments = max((constants.get("keeps_weights", 0) for constants in weights_wanted), default=0)
         self._snapshot_every = -(-plan.config.epochs // moments) if moments else 0
+        self._trained_on = recorded(loaded["train"])
         self._surroundings = surroundings_of(plan, hardware)
         before = run.summary()
         self._stretches = stretches_with(before, state.epoch, self._surroundings)
@@ -281,6 +283,7 @@ class RunWriter:
                 "preprocessing": self.loaded.preprocessing.state_dict(),
                 "known": dict(data.known),
                 "fingerprint": self.loaded.fingerprint,
+                **self._trained_on,
             },
             state=state,
             figures=figures,

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from dlrun.blocks.decisions import Decision
-from dlrun.config.keys import KEYS, Config
+from dlrun.config.keys import KEYS, SPLITS, Config
 from dlrun.config.loading import config_from_plain
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data, Preparation
+from dlrun.data.images import printable
 from dlrun.data.loaded import Loaded
 from dlrun.data.trees import Tree, at, expanded, first_of, joined, main_outputs, mapped, single
 from dlrun.errors import CheckpointRefused, UserError, shortened
@@ -34,6 +35,7 @@ from dlrun.training.not_finite import weight_not_finite
 from dlrun.training.plan import Plan
 from dlrun.training.plan_making import make_plan
 from dlrun.training.provenance import FOR_EVALUATION, Misfit, refuse_stand_ins, suspecting_own_parts
+from dlrun.training.trained_on import refuse_other_data, trained_on_of
 
 
 @dataclass
@@ -41,7 +43,8 @@ class Trained:
     """A trained model, its data and its run folder: the input of plots and of `dlrun eval`.
 
     `model` holds all copies; axis 0 of its outputs is the seed. `split` is the one that plots show: the
-    evaluation split, or train if there is none.
+    evaluation split, or train if there is none. Of data that changed since training a split leaves out what
+    was trained on, train what was not.
     """
 
     plan: Plan
@@ -55,6 +58,11 @@ class Trained:
         default_factory=dict
     )  # baselines, as far as known
     epochs: list[int] = field(default_factory=list)  # the epoch of each copy; empty: all are of `epoch`
+    trained_on: Tensor | None = None  # the keys of its training examples, if they are known
+    left_out: dict[str, int] = field(default_factory=dict)  # examples of each split that it leaves out
+    given: str = ""  # the split that is other data
+    source: str = ""  # and the file or folder of it
+    no_baselines: str = ""  # the reason why other data have none
 
     @property
     def data(self) -> Data:
@@ -127,8 +135,15 @@ class Trained:
             found.append((main_outputs(joined(outputs)).cpu(), as_tensor(losses).cpu()))
         return torch.cat([o for o, _ in found], 1), torch.cat([loss for _, loss in found], 1)
 
+    def seen(self, split: str) -> Tensor | None:
+        """The examples of a split that were trained on, as bool (n,); None if that is not known."""
+        keys = self.loaded[split].keys
+        return None if keys is None or self.trained_on is None else torch.isin(keys, self.trained_on)
+
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """The figures of the baselines on a split: baseline -> figure -> value."""
+        if split not in self.reached and self.no_baselines:
+            return {}
         if split not in self.reached:
             self.reached[split] = baselines_of(self.plan, self.loaded, split)
         return self.reached[split]
@@ -172,13 +187,71 @@ def open_checkpoint(
     """Open the trained model in an untrusted checkpoint file, with its data.
 
     Raises CheckpointRefused if its entries contradict each other, UserError if an override or the data
-    does not fit it.
+    does not fit it, or if an override leads to other data than those of training.
     """
     plan, preprocessing, saved = open_plan(path, overrides, parts, data_dir)
+    trained_on = trained_on_of(saved, path)
     loaded = plan.load(preprocessing, progress)
+    refuse_other_data(plan, loaded, saved, overrides)
+    has_changed = loaded.fingerprint != saved.data.get("fingerprint")
+    left_out = loaded.leave_out(trained_on) if has_changed and trained_on is not None else {}
     hardware = plan.hardware(loaded)
     model, epochs = open_model(plan, hardware, saved, path), epochs_of(saved.state)
-    return Trained(plan, loaded, hardware, model, max(epochs), run, epochs=epochs), saved
+    found = Trained(plan, loaded, hardware, model, max(epochs), run, epochs=epochs)
+    return replace(found, trained_on=trained_on, left_out=left_out), saved
+
+
+def open_given(
+    path: Path,
+    run: Run | None,
+    overrides: Sequence[str],
+    parts: Parts,
+    data_dir: Path,
+    source: Path,
+    progress: Progress = no_progress,
+) -> tuple[Trained, Checkpoint]:
+    """Open the trained model in an untrusted checkpoint file, with all examples of another file or folder.
+
+    They are the split `given`. The training data are opened too if they are at hand, for baselines. Raises
+    as `open_checkpoint` does, and UserError for a file without targets.
+    """
+    if any(text.split("=")[0] == "limit" for text in overrides):
+        raise UserError("every example of other data is judged, so that limit has no effect")
+    plan, preprocessing, saved = open_plan(path, overrides, parts, data_dir)
+    trained_on, data = trained_on_of(saved, path), plan.data
+    if not data.read_labelled:
+        what = f"{plan.config.dataset.name} reads no files with targets, by which predictions could be judged"
+        raise UserError(what, fix="predict without judging: dlrun predict RUN FILE")
+    if not source.exists():
+        raise UserError(f"there is no file or folder {printable(source)}")
+    try:
+        examples = data.read_labelled(source)
+    except UserError as error:
+        error.fix = f"{error.fix}; " * bool(error.fix) + "targets are not needed for dlrun predict RUN FILE"
+        raise
+    name = printable(source.absolute().name)
+    name = f"./{name}" if name in SPLITS else name
+    loaded, notes = plan.load(preprocessing, given={name: examples}), list(data.notes)
+    no_baselines = ""
+    try:
+        training = plan.load(preprocessing, progress)
+    except (UserError, OSError) as error:
+        no_baselines = f"the training data cannot be read: {_said(error)}"
+    else:
+        if training.fingerprint != saved.data.get("fingerprint"):
+            no_baselines = "the training data have changed since"
+        loaded.splits["train"] = training["train"]
+    data.notes[:] = notes  # those of the training data were told at training
+    hardware = plan.hardware()
+    model, epochs = open_model(plan, hardware, saved, path), epochs_of(saved.state)
+    found = Trained(plan, loaded, hardware, model, max(epochs), run, epochs=epochs)
+    of_given = {"given": name, "source": printable(source), "no_baselines": no_baselines}
+    return replace(found, trained_on=trained_on, **of_given), saved  # type: ignore[arg-type]
+
+
+def _said(error: UserError | OSError) -> str:
+    """The reason why data cannot be read, in one line."""
+    return error.inline if isinstance(error, UserError) else f"{error.strerror}: {error.filename}"
 
 
 def open_model(plan: Plan, hardware: Hardware, saved: Checkpoint, path: Path) -> Copies:

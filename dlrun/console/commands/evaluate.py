@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -38,8 +39,17 @@ def evaluate(
     run: RunOrCheckpoint,
     overrides: Overrides = None,
     split: Annotated[
-        Literal["train", "valid", "test"], typer.Option(help="The split to evaluate on.")
-    ] = "test",
+        Literal["train", "valid", "test"] | None,
+        typer.Option(help="The split of the run's data to evaluate on (default: test)."),
+    ] = None,
+    on: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|FOLDER",
+            parser=expanded,
+            help="Evaluate on all examples of other data, with a second figure without those trained on.",
+        ),
+    ] = None,
     checkpoint: WhichCheckpoint = "best",
     json: Json = False,
     runs_dir: RunsDir = RUNS,
@@ -52,15 +62,22 @@ def evaluate(
     from dlrun.console.streams import say_json, warn
     from dlrun.system.strict_json import finite
     from dlrun.training.evaluation import evaluate_run, keep_report
-    from dlrun.training.trained import open_checkpoint
+    from dlrun.training.trained import open_checkpoint, open_given
 
+    if split and on:
+        raise UserError("--split is of the run's own data, and --on of other data", where="command line")
     path, found = checkpoint_of(run, checkpoint, runs_dir)
     words = with_options(overrides, device=device)
     progress = progress_unless(quiet=json)
-    trained, saved = open_checkpoint(path, found, words, parts_of(parts), data_dir, progress)
+    own_parts = parts_of(parts)
+    if on:
+        trained, saved = open_given(path, found, words, own_parts, data_dir, on, progress)
+    else:
+        trained, saved = open_checkpoint(path, found, words, own_parts, data_dir, progress)
+    chosen = trained.given or split or "test"
     for note in trained.data.notes:
         warn(note)
-    report = evaluate_run(trained, saved, path, split)
+    report = evaluate_run(trained, saved, path, chosen)
     if report["foreign"]:
         warn(f"{path.name} is not of this run: {report['foreign']}")
     if json:
@@ -68,7 +85,7 @@ def evaluate(
     else:
         print_evaluation(report)
     if found:
-        keep_report(trained, report, split, warn)
+        keep_report(trained, report, chosen, warn)
 
 
 def predict(
@@ -171,6 +188,7 @@ def plot(
     device: Device = None,
 ) -> None:
     """Draw plots of a run: those of its config, or the ones named."""
+    from dlrun.console.streams import warn
     from dlrun.system.files import ANOTHER_OUT, make_folder
     from dlrun.training.trained import open_checkpoint
 
@@ -183,9 +201,22 @@ def plot(
     words = with_options([*overrides, *([f"plots={_plots(names)}"] if names else [])], device=device)
     progress = progress_unless(quiet=False)
     trained, _ = open_checkpoint(path, found, words, parts_of(parts), data_dir, progress)
+    for note in _about_seen(trained):
+        warn(note)
     make_folder(folder, ANOTHER_OUT)
     if not draw_all(trained, trained.plan.plots, folder):
         raise SystemExit(1)
+
+
+def _about_seen(trained: Trained) -> Iterator[str]:
+    """Yield what pictures show, or leave out, of the examples that were trained on."""
+    for name, count in trained.left_out.items():
+        not_ = "not " if name == "train" else ""
+        yield f"{count:,} {name} examples that were {not_}trained on are left out: the data have changed"
+    for name, split in trained.loaded.splits.items():
+        seen = trained.seen(name) if name not in ("train", *trained.left_out) else None
+        if seen is not None and (count := int(seen.sum())):
+            yield f"{count:,} of {len(split):,} {name} examples were trained on, and pictures show them too"
 
 
 def _plots(words: list[str]) -> str:

@@ -1,0 +1,56 @@
+"""The examples that a model was trained on: kept in its checkpoint, and found again among others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dlrun.data.examples import Split
+from dlrun.data.loaded import Loaded
+from dlrun.errors import CheckpointRefused, UserError
+from dlrun.training.checkpoint import Checkpoint
+from dlrun.training.plan import Plan
+
+TRAINED_ON = "trained_on"  # the entry in the data of a checkpoint
+_DRAW_SPLITS = ("test_fraction", "valid_fraction", "seed", "split", "folds", "fold")  # options of datasets
+
+
+def recorded(training: Split) -> dict[str, Tensor]:
+    """The entry of a checkpoint: the different keys of its training examples, sorted; {} without keys."""
+    return {} if training.keys is None else {TRAINED_ON: training.keys.unique()}
+
+
+def trained_on_of(saved: Checkpoint, path: Path) -> Tensor | None:
+    """The keys (n,) of what a checkpoint was trained on; None if it does not tell.
+
+    Raises CheckpointRefused for an entry that is none.
+    """
+    keys = saved.data.get(TRAINED_ON)
+    if keys is not None and not (isinstance(keys, Tensor) and keys.dtype == torch.int64 and keys.dim() == 1):
+        raise CheckpointRefused("its list of what it was trained on is malformed", where=str(path))
+    return keys
+
+
+def refuse_other_data(plan: Plan, loaded: Loaded, saved: Checkpoint, overrides: Sequence[str]) -> None:
+    """Raise UserError if overrides lead to other data or other splits than those of training.
+
+    Only a part of them would be judged, or a part that was trained on. Where the dataset reads no other
+    examples, this is refused of options that draw the splits alone.
+    """
+    changed = [text.split("=")[0] for text in overrides if text.startswith("dataset")]
+    told = saved.data.get("fingerprint")
+    if not changed or not isinstance(told, str) or told == loaded.fingerprint:
+        return
+    name = plan.config.dataset.name
+    if plan.data.read_labelled:
+        fix = "judge all examples of other data with dlrun eval RUN --on FILE or FOLDER"
+    elif any(key in changed for key in ("dataset", *(f"dataset.{option}" for option in _DRAW_SPLITS))):
+        fix = f"leave it out: {name} reads no other examples that could be judged"
+    else:
+        return
+    options = "these options choose" if len(changed) > 1 else "this option chooses"
+    what = f"{options} other data or other splits than the model was trained and judged on"
+    raise UserError(f"{', '.join(changed)}: {what}", fix=fix)
