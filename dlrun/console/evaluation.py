@@ -41,6 +41,8 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
         cells += [number(baseline.get(figure)) for baseline in baselines.values()]
         table.add_row(figure, *cells)
     console.print(table)
+    for warning in found.get("warnings", ()):
+        console.print(Text(clean(f"warning: {warning}"), "yellow"), soft_wrap=True)
     if why := found.get("no_baselines"):
         console.print(Text(clean(f"there are no baselines: {why}")), soft_wrap=True)
     if "loss_of_batches" in found:

@@ -44,6 +44,15 @@ class SweepPlan:
     data_dir: Path
     space: SearchSpace | None = None  # of a search: the space from which `times` settings are drawn
     times: int = 1
+    is_usual: bool = False  # nobody chose the metric
+
+    @property
+    def without_validation(self) -> str:
+        """A note if the ranking is by figures of training examples that nobody chose; "" if it is not."""
+        split = self.metric.removeprefix("best.").split("_")[0]
+        if split != "train" or not self.is_usual or self.plan.config.monitor:
+            return ""
+        return self.plan.without_validation(["the ranking"], self.metric)
 
     @property
     def runs(self) -> list[tuple[dict[str, Any], Config]]:
@@ -136,6 +145,7 @@ def plan_sweep(
     source = chosen[0].configs[0].tree.place.source
     if mistakes:
         raise ConfigError(source, list(mistakes))
+    is_usual = metric is None
     without_best = next((plan for plan in plans if plan.monitor_every > plan.config.epochs), None)
     if metric is None:
         usual = plans[0].monitor if space else _usual_column(plans[0])
@@ -179,7 +189,7 @@ def plan_sweep(
         fitted = _stacked_where_faster(fitted, plans, loaded, jobs, times, data_dir)
         jobs = min(jobs, times * sum(len(setting.configs) for setting in fitted))
     first = make_plan(fitted[0].configs[0], parts, data_dir)
-    return SweepPlan(fitted, jobs, metric, first, loaded, data_dir, space, times)
+    return SweepPlan(fitted, jobs, metric, first, loaded, data_dir, space, times, is_usual)
 
 
 def _stacked_where_faster(

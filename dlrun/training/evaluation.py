@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -12,7 +13,9 @@ from dlrun.blocks.tasks import Report
 from dlrun.config.keys import Choice
 from dlrun.data.examples import Split
 from dlrun.data.loaded import Chosen
+from dlrun.errors import UserError
 from dlrun.training.baselines import reported_recipe
+from dlrun.training.beside_baselines import said_worst, shortfalls
 from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.loop import predictions
 from dlrun.training.meters import meter_for
@@ -36,6 +39,7 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
     plan, seeds = trained.plan, trained.seeds
     figures, of_task = _measured(trained, trained.loaded[split])
     column = "trainset" if split == "train" else split  # train_* are running means of an epoch
+    baselines = trained.baselines(split)
     recorded = {figure: _recorded(saved, f"{column}_{figure}", len(seeds)) for figure in figures}
     return {
         "run": trained.run.name if trained.run else None,
@@ -47,7 +51,8 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
         **({"on": trained.source} if trained.given else {}),
         **_summarised(figures, seeds, len(trained.loaded[split])),
         **_of_unseen(trained, split, figures),
-        "baselines": trained.baselines(split),
+        "baselines": baselines,
+        "warnings": _warnings(trained, split, figures, baselines),
         **({"no_baselines": trained.no_baselines} if trained.given else {}),
         **plan.loss_of_batches,
         "recorded": {
@@ -102,6 +107,19 @@ def _of_unseen(trained: Trained, split: str, figures: Row) -> dict[str, Any]:
         others = Chosen(trained.loaded[split], (~seen).nonzero().squeeze(1))
         unseen = _summarised(_measured(trained, others)[0], trained.seeds, len(others))
     return left_out | {"seen": count} | ({"unseen": unseen} if trained.given or count else {})
+
+
+def _warnings(
+    trained: Trained, split: str, figures: Row, baselines: dict[str, dict[str, float]]
+) -> list[str]:
+    """A line on the worst figure that is worse than that of a guess without a model, with remedies."""
+    plan, rows = trained.plan, dict[str, list[Any]]()
+    with suppress(UserError):  # a damaged metrics.csv
+        rows = trained.rows
+    means = {figure: fmean(values) for figure, values in figures.items()}
+    found = shortfalls("" if trained.given else split, means, baselines, plan.parts)
+    training = trained.loaded["train"] if "train" in trained.loaded.splits else None
+    return [said_worst(found, plan, training, rows)] if found else []
 
 
 def _recorded(saved: Checkpoint, column: str, copies: int) -> list[float]:

@@ -185,13 +185,13 @@ def _opened(
     if strict and elsewhere:
         fix = "restore that, or resume without --strict"
         raise CheckpointRefused(elsewhere, where=str(run.last), fix=fix)
-    for warning in warnings_of(plan, elsewhere, saved, state):
-        log_warning(run, view, warning)
-    for warning in () if saved else column_warnings(plan.data, loaded.splits):
-        log_warning(run, view, warning)
+    warnings = list(warnings_of(plan, elsewhere, saved, state))
+    warnings += [] if saved else column_warnings(plan.data, loaded.splits)
     if reason := why_no_guess(plan, loaded):
-        log_warning(run, view, f"there is no baseline beside the figures: {reason}")
+        warnings.append(f"there is no baseline beside the figures: {reason}")
     writer = RunWriter(plan, run, loaded, hardware, state, saved, view, begun.plain() if begun else None)
+    for warning in warnings:
+        writer.warn(warning)
     run.write_config(text)
     if saved is None:
         writer.write_snapshot()

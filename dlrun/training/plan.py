@@ -139,6 +139,14 @@ class Plan:
             return self.config.evaluate_train_every or 1
         return 1 if split == "train" else self.config.evaluate_every
 
+    def without_validation(self, dependent: Sequence[str], column: str) -> str:
+        """A note that without a validation split something depends on a column of the training examples."""
+        dataset = self.parts.part("dataset", self.config.dataset.name)
+        fix = "; set dataset.valid_fraction" if "valid_fraction" in dataset.options else ""
+        *others, last = dependent
+        go = f"{', '.join(others)} and {last} go by" if others else f"{last} goes by"
+        return f"there is no validation split: {go} {column}{fix}"
+
     def improves(self, column: str, value: float, best: float | None) -> bool:
         """True if `value` is better than `best`, the best so far: equal values and nan are not."""
         if value != value or best is None:

@@ -356,6 +356,11 @@ def warnings_of(plan: Plan, elsewhere: str, saved: Checkpoint | None, state: Sta
     yield from plan.data.notes
     if config.patience and config.patience > config.epochs:
         yield f"{config.patience} epochs of patience never run out in {config.epochs} epochs"
+    if not config.monitor and plan.monitor.startswith("train_"):
+        dependent = ["patience"] * bool(config.patience)
+        dependent += [config.schedule.name] * plan.recipe.schedule.follows_figures
+        if dependent:
+            yield plan.without_validation(["best.pt", *dependent], plan.monitor)
     if config.monitor and config.monitor.startswith("test_"):
         yield "best.pt is chosen on the test set: its figures there are no longer an honest estimate"
     if saved is None or not state.epoch:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from dlrun.config.keys import Choice
@@ -19,6 +20,7 @@ from dlrun.system.files import make_folder
 from dlrun.system.git import git_commit
 from dlrun.system.processes import command_line, identity, now
 from dlrun.training.baselines import baselines_of
+from dlrun.training.beside_baselines import said_worst, shortfalls
 from dlrun.training.best import of_copy, row_of
 from dlrun.training.best_weights import BestWeights
 from dlrun.training.checkpoint import Checkpoint, save_checkpoint
@@ -62,6 +64,7 @@ class RunWriter:
         weights: dict[str, Any] | None = None,
     ) -> None:
         self._view = view
+        self._warnings: list[str] = []  # since the run was begun or resumed
         self.plan, self.run, self.loaded, self.hardware, self.state = plan, run, loaded, hardware, state
         self.rows = MetricsFile(run, plan.recipe.columns(), state.rows_end)
         self.saved_epoch = state.epoch if saved else None
@@ -114,7 +117,7 @@ class RunWriter:
         try:
             self._best.read(self.run.best, self.state.model)
         except CheckpointRefused as refused:
-            log_warning(self.run, self._view, f"best.pt is skipped: {refused.what}")
+            self.warn(f"best.pt is skipped: {refused.what}")
 
     def write_snapshot(self) -> None:
         """Write the weights of this epoch, if a plot shows how the model changed and a snapshot is due."""
@@ -184,7 +187,7 @@ class RunWriter:
                 if diverged:
                     self._draw(view, [choice for choice in self.plan.plots if choice.name == "curves"])
             except (OSError, UserError) as again:
-                log_warning(self.run, view, f"and then: {again}")
+                self.warn(f"and then: {again}")
             if isinstance(error, Diverged):
                 error.where = str(self.run.folder)
             if error is raised:
@@ -206,9 +209,11 @@ class RunWriter:
         best, last = self._best_figures(), row_of(self._figures)
         judged = verdicts(self.plan.config, last, best, self.state.seconds, is_complete=status in DONE)
         if status in DONE:
+            if worse := self._worse_than_baselines(best):
+                self.warn(worse)
             sizes = {name: len(split) for name, split in self.loaded.splits.items()}
             for warning in too_good(self.plan.config, best, sizes):
-                log_warning(self.run, view, warning)
+                self.warn(warning)
         summary = self.write_summary(status, expect=judged, signal=received)
         code = 128 + received if received and status == "interrupted" else 0
         if any(verdict["met"] is False for verdict in judged):
@@ -216,6 +221,28 @@ class RunWriter:
         if not self.run.log(f"{status} after epoch {self.state.epoch}, exit code {code}"):
             view.warn(f"{self.run.folder / 'log.txt'} cannot be written")
         return Outcome(self.run, summary, code)
+
+    def warn(self, text: str) -> None:
+        """Show a warning, and write it to the log and the summary."""
+        self._warnings.append(text)
+        log_warning(self.run, self._view, text)
+
+    def _worse_than_baselines(self, best: Row) -> str:
+        """The worst figure of the best epochs that a guess without a model surpasses, with remedies.
+
+        The training loss of an epoch is one of weights that change, and counts only if nothing else does.
+        """
+        split = self.plan.recipe.evaluation_split
+        found = []
+        for name in (split, "trainset") if split else ("train", "trainset"):
+            figures = {
+                column.removeprefix(f"{name}_"): fmean(values)
+                for column, values in best.items()
+                if column.startswith(f"{name}_")
+            }
+            guesses = self._baselines[name if name == split else "train"]
+            found += shortfalls(name or "", figures, guesses, self.plan.parts)
+        return said_worst(found, self.plan, self.loaded["train"], self.run.rows()) if found else ""
 
     def write_summary(self, status: str, **more: Any) -> dict[str, Any]:
         """Write summary.json for the current state, and return its content."""
@@ -263,6 +290,7 @@ class RunWriter:
                 "examples": {name: len(split) for name, split in self.loaded.splits.items()},
             },
             **({RECORDED: self._weights} if self._weights else {}),
+            "warnings": self._warnings,
             "expect": [],
             "signal": None,
             "error": None,
@@ -337,11 +365,11 @@ class RunWriter:
             why = f"{monitor} was not a number in any epoch"
             if self.plan.monitor_every > state.epoch:
                 why = f"{monitor} is first measured after epoch {self.plan.monitor_every}"
-            log_warning(self.run, view, f"best.pt is the last epoch{said_seeds(state, without)}: {why}")
+            self.warn(f"best.pt is the last epoch{said_seeds(state, without)}: {why}")
         for index, (best, held) in enumerate(zip(state.best, self._best.held, strict=True)):
             if best and held and best.epoch != held.epoch:
                 what = f"best.pt has epoch {held.epoch} of seed {state.model.seeds[index]}"
-                log_warning(self.run, view, f"{what}: the weights of its best epoch, {best.epoch}, were lost")
+                self.warn(f"{what}: the weights of its best epoch, {best.epoch}, were lost")
 
     def _best_model(self) -> tuple[Copies, list[int]]:
         """A model with the weights of best.pt, and the epoch of each copy."""
@@ -381,7 +409,7 @@ class RunWriter:
                 trained,
                 choice,
                 self.run.plots / f"{choice.name}.png",
-                lambda text: log_warning(self.run, view, text),
+                self.warn,
             )
 
 

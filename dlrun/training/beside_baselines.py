@@ -1,0 +1,116 @@
+"""Figures that are worse than those of a guess without a model, and what can be done about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from dlrun.config.registry import Parts
+from dlrun.data.examples import Split
+from dlrun.training.plan import Plan
+
+_SAME = 1e-4  # relative difference of figures that count as equal
+_FEW_EPOCHS = 10
+_FALLS = 0.01  # share by which a loss that still falls has fallen over the last tenth of the epochs
+_LARGE = 1e4  # figures from here on are said as whole numbers
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """A figure of a split that is worse than that of a baseline."""
+
+    split: str  # "" if there is only one
+    figure: str
+    value: float
+    baseline: str
+    guessed: float
+
+    @property
+    def distance(self) -> float:
+        """The difference from the baseline, from 0 to 2 relative to the larger of both."""
+        return abs(self.value - self.guessed) / max(abs(self.value), abs(self.guessed))
+
+    def __str__(self) -> str:
+        column = f"{self.split}_{self.figure}" if self.split else self.figure
+        what = f"{column} {_said(self.value)} is worse than that of the {self.baseline}"
+        return f"{what}, {_said(self.guessed)}"
+
+
+def shortfalls(
+    split: str,
+    figures: Mapping[str, float | None],
+    baselines: Mapping[str, Mapping[str, float]],
+    parts: Parts,
+) -> list[Shortfall]:
+    """The figures of a split that are worse than those of some baseline: baseline -> figure -> value."""
+    found = []
+    for baseline, guesses in baselines.items():
+        for figure, guessed in guesses.items():
+            value = figures.get(figure)
+            if value is None or not math.isfinite(value) or not math.isfinite(guessed):
+                continue
+            higher = figure != "loss" and parts.part("metrics", figure).constants.get("better") != "lower"
+            worse_by = guessed - value if higher else value - guessed
+            if worse_by > _SAME * max(abs(value), abs(guessed)):
+                found.append(Shortfall(split, figure, value, baseline, guessed))
+    return found
+
+
+def said_worst(
+    found: Sequence[Shortfall], plan: Plan, training: Split | None, rows: Mapping[str, Sequence[Any]]
+) -> str:
+    """One line on the worst of some shortfalls, with remedies; "" if there is none.
+
+    A metric is named before the loss, whose unit is less known. `rows` are the columns of metrics.csv.
+    """
+    if not found:
+        return ""
+    worst = max(found, key=lambda own: (own.figure != "loss", own.distance))
+    *first, last = _remedies(plan, training, rows)
+    return f"{worst}: {', '.join(first)}{' or ' * bool(first)}{last}"
+
+
+def _remedies(plan: Plan, training: Split | None, rows: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    """Yield what could make figures better, as far as it is known."""
+    dataset = plan.parts.part("dataset", plan.config.dataset.name)
+    can_be_scaled = "scale_target" in dataset.options and not plan.task.are_inputs_targets
+    is_unscaled = can_be_scaled and plan.task.are_estimates and plan.data.scaling is None
+    if training is not None and is_unscaled and _is_far_from_unit(training):
+        yield "set dataset.scale_target: true"
+    by_epoch = _losses(rows)
+    if _still_falls(by_epoch):
+        yield "train longer (the training loss still falls)"
+    elif len(by_epoch) < _FEW_EPOCHS:
+        yield "train longer"
+    yield "try another optimizer.lr"
+
+
+def _losses(rows: Mapping[str, Sequence[Any]]) -> list[float]:
+    """The training loss of each epoch, a mean over seeds."""
+    of_epochs: dict[Any, list[float]] = {}
+    for epoch, loss in zip(rows.get("epoch", ()), rows.get("train_loss", ()), strict=False):
+        if loss is not None:
+            of_epochs.setdefault(epoch, []).append(loss)
+    return [fmean(losses) for losses in of_epochs.values()]
+
+
+def _still_falls(losses: Sequence[float]) -> bool:
+    """True if the last loss is the lowest, and clearly below that a tenth of the epochs earlier."""
+    if len(losses) < 2:
+        return False
+    before = losses[-1 - max(1, len(losses) // 10)]
+    return losses[-1] <= min(losses) and before - losses[-1] > _FALLS * abs(before)
+
+
+def _is_far_from_unit(training: Split) -> bool:
+    """True if targets are far from 0 for their deviation, or this is far from 1."""
+    targets = training.targets.cpu().double()
+    mean, deviation = targets.mean(0).abs(), targets.std(0)
+    return bool(((mean > deviation) | (deviation > 10) | (deviation < 0.1)).any())
+
+
+def _said(value: float) -> str:
+    return f"{value:,.0f}" if _LARGE <= abs(value) < 1e12 else f"{value:.4g}"
