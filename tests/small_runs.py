@@ -197,7 +197,7 @@ from dlrun.data.hash_split import text_keys
 from dlrun.errors import UserError
 
 
-def points(root, *, path: str, test_fraction: Fraction = 0.25, shifted: float = 0.0):
+def points(root, *, path: str, test_fraction: Fraction = 0.25, unreadable: str = "refuse"):
     """Lines of two numbers and a class, a or b; the last are to test on."""
 
     def read_all(path):
@@ -205,7 +205,7 @@ def points(root, *, path: str, test_fraction: Fraction = 0.25, shifted: float = 
         cells = [line.split() for line in lines]
         if missing := [number for number, own in enumerate(cells, 1) if len(own) < 3]:
             raise UserError(f"line {missing[0]} has no class", where=str(path))
-        inputs = torch.tensor([[float(cell) + shifted for cell in own[:2]] for own in cells])
+        inputs = torch.tensor([[float(cell) for cell in own[:2]] for own in cells])
         targets = torch.tensor(["ab".index(own[2]) for own in cells])
         return Examples(inputs, targets, keys=text_keys(lines), origin=torch.arange(1, len(lines) + 1))
 

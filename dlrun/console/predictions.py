@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
@@ -13,6 +13,7 @@ from dlrun.console.layout import plain_table
 from dlrun.console.numbers import number
 from dlrun.console.streams import clean, out, say, say_line
 from dlrun.data.csv_files import cell
+from dlrun.results.prediction import PROBLEM
 
 OF_CLASSES = {"probabilities": "probability", "shares": "share"}  # entries with a figure for each class
 _MOST_SHOWN = 1000  # characters of a text before its continuation
@@ -32,42 +33,76 @@ def print_predictions(rows: Sequence[Mapping[str, Any]], unit: str) -> None:
             say((shown + row["continuation"]).expandtabs())
         return
     table = plain_table()
-    flat = [_without_shares(row) for row in rows]
-    for heading in flat[0]:
-        words = heading.replace("_", " ") + (f", {unit}" if unit and heading not in ("input", "sd") else "")
-        is_text = isinstance(flat[0][heading], str)
+    flat = [_flat(row) for row in rows]
+    full = next((own for row, own in zip(rows, flat, strict=True) if PROBLEM not in row), flat[0])
+    headings = [*(key for key in full if key != PROBLEM), *[PROBLEM] * any(PROBLEM in row for row in rows)]
+    for heading in headings:
+        plain = (*_columns_of(rows[0]), "input", "sd", PROBLEM)
+        words = heading.replace("_", " ") + (f", {unit}" if unit and heading not in plain else "")
+        is_text = isinstance(full.get(heading, ""), str)
         table.add_column(Text(clean(words)), justify="left" if is_text else "right")
-    of_classes = "probabilities" in rows[0]
+    of_classes = any("probabilities" in row for row in rows)
     if of_classes:
         table.add_column("next")
-    if "shares" in rows[0]:
+    of_shares = any("shares" in row for row in rows)
+    if of_shares:
         table.add_column("largest shares")
     for row, cells in zip(rows, flat, strict=True):
-        texts = [number(own) if isinstance(own, float) else _text(own) for own in cells.values()]
+        own = [cells.get(heading, "") for heading in headings]
+        texts = [number(each) if isinstance(each, float) else _text(each) for each in own]
         if of_classes:
-            ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])[1:3]
+            ranked = sorted(row.get("probabilities", {}).items(), key=lambda item: -item[1])[1:3]
             texts.append(", ".join(f"{name} {number(share)}" for name, share in ranked))
-        if "shares" in row:
-            ranked = sorted(row["shares"].items(), key=lambda item: -item[1])[:3]
+        if of_shares:
+            ranked = sorted(row.get("shares", {}).items(), key=lambda item: -item[1])[:3]
             texts.append(", ".join(f"{name} {number(share)}" for name, share in ranked if share))
         table.add_row(*(Text(clean(text)) for text in texts))
     out().print(table)
 
 
-def print_predictions_csv(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print the prediction for each input as CSV, with a column for the figure of each class."""
-    lines = StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    of_classes = {key: word for key, word in OF_CLASSES.items() if key in rows[0]}
-    headings = [f"{word} of {name}" for key, word in of_classes.items() for name in rows[0][key]]
-    writer.writerow(map(cell, [*_without_shares(rows[0]), *headings]))
+def print_predictions_csv(
+    rows: Iterable[Mapping[str, Any]], *, with_problems: bool
+) -> Iterator[Mapping[str, Any]]:
+    """Print each row as CSV as soon as it is there, with a column for the figure of each class; yield it.
+
+    The last column is, on request, the `problem` of an input without a prediction, whose other cells are
+    blank.
+    """
+    waiting: list[Mapping[str, Any]] = []  # for the first prediction, which has the names of the columns
+    headings: list[str] = []
     for row in rows:
-        shares = [share for key in of_classes for share in row[key].values()]
-        writer.writerow(
-            cell(own if isinstance(own, float | int) else _text(own))
-            for own in (*_without_shares(row).values(), *shares)
-        )
-    out().file.write(clean(lines.getvalue()))
+        waiting.append(row)
+        if not headings and PROBLEM not in row:
+            headings = [*_for_csv(row), *[PROBLEM] * with_problems]
+            _print_cells([headings])
+        if headings:
+            _print_cells([[_for_csv(each).get(key, "") for key in headings] for each in waiting])
+            yield from waiting
+            waiting.clear()
+    if waiting:  # none could be predicted
+        headings = [*_for_csv(waiting[0])]
+        _print_cells([headings, *([_for_csv(each)[key] for key in headings] for each in waiting)])
+        yield from waiting
+
+
+def _for_csv(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as cells by their headings, those of the classes behind the others."""
+    shares = {
+        f"{word} of {name}": share
+        for key, word in OF_CLASSES.items()
+        for name, share in row.get(key, {}).items()
+    }
+    return _flat(row) | shares
+
+
+def _print_cells(lines: Iterable[Iterable[Any]]) -> None:
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for cells in lines:
+        writer.writerow(cell(own if isinstance(own, float | int) else _text(own)) for own in cells)
+    stream = out().file
+    stream.write(clean(text.getvalue()))
+    stream.flush()
 
 
 def _text(value: Any) -> str:
@@ -75,6 +110,12 @@ def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _without_shares(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of a row that are no figure for each class."""
-    return {key: value for key, value in row.items() if key not in OF_CLASSES}
+def _columns_of(row: Mapping[str, Any]) -> dict[str, str]:
+    """The cells that are carried from the file, by headings that no entry of a prediction has."""
+    return {f"{name} (given)": text for name, text in row.get("columns", {}).items()}
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a row that are no figure for each class, with those carried from its file."""
+    rest = {key: value for key, value in row.items() if key not in (*OF_CLASSES, "columns", "input")}
+    return {"input": row["input"]} | _columns_of(row) | rest

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from os.path import lexists
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,17 @@ from torch import Tensor
 from dlrun.config.registry import Parts
 from dlrun.data.columns import is_number, number
 from dlrun.data.csv_files import read_table
-from dlrun.data.examples import Data
+from dlrun.data.examples import EVALUATION_BATCH, Data, NewInputs, Preparation
 from dlrun.data.images import image_files, printable, read_image
-from dlrun.data.trees import Tree, main_outputs, mapped, single
-from dlrun.errors import UserError
+from dlrun.data.trees import first_of, main_outputs, mapped, single
+from dlrun.errors import RunFailed, UserError
 from dlrun.results.continuation import Continuations, Sampling, continued
 from dlrun.results.predicted_images import PredictedImages, new_files, written_images
+from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.plan import Plan
 from dlrun.training.trained import open_model, open_plan, outputs_for
 
+PROBLEM = "problem"  # the entry of a row without a prediction
 _FILE_NAME = re.compile(r"\S+\.[A-Za-z]\w{0,4}")  # of a file, if there is none it is no text either
 
 
@@ -31,7 +34,9 @@ _FILE_NAME = re.compile(r"\S+\.[A-Za-z]\w{0,4}")  # of a file, if there is none 
 class Predictions:
     """The outputs (copies, n, k) of every copy of the model for n inputs.
 
-    `names` are those of the inputs, or if there are n · k those of the targets of each.
+    `names` are those of the inputs, or if there are n · k those of the targets of each. `refused` has the
+    reason for each input without outputs, by its place among the names. `columns` are cells to be shown
+    beside each name.
     """
 
     plan: Plan
@@ -39,21 +44,55 @@ class Predictions:
     digest: str  # of the checkpoint file
     names: list[str]
     outputs: Tensor
+    refused: Mapping[int, str] = field(default_factory=dict)
+    columns: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each name as `input`, with the prediction in the words of the task, or its `problem`."""
+        outputs, names, n = self.outputs, self.names, self.outputs.shape[1]
+        if not self.refused and len(names) == outputs[0].numel():
+            outputs = outputs.reshape(len(outputs), len(names), 1)
+        elif len(names) != n + len(self.refused):  # of each target, but the outputs are no such estimates
+            names = [f"input {number}" for number in range(1, n + 1)]
+        predicted = [self.plan.task.row(outputs[:, index]) for index in range(outputs.shape[1])]
+        return with_problems(names, predicted, self.refused, self.columns)
+
+
+class PredictedPieces:
+    """The predictions of a model for inputs that are read, predicted and given piece by piece."""
+
+    def __init__(self, plan: Plan, epoch: int, digest: str, pieces: Iterator[Predictions]) -> None:
+        self.plan, self.epoch, self.digest, self._pieces = plan, epoch, digest, pieces
 
     @property
     def unit(self) -> str:
         """The unit of the predictions, if they are estimates of the target."""
         return self.plan.data.unit if self.plan.task.are_estimates else ""
 
+    def each_row(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows once, as their inputs are read (see `Predictions.rows`)."""
+        for piece in self._pieces:
+            yield from piece.rows()
+
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each name as `input`, with the prediction in the words of the task."""
-        outputs = self.outputs
-        names = self.names
-        if len(names) == outputs[0].numel():
-            outputs = outputs.reshape(len(outputs), len(names), 1)
-        elif len(names) != outputs.shape[1]:  # of each target, but the outputs are no such estimates
-            names = [f"input {number}" for number in range(1, outputs.shape[1] + 1)]
-        return [{"input": name} | self.plan.task.row(outputs[:, index]) for index, name in enumerate(names)]
+        """All rows that were not given yet."""
+        return list(self.each_row())
+
+
+def with_problems(
+    names: Sequence[str],
+    predicted: Iterable[dict[str, Any]],
+    refused: Mapping[int, str],
+    columns: Mapping[str, list[str]],
+) -> list[dict[str, Any]]:
+    """A row for each name: its prediction, or the `problem` for which it has none, and its `columns`."""
+    rest, rows = iter(predicted), []
+    for place, name in enumerate(names):
+        row: dict[str, Any] = {"input": name}
+        if columns:
+            row["columns"] = {column: cells[place] for column, cells in columns.items()}
+        rows.append(row | ({PROBLEM: refused[place]} if place in refused else next(rest)))
+    return rows
 
 
 def predict_files(
@@ -65,13 +104,17 @@ def predict_files(
     sampling: Sampling | None = None,
     out: Path | None = None,
     name: str = "predicted",
-) -> Predictions | Continuations | PredictedImages:
+    *,
+    with_columns: bool = False,
+) -> PredictedPieces | Continuations | PredictedImages:
     """Predict the inputs in some files with the model of a checkpoint; its training data is not needed.
 
     Of a model of texts an input may be given itself; one that continues texts does so by `sampling`.
     Predictions that are images are written into the folder `out`, by default NAME-masks or
-    NAME-reconstructions in the working directory. Raises CheckpointRefused as evaluation does, UserError for
-    a file or a text that the model cannot take, and for an image that would replace a file.
+    NAME-reconstructions in the working directory. An input that cannot be predicted has a row with its
+    problem. `with_columns` shows the cells of a table beside the predictions. Raises CheckpointRefused as
+    evaluation does, UserError for a file or a text that the model cannot take, and for an image that would
+    replace a file.
     """
     words = [f"device={device}"] if device else []
     plan, preprocessing, saved = open_plan(path, words, parts, data_dir)
@@ -79,69 +122,123 @@ def predict_files(
         raise UserError("--length, --temperature and --seed are for a model that continues texts")
     if out and not plan.task.image_name:
         raise UserError("--out is for a model whose predictions are images")
-    read = [_read(plan, each, is_alone=len(given) == 1) for each in given]
-    names = [name for names, _ in read for name in names]
-    files = []
+    for each in given:
+        if not _is_text(plan.data, each) and not Path(each).exists():
+            raise UserError(f"there is no file {printable(each)}")
     if plan.task.image_name:
         folder = out or Path(f"{name}-{plan.task.image_name}s")
-        files = new_files(folder, [(Path(each), names) for each, (names, _) in zip(given, read, strict=True)])
-    hardware = plan.hardware()
-    model, epoch = open_model(plan, hardware, saved, path), saved.state["epoch"]
+        return _predicted_images(plan, preprocessing, saved, path, given, folder)
+    pieces = (piece for each in given for piece in _read(plan, each, is_alone=len(given) == 1))
+    first = next(pieces)  # a file that cannot be read is said before anything is printed
+    hardware, epoch = plan.hardware(), saved.state["epoch"]
+    model, size = open_model(plan, hardware, saved, path), plan.recipe.evaluation_batch
     if plan.task.continues:
-        prompts = [ids for _, inputs in read for ids in single(inputs)]
+        read = [first, *pieces]
+        prompts = [ids for piece in read for ids in single(piece.inputs)]
         more = continued(plan, model, preprocessing, hardware, prompts, sampling or Sampling())
+        names = [name for piece in read for name in piece.names]
         return Continuations(plan, epoch, saved.digest, names, prompts, more)
-    inputs = mapped(lambda *each: torch.cat(each), *(inputs for _, inputs in read))
-    if plan.task.image_name:
-        rows = written_images(plan, model, preprocessing, hardware, single(inputs), names, files)
-        return PredictedImages(plan, epoch, saved.digest, rows)
-    outputs = main_outputs(outputs_for(model, inputs, preprocessing, hardware, plan.recipe.evaluation_batch))
-    return Predictions(plan, epoch, saved.digest, names, outputs)
+
+    def predicted() -> Iterator[Predictions]:
+        for piece in chain([first], pieces):
+            if len(first_of(piece.inputs)):
+                outputs = main_outputs(outputs_for(model, piece.inputs, preprocessing, hardware, size))
+            else:
+                outputs = torch.empty(len(model.seeds), 0, *plan.layers.output_shape)
+            columns = piece.columns if with_columns else {}
+            yield Predictions(plan, epoch, saved.digest, piece.names, outputs, piece.refused, columns)
+
+    return PredictedPieces(plan, epoch, saved.digest, predicted())
 
 
-def _read(plan: Plan, given: str | Path, *, is_alone: bool) -> tuple[list[str], Tree]:
+def _predicted_images(
+    plan: Plan,
+    preprocessing: Preparation,
+    saved: Checkpoint,
+    path: Path,
+    given: Sequence[str | Path],
+    out: Path,
+) -> PredictedImages:
+    """The images that are predicted for some files, written into a folder that may hold none of them yet."""
+    read = [list(_read(plan, each, is_alone=len(given) == 1)) for each in given]
+    names = [
+        [name for piece in pieces for place, name in enumerate(piece.names) if place not in piece.refused]
+        for pieces in read
+    ]
+    files = new_files(out, [(Path(each), own) for each, own in zip(given, names, strict=True)])
+    hardware, every = plan.hardware(), [piece for pieces in read for piece in pieces]
+    model = open_model(plan, hardware, saved, path)
+    found: list[dict[str, Any]] = []
+    if files:
+        there = [piece.inputs for piece in every if len(first_of(piece.inputs))]
+        inputs = single(mapped(lambda *each: torch.cat(each), *there))
+        flat = [name for own in names for name in own]
+        found = written_images(plan, model, preprocessing, hardware, inputs, flat, files)
+    rest = iter(found)
+    rows = [row for piece in every for row in with_problems(piece.names, rest, piece.refused, {})]
+    return PredictedImages(plan, saved.state["epoch"], saved.digest, rows)
+
+
+def _is_text(data: Data, given: str | Path) -> bool:
+    """True for a text itself instead of the name of a file."""
+    text = str(given)
+    return data.encode is not None and not (text and lexists(given)) and not _FILE_NAME.fullmatch(text)
+
+
+def _read(plan: Plan, given: str | Path, *, is_alone: bool) -> Iterator[NewInputs]:
     """Read a file or take a text; rows of several files are named with them, for each has a row 2."""
-    text, path, data = str(given), Path(given), plan.data
-    if data.encode and not (text and lexists(path)) and not _FILE_NAME.fullmatch(text):
-        return [text], data.encode(text).unsqueeze(0)
-    names, inputs = read_new_inputs(data, path)
-    if is_alone or plan.task.continues or len(data.shape) not in (1, 2):
-        return names, inputs
-    return [f"{path.name}: {name}" for name in names], inputs
+    path, data = Path(given), plan.data
+    if data.encode and _is_text(data, given):
+        yield NewInputs([str(given)], data.encode(str(given)).unsqueeze(0))
+        return
+    for piece in new_inputs(data, path):
+        if is_alone or plan.task.continues or len(data.shape) not in (1, 2):
+            yield piece
+        else:
+            yield replace(piece, names=[f"{path.name}: {name}" for name in piece.names])
 
 
-def read_new_inputs(data: Data, path: Path) -> tuple[list[str], Tree]:
-    """Read the inputs in a file or folder: a name for each, and raw inputs (n, *input_shape).
+def new_inputs(data: Data, path: Path) -> Iterator[NewInputs]:
+    """Yield the inputs in a file or folder, in pieces.
 
     The dataset's own `read_new` reads them if it has one; otherwise inputs (channels, height, width) come
     from images, and vectors from the rows of a CSV file. Raises UserError for unreadable input.
     """
-    if not path.exists():
-        raise UserError(f"there is no file {printable(path)}")
     if data.read_new:
         found = data.read_new(path)
-        if isinstance(found, tuple):
-            return found
-        pieces = list(found)
-        inputs = mapped(lambda *each: torch.cat(each), *(piece.inputs for piece in pieces))
-        return [name for piece in pieces for name in piece.names], inputs
-    if len(data.shape) == 3:
-        return _images(data, path)
-    if len(data.shape) == 1 and not data.has_whole_numbers():
-        return _vectors(data, path)
-    raise UserError(f"inputs of {data.said_shape} cannot be read from a file: this dataset reads no new ones")
+        yield from [NewInputs(*found)] if isinstance(found, tuple) else found
+    elif len(data.shape) == 3:
+        yield from _images(data, path)
+    elif len(data.shape) == 1 and not data.has_whole_numbers():
+        yield _vectors(data, path)
+    else:
+        what = f"inputs of {data.said_shape} cannot be read from a file: this dataset reads no new ones"
+        raise UserError(what)
 
 
-def _images(data: Data, path: Path) -> tuple[list[str], Tensor]:
+def _images(data: Data, path: Path) -> Iterator[NewInputs]:
+    """An image, or those of a folder, of which one that cannot be read is refused alone."""
     channels, height, width = data.shape
-    files = image_files(path) if path.is_dir() else [path]
+    if not path.is_dir():
+        yield NewInputs([printable(path)], read_image(path, height, width, channels, "pad").unsqueeze(0))
+        return
+    files = image_files(path)
     if not files:
         raise UserError("there are no images in this folder", where=printable(path))
-    images = [read_image(file, height, width, channels, "pad") for file in files]
-    return [printable(file) for file in files], torch.stack(images)
+    for start in range(0, len(files), EVALUATION_BATCH):
+        some, images, refused = files[start : start + EVALUATION_BATCH], [], {}
+        for place, file in enumerate(some):
+            try:
+                images.append(read_image(file, height, width, channels, "pad"))
+            except RunFailed:
+                raise
+            except UserError as error:
+                refused[place] = error.what
+        inputs = torch.stack(images) if images else torch.empty(0, *data.shape)
+        yield NewInputs(list(map(printable, some)), inputs, refused)
 
 
-def _vectors(data: Data, path: Path) -> tuple[list[str], Tensor]:
+def _vectors(data: Data, path: Path) -> NewInputs:
     """Rows of numbers: the columns with the dataset's feature names if it has any, else all in order."""
     table = read_table(path)
     size = data.shape[0]
@@ -155,15 +252,18 @@ def _vectors(data: Data, path: Path) -> tuple[list[str], Tensor]:
         raise UserError(
             what, where=str(path), fix="the first row names the columns, and each further row is an input"
         )
-    figures = torch.empty(len(table), size)
+    figures, refused = torch.empty(len(table), size), dict[int, str]()
     for index, column in enumerate(columns):
         for row, text in enumerate(table.column(column)):
-            line = table.lines[row]
             try:
                 value = number(text)
             except ValueError as error:
-                raise UserError(f"row {line}, column {column}: {error}", where=f"{path}:{line}") from None
+                refused.setdefault(row, f"column {column}: {error}")
+                continue
             if value is None:
-                raise UserError(f"row {line}, column {column}: there is no value", where=f"{path}:{line}")
-            figures[row, index] = value
-    return [f"row {line}" for line in table.lines], figures
+                refused.setdefault(row, f"column {column}: there is no value")
+            else:
+                figures[row, index] = value
+    kept = torch.tensor([row for row in range(len(figures)) if row not in refused], dtype=torch.long)
+    cells = {column: list(table.column(column)) for column in table.columns}
+    return NewInputs([f"row {line}" for line in table.lines], figures[kept], refused, cells)

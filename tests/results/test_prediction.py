@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from small_runs import own_parts, planned, trained
+from small_runs import lines_of_points, own_parts, planned, trained
 
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
-from dlrun.results.prediction import Predictions, predict_files
+from dlrun.results.prediction import PredictedPieces, Predictions, predict_files
 from dlrun.run_folders.run import Run
 from dlrun.training.trained import Trained, open_checkpoint
 
@@ -158,8 +158,6 @@ def test_a_name_cannot_become_a_formula(
     ("text", "message"),
     [
         ("a\n1\n", "its rows have 1 cells, but the model takes 2 figures"),
-        ("a,b\n1,x\n", "row 2, column b: 'x' is not a number"),
-        ("a,b\n1,2\n3,\n", "row 3, column b: there is no value"),
         ("a,b\n", "the file has a header but no rows"),
         ("0.1,0.2\n1,2\n", "the first row holds numbers, but must name the columns"),
     ],
@@ -198,3 +196,110 @@ def test_outputs_that_are_no_estimates_of_each_step_are_a_row_for_each_input(tmp
     outputs = torch.arange(14.0).view(1, 2, 7)
     rows = Predictions(plan, 1, "", ["1 step", "2 steps", "1 step", "2 steps"], outputs).rows()
     assert [row["input"] for row in rows] == ["input 1", "input 2"]
+
+
+# ------------------------------------------------------------------------ inputs without a prediction
+
+
+def by_input(text: str) -> dict[str, dict[str, str]]:
+    """The lines of CSV by the name of their input, in their order."""
+    return {line["input"]: line for line in csv.DictReader(StringIO(text))}
+
+
+def points_run(tmp_path: Path, write: Callable[[str, str], Path], **options: Any) -> tuple[Run, Parts]:
+    parts = own_parts(tmp_path)
+    data = write("points.txt", "\n".join(lines_of_points(40)))
+    return trained(planned(parts, dataset={"name": "points", "path": str(data)} | options), tmp_path), parts
+
+
+def test_each_row_of_a_file_has_a_line_with_its_prediction_or_its_problem(
+    dlrun: Callable[..., Any], tmp_path: Path, write: Callable[[str, str], Path]
+) -> None:
+    run = trained(planned(), tmp_path)
+    new = write("new.csv", "a,b\n,1\n1,2\n3,x\n4,5\n")
+    whole = write("whole.csv", "a,b\n1,2\n4,5\n")
+    done = dlrun("predict", run.folder, new, "--csv")
+    assert done.code == 1 and "2 of 4 inputs cannot be predicted: column a: there is no value" in done.err
+    lines = by_input(done.out)
+    assert [line["problem"] for line in lines.values()] == [
+        "column a: there is no value",
+        "",
+        "column b: 'x' is not a number",
+        "",
+    ]
+    blank = [value for key, value in lines["row 4"].items() if key not in ("input", "problem")]
+    assert blank == [""] * 5
+    sound = dlrun("predict", run.folder, whole, "--csv")
+    assert (sound.code, sound.err) == (0, "")
+    assert [{**line, "input": ""} for line in lines.values() if not line["problem"]] == [
+        {**line, "input": ""} for line in by_input(sound.out).values()
+    ]
+    shown = dlrun("predict", run.folder, new)
+    assert shown.code == 1 and "column b: 'x' is not a number" in shown.out
+    told = json.loads(dlrun("predict", run.folder, new, "--json").out)["predictions"]
+    assert [("class" in row, "problem" in row) for row in told] == [
+        (False, True),
+        (True, False),
+        (False, True),
+        (True, False),
+    ]
+
+
+def test_a_file_of_problems_alone_is_told_row_by_row(
+    dlrun: Callable[..., Any], tmp_path: Path, write: Callable[[str, str], Path]
+) -> None:
+    run = trained(planned(), tmp_path)
+    new = write("new.csv", "a,b\n,1\n1,x\n")
+    done = dlrun("predict", run.folder, new, "--csv")
+    assert (done.code, done.out.splitlines()[0], len(done.out.splitlines())) == (1, "input,problem", 3)
+    assert "there is no value" in dlrun("predict", run.folder, new).out
+
+
+def test_pieces_of_a_file_are_predicted_as_they_are_read(
+    tmp_path: Path, write: Callable[[str, str], Path]
+) -> None:
+    run, parts = points_run(tmp_path, write)
+    new = write("new.txt", "? 1\n1 2\n3 4\n? ?\n? 1\n? 2\n5 6")  # pieces of three, one without a point
+    predicted = predict_files(run.best, [new], parts, tmp_path)
+    assert isinstance(predicted, PredictedPieces)
+    rows = predicted.each_row()
+    assert next(rows) == {"input": "line 1", "problem": "? is no number"}
+    assert [next(rows)["input"] for _ in range(6)] == [f"line {n}" for n in range(2, 8)]
+    whole = write("whole.txt", "1 2\n3 4\n5 6")
+    found = [row["probability"] for row in predict_files(run.best, [whole], parts, tmp_path).rows()]
+    again = predict_files(run.best, [new], parts, tmp_path).rows()
+    assert [row["probability"] for row in again if "problem" not in row] == pytest.approx(found, rel=1e-6)
+
+
+def test_the_columns_of_a_file_are_carried_beside_the_predictions(
+    dlrun: Callable[..., Any], tmp_path: Path, write: Callable[[str, str], Path]
+) -> None:
+    run, parts = points_run(tmp_path, write)
+    new = write("new.txt", "1.50 2\n? 4\n5 6\n7 8")
+    words = ("predict", run.folder, new, "--parts", parts.folder, "--columns")
+    lines = by_input(dlrun(*words, "--csv").out)
+    assert [line["x (given)"] for line in lines.values()] == ["1.50", "?", "5", "7"]
+    told = json.loads(dlrun(*words, "--json").out)["predictions"]
+    assert told[0]["columns"] == {"x": "1.50"} and told[1]["columns"] == {"x": "?"}
+    assert "1.50" in dlrun(*words).out
+    assert "x (given)" not in dlrun(*words[:-1], "--csv").out
+
+
+def test_a_damaged_image_costs_one_row(dlrun: Callable[..., Any], tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    run = trained(planned(parts, dataset="dots", architecture={"name": "mlp", "flatten": True}), tmp_path)
+    (tmp_path / "new").mkdir()
+    for name in "abc":
+        Image.new("L", (8, 8), 50).save(tmp_path / "new" / f"{name}.png")
+    (tmp_path / "new" / "b.png").write_bytes((tmp_path / "new" / "a.png").read_bytes()[:40])
+    done = dlrun("predict", run.folder, tmp_path / "new", "--csv", "--parts", parts.folder)
+    problems = [bool(line["problem"]) for line in by_input(done.out).values()]
+    assert (done.code, problems) == (1, [False, True, False])
+
+
+def test_what_was_to_be_skipped_does_not_fail(
+    dlrun: Callable[..., Any], tmp_path: Path, write: Callable[[str, str], Path]
+) -> None:
+    run, parts = points_run(tmp_path, write, unreadable="skip")
+    done = dlrun("predict", run.folder, write("new.txt", "1 2\n? 4"), "--parts", parts.folder)
+    assert (done.code, "? is no number" in done.out, "1 of 2 inputs" in done.err) == (0, True, True)

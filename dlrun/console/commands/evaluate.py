@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -122,7 +122,12 @@ def predict(
             help="The folder for predicted images (default: RUN-masks or RUN-reconstructions here).",
         ),
     ] = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print the predictions as CSV.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print the predictions as CSV, each as soon as it is there.")
+    ] = False,
+    columns: Annotated[
+        bool, typer.Option("--columns", help="Show the columns of a table beside its predictions.")
+    ] = False,
     json: Json = False,
     runs_dir: RunsDir = RUNS,
     parts: PartsDir = None,
@@ -131,13 +136,16 @@ def predict(
 ) -> None:
     """Predict new inputs with a trained model, preprocessed as its training data were; continue a text.
 
+    An input that cannot be predicted has a row with its problem, and the exit code is 1, unless the dataset
+    has the option `unreadable: skip`.
+
     A class for each pixel is written as a PNG file of class numbers with a palette, a reconstruction of an
     image as a PNG file.
     """
     from dlrun.console.predictions import print_predictions, print_predictions_csv
     from dlrun.console.streams import say_json, warn
     from dlrun.results.continuation import Sampling
-    from dlrun.results.prediction import predict_files
+    from dlrun.results.prediction import PROBLEM, PredictedPieces, predict_files
     from dlrun.system.strict_json import finite
 
     if as_csv and json:
@@ -147,23 +155,40 @@ def predict(
     chosen = {name: value for name, value in stated.items() if value is not None}
     sampling = Sampling(**chosen) if chosen else None  # type: ignore[arg-type]
     name = found.name if found else path.stem
-    predicted = predict_files(path, inputs, parts_of(parts), data_dir, device, sampling, out, name)
+    predicted = predict_files(
+        path, inputs, parts_of(parts), data_dir, device, sampling, out, name, with_columns=columns
+    )
+    rows: Iterable[Mapping[str, Any]]
+    if isinstance(predicted, PredictedPieces) and as_csv:
+        rows = print_predictions_csv(predicted.each_row(), with_problems=True)
+    else:
+        rows = predicted.rows()
+        if as_csv:
+            rows = print_predictions_csv(rows, with_problems=any(PROBLEM in row for row in rows))
+    shown, total, problems = list[Mapping[str, Any]](), 0, list[str]()
+    for row in rows:
+        total += 1
+        shown += [] if as_csv else [row]
+        if PROBLEM in row:
+            problems.append(row[PROBLEM])
     for note in predicted.plan.data.notes:
         warn(note)
-    if as_csv:
-        print_predictions_csv(predicted.rows())
-    elif json:
+    if json:
         told = {
             "run": found.name if found else None,
             "checkpoint": str(path),
             "sha256": predicted.digest,
             "epoch": predicted.epoch,
             "unit": predicted.plan.data.unit,
-            "predictions": predicted.rows(),
+            "predictions": shown,
         }
         say_json(finite(told))
-    else:
-        print_predictions(predicted.rows(), predicted.unit)
+    elif not as_csv:
+        print_predictions(shown, predicted.unit)
+    if problems:
+        warn(f"{len(problems):,} of {total:,} inputs cannot be predicted: {problems[0]}")
+        if predicted.plan.config.dataset.options.get("unreadable") != "skip":
+            raise SystemExit(1)
 
 
 def plot(
