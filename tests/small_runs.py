@@ -145,7 +145,7 @@ from dlrun.data.pixels import FITS
 from dlrun.config.options import Count, Fraction
 
 
-def dots(root, *, images: Count = 40, valid_fraction: Fraction = 0.0):
+def dots(root, *, images: Count = 40, valid_fraction: Fraction = 0.0, named: bool = False):
     """uint8 images of 1×8×8 pixels."""
 
     def read():
@@ -155,11 +155,11 @@ def dots(root, *, images: Count = 40, valid_fraction: Fraction = 0.0):
             targets = torch.randint(3, (n,), generator=stream)
             pixels = torch.randint(0, 120, (n, 1, 8, 8), generator=stream, dtype=torch.uint8)
             pixels[torch.arange(n), 0, 2 * targets] += 100
-            splits[name] = Examples(pixels, targets)
+            splits[name] = Examples(pixels, targets, origin=torch.arange(n) if named else None)
         return splits
 
     return Data("classification", (1, 8, 8), read, classes=("top", "middle", "bottom"), fit=FITS["train"],
-                valid_fraction=valid_fraction)
+                valid_fraction=valid_fraction, name_of=lambda number: f"new/image {number}.png")
 ''',
     "dataset/days.py": '''
 """A year of days, each guessed from the day before."""

@@ -16,6 +16,7 @@ from dlrun.blocks.tasks import LossPart, Metric, Report
 from dlrun.data.trees import Tree, main_outputs, single
 from dlrun.errors import UserError
 
+_MOST_PAIRS = 5  # of classes, in a report
 _RARE = 1e-12  # the share of a class without examples in the outputs of a constant model
 _CLOSE = 1e-3  # between the shares of the classes and the probabilities of a constant model
 
@@ -107,12 +108,31 @@ class Confusions(Report):
         return {"entropy_bits": (self.bits / self.counts.sum((1, 2))).tolist()}
 
     def sections(self, seeds: list[int]) -> dict[str, Any]:
-        """Figures of each class, and the confusion matrix of each seed, rows true and columns predicted."""
+        """Figures of each class, the pairs most often confused, and the confusion matrix of each seed.
+
+        Its rows are true classes, its columns predicted ones.
+        """
         of_seeds = zip(seeds, self.counts.tolist(), strict=True)
         return {
             "per_class": per_class(self.counts, self.classes),
+            "most_confused": most_confused(self.counts, self.classes),
             "confusion": {str(seed): counts for seed, counts in of_seeds},
         }
+
+
+def most_confused(confusion: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The pairs of a true and another predicted class with the most examples, a mean over seeds.
+
+    From counts (copies, classes, classes), rows true, columns predicted.
+    """
+    means = confusion.double().mean(0).fill_diagonal_(0)
+    counts, cells = means.flatten().sort(descending=True, stable=True)
+    pairs = [divmod(cell, len(classes)) for cell in cells[:_MOST_PAIRS].tolist()]
+    return [
+        {"true": classes[true], "predicted": classes[predicted], "count": count}
+        for (true, predicted), count in zip(pairs, counts.tolist(), strict=False)
+        if count
+    ]
 
 
 def per_class(confusion: Tensor, classes: Sequence[str]) -> dict[str, dict[str, float | int | None]]:

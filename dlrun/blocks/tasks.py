@@ -166,6 +166,10 @@ class Task:
         figures = outputs.flatten(1).mean(0).tolist()
         return {f"output {number}": figure for number, figure in enumerate(figures, 1)}
 
+    def truth(self, target: Tensor) -> dict[str, Any]:
+        """The target (…) of one example in words, as `true`; {} if there are none."""
+        return {}
+
     def image_of(self, outputs: Tensor) -> Tensor:
         """The image that is predicted for one input, from the outputs (copies, …).
 

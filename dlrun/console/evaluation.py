@@ -15,6 +15,7 @@ from dlrun.console.numbers import number, of_seeds, said_batches
 from dlrun.console.streams import clean, out
 
 _MOST_TARGETS = 12
+_MOST_CLASSES = 20  # in the table of classes
 
 
 def print_evaluation(found: Mapping[str, Any]) -> None:
@@ -52,15 +53,32 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
         classes.add_column("class")
         for heading in ("precision", "recall", "f1", "examples"):
             classes.add_column(heading, justify="right")
-        for name, figures in found["per_class"].items():
-            cells = [number(figures[figure]) or "–" for figure in ("precision", "recall", "f1")]
-            classes.add_row(Text(class_name(name)), *cells, str(figures["examples"]))
+        named = found["per_class"]
+        worst = sorted(named, key=lambda name: -1.0 if (f1 := named[name]["f1"]) is None else f1)
+        shown = worst[:_MOST_CLASSES] if len(named) > _MOST_CLASSES else named
+        for name in shown:
+            cells = [number(named[name][figure]) or "–" for figure in ("precision", "recall", "f1")]
+            classes.add_row(Text(class_name(name)), *cells, str(named[name]["examples"]))
         console.print(classes)
+        if len(shown) < len(named):
+            rest = f"the {len(shown)} of {len(named):,} classes with the lowest f1; --json has all"
+            console.print(f"{rest}, --csv every example")
+    if pairs := found.get("most_confused"):
+        of_pairs = [
+            f"{class_name(pair['true'])} as {class_name(pair['predicted'])} {_count(pair['count'])}"
+            for pair in pairs
+        ]
+        console.print(Text(clean(f"most often confused: {', '.join(of_pairs)}")), soft_wrap=True)
     if "per_target" in found:
         console.print(_targets_table(found["per_target"]))
     if "on" not in found:
         _print_recorded(console, found)
     console.print(Text(f"checkpoint sha256 {found['sha256'][:16]}…"), soft_wrap=True)
+
+
+def _count(mean: float) -> str:
+    """A number of examples, or the mean of several."""
+    return f"{mean:,.0f}" if mean == int(mean) else f"{mean:,.1f}"
 
 
 def _examples_of(found: Mapping[str, Any]) -> str:

@@ -19,18 +19,20 @@ from dlrun.training.trained import Trained
 EDGE = 0.08  # inches beside the pictures
 HEAD, HEADING = 0.5, 0.38  # inches for the title, and for the line above a group of pictures
 SMALLEST = 8.5  # points
+SMALL, FILE = 7.5, 0.16  # points of a file name, and inches for it under a picture
 SCALE = 0.42  # inches for the colour bar and its labels
 SIGNED = colormaps["RdBu_r"]  # blue is negative, white 0, red positive
 
 
 @dataclass(frozen=True)
 class Captioned:
-    """An image (height, width, 3) with its true class, predicted class and an optional line below."""
+    """An image (height, width, 3) with its true and predicted class, an optional line below, its file."""
 
     picture: Tensor
     true: str
     said: str
     below: str = ""
+    file: str = ""
     marked: bool = False
 
 
@@ -126,7 +128,8 @@ def gallery(
     words = 0.18 * lines * size / TEXT + 0.04  # inches for the caption above each picture
     height, width = pictures[0].picture.shape[:2]
     side = 0.9 * cell * height / width
-    step = words + side + 0.06
+    under = FILE if any(one.file for one in pictures) else 0.0
+    step = words + side + under + 0.06
 
     headings = [HEADING if heading else 0.1 for heading, _ in groups]
     rows = [-(-len(ones) // columns) for _, ones in groups]
@@ -149,8 +152,19 @@ def gallery(
             draw_picture(
                 axes, one.picture, (left + 0.05 * cell, top + words, 0.9 * cell, side), framed=one.marked
             )
+            if one.file:
+                name = _both_ends(one.file, letters_in(0.8 * cell, SMALL))
+                below = (left + cell / 2, top + words + side + 0.03)
+                axes.text(*below, name, ha="center", va="top", size=SMALL, color=GREY)
         y += deep * step
     return figure
+
+
+def _both_ends(name: str, longest: int) -> str:
+    """A file name as text, cut in the middle: names of photographs differ at their ends."""
+    if len(name) > longest:
+        name = f"{name[: longest // 3]}…{name[longest // 3 + 1 - longest :]}"
+    return shown(name, longest)
 
 
 def in_one_line(columns: int, classes: Sequence[str]) -> bool:

@@ -116,7 +116,7 @@ def epoch_axis(axes: Axes, epochs: Numbers) -> None:
 
 def axis_label(trained: Trained, figure: str) -> str:
     """The name of a figure with its unit, such as `loss (nats)`."""
-    if figure in ("accuracy", "top5"):
+    if figure in ("accuracy", "top5", "top_k"):
         return f"{figure} (fraction)"
     return f"{shown(figure)}{unit(trained, figure, brackets=True)}"
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+
+from dlrun.blocks.rankings import is_among_largest
 
 task = "classification"
 
@@ -13,7 +14,4 @@ def top5(outputs: Tensor, targets: Tensor) -> Tensor:
 
     `outputs` (n, classes), or (n, 1) for two classes, `targets` (n,); gives (n,).
     """
-    if outputs.shape[1] == 1:  # a single logit for two classes
-        return torch.ones_like(targets, dtype=torch.bool)
-    largest = outputs.topk(min(5, outputs.shape[1]), 1).indices
-    return (largest == targets.unsqueeze(1)).any(1)
+    return is_among_largest(outputs, targets, 5)

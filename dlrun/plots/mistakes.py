@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Literal
 
 from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ def mistakes(
     rows: Few = 3,
     columns: Few = 6,
 ) -> Figure:
-    """The most confident mistakes: true and predicted class, and the probability of the latter.
+    """The most confident mistakes: true and predicted class, the probability of the latter, the file.
 
     The predictions are those of the first copy. If none is wrong, the title says so and the least certain
     images are shown. `split: auto` is the evaluation split, or if there is none train. Raises UserError
@@ -41,7 +42,13 @@ def mistakes(
     names = trained.data.classes
     pictures = as_pictures(trained.loaded[chosen].raw(drawn))
     ones = [
-        Captioned(picture, names[targets[index]], names[said[index]], below=probability(sureness[index]))
+        Captioned(
+            picture,
+            names[targets[index]],
+            names[said[index]],
+            below=probability(sureness[index]),
+            file=PurePath(trained.name_of(chosen, index)).name,
+        )
         for picture, index in zip(pictures, drawn.tolist(), strict=True)
     ]
     order_said = "true / predicted" if in_one_line(columns, names) else "true class over predicted"

@@ -23,7 +23,7 @@ from dlrun.run_folders.run import DONE, Run
 from dlrun.run_folders.significance import Difference, decimals, difference, one_of_many, step_of
 
 _MOST_PAIRED = 200  # settings: testing all pairs of more would take too long
-FRACTIONS = ("accuracy", "top5")  # differences of these are said in percentage points
+FRACTIONS = ("accuracy", "top5", "top_k")  # differences of these are said in percentage points
 
 
 @dataclass

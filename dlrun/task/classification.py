@@ -81,6 +81,9 @@ class Classification(Task):
             row["seeds_agreeing"] = int((self.decision.decide(outputs) == winner).sum())
         return row | {"probabilities": dict(zip(self.classes, shares.tolist(), strict=True))}
 
+    def truth(self, target: Tensor) -> dict[str, Any]:
+        return {"true": self.classes[int(target)]}
+
     def facts(self, split: Split) -> dict[str, Any]:
         return {"classes": dict(zip(self.classes, self._counts(split), strict=True))}
 

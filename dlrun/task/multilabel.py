@@ -74,6 +74,9 @@ class Multilabel(Task):
         predicted = [name for name, share in zip(self.labels, shares.tolist(), strict=True) if share > 0.5]
         return {"labels": predicted, "probabilities": dict(zip(self.labels, shares.tolist(), strict=True))}
 
+    def truth(self, target: Tensor) -> dict[str, Any]:
+        return {"true": [name for name, applies in zip(self.labels, target.tolist(), strict=True) if applies]}
+
     def facts(self, split: Split) -> dict[str, Any]:
         return {"labels": dict(zip(self.labels, split.targets.sum(0).int().tolist(), strict=True))}
 

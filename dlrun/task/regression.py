@@ -86,6 +86,12 @@ class Regression(Task):
             row["sd"] = stdev(figures[0])
         return row
 
+    def truth(self, target: Tensor) -> dict[str, Any]:
+        numbers = target.tolist()
+        if len(numbers) == 1:
+            return {"true": numbers[0]}
+        return {f"true {number}": own for number, own in enumerate(numbers, 1)}
+
     def facts(self, split: Split) -> dict[str, Any]:
         ranges = Ranges()
         ranges.add(split.targets.cpu())

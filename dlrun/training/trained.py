@@ -135,6 +135,11 @@ class Trained:
             found.append((main_outputs(joined(outputs)).cpu(), as_tensor(losses).cpu()))
         return torch.cat([o for o, _ in found], 1), torch.cat([loss for _, loss in found], 1)
 
+    def name_of(self, split: str, index: int) -> str:
+        """The name of an example of a split, such as its file or its row; "" if the dataset tells none."""
+        origin = self.loaded[split].origin
+        return "" if origin is None or self.data.name_of is None else self.data.name_of(int(origin[index]))
+
     def seen(self, split: str) -> Tensor | None:
         """The examples of a split that were trained on, as bool (n,); None if that is not known."""
         keys = self.loaded[split].keys

@@ -426,6 +426,17 @@ def test_the_mistakes_shown_are_the_surest(tmp_path: Path) -> None:
     ]
 
 
+def test_mistakes_have_the_names_of_their_files(tmp_path: Path) -> None:
+    run = untrained(own_parts(tmp_path), dataset={"name": "dots", "named": True}, architecture=LINEAR)
+    figure = drawn(run, "mistakes", rows=1, columns=4)
+    outputs, targets = run.outputs("test")
+    shares = outputs[0].softmax(-1)
+    wrong = [index for index in range(20) if shares[index].argmax() != targets[index]]
+    wrong.sort(key=lambda index: -float(shares[index].max()))
+    files = [text.get_text() for text in figure.axes[0].texts if ".png" in text.get_text()]
+    assert files == [f"image {index}.png" for index in wrong[:4]]
+
+
 def test_where_nothing_is_wrong_it_says_so(tmp_path: Path) -> None:
     run = untrained(own_parts(tmp_path), dataset="dots", architecture=LINEAR)
     _, targets = run.outputs("test")

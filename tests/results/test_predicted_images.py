@@ -177,6 +177,25 @@ def test_masks_are_listed_in_a_table_as_csv_and_as_json(
         assert f" {name} {share:.4f}" in shown
 
 
+def test_a_damaged_image_of_a_folder_has_no_mask(
+    segmenting: Run, tmp_path: Path, dlrun: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved(Path("new"), opened(segmenting).loaded["test"].raw()[:3], "a.png", "b.png", "c.png")
+    Path("new/b.png").write_text("no image")
+    done = dlrun("predict", segmenting.folder, "new", "--json", "--out", "masks")
+    rows = json.loads(done.out)["predictions"]
+    assert done.code == 1 and ["mask" in row for row in rows] == [True, False, True]
+    assert "b.png" in rows[1]["input"] and "problem" in rows[1]
+    assert sorted(path.name for path in Path("masks").rglob("*.png")) == ["a.png", "c.png"]
+    lines = list(
+        csv.DictReader(StringIO(dlrun("predict", segmenting.folder, "new", "--csv", "--out", "2").out))
+    )
+    assert [bool(line["problem"]) for line in lines] == [False, True, False]
+    shown = dlrun("predict", segmenting.folder, "new", "--out", "3")
+    assert shown.code == 1 and "problem" in shown.out
+
+
 def test_a_folder_for_images_is_refused_of_a_model_that_predicts_none(tmp_path: Path) -> None:
     points = tmp_path / "points.csv"
     points.write_text("a,b\n1,2\n")

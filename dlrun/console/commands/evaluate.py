@@ -51,6 +51,12 @@ def evaluate(
         ),
     ] = None,
     checkpoint: WhichCheckpoint = "best",
+    as_csv: Annotated[
+        bool,
+        typer.Option(
+            "--csv", help="Print each example as CSV: truth, prediction and loss, the largest loss first."
+        ),
+    ] = False,
     json: Json = False,
     runs_dir: RunsDir = RUNS,
     parts: PartsDir = None,
@@ -59,16 +65,20 @@ def evaluate(
 ) -> None:
     """Evaluate a checkpoint, and compare the figures with those recorded at training."""
     from dlrun.console.evaluation import print_evaluation
+    from dlrun.console.predictions import print_predictions_csv
     from dlrun.console.streams import say_json, warn
+    from dlrun.results.judged_examples import judged_examples
     from dlrun.system.strict_json import finite
     from dlrun.training.evaluation import evaluate_run, keep_report
     from dlrun.training.trained import open_checkpoint, open_given
 
+    if as_csv and json:
+        raise UserError("--csv and --json cannot both be given", where="command line")
     if split and on:
         raise UserError("--split is of the run's own data, and --on of other data", where="command line")
     path, found = checkpoint_of(run, checkpoint, runs_dir)
     words = with_options(overrides, device=device)
-    progress = progress_unless(quiet=json)
+    progress = progress_unless(quiet=json or as_csv)
     own_parts = parts_of(parts)
     if on:
         trained, saved = open_given(path, found, words, own_parts, data_dir, on, progress)
@@ -82,6 +92,9 @@ def evaluate(
         warn(f"{path.name} is not of this run: {report['foreign']}")
     if json:
         say_json(finite(report))
+    elif as_csv:
+        for _ in print_predictions_csv(judged_examples(trained, chosen), with_problems=False):
+            pass
     else:
         print_evaluation(report)
     if found:
