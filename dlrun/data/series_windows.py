@@ -103,6 +103,7 @@ def windows_data(read: Callable[[], Table], options: WindowOptions, known: Mappi
         splits=table.splits,
         fit=partial(_fit, table, encoding),
         read_new=partial(_read_new, options, encoding, interval),
+        read_labelled=partial(_read_labelled, options, encoding, notes),
         known=encoding.known() | {"interval": interval and interval.known()},
         notes=notes,
     )
@@ -221,29 +222,49 @@ def _examples(
     may begin before the border, in rows that were known when the forecast would be made.
     """
     refuse_too_many(len(series.cells), options.table, encoding, series.cells.source)
-    inputs = inputs_of(series.cells, options.table, encoding, [])
-    target = series.cells.numbers[options.table.target].float()
-    before, behind = slice(options.window), slice(options.window, None)
-    splits = {}
+    inputs, splits = inputs_of(series.cells, options.table, encoding, []), {}
     for name, part in _parts(len(series), options).items():
         stride, rows = (options.stride, part) if name == "train" else (1, _with_past(part, options.window))
-        steps = series.steps[rows]
-        spans = _windows(steps, options.needed, stride) if len(steps) >= options.needed else steps[:0, None]
-        kept = spans[:, -1:] - spans[:, :1] == options.needed - 1
-        if not kept.any():
+        found = _cut_windows(series, inputs, rows, stride, options)
+        if found is None:
             raise _too_short(series, options, name, len(series.steps[part]))
-        if not kept.all() and int(kept.sum()) * options.window * inputs.shape[1] > _MOST_COPIED:
-            what = f"{int(kept.sum()):,} windows of {options.window:,} × {inputs.shape[1]:,} numbers"
-            raise UserError(
-                f"{what}, with gaps between: over 4 GiB", where=series.cells.source, fix="set a larger stride"
-            )
-        cut = partial(_cut, options.needed, stride, kept.squeeze(1))
-        aside = {"step": cut(steps, behind)}
-        if series.cells.date is not None:
-            aside["date"] = cut(series.cells.date[rows], behind)
-        aside |= _guesses(cut(target[rows], before), options)
-        splits[name] = Examples(cut(inputs[rows], before), cut(target[rows], behind), aside)
+        splits[name] = found
     return splits
+
+
+def _cut_windows(
+    series: _Series, inputs: Tensor, rows: slice, stride: int, options: WindowOptions
+) -> Examples | None:
+    """The windows within some rows, one every `stride` rows, with their targets; None if there is none."""
+    target = series.cells.numbers[options.table.target].float()
+    before, behind = slice(options.window), slice(options.window, None)
+    steps = series.steps[rows]
+    spans = _windows(steps, options.needed, stride) if len(steps) >= options.needed else steps[:0, None]
+    kept = spans[:, -1:] - spans[:, :1] == options.needed - 1
+    if not kept.any():
+        return None
+    if not kept.all() and int(kept.sum()) * options.window * inputs.shape[1] > _MOST_COPIED:
+        what = f"{int(kept.sum()):,} windows of {options.window:,} × {inputs.shape[1]:,} numbers"
+        raise UserError(
+            f"{what}, with gaps between: over 4 GiB", where=series.cells.source, fix="set a larger stride"
+        )
+    cut = partial(_cut, options.needed, stride, kept.squeeze(1))
+    aside = {"step": cut(steps, behind)}
+    if series.cells.date is not None:
+        aside["date"] = cut(series.cells.date[rows], behind)
+    aside |= _guesses(cut(target[rows], before), options)
+    return Examples(cut(inputs[rows], before), cut(target[rows], behind), aside)
+
+
+def _read_labelled(options: WindowOptions, encoding: Encoding, notes: list[str], path: Path) -> Examples:
+    """Read another series: all its windows with the rows that follow each."""
+    series = _series(read_table(path), encoding.columns, options, notes)
+    inputs = inputs_of(series.cells, options.table, encoding, notes)
+    found = _cut_windows(series, inputs, slice(None), 1, options)
+    if found is None:
+        what = f"in {len(series):,} rows there is no window of {options.window:,} rows and the"
+        raise UserError(f"{what} {options.horizon:,} behind it without a gap", where=series.cells.source)
+    return found
 
 
 def _with_past(part: slice, window: int) -> slice:

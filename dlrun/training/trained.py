@@ -35,7 +35,7 @@ from dlrun.training.not_finite import weight_not_finite
 from dlrun.training.plan import Plan
 from dlrun.training.plan_making import make_plan
 from dlrun.training.provenance import FOR_EVALUATION, Misfit, refuse_stand_ins, suspecting_own_parts
-from dlrun.training.trained_on import refuse_other_data, trained_on_of
+from dlrun.training.trained_on import JUDGE_ALL, refuse_other_data, trained_on_of
 
 
 @dataclass
@@ -196,7 +196,12 @@ def open_checkpoint(
     """
     plan, preprocessing, saved = open_plan(path, overrides, parts, data_dir)
     trained_on = trained_on_of(saved, path)
-    loaded = plan.load(preprocessing, progress)
+    try:
+        loaded = plan.load(preprocessing, progress)
+    except UserError as error:
+        if plan.data.read_labelled and any(text.startswith("dataset.path") for text in overrides):
+            error.fix = f"{error.fix}; " * bool(error.fix) + JUDGE_ALL
+        raise
     refuse_other_data(plan, loaded, saved, overrides)
     has_changed = loaded.fingerprint != saved.data.get("fingerprint")
     left_out = loaded.leave_out(trained_on) if has_changed and trained_on is not None else {}

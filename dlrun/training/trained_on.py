@@ -15,6 +15,7 @@ from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.plan import Plan
 
 TRAINED_ON = "trained_on"  # the entry in the data of a checkpoint
+JUDGE_ALL = "judge all examples of other data with dlrun eval RUN --on FILE or FOLDER"
 _DRAW_SPLITS = ("test_fraction", "valid_fraction", "seed", "split", "folds", "fold")  # options of datasets
 
 
@@ -46,7 +47,7 @@ def refuse_other_data(plan: Plan, loaded: Loaded, saved: Checkpoint, overrides: 
         return
     name = plan.config.dataset.name
     if plan.data.read_labelled:
-        fix = "judge all examples of other data with dlrun eval RUN --on FILE or FOLDER"
+        fix = JUDGE_ALL
     elif any(key in changed for key in ("dataset", *(f"dataset.{option}" for option in _DRAW_SPLITS))):
         fix = f"leave it out: {name} reads no other examples that could be judged"
     else:

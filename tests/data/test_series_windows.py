@@ -110,6 +110,17 @@ def test_training_windows_begin_every_stride_and_all_are_views(tmp_path: Path) -
         assert overlaps(single(split.inputs))
 
 
+def test_another_series_is_read_whole(tmp_path: Path) -> None:
+    data = series(written(tmp_path))
+    assert data.read_labelled
+    found = data.read_labelled(written(tmp_path, list(range(20, 32))))
+    assert seen(found) == [list(range(row, row + 5)) for row in range(20, 25)]
+    assert steps(found) == [list(range(row, row + 3)) for row in range(25, 30)]
+    assert set(data.baselines) <= found.aside.keys()
+    with pytest.raises(UserError, match="in 7 rows there is no window of 5 rows and the 3 behind"):
+        data.read_labelled(written(tmp_path, list(range(7))))
+
+
 def test_inputs_are_all_columns_but_the_date_or_those_named(tmp_path: Path) -> None:
     path = written(tmp_path)
     assert series(path, inputs=["heat"]).features == ("heat",)

@@ -192,6 +192,14 @@ def test_other_data_or_other_splits_are_refused_with_the_remedy(
     assert (refused.value.exit_code, "--on" in refused.value.fix) == (2, True)
 
 
+def test_other_data_that_cannot_be_split_are_refused_with_the_remedy_too(tmp_path: Path) -> None:
+    run, parts, _ = made(tmp_path)
+    one = written(tmp_path / "one.txt", lines_of_points(1, seed=9))
+    with pytest.raises(UserError, match="the test split is empty") as refused:
+        evaluated(run, parts, f"dataset.path={one}")
+    assert "--on" in refused.value.fix
+
+
 def test_the_splits_of_a_dataset_that_reads_no_files_are_those_of_training(tmp_path: Path) -> None:
     run = trained(planned(), tmp_path)
     with pytest.raises(UserError, match=r"dataset\.valid_fraction"):
