@@ -157,6 +157,10 @@ class Task:
         """
         raise UserError(f"a task {self.data.task} has no guess without a model")
 
+    def given_guesses(self, split: Split) -> dict[str, Tensor]:
+        """Those of the guesses that need no training examples."""
+        return {}
+
     def report(self, copies: int) -> Report:
         """An empty report for so many copies."""
         return Report()

@@ -45,7 +45,7 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
     for warning in found.get("warnings", ()):
         console.print(Text(clean(f"warning: {warning}"), "yellow"), soft_wrap=True)
     if why := found.get("no_baselines"):
-        console.print(Text(clean(f"there are no baselines: {why}")), soft_wrap=True)
+        console.print(Text(clean(f"no baseline learns from the training data: {why}")), soft_wrap=True)
     if "loss_of_batches" in found:
         console.print(said_batches(found["loss_of_batches"]))
     if "per_class" in found:

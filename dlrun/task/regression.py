@@ -44,17 +44,20 @@ class Regression(Task):
 
     def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
         """The mean target of the training split, and the columns that the dataset names as baselines."""
+        given, targets = self.given_guesses(split), training.targets
+        if not bool((targets != targets[:1]).any()):
+            raise UserError("all training targets are the same")
+        return {"mean": guess_for_all(targets.mean(0), split)} | given
+
+    def given_guesses(self, split: Split) -> dict[str, Tensor]:
+        """The columns that the dataset names as baselines."""
         if not self.are_estimates:
             what = (
                 f"{self.loss.name} is not smallest where outputs are equal to the targets, or not only there"
             )
             raise UserError(f"{what}, so that they are no estimates of them")
-        targets = training.targets
-        if not bool((targets != targets[:1]).any()):
-            raise UserError("all training targets are the same")
-        found = {"mean": guess_for_all(targets.mean(0), split)}
-        columns = {name: split.aside[name].to(targets) for name in self.data.baselines}
-        return found | {name: own if own.dim() > 1 else own.unsqueeze(1) for name, own in columns.items()}
+        columns = {name: split.aside[name].to(split.targets) for name in self.data.baselines}
+        return {name: own if own.dim() > 1 else own.unsqueeze(1) for name, own in columns.items()}
 
     @cached_property
     def are_estimates(self) -> bool:  # type: ignore[override]

@@ -22,6 +22,7 @@ from dlrun.training.recipe import Recipe
 def baselines_of(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, float]]:
     """The figures of the baselines on a split: baseline -> figure -> value; none where there is no guess.
 
+    Without training data there are only those that learn nothing, such as columns of the dataset.
     A loss or a metric that does not take a guess, or has no finite figure for it, gives none.
     """
     examples, found = loaded[split], {}
@@ -63,6 +64,8 @@ def _guesses(plan: Plan, loaded: Loaded, split: str) -> dict[str, Tensor]:
     if plan.layers.output_shapes:
         names = ", ".join(plan.layers.output_shapes)
         raise UserError(f"the loss sees several outputs ({names}), and a guess would be one of them alone")
+    if "train" not in loaded.splits:
+        return plan.task.given_guesses(loaded[split])
     return plan.task.guesses(loaded["train"], loaded[split])
 
 

@@ -62,7 +62,7 @@ class Trained:
     left_out: dict[str, int] = field(default_factory=dict)  # examples of each split that it leaves out
     given: str = ""  # the split that is other data
     source: str = ""  # and the file or folder of it
-    no_baselines: str = ""  # the reason why other data have none
+    no_baselines: str = ""  # the reason why other data have none that learn from the training data
 
     @property
     def data(self) -> Data:
@@ -147,8 +147,6 @@ class Trained:
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """The figures of the baselines on a split: baseline -> figure -> value."""
-        if split not in self.reached and self.no_baselines:
-            return {}
         if split not in self.reached:
             self.reached[split] = baselines_of(self.plan, self.loaded, split)
         return self.reached[split]
@@ -248,9 +246,10 @@ def open_given(
     except (UserError, OSError) as error:
         no_baselines = f"the training data cannot be read: {_said(error)}"
     else:
-        if training.fingerprint != saved.data.get("fingerprint"):
+        if training.fingerprint == saved.data.get("fingerprint"):
+            loaded.splits["train"] = training["train"]
+        else:
             no_baselines = "the training data have changed since"
-        loaded.splits["train"] = training["train"]
     data.notes[:] = notes  # those of the training data were told at training
     hardware = plan.hardware()
     model, epochs = open_model(plan, hardware, saved, path), epochs_of(saved.state)

@@ -23,7 +23,7 @@ from dlrun.errors import CheckpointRefused, UserError
 from dlrun.results.prediction import predict_files
 from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
 from dlrun.training.evaluation import evaluate_run
-from dlrun.training.trained import open_checkpoint, open_plan
+from dlrun.training.trained import open_checkpoint, open_given, open_plan
 
 FIRST = date(2020, 1, 1)
 ROWS = 60
@@ -119,6 +119,22 @@ def test_another_series_is_read_whole(tmp_path: Path) -> None:
     assert set(data.baselines) <= found.aside.keys()
     with pytest.raises(UserError, match="in 7 rows there is no window of 5 rows and the 3 behind"):
         data.read_labelled(written(tmp_path, list(range(7))))
+
+
+def test_another_series_stands_beside_its_last_values_without_the_training_data(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    dataset = {"name": "windows", "path": str(path), "target": "load", "date": ["day"], "window": 5}
+    architecture = {"name": "mlp", "hidden": [3], "flatten": True}
+    plan = planned(dataset=dataset, architecture=architecture, loss="mse", metrics=["mae"], epochs=1)
+    run = trained(plan, tmp_path)
+    path.rename(tmp_path / "moved.csv")
+    other = tmp_path / "other.csv"
+    written(tmp_path, list(range(20, 40))).rename(other)
+    model, saved = open_given(run.best, run, [], Parts(), tmp_path, other)
+    found = evaluate_run(model, saved, run.best, model.given)
+    assert found["baselines"].keys() == {"last value"} and found["no_baselines"]
+    last = [abs(load(row) - load(row - 1)) for row in range(25, 40)]
+    assert found["baselines"]["last value"]["mae"] == pytest.approx(sum(last) / 15, rel=1e-5)
 
 
 def test_inputs_are_all_columns_but_the_date_or_those_named(tmp_path: Path) -> None:

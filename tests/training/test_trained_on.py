@@ -99,7 +99,7 @@ def test_the_training_data_are_needed_for_baselines_alone(tmp_path: Path, dlrun:
     assert {**before, "baselines": {}, "no_baselines": after["no_baselines"]} == after
     assert "points.txt" in after["no_baselines"]
     shown = dlrun("eval", run.folder, "--on", new, "--parts", parts.folder)
-    assert (shown.code, "there are no baselines" in shown.out) == (0, True)
+    assert (shown.code, "no baseline learns from the training data" in shown.out) == (0, True)
 
 
 def test_changed_training_data_teach_no_baseline(tmp_path: Path) -> None:
