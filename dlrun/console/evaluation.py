@@ -26,7 +26,7 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
     of_epoch = f"epoch {epochs[0]}" if len(epochs) == 1 else f"best epochs {min(epochs)} to {max(epochs)}"
     about = f"{found['run'] or found['checkpoint']}, {of_epoch}, {_examples_of(found)}"
     console.print(Text(clean(about)), soft_wrap=True)
-    if said := _about_seen(found):
+    if said := about_seen(found):
         console.print(Text(clean(said), "yellow"), soft_wrap=True)
     unseen = found.get("unseen") if found.get("seen") else None
     table = plain_table()
@@ -90,7 +90,7 @@ def _examples_of(found: Mapping[str, Any]) -> str:
     return f"{n:,} {found['split']} {examples}"
 
 
-def _about_seen(found: Mapping[str, Any]) -> str:
+def about_seen(found: Mapping[str, Any]) -> str:
     """The examples among those evaluated, or left out, that were trained on, in words; "" for none."""
     n, seen, left_out = found["examples"], found.get("seen"), found.get("left_out")
     if left_out:

@@ -129,7 +129,9 @@ def predict_files(
         folder = out or Path(f"{name}-{plan.task.image_name}s")
         return _predicted_images(plan, preprocessing, saved, path, given, folder)
     pieces = (piece for each in given for piece in _read(plan, each, is_alone=len(given) == 1))
-    first = next(pieces)  # a file that cannot be read is said before anything is printed
+    first = next(pieces, None)  # a file that cannot be read is said before anything is printed
+    if first is None:
+        raise UserError(f"there is no input in {', '.join(printable(each) for each in given)}")
     hardware, epoch = plan.hardware(), saved.state["epoch"]
     model, size = open_model(plan, hardware, saved, path), plan.recipe.evaluation_batch
     if plan.task.continues:
@@ -191,11 +193,16 @@ def _read(plan: Plan, given: str | Path, *, is_alone: bool) -> Iterator[NewInput
     if data.encode and _is_text(data, given):
         yield NewInputs([str(given)], data.encode(str(given)).unsqueeze(0))
         return
-    for piece in new_inputs(data, path):
-        if is_alone or plan.task.continues or len(data.shape) not in (1, 2):
-            yield piece
-        else:
-            yield replace(piece, names=[f"{path.name}: {name}" for name in piece.names])
+    try:
+        for piece in new_inputs(data, path):
+            if is_alone or plan.task.continues or len(data.shape) not in (1, 2):
+                yield piece
+            else:
+                yield replace(piece, names=[f"{path.name}: {name}" for name in piece.names])
+    except UserError as error:
+        if is_alone or path.is_dir() or len(data.shape) != 3 or isinstance(error, RunFailed):
+            raise
+        yield NewInputs([printable(path)], torch.empty(0, *data.shape), {0: error.what})  # one of many images
 
 
 def new_inputs(data: Data, path: Path) -> Iterator[NewInputs]:

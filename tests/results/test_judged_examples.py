@@ -86,7 +86,7 @@ def test_examples_are_named_and_marked_where_they_were_trained_on(
     words = ("eval", run.folder, "--parts", parts.folder, "--csv")
     done = dlrun(*words, "--on", mixed)
     rows = list(csv.DictReader(StringIO(done.out)))
-    assert done.code == 0 and len(rows) == 7
+    assert done.code == 0 and len(rows) == 7 and "2 of them were trained on" in done.err
     marked = {row["input"]: row["trained_on"] for row in rows}
     assert marked == {f"line {n}": "yes" if n <= 2 else "no" for n in range(1, 8)}
     losses = [float(row["loss"]) for row in rows]

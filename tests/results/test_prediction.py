@@ -271,6 +271,12 @@ def test_pieces_of_a_file_are_predicted_as_they_are_read(
     assert [row["probability"] for row in again if "problem" not in row] == pytest.approx(found, rel=1e-6)
 
 
+def test_a_file_without_inputs_is_refused(tmp_path: Path, write: Callable[[str, str], Path]) -> None:
+    run, parts = points_run(tmp_path, write)
+    with pytest.raises(UserError, match=r"there is no input in .*empty\.txt"):
+        predict_files(run.best, [write("empty.txt", "")], parts, tmp_path)
+
+
 def test_the_columns_of_a_file_are_carried_beside_the_predictions(
     dlrun: Callable[..., Any], tmp_path: Path, write: Callable[[str, str], Path]
 ) -> None:
@@ -295,6 +301,9 @@ def test_a_damaged_image_costs_one_row(dlrun: Callable[..., Any], tmp_path: Path
     done = dlrun("predict", run.folder, tmp_path / "new", "--csv", "--parts", parts.folder)
     problems = [bool(line["problem"]) for line in by_input(done.out).values()]
     assert (done.code, problems) == (1, [False, True, False])
+    each = sorted((tmp_path / "new").iterdir())  # as a shell names them
+    again = dlrun("predict", run.folder, *each, "--csv", "--parts", parts.folder)
+    assert (again.code, again.out) == (1, done.out)
 
 
 def test_what_was_to_be_skipped_does_not_fail(

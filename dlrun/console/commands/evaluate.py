@@ -64,7 +64,7 @@ def evaluate(
     device: Device = None,
 ) -> None:
     """Evaluate a checkpoint, and compare the figures with those recorded at training."""
-    from dlrun.console.evaluation import print_evaluation
+    from dlrun.console.evaluation import about_seen, print_evaluation
     from dlrun.console.predictions import print_predictions_csv
     from dlrun.console.streams import say_json, warn
     from dlrun.results.judged_examples import judged_examples
@@ -93,6 +93,8 @@ def evaluate(
     if json:
         say_json(finite(report))
     elif as_csv:
+        if said := about_seen(report):
+            warn(said)
         for _ in print_predictions_csv(judged_examples(trained, chosen), with_problems=False):
             pass
     else:
