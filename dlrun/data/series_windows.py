@@ -259,7 +259,7 @@ def _cut_windows(
 def _read_labelled(options: WindowOptions, encoding: Encoding, notes: list[str], path: Path) -> Examples:
     """Read another series: all its windows with the rows that follow each."""
     series = _series(read_table(path), encoding.columns, options, notes)
-    inputs = inputs_of(series.cells, options.table, encoding, notes)
+    inputs = inputs_of(series.cells, options.table, encoding, [])
     found = _cut_windows(series, inputs, slice(None), 1, options)
     if found is None:
         what = f"in {len(series):,} rows there is no window of {options.window:,} rows and the"
