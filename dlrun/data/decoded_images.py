@@ -9,44 +9,74 @@ import re
 import shutil
 import stat
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dlrun.config.options import Resize
-from dlrun.data.images import Unreadable, printable, read_image
+from dlrun.data.grey_levels import Levels, Spread
+from dlrun.data.images import (
+    Picture,
+    Unreadable,
+    printable,
+    read_picture,
+    readable_formats,
+    spread_of,
+)
 from dlrun.errors import RunFailed, UserError
 from dlrun.system import machine
 from dlrun.system.files import ANOTHER_DATA_DIR, cannot_write, size_text, write_atomically
 from dlrun.system.locks import alone, remove_unless_in_use
 from dlrun.system.progress import Progress
 
-FORMAT = 2  # of the cache; images cached in another format are decoded again
+FORMAT = 3  # of the cache; images cached in another format are decoded again
+CACHE = "image_folder"  # in the data folder
+MOST_KEPT = 20  # GiB of decoded images of all folders; the environment variable DLRUN_CACHE_GIB sets another
 _PIECE = 2**20  # bytes of decoded images in one task of a thread
 _LONG = 2**30  # bytes; from this size on the progress of the check is shown
 _KEPT = re.compile(r"[0-9a-f]{32}\Z")
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """The settings for decoding the files of a folder into images (channels, height, width)."""
+    """The settings for decoding the files of a folder into images (channels, height, width).
+
+    `levels` are those of `read_image`. If they are to be `measured`, they are the smallest and the largest
+    value of all images of more than 8 bits.
+    """
 
     source: Path
     shape: tuple[int, int, int]
     resize: Resize
+    levels: Levels | None = None
+    measured: bool = False
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of a decoded image."""
+        return prod(self.shape)
 
     def plain(self) -> dict[str, Any]:
-        source = printable(self.source.resolve())
-        return {"format": FORMAT, "source": source, "shape": list(self.shape), "resize": self.resize}
+        return {
+            "format": FORMAT,
+            "source": printable(self.source.resolve()),
+            "shape": list(self.shape),
+            "resize": self.resize,
+            "levels": self.levels and list(self.levels),
+            "measured": self.measured,
+            "formats": list(readable_formats()),
+        }
 
 
 @dataclass(frozen=True)
@@ -54,11 +84,18 @@ class Decoded:
     """Images (n, channels, height, width) uint8 of the readable files, in their order.
 
     `unreadable` maps the index of each other file to the reason; `digest` is the SHA-256 of the images.
+    `keys` (n,) int64 identify each image by its pixels. `levels` became 0 and 255 in the images of more than
+    8 bits, if there are any, and `spread` is that of their values, if they were measured. `counts` are the
+    files that are deep, cut or the first of several frames (see `Picture`).
     """
 
     images: Tensor
     digest: str
     unreadable: dict[int, str]
+    keys: Tensor
+    levels: Levels | None = None
+    spread: Spread | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, progress: Progress) -> Decoded:
@@ -70,6 +107,11 @@ def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, progres
     bit has changed. Raises UserError for a file that cannot be opened, RunFailed if `parent` cannot be
     written to.
     """
+    if not decoding.measured:  # perhaps these are the ones that were measured
+        usual = replace(decoding, levels=None, measured=True)
+        found = _checked(usual, parent / _key(usual, files), len(files), progress)
+        if found and found.levels in (None, decoding.levels):
+            return found
     folder = parent / _key(decoding, files)
     found = _checked(decoding, folder, len(files), progress)
     if found is None:
@@ -78,7 +120,7 @@ def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, progres
                 # Another process may have decoded them while this one waited for the lock.
                 found = _checked(decoding, folder, len(files), progress)
                 if found is None:
-                    _tidy(decoding, folder)
+                    _tidy(decoding, folder, len(files) * decoding.bytes)
                     _decode(decoding, files, folder, progress)
                     found = _mapped(decoding, folder, len(files))
         except OSError as error:
@@ -87,22 +129,33 @@ def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, progres
     return found
 
 
-def decoded(decoding: Decoding, files: Sequence[str]) -> Iterator[Tensor | Unreadable]:
-    """Yield each file's image, or the reason why it is unreadable, in order; they are decoded in parallel.
-
-    Raises UserError if the disk refuses a file: that may be temporary and must not be cached.
-    """
+def decoded(decoding: Decoding, files: Sequence[str]) -> Iterator[Picture | UserError]:
+    """Yield the picture in each file, or the error why there is none, in order; decoded in parallel."""
     channels, height, width = decoding.shape
-    read = partial(read_image, height=height, width=width, channels=channels, resize=decoding.resize)
+    read = partial(
+        read_picture,
+        height=height,
+        width=width,
+        channels=channels,
+        resize=decoding.resize,
+        levels=decoding.levels,
+    )
+    return _in_order(read, files, max(1, min(32, _PIECE // decoding.bytes)))
 
-    def read_some(some: Sequence[str]) -> list[Tensor | Unreadable]:
+
+def _in_order(read: Callable[[str], _Read], files: Sequence[str], size: int) -> Iterator[_Read | UserError]:
+    """Yield what `read` gives for each file, or its error, in order; threads read `size` files at a time.
+
+    Raises RunFailed if memory runs out.
+    """
+
+    def read_some(some: Sequence[str]) -> list[_Read | UserError]:
         return [_tried(read, file) for file in some]
 
-    size = max(1, min(32, _PIECE // prod(decoding.shape)))
     # Threads: Pillow releases the GIL while it decodes and resizes. Small files gain nothing by them, but
     # processes, two of which double their 3,000 a second, would each take seconds to import torch.
     workers = machine.cores()
-    ahead: deque[Future[list[Tensor | Unreadable]]] = deque()
+    ahead: deque[Future[list[_Read | UserError]]] = deque()
     pool = ThreadPoolExecutor(workers, "decoding")
     try:
         for start in range(0, len(files), size):
@@ -115,39 +168,92 @@ def decoded(decoding: Decoding, files: Sequence[str]) -> Iterator[Tensor | Unrea
         pool.shutdown(cancel_futures=True)
 
 
-def _tried(read: Callable[[str], Tensor], file: str) -> Tensor | Unreadable:
+def _tried(read: Callable[[str], _Read], file: str) -> _Read | UserError:
     try:
         return read(file)
-    except Unreadable as error:
+    except RunFailed:
+        raise
+    except UserError as error:
         return error
+
+
+class _HasLevels(Exception):
+    """There is an image of more than 8 bits, whose levels must be measured before it is decoded."""
 
 
 def _decode(decoding: Decoding, files: Sequence[str], folder: Path, progress: Progress) -> None:
     """Write the images of all files, and once they are synced to the disk the index that makes them valid."""
-    wanted, free = len(files) * prod(decoding.shape), shutil.disk_usage(folder).free
+    wanted, free = len(files) * decoding.bytes, shutil.disk_usage(folder).free
     if wanted > free:
         sizes = f"{size_text(wanted)}, and {folder} has {size_text(free)} left"
         fix = f"free some space, or {ANOTHER_DATA_DIR}"
         raise RunFailed(f"{len(files):,} decoded images take {sizes}", fix=fix)
-    digest, unreadable = hashlib.sha256(), {}
+    spread, used = None, decoding
+    try:
+        found = _write(used, files, folder, progress, stops_at_levels=decoding.measured)
+    except _HasLevels:
+        spread = _spread(files, progress)
+        used = replace(decoding, levels=spread.levels if spread else None)
+        found = _write(used, files, folder, progress)
+    has_levels = "deep" in found["counts"]
+    index = found | {
+        "key": decoding.plain(),
+        "levels": used.levels if has_levels else None,
+        "spread": asdict(spread) if spread else None,
+    }
+    text = json.dumps(index | {"check": _check(index)}).encode()
+    write_atomically(folder / "index.json", lambda file: file.write(text), ANOTHER_DATA_DIR)
+
+
+def _write(
+    decoding: Decoding,
+    files: Sequence[str],
+    folder: Path,
+    progress: Progress,
+    *,
+    stops_at_levels: bool = False,
+) -> dict[str, Any]:
+    """Write the images and their keys; gives what the index says of them.
+
+    Raises _HasLevels at the first image of more than 8 bits if it `stops_at_levels`; UserError if the disk
+    refuses a file: that may be temporary and must not be cached.
+    """
+    digest, keys, unreadable, counts = hashlib.sha256(), bytearray(), {}, Counter[str]()
 
     def write(file: IO[bytes]) -> None:
         every = progress(decoded(decoding, files), len(files), "decoding images")
         for number, image in enumerate(every):
             if isinstance(image, Unreadable):
+                if stops_at_levels and image.needs_levels:
+                    raise _HasLevels
                 unreadable[number] = image.reason
-            else:
-                file.write(image.numpy().data)
-                digest.update(image.numpy().data)
+                continue
+            if isinstance(image, UserError):
+                raise image
+            if stops_at_levels and image.is_deep:
+                raise _HasLevels
+            pixels = image.pixels.numpy().data
+            file.write(pixels)
+            digest.update(pixels)
+            keys.extend(hashlib.blake2b(pixels, digest_size=8).digest())
+            counts.update(image.remarks)
 
-    write_atomically(folder / "images", write, ANOTHER_DATA_DIR, lambda: wanted)
-    index = decoding.plain() | {
+    size = len(files) * decoding.bytes
+    write_atomically(folder / "images", write, ANOTHER_DATA_DIR, lambda: size)
+    write_atomically(folder / "keys", lambda file: file.write(keys), ANOTHER_DATA_DIR)
+    return {
         "images": len(files) - len(unreadable),
         "digest": digest.hexdigest(),
+        "keys": hashlib.sha256(keys).hexdigest(),
         "unreadable": list(unreadable.items()),
+        "counts": dict(counts),
     }
-    text = json.dumps(index | {"check": _check(index)}).encode()
-    write_atomically(folder / "index.json", lambda file: file.write(text), ANOTHER_DATA_DIR)
+
+
+def _spread(files: Sequence[str], progress: Progress) -> Spread | None:
+    """The values of all images of more than 8 bits; those that cannot be read are passed over."""
+    each = progress(_in_order(spread_of, files, 8), len(files), "measuring grey levels")
+    return Spread.of_all([one for one in each if isinstance(one, Spread)])
 
 
 def _checked(decoding: Decoding, folder: Path, files: int, progress: Progress) -> Decoded | None:
@@ -174,15 +280,30 @@ def _mapped(decoding: Decoding, folder: Path, files: int) -> Decoded | None:
     try:
         images, unreadable = int(index["images"]), dict(index["unreadable"])
         shape = (images, *decoding.shape)
+        keys = (folder / "keys").read_bytes() if (folder / "keys").is_file() else b""
         if images + len(unreadable) != files or path.stat().st_size != prod(shape):
             return None
+        if hashlib.sha256(keys).hexdigest() != index["keys"]:
+            return None
+        levels, spread = index["levels"], index["spread"]
+        about = partial(
+            Decoded,
+            digest=str(index["digest"]),
+            unreadable=unreadable,
+            keys=torch.frombuffer(bytearray(keys), dtype=torch.int64) if keys else torch.empty(0).long(),
+            levels=(float(levels[0]), float(levels[1])) if levels else None,
+            spread=Spread(**spread) if spread else None,
+            counts=dict(index["counts"]),
+        )
         if not prod(shape):  # an empty file cannot be mapped
-            return Decoded(torch.empty(shape, dtype=torch.uint8), str(index["digest"]), unreadable)
+            return about(torch.empty(shape, dtype=torch.uint8))
         with warnings.catch_warnings():
             # Not torch.from_file: it maps writable memory, which is refused if larger than the machine's.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             mapped = torch.from_numpy(np.memmap(path, np.uint8, "r", shape=shape))
-        return Decoded(mapped, str(index["digest"]), unreadable)
+        with suppress(OSError):
+            os.utime(folder)  # the folders that were not used for the longest time are removed first
+        return about(mapped)
     except (OSError, KeyError, TypeError, ValueError):
         return None
 
@@ -228,14 +349,66 @@ def _key(decoding: Decoding, files: Sequence[str]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _tidy(decoding: Decoding, folder: Path) -> None:
-    """Remove temporary files of killed processes, and the cache of an earlier state of the same source."""
+def _tidy(decoding: Decoding, folder: Path, needed: int) -> None:
+    """Remove temporary files of killed processes, and the cache of an earlier state of the same source.
+
+    Then, as far as all would take more than MOST_KEPT with the `needed` bytes, what was not used for the
+    longest time.
+    """
     for leftover in folder.glob("*.tmp"):
         leftover.unlink(missing_ok=True)
-    for other in folder.parent.iterdir():
-        if other == folder or not _KEPT.match(other.name) or not other.is_dir():
+    kept = []
+    for other in _caches(folder.parent):
+        if other == folder:
             continue
-        index = _index(other)
-        if index and any(index.get(key) != value for key, value in decoding.plain().items()):
-            continue
+        key = _index(other).get("key")
+        if key is None or all(key.get(each) == value for each, value in decoding.plain().items()):
+            remove_unless_in_use(other)
+        else:
+            with suppress(OSError):  # another process removes it
+                kept.append((other.stat().st_mtime, _size(other), other))
+    kept.sort()
+    room = most_kept() - needed - sum(size for _, size, _ in kept)
+    while kept and room < 0:
+        _, size, other = kept.pop(0)
         remove_unless_in_use(other)
+        room += size
+
+
+def most_kept() -> float:
+    """The bytes that decoded images may take. Raises UserError for a DLRUN_CACHE_GIB that is no number."""
+    stated = os.environ.get("DLRUN_CACHE_GIB") or str(MOST_KEPT)
+    try:
+        return max(0.0, float(stated)) * 2**30
+    except ValueError:
+        what = f"the environment variable DLRUN_CACHE_GIB is {stated!r}, not a number of GiB"
+        raise UserError(what, fix=f"set it to a number such as {MOST_KEPT}, or unset it") from None
+
+
+def clear_cache(root: Path) -> int:
+    """Delete the decoded images in a data folder, but for those that a process decodes now.
+
+    Gives the bytes that were freed; the next run decodes again.
+    """
+    freed = 0
+    for folder in _caches(root / CACHE):
+        size = _size(folder)
+        remove_unless_in_use(folder)
+        freed += size if not folder.exists() else size - _size(folder)
+    return freed
+
+
+def _caches(parent: Path) -> list[Path]:
+    """The folders of decoded images in a folder, and nothing else that lies there."""
+    try:
+        return [each for each in parent.iterdir() if _KEPT.match(each.name) and each.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _size(folder: Path) -> int:
+    """The bytes that the files of a folder take."""
+    try:
+        return sum(file.stat().st_size for file in folder.iterdir())
+    except OSError:  # another process removes them
+        return 0

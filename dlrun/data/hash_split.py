@@ -151,3 +151,25 @@ def _nearest(before: np.ndarray, wanted: float, start: int, end: int) -> int:
     if end <= start:
         return start
     return start + 1 + int(np.abs(before[start + 1 : end + 1] - wanted).argmin())
+
+
+def together(keys: Tensor, contents: Tensor, seed: int) -> Tensor:
+    """The keys (n,) with one in common for all examples of equal `contents` (n,).
+
+    It is the one that ranks highest, which is the nearest to train: an example that is added can move its
+    equals from the test split to train, but none that was trained on to the test split.
+    """
+    _, group = np.unique(contents.numpy(), return_inverse=True)
+    ranks = _ranks(keys, seed)
+    order = np.argsort(ranks, kind="stable")
+    last = np.empty(int(group.max(initial=-1)) + 1, np.int64)
+    last[group[order]] = order  # the highest rank is written last
+    return keys[torch.from_numpy(last[group])]
+
+
+def mixed_keys(*each: Tensor) -> Tensor:
+    """A key (n,) for each row of several keys (n,) each."""
+    found = np.zeros(len(each[0]), np.uint64)
+    for keys in each:
+        found = mixed(found + np.uint64(0x9E3779B97F4A7C15) ^ keys.numpy().view(np.uint64))
+    return torch.from_numpy(found.view(np.int64))

@@ -113,6 +113,8 @@ class RunTrainer:
             self._kept = (wanted, plan.data, plan.load())
         _, data, loaded = self._kept
         plan.data.notes[:] = data.notes
+        if isinstance(plan.data.known, dict):  # what it learnt from the examples
+            plan.data.known.update(data.known)
         return loaded
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,16 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from dlrun.data import images
-from dlrun.data.images import at_full_size, files_below, image_files, read_image, upright_size
+from dlrun.data.grey_levels import Spread
+from dlrun.data.images import (
+    at_full_size,
+    files_below,
+    image_files,
+    read_image,
+    read_picture,
+    spread_of,
+    upright_size,
+)
 from dlrun.errors import UserError
 
 # pytest sets the filter of dlrun.images aside.
@@ -146,6 +157,138 @@ def test_16_bits_of_grey_are_scaled_to_8(tmp_path: Path) -> None:
     assert Image.open(path).mode == "I;16"
     assert read(path, 1, 7, 1).flatten().tolist() == [0, 0, 1, 1, 4, 128, 255]
     assert torch.equal(read(path, 1, 7, 3)[2], read(path, 1, 7, 1)[0])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[0, 2048, 4095]], np.uint16),
+        np.array([[-100, 0, 100]], np.int32),
+        np.array([[0.25, 0.5, 0.75]], np.float32),
+    ],
+    ids=["12 of 16 bits", "whole numbers", "floats"],
+)
+def test_values_of_more_than_8_bits_are_read_between_their_levels(tmp_path: Path, values: Any) -> None:
+    levels = (float(values.min()), float(values.max()))
+    names = ("a.tif", "a.png", "a.jp2") if values.dtype == np.uint16 else ("a.tif",)
+    for name in names:
+        found = read_picture(saved(tmp_path, Image.fromarray(values), name), 1, 3, 1, "crop", levels)
+        assert found.pixels.flatten().tolist() in ([0, 128, 255], [0, 127, 255])
+        assert found.remarks == ["deep"]
+    narrow = read_picture(path := tmp_path / "a.tif", 1, 3, 1, "crop", (levels[0], float(values[0, 1])))
+    assert narrow.pixels.flatten().tolist() == [0, 255, 255]
+    assert narrow.remarks == ["deep", "clipped"]
+    if values.dtype == np.uint16:
+        assert read(path, 1, 3, 1).flatten().tolist() == [0, 8, 16], "of the whole range"
+    else:
+        with pytest.raises(UserError, match="black and white are unknown"):
+            read(path, 1, 3, 1)
+
+
+def test_the_spread_of_an_image_is_that_of_its_values(tmp_path: Path) -> None:
+    values = np.full((60, 50), 800, np.uint16)
+    values[:30] = 840
+    values[0, 0] = 65535
+    found = spread_of(saved(tmp_path, Image.fromarray(values), "a.tif", compression="tiff_lzw"))
+    assert found == Spread(800.0, 800.0, 840.0, 65535.0, True)
+    assert found.used(found.levels) < 0.001
+    assert spread_of(saved(tmp_path, noise(5, 5), "b.png")) is None
+    floats = np.array([[np.nan, 1.5], [-np.inf, 2.0]], np.float32)
+    other = spread_of(path := saved(tmp_path, Image.fromarray(floats), "c.tif"))
+    assert other is not None and other.levels == (1.5, 2.0)
+    both = Spread.of_all([found, other])
+    assert both is not None and both.levels == (1.5, 65535.0)
+    with pytest.raises(UserError, match="not finite"):
+        read_picture(path, 2, 2, 1, "crop", other.levels)
+
+
+def test_colours_of_16_bits_are_marked(tmp_path: Path) -> None:
+    scan = np.array([[[0, 256, 65535]] * 2] * 2, np.uint16)
+    raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in scan)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(raw))]
+    path = tmp_path / "a.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+            for kind, content in [*chunks, (b"IEND", b"")]
+        )
+    )
+    found = read_picture(path, 2, 2, 3, "crop")
+    assert found.pixels[:, 0, 0].tolist() == [0, 1, 255]
+    assert found.remarks == ["cut"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.tif", {}), ("a.tiff", {"compression": "tiff_lzw"}), ("a.tif", {"compression": "jpeg"}),
+        ("a.jp2", {}), ("a.gif", {}), ("a.avif", {"quality": 100, "subsampling": "4:4:4"}),
+    ],
+)  # fmt: skip
+def test_formats_of_scanners_and_browsers_are_read(
+    tmp_path: Path, name: str, options: dict[str, Any]
+) -> None:
+    pixels = smooth(20, 30)[: 1 if name == "a.gif" else 3]
+    found = read_picture(saved(tmp_path, pixels, name, **options), 20, 30, 3, "crop")
+    assert difference(found.pixels, pixels.expand(3, -1, -1)) < 3
+    assert found.remarks == []
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp", "a.tif", "a.avif"])
+def test_of_several_frames_or_pages_the_first_is_read_and_marked(tmp_path: Path, name: str) -> None:
+    first, more = picture(smooth(16, 16)[:1]), [picture(noise(16, 16, 1, seed)) for seed in (1, 2)]
+    options = {"lossless": True} if name == "a.webp" else {}
+    path = saved(tmp_path, first, name, save_all=True, append_images=more, **options)
+    found = read_picture(path, 16, 16, 1, "crop")
+    assert difference(found.pixels, smooth(16, 16)[:1]) < 3
+    assert found.remarks == ["first"]
+
+
+def test_an_image_is_read_by_its_content_whatever_its_ending(tmp_path: Path) -> None:
+    pixels = noise(9, 9)
+    for format in ("PNG", "TIFF", "BMP"):
+        path = saved(tmp_path, picture(pixels), "a.jpg", format=format)
+        assert torch.equal(read(path, 9, 9), pixels)
+
+
+def test_heic_is_called_heic_and_read_with_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "phone.jpg"
+    path.write_bytes(bytes([0, 0, 0, 24]) + b"ftypheic" + bytes(400))
+    with monkeypatch.context() as patched:
+        patched.setattr(images, "find_spec", lambda name: None)
+        images.readable_formats.cache_clear()
+        with pytest.raises(
+            UserError, match=r"it is HEIC, which is read after pip install 'dlrun\[heic\]'"
+        ) as no:
+            read(path, 8, 8)
+    images.readable_formats.cache_clear()
+    assert no.value.fix == "pip install 'dlrun[heic]'"
+    heif = pytest.importorskip("pillow_heif")
+    with pytest.raises(UserError, match="HEIC of a kind that is not read, or damaged"):
+        read(path, 8, 8)
+    heif.from_pillow(picture(smooth(64, 64))).save(path, quality=95)
+    assert difference(read(path, 64, 64), smooth(64, 64)) < 8
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"%PDF-1.7", "it is PDF"),
+        (b"\n<svg>", "it is SVG"),
+        (b"\0\0\0\x14ftypmp42" + bytes(8), "it is a video"),
+        (bytes(128) + b"DICM", "it is DICOM"),
+        (b"version https://git-lfs.github.com/spec/v1", "Git LFS"),
+        (b"II*\0" + bytes(9), "it is TIFF of a kind that is not read, or damaged"),
+        (b"something else", "it is none of PNG, JPEG, WEBP, BMP, GIF, TIFF, JPEG2000, AVIF"),
+    ],
+)
+def test_a_file_is_called_what_it_is(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        read(tmp_path / "a.jpg", 8, 8)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -328,7 +471,7 @@ def test_large_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: pyt
 
 def test_the_images_of_a_folder_are_found_at_any_depth_but_not_what_is_hidden(tmp_path: Path) -> None:
     shown = ["B.JPG", "a.png", "deep/d.jpeg", "deep/er/c.webp", "e f.bmp"]
-    others = ["notes.txt", "deep/scan.tiff", "png"]
+    others = ["notes.txt", "deep/scan.xcf", "png"]
     hidden = [".a.png", "._a.png", ".git/a.png", "deep/.ipynb_checkpoints/d.png", "__MACOSX/a.png"]
     for name in shown + others + hidden:
         path = tmp_path / name

@@ -342,6 +342,13 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
+def tiff(more: dict[int, int], side: int = 8) -> bytes:
+    """A TIFF file of grey pixels, side × 8 as it says, with more tags."""
+    tags = {256: side, 257: 8, 258: 8, 259: 1, 262: 1, 277: 1} | more
+    entries = b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    return b"II*\0" + struct.pack("<L", 8) + struct.pack("<H", len(tags)) + entries + bytes(200)
+
+
 NO_IMAGES = {
     "truncated.jpg": encoded("JPEG")[:-200],
     "truncated.png": encoded("PNG")[:-200],
@@ -351,11 +358,14 @@ NO_IMAGES = {
     "text.jpg": b"this is no image\n" * 100,
     "web page.png": b"<html>404</html>",
     "magic only.png": b"\x89PNG\r\n\x1a\n",
-    "gif.png": encoded("GIF"),
-    "tiff.jpg": encoded("TIFF"),
+    "truncated.gif": encoded("GIF")[:-200],
+    "truncated.tif": encoded("TIFF")[:-200],
+    "truncated.jp2": encoded("JPEG2000")[:90],
+    "truncated.avif": encoded("AVIF")[:-200],
+    "drawing.png": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
     "postscript.jpg": encoded("EPS"),
-    "animated.png": animation("PNG"),
-    "animated.webp": animation("WEBP"),
+    "huge tiles.tif": tiff({322: 2**15, 323: 2**15, 324: 8, 325: 100}),
+    "a bomb.tif": tiff({273: 8, 279: 100}, images.MOST_PIXELS),
     "broken checksum.png": encoded("PNG").replace(b"IHDR", b"IHDr", 1),
     "a bomb.png": png(images.MOST_PIXELS // 8192 + 1, 8192),
     "a large bomb.png": png(40_000, 40_000),
@@ -384,7 +394,7 @@ def test_what_is_no_whole_image_is_refused_by_name_or_left_out_and_counted(
     assert not runs_dir.exists()
     done = dlrun("train", photos_config, "dataset.unreadable=skip", *data)
     assert done.code == 0, done.err
-    assert f"1 image cannot be read and is left out: cat/{name}" in done.out
+    assert f"1 image cannot be read and is left out (1 of 6 in cat): cat/{name} (" in done.out
     done = dlrun("predict", "last", photos / "cat" / name, *data)
     refused(fault, done, "the image cannot be read: ")
     fault.count(images=1)
@@ -415,6 +425,15 @@ def test_what_a_person_sees_is_what_is_read(fault: Any, tmp_path: Path) -> None:
         "turned.jpg": (turned().rotate(90, expand=True), {"exif": exif, "quality": 98}, 200),
         "turned.png": (turned().rotate(90, expand=True), {"exif": exif}, 200),
         "plain.bmp": (turned(), {}, 200),
+        "plain.gif": (turned("L"), {}, 200),
+        "plain.tif": (turned(), {"compression": "tiff_lzw"}, 200),
+        "16 bits.tif": (sixteen, {}, 200),
+        "turned.tif": (turned().rotate(90, expand=True), {"exif": exif}, 200),
+        "plain.jp2": (turned(), {}, 200),
+        "plain.avif": (turned(), {"quality": 98}, 200),
+        "animated.png": (turned(), {"save_all": True, "append_images": [noise(40, 40)]}, 200),
+        "animated.webp": (turned(), {"save_all": True, "append_images": [noise(40, 40)], "quality": 98}, 200),
+        "pages.tif": (turned(), {"save_all": True, "append_images": [noise(40, 40)]}, 200),
     }
     for name, (picture, options, bright) in pictures.items():
         picture.save(tmp_path / name, **options)
@@ -426,7 +445,7 @@ def test_what_a_person_sees_is_what_is_read(fault: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.row("T33")
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000", "AVIF"])
 def test_a_damaged_image_is_read_or_refused_and_nothing_else(fault: Any, tmp_path: Path, format: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -461,6 +480,10 @@ def blank(kind: str, side: int) -> bytes:
     picture = Image.new("RGBA" if "clear" in kind else "RGB", (side, side), (9, 99, 199))
     if kind.startswith("WEBP"):
         picture.save(file, "WEBP", lossless="lossless" in kind, method=0, quality=10)
+    elif kind.startswith("TIFF"):
+        picture.save(file, "TIFF", compression="tiff_lzw")
+    elif kind.startswith(("GIF", "AVIF", "JPEG2000")):
+        picture.save(file, kind.split(",")[0], **({"speed": 10} if kind.startswith("AVIF") else {}))
     else:
         picture.save(file, "JPEG", progressive="progressive" in kind, subsampling=0)
     return file.getvalue()
@@ -515,7 +538,9 @@ def memory(name: str) -> int:
 LARGEST = {  # kind -> the side of a square, as large as is read
     "colours and clear": 8192, "colours, one clear": 8192, "palette": 8192, "colours": 8192, "grey": 8192,
     "16 bits of grey": 8192, "48 bits": 8192, "grey and clear": 8192, "JPEG": 8192, "JPEG, progressive": 6000,
-    "JPEG in scans": 6000, "WEBP": 4100, "WEBP, lossless": 4100, "WEBP, clear": 4100,
+    "JPEG in scans": 6000, "WEBP": 4100, "WEBP, lossless": 4100, "WEBP, clear": 4100, "GIF": 8192,
+    "TIFF": 5900, "TIFF, clear": 4100, "JPEG2000": 3400, "JPEG2000, clear": 2900, "AVIF": 4100,
+    "AVIF, clear": 4100,
 }  # fmt: skip
 FEW = ("colours, one clear",)
 
@@ -548,7 +573,7 @@ def test_a_bit_that_flips_in_what_was_decoded_is_found(fault: Any, photos: Path,
     whole = Loaded(data(), CPU)
     wanted = {name: (split.raw(), split.targets) for name, split in whole.splits.items()}
     [kept] = (tmp_path / "data" / "image_folder").iterdir()
-    for name in ("images", "index.json"):
+    for name in ("images", "keys", "index.json"):
         for turn in range(fault.times(15, 200)):
             raw = bytearray((kept / name).read_bytes())
             place, bit = fault.random.randrange(len(raw)), fault.random.randrange(8)
@@ -618,11 +643,11 @@ UNSOUND: dict[str, tuple[Callable[[Path], Any], str]] = {
     "test has a class more": (lambda p: in_splits(p, train=["cat"], test=PAIR), "test has the class dog"),
     "train has a class more": (lambda p: in_splits(p, train=PAIR, test=["cat"]), "train has the class dog"),
     "a split without classes": (lambda p: in_splits(p, train=PAIR, valid=[]), "valid has not"),
-    "splits and others": (lambda p: in_splits(p, train=PAIR, test=PAIR, extra=[]), "besides: extra"),
-    "no train": (lambda p: in_splits(p, valid=PAIR, test=PAIR), "train holds no folders"),
+    "splits and classes": (lambda p: in_splits(p, train=PAIR, test=PAIR, cat=[]), "besides: cat"),
+    "no train": (lambda p: in_splits(p, valid=PAIR, test=PAIR), "no folder of training images"),
     "valid and val": (lambda p: in_splits(p, train=PAIR, valid=PAIR, val=PAIR), "both valid and val"),
-    "images without classes": (loose, "train holds no folders"),
-    "too few to test on": (one_each, "leaves no image to test on"),
+    "images without classes": (loose, "test, train hold no folders of classes"),
+    "too few to test on": (one_each, "leaves no image to validate on"),
 }
 
 

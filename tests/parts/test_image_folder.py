@@ -9,11 +9,13 @@ import os
 import shutil
 import signal
 import time
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -22,7 +24,9 @@ from torch import Tensor
 
 from dlrun.config.registry import Parts
 from dlrun.data import decoded_images as _decoded
-from dlrun.data.examples import Data, Examples
+from dlrun.data import image_examples
+from dlrun.data.examples import Data, Examples, NewInputs
+from dlrun.data.images import Picture
 from dlrun.data.loaded import Loaded
 from dlrun.dataset.image_folder import image_folder
 from dlrun.errors import RunFailed, UserError
@@ -80,7 +84,8 @@ def numbers(examples: Examples) -> list[int]:
 
 def test_every_folder_is_a_class_and_its_images_are_the_examples(photos: Path) -> None:
     data = data_of(photos)
-    assert (data.task, data.input_shape, data.splits) == ("classification", (3, 12, 12), ("train", "test"))
+    assert (data.task, data.input_shape) == ("classification", (3, 12, 12))
+    assert data.splits == ("train", "valid", "test")
     assert data.classes == ("cat", "dog", "owl"), "sorted"
     splits = data.read()
     for examples in splits.values():
@@ -89,34 +94,148 @@ def test_every_folder_is_a_class_and_its_images_are_the_examples(photos: Path) -
     assert sum(map(len, splits.values())) == 25
 
 
-def test_a_test_split_is_taken_of_each_class_where_there_is_none(photos: Path) -> None:
-    splits = read(photos, test_fraction=0.4)
+@pytest.mark.parametrize("rule", ["hash", "drawn"])
+def test_a_test_split_is_taken_of_each_class_where_there_is_none(photos: Path, rule: str) -> None:
+    options = {"test_fraction": 0.4, "valid_fraction": 0.0, "split_rule": rule}
+    splits = read(photos, **options)
     assert torch.bincount(splits["test"].targets).tolist() == [4, 4, 2]
     assert torch.bincount(splits["train"].targets).tolist() == [6, 6, 3]
     rows = torch.cat([examples.rows for examples in splits.values() if examples.rows is not None])
     assert rows.sort().values.tolist() == list(range(25)), "each image is in one of the two"
-    same, other = read(photos, test_fraction=0.4), read(photos, test_fraction=0.4, seed=1)
+    same, other = read(photos, **options), read(photos, **options, seed=1)
     assert not differences(same["test"].rows, splits["test"].rows)
     assert differences(other["test"].rows, splits["test"].rows)
-    assert list(read(photos, test_fraction=0.0)) == ["train"]
-    assert data_of(photos, test_fraction=0.0).splits == ("train",)
+    options["test_fraction"] = 0.0
+    assert list(read(photos, **options)) == ["train"]
+    assert data_of(photos, **options).splits == ("train",)
 
 
-def test_a_validation_split_leaves_the_test_split_as_it_is(photos: Path) -> None:
-    loaded = Loaded(data_of(photos, valid_fraction=0.25), CPU)
+@pytest.mark.parametrize("rule", ["hash", "drawn"])
+def test_a_validation_split_leaves_the_test_split_as_it_is(photos: Path, rule: str) -> None:
+    loaded = Loaded(data_of(photos, valid_fraction=0.25, split_rule=rule), CPU)
     assert [len(loaded[name]) for name in ("train", "valid", "test")] == [15, 5, 5]
-    assert differences(loaded["test"].raw(), Loaded(data_of(photos), CPU)["test"].raw()) == []
+    without = Loaded(data_of(photos, valid_fraction=0.0, split_rule=rule), CPU)
+    assert differences(loaded["test"].raw(), without["test"].raw()) == []
     every = torch.cat([loaded[name].raw() for name in ("train", "valid", "test")]).flatten(1)
     assert len(every.unique(dim=0)) == 25
 
 
-@pytest.mark.parametrize("valid", ["valid", "val"])
-def test_folders_of_splits_are_the_splits(tmp_path: Path, valid: str) -> None:
+def names_of(data: Data) -> dict[str, set[str]]:
+    """The names of the images of each split."""
+    assert data.name_of
+    return {
+        split: {data.name_of(number) for number in examples.origin.tolist()}
+        for split, examples in data.read().items()
+        if examples.origin is not None
+    }
+
+
+def test_images_that_are_added_move_no_other(photos: Path, tmp_path: Path) -> None:
+    before = names_of(first := data_of(photos))
+    known = json.loads(json.dumps(first.known))
+    for name in COLOURS:
+        for number in range(40):
+            image(photos / name / f"{'0a'[number % 2]}{number}.png", COLOURS[name], 100 + number)
+    again = names_of(data_of(photos, known))
+    assert all(before[split] <= again[split] for split in before)
+    assert 10 < len(again["test"]) < 50, "the new ones are in all of them"
+    assert names_of(data_of(photos.rename(tmp_path / "elsewhere"), known)) == again
+
+
+def test_a_picture_with_another_name_is_where_its_equals_are(photos: Path) -> None:
+    before = names_of(first := data_of(photos))
+    known = json.loads(json.dumps(first.known))
+    for number in range(10):
+        shutil.copy(photos / "cat" / f"{number:03d}.png", photos / "cat" / f"{'0z'[number % 2]}{number}.png")
+    data = data_of(photos, known)
+    after, splits = names_of(data), data.read()
+    for number in range(10):
+        one, other = f"cat/{number:03d}.png", f"cat/{'0z'[number % 2]}{number}.png"
+        assert all((one in names) == (other in names) for names in after.values())
+    keys = [set(each.keys.tolist()) for each in splits.values() if each.keys is not None]
+    assert sum(map(len, keys)) == len(set.union(*keys)) == 25
+    assert before["train"] <= after["train"], "what was trained on is never tested on"
+
+
+def test_equal_pictures_are_torn_apart_where_there_are_no_others_and_it_is_said(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for number in range(10):
+            image(tmp_path / "same" / name / f"{number}.png", COLOURS[name])
+    data = data_of(tmp_path / "same")
+    assert {name: len(some) for name, some in data.read().items()} == {"train": 14, "valid": 2, "test": 4}
+    assert [note.split(":")[0] for note in data.notes] == [
+        "2 of 2 valid images are in train too, pixel for pixel",
+        "4 of 4 test images are in train too, pixel for pixel",
+    ]
+
+
+def test_the_key_of_an_image_is_that_of_its_pixels_and_its_class(photos: Path, tmp_path: Path) -> None:
+    def keys(folder: Path) -> list[int]:
+        found = read(folder, test_fraction=0.0, valid_fraction=0.0)["train"].keys
+        assert found is not None
+        return found.tolist()
+
+    own = keys(photos)
+    assert len(set(own)) == 25
+    other = tmp_path / "other"
+    for name in COLOURS:
+        (other / name).mkdir(parents=True)
+        for number, path in enumerate(sorted((photos / name).iterdir())):
+            Image.open(path).save(other / name / f"{99 - number}.bmp")  # other bytes, other order
+    assert sorted(keys(other)) == sorted(own)
+    (other / "dog").rename(other / "dogs")
+    assert len(set(keys(other)) & set(own)) == 15
+
+
+def test_an_image_is_validated_on_unless_the_folder_says_otherwise(tmp_path: Path, photos: Path) -> None:
+    assert {name: len(some) for name, some in read(photos).items()} == {"train": 17, "valid": 3, "test": 5}
+    shutil.move(photos, tmp_path / "in" / "train")
+    fill(tmp_path / "in" / "test", {"owl": 5, "cat": 10, "dog": 10}, first=50)
+    found = read(tmp_path / "in")
+    assert {name: len(some) for name, some in found.items()} == {"train": 22, "test": 25, "valid": 3}
+    assert min(numbers(found["test"])) == 50
+    shutil.move(tmp_path / "in" / "test", tmp_path / "in" / "Dev")
+    found = read(tmp_path / "in")
+    assert {name: len(some) for name, some in found.items()} == {"train": 25, "valid": 25}, (
+        "no fifth of train"
+    )
+    assert data_of(tmp_path / "in").splits == ("train", "valid")
+    assert len(read(tmp_path / "in", test_fraction=0.2)["test"]) == 5, "but where it is asked for"
+
+
+def test_the_images_of_a_folder_in_a_class_stay_together_where_asked_for(tmp_path: Path) -> None:
+    people = tmp_path / "people"
+    for person in range(12):
+        for number in range(5):
+            name = "cat" if person % 2 else "dog"
+            image(people / name / f"person{person}" / f"{number}.png", COLOURS[name], 20 * person + number)
+    torn, whole = data_of(people), data_of(people, group="folder")
+
+    def persons(data: Data) -> list[set[str]]:
+        return [{name.rsplit("/", 1)[0] for name in names} for names in names_of(data).values()]
+
+    assert sum(map(len, persons(torn))) > 12
+    [note] = torn.notes
+    assert "in train and in test or valid: " in note
+    assert "person" in note
+    assert "dataset.group=folder" in note
+    assert sum(map(len, persons(whole))) == 12 == len(set.union(*persons(whole)))
+    assert min(map(len, persons(whole))) > 0
+    assert whole.notes == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("train", "valid", "test"), ("Training", "val", "Testing"), ("TRAIN", "Validation", "eval"),
+     ("training", "dev", "Evaluation")],
+)  # fmt: skip
+def test_folders_of_splits_are_the_splits(tmp_path: Path, names: tuple[str, str, str]) -> None:
     photos = tmp_path / "photos"
-    for first, (name, count) in enumerate({"train": 6, valid: 2, "test": 3}.items()):
+    for first, (name, count) in enumerate(zip(names, (6, 2, 3), strict=True)):
         fill(photos / name, {"cat": count, "dog": count + 1}, first=20 * first)
     data = data_of(photos, test_fraction=0.5, valid_fraction=0.5)
     assert data.splits == ("train", "valid", "test")
+    assert data.classes == ("cat", "dog")
     assert data.evaluation_split == "valid"
     loaded = Loaded(data, CPU)
     for first, (name, count) in enumerate({"train": 6, "valid": 2, "test": 3}.items()):
@@ -131,6 +250,68 @@ def test_a_class_may_be_named_train(tmp_path: Path) -> None:
             image(photos / name / f"{number}.png", colour, number)
     assert data_of(photos).classes == ("bus", "test", "train")
     assert len(read(photos)["test"]) == 3
+
+
+def test_test_images_beside_the_classes_are_tested_on(photos: Path) -> None:
+    fill(photos / "test", {"cat": 2, "dog": 2, "owl": 2}, first=50)
+    data = data_of(photos)
+    assert (data.classes, data.notes) == (("cat", "dog", "owl"), [])
+    assert {name: len(some) for name, some in data.read().items()} == {"train": 22, "test": 6, "valid": 3}
+    assert min(numbers(data.read()["test"])) == 50
+
+
+def test_a_lone_folder_around_all_is_gone_into_and_said(tmp_path: Path) -> None:
+    fill(tmp_path / "archive" / "flowers" / "Training", {"cat": 4, "dog": 4})
+    fill(tmp_path / "archive" / "flowers" / "Testing", {"cat": 2, "dog": 2}, first=50)
+    data = data_of(tmp_path / "archive")
+    assert data.splits == ("train", "valid", "test")
+    assert len(data.read()["test"]) == 4
+    assert data.notes == [f"{tmp_path / 'archive'} holds the folder flowers alone, in which the images are"]
+
+
+def test_what_lies_beside_classes_and_splits_is_named(tmp_path: Path, photos: Path) -> None:
+    image(photos / "loose.png", COLOURS["cat"])
+    (photos / "README").touch()
+    data = data_of(photos)
+    data.read()
+    assert data.notes == ["2 files (README, loose.png) beside the folders are left out"]
+    for name in ("train", "test"):
+        fill(tmp_path / "in" / name, {"cat": 4, "dog": 4})
+    image(tmp_path / "in" / "unlabelled" / "a.png", COLOURS["cat"])
+    data = data_of(tmp_path / "in")
+    assert len(data.read()["test"]) == 8
+    assert data.notes == ["the folder unlabelled beside the splits is left out"]
+
+
+def test_classes_are_in_the_order_of_the_numbers_in_their_names(tmp_path: Path) -> None:
+    for name in ("class10", "class2", "Class1"):
+        for number in range(3):
+            image(tmp_path / "photos" / name / f"{number}.png", COLOURS["cat"], number)
+    photos = tmp_path / "photos"
+    assert data_of(photos).classes == ("Class1", "class2", "class10")
+    earlier = data_of(photos, split_rule="drawn", valid_fraction=0.0)
+    assert earlier.classes == ("Class1", "class10", "class2"), "a run of an earlier dlrun"
+    assert data_of(photos, dict(earlier.known)).classes == earlier.classes, "the model's own order"
+
+
+def test_a_name_is_the_same_whatever_system_wrote_its_accents(tmp_path: Path) -> None:
+    found = []
+    for form in ("NFC", "NFD"):
+        photos = tmp_path / form
+        for number in range(12):
+            name = unicodedata.normalize(form, f"café {number}.png")
+            image(photos / unicodedata.normalize(form, "crème") / name, COLOURS["cat"], number)
+            image(photos / "dog" / name, COLOURS["dog"], number)
+        data = data_of(photos)
+        known = json.loads(json.dumps(data.known))
+        found.append((data.classes, [sorted(numbers(some)) for some in data.read().values()]))
+    assert found[0] == found[1]
+    assert found[0][0] == ("crème", "dog")
+    assert len(read(tmp_path / "NFC", known)["train"]) > 0, "a model of one reads the other"
+    fill(tmp_path / "NFC", {"cat": 1})
+    (tmp_path / "NFC" / unicodedata.normalize("NFD", "crème")).mkdir()
+    with pytest.raises(UserError, match="two ways"):
+        data_of(tmp_path / "NFC")
 
 
 def test_links_to_classes_and_files_are_followed(tmp_path: Path, photos: Path) -> None:
@@ -193,7 +374,70 @@ def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
     ):  # fmt: skip
         picture.convert(mode).save(photos / "all" / name, **options)
     fill(photos, {"cat": 1})
-    assert read(photos, test_fraction=0.0)["train"].inputs.shape == (8, 3, 12, 12)
+    assert read(photos, test_fraction=0.0, valid_fraction=0.0)["train"].inputs.shape == (8, 3, 12, 12)
+
+
+def grey(folder: Path, values: Callable[[int], np.ndarray], counts: dict[str, int]) -> Path:
+    """Images of 16 or 32 bits of each class."""
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(values(number)).save(folder / name / f"{number:02d}.tif")
+    return folder
+
+
+def test_12_bits_in_16_are_256_levels_and_what_is_read_later_is_read_alike(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 4095, 144).reshape(12, 12).astype(np.uint16)
+    photos = grey(tmp_path / "photos", lambda number: np.roll(ramp, number), {"a": 5, "b": 5})
+    data = data_of(photos, colour=False)
+    examples = data.read()["train"]
+    assert len(pixels(examples).unique()) == 144
+    assert data.notes == ["10 images of more than 8 bits: 0 to 4095 are read as 0 to 255"]
+    known = json.loads(json.dumps(data.known))
+    assert known["levels"] == [0.0, 4095.0]
+    # A model keeps the range that it was trained on.
+    grey(tmp_path / "new", lambda number: ramp // 2 + 100 * number, {"a": 2})
+    later = data_of(photos, known, colour=False)
+    [found] = new_of(later, tmp_path / "new")
+    assert found.inputs[0].max() == 127
+    assert later.read_labelled is not None
+    assert torch.equal(pixels(later.read_labelled(tmp_path / "new")), found.inputs)
+    assert torch.equal(pixels(later.read()["train"]), pixels(examples))
+    assert len(kept(photos)) == 2, "the images of training are not decoded again"
+
+
+def test_the_range_of_16_bits_is_measured_anew_stated_or_that_of_an_earlier_dlrun(tmp_path: Path) -> None:
+    photos = grey(tmp_path / "photos", lambda n: np.full((12, 12), 790 + 10 * n, np.uint16), {"a": 6, "b": 6})
+    options = {"colour": False, "valid_fraction": 0.0, "test_fraction": 0.0}
+    assert pixels(read(photos, **options)["train"])[:6, 0, 0, 0].tolist() == [0, 51, 102, 153, 204, 255]
+    stated = data_of(photos, value_range=[800.0, 820.0], **options)
+    assert pixels(stated.read()["train"])[:6, 0, 0, 0].tolist() == [0, 0, 128, 255, 255, 255]
+    assert stated.notes == [
+        "12 images of more than 8 bits: 800 to 820 are read as 0 to 255",
+        "6 images with values beyond that range, where they are cut off",
+    ]
+    earlier = read(photos, value_range=[0.0, 65535.0], **options)["train"]
+    assert pixels(earlier)[:6, 0, 0, 0].tolist() == [3, 3, 3, 3, 3, 3]
+    with pytest.raises(UserError, match="two values"):
+        data_of(photos, value_range=[3.0])
+    Image.fromarray(np.full((12, 12), 60000, np.uint16)).save(photos / "a" / "hot.tif")
+    data = data_of(photos, **options)
+    data.read()
+    assert data.notes[1].startswith("nearly all values lie between 790 and 840, which is 0.08 % of the range")
+    assert "dataset.value_range=[790,840]" in data.notes[1]
+
+
+def test_of_8_bits_nothing_is_measured_and_32_bits_are_asked_for(photos: Path, tmp_path: Path) -> None:
+    data = data_of(photos)
+    data.read()
+    assert (data.known["levels"], data.notes) == (None, [])
+    new = grey(tmp_path / "new", lambda n: np.full((12, 12), 65535, np.uint16), {"a": 1}) / "a"
+    Image.fromarray(np.ones((12, 12), np.float32)).save(new / "float.tif")
+    [found] = new_of(data, new)
+    assert found.inputs.float().mean() == 255
+    assert list(found.refused) == [1]
+    assert "black and white are unknown" in found.refused[1]
+    assert data.notes == ["1 image of more than 8 bits: 0 to 65535 are read as 0 to 255"]
 
 
 # ------------------------------------------------------------------------ what is refused
@@ -216,18 +460,21 @@ def test_an_image_that_cannot_be_read_is_refused_by_name(photos: Path) -> None:
 def test_images_that_cannot_be_read_are_left_out_and_counted_where_asked_for(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = read(photos, test_fraction=0.0)["train"]
+    whole = read(photos, test_fraction=0.0, valid_fraction=0.0)["train"]
     damage(photos, "cat/003.png", "dog/000.png", "dog/001.png", "owl/001.png")
     for again in (False, True):
         if again:
-            monkeypatch.setattr(_decoded, "read_image", lambda *a, **k: pytest.fail("it decodes again"))
-        data = data_of(photos, unreadable="skip", test_fraction=0.0)
+            monkeypatch.setattr(_decoded, "read_picture", lambda *a, **k: pytest.fail("it decodes again"))
+        data = data_of(photos, unreadable="skip", test_fraction=0.0, valid_fraction=0.0)
         Loaded(data, CPU)  # what is read twice is said once
         found = data.read()["train"]
         Loaded(data, CPU)
         assert torch.bincount(found.targets).tolist() == [9, 8, 4]
         [note] = data.notes
-        assert note.startswith("4 images cannot be read and are left out: cat/003.png (")
+        assert note.startswith(
+            "4 of 25 images cannot be read and are left out (1 of 10 in cat, 2 of 10 in dog, 1 of 5 in owl): "
+            "cat/003.png ("
+        )
         assert note.endswith(", …")
         left = [row for row in range(25) if row not in (3, 10, 11, 21)]
         assert torch.equal(pixels(found), pixels(whole)[left])
@@ -246,12 +493,12 @@ def test_a_class_of_which_nothing_can_be_read_is_refused(photos: Path) -> None:
 
 def test_files_that_are_no_images_by_their_names_are_counted(photos: Path) -> None:
     (photos / "cat" / "notes.txt").touch()
-    (photos / "dog" / "scan.tiff").touch()
+    (photos / "dog" / "scan.xcf").touch()
     data = data_of(photos)
     assert sum(map(len, data.read().values())) == 25
     [note] = data.notes
     assert note.startswith("2 files are left out, whose names end in none of .png")
-    assert note.endswith("cat/notes.txt, dog/scan.tiff")
+    assert note.endswith("cat/notes.txt, dog/scan.xcf")
 
 
 def test_names_that_are_no_text_are_read_and_shown(photos: Path) -> None:
@@ -272,7 +519,7 @@ def kept(photos: Path) -> list[Path]:
 
 
 def no_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_decoded, "read_image", lambda *a, **k: pytest.fail("an image is decoded"))
+    monkeypatch.setattr(_decoded, "read_picture", lambda *a, **k: pytest.fail("an image is decoded"))
 
 
 def test_stating_a_folder_decodes_nothing(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,18 +554,18 @@ def test_many_images_keep_their_order_and_no_more_are_in_memory_than_is_needed(
 ) -> None:
     photos = fill(tmp_path / "photos", {"cat": 200, "dog": 100})
     monkeypatch.setattr(_decoded, "_PIECE", 3 * 12 * 12 * 3)  # three images
-    splits = read(photos, test_fraction=0.0)
+    splits = read(photos, test_fraction=0.0, valid_fraction=0.0)
     assert numbers(splits["train"])[:100] == list(range(100))
     assert numbers(splits["train"])[200:] == list(range(100))
     begun = 0
-    real = _decoded.read_image
+    real = _decoded.read_picture
 
-    def counting(*a: Any, **k: Any) -> Tensor:
+    def counting(*a: Any, **k: Any) -> Picture:
         nonlocal begun
         begun += 1
         return real(*a, **k)
 
-    monkeypatch.setattr(_decoded, "read_image", counting)
+    monkeypatch.setattr(_decoded, "read_picture", counting)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
     files = [str(path) for path in sorted(photos.glob("*/*"))]
     ahead = _decoded.decoded(_decoded.Decoding(photos, (3, 12, 12), "crop"), files)
@@ -342,7 +589,7 @@ def test_another_file_time_size_or_colour_is_decoded_anew(photos: Path) -> None:
 
     assert decoded_anew()
     assert not decoded_anew()
-    assert decoded_anew(size=6)
+    assert decoded_anew(size=24)
     assert decoded_anew(colour=False)
     assert decoded_anew(resize="pad")
     assert not decoded_anew(), "the others are kept beside it"
@@ -392,14 +639,22 @@ def test_files_of_one_name_size_and_time_are_not_taken_for_each_other(tmp_path: 
             Image.new("RGB", (12, 12), (10 + index + 80 * number,) * 3).save(file)
             os.utime(file, (0, 0))
         wanted.append(
-            pixels(read(tmp_path / name, test_fraction=0.0)["train"]).float().mean((1, 2, 3)).tolist()
+            pixels(read(tmp_path / name, test_fraction=0.0, valid_fraction=0.0)["train"])
+            .float()
+            .mean((1, 2, 3))
+            .tolist()
         )
     assert wanted == [[10, 11, 12, 13], [90, 91, 92, 93]]
     cat, dog = tmp_path / "one" / "cat" / "1.bmp", tmp_path / "one" / "dog" / "1.bmp"
     cat.rename(tmp_path / "kept")  # a label corrected
     dog.rename(cat)
     (tmp_path / "kept").rename(dog)
-    changed = pixels(read(tmp_path / "one", test_fraction=0.0)["train"]).float().mean((1, 2, 3)).tolist()
+    changed = (
+        pixels(read(tmp_path / "one", test_fraction=0.0, valid_fraction=0.0)["train"])
+        .float()
+        .mean((1, 2, 3))
+        .tolist()
+    )
     assert changed == [12, 11, 10, 13]
 
 
@@ -433,7 +688,7 @@ def test_what_is_not_whole_is_decoded_again(photos: Path, what: str, no_hanging:
             index = json.loads((folder / "index.json").read_text())
             index["images"] = 3 if what == "fewer images" else "many"
             (folder / "index.json").write_text(json.dumps(index))
-            os.truncate(folder / "images", 3 * math.prod(index["shape"]))
+            os.truncate(folder / "images", 3 * math.prod(index["key"]["shape"]))
         case _:
             (folder / "index.json").write_text("{" if what == "broken index" else "{}")
     assert torch.equal(pixels(read(photos)["train"]), wanted)
@@ -568,7 +823,7 @@ def test_with_the_classes_of_a_checkpoint_the_folder_is_not_needed_before_it_is_
     shutil.rmtree(photos)
     data = data_of(photos, {"classes": ["cat", "dog"]})
     assert data.classes == ("cat", "dog")
-    assert data.splits == ("train", "test")
+    assert data.splits == ("train", "valid", "test")
     with pytest.raises(UserError, match="there is no folder"):
         data.read()
 
@@ -581,22 +836,64 @@ def test_classes_that_can_be_none_are_refused(photos: Path, known: dict[str, Any
         data_of(photos, known)
 
 
-def test_new_images_are_read_as_those_of_training_are(photos: Path, tmp_path: Path) -> None:
-    data = data_of(photos, test_fraction=0.0)
+def new_of(data: Data, path: Path) -> list[NewInputs]:
     assert data.read_new is not None
-    names, inputs = data.read_new(photos / "dog" / "004.png")
-    assert names == [str(photos / "dog" / "004.png")]
-    assert torch.equal(inputs[0], pixels(data.read()["train"])[14])
-    names, inputs = data.read_new(photos)
-    assert [Path(name).parent.name for name in names] == ["cat"] * 10 + ["dog"] * 10 + ["owl"] * 5
-    assert torch.equal(inputs, pixels(data.read()["train"]))
+    found = data.read_new(path)
+    assert not isinstance(found, tuple)
+    return list(found)
+
+
+def test_new_images_are_read_as_those_of_training_are(photos: Path, tmp_path: Path) -> None:
+    data = data_of(photos, test_fraction=0.0, valid_fraction=0.0)
+    [found] = new_of(data, photos / "dog" / "004.png")
+    assert found.names == [str(photos / "dog" / "004.png")]
+    assert torch.equal(found.inputs[0], pixels(data.read()["train"])[14])
+    [found] = new_of(data, photos)
+    assert [Path(name).parent.name for name in found.names] == ["cat"] * 10 + ["dog"] * 10 + ["owl"] * 5
+    assert torch.equal(found.inputs, pixels(data.read()["train"]))
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match="holds no image"):
-        data.read_new(tmp_path / "none")
-    damage(photos, "cat/001.png")
+        new_of(data, tmp_path / "none")
+
+
+def test_new_images_come_in_pieces_and_a_bad_one_costs_its_own_row(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_examples, "_PIECE", 10 * 3 * 12 * 12)  # ten images
+    data = data_of(photos)
+    damage(photos, "cat/001.png", "cat/004.png", "dog/000.png")
+    (photos / "owl" / "gone.png").symlink_to(photos / "nowhere")
+    pieces = new_of(data, photos)
+    assert [(len(piece.names), len(piece.inputs)) for piece in pieces] == [(10, 8), (10, 9), (6, 5)]
+    assert [sorted(piece.refused) for piece in pieces] == [[1, 4], [0], [5]]
+    assert "it is none of PNG" in pieces[0].refused[1]
+    assert "No such file" in pieces[2].refused[5]
+    assert pieces[0].inputs[:, 0, 6, 6].tolist() == [0, 2, 3, 5, 6, 7, 8, 9]
     with pytest.raises(UserError, match="cannot be read") as refused:
-        data.read_new(photos)
+        new_of(data, photos / "cat" / "001.png")
     assert refused.value.where == str(photos / "cat" / "001.png")
+
+
+def test_another_folder_is_read_whole_with_its_labels(photos: Path, tmp_path: Path) -> None:
+    data = data_of(photos)
+    assert data.read_labelled and data.name_of
+    trained_on = data.read()["train"]
+    other = fill(tmp_path / "other" / "Testing", {"owl": 2, "dog": 3}, first=3)
+    fill(tmp_path / "other" / "train", {"dog": 1}, first=200)
+    found = data.read_labelled(other.parent)
+    assert found.targets.tolist() == [1, 1, 1, 1, 2, 2]
+    assert found.origin is not None and found.keys is not None and trained_on.keys is not None
+    assert [*map(data.name_of, found.origin.tolist())] == [
+        "train/dog/200.png", "Testing/dog/003.png", "Testing/dog/004.png", "Testing/dog/005.png",
+        "Testing/owl/003.png", "Testing/owl/004.png",
+    ]  # fmt: skip
+    known = names_of(data)["train"]
+    same = [name.split("/", 1)[1] in known for name in map(data.name_of, found.origin.tolist())]
+    assert torch.isin(found.keys, trained_on.keys).tolist() == same
+    assert pixels(found)[0, 0, 6, 6] == 200
+    image(tmp_path / "other" / "Testing" / "eel" / "a.png", (0, 0, 0))
+    with pytest.raises(UserError, match=r"no class eel \(there are: cat, dog, owl\)"):
+        data.read_labelled(other.parent)
 
 
 # ------------------------------------------------------------------------ from the command line
@@ -664,7 +961,7 @@ def test_another_folder_is_evaluated_if_the_model_knows_its_classes(
     assert dlrun("train", config, *data).code == 0
     other = fill(tmp_path / "other", {"owl": 10, "dog": 5}, first=50)
     found = json.loads(dlrun("eval", "last", "--json", f"dataset.path={other}", *data).out)
-    assert [row["examples"] for row in found["per_class"].values()] == [0, 1, 2]
+    assert [row["examples"] for row in found["per_class"].values()] == [0, 2, 0]
     assert not found["same_data"]
     image(other / "eel" / "a.png", (0, 0, 0))
     refused = dlrun("eval", "last", f"dataset.path={other}", *data)
@@ -673,8 +970,8 @@ def test_another_folder_is_evaluated_if_the_model_knows_its_classes(
     plan, _, _ = open_plan(
         Run(runs_dir / "photos-001").best, ["dataset.path=gone"], Parts(), tmp_path / "data"
     )
-    assert plan.data.read_new is not None
-    assert plan.data.read_new(other)[1].shape == (16, 3, 10, 12), "for a prediction no training images"
+    [found] = new_of(plan.data, other)
+    assert found.inputs.shape == (16, 3, 10, 12), "for a prediction no training images"
 
 
 def test_a_run_does_not_go_on_with_other_images(
