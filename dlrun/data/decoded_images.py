@@ -86,7 +86,8 @@ class Decoded:
     `unreadable` maps the index of each other file to the reason; `digest` is the SHA-256 of the images.
     `keys` (n,) int64 identify each image by its pixels. `levels` became 0 and 255 in the images of more than
     8 bits, if there are any, and `spread` is that of their values, if they were measured. `counts` are the
-    files that are deep, cut or the first of several frames (see `Picture`).
+    files that are deep, cut or the first of several frames (see `Picture`). `is_new` if they were decoded
+    this moment.
     """
 
     images: Tensor
@@ -96,6 +97,7 @@ class Decoded:
     levels: Levels | None = None
     spread: Spread | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    is_new: bool = False
 
 
 def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, progress: Progress) -> Decoded:
@@ -126,6 +128,7 @@ def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, progres
         except OSError as error:
             raise cannot_write(folder, error, ANOTHER_DATA_DIR) from None
         assert found is not None, "what was written this moment can be read"
+        return replace(found, is_new=True)
     return found
 
 
@@ -368,15 +371,15 @@ def _tidy(decoding: Decoding, folder: Path, needed: int) -> None:
             with suppress(OSError):  # another process removes it
                 kept.append((other.stat().st_mtime, _size(other), other))
     kept.sort()
-    room = most_kept() - needed - sum(size for _, size, _ in kept)
+    room = _most_kept() - needed - sum(size for _, size, _ in kept)
     while kept and room < 0:
         _, size, other = kept.pop(0)
         remove_unless_in_use(other)
         room += size
 
 
-def most_kept() -> float:
-    """The bytes that decoded images may take. Raises UserError for a DLRUN_CACHE_GIB that is no number."""
+def _most_kept() -> float:
+    """The bytes that all decoded images may take. Raises UserError if DLRUN_CACHE_GIB is no number."""
     stated = os.environ.get("DLRUN_CACHE_GIB") or str(MOST_KEPT)
     try:
         return max(0.0, float(stated)) * 2**30

@@ -21,10 +21,12 @@ from dlrun.data.hash_split import HashSplit, mixed_keys, text_keys, together
 from dlrun.data.image_layout import Layout, Listing, few, is_are, left_out
 from dlrun.data.images import Picture, image_files, printable
 from dlrun.errors import UserError
+from dlrun.system.files import size_text
 from dlrun.system.progress import Progress, no_progress
 
 _PIECE = 2**26  # bytes of new images that are read together
 _OF_LABELLED = 2**40  # from this number in `Examples.origin` on an image is of a labelled folder
+_LARGE = 2**30  # bytes of decoded images that are worth a message
 _FEW_LEVELS = 0.1  # of the 256 grey levels, if the usual values have no more
 
 
@@ -73,6 +75,7 @@ class Images:
             *layout.remarks,
             *self._notes_of_files(listing, found),
             *_notes_of_pixels(found),
+            *_notes_of_size(found, self.root),
             *self._notes_of_equals(),
             *self._notes_of_folders(kept),
         ]
@@ -359,6 +362,12 @@ def _notes_of_pixels(found: Decoded) -> Iterator[str]:
             f"the range: they become {max(1, round(256 * used))} of 256 grey levels; "
             f"dataset.value_range=[{low:g},{high:g}] takes that range instead"
         )
+
+
+def _notes_of_size(found: Decoded, root: Path) -> Iterator[str]:
+    if found.is_new and found.images.nbytes >= _LARGE:
+        size = size_text(found.images.nbytes)
+        yield f"the decoded images take {size} in {root / CACHE}; dlrun data --clear-cache deletes them"
 
 
 def _said_remarks(counts: Mapping[str, int], levels: Levels | None) -> Iterator[str]:

@@ -32,6 +32,7 @@ from dlrun.dataset.image_folder import image_folder
 from dlrun.errors import RunFailed, UserError
 from dlrun.run_folders.run import Run
 from dlrun.system import locks as _alone
+from dlrun.system.files import size_text
 from dlrun.training.trained import open_plan
 
 CPU = torch.device("cpu")
@@ -615,6 +616,43 @@ def test_what_is_kept_of_other_folders_stays(photos: Path, tmp_path: Path) -> No
     read(photos)
     assert len(kept(photos)) == 3
     assert mine.exists()
+
+
+def test_what_was_not_used_for_the_longest_time_goes_first(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLRUN_CACHE_GIB", str(50_000 / 2**30))  # the images at each size take about 11 KB
+    sizes = (12, [12, 13], [13, 12], [12, 11])
+    for days, size in enumerate(sizes):
+        read(photos, size=size)
+        [new] = [folder for folder in kept(photos) if time.time() - folder.stat().st_mtime < 3600]
+        os.utime(new, (0, 10**6 + days))
+    read(photos, size=12)  # used now, not decoded
+    read(photos, size=[11, 12])
+    left = {tuple(json.loads((each / "index.json").read_text())["key"]["shape"][1:]) for each in kept(photos)}
+    assert left == {(12, 12), (13, 12), (12, 11), (11, 12)}
+    monkeypatch.setenv("DLRUN_CACHE_GIB", "0")
+    read(photos, size=9)
+    assert len(kept(photos)) == 1, "those of this run stay"
+    monkeypatch.setenv("DLRUN_CACHE_GIB", "much")
+    with pytest.raises(UserError, match="DLRUN_CACHE_GIB is 'much', not a number of GiB"):
+        read(photos, size=8)
+
+
+def test_decoded_images_are_deleted_when_asked_for(
+    dlrun: Callable[..., Any], photos: Path, tmp_path: Path
+) -> None:
+    read(photos)
+    mine = tmp_path / "data" / "image_folder" / "notes"
+    mine.mkdir()
+    size = sum(file.stat().st_size for file in tmp_path.glob("data/image_folder/*/*"))
+    assert size > 25 * 3 * 12 * 12
+    done = dlrun("data", "--clear-cache", "--data-dir", tmp_path / "data")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == f"{size_text(size)} of decoded images were deleted in {tmp_path / 'data'}\n"
+    assert kept(photos) == [mine]
+    assert dlrun("data", "--clear-cache", "--data-dir", tmp_path / "none").out.startswith("0 bytes")
+    assert dlrun("data").code == 2
 
 
 def test_the_same_pictures_have_the_same_fingerprint_wherever_they_are(photos: Path, tmp_path: Path) -> None:

@@ -66,14 +66,13 @@ def kind_named(text: str) -> str:
     raise UserError(f"there is no kind of part {text!r}{nearest(text, FOLDERS)}")
 
 
-ConfigName = Annotated[
-    str,
-    typer.Argument(
-        metavar="CONFIG",
-        help="A YAML file, or the name of a config that comes with dlrun.",
-        autocompletion=complete_config,
-    ),
-]
+_CONFIG = typer.Argument(
+    metavar="CONFIG",
+    help="A YAML file, or the name of a config that comes with dlrun.",
+    autocompletion=complete_config,
+)
+ConfigName = Annotated[str, _CONFIG]
+OptionalConfigName = Annotated[str | None, _CONFIG]
 RunName = Annotated[
     str,
     typer.Argument(

@@ -14,6 +14,7 @@ from dlrun.console.commands.arguments import (
     DataDir,
     Device,
     Json,
+    OptionalConfigName,
     Overrides,
     PartsDir,
     RunsDir,
@@ -25,10 +26,11 @@ from dlrun.console.commands.arguments import (
     with_options,
 )
 from dlrun.console.commands.evaluate import draw_all
+from dlrun.errors import UserError
 
 
 def preview(
-    config: ConfigName,
+    config: OptionalConfigName = None,
     overrides: Overrides = None,
     out: Annotated[
         Path | None,
@@ -38,12 +40,22 @@ def preview(
             help="The folder for the pictures (default: previews/NAME in the runs folder).",
         ),
     ] = None,
+    clear_cache: Annotated[
+        bool,
+        typer.Option("--clear-cache", help="Delete all decoded images in the data folder; needs no CONFIG."),
+    ] = False,
     json: Json = False,
     runs_dir: RunsDir = RUNS,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
 ) -> None:
     """Show a config's dataset: shapes, classes, balance, columns, ranges, warnings, pictures."""
+    if clear_cache:
+        _clear_cache(data_dir)
+    if config is None:
+        if clear_cache:
+            return
+        raise UserError("no config is given", where="command line", fix="dlrun data CONFIG")
     from dlrun.config.loading import load_config
     from dlrun.config.lookup import find_config
 
@@ -84,6 +96,14 @@ def preview(
     hardware.use()
     shown = Trained(plan, loaded, hardware, plan.model(), epoch=0)
     draw_all(shown, suitable_plots(own_parts, plan.data, plan.task, plan.layers, "of", "data"), folder)
+
+
+def _clear_cache(data_dir: Path) -> None:
+    from dlrun.console.streams import say
+    from dlrun.data.decoded_images import clear_cache
+    from dlrun.system.files import size_text
+
+    say(f"{size_text(clear_cache(data_dir))} of decoded images were deleted in {data_dir}")
 
 
 def show(
