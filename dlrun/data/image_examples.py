@@ -18,8 +18,10 @@ from dlrun.data.decoded_images import CACHE, Decoded, Decoding, decoded, decoded
 from dlrun.data.examples import EVALUATION_BATCH, Examples, NewInputs, carve
 from dlrun.data.grey_levels import Levels, said_levels
 from dlrun.data.hash_split import HashSplit, mixed_keys, text_keys, together
+from dlrun.data.image_labels import ImageLabels
 from dlrun.data.image_layout import Layout, Listing, few, is_are, left_out
 from dlrun.data.images import Picture, image_files, printable
+from dlrun.data.table_encoding import remembered_scaling
 from dlrun.errors import UserError
 from dlrun.system.files import size_text
 from dlrun.system.progress import Progress, no_progress
@@ -42,6 +44,7 @@ class Images:
     unreadable: str
     dealing: Dealing
     before: KnownImages | None
+    table: ImageLabels | None = None
     notes: list[str] = field(default_factory=list)
     known: dict[str, Any] = field(default_factory=dict)
     _dealt: dict[str, Examples] = field(default_factory=dict)
@@ -57,22 +60,22 @@ class Images:
 
     def prepare(self, progress: Progress) -> None:
         source = image_place(self.path, self.root)
-        layout = Layout.of(source, known=self.before.classes if self.before else ())
-        listing = Listing.of(layout, self.classes, self.endings)
+        listing = self._listing(source)
         decoding = replace(self._decoding(source), measured=self._is_measured)
         found = decoded_once(decoding, listing.files, self.root / CACHE, progress)
         self._refuse_unreadable(source, listing, found)
-        kept = _Kept.of(listing, found, self.classes)
+        kept = _Kept.of(listing, found)
         if lost := sorted({*zip(listing.splits, listing.labels, strict=True)} - _groups(kept)):
             split, label = lost[0]
-            what = f"no image of class {self.classes[label]} in {split} can be read"
+            of_class = f" of class {self.classes[label]}" if listing.is_stratified else ""
+            what = f"no image{of_class} in {split} can be read"
             raise UserError(what, where=self.path, fix="replace them, or delete the folder")
         if self._is_measured:
             self.known["levels"] = list(found.levels) if found.levels else None
         self._dealt = self._deal(kept, found)
         self._names = kept.names
         self.notes[:] = [
-            *layout.remarks,
+            *listing.remarks,
             *self._notes_of_files(listing, found),
             *_notes_of_pixels(found),
             *_notes_of_size(found, self.root),
@@ -98,22 +101,21 @@ class Images:
 
         Raises UserError for a class that the model does not know; some may be missing.
         """
-        layout = Layout.of(path, known=self.classes, needs_train=False)
-        listing = Listing.of(layout, self.classes, self.endings, may_lack=True)
+        listing = self._listing(path, is_own=False)
         if not listing.files:
             raise UserError("the folder holds no image", where=printable(path), fix=self._said_endings())
         found = decoded_once(self._decoding(path), listing.files, self.root / CACHE, no_progress)
         self._refuse_unreadable(path, listing, found)
-        kept = _Kept.of(listing, found, self.classes)
+        kept = _Kept.of(listing, found)
         if not kept.names:
             raise UserError("no image in the folder can be read", where=printable(path))
-        remarks = [*layout.remarks, *self._notes_of_files(listing, found), *_notes_of_pixels(found)]
+        remarks = [*listing.remarks, *self._notes_of_files(listing, found), *_notes_of_pixels(found)]
         self.notes += [note for note in remarks if note not in self.notes]
         origin = _OF_LABELLED + len(self._more_names) + torch.arange(len(kept.names))
         self._more_names += kept.names
         rows = torch.arange(len(kept.names))
         digest = self._digest(found)
-        return Examples(found.images, kept.labels, rows=rows, digest=digest, keys=kept.keys, origin=origin)
+        return Examples(found.images, kept.targets, rows=rows, digest=digest, keys=kept.keys, origin=origin)
 
     def read_new(self, path: Path) -> Iterator[NewInputs]:
         """Yield an image file, or all images of a folder at any depth, in pieces.
@@ -141,6 +143,14 @@ class Images:
             )
         self.notes += _said_remarks(remarks, decoding.levels)
 
+    def _listing(self, source: Path, *, is_own: bool = True) -> Listing:
+        """The files of the dataset's own folder, or of another one, in which classes may be missing."""
+        if self.table:
+            return self.table.listing(source, self.root, self.endings, self.classes)
+        known = self.before.classes if self.before else () if is_own else self.classes
+        layout = Layout.of(source, known=known, needs_train=is_own)
+        return Listing.of(layout, self.classes, self.endings, may_lack=not is_own)
+
     def _decoding(self, source: Path) -> Decoding:
         """The settings of training for the images of a folder."""
         levels = self.known["levels"]
@@ -152,7 +162,7 @@ class Images:
         """The examples of each split, as rows of the one file that holds all decoded images."""
         every = Examples(
             found.images,
-            kept.labels,
+            kept.targets,
             rows=torch.arange(len(kept.names)),
             digest=self._digest(found),
             keys=kept.keys,
@@ -165,7 +175,8 @@ class Images:
         dealing = self.dealing
         if dealing.rule == "drawn":
             if dealing.test_fraction:
-                rest, chosen = carve(dealt["train"], dealing.test_fraction, dealing.seed, by_class=True)
+                by_class = kept.is_stratified
+                rest, chosen = carve(dealt["train"], dealing.test_fraction, dealing.seed, by_class=by_class)
                 dealt |= {"train": rest, "test": chosen}
                 self._refuse_empty("test", chosen)
             return dealt
@@ -173,7 +184,8 @@ class Images:
             return dealt
         train, before = dealt["train"], self.before.split if self.before else None
         for keys in dealing.keys(kept):
-            some, labels = keys[train.origin], kept.labels[train.origin]
+            some = keys[train.origin]
+            labels = kept.labels[train.origin] if kept.is_stratified else None
             split = dealing.split(some, self.classes, labels, before)
             parts = split.rows(some, self.classes, labels)
             if all(map(len, parts.values())):
@@ -206,9 +218,10 @@ class Images:
 
     def _notes_of_files(self, listing: Listing, found: Decoded) -> Iterator[str]:
         """The files that are left out, in words."""
-        sizes = Counter(self.classes[label] for label in listing.labels)
+        labels = listing.labels if listing.is_stratified else []
+        sizes = Counter(self.classes[label] for label in labels)
         if bad := _said_unreadable(listing, found):
-            affected = Counter(self.classes[listing.labels[number]] for number in found.unreadable)
+            affected = Counter(self.classes[labels[number]] for number in found.unreadable if labels)
             sizes -= affected
             count, lacking = left_out(bad, len(listing.files), affected, sizes)
             images = f"{count} image{'s' * (len(bad) != 1)}"
@@ -249,7 +262,8 @@ class Images:
             for number in examples.origin.tolist() if examples.origin is not None else ():
                 if (folder := kept.folders[number]) and folder.split("/")[0] in several:
                     places.setdefault(folder, set()).add(name)
-        if torn := [folder for folder, names in places.items() if len(names) > 1]:
+        torn = [folder.removeprefix("/") for folder, names in places.items() if len(names) > 1]
+        if torn:
             yield (
                 f"images of the same folder are in train and in test or valid: {few(torn)} ({len(torn):,} "
                 "folders); if those of a folder are alike, such as frames of one film, figures are too good: "
@@ -267,12 +281,17 @@ class KnownImages:
     classes: tuple[str, ...]
     split: HashSplit | None = None
     levels: Levels | None = None
+    scaling: tuple[float, float] | None = None
 
     @classmethod
-    def of(cls, known: Mapping[str, Any]) -> KnownImages:
+    def of(cls, known: Mapping[str, Any], *, has_classes: bool) -> KnownImages:
         """Raises ValueError, TypeError or KeyError if they are malformed."""
         classes, split, levels = known["classes"], known.get("split"), known.get("levels")
-        if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+        if (
+            not isinstance(classes, list)
+            or bool(classes) != has_classes
+            or not all(isinstance(name, str) for name in classes)
+        ):
             raise ValueError("classes")
         if len(set(classes)) < len(classes):
             raise ValueError("classes")
@@ -280,6 +299,7 @@ class KnownImages:
             tuple(classes),
             HashSplit.remembered(split) if split is not None else None,
             levels_of(levels) if levels is not None else None,
+            None if known.get("scaling") is None else remembered_scaling(known["scaling"]),
         )
 
 
@@ -307,7 +327,7 @@ class Dealing:
         yield own
 
     def split(
-        self, keys: Tensor, classes: Sequence[str], labels: Tensor, known: HashSplit | None
+        self, keys: Tensor, classes: Sequence[str], labels: Tensor | None, known: HashSplit | None
     ) -> HashSplit:
         """The borders between the splits: those of training, unless the options are others."""
         asked = (self.seed, self.test_fraction, self.valid_fraction)
@@ -332,11 +352,13 @@ class _Kept:
     folders: list[str]
     splits: list[str]
     labels: Tensor
+    targets: Tensor
+    is_stratified: bool
     pixels: Tensor  # a key of the pixels of each
-    keys: Tensor  # of its pixels and its class
+    keys: Tensor  # of its pixels and its target
 
     @classmethod
-    def of(cls, listing: Listing, found: Decoded, classes: Sequence[str]) -> _Kept:
+    def of(cls, listing: Listing, found: Decoded) -> _Kept:
         some = [number for number in range(len(listing.files)) if number not in found.unreadable]
         folders = listing.sub_folders()
         labels = torch.tensor([listing.labels[number] for number in some], dtype=torch.int64)
@@ -346,8 +368,10 @@ class _Kept:
             [folders[number] for number in some],
             [listing.splits[number] for number in some],
             labels,
+            labels if listing.targets is None else listing.targets[some],
+            listing.is_stratified,
             found.keys,
-            mixed_keys(found.keys, text_keys(classes)[labels]),
+            mixed_keys(found.keys, text_keys(listing.said[number] for number in some)),
         )
 
 

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch import Tensor
+
 from dlrun.data.images import files_below, is_hidden, printable
 from dlrun.errors import UserError, listed
 
@@ -153,8 +155,12 @@ class Listing:
     places: list[str] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)  # the target of each, as text
     others: list[str] = field(default_factory=list)
     affected: Counter[str] = field(default_factory=Counter)  # class -> other files in it
+    remarks: list[str] = field(default_factory=list)
+    targets: Tensor | None = None  # (n, k) floats, if they are no classes
+    is_stratified: bool = True
 
     @classmethod
     def of(
@@ -164,7 +170,8 @@ class Listing:
 
         Raises UserError for a class that is not among `classes`, or, unless it `may_lack` images, is empty.
         """
-        found, numbers = cls(), {composed(name): number for number, name in enumerate(classes)}
+        found = cls(remarks=list(layout.remarks))
+        numbers = {composed(name): number for number, name in enumerate(classes)}
         above = f"{layout.source.as_posix()}/"
         for split, folders in layout.splits.items():
             if unknown := [name for name in folders if name not in numbers]:
@@ -187,6 +194,7 @@ class Listing:
                     raise UserError(f"the class {name} has no image", where=str(folders[name]), fix=fix)
                 found.splits += [split] * new
                 found.labels += [numbers[name]] * new
+                found.said += [classes[numbers[name]]] * new
         return found
 
     def sub_folders(self) -> list[str]:

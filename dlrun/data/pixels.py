@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
 from dlrun.data.examples import Examples, Preprocessing
 from dlrun.data.trees import Tree, single
+from dlrun.errors import UserError
 
 
 def unit(training: Examples) -> Preprocessing:
@@ -36,4 +39,37 @@ def _counts(images: Tree) -> Tensor:
     return torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in channels])
 
 
-FITS = {"unit": unit, "half": half, "train": train}
+def imagenet(training: Examples) -> Preprocessing:
+    """Standardise colours by the means and deviations of ImageNet, as models trained on it expect."""
+    return _by([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+
+
+def _by(mean: Sequence[float], deviation: Sequence[float]) -> Preprocessing:
+    """Standardise pixels by the mean and the deviation of each channel, of pixels from 0 to 1."""
+    offset, scale = (255 * torch.tensor(each).view(-1, 1, 1) for each in (mean, deviation))
+    return Preprocessing(offset, scale)
+
+
+FITS = {"unit": unit, "half": half, "train": train, "imagenet": imagenet}
+
+
+def pixel_fit(
+    normalise: str | Sequence[float | Sequence[float]], channels: int
+) -> Callable[[Examples], Preprocessing]:
+    """The function that an option `normalise` names, or that of its mean and deviation.
+
+    Raises UserError if they are not two numbers, or lists of one for each channel.
+    """
+    if isinstance(normalise, str):
+        if normalise == "imagenet" and channels != 3:
+            raise UserError("normalise: imagenet is for colours", fix="set dataset.colour=true")
+        return FITS[normalise]
+    each = [list(one) if isinstance(one, Sequence) else [one] * channels for one in normalise]
+    if len(each) != 2 or any(len(one) != channels for one in each) or not min(each[-1], default=0) > 0:
+        what = f"normalise is {list(normalise)}, but must be [mean, deviation] of pixels from 0 to 1"
+        raise UserError(what, fix=f"write two numbers, or two lists of {channels}; deviations are above 0")
+
+    def fit(training: Examples) -> Preprocessing:
+        return _by(each[0], each[1])
+
+    return fit

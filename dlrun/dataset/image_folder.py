@@ -7,14 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from dlrun.config.options import Count, Fraction, Normalise, Resize, Seed
+from dlrun.config.options import Count, Fraction, Resize, Seed
 from dlrun.data.decoded_images import Decoding
 from dlrun.data.examples import Data
 from dlrun.data.image_examples import Dealing, Images, KnownImages, image_place, levels_of
-from dlrun.data.image_layout import Layout
+from dlrun.data.image_labels import ImageLabels
+from dlrun.data.image_layout import Layout, composed
 from dlrun.data.images import SUFFIXES
-from dlrun.data.pixels import FITS
-from dlrun.errors import UserError
+from dlrun.data.pixels import pixel_fit
+from dlrun.errors import UserError, nearest
 
 # An earlier dlrun drew the splits by number, read fewer formats, and always 16 bits by their whole range.
 of_earlier_runs = {
@@ -37,7 +38,7 @@ def image_folder(
     size: Count | list[Count] = 64,
     colour: bool = True,
     resize: Resize = "crop",
-    normalise: Normalise = "train",
+    normalise: Literal["unit", "half", "train", "imagenet"] | list[float | list[float]] = "train",
     valid_fraction: Fraction = 0.1,
     test_fraction: Fraction | None = None,
     seed: Seed = 0,
@@ -46,8 +47,15 @@ def image_folder(
     unreadable: Literal["refuse", "skip"] = "refuse",
     value_range: list[float] | None = None,
     endings: list[str] | None = None,
+    names: dict[str, str] | None = None,
+    labels: str | None = None,
+    target: str | list[str] | None = None,
+    file_column: str = "",
+    task: Literal["classification", "multilabel", "regression"] | None = None,
+    unit: str = "",
+    scale_target: bool = True,
 ) -> Data:
-    """Your own images, in a folder for each class.
+    """Your own images, in a folder for each class, or with their labels in a table.
 
     Images in PATH/CLASS/…, or in PATH/train/CLASS/…, PATH/test/CLASS/… and PATH/valid/CLASS/…; these may
     also be called training, testing, eval, evaluation, val, validation and dev, in any case. A lone folder in
@@ -70,7 +78,16 @@ def image_folder(
     images beyond the memory are read as needed. What was not used for the longest time is deleted there
     beyond 20 GiB, or DLRUN_CACHE_GIB; `dlrun data --clear-cache` deletes all; the next run decodes again.
 
-    `normalise` is as for mnist. `unreadable: skip` leaves out damaged images and reports them.
+    `labels` names a CSV file, beside the images or where `path` is looked for, that has their classes instead
+    of the folders: `target` is its column of classes; with `task: multilabel` (usual for several columns)
+    those of labels that apply, 1, or not, 0; with `task: regression` those of numbers (in `unit`), which with
+    `scale_target` the loss sees with mean 0 and deviation 1. `file_column` has the names of the files, with
+    or without folder and ending; by default it is the column in which most are. Images without a row and rows
+    without an image are left out and counted.
+
+    `names` gives classes other names, such as `{n01440764: tench}`. `normalise` is as for mnist, or
+    imagenet, or [mean, deviation] of pixels from 0 to 1, numbers or a list for each channel.
+    `unreadable: skip` leaves out damaged images and reports them.
     """
     sides = [size, size] if isinstance(size, int) else size
     if len(sides) != 2:
@@ -80,13 +97,24 @@ def image_folder(
     if group and split_rule == "drawn":
         raise UserError("group needs split_rule: hash", fix="set dataset.split_rule=hash, or no group")
     shape = (3 if colour else 1, sides[0], sides[1])
-    before = KnownImages.of(known) if known is not None else None
-    classes, present = (before.classes if before else ()), {"train"}
+    suffixes = SUFFIXES if endings is None else tuple(_ending(each) for each in endings)
+    table = _table(labels, target, file_column, task)
+    kind = table.task if table else "classification"
+    before = KnownImages.of(known, has_classes=kind != "regression") if known is not None else None
+    classes: tuple[str, ...] = before.classes if before else ()
+    scaling, present = before.scaling if before else None, {"train"}
     with suppress(*([UserError] if before else [])):  # a prediction does not need the training images
-        layout = Layout.of(image_place(path, root), known=classes)
-        present = set(layout.splits)
-        if not before:
-            classes = tuple(sorted(layout.classes()) if split_rule == "drawn" else layout.classes())
+        source = image_place(path, root)
+        if table:
+            if not before:
+                read = table.table(source, root)
+                classes, scaling = table.classes(read), table.scaling(read) if scale_target else None
+            present = set(table.listing(source, root, suffixes, classes).splits)
+        else:
+            layout = Layout.of(source, known=classes)
+            present = set(layout.splits)
+            if not before:
+                classes = tuple(sorted(layout.classes()) if split_rule == "drawn" else layout.classes())
     if test_fraction is None:
         test_fraction = 0.0 if {"test", "valid"} & present else _USUAL_TEST_FRACTION
     every = Images(
@@ -94,7 +122,7 @@ def image_folder(
         root,
         classes,
         Decoding(Path(path), shape, resize, levels_of(value_range)),
-        SUFFIXES if endings is None else tuple(_ending(each) for each in endings),
+        suffixes,
         unreadable,
         Dealing(
             split_rule,
@@ -104,15 +132,22 @@ def image_folder(
             group is not None,
         ),
         before,
+        table,
     )
+    every.known["scaling"] = list(scaling) if scaling else None
+    numbers = table.targets if table and kind == "regression" else ()
     fractions = {"test": test_fraction, "valid": valid_fraction if split_rule == "hash" else 0.0}
     return Data(
-        task="classification",
+        task=kind,
         input_shape=shape,
         read=every.read,
-        classes=classes,
+        classes=_shown(classes, names or {}),
+        target=numbers[0] if len(numbers) == 1 else "",
+        unit=unit,
+        targets=max(1, len(numbers)),
+        scaling=scaling,
         splits=tuple(name for name in ("train", "valid", "test") if name in present or fractions.get(name)),
-        fit=FITS[normalise],
+        fit=pixel_fit(normalise, shape[0]),
         valid_fraction=valid_fraction if split_rule == "drawn" else 0.0,
         seed=seed,
         prepare=every.prepare,
@@ -123,6 +158,33 @@ def image_folder(
         known=every.known,
         notes=every.notes,
     )
+
+
+def _table(
+    labels: str | None, target: str | list[str] | None, file_column: str, task: str | None
+) -> ImageLabels | None:
+    """The table of labels that the options state, if any. Raises UserError for options that need one."""
+    targets = (target,) if isinstance(target, str) else tuple(target or ())
+    if labels is None:
+        if stated := [name for name, value in (("target", targets), ("task", task)) if value]:
+            what = f"{stated[0]} is for the labels in a table"
+            raise UserError(what, fix="name the CSV file with dataset.labels=…")
+        return None
+    return ImageLabels(
+        labels, targets, file_column, task or ("multilabel" if len(targets) > 1 else "classification")
+    )
+
+
+def _shown(classes: tuple[str, ...], names: Mapping[str, str]) -> tuple[str, ...]:
+    """The names under which classes are shown. Raises UserError for names of no class, and equal ones."""
+    for name in names:
+        if composed(name) not in map(composed, classes):
+            raise UserError(f"names has {name!r}, which is no class{nearest(name, classes)}")
+    others = {composed(name): shown for name, shown in names.items()}
+    shown = tuple(others.get(composed(name), name) for name in classes)
+    if twice := [name for name in shown if shown.count(name) > 1]:
+        raise UserError(f"names calls two classes {twice[0]}", fix="give each a name of its own")
+    return shown
 
 
 def _ending(text: str) -> str:

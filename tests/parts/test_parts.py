@@ -634,7 +634,7 @@ def dataset_options(name: str, folder: Path) -> dict[str, Any]:
         options["path"] = str(folder / "own")
         if name == "text_file":
             Path(options["path"]).write_text("A text of some words. " * 70)
-        elif "target" in stated:
+        elif "target" in stated and stated["target"].default is REQUIRED:
             rows = [f"{x},{x % 3},{x * x}" for x in range(20)]
             Path(options["path"]).write_text("\n".join(["a,b,y", *rows]))
             options["target"] = "b" if "text" in stated else "y"  # of few classes
