@@ -9,9 +9,12 @@ from pathlib import Path
 
 import torch
 
-from dlrun.data.csv_files import MISSING, Table, is_number, number, read_table
-from dlrun.data.image_layout import SPLITS, Listing, composed, few, is_are, natural
+from dlrun.data.columns import is_number, number
+from dlrun.data.csv_files import read_table
+from dlrun.data.image_layout import Listing, composed, few, is_are, natural
 from dlrun.data.images import files_below, printable
+from dlrun.data.placement import SPLIT_NAMES
+from dlrun.data.tables import EVERY_COLUMN, Reading, Table
 from dlrun.errors import UserError, listed, nearest
 
 _MOST_CLASSES = 0.5  # numbers of which more are different, as a share of the rows, are hardly classes
@@ -36,7 +39,7 @@ class ImageLabels:
         if found is None:
             said = " or ".join(dict.fromkeys(printable(place) for place in places))
             raise UserError(f"there is no table of labels {said}", fix="name it with dataset.labels=…")
-        table = read_table(found)
+        table = read_table(found, Reading(), EVERY_COLUMN)  # 01.png has no ending in many tables
         if not self.targets:
             raise UserError(
                 f"dataset.target names no column {listed(table.columns)}",
@@ -59,7 +62,7 @@ class ImageLabels:
         if len(self.targets) > 1:
             fix = "set dataset.task to multilabel or regression, or dataset.target to one column"
             raise UserError("a class is in one column, and dataset.target names several", fix=fix)
-        cells = [cell for cell in table.column(self.targets[0]) if cell not in MISSING]
+        cells = [cell for cell in table.column(self.targets[0]) if cell]
         found = sorted({_class_name(cell) for cell in cells}, key=natural)
         if len(found) > max(20, _MOST_CLASSES * len(cells)) and all(map(is_number, found)):
             what = f"{self.targets[0]} has {len(found):,} different numbers in {len(cells):,} rows"
@@ -160,7 +163,7 @@ class ImageLabels:
     def _rows(self, table: Table) -> Iterator[tuple[int, list[str]]]:
         """The rows that have every target, by their numbers."""
         for row, cells in enumerate(zip(*map(table.column, self.targets), strict=True)):
-            if not any(cell in MISSING for cell in cells):
+            if all(cells):
                 yield row, list(cells)
 
 
@@ -216,7 +219,7 @@ def _places(names: Iterator[str]) -> dict[str, int | None]:
 
 def _splits(names: Sequence[str]) -> list[str]:
     """The split of each file: its first folder, if that of all is called as a split and one is train."""
-    tops = [SPLITS.get(name.split("/")[0].casefold(), "") if "/" in name else "" for name in names]
+    tops = [SPLIT_NAMES.get(name.split("/")[0].casefold(), "") if "/" in name else "" for name in names]
     return tops if all(tops) and "train" in tops else ["train"] * len(names)
 
 

@@ -13,11 +13,9 @@ from pathlib import Path
 from torch import Tensor
 
 from dlrun.data.images import files_below, is_hidden, printable
+from dlrun.data.placement import SPLIT_NAMES
 from dlrun.errors import UserError, listed
 
-SPLITS = {"train": "train", "training": "train"}  # the name of a folder in small letters -> split
-SPLITS |= dict.fromkeys(("valid", "val", "validation", "dev"), "valid")
-SPLITS |= dict.fromkeys(("test", "testing", "eval", "evaluation"), "test")
 _IN_ORDER = ("train", "valid", "test")
 _DEEPEST = 5  # wrapper folders in one another
 _MOST_NAMED = 3  # files in a message
@@ -91,7 +89,7 @@ def _is_wrapper(folders: Mapping[str, Path], known: Collection[str]) -> bool:
     if len(folders) != 1:
         return False
     [(name, folder)] = folders.items()
-    is_named = name.casefold() in SPLITS or name in known
+    is_named = name.casefold() in SPLIT_NAMES or name in known
     return not is_named and bool(_folders(folder)) and not _files(folder)
 
 
@@ -100,7 +98,9 @@ def _in_splits(
 ) -> dict[str, dict[str, Path]]:
     """The class folders of each split; {} if there are no splits. What is left out is added to `remarks`."""
     named = {
-        name: folder for name, folder in folders.items() if name.casefold() in SPLITS and name not in known
+        name: folder
+        for name, folder in folders.items()
+        if name.casefold() in SPLIT_NAMES and name not in known
     }
     others = {name: folder for name, folder in folders.items() if name not in named}
     inner = {name: _folders(folder) for name, folder in named.items()}
@@ -109,7 +109,7 @@ def _in_splits(
             fix = "put the images of each class into a folder in it"
             raise UserError(f"the folders {', '.join(named)} hold no folders of classes", fix=fix)
         return {}
-    has_train = any(inner[name] for name in named if SPLITS[name.casefold()] == "train")
+    has_train = any(inner[name] for name in named if SPLIT_NAMES[name.casefold()] == "train")
     if others and not has_train:
         classes = {*others, *known}
         for name in [name for name, classes_in in inner.items() if not classes & set(classes_in)]:
@@ -119,9 +119,9 @@ def _in_splits(
             return {}
     splits: dict[str, dict[str, Path]] = {}
     for name, folder in named.items():
-        split = SPLITS[name.casefold()]
+        split = SPLIT_NAMES[name.casefold()]
         if split in splits:
-            both = sorted(each for each in named if SPLITS[each.casefold()] == split)
+            both = sorted(each for each in named if SPLIT_NAMES[each.casefold()] == split)
             raise UserError(f"{printable(folder.parent)} holds both {' and '.join(both[::-1])}")
         splits[split] = inner[name]
         if stray := _files(folder):
@@ -139,7 +139,7 @@ def _in_splits(
 
 
 def _train(named: Collection[str]) -> str:
-    return next(name for name in named if SPLITS[name.casefold()] == "train")
+    return next(name for name in named if SPLIT_NAMES[name.casefold()] == "train")
 
 
 @dataclass

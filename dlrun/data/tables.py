@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -37,6 +37,22 @@ class Reading:
 
 
 STRICT = Reading(is_strict=True)
+
+
+class _EveryColumn(Collection[str]):
+    """The names of all columns, whatever they are."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        raise TypeError("the columns are not known before the table is read")
+
+    def __len__(self) -> int:
+        raise TypeError("the columns are not known before the table is read")
+
+
+EVERY_COLUMN: Collection[str] = _EveryColumn()
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,6 @@ def preview(
     checked = load_config(find_config(config), with_options(overrides, device="cpu"), own_parts)
     from dlrun.console.dataset import print_columns, print_dataset, print_preview
     from dlrun.console.streams import say_json
-    from dlrun.errors import UserError
     from dlrun.results.preview import dataset_facts
     from dlrun.results.table_columns import given_options, table_facts
     from dlrun.system.files import ANOTHER_OUT, make_folder
