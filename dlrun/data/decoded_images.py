@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from dlrun.config.options import Resize
+from dlrun.data.checked_index import read_index, write_index
 from dlrun.data.grey_levels import Levels, Spread
 from dlrun.data.images import (
     Picture,
@@ -204,8 +205,7 @@ def _decode(decoding: Decoding, files: Sequence[str], folder: Path, progress: Pr
         "levels": used.levels if has_levels else None,
         "spread": asdict(spread) if spread else None,
     }
-    text = json.dumps(index | {"check": _check(index)}).encode()
-    write_atomically(folder / "index.json", lambda file: file.write(text), ANOTHER_DATA_DIR)
+    write_index(folder, index)
 
 
 def _write(
@@ -279,7 +279,7 @@ def _checked(decoding: Decoding, folder: Path, files: int, progress: Progress) -
 
 def _mapped(decoding: Decoding, folder: Path, files: int) -> Decoded | None:
     """The cached images of a number of `files`, memory-mapped, not checked; None if incomplete."""
-    index, path = _index(folder), folder / "images"
+    index, path = read_index(folder), folder / "images"
     try:
         images, unreadable = int(index["images"]), dict(index["unreadable"])
         shape = (images, *decoding.shape)
@@ -309,23 +309,6 @@ def _mapped(decoding: Decoding, folder: Path, files: int) -> Decoded | None:
         return about(mapped)
     except (OSError, KeyError, TypeError, ValueError):
         return None
-
-
-def _index(folder: Path) -> dict[str, Any]:
-    """The content of a folder's index.json; {} if it is missing or damaged."""
-    path = folder / "index.json"
-    try:
-        index = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(index, dict) or index.pop("check", None) != _check(index):
-        return {}
-    return index
-
-
-def _check(index: dict[str, Any]) -> str:
-    """A checksum of the index."""
-    return hashlib.sha256(json.dumps(index).encode()).hexdigest()
 
 
 def _key(decoding: Decoding, files: Sequence[str]) -> str:
@@ -364,7 +347,7 @@ def _tidy(decoding: Decoding, folder: Path, needed: int) -> None:
     for other in _caches(folder.parent):
         if other == folder:
             continue
-        key = _index(other).get("key")
+        key = read_index(other).get("key")
         if key is None or all(key.get(each) == value for each, value in decoding.plain().items()):
             remove_unless_in_use(other)
         else:
