@@ -22,6 +22,7 @@ from dlrun.system.files import sync_folder
 from dlrun.system.locks import alone, remove_unless_in_use
 from dlrun.system.progress import no_progress
 
+CACHE = "tables"  # the folder of all parsed tables in the data folder
 FORMAT = 1  # of the cache; a table cached in another format is parsed again
 _WIDTH = 8  # bytes of a cell
 _PIECE = 2**16  # rows that are written at once
@@ -106,6 +107,18 @@ def parsed_once(parsing: Parsing, read: Callable[[StoreOf], Table]) -> Table:
     except (OSError, RunFailed):
         pass
     return read(Memory.of)
+
+
+def clear_tables(root: Path) -> int:
+    """Delete the parsed tables in a data folder, but for those in use; gives the bytes that were freed."""
+    freed = 0
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for folder in (root / CACHE).iterdir():
+            if folder.is_dir() and read_index(folder):
+                size = sum(file.stat().st_size for file in folder.iterdir())
+                remove_unless_in_use(folder)
+                freed += 0 if folder.exists() else size
+    return freed
 
 
 def _write(parsing: Parsing, folder: Path, read: Callable[[StoreOf], Table]) -> None:

@@ -81,10 +81,12 @@ def windows_data(read: Callable[[], Table], options: WindowOptions, known: Mappi
     KeyError for a malformed `known`.
     """
     _refuse_contradictions(options)
-    table, notes = options.table, list[str]()
+    table, notes, findings = options.table, list[str](), list[str]()
     splits: dict[str, Examples] | None = None
     if known is None:
-        encoding, interval, splits = _learn(read(), options, notes)
+        file = read()
+        findings += file.notes
+        encoding, interval, splits = _learn(file, options, notes)
     else:
         encoding, interval = Encoding.remembered(known), Interval.remembered(known["interval"])
         _refuse_another_encoding(encoding, options)
@@ -106,6 +108,7 @@ def windows_data(read: Callable[[], Table], options: WindowOptions, known: Mappi
         read_labelled=partial(_read_labelled, options, encoding, notes),
         known=encoding.known() | {"interval": interval and interval.known()},
         notes=notes,
+        findings=findings,
     )
 
 
@@ -258,7 +261,7 @@ def _cut_windows(
 
 def _read_labelled(options: WindowOptions, encoding: Encoding, notes: list[str], path: Path) -> Examples:
     """Read another series: all its windows with the rows that follow each."""
-    series = _series(read_table(path), encoding.columns, options, notes)
+    series = _series(read_table(path, options.table.reading), encoding.columns, options, notes)
     inputs = inputs_of(series.cells, options.table, encoding, [])
     found = _cut_windows(series, inputs, slice(None), 1, options)
     if found is None:
@@ -312,7 +315,7 @@ def _read_new(
 
     Earlier rows are not looked at. Raises UserError if the window is short of rows, or has a gap.
     """
-    table, date = read_table(path), options.table.date
+    table, date = read_table(path, options.table.reading), options.table.date
     columns = [*encoding.columns, *(date if options.table.date_cycles else ())]
     refuse_missing_columns(table, columns)
     there = date if set(date) <= set(table.columns) else ()

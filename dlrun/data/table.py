@@ -17,6 +17,7 @@ from dlrun.data.cells import Cells, in_order
 from dlrun.data.csv_files import read_table
 from dlrun.data.dates import ISO, formats_of
 from dlrun.data.examples import Data, Examples, NewInputs, Preprocessing
+from dlrun.data.parsed_tables import CACHE
 from dlrun.data.placement import Placement
 from dlrun.data.table_encoding import Encoding, TableOptions, different, places_of
 from dlrun.data.table_guesses import input_columns, settled, without_words
@@ -57,7 +58,7 @@ def file_table(path: str, root: Path, texts: Sequence[str] = (), reading: Readin
 
     The columns of `texts` keep their texts even if they are numbers, such as 01.
     """
-    return read_table(file_at(path, root), reading, texts)
+    return read_table(file_at(path, root), reading, texts, root / CACHE)
 
 
 def table_data(read: Callable[[], Table], options: TableOptions, known: Mapping[str, Any] | None) -> Data:

@@ -12,6 +12,10 @@ from dlrun.data.examples import Data
 from dlrun.data.series_windows import WindowOptions, windows_data
 from dlrun.data.table import file_table
 from dlrun.data.table_encoding import TableOptions
+from dlrun.data.tables import Reading
+
+# The options that an earlier dlrun did not have mean what it did.
+of_earlier_runs = {"read": "strict"}
 
 
 def windows(
@@ -22,6 +26,7 @@ def windows(
     target: str,
     window: Count,
     horizon: Count = 1,
+    read: Literal["guess", "strict"] = "guess",
     inputs: Sequence[str] = (),
     unit: str = "",
     date: Sequence[str] = (),
@@ -41,6 +46,9 @@ def windows(
     window: if none are named, all but those of the date, the target among them. All are numbers. `date` and
     `date_cycles` are as for csv, except that no column of the date becomes an input unless it is named.
 
+    `read` is as for csv: the separator, the header, the decimal mark and the encoding are guessed and said, or
+    with strict those of RFC 4180.
+
     A gap is a row with a missing or unreadable cell (see csv), or between two dates another distance than
     the usual one, which is that of most rows: so many seconds, or calendar months. It is refused, or with
     `gaps: split` crossed by no window; with join the rows that there are count as steps, such as trading
@@ -57,9 +65,11 @@ def windows(
     value of one season before, or as many as a step needs. `dlrun predict` forecasts from the last `window`
     rows of a file.
     """
+    reading = Reading(is_strict=read == "strict")
     table = TableOptions(
         target=target,
         unit=unit,
+        reading=reading,
         date=date,
         date_cycles=date_cycles,
         standardise=standardise,
@@ -68,4 +78,4 @@ def windows(
         valid_fraction=valid_fraction,
     )
     options = WindowOptions(window, horizon, table, tuple(inputs), season, stride, gaps)
-    return windows_data(partial(file_table, path, root), options, known)
+    return windows_data(partial(file_table, path, root, (), reading), options, known)

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from dlrun.config.data_paths import file_at
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
 from dlrun.data.column_kinds import Kind, kind_of, why_useless
 from dlrun.data.columns import Column, said_number
-from dlrun.data.csv_files import read_table
 from dlrun.data.dates import said_dates, seconds_of
 from dlrun.data.one_column import share_told
+from dlrun.data.table import file_table
 from dlrun.data.tables import Reading, Table
 
 TABLES = ("csv",)  # datasets whose path is a table
@@ -91,7 +90,7 @@ def table_facts(dataset: Choice, data_dir: Path) -> TableFacts | None:
         **{name: options[name] for name in _READING if name in options},
         is_strict=options.get("read") == "strict",
     )
-    table = read_table(file_at(str(options["path"]), data_dir), reading)
+    table = file_table(str(options["path"]), data_dir, (), reading)
     target = _named(str(options["target"]), list(table.columns))
     facts = list(_facts(table, target, are_classes=options["task"] == "classification"))
     return TableFacts(len(table), facts, table.guessed)

@@ -42,7 +42,10 @@ def preview(
     ] = None,
     clear_cache: Annotated[
         bool,
-        typer.Option("--clear-cache", help="Delete all decoded images in the data folder; needs no CONFIG."),
+        typer.Option(
+            "--clear-cache",
+            help="Delete all decoded images and parsed tables in the data folder; needs no CONFIG.",
+        ),
     ] = False,
     json: Json = False,
     runs_dir: RunsDir = RUNS,
@@ -100,9 +103,11 @@ def preview(
 def _clear_cache(data_dir: Path) -> None:
     from dlrun.console.streams import say
     from dlrun.data.decoded_images import clear_cache
+    from dlrun.data.parsed_tables import clear_tables
     from dlrun.system.files import size_text
 
-    say(f"{size_text(clear_cache(data_dir))} of decoded images were deleted in {data_dir}")
+    freed = clear_cache(data_dir) + clear_tables(data_dir)
+    say(f"{size_text(freed)} of decoded images and parsed tables were deleted in {data_dir}")
 
 
 def show(
