@@ -46,8 +46,8 @@ def windows(
     window: if none are named, all but those of the date, the target among them. All are numbers. `date` and
     `date_cycles` are as for csv, except that no column of the date becomes an input unless it is named.
 
-    `read` is as for csv: the separator, the header, the decimal mark and the encoding are guessed and said, or
-    with strict those of RFC 4180.
+    `read` is as for csv: separator, header, decimal mark and encoding are guessed and said, or with strict
+    are those of RFC 4180.
 
     A gap is a row with a missing or unreadable cell (see csv), or between two dates another distance than
     the usual one, which is that of most rows: so many seconds, or calendar months. It is refused, or with
