@@ -40,6 +40,14 @@ def preview(
             help="The folder for the pictures (default: previews/NAME in the runs folder).",
         ),
     ] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            parser=expanded,
+            help="Write a CSV file that says in which split each example is.",
+        ),
+    ] = None,
     clear_cache: Annotated[
         bool,
         typer.Option(
@@ -67,6 +75,7 @@ def preview(
     from dlrun.console.dataset import print_columns, print_dataset, print_preview
     from dlrun.console.streams import say_json
     from dlrun.results.preview import dataset_facts
+    from dlrun.results.split_list import write_split_list
     from dlrun.results.table_columns import given_options, table_facts
     from dlrun.system.files import ANOTHER_OUT, make_folder
     from dlrun.system.strict_json import finite
@@ -83,6 +92,8 @@ def preview(
             print_dataset(checked.dataset.name, given_options(checked.dataset, own_parts) | table.options)
         raise
     loaded = plan.load(progress=progress_unless(quiet=json))
+    if split:
+        write_split_list(split, plan.data, loaded)
     found = dataset_facts(plan, loaded)
     if json:
         say_json(finite(found | ({"table": table.plain()} if table else {})))
