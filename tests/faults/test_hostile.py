@@ -766,7 +766,7 @@ def test_hostile_class_names_cannot_become_formulas(
     done = dlrun("predict", "--csv", "--parts", parts, "--", run.folder, points, points)
     assert (done.code, done.err) == (0, "")
     rows = list(csv.reader(StringIO(done.out)))
-    assert len(rows) == 41 and {len(row) for row in rows} == {3 + len(names)}
+    assert len(rows) == 41 and {len(row) for row in rows} == {4 + len(names)}
     numbers = re.compile(r"[0-9.e-]+")
     for cell in (cell for row in rows for cell in row if not numbers.fullmatch(cell)):
         assert not cell.startswith(("=", "+", "-", "@", "\t", "\r")), cell[:40]

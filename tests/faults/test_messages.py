@@ -60,7 +60,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "train": ("dlrun.training.experiment.fit", ("train", "{tiny}")),
     "resume": ("dlrun.training.experiment.fit", ("resume", "tiny-001", "epochs=9")),
     "eval": ("dlrun.training.evaluation.evaluate_run", ("eval", "tiny-001")),
-    "predict": ("dlrun.results.prediction.read_new_inputs", ("predict", "tiny-001", "{tiny}")),
+    "predict": ("dlrun.results.prediction.new_inputs", ("predict", "tiny-001", "{tiny}")),
     "plot": ("dlrun.training.trained.open_checkpoint", ("plot", "tiny-001", "curves")),
     "data": ("dlrun.results.preview.dataset_facts", ("data", "{tiny}")),
     "show": ("dlrun.training.plan_making.make_plan", ("show", "{tiny}")),

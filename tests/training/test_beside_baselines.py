@@ -156,6 +156,6 @@ def test_a_choice_by_training_figures_that_nobody_made_is_said(
 
 def test_a_sweep_that_is_ranked_by_training_figures_says_so(dlrun: Dlrun, tiny: Path) -> None:
     sweep = ("sweep", tiny, "optimizer.lr=0.1,0.01", "--dry-run")
-    assert "there is no validation split: the ranking goes by" in dlrun(*sweep).err
-    assert "validation" not in dlrun(*sweep, "dataset.valid_fraction=0.3").err
-    assert "validation" not in dlrun(*sweep, "--metric", "train_loss").err
+    assert "there is no validation split: the ranking goes by" in dlrun(*sweep).out
+    assert "validation" not in dlrun(*sweep, "dataset.valid_fraction=0.3").out
+    assert "validation" not in dlrun(*sweep, "--metric", "train_loss").out

@@ -161,8 +161,8 @@ def sweep(
             may_stack=stack,
             runs_dir=runs_dir,
         )
-        if (note := prepared.without_validation) and not quiet:
-            warn(note)
+        if (note := prepared.without_validation) and not (quiet or json):
+            say(note)
         if dry_run:
             if json:
                 say_json(estimate_time(prepared, answers).plain())
