@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
+from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dlrun.data.column_figures import Figures
 from dlrun.data.columns import Column, number, plain_number
 from dlrun.data.dates import said_dates, seconds_of
 from dlrun.data.number_readings import NumberReading
@@ -59,8 +61,26 @@ class Trouble:
         )
 
 
-class TakenColumns(Mapping[str, Tensor]):
-    """Some rows of columns, which are looked up when they are asked for, so that there is no copy of all."""
+class NumbersOf(Mapping[str, Tensor]):
+    """The numbers (n,) of columns, each read when it is asked for: a large table's lie in a file."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, Column] = {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        numbers = self.columns[name].numbers
+        assert numbers is not None, "it was read as numbers"
+        return torch.from_numpy(numbers)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+
+class TakenRows(Mapping[str, Tensor]):
+    """Some rows of columns, looked up when they are asked for, so that there is no copy of all."""
 
     def __init__(self, columns: Mapping[str, Tensor], indices: Tensor) -> None:
         self._columns, self._indices = columns, indices
@@ -87,7 +107,7 @@ class Cells:
 
     source: str
     lines: np.ndarray
-    numbers: Mapping[str, Tensor] = field(default_factory=dict)
+    numbers: Mapping[str, Tensor] = field(default_factory=NumbersOf)
     texts: dict[str, Column] = field(default_factory=dict)
     date: Tensor | None = None
     moments: Mapping[str, Tensor] = field(default_factory=dict)
@@ -108,9 +128,9 @@ class Cells:
     def read_numbers(self, table: Table, column: str, reading: NumberReading | None = None) -> None:
         """Parse numbers by a reading, or plain ones alone."""
         read = table.columns[column].as_numbers(reading.read if reading else plain_number)
-        assert read.numbers is not None, "it was read as numbers"
+        assert isinstance(self.numbers, NumbersOf), "these are not some rows of others"
         self._note(column, read.missing, read.odd)
-        self.numbers = {**self.numbers, column: torch.from_numpy(read.numbers)}
+        self.numbers.columns[column] = read
 
     def read_texts(self, table: Table, column: str) -> None:
         self.texts[column] = table.columns[column].as_texts()
@@ -154,6 +174,11 @@ class Cells:
             return torch.from_numpy(self.texts[column].missing)
         return (self.moments[column] if column in self.moments else self.numbers[column]).isnan()
 
+    def figures(self) -> dict[str, Figures]:
+        """The figures of each column of numbers and of dates."""
+        every = chain(self.numbers.items(), self.moments.items())
+        return {name: Figures.of(values.numpy()) for name, values in every}
+
     def take(self, rows: Sequence[int] | np.ndarray) -> Cells:
         """The cells of some rows, in the order given, without their notes of trouble."""
         chosen = np.asarray(rows, np.int64)
@@ -161,10 +186,10 @@ class Cells:
         return Cells(
             self.source,
             self.lines[chosen],
-            TakenColumns(self.numbers, indices),
+            TakenRows(self.numbers, indices),
             {column: values.take(chosen) for column, values in self.texts.items()},
             None if self.date is None else self.date[indices],
-            TakenColumns(self.moments, indices),
+            TakenRows(self.moments, indices),
             None if self.parts is None else self.parts[chosen],
             None if self.rows is None else self.rows[chosen],
             None if self.keys is None else self.keys[indices],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dlrun.data.cells import Cells
+from dlrun.data.column_figures import Figures
 from dlrun.data.csv_files import read_table
 from dlrun.data.dates import said_dates
 from dlrun.data.examples import Data, Examples, Preprocessing, consecutive, memory_of, overlaps, steps_ahead
@@ -139,9 +140,14 @@ def _learn(
     training = series.take(_parts(len(series), options)["train"]).cells
     scaling = scaling_of(training.numbers[options.table.target])
     refuse_constant_target(scaling, options.table, table.source)
-    notes += constant_columns(training, columns, options.table)
+    notes += constant_columns(_figures_of(training, columns), options.table)
     encoding = Encoding(columns, {}, (), scaling, fills=False)
     return encoding, series.interval, _examples(series, options, encoding, notes)
+
+
+def _figures_of(cells: Cells, columns: Sequence[str]) -> dict[str, Figures]:
+    figures = cells.figures()
+    return {name: figures[name] for name in columns}
 
 
 def _splits(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dlrun.config.data_paths import file_at
 from dlrun.data.cells import Cells, in_order
+from dlrun.data.column_figures import Figures
 from dlrun.data.csv_files import read_table
 from dlrun.data.dates import ISO, formats_of
 from dlrun.data.examples import Data, Examples, NewInputs, Preprocessing
@@ -252,10 +253,11 @@ def _learnt(table: Table, options: TableOptions, notes: list[str]) -> _Dataset:
     classes = classes_of(cells, options)
     rows, placement = rows_of_splits(cells, options, len(table), notes)
     training = cells.take(rows["train"])
-    encoding = _fitted(training, columns, classes, placement, options, findings)
-    refuse_unlearnable(training, encoding, options)
+    figures = training.figures()
+    encoding = _fitted(training, figures, columns, classes, placement, options, findings)
+    refuse_unlearnable(figures, encoding, options, table.source)
     notes += unlearnable_classes(training, classes, options)
-    notes += constant_columns(training, columns, options)
+    notes += constant_columns({name: figures[name] for name in columns if name in figures}, options)
     if options.scale_target == "auto":
         guessed["scale_target"] = encoding.scaling is not None
         options = replace(options, scale_target=encoding.scaling is not None)
@@ -266,6 +268,7 @@ def _learnt(table: Table, options: TableOptions, notes: list[str]) -> _Dataset:
 
 def _fitted(
     training: Cells,
+    figures: Mapping[str, Figures],
     columns: Sequence[str],
     classes: tuple[str, ...],
     placement: Placement,
@@ -283,7 +286,8 @@ def _fitted(
     indicators = [
         column
         for column in filled
-        if options.treatment(column) == "auto" and bool(training.is_missing(column).any())
+        if options.treatment(column) == "auto"
+        and (figures[column].missing if column in figures else bool(training.is_missing(column).any()))
     ]
     is_new = options.split_rule == "hash"
     return Encoding(
@@ -297,7 +301,7 @@ def _fitted(
         dates,
         options.formats,
         placement if is_new else None,
-        is_wide=not is_new or needs_float64(training, columns),
+        is_wide=not is_new or needs_float64(each for name, each in figures.items() if name in columns),
     )
 
 

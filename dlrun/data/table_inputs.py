@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from calendar import isleap
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from dlrun.data.cells import Cells
+from dlrun.data.column_figures import Figures
 from dlrun.data.dates import START
 from dlrun.data.examples import Preprocessing
 from dlrun.data.table_encoding import Cycle, Encoding, TableOptions, places_of
@@ -93,17 +94,11 @@ def report_unseen(
     notes.append(f"{note} – that is every row: are these the same categories?" if is_every_row else note)
 
 
-def needs_float64(training: Cells, columns: Sequence[str]) -> bool:
+def needs_float64(figures: Iterable[Figures]) -> bool:
     """True if a column of numbers or dates has so large values that float32 would blur its differences."""
-    for column in columns:
-        values = training.numbers.get(column, training.moments.get(column))
-        if values is None:
-            continue
-        there = values[~values.isnan()]
-        steps = there.abs().max() * 2**-24  # the half of what float32 tells apart there
-        if len(there) > 1 and bool(steps > _BLUR * there.std()):
-            return True
-    return False
+    half_step = 2**-24  # of a number: the largest error that float32 makes of it
+    sizes = ((max(abs(each.low), abs(each.high)), each.deviation) for each in figures if each.count)
+    return any(size * half_step > _BLUR * deviation > 0 for size, deviation in sizes)
 
 
 def standardising(options: TableOptions, encoding: Encoding, inputs: Tensor) -> Preprocessing:
@@ -112,18 +107,30 @@ def standardising(options: TableOptions, encoding: Encoding, inputs: Tensor) -> 
     Other inputs are left unchanged. A number that is constant in training becomes 0 in all rows, because its
     weight never learnt anything.
     """
+    if inputs.dtype == torch.float32:
+        return _standardising_float32(options, encoding, inputs)
     are_numbers = encoding.are_numbers(options)
-    averages = inputs.nanmean(0) if inputs.dtype == torch.float64 else _each(Tensor.nanmean, inputs)
-    means = torch.where(are_numbers, averages, 0.0)
+    means = torch.where(are_numbers, inputs.nanmean(0), 0.0)
     fill = _fills(options, encoding, inputs, means) if encoding.fills else None
     if not options.standardise:
         return Preprocessing(fill=fill)
-    if inputs.dtype == torch.float64:
-        deviations = (inputs - means).square().nanmean(0).sqrt()
-    else:
-        deviations = _each(lambda values: (values - values.nanmean()).square().nanmean().sqrt(), inputs)
+    deviations = (inputs - means).square().nanmean(0).sqrt()
     deviations[are_same(inputs) | (deviations == 0)] = math.inf  # 0: squares of 1e-300 underflow
     return Preprocessing(means, torch.where(are_numbers, deviations, 1.0), fill)
+
+
+def _standardising_float32(options: TableOptions, encoding: Encoding, inputs: Tensor) -> Preprocessing:
+    """The same, column by column in float64, without a copy of all of them."""
+    are_numbers = encoding.are_numbers(options)
+    means, deviations = torch.zeros(len(are_numbers)).double(), torch.ones(len(are_numbers)).double()
+    for place in are_numbers.nonzero().squeeze(1).tolist():
+        figures = Figures.of(inputs[:, place].numpy())
+        means[place] = figures.mean
+        deviations[place] = math.inf if figures.is_constant or not figures.deviation else figures.deviation
+    fill = _fills(options, encoding, inputs, means) if encoding.fills else None
+    if not options.standardise:
+        return Preprocessing(fill=fill)
+    return Preprocessing(means, deviations, fill)
 
 
 def scaling_of(targets: Tensor | None) -> tuple[float, float] | None:
@@ -133,9 +140,9 @@ def scaling_of(targets: Tensor | None) -> tuple[float, float] | None:
     return float(targets.mean()), float(targets.std(correction=0))
 
 
-def constant_columns(training: Cells, columns: Sequence[str], options: TableOptions) -> list[str]:
+def constant_columns(figures: Mapping[str, Figures], options: TableOptions) -> list[str]:
     """A note that names the columns of numbers which are the same in all training rows, if it matters."""
-    constant = [c for c in columns if c in training.numbers and are_same(training.numbers[c])]
+    constant = [column for column, each in figures.items() if each.is_constant]
     if not constant or not options.standardise:
         return []
     are, become = ("are", "become") if len(constant) > 1 else ("is", "becomes")
@@ -185,11 +192,6 @@ def _codes(cells: Cells, column: str, values: Sequence[str], unseen: Unseen) -> 
     for row in np.flatnonzero((codes < 0) & (held.codes >= 0)).tolist():
         unseen.append((int(cells.lines[row]), column, held.texts[held.codes[row]]))
     return torch.from_numpy(codes)
-
-
-def _each(figure: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    """A figure of each column of inputs (n, features), float64, without a copy of all in that type."""
-    return torch.stack([figure(inputs[:, place].double()) for place in range(inputs.shape[1])])
 
 
 def _fills(options: TableOptions, encoding: Encoding, inputs: Tensor, means: Tensor) -> Tensor:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Iterable, Mapping, Sequence
 
 from dlrun.data.cells import SHOWN, Cells
+from dlrun.data.column_figures import Figures
 from dlrun.data.column_kinds import is_meant_as_nothing
 from dlrun.data.columns import TooLarge, is_number, number
 from dlrun.data.number_readings import is_like_a_number, said_marks
@@ -136,18 +136,19 @@ def _is_large(text: str) -> bool:
     return False
 
 
-def refuse_unlearnable(training: Cells, encoding: Encoding, options: TableOptions) -> None:
+def refuse_unlearnable(
+    figures: Mapping[str, Figures], encoding: Encoding, options: TableOptions, source: str
+) -> None:
     """Raise UserError if a column has no value in any training row, or a target to scale is constant."""
     empty = [column for column, values in encoding.categories.items() if not values]
-    numbers = chain(training.numbers.items(), training.moments.items())
-    empty += [column for column, values in numbers if bool(values.isnan().all())]
+    empty += [column for column, each in figures.items() if not each.count]
     if empty:
         what = f"no training row has a value of {some_columns(empty)}"
         it = "it" if len(empty) == 1 else "them"
         are_guesses = set(empty) & {*options.baselines.values()}
         fix = f"take {it} out of baselines, and list {it} under ignore" if are_guesses else ""
-        raise UserError(what, where=training.source, fix=fix or f"list {it} under ignore")
-    refuse_constant_target(encoding.scaling, options, training.source)
+        raise UserError(what, where=source, fix=fix or f"list {it} under ignore")
+    refuse_constant_target(encoding.scaling, options, source)
 
 
 def refuse_constant_target(scaling: tuple[float, float] | None, options: TableOptions, source: str) -> None:
