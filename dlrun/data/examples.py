@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from dlrun.config.options import Resize
-from dlrun.data.trees import Tree, at, first_of, mapped, said_shapes, single
+from dlrun.data.trees import Tree, at, first_of, leaves, mapped, said_shapes, single
 from dlrun.system.progress import Progress
 from dlrun.system.randomness import generator
 
 Task = str  # the name of a file in dlrun/task/
 Shape = tuple[int, ...]  # without the axis of examples
+_LOOKED_AT = 2**22  # numbers of inputs: some are widened to 8 bytes
 EVALUATION_BATCH = 1024  # examples in an evaluation batch; another size changes the last bits
 
 
@@ -102,8 +103,20 @@ class Examples:
 
     def pieces(self) -> Iterator[Tree]:
         """Yield all inputs in order, in chunks that fit into memory."""
-        for indices in torch.arange(len(self)).split(EVALUATION_BATCH):
+        for indices in torch.arange(len(self)).split(_at_once(self.inputs)):
             yield self.raw(indices)
+
+
+def in_pieces(split: Split) -> Iterator[Tensor]:
+    """Yield the indices (m,) of all examples of a split in order, in pieces that fit into memory."""
+    every = torch.arange(len(split))
+    yield from every.split(_at_once(split.raw_tree(every[:1])))
+
+
+def _at_once(inputs: Tree) -> int:
+    """The examples that are looked at together, of some inputs (n, …): EVALUATION_BATCH, or fewer."""
+    numbers = sum(some[:1].numel() for some in leaves(inputs))
+    return max(1, min(EVALUATION_BATCH, _LOOKED_AT // max(1, numbers)))
 
 
 @dataclass(frozen=True)

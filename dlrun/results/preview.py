@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dlrun.blocks.ranges import Ranges
-from dlrun.data.examples import EVALUATION_BATCH, Split
+from dlrun.data.examples import Split, in_pieces
 from dlrun.data.loaded import Loaded
 from dlrun.data.trees import Tree, leaves
 from dlrun.results.leaks import leak_warnings
@@ -26,7 +26,7 @@ def dataset_facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
     """
     data, training = plan.data, loaded["train"]
     raw, prepared = Ranges(), Ranges()
-    for indices in _pieces(training):
+    for indices in in_pieces(training):
         # of several inputs, their numbers together
         raw.add(_numbers(training.raw_tree(indices)))
         prepared.add(_numbers(training.batch(indices.to(training.device))[0]).cpu())
@@ -78,7 +78,3 @@ def _numbers(inputs: Tree) -> Tensor:
     if isinstance(inputs, Tensor):
         return inputs
     return torch.cat([some.flatten(1).double() for some in leaves(inputs)], 1)
-
-
-def _pieces(split: Split) -> Iterator[Tensor]:
-    yield from torch.arange(len(split)).split(EVALUATION_BATCH)

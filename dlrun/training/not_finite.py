@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from dlrun.data.examples import EVALUATION_BATCH
+from dlrun.data.examples import in_pieces
 from dlrun.data.loaded import Loaded
 from dlrun.data.trees import leaves, named_leaves
 from dlrun.training.copies import Copies
@@ -36,8 +36,8 @@ def said_example(loaded: Loaded) -> str:
         trees = (split.raw_tree(first), split.targets_at(first.to(split.device)))
         if not any(tensor.is_floating_point() for tree in trees for tensor in leaves(tree)):
             continue
-        for indices in torch.arange(len(split), device=split.device).split(EVALUATION_BATCH):
-            inputs, targets = split.batch(indices)
+        for indices in in_pieces(split):
+            inputs, targets = split.batch(indices.to(split.device))
             for called, values in (*named_leaves(inputs, "inputs"), *named_leaves(targets, "targets")):
                 broken = (~values.reshape(len(values), -1).isfinite()).any(1).nonzero()
                 if len(broken):
