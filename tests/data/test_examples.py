@@ -326,6 +326,13 @@ def test_inputs_are_gone_through_a_piece_at_a_time(monkeypatch: pytest.MonkeyPat
         assert torch.equal(torch.cat([*some.pieces()]), mapped()[1].inputs)
 
 
+def test_large_examples_are_looked_at_few_at_a_time() -> None:
+    for side, size in ((28, 1024), (224, 27), (4096, 1)):
+        inputs = torch.zeros(1, 3, side, side, dtype=torch.uint8).expand(1030, -1, -1, -1)
+        some = Examples(inputs, torch.zeros(1030, dtype=torch.long))
+        assert len(next(some.pieces())) == size  # type: ignore[arg-type]
+
+
 def test_statistics_of_a_file_are_those_of_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dlrun.data.examples.EVALUATION_BATCH", 7)
     of_file, in_memory = (FITS["train"](some) for some in mapped())

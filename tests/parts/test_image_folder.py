@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from small_runs import child, differences, outcome
 from torch import Tensor
 
+from dlrun.config.loading import load_run_config
 from dlrun.config.registry import Parts
 from dlrun.data import decoded_images as _decoded
 from dlrun.data import image_examples
@@ -1010,6 +1012,27 @@ def test_another_folder_is_evaluated_if_the_model_knows_its_classes(
     )
     [found] = new_of(plan.data, other)
     assert found.inputs.shape == (16, 3, 10, 12), "for a prediction no training images"
+
+
+def test_a_run_of_an_earlier_dlrun_keeps_its_split_and_its_reading(
+    dlrun: Callable[..., Any], config: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    rule = {"split_rule": "drawn", "valid_fraction": "0.0", "test_fraction": "0.2"}
+    rule |= {"value_range": "[0.0,65535.0]", "endings": "[.png,.jpg,.jpeg,.webp,.bmp]"}
+    options = [f"dataset.{name}={value}" for name, value in rule.items()]
+    assert dlrun("train", config, *options, "--stop-after", "1", "--data-dir", tmp_path / "data").code == 0
+    run = Run(runs_dir / "photos-001")
+    of_then = ("name", "path", "size", "colour", "resize", "normalise", "seed", "unreadable")
+    plain = yaml.safe_load(run.config.read_text())
+    plain["dataset"] = {name: plain["dataset"][name] for name in of_then}
+    run.config.write_text(yaml.safe_dump(plain))
+    found = load_run_config(run.config).dataset.options
+    assert (found["split_rule"], found["valid_fraction"], found["test_fraction"]) == ("drawn", 0.0, 0.2)
+    assert (found["value_range"], found["endings"]) == (
+        [0.0, 65535.0],
+        [".png", ".jpg", ".jpeg", ".webp", ".bmp"],
+    )
+    assert dlrun("resume", "last", "--data-dir", tmp_path / "data").code == 0
 
 
 def test_a_run_does_not_go_on_with_other_images(
