@@ -102,7 +102,7 @@ class Cells:
     `lines` (n,) are the line numbers of the file `source` on which the rows begin, `rows` (n,) their numbers
     in the table, and `keys` (n,) identify what they hold. A missing number in (n,) is nan; `date` (n,) is in
     seconds since 1970, and so are the `moments` (n,) of dates that are inputs, nan where they are missing.
-    `parts` (n,) has the split that the file of a row is for, "" if that is open.
+    `parts` (n,) int8 has the split that the file of a row is for: 0 train, 1 valid, 2 test, -1 open.
     """
 
     source: str

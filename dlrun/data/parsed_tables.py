@@ -178,19 +178,46 @@ def _found(folder: Path, parsing: Parsing) -> Table | None:
         with path.open("rb") as file:
             if _digest(file) != index["digest"]:
                 return None
-        values = np.memmap(path, np.float64, "r", shape=(len(columns) + 1, int(index["room"])))[:, :rows]
-        made = {own["name"]: _column(own, column) for own, column in zip(columns, values, strict=False)}
+        kept = [_Kept(path, place * int(index["room"]), rows) for place in range(len(columns) + 1)]
+        made = {own["name"]: _column(own, each) for own, each in zip(columns, kept, strict=False)}
         span = index["lines"]
-        lines: Sequence[int] = range(*span) if span else values[-1].astype(int).tolist()
+        lines: Sequence[int] = range(*span) if span else kept[-1].read().astype(int).tolist()
         return Table(str(parsing.path), made, lines, index["notes"], index["guessed"])
     except (OSError, KeyError, TypeError, ValueError):
         return None
 
 
-def _column(own: Mapping[str, Any], values: np.ndarray) -> Column:
+@dataclass(frozen=True)
+class _Kept:
+    """The cells of one column in a file of the cache: `rows` of 8 bytes from cell number `start` on."""
+
+    path: Path
+    start: int
+    rows: int
+
+    def read(self) -> np.ndarray:
+        return np.fromfile(self.path, np.float64, self.rows, offset=self.start * _WIDTH)
+
+
+class _KeptColumn(Column):
+    """A column of numbers that are read from the cache whenever they are asked for, and not held."""
+
+    _kept: _Kept
+
+    def __init__(self, kept: _Kept, odd: Mapping[int, str], *, is_typed: bool) -> None:
+        for name, value in (("_kept", kept), ("odd", odd), ("is_typed", is_typed)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        return self._kept.read()
+
+
+def _column(own: Mapping[str, Any], kept: _Kept) -> Column:
     if "texts" in own:
-        return Column(codes=values.astype(np.int32), texts=own["texts"], is_date=own["is_date"])
-    return Column(values, dict(own["odd"]), is_typed=own["is_typed"])
+        return Column(codes=kept.read().astype(np.int32), texts=own["texts"], is_date=own["is_date"])
+    odd = {int(row): str(text) for row, text in own["odd"]}
+    return _KeptColumn(kept, odd, is_typed=own["is_typed"])
 
 
 def _digest(file: IO[bytes]) -> str:

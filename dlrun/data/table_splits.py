@@ -20,6 +20,8 @@ from dlrun.errors import UserError, shortened
 _FEWEST_WITH_VALID = 20  # rows: a tenth of fewer tells nothing
 _FEWEST = 2  # rows in a split
 
+_OPEN, _SPLITS = -1, ("train", "valid", "test")  # the numbers of splits in an array
+
 Rows = dict[str, np.ndarray]  # split -> its rows (m,)
 
 
@@ -58,15 +60,16 @@ def rows_of_splits(
 
 
 def _fitted(cells: Cells, options: TableOptions, stated: np.ndarray, notes: list[str]) -> Placement:
-    """The placement of rows by the options of their table; `stated` (n,) is the split of each, "" if open."""
-    are_open = (stated == "") | (stated == "train")
-    test = 0.0 if (stated != "").any() else options.test_fraction
-    valid = 0.0 if (stated == "valid").any() else options.valid_fraction
+    """The placement of rows by the options of their table; `stated` (n,) are numbers of splits, or _OPEN."""
+    there = {_SPLITS[number] for number in np.unique(stated).tolist() if number != _OPEN}
+    are_open = stated <= 0  # for training, or not stated
+    test = 0.0 if there else options.test_fraction
+    valid = 0.0 if "valid" in there else options.valid_fraction
     if valid and are_open.sum() < _FEWEST_WITH_VALID and not options.is_chronological:
         notes.append(f"{are_open.sum():,} rows are too few for a validation split")
         valid = 0.0
-    has = {"valid": bool(valid) or (stated == "valid").any(), "test": bool(test) or (stated == "test").any()}
-    splits = ("train", *(name for name in ("valid", "test") if has[name]))
+    there |= {name for name, fraction in (("valid", valid), ("test", test)) if fraction}
+    splits = ("train", *(name for name in ("valid", "test") if name in there))
     own = cells.take(np.flatnonzero(are_open))
     if options.is_chronological:
         assert own.date is not None, "this split is refused without dates"
@@ -93,33 +96,34 @@ def _fitted(cells: Cells, options: TableOptions, stated: np.ndarray, notes: list
 
 def _placed(cells: Cells, options: TableOptions, stated: np.ndarray, placement: Placement) -> Rows:
     """The rows of each split of a placement."""
-    found = np.where(stated == "", "train", stated)
-    are_open = np.flatnonzero(found == "train")
+    found = np.maximum(stated, 0)
+    are_open = np.flatnonzero(found == 0)
     if placement.dates:
         assert cells.date is not None, "this placement is refused without dates"
         dates = cells.date.numpy()[are_open]
         for name in ("valid", "test"):  # in the order of time
             if name in placement.dates:
-                found[are_open[dates >= placement.dates[name]]] = name
+                found[are_open[dates >= placement.dates[name]]] = _SPLITS.index(name)
     elif placement.by_hash:
         own = cells.take(are_open)
         labels, classes = _classes(own, options)
         for name, some in placement.by_hash.rows(_keys(own, options), classes, labels).items():
-            found[are_open[some.numpy()]] = name
-    return {name: np.flatnonzero(found == name) for name in placement.splits}
+            found[are_open[some.numpy()]] = _SPLITS.index(name)
+    return {name: np.flatnonzero(found == _SPLITS.index(name)) for name in placement.splits}
 
 
 def _stated(cells: Cells, options: TableOptions) -> np.ndarray:
-    """The split (n,) that a column or the file of a row states for it, "" if it states none."""
+    """The number (n,) int8 of the split that a column or the file of a row states for it, or _OPEN."""
     if options.split_column is None:
-        return cells.parts if cells.parts is not None else np.full(len(cells), "", dtype="<U5")
+        return np.full(len(cells), _OPEN, np.int8) if cells.parts is None else cells.parts
     column = cells.texts[options.split_column]
     names = [SPLIT_NAMES.get(text.lower(), "") for text in column.texts]
     if unknown := [text for text, name in zip(column.texts, names, strict=True) if not name]:
         what = f"{options.split_column} holds {shortened(unknown[0])!r}, but says in which split a row is"
         raise UserError(what, where=cells.source, fix="write train, valid or test there")
     assert column.codes is not None, "it was read as texts"
-    stated: np.ndarray = np.array([*names, ""], dtype="<U5")[column.codes]
+    numbers = np.array([*map(_SPLITS.index, names), _OPEN], np.int8)
+    stated: np.ndarray = numbers[column.codes]
     return stated
 
 

@@ -68,7 +68,7 @@ class Table:
     lines: Sequence[int]
     notes: Sequence[str] = ()
     guessed: Mapping[str, Any] = field(default_factory=dict)
-    parts: np.ndarray | None = None  # (n,) texts: the split that the file of each row is for, "" if open
+    parts: np.ndarray | None = None  # (n,) int8: the split of the file of each row, as in Cells
 
     @classmethod
     def of_rows(

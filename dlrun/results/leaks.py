@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from dlrun.data.examples import EVALUATION_BATCH, Data, Split
+from dlrun.data.examples import EVALUATION_BATCH, Data, Split, in_pieces
 from dlrun.data.suspicious_columns import column_warnings
 from dlrun.data.trees import leaves
 
@@ -64,7 +64,7 @@ class Names:
 def digests_of(split: Split) -> np.ndarray:
     """A 64-bit number for the inputs of each example (n,), the same for equal ones."""
     found = np.empty(len(split), np.int64)
-    for some in torch.arange(len(split)).split(EVALUATION_BATCH):
+    for some in in_pieces(split):
         each = [inputs.flatten(1).contiguous().numpy() for inputs in leaves(split.raw_tree(some))]
         for place, rows in zip(some.tolist(), zip(*each, strict=True), strict=True):
             found[place] = hash(b"".join(row.tobytes() for row in rows))
