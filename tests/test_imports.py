@@ -118,6 +118,7 @@ def test_the_loop_knows_no_paths_files_or_pictures() -> None:
         ("matplotlib", {"templates", "plots", "drawing"}),
         ("tokenizers", {"data"}),
         ("pyarrow", {"data"}),
+        ("openpyxl", {"data"}),
     ],
 )
 def test_a_library_is_known_in_one_place(library: str, homes: set[str]) -> None:

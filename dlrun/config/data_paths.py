@@ -5,6 +5,7 @@ from __future__ import annotations
 import os.path
 from collections.abc import Sequence
 from dataclasses import replace
+from glob import has_magic, iglob
 from pathlib import Path
 
 from dlrun.config.keys import Choice, Config
@@ -26,15 +27,28 @@ def data_places(text: str, data_dir: Path, beside: Path | None = None) -> list[P
 
 
 def found_at(places: Sequence[Path]) -> list[Path]:
-    """The places that exist; each file or folder once, even if several paths lead to it.
+    """The places that exist, or are a pattern that matches something; each once, by whatever path.
 
     Raises OSError for an invalid path.
     """
     found = list[Path]()
     for place in places:
-        if place.exists() and not any(place.samefile(other) for other in found):
+        if _is_there(place) and not any(_are_same(place, other) for other in found):
             found.append(place)
     return found
+
+
+def _are_same(one: Path, other: Path) -> bool:
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return one.absolute() == other.absolute()
+
+
+def _is_there(place: Path) -> bool:
+    """True for a file or folder, and for a pattern such as `data/*.csv` that matches one."""
+    if place.exists() or not has_magic(str(place)):
+        return place.exists()
+    return next(iglob(str(place), recursive=True), None) is not None  # noqa: PTH207, it takes absolute ones
 
 
 def file_at(text: str, data_dir: Path) -> Path:

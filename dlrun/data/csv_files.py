@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
@@ -10,46 +10,63 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from dlrun.data.arrow_files import MAGIC, arrow_table
 from dlrun.data.csv_blocks import Irregular, blocks
 from dlrun.data.csv_rows import BodyReader
 from dlrun.data.dialects import Row, separator_called
 from dlrun.data.gathered_columns import Cells, Gathered, Memory, MustBeText, Piece, Store, pieces_of
+from dlrun.data.joined_files import files_of, joined_table
 from dlrun.data.layouts import Layout, layout_of
-from dlrun.data.packed_files import PackedFile
+from dlrun.data.packed_files import WORKBOOK, PackedFile
 from dlrun.data.parsed_tables import Parsing, StoreOf, parsed_once
 from dlrun.data.strict_csv import strict_rows
-from dlrun.data.tables import STRICT, Reading, Table
-from dlrun.data.text_encodings import FIX, TextFile, text_file
+from dlrun.data.tables import STRICT, Reading, Table, refuse_beyond_memory
+from dlrun.data.text_encodings import TextFile, text_file
+from dlrun.data.workbooks import workbook_table
 from dlrun.errors import UserError
-from dlrun.system import machine
-from dlrun.system.files import size_text
 
 _BYTES_OF_A_CELL = 8  # as float64
 _LARGE = 2**21  # bytes: a file that is read sooner by pyarrow, which takes a moment to load
 _KEPT = 2**24  # bytes: a file that is worth to be kept parsed
-_NO_TABLES = {  # first bytes of files that are no CSV
-    b"\xd0\xcf\x11\xe0": "a workbook (.xls)",
-    b"PAR1": "a Parquet file",
-}
+_OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"  # its first bytes
 
 
 def read_table(
-    path: Path, reading: Reading = STRICT, texts: Collection[str] = (), cache: Path | None = None
+    path: Path | Sequence[Path],
+    reading: Reading = STRICT,
+    texts: Collection[str] = (),
+    cache: Path | None = None,
 ) -> Table:
-    """Read the table in a CSV file, which may be packed by gzip, bzip2, xz or ZIP.
+    """Read the table in a file of CSV, which may be packed, of Parquet or Feather, or a workbook.
 
-    The columns of `texts` keep their texts even if they are numbers, such as 01. With a folder `cache` a
-    file of 16 MiB and more is kept there parsed.
+    Several files, or all that match a pattern such as `data/*.csv`, are one table. The columns of `texts`
+    keep their texts even if they are numbers, such as 01. With a folder `cache` a CSV file of 16 MiB and
+    more is kept there parsed.
 
-    Read strictly, it is RFC 4180 in UTF-8 with or without byte order mark, as far as the options of
+    Read strictly, CSV is RFC 4180 in UTF-8 with or without byte order mark, as far as the options of
     `reading` do not say otherwise: the first row names the columns, blank lines are ignored. Raises
     UserError, with the line, if the file is missing or is not such a table.
     """
+    files = files_of(path)
+    if len(files) == 1:
+        return _one_table(files[0], reading, texts, cache)
+    source = str(path) if isinstance(path, Path) else f"{files[0]} and {len(files) - 1:,} more"
+    return joined_table(source, files, lambda file, more: _one_table(file, reading, {*texts, *more}, cache))
+
+
+def _one_table(path: Path, reading: Reading, texts: Collection[str], cache: Path | None) -> Table:
+    """The table in one file."""
     file = PackedFile.at(path, reading.sheet)
+    if file.packing == WORKBOOK:
+        return workbook_table(path, reading, texts)
     with file.opened() as raw:
         start = raw.read(4)
-    if start in _NO_TABLES:
-        raise UserError(f"this is {_NO_TABLES[start]}, not a CSV file", where=str(path), fix=FIX)
+    if start in MAGIC and not file.packing:
+        return arrow_table(path, reading, texts)
+    if start in MAGIC or start == _OLD_WORKBOOK:
+        what = f"{MAGIC[start]} in an archive" if start in MAGIC else "a workbook (.xls)"
+        fix = "unpack it" if start in MAGIC else "save it as .xlsx, or as CSV in UTF-8"
+        raise UserError(f"this is {what}, not a CSV file", where=str(path), fix=fix)
     read = partial(_strict if reading.is_strict else _guessed, file, reading, texts)
     if cache is None or not _has(file, _KEPT):
         return read(Memory.of)
@@ -109,7 +126,7 @@ def _table(
     """The table of a layout: of a large `text` in blocks as far as it is regular, else by its rows."""
     cells = Cells(reading.missing, layout.read, texts)
     if text is not None:
-        _refuse_beyond_memory(text.most_lines * len(layout.names), layout.source)
+        refuse_beyond_memory(text.most_lines * len(layout.names) * _BYTES_OF_A_CELL, layout.source)
         by_blocks = partial(blocks, text, layout, is_strict=reading.is_strict)
         store = store_of(len(layout.names), text.most_lines)
         with suppress(Irregular):
@@ -124,20 +141,13 @@ def _gathered(
     gathered = Gathered(layout.names, cells, store)
     for piece in read(cells):
         gathered.add(piece)
-        _refuse_beyond_memory(gathered.rows * len(layout.names), layout.source)
+        refuse_beyond_memory(gathered.rows * len(layout.names) * _BYTES_OF_A_CELL, layout.source)
     if not gathered.rows:
         raise UserError("the file has a header but no rows", where=layout.source)
     try:
         return Table(layout.source, gathered.columns(), gathered.lines)
     except MustBeText as error:
         return _gathered(read, layout, replace(cells, texts={*cells.texts, *error.names}), store)
-
-
-def _refuse_beyond_memory(cells: int, source: str) -> None:
-    """Raise UserError for a table that takes more than the memory of the machine."""
-    if cells * _BYTES_OF_A_CELL > machine.memory():
-        what = f"the table takes more than {size_text(machine.memory())}, which is all memory"
-        raise UserError(what, where=source, fix="leave out rows or columns")
 
 
 def cell(value: Any) -> Any:

@@ -124,6 +124,8 @@ def _head_at(rows: Sequence[Row], named: int, source: str) -> Head:
     if names[0].startswith(COMMENT) and (said := _said(names, width)):
         names = said
     first = rest[0][0] if rest else named + 1
+    if any(names[width:]):
+        raise _misfit(named, len(names), width, source)
     is_short = len(names) == width - 1 and not _ends_empty(rest, width)
     return Head(tuple(names), named, first, width, is_short)
 
@@ -162,9 +164,15 @@ def _refuse_misfit(before: Sequence[Row], width: int, source: str) -> None:
     line, cells = before[-1]
     names = [cell for cell in cells if cell and not is_number(cell) and not cell.startswith(COMMENT)]
     if len(names) == len(cells) >= 2 and width / 2 < len(cells) < 2 * width:
-        what = f"line {line} names {len(cells)} columns, but the rows have {width} cells"
-        fix = "name each column, put quotes around a cell that holds the separator, or set header: none"
-        raise UserError(what, where=f"{source}:{line}", fix=fix)
+        raise _misfit(line, len(cells), width, source)
+
+
+def _misfit(line: int, columns: int, width: int, source: str) -> UserError:
+    """The error for a header with another number of names than the rows have cells."""
+    cells = "1 cell" if width == 1 else f"{width} cells"
+    what = f"line {line} names {columns} columns, but the rows have {cells}"
+    fix = "name each column, put quotes around a cell that holds the separator, or set header: none"
+    return UserError(what, where=f"{source}:{line}", fix=fix)
 
 
 def _passed(before: Sequence[Row], width: int) -> tuple[str, ...]:

@@ -16,12 +16,13 @@ from typing import IO, Any
 from dlrun.errors import UserError, listed, nearest
 
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "ZIP"}
+WORKBOOK = "a workbook"
 _NO_DATA = ("__MACOSX/", ".DS_Store", "Thumbs.db")  # that systems add to archives
 
 
 @dataclass(frozen=True)
 class PackedFile:
-    """A file as its unpacked bytes: `packing` is gzip, bzip2, xz or ZIP, "" if it is not packed.
+    """A file as its unpacked bytes: `packing` is gzip, bzip2, xz, ZIP or a workbook, "" if it is not packed.
 
     `member` is the file's name within a ZIP archive.
     """
@@ -47,7 +48,13 @@ class PackedFile:
             if packing != "ZIP":
                 return cls(path, packing)
             with zipfile.ZipFile(path) as archive:
-                return cls(path, packing, _chosen(archive.namelist(), member, path))
+                names = archive.namelist()
+                if "[Content_Types].xml" in names:
+                    return cls(path, WORKBOOK)
+                if names[:1] == ["mimetype"]:
+                    what = "this is a document (.ods), not a table that can be read"
+                    raise UserError(what, where=str(path), fix="save it as .xlsx, or as CSV in UTF-8")
+                return cls(path, packing, _chosen(names, member, path))
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:

@@ -118,7 +118,7 @@ class _Dataset:
         cells = without_trouble(cells, self.options, self.notes, findings=self.findings)
         placement = self.encoding.placement
         rows, _ = rows_of_splits(cells, self.options, len(table), self.notes, placement)
-        self.names = table.name_of
+        self.names = table.place
         return self.examples(cells, rows)
 
     def read_labelled(self, path: Path) -> Examples:
@@ -129,7 +129,7 @@ class _Dataset:
         refuse_missing_columns(table, [*needed_columns(options), *self.encoding.columns])
         cells = parsed(table, options, self.encoding.columns, self.encoding.categories)
         cells = without_trouble(cells, options, self.notes, findings=self.findings)
-        self.names = table.name_of
+        self.names = table.place
         return self.examples(cells, {"all": np.arange(len(cells))})["all"]
 
     def read_new(self, path: Path) -> Iterator[NewInputs]:
@@ -261,7 +261,7 @@ def _learnt(table: Table, options: TableOptions, notes: list[str]) -> _Dataset:
     if options.scale_target == "auto":
         guessed["scale_target"] = encoding.scaling is not None
         options = replace(options, scale_target=encoding.scaling is not None)
-    dataset = _Dataset(options, encoding, notes, findings, guessed=guessed, names=table.name_of)
+    dataset = _Dataset(options, encoding, notes, findings, guessed=guessed, names=table.place)
     dataset.splits = dataset.examples(cells, rows)
     return dataset
 

@@ -94,7 +94,7 @@ def refuse_text(
         first = min(texts)
         text = texts[first]
         what = "numbers beyond float32" if _is_large(text) else "text"
-        mistakes.append(f"{column} holds {what} such as {text[:40]!r} ({table.name_of(first)})")
+        mistakes.append(f"{column} holds {what} such as {text[:40]!r} ({table.place(first)})")
         if [column] == list(options.date):
             fixes.append("write dates as 2016-01-31 or 2016-01-31 12:00")
         elif column in options.date:

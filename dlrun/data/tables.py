@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from dlrun.data.columns import MISSING, Column, column_of, number
+from dlrun.errors import UserError
+from dlrun.system import machine
+from dlrun.system.files import size_text
 
 Decimal = Literal["auto", ".", ","]
 
@@ -55,6 +59,13 @@ class _EveryColumn(Collection[str]):
 EVERY_COLUMN: Collection[str] = _EveryColumn()
 
 
+def refuse_beyond_memory(needed: int, path: Path | str) -> None:
+    """Raise UserError for a table that needs more bytes than the machine has memory."""
+    if needed > machine.memory():
+        what = f"the table takes {size_text(needed)}, but there are {size_text(machine.memory())} of memory"
+        raise UserError(what, where=str(path), fix="leave out rows or columns")
+
+
 @dataclass(frozen=True)
 class Table:
     """The columns of a table by name, and the line on which each row begins.
@@ -69,6 +80,7 @@ class Table:
     notes: Sequence[str] = ()
     guessed: Mapping[str, Any] = field(default_factory=dict)
     parts: np.ndarray | None = None  # (n,) int8: the split of the file of each row, as in Cells
+    files: Sequence[tuple[str, int]] = ()  # of several files the names, and the first row of each
 
     @classmethod
     def of_rows(
@@ -95,9 +107,10 @@ class Table:
     def __len__(self) -> int:
         return len(self.lines)
 
-    def name_of(self, row: int) -> str:
-        """The name of a row by its number from 0, for messages: `row 2`."""
-        return f"row {self.lines[row]}"
+    def place(self, row: int) -> str:
+        """`row 17`, as messages call a row by its line; of several files `b.csv, row 3`."""
+        file = next((f"{name}, " for name, first in reversed(self.files) if first <= row), "")
+        return f"{file}row {self.lines[row]}"
 
     def column(self, name: str) -> list[str]:
         """The cells of one column as texts, "" for missing ones."""

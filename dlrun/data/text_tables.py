@@ -173,7 +173,7 @@ class _Dataset:
         cells = _cells(table, self.options, self.notes)
         placement = self.encoding.placement
         rows, _ = rows_of_splits(cells, self.options.table, len(table), self.notes, placement)
-        self.names = table.name_of
+        self.names = table.place
         return self.examples(cells, rows)
 
     def read_labelled(self, path: Path) -> Examples:
@@ -181,7 +181,7 @@ class _Dataset:
         table = read_table(path, self.options.table.reading, [self.options.text, *self.options.table.texts])
         refuse_unlabelled(table, self.options.table)
         cells = _cells(table, self.options, self.notes)
-        self.names = table.name_of
+        self.names = table.place
         return self.examples(cells, {"all": np.arange(len(cells))})["all"]
 
     def read_new(self, path: Path) -> tuple[list[str], Tensor]:
@@ -233,7 +233,7 @@ def _learnt(table: Table, options: TextTableOptions) -> _Dataset:
     vocabulary = most_frequent(map(options.cut, texts), options.vocabulary)
     placed = placement if options.table.split_rule == "hash" else None
     encoding = _Encoding((PADDING, UNKNOWN, *vocabulary), classes, scaling, placed)
-    dataset = _Dataset(options, encoding, notes, [*table.notes], table.guessed, names=table.name_of)
+    dataset = _Dataset(options, encoding, notes, [*table.notes], table.guessed, names=table.place)
     dataset.splits = dataset.examples(cells, rows)
     return dataset
 

@@ -15,6 +15,8 @@ from places import PROJECT
 from small_runs import only_run
 from small_sweeps import only_sweep
 
+from dlrun.config.data_paths import found_at
+
 Dlrun = Callable[..., Any]
 Write = Callable[[str, str], Path]
 TABLE = "a,y\n" + "".join(f"{x},{2 * x}\n" for x in range(20))
@@ -223,3 +225,9 @@ def test_a_config_that_happens_to_be_called_config_yaml_is_none_of_a_run(
     assert done.code == 2
     assert "could be" in done.err
     assert not runs_dir.exists()
+
+
+def test_a_pattern_is_there_if_it_matches_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    pattern, other = tmp_path / "*.csv", tmp_path / "*.tsv"
+    assert found_at([pattern, pattern, other, tmp_path / "a.csv"]) == [pattern, tmp_path / "a.csv"]

@@ -52,7 +52,7 @@ def test_rows_may_end_as_windows_ends_them(tmp_path: Path) -> None:
 def test_a_table_that_unpacks_to_far_more_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "memory", lambda: 2**20)
     assert len(table_of(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 1000))) == 1000
-    with pytest.raises(UserError, match=r"the table takes more than 1\.0 MiB, which is all memory"):
+    with pytest.raises(UserError, match=r"the table takes .* MiB, but there are 1\.0 MiB of memory"):
         table_of(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 2**18))
 
 

@@ -307,6 +307,7 @@ def test_options_go_before_guesses(tmp_path: Path) -> None:
         ({"separator": "ab"}, "must be one sign, tab or whitespace"),
         ({"encoding": "utf9"}, "there is no encoding 'utf9'"),
         ({"encoding": "base64"}, "there is no encoding 'base64'"),
+        ({"separator": ";", "columns": ["a", "b"]}, "columns"),
         ({"header": 9}, "line 9$|line 9 "),
     ],
 )
