@@ -107,6 +107,9 @@ def test_a_file_read_in_blocks_is_the_table_of_the_csv_module(
     )
 )
 @example(["infinity", "-inf", "nan(1)", "1e999"])
+@example(["NAN"] * 4)
+@example(["-nan"] * 4)
+@example(["infinity"] * 4)
 @example(["0x1p3", "1d5", "1e5f", "\t1"])
 @example(["٣", "1\u00a0", "−1", "1e308"])
 def test_a_cell_is_the_same_number_or_none(tmp_path: Path, cells: list[str]) -> None:
@@ -146,6 +149,8 @@ def test_a_mistake_in_a_large_file_is_said_as_in_a_small_one(
         large(tmp_path, monkeypatch, f"a,b\n{rows}1,2,3\n")
     with pytest.raises(UserError, match="1 row has too many cells for 2 columns: row 102 has 3"):
         large(tmp_path, monkeypatch, f"a,b\n{rows}1,2,3\n", Reading())
+    with pytest.raises(UserError, match="never closed"):
+        large(tmp_path, monkeypatch, f'a,b\n{rows}1,"2\n', Reading())
     with pytest.raises(UserError, match="row 102 is not UTF-8"):
         large(tmp_path, monkeypatch, f"a,b\n{rows}1,é\n".encode("cp1252"))
 
@@ -155,6 +160,10 @@ def test_what_is_no_row_is_noted_in_a_large_file_too(tmp_path: Path, monkeypatch
     table = large(tmp_path, monkeypatch, f"a;b\n{rows}\n;\n# enough\nSum;4950\n", Reading())
     assert len(table) == 100 and table.columns["b"].numbers is not None
     assert len([note for note in table.notes if "passed over" in note]) == 3
+    (note,) = large(
+        tmp_path, monkeypatch, f"a;b\n{rows}Sum;4950\n", Reading(decimal=",", separator=";")
+    ).notes
+    assert note == "line 102 ('Sum') sums up the rows: passed over"
     assert dict(table.guessed) == {"separator": ";", "decimal": ","}
 
 
