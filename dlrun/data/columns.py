@@ -88,6 +88,13 @@ class Column:
         """The same cells as a column of texts."""
         return self if self.codes is not None else Column.of_texts(self.cells(), frozenset({""}))
 
+    def odd_cells(self, read: Callable[[str], float]) -> int:
+        """The number of cells that are not missing, and of which `read` raises ValueError."""
+        if self.codes is None:
+            return len(self.odd)
+        unread = [place for place, text in enumerate(self.texts) if not _is_read(text, read)]
+        return int(self.counts[unread].sum()) if unread else 0
+
     def as_numbers(self, read: Callable[[str], float]) -> Column:
         """The same cells as a column of numbers; `read` gives that of a text, or raises ValueError."""
         if self.codes is None and not self.odd:
@@ -130,6 +137,14 @@ class Column:
         places = {int(row): place for place, row in enumerate(rows)} if self.odd else {}
         odd = {places[row]: text for row, text in self.odd.items() if row in places}
         return Column(self._cells[rows], odd, is_typed=self.is_typed)
+
+
+def _is_read(text: str, read: Callable[[str], float]) -> bool:
+    try:
+        read(text)
+    except ValueError:
+        return False
+    return True
 
 
 def said_number(value: float) -> str:

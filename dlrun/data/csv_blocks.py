@@ -38,7 +38,8 @@ def blocks(
     if layout.separator == WHITESPACE or len(layout.separator.encode()) != 1:
         raise Irregular
     last: Column | None = None
-    figures: set[int] = set()  # columns that were numbers in the last block, and may be again
+    figures: set[int] = set()  # columns that were all numbers in the last block, and may be again
+    words: set[str] = set()  # names of those that were not
     with text.file.opened() as raw:
         for chunk, starts in _chunks(
             _utf8(raw, text.encoding, size or _BLOCK), layout.first, layout.separator
@@ -48,11 +49,12 @@ def blocks(
                 raise Irregular  # such as a line of spaces
             if not is_strict:
                 _refuse_others(chunk, arrays, layout)
-            names = zip(layout.names, arrays, strict=False)
-            columns = [column_of_array(array, cells, as_text=name in cells.texts) for name, array in names]
-            figures = {
-                at for at, column in enumerate(columns) if column.numbers is not None and not column.odd
-            }
+            columns = [
+                column_of_array(array, cells, as_text=name in cells.texts, are_words=name in words)
+                for name, array in zip(layout.names, arrays, strict=False)
+            ]
+            figures = {at for at, column in enumerate(columns) if column.codes is None and not column.odd}
+            words = {name for at, name in enumerate(layout.names) if at not in figures}
             last = columns[0]
             yield Piece(starts, columns)
     if last is not None and not is_strict and is_sum([last.cell(len(last) - 1), ""]):
@@ -199,9 +201,14 @@ def _refuse_others(chunk: bytes, arrays: Sequence[Any], layout: Layout) -> None:
             raise Irregular
 
 
-def column_of_array(array: Any, cells: Cells, *, as_text: bool) -> Column:
-    """The column of an array of numbers or texts, as `column_of` gives it of their list."""
-    if not as_text and (figures := array if _is_figures(array) else _figures(array, cells)) is not None:
+def column_of_array(array: Any, cells: Cells, *, as_text: bool, are_words: bool = False) -> Column:
+    """The column of an array of numbers or texts, as `column_of` gives it of their list.
+
+    `are_words` saves the trial if all are numbers, for they are probably not.
+    """
+    if _is_figures(array):
+        return Column(values_of(array, np.float64, np.nan))
+    if not as_text and not are_words and (figures := _figures(array, cells)) is not None:
         return Column(values_of(figures, np.float64, np.nan))
     encoded = array.dictionary_encode()
     stripped = [text.strip().strip(INVISIBLE).strip() for text in encoded.dictionary.to_pylist()]
@@ -213,9 +220,8 @@ def column_of_array(array: Any, cells: Cells, *, as_text: bool) -> Column:
     column = Column(codes=codes, texts=list(places))
     if as_text:
         return column
-    read = column.as_numbers(cells.plain)
-    is_number = 2 * len(read.odd) <= int((codes >= 0).sum())
-    return read if is_number else column
+    is_number = 2 * column.odd_cells(cells.plain) <= int((codes >= 0).sum())
+    return column.as_numbers(cells.plain) if is_number else column
 
 
 def _figures(array: Any, cells: Cells) -> Any:

@@ -135,15 +135,15 @@ class Gathered:
         """One column of numbers or texts, by what most of its cells are; None if its texts are not known."""
         pieces = [columns[at] for columns in self._pieces]
         if not as_text:
-            read = [piece if piece.codes is None else piece.as_numbers(self.cells.plain) for piece in pieces]
-            odd = sum(len(piece.odd) for piece in read)
-            if not odd or 2 * odd <= sum(len(piece) - int(piece.missing.sum()) for piece in read):
-                return self._numbers(at, pieces, read)
+            odd = sum(piece.odd_cells(self.cells.plain) for piece in pieces)
+            if not odd or 2 * odd <= sum(len(piece) - int(piece.missing.sum()) for piece in pieces):
+                return self._numbers(at, pieces)
         if any(piece.codes is None and not piece.is_typed for piece in pieces):
             return None
         return joined_texts([piece.as_texts() for piece in pieces])
 
-    def _numbers(self, at: int, pieces: Sequence[Column], read: Sequence[Column]) -> Column:
+    def _numbers(self, at: int, pieces: Sequence[Column]) -> Column:
+        read = [piece if piece.codes is None else piece.as_numbers(self.cells.plain) for piece in pieces]
         odd, start = dict[int, str](), 0
         for piece, column in zip(pieces, read, strict=True):
             odd |= {start + row: text for row, text in column.odd.items()}

@@ -14,6 +14,7 @@ from dlrun.errors import UserError
 
 COMMENT = "#"
 _MOST = 250  # rows that are judged
+_CELLS = 20_000  # cells that are judged, except in tables that are wider than this
 _NEAR = 10  # rows that tell where a table begins
 _SAYS_NOTHING = {*MISSING, "?", "-", "--", ".", "*", "none", "None", "N.A.", "n.a.", "#N/A", "NULL"}
 _DATED = re.compile(r"\d{1,4}([-/.:T ]\d{1,4}){1,6}Z?")
@@ -213,8 +214,9 @@ def kind_of(cell: str) -> Kind:
 def _kinds(rows: Sequence[Row], width: int) -> list[Kind]:
     """The usual kind of the cells of each column."""
     usual: list[Kind] = []
+    some = [cells for _, cells in rows[: max(_NEAR, min(_MOST, _CELLS // width))] if len(cells) == width]
     for column in range(width):
-        counts = Counter(kind_of(cells[column]) for _, cells in rows[:_MOST] if len(cells) == width)
+        counts = Counter(kind_of(cells[column]) for cells in some)
         del counts["nothing"]
         usual.append(max(counts, key=lambda kind: counts[kind]) if counts else "nothing")
     return usual
