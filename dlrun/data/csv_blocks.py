@@ -211,7 +211,7 @@ def column_of_array(array: Any, cells: Cells, *, as_text: bool, are_words: bool 
     if not as_text and not are_words and (figures := _figures(array, cells)) is not None:
         return Column(values_of(figures, np.float64, np.nan))
     encoded = array.dictionary_encode()
-    stripped = [text.strip().strip(INVISIBLE).strip() for text in encoded.dictionary.to_pylist()]
+    stripped = [text.strip() for text in encoded.dictionary.to_pylist()]
     if any(len(text) > _LONGEST_CELL for text in stripped):
         raise Irregular
     places: dict[str, int] = {}

@@ -167,6 +167,16 @@ def test_what_is_no_row_is_noted_in_a_large_file_too(tmp_path: Path, monkeypatch
     assert dict(table.guessed) == {"separator": ";", "decimal": ","}
 
 
+def test_a_strict_reading_keeps_invisible_characters_in_a_large_file_as_in_a_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = "a,b\n1,x\n2,\u200bx\n3,y\n"
+    (tmp_path / "small.csv").write_text(content, encoding="utf-8")
+    expected = read_table(tmp_path / "small.csv").column("b")
+    assert large(tmp_path, monkeypatch, content).column("b") == expected == ["x", "\u200bx", "y"]
+    assert large(tmp_path, monkeypatch, content, Reading()).column("b") == ["x", "x", "y"]
+
+
 def test_a_column_that_turns_out_to_hold_texts_keeps_each_text(tmp_path: Path) -> None:
     first, second = [["01", "1"]], [["x", "2"], ["y", "3"], ["z", "4"]]
 
