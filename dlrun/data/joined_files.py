@@ -60,7 +60,7 @@ def joined_table(source: str, files: Sequence[Path], read: Callable[[Path, Colle
             texts = [*texts, *error.names]
             continue
         lines = [line for table in tables for line in table.lines]
-        return Table(source, columns, lines, _notes(tables), _guessed(tables), starts)
+        return Table(source, columns, lines, _notes(tables), _guessed(tables), files=starts)
 
 
 def _refuse_others(first: Table, table: Table) -> None:

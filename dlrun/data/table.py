@@ -46,7 +46,7 @@ from dlrun.data.table_refusals import (
     some_columns,
 )
 from dlrun.data.table_splits import Rows, rows_of_splits
-from dlrun.data.tables import STRICT, Reading, Table
+from dlrun.data.tables import ELSEWHERE, STRICT, Reading, RowNames, Table
 from dlrun.data.trees import single
 from dlrun.errors import UserError
 
@@ -92,7 +92,7 @@ def table_data(read: Callable[[], Table], options: TableOptions, known: Mapping[
         fit=dataset.fit,
         read_new=dataset.read_new,
         read_labelled=dataset.read_labelled,
-        name_of=dataset.name_of,
+        name_of=dataset.names,
         known=encoding.known(),
         guessed=dataset.guessed,
         notes=notes,
@@ -110,7 +110,7 @@ class _Dataset:
     findings: list[str] = field(default_factory=list)
     splits: dict[str, Examples] = field(default_factory=dict)
     guessed: Mapping[str, Any] = field(default_factory=dict)
-    names: Callable[[int], str] = "row {}".format
+    names: RowNames = field(default_factory=RowNames)
 
     def read(self, read: Callable[[], Table]) -> dict[str, Examples]:
         """All splits of a table."""
@@ -118,7 +118,7 @@ class _Dataset:
         cells = without_trouble(cells, self.options, self.notes, findings=self.findings)
         placement = self.encoding.placement
         rows, _ = rows_of_splits(cells, self.options, len(table), self.notes, placement)
-        self.names = table.place
+        self.names.own = table.place
         return self.examples(cells, rows)
 
     def read_labelled(self, path: Path) -> Examples:
@@ -129,8 +129,8 @@ class _Dataset:
         refuse_missing_columns(table, [*needed_columns(options), *self.encoding.columns])
         cells = parsed(table, options, self.encoding.columns, self.encoding.categories)
         cells = without_trouble(cells, options, self.notes, findings=self.findings)
-        self.names = table.place
-        return self.examples(cells, {"all": np.arange(len(cells))})["all"]
+        self.names.other = table.place
+        return self.examples(cells, {"all": np.arange(len(cells))}, ELSEWHERE)["all"]
 
     def read_new(self, path: Path) -> Iterator[NewInputs]:
         """Yield the rows of a file for prediction, named by their id, date or line.
@@ -173,12 +173,8 @@ class _Dataset:
     def fit(self, training: Examples) -> Preprocessing:
         return standardising(self.options, self.encoding, single(training.inputs))
 
-    def name_of(self, row: int) -> str:
-        """The name of a row by its number in the table that was read last."""
-        return self.names(row)
-
-    def examples(self, cells: Cells, rows: Rows) -> dict[str, Examples]:
-        """The examples of each split, in the order of its rows."""
+    def examples(self, cells: Cells, rows: Rows, first: int = 0) -> dict[str, Examples]:
+        """The examples of each split, in the order of its rows, which are numbered from `first` on."""
         options, encoding = self.options, self.encoding
         refuse_too_many(len(cells), options, encoding, cells.source)
         unseen: Unseen = []
@@ -194,7 +190,7 @@ class _Dataset:
                 targets_of(own, options, encoding.classes),
                 aside,
                 keys=own.keys,
-                origin=None if own.rows is None else torch.from_numpy(own.rows),
+                origin=None if own.rows is None else torch.from_numpy(own.rows) + first,
             )
         report_unseen(unseen, cells, options, encoding, self.notes)
         return found
@@ -261,7 +257,7 @@ def _learnt(table: Table, options: TableOptions, notes: list[str]) -> _Dataset:
     if options.scale_target == "auto":
         guessed["scale_target"] = encoding.scaling is not None
         options = replace(options, scale_target=encoding.scaling is not None)
-    dataset = _Dataset(options, encoding, notes, findings, guessed=guessed, names=table.place)
+    dataset = _Dataset(options, encoding, notes, findings, guessed=guessed, names=RowNames(table.place))
     dataset.splits = dataset.examples(cells, rows)
     return dataset
 

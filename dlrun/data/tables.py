@@ -59,6 +59,20 @@ class _EveryColumn(Collection[str]):
 EVERY_COLUMN: Collection[str] = _EveryColumn()
 
 
+ELSEWHERE = 2**40  # from this number on an example is of another file or folder than those of training
+
+
+@dataclass
+class RowNames:
+    """The names of rows by their numbers: of the table of training, and from ELSEWHERE on of another."""
+
+    own: Callable[[int], str] = "row {}".format
+    other: Callable[[int], str] = "row {}".format
+
+    def __call__(self, number: int) -> str:
+        return self.own(number) if number < ELSEWHERE else self.other(number - ELSEWHERE)
+
+
 def refuse_beyond_memory(needed: int, path: Path | str) -> None:
     """Raise UserError for a table that needs more bytes than the machine has memory."""
     if needed > machine.memory():

@@ -33,7 +33,7 @@ from dlrun.data.table_refusals import (
     refuse_unlabelled,
 )
 from dlrun.data.table_splits import Rows, rows_of_splits
-from dlrun.data.tables import Table
+from dlrun.data.tables import ELSEWHERE, RowNames, Table
 from dlrun.data.texts import Tokens, distinct_texts, read_lines, tokens_of
 from dlrun.errors import UserError
 
@@ -144,7 +144,7 @@ def text_table_data(
         splits=encoding.placement.splits if encoding.placement else table.splits,
         read_new=dataset.read_new,
         read_labelled=dataset.read_labelled,
-        name_of=dataset.name_of,
+        name_of=dataset.names,
         known=encoding.known(options),
         notes=dataset.notes,
         findings=dataset.findings,
@@ -165,7 +165,7 @@ class _Dataset:
     findings: list[str] = field(default_factory=list)
     guessed: Mapping[str, Any] = field(default_factory=dict)
     splits: dict[str, Examples] = field(default_factory=dict)
-    names: Callable[[int], str] = "row {}".format
+    names: RowNames = field(default_factory=RowNames)
 
     def read(self, read: Callable[[], Table]) -> dict[str, Examples]:
         """All splits of a table."""
@@ -173,7 +173,7 @@ class _Dataset:
         cells = _cells(table, self.options, self.notes)
         placement = self.encoding.placement
         rows, _ = rows_of_splits(cells, self.options.table, len(table), self.notes, placement)
-        self.names = table.place
+        self.names.own = table.place
         return self.examples(cells, rows)
 
     def read_labelled(self, path: Path) -> Examples:
@@ -181,8 +181,8 @@ class _Dataset:
         table = read_table(path, self.options.table.reading, [self.options.text, *self.options.table.texts])
         refuse_unlabelled(table, self.options.table)
         cells = _cells(table, self.options, self.notes)
-        self.names = table.place
-        return self.examples(cells, {"all": np.arange(len(cells))})["all"]
+        self.names.other = table.place
+        return self.examples(cells, {"all": np.arange(len(cells))}, ELSEWHERE)["all"]
 
     def read_new(self, path: Path) -> tuple[list[str], Tensor]:
         """Read the texts of a CSV file with that column (`row 2`), or the lines of another (`line 1`)."""
@@ -205,16 +205,12 @@ class _Dataset:
             raise UserError("the text is empty")
         return self.encoding.ids([text.strip()], self.options, "", self.notes)[0]
 
-    def name_of(self, row: int) -> str:
-        """The name of a row by its number in the table that was read last."""
-        return self.names(row)
-
-    def examples(self, cells: Cells, rows: Rows) -> dict[str, Examples]:
-        """The examples of each split, in the order of its rows."""
+    def examples(self, cells: Cells, rows: Rows, first: int = 0) -> dict[str, Examples]:
+        """The examples of each split, in the order of its rows, which are numbered from `first` on."""
         texts, options = cells.texts[self.options.text].cells(), self.options
         ids = self.encoding.ids(texts, options, cells.source, self.notes)
         targets = targets_of(cells, options.table, self.encoding.classes)
-        origin = None if cells.rows is None else torch.from_numpy(cells.rows)
+        origin = None if cells.rows is None else torch.from_numpy(cells.rows) + first
         whole = Examples(ids, targets, keys=cells.keys, origin=origin)
         return {name: whole.take(torch.from_numpy(some)) for name, some in rows.items()}
 
@@ -233,7 +229,7 @@ def _learnt(table: Table, options: TextTableOptions) -> _Dataset:
     vocabulary = most_frequent(map(options.cut, texts), options.vocabulary)
     placed = placement if options.table.split_rule == "hash" else None
     encoding = _Encoding((PADDING, UNKNOWN, *vocabulary), classes, scaling, placed)
-    dataset = _Dataset(options, encoding, notes, [*table.notes], table.guessed, names=table.place)
+    dataset = _Dataset(options, encoding, notes, [*table.notes], table.guessed, names=RowNames(table.place))
     dataset.splits = dataset.examples(cells, rows)
     return dataset
 

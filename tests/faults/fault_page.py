@@ -54,9 +54,9 @@ where files are written: the name of a run consists of letters, digits, `.`, `_`
 inside a checkpoint or a run folder can do no more.
 
 **A dataset** is read and never executed: images as PNG, JPEG, WEBP, BMP, GIF, TIFF, JPEG 2000, AVIF or,
-with pillow-heif, HEIC, of at most 2²⁶ pixels and 280 MiB to decode, tables that fit into the memory
-of the machine, and only the expected members of an archive. Downloads are compared with pinned SHA-256 checksums. Its
-names are shown as plain text in terminals, pictures and CSV.
+with pillow-heif, HEIC, of at most 2²⁶ pixels and 280 MiB to decode, tables that fit into the memory of
+the machine, and only the expected members of an archive. Downloads are compared with pinned SHA-256
+checksums. Its names are shown as plain text in terminals, pictures and CSV.
 
 **A run folder** is listed whatever it contains, without a lock and without writing. It cannot make
 `resume`, `eval` or `plot` write outside of it, except decoded images and downloads in the data folder: it
