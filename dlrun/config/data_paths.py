@@ -14,7 +14,7 @@ from dlrun.config.registry import Parts
 from dlrun.errors import UserError, shortened
 from dlrun.system.files import with_home
 
-_OPTION = "path"  # the option of a dataset, of dlrun or of the user
+_OPTIONS = ("path", "test_path", "valid_path")  # of a dataset, of dlrun or of the user
 
 
 def data_places(text: str, data_dir: Path, beside: Path | None = None) -> list[Path]:
@@ -65,7 +65,7 @@ def file_at(text: str, data_dir: Path) -> Path:
 
 
 def with_data_found(config: Config, parts: Parts, data_dir: Path, *, is_needed: bool) -> Config:
-    """The config with the `path` of its dataset made absolute, so that it holds in any current folder.
+    """The config with the paths of its dataset made absolute, so that it holds in any current folder.
 
     A path in a file is also looked for beside that file; one on the command line is not, it is relative to
     the current folder. `is_needed` is False if a checkpoint holds all that is needed of the data. A missing
@@ -73,31 +73,38 @@ def with_data_found(config: Config, parts: Parts, data_dir: Path, *, is_needed: 
     are found, except for a run's own config.yaml: an older run wrote relative paths and took the first one,
     and the fingerprint of the data tells whether that is still right.
     """
+    for option in _OPTIONS:
+        if absolute := _found(option, config, parts, data_dir, is_needed=is_needed):
+            choice = config.dataset
+            config = replace(config, dataset=Choice(choice.name, choice.options | {option: absolute}))
+    return config
+
+
+def _found(option: str, config: Config, parts: Parts, data_dir: Path, *, is_needed: bool) -> str:
+    """The absolute path that an option of the dataset names; "" if it names none, or none that is there."""
     choice = config.dataset
-    text = choice.options.get(_OPTION)
+    text = choice.options.get(option)
     if not isinstance(text, str) or not text:
-        return config
-    place = config.tree.at(("dataset", _OPTION)).place
+        return ""
+    place = config.tree.at(("dataset", option)).place
     places = data_places(text, data_dir, Path(place.source).parent if place.line else None)
     try:
         found = found_at(places)
     except (OSError, ValueError):
-        return config  # the dataset says what is wrong with the name
+        return ""  # the dataset says what is wrong with the name
     home = Path(place.source).parent  # of a run, maybe
     is_of_run = not is_needed or (place.line > 0 and (home / "checkpoints").is_dir())
     if len(found) > 1 and not is_of_run:
         which = " or ".join(str(_plainly(each)) for each in found)
-        fix = f"write the whole path of the one that is meant, such as dataset.path={_plainly(found[0])}"
+        fix = f"write the whole path of the one that is meant, such as dataset.{option}={_plainly(found[0])}"
         raise UserError(f"{shortened(text)} could be {which}", fix=fix)
     if not found and is_needed and parts.part("dataset", choice.name).built_in:
         beside = Path(config.tree.place.source).parent / text
-        fix = "say where it is with dataset.path=…"
+        fix = f"say where it is with dataset.{option}=…"
         if place == COMMAND_LINE and beside.exists():
-            fix = f"a path on the command line is relative to where you are: dataset.path={beside}"
+            fix = f"a path on the command line is relative to where you are: dataset.{option}={beside}"
         raise UserError(f"there is no file or folder {_listed(places)}", fix=fix)
-    if not found or not (absolute := writable(found[0])):
-        return config
-    return replace(config, dataset=Choice(choice.name, choice.options | {_OPTION: absolute}))
+    return writable(found[0]) if found else ""
 
 
 def _listed(places: Sequence[Path]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from dlrun.data.hash_split import HashSplit
 
+OPEN, SPLITS = -1, ("train", "valid", "test")  # the numbers of splits in an array
 # The names that a split may have in a column or as a folder, in lower case.
 SPLIT_NAMES = {
     "train": "train",
@@ -39,7 +40,7 @@ class Placement:
     def remembered(cls, known: Mapping[str, Any]) -> Placement:
         """The placement in a checkpoint. Raises ValueError, TypeError or KeyError if it is malformed."""
         splits, dates = tuple(known["splits"]), dict(known["dates"])
-        if not set(splits) <= {"train", "valid", "test"} or "train" not in splits:
+        if not set(splits) <= {*SPLITS} or "train" not in splits:
             raise ValueError("the stored splits have other names")
         if not dates.keys() <= {"valid", "test"} or not all(type(date) is int for date in dates.values()):
             raise ValueError("the stored dates of splits are malformed")

@@ -19,7 +19,7 @@ from dlrun.data.csv_files import read_table
 from dlrun.data.dates import ISO, formats_of
 from dlrun.data.examples import Data, Examples, NewInputs, Preprocessing
 from dlrun.data.parsed_tables import CACHE
-from dlrun.data.placement import Placement
+from dlrun.data.placement import OPEN, SPLITS, Placement
 from dlrun.data.table_encoding import Encoding, TableOptions, different, places_of
 from dlrun.data.table_guesses import input_columns, settled, without_words
 from dlrun.data.table_inputs import (
@@ -54,12 +54,28 @@ _AT_ONCE = 2**14  # rows that are predicted together
 _AUTO = ("categorical", "dates")  # options that may be found by looking at the columns
 
 
-def file_table(path: str, root: Path, texts: Sequence[str] = (), reading: Reading = STRICT) -> Table:
+def file_table(
+    path: str,
+    root: Path,
+    texts: Sequence[str] = (),
+    reading: Reading = STRICT,
+    others: Mapping[str, str] | None = None,
+) -> Table:
     """Read the table at a path, absolute or relative to the working directory or else to `root`.
 
-    The columns of `texts` keep their texts even if they are numbers, such as 01.
+    The columns of `texts` keep their texts even if they are numbers, such as 01. `others` are files of other
+    splits, by the names of these: their rows follow.
     """
-    return read_table(file_at(path, root), reading, texts, root / CACHE)
+    if not others:
+        return read_table(file_at(path, root), reading, texts, root / CACHE)
+    table = read_table(
+        [file_at(each, root) for each in (path, *others.values())], reading, texts, root / CACHE
+    )
+    parts = np.full(len(table), OPEN, np.int8)
+    starts = [first for _, first in table.files[-len(others) :]]
+    for split, start, end in zip(others, starts, [*starts[1:], len(table)], strict=True):
+        parts[start:end] = SPLITS.index(split)
+    return replace(table, parts=parts)
 
 
 def table_data(read: Callable[[], Table], options: TableOptions, known: Mapping[str, Any] | None) -> Data:

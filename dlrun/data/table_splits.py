@@ -12,15 +12,13 @@ from torch import Tensor
 from dlrun.data.cells import Cells, in_order
 from dlrun.data.examples import Examples, carve
 from dlrun.data.hash_split import HashSplit, text_keys
-from dlrun.data.placement import SPLIT_NAMES, Placement
+from dlrun.data.placement import OPEN, SPLIT_NAMES, SPLITS, Placement
 from dlrun.data.table_encoding import TableOptions, different, places_of
 from dlrun.data.trees import single
 from dlrun.errors import UserError, shortened
 
 _FEWEST_WITH_VALID = 20  # rows: a tenth of fewer tells nothing
 _FEWEST = 2  # rows in a split
-
-_OPEN, _SPLITS = -1, ("train", "valid", "test")  # the numbers of splits in an array
 
 Rows = dict[str, np.ndarray]  # split -> its rows (m,)
 
@@ -60,8 +58,8 @@ def rows_of_splits(
 
 
 def _fitted(cells: Cells, options: TableOptions, stated: np.ndarray, notes: list[str]) -> Placement:
-    """The placement of rows by the options of their table; `stated` (n,) are numbers of splits, or _OPEN."""
-    there = {_SPLITS[number] for number in np.unique(stated).tolist() if number != _OPEN}
+    """The placement of rows by the options of their table; `stated` (n,) are numbers of splits, or OPEN."""
+    there = {SPLITS[number] for number in np.unique(stated).tolist() if number != OPEN}
     are_open = stated <= 0  # for training, or not stated
     test = 0.0 if there else options.test_fraction
     valid = 0.0 if "valid" in there else options.valid_fraction
@@ -103,26 +101,26 @@ def _placed(cells: Cells, options: TableOptions, stated: np.ndarray, placement: 
         dates = cells.date.numpy()[are_open]
         for name in ("valid", "test"):  # in the order of time
             if name in placement.dates:
-                found[are_open[dates >= placement.dates[name]]] = _SPLITS.index(name)
+                found[are_open[dates >= placement.dates[name]]] = SPLITS.index(name)
     elif placement.by_hash:
         own = cells.take(are_open)
         labels, classes = _classes(own, options)
         for name, some in placement.by_hash.rows(_keys(own, options), classes, labels).items():
-            found[are_open[some.numpy()]] = _SPLITS.index(name)
-    return {name: np.flatnonzero(found == _SPLITS.index(name)) for name in placement.splits}
+            found[are_open[some.numpy()]] = SPLITS.index(name)
+    return {name: np.flatnonzero(found == SPLITS.index(name)) for name in placement.splits}
 
 
 def _stated(cells: Cells, options: TableOptions) -> np.ndarray:
-    """The number (n,) int8 of the split that a column or the file of a row states for it, or _OPEN."""
+    """The number (n,) int8 of the split that a column or the file of a row states for it, or OPEN."""
     if options.split_column is None:
-        return np.full(len(cells), _OPEN, np.int8) if cells.parts is None else cells.parts
+        return np.full(len(cells), OPEN, np.int8) if cells.parts is None else cells.parts
     column = cells.texts[options.split_column]
     names = [SPLIT_NAMES.get(text.lower(), "") for text in column.texts]
     if unknown := [text for text, name in zip(column.texts, names, strict=True) if not name]:
         what = f"{options.split_column} holds {shortened(unknown[0])!r}, but says in which split a row is"
         raise UserError(what, where=cells.source, fix="write train, valid or test there")
     assert column.codes is not None, "it was read as texts"
-    numbers = np.array([*map(_SPLITS.index, names), _OPEN], np.int8)
+    numbers = np.array([*map(SPLITS.index, names), OPEN], np.int8)
     stated: np.ndarray = numbers[column.codes]
     return stated
 

@@ -56,6 +56,8 @@ def csv(
     split: Literal["chronological", "random", "group"] | None = None,
     split_rule: Literal["hash", "drawn"] = "hash",
     split_column: str | None = None,
+    test_path: str | None = None,
+    valid_path: str | None = None,
     group: str | None = None,
     stratify: str | None = None,
     test_fraction: Fraction = 0.2,
@@ -104,7 +106,8 @@ def csv(
     rows in the test split and `valid_fraction` of the rest in the validation split; `stratify` names a
     column to balance instead, `group` one whose rows stay together, `seed` chooses another hash. The split is
     chronological if there is a `date`: then the last rows are the test split, the last of the rest the
-    validation split. `split_column` names a column that says train, valid or test.
+    validation split. `split_column` names a column that says train, valid or test; `test_path` and
+    `valid_path` are files of their own for these splits, with the same columns.
     """
     options = TableOptions(
         target=target,
@@ -144,4 +147,6 @@ def csv(
         valid_fraction=valid_fraction,
         seed=seed,
     )
-    return table_data(partial(file_table, path, root, options.texts, options.reading), options, known)
+    others = {"valid": valid_path, "test": test_path}
+    there = {name: each for name, each in others.items() if each}
+    return table_data(partial(file_table, path, root, options.texts, options.reading, there), options, known)

@@ -22,7 +22,7 @@ Write = Callable[[str, str], Path]
 TABLE = "a,y\n" + "".join(f"{x},{2 * x}\n" for x in range(20))
 ANOTHER = "a,y\n" + "".join(f"{x},{3 * x}\n" for x in range(20))
 CONFIG = """\
-dataset: {name: csv, path: T.csv, target: y}
+dataset: {name: csv, path: T.csv, target: y, valid_fraction: 0}
 architecture: {name: mlp, hidden: [4]}
 loss: mse
 optimizer: {name: adam, lr: 1e-2}

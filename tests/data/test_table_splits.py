@@ -81,6 +81,23 @@ def test_a_column_says_the_split(tmp_path: Path) -> None:
         data_of(path, split_column="part")
 
 
+def test_splits_may_have_files_of_their_own(tmp_path: Path) -> None:
+    path = table(tmp_path, (f"{n},{n}" for n in range(50)))
+    other = tmp_path / "other.csv"
+    other.write_text("y,x\n" + "".join(f"{n},{n}\n" for n in range(100, 110)))
+    data = data_of(path, test_path=str(other))
+    read = data.read()
+    assert {name: len(some) for name, some in read.items()} == {"train": 45, "valid": 5, "test": 10}
+    assert sorted(read["test"].inputs[:, 0].tolist()) == list(range(100, 110))
+    assert data.name_of is not None and read["test"].origin is not None
+    assert data.name_of(int(read["test"].origin[0])) == "other.csv, row 2"
+    both = data_of(path, valid_path=str(other)).read()
+    assert {name: len(some) for name, some in both.items()} == {"train": 50, "valid": 10}
+    other.write_text("y,z\n1,2\n")
+    with pytest.raises(UserError, match="z"):
+        data_of(path, test_path=str(other))
+
+
 def test_every_class_is_in_every_split(tmp_path: Path) -> None:
     rows = [f"{n},{'common' if n < 90 else 'rare' if n < 94 else 'alone'}" for n in range(95)]
     data = data_of(table(tmp_path, rows), task="classification")
