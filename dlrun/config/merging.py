@@ -87,6 +87,6 @@ def _put(tree: Located, path: Sequence[str], value: Located) -> Located:
 def located(plain: Any, place: Place) -> Located:
     if isinstance(plain, dict):
         plain = {key: located(item, place) for key, item in plain.items()}
-    elif isinstance(plain, list):
+    elif isinstance(plain, list | tuple):
         plain = [located(item, place) for item in plain]
     return Located(plain, place, place)

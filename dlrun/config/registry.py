@@ -177,9 +177,8 @@ def read_part(kind: str, path: Path) -> Part:
     for statement in tree.body:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef) and statement.name == name:
             function = statement
-        elif isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value:
-            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            for target in targets if _is_constant(statement.value) else ():
+        elif isinstance(statement, ast.Assign) and _is_constant(statement.value):
+            for target in statement.targets:
                 if isinstance(target, ast.Name):
                     constants[target.id] = ast.literal_eval(statement.value)
     if not isinstance(function, ast.FunctionDef):

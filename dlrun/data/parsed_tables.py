@@ -18,7 +18,7 @@ from dlrun.data.columns import Column
 from dlrun.data.gathered_columns import Memory, Store
 from dlrun.data.tables import Table
 from dlrun.errors import RunFailed
-from dlrun.system.files import sync_folder
+from dlrun.system.files import put_in_place
 from dlrun.system.locks import alone, remove_unless_in_use
 from dlrun.system.progress import no_progress
 
@@ -126,7 +126,7 @@ def _write(parsing: Parsing, folder: Path, read: Callable[[StoreOf], Table]) -> 
     temporary = folder / f"columns.{os.getpid()}.tmp"
     state = parsing.state
     try:
-        with temporary.open("w+b") as file:
+        with temporary.open("w+b") as file:  # its cells are read while others are still written
             stores: list[FileStore] = []
 
             def store_of(columns: int, rows: int) -> Store:
@@ -139,14 +139,12 @@ def _write(parsing: Parsing, folder: Path, read: Callable[[StoreOf], Table]) -> 
             said = _kept(table, stores[0])
             file.flush()
             os.fsync(file.fileno())
-            said |= {"rows": len(table), "room": stores[0].rows, "digest": _digest(file)}
-        os.replace(temporary, folder / "columns")
-        sync_folder(folder)
+        said |= {"rows": len(table), "room": stores[0].rows, "digest": _digest(temporary)}
+        put_in_place(temporary, folder / "columns")
     finally:
         temporary.unlink(missing_ok=True)
-    if parsing.state != state:  # it was written to while it was read
-        return
-    write_index(folder, {"format": FORMAT, "source": parsing.source, "state": state, **said})
+    if parsing.state == state:  # else it was written to while it was read
+        write_index(folder, {"format": FORMAT, "source": parsing.source, "state": state, **said})
 
 
 def _kept(table: Table, store: FileStore) -> dict[str, Any]:
@@ -175,9 +173,8 @@ def _found(folder: Path, parsing: Parsing) -> Table | None:
     index, path = read_index(folder), folder / "columns"
     try:
         rows, columns = int(index["rows"]), index["columns"]
-        with path.open("rb") as file:
-            if _digest(file) != index["digest"]:
-                return None
+        if _digest(path) != index["digest"]:
+            return None
         kept = [_Kept(path, place * int(index["room"]), rows) for place in range(len(columns) + 1)]
         made = {own["name"]: _column(own, each) for own, each in zip(columns, kept, strict=False)}
         span = index["lines"]
@@ -220,9 +217,9 @@ def _column(own: Mapping[str, Any], kept: _Kept) -> Column:
     return _KeptColumn(kept, odd, is_typed=own["is_typed"])
 
 
-def _digest(file: IO[bytes]) -> str:
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tidy(parsing: Parsing, folder: Path) -> None:

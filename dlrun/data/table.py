@@ -90,7 +90,13 @@ def table_data(read: Callable[[], Table], options: TableOptions, known: Mapping[
         dataset = _learnt(read(), options, notes)
     else:
         encoding = Encoding.remembered(known)
-        dataset = _Dataset(replace(options, formats=encoding.formats), encoding, notes)
+        options = replace(
+            options,
+            formats=encoding.formats,
+            categorical=[*encoding.categories] if options.categorical == "auto" else options.categorical,
+            dates=[*encoding.dates] if options.dates == "auto" else options.dates,
+        )
+        dataset = _Dataset(options, encoding, notes)
         refuse_another_encoding(encoding, options)
     options, encoding, splits = dataset.options, dataset.encoding, dataset.splits
     features = encoding.features(options)

@@ -63,7 +63,7 @@ def _fitted(cells: Cells, options: TableOptions, stated: np.ndarray, notes: list
     are_open = stated <= 0  # for training, or not stated
     test = 0.0 if there else options.test_fraction
     valid = 0.0 if "valid" in there else options.valid_fraction
-    if valid and are_open.sum() < _FEWEST_WITH_VALID and not options.is_chronological:
+    if valid and are_open.sum() < _FEWEST_WITH_VALID:
         notes.append(f"{are_open.sum():,} rows are too few for a validation split")
         valid = 0.0
     there |= {name for name, fraction in (("valid", valid), ("test", test)) if fraction}

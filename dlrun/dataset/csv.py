@@ -14,12 +14,7 @@ from dlrun.data.table_encoding import TableOptions
 from dlrun.data.tables import Reading
 
 # The options that an earlier dlrun did not have mean what it did.
-of_earlier_runs: dict[str, Any] = {
-    "read": "strict",
-    "split_rule": "drawn",
-    "max_categories": None,
-    "dates": [],
-}
+of_earlier_runs = {"read": "strict", "split_rule": "drawn", "max_categories": None, "dates": ()}
 
 
 def csv(

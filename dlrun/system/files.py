@@ -162,8 +162,7 @@ def write_atomically(
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        _replace(temporary, path)
-        sync_folder(path.parent)
+        put_in_place(temporary, path)
     except BaseException as error:
         with suppress(OSError):  # the first error is the one to report
             temporary.unlink()
@@ -172,6 +171,12 @@ def write_atomically(
         if isinstance(cause, OSError):
             raise cannot_write(path, cause, fix, needed()) from None
         raise
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a file that is complete and synced to the disk its name, which is synced before this returns."""
+    _replace(temporary, path)
+    sync_folder(path.parent)
 
 
 def _replace(temporary: Path, path: Path) -> None:

@@ -168,7 +168,10 @@ def test_an_own_dataset_gets_its_path_found_and_knows_what_to_do_without(
 ) -> None:
     write("mine/dataset/numbers.py", OWN)
     mine = ("--parts", tmp_path / "mine")
-    write("project/own.yaml", CONFIG.replace("{name: csv, path: T.csv, target: y}", "numbers"))
+    write(
+        "project/own.yaml",
+        CONFIG.replace("{name: csv, path: T.csv, target: y, valid_fraction: 0}", "numbers"),
+    )
     assert "path: numbers.txt" in dlrun("show", config, *mine).out
     found = write("project/numbers.txt", "1 2 3 4 5 6")
     assert f'path: "{found}"' in dlrun("show", config, *mine).out

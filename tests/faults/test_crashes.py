@@ -326,6 +326,10 @@ WRITERS = {
     ("run_folders/metrics_file.py", "__init__"): "metrics.csv: rows are appended, and cut off on resume",
     ("run_folders/run.py", "log"): "log.txt: its end may be lost",
     ("console/streams.py", "_give_up"): "to /dev/null",
+    (
+        "data/parsed_tables.py",
+        "_write",
+    ): "a temporary file that is read while it is written; its name by put_in_place",
     ("run_folders/locating.py", "new_folder"): "the exclusive mkdir of a run or a sweep",
     ("run_folders/locating.py", "create_run"): "the folders in it",
     ("sweeps/worker_process.py", "_say_into"): "workers.log: its end may be lost",

@@ -651,7 +651,10 @@ def test_decoded_images_are_deleted_when_asked_for(
     assert size > 25 * 3 * 12 * 12
     done = dlrun("data", "--clear-cache", "--data-dir", tmp_path / "data")
     assert (done.code, done.err) == (0, "")
-    assert done.out == f"{size_text(size)} of decoded images were deleted in {tmp_path / 'data'}\n"
+    assert (
+        done.out
+        == f"{size_text(size)} of decoded images and parsed tables were deleted in {tmp_path / 'data'}\n"
+    )
     assert kept(photos) == [mine]
     assert dlrun("data", "--clear-cache", "--data-dir", tmp_path / "none").out.startswith("0 bytes")
     assert dlrun("data").code == 2
@@ -1000,11 +1003,12 @@ def test_another_folder_is_evaluated_if_the_model_knows_its_classes(
     data = ("--data-dir", tmp_path / "data")
     assert dlrun("train", config, *data).code == 0
     other = fill(tmp_path / "other", {"owl": 10, "dog": 5}, first=50)
-    found = json.loads(dlrun("eval", "last", "--json", f"dataset.path={other}", *data).out)
-    assert [row["examples"] for row in found["per_class"].values()] == [0, 2, 0]
-    assert not found["same_data"]
+    found = json.loads(dlrun("eval", "last", "--json", "--on", other, *data).out)
+    assert [row["examples"] for row in found["per_class"].values()] == [0, 5, 10]
+    elsewhere = dlrun("eval", "last", f"dataset.path={other}", *data)
+    assert (elsewhere.code, "--on" in elsewhere.err) == (2, True)
     image(other / "eel" / "a.png", (0, 0, 0))
-    refused = dlrun("eval", "last", f"dataset.path={other}", *data)
+    refused = dlrun("eval", "last", "--on", other, *data)
     assert refused.code == 2
     assert "the model has no class eel" in refused.err
     plan, _, _ = open_plan(

@@ -128,15 +128,17 @@ def test_rows_of_several_files_are_told_apart(tmp_path: Path, write: Callable[[s
 def test_what_a_new_file_lacks_is_said_with_what_can_be_done(
     dlrun: Callable[..., Any], tmp_path: Path, write: Callable[[str, str], Path]
 ) -> None:
-    run = days_run(tmp_path, write)
     holed = write("holed.csv", "week,before,date\nTues,,2016-02-01\nFri,44,2016-02-02\n")
-    refused = dlrun("predict", run.folder, holed)
-    assert (refused.code, "before in row 2" in refused.err) == (2, True)
-    assert "is fixed at training" in refused.err and "set missing" not in refused.err
-    dropping = days_run(tmp_path, write, missing="drop")
-    done = dlrun("predict", dropping.folder, holed, "--json")
-    assert [row["input"] for row in json.loads(done.out)["predictions"]] == ["2016-02-02"]
-    assert "1 of 2 rows is left out" in done.err
+    for missing in ("refuse", "drop"):
+        run = days_run(tmp_path, write, missing=missing)
+        done = dlrun("predict", run.folder, holed, "--json")
+        rows = json.loads(done.out)["predictions"]
+        assert (done.code, [row["input"] for row in rows]) == (1, ["2016-02-01", "2016-02-02"])
+        assert [row.get("problem", "") for row in rows] == ["before: there is no value", ""]
+        assert "1 of 2 inputs cannot be predicted" in done.err
+    filling = days_run(tmp_path, write)
+    done = dlrun("predict", filling.folder, holed, "--json")
+    assert (done.code, len(json.loads(done.out)["predictions"])) == (0, 2)
 
 
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t"])

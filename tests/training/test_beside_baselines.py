@@ -18,7 +18,7 @@ from dlrun.training.trained import open_checkpoint
 Dlrun = Callable[..., Any]
 HOUSES = "rooms,price\n" + "".join(f"{1 + n % 7},{200_000 + 9_000 * (n % 7) + 17 * n}\n" for n in range(50))
 PRICES = """\
-dataset: {name: csv, path: houses.csv, target: price, scale_target: false}
+dataset: {name: csv, path: houses.csv, target: price, scale_target: false, valid_fraction: 0}
 architecture: linear
 loss: mse
 optimizer: {name: adam, lr: 1e-3}
