@@ -84,7 +84,7 @@ def column_warnings(data: Data, splits: Mapping[str, Split]) -> Iterator[str]:
         if moved := list(_moved(others, rows, test)):
             yield (
                 f"test is not distributed as train is: {_few(moved)}; the model has to extrapolate there: "
-                f"{leave}, or split at random"
+                f"split otherwise, or {leave}"
             )
 
 

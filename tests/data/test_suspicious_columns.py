@@ -120,6 +120,17 @@ def test_an_input_or_a_category_that_tells_the_class_is_named() -> None:
     assert warnings([NOISE[:, 2] > 0, NOISE[:, 2] <= 0], ["end=lost", "end=won"], targets=CLASSES) == []
 
 
+def test_cells_that_are_missing_for_one_class_alone_tell_it() -> None:
+    [said] = warnings(torch.where(CLASSES == 1, torch.nan, NOISE[:, 2]), targets=CLASSES)
+    assert said.startswith("y can be told from one input alone: k (100.00% of the classes)")
+
+
+def test_rare_categories_differ_in_test_by_chance() -> None:
+    categories = torch.randint(250, (N,), generator=torch.Generator().manual_seed(4))
+    one_hot = torch.nn.functional.one_hot(categories, 250)
+    assert warnings(list(one_hot.T), [f"k={place}" for place in range(250)]) == []
+
+
 def test_many_values_of_few_rows_each_tell_nothing_of_other_rows() -> None:
     """A fit that is judged on its own rows would call such a column perfect."""
     categories = torch.randint(150, (N,), generator=torch.Generator().manual_seed(3))

@@ -62,9 +62,9 @@ def test_pictures_that_are_nearly_equal_are_named() -> None:
 
 def test_pictures_with_the_same_outline_are_not_nearly_equal() -> None:
     """Seen small they are; their pixels differ."""
-    texture = 60 * torch.randn(60, 1, 24, 24, generator=STREAM)
-    other = 60 * torch.randn(20, 1, 24, 24, generator=STREAM)
-    outline = pictures(1)[:, :1].float()
+    texture = 25 * torch.randn(60, 1, 64, 64, generator=STREAM)
+    other = 25 * torch.randn(20, 1, 64, 64, generator=STREAM)
+    outline = pictures(1, 64)[:, :1].float()
     assert warnings((outline + texture).clamp(0, 255).byte(), (outline + other).clamp(0, 255).byte()) == []
 
 
