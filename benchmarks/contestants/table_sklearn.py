@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.compose import ColumnTransformer, make_column_selector
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_selector
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
@@ -96,6 +96,10 @@ def main() -> None:
         "trees": lambda seed: trees(seed, is_classes),
         "linear": lambda seed: linear(is_classes),
     }
+    if not is_classes:
+        models["scaled"] = lambda seed: TransformedTargetRegressor(
+            network(asked["hidden"], seed, is_classes), transformer=StandardScaler()
+        )
     found: dict[str, list[float]] = {}
     warnings.simplefilter("ignore", ConvergenceWarning)  # its default of 200 epochs is what is compared
     for name, model in models.items():

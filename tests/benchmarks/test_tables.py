@@ -51,7 +51,12 @@ def test_the_count_leaves_out_what_could_not_be_installed() -> None:
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "expected"),
-    [([0.9, 0.9], [0.8, 0.8], True), ([0.8, 0.8], [0.9, 0.9], False), ([0.8, 0.8], [0.75, 0.95], True)],
+    [
+        ([0.9, 0.9], [0.8, 0.8], True),
+        ([0.8, 0.8], [0.9, 0.9], False),
+        ([0.8, 0.8], [0.75, 0.95], True),
+        ([0.7, 0.9], [0.85, 0.87], False),
+    ],
 )
 def test_as_good_is_within_the_spread_of_the_seeds(
     ours: list[float], theirs: list[float], expected: bool
