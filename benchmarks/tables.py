@@ -50,10 +50,10 @@ DEFAULT: dict[str, Any] = {
 }
 CHOSEN = (
     "The config was not chosen blindly: `patience` was 20 at first. On `autompg.csv.gz` 20 gave R² 0.8173 ± "
-    "0.0227, because the lowest loss of 31 validation rows came in epoch 5; then 50 (0.8493 ± 0.0397), 100 with "
-    "300 epochs (0.8660 ± 0.0302) and 50 with `lr: 3e-4` (0.8299 ± 0.0090) were tried there and on "
-    "`german_credit.csv` (0.7290, 0.7290 and 0.7270), and their test figures were seen. 50 was kept. The row of "
-    "`autompg.csv.gz` is therefore flattered by its test rows; scikit-learn's options were not tuned."
+    "0.0227, because the lowest loss of 31 validation rows came in epoch 5; then 50 (0.8493 ± 0.0397), 100 "
+    "with 300 epochs (0.8660 ± 0.0302) and 50 with `lr: 3e-4` (0.8299 ± 0.0090) were tried there and on "
+    "`german_credit.csv` (0.7290, 0.7290 and 0.7270), and their test figures were seen. 50 was kept. The row "
+    "of `autompg.csv.gz` is therefore flattered by its test rows; scikit-learn's options were not tuned."
 )
 # Tables of at least 300 rows: options of pandas.read_csv where its defaults do not read them, and columns
 # that both leave out.
@@ -334,8 +334,8 @@ def comparison_lines(measured: Mapping[str, Any]) -> Iterator[str]:
     )
     yield ""
     yield (
-        "As good means not below scikit-learn's mean by more than its own spread, with the target scaled where "
-        "that stands beside. All of it is one split of each table, and some test splits are small."
+        "As good means not below scikit-learn's mean by more than its own spread, with the target scaled "
+        "where that stands beside. All of it is one split of each table, and some test splits are small."
     )
     yield ""
     yield CHOSEN

@@ -27,7 +27,7 @@ def test_every_table_is_listed_once_with_a_target_and_a_task() -> None:
 
 def test_a_table_that_trains_is_told_from_one_that_does_not_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "ours").mkdir()
-    rows = "".join(f"{x},{x % 7}\n" for x in range(40))
+    rows = "".join(f"{x},{x % 7}\n" for x in range(80))
     (tmp_path / "ours" / "good.csv").write_text(f"x,y\n{rows}", encoding="utf-8")
     good = tables.first_try(RawTable("ours", "ours/good.csv", "y", "regression"), tmp_path)
     assert tables.outcome(good) == "trains"
