@@ -159,7 +159,11 @@ def _parsed(
         table = pa_csv.read_csv(
             pa.BufferReader(chunk),
             pa_csv.ReadOptions(column_names=names, block_size=len(chunk) + 1),
-            pa_csv.ParseOptions(delimiter=layout.separator, newlines_in_values=has_newlines),
+            pa_csv.ParseOptions(
+                delimiter=layout.separator,
+                newlines_in_values=has_newlines,
+                ignore_empty_lines=len(names) > 1,  # of a single column such a line has no value
+            ),
             pa_csv.ConvertOptions(
                 column_types=types,
                 null_values=sorted(cells.missing),

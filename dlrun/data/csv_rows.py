@@ -65,10 +65,21 @@ class BodyReader:
     _remarks: Lines = field(default_factory=Lines)
     _again: Lines = field(default_factory=Lines)
     _rules: Lines = field(default_factory=Lines)
+    _passed: set[int] = field(default_factory=set)  # of a single column, the lines that are no rows
 
     def rows_of_text(self, text: TextFile) -> Iterator[Row]:
         """Yield each row of a text; see `rows`."""
-        return self.rows(rows_of(text.lines(), self.layout.separator, self._quote))
+        rows = self.rows(rows_of(text.lines(), self.layout.separator, self._quote))
+        return rows if len(self.layout.names) > 1 else self._with_blank_lines(rows)
+
+    def _with_blank_lines(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield the rows of a single column; a blank line between two of them is one without a value."""
+        expected = 0
+        for line, cells in rows:
+            blank = (number for number in range(expected, line) if expected and number not in self._passed)
+            yield from ((number, [""]) for number in blank)
+            yield line, cells
+            expected = line + 1 + cells[0].count("\n")
 
     def rows(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yield those of all rows that belong to the table, with their lines.
@@ -101,12 +112,15 @@ class BodyReader:
                 may_be_remarks = False  # such as #1 or #ff0000
             if cells[0].startswith(COMMENT) and may_be_remarks and (not is_wide or _is_remark(cells)):
                 self._remarks.add(line)
+                self._passed.add(line)
             elif not any(cells):
-                self._empty.add(line)
+                if columns > 1:  # else it is a row without a value
+                    self._empty.add(line)
             elif not is_wide and is_rule(cells):
                 self._rules.add(line)
             elif cells == header:
                 self._again.add(line)
+                self._passed.add(line)
             elif not is_wide or any(cells[columns:]):
                 misfits.append((line, cells))
             else:

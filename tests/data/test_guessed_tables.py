@@ -317,3 +317,11 @@ def test_an_option_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=said):
         table_of(tmp_path, PLAIN, is_strict=is_strict, **options)
+
+
+def test_a_blank_line_of_a_single_column_is_a_row_without_a_value(tmp_path: Path) -> None:
+    table = table_of(tmp_path, 'x\n1\n\n3\n\n"a\nb"\n4\n\n\n')
+    assert rows_of(table) == [["1"], [""], ["3"], [""], ["a\nb"], ["4"]]
+    assert list(table.lines) == [2, 3, 4, 5, 6, 8], "blank lines at the end are none"
+    two = table_of(tmp_path, "x,y\n1,2\n\n3,4\n")
+    assert list(two.lines) == [2, 4]
