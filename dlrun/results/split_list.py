@@ -36,9 +36,9 @@ def write_split_list(path: Path, data: Data, loaded: Loaded) -> int:
 
 def _named(data: Data, loaded: Loaded) -> Iterator[tuple[int, int, str, str]]:
     """Yield the place in the source, the place in the split, the name and the split of each example."""
-    for name, split in loaded.splits.items():
+    for number, (name, split) in enumerate(loaded.splits.items()):
         if split.origin is None or data.name_of is None:
-            yield from ((0, place, f"{name} {place + 1}", name) for place in range(len(split)))
+            yield from ((number, place, f"{name} {place + 1}", name) for place in range(len(split)))
         else:
             for place, origin in enumerate(split.origin.tolist()):
                 yield origin, place, data.name_of(origin), name
