@@ -91,7 +91,7 @@ def train(*words: str, exit_code: int = 0) -> Figures:
         "row_seconds": [float(row["seconds"]) for row in rows],
         "wall": wall(done.lines),
         "losses": [float(row["train_loss"]) for row in rows],
-        "test_accuracies": [float(row["test_accuracy"]) for row in rows if row["test_accuracy"]],
+        "test_accuracies": [float(row["test_accuracy"]) for row in rows if row.get("test_accuracy")],
         "threads": summary["threads"],
         "checkpoint": checkpoint,
     }

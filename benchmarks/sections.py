@@ -43,6 +43,8 @@ SECTIONS = (
     "fast_paths",
     "long",
     "saving",
+    "large_table",
+    "photographs",
     "threads",
     "scale",
     "gpu",

@@ -26,7 +26,7 @@ from dlrun.errors import UserError
 from dlrun.system.files import size_text
 from dlrun.system.progress import Progress, no_progress
 
-_PIECE = 2**26  # bytes of new images that are read together
+_PIECE = 2**24  # bytes of new images that are read together
 _OF_LABELLED = 2**40  # from this number in `Examples.origin` on an image is of a labelled folder
 _LARGE = 2**30  # bytes of decoded images that are worth a message
 _FEW_LEVELS = 0.1  # of the 256 grey levels, if the usual values have no more
