@@ -122,6 +122,8 @@ def is_few_valued(column: Column) -> bool:
     values = column.numbers[~np.isnan(column.numbers)]
     if len(values) < 3 * _ROWS_OF_EACH or not (values == np.round(values)).all():
         return False
+    if np.abs(values).max() >= 2**53:  # different ones may be the same in float64
+        return False
     different = len(np.unique(values))
     return 3 <= different <= min(_FEW, len(values) // _ROWS_OF_EACH)
 
@@ -146,7 +148,7 @@ def _unusual_numbers(
     reading = fitting if given else chosen_reading(texts, decimal)
     if reading and reading.decimal == "," and not decimal and not (numbers == np.round(numbers)).all():
         reading = None
-    if reading and "%" in reading.symbols:
+    if any("%" in text for text in texts) and reading:
         bare = [reading.read(text) for text in texts if "%" not in text]
         if any(bare) or numbers.any():
             what = f"holds percentages such as {example!r} beside other numbers"

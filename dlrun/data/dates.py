@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -36,7 +37,7 @@ def seconds_of(texts: Sequence[str], date_format: str = ISO) -> int:
             moment = datetime(year, month, day, tzinfo=UTC)
         moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
         return (moment - START) // timedelta(seconds=1)
-    except OverflowError as error:
+    except (OverflowError, re.error) as error:  # re.error: a format that names a part twice
         raise ValueError(str(error)) from None
 
 

@@ -20,7 +20,7 @@ from dlrun.data.dates import ISO, formats_of
 from dlrun.data.examples import Data, Examples, NewInputs, Preprocessing
 from dlrun.data.parsed_tables import CACHE
 from dlrun.data.placement import OPEN, SPLITS, Placement
-from dlrun.data.table_encoding import Encoding, TableOptions, different, places_of
+from dlrun.data.table_encoding import Encoding, TableOptions, different, places_of, sameness
 from dlrun.data.table_guesses import input_columns, settled, without_words
 from dlrun.data.table_inputs import (
     Unseen,
@@ -59,6 +59,7 @@ def file_table(
     root: Path,
     texts: Sequence[str] = (),
     reading: Reading = STRICT,
+    *,
     others: Mapping[str, str] | None = None,
 ) -> Table:
     """Read the table at a path, absolute or relative to the working directory or else to `root`.
@@ -78,8 +79,10 @@ def file_table(
     return replace(table, parts=parts)
 
 
-def table_data(read: Callable[[], Table], options: TableOptions, known: Mapping[str, Any] | None) -> Data:
-    """A table as a dataset. Without `known` it is read at once, for the inputs depend on its columns.
+def table_data(
+    read: Callable[[Reading], Table], options: TableOptions, known: Mapping[str, Any] | None
+) -> Data:
+    """A table, as `read` gives it, as a dataset. Without `known` it is read at once: inputs depend on it.
 
     Raises UserError for options that contradict each other or the table; ValueError, TypeError or KeyError
     for a malformed `known`.
@@ -87,7 +90,7 @@ def table_data(read: Callable[[], Table], options: TableOptions, known: Mapping[
     refuse_contradictions(options)
     notes: list[str] = []
     if known is None:
-        dataset = _learnt(read(), options, notes)
+        dataset = _learnt(read, options, notes)
     else:
         encoding = Encoding.remembered(known)
         options = replace(
@@ -134,9 +137,9 @@ class _Dataset:
     guessed: Mapping[str, Any] = field(default_factory=dict)
     names: RowNames = field(default_factory=RowNames)
 
-    def read(self, read: Callable[[], Table]) -> dict[str, Examples]:
+    def read(self, read: Callable[[Reading], Table]) -> dict[str, Examples]:
         """All splits of a table."""
-        table, cells = self._labelled(read())
+        table, cells = self._labelled(read(self.options.reading))
         cells = without_trouble(cells, self.options, self.notes, findings=self.findings)
         placement = self.encoding.placement
         rows, _ = rows_of_splits(cells, self.options, len(table), self.notes, placement)
@@ -238,8 +241,9 @@ def _usual(cells: Cells, column: str, rows: Rows) -> Tensor:
     return cells.take(rows.get("train", np.arange(len(cells)))).numbers[column].nanmean()
 
 
-def _learnt(table: Table, options: TableOptions, notes: list[str]) -> _Dataset:
+def _learnt(read: Callable[[Reading], Table], options: TableOptions, notes: list[str]) -> _Dataset:
     """Fit the encoding on the training rows of a table, and encode all its splits."""
+    table = read(options.reading)
     options = replace(options, target=_target(table, options))
     refuse_missing_columns(table, needed_columns(options))
     guessed, findings = dict(table.guessed), list(table.notes)
@@ -257,6 +261,12 @@ def _learnt(table: Table, options: TableOptions, notes: list[str]) -> _Dataset:
         if decimal := table.guessed.get("decimal"):
             options = replace(options, reading=replace(options.reading, decimal=decimal))
         found = settled(without_words(table, options.reading.na_values), options)
+        if "decimal" in found.changed:  # cells such as 1.000 were read with a point
+            options = replace(options, reading=replace(options.reading, decimal=found.changed["decimal"]))
+            guessed["decimal"] = found.changed["decimal"]
+            findings.append("numbers have decimal commas")
+            table = read(options.reading)
+            found = settled(without_words(table, options.reading.na_values), options)
         table, options = found.table, found.options
         findings += found.notes
         guessed |= found.changed
@@ -332,7 +342,7 @@ def _categories(
     the most frequent are.
     """
     texts = training.texts[column]
-    if options.max_categories is None:
+    if options.max_categories is None and options.split_rule == "drawn":
         return in_order(texts.present), False
     counts: dict[str, int] = {}
     names = different(texts.present)
@@ -341,15 +351,18 @@ def _categories(
         if count:
             name = names[place(text)]
             counts[name] = counts.get(name, 0) + count
-    by_count = sorted(counts, key=lambda name: (-counts[name], name))
-    kept = [name for name in by_count if counts[name] > 1][: options.max_categories]
+    same = sameness(names)  # the order is the same for 01, as a text, and for 1, as a number
+    by_count = sorted(counts, key=lambda name: (-counts[name], same(name)))
+    least = 1 if options.max_categories is None else 2
+    kept = [name for name in by_count if counts[name] >= least][: options.max_categories]
     kept = kept or by_count[: options.max_categories]
     if rare := by_count[len(kept) :]:
         rows = sum(counts[name] for name in rare)
         become = "categories of {} become" if len(rare) > 1 else "category of {} becomes"
         said = f"{len(rare):,} rare {become.format(column)} other: {some_columns(rare[:3])}"
         findings.append(f"{said}{', …' if len(rare) > 3 else ''} ({rows:,} training row{'s' * (rows > 1)})")
-    return in_order(kept), bool(rare)
+    spellings = {same(name): name for name in kept}
+    return tuple(spellings[name] for name in in_order(spellings)), bool(rare)
 
 
 def _formats(table: Table, options: TableOptions) -> dict[str, str]:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal, get_args
 
 import torch
@@ -213,19 +214,19 @@ _WAVES = ("sin", "cos")
 
 def places_of(values: Sequence[str]) -> Callable[[str], int]:
     """The function that gives the place of a cell's text among some values, -1 if it is not among them."""
-    exact, same = {value: place for place, value in enumerate(values)}, _sameness(values)
+    exact, same = {value: place for place, value in enumerate(values)}, sameness(values)
     alike = {same(value): place for value, place in reversed(exact.items())}
     return lambda text: exact.get(text, alike.get(same(text), -1))
 
 
 def different(texts: Sequence[str]) -> tuple[str, ...]:
     """The different values among some texts; one that is written in several ways has its first spelling."""
-    same = _sameness(texts)
+    same = sameness(texts)
     return tuple({same(text): text for text in reversed(texts)}.values())[::-1]
 
 
-def _sameness(values: Sequence[str]) -> Callable[[str], str]:
-    """The function that gives what a text has in common with others of the same meaning.
+def sameness(values: Sequence[str]) -> Callable[[str], str]:
+    """The function that gives what a text has in common with others of the same meaning, however spelled.
 
     Numbers that are equal are one value, such as 1 and 1.0, and so are the spellings of true and false where
     all values are such.
@@ -236,9 +237,11 @@ def _sameness(values: Sequence[str]) -> Callable[[str], str]:
         if are_truths:
             return text.lower()
         try:
-            return said_number(plain_number(text))
+            value = plain_number(text)
         except ValueError:
             return text
+        # float64 would make one of the numbers of accounts that differ in the last of 17 digits.
+        return said_number(value) if abs(value) < 2**53 else str(int(Decimal(text)))
 
     return same
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from glob import escape
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def settled(table: Table, options: TableOptions) -> Guesses:
         [*columns, *options.baselines.values(), *[options.target] * (not options.has_classes)]
     )
     found.choose_marks(kinds)
-    found.refuse_mistakes(kinds)
+    found.refuse_mistakes(kinds | found.kind_of_date())
     found.choose_words(kinds)
     found.choose_inputs({name: kinds[name] for name in columns})
     return found
@@ -88,6 +89,13 @@ class Guesses:
             name: Kind("category") if name in categorical else kind_of(column, decimal, given)
             for name, column in each.items()
         }
+
+    def kind_of_date(self) -> dict[str, Kind]:
+        """The kind of the single column of the date, {} if its format is stated or it holds no dates."""
+        if len(self.options.date) != 1 or self.options.date_format:
+            return {}
+        kind = kind_of(self.table.columns[self.options.date[0]])
+        return {self.options.date[0]: kind} if kind.name == "date" else {}
 
     def choose_marks(self, kinds: Mapping[str, Kind]) -> None:
         """Choose the marks in numbers that all columns have in common."""
@@ -146,10 +154,24 @@ class Guesses:
             for word in kind.nothing if kind.name in ("number", "date") else ():
                 words.setdefault(word, []).append(name)
         if words:
+            for word, names in words.items():
+                self._refuse_meaning(word, names[0])
+                names += [name for name in kinds if name not in names and _holds(self.table, name, word)]
             self.change_reading(na_values=[*self.options.reading.na_values, *words])
             self.table = without_words(self.table, list(words))
             said = [f"{word!r} (in {_some(names)})" for word, names in words.items()]
             self.notes.append(f"read as missing: {_some(said)}")
+
+    def _refuse_meaning(self, word: str, column: str) -> None:
+        """Raise UserError if rows would be left out because a word for a missing number is a class there."""
+        options = self.options
+        for name in (*[options.target] * options.has_classes, *options.text_roles):
+            if _holds(self.table, name, word):
+                what = f"{word!r} stands for a missing number in {column}, but means something in {name}"
+                fix = (
+                    f"leave such cells of {column} empty, or set na_values: [{word!r}] to leave out its rows"
+                )
+                raise UserError(what, where=self.table.source, fix=fix)
 
     def choose_inputs(self, inputs: Mapping[str, Kind]) -> None:
         """Choose the columns of categories and of dates, and those from which nothing can be learnt."""
@@ -174,7 +196,7 @@ class Guesses:
         kept = {name: kind for name, kind in inputs.items() if name not in useless}
         if options.inputs or useless:
             out = [name for name in columns if name not in kept and name not in options.beside]
-            self.change(ignore=tuple(out), inputs=())
+            self.change(ignore=tuple(map(escape, out)), inputs=())
         if options.dates == "auto":
             dates = tuple(name for name, kind in kept.items() if kind.name == "date")
             self.change(dates=dates)
@@ -190,6 +212,12 @@ class Guesses:
             ways = {"text": texts, "few whole numbers": few}
             if each := [f"{_some(names)} ({how})" for how, names in ways.items() if names]:
                 self.notes.append(f"categories: {', '.join(each)}")
+
+
+def _holds(table: Table, column: str, word: str) -> bool:
+    """True if a cell of a column holds a word."""
+    held = table.columns[column]
+    return word in (held.odd.values() if held.codes is None else held.present)
 
 
 def _has_fractions(column: Column) -> bool:

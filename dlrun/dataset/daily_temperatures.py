@@ -61,8 +61,9 @@ def daily_temperatures(
         valid_fraction=valid_fraction,
         seed=seed,
     )
-    read = partial(made, seed) if path is None else partial(file_table, path, root)
-    return table_data(read, options, known)
+    if path is None:
+        return table_data(lambda _: made(seed), options, known)
+    return table_data(partial(file_table, path, root, ()), options, known)
 
 
 def made(seed: int) -> Table:

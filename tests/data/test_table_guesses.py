@@ -174,3 +174,79 @@ def test_inputs_and_ignore_take_patterns(tmp_path: Path) -> None:
     assert data_of(path, inputs=["a_*"]).features == ("a_1", "a_2")
     assert data_of(path, ignore=["*_1"]).features == ("a_2",)
     assert data_of(path, inputs=["a_*"], ignore=["a_1"]).guessed["ignore"] == ["a_1", "b_1"]
+
+
+def same_by_recorded_options(first: Data, path: Path, **options: Any) -> bool:
+    again = data_of(path, **(options | dict(first.guessed)))
+    return all(torch.equal(inputs, every(again)[name]) for name, inputs in every(first).items())
+
+
+def test_marks_of_one_column_do_not_spoil_the_recorded_reading_of_another(tmp_path: Path) -> None:
+    path = table(tmp_path, [f'{n % 9}%,"{n},000",{n}' for n in range(1, 40)], "share,price,y")
+    first = data_of(path)
+    assert (first.guessed["thousands"], first.guessed["symbols"]) == (",", ["%"])
+    assert same_by_recorded_options(first, path)
+
+
+def test_a_point_before_thousands_is_none_of_a_fraction_where_others_have_decimal_commas(
+    tmp_path: Path,
+) -> None:
+    path = table(tmp_path, [f'{n}.000,"{n},5",{n % 7}' for n in range(10, 50)], "price,x,y")
+    first = data_of(path, standardise=False)
+    inputs = torch.cat([some.inputs for some in first.read().values()])
+    assert sorted(inputs[:, 0].tolist()) == [1000.0 * n for n in range(10, 50)]
+    assert sorted(inputs[:, 1].tolist()) == [n + 0.5 for n in range(10, 50)]
+    assert "numbers have decimal commas" in first.findings
+    assert same_by_recorded_options(first, path, standardise=False)
+
+
+def test_a_word_for_a_missing_number_is_no_missing_class(tmp_path: Path) -> None:
+    rows = [
+        f"{'none' if n == 3 else n},{('none', 'mild')[n % 2]},{('A', 'B', 'none')[n % 3]}" for n in range(40)
+    ]
+    path = table(tmp_path, rows, "x,k,y")
+    with pytest.raises(UserError, match="'none' stands for a missing number in x, but means something in y"):
+        data_of(path, task="classification")
+    left_out = data_of(path, task="classification", na_values=["none"])
+    assert any("rows are left out" in note for note in left_out.notes)
+    path = table(tmp_path, [row.rsplit(",", 1)[0] + f",{n}" for n, row in enumerate(rows)], "x,k,y")
+    assert "read as missing: 'none' (in x, k)" in data_of(path).findings
+
+
+def test_dates_that_could_mean_two_things_order_no_rows(tmp_path: Path) -> None:
+    path = table(tmp_path, [f"0{n % 9 + 1}/0{n % 7 + 1}/2020,{n},{n % 5}" for n in range(60)], "day,x,y")
+    with pytest.raises(UserError, match=r"day holds dates such as '01/01/2020', which .* read otherwise"):
+        data_of(path, date=["day"])
+    dated = data_of(path, date=["day"], date_format="%d/%m/%Y").read()
+    assert sum(map(len, dated.values())) == 60
+    with pytest.raises(UserError, match="day holds text such as '01/01/2020'"):
+        data_of(path, date=["day"], date_format="%d/%d/%Y")
+
+
+def test_a_column_that_is_left_out_takes_no_other_with_it(tmp_path: Path) -> None:
+    path = table(tmp_path, [f"same,{n % 7},7,{n % 4},{n}" for n in range(40)], "p*,price,x[0],x0,y")
+    first = data_of(path)
+    assert first.features == ("price", "x[0]", "x0")
+    assert same_by_recorded_options(first, path)
+
+
+def test_numbers_that_differ_in_the_last_of_many_digits_are_different_categories(tmp_path: Path) -> None:
+    large = [str(2**53 + n) for n in range(4)]
+    path = table(tmp_path, [f"{large[n % 4]},{n % 7},{n}" for n in range(400)], "account,x,y")
+    listed = data_of(path, categorical=["account"])
+    assert listed.features == (*(f"account={number}" for number in large), "x")
+    assert data_of(path, target="account", task="classification").classes == tuple(large)
+    assert data_of(path).guessed["categorical"] == ["x"]
+
+
+def test_categories_keep_their_order_when_their_column_is_read_as_text(tmp_path: Path) -> None:
+    cells = ["09", "10", "8.0", "x", "y", "z", "w"]
+    path = table(
+        tmp_path, [f"{cells[n % 3] if n % 5 else cells[3 + n % 4]},{n % 9},{n}" for n in range(60)], "k,x,y"
+    )
+    for options in ({}, {"max_categories": None}):
+        first = data_of(path, **options)
+        assert first.guessed["categorical"] == ["k"]
+        assert same_by_recorded_options(first, path, **options)
+    path = table(tmp_path, [f"{('1', '1.0', 'x')[n % 3]},{n}" for n in range(60)], "k,y")
+    assert data_of(path, categorical=["k"], max_categories=None).features == ("k=1", "k=x")
