@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from itertools import chain
@@ -93,6 +93,24 @@ class TakenRows(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._columns)
+
+
+@dataclass(frozen=True)
+class WrittenCells(Mapping[str, list[str]]):
+    """The cells of some rows as they are written, such as 007; `read` is called when they are asked for."""
+
+    read: Callable[[], Table]
+    names: Sequence[str]
+    rows: range
+
+    def __getitem__(self, name: str) -> list[str]:
+        return self.read().columns[name].take(np.asarray(self.rows)).cells()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.data.arrow_files import MAGIC, arrow_table
+from dlrun.data.columns import is_number
 from dlrun.data.csv_blocks import Irregular, blocks
 from dlrun.data.csv_rows import BodyReader
 from dlrun.data.dialects import Row, separator_called
@@ -152,4 +153,5 @@ def _gathered(
 
 def cell(value: Any) -> Any:
     """A value for a CSV file; an apostrophe goes before text that a spreadsheet would run as a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t"))
+    return f"'{value}" if is_formula and not is_number(value) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dlrun.config.data_paths import file_at
-from dlrun.data.cells import Cells, in_order
+from dlrun.data.cells import Cells, WrittenCells, in_order
 from dlrun.data.column_figures import Figures
 from dlrun.data.csv_files import read_table
 from dlrun.data.dates import ISO, formats_of
@@ -181,7 +181,7 @@ class _Dataset:
         is_kept[list(refused)] = False
         if filled := filled.among(is_kept):
             self.notes.append(said_filled(filled, options, cells))
-        beside = {name: column.cells() for name, column in table.columns.items()}
+        written = cache(lambda: self._new_table(path, list(table.columns)))
         for start in range(0, len(cells), _AT_ONCE):
             some = range(start, min(len(cells), start + _AT_ONCE))
             own = cells.take([row for row in some if row not in refused])
@@ -192,7 +192,7 @@ class _Dataset:
                 names[start : some.stop],
                 inputs,
                 {row - start: refused[row] for row in some if row in refused},
-                {name: texts[start : some.stop] for name, texts in beside.items()},
+                WrittenCells(written, list(table.columns), some),
             )
 
     def fit(self, training: Examples) -> Preprocessing:
@@ -227,13 +227,16 @@ class _Dataset:
         refuse_missing_columns(table, [*needed_columns(options), *encoding.columns])
         return table, parsed(table, options, encoding.columns, encoding.categories)
 
-    def _new_table(self, path: Path) -> Table:
-        """A file of new rows, which may be written otherwise than that of training."""
+    def _new_table(self, path: Path, texts: Sequence[str] = ()) -> Table:
+        """A file of new rows, which may be written otherwise than that of training.
+
+        The columns of `texts` are texts, beside those that are texts by the options.
+        """
         reading = self.options.reading
         if not reading.is_strict:
             header = reading.header if reading.header == "none" else "auto"
             reading = replace(reading, separator="auto", encoding="auto", header=header)
-        return read_table(path, reading, [*self.encoding.categories, *self.options.texts])
+        return read_table(path, reading, [*self.encoding.categories, *self.options.texts, *texts])
 
 
 def _usual(cells: Cells, column: str, rows: Rows) -> Tensor:

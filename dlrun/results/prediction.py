@@ -18,6 +18,7 @@ from dlrun.data.columns import is_number, number
 from dlrun.data.csv_files import read_table
 from dlrun.data.examples import EVALUATION_BATCH, Data, NewInputs, Preparation
 from dlrun.data.images import image_files, printable, read_image
+from dlrun.data.tables import EVERY_COLUMN
 from dlrun.data.trees import first_of, main_outputs, mapped, single
 from dlrun.errors import RunFailed, UserError
 from dlrun.results.continuation import Continuations, Sampling, continued
@@ -247,7 +248,7 @@ def _images(data: Data, path: Path) -> Iterator[NewInputs]:
 
 def _vectors(data: Data, path: Path) -> NewInputs:
     """Rows of numbers: the columns with the dataset's feature names if it has any, else all in order."""
-    table = read_table(path)
+    table = read_table(path, texts=EVERY_COLUMN)  # its cells are carried as they are written
     size = data.shape[0]
     named = bool(data.features) and set(data.features) <= set(table.columns)
     columns = data.features if named else table.columns

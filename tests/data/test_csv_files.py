@@ -10,7 +10,7 @@ import pytest
 from cells import rows_of
 
 from dlrun.data.columns import number
-from dlrun.data.csv_files import read_table
+from dlrun.data.csv_files import cell, read_table
 from dlrun.data.tables import Table
 from dlrun.errors import UserError
 from dlrun.system import machine
@@ -86,3 +86,20 @@ def test_a_text_of_any_length_is_judged_soon(no_hanging: None) -> None:
         with pytest.raises(ValueError) as refused:
             number(text)
         assert len(str(refused.value)) < 100
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("-1.5", "-1.5"),
+        ("+2e3", "+2e3"),
+        ("=1+1", "'=1+1"),
+        ("-1+cmd", "'-1+cmd"),
+        ("@x", "'@x"),
+        (-1.5, -1.5),
+    ],
+)
+def test_what_a_spreadsheet_would_run_gets_an_apostrophe_but_no_number(
+    value: object, written: object
+) -> None:
+    assert cell(value) == written

@@ -250,3 +250,18 @@ def test_categories_keep_their_order_when_their_column_is_read_as_text(tmp_path:
         assert same_by_recorded_options(first, path, **options)
     path = table(tmp_path, [f"{('1', '1.0', 'x')[n % 3]},{n}" for n in range(60)], "k,y")
     assert data_of(path, categorical=["k"], max_categories=None).features == ("k=1", "k=x")
+
+
+def test_cells_beside_predictions_are_as_they_are_written(tmp_path: Path) -> None:
+    data = data_of(table(tmp_path, [f"{n % 7},{n}" for n in range(40)]))
+    new = tmp_path / "new.csv"
+    new.write_text(f"account,plz,x\n{2**53 + 1},00123,1.50\n{2**53 + 2},123,?\n")
+    assert data.read_new is not None
+    (piece,) = data.read_new(new)
+    assert isinstance(piece, NewInputs)
+    assert dict(piece.columns) == {
+        "account": [str(2**53 + 1), str(2**53 + 2)],
+        "plz": ["00123", "123"],
+        "x": ["1.50", "?"],
+    }
+    assert piece.inputs.tolist() == [[1.5]]
