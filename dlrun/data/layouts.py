@@ -184,16 +184,17 @@ def distinct_names(given: Sequence[str], source: str) -> tuple[tuple[str, ...], 
     names: list[str] = []
     doubled: list[str] = []
     unnamed: list[str] = []
-    taken = set(given)
+    taken, there = set(given), set[str]()
     for place, name in enumerate(given, 1):
         called = name
         if not name:
             called = _free("index" if place == 1 else f"column {place}", taken)
             unnamed.append(f"column {place} has no name: it is called {called}")
-        elif name in names:
+        elif name in there:
             called = _free(name, taken)
             doubled.append(f"the name {name[:40]!r} is there again: column {place} is called {called[:44]}")
         taken.add(called)
+        there.add(called)
         names.append(called)
     for said in (unnamed, doubled):
         notes += said[:3]

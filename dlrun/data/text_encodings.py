@@ -12,7 +12,8 @@ from dlrun.data.packed_files import PackedFile
 from dlrun.errors import UserError
 
 _PIECE = 2**20  # bytes
-_SAMPLE = 2**17  # characters by which a table is judged
+_SAMPLE = 2**17  # characters by which a table is judged, if they are _LINES or more; else more of them
+_LINES, _LARGEST = 20, 2**24
 LONGEST_LINE = 2**24  # characters: a hundred thousand columns
 INVISIBLE = "\ufeff\u200b\u2060\u200e\u200f"  # at the ends of cells they mean nothing, and hide mistakes
 _WINDOWS = "cp1252"  # the encoding of programs of Windows in the west
@@ -113,7 +114,7 @@ def _read(file: PackedFile, encoding: str, note: str = "") -> TextFile:
         while piece := raw.read(_PIECE):
             if (
                 is_utf8
-                and size > _SAMPLE
+                and _is_enough(sample)
                 and piece.isascii()
                 and not decoder.getstate()[0]
                 and b"\0" not in piece
@@ -126,14 +127,20 @@ def _read(file: PackedFile, encoding: str, note: str = "") -> TextFile:
                 raise UserError(f"row {line} holds a byte 0: this is not text", where=str(file.path), fix=FIX)
             lines += text.count("\n") + (text.count("\r") - text.count("\r\n") if "\r" in text else 0)
             size += len(text)
-            if len(sample) < _SAMPLE:
+            if not _is_enough(sample):
                 sample += text
         decoder.decode(b"", final=True)
-    is_short = size <= _SAMPLE
-    has_marks, sample = sample.startswith("\ufeff"), sample[:_SAMPLE].lstrip("\ufeff")
+    most = _SAMPLE if sample.count("\n", 0, _SAMPLE) >= _LINES else _LARGEST
+    is_short = size <= min(most, len(sample))
+    has_marks, sample = sample.startswith("\ufeff"), sample[:most].lstrip("\ufeff")
     if not is_short and (end := max(sample.rfind("\n"), sample.rfind("\r"))) >= 0:
         sample = sample[: end + 1]
     return TextFile(file, encoding, sample, is_short, lines + 1, has_marks, note)
+
+
+def _is_enough(sample: str) -> bool:
+    """True if a table can be judged by a text: it has many lines, or is very long."""
+    return len(sample) > _LARGEST or (len(sample) > _SAMPLE and sample.count("\n", 0, _SAMPLE) >= _LINES)
 
 
 def _ends(piece: bytes) -> int:

@@ -325,3 +325,11 @@ def test_a_blank_line_of_a_single_column_is_a_row_without_a_value(tmp_path: Path
     assert list(table.lines) == [2, 3, 4, 5, 6, 8], "blank lines at the end are none"
     two = table_of(tmp_path, "x,y\n1,2\n\n3,4\n")
     assert list(two.lines) == [2, 4]
+
+
+def test_very_wide_rows_are_judged_by_more_than_the_first(tmp_path: Path) -> None:
+    names = [f"c{at}" for at in range(30_000)]
+    rows = "".join(";".join([str(at)] * len(names)) + "\n" for at in range(3))
+    table = table_of(tmp_path, f"{';'.join(names)}\n{rows}")
+    assert (len(table), len(table.columns)) == (3, 30_000)
+    assert table.column("c29999") == ["0", "1", "2"]

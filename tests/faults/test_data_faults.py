@@ -242,7 +242,7 @@ def test_a_table_is_read_as_it_is_meant(
 def test_very_many_columns_are_a_table(
     fault: Any, dlrun: Dlrun, table_config: Path, tmp_path: Path, no_hanging: None
 ) -> None:
-    many = fault.times(10**4, 10**5)
+    many = fault.times(10**4, 5 * 10**4)
     header = ",".join([*(f"c{i}" for i in range(many)), "b"]).encode()
     rows = b"".join(b",".join([b"%d" % i] * many + [b"2\n"]) for i in range(9))
     table(tmp_path, header + b"\n" + rows)
