@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,7 @@ from dlrun.data.number_readings import (
     PLAIN,
     NumberReading,
     chosen_reading,
+    decimal_of,
     is_like_a_number,
     readings_of,
 )
@@ -80,6 +81,24 @@ def kind_of(column: Column, decimal: str = "", given: NumberReading | None = Non
     if not alike:
         return Kind("number", nothing=(*words, *stray))
     return _unusual_numbers(list(alike), numbers, decimal, (*words, *stray), given)
+
+
+def kinds_of(
+    columns: Mapping[str, Column], numbers: NumberReading, decimal: str, categorical: Collection[str] = ()
+) -> dict[str, Kind]:
+    """The kind of each column, categories if it is among `categorical`.
+
+    Numbers are read by `numbers` if these are unusual. `decimal` is the mark of the file, or "auto" if the
+    columns are to tell it.
+    """
+    if decimal == "auto":
+        alike = (c.texts for c in columns.values() if c.texts and all(map(is_like_a_number, c.texts)))
+        decimal = decimal_of(alike)
+    given = None if numbers in (PLAIN, NumberReading(",")) else numbers
+    return {
+        name: Kind("category") if name in categorical else kind_of(column, decimal, given)
+        for name, column in columns.items()
+    }
 
 
 def is_meant_as_nothing(text: str) -> bool:

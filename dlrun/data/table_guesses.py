@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from dlrun.data.column_kinds import Kind, is_few_valued, kind_of, why_useless
+from dlrun.data.column_kinds import Kind, is_few_valued, kinds_of, why_useless
 from dlrun.data.columns import Column
-from dlrun.data.number_readings import PLAIN, NumberReading, decimal_of, is_like_a_number
+from dlrun.data.number_readings import PLAIN, NumberReading
 from dlrun.data.table_encoding import TableOptions
 from dlrun.data.tables import Table
 from dlrun.errors import UserError
@@ -78,17 +78,10 @@ class Guesses:
     def kinds(self, columns: Iterable[str]) -> dict[str, Kind]:
         """The kind of each column, as an option names it or as its cells suggest."""
         options = self.options
-        each = {name: self.table.columns[name] for name in columns}
         decimal = str(self.table.guessed.get("decimal", options.reading.decimal))
-        if decimal == "auto":
-            alike = (c.texts for c in each.values() if c.texts and all(map(is_like_a_number, c.texts)))
-            decimal = decimal_of(alike)
-        given = None if options.numbers in (PLAIN, NumberReading(",")) else options.numbers
         categorical = () if options.categorical == "auto" else options.categorical
-        return {
-            name: Kind("category") if name in categorical else kind_of(column, decimal, given)
-            for name, column in each.items()
-        }
+        each = {name: self.table.columns[name] for name in columns}
+        return kinds_of(each, options.numbers, decimal, categorical)
 
     def kind_of_date(self) -> dict[str, Kind]:
         """The kind of the single column of the date, {} if its format is stated or it holds no dates."""

@@ -12,9 +12,10 @@ import torch
 
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
-from dlrun.data.column_kinds import Kind, kind_of, why_useless
+from dlrun.data.column_kinds import Kind, kinds_of, why_useless
 from dlrun.data.columns import Column, said_number
 from dlrun.data.dates import said_dates, seconds_of
+from dlrun.data.number_readings import NumberReading
 from dlrun.data.one_column import share_told
 from dlrun.data.table import file_table
 from dlrun.data.tables import Reading, Table
@@ -92,7 +93,11 @@ def table_facts(dataset: Choice, data_dir: Path) -> TableFacts | None:
     )
     table = file_table(str(options["path"]), data_dir, (), reading)
     target = _named(str(options["target"]), list(table.columns))
-    facts = list(_facts(table, target, are_classes=options["task"] == "classification"))
+    decimal = str(table.guessed.get("decimal", reading.decimal))
+    marks = (str(options.get("thousands", "")), tuple(options.get("symbols", ())))
+    numbers = NumberReading("," if decimal == "," else ".", *marks)
+    kinds = kinds_of(table.columns, numbers, decimal)
+    facts = list(_facts(table, target, kinds, are_classes=options["task"] == "classification"))
     return TableFacts(len(table), facts, table.guessed)
 
 
@@ -109,24 +114,27 @@ def given_options(dataset: Choice, parts: Parts) -> dict[str, Any]:
     return {name: value for name, value in dataset.options.items() if value != defaults.get(name, ...)}
 
 
-def _facts(table: Table, target: str, *, are_classes: bool) -> Iterator[ColumnFacts]:
+def _facts(
+    table: Table, target: str, kinds: Mapping[str, Kind], *, are_classes: bool
+) -> Iterator[ColumnFacts]:
     rows = np.linspace(0, len(table) - 1, min(len(table), _MOST_ROWS)).astype(int)
     wanted = None
     if target in table.columns:
         column = table.columns[target]
-        kind = Kind("category") if are_classes else kind_of(column)
+        kind = Kind("category") if are_classes else kinds[target]
         known = _values(column, kind)[rows]
         rows, known = rows[known != _MISSING], known[known != _MISSING]
         wanted = (known[:, None] == np.unique(known)).astype(float) if are_classes else known[:, None]
     for name, column in table.columns.items():
-        kind = kind_of(column)
+        kind = kinds[name]
         facts = _of(name, column, kind)
         if name == target:
             yield replace(facts, is_target=True, remark="the target")
         elif wanted is None or len(wanted) < _FEWEST_ROWS or facts.kind == "empty":
             yield facts
         else:
-            tells = share_told(_values(column, kind)[rows], wanted, are_classes=are_classes)
+            values, are_categories = _values(column, kind)[rows], kind.name == "category"
+            tells = share_told(values, wanted, are_classes=are_classes, are_categories=are_categories)
             yield replace(facts, tells=tells)
 
 

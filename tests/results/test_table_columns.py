@@ -99,3 +99,29 @@ def test_neighbours_that_are_alike_are_one_line() -> None:
     assert (first.tells, first.remark) == (0.2, "most by p20")
     assert rest == other
     assert list(grouped(pixels[:5])) == pixels[:5]
+
+
+@pytest.mark.parametrize("stated", [{}, {"decimal": ",", "thousands": "."}])
+def test_numbers_are_those_that_the_table_is_trained_on(tmp_path: Path, stated: dict[str, str]) -> None:
+    """1.000 in a file with decimal commas is a thousand."""
+    visitors = [700 + 10 * day for day in range(90)]
+    lines = [
+        f"{day // 3},5;{count:,}".replace(",", ".").replace(".", ",", 1) for day, count in enumerate(visitors)
+    ]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["warm;visitors", *lines]) + "\n", encoding="utf-8")
+    found = table_facts(
+        Choice("csv", {"path": str(path), "target": "visitors", "task": "regression", **stated}), tmp_path
+    )
+    assert found is not None
+    warm, target = found.columns
+    assert (warm.low, warm.high) == ("0.5", "29.5")
+    assert (target.low, target.high) == ("700", "1590")
+
+
+def test_a_category_of_many_texts_tells_what_its_rows_have_in_common(tmp_path: Path) -> None:
+    lines = [f"shop {place * 37 % 101},{place * 37 % 101 * 29 % 101}" for place in range(1010)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["shop,sales", *lines]) + "\n", encoding="utf-8")
+    found = table_facts(Choice("csv", {"path": str(path), "target": "sales", "task": "regression"}), tmp_path)
+    assert found is not None and (found.columns[0].tells or 0) > 0.9
