@@ -114,7 +114,7 @@ def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
             text = f"{figure} was {before} at training: the figure measured now differs by {by}"
             console.print(Text(text, "yellow"), soft_wrap=True)
     elif not recorded:
-        console.print(f"training measured nothing on {found['split']} at this epoch to compare with")
+        console.print(f"training recorded no figures of this epoch on {found['split']} to compare with")
     else:
         console.print(f"exactly as recorded at training: {', '.join(recorded)}")
 

@@ -22,9 +22,22 @@ from dlrun.data.number_readings import (
 )
 
 # Words for a cell without value, in lower case; + and - before them do not count.
-_NOTHING = ("", "inf", "infinity", "none", "nil", "nat", "missing", "unknown", "n.a.", "n/k", "not available")
-_SIGNS = ("?", ".", "..", "*", "-", "--", "—", "–", "\\n", "<na>", "#n/a", "#div/0!", "#value!")
-MEANT_AS_NOTHING = frozenset((*_NOTHING, *_SIGNS))
+_NOTHING = ("", "inf", "infinity", "none", "nil", "nat", "missing", "unknown", "no data", "not available")
+_SHORT = ("n.a.", "n/k", "n.d.", "n/d", "nd", "n.v.", "n/v", "k.a.", "k. a.", "keine angabe", "s/d")
+_SIGNS = ("?", ".", "..", "*", "-", "--", "—", "–", "\\n", "<na>")
+_OF_SPREADSHEETS = (
+    "#n/a",
+    "#div/0!",
+    "#value!",
+    "#ref!",
+    "#num!",
+    "#name?",
+    "#nv",
+    "#wert!",
+    "#bezug!",
+    "#zahl!",
+)
+MEANT_AS_NOTHING = frozenset((*_NOTHING, *_SHORT, *_SIGNS, *_OF_SPREADSHEETS))
 _INDEX = re.compile(
     r"|index|ids?|rows?|row_?id|row_?names?|no|nr|number|obs|observation|case|record|unnamed:.*"
 )

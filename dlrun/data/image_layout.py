@@ -175,7 +175,7 @@ class Listing:
         above = f"{layout.source.as_posix()}/"
         for split, folders in layout.splits.items():
             if unknown := [name for name in folders if name not in numbers]:
-                what = f"the model has no class {', '.join(unknown)} {listed(classes)}"
+                what = f"the model has no class {', '.join(sorted(unknown, key=natural))} {listed(classes)}"
                 raise UserError(what, where=printable(folders[unknown[0]].parent))
             for name in sorted(folders, key=numbers.__getitem__):
                 before, top = len(found.files), f"{folders[name].as_posix()}/"

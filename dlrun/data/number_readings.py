@@ -108,14 +108,18 @@ def decimal_of(columns: Iterable[Collection[str]]) -> str:
     return ""
 
 
-def said_marks(texts: Collection[str]) -> str:
-    """A remedy for some texts that mean numbers: `set thousands: ',', or write numbers as 1234.5`."""
-    plainly, reading = "write numbers as 1234.5, with no sign but + or -", chosen_reading(texts)
-    if reading == PLAIN:
-        return plainly
+def said_marks(texts: Collection[str], numbers: NumberReading = PLAIN) -> str:
+    """A remedy for texts that mean numbers, but not by the marks `numbers`.
+
+    Such as `set thousands: ',', or write numbers as 1234.5`.
+    """
+    reading = chosen_reading(texts)
+    plainly = f"write numbers as 1234{numbers.decimal}5"
+    if reading == numbers or (reading == PLAIN and numbers.decimal == "."):
+        return f"{plainly}, with no sign but + or -"
     if reading is None:
-        return f"set thousands, decimal or symbols, or {plainly}"
+        return f"set thousands, decimal or symbols, or {plainly}, with no sign but + or -"
     wanted = {"decimal": reading.decimal, "thousands": reading.thousands, "symbols": [*reading.symbols]}
-    usual = {"decimal": ".", "thousands": "", "symbols": []}
-    marks = " and ".join(f"{key}: {each!r}" for key, each in wanted.items() if each != usual[key])
-    return f"set {marks}, or write numbers as 1234.5"
+    known = {"decimal": numbers.decimal, "thousands": "", "symbols": []}
+    marks = " and ".join(f"{key}: {each!r}" for key, each in wanted.items() if each != known[key])
+    return f"set {marks}, or {plainly}"

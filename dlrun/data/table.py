@@ -363,7 +363,10 @@ def _categories(
         rows = sum(counts[name] for name in rare)
         become = "categories of {} become" if len(rare) > 1 else "category of {} becomes"
         said = f"{len(rare):,} rare {become.format(column)} other: {some_columns(rare[:3])}"
-        findings.append(f"{said}{', …' if len(rare) > 3 else ''} ({rows:,} training row{'s' * (rows > 1)})")
+        more = "; max_categories keeps more" if counts[rare[0]] > 1 else ""
+        findings.append(
+            f"{said}{', …' if len(rare) > 3 else ''} ({rows:,} training row{'s' * (rows > 1)}){more}"
+        )
     spellings = {same(name): name for name in kept}
     return tuple(spellings[name] for name in in_order(spellings)), bool(rare)
 

@@ -115,7 +115,8 @@ def refuse_numbers(cells: Cells, options: TableOptions) -> None:
     }
     if meant := Trouble(odd={column: texts for column, texts in odd.items() if texts}):
         what = f"{cells.said(meant)}; such a cell means a number, and is not taken for a missing one"
-        fix = said_marks({text for of_column in meant.odd.values() for text in of_column.values()})
+        texts = {text for of_column in meant.odd.values() for text in of_column.values()}
+        fix = said_marks(texts, options.numbers)
         raise UserError(what, where=cells.source, fix=fix)
 
 
@@ -150,7 +151,10 @@ def refused_rows(cells: Cells, options: TableOptions, encoding: Encoding) -> dic
     for column, texts in cells.trouble.odd.items():
         what = "is no date" if column in cells.moments or column in options.date else "is no number"
         for row, text in texts.items() if options.treatment(column) != "fill" else ():
-            found.setdefault(row, f"{column}: {text[:40]!r} {what}")
+            marked = is_like_a_number(text) and options.numbers.decimal == "," and what == "is no number"
+            found.setdefault(
+                row, f"{column}: {text[:40]!r} {what}{' with a decimal comma' if marked else ''}"
+            )
     for column, rows in cells.trouble.missing.items():
         if column == options.id or options.treatment(column) not in ("refuse", "drop"):
             continue

@@ -102,7 +102,7 @@ def refuse_text(
         elif _is_large(text):
             fixes.append("give such numbers in a larger unit")
         elif is_like_a_number(text):
-            fixes.append(said_marks([*texts.values()]))
+            fixes.append(said_marks([*texts.values()], options.numbers))
         elif is_meant_as_nothing(text):
             fixes.append("leave cells without a value empty, or write NA")
         elif of_text:

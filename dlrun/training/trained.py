@@ -235,7 +235,10 @@ def open_given(
     try:
         examples = data.read_labelled(source)
     except UserError as error:
-        error.fix = f"{error.fix}; " * bool(error.fix) + "targets are not needed for dlrun predict RUN FILE"
+        predict = "dlrun predict RUN FILE predicts without targets"
+        error.fix = (
+            error.fix if "dlrun predict" in error.fix else f"{error.fix}; " * bool(error.fix) + predict
+        )
         raise
     name = printable(source.absolute().name)
     name = f"./{name}" if name in SPLITS else name

@@ -26,6 +26,8 @@ from dlrun.data.columns import column_of
         ([*map(str, range(60)), "?"], "number"),
         ([*map(str, range(60)), "broken", "lost"], "number"),
         ([*map(str, range(60)), *"abcdefghij"], "category"),
+        (["21,5", "19,25", *["k.A."] * 3], "number"),
+        (["21.5", "19.2", *["#NV"] * 3, "#WERT!", "n/d"], "number"),
     ],
 )
 def test_the_cells_tell_the_kind(cells: list[str], kind: str) -> None:

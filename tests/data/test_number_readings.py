@@ -2,7 +2,13 @@
 
 import pytest
 
-from dlrun.data.number_readings import NumberReading, chosen_reading, decimal_of, is_like_a_number
+from dlrun.data.number_readings import (
+    NumberReading,
+    chosen_reading,
+    decimal_of,
+    is_like_a_number,
+    said_marks,
+)
 
 
 @pytest.mark.parametrize(
@@ -60,3 +66,10 @@ def test_the_decimal_mark_of_the_file_decides_on_what_one_column_leaves_open() -
 @pytest.mark.parametrize("text", ["", "a", "red", "?", "nil", "1 of 2", "12a", "2016-01-31", "12:30", "1/2"])
 def test_what_means_no_number_is_not_taken_for_one(text: str) -> None:
     assert not is_like_a_number(text)
+
+
+def test_the_remedy_for_a_number_fits_the_marks_that_are_stated() -> None:
+    commas = NumberReading(",", ".")
+    assert said_marks(["0.33", "61.7"], commas) == "set decimal: '.', or write numbers as 1234,5"
+    assert said_marks(["1,070", "850"]) == "set thousands: ',', or write numbers as 1234.5"
+    assert said_marks(["1--5"]).endswith("write numbers as 1234.5, with no sign but + or -")

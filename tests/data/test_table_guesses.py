@@ -139,6 +139,10 @@ def test_rare_categories_are_one(tmp_path: Path) -> None:
     few = data_of(path, max_categories=2)
     assert few.features == ("city=A", "city=B", "city: other", "x")
     assert any("rare categories of city become other: C, town" in finding for finding in few.findings)
+    keeps_more = [
+        any("max_categories keeps more" in each for each in d.findings) for d in (data_of(path), few)
+    ]
+    assert keeps_more == [False, True]  # a category of a single row becomes other all the same
     new = tmp_path / "new.csv"
     new.write_text("city,x\nC,0\nnew,0\n,0\n")
     assert few.read_new is not None

@@ -1007,15 +1007,16 @@ def test_another_folder_is_evaluated_if_the_model_knows_its_classes(
     assert [row["examples"] for row in found["per_class"].values()] == [0, 5, 10]
     elsewhere = dlrun("eval", "last", f"dataset.path={other}", *data)
     assert (elsewhere.code, "--on" in elsewhere.err) == (2, True)
-    image(other / "eel" / "a.png", (0, 0, 0))
+    for name in ("eel10", "eel", "eel9"):
+        image(other / name / "a.png", (0, 0, 0))
     refused = dlrun("eval", "last", "--on", other, *data)
     assert refused.code == 2
-    assert "the model has no class eel" in refused.err
+    assert "the model has no class eel, eel9, eel10 (there are:" in refused.err
     plan, _, _ = open_plan(
         Run(runs_dir / "photos-001").best, ["dataset.path=gone"], Parts(), tmp_path / "data"
     )
     [found] = new_of(plan.data, other)
-    assert found.inputs.shape == (16, 3, 10, 12), "for a prediction no training images"
+    assert found.inputs.shape == (18, 3, 10, 12), "for a prediction no training images"
 
 
 def test_a_run_of_an_earlier_dlrun_keeps_its_split_and_its_reading(
