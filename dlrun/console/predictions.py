@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
+from math import isfinite
+from struct import pack, unpack
 from typing import Any
 
 from rich.text import Text
@@ -16,6 +18,7 @@ from dlrun.data.csv_files import cell
 from dlrun.results.prediction import PROBLEM
 
 OF_CLASSES = {"probabilities": "probability", "shares": "share"}  # entries with a figure for each class
+_MOST = 3e38  # of float32, nearly
 _MOST_SHOWN = 1000  # characters of a text before its continuation
 
 
@@ -99,10 +102,24 @@ def _print_cells(lines: Iterable[Iterable[Any]]) -> None:
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for cells in lines:
-        writer.writerow(cell(own if isinstance(own, float | int) else _text(own)) for own in cells)
+        writer.writerow(cell(_number(own) if isinstance(own, float | int) else _text(own)) for own in cells)
     stream = out().file
     stream.write(clean(text.getvalue()))
     stream.flush()
+
+
+def _number(value: float) -> float:
+    """A number; one of float32 by the fewest digits that mean it: 18789.64 instead of 18789.640625."""
+    if not isinstance(value, float) or not isfinite(value) or abs(value) > _MOST or _single(value) != value:
+        return value
+    shorter = (float(f"{value:.{digits}g}") for digits in range(6, 10))
+    return next((each for each in shorter if _single(each) == value), value)
+
+
+def _single(value: float) -> float:
+    """The nearest number of float32."""
+    nearest: float = unpack("f", pack("f", value))[0]
+    return nearest
 
 
 def _text(value: Any) -> str:
