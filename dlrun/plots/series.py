@@ -29,6 +29,7 @@ from dlrun.training.trained import Trained
 task = "regression"
 of_estimates = True
 of = "data"
+aside = "date"
 
 BESIDE = 2  # panels in a row
 

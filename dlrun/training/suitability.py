@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from math import prod
 
@@ -14,13 +15,23 @@ from dlrun.training.layers import Layers
 
 
 def suitable_plots(
-    parts: Parts, data: Data, task: Task | None, layers: Layers, constant: str, value: object
+    parts: Parts,
+    data: Data,
+    task: Task | None,
+    layers: Layers,
+    constant: str,
+    value: object,
+    aside: Collection[str] | None = None,
 ) -> list[Choice]:
-    """The plots that suit data, task and model, among those whose file says `constant = value`."""
+    """The plots that suit data, task and model, among those whose file says `constant = value`.
+
+    `aside`, if it is known, names what examples have beside inputs and targets, such as a date.
+    """
     chosen = []
     for name in parts.names("plots"):
         part = parts.part("plots", name)
-        if part.constants.get(constant) == value:
+        needed = part.constants.get("aside")
+        if part.constants.get(constant) == value and (aside is None or needed is None or needed in aside):
             with suppress(UserError):
                 refuse_unsuited(parts, part, data, "", task, layers)
                 chosen.append(Choice(name, part.defaults))

@@ -108,7 +108,9 @@ def preview(
     hardware = plan.hardware(loaded)
     hardware.use()
     shown = Trained(plan, loaded, hardware, plan.model(), epoch=0)
-    draw_all(shown, suitable_plots(own_parts, plan.data, plan.task, plan.layers, "of", "data"), folder)
+    beside = loaded["train"].aside
+    plots = suitable_plots(own_parts, plan.data, plan.task, plan.layers, "of", "data", beside)
+    draw_all(shown, plots, folder)
 
 
 def _clear_cache(data_dir: Path) -> None:
