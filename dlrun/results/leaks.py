@@ -23,7 +23,9 @@ _AT_ONCE = 256  # pictures that are compared with all of train
 
 def leak_warnings(data: Data, splits: Mapping[str, Split]) -> Iterator[str]:
     """Yield what may make the figures of a split better than those on new examples, with the remedy."""
-    digests = {name: digests_of(split) for name, split in splits.items()}
+    # rows of equal inputs that differ in their number are no copies: each was measured by itself
+    with_targets = data.task == "regression" and len(data.shape) == 1
+    digests = {name: digests_of(split, with_targets=with_targets) for name, split in splits.items()}
     names = Names(data, splits)
     for name, copies in duplicates(digests).items():
         if len(copies) > _FEW * len(splits[name]):
@@ -61,11 +63,13 @@ class Names:
         )
 
 
-def digests_of(split: Split) -> np.ndarray:
-    """A 64-bit number for the inputs of each example (n,), the same for equal ones."""
+def digests_of(split: Split, *, with_targets: bool = False) -> np.ndarray:
+    """A 64-bit number for each example (n,), the same for equal inputs, on request with equal targets."""
     found = np.empty(len(split), np.int64)
     for some in in_pieces(split):
-        each = [inputs.flatten(1).contiguous().numpy() for inputs in leaves(split.raw_tree(some))]
+        parts = [*leaves(split.raw_tree(some))]
+        parts += [*leaves(split.targets_at(some.to(split.device)))] if with_targets else []
+        each = [part.cpu().flatten(1).contiguous().numpy() for part in parts]
         for place, rows in zip(some.tolist(), zip(*each, strict=True), strict=True):
             found[place] = hash(b"".join(row.tobytes() for row in rows))
     return found

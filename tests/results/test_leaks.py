@@ -87,3 +87,17 @@ def test_equal_inputs_of_two_classes_are_named() -> None:
 def test_categories_that_recur_with_other_classes_are_no_mistake() -> None:
     few = torch.arange(60).remainder(3).float().unsqueeze(1).expand(60, 2)
     assert not [said for said in warnings(few, few[:20] + 0.5) if "different classes" in said]
+
+
+def test_rows_of_equal_inputs_and_other_numbers_are_no_copies() -> None:
+    """As of goods of one kind at two prices; the third row of test is a copy of the third of train."""
+    kinds = torch.arange(40).remainder(4)[:, None].expand(40, 2).double()
+    prices = torch.rand(60, 1, generator=STREAM)
+    prices[42] = prices[2]
+    examples = {
+        "train": Examples(kinds, prices[:40]),
+        "test": Examples(kinds[:20], prices[40:]),
+    }
+    data = Data("regression", (2,), lambda: examples)
+    [said] = leak_warnings(data, Loaded(data, torch.device("cpu")).splits)
+    assert said.startswith("1 of the test inputs (5 %) is in train too, bit for bit: example 2 of test and ")
