@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -20,6 +22,7 @@ of = "data"
 BESIDE = 3  # panels in a row
 APART = 40  # up to so many bars have gaps between them
 ROOM = 24  # letters that fit below a panel
+OF_CLASSES = "examples of each class"
 
 
 def distributions(
@@ -31,12 +34,13 @@ def distributions(
 ) -> Figure:
     """A histogram of each feature of a split, before preprocessing, and of the target.
 
-    Of more than `most` features it shows the first ones.
+    The categories of a column stand in one panel. Of more than `most` panels it shows the first ones.
     """
     examples, data = trained.loaded[split], trained.data
     inputs = examples.raw().double()
     names = data.features or tuple(f"input {number}" for number in range(1, inputs.shape[1] + 1))
-    panels = min(len(names), most) + (1 if data.classes else data.targets)
+    columns = columns_of(names, inputs)
+    panels = min(len(columns), most) + (1 if data.classes else data.targets)
 
     rows = -(-panels // BESIDE)
     figure = Figure(figsize=(WIDTH, 0.9 + 1.55 * rows), layout="constrained")
@@ -44,18 +48,24 @@ def distributions(
     for axes in every[panels:]:
         axes.set_visible(False)
     used = iter(every)
-    for name, values in zip(names[:most], inputs.T, strict=False):
-        draw_histogram(next(used), shown(name, 24), values, bins, BLUE)
+    for column, places in [*columns.items()][:most]:
+        if len(places) > 1:
+            categories = [names[place].removeprefix(column).lstrip("=: ") for place in places]
+            draw_counts(next(used), shown(column, 22), inputs[:, places].sum(0), categories, BLUE)
+        else:
+            draw_histogram(next(used), shown(column, 22), inputs[:, places[0]], bins, BLUE)
     targets = examples.targets.cpu()
     if data.classes and targets.is_floating_point():  # labels, each of which applies or not
-        draw_counts(next(used), targets.sum(0), data.classes)
+        draw_counts(next(used), OF_CLASSES, targets.sum(0), data.classes, RED)
     elif data.classes:
-        draw_counts(next(used), torch.bincount(targets, minlength=len(data.classes)), data.classes)
+        counts = torch.bincount(targets, minlength=len(data.classes))
+        draw_counts(next(used), OF_CLASSES, counts, data.classes, RED)
     else:
         for number, values in enumerate(targets.double().T):
             draw_histogram(next(used), target_name(trained, number), values, bins, RED)
-    what = f"{len(targets):,} {split} examples: {len(names)} features and, in red, the target"
-    left_out = f"the first {most} features" if len(names) > most else ""
+    word = "features" if len(columns) == len(names) else "columns"
+    what = f"{len(targets):,} {split} examples: {len(columns)} {word} and, in red, the target"
+    left_out = f"the first {most} {word}" if len(columns) > most else ""
     put_title(figure, headline(trained, what, left_out))
     return figure
 
@@ -89,10 +99,21 @@ def edges(values: Tensor, bins: int) -> list[float]:
     return torch.linspace(low, high, bins + 1, dtype=torch.float64).tolist()
 
 
-def draw_counts(axes: Axes, counts: Tensor, classes: tuple[str, ...]) -> None:
+def columns_of(names: Sequence[str], inputs: Tensor) -> dict[str, list[int]]:
+    """The places of each column's features; a column of categories has several, `cut=Fair`, 0 or 1."""
+    is_binary = ((inputs == 0) | (inputs == 1)).all(0).tolist()
+    found: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        column = re.split("=|: other$", name)[0] if is_binary[place] else name
+        found.setdefault(column, []).append(place)
+    single = {places[0]: names[places[0]] for places in found.values() if len(places) == 1}
+    return {single.get(places[0], column): places for column, places in found.items()}
+
+
+def draw_counts(axes: Axes, title: str, counts: Tensor, classes: Sequence[str], colour: str) -> None:
     """Draw the number of examples of each class."""
-    small_panel(axes, "examples of each class")
-    axes.bar(range(len(classes)), counts.tolist(), color=RED)
+    small_panel(axes, title)
+    axes.bar(range(len(classes)), counts.tolist(), color=colour)
     names = [shown(name, 10) for name in classes]
     labelled = range(len(classes)) if len(" ".join(names)) <= ROOM else (0, len(classes) - 1)
     axes.set_xticks(labelled, [names[place] for place in labelled])

@@ -746,6 +746,21 @@ def test_features_beyond_the_first_few_are_counted(tmp_path: Path) -> None:
     assert [axes.get_title("left") for axes in figure.axes if axes.get_visible()] == ["before", "warmth (K)"]
 
 
+def test_the_categories_of_a_column_are_counted_in_one_panel(tmp_path: Path) -> None:
+    rows = [f"{'abbcd'[n % 5]},{n % 2},{n},{n % 5}" for n in range(70)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["letter,on,x,y", *rows, "e,1,70,0"]) + "\n", encoding="utf-8")
+    table = {"name": "csv", "path": str(path), "target": "y", "test_fraction": 0, "valid_fraction": 0}
+    data = of_data(Parts(), **DAYS | {"dataset": table})
+    figure = drawn(data, "distributions")
+    panels = {axes.get_title("left"): axes for axes in figure.axes if axes.get_visible()}
+    assert list(panels)[:3] == ["letter", "on", "x"]
+    assert "columns" in figure.get_suptitle()
+    counts = [14, 28, 14, 14, 1]  # e, of a single row, is other
+    assert [bar.get_height() for bar in panels["letter"].patches] == counts
+    assert [tick.get_text() for tick in panels["letter"].get_xticklabels()] == ["a", "b", "c", "d", "other"]
+
+
 def test_a_series_has_the_target_and_what_is_on_its_scale(tmp_path: Path) -> None:
     data = of_data(own_parts(tmp_path), **DAYS | {"dataset": {"name": "days", "mixed": True}})
     figure = drawn(data, "series")
