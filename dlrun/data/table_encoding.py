@@ -194,7 +194,8 @@ class Encoding:
         names += [f"{column} is missing" for column in self.indicators]
         if len(set(names)) < len(names):
             twice = next(name for name, count in Counter(names).items() if count > 1)
-            raise UserError(f"two inputs are called {twice[:40]!r}")
+            fix = "rename that column, or list it under ignore"
+            raise UserError(f"two inputs are called {twice[:40]!r}", fix=fix)
         return tuple(names)
 
     def are_numbers(self, options: TableOptions) -> Tensor:

@@ -168,6 +168,10 @@ def refuse_another_encoding(encoding: Encoding, options: TableOptions) -> None:
     ]
     if {*options.categorical} & {*encoding.columns} != encoding.categories.keys():
         mistakes.append(f"the model has its own categorical columns {listed(encoding.categories)}")
+    if {*options.dates} & {*encoding.columns} != encoding.dates.keys():
+        mistakes.append(f"the model has its own columns of dates {listed(encoding.dates)}")
+    if encoding.placement and encoding.placement.dates and not options.date:
+        mistakes.append("the splits of the model go by dates, and need date")
     if not encoding.fills and any(
         options.treatment(name) not in ("drop", "refuse") for name in encoding.columns
     ):

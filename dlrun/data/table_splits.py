@@ -42,6 +42,10 @@ def rows_of_splits(
         stated = _stated(cells, options)
         placement = before or _fitted(cells, options, stated, notes)
         rows = _placed(cells, options, stated, placement)
+        if placement.by_hash and not before:
+            why = f"{'rows of a group' if options.group else 'equal rows'} stand together"
+            why += ", and each class has some" * options.has_classes
+            notes += (f"{said}: {why}" for said in _other_shares(rows, placement.by_hash))
     for name, some in rows.items():
         if len(some) < _FEWEST:
             n = len(cells)
@@ -79,6 +83,9 @@ def _fitted(cells: Cells, options: TableOptions, stated: np.ndarray, notes: list
         start = _between_dates(dates, end - round(valid * end))
         if valid and start < end:
             borders["valid"] = dates[start]
+        elif valid:
+            notes.append("there is no validation split, for too few dates differ")
+            splits = tuple(name for name in splits if name != "valid")
         return Placement(splits, None, borders)
     if not (test or valid):
         return Placement(splits)
@@ -90,6 +97,17 @@ def _fitted(cells: Cells, options: TableOptions, stated: np.ndarray, notes: list
         notes.append("there is no validation split, for too few rows differ, and equal ones stand together")
         return Placement(tuple(name for name in splits if name != "valid"), fit(valid_fraction=0.0))
     return Placement(splits, fitted)
+
+
+def _other_shares(rows: Rows, by_hash: HashSplit) -> list[str]:
+    """The splits that have less than half, or more than twice, of what their fractions say."""
+    found, left = [], sum(map(len, rows.values()))
+    for name, fraction in (("test", by_hash.test_fraction), ("valid", by_hash.valid_fraction)):
+        have, wanted = len(rows.get(name, ())) if fraction else 0, fraction * left
+        if not wanted / 2 - 1 <= have <= 2 * wanted + 1:
+            found.append(f"the {name} split has {have:,} of {left:,} rows where {wanted:,.0f} were wanted")
+        left -= have
+    return found
 
 
 def _placed(cells: Cells, options: TableOptions, stated: np.ndarray, placement: Placement) -> Rows:

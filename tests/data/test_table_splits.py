@@ -122,3 +122,33 @@ def test_a_run_of_an_earlier_dlrun_keeps_its_split(tmp_path: Path) -> None:
     assert len(data.read()["test"]) == 20
     known = {key: data.known[key] for key in ("columns", "categories", "classes", "scaling", "fills")}
     assert places(data_of(path, known, **earlier)) == places(data)
+
+
+def test_a_split_far_from_its_fraction_is_said(tmp_path: Path) -> None:
+    four = [f"{'abcd'[n % 4]},{n % 4},{n % 4}" for n in range(60)]
+    said = "the valid split has 15 of 45 rows where 4 were wanted"
+    assert f"{said}: equal rows stand together" in data_of(table(tmp_path, four, "g,x,y")).notes
+    grouped = data_of(table(tmp_path, four, "g,x,y"), group="g", categorical=[])
+    assert f"{said}: rows of a group stand together" in grouped.notes
+    assert not data_of(table(tmp_path, ROWS)).notes
+
+
+def test_too_few_dates_make_no_validation_split_and_that_is_said(tmp_path: Path) -> None:
+    path = table(tmp_path, [f"2020-01-0{1 + n // 20},{n % 7},{n}" for n in range(60)], "day,x,y")
+    data = data_of(path, date=["day"])
+    assert {name: len(some) for name, some in data.read().items()} == {"train": 40, "test": 20}
+    assert "there is no validation split, for too few dates differ" in data.notes
+    again = data_of(path, dict(data.known), date=["day"], **data.guessed)
+    assert places(again) == places(data)
+
+
+def test_a_model_keeps_its_columns_of_dates_and_the_dates_of_its_splits(tmp_path: Path) -> None:
+    path = table(
+        tmp_path, [f"2020-01-{1 + n % 28:02},2020-02-{1 + n % 28:02},{n}" for n in range(60)], "a,b,y"
+    )
+    data = data_of(path, date=["a"])
+    assert data.guessed["dates"] == ["b"]
+    with pytest.raises(UserError, match=r"the model has its own columns of dates \(there are: b\)"):
+        data_of(path, dict(data.known), **data.guessed | {"date": ["a"], "dates": []})
+    with pytest.raises(UserError, match="the splits of the model go by dates, and need date"):
+        data_of(path, dict(data.known), **data.guessed | {"date": []})
