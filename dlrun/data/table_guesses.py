@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dlrun.data.column_kinds import Kind, is_few_valued, kinds_of, why_useless
+from dlrun.data.column_kinds import Kind, is_few_valued, kind_of, kinds_of, why_useless
 from dlrun.data.columns import Column
 from dlrun.data.number_readings import PLAIN, NumberReading
 from dlrun.data.table_encoding import TableOptions
