@@ -46,6 +46,7 @@ class TableOptions:
     baselines: Mapping[str, str] = field(default_factory=dict)
     missing: str | Mapping[str, str | float] = "refuse"
     standardise: bool = True
+    scale: Literal["standard", "robust", "quantile"] = "standard"
     scale_target: bool | Literal["auto"] = False
     split: Literal["chronological", "random", "group"] | None = None
     split_rule: Literal["hash", "drawn"] = "drawn"

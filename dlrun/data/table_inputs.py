@@ -21,6 +21,7 @@ from dlrun.data.table_refusals import said_different, said_unseen, some_columns
 from dlrun.errors import UserError, listed, meant
 
 _MOST_FIGURES = 2**31  # numbers in all inputs together: 16 GiB
+_MOST_QUANTILES = 1000  # of a column, as in scikit-learn
 _DAY = 86400  # seconds
 _BLUR = 1e-3  # of a standard deviation: the largest error of a number that float32 may make
 
@@ -105,8 +106,10 @@ def standardising(options: TableOptions, encoding: Encoding, inputs: Tensor) -> 
     """Standardise numbers to mean 0 and standard deviation 1 over training rows (n, features).
 
     Other inputs are left unchanged. A number that is constant in training becomes 0 in all rows, because its
-    weight never learnt anything.
+    weight never learnt anything. By the option `scale`, other figures than mean and deviation are taken.
     """
+    if options.standardise and options.scale != "standard":
+        return _by_quantiles(options, encoding, inputs)
     if inputs.dtype == torch.float32:
         return _standardising_float32(options, encoding, inputs)
     are_numbers = encoding.are_numbers(options)
@@ -131,6 +134,34 @@ def _standardising_float32(options: TableOptions, encoding: Encoding, inputs: Te
     if not options.standardise:
         return Preprocessing(fill=fill)
     return Preprocessing(means, deviations, fill)
+
+
+def _by_quantiles(options: TableOptions, encoding: Encoding, inputs: Tensor) -> Preprocessing:
+    """Scale numbers by median and interquartile range, or with `scale: quantile` by their normal ranks."""
+    are_numbers = encoding.are_numbers(options)
+    means, offsets = torch.zeros(2, len(are_numbers)).double()
+    scales = torch.ones(len(are_numbers)).double()
+    shares = np.linspace(0, 1, min(len(inputs), _MOST_QUANTILES))
+    ranked: list[int] = []
+    quantiles: list[np.ndarray] = []
+    for place in are_numbers.nonzero().squeeze(1).tolist():
+        values = inputs[:, place].double().numpy()
+        figures = Figures.of(values)
+        means[place] = figures.mean
+        if figures.is_constant:
+            offsets[place], scales[place] = figures.mean, math.inf
+        elif options.scale == "robust":
+            low, offsets[place], high = np.nanquantile(values, (0.25, 0.5, 0.75)).tolist()
+            scales[place] = (high - low) or figures.deviation or math.inf
+        else:
+            ranked.append(place)
+            # rounding may leave an interpolated one below the one before
+            quantiles.append(np.maximum.accumulate(np.nanquantile(values, shares)))
+    fill = _fills(options, encoding, inputs, means) if encoding.fills else None
+    if not ranked:
+        return Preprocessing(offsets, scales, fill)
+    table = torch.from_numpy(np.stack(quantiles))
+    return Preprocessing(offsets, scales, fill, quantiles=table, ranked=torch.tensor(ranked))
 
 
 def scaling_of(targets: Tensor | None) -> tuple[float, float] | None:

@@ -49,6 +49,8 @@ def refuse_contradictions(options: TableOptions) -> None:
         mistakes.append(f"a baseline cannot be called {taken[0]}")
     if options.has_classes and (options.baselines or options.scale_target is True):
         mistakes.append("baselines and scale_target are for a regression")
+    if options.scale != "standard" and not options.standardise:
+        mistakes.append(f"standardise: false leaves numbers as they are, but scale: {options.scale} does not")
     if mistakes:
         raise UserError("; ".join(mistakes))
 

@@ -46,6 +46,7 @@ def csv(
     baselines: dict[str, str] | None = None,
     missing: Literal["auto", "fill", "drop", "refuse"] | dict[str, float | str] = "auto",
     standardise: bool = True,
+    scale: Literal["standard", "robust", "quantile"] = "standard",
     scale_target: bool | Literal["auto"] = "auto",
     id: str | None = None,
     split: Literal["chronological", "random", "group"] | None = None,
@@ -93,8 +94,13 @@ def csv(
     is never missing: it is read if one way fits its whole column, and refused otherwise.
 
     With `standardise` numbers have mean 0 and standard deviation 1 over the training rows. With
-    `scale_target`, which is on in a regression, the loss sees a target standardised in the same way, while
-    metrics stay in its unit.
+    `scale: robust` the median is subtracted, and the interquartile range divides (where that is 0, the
+    standard deviation): outliers change little, and stay far out. With `scale: quantile` a number becomes the
+    normal quantile of its rank among up to 1,000 quantiles of the training rows; one beyond all of them has
+    the first or the last rank.
+
+    With `scale_target`, which is on in a regression, the loss sees a target with mean 0 and standard
+    deviation 1 over the training rows, while metrics stay in its unit.
 
     Splits. A hash of each row's cells, or of its `id`, decides whether it is a test row, so that no row
     changes its split when others are added; equal rows stand together. Each class has `test_fraction` of its
@@ -131,6 +137,7 @@ def csv(
         baselines=baselines or {},
         missing=missing,
         standardise=standardise,
+        scale=scale,
         scale_target=scale_target,
         id=id,
         split=split,

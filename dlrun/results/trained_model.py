@@ -48,12 +48,13 @@ class _Prepare(nn.Module):
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
         self._dtype = preprocessing.dtype
+        self._names = list(preprocessing.state_dict())
         for name, step in preprocessing.state_dict().items():
             self.register_buffer(name, step)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        steps: dict[str, Tensor | None] = {name: getattr(self, name) for name in ("offset", "scale", "fill")}
-        for step in steps.values():
+        steps: dict[str, Tensor | None] = {name: getattr(self, name) for name in self._names}
+        for step in (steps["offset"], steps["scale"], steps["fill"]):
             if step is not None and _stretches(step.shape, inputs.shape[1:]):
                 shape, needed = tuple(inputs.shape), ", ".join(map(str, step.shape))
                 raise ValueError(f"the inputs are {shape}, but the model was trained on (n, …) of ({needed})")

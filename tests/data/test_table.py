@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from dlrun.data.trees import single
 from dlrun.dataset.csv import csv
 from dlrun.dataset.daily_temperatures import COLUMNS, WEEK, daily_temperatures, made
 from dlrun.errors import CheckpointRefused, UserError
+from dlrun.results.trained_model import load
 from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
 from dlrun.training.trained import open_checkpoint, open_plan, outputs_for
 
@@ -143,6 +145,55 @@ def test_numbers_are_standardised_by_the_training_rows_alone(tmp_path: Path) -> 
     assert data.notes == ["guess is the same in all training rows, and becomes 0"]
     raw = Loaded(days(path, standardise=False), CPU)["train"]
     assert torch.equal(raw.batch(torch.arange(16))[0], raw.raw().float())
+
+
+def test_outliers_have_less_say_by_median_and_interquartile_range(tmp_path: Path) -> None:
+    """RobustScaler of scikit-learn gives the same: of 0 … 14 and 1000 the median is 7.5, the range 7.5."""
+    lines = [row(day, wind=day if day < 15 else 1000, guess=3 + (day == 4)) for day in range(20)]
+    data = days(written(tmp_path, lines), scale="robust")
+    inputs, _ = Loaded(data, CPU)["train"].batch(torch.arange(16))
+    assert inputs[:, 3].tolist() == pytest.approx([(day - 7.5) / 7.5 for day in (*range(15), 1000)])
+    assert set(inputs[:, :3].flatten().tolist()) == {0, 1}, "categories stay 0 and 1"
+    guess = torch.tensor([float(day == 4) for day in range(16)])
+    assert torch.allclose(inputs[:, 4], guess / guess.std(correction=0)), "a range of 0 is no scale"
+
+
+@pytest.mark.parametrize("far", [0, 2**40])
+def test_ranks_of_numbers_are_those_among_the_training_rows(tmp_path: Path, far: int) -> None:
+    lines = [row(day, wind=far + day**3, guess=3) for day in range(20)]
+    data = days(written(tmp_path, lines), scale="quantile")
+    loaded = Loaded(data, CPU)
+    inputs, _ = loaded["train"].batch(torch.arange(16))
+    shares = [max(1 / 32, min(31 / 32, day / 15)) for day in range(16)]
+    assert inputs[:, 3].tolist() == pytest.approx([NormalDist().inv_cdf(share) for share in shares])
+    assert set(inputs[:, :3].flatten().tolist()) == {0, 1} and not inputs[:, 4].any()
+    end = NormalDist().inv_cdf(31 / 32)
+    assert loaded["test"].batch(torch.arange(4))[0][:, 3].tolist() == pytest.approx([end] * 4)
+
+
+def test_many_rows_have_a_thousand_quantiles(tmp_path: Path) -> None:
+    drawn = torch.rand(3000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    path = written(tmp_path, [f"{number},{number}" for number in drawn.tolist()], "wind,heat")
+    data = days(path, categorical=[], date=[], scale="quantile", missing="auto")
+    loaded = Loaded(data, CPU)
+    steps, raw = loaded.preprocessing.each[""], loaded["train"].raw()[:, 0]
+    assert steps.quantiles is not None and steps.quantiles.shape == (1, 1000)
+    torch.testing.assert_close(steps.quantiles[0], raw.quantile(torch.linspace(0, 1, 1000).to(raw)).double())
+    assert float(steps(torch.tensor([[torch.nan]]))[0, 0]) == pytest.approx(0, abs=2e-3), "the median fills"
+
+
+@pytest.mark.parametrize("scale", ["robust", "quantile"])
+def test_a_model_of_scaled_numbers_predicts_as_it_was_judged(tmp_path: Path, scale: str) -> None:
+    dataset = small_dataset(written(tmp_path, rows())) | {"scale": scale}
+    run = trained(planned(dataset=dataset, **CONFIG), tmp_path / "runs")
+    before, _ = open_checkpoint(run.best, run, [], Parts(), tmp_path)
+    plan, preprocessing, saved = open_plan(run.best, [], Parts(), tmp_path)
+    assert ("quantiles" in saved.data["preprocessing"]) == (scale == "quantile")
+    _, inputs, _ = new_rows(plan.data, tmp_path / "days.csv")
+    found = outputs_for(before.model, inputs, preprocessing, before.hardware, 16)
+    assert torch.equal(found[:, -4:], before.outputs("test")[0])
+    module = load(run.folder, seed=0, data_dir=tmp_path).model
+    torch.testing.assert_close(module(inputs), found[0])
 
 
 def test_a_target_is_scaled_for_the_loss_alone(tmp_path: Path) -> None:
@@ -369,6 +420,7 @@ def test_text_among_the_numbers_is_told_from_a_few_bad_cells(tmp_path: Path) -> 
         ({"date": [], "split": "chronological"}, "a chronological split needs a date"),
         ({"baselines": {"date": "guess"}}, "cannot be called date"),
         ({"task": "classification", "scale_target": True}, "are for a regression"),
+        ({"standardise": False, "scale": "robust"}, "but scale: robust does not"),
         ({"ignore": ["sky", "wind", "guess"]}, "no column to learn from"),
     ],
 )  # fmt: skip
