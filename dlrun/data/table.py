@@ -79,9 +79,11 @@ def file_table(
     return replace(table, parts=parts)
 
 
-def table_data(
-    read: Callable[[Reading], Table], options: TableOptions, known: Mapping[str, Any] | None
-) -> Data:
+# The columns that keep their texts, and how the file is to be read -> the table.
+Read = Callable[[Sequence[str], Reading], Table]
+
+
+def table_data(read: Read, options: TableOptions, known: Mapping[str, Any] | None) -> Data:
     """A table, as `read` gives it, as a dataset. Without `known` it is read at once: inputs depend on it.
 
     Raises UserError for options that contradict each other or the table; ValueError, TypeError or KeyError
@@ -106,7 +108,7 @@ def table_data(
     return Data(
         task=options.task,
         input_shape=(len(features),),
-        read=partial(dict, splits) if splits else partial(dataset.read, read),
+        read=partial(dict, splits) if splits else partial(dataset.read, partial(read, options.texts)),
         classes=encoding.classes,
         features=features,
         target=options.target,
@@ -244,9 +246,9 @@ def _usual(cells: Cells, column: str, rows: Rows) -> Tensor:
     return cells.take(rows.get("train", np.arange(len(cells)))).numbers[column].nanmean()
 
 
-def _learnt(read: Callable[[Reading], Table], options: TableOptions, notes: list[str]) -> _Dataset:
+def _learnt(read: Read, options: TableOptions, notes: list[str]) -> _Dataset:
     """Fit the encoding on the training rows of a table, and encode all its splits."""
-    table = read(options.reading)
+    table = read(options.texts, options.reading)
     options = replace(options, target=_target(table, options))
     refuse_missing_columns(table, needed_columns(options))
     guessed, findings = dict(table.guessed), list(table.notes)
@@ -268,11 +270,15 @@ def _learnt(read: Callable[[Reading], Table], options: TableOptions, notes: list
             options = replace(options, reading=replace(options.reading, decimal=found.changed["decimal"]))
             guessed["decimal"] = found.changed["decimal"]
             findings.append("numbers have decimal commas")
-            table = read(options.reading)
+            table = read(options.texts, options.reading)
             found = settled(without_words(table, options.reading.na_values), options)
         table, options = found.table, found.options
         findings += found.notes
         guessed |= found.changed
+        if commas := _with_commas(table, options):
+            again = read([*options.texts, *commas], options.reading).columns
+            spelt = replace(table, columns={**table.columns, **{name: again[name] for name in commas}})
+            table = without_words(spelt, options.reading.na_values)
     columns = input_columns(table, options)
     if not columns and not options.date_cycles:
         raise UserError("beside the target there is no column to learn from", where=table.source)
@@ -295,6 +301,17 @@ def _learnt(read: Callable[[Reading], Table], options: TableOptions, notes: list
     dataset = _Dataset(options, encoding, notes, findings, guessed=guessed, names=RowNames(table.place))
     dataset.splits = dataset.examples(cells, rows)
     return dataset
+
+
+def _with_commas(table: Table, options: TableOptions) -> list[str]:
+    """The categories that were read as numbers with decimal commas, and whose texts are lost: 12,80 is 12.8.
+
+    A run reads them as texts, so that its rows would be other ones.
+    """
+    if options.reading.decimal != ",":
+        return []
+    columns = {name: table.columns[name] for name in options.categorical if name in table.columns}
+    return [name for name, column in columns.items() if column.numbers is not None and not column.is_typed]
 
 
 def _fitted(

@@ -151,4 +151,4 @@ def csv(
     )
     others = {"valid": valid_path, "test": test_path}
     there = {name: each for name, each in others.items() if each}
-    return table_data(partial(file_table, path, root, options.texts, others=there), options, known)
+    return table_data(partial(file_table, path, root, others=there), options, known)

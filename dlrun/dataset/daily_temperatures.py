@@ -62,8 +62,8 @@ def daily_temperatures(
         seed=seed,
     )
     if path is None:
-        return table_data(lambda _: made(seed), options, known)
-    return table_data(partial(file_table, path, root, ()), options, known)
+        return table_data(lambda *_: made(seed), options, known)
+    return table_data(partial(file_table, path, root), options, known)
 
 
 def made(seed: int) -> Table:

@@ -269,3 +269,18 @@ def test_cells_beside_predictions_are_as_they_are_written(tmp_path: Path) -> Non
         "x": ["1.50", "?"],
     }
     assert piece.inputs.tolist() == [[1.5]]
+
+
+def test_categories_with_decimal_commas_are_the_same_when_the_run_is_opened_again(tmp_path: Path) -> None:
+    """The run knows then that `size` holds texts; a first look takes most of its cells for numbers."""
+    sizes = ["9,50", "10,5", "11,00", "broken"]
+    rows = [f"{sizes[n % 4]};{n % 7},5;{n}" for n in range(200)]
+    path = table(tmp_path, rows, "size;x;y")
+    first = data_of(path)
+    assert set(first.features) == {"size=9,50", "size=10,5", "size=11,00", "size=broken", "x"}
+    again = data_of(path, first.known, **first.guessed)
+    before, after = first.read(), again.read()
+    for split, examples in before.items():
+        assert torch.equal(examples.inputs, after[split].inputs)
+        assert torch.equal(examples.keys, after[split].keys)
+    assert (before["train"].inputs[:, :4].sum(1) == 1).all()
