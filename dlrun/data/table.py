@@ -150,8 +150,8 @@ class _Dataset:
 
     def read_labelled(self, path: Path) -> Examples:
         """All rows of a file with their targets. Raises UserError if it has no target, or another class."""
-        options = replace(self.options, split_column=None, group=None, stratify=None)
-        table = without_words(self._new_table(path), options.reading.na_values)
+        options = replace(self._options_for(path), split_column=None, group=None, stratify=None)
+        table = without_words(self._new_table(path, options), options.reading.na_values)
         refuse_unlabelled(table, options)
         refuse_missing_columns(table, [*needed_columns(options), *self.encoding.columns])
         cells = parsed(table, options, self.encoding.columns, self.encoding.categories)
@@ -165,8 +165,8 @@ class _Dataset:
         The file needs neither the target nor the baselines, and dates only for `date_cycles`. Raises
         UserError if input columns are missing.
         """
-        encoding, options = self.encoding, self.options
-        table = without_words(self._new_table(path), options.reading.na_values)
+        encoding, options = self.encoding, self._options_for(path)
+        table = without_words(self._new_table(path, options), options.reading.na_values)
         bare = replace(options, baselines={}, date=options.date if options.date_cycles else ())
         refuse_missing_columns(table, [*bare.date, *encoding.columns])
         cells = parsed(table, bare, encoding.columns, encoding.categories, labelled=False)
@@ -183,7 +183,7 @@ class _Dataset:
         is_kept[list(refused)] = False
         if filled := filled.among(is_kept):
             self.notes.append(said_filled(filled, options, cells))
-        written = cache(lambda: self._new_table(path, list(table.columns)))
+        written = cache(lambda: self._new_table(path, options, list(table.columns)))
         for start in range(0, len(cells), _AT_ONCE):
             some = range(start, min(len(cells), start + _AT_ONCE))
             own = cells.take([row for row in some if row not in refused])
@@ -229,16 +229,29 @@ class _Dataset:
         refuse_missing_columns(table, [*needed_columns(options), *encoding.columns])
         return table, parsed(table, options, encoding.columns, encoding.categories)
 
-    def _new_table(self, path: Path, texts: Sequence[str] = ()) -> Table:
-        """A file of new rows, which may be written otherwise than that of training.
+    def _options_for(self, path: Path) -> TableOptions:
+        """The options for a file of new rows, which may be written otherwise than that of training.
 
-        The columns of `texts` are texts, beside those that are texts by the options.
+        If its cells are separated by commas, its numbers have decimal points, whatever those of training had.
         """
         reading = self.options.reading
-        if not reading.is_strict:
-            header = reading.header if reading.header == "none" else "auto"
-            reading = replace(reading, separator="auto", encoding="auto", header=header)
-        return read_table(path, reading, [*self.encoding.categories, *self.options.texts, *texts])
+        if reading.is_strict:
+            return self.options
+        header = reading.header if reading.header == "none" else "auto"
+        reading = replace(reading, separator="auto", encoding="auto", header=header)
+        options = replace(self.options, reading=reading)
+        if reading.decimal != ",":
+            return options
+        table = self._new_table(path, replace(options, reading=replace(reading, decimal="auto")))
+        if len(table.columns) == 1 or not {"separator", "decimal"}.isdisjoint(table.guessed):
+            return options
+        self.notes.append(f"{path.name} has decimal points, and the table of training has decimal commas")
+        thousands = "" if options.thousands == "." else options.thousands
+        return replace(options, reading=replace(reading, decimal="."), thousands=thousands)
+
+    def _new_table(self, path: Path, options: TableOptions, texts: Sequence[str] = ()) -> Table:
+        """A file of new rows; `texts` are columns of texts beside those that are by the options."""
+        return read_table(path, options.reading, [*self.encoding.categories, *options.texts, *texts])
 
 
 def _usual(cells: Cells, column: str, rows: Rows) -> Tensor:

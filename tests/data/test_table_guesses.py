@@ -284,3 +284,21 @@ def test_categories_with_decimal_commas_are_the_same_when_the_run_is_opened_agai
         assert torch.equal(examples.inputs, after[split].inputs)
         assert torch.equal(examples.keys, after[split].keys)
     assert (before["train"].inputs[:, :4].sum(1) == 1).all()
+
+
+def test_a_file_with_points_is_read_with_points_by_a_model_of_commas(tmp_path: Path) -> None:
+    path = table(tmp_path, (f"{n % 9},{n % 7}5;{n}" for n in range(60)), "x;y")
+    data = data_of(path, standardise=False)
+    assert data.guessed["decimal"] == ","
+    assert data.read_new is not None and data.read_labelled is not None
+    new = tmp_path / "new.csv"
+    for content, values in (
+        ("x,y\n1.200,3\n2.5,4\n", [1.2, 2.5]),
+        ("x;y\n1.200;3\n2,5;4\n", [1200.0, 2.5]),
+    ):
+        new.write_text(content)
+        (piece,) = data.read_new(new)
+        assert isinstance(piece, NewInputs)
+        assert piece.inputs[:, 0].tolist() == pytest.approx(values)
+        assert data.read_labelled(new).inputs[:, 0].tolist() == pytest.approx(values)
+    assert any("new.csv has decimal points" in note for note in data.notes)
