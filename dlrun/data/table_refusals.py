@@ -174,6 +174,13 @@ def refuse_another_encoding(encoding: Encoding, options: TableOptions) -> None:
         mistakes.append(f"the model has its own columns of dates {listed(encoding.dates)}")
     if encoding.placement and encoding.placement.dates and not options.date:
         mistakes.append("the splits of the model go by dates, and need date")
+    if by_hash := encoding.placement and encoding.placement.by_hash:
+        own = {key: getattr(by_hash, key) for key in ("seed", "test_fraction", "valid_fraction")}
+        mistakes += [
+            f"the splits of the model were made with {key}: {value}"
+            for key, value in own.items()
+            if getattr(options, key) != value and (value or key == "seed")  # 0: of a split not by hash
+        ]
     if not encoding.fills and any(
         options.treatment(name) not in ("drop", "refuse") for name in encoding.columns
     ):

@@ -152,3 +152,11 @@ def test_a_model_keeps_its_columns_of_dates_and_the_dates_of_its_splits(tmp_path
         data_of(path, dict(data.known), **data.guessed | {"date": ["a"], "dates": []})
     with pytest.raises(UserError, match="the splits of the model go by dates, and need date"):
         data_of(path, dict(data.known), **data.guessed | {"date": []})
+
+
+@pytest.mark.parametrize("other", [{"seed": 3}, {"test_fraction": 0.5}, {"valid_fraction": 0.3}])
+def test_options_cannot_choose_other_splits_of_a_model(tmp_path: Path, other: dict[str, Any]) -> None:
+    path = table(tmp_path, ROWS)
+    data = data_of(path)
+    with pytest.raises(UserError, match="the splits of the model were made with"):
+        data_of(path, dict(data.known), **data.guessed | other)
