@@ -301,4 +301,7 @@ def test_a_file_with_points_is_read_with_points_by_a_model_of_commas(tmp_path: P
     new.write_text("x;y\n1.200;3\n2,5;4\n")
     (piece,) = data.read_new(new)
     assert isinstance(piece, NewInputs)
-    assert (piece.inputs[:, 0].tolist(), dict(piece.refused)) == ([2.5], {0: "x: '1.200' is no number"})
+    assert (piece.inputs[:, 0].tolist(), dict(piece.refused)) == (
+        [2.5],
+        {0: "x: '1.200' is no number with a decimal comma"},
+    )
