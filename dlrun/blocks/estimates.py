@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 
 from dlrun.blocks.tasks import LossPart
+from dlrun.data.examples import Scaling
 
 _TRIED = 64  # made-up targets, standardised ones from 0 to 1, on which the loss is tried
 _DISTANCES = (0.01, 0.1, 1.0)  # of outputs from these targets: shares of a change
 
 
-def are_estimates(loss: LossPart, numbers: int, scaling: tuple[float, float] | None) -> bool:
+def are_estimates(loss: LossPart, numbers: int, scaling: Scaling | None) -> bool:
     """True if outputs (n, numbers) estimate the targets: the loss says so, or is smallest only where they do.
 
     Of a loss that takes other outputs, such as the logit of a probability, it is not; nor of one that does
@@ -18,9 +19,9 @@ def are_estimates(loss: LossPart, numbers: int, scaling: tuple[float, float] | N
     """
     if loss.of_estimates:
         return True
-    mean, sd = scaling or (0.0, 1.0)
+    mean, sd = map(torch.tensor, scaling or (0.0, 1.0))
     drawn = torch.rand(_TRIED, numbers, generator=torch.Generator().manual_seed(0))
-    targets, one, scale = mean + sd * drawn, torch.full_like(drawn, sd), sd * drawn
+    targets, one, scale = mean + sd * drawn, sd.expand_as(drawn), sd * drawn
     try:
         smallest = loss.measure(targets, targets)
         room = 1e-6 * (1 + smallest.abs())

@@ -45,6 +45,8 @@ def print_preview(found: Mapping[str, Any]) -> None:
     for name, split in found["splits"].items():
         if "target" in split:
             rows[f"{found['target'] or 'target'}{unit}, {name}"] = split["target"]
+        for target, figures in split.get("targets", {}).items():
+            rows[f"{target}{unit}, {name}"] = figures
     for name, figures in rows.items():
         ranges.add_row(
             Text(clean(name[:60])), *(number(figures[key]) for key in ("min", "mean", "sd", "max"))

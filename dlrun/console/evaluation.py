@@ -14,6 +14,7 @@ from dlrun.console.layout import class_name, plain_table
 from dlrun.console.numbers import number, of_seeds, said_batches
 from dlrun.console.streams import clean, out
 
+_OF_TARGETS = ("mae", "rmse", "r2")
 _MOST_TARGETS = 12
 _MOST_CLASSES = 20  # in the table of classes
 
@@ -71,6 +72,7 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
         console.print(Text(clean(f"most often confused: {', '.join(of_pairs)}")), soft_wrap=True)
     if "per_target" in found:
         console.print(_targets_table(found["per_target"]))
+        console.print("above are means over all targets: where these differ in unit, their own figures count")
     if "on" not in found:
         _print_recorded(console, found)
     console.print(Text(f"checkpoint sha256 {found['sha256'][:16]}…"), soft_wrap=True)
@@ -119,15 +121,15 @@ def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
         console.print(f"exactly as recorded at training: {', '.join(recorded)}")
 
 
-def _targets_table(found: Mapping[str, Mapping[str, float]]) -> Table:
+def _targets_table(found: Mapping[str, Mapping[str, float | None]]) -> Table:
     """A table of the errors of each target; of many some from the first to the last."""
     table = plain_table()
     table.add_column("target")
-    for heading in ("mae", "rmse"):
+    for heading in _OF_TARGETS:
         table.add_column(heading, justify="right")
     names, rows = list(found), min(len(found), _MOST_TARGETS)
     for row in range(rows):
         name = names[round(row * (len(names) - 1) / (rows - 1))]
-        cells = [number(found[name][figure]) for figure in ("mae", "rmse")]
+        cells = [number(found[name][figure]) or "–" for figure in _OF_TARGETS]
         table.add_row(Text(clean(name[:60])), *cells)
     return table

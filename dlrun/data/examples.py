@@ -19,6 +19,7 @@ from dlrun.system.randomness import generator
 
 Task = str  # the name of a file in dlrun/task/
 Shape = tuple[int, ...]  # without the axis of examples
+Scaling = tuple[float, float] | tuple[tuple[float, ...], tuple[float, ...]]  # of all targets, or of each
 _LOOKED_AT = 2**22  # numbers of inputs: some are widened to 8 bytes
 EVALUATION_BATCH = 1024  # examples in an evaluation batch; another size changes the last bits
 
@@ -299,11 +300,10 @@ class Data:
     classes: tuple[str, ...] = ()
     features: tuple[str, ...] = ()  # the names of the features
     target: str = ""  # the name of a regression's target
+    target_names: tuple[str, ...] = ()  # those of several targets that have names of their own
     unit: str = ""  # of a regression's target, such as °F
     targets: int = 1  # number of targets of each example in a regression
-    scaling: tuple[float, float] | None = (
-        None  # mean and deviation: the loss sees (target - mean) / deviation
-    )
+    scaling: Scaling | None = None  # mean and deviation: the loss sees (target - mean) / deviation
     baselines: tuple[str, ...] = ()  # columns (n, d) of `aside` that guess the targets; (n,) if d is 1
     forecasts: bool = False  # targets are the next d values of a series, of which the input is a window
     splits: tuple[str, ...] = ("train", "test")
@@ -370,6 +370,11 @@ class Data:
         if self.targets == 1:
             return ""
         return f", {steps_ahead(number + 1)}" if self.forecasts else f" {number + 1}"
+
+    def target_name(self, number: int) -> str:
+        """The name of target `number` in a regression, such as `heat`, or `heat, 2 steps ahead`."""
+        named = f"{self.target or 'target'}{self.target_suffix(number)}"
+        return self.target_names[number] if self.target_names else named
 
     @property
     def evaluation_split(self) -> str | None:

@@ -40,10 +40,20 @@ def refuse_malformed(data: Data) -> None:
             called = f"the shape {shape!r} of the input {name}" if name else f"input_shape={shape!r}"
             what = f"Data states {called}, which must be a tuple of sizes"
             raise UserError(what, fix="write input_shape=(4,) for vectors of 4 numbers")
-    for field, names in (("classes", data.classes), ("vocabulary", data.vocabulary)):
+    for field, names in (
+        ("classes", data.classes),
+        ("vocabulary", data.vocabulary),
+        ("target_names", data.target_names),
+    ):
         if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
             what = f"Data states {field}={shortened(repr(names))}, which must be a tuple of names"
             raise UserError(what, fix=f'write {field}=("a", "b")')
+    of_each = [("scaling", len(own)) for own in data.scaling or () if isinstance(own, tuple)]
+    of_each += [("target_names", len(data.target_names))] if data.target_names else []
+    for field, count in of_each:
+        if count != data.targets:
+            what = f"Data states targets={data.targets}, but {field} for {count}"
+            raise UserError(what, fix=f"correct targets or {field}")
 
 
 def undeclared(data: Data, examples: Mapping[str, Examples]) -> str:

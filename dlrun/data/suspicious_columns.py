@@ -76,9 +76,10 @@ def column_warnings(data: Data, splits: Mapping[str, Split]) -> Iterator[str]:
     if different:
         yield f"{_few(different)}: different in every row, as an id is, and of no use for new ones; {leave}"
     others = [column for column in columns if column.name not in {*counting, *dating, *different}]
-    if alone := list(_giving_away(data, others, rows, training, chosen)):
-        what = data.target or "the target"
-        yield f"{what} can be told from one input alone: {_few(alone)}; if it comes after the target, {leave}"
+    for what, wanted in _targets(data, training, chosen):
+        if alone := list(_giving_away(data, others, rows, wanted)):
+            found = f"{what} can be told from one input alone: {_few(alone)}"
+            yield f"{found}; if it comes after the target, {leave}"
     if "test" in splits:
         test = _numbers(splits["test"], _some(splits["test"], data.shape[0]))
         if moved := list(_moved(others, rows, test)):
@@ -181,15 +182,23 @@ def _in_all_rows(columns: Sequence[Column], splits: Mapping[str, Split]) -> list
 # ------------------------------------------------------------------ columns that give the target away
 
 
-def _giving_away(
-    data: Data, columns: Sequence[Column], rows: np.ndarray, training: Split, chosen: torch.Tensor
-) -> Iterator[str]:
-    """Yield the columns that predict the target of rows that they were not fitted to, with the figure."""
+def _targets(data: Data, training: Split, chosen: torch.Tensor) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the name and the values (n,) of a single target, or of each that has a name of its own."""
     targets = training.targets_at(chosen.to(training.device))
     if data.task not in ("classification", "regression") or not isinstance(targets, torch.Tensor):
         return
-    wanted = single(targets).cpu().double().numpy().squeeze()
-    if wanted.ndim != 1 or len(np.unique(wanted)) < 2:
+    wanted = single(targets).cpu().double().numpy()
+    if data.target_names:
+        yield from zip(data.target_names, wanted.T, strict=True)
+    elif wanted.squeeze().ndim == 1:
+        yield data.target or "the target", wanted.squeeze()
+
+
+def _giving_away(
+    data: Data, columns: Sequence[Column], rows: np.ndarray, wanted: np.ndarray
+) -> Iterator[str]:
+    """Yield the columns that predict targets (n,) of rows that they were not fitted to, with the figure."""
+    if len(np.unique(wanted)) < 2:
         return
     rare = 1 - np.unique(wanted, return_counts=True)[1].max() / len(wanted)  # not of the majority class
     for column in columns if len(columns) > 1 else ():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from dlrun.data.table_inputs import (
     needs_float64,
     refuse_too_many,
     report_unseen,
-    scaling_of,
+    scaling_of_each,
     standardising,
     targets_of,
 )
@@ -111,7 +111,9 @@ def table_data(read: Read, options: TableOptions, known: Mapping[str, Any] | Non
         read=partial(dict, splits) if splits else partial(dataset.read, partial(read, options.texts)),
         classes=encoding.classes,
         features=features,
-        target=options.target,
+        target="" if options.other_targets else options.target,
+        target_names=options.targets if options.other_targets else (),
+        targets=len(options.targets),
         unit=options.unit,
         scaling=encoding.scaling if options.scale_target else None,
         baselines=tuple(options.baselines),
@@ -262,7 +264,8 @@ def _usual(cells: Cells, column: str, rows: Rows) -> Tensor:
 def _learnt(read: Read, options: TableOptions, notes: list[str]) -> _Dataset:
     """Fit the encoding on the training rows of a table, and encode all its splits."""
     table = read(options.texts, options.reading)
-    options = replace(options, target=_target(table, options))
+    target, *others = named_targets(options.targets, [*table.columns], table.source)
+    options = replace(options, target=target, other_targets=tuple(others))
     refuse_missing_columns(table, needed_columns(options))
     guessed, findings = dict(table.guessed), list(table.notes)
     if options.reading.is_strict:
@@ -355,7 +358,7 @@ def _fitted(
         tuple(columns),
         categories,
         classes,
-        scaling_of(training.numbers.get(options.target)),
+        scaling_of_each([training.numbers.get(name) for name in options.targets]),
         bool(filled),
         tuple(others),
         tuple(indicators),
@@ -409,16 +412,19 @@ def _formats(table: Table, options: TableOptions) -> dict[str, str]:
     return {name: [*formats_of(table.columns[name].as_texts().texts), ISO][0] for name in columns}
 
 
-def _target(table: Table, options: TableOptions) -> str:
-    """The name of the target, which may be stated by its place: 1 for the first column, -1 for the last."""
-    names, stated = list(table.columns), options.target
-    if stated in table.columns or not stated.lstrip("-").isdigit():
-        return stated
-    place = int(stated)
-    if not 1 <= abs(place) <= len(names):
-        what = f"there is no column {stated}, nor a {stated}. of {len(names)} columns"
-        raise UserError(what, where=table.source)
-    return names[place - 1 if place > 0 else place]
+def named_targets(stated: Iterable[str], columns: Sequence[str], source: str) -> tuple[str, ...]:
+    """The names of targets that may be stated by their place: 1 for the first column, -1 for the last."""
+    found = []
+    for target in stated:
+        if target in columns or not target.lstrip("-").isdigit():
+            found.append(target)
+            continue
+        place = int(target)
+        if not 1 <= abs(place) <= len(columns):
+            what = f"there is no column {target}, nor a {target}. of {len(columns)} columns"
+            raise UserError(what, where=source)
+        found.append(columns[place - 1 if place > 0 else place])
+    return tuple(found)
 
 
 def unlearnable_classes(training: Cells, classes: Sequence[str], options: TableOptions) -> list[str]:

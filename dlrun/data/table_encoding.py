@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dlrun.data.columns import plain_number, said_number
+from dlrun.data.examples import Scaling
 from dlrun.data.number_readings import NumberReading
 from dlrun.data.placement import Placement
 from dlrun.data.tables import STRICT, Reading
@@ -30,6 +31,7 @@ class TableOptions:
 
     target: str
     task: Literal["classification", "regression"] = "regression"
+    other_targets: Sequence[str] = ()  # in a regression of several columns
     unit: str = ""
     reading: Reading = STRICT
     thousands: str = ""
@@ -58,6 +60,11 @@ class TableOptions:
     valid_fraction: float = 0.0
     seed: int = 0
     formats: Mapping[str, str] = field(default_factory=dict)  # of columns of dates, once they are known
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns that are predicted."""
+        return (self.target, *self.other_targets)
 
     @property
     def has_classes(self) -> bool:
@@ -92,7 +99,7 @@ class TableOptions:
         """The columns that are no inputs because they mean something else."""
         single_date = self.date if len(self.date) == 1 else ()
         roles = [name for name in (self.split_column, self.group, self.id) if name]
-        return {self.target, *roles, *single_date}
+        return {*self.targets, *roles, *single_date}
 
     def format_of(self, column: str) -> str:
         """The format of the dates in a column, "" for ISO 8601."""
@@ -121,7 +128,7 @@ class Encoding:
     columns: tuple[str, ...]  # numbers, categories and dates, in the order of the file
     categories: Mapping[str, tuple[str, ...]]
     classes: tuple[str, ...]
-    scaling: tuple[float, float] | None  # mean and standard deviation of the target; None if it is constant
+    scaling: Scaling | None  # mean and standard deviation of the target, or of each; None if it is constant
     fills: bool  # True if the preprocessing holds replacements for missing numbers
     others: tuple[str, ...] = ()
     indicators: tuple[str, ...] = ()
@@ -136,7 +143,7 @@ class Encoding:
         columns, categories = distinct_texts(known["columns"]), known["categories"]
         if not isinstance(categories, dict) or not categories.keys() <= set(columns):
             raise ValueError("the stored columns and categories contradict each other")
-        scaling = remembered_scaling(known["scaling"])
+        scaling = _remembered_scalings(known["scaling"])
         values = {column: distinct_texts(categories[column]) for column in columns if column in categories}
         others, indicators = (distinct_texts(known.get(key, [])) for key in ("others", "indicators"))
         dates, formats, placed = (known.get(key, {}) for key in ("dates", "formats", "placement"))
@@ -171,7 +178,9 @@ class Encoding:
             "columns": list(self.columns),
             "categories": {column: list(values) for column, values in self.categories.items()},
             "classes": list(self.classes),
-            "scaling": list(self.scaling) if self.scaling else None,
+            "scaling": [list(e) if isinstance(e, tuple) else e for e in self.scaling]
+            if self.scaling
+            else None,
             "fills": self.fills,
             "others": list(self.others),
             "indicators": list(self.indicators),
@@ -246,6 +255,18 @@ def sameness(values: Sequence[str]) -> Callable[[str], str]:
         return said_number(value) if abs(value) < 2**53 else str(int(Decimal(text)))
 
     return same
+
+
+def _remembered_scalings(value: Any) -> Scaling | None:
+    """The same of one target, or of each of several."""
+    if not isinstance(value, list | tuple) or not any(isinstance(each, list | tuple) for each in value):
+        return remembered_scaling(value)
+    means, deviations = value
+    pairs = [remembered_scaling(pair) for pair in zip(means, deviations, strict=True)]
+    found = [pair for pair in pairs if pair is not None]
+    if not found:
+        raise ValueError("the stored means and standard deviations are invalid")
+    return tuple(mean for mean, _ in found), tuple(deviation for _, deviation in found)
 
 
 def remembered_scaling(value: Any) -> tuple[float, float] | None:

@@ -50,9 +50,7 @@ def settled(table: Table, options: TableOptions) -> Guesses:
     """
     found = Guesses(table, options)
     columns = input_columns(table, options)
-    kinds = found.kinds(
-        [*columns, *options.baselines.values(), *[options.target] * (not options.has_classes)]
-    )
+    kinds = found.kinds([*columns, *options.baselines.values(), *options.targets * (not options.has_classes)])
     found.choose_marks(kinds)
     found.refuse_mistakes(kinds | found.kind_of_date())
     found.choose_words(kinds)
@@ -127,11 +125,11 @@ class Guesses:
         for name, kind in kinds.items():
             if kind.mistake:
                 self.mistakes.append((f"{name} {kind.mistake}", kind.fix))
-        target = self.options.target
-        if target in kinds and kinds[target].name in ("category", "date"):
-            held = next(iter(self.table.columns[target].as_texts().texts))
-            fix = "for names of classes set task: classification"
-            self.mistakes.append((f"{target} holds text such as {held[:40]!r}", fix))
+        for target in self.options.targets:
+            if target in kinds and kinds[target].name in ("category", "date"):
+                held = next(iter(self.table.columns[target].as_texts().texts))
+                fix = "for names of classes set task: classification"
+                self.mistakes.append((f"{target} holds text such as {held[:40]!r}", fix))
         if self.mistakes:
             what = "; ".join(what for what, _ in self.mistakes[:_MOST_NAMED])
             more = (

@@ -15,7 +15,7 @@ from torch.nn.functional import one_hot
 from dlrun.data.cells import Cells
 from dlrun.data.column_figures import Figures
 from dlrun.data.dates import START
-from dlrun.data.examples import Preprocessing
+from dlrun.data.examples import Preprocessing, Scaling
 from dlrun.data.table_encoding import Cycle, Encoding, TableOptions, places_of
 from dlrun.data.table_refusals import said_different, said_unseen, some_columns
 from dlrun.errors import UserError, listed, meant
@@ -29,9 +29,9 @@ Unseen = list[tuple[int, str, str]]  # the line, the column and the text of cell
 
 
 def targets_of(cells: Cells, options: TableOptions, classes: Sequence[str]) -> Tensor:
-    """The class (n,) of each row, or its number (n, 1). Raises UserError for a class that is not known."""
+    """The class (n,) of each row, or its numbers (n, d). Raises UserError for a class that is not known."""
     if not options.has_classes:
-        return cells.numbers[options.target].float().unsqueeze(1)
+        return torch.stack([cells.numbers[name].float() for name in options.targets], 1)
     unseen: Unseen = []
     targets = _codes(cells, options.target, classes, unseen)
     if unseen:
@@ -169,6 +169,14 @@ def scaling_of(targets: Tensor | None) -> tuple[float, float] | None:
     if targets is None or are_same(targets):
         return None
     return float(targets.mean()), float(targets.std(correction=0))
+
+
+def scaling_of_each(targets: Sequence[Tensor | None]) -> Scaling | None:
+    """The same of one target, or of several; None if any of them does not vary."""
+    pairs = [pair for each in targets if (pair := scaling_of(each))]
+    if len(pairs) < len(targets) or len(pairs) == 1:
+        return pairs[0] if len(targets) == len(pairs) else None
+    return tuple(mean for mean, _ in pairs), tuple(deviation for _, deviation in pairs)
 
 
 def constant_columns(figures: Mapping[str, Figures], options: TableOptions) -> list[str]:

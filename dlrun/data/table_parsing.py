@@ -30,7 +30,7 @@ def parsed(
     dates = [] if options.dates == "auto" else [name for name in options.dates if name in set(columns)]
     numbers = [column for column in columns if column not in {*texts, *dates}]
     if labelled:
-        (texts if options.has_classes else numbers).append(options.target)
+        (texts if options.has_classes else numbers).extend(options.targets)
         numbers += options.baselines.values()
         texts += options.text_roles
     elif options.id and options.id in table.columns:
@@ -45,7 +45,7 @@ def parsed(
     if options.date:
         cells.read_dates(table, options.date, options.format_of(options.date[0]))
     if labelled:
-        named = dict.fromkeys((*columns, *options.date, options.target))
+        named = dict.fromkeys((*columns, *options.date, *options.targets))
         cells.keys = row_keys({name: table.columns[name] for name in named})
     return cells
 
@@ -70,7 +70,7 @@ def without_trouble(
     if not cells.trouble:
         return cells
     refuse_numbers(cells, options)
-    essential = {*options.date, *options.text_roles, *[options.target] * labelled}
+    essential = {*options.date, *options.text_roles, *options.targets * labelled}
     treatments = {
         column: options.treatment(column) for column in (*cells.trouble.missing, *cells.trouble.odd)
     }

@@ -8,6 +8,7 @@ from dlrun.data.cells import SHOWN, Cells
 from dlrun.data.column_figures import Figures
 from dlrun.data.column_kinds import is_meant_as_nothing
 from dlrun.data.columns import TooLarge, is_number, number
+from dlrun.data.examples import Scaling
 from dlrun.data.number_readings import is_like_a_number, said_marks
 from dlrun.data.table_encoding import Encoding, TableOptions
 from dlrun.data.tables import Table
@@ -18,7 +19,7 @@ _MOST_NAMED = 10  # columns in a message
 
 def refuse_contradictions(options: TableOptions) -> None:
     """Raise UserError for options that contradict each other, whatever the table."""
-    target, mistakes = options.target, []
+    mistakes: list[str] = []
     categorical = set() if options.categorical == "auto" else {*options.categorical}
     for key, columns in (
         ("categorical", () if options.categorical == "auto" else options.categorical),
@@ -27,8 +28,9 @@ def refuse_contradictions(options: TableOptions) -> None:
         ("ignore", options.ignore),
         ("baselines", list(options.baselines.values())),
     ):
-        if target in columns:
-            mistakes.append(f"{target} is the target, and cannot be under {key} too")
+        for target in options.targets:
+            if target in columns:
+                mistakes.append(f"{target} is the target, and cannot be under {key} too")
         if key != "baselines" and len(set(columns)) < len(columns):
             mistakes.append(f"{key} names a column twice")
     if len(options.date) not in (0, 1, 3):
@@ -49,6 +51,13 @@ def refuse_contradictions(options: TableOptions) -> None:
         mistakes.append(f"a baseline cannot be called {taken[0]}")
     if options.has_classes and (options.baselines or options.scale_target is True):
         mistakes.append("baselines and scale_target are for a regression")
+    if options.other_targets:
+        if len(set(options.targets)) < len(options.targets):
+            mistakes.append("target names a column twice")
+        if options.has_classes:
+            mistakes.append("a class is in one column, and target names several")
+        if options.baselines:
+            mistakes.append("baselines guess one target, and target names several")
     if options.scale != "standard" and not options.standardise:
         mistakes.append(f"standardise: false leaves numbers as they are, but scale: {options.scale} does not")
     if mistakes:
@@ -57,7 +66,7 @@ def refuse_contradictions(options: TableOptions) -> None:
 
 def needed_columns(options: TableOptions) -> list[str]:
     """The columns that the options require beside the inputs."""
-    return [options.target, *options.date, *options.baselines.values(), *options.text_roles]
+    return [*options.targets, *options.date, *options.baselines.values(), *options.text_roles]
 
 
 def refuse_missing_columns(table: Table, wanted: Iterable[str]) -> None:
@@ -75,9 +84,10 @@ def refuse_missing_columns(table: Table, wanted: Iterable[str]) -> None:
 
 def refuse_unlabelled(table: Table, options: TableOptions) -> None:
     """Raise UserError for a table without the target, which `dlrun predict` may read all the same."""
-    if options.target not in table.columns:
-        what = f"there is no column {options.target}, the target"
-        raise UserError(what, where=table.source, fix="for rows without a target use dlrun predict")
+    for target in options.targets:
+        if target not in table.columns:
+            what = f"there is no column {target}, the target"
+            raise UserError(what, where=table.source, fix="for rows without a target use dlrun predict")
 
 
 def refuse_text(
@@ -109,7 +119,7 @@ def refuse_text(
             fixes.append("leave cells without a value empty, or write NA")
         elif of_text:
             fixes.append(of_text)
-        elif column == options.target:
+        elif column in options.targets:
             fixes.append("for names of classes set task: classification")
         elif column in columns:
             fixes.append("list columns of text under categorical, date or ignore")
@@ -150,10 +160,15 @@ def refuse_unlearnable(
         are_guesses = set(empty) & {*options.baselines.values()}
         fix = f"take {it} out of baselines, and list {it} under ignore" if are_guesses else ""
         raise UserError(what, where=source, fix=fix or f"list {it} under ignore")
+    if options.other_targets:
+        constant = [name for name in options.targets if figures[name].is_constant]
+        if constant:
+            what = f"{some_columns(constant)}: the same in all training rows, so that nothing can be learnt"
+            raise UserError(what, where=source, fix="take such columns out of target")
     refuse_constant_target(encoding.scaling, options, source)
 
 
-def refuse_constant_target(scaling: tuple[float, float] | None, options: TableOptions, source: str) -> None:
+def refuse_constant_target(scaling: Scaling | None, options: TableOptions, source: str) -> None:
     """Raise UserError if a target that is to be scaled has no deviation."""
     if options.scale_target is True and scaling is None:
         what = f"{options.target} is the same in all training rows, and cannot be scaled"
@@ -162,7 +177,8 @@ def refuse_constant_target(scaling: tuple[float, float] | None, options: TableOp
 
 def refuse_another_encoding(encoding: Encoding, options: TableOptions) -> None:
     """Raise UserError for options that would change the encoding of a trained model."""
-    roles = [(options.target, "the target"), *((column, "ignored") for column in options.ignore)]
+    roles = [(column, "the target") for column in options.targets]
+    roles += [(column, "ignored") for column in options.ignore]
     mistakes = [
         f"{column} is an input of the model, and cannot be {role}"
         for column, role in roles
@@ -190,11 +206,13 @@ def refuse_another_encoding(encoding: Encoding, options: TableOptions) -> None:
         raise UserError("; ".join(mistakes))
 
 
-def other_targets(
-    options: TableOptions, classes: Sequence[str], scaling: tuple[float, float] | None
-) -> list[str]:
+def other_targets(options: TableOptions, classes: Sequence[str], scaling: Scaling | None) -> list[str]:
     """The mistakes in options of a target that is not the one of a trained model."""
     mistakes = []
+    if scaling is not None:
+        means, targets = scaling[0], len(options.targets)
+        if (count := len(means) if isinstance(means, tuple) else 1) != targets:
+            mistakes.append(f"the model was trained for {said_count(count)}, and target names {targets}")
     if options.scale_target is True and scaling is None:
         mistakes.append("the model was trained without a scale of the target")
     if options.has_classes != bool(classes):
@@ -211,6 +229,10 @@ def said_unseen(unseen: Sequence[tuple[int, str, str]]) -> str:
 def some_columns(columns: Sequence[str]) -> str:
     more = f" and {len(columns) - _MOST_NAMED:,} more" if len(columns) > _MOST_NAMED else ""
     return ", ".join(columns[:_MOST_NAMED]) + more
+
+
+def said_count(targets: int) -> str:
+    return "one target" if targets == 1 else f"{targets:,} targets"
 
 
 def said_different(n: int) -> str:

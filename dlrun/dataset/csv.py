@@ -22,7 +22,7 @@ def csv(
     known: Mapping[str, Any] | None = None,
     *,
     path: str,
-    target: str,
+    target: str | Sequence[str],
     task: Literal["regression", "classification"] = "regression",
     unit: str = "",
     read: Literal["guess", "strict"] = "guess",
@@ -63,7 +63,9 @@ def csv(
     """The rows of a CSV file: a number (in `unit`) or a class is predicted from the other columns.
 
     `path` is looked for in the working directory, beside the config and in the data folder. `target` is the
-    name of a column, or its place: 1 for the first, -1 for the last.
+    name of a column, or its place: 1 for the first, -1 for the last. In a regression it may be a list of
+    columns, which are predicted together: a row without one of them is left out. Each is scaled by itself,
+    and `dlrun eval` has the figures of each: a metric is their mean, also of those in different units.
 
     Reading. With `read: guess` dlrun looks at the file, says in a line what it found, and records it in the
     run's config; an option that is given is not guessed. `read: strict` guesses nothing: cells are separated
@@ -110,8 +112,10 @@ def csv(
     validation split. `split_column` names a column that says train, valid or test; `test_path` and
     `valid_path` are files of their own for these splits, with the same columns.
     """
+    first, *further = [target] if isinstance(target, str) else target or [""]
     options = TableOptions(
-        target=target,
+        target=first,
+        other_targets=tuple(further),
         task=task,
         unit=unit,
         reading=Reading(

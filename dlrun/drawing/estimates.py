@@ -17,15 +17,19 @@ def some_targets(trained: Trained, most: int) -> list[int]:
     return list(map(round, np.linspace(0, last - 1, min(targets, most)).tolist()))
 
 
-def errors(trained: Trained, split: str, outputs: Tensor, targets: Tensor) -> str:
-    """A phrase with the mean absolute error of `outputs` (copies, n, d) and of the best baseline."""
-    unit = unit_after(trained)
+def errors(trained: Trained, split: str, outputs: Tensor, targets: Tensor, number: int | None = None) -> str:
+    """A phrase with the mean absolute error of `outputs` (copies, n, d) and of the best baseline.
+
+    Of several targets it is that of one `number`, or the mean.
+    """
+    unit, some = unit_after(trained), slice(None) if number is None else slice(number, number + 1)
+    outputs, targets = outputs[..., some], targets[:, some]
     reached = mean_and_spread((outputs.double() - targets).abs().mean((1, 2)).tolist())
     without = {
-        name: float((given.cpu().double() - targets).abs().mean())
+        name: float((given.cpu().double()[..., some] - targets).abs().mean())
         for name, given in guesses(trained.plan, trained.loaded, split).items()
     }
-    found = f"{split.capitalize()} MAE {reached}{unit}"
+    found = f"{'MAE' if number is not None else f'{split.capitalize()} MAE'} {reached}{unit}"
     if not without:
         return found
     best = min(without, key=lambda name: without[name])

@@ -82,15 +82,15 @@ def tidy(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def legend_above(axes: Axes, columns: int) -> None:
-    """Put a legend between the axes and the title."""
+def legend_above(axes: Axes, columns: int, lines: int = 0) -> None:
+    """Put a legend between the axes and the title of the figure, above some lines of text."""
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
         ncols=columns,
         frameon=False,
         fontsize=TEXT - 0.5,
-        borderaxespad=0.2,
+        borderaxespad=0.2 + 1.5 * lines,
         handlelength=2.1,
         columnspacing=1.4,
     )
@@ -113,9 +113,12 @@ def unit_after(trained: Trained) -> str:
 
 def target_name(trained: Trained, number: int | None = 0) -> str:
     """The name of one of a regression's targets, with its unit; None: of all of them."""
-    name = shown(trained.data.target) or "target"
-    name += "" if number is None else trained.data.target_suffix(number)
-    return f"{name} ({shown(trained.data.unit, 12)})" if trained.data.unit else name
+    data = trained.data
+    if data.target_names and number is not None:
+        name = shown(data.target_names[number])
+    else:
+        name = (shown(data.target) or "target") + ("" if number is None else data.target_suffix(number))
+    return f"{name} ({shown(data.unit, 12)})" if data.unit else name
 
 
 def class_colours(names: Sequence[str]) -> list[str]:

@@ -32,7 +32,7 @@ def distributions(
     bins: Many = 100,
     most: Few = 20,
 ) -> Figure:
-    """A histogram of each feature of a split, before preprocessing, and of the target.
+    """A histogram of each feature of a split, before preprocessing, and of each target.
 
     The categories of a column stand in one panel. Of more than `most` panels it shows the first ones.
     """
@@ -64,7 +64,8 @@ def distributions(
         for number, values in enumerate(targets.double().T):
             draw_histogram(next(used), target_name(trained, number), values, bins, RED)
     word = "features" if len(columns) == len(names) else "columns"
-    what = f"{len(targets):,} {split} examples: {len(columns)} {word} and, in red, the target"
+    in_red = "the targets" if data.targets > 1 else "the target"
+    what = f"{len(targets):,} {split} examples: {len(columns)} {word} and, in red, {in_red}"
     left_out = f"the first {most} {word}" if len(columns) > most else ""
     put_title(figure, headline(trained, what, left_out))
     return figure

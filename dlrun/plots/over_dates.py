@@ -67,6 +67,9 @@ def over_dates(
         axes.set_ylabel(target_name(trained, None if are_steps else number), fontsize=TEXT)
         if are_steps:
             axes.set_title(steps_ahead(number + 1), fontsize=TEXT, color=INK, loc="right")
+        elif trained.data.target_names:
+            said = errors(trained, chosen, outputs, targets, number)
+            axes.set_title(said, fontsize=TEXT, color=INK, loc="left")
         if paler:
             draw_part(trained, axes, "train", number, most, named=True, strength=PALER)
         draw_part(trained, axes, chosen, number, most, named=paler)
@@ -74,7 +77,7 @@ def over_dates(
         date_axis(every[-1])
     else:
         every[-1].set_xlabel(f"{chosen} examples in the order of their true values", fontsize=TEXT)
-    legend_above(every[0], 2)
+    legend_above(every[0], 2, lines=1 if trained.data.target_names else 0)
     figure.align_ylabels()
     left_out = []
     if len(targets) > most:
@@ -82,7 +85,10 @@ def over_dates(
     if targets.shape[1] > panels:
         left_out.append(f"{panels} of {targets.shape[1]} targets")
     facts = [trained.at_epoch(), *left_out, over_seeds(trained)]
-    put_title(figure, headline(trained, errors(trained, chosen, outputs, targets), *facts))
+    what = f"{chosen.capitalize()} predictions of {targets.shape[1]} targets"
+    if not trained.data.target_names:
+        what = errors(trained, chosen, outputs, targets)
+    put_title(figure, headline(trained, what, *facts))
     return figure
 
 

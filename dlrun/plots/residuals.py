@@ -76,6 +76,8 @@ def residuals(
     mean_of, sd_of = missed.flatten(1).mean(1).tolist(), missed.flatten(1).std(1, correction=0).tolist()
     said_so = f"mean {mean_and_spread(mean_of)}{unit}, sd {mean_and_spread(sd_of)}{unit}"
     what = f"{chosen.capitalize()} residuals: {said_so}"
+    if trained.data.target_names:  # whose units may differ
+        what = f"{chosen.capitalize()} residuals of {targets.shape[1]} targets"
     left_out = f"{panels} of {targets.shape[1]} targets" if targets.shape[1] > panels else ""
     put_title(figure, headline(trained, what, trained.at_epoch(), left_out, over_seeds(trained)))
     return figure

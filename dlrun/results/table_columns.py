@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from dlrun.data.columns import Column, said_number
 from dlrun.data.dates import said_dates, seconds_of
 from dlrun.data.number_readings import NumberReading
 from dlrun.data.one_column import share_told
-from dlrun.data.table import file_table
+from dlrun.data.table import file_table, named_targets
 from dlrun.data.tables import Reading, Table
+from dlrun.errors import UserError
 
 TABLES = ("csv",)  # datasets whose path is a table
 _MOST_ROWS = 20_000  # by which the relation to the target is judged
@@ -92,20 +94,16 @@ def table_facts(dataset: Choice, data_dir: Path) -> TableFacts | None:
         is_strict=options.get("read") == "strict",
     )
     table = file_table(str(options["path"]), data_dir, (), reading)
-    target = _named(str(options["target"]), list(table.columns))
+    stated = options["target"]
+    targets: Sequence[str] = [stated] if isinstance(stated, str) else stated
+    with suppress(UserError):  # a place beyond the columns names none
+        targets = named_targets(targets, list(table.columns), table.source)
     decimal = str(table.guessed.get("decimal", reading.decimal))
     marks = (str(options.get("thousands", "")), tuple(options.get("symbols", ())))
     numbers = NumberReading("," if decimal == "," else ".", *marks)
     kinds = kinds_of(table.columns, numbers, decimal)
-    facts = list(_facts(table, target, kinds, are_classes=options["task"] == "classification"))
+    facts = list(_facts(table, targets, kinds, are_classes=options["task"] == "classification"))
     return TableFacts(len(table), facts, table.guessed)
-
-
-def _named(target: str, columns: Sequence[str]) -> str:
-    """The name of the target, which may be stated by its place: 1 for the first column, -1 for the last."""
-    if target in columns or not target.lstrip("-").isdigit() or not 1 <= abs(int(target)) <= len(columns):
-        return target
-    return columns[int(target) - (int(target) > 0)]
 
 
 def given_options(dataset: Choice, parts: Parts) -> dict[str, Any]:
@@ -115,20 +113,22 @@ def given_options(dataset: Choice, parts: Parts) -> dict[str, Any]:
 
 
 def _facts(
-    table: Table, target: str, kinds: Mapping[str, Kind], *, are_classes: bool
+    table: Table, targets: Sequence[str], kinds: Mapping[str, Kind], *, are_classes: bool
 ) -> Iterator[ColumnFacts]:
     rows = np.linspace(0, len(table) - 1, min(len(table), _MOST_ROWS)).astype(int)
     wanted = None
-    if target in table.columns:
-        column = table.columns[target]
-        kind = Kind("category") if are_classes else kinds[target]
-        known = _values(column, kind)[rows]
-        rows, known = rows[known != _MISSING], known[known != _MISSING]
-        wanted = (known[:, None] == np.unique(known)).astype(float) if are_classes else known[:, None]
+    if there := [name for name in targets if name in table.columns]:
+        each = [(table.columns[name], Kind("category") if are_classes else kinds[name]) for name in there]
+        known = np.stack([_values(*of_target)[rows] for of_target in each], 1)
+        is_known = (known != _MISSING).all(1)
+        rows, known = rows[is_known], known[is_known]
+        wanted = (known == np.unique(known)).astype(float) if are_classes else known
+        if len(there) > 1 and len(known):
+            wanted = wanted / np.where(deviations := wanted.std(0), deviations, 1.0)  # of any unit
     for name, column in table.columns.items():
         kind = kinds[name]
         facts = _of(name, column, kind)
-        if name == target:
+        if name in targets:
             yield replace(facts, is_target=True, remark="the target")
         elif wanted is None or len(wanted) < _FEWEST_ROWS or facts.kind == "empty":
             yield facts

@@ -17,6 +17,8 @@ from dlrun.data.misfits import wrong_numbers, wrong_shape
 from dlrun.data.trees import Tree, main_outputs, single
 from dlrun.errors import UserError
 
+_RESERVED = ("input", "loss", "problem", "trained_on")  # names of other columns of a prediction
+
 
 def regression(data: Data, loss: LossPart) -> Regression:
     """Numbers for each example; targets are (n, d) in their own unit."""
@@ -71,10 +73,7 @@ class Regression(Task):
         """The errors of each target, of several that outputs estimate."""
         if self.data.targets == 1 or not self.are_estimates:
             return Report()
-        target = self.data.target or "target"
-        return ErrorsOfTargets(
-            [f"{target}{self.data.target_suffix(number)}" for number in range(self.data.targets)]
-        )
+        return ErrorsOfTargets([self.data.target_name(number) for number in range(self.data.targets)])
 
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """Each target's prediction by its name; of several copies the mean, and of one target the `sd`."""
@@ -84,6 +83,8 @@ class Regression(Task):
             target = "prediction"
         numbered = [f"{target} {number}" for number in range(1, len(figures) + 1)]
         names = [target] if len(figures) == 1 else numbered
+        if self.data.target_names and self.are_estimates:
+            names = [f"predicted {own}" if own in _RESERVED else own for own in self.data.target_names]
         row: dict[str, Any] = dict(zip(names, map(fmean, figures), strict=True))
         if len(figures) == 1 and len(figures[0]) > 1:
             row["sd"] = stdev(figures[0])
@@ -93,20 +94,25 @@ class Regression(Task):
         numbers = target.tolist()
         if len(numbers) == 1:
             return {"true": numbers[0]}
+        if names := self.data.target_names:
+            return {f"true {name}": own for name, own in zip(names, numbers, strict=True)}
         return {f"true {number}": own for number, own in enumerate(numbers, 1)}
 
     def facts(self, split: Split) -> dict[str, Any]:
         ranges = Ranges()
         ranges.add(split.targets.cpu())
+        if self.data.target_names:
+            return {"targets": dict(zip(self.data.target_names, ranges.each(), strict=True))}
         return {"target": ranges.whole()}
 
 
 class ErrorsOfTargets(Report):
-    """The mean absolute error and the root mean squared error of each target, as means over seeds."""
+    """Mean absolute error, root mean squared error and R² of each target, as means over seeds."""
 
     def __init__(self, names: list[str]) -> None:
         self.names, self.count = names, 0
         self.sums: list[Tensor | float] = [0.0, 0.0]
+        self.ranges = Ranges()
 
     def add(self, outputs: Tree, targets: Tree) -> None:
         main, truth = main_outputs(outputs), single(targets)
@@ -116,9 +122,18 @@ class ErrorsOfTargets(Report):
             total + of.sum(1) for total, of in zip(self.sums, (missed.abs(), missed.square()), strict=True)
         ]
         self.count += missed.shape[1]
+        self.ranges.add(truth[0].cpu())
 
     def sections(self, seeds: list[int]) -> dict[str, Any]:
         absolute, squared = (torch.as_tensor(total) / self.count for total in self.sums)
-        figures = {"mae": absolute.mean(0).tolist(), "rmse": squared.sqrt().mean(0).tolist()}
+        variances = [own["sd"] ** 2 for own in self.ranges.each()]
+        figures: dict[str, list[Any]] = {
+            "mae": absolute.mean(0).tolist(),
+            "rmse": squared.sqrt().mean(0).tolist(),
+            "r2": [
+                1 - error / variance if variance else None  # of a constant it is not defined
+                for error, variance in zip(squared.mean(0).tolist(), variances, strict=True)
+            ],
+        }
         rows = {name: {f: values[i] for f, values in figures.items()} for i, name in enumerate(self.names)}
         return {"per_target": rows}

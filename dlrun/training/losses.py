@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dlrun.blocks.tasks import Judge, LossPart, Measure
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
-from dlrun.data.examples import Data
+from dlrun.data.examples import Data, Scaling
 from dlrun.data.trees import Tree, first_of, mapped
 from dlrun.errors import UserError, shortened
 from dlrun.training.copies import WithLoss
@@ -65,11 +65,11 @@ def _joined(make: Callable[[], nn.Module], finish: Judge, model: nn.Module, judg
     return WithLoss(model, make(), lambda loss: judge(finish(loss)))
 
 
-def _finished(is_batchwise: bool, scaling: tuple[float, float] | None, loss: Measure) -> Measure:
+def _finished(is_batchwise: bool, scaling: Scaling | None, loss: Measure) -> Measure:
     """The loss of each example, (n,), of outputs and targets in the target's unit."""
     if is_batchwise:
         loss = partial(_of_batch, loss)
-    return partial(_scaled, loss, *scaling) if scaling else loss
+    return _Scaled(loss, *scaling) if scaling else loss
 
 
 def _of_batch(loss: Measure, outputs: Tree, targets: Tree) -> Tensor:
@@ -83,9 +83,27 @@ def _of_batch(loss: Measure, outputs: Tree, targets: Tree) -> Tensor:
     return figure.mean().expand(examples)
 
 
-def _scaled(loss: Measure, mean: float, sd: float, outputs: Tree, targets: Tree) -> Tensor:
-    """The loss of standardised outputs and targets."""
-    return loss(*(mapped(lambda some: (some - mean) / sd, tree) for tree in (outputs, targets)))
+class _Scaled:
+    """The loss of standardised outputs and targets; several targets may each have a mean and a deviation."""
+
+    def __init__(self, loss: Measure, *scaling: float | tuple[float, ...]) -> None:
+        self._loss, self._scaling = loss, scaling
+        self._placed: dict[tuple[torch.device, torch.dtype], list[Any]] = {}
+
+    def __call__(self, outputs: Tree, targets: Tree) -> Tensor:
+        return self._loss(*(mapped(self._scaled, tree) for tree in (outputs, targets)))
+
+    def _scaled(self, some: Tensor) -> Tensor:
+        place = some.device, some.dtype
+        if place not in self._placed:  # copied once, for a CUDA graph can hold no copy from the host
+            with torch.inference_mode(False):
+                self._placed[place] = [
+                    torch.tensor(own, device=some.device, dtype=some.dtype) if isinstance(own, tuple) else own
+                    for own in self._scaling
+                ]
+        mean, sd = self._placed[place]
+        scaled: Tensor = (some - mean) / sd
+        return scaled
 
 
 def _without_gradient(loss: Measure) -> Measure:

@@ -8,6 +8,7 @@ from functools import partial
 from inspect import signature
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from dlrun.blocks.tasks import Judge, Metric, Task
@@ -71,15 +72,24 @@ def prefix_of(data: Data, *, loss_has_weights: bool) -> str:
 
 
 class _InOwnUnit(nn.Module):
-    """Convert standardised outputs to the target's unit: `mean` + `sd` · output."""
+    """Convert standardised outputs to the target's unit: `mean` + `sd` · output, or those of each target."""
 
-    def __init__(self, mean: float, sd: float) -> None:
+    mean: float | Tensor
+    sd: float | Tensor
+
+    def __init__(self, mean: float | tuple[float, ...], sd: float | tuple[float, ...]) -> None:
         super().__init__()
-        self.mean, self.sd = mean, sd
+        for name, value in (("mean", mean), ("sd", sd)):
+            if isinstance(value, tuple):  # known from the dataset, and so no part of the weights
+                self.register_buffer(name, torch.tensor(value), persistent=False)
+            else:
+                setattr(self, name, value)
 
     def forward(self, outputs: Tensor) -> Tensor:
         return self.mean + self.sd * outputs
 
 
-def _in_own_unit(build: Callable[[], nn.Module], mean: float, sd: float) -> nn.Module:
+def _in_own_unit(
+    build: Callable[[], nn.Module], mean: float | tuple[float, ...], sd: float | tuple[float, ...]
+) -> nn.Module:
     return nn.Sequential(build(), _InOwnUnit(mean, sd))

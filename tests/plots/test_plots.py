@@ -285,6 +285,26 @@ def test_residuals_are_predictions_less_the_truth(tmp_path: Path) -> None:
     assert sum(bar.get_width() for bar in figure.axes[1].patches[:-1]) == len(missed)
 
 
+def test_targets_with_names_have_their_own_figures(tmp_path: Path) -> None:
+    rows = [f"{n % 13},{n * 7 % 40},{1000 * (n % 13) + n * 7 % 40}" for n in range(40)]
+    (tmp_path / "both.csv").write_text("\n".join(["x,height,price", *rows]))
+    dataset = {"name": "csv", "path": str(tmp_path / "both.csv"), "target": ["height", "price"]}
+    run = untrained(dataset=dataset, loss="mse", metrics=[])
+    chosen = run.chosen("auto")
+    outputs, targets = run.outputs(chosen)
+    over, apart, every = (drawn(run, name) for name in ("over_dates", "residuals", "distributions"))
+    means = run.loaded["train"].targets.mean(0)
+    for number, name in enumerate(("height", "price")):
+        axes = over.axes[number]
+        missed, without = ((each - targets)[..., number].abs().mean() for each in (outputs, means))
+        assert axes.get_ylabel() == name
+        assert axes.get_title("left") == f"MAE {missed:.4g}; without a model {without:.4g} (mean)"
+        assert apart.axes[2 * number].get_xlabel() == f"prediction of {name}"
+    for figure in (over, apart):
+        assert "of 2 targets" in figure.get_suptitle() and "MAE" not in figure.get_suptitle()
+    assert [axes.get_title("left") for axes in every.axes[1:3]] == ["height", "price"]
+
+
 # ------------------------------------------------------------------------ series
 
 
