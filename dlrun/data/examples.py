@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dlrun.config.options import Resize
+from dlrun.data.log_targets import Transform
 from dlrun.data.normal_ranks import are_quantiles, normal_ranks, of_normal_ranks
 from dlrun.data.trees import Tree, at, first_of, leaves, mapped, said_shapes, single
 from dlrun.system.progress import Progress
@@ -304,6 +305,7 @@ class Data:
     unit: str = ""  # of a regression's target, such as °F
     targets: int = 1  # number of targets of each example in a regression
     scaling: Scaling | None = None  # mean and deviation: the loss sees (target - mean) / deviation
+    target_transform: Transform | None = None  # the loss sees the log of the target, and `scaling` is of that
     baselines: tuple[str, ...] = ()  # columns (n, d) of `aside` that guess the targets; (n,) if d is 1
     forecasts: bool = False  # targets are the next d values of a series, of which the input is a window
     splits: tuple[str, ...] = ("train", "test")

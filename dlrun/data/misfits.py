@@ -48,6 +48,9 @@ def refuse_malformed(data: Data) -> None:
         if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
             what = f"Data states {field}={shortened(repr(names))}, which must be a tuple of names"
             raise UserError(what, fix=f'write {field}=("a", "b")')
+    if data.target_transform not in (None, "log"):
+        what = f"Data states target_transform={shortened(repr(data.target_transform))}"
+        raise UserError(what, fix='write target_transform="log", or leave it out')
     of_each = [("scaling", len(own)) for own in data.scaling or () if isinstance(own, tuple)]
     of_each += [("target_names", len(data.target_names))] if data.target_names else []
     for field, count in of_each:

@@ -116,6 +116,7 @@ def table_data(read: Read, options: TableOptions, known: Mapping[str, Any] | Non
         targets=len(options.targets),
         unit=options.unit,
         scaling=encoding.scaling if options.scale_target else None,
+        target_transform=encoding.target_transform,
         baselines=tuple(options.baselines),
         splits=encoding.placement.splits if encoding.placement else options.splits,
         fit=dataset.fit,
@@ -358,7 +359,7 @@ def _fitted(
         tuple(columns),
         categories,
         classes,
-        scaling_of_each([training.numbers.get(name) for name in options.targets]),
+        scaling_of_each(training, options),
         bool(filled),
         tuple(others),
         tuple(indicators),
@@ -366,6 +367,7 @@ def _fitted(
         options.formats,
         placement if is_new else None,
         is_wide=not is_new or needs_float64(each for name, each in figures.items() if name in columns),
+        target_transform=options.target_transform,
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dlrun.data.columns import plain_number, said_number
 from dlrun.data.examples import Scaling
+from dlrun.data.log_targets import Transform
 from dlrun.data.number_readings import NumberReading
 from dlrun.data.placement import Placement
 from dlrun.data.tables import STRICT, Reading
@@ -50,6 +51,7 @@ class TableOptions:
     standardise: bool = True
     scale: Literal["standard", "robust", "quantile"] = "standard"
     scale_target: bool | Literal["auto"] = False
+    target_transform: Transform | None = None
     split: Literal["chronological", "random", "group"] | None = None
     split_rule: Literal["hash", "drawn"] = "drawn"
     split_column: str | None = None
@@ -136,6 +138,7 @@ class Encoding:
     formats: Mapping[str, str] = field(default_factory=dict)  # of those dates
     placement: Placement | None = None
     is_wide: bool = True  # True if raw inputs are float64
+    target_transform: Transform | None = None  # `scaling` is that of the targets after it
 
     @classmethod
     def remembered(cls, known: Mapping[str, Any]) -> Encoding:
@@ -170,6 +173,7 @@ class Encoding:
             dict(formats),
             placement,
             known.get("is_wide") is not False,
+            _remembered_transform(known.get("target_transform")),
         )
 
     def known(self) -> dict[str, Any]:
@@ -188,6 +192,7 @@ class Encoding:
             "formats": dict(self.formats),
             "placement": self.placement.known() if self.placement else {},
             "is_wide": self.is_wide,
+            "target_transform": self.target_transform,
         }
 
     def features(self, options: TableOptions) -> tuple[str, ...]:
@@ -255,6 +260,14 @@ def sameness(values: Sequence[str]) -> Callable[[str], str]:
         return said_number(value) if abs(value) < 2**53 else str(int(Decimal(text)))
 
     return same
+
+
+def _remembered_transform(value: Any) -> Transform | None:
+    if value is None:
+        return None
+    if value == "log":
+        return "log"
+    raise ValueError("the stored transform of the target is none")
 
 
 def _remembered_scalings(value: Any) -> Scaling | None:

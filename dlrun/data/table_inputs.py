@@ -16,6 +16,7 @@ from dlrun.data.cells import Cells
 from dlrun.data.column_figures import Figures
 from dlrun.data.dates import START
 from dlrun.data.examples import Preprocessing, Scaling
+from dlrun.data.log_targets import to_log
 from dlrun.data.table_encoding import Cycle, Encoding, TableOptions, places_of
 from dlrun.data.table_refusals import said_different, said_unseen, some_columns
 from dlrun.errors import UserError, listed, meant
@@ -29,8 +30,13 @@ Unseen = list[tuple[int, str, str]]  # the line, the column and the text of cell
 
 
 def targets_of(cells: Cells, options: TableOptions, classes: Sequence[str]) -> Tensor:
-    """The class (n,) of each row, or its numbers (n, d). Raises UserError for a class that is not known."""
+    """The class (n,) of each row, or its numbers (n, d).
+
+    Raises UserError for a class that is not known, and for a negative number whose logarithm is to be learnt.
+    """
     if not options.has_classes:
+        if options.target_transform == "log":
+            _refuse_negative(cells, options.targets)
         return torch.stack([cells.numbers[name].float() for name in options.targets], 1)
     unseen: Unseen = []
     targets = _codes(cells, options.target, classes, unseen)
@@ -38,6 +44,15 @@ def targets_of(cells: Cells, options: TableOptions, classes: Sequence[str]) -> T
         what = f"{said_unseen(unseen)}, no class of the model {listed(classes)}"
         raise UserError(what, where=cells.source)
     return targets
+
+
+def _refuse_negative(cells: Cells, targets: Sequence[str]) -> None:
+    for name in targets:
+        if len(rows := np.flatnonzero(cells.numbers[name].numpy() < 0)):
+            first = float(cells.numbers[name][int(rows[0])])
+            more = f" (and so on in {len(rows) - 1:,} more rows)" if len(rows) > 1 else ""
+            what = f"{name} holds {first:.6g} in row {int(cells.lines[rows[0]])}{more}: it has no log(1 + y)"
+            raise UserError(what, where=cells.source, fix="set target_transform: null, or correct the cells")
 
 
 def refuse_too_many(rows: int, options: TableOptions, encoding: Encoding, source: str) -> None:
@@ -171,8 +186,11 @@ def scaling_of(targets: Tensor | None) -> tuple[float, float] | None:
     return float(targets.mean()), float(targets.std(correction=0))
 
 
-def scaling_of_each(targets: Sequence[Tensor | None]) -> Scaling | None:
-    """The same of one target, or of several; None if any of them does not vary."""
+def scaling_of_each(cells: Cells, options: TableOptions) -> Scaling | None:
+    """The same of one target, or of several, as the loss sees them; None if any of them does not vary."""
+    targets = [cells.numbers.get(name) for name in options.targets]
+    if options.target_transform == "log":
+        targets = [None if each is None else to_log(each) for each in targets]
     pairs = [pair for each in targets if (pair := scaling_of(each))]
     if len(pairs) < len(targets) or len(pairs) == 1:
         return pairs[0] if len(targets) == len(pairs) else None

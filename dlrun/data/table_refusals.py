@@ -51,6 +51,8 @@ def refuse_contradictions(options: TableOptions) -> None:
         mistakes.append(f"a baseline cannot be called {taken[0]}")
     if options.has_classes and (options.baselines or options.scale_target is True):
         mistakes.append("baselines and scale_target are for a regression")
+    if options.has_classes and options.target_transform:
+        mistakes.append("target_transform is for a regression")
     if options.other_targets:
         if len(set(options.targets)) < len(options.targets):
             mistakes.append("target names a column twice")
@@ -202,6 +204,8 @@ def refuse_another_encoding(encoding: Encoding, options: TableOptions) -> None:
     ):
         mistakes.append("the model was trained without missing: fill, and has nothing to fill with")
     mistakes += other_targets(options, encoding.classes, encoding.scaling)
+    if options.target_transform != encoding.target_transform:
+        mistakes.append(f"the model was trained with target_transform: {encoding.target_transform or 'null'}")
     if mistakes:
         raise UserError("; ".join(mistakes))
 

@@ -48,6 +48,7 @@ def csv(
     standardise: bool = True,
     scale: Literal["standard", "robust", "quantile"] = "standard",
     scale_target: bool | Literal["auto"] = "auto",
+    target_transform: Literal["log"] | None = None,
     id: str | None = None,
     split: Literal["chronological", "random", "group"] | None = None,
     split_rule: Literal["hash", "drawn"] = "hash",
@@ -102,7 +103,9 @@ def csv(
     the first or the last rank.
 
     With `scale_target`, which is on in a regression, the loss sees a target with mean 0 and standard
-    deviation 1 over the training rows, while metrics stay in its unit.
+    deviation 1 over the training rows, while metrics stay in its unit. For targets that span orders of
+    magnitude, all of 0 or more, `target_transform: log` lets the loss see log(1 + y) of a target y, which is
+    scaled after that; predictions, metrics and baselines stay in the unit of y.
 
     Splits. A hash of each row's cells, or of its `id`, decides whether it is a test row, so that no row
     changes its split when others are added; equal rows stand together. Each class has `test_fraction` of its
@@ -143,6 +146,7 @@ def csv(
         standardise=standardise,
         scale=scale,
         scale_target=scale_target,
+        target_transform=target_transform,
         id=id,
         split=split,
         split_rule=split_rule,

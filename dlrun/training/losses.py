@@ -15,6 +15,7 @@ from dlrun.blocks.tasks import Judge, LossPart, Measure
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data, Scaling
+from dlrun.data.log_targets import to_log
 from dlrun.data.trees import Tree, first_of, mapped
 from dlrun.errors import UserError, shortened
 from dlrun.training.copies import WithLoss
@@ -30,7 +31,7 @@ def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
     about, module = parts.part("loss", choice.name), parts.module("loss", choice.name)
     function = parts.find("loss", choice.name)
     is_batchwise = about.constants.get("batchwise") is True
-    finish = partial(_finished, is_batchwise, data.scaling)
+    finish = partial(_finished, is_batchwise, data)
     stated: dict[str, Any] = {
         name: getattr(module, name, None) for name in ("outputs", "probabilities", "constant")
     }
@@ -65,11 +66,13 @@ def _joined(make: Callable[[], nn.Module], finish: Judge, model: nn.Module, judg
     return WithLoss(model, make(), lambda loss: judge(finish(loss)))
 
 
-def _finished(is_batchwise: bool, scaling: Scaling | None, loss: Measure) -> Measure:
+def _finished(is_batchwise: bool, data: Data, loss: Measure) -> Measure:
     """The loss of each example, (n,), of outputs and targets in the target's unit."""
     if is_batchwise:
         loss = partial(_of_batch, loss)
-    return _Scaled(loss, *scaling) if scaling else loss
+    if data.target_transform == "log":
+        return _Scaled(loss, data.scaling or (0.0, 1.0), to_log)
+    return _Scaled(loss, data.scaling) if data.scaling else loss
 
 
 def _of_batch(loss: Measure, outputs: Tree, targets: Tree) -> Tensor:
@@ -84,10 +87,15 @@ def _of_batch(loss: Measure, outputs: Tree, targets: Tree) -> Tensor:
 
 
 class _Scaled:
-    """The loss of standardised outputs and targets; several targets may each have a mean and a deviation."""
+    """The loss of standardised outputs and targets; several targets may each have a mean and a deviation.
 
-    def __init__(self, loss: Measure, *scaling: float | tuple[float, ...]) -> None:
-        self._loss, self._scaling = loss, scaling
+    With a `transform` it comes before that.
+    """
+
+    def __init__(
+        self, loss: Measure, scaling: Scaling, transform: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        self._loss, self._scaling, self._transform = loss, scaling, transform
         self._placed: dict[tuple[torch.device, torch.dtype], list[Any]] = {}
 
     def __call__(self, outputs: Tree, targets: Tree) -> Tensor:
@@ -102,6 +110,7 @@ class _Scaled:
                     for own in self._scaling
                 ]
         mean, sd = self._placed[place]
+        some = self._transform(some) if self._transform else some
         scaled: Tensor = (some - mean) / sd
         return scaled
 

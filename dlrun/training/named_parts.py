@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from dlrun.blocks.tasks import Judge, Metric, Task
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
-from dlrun.data.examples import Data
+from dlrun.data.examples import Data, Scaling
+from dlrun.data.log_targets import from_log
 from dlrun.training.augmentation import Augment, as_they_are
 
 
@@ -56,7 +57,7 @@ def builder(parts: Parts, choice: Choice, data: Data, outputs: int) -> Callable[
     takes_data = parts.part("architecture", choice.name).takes[2:] == ("data",)
     given = (data.input_shape, outputs, *([data] if takes_data else []))
     build = partial(part_named(parts, "architecture", choice), *given)
-    return partial(_in_own_unit, build, *data.scaling) if data.scaling else build
+    return partial(_in_own_unit, build, data) if _is_scaled(data) else build
 
 
 def with_loss(
@@ -68,28 +69,37 @@ def with_loss(
 
 def prefix_of(data: Data, *, loss_has_weights: bool) -> str:
     """The prefix that `builder` and `with_loss` give to the names of an architecture's weights."""
-    return "model." * loss_has_weights + "0." * bool(data.scaling)
+    return "model." * loss_has_weights + "0." * _is_scaled(data)
+
+
+def _is_scaled(data: Data) -> bool:
+    """True if the loss sees a target otherwise than in its own unit."""
+    return data.scaling is not None or data.target_transform is not None
 
 
 class _InOwnUnit(nn.Module):
-    """Convert standardised outputs to the target's unit: `mean` + `sd` · output, or those of each target."""
+    """Convert standardised outputs to the target's unit: `mean` + `sd` · output, or those of each target.
+
+    With `is_log` that is the logarithm of the target.
+    """
 
     mean: float | Tensor
     sd: float | Tensor
 
-    def __init__(self, mean: float | tuple[float, ...], sd: float | tuple[float, ...]) -> None:
+    def __init__(self, scaling: Scaling, *, is_log: bool) -> None:
         super().__init__()
-        for name, value in (("mean", mean), ("sd", sd)):
+        self.is_log = is_log
+        for name, value in zip(("mean", "sd"), scaling, strict=True):
             if isinstance(value, tuple):  # known from the dataset, and so no part of the weights
                 self.register_buffer(name, torch.tensor(value), persistent=False)
             else:
                 setattr(self, name, value)
 
     def forward(self, outputs: Tensor) -> Tensor:
-        return self.mean + self.sd * outputs
+        scaled = self.mean + self.sd * outputs
+        return from_log(scaled) if self.is_log else scaled
 
 
-def _in_own_unit(
-    build: Callable[[], nn.Module], mean: float | tuple[float, ...], sd: float | tuple[float, ...]
-) -> nn.Module:
-    return nn.Sequential(build(), _InOwnUnit(mean, sd))
+def _in_own_unit(build: Callable[[], nn.Module], data: Data) -> nn.Module:
+    is_log = data.target_transform == "log"
+    return nn.Sequential(build(), _InOwnUnit(data.scaling or (0.0, 1.0), is_log=is_log))

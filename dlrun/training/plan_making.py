@@ -73,12 +73,11 @@ def make_plan(
     config = replace(config, dataset=Choice(dataset.name, dataset.options | dict(data.guessed)))
     alone, build = _builders(config, parts, data, loss, task, most_weights)
     metrics = _metrics(noting, config, parts, data, task) if task else {}
-    if task and data.scaling and not task.are_estimates:
+    if task and (data.scaling or data.target_transform) and not task.are_estimates:
         with noting("loss"):
             what = f"{loss.name} does not take estimates of the target, which cannot be scaled for it"
-            fix = (
-                "set scale_target: false in the dataset; or of_estimates = True in the loss's file if it does"
-            )
+            option = "target_transform: null" if data.target_transform else "scale_target: false"
+            fix = f"set {option} in the dataset; or of_estimates = True in the loss's file if it does"
             raise UserError(what, fix=fix)
     augmentations, targets = _augmentations(noting, config, parts, data, task)
     layers = _layers(noting, alone, data, task, loss, metrics, targets)
@@ -144,8 +143,8 @@ def _data(
     if not isinstance(data, Data):
         raise config.refuse([config.mistake("dataset", "the function did not return Data")])
     if config.task and config.task != data.task:  # what is said of the target is of another one
-        data = replace(data, task=config.task, target="", unit="", scaling=None)
-        data = replace(data, baselines=(), forecasts=False)
+        data = replace(data, task=config.task, target="", unit="", scaling=None, target_transform=None)
+        data = replace(data, baselines=(), forecasts=False, target_names=())
     return data
 
 
