@@ -22,7 +22,7 @@ def csv(
     known: Mapping[str, Any] | None = None,
     *,
     path: str,
-    target: str | Sequence[str],
+    target: str | int | Sequence[str],
     task: Literal["regression", "classification"] = "regression",
     unit: str = "",
     read: Literal["guess", "strict"] = "guess",
@@ -115,7 +115,7 @@ def csv(
     validation split. `split_column` names a column that says train, valid or test; `test_path` and
     `valid_path` are files of their own for these splits, with the same columns.
     """
-    first, *further = [target] if isinstance(target, str) else target or [""]
+    first, *further = [str(target)] if isinstance(target, str | int) else target or [""]
     options = TableOptions(
         target=first,
         other_targets=tuple(further),

@@ -95,7 +95,7 @@ def table_facts(dataset: Choice, data_dir: Path) -> TableFacts | None:
     )
     table = file_table(str(options["path"]), data_dir, (), reading)
     stated = options["target"]
-    targets: Sequence[str] = [stated] if isinstance(stated, str) else stated
+    targets: Sequence[str] = [str(stated)] if isinstance(stated, str | int) else stated
     with suppress(UserError):  # a place beyond the columns names none
         targets = named_targets(targets, list(table.columns), table.source)
     decimal = str(table.guessed.get("decimal", reading.decimal))

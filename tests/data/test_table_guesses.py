@@ -167,7 +167,10 @@ def test_missing_cells_have_the_median_of_training_and_an_input_that_says_so(tmp
 
 def test_the_target_may_be_named_by_its_place(tmp_path: Path) -> None:
     path = table(tmp_path, [f"{n},{n % 5}" for n in range(40)])
-    assert data_of(path, target="-1").target == data_of(path, target="2").target == "y"
+    assert data_of(path, target=-1).target == data_of(path, target="2").target == "y"
+    years = table(tmp_path, (f"{n % 7},{n}" for n in range(40)), "x,2010")
+    assert data_of(years, target=2010).target == "2010", "a name goes before a place"
+    path = table(tmp_path, (f"{n},{n % 5}" for n in range(40)))
     assert data_of(path, target="1").features == ("y",)
     with pytest.raises(UserError, match=r"nor a 3\. of 2 columns"):
         data_of(path, target="3")
