@@ -191,7 +191,7 @@ def message(errors: str, exit_code: int) -> str:
 
 
 def remarks(log: str) -> list[str]:
-    """What a run's log says of the table before the first epoch, as findings and warnings."""
+    """The findings and warnings on the table in a run's log, before the first epoch."""
     before, _, _ = log.partition(" epoch 0 of")
     said = (line.partition(" ")[2].removeprefix("warning: ") for line in before.splitlines())
     return [remark for remark in said if remark]

@@ -1,6 +1,6 @@
 """CSV files in blocks of some MiB, parsed by pyarrow: much faster than by the csv module, the same cells.
 
-What pyarrow would read otherwise than the csv module, or not at all, is left to the latter by Irregular.
+The csv module reads what pyarrow would read otherwise, or not at all: then Irregular is raised.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ def _misfit(line: int, columns: int, width: int, source: str) -> UserError:
 
 
 def _passed(before: Sequence[Row], width: int) -> tuple[str, ...]:
-    """What is said of lines before the table."""
+    """The notes on lines before the table."""
     remarks = [line for line, cells in before if cells[0].startswith(COMMENT)]
     others = [row for row in before if not row[1][0].startswith(COMMENT)]
     notes = []
@@ -223,7 +223,7 @@ def _kinds(rows: Sequence[Row], width: int) -> list[Kind]:
 
 
 def _judged(rows: Sequence[Row], width: int, *, is_whole: bool) -> Literal["names", "row", "count"]:
-    """What the first row is: names, a row like the others, or counts of rows and columns as a title."""
+    """The meaning of the first row: names, a row like the others, or counts of rows and columns."""
     first, rest = rows[0][1], rows[1:]
     if not rest and all(map(is_number, first)):
         return "row"

@@ -204,7 +204,7 @@ def _opened(path: Path | str, use: Callable[[Image.Image], _Found]) -> _Found:
 
 
 class _LevelsUnknown(ValueError):
-    """Which values of an image of 32 bits are black and white is not known."""
+    """The values that are black and white in an image of 32 bits are not known."""
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def _refuse_others(first: Table, table: Table) -> None:
 
 
 def _notes(tables: Sequence[Table]) -> list[str]:
-    """What is said of all files, and then what of one."""
+    """The notes on all files, and then those on one."""
     names = [Path(table.source).name for table in tables]
     shared = [note for note in tables[0].notes if all(note in table.notes for table in tables)]
     own = [

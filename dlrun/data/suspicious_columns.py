@@ -216,7 +216,7 @@ def _giving_away(
 
 
 def _told(values: np.ndarray, targets: np.ndarray, *, are_classes: bool) -> np.ndarray:
-    """What the nearest values of one column tell of each target (n,), from the other half of the rows.
+    """The target (n,) of each row as the nearest values of one column in the other half of the rows tell it.
 
     A class is that of the nearest value, a number lies on the line between the nearest two. Equal values
     have the most frequent of their classes, or the mean of their numbers.

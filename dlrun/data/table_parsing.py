@@ -61,7 +61,7 @@ def without_trouble(
 ) -> Cells:
     """Apply the option `missing` to rows with missing and unreadable cells, and note what was done.
 
-    What stands in for missing cells without anybody's asking is among the `findings`.
+    Replacements for missing cells that nobody asked for are noted among the `findings`.
 
     A row without a target or a date is left out, whatever is done with others; so is one without a group, a
     split or an id. `fillable` is False for a dataset that cannot fill. Raises UserError for cells that are

@@ -76,11 +76,9 @@ def _fitted(cells: Cells, options: TableOptions, stated: np.ndarray, notes: list
     if options.is_chronological:
         assert own.date is not None, "this split is refused without dates"
         dates = own.date.sort().values.tolist()
-        borders, n = {}, len(dates)
-        end = _between_dates(dates, n - round(test * n))
-        if test and end < n:
+        borders, (start, end) = {}, _starts(dates, valid, test)
+        if test and end < len(dates):
             borders["test"] = dates[end]
-        start = _between_dates(dates, end - round(valid * end))
         if valid and start < end:
             borders["valid"] = dates[start]
         elif valid:
@@ -167,10 +165,8 @@ def _keys(cells: Cells, options: TableOptions) -> Tensor:
 def _by_date(cells: Cells, options: TableOptions) -> Rows:
     """The rows of each split in the order of time, as an earlier dlrun chose them."""
     assert cells.date is not None, "this split is refused without dates"
-    n, order = len(cells), cells.date.argsort(stable=True)
-    dates = cells.date[order].tolist()
-    test = _between_dates(dates, n - round(options.test_fraction * n))
-    valid = _between_dates(dates, test - round(options.valid_fraction * test))
+    order = cells.date.argsort(stable=True)
+    valid, test = _starts(cells.date[order].tolist(), options.valid_fraction, options.test_fraction)
     places = order.numpy()
     return {"train": places[:valid], "valid": places[valid:test], "test": places[test:]}
 
@@ -188,6 +184,12 @@ def _drawn(cells: Cells, options: TableOptions) -> Rows:
     train, valid = carve(rest, options.valid_fraction, options.seed, by_class=options.has_classes)
     parts = {"train": train, "valid": valid, "test": test}
     return {name: single(part.inputs).numpy() for name, part in parts.items()}
+
+
+def _starts(dates: Sequence[int], valid: float, test: float) -> tuple[int, int]:
+    """The places among sorted dates from which on rows are for validation, and for the test."""
+    end = _between_dates(dates, len(dates) - round(test * len(dates)))
+    return _between_dates(dates, end - round(valid * end)), end
 
 
 def _between_dates(dates: Sequence[int], border: int) -> int:

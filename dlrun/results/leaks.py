@@ -92,7 +92,7 @@ def _contradictions(
 ) -> Iterator[str]:
     """Yield a warning of equal inputs of different classes, where inputs are seldom equal.
 
-    Where most are, as in a table of a few categories, examples of one input may well differ.
+    If most are, as in a table of a few categories, examples of one input may well differ.
     """
     if data.task != "classification":
         return

@@ -12,7 +12,7 @@ from dlrun.training.plot_files import boxes_noted
 
 
 def drawn(*texts: str) -> list[str]:
-    """What is noted when some texts are drawn."""
+    """The notes that drawing some texts leaves."""
     notes: list[str] = []
     figure = Figure()
     for text in texts:
