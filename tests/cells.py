@@ -1,6 +1,6 @@
 """The cells of a table as rows of texts, to be compared in tests."""
 
-from dlrun.data.tables import Table
+from dlrun.data.table_files.tables import Table
 
 
 def rows_of(table: Table) -> list[list[str]]:

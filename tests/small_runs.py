@@ -116,7 +116,8 @@ OWN_PARTS = {
     "dataset/line.py": '''
 """A noisy plane over three features."""
 import torch
-from dlrun.data.examples import Data, Examples, Preprocessing
+from dlrun.data.examples import Data, Examples
+from dlrun.data.preprocessing import Preprocessing
 from dlrun.config.options import Count, Fraction
 
 
@@ -141,7 +142,7 @@ def line(root, *, points: Count = 50, scale: float = 1.0, valid_fraction: Fracti
 """Small random images of three classes, a bright row for each."""
 import torch
 from dlrun.data.examples import Data, Examples
-from dlrun.data.pixels import FITS
+from dlrun.data.image_files.pixels import FITS
 from dlrun.config.options import Count, Fraction
 
 
@@ -164,7 +165,8 @@ def dots(root, *, images: Count = 40, valid_fraction: Fraction = 0.0, named: boo
     "dataset/days.py": '''
 """A year of days, each guessed from the day before."""
 import torch
-from dlrun.data.examples import Data, Examples, Preprocessing
+from dlrun.data.examples import Data, Examples
+from dlrun.data.preprocessing import Preprocessing
 from dlrun.config.options import Count
 
 

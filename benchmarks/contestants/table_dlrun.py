@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.compute
 import pyarrow.csv  # noqa: F401, so that the import is not in the time, as it is not for pandas
 
-from dlrun.data.csv_files import read_table
-from dlrun.data.tables import Reading
+from dlrun.data.table_files.csv_files import read_table
+from dlrun.data.table_files.tables import Reading
 
 before = time.process_time()
 started = time.perf_counter()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dlrun.config.loading import load_config
 from dlrun.config.registry import Parts
-from dlrun.data.examples import carve
+from dlrun.data.hold_out import carve
 from dlrun.training.plan_making import make_plan
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from rich.text import Text
 from dlrun.console.layout import plain_table
 from dlrun.console.numbers import number
 from dlrun.console.streams import clean, out, say, say_line
-from dlrun.data.csv_files import cell
+from dlrun.data.table_files.csv_files import cell
 from dlrun.results.prediction import PROBLEM
 
 OF_CLASSES = {"probabilities": "probability", "shares": "share"}  # entries with a figure for each class

@@ -17,9 +17,9 @@ def __getattr__(name: str) -> Any:
     """Import a name at its first use, so that commands without examples start without PyTorch."""
     if name not in (*__all__, *_EARLIER):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from dlrun.data import examples, loaded
+    from dlrun.data import examples, hold_out, loaded, preprocessing
     from dlrun.system import progress
 
     name = _EARLIER.get(name, name)
-    home = next(module for module in (examples, progress, loaded) if hasattr(module, name))
-    return getattr(home, name)
+    homes = (examples, preprocessing, hold_out, progress, loaded)
+    return next(getattr(home, name) for home in homes if hasattr(home, name))

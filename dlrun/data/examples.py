@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +12,9 @@ from torch import Tensor
 
 from dlrun.config.options import Resize
 from dlrun.data.log_targets import Transform
-from dlrun.data.normal_ranks import are_quantiles, normal_ranks, of_normal_ranks
-from dlrun.data.trees import Tree, at, first_of, leaves, mapped, said_shapes, single
+from dlrun.data.preprocessing import Preprocessing
+from dlrun.data.trees import Tree, at, first_of, leaves, mapped, said_shapes
 from dlrun.system.progress import Progress
-from dlrun.system.randomness import generator
 
 Task = str  # the name of a file in dlrun/task/
 Shape = tuple[int, ...]  # without the axis of examples
@@ -137,135 +135,9 @@ class NewInputs:
     columns: Mapping[str, list[str]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """The preprocessing of every input: `fill` replaces nan, then (input - offset) / scale, as `dtype`.
-
-    Before that, the features `ranked` (k,) int64 of an input (features,) become the normal quantiles of their
-    ranks among `quantiles` (k, q), see `normal_ranks`. A step that is None is left out.
-    """
-
-    offset: Tensor | None = None
-    scale: Tensor | None = None
-    fill: Tensor | None = None
-    dtype: torch.dtype = torch.float32
-    quantiles: Tensor | None = None
-    ranked: Tensor | None = None
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        # A number such as a time in seconds loses digits in float32 unless it is centred first.
-        prepared = inputs if inputs.dtype == torch.float64 else inputs.to(self.dtype)
-        if self.fill is not None:
-            prepared = torch.where(prepared.isnan(), self.fill, prepared)
-        if self.quantiles is not None and self.ranked is not None:
-            scores = normal_ranks(prepared.index_select(-1, self.ranked), self.quantiles)
-            prepared = prepared.index_copy(-1, self.ranked, scores)
-        if self.offset is not None:
-            prepared = prepared - self.offset if prepared is inputs else prepared.sub_(self.offset)
-        if self.scale is not None:
-            factor = self.scale.reciprocal()  # dividing would take as long as all the rest
-            prepared = prepared * factor if prepared is inputs else prepared.mul_(factor)
-        return prepared.to(self.dtype)
-
-    def undone(self, prepared: Tensor) -> Tensor:
-        """Inputs on their own scale, as floats, from prepared ones."""
-        if self.scale is not None:  # an infinite one has mapped every number to 0
-            prepared = torch.where(self.scale.isinf(), 0.0, prepared * self.scale)
-        if self.offset is not None:
-            prepared = prepared + self.offset
-        if self.quantiles is None or self.ranked is None:
-            return prepared
-        numbers = of_normal_ranks(prepared.index_select(-1, self.ranked), self.quantiles)
-        return prepared.index_copy(-1, self.ranked, numbers)
-
-    def suits(self, shape: tuple[int, ...]) -> bool:
-        """True if it keeps the shape of such inputs and can be finite; a hostile checkpoint's may not.
-
-        An infinite scale is allowed: it maps a feature that was constant in training to 0.
-        """
-        try:
-            steps = [step for step in (self.offset, self.scale, self.fill) if step is not None]
-            shaped = all(not step.expand(shape).is_complex() and not step.isnan().any() for step in steps)
-            finite = [step for step in (self.offset, self.fill) if step is not None]
-            sound = all(bool(step.isfinite().all()) for step in finite)
-            return shaped and sound and (self.scale is None or bool(self.scale.all())) and self._ranks(shape)
-        except (AttributeError, RuntimeError):
-            return False
-
-    def _ranks(self, shape: tuple[int, ...]) -> bool:
-        """True if the quantiles, should there be any, are those of features of a vector."""
-        if self.quantiles is None or self.ranked is None:
-            return self.quantiles is self.ranked
-        return len(shape) == 1 and are_quantiles(self.quantiles, self.ranked, *shape)
-
-    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Preprocessing:
-        """The same on a device, giving inputs of another type; whole numbers stay whole numbers."""
-        steps = {
-            name: None if step is None else on_device(step, device)
-            for name, step in self.state_dict().items()
-        }
-        return Preprocessing(**steps, dtype=dtype if self.dtype.is_floating_point else self.dtype)
-
-    def state_dict(self) -> dict[str, Tensor | None]:
-        steps = {"offset": self.offset, "scale": self.scale, "fill": self.fill}
-        ranks = {"quantiles": self.quantiles, "ranked": self.ranked}
-        return steps if self.quantiles is None else steps | ranks
-
-
 def as_it_is(training: Examples) -> Preprocessing:
     """No preprocessing, whatever the training examples are."""
     return Preprocessing()
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """The preprocessing of every input by its name; that of a single input has the name ""."""
-
-    each: Mapping[str, Preprocessing]
-
-    @classmethod
-    def of(cls, fitted: Preprocessing | Mapping[str, Preprocessing], data: Data) -> Preparation:
-        """The preprocessing of each input that `fit` gave; whole numbers are left as they are."""
-        each = {}
-        for name in data.shapes:
-            own = fitted if isinstance(fitted, Preprocessing) else fitted.get(name, Preprocessing())
-            each[name] = Preprocessing(dtype=torch.int64) if data.has_whole_numbers(name) else own
-        return cls(each)
-
-    @classmethod
-    def of_single(cls, preprocessing: Preprocessing) -> Preparation:
-        """The preprocessing of a single input."""
-        return cls({"": preprocessing})
-
-    @classmethod
-    def restored(cls, saved: Mapping[str, Any], data: Data) -> Preparation:
-        """The preprocessing in a checkpoint, as `state_dict` gave it. Raises TypeError if it is malformed."""
-        several = not isinstance(data.input_shape, tuple)
-        return cls.of(
-            {n: Preprocessing(**of) for n, of in saved.items()} if several else Preprocessing(**saved), data
-        )
-
-    def __call__(self, inputs: Tree) -> Tree:
-        if isinstance(inputs, Tensor):
-            return self.each[""](inputs)
-        return {name: own(inputs[name]) for name, own in self.each.items()}
-
-    def undone(self, prepared: Tensor) -> Tensor:
-        """A single input on its own scale, from a prepared one."""
-        return self.each[""].undone(prepared)
-
-    def suits(self, data: Data) -> bool:
-        """True if it fits the inputs of a dataset (see `Preprocessing.suits`)."""
-        return all(name in self.each and self.each[name].suits(shape) for name, shape in data.shapes.items())
-
-    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Preparation:
-        """The same on a device, giving inputs of another type."""
-        return Preparation({name: own.to(device, dtype) for name, own in self.each.items()})
-
-    def state_dict(self) -> dict[str, Any]:
-        """The steps of a single input, or of each by its name."""
-        saved = {name: own.state_dict() for name, own in self.each.items()}
-        return dict(saved.get("", saved))
 
 
 @dataclass(frozen=True)
@@ -388,71 +260,3 @@ class Data:
 
 def steps_ahead(steps: int) -> str:
     return f"{steps:,} step{'s' * (steps > 1)} ahead"
-
-
-def carve(examples: Examples, fraction: float, seed: int, *, by_class: bool) -> tuple[Examples, Examples]:
-    """Hold out a validation split: (the rest, a random `fraction`), stratified by class if `by_class`.
-
-    Examples with several targets, such as a class for each pixel, are of no class. It is one fixed split, not
-    cross-validation. Both keep the order of the examples. The choice depends only on `seed`.
-    """
-    chooser = generator("valid", seed, 0)
-    targets = examples.targets
-    has_class = by_class and isinstance(targets, Tensor) and targets.dim() == 1
-    labels = single(targets) if has_class else torch.zeros(len(examples), dtype=torch.long)
-    chosen = torch.zeros(len(examples), dtype=torch.bool)
-    for label in labels.unique().tolist():
-        members = (labels == label).nonzero().squeeze(1)
-        count = round(fraction * len(members))
-        chosen[members[torch.randperm(len(members), generator=chooser)[:count]]] = True
-    return examples.take((~chosen).nonzero().squeeze(1)), examples.take(chosen.nonzero().squeeze(1))
-
-
-def consecutive(n: int, valid_fraction: float, test_fraction: float) -> dict[str, slice]:
-    """The part of each split among `n` examples in their order; a split of the fraction 0 is left out.
-
-    The last `test_fraction` is the test split, the last `valid_fraction` of the rest the validation split.
-    """
-    test = n - round(test_fraction * n)
-    valid = test - round(valid_fraction * test)
-    parts = {"train": slice(0, valid), "valid": slice(valid, test), "test": slice(test, n)}
-    fractions = {"train": 1.0, "valid": valid_fraction, "test": test_fraction}
-    return {name: part for name, part in parts.items() if fractions[name]}
-
-
-def limited(examples: Examples, limit: float, seed: int) -> Examples:
-    """Some examples of a split, drawn at random by `seed`: a share of them, or a whole number of them."""
-    wanted = limit if isinstance(limit, int) else math.ceil(limit * len(examples))
-    drawn = torch.randperm(len(examples), generator=generator("limit", seed, 0))[:wanted]
-    return examples.take(drawn.sort().values)
-
-
-def on_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Move a tensor to the device; float64 becomes float32 on a device without it.
-
-    Overlapping windows, such as those of `unfold`, take no more memory there than here.
-    """
-    dtype = torch.float32 if _too_wide(tensor, device) else tensor.dtype
-    if not overlaps(tensor):
-        return tensor.to(device, dtype)
-    return memory_of(tensor).to(device, dtype).as_strided(tensor.shape, tensor.stride())
-
-
-def overlaps(tensor: Tensor) -> bool:
-    """True if some numbers of a tensor share their memory, as those of overlapping windows do."""
-    return tensor.numel() > _span(tensor)
-
-
-def memory_of(tensor: Tensor) -> Tensor:
-    """The memory from the first to the last number of a tensor, as a row of numbers."""
-    return tensor.as_strided((_span(tensor),), (1,))
-
-
-def _span(tensor: Tensor) -> int:
-    if not tensor.numel():
-        return 0
-    return 1 + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
-
-
-def _too_wide(tensor: Tensor, device: torch.device) -> bool:
-    return device.type == "mps" and tensor.dtype == torch.float64

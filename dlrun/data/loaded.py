@@ -9,18 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from dlrun.data.examples import (
-    Data,
-    Examples,
-    Preparation,
-    Split,
-    carve,
-    limited,
-    memory_of,
-    on_device,
-    overlaps,
-)
+from dlrun.data.devices import memory_of, on_device, overlaps
+from dlrun.data.examples import Data, Examples, Split
+from dlrun.data.hold_out import carve, limited
 from dlrun.data.misfits import OfTargets, refuse_misfits, said_kind, undeclared
+from dlrun.data.preparation import Preparation
 from dlrun.data.trees import Tree, leaves, mapped, named_leaves, single
 from dlrun.errors import UserError
 from dlrun.system import machine

@@ -14,7 +14,7 @@ import torch
 from dlrun.config.options import Fraction, Normalise, Seed
 from dlrun.data.download import Published, cannot_read, fetch
 from dlrun.data.examples import Data, Examples
-from dlrun.data.pixels import FITS
+from dlrun.data.image_files.pixels import FITS
 from dlrun.errors import UserError
 from dlrun.system.progress import Progress, no_progress
 

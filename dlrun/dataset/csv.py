@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from dlrun.config.options import Count, Fraction, Seed
 from dlrun.data.examples import Data
-from dlrun.data.table import file_table, table_data
-from dlrun.data.table_encoding import TableOptions
-from dlrun.data.tables import Reading
+from dlrun.data.table_files.tables import Reading
+from dlrun.data.tabular.encoding import TableOptions
+from dlrun.data.tabular.table import file_table, table_data
 
 # The options that an earlier dlrun did not have mean what it did.
 of_earlier_runs = {"read": "strict", "split_rule": "drawn", "max_categories": None, "dates": ()}

@@ -13,9 +13,9 @@ import torch
 
 from dlrun.config.options import Fraction, Seed
 from dlrun.data.examples import Data
-from dlrun.data.table import file_table, table_data
-from dlrun.data.table_encoding import TableOptions
-from dlrun.data.tables import Table
+from dlrun.data.table_files.tables import Table
+from dlrun.data.tabular.encoding import TableOptions
+from dlrun.data.tabular.table import file_table, table_data
 
 COLUMNS = ("year", "month", "day", "week", "temp_2", "temp_1", "average", "actual", "friend")
 WEEK = ("Mon", "Tues", "Wed", "Thurs", "Fri", "Sat", "Sun")

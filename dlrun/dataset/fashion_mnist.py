@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dlrun.config.options import Fraction, Normalise, Seed
 from dlrun.data.examples import Data
-from dlrun.data.idx import idx_dataset
+from dlrun.data.image_files.idx import idx_dataset
 
 CLASSES = (
     "T-shirt/top",

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from dlrun.config.options import Count, Fraction, Seed
 from dlrun.data.examples import Data
-from dlrun.data.series_windows import WindowOptions, windows_data
-from dlrun.data.table_encoding import TableOptions
-from dlrun.data.tables import Table
+from dlrun.data.table_files.tables import Table
+from dlrun.data.tabular.encoding import TableOptions
+from dlrun.data.tabular.series_windows import WindowOptions, windows_data
 from dlrun.system.randomness import generator
 
 FIRST = datetime(2022, 1, 1)  # a Saturday

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dlrun.config.options import Count, Fraction, Resize, Seed
-from dlrun.data.decoded_images import Decoding
 from dlrun.data.examples import Data
-from dlrun.data.image_examples import Dealing, Images, KnownImages, image_place, levels_of
-from dlrun.data.image_labels import ImageLabels
-from dlrun.data.image_layout import Layout, composed
-from dlrun.data.images import SUFFIXES
-from dlrun.data.pixels import pixel_fit
+from dlrun.data.image_files.decoded_images import Decoding
+from dlrun.data.image_files.finding import SUFFIXES
+from dlrun.data.image_files.image_examples import Dealing, Images, KnownImages, image_place, levels_of
+from dlrun.data.image_files.labels import ImageLabels
+from dlrun.data.image_files.layout import Layout, composed
+from dlrun.data.image_files.pixels import pixel_fit
 from dlrun.errors import UserError, nearest
 
 # An earlier dlrun drew the splits by number, read fewer formats, and always 16 bits by their whole range.
@@ -27,7 +27,7 @@ of_earlier_runs = {
 }
 
 _USUAL_TEST_FRACTION = 0.2
-_MOST_SIDE = 4096  # pixels: decoding more takes more than dlrun.data.images.MOST_BYTES
+_MOST_SIDE = 4096  # pixels: decoding more takes more than dlrun.data.image_files.reading.MOST_BYTES
 
 
 def image_folder(
@@ -72,7 +72,7 @@ def image_folder(
     `group: folder` all of a folder PATH/CLASS/FOLDER/….
 
     Images are resized to `size` pixels, a number or [height, width]: crop keeps the centre of the longer
-    side, pad adds black, stretch distorts; see `dlrun.data.images.read_image`. Of images with one value of
+    side, pad adds black, stretch distorts; see `read_image`. Of images with one value of
     more than 8 bits for each pixel the smallest value of all becomes 0 and the largest 255, or the two of
     `value_range`. They are decoded once, into DATA/image_folder/, and memory-mapped from there, so that
     images beyond the memory are read as needed. What was not used for the longest time is deleted there

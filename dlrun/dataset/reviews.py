@@ -12,9 +12,9 @@ from annotated_types import Ge
 
 from dlrun.config.options import Count, Fraction, Seed
 from dlrun.data.examples import Data
-from dlrun.data.table_encoding import TableOptions
-from dlrun.data.tables import Table
-from dlrun.data.text_tables import TextTableOptions, text_table_data
+from dlrun.data.table_files.tables import Table
+from dlrun.data.tabular.encoding import TableOptions
+from dlrun.data.tabular.text_tables import TextTableOptions, text_table_data
 from dlrun.system.randomness import generator
 
 _ASPECTS = ["the soup", "the bread", "the fish", "the cake", "the coffee", "the service", "the music"]

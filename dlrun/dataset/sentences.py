@@ -11,8 +11,8 @@ import torch
 
 from dlrun.config.options import Count, Fraction, Seed
 from dlrun.data.examples import Data
-from dlrun.data.next_tokens import TextOptions, next_tokens
-from dlrun.data.texts import Text, letters_of
+from dlrun.data.text.next_tokens import TextOptions, next_tokens
+from dlrun.data.text.texts import Text, letters_of
 from dlrun.system.randomness import generator
 
 _NAMES = ["Ada", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Hugo", "Ida", "Jonas"]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlrun.config.options import Count, Few, Fraction, NonNegative, Normalise, Seed
 from dlrun.data.examples import Data, Examples
-from dlrun.data.pixels import FITS
+from dlrun.data.image_files.pixels import FITS
 from dlrun.errors import UserError
 from dlrun.system.randomness import generator
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from dlrun.config.data_paths import file_at
 from dlrun.config.options import Count, Fraction
 from dlrun.data.examples import Data
-from dlrun.data.next_tokens import TextOptions, next_tokens
-from dlrun.data.texts import Letters, Text, read_letters
+from dlrun.data.text.next_tokens import TextOptions, next_tokens
+from dlrun.data.text.texts import Letters, Text, read_letters
 
 
 def text_file(

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from dlrun.config.options import Count, Fraction
 from dlrun.data.examples import Data
-from dlrun.data.series_windows import WindowOptions, windows_data
-from dlrun.data.table import file_table
-from dlrun.data.table_encoding import TableOptions
-from dlrun.data.tables import Reading
+from dlrun.data.table_files.tables import Reading
+from dlrun.data.tabular.encoding import TableOptions
+from dlrun.data.tabular.series_windows import WindowOptions, windows_data
+from dlrun.data.tabular.table import file_table
 
 # The options that an earlier dlrun did not have mean what it did.
 of_earlier_runs = {"read": "strict"}

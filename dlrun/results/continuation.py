@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dlrun.blocks.decisions import Decision
-from dlrun.data.examples import Preparation
+from dlrun.data.preparation import Preparation
 from dlrun.data.trees import main_outputs
 from dlrun.errors import UserError
 from dlrun.system.randomness import generator

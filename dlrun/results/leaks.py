@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from dlrun.data.examples import EVALUATION_BATCH, Data, Split, in_pieces
-from dlrun.data.suspicious_columns import column_warnings
+from dlrun.data.tabular.suspicious_columns import column_warnings
 from dlrun.data.trees import leaves
 
 _MOST_NAMED = 3

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dlrun.data.examples import Preparation
-from dlrun.data.images import at_full_size, upright_size
+from dlrun.data.image_files.reading import upright_size
+from dlrun.data.image_files.resizing import at_full_size
+from dlrun.data.preparation import Preparation
 from dlrun.data.trees import Tree, expanded, main_outputs, mapped
 from dlrun.errors import UserError
 from dlrun.system.files import ANOTHER_OUT, make_folder, write_atomically

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from dlrun.config.registry import Parts
-from dlrun.data.columns import is_number, number
-from dlrun.data.csv_files import read_table
-from dlrun.data.examples import EVALUATION_BATCH, Data, NewInputs, Preparation
-from dlrun.data.images import image_files, printable, read_image
-from dlrun.data.tables import EVERY_COLUMN
+from dlrun.data.examples import EVALUATION_BATCH, Data, NewInputs
+from dlrun.data.image_files.finding import image_files, printable
+from dlrun.data.image_files.reading import read_image
+from dlrun.data.preparation import Preparation
+from dlrun.data.table_files.columns import is_number, number
+from dlrun.data.table_files.csv_files import read_table
+from dlrun.data.table_files.tables import EVERY_COLUMN
 from dlrun.data.trees import first_of, main_outputs, mapped, single
 from dlrun.errors import RunFailed, UserError
 from dlrun.results.continuation import Continuations, Sampling, continued

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from dlrun.data.csv_files import cell
 from dlrun.data.examples import Data
 from dlrun.data.loaded import Loaded
+from dlrun.data.table_files.csv_files import cell
 from dlrun.system.files import ANOTHER_OUT, write_atomically
 
 

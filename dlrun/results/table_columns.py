@@ -13,13 +13,13 @@ import torch
 
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
-from dlrun.data.column_kinds import Kind, kinds_of, why_useless
-from dlrun.data.columns import Column, said_number
-from dlrun.data.dates import said_dates, seconds_of
-from dlrun.data.number_readings import NumberReading
 from dlrun.data.one_column import share_told
-from dlrun.data.table import file_table, named_targets
-from dlrun.data.tables import Reading, Table
+from dlrun.data.table_files.columns import Column, said_number
+from dlrun.data.table_files.tables import Reading, Table
+from dlrun.data.tabular.column_kinds import Kind, kinds_of, why_useless
+from dlrun.data.tabular.dates import said_dates, seconds_of
+from dlrun.data.tabular.number_readings import NumberReading
+from dlrun.data.tabular.table import file_table, named_targets
 from dlrun.errors import UserError
 
 TABLES = ("csv",)  # datasets whose path is a table

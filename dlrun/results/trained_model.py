@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.config.registry import Parts
-from dlrun.data.examples import Preparation, Preprocessing
+from dlrun.data.preparation import Preparation
+from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.trees import Tree
 from dlrun.errors import UserError
 from dlrun.run_folders.locating import find_run

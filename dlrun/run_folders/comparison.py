@@ -16,7 +16,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from dlrun.config.registry import Parts
-from dlrun.data.csv_files import cell
+from dlrun.data.table_files.csv_files import cell
 from dlrun.errors import UserError, nearest, shortened
 from dlrun.run_folders.records import Record, at, some, written
 from dlrun.run_folders.run import DONE, Run

@@ -14,7 +14,7 @@ from dlrun.config.dumping import dump_config
 from dlrun.config.keys import DATA_PATH, OF_EARLIER_RUNS, flat_config
 from dlrun.config.strict_yaml import read_file
 from dlrun.data.loaded import Loaded
-from dlrun.data.suspicious_columns import column_warnings
+from dlrun.data.tabular.suspicious_columns import column_warnings
 from dlrun.data.trees import first_of
 from dlrun.errors import (
     CheckpointRefused,

@@ -13,8 +13,9 @@ from torch import nn
 from dlrun.blocks.tasks import LossPart, Task
 from dlrun.config.keys import Choice, Config
 from dlrun.config.registry import Parts
-from dlrun.data.examples import EVALUATION_BATCH, Data, Examples, Preparation
+from dlrun.data.examples import EVALUATION_BATCH, Data, Examples
 from dlrun.data.loaded import Loaded
+from dlrun.data.preparation import Preparation
 from dlrun.errors import UserError
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training import fast_paths

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from dlrun.config.keys import Config, changed_keys, may_change_at_resume
-from dlrun.data.examples import Preparation
+from dlrun.data.preparation import Preparation
 from dlrun.errors import (
     CheckpointRefused,
     UserError,

@@ -17,9 +17,10 @@ from dlrun.config.keys import KEYS, SPLITS, Config
 from dlrun.config.loading import config_from_plain
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
-from dlrun.data.examples import Data, Preparation
-from dlrun.data.images import printable
+from dlrun.data.examples import Data
+from dlrun.data.image_files.finding import printable
 from dlrun.data.loaded import Loaded
+from dlrun.data.preparation import Preparation
 from dlrun.data.trees import Tree, at, expanded, first_of, joined, main_outputs, mapped, single
 from dlrun.errors import CheckpointRefused, UserError, shortened
 from dlrun.run_folders.run import Run

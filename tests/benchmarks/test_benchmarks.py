@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import agreement, digits, measured, processes, sections, seeds
 from benchmarks.sections import SECTIONS, Goal, section
-from dlrun.data.idx import read
+from dlrun.data.image_files.idx import read
 
 GOALS = [(name, goal) for name in SECTIONS for goal in sections.goals(name)]
 CHOSEN = {"auto", "threads"}  # how something was run: no figure

@@ -195,7 +195,7 @@ def test_every_shipped_plot_can_be_had_under_the_name_of_the_module_it_was_once_
     lines = "from dlrun.evaluation import Trained, guesses, spread\nfrom dlrun.data import Loaded, Watching\n"
     lines += "from dlrun.dataset._table import Options, file_table, table_data\n"
     write("mine/plots/copied.py", f"{lines}\n\ndef copied(trained):\n    return spread, Options\n")
-    from dlrun.data.table_encoding import TableOptions
+    from dlrun.data.tabular.encoding import TableOptions
     from dlrun.training.figures import spread
 
     assert Parts(tmp_path / "mine").find("plots", "copied")(None) == (spread, TableOptions)

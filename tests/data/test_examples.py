@@ -12,11 +12,14 @@ import torch
 from small_runs import own_parts, planned
 from torch import Tensor
 
-from dlrun.data import idx as _idx
 from dlrun.data.batches import Batches, Sampling, in_order
-from dlrun.data.examples import Data, Examples, Preparation, Preprocessing, carve
+from dlrun.data.examples import Data, Examples
+from dlrun.data.hold_out import carve
+from dlrun.data.image_files import idx as _idx
+from dlrun.data.image_files.pixels import FITS
 from dlrun.data.loaded import InMemory, Loaded, Streamed
-from dlrun.data.pixels import FITS
+from dlrun.data.preparation import Preparation
+from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.trees import Tree, single
 from dlrun.dataset.mnist import mnist
 from dlrun.dataset.spiral import spiral

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from dlrun.data.examples import Preprocessing
 from dlrun.data.normal_ranks import normal_ranks, of_normal_ranks
+from dlrun.data.preprocessing import Preprocessing
 
 QUANTILES = torch.tensor([[1.0, 2, 2, 4, 10], [-1, 0, 1, 2, 3]], dtype=torch.float64)
 

@@ -11,8 +11,10 @@ from small_runs import differences, go_on, outcome, planned, trained
 
 from dlrun.config.mistakes import ConfigError
 from dlrun.data.batches import Batches, Sampling
-from dlrun.data.examples import Examples, Preparation, Preprocessing
+from dlrun.data.examples import Examples
 from dlrun.data.loaded import InMemory
+from dlrun.data.preparation import Preparation
+from dlrun.data.preprocessing import Preprocessing
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.trained import open_checkpoint
 

@@ -327,7 +327,7 @@ WRITERS = {
     ("run_folders/run.py", "log"): "log.txt: its end may be lost",
     ("console/streams.py", "_give_up"): "to /dev/null",
     (
-        "data/parsed_tables.py",
+        "data/table_files/parsed_tables.py",
         "_write",
     ): "a temporary file that is read while it is written; its name by put_in_place",
     ("run_folders/locating.py", "new_folder"): "the exclusive mkdir of a run or a sweep",

@@ -31,12 +31,12 @@ from small_runs import PHOTOS, child, little_memory
 from watched_disk import Disk
 
 from dlrun.data import download as _download
-from dlrun.data import idx as _idx
-from dlrun.data import images
-from dlrun.data.csv_files import read_table
-from dlrun.data.images import read_image
+from dlrun.data.image_files import idx as _idx
+from dlrun.data.image_files import reading as images
+from dlrun.data.image_files.reading import read_image
 from dlrun.data.loaded import Loaded
-from dlrun.data.tables import STRICT, Reading
+from dlrun.data.table_files.csv_files import read_table
+from dlrun.data.table_files.tables import STRICT, Reading
 from dlrun.dataset import cifar10
 from dlrun.dataset.image_folder import image_folder
 from dlrun.dataset.mnist import mnist

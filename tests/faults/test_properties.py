@@ -32,9 +32,9 @@ from dlrun.config.loading import config_from_plain, load_config
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import KINDS
 from dlrun.config.strict_yaml import Located, parse, read_file
-from dlrun.data.columns import MISSING, number
-from dlrun.data.csv_files import read_table
-from dlrun.data.tables import STRICT, Reading
+from dlrun.data.table_files.columns import MISSING, number
+from dlrun.data.table_files.csv_files import read_table
+from dlrun.data.table_files.tables import STRICT, Reading
 from dlrun.errors import CheckpointRefused, UserError
 from dlrun.run_folders.locating import create_run, find_run
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

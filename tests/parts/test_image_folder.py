@@ -25,10 +25,10 @@ from torch import Tensor
 
 from dlrun.config.loading import load_run_config
 from dlrun.config.registry import Parts
-from dlrun.data import decoded_images as _decoded
-from dlrun.data import image_examples
 from dlrun.data.examples import Data, Examples, NewInputs
-from dlrun.data.images import Picture
+from dlrun.data.image_files import decoded_images as _decoded
+from dlrun.data.image_files import image_examples
+from dlrun.data.image_files.reading import Picture
 from dlrun.data.loaded import Loaded
 from dlrun.dataset.image_folder import image_folder
 from dlrun.errors import RunFailed, UserError

@@ -16,7 +16,7 @@ from small_runs import contents, own_parts, planned, trained
 from torch import Tensor
 
 from dlrun.config.registry import Parts
-from dlrun.data.images import read_image
+from dlrun.data.image_files.reading import read_image
 from dlrun.errors import UserError
 from dlrun.results.predicted_images import new_files
 from dlrun.results.prediction import predict_files

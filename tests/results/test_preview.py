@@ -14,7 +14,8 @@ from dlrun.results.preview import dataset_facts
 LEAKING = '''
 """Figures of which some are in two splits, one never changes and one is far from 0."""
 import torch
-from dlrun.data.examples import Data, Examples, Preprocessing
+from dlrun.data.examples import Data, Examples
+from dlrun.data.preprocessing import Preprocessing
 
 
 def leaking(root, *, missing: bool = False):

@@ -115,8 +115,8 @@ def preview(
 
 def _clear_cache(data_dir: Path) -> None:
     from dlrun.console.streams import say
-    from dlrun.data.decoded_images import clear_cache
-    from dlrun.data.parsed_tables import clear_tables
+    from dlrun.data.image_files.decoded_images import clear_cache
+    from dlrun.data.table_files.parsed_tables import clear_tables
     from dlrun.system.files import size_text
 
     freed = clear_cache(data_dir) + clear_tables(data_dir)

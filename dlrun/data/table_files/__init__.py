@@ -1,0 +1,1 @@
+"""Table files: CSV, Excel, Parquet and Feather, read into columns."""

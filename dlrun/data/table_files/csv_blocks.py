@@ -1,0 +1,259 @@
+"""CSV files in blocks of some MiB, parsed by pyarrow: much faster than by the csv module, the same cells.
+
+The csv module reads what pyarrow would read otherwise, or not at all: then Irregular is raised.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Collection, Iterator, Sequence
+from typing import IO, Any
+
+import numpy as np
+
+from dlrun.data.table_files.arrow_arrays import are_there, values_of
+from dlrun.data.table_files.columns import LARGEST, Column, number
+from dlrun.data.table_files.csv_rows import is_sum
+from dlrun.data.table_files.dialects import WHITESPACE
+from dlrun.data.table_files.gathered_columns import Cells, Piece
+from dlrun.data.table_files.headers import COMMENT
+from dlrun.data.table_files.layouts import Layout
+from dlrun.data.table_files.text_encodings import INVISIBLE, TextFile
+
+_BLOCK = 2**22  # bytes
+_MOST_WITHOUT_END = 2**26  # bytes of a row: a quote may never be closed
+_LONGEST_CELL = 131_072  # characters, as in the csv module
+_HIDDEN = tuple(sign.encode() for sign in INVISIBLE)
+_QUOTE, _NEWLINE = ord('"'), ord("\n")
+
+
+class Irregular(Exception):
+    """The csv module has to read a text: it has a mistake, or something that is no row."""
+
+
+def blocks(
+    text: TextFile, layout: Layout, cells: Cells, *, is_strict: bool, size: int | None = None
+) -> Iterator[Piece]:
+    """Yield the rows of a text in pieces. Raises Irregular as soon as there is anything but rows."""
+    if layout.separator == WHITESPACE or len(layout.separator.encode()) != 1:
+        raise Irregular
+    last: Column | None = None
+    figures: set[int] = set()  # columns that were all numbers in the last block, and may be again
+    words: set[str] = set()  # names of those that were not
+    with text.file.opened() as raw:
+        for chunk, starts in _chunks(
+            _utf8(raw, text.encoding, size or _BLOCK), layout.first, layout.separator
+        ):
+            arrays = _parsed(chunk, layout, cells, figures, has_newlines=not isinstance(starts, range))
+            if len(arrays[0]) != len(starts):
+                raise Irregular  # such as a line of spaces
+            if not is_strict:
+                _refuse_others(chunk, arrays, layout)
+            columns = [
+                column_of_array(array, cells, as_text=name in cells.texts, are_words=name in words)
+                for name, array in zip(layout.names, arrays, strict=False)
+            ]
+            figures = {at for at, column in enumerate(columns) if column.codes is None and not column.odd}
+            words = {name for at, name in enumerate(layout.names) if at not in figures}
+            last = columns[0]
+            yield Piece(starts, columns)
+    if last is not None and not is_strict and is_sum([last.cell(len(last) - 1), ""]):
+        raise Irregular
+
+
+def _utf8(raw: IO[bytes], encoding: str, size: int) -> Iterator[bytes]:
+    """Yield the bytes of a file in UTF-8, without a mark at the beginning."""
+    if encoding == "utf-8-sig":
+        start = raw.read(size)
+        yield start.removeprefix(codecs.BOM_UTF8)
+        while piece := raw.read(size):
+            yield piece
+        return
+    decoder = codecs.getincrementaldecoder(encoding)()
+    while piece := raw.read(size):
+        yield decoder.decode(piece).encode()
+
+
+def _chunks(pieces: Iterator[bytes], first: int, separator: str) -> Iterator[tuple[bytes, Sequence[int]]]:
+    """Yield whole rows from the line `first` on, and the lines on which they begin: a range for one each."""
+    rest, line = b"", 1
+    for piece in pieces:
+        rest += piece
+        if len(rest) > _MOST_WITHOUT_END:
+            raise Irregular
+        while line < first and (end := rest.find(b"\n")) >= 0:
+            rest, line = rest[end + 1 :], line + 1
+        if line == first and (cut := _last_end(rest)):
+            chunk, rest = rest[:cut], rest[cut:]
+            starts, lines = _starts(chunk, line, separator)
+            yield chunk, starts
+            line = first = line + lines
+    if line == first and rest:
+        starts, _ = _starts(rest + b"\n", line, separator)
+        yield rest + b"\n", starts
+
+
+def _ends(chunk: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """The places of all newlines in a chunk that begins outside of quotes, and True for those outside."""
+    signs = np.frombuffer(chunk, np.uint8)
+    newlines, quotes = np.flatnonzero(signs == _NEWLINE), np.flatnonzero(signs == _QUOTE)
+    return newlines, np.searchsorted(quotes, newlines) % 2 == 0
+
+
+def _last_end(chunk: bytes) -> int:
+    """The place behind the last newline that ends a row, 0 if there is none."""
+    if b'"' not in chunk:
+        return chunk.rfind(b"\n") + 1
+    newlines, are_outside = _ends(chunk)
+    outside = newlines[are_outside]
+    return int(outside[-1]) + 1 if len(outside) else 0
+
+
+def _starts(chunk: bytes, line: int, separator: str) -> tuple[Sequence[int], int]:
+    """The lines on which the rows of a chunk begin, the first of which is `line`, and the number of lines.
+
+    Raises Irregular for quotes and carriage returns that are no part of plain CSV.
+    """
+    has_carriages = b"\r" in chunk
+    if has_carriages and chunk.count(b"\r") != chunk.count(b"\r\n"):
+        raise Irregular
+    is_blank = chunk[:1] in b"\r\n" or b"\n\n" in chunk or (has_carriages and b"\n\r\n" in chunk)
+    if b'"' not in chunk and not is_blank:
+        count = chunk.count(b"\n")
+        return range(line, line + count), count
+    newlines, are_outside = _ends(chunk)
+    if b'"' in chunk:
+        _refuse_stray_quotes(chunk, separator)
+    starts = np.concatenate([[0], newlines[:-1] + 1])
+    are_rows = np.concatenate([[True], are_outside[:-1]])
+    signs = np.frombuffer(chunk, np.uint8)
+    lengths = newlines - starts - (signs[np.maximum(newlines - 1, 0)] == ord("\r"))
+    return (line + np.flatnonzero(are_rows & (lengths > 0))).tolist(), len(newlines)
+
+
+def _refuse_stray_quotes(chunk: bytes, separator: str) -> None:
+    """Raise Irregular if a quote opens within a cell, or something follows where it closes."""
+    signs = np.frombuffer(b"\n" + chunk, np.uint8)
+    quotes = np.flatnonzero(signs == _QUOTE)
+    if len(quotes) % 2:
+        raise Irregular
+    opens, closes = signs[quotes[::2] - 1], signs[quotes[1::2] + 1]  # a chunk ends with a newline
+    between = (_QUOTE, _NEWLINE, ord(separator))  # a quote before an opening one closes: they are a quote
+    if not np.isin(opens, between).all() or not np.isin(closes, (*between, ord("\r"))).all():
+        raise Irregular
+
+
+def _parsed(
+    chunk: bytes, layout: Layout, cells: Cells, figures: Collection[int], *, has_newlines: bool
+) -> list[Any]:
+    """The columns of a chunk as arrays of numbers, if they are `figures`, or texts; null where missing.
+
+    Raises Irregular for a row that does not fit.
+    """
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+
+    names = [str(place) for place in range(layout.width)]
+    types = {name: pa.float64() if at in figures else pa.string() for at, name in enumerate(names)}
+    try:
+        table = pa_csv.read_csv(
+            pa.BufferReader(chunk),
+            pa_csv.ReadOptions(column_names=names, block_size=len(chunk) + 1),
+            pa_csv.ParseOptions(
+                delimiter=layout.separator,
+                newlines_in_values=has_newlines,
+                ignore_empty_lines=len(names) > 1,  # of a single column such a line has no value
+            ),
+            pa_csv.ConvertOptions(
+                column_types=types,
+                null_values=sorted(cells.missing),
+                strings_can_be_null=True,
+                check_utf8=False,
+                decimal_point=layout.decimal,
+            ),
+        )
+    except pa.ArrowInvalid:
+        if figures:
+            return _parsed(chunk, layout, cells, (), has_newlines=has_newlines)
+        raise Irregular from None
+    arrays = [column.combine_chunks() for column in table.columns]
+    if not all(_are_plain(arrays[at]) for at in figures):
+        return _parsed(chunk, layout, cells, (), has_newlines=has_newlines)
+    return arrays
+
+
+def _refuse_others(chunk: bytes, arrays: Sequence[Any], layout: Layout) -> None:
+    """Raise Irregular for what may be no row: a remark, nothing but empty cells, the header again."""
+    import pyarrow.compute as pc
+
+    if not chunk.isascii() and any(sign in chunk for sign in _HIDDEN):
+        raise Irregular
+    if any(array.null_count < len(array) for array in arrays[len(layout.names) :]):
+        raise Irregular
+    if not _is_figures(arrays[0]) and pc.any(pc.starts_with(arrays[0], COMMENT)).as_py():
+        raise Irregular
+    if (at := layout.telling) is not None and at < len(arrays):
+        array, name = arrays[at], layout.header[at]
+        may_be_again = not _is_figures(array) and pc.any(pc.starts_with(array, name)).as_py()
+        if may_be_again and name in array.unique().to_pylist():
+            raise Irregular
+    if all(array.null_count for array in arrays):
+        are_empty = np.ones(len(arrays[0]), bool)
+        for array in arrays:
+            are_empty &= ~are_there(array)
+        if are_empty.any():
+            raise Irregular
+
+
+def column_of_array(array: Any, cells: Cells, *, as_text: bool, are_words: bool = False) -> Column:
+    """The column of an array of numbers or texts, as `column_of` gives it of their list.
+
+    `are_words` saves the trial if all are numbers, for they are probably not.
+    """
+    if _is_figures(array):
+        return Column(values_of(array, np.float64, np.nan))
+    if not as_text and not are_words and (figures := _figures(array, cells)) is not None:
+        return Column(values_of(figures, np.float64, np.nan))
+    encoded = array.dictionary_encode()
+    stripped = [text.strip() for text in encoded.dictionary.to_pylist()]
+    if any(len(text) > _LONGEST_CELL for text in stripped):
+        raise Irregular
+    places: dict[str, int] = {}
+    own = [-1 if text in cells.missing else places.setdefault(text, len(places)) for text in stripped]
+    codes = np.array([*own, -1], np.int32)[values_of(encoded.indices, np.int32, len(own))]
+    column = Column(codes=codes, texts=list(places))
+    if as_text:
+        return column
+    is_number = 2 * column.odd_cells(cells.plain) <= int((codes >= 0).sum())
+    return column.as_numbers(cells.plain) if is_number else column
+
+
+def _figures(array: Any, cells: Cells) -> Any:
+    """An array of texts as numbers, null where missing; None if one of them is no plain number."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if cells.read is not number:
+        if pc.any(pc.match_substring(array, ".")).as_py():
+            return None
+        array = pc.replace_substring(array, ",", ".")
+    try:
+        figures = pc.cast(array, pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    return figures if _are_plain(figures) else None
+
+
+def _are_plain(figures: Any) -> bool:
+    """True if all numbers are finite and no larger than float32 can hold."""
+    import pyarrow.compute as pc
+
+    least, largest = (bound.as_py() for bound in pc.min_max(figures, min_count=0).values())
+    is_small = least is None or (least >= -LARGEST and largest <= LARGEST)
+    return is_small and not pc.any(pc.is_nan(figures)).as_py()
+
+
+def _is_figures(array: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(array.type == pa.float64())

@@ -1,0 +1,127 @@
+"""Sheets of workbooks (.xlsx) as tables, by openpyxl: the header is guessed as in text, cells have types."""
+
+from __future__ import annotations
+
+import datetime
+import zipfile
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dlrun.data.table_files.arrow_files import said_moment
+from dlrun.data.table_files.columns import Column, said_number
+from dlrun.data.table_files.csv_rows import BodyReader
+from dlrun.data.table_files.layouts import layout_of_rows
+from dlrun.data.table_files.tables import Reading, Table, refuse_beyond_memory
+from dlrun.errors import UserError, nearest
+
+_TIMES = 10  # as Python values cells take more memory than as XML, if numbers are short
+_Rows = list[tuple[int, tuple[Any, ...]]]
+
+
+def workbook_table(path: Path, reading: Reading, texts: Collection[str]) -> Table:
+    """The table on the named or first sheet of a workbook; a row has the number that Excel shows.
+
+    Raises UserError for a damaged workbook, a sheet that is not there, formulas without values, and rows
+    that are mistakes, and if openpyxl is not installed.
+    """
+    values, notes, guessed = _sheet(path, reading.sheet)
+    rows = [(line, [_said(value) for value in row]) for line, row in values]
+    rows = [row for row in rows if any(row[1])]
+    layout = layout_of_rows(rows, str(path), reading, is_whole=True)
+    body = BodyReader(layout)
+    found = list(body.rows(rows))
+    if not found:
+        raise UserError("the sheet has a header but no rows", where=str(path))
+    cells, lines = [cells for _, cells in found], [line for line, _ in found]
+    table = Table.of_rows(str(path), layout.names, cells, lines, texts, reading.missing)
+    by_line = dict(values)
+    kinds = {
+        name: {type(by_line[line][at]) for line, _ in found if by_line[line][at] is not None}
+        for at, name in enumerate(layout.names)
+    }
+    columns = {name: _typed(column, kinds[name]) for name, column in table.columns.items()}
+    if reading.is_strict:
+        return replace(table, columns=columns)
+    said = [*notes, *layout.notes, *body.notes]
+    return replace(table, columns=columns, notes=said, guessed=guessed | dict(layout.guessed))
+
+
+def _typed(column: Column, kinds: set[type]) -> Column:
+    """The column, marked as one of numbers or dates if all its cells are."""
+    if kinds and kinds <= {int, float} and column.codes is None:
+        return replace(column, is_typed=True)
+    if kinds and kinds <= {datetime.datetime, datetime.date} and column.codes is not None:
+        return replace(column, is_date=True)
+    return column
+
+
+def _sheet(path: Path, name: str | None) -> tuple[_Rows, list[str], dict[str, Any]]:
+    """The rows of a sheet with their numbers, a note if there are others, and its name as an option."""
+    try:
+        import openpyxl
+    except ImportError:
+        what = "workbooks need the package openpyxl, which is not installed"
+        fix = "pip install 'dlrun[excel]', or save the sheet as CSV"
+        raise UserError(what, where=str(path), fix=fix) from None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            refuse_beyond_memory(sum(each.file_size for each in archive.infolist()) * _TIMES, path)
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except UserError:
+        raise
+    except Exception as error:  # openpyxl raises whatever its XML parser and ZIP reader do
+        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise UserError(f"this is not a complete workbook: {said}", where=str(path)) from None
+    try:
+        sheets = [sheet.title for sheet in book.worksheets]
+        if name is not None and name not in sheets:
+            raise UserError(f"there is no sheet {name[:40]!r}{nearest(name, sheets)}", where=str(path))
+        if not sheets:
+            raise UserError("the workbook has no sheet", where=str(path))
+        chosen = sheets[0] if name is None else name
+        rows = list(enumerate(book[chosen].iter_rows(values_only=True), 1))
+        _refuse_formulas(path, chosen, rows)
+    finally:
+        book.close()
+    if name is not None or len(sheets) == 1:
+        return rows, [], {}
+    others = ", ".join(sheet[:40] for sheet in sheets[1:4]) + (", …" if len(sheets) > 4 else "")
+    note = f"the sheet {chosen[:40]} is read, the first of {len(sheets)} (others: {others})"
+    return rows, [note], {"sheet": chosen}
+
+
+def _refuse_formulas(path: Path, sheet: str, rows: _Rows) -> None:
+    """Raise UserError for formulas whose values are not in the file, as a program has written them."""
+    import openpyxl
+
+    if not any(value is None for _, row in rows for value in row):
+        return
+    book = openpyxl.load_workbook(path, read_only=True)
+    try:
+        empty = [
+            cell.coordinate
+            for (_, row), cells in zip(rows, book[sheet].iter_rows(), strict=False)
+            for value, cell in zip(row, cells, strict=False)
+            if value is None and getattr(cell, "data_type", "") == "f"
+        ]
+    finally:
+        book.close()
+    if empty:
+        what = f"{len(empty):,} formulas have no value in the file: {', '.join(empty[:3])}"
+        fix = "open the workbook in a spreadsheet program, save it, and try again"
+        raise UserError(what, where=str(path), fix=fix)
+
+
+def _said(value: Any) -> str:
+    """The text of a value in a workbook."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return said_number(float(value)) if isinstance(value, float) else str(value)
+    if isinstance(value, datetime.datetime | datetime.date):
+        return said_moment(value)
+    return str(value).strip()

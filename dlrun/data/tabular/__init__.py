@@ -1,0 +1,1 @@
+"""Tabular data: the columns of a table as examples."""

@@ -1,0 +1,197 @@
+"""Kinds of columns: numbers, categories and dates, told apart by their cells."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from dlrun.data.table_files.columns import Column
+from dlrun.data.tabular.dates import ISO, formats_of
+from dlrun.data.tabular.number_readings import (
+    PLAIN,
+    NumberReading,
+    chosen_reading,
+    decimal_of,
+    is_like_a_number,
+    readings_of,
+)
+
+# Words for a cell without value, in lower case; + and - before them do not count.
+_NOTHING = ("", "inf", "infinity", "none", "nil", "nat", "missing", "unknown", "no data", "not available")
+_SHORT = ("n.a.", "n/k", "n.d.", "n/d", "nd", "n.v.", "n/v", "k.a.", "k. a.", "keine angabe", "s/d")
+_SIGNS = ("?", ".", "..", "*", "-", "--", "—", "–", "\\n", "<na>")
+_OF_SPREADSHEETS = (
+    "#n/a",
+    "#div/0!",
+    "#value!",
+    "#ref!",
+    "#num!",
+    "#name?",
+    "#nv",
+    "#wert!",
+    "#bezug!",
+    "#zahl!",
+)
+MEANT_AS_NOTHING = frozenset((*_NOTHING, *_SHORT, *_SIGNS, *_OF_SPREADSHEETS))
+_INDEX = re.compile(
+    r"|index|ids?|rows?|row_?id|row_?names?|no|nr|number|obs|observation|case|record|unnamed:.*"
+)
+_ID = re.compile(r".*(^|[_\s.-])id|.*[a-z]I[dD]|u?uid|key")
+_MOST_STRAY = 0.05  # of the cells of a column of numbers may hold words
+_MOST_WORDS = 3  # different ones
+_LEAST_IDS = 10  # cells: fewer texts that all differ may be categories
+_NEARLY_ALL = 0.9
+_FEW = 10  # different whole numbers that may be categories
+_ROWS_OF_EACH = 30
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The kind of a column, and how its cells are read.
+
+    Numbers are read by `reading`, of which `example` is a cell that shows it; cells that hold one of the
+    words `nothing` are missing. Dates have the format `date_format`. A `mistake` says why a column is of no
+    kind, and `fix` what helps.
+    """
+
+    name: Literal["number", "category", "date", "empty"]
+    reading: NumberReading = PLAIN
+    example: str = ""
+    nothing: tuple[str, ...] = ()
+    date_format: str = ISO
+    mistake: str = ""
+    fix: str = ""
+
+
+def kind_of(column: Column, decimal: str = "", given: NumberReading | None = None) -> Kind:
+    """The kind of a column; `decimal` is the decimal mark of its file, "" if it is not known.
+
+    Numbers are read as `given`, or else by the only reading that fits all of them.
+    """
+    if column.is_date:
+        return Kind("date")
+    written = _written(column)
+    held = {text: count for text, count in written.items() if not is_meant_as_nothing(text)}
+    words = tuple(text for text in written if text not in held)
+    numbers = np.empty(0) if column.numbers is None else column.numbers[~np.isnan(column.numbers)]
+    if not held:
+        return Kind("number" if len(numbers) else "empty", nothing=words)
+    if not len(numbers) and (formats := formats_of(held)):
+        if len(formats) > 1:
+            what = f"holds dates such as {next(iter(held))!r}, which {_listed(formats)} read otherwise"
+            return Kind("date", mistake=what, fix=f"set date_format, such as {formats[0]!r}")
+        return Kind("date", date_format=formats[0], nothing=words)
+    alike = {text: count for text, count in held.items() if is_like_a_number(text)}
+    stray = [text for text in held if text not in alike]
+    strays, cells = sum(held[text] for text in stray), len(numbers) + sum(held.values())
+    if len(stray) > _MOST_WORDS or strays > _MOST_STRAY * cells:
+        return Kind("category")
+    if not alike:
+        return Kind("number", nothing=(*words, *stray))
+    return _unusual_numbers(list(alike), numbers, decimal, (*words, *stray), given)
+
+
+def kinds_of(
+    columns: Mapping[str, Column], numbers: NumberReading, decimal: str, categorical: Collection[str] = ()
+) -> dict[str, Kind]:
+    """The kind of each column, categories if it is among `categorical`.
+
+    Numbers are read by `numbers` if these are unusual. `decimal` is the mark of the file, or "auto" if the
+    columns are to tell it.
+    """
+    if decimal == "auto":
+        alike = (c.texts for c in columns.values() if c.texts and all(map(is_like_a_number, c.texts)))
+        decimal = decimal_of(alike)
+    given = None if numbers in (PLAIN, NumberReading(",")) else numbers
+    return {
+        name: Kind("category") if name in categorical else kind_of(column, decimal, given)
+        for name, column in columns.items()
+    }
+
+
+def is_meant_as_nothing(text: str) -> bool:
+    """True if a text is a word for a cell without value, such as `?`, `nil` or `-`."""
+    return text.lower() in MEANT_AS_NOTHING or text.lower().lstrip("+-") in MEANT_AS_NOTHING
+
+
+def why_useless(name: str, column: Column, kind: Kind) -> str:
+    """The reason why nothing can be learnt from a column, "" if something can.
+
+    It has no value or a single text, numbers the rows, or identifies them.
+    """
+    if kind.name == "empty":
+        return "has no value"
+    if kind.name == "category":
+        texts = column.as_texts()
+        different, cells = len(texts.texts), int(texts.counts.sum())
+        if different == 1 and cells == len(column):
+            return f"is {texts.texts[0][:40]!r} in all rows"
+        if cells >= _LEAST_IDS and different >= _NEARLY_ALL * cells:
+            return "all its texts differ" if different == cells else "nearly all its texts differ"
+    if kind.name == "number" and column.numbers is not None and numbers_the_rows(column.numbers):
+        return "numbers the rows" if _INDEX.fullmatch(name.lower()) or _ID.fullmatch(name) else ""
+    if kind.name == "number" and column.numbers is not None and _ID.fullmatch(name):
+        values = column.numbers
+        are_ids = len(values) >= _LEAST_IDS and bool((values == np.round(values)).all())
+        return "all its numbers differ" if are_ids and len(np.unique(values)) == len(values) else ""
+    return ""
+
+
+def numbers_the_rows(values: np.ndarray) -> bool:
+    """True if the numbers (n,) of a column count its rows from 0 or 1."""
+    return len(values) > 1 and values[0] in (0, 1) and bool((np.diff(values) == 1).all())
+
+
+def is_few_valued(column: Column) -> bool:
+    """True for a column of few different whole numbers, each in many rows, which may stand for categories."""
+    if column.numbers is None or column.odd:
+        return False
+    values = column.numbers[~np.isnan(column.numbers)]
+    if len(values) < 3 * _ROWS_OF_EACH or not (values == np.round(values)).all():
+        return False
+    if np.abs(values).max() >= 2**53:  # different ones may be the same in float64
+        return False
+    different = len(np.unique(values))
+    return 3 <= different <= min(_FEW, len(values) // _ROWS_OF_EACH)
+
+
+def _written(column: Column) -> dict[str, int]:
+    """The number of cells of each text that is no plain number."""
+    if column.codes is not None:
+        return dict(zip(column.texts, column.counts.tolist(), strict=True))
+    return Counter(column.odd.values())
+
+
+def _unusual_numbers(
+    texts: Sequence[str],
+    numbers: np.ndarray,
+    decimal: str,
+    nothing: tuple[str, ...],
+    given: NumberReading | None,
+) -> Kind:
+    """The kind of a column with texts that each look like a number, beside plain `numbers` (m,)."""
+    example = max(texts, key=len)
+    fitting = given if given and given.reads(texts) else None
+    reading = fitting if given else chosen_reading(texts, decimal)
+    if reading and reading.decimal == "," and not decimal and not (numbers == np.round(numbers)).all():
+        reading = None
+    if any("%" in text for text in texts) and reading:
+        bare = [reading.read(text) for text in texts if "%" not in text]
+        if any(bare) or numbers.any():
+            what = f"holds percentages such as {example!r} beside other numbers"
+            return Kind("number", mistake=what, fix="write all of them with %, or none")
+    if reading:
+        return Kind("number", reading, example, nothing)
+    if not len(numbers) and not all(readings_of([text]) for text in texts):
+        return Kind("category")  # such as versions: 1.2.3
+    what = f"holds numbers such as {example!r}, which no single reading fits"
+    return Kind("number", mistake=what, fix="set decimal and thousands, or write numbers as 1234.5")
+
+
+def _listed(formats: Sequence[str]) -> str:
+    return f"{', '.join(formats[:-1])} and {formats[-1]}"

@@ -1,0 +1,81 @@
+"""Dates in tables: ISO 8601, three whole numbers, or another format that fits a whole column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+
+from torch import Tensor
+
+from dlrun.data.table_files.columns import number
+
+START = datetime(1970, 1, 1, tzinfo=UTC)
+_DAYS = (
+    "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y",
+    "%d-%m-%Y", "%m-%d-%Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d %Y", "%B %d %Y",
+    "%b-%d-%Y", "%b %d, %Y", "%B %d, %Y", "%Y-%b-%d", "%Y %b %d", "%b %Y", "%B %Y", "%b-%Y", "%b-%y",
+    "%m/%Y", "%Y-%m", "%Y/%m", "%Y-%b",
+)  # fmt: skip
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+FORMATS = tuple(day + time for time in _TIMES for day in _DAYS)
+ISO = ""  # stands for ISO 8601 in all its forms
+
+
+def seconds_of(texts: Sequence[str], date_format: str = ISO) -> int:
+    """The seconds since 1970 of a date: one text, or year, month and day; UTC unless a text has a zone.
+
+    Raises ValueError for anything else.
+    """
+    try:
+        if len(texts) == 1 and date_format:
+            moment = datetime.strptime(texts[0], date_format)
+        elif len(texts) == 1:
+            moment = datetime.fromisoformat(texts[0])
+        else:
+            year, month, day = (_whole(text) for text in texts)
+            moment = datetime(year, month, day, tzinfo=UTC)
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return (moment - START) // timedelta(seconds=1)
+    except (OverflowError, re.error) as error:  # re.error: a format that names a part twice
+        raise ValueError(str(error)) from None
+
+
+def formats_of(texts: Collection[str]) -> list[str]:
+    """The formats that fit every one of some texts and give them different dates; ISO 8601 alone if it fits.
+
+    Plain numbers such as 20160131 are no dates by themselves.
+    """
+    if all(_fits([text], ISO) for text in texts):
+        return [ISO]
+    left = list(FORMATS)
+    for text in texts:
+        left = [each for each in left if _fits([text], each)]
+        if not left:
+            return []
+    meanings: dict[tuple[int, ...], str] = {}
+    for each in left:
+        meanings.setdefault(tuple(seconds_of([text], each) for text in texts), each)
+    return list(meanings.values())
+
+
+def said_dates(dates: Tensor) -> list[str]:
+    """Dates (n,) in seconds since 1970 as texts: `2016-01-31`, or with the time if one is not at midnight."""
+    moments = [START + timedelta(seconds=value) for value in dates.tolist()]
+    are_days = not bool((dates % 86400).any())
+    return [str(moment.date() if are_days else moment.replace(tzinfo=None)) for moment in moments]
+
+
+def _fits(texts: Sequence[str], date_format: str) -> bool:
+    try:
+        seconds_of(texts, date_format)
+    except ValueError:
+        return False
+    return True
+
+
+def _whole(text: str) -> int:
+    value = number(text)
+    if value is None or not value.is_integer():
+        raise ValueError("no whole number")
+    return int(value)

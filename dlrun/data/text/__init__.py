@@ -1,0 +1,1 @@
+"""Text: read as tokens, and its examples."""

@@ -1,0 +1,80 @@
+"""Columns tell by their cells if they hold numbers, categories or dates, and if anything can be learnt."""
+
+from __future__ import annotations
+
+import pytest
+
+from dlrun.data.table_files.columns import column_of
+from dlrun.data.tabular.column_kinds import is_few_valued, kind_of, why_useless
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["1", "2.5", "", "NA"], "number"),
+        (["1,070", "850"], "number"),
+        (["$5", "$1,000"], "number"),
+        (["red", "blue", ""], "category"),
+        (["yes", "no"], "category"),
+        (["1.2.3", "1.2.4"], "category"),
+        (["A1", "2"], "category"),
+        (["2016-01-31", "2016-02-01"], "date"),
+        (["31.01.2016", "01.02.2016"], "date"),
+        (["Jan 5 2000", "Feb 12 2001"], "date"),
+        (["", "NA"], "empty"),
+        (["?", "-"], "empty"),
+        ([*map(str, range(60)), "?"], "number"),
+        ([*map(str, range(60)), "broken", "lost"], "number"),
+        ([*map(str, range(60)), *"abcdefghij"], "category"),
+        (["21,5", "19,25", *["k.A."] * 3], "number"),
+        (["21.5", "19.2", *["#NV"] * 3, "#WERT!", "n/d"], "number"),
+    ],
+)
+def test_the_cells_tell_the_kind(cells: list[str], kind: str) -> None:
+    found = kind_of(column_of(cells))
+    assert (found.name, found.mistake) == (kind, "")
+
+
+def test_words_in_a_column_of_numbers_are_missing_and_noted() -> None:
+    assert kind_of(column_of([*map(str, range(60)), "?", "broken"])).nothing == ("?", "broken")
+
+
+@pytest.mark.parametrize(
+    ("cells", "mistake"),
+    [
+        (["1,070.5", "1.070,5", "2"], "no single reading fits"),
+        (["1,07", "1.07", "2.5"], "no single reading fits"),
+        (["5%", "0.05"], "percentages such as '5%' beside other numbers"),
+        (["$5", "€6"], "no single reading fits"),
+        (["01/02/2020", "03/04/2020"], "read otherwise"),
+    ],
+)
+def test_a_column_that_could_mean_two_things_is_a_mistake(cells: list[str], mistake: str) -> None:
+    assert mistake in kind_of(column_of(cells)).mistake
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "reason"),
+    [
+        ("Unnamed: 0", range(20), "numbers the rows"),
+        ("id", range(1, 21), "numbers the rows"),
+        ("x", range(20), ""),
+        ("PassengerId", [7 * n % 41 for n in range(40)], "all its numbers differ"),
+        ("paid", [7 * n % 41 for n in range(40)], ""),
+        ("name", [f"name {n}" for n in range(20)], "all its texts differ"),
+        ("name", [f"name {n}" for n in range(19)] * 2, ""),
+        ("fruit", ["apple"] * 20, "is 'apple' in all rows"),
+        ("fruit", ["apple", ""] * 10, ""),
+        ("gone", [""] * 5, "has no value"),
+    ],
+)
+def test_nothing_is_learnt_from_what_only_identifies_a_row(name: str, cells: list, reason: str) -> None:
+    column = column_of([str(cell) for cell in cells])
+    assert why_useless(name, column, kind_of(column)) == reason
+
+
+def test_few_whole_numbers_in_many_rows_may_be_categories() -> None:
+    assert is_few_valued(column_of(["1", "2", "3"] * 30))
+    assert not is_few_valued(column_of(["1", "2", "3"] * 29)), "too few rows of each"
+    assert not is_few_valued(column_of(["0", "1"] * 100)), "one number tells two apart"
+    assert not is_few_valued(column_of(["1", "2", "2.5"] * 50))
