@@ -81,6 +81,24 @@ _RENAMED = {
     "dlrun.tables.Table": "dlrun.data.table_files.tables.Table",
     "dlrun.tables.is_number": "dlrun.data.table_files.columns.is_number",
     "dlrun.tables.number": "dlrun.data.table_files.columns.number",
+    **{
+        f"dlrun.{module}.{name}": f"dlrun.data.image_files.{home}.{name}"
+        for module in ("images", "data.images")
+        for home, names in {
+            "finding": ("SUFFIXES", "files_below", "image_files", "is_hidden", "printable"),
+            "formats": ("FORMATS",),
+            "resizing": ("MOST_BYTES", "at_full_size"),
+        }.items()
+        for name in names
+    },
+    **{
+        f"dlrun.data.csv_files.{name}": f"dlrun.data.table_files.{home}.{name}"
+        for home, names in {
+            "columns": ("MISSING", "TooLarge", "is_number", "number"),
+            "tables": ("Table",),
+        }.items()
+        for name in names
+    },
     "dlrun.tables.decimals": "dlrun.run_folders.significance.decimals",
 }
 

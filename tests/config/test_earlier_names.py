@@ -234,6 +234,9 @@ dlrun: runs vision
 dlrun.architecture._activations: activation
 dlrun.architecture._vectors: vector_size
 dlrun.data: Data Examples Watching carve unwatched
+dlrun.data.csv_files: MISSING Table is_number number read_table
+dlrun.data.images: SUFFIXES at_full_size files_below image_files printable read_image
+dlrun.data.texts: read_letters
 dlrun.dataset._decoded: Decoded Decoding decoded decoded_once
 dlrun.dataset._download: Published cannot_read fetch
 dlrun.dataset._idx: idx_dataset
