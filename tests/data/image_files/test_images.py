@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from dlrun.data.image_files import formats
 from dlrun.data.image_files import reading as images
 from dlrun.data.image_files.finding import files_below, image_files
 from dlrun.data.image_files.grey_levels import Spread
@@ -252,13 +253,13 @@ def test_heic_is_called_heic_and_read_with_its_package(
     path = tmp_path / "phone.jpg"
     path.write_bytes(bytes([0, 0, 0, 24]) + b"ftypheic" + bytes(400))
     with monkeypatch.context() as patched:
-        patched.setattr(images, "find_spec", lambda name: None)
-        images.readable_formats.cache_clear()
+        patched.setattr(formats, "find_spec", lambda name: None)
+        formats.readable_formats.cache_clear()
         with pytest.raises(
             UserError, match=r"it is HEIC, which is read after pip install 'dlrun\[heic\]'"
         ) as no:
             read(path, 8, 8)
-    images.readable_formats.cache_clear()
+    formats.readable_formats.cache_clear()
     assert no.value.fix == "pip install 'dlrun[heic]'"
     heif = pytest.importorskip("pillow_heif")
     with pytest.raises(UserError, match="HEIC of a kind that is not read, or damaged"):

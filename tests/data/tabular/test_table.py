@@ -37,7 +37,7 @@ EXPLICIT: dict[str, Any] = {"read": "strict", "missing": "refuse", "unknown": "r
 EXPLICIT |= {"max_categories": None, "split_rule": "drawn", "valid_fraction": 0.0}
 SKIES = ("grey", "blue", "grey", "Blue")
 Dlrun = Callable[..., Any]
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 
 
 def row(day: int, **cells: object) -> str:
