@@ -142,8 +142,8 @@ def _borders(ranks: np.ndarray, test_fraction: float, valid_fraction: float, lea
     if wants_valid:
         wanted = max(least, valid_fraction * (n - before[test]))
         valid = _nearest(before, before[test] + wanted, test, most)
-    ends = [*map(int, groups), _RANKS]
-    return ends[test] if test else 0, ends[valid] if valid else 0
+    ends = [int(groups[place]) if place < len(groups) else _RANKS for place in (test, valid)]
+    return ends[0] if test else 0, ends[1] if valid else 0
 
 
 def _nearest(before: np.ndarray, wanted: float, start: int, end: int) -> int:

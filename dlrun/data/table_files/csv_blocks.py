@@ -35,6 +35,8 @@ def blocks(
     text: TextFile, layout: Layout, cells: Cells, *, is_strict: bool, size: int | None = None
 ) -> Iterator[Piece]:
     """Yield the rows of a text in pieces. Raises Irregular as soon as there is anything but rows."""
+    import pyarrow as pa
+
     if layout.separator == WHITESPACE or len(layout.separator.encode()) != 1:
         raise Irregular
     last: Column | None = None
@@ -57,6 +59,8 @@ def blocks(
             words = {name for at, name in enumerate(layout.names) if at not in figures}
             last = columns[0]
             yield Piece(starts, columns)
+            del arrays, columns
+    pa.system_memory_pool().release_unused()
     if last is not None and not is_strict and is_sum([last.cell(len(last) - 1), ""]):
         raise Irregular
 
@@ -171,6 +175,7 @@ def _parsed(
                 check_utf8=False,
                 decimal_point=layout.decimal,
             ),
+            memory_pool=pa.system_memory_pool(),  # what it frees, others use
         )
     except pa.ArrowInvalid:
         if figures:

@@ -137,8 +137,10 @@ class Cells:
     @classmethod
     def of(cls, table: Table) -> Cells:
         """No column yet of the rows of a table."""
-        rows = np.arange(len(table))
-        return cls(table.source, np.asarray(table.lines, np.int64), parts=table.parts, rows=rows)
+        lines = np.asarray(table.lines)
+        short = np.int32 if lines.max(initial=0) < 2**31 else np.int64
+        rows = np.arange(len(table), dtype=short)
+        return cls(table.source, lines.astype(short), parts=table.parts, rows=rows)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -199,7 +201,7 @@ class Cells:
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Cells:
         """The cells of some rows, in the order given, without their notes of trouble."""
-        chosen = np.asarray(rows, np.int64)
+        chosen = np.asarray(rows)
         indices = torch.from_numpy(chosen)
         return Cells(
             self.source,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from dlrun.data.hash_split import mixed
 from dlrun.data.table_files.columns import Column, plain_number
 
+_AT_ONCE = 2**15  # rows
 _MISSING = np.uint64(0x6D697373696E67)
 
 
@@ -20,12 +21,19 @@ def row_keys(columns: Mapping[str, Column]) -> Tensor:
 
     Numbers that are equal have the same key, even where one is held as a text: 1 and 1.0.
     """
-    total = np.zeros(0, np.uint64)
+    total = np.zeros(max(map(len, columns.values()), default=0), np.uint64)
     for name, column in columns.items():
-        cells = mixed(_of_cells(column) ^ _of_text(f"column {name}"))
-        with np.errstate(over="ignore"):
-            total = cells if not len(total) else total + cells
-    return torch.from_numpy(mixed(total).view(np.int64))
+        cells, own = _of_cells(column), _of_text(f"column {name}")
+        for rows in _pieces(len(total)):
+            total[rows] += mixed(cells[rows] ^ own)
+    for rows in _pieces(len(total)):
+        total[rows] = mixed(total[rows])
+    return torch.from_numpy(total.view(np.int64))
+
+
+def _pieces(n: int) -> Iterator[slice]:
+    """Yield the places of some rows at a time, whose cells stay in the processor's cache."""
+    return (slice(start, start + _AT_ONCE) for start in range(0, n, _AT_ONCE))
 
 
 def _of_cells(column: Column) -> np.ndarray:
@@ -41,8 +49,11 @@ def _of_cells(column: Column) -> np.ndarray:
 
 
 def _of_numbers(values: np.ndarray) -> np.ndarray:
-    keys = mixed((values + 0.0).astype(np.float64).view(np.uint64))  # + 0.0: -0.0 is 0.0
-    return np.where(np.isnan(values), _MISSING, keys)
+    keys = np.empty(len(values), np.uint64)
+    for rows in _pieces(len(values)):
+        some = values[rows].astype(np.float64, copy=False) + 0.0  # -0.0 is 0.0
+        keys[rows] = np.where(np.isnan(some), _MISSING, mixed(some.view(np.uint64)))
+    return keys
 
 
 def _of_cell(text: str) -> np.uint64:

@@ -221,7 +221,7 @@ class _Dataset:
                 targets_of(own, options, encoding.classes),
                 aside,
                 keys=own.keys,
-                origin=None if own.rows is None else torch.from_numpy(own.rows) + first,
+                origin=None if own.rows is None else torch.from_numpy(own.rows).long() + first,
             )
         report_unseen(unseen, cells, options, encoding, self.notes)
         return found
@@ -317,6 +317,7 @@ def _learnt(read: Read, options: TableOptions, notes: list[str]) -> _Dataset:
         guessed["scale_target"] = encoding.scaling is not None
         options = replace(options, scale_target=encoding.scaling is not None)
     dataset = _Dataset(options, encoding, notes, findings, guessed=guessed, names=RowNames(table.place))
+    del training
     dataset.splits = dataset.examples(cells, rows)
     return dataset
 

@@ -210,7 +210,7 @@ class _Dataset:
         texts, options = cells.texts[self.options.text].cells(), self.options
         ids = self.encoding.ids(texts, options, cells.source, self.notes)
         targets = targets_of(cells, options.table, self.encoding.classes)
-        origin = None if cells.rows is None else torch.from_numpy(cells.rows) + first
+        origin = None if cells.rows is None else torch.from_numpy(cells.rows).long() + first
         whole = Examples(ids, targets, keys=cells.keys, origin=origin)
         return {name: whole.take(torch.from_numpy(some)) for name, some in rows.items()}
 
