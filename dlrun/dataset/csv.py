@@ -86,8 +86,9 @@ def csv(
     cycles (year, week, day) that they go through. auto leaves out columns that identify or number the rows.
 
     `date` is one column, of ISO 8601 (2016-01-31, 2016-01-31 12:00, UTC unless it says otherwise) or of
-    `date_format` (as in Python, %d.%m.%Y), or three: year, month and day, which stay inputs; a single date
-    column does not. `date_cycles` adds the sine and cosine of the time within the year, the week or the day.
+    `date_format` (as in Python, %d.%m.%Y, and %q for the quarter), or three: year, month and day, which stay
+    inputs; a single date column does not. `date_cycles` adds the sine and cosine of the time within the year,
+    the week or the day.
     `baselines` maps names of your choice to columns that guess the target; these stay inputs unless ignored.
 
     `missing: auto` puts the median of the training rows into missing cells of numbers, and adds an input

@@ -16,7 +16,7 @@ from dlrun.config.registry import Parts
 from dlrun.data.one_column import share_told
 from dlrun.data.table_files.columns import Column, said_number
 from dlrun.data.table_files.tables import Reading, Table
-from dlrun.data.tabular.column_kinds import Kind, kinds_of, why_useless
+from dlrun.data.tabular.column_kinds import Kind, kinds_of, labelled_rows, why_useless
 from dlrun.data.tabular.dates import said_dates, seconds_of
 from dlrun.data.tabular.number_readings import NumberReading
 from dlrun.data.tabular.table import file_table, named_targets
@@ -97,7 +97,7 @@ def table_facts(dataset: Choice, data_dir: Path) -> TableFacts | None:
     stated = options["target"]
     targets: Sequence[str] = [str(stated)] if isinstance(stated, str | int) else stated
     with suppress(UserError):  # a place beyond the columns names none
-        targets = named_targets(targets, list(table.columns), table.source)
+        targets = named_targets(targets, table)
     decimal = str(table.guessed.get("decimal", reading.decimal))
     marks = (str(options.get("thousands", "")), tuple(options.get("symbols", ())))
     numbers = NumberReading("," if decimal == "," else ".", *marks)
@@ -125,9 +125,10 @@ def _facts(
         wanted = (known == np.unique(known)).astype(float) if are_classes else known
         if len(there) > 1 and len(known):
             wanted = wanted / np.where(deviations := wanted.std(0), deviations, 1.0)  # of any unit
+    labelled = labelled_rows(table.columns, targets)
     for name, column in table.columns.items():
         kind = kinds[name]
-        facts = _of(name, column, kind)
+        facts = _of(name, column, kind, labelled)
         if name in targets:
             yield replace(facts, is_target=True, remark="the target")
         elif wanted is None or len(wanted) < _FEWEST_ROWS or facts.kind == "empty":
@@ -138,9 +139,9 @@ def _facts(
             yield replace(facts, tells=tells)
 
 
-def _of(name: str, column: Column, kind: Kind) -> ColumnFacts:
+def _of(name: str, column: Column, kind: Kind, labelled: np.ndarray) -> ColumnFacts:
     """The facts about one column, without its relation to the target."""
-    remark = kind.mistake or why_useless(name, column, kind)
+    remark = kind.mistake or why_useless(name, column, kind, labelled)
     values = _values(column, kind)
     there = values[values != _MISSING]
     missing = len(values) - len(there)

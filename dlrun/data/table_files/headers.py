@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from dlrun.data.table_files.columns import MISSING, is_number
@@ -246,6 +247,7 @@ def _judged(rows: Sequence[Row], width: int, *, is_whole: bool) -> Literal["name
     if like:
         goes_on = bool(rest) and _follow(rest[0][1], like) and not _are_years(first, like)
         is_counted = _counts(first, like) and not goes_on
+        is_counted |= _rises(first, rest, like)
         return "names" if is_counted and not 2 * _repeated(first, rest, texts, width) > len(texts) else "row"
     return "row" if texts and 2 * _repeated(first, rest, texts, width) >= len(texts) else "names"
 
@@ -258,8 +260,34 @@ def _counts(cells: Sequence[str], places: Sequence[int]) -> bool:
     return _are_years(cells, places) or (first in (0, 1) and len(places) > 2 + first)
 
 
+def _rises(first: Sequence[str], rest: Sequence[Row], places: Sequence[int]) -> bool:
+    """True if the numbers at some places of the first row rise as names of columns do.
+
+    They are years, or stand behind an empty cell above the names of rows.
+    """
+    if len(places) < 3 or not _is_rising(first, places):
+        return False
+    if not first[0] and all(cells[0] for _, cells in rest):
+        return True
+    return _hold_years(first, places) and not any(
+        _hold_years(cells, places) and _is_rising(cells, places) for _, cells in rest
+    )
+
+
+def _is_rising(cells: Sequence[str], places: Sequence[int]) -> bool:
+    """True if the cells at some places are numbers of which each is larger than the last."""
+    if not all(at < len(cells) and is_number(cells[at]) for at in places):
+        return False
+    values = [float(cells[at]) for at in places]
+    return all(before < after for before, after in pairwise(values))
+
+
 def _are_years(cells: Sequence[str], places: Sequence[int]) -> bool:
-    return len(places) > 1 and all(_is_whole(cells[at]) and int(cells[at]) in _YEARS for at in places)
+    return len(places) > 1 and _hold_years(cells, places)
+
+
+def _hold_years(cells: Sequence[str], places: Sequence[int]) -> bool:
+    return all(at < len(cells) and _is_whole(cells[at]) and int(cells[at]) in _YEARS for at in places)
 
 
 def _follow(cells: Sequence[str], places: Sequence[int]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -119,13 +119,23 @@ def is_meant_as_nothing(text: str) -> bool:
     return text.lower() in MEANT_AS_NOTHING or text.lower().lstrip("+-") in MEANT_AS_NOTHING
 
 
-def why_useless(name: str, column: Column, kind: Kind) -> str:
+def labelled_rows(columns: Mapping[str, Column], targets: Iterable[str]) -> np.ndarray:
+    """The rows (m,) with a value of every target that is among some columns."""
+    there = [~columns[name].missing for name in targets if name in columns]
+    n = len(next(iter(columns.values())))
+    return np.flatnonzero(np.all(there, 0)) if there else np.arange(n)
+
+
+def why_useless(name: str, column: Column, kind: Kind, labelled: np.ndarray | None = None) -> str:
     """The reason why nothing can be learnt from a column, "" if something can.
 
-    It has no value or a single text, numbers the rows, or identifies them.
+    It has no value or a single text, numbers the rows, or identifies them. `labelled` (m,) are the rows with
+    a target.
     """
     if kind.name == "empty":
         return "has no value"
+    if labelled is not None and column.missing[labelled].all():
+        return "has no value where there is a target"
     if kind.name == "category":
         texts = column.as_texts()
         different, cells = len(texts.texts), int(texts.counts.sum())

@@ -15,7 +15,7 @@ _DAYS = (
     "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y",
     "%d-%m-%Y", "%m-%d-%Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d %Y", "%B %d %Y",
     "%b-%d-%Y", "%b %d, %Y", "%B %d, %Y", "%Y-%b-%d", "%Y %b %d", "%b %Y", "%B %Y", "%b-%Y", "%b-%y",
-    "%m/%Y", "%Y-%m", "%Y/%m", "%Y-%b",
+    "%Y %b", "%Y %B", "%m/%Y", "%Y-%m", "%Y/%m", "%Y-%b", "%Y Q%q", "%Y-Q%q", "%YQ%q", "%G W%V", "%G-W%V",
 )  # fmt: skip
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 FORMATS = tuple(day + time for time in _TIMES for day in _DAYS)
@@ -29,7 +29,7 @@ def seconds_of(texts: Sequence[str], date_format: str = ISO) -> int:
     """
     try:
         if len(texts) == 1 and date_format:
-            moment = datetime.strptime(texts[0], date_format)
+            moment = _moment(texts[0], date_format)
         elif len(texts) == 1:
             moment = datetime.fromisoformat(texts[0])
         else:
@@ -39,6 +39,19 @@ def seconds_of(texts: Sequence[str], date_format: str = ISO) -> int:
         return (moment - START) // timedelta(seconds=1)
     except (OverflowError, re.error) as error:  # re.error: a format that names a part twice
         raise ValueError(str(error)) from None
+
+
+def _moment(text: str, date_format: str) -> datetime:
+    """The date in a format of Python's, or with the quarter as `%q`; a week (`%V`) is its Monday."""
+    if "%q" in date_format:
+        quarter = re.search("Q([1-4])", text)
+        if quarter is None:
+            raise ValueError("no quarter")
+        text = text.replace(quarter[0], f"Q{3 * int(quarter[1]) - 2:02d}")
+        date_format = date_format.replace("%q", "%m")
+    elif "%V" in date_format and not re.search("%[auwA]", date_format):
+        text, date_format = f"{text} 1", f"{date_format} %u"
+    return datetime.strptime(text, date_format)
 
 
 def formats_of(texts: Collection[str]) -> list[str]:

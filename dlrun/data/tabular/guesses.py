@@ -12,11 +12,12 @@ import numpy as np
 
 from dlrun.data.table_files.columns import Column
 from dlrun.data.table_files.tables import Table
-from dlrun.data.tabular.column_kinds import Kind, is_few_valued, kind_of, kinds_of, why_useless
+from dlrun.data.tabular.column_kinds import Kind, is_few_valued, kind_of, kinds_of, labelled_rows, why_useless
 from dlrun.data.tabular.encoding import TableOptions
 from dlrun.data.tabular.number_readings import PLAIN, NumberReading
 from dlrun.errors import UserError
 
+_SPACES_OF_A_TEXT = 3  # on average
 _MOST_NAMED = 8  # columns in a note or a message
 _MOST_FEW = 50  # columns of few whole numbers that are taken for categories
 
@@ -168,21 +169,21 @@ class Guesses:
         """Choose the columns of categories and of dates, and those from which nothing can be learnt."""
         options, columns = self.options, self.table.columns
         named = {*(options.categorical if options.categorical != "auto" else ())}
+        labelled = labelled_rows(columns, options.targets)
         useless = {
             name: why
             for name, kind in inputs.items()
-            if name not in named and (why := why_useless(name, columns[name], kind))
+            if name not in named and (why := why_useless(name, columns[name], kind, labelled))
         }
+        by_reason: dict[str, list[str]] = {}
+        for name, why in useless.items():
+            by_reason.setdefault(why, []).append(name or "the column without a name")
+        said = "; ".join(f"{_some(names)} ({why})" for why, names in by_reason.items())
         if len(useless) < len(inputs) and useless:
-            by_reason: dict[str, list[str]] = {}
-            for name, why in useless.items():
-                by_reason.setdefault(why, []).append(name or "the column without a name")
-            self.notes.append(
-                "left out: " + "; ".join(f"{_some(names)} ({why})" for why, names in by_reason.items())
-            )
+            self.notes.append(f"left out: {said}")
         elif useless:
-            said = _some([f"{name} {why}" for name, why in useless.items()])
             fix = "name other inputs, or list a column under categorical to take it all the same"
+            fix += self._another_dataset(useless)
             raise UserError(f"there is nothing to learn from: {said}", where=self.table.source, fix=fix)
         kept = {name: kind for name, kind in inputs.items() if name not in useless}
         if options.inputs or useless:
@@ -203,6 +204,17 @@ class Guesses:
             ways = {"text": texts, "few whole numbers": few}
             if each := [f"{_some(names)} ({how})" for how, names in ways.items() if names]:
                 self.notes.append(f"categories: {', '.join(each)}")
+
+    def _another_dataset(self, useless: Mapping[str, str]) -> str:
+        """The remedy for columns that are all useless, if another dataset could learn from them."""
+        columns = {name: self.table.columns[name] for name in useless}
+        texts = {name: column.texts for name, column in columns.items() if column.texts}
+        for name, each in texts.items():
+            if sum(text.count(" ") for text in each) >= _SPACES_OF_A_TEXT * len(each):
+                return f"; texts are learnt by dataset: {{name: text_table, text: {name}}}"
+        if not texts and not self.options.has_classes:
+            return "; a series is learnt from its own past by dataset: {name: windows}"
+        return ""
 
 
 def _holds(table: Table, column: str, word: str) -> bool:

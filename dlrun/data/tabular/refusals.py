@@ -81,7 +81,13 @@ def refuse_missing_columns(table: Table, wanted: Iterable[str]) -> None:
             raise UserError(what, where=f"{table.source}:1", fix="put a row of names before it")
         said = [f"{column[:40]!r}{meant(column, table.columns)}" for column in missing[:SHOWN]]
         what = f"there is no column {', nor '.join(said)}{', …' if len(missing) > SHOWN else ''}"
-        raise UserError(f"{what} {listed(name[:40] for name in table.columns)}", where=table.source)
+        what = f"{what} {listed(name[:40] for name in table.columns)}"
+        raise UserError(what, where=table.source, fix=header_remedy(table))
+
+
+def header_remedy(table: Table) -> str:
+    """The remedy for names that a table lacks: its first line may hold them."""
+    return "if line 1 names the columns set header: 1" if table.guessed.get("header") == "none" else ""
 
 
 def refuse_unlabelled(table: Table, options: TableOptions) -> None:

@@ -38,6 +38,7 @@ from dlrun.data.tabular.inputs import (
 )
 from dlrun.data.tabular.parsing import classes_of, parsed, refused_rows, said_filled, without_trouble
 from dlrun.data.tabular.refusals import (
+    header_remedy,
     needed_columns,
     refuse_another_encoding,
     refuse_contradictions,
@@ -49,7 +50,7 @@ from dlrun.data.tabular.refusals import (
 )
 from dlrun.data.tabular.splits import Rows, rows_of_splits
 from dlrun.data.trees import single
-from dlrun.errors import UserError
+from dlrun.errors import UserError, listed
 
 _AT_ONCE = 2**14  # rows that are predicted together
 _AUTO = ("categorical", "dates")  # options that may be found by looking at the columns
@@ -266,7 +267,7 @@ def _usual(cells: Cells, column: str, rows: Rows) -> Tensor:
 def _learnt(read: Read, options: TableOptions, notes: list[str]) -> _Dataset:
     """Fit the encoding on the training rows of a table, and encode all its splits."""
     table = read(options.texts, options.reading)
-    target, *others = named_targets(options.targets, [*table.columns], table.source)
+    target, *others = named_targets(options.targets, table)
     options = replace(options, target=target, other_targets=tuple(others))
     refuse_missing_columns(table, needed_columns(options))
     guessed, findings = dict(table.guessed), list(table.notes)
@@ -416,9 +417,9 @@ def _formats(table: Table, options: TableOptions) -> dict[str, str]:
     return {name: [*formats_of(table.columns[name].as_texts().texts), ISO][0] for name in columns}
 
 
-def named_targets(stated: Iterable[str], columns: Sequence[str], source: str) -> tuple[str, ...]:
+def named_targets(stated: Iterable[str], table: Table) -> tuple[str, ...]:
     """The names of targets that may be stated by their place: 1 for the first column, -1 for the last."""
-    found = []
+    found, columns = [], list(table.columns)
     for target in stated:
         if target in columns or not target.lstrip("-").isdigit():
             found.append(target)
@@ -426,7 +427,7 @@ def named_targets(stated: Iterable[str], columns: Sequence[str], source: str) ->
         place = int(target)
         if not 1 <= abs(place) <= len(columns):
             what = f"there is no column {target}, nor a {target}. of {len(columns)} columns"
-            raise UserError(what, where=source)
+            raise UserError(f"{what} {listed(columns)}", where=table.source, fix=header_remedy(table))
         found.append(columns[place - 1 if place > 0 else place])
     return tuple(found)
 

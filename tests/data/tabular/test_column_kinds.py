@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from dlrun.data.table_files.columns import column_of
 from dlrun.data.tabular.column_kinds import is_few_valued, kind_of, why_useless
+from dlrun.data.tabular.dates import formats_of, seconds_of
 
 
 @pytest.mark.parametrize(
@@ -21,6 +24,9 @@ from dlrun.data.tabular.column_kinds import is_few_valued, kind_of, why_useless
         (["2016-01-31", "2016-02-01"], "date"),
         (["31.01.2016", "01.02.2016"], "date"),
         (["Jan 5 2000", "Feb 12 2001"], "date"),
+        (["1960 Jan", "1960 Feb"], "date"),
+        (["1960 Q1", "1960 Q2"], "date"),
+        (["1991 W06", "1991 W07"], "date"),
         (["", "NA"], "empty"),
         (["?", "-"], "empty"),
         ([*map(str, range(60)), "?"], "number"),
@@ -78,3 +84,25 @@ def test_few_whole_numbers_in_many_rows_may_be_categories() -> None:
     assert not is_few_valued(column_of(["1", "2", "3"] * 29)), "too few rows of each"
     assert not is_few_valued(column_of(["0", "1"] * 100)), "one number tells two apart"
     assert not is_few_valued(column_of(["1", "2", "2.5"] * 50))
+
+
+@pytest.mark.parametrize(
+    ("text", "date_format", "day"),
+    [
+        ("1960 Q1", "%Y Q%q", date(1960, 1, 1)),
+        ("1960Q4", "%YQ%q", date(1960, 10, 1)),
+        ("1991 W06", "%G W%V", date.fromisocalendar(1991, 6, 1)),
+        ("1960 Mar", "%Y %b", date(1960, 3, 1)),
+    ],
+)
+def test_quarters_weeks_and_months_are_dates_of_their_first_day(
+    text: str, date_format: str, day: date
+) -> None:
+    assert formats_of([text]) == [date_format]
+    assert seconds_of([text], date_format) == (day - date(1970, 1, 1)).days * 86400
+
+
+def test_a_date_of_no_such_quarter_is_none() -> None:
+    assert formats_of(["1960 Q5"]) == []
+    with pytest.raises(ValueError, match="no quarter"):
+        seconds_of(["1960 Q5"], "%Y Q%q")

@@ -211,6 +211,27 @@ CASES = {
         ["c1", "c2"],
         [["big", "red"], ["small", "blue"], ["big", "blue"], ["small", "red"]],
     ),
+    "years as names, with gaps": Case(
+        "country,1990,1995,2001\nA,5,4,3\nB,3,6,9\n",
+        [],
+        {},
+        ["country", "1990", "1995", "2001"],
+        [["A", "5", "4", "3"], ["B", "3", "6", "9"]],
+    ),
+    "numbers as names behind that of the rows": Case(
+        ",1.5,2.5,3.75\nA,5,6,7\nB,3,6,9\n",
+        ["column 1 has no name: it is called index"],
+        {"columns": ["index", "1.5", "2.5", "3.75"]},
+        ["index", "1.5", "2.5", "3.75"],
+        [["A", "5", "6", "7"], ["B", "3", "6", "9"]],
+    ),
+    "years in the rows": Case(
+        "A,1990,1995,2001\nB,1991,1992,2000\nC,1980,1985,1999\n",
+        ["no line names the columns: they are called c1 to c4"],
+        {"header": "none"},
+        ["c1", "c2", "c3", "c4"],
+        [["A", "1990", "1995", "2001"], ["B", "1991", "1992", "2000"], ["C", "1980", "1985", "1999"]],
+    ),
     "a quoted newline": Case(
         'a,b,c\n1,2,"x\ny"\n3,4,z\n', [], {}, rows=[["1", "2", "x\ny"], ["3", "4", "z"]]
     ),
