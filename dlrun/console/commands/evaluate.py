@@ -180,12 +180,12 @@ def predict(
         rows = predicted.rows()
         if as_csv:
             rows = print_predictions_csv(rows, with_problems=any(PROBLEM in row for row in rows))
-    shown, total, problems = list[Mapping[str, Any]](), 0, list[str]()
+    shown, total, problems, first = list[Mapping[str, Any]](), 0, 0, ""
     for row in rows:
         total += 1
         shown += [] if as_csv else [row]
         if PROBLEM in row:
-            problems.append(row[PROBLEM])
+            problems, first = problems + 1, first or row[PROBLEM]
     for note in predicted.plan.data.notes:
         warn(note)
     if json:
@@ -201,7 +201,7 @@ def predict(
     elif not as_csv:
         print_predictions(shown, predicted.unit)
     if problems:
-        warn(f"{len(problems):,} of {total:,} inputs cannot be predicted: {problems[0]}")
+        warn(f"{problems:,} of {total:,} inputs cannot be predicted: {first}")
         if predicted.plan.config.dataset.options.get("unreadable") != "skip":
             raise SystemExit(1)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from dlrun.data.table_files.layouts import distinct_names, given_names
 from dlrun.data.table_files.tables import Reading, Table, refuse_beyond_memory
 from dlrun.errors import UserError
 
-MAGIC = {b"PAR1": "a Parquet file", b"ARRO": "a Feather file", b"FEA1": "a Feather file"}
+_PARQUET, _ARROW = b"PAR1", b"ARRO"
+MAGIC = {_PARQUET: "a Parquet file", _ARROW: "a Feather file", b"FEA1": "a Feather file"}
+_ROWS = 2**14  # that are read together
+_BUFFER = 2**20  # bytes of a column in a Parquet file
 _EXACT = 2**53  # whole numbers beyond it are rounded in float64
 _INDEX = "__index_level_0__"  # the column in which pandas keeps an index without a name
 
@@ -29,6 +33,25 @@ def arrow_table(path: Path, reading: Reading, texts: Collection[str]) -> Table:
     table = _opened(path)
     if not table.num_rows:
         raise UserError("the file has no rows", where=str(path))
+    return _read(table, path, reading, texts)
+
+
+def arrow_tables(path: Path, reading: Reading, texts: Collection[str]) -> Iterator[Table]:
+    """Yield the same rows in tables that are read one after the other, as far as the format allows it."""
+    import pyarrow as pa
+
+    first = 1
+    for batch in _batches(path):
+        for start in range(0, batch.num_rows, _ROWS):
+            some = pa.Table.from_batches([batch.slice(start, _ROWS)])
+            yield _read(some, path, reading, texts, first)
+            first += some.num_rows
+    if first == 1:
+        raise UserError("the file has no rows", where=str(path))
+
+
+def _read(table: Any, path: Path, reading: Reading, texts: Collection[str], first: int = 1) -> Table:
+    """The columns of an Arrow table, whose rows are counted from `first`."""
     notes: list[str] = []
     given = ["index" if name == _INDEX else name.strip() for name in table.column_names]
     names, said = distinct_names(given, str(path))
@@ -45,26 +68,57 @@ def arrow_table(path: Path, reading: Reading, texts: Collection[str]) -> Table:
                 notes.append(f"{name[:40]} holds whole numbers beyond 2^53: they are rounded")
     if not columns:
         raise UserError("no column holds cells", where=str(path))
-    return Table(str(path), columns, range(1, table.num_rows + 1), [*said, *notes])
+    return Table(str(path), columns, range(first, first + table.num_rows), [*said, *notes])
 
 
 def _opened(path: Path) -> Any:
-    import pyarrow as pa
     import pyarrow.feather as pa_feather
     import pyarrow.parquet as pa_parquet
 
-    with path.open("rb") as raw:
-        is_parquet = raw.read(4) == b"PAR1"
-    try:
-        if is_parquet:
+    magic = _magic(path)
+    with _refused(path, magic):
+        if magic == _PARQUET:
             file = pa_parquet.ParquetFile(path)
             refuse_beyond_memory(file.metadata.num_rows * file.metadata.num_columns * 8, path)
             return file.read()
         refuse_beyond_memory(path.stat().st_size, path)
         return pa_feather.read_table(str(path))
+
+
+def _batches(path: Path) -> Iterator[Any]:
+    """Yield the record batches of a file; one of the first version of Feather is read whole."""
+    import pyarrow as pa
+    import pyarrow.parquet as pa_parquet
+
+    magic = _magic(path)
+    with _refused(path, magic):
+        if magic == _PARQUET:
+            # unless it has a buffer, each column of a group of rows is read whole, and so is the next group
+            with pa_parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
+                yield from file.iter_batches(_ROWS)
+        elif magic == _ARROW:
+            with pa.OSFile(str(path)) as raw, pa.ipc.open_file(raw) as file:
+                for number in range(file.num_record_batches):
+                    yield file.get_batch(number)
+        else:
+            yield from _opened(path).to_batches()
+
+
+def _magic(path: Path) -> bytes:
+    with path.open("rb") as raw:
+        return raw.read(4)
+
+
+@contextmanager
+def _refused(path: Path, magic: bytes) -> Iterator[None]:
+    """Turn the errors of a damaged file into UserErrors."""
+    import pyarrow as pa
+
+    try:
+        yield
     except (pa.ArrowException, OSError, EOFError) as error:
         said = str(error).splitlines()[0][:200]
-        which = "Parquet" if is_parquet else "Feather"
+        which = "Parquet" if magic == _PARQUET else "Feather"
         raise UserError(f"this is not a complete {which} file: {said}", where=str(path)) from None
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dlrun.data.table_files.arrow_files import MAGIC, arrow_table
 from dlrun.data.table_files.columns import is_number
@@ -66,25 +66,56 @@ def read_table(
 def _one_table(path: Path, reading: Reading, texts: Collection[str], cache: Path | None) -> Table:
     """The table in one file."""
     file = PackedFile.at(path, reading.sheet)
-    if file.packing == WORKBOOK:
+    kind = format_of(file)
+    if kind == "workbook":
         return workbook_table(path, reading, texts)
-    with file.opened() as raw:
-        start = raw.read(4)
-    if start in MAGIC and not file.packing:
+    if kind == "arrow":
         return arrow_table(path, reading, texts)
-    if start in MAGIC or start == _OLD_WORKBOOK:
-        what = f"{MAGIC[start]} in an archive" if start in MAGIC else "a workbook (.xls)"
-        fix = "unpack it" if start in MAGIC else "save it as .xlsx, or as CSV in UTF-8"
-        raise UserError(f"this is {what}, not a CSV file", where=str(path), fix=fix)
-    read = partial(_strict if reading.is_strict else _guessed, file, reading, texts)
+    read = partial(_text_table, file, reading, texts)
     if cache is None or not _has(file, _KEPT):
         return read(Memory.of)
     options = asdict(reading) | {"texts": sorted(texts), "member": file.member}
     return parsed_once(Parsing(path, options, cache), read)
 
 
-def _strict(file: PackedFile, reading: Reading, texts: Collection[str], store_of: StoreOf) -> Table:
-    """A table that is read as the options state it."""
+def format_of(file: PackedFile) -> Literal["workbook", "arrow", "csv"]:
+    """The format of a file by its first bytes. Raises UserError for one that cannot be read."""
+    if file.packing == WORKBOOK:
+        return "workbook"
+    with file.opened() as raw:
+        start = raw.read(4)
+    if start in MAGIC and not file.packing:
+        return "arrow"
+    if start in MAGIC or start == _OLD_WORKBOOK:
+        what = f"{MAGIC[start]} in an archive" if start in MAGIC else "a workbook (.xls)"
+        fix = "unpack it" if start in MAGIC else "save it as .xlsx, or as CSV in UTF-8"
+        raise UserError(f"this is {what}, not a CSV file", where=str(file.path), fix=fix)
+    return "csv"
+
+
+@dataclass(frozen=True)
+class TextRows:
+    """The rows of a CSV file whose layout is known; `text` is that of a large one, to be read in blocks.
+
+    `bodies` has the last reader of the rows, if the layout was guessed.
+    """
+
+    layout: Layout
+    by_rows: Callable[[], Iterator[Row]]
+    text: TextFile | None
+    bodies: Sequence[BodyReader] = ()
+
+    def rows_behind(self, count: int) -> Iterator[Row]:
+        """The rows without the first ones."""
+        return islice(self.by_rows(), count, None)
+
+
+def text_rows(file: PackedFile, reading: Reading) -> TextRows:
+    """The rows of a CSV file, read as the options state it, or as it seems to be meant."""
+    return _strict(file, reading) if reading.is_strict else _guessed(file, reading)
+
+
+def _strict(file: PackedFile, reading: Reading) -> TextRows:
     rows = strict_rows(file, reading)
     _, names = next(rows)
     first, _ = next(rows)
@@ -99,11 +130,10 @@ def _strict(file: PackedFile, reading: Reading, texts: Collection[str], store_of
     if _has(file, _LARGE):
         with suppress(UserError):  # which row is wrong is said by the csv module
             text = text_file(file, "utf-8" if reading.encoding == "auto" else reading.encoding)
-    return _table(text, layout, by_rows, reading, texts, store_of)
+    return TextRows(layout, by_rows, text)
 
 
-def _guessed(file: PackedFile, reading: Reading, texts: Collection[str], store_of: StoreOf) -> Table:
-    """A table that is read as it seems to be meant."""
+def _guessed(file: PackedFile, reading: Reading) -> TextRows:
     text = text_file(file, reading.encoding)
     layout, bodies = layout_of(text, reading), list[BodyReader]()
 
@@ -111,12 +141,7 @@ def _guessed(file: PackedFile, reading: Reading, texts: Collection[str], store_o
         bodies[:] = [BodyReader(layout)]
         return bodies[0].rows_of_text(text)
 
-    table = _table(text if _has(file, _LARGE) else None, layout, by_rows, reading, texts, store_of)
-    return replace(
-        table,
-        notes=[*layout.notes, *(note for body in bodies for note in body.notes)],
-        guessed=layout.guessed,
-    )
+    return TextRows(layout, by_rows, text if _has(file, _LARGE) else None, bodies)
 
 
 def _has(file: PackedFile, size: int) -> bool:
@@ -124,23 +149,24 @@ def _has(file: PackedFile, size: int) -> bool:
     return file.path.stat().st_size >= (size // 8 if file.packing else size)
 
 
-def _table(
-    text: TextFile | None,
-    layout: Layout,
-    by_rows: Callable[[], Iterator[Row]],
-    reading: Reading,
-    texts: Collection[str],
-    store_of: StoreOf,
-) -> Table:
-    """The table of a layout: of a large `text` in blocks as far as it is regular, else by its rows."""
-    cells = Cells(reading.missing, layout.read, texts)
+def _text_table(file: PackedFile, reading: Reading, texts: Collection[str], store_of: StoreOf) -> Table:
+    """The table in a CSV file with the notes on it."""
+    rows = text_rows(file, reading)
+    table = _table(rows, reading, texts, store_of)
+    notes = [*rows.layout.notes, *(note for body in rows.bodies for note in body.notes)]
+    return replace(table, notes=notes, guessed=rows.layout.guessed)
+
+
+def _table(rows: TextRows, reading: Reading, texts: Collection[str], store_of: StoreOf) -> Table:
+    """The table of some rows: of a large text in blocks if it is regular, else row by row."""
+    layout, text, cells = rows.layout, rows.text, Cells(reading.missing, rows.layout.read, texts)
     if text is not None:
         refuse_beyond_memory(text.most_lines * len(layout.names) * _BYTES_OF_A_CELL, layout.source)
         by_blocks = partial(blocks, text, layout, is_strict=reading.is_strict)
         store = store_of(len(layout.names), text.most_lines)
         with suppress(Irregular):
             return _gathered(by_blocks, layout, cells, store)
-    return _gathered(lambda cells: pieces_of(by_rows(), layout.names, cells), layout, cells, None)
+    return _gathered(lambda cells: pieces_of(rows.by_rows(), layout.names, cells), layout, cells, None)
 
 
 def _gathered(

@@ -84,23 +84,24 @@ class BodyReader:
     def rows(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yield those of all rows that belong to the table, with their lines.
 
-        Raises UserError, at the end, for all rows that are mistakes.
+        Raises UserError, at the end, for all rows that are mistakes; none behind the first is given.
         """
         last: Row | None = None
         misfits: list[Row] = []  # since the last row
-        sums = 0
+        sums, is_sound = 0, True  # up to the last row
         for row in self._regular(rows, misfits):
-            if last is not None:
+            if last is not None and is_sound:
                 yield last
-            last = row
+            last, is_sound = row, not (self._short.count or self._long.count or self._quotes)
             sums += is_sum(row[1])
         footers = self._footers(misfits, last)
+        has_sum = last is not None and sums == 1 and is_sum(last[1])
+        if last is not None and is_sound and not has_sum:
+            yield last
         self._refuse()
         self._note(footers)
-        if last is not None and sums == 1 and is_sum(last[1]):
+        if last is not None and has_sum:
             self.notes.append(f"line {last[0]} ({last[1][0]!r}) sums up the rows: passed over")
-        elif last is not None:
-            yield last
 
     def _regular(self, rows: Iterable[Row], misfits: list[Row]) -> Iterator[Row]:
         """Yield the rows of the layout's width; others since the last one are left in `misfits`."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Protocol
 
 import numpy as np
 
 from dlrun.data.table_files.columns import MISSING, Column, column_of, number
 from dlrun.data.table_files.dialects import Row
+from dlrun.errors import UserError
 
 _ROWS = 2**14  # of a piece
 
@@ -77,15 +77,30 @@ class MustBeText(Exception):
 
 
 def pieces_of(rows: Iterable[Row], names: Sequence[str], cells: Cells) -> Iterable[Piece]:
-    """Yield the rows in pieces."""
-    rows = iter(rows)
-    while some := list(islice(rows, _ROWS)):
+    """Yield the rows in pieces, those before a mistake before it is raised."""
+    for some in _batches(rows):
         each = zip(*(row for _, row in some), strict=True)
         columns = [
             column_of(column, cells.missing, as_text=name in cells.texts, read=cells.read)
             for name, column in zip(names, each, strict=True)
         ]
         yield Piece([line for line, _ in some], columns)
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    some: list[Row] = []
+    try:
+        for row in rows:
+            some.append(row)
+            if len(some) == _ROWS:
+                yield some
+                some = []
+    except UserError:
+        if some:
+            yield some
+        raise
+    if some:
+        yield some
 
 
 @dataclass

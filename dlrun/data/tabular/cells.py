@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from itertools import chain
@@ -95,22 +96,40 @@ class TakenRows(Mapping[str, Tensor]):
         return len(self._columns)
 
 
-@dataclass(frozen=True)
-class WrittenCells(Mapping[str, list[str]]):
-    """The cells of some rows as they are written, such as 007; `read` is called when they are asked for."""
+@dataclass
+class TroubleSaid:
+    """Missing and unreadable cells in words, gathered from rows that follow each other.
 
-    read: Callable[[], Table]
-    names: Sequence[str]
-    rows: range
+    `columns` are those that have such cells, in the order of their first ones.
+    """
 
-    def __getitem__(self, name: str) -> list[str]:
-        return self.read().columns[name].take(np.asarray(self.rows)).cells()
+    columns: dict[str, None] = field(default_factory=dict)
+    _counts: Counter[str] = field(default_factory=Counter)
+    _places: dict[str, list[str]] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
+    def add(self, trouble: Trouble, lines: np.ndarray) -> None:
+        """Add those of rows that begin on some lines (n,)."""
+        missing = [
+            (row, column, "") for column, rows in trouble.missing.items() for row in rows[:SHOWN].tolist()
+        ]
+        odd = [(row, column, text) for column, texts in trouble.odd.items() for row, text in _first(texts)]
+        self.columns |= dict.fromkeys(trouble)
+        for called, those, every in (("missing", missing, trouble.missing), ("unreadable", odd, trouble.odd)):
+            self._counts[called] += sum(map(len, every.values()))
+            places = self._places.setdefault(called, [])
+            for row, column, text in nsmallest(SHOWN - len(places), those):
+                held = f" ({text[:40]!r})" if text else ""
+                places.append(f"{column} in row {lines[row]}{held}")
 
-    def __len__(self) -> int:
-        return len(self.names)
+    def __str__(self) -> str:
+        """`2 cells are missing: a in row 5, b in row 7; 1 cell is unreadable: a in row 9 ('?')`."""
+        parts = []
+        for called, n in self._counts.items():
+            if n:
+                count = "1 cell is" if n == 1 else f"{n:,} cells are"
+                more = ", …" if n > SHOWN else ""
+                parts.append(f"{count} {called}: {', '.join(self._places[called])}{more}")
+        return "; ".join(parts)
 
 
 @dataclass
@@ -216,22 +235,10 @@ class Cells:
         )
 
     def said(self, trouble: Trouble) -> str:
-        """`2 cells are missing: a in row 5, b in row 7; 1 cell is unreadable: a in row 9 ('?')`."""
-        missing = [
-            (row, column, "") for column, rows in trouble.missing.items() for row in rows[:SHOWN].tolist()
-        ]
-        odd = [(row, column, text) for column, texts in trouble.odd.items() for row, text in _first(texts)]
-        counts = [sum(map(len, some.values())) for some in (trouble.missing, trouble.odd)]
-        parts = []
-        for called, those, n in zip(("missing", "unreadable"), (missing, odd), counts, strict=True):
-            if n:
-                places = []
-                for row, column, text in nsmallest(SHOWN, those):
-                    held = f" ({text[:40]!r})" if text else ""
-                    places.append(f"{column} in row {self.lines[row]}{held}")
-                count = "1 cell is" if n == 1 else f"{n:,} cells are"
-                parts.append(f"{count} {called}: {', '.join(places)}{', …' if n > SHOWN else ''}")
-        return "; ".join(parts)
+        """Some missing and unreadable cells in words."""
+        said = TroubleSaid()
+        said.add(trouble, self.lines)
+        return str(said)
 
     def names(self) -> list[str]:
         """Names for the rows: their dates if these are unique, else `row 2`, …"""

@@ -72,10 +72,13 @@ def formats_of(texts: Collection[str]) -> list[str]:
     return list(meanings.values())
 
 
-def said_dates(dates: Tensor) -> list[str]:
-    """Dates (n,) in seconds since 1970 as texts: `2016-01-31`, or with the time if one is not at midnight."""
+def said_dates(dates: Tensor, *, are_days: bool | None = None) -> list[str]:
+    """Dates (n,) in seconds since 1970 as texts: `2016-01-31`, or with the time if one is not at midnight.
+
+    `are_days` is known of dates among others.
+    """
     moments = [START + timedelta(seconds=value) for value in dates.tolist()]
-    are_days = not bool((dates % 86400).any())
+    are_days = not bool((dates % 86400).any()) if are_days is None else are_days
     return [str(moment.date() if are_days else moment.replace(tzinfo=None)) for moment in moments]
 
 

@@ -42,7 +42,7 @@ def targets_of(cells: Cells, options: TableOptions, classes: Sequence[str]) -> T
     unseen: Unseen = []
     targets = _codes(cells, options.target, classes, unseen)
     if unseen:
-        what = f"{said_unseen(unseen)}, no class of the model {listed(classes)}"
+        what = f"{said_unseen(unseen[0], len(unseen))}, no class of the model {listed(classes)}"
         raise UserError(what, where=cells.source)
     return targets
 
@@ -99,16 +99,19 @@ def report_unseen(
     if not unseen:
         return
     unseen.sort(key=lambda each: (encoding.columns.index(each[1]), each[0]))
-    said = said_unseen(unseen)
     if options.unknown == "refuse":
         _, column, text = unseen[0]
         values = encoding.categories[column]
-        what = f"{said}, which no training row holds{meant(text, values)}"
+        what = f"{said_unseen(unseen[0], len(unseen))}, which no training row holds{meant(text, values)}"
         fix = "set unknown: zeros, and such cells are of no category"
         raise UserError(f"{what} {listed(values)}", where=cells.source, fix=fix)
-    note = f"{said}, which no training row holds: of no category"
     is_every_row = len({line for line, _, _ in unseen}) == len(cells) > 1
-    notes.append(f"{note} – that is every row: are these the same categories?" if is_every_row else note)
+    notes.append(note_of_unseen(unseen[0], len(unseen), is_every_row=is_every_row))
+
+
+def note_of_unseen(first: tuple[int, str, str], count: int, *, is_every_row: bool) -> str:
+    note = f"{said_unseen(first, count)}, which no training row holds: of no category"
+    return f"{note} – that is every row: are these the same categories?" if is_every_row else note
 
 
 def needs_float64(figures: Iterable[Figures]) -> bool:

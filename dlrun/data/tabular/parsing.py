@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from dlrun.data.table_files.tables import Table
-from dlrun.data.tabular.cells import Cells, Trouble, in_order
+from dlrun.data.tabular.cells import Cells, Trouble, TroubleSaid, in_order
 from dlrun.data.tabular.encoding import Encoding, TableOptions, different, places_of
 from dlrun.data.tabular.number_readings import PLAIN, is_like_a_number, said_marks
 from dlrun.data.tabular.refusals import said_different
@@ -98,7 +98,9 @@ def without_trouble(
         notes.append(f"{len(bad):,} of {len(cells):,} rows {are} left out: {why}")
     if filled := cells.trouble.among(~is_bad):
         said = findings if options.missing == "auto" and findings is not None else notes
-        said.append(said_filled(filled, options, cells))
+        of_all = TroubleSaid()
+        of_all.add(filled, cells.lines)
+        said.append(said_filled(of_all, options))
     return cells.take(np.flatnonzero(~is_bad))
 
 
@@ -133,16 +135,16 @@ def classes_of(cells: Cells, options: TableOptions) -> tuple[str, ...]:
     return classes
 
 
-def said_filled(filled: Trouble, options: TableOptions, cells: Cells) -> str:
+def said_filled(filled: TroubleSaid, options: TableOptions) -> str:
     """A note on the missing cells for which something stands in."""
     ways = {
         "fill": "the mean of training, or no category,",
         "auto": "the median of training, or no category,",
     }
-    each = map(options.treatment, filled)
+    each = map(options.treatment, filled.columns)
     used = {how if isinstance(how, str) else "a number" for how in each}
     which = ways.get(used.pop(), "the stated number") if len(used) == 1 else "what missing says"
-    return f"{which} stands in: {cells.said(filled)}"
+    return f"{which} stands in: {filled}"
 
 
 def refused_rows(cells: Cells, options: TableOptions, encoding: Encoding) -> dict[int, str]:

@@ -230,9 +230,9 @@ def other_targets(options: TableOptions, classes: Sequence[str], scaling: Scalin
     return mistakes
 
 
-def said_unseen(unseen: Sequence[tuple[int, str, str]]) -> str:
-    line, column, text = unseen[0]
-    others = f" (and so on in {len(unseen) - 1:,} more cells)" if len(unseen) > 1 else ""
+def said_unseen(first: tuple[int, str, str], count: int) -> str:
+    line, column, text = first
+    others = f" (and so on in {count - 1:,} more cells)" if count > 1 else ""
     return f"{column} holds {text[:40]!r} in row {line}{others}"
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from dlrun.data.placement import OPEN, SPLITS, Placement
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.table_files.csv_files import read_table
 from dlrun.data.table_files.parsed_tables import CACHE
+from dlrun.data.table_files.streamed_tables import streamed_tables
 from dlrun.data.table_files.tables import ELSEWHERE, STRICT, Reading, RowNames, Table
-from dlrun.data.tabular.cells import Cells, WrittenCells, in_order
+from dlrun.data.tabular.cells import Cells, in_order
 from dlrun.data.tabular.column_figures import Figures
 from dlrun.data.tabular.dates import ISO, formats_of
 from dlrun.data.tabular.encoding import Encoding, TableOptions, different, places_of, sameness
@@ -36,7 +37,8 @@ from dlrun.data.tabular.inputs import (
     standardising,
     targets_of,
 )
-from dlrun.data.tabular.parsing import classes_of, parsed, refused_rows, said_filled, without_trouble
+from dlrun.data.tabular.new_rows import new_rows
+from dlrun.data.tabular.parsing import classes_of, parsed, without_trouble
 from dlrun.data.tabular.refusals import (
     header_remedy,
     needed_columns,
@@ -52,7 +54,6 @@ from dlrun.data.tabular.splits import Rows, rows_of_splits
 from dlrun.data.trees import single
 from dlrun.errors import UserError, listed
 
-_AT_ONCE = 2**14  # rows that are predicted together
 _AUTO = ("categorical", "dates")  # options that may be found by looking at the columns
 
 
@@ -165,42 +166,12 @@ class _Dataset:
         return self.examples(cells, {"all": np.arange(len(cells))}, ELSEWHERE)["all"]
 
     def read_new(self, path: Path) -> Iterator[NewInputs]:
-        """Yield the rows of a file for prediction, named by their id, date or line.
+        """Yield the rows of a file for prediction, in pieces (see `new_rows`).
 
-        The file needs neither the target nor the baselines, and dates only for `date_cycles`. Raises
-        UserError if input columns are missing.
+        The file needs neither the target nor the baselines, and dates only for `date_cycles`.
         """
-        encoding, options = self.encoding, self._options_for(path)
-        table = without_words(self._new_table(path, options), options.reading.na_values)
-        bare = replace(options, baselines={}, date=options.date if options.date_cycles else ())
-        refuse_missing_columns(table, [*bare.date, *encoding.columns])
-        cells = parsed(table, bare, encoding.columns, encoding.categories, labelled=False)
-        if not bare.date and options.date and set(options.date) <= set(table.columns):
-            dated = Cells.of(table)
-            dated.read_dates(table, options.date, options.format_of(options.date[0]))
-            cells.date = None if dated.trouble else dated.date
-        names = cells.texts[options.id].cells() if options.id in cells.texts else cells.names()
-        refused = refused_rows(cells, options, encoding)
-        filled = cells.trouble.of(
-            [name for name in cells.trouble if options.treatment(name) in ("fill", "auto")]
-        )
-        is_kept = np.ones(len(cells), bool)
-        is_kept[list(refused)] = False
-        if filled := filled.among(is_kept):
-            self.notes.append(said_filled(filled, options, cells))
-        written = cache(lambda: self._new_table(path, options, list(table.columns)))
-        for start in range(0, len(cells), _AT_ONCE):
-            some = range(start, min(len(cells), start + _AT_ONCE))
-            own = cells.take([row for row in some if row not in refused])
-            unseen: Unseen = []
-            inputs = inputs_of(own, options, encoding, unseen)
-            report_unseen(unseen, own, options, encoding, self.notes)
-            yield NewInputs(
-                names[start : some.stop],
-                inputs,
-                {row - start: refused[row] for row in some if row in refused},
-                WrittenCells(written, list(table.columns), some),
-            )
+        options = self._options_for(path)
+        yield from new_rows(partial(self._tables, path, options), options, self.encoding, self.notes)
 
     def fit(self, training: Examples) -> Preprocessing:
         return standardising(self.options, self.encoding, single(training.inputs))
@@ -247,16 +218,23 @@ class _Dataset:
         options = replace(self.options, reading=reading)
         if reading.decimal != ",":
             return options
-        table = self._new_table(path, replace(options, reading=replace(reading, decimal="auto")))
+        table = next(self._tables(path, replace(options, reading=replace(reading, decimal="auto"))))
         if len(table.columns) == 1 or not {"separator", "decimal"}.isdisjoint(table.guessed):
             return options
         self.notes.append(f"{path.name} has decimal points, and the table of training has decimal commas")
         thousands = "" if options.thousands == "." else options.thousands
         return replace(options, reading=replace(reading, decimal="."), thousands=thousands)
 
-    def _new_table(self, path: Path, options: TableOptions, texts: Sequence[str] = ()) -> Table:
-        """A file of new rows; `texts` are columns of texts beside those that are by the options."""
-        return read_table(path, options.reading, [*self.encoding.categories, *options.texts, *texts])
+    def _new_table(self, path: Path, options: TableOptions) -> Table:
+        """A file of new rows."""
+        return read_table(path, options.reading, [*self.encoding.categories, *options.texts])
+
+    def _tables(self, path: Path, options: TableOptions, texts: Collection[str] = ()) -> Iterator[Table]:
+        """A file of new rows, in tables; `texts` are columns of texts beside those of the options."""
+        numbers = {*self.encoding.columns, *options.date}.difference(self.encoding.categories, texts)
+        return streamed_tables(
+            path, options.reading, [*self.encoding.categories, *options.texts, *texts], numbers
+        )
 
 
 def _usual(cells: Cells, column: str, rows: Rows) -> Tensor:
