@@ -15,7 +15,7 @@ from dlrun.console.layout import plain_table
 from dlrun.console.numbers import number
 from dlrun.console.streams import clean, out, say, say_line
 from dlrun.data.table_files.csv_files import cell
-from dlrun.results.prediction import PROBLEM
+from dlrun.results.prediction import FAR, PROBLEM
 
 OF_CLASSES = {"probabilities": "probability", "shares": "share"}  # entries with a figure for each class
 _MOST = 3e38  # of float32, nearly
@@ -134,5 +134,5 @@ def _columns_of(row: Mapping[str, Any]) -> dict[str, str]:
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of a row that are no figure for each class, with those carried from its file."""
-    rest = {key: value for key, value in row.items() if key not in (*OF_CLASSES, "columns", "input")}
+    rest = {key: value for key, value in row.items() if key not in (*OF_CLASSES, "columns", "input", FAR)}
     return {"input": row["input"]} | _columns_of(row) | rest

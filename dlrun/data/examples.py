@@ -126,13 +126,15 @@ class NewInputs:
 
     `names` are those of all inputs; `refused` has the reason for each that cannot be predicted, by its place
     among them; `inputs` (m, *input_shape) are those of the others. `columns` are cells of the file beside
-    each name, by column, to be carried into the predictions.
+    each name, by column, to be carried into the predictions. `far` has for an input, by its place, the
+    numbers that lie far outside the training examples, by column, each with the range of these.
     """
 
     names: list[str]
     inputs: Tree
     refused: Mapping[int, str] = field(default_factory=dict)
     columns: Mapping[str, list[str]] = field(default_factory=dict)
+    far: Mapping[int, Mapping[str, tuple[float, tuple[float, float]]]] = field(default_factory=dict)
 
 
 def as_it_is(training: Examples) -> Preprocessing:

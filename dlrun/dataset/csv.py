@@ -75,7 +75,7 @@ def csv(
     `thousands` that between thousands, and `symbols` are signs beside numbers, such as $ or %. `header` is
     the line that names the columns, `none` if none does; `columns` are other names for them. `encoding` is
     that of the text. A cell is missing if it is empty, NA, N/A, n/a, NaN, nan, NULL, null or one of
-    `na_values`.
+    `na_values`. Unless `read` is strict, words such as ? or k.A. in a column of numbers or dates are, too.
 
     Inputs are all columns, or those that match a name in `inputs`, where * stands for any letters; never the
     `target`, the `id` and those that match `ignore`. A column listed in `categorical` becomes a one-hot
@@ -115,6 +115,11 @@ def csv(
     chronological if there is a `date`: then the last rows are the test split, the last of the rest the
     validation split. `split_column` names a column that says train, valid or test; `test_path` and
     `valid_path` are files of their own for these splits, with the same columns.
+
+    New rows. `dlrun predict` reads a file of rows without targets piece by piece, a workbook whole. Rows are
+    named by their `id`, or their `date` if no two have the same, or their line. Rows with a number below the
+    smallest or above the largest of its column in the training rows, by more than the difference of these
+    two, are predicted, and a line says which.
     """
     first, *further = [str(target)] if isinstance(target, str | int) else target or [""]
     options = TableOptions(

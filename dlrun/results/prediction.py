@@ -30,6 +30,7 @@ from dlrun.training.plan import Plan
 from dlrun.training.trained import open_model, open_plan, outputs_for
 
 PROBLEM = "problem"  # the entry of a row without a prediction
+FAR = "far_outside"  # the entry of a row with numbers far outside the training examples
 _FILE_NAME = re.compile(r"\S+\.[A-Za-z]\w{0,4}")  # of a file, if there is none it is no text either
 
 
@@ -39,7 +40,7 @@ class Predictions:
 
     `names` are those of the inputs, or if there are n · k those of the targets of each. `refused` has the
     reason for each input without outputs, by its place among the names. `columns` are cells to be shown
-    beside each name.
+    beside each name. `far` has the numbers of an input that lie far outside the training examples.
     """
 
     plan: Plan
@@ -49,6 +50,7 @@ class Predictions:
     outputs: Tensor
     refused: Mapping[int, str] = field(default_factory=dict)
     columns: Mapping[str, list[str]] = field(default_factory=dict)
+    far: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each name as `input`, with the prediction in the words of the task, or its `problem`."""
@@ -58,7 +60,12 @@ class Predictions:
         elif len(names) != n + len(self.refused):  # of each target, but the outputs are no such estimates
             names = [f"input {number}" for number in range(1, n + 1)]
         predicted = [self.plan.task.row(outputs[:, index]) for index in range(outputs.shape[1])]
-        return with_problems(names, predicted, self.refused, self.columns)
+        rows = with_problems(names, predicted, self.refused, self.columns)
+        for place, columns in self.far.items():
+            rows[place][FAR] = {
+                name: {"value": value, "training": [*ends]} for name, (value, ends) in columns.items()
+            }
+        return rows
 
 
 class PredictedPieces:
@@ -151,7 +158,8 @@ def predict_files(
             else:
                 outputs = torch.empty(len(model.seeds), 0, *plan.layers.output_shape)
             columns = piece.columns if with_columns else {}
-            yield Predictions(plan, epoch, saved.digest, piece.names, outputs, piece.refused, columns)
+            refused, far = piece.refused, piece.far
+            yield Predictions(plan, epoch, saved.digest, piece.names, outputs, refused, columns, far)
 
     return PredictedPieces(plan, epoch, saved.digest, predicted())
 

@@ -139,6 +139,7 @@ class Encoding:
     placement: Placement | None = None
     is_wide: bool = True  # True if raw inputs are float64
     target_transform: Transform | None = None  # `scaling` is that of the targets after it
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of numbers in the training rows
 
     @classmethod
     def remembered(cls, known: Mapping[str, Any]) -> Encoding:
@@ -174,6 +175,7 @@ class Encoding:
             placement,
             known.get("is_wide") is not False,
             _remembered_transform(known.get("target_transform")),
+            _remembered_ranges(known.get("ranges", {}), {*columns} - {*categories, *cycles}),
         )
 
     def known(self) -> dict[str, Any]:
@@ -193,6 +195,7 @@ class Encoding:
             "placement": self.placement.known() if self.placement else {},
             "is_wide": self.is_wide,
             "target_transform": self.target_transform,
+            "ranges": {column: list(ends) for column, ends in self.ranges.items()},
         }
 
     def features(self, options: TableOptions) -> tuple[str, ...]:
@@ -268,6 +271,15 @@ def _remembered_transform(value: Any) -> Transform | None:
     if value == "log":
         return "log"
     raise ValueError("the stored transform of the target is none")
+
+
+def _remembered_ranges(value: Any, numbers: set[str]) -> dict[str, tuple[float, float]]:
+    if not isinstance(value, dict) or not value.keys() <= numbers:
+        raise ValueError("the stored ranges are not those of columns of numbers")
+    ranges = {column: (float(low), float(high)) for column, (low, high) in value.items()}
+    if not all(-math.inf < low < high < math.inf for low, high in ranges.values()):
+        raise ValueError("a stored range is none")
+    return ranges
 
 
 def _remembered_scalings(value: Any) -> Scaling | None:

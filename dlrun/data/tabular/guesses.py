@@ -14,6 +14,7 @@ from dlrun.data.table_files.columns import Column
 from dlrun.data.table_files.tables import Table
 from dlrun.data.tabular.column_kinds import Kind, is_few_valued, kind_of, kinds_of, labelled_rows, why_useless
 from dlrun.data.tabular.encoding import TableOptions
+from dlrun.data.tabular.missing_words import said_words
 from dlrun.data.tabular.number_readings import PLAIN, NumberReading
 from dlrun.errors import UserError
 
@@ -151,8 +152,7 @@ class Guesses:
                 names += [name for name in kinds if name not in names and _holds(self.table, name, word)]
             self.change_reading(na_values=[*self.options.reading.na_values, *words])
             self.table = without_words(self.table, list(words))
-            said = [f"{word!r} (in {_some(names)})" for word, names in words.items()]
-            self.notes.append(f"read as missing: {_some(said)}")
+            self.notes.append(said_words(words))
 
     def _refuse_meaning(self, word: str, column: str) -> None:
         """Raise UserError if rows would be left out because a word for a missing number is a class there."""

@@ -158,7 +158,8 @@ def refused_rows(cells: Cells, options: TableOptions, encoding: Encoding) -> dic
                 row, f"{column}: {text[:40]!r} {what}{' with a decimal comma' if marked else ''}"
             )
     for column, rows in cells.trouble.missing.items():
-        if column == options.id or options.treatment(column) not in ("refuse", "drop"):
+        is_filled = column not in options.date and options.treatment(column) not in ("refuse", "drop")
+        if column == options.id or is_filled:
             continue
         for row in rows.tolist():
             found.setdefault(row, f"{column}: there is no value")

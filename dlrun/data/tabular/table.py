@@ -24,6 +24,7 @@ from dlrun.data.tabular.cells import Cells, in_order
 from dlrun.data.tabular.column_figures import Figures
 from dlrun.data.tabular.dates import ISO, formats_of
 from dlrun.data.tabular.encoding import Encoding, TableOptions, different, places_of, sameness
+from dlrun.data.tabular.far_values import ranges_of, said_far
 from dlrun.data.tabular.guesses import input_columns, settled, without_words
 from dlrun.data.tabular.inputs import (
     Unseen,
@@ -37,6 +38,7 @@ from dlrun.data.tabular.inputs import (
     standardising,
     targets_of,
 )
+from dlrun.data.tabular.missing_words import read_as_missing, said_words
 from dlrun.data.tabular.new_rows import new_rows
 from dlrun.data.tabular.parsing import classes_of, parsed, without_trouble
 from dlrun.data.tabular.refusals import (
@@ -160,8 +162,9 @@ class _Dataset:
         table = without_words(self._new_table(path, options), options.reading.na_values)
         refuse_unlabelled(table, options)
         refuse_missing_columns(table, [*needed_columns(options), *self.encoding.columns])
-        cells = parsed(table, options, self.encoding.columns, self.encoding.categories)
+        cells = self._parsed(table, options)
         cells = without_trouble(cells, options, self.notes, findings=self.findings)
+        self.notes += said_far(cells, self.encoding.ranges)
         self.names.other = table.place
         return self.examples(cells, {"all": np.arange(len(cells))}, ELSEWHERE)["all"]
 
@@ -203,7 +206,14 @@ class _Dataset:
         options, encoding = self.options, self.encoding
         table = without_words(table, options.reading.na_values)
         refuse_missing_columns(table, [*needed_columns(options), *encoding.columns])
-        return table, parsed(table, options, encoding.columns, encoding.categories)
+        return table, self._parsed(table, options)
+
+    def _parsed(self, table: Table, options: TableOptions) -> Cells:
+        """The cells of a table, of which those are missing that training would have taken for missing."""
+        cells = parsed(table, options, self.encoding.columns, self.encoding.categories)
+        if words := {} if options.reading.is_strict else read_as_missing(cells):
+            self.findings.append(said_words(words))
+        return cells
 
     def _options_for(self, path: Path) -> TableOptions:
         """The options for a file of new rows, which may be written otherwise than that of training.
@@ -349,6 +359,7 @@ def _fitted(
         placement if is_new else None,
         is_wide=not is_new or needs_float64(each for name, each in figures.items() if name in columns),
         target_transform=options.target_transform,
+        ranges=ranges_of(figures, [name for name in columns if name not in {*categories, *dates}]),
     )
 
 

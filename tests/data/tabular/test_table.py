@@ -618,6 +618,10 @@ FORGERIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a scale that is a number": lambda known: known.update(scaling=1.0),
     "classes that are a number": lambda known: known.update(classes=10**12),
     "no classes": lambda known: known.pop("classes"),
+    "ranges that are a list": lambda known: known.update(ranges=["wind"]),
+    "a range of a category": lambda known: known.update(ranges={"sky": [0.0, 1.0]}),
+    "a range without an end": lambda known: known.update(ranges={"wind": [0.0, math.inf]}),
+    "a range of one number": lambda known: known.update(ranges={"wind": [0.0]}),
 }
 
 

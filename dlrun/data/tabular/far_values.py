@@ -1,0 +1,65 @@
+"""Numbers of new rows that lie far outside the training rows, where a model can only extrapolate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dlrun.data.tabular.cells import SHOWN, Cells
+from dlrun.data.tabular.column_figures import Figures
+
+Range = tuple[float, float]  # the smallest and the largest number of a column in the training rows
+
+# The far number and the range of training of each column of a row that has one, by the number of the row.
+FarValues = dict[int, dict[str, tuple[float, Range]]]
+
+_MARGIN = 1.0  # in widths of the range: a new extreme is usual, one twice as far from the middle is not
+
+
+def ranges_of(figures: Mapping[str, Figures], columns: Iterable[str]) -> dict[str, Range]:
+    """The range of each column of numbers that varies; of others a model has learnt nothing."""
+    each = {column: figures[column] for column in columns if column in figures}
+    return {column: (own.low, own.high) for column, own in each.items() if own.low < own.high}
+
+
+def said_far(cells: Cells, ranges: Mapping[str, Range]) -> list[str]:
+    """A note on the rows with far numbers, if there are any."""
+    rows = FarRows()
+    rows.add(far_values(cells, ranges), cells.lines)
+    return [str(rows)] if rows.count else []
+
+
+def far_values(cells: Cells, ranges: Mapping[str, Range]) -> FarValues:
+    """The numbers that lie beyond an end of their column's range by more than its width."""
+    found: FarValues = {}
+    for column, (low, high) in ranges.items():
+        values, margin = cells.numbers[column].numpy(), _MARGIN * (high - low)
+        for row in np.flatnonzero((values < low - margin) | (values > high + margin)).tolist():
+            found.setdefault(row, {})[column] = (float(values[row]), (low, high))
+    return found
+
+
+@dataclass
+class FarRows:
+    """The rows with far numbers, added in the order of their file: their count, and the first few."""
+
+    count: int = 0
+    _first: list[str] = field(default_factory=list)
+
+    def add(self, far: FarValues, lines: np.ndarray) -> None:
+        """Add some of the rows that begin on the lines (n,)."""
+        self.count += len(far)
+        for row in sorted(far)[: SHOWN - len(self._first)]:
+            column, (value, (low, high)) = next(iter(far[row].items()))
+            said = f"{value:,.6g}; training: {low:,.6g} to {high:,.6g}"
+            self._first.append(f"{column} in row {lines[row]} ({said})")
+
+    def __str__(self) -> str:
+        lie, these = (
+            ("row lies", "this prediction is") if self.count == 1 else ("rows lie", "these predictions are")
+        )
+        more = ", …" if self.count > SHOWN else ""
+        places = ", ".join(self._first)
+        return f"{self.count:,} {lie} far outside the training rows: {places}{more}: {these} extrapolated"
