@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
@@ -17,7 +18,10 @@ from dlrun.data.misfits import wrong_numbers, wrong_shape
 from dlrun.data.trees import Tree, main_outputs, single
 from dlrun.errors import UserError
 
-_RESERVED = ("input", "loss", "problem", "trained_on")  # names of other columns of a prediction
+# Entries of a row of `predict`: one by the name of a target would be taken for something else.
+_ENTRIES = ("input", "columns", "problem", "far_outside", "probabilities", "shares", "continuation")
+_JUDGED = ("true", "trained_on", "loss")  # further entries in `eval --csv`
+_GIVEN = " (given)"  # the end of the headings of cells that are carried from a file
 
 
 def regression(data: Data, loss: LossPart) -> Regression:
@@ -79,12 +83,12 @@ class Regression(Task):
         """Each target's prediction by its name; of several copies the mean, and of one target the `sd`."""
         figures = outputs.T.tolist()  # (k, copies)
         target = (self.data.target or "prediction") if self.are_estimates else "output"
-        if target in ("input", "sd"):  # columns of their own
+        if target in (*_ENTRIES, "sd") or target.endswith(_GIVEN):
             target = "prediction"
         numbered = [f"{target} {number}" for number in range(1, len(figures) + 1)]
         names = [target] if len(figures) == 1 else numbered
         if self.data.target_names and self.are_estimates:
-            names = [f"predicted {own}" if own in _RESERVED else own for own in self.data.target_names]
+            names = _apart(self.data.target_names)
         row: dict[str, Any] = dict(zip(names, map(fmean, figures), strict=True))
         if len(figures) == 1 and len(figures[0]) > 1:
             row["sd"] = stdev(figures[0])
@@ -104,6 +108,19 @@ class Regression(Task):
         if self.data.target_names:
             return {"targets": dict(zip(self.data.target_names, ranges.each(), strict=True))}
         return {"target": ranges.whole()}
+
+
+def _apart(targets: Sequence[str]) -> list[str]:
+    """The name of each target's prediction: its own, unless another entry of a row is called so."""
+    names: list[str] = []
+    others = {*_ENTRIES, *_JUDGED, *(f"true {name}" for name in targets)}
+    for target in targets:
+        name = target
+        while name in others or name.endswith(_GIVEN) or (name != target and name in targets):
+            name = f"predicted {name.removesuffix(_GIVEN)}"
+        names.append(name)
+        others.add(name)
+    return names
 
 
 class ErrorsOfTargets(Report):

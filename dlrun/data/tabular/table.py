@@ -212,7 +212,7 @@ class _Dataset:
         """The cells of a table, of which those are missing that training would have taken for missing."""
         cells = parsed(table, options, self.encoding.columns, self.encoding.categories)
         if words := {} if options.reading.is_strict else read_as_missing(cells):
-            self.findings.append(said_words(words))
+            self.notes.append(said_words(words))
         return cells
 
     def _options_for(self, path: Path) -> TableOptions:

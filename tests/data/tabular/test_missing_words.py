@@ -69,7 +69,7 @@ def test_they_are_missing_in_rows_that_are_judged(tmp_path: Path) -> None:
     assert torch.equal(
         held.nan_to_num(-1), data.read_labelled(new_file(tmp_path, [""] * 7)).inputs.nan_to_num(-1)
     )
-    assert any("read as missing: 'k.A.' (in income)" in finding for finding in data.findings)
+    assert any("read as missing: 'k.A.' (in income)" in note for note in data.notes)
 
 
 def test_where_nothing_is_guessed_they_are_no_numbers(tmp_path: Path) -> None:
