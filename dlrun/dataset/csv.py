@@ -34,6 +34,7 @@ def csv(
     header: Count | Literal["auto", "none"] = "auto",
     columns: Sequence[str] = (),
     na_values: Sequence[str] = (),
+    sheet: str | int | None = None,
     inputs: Sequence[str] = (),
     ignore: Sequence[str] = (),
     categorical: Sequence[str] | Literal["auto"] = "auto",
@@ -76,6 +77,8 @@ def csv(
     the line that names the columns, `none` if none does; `columns` are other names for them. `encoding` is
     that of the text. A cell is missing if it is empty, NA, N/A, n/a, NaN, nan, NULL, null or one of
     `na_values`. Unless `read` is strict, words such as ? or k.A. in a column of numbers or dates are, too.
+    `sheet` is the sheet of a workbook, by its name or its number from 1, and if none is named the first that
+    holds a table; or the file in an archive of several.
 
     Inputs are all columns, or those that match a name in `inputs`, where * stands for any letters; never the
     `target`, the `id` and those that match `ignore`. A column listed in `categorical` becomes a one-hot
@@ -134,6 +137,7 @@ def csv(
             header=header,
             columns=columns,
             na_values=na_values,
+            sheet=None if sheet is None else str(sheet),
             is_strict=read == "strict",
         ),
         thousands=thousands,

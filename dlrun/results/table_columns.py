@@ -89,8 +89,10 @@ def table_facts(dataset: Choice, data_dir: Path) -> TableFacts | None:
     options = dataset.options
     if dataset.name not in TABLES:
         return None
+    sheet = options.get("sheet")
     reading = Reading(
         **{name: options[name] for name in _READING if name in options},
+        sheet=None if sheet is None else str(sheet),
         is_strict=options.get("read") == "strict",
     )
     table = file_table(str(options["path"]), data_dir, (), reading)

@@ -7,7 +7,7 @@ import gzip
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from dlrun.errors import UserError, listed, nearest
 
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "ZIP"}
 WORKBOOK = "a workbook"
+_OF_WORKBOOKS = "[Content_Types].xml"
 _NO_DATA = ("__MACOSX/", ".DS_Store", "Thumbs.db")  # that systems add to archives
 
 
@@ -49,7 +50,7 @@ class PackedFile:
                 return cls(path, packing)
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
-                if "[Content_Types].xml" in names:
+                if _OF_WORKBOOKS in names:
                     return cls(path, WORKBOOK)
                 if names[:1] == ["mimetype"]:
                     what = "this is a document (.ods), not a table that can be read"
@@ -72,10 +73,22 @@ class PackedFile:
                     yield file
 
 
+def files_in_archive(path: Path) -> list[str] | None:
+    """The names of the files in a ZIP archive; None of a workbook, which is one too."""
+    with refused(path), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    return None if _OF_WORKBOOKS in names else _files(names)
+
+
+def _files(names: Sequence[str]) -> list[str]:
+    """Those of the names in an archive that are of files which somebody put there."""
+    files = [name for name in names if not name.endswith("/") and not name.startswith(_NO_DATA[0])]
+    return [name for name in files if not name.endswith(_NO_DATA[1:])]
+
+
 def _chosen(names: list[str], member: str | None, path: Path) -> str:
     """The name of the file in an archive that is meant."""
-    files = [name for name in names if not name.endswith("/") and not name.startswith(_NO_DATA[0])]
-    files = [name for name in files if not name.endswith(_NO_DATA[1:])]
+    files = _files(names)
     if member is not None:
         if member not in files:
             raise UserError(

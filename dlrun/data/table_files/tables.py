@@ -31,7 +31,7 @@ class Reading:
     header: int | Literal["auto", "none"] = "auto"  # the line of the names of columns, from 1
     columns: Sequence[str] = ()  # the names of the columns, instead of those in the file
     na_values: Sequence[str] = ()  # further cells that mean a missing value
-    sheet: str | None = None  # of a workbook, the first by default; or the file in an archive of several
+    sheet: str | None = None  # of a workbook, by name or number; or the file in an archive of several
     is_strict: bool = False
 
     @property

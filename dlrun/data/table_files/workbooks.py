@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from dlrun.data.table_files.arrow_files import said_moment
 from dlrun.data.table_files.columns import Column, said_number
 from dlrun.data.table_files.csv_rows import BodyReader
 from dlrun.data.table_files.layouts import layout_of_rows
+from dlrun.data.table_files.packed_files import files_in_archive
 from dlrun.data.table_files.tables import Reading, Table, refuse_beyond_memory
 from dlrun.errors import UserError, nearest
 
@@ -57,8 +60,19 @@ def _typed(column: Column, kinds: set[type]) -> Column:
     return column
 
 
-def _sheet(path: Path, name: str | None) -> tuple[_Rows, list[str], dict[str, Any]]:
-    """The rows of a sheet with their numbers, a note if there are others, and its name as an option."""
+def sheet_of_new_rows(path: Path, sheet: str | None) -> str | None:
+    """The sheet of a workbook of new rows, or their file in an archive: `sheet`, or the only one there is."""
+    if sheet is None or not zipfile.is_zipfile(path):
+        return sheet
+    if (files := files_in_archive(path)) is not None:
+        return None if len(files) == 1 else sheet
+    with _opened(path) as book:
+        return None if len(book.worksheets) == 1 else sheet
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The workbook at a path. Raises UserError if it is damaged, or openpyxl is not installed."""
     try:
         import openpyxl
     except ImportError:
@@ -75,21 +89,52 @@ def _sheet(path: Path, name: str | None) -> tuple[_Rows, list[str], dict[str, An
         said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(f"this is not a complete workbook: {said}", where=str(path)) from None
     try:
-        sheets = [sheet.title for sheet in book.worksheets]
-        if name is not None and name not in sheets:
-            raise UserError(f"there is no sheet {name[:40]!r}{nearest(name, sheets)}", where=str(path))
-        if not sheets:
-            raise UserError("the workbook has no sheet", where=str(path))
-        chosen = sheets[0] if name is None else name
-        rows = list(enumerate(book[chosen].iter_rows(values_only=True), 1))
-        _refuse_formulas(path, chosen, rows)
+        yield book
     finally:
         book.close()
-    if name is not None or len(sheets) == 1:
+
+
+def _sheet(path: Path, stated: str | None) -> tuple[_Rows, list[str], dict[str, Any]]:
+    """The rows of a sheet with their numbers, a note if there are others, and its name as an option."""
+    with _opened(path) as book:
+        sheets = [sheet.title for sheet in book.worksheets]
+        if not sheets:
+            raise UserError("the workbook has no sheet", where=str(path))
+        if stated is not None:
+            chosen = _stated(sheets, stated, path)
+            rows = _rows(book, chosen)
+        else:
+            each = ((name, _rows(book, name)) for name in sheets)
+            tables = ((name, rows) for name, rows in each if _is_table(rows))
+            chosen, rows = next(tables, None) or (sheets[0], _rows(book, sheets[0]))
+        _refuse_formulas(path, chosen, rows)
+    if stated is not None or len(sheets) == 1:
         return rows, [], {}
-    others = ", ".join(sheet[:40] for sheet in sheets[1:4]) + (", …" if len(sheets) > 4 else "")
-    note = f"the sheet {chosen[:40]} is read, the first of {len(sheets)} (others: {others})"
+    rest = [sheet[:40] for sheet in sheets if sheet != chosen]
+    others = ", ".join(rest[:3]) + (", …" if len(rest) > 3 else "")
+    first = "the first" if chosen == sheets[0] else "the first with a table"
+    note = f"the sheet {chosen[:40]} is read, {first} of {len(sheets)} (others: {others})"
     return rows, [note], {"sheet": chosen}
+
+
+def _stated(sheets: Sequence[str], stated: str, path: Path) -> str:
+    """The name of the sheet that is stated by its name, or by its number from 1."""
+    if stated in sheets:
+        return stated
+    if stated.isdecimal() and 1 <= int(stated) <= len(sheets):
+        return sheets[int(stated) - 1]
+    what = f"there is no sheet {stated[:40]!r}{nearest(stated, sheets)}"
+    raise UserError(what, where=str(path), fix="set sheet to one of these names, or to its number")
+
+
+def _rows(book: Any, sheet: str) -> _Rows:
+    return list(enumerate(book[sheet].iter_rows(values_only=True), 1))
+
+
+def _is_table(rows: _Rows) -> bool:
+    """True for a sheet that holds two rows, unlike the title of a cover."""
+    filled = (line for line, row in rows if any(map(_said, row)))
+    return len(list(islice(filled, 2))) == 2
 
 
 def _refuse_formulas(path: Path, sheet: str, rows: _Rows) -> None:

@@ -20,6 +20,7 @@ from dlrun.data.table_files.csv_files import read_table
 from dlrun.data.table_files.parsed_tables import CACHE
 from dlrun.data.table_files.streamed_tables import streamed_tables
 from dlrun.data.table_files.tables import ELSEWHERE, STRICT, Reading, RowNames, Table
+from dlrun.data.table_files.workbooks import sheet_of_new_rows
 from dlrun.data.tabular.cells import Cells, in_order
 from dlrun.data.tabular.column_figures import Figures
 from dlrun.data.tabular.dates import ISO, formats_of
@@ -224,7 +225,8 @@ class _Dataset:
         if reading.is_strict:
             return self.options
         header = reading.header if reading.header == "none" else "auto"
-        reading = replace(reading, separator="auto", encoding="auto", header=header)
+        sheet = sheet_of_new_rows(path, reading.sheet)
+        reading = replace(reading, separator="auto", encoding="auto", header=header, sheet=sheet)
         options = replace(self.options, reading=reading)
         if reading.decimal != ",":
             return options

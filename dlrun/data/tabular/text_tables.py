@@ -148,7 +148,6 @@ def text_table_data(
         known=encoding.known(options),
         notes=dataset.notes,
         findings=dataset.findings,
-        guessed=dataset.guessed,
         input_dtype=torch.int64,
         vocabulary=encoding.vocabulary,
         encode=dataset.encode,
@@ -157,13 +156,12 @@ def text_table_data(
 
 @dataclass
 class _Dataset:
-    """The rows of a table as examples, by an encoding; `guessed` are options that the file suggested."""
+    """The rows of a table as examples, by an encoding."""
 
     options: TextTableOptions
     encoding: _Encoding
     notes: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
-    guessed: Mapping[str, Any] = field(default_factory=dict)
     splits: dict[str, Examples] = field(default_factory=dict)
     names: RowNames = field(default_factory=RowNames)
 
@@ -229,7 +227,7 @@ def _learnt(table: Table, options: TextTableOptions) -> _Dataset:
     vocabulary = most_frequent(map(options.cut, texts), options.vocabulary)
     placed = placement if options.table.split_rule == "hash" else None
     encoding = _Encoding((PADDING, UNKNOWN, *vocabulary), classes, scaling, placed)
-    dataset = _Dataset(options, encoding, notes, [*table.notes], table.guessed, names=RowNames(table.place))
+    dataset = _Dataset(options, encoding, notes, [*table.notes], names=RowNames(table.place))
     dataset.splits = dataset.examples(cells, rows)
     return dataset
 

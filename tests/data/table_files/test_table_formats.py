@@ -98,6 +98,21 @@ def test_of_several_sheets_the_first_is_read_or_the_named_one(tmp_path: Path) ->
     assert list(read_table(path, Reading(sheet="New")).columns) == ["b"]
     with pytest.raises(UserError, match="there is no sheet 'Mew'; did you mean 'New'"):
         read_table(path, Reading(sheet="Mew"))
+    for number, name in (("1", "a"), ("2", "b")):
+        assert list(read_table(path, Reading(sheet=number)).columns) == [name]
+    with pytest.raises(UserError, match=r"there is no sheet '3' \(there are: Old, New\)"):
+        read_table(path, Reading(sheet="3"))
+    path = workbook(tmp_path / "years.xlsx", **{"2": [["a"], [1]], "1": [["b"], [2]]})
+    assert list(read_table(path, Reading(sheet="2")).columns) == ["a"], "a name before a number"
+
+
+def test_a_sheet_without_a_table_is_passed_over(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "t.xlsx", Cover=[["Sales of the year"]], Empty=[], Data=[["a"], [1]])
+    table = read_table(path, GUESS)
+    assert list(table.columns) == ["a"] and table.guessed == {"sheet": "Data"}
+    assert list(table.notes) == ["the sheet Data is read, the first with a table of 3 (others: Cover, Empty)"]
+    with pytest.raises(UserError, match="the file is empty"):
+        read_table(workbook(tmp_path / "none.xlsx", Empty=[], More=[]), GUESS)
 
 
 def test_formulas_without_values_are_refused(tmp_path: Path) -> None:

@@ -296,3 +296,14 @@ def test_another_table_is_read_whole_with_the_words_and_classes_of_training(tmp_
     assert train.keys is not None and len(train.keys.unique()) == len(train) == 32
     with pytest.raises(UserError, match="'odd'"):
         data.read_labelled(written(tmp_path, [["a film", "1", "odd"]]))
+
+
+def test_a_run_of_a_file_that_is_read_as_it_seems_to_be_meant_is_opened_again(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    rows = list(csv.reader(path.open()))
+    with path.open("w", newline="") as file:
+        csv.writer(file, delimiter=";").writerows(rows)
+    run = trained(planned(dataset=dataset_of(path), **CHANGES), tmp_path)
+    model, _ = open_checkpoint(run.best, run, [], Parts(), tmp_path)
+    assert model.loaded["train"].raw().shape[1] == model.data.shape[0]
+    assert predict_files(run.best, ["A dull film"], Parts(), tmp_path).rows()[0]["class"] == "bad"
