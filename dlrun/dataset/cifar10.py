@@ -18,6 +18,9 @@ from dlrun.data.image_files.pixels import FITS
 from dlrun.errors import UserError
 from dlrun.system.progress import Progress, no_progress
 
+# The options that have an effect on a trained model; its checkpoint has settled the others.
+at_evaluation = ()
+
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 # The SHA-256 that TensorFlow Datasets lists; the authors publish only an MD5.

@@ -15,6 +15,29 @@ from dlrun.data.tabular.table import file_table, table_data
 
 # The options that an earlier dlrun did not have mean what it did.
 of_earlier_runs = {"read": "strict", "split_rule": "drawn", "max_categories": None, "dates": ()}
+# The options that have an effect on a trained model; its checkpoint has settled the others.
+at_evaluation = (
+    "path",
+    "test_path",
+    "valid_path",
+    "unit",
+    "read",
+    "separator",
+    "decimal",
+    "thousands",
+    "symbols",
+    "encoding",
+    "header",
+    "columns",
+    "na_values",
+    "unknown",
+    "missing=drop",
+    "missing=refuse",
+    "baselines",
+    "id",
+    "group",
+    "split_column",
+)
 
 
 def csv(

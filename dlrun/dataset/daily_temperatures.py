@@ -17,6 +17,9 @@ from dlrun.data.table_files.tables import Table
 from dlrun.data.tabular.encoding import TableOptions
 from dlrun.data.tabular.table import file_table, table_data
 
+# The options that have an effect on a trained model; its checkpoint has settled the others.
+at_evaluation = ("path", "missing=drop", "missing=refuse")
+
 COLUMNS = ("year", "month", "day", "week", "temp_2", "temp_1", "average", "actual", "friend")
 WEEK = ("Mon", "Tues", "Wed", "Thurs", "Fri", "Sat", "Sun")
 YEAR = 2016

@@ -19,6 +19,9 @@ from dlrun.data.tabular.encoding import TableOptions
 from dlrun.data.tabular.series_windows import WindowOptions, windows_data
 from dlrun.system.randomness import generator
 
+# The options that have an effect on a trained model; its checkpoint has settled the others.
+at_evaluation = ("season",)
+
 FIRST = datetime(2022, 1, 1)  # a Saturday
 
 

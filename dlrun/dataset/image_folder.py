@@ -25,6 +25,18 @@ of_earlier_runs = {
     "value_range": [0.0, 65535.0],
     "endings": [".png", ".jpg", ".jpeg", ".webp", ".bmp"],
 }
+# The options that have an effect on a trained model; its checkpoint has settled the others.
+at_evaluation = (
+    "path",
+    "labels",
+    "target",
+    "file_column",
+    "unit",
+    "endings",
+    "unreadable",
+    "resize",
+    "value_range",
+)
 
 _USUAL_TEST_FRACTION = 0.2
 _MOST_SIDE = 4096  # pixels: decoding more takes more than dlrun.data.image_files.reading.MOST_BYTES

@@ -8,6 +8,9 @@ from dlrun.config.options import Fraction, Normalise, Seed
 from dlrun.data.examples import Data
 from dlrun.data.image_files.idx import idx_dataset
 
+# The options that have an effect on a trained model; its checkpoint has settled the others.
+at_evaluation = ()
+
 CLASSES = tuple("0123456789")
 
 

@@ -17,6 +17,9 @@ from dlrun.data.tabular.encoding import TableOptions
 from dlrun.data.tabular.text_tables import TextTableOptions, text_table_data
 from dlrun.system.randomness import generator
 
+# The options that have an effect on a trained model; its checkpoint has settled the others.
+at_evaluation = ()
+
 _ASPECTS = ["the soup", "the bread", "the fish", "the cake", "the coffee", "the service", "the music"]
 _GOOD = ["good", "great", "fresh", "lovely", "friendly", "excellent", "pleasant", "perfect"]
 _BAD = ["bad", "awful", "stale", "boring", "rude", "terrible", "unpleasant", "poor"]

@@ -15,6 +15,9 @@ from dlrun.data.text.next_tokens import TextOptions, next_tokens
 from dlrun.data.text.texts import Text, letters_of
 from dlrun.system.randomness import generator
 
+# The options that have an effect on a trained model; its checkpoint has settled the others.
+at_evaluation = ()
+
 _NAMES = ["Ada", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Hugo", "Ida", "Jonas"]
 _NOUNS = ["dog", "cat", "bird", "child", "baker", "farmer", "sailor", "teacher", "doctor", "painter"]
 _THINGS = ["apple", "boat", "clock", "garden", "house", "letter", "lamp", "river", "song", "window"]

@@ -18,6 +18,9 @@ from dlrun.data.image_files.pixels import FITS
 from dlrun.errors import UserError
 from dlrun.system.randomness import generator
 
+# The options that have an effect on a trained model; its checkpoint has settled the others.
+at_evaluation = ("images", "test_images", "most", "noise")
+
 CORNERS = {"disc": 0, "square": 4, "triangle": 3}
 MOST_PIXELS = 2**27  # of all images: their targets take 8 bytes each
 AT_ONCE = 2**18  # pixels that are drawn together

@@ -12,6 +12,9 @@ from dlrun.config.options import Count, Fraction, NonNegative, Seed
 from dlrun.data.examples import Data, Examples
 from dlrun.errors import UserError
 
+# The options that have an effect on a trained model; its checkpoint has settled the others.
+at_evaluation = ("points", "noise")
+
 MOST_POINTS = 10_000_000
 
 

@@ -13,6 +13,9 @@ from dlrun.data.examples import Data
 from dlrun.data.text.next_tokens import TextOptions, next_tokens
 from dlrun.data.text.texts import Letters, Text, read_letters
 
+# The options that have an effect on a trained model; its checkpoint has settled the others.
+at_evaluation = ("path",)
+
 
 def text_file(
     root: Path,

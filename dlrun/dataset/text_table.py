@@ -16,6 +16,8 @@ from dlrun.data.tabular.text_tables import TextTableOptions, text_table_data
 
 # The options that an earlier dlrun did not have mean what it did.
 of_earlier_runs = {"read": "strict", "split_rule": "drawn"}
+# The options that have an effect on a trained model; its checkpoint has settled the others.
+at_evaluation = ("path", "unit", "read", "missing")
 
 
 def text_table(

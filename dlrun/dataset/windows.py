@@ -16,6 +16,8 @@ from dlrun.data.tabular.table import file_table
 
 # The options that an earlier dlrun did not have mean what it did.
 of_earlier_runs = {"read": "strict"}
+# The options that have an effect on a trained model; its checkpoint has settled the others.
+at_evaluation = ("path", "unit", "read", "date", "season", "gaps")
 
 
 def windows(

@@ -29,6 +29,7 @@ from dlrun.training.baselines import baselines_of
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint
 from dlrun.training.copies import Apart, Copies, as_tensor
 from dlrun.training.devices import lack_of_memory
+from dlrun.training.fixed_options import refuse_fixed_options
 from dlrun.training.hardware import Hardware
 from dlrun.training.layers import TooManyWeights, skeleton
 from dlrun.training.loop import predictions
@@ -371,10 +372,13 @@ def _config(saved: Checkpoint, path: Path, overrides: Sequence[str], parts: Part
     keys = {text.split("=")[0].split(".")[0] for text in overrides}
     if fixed := sorted(key for key in keys if key not in KEYS or not KEYS[key].at_evaluation):
         raise UserError(f"{', '.join(fixed)} cannot be changed at evaluation: the model is what it is")
-    plain = config_of(saved, path, parts).plain()
+    before = config_of(saved, path, parts)
+    plain = before.plain()
     if "metrics" in keys:  # these keys name metrics, and have no effect at evaluation
         plain |= {"expect": {}, "monitor": None, "patience": None}
-    return config_from_plain(plain, str(path), overrides, parts)
+    config = config_from_plain(plain, str(path), overrides, parts)
+    refuse_fixed_options(before, config, parts)
+    return config
 
 
 def config_of(saved: Checkpoint, path: Path, parts: Parts) -> Config:

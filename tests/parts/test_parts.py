@@ -646,6 +646,12 @@ def dataset_options(name: str, folder: Path) -> dict[str, Any]:
 
 
 @named("dataset")
+def test_a_dataset_tells_the_options_that_have_an_effect_on_a_trained_model(name: str) -> None:
+    part = PARTS.part("dataset", name)
+    assert {each.split("=")[0] for each in part.constants["at_evaluation"]} <= part.options.keys()
+
+
+@named("dataset")
 def test_a_dataset_states_itself_without_files(name: str, tmp_path: Path) -> None:
     options = dataset_options(name, tmp_path)
     data = PARTS.find("dataset", name)(tmp_path / "none", **options)
