@@ -35,8 +35,6 @@ at_evaluation = (
     "missing=refuse",
     "baselines",
     "id",
-    "group",
-    "split_column",
 )
 
 

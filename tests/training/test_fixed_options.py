@@ -35,7 +35,8 @@ def run(tmp_path: Path) -> Run:
     [
         "standardise=false", "scale=robust", "scale_target=false", "target_transform=log", "missing=fill",
         "missing={b: 3}", "inputs=[a]", "ignore=[b]", "categorical=[]", "max_categories=1", "dates=[a]",
-        "split=random", "split_rule=drawn", "stratify=colour", "test_fraction=0.5", "seed=3",
+        "split=random", "split_rule=drawn", "stratify=colour", "group=colour", "date=[a]", "seed=3",
+        "test_fraction=0.5",
     ],
 )  # fmt: skip
 def test_an_option_of_a_table_that_would_do_nothing_is_refused(run: Run, change: str, tmp_path: Path) -> None:
@@ -73,7 +74,8 @@ def test_commands_that_open_a_run_say_so(run: Run, dlrun: Dlrun) -> None:
 
 def test_the_pixels_of_images_are_normalised_as_in_training(tmp_path: Path) -> None:
     dataset = {"name": "shapes", "images": 12, "test_images": 4, "size": 8}
-    run = trained(planned(dataset=dataset, architecture={"name": "unet", "channels": 2, "depth": 2}), tmp_path)
+    unet = {"name": "unet", "channels": 2, "depth": 2}
+    run = trained(planned(dataset=dataset, architecture=unet), tmp_path)
     with pytest.raises(UserError, match=r"dataset\.normalise cannot be changed"):
         open_checkpoint(run.best, run, ["dataset.normalise=unit"], Parts(), tmp_path)
     model, _ = open_checkpoint(run.best, run, ["dataset.noise=0.9"], Parts(), tmp_path)

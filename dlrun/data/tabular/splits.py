@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -43,6 +43,7 @@ def rows_of_splits(
         stated = _stated(cells, options)
         placement = before or _fitted(cells, options, stated, notes)
         rows = _placed(cells, options, stated, placement)
+        notes += _said_lost(stated, options, placement)
         if placement.by_hash and not before:
             why = f"{'rows of a group' if options.group else 'equal rows'} stand together"
             why += ", and each class has some" * options.has_classes
@@ -125,6 +126,17 @@ def _placed(cells: Cells, options: TableOptions, stated: np.ndarray, placement: 
         for name, some in placement.by_hash.rows(_keys(own, options), classes, labels).items():
             found[are_open[some.numpy()]] = SPLITS.index(name)
     return {name: np.flatnonzero(found == SPLITS.index(name)) for name in placement.splits}
+
+
+def _said_lost(stated: np.ndarray, options: TableOptions, placement: Placement) -> Iterator[str]:
+    """Yield how many rows are stated to be of a split that a placement lacks, and are in none."""
+    for name in SPLITS:
+        if name not in placement.splits and (count := int((stated == SPLITS.index(name)).sum())):
+            where = options.split_column or f"{name}_path"
+            rows = (
+                f"{count:,} {name} row{'s' * (count > 1)} of {where} {'are' if count > 1 else 'is'} left out"
+            )
+            yield f"{rows}: the model was trained without a {name} split"
 
 
 def _stated(cells: Cells, options: TableOptions) -> np.ndarray:

@@ -81,6 +81,22 @@ def test_a_column_says_the_split(tmp_path: Path) -> None:
         data_of(path, split_column="part")
 
 
+def test_rows_of_a_split_that_the_model_lacks_are_counted(tmp_path: Path) -> None:
+    rows = [f"{n},{'train' if n % 3 else 'test'},{n}" for n in range(30)]
+    known = data_of(table(tmp_path, rows, "x,part,y"), split_column="part", valid_fraction=0.0).known
+    grown = table(tmp_path, [*rows, "30,valid,30", "31,Dev,31", "32,train,32"], "x,part,y")
+    data = data_of(grown, known, split_column="part", valid_fraction=0.0)
+    assert {name: len(some) for name, some in data.read().items()} == {"train": 21, "test": 10}
+    assert data.notes == ["2 valid rows of part are left out: the model was trained without a valid split"]
+    other = tmp_path / "other.csv"
+    other.write_text("x,part,y\n40,train,40\n")
+    path = table(tmp_path, rows, "x,part,y")
+    known = data_of(path, valid_fraction=0.0).known
+    data = data_of(path, known, valid_path=str(other), valid_fraction=0.0)
+    data.read()
+    assert "1 valid row of valid_path is left out: the model was trained without a valid split" in data.notes
+
+
 def test_splits_may_have_files_of_their_own(tmp_path: Path) -> None:
     path = table(tmp_path, (f"{n},{n}" for n in range(50)))
     other = tmp_path / "other.csv"
