@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from dlrun.data.tabular.number_readings import (
     NumberReading,
     chosen_reading,
     decimal_of,
+    is_bound,
     is_like_a_number,
     readings_of,
 )
@@ -42,8 +43,9 @@ _INDEX = re.compile(
     r"|index|ids?|rows?|row_?id|row_?names?|no|nr|number|obs|observation|case|record|unnamed:.*"
 )
 _ID = re.compile(r".*(^|[_\s.-])id|.*[a-z]I[dD]|u?uid|key")
-_MOST_STRAY = 0.05  # of the cells of a column of numbers may hold words
+_MOST_STRAY = 0.05  # of the cells of a column of few different numbers may hold words
 _MOST_WORDS = 3  # different ones
+_MANY = 20  # different numbers: words among these are no further categories, however frequent
 _LEAST_IDS = 10  # cells: fewer texts that all differ may be categories
 _NEARLY_ALL = 0.9
 _FEW = 10  # different whole numbers that may be categories
@@ -55,8 +57,8 @@ class Kind:
     """The kind of a column, and how its cells are read.
 
     Numbers are read by `reading`, of which `example` is a cell that shows it; cells that hold one of the
-    words `nothing` are missing. Dates have the format `date_format`. A `mistake` says why a column is of no
-    kind, and `fix` what helps.
+    words `nothing` are missing, and `has_frequent_words` if many do whose word need not mean that. Dates have
+    the format `date_format`. A `mistake` says why a column is of no kind, and `fix` what helps.
     """
 
     name: Literal["number", "category", "date", "empty"]
@@ -66,6 +68,7 @@ class Kind:
     date_format: str = ISO
     mistake: str = ""
     fix: str = ""
+    has_frequent_words: bool = False
 
 
 def kind_of(column: Column, decimal: str = "", given: NumberReading | None = None) -> Kind:
@@ -86,14 +89,26 @@ def kind_of(column: Column, decimal: str = "", given: NumberReading | None = Non
             what = f"holds dates such as {next(iter(held))!r}, which {_listed(formats)} read otherwise"
             return Kind("date", mistake=what, fix=f"set date_format, such as {formats[0]!r}")
         return Kind("date", date_format=formats[0], nothing=words)
-    alike = {text: count for text, count in held.items() if is_like_a_number(text)}
-    stray = [text for text in held if text not in alike]
+    alike = [text for text in held if is_like_a_number(text)]
+    stray = [text for text in held if not is_like_a_number(text)]
     strays, cells = sum(held[text] for text in stray), len(numbers) + sum(held.values())
-    if len(stray) > _MOST_WORDS or strays > _MOST_STRAY * cells:
+    are_many = len(np.unique(numbers)) + len(alike) >= _MANY
+    if bounds := [text for text in stray if is_bound(text)]:
+        if not are_many or len(stray) > len(bounds) + _MOST_WORDS:
+            return Kind("category")
+        count = sum(held[text] for text in bounds)
+        said = f"{count:,} cells" if count > 1 else "a cell"
+        what = f"holds {said} such as {bounds[0]!r}: that means a number, and is not taken for a missing one"
+        named = ", ".join(map(repr, bounds[:_MOST_WORDS])) + ", …" * (len(bounds) > _MOST_WORDS)
+        fix = f"write numbers there, or set na_values: [{named}] to take them for missing all the same"
+        return Kind("number", mistake=what, fix=fix)
+    if len(stray) > _MOST_WORDS or (strays > _MOST_STRAY * cells and not are_many):
         return Kind("category")
+    nothing, are_frequent = (*words, *stray), strays > _MOST_STRAY * cells
     if not alike:
-        return Kind("number", nothing=(*words, *stray))
-    return _unusual_numbers(list(alike), numbers, decimal, (*words, *stray), given)
+        return Kind("number", nothing=nothing, has_frequent_words=are_frequent)
+    found = _unusual_numbers(alike, numbers, decimal, nothing, given)
+    return replace(found, has_frequent_words=are_frequent)
 
 
 def kinds_of(

@@ -152,7 +152,12 @@ class Guesses:
                 names += [name for name in kinds if name not in names and _holds(self.table, name, word)]
             self.change_reading(na_values=[*self.options.reading.na_values, *words])
             self.table = without_words(self.table, list(words))
-            self.notes.append(said_words(words))
+            self.notes.append(f"{said_words(words)}{self._frequent(kinds)}")
+
+    def _frequent(self, kinds: Mapping[str, Kind]) -> str:
+        """A remark on columns of numbers in which further words for missing values are frequent, if any."""
+        frequent = [name for name, kind in kinds.items() if kind.name == "number" and kind.has_frequent_words]
+        return f"; if such words tell something, list {_some(frequent)} under categorical" if frequent else ""
 
     def _refuse_meaning(self, word: str, column: str) -> None:
         """Raise UserError if rows would be left out because a word for a missing number is a class there."""
@@ -160,9 +165,8 @@ class Guesses:
         for name in (*[options.target] * options.has_classes, *options.text_roles):
             if _holds(self.table, name, word):
                 what = f"{word!r} stands for a missing number in {column}, but means something in {name}"
-                fix = (
-                    f"leave such cells of {column} empty, or set na_values: [{word!r}] to leave out its rows"
-                )
+                fix = f"leave such cells of {column} empty, list it under categorical, or set na_values: "
+                fix += f"[{word!r}] to leave out the rows of {name}"
                 raise UserError(what, where=self.table.source, fix=fix)
 
     def choose_inputs(self, inputs: Mapping[str, Kind]) -> None:

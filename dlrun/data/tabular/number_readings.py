@@ -70,6 +70,13 @@ def is_like_a_number(text: str) -> bool:
     return bool(_LIKE_A_NUMBER.fullmatch(text.strip()))
 
 
+def is_bound(text: str) -> bool:
+    """True if a text bounds a number, such as `<0.5`, `> 100` or `90+`: it is neither this nor missing."""
+    plain = text.strip()
+    inner = plain.lstrip("<>≤≥=") if plain[:1] in "<>≤≥" else plain.removesuffix("+")
+    return inner != plain and bool(inner) and is_like_a_number(inner)
+
+
 def readings_of(texts: Collection[str]) -> list[NumberReading]:
     """All readings by which every one of some texts is a number, the plainest first; [] if there is none."""
     symbols = tuple(symbol for symbol in SYMBOLS if any(symbol in text for text in texts))

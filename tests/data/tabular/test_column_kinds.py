@@ -32,6 +32,12 @@ from dlrun.data.tabular.dates import formats_of, seconds_of
         ([*map(str, range(60)), "?"], "number"),
         ([*map(str, range(60)), "broken", "lost"], "number"),
         ([*map(str, range(60)), *"abcdefghij"], "category"),
+        ([*map(str, range(60)), *["unbekannt"] * 9], "number"),
+        ([*map(str, range(20)), *["unbekannt"] * 70], "number"),
+        ([*map(str, range(19)), *["unbekannt"] * 70], "category"),
+        ([*"01230123", "4+"], "category"),
+        ([*"0123" * 30, "4+"], "category"),
+        (["<18", "18-65", ">65"] * 30, "category"),
         (["21,5", "19,25", *["k.A."] * 3], "number"),
         (["21.5", "19.2", *["#NV"] * 3, "#WERT!", "n/d"], "number"),
     ],
@@ -42,7 +48,11 @@ def test_the_cells_tell_the_kind(cells: list[str], kind: str) -> None:
 
 
 def test_words_in_a_column_of_numbers_are_missing_and_noted() -> None:
-    assert kind_of(column_of([*map(str, range(60)), "?", "broken"])).nothing == ("?", "broken")
+    found = kind_of(column_of([*map(str, range(60)), "?", "broken"]))
+    assert (found.nothing, found.has_frequent_words) == (("?", "broken"), False)
+    found = kind_of(column_of([*map(str, range(60)), *["?", "broken"] * 40]))
+    assert (found.nothing, found.has_frequent_words) == (("?", "broken"), True)
+    assert not kind_of(column_of([*map(str, range(60)), *["?"] * 70])).has_frequent_words
 
 
 @pytest.mark.parametrize(
@@ -53,6 +63,9 @@ def test_words_in_a_column_of_numbers_are_missing_and_noted() -> None:
         (["5%", "0.05"], "percentages such as '5%' beside other numbers"),
         (["$5", "€6"], "no single reading fits"),
         (["01/02/2020", "03/04/2020"], "read otherwise"),
+        ([*map(str, range(60)), "<0.5"], "holds a cell such as '<0.5': that means a number"),
+        ([*(f"{n},5" for n in range(60)), *["> 100", "≥90,5"] * 20], "holds 40 cells such as '> 100'"),
+        ([*map(str, range(60)), "90+", "none"], "holds a cell such as '90+'"),
     ],
 )
 def test_a_column_that_could_mean_two_things_is_a_mistake(cells: list[str], mistake: str) -> None:

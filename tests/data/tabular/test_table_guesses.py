@@ -220,6 +220,26 @@ def test_a_word_for_a_missing_number_is_no_missing_class(tmp_path: Path) -> None
     assert "read as missing: 'none' (in x, k)" in data_of(path).findings
 
 
+def test_a_frequent_word_among_numbers_leaves_them_numbers_and_is_said(tmp_path: Path) -> None:
+    rows = [f"{'leer' if n % 3 == 0 else n * n},{n % 7},{n}" for n in range(90)]
+    data = data_of(table(tmp_path, rows, "x,z,y"), standardise=False)
+    assert data.features == ("x", "z", "x is missing")
+    remark = "read as missing: 'leer' (in x); if such words tell something, list x under categorical"
+    assert remark in data.findings and data.guessed["na_values"] == ["leer"]
+    inputs = torch.cat([some.inputs for some in data.read().values()])
+    assert sorted(inputs[inputs[:, 2] == 0, 0].tolist()) == [n * n for n in range(90) if n % 3]
+    listed = data_of(table(tmp_path, rows, "x,z,y"), categorical=["x"])
+    assert "x=leer" in listed.features and "na_values" not in listed.guessed
+
+
+def test_a_cell_that_bounds_a_number_is_neither_a_category_nor_missing(tmp_path: Path) -> None:
+    path = table(tmp_path, [f"{'>100' if n % 9 == 0 else n / 4},{n}" for n in range(90)])
+    with pytest.raises(UserError, match=r"x holds 10 cells such as '>100': that means a number") as refused:
+        data_of(path)
+    assert "na_values: ['>100']" in refused.value.fix
+    assert data_of(path, na_values=[">100"]).features == ("x", "x is missing")
+
+
 def test_dates_that_could_mean_two_things_order_no_rows(tmp_path: Path) -> None:
     path = table(tmp_path, [f"0{n % 9 + 1}/0{n % 7 + 1}/2020,{n},{n % 5}" for n in range(60)], "day,x,y")
     with pytest.raises(UserError, match=r"day holds dates such as '01/01/2020', which .* read otherwise"):
