@@ -103,11 +103,12 @@ def csv(
 
     Inputs are all columns, or those that match a name in `inputs`, where * stands for any letters; never the
     `target`, the `id` and those that match `ignore`. A column listed in `categorical` becomes a one-hot
-    vector over the texts in the training rows; auto takes columns of text, and of at most ten whole numbers
-    in many rows. Equal numbers are one category. Those beyond the `max_categories` most frequent, and those
-    of a single training row, are one category, other. A text that no training row holds is all zeros, or
-    with `unknown: refuse` an error. Columns listed in `dates` become numbers, with sine and cosine of the
-    cycles (year, week, day) that they go through. auto leaves out columns that identify or number the rows.
+    vector over the texts in the training rows; auto takes columns of text, of at most ten whole numbers in
+    many rows, and of whole numbers with zeros in front, such as 01067. Equal numbers are one category. Those
+    beyond the `max_categories` most frequent, and those of a single training row, are one category, other. A
+    text that no training row holds is all zeros, or with `unknown: refuse` an error. Columns listed in
+    `dates` become numbers, with sine and cosine of the cycles (year, week, day) that they go through. auto
+    leaves out columns that identify or number the rows.
 
     `date` is one column, of ISO 8601 (2016-01-31, 2016-01-31 12:00, UTC unless it says otherwise) or of
     `date_format` (as in Python, %d.%m.%Y, and %q for the quarter), or three: year, month and day, which stay

@@ -13,6 +13,7 @@ import numpy as np
 # Cells that mean a missing value, a subset of pandas' list. Case matters, for Na is sodium.
 MISSING = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null"})
 LARGEST = 3.4e38  # the largest float32, the type in which models compute
+_PADDED = re.compile(r"0[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -24,6 +25,7 @@ class Column:
     `odd`, the texts of the latter by their rows. Another has `codes` (n,) int32, the place of each cell's
     text among the distinct `texts`, -1 where it is missing. `is_typed` marks a column whose file itself says
     that it holds numbers, such as one of Parquet; `is_date` one of dates, whose texts are in ISO 8601.
+    `padded` is the length of the longest number that is written with a zero in front, such as 007, or 0.
     """
 
     numbers: np.ndarray | None = None
@@ -32,6 +34,7 @@ class Column:
     texts: Sequence[str] = ()
     is_typed: bool = False
     is_date: bool = False
+    padded: int = 0
 
     @classmethod
     def of_texts(cls, cells: Iterable[str], missing: frozenset[str]) -> Column:
@@ -55,6 +58,12 @@ class Column:
         is_missing: np.ndarray = np.isnan(self._cells) if self.codes is None else self.codes < 0
         is_missing[list(self.odd)] = False
         return is_missing
+
+    @property
+    def has_fractions(self) -> bool:
+        """True for numbers of which one is not whole."""
+        values = self.numbers
+        return values is not None and bool((values != np.round(values))[~np.isnan(values)].any())
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -106,7 +115,7 @@ class Column:
                     numbers[row] = read(text)
                 except ValueError:
                     odd[row] = text
-            return Column(numbers, odd, is_typed=self.is_typed)
+            return Column(numbers, odd, is_typed=self.is_typed, padded=self.padded)
         values, unread = np.full(len(self.texts) + 1, np.nan), set[int]()
         for place, text in enumerate(self.texts):
             try:
@@ -114,13 +123,16 @@ class Column:
             except ValueError:
                 unread.add(place)
         rows = np.flatnonzero(np.isin(self.codes, list(unread))).tolist() if unread else []
-        return Column(values[self.codes], {row: self.texts[self.codes[row]] for row in rows})
+        odd = {row: self.texts[self.codes[row]] for row in rows}
+        return Column(values[self.codes], odd, padded=padded_length(self.texts))
 
     def without(self, words: Sequence[str]) -> Column:
         """The same cells, of which those that hold one of some words are missing."""
         if self.codes is None:
             odd = {row: text for row, text in self.odd.items() if text not in words}
-            return self if len(odd) == len(self.odd) else Column(self.numbers, odd, is_typed=self.is_typed)
+            if len(odd) == len(self.odd):
+                return self
+            return Column(self.numbers, odd, is_typed=self.is_typed, padded=self.padded)
         kept = [place for place, text in enumerate(self.texts) if text not in words]
         if len(kept) == len(self.texts):
             return self
@@ -178,7 +190,12 @@ def column_of(
             numbers[row] = math.nan if value is None else value
     if 2 * len(odd) > len(cells) - np.isnan(numbers).sum() + len(odd):
         return Column.of_texts(cells, missing)
-    return Column(numbers, odd)
+    return Column(numbers, odd, padded=padded_length(cells))
+
+
+def padded_length(cells: Iterable[str]) -> int:
+    """The length of the longest whole number with a zero in front, such as 007, among some cells, or 0."""
+    return max((len(text) for text in cells if text[:1] == "0" and _PADDED.fullmatch(text)), default=0)
 
 
 class TooLarge(ValueError):

@@ -6,13 +6,14 @@ The csv module reads what pyarrow would read otherwise, or not at all: then Irre
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
 
 from dlrun.data.table_files.arrow_arrays import are_there, values_of
-from dlrun.data.table_files.columns import LARGEST, Column, number
+from dlrun.data.table_files.columns import LARGEST, Column, number, padded_length
 from dlrun.data.table_files.csv_rows import is_sum
 from dlrun.data.table_files.dialects import WHITESPACE
 from dlrun.data.table_files.gathered_columns import Cells, Piece
@@ -39,13 +40,16 @@ def blocks(
 
     if layout.separator == WHITESPACE or len(layout.separator.encode()) != 1:
         raise Irregular
-    last: Column | None = None
+    columns: list[Column] = []
+    padded = _padded(layout.separator)
     figures: set[int] = set()  # columns that were all numbers in the last block, and may be again
     words: set[str] = set()  # names of those that were not
     with text.file.opened() as raw:
         for chunk, starts in _chunks(
             _utf8(raw, text.encoding, size or _BLOCK), layout.first, layout.separator
         ):
+            if figures and padded.search(chunk):  # only a text tells 007 from 7
+                figures = {at for at in figures if columns[at].has_fractions}
             arrays = _parsed(chunk, layout, cells, figures, has_newlines=not isinstance(starts, range))
             if len(arrays[0]) != len(starts):
                 raise Irregular  # such as a line of spaces
@@ -57,11 +61,9 @@ def blocks(
             ]
             figures = {at for at, column in enumerate(columns) if column.codes is None and not column.odd}
             words = {name for at, name in enumerate(layout.names) if at not in figures}
-            last = columns[0]
             yield Piece(starts, columns)
-            del arrays, columns
     pa.system_memory_pool().release_unused()
-    if last is not None and not is_strict and is_sum([last.cell(len(last) - 1), ""]):
+    if columns and not is_strict and is_sum([columns[0].cell(len(columns[0]) - 1), ""]):
         raise Irregular
 
 
@@ -218,7 +220,7 @@ def column_of_array(array: Any, cells: Cells, *, as_text: bool, are_words: bool 
     if _is_figures(array):
         return Column(values_of(array, np.float64, np.nan))
     if not as_text and not are_words and (figures := _figures(array, cells)) is not None:
-        return Column(values_of(figures, np.float64, np.nan))
+        return Column(values_of(figures, np.float64, np.nan), padded=_padded_length(array))
     encoded = array.dictionary_encode()
     stripped = [text.strip() for text in encoded.dictionary.to_pylist()]
     if any(len(text) > _LONGEST_CELL for text in stripped):
@@ -247,6 +249,20 @@ def _figures(array: Any, cells: Cells) -> Any:
     except pa.ArrowInvalid:
         return None
     return figures if _are_plain(figures) else None
+
+
+def _padded_length(array: Any) -> int:
+    """The length of the longest whole number with a zero in front in an array of texts, or 0."""
+    import pyarrow.compute as pc
+
+    found = array.filter(pc.match_substring_regex(array, r"^\s*0[0-9]")).unique().to_pylist()
+    return padded_length(map(str.strip, found))
+
+
+def _padded(separator: str) -> re.Pattern[bytes]:
+    """The pattern of a cell of three digits or more of which the first is 0."""
+    sign = re.escape(separator.encode())
+    return re.compile(rb'(?:^|[\n"]|%b) *0[0-9]{2,} *(?:[\r\n"]|%b)' % (sign, sign))
 
 
 def _are_plain(figures: Any) -> bool:

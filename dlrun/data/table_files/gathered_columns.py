@@ -167,7 +167,8 @@ class Gathered:
             start += len(column)
         each = [column.numbers for column in read if column.numbers is not None]
         numbers = self.store.kept(at, self.rows) if self.store else np.concatenate(each)
-        return Column(numbers, odd, is_typed=all(piece.is_typed for piece in pieces))
+        padded = max((column.padded for column in read), default=0)
+        return Column(numbers, odd, is_typed=all(piece.is_typed for piece in pieces), padded=padded)
 
 
 def joined_texts(pieces: Sequence[Column]) -> Column:

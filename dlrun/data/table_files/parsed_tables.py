@@ -23,7 +23,7 @@ from dlrun.system.locks import alone, remove_unless_in_use
 from dlrun.system.progress import no_progress
 
 CACHE = "tables"  # the folder of all parsed tables in the data folder
-FORMAT = 1  # of the cache; a table cached in another format is parsed again
+FORMAT = 2  # of the cache; a table cached in another format is parsed again
 _WIDTH = 8  # bytes of a cell
 _PIECE = 2**16  # rows that are written at once
 
@@ -155,7 +155,7 @@ def _kept(table: Table, store: FileStore) -> dict[str, Any]:
         if column.numbers is not None:
             if not store.holds(column.numbers):
                 store.keep(at, 0, column.numbers)
-            own["odd"] = list(column.odd.items())
+            own |= {"odd": list(column.odd.items()), "padded": column.padded}
         else:
             assert column.codes is not None, "a column has numbers or codes"
             store.keep(at, 0, column.codes.astype(np.float64))
@@ -201,8 +201,8 @@ class _KeptColumn(Column):
 
     _kept: _Kept
 
-    def __init__(self, kept: _Kept, odd: Mapping[int, str], *, is_typed: bool) -> None:
-        for name, value in (("_kept", kept), ("odd", odd), ("is_typed", is_typed)):
+    def __init__(self, kept: _Kept, odd: Mapping[int, str], *, is_typed: bool, padded: int) -> None:
+        for name, value in (("_kept", kept), ("odd", odd), ("is_typed", is_typed), ("padded", padded)):
             object.__setattr__(self, name, value)
 
     @property
@@ -214,7 +214,7 @@ def _column(own: Mapping[str, Any], kept: _Kept) -> Column:
     if "texts" in own:
         return Column(codes=kept.read().astype(np.int32), texts=own["texts"], is_date=own["is_date"])
     odd = {int(row): str(text) for row, text in own["odd"]}
-    return _KeptColumn(kept, odd, is_typed=own["is_typed"])
+    return _KeptColumn(kept, odd, is_typed=own["is_typed"], padded=int(own["padded"]))
 
 
 def _digest(path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from dlrun.data.table_files.columns import Column
+from dlrun.data.table_files.columns import Column, plain_number
 from dlrun.data.tabular.dates import ISO, formats_of
 from dlrun.data.tabular.number_readings import (
     PLAIN,
@@ -48,6 +48,7 @@ _MOST_WORDS = 3  # different ones
 _MANY = 20  # different numbers: words among these are no further categories, however frequent
 _LEAST_IDS = 10  # cells: fewer texts that all differ may be categories
 _NEARLY_ALL = 0.9
+_LEAST_DIGITS = 3  # of a code with zeros in front
 _FEW = 10  # different whole numbers that may be categories
 _ROWS_OF_EACH = 30
 
@@ -78,6 +79,8 @@ def kind_of(column: Column, decimal: str = "", given: NumberReading | None = Non
     """
     if column.is_date:
         return Kind("date")
+    if column.codes is not None and are_codes(column):
+        return Kind("category")
     written = _written(column)
     held = {text: count for text, count in written.items() if not is_meant_as_nothing(text)}
     words = tuple(text for text in written if text not in held)
@@ -170,6 +173,26 @@ def why_useless(name: str, column: Column, kind: Kind, labelled: np.ndarray | No
 def numbers_the_rows(values: np.ndarray) -> bool:
     """True if the numbers (n,) of a column count its rows from 0 or 1."""
     return len(values) > 1 and values[0] in (0, 1) and bool((np.diff(values) == 1).all())
+
+
+def are_codes(column: Column) -> bool:
+    """True for whole numbers of which some have zeros in front, such as 01067: codes, not quantities.
+
+    Two digits, as of hours and months, are numbers, and so are times such as 0930.
+    """
+    if column.is_typed or (column.codes is None and column.padded < _LEAST_DIGITS):
+        return False
+    read = column.as_numbers(plain_number)
+    assert read.numbers is not None, "it was read as numbers"
+    values = read.numbers[~np.isnan(read.numbers)]
+    if (
+        read.padded < _LEAST_DIGITS
+        or read.has_fractions
+        or 2 * len(read.odd) > len(values)
+        or values.min() < 0
+    ):
+        return False
+    return not (read.padded == 4 and bool(((values < 2400) & (values % 100 < 60)).all()))
 
 
 def is_few_valued(column: Column) -> bool:

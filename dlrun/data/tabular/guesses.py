@@ -8,11 +8,16 @@ from fnmatch import fnmatchcase
 from glob import escape
 from typing import Any
 
-import numpy as np
-
-from dlrun.data.table_files.columns import Column
 from dlrun.data.table_files.tables import Table
-from dlrun.data.tabular.column_kinds import Kind, is_few_valued, kind_of, kinds_of, labelled_rows, why_useless
+from dlrun.data.tabular.column_kinds import (
+    Kind,
+    are_codes,
+    is_few_valued,
+    kind_of,
+    kinds_of,
+    labelled_rows,
+    why_useless,
+)
 from dlrun.data.tabular.encoding import TableOptions
 from dlrun.data.tabular.missing_words import said_words
 from dlrun.data.tabular.number_readings import PLAIN, NumberReading
@@ -43,6 +48,15 @@ def without_words(table: Table, words: Sequence[str]) -> Table:
     if not words:
         return table
     return replace(table, columns={name: column.without(words) for name, column in table.columns.items()})
+
+
+def codes_among(table: Table, options: TableOptions) -> list[str]:
+    """The inputs that were read as numbers but are codes, such as 01067, so that their texts are needed."""
+    if options.categorical != "auto":
+        return []
+    others = {*options.baselines.values(), *(options.dates if options.dates != "auto" else ())}
+    columns = {name: table.columns[name] for name in input_columns(table, options) if name not in others}
+    return [name for name, column in columns.items() if column.codes is None and are_codes(column)]
 
 
 def settled(table: Table, options: TableOptions) -> Guesses:
@@ -99,7 +113,10 @@ class Guesses:
         thousands = {each.thousands for each in readings if each.thousands}
         decimals = {each.decimal for each in readings}
         if "," in decimals and self.options.reading.decimal == "auto":
-            with_point = [name for name in kinds if _has_fractions(self.table.columns[name])]
+            each = {name: self.table.columns[name] for name in kinds}
+            with_point = [
+                name for name, column in each.items() if column.has_fractions and not column.is_typed
+            ]
             decimals |= {"."} if with_point else set()
         if len(thousands) > 1 or len(decimals) > 1 or thousands & decimals:
             shown = ", ".join(f"{name} ({kind.example!r})" for name, kind in [*unusual.items()][:_MOST_NAMED])
@@ -205,7 +222,9 @@ class Guesses:
             ]
             few = few if len(few) <= _MOST_FEW else []
             self.change(categorical=tuple(name for name in kept if name in {*texts, *few}))
-            ways = {"text": texts, "few whole numbers": few}
+            codes = [name for name in texts if are_codes(columns[name])]
+            texts = [name for name in texts if name not in codes]
+            ways = {"text": texts, "few whole numbers": few, "numbers with zeros in front": codes}
             if each := [f"{_some(names)} ({how})" for how, names in ways.items() if names]:
                 self.notes.append(f"categories: {', '.join(each)}")
 
@@ -225,14 +244,6 @@ def _holds(table: Table, column: str, word: str) -> bool:
     """True if a cell of a column holds a word."""
     held = table.columns[column]
     return word in (held.odd.values() if held.codes is None else held.present)
-
-
-def _has_fractions(column: Column) -> bool:
-    """True if a column was read as numbers with a decimal point."""
-    if column.numbers is None or column.is_typed:
-        return False
-    values = column.numbers[~np.isnan(column.numbers)]
-    return bool((values != np.round(values)).any())
 
 
 def _some(names: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ from dlrun.data.tabular.column_figures import Figures
 from dlrun.data.tabular.dates import ISO, formats_of
 from dlrun.data.tabular.encoding import Encoding, TableOptions, different, places_of, sameness
 from dlrun.data.tabular.far_values import ranges_of, said_far
-from dlrun.data.tabular.guesses import input_columns, settled, without_words
+from dlrun.data.tabular.guesses import codes_among, input_columns, settled, without_words
 from dlrun.data.tabular.inputs import (
     Unseen,
     constant_columns,
@@ -274,12 +274,16 @@ def _learnt(read: Read, options: TableOptions, notes: list[str]) -> _Dataset:
     else:
         if decimal := table.guessed.get("decimal"):
             options = replace(options, reading=replace(options.reading, decimal=decimal))
+        texts = options.texts
+        if codes := codes_among(table, options):
+            texts = (*texts, *codes)
+            table = read(texts, options.reading)
         found = settled(without_words(table, options.reading.na_values), options)
         if "decimal" in found.changed:  # cells such as 1.000 were read with a point
             options = replace(options, reading=replace(options.reading, decimal=found.changed["decimal"]))
             guessed["decimal"] = found.changed["decimal"]
             findings.append("numbers have decimal commas")
-            table = read(options.texts, options.reading)
+            table = read(texts, options.reading)
             found = settled(without_words(table, options.reading.na_values), options)
         table, options = found.table, found.options
         findings += found.notes

@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from dlrun.data.table_files.columns import column_of
-from dlrun.data.tabular.column_kinds import is_few_valued, kind_of, why_useless
+from dlrun.data.tabular.column_kinds import are_codes, is_few_valued, kind_of, why_useless
 from dlrun.data.tabular.dates import formats_of, seconds_of
 
 
@@ -39,6 +39,8 @@ from dlrun.data.tabular.dates import formats_of, seconds_of
         ([*"0123" * 30, "4+"], "category"),
         (["<18", "18-65", ">65"] * 30, "category"),
         (["21,5", "19,25", *["k.A."] * 3], "number"),
+        (["00", "07", "23"], "number"),
+        (["0930", "1645", "2359"], "number"),
         (["21.5", "19.2", *["#NV"] * 3, "#WERT!", "n/d"], "number"),
     ],
 )
@@ -70,6 +72,27 @@ def test_words_in_a_column_of_numbers_are_missing_and_noted() -> None:
 )
 def test_a_column_that_could_mean_two_things_is_a_mistake(cells: list[str], mistake: str) -> None:
     assert mistake in kind_of(column_of(cells)).mistake
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["01067", "10115", ""], True),
+        (["007", "12", "k.A."], True),
+        (["0117", "0575"], True),
+        (["00", "07", "23"], False),
+        (["0930", "1645", "2359"], False),
+        (["001.5", "002"], False),
+        (["-5", "007"], False),
+        (["0.5", "100"], False),
+        (["A1", "007", "B2", "C3"], False),
+    ],
+)
+def test_whole_numbers_with_zeros_in_front_are_codes(cells: list[str], expected: bool) -> None:
+    assert are_codes(column_of(cells)) is expected
+    as_texts = column_of(cells, as_text=True)
+    assert are_codes(as_texts) is expected
+    assert not expected or kind_of(as_texts).name == "category"
 
 
 @pytest.mark.parametrize(

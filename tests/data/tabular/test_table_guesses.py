@@ -232,6 +232,27 @@ def test_a_frequent_word_among_numbers_leaves_them_numbers_and_is_said(tmp_path:
     assert "x=leer" in listed.features and "na_values" not in listed.guessed
 
 
+def test_codes_with_zeros_in_front_are_categories_and_said(tmp_path: Path) -> None:
+    rows = [f"{('01067', '10115', '80331')[n % 3]},{n % 24:02},{n}" for n in range(90)]
+    path = table(tmp_path, rows, "zip,hour,y")
+    data = data_of(path)
+    assert data.features == ("zip=01067", "zip=10115", "zip=80331", "hour")
+    assert "categories: zip (numbers with zeros in front)" in data.findings
+    assert same_by_recorded_options(data, path)
+    as_numbers = data_of(path, categorical=[])
+    assert as_numbers.features == data_of(path, read="strict").features == ("zip", "hour")
+    keys = [{name: some.keys for name, some in each.read().items()} for each in (data, as_numbers)]
+    assert all(torch.equal(keys[0][name], keys[1][name]) for name in keys[0]), "the split is the same"
+    new = tmp_path / "new.csv"
+    new.write_text("zip,hour\n1067,00\n80331,01\n")  # as a spreadsheet writes it
+    assert data.read_new is not None
+    (piece,) = data.read_new(new)
+    assert isinstance(piece, NewInputs)
+    assert piece.inputs[:, :3].tolist() == [[1, 0, 0], [0, 0, 1]]
+    counted = table(tmp_path, (f"{n:05},{n % 7},{n}" for n in range(60)), "customer,x,y")
+    assert data_of(counted).features == ("x",)
+
+
 def test_a_cell_that_bounds_a_number_is_neither_a_category_nor_missing(tmp_path: Path) -> None:
     path = table(tmp_path, [f"{'>100' if n % 9 == 0 else n / 4},{n}" for n in range(90)])
     with pytest.raises(UserError, match=r"x holds 10 cells such as '>100': that means a number") as refused:
