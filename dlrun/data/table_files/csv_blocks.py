@@ -41,14 +41,13 @@ def blocks(
     if layout.separator == WHITESPACE or len(layout.separator.encode()) != 1:
         raise Irregular
     columns: list[Column] = []
-    padded = _padded(layout.separator)
     figures: set[int] = set()  # columns that were all numbers in the last block, and may be again
     words: set[str] = set()  # names of those that were not
     with text.file.opened() as raw:
         for chunk, starts in _chunks(
             _utf8(raw, text.encoding, size or _BLOCK), layout.first, layout.separator
         ):
-            if figures and padded.search(chunk):  # only a text tells 007 from 7
+            if figures and _may_hold_codes(chunk, layout.separator):  # only a text tells 007 from 7
                 figures = {at for at in figures if columns[at].has_fractions}
             arrays = _parsed(chunk, layout, cells, figures, has_newlines=not isinstance(starts, range))
             if len(arrays[0]) != len(starts):
@@ -259,10 +258,11 @@ def _padded_length(array: Any) -> int:
     return padded_length(map(str.strip, found))
 
 
-def _padded(separator: str) -> re.Pattern[bytes]:
-    """The pattern of a cell of three digits or more of which the first is 0."""
-    sign = re.escape(separator.encode())
-    return re.compile(rb'(?:^|[\n"]|%b) *0[0-9]{2,} *(?:[\r\n"]|%b)' % (sign, sign))
+def _may_hold_codes(chunk: bytes, separator: str) -> bool:
+    """True if a cell of a chunk may be a whole number of three digits or more with a zero in front."""
+    before = (b"\n", b'"', b" ", separator.encode())  # a pattern that begins with a fixed sign is found fast
+    code = rb"0[0-9][0-9]"
+    return bool(re.match(code, chunk)) or any(re.search(re.escape(sign) + code, chunk) for sign in before)
 
 
 def _are_plain(figures: Any) -> bool:

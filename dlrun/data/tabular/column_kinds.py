@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from dlrun.data.table_files.columns import Column, plain_number
+from dlrun.data.table_files.columns import Column, padded_length, plain_number
 from dlrun.data.tabular.dates import ISO, formats_of
 from dlrun.data.tabular.number_readings import (
     PLAIN,
@@ -180,19 +180,16 @@ def are_codes(column: Column) -> bool:
 
     Two digits, as of hours and months, are numbers, and so are times such as 0930.
     """
-    if column.is_typed or (column.codes is None and column.padded < _LEAST_DIGITS):
+    padded = column.padded if column.codes is None else padded_length(column.texts)
+    if column.is_typed or padded < _LEAST_DIGITS:
         return False
     read = column.as_numbers(plain_number)
     assert read.numbers is not None, "it was read as numbers"
     values = read.numbers[~np.isnan(read.numbers)]
-    if (
-        read.padded < _LEAST_DIGITS
-        or read.has_fractions
-        or 2 * len(read.odd) > len(values)
-        or values.min() < 0
-    ):
+    if read.has_fractions or 2 * len(read.odd) > len(values) or (values < 0).any():
         return False
-    return not (read.padded == 4 and bool(((values < 2400) & (values % 100 < 60)).all()))
+    are_times = padded == 4 and bool(((values < 2400) & (values % 100 < 60)).all())
+    return len(values) > 0 and not are_times
 
 
 def is_few_valued(column: Column) -> bool:

@@ -23,6 +23,7 @@ from dlrun.data.table_files.layouts import Layout, layout_of
 from dlrun.data.table_files.packed_files import PackedFile
 from dlrun.data.table_files.tables import STRICT, Reading, Table
 from dlrun.data.table_files.text_encodings import TextFile, text_file
+from dlrun.data.tabular.column_kinds import are_codes
 from dlrun.errors import UserError
 
 NUMBERS = st.sampled_from(
@@ -43,7 +44,7 @@ def is_same(one: Column, other: Column) -> bool:
     are_equal = np.array_equal(one.numbers, other.numbers, equal_nan=True) and dict(one.odd) == dict(
         other.odd
     )
-    return are_equal and max(2, one.padded) == max(2, other.padded)  # of two digits it need not be known
+    return are_equal and are_codes(one) == are_codes(other)
 
 
 def by_blocks(text: TextFile, layout: Layout, cells: Cells, size: int) -> Gathered:
