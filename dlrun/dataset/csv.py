@@ -133,13 +133,15 @@ def csv(
     magnitude, all of 0 or more, `target_transform: log` lets the loss see log(1 + y) of a target y, which is
     scaled after that; predictions, metrics and baselines stay in the unit of y.
 
-    Splits. A hash of each row's cells, or of its `id`, decides whether it is a test row, so that no row
-    changes its split when others are added; equal rows stand together. Each class has `test_fraction` of its
-    rows in the test split and `valid_fraction` of the rest in the validation split; `stratify` names a
-    column to balance instead, `group` one whose rows stay together, `seed` chooses another hash. The split is
-    chronological if there is a `date`: then the last rows are the test split, the last of the rest the
-    validation split. `split_column` names a column that says train, valid or test; `test_path` and
-    `valid_path` are files of their own for these splits, with the same columns.
+    Splits. A hash of what each row's cells mean, or of its `id`, decides whether it is a test row, so that no
+    row changes its split when others are added, in another order of rows or columns, or when the file is
+    written in another way: marks in numbers, forms of dates, quotes, encoding, words for missing cells. Equal
+    rows stand together. Each class has `test_fraction` of its rows in the test split and `valid_fraction` of
+    the rest in the validation split; `stratify` names a column to balance instead, `group` one whose rows
+    stay together, `seed` chooses another hash. The split is chronological if there is a `date`: then the last
+    rows are the test split, the last of the rest the validation split. `split_column` names a column that
+    says train, valid or test; `test_path` and `valid_path` are files of their own for these splits, with the
+    same columns.
 
     New rows. `dlrun predict` reads a file of rows without targets piece by piece, a workbook whole. Rows are
     named by their `id`, or their `date` if no two have the same, or their line. Rows with a number below the

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dlrun.config.options import Count, Fraction, Resize, Seed
+from dlrun.data.composed import composed
 from dlrun.data.examples import Data
 from dlrun.data.image_files.decoded_images import Decoding
 from dlrun.data.image_files.finding import SUFFIXES
 from dlrun.data.image_files.image_examples import Dealing, Images, KnownImages, image_place, levels_of
 from dlrun.data.image_files.labels import ImageLabels
-from dlrun.data.image_files.layout import Layout, composed
+from dlrun.data.image_files.layout import Layout
 from dlrun.data.image_files.pixels import pixel_fit
 from dlrun.errors import UserError, nearest
 

@@ -153,9 +153,8 @@ def test_a_dataset_that_states_another_transform_is_refused() -> None:
 
 def test_a_model_keeps_the_transform_it_was_trained_with(tmp_path: Path) -> None:
     run = trained(planned(**small(written(tmp_path))), tmp_path / "runs")
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(UserError, match=r"dataset\.target_transform cannot be changed"):
         open_plan(run.last, ["dataset.target_transform=null"], Parts(), tmp_path)
-    assert "the model was trained with target_transform: log" in str(refused.value)
     saved = load_checkpoint(run.last)
     for forged in ("square", ["log"], 1, None):
         saved.data["known"]["target_transform"] = forged

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
+from dlrun.data.composed import composed
 from dlrun.data.image_files.finding import files_below, printable
-from dlrun.data.image_files.layout import Listing, composed, few, is_are, natural
+from dlrun.data.image_files.layout import Listing, few, is_are, natural
 from dlrun.data.placement import SPLIT_NAMES
 from dlrun.data.table_files.columns import is_number, number
 from dlrun.data.table_files.csv_files import read_table

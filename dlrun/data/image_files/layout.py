@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from dlrun.data.composed import composed
 from dlrun.data.image_files.finding import files_below, is_hidden, printable
 from dlrun.data.placement import SPLIT_NAMES
 from dlrun.errors import UserError, listed
@@ -224,11 +224,6 @@ def natural(name: str) -> tuple[list[tuple[str, int]], str]:
     parts = re.split(r"([0-9]{1,18})", name)
     pairs = zip(parts[::2], [*map(int, parts[1::2]), -1], strict=True)
     return [(text.casefold(), number) for text, number in pairs], name
-
-
-def composed(name: str) -> str:
-    """A name in Unicode's composed form (NFC): macOS writes é as e and an accent."""
-    return unicodedata.normalize("NFC", name)
 
 
 def _folders(place: Path) -> dict[str, Path]:

@@ -207,6 +207,15 @@ class Cells:
         self._note(column, read.missing, read.odd)
         return read.numbers
 
+    def column(self, name: str, written: Column, date: Sequence[str] = ()) -> Column:
+        """The values of a column, with dates as numbers; as it is `written` if it was not parsed."""
+        if name in self.moments or [name] == list(date):
+            moments = self.moments.get(name, self.date)
+            assert moments is not None, "dates were read"
+            return Column(moments.double().numpy())
+        parsed = self.numbers.columns.get(name) if isinstance(self.numbers, NumbersOf) else None
+        return parsed or written
+
     def is_missing(self, column: str) -> Tensor:
         """True (n,) for each row whose cell of an input is missing."""
         if column in self.texts:

@@ -18,6 +18,7 @@ from dlrun.data.placement import Placement
 from dlrun.data.table_files.columns import plain_number, said_number
 from dlrun.data.table_files.tables import STRICT, Reading
 from dlrun.data.tabular.number_readings import NumberReading
+from dlrun.data.tabular.row_keys import KeyRule, key_rule
 from dlrun.data.text.texts import distinct_texts
 from dlrun.errors import UserError
 
@@ -62,6 +63,7 @@ class TableOptions:
     valid_fraction: float = 0.0
     seed: int = 0
     formats: Mapping[str, str] = field(default_factory=dict)  # of columns of dates, once they are known
+    keys_by: KeyRule = "cells"
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -140,6 +142,7 @@ class Encoding:
     is_wide: bool = True  # True if raw inputs are float64
     target_transform: Transform | None = None  # `scaling` is that of the targets after it
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of numbers in the training rows
+    keys_by: KeyRule = "cells"
 
     @classmethod
     def remembered(cls, known: Mapping[str, Any]) -> Encoding:
@@ -175,7 +178,8 @@ class Encoding:
             placement,
             known.get("is_wide") is not False,
             _remembered_transform(known.get("target_transform")),
-            _remembered_ranges(known.get("ranges", {}), {*columns} - {*categories, *cycles}),
+            ranges=_remembered_ranges(known.get("ranges", {}), {*columns} - {*categories, *cycles}),
+            keys_by=key_rule(known.get("keys_by")),
         )
 
     def known(self) -> dict[str, Any]:
@@ -196,6 +200,7 @@ class Encoding:
             "is_wide": self.is_wide,
             "target_transform": self.target_transform,
             "ranges": {column: list(ends) for column, ends in self.ranges.items()},
+            "keys_by": self.keys_by,
         }
 
     def features(self, options: TableOptions) -> tuple[str, ...]:

@@ -46,7 +46,11 @@ def parsed(
         cells.read_dates(table, options.date, options.format_of(options.date[0]))
     if labelled:
         named = dict.fromkeys((*columns, *options.date, *options.targets))
-        cells.keys = row_keys({name: table.columns[name] for name in named})
+        if options.keys_by == "cells":
+            cells.keys = row_keys({name: table.columns[name] for name in named})
+        else:
+            held = {name: cells.column(name, table.columns[name], options.date) for name in named}
+            cells.keys = row_keys(held, options.numbers.read)
     return cells
 
 

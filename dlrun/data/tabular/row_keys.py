@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dlrun.data.composed import composed
 from dlrun.data.hash_split import mixed
 from dlrun.data.table_files.columns import Column, plain_number
 
 _AT_ONCE = 2**15  # rows
 _MISSING = np.uint64(0x6D697373696E67)
 
+# The rule of keys, which a checkpoint keeps: a row has the same key as long as its cells have the same
+# values, or by the rule of an earlier dlrun as long as they are written in the same way.
+KeyRule = Literal["values", "cells"]
 
-def row_keys(columns: Mapping[str, Column]) -> Tensor:
+
+def key_rule(known: object) -> KeyRule:
+    """The rule in a checkpoint, "cells" if it has none. Raises ValueError for another."""
+    if known in get_args(KeyRule) or known is None:
+        return known or "cells"  # type: ignore[return-value]
+    raise ValueError("the stored rule of keys is none")
+
+
+def row_keys(columns: Mapping[str, Column], read: Callable[[str], float] | None = None) -> Tensor:
     """The keys (n,) int64 of rows by their cells in some columns, each of which counts with its name.
 
-    Numbers that are equal have the same key, even where one is held as a text: 1 and 1.0.
+    Numbers that are equal have the same key, even where one is held as a text: 1 and 1.0, or by `read`
+    whatever it reads, such as 1,070 and 1070. With it texts count in Unicode's composed form, too, so that
+    no key depends on how a file is written: its decimal mark and that between thousands, quotes, ends of
+    lines, the encoding, the words for missing cells, the order of its columns. Columns of dates have to be
+    given as numbers for that. What remains is what a text says: `Yes`, `yes` and `YES` are three.
     """
     total = np.zeros(max(map(len, columns.values()), default=0), np.uint64)
     for name, column in columns.items():
-        cells, own = _of_cells(column), _of_text(f"column {name}")
+        cells, of_name = (
+            _of_cells(column, read),
+            _of_text(f"column {name if read is None else composed(name)}"),
+        )
         for rows in _pieces(len(total)):
-            total[rows] += mixed(cells[rows] ^ own)
+            total[rows] += mixed(cells[rows] ^ of_name)
     for rows in _pieces(len(total)):
         total[rows] = mixed(total[rows])
     return torch.from_numpy(total.view(np.int64))
@@ -36,15 +56,16 @@ def _pieces(n: int) -> Iterator[slice]:
     return (slice(start, start + _AT_ONCE) for start in range(0, n, _AT_ONCE))
 
 
-def _of_cells(column: Column) -> np.ndarray:
+def _of_cells(column: Column, read: Callable[[str], float] | None) -> np.ndarray:
     """The keys (n,) uint64 of the cells of one column."""
     if column.codes is not None:
-        keys: np.ndarray = np.array([*map(_of_cell, column.texts), _MISSING], np.uint64)[column.codes]
+        each = [_of_cell(text, read) for text in column.texts]
+        keys: np.ndarray = np.array([*each, _MISSING], np.uint64)[column.codes]
         return keys
     assert column.numbers is not None, "a column has numbers or codes"
     keys = _of_numbers(column.numbers)
     for row, text in column.odd.items():
-        keys[row] = _of_cell(text)
+        keys[row] = _of_cell(text, read)
     return keys
 
 
@@ -56,11 +77,11 @@ def _of_numbers(values: np.ndarray) -> np.ndarray:
     return keys
 
 
-def _of_cell(text: str) -> np.uint64:
+def _of_cell(text: str, read: Callable[[str], float] | None) -> np.uint64:
     try:
-        return np.uint64(_of_numbers(np.array([plain_number(text)]))[0])
+        return np.uint64(_of_numbers(np.array([(read or plain_number)(text)]))[0])
     except ValueError:
-        return _of_text(text)
+        return _of_text(text if read is None else composed(text))
 
 
 def _of_text(text: str) -> np.uint64:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dlrun.data.composed import composed
 from dlrun.data.examples import Examples
 from dlrun.data.hash_split import HashSplit, text_keys
 from dlrun.data.hold_out import carve
@@ -170,7 +171,8 @@ def _classes(cells: Cells, options: TableOptions) -> tuple[Tensor | None, tuple[
 def _keys(cells: Cells, options: TableOptions) -> Tensor:
     """The keys (n,) by which rows are placed: those of their group or id, or of what they hold."""
     if name := options.group or options.id:
-        return text_keys(cells.texts[name].cells())
+        texts = cells.texts[name].cells()
+        return text_keys(texts if options.keys_by == "cells" else map(composed, texts))
     assert cells.keys is not None, "rows of a table have keys"
     return cells.keys
 

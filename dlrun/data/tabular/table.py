@@ -98,12 +98,13 @@ def table_data(read: Read, options: TableOptions, known: Mapping[str, Any] | Non
     refuse_contradictions(options)
     notes: list[str] = []
     if known is None:
-        dataset = _learnt(read, options, notes)
+        dataset = _learnt(read, replace(options, keys_by="values"), notes)
     else:
         encoding = Encoding.remembered(known)
         options = replace(
             options,
             formats=encoding.formats,
+            keys_by=encoding.keys_by,
             categorical=[*encoding.categories] if options.categorical == "auto" else options.categorical,
             dates=[*encoding.dates] if options.dates == "auto" else options.dates,
         )
@@ -366,6 +367,7 @@ def _fitted(
         is_wide=not is_new or needs_float64(each for name, each in figures.items() if name in columns),
         target_transform=options.target_transform,
         ranges=ranges_of(figures, [name for name in columns if name not in {*categories, *dates}]),
+        keys_by=options.keys_by,
     )
 
 
