@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from dlrun.data.table_files.columns import Column, padded_length, plain_number
-from dlrun.data.tabular.dates import ISO, formats_of
+from dlrun.data.tabular.dates import ISO, formats_of, formats_of_most, is_date, said_format
 from dlrun.data.tabular.number_readings import (
     PLAIN,
     NumberReading,
@@ -59,7 +59,8 @@ class Kind:
 
     Numbers are read by `reading`, of which `example` is a cell that shows it; cells that hold one of the
     words `nothing` are missing, and `has_frequent_words` if many do whose word need not mean that. Dates have
-    the format `date_format`. A `mistake` says why a column is of no kind, and `fix` what helps.
+    the format `date_format`. A `mistake` says why a column is of no kind, `wrong` is a cell that shows
+    it, and `fix` says what helps.
     """
 
     name: Literal["number", "category", "date", "empty"]
@@ -68,6 +69,7 @@ class Kind:
     nothing: tuple[str, ...] = ()
     date_format: str = ISO
     mistake: str = ""
+    wrong: str = ""
     fix: str = ""
     has_frequent_words: bool = False
 
@@ -89,9 +91,10 @@ def kind_of(column: Column, decimal: str = "", given: NumberReading | None = Non
         return Kind("number" if len(numbers) else "empty", nothing=words)
     if not len(numbers) and (formats := formats_of(held)):
         if len(formats) > 1:
-            what = f"holds dates such as {next(iter(held))!r}, which {_listed(formats)} read otherwise"
-            return Kind("date", mistake=what, fix=f"set date_format, such as {formats[0]!r}")
+            return _unclear_dates(held, formats)
         return Kind("date", date_format=formats[0], nothing=words)
+    if not len(numbers) and (formats := formats_of_most(held, _NEARLY_ALL)):
+        return _nearly_dates(held, formats, words)
     alike = [text for text in held if is_like_a_number(text)]
     stray = [text for text in held if not is_like_a_number(text)]
     strays, cells = sum(held[text] for text in stray), len(numbers) + sum(held.values())
@@ -100,11 +103,10 @@ def kind_of(column: Column, decimal: str = "", given: NumberReading | None = Non
         if not are_many or len(stray) > len(bounds) + _MOST_WORDS:
             return Kind("category")
         count = sum(held[text] for text in bounds)
-        said = f"{count:,} cells" if count > 1 else "a cell"
-        what = f"holds {said} such as {bounds[0]!r}: that means a number, and is not taken for a missing one"
-        named = ", ".join(map(repr, bounds[:_MOST_WORDS])) + ", …" * (len(bounds) > _MOST_WORDS)
-        fix = f"write numbers there, or set na_values: [{named}] to take them for missing all the same"
-        return Kind("number", mistake=what, fix=fix)
+        said = f"{count:,} cells that only bound" if count > 1 else "a cell that only bounds"
+        what = f"holds {said} a number, such as {bounds[0]!r}"
+        fix = f"write numbers there, or set na_values: [{_some(bounds)}] to take those for missing"
+        return Kind("number", mistake=what, wrong=bounds[0], fix=fix)
     if len(stray) > _MOST_WORDS or (strays > _MOST_STRAY * cells and not are_many):
         return Kind("category")
     nothing, are_frequent = (*words, *stray), strays > _MOST_STRAY * cells
@@ -210,6 +212,33 @@ def _written(column: Column) -> dict[str, int]:
     if column.codes is not None:
         return dict(zip(column.texts, column.counts.tolist(), strict=True))
     return Counter(column.odd.values())
+
+
+def _nearly_dates(held: Mapping[str, int], formats: Sequence[str], words: tuple[str, ...]) -> Kind:
+    """The kind of a column in which most cells are dates of the first of some formats."""
+    if len(formats) > 1:
+        return _unclear_dates(held, formats)
+    others = [text for text in held if not is_date(text, formats[0])]
+    wrong = [text for text in others if any(map(str.isdigit, text))]
+    if not wrong and len(others) <= _MOST_WORDS:
+        return Kind("date", date_format=formats[0], nothing=(*words, *others))
+    wrong = wrong or others
+    count, form = sum(held[text] for text in wrong), said_format(formats[0])
+    said = f"{count:,} cells" if count > 1 else "a cell"
+    example = next(text for text in held if text not in others)
+    what = f"holds dates such as {example!r}, but also {said} such as {wrong[0]!r}"
+    fix = f"write dates as {form}, or set na_values: [{_some(wrong)}] to take those for missing"
+    return Kind("date", mistake=what, wrong=wrong[0], fix=fix)
+
+
+def _unclear_dates(held: Mapping[str, int], formats: Sequence[str]) -> Kind:
+    what = f"holds dates such as {next(iter(held))!r}, which {_listed(formats)} read otherwise"
+    return Kind("date", mistake=what, fix=f"set date_format, such as {formats[0]!r}")
+
+
+def _some(texts: Sequence[str]) -> str:
+    """Some texts as they stand in a list of an option."""
+    return ", ".join(map(repr, texts[:_MOST_WORDS])) + ", …" * (len(texts) > _MOST_WORDS)
 
 
 def _unusual_numbers(

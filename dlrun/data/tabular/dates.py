@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from torch import Tensor
@@ -19,6 +19,7 @@ _DAYS = (
 )  # fmt: skip
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 FORMATS = tuple(day + time for time in _TIMES for day in _DAYS)
+_TRIED = 20  # texts, by which formats are chosen before all are tried
 ISO = ""  # stands for ISO 8601 in all its forms
 
 
@@ -66,8 +67,42 @@ def formats_of(texts: Collection[str]) -> list[str]:
         left = [each for each in left if _fits([text], each)]
         if not left:
             return []
+    return _different(left, texts)
+
+
+def formats_of_most(counts: Mapping[str, int], share: float) -> list[str]:
+    """The formats that fit the most cells, and at least a share of them, and give them different dates.
+
+    `counts` are the numbers of cells of each text. Only formats that fit most of some texts are tried on all.
+    """
+    texts = list(counts)
+    tried = texts[:: max(1, len(texts) // _TRIED)]
+    if 2 * sum(any(map(str.isdigit, text)) for text in tried) <= len(tried):
+        return []
+    likely = [each for each in (ISO, *FORMATS) if 2 * sum(_fits([text], each) for text in tried) > len(tried)]
+    cells, fitted = sum(counts.values()), dict[str, int]()
+    for each in likely:
+        fitting = [text for text in texts if _fits([text], each)]
+        if (count := sum(counts[text] for text in fitting)) >= share * cells:
+            fitted[each] = count
+    best = [each for each, count in fitted.items() if count == max(fitted.values())]
+    return _different(best, [text for text in texts if _fits([text], best[0])]) if best else []
+
+
+def is_date(text: str, date_format: str) -> bool:
+    """True for a date of a format."""
+    return _fits([text], date_format)
+
+
+def said_format(date_format: str) -> str:
+    """A date of a format, as an example: `31.01.2016`."""
+    return datetime(2016, 1, 31, 18, 30).strftime(date_format or "%Y-%m-%d")
+
+
+def _different(formats: Sequence[str], texts: Collection[str]) -> list[str]:
+    """Those of some formats that give texts which all of them fit different dates."""
     meanings: dict[tuple[int, ...], str] = {}
-    for each in left:
+    for each in formats:
         meanings.setdefault(tuple(seconds_of([text], each) for text in texts), each)
     return list(meanings.values())
 

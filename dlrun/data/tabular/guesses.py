@@ -143,7 +143,8 @@ class Guesses:
         """Raise UserError if there is any mistake, with all of them."""
         for name, kind in kinds.items():
             if kind.mistake:
-                self.mistakes.append((f"{name} {kind.mistake}", kind.fix))
+                place = f" ({self._place_of(name, kind.wrong)})" if kind.wrong else ""
+                self.mistakes.append((f"{name} {kind.mistake}{place}", kind.fix))
         for target in self.options.targets:
             if target in kinds and kinds[target].name in ("category", "date"):
                 held = next(iter(self.table.columns[target].as_texts().texts))
@@ -156,6 +157,13 @@ class Guesses:
             )
             fix = "; ".join(dict.fromkeys(fix for _, fix in self.mistakes if fix))
             raise UserError(what + more, where=self.table.source, fix=fix)
+
+    def _place_of(self, name: str, text: str) -> str:
+        """The first place of a text in a column."""
+        column = self.table.columns[name]
+        if column.codes is None:
+            return self.table.place(next(row for row, odd in column.odd.items() if odd == text))
+        return self.table.place(int((column.codes == list(column.texts).index(text)).argmax()))
 
     def choose_words(self, kinds: Mapping[str, Kind]) -> None:
         """Choose the words that mean a missing value, by those in columns of numbers and dates."""

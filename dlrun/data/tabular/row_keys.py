@@ -40,10 +40,8 @@ def row_keys(columns: Mapping[str, Column], read: Callable[[str], float] | None 
     """
     total = np.zeros(max(map(len, columns.values()), default=0), np.uint64)
     for name, column in columns.items():
-        cells, of_name = (
-            _of_cells(column, read),
-            _of_text(f"column {name if read is None else composed(name)}"),
-        )
+        of_name = _of_text(f"column {name if read is None else composed(name)}")
+        cells = _of_cells(column, read)
         for rows in _pieces(len(total)):
             total[rows] += mixed(cells[rows] ^ of_name)
     for rows in _pieces(len(total)):

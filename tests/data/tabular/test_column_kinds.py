@@ -27,6 +27,8 @@ from dlrun.data.tabular.dates import formats_of, seconds_of
         (["1960 Jan", "1960 Feb"], "date"),
         (["1960 Q1", "1960 Q2"], "date"),
         (["1991 W06", "1991 W07"], "date"),
+        ([*(f"2016-{n % 12 + 1:02}-01" for n in range(30)), "unbekannt", "k.A."], "date"),
+        ([*(f"2016-{n % 12 + 1:02}-01" for n in range(9)), "31.01.2016", "1.2.16"], "category"),
         (["", "NA"], "empty"),
         (["?", "-"], "empty"),
         ([*map(str, range(60)), "?"], "number"),
@@ -65,9 +67,17 @@ def test_words_in_a_column_of_numbers_are_missing_and_noted() -> None:
         (["5%", "0.05"], "percentages such as '5%' beside other numbers"),
         (["$5", "€6"], "no single reading fits"),
         (["01/02/2020", "03/04/2020"], "read otherwise"),
-        ([*map(str, range(60)), "<0.5"], "holds a cell such as '<0.5': that means a number"),
-        ([*(f"{n},5" for n in range(60)), *["> 100", "≥90,5"] * 20], "holds 40 cells such as '> 100'"),
-        ([*map(str, range(60)), "90+", "none"], "holds a cell such as '90+'"),
+        (
+            [*(f"2016-{n % 12 + 1:02}-01" for n in range(30)), "31.01.2016", "1.2.16"],
+            "holds dates such as '2016-01-01', but also 2 cells such as '31.01.2016'",
+        ),
+        ([*(f"{n % 28 + 1}.03.2016" for n in range(30)), "2016-03-01"], "also a cell such as '2016-03-01'"),
+        ([*map(str, range(60)), "<0.5"], "holds a cell that only bounds a number, such as '<0.5'"),
+        (
+            [*(f"{n},5" for n in range(60)), *["> 100", "≥90,5"] * 20],
+            "holds 40 cells that only bound a number, such as '> 100'",
+        ),
+        ([*map(str, range(60)), "90+", "none"], "such as '90+'"),
     ],
 )
 def test_a_column_that_could_mean_two_things_is_a_mistake(cells: list[str], mistake: str) -> None:

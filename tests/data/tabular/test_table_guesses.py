@@ -255,10 +255,27 @@ def test_codes_with_zeros_in_front_are_categories_and_said(tmp_path: Path) -> No
 
 def test_a_cell_that_bounds_a_number_is_neither_a_category_nor_missing(tmp_path: Path) -> None:
     path = table(tmp_path, [f"{'>100' if n % 9 == 0 else n / 4},{n}" for n in range(90)])
-    with pytest.raises(UserError, match=r"x holds 10 cells such as '>100': that means a number") as refused:
+    with pytest.raises(
+        UserError, match=r"x holds 10 cells that only bound a number, such as '>100' \(row 2\)"
+    ) as refused:
         data_of(path)
     assert "na_values: ['>100']" in refused.value.fix
     assert data_of(path, na_values=[">100"]).features == ("x", "x is missing")
+
+
+def test_a_date_in_another_form_is_a_mistake_with_its_place(tmp_path: Path) -> None:
+    rows = [f"{'1/2/2020' if n == 7 else f'2020-01-{n % 28 + 1:02}'},{n}" for n in range(40)]
+    path = table(tmp_path, rows, "day,y")
+    for options in ({}, {"date": ["day"]}):
+        with pytest.raises(UserError, match=r"but also a cell such as '1/2/2020' \(row 9\)") as refused:
+            data_of(path, **options)
+        assert refused.value.fix.startswith("write dates as 2016-01-31, or set na_values: ['1/2/2020']")
+    data = data_of(path, na_values=["1/2/2020"])
+    assert data.guessed["dates"] == ["day"]
+    words = table(tmp_path, [row.replace("1/2/2020", "unbekannt") for row in rows], "day,y")
+    data = data_of(words)
+    assert data.guessed["dates"] == ["day"]
+    assert "read as missing: 'unbekannt' (in day)" in data.findings
 
 
 def test_dates_that_could_mean_two_things_order_no_rows(tmp_path: Path) -> None:
