@@ -13,12 +13,14 @@ import numpy as np
 from dlrun.data.table_files.columns import Column, padded_length, plain_number
 from dlrun.data.tabular.dates import ISO, formats_of, formats_of_most, is_date, said_format
 from dlrun.data.tabular.number_readings import (
+    LARGER_UNIT,
     PLAIN,
     NumberReading,
     chosen_reading,
     decimal_of,
     is_bound,
     is_like_a_number,
+    is_too_large,
     readings_of,
 )
 
@@ -109,6 +111,10 @@ def kind_of(column: Column, decimal: str = "", given: NumberReading | None = Non
         return Kind("number", mistake=what, wrong=bounds[0], fix=fix)
     if len(stray) > _MOST_WORDS or (strays > _MOST_STRAY * cells and not are_many):
         return Kind("category")
+    if large := next(filter(is_too_large, alike), ""):
+        return Kind(
+            "number", mistake=f"holds {large!r}, a number beyond float32", wrong=large, fix=LARGER_UNIT
+        )
     nothing, are_frequent = (*words, *stray), strays > _MOST_STRAY * cells
     if not alike:
         return Kind("number", nothing=nothing, has_frequent_words=are_frequent)

@@ -6,10 +6,11 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from dlrun.data.table_files.columns import number
+from dlrun.data.table_files.columns import TooLarge, number
 
 SYMBOLS = ("$", "€", "£", "¥", "%")  # signs that may stand before or behind a number
 THOUSANDS = (",", ".", "'", "’", "_", " ", "\u00a0", "\u202f")  # marks between thousands
+LARGER_UNIT = "give such numbers in a larger unit: float32 holds none beyond 3.4e38"
 _MINUS = "\u2212"
 _LIKE_A_NUMBER = re.compile(
     r"\(?[+\-\u2212]?\s?[$€£¥]?\s?[+\-\u2212]?"
@@ -77,6 +78,17 @@ def is_bound(text: str) -> bool:
     return inner != plain and bool(inner) and is_like_a_number(inner)
 
 
+def is_too_large(text: str) -> bool:
+    """True for a number that float32 cannot hold."""
+    try:
+        number(text.strip())
+    except TooLarge:
+        return True
+    except ValueError:
+        pass
+    return False
+
+
 def readings_of(texts: Collection[str]) -> list[NumberReading]:
     """All readings by which every one of some texts is a number, the plainest first; [] if there is none."""
     symbols = tuple(symbol for symbol in SYMBOLS if any(symbol in text for text in texts))
@@ -120,6 +132,8 @@ def said_marks(texts: Collection[str], numbers: NumberReading = PLAIN) -> str:
 
     Such as `set thousands: ',', or write numbers as 1234.5`.
     """
+    if any(map(is_too_large, texts)):
+        return LARGER_UNIT
     reading = chosen_reading(texts)
     plainly = f"write numbers as 1234{numbers.decimal}5"
     if reading == numbers or (reading == PLAIN and numbers.decimal == "."):

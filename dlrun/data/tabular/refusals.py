@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from dlrun.data.examples import Scaling
-from dlrun.data.table_files.columns import TooLarge, is_number, number
+from dlrun.data.table_files.columns import Column, is_number
 from dlrun.data.table_files.tables import Table
 from dlrun.data.tabular.cells import SHOWN, Cells
 from dlrun.data.tabular.column_figures import Figures
 from dlrun.data.tabular.column_kinds import is_meant_as_nothing
+from dlrun.data.tabular.dates import ISO, formats_of, said_format
 from dlrun.data.tabular.encoding import Encoding, TableOptions
-from dlrun.data.tabular.number_readings import is_like_a_number, said_marks
+from dlrun.data.tabular.number_readings import is_like_a_number, is_too_large, said_marks
 from dlrun.errors import UserError, listed, meant
 
 _MOST_NAMED = 10  # columns in a message
@@ -113,14 +114,15 @@ def refuse_text(
         mostly_text.append(column)
         first = min(texts)
         text = texts[first]
-        what = "numbers beyond float32" if _is_large(text) else "text"
-        mistakes.append(f"{column} holds {what} such as {text[:40]!r} ({table.place(first)})")
-        if [column] == list(options.date):
-            fixes.append("write dates as 2016-01-31 or 2016-01-31 12:00")
+        are_dates = [column] == list(options.date) or column in cells.moments
+        date_format = options.format_of(column) if are_dates else ISO
+        what = "numbers beyond float32" if is_too_large(text) and not are_dates else "text"
+        of_format = f", which is no date of the format {date_format!r}" if date_format else ""
+        mistakes.append(f"{column} holds {what} such as {text[:40]!r} ({table.place(first)}){of_format}")
+        if are_dates:
+            fixes.append(_said_format(table.columns[column], date_format))
         elif column in options.date:
             fixes.append("year, month and day are whole numbers, such as 2016, 1 and 31")
-        elif _is_large(text):
-            fixes.append("give such numbers in a larger unit")
         elif is_like_a_number(text):
             fixes.append(said_marks([*texts.values()], options.numbers))
         elif is_meant_as_nothing(text):
@@ -145,15 +147,15 @@ def refuse_text(
         raise UserError("; ".join(mistakes[:_MOST_NAMED]) + more, where=table.source, fix=fix)
 
 
-def _is_large(text: str) -> bool:
-    """True if a text is a number too large for float32."""
-    try:
-        number(text)
-    except TooLarge:
-        return True
-    except ValueError:
-        pass
-    return False
+def _said_format(column: Column, date_format: str) -> str:
+    """A remedy for a column whose dates are not of a format, "" of ISO 8601: one that fits, if any does."""
+    found = formats_of([text for text in column.as_texts().texts if not is_meant_as_nothing(text)])
+    if found == [ISO]:
+        return "leave date_format out, for the dates are of ISO 8601"
+    if found:
+        return f"set date_format: {' or '.join(map(repr, found))}"
+    written = f"write dates as {said_format(date_format)}"
+    return written if date_format else f"{written} or 2016-01-31 12:00"
 
 
 def refuse_unlearnable(

@@ -38,6 +38,7 @@ from dlrun.data.tabular.dates import formats_of, seconds_of
         ([*map(str, range(20)), *["unbekannt"] * 70], "number"),
         ([*map(str, range(19)), *["unbekannt"] * 70], "category"),
         ([*"01230123", "4+"], "category"),
+        (["7e88", "a1b2", "03fe", "9c4d"], "category"),
         ([*"0123" * 30, "4+"], "category"),
         (["<18", "18-65", ">65"] * 30, "category"),
         (["21,5", "19,25", *["k.A."] * 3], "number"),
@@ -67,6 +68,7 @@ def test_words_in_a_column_of_numbers_are_missing_and_noted() -> None:
         (["5%", "0.05"], "percentages such as '5%' beside other numbers"),
         (["$5", "€6"], "no single reading fits"),
         (["01/02/2020", "03/04/2020"], "read otherwise"),
+        (["1.5", "2.5", "1e39"], "holds '1e39', a number beyond float32"),
         (
             [*(f"2016-{n % 12 + 1:02}-01" for n in range(30)), "31.01.2016", "1.2.16"],
             "holds dates such as '2016-01-01', but also 2 cells such as '31.01.2016'",

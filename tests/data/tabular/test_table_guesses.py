@@ -278,6 +278,36 @@ def test_a_date_in_another_form_is_a_mistake_with_its_place(tmp_path: Path) -> N
     assert "read as missing: 'unbekannt' (in day)" in data.findings
 
 
+def test_a_number_beyond_float32_has_a_remedy_of_its_own(tmp_path: Path) -> None:
+    path = table(tmp_path, [f"{'1e39' if n == 5 else n},{n}" for n in range(40)])
+    for options in ({}, {"read": "strict"}, {"missing": "fill", "read": "strict"}):
+        with pytest.raises(UserError, match="row 7") as refused:
+            data_of(path, **options)
+        assert refused.value.fix == "give such numbers in a larger unit: float32 holds none beyond 3.4e38"
+
+
+@pytest.mark.parametrize(
+    ("date_format", "day", "said", "fix"),
+    [
+        ("%d/%m/%Y", "{:02}.03.2020", "which is no date of the format '%d/%m/%Y'", "'%d.%m.%Y'"),
+        ("DD.MM.YYYY", "{:02}.03.2020", "no date of the format 'DD.MM.YYYY'", "'%d.%m.%Y'"),
+        ("%d.%m.%Y", "2020-03-{:02}", "no date of the format '%d.%m.%Y'", "leave date_format out"),
+        ("", "{:02}.03.2020", "day holds text such as '01.03.2020' (row 2)", "'%d.%m.%Y'"),
+        ("", "{}/3/2020", "day holds text such as '1/3/2020'", "set date_format: '%d/%m/%Y'"),
+        ("%Y", "week {}", "no date of the format '%Y'", "write dates as 2016"),
+    ],
+)
+def test_a_wrong_format_of_dates_is_said_with_one_that_fits(
+    tmp_path: Path, date_format: str, day: str, said: str, fix: str
+) -> None:
+    path = table(tmp_path, [f"{day.format(n % 28 + 1)},{n % 5},{n}" for n in range(40)], "day,x,y")
+    for role in ("date", "dates"):
+        options = {role: ["day"], "date_format": date_format, "read": "strict"}
+        with pytest.raises(UserError) as refused:
+            data_of(path, **options)
+        assert said in refused.value.what and fix in refused.value.fix
+
+
 def test_dates_that_could_mean_two_things_order_no_rows(tmp_path: Path) -> None:
     path = table(tmp_path, [f"0{n % 9 + 1}/0{n % 7 + 1}/2020,{n},{n % 5}" for n in range(60)], "day,x,y")
     with pytest.raises(UserError, match=r"day holds dates such as '01/01/2020', which .* read otherwise"):
