@@ -1,4 +1,4 @@
-"""The data loader: batches of a split, shuffled for each seed and epoch, or in order for evaluation."""
+"""The data loader: batches of a split, shuffled for each seed and epoch."""
 
 from __future__ import annotations
 
@@ -103,9 +103,3 @@ class Batches:
             copies = len(self.seeds)
             self._whole = expanded(inputs, copies), expanded(targets, copies)
         return self._whole
-
-
-def in_order(split: Split, device: torch.device, size: int) -> Iterator[tuple[Tree, Tree]]:
-    """Yield a split in order, `size` examples at a time: inputs (batch, …), targets (batch, …)."""
-    for indices in torch.arange(len(split), device=device).split(size):
-        yield split.batch(indices)

@@ -87,14 +87,17 @@ def written_images(
         raise UserError(f"a mask holds at most {CUT_OFF} classes, but the model has {len(plan.data.classes)}")
     if not is_mask and (inputs.dtype != torch.uint8 or inputs.shape[1] not in (1, 3)):
         raise UserError("reconstructions can only be written of grey or RGB images of pixels from 0 to 255")
-    rows = []
-    for start in range(0, len(inputs), size):
-        some = inputs[start : start + size]
+
+    def compute(piece: slice) -> tuple[Tensor, Tensor | None]:
+        some = inputs[piece]
         outputs = outputs_for(model, some, preprocessing, hardware, size)
         losses = None if is_mask else _losses(plan, model, preprocessing, hardware, some, outputs)
-        main = main_outputs(outputs)
-        for index in range(len(some)):
-            name, file = names[start + index], files[start + index]
+        return main_outputs(outputs), losses
+
+    rows = list[dict[str, Any]]()
+    for main, losses in hardware.in_pieces(len(inputs), size, compute):
+        for index in range(main.shape[1]):
+            name, file = names[len(rows)], files[len(rows)]
             found = task.image_of(main[:, index])
             row: dict[str, Any] = {"input": name, task.image_name: str(file)}
             if is_mask:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from os.path import lexists
@@ -116,13 +116,15 @@ def predict_files(
     name: str = "predicted",
     *,
     with_columns: bool = False,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> PredictedPieces | Continuations | PredictedImages:
     """Predict the inputs in some files with the model of a checkpoint; its training data is not needed.
 
     Of a model of texts an input may be given itself; one that continues texts does so by `sampling`.
     Predictions that are images are written into the folder `out`, by default NAME-masks or
     NAME-reconstructions in the working directory. An input that cannot be predicted has a row with its
-    problem. `with_columns` shows the cells of a table beside the predictions. Raises CheckpointRefused as
+    problem. `with_columns` shows the cells of a table beside the predictions. `warn` is told when memory
+    suffices for fewer inputs at once only. Raises CheckpointRefused as
     evaluation does, UserError for a file or a text that the model cannot take, and for an image that would
     replace a file.
     """
@@ -137,12 +139,12 @@ def predict_files(
             raise UserError(f"there is no file {printable(each)}")
     if plan.task.image_name:
         folder = out or Path(f"{name}-{plan.task.image_name}s")
-        return _predicted_images(plan, preprocessing, saved, path, given, folder)
+        return _predicted_images(plan, preprocessing, saved, path, given, folder, warn)
     pieces = (piece for each in given for piece in _read(plan, each, is_alone=len(given) == 1))
     first = next(pieces, None)  # a file that cannot be read is said before anything is printed
     if first is None:
         raise UserError(f"there is no input in {', '.join(printable(each) for each in given)}")
-    hardware, epoch = plan.hardware(), saved.state["epoch"]
+    hardware, epoch = replace(plan.hardware(), warn=warn), saved.state["epoch"]
     model, size = open_model(plan, hardware, saved, path), plan.recipe.evaluation_batch
     if plan.task.continues:
         read = [first, *pieces]
@@ -171,6 +173,7 @@ def _predicted_images(
     path: Path,
     given: Sequence[str | Path],
     out: Path,
+    warn: Callable[[str], None],
 ) -> PredictedImages:
     """The images that are predicted for some files, written into a folder that may hold none of them yet."""
     read = [list(_read(plan, each, is_alone=len(given) == 1)) for each in given]
@@ -179,7 +182,8 @@ def _predicted_images(
         for pieces in read
     ]
     files = new_files(out, [(Path(each), own) for each, own in zip(given, names, strict=True)])
-    hardware, every = plan.hardware(), [piece for pieces in read for piece in pieces]
+    hardware = replace(plan.hardware(), warn=warn)
+    every = [piece for pieces in read for piece in pieces]
     model = open_model(plan, hardware, saved, path)
     found: list[dict[str, Any]] = []
     if files:

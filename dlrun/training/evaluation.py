@@ -71,8 +71,7 @@ def _measured(trained: Trained, split: Split) -> tuple[Row, Report]:
     size = recipe.evaluation_batch
     meter = meter_for(trained.hardware.device, recipe, trained.model, len(split), batch=size)
     of_task = trained.plan.task.report(len(trained.seeds))
-    for outputs, targets in predictions(trained.model, split, trained.hardware, size):
-        meter.measure(outputs, targets)
+    for outputs, targets in predictions(trained.model, split, trained.hardware, size, meter.measure):
         of_task.add(outputs, targets)
     return meter.means() | of_task.figures(), of_task
 

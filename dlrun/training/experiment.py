@@ -36,6 +36,7 @@ from dlrun.training.loop import Batch, fit
 from dlrun.training.plan import Plan
 from dlrun.training.resume_checks import (
     another_data,
+    evaluated_as_saved,
     preprocessing_of,
     refuse_another_config,
     restore,
@@ -69,7 +70,7 @@ def train_run(
         writer = _opened(plan, run, view, loaded, _heeding(signals, progress), strict)
         if writer is None:
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
-        state, status = writer.state, ""
+        plan, state, status = writer.plan, writer.state, ""
         started = time.monotonic() - state.seconds
 
         def each_batch(batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -146,7 +147,6 @@ def _opened(
 
     Raises UserError and CheckpointRefused, with no file changed, if the run cannot be resumed.
     """
-    text = dump_config(plan.config)
     saved = load_checkpoint(run.last) if run.last.exists() else None
     if saved is None and (run.has_rows() or run.best.exists()):
         left = "rows but no checkpoint" if run.has_rows() else "a best.pt but no last.pt"
@@ -156,7 +156,9 @@ def _opened(
             fix=f"put last.pt back, or start a new run with dlrun train {run.config}",
         )
     if saved:
+        plan = evaluated_as_saved(plan, saved)
         refuse_another_config(plan, run, saved)
+    text = dump_config(plan.config)
     preprocessing = preprocessing_of(saved, plan, run) if saved else None
     loaded = loaded or plan.load(preprocessing, progress)
     hardware = replace(plan.hardware(loaded), warn=partial(log_warning, run, view))

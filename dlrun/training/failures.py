@@ -22,7 +22,9 @@ def explained(error: Exception, plan: Plan, state: State, loaded: Loaded) -> Exc
         return error
     frames = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
     if evaluate.__code__ in frames:
-        what = f"out of memory while {plan.recipe.evaluation_batch:,} examples are evaluated at once"
+        size = plan.recipe.evaluation_batch
+        some = "a single example is" if size == 1 else f"{size:,} examples are"
+        what = f"out of memory while {some} evaluated{' at once' * (size > 1)}"
         fix = "take a smaller model, or a device with more memory"
         return RunFailed(what, where=limits_of_memory(error), fix=fix)
     wanted, there = plan.config.batch_size, len(loaded["train"])

@@ -7,9 +7,9 @@ pass is in loop.py.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import repeat
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from dlrun.training.devices import describe_machine, versions
 from dlrun.training.graphs import Replayed, Update
 from dlrun.training.loss_scales import LossScales
 from dlrun.training.optimizers import Optimizers
+from dlrun.training.pieces import Found, Pieces
 
 # In multiply-adds: the work of a step that makes one more thread worth waking, and the cost of each number in
 # a layer's output beside its products, forward and backward.
@@ -44,6 +45,7 @@ class Hardware:
     gradient_clip: float | None = None
     graph: bool | Literal["auto"] = "auto"
     warn: Callable[[str], None] = lambda text: None
+    pieces: Pieces = field(default_factory=Pieces)  # of examples that are evaluated
 
     @property
     def has_graphs(self) -> bool:
@@ -113,6 +115,10 @@ class Hardware:
         if self.precision in ("float32", "float64"):
             return nullcontext()
         return torch.autocast(self.device.type, _PRECISIONS[self.precision])
+
+    def in_pieces(self, examples: int, size: int, compute: Callable[[slice], Found]) -> Iterator[Found]:
+        """Yield `compute` of each piece of so many examples, smaller ones if memory runs out (see Pieces)."""
+        return self.pieces.each(examples, size, compute, self.warn)
 
     def scaler(self, copies: int) -> LossScales | None:
         """Loss scaling for float16, whose small gradients would become 0 without it; else None."""

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.data.batches import Batches, in_order
+from dlrun.data.batches import Batches
 from dlrun.data.examples import Split
 from dlrun.data.loaded import Loaded
 from dlrun.data.trees import Tree, expanded, joined
@@ -81,20 +81,35 @@ def fit(
 def evaluate(model: Copies, split: Split, recipe: Recipe, hardware: Hardware) -> Row:
     """Measure the loss and every metric over a whole split with the current weights."""
     meter = meter_for(hardware.device, recipe, model, len(split), batch=recipe.evaluation_batch)
-    for outputs, targets in predictions(model, split, hardware, recipe.evaluation_batch):
-        meter.measure(outputs, targets)
+    for _ in predictions(model, split, hardware, recipe.evaluation_batch, meter.measure):
+        pass
     return meter.means()
 
 
-@torch.no_grad()
-def predictions(model: Copies, split: Split, hardware: Hardware, size: int) -> Iterator[tuple[Tree, Tree]]:
-    """Yield outputs and targets (copies, batch, …) of a split in its order, `size` examples at a time."""
+def predictions(
+    model: Copies,
+    split: Split,
+    hardware: Hardware,
+    size: int,
+    measure: Callable[[Tree, Tree], None] = lambda outputs, targets: None,
+) -> Iterator[tuple[Tree, Tree]]:
+    """Yield outputs and targets (copies, batch, …) of a split in its order, `size` examples at a time.
+
+    Before, they are given to `measure`. If memory does not suffice for both, a piece is halved.
+    """
     model.eval()
-    copies = len(model.seeds)
-    for inputs, targets in in_order(split, hardware.device, size):
-        with hardware.autocast():
-            outputs = model(expanded(inputs, copies))
-        yield joined(outputs), expanded(targets, copies)
+    copies, order = len(model.seeds), torch.arange(len(split), device=hardware.device)
+
+    def compute(piece: slice) -> tuple[Tree, Tree]:
+        with torch.no_grad():
+            inputs, targets = split.batch(order[piece])
+            with hardware.autocast():
+                outputs = joined(model(expanded(inputs, copies)))
+        targets = expanded(targets, copies)
+        measure(outputs, targets)
+        return outputs, targets
+
+    return hardware.in_pieces(len(split), size, compute)
 
 
 def set_rates(optimizers: Optimizers, multipliers: Sequence[float]) -> list[float]:

@@ -53,21 +53,22 @@ class Meter:
 
     def measure(self, outputs: Figures, targets: Tree) -> None:
         """Add an evaluation batch, computing its losses: outputs and targets (copies, batch, …)."""
+        on_cpu = self._whole.on_cpu(outputs, targets)
         self.add(self.model.losses(self.recipe.loss, outputs, targets), outputs, targets)
-        self._whole.add(outputs, targets)
+        self._whole.add(on_cpu)
 
     @torch.no_grad()
     def add(self, losses: Numbers, outputs: Figures, targets: Tree) -> None:
         """Add a batch: losses (copies, batch[, 2]), outputs and targets (copies, batch, …).
 
-        Raises Diverged if a loss is not finite.
+        Raises Diverged if a loss is not finite. A batch for which memory runs out is not added.
         """
-        kept = self._sums["loss"]
-        kept.append(_numbers(self.model.sums(losses)))
-        _refuse_not_finite(kept[-1], self.model, self._when, len(kept))
+        sums = {"loss": _numbers(self.model.sums(losses))}
+        _refuse_not_finite(sums["loss"], self.model, self._when, len(self._sums["loss"]) + 1)
         for name, metric in self.recipe.means.items():
-            measured = self.model.each(metric.measure, outputs, targets)
-            self._sums[name].append(_numbers(self.model.sums(measured)))
+            sums[name] = _numbers(self.model.sums(self.model.each(metric.measure, outputs, targets)))
+        for name, of_batch in sums.items():
+            self._sums[name].append(of_batch)
 
     def means(self) -> Row:
         """The mean loss and each metric so far: a list over copies."""
@@ -96,12 +97,26 @@ class DeviceMeter:
         self._when = when
         self.not_finite.zero_()
         self._step.zero_()
+        self._measured = 0
         self._whole = WholeSplit(self.recipe)
 
     def measure(self, outputs: Figures, targets: Tree) -> None:
-        """Add an evaluation batch, computing its losses: outputs and targets (copies, batch, …)."""
+        """Add an evaluation batch, computing its losses: outputs and targets (copies, batch, …).
+
+        A batch for which memory runs out is not added.
+        """
+        if self._measured == len(self._all_steps):  # batches are smaller than was planned
+            self._double()
+        on_cpu = self._whole.on_cpu(outputs, targets)
         self.add(self.model.losses(self.recipe.loss, outputs, targets), outputs, targets)
-        self._whole.add(outputs, targets)
+        self._whole.add(on_cpu)
+        self._measured += 1
+
+    def _double(self) -> None:
+        """Make room for as many steps again."""
+        sums = {name: torch.cat([kept, torch.zeros_like(kept)]) for name, kept in self._sums.items()}
+        self._all_steps = torch.arange(2 * len(self._all_steps), device=self._all_steps.device)
+        self._sums = sums
 
     @torch.no_grad()
     def add(self, losses: Numbers, outputs: Figures, targets: Tree) -> None:
@@ -139,11 +154,16 @@ class WholeSplit:
         self._metrics = recipe.whole
         self._kept: list[tuple[Tree, Tree]] = []
 
-    def add(self, outputs: Figures, targets: Tree) -> None:
-        """Keep a batch: outputs and targets (copies, batch, …)."""
-        if self._metrics:
-            on_cpu = [mapped(lambda some: some.detach().cpu(), tree) for tree in (joined(outputs), targets)]
-            self._kept.append((on_cpu[0], on_cpu[1]))
+    def on_cpu(self, outputs: Figures, targets: Tree) -> list[tuple[Tree, Tree]]:
+        """A batch as it is kept, outputs and targets (copies, batch, …); nothing if no metric needs it."""
+        if not self._metrics:
+            return []
+        both = [mapped(lambda some: some.detach().cpu(), tree) for tree in (joined(outputs), targets)]
+        return [(both[0], both[1])]
+
+    def add(self, on_cpu: list[tuple[Tree, Tree]]) -> None:
+        """Keep a batch that `on_cpu` gave."""
+        self._kept += on_cpu
 
     def figures(self) -> Row:
         """Each metric of what was kept: a list over copies; nothing if nothing was kept."""

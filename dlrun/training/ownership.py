@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dlrun.config.keys import changed_keys, may_change_at_resume
+from dlrun.config.keys import changed_keys, identifies, may_change_at_resume
 from dlrun.config.loading import load_run_config
 from dlrun.config.registry import Parts
 from dlrun.errors import CheckpointRefused, UserError, shortened
@@ -65,7 +65,7 @@ def _another_config(run: Run, path: Path, saved: Checkpoint, parts: Parts) -> st
     except UserError:  # a config that cannot be read proves nothing
         return ""
     for key in changed_keys(mine, of_run):
-        if not may_change_at_resume(key):
+        if identifies(key) and not may_change_at_resume(key):
             values = (at(config.plain(), *key.split(".")) for config in (mine, of_run))
             return "its {} is {}, and by config.yaml {}".format(key, *map(shortened, values))
     return ""

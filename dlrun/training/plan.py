@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -23,6 +23,7 @@ from dlrun.training.copies import Apart, Copies, Stacked
 from dlrun.training.hardware import Hardware, choose_threads
 from dlrun.training.layers import Layers
 from dlrun.training.optimizers import OptimizerPart, Optimizers
+from dlrun.training.pieces import Pieces
 from dlrun.training.recipe import Recipe
 from dlrun.training.state import State
 
@@ -84,8 +85,19 @@ class Plan:
         """The hardware to train on; `loaded` gives the size of a full batch, which sets the threads."""
         config, threads = self.config, self.threads(len(loaded["train"]) if loaded else EVALUATION_BATCH)
         return Hardware(
-            self.device, threads, config.precision, config.compile, config.gradient_clip, config.graph
+            self.device,
+            threads,
+            config.precision,
+            config.compile,
+            config.gradient_clip,
+            config.graph,
+            pieces=Pieces(are_fixed=self.loss.is_batchwise),
         )
+
+    def evaluating(self, at_once: int) -> Plan:
+        """The plan with so many examples evaluated at once."""
+        config = replace(self.config, evaluation_batch_size=at_once)
+        return replace(self, config=config, recipe=replace(self.recipe, evaluation_batch=at_once))
 
     def threads(self, examples: int) -> int:
         """The number of CPU threads for a training set of so many examples."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Gt
@@ -74,6 +74,7 @@ class _State(BaseModel):
     stopped: list[Annotated[int, Ge(1)] | None] | None = None
     history: list[list[float]] | None = None
     is_judged_together: bool = True
+    evaluation_sizes: list[Annotated[int, Ge(1)] | Literal["full"]] = []
     rows_end: Annotated[int, Ge(0)]
     seconds: Annotated[float, Ge(0)]
 
@@ -302,6 +303,13 @@ def _unlike(theirs: object, ours: Tensor) -> str:
     return ""
 
 
+def evaluated_as_saved(plan: Plan, saved: Checkpoint) -> Plan:
+    """The plan, with as many examples evaluated at once as since memory ran out, if it asks for more."""
+    size, before = saved.config.get("evaluation_batch_size"), saved.state.get("evaluation_sizes")
+    ran_out = isinstance(before, list) and plan.config.evaluation_batch_size in before
+    return plan.evaluating(size) if ran_out and type(size) is int and size > 0 else plan
+
+
 def refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
     """Raises UserError, naming the keys, if the config differs where a resume may not change it."""
     old, new = config_of(saved, run.last, plan.parts), plan.config
@@ -370,5 +378,8 @@ def warnings_of(plan: Plan, elsewhere: str, saved: Checkpoint | None, state: Sta
             f"the schedule {config.schedule.name} depends on the length of the run: a run of "
             f"{config.epochs} epochs from the start would differ from this one"
         )
+    if before := state.evaluation_sizes:
+        size = config.evaluation_batch_size
+        yield f"evaluation_batch_size is {size}, no longer {before[0]}: memory did not suffice"
     if elsewhere:
         yield elsewhere

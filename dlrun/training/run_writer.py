@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from dlrun.config.dumping import dump_config
 from dlrun.config.keys import Choice
 from dlrun.data.loaded import Loaded
 from dlrun.errors import CheckpointRefused, Diverged, UserError
@@ -138,15 +139,27 @@ class RunWriter:
         Raises Diverged, with the files unchanged, if a weight is not finite.
         """
         started = time.monotonic()
+        has_smaller_pieces = self._take_smaller_pieces()
         self.state.rows_end = self.rows.flush()
         if not self._best.is_saved:
             self._hold_last()
             self._save(self.run.best, self._best.state(), self._best.figures())
             self._best.is_saved = True
         self._save(self.run.last, self.state.state_dict(), row_of(self._figures))
+        if has_smaller_pieces:  # after last.pt, which says that this config is the run's
+            self.run.write_config(dump_config(self.plan.config))
         self.saved_epoch = self.state.epoch
         took = time.monotonic() - started
         self._next_save = time.monotonic() + max(SAVE_EVERY, SAVE_SHARE * took)
+
+    def _take_smaller_pieces(self) -> bool:
+        """Take the size of pieces to which evaluation came down into the config; False if it is there."""
+        most = self.hardware.pieces.most
+        if most is None or most >= self.plan.recipe.evaluation_batch:
+            return False
+        self.state.evaluation_sizes.append(self.plan.config.evaluation_batch_size)
+        self.plan = self.plan.evaluating(most)
+        return True
 
     def _hold_last(self) -> None:
         """Let best.pt hold the last epoch of each copy of which it has none."""
@@ -177,6 +190,7 @@ class RunWriter:
         try:
             yield
         except Exception as raised:
+            self._take_smaller_pieces()
             error = explained(raised, self.plan, self.state, self.loaded)
             self.rows.close()
             diverged = isinstance(error, Diverged)

@@ -30,6 +30,7 @@ class State:
     stopped: list[int | None] = field(default_factory=list)  # the epoch after which a copy stopped early
     history: list[list[float]] = field(default_factory=list)  # monitored figures, if a rate follows them
     is_judged_together: bool = False  # the mean over seeds is judged, as in runs of an earlier dlrun
+    evaluation_sizes: list[int | str] = field(default_factory=list)  # earlier ones, too large for the memory
     rows_end: int = 0  # bytes of metrics.csv that belong to this state; later ones are cut off at resume
     seconds: float = 0.0  # training time, summed over the first start and every resume
 
@@ -95,6 +96,7 @@ class State:
             "stopped": list(self.stopped),
             "history": [list(own) for own in self.history],
             "is_judged_together": self.is_judged_together,
+            "evaluation_sizes": list(self.evaluation_sizes),
             "rows_end": self.rows_end,
             "seconds": self.seconds,
         }
@@ -112,3 +114,4 @@ class State:
         self.stopped = list(saved.get("stopped") or [None] * len(self.best))
         self.history = [list(own) for own in saved.get("history") or [[] for _ in self.best]]
         self.is_judged_together = saved.get("is_judged_together", True)
+        self.evaluation_sizes = list(saved.get("evaluation_sizes", []))

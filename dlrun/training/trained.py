@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from math import prod
@@ -128,13 +128,17 @@ class Trained:
         Both are on the CPU; a loss with weights is as `Task.judge` gives it.
         """
         self.model.eval()
-        found, copies = [], len(self.seeds)
-        for some in indices.to(self.hardware.device).split(self.plan.recipe.evaluation_batch):
-            inputs, targets = self.loaded[split].batch(some)
+        copies, indices = len(self.seeds), indices.to(self.hardware.device)
+
+        def compute(piece: slice) -> tuple[Tensor, Tensor]:
+            inputs, targets = self.loaded[split].batch(indices[piece])
             with self.hardware.autocast():
                 outputs = self.model(expanded(inputs, copies))
             losses = self.model.losses(self.plan.recipe.loss, outputs, expanded(targets, copies))
-            found.append((main_outputs(joined(outputs)).cpu(), as_tensor(losses).cpu()))
+            return main_outputs(joined(outputs)).cpu(), as_tensor(losses).cpu()
+
+        size = self.plan.recipe.evaluation_batch
+        found = list(self.hardware.in_pieces(len(indices), size, compute))
         return torch.cat([o for o, _ in found], 1), torch.cat([loss for _, loss in found], 1)
 
     def name_of(self, split: str, index: int) -> str:
@@ -170,14 +174,14 @@ def outputs_for(
     model.eval()
     dtype = next((weight.dtype for weight in model.parameters()), torch.float32)
     preprocessing = preprocessing.to(hardware.device, dtype)
-    found = []
-    for start in range(0, len(first_of(inputs)), size):
-        prepared = preprocessing(
-            mapped(lambda some: some.to(hardware.device), at(inputs, slice(start, start + size)))
-        )
+
+    def compute(piece: slice) -> Tree:
+        prepared = preprocessing(mapped(lambda some: some.to(hardware.device), at(inputs, piece)))
         with hardware.autocast():
             outputs = joined(model(expanded(prepared, len(model.seeds))))
-        found.append(mapped(Tensor.cpu, outputs))
+        return mapped(Tensor.cpu, outputs)
+
+    found = hardware.in_pieces(len(first_of(inputs)), size, compute)
     return mapped(lambda *each: torch.cat(each, 1), *found)
 
 
@@ -188,9 +192,11 @@ def open_checkpoint(
     parts: Parts,
     data_dir: Path,
     progress: Progress = no_progress,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> tuple[Trained, Checkpoint]:
     """Open the trained model in an untrusted checkpoint file, with its data.
 
+    `warn` is told when memory suffices for fewer examples at once only.
     Raises CheckpointRefused if its entries contradict each other, UserError if an override or the data
     does not fit it, or if an override leads to other data than those of training.
     """
@@ -205,7 +211,7 @@ def open_checkpoint(
     refuse_other_data(plan, loaded, saved, overrides)
     has_changed = loaded.fingerprint != saved.data.get("fingerprint")
     left_out = loaded.leave_out(trained_on) if has_changed and trained_on is not None else {}
-    hardware = plan.hardware(loaded)
+    hardware = replace(plan.hardware(loaded), warn=warn)
     model, epochs = open_model(plan, hardware, saved, path), epochs_of(saved.state)
     found = Trained(plan, loaded, hardware, model, max(epochs), run, epochs=epochs)
     return replace(found, trained_on=trained_on, left_out=left_out), saved
@@ -219,6 +225,7 @@ def open_given(
     data_dir: Path,
     source: Path,
     progress: Progress = no_progress,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> tuple[Trained, Checkpoint]:
     """Open the trained model in an untrusted checkpoint file, with all examples of another file or folder.
 
@@ -256,7 +263,7 @@ def open_given(
         else:
             no_baselines = "the training data have changed since"
     data.notes[:] = notes  # those of the training data were told at training
-    hardware = plan.hardware()
+    hardware = replace(plan.hardware(), warn=warn)
     model, epochs = open_model(plan, hardware, saved, path), epochs_of(saved.state)
     found = Trained(plan, loaded, hardware, model, max(epochs), run, epochs=epochs)
     of_given = {"given": name, "source": printable(source), "no_baselines": no_baselines}

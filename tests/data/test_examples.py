@@ -12,7 +12,7 @@ import torch
 from small_runs import own_parts, planned
 from torch import Tensor
 
-from dlrun.data.batches import Batches, Sampling, in_order
+from dlrun.data.batches import Batches, Sampling
 from dlrun.data.examples import Data, Examples
 from dlrun.data.hold_out import carve
 from dlrun.data.image_files import idx as _idx
@@ -106,17 +106,6 @@ def test_inputs_and_targets_stay_together() -> None:
     inputs, targets = split.batch(torch.tensor([[3, 1], [2, 2]]))
     assert targets.tolist() == [[3, 1], [2, 2]]
     assert inputs.squeeze(2).tolist() == [[3, 1], [2, 2]]
-
-
-def test_evaluation_goes_from_the_first_example_to_the_last() -> None:
-    pieces = [
-        targets
-        for _, targets in in_order(
-            InMemory(numbered(12, 12), Preparation.of_single(Preprocessing()), CPU), CPU, 5
-        )
-    ]
-    assert [len(piece) for piece in pieces] == [5, 5, 2]
-    assert torch.cat(pieces).tolist() == list(range(12))
 
 
 # ------------------------------------------------------------------------ splits

@@ -510,7 +510,9 @@ def test_whoever_has_no_memory_left_it_is_said_alike(
     assert_error(done.err)
     assert done.code == 1, done.err
     wanted = (
-        "out of memory at batch_size 32" if when == "training" else "1,024 examples are evaluated at once"
+        "out of memory at batch_size 32"
+        if when == "training"
+        else "out of memory while a single example is evaluated"
     )
     assert wanted in done.err
     saved = load_checkpoint(only_run(runs_dir).last)

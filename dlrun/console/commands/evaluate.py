@@ -81,9 +81,9 @@ def evaluate(
     progress = progress_unless(quiet=json or as_csv)
     own_parts = parts_of(parts)
     if on:
-        trained, saved = open_given(path, found, words, own_parts, data_dir, on, progress)
+        trained, saved = open_given(path, found, words, own_parts, data_dir, on, progress, warn)
     else:
-        trained, saved = open_checkpoint(path, found, words, own_parts, data_dir, progress)
+        trained, saved = open_checkpoint(path, found, words, own_parts, data_dir, progress, warn)
     chosen = trained.given or split or "test"
     for note in trained.data.notes:
         warn(note)
@@ -171,7 +171,16 @@ def predict(
     sampling = Sampling(**chosen) if chosen else None  # type: ignore[arg-type]
     name = found.name if found else path.stem
     predicted = predict_files(
-        path, inputs, parts_of(parts), data_dir, device, sampling, out, name, with_columns=columns
+        path,
+        inputs,
+        parts_of(parts),
+        data_dir,
+        device,
+        sampling,
+        out,
+        name,
+        with_columns=columns,
+        warn=warn,
     )
     rows: Iterable[Mapping[str, Any]]
     if isinstance(predicted, PredictedPieces) and as_csv:
@@ -240,7 +249,7 @@ def plot(
     names = [word for word in names or () if word not in overrides]
     words = with_options([*overrides, *([f"plots={_plots(names)}"] if names else [])], device=device)
     progress = progress_unless(quiet=False)
-    trained, _ = open_checkpoint(path, found, words, parts_of(parts), data_dir, progress)
+    trained, _ = open_checkpoint(path, found, words, parts_of(parts), data_dir, progress, warn)
     for note in _about_seen(trained):
         warn(note)
     make_folder(folder, ANOTHER_OUT)
