@@ -19,7 +19,7 @@ from dlrun.system.progress import Progress
 Task = str  # the name of a file in dlrun/task/
 Shape = tuple[int, ...]  # without the axis of examples
 Scaling = tuple[float, float] | tuple[tuple[float, ...], tuple[float, ...]]  # of all targets, or of each
-_LOOKED_AT = 2**22  # numbers of inputs: some are widened to 8 bytes
+_LOOKED_AT = 2**20  # numbers of inputs: a few times as many are in memory, some widened to 8 bytes
 EVALUATION_BATCH = 1024  # examples in an evaluation batch; another size changes the last bits
 
 
@@ -108,10 +108,11 @@ class Examples:
             yield self.raw(indices)
 
 
-def in_pieces(split: Split) -> Iterator[Tensor]:
-    """Yield the indices (m,) of all examples of a split in order, in pieces that fit into memory."""
-    every = torch.arange(len(split))
-    yield from every.split(_at_once(split.raw_tree(every[:1])))
+def in_pieces(split: Split, places: Tensor | None = None) -> Iterator[Tensor]:
+    """Yield the indices (m,) of examples of a split, all or some, in pieces that fit into memory."""
+    places = torch.arange(len(split)) if places is None else places
+    if len(places):
+        yield from places.split(_at_once(split.raw_tree(places[:1])))
 
 
 def _at_once(inputs: Tree) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from dlrun.data.examples import EVALUATION_BATCH, Data, Split, in_pieces
+from dlrun.data.examples import Data, Split, in_pieces
 from dlrun.data.tabular.suspicious_columns import column_warnings
 from dlrun.data.trees import leaves
 
@@ -19,6 +19,7 @@ _MOST_TESTED, _MOST_TRAINED = 10_000, 100_000  # pictures that are compared with
 _SIDE = 8  # of the small grey pictures by which nearly equal ones are looked for
 _ALIKE = 0.99  # correlation of the pixels of two pictures from which they are nearly equal
 _AT_ONCE = 256  # pictures that are compared with all of train
+_PAIRS_AT_ONCE = 16  # of pictures whose pixels are compared
 
 
 def leak_warnings(data: Data, splits: Mapping[str, Split]) -> Iterator[str]:
@@ -137,10 +138,10 @@ def near_copies(training: Split, split: Split, places: Tensor) -> np.ndarray:
     for some in places.split(_AT_ONCE):
         likeness, nearest = (_small(split, some) @ small.T).max(1)
         is_near = likeness >= _ALIKE
-        own, other = some[is_near], kept[nearest[is_near]]
-        if len(own):
-            alike = (_centred(split.raw(own)) * _centred(training.raw(other))).sum(1) >= _ALIKE
-            found.append(torch.stack([own[alike], other[alike]], 1))
+        pairs = torch.stack([some[is_near], kept[nearest[is_near]]], 1)
+        for piece in pairs.split(_PAIRS_AT_ONCE):
+            own, other = piece.unbind(1)
+            found.append(piece[(_centred(split.raw(own)) * _centred(training.raw(other))).sum(1) >= _ALIKE])
     return torch.cat(found).numpy() if found else np.empty((0, 2), np.int64)
 
 
@@ -149,7 +150,7 @@ def _small(split: Split, places: Tensor) -> Tensor:
     return torch.cat(
         [
             _centred(interpolate(_grey(split.raw(some)), (_SIDE, _SIDE), mode="area"))
-            for some in places.split(EVALUATION_BATCH)
+            for some in in_pieces(split, places)
         ]
         or [torch.empty(0, _SIDE**2)]
     )

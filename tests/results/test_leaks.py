@@ -7,8 +7,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from dlrun.data.examples import Data, Examples
-from dlrun.data.loaded import Loaded
-from dlrun.results.leaks import leak_warnings
+from dlrun.data.loaded import InMemory, Loaded
+from dlrun.data.preparation import Preparation
+from dlrun.data.preprocessing import Preprocessing
+from dlrun.data.trees import Tree
+from dlrun.results.leaks import leak_warnings, near_copies
 
 STREAM = torch.Generator().manual_seed(0)
 
@@ -58,6 +61,29 @@ def test_pictures_that_are_nearly_equal_are_named() -> None:
     [said] = warnings(training, test)
     assert said.startswith("2 of the test inputs (10 %) are nearly in train too: ")
     assert "105.png and 30.png, 106.png and 31.png" in said
+
+
+class Counting(InMemory):
+    """A split that notes how many pictures are asked for at once."""
+
+    asked: list[int]
+
+    def raw_tree(self, indices: Tensor) -> Tree:
+        self.asked.append(len(indices))
+        return super().raw_tree(indices)
+
+
+def test_large_pictures_are_compared_few_at_a_time() -> None:
+    training = pictures(200, 96)
+    test = (0.7 * training[:100] + 20).byte()  # each nearly equal to one of train
+    splits = {}
+    for name, inputs in (("train", training), ("test", test)):
+        examples = Examples(inputs, torch.zeros(len(inputs), dtype=torch.long))
+        splits[name] = Counting(examples, Preparation.of_single(Preprocessing()), torch.device("cpu"))
+        splits[name].asked = []
+    found = near_copies(splits["train"], splits["test"], torch.arange(100))
+    assert found.tolist() == [[place, place] for place in range(100)]
+    assert max(splits["train"].asked + splits["test"].asked) * 3 * 96 * 96 <= 2**20
 
 
 def test_pictures_with_the_same_outline_are_not_nearly_equal() -> None:
