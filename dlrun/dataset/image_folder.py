@@ -93,11 +93,11 @@ def image_folder(
 
     `labels` names a CSV file, beside the images or where `path` is looked for, that has their classes instead
     of the folders: `target` is its column of classes; with `task: multilabel` (usual for several columns)
-    those of labels that apply, 1, or not, 0; with `task: regression` those of numbers (in `unit`), which with
-    `scale_target` the loss sees with mean 0 and deviation 1 over all labels, whatever their split: that is
-    known only once the images are decoded. `file_column` has the names of the files, with or without folder
-    and ending; by default it is the column in which most are. Images without a row and rows without an image
-    are left out and counted.
+    those of labels that apply, 1, or not, 0; with `task: regression` those of numbers (in `unit`), each of
+    which with `scale_target` the loss sees with mean 0 and deviation 1 over all labels, whatever their split:
+    that is known only once the images are decoded. `file_column` has the names of the files, with or without
+    folder and ending; by default it is the column in which most are. Images without a row and rows without an
+    image are left out and counted.
 
     `names` gives classes other names, such as `{n01440764: tench}`. `normalise` is as for mnist, or
     imagenet, or [mean, deviation] of pixels from 0 to 1, numbers or a list for each channel.
@@ -148,7 +148,9 @@ def image_folder(
         before,
         table,
     )
-    every.known["scaling"] = list(scaling) if scaling else None
+    every.known["scaling"] = [
+        list(each) if isinstance(each, tuple) else each for each in scaling or ()
+    ] or None
     numbers = table.targets if table and kind == "regression" else ()
     fractions = {"test": test_fraction, "valid": valid_fraction if split_rule == "hash" else 0.0}
     return Data(
@@ -157,6 +159,7 @@ def image_folder(
         read=every.read,
         classes=_shown(classes, names or {}),
         target=numbers[0] if len(numbers) == 1 else "",
+        target_names=numbers if len(numbers) > 1 else (),
         unit=unit,
         targets=max(1, len(numbers)),
         scaling=scaling,

@@ -105,9 +105,22 @@ def test_numbers_are_a_regression_on_a_scale_of_their_own(photos: Path) -> None:
     both = data_of(photos, target=["age", "height"], task="regression", scale_target=False)
     assert (both.targets, both.scaling) == (2, None)
     assert all(target.tolist() == [n + 0.5, 2 * n] for n, target in by_number(both).items())
+    assert (both.target, both.target_names) == ("", ("age", "height"))
+    each = data_of(photos, target=["age", "height"], task="regression")
+    sd = torch.arange(40.0).std(correction=0).item()
+    assert each.scaling == (pytest.approx((20, 39)), pytest.approx((sd, 2 * sd)))
+    known = json.loads(json.dumps(each.known))
+    assert data_of(photos, known, target=["age", "height"], task="regression").scaling == each.scaling
     with pytest.raises(UserError, match="40 different numbers in 40 rows") as refused:
         data_of(photos, target="age")
     assert "task=regression" in refused.value.fix
+
+
+@pytest.mark.parametrize("target", ["age", ["age", "height"]])
+def test_a_table_without_any_number_is_refused(photos: Path, target: str | list[str]) -> None:
+    write(photos, "file,age,height", lambda n: f"{n:03d}.png,,")
+    with pytest.raises(UserError, match="no row of the table names an image"):
+        data_of(photos, target=target, task="regression").read()
 
 
 def test_what_has_no_row_no_label_or_no_image_is_left_out_and_counted(photos: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dlrun.config.data_paths import data_places
-from dlrun.data.examples import EVALUATION_BATCH, Examples, NewInputs
+from dlrun.data.examples import EVALUATION_BATCH, Examples, NewInputs, Scaling
 from dlrun.data.hash_split import HashSplit, mixed_keys, text_keys, together
 from dlrun.data.hold_out import carve
 from dlrun.data.image_files.decoded_images import CACHE, Decoded, Decoding, decoded, decoded_once
@@ -23,7 +23,7 @@ from dlrun.data.image_files.grey_levels import Levels, said_levels
 from dlrun.data.image_files.labels import ImageLabels
 from dlrun.data.image_files.layout import Layout, Listing, few, is_are, left_out
 from dlrun.data.image_files.reading import Picture
-from dlrun.data.tabular.encoding import remembered_scaling
+from dlrun.data.tabular.encoding import remembered_scalings
 from dlrun.errors import UserError
 from dlrun.system.files import size_text
 from dlrun.system.progress import Progress, no_progress
@@ -283,7 +283,7 @@ class KnownImages:
     classes: tuple[str, ...]
     split: HashSplit | None = None
     levels: Levels | None = None
-    scaling: tuple[float, float] | None = None
+    scaling: Scaling | None = None
 
     @classmethod
     def of(cls, known: Mapping[str, Any], *, has_classes: bool) -> KnownImages:
@@ -301,7 +301,7 @@ class KnownImages:
             tuple(classes),
             HashSplit.remembered(split) if split is not None else None,
             levels_of(levels) if levels is not None else None,
-            None if known.get("scaling") is None else remembered_scaling(known["scaling"]),
+            remembered_scalings(known.get("scaling")),
         )
 
 

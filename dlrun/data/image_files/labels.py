@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from dlrun.data.composed import composed
+from dlrun.data.examples import Scaling
 from dlrun.data.image_files.finding import files_below, printable
 from dlrun.data.image_files.layout import Listing, few, is_are, natural
 from dlrun.data.placement import SPLIT_NAMES
@@ -72,14 +73,21 @@ class ImageLabels:
             )
         return tuple(found)
 
-    def scaling(self, table: Table) -> tuple[float, float] | None:
-        """The mean and the deviation of the numbers of a regression; None of other targets."""
-        if self.task != "regression":
+    def scaling(self, table: Table) -> Scaling | None:
+        """The mean and the deviation of the numbers of a regression, or those of each; None of other targets.
+
+        They are of all labels: the splits are known only once the images are decoded, because equal images
+        stand together.
+        """
+        rows = [cells for _, cells in self._rows(table)] if self.task == "regression" else []
+        if not rows:
             return None
-        rows = [cells for _, cells in self._rows(table)]
         every = torch.tensor([_numbers(cells, "") for cells in rows], dtype=torch.float64)
-        deviation = float(every.std(correction=0))
-        return float(every.mean()), deviation if deviation > 0 else 1.0
+        deviations = every.std(0, correction=0)
+        deviations[deviations == 0] = 1.0
+        if len(self.targets) == 1:
+            return float(every.mean()), float(deviations)
+        return tuple(every.mean(0).tolist()), tuple(deviations.tolist())
 
     def listing(self, source: Path, root: Path, endings: Sequence[str], classes: Sequence[str]) -> Listing:
         """The image files below a folder that have a row, with their targets.

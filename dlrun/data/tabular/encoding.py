@@ -150,7 +150,7 @@ class Encoding:
         columns, categories = distinct_texts(known["columns"]), known["categories"]
         if not isinstance(categories, dict) or not categories.keys() <= set(columns):
             raise ValueError("the stored columns and categories contradict each other")
-        scaling = _remembered_scalings(known["scaling"])
+        scaling = remembered_scalings(known["scaling"])
         values = {column: distinct_texts(categories[column]) for column in columns if column in categories}
         others, indicators = (distinct_texts(known.get(key, [])) for key in ("others", "indicators"))
         dates, formats, placed = (known.get(key, {}) for key in ("dates", "formats", "placement"))
@@ -287,8 +287,8 @@ def _remembered_ranges(value: Any, numbers: set[str]) -> dict[str, tuple[float, 
     return ranges
 
 
-def _remembered_scalings(value: Any) -> Scaling | None:
-    """The same of one target, or of each of several."""
+def remembered_scalings(value: Any) -> Scaling | None:
+    """The scaling in a checkpoint, of one target or of each of several. Raises as `remembered_scaling`."""
     if not isinstance(value, list | tuple) or not any(isinstance(each, list | tuple) for each in value):
         return remembered_scaling(value)
     means, deviations = value
