@@ -175,6 +175,7 @@ class Data:
     read: Callable[[], Mapping[str, Examples]]
     classes: tuple[str, ...] = ()
     features: tuple[str, ...] = ()  # the names of the features
+    date_features: tuple[str, ...] = ()  # those of them that are seconds since 1970
     target: str = ""  # the name of a regression's target
     target_names: tuple[str, ...] = ()  # those of several targets that have names of their own
     unit: str = ""  # of a regression's target, such as °F

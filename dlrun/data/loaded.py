@@ -13,6 +13,7 @@ from dlrun.data.devices import memory_of, on_device, overlaps
 from dlrun.data.examples import Data, Examples, Split
 from dlrun.data.hold_out import carve, limited
 from dlrun.data.misfits import OfTargets, refuse_misfits, said_kind, undeclared
+from dlrun.data.placement import in_split_order
 from dlrun.data.preparation import Preparation
 from dlrun.data.trees import Tree, leaves, mapped, named_leaves, single
 from dlrun.errors import UserError
@@ -59,6 +60,7 @@ class Loaded:
                 examples["train"], data.valid_fraction, data.seed, by_class=bool(data.classes)
             )
         self.fingerprint = _fingerprint(examples)
+        examples = in_split_order(examples)
         if limit is not None:
             examples = {name: limited(some, limit, data.seed) for name, some in examples.items()}
         for name, some in examples.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from dlrun.data.hash_split import HashSplit
 
@@ -22,6 +22,14 @@ SPLIT_NAMES = {
     "eval": "test",
     "evaluation": "test",
 }
+
+
+_Of = TypeVar("_Of")
+
+
+def in_split_order(found: Mapping[str, _Of]) -> dict[str, _Of]:
+    """What belongs to each split, in the order train, valid, test, and then others."""
+    return {name: found[name] for name in dict.fromkeys([*SPLITS, *found]) if name in found}
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ def apart(steps: Numbers, places: Numbers, values: Numbers) -> tuple[Numbers, Nu
     return np.insert(places, gaps, places[gaps]), np.insert(values, gaps, np.nan)
 
 
-def date_axis(axes: Axes) -> None:
-    """Label the x axis with few, short dates."""
-    locator = AutoDateLocator(minticks=3, maxticks=8)
+def date_axis(axes: Axes, least: int = 3, most: int = 8) -> None:
+    """Label the x axis, in days since 1970, with few, short dates."""
+    locator = AutoDateLocator(minticks=least, maxticks=most)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))

@@ -8,11 +8,13 @@ from typing import Literal
 
 import torch
 from matplotlib.axes import Axes
+from matplotlib.dates import num2date
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from dlrun.config.options import Few, Many
+from dlrun.drawing.dates import date_axis
 from dlrun.drawing.style import BLUE, INK, RED, TEXT, WIDTH, headline, put_title, shown, target_name, tidy
 from dlrun.training.trained import Trained
 
@@ -21,6 +23,8 @@ of = "data"
 
 BESIDE = 3  # panels in a row
 APART = 40  # up to so many bars have gaps between them
+STEPS = [1, 2, 2.5, 5, 10]  # between ticks: 2010, 2011 rather than 2010.4, 2011.2
+DAY = 86400  # seconds
 ROOM = 24  # letters that fit below a panel
 OF_CLASSES = "examples of each class"
 
@@ -53,7 +57,8 @@ def distributions(
             categories = [names[place].removeprefix(column).lstrip("=: ") for place in places]
             draw_counts(next(used), shown(column, 22), inputs[:, places].sum(0), categories, BLUE)
         else:
-            draw_histogram(next(used), shown(column, 22), inputs[:, places[0]], bins, BLUE)
+            is_date = names[places[0]] in data.date_features
+            draw_histogram(next(used), shown(column, 22), inputs[:, places[0]], bins, BLUE, is_date=is_date)
     targets = examples.targets.cpu()
     if data.classes and targets.is_floating_point():  # labels, each of which applies or not
         draw_counts(next(used), OF_CLASSES, targets.sum(0), data.classes, RED)
@@ -71,21 +76,30 @@ def distributions(
     return figure
 
 
-def draw_histogram(axes: Axes, name: str, values: Tensor, bins: int, colour: str) -> None:
-    """Draw a histogram of values (n,) with `bins`; a note counts values that are not finite."""
+def draw_histogram(
+    axes: Axes, name: str, values: Tensor, bins: int, colour: str, *, is_date: bool = False
+) -> None:
+    """Draw a histogram of values (n,) with `bins`; a note counts values that are not finite.
+
+    Dates are in seconds since 1970.
+    """
     small_panel(axes, name)
-    finite = values[values.isfinite()]
+    finite = values[values.isfinite()] / (DAY if is_date else 1)
     if len(finite) and finite.min() == finite.max():
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.text(0.5, 0.5, f"always {finite[0]:.6g}", transform=axes.transAxes, ha="center", size=TEXT - 1)
+        only = f"{num2date(float(finite[0])):%Y-%m-%d}" if is_date else f"{finite[0]:.6g}"
+        axes.text(0.5, 0.5, f"always {only}", transform=axes.transAxes, ha="center", size=TEXT - 1)
     else:
         found = edges(finite, bins)
-        if finite.equal(finite.round()):
-            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        if is_date:
+            date_axis(axes, 2, 4)
+        elif finite.equal(finite.round()):
+            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True, steps=STEPS))
         axes.hist(finite.numpy(), found, color=colour, rwidth=0.85 if len(found) <= APART else 1)
     if missing := len(values) - len(finite):
         note = f"{missing:,} missing"
+        axes.margins(y=0.25)  # above the bars
         axes.text(0.98, 0.96, note, transform=axes.transAxes, ha="right", va="top", size=TEXT - 1.5)
 
 
@@ -125,5 +139,5 @@ def small_panel(axes: Axes, name: str) -> None:
     tidy(axes)
     axes.set_title(name, fontsize=TEXT, color=INK, loc="left")
     axes.tick_params(labelsize=TEXT - 2)
-    axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.xaxis.set_major_locator(MaxNLocator(3, steps=STEPS))
     axes.yaxis.set_major_locator(MaxNLocator(2, integer=True))

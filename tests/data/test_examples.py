@@ -128,7 +128,11 @@ def test_the_validation_split_of_a_regression_has_its_share(tmp_path: Path) -> N
         own_parts(tmp_path), dataset={"name": "line", "valid_fraction": 0.3}, loss="mse", metrics=[]
     )
     loaded = plan.load()
-    assert (len(loaded["train"]), len(loaded["valid"]), len(loaded["test"])) == (35, 15, 30)
+    assert [(name, len(split)) for name, split in loaded.splits.items()] == [
+        ("train", 35),
+        ("valid", 15),
+        ("test", 30),
+    ]
 
 
 def test_the_split_is_the_datasets_own_and_the_same_for_all_copies() -> None:

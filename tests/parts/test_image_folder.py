@@ -219,7 +219,7 @@ def test_the_images_of_a_folder_in_a_class_stay_together_where_asked_for(tmp_pat
 
     assert sum(map(len, persons(torn))) > 12
     [note] = torn.notes
-    assert "in train and in test or valid: " in note
+    assert "in train and in valid or test: " in note
     assert "person" in note
     assert "dataset.group=folder" in note
     assert sum(map(len, persons(whole))) == 12 == len(set.union(*persons(whole)))
@@ -260,6 +260,7 @@ def test_test_images_beside_the_classes_are_tested_on(photos: Path) -> None:
     data = data_of(photos)
     assert (data.classes, data.notes) == (("cat", "dog", "owl"), [])
     assert {name: len(some) for name, some in data.read().items()} == {"train": 22, "test": 6, "valid": 3}
+    assert [*Loaded(data, CPU).splits] == ["train", "valid", "test"]
     assert min(numbers(data.read()["test"])) == 50
 
 

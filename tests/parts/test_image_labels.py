@@ -132,7 +132,7 @@ def test_what_has_no_row_no_label_or_no_image_is_left_out_and_counted(photos: Pa
         "1 image has no label and is left out: batch0/002.png",
         "2 rows of the table name no image and are left out: 040.png, 041.png",
     ]
-    assert "same folder are in train and in test or valid: batch0, batch1 (2 folders)" in data.notes[3]
+    assert "same folder are in train and in valid or test: batch0, batch1 (2 folders)" in data.notes[3]
 
 
 def test_rows_that_contradict_each_other_and_names_of_several_files_are_refused(photos: Path) -> None:

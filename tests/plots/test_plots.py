@@ -781,6 +781,26 @@ def test_the_categories_of_a_column_are_counted_in_one_panel(tmp_path: Path) -> 
     assert [tick.get_text() for tick in panels["letter"].get_xticklabels()] == ["a", "b", "c", "d", "other"]
 
 
+def test_years_and_dates_are_marked_by_whole_years(tmp_path: Path) -> None:
+    days = [datetime.date(2010, 1, 1) + datetime.timedelta(days=3 * n) for n in range(240)]
+    rows = [
+        f"{day.year},{day.year + day.timetuple().tm_yday / 366:.3f},{day},{n}" for n, day in enumerate(days)
+    ]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["year,moment,day,y", *rows]) + "\n", encoding="utf-8")
+    table = {"name": "csv", "path": str(path), "target": "y", "test_fraction": 0, "valid_fraction": 0}
+    figure = drawn(of_data(Parts(), **DAYS | {"dataset": table}), "distributions")
+    panels = {axes.get_title("left"): axes for axes in figure.axes if axes.get_visible()}
+    for name in ("year", "moment", "day"):
+        low, high = panels[name].get_xlim()
+        ticks = zip(panels[name].get_xticks(), panels[name].get_xticklabels(), strict=True)
+        marks = [tick.get_text() for place, tick in ticks if low <= place <= high]
+        assert marks == (["2010", "2011"] if name == "year" else ["2010", "2011", "2012"][: len(marks)]), name
+    day = panels["day"].patches
+    assert sum(bar.get_height() for bar in day) == 240
+    assert num2date(day[0].get_x()).date() == days[0]
+
+
 def test_a_series_has_the_target_and_what_is_on_its_scale(tmp_path: Path) -> None:
     data = of_data(own_parts(tmp_path), **DAYS | {"dataset": {"name": "days", "mixed": True}})
     figure = drawn(data, "series")

@@ -267,7 +267,7 @@ class Images:
         torn = [folder.removeprefix("/") for folder, names in places.items() if len(names) > 1]
         if torn:
             yield (
-                f"images of the same folder are in train and in test or valid: {few(torn)} ({len(torn):,} "
+                f"images of the same folder are in train and in valid or test: {few(torn)} ({len(torn):,} "
                 "folders); if those of a folder are alike, such as frames of one film, figures are too good: "
                 "dataset.group=folder keeps them together"
             )

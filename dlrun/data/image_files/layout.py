@@ -13,10 +13,9 @@ from torch import Tensor
 
 from dlrun.data.composed import composed
 from dlrun.data.image_files.finding import files_below, is_hidden, printable
-from dlrun.data.placement import SPLIT_NAMES
+from dlrun.data.placement import SPLIT_NAMES, in_split_order
 from dlrun.errors import UserError, listed
 
-_IN_ORDER = ("train", "valid", "test")
 _DEEPEST = 5  # wrapper folders in one another
 _MOST_NAMED = 3  # files in a message
 _MANY = 10  # a message says how much of a class is left out from this share on: 1 / _MANY
@@ -51,7 +50,7 @@ class Layout:
         if stray := _files(inside):
             remarks.append(f"{_left_out(stray, 'file')} beside the folders {is_are(stray)} left out")
         splits = _in_splits(folders, known, remarks) or {"train": folders}
-        layout = cls(source, {name: splits[name] for name in _IN_ORDER if name in splits}, remarks)
+        layout = cls(source, in_split_order(splits), remarks)
         layout._check(inside, needs_train=needs_train)
         return layout
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from dlrun.data.table_files.gathered_columns import Cells, Gathered, MustBeText, Piece
 from dlrun.data.table_files.tables import Table
-from dlrun.errors import UserError, listed
+from dlrun.errors import UserError
 
 _SHOWN = 3  # files that a message names
 
@@ -90,7 +90,9 @@ def _notes(tables: Sequence[Table]) -> list[str]:
     ]
     more = [f"and {len(own) - _SHOWN:,} more such notes"] if len(own) > _SHOWN + 1 else []
     own = own[:_SHOWN] if more else own
-    return [f"{len(tables):,} files are read {listed(names)}", *shared, *own, *more]
+    others = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    files = f"{len(tables):,} files are read as one table: {', '.join(names[:_SHOWN])}{others}"
+    return [files, *shared, *own, *more]
 
 
 def _guessed(tables: Sequence[Table]) -> dict[str, Any]:

@@ -213,7 +213,7 @@ def test_several_files_of_the_same_columns_are_one_table(tmp_path: Path) -> None
         "b.csv, row 2",
         "b.csv, row 4",
     ]
-    assert table.notes[0] == "2 files are read (there are: a.csv, b.csv)"
+    assert table.notes[0] == "2 files are read as one table: a.csv, b.csv"
     assert "b.csv: separated by semicolons" in table.notes and not table.guessed
     same = read_table([tmp_path / "a.csv", tmp_path / "b.csv"], GUESS)
     assert rows_of(same) == rows_of(table)
