@@ -26,13 +26,17 @@ class Interval:
     day: int = 0
 
     @classmethod
-    def of(cls, dates: Tensor) -> Interval:
-        """The interval between most neighbours of ascending dates (n,), n > 1."""
+    def of(cls, dates: Tensor, are_neighbours: Tensor | None = None) -> Interval:
+        """The interval between most neighbours of ascending dates (n,), n > 1.
+
+        Of several series, one behind the other, `are_neighbours` (n - 1,) is True within one.
+        """
         moments = _moments(dates)
         day = int(_days(moments).max()) + 1
         monthly = cls(1, day)
-        is_monthly = not bool(((dates - dates[0]) % _DAY).any()) and monthly._fits(moments)
+        is_monthly = not bool(((dates - dates[0]) % _DAY).any()) and bool(monthly._fits(moments).all())
         apart = (_months(dates) if is_monthly else dates).diff()
+        apart = apart if are_neighbours is None else apart[are_neighbours]
         found, counts = apart.unique(return_counts=True)
         return cls(int(found[counts.argmax()]), day if is_monthly else 0)
 
@@ -52,10 +56,12 @@ class Interval:
 
     def distances(self, dates: Tensor) -> Tensor:
         """The number of intervals between neighbours of dates (n,), (n - 1,); nan if they are no multiple."""
-        if self.day and not self._fits(_moments(dates)):
-            return torch.full((len(dates) - 1,), torch.nan, dtype=torch.float64)
         apart = (_months(dates) if self.day else dates).diff()
-        return torch.where(apart % self.count == 0, (apart // self.count).double(), torch.nan)
+        are_whole = apart % self.count == 0
+        if self.day:
+            fits = torch.from_numpy(self._fits(_moments(dates)))
+            are_whole &= fits[1:] & fits[:-1]
+        return torch.where(are_whole, (apart // self.count).double(), torch.nan)
 
     def after(self, date: int, steps: int) -> int:
         """The date `steps` intervals later."""
@@ -73,9 +79,12 @@ class Interval:
             size = self.count // seconds
         return f"{size:,} {called}{'s' * (size > 1)}"
 
-    def _fits(self, moments: Moments) -> bool:
-        """True if all moments are on the day of the month."""
-        return bool((_days(moments) == np.minimum(self.day - 1, _last_days(moments))).all())
+    def _fits(self, moments: Moments) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """True for each moment that is on the day of the month."""
+        fits: np.ndarray[Any, np.dtype[np.bool_]] = _days(moments) == np.minimum(
+            self.day - 1, _last_days(moments)
+        )
+        return fits
 
 
 def _moments(dates: Tensor) -> Moments:

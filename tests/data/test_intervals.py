@@ -62,6 +62,14 @@ def test_a_gap_is_counted_in_intervals_and_what_does_not_fit_is_nan() -> None:
     assert Interval(1, 31).distances(days).isnan().all(), "days are not month ends"
 
 
+def test_the_interval_of_several_series_is_that_within_them() -> None:
+    days = every(timedelta(days=1), 2)
+    dates = torch.cat([days + 3600 * 5 * number for number in range(20)])
+    are_neighbours = torch.arange(len(dates) - 1) % 2 == 0
+    for some in (dates[:-1], dates):
+        assert str(Interval.of(some, are_neighbours[: len(some) - 1])) == "1 day"
+
+
 @pytest.mark.parametrize("value", [7, [0, 0], [1, 32], [1.5, 0], [2**40, 0], ["1", 0], [1], [True, 0]])
 def test_a_malformed_interval_is_not_taken_from_a_checkpoint(value: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
