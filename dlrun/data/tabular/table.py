@@ -259,10 +259,13 @@ def _usual(cells: Cells, column: str, rows: Rows) -> Tensor:
 def _learnt(read: Read, options: TableOptions, notes: list[str]) -> _Dataset:
     """Fit the encoding on the training rows of a table, and encode all its splits."""
     table = read(options.texts, options.reading)
-    target, *others = named_targets(options.targets, table)
+    stated = options.targets
+    target, *others = named_targets(stated, table)
     options = replace(options, target=target, other_targets=tuple(others))
     refuse_missing_columns(table, needed_columns(options))
     guessed, findings = dict(table.guessed), list(table.notes)
+    if options.targets != stated:
+        guessed["target"] = [*options.targets] if others else target
     if options.reading.is_strict:
         named = [name for key in _AUTO if (each := getattr(options, key)) != "auto" for name in each]
         literal = [name for name in options.ignore if not set("*?[") & set(name)]

@@ -73,6 +73,16 @@ def test_each_target_has_a_name_and_a_scale_of_its_own(tmp_path: Path) -> None:
     assert again.scaling == data.scaling and again.target_names == data.target_names
 
 
+def test_a_target_stated_by_its_place_is_found_again(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    for target, named in ((-1, "loss"), (["height", "-1"], ["height", "loss"])):
+        first = data_of(path, target=target)
+        assert first.guessed["target"] == named
+        again = data_of(path, dict(first.known), **first.guessed)
+        for name, examples in first.read().items():
+            assert torch.equal(single(again.read()[name].targets), single(examples.targets))
+
+
 def test_a_list_of_one_is_that_one(tmp_path: Path) -> None:
     one, alone = (data_of(written(tmp_path), target=target) for target in (["loss"], "loss"))
     assert (one.target, one.target_names, one.scaling) == ("loss", (), alone.scaling)
