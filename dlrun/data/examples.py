@@ -183,6 +183,7 @@ class Data:
     scaling: Scaling | None = None  # mean and deviation: the loss sees (target - mean) / deviation
     target_transform: Transform | None = None  # the loss sees the log of the target, and `scaling` is of that
     baselines: tuple[str, ...] = ()  # columns (n, d) of `aside` that guess the targets; (n,) if d is 1
+    lags: tuple[str, ...] = ()  # features that are earlier values of the targets
     forecasts: bool = False  # targets are the next d values of a series, of which the input is a window
     splits: tuple[str, ...] = ("train", "test")
     fit: Callable[[Examples], Preprocessing | Mapping[str, Preprocessing]] = as_it_is

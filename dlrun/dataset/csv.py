@@ -65,6 +65,8 @@ def csv(
     date: Sequence[str] = (),
     date_format: str = "",
     date_cycles: Sequence[Literal["year", "week", "day"]] = (),
+    lags: Sequence[Count] = (),
+    series: str | Sequence[str] = (),
     baselines: dict[str, str] | None = None,
     missing: Literal["auto", "fill", "drop", "refuse"] | dict[str, float | str] = "auto",
     standardise: bool = True,
@@ -115,6 +117,18 @@ def csv(
     inputs; a single date column does not. `date_cycles` adds the sine and cosine of the time within the year,
     the week or the day.
     `baselines` maps names of your choice to columns that guess the target; these stay inputs unless ignored.
+
+    Lags. `lags: [1, 7]` gives each row the values of the targets 1 and 7 steps before it, as further inputs
+    (`sales lag 7` of a target sales). They are looked up by `date`, so that a time without a row shifts
+    nothing; a step is the most frequent distance between neighbouring times, such as an hour, a day or a
+    month, and times that are no whole steps apart are refused. With `series`, one or several columns such as
+    a shop, each series looks up its own values. A value that is not there is missing, and `missing` says
+    for the column of that name what is done; rows before which nothing is known are left out. Every row is
+    predicted one step ahead, from true earlier values, those of the test split too. The shortest lag is the
+    baseline `last value`, the longest of several `season before`; where it is missing they have its mean
+    over the training rows. Lags are scaled as other numbers are, without `target_transform`. A file for
+    `dlrun predict` has the earlier rows with their targets, and behind them rows without; one that would
+    need a target which is not known yet is left blank.
 
     `missing: auto` puts the median of the training rows into missing cells of numbers, and adds an input
     that is 1 where a cell is missing. fill takes the mean and adds none, drop leaves such rows out, refuse
@@ -175,6 +189,8 @@ def csv(
         date=date,
         date_format=date_format,
         date_cycles=date_cycles,
+        lags=lags,
+        series=[series] if isinstance(series, str) else series,
         baselines=baselines or {},
         missing=missing,
         standardise=standardise,

@@ -13,6 +13,7 @@ import torch
 
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
+from dlrun.data.examples import Data, Split
 from dlrun.data.one_column import share_told
 from dlrun.data.table_files.columns import Column, said_number
 from dlrun.data.table_files.tables import Reading, Table
@@ -108,6 +109,24 @@ def table_facts(dataset: Choice, data_dir: Path) -> TableFacts | None:
     return TableFacts(len(table), facts, table.guessed)
 
 
+def lag_facts(data: Data, splits: Mapping[str, Split]) -> list[ColumnFacts]:
+    """The facts about each input that is an earlier value of the target, over the rows of all splits."""
+    found, rows = [], np.empty((0, len(data.features)))
+    if data.lags:
+        rows = torch.cat([split.raw().double() for split in splits.values()]).numpy()
+    for name in data.lags:
+        column = Column(rows[:, data.features.index(name)])
+        facts = replace(_of(name, column, Kind("number")), remark="")
+        known = torch.cat([split.targets.cpu().double() for split in splits.values()]).numpy()
+        if len(known) >= _FEWEST_ROWS:
+            deviations = known.std(0)
+            wanted = known / np.where(deviations, deviations, 1.0)
+            values = _values(column, Kind("number"))
+            facts = replace(facts, tells=share_told(values, wanted, are_classes=False))
+        found.append(facts)
+    return found
+
+
 def given_options(dataset: Choice, parts: Parts) -> dict[str, Any]:
     """The options of a dataset that are not its defaults."""
     defaults = parts.part("dataset", dataset.name).defaults
@@ -141,7 +160,7 @@ def _facts(
             yield replace(facts, tells=tells)
 
 
-def _of(name: str, column: Column, kind: Kind, labelled: np.ndarray) -> ColumnFacts:
+def _of(name: str, column: Column, kind: Kind, labelled: np.ndarray | None = None) -> ColumnFacts:
     """The facts about one column, without its relation to the target."""
     remark = kind.mistake or why_useless(name, column, kind, labelled)
     values = _values(column, kind)

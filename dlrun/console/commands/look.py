@@ -76,7 +76,7 @@ def preview(
     from dlrun.console.streams import say_json
     from dlrun.results.preview import dataset_facts
     from dlrun.results.split_list import write_split_list
-    from dlrun.results.table_columns import given_options, table_facts
+    from dlrun.results.table_columns import given_options, lag_facts, table_facts
     from dlrun.system.files import ANOTHER_OUT, make_folder
     from dlrun.system.strict_json import finite
     from dlrun.training.plan_making import make_plan
@@ -92,6 +92,8 @@ def preview(
             print_dataset(checked.dataset.name, given_options(checked.dataset, own_parts) | table.options)
         raise
     loaded = plan.load(progress=progress_unless(quiet=json))
+    if table:
+        table.columns.extend(lag_facts(plan.data, loaded.splits))
     if split:
         write_split_list(split, plan.data, loaded)
     found = dataset_facts(plan, loaded)

@@ -140,6 +140,7 @@ class Cells:
     in the table, and `keys` (n,) identify what they hold. A missing number in (n,) is nan; `date` (n,) is in
     seconds since 1970, and so are the `moments` (n,) of dates that are inputs, nan where they are missing.
     `parts` (n,) int8 has the split that the file of a row is for: 0 train, 1 valid, 2 test, -1 open.
+    `without_past` has the reason for each row that lags find no earlier value for.
     """
 
     source: str
@@ -152,6 +153,7 @@ class Cells:
     rows: np.ndarray | None = None
     keys: Tensor | None = None
     trouble: Trouble = field(default_factory=Trouble)
+    without_past: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, table: Table) -> Cells:
@@ -170,6 +172,12 @@ class Cells:
         assert isinstance(self.numbers, NumbersOf), "these are not some rows of others"
         self._note(column, read.missing, read.odd)
         self.numbers.columns[column] = read
+
+    def add_numbers(self, column: str, values: np.ndarray, is_missing: np.ndarray) -> None:
+        """Add computed numbers (n,) as a column, of which some (n,) are noted as missing."""
+        assert isinstance(self.numbers, NumbersOf), "these are not some rows of others"
+        self._note(column, is_missing)
+        self.numbers.columns[column] = Column(values)
 
     def read_texts(self, table: Table, column: str) -> None:
         self.texts[column] = table.columns[column].as_texts()
@@ -248,6 +256,14 @@ class Cells:
         said = TroubleSaid()
         said.add(trouble, self.lines)
         return str(said)
+
+    def said_without_past(self) -> str:
+        """`2 rows have no earlier value: row 2, row 367`, "" if there are none."""
+        if not (rows := sorted(self.without_past)):
+            return ""
+        places = ", ".join(f"row {self.lines[row]}" for row in rows[:SHOWN])
+        count = "1 row has" if len(rows) == 1 else f"{len(rows):,} rows have"
+        return f"{count} no earlier value: {places}{', …' if len(rows) > SHOWN else ''}"
 
     def names(self) -> list[str]:
         """Names for the rows: their dates if these are unique, else `row 2`, …"""

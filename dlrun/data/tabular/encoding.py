@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dlrun.data.examples import Scaling
+from dlrun.data.intervals import Interval
 from dlrun.data.log_targets import Transform
 from dlrun.data.placement import Placement
 from dlrun.data.table_files.columns import plain_number, said_number
@@ -62,8 +63,11 @@ class TableOptions:
     test_fraction: float = 0.2
     valid_fraction: float = 0.0
     seed: int = 0
+    lags: Sequence[int] = ()
+    series: Sequence[str] = ()
     formats: Mapping[str, str] = field(default_factory=dict)  # of columns of dates, once they are known
     keys_by: KeyRule = "cells"
+    step: Interval | None = None  # of the lags, once it is known
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -90,8 +94,13 @@ class TableOptions:
     @property
     def text_roles(self) -> list[str]:
         """The columns of texts that say something of a row beside its inputs, such as its group."""
-        roles = (self.split_column, self.group, self.id, self.stratify)
+        roles = (self.split_column, self.group, self.id, self.stratify, *self.series)
         return list(dict.fromkeys(name for name in roles if name))
+
+    @property
+    def lagged(self) -> tuple[str, ...]:
+        """The inputs that are earlier values of the targets."""
+        return tuple(lag_name(target, lag) for lag in self.lags for target in self.targets)
 
     @property
     def is_chronological(self) -> bool:
@@ -143,6 +152,9 @@ class Encoding:
     target_transform: Transform | None = None  # `scaling` is that of the targets after it
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of numbers in the training rows
     keys_by: KeyRule = "cells"
+    lags: tuple[int, ...] = ()
+    series: tuple[str, ...] = ()
+    step: Interval | None = None  # of the lags
 
     @classmethod
     def remembered(cls, known: Mapping[str, Any]) -> Encoding:
@@ -165,6 +177,10 @@ class Encoding:
             raise TypeError("a stored format of dates is no text")
         classes = distinct_texts(known["classes"])
         placement = Placement.remembered(placed) if placed else None
+        lags, series = tuple(known.get("lags", ())), distinct_texts(known.get("series", []))
+        step = Interval.remembered(known.get("step"))
+        if not all(type(lag) is int and lag > 0 for lag in lags) or bool(lags) != bool(step):
+            raise ValueError("the stored lags are malformed")
         return cls(
             columns,
             values,
@@ -180,6 +196,9 @@ class Encoding:
             _remembered_transform(known.get("target_transform")),
             ranges=_remembered_ranges(known.get("ranges", {}), {*columns} - {*categories, *cycles}),
             keys_by=key_rule(known.get("keys_by")),
+            lags=lags,
+            series=series,
+            step=step,
         )
 
     def known(self) -> dict[str, Any]:
@@ -201,7 +220,14 @@ class Encoding:
             "target_transform": self.target_transform,
             "ranges": {column: list(ends) for column, ends in self.ranges.items()},
             "keys_by": self.keys_by,
+            "lags": list(self.lags),
+            "series": list(self.series),
+            "step": self.step and self.step.known(),
         }
+
+    def of_file(self, options: TableOptions) -> tuple[str, ...]:
+        """The columns that a file holds: all but the lags."""
+        return tuple(column for column in self.columns if column not in options.lagged)
 
     def features(self, options: TableOptions) -> tuple[str, ...]:
         """The name of each input: `temp_1`, `week=Fri`, `sin(year)`, `age is missing`."""
@@ -234,6 +260,11 @@ class Encoding:
 
 
 _WAVES = ("sin", "cos")
+LAST, SEASON = "last value", "season before"  # the baselines of a series
+
+
+def lag_name(target: str, lag: int) -> str:
+    return f"{target} lag {lag}"
 
 
 def places_of(values: Sequence[str]) -> Callable[[str], int]:

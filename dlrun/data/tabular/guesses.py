@@ -208,7 +208,7 @@ class Guesses:
         for name, why in useless.items():
             by_reason.setdefault(why, []).append(name or "the column without a name")
         said = "; ".join(f"{_some(names)} ({why})" for why, names in by_reason.items())
-        if len(useless) < len(inputs) and useless:
+        if useless and (len(useless) < len(inputs) or options.lags):
             self.notes.append(f"left out: {said}")
         elif useless:
             fix = "name other inputs, or list a column under categorical to take it all the same"
@@ -224,7 +224,7 @@ class Guesses:
             if dates:
                 self.notes.append(f"dates are inputs: {_some(dates)}")
         if options.categorical == "auto":
-            texts = [name for name, kind in kept.items() if kind.name == "category"]
+            texts = [name for name, kind in kept.items() if kind.name == "category" or name in options.series]
             few = [
                 name for name, kind in kept.items() if kind.name == "number" and is_few_valued(columns[name])
             ]

@@ -19,6 +19,7 @@ from dlrun.data.tabular.encoding import Encoding, TableOptions
 from dlrun.data.tabular.far_values import FarRows, FarValues, far_values
 from dlrun.data.tabular.guesses import without_words
 from dlrun.data.tabular.inputs import Unseen, inputs_of, note_of_unseen
+from dlrun.data.tabular.lags import add_lags_of_new
 from dlrun.data.tabular.missing_words import Words, read_as_missing, said_words
 from dlrun.data.tabular.parsing import parsed, refused_rows, said_filled
 from dlrun.data.tabular.refusals import refuse_missing_columns
@@ -41,7 +42,8 @@ def new_rows(
     rows is added to the `notes` at the end. Raises UserError if input columns are missing, and for a mistake
     in the file behind the rows before it.
     """
-    bare = replace(options, baselines={}, date=options.date if options.date_cycles else ())
+    is_dated = options.date_cycles or options.lags
+    bare = replace(options, baselines={}, date=options.date if is_dated else ())
     waiting, report, start = _Waiting(), _Report(encoding), 0
     columns: list[str] = []
     written = WrittenRows(lambda: read(columns))
@@ -59,11 +61,13 @@ def new_rows(
         for table in read(()):
             table = without_words(table, options.reading.na_values)
             if not columns:
-                refuse_missing_columns(table, [*bare.date, *encoding.columns])
+                refuse_missing_columns(table, [*bare.date, *options.series, *encoding.of_file(options)])
                 columns += table.columns
                 names_of = _naming(read, table, options)
-            cells = parsed(table, bare, encoding.columns, encoding.categories, labelled=False)
+            cells = parsed(table, bare, encoding.of_file(options), encoding.categories, labelled=False)
             words = {} if options.reading.is_strict else read_as_missing(cells)
+            if options.lags:
+                add_lags_of_new(cells, table, options)
             refused = refused_rows(cells, bare, encoding)
             is_kept = np.ones(len(cells), bool)
             is_kept[list(refused)] = False

@@ -33,8 +33,8 @@ def parsed(
         (texts if options.has_classes else numbers).extend(options.targets)
         numbers += options.baselines.values()
         texts += options.text_roles
-    elif options.id and options.id in table.columns:
-        texts.append(options.id)
+    else:
+        texts += [*options.series, *([options.id] if options.id and options.id in table.columns else [])]
     is_plain = options.reading.is_strict and options.numbers == PLAIN
     for column in dict.fromkeys(numbers):
         cells.read_numbers(table, column, None if is_plain else options.numbers)
@@ -45,7 +45,7 @@ def parsed(
     if options.date:
         cells.read_dates(table, options.date, options.format_of(options.date[0]))
     if labelled:
-        named = dict.fromkeys((*columns, *options.date, *options.targets))
+        named = dict.fromkeys((*columns, *options.date, *options.targets, *options.series))
         if options.keys_by == "cells":
             cells.keys = row_keys({name: table.columns[name] for name in named})
         else:
@@ -71,7 +71,7 @@ def without_trouble(
     split or an id. `fillable` is False for a dataset that cannot fill. Raises UserError for cells that are
     refused, and for any that means a number: such a cell is neither left out nor filled.
     """
-    if not cells.trouble:
+    if not (cells.trouble or cells.without_past):
         return cells
     refuse_numbers(cells, options)
     essential = {*options.date, *options.text_roles, *options.targets * labelled}
@@ -91,14 +91,14 @@ def without_trouble(
         fix += " or fill (takes the mean of training)" * fillable
         raise UserError(cells.said(wrong), where=cells.source, fix=fix)
     dropping = {name for name, how in treatments.items() if how == "drop"} | essential
-    bad = cells.trouble.of(dropping).rows()
+    bad = np.union1d(cells.trouble.of(dropping).rows(), np.array([*cells.without_past], np.int64))
+    why = "; ".join(filter(None, (cells.said(cells.trouble.of(dropping)), cells.said_without_past())))
     if len(bad) == len(cells):
-        raise UserError(f"no row is left: {cells.said(cells.trouble)}", where=cells.source)
+        raise UserError(f"no row is left: {why}", where=cells.source)
     is_bad = np.zeros(len(cells), bool)
     is_bad[bad] = True
     if len(bad):
         are = "is" if len(bad) == 1 else "are"
-        why = cells.said(cells.trouble.of(dropping))
         notes.append(f"{len(bad):,} of {len(cells):,} rows {are} left out: {why}")
     if filled := cells.trouble.among(~is_bad):
         said = findings if options.missing == "auto" and findings is not None else notes
@@ -153,17 +153,19 @@ def said_filled(filled: TroubleSaid, options: TableOptions) -> str:
 
 def refused_rows(cells: Cells, options: TableOptions, encoding: Encoding) -> dict[int, str]:
     """The rows that cannot be predicted, with the reason for each: a cell without what the model needs."""
-    found: dict[int, str] = {}
+    found, needed = dict(cells.without_past), {*options.series}
+    needed |= {*options.date} if options.date_cycles or options.lags else set()
     for column, texts in cells.trouble.odd.items():
         what = "is no date" if column in cells.moments or column in options.date else "is no number"
-        for row, text in texts.items() if options.treatment(column) != "fill" else ():
+        is_filled = options.treatment(column) == "fill" and column not in needed
+        for row, text in texts.items() if not is_filled else ():
             marked = is_like_a_number(text) and options.numbers.decimal == "," and what == "is no number"
             found.setdefault(
                 row, f"{column}: {text[:40]!r} {what}{' with a decimal comma' if marked else ''}"
             )
     for column, rows in cells.trouble.missing.items():
-        is_filled = column not in options.date and options.treatment(column) not in ("refuse", "drop")
-        if column == options.id or is_filled:
+        is_needed = options.treatment(column) in ("refuse", "drop") or column in needed
+        if column == options.id or not is_needed:
             continue
         for row in rows.tolist():
             found.setdefault(row, f"{column}: there is no value")

@@ -11,7 +11,7 @@ from dlrun.data.tabular.cells import SHOWN, Cells
 from dlrun.data.tabular.column_figures import Figures
 from dlrun.data.tabular.column_kinds import is_meant_as_nothing
 from dlrun.data.tabular.dates import ISO, formats_of, said_format
-from dlrun.data.tabular.encoding import Encoding, TableOptions
+from dlrun.data.tabular.encoding import LAST, SEASON, Encoding, TableOptions
 from dlrun.data.tabular.number_readings import is_like_a_number, is_too_large, said_marks
 from dlrun.errors import UserError, listed, meant
 
@@ -48,7 +48,8 @@ def refuse_contradictions(options: TableOptions) -> None:
         mistakes.append("date_cycles need a date")
     if options.split == "chronological" and not options.date:
         mistakes.append("a chronological split needs a date")
-    if taken := sorted(options.baselines.keys() & {"date", "mean"}):
+    own = {"date", "mean"} | ({LAST, SEASON} if options.lags else set())
+    if taken := sorted(options.baselines.keys() & own):
         mistakes.append(f"a baseline cannot be called {taken[0]}")
     if options.has_classes and (options.baselines or options.scale_target is True):
         mistakes.append("baselines and scale_target are for a regression")
@@ -61,10 +62,34 @@ def refuse_contradictions(options: TableOptions) -> None:
             mistakes.append("a class is in one column, and target names several")
         if options.baselines:
             mistakes.append("baselines guess one target, and target names several")
+    mistakes += _of_lags(options)
     if options.scale != "standard" and not options.standardise:
         mistakes.append(f"standardise: false leaves numbers as they are, but scale: {options.scale} does not")
     if mistakes:
         raise UserError("; ".join(mistakes))
+
+
+def _of_lags(options: TableOptions) -> list[str]:
+    """The mistakes in the options of lags."""
+    if not options.lags:
+        return ["series tells apart what lags look up, and there are no lags"] if options.series else []
+    mistakes = []
+    if wrong := [lag for lag in options.lags if lag < 1]:
+        mistakes.append(f"lags are steps back in time, from 1 on, and {wrong[0]} is none")
+    for key, given in (("lags", options.lags), ("series", options.series)):
+        if len(set(given)) < len(given):
+            mistakes.append(f"{key} has an entry twice")
+    if options.has_classes:
+        mistakes.append("lags are for a regression")
+    if not options.date:
+        mistakes.append("lags look up earlier values by their time, and need date")
+    elif not options.is_chronological:
+        mistakes.append(
+            "lags need a chronological split: in another, targets of test rows are inputs in training"
+        )
+    if wrong_roles := [name for name in options.series if name in {*options.targets, *options.date}]:
+        mistakes.append(f"{wrong_roles[0]} is the target or the date, and cannot be under series too")
+    return mistakes
 
 
 def needed_columns(options: TableOptions) -> list[str]:
@@ -167,6 +192,9 @@ def refuse_unlearnable(
     if empty:
         what = f"no training row has a value of {some_columns(empty)}"
         it = "it" if len(empty) == 1 else "them"
+        if beyond := [name for name in empty if name in options.lagged]:
+            fix = f"take the steps of {some_columns(beyond)} out of lags"
+            raise UserError(f"{what}: no value lies so far back", where=source, fix=fix)
         are_guesses = set(empty) & {*options.baselines.values()}
         fix = f"take {it} out of baselines, and list {it} under ignore" if are_guesses else ""
         raise UserError(what, where=source, fix=fix or f"list {it} under ignore")
@@ -211,6 +239,9 @@ def refuse_another_encoding(encoding: Encoding, options: TableOptions) -> None:
         options.treatment(name) not in ("drop", "refuse") for name in encoding.columns
     ):
         mistakes.append("the model was trained without missing: fill, and has nothing to fill with")
+    for key in ("lags", "series"):
+        if list(getattr(options, key)) != (trained := list(getattr(encoding, key))):
+            mistakes.append(f"the model was trained with {key}: [{', '.join(map(str, trained))}]")
     mistakes += other_targets(options, encoding.classes, encoding.scaling)
     if options.target_transform != encoding.target_transform:
         mistakes.append(f"the model was trained with target_transform: {encoding.target_transform or 'null'}")

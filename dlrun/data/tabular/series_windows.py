@@ -23,7 +23,7 @@ from dlrun.data.table_files.tables import Table
 from dlrun.data.tabular.cells import Cells
 from dlrun.data.tabular.column_figures import Figures
 from dlrun.data.tabular.dates import said_dates
-from dlrun.data.tabular.encoding import Encoding, TableOptions
+from dlrun.data.tabular.encoding import LAST, SEASON, Encoding, TableOptions
 from dlrun.data.tabular.inputs import constant_columns, inputs_of, refuse_too_many, scaling_of, standardising
 from dlrun.data.tabular.parsing import parsed
 from dlrun.data.tabular.refusals import (
@@ -36,7 +36,6 @@ from dlrun.data.tabular.refusals import (
 from dlrun.data.trees import single
 from dlrun.errors import UserError, listed
 
-LAST, SEASON = "last value", "season before"  # the baselines
 _MOST_COPIED = 2**29  # numbers in windows that cannot be a view of the rows: 4 GiB
 _ONLY_NUMBERS = "a series is of numbers: list the columns that hold them under inputs"
 

@@ -64,7 +64,8 @@ def column_warnings(data: Data, splits: Mapping[str, Split]) -> Iterator[str]:
     columns = columns[:_MOST_COLUMNS]
     if len(rows) < _FEWEST_ROWS:
         return
-    leave = _remedy(data)
+    leave, earlier = _remedy(data), [column for column in columns if column.name in data.lags]
+    columns = [column for column in columns if column.name not in data.lags]
     counting, dating, different = _ids(columns, rows, splits)
     if counting:
         yield f"{_few(counting)}: counts the rows, which says nothing of new ones; {leave}"
@@ -82,11 +83,10 @@ def column_warnings(data: Data, splits: Mapping[str, Split]) -> Iterator[str]:
             yield f"{found}; if it comes after the target, {leave}"
     if "test" in splits:
         test = _numbers(splits["test"], _some(splits["test"], data.shape[0]))
-        if moved := list(_moved(others, rows, test)):
-            yield (
-                f"test is not distributed as train is: {_few(moved)}; the model has to extrapolate there: "
-                f"split otherwise, or {leave}"
-            )
+        for some, fix in ((others, leave), (earlier, "take such steps out of lags")):
+            if moved := list(_moved(some, rows, test)):
+                found = f"test is not distributed as train is: {_few(moved)}"
+                yield f"{found}; the model has to extrapolate there: split otherwise, or {fix}"
 
 
 def columns_of(features: Sequence[str], rows: np.ndarray) -> list[Column]:

@@ -39,6 +39,14 @@ from dlrun.data.tabular.inputs import (
     standardising,
     targets_of,
 )
+from dlrun.data.tabular.lags import (
+    add_lags,
+    gaps_of_lags,
+    guesses_of,
+    refuse_later_training,
+    said_lags,
+    series_of,
+)
 from dlrun.data.tabular.missing_words import read_as_missing, said_words
 from dlrun.data.tabular.new_rows import new_rows
 from dlrun.data.tabular.parsing import classes_of, parsed, without_trouble
@@ -105,6 +113,7 @@ def table_data(read: Read, options: TableOptions, known: Mapping[str, Any] | Non
             options,
             formats=encoding.formats,
             keys_by=encoding.keys_by,
+            step=encoding.step,
             categorical=[*encoding.categories] if options.categorical == "auto" else options.categorical,
             dates=[*encoding.dates] if options.dates == "auto" else options.dates,
         )
@@ -125,7 +134,8 @@ def table_data(read: Read, options: TableOptions, known: Mapping[str, Any] | Non
         unit=options.unit,
         scaling=encoding.scaling if options.scale_target else None,
         target_transform=encoding.target_transform,
-        baselines=tuple(options.baselines),
+        baselines=tuple(guesses_of(options)),
+        lags=options.lagged,
         splits=encoding.placement.splits if encoding.placement else options.splits,
         fit=dataset.fit,
         read_new=dataset.read_new,
@@ -152,7 +162,7 @@ class _Dataset:
 
     def read(self, read: Callable[[Reading], Table]) -> dict[str, Examples]:
         """All splits of a table."""
-        table, cells = self._labelled(read(self.options.reading))
+        table, cells = self._with_cells(read(self.options.reading), self.options)
         cells = without_trouble(cells, self.options, self.notes, findings=self.findings)
         placement = self.encoding.placement
         rows, _ = rows_of_splits(cells, self.options, len(table), self.notes, placement)
@@ -162,10 +172,9 @@ class _Dataset:
     def read_labelled(self, path: Path) -> Examples:
         """All rows of a file with their targets. Raises UserError if it has no target, or another class."""
         options = replace(self._options_for(path), split_column=None, group=None, stratify=None)
-        table = without_words(self._new_table(path, options), options.reading.na_values)
+        table = self._new_table(path, options)
         refuse_unlabelled(table, options)
-        refuse_missing_columns(table, [*needed_columns(options), *self.encoding.columns])
-        cells = self._parsed(table, options)
+        _, cells = self._with_cells(table, options)
         cells = without_trouble(cells, options, self.notes, findings=self.findings)
         self.notes += said_far(cells, self.encoding.ranges)
         self.names.other = table.place
@@ -177,7 +186,8 @@ class _Dataset:
         The file needs neither the target nor the baselines, and dates only for `date_cycles`.
         """
         options = self._options_for(path)
-        yield from new_rows(partial(self._tables, path, options), options, self.encoding, self.notes)
+        read = partial(self._tables, path, options)
+        yield from new_rows(read, options, self.encoding, self.notes)
 
     def fit(self, training: Examples) -> Preprocessing:
         return standardising(self.options, self.encoding, single(training.inputs))
@@ -187,13 +197,16 @@ class _Dataset:
         options, encoding = self.options, self.encoding
         refuse_too_many(len(cells), options, encoding, cells.source)
         unseen: Unseen = []
-        found = {}
+        found, series = {}, torch.from_numpy(series_of(cells, options))
         for name, some in rows.items():
             own = cells.take(some)
             aside = {} if own.date is None else {"date": own.date}
-            for baseline, column in options.baselines.items():
-                guesses, usual = own.numbers[column], _usual(cells, column, rows)
-                aside[baseline] = torch.where(guesses.isnan(), usual, guesses).float()
+            if options.series:
+                aside["series"] = series[torch.from_numpy(some)]
+            for baseline, columns in guesses_of(options).items():
+                each = [(own.numbers[column], _usual(cells, column, rows)) for column in columns]
+                guesses = [torch.where(one.isnan(), usual, one).float() for one, usual in each]
+                aside[baseline] = torch.stack(guesses, 1) if len(guesses) > 1 else guesses[0]
             found[name] = Examples(
                 inputs_of(own, options, encoding, unseen),
                 targets_of(own, options, encoding.classes),
@@ -204,19 +217,18 @@ class _Dataset:
         report_unseen(unseen, cells, options, encoding, self.notes)
         return found
 
-    def _labelled(self, table: Table) -> tuple[Table, Cells]:
+    def _with_cells(self, table: Table, options: TableOptions) -> tuple[Table, Cells]:
         """A table and its cells, with those of the target."""
-        options, encoding = self.options, self.encoding
+        columns = self.encoding.of_file(options)
         table = without_words(table, options.reading.na_values)
-        refuse_missing_columns(table, [*needed_columns(options), *encoding.columns])
-        return table, self._parsed(table, options)
-
-    def _parsed(self, table: Table, options: TableOptions) -> Cells:
-        """The cells of a table, of which those are missing that training would have taken for missing."""
-        cells = parsed(table, options, self.encoding.columns, self.encoding.categories)
+        refuse_missing_columns(table, [*needed_columns(options), *columns])
+        cells = parsed(table, options, columns, self.encoding.categories)
         if words := {} if options.reading.is_strict else read_as_missing(cells):
             self.notes.append(said_words(words))
-        return cells
+        if options.lags:
+            add_lags(cells, options)
+            self.findings.append(said_lags(options))
+        return table, cells
 
     def _options_for(self, path: Path) -> TableOptions:
         """The options for a file of new rows, which may be written otherwise than that of training.
@@ -245,10 +257,11 @@ class _Dataset:
 
     def _tables(self, path: Path, options: TableOptions, texts: Collection[str] = ()) -> Iterator[Table]:
         """A file of new rows, in tables; `texts` are columns of texts beside those of the options."""
-        numbers = {*self.encoding.columns, *options.date}.difference(self.encoding.categories, texts)
-        return streamed_tables(
-            path, options.reading, [*self.encoding.categories, *options.texts, *texts], numbers
-        )
+        texts = [*self.encoding.categories, *options.texts, *texts]
+        if options.lags:  # earlier rows may stand anywhere in the file
+            return iter([read_table(path, options.reading, texts)])
+        numbers = {*self.encoding.columns, *options.date}.difference(texts)
+        return streamed_tables(path, options.reading, texts, numbers)
 
 
 def _usual(cells: Cells, column: str, rows: Rows) -> Tensor:
@@ -298,15 +311,21 @@ def _learnt(read: Read, options: TableOptions, notes: list[str]) -> _Dataset:
             spelt = replace(table, columns={**table.columns, **{name: again[name] for name in commas}})
             table = without_words(spelt, options.reading.na_values)
     columns = input_columns(table, options)
-    if not columns and not options.date_cycles:
+    if not (columns or options.date_cycles or options.lags):
         raise UserError("beside the target there is no column to learn from", where=table.source)
     categorical = [column for column in columns if column in options.categorical]
     options = replace(options, formats=_formats(table, options))
     cells = parsed(table, options, columns, categorical)
     refuse_text(cells, table, options, columns)
+    if options.lags:
+        options = add_lags(cells, options)
+        columns += options.lagged
+        findings.append(said_lags(options))
+        notes += gaps_of_lags(cells, options)
     cells = without_trouble(cells, options, notes, findings=findings)
     classes = classes_of(cells, options)
     rows, placement = rows_of_splits(cells, options, len(table), notes)
+    refuse_later_training(cells, rows, options)
     training = cells.take(rows["train"])
     figures = training.figures()
     encoding = _fitted(training, figures, columns, classes, placement, options, findings)
@@ -372,6 +391,9 @@ def _fitted(
         target_transform=options.target_transform,
         ranges=ranges_of(figures, [name for name in columns if name not in {*categories, *dates}]),
         keys_by=options.keys_by,
+        lags=tuple(options.lags),
+        series=tuple(options.series),
+        step=options.step,
     )
 
 

@@ -549,6 +549,12 @@ def test_new_rows_that_lack_something_go_the_way_of_the_others(tmp_path: Path) -
     cycles = days(path, date_cycles=["week"])
     with pytest.raises(UserError, match="there is no column 'when'"):
         new_rows(cycles, new)
+    for text, why in (("", "there is no value"), ("noon", "'noon' is no date")):
+        new.write_text(f"when,guess,sky,wind\n2020-03-01,1,blue,2\n{text},1,blue,2\n")
+        for missing in ("auto", "fill"):
+            names, inputs, refused = new_rows(days(path, missing=missing, date_cycles=["week"]), new)
+            assert refused == {1: f"when: {why}"}
+            assert (names, len(inputs)) == (["row 2", "row 3"], 1), "no date is made up"
 
 
 CONFIG: dict[str, Any] = {"loss": "mse", "metrics": ["mae"], "seeds": [0, 1]}
