@@ -22,6 +22,11 @@ def dates_of(split: Split, target: int | slice = 0) -> Dates | None:
     return (dates[:, target] if dates.dim() > 1 else dates).numpy().astype("datetime64[s]")
 
 
+def series_of(split: Split) -> Numbers:
+    """The number of the series that each example is of, (n,); all 0 if the data names none."""
+    return split.aside["series"].numpy() if "series" in split.aside else np.zeros(len(split), np.int64)
+
+
 def apart(steps: Numbers, places: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:
     """A line of values (n,) over places (n,) that breaks wherever the ascending steps (n,) leave one out."""
     gaps = np.flatnonzero(np.diff(steps) != 1) + 1

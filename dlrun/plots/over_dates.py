@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dlrun.data.examples import steps_ahead
-from dlrun.drawing.dates import date_axis, dates_of
+from dlrun.drawing.dates import date_axis, dates_of, series_of
 from dlrun.drawing.estimates import errors, some_targets
 from dlrun.drawing.style import (
     BLUE,
@@ -84,6 +84,8 @@ def over_dates(
         left_out.append(f"{'the last ' if dated else ''}{most:,} of {len(targets):,}")
     if targets.shape[1] > panels:
         left_out.append(f"{panels} of {targets.shape[1]} targets")
+    several = len(np.unique(series_of(trained.loaded[chosen])))
+    left_out += [f"a line for each of {several:,} series"] * (several > 1)
     facts = [trained.at_epoch(), *left_out, over_seeds(trained)]
     what = f"{chosen.capitalize()} predictions of {targets.shape[1]} targets"
     if not trained.data.target_names:
@@ -104,20 +106,24 @@ def draw_part(
 ) -> None:
     """Draw one target of one split: true values, and predictions with their spread over seeds.
 
-    Consecutive values are joined by lines: dates with no other split's dates between them, or sorted true
-    values. Others are points.
+    Consecutive values of a series are joined by lines: dates with no other split's dates between them, or
+    sorted true values. Others are points.
     """
     outputs, targets = trained.outputs(split)
     truth, said = targets[:, number].double().numpy(), outputs[..., number].double().numpy()
-    dates = dates_of(trained.loaded[split], number)
+    dates, series = dates_of(trained.loaded[split], number), series_of(trained.loaded[split])
     if dates is None:
         some = some_of(len(truth), most).numpy()
         kept = some[truth[some].argsort(kind="stable")]
         places: Numbers = np.arange(1, len(kept) + 1)
     else:
         kept = dates.argsort(kind="stable")[-most:]
+        kept = kept[series[kept].argsort(kind="stable")]
         places = dates[kept]
-    truth, mean = truth[kept], said[:, kept].mean(0)
+    starts = np.flatnonzero(np.diff(series[kept])) + 1  # of further series, before which lines break
+    places = np.insert(places, starts, places[starts])
+    truth, said = np.insert(truth[kept], starts, np.nan), np.insert(said[:, kept], starts, np.nan, axis=1)
+    mean = said.mean(0)
     whole = dates is None or split == "train" or unbroken(trained, split)
     marker = "" if named or len(kept) > FEW else "o"
     label = f"{split}: " if named else ""
@@ -132,7 +138,7 @@ def draw_part(
     if not line:
         axes.vlines(places, truth, mean, color=GREY, linewidth=0.6, alpha=0.7, zorder=1)
     if len(said) > 1:
-        sd = said[:, kept].std(0, ddof=1)
+        sd = said.std(0, ddof=1)
         if line:
             axes.fill_between(places, mean - sd, mean + sd, color=RED, alpha=0.25 * strength, linewidth=0)
         else:

@@ -252,6 +252,35 @@ def test_predictions_stand_over_their_dates_beside_the_truth(tmp_path: Path) -> 
     assert f"{without['day before']['mae']:.4g} K (day before)" in title
 
 
+def test_each_series_of_a_table_is_a_line_of_its_own(tmp_path: Path) -> None:
+    lines = [
+        f"2020-{1 + n // 28:02}-{1 + n % 28:02},{s},{n * (9 if s == 'b' else 1)}"
+        for n in range(90)
+        for s in "ab"
+    ]
+    (path := tmp_path / "shops.csv").write_text("\n".join(["day,shop,sold", *lines]) + "\n")
+    table = {
+        "name": "csv",
+        "path": str(path),
+        "target": "sold",
+        "date": ["day"],
+        "lags": [1],
+        "series": "shop",
+    }
+    run = untrained(dataset=table | {"read": "strict", "categorical": ["shop"]}, loss="mse", metrics=["mae"])
+    figure = drawn(run, "over_dates", split="train")
+    dates, truth = line_of(figure.axes[0], "true")
+    [gap] = [place for place, value in enumerate(truth) if value != value]
+    assert dates[:gap] == sorted(dates[:gap]) and dates[gap + 1 :] == dates[:gap]
+    assert [9 * value for value in truth[:gap]] == truth[gap + 1 :]
+    assert "a line for each of 2 series" in figure.get_suptitle()
+    assert len(drawn(run, "over_dates", most=20, split="test").axes[0].lines[0].get_xdata()) == 21
+    figure = drawn(run, "series")
+    assert np.isnan(figure.axes[0].lines[0].get_ydata()).sum() == 1
+    assert "178 rows of 2 series" in figure.get_suptitle()
+    assert "sold lag 1 (last value)" in words(figure) and "\nlast value" not in words(figure)
+
+
 def test_dates_of_a_random_split_are_points_in_their_order(tmp_path: Path) -> None:
     run = untrained(own_parts(tmp_path), **DAYS | {"dataset": {"name": "days", "mixed": True}})
     [axes] = drawn(run, "over_dates").axes
