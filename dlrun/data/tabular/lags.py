@@ -23,12 +23,16 @@ from dlrun.errors import UserError
 _MOST_LACKING = 0.1  # of the rows may lack a lag without a word
 
 
-def add_lags(cells: Cells, options: TableOptions) -> TableOptions:
+def add_lags(cells: Cells, table: Table, options: TableOptions) -> TableOptions:
     """Add the targets some steps before each row as columns, and give the options with the step.
 
     Rows that nothing is known before are noted in `cells.without_past`; another row that finds no value has
-    a missing cell. Raises UserError for two rows of one time, and for times that no step fits.
+    a missing cell. Raises UserError for two rows of one time, for times that no step fits, and for a column
+    of the name of a lag.
     """
+    if taken := [name for name in options.lagged if name in table.columns]:
+        what = f"{taken[0]} is a column of the table, and by lags an input of that name"
+        raise UserError(what, where=table.source, fix="rename the column")
     past = _Past.of(cells, options)
     without = past.rows_without()
     if len(without) == len(past.rows):
@@ -204,10 +208,7 @@ def _add_columns(cells: Cells, past: _Past) -> None:
     counts[list(cells.without_past)] = False
     for lag in past.options.lags:
         for target in past.options.targets:
-            if (name := lag_name(target, lag)) in cells.numbers or name in cells.texts:
-                what = f"{name} is a column of the table, and an input by lags"
-                raise UserError(what, where=cells.source, fix="rename that column, or list it under ignore")
-            values = past.values(target, lag)
+            name, values = lag_name(target, lag), past.values(target, lag)
             cells.add_numbers(name, values, np.isnan(values) & counts)
 
 

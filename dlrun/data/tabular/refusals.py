@@ -79,6 +79,8 @@ def _of_lags(options: TableOptions) -> list[str]:
     for key, given in (("lags", options.lags), ("series", options.series)):
         if len(set(given)) < len(given):
             mistakes.append(f"{key} has an entry twice")
+    if named := [name for name in (*options.ignore, *options.inputs) if name in options.lagged]:
+        mistakes.append(f"{named[0]} is an input by lags alone, and cannot be under ignore or inputs")
     if options.has_classes:
         mistakes.append("lags are for a regression")
     if not options.date:

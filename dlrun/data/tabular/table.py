@@ -226,7 +226,7 @@ class _Dataset:
         if words := {} if options.reading.is_strict else read_as_missing(cells):
             self.notes.append(said_words(words))
         if options.lags:
-            add_lags(cells, options)
+            add_lags(cells, table, options)
             self.findings.append(said_lags(options))
         return table, cells
 
@@ -318,7 +318,7 @@ def _learnt(read: Read, options: TableOptions, notes: list[str]) -> _Dataset:
     cells = parsed(table, options, columns, categorical)
     refuse_text(cells, table, options, columns)
     if options.lags:
-        options = add_lags(cells, options)
+        options = add_lags(cells, table, options)
         columns += options.lagged
         findings.append(said_lags(options))
         notes += gaps_of_lags(cells, options)
