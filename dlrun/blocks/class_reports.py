@@ -85,23 +85,37 @@ def _logits(outputs: int) -> Callable[[Tensor], Tensor]:
 
 
 class Confusions(Report):
-    """The confusion matrix of each copy, and the mean entropy of its predictions."""
+    """The confusion matrix of each copy, and the mean entropy of its predictions.
+
+    Each example counts as often as its weight says, so that accuracy is the trace of the matrix over its sum.
+    """
 
     def __init__(self, classes: Sequence[str], decision: Decision, copies: int) -> None:
         self.classes, self.decision = classes, decision
         self.counts = torch.zeros(copies, len(classes), len(classes), dtype=torch.long)
         self.bits = torch.zeros(copies, dtype=torch.float64)
+        self.examples: Tensor | None = None  # (classes,) of each true class, where they have weights
 
-    def add(self, outputs: Tree, targets: Tree) -> None:
-        for index, own in enumerate(zip(main_outputs(outputs), single(targets), strict=True)):
+    def add(self, outputs: Tree, targets: Tree, weights: Tensor | None = None) -> None:
+        each = weights if weights is not None else [None] * len(self.counts)
+        for index, own in enumerate(zip(main_outputs(outputs), single(targets), each, strict=True)):
             self.add_copy(index, *own)
 
-    def add_copy(self, index: int, outputs: Tensor, targets: Tensor) -> None:
-        """Add the outputs (n, k) of one copy, and the targets (n,)."""
+    def add_copy(self, index: int, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> None:
+        """Add the outputs (n, k) of one copy, the targets (n,) and the weights (n,)."""
         shares, classes = self.decision.probabilities(outputs), len(self.classes)
-        self.bits[index] -= torch.special.xlogy(shares, shares).sum().cpu() / math.log(2)
         cells = (targets * classes + self.decision.decide(outputs)).cpu()
-        self.counts[index] += torch.bincount(cells, minlength=classes**2).view(classes, classes)
+        if weights is None:
+            self.bits[index] -= torch.special.xlogy(shares, shares).sum().cpu() / math.log(2)
+            self.counts[index] += torch.bincount(cells, minlength=classes**2).view(classes, classes)
+            return
+        if self.examples is None:
+            self.counts, self.examples = self.counts.double(), torch.zeros(classes, dtype=torch.long)
+        own = weights.cpu().double()
+        self.bits[index] -= (torch.special.xlogy(shares, shares).sum(1).cpu() * own).sum() / math.log(2)
+        self.counts[index] += torch.bincount(cells, own, minlength=classes**2).view(classes, classes)
+        if index == 0:
+            self.examples += torch.bincount(targets.cpu(), minlength=classes)
 
     def figures(self) -> dict[str, list[float]]:
         """The mean predictive entropy in bits."""
@@ -114,7 +128,7 @@ class Confusions(Report):
         """
         of_seeds = zip(seeds, self.counts.tolist(), strict=True)
         return {
-            "per_class": per_class(self.counts, self.classes),
+            "per_class": per_class(self.counts, self.classes, self.examples),
             "most_confused": most_confused(self.counts, self.classes),
             "confusion": {str(seed): counts for seed, counts in of_seeds},
         }
@@ -135,23 +149,31 @@ def most_confused(confusion: Tensor, classes: Sequence[str]) -> list[dict[str, A
     ]
 
 
-def per_class(confusion: Tensor, classes: Sequence[str]) -> dict[str, dict[str, float | int | None]]:
+def per_class(
+    confusion: Tensor, classes: Sequence[str], examples: Tensor | None = None
+) -> dict[str, dict[str, float | int | None]]:
     """The `rates` of each class, from counts (copies, classes, classes), rows true, columns predicted."""
-    return rates(confusion.diagonal(dim1=1, dim2=2), confusion.sum(1), confusion.sum(2), classes)
+    right, predicted, true = confusion.diagonal(dim1=1, dim2=2), confusion.sum(1), confusion.sum(2)
+    return rates(right, predicted, true, classes, examples)
 
 
 def rates(
-    right: Tensor, predicted: Tensor, true: Tensor, names: Sequence[str]
+    right: Tensor, predicted: Tensor, true: Tensor, names: Sequence[str], examples: Tensor | None = None
 ) -> dict[str, dict[str, float | int | None]]:
     """Precision, recall and F1 of each class, means over copies; None if undefined (division by zero).
 
-    The examples (copies, classes) of a class that were rightly predicted, predicted, and that are of it.
+    The examples (copies, classes) of a class that were rightly predicted, predicted, and that are of it. If
+    these are sums of weights, `examples` (classes,) has their number, and the `weight` is an entry too.
     """
     right, predicted, true = right.double(), predicted.double(), true.double()
     figures = {"precision": right / predicted, "recall": right / true, "f1": 2 * right / (true + predicted)}
     return {
         name: {figure: _mean_or_none(values[:, index].tolist()) for figure, values in figures.items()}
-        | {"examples": int(true[0, index])}
+        | (
+            {"examples": int(true[0, index])}
+            if examples is None
+            else {"examples": int(examples[index]), "weight": float(true[0, index])}
+        )
         for index, name in enumerate(names)
     }
 

@@ -20,6 +20,7 @@ from dlrun.blocks.tasks import (
     mean_of,
     targets_in_pieces,
 )
+from dlrun.data.example_weights import counted, wide
 from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.misfits import AT_ONCE, wrong_classes, wrong_shape
 from dlrun.data.trees import Tree, main_outputs, single
@@ -126,7 +127,7 @@ class ClassAtPlaces(Task):
 
     def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
         """The constant model whose probabilities are the shares of the classes in training."""
-        counts, judged = self._counts(training), self._counts(split)
+        counts, judged = self._weighted_counts(training), self._weighted_counts(split)
         constant = constant_outputs(counts, judged, self.loss, self.decision)
         places = constant.view(-1, *[1] * len(self.data.places)).expand(-1, *self.data.places)
         return {"majority class": guess_for_all(places, split)}
@@ -147,17 +148,31 @@ class ClassAtPlaces(Task):
     def _counts(self, split: Split) -> Tensor:
         """The number of places of each class (classes,) in a split, on its device."""
         counts = torch.zeros(len(self.data.classes), dtype=torch.long, device=split.device)
-        for targets in targets_in_pieces(split):
+        for targets, _ in targets_in_pieces(split):
             counts += torch.bincount(targets[targets != IGNORED], minlength=len(counts))
+        return counts
+
+    def _weighted_counts(self, split: Split) -> Tensor:
+        """The same, each place as often as the weight of its example says."""
+        if split.weights is None:
+            return self._counts(split)
+        counts = wide(torch.zeros(len(self.data.classes), device=split.device))
+        for targets, weights in targets_in_pieces(split):
+            assert weights is not None, "the split has weights"
+            there = targets != IGNORED
+            each = weights.view(-1, *[1] * (targets.dim() - 1)).expand(targets.shape)
+            counts += counted(targets[there], each[there], len(counts))
         return counts
 
 
 class _ConfusionsOfPlaces(Confusions):
     """The confusions over all places that count."""
 
-    def add_copy(self, index: int, outputs: Tensor, targets: Tensor) -> None:
+    def add_copy(self, index: int, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> None:
         flat = targets.flatten()
-        super().add_copy(index, rows_of(outputs)[flat != IGNORED], flat[flat != IGNORED])
+        there = flat != IGNORED
+        each = None if weights is None else weights.repeat_interleave(targets[0].numel())[there]
+        super().add_copy(index, rows_of(outputs)[there], flat[there], each)
 
 
 def flat_and_counted(targets: Tree) -> tuple[Tensor, Tensor]:

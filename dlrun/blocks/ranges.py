@@ -15,8 +15,8 @@ class Ranges:
         self.count = 0
         self.low: Tensor | None = None
 
-    def add(self, inputs: Tensor) -> None:
-        """Add inputs (n, …); missing values (nan) are ignored."""
+    def add(self, inputs: Tensor, weights: Tensor | None = None) -> None:
+        """Add inputs (n, …), each as often as its weight (n,) says; missing values (nan) are ignored."""
         values = inputs.to(torch.float64)
         there = ~values.isnan()
         low = values.nan_to_num(math.inf, math.inf, -math.inf).amin(0)
@@ -30,9 +30,15 @@ class Ranges:
             self.sum, self.squares = torch.zeros_like(low), torch.zeros_like(low)
         self.low, self.high = self.low.minimum(low), self.high.maximum(high)
         centred = torch.where(there, filled - self.centre, 0.0)
-        self.there += there.sum(0)
-        self.sum += centred.sum(0)
-        self.squares += centred.square().sum(0)
+        if weights is None:
+            self.there += there.sum(0)
+            self.sum += centred.sum(0)
+            self.squares += centred.square().sum(0)
+            return
+        each = weights.double().view(-1, *[1] * (values.dim() - 1))
+        self.there += (there * each).sum(0)
+        self.sum += (centred * each).sum(0)
+        self.squares += (centred.square() * each).sum(0)
 
     def each(self) -> list[dict[str, float]]:
         """The statistics of each element, in order."""

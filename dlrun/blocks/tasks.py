@@ -33,7 +33,8 @@ class Metric:
     One of the `whole` split gives a single figure for all outputs (n, …) and targets (n, …) of a copy, on the
     CPU. It is measured where a split is evaluated, not over the changing weights of an epoch. `sees` is the
     name of its first parameter: outputs, probabilities or log_probabilities. With `has_places` it is given
-    outputs and targets with their places, else each place as an example.
+    outputs and targets with their places, else each place as an example. `with_weights` makes the measure of
+    a whole split from the weights (n,) of its examples, if it takes them.
     """
 
     measure: Measure
@@ -42,6 +43,7 @@ class Metric:
     whole: bool = False
     sees: str = "outputs"
     has_places: bool = False
+    with_weights: Callable[[Tensor], Measure] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,12 @@ class LossPart:
 
 
 class Report:
-    """The part of an evaluation that a task adds to loss and metrics, accumulated batch by batch: nothing."""
+    """The part of an evaluation that a task adds to loss and metrics, accumulated batch by batch: nothing.
 
-    def add(self, outputs: Tree, targets: Tree) -> None:
+    One whose `add` has a third parameter `weights` is given those of the examples, (copies, batch).
+    """
+
+    def add(self, outputs: Tree, targets: Tree, weights: Tensor | None = None) -> None:
         """Add a batch: outputs and targets (copies, batch, …)."""
 
     def figures(self) -> dict[str, list[float]]:
@@ -205,7 +210,8 @@ def guess_for_all(constant: Tensor, split: Split) -> Tensor:
     return constant.expand(len(split), *constant.shape)
 
 
-def targets_in_pieces(split: Split, size: int = 1024) -> Iterator[Tensor]:
-    """Yield the targets (m, …) of a split in its order."""
+def targets_in_pieces(split: Split, size: int = 1024) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yield the targets (m, …) of a split in its order, and their weights (m,) if they have any."""
     for some in torch.arange(len(split), device=split.device).split(size):
-        yield single(split.targets_at(some), "the targets")
+        weights = None if split.weights is None else split.weights[some]
+        yield single(split.targets_at(some), "the targets"), weights

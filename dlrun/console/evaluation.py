@@ -52,14 +52,16 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
     if "per_class" in found:
         classes = plain_table()
         classes.add_column("class")
-        for heading in ("precision", "recall", "f1", "examples"):
-            classes.add_column(heading, justify="right")
         named = found["per_class"]
+        weighted = ["weight"] if "weight" in found and "weight" in next(iter(named.values())) else []
+        for heading in ("precision", "recall", "f1", "examples", *weighted):
+            classes.add_column(heading, justify="right")
         worst = sorted(named, key=lambda name: -1.0 if (f1 := named[name]["f1"]) is None else f1)
         shown = worst[:_MOST_CLASSES] if len(named) > _MOST_CLASSES else named
         for name in shown:
             cells = [number(named[name][figure]) or "–" for figure in ("precision", "recall", "f1")]
-            classes.add_row(Text(class_name(name)), *cells, str(named[name]["examples"]))
+            cells += [str(named[name]["examples"]), *(f"{named[name][key]:,.6g}" for key in weighted)]
+            classes.add_row(Text(class_name(name)), *cells)
         console.print(classes)
         if len(shown) < len(named):
             rest = f"the {len(shown)} of {len(named):,} classes with the lowest f1; --json has all"
@@ -69,7 +71,8 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
             f"{class_name(pair['true'])} as {class_name(pair['predicted'])} {_count(pair['count'])}"
             for pair in pairs
         ]
-        console.print(Text(clean(f"most often confused: {', '.join(of_pairs)}")), soft_wrap=True)
+        by = "most often confused, by weight" if "weight" in found else "most often confused"
+        console.print(Text(clean(f"{by}: {', '.join(of_pairs)}")), soft_wrap=True)
     if "per_target" in found:
         console.print(_targets_table(found["per_target"]))
         console.print("above are means over all targets: where these differ in unit, their own figures count")
@@ -87,9 +90,10 @@ def _examples_of(found: Mapping[str, Any]) -> str:
     """The number of examples and their origin, in words."""
     n = found["examples"]
     examples = "example" if n == 1 else "examples"
+    whose = f", whose weights sum to {found['weight']:,.6g}" if "weight" in found else ""
     if "on" in found:
-        return f"{n:,} {examples} of {Path(found['on']).name}"
-    return f"{n:,} {found['split']} {examples}"
+        return f"{n:,} {examples} of {Path(found['on']).name}{whose}"
+    return f"{n:,} {found['split']} {examples}{whose}"
 
 
 def about_seen(found: Mapping[str, Any]) -> str:

@@ -26,10 +26,11 @@ EVALUATION_BATCH = 1024  # examples in an evaluation batch; another size changes
 class Split(Protocol):
     """Some examples of a dataset, on `device`: training, validation or test.
 
-    `aside`, `keys` and `origin` are those of `Examples`, on the CPU.
+    `aside`, `keys` and `origin` are those of `Examples`, on the CPU; its `weights` (n,) are on the device.
     """
 
     device: torch.device
+    weights: Tensor | None
     aside: Mapping[str, Tensor]
     keys: Tensor | None
     origin: Tensor | None
@@ -37,7 +38,10 @@ class Split(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, indices: Tensor) -> tuple[Tree, Tree]:
-        """Preprocessed inputs (*indices.shape, *input shape) and targets (*indices.shape, …)."""
+        """Preprocessed inputs (*indices.shape, *input shape) and targets (*indices.shape, …).
+
+        The targets carry the weights, should there be any (`dlrun.data.example_weights`).
+        """
         ...
 
     @property
@@ -46,7 +50,7 @@ class Split(Protocol):
         ...
 
     def targets_at(self, indices: Tensor) -> Tree:
-        """The targets (m, …) of some examples, as training sees them."""
+        """The targets (m, …) of some examples, as training sees them, without weights."""
         ...
 
     def raw(self, indices: Tensor | None = None) -> Tensor:
@@ -75,7 +79,8 @@ class Examples:
 
     `keys` (n,) int64 identify the examples of data that may grow: equal ones have the same key, and a
     checkpoint keeps those that it was trained on. `origin` (n,) int64 is the number of each example in its
-    source, which `Data.name_of` puts into words.
+    source, which `Data.name_of` puts into words. One whose `weights` (n,) are 2 counts as two in all that is
+    learnt and measured; `Data.weighted` announces them.
     """
 
     inputs: Tree
@@ -85,17 +90,19 @@ class Examples:
     digest: str = ""
     keys: Tensor | None = None
     origin: Tensor | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(first_of(self.targets))
 
     def take(self, indices: Tensor) -> Examples:
         aside = {name: values[indices] for name, values in self.aside.items()}
-        rows, keys, origin = (
-            None if each is None else each[indices] for each in (self.rows, self.keys, self.origin)
+        rows, keys, origin, weights = (
+            None if each is None else each[indices]
+            for each in (self.rows, self.keys, self.origin, self.weights)
         )
         inputs = at(self.inputs, indices) if rows is None else self.inputs
-        return Examples(inputs, at(self.targets, indices), aside, rows, self.digest, keys, origin)
+        return Examples(inputs, at(self.targets, indices), aside, rows, self.digest, keys, origin, weights)
 
     def raw(self, indices: Tensor) -> Tree:
         """The inputs of some examples."""
@@ -180,6 +187,7 @@ class Data:
     target_names: tuple[str, ...] = ()  # those of several targets that have names of their own
     unit: str = ""  # of a regression's target, such as °F
     targets: int = 1  # number of targets of each example in a regression
+    weighted: bool = False  # its examples have weights
     scaling: Scaling | None = None  # mean and deviation: the loss sees (target - mean) / deviation
     target_transform: Transform | None = None  # the loss sees the log of the target, and `scaling` is of that
     baselines: tuple[str, ...] = ()  # columns (n, d) of `aside` that guess the targets; (n,) if d is 1

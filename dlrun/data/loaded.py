@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dlrun.data.devices import memory_of, on_device, overlaps
+from dlrun.data.example_weights import with_weights
 from dlrun.data.examples import Data, Examples, Split
 from dlrun.data.hold_out import carve, limited
 from dlrun.data.misfits import OfTargets, refuse_misfits, said_kind, undeclared
@@ -69,6 +70,9 @@ class Loaded:
             if len(some) == 0:
                 fix = "change dataset.valid_fraction" if data.valid_fraction else ""
                 raise UserError(f"the {name} split is empty", fix=fix)
+            if some.weights is not None and not bool((some.weights > 0).any()):
+                what = f"all {len(some):,} examples of {name} have weight 0, so that nothing of it counts"
+                raise UserError(what, fix="leave them out, or give some a weight above 0")
         self.preprocessing = preprocessing or Preparation.of(data.fit(examples["train"]), data)
         placed = self.preprocessing.to(device, dtype)
         fits = sum(_size(some) for some in examples.values()) <= _room(device)
@@ -94,9 +98,12 @@ class Loaded:
             if len(kept) == len(split) or (name == "train" and not len(kept)):
                 continue
             left_out[name] = len(split) - len(kept)
+            fix = "judge new examples with dlrun eval RUN --on FILE, or train anew"
             if name != "train" and 2 * len(kept) < len(split):
                 was = f"{left_out[name]:,} of the {len(split):,} {name} examples were trained on"
-                fix = "judge new examples with dlrun eval RUN --on FILE, or train anew"
+                self._refused[name] = UserError(f"{was}: the data have changed since", fix=fix)
+            elif split.weights is not None and not bool((split.weights.cpu()[kept] > 0).any()):
+                was = f"all {name} examples that were not trained on have weight 0"
                 self._refused[name] = UserError(f"{was}: the data have changed since", fix=fix)
             else:
                 self.splits[name] = Chosen(split, kept)
@@ -125,6 +132,9 @@ class _Split:
         self._prepare, self._are_inputs_targets = preparation, are_inputs_targets
         dtype = next((own.dtype for own in preparation.each.values() if own.dtype.is_floating_point), None)
         self._targets = mapped(lambda targets: _as_precise(targets, dtype, device), examples.targets)
+        weights = examples.weights
+        precise = torch.float64 if dtype == torch.float64 else torch.float32
+        self.weights = None if weights is None else on_device(weights.to(precise), device)
         self._count = len(examples)
         self._hold(examples)
 
@@ -145,14 +155,17 @@ class _Split:
         return self._shaped(indices, flat, inputs)
 
     def targets_at(self, indices: Tensor) -> Tree:
-        return self.batch(indices)[1] if self._are_inputs_targets else self._looked_up(indices)
+        return self.batch(indices)[0] if self._are_inputs_targets else self._looked_up(indices)
 
     def _shaped(self, indices: Tensor, flat: Tensor, inputs: Tree) -> tuple[Tree, Tree]:
         """Prepared inputs (m, …) and their targets, with the shape of the indices in front."""
         inputs = mapped(lambda some: shaped_like(indices, some), inputs)
-        if self._are_inputs_targets:
-            return inputs, inputs
-        return inputs, mapped(lambda some: shaped_like(indices, some), self._looked_up(flat))
+        targets = inputs
+        if not self._are_inputs_targets:
+            targets = mapped(lambda some: shaped_like(indices, some), self._looked_up(flat))
+        if self.weights is None:
+            return inputs, targets
+        return inputs, with_weights(targets, shaped_like(indices, self.weights.index_select(0, flat)))
 
     def _looked_up(self, flat: Tensor) -> Tree:
         return mapped(lambda targets: targets.index_select(0, flat), self._targets)
@@ -240,6 +253,7 @@ class Chosen:
         self.keys, self.origin = (
             None if each is None else each[self._indices] for each in (whole.keys, whole.origin)
         )
+        self.weights = None if whole.weights is None else whole.weights[self._indices.to(self.device)]
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -301,6 +315,7 @@ def _fingerprint(source: Mapping[str, Examples]) -> str:
             digest.update(f"{name} {examples.digest} ".encode())
         inputs = examples.inputs if examples.rows is None else examples.rows
         aside = [("", examples.aside[key]) for key in sorted(examples.aside)]
+        aside += [] if examples.weights is None else [("weights", examples.weights)]
         for own, tensor in (*named_leaves(inputs, ""), *named_leaves(examples.targets, ""), *aside):
             called = f"{name} {own}" if own else name
             digest.update(f"{called} {tensor.dtype} {tuple(tensor.shape)} ".encode())

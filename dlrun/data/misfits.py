@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlrun.data.example_weights import wrong_weights
 from dlrun.data.examples import Data, Examples
 from dlrun.data.trees import Tree, first_of, named_leaves
 from dlrun.errors import UserError, shortened
@@ -104,6 +105,7 @@ def _of_examples(data: Data, some: Any, of_targets: OfTargets) -> Iterator[str]:
     yield from _of_inputs(data, some.inputs)
     if examples and (mistake := of_targets(some.targets)):
         yield mistake
+    yield from _of_weights(data, some.weights, examples)
     if not isinstance(some.aside, Mapping):
         yield f"aside is {said_kind(some.aside)} instead of a dict of tensors"
         return
@@ -112,6 +114,17 @@ def _of_examples(data: Data, some: Any, of_targets: OfTargets) -> Iterator[str]:
             yield f"aside[{name!r}] needs a figure for each of the {examples:,} examples"
             return
     yield from _of_baselines(data, some.aside)
+
+
+def _of_weights(data: Data, weights: Any, examples: int) -> Iterator[str]:
+    """The mistakes in the weights of so many examples."""
+    if weights is None:
+        if data.weighted:
+            yield "Data states weighted=True, but Examples have no weights: give Examples(…, weights=…)"
+    elif not data.weighted:
+        yield "Examples have weights, which Data does not state: add weighted=True to Data"
+    elif mistake := wrong_weights(weights, examples):
+        yield mistake
 
 
 def _of_baselines(data: Data, aside: Mapping[str, Tensor]) -> Iterator[str]:

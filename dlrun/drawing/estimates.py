@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from dlrun.data.example_weights import weighted_mean
 from dlrun.drawing.style import mean_and_spread, shown, unit_after
 from dlrun.training.baselines import guesses
 from dlrun.training.trained import Trained
@@ -20,13 +21,15 @@ def some_targets(trained: Trained, most: int) -> list[int]:
 def errors(trained: Trained, split: str, outputs: Tensor, targets: Tensor, number: int | None = None) -> str:
     """A phrase with the mean absolute error of `outputs` (copies, n, d) and of the best baseline.
 
-    Of several targets it is that of one `number`, or the mean.
+    Of several targets it is that of one `number`, or the mean. Examples count as often as their weights say.
     """
     unit, some = unit_after(trained), slice(None) if number is None else slice(number, number + 1)
     outputs, targets = outputs[..., some], targets[:, some]
-    reached = mean_and_spread((outputs.double() - targets).abs().mean((1, 2)).tolist())
+    weights = trained.weights(split)
+    missed = (outputs.double() - targets).abs().mean(2)
+    reached = mean_and_spread(weighted_mean(missed.T, weights).tolist())
     without = {
-        name: float((given.cpu().double()[..., some] - targets).abs().mean())
+        name: float(weighted_mean((given.cpu().double()[..., some] - targets).abs().mean(1), weights))
         for name, given in guesses(trained.plan, trained.loaded, split).items()
     }
     found = f"{'MAE' if number is not None else f'{split.capitalize()} MAE'} {reached}{unit}"

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from torch import Tensor
 
+from dlrun.data.example_weights import weighted_mean
 from dlrun.training.figures import spread
 from dlrun.training.trained import Trained
 
@@ -63,6 +64,11 @@ def headline(trained: Trained, what: str, *facts: str) -> str:
 def over_seeds(trained: Trained) -> str:
     """A phrase for titles: mean over so many seeds; "" for one seed."""
     return f"mean ± sd of {len(trained.seeds)} seeds" if len(trained.seeds) > 1 else ""
+
+
+def if_weighted(trained: Trained) -> str:
+    """A phrase for titles with figures over examples that have weights; "" if they have none."""
+    return "weighted" if trained.data.weighted else ""
 
 
 def put_title(figure: Figure, text: str) -> Text:
@@ -139,11 +145,17 @@ class Predicted:
     classes: Tensor  # the predicted class of each example, (copies, n)
     sureness: Tensor  # its probability, (copies, n)
     targets: Tensor  # the true class, (n,)
+    weights: Tensor | None = None  # of the examples, (n,)
 
     def accuracy(self) -> list[float]:
         """The share of correct predictions of each copy."""
         right = (self.classes == self.targets).to(torch.float64)
-        return [float(share) for share in right.mean(1)]
+        return [float(share) for share in weighted_mean(right.T, self.weights)]
+
+    @property
+    def said_count(self) -> str:
+        """The number of examples in words: `n = 1,000`, or if they have weights `n = 1,000, weighted`."""
+        return f"n = {len(self.targets):,}{', weighted' if self.weights is not None else ''}"
 
 
 def predicted(trained: Trained, split: str) -> Predicted:
@@ -151,7 +163,8 @@ def predicted(trained: Trained, split: str) -> Predicted:
     outputs, targets = trained.outputs(split)
     classes = trained.decision.decide(outputs)
     shares = trained.decision.probabilities(outputs)
-    return Predicted(classes, shares.gather(-1, classes.unsqueeze(-1)).squeeze(-1), targets)
+    sureness = shares.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
+    return Predicted(classes, sureness, targets, trained.weights(split))
 
 
 def some_of(n: int, most: int, seed: int = 0) -> Tensor:

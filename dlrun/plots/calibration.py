@@ -81,10 +81,10 @@ def calibration(
         )
     below.set_yticks([])
     below.spines["left"].set_visible(False)
-    below.set_ylabel("examples", fontsize=TEXT)
+    below.set_ylabel("examples" if found.weights is None else "weight", fontsize=TEXT)
     below.margins(y=0.25)
     below.set_xlabel("confidence: the probability of the class predicted", fontsize=TEXT)
-    what = f"Expected calibration error {error} ({chosen}, n = {len(found.targets):,})"
+    what = f"Expected calibration error {error} ({chosen}, {found.said_count})"
     put_title(figure, headline(trained, what, trained.at_epoch(), over_seeds(trained)))
     return figure
 
@@ -92,15 +92,16 @@ def calibration(
 def binned(found: Predicted, bins: int) -> tuple[Tensor, Tensor, Tensor]:
     """For each copy and bin of confidence, (copies, bins): examples, sum of confidences, correct ones.
 
-    Bin m of M holds confidences c with (m - 1)/M < c <= m/M.
+    Bin m of M holds confidences c with (m - 1)/M < c <= m/M. Each example counts as often as its weight says.
     """
     sureness = found.sureness.double()
     places = (sureness * bins).ceil().long().clamp(1, bins) - 1
     right = (found.classes == found.targets).double()
+    each = torch.ones_like(sureness) if found.weights is None else found.weights.double().expand_as(sureness)
     sums = (torch.zeros(len(places), bins, dtype=torch.float64) for _ in range(3))
     counts, sure, correct = (
         zeros.scatter_add(1, places, values)
-        for zeros, values in zip(sums, (torch.ones_like(sureness), sureness, right), strict=True)
+        for zeros, values in zip(sums, (each, each * sureness, each * right), strict=True)
     )
     return counts, sure, correct
 

@@ -10,6 +10,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dlrun.data.example_weights import counted
 from dlrun.drawing.style import (
     GREY,
     INK,
@@ -41,7 +42,7 @@ def confusion_matrix(
     chosen = trained.chosen(split)
     classes = trained.data.classes
     found = predicted(trained, chosen)
-    percentages = row_percentages(found.classes, found.targets, len(classes))
+    percentages = row_percentages(found.classes, found.targets, len(classes), found.weights)
 
     crowded = len(classes) > MOST_WITH_NUMBERS
     figure = Figure(figsize=(WIDTH, 5.8 if crowded else 6.5), layout="constrained")
@@ -80,18 +81,22 @@ def confusion_matrix(
     missing = "; grey: no examples" if percentages.isnan().any() else ""
     axes.set_ylabel(f"true class (each row: 100 %{missing})", fontsize=TEXT)
     reached = mean_and_spread(found.accuracy())
-    what = f"Confusions in %: {chosen} accuracy {reached}, n = {len(found.targets):,}"
+    what = f"Confusions in %: {chosen} accuracy {reached}, {found.said_count}"
     put_title(figure, headline(trained, what, trained.at_epoch(), over_seeds(trained)))
     return figure
 
 
-def row_percentages(predictions: Tensor, targets: Tensor, classes: int) -> Tensor:
+def row_percentages(
+    predictions: Tensor, targets: Tensor, classes: int, weights: Tensor | None = None
+) -> Tensor:
     """Percentages (classes, classes): rows are true classes, columns predicted ones.
 
-    From `predictions` (copies, n) of all copies together; nan for a class without examples.
+    From `predictions` (copies, n) of all copies together, with weights (n,) of the sums of these; nan for a
+    class without examples.
     """
     cells = (targets * classes + predictions).flatten()
-    counts = torch.bincount(cells, minlength=classes**2).view(classes, classes).double()
+    each = None if weights is None else weights.expand(predictions.shape).flatten()
+    counts = counted(cells, each, classes**2).view(classes, classes).double()
     return 100 * counts / counts.sum(1, keepdim=True)
 
 

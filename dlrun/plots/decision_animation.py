@@ -19,7 +19,15 @@ from dlrun.drawing.plane import (
     refuse_other_inputs,
     square,
 )
-from dlrun.drawing.style import headline, mean_and_spread, over_seeds, predicted, put_title, some_of
+from dlrun.drawing.style import (
+    headline,
+    if_weighted,
+    mean_and_spread,
+    over_seeds,
+    predicted,
+    put_title,
+    some_of,
+)
 from dlrun.errors import UserError
 from dlrun.training.trained import Trained
 
@@ -69,14 +77,14 @@ def decision_animation(
     points, targets = examples.raw(drawn).float(), examples.targets.cpu()[drawn]
     draw_points(axes, points, targets, classes, legend)
     widest = max((what for _, what in frames), key=len)
-    title = put_title(figure, headline(trained, widest, over_seeds(trained)))
+    title = put_title(figure, headline(trained, widest, if_weighted(trained), over_seeds(trained)))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # so that nothing moves between frames
 
     def show(frame: int) -> list[Artist]:
         picture, what = frames[min(frame, len(frames) - 1)]
         image.set_data(picture)
-        title.set_text(headline(trained, what, over_seeds(trained)))
+        title.set_text(headline(trained, what, if_weighted(trained), over_seeds(trained)))
         return [image, title]
 
     interval = 1000 * seconds / len(frames)

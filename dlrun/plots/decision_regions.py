@@ -17,7 +17,15 @@ from dlrun.drawing.plane import (
     refuse_other_inputs,
     square,
 )
-from dlrun.drawing.style import headline, mean_and_spread, over_seeds, predicted, put_title, some_of
+from dlrun.drawing.style import (
+    headline,
+    if_weighted,
+    mean_and_spread,
+    over_seeds,
+    predicted,
+    put_title,
+    some_of,
+)
 from dlrun.training.trained import Trained
 
 task = "classification"
@@ -51,5 +59,5 @@ def decision_regions(
     draw_points(axes, points, targets, classes, legend)
     reached = mean_and_spread(predicted(trained, split).accuracy())
     what = f"Decision regions, paler where less sure; {split} accuracy {reached}"
-    put_title(figure, headline(trained, what, trained.at_epoch(), over_seeds(trained)))
+    put_title(figure, headline(trained, what, trained.at_epoch(), if_weighted(trained), over_seeds(trained)))
     return figure

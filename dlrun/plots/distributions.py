@@ -72,7 +72,8 @@ def distributions(
     in_red = "the targets" if data.targets > 1 else "the target"
     what = f"{len(targets):,} {split} examples: {len(columns)} {word} and, in red, {in_red}"
     left_out = f"the first {most} {word}" if len(columns) > most else ""
-    put_title(figure, headline(trained, what, left_out))
+    once = "each counted once, whatever its weight" if data.weighted else ""
+    put_title(figure, headline(trained, what, left_out, once))
     return figure
 
 

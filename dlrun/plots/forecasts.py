@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from dlrun.data.example_weights import weighted_mean
 from dlrun.drawing.dates import Numbers, apart, date_axis, dates_of
 from dlrun.drawing.estimates import errors
 from dlrun.drawing.lines import Look, draw_line
@@ -22,6 +23,7 @@ from dlrun.drawing.style import (
     TEXT,
     WIDTH,
     headline,
+    if_weighted,
     legend_above,
     over_seeds,
     put_title,
@@ -69,6 +71,7 @@ def forecasts(
         draw_errors(trained, axes, chosen)
     figure.align_ylabels()
     facts = [f"the last {drawn:,} of {steps:,} steps"] if drawn < steps else []
+    facts.append(if_weighted(trained))
     said = errors(trained, chosen, *trained.outputs(chosen))
     put_title(figure, headline(trained, said, trained.at_epoch(), *facts, over_seeds(trained)))
     return figure
@@ -125,13 +128,14 @@ def draw_errors(trained: Trained, axes: Axes, split: str) -> None:
     outputs, targets = trained.outputs(split)
     truth, unit = targets.double(), unit_after(trained)
     ahead = np.arange(1, truth.shape[1] + 1, dtype=np.float64)
-    reached = over_examples(outputs, truth)
+    weights = trained.weights(split)
+    reached = over_examples(outputs, truth, weights)
     tidy(axes)
     draw_line(axes, Look("model", RED, width=2.0, order=3), ahead, reached.T)
     highest = reached.max()
     top = highest
     for number, (name, guess) in enumerate(guesses(trained.plan, trained.loaded, split).items()):
-        without = over_examples(guess.cpu().unsqueeze(0), truth)
+        without = over_examples(guess.cpu().unsqueeze(0), truth, weights)
         colour = COLOURS[number % len(COLOURS)]
         is_far = without.min() > FAR * highest
         label = f"{shown(name)}: {without.mean():.4g}{unit}{' (above)' if is_far else ''}"
@@ -145,6 +149,8 @@ def draw_errors(trained: Trained, axes: Axes, split: str) -> None:
     legend_above(axes, 2)
 
 
-def over_examples(outputs: Tensor, truth: Tensor) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """The mean absolute error of outputs (copies, n, d) for each target, (copies, d)."""
-    return torch.stack([(own.double() - truth).abs().mean(0) for own in outputs]).numpy()
+def over_examples(
+    outputs: Tensor, truth: Tensor, weights: Tensor | None = None
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """The mean absolute error of outputs (copies, n, d) for each target, (copies, d); weights are (n,)."""
+    return torch.stack([weighted_mean((own.double() - truth).abs(), weights) for own in outputs]).numpy()

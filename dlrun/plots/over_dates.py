@@ -20,6 +20,7 @@ from dlrun.drawing.style import (
     TEXT,
     WIDTH,
     headline,
+    if_weighted,
     legend_above,
     over_seeds,
     put_title,
@@ -86,7 +87,7 @@ def over_dates(
         left_out.append(f"{panels} of {targets.shape[1]} targets")
     several = len(np.unique(series_of(trained.loaded[chosen])))
     left_out += [f"a line for each of {several:,} series"] * (several > 1)
-    facts = [trained.at_epoch(), *left_out, over_seeds(trained)]
+    facts = [trained.at_epoch(), *left_out, if_weighted(trained), over_seeds(trained)]
     what = f"{chosen.capitalize()} predictions of {targets.shape[1]} targets"
     if not trained.data.target_names:
         what = errors(trained, chosen, outputs, targets)

@@ -9,7 +9,11 @@ from matplotlib.figure import Figure
 
 from dlrun.config.options import Few, Seed
 from dlrun.drawing.image_grids import Captioned, as_pictures, gallery, in_one_line, refuse_other_inputs
-from dlrun.drawing.style import headline, predicted
+from dlrun.drawing.style import (
+    headline,
+    if_weighted,
+    predicted,
+)
 from dlrun.training.trained import Trained
 
 task = "classification"
@@ -47,5 +51,5 @@ def predictions(
     order_said = "true / predicted" if in_one_line(columns, names) else "true class over predicted"
     reached = found.accuracy()[0]
     what = f"{chosen.capitalize()} images, {order_said}; accuracy {reached:.4g}"
-    title = headline(trained, what, trained.at_epoch(0), f"seed {trained.seeds[0]}")
+    title = headline(trained, what, trained.at_epoch(0), f"seed {trained.seeds[0]}", if_weighted(trained))
     return gallery(title, [(heading, ones)], columns, names)

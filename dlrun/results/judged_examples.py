@@ -12,7 +12,7 @@ from dlrun.errors import UserError
 from dlrun.training.trained import Trained
 
 MOST_CLASSES = 20  # whose probabilities are all shown
-_OWN = ("input", "true", "trained_on", "loss")  # entries of every row
+_OWN = ("input", "true", "trained_on", "weight", "loss")  # entries of every row
 
 
 def judged_examples(trained: Trained, split: str) -> Iterator[dict[str, Any]]:
@@ -20,16 +20,15 @@ def judged_examples(trained: Trained, split: str) -> Iterator[dict[str, Any]]:
 
     It has the name as `input`, the `true` class or number, the prediction as `dlrun predict` gives it, and
     the `loss`, a mean over seeds; of many classes the probabilities of the true and the predicted one. With
-    `trained_on`, where that is known, "yes" marks what was trained on. A loss of whole batches is no figure
-    of an example, and examples with a class at each place have their loss alone.
+    `trained_on`, where that is known, "yes" marks what was trained on, and `weight` is that of the example. A
+    loss of whole batches is no figure of an example, and examples with a class at each place have their loss
+    alone.
     """
     plan, examples = trained.plan, trained.loaded[split]
     outputs, losses = trained.judged(split, torch.arange(len(examples)))
-    seen, targets = trained.seen(split), None
+    seen, weights, targets = trained.seen(split), trained.weights(split), None
     with suppress(UserError):  # several tensors, of which none is the truth
         targets = None if plan.task.are_inputs_targets else examples.targets.cpu()
-    if losses.dim() == 3:  # with weights: w · loss, and w
-        losses = losses[..., 0] / losses[..., 1]
     means = None if plan.loss.is_batchwise else losses.double().mean(0)
     order = list(range(len(examples)))
     if means is not None:
@@ -40,6 +39,7 @@ def judged_examples(trained: Trained, split: str) -> Iterator[dict[str, Any]]:
             row |= {} if targets is None else plan.task.truth(targets[index])
             row |= _prediction(plan.task.row(outputs[:, index]), row)
         row |= {} if seen is None else {"trained_on": "yes" if seen[index] else "no"}
+        row |= {} if weights is None else {"weight": float(weights[index])}
         yield row | ({} if means is None else {"loss": float(means[index])})
 
 

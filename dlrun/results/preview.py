@@ -16,6 +16,7 @@ from dlrun.results.leaks import leak_warnings
 from dlrun.training.plan import Plan
 
 _MOST_NAMED = 10  # features in a warning
+_ONCE = "the figures above count every example once, whatever its weight"
 
 
 def dataset_facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def dataset_facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
         "ranges": {} if is_of_ids else raw.whole(),
         "prepared": {} if is_of_ids else prepared.whole(),
         "features": dict(zip(feature_names(plan), raw.each(), strict=True)) if is_vector else {},
-        "findings": list(data.findings),
+        "findings": [*data.findings, *[_ONCE] * data.weighted],
         "warnings": [*data.notes, *_warnings(plan, loaded, raw)],
     }
 

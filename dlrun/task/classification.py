@@ -13,6 +13,7 @@ from dlrun.blocks.class_reports import Confusions, constant_outputs, decision_of
 from dlrun.blocks.classes import one_hot
 from dlrun.blocks.decisions import Decision
 from dlrun.blocks.tasks import LossPart, Metric, Task, guess_for_all, sees_main
+from dlrun.data.example_weights import counted
 from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.misfits import wrong_classes, wrong_shape
 from dlrun.data.trees import Tree, single
@@ -64,7 +65,7 @@ class Classification(Task):
     def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
         """The constant model whose probabilities are the shares of the classes in training."""
         counts, judged = (
-            torch.bincount(some.targets, minlength=len(self.classes)) for some in (training, split)
+            counted(some.targets, some.weights, len(self.classes)) for some in (training, split)
         )
         constant = constant_outputs(counts, judged, self.loss, self.decision)
         return {"majority class": guess_for_all(constant, split)}

@@ -11,6 +11,7 @@ from torch import Tensor
 from dlrun.blocks.class_reports import rates
 from dlrun.blocks.loss_trials import refuse_other_labels
 from dlrun.blocks.tasks import LossPart, Metric, Report, Task, guess_for_all, sees_main
+from dlrun.data.example_weights import weighted_mean
 from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.misfits import wrong_shape
 from dlrun.data.trees import Tree, main_outputs, single
@@ -63,7 +64,8 @@ class Multilabel(Task):
 
     def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
         """The constant model whose probabilities are the shares of the labels in training."""
-        return {"shares of the labels": guess_for_all(training.targets.mean(0).logit(eps=1e-6), split)}
+        shares = weighted_mean(training.targets, training.weights)
+        return {"shares of the labels": guess_for_all(shares.logit(eps=1e-6), split)}
 
     def report(self, copies: int) -> Report:
         return _Labels(self.labels, copies)
@@ -88,18 +90,24 @@ class Multilabel(Task):
 
 
 class _Labels(Report):
-    """The right and wrong predictions of each label."""
+    """The right and wrong predictions of each label, each example as often as its weight says."""
 
     def __init__(self, labels: tuple[str, ...], copies: int) -> None:
         self._labels = labels
-        self._counts = torch.zeros(copies, 3, len(labels), dtype=torch.long)  # right, predicted, true
+        self._counts = torch.zeros(copies, 3, len(labels), dtype=torch.float64)  # right, predicted, true
+        self._examples = torch.zeros(len(labels), dtype=torch.long)
+        self._are_weighted = False
 
-    def add(self, outputs: Tree, targets: Tree) -> None:
+    def add(self, outputs: Tree, targets: Tree, weights: Tensor | None = None) -> None:
         predicted, true = main_outputs(outputs) > 0, single(targets) > 0.5
-        found = torch.stack([predicted & true, predicted, true], 1)  # (copies, 3, batch, labels)
-        self._counts += found.sum(2).cpu()
+        found = torch.stack([predicted & true, predicted, true], 1).cpu()  # (copies, 3, batch, labels)
+        self._are_weighted = weights is not None
+        each = torch.ones(1, 1) if weights is None else weights.cpu().double()
+        self._counts += (found * each.view(len(each), 1, -1, 1)).sum(2)
+        self._examples += true[0].sum(0).cpu()
 
     def sections(self, seeds: list[int]) -> dict[str, Any]:
         """Precision, recall and F1 of each label."""
+        examples = self._examples if self._are_weighted else None
         right, predicted, true = self._counts.unbind(1)
-        return {"per_class": rates(right, predicted, true, self._labels)}
+        return {"per_class": rates(right, predicted, true, self._labels, examples)}

@@ -85,9 +85,13 @@ class Reconstruction(Task):
             raise UserError(f"{what}, so that they are no estimates of them")
         wide = torch.float32 if training.device.type == "mps" else torch.float64
         total = torch.zeros(self.data.shape, dtype=wide, device=training.device)
-        for targets in targets_in_pieces(training):
-            total += targets.sum(0, dtype=wide)
-        return {"mean": guess_for_all((total / len(training)).to(targets.dtype), split)}
+        for targets, weights in targets_in_pieces(training):
+            if weights is None:
+                total += targets.sum(0, dtype=wide)
+            else:
+                total += torch.tensordot(weights.to(wide), targets.to(wide), 1)
+        count = len(training) if training.weights is None else training.weights.sum(dtype=wide)
+        return {"mean": guess_for_all((total / count).to(targets.dtype), split)}
 
     def image_of(self, outputs: Tensor) -> Tensor:
         return outputs.mean(0).view(self.data.shape)

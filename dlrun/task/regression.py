@@ -13,6 +13,7 @@ from torch import Tensor
 from dlrun.blocks.estimates import are_estimates
 from dlrun.blocks.ranges import Ranges
 from dlrun.blocks.tasks import LossPart, Metric, Report, Task, guess_for_all, sees_main
+from dlrun.data.example_weights import weighted_mean, wide
 from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.misfits import wrong_numbers, wrong_shape
 from dlrun.data.trees import Tree, main_outputs, single
@@ -20,7 +21,7 @@ from dlrun.errors import UserError
 
 # Entries of a row of `predict`: one by the name of a target would be taken for something else.
 _ENTRIES = ("input", "columns", "problem", "far_outside", "probabilities", "shares", "continuation")
-_JUDGED = ("true", "trained_on", "loss")  # further entries in `eval --csv`
+_JUDGED = ("true", "trained_on", "loss", "weight")  # further entries in `eval --csv`
 _GIVEN = " (given)"  # the end of the headings of cells that are carried from a file
 
 
@@ -53,7 +54,7 @@ class Regression(Task):
         given, targets = self.given_guesses(split), training.targets
         if not bool((targets != targets[:1]).any()):
             raise UserError("all training targets are the same")
-        return {"mean": guess_for_all(targets.mean(0), split)} | given
+        return {"mean": guess_for_all(weighted_mean(targets, training.weights), split)} | given
 
     def given_guesses(self, split: Split) -> dict[str, Tensor]:
         """The columns that the dataset names as baselines."""
@@ -127,19 +128,20 @@ class ErrorsOfTargets(Report):
     """Mean absolute error, root mean squared error and R² of each target, as means over seeds."""
 
     def __init__(self, names: list[str]) -> None:
-        self.names, self.count = names, 0
+        self.names, self.count = names, 0.0
         self.sums: list[Tensor | float] = [0.0, 0.0]
         self.ranges = Ranges()
 
-    def add(self, outputs: Tree, targets: Tree) -> None:
+    def add(self, outputs: Tree, targets: Tree, weights: Tensor | None = None) -> None:
         main, truth = main_outputs(outputs), single(targets)
-        wide = torch.float32 if main.device.type == "mps" else torch.float64
-        missed = main.to(wide) - truth.to(wide)
-        self.sums = [
-            total + of.sum(1) for total, of in zip(self.sums, (missed.abs(), missed.square()), strict=True)
-        ]
-        self.count += missed.shape[1]
-        self.ranges.add(truth[0].cpu())
+        missed = wide(main) - wide(truth)
+        errors = [missed.abs(), missed.square()]
+        own = None if weights is None else weights[0]
+        if own is not None:
+            errors = [error * own.unsqueeze(1) for error in errors]
+        self.sums = [total + error.sum(1) for total, error in zip(self.sums, errors, strict=True)]
+        self.count += missed.shape[1] if own is None else float(wide(own).sum())
+        self.ranges.add(truth[0].cpu(), None if own is None else own.cpu())
 
     def sections(self, seeds: list[int]) -> dict[str, Any]:
         absolute, squared = (torch.as_tensor(total) / self.count for total in self.sums)

@@ -44,18 +44,19 @@ class Answers(Confusions):
 
     def __init__(self, classes: Sequence[str], decision: Decision, copies: int) -> None:
         super().__init__(classes, decision, copies)
-        self.answers = torch.zeros(2, copies, dtype=torch.long)  # all and the right ones
+        self.answers = torch.zeros(2, copies, dtype=torch.float64)  # all and the right ones
 
-    def add(self, outputs: Tree, targets: Tree) -> None:
-        """Add a batch: outputs (copies, batch, classes), targets (copies, batch)."""
-        super().add(outputs, targets)
+    def add(self, outputs: Tree, targets: Tree, weights: Tensor | None = None) -> None:
+        """Add a batch: outputs (copies, batch, classes), targets and weights (copies, batch)."""
+        super().add(outputs, targets, weights)
         given, true = main_outputs(outputs), single(targets)
         answered = self.decision.probabilities(given).amax(-1) >= LEAST
         right = answered & (self.decision.decide(given) == true)
-        self.answers += torch.stack([answered.sum(1), right.sum(1)]).cpu()
+        each = torch.ones_like(true) if weights is None else weights.double()
+        self.answers += torch.stack([(each * answered).sum(1), (each * right).sum(1)]).cpu()
 
     def figures(self) -> dict[str, list[float]]:
         """A figure for each copy, by name."""
-        answered, right = self.answers.double()
+        answered, right = self.answers
         shares = {"answered": answered / self.counts.sum((1, 2)), "accuracy_of_answers": right / answered}
         return super().figures() | {name: values.tolist() for name, values in shares.items()}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.config.keys import Choice
+from dlrun.data.example_weights import with_weights
 from dlrun.data.loaded import Loaded
 from dlrun.data.trees import expanded
 from dlrun.errors import Diverged, UserError
@@ -34,7 +35,9 @@ def baselines_of(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, 
         # A guess is a constant, which a loss made for a model's outputs need not take.
         with suppress(Diverged, RuntimeError, IndexError, TypeError, ValueError, ArithmeticError):
             for some in torch.arange(len(examples), device=device).split(size):
-                meter.measure(outputs[some].unsqueeze(0), expanded(examples.targets_at(some), 1))
+                weights = None if examples.weights is None else examples.weights[some]
+                targets = with_weights(examples.targets_at(some), weights)
+                meter.measure(outputs[some].unsqueeze(0), expanded(targets, 1))
             found[name] = {figure: values[0] for figure, values in meter.means().items()}
     return found
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from inspect import signature
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from dlrun.blocks.tasks import Report
 from dlrun.config.keys import Choice
+from dlrun.data.example_weights import parted, wide
 from dlrun.data.examples import Split
 from dlrun.data.loaded import Chosen
 from dlrun.errors import UserError
@@ -49,7 +51,7 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
         **({"epochs": trained.epochs} if len(set(trained.epochs)) > 1 else {}),
         "split": None if trained.given else split,
         **({"on": trained.source} if trained.given else {}),
-        **_summarised(figures, seeds, len(trained.loaded[split])),
+        **_summarised(figures, seeds, trained.loaded[split]),
         **_of_unseen(trained, split, figures),
         "baselines": baselines,
         "warnings": _warnings(trained, split, figures, baselines),
@@ -71,15 +73,23 @@ def _measured(trained: Trained, split: Split) -> tuple[Row, Report]:
     size = recipe.evaluation_batch
     meter = meter_for(trained.hardware.device, recipe, trained.model, len(split), batch=size)
     of_task = trained.plan.task.report(len(trained.seeds))
+    takes_weights = _takes_weights(of_task)
     for outputs, targets in predictions(trained.model, split, trained.hardware, size, meter.measure):
-        of_task.add(outputs, targets)
+        own, weights = parted(targets)
+        of_task.add(outputs, own, *([] if weights is None or not takes_weights else [weights]))
     return meter.means() | of_task.figures(), of_task
 
 
-def _summarised(figures: Row, seeds: Sequence[int], examples: int) -> dict[str, Any]:
-    """The figures on so many examples, as means over seeds and of each seed."""
+def _takes_weights(report: Report) -> bool:
+    """True if what a task adds counts the weights of examples."""
+    return "weights" in signature(report.add).parameters
+
+
+def _summarised(figures: Row, seeds: Sequence[int], split: Split) -> dict[str, Any]:
+    """The figures on the examples of a split, as means over seeds and of each seed."""
     return {
-        "examples": examples,
+        "examples": len(split),
+        **({} if split.weights is None else {"weight": float(wide(split.weights).sum())}),
         "loss": fmean(figures["loss"]),
         "metrics": {figure: fmean(values) for figure, values in figures.items() if figure != "loss"},
         "per_seed": {
@@ -101,10 +111,11 @@ def _of_unseen(trained: Trained, split: str, figures: Row) -> dict[str, Any]:
     if seen is None:
         return left_out | {"seen": None} | ({"unseen": None} if trained.given else {})
     count = int(seen.sum())
-    unseen = _summarised(figures, trained.seeds, n) if count == 0 else None
+    unseen = _summarised(figures, trained.seeds, trained.loaded[split]) if count == 0 else None
     if 0 < count < n:
         others = Chosen(trained.loaded[split], (~seen).nonzero().squeeze(1))
-        unseen = _summarised(_measured(trained, others)[0], trained.seeds, len(others))
+        if others.weights is None or bool((others.weights > 0).any()):  # else none of them counts
+            unseen = _summarised(_measured(trained, others)[0], trained.seeds, others)
     return left_out | {"seen": count} | ({"unseen": unseen} if trained.given or count else {})
 
 
@@ -118,7 +129,11 @@ def _warnings(
     means = {figure: fmean(values) for figure, values in figures.items()}
     found = shortfalls("" if trained.given else split, means, baselines, plan.parts)
     training = trained.loaded["train"] if "train" in trained.loaded.splits else None
-    return [said_worst(found, plan, training, rows)] if found else []
+    warnings = [said_worst(found, plan, training, rows)] if found else []
+    if plan.data.weighted and not _takes_weights(plan.task.report(1)):
+        what = f"what the task {plan.data.task} adds counts every example once, whatever its weight"
+        warnings.append(f"{what}: its report's add() takes no weights")
+    return warnings
 
 
 def _recorded(saved: Checkpoint, column: str, copies: int) -> list[float]:

@@ -1,4 +1,7 @@
-"""Meters: running sums of the loss and the metrics over an epoch or a split; every example counts once."""
+"""Meters: running sums of the loss and the metrics over an epoch or a split.
+
+Every example counts once, or as often as its weight says.
+"""
 
 from __future__ import annotations
 

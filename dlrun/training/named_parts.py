@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlrun.blocks.tasks import Judge, Metric, Task
+from dlrun.blocks.tasks import Judge, Measure, Metric, Task
+from dlrun.blocks.weighted_figures import weighted_metric
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data, Scaling
@@ -28,21 +29,34 @@ def metric(parts: Parts, choice: Choice, task: Task) -> Metric:
     """The metric that a config names, as the task gives it the outputs of a model.
 
     Its file says what it sees by the name of its first parameter, and how it computes one figure by `finish`,
-    which is given those of its options that it takes. One with a third parameter `data` is given the Data.
+    which is given those of its options that it takes. One with a third parameter `data` is given the Data,
+    and one of a whole split with `weights=None` the weights (n,) of the examples, if they have any.
     """
     module, part = parts.module("metrics", choice.name), parts.part("metrics", choice.name)
     measure = part_named(parts, "metrics", choice)
+    has_places = part.constants.get("places") is True
     found = Metric(
         partial(measure, data=task.data) if part.takes[2:] == ("data",) else measure,
         whole=part.constants.get("whole") is True,
         sees=part.takes[0] if part.takes[:1] in (("probabilities",), ("log_probabilities",)) else "outputs",
-        has_places=part.constants.get("places") is True,
+        has_places=has_places,
     )
-    if not hasattr(module, "finish"):
-        return task.metric(replace(found, has_finish=False))
-    taken = signature(module.finish).parameters
-    options = {name: value for name, value in choice.options.items() if name in taken}
-    return task.metric(replace(found, finish=partial(module.finish, **options)))
+    if hasattr(module, "finish"):
+        taken = signature(module.finish).parameters
+        options = {name: value for name, value in choice.options.items() if name in taken}
+        found = replace(found, finish=partial(module.finish, **options))
+    else:
+        found = replace(found, has_finish=False)
+    seen = task.metric(found)
+    if not task.data.weighted:
+        return seen
+    if found.whole and part.takes[2:] == ("weights",) and (has_places or not task.data.places):
+
+        def with_weights(weights: Tensor) -> Measure:
+            return task.metric(replace(found, measure=partial(measure, weights=weights))).measure
+
+        seen = replace(seen, with_weights=with_weights)
+    return weighted_metric(seen, choice.name)
 
 
 def augmentation(parts: Parts, choice: Choice, task: Task | None) -> Augment:

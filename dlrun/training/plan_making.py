@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.blocks.tasks import LossPart, Measure, Metric, Task
+from dlrun.blocks.weighted_figures import judge_of, refuse_weights
 from dlrun.config.data_paths import with_data_found
 from dlrun.config.keys import AUTO, Choice, Config
 from dlrun.config.mistakes import Mistake
 from dlrun.config.registry import Parts
 from dlrun.data.batches import Sampling
+from dlrun.data.example_weights import with_weights
 from dlrun.data.examples import EVALUATION_BATCH, Data
 from dlrun.data.misfits import refuse_malformed
 from dlrun.data.trees import Tree
@@ -91,7 +93,7 @@ def make_plan(
     _try_optimizer(noting, optimizer, build, config, parts)
     with noting("evaluation_batch_size"):
         config = replace(config, evaluation_batch_size=_evaluation_batch(config, loss, layers))
-    measure = task.judge(loss.measure) if task else loss.measure
+    measure = judge_of(task)(loss.measure) if task else loss.measure
     recipe = _recipe(config, data, measure, metrics, augmentations, schedule)
     _note_unmeasured(noting, config, recipe)
     noting.refuse()
@@ -161,6 +163,9 @@ def _loss_and_task(noting: _Noting, config: Config, parts: Parts, data: Data) ->
     parts.module("loss", config.loss.name)  # an error of the import is placed in the file
     with noting("loss"):
         loss = loss_part(parts, config.loss, data)
+    if data.weighted:
+        with noting("loss"):
+            refuse_weights(loss)
     if not noting.mistakes:
         with noting("loss"):
             task = find_task(data, loss)
@@ -178,7 +183,7 @@ def _builders(
     """The functions that build the model without the weights of a loss, and with them."""
     alone = build = builder(parts, config.architecture, data, task.outputs if task else 0)
     if task and loss.make:
-        build = partial(with_loss, build, loss.make, task.judge)
+        build = partial(with_loss, build, loss.make, judge_of(task))
     if most_weights:
         alone, build = (partial(built_within, each, *most_weights) for each in (alone, build))
     return alone, build
@@ -206,6 +211,9 @@ def _augmentations(
     for augment in augmentations:
         with noting("augmentations"):
             refuse_unsuited(parts, parts.part("augmentations", augment.name), data, config.dataset.name)
+            if data.weighted and augment.takes_targets:
+                what = f"{augment.name} changes targets, and may blend examples of different weights"
+                raise UserError(what, fix="leave it out, or train without the weights of examples")
             targets = try_augmentation(augment, data, targets)
     return augmentations, targets
 
@@ -231,6 +239,7 @@ def _layers(
     elif shape is not None:
         made_up = torch.zeros(2, *shape)
     if targets is not None and made_up is not None:
+        targets = with_weights(targets, torch.ones(2) if data.weighted else None)
         try_judges(noting, task, loss, metrics, made_up, targets)
     return layers
 

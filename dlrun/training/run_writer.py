@@ -101,6 +101,9 @@ class RunWriter:
         for column, values in row.items():
             if column.endswith("_loss"):
                 for seed, value in zip(seeds, values, strict=True):
+                    if math.isnan(value):  # sums that are not finite were refused before: it is 0 / 0
+                        what = f"no example of epoch {self.state.epoch} counts, for their weights sum to 0"
+                        raise Diverged(f"{what}: {column} of seed {seed} is nan; raise epoch_examples")
                     if not math.isfinite(value):
                         raise Diverged(f"{column} of seed {seed} is {value} after epoch {self.state.epoch}")
         self.rows.add(self.state.epoch, row, seeds)

@@ -17,6 +17,7 @@ from dlrun.config.keys import KEYS, SPLITS, Config
 from dlrun.config.loading import config_from_plain
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
+from dlrun.data.example_weights import parted, unit_weights
 from dlrun.data.examples import Data
 from dlrun.data.image_files.finding import printable
 from dlrun.data.loaded import Loaded
@@ -100,7 +101,7 @@ class Trained:
         if split not in self._outputs:  # several plots draw from the same ones
             size = self.plan.recipe.evaluation_batch
             found = [
-                (main_outputs(outputs).cpu(), single(targets, "the targets")[0].cpu())
+                (main_outputs(outputs).cpu(), single(parted(targets)[0], "the targets")[0].cpu())
                 for outputs, targets in predictions(self.model, self.loaded[split], self.hardware, size)
             ]
             self._outputs[split] = torch.cat([o for o, _ in found], 1), torch.cat([t for _, t in found])
@@ -123,9 +124,10 @@ class Trained:
 
     @torch.no_grad()
     def judged(self, split: str, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """The outputs (copies, m, …) that predict for some examples, and their losses (copies, m[, 2]).
+        """The outputs (copies, m, …) that predict for some examples, and their losses (copies, m).
 
-        Both are on the CPU; a loss with weights is as `Task.judge` gives it.
+        Both are on the CPU. The loss of an example is its own, whatever its weight, and nan if no place of it
+        counts.
         """
         self.model.eval()
         copies, indices = len(self.seeds), indices.to(self.hardware.device)
@@ -134,12 +136,21 @@ class Trained:
             inputs, targets = self.loaded[split].batch(indices[piece])
             with self.hardware.autocast():
                 outputs = self.model(expanded(inputs, copies))
-            losses = self.model.losses(self.plan.recipe.loss, outputs, expanded(targets, copies))
+            targets = unit_weights(expanded(targets, copies))
+            losses = self.model.losses(self.plan.recipe.loss, outputs, targets)
             return main_outputs(joined(outputs)).cpu(), as_tensor(losses).cpu()
 
         size = self.plan.recipe.evaluation_batch
         found = list(self.hardware.in_pieces(len(indices), size, compute))
-        return torch.cat([o for o, _ in found], 1), torch.cat([loss for _, loss in found], 1)
+        losses = torch.cat([loss for _, loss in found], 1)
+        if losses.dim() == 3:  # w · loss, and w
+            losses = losses[..., 0] / losses[..., 1]
+        return torch.cat([o for o, _ in found], 1), losses
+
+    def weights(self, split: str) -> Tensor | None:
+        """The weights (n,) of the examples of a split, on the CPU; None if they have none."""
+        weights = self.loaded[split].weights
+        return None if weights is None else weights.cpu()
 
     def name_of(self, split: str, index: int) -> str:
         """The name of an example of a split, such as its file or its row; "" if the dataset tells none."""
@@ -251,6 +262,9 @@ def open_given(
         raise
     name = printable(source.absolute().name)
     name = f"./{name}" if name in SPLITS else name
+    if data.weighted and examples.weights is None:
+        data.notes.append(f"{name} has no weights: each of its examples counts once")
+        examples = replace(examples, weights=torch.ones(len(examples)))
     loaded, notes = plan.load(preprocessing, given={name: examples}), list(data.notes)
     no_baselines = ""
     try:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlrun.blocks.tasks import LossPart, Measure, Metric, Task
+from dlrun.blocks.weighted_figures import gives_weights, judge_of
 from dlrun.data.batches import Sampling
 from dlrun.data.examples import Data
 from dlrun.data.loaded import Loaded
@@ -115,8 +116,8 @@ def try_judges(
 ) -> None:
     """Measure two made-up examples by the loss and the metrics, noting the mistakes of each."""
     with noting("loss"):
-        most_axes = 2 if task.is_weighted else 1
-        measure = task.judge(loss.measure)
+        most_axes = 2 if gives_weights(task) else 1
+        measure = judge_of(task)(loss.measure)
         measure_two(loss.name, measure, outputs, targets, most_axes=most_axes, has_gradient=not loss.make)
     for name, metric in metrics.items():
         with noting("metrics"):
