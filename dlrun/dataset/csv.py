@@ -81,6 +81,7 @@ def csv(
     valid_path: str | None = None,
     group: str | None = None,
     stratify: str | None = None,
+    weights: str | None = None,
     test_fraction: Fraction = 0.2,
     valid_fraction: Fraction = 0.1,
     seed: Seed = 0,
@@ -147,6 +148,11 @@ def csv(
     magnitude, all of 0 or more, `target_transform: log` lets the loss see log(1 + y) of a target y, which is
     scaled after that; predictions, metrics and baselines stay in the unit of y.
 
+    `weights` names a column of numbers, 0 or more, which is no input: a row of weight 2 counts as two rows in
+    the loss, in every metric and baseline, and in the means, medians and deviations by which numbers are
+    filled and scaled. The splits, the categories and the quantiles of `scale` go by rows. A row without a
+    weight is left out; a file without the column is evaluated with weights of 1.
+
     Splits. A hash of what each row's cells mean, or of its `id`, decides whether it is a test row, so that no
     row changes its split when others are added, in another order of rows or columns, or when the file is
     written in another way: marks in numbers, forms of dates, quotes, encoding, words for missing cells. Equal
@@ -203,6 +209,7 @@ def csv(
         split_column=split_column,
         group=group,
         stratify=stratify,
+        weights=weights,
         test_fraction=test_fraction,
         valid_fraction=valid_fraction,
         seed=seed,

@@ -26,6 +26,7 @@ from dlrun.errors import UserError
 TABLES = ("csv",)  # datasets whose path is a table
 _MOST_ROWS = 20_000  # by which the relation to the target is judged
 _FEWEST_ROWS = 30
+WEIGHTS = "the weights"  # the remark on their column
 _MISSING = -1e300
 _READING = ("separator", "decimal", "encoding", "header", "columns", "na_values")
 
@@ -73,7 +74,7 @@ class TableFacts:
     @property
     def options(self) -> dict[str, Any]:
         """The options of the dataset that the columns suggest, whether or not it can be trained on."""
-        inputs = [each for each in self.columns if not each.is_target]
+        inputs = [each for each in self.columns if not each.is_target and each.remark != WEIGHTS]
         found = {
             "ignore": [each.name for each in inputs if each.remark],
             "categorical": [each.name for each in inputs if each.kind == "category" and not each.remark],
@@ -106,6 +107,8 @@ def table_facts(dataset: Choice, data_dir: Path) -> TableFacts | None:
     numbers = NumberReading("," if decimal == "," else ".", *marks)
     kinds = kinds_of(table.columns, numbers, decimal)
     facts = list(_facts(table, targets, kinds, are_classes=options["task"] == "classification"))
+    weights = options.get("weights")
+    facts = [replace(each, tells=None, remark=WEIGHTS) if each.name == weights else each for each in facts]
     return TableFacts(len(table), facts, table.guessed)
 
 

@@ -60,6 +60,7 @@ class TableOptions:
     group: str | None = None
     stratify: str | None = None
     id: str | None = None
+    weights: str | None = None
     test_fraction: float = 0.2
     valid_fraction: float = 0.0
     seed: int = 0
@@ -111,7 +112,7 @@ class TableOptions:
     def beside(self) -> set[str]:
         """The columns that are no inputs because they mean something else."""
         single_date = self.date if len(self.date) == 1 else ()
-        roles = [name for name in (self.split_column, self.group, self.id) if name]
+        roles = [name for name in (self.split_column, self.group, self.id, self.weights) if name]
         return {*self.targets, *roles, *single_date}
 
     def format_of(self, column: str) -> str:

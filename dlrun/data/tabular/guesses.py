@@ -66,7 +66,9 @@ def settled(table: Table, options: TableOptions) -> Guesses:
     """
     found = Guesses(table, options)
     columns = input_columns(table, options)
-    kinds = found.kinds([*columns, *options.baselines.values(), *options.targets * (not options.has_classes)])
+    weights = [options.weights] if options.weights else []
+    numbers = [*options.baselines.values(), *options.targets * (not options.has_classes), *weights]
+    kinds = found.kinds([*columns, *numbers])
     found.choose_marks(kinds)
     found.refuse_mistakes(kinds | found.kind_of_date())
     found.choose_words(kinds)

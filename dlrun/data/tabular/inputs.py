@@ -16,7 +16,7 @@ from dlrun.data.examples import Scaling
 from dlrun.data.log_targets import to_log
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.tabular.cells import Cells
-from dlrun.data.tabular.column_figures import Figures
+from dlrun.data.tabular.column_figures import Figures, median
 from dlrun.data.tabular.dates import START
 from dlrun.data.tabular.encoding import Cycle, Encoding, TableOptions, places_of
 from dlrun.data.tabular.refusals import said_different, said_unseen, some_columns
@@ -121,19 +121,24 @@ def needs_float64(figures: Iterable[Figures]) -> bool:
     return any(size * half_step > _BLUR * deviation > 0 for size, deviation in sizes)
 
 
-def standardising(options: TableOptions, encoding: Encoding, inputs: Tensor) -> Preprocessing:
+def standardising(
+    options: TableOptions, encoding: Encoding, inputs: Tensor, weights: Tensor | None = None
+) -> Preprocessing:
     """Standardise numbers to mean 0 and standard deviation 1 over training rows (n, features).
 
+    With `weights` (n,) these are weighted, but not quantiles; rows of weight 0 tell nothing.
     Other inputs are left unchanged. A number that is constant in training becomes 0 in all rows, because its
     weight never learnt anything. By the option `scale`, other figures than mean and deviation are taken.
     """
+    if weights is not None:
+        inputs, weights = inputs[weights > 0], weights[weights > 0]
     if options.standardise and options.scale != "standard":
-        return _by_quantiles(options, encoding, inputs)
-    if inputs.dtype == torch.float32:
-        return _standardising_float32(options, encoding, inputs)
+        return _by_quantiles(options, encoding, inputs, weights)
+    if inputs.dtype == torch.float32 or weights is not None:
+        return _standardising_each(options, encoding, inputs, weights)
     are_numbers = encoding.are_numbers(options)
     means = torch.where(are_numbers, inputs.nanmean(0), 0.0)
-    fill = _fills(options, encoding, inputs, means) if encoding.fills else None
+    fill = _fills(options, encoding, inputs, means, None) if encoding.fills else None
     if not options.standardise:
         return Preprocessing(fill=fill)
     deviations = (inputs - means).square().nanmean(0).sqrt()
@@ -141,21 +146,26 @@ def standardising(options: TableOptions, encoding: Encoding, inputs: Tensor) -> 
     return Preprocessing(means, torch.where(are_numbers, deviations, 1.0), fill)
 
 
-def _standardising_float32(options: TableOptions, encoding: Encoding, inputs: Tensor) -> Preprocessing:
+def _standardising_each(
+    options: TableOptions, encoding: Encoding, inputs: Tensor, weights: Tensor | None
+) -> Preprocessing:
     """The same, column by column in float64, without a copy of all of them."""
+    counts = None if weights is None else weights.numpy()
     are_numbers = encoding.are_numbers(options)
     means, deviations = torch.zeros(len(are_numbers)).double(), torch.ones(len(are_numbers)).double()
     for place in are_numbers.nonzero().squeeze(1).tolist():
-        figures = Figures.of(inputs[:, place].numpy())
+        figures = Figures.of(inputs[:, place].numpy(), counts)
         means[place] = figures.mean
         deviations[place] = math.inf if figures.is_constant or not figures.deviation else figures.deviation
-    fill = _fills(options, encoding, inputs, means) if encoding.fills else None
+    fill = _fills(options, encoding, inputs, means, weights) if encoding.fills else None
     if not options.standardise:
         return Preprocessing(fill=fill)
     return Preprocessing(means, deviations, fill)
 
 
-def _by_quantiles(options: TableOptions, encoding: Encoding, inputs: Tensor) -> Preprocessing:
+def _by_quantiles(
+    options: TableOptions, encoding: Encoding, inputs: Tensor, weights: Tensor | None
+) -> Preprocessing:
     """Scale numbers by median and interquartile range, or with `scale: quantile` by their normal ranks."""
     are_numbers = encoding.are_numbers(options)
     means, offsets = torch.zeros(2, len(are_numbers)).double()
@@ -165,7 +175,7 @@ def _by_quantiles(options: TableOptions, encoding: Encoding, inputs: Tensor) -> 
     quantiles: list[np.ndarray] = []
     for place in are_numbers.nonzero().squeeze(1).tolist():
         values = inputs[:, place].double().numpy()
-        figures = Figures.of(values)
+        figures = Figures.of(values, None if weights is None else weights.numpy())
         means[place] = figures.mean
         if figures.is_constant:
             offsets[place], scales[place] = figures.mean, math.inf
@@ -176,18 +186,24 @@ def _by_quantiles(options: TableOptions, encoding: Encoding, inputs: Tensor) -> 
             ranked.append(place)
             # rounding may leave an interpolated one below the one before
             quantiles.append(np.maximum.accumulate(np.nanquantile(values, shares)))
-    fill = _fills(options, encoding, inputs, means) if encoding.fills else None
+    fill = _fills(options, encoding, inputs, means, weights) if encoding.fills else None
     if not ranked:
         return Preprocessing(offsets, scales, fill)
     table = torch.from_numpy(np.stack(quantiles))
     return Preprocessing(offsets, scales, fill, quantiles=table, ranked=torch.tensor(ranked))
 
 
-def scaling_of(targets: Tensor | None) -> tuple[float, float] | None:
-    """Mean and standard deviation of the training targets; None if the deviation is 0."""
-    if targets is None or are_same(targets):
+def scaling_of(targets: Tensor | None, weights: Tensor | None = None) -> tuple[float, float] | None:
+    """Mean and standard deviation of the training targets; None if the deviation is 0.
+
+    With `weights` (n,) they are weighted.
+    """
+    if targets is None:
         return None
-    return float(targets.mean()), float(targets.std(correction=0))
+    if weights is not None:
+        figures = Figures.of(targets.numpy(), weights.numpy())
+        return None if figures.is_constant else (figures.mean, figures.deviation)
+    return None if are_same(targets) else (float(targets.mean()), float(targets.std(correction=0)))
 
 
 def scaling_of_each(cells: Cells, options: TableOptions) -> Scaling | None:
@@ -195,7 +211,8 @@ def scaling_of_each(cells: Cells, options: TableOptions) -> Scaling | None:
     targets = [cells.numbers.get(name) for name in options.targets]
     if options.target_transform == "log":
         targets = [None if each is None else to_log(each) for each in targets]
-    pairs = [pair for each in targets if (pair := scaling_of(each))]
+    weights = cells.numbers.get(options.weights) if options.weights else None
+    pairs = [pair for each in targets if (pair := scaling_of(each, weights))]
     if len(pairs) < len(targets) or len(pairs) == 1:
         return pairs[0] if len(targets) == len(pairs) else None
     return tuple(mean for mean, _ in pairs), tuple(deviation for _, deviation in pairs)
@@ -255,7 +272,9 @@ def _codes(cells: Cells, column: str, values: Sequence[str], unseen: Unseen) -> 
     return torch.from_numpy(codes)
 
 
-def _fills(options: TableOptions, encoding: Encoding, inputs: Tensor, means: Tensor) -> Tensor:
+def _fills(
+    options: TableOptions, encoding: Encoding, inputs: Tensor, means: Tensor, weights: Tensor | None
+) -> Tensor:
     """The numbers (features,) that stand in for missing ones: stated, or means or medians of training."""
     fill, names = means.clone(), encoding.features(options)
     for column in encoding.columns:
@@ -266,7 +285,8 @@ def _fills(options: TableOptions, encoding: Encoding, inputs: Tensor, means: Ten
             fill[place] = treatment
         elif treatment == "auto":
             # of an even number of values the mean of the two in the middle, unlike PyTorch's
-            fill[place] = float(np.nanmedian(inputs[:, place].numpy()))
+            values = inputs[:, place].numpy()
+            fill[place] = float(np.nanmedian(values)) if weights is None else median(values, weights.numpy())
     return fill
 
 

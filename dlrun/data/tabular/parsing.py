@@ -31,7 +31,7 @@ def parsed(
     numbers = [column for column in columns if column not in {*texts, *dates}]
     if labelled:
         (texts if options.has_classes else numbers).extend(options.targets)
-        numbers += options.baselines.values()
+        numbers += [*options.baselines.values(), *([options.weights] if options.weights else [])]
         texts += options.text_roles
     else:
         texts += [*options.series, *([options.id] if options.id and options.id in table.columns else [])]
@@ -67,14 +67,16 @@ def without_trouble(
 
     Replacements for missing cells that nobody asked for are noted among the `findings`.
 
-    A row without a target or a date is left out, whatever is done with others; so is one without a group, a
-    split or an id. `fillable` is False for a dataset that cannot fill. Raises UserError for cells that are
-    refused, and for any that means a number: such a cell is neither left out nor filled.
+    A row without a target or a date is left out, whatever is done with others; so is one without a weight, a
+    group, a split or an id. `fillable` is False for a dataset that cannot fill. Raises UserError for cells
+    that are refused, for a weight that is no number, and for any that means a number: such a cell is neither
+    left out nor filled.
     """
     if not (cells.trouble or cells.without_past):
         return cells
     refuse_numbers(cells, options)
     essential = {*options.date, *options.text_roles, *options.targets * labelled}
+    essential |= {options.weights} if options.weights else set()
     treatments = {
         column: options.treatment(column) for column in (*cells.trouble.missing, *cells.trouble.odd)
     }
@@ -85,6 +87,7 @@ def without_trouble(
         for name, how in treatments.items()
         if how not in ("drop", "fill", "refuse") and name not in essential
     ]
+    unread += [name for name in cells.trouble.odd if name == options.weights and treatments[name] != "drop"]
     wrong = Trouble(wrong.missing, {**wrong.odd, **cells.trouble.of(unread).odd})
     if wrong:
         fix = "correct them, or set missing: drop (leaves such rows out)"

@@ -94,9 +94,28 @@ def _of_lags(options: TableOptions) -> list[str]:
     return mistakes
 
 
+def refuse_other_roles_of_weights(options: TableOptions, source: str) -> None:
+    """Raise UserError for options that give the column of weights another role too."""
+    roles: dict[str, Iterable[str | None]] = {
+        "the target": options.targets,
+        "categorical": () if options.categorical == "auto" else options.categorical,
+        "the date": options.date,
+        "an input of dates": () if options.dates == "auto" else options.dates,
+        "a baseline": options.baselines.values(),
+        "the group": (options.group,),
+        "the id": (options.id,),
+        "the column of the splits": (options.split_column,),
+    }
+    own = options.weights
+    if own and (taken := [role for role, columns in roles.items() if own in columns]):
+        what = f"{own} is {taken[0]}, and cannot be the weights too"
+        raise UserError(what, where=source, fix="name another column of weights")
+
+
 def needed_columns(options: TableOptions) -> list[str]:
     """The columns that the options require beside the inputs."""
-    return [*options.targets, *options.date, *options.baselines.values(), *options.text_roles]
+    weights = [options.weights] if options.weights else []
+    return [*options.targets, *options.date, *options.baselines.values(), *options.text_roles, *weights]
 
 
 def refuse_missing_columns(table: Table, wanted: Iterable[str]) -> None:
@@ -161,7 +180,7 @@ def refuse_text(
         elif column in columns:
             fixes.append("list columns of text under categorical, date or ignore")
         else:
-            fixes.append("baselines, and dates in three columns, are numbers")
+            fixes.append("weights, baselines, and dates in three columns, are numbers")
     if mistakes:
         wrong = [
             name for name in cells.trouble if options.treatment(name) == "refuse" and name not in mostly_text
@@ -219,6 +238,7 @@ def refuse_another_encoding(encoding: Encoding, options: TableOptions) -> None:
     """Raise UserError for options that would change the encoding of a trained model."""
     roles = [(column, "the target") for column in options.targets]
     roles += [(column, "ignored") for column in options.ignore]
+    roles += [(options.weights, "the weights")] if options.weights else []
     mistakes = [
         f"{column} is an input of the model, and cannot be {role}"
         for column, role in roles

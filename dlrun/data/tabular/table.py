@@ -56,11 +56,13 @@ from dlrun.data.tabular.refusals import (
     refuse_another_encoding,
     refuse_contradictions,
     refuse_missing_columns,
+    refuse_other_roles_of_weights,
     refuse_text,
     refuse_unlabelled,
     refuse_unlearnable,
     some_columns,
 )
+from dlrun.data.tabular.row_weights import note_weights
 from dlrun.data.tabular.splits import Rows, rows_of_splits
 from dlrun.data.trees import single
 from dlrun.errors import UserError, listed
@@ -132,6 +134,7 @@ def table_data(read: Read, options: TableOptions, known: Mapping[str, Any] | Non
         target_names=options.targets if options.other_targets else (),
         targets=len(options.targets),
         unit=options.unit,
+        weighted=options.weights is not None,
         scaling=encoding.scaling if options.scale_target else None,
         target_transform=encoding.target_transform,
         baselines=tuple(guesses_of(options)),
@@ -164,6 +167,7 @@ class _Dataset:
         """All splits of a table."""
         table, cells = self._with_cells(read(self.options.reading), self.options)
         cells = without_trouble(cells, self.options, self.notes, findings=self.findings)
+        note_weights(cells, self.options, self.findings)
         placement = self.encoding.placement
         rows, _ = rows_of_splits(cells, self.options, len(table), self.notes, placement)
         self.names.own = table.place
@@ -174,10 +178,13 @@ class _Dataset:
         options = replace(self._options_for(path), split_column=None, group=None, stratify=None)
         table = self._new_table(path, options)
         refuse_unlabelled(table, options)
+        if options.weights and options.weights not in table.columns:
+            options = replace(options, weights=None)
         _, cells = self._with_cells(table, options)
         cells = without_trouble(cells, options, self.notes, findings=self.findings)
         self.notes += said_far(cells, self.encoding.ranges)
         self.names.other = table.place
+        note_weights(cells, options, self.findings)
         return self.examples(cells, {"all": np.arange(len(cells))}, ELSEWHERE)["all"]
 
     def read_new(self, path: Path) -> Iterator[NewInputs]:
@@ -190,7 +197,7 @@ class _Dataset:
         yield from new_rows(read, options, self.encoding, self.notes)
 
     def fit(self, training: Examples) -> Preprocessing:
-        return standardising(self.options, self.encoding, single(training.inputs))
+        return standardising(self.options, self.encoding, single(training.inputs), training.weights)
 
     def examples(self, cells: Cells, rows: Rows, first: int = 0) -> dict[str, Examples]:
         """The examples of each split, in the order of its rows, which are numbered from `first` on."""
@@ -213,6 +220,7 @@ class _Dataset:
                 aside,
                 keys=own.keys,
                 origin=None if own.rows is None else torch.from_numpy(own.rows).long() + first,
+                weights=own.numbers.get(options.weights) if options.weights else None,
             )
         report_unseen(unseen, cells, options, encoding, self.notes)
         return found
@@ -275,6 +283,7 @@ def _learnt(read: Read, options: TableOptions, notes: list[str]) -> _Dataset:
     stated = options.targets
     target, *others = named_targets(stated, table)
     options = replace(options, target=target, other_targets=tuple(others))
+    refuse_other_roles_of_weights(options, table.source)
     refuse_missing_columns(table, needed_columns(options))
     guessed, findings = dict(table.guessed), list(table.notes)
     if options.targets != stated:
@@ -323,6 +332,7 @@ def _learnt(read: Read, options: TableOptions, notes: list[str]) -> _Dataset:
         findings.append(said_lags(options))
         notes += gaps_of_lags(cells, options)
     cells = without_trouble(cells, options, notes, findings=findings)
+    note_weights(cells, options, findings)
     classes = classes_of(cells, options)
     rows, placement = rows_of_splits(cells, options, len(table), notes)
     refuse_later_training(cells, rows, options)
