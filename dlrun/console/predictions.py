@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from math import isfinite
 from struct import pack, unpack
-from typing import Any
+from typing import IO, Any
 
 from rich.text import Text
 
@@ -71,20 +71,23 @@ def print_predictions_csv(
     The last column is, on request, the `problem` of an input without a prediction, whose other cells are
     blank.
     """
+    stream = out().file  # looked up once, for this takes longer than a row
     waiting: list[Mapping[str, Any]] = []  # for the first prediction, which has the names of the columns
     headings: list[str] = []
     for row in rows:
         waiting.append(row)
         if not headings and PROBLEM not in row:
             headings = [*_for_csv(row), *[PROBLEM] * with_problems]
-            _print_cells([headings])
+            _print_cells(stream, [headings])
         if headings:
-            _print_cells([[_for_csv(each).get(key, "") for key in headings] for each in waiting])
+            cells = map(_for_csv, waiting)
+            _print_cells(stream, ([own.get(key, "") for key in headings] for own in cells))
             yield from waiting
             waiting.clear()
     if waiting:  # none could be predicted
         headings = [*_for_csv(waiting[0])]
-        _print_cells([headings, *([_for_csv(each)[key] for key in headings] for each in waiting)])
+        cells = map(_for_csv, waiting)
+        _print_cells(stream, [headings, *([own[key] for key in headings] for own in cells)])
         yield from waiting
 
 
@@ -98,12 +101,11 @@ def _for_csv(row: Mapping[str, Any]) -> dict[str, Any]:
     return _flat(row) | shares
 
 
-def _print_cells(lines: Iterable[Iterable[Any]]) -> None:
+def _print_cells(stream: IO[str], lines: Iterable[Iterable[Any]]) -> None:
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for cells in lines:
         writer.writerow(cell(_number(own) if isinstance(own, float | int) else _text(own)) for own in cells)
-    stream = out().file
     stream.write(clean(text.getvalue()))
     stream.flush()
 
