@@ -10,9 +10,10 @@ from typing import Any, Literal
 from dlrun.config.options import Count, Fraction, Resize, Seed
 from dlrun.data.composed import composed
 from dlrun.data.examples import Data
+from dlrun.data.image_files.dealing import Dealing
 from dlrun.data.image_files.decoded_images import Decoding
 from dlrun.data.image_files.finding import SUFFIXES
-from dlrun.data.image_files.image_examples import Dealing, Images, KnownImages, image_place, levels_of
+from dlrun.data.image_files.image_examples import Images, KnownImages, image_place, levels_of
 from dlrun.data.image_files.labels import ImageLabels
 from dlrun.data.image_files.layout import Layout
 from dlrun.data.image_files.pixels import pixel_fit
@@ -70,7 +71,7 @@ def image_folder(
 ) -> Data:
     """Your own images, in a folder for each class, or with their labels in a table.
 
-    Images in PATH/CLASS/…, or in PATH/train/CLASS/…, PATH/test/CLASS/… and PATH/valid/CLASS/…; these may
+    Images in PATH/CLASS/…, or in PATH/train/CLASS/…, PATH/valid/CLASS/… and PATH/test/CLASS/…; these may
     also be called training, testing, eval, evaluation, val, validation and dev, in any case. A lone folder in
     PATH that holds them all is gone into. `path` is looked for in the working directory, beside the config
     and in the data folder. PNG, JPEG, WEBP, BMP, GIF, TIFF, JPEG 2000 and AVIF are read, and HEIC with

@@ -1,4 +1,4 @@
-"""Examples made of the images in a folder: listed, decoded, and dealt out to the splits."""
+"""Examples made of the images in a folder, which are listed, decoded and dealt out to the splits."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from dlrun.config.data_paths import data_places
 from dlrun.data.examples import EVALUATION_BATCH, Examples, NewInputs, Scaling
-from dlrun.data.hash_split import HashSplit, mixed_keys, text_keys, together
-from dlrun.data.hold_out import carve
+from dlrun.data.hash_split import HashSplit
+from dlrun.data.image_files.dealing import Dealing, Kept
 from dlrun.data.image_files.decoded_images import CACHE, Decoded, Decoding, decoded, decoded_once
 from dlrun.data.image_files.finding import image_files, printable
 from dlrun.data.image_files.grey_levels import Levels, said_levels
@@ -66,7 +65,7 @@ class Images:
         decoding = replace(self._decoding(source), measured=self._is_measured)
         found = decoded_once(decoding, listing.files, self.root / CACHE, progress)
         self._refuse_unreadable(source, listing, found)
-        kept = _Kept.of(listing, found)
+        kept = Kept.of(listing, found)
         if lost := sorted({*zip(listing.splits, listing.labels, strict=True)} - _groups(kept)):
             split, label = lost[0]
             of_class = f" of class {self.classes[label]}" if listing.is_stratified else ""
@@ -81,8 +80,7 @@ class Images:
             *self._notes_of_files(listing, found),
             *_notes_of_pixels(found),
             *_notes_of_size(found, self.root),
-            *self._notes_of_equals(),
-            *self._notes_of_folders(kept),
+            *self.dealing.notes(self._dealt, kept, is_by_hash=self.known["split"] is not None),
         ]
 
     def read(self) -> dict[str, Examples]:
@@ -108,7 +106,7 @@ class Images:
             raise UserError("the folder holds no image", where=printable(path), fix=self._said_endings())
         found = decoded_once(self._decoding(path), listing.files, self.root / CACHE, no_progress)
         self._refuse_unreadable(path, listing, found)
-        kept = _Kept.of(listing, found)
+        kept = Kept.of(listing, found)
         if not kept.names:
             raise UserError("no image in the folder can be read", where=printable(path))
         remarks = [*listing.remarks, *self._notes_of_files(listing, found), *_notes_of_pixels(found)]
@@ -160,7 +158,7 @@ class Images:
             self.decoding, source=source, levels=self.decoding.levels or (levels and tuple(levels))
         )
 
-    def _deal(self, kept: _Kept, found: Decoded) -> dict[str, Examples]:
+    def _deal(self, kept: Kept, found: Decoded) -> dict[str, Examples]:
         """The examples of each split, as rows of the one file that holds all decoded images."""
         every = Examples(
             found.images,
@@ -170,40 +168,11 @@ class Images:
             keys=kept.keys,
             origin=torch.arange(len(kept.names)),
         )
-        dealt = {
-            name: every.take(torch.tensor([n for n, split in enumerate(kept.splits) if split == name]))
-            for name in dict.fromkeys(kept.splits)
-        }
-        dealing = self.dealing
-        if dealing.rule == "drawn":
-            if dealing.test_fraction:
-                by_class = kept.is_stratified
-                rest, chosen = carve(dealt["train"], dealing.test_fraction, dealing.seed, by_class=by_class)
-                dealt |= {"train": rest, "test": chosen}
-                self._refuse_empty("test", chosen)
-            return dealt
-        if not dealing.test_fraction and not dealing.valid_fraction:
-            return dealt
-        train, before = dealt["train"], self.before.split if self.before else None
-        for keys in dealing.keys(kept):
-            some = keys[train.origin]
-            labels = kept.labels[train.origin] if kept.is_stratified else None
-            split = dealing.split(some, self.classes, labels, before)
-            parts = split.rows(some, self.classes, labels)
-            if all(map(len, parts.values())):
-                break
-        self.known["split"] = split.known()
-        for name, rows in parts.items():
-            dealt[name] = train.take(rows)
-            self._refuse_empty(name, dealt[name])
+        before = self.before.split if self.before else None
+        dealt, split = self.dealing.dealt(every, kept, self.classes, before)
+        if split:
+            self.known["split"] = split.known()
         return dealt
-
-    def _refuse_empty(self, name: str, examples: Examples) -> None:
-        if not len(examples):
-            fraction = getattr(self.dealing, f"{name}_fraction", 1.0)
-            to = {"test": "test on", "valid": "validate on", "train": "train on"}[name]
-            fix = f"change dataset.{name}_fraction (0: no such split), or add a folder named {name}"
-            raise UserError(f"{fraction} of each class leaves no image to {to}", fix=fix)
 
     def _digest(self, found: Decoded) -> str:
         """Covers the classes: the same images with other labels are other data."""
@@ -232,45 +201,6 @@ class Images:
             count, lacking = left_out(others, len(listing.files) + len(others), listing.affected, sizes)
             files = f"{count} file{'s' * (len(others) != 1)} {is_are(others)} left out{lacking}"
             yield f"{files}, whose names end in none of {', '.join(self.endings)}: {few(others)}"
-
-    def _notes_of_equals(self) -> Iterator[str]:
-        """The images that had to be dealt out apart from their equals, in words."""
-        if self.known["split"] is None or self.dealing.by_folder:
-            return
-        splits = {name: examples.keys for name, examples in self._dealt.items()}
-        for name in ("valid", "test"):
-            keys, train = splits.get(name), splits["train"]
-            if not getattr(self.dealing, f"{name}_fraction") or keys is None or train is None:
-                continue
-            if count := int(torch.isin(keys, train).sum()):
-                yield (
-                    f"{count:,} of {len(keys):,} {name} images are in train too, pixel for pixel: there are "
-                    "too few different ones for equal ones to stand together"
-                )
-
-    def _notes_of_folders(self, kept: _Kept) -> Iterator[str]:
-        """The folders below the classes whose images are in several splits, in words."""
-        if self.dealing.by_folder:
-            if not any(kept.folders):
-                yield "group: folder has no effect, for no class has folders in it"
-            return
-        several = {
-            label
-            for label, count in Counter(folder.split("/")[0] for folder in {*kept.folders} if folder).items()
-            if count > 1
-        }
-        places: dict[str, set[str]] = {}
-        for name, examples in self._dealt.items():
-            for number in examples.origin.tolist() if examples.origin is not None else ():
-                if (folder := kept.folders[number]) and folder.split("/")[0] in several:
-                    places.setdefault(folder, set()).add(name)
-        torn = [folder.removeprefix("/") for folder, names in places.items() if len(names) > 1]
-        if torn:
-            yield (
-                f"images of the same folder are in train and in valid or test: {few(torn)} ({len(torn):,} "
-                "folders); if those of a folder are alike, such as frames of one film, figures are too good: "
-                "dataset.group=folder keeps them together"
-            )
 
     def _said_endings(self) -> str:
         return f"images end in {', '.join(self.endings)}"
@@ -302,78 +232,6 @@ class KnownImages:
             HashSplit.remembered(split) if split is not None else None,
             levels_of(levels) if levels is not None else None,
             remembered_scalings(known.get("scaling")),
-        )
-
-
-@dataclass(frozen=True)
-class Dealing:
-    """The rule by which the images of train are dealt out to the splits that have no folder."""
-
-    rule: str
-    seed: int
-    test_fraction: float
-    valid_fraction: float
-    by_folder: bool
-
-    def keys(self, kept: _Kept) -> Iterator[Tensor]:
-        """A key for each image, by which it is assigned; then others, if these leave a split empty.
-
-        It is the key of its folder; or one that equal images have in common, then that of its own name.
-        """
-        if self.by_folder:
-            folders = zip(kept.folders, kept.places, strict=True)
-            yield text_keys(folder or place for folder, place in folders)
-            return
-        own = text_keys(kept.places)
-        yield together(own, kept.pixels, self.seed)
-        yield own
-
-    def split(
-        self, keys: Tensor, classes: Sequence[str], labels: Tensor | None, known: HashSplit | None
-    ) -> HashSplit:
-        """The borders between the splits: those of training, unless the options are others."""
-        asked = (self.seed, self.test_fraction, self.valid_fraction)
-        if known and asked == (known.seed, known.test_fraction, known.valid_fraction):
-            return known
-        return HashSplit.fitted(
-            keys,
-            classes,
-            labels,
-            seed=self.seed,
-            test_fraction=self.test_fraction,
-            valid_fraction=self.valid_fraction,
-        )
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """The images that could be read, in the order of the decoded ones."""
-
-    names: list[str]
-    places: list[str]
-    folders: list[str]
-    splits: list[str]
-    labels: Tensor
-    targets: Tensor
-    is_stratified: bool
-    pixels: Tensor  # a key of the pixels of each
-    keys: Tensor  # of its pixels and its target
-
-    @classmethod
-    def of(cls, listing: Listing, found: Decoded) -> _Kept:
-        some = [number for number in range(len(listing.files)) if number not in found.unreadable]
-        folders = listing.sub_folders()
-        labels = torch.tensor([listing.labels[number] for number in some], dtype=torch.int64)
-        return cls(
-            [listing.names[number] for number in some],
-            [listing.places[number] for number in some],
-            [folders[number] for number in some],
-            [listing.splits[number] for number in some],
-            labels,
-            labels if listing.targets is None else listing.targets[some],
-            listing.is_stratified,
-            found.keys,
-            mixed_keys(found.keys, text_keys(listing.said[number] for number in some)),
         )
 
 
@@ -412,7 +270,7 @@ def _said_unreadable(listing: Listing, found: Decoded) -> list[str]:
     return [f"{listing.names[number]} ({why})" for number, why in found.unreadable.items()]
 
 
-def _groups(kept: _Kept) -> set[tuple[str, int]]:
+def _groups(kept: Kept) -> set[tuple[str, int]]:
     return {*zip(kept.splits, kept.labels.tolist(), strict=True)}
 
 

@@ -1,4 +1,4 @@
-"""Image files: find them in a folder, and decode and resize them within a memory limit."""
+"""Image files, decoded and resized within a memory limit."""
 
 from __future__ import annotations
 
