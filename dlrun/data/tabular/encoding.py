@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from dlrun.data.composed import composed
 from dlrun.data.examples import Scaling
 from dlrun.data.intervals import Interval
 from dlrun.data.log_targets import Transform
@@ -284,8 +285,8 @@ def different(texts: Sequence[str]) -> tuple[str, ...]:
 def sameness(values: Sequence[str]) -> Callable[[str], str]:
     """The function that gives what a text has in common with others of the same meaning, however spelled.
 
-    Numbers that are equal are one value, such as 1 and 1.0, and so are the spellings of true and false where
-    all values are such.
+    Numbers that are equal are one value, such as 1 and 1.0, and so are texts in any form of Unicode, and the
+    spellings of true and false where all values are such.
     """
     are_truths = all(value.lower() in _TRUTHS for value in values)
 
@@ -295,7 +296,7 @@ def sameness(values: Sequence[str]) -> Callable[[str], str]:
         try:
             value = plain_number(text)
         except ValueError:
-            return text
+            return composed(text)
         # float64 would make one of the numbers of accounts that differ in the last of 17 digits.
         return said_number(value) if abs(value) < 2**53 else str(int(Decimal(text)))
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from glob import escape
 from typing import Any
 
+from dlrun.data.composed import composed
 from dlrun.data.table_files.tables import Table
 from dlrun.data.tabular.column_kinds import (
     Kind,
@@ -30,7 +31,8 @@ _MOST_FEW = 50  # columns of few whole numbers that are taken for categories
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """True if the name of a column is one of some, or matches one with `*`, `?` or `[…]`."""
-    return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)
+    name = composed(name)
+    return any(name == each or fnmatchcase(name, each) for each in map(composed, patterns))
 
 
 def input_columns(table: Table, options: TableOptions) -> list[str]:

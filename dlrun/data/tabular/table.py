@@ -23,6 +23,7 @@ from dlrun.data.table_files.tables import ELSEWHERE, STRICT, Reading, RowNames, 
 from dlrun.data.table_files.workbooks import sheet_of_new_rows
 from dlrun.data.tabular.cells import Cells, in_order
 from dlrun.data.tabular.column_figures import Figures
+from dlrun.data.tabular.column_names import as_named, forms_of, names_in
 from dlrun.data.tabular.dates import ISO, formats_of
 from dlrun.data.tabular.encoding import Encoding, TableOptions, different, places_of, sameness
 from dlrun.data.tabular.far_values import ranges_of, said_far
@@ -108,9 +109,11 @@ def table_data(read: Read, options: TableOptions, known: Mapping[str, Any] | Non
     refuse_contradictions(options)
     notes: list[str] = []
     if known is None:
+        read = _by_names(read, names_in(options))
         dataset = _learnt(read, replace(options, keys_by="values"), notes)
     else:
         encoding = Encoding.remembered(known)
+        read = _by_names(read, [*names_in(options), *encoding.columns])
         options = replace(
             options,
             formats=encoding.formats,
@@ -261,15 +264,27 @@ class _Dataset:
 
     def _new_table(self, path: Path, options: TableOptions) -> Table:
         """A file of new rows."""
-        return read_table(path, options.reading, [*self.encoding.categories, *options.texts])
+        texts = forms_of([*self.encoding.categories, *options.texts])
+        return as_named(read_table(path, options.reading, texts), self._names(options))
 
     def _tables(self, path: Path, options: TableOptions, texts: Collection[str] = ()) -> Iterator[Table]:
         """A file of new rows, in tables; `texts` are columns of texts beside those of the options."""
-        texts = [*self.encoding.categories, *options.texts, *texts]
+        texts = forms_of([*self.encoding.categories, *options.texts, *texts])
         if options.lags:  # earlier rows may stand anywhere in the file
-            return iter([read_table(path, options.reading, texts)])
-        numbers = {*self.encoding.columns, *options.date}.difference(texts)
-        return streamed_tables(path, options.reading, texts, numbers)
+            tables = iter([read_table(path, options.reading, texts)])
+        else:
+            numbers = {*forms_of([*self.encoding.columns, *options.date])}.difference(texts)
+            tables = streamed_tables(path, options.reading, texts, numbers)
+        return (as_named(table, self._names(options)) for table in tables)
+
+    def _names(self, options: TableOptions) -> list[str]:
+        """The names of columns as the options and the model have them."""
+        return [*names_in(options), *self.encoding.columns]
+
+
+def _by_names(read: Read, names: Sequence[str]) -> Read:
+    """Read a table whose columns are called as options and models do, in whatever form of Unicode."""
+    return lambda texts, reading: as_named(read(forms_of(texts), reading), names)
 
 
 def _usual(cells: Cells, column: str, rows: Rows) -> Tensor:
