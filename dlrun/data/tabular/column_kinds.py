@@ -169,18 +169,26 @@ def why_useless(name: str, column: Column, kind: Kind, labelled: np.ndarray | No
             return f"is {texts.texts[0][:40]!r} in all rows"
         if cells >= _LEAST_IDS and different >= _NEARLY_ALL * cells:
             return "all its texts differ" if different == cells else "nearly all its texts differ"
-    if kind.name == "number" and column.numbers is not None and numbers_the_rows(column.numbers):
-        return "numbers the rows" if _INDEX.fullmatch(name.lower()) or _ID.fullmatch(name) else ""
-    if kind.name == "number" and column.numbers is not None and _ID.fullmatch(name):
-        values = column.numbers
-        are_ids = len(values) >= _LEAST_IDS and bool((values == np.round(values)).all())
-        return "all its numbers differ" if are_ids and len(np.unique(values)) == len(values) else ""
+    is_named_id = bool(_ID.fullmatch(name))
+    if kind.name != "number" or column.numbers is None or not (is_named_id or _INDEX.fullmatch(name.lower())):
+        return ""
+    values = column.numbers
+    if numbers_the_rows(values):
+        return "numbers the rows"
+    if is_named_id and len(values) >= _LEAST_IDS and bool((values == np.round(values)).all()):
+        different = len(np.unique(values))
+        if different >= _NEARLY_ALL * len(values):  # some rows may be there twice
+            return "all its numbers differ" if different == len(values) else "nearly all its numbers differ"
     return ""
 
 
 def numbers_the_rows(values: np.ndarray) -> bool:
-    """True if the numbers (n,) of a column count its rows from 0 or 1."""
-    return len(values) > 1 and values[0] in (0, 1) and bool((np.diff(values) == 1).all())
+    """True if the numbers (n,) of a column count its rows from 0 or 1, but for a few, such as copies."""
+    if len(values) < 2 or values[0] not in (0, 1):
+        return False
+    steps = np.diff(values)
+    least = len(steps) if len(steps) < _LEAST_IDS else _NEARLY_ALL * len(steps)
+    return bool((steps == 1).sum() >= least and (values == np.round(values)).all())
 
 
 def are_codes(column: Column) -> bool:
