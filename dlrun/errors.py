@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -147,12 +147,17 @@ def _origin(error: Exception) -> tuple[Path, int, str]:
     return Path(frame.filename), frame.lineno or 0, frame.name
 
 
+def first_few(names: Sequence[str], most: int, joint: str = ", ", total: int | None = None) -> str:
+    """The first of some names and the number of the others, of `total` ones: `a, b and 3 more`."""
+    shown, more = joint.join(names[:most]), (len(names) if total is None else total) - most
+    return f"{shown}{' ' if joint == ', ' else joint}and {more:,} more" if more > 0 else shown
+
+
 def listed(names: Iterable[str]) -> str:
     """The names in one line, in parentheses, to be appended to a message; only the first of very many."""
     names = list(names)
-    more = f", and {len(names) - _MOST_LISTED:,} more" if len(names) > _MOST_LISTED else ""
-    shown = ", ".join(map(shortened, names[:_MOST_LISTED]))
-    return f"(there are: {shown}{more})" if names else "(there are none)"
+    shown = first_few([shortened(name) for name in names], _MOST_LISTED)
+    return f"(there are: {shown})" if names else "(there are none)"
 
 
 def meant(name: str, names: Iterable[str]) -> str:

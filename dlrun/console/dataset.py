@@ -39,9 +39,11 @@ def print_preview(found: Mapping[str, Any]) -> None:
     ranges.add_column("training split")
     for heading in ("min", "mean", "sd", "max"):
         ranges.add_column(heading, justify="right")
-    rows = {"all inputs, raw": found["ranges"], "all inputs, as the model gets them": found["prepared"]}
-    rows = {name: figures for name, figures in rows.items() if figures}
-    rows |= found["features"]
+    # raw ones together say something only if they are of one kind, such as pixels, unlike numbers and dates
+    is_vector = isinstance(found["input_shape"], list) and len(found["input_shape"]) == 1
+    raw = {} if is_vector else {"all inputs, raw": found["ranges"]}
+    rows = raw | {"all inputs, as the model gets them": found["prepared"]}
+    rows = {name: figures for name, figures in rows.items() if figures} | found["features"]
     for name, split in found["splits"].items():
         if "target" in split:
             rows[f"{found['target'] or 'target'}{unit}, {name}"] = split["target"]

@@ -120,7 +120,9 @@ def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
             text = f"{figure} was {before} at training: the figure measured now differs by {by}"
             console.print(Text(text, "yellow"), soft_wrap=True)
     elif not recorded:
-        console.print(f"training recorded no figures of this epoch on {found['split']} to compare with")
+        console.print(
+            f"training did not evaluate {found['split']} in this epoch: there is nothing to compare with"
+        )
     else:
         console.print(f"exactly as recorded at training: {', '.join(recorded)}")
 

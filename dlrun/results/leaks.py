@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate, normalize
 from dlrun.data.examples import Data, Split, in_pieces
 from dlrun.data.tabular.suspicious_columns import column_warnings
 from dlrun.data.trees import leaves
+from dlrun.errors import first_few
 
 _MOST_NAMED = 3
 _FEW = 1e-3  # share of a split's examples below which copies hardly change a figure
@@ -59,9 +60,7 @@ class Names:
         said = [
             f"{self(split, int(own))} and {self('train', int(other))}" for own, other in found[:_MOST_NAMED]
         ]
-        return ", ".join(said) + (
-            f" and {len(found) - _MOST_NAMED:,} more" if len(found) > _MOST_NAMED else ""
-        )
+        return first_few(said, _MOST_NAMED, total=len(found))
 
 
 def digests_of(split: Split, *, with_targets: bool = False) -> np.ndarray:
@@ -110,8 +109,8 @@ def _contradictions(
             f"{names('train', int(b))} ({data.classes[labels[b]]})"
             for a, b in found[:_MOST_NAMED]
         ]
-        more = f" and {len(found) - _MOST_NAMED:,} more" if len(found) > _MOST_NAMED else ""
-        yield f"equal inputs of different classes in train: {', '.join(said)}{more}; correct the classes"
+        shown = first_few(said, _MOST_NAMED, total=len(found))
+        yield f"equal inputs of different classes in train: {shown}; correct the classes"
 
 
 def _near_copies(

@@ -12,6 +12,7 @@ from dlrun.blocks.ranges import Ranges
 from dlrun.data.examples import Split, in_pieces
 from dlrun.data.loaded import Loaded
 from dlrun.data.trees import Tree, leaves
+from dlrun.errors import first_few
 from dlrun.results.leaks import leak_warnings
 from dlrun.training.plan import Plan
 
@@ -68,8 +69,7 @@ def _warnings(plan: Plan, loaded: Loaded, training: Ranges) -> Iterator[str]:
         constant = [name for name, each in ranges if each["min"] == each["max"]]
         is_said = any("the same in all training rows" in note for note in plan.data.notes)
         if constant and not is_said:
-            more = f" and {len(constant) - _MOST_NAMED:,} more" if len(constant) > _MOST_NAMED else ""
-            names = ", ".join(constant[:_MOST_NAMED]) + more
+            names = first_few(constant, _MOST_NAMED)
             yield f"constant in training, so nothing can be learnt from it: {names}"
     yield from plan.task.warnings(loaded["train"])
 

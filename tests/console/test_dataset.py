@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dlrun.console.dataset import print_columns, print_dataset
+from dlrun.console.dataset import print_columns, print_dataset, print_preview
 from dlrun.results.table_columns import ColumnFacts
 
 
@@ -17,6 +17,19 @@ def test_of_many_columns_those_that_tell_most_are_shown(capsys: pytest.CaptureFi
     assert len(shown.splitlines()) < 70
     assert "the target" in shown and "1999x" in shown and "1941x" in shown and "1940x" not in shown
     assert "1,940 more tell less; --json has all of them" in shown
+
+
+def test_raw_numbers_of_many_kinds_are_not_put_together(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = {"min": 0.0, "mean": 1.6e9, "sd": 1.0, "max": 1.7e9}
+    found = {
+        "dataset": "csv", "task": "regression", "input_shape": [2], "unit": "", "vocabulary": 0,
+        "target": "y", "splits": {"train": {"examples": 3}}, "ranges": figures,
+        "prepared": figures, "features": {}, "findings": [], "warnings": [],
+    }  # fmt: skip
+    print_preview(found)
+    assert "raw" not in (shown := capsys.readouterr().out) and "as the model gets them" in shown
+    print_preview(found | {"input_shape": [1, 8, 8]})
+    assert "all inputs, raw" in capsys.readouterr().out
 
 
 def test_lists_too_long_to_be_pasted_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ _EXACT = 2**53  # whole numbers beyond it are rounded in float64
 _INDEX = "__index_level_0__"  # the column in which pandas keeps an index without a name
 
 
-def arrow_table(path: Path, reading: Reading, texts: Collection[str]) -> Table:
+def arrow_table(path: Path, reading: Reading, texts: Container[str]) -> Table:
     """The table in a Parquet or Feather file; rows are counted from 1.
 
     Raises UserError for a damaged file, and for one without rows. Columns of lists and other things that
@@ -36,7 +36,7 @@ def arrow_table(path: Path, reading: Reading, texts: Collection[str]) -> Table:
     return _read(table, path, reading, texts)
 
 
-def arrow_tables(path: Path, reading: Reading, texts: Collection[str]) -> Iterator[Table]:
+def arrow_tables(path: Path, reading: Reading, texts: Container[str]) -> Iterator[Table]:
     """Yield the same rows in tables that are read one after the other, as far as the format allows it."""
     import pyarrow as pa
 
@@ -50,7 +50,7 @@ def arrow_tables(path: Path, reading: Reading, texts: Collection[str]) -> Iterat
         raise UserError("the file has no rows", where=str(path))
 
 
-def _read(table: Any, path: Path, reading: Reading, texts: Collection[str], first: int = 1) -> Table:
+def _read(table: Any, path: Path, reading: Reading, texts: Container[str], first: int = 1) -> Table:
     """The columns of an Arrow table, whose rows are counted from `first`."""
     notes: list[str] = []
     given = ["index" if name == _INDEX else name.strip() for name in table.column_names]

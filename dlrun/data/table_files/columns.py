@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -157,6 +157,21 @@ def _is_read(text: str, read: Callable[[str], float]) -> bool:
     except ValueError:
         return False
     return True
+
+
+@dataclass(frozen=True)
+class TextColumns(Container[str]):
+    """The columns of which the texts are kept, even if they are numbers: those of some names, or all."""
+
+    names: frozenset[str] = frozenset()
+    are_all: bool = False
+
+    def __contains__(self, name: object) -> bool:
+        return self.are_all or name in self.names
+
+    def __or__(self, names: Iterable[str]) -> TextColumns:
+        """These and some more."""
+        return TextColumns(self.names.union(names), self.are_all)
 
 
 def said_number(value: float) -> str:

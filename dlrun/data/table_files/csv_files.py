@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dlrun.data.table_files.arrow_files import MAGIC, arrow_table
-from dlrun.data.table_files.columns import is_number
+from dlrun.data.table_files.columns import TextColumns, is_number
 from dlrun.data.table_files.csv_blocks import Irregular, blocks
 from dlrun.data.table_files.csv_rows import BodyReader
 from dlrun.data.table_files.dialects import Row, separator_called
@@ -43,7 +43,7 @@ _OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"  # its first bytes
 def read_table(
     path: Path | Sequence[Path],
     reading: Reading = STRICT,
-    texts: Collection[str] = (),
+    texts: Iterable[str] | TextColumns = (),
     cache: Path | None = None,
 ) -> Table:
     """Read the table in a file of CSV, which may be packed, of Parquet or Feather, or a workbook.
@@ -56,14 +56,14 @@ def read_table(
     `reading` do not say otherwise: the first row names the columns, blank lines are ignored. Raises
     UserError, with the line, if the file is missing or is not such a table.
     """
-    files = files_of(path)
+    files, kept = files_of(path), texts if isinstance(texts, TextColumns) else TextColumns() | texts
     if len(files) == 1:
-        return _one_table(files[0], reading, texts, cache)
+        return _one_table(files[0], reading, kept, cache)
     source = str(path) if isinstance(path, Path) else f"{files[0]} and {len(files) - 1:,} more"
-    return joined_table(source, files, lambda file, more: _one_table(file, reading, {*texts, *more}, cache))
+    return joined_table(source, files, lambda file, texts: _one_table(file, reading, texts, cache), kept)
 
 
-def _one_table(path: Path, reading: Reading, texts: Collection[str], cache: Path | None) -> Table:
+def _one_table(path: Path, reading: Reading, texts: TextColumns, cache: Path | None) -> Table:
     """The table in one file."""
     file = PackedFile.at(path, reading.sheet)
     kind = format_of(file)
@@ -74,7 +74,7 @@ def _one_table(path: Path, reading: Reading, texts: Collection[str], cache: Path
     read = partial(_text_table, file, reading, texts)
     if cache is None or not _has(file, _KEPT):
         return read(Memory.of)
-    options = asdict(reading) | {"texts": sorted(texts), "member": file.member}
+    options = asdict(reading) | {"texts": texts.are_all or sorted(texts.names), "member": file.member}
     return parsed_once(Parsing(path, options, cache), read)
 
 
@@ -149,7 +149,7 @@ def _has(file: PackedFile, size: int) -> bool:
     return file.path.stat().st_size >= (size // 8 if file.packing else size)
 
 
-def _text_table(file: PackedFile, reading: Reading, texts: Collection[str], store_of: StoreOf) -> Table:
+def _text_table(file: PackedFile, reading: Reading, texts: TextColumns, store_of: StoreOf) -> Table:
     """The table in a CSV file with the notes on it."""
     rows = text_rows(file, reading)
     table = _table(rows, reading, texts, store_of)
@@ -157,7 +157,7 @@ def _text_table(file: PackedFile, reading: Reading, texts: Collection[str], stor
     return replace(table, notes=notes, guessed=rows.layout.guessed)
 
 
-def _table(rows: TextRows, reading: Reading, texts: Collection[str], store_of: StoreOf) -> Table:
+def _table(rows: TextRows, reading: Reading, texts: TextColumns, store_of: StoreOf) -> Table:
     """The table of some rows: of a large text in blocks if it is regular, else row by row."""
     layout, text, cells = rows.layout, rows.text, Cells(reading.missing, rows.layout.read, texts)
     if text is not None:
@@ -182,7 +182,7 @@ def _gathered(
     try:
         return Table(layout.source, gathered.columns(), gathered.lines)
     except MustBeText as error:
-        return _gathered(read, layout, replace(cells, texts={*cells.texts, *error.names}), store)
+        return _gathered(read, layout, replace(cells, texts=cells.texts | error.names), store)
 
 
 def cell(value: Any) -> Any:

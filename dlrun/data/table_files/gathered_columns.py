@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from dlrun.data.table_files.columns import MISSING, Column, column_of, number
+from dlrun.data.table_files.columns import MISSING, Column, TextColumns, column_of, number
 from dlrun.data.table_files.dialects import Row
 from dlrun.errors import UserError
 
@@ -21,7 +21,7 @@ class Cells:
 
     missing: frozenset[str] = MISSING
     read: Callable[[str], float | None] = number
-    texts: Collection[str] = ()
+    texts: TextColumns = TextColumns()
 
     def plain(self, text: str) -> float:
         """The number in a cell. Raises ValueError for any other text."""

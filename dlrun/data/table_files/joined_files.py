@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dlrun.data.table_files.columns import TextColumns
 from dlrun.data.table_files.gathered_columns import Cells, Gathered, MustBeText, Piece
 from dlrun.data.table_files.tables import Table
 from dlrun.errors import UserError
@@ -38,12 +39,13 @@ def is_pattern(path: Path) -> bool:
     return glob.has_magic(str(path)) and not path.exists()
 
 
-def joined_table(source: str, files: Sequence[Path], read: Callable[[Path, Collection[str]], Table]) -> Table:
+def joined_table(
+    source: str, files: Sequence[Path], read: Callable[[Path, TextColumns], Table], texts: TextColumns
+) -> Table:
     """The rows of all files, in their order; `read` gives the table in one, with the texts of some columns.
 
     Raises UserError if two files have different columns.
     """
-    texts: Collection[str] = ()
     while True:
         tables = [read(file, texts) for file in files]
         first = tables[0]
@@ -57,7 +59,7 @@ def joined_table(source: str, files: Sequence[Path], read: Callable[[Path, Colle
         try:
             columns = gathered.columns()
         except MustBeText as error:
-            texts = [*texts, *error.names]
+            texts |= error.names
             continue
         lines = [line for table in tables for line in table.lines]
         return Table(source, columns, lines, _notes(tables), _guessed(tables), files=starts)

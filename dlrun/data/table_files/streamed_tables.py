@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dlrun.data.table_files.arrow_files import arrow_tables
-from dlrun.data.table_files.columns import Column
+from dlrun.data.table_files.columns import Column, TextColumns
 from dlrun.data.table_files.csv_blocks import Irregular, blocks
 from dlrun.data.table_files.csv_files import TextRows, format_of, read_table, text_rows
 from dlrun.data.table_files.gathered_columns import Cells, Piece, pieces_of
@@ -36,7 +36,7 @@ def streamed_tables(
             yield _with_numbers(table, cells, numbers)
     else:
         rows = text_rows(file, reading)
-        cells = Cells(reading.missing, rows.layout.read, texts)
+        cells = Cells(reading.missing, rows.layout.read, TextColumns() | texts)
         pieces = _pieces(rows, cells, is_strict=reading.is_strict)
         if (first := next(pieces, None)) is None:
             raise UserError("the file has a header but no rows", where=str(path))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from dlrun.data.table_files.columns import MISSING, Column, column_of, number
+from dlrun.data.table_files.columns import MISSING, Column, TextColumns, column_of, number
 from dlrun.errors import UserError
 from dlrun.system import machine
 from dlrun.system.files import size_text
@@ -43,22 +43,7 @@ class Reading:
 STRICT = Reading(is_strict=True)
 
 
-class _EveryColumn(Collection[str]):
-    """The names of all columns, whatever they are."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def __iter__(self) -> Iterator[str]:
-        raise TypeError("the columns are not known before the table is read")
-
-    def __len__(self) -> int:
-        raise TypeError("the columns are not known before the table is read")
-
-
-EVERY_COLUMN: Collection[str] = _EveryColumn()
-
-
+EVERY_COLUMN = TextColumns(are_all=True)
 ELSEWHERE = 2**40  # from this number on an example is of another file or folder than those of training
 
 
@@ -103,7 +88,7 @@ class Table:
         names: Sequence[str],
         rows: Sequence[Sequence[str]],
         lines: Sequence[int] | None = None,
-        texts: Collection[str] = (),
+        texts: Container[str] = (),
         missing: frozenset[str] = MISSING,
         read: Callable[[str], float | None] = number,
     ) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import zipfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -23,7 +23,7 @@ _TIMES = 10  # as Python values cells take more memory than as XML, if numbers a
 _Rows = list[tuple[int, tuple[Any, ...]]]
 
 
-def workbook_table(path: Path, reading: Reading, texts: Collection[str]) -> Table:
+def workbook_table(path: Path, reading: Reading, texts: Container[str]) -> Table:
     """The table on the named or first sheet of a workbook; a row has the number that Excel shows.
 
     Raises UserError for a damaged workbook, a sheet that is not there, formulas without values, and rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from glob import escape
 from typing import Any
 
@@ -22,10 +23,11 @@ from dlrun.data.tabular.column_kinds import (
 from dlrun.data.tabular.encoding import TableOptions
 from dlrun.data.tabular.missing_words import said_words
 from dlrun.data.tabular.number_readings import PLAIN, NumberReading
-from dlrun.errors import UserError
+from dlrun.errors import UserError, first_few
 
 _SPACES_OF_A_TEXT = 3  # on average
 _MOST_NAMED = 8  # columns in a note or a message
+_some = partial(first_few, most=_MOST_NAMED)
 _MOST_FEW = 50  # columns of few whole numbers that are taken for categories
 
 
@@ -155,12 +157,9 @@ class Guesses:
                 fix = "for names of classes set task: classification"
                 self.mistakes.append((f"{target} holds text such as {held[:40]!r}", fix))
         if self.mistakes:
-            what = "; ".join(what for what, _ in self.mistakes[:_MOST_NAMED])
-            more = (
-                f"; and {len(self.mistakes) - _MOST_NAMED:,} more" if len(self.mistakes) > _MOST_NAMED else ""
-            )
+            what = _some([what for what, _ in self.mistakes], joint="; ")
             fix = "; ".join(dict.fromkeys(fix for _, fix in self.mistakes if fix))
-            raise UserError(what + more, where=self.table.source, fix=fix)
+            raise UserError(what, where=self.table.source, fix=fix)
 
     def _place_of(self, name: str, text: str) -> str:
         """The first place of a text in a column."""
@@ -256,8 +255,3 @@ def _holds(table: Table, column: str, word: str) -> bool:
     """True if a cell of a column holds a word."""
     held = table.columns[column]
     return word in (held.odd.values() if held.codes is None else held.present)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more

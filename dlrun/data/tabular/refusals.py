@@ -13,7 +13,7 @@ from dlrun.data.tabular.column_kinds import is_meant_as_nothing
 from dlrun.data.tabular.dates import ISO, formats_of, said_format
 from dlrun.data.tabular.encoding import LAST, SEASON, Encoding, TableOptions
 from dlrun.data.tabular.number_readings import is_like_a_number, is_too_large, said_marks
-from dlrun.errors import UserError, listed, meant
+from dlrun.errors import UserError, first_few, listed, meant
 
 _MOST_NAMED = 10  # columns in a message
 
@@ -189,8 +189,7 @@ def refuse_text(
             mistakes.append(cells.said(others))
             fixes.append("correct cells, or set missing: auto, drop or fill")
         fix = "; ".join(dict.fromkeys(fixes))
-        more = f"; and so do {len(mistakes) - _MOST_NAMED:,} more" if len(mistakes) > _MOST_NAMED else ""
-        raise UserError("; ".join(mistakes[:_MOST_NAMED]) + more, where=table.source, fix=fix)
+        raise UserError(first_few(mistakes, _MOST_NAMED, "; "), where=table.source, fix=fix)
 
 
 def _said_format(column: Column, date_format: str) -> str:
@@ -292,8 +291,7 @@ def said_unseen(first: tuple[int, str, str], count: int) -> str:
 
 
 def some_columns(columns: Sequence[str]) -> str:
-    more = f" and {len(columns) - _MOST_NAMED:,} more" if len(columns) > _MOST_NAMED else ""
-    return ", ".join(columns[:_MOST_NAMED]) + more
+    return first_few(columns, _MOST_NAMED)
 
 
 def said_count(targets: int) -> str:

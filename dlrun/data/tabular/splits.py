@@ -15,6 +15,7 @@ from dlrun.data.hash_split import HashSplit, text_keys
 from dlrun.data.hold_out import carve
 from dlrun.data.placement import OPEN, SPLIT_NAMES, SPLITS, Placement
 from dlrun.data.tabular.cells import Cells, in_order
+from dlrun.data.tabular.dates import said_dates
 from dlrun.data.tabular.encoding import TableOptions, different, places_of
 from dlrun.data.trees import single
 from dlrun.errors import UserError, shortened
@@ -127,6 +128,14 @@ def _placed(cells: Cells, options: TableOptions, stated: np.ndarray, placement: 
         for name, some in placement.by_hash.rows(_keys(own, options), classes, labels).items():
             found[are_open[some.numpy()]] = SPLITS.index(name)
     return {name: np.flatnonzero(found == SPLITS.index(name)) for name in placement.splits}
+
+
+def said_borders(placement: Placement, options: TableOptions) -> list[str]:
+    """A note on the dates from which on rows are in the other splits, if dates place them."""
+    names = [name for name in ("valid", "test") if name in placement.dates]
+    dates = said_dates(torch.tensor([placement.dates[name] for name in names])) if names else []
+    said = ", ".join(f"{name} from {date} on" for name, date in zip(names, dates, strict=True))
+    return [f"split by {', '.join(options.date)}: {said}"] if names else []
 
 
 def _said_lost(stated: np.ndarray, options: TableOptions, placement: Placement) -> Iterator[str]:

@@ -12,6 +12,7 @@ import torch
 
 from dlrun.data.examples import Data, Split
 from dlrun.data.trees import single
+from dlrun.errors import first_few, shortened
 from dlrun.system.randomness import generator
 
 _MOST_ROWS = 20_000  # that are looked at in a split
@@ -279,9 +280,7 @@ def _number(value: float) -> str:
 
 def _few(names: Sequence[str]) -> str:
     """The first of some names."""
-    more = len(names) - _MOST_NAMED
-    shown = [name if len(name) <= 60 else f"{name[:59]}…" for name in names[:_MOST_NAMED]]
-    return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
+    return first_few([shortened(name) for name in names], _MOST_NAMED)
 
 
 def _remedy(data: Data) -> str:

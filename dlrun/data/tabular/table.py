@@ -64,7 +64,7 @@ from dlrun.data.tabular.refusals import (
     some_columns,
 )
 from dlrun.data.tabular.row_weights import note_weights
-from dlrun.data.tabular.splits import Rows, rows_of_splits
+from dlrun.data.tabular.splits import Rows, rows_of_splits, said_borders
 from dlrun.data.trees import single
 from dlrun.errors import UserError, listed
 
@@ -351,6 +351,7 @@ def _learnt(read: Read, options: TableOptions, notes: list[str]) -> _Dataset:
     classes = classes_of(cells, options)
     rows, placement = rows_of_splits(cells, options, len(table), notes)
     refuse_later_training(cells, rows, options)
+    findings += said_borders(placement, options)
     training = cells.take(rows["train"])
     figures = training.figures()
     encoding = _fitted(training, figures, columns, classes, placement, options, findings)

@@ -15,7 +15,7 @@ from dlrun.data.examples import Data, Examples
 from dlrun.data.hold_out import consecutive
 from dlrun.data.text.subwords import Subwords
 from dlrun.data.text.texts import Alphabet, Letters, Text, letters_of, read_letters
-from dlrun.errors import UserError
+from dlrun.errors import UserError, first_few
 
 Coder = Alphabet | Subwords
 USUAL_VOCABULARY = 1000  # subwords
@@ -137,8 +137,7 @@ def _unlearnable(vocabulary: Sequence[str], text: Text, options: TextOptions) ->
     seen = set(text.codes[options.parts(len(text.codes))["train"]].unique().tolist())
     if not (absent := [letter for letter in vocabulary if ord(letter) not in seen]):
         return []
-    more = f" and {len(absent) - _SHOWN:,} more" if len(absent) > _SHOWN else ""
-    shown = ", ".join(map(repr, absent[:_SHOWN])) + more
+    shown = first_few([*map(repr, absent)], _SHOWN)
     return [f"the training split holds no {shown}: what never follows there cannot be learnt"]
 
 

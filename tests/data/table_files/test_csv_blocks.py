@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dlrun.data.table_files import csv_files
-from dlrun.data.table_files.columns import Column
+from dlrun.data.table_files.columns import Column, TextColumns
 from dlrun.data.table_files.csv_blocks import Irregular, blocks
 from dlrun.data.table_files.csv_files import read_table
 from dlrun.data.table_files.csv_rows import BodyReader
@@ -59,7 +59,7 @@ def columns_of(gathered: Gathered, again: Any) -> dict[str, Column]:
     try:
         return gathered.columns()
     except MustBeText as error:
-        return columns_of(again(Cells(texts=error.names)), again)
+        return columns_of(again(Cells(texts=TextColumns() | error.names)), again)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -196,7 +196,7 @@ def test_a_column_that_turns_out_to_hold_texts_keeps_each_text(tmp_path: Path) -
     with pytest.raises(MustBeText) as error:
         read(Cells()).columns()
     assert list(error.value.names) == ["a"]
-    columns = read(Cells(texts=error.value.names)).columns()
+    columns = read(Cells(texts=TextColumns() | error.value.names)).columns()
     assert columns["a"].cells() == ["01", "x", "y", "z"] and columns["b"].codes is None
 
 

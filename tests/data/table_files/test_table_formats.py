@@ -20,7 +20,7 @@ import pytest
 from cells import rows_of
 
 from dlrun.data.table_files.csv_files import read_table
-from dlrun.data.table_files.tables import STRICT, Reading
+from dlrun.data.table_files.tables import EVERY_COLUMN, STRICT, Reading
 from dlrun.errors import UserError
 
 CSV = "a,b\n1,x\n2,y\n"
@@ -227,3 +227,12 @@ def test_several_files_of_the_same_columns_are_one_table(tmp_path: Path) -> None
     )
     with pytest.raises(UserError, match="no file matches"):
         read_table(tmp_path / "*.tsv", GUESS)
+
+
+def test_all_columns_of_several_files_keep_their_texts(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("zip,x\n007,1.50\n")
+    table = read_table([tmp_path / "a.csv", tmp_path / "b.csv"], texts=EVERY_COLUMN)
+    assert (table.column("zip"), table.column("x")) == (["007"] * 2, ["1.50"] * 2)
+    some = read_table([tmp_path / "a.csv", tmp_path / "b.csv"], texts=["zip"])
+    assert (some.column("zip"), some.column("x")) == (["007"] * 2, ["1.5"] * 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,16 @@ def test_splits_may_have_files_of_their_own(tmp_path: Path) -> None:
     other.write_text("y,z\n1,2\n")
     with pytest.raises(UserError, match="z"):
         data_of(path, test_path=str(other))
+
+
+def test_a_split_by_date_is_said(tmp_path: Path) -> None:
+    path = table(tmp_path, (f"2020-{n // 28 + 1:02}-{n % 28 + 1:02},{n},{n}" for n in range(100)), "day,x,y")
+    data = data_of(path, date=["day"])
+    read = data.read()
+    first = {name: int(read[name].aside["date"].min()) for name in ("valid", "test")}
+    said = {name: str(datetime.fromtimestamp(moment, UTC).date()) for name, moment in first.items()}
+    assert f"split by day: valid from {said['valid']} on, test from {said['test']} on" in data.findings
+    assert not any("split by" in each for each in data_of(path).findings)
 
 
 def test_every_class_is_in_every_split(tmp_path: Path) -> None:
