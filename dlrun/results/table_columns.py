@@ -20,7 +20,8 @@ from dlrun.data.table_files.tables import Reading, Table
 from dlrun.data.tabular.column_kinds import Kind, kinds_of, labelled_rows, why_useless
 from dlrun.data.tabular.dates import said_dates, seconds_of
 from dlrun.data.tabular.number_readings import NumberReading
-from dlrun.data.tabular.table import file_table, named_targets
+from dlrun.data.tabular.settled_tables import named_targets
+from dlrun.data.tabular.table import file_table
 from dlrun.errors import UserError
 
 TABLES = ("csv",)  # datasets whose path is a table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,61 +14,47 @@ from torch import Tensor
 
 from dlrun.config.data_paths import file_at
 from dlrun.data.examples import Data, Examples, NewInputs
-from dlrun.data.placement import OPEN, SPLITS, Placement
+from dlrun.data.placement import OPEN, SPLITS
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.table_files.csv_files import read_table
 from dlrun.data.table_files.parsed_tables import CACHE
 from dlrun.data.table_files.streamed_tables import streamed_tables
 from dlrun.data.table_files.tables import ELSEWHERE, STRICT, Reading, RowNames, Table
 from dlrun.data.table_files.workbooks import sheet_of_new_rows
-from dlrun.data.tabular.cells import Cells, in_order
-from dlrun.data.tabular.column_figures import Figures
+from dlrun.data.tabular.cells import Cells
 from dlrun.data.tabular.column_names import as_named, forms_of, names_in
-from dlrun.data.tabular.dates import ISO, formats_of
-from dlrun.data.tabular.encoding import Encoding, TableOptions, different, places_of, sameness
-from dlrun.data.tabular.far_values import ranges_of, said_far
-from dlrun.data.tabular.guesses import codes_among, input_columns, settled, without_words
+from dlrun.data.tabular.encoding import Encoding, TableOptions
+from dlrun.data.tabular.far_values import said_far
+from dlrun.data.tabular.fitting import fitted
+from dlrun.data.tabular.guesses import without_words
 from dlrun.data.tabular.inputs import (
     Unseen,
-    constant_columns,
-    cycles_of,
     inputs_of,
-    needs_float64,
     refuse_too_many,
     report_unseen,
-    scaling_of_each,
     standardising,
     targets_of,
 )
 from dlrun.data.tabular.lags import (
     add_lags,
-    gaps_of_lags,
     guesses_of,
-    refuse_later_training,
     said_lags,
     series_of,
 )
 from dlrun.data.tabular.missing_words import read_as_missing, said_words
 from dlrun.data.tabular.new_rows import new_rows
-from dlrun.data.tabular.parsing import classes_of, parsed, without_trouble
+from dlrun.data.tabular.parsing import parsed, without_trouble
 from dlrun.data.tabular.refusals import (
-    header_remedy,
     needed_columns,
     refuse_another_encoding,
     refuse_contradictions,
     refuse_missing_columns,
-    refuse_other_roles_of_weights,
-    refuse_text,
     refuse_unlabelled,
-    refuse_unlearnable,
-    some_columns,
 )
 from dlrun.data.tabular.row_weights import note_weights
-from dlrun.data.tabular.splits import Rows, rows_of_splits, said_borders
+from dlrun.data.tabular.settled_tables import Read, SettledTable, settled_table
+from dlrun.data.tabular.splits import Rows, rows_of_splits
 from dlrun.data.trees import single
-from dlrun.errors import UserError, listed
-
-_AUTO = ("categorical", "dates")  # options that may be found by looking at the columns
 
 
 def file_table(
@@ -96,10 +82,6 @@ def file_table(
     return replace(table, parts=parts)
 
 
-# The columns that keep their texts, and how the file is to be read -> the table.
-Read = Callable[[Sequence[str], Reading], Table]
-
-
 def table_data(read: Read, options: TableOptions, known: Mapping[str, Any] | None) -> Data:
     """A table, as `read` gives it, as a dataset. Without `known` it is read at once: inputs depend on it.
 
@@ -110,7 +92,7 @@ def table_data(read: Read, options: TableOptions, known: Mapping[str, Any] | Non
     notes: list[str] = []
     if known is None:
         read = _by_names(read, names_in(options))
-        dataset = _learnt(read, replace(options, keys_by="values"), notes)
+        dataset = _learnt(settled_table(read, replace(options, keys_by="values")), notes)
     else:
         encoding = Encoding.remembered(known)
         read = _by_names(read, [*names_in(options), *encoding.columns])
@@ -292,198 +274,10 @@ def _usual(cells: Cells, column: str, rows: Rows) -> Tensor:
     return cells.take(rows.get("train", np.arange(len(cells)))).numbers[column].nanmean()
 
 
-def _learnt(read: Read, options: TableOptions, notes: list[str]) -> _Dataset:
-    """Fit the encoding on the training rows of a table, and encode all its splits."""
-    table = read(options.texts, options.reading)
-    stated = options.targets
-    target, *others = named_targets(stated, table)
-    options = replace(options, target=target, other_targets=tuple(others))
-    refuse_other_roles_of_weights(options, table.source)
-    refuse_missing_columns(table, needed_columns(options))
-    guessed, findings = dict(table.guessed), list(table.notes)
-    if options.targets != stated:
-        guessed["target"] = [*options.targets] if others else target
-    if options.reading.is_strict:
-        named = [name for key in _AUTO if (each := getattr(options, key)) != "auto" for name in each]
-        literal = [name for name in options.ignore if not set("*?[") & set(name)]
-        refuse_missing_columns(table, [*named, *literal])
-        options = replace(
-            options,
-            categorical=() if options.categorical == "auto" else options.categorical,
-            dates=() if options.dates == "auto" else options.dates,
-        )
-        table = without_words(table, options.reading.na_values)
-    else:
-        if decimal := table.guessed.get("decimal"):
-            options = replace(options, reading=replace(options.reading, decimal=decimal))
-        texts = options.texts
-        if codes := codes_among(table, options):
-            texts = (*texts, *codes)
-            table = read(texts, options.reading)
-        found = settled(without_words(table, options.reading.na_values), options)
-        if "decimal" in found.changed:  # cells such as 1.000 were read with a point
-            options = replace(options, reading=replace(options.reading, decimal=found.changed["decimal"]))
-            guessed["decimal"] = found.changed["decimal"]
-            findings.append("numbers have decimal commas")
-            table = read(texts, options.reading)
-            found = settled(without_words(table, options.reading.na_values), options)
-        table, options = found.table, found.options
-        findings += found.notes
-        guessed |= found.changed
-        if commas := _with_commas(table, options):
-            again = read([*options.texts, *commas], options.reading).columns
-            spelt = replace(table, columns={**table.columns, **{name: again[name] for name in commas}})
-            table = without_words(spelt, options.reading.na_values)
-    columns = input_columns(table, options)
-    if not (columns or options.date_cycles or options.lags):
-        raise UserError("beside the target there is no column to learn from", where=table.source)
-    categorical = [column for column in columns if column in options.categorical]
-    options = replace(options, formats=_formats(table, options))
-    cells = parsed(table, options, columns, categorical)
-    refuse_text(cells, table, options, columns)
-    if options.lags:
-        options = add_lags(cells, table, options)
-        columns += options.lagged
-        findings.append(said_lags(options))
-        notes += gaps_of_lags(cells, options)
-    cells = without_trouble(cells, options, notes, findings=findings)
-    note_weights(cells, options, findings)
-    classes = classes_of(cells, options)
-    rows, placement = rows_of_splits(cells, options, len(table), notes)
-    refuse_later_training(cells, rows, options)
-    findings += said_borders(placement, options)
-    training = cells.take(rows["train"])
-    figures = training.figures()
-    encoding = _fitted(training, figures, columns, classes, placement, options, findings)
-    refuse_unlearnable(figures, encoding, options, table.source)
-    notes += unlearnable_classes(training, classes, options)
-    notes += constant_columns({name: figures[name] for name in columns if name in figures}, options)
-    if options.scale_target == "auto":
-        guessed["scale_target"] = encoding.scaling is not None
-        options = replace(options, scale_target=encoding.scaling is not None)
-    dataset = _Dataset(options, encoding, notes, findings, guessed=guessed, names=RowNames(table.place))
-    del training
-    dataset.splits = dataset.examples(cells, rows)
+def _learnt(settled: SettledTable, notes: list[str]) -> _Dataset:
+    """Fit the encoding of a table, and encode all its splits."""
+    found = fitted(settled, notes)
+    names = RowNames(settled.table.place)
+    dataset = _Dataset(found.options, found.encoding, notes, settled.findings, {}, settled.guessed, names)
+    dataset.splits = dataset.examples(found.cells, found.rows)
     return dataset
-
-
-def _with_commas(table: Table, options: TableOptions) -> list[str]:
-    """The categories that were read as numbers with decimal commas, and whose texts are lost: 12,80 is 12.8.
-
-    A run reads them as texts, so that its rows would be other ones.
-    """
-    if options.reading.decimal != ",":
-        return []
-    columns = {name: table.columns[name] for name in options.categorical if name in table.columns}
-    return [name for name, column in columns.items() if column.numbers is not None and not column.is_typed]
-
-
-def _fitted(
-    training: Cells,
-    figures: Mapping[str, Figures],
-    columns: Sequence[str],
-    classes: tuple[str, ...],
-    placement: Placement,
-    options: TableOptions,
-    findings: list[str],
-) -> Encoding:
-    """The encoding of rows by the training ones."""
-    categories, others = dict[str, tuple[str, ...]](), list[str]()
-    for column in columns:
-        if column in options.categorical:
-            categories[column], has_others = _categories(training, column, options, findings)
-            others += [column] * has_others
-    dates = {column: cycles_of(training.moments[column]) for column in columns if column in training.moments}
-    filled = [column for column in columns if options.treatment(column) not in ("refuse", "drop")]
-    indicators = [
-        column
-        for column in filled
-        if options.treatment(column) == "auto"
-        and (figures[column].missing if column in figures else bool(training.is_missing(column).any()))
-    ]
-    is_new = options.split_rule == "hash"
-    return Encoding(
-        tuple(columns),
-        categories,
-        classes,
-        scaling_of_each(training, options),
-        bool(filled),
-        tuple(others),
-        tuple(indicators),
-        dates,
-        options.formats,
-        placement if is_new else None,
-        is_wide=not is_new or needs_float64(each for name, each in figures.items() if name in columns),
-        target_transform=options.target_transform,
-        ranges=ranges_of(figures, [name for name in columns if name not in {*categories, *dates}]),
-        keys_by=options.keys_by,
-        lags=tuple(options.lags),
-        series=tuple(options.series),
-        step=options.step,
-    )
-
-
-def _categories(
-    training: Cells, column: str, options: TableOptions, findings: list[str]
-) -> tuple[tuple[str, ...], bool]:
-    """The categories of a column in their order, and True if there are others, rare ones, beside them.
-
-    Without `max_categories` all are taken. Else a category of a single training row is rare, and those beyond
-    the most frequent are.
-    """
-    texts = training.texts[column]
-    if options.max_categories is None and options.split_rule == "drawn":
-        return in_order(texts.present), False
-    counts: dict[str, int] = {}
-    names = different(texts.present)
-    place = places_of(names)
-    for text, count in zip(texts.texts, texts.counts.tolist(), strict=True):
-        if count:
-            name = names[place(text)]
-            counts[name] = counts.get(name, 0) + count
-    same = sameness(names)  # the order is the same for 01, as a text, and for 1, as a number
-    by_count = sorted(counts, key=lambda name: (-counts[name], same(name)))
-    least = 1 if options.max_categories is None else 2
-    kept = [name for name in by_count if counts[name] >= least][: options.max_categories]
-    kept = kept or by_count[: options.max_categories]
-    if rare := by_count[len(kept) :]:
-        rows = sum(counts[name] for name in rare)
-        become = "categories of {} become" if len(rare) > 1 else "category of {} becomes"
-        said = f"{len(rare):,} rare {become.format(column)} other: {some_columns(rare[:3])}"
-        more = "; max_categories keeps more" if counts[rare[0]] > 1 else ""
-        findings.append(
-            f"{said}{', …' if len(rare) > 3 else ''} ({rows:,} training row{'s' * (rows > 1)}){more}"
-        )
-    spellings = {same(name): name for name in kept}
-    return tuple(spellings[name] for name in in_order(spellings)), bool(rare)
-
-
-def _formats(table: Table, options: TableOptions) -> dict[str, str]:
-    """The format of each column of dates: the stated one, or unless the reading is strict one that fits."""
-    columns = [*options.dates, *(options.date if len(options.date) == 1 else ())]
-    if options.date_format or options.reading.is_strict:
-        return dict.fromkeys(columns, options.date_format)
-    return {name: [*formats_of(table.columns[name].as_texts().texts), ISO][0] for name in columns}
-
-
-def named_targets(stated: Iterable[str], table: Table) -> tuple[str, ...]:
-    """The names of targets that may be stated by their place: 1 for the first column, -1 for the last."""
-    found, columns = [], list(table.columns)
-    for target in stated:
-        if target in columns or not target.lstrip("-").isdigit():
-            found.append(target)
-            continue
-        place = int(target)
-        if not 1 <= abs(place) <= len(columns):
-            what = f"there is no column {target}, nor a {target}. of {len(columns)} columns"
-            raise UserError(f"{what} {listed(columns)}", where=table.source, fix=header_remedy(table))
-        found.append(columns[place - 1 if place > 0 else place])
-    return tuple(found)
-
-
-def unlearnable_classes(training: Cells, classes: Sequence[str], options: TableOptions) -> list[str]:
-    """A note that names the classes of no training row, if there are any."""
-    place = places_of(training.texts[options.target].present if options.has_classes else ())
-    if absent := [name for name in classes if place(name) < 0]:
-        return [f"no training row is of the class {some_columns(absent)}: it cannot be learnt"]
-    return []

@@ -21,6 +21,7 @@ from dlrun.data.table_files.csv_files import read_table
 from dlrun.data.table_files.tables import ELSEWHERE, RowNames, Table
 from dlrun.data.tabular.cells import Cells
 from dlrun.data.tabular.encoding import TableOptions, remembered_scaling
+from dlrun.data.tabular.fitting import unlearnable_classes
 from dlrun.data.tabular.inputs import scaling_of, targets_of
 from dlrun.data.tabular.parsing import classes_of, without_trouble
 from dlrun.data.tabular.refusals import (
@@ -33,7 +34,6 @@ from dlrun.data.tabular.refusals import (
 )
 from dlrun.data.tabular.row_keys import row_keys
 from dlrun.data.tabular.splits import Rows, rows_of_splits
-from dlrun.data.tabular.table import unlearnable_classes
 from dlrun.data.text.texts import Tokens, distinct_texts, read_lines, tokens_of
 from dlrun.errors import UserError
 

@@ -350,14 +350,14 @@ def test_categories_keep_their_order_when_their_column_is_read_as_text(tmp_path:
 def test_cells_beside_predictions_are_as_they_are_written(tmp_path: Path) -> None:
     data = data_of(table(tmp_path, [f"{n % 7},{n}" for n in range(40)]))
     new = tmp_path / "new.csv"
-    new.write_text(f"account,plz,x\n{2**53 + 1},00123,1.50\n{2**53 + 2},123,?\n")
+    new.write_text(f"account,plz,x\n{2**53 + 1},00123,1.50\n{2**53 + 2},123,broken\n")
     assert data.read_new is not None
     (piece,) = data.read_new(new)
     assert isinstance(piece, NewInputs)
     assert dict(piece.columns) == {
         "account": [str(2**53 + 1), str(2**53 + 2)],
         "plz": ["00123", "123"],
-        "x": ["1.50", "?"],
+        "x": ["1.50", "broken"],
     }
     assert piece.inputs.tolist() == [[1.5]]
 
@@ -423,3 +423,15 @@ def test_a_target_that_is_not_there_may_stand_in_a_line_that_was_not_taken_for_n
     with pytest.raises(UserError, match=r"there are: c1, c2, c3") as no:
         data_of(table(tmp_path, ["B,1991,1970", "C,1992,1960", "D,1993,1950"], "A,1990,1980"), target=target)
     assert no.value.fix == "if line 1 names the columns set header: 1"
+
+
+def test_a_column_with_values_in_other_rows_than_those_of_training_is_left_out(tmp_path: Path) -> None:
+    path = table(tmp_path, [f"{n % 7},,{n}" for n in range(60)], "a,late,y")
+    test = tmp_path / "test.csv"
+    test.write_text("a,late,y\n1,5,3\n2,6,4\n", encoding="utf-8")
+    data = data_of(path, test_path=str(test))
+    assert data.features == ("a",) and list(data.guessed["ignore"]) == ["late"]
+    assert data.findings.count("left out: late (has no value in the training rows)") == 1
+    assert len(data.findings) == len(set(data.findings)) and len(data.notes) == len(set(data.notes))
+    again = data_of(path, data.known, test_path=str(test), **data.guessed)
+    assert all(map(torch.equal, every(data).values(), every(again).values()))
