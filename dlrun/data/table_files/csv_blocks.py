@@ -16,7 +16,7 @@ from dlrun.data.table_files.arrow_arrays import are_there, values_of
 from dlrun.data.table_files.columns import LARGEST, Column, number, padded_length
 from dlrun.data.table_files.csv_rows import is_sum
 from dlrun.data.table_files.dialects import WHITESPACE
-from dlrun.data.table_files.gathered_columns import Cells, Piece
+from dlrun.data.table_files.gathered_columns import CellReading, Piece
 from dlrun.data.table_files.headers import COMMENT
 from dlrun.data.table_files.layouts import Layout
 from dlrun.data.table_files.text_encodings import INVISIBLE, TextFile
@@ -33,7 +33,7 @@ class Irregular(Exception):
 
 
 def blocks(
-    text: TextFile, layout: Layout, cells: Cells, *, is_strict: bool, size: int | None = None
+    text: TextFile, layout: Layout, cells: CellReading, *, is_strict: bool, size: int | None = None
 ) -> Iterator[Piece]:
     """Yield the rows of a text in pieces. Raises Irregular as soon as there is anything but rows."""
     import pyarrow as pa
@@ -149,7 +149,7 @@ def _refuse_stray_quotes(chunk: bytes, separator: str) -> None:
 
 
 def _parsed(
-    chunk: bytes, layout: Layout, cells: Cells, figures: Collection[int], *, has_newlines: bool
+    chunk: bytes, layout: Layout, cells: CellReading, figures: Collection[int], *, has_newlines: bool
 ) -> list[Any]:
     """The columns of a chunk as arrays of numbers, if they are `figures`, or texts; null where missing.
 
@@ -211,7 +211,7 @@ def _refuse_others(chunk: bytes, arrays: Sequence[Any], layout: Layout) -> None:
             raise Irregular
 
 
-def column_of_array(array: Any, cells: Cells, *, as_text: bool, are_words: bool = False) -> Column:
+def column_of_array(array: Any, cells: CellReading, *, as_text: bool, are_words: bool = False) -> Column:
     """The column of an array of numbers or texts, as `column_of` gives it of their list.
 
     `are_words` saves the trial if all are numbers, for they are probably not.
@@ -234,7 +234,7 @@ def column_of_array(array: Any, cells: Cells, *, as_text: bool, are_words: bool 
     return column.as_numbers(cells.plain) if is_number else column
 
 
-def _figures(array: Any, cells: Cells) -> Any:
+def _figures(array: Any, cells: CellReading) -> Any:
     """An array of texts as numbers, null where missing; None if one of them is no plain number."""
     import pyarrow as pa
     import pyarrow.compute as pc

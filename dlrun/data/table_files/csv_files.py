@@ -16,7 +16,7 @@ from dlrun.data.table_files.csv_blocks import Irregular, blocks
 from dlrun.data.table_files.csv_rows import BodyReader
 from dlrun.data.table_files.dialects import Row, separator_called
 from dlrun.data.table_files.gathered_columns import (
-    Cells,
+    CellReading,
     Gathered,
     Memory,
     MustBeText,
@@ -159,7 +159,7 @@ def _text_table(file: PackedFile, reading: Reading, texts: TextColumns, store_of
 
 def _table(rows: TextRows, reading: Reading, texts: TextColumns, store_of: StoreOf) -> Table:
     """The table of some rows: of a large text in blocks if it is regular, else row by row."""
-    layout, text, cells = rows.layout, rows.text, Cells(reading.missing, rows.layout.read, texts)
+    layout, text, cells = rows.layout, rows.text, CellReading(reading.missing, rows.layout.read, texts)
     if text is not None:
         refuse_beyond_memory(text.most_lines * len(layout.names) * _BYTES_OF_A_CELL, layout.source)
         by_blocks = partial(blocks, text, layout, is_strict=reading.is_strict)
@@ -170,7 +170,7 @@ def _table(rows: TextRows, reading: Reading, texts: TextColumns, store_of: Store
 
 
 def _gathered(
-    read: Callable[[Cells], Iterable[Piece]], layout: Layout, cells: Cells, store: Store | None
+    read: Callable[[CellReading], Iterable[Piece]], layout: Layout, cells: CellReading, store: Store | None
 ) -> Table:
     """The table of all pieces; they are read again if columns turn out to hold texts."""
     gathered = Gathered(layout.names, cells, store)

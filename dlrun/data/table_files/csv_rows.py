@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import dropwhile
 
 from dlrun.data.table_files.dialects import Row, rows_of
-from dlrun.data.table_files.headers import COMMENT, is_rule, kind_of
+from dlrun.data.table_files.headers import COMMENT, is_rule, kind_of_cell
 from dlrun.data.table_files.layouts import Layout
 from dlrun.data.table_files.text_encodings import TextFile
 from dlrun.errors import UserError
@@ -143,11 +143,11 @@ class BodyReader:
         """The lines behind the last row that are no rows: texts in the first cell alone, or behind a gap."""
         start, before = 0, last[0] if last else 0
         for at, (line, cells) in enumerate(misfits):
-            if line > before + 1 and last is not None and kind_of(cells[0]) == "text":
+            if line > before + 1 and last is not None and kind_of_cell(cells[0]) == "text":
                 break  # a blank line stands before it
             if (
                 sum(map(bool, cells)) == 1
-                and kind_of(cells[0]) == "text"
+                and kind_of_cell(cells[0]) == "text"
                 and " " in cells[0]
                 and len(self.layout.names) > 1
             ):
@@ -199,7 +199,7 @@ class BodyReader:
 
 def _is_remark(cells: list[str]) -> bool:
     """True for a remark that has as many cells as a row, such as a row that is taken out by a #."""
-    return len(cells) > 1 and kind_of(cells[0].lstrip(COMMENT).strip()) == "number"
+    return len(cells) > 1 and kind_of_cell(cells[0].lstrip(COMMENT).strip()) == "number"
 
 
 def is_sum(cells: list[str]) -> bool:

@@ -16,7 +16,7 @@ _ROWS = 2**14  # of a piece
 
 
 @dataclass(frozen=True)
-class Cells:
+class CellReading:
     """The cells that are read: those that mean a missing value, numbers, and columns whose texts are kept."""
 
     missing: frozenset[str] = MISSING
@@ -76,7 +76,7 @@ class MustBeText(Exception):
         self.names = names
 
 
-def pieces_of(rows: Iterable[Row], names: Sequence[str], cells: Cells) -> Iterable[Piece]:
+def pieces_of(rows: Iterable[Row], names: Sequence[str], cells: CellReading) -> Iterable[Piece]:
     """Yield the rows in pieces, those before a mistake before it is raised."""
     for some in _batches(rows):
         each = zip(*(row for _, row in some), strict=True)
@@ -108,7 +108,7 @@ class Gathered:
     """The pieces of a table, one after the other, with their numbers in a store if there is one."""
 
     names: Sequence[str]
-    cells: Cells = field(default_factory=Cells)
+    cells: CellReading = field(default_factory=CellReading)
     store: Store | None = None
     rows: int = 0
     _lines: list[Sequence[int]] = field(default_factory=list)

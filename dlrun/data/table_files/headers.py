@@ -98,7 +98,7 @@ def _start(rows: Sequence[Row], width: int) -> int:
     kinds = _kinds(rows[at:], width)
     figures = [column for column, kind in enumerate(kinds) if kind == "number"]
     for place in fitting:
-        if place < at and all(kind_of(rows[place][1][column]) == "number" for column in figures):
+        if place < at and all(kind_of_cell(rows[place][1][column]) == "number" for column in figures):
             return fitting[0]  # a row stands before it, and those that do not fit are mistakes
     return at
 
@@ -203,7 +203,7 @@ def _short(cells: Sequence[str]) -> str:
     return repr(text if len(text) <= 40 else f"{text[:39]}…")
 
 
-def kind_of(cell: str) -> Kind:
+def kind_of_cell(cell: str) -> Kind:
     """The kind of a cell; numbers may have a decimal comma."""
     if cell in _SAYS_NOTHING:
         return "nothing"
@@ -217,7 +217,7 @@ def _kinds(rows: Sequence[Row], width: int) -> list[Kind]:
     usual: list[Kind] = []
     some = [cells for _, cells in rows[: max(_NEAR, min(_MOST, _CELLS // width))] if len(cells) == width]
     for column in range(width):
-        counts = Counter(kind_of(cells[column]) for cells in some)
+        counts = Counter(kind_of_cell(cells[column]) for cells in some)
         del counts["nothing"]
         usual.append(max(counts, key=lambda kind: counts[kind]) if counts else "nothing")
     return usual
@@ -229,7 +229,7 @@ def _judged(rows: Sequence[Row], width: int, *, is_whole: bool) -> Literal["name
     if not rest and all(map(is_number, first)):
         return "row"
     kinds = _kinds(rest, width)
-    own = [kind_of(cell) for cell in first]
+    own = [kind_of_cell(cell) for cell in first]
     unlike = [at for at, kind in enumerate(own) if kind == "text" and kinds[at] in ("number", "date")]
     like = [at for at, kind in enumerate(own) if kind == kinds[at] in ("number", "date")]
     if like and unlike:
@@ -332,7 +332,7 @@ def _are_units(cells: Sequence[str], kinds: Sequence[Kind]) -> bool:
         return False
     figures = [cell for cell, kind in zip(cells, kinds, strict=True) if kind == "number"]
     others = [cell for cell, kind in zip(cells, kinds, strict=True) if kind != "number"]
-    if any(kind_of(cell) in ("number", "date") for cell in figures) or not any(figures):
+    if any(kind_of_cell(cell) in ("number", "date") for cell in figures) or not any(figures):
         return False
     if all(cell in _SAYS_NOTHING for cell in figures) or not all(map(_LIKE_UNITS.fullmatch, cells)):
         return False

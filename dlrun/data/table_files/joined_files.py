@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.data.table_files.columns import TextColumns
-from dlrun.data.table_files.gathered_columns import Cells, Gathered, MustBeText, Piece
+from dlrun.data.table_files.gathered_columns import CellReading, Gathered, MustBeText, Piece
 from dlrun.data.table_files.tables import Table
 from dlrun.errors import UserError
 
@@ -51,7 +51,7 @@ def joined_table(
         first = tables[0]
         for table in tables[1:]:
             _refuse_others(first, table)
-        gathered = Gathered(list(first.columns), Cells(texts=texts))
+        gathered = Gathered(list(first.columns), CellReading(texts=texts))
         starts = []
         for table in tables:
             starts.append((Path(table.source).name, gathered.rows))

@@ -9,7 +9,7 @@ from dlrun.data.table_files.arrow_files import arrow_tables
 from dlrun.data.table_files.columns import Column, TextColumns
 from dlrun.data.table_files.csv_blocks import Irregular, blocks
 from dlrun.data.table_files.csv_files import TextRows, format_of, read_table, text_rows
-from dlrun.data.table_files.gathered_columns import Cells, Piece, pieces_of
+from dlrun.data.table_files.gathered_columns import CellReading, Piece, pieces_of
 from dlrun.data.table_files.joined_files import files_of
 from dlrun.data.table_files.packed_files import PackedFile
 from dlrun.data.table_files.tables import Reading, Table
@@ -31,12 +31,12 @@ def streamed_tables(
     if kind == "workbook":
         yield read_table(path, reading, texts)
     elif kind == "arrow":
-        cells = Cells(reading.missing)
+        cells = CellReading(reading.missing)
         for table in arrow_tables(files[0], reading, texts):
             yield _with_numbers(table, cells, numbers)
     else:
         rows = text_rows(file, reading)
-        cells = Cells(reading.missing, rows.layout.read, TextColumns() | texts)
+        cells = CellReading(reading.missing, rows.layout.read, TextColumns() | texts)
         pieces = _pieces(rows, cells, is_strict=reading.is_strict)
         if (first := next(pieces, None)) is None:
             raise UserError("the file has a header but no rows", where=str(path))
@@ -46,7 +46,7 @@ def streamed_tables(
             yield _with_numbers(_table(piece, rows), cells, numbers)
 
 
-def _pieces(rows: TextRows, cells: Cells, *, is_strict: bool) -> Iterator[Piece]:
+def _pieces(rows: TextRows, cells: CellReading, *, is_strict: bool) -> Iterator[Piece]:
     """Yield the rows in blocks as far as they are regular, and then row by row."""
     given = 0
     if rows.text is not None:
@@ -71,14 +71,14 @@ def _table(piece: Piece, rows: TextRows) -> Table:
     return Table(rows.layout.source, columns, piece.lines, guessed=rows.layout.guessed)
 
 
-def _with_numbers(table: Table, cells: Cells, numbers: Collection[str]) -> Table:
+def _with_numbers(table: Table, cells: CellReading, numbers: Collection[str]) -> Table:
     columns = {
         name: _by_cell(column, cells) if name in numbers else column for name, column in table.columns.items()
     }
     return Table(table.source, columns, table.lines, table.notes, table.guessed)
 
 
-def _by_cell(column: Column, cells: Cells) -> Column:
+def _by_cell(column: Column, cells: CellReading) -> Column:
     """The column as one of numbers if any of its cells holds a number."""
     if column.codes is None or column.is_date:
         return column

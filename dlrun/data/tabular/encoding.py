@@ -131,7 +131,7 @@ class TableOptions:
         return ("train", *["valid"] * bool(self.valid_fraction), *["test"] * bool(self.test_fraction))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Encoding:
     """The encoding of rows as inputs, fitted on the training rows; the preprocessing comes after it.
 
@@ -184,18 +184,18 @@ class Encoding:
         if not all(type(lag) is int and lag > 0 for lag in lags) or bool(lags) != bool(step):
             raise ValueError("the stored lags are malformed")
         return cls(
-            columns,
-            values,
-            classes,
-            scaling,
-            known["fills"] is True,
-            others,
-            indicators,
-            cycles,
-            dict(formats),
-            placement,
-            known.get("is_wide") is not False,
-            _remembered_transform(known.get("target_transform")),
+            columns=columns,
+            categories=values,
+            classes=classes,
+            scaling=scaling,
+            fills=known["fills"] is True,
+            others=others,
+            indicators=indicators,
+            dates=cycles,
+            formats=dict(formats),
+            placement=placement,
+            is_wide=known.get("is_wide") is not False,
+            target_transform=_remembered_transform(known.get("target_transform")),
             ranges=_remembered_ranges(known.get("ranges", {}), {*columns} - {*categories, *cycles}),
             keys_by=key_rule(known.get("keys_by")),
             lags=lags,

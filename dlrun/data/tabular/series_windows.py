@@ -143,7 +143,7 @@ def _learn(
     scaling = scaling_of(training.numbers[options.table.target])
     refuse_constant_target(scaling, options.table, table.source)
     notes += constant_columns(_figures_of(training, columns), options.table)
-    encoding = Encoding(columns, {}, (), scaling, fills=False)
+    encoding = Encoding(columns=columns, categories={}, classes=(), scaling=scaling, fills=False)
     return encoding, series.interval, _examples(series, options, encoding, notes)
 
 

@@ -18,7 +18,14 @@ from dlrun.data.table_files.columns import Column, TextColumns
 from dlrun.data.table_files.csv_blocks import Irregular, blocks
 from dlrun.data.table_files.csv_files import read_table
 from dlrun.data.table_files.csv_rows import BodyReader
-from dlrun.data.table_files.gathered_columns import Cells, Gathered, Memory, MustBeText, Piece, pieces_of
+from dlrun.data.table_files.gathered_columns import (
+    CellReading,
+    Gathered,
+    Memory,
+    MustBeText,
+    Piece,
+    pieces_of,
+)
 from dlrun.data.table_files.layouts import Layout, layout_of
 from dlrun.data.table_files.packed_files import PackedFile
 from dlrun.data.table_files.tables import STRICT, Reading, Table
@@ -47,7 +54,7 @@ def is_same(one: Column, other: Column) -> bool:
     return are_equal and are_codes(one) == are_codes(other)
 
 
-def by_blocks(text: TextFile, layout: Layout, cells: Cells, size: int) -> Gathered:
+def by_blocks(text: TextFile, layout: Layout, cells: CellReading, size: int) -> Gathered:
     gathered = Gathered(layout.names, cells, Memory.of(len(layout.names), text.most_lines))
     for piece in blocks(text, layout, cells, is_strict=False, size=size):
         gathered.add(piece)
@@ -59,7 +66,7 @@ def columns_of(gathered: Gathered, again: Any) -> dict[str, Column]:
     try:
         return gathered.columns()
     except MustBeText as error:
-        return columns_of(again(Cells(texts=TextColumns() | error.names)), again)
+        return columns_of(again(CellReading(texts=TextColumns() | error.names)), again)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -80,13 +87,13 @@ def test_a_file_read_in_blocks_is_the_table_of_the_csv_module(
         layout = layout_of(text, Reading(separator=",", header=1))
         body = BodyReader(layout)
 
-        def again(cells: Cells) -> Gathered:
+        def again(cells: CellReading) -> Gathered:
             gathered = Gathered(layout.names, cells)
             for piece in pieces_of(BodyReader(layout).rows_of_text(text), layout.names, cells):
                 gathered.add(piece)
             return gathered
 
-        expected = again(Cells())
+        expected = again(CellReading())
         if not expected.rows:
             return
         list(body.rows_of_text(text))
@@ -94,7 +101,7 @@ def test_a_file_read_in_blocks_is_the_table_of_the_csv_module(
     except UserError:
         return  # a table that nothing can read
     try:
-        found = by_blocks(text, layout, Cells(), size)
+        found = by_blocks(text, layout, CellReading(), size)
         again_in_blocks = columns_of(found, lambda cells: by_blocks(text, layout, cells, size))
     except Irregular:
         return
@@ -125,11 +132,12 @@ def test_a_cell_is_the_same_number_or_none(tmp_path: Path, cells: list[str]) -> 
     text = text_file(PackedFile.at(path))
     layout = Layout(str(path), ",", ".", ("x", "y"), 2, 2)
     try:
-        (piece,) = blocks(text, layout, Cells(), is_strict=False)
+        (piece,) = blocks(text, layout, CellReading(), is_strict=False)
     except Irregular:
         return
     assert is_same(
-        piece.columns[0], next(iter(pieces_of(layout_rows(text, layout), ("x", "y"), Cells()))).columns[0]
+        piece.columns[0],
+        next(iter(pieces_of(layout_rows(text, layout), ("x", "y"), CellReading()))).columns[0],
     )
 
 
@@ -186,7 +194,7 @@ def test_a_strict_reading_keeps_invisible_characters_in_a_large_file_as_in_a_sma
 def test_a_column_that_turns_out_to_hold_texts_keeps_each_text(tmp_path: Path) -> None:
     first, second = [["01", "1"]], [["x", "2"], ["y", "3"], ["z", "4"]]
 
-    def read(cells: Cells) -> Gathered:
+    def read(cells: CellReading) -> Gathered:
         gathered = Gathered(("a", "b"), cells)
         for start, rows in ((2, first), (3, second)):
             (piece,) = pieces_of([(start + at, row) for at, row in enumerate(rows)], ("a", "b"), cells)
@@ -194,9 +202,9 @@ def test_a_column_that_turns_out_to_hold_texts_keeps_each_text(tmp_path: Path) -
         return gathered
 
     with pytest.raises(MustBeText) as error:
-        read(Cells()).columns()
+        read(CellReading()).columns()
     assert list(error.value.names) == ["a"]
-    columns = read(Cells(texts=TextColumns() | error.value.names)).columns()
+    columns = read(CellReading(texts=TextColumns() | error.value.names)).columns()
     assert columns["a"].cells() == ["01", "x", "y", "z"] and columns["b"].codes is None
 
 
@@ -204,7 +212,7 @@ def test_a_column_of_texts_that_turns_out_to_hold_numbers_is_one_of_numbers() ->
     gathered = Gathered(("a",))
     for piece in (
         Piece([2], [Column.of_texts(["x"], frozenset())]),
-        *pieces_of([(3, ["1"]), (4, ["2"])], ("a",), Cells()),
+        *pieces_of([(3, ["1"]), (4, ["2"])], ("a",), CellReading()),
     ):
         gathered.add(piece)
     assert gathered.columns()["a"].odd == {0: "x"} and gathered.lines == range(2, 5)

@@ -172,7 +172,7 @@ def endless(asked: list[int]) -> Iterator[Table]:
 def test_a_table_without_an_end_is_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(new_rows, "_AT_ONCE", 16)
     asked: list[int] = []
-    encoding = Encoding(("size",), {}, (), None, fills=False)
+    encoding = Encoding(columns=("size",), categories={}, classes=(), scaling=None, fills=False)
     rows = new_rows.new_rows(lambda _: endless(asked), TableOptions("y"), encoding, [])
     for number, piece in enumerate(islice(rows, 5)):
         assert single(piece.inputs)[:, 0].tolist() == list(range(16 * number, 16 * number + 16))
