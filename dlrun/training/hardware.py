@@ -45,7 +45,7 @@ class Hardware:
     gradient_clip: float | None = None
     graph: bool | Literal["auto"] = "auto"
     warn: Callable[[str], None] = lambda text: None
-    pieces: Pieces = field(default_factory=Pieces)  # of examples that are evaluated
+    pieces: Pieces = field(default_factory=Pieces, compare=False)  # of examples that are evaluated
 
     @property
     def has_graphs(self) -> bool:
