@@ -14,14 +14,13 @@ import pytest
 import torch
 from small_runs import differences, go_on, outcome, planned, trained
 
-from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data, Examples, NewInputs
 from dlrun.data.loaded import Loaded
 from dlrun.data.tabular.suspicious_columns import column_warnings
 from dlrun.data.trees import single
 from dlrun.dataset.csv import csv
-from dlrun.errors import CheckpointRefused, UserError
+from dlrun.errors import UserError
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.trained import open_checkpoint
 
@@ -448,13 +447,10 @@ def test_a_resumed_run_is_as_if_it_never_stopped(tmp_path: Path) -> None:
     assert differences(outcome(whole), outcome(halves)) == []
 
 
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [("dataset.lags=[1]", "was trained with lags: [1, 7]"), ("dataset.series=[]", "with series: [shop]")],
-)
-def test_a_model_keeps_its_lags(tmp_path: Path, changed: str, said: str) -> None:
+@pytest.mark.parametrize("changed", ["dataset.lags=[1]", "dataset.series=[]"])
+def test_a_model_keeps_its_lags(tmp_path: Path, changed: str) -> None:
     run = trained(planned(**small(written(tmp_path)) | {"epochs": 1}), tmp_path / "runs")
-    with pytest.raises((ConfigError, UserError, CheckpointRefused), match=said.replace("[", r"\[")):
+    with pytest.raises(UserError, match=f"{changed.split('=')[0]} cannot be changed at evaluation"):
         open_checkpoint(run.last, run, [changed], Parts(), tmp_path)
 
 

@@ -161,7 +161,7 @@ def test_a_row_without_a_weight_is_left_out_and_counted(tmp_path: Path) -> None:
         ),
         ("inf", "strict", "2 cells are unreadable: w in row 9 ('inf'), w in row 10 ('inf')"),
         ("1e39", "strict", "w in row 9 ('1e39')"),
-        ("1e39", "guess", "w holds numbers such as '1e39'"),
+        ("1e39", "guess", "w holds '1e39', a number beyond float32 (row 9)"),
         ("heavy", "strict", "2 cells are unreadable: w in row 9 ('heavy'), w in row 10 ('heavy')"),
     ],
 )
