@@ -122,7 +122,12 @@ def axis_label(trained: Trained, figure: str) -> str:
 
 
 def unit(trained: Trained, figure: str, *, brackets: bool = False) -> str:
-    """The unit of the loss or a metric, to be appended to a number or name; "" if it has none."""
+    """The unit of the loss or a metric, to be appended to a number or name; "" if it has none.
+
+    The loss of a target that is scaled or transformed has none.
+    """
+    if figure == "loss" and (trained.data.scaling or trained.data.target_transform):
+        return ""
     name = trained.plan.config.loss.name if figure == "loss" else figure
     name = name.removesuffix("_scratch")
     target = shown(trained.data.unit, 12)

@@ -193,6 +193,16 @@ def test_loss_and_metrics_may_share_a_chart_with_an_axis_of_ones_own(tmp_path: P
         drawn(run, "curves", limits=[0.9, 0.3])
 
 
+@pytest.mark.parametrize("scaled", [True, False])
+def test_the_loss_of_a_scaled_target_has_no_unit(tmp_path: Path, scaled: bool) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("x,y\n" + "".join(f"{n % 9},{n % 9 + n % 2}\n" for n in range(60)))
+    table = {"name": "csv", "path": str(path), "target": "y", "unit": "€", "scale_target": scaled}
+    loss, mae = drawn(untrained(dataset=table, loss="mse", metrics=["mae"]), "curves").axes
+    assert loss.get_ylabel() == ("loss" if scaled else "loss (€²)")
+    assert mae.get_ylabel() == "mae (€)"
+
+
 def test_curves_need_no_model(tmp_path: Path) -> None:
     run = opened(trained(planned(), tmp_path))
     run.model.forward = None  # type: ignore[assignment,method-assign]
