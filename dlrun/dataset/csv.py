@@ -14,7 +14,13 @@ from dlrun.data.tabular.encoding import TableOptions
 from dlrun.data.tabular.table import file_table, table_data
 
 # The options that an earlier dlrun did not have mean what it did.
-of_earlier_runs = {"read": "strict", "split_rule": "drawn", "max_categories": None, "dates": ()}
+of_earlier_runs = {
+    "read": "strict",
+    "split_rule": "drawn",
+    "keys_by": "cells",
+    "max_categories": None,
+    "dates": (),
+}
 # The options that have an effect on a trained model; its checkpoint has settled the others.
 at_evaluation = (
     "path",
@@ -76,6 +82,7 @@ def csv(
     id: str | None = None,
     split: Literal["chronological", "random", "group"] | None = None,
     split_rule: Literal["hash", "drawn"] = "hash",
+    keys_by: Literal["values", "cells"] = "values",
     split_column: str | None = None,
     test_path: str | None = None,
     valid_path: str | None = None,
@@ -161,7 +168,8 @@ def csv(
     stay together, `seed` chooses another hash. The split is chronological if there is a `date`: then the last
     rows are the test split, the last of the rest the validation split. `split_column` names a column that
     says train, valid or test; `test_path` and `valid_path` are files of their own for these splits, with the
-    same columns.
+    same columns. Runs of earlier versions keep their splits, and the columns that these left out, by
+    `keys_by: cells` and `split_rule: drawn`.
 
     New rows. `dlrun predict` reads a file of rows without targets piece by piece, a workbook whole. Rows are
     named by their `id`, or their `date` if no two have the same, or their line. Rows with a number below the
@@ -206,6 +214,7 @@ def csv(
         id=id,
         split=split,
         split_rule=split_rule,
+        keys_by=keys_by,
         split_column=split_column,
         group=group,
         stratify=stratify,

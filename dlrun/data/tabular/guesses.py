@@ -202,9 +202,11 @@ class Guesses:
         options, columns = self.options, self.table.columns
         named = {*(options.categorical if options.categorical != "auto" else ())}
         labelled = labelled_rows(columns, options.targets)
+        # A run of before has ignored what was useless by the rules of its time, and has learnt the others.
+        open_ones = {} if options.keys_by == "cells" else inputs
         useless = {
             name: why
-            for name, kind in inputs.items()
+            for name, kind in open_ones.items()
             if name not in named and (why := why_useless(name, columns[name], kind, labelled))
         }
         by_reason: dict[str, list[str]] = {}

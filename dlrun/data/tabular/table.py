@@ -92,7 +92,7 @@ def table_data(read: Read, options: TableOptions, known: Mapping[str, Any] | Non
     notes: list[str] = []
     if known is None:
         read = _by_names(read, names_in(options))
-        dataset = _learnt(settled_table(read, replace(options, keys_by="values")), notes)
+        dataset = _learnt(settled_table(read, options), notes)
     else:
         encoding = Encoding.remembered(known)
         read = _by_names(read, [*names_in(options), *encoding.columns])

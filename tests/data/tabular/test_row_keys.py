@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from small_runs import planned, trained
 
+from dlrun.config.loading import load_run_config
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data
 from dlrun.data.table_files.columns import column_of
@@ -18,6 +20,7 @@ from dlrun.data.table_files.csv_files import read_table
 from dlrun.data.table_files.tables import Reading
 from dlrun.data.tabular.row_keys import row_keys
 from dlrun.dataset.csv import csv
+from dlrun.training.plan_making import make_plan
 from dlrun.training.trained import open_checkpoint
 
 Cell = str | int | float
@@ -138,6 +141,20 @@ def test_the_keys_of_an_earlier_run_are_as_they_were(tmp_path: Path) -> None:
     assert then.known["keys_by"] == "cells"
     with pytest.raises(ValueError, match="the stored rule of keys is none"):
         data_of(path, earlier | {"keys_by": "rows"})
+
+
+def test_a_run_of_before_learns_the_same_again(tmp_path: Path) -> None:
+    copied = [(1000 + 7 * (n if n % 20 else max(0, n - 1)), *row) for n, row in enumerate(ROWS)]
+    path = tmp_path / "ids.csv"
+    path.write_text("\n".join(",".join(map(str, row)) for row in (["user_id", *HEADER], *copied)))
+    dataset: dict[str, Any] = {"name": "csv", "path": str(path), "target": "y", "keys_by": "cells"}
+    first = planned(dataset=dataset, loss="mse", metrics=["mae"])
+    run = trained(first, tmp_path / "runs")
+    run.config.write_text(re.sub("\n *keys_by: cells", "", run.config.read_text()))  # as of before
+    again = make_plan(load_run_config(run.config), Parts(), tmp_path)
+    assert again.load().fingerprint == first.load().fingerprint
+    assert again.data.features[0] == "user_id" not in data_of(path).features
+    assert keys_of(again.data) == keys_of(first.data) != keys_of(data_of(path))
 
 
 def test_a_key_says_what_a_row_holds_whatever_the_order_of_columns() -> None:
