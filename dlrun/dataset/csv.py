@@ -157,8 +157,9 @@ def csv(
 
     `weights` names a column of numbers, 0 or more, which is no input: a row of weight 2 counts as two rows in
     the loss, in every metric and baseline, and in the means, medians and deviations by which numbers are
-    filled and scaled. The splits, the categories and the quantiles of `scale` go by rows. A row without a
-    weight is left out; a file without the column is evaluated with weights of 1.
+    filled and scaled. The splits, the categories and the quantiles of `scale` go by rows, of which one of
+    weight 0 tells nothing but its split. A row without a weight is left out; a file without the column is
+    evaluated with weights of 1.
 
     Splits. A hash of what each row's cells mean, or of its `id`, decides whether it is a test row, so that no
     row changes its split when others are added, in another order of rows or columns, or when the file is

@@ -31,7 +31,7 @@ from dlrun.data.tabular.refusals import (
     refuse_unlearnable,
     some_columns,
 )
-from dlrun.data.tabular.row_weights import note_weights
+from dlrun.data.tabular.row_weights import note_weights, that_count
 from dlrun.data.tabular.settled_tables import SettledTable
 from dlrun.data.tabular.splits import Rows, rows_of_splits, said_borders
 from dlrun.errors import UserError
@@ -73,7 +73,7 @@ def fitted(settled: SettledTable, notes: list[str]) -> Fitted:
     rows, placement = rows_of_splits(cells, options, len(table), said)
     refuse_later_training(cells, rows, options)
     findings += said_borders(placement, options)
-    training = cells.take(rows["train"])
+    training = that_count(cells.take(rows["train"]), options)
     is_open = not options.reading.is_strict and options.missing == "auto"
     if empty := [name for name in own if is_open and bool(training.is_missing(name).all())]:
         settled.leave_out(empty, "has no value in the training rows")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from dlrun.data.example_weights import RULE, first_refused, said_range
 from dlrun.data.tabular.cells import Cells
 from dlrun.data.tabular.encoding import TableOptions
@@ -25,3 +27,11 @@ def note_weights(cells: Cells, options: TableOptions, findings: list[str]) -> No
         what = f"every cell of {options.weights} is 0, so that no row counts"
         raise UserError(what, where=cells.source, fix="name another column of weights, or none")
     findings.append(f"weights: column {options.weights} ({said_range(weights)})")
+
+
+def that_count(cells: Cells, options: TableOptions) -> Cells:
+    """The rows whose weight is not 0; all if none counts, which is refused later."""
+    if options.weights is None:
+        return cells
+    counting = np.flatnonzero(cells.numbers[options.weights].numpy() > 0)
+    return cells.take(counting) if 0 < len(counting) < len(cells) else cells

@@ -245,6 +245,18 @@ def test_rows_of_weight_0_tell_nothing_of_the_scale(tmp_path: Path, scale: str) 
         assert step is not None and wanted is not None and torch.allclose(step, wanted), name
 
 
+def test_what_only_rows_of_weight_0_hold_is_not_learnt(tmp_path: Path) -> None:
+    lines = [
+        row(number, **({"income": 5e6, "region": "west"} if number % 4 == 0 else {"income": ""}))
+        for number in range(N)
+    ]
+    data = data_of(written(tmp_path, lines))
+    assert "left out: income (has no value in the training rows)" in data.findings
+    assert not [name for name in data.features if "west" in name or "income" in name]
+    inputs = single(data.fit(data.read()["train"])(data.read()["train"].inputs))
+    assert bool(inputs.isfinite().all())
+
+
 def test_equal_weights_scale_as_none_do(tmp_path: Path) -> None:
     path = written(tmp_path, [row(number, w=0.25) for number in range(N)])
     data, other = data_of(path), data_of(path, weights=None, ignore=["w"])
