@@ -19,13 +19,15 @@ from dlrun.data.image_files.layout import Layout
 from dlrun.data.image_files.pixels import pixel_fit
 from dlrun.errors import UserError, nearest
 
-# An earlier dlrun drew the splits by number, read fewer formats, and always 16 bits by their whole range.
+# An earlier dlrun drew the splits by number, read fewer formats, always 16 bits by their whole range, and had one
+# scale for several numbers.
 of_earlier_runs = {
     "split_rule": "drawn",
     "test_fraction": 0.2,
     "valid_fraction": 0.0,
     "value_range": [0.0, 65535.0],
     "endings": [".png", ".jpg", ".jpeg", ".webp", ".bmp"],
+    "scale_each": False,
 }
 # The options that have an effect on a trained model; its checkpoint has settled the others.
 at_evaluation = (
@@ -68,6 +70,7 @@ def image_folder(
     task: Literal["classification", "multilabel", "regression"] | None = None,
     unit: str = "",
     scale_target: bool = True,
+    scale_each: bool = True,
 ) -> Data:
     """Your own images, in a folder for each class, or with their labels in a table.
 
@@ -94,9 +97,10 @@ def image_folder(
 
     `labels` names a CSV file, beside the images or where `path` is looked for, that has their classes instead
     of the folders: `target` is its column of classes; with `task: multilabel` (usual for several columns)
-    those of labels that apply, 1, or not, 0; with `task: regression` those of numbers (in `unit`), each of
-    which with `scale_target` the loss sees with mean 0 and deviation 1 over all labels, whatever their split:
-    that is known only once the images are decoded. `file_column` has the names of the files, with or without
+    those of labels that apply, 1, or not, 0; with `task: regression` those of numbers (in `unit`), which with
+    `scale_target` the loss sees with mean 0 and deviation 1 over all labels, each column (or with
+    `scale_each: false`, as in earlier versions, all together), whatever their split: that is known only once
+    the images are decoded. `file_column` has the names of the files, with or without
     folder and ending; by default it is the column in which most are. Images without a row and rows without an
     image are left out and counted.
 
@@ -123,7 +127,8 @@ def image_folder(
         if table:
             if not before:
                 read = table.table(source, root)
-                classes, scaling = table.classes(read), table.scaling(read) if scale_target else None
+                classes = table.classes(read)
+                scaling = table.scaling(read, apart=scale_each) if scale_target else None
             present = set(table.listing(source, root, suffixes, classes).splits)
         else:
             layout = Layout.of(source, known=classes)

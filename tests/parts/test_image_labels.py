@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from dlrun.data.examples import Data, Examples
-from dlrun.dataset.image_folder import image_folder
+from dlrun.dataset.image_folder import image_folder, of_earlier_runs
 from dlrun.errors import UserError
 
 
@@ -111,6 +111,10 @@ def test_numbers_are_a_regression_on_a_scale_of_their_own(photos: Path) -> None:
     assert each.scaling == (pytest.approx((20, 39)), pytest.approx((sd, 2 * sd)))
     known = json.loads(json.dumps(each.known))
     assert data_of(photos, known, target=["age", "height"], task="regression").scaling == each.scaling
+    before = {"target": ["age", "height"], "task": "regression", "scale_each": of_earlier_runs["scale_each"]}
+    every = torch.cat([torch.arange(40) + 0.5, 2 * torch.arange(40)])
+    of_all = pytest.approx((every.mean().item(), every.std(correction=0).item()))
+    assert data_of(photos, **before).scaling == of_all, "a run of before goes on by its loss"
     with pytest.raises(UserError, match="40 different numbers in 40 rows") as refused:
         data_of(photos, target="age")
     assert "task=regression" in refused.value.fix

@@ -73,8 +73,8 @@ class ImageLabels:
             )
         return tuple(found)
 
-    def scaling(self, table: Table) -> Scaling | None:
-        """The mean and the deviation of the numbers of a regression, or those of each; None of other targets.
+    def scaling(self, table: Table, *, apart: bool) -> Scaling | None:
+        """The mean and the deviation of the numbers of a regression, `apart` those of each column; else None.
 
         They are of all labels: the splits are known only once the images are decoded, because equal images
         stand together.
@@ -83,10 +83,10 @@ class ImageLabels:
         if not rows:
             return None
         every = torch.tensor([_numbers(cells, "") for cells in rows], dtype=torch.float64)
+        if len(self.targets) == 1 or not apart:
+            return float(every.mean()), float(every.std(correction=0)) or 1.0
         deviations = every.std(0, correction=0)
         deviations[deviations == 0] = 1.0
-        if len(self.targets) == 1:
-            return float(every.mean()), float(deviations)
         return tuple(every.mean(0).tolist()), tuple(deviations.tolist())
 
     def listing(self, source: Path, root: Path, endings: Sequence[str], classes: Sequence[str]) -> Listing:
