@@ -19,8 +19,8 @@ from dlrun.data.image_files.layout import Layout
 from dlrun.data.image_files.pixels import pixel_fit
 from dlrun.errors import UserError, nearest
 
-# An earlier dlrun drew the splits by number, read fewer formats, always 16 bits by their whole range, and had one
-# scale for several numbers.
+# An earlier dlrun drew the splits by number, read fewer formats, always 16 bits by their whole range, and had
+# one scale for several numbers.
 of_earlier_runs = {
     "split_rule": "drawn",
     "test_fraction": 0.2,

@@ -35,9 +35,10 @@ def add_lags(cells: Cells, table: Table, options: TableOptions) -> TableOptions:
         raise UserError(what, where=table.source, fix="rename the column")
     past = _Past.of(cells, options)
     without = past.rows_without()
-    if len(without) == len(past.rows):
+    if 0 < len(past.rows) == len(without):  # without a readable time in any row, that is said instead
         shortest = min(options.lags)
-        what = f"no row has a value of {' or '.join(options.targets)} {shortest:,} steps before it"
+        steps = f"{shortest:,} step{'s' * (shortest > 1)}"
+        what = f"no row has a value of {' or '.join(options.targets)} {steps} before it"
         fix = "add the earlier rows, or take shorter lags"
         raise UserError(f"{what}; a step is {past.options.step}", where=cells.source, fix=fix)
     cells.without_past = dict.fromkeys(without.tolist(), _none_before(options))
