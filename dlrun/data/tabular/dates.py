@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from torch import Tensor
@@ -45,12 +46,12 @@ def seconds_of(texts: Sequence[str], date_format: str = ISO) -> int:
 def _moment(text: str, date_format: str) -> datetime:
     """The date in a format of Python's, or with the quarter as `%q`; a week (`%V`) is its Monday."""
     if "%q" in date_format:
-        quarter = re.search("Q([1-4])", text)
-        if quarter is None:
-            raise ValueError("no quarter")
-        text = text.replace(quarter[0], f"Q{3 * int(quarter[1]) - 2:02d}")
-        date_format = date_format.replace("%q", "%m")
-    elif "%V" in date_format and not re.search("%[auwA]", date_format):
+        for quarter in range(1, 5):
+            with suppress(ValueError):
+                found = datetime.strptime(text, date_format.replace("%q", str(quarter)))
+                return found.replace(month=3 * quarter - 2)
+        raise ValueError("no quarter")
+    if "%V" in date_format and not re.search("%[auwA]", date_format):
         text, date_format = f"{text} 1", f"{date_format} %u"
     return datetime.strptime(text, date_format)
 
@@ -96,7 +97,7 @@ def is_date(text: str, date_format: str) -> bool:
 
 def said_format(date_format: str) -> str:
     """A date of a format, as an example: `31.01.2016`."""
-    return datetime(2016, 1, 31, 18, 30).strftime(date_format or "%Y-%m-%d")
+    return datetime(2016, 1, 31, 18, 30).strftime((date_format or "%Y-%m-%d").replace("%q", "1"))
 
 
 def _different(formats: Sequence[str], texts: Collection[str]) -> list[str]:

@@ -160,3 +160,16 @@ def test_a_date_of_no_such_quarter_is_none() -> None:
     assert formats_of(["1960 Q5"]) == []
     with pytest.raises(ValueError, match="no quarter"):
         seconds_of(["1960 Q5"], "%Y Q%q")
+
+
+def test_a_date_in_another_form_than_quarters_is_told_theirs() -> None:
+    quarters = [f"{year} Q{quarter}" for year in range(1990, 2000) for quarter in range(1, 5)]
+    assert "write dates as 2016 Q1," in kind_of(column_of([*quarters, "2000-01-01"])).fix
+
+
+@pytest.mark.parametrize(
+    ("text", "date_format", "day"),
+    [("1960-3", "%Y-%q", date(1960, 7, 1)), ("4/1960", "%q/%Y", date(1960, 10, 1))],
+)
+def test_a_stated_format_may_have_the_quarter_anywhere(text: str, date_format: str, day: date) -> None:
+    assert seconds_of([text], date_format) == (day - date(1970, 1, 1)).days * 86400
