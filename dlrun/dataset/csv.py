@@ -36,6 +36,7 @@ at_evaluation = (
     "header",
     "columns",
     "na_values",
+    "sheet",
     "unknown",
     "missing=drop",
     "missing=refuse",

@@ -72,6 +72,15 @@ def test_a_sheet_is_stated_by_name_or_number(tmp_path: Path, dlrun: Dlrun, sheet
     ]
 
 
+def test_a_sheet_that_is_called_otherwise_since_training_may_be_named(tmp_path: Path, dlrun: Dlrun) -> None:
+    path = workbook(tmp_path / "t.xlsx", Notes=[["hello"]], Data=ROWS)
+    run = run_of(path, tmp_path / "runs")
+    workbook(path, Notes=[["hello"]], Renamed=ROWS)
+    refused = dlrun("eval", run.folder)
+    assert refused.code == 2 and "set sheet to one of these names" in refused.err
+    assert dlrun("eval", run.folder, "dataset.sheet=Renamed").code == 0
+
+
 def test_a_file_of_an_archive_is_stated_by_name(tmp_path: Path, dlrun: Dlrun) -> None:
     text = "\n".join(",".join(map(str, row)) for row in ROWS)
     path, new = tmp_path / "t.zip", tmp_path / "new.zip"
