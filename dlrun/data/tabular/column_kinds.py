@@ -160,7 +160,7 @@ def why_useless(name: str, column: Column, kind: Kind, labelled: np.ndarray | No
     """
     if kind.name == "empty":
         return "has no value"
-    if labelled is not None and column.missing[labelled].all():
+    if labelled is not None and len(labelled) and column.missing[labelled].all():
         return "has no value where there is a target"
     if kind.name == "category":
         texts = column.as_texts()

@@ -403,6 +403,8 @@ def test_a_column_without_a_value_where_there_is_a_target_is_left_out(tmp_path: 
     data = data_of(table(tmp_path, rows, "a,later,y"))
     assert data.features == ("a",)
     assert "left out: later (has no value where there is a target)" in data.findings
+    with pytest.raises(UserError, match="no row is left: 80 cells are missing: y in row 2"):
+        data_of(table(tmp_path, [f"{n % 7},{n}," for n in range(80)], "a,later,y"))
     assert list(data.guessed["ignore"]) == ["later"]
 
 
