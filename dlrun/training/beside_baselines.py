@@ -14,6 +14,7 @@ from dlrun.training.plan import Plan
 
 _SAME = 1e-4  # relative difference of figures that count as equal
 _FEW_EPOCHS = 10
+_EARLY, _RISES = 0.7, 0.1  # a share of the epochs, and of the lowest loss
 _FALLS = 0.01  # share by which a loss that still falls has fallen over the last tenth of the epochs
 _LARGE = 1e4  # figures from here on are said as whole numbers
 
@@ -80,21 +81,31 @@ def _remedies(plan: Plan, training: Split | None, rows: Mapping[str, Sequence[An
     is_unscaled = can_be_scaled and plan.task.are_estimates and plan.data.scaling is None
     if training is not None and is_unscaled and _is_far_from_unit(training):
         yield "set dataset.scale_target: true"
-    by_epoch = _losses(rows)
-    if _still_falls(by_epoch):
+    by_epoch = _losses(rows, "train_loss")
+    if _rises(_losses(rows, "valid_loss")):
+        yield "take a smaller model or optimizer.weight_decay (the validation loss rises again)"
+    elif _still_falls(by_epoch):
         yield "train longer (the training loss still falls)"
     elif len(by_epoch) < _FEW_EPOCHS:
         yield "train longer"
     yield "try another optimizer.lr"
 
 
-def _losses(rows: Mapping[str, Sequence[Any]]) -> list[float]:
-    """The training loss of each epoch, a mean over seeds."""
+def _losses(rows: Mapping[str, Sequence[Any]], column: str) -> list[float]:
+    """The loss in a column after each epoch, a mean over seeds."""
     of_epochs: dict[Any, list[float]] = {}
-    for epoch, loss in zip(rows.get("epoch", ()), rows.get("train_loss", ()), strict=False):
+    for epoch, loss in zip(rows.get("epoch", ()), rows.get(column, ()), strict=False):
         if loss is not None:
             of_epochs.setdefault(epoch, []).append(loss)
     return [fmean(losses) for losses in of_epochs.values()]
+
+
+def _rises(losses: Sequence[float]) -> bool:
+    """True if the lowest loss lies far behind the last, which is clearly above it."""
+    if len(losses) < 2:
+        return False
+    best = min(losses)
+    return losses.index(best) < _EARLY * len(losses) and losses[-1] - best > _RISES * abs(best)
 
 
 def _still_falls(losses: Sequence[float]) -> bool:

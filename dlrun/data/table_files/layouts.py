@@ -139,6 +139,9 @@ def _names(
         empty = max([len(given) - _trailing(usual), 1])
     given = given[:empty]
     if reading.columns:
+        named = distinct_names(given, source)[0] if head.names else ()
+        if _name_otherwise(named, reading.columns):
+            return named, []
         return given_names(reading.columns, len(given), source), []
     if not head.names:
         count = len(given)
@@ -150,6 +153,13 @@ def _names(
         )
         return tuple(f"c{place}" for place in range(1, count + 1)), [] if reading.header == "none" else [note]
     return distinct_names(given, source)
+
+
+def _name_otherwise(named: Sequence[str], columns: Sequence[str]) -> bool:
+    """True if the names in a file are some of those stated, at other places: its columns were moved."""
+    places = {name: place for place, name in enumerate(columns)}
+    own = [(place, places[name]) for place, name in enumerate(named) if name in places]
+    return bool(own) and (len(named) != len(columns) or any(here != there for here, there in own))
 
 
 def _trailing(rows: Sequence[Sequence[str]]) -> int:

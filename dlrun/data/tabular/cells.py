@@ -140,7 +140,8 @@ class Cells:
     in the table, and `keys` (n,) identify what they hold. A missing number in (n,) is nan; `date` (n,) is in
     seconds since 1970, and so are the `moments` (n,) of dates that are inputs, nan where they are missing.
     `parts` (n,) int8 has the split that the file of a row is for: 0 train, 1 valid, 2 test, -1 open.
-    `without_past` has the reason for each row that lags find no earlier value for.
+    `without_past` has the reason for each row that lags find no earlier value for, `guesses` (n, d) those of
+    a baseline from earlier values, nan where there are none.
     """
 
     source: str
@@ -154,6 +155,7 @@ class Cells:
     keys: Tensor | None = None
     trouble: Trouble = field(default_factory=Trouble)
     without_past: Mapping[int, str] = field(default_factory=dict)
+    guesses: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, table: Table) -> Cells:
@@ -249,6 +251,7 @@ class Cells:
             None if self.parts is None else self.parts[chosen],
             None if self.rows is None else self.rows[chosen],
             None if self.keys is None else self.keys[indices],
+            guesses={name: values[indices] for name, values in self.guesses.items()},
         )
 
     def said(self, trouble: Trouble) -> str:

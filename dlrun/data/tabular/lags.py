@@ -20,6 +20,7 @@ from dlrun.data.tabular.parsing import refuse_numbers
 from dlrun.data.tabular.splits import Rows
 from dlrun.errors import UserError
 
+_MOST_SEASONS = 8  # that are looked back for a value
 _MOST_LACKING = 0.1  # of the rows may lack a lag without a word
 
 
@@ -43,6 +44,11 @@ def add_lags(cells: Cells, table: Table, options: TableOptions) -> TableOptions:
         raise UserError(f"{what}; a step is {past.options.step}", where=cells.source, fix=fix)
     cells.without_past = dict.fromkeys(without.tolist(), _none_before(options))
     _add_columns(cells, past)
+    for name in baselines_of(options)[len(options.baselines) :]:
+        each = [
+            past.last_known(target) if name == LAST else past.season(target) for target in options.targets
+        ]
+        cells.guesses[name] = torch.from_numpy(np.stack(each, 1))
     return past.options
 
 
@@ -86,14 +92,9 @@ def gaps_of_lags(cells: Cells, options: TableOptions) -> list[str]:
     return found
 
 
-def guesses_of(options: TableOptions) -> dict[str, tuple[str, ...]]:
-    """The baselines with the column of each target: the stated ones, the shortest lag and the longest."""
-    found: dict[str, tuple[str, ...]] = {name: (column,) for name, column in options.baselines.items()}
-    if options.lags:
-        found[LAST] = tuple(lag_name(target, min(options.lags)) for target in options.targets)
-    if len(options.lags) > 1:
-        found[SEASON] = tuple(lag_name(target, max(options.lags)) for target in options.targets)
-    return found
+def baselines_of(options: TableOptions) -> tuple[str, ...]:
+    """The names of the baselines: the stated ones, and those of lags."""
+    return (*options.baselines, *[LAST] * bool(options.lags), *[SEASON] * (len(options.lags) > 1))
 
 
 def refuse_later_training(cells: Cells, rows: Rows, options: TableOptions) -> None:
@@ -167,6 +168,28 @@ class _Past:
         before, found = self.rows_before(lag), np.full(len(self.cells), np.nan)
         values = self.cells.numbers[target].numpy()
         found[self.rows] = np.where(before < 0, np.nan, values[before])
+        return found
+
+    def last_known(self, target: str) -> np.ndarray:
+        """The last target (n,) that is known the shortest lag before each row, or earlier; nan if none is."""
+        known, found = np.flatnonzero(self.known[target]), np.full(len(self.cells), np.nan)
+        behind = np.searchsorted(self.place[known], self.place - min(self.options.lags), side="right")
+        last = known[np.maximum(behind - 1, 0)] if len(known) else np.zeros(len(self.rows), np.int64)
+        is_own = (behind > 0) & (self.series[last] == self.series)
+        values = self.cells.numbers[target].numpy()
+        found[self.rows] = np.where(is_own, values[self.rows[last]], np.nan)
+        return found
+
+    def season(self, target: str) -> np.ndarray:
+        """The target (n,) the longest lag before each row, or where that is missing a multiple of it."""
+        found, values = np.full(len(self.cells), np.nan), self.cells.numbers[target].numpy()
+        own = found[self.rows]
+        for seasons in range(1, _MOST_SEASONS + 1):
+            wanted = self.place - seasons * max(self.options.lags)
+            at = np.searchsorted(self.place, wanted)
+            is_own = (self.place[at] == wanted) & (self.series[at] == self.series)
+            own = np.where(np.isnan(own) & is_own, values[self.rows[at]], own)
+        found[self.rows] = np.where(np.isnan(own), self.last_known(target)[self.rows], own)
         return found
 
     @cached_property

@@ -286,7 +286,7 @@ def other_targets(options: TableOptions, classes: Sequence[str], scaling: Scalin
 
 def said_unseen(first: tuple[int, str, str], count: int) -> str:
     line, column, text = first
-    others = f" (and so on in {count - 1:,} more cells)" if count > 1 else ""
+    others = f" (and {count - 1:,} more such cell{'s' * (count > 2)})" if count > 1 else ""
     return f"{column} holds {text[:40]!r} in row {line}{others}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from glob import escape
 from typing import Any
@@ -51,17 +51,22 @@ def settled_table(read: Read, options: TableOptions) -> SettledTable:
         guessed["target"] = list(targets) if len(targets) > 1 else targets[0]
     options = replace(options, target=targets[0], other_targets=targets[1:])
     refuse_other_roles_of_weights(options, table.source)
-    refuse_missing_columns(table, needed_columns(options))
+    refuse_missing_columns(table, [*needed_columns(options), *_named(options)])
     found = SettledTable(table, options, guessed, list(table.notes))
     return _strict(found) if options.reading.is_strict else _guessed(found, read)
+
+
+def _named(options: TableOptions) -> list[str]:
+    """The columns that options of the inputs name, without patterns; a lag is no column of the table."""
+    named = [name for key in _AUTO if (each := getattr(options, key)) != "auto" for name in each]
+    named += options.missing if isinstance(options.missing, Mapping) else ()
+    named += [name for name in (*options.ignore, *options.inputs) if not set("*?[") & set(name)]
+    return [name for name in named if name not in (*options.lagged, "*")]
 
 
 def _strict(stated: SettledTable) -> SettledTable:
     """Take the options as they are stated."""
     table, options = stated.table, stated.options
-    named = [name for key in _AUTO if (each := getattr(options, key)) != "auto" for name in each]
-    literal = [name for name in options.ignore if not set("*?[") & set(name)]
-    refuse_missing_columns(table, [*named, *literal])
     options = replace(
         options,
         categorical=() if options.categorical == "auto" else options.categorical,

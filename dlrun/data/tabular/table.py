@@ -37,7 +37,7 @@ from dlrun.data.tabular.inputs import (
 )
 from dlrun.data.tabular.lags import (
     add_lags,
-    guesses_of,
+    baselines_of,
     said_lags,
     series_of,
 )
@@ -122,7 +122,7 @@ def table_data(read: Read, options: TableOptions, known: Mapping[str, Any] | Non
         weighted=options.weights is not None,
         scaling=encoding.scaling if options.scale_target else None,
         target_transform=encoding.target_transform,
-        baselines=tuple(guesses_of(options)),
+        baselines=baselines_of(options),
         lags=options.lagged,
         splits=encoding.placement.splits if encoding.placement else options.splits,
         fit=dataset.fit,
@@ -195,10 +195,10 @@ class _Dataset:
             aside = {} if own.date is None else {"date": own.date}
             if options.series:
                 aside["series"] = series[torch.from_numpy(some)]
-            for baseline, columns in guesses_of(options).items():
-                each = [(own.numbers[column], _usual(cells, column, rows)) for column in columns]
-                guesses = [torch.where(one.isnan(), usual, one).float() for one, usual in each]
-                aside[baseline] = torch.stack(guesses, 1) if len(guesses) > 1 else guesses[0]
+            for baseline, column in options.baselines.items():
+                aside[baseline] = _with_usual(own.numbers[column], cells.numbers[column], rows)
+            for baseline, guesses in own.guesses.items():
+                aside[baseline] = _with_usual(guesses, cells.guesses[baseline], rows).squeeze(1)
             found[name] = Examples(
                 inputs_of(own, options, encoding, unseen),
                 targets_of(own, options, encoding.classes),
@@ -269,9 +269,10 @@ def _by_names(read: Read, names: Sequence[str]) -> Read:
     return lambda texts, reading: as_named(read(forms_of(texts), reading), names)
 
 
-def _usual(cells: Cells, column: str, rows: Rows) -> Tensor:
-    """The mean of a column of guesses over the training rows, or over all if none of them is for training."""
-    return cells.take(rows.get("train", np.arange(len(cells)))).numbers[column].nanmean()
+def _with_usual(guesses: Tensor, every: Tensor, rows: Rows) -> Tensor:
+    """Guesses (m,) or (m, d) of some rows; the mean of training, or of all without it, stands in for nan."""
+    training = every[torch.from_numpy(rows["train"])] if "train" in rows else every
+    return torch.where(guesses.isnan(), training.nanmean(0), guesses).float()
 
 
 def _learnt(settled: SettledTable, notes: list[str]) -> _Dataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from statistics import fmean, median, pstdev
@@ -281,14 +281,25 @@ def test_the_last_value_and_the_season_are_the_baselines(tmp_path: Path) -> None
     splits = data.read()
     assert data.baselines == ("last value", "season before")
     training = [*rows_of(data, splits["train"])]
-    for name, lag in (("last value", 1), ("season before", 7)):
-        there = [v for shop, n, _ in training if not math.isnan(v := earlier(known, shop, n, lag))]
+
+    def first_of(shop: str, number: int, lags: Iterable[int]) -> float:
+        """The first of some earlier values that is known, nan if none is."""
+        values = (earlier(known, shop, number, lag) for lag in lags)
+        return next((value for value in values if not math.isnan(value)), math.nan)
+
+    for name, step in (("last value", 1), ("season before", 7)):
+        seasons = range(7, 57, 7) if step == 7 else ()
+        lags = [*seasons, *range(1, 200)]
+        there = [v for shop, n, _ in training if not math.isnan(v := first_of(shop, n, lags))]
         usual = sum(there) / len(there)
+        later = 0
         for some in splits.values():
             values = some.aside[name].tolist()
             for (shop, number, _), value in zip(rows_of(data, some), values, strict=True):
-                wanted = earlier(known, shop, number, lag)
+                wanted = first_of(shop, number, lags)
                 assert same(value, usual if math.isnan(wanted) else wanted)
+                later += math.isnan(earlier(known, shop, number, step))
+        assert later > 3, "in some rows the first of these values is missing"
     assert data_of(written(tmp_path), lags=[7]).baselines == ("last value",)
     beside = data_of(written(tmp_path), baselines={"leaflets": "flyers"}, categorical=["shop"])
     assert beside.baselines == ("leaflets", "last value", "season before")

@@ -437,3 +437,31 @@ def test_a_column_with_values_in_other_rows_than_those_of_training_is_left_out(t
     assert len(data.findings) == len(set(data.findings)) and len(data.notes) == len(set(data.notes))
     again = data_of(path, data.known, test_path=str(test), **data.guessed)
     assert all(map(torch.equal, every(data).values(), every(again).values()))
+
+
+def test_columns_of_a_file_with_an_unnamed_one_are_found_by_their_names(tmp_path: Path) -> None:
+    rows = [f"{n},{n % 7},{10 * (n % 5)},{n % 7 + 30 * (n % 5)}" for n in range(40)]
+    data = data_of(table(tmp_path, rows, ",a,b,y"))
+    assert data.guessed["columns"] == ["index", "a", "b", "y"]
+    told = data_of(tmp_path / "table.csv", data.known, **data.guessed)
+    assert told.read_new is not None
+    for header, row in ((",a,b,y", "9,1,20,0"), ("b,a", "20,1"), (",b,y,a", "3,20,5,1"), ("a,z,b", "1,8,20")):
+        new = tmp_path / "new.csv"
+        new.write_text(f"{header}\n{row}\n{row}\n", encoding="utf-8")
+        (piece,) = told.read_new(new)
+        assert isinstance(piece, NewInputs)
+        assert piece.inputs.tolist() == [[1, 20], [1, 20]]
+
+
+def test_other_names_for_the_columns_of_a_file_are_those_of_their_places(tmp_path: Path) -> None:
+    path = table(tmp_path, [f"{n % 7},{n % 5},{n % 3}" for n in range(40)], "x,a,y")
+    assert data_of(path, columns=["size", "a", "y"]).features == ("size", "a")
+
+
+@pytest.mark.parametrize("option", ["ignore", "inputs", "categorical", "dates", "missing"])
+def test_a_column_that_an_option_names_has_to_be_there(tmp_path: Path, option: str) -> None:
+    path = table(tmp_path, [f"{n % 7},{n % 5},{n}" for n in range(40)], "width,height,y")
+    named: Any = {"widht": 0} if option == "missing" else ["widht"]
+    with pytest.raises(UserError, match=r"no column 'widht'; did you mean 'width'\?"):
+        data_of(path, **{option: named})
+    data_of(path, ignore=["nothing*"])
