@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small_runs import Listening, only_run, own_parts, planned, trained
 
 from dlrun.config.registry import Parts
@@ -93,6 +94,17 @@ def test_a_loss_that_no_longer_falls_is_not_trained_longer(
     assert "longer" not in line
     [line] = told(dlrun, write, "epochs=12", "optimizer.lr=2000")
     assert "train longer (the training loss still falls)" in line
+
+
+def test_a_model_that_learns_by_heart_is_not_trained_longer(
+    dlrun: Dlrun, write: Callable[[str, str], Path]
+) -> None:
+    noise = torch.randn(60, 6, generator=torch.Generator().manual_seed(0)).tolist()
+    write("houses.csv", "a,b,c,d,e,price\n" + "\n".join(",".join(map(str, row)) for row in noise) + "\n")
+    words = ("dataset.scale_target=true", "epochs=150", "optimizer={name: adam, lr: 0.02}", "batch_size=8")
+    done = dlrun("train", write("prices.yaml", PRICES), "architecture={name: mlp, hidden: [64]}", *words)
+    [line] = [line for line in done.err.splitlines() if "is worse than that of" in line]
+    assert "longer" not in line and "the validation loss rises again" in line
 
 
 def test_quiet_prints_the_folder_alone(

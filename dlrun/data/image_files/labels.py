@@ -249,6 +249,7 @@ def _numbers(cells: Sequence[str], where: str, *, only_binary: bool = False) -> 
                 str(error), where=where, fix="or is it a class? dataset.task=classification"
             ) from None
         if value is None or (only_binary and value not in (0, 1)):
-            raise UserError(f"{cell!r} is neither 0 nor 1: a label applies or not", where=where)
+            what = f"{cell!r} is neither 0 nor 1: a label applies or not"
+            raise UserError(what, where=where, fix="for columns of numbers set dataset.task: regression")
         found.append(value)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from dlrun.data.table_files.arrow_files import arrow_tables
@@ -23,7 +24,7 @@ def streamed_tables(
 
     A cell in a column of `numbers` is a number if it holds one, whatever most cells of its table hold; the
     columns of `texts` keep their texts. The rows of CSV before a mistake are given before UserError is raised
-    for it. A workbook, and several files, are one table.
+    for it. A workbook, and several files, are one table. The last one has the notes on what was passed over.
     """
     files = files_of(path)
     file = PackedFile.at(files[0], reading.sheet)
@@ -40,10 +41,16 @@ def streamed_tables(
         pieces = _pieces(rows, cells, is_strict=reading.is_strict)
         if (first := next(pieces, None)) is None:
             raise UserError("the file has a header but no rows", where=str(path))
-        yield _with_numbers(_table(first, rows), cells, numbers)
+        last = _with_numbers(_table(first, rows), cells, numbers)
         del first
-        for piece in pieces:
-            yield _with_numbers(_table(piece, rows), cells, numbers)
+        try:
+            for piece in pieces:
+                yield last
+                last = _with_numbers(_table(piece, rows), cells, numbers)
+        except UserError:
+            yield last
+            raise
+        yield replace(last, notes=[note for body in rows.bodies for note in body.notes])
 
 
 def _pieces(rows: TextRows, cells: CellReading, *, is_strict: bool) -> Iterator[Piece]:

@@ -133,7 +133,9 @@ def refuse_missing_columns(table: Table, wanted: Iterable[str]) -> None:
 
 
 def header_remedy(table: Table) -> str:
-    """The remedy for names that a table lacks: its first line may hold them."""
+    """The remedy for names that a table lacks: its first line may hold them, or another sheet."""
+    if sheet := next((note for note in table.notes if note.startswith("the sheet ")), ""):
+        return f"{sheet}: name another under sheet"
     return "if line 1 names the columns set header: 1" if table.guessed.get("header") == "none" else ""
 
 

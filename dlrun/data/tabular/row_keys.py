@@ -36,7 +36,8 @@ def row_keys(columns: Mapping[str, Column], read: Callable[[str], float] | None 
     whatever it reads, such as 1,070 and 1070. With it texts count in Unicode's composed form, too, so that
     no key depends on how a file is written: its decimal mark and that between thousands, quotes, ends of
     lines, the encoding, the words for missing cells, the order of its columns. Columns of dates have to be
-    given as numbers for that. What remains is what a text says: `Yes`, `yes` and `YES` are three.
+    given as numbers for that. What remains is what a text says: `Yes`, `yes` and `YES` are three, but True
+    and true are one where a column has no other texts.
     """
     total = np.zeros(max(map(len, columns.values()), default=0), np.uint64)
     for name, column in columns.items():
@@ -57,7 +58,10 @@ def _pieces(n: int) -> Iterator[slice]:
 def _of_cells(column: Column, read: Callable[[str], float] | None) -> np.ndarray:
     """The keys (n,) uint64 of the cells of one column."""
     if column.codes is not None:
-        each = [_of_cell(text, read) for text in column.texts]
+        texts = column.texts
+        if read is not None and {text.lower() for text in texts} <= {"true", "false"}:
+            texts = [text.lower() for text in texts]  # Parquet and workbooks have values, CSV their spelling
+        each = [_of_cell(text, read) for text in texts]
         keys: np.ndarray = np.array([*each, _MISSING], np.uint64)[column.codes]
         return keys
     assert column.numbers is not None, "a column has numbers or codes"

@@ -23,6 +23,7 @@ from dlrun.data.table_files.tables import ELSEWHERE, STRICT, Reading, RowNames, 
 from dlrun.data.table_files.workbooks import sheet_of_new_rows
 from dlrun.data.tabular.cells import Cells
 from dlrun.data.tabular.column_names import as_named, forms_of, names_in
+from dlrun.data.tabular.dates import formats_of, is_date, said_format
 from dlrun.data.tabular.encoding import Encoding, TableOptions
 from dlrun.data.tabular.far_values import said_far
 from dlrun.data.tabular.fitting import fitted
@@ -234,7 +235,7 @@ class _Dataset:
         header = reading.header if reading.header == "none" else "auto"
         sheet = sheet_of_new_rows(path, reading.sheet)
         reading = replace(reading, separator="auto", encoding="auto", header=header, sheet=sheet)
-        options = replace(self.options, reading=reading)
+        options = self._with_formats(path, replace(self.options, reading=reading))
         if reading.decimal != ",":
             return options
         table = next(self._tables(path, replace(options, reading=replace(reading, decimal="auto"))))
@@ -243,6 +244,21 @@ class _Dataset:
         self.notes.append(f"{path.name} has decimal points, and the table of training has decimal commas")
         thousands = "" if options.thousands == "." else options.thousands
         return replace(options, reading=replace(reading, decimal="."), thousands=thousands)
+
+    def _with_formats(self, path: Path, options: TableOptions) -> TableOptions:
+        """The options with other formats for dates that are written otherwise than those of training."""
+        if not options.formats:
+            return options
+        table, found = next(self._tables(path, options)), dict[str, str]()
+        for column, own in options.formats.items():
+            texts = table.columns[column].as_texts().texts if column in table.columns else ()
+            if texts and not any(is_date(text, own) for text in texts):
+                formats = formats_of(texts)
+                found |= {column: formats[0]} if len(formats) == 1 else {}
+        if found:
+            said = ", ".join(f"{name} as {said_format(each)}" for name, each in found.items())
+            self.notes.append(f"{path.name} has dates in another form than the table of training: {said}")
+        return replace(options, formats={**options.formats, **found})
 
     def _new_table(self, path: Path, options: TableOptions) -> Table:
         """A file of new rows."""

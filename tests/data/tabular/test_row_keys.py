@@ -15,7 +15,7 @@ from small_runs import planned, trained
 from dlrun.config.loading import load_run_config
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data
-from dlrun.data.table_files.columns import column_of
+from dlrun.data.table_files.columns import column_of, plain_number
 from dlrun.data.table_files.csv_files import read_table
 from dlrun.data.table_files.tables import Reading
 from dlrun.data.tabular.row_keys import row_keys
@@ -163,3 +163,12 @@ def test_a_key_says_what_a_row_holds_whatever_the_order_of_columns() -> None:
     swapped = {"b": one["a"], "a": one["b"]}
     assert torch.equal(row_keys(one), row_keys(other))
     assert not set(row_keys(one).tolist()) & set(row_keys(swapped).tolist())
+
+
+def test_truths_have_one_key_however_they_are_spelled_and_other_texts_their_own() -> None:
+    spelled, stored, others = (
+        row_keys({"b": column_of(cells)}, plain_number)
+        for cells in (["True", "FALSE", ""], ["true", "false", ""], ["True", "false", "yes"])
+    )
+    assert torch.equal(spelled, stored)
+    assert others[1] == stored[1] and others[0] != stored[0]

@@ -377,9 +377,7 @@ def test_a_column_that_nobody_filled_in_is_refused(tmp_path: Path) -> None:
 def test_a_category_that_training_never_saw_is_refused_or_none(tmp_path: Path) -> None:
     path = written(tmp_path, [row(day, sky="gray" if day > 17 else "grey") for day in range(20)])
     refused = refusal(path)
-    assert (
-        "sky holds 'gray' in row 20 (and so on in 1 more cells), which no training row holds" in refused.what
-    )
+    assert "sky holds 'gray' in row 20 (and 1 more such cell), which no training row holds" in refused.what
     assert "did you mean 'grey'?" in refused.what
     data = days(path, unknown="zeros")
     assert data.features[0] == "sky=grey"
