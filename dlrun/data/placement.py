@@ -28,7 +28,7 @@ _Of = TypeVar("_Of")
 
 
 def in_split_order(found: Mapping[str, _Of]) -> dict[str, _Of]:
-    """What belongs to each split, in the order train, valid, test, and then others."""
+    """The entry of each split, in the order train, valid, test, and then others."""
     return {name: found[name] for name in dict.fromkeys([*SPLITS, *found]) if name in found}
 
 

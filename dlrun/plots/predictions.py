@@ -9,11 +9,7 @@ from matplotlib.figure import Figure
 
 from dlrun.config.options import Few, Seed
 from dlrun.drawing.image_grids import Captioned, as_pictures, gallery, in_one_line, refuse_other_inputs
-from dlrun.drawing.style import (
-    headline,
-    if_weighted,
-    predicted,
-)
+from dlrun.drawing.style import headline, if_weighted, predicted
 from dlrun.training.trained import Trained
 
 task = "classification"

@@ -25,7 +25,7 @@ from dlrun.training.trained import Trained, open_checkpoint
 
 FITS, FIRST, HALVED = 100, 600, 75  # examples that memory suffices for; 600, 300, 150, 75 are tried
 
-# What takes the memory: each asks for 4 PiB if it is given more than 100 examples.
+# Parts that take the memory: each asks for 4 PiB if it is given more than 100 examples.
 NARROW = {
     "architecture/narrow.py": '''
 """A layer that fits into memory for few examples."""

@@ -62,6 +62,6 @@ def median(values: np.ndarray, weights: np.ndarray) -> float:
     if not len(sums):
         return math.nan
     last = len(sums) - 1
-    # Where half of the weight lies between two numbers it is the mean of both; rounding may miss that.
+    # It is the mean of two numbers if half of the weight lies between them; rounding may miss that.
     low, high = (np.searchsorted(sums, sums[-1] * (0.5 + step)) for step in (-1e-12, 1e-12))
     return float((values[order[min(low, last)]] + values[order[min(high, last)]]) / 2)

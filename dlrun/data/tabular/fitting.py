@@ -13,24 +13,10 @@ from dlrun.data.tabular.dates import ISO, formats_of
 from dlrun.data.tabular.encoding import Encoding, TableOptions, different, places_of, sameness
 from dlrun.data.tabular.far_values import ranges_of
 from dlrun.data.tabular.guesses import input_columns
-from dlrun.data.tabular.inputs import (
-    constant_columns,
-    cycles_of,
-    needs_float64,
-    scaling_of_each,
-)
-from dlrun.data.tabular.lags import (
-    add_lags,
-    gaps_of_lags,
-    refuse_later_training,
-    said_lags,
-)
+from dlrun.data.tabular.inputs import constant_columns, cycles_of, needs_float64, scaling_of_each
+from dlrun.data.tabular.lags import add_lags, gaps_of_lags, refuse_later_training, said_lags
 from dlrun.data.tabular.parsing import classes_of, parsed, without_trouble
-from dlrun.data.tabular.refusals import (
-    refuse_text,
-    refuse_unlearnable,
-    some_columns,
-)
+from dlrun.data.tabular.refusals import refuse_text, refuse_unlearnable, some_columns
 from dlrun.data.tabular.row_weights import note_weights, that_count
 from dlrun.data.tabular.settled_tables import SettledTable
 from dlrun.data.tabular.splits import Rows, rows_of_splits, said_borders

@@ -172,14 +172,14 @@ class _Waiting:
 
 
 def _cut(by_row: dict[int, _Each], row: int) -> tuple[dict[int, _Each], dict[int, _Each]]:
-    """What is before a row, and what is from it on, counted from there."""
+    """The entries before a row, and those from it on, counted from there."""
     before = {place: each for place, each in by_row.items() if place < row}
     return before, {place - row: each for place, each in by_row.items() if place >= row}
 
 
 @dataclass
 class _Report:
-    """What is to be said of all rows together: what was filled, what training lacks, what is far from it."""
+    """Notes on all rows together: on filled cells, texts that training lacks, numbers far from it."""
 
     encoding: Encoding
     words: Words = field(default_factory=dict)

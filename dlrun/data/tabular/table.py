@@ -36,12 +36,7 @@ from dlrun.data.tabular.inputs import (
     standardising,
     targets_of,
 )
-from dlrun.data.tabular.lags import (
-    add_lags,
-    baselines_of,
-    said_lags,
-    series_of,
-)
+from dlrun.data.tabular.lags import add_lags, baselines_of, said_lags, series_of
 from dlrun.data.tabular.missing_words import read_as_missing, said_words
 from dlrun.data.tabular.new_rows import new_rows
 from dlrun.data.tabular.parsing import parsed, without_trouble
