@@ -276,17 +276,20 @@ def places_of(values: Sequence[str]) -> Callable[[str], int]:
     return lambda text: exact.get(text, alike.get(same(text), -1))
 
 
-def different(texts: Sequence[str]) -> tuple[str, ...]:
-    """The different values among some texts; one that is written in several ways has its first spelling."""
-    same = sameness(texts)
+def different(texts: Sequence[str], rule: KeyRule = "values") -> tuple[str, ...]:
+    """The different values among some texts; one that is written in several ways has its first spelling.
+
+    By the rule of earlier runs the forms of Unicode differ, too.
+    """
+    same = sameness(texts, rule)
     return tuple({same(text): text for text in reversed(texts)}.values())[::-1]
 
 
-def sameness(values: Sequence[str]) -> Callable[[str], str]:
+def sameness(values: Sequence[str], rule: KeyRule = "values") -> Callable[[str], str]:
     """The function that gives what a text has in common with others of the same meaning, however spelled.
 
-    Numbers that are equal are one value, such as 1 and 1.0, and so are texts in any form of Unicode, and the
-    spellings of true and false where all values are such.
+    Numbers that are equal are one value, such as 1 and 1.0, and so are texts in any form of Unicode (by the
+    rule of earlier runs in one alone), and the spellings of true and false where all values are such.
     """
     are_truths = all(value.lower() in _TRUTHS for value in values)
 
@@ -296,7 +299,7 @@ def sameness(values: Sequence[str]) -> Callable[[str], str]:
         try:
             value = plain_number(text)
         except ValueError:
-            return composed(text)
+            return composed(text) if rule == "values" else text
         # float64 would make one of the numbers of accounts that differ in the last of 17 digits.
         return said_number(value) if abs(value) < 2**53 else str(int(Decimal(text)))
 

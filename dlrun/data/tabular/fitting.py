@@ -134,13 +134,13 @@ def _categories(
     if options.max_categories is None and options.split_rule == "drawn":
         return in_order(texts.present), False
     counts: dict[str, int] = {}
-    names = different(texts.present)
+    names = different(texts.present, options.keys_by)
     place = places_of(names)
     for text, count in zip(texts.texts, texts.counts.tolist(), strict=True):
         if count:
             name = names[place(text)]
             counts[name] = counts.get(name, 0) + count
-    same = sameness(names)  # the order is the same for 01, as a text, and for 1, as a number
+    same = sameness(names, options.keys_by)  # the order is the same for 01, as a text, and for 1, as a number
     by_count = sorted(counts, key=lambda name: (-counts[name], same(name)))
     least = 1 if options.max_categories is None else 2
     kept = [name for name in by_count if counts[name] >= least][: options.max_categories]

@@ -74,4 +74,6 @@ def test_a_model_of_before_keeps_two_categories_that_differ_in_form(tmp_path: Pa
     both = ["Bonn", COMPOSED("Köln"), APART("Köln"), "Zürich"]
     known = dict(first.known) | {"categories": {"Städt": both}}
     data = data_of(path, known, **first.guessed)
+    learnt_again = data_of(path, keys_by="cells").known["categories"]["Städt"]
+    assert {*learnt_again} == {form(town) for town in TOWNS for form in (COMPOSED, APART)}, "by a resume"
     assert sum(some.inputs[:, :4].sum(0) for some in data.read().values()).tolist() == [20, 10, 10, 20]
