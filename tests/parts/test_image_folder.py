@@ -1024,7 +1024,7 @@ def test_a_run_of_an_earlier_dlrun_keeps_its_split_and_its_reading(
     dlrun: Callable[..., Any], config: Path, runs_dir: Path, tmp_path: Path
 ) -> None:
     rule = {"split_rule": "drawn", "valid_fraction": "0.0", "test_fraction": "0.2"}
-    rule |= {"value_range": "[0.0,65535.0]", "endings": "[.png,.jpg,.jpeg,.webp,.bmp]"}
+    rule |= {"value_range": "[0.0,65535.0]", "endings": "[.png,.jpg,.jpeg,.webp,.bmp]", "scale_each": "false"}
     options = [f"dataset.{name}={value}" for name, value in rule.items()]
     assert dlrun("train", config, *options, "--stop-after", "1", "--data-dir", tmp_path / "data").code == 0
     run = Run(runs_dir / "photos-001")
