@@ -51,7 +51,8 @@ def settled_table(read: Read, options: TableOptions) -> SettledTable:
         guessed["target"] = list(targets) if len(targets) > 1 else targets[0]
     options = replace(options, target=targets[0], other_targets=targets[1:])
     refuse_other_roles_of_weights(options, table.source)
-    refuse_missing_columns(table, [*needed_columns(options), *_named(options)])
+    is_earlier = options.keys_by == "cells" and not options.reading.is_strict  # they were not looked for
+    refuse_missing_columns(table, [*needed_columns(options), *(() if is_earlier else _named(options))])
     found = SettledTable(table, options, guessed, list(table.notes))
     return _strict(found) if options.reading.is_strict else _guessed(found, read)
 
