@@ -133,11 +133,12 @@ def csv(
     month, and times that are no whole steps apart are refused. With `series`, one or several columns such as
     a shop, each series looks up its own values. A value that is not there is missing, and `missing` says
     for the column of that name what is done; rows before which nothing is known are left out. Every row is
-    predicted one step ahead, from true earlier values, those of the test split too. The shortest lag is the
-    baseline `last value`, the longest of several `season before`; where it is missing they have its mean
-    over the training rows. Lags are scaled as other numbers are, without `target_transform`. A file for
-    `dlrun predict` has the earlier rows with their targets, and behind them rows without; one that would
-    need a target which is not known yet is left blank.
+    predicted one step ahead, from true earlier values, those of the test split too. The
+    baseline `last value` is the last one that is known the shortest lag before, or earlier; with several
+    lags `season before` is the value the longest of them before, or where it is missing twice that, and so
+    on. Where they find none they have their mean. Lags are scaled as other numbers are, without
+    `target_transform`. A file for `dlrun predict` has the earlier rows with their targets, and behind them
+    rows without; one that would need a target which is not known yet is left blank.
 
     `missing: auto` puts the median of the training rows into missing cells of numbers, and adds an input
     that is 1 where a cell is missing. fill takes the mean and adds none, drop leaves such rows out, refuse

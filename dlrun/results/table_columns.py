@@ -17,7 +17,7 @@ from dlrun.data.examples import Data, Split
 from dlrun.data.one_column import share_told
 from dlrun.data.table_files.columns import Column, said_number
 from dlrun.data.table_files.tables import Reading, Table
-from dlrun.data.tabular.column_kinds import Kind, kinds_of, labelled_rows, why_useless
+from dlrun.data.tabular.column_kinds import Kind, are_codes, kinds_of, labelled_rows, why_useless
 from dlrun.data.tabular.dates import said_dates, seconds_of
 from dlrun.data.tabular.number_readings import NumberReading
 from dlrun.data.tabular.settled_tables import named_targets
@@ -107,10 +107,21 @@ def table_facts(dataset: Choice, data_dir: Path) -> TableFacts | None:
     marks = (str(options.get("thousands", "")), tuple(options.get("symbols", ())))
     numbers = NumberReading("," if decimal == "," else ".", *marks)
     kinds = kinds_of(table.columns, numbers, decimal)
+    if codes := _codes(table, targets, options):
+        table = file_table(str(options["path"]), data_dir, codes, reading)
+        kinds |= dict.fromkeys(codes, Kind("category"))
     facts = list(_facts(table, targets, kinds, are_classes=options["task"] == "classification"))
     weights = options.get("weights")
     facts = [replace(each, tells=None, remark=WEIGHTS) if each.name == weights else each for each in facts]
     return TableFacts(len(table), facts, table.guessed)
+
+
+def _codes(table: Table, targets: Sequence[str], options: Mapping[str, Any]) -> list[str]:
+    """The columns that `csv` takes for codes, such as 01067, whose texts are needed."""
+    if options.get("categorical") != "auto" or options.get("read") == "strict":
+        return []
+    columns = {name: column for name, column in table.columns.items() if name not in targets}
+    return [name for name, column in columns.items() if column.codes is None and are_codes(column)]
 
 
 def lag_facts(data: Data, splits: Mapping[str, Split]) -> list[ColumnFacts]:

@@ -125,3 +125,13 @@ def test_a_category_of_many_texts_tells_what_its_rows_have_in_common(tmp_path: P
     path.write_text("\n".join(["shop,sales", *lines]) + "\n", encoding="utf-8")
     found = table_facts(Choice("csv", {"path": str(path), "target": "sales", "task": "regression"}), tmp_path)
     assert found is not None and (found.columns[0].tells or 0) > 0.9
+
+
+def test_codes_are_shown_as_training_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("plz,y\n" + "".join(f"0{1000 + n % 5},{n}\n" for n in range(60)))
+    chosen = {"path": str(path), "target": "y", "task": "regression", "categorical": "auto"}
+    found = table_facts(Choice("csv", chosen), tmp_path)
+    assert found is not None
+    plz, _ = found.columns
+    assert (plz.kind, plz.usual, plz.different) == ("category", "01000", 5)

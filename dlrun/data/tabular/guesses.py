@@ -9,7 +9,10 @@ from functools import partial
 from glob import escape
 from typing import Any
 
+import numpy as np
+
 from dlrun.data.composed import composed
+from dlrun.data.table_files.columns import Column
 from dlrun.data.table_files.tables import Table
 from dlrun.data.tabular.column_kinds import (
     Kind,
@@ -26,6 +29,7 @@ from dlrun.data.tabular.number_readings import PLAIN, NumberReading
 from dlrun.errors import UserError, first_few
 
 _SPACES_OF_A_TEXT = 3  # on average
+_FEWEST_WITH_POINTS = 10  # numbers
 _MOST_NAMED = 8  # columns in a note or a message
 _some = partial(first_few, most=_MOST_NAMED)
 _MOST_FEW = 50  # columns of few whole numbers that are taken for categories
@@ -74,6 +78,7 @@ def settled(table: Table, options: TableOptions) -> Guesses:
     numbers = [*options.baselines.values(), *options.targets * (not options.has_classes), *weights]
     kinds = found.kinds([*columns, *numbers])
     found.choose_marks(kinds)
+    found.say_points(kinds)
     found.refuse_mistakes(kinds | found.kind_of_date())
     found.choose_words(kinds)
     found.choose_inputs({name: kinds[name] for name in columns})
@@ -251,6 +256,29 @@ class Guesses:
         if not texts and not self.options.has_classes:
             return "; a series is learnt from its own past by dataset: {name: windows}"
         return ""
+
+    def say_points(self, columns: Iterable[str]) -> None:
+        """Note the numbers whose points may stand between thousands, in a file with semicolons."""
+        reading = self.options.reading
+        separator = self.table.guessed.get("separator", reading.separator)
+        if separator != ";" or reading.decimal != "auto":
+            return
+        if names := [name for name in columns if _may_be_thousands(self.table.columns[name])]:
+            example = self.table.columns[names[0]].cell(0)
+            said = f"{_some(names)}: numbers such as {example} are read with a decimal point"
+            self.notes.append(f"{said}; if it stands between thousands, set decimal: ','")
+
+
+def _may_be_thousands(column: Column) -> bool:
+    """True for numbers from 1 to 999 with three decimals, as thousands with a point would look."""
+    if column.numbers is None or column.odd or column.is_typed:
+        return False
+    values = np.abs(column.numbers[~np.isnan(column.numbers)])
+    if len(values) < _FEWEST_WITH_POINTS or (values < 1).any() or (values >= 1000).any():
+        return False
+    thousands = values * 1000
+    is_third = np.abs(thousands - np.round(thousands)) < 1e-6
+    return bool(is_third.all() and np.mean(np.round(thousands) % 10 > 0) > 0.5)
 
 
 def _holds(table: Table, column: str, word: str) -> bool:

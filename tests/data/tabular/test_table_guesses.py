@@ -465,3 +465,16 @@ def test_a_column_that_an_option_names_has_to_be_there(tmp_path: Path, option: s
     with pytest.raises(UserError, match=r"no column 'widht'; did you mean 'width'\?"):
         data_of(path, **{option: named})
     data_of(path, ignore=["nothing*"])
+
+
+def test_points_that_may_stand_between_thousands_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    said = (
+        "y: numbers such as 4.001 are read with a decimal point; if it stands between thousands, set decimal"
+    )
+    rows = [f"{n % 7};{4 + n % 3}.{(137 * n + 1) % 1000:03}" for n in range(40)]
+    path.write_text("x;y\n" + "\n".join(rows) + "\n")
+    assert f"{said} decimal: ','" in data_of(path).findings
+    assert not any("decimal point" in each for each in data_of(path, decimal=".").findings)
+    path.write_text("x;y\n" + "\n".join(rows) + "\n3;0.25\n")
+    assert not any("decimal point" in each for each in data_of(path).findings)
