@@ -106,6 +106,11 @@ class Table:
     def __len__(self) -> int:
         return len(self.lines)
 
+    @property
+    def passed_over(self) -> list[str]:
+        """The notes on lines that are no rows of the table, such as a sum at its end."""
+        return [note for note in self.notes if "passed over" in note]
+
     def place(self, row: int) -> str:
         """`row 17`, as messages call a row by its line; of several files `b.csv, row 3`."""
         file = next((f"{name}, " for name, first in reversed(self.files) if first <= row), "")

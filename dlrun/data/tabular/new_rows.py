@@ -75,7 +75,7 @@ def new_rows(
             inputs = inputs_of(own, bare, encoding, unseen)
             far = {row: each for row, each in far_values(cells, encoding.ranges).items() if is_kept[row]}
             report.add(cells, is_kept, options, unseen, words, far)
-            notes += (note for note in table.notes if "passed over" in note)
+            notes += table.passed_over
             waiting.add(names_of(table, cells), inputs, refused, far)
             yield from pieces(_AT_ONCE)
     except UserError:

@@ -159,6 +159,7 @@ class _Dataset:
         options = replace(self._options_for(path), split_column=None, group=None, stratify=None)
         table = self._new_table(path, options)
         refuse_unlabelled(table, options)
+        self.notes += table.passed_over
         if options.weights and options.weights not in table.columns:
             options = replace(options, weights=None)
         _, cells = self._with_cells(table, options)

@@ -318,6 +318,12 @@ def test_rows_of_empty_cells_are_said_to_be_passed_over(tmp_path: Path) -> None:
     data = csv(tmp_path, first.known, path=str(path), target="y", **first.guessed)
     assert new_inputs(data, tmp_path, "x,z\n1,2\n,\n3,4\n").tolist() == [[1, 2], [3, 4]]
     assert data.notes == ["line 3 is without any value: passed over"]
+    data.notes.clear()
+    assert data.read_labelled is not None
+    new = tmp_path / "labelled.csv"
+    new.write_text("x,z,y\n1,2,3\n3,4,5\nTotal,,8\n")
+    assert len(data.read_labelled(new)) == 2
+    assert "line 4 ('Total') sums up the rows: passed over" in data.notes
 
 
 def new_inputs(data: Data, folder: Path, content: str) -> torch.Tensor:

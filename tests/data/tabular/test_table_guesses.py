@@ -469,9 +469,7 @@ def test_a_column_that_an_option_names_has_to_be_there(tmp_path: Path, option: s
 
 def test_points_that_may_stand_between_thousands_are_said(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    said = (
-        "y: numbers such as 4.001 are read with a decimal point; if it stands between thousands, set"
-    )
+    said = "y: numbers such as 4.001 are read with a decimal point; if it stands between thousands, set"
     rows = [f"{n % 7};{4 + n % 3}.{(137 * n + 1) % 1000:03}" for n in range(40)]
     path.write_text("x;y\n" + "\n".join(rows) + "\n")
     assert f"{said} decimal: ','" in data_of(path).findings
