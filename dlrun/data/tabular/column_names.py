@@ -14,7 +14,7 @@ from dlrun.data.tabular.refusals import needed_columns
 
 def names_in(options: TableOptions) -> list[str]:
     """The columns that options name, without patterns."""
-    columns = needed_columns(options)
+    columns = [*needed_columns(options), *options.named_inputs]
     for more in (options.categorical, options.dates, options.missing):
         columns += [] if isinstance(more, str) else more  # auto, or a treatment of all columns
     return columns

@@ -100,6 +100,11 @@ class TableOptions:
         return list(dict.fromkeys(name for name in roles if name))
 
     @property
+    def named_inputs(self) -> list[str]:
+        """The columns that `ignore` and `inputs` name, without patterns."""
+        return [name for name in (*self.ignore, *self.inputs) if not set("*?[") & set(name)]
+
+    @property
     def lagged(self) -> tuple[str, ...]:
         """The inputs that are earlier values of the targets."""
         return tuple(lag_name(target, lag) for lag in self.lags for target in self.targets)

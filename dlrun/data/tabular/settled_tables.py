@@ -61,8 +61,7 @@ def _named(options: TableOptions) -> list[str]:
     """The columns that options of the inputs name, without patterns; a lag is no column of the table."""
     named = [name for key in _AUTO if (each := getattr(options, key)) != "auto" for name in each]
     named += options.missing if isinstance(options.missing, Mapping) else ()
-    named += [name for name in (*options.ignore, *options.inputs) if not set("*?[") & set(name)]
-    return [name for name in named if name not in (*options.lagged, "*")]
+    return [name for name in (*named, *options.named_inputs) if name not in (*options.lagged, "*")]
 
 
 def _strict(stated: SettledTable) -> SettledTable:

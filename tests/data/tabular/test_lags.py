@@ -548,10 +548,10 @@ def test_a_file_without_what_lags_look_up_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_whose_dates_no_row_can_read_is_refused_for_them(tmp_path: Path) -> None:
     model = again(data_of(written(tmp_path)), tmp_path / "shops.csv")
-    german = [".".join(reversed(line[:10].split("-"))) + line[10:] for line in lines_of(sold())]
+    numbered = [f"day {line[8:10]}{line[10:]}" for line in lines_of(sold())]
     assert model.read_labelled is not None
     with pytest.raises(UserError, match=r"no row is left: .* 117 cells are unreadable: day in row 2"):
-        model.read_labelled(written(tmp_path, german, "german.csv"))
+        model.read_labelled(written(tmp_path, numbered, "numbered.csv"))
 
 
 def test_predict_prints_what_comes_next_and_why_a_row_is_blank(tmp_path: Path, dlrun: Dlrun) -> None:
