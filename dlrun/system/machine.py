@@ -50,6 +50,12 @@ def keep_freed_memory() -> None:
         library.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
 
 
+def give_back_freed_memory() -> None:
+    """Make glibc give freed memory back to the system; does nothing with other C libraries."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _physical_memory() -> int:
     """The bytes of memory that the machine has; sys.maxsize if the system does not tell."""
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}) and hasattr(os, "sysconf"):

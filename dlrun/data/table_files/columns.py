@@ -14,6 +14,7 @@ import numpy as np
 MISSING = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null"})
 LARGEST = 3.4e38  # the largest float32, the type in which models compute
 _PADDED = re.compile(r"0[0-9]+")
+_FIRST = 1000
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -62,8 +63,11 @@ class Column:
     @property
     def has_fractions(self) -> bool:
         """True for numbers of which one is not whole."""
-        values = self.numbers
-        return values is not None and bool((values != np.round(values))[~np.isnan(values)].any())
+        values = np.empty(0) if self.numbers is None else self.numbers
+        return any(  # mostly some of the first ones tell
+            bool((some != np.round(some))[~np.isnan(some)].any())
+            for some in (values[:_FIRST], values[_FIRST:])
+        )
 
     @cached_property
     def counts(self) -> np.ndarray:

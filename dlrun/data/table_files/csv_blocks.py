@@ -47,8 +47,9 @@ def blocks(
         for chunk, starts in _chunks(
             _utf8(raw, text.encoding, size or _BLOCK), layout.first, layout.separator
         ):
-            if figures and _may_hold_codes(chunk, layout.separator):  # only a text tells 007 from 7
-                figures = {at for at in figures if columns[at].has_fractions}
+            whole = {at for at in figures if not columns[at].has_fractions}
+            if whole and _may_hold_codes(chunk, layout.separator):  # only a text tells 007 from 7
+                figures -= whole
             arrays = _parsed(chunk, layout, cells, figures, has_newlines=not isinstance(starts, range))
             if len(arrays[0]) != len(starts):
                 raise Irregular  # such as a line of spaces

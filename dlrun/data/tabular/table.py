@@ -51,6 +51,7 @@ from dlrun.data.tabular.row_weights import note_weights
 from dlrun.data.tabular.settled_tables import Read, SettledTable, settled_table
 from dlrun.data.tabular.splits import Rows, rows_of_splits
 from dlrun.data.trees import single
+from dlrun.system.machine import give_back_freed_memory
 
 
 def file_table(
@@ -292,5 +293,6 @@ def _learnt(settled: SettledTable, notes: list[str]) -> _Dataset:
     found = fitted(settled, notes)
     names = RowNames(settled.table.place)
     dataset = _Dataset(found.options, found.encoding, notes, settled.findings, {}, settled.guessed, names)
+    give_back_freed_memory()  # that columns took one by one; the examples take a large piece
     dataset.splits = dataset.examples(found.cells, found.rows)
     return dataset
