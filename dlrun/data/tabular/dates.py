@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +21,7 @@ _DAYS = (
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 FORMATS = tuple(day + time for time in _TIMES for day in _DAYS)
 _TRIED = 20  # texts, by which formats are chosen before all are tried
+_OFFSET = re.compile(r"(?<=\d)(Z|[+-]\d\d:\d\d)$")
 ISO = ""  # stands for ISO 8601 in all its forms
 
 
@@ -88,6 +89,12 @@ def formats_of_most(counts: Mapping[str, int], share: float) -> list[str]:
             fitted[each] = count
     best = [each for each, count in fitted.items() if count == max(fitted.values())]
     return _different(best, [text for text in texts if _fits([text], best[0])]) if best else []
+
+
+def said_offsets(texts: Iterable[str]) -> str:
+    """The different offsets from UTC of some dates, such as `+01:00, +02:00`; "" unless there are several."""
+    found = {match[0].replace("Z", "+00:00") for text in texts if (match := _OFFSET.search(text))}
+    return ", ".join(sorted(found)) if len(found) > 1 else ""
 
 
 def is_date(text: str, date_format: str) -> bool:

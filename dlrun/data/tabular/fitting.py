@@ -9,7 +9,7 @@ from dlrun.data.placement import Placement
 from dlrun.data.table_files.tables import Table
 from dlrun.data.tabular.cells import Cells, in_order
 from dlrun.data.tabular.column_figures import Figures
-from dlrun.data.tabular.dates import ISO, formats_of
+from dlrun.data.tabular.dates import ISO, formats_of, said_offsets
 from dlrun.data.tabular.encoding import Encoding, TableOptions, different, places_of, sameness
 from dlrun.data.tabular.far_values import ranges_of
 from dlrun.data.tabular.guesses import input_columns
@@ -21,6 +21,8 @@ from dlrun.data.tabular.row_weights import note_weights, that_count
 from dlrun.data.tabular.settled_tables import SettledTable
 from dlrun.data.tabular.splits import Rows, rows_of_splits, said_borders
 from dlrun.errors import UserError
+
+_LOOKED_AT = 10_000  # different dates of a column
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def fitted(settled: SettledTable, notes: list[str]) -> Fitted:
     options = replace(options, formats=_formats(table, options))
     cells = parsed(table, options, columns, categorical)
     refuse_text(cells, table, options, columns)
+    findings += _mixed_offsets(table, options)
     own = list(columns)
     if options.lags:
         options = add_lags(cells, table, options)
@@ -163,6 +166,20 @@ def _formats(table: Table, options: TableOptions) -> dict[str, str]:
     if options.date_format or options.reading.is_strict:
         return dict.fromkeys(columns, options.date_format)
     return {name: [*formats_of(table.columns[name].as_texts().texts), ISO][0] for name in columns}
+
+
+def _mixed_offsets(table: Table, options: TableOptions) -> list[str]:
+    """A note for each column of dates that have different offsets from UTC, as summer and winter have."""
+    columns = [*options.dates, *(options.date if len(options.date) == 1 else ())]
+    each = {
+        name: said_offsets(table.columns[name].as_texts().texts[:_LOOKED_AT])
+        for name in dict.fromkeys(columns)
+    }
+    return [
+        f"{name} has dates of several offsets from UTC ({said}): its days and hours are those of UTC"
+        for name, said in each.items()
+        if said
+    ]
 
 
 def unlearnable_classes(training: Cells, classes: Sequence[str], options: TableOptions) -> list[str]:

@@ -476,3 +476,12 @@ def test_points_that_may_stand_between_thousands_are_said(tmp_path: Path) -> Non
     assert not any("decimal point" in each for each in data_of(path, decimal=".").findings)
     path.write_text("x;y\n" + "\n".join(rows) + "\n3;0.25\n")
     assert not any("decimal point" in each for each in data_of(path).findings)
+
+
+def test_dates_of_several_offsets_are_said_to_be_counted_in_utc(tmp_path: Path) -> None:
+    rows = [f"2021-{n % 9 + 1:02}-{n % 28 + 1:02}T08:00:00+0{1 + (n % 9 > 2)}:00,{n}" for n in range(60)]
+    said = "when has dates of several offsets from UTC (+01:00, +02:00): its days and hours are those of UTC"
+    assert said in data_of(table(tmp_path, rows, "when,y")).findings
+    assert said in data_of(tmp_path / "table.csv", date=["when"], date_cycles=["day"]).findings
+    alike = [row.replace("+02", "+01") for row in rows]
+    assert not any("UTC" in each for each in data_of(table(tmp_path, alike, "when,y")).findings)
