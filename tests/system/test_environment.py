@@ -51,6 +51,7 @@ def environment(tmp_path: Path, temporary: Path) -> dict[str, str]:
     return kept | {"PATH": f"{program.parent}:{os.environ['PATH']}", "TMPDIR": str(temporary)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backend",
     [
@@ -71,6 +72,7 @@ def test_pictures_are_drawn_whatever_backend_somebody_chose(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "home",
     [{"HOME": NOWHERE}, {"HOME": "/dev/null"}, {"XDG_CONFIG_HOME": NOWHERE, "XDG_CACHE_HOME": NOWHERE}],
@@ -104,6 +106,7 @@ def test_the_workers_of_a_sweep_share_the_folder_of_the_process_that_began_them(
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="only root becomes somebody else")
 @pytest.mark.parametrize("tmpdir", ["", NOWHERE])
 def test_a_user_without_a_name_trains_from_a_read_only_install(

@@ -58,6 +58,7 @@ def test_what_needs_no_pytorch_needs_no_memory_for_it(
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("train",), ("sweep", "optimizer.lr=1e-3,1e-2", "--jobs", "2")])
 def test_a_little_more_than_pytorch_needs_is_enough(
     tiny: Path, dlrun_process: Callable[..., Any], words: tuple[str, ...]
@@ -83,6 +84,7 @@ def test_a_sweep_whose_models_do_not_fit_the_limit_names_it_and_how_to_go_on(
     assert len(said.splitlines()) <= 5
 
 
+@pytest.mark.slow
 def test_a_sweep_with_too_few_files_says_so(tiny: Path, dlrun_process: Callable[..., Any]) -> None:
     words = ("optimizer.lr=1e-3,1e-2", "--seeds", "5", "--jobs", "10", "-q")
     done = dlrun_process("sweep", tiny, *words, preexec_fn=limited(resource.RLIMIT_NOFILE, 20))

@@ -146,6 +146,7 @@ def test_where_there_is_no_server_of_workers_there_is_no_socket_to_remove(
         assert (tmp_path / RECORD).exists()
 
 
+@pytest.mark.slow
 def test_a_folder_of_temporary_files_that_is_too_long_for_a_socket_stops_no_sweep(
     tmp_path: Path, tiny: Path, runs_dir: Path, dlrun_process: Callable[..., Any]
 ) -> None:
