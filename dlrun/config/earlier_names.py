@@ -71,6 +71,14 @@ _RENAMED = {
     "dlrun.evaluation.baselines": "dlrun.training.baselines.baselines_of",
     "dlrun.evaluation.guesses": "dlrun.training.baselines.guesses",
     "dlrun.evaluation.spread": "dlrun.training.figures.spread",
+    **{
+        f"dlrun.evaluation.{name}": f"dlrun.training.{home}.{name}"
+        for home, names in {
+            "checkpoint_entries": ("config_of", "load_weights"),
+            "opening": ("open_checkpoint", "open_model", "open_plan"),
+        }.items()
+        for name in names
+    },
     "dlrun.plots._convolutions.convolutions": "dlrun.drawing.convolutions.convolutions_of",
     "dlrun.plots._plane.coloured": "dlrun.drawing.earlier.coloured",
     "dlrun.plots._plane.probabilities_at": "dlrun.drawing.earlier.probabilities_at",

@@ -26,8 +26,9 @@ from dlrun.errors import RunFailed, UserError
 from dlrun.results.continuation import Continuations, Sampling, continued
 from dlrun.results.predicted_images import PredictedImages, new_files, written_images
 from dlrun.training.checkpoint import Checkpoint
+from dlrun.training.opening import open_model, open_plan
 from dlrun.training.plan import Plan
-from dlrun.training.trained import open_model, open_plan, outputs_for
+from dlrun.training.trained import outputs_for
 
 PROBLEM = "problem"  # the entry of a row without a prediction
 FAR = "far_outside"  # the entry of a row with numbers far outside the training examples

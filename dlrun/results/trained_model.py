@@ -16,8 +16,9 @@ from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.trees import Tree
 from dlrun.errors import UserError
 from dlrun.run_folders.locating import find_run
+from dlrun.training.checkpoint_entries import epochs_of, load_weights
 from dlrun.training.copies import WithLoss
-from dlrun.training.trained import epochs_of, load_weights, open_plan
+from dlrun.training.opening import open_plan
 
 
 class FromRaw(nn.Module):

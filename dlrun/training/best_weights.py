@@ -13,10 +13,10 @@ from torch import Tensor
 from dlrun.errors import CheckpointRefused
 from dlrun.training.best import of_copy, row_of
 from dlrun.training.checkpoint import load_checkpoint
+from dlrun.training.checkpoint_entries import epochs_of, load_weights
 from dlrun.training.copies import Copies
 from dlrun.training.not_finite import weight_not_finite
 from dlrun.training.recipe import Row
-from dlrun.training.trained import epochs_of, load_weights
 
 
 @dataclass

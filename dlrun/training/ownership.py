@@ -15,7 +15,7 @@ from dlrun.run_folders.records import at
 from dlrun.run_folders.run import DONE, Run
 from dlrun.training.best import bests_of
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint
-from dlrun.training.trained import config_of, epochs_of
+from dlrun.training.checkpoint_entries import config_of, epochs_of
 
 _SAVED = (*DONE, "paused", "interrupted")  # statuses that are written after the last checkpoint
 _Figures = dict[str, list[Any]]  # column -> a figure of each seed

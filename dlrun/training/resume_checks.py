@@ -22,13 +22,13 @@ from dlrun.run_folders.metrics_file import metrics_header
 from dlrun.run_folders.run import Run
 from dlrun.training import fast_paths
 from dlrun.training.checkpoint import Checkpoint
+from dlrun.training.checkpoint_entries import changed_data, config_of
 from dlrun.training.early_stopping import go_on_with_more_patience, note_stops
 from dlrun.training.hardware import Hardware
 from dlrun.training.not_finite import weight_not_finite
 from dlrun.training.plan import Plan
 from dlrun.training.provenance import FOR_TRAINING, refuse_stand_ins
 from dlrun.training.state import State
-from dlrun.training.trained import changed_data, config_of
 
 # Entries of an optimizer's state that may differ: implementation choices, and the rate, set by the schedule.
 _MAY_DIFFER = {"fused", "capturable", "foreach", "lr", "initial_lr"}

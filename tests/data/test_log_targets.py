@@ -25,7 +25,7 @@ from dlrun.results.prediction import predict_files
 from dlrun.results.trained_model import load
 from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
 from dlrun.training.evaluation import evaluate_run
-from dlrun.training.trained import open_checkpoint, open_plan
+from dlrun.training.opening import open_checkpoint, open_plan
 
 N = 60
 SMALL: dict[str, Any] = {"loss": "mse", "metrics": ["mae"], "epochs": 2, "seeds": [0, 1], "batch_size": 16}

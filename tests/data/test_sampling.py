@@ -16,7 +16,7 @@ from dlrun.data.loaded import InMemory
 from dlrun.data.preparation import Preparation
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.training.evaluation import evaluate_run
-from dlrun.training.trained import open_checkpoint
+from dlrun.training.opening import open_checkpoint
 
 CPU = torch.device("cpu")
 

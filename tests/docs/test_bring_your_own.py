@@ -17,8 +17,8 @@ from small_runs import differences, go_on, outcome, own_parts, planned, trained
 from dlrun.config.registry import FOLDERS, read_part
 from dlrun.errors import UserError
 from dlrun.training.evaluation import evaluate_run
+from dlrun.training.opening import open_checkpoint
 from dlrun.training.plan_trials import try_on
-from dlrun.training.trained import open_checkpoint
 
 PAGE = (PROJECT / "docs" / "bring-your-own.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -25,7 +25,7 @@ from torch import nn
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.training.checkpoint import FORMAT, load_checkpoint
-from dlrun.training.trained import open_plan
+from dlrun.training.opening import open_plan
 
 DEEP = b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."  # a hundred thousand lists in each other
 

@@ -55,7 +55,7 @@ from dlrun.run_folders.run import Run
 from dlrun.training import checkpoint as checkpoints
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dlrun.training.experiment import train_run
-from dlrun.training.trained import open_plan
+from dlrun.training.opening import open_plan
 from dlrun.training.views import HiddenTraining
 
 if TYPE_CHECKING:

@@ -46,7 +46,7 @@ from dlrun.system.processes import identity, now
 from dlrun.training import run_writer
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.experiment import train_run
-from dlrun.training.trained import open_checkpoint
+from dlrun.training.opening import open_checkpoint
 from dlrun.training.views import HiddenTraining
 
 Dlrun = Callable[..., Any]

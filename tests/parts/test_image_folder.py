@@ -35,7 +35,7 @@ from dlrun.errors import RunFailed, UserError
 from dlrun.run_folders.run import Run
 from dlrun.system import locks as _alone
 from dlrun.system.files import size_text
-from dlrun.training.trained import open_plan
+from dlrun.training.opening import open_plan
 
 CPU = torch.device("cpu")
 COLOURS = {"cat": (200, 30, 30), "dog": (30, 200, 30), "owl": (30, 30, 200)}

@@ -30,8 +30,9 @@ from dlrun.data.examples import Data, Examples
 from dlrun.errors import UserError
 from dlrun.training.losses import loss_part
 from dlrun.training.named_parts import metric
+from dlrun.training.opening import open_checkpoint
 from dlrun.training.optimizers import needs_closure
-from dlrun.training.trained import Trained, open_checkpoint
+from dlrun.training.trained import Trained
 
 PARTS = Parts()
 EVERY = [(kind, name) for kind in FOLDERS for name in PARTS.names(kind)]

@@ -26,9 +26,10 @@ from dlrun.drawing.image_grids import as_pictures
 from dlrun.drawing.style import Predicted, mean_and_spread, shown
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
+from dlrun.training.opening import open_checkpoint
 from dlrun.training.plot_files import draw_plot
 from dlrun.training.suitability import suitable_plots
-from dlrun.training.trained import Trained, open_checkpoint
+from dlrun.training.trained import Trained
 
 LINEAR = {"name": "linear", "flatten": True}
 CNN = {"name": "cnn", "channels": [3, 5], "kernel_size": 3, "padding": 1}

@@ -14,7 +14,7 @@ from dlrun.plots.calibration import binned
 from dlrun.plots.confusion_matrix import row_percentages
 from dlrun.plots.forecasts import over_examples
 from dlrun.plots.residuals import mean_and_sd, residuals
-from dlrun.training.trained import open_checkpoint
+from dlrun.training.opening import open_checkpoint
 
 N = 40
 STREAM = torch.Generator().manual_seed(4)

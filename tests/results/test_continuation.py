@@ -18,7 +18,7 @@ from dlrun.errors import UserError
 from dlrun.results.continuation import Continuations, Sampling, continued
 from dlrun.results.prediction import predict_files
 from dlrun.run_folders.run import Run
-from dlrun.training.trained import open_checkpoint
+from dlrun.training.opening import open_checkpoint
 
 ABC = "abcdefgh" * 60
 WINDOW = 8
@@ -82,7 +82,7 @@ def test_tokens_are_drawn_as_often_as_they_are_probable(run: Run) -> None:
 
 
 def opened(run: Run) -> Any:
-    from dlrun.training.trained import open_model, open_plan
+    from dlrun.training.opening import open_model, open_plan
 
     plan, preprocessing, saved = open_plan(run.best, [], Parts(), run.folder)
     hardware = plan.hardware()

@@ -16,7 +16,8 @@ from small_runs import lines_of_points, own_parts, planned, trained
 from dlrun.blocks.class_reports import most_confused
 from dlrun.config.registry import Parts
 from dlrun.results.judged_examples import judged_examples
-from dlrun.training.trained import Trained, open_checkpoint
+from dlrun.training.opening import open_checkpoint
+from dlrun.training.trained import Trained
 
 Dlrun = Callable[..., Any]
 

@@ -21,7 +21,8 @@ from dlrun.errors import UserError
 from dlrun.results.predicted_images import new_files
 from dlrun.results.prediction import predict_files
 from dlrun.run_folders.run import Run
-from dlrun.training.trained import Trained, open_checkpoint
+from dlrun.training.opening import open_checkpoint
+from dlrun.training.trained import Trained
 
 UNET = {"name": "unet", "channels": 2, "depth": 1}
 SHAPES = {"name": "shapes", "images": 8, "test_images": 4, "size": 16}

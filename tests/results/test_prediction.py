@@ -18,7 +18,8 @@ from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.results.prediction import PredictedPieces, Predictions, predict_files
 from dlrun.run_folders.run import Run
-from dlrun.training.trained import Trained, open_checkpoint
+from dlrun.training.opening import open_checkpoint
+from dlrun.training.trained import Trained
 
 DAYS = """\
 date,week,before,temperature

@@ -16,7 +16,7 @@ import dlrun
 from dlrun.config.mistakes import ConfigError
 from dlrun.errors import UserError
 from dlrun.training.evaluation import evaluate_run
-from dlrun.training.trained import open_checkpoint
+from dlrun.training.opening import open_checkpoint
 
 WAYS: dict[str, dict[str, Any]] = {
     "points": {},

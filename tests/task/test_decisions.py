@@ -18,7 +18,8 @@ from dlrun.drawing.style import predicted
 from dlrun.results.prediction import Predictions
 from dlrun.task.sequence import sequence
 from dlrun.training.evaluation import evaluate_run
-from dlrun.training.trained import Trained, open_checkpoint
+from dlrun.training.opening import open_checkpoint
+from dlrun.training.trained import Trained
 
 # Losses whose largest output is not, or not always, at the class with the largest probability.
 OWN = {

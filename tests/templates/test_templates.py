@@ -14,8 +14,8 @@ from dlrun.config.registry import FOLDERS
 from dlrun.console.commands.new import PLACEHOLDER, TEMPLATES
 from dlrun.templates import architecture, augmentations, dataset, loss, metrics, optimizer, schedule
 from dlrun.training.evaluation import evaluate_run
+from dlrun.training.opening import open_checkpoint
 from dlrun.training.plan_trials import try_on
-from dlrun.training.trained import open_checkpoint
 
 WRITTEN = {
     f"{kind}/mine.py": (TEMPLATES / f"{kind}.py").read_text(encoding="utf-8").replace(PLACEHOLDER, "mine")

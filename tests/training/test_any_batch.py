@@ -16,9 +16,9 @@ from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.console.commands.app import app
 from dlrun.training.evaluation import evaluate_run
+from dlrun.training.opening import open_checkpoint
 from dlrun.training.plan import Plan
 from dlrun.training.plan_trials import try_on
-from dlrun.training.trained import open_checkpoint
 
 IDS = '''
 """Sequences of ids whose class is that of their most frequent id, or the next id at each position."""

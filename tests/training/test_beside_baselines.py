@@ -14,7 +14,7 @@ from small_runs import Listening, only_run, own_parts, planned, trained
 from dlrun.config.registry import Parts
 from dlrun.training.beside_baselines import Shortfall, shortfalls
 from dlrun.training.evaluation import evaluate_run
-from dlrun.training.trained import open_checkpoint
+from dlrun.training.opening import open_checkpoint
 
 Dlrun = Callable[..., Any]
 HOUSES = "rooms,price\n" + "".join(f"{1 + n % 7},{200_000 + 9_000 * (n % 7) + 17 * n}\n" for n in range(50))

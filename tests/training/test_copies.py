@@ -18,11 +18,11 @@ from dlrun.training.copies import Apart, Stacked, as_tensor
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.experiment import train_run
 from dlrun.training.loop import fit
+from dlrun.training.opening import open_checkpoint
 from dlrun.training.plan import Plan
 from dlrun.training.plan_trials import try_on
 from dlrun.training.recipe import Row
 from dlrun.training.state import State
-from dlrun.training.trained import open_checkpoint
 from dlrun.training.views import HiddenTraining
 
 

@@ -17,7 +17,7 @@ from dlrun.training import state as states
 from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
 from dlrun.training.copies import Apart
 from dlrun.training.evaluation import evaluate_run
-from dlrun.training.trained import open_checkpoint
+from dlrun.training.opening import open_checkpoint
 
 SEEDS = [0, 1, 2, 3]
 STOPPING: dict[str, Any] = {

@@ -20,7 +20,8 @@ from dlrun.run_folders.run import Run
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dlrun.training.evaluation import evaluate_run, keep_report
 from dlrun.training.figures import spread
-from dlrun.training.trained import Trained, open_checkpoint
+from dlrun.training.opening import open_checkpoint
+from dlrun.training.trained import Trained
 
 NOWHERE = Path("no-data")
 

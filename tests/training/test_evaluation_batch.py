@@ -14,8 +14,8 @@ from dlrun.config.loading import config_from_plain, load_run_config
 from dlrun.config.mistakes import ConfigError
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.evaluation import evaluate_run
+from dlrun.training.opening import open_checkpoint
 from dlrun.training.plan_making import LARGEST_EVALUATION, make_plan
-from dlrun.training.trained import open_checkpoint
 
 WIDE = {"architecture": {"name": "mlp", "hidden": [3_000_000]}}
 

@@ -17,7 +17,8 @@ from dlrun.data.trees import single
 from dlrun.errors import Diverged, UserError
 from dlrun.run_folders.run import Run
 from dlrun.training.evaluation import evaluate_run
-from dlrun.training.trained import Trained, open_checkpoint
+from dlrun.training.opening import open_checkpoint
+from dlrun.training.trained import Trained
 
 COUNTED = '''
 """Examples of each task, which stand there several times, or have weights."""

@@ -47,7 +47,7 @@ from dlrun.training import run_writer
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.experiment import train_run
 from dlrun.training.not_finite import weight_not_finite
-from dlrun.training.trained import open_checkpoint
+from dlrun.training.opening import open_checkpoint
 from dlrun.training.views import HiddenTraining
 
 NOISE = FULL["augmentations"]

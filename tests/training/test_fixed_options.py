@@ -13,7 +13,7 @@ from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
 from dlrun.training.evaluation import evaluate_run
-from dlrun.training.trained import open_checkpoint, open_given
+from dlrun.training.opening import open_checkpoint, open_given
 
 Dlrun = Callable[..., Any]
 ROWS = [f"{'red' if n % 3 else 'blue'},{n % 7},{'' if n % 9 == 4 else n * 0.3:}," for n in range(60)]

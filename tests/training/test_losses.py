@@ -14,8 +14,8 @@ from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.evaluation import evaluate_run
+from dlrun.training.opening import open_checkpoint
 from dlrun.training.plan_trials import try_on
-from dlrun.training.trained import open_checkpoint
 
 CENTRES = '''
 """Distances to a centre for each class, which are learnt."""

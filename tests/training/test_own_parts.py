@@ -10,8 +10,8 @@ from small_runs import own_parts, planned, trained
 from dlrun.config.mistakes import ConfigError
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.layers import LARGE
+from dlrun.training.opening import open_checkpoint
 from dlrun.training.plan_trials import try_on
-from dlrun.training.trained import open_checkpoint
 
 DATASET = '''
 """Points from a generator."""

@@ -19,9 +19,10 @@ from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.loop import evaluate, predictions
 from dlrun.training.meters import DeviceMeter
+from dlrun.training.opening import open_checkpoint
 from dlrun.training.pieces import Pieces
 from dlrun.training.plan import Plan
-from dlrun.training.trained import Trained, open_checkpoint
+from dlrun.training.trained import Trained
 
 FITS, FIRST, HALVED = 100, 600, 75  # examples that memory suffices for; 600, 300, 150, 75 are tried
 

@@ -11,8 +11,8 @@ from small_runs import differences, go_on, of_seed, outcome, own_parts, planned,
 
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.evaluation import evaluate_run
+from dlrun.training.opening import open_checkpoint
 from dlrun.training.plan_trials import try_on
-from dlrun.training.trained import open_checkpoint
 
 WAYS: dict[str, dict[str, Any]] = {
     "classes": {},

@@ -18,7 +18,8 @@ from dlrun.errors import CheckpointRefused, UserError
 from dlrun.run_folders.run import Run
 from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
 from dlrun.training.evaluation import evaluate_run
-from dlrun.training.trained import Trained, open_checkpoint, open_given
+from dlrun.training.opening import open_checkpoint, open_given
+from dlrun.training.trained import Trained
 
 Dlrun = Callable[..., Any]
 LINES = lines_of_points(40)

@@ -70,7 +70,7 @@ def evaluate(
     from dlrun.results.judged_examples import judged_examples
     from dlrun.system.strict_json import finite
     from dlrun.training.evaluation import evaluate_run, keep_report
-    from dlrun.training.trained import open_checkpoint, open_given
+    from dlrun.training.opening import open_checkpoint, open_given
 
     if as_csv and json:
         raise UserError("--csv and --json cannot both be given", where="command line")
@@ -239,7 +239,7 @@ def plot(
     """Draw plots of a run: those of its config, or the ones named."""
     from dlrun.console.streams import warn
     from dlrun.system.files import ANOTHER_OUT, make_folder
-    from dlrun.training.trained import open_checkpoint
+    from dlrun.training.opening import open_checkpoint
 
     path, found = checkpoint_of(run, checkpoint, runs_dir)
     folder = out or (found.plots if found else None)

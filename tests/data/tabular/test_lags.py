@@ -22,7 +22,7 @@ from dlrun.data.trees import single
 from dlrun.dataset.csv import csv
 from dlrun.errors import UserError
 from dlrun.training.evaluation import evaluate_run
-from dlrun.training.trained import open_checkpoint
+from dlrun.training.opening import open_checkpoint
 
 Dlrun = Callable[..., Any]
 CPU = torch.device("cpu")

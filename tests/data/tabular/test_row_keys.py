@@ -20,8 +20,8 @@ from dlrun.data.table_files.csv_files import read_table
 from dlrun.data.table_files.tables import Reading
 from dlrun.data.tabular.row_keys import row_keys
 from dlrun.dataset.csv import csv
+from dlrun.training.opening import open_checkpoint
 from dlrun.training.plan_making import make_plan
-from dlrun.training.trained import open_checkpoint
 
 Cell = str | int | float
 HEADER = ["day", "Größe", "price", "count", "gap", "y"]

@@ -25,7 +25,7 @@ from dlrun.errors import CheckpointRefused, UserError
 from dlrun.results.prediction import predict_files
 from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
 from dlrun.training.evaluation import evaluate_run
-from dlrun.training.trained import open_checkpoint, open_given, open_plan
+from dlrun.training.opening import open_checkpoint, open_given, open_plan
 
 FIRST = date(2020, 1, 1)
 ROWS = 60

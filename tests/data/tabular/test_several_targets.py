@@ -26,7 +26,7 @@ from dlrun.results.trained_model import load
 from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.losses import loss_part
-from dlrun.training.trained import open_checkpoint, open_plan
+from dlrun.training.opening import open_checkpoint, open_plan
 
 N = 60
 HEADER = "x,z,height,loss"

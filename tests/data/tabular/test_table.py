@@ -28,7 +28,8 @@ from dlrun.dataset.daily_temperatures import COLUMNS, WEEK, daily_temperatures, 
 from dlrun.errors import CheckpointRefused, UserError
 from dlrun.results.trained_model import load
 from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
-from dlrun.training.trained import open_checkpoint, open_plan, outputs_for
+from dlrun.training.opening import open_checkpoint, open_plan
+from dlrun.training.trained import outputs_for
 
 CPU = torch.device("cpu")
 HEADER = "when,sky,wind,guess,heat"

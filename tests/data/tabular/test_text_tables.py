@@ -21,7 +21,7 @@ from dlrun.dataset.text_table import text_table
 from dlrun.errors import CheckpointRefused, UserError
 from dlrun.results.prediction import predict_files
 from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
-from dlrun.training.trained import open_checkpoint, open_plan
+from dlrun.training.opening import open_checkpoint, open_plan
 
 GOOD, BAD = ("fine", "lovely", "great"), ("awful", "dull", "poor")
 DRAWN: dict[str, Any] = {"split_rule": "drawn", "valid_fraction": 0.0}

@@ -24,7 +24,7 @@ from dlrun.metrics.bits_per_character import bits_per_character, finish
 from dlrun.results.continuation import Sampling
 from dlrun.results.prediction import predict_files
 from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
-from dlrun.training.trained import open_plan
+from dlrun.training.opening import open_plan
 
 RHYME = "Humpty Dumpty sat on a wall, Humpty Dumpty had a great fall.\nÄ€ and 😀!\n" * 8
 

@@ -20,8 +20,8 @@ from dlrun.data.text.texts import tokens_of
 from dlrun.dataset.text_file import text_file
 from dlrun.errors import CheckpointRefused, UserError
 from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
+from dlrun.training.opening import open_checkpoint, open_plan
 from dlrun.training.plan_trials import try_on
-from dlrun.training.trained import open_checkpoint, open_plan
 
 CPU = torch.device("cpu")
 RHYME = "Humpty Dumpty sat on a wall,\nHumpty Dumpty had a great fall.\n" * 8

@@ -1,0 +1,91 @@
+"""Entries of an untrusted checkpoint, checked: its config, epochs and weights, and the shape of its data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from dlrun.config.keys import Config
+from dlrun.config.loading import config_from_plain
+from dlrun.config.mistakes import ConfigError
+from dlrun.config.registry import Parts
+from dlrun.data.examples import Data
+from dlrun.errors import CheckpointRefused, UserError, shortened
+from dlrun.training.checkpoint import Checkpoint
+from dlrun.training.copies import Copies
+from dlrun.training.provenance import Misfit
+
+
+def config_of(saved: Checkpoint, path: Path, parts: Parts) -> Config:
+    """The config in a checkpoint. Raises CheckpointRefused if it is not valid."""
+    try:
+        return config_from_plain(saved.config, str(path), parts=parts, is_of_run=True)
+    except UserError as error:
+        said = error.mistakes[0] if isinstance(error, ConfigError) else error.what
+        fix = "if it was trained with parts of your own, name their folder with --parts"
+        raise CheckpointRefused(f"its config is refused: {said}", where=str(path), fix=fix) from None
+
+
+def epochs_of(state: dict[str, Any]) -> list[int]:
+    """The epochs of the weights in a checkpoint's state: one of all copies, or in best.pt one of each.
+
+    Raises ValueError or LookupError for anything else, which an untrusted file may hold.
+    """
+    stopped = state.get("stopped")  # of last.pt
+    ends = [state["epoch"] if stop is None else stop for stop in stopped] if isinstance(stopped, list) else []
+    epochs = state.get("epochs") or ends or [state["epoch"]]
+    if not isinstance(epochs, list) or not epochs:
+        raise ValueError("epochs")
+    for epoch in (state["epoch"], *epochs):
+        if type(epoch) is not int or not 0 <= epoch < 2**63:
+            raise ValueError("epoch")
+    return epochs
+
+
+def load_weights(model: Copies, saved: list[dict[str, Tensor]], path: Path, *, assign: bool = False) -> None:
+    """Load saved weights into the copies. Raises CheckpointRefused if they do not fit."""
+    try:
+        for copy, weights in zip(model.copies, saved, strict=True):
+            for name, value in copy.state_dict().items():
+                if name in weights and isinstance(value, Tensor) and weights[name].dtype != value.dtype:
+                    raise TypeError(f"{name} holds {weights[name].dtype}, not {value.dtype}")
+            # A new dict: torch stores `assign` in the given one, where the next call would find it.
+            copy.load_state_dict(dict(weights), assign=assign)
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise misfit(str(error).splitlines()[-1].strip()[:150], path) from None
+
+
+def misfit(reason: str, path: Path) -> Misfit:
+    return Misfit(f"its weights do not fit the architecture: {reason}", where=str(path))
+
+
+def changed_data(saved: Checkpoint, data: Data) -> str:
+    """The difference of the inputs or the classes between a checkpoint and the data, in words.
+
+    "" if there is none, or if the checkpoint's entries are malformed.
+    """
+    shape, classes = saved.data.get("input_shape"), saved.data.get("classes")
+    if not is_shape(shape):
+        return ""
+    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        return ""
+    if shape != data.plain_shape:
+        if not isinstance(shape, list) or not data.shape:
+            return f"the inputs were {shape}, and now are {data.plain_shape}"
+        before, now = (" × ".join(map(str, each)) for each in (shape, data.shape))
+        return f"an input had {before} numbers, and now has {now}"
+    if classes == list(data.classes):
+        return ""
+    if new := [name for name in data.classes if name not in classes]:
+        return f"there were {len(classes)} classes, and now there is {shortened(new[0])!r} too"
+    if gone := [name for name in classes if name not in data.classes]:
+        return f"there were {len(classes)} classes, and now there is no {shortened(gone[0])!r}"
+    return "its classes are in another order"
+
+
+def is_shape(shape: object) -> bool:
+    """True for the shape of an input, or of several by name; an untrusted checkpoint may hold tensors."""
+    each = list(shape.values()) if isinstance(shape, dict) else [shape]
+    return all(isinstance(own, list) and all(type(size) is int for size in own) for own in each)
