@@ -36,8 +36,8 @@ class Shortfall:
 
     def __str__(self) -> str:
         column = f"{self.split}_{self.figure}" if self.split else self.figure
-        what = f"{column} {_said(self.value)} is worse than that of the {self.baseline}"
-        return f"{what}, {_said(self.guessed)}"
+        guess = f"the baseline {self.baseline!r} ({_said(self.guessed)})"
+        return f"{column} {_said(self.value)} is worse than {guess}"
 
 
 def shortfalls(

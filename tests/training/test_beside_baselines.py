@@ -68,7 +68,7 @@ def test_a_target_that_is_far_from_0_is_to_be_scaled(
     [line] = told(dlrun, write)
     run = only_run(runs_dir)
     r2 = run.summary()["best"]["figures"]["test_r2"]["mean"]
-    assert line.startswith(f"warning: test_r2 {r2:.4g} is worse than that of the mean, -0.")
+    assert line.startswith(f"warning: test_r2 {r2:.4g} is worse than the baseline 'mean' (-0.")
     assert line.endswith(": set dataset.scale_target: true, train longer or try another optimizer.lr")
     assert run.summary()["warnings"] == [line.removeprefix("warning: ")]
     assert line in (run.folder / "log.txt").read_text()
@@ -138,7 +138,7 @@ def test_a_guess_of_the_datasets_own_counts_too(tmp_path: Path) -> None:
     model, saved = open_checkpoint(run.best, run, [], parts, Path("no-data"))
     report = evaluate_run(model, saved, run.best, "test")
     assert report["loss"] > report["baselines"]["day before"]["loss"]
-    assert "that of the day before" in warning
+    assert "the baseline 'day before' (" in warning
     assert report["warnings"] == [warning]
 
 
