@@ -169,7 +169,8 @@ class Data:
     `input_shape`. It may yield them in pieces, as NewInputs, so that any number of them fits into memory.
     With a name for each target of each example, every target is a row of `dlrun predict`. `read_labelled`
     reads a file or folder with targets, all of it, for `dlrun eval --on`. `name_of` gives the name of an
-    example by its number in `Examples.origin`. `guessed` are options of the dataset that it chose by looking
+    example by its number in `Examples.origin`, `name_of_series` that of a series by its number in the column
+    "series" of `aside`. `guessed` are options of the dataset that it chose by looking
     at the data: they are recorded in the config.
     `encode` gives the raw input of a text. `decode` gives the text of ids, where the classes at the places
     are the tokens that follow those of the input: then `dlrun predict` continues texts, and `read_new` and
@@ -201,6 +202,7 @@ class Data:
     read_new: Callable[[Path], tuple[list[str], Tensor] | Iterator[NewInputs]] | None = None
     read_labelled: Callable[[Path], Examples] | None = None
     name_of: Callable[[int], str] | None = None
+    name_of_series: Callable[[int], str] | None = None
     guessed: Mapping[str, Any] = field(default_factory=dict)
     known: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)  # warnings for the user, complete after `read`

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-from dlrun.data.examples import Split
+from dlrun.data.examples import Data, Split
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 Dates = np.ndarray[Any, np.dtype[np.datetime64]]
@@ -25,6 +25,17 @@ def dates_of(split: Split, target: int | slice = 0) -> Dates | None:
 def series_of(split: Split) -> Numbers:
     """The number of the series that each example is of, (n,); all 0 if the data names none."""
     return split.aside["series"].numpy() if "series" in split.aside else np.zeros(len(split), np.int64)
+
+
+def rows_of_series(data: Data, split: Split) -> dict[str, Numbers]:
+    """The places (m,) of the examples of each series of a split, by its name; "" if the data names none."""
+    if "series" not in split.aside:
+        return {"": np.arange(len(split))}
+    numbers, found = series_of(split), dict[str, Numbers]()
+    for number in np.unique(numbers).tolist():
+        name = data.name_of_series(number) if data.name_of_series else f"series {number}"
+        found[name] = np.flatnonzero(numbers == number)
+    return found
 
 
 def apart(steps: Numbers, places: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import torch
 from annotated_types import Ge, Le
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dlrun.data.examples import steps_ahead
-from dlrun.drawing.dates import date_axis, dates_of, series_of
+from dlrun.drawing.dates import date_axis, dates_of, rows_of_series
 from dlrun.drawing.estimates import errors, some_targets
 from dlrun.drawing.style import (
     BLUE,
@@ -24,6 +26,7 @@ from dlrun.drawing.style import (
     legend_above,
     over_seeds,
     put_title,
+    shown,
     some_of,
     target_name,
     tidy,
@@ -35,8 +38,10 @@ of_estimates = True
 automatic = True
 
 PALER = 0.38
+LINE = 68  # letters of the full size above a panel
 FEW = 120  # up to so many examples get markers
 MOST_TARGETS = 4
+MOST_PANELS = 6  # of the targets of several series
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 
@@ -49,44 +54,54 @@ def over_dates(
 ) -> Figure:
     """True values of a split in blue and predictions in red over dates, with the training split paler.
 
-    Predictions are means over seeds ± 1 sd. Without dates examples are sorted by their true values. Of more
-    than `most` examples it shows the last ones, without dates a random choice. `split: auto` is the
-    evaluation split, or if there is none train.
+    Predictions are means over seeds ± 1 sd. Each series has a panel, at most six. Without dates examples are
+    sorted by their true values. Of more than `most` examples of these it shows the last ones, without dates a
+    random choice. `split: auto` is the evaluation split, or if there is none train.
     """
     chosen = trained.chosen(split)
     outputs, targets = trained.outputs(chosen)
     dated = dates_of(trained.loaded[chosen]) is not None
-    paler = dated and chosen != "train" and len(trained.loaded["train"]) + len(targets) <= most
     numbers = some_targets(trained, MOST_TARGETS)
-    panels = len(numbers)
-    are_steps = trained.data.forecasts and panels > 1
+    series = rows_of_series(trained.data, trained.loaded[chosen]) if dated else {"": np.arange(len(targets))}
+    several = len(series) > 1
+    drawn = dict([*series.items()][: MOST_PANELS // len(numbers) if several else 1])
+    count = sum(map(len, drawn.values()))
+    paler = dated and chosen != "train" and len(trained.loaded["train"]) + len(targets) <= most
+    panels = [(number, name) for name in drawn for number in numbers]
+    are_steps = trained.data.forecasts and len(numbers) > 1
 
-    figure = Figure(figsize=(WIDTH, 1.7 + (2.9 if panels == 1 else 1.9 * panels)), layout="constrained")
-    every = figure.subplots(panels, 1, sharex=dated, squeeze=False)[:, 0]
-    for number, axes in zip(numbers, every, strict=True):
+    height = 1.7 + (2.9 if len(panels) == 1 else 1.9 * len(panels))
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    every = figure.subplots(len(panels), 1, sharex=dated, squeeze=False)[:, 0]
+    recent = latest(trained, chosen, [*drawn.values()], most)
+    for (number, name), axes in zip(panels, every, strict=True):
         tidy(axes)
         axes.set_ylabel(target_name(trained, None if are_steps else number), fontsize=TEXT)
         if are_steps:
             axes.set_title(steps_ahead(number + 1), fontsize=TEXT, color=INK, loc="right")
-        elif trained.data.target_names:
-            said = errors(trained, chosen, outputs, targets, number)
-            axes.set_title(said, fontsize=TEXT, color=INK, loc="left")
+        elif several or trained.data.target_names:
+            some = torch.from_numpy(drawn[name])
+            said = errors(trained, chosen, outputs, targets, number, some if several else None)
+            said = f"{shown(name)}: {said}" if several else said
+            size = min(TEXT, TEXT * LINE / len(said))
+            axes.set_title(said, fontsize=size, color=INK, loc="left")
         if paler:
-            draw_part(trained, axes, "train", number, most, named=True, strength=PALER)
-        draw_part(trained, axes, chosen, number, most, named=paler)
+            of_name = rows_of_series(trained.data, trained.loaded["train"]).get(name, np.arange(0))
+            draw_part(trained, axes, "train", number, of_name, named=True, strength=PALER)
+        draw_part(trained, axes, chosen, number, np.intersect1d(drawn[name], recent), named=paler)
     if dated:
         date_axis(every[-1])
     else:
         every[-1].set_xlabel(f"{chosen} examples in the order of their true values", fontsize=TEXT)
-    legend_above(every[0], 2, lines=1 if trained.data.target_names else 0)
+    legend_above(every[0], 2, lines=1 if several or trained.data.target_names else 0)
     figure.align_ylabels()
     left_out = []
-    if len(targets) > most:
-        left_out.append(f"{'the last ' if dated else ''}{most:,} of {len(targets):,}")
-    if targets.shape[1] > panels:
-        left_out.append(f"{panels} of {targets.shape[1]} targets")
-    several = len(np.unique(series_of(trained.loaded[chosen])))
-    left_out += [f"a line for each of {several:,} series"] * (several > 1)
+    if len(drawn) < len(series):
+        left_out.append(f"the first {len(drawn)} of {len(series):,} series")
+    if count > most:
+        left_out.append(f"{'the last ' if dated else ''}{most:,} of {count:,}")
+    if targets.shape[1] > len(numbers):
+        left_out.append(f"{len(numbers)} of {targets.shape[1]} targets")
     facts = [trained.at_epoch(), *left_out, if_weighted(trained), over_seeds(trained)]
     what = f"{chosen.capitalize()} predictions of {targets.shape[1]} targets"
     if not trained.data.target_names:
@@ -95,35 +110,36 @@ def over_dates(
     return figure
 
 
+def latest(trained: Trained, split: str, series: Sequence[Numbers], most: int) -> Numbers:
+    """The places of the last `most` of the examples of some series, without dates of some at random."""
+    rows, dates = np.concatenate(series), dates_of(trained.loaded[split])
+    if dates is None:
+        return some_of(len(rows), most).numpy()
+    order = dates[rows].argsort(kind="stable")
+    return np.asarray(rows[order[-most:]])
+
+
 def draw_part(
     trained: Trained,
     axes: Axes,
     split: str,
     number: int,
-    most: int,
+    rows: Numbers,
     *,
     named: bool,
     strength: float = 1.0,
 ) -> None:
-    """Draw one target of one split: true values, and predictions with their spread over seeds.
+    """Draw one target of some examples (m,) of a split: true values, and predictions with their spread.
 
-    Consecutive values of a series are joined by lines: dates with no other split's dates between them, or
-    sorted true values. Others are points.
+    Consecutive values are joined by lines: dates with no other split's dates between them, or sorted true
+    values. Others are points.
     """
     outputs, targets = trained.outputs(split)
     truth, said = targets[:, number].double().numpy(), outputs[..., number].double().numpy()
-    dates, series = dates_of(trained.loaded[split], number), series_of(trained.loaded[split])
-    if dates is None:
-        some = some_of(len(truth), most).numpy()
-        kept = some[truth[some].argsort(kind="stable")]
-        places: Numbers = np.arange(1, len(kept) + 1)
-    else:
-        kept = dates.argsort(kind="stable")[-most:]
-        kept = kept[series[kept].argsort(kind="stable")]
-        places = dates[kept]
-    starts = np.flatnonzero(np.diff(series[kept])) + 1  # of further series, before which lines break
-    places = np.insert(places, starts, places[starts])
-    truth, said = np.insert(truth[kept], starts, np.nan), np.insert(said[:, kept], starts, np.nan, axis=1)
+    dates = dates_of(trained.loaded[split], number)
+    kept = rows[(truth if dates is None else dates)[rows].argsort(kind="stable")]
+    places: Numbers = np.arange(1, len(kept) + 1) if dates is None else dates[kept]
+    truth, said = truth[kept], said[:, kept]
     mean = said.mean(0)
     whole = dates is None or split == "train" or unbroken(trained, split)
     marker = "" if named or len(kept) > FEW else "o"

@@ -281,16 +281,65 @@ def test_each_series_of_a_table_is_a_line_of_its_own(tmp_path: Path) -> None:
     }
     run = untrained(dataset=table | {"read": "strict", "categorical": ["shop"]}, loss="mse", metrics=["mae"])
     figure = drawn(run, "over_dates", split="train")
-    dates, truth = line_of(figure.axes[0], "true")
-    [gap] = [place for place, value in enumerate(truth) if value != value]
-    assert dates[:gap] == sorted(dates[:gap]) and dates[gap + 1 :] == dates[:gap]
-    assert [9 * value for value in truth[:gap]] == truth[gap + 1 :]
-    assert "a line for each of 2 series" in figure.get_suptitle()
-    assert len(drawn(run, "over_dates", most=20, split="test").axes[0].lines[0].get_xdata()) == 21
+    (dates, truth), (same, other) = (line_of(axes, "true") for axes in figure.axes)
+    assert dates == sorted(dates) == same and [9 * value for value in truth] == other
+    outputs, targets = run.outputs("train")
+    of_b = run.loaded["train"].raw()[:, run.data.features.index("shop=b")] == 1
+    missed = float((outputs[0, of_b, 0] - targets[of_b, 0]).abs().mean())
+    first, second = (axes.get_title("left") for axes in figure.axes)
+    assert first.startswith("a: MAE") and second.startswith(f"b: MAE {missed:.4g};")
+    figure = drawn(run, "over_dates", most=20, split="test")
+    assert [len(axes.lines[0].get_xdata()) for axes in figure.axes] == [10, 10]
     figure = drawn(run, "series")
-    assert np.isnan(figure.axes[0].lines[0].get_ydata()).sum() == 1
-    assert "178 rows of 2 series" in figure.get_suptitle()
-    assert "sold lag 1 (last value)" in words(figure) and "\nlast value" not in words(figure)
+    assert [axes.get_title("left") for axes in figure.axes] == ["a", "b"]
+    a, b = (axes.lines[0].get_ydata().tolist() for axes in figure.axes)  # type: ignore[union-attr]
+    assert a == list(range(1, 90)) and b == [9.0 * sold for sold in a]
+    assert "178 rows of 2 series" in figure.get_suptitle() and "own scale" in figure.get_suptitle()
+    assert "sold (" not in words(figure) and "sold lag 1" not in words(figure)
+
+
+def test_of_many_series_the_first_are_shown_and_counted(tmp_path: Path) -> None:
+    lines = [f"2020-01-{n:02},{shop},{n + shop}" for n in range(1, 29) for shop in range(1, 9)]
+    (path := tmp_path / "shops.csv").write_text("\n".join(["day,shop,sold", *lines]) + "\n")
+    table = {
+        "name": "csv",
+        "path": str(path),
+        "target": "sold",
+        "date": ["day"],
+        "series": "shop",
+        "lags": [1],
+    }
+    run = untrained(dataset=table | {"read": "strict", "categorical": []}, loss="mse", metrics=["mae"])
+    for name in ("series", "over_dates"):
+        figure = drawn(run, name)
+        assert len(figure.axes) == 6 and "the first 6 " in figure.get_suptitle()
+
+
+def test_series_of_another_file_are_called_as_they_are_there(tmp_path: Path) -> None:
+    def written(name: str, shops: str) -> Path:
+        lines = [f"2020-01-{n:02},{shop},{n}" for n in range(1, 29) for shop in shops]
+        (path := tmp_path / name).write_text("\n".join(["day,shop,sold", *lines]) + "\n")
+        return path
+
+    table = {
+        "name": "csv",
+        "target": "sold",
+        "date": ["day"],
+        "series": "shop",
+        "lags": [1],
+        "read": "strict",
+    }
+    known = planned(
+        dataset=table | {"path": str(written("own.csv", "ab")), "categorical": ["shop"]},
+        loss="mse",
+        metrics=[],
+    )
+    known.load()
+    assert known.data.read_labelled is not None and known.data.name_of_series is not None
+    other = known.data.read_labelled(written("other.csv", "cb"))
+    numbers = other.aside["series"].unique().tolist()
+    assert [known.data.name_of_series(number) for number in numbers] == ["c", "b"]
+    assert [known.data.name_of_series(number) for number in (0, 1)] == ["a", "b"]
 
 
 def test_dates_of_a_random_split_are_points_in_their_order(tmp_path: Path) -> None:

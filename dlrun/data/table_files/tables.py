@@ -49,7 +49,7 @@ ELSEWHERE = 2**40  # from this number on an example is of another file or folder
 
 @dataclass
 class RowNames:
-    """The names of rows by their numbers: of the table of training, and from ELSEWHERE on of another."""
+    """The names of rows or series by their numbers: of the table of training, or from ELSEWHERE on another."""
 
     own: Callable[[int], str] = "row {}".format
     other: Callable[[int], str] = "row {}".format

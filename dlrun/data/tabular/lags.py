@@ -246,6 +246,18 @@ def series_of(cells: Cells, options: TableOptions) -> np.ndarray:
     return found
 
 
+def names_of_series(cells: Cells, options: TableOptions, numbers: np.ndarray) -> list[str]:
+    """The name of each series, such as `Bonn` or `Bonn, bread`, by its number in `numbers` (n,)."""
+    _, rows = np.unique(numbers, return_index=True)
+    each = [_texts_in(cells.texts[name], rows) for name in options.series]
+    return [", ".join(texts) for texts in zip(*each, strict=True)]
+
+
+def _texts_in(column: Column, rows: np.ndarray) -> list[str]:
+    assert column.codes is not None, "it was read as texts"
+    return [column.texts[code] if code >= 0 else "missing" for code in column.codes[rows].tolist()]
+
+
 def _step_of(cells: Cells, options: TableOptions, dates: torch.Tensor, together: np.ndarray) -> Interval:
     if not together.any():
         those = f"no {' and '.join(options.series)} has two rows" if options.series else "there is one row"

@@ -36,7 +36,7 @@ from dlrun.data.tabular.inputs import (
     standardising,
     targets_of,
 )
-from dlrun.data.tabular.lags import add_lags, baselines_of, said_lags, series_of
+from dlrun.data.tabular.lags import add_lags, baselines_of, names_of_series, said_lags, series_of
 from dlrun.data.tabular.missing_words import read_as_missing, said_words
 from dlrun.data.tabular.new_rows import new_rows
 from dlrun.data.tabular.parsing import parsed, without_trouble
@@ -126,6 +126,7 @@ def table_data(read: Read, options: TableOptions, known: Mapping[str, Any] | Non
         read_new=dataset.read_new,
         read_labelled=dataset.read_labelled,
         name_of=dataset.names,
+        name_of_series=dataset.series_names if options.series else None,
         known=encoding.known(),
         guessed=dataset.guessed,
         notes=notes,
@@ -144,6 +145,7 @@ class _Dataset:
     splits: dict[str, Examples] = field(default_factory=dict)
     guessed: Mapping[str, Any] = field(default_factory=dict)
     names: RowNames = field(default_factory=RowNames)
+    series_names: RowNames = field(default_factory=RowNames)
 
     def read(self, read: Callable[[Reading], Table]) -> dict[str, Examples]:
         """All splits of a table."""
@@ -187,7 +189,7 @@ class _Dataset:
         options, encoding = self.options, self.encoding
         refuse_too_many(len(cells), options, encoding, cells.source)
         unseen: Unseen = []
-        found, series = {}, torch.from_numpy(series_of(cells, options))
+        found, series = {}, self._series(cells, options, first)
         for name, some in rows.items():
             own = cells.take(some)
             aside = {} if own.date is None else {"date": own.date}
@@ -207,6 +209,17 @@ class _Dataset:
             )
         report_unseen(unseen, cells, options, encoding, self.notes)
         return found
+
+    def _series(self, cells: Cells, options: TableOptions, first: int) -> Tensor:
+        """The number of the series (n,) of each row, from `first` on, whose names it notes."""
+        numbers = series_of(cells, options)
+        if options.series:
+            name_of = names_of_series(cells, options, numbers).__getitem__
+            if first == ELSEWHERE:
+                self.series_names.other = name_of
+            else:
+                self.series_names.own = name_of
+        return torch.from_numpy(numbers) + first
 
     def _with_cells(self, table: Table, options: TableOptions) -> tuple[Table, Cells]:
         """A table and its cells, with those of the target."""
