@@ -263,22 +263,26 @@ class Guesses:
         separator = self.table.guessed.get("separator", reading.separator)
         if separator != ";" or reading.decimal != "auto":
             return
-        if names := [name for name in columns if _may_be_thousands(self.table.columns[name])]:
-            example = self.table.columns[names[0]].cell(0)
-            said = f"{_some(names)}: numbers such as {example} are read with a decimal point"
+        examples = {name: _like_thousands(self.table.columns[name]) for name in columns}
+        if names := [name for name, example in examples.items() if example]:
+            said = f"{_some(names)}: numbers such as {examples[names[0]]} are read with a decimal point"
             self.notes.append(f"{said}; if it stands between thousands, set decimal: ','")
 
 
-def _may_be_thousands(column: Column) -> bool:
-    """True for numbers from 1 to 999 with three decimals, as thousands with a point would look."""
+def _like_thousands(column: Column) -> str:
+    """A cell of numbers from 1 to 999 with three decimals, as thousands with a point look; "" of others."""
     if column.numbers is None or column.odd or column.is_typed:
-        return False
-    values = np.abs(column.numbers[~np.isnan(column.numbers)])
+        return ""
+    rows = np.flatnonzero(~np.isnan(column.numbers))
+    values = np.abs(column.numbers[rows])
     if len(values) < _FEWEST_WITH_POINTS or (values < 1).any() or (values >= 1000).any():
-        return False
+        return ""
     thousands = values * 1000
-    is_third = np.abs(thousands - np.round(thousands)) < 1e-6
-    return bool(is_third.all() and np.mean(np.round(thousands) % 10 > 0) > 0.5)
+    has_three = np.round(thousands) % 10 > 0
+    is_finer = np.abs(thousands - np.round(thousands)) >= 1e-6
+    if is_finer.any() or np.mean(has_three) <= 0.5:
+        return ""
+    return column.cell(int(rows[has_three.argmax()]))
 
 
 def _holds(table: Table, column: str, word: str) -> bool:

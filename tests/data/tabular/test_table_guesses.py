@@ -474,8 +474,13 @@ def test_points_that_may_stand_between_thousands_are_said(tmp_path: Path) -> Non
     path.write_text("x;y\n" + "\n".join(rows) + "\n")
     assert f"{said} decimal: ','" in data_of(path).findings
     assert not any("decimal point" in each for each in data_of(path, decimal=".").findings)
-    path.write_text("x;y\n" + "\n".join(rows) + "\n3;0.25\n")
-    assert not any("decimal point" in each for each in data_of(path).findings)
+    others = [f"{n % 7};{4 + n % 3}.{(137 * n + 1) % 100:02}" for n in range(40)]  # of hundredths
+    finer = [f"{row}5" for row in rows]
+    for body in ([*rows, "3;0.25"], others, finer):
+        path.write_text("x;y\n" + "\n".join(body) + "\n")
+        assert not any("decimal point" in each for each in data_of(path).findings)
+    path.write_text("x;y\n3;\n3;4.000\n" + "\n".join(rows) + "\n")
+    assert f"{said} decimal: ','" in data_of(path).findings, "the example shows a point"
 
 
 def test_dates_of_several_offsets_are_said_to_be_counted_in_utc(tmp_path: Path) -> None:
