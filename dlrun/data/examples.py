@@ -18,6 +18,9 @@ from dlrun.system.progress import Progress
 
 Task = str  # the name of a file in dlrun/task/
 Shape = tuple[int, ...]  # without the axis of examples
+FarValue = tuple[
+    float | str, tuple[float | str, float | str]
+]  # a number or a date, and the range of training
 Scaling = tuple[float, float] | tuple[tuple[float, ...], tuple[float, ...]]  # of all targets, or of each
 _LOOKED_AT = 2**20  # numbers of inputs: a few times as many are in memory, some widened to 8 bytes
 EVALUATION_BATCH = 1024  # examples in an evaluation batch; another size changes the last bits
@@ -135,14 +138,15 @@ class NewInputs:
     `names` are those of all inputs; `refused` has the reason for each that cannot be predicted, by its place
     among them; `inputs` (m, *input_shape) are those of the others. `columns` are cells of the file beside
     each name, by column, to be carried into the predictions. `far` has for an input, by its place, the
-    numbers that lie far outside the training examples, by column, each with the range of these.
+    numbers that lie far outside the training examples, by column, each with the range of these. Dates
+    among them are texts.
     """
 
     names: list[str]
     inputs: Tree
     refused: Mapping[int, str] = field(default_factory=dict)
     columns: Mapping[str, list[str]] = field(default_factory=dict)
-    far: Mapping[int, Mapping[str, tuple[float, tuple[float, float]]]] = field(default_factory=dict)
+    far: Mapping[int, Mapping[str, FarValue]] = field(default_factory=dict)
 
 
 def as_it_is(training: Examples) -> Preprocessing:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dlrun.config.registry import Parts
-from dlrun.data.examples import EVALUATION_BATCH, Data, NewInputs
+from dlrun.data.examples import EVALUATION_BATCH, Data, FarValue, NewInputs
 from dlrun.data.image_files.finding import image_files, printable
 from dlrun.data.image_files.reading import read_image
 from dlrun.data.preparation import Preparation
@@ -51,7 +51,7 @@ class Predictions:
     outputs: Tensor
     refused: Mapping[int, str] = field(default_factory=dict)
     columns: Mapping[str, list[str]] = field(default_factory=dict)
-    far: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    far: Mapping[int, Mapping[str, FarValue]] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each name as `input`, with the prediction in the words of the task, or its `problem`."""

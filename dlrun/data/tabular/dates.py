@@ -12,6 +12,9 @@ from torch import Tensor
 from dlrun.data.table_files.columns import number
 
 START = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST, LATEST = (  # the seconds since 1970 of the dates that there are
+    (moment.replace(tzinfo=UTC) - START).total_seconds() for moment in (datetime.min, datetime.max)
+)
 _DAYS = (
     "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y",
     "%d-%m-%Y", "%m-%d-%Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d %Y", "%B %d %Y",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, get_args
@@ -19,6 +19,7 @@ from dlrun.data.log_targets import Transform
 from dlrun.data.placement import Placement
 from dlrun.data.table_files.columns import plain_number, said_number
 from dlrun.data.table_files.tables import STRICT, Reading
+from dlrun.data.tabular.dates import EARLIEST, LATEST
 from dlrun.data.tabular.number_readings import NumberReading
 from dlrun.data.tabular.row_keys import KeyRule, key_rule
 from dlrun.data.text.texts import distinct_texts
@@ -157,7 +158,7 @@ class Encoding:
     placement: Placement | None = None
     is_wide: bool = True  # True if raw inputs are float64
     target_transform: Transform | None = None  # `scaling` is that of the targets after it
-    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of numbers in the training rows
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of training
     keys_by: KeyRule = "cells"
     lags: tuple[int, ...] = ()
     series: tuple[str, ...] = ()
@@ -201,7 +202,7 @@ class Encoding:
             placement=placement,
             is_wide=known.get("is_wide") is not False,
             target_transform=_remembered_transform(known.get("target_transform")),
-            ranges=_remembered_ranges(known.get("ranges", {}), {*columns} - {*categories, *cycles}),
+            ranges=_remembered_ranges(known.get("ranges", {}), {*columns} - {*categories}, cycles),
             keys_by=key_rule(known.get("keys_by")),
             lags=lags,
             series=series,
@@ -319,12 +320,16 @@ def _remembered_transform(value: Any) -> Transform | None:
     raise ValueError("the stored transform of the target is none")
 
 
-def _remembered_ranges(value: Any, numbers: set[str]) -> dict[str, tuple[float, float]]:
-    if not isinstance(value, dict) or not value.keys() <= numbers:
-        raise ValueError("the stored ranges are not those of columns of numbers")
+def _remembered_ranges(
+    value: Any, columns: set[str], dates: Collection[str]
+) -> dict[str, tuple[float, float]]:
+    if not isinstance(value, dict) or not value.keys() <= columns:
+        raise ValueError("the stored ranges are not those of columns of numbers or dates")
     ranges = {column: (float(low), float(high)) for column, (low, high) in value.items()}
     if not all(-math.inf < low < high < math.inf for low, high in ranges.values()):
         raise ValueError("a stored range is none")
+    if not all(EARLIEST <= end <= LATEST for name in ranges.keys() & {*dates} for end in ranges[name]):
+        raise ValueError("a stored range is none of dates")
     return ranges
 
 

@@ -117,7 +117,7 @@ def _encoding(
         placement=placement if is_new else None,
         is_wide=not is_new or needs_float64(each for name, each in figures.items() if name in columns),
         target_transform=options.target_transform,
-        ranges=ranges_of(figures, [name for name in columns if name not in {*categories, *dates}]),
+        ranges=ranges_of(figures, [name for name in columns if name not in categories]),
         keys_by=options.keys_by,
         lags=tuple(options.lags),
         series=tuple(options.series),

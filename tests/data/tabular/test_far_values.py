@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from datetime import date, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,38 @@ def test_rows_beyond_a_margin_are_counted_and_named_once(
     assert far["row 8"] == {"income": {"value": -1e9, "training": [100.0, 300.0]}}
     shown = dlrun("predict", run.folder, new)
     assert "far_outside" not in shown.out and "4 rows lie far" in " ".join(shown.err.split())
+
+
+def dated_run(tmp_path: Path) -> tuple[Run, Path]:
+    """A run on 100 days from 1 January 2020 on, 9 April the last, and the file of these days."""
+    first = date(2020, 1, 1)
+    days = [first, first + timedelta(99), *(first + timedelta(n % 98 + 1) for n in range(198))]
+    path = tmp_path / "days.csv"
+    path.write_text("day,y\n" + "".join(f"{day},{n % 5}\n" for n, day in enumerate(days * 3)))
+    dataset = {"name": "csv", "path": str(path), "target": "y"}
+    return trained(planned(dataset=dataset, loss="mse", metrics=["mae"]), tmp_path), path
+
+
+def test_dates_far_from_those_of_training_are_marked_alike(tmp_path: Path, dlrun: Dlrun) -> None:
+    run, path = dated_run(tmp_path)
+    new = tmp_path / "new.csv"  # 2020-07-17 is 99 days behind the last day of training
+    new.write_text("day\n2020-03-05\n2020-07-17\n2020-07-18\n2019-09-23 06:00\n")
+    done = dlrun("predict", run.folder, new, "--json")
+    of_days = "2020-07-18; training: 2020-01-01 to 2020-04-09"
+    with_time = "2019-09-23 06:00:00; training: 2020-01-01 00:00:00 to 2020-04-09 00:00:00"
+    said = f"day in row 4 ({of_days}), day in row 5 ({with_time}): these predictions are extrapolated"
+    assert f"2 rows lie far outside the training rows: {said}" in " ".join(done.err.split())
+    told = {row["input"]: row.get("far_outside") for row in json.loads(done.out)["predictions"]}
+    assert (told["row 2"], told["row 3"]) == (None, None)
+    assert told["row 4"] == {"day": {"value": "2020-07-18", "training": ["2020-01-01", "2020-04-09"]}}
+    other = tmp_path / "other.csv"
+    other.write_text("day,y\n2020-03-05,1\n1999-01-01,2\n")
+    judged = dlrun("eval", run.folder, "--on", other)
+    assert "day in row 3 (1999-01-01; training" in " ".join(judged.err.split())
+    known = load_checkpoint(run.best).data["known"]
+    for ends in ([0.0, 1e300], [-1e12, 0.0]):
+        with pytest.raises(ValueError, match="range is none of dates"):
+            csv_data(tmp_path, known | {"ranges": {"day": ends}}, path=str(path), target="y")
 
 
 def test_other_rows_that_are_judged_are_marked_alike(tmp_path: Path, dlrun: Dlrun) -> None:
