@@ -36,7 +36,7 @@ from dlrun.training.optimizers import Group, OptimizerPart
 from dlrun.training.plan import Plan, usual_monitor
 from dlrun.training.recipe import Recipe, Schedule
 from dlrun.training.stacking import refuse_stacking
-from dlrun.training.suitability import refuse_better, refuse_unsuited, suitable_plots
+from dlrun.training.suitability import refuse_better, refuse_guessed, refuse_unsuited, suitable_plots
 from dlrun.training.trials import (
     fitting_layers,
     try_augmentation,
@@ -141,6 +141,7 @@ def _data(
     if isinstance(data, Data):
         with noting("dataset"):
             refuse_malformed(data)
+            refuse_guessed(parts.part("dataset", config.dataset.name), data)
     noting.refuse()
     if not isinstance(data, Data):
         raise config.refuse([config.mistake("dataset", "the function did not return Data")])

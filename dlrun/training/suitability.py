@@ -10,7 +10,7 @@ from dlrun.blocks.tasks import Task
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Part, Parts
 from dlrun.data.examples import Data
-from dlrun.errors import UserError
+from dlrun.errors import UserError, nearest
 from dlrun.training.layers import Layers
 
 
@@ -43,6 +43,16 @@ def refuse_better(metric: Part) -> None:
     better = metric.constants.get("better", "higher")
     if better not in ("higher", "lower"):
         raise UserError(f'{metric.name}.py has better = {better!r}, which must be "higher" or "lower"')
+
+
+def refuse_guessed(dataset: Part, data: Data) -> None:
+    """Raise UserError if a dataset says to have chosen options that its function does not take.
+
+    They would be written into the run's config, which could not be read again.
+    """
+    if unknown := [name for name in data.guessed if name not in dataset.options]:
+        what = f"Data states guessed={{{unknown[0]!r}: …}}, no option of {dataset.name}"
+        raise UserError(f"{what}{nearest(unknown[0], dataset.options)}", where=str(dataset.path))
 
 
 def refuse_unsuited(

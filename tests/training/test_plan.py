@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import own_parts, planned
+from small_runs import OWN_PARTS, own_parts, planned
 
 from dlrun.config.mistakes import ConfigError
 from dlrun.system.control_groups import Limits
@@ -76,6 +76,22 @@ def test_what_cannot_work_is_refused_and_named(changes: dict[str, Any], key: str
         planned(**changes)
     [mistake] = [line for line in map(str, refused.value.mistakes) if said in line]
     assert f" {key}: " in mistake
+
+
+def test_a_dataset_that_guesses_an_option_it_does_not_have_is_refused_with_its_file(tmp_path: Path) -> None:
+    days = OWN_PARTS["dataset/days.py"]
+    stated = 'baselines=("day before",)'
+    assert stated in days
+    guessing = {"dataset/days.py": days.replace(stated, f'{stated}, guessed={{"mixed": True}}')}
+    plan = planned(own_parts(tmp_path, guessing), dataset="days", loss="mse", metrics=[])
+    assert plan.config.dataset.options["mixed"] is True
+    wrong = {"dataset/days.py": days.replace(stated, f'{stated}, guessed={{"mixt": True}}')}
+    parts = own_parts(tmp_path / "wrong", wrong)
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, dataset="days", loss="mse", metrics=[])
+    [mistake] = map(str, refused.value.mistakes)
+    assert "dataset: Data states guessed={'mixt': …}, no option of days; did you mean 'mixed'?" in mistake
+    assert str(parts.part("dataset", "days").path) in mistake
 
 
 def test_mistakes_of_different_parts_are_said_together() -> None:
