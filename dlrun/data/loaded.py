@@ -28,8 +28,9 @@ class Loaded:
     `preprocessing` is that of a checkpoint; without one it is fitted on the training split. `of_targets`
     says what is wrong with the targets of a split. With `are_inputs_targets` a model learns to give back its
     inputs: the targets of a batch are its prepared inputs. `limit` keeps a share of each split, or so many
-    examples of it; the fingerprint is that of all. `dtype` is that of prepared inputs. Raises UserError for
-    an empty split, missing files, and for examples that are not as `data` states them.
+    examples of it; the fingerprint is that of all. `digests` tell the examples that figures are of: each is
+    that of the targets of a split beside train, and of their weights. `dtype` is that of prepared inputs.
+    Raises UserError for an empty split, missing files, and for examples that are not as `data` states them.
 
     With `given` these are the splits, all of them, and `data` reads nothing.
     """
@@ -64,6 +65,7 @@ class Loaded:
         examples = in_split_order(examples)
         if limit is not None:
             examples = {name: limited(some, limit, data.seed) for name, some in examples.items()}
+        self.digests = {name: _digest(some) for name, some in examples.items() if name != "train"}
         for name, some in examples.items():
             if len(some) == 0 and given is not None:
                 raise UserError(f"{name} holds no example")
@@ -315,13 +317,31 @@ def _fingerprint(source: Mapping[str, Examples]) -> str:
             digest.update(f"{name} {examples.digest} ".encode())
         inputs = examples.inputs if examples.rows is None else examples.rows
         aside = [("", examples.aside[key]) for key in sorted(examples.aside)]
-        aside += [] if examples.weights is None else [("weights", examples.weights)]
-        for own, tensor in (*named_leaves(inputs, ""), *named_leaves(examples.targets, ""), *aside):
-            called = f"{name} {own}" if own else name
-            digest.update(f"{called} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-            for piece in _stored(tensor):
-                digest.update(piece.contiguous().view(torch.uint8).numpy().data)
+        tensors = (*named_leaves(inputs, ""), *named_leaves(examples.targets, ""), *aside)
+        for own, tensor in (*tensors, *_weights(examples)):
+            for piece in _as_bytes(f"{name} {own}" if own else name, tensor):
+                digest.update(piece)
     return digest.hexdigest()[:16]
+
+
+def _digest(examples: Examples) -> str:
+    """The first 16 hex digits of the SHA-256 over raw targets and weights, in the order of the examples."""
+    digest = hashlib.sha256()
+    for name, tensor in (*named_leaves(examples.targets, ""), *_weights(examples)):
+        for piece in _as_bytes(name, tensor):
+            digest.update(piece)
+    return digest.hexdigest()[:16]
+
+
+def _weights(examples: Examples) -> list[tuple[str, Tensor]]:
+    return [] if examples.weights is None else [("weights", examples.weights)]
+
+
+def _as_bytes(name: str, tensor: Tensor) -> Iterator[bytes | memoryview]:
+    """Yield the name, the type, the shape and the numbers of a tensor."""
+    yield f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode()
+    for piece in _stored(tensor):
+        yield piece.contiguous().view(torch.uint8).numpy().data
 
 
 def _stored(tensor: Tensor) -> Iterator[Tensor]:

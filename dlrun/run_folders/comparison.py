@@ -202,6 +202,7 @@ def compare_runs(
     for group, shown in zip(groups, telling([group.setting for group in groups], notes), strict=True):
         group.shown = shown
     _show_asked(groups, notes)
+    _note_other_examples(done, metric, notes)
     _note_versions(done, notes)
     monitors = {str(at(each.summary, "best", "monitor") or "") for each in done}
     monitor = monitors.pop() if len(monitors) == 1 else ""
@@ -318,6 +319,25 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     # architecture and architecture.name hold the same value
     apart = [key for key in apart if not (key.endswith(".name") and key.removesuffix(".name") in apart)]
     return [{key: setting[key] for key in apart if key in setting} for setting in settings]
+
+
+def _note_other_examples(records: Iterable[Record], metric: str, notes: list[str]) -> None:
+    """Note that figures are of other examples, as after a change of options that draw the splits anew."""
+    split = metric.removeprefix("best.").partition("_")[0]
+    if split.startswith("train"):  # figures of training are of what each was trained on
+        return
+    data = [at(record.summary, "data") for record in records]
+    data = [each for each in data if at(each, "examples", split) is not None]
+    counts, digests, whole = (
+        {str(at(each, *path)) for each in data}
+        for path in (("examples", split), ("targets", split), ("fingerprint",))
+    )
+    if len(counts) > 1 or len(digests - {"None"}) > 1:
+        what = f"not all have the same {split} examples in the same order"
+        notes.append(f"{what}: differences are those of the examples too")
+    elif "None" in digests and len(whole) > 1:
+        what = f"it is not recorded if all have the same {split} examples"
+        notes.append(f"{what}: some runs are of an earlier dlrun")
 
 
 def _note_versions(records: Iterable[Record], notes: list[str]) -> None:

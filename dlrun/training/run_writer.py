@@ -305,6 +305,7 @@ class RunWriter:
                 "name": config.dataset.name,
                 "fingerprint": self.loaded.fingerprint,
                 "examples": {name: len(split) for name, split in self.loaded.splits.items()},
+                "targets": self.loaded.digests,
             },
             **({RECORDED: self._weights} if self._weights else {}),
             "warnings": self._warnings,

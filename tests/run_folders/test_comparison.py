@@ -79,6 +79,51 @@ def test_other_data_under_the_same_config_is_said(tmp_path: Path) -> None:
     assert found.notes == ["not all were trained on the same data, though their configs name the same"]
 
 
+def test_other_examples_of_the_split_that_is_compared_are_said(tmp_path: Path) -> None:
+    def run(points: int, fingerprint: str, test: int | None = 9, **more: Any) -> Run:
+        examples = {"train": points} | ({} if test is None else {"test": test})
+        data = {"fingerprint": fingerprint, "examples": examples} | more
+        final: dict[str, Values] = {"test_accuracy": [0.5], "train_accuracy": [0.5]}
+        return made(tmp_path, {"dataset": {"name": "spiral", "points": points}}, data=data, final=final)
+
+    first, alike = (run(20 + n, f"a{n}", targets={"test": "1"}) for n in range(2))
+    other, old = run(22, "a2", targets={"test": "2"}), run(23, "a3")
+    fewer, silent, without = run(24, "a4", 8), run(25, "a5", targets={"valid": "1"}), run(26, "a6", None)
+    said = "not all have the same test examples in the same order: differences are those of the examples too"
+    unknown = "it is not recorded if all have the same test examples: some runs are of an earlier dlrun"
+    for found, notes in (
+        ((first, alike), []),
+        ((first, other), [said]),
+        ((first, fewer), [said]),
+        ((first, old), [unknown]),
+        ((first, silent), [unknown]),
+        ((first, without), []),
+        ((old, without), []),
+    ):
+        assert of(*found, metric="test_accuracy").notes == notes
+        assert of(*found, metric="train_accuracy").notes == []
+
+
+def test_runs_that_ignore_another_column_are_said_to_be_judged_on_other_examples(
+    dlrun: Dlrun, tmp_path: Path, runs_dir: Path
+) -> None:
+    rows = [f"{n % 7},{n * n % 11},{n}" for n in range(60)]
+    (tmp_path / "table.csv").write_text("\n".join(["a,b,y", *rows]))
+    config = tmp_path / "table.yaml"
+    dataset = f"{{name: csv, path: {tmp_path / 'table.csv'}, target: y}}"
+    config.write_text(
+        f"dataset: {dataset}\narchitecture: linear\nloss: mse\noptimizer: {{name: adam, lr: 0.1}}\n"
+        "epochs: 1\nbatch_size: full\nmetrics: [mae]\nplots: []\n"
+    )
+    for words in ((), ("dataset.standardise=false",), ("dataset.ignore=[b]",)):
+        assert dlrun("train", config, *words).code == 0
+    said = "not all have the same valid examples in the same order"
+    alike = dlrun("compare", "table-001", "table-002")
+    assert (alike.code, alike.err) == (0, "")
+    assert f"warning: {said}" in dlrun("compare", "table-001", "table-003").err
+    assert said in " ".join(json.loads(dlrun("compare", "table*", "--json").out)["notes"])
+
+
 def test_the_threads_that_dlrun_chose_are_a_setting_of_the_time_alone(tmp_path: Path) -> None:
     one = made(tmp_path, {"threads": 1}, seconds=1.0)
     two = made(tmp_path, {"threads": 2, "seeds": [1]}, seconds=2.0)
