@@ -20,6 +20,7 @@ from dlrun.data.image_files.reading import read_image
 from dlrun.data.preparation import Preparation
 from dlrun.data.table_files.columns import is_number, number
 from dlrun.data.table_files.csv_files import read_table
+from dlrun.data.table_files.joined_files import files_of, is_pattern
 from dlrun.data.table_files.tables import EVERY_COLUMN
 from dlrun.data.trees import first_of, main_outputs, mapped, single
 from dlrun.errors import RunFailed, UserError
@@ -121,6 +122,7 @@ def predict_files(
 ) -> PredictedPieces | Continuations | PredictedImages:
     """Predict the inputs in some files with the model of a checkpoint; its training data is not needed.
 
+    A pattern such as `data/*.csv` names all files that match it.
     Of a model of texts an input may be given itself; one that continues texts does so by `sampling`.
     Predictions that are images are written into the folder `out`, by default NAME-masks or
     NAME-reconstructions in the working directory. An input that cannot be predicted has a row with its
@@ -135,9 +137,7 @@ def predict_files(
         raise UserError("--length, --temperature and --seed are for a model that continues texts")
     if out and not plan.task.image_name:
         raise UserError("--out is for a model whose predictions are images")
-    for each in given:
-        if not _is_text(plan.data, each) and not Path(each).exists():
-            raise UserError(f"there is no file {printable(each)}")
+    given = [meant for each in given for meant in _meant(plan.data, each)]
     if plan.task.image_name:
         folder = out or Path(f"{name}-{plan.task.image_name}s")
         return _predicted_images(plan, preprocessing, saved, path, given, folder, warn)
@@ -195,6 +195,17 @@ def _predicted_images(
     rest = iter(found)
     rows = [row for piece in every for row in with_problems(piece.names, rest, piece.refused, {})]
     return PredictedImages(plan, saved.state["epoch"], saved.digest, rows)
+
+
+def _meant(data: Data, given: str | Path) -> Sequence[str | Path]:
+    """A text or a file itself, or the files that match a pattern. Raises UserError if there are none."""
+    if _is_text(data, given):
+        return [given]
+    if is_pattern(Path(given)):
+        return files_of(Path(given))
+    if not Path(given).exists():
+        raise UserError(f"there is no file {printable(given)}")
+    return [given]
 
 
 def _is_text(data: Data, given: str | Path) -> bool:

@@ -126,6 +126,20 @@ def test_rows_of_several_files_are_told_apart(tmp_path: Path, write: Callable[[s
     assert [row["input"] for row in rows] == ["one.csv: row 2", "two.csv: row 2"]
 
 
+def test_files_may_be_named_by_a_pattern(
+    dlrun: Callable[..., Any], tmp_path: Path, write: Callable[[str, str], Path]
+) -> None:
+    run = days_run(tmp_path, write)
+    files = [write(f"{name}.new.csv", NEW_DAYS.replace("47", str(47 + n))) for n, name in enumerate("ba")]
+    one_by_one = dlrun("predict", run.folder, *sorted(files), "--csv")
+    by_pattern = dlrun("predict", run.folder, tmp_path / "*.new.csv", "--csv")
+    assert by_pattern == one_by_one and by_pattern.out.count("a.new.csv: ") == 2
+    written = write("[c].csv", NEW_DAYS)
+    assert dlrun("predict", run.folder, written, "--csv").code == 0, "the name of a file is no pattern"
+    none = dlrun("predict", run.folder, "*.tsv")
+    assert none.code == 2 and "no file matches *.tsv" in none.err
+
+
 def test_what_a_new_file_lacks_is_said_with_what_can_be_done(
     dlrun: Callable[..., Any], tmp_path: Path, write: Callable[[str, str], Path]
 ) -> None:

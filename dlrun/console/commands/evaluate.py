@@ -110,7 +110,8 @@ def predict(
         typer.Argument(
             metavar="INPUT...",
             parser=expanded_text,
-            help="Images, folders of images, CSV files with a row for each input, text files, or a text.",
+            help="Images, folders of images, CSV files with a row for each input, text files, patterns of "
+            "files such as 'data/*.csv', or a text.",
         ),
     ],
     checkpoint: WhichCheckpoint = "best",
