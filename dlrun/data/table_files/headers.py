@@ -263,15 +263,24 @@ def _counts(cells: Sequence[str], places: Sequence[int]) -> bool:
 def _rises(first: Sequence[str], rest: Sequence[Row], places: Sequence[int]) -> bool:
     """True if the numbers at some places of the first row rise as names of columns do.
 
-    They are years, or stand behind an empty cell above the names of rows.
+    They are years, or stand behind an empty cell above the names of rows and are no values like those below.
     """
     if len(places) < 3 or not _is_rising(first, places):
         return False
-    if not first[0] and all(cells[0] for _, cells in rest):
+    if not first[0] and all(cells[0] for _, cells in rest) and not _lies_among(first, rest, places):
         return True
     return _hold_years(first, places) and not any(
         _hold_years(cells, places) and _is_rising(cells, places) for _, cells in rest
     )
+
+
+def _lies_among(first: Sequence[str], rest: Sequence[Row], places: Sequence[int]) -> bool:
+    """True if most of the numbers at some places of the first row lie within those of their columns below."""
+    within = 0
+    for at in places:
+        below = [float(cells[at]) for _, cells in rest[:_MOST] if at < len(cells) and is_number(cells[at])]
+        within += bool(below) and min(below) <= float(first[at]) <= max(below)
+    return 2 * within > len(places)
 
 
 def _is_rising(cells: Sequence[str], places: Sequence[int]) -> bool:

@@ -225,6 +225,20 @@ CASES = {
         ["index", "1.5", "2.5", "3.75"],
         [["A", "5", "6", "7"], ["B", "3", "6", "9"]],
     ),
+    "a row whose first cell is empty": Case(
+        ",1.5,2.5,3.75\nA,5,6,7\nB,1,2,9\nC,2,3,1\n",
+        ["no line names the columns: they are called c1 to c4"],
+        {"header": "none"},
+        ["c1", "c2", "c3", "c4"],
+        [["", "1.5", "2.5", "3.75"], ["A", "5", "6", "7"], ["B", "1", "2", "9"], ["C", "2", "3", "1"]],
+    ),
+    "wavelengths above fractions": Case(
+        ",400.5,401.5,403\na,0.1,0.2,0.3\nb,0.3,0.1,0.2\nc,0.2,0.4,0.1\n",
+        ["column 1 has no name: it is called index"],
+        {"columns": ["index", "400.5", "401.5", "403"]},
+        ["index", "400.5", "401.5", "403"],
+        [["a", "0.1", "0.2", "0.3"], ["b", "0.3", "0.1", "0.2"], ["c", "0.2", "0.4", "0.1"]],
+    ),
     "years in the rows": Case(
         "A,1990,1995,2001\nB,1991,1992,2000\nC,1980,1985,1999\n",
         ["no line names the columns: they are called c1 to c4"],
