@@ -26,10 +26,15 @@ def autoencoder(
 ) -> nn.Module:
     """An autoencoder, whose outputs have the shape of its inputs: (batch, *shape) -> (batch, *shape).
 
-    Its parts are `encoder`, (batch, *shape) -> (batch, code), with the `hidden` layers and a linear code,
-    and `decoder`, (batch, code) -> (batch, *shape), with the same sizes in reverse. Take `sigmoid` at the
-    output for inputs from 0 to 1. Source: Hinton and Salakhutdinov 2006 (Science 313), whose layers are the
-    default, here with ReLU in place of the logistic function and without pretraining.
+    Its parts are `encoder`, (batch, *shape) -> (batch, code), and `decoder`, (batch, code) -> (batch,
+    *shape). Source: Hinton and Salakhutdinov 2006 (Science 313), whose layers are the default, here with ReLU
+    in place of the logistic function and without pretraining.
+
+    Args:
+        hidden: Units of each fully connected layer of the encoder; the decoder has the same in reverse.
+        code: Numbers into which an input is squeezed, by a linear layer.
+        activation: Nonlinearity behind each hidden layer.
+        output_activation: Function of the last layer; take sigmoid for inputs from 0 to 1.
     """
     size = prod(shape)
     if outputs != size:

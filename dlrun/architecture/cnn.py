@@ -28,11 +28,20 @@ def cnn(
 ) -> nn.Module:
     """A convolutional network: (batch, channels, height, width) -> (batch, outputs).
 
-    A convolution for each entry of `channels`, followed by the activation and by max pooling over squares
-    of `pool` pixels (1: none); then `hidden` fully connected layers, with `dropout` if it is above 0. A
-    convolution turns a side of n pixels into ⌊(n + 2·padding - kernel_size)/stride⌋ + 1. `batch_norm` adds
-    batch normalisation before each activation; the layer in front then has no bias, because the
-    normalisation would remove it (Ioffe and Szegedy 2015, arXiv 1502.03167).
+    Convolutions, each followed by an activation and max pooling, then fully connected layers. A convolution
+    turns a side of n pixels into ⌊(n + 2·padding - kernel_size)/stride⌋ + 1.
+
+    Args:
+        channels: Kernels of each convolution; the list's length is the number of convolutions.
+        kernel_size: Side of each kernel, in pixels.
+        stride: Pixels from one place of a kernel to the next.
+        padding: Rows and columns of zeros around an image, in pixels.
+        pool: Side of the squares of pixels of which max pooling keeps the largest; 1 pools nothing.
+        hidden: Units of each fully connected layer behind the convolutions, before the outputs.
+        activation: Nonlinearity behind each convolution and each hidden layer.
+        batch_norm: Put batch normalisation before each activation; the layer in front then has no bias, which
+            the normalisation would remove (Ioffe and Szegedy 2015, arXiv 1502.03167).
+        dropout: Probability of setting a unit of a `hidden` layer to 0 in training.
     """
     if len(shape) != 3:
         raise UserError(f"it takes images, but the inputs are {'×'.join(map(str, shape))}")

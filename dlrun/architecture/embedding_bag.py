@@ -27,10 +27,16 @@ def embedding_bag(
 ) -> nn.Module:
     """A linear layer of the mean of the tokens' embeddings: ids (batch, length) -> (batch, outputs).
 
-    The order of the tokens has no influence. `hidden` puts fully connected layers in between, each followed
-    by the activation and, if `dropout` is above 0, by dropout. Padding, id 0 if the vocabulary begins with
-    "", is left out; a text without tokens has the mean, sum or maximum 0. Source: Joulin et al. 2016
-    (fastText), arXiv 1607.01759, without its n-grams and its hierarchical softmax.
+    The order of the tokens has no influence. Padding, id 0 if the vocabulary begins with "", is left out; a
+    text without tokens has the mean, sum or maximum 0. Source: Joulin et al. 2016 (fastText), arXiv
+    1607.01759, without its n-grams and its hierarchical softmax.
+
+    Args:
+        embedding: Numbers in the vector that stands for a token.
+        pooling: Figure of the vectors of a text that is passed on.
+        hidden: Units of each fully connected layer in front of the outputs.
+        activation: Nonlinearity behind each hidden layer.
+        dropout: Probability of setting a unit of a hidden layer to 0 in training.
     """
     if not data.vocabulary or len(shape) != 1:
         what = f"it takes ids of tokens, but the inputs are {'×'.join(map(str, shape))} numbers"

@@ -21,11 +21,16 @@ def lenet(
 ) -> nn.Module:
     """LeNet-5, of convolutions with 6 and 16 kernels: (batch, channels, height, width) -> (batch, outputs).
 
-    Twice a 5×5 convolution, the activation and a pooling over 2×2 pixels, then layers of 120 and 84
-    units. Images of 28×28 pixels become 6×28×28, 6×14×14, 16×10×10, 16×5×5; `padding` is that of the
-    first convolution, for the paper's images are 32×32 (set 0 if yours have that size). Raises UserError
-    if the image is too small. Source: LeCun et al. 1998, in its usual textbook form: each of the 16
-    kernels sees all 6 channels, poolings have no weights, and the outputs are a linear layer.
+    Twice a 5×5 convolution, the activation and a pooling over 2×2 pixels, then layers of 120 and 84 units.
+    Images of 28×28 pixels become 6×28×28, 6×14×14, 16×10×10, 16×5×5. Raises UserError if the image is too
+    small. Source: LeCun et al. 1998, in its usual textbook form: each of the 16 kernels sees all 6 channels,
+    poolings have no weights, and the outputs are a linear layer.
+
+    Args:
+        activation: Nonlinearity behind both convolutions and both hidden layers.
+        pooling: Figure of each 2×2 pixels that is passed on.
+        padding: Pixels of zeros around the image at the first convolution; 2 makes the paper's 32×32 pixels
+            of 28×28, so take 0 if your images have that size.
     """
     if len(shape) != 3:
         raise UserError(f"it takes images, but the inputs are {'×'.join(map(str, shape))}")

@@ -13,8 +13,10 @@ def linear(
 ) -> nn.Module:
     """One linear layer: (batch, features) -> (batch, outputs).
 
-    With `weight_sd` the weights start normally distributed around 0 with that standard deviation, and
-    the biases at 0; without it both start as in torch.nn.Linear. `flatten` turns images into vectors first.
+    Args:
+        weight_sd: Standard deviation of the first weights, normally distributed around 0, with biases of 0;
+            null starts both as torch.nn.Linear does.
+        flatten: Turn images into vectors first.
     """
     layer = nn.Linear(vector_size(shape, flatten), outputs)
     if weight_sd is not None:

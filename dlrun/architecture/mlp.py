@@ -25,10 +25,15 @@ def mlp(
 ) -> nn.Module:
     """A multilayer perceptron: (batch, features) -> (batch, outputs).
 
-    Each hidden layer is followed by the activation and, if `dropout` is above 0, by dropout with that
-    probability. `batch_norm` adds batch normalisation before the activation; the layer then has no bias,
-    because the normalisation would remove it (Ioffe and Szegedy 2015, arXiv 1502.03167). `flatten` turns
-    images into vectors first.
+    Args:
+        hidden: Units of each hidden layer; the list's length is the number of them.
+        activation: Nonlinearity behind each hidden layer.
+        batch_norm: Put batch normalisation before each activation; the layer then has no bias, which the
+            normalisation would remove (Ioffe and Szegedy 2015, arXiv 1502.03167).
+        dropout: Probability of setting a hidden unit to 0 in training.
+        output_activation: Function of the outputs; identity gives the logits or numbers that most losses
+            take.
+        flatten: Turn images into vectors first.
     """
     layers: list[nn.Module] = [nn.Flatten()] if flatten else []
     size = vector_size(shape, flatten)

@@ -18,7 +18,11 @@ def mlp_scratch(
     """ReLU layers from raw tensors, (batch, …) -> (batch, outputs); images are flattened.
 
     Weights (outputs, inputs) start with Kaiming normal initialisation, standard deviation √(2 / inputs),
-    biases at 0. `relu_output` adds a ReLU after the last layer. Source: He et al. 2015, arXiv 1502.01852.
+    biases at 0. Source: He et al. 2015, arXiv 1502.01852.
+
+    Args:
+        hidden: Units of each hidden layer.
+        relu_output: Put a ReLU behind the last layer too.
     """
     return MlpScratch([vector_size(shape, flatten=True), *hidden, outputs], relu_output)
 

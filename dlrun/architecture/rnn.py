@@ -31,15 +31,20 @@ def rnn(
 ) -> nn.Module:
     """A recurrent network: ids (batch, length) or a series (batch, length, features) -> (batch, outputs).
 
-    Ids are embedded in vectors of size `embedding`. `layers` layers of `hidden` units follow, each with
-    dropout behind it (Zaremba et al. 2014, arXiv 1409.2329). The outputs are a linear layer of the state at
-    the end of the sequence, or if the targets are a class for each position, of the state at each:
-    (batch, outputs, length). `bidirectional` adds units that read backwards, and whose end is the first
-    position (Schuster and Paliwal 1997); they see what follows, so leave it out where the next token is to
-    be predicted. Padding, id 0 if the vocabulary begins with "", has to stand at the end, and is not read.
+    The outputs are a linear layer of the state at the end of the sequence, or if the targets are a class for
+    each position, of the state at each: (batch, outputs, length). Padding, id 0 if the vocabulary begins with
+    "", has to stand at the end, and is not read.
 
-    `kind` is a simple network with tanh (Elman 1990), an LSTM (Hochreiter and Schmidhuber 1997; with the
-    forget gate of Gers et al. 2000) or a GRU (Cho et al. 2014, arXiv 1406.1078).
+    Args:
+        kind: Cell of the network: rnn, a simple one with tanh (Elman 1990); lstm (Hochreiter and Schmidhuber
+            1997, with the forget gate of Gers et al. 2000); gru (Cho et al. 2014, arXiv 1406.1078).
+        layers: Recurrent layers on top of each other.
+        hidden: Units of each layer, in each direction.
+        embedding: Numbers in the vector that stands for a token; of no effect on a series of numbers.
+        bidirectional: Add units that read backwards, and whose end is the first position (Schuster and
+            Paliwal 1997); they see what follows, so leave them out where the next token is to be predicted.
+        dropout: Probability of setting an output of a layer to 0 in training (Zaremba et al. 2014, arXiv
+            1409.2329).
     """
     refuse_other_than_sequences(shape, data)
     tokens = len(data.vocabulary)

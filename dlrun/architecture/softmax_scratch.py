@@ -12,7 +12,10 @@ from dlrun.config.options import Positive
 def softmax_scratch(shape: tuple[int, ...], outputs: int, *, weight_sd: Positive = 0.01) -> nn.Module:
     """The logits x W + b of softmax regression, (batch, …) -> (batch, outputs); images are flattened.
 
-    W starts normally distributed around 0 with standard deviation `weight_sd`, b at 0.
+    The biases b start at 0.
+
+    Args:
+        weight_sd: Standard deviation of the first weights W, normally distributed around 0.
     """
     return SoftmaxScratch(vector_size(shape, flatten=True), outputs, weight_sd)
 

@@ -16,11 +16,18 @@ models = import_torchvision().models  # at module level: imported on "meta", its
 def torchvision(shape: tuple[int, ...], outputs: int, *, model: str, small_images: bool = False) -> nn.Module:
     """A classification model of torchvision by its name: (batch, *shape) -> (batch, outputs).
 
-    Weights start as torchvision draws them; none are downloaded. The first convolution takes as many
-    channels as the images have. `small_images` gives a ResNet the first layer that it has for images of
-    32×32 pixels, a 3×3 convolution of stride 1 without pooling, instead of a 7×7 convolution of stride
-    2 and a pooling for 224×224 (He et al. 2015, arXiv 1512.03385, section 4.2). Raises UserError for an
-    unknown name, and for images of a size that the model does not take.
+    Weights start as torchvision draws them; none are downloaded. The first convolution takes as many channels
+    as the images have. Raises UserError for an unknown name, and for images of a size that the model does not
+    take.
+
+    Args:
+        model: Its name in torchvision, such as resnet18 or efficientnet_b0.
+        small_images: Give a ResNet the first layer that it has for 32×32 pixels, a 3×3 convolution of stride
+            1 without pooling, instead of a 7×7 convolution of stride 2 and a pooling for 224×224 (He et al.
+            2015, arXiv 1512.03385, section 4.2).
+
+    Example:
+        architecture: {name: torchvision, model: resnet18, small_images: true}
     """
     if len(shape) != 3:
         raise UserError(f"it takes images, but the inputs are {'×'.join(map(str, shape))}")

@@ -32,16 +32,24 @@ def transformer(
 ) -> nn.Module:
     """A transformer: ids (batch, length) or a series (batch, length, features) -> (batch, outputs).
 
-    If the targets are a class for each position, it gives (batch, outputs, length); otherwise the outputs
-    are those of the mean over the positions. An embedding of size `width` (for a series a linear layer),
-    to which positions are added, is followed by `layers` blocks of attention and `feedforward` units (null:
-    4·width). Dropout acts in front of the blocks and on all that they add. `causal` lets no position see a
-    later one, which predicting the next token needs. `tied` uses the weights of the embedding for the
-    output layer (Press and Wolf 2017, arXiv 1608.05859). Padding, id 0 if the vocabulary begins with "",
-    has to stand at the end: no token sees it, and the mean leaves it out. Inputs may be shorter than `shape`.
+    If the targets are a class for each position, it gives (batch, outputs, length); otherwise the outputs are
+    those of the mean over the positions. An embedding (for a series a linear layer), to which positions are
+    added, is followed by blocks of attention. Padding, id 0 if the vocabulary begins with "", has to stand at
+    the end: no token sees it, and the mean leaves it out. Inputs may be shorter than `shape`.
 
     Sources: Vaswani et al. 2017, arXiv 1706.03762; normalisation in front of each layer as in Xiong et al.
     2020, arXiv 2002.04745; first weights and learnt positions as in GPT-2 (Radford et al. 2019).
+
+    Args:
+        layers: Blocks of attention and fully connected units on top of each other.
+        width: Numbers in the vector of each position; `heads` has to divide it.
+        heads: Attentions side by side in each block, each with its share of the width.
+        feedforward: Units of the fully connected layer in each block; null: 4·width.
+        dropout: Probability of setting a number to 0 in training, in front of the blocks and in all that they
+            add.
+        positions: Vectors that tell positions apart: learnt with the model, or fixed sines and cosines.
+        causal: Let no position see a later one, which predicting the next token needs.
+        tied: Use the weights of the embedding for the output layer (Press and Wolf 2017, arXiv 1608.05859).
     """
     refuse_other_than_sequences(shape, data)
     refuse_heads(width, heads)

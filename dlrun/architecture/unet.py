@@ -22,12 +22,16 @@ def unet(
 ) -> nn.Module:
     """A U-Net: images (batch, channels, height, width) -> (batch, outputs, height, width).
 
-    Twice a 3×3 convolution and ReLU, then `depth` times the same after halving the image by max pooling,
-    and the way back up by 2×2 transposed convolutions, each joined with the features of its size on the way
-    down. The first features have `channels` channels, and each halving doubles them. Where halving dropped
-    the last row or column of an odd size, it is filled up with zeros. Source: Ronneberger et al. 2015, arXiv
-    1505.04597; unlike there, convolutions are padded, so that outputs are as large as the image, and
-    `batch_norm` normalises before each ReLU (Ioffe and Szegedy 2015, arXiv 1502.03167).
+    Twice a 3×3 convolution and ReLU, then the same after each halving of the image by max pooling, and the
+    way back up by 2×2 transposed convolutions, each joined with the features of its size on the way down.
+    Where halving dropped the last row or column of an odd size, it is filled up with zeros. Source:
+    Ronneberger et al. 2015, arXiv 1505.04597; unlike there, convolutions are padded, so that outputs are as
+    large as the image, and can have batch normalisation.
+
+    Args:
+        channels: Kernels of the first convolutions; each halving of the image doubles them.
+        depth: Times that the image is halved.
+        batch_norm: Normalise over the batch before each ReLU (Ioffe and Szegedy 2015, arXiv 1502.03167).
     """
     if len(shape) != 3:
         raise UserError(f"it takes images, but the inputs are {'×'.join(map(str, shape))}")

@@ -31,12 +31,20 @@ def vit(
 ) -> nn.Module:
     """The Vision Transformer (ViT): (batch, channels, height, width) -> (batch, outputs).
 
-    The image is cut into squares of `patch_size` pixels, which have to fill it. Each becomes a vector of
-    size `width` by a linear layer; learnt positions are added, and `layers` blocks of attention and
-    `feedforward` units follow (null: 4·width). Dropout acts in front of the blocks and on all that they
-    add. The outputs are those of a learnt token in front of the patches, or with `pooling: mean` of the
-    mean over the patches. Source: Dosovitskiy et al. 2021, arXiv 2010.11929, with the first weights of
+    The image is cut into squares. Each becomes a vector by a linear layer; learnt positions are added, and
+    blocks of attention follow. Source: Dosovitskiy et al. 2021, arXiv 2010.11929, with the first weights of
     GPT-2.
+
+    Args:
+        patch_size: Side of the squares in pixels; they have to fill the image.
+        layers: Blocks of attention and fully connected units on top of each other.
+        width: Numbers in the vector of each square; `heads` has to divide it.
+        heads: Attentions side by side in each block, each with its share of the width.
+        feedforward: Units of the fully connected layer in each block; null: 4·width.
+        dropout: Probability of setting a number to 0 in training, in front of the blocks and in all that they
+            add.
+        pooling: Vector that the outputs are computed from: a learnt token in front of the squares, or the
+            mean over them.
     """
     if len(shape) != 3:
         raise UserError(f"it takes images, but the inputs are {'×'.join(map(str, shape))}")

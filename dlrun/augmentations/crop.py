@@ -10,9 +10,12 @@ from dlrun.config.options import Count
 
 
 def crop(inputs: Tensor, generator: torch.Generator, *, padding: Count = 4) -> Tensor:
-    """Shift each image (n, channels, height, width) at random by up to `padding` pixels either way.
+    """Shift each image (n, channels, height, width) at random.
 
     Pixels from outside the image are 0 after preprocessing.
+
+    Args:
+        padding: Largest shift up, down, left and right, in pixels.
     """
     n, _, height, width = inputs.shape
     if padding > max(height, width):

@@ -17,9 +17,13 @@ def cutmix(
 ) -> tuple[Tensor, Tensor]:
     """Paste a rectangle of another image into each image (n, channels, height, width).
 
-    Its sides are √(1 - λ) of the image's, with λ from the beta distribution with both parameters `alpha`; it
-    is cut at the edges. The classes (n, classes) are blended by the share of pixels that are pasted. Each
-    image draws its own. Source: Yun et al. 2019, arXiv 1905.04899.
+    Its sides are √(1 - λ) of the image's, with λ from a beta distribution; it is cut at the edges. The
+    classes (n, classes) are blended by the share of pixels that are pasted. Each image draws its own. Source:
+    Yun et al. 2019, arXiv 1905.04899.
+
+    Args:
+        alpha: Both parameters of λ's distribution: 1 draws all shares alike, less draws more of nearly
+            nothing or all.
     """
     n, _, height, width = inputs.shape
     device = generator.device

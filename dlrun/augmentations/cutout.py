@@ -9,10 +9,13 @@ from dlrun.config.options import Count
 
 
 def cutout(inputs: Tensor, generator: torch.Generator, *, size: Count = 16) -> Tensor:
-    """Set a random square of `size` pixels to 0 in each image (n, channels, height, width).
+    """Set a random square to 0 in each image (n, channels, height, width).
 
     Its centre is any pixel, so the square may reach over the edge; 0 is meant after preprocessing. Raises
     ValueError if it would always cover the image. Source: DeVries and Taylor 2017, arXiv 1708.04552.
+
+    Args:
+        size: Side of the square in pixels.
     """
     n, _, height, width = inputs.shape
     if size >= 2 * max(height, width) - 1:

@@ -12,6 +12,10 @@ from torch import Tensor
 def flip(
     inputs: Tensor, generator: torch.Generator, *, probability: Annotated[float, Ge(0), Le(1)] = 0.5
 ) -> Tensor:
-    """Mirror each image (n, channels, height, width) left to right with the given probability."""
+    """Mirror images (n, channels, height, width) at random, left to right.
+
+    Args:
+        probability: Share of the images that are mirrored.
+    """
     chosen = torch.rand(len(inputs), generator=generator, device=inputs.device) < probability
     return torch.where(chosen.view(-1, 1, 1, 1), inputs.flip(3), inputs)

@@ -16,9 +16,12 @@ def mixup(
 ) -> tuple[Tensor, Tensor]:
     """Blend examples in pairs, λ x + (1 - λ) x', and their classes alike.
 
-    Inputs are (n, …), targets shares of classes (n, classes). Each example draws its own λ from the beta
-    distribution with both parameters `alpha`. Source: Zhang et al. 2018, arXiv 1710.09412. Raises ValueError
-    for whole numbers, such as token ids.
+    Inputs are (n, …), targets shares of classes (n, classes). Each example draws its own λ from a beta
+    distribution. Source: Zhang et al. 2018, arXiv 1710.09412. Raises ValueError for whole numbers, such as
+    token ids.
+
+    Args:
+        alpha: Both parameters of λ's distribution: the larger, the more examples are blended half and half.
     """
     if not inputs.is_floating_point():
         raise ValueError("they are whole numbers, which cannot be blended")

@@ -9,7 +9,11 @@ from dlrun.config.options import NonNegative
 
 
 def noise(inputs: Tensor, generator: torch.Generator, *, sd: NonNegative = 0.1) -> Tensor:
-    """Add Gaussian noise of standard deviation `sd` to each value of the preprocessed inputs (n, …)."""
+    """Add Gaussian noise to each value of the preprocessed inputs (n, …).
+
+    Args:
+        sd: Standard deviation of the noise, in the unit of the preprocessed inputs.
+    """
     return inputs + sd * torch.randn(
         inputs.shape, generator=generator, device=inputs.device, dtype=inputs.dtype
     )

@@ -1,7 +1,8 @@
 """Registry of the parts: a name in YAML is a function in a file; `optimizer: sgd` is dlrun/optimizer/sgd.py.
 
 The options of a part are the keyword-only parameters of its function, with their annotations and defaults
-as the schema. They are read from the source; only `find` and `module` import a part.
+as the schema, and the entries of the docstring as their meanings. All is read from the source; only `find`
+and `module` import a part.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Annotated, Any
 from zlib import crc32
 
 from dlrun.config.code_digest import digest_of_code
+from dlrun.config.docstrings import Docstring, read_docstring
 from dlrun.config.earlier_names import find_earlier_names
 from dlrun.config.option_types import read_type
 from dlrun.errors import UserError, is_out_of_memory, meant, nearest, shortened
@@ -41,32 +43,43 @@ NAME = re.compile(r"[a-z][a-z0-9_]*$")
 
 @dataclass(frozen=True)
 class Option:
-    """One keyword of a part: its type, and its default (REQUIRED if it has none)."""
+    """One keyword of a part: its type, its default (REQUIRED if it has none), its meaning if that is said."""
 
     name: str
     type: Any
     default: Any = REQUIRED
+    help: str = ""
 
 
 # The options that every part of a kind has: a part does not take them, dlrun applies them itself.
 COMMON = {
     "architecture": {
-        "weights": Option("weights", Annotated[str, "a run or a file of weights"] | None, None),
+        "weights": Option(
+            "weights",
+            Annotated[str, "a run or a file of weights"] | None,
+            None,
+            "Run, such as last, or file of weights that the model begins with: what fits by name and shape.",
+        ),
     },
 }
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part as read from its file: the function's options, the docstring's first line, the constants."""
+    """A part as read from its file: the function's options, its docstring, the constants."""
 
     kind: str
     name: str
     path: Path
-    summary: str
+    about: Docstring
     options: dict[str, Option]
     constants: dict[str, Any]  # of the module, such as task = "classification", better = "lower"
     takes: tuple[str, ...] = ()  # the positional parameters, which dlrun passes
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return self.about.summary
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -162,7 +175,7 @@ class Parts:
 
 
 def read_part(kind: str, path: Path) -> Part:
-    """Read the signature, the docstring's first line and the constants of a part, without importing it.
+    """Read the signature, the docstring and the constants of a part, without importing it.
 
     Raises UserError, with file and line, if the file does not define a valid part.
     """
@@ -183,6 +196,7 @@ def read_part(kind: str, path: Path) -> Part:
                     constants[target.id] = ast.literal_eval(statement.value)
     if not isinstance(function, ast.FunctionDef):
         raise UserError(f"the file must define a function {name}()", where=str(path))
+    about = read_docstring(ast.get_docstring(function) or ast.get_docstring(tree) or "")
     named: dict[str, Option] = {}
     arguments = function.args
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
@@ -194,10 +208,9 @@ def read_part(kind: str, path: Path) -> Part:
         except ValueError as error:
             where = f"{path}:{argument.lineno}"
             raise UserError(f"{name}, option {argument.arg}: {error}", where=where) from None
-        named[argument.arg] = Option(argument.arg, kind_of_value, value)
-    lines = (ast.get_docstring(function) or ast.get_docstring(tree) or "").splitlines()
+        named[argument.arg] = Option(argument.arg, kind_of_value, value, about.meanings.get(argument.arg, ""))
     takes = tuple(argument.arg for argument in arguments.args)
-    return Part(kind, name, path, lines[0] if lines else "", named, constants, takes)
+    return Part(kind, name, path, about, named, constants, takes)
 
 
 @cache

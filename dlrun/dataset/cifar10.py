@@ -44,8 +44,13 @@ def cifar10(
 ) -> Data:
     """Small photographs in ten classes, 32×32 colour pixels.
 
-    50,000 images to train on and 10,000 to test. `normalise`: unit gives 0 … 1, half -1 … 1, train
-    mean 0 and standard deviation 1 of each colour over the training images. Source: Krizhevsky 2009.
+    50,000 images to train on and 10,000 to test. Source: Krizhevsky 2009.
+
+    Args:
+        normalise: Scale of the pixels: unit from 0 to 1, half from -1 to 1, train with mean 0 and standard
+            deviation 1 of each colour over the training images.
+        valid_fraction: Share of the training images that becomes the validation split.
+        seed: Random choice of the validation images.
     """
     return Data(
         task="classification",

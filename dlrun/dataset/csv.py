@@ -94,90 +94,115 @@ def csv(
     valid_fraction: Fraction = 0.1,
     seed: Seed = 0,
 ) -> Data:
-    """The rows of a CSV file: a number (in `unit`) or a class is predicted from the other columns.
+    """The rows of a CSV file: a number or a class is predicted from the other columns.
 
-    `path` is looked for in the working directory, beside the config and in the data folder. `target` is the
-    name of a column, or its place: 1 for the first, -1 for the last. In a regression it may be a list of
-    columns, which are predicted together: a row without one of them is left out. Each is scaled by itself,
+    Reading. dlrun looks at the file, says in a line what it found, and records it in the run's config; an
+    option that is given is not guessed. A cell is missing if it is empty, NA, N/A, n/a, NaN, nan, NULL or
+    null. Unless `read` is strict, words such as ? or k.A. in a column of numbers or dates are, too. A cell
+    that means a number in another way of writing is never missing: it is read if one way fits its whole
+    column, and refused otherwise. A row without a target or a date is left out.
+
+    Several targets are predicted together: a row without one of them is left out. Each is scaled by itself,
     and `dlrun eval` has the figures of each: a metric is their mean, also of those in different units.
 
-    Reading. With `read: guess` dlrun looks at the file, says in a line what it found, and records it in the
-    run's config; an option that is given is not guessed. `read: strict` guesses nothing: cells are separated
-    by commas, in UTF-8, numbers have decimal points, and what is text must be listed under `categorical`.
-    `separator` is the character between cells (or whitespace), `decimal` the mark before fractions,
-    `thousands` that between thousands, and `symbols` are signs beside numbers, such as $ or %. `header` is
-    the line that names the columns, `none` if none does; `columns` are other names for them. `encoding` is
-    that of the text. A cell is missing if it is empty, NA, N/A, n/a, NaN, nan, NULL, null or one of
-    `na_values`. Unless `read` is strict, words such as ? or k.A. in a column of numbers or dates are, too.
-    `sheet` is the sheet of a workbook, by its name or its number from 1, and if none is named the first that
-    holds a table; or the file in an archive of several.
-
-    Inputs are all columns, or those that match a name in `inputs`, where * stands for any letters; never the
-    `target`, the `id` and those that match `ignore`. A column listed in `categorical` becomes a one-hot
-    vector over the texts in the training rows; auto takes columns of text, of at most ten whole numbers in
-    many rows, and of whole numbers with zeros in front, such as 01067. Equal numbers are one category. Those
-    beyond the `max_categories` most frequent, and those of a single training row, are one category, other. A
-    text that no training row holds is all zeros, or with `unknown: refuse` an error. Columns listed in
-    `dates` become numbers, with sine and cosine of the cycles (year, week, day) that they go through. auto
-    leaves out columns that identify or number the rows.
-
-    `date` is one column, of ISO 8601 (2016-01-31, 2016-01-31 12:00, UTC unless it says otherwise) or of
-    `date_format` (as in Python, %d.%m.%Y, and %q for the quarter), or three: year, month and day, which stay
-    inputs; a single date column does not. `date_cycles` adds the sine and cosine of the time within the year,
-    the week or the day.
-    `baselines` maps names of your choice to columns that guess the target; these stay inputs unless ignored.
-
-    Lags. `lags: [1, 7]` gives each row the values of the targets 1 and 7 steps before it, as further inputs
-    (`sales lag 7` of a target sales). They are looked up by `date`, so that a time without a row shifts
-    nothing; a step is the most frequent distance between neighbouring times, such as an hour, a day or a
-    month, and times that are no whole steps apart are refused. With `series`, one or several columns such as
-    a shop, each series looks up its own values. A value that is not there is missing, and `missing` says
-    for the column of that name what is done; rows before which nothing is known are left out. Every row is
-    predicted one step ahead, from true earlier values, those of the test split too. The
-    baseline `last value` is the last one that is known the shortest lag before, or earlier; with several
-    lags `season before` is the value the longest of them before, or where it is missing twice that, and so
-    on. Where they find none they have their mean. Lags are scaled as other numbers are, without
-    `target_transform`. A file for `dlrun predict` has the earlier rows with their targets, and behind them
-    rows without; one that would need a target which is not known yet is left blank.
-
-    `missing: auto` puts the median of the training rows into missing cells of numbers, and adds an input
-    that is 1 where a cell is missing. fill takes the mean and adds none, drop leaves such rows out, refuse
-    refuses the file. It may also map columns to one of these, or to a number; * stands for the others. A row
-    without a target or a date is left out in any case. A cell that means a number in another way of writing
-    is never missing: it is read if one way fits its whole column, and refused otherwise.
-
-    With `standardise` numbers have mean 0 and standard deviation 1 over the training rows. With
-    `scale: robust` the median is subtracted, and the interquartile range divides (where that is 0, the
-    standard deviation): outliers change little, and stay far out. With `scale: quantile` a number becomes the
-    normal quantile of its rank among up to 1,000 quantiles of the training rows; one beyond all of them has
-    the first or the last rank.
-
-    With `scale_target`, which is on in a regression, the loss sees a target with mean 0 and standard
-    deviation 1 over the training rows, while metrics stay in its unit. For targets that span orders of
-    magnitude, all of 0 or more, `target_transform: log` lets the loss see log(1 + y) of a target y, which is
-    scaled after that; predictions, metrics and baselines stay in the unit of y.
-
-    `weights` names a column of numbers, 0 or more, which is no input: a row of weight 2 counts as two rows in
-    the loss, in every metric and baseline, and in the means, medians and deviations by which numbers are
-    filled and scaled. The splits, the categories and the quantiles of `scale` go by rows, of which one of
-    weight 0 tells nothing but its split. A row without a weight is left out; a file without the column is
-    evaluated with weights of 1.
+    Lags. They are looked up by `date`, so that a time without a row shifts nothing; a step is the most
+    frequent distance between neighbouring times, such as an hour, a day or a month, and times that are no
+    whole steps apart are refused. A value that is not there is missing, and `missing` says for the column of
+    that name (`sales lag 7` of a target sales) what is done; rows before which nothing is known are left out.
+    Every row is predicted one step ahead, from true earlier values, those of the test split too. The baseline
+    `last value` is the last one that is known the shortest lag before, or earlier; with several lags `season
+    before` is the value the longest of them before, or where it is missing twice that, and so on. Where they
+    find none they have their mean. Lags are scaled as other numbers are, without `target_transform`. A file
+    for `dlrun predict` has the earlier rows with their targets, and behind them rows without; one that would
+    need a target which is not known yet is left blank.
 
     Splits. A hash of what each row's cells mean, or of its `id`, decides whether it is a test row, so that no
     row changes its split when others are added, in another order of rows or columns, or when the file is
     written in another way: marks in numbers, forms of dates, quotes, encoding, words for missing cells. Equal
-    rows stand together. Each class has `test_fraction` of its rows in the test split and `valid_fraction` of
-    the rest in the validation split; `stratify` names a column to balance instead, `group` one whose rows
-    stay together, `seed` chooses another hash. The split is chronological if there is a `date`: then the last
-    rows are the test split, the last of the rest the validation split. `split_column` names a column that
-    says train, valid or test; `test_path` and `valid_path` are files of their own for these splits, with the
-    same columns. Runs of earlier versions keep their splits, and the columns that these left out, by
-    `keys_by: cells` and `split_rule: drawn`.
+    rows stand together. The split is chronological if there is a `date`. The splits, the categories and the
+    quantiles of `scale` go by rows, whatever their weights.
 
     New rows. `dlrun predict` reads a file of rows without targets piece by piece, a workbook whole. Rows are
     named by their `id`, or their `date` if no two have the same, or their line. Rows with a number below the
     smallest or above the largest of its column in the training rows, by more than the difference of these
     two, are predicted, and a line says which.
+
+    Args:
+        path: File to read, looked for in the working directory, beside the config and in the data folder;
+            also packed, Parquet, Feather or .xlsx, or several such as data/*.csv.
+        target: Column to predict, by its name or place (1 is the first, -1 the last); in a regression also a
+            list.
+        task: Prediction of a number (regression) or of one of several classes (classification).
+        unit: Unit of the target, for figures and pictures, such as °C.
+        read: Guesses at everything that is not given (guess), or none (strict): cells between commas, UTF-8,
+            decimal points, and columns of text listed under `categorical`.
+        separator: Character between cells, or whitespace.
+        decimal: Mark before fractions.
+        thousands: Mark between thousands, such as ' in 1'000.
+        symbols: Signs beside numbers that are passed over, such as $ or %.
+        encoding: Encoding of the text, such as utf-8 or cp1252.
+        header: Line that names the columns, counted from 1; none if no line does.
+        columns: Names for the columns, instead of those in the file.
+        na_values: Further words for a missing cell.
+        sheet: Sheet of a workbook by its name or number from 1 (null: the first that holds a table), or the
+            file in an archive of several.
+        inputs: Columns that the model sees, where * stands for any letters; none named: all without another
+            role.
+        ignore: Columns that the model does not see, where * stands for any letters.
+        categorical: Columns of categories, each a one-hot vector over the texts in the training rows; auto
+            takes columns of text, of at most ten whole numbers in many rows, and of whole numbers with zeros
+            in front, such as 01067, and leaves out columns that identify or number the rows. Equal numbers
+            are one category.
+        max_categories: Categories of a column that keep an input of their own, the most frequent ones; all
+            others, and those of a single training row, are one category, other. null: no limit.
+        unknown: Treatment of a text that no training row holds: all zeros, or an error.
+        dates: Columns of dates that become numbers, with sine and cosine of the cycles (year, week, day) that
+            they go through; auto finds them.
+        date: Column that dates the rows, in ISO 8601 (2016-01-31, 2016-01-31 12:00, UTC unless it says
+            otherwise) or `date_format`, and is no input; or three, year, month and day, which are inputs.
+        date_format: Form of the dates as in Python, such as %d.%m.%Y, and %q for the quarter; empty: ISO
+            8601.
+        date_cycles: Further inputs, the sine and cosine of the date within the year, the week or the day.
+        lags: Steps back at which earlier values of the target become inputs: [1, 7] gives each row those 1
+            and 7 steps before it.
+        series: Columns that tell series apart, such as a shop; each looks up lags of its own.
+        baselines: Columns that guess the target, as a mapping of names of your choice to columns; they stay
+            inputs unless ignored.
+        missing: Treatment of missing cells of numbers: auto puts the median of the training rows there and
+            adds an input that is 1 where a cell is missing, fill takes the mean and adds none, drop leaves
+            such rows out, refuse refuses the file; or a mapping of columns to one of these or a number, where
+            * stands for the others.
+        standardise: Scale numbers by the training rows, in the way of `scale`.
+        scale: Way of scaling: standard to mean 0 and standard deviation 1; robust by median and interquartile
+            range (where that is 0, the standard deviation), so that outliers change little and stay far out;
+            quantile to the normal quantile of a number's rank among up to 1,000 quantiles, the first or last
+            rank beyond them.
+        scale_target: Let the loss see a target with mean 0 and standard deviation 1 over the training rows,
+            while metrics stay in its unit; auto: in a regression.
+        target_transform: Let the loss see log(1 + y) of a target y, scaled after that, for targets of 0 or
+            more that span orders of magnitude; predictions, metrics and baselines stay in the unit of y.
+        id: Column that names and identifies the rows, and is no input.
+        split: Choice of test rows: the last ones, by hash, or by hash with each `group` together; null: as
+            the other options suggest.
+        split_rule: Way of choosing rows without a date: by hash, or drawn by number as earlier versions did.
+        keys_by: Base of the hash: what cells mean (values), or their letters (cells) as in earlier versions,
+            which also left out other columns.
+        split_column: Column that says train, valid or test for each row.
+        test_path: File of test rows, with the same columns.
+        valid_path: File of validation rows, with the same columns.
+        group: Column whose equal values stay in one split, such as a patient.
+        stratify: Column whose values have the same shares in all splits, in place of the classes.
+        weights: Column of numbers, 0 or more, which is no input: a row of weight 2 counts as two in the loss,
+            in every metric and baseline, and in the means, medians and deviations by which numbers are filled
+            and scaled. A row without a weight is left out; a file without the column is evaluated with
+            weights of 1.
+        test_fraction: Share of all rows, of each class by itself, that becomes the test split; with a date
+            the last ones.
+        valid_fraction: Share of the rest that becomes the validation split.
+        seed: Choice of another hash, and so of other test and validation rows.
+
+    Example:
+        dataset: {name: csv, path: houses.csv, target: price}
     """
     first, *further = [str(target)] if isinstance(target, str | int) else target or [""]
     options = TableOptions(

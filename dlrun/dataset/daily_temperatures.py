@@ -44,9 +44,21 @@ def daily_temperatures(
 ) -> Data:
     """A year of daily temperatures in °F: `actual` is predicted from the days before and a friend's guess.
 
-    Without a `path` the year is generated from `seed`. The columns: the date in three, the weekday, the
-    temperatures of the last two days, the average of that date over the years, the target, the guess.
-    The other options are those of csv.
+    The columns: the date in three, the weekday, the temperatures of the last two days, the average of that
+    date over the years, the target, the guess.
+
+    Args:
+        path: CSV file with the same columns; null: the year is generated.
+        ignore: Columns that the model does not see, where * stands for any letters.
+        date_cycles: Further inputs, the sine and cosine of the date within the year, the week or the day.
+        missing: Treatment of missing cells: refuse the file, drop such rows, or fill them with the mean.
+        standardise: Scale numbers to mean 0 and standard deviation 1 over the training rows.
+        scale_target: Let the loss see a target with mean 0 and standard deviation 1, while metrics stay in
+            °F.
+        split: Test days: the last ones, or a random choice.
+        test_fraction: Share of the days that becomes the test split.
+        valid_fraction: Share of the rest that becomes the validation split.
+        seed: Random year that is generated, and random choice of a split.
     """
     options = TableOptions(
         target="actual",

@@ -34,7 +34,12 @@ def fashion_mnist(
 ) -> Data:
     """Articles of clothing, 28×28 grey pixels.
 
-    60,000 images to train on and 10,000 to test. `normalise`: unit gives 0 … 1, half -1 … 1, train
-    mean 0 and standard deviation 1 over the training images. Source: Xiao et al. 2017, arXiv 1708.07747.
+    60,000 images to train on and 10,000 to test. Source: Xiao et al. 2017, arXiv 1708.07747.
+
+    Args:
+        normalise: Scale of the pixels: unit from 0 to 1, half from -1 to 1, train with mean 0 and standard
+            deviation 1 over the training images.
+        valid_fraction: Share of the training images that becomes the validation split.
+        seed: Random choice of the validation images.
     """
     return idx_dataset(root, "FashionMNIST", CLASSES, normalise, valid_fraction, seed)

@@ -41,10 +41,24 @@ def hourly_demand(
     valid_fraction: Fraction = 0.0,
     seed: Seed = 0,
 ) -> Data:
-    """The demand of a region in MW, generated from `seed`: the next `horizon` hours are predicted.
+    """The demand of a region in MW, generated hour by hour: the next day is predicted.
 
-    It has a daily, a weekly and a yearly season, a trend, and weather that changes within days. The other
-    options are those of windows.
+    It has a daily, a weekly and a yearly season, a trend, and weather that changes within days. It is read as
+    windows are.
+
+    Args:
+        days: Length of the series in days.
+        window: Hours that the model sees.
+        horizon: Hours ahead that it predicts.
+        date_cycles: Further inputs, the sine and cosine of the time within the year, the week or the day.
+        season: Hours between a step and the one that a baseline repeats; null: without that baseline.
+        stride: Hours between the starts of two training windows.
+        standardise: Scale inputs to mean 0 and standard deviation 1 over the training hours.
+        scale_target: Let the loss see a target with mean 0 and standard deviation 1, while metrics stay in
+            MW.
+        test_fraction: Share of the hours, the last ones, that becomes the test split.
+        valid_fraction: Share of the rest, its last hours, that becomes the validation split.
+        seed: Random weather and noise of the series.
     """
     table = TableOptions(
         target="demand",

@@ -74,39 +74,57 @@ def image_folder(
 ) -> Data:
     """Your own images, in a folder for each class, or with their labels in a table.
 
-    Images in PATH/CLASS/…, or in PATH/train/CLASS/…, PATH/valid/CLASS/… and PATH/test/CLASS/…; these may
-    also be called training, testing, eval, evaluation, val, validation and dev, in any case. A lone folder in
-    PATH that holds them all is gone into. `path` is looked for in the working directory, beside the config
-    and in the data folder. PNG, JPEG, WEBP, BMP, GIF, TIFF, JPEG 2000 and AVIF are read, and HEIC with
-    pillow-heif (pip install 'dlrun[heic]'); of several frames or pages the first. `endings` are those of
-    the files that are images, instead of the usual ones of these formats.
+    Images in PATH/CLASS/…, or in PATH/train/CLASS/…, PATH/valid/CLASS/… and PATH/test/CLASS/…; these may also
+    be called training, testing, eval, evaluation, val, validation and dev, in any case. A lone folder in PATH
+    that holds them all is gone into. PNG, JPEG, WEBP, BMP, GIF, TIFF, JPEG 2000 and AVIF are read, and HEIC
+    with pillow-heif (pip install 'dlrun[heic]'); of several frames or pages the first.
 
-    Without a folder of validation images `valid_fraction` of each class in train is the validation split.
-    Without one of test images `test_fraction` of each class is the test split: by default a fifth, and none
-    if there are validation images. A hash of each image's name, CLASS/…, and of `seed` decides, so that
-    images that are added move no other (`split_rule: drawn` draws by number, as earlier versions did, and
-    has classes in the order of their characters). Equal images stand together, and with
-    `group: folder` all of a folder PATH/CLASS/FOLDER/….
+    A hash of each image's name, CLASS/…, decides on its split, so that images that are added move no other.
+    Equal images stand together.
 
-    Images are resized to `size` pixels, a number or [height, width]: crop keeps the centre of the longer
-    side, pad adds black, stretch distorts; see `read_image`. Of images with one value of
-    more than 8 bits for each pixel the smallest value of all becomes 0 and the largest 255, or the two of
-    `value_range`. They are decoded once, into DATA/image_folder/, and memory-mapped from there, so that
-    images beyond the memory are read as needed. What was not used for the longest time is deleted there
-    beyond 20 GiB, or DLRUN_CACHE_GIB; `dlrun data --clear-cache` deletes all; the next run decodes again.
+    Images are decoded once, into DATA/image_folder/, and memory-mapped from there, so that images beyond the
+    memory are read as needed. What was not used for the longest time is deleted there beyond 20 GiB, or
+    DLRUN_CACHE_GIB; `dlrun data --clear-cache` deletes all; the next run decodes again.
 
-    `labels` names a CSV file, beside the images or where `path` is looked for, that has their classes instead
-    of the folders: `target` is its column of classes; with `task: multilabel` (usual for several columns)
-    those of labels that apply, 1, or not, 0; with `task: regression` those of numbers (in `unit`), which with
-    `scale_target` the loss sees with mean 0 and deviation 1 over all labels, each column (or with
-    `scale_each: false`, as in earlier versions, all together), whatever their split: that is known only once
-    the images are decoded. `file_column` has the names of the files, with or without
-    folder and ending; by default it is the column in which most are. Images without a row and rows without an
-    image are left out and counted.
+    Of a table of labels, images without a row and rows without an image are left out and counted.
 
-    `names` gives classes other names, such as `{n01440764: tench}`. `normalise` is as for mnist, or
-    imagenet, or [mean, deviation] of pixels from 0 to 1, numbers or a list for each channel.
-    `unreadable: skip` leaves out damaged images and reports them.
+    Args:
+        path: Folder of the images, looked for in the working directory, beside the config and in the data
+            folder.
+        size: Pixels to which images are resized: a number, or [height, width].
+        colour: Read three channels, red, green and blue; false: one of grey.
+        resize: Way to that size: crop keeps the centre of the longer side, pad adds black, stretch distorts.
+        normalise: Scale of the pixels: unit from 0 to 1, half from -1 to 1, train with mean 0 and standard
+            deviation 1 over the training images, imagenet by ImageNet's; or [mean, deviation] of pixels from
+            0 to 1, each a number or a list for each channel.
+        valid_fraction: Share of each class in train that becomes the validation split, if no folder of its
+            own is there.
+        test_fraction: Share of each class that becomes the test split, if no folder of its own is there;
+            null: a fifth, and none if there are validation images.
+        seed: Choice of another hash, and so of other validation and test images.
+        split_rule: Way of choosing images: by hash, or drawn by number as earlier versions did, which had
+            classes in the order of their characters.
+        group: Keep all of a folder PATH/CLASS/FOLDER/… in one split; null: each image by itself.
+        unreadable: Treatment of damaged images: refuse the folder, or skip and report them.
+        value_range: Smallest and largest value that become 0 and 255, of images with one value of more than 8
+            bits for each pixel; null: those of all images.
+        endings: Endings of the files that are images, such as [.jpg]; null: the usual ones of the formats
+            above.
+        names: Other names for classes, such as {n01440764: tench}.
+        labels: CSV file that has the labels instead of the folders, beside the images or where `path` is
+            looked for.
+        target: Column of `labels` with the classes; or those of labels that apply, 1, or not, 0; or those of
+            numbers.
+        file_column: Column of `labels` with the names of the files, with or without folder and ending; empty:
+            the column in which most are.
+        task: Meaning of the target: classification, multilabel (usual for several columns) or regression.
+        unit: Unit of the numbers in a regression.
+        scale_target: Let the loss of a regression see numbers with mean 0 and standard deviation 1 over all
+            labels, whatever their split: that is known only once the images are decoded.
+        scale_each: Scale each column of numbers by itself; false: all together, as in earlier versions.
+
+    Example:
+        dataset: {name: image_folder, path: photos, size: 64}
     """
     sides = [size, size] if isinstance(size, int) else size
     if len(sides) != 2:

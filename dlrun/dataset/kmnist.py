@@ -23,7 +23,12 @@ def kmnist(
 ) -> Data:
     """Handwritten hiragana, 28×28 grey pixels.
 
-    60,000 images to train on and 10,000 to test. `normalise`: unit gives 0 … 1, half -1 … 1, train
-    mean 0 and standard deviation 1 over the training images. Source: Clanuwat et al. 2018, arXiv 1812.01718.
+    60,000 images to train on and 10,000 to test. Source: Clanuwat et al. 2018, arXiv 1812.01718.
+
+    Args:
+        normalise: Scale of the pixels: unit from 0 to 1, half from -1 to 1, train with mean 0 and standard
+            deviation 1 over the training images.
+        valid_fraction: Share of the training images that becomes the validation split.
+        seed: Random choice of the validation images.
     """
     return idx_dataset(root, "KMNIST", CLASSES, normalise, valid_fraction, seed)

@@ -23,7 +23,12 @@ def mnist(
 ) -> Data:
     """Handwritten digits, 28×28 grey pixels.
 
-    60,000 images to train on and 10,000 to test. `normalise`: unit gives 0 … 1, half -1 … 1, train
-    mean 0 and standard deviation 1 over the training images. Source: LeCun et al. 1998.
+    60,000 images to train on and 10,000 to test. Source: LeCun et al. 1998.
+
+    Args:
+        normalise: Scale of the pixels: unit from 0 to 1, half from -1 to 1, train with mean 0 and standard
+            deviation 1 over the training images.
+        valid_fraction: Share of the training images that becomes the validation split.
+        seed: Random choice of the validation images.
     """
     return idx_dataset(root, "MNIST", CLASSES, normalise, valid_fraction, seed)

@@ -41,11 +41,21 @@ def reviews(
     valid_fraction: Fraction = 0.0,
     seed: Seed = 0,
 ) -> Data:
-    """`count` short reviews from a small grammar, drawn by `seed`: each is good or bad.
+    """Short reviews from a small grammar, each of them good or bad.
 
-    A review praises or faults `aspects` aspects of a restaurant, and is good if it praises most of them. The
-    share `denied` says so by the opposite ("the soup was not bad"), so that the words tell the class only
-    in their order. The other options are those of text_table.
+    A review praises or faults aspects of a restaurant, and is good if it praises most of them. It is read as
+    texts of text_table are.
+
+    Args:
+        count: Reviews that are generated, for all splits together.
+        aspects: Aspects that a review judges.
+        denied: Share of the judgements that are said by the opposite ("the soup was not bad"), so that words
+            tell the class only in their order.
+        tokens: Pieces that a text is cut into.
+        length: Tokens of a text that the model is given; a shorter text is filled up with id 0.
+        test_fraction: Share of the reviews that becomes the test split.
+        valid_fraction: Share of the rest that becomes the validation split.
+        seed: Random reviews, and their splits.
     """
     table = TableOptions(
         target="opinion",

@@ -37,11 +37,19 @@ def sentences(
     valid_fraction: Fraction = 0.0,
     seed: Seed = 0,
 ) -> Data:
-    """`count` sentences of a small grammar in windows of characters: the next one is predicted at each place.
+    """Sentences of a small grammar in windows of characters: the next one is predicted at each place.
 
-    Subject, verb, object and often a time are drawn by `seed`, each word as probable as the others of its
-    kind; a second clause repeats the subject as "he" or "she", which a model can only know from the name. The
-    other options are those of text_file.
+    Subject, verb, object and often a time are drawn, each word as probable as the others of its kind; a
+    second clause repeats the subject as "he" or "she", which a model can only know from the name. The text is
+    read as that of text_file.
+
+    Args:
+        count: Sentences that are generated.
+        window: Characters that the model sees at once.
+        stride: Characters between the starts of two training windows; null: the window's length.
+        test_fraction: Share of the text, its end, that becomes the test split.
+        valid_fraction: Share of the rest, its end, that becomes the validation split.
+        seed: Random sentences.
     """
     options = TextOptions("characters", window, stride, test_fraction, valid_fraction)
     return next_tokens(partial(_text, count, seed), options, known)

@@ -42,12 +42,22 @@ def shapes(
 ) -> Data:
     """Generated images of discs, squares and triangles, with a class for each pixel.
 
-    There are `images` of size×size pixels to train on and `test_images` to test on, drawn by `seed`, with
-    one to `most` shapes on each. Their places, directions and sizes are random, and each is lighter or darker
-    than the background, with `colour` so in red, green and blue by itself. A later shape covers an earlier
-    one, and corners may lie outside of the image. Class 0 is the background, then come the `classes`. Areas
-    are drawn alike for all of them, so that they say nothing about the class. `noise` is the standard
-    deviation of the noise on each pixel, where black is 0 and white 1. `normalise` is as for mnist.
+    Places, directions and sizes are random, and each shape is lighter or darker than the background. A later
+    shape covers an earlier one, and corners may lie outside of the image. Areas are drawn alike for all
+    classes, so that they say nothing about the class.
+
+    Args:
+        images: Images to train on.
+        test_images: Images to test on.
+        size: Side of an image in pixels.
+        classes: Kinds of shapes, numbered from 1; class 0 is the background.
+        most: Shapes on an image: from one up to so many.
+        colour: Draw in red, green and blue, each lighter or darker by itself; false: in grey.
+        noise: Standard deviation of the noise on each pixel, where black is 0 and white 1.
+        normalise: Scale of the pixels: unit from 0 to 1, half from -1 to 1, train with mean 0 and standard
+            deviation 1 over the training images.
+        valid_fraction: Share of the training images that becomes the validation split.
+        seed: Random images, and the choice of the validation images.
     """
     if not classes or len(set(classes)) < len(classes):
         what = f"classes are {list(classes)}, but must be one or more different ones"

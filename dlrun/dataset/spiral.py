@@ -27,10 +27,17 @@ def spiral(
     valid_fraction: Fraction = 0.0,
     seed: Seed = 12345,
 ) -> Data:
-    """Spiral arms in the plane: `points` of each class to train on, and as many new ones to test on.
+    """Spiral arms in the plane, one for each class, with as many new points to test on as to train on.
 
-    For class c of C, with t from 0 to 1: φ = 2π(c + 2t)/C + noise · z with z standard normal; the point is
-    t · (sin φ, cos φ). `noise` is in radians.
+    For class c of C, with t from 0 to 1: φ = 2π(c + 2t)/C + noise · z with z standard normal; the point is t
+    · (sin φ, cos φ).
+
+    Args:
+        points: Points of each class in training, and as many in the test.
+        classes: Arms of the spiral.
+        noise: Standard deviation of the angle, in radians.
+        valid_fraction: Share of the training points that becomes the validation split.
+        seed: Random points.
     """
     if points * classes > MOST_POINTS:
         raise UserError(f"{points:,} points on each of {classes:,} arms are more than {MOST_POINTS:,} in all")

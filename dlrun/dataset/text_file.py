@@ -31,21 +31,25 @@ def text_file(
 ) -> Data:
     """A text file in windows of tokens: at each place of a window the next token is predicted.
 
-    `path` is looked for in the working directory, beside the config and in the data folder. `tokens` are
-    the characters of the file, which has to be UTF-8, or the 256 bytes, of any file. The vocabulary of
-    characters is that of the whole file, so that no part of it holds an unknown one; those that the
-    training split lacks are reported. A character that is new to the model is refused.
+    No window lies across the border of two splits. In the test and validation splits each token is predicted
+    once. What is left at the end of a part, less than a window, is not used. Characters that the training
+    split lacks are reported, and one that is new to the model is refused.
 
-    `subwords` are frequent pieces of words: a byte-level byte-pair encoding with `vocabulary` tokens (null:
-    1000), learnt from the part that trains, in UTF-8, by the package tokenizers (`dlrun[tokenizers]`). No
-    text is new to it.
+    Args:
+        path: File to read, looked for in the working directory, beside the config and in the data folder.
+        tokens: Pieces of the text: characters, those of the whole UTF-8 file; the 256 bytes, of any file;
+            subwords, frequent pieces of words by a byte-level byte-pair encoding, learnt from the part that
+            trains by the package tokenizers (`dlrun[tokenizers]`), to which no UTF-8 text is new.
+        vocabulary: Number of different subwords; null: 1000.
+        window: Tokens in a window: the model sees no further back.
+        stride: Tokens between the starts of two training windows; null: `window`, so that an epoch predicts
+            each token once. With 1 they begin at every token, and the key epoch_examples says how many an
+            epoch has.
+        test_fraction: Share of the text, its end, that becomes the test split.
+        valid_fraction: Share of the rest, its end, that becomes the validation split.
 
-    The last `test_fraction` of the text is the test split, and the last `valid_fraction` of the rest the
-    validation split; no window lies across a border. A window has `window` tokens, and the model sees no
-    further back. In training windows begin every `stride` tokens (null: `window`, so that each token is
-    predicted once in an epoch); with `stride: 1` they begin at every token, and `epoch_examples` says how
-    many of them an epoch has. In the other splits each token is predicted once. What is left at the end
-    of a part, less than a window, is not used.
+    Example:
+        dataset: {name: text_file, path: my.txt, window: 128}
     """
     options = TextOptions(tokens, window, stride, test_fraction, valid_fraction, vocabulary)
     return next_tokens(partial(_read, path, root, options.letters), options, known)

@@ -43,16 +43,31 @@ def text_table(
 ) -> Data:
     """The texts in a column of a CSV file, as ids of their tokens; a class or a number is predicted.
 
-    `path` is looked for in the working directory, beside the config and in the data folder. `text` and
-    `target` name columns; others are not used. A text is cut into `tokens`: words and punctuation marks,
-    characters, or bytes of UTF-8, with `lowercase` without capital letters. The model is given the first
-    `length` of them, and how many texts have more is reported; a shorter text is filled up with id 0. The
-    vocabulary are the `vocabulary` most frequent tokens of the training split; any other has id 1.
+    A cell is missing if it is empty, NA, N/A, n/a, NaN, nan, NULL or null. A hash of each row decides on its
+    split, as for csv, so that none changes it when others are added.
 
-    A cell is missing if it is empty, NA, N/A, n/a, NaN, nan, NULL or null; `missing: drop` leaves such rows
-    out. `task`, `unit`, `read` and `scale_target` are as for csv, and so are the splits: a hash of each row
-    decides on its split, so that none changes it when others are added. `test_fraction` of the rows of each
-    class are the test split, `valid_fraction` of the rest the validation split; `seed` chooses another hash.
+    Args:
+        path: File to read, looked for in the working directory, beside the config and in the data folder.
+        text: Column of the texts; columns that are neither this nor the target are not used.
+        target: Column of the classes or numbers to predict.
+        task: Prediction of one of several classes (classification) or of a number (regression).
+        unit: Unit of the target in a regression.
+        read: Guesses at separator, header and encoding, which are said (guess), or none (strict), as for csv.
+        tokens: Pieces that a text is cut into: words and punctuation marks, characters, or bytes of UTF-8.
+        lowercase: Write capital letters small first.
+        length: Tokens of a text that the model is given, the first ones; how many texts have more is
+            reported, and a shorter text is filled up with id 0.
+        vocabulary: Most frequent tokens of the training split that have an id; any other token has id 1.
+        missing: Treatment of missing cells: refuse the file, or drop such rows.
+        scale_target: Let the loss of a regression see a target with mean 0 and standard deviation 1, while
+            metrics stay in its unit.
+        split_rule: Way of choosing rows: by hash, or drawn by number as earlier versions did.
+        test_fraction: Share of the rows of each class that becomes the test split.
+        valid_fraction: Share of the rest that becomes the validation split.
+        seed: Choice of another hash, and so of other test and validation rows.
+
+    Example:
+        dataset: {name: text_table, path: reviews.csv, text: review, target: stars}
     """
     reading = Reading(is_strict=read == "strict")
     table = TableOptions(

@@ -41,31 +41,44 @@ def windows(
     test_fraction: Fraction = 0.2,
     valid_fraction: Fraction = 0.0,
 ) -> Data:
-    """A time series in a CSV file: from `window` rows the `target` in the next `horizon` rows is predicted.
+    """A time series in a CSV file: from a window of rows the `target` in the next rows is predicted.
 
-    `path` is looked for in the working directory, beside the config and in the data folder. A row is a step;
-    the oldest is the first. `inputs` are the columns that the model sees, as they are at each row of a
-    window: if none are named, all but those of the date, the target among them. All are numbers. `date` and
-    `date_cycles` are as for csv, except that no column of the date becomes an input unless it is named.
+    A row is a step; the oldest is the first, and rows out of order are refused. All inputs are numbers. A gap
+    is a row with a missing or unreadable cell (see csv), or between two dates another distance than the usual
+    one, which is that of most rows: so many seconds, or calendar months.
 
-    `read` is as for csv: separator, header, decimal mark and encoding are guessed and said, or with strict
-    are those of RFC 4180.
+    No target is in two splits, and those of test begin behind the last one of training. A window of test may
+    look back across the border, at what was known by then, so that the targets of test do not depend on
+    `window`. Metrics are means over the horizon. The baselines are the last value of a window for all steps,
+    and with `season` the value of one season before. `dlrun predict` forecasts from the last rows of a file.
 
-    A gap is a row with a missing or unreadable cell (see csv), or between two dates another distance than
-    the usual one, which is that of most rows: so many seconds, or calendar months. It is refused, or with
-    `gaps: split` crossed by no window; with join the rows that there are count as steps, such as trading
-    days. Rows out of order are refused always.
+    Args:
+        path: File to read, looked for in the working directory, beside the config and in the data folder.
+        target: Column to predict.
+        window: Rows that the model sees, the last ones.
+        horizon: Rows ahead that it predicts.
+        read: Guesses at separator, header, decimal mark and encoding, which are said (guess), or none
+            (strict: those of RFC 4180).
+        inputs: Columns that the model sees at each row of a window; none named: all but those of the date,
+            the target among them.
+        unit: Unit of the target, for figures and pictures.
+        date: Column of the date, or three of year, month and day, as for csv; they are inputs only if
+            `inputs` names them.
+        date_cycles: Further inputs, the sine and cosine of the time within the year, the week or the day.
+        season: Rows between a step and the one that a baseline repeats, or as many seasons as a step needs;
+            null: without that baseline.
+        gaps: Treatment of a gap: refuse the file, split the series there so that no window crosses it, or
+            join the rows as if they were steps, such as trading days.
+        stride: Rows between the starts of two training windows; in the other splits a window begins at each
+            row.
+        standardise: Scale numbers to mean 0 and standard deviation 1 over the training rows.
+        scale_target: Let the loss see a target with mean 0 and standard deviation 1, while metrics stay in
+            its unit.
+        test_fraction: Share of the rows, the last ones, that becomes the test split.
+        valid_fraction: Share of the rest, its last rows, that becomes the validation split.
 
-    The last `test_fraction` of the rows are to test on, the last `valid_fraction` of the rest to validate
-    on: no target is in two splits, and those of test begin behind the last one of training. A window of
-    test may look back across the border, at what was known by then, so that the targets of test do not
-    depend on `window`. Training windows begin at every `stride`-th row, others at each. With `standardise`
-    numbers have mean 0 and standard deviation 1 over the training rows; with `scale_target` the loss sees a
-    target standardised in the same way, while metrics stay in its `unit`, as means over the horizon.
-
-    The baselines are the last value of a window for all steps, and with `season`, a number of rows, the
-    value of one season before, or as many as a step needs. `dlrun predict` forecasts from the last `window`
-    rows of a file.
+    Example:
+        dataset: {name: windows, path: load.csv, target: load, date: [time], window: 168, horizon: 24}
     """
     reading = Reading(is_strict=read == "strict")
     table = TableOptions(

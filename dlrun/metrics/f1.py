@@ -13,12 +13,16 @@ task = ("classification", "multilabel")
 def f1(
     outputs: Tensor, targets: Tensor, *, average: Literal["macro", "micro", "weighted"] = "macro"
 ) -> Tensor:
-    """F1 of each class, averaged: alike (macro), by its true examples (weighted), or of all counts (micro).
+    """F1 of each class or label, averaged: the harmonic mean of precision and recall.
 
     `outputs` (n, classes) with targets (n,), whose largest predicts; or of labels, logits (n, labels) with
     targets (n, labels). Gives the hits, predicted and true ones of each, (n, 3 · classes), of which `finish`
     makes F1. A class or a label that is neither predicted nor true is left out of the average; torchmetrics
     leaves out such a class too, but counts such a label as 0.
+
+    Args:
+        average: Way of averaging: all classes alike (macro), by their true examples (weighted), or one F1 of
+            the counts of all (micro).
     """
     if targets.dim() == outputs.dim():
         said, true = outputs > 0, targets > 0.5

@@ -22,6 +22,13 @@ def lbfgs(
     """L-BFGS: several quasi-Newton iterations on each batch, for small models and `batch_size: full`.
 
     A step computes the loss up to about 1.25 · `iterations` times. Source: Liu and Nocedal 1989.
+
+    Args:
+        lr: Length of a step along the direction of the iteration, with a line search the first that is tried.
+        iterations: Most iterations in a step.
+        history: Earlier iterations of which the curvature is estimated; memory grows with it.
+        line_search: Search for the length of each step that fulfils the strong Wolfe conditions; null: lr is
+            the length.
     """
     return torch.optim.LBFGS(
         parameters, lr=lr, max_iter=iterations, history_size=history, line_search_fn=line_search

@@ -14,7 +14,14 @@ elementwise = True  # one optimizer serves all seeds
 
 
 def sgd_scratch(parameters: list[Tensor], *, lr: NonNegative) -> optim.Optimizer:
-    """Plain gradient descent, p ← p - lr · gradient, without momentum or weight decay."""
+    """Plain gradient descent, p ← p - lr · gradient, without momentum or weight decay.
+
+    Args:
+        lr: Learning rate, by which the gradient is multiplied in a step; the schedule multiplies it in turn.
+
+    Example:
+        optimizer: {name: sgd_scratch, lr: 0.1}
+    """
     return SgdScratch(parameters, lr)
 
 

@@ -37,9 +37,12 @@ def calibration(
 ) -> Figure:
     """Accuracy over confidence (a reliability diagram), and the expected calibration error.
 
-    The error is the mean over examples of the distance between accuracy and mean confidence in their
-    bin; it and the bins are means over seeds. `split: auto` is the evaluation split, or if there is none
-    train. Source: Guo et al. 2017, arXiv 1706.04599.
+    The error is the mean over examples of the distance between accuracy and mean confidence in their bin; it
+    and the bins are means over seeds. Source: Guo et al. 2017, arXiv 1706.04599.
+
+    Args:
+        split: Split to show; auto: that of evaluation, or if there is none train.
+        bins: Intervals of equal width that confidence is cut into.
     """
     chosen = trained.chosen(split)
     found = predicted(trained, chosen)

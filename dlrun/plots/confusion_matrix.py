@@ -37,7 +37,8 @@ def confusion_matrix(
 ) -> Figure:
     """The confusion matrix: percentages of each true class by predicted class, means over seeds.
 
-    `split: auto` is the evaluation split, or if there is none train.
+    Args:
+        split: Split to show; auto: that of evaluation, or if there is none train.
     """
     chosen = trained.chosen(split)
     classes = trained.data.classes

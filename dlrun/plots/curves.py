@@ -56,9 +56,12 @@ def curves(
 ) -> Figure:
     """Loss and every metric over the epochs, the mean over seeds ± 1 sd, with the baselines.
 
-    `log` makes the axis of the loss logarithmic; null does so if losses span more than two decades. With
-    `panels: one` loss and metrics share a chart. `limits` are the ends of the y axes. Raises UserError if
-    nothing was measured.
+    Raises UserError if nothing was measured.
+
+    Args:
+        log: Make the axis of the loss logarithmic; null: if losses span more than two decades.
+        panels: Charts: one for each figure, or one that they all share.
+        limits: Ends of the y axes, [lowest, highest]; null: those of the figures.
     """
     if limits is not None and not (len(limits) == 2 and limits[0] < limits[1]):
         raise UserError(f"curves: limits are two numbers, the lower one first, not {limits}")

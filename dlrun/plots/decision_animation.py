@@ -49,10 +49,15 @@ def decision_animation(
     margin: Fraction = 0.1,
     seconds: Annotated[float, Ge(1), Le(600)] = 5.0,
 ) -> FuncAnimation:
-    """An animation of the decision regions at about forty epochs, `seconds` long.
+    """An animation of the decision regions at about forty epochs.
 
     The run must have kept its weights, as it does if this plot is among its `plots`. Raises UserError
     otherwise, and unless inputs are points in the plane and there are at most ten classes.
+
+    Args:
+        split: Split whose points are shown.
+        margin: Share by which the square is wider than the data.
+        seconds: Duration of the animation.
     """
     refuse_other_inputs(trained, "decision_animation")
     classes, examples = trained.data.classes, trained.loaded[split]

@@ -41,8 +41,11 @@ def decision_regions(
 ) -> Figure:
     """The predicted class at each point of the plane, darker if more certain, and a split's points.
 
-    `margin` is the share by which the square is wider than the data. Raises UserError unless inputs are
-    points in the plane and there are at most ten classes.
+    Raises UserError unless inputs are points in the plane and there are at most ten classes.
+
+    Args:
+        split: Split whose points are shown.
+        margin: Share by which the square is wider than the data.
     """
     refuse_other_inputs(trained, "decision_regions")
     classes, examples = trained.data.classes, trained.loaded[split]

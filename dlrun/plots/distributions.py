@@ -38,7 +38,12 @@ def distributions(
 ) -> Figure:
     """A histogram of each feature of a split, before preprocessing, and of each target.
 
-    The categories of a column stand in one panel. Of more than `most` panels it shows the first ones.
+    The categories of a column stand in one panel.
+
+    Args:
+        split: Split to show.
+        bins: Bars of each histogram.
+        most: Panels to show; of more features the first ones.
     """
     examples, data = trained.loaded[split], trained.data
     inputs = examples.raw().double()

@@ -43,11 +43,16 @@ def feature_maps(
     most: Many = 16,
     layers: Few = 4,
 ) -> Figure:
-    """One image of a split and the outputs of the first `layers` convolutions: `most` maps of each.
+    """One image of a split and the outputs of the first convolutions, before the activation.
 
-    They are outputs of the first copy, before the activation. `split: auto` is the evaluation split, or if
-    there is none train. Raises UserError unless inputs are images, the model has a convolution and the
-    split has such an image.
+    They are those of the first copy. Raises UserError unless inputs are images, the model has a convolution
+    and the split has such an image.
+
+    Args:
+        split: Split to take the image from; auto: that of evaluation, or if there is none train.
+        image: Number of the image in the split, from 0.
+        most: Maps to show of each convolution.
+        layers: Convolutions to show, the first ones.
     """
     refuse_other_inputs(trained, "feature_maps")
     chosen = trained.chosen(split)

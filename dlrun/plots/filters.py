@@ -17,10 +17,14 @@ model = "convolution"
 
 
 def filters(trained: Trained, *, columns: Few = 8, most: Many = 64) -> Figure:
-    """The first `most` kernels of the first copy's first convolution, on one colour scale.
+    """The kernels of the first copy's first convolution, on one colour scale.
 
     A kernel over three channels is an RGB image; over any other number its mean over channels is shown.
     Raises UserError if the model has no convolution.
+
+    Args:
+        columns: Kernels in a row of the picture.
+        most: Kernels to show, the first ones.
     """
     kernels = convolutions_of(trained, "filters")[0].weight.detach().float().cpu()
     channels = kernels.shape[1]

@@ -51,12 +51,15 @@ def forecasts(
     split: Literal["auto", "train", "valid", "test"] = "auto",
     most: Annotated[int, Ge(1), Le(100_000)] = 240,
 ) -> Figure:
-    """The last `most` steps of a split with forecasts of them, and the error of each step ahead.
+    """The last steps of a split with forecasts of them, and the error of each step ahead.
 
     A forecast is a line over the whole horizon that begins at a dot, the mean over seeds ± 1 sd; the next one
     begins where it ends; those of a single step are joined. Errors are absolute, means over all windows of
-    the split, beside those of the baselines. `split: auto` is the evaluation split, or if there is none
-    train.
+    the split, beside those of the baselines.
+
+    Args:
+        split: Split to show; auto: that of evaluation, or if there is none train.
+        most: Steps to show, the last ones.
     """
     chosen = trained.chosen(split)
     if "step" not in trained.loaded[chosen].aside:

@@ -27,8 +27,13 @@ def image_grid(
 ) -> Figure:
     """A row of random images for each class, and the class's number of examples.
 
-    `seed` chooses the images; of more than `most` classes it shows the first ones. Raises UserError unless
-    inputs are images.
+    Raises UserError unless inputs are images.
+
+    Args:
+        split: Split to show.
+        columns: Images in the row of a class.
+        most: Classes to show, the first ones.
+        seed: Random choice of the images.
     """
     refuse_other_inputs(trained, "image_grid")
     examples, classes = trained.loaded[split], trained.data.classes

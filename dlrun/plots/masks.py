@@ -45,9 +45,13 @@ def masks(
     """Random images, each with the true and the predicted class of its pixels, and the wrong ones in black.
 
     The predictions are those of the first copy. Pixels that do not count are white in the true mask. Of more
-    than ten classes the nine most frequent ones in the picture have colours, and the others are grey.
-    `split: auto` is the evaluation split, or if there is none train; `seed` chooses the images. Raises
+    than ten classes the nine most frequent ones in the picture have colours, and the others are grey. Raises
     UserError unless inputs are grey or RGB images.
+
+    Args:
+        split: Split to show; auto: that of evaluation, or if there is none train.
+        rows: Images to show, one in a row.
+        seed: Random choice of the images.
     """
     refuse_other_inputs(trained, "masks")
     chosen = trained.chosen(split)

@@ -28,8 +28,12 @@ def mistakes(
     """The most confident mistakes: true and predicted class, the probability of the latter, the file.
 
     The predictions are those of the first copy. If none is wrong, the title says so and the least certain
-    images are shown. `split: auto` is the evaluation split, or if there is none train. Raises UserError
-    unless inputs are images.
+    images are shown. Raises UserError unless inputs are images.
+
+    Args:
+        split: Split to show; auto: that of evaluation, or if there is none train.
+        rows: Rows of images in the picture.
+        columns: Images in a row.
     """
     refuse_other_inputs(trained, "mistakes")
     chosen = trained.chosen(split)

@@ -55,8 +55,11 @@ def over_dates(
     """True values of a split in blue and predictions in red over dates, with the training split paler.
 
     Predictions are means over seeds ± 1 sd. Each series has a panel, at most six. Without dates examples are
-    sorted by their true values. Of more than `most` examples of these it shows the last ones, without dates a
-    random choice. `split: auto` is the evaluation split, or if there is none train.
+    sorted by their true values.
+
+    Args:
+        split: Split to show; auto: that of evaluation, or if there is none train.
+        most: Examples to show of the series drawn: of more the last ones, without dates a random choice.
     """
     chosen = trained.chosen(split)
     outputs, targets = trained.outputs(chosen)

@@ -29,8 +29,11 @@ def points(
 ) -> Figure:
     """The points of a split, coloured by class, or in a regression by target.
 
-    `margin` is the share by which the square is wider than the data. Raises UserError unless inputs are
-    points in the plane and there are at most ten classes.
+    Raises UserError unless inputs are points in the plane and there are at most ten classes.
+
+    Args:
+        split: Split to show.
+        margin: Share by which the square is wider than the data.
     """
     refuse_other_inputs(trained, "points")
     classes, examples = trained.data.classes, trained.loaded[split]

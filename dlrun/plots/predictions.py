@@ -27,8 +27,13 @@ def predictions(
 ) -> Figure:
     """Random images of a split, each with its true and predicted class.
 
-    The predictions are those of the first copy. `split: auto` is the evaluation split, or if there is none
-    train; `seed` chooses the images. Raises UserError unless inputs are images.
+    The predictions are those of the first copy. Raises UserError unless inputs are images.
+
+    Args:
+        split: Split to show; auto: that of evaluation, or if there is none train.
+        rows: Rows of images in the picture.
+        columns: Images in a row.
+        seed: Random choice of the images.
     """
     refuse_other_inputs(trained, "predictions")
     chosen = trained.chosen(split)

@@ -31,9 +31,14 @@ def reconstructions(
 ) -> Figure:
     """Random images of a split, each above its reconstruction, whose loss stands below.
 
-    Both have the scale of the image before preprocessing; what lies beyond it is cut off. The
-    reconstructions are those of the first copy. `split: auto` is the evaluation split, or if there is none
-    train; `seed` chooses the images. Raises UserError unless inputs are grey or RGB images.
+    Both have the scale of the image before preprocessing; what lies beyond it is cut off. The reconstructions
+    are those of the first copy. Raises UserError unless inputs are grey or RGB images.
+
+    Args:
+        split: Split to show; auto: that of evaluation, or if there is none train.
+        rows: Rows of pairs in the picture.
+        columns: Pairs in a row.
+        seed: Random choice of the images.
     """
     refuse_other_inputs(trained, "reconstructions")
     chosen = trained.chosen(split)

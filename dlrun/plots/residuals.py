@@ -46,7 +46,11 @@ def residuals(
     """Residuals (predicted minus true values) of a split over the predictions, and their histogram.
 
     All seeds are shown together; mean, standard deviation and histogram are over the examples, each counted
-    as often as its weight says. `split: auto` is the evaluation split, or if there is none train.
+    as often as its weight says.
+
+    Args:
+        split: Split to show; auto: that of evaluation, or if there is none train.
+        bins: Bars of the histogram.
     """
     chosen = trained.chosen(split)
     outputs, targets = trained.outputs(chosen)

@@ -41,11 +41,14 @@ Numbers = np.ndarray[Any, np.dtype[Any]]
 
 
 def series(trained: Trained, *, most: Few = 5) -> Figure:
-    """The target over dates, and at most `most` further panels on the same scale.
+    """The target over dates, and further panels on the same scale.
 
     They are its features and baselines, except earlier values of the target. Of data of several series each
     has a panel of its target instead. All splits are shown together, in red the examples outside the
     training split. Raises UserError if there are no dates.
+
+    Args:
+        most: Panels to show besides the first.
     """
     names = named_splits(trained)
     found = [dates_of(trained.loaded[name]) for name in names]

@@ -31,9 +31,15 @@ DASHES = ("-", "--", "-.", ":")
 def several_runs(trained: Trained, *, runs: Sequence[str], column: str | None = None) -> Figure:
     """One column of metrics.csv of this run and others over the epochs, each the mean over seeds ± 1 sd.
 
-    `runs` are folders, or names of runs in the folder of this one; a name without number means its newest
-    run. `column: null` is the first metric of the evaluation split, without metrics its loss. Raises
-    UserError if a run does not exist or did not measure the column.
+    Raises UserError if a run does not exist or did not measure the column.
+
+    Args:
+        runs: Folders of the others, or names of runs beside this one; a name without number means its newest
+            run.
+        column: Column to show; null: the first metric of the evaluation split, without metrics its loss.
+
+    Example:
+        plots: [{name: several_runs, runs: [spiral_relu-001, spiral_relu-002], column: test_accuracy}]
     """
     if trained.run is None:
         raise UserError("several_runs: a bare checkpoint has no runs beside it")

@@ -32,8 +32,12 @@ model = "one layer"
 def weights(trained: Trained, *, columns: Few = 5, most: Few = 20) -> Figure:
     """The weights of each class as an image (template): red pixels raise the class's logit if bright.
 
-    All share one colour scale; they are those of the first copy, for the first `most` classes. Raises
-    UserError unless inputs are images and the model is one fully connected layer.
+    All share one colour scale; they are those of the first copy. Raises UserError unless inputs are images
+    and the model is one fully connected layer.
+
+    Args:
+        columns: Templates in a row of the picture.
+        most: Classes to show, the first ones.
     """
     refuse_other_inputs(trained, "weights")
     shape = trained.data.shape

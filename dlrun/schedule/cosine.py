@@ -16,10 +16,15 @@ def cosine(
     warmup_epochs: NonNegative | None = None,
     final: NonNegative = 0.0,
 ) -> float:
-    """Linear warm-up to 1 over the share `warmup` of the run, then cosine decay to `final`.
+    """Linear warm-up to 1, then cosine decay.
 
-    `warmup_epochs` gives the warm-up in epochs instead. `progress` goes from 0 to 1 over the `epochs` of the
-    run. Source: Loshchilov and Hutter 2016, arXiv 1608.03983.
+    `progress` goes from 0 to 1 over the `epochs` of the run. Source: Loshchilov and Hutter 2016, arXiv
+    1608.03983.
+
+    Args:
+        warmup: Share of the run in which the rate rises from 0 to its full value.
+        warmup_epochs: Length of that rise in epochs, in place of `warmup`; null: `warmup` counts.
+        final: Multiple of the learning rate at the end of the run.
     """
     if warmup_epochs is not None:
         warmup = share_of_run("warmup", warmup_epochs, epochs, is_free=not warmup)

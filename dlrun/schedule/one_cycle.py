@@ -17,9 +17,14 @@ def one_cycle(
     start: NonNegative = 0.04,
     final: NonNegative = 1e-4,
 ) -> float:
-    """From `start` up to 1 at the share `peak` of the run, then down to `final`, both along half cosines.
+    """One rise up to 1, and one fall to almost 0, both along half cosines.
 
     `progress` goes from 0 to 1 over the run. Source: Smith and Topin 2017, arXiv 1708.07120.
+
+    Args:
+        peak: Share of the run after which the rate is highest.
+        start: Multiple of the learning rate at the first step.
+        final: Multiple of the learning rate at the last step.
     """
     if progress < peak:
         return 1 + (start - 1) * (1 + cos(pi * progress / peak)) / 2

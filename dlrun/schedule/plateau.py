@@ -18,11 +18,16 @@ def plateau(
     cooldown: NonNegativeInt = 0,
     lowest: NonNegative = 0.0,
 ) -> float:
-    """Multiply by `factor` whenever the figure has not improved for more than `patience` measurements.
+    """Multiply the learning rate by a factor whenever the monitored figure has not improved for long.
 
-    `figures` are those of the monitored column so far, smaller ones better. One counts as better if it is
-    below the best by the share `threshold`. After a drop, `cooldown` measurements are not counted. The
-    multiplier stays at `lowest` or more. As torch's ReduceLROnPlateau.
+    `figures` are those of the monitored column so far, smaller ones better. As torch's ReduceLROnPlateau.
+
+    Args:
+        factor: Multiple of the rate that is left at each drop.
+        patience: Measurements without a better figure that are waited for; one more, and the rate drops.
+        threshold: Share by which a figure has to be below the best to count as better.
+        cooldown: Measurements after a drop that are not counted.
+        lowest: Multiple of the learning rate below which it never drops.
     """
     best, bad, waiting, multiplier = inf, 0, 0, 1.0
     for figure in figures:

@@ -18,10 +18,14 @@ def step(
     every_epochs: Positive | None = None,
     factor: Positive = 0.1,
 ) -> float:
-    """Step decay: multiplied by `factor` each time the share `every` of the run has passed.
+    """Step decay: the learning rate drops by a factor at regular intervals.
 
-    `every_epochs` gives the interval in epochs instead. `progress` goes from 0 to 1 over the `epochs` of the
-    run.
+    `progress` goes from 0 to 1 over the `epochs` of the run.
+
+    Args:
+        every: Share of the run from one drop to the next.
+        every_epochs: Epochs from one drop to the next, in place of `every`; null: `every` counts.
+        factor: Multiple of the rate that is left at each drop.
     """
     if every_epochs is not None:
         every = share_of_run("every", every_epochs, epochs, is_free=every == 0.25)

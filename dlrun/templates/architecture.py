@@ -10,10 +10,14 @@ from dlrun.config.options import Count
 
 
 def my_part(shape: tuple[int, ...], outputs: int, *, width: Count = 32, blocks: Count = 2) -> nn.Module:
-    """`blocks` residual blocks of `width` units, (batch, *shape) -> (batch, outputs).
+    """Residual blocks of fully connected units, (batch, *shape) -> (batch, outputs).
 
     An architecture is `x(shape, outputs, *, …) -> nn.Module`. `shape` is that of one input without the batch,
     and the task says how many `outputs` are needed. The outputs are logits: there is no softmax at the end.
+
+    Args:
+        width: Units of each block.
+        blocks: Residual blocks on top of each other.
     """
     return nn.Sequential(
         nn.Flatten(),

@@ -9,11 +9,14 @@ from dlrun.config.options import Fraction
 
 
 def my_part(inputs: Tensor, generator: torch.Generator, *, spread: Fraction = 0.1) -> Tensor:
-    """Multiply each example by a factor, uniform from 1 - spread to 1 + spread.
+    """Multiply each example by a random factor.
 
-    An augmentation is `x(inputs, generator, *, …) -> inputs`: it changes a preprocessed training batch
-    (n, …). Draw random numbers from `generator` alone, so that a run can be repeated. With a parameter
-    `targets` before the generator it gives both, inputs and targets.
+    An augmentation is `x(inputs, generator, *, …) -> inputs`: it changes a preprocessed training batch (n,
+    …). Draw random numbers from `generator` alone, so that a run can be repeated. With a parameter `targets`
+    before the generator it gives both, inputs and targets.
+
+    Args:
+        spread: Largest distance of the factor from 1; it is uniform in between.
     """
     one_each = (len(inputs), *[1] * (inputs.dim() - 1))
     drawn = torch.rand(one_each, generator=generator, device=inputs.device, dtype=inputs.dtype)

@@ -12,10 +12,14 @@ from dlrun.data import Data, Examples, Preprocessing
 
 
 def my_part(root: Path, *, points: Count = 100, rings: Count = 3) -> Data:
-    """Rings in the plane: `points` of each for training, and as many new ones for testing.
+    """Rings in the plane, one for each class, with as many new points to test on as to train on.
 
     A dataset is `x(root, *, …) -> Data`. It states the task and the shape of an input at once, and reads the
     examples when dlrun calls `read`. `root` is the data folder, for files of your own (--data-dir).
+
+    Args:
+        points: Points of each ring in training, and as many in the test.
+        rings: Rings around the origin, each a class.
     """
 
     def read() -> dict[str, Examples]:

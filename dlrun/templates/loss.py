@@ -14,8 +14,11 @@ def my_part(outputs: Tensor, targets: Tensor, *, gamma: NonNegative = 2.0) -> Te
     """Cross entropy in nats, times (1 - p)^gamma for a true class of the probability p.
 
     A loss is `x(outputs, targets, *, …) -> (n,)`: one figure for each example and no mean, which dlrun takes.
-    `outputs` are logits (n, classes), `targets` class numbers (n,). Source: Lin et al. 2017,
-    arXiv 1708.02002.
+    `outputs` are logits (n, classes), `targets` class numbers (n,). Source: Lin et al. 2017, arXiv
+    1708.02002.
+
+    Args:
+        gamma: Exponent that takes weight from what is predicted well already; 0 is the cross entropy.
     """
     entropy = F.cross_entropy(outputs, targets, reduction="none")
     return (1 - (-entropy).exp()) ** gamma * entropy

@@ -27,6 +27,12 @@ def my_part(
 
     An optimizer is `x(parameters, *, lr, …) -> torch.optim.Optimizer`. Every further keyword is an option.
     Call the first parameter `named_parameters` to be given pairs of name and tensor.
+
+    Args:
+        lr: Learning rate, the change of every weight in a step.
+        beta1: Share of the smoothed gradient in the direction of a step; the rest is the new gradient.
+        beta2: Smoothing of the gradient; nearer to 1 is smoother and slower.
+        weight_decay: Share of each weight, times lr, that is taken off in a step.
     """
     return Lion(parameters, {"lr": lr, "betas": (beta1, beta2), "weight_decay": weight_decay})
 

@@ -27,6 +27,9 @@ def my_part(trained: Trained, *, bins: Many = 20) -> Figure:
 
     A plot is `x(trained, *, …) -> Figure`. `trained` has the model, its data and its outputs for each split;
     axis 0 of these is the seed. dlrun saves the figure in plots/ of the run.
+
+    Args:
+        bins: Bars of each histogram.
     """
     split = trained.split  # test or valid, or train if there is neither
     found = predicted(trained, split)

@@ -35,6 +35,7 @@ def test_a_new_part_runs_at_once_by_the_command_that_is_printed(
     trained = dlrun(*words, *small)
     assert (trained.code, trained.err) == (0, "")
     part = read_part(kind, Path(path))
+    assert list(part.about.meanings) == list(part.options), "an entry for each option"
     assert part.summary
     assert part.options or kind == "task", "a task has no options"
     config = Run(runs_dir / "spiral_relu-001").config.read_text()

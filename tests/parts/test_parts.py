@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import random
+import re
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import partial
@@ -25,7 +26,7 @@ from dlrun.blocks.tasks import Task
 from dlrun.config.keys import Choice
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.option_types import describe
-from dlrun.config.registry import FOLDERS, REQUIRED, Part, Parts
+from dlrun.config.registry import COMMON, FOLDERS, REQUIRED, Part, Parts
 from dlrun.data.examples import Data, Examples
 from dlrun.errors import UserError
 from dlrun.training.losses import loss_part
@@ -51,6 +52,10 @@ REQUIRED_OPTIONS: dict[str, Any] = {
 
 def named(kind: str) -> Any:
     return pytest.mark.parametrize("name", PARTS.names(kind))
+
+
+def words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))
 
 
 def defaults(kind: str, name: str) -> dict[str, Any]:
@@ -123,6 +128,23 @@ def test_a_part_says_what_it_is_and_types_its_options(kind: str, name: str) -> N
         "schedule": 1 + ("epochs" in part.takes) + ("figures" in part.takes),
     }.get(kind, 1)
     assert "known" not in part.takes or (kind == "dataset" and part.takes[1:] == ("known",))
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_the_docstring_of_a_part_says_what_each_option_means(kind: str, name: str) -> None:
+    part = PARTS.part(kind, name)
+    assert list(part.about.meanings) == list(part.options), "an entry for each option, in their order"
+    for option in part.options.values():
+        says_less = f"a an the of in {option.name} {option.name.replace('_', ' ')} {describe(option.type)}"
+        assert words(option.help) - words(says_less), f"{option.name}: {option.help!r} repeats name or type"
+        assert option.help.endswith("."), option.help
+    twice = [name for name, said in part.about.meanings.items() if said in " ".join(part.about.paragraphs)]
+    assert twice == []
+
+
+def test_what_every_part_of_a_kind_takes_has_a_meaning() -> None:
+    options = [option for common in COMMON.values() for option in common.values()]
+    assert [option.name for option in options if not option.help] == []
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)
