@@ -77,7 +77,8 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 
 def yaml_text(value: Any) -> str:
-    return json.dumps(value) if value is None or isinstance(value, bool | list | dict) else str(value)
+    is_plain = value is not None and value != "" and not isinstance(value, bool | list | dict)
+    return str(value) if is_plain else json.dumps(value)
 
 
 def shape_text(shape: Sequence[int]) -> str:

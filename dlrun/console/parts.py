@@ -1,36 +1,78 @@
-"""Tables of the parts that a config may name, and of its keys (`dlrun parts`)."""
+"""Lists of the parts that a config may name and of its keys, and one part whole (`dlrun parts`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from textwrap import fill
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from dlrun.config.registry import Part
-from dlrun.config.registry import COMMON
+from dlrun.config.option_types import describe
+from dlrun.config.reference import example_of
+from dlrun.config.registry import REQUIRED
 from dlrun.console.numbers import yaml_text
 from dlrun.console.streams import clean, out
 
+if TYPE_CHECKING:
+    from rich.console import Console
 
-def print_parts(kind: str, parts: Sequence[Part], describe: Callable[[Any], str], required: object) -> None:
+    from dlrun.config.reference import KindReference, Reference
+    from dlrun.config.registry import Option, Part
+
+
+def print_reference(reference: Reference) -> None:
+    """Print the name and the first line of every part, and the keys of a config."""
+    console = out()
+    for kind in reference.kinds:
+        console.print(Text(kind.name, "bold"))
+        width = max((len(part.name) for part in kind.parts), default=0)
+        for part in kind.parts:
+            _print_name(console, part, width)
+    console.print(Text("keys of a config", "bold"))
+    for key in reference.keys:
+        option = key.option
+        default = "" if option.default is REQUIRED else f" [{yaml_text(option.default)}]"
+        console.print(Text(f"  {option.name}: {option.help}{default}"), soft_wrap=True)
+
+
+def print_kind(kind: KindReference) -> None:
     """Print the parts of one kind with their options, types and defaults."""
     console = out()
-    console.print(Text(kind, "bold"))
-    for option in COMMON.get(kind, {}).values():
-        text = f"  each: {option.name}: {describe(option.type)} (default {yaml_text(option.default)})"
-        console.print(Text(text), soft_wrap=True)
-    for part in parts:
-        console.print(Text.assemble("  ", (part.name, "bold"), f"  {clean(part.summary)}"), soft_wrap=True)
+    console.print(Text(kind.name, "bold"))
+    for option in kind.common:
+        console.print(Text(f"  each: {_typed(option)}"), soft_wrap=True)
+    for part in kind.parts:
+        _print_name(console, part)
         for option in part.options.values():
-            default = "required" if option.default is required else f"default {yaml_text(option.default)}"
-            console.print(Text(f"      {option.name}: {describe(option.type)} ({default})"), soft_wrap=True)
+            console.print(Text(f"      {_typed(option)}"), soft_wrap=True)
+    if kind.parts and console.is_terminal:
+        console.print(f"dlrun parts {kind.name}.{kind.parts[0].name} says what each option means")
 
 
-def print_keys(rows: Iterable[tuple[str, str, str]]) -> None:
-    """Print the top-level keys of a config with their help and defaults."""
+def print_part(part: Part) -> None:
+    """Print one part whole: what it does, what each option means, an example of a config, its file."""
     console = out()
-    console.print(Text("keys of a config", "bold"))
-    for key, help_text, default in rows:
-        console.print(Text(f"  {key}: {help_text}{f' [{default}]' if default else ''}"), soft_wrap=True)
+    console.print(Text(f"{part.kind}.{part.name}", "bold"))
+    for paragraph in (part.summary, *part.about.paragraphs):
+        console.print(Text(f"{fill(clean(paragraph), console.width)}\n"), soft_wrap=True)
+    for option in (*part.options.values(), *part.common.values()):
+        console.print(Text(f"  {_typed(option)}", "bold"), soft_wrap=True)
+        if option.help:
+            indent = " " * 6
+            meaning = fill(clean(option.help), console.width, initial_indent=indent, subsequent_indent=indent)
+            console.print(Text(meaning), soft_wrap=True)
+    if example := example_of(part):
+        console.print(Text("\nin a config", "bold"))
+        console.print(Text("\n".join(f"  {line}" for line in clean(example).splitlines())), soft_wrap=True)
+    console.print(Text.assemble(("\nfile", "bold"), f" {clean(str(part.path))}"), soft_wrap=True)
+
+
+def _print_name(console: Console, part: Part, width: int = 0) -> None:
+    name = part.name.ljust(width)
+    console.print(Text.assemble("  ", (name, "bold"), f"  {clean(part.summary)}"), soft_wrap=True)
+
+
+def _typed(option: Option) -> str:
+    """An option with its type and default."""
+    default = "required" if option.default is REQUIRED else f"default {yaml_text(option.default)}"
+    return f"{option.name}: {describe(option.type)} ({default})"

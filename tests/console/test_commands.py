@@ -394,6 +394,31 @@ def test_parts_lists_every_part_and_every_key(dlrun: Dlrun) -> None:
     assert "optimizer" not in one.out.splitlines()
 
 
+@pytest.mark.parametrize("words", ["adam", "optimizer.adam", "optimizers.adam"])
+def test_parts_shows_one_part_by_its_name(dlrun: Dlrun, words: str) -> None:
+    lines = dlrun("parts", words).out.splitlines()
+    assert lines[0] == "optimizer.adam"
+    assert lines[lines.index("  lr: a number >= 0 (required)") + 1].startswith("      Learning rate")
+
+
+def test_parts_shows_the_parts_of_all_kinds_that_have_a_name(
+    dlrun: Dlrun, write: Write, tmp_path: Path
+) -> None:
+    write("mine/metrics/mse.py", 'def mse(outputs, targets):\n    """Mine."""\n')
+    lines = dlrun("parts", "mse", "--parts", tmp_path / "mine").out.splitlines()
+    assert [line for line in lines if line in ("loss.mse", "metrics.mse")] == ["loss.mse", "metrics.mse"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [("optmizer", "optimizer"), ("adm", "adam"), ("optimizer.adm", "adam"), ("optmizer.adam", "optimizer")],
+)
+def test_a_misspelt_part_or_kind_is_guessed(dlrun: Dlrun, wrong: str, meant: str) -> None:
+    done = dlrun("parts", wrong)
+    assert (done.code, done.out) == (2, "")
+    assert f"did you mean '{meant}'?" in done.err
+
+
 @pytest.mark.usefixtures("trained")
 def test_runs_lists_the_newest_first(dlrun: Dlrun, tiny: Path) -> None:
     dlrun("train", tiny, "--name", "later", "--stop-after", 1)

@@ -18,15 +18,15 @@ from rich.console import Console
 
 from dlrun.config.loading import load_config
 from dlrun.config.mistakes import ConfigError, Mistake
-from dlrun.config.option_types import describe
-from dlrun.config.registry import REQUIRED, Parts
+from dlrun.config.reference import kind_reference
+from dlrun.config.registry import Parts
 from dlrun.config.strict_yaml import Place
 from dlrun.console import streams, training_view
 from dlrun.console.errors import print_error
 from dlrun.console.evaluation import print_evaluation
 from dlrun.console.model import print_layers
 from dlrun.console.numbers import duration, number, of_seeds
-from dlrun.console.parts import print_parts
+from dlrun.console.parts import print_kind, print_part
 from dlrun.console.run_list import print_runs
 from dlrun.console.streams import _console, out, output_failure, say, show_progress, warn
 from dlrun.console.training_results import print_results
@@ -416,12 +416,33 @@ def test_an_evaluation_says_whether_it_found_what_was_recorded(capsys: pytest.Ca
 
 
 def test_every_part_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    parts = Parts()
-    print_parts("optimizer", [parts.part("optimizer", "adam")], describe, REQUIRED)
+    print_kind(kind_reference(Parts(), "optimizer"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "optimizer"
     assert "      lr: a number >= 0 (required)" in lines
     assert "      beta1: a number >= 0 and < 1 (default 0.9)" in lines
+
+
+def test_one_part_is_shown_whole(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "72")
+    part = Parts().part("architecture", "torchvision")
+    print_part(part)
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert lines[0] == "architecture.torchvision"
+    model = lines.index("  model: text (required)")
+    assert lines[model + 1].startswith("      Its name in torchvision")
+    said = " ".join(out.split())
+    for text in (part.summary, *part.about.paragraphs, *(option.help for option in part.options.values())):
+        assert text in said
+    assert "  weights: a run or a file of weights, or null (default null)" in lines, (
+        "as each architecture has"
+    )
+    assert "  architecture: {name: torchvision, model: resnet18, small_images: true}" in lines
+    assert lines[-1] == f"file {part.path}"
+    meanings = [line for line in lines[model : lines.index("in a config") - 1] if " (default " not in line]
+    assert all(line.startswith(" " * 6) and len(line) <= 72 for line in meanings[1:])
+    assert all(line == line.rstrip() for line in lines)
 
 
 # --------------------------------------------------------------------------- streams that fail

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from dlrun.config.registry import Parts
+    from dlrun.config.registry import Part, Parts
     from dlrun.run_folders.run import Run
     from dlrun.system.progress import Progress
 
@@ -54,16 +54,56 @@ def complete_kind(incomplete: str) -> list[str]:
     return [kind for kind in FOLDERS if kind.startswith(incomplete)]
 
 
-def kind_named(text: str) -> str:
-    """The kind of part, in the singular or the plural. Raises UserError if there is none."""
+def complete_kind_or_part(incomplete: str) -> list[str]:
+    from dlrun.config.registry import FOLDERS, Parts
+
+    parts = Parts()
+    kind, dot, _ = incomplete.partition(".")
+    if dot and kind in FOLDERS:
+        names = [f"{kind}.{name}" for name in parts.names(kind)]
+    else:
+        names = [*FOLDERS, *(name for each in FOLDERS for name in parts.names(each))]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def known_kind(text: str) -> str | None:
+    """The kind of part that is named in the singular or the plural, if there is one."""
     from dlrun.config.registry import FOLDERS
-    from dlrun.errors import UserError, nearest
 
     for kind in FOLDERS:
         one = kind if kind.endswith("ss") else kind.removesuffix("s")
         if text in (one, f"{one}es" if one.endswith("s") else f"{one}s"):
             return kind
+    return None
+
+
+def kind_named(text: str) -> str:
+    """The kind of part, in the singular or the plural. Raises UserError if there is none."""
+    from dlrun.config.registry import FOLDERS
+    from dlrun.errors import UserError, nearest
+
+    if kind := known_kind(text):
+        return kind
     raise UserError(f"there is no kind of part {text!r}{nearest(text, FOLDERS)}")
+
+
+def parts_named(parts: Parts, name: str) -> list[Part]:
+    """The part of a name such as `optimizer.adam`, or those of every kind that have the name `adam`.
+
+    Raises UserError if there is none.
+    """
+    from dlrun.config.registry import FOLDERS
+    from dlrun.errors import UserError, listed, meant, shortened
+
+    kind, dot, of_kind = name.partition(".")
+    if dot:
+        return [parts.part(kind_named(kind), of_kind)]
+    found = [parts.part(each, name) for each in FOLDERS if name in parts.names(each)]
+    if not found:
+        known = [*FOLDERS, *(each for folder in FOLDERS for each in parts.names(folder))]
+        what = f"there is no part and no kind of part {shortened(name)!r}{meant(name, known)}"
+        raise UserError(f"{what} {listed(FOLDERS)}", fix="dlrun parts lists all of them")
+    return found
 
 
 _CONFIG = typer.Argument(

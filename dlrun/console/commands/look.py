@@ -18,9 +18,10 @@ from dlrun.console.commands.arguments import (
     Overrides,
     PartsDir,
     RunsDir,
-    complete_kind,
+    complete_kind_or_part,
     expanded,
-    kind_named,
+    known_kind,
+    parts_named,
     parts_of,
     progress_unless,
     with_options,
@@ -154,22 +155,35 @@ def show(
 
 
 def list_parts(
-    kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="A kind of part.", autocompletion=complete_kind)
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="A kind of part, such as optimizer, or a part, such as adam or optimizer.adam.",
+            autocompletion=complete_kind_or_part,
+        ),
     ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print all keys and parts as one page, docs/config.md.")
+    ] = False,
     parts: PartsDir = None,
 ) -> None:
-    """List every part with its options, types and defaults, and the keys of a config."""
-    from dlrun.config.keys import KEYS, default_of
-    from dlrun.config.option_types import describe
-    from dlrun.config.registry import FOLDERS, REQUIRED
-    from dlrun.console.parts import print_keys, print_parts
+    """List the parts and the keys of a config, or show what one part does and each option means."""
+    from dlrun.config.reference import kind_reference, reference_of
+    from dlrun.console.parts import print_kind, print_part, print_reference
 
-    kinds = FOLDERS if kind is None else (kind_named(kind),)
     own_parts = parts_of(parts)
-    for one in kinds:
-        listed = [own_parts.part(one, name) for name in own_parts.names(one)]
-        print_parts(one, listed, describe, REQUIRED)
-    if kind is None:
-        rows = ((name, key.help, default_of(name)) for name, key in KEYS.items())
-        print_keys((key, text, "" if default is REQUIRED else str(default)) for key, text, default in rows)
+    if markdown:
+        from dlrun.console.parts_page import page_of
+        from dlrun.console.streams import say
+
+        if name is not None:
+            raise UserError("the page has all parts", where="--markdown", fix="leave out NAME")
+        say(page_of(reference_of(own_parts)).rstrip())
+    elif name is None:
+        print_reference(reference_of(own_parts))
+    elif kind := known_kind(name):
+        print_kind(kind_reference(own_parts, kind))
+    else:
+        for part in parts_named(own_parts, name):
+            print_part(part)

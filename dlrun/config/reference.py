@@ -1,0 +1,81 @@
+"""All that a config may say, as data: each key, and each part with its options, their types and meanings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dlrun.config.dumping import dump
+from dlrun.config.keys import KEYS, Choice, default_of, key_types
+from dlrun.config.option_types import describe
+from dlrun.config.registry import COMMON, FOLDERS, REQUIRED, Option, Part, Parts
+
+_OPTIONS_OF_AN_EXAMPLE = 2
+
+
+@dataclass(frozen=True)
+class KeyReference:
+    """A top-level key, of which `option` has the type, the default and the meaning."""
+
+    option: Option
+    at_resume: bool | str  # a string: only this option of it may change
+    at_evaluation: bool
+
+    @property
+    def type_text(self) -> str:
+        """The type in words."""
+        name, kind = self.option.name, self.option.type
+        if kind is Choice:
+            return f"a part: {name}"
+        if kind == list[Choice]:
+            return f"a list of parts: {name}"
+        return "a list of mappings" if name == "groups" else describe(kind)
+
+
+@dataclass(frozen=True)
+class KindReference:
+    """A kind of part: the options that each of its parts has, and the parts."""
+
+    name: str
+    common: tuple[Option, ...]
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Every key and every kind, in the order of `Config` and of the folders."""
+
+    keys: tuple[KeyReference, ...]
+    kinds: tuple[KindReference, ...]
+
+
+def reference_of(parts: Parts) -> Reference:
+    """The reference of dlrun with these parts. Raises UserError for a part that cannot be read."""
+    types = key_types()
+    defaults = {name: default_of(name) for name in KEYS} | {"name": None}  # the loader takes the file's name
+    keys = (
+        KeyReference(Option(name, types[name], defaults[name], key.help), key.at_resume, key.at_evaluation)
+        for name, key in KEYS.items()
+    )
+    return Reference(tuple(keys), tuple(kind_reference(parts, kind) for kind in FOLDERS))
+
+
+def kind_reference(parts: Parts, kind: str) -> KindReference:
+    """The parts of one kind. Raises UserError for a part that cannot be read."""
+    common = tuple(COMMON.get(kind, {}).values())
+    return KindReference(kind, common, tuple(parts.part(kind, name) for name in parts.names(kind)))
+
+
+def example_of(part: Part) -> str:
+    """A piece of a config that chooses the part: that of its docstring, or its name with a few defaults.
+
+    "" if an option is required and the docstring has no example.
+    """
+    if part.about.example or any(option.default is REQUIRED for option in part.options.values()):
+        return part.about.example
+    filled = {name: value for name, value in part.defaults.items() if value not in (None, "", [], {})}
+    options = dict(list(filled.items())[:_OPTIONS_OF_AN_EXAMPLE])
+    choice: Any = Choice(part.name, options).plain()
+    if key_types()[part.kind] == list[Choice]:
+        choice = [choice]
+    return f"{part.kind}: {choice}" if isinstance(choice, str) else dump({part.kind: choice}).rstrip()

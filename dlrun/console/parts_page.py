@@ -1,0 +1,101 @@
+"""The reference of a config as a page in Markdown, docs/config.md (`dlrun parts --markdown`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from dlrun.config.option_types import describe
+from dlrun.config.reference import KeyReference, KindReference, Reference, example_of
+from dlrun.config.registry import REQUIRED, Option, Part
+from dlrun.console.numbers import yaml_text
+
+_INTRODUCTION = """# Config reference
+
+Every key of a config, and every part that it may name, with what each option means. `dlrun parts --markdown`
+writes this page from the code; with `--parts` it has your own parts too. `dlrun parts adam` prints one part.
+
+A part is named alone or with options: `loss: cross_entropy`, `optimizer: {name: adam, lr: 0.001}`. On the
+command line a key or an option is `KEY=VALUE`, such as `optimizer.lr=0.01`. A file may also have `base`,
+another config whose keys it takes over, and `sweep`, the values of [many runs](many_runs.md).
+"""
+# Signs that Markdown would take for more than letters; a _ within a word and a < before a number are none.
+_MARKS = re.compile(r"[*~]|\b_|_\b|<(?=[A-Za-z/!])")
+
+
+def page_of(reference: Reference) -> str:
+    """The page, ending in a line break."""
+    return "\n".join([_INTRODUCTION, *_keys(reference.keys), *_kinds(reference)]) + "\n"
+
+
+def _keys(keys: Sequence[KeyReference]) -> Iterator[str]:
+    yield "## Keys\n"
+    yield "The last column says if `dlrun resume` or `dlrun eval` may change a key.\n"
+    rows = ((*_cells(key.option, key.type_text), _may_change(key)) for key in keys)
+    yield from _table(("key", "type", "default", "meaning", "may change at"), rows)
+
+
+def _may_change(key: KeyReference) -> str:
+    option = f" (`{key.at_resume}`)" if isinstance(key.at_resume, str) else ""
+    allowed = [f"resume{option}"] if key.at_resume else []
+    return ", ".join([*allowed, *["eval"] * key.at_evaluation])
+
+
+def _kinds(reference: Reference) -> Iterator[str]:
+    helps = {key.option.name: key.option.help for key in reference.keys}
+    for kind in reference.kinds:
+        yield from _kind(kind, helps[kind.name])
+
+
+def _kind(kind: KindReference, meaning: str) -> Iterator[str]:
+    yield f"\n## {kind.name}\n"
+    yield f"{_sentence(meaning)}\n"
+    rows = ((f"[`{part.name}`](#{part.name})", _plain(part.summary)) for part in kind.parts)
+    yield from _table(("part", ""), rows)
+    if kind.common:
+        yield f"\nEach {kind.name} has, beside its own options:\n"
+        yield from _options(kind.common)
+    for part in kind.parts:
+        yield from _part(part)
+
+
+def _part(part: Part) -> Iterator[str]:
+    yield f"\n### {part.name}\n"
+    for paragraph in (part.summary, *part.about.paragraphs):
+        yield f"{_plain(paragraph)}\n"
+    if part.options:
+        yield from _options(part.options.values())
+        yield ""
+    if (may_change := part.constants.get("at_evaluation")) is not None:
+        named = ", ".join(f"`{option.replace('=', ': ')}`" for option in may_change)
+        yield f"`dlrun eval` may change {named or 'none of them'}.\n"
+    if example := example_of(part):
+        yield f"```yaml\n{example}\n```"
+
+
+def _options(options: Iterable[Option]) -> Iterator[str]:
+    rows = (_cells(option, describe(option.type)) for option in options)
+    yield from _table(("option", "type", "default", "meaning"), rows)
+
+
+def _cells(option: Option, type_text: str) -> tuple[str, ...]:
+    default = "required" if option.default is REQUIRED else f"`{yaml_text(option.default)}`"
+    return f"`{option.name}`", _plain(type_text), default, _plain(option.help)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    for row in (heads, ["---"] * len(heads), *rows):
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+
+
+def _plain(text: str) -> str:
+    """A text of a docstring, in which only code in backticks means more than its letters."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:  # a backtick without a partner
+        return _MARKS.sub(r"\\\g<0>", text)
+    outside = (_MARKS.sub(r"\\\g<0>", piece) for piece in pieces[::2])
+    return "`".join(piece for pair in zip(outside, [*pieces[1::2], ""], strict=True) for piece in pair)[:-1]
+
+
+def _sentence(text: str) -> str:
+    return _plain(text[:1].upper() + text[1:].rstrip(".") + ".")

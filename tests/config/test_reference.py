@@ -1,0 +1,55 @@
+"""The reference of a config: its examples can be used as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dlrun.config.keys import Choice, Config
+from dlrun.config.loading import load_config
+from dlrun.config.reference import example_of, reference_of
+from dlrun.config.registry import FOLDERS, Parts
+
+PARTS = Parts()
+EVERY = [(kind, name) for kind in FOLDERS for name in PARTS.names(kind)]
+SMALL = """
+dataset: spiral
+architecture: mlp
+loss: cross_entropy
+optimizer: {name: adam, lr: 0.1}
+epochs: 10
+batch_size: 50
+"""
+
+
+def chosen(config: Config, kind: str) -> Choice:
+    """The only part of a kind that a config names."""
+    found = getattr(config, kind)
+    return found[0] if isinstance(found, list) else Choice(found) if isinstance(found, str) else found
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_the_example_of_a_part_can_be_put_into_a_config(
+    kind: str, name: str, write: Callable[[str, str], Path]
+) -> None:
+    example = example_of(PARTS.part(kind, name))
+    base = write("small.yaml", SMALL)
+    config = load_config(write("example.yaml", f"base: {base}\n{example}\n"))
+    assert chosen(config, kind).name == name
+
+
+def test_a_required_option_without_an_example_leaves_none(
+    write: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    write("mine/loss/own.py", "def own(outputs, targets, *, weight: float): ...\n")
+    assert example_of(Parts(tmp_path / "mine").part("loss", "own")) == ""
+
+
+def test_every_key_and_every_option_has_a_type_in_words_and_a_meaning() -> None:
+    reference = reference_of(PARTS)
+    for key in reference.keys:
+        assert key.type_text, key.option.name
+        assert key.option.help, key.option.name
+    assert [kind.name for kind in reference.kinds] == list(FOLDERS)
