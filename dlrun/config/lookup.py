@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 from dlrun.errors import UserError, nearest
@@ -25,6 +26,12 @@ def shipped_names() -> list[str]:
 def shipped_sweeps() -> list[str]:
     """The names of the sweeps that are shipped with dlrun, such as `sweeps/spiral_width`."""
     return sorted(f"sweeps/{path.stem}" for path in shipped_folder().glob("sweeps/*.yaml"))
+
+
+def first_comment(path: Path) -> str:
+    """The comment at the top of a config file, in one line; "" if there is none."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line[:1] == "#", lines))
 
 
 def find_config(text: str, beside: Path | None = None) -> Path:

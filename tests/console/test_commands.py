@@ -378,6 +378,35 @@ def test_show_prints_a_config_that_can_be_trained_and_the_layers(
     assert not runs_dir.exists()
 
 
+def test_show_yaml_is_a_file_that_trains_the_same(
+    dlrun: Dlrun, tiny: Path, write: Write, runs_dir: Path
+) -> None:
+    shown = dlrun("show", tiny, "epochs=2", "optimizer.lr=0.25", "--yaml")
+    assert (shown.code, shown.err) == (0, "")
+    again = write("again.yaml", shown.out)
+    assert dlrun("show", again, "--yaml").out == shown.out
+    assert dlrun("train", tiny, "epochs=2", "optimizer.lr=0.25", "--name", "one").code == 0
+    assert dlrun("train", again, "--name", "other").code == 0
+    one, other = (Run(runs_dir / f"{name}-001") for name in ("one", "other"))
+    assert timeless(one.rows()) == timeless(other.rows())
+
+
+def test_configs_lists_each_config_and_sweep_with_its_first_comment(
+    dlrun: Dlrun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlrun.config.lookup import shipped_names, shipped_sweeps
+
+    monkeypatch.setenv("COLUMNS", "400")  # none is wrapped
+    lines = dlrun("configs").out.splitlines()
+    names = [line.split()[0] for line in lines[2:] if line.strip(" ─")]
+    assert names == [*shipped_names(), *shipped_sweeps()]
+    said = {line.split()[0]: line.split(maxsplit=1)[1].strip() for line in lines[2:] if line.strip(" ─")}
+    assert said["spiral_relu"].startswith("One hidden layer of 100 ReLU units on three spiral arms")
+    assert 'order: to it "the soup was not bad' in said["reviews_bag"], "all lines of the comment"
+    plain = json.loads(dlrun("configs", "--json").out)
+    assert plain["configs"] | plain["sweeps"] == said
+
+
 def test_parts_lists_every_part_and_every_key(dlrun: Dlrun) -> None:
     from dlrun.config.keys import KEYS
     from dlrun.config.registry import KINDS, Parts

@@ -64,6 +64,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "plot": ("dlrun.training.trained.open_checkpoint", ("plot", "tiny-001", "curves")),
     "data": ("dlrun.results.preview.dataset_facts", ("data", "{tiny}")),
     "show": ("dlrun.training.plan_making.make_plan", ("show", "{tiny}")),
+    "configs": ("dlrun.config.lookup.first_comment", ("configs",)),
     "parts": ("dlrun.config.registry.Parts", ("parts",)),
     "new": ("dlrun.system.files.write_atomically", ("new", "loss", "focal", "--parts", "{tiny}.parts")),
     "runs": ("dlrun.run_folders.listing.overviews", ("runs",)),

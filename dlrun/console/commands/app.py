@@ -127,6 +127,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "plot": evaluate.plot,
     "data": look.preview,
     "show": look.show,
+    "configs": look.list_configs,
     "parts": look.list_parts,
     "new": new.new,
     "sweep": sweep.sweep,
@@ -136,8 +137,8 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "diff": runs.diff,
     "reproduce": runs.reproduce,
 }
-WITHOUT_TORCH = ("parts", "new", "compare", "runs", "rm", "diff")
-WITHOUT_PICTURES = ("show", "parts", "new", "runs", "rm", "diff")
+WITHOUT_TORCH = ("configs", "parts", "new", "compare", "runs", "rm", "diff")
+WITHOUT_PICTURES = ("show", "configs", "parts", "new", "runs", "rm", "diff")
 for name, command in COMMANDS.items():
     app.command(name)(command)
 

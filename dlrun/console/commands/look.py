@@ -1,4 +1,4 @@
-"""`dlrun data`, `dlrun show` and `dlrun parts`: inspect data, model and parts without training."""
+"""`dlrun data`, `show`, `configs` and `parts`: inspect data, models, configs and parts without training."""
 
 from __future__ import annotations
 
@@ -129,6 +129,10 @@ def _clear_cache(data_dir: Path) -> None:
 def show(
     config: ConfigName,
     overrides: Overrides = None,
+    yaml: Annotated[
+        bool,
+        typer.Option("--yaml", help="Print the config alone, as a file that can be trained (> my.yaml)."),
+    ] = False,
     runs_dir: RunsDir = RUNS,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
@@ -148,10 +152,30 @@ def show(
     from dlrun.training.weights_file import with_weights_found
 
     plan = make_plan(with_weights_found(checked, own_parts, runs_dir), own_parts, data_dir)
-    say(dump_config(plan.config))
+    text = dump_config(plan.config)
+    if yaml:
+        say(text.rstrip())
+        return
+    say(text)
     print_layers(plan.layers, plan.data.said_shape)
     if begun := initial_weights(plan):
         print_weights(begun.plain())
+
+
+def list_configs(json: Json = False) -> None:
+    """List the configs and the sweeps that come with dlrun, and what each shows."""
+    from dlrun.config.lookup import first_comment, shipped_folder, shipped_names, shipped_sweeps
+    from dlrun.console.config_list import print_configs
+    from dlrun.console.streams import say_json
+
+    configs, sweeps = (
+        {name: first_comment(shipped_folder() / f"{name}.yaml") for name in names}
+        for names in (shipped_names(), shipped_sweeps())
+    )
+    if json:
+        say_json({"configs": configs, "sweeps": sweeps})
+    else:
+        print_configs(configs, sweeps)
 
 
 def list_parts(
