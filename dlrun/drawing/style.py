@@ -13,6 +13,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.transforms import ScaledTranslation
 from torch import Tensor
 
 from dlrun.data.example_weights import weighted_mean
@@ -90,13 +91,15 @@ def tidy(axes: Axes) -> None:
 
 def legend_above(axes: Axes, columns: int, lines: int = 0) -> None:
     """Put a legend between the axes and the title of the figure, above some lines of text."""
+    inches = axes.get_figure(root=True).dpi_scale_trans  # type: ignore[union-attr]
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
+        bbox_transform=axes.transAxes + ScaledTranslation(0, 1.5 * lines * TEXT / 72, inches),
         ncols=columns,
         frameon=False,
         fontsize=TEXT - 0.5,
-        borderaxespad=0.2 + 1.5 * lines,
+        borderaxespad=0.2,
         handlelength=2.1,
         columnspacing=1.4,
     )

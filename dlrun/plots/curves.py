@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from textwrap import fill
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 from dlrun.drawing.lines import Look, Numbers, axis_label, by_epoch, draw_line, epoch_axis, measured, unit
 from dlrun.drawing.style import (
@@ -32,7 +34,14 @@ from dlrun.training.trained import Trained
 
 automatic = True
 
-Words = dict[str, list[str]]  # "below" or "above" -> the notes at that edge of an axis
+
+class Line(NamedTuple):
+    """A drawn line: its look, its epochs (n,) and its figures (n, copies)."""
+
+    look: Look
+    epochs: Numbers
+    values: Numbers
+
 
 LINES = {  # lower lines are wider, so that none is hidden
     "train": Look("train (mean while learning)", LIGHT_BLUE, "-", 3.6, 2),
@@ -42,7 +51,10 @@ LINES = {  # lower lines are wider, so that none is hidden
 }
 DASHES = ("-", "--", "-.")  # of the loss and the metrics, if they share a chart
 DECADES_SHOWN_LINEARLY = 2
+FLAT = 5  # times that the first tenth of the epochs may widen the axis of the others
+CORNERS = (Bbox.from_bounds(0.5, 0.42, 0.48, 0.44), Bbox.from_bounds(0.5, 0.16, 0.48, 0.44))  # of an inset
 NEAR = 0.3  # an axis is extended for a baseline by at most this share of its height
+LETTERS = 62  # in a line across a chart
 LINE_OF_TEXT = 0.1  # height of a line of text, as a share of the axis
 BEHIND_WORDS = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.75}
 
@@ -59,9 +71,11 @@ def curves(
     Raises UserError if nothing was measured.
 
     Args:
-        log: Make the axis of the loss logarithmic; null: if losses span more than two decades.
+        log: Make the axis of the loss logarithmic; null: if losses span more than two decades, or if the first
+            epochs would flatten the others, and that for errors too.
         panels: Charts: one for each figure, or one that they all share.
-        limits: Ends of the y axes, [lowest, highest]; null: those of the figures.
+        limits: Ends of the y axes, [lowest, highest], where a line says what lies beyond them; null: those of
+            the figures.
     """
     if limits is not None and not (len(limits) == 2 and limits[0] < limits[1]):
         raise UserError(f"curves: limits are two numbers, the lower one first, not {limits}")
@@ -76,32 +90,41 @@ def curves(
     picture = Figure(figsize=(WIDTH, 1.5 + sum(heights)), layout="constrained")
     every = picture.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
     best = best_epochs(trained, columns)
+    above = list[int]()  # lines of words above each chart
     for axes, group in zip(every, groups, strict=True):
         tidy(axes)
-        values = []
+        lines = list[Line]()
         for column in recipe.columns():
             split, figure = column.split("_", 1)
             if figure in group:
                 look = LINES[split] if panels == "each" else together(split, figure, figures.index(figure))
                 epochs, found = measured(columns, column)
                 draw_line(axes, look, epochs, found)
-                values.append(found)
+                lines.append(Line(look, epochs, found))
         for number, epoch in enumerate(sorted({*best})):
             label = f"best epoch{'s' * (len({*best}) > 1)} by {shown(trained.plan.monitor, 28)}"
             label = label if number == 0 else "_"
             axes.axvline(epoch, color=GREY, linewidth=1.2, linestyle=":", label=label, zorder=1)
         axes.set_ylabel(", ".join(axis_label(trained, figure) for figure in group), fontsize=TEXT)
-        seen = np.concatenate([v[np.isfinite(v)] for v in values])
-        decades = spans_decades(seen) if log is None and panels == "each" else log
-        words: Words = {"below": [], "above": []}
-        if "loss" in group and decades and (seen > 0).any():
+        seen = np.concatenate([line.values[np.isfinite(line.values)] for line in lines])
+        is_error = panels == "each" and trained.plan.better[group[0]] == "lower"
+        if log is None:
+            is_log = is_error and needs_decades(seen, lines, is_loss=group[0] == "loss")
+        else:
+            is_log = log and "loss" in group
+        inset = Bbox.null()
+        if is_log and (seen > 0).any():
             make_logarithmic(axes, seen[seen > 0])
-        elif limits is None:
-            words = leave_out_the_start(axes, values)
+        elif limits is None and flattened(lines):
+            inset = magnify_the_end(axes, lines)
         if limits is not None:
             axes.set_ylim(*limits)
-        draw_baselines(trained, axes, group, values, words, fixed=limits is not None)
-    legend_above(every[0], 2 if panels == "each" else 3)
+        notes = draw_baselines(trained, axes, group, lines, inset, fixed=limits is not None)
+        if limits is not None and (notes := beyond(lines, *limits) + notes):
+            said = in_lines(f"beyond this axis: {'; '.join(notes)}", LETTERS)
+            axes.set_title(said, loc="left", fontsize=TEXT - 1, color=INK)
+            above.append(said.count("\n") + 1)
+    legend_above(every[0], 2 if panels == "each" else 3, lines=(above or [0])[0])
     epoch_axis(every[-1], columns["epoch"])
     picture.align_ylabels()
     put_title(picture, title(trained, columns, best))
@@ -118,16 +141,17 @@ def draw_baselines(
     trained: Trained,
     axes: Axes,
     figures: Sequence[str],
-    values: list[Numbers],
-    words: Words,
+    lines: Sequence[Line],
+    inset: Bbox,
     *,
     fixed: bool,
-) -> None:
-    """Draw a dotted line for each baseline, labelled at its right end.
+) -> list[str]:
+    """Draw a dotted line for each baseline, labelled at its right end, or left of the `inset`.
 
-    `values` are the figures of each curve, (n, copies). A baseline far outside the axis, or outside one
-    with `fixed` ends, is a note at that edge instead, after the notes in `words`.
+    A baseline far outside the axis is a note at that edge instead. One outside an axis with `fixed` ends is
+    among the notes that this gives.
     """
+    words: dict[str, list[str]] = {"below": [], "above": []}
     scale = np.log10 if axes.get_yscale() == "log" else np.asarray
     low, high = (float(scale(end)) for end in axes.get_ylim())
     room = 0 if fixed else NEAR * (high - low)
@@ -143,10 +167,10 @@ def draw_baselines(
                 near.append((place, said, trained.plan.better[figure] == "higher"))
             elif np.isfinite(value):
                 edge = "above" if place > high else "below"
-                words[edge].append(f"{said}, {edge}")
+                words[edge].append(said if fixed else f"{said}, {edge}")
     line = LINE_OF_TEXT * (high - low)
     with np.errstate(divide="ignore", invalid="ignore"):  # a loss of 0 has no place on a logarithmic axis
-        ends = scale(np.concatenate([v[len(v) // 2 :].ravel() for v in values]))
+        ends = scale(np.concatenate([line.values[len(line.values) // 2 :].ravel() for line in lines]))
     for places, said, higher in labels(near, line):
         sides = {"above": (max(places), max(places) + line), "below": (min(places) - line, min(places))}
         hidden = {side: int(((ends > a) & (ends < b)).sum()) for side, (a, b) in sides.items()}
@@ -156,9 +180,11 @@ def draw_baselines(
         if not fixed:
             low = min(low, place - line if below else min(places) - line / 2)
             high = max(high, max(places) + line / 2 if below else place + line)
-        axes.annotate(
-            said,
-            (0.995, 10**place if scale is np.log10 else place),
+        share = (place - low) / (high - low)
+        is_beside = inset.y0 - 2 * LINE_OF_TEXT < share < inset.y1 + LINE_OF_TEXT
+        label = axes.annotate(
+            in_lines(said, LETTERS // 2 if is_beside else LETTERS),
+            (inset.x0 - 0.09 if is_beside else 0.995, 10**place if scale is np.log10 else place),
             (0, -2 if below else 2),
             xycoords=axes.get_yaxis_transform(),
             textcoords="offset points",
@@ -169,8 +195,10 @@ def draw_baselines(
             bbox=BEHIND_WORDS,
             zorder=1.5,
         )
-    if not fixed:
-        low, high = low - line * len(words["below"]), high + line * len(words["above"])
+        label.set_in_layout(False)  # a long one would shrink the axes
+    if fixed:
+        return [*words["above"], *words["below"]]
+    low, high = low - line * len(words["below"]), high + line * len(words["above"])
     axes.set_ylim(*((10**low, 10**high) if scale is np.log10 else (low, high)))
     for edge, y, end in (("below", 0.02, "bottom"), ("above", 0.98, "top")):
         if words[edge]:
@@ -185,6 +213,13 @@ def draw_baselines(
                 bbox=BEHIND_WORDS,
                 zorder=1.5,
             )
+    return []
+
+
+def in_lines(words: str, letters: int) -> str:
+    """Words in lines of about so many letters, broken only behind a semicolon."""
+    whole = "; ".join(piece.replace(" ", "\u00a0") for piece in words.split("; "))
+    return fill(whole, letters, break_long_words=False, break_on_hyphens=False).replace("\u00a0", " ")
 
 
 def labels(near: Sequence[tuple[float, str, bool]], apart: float) -> list[tuple[list[float], str, bool]]:
@@ -270,21 +305,60 @@ def power(number: float, place: float) -> str:
     return f"{number:g}" if -4 <= int(exponent) <= 3 else f"{digits}e{int(exponent)}"
 
 
-def leave_out_the_start(axes: Axes, values: list[Numbers]) -> Words:
-    """Fit the y axis to the last nine tenths of each line if its start would flatten the rest.
+def needs_decades(seen: Numbers, lines: Sequence[Line], *, is_loss: bool) -> bool:
+    """True if errors or losses have to be on a logarithmic axis, so that all of them can be read."""
+    if is_loss and spans_decades(seen):
+        return True
+    return len(seen) > 0 and bool(seen.min() > 0) and flattened(lines)
 
-    Returns notes on the values left out. `values` are the figures of each line, (n, copies).
-    """
-    words: Words = {"below": [], "above": []}
-    later = [v[len(v) // 10 :] for v in values if len(v)]
-    if not later:
-        return words
-    low, high = min(np.nanmin(v) for v in later), max(np.nanmax(v) for v in later)
-    lowest, highest = min(np.nanmin(v) for v in values if len(v)), max(np.nanmax(v) for v in values if len(v))
-    if highest - lowest < 5 * (high - low) or high == low:
-        return words
-    pad = 0.08 * (high - low)
-    axes.set_ylim(low - pad, high + pad)
-    edge = "above" if highest - high > low - lowest else "below"
-    words[edge].append(f"starts off the scale, at {highest if edge == 'above' else lowest:.4g}")
-    return words
+
+def later(lines: Sequence[Line]) -> list[Line]:
+    """The last nine tenths of each line."""
+    return [
+        Line(look, epochs[len(epochs) // 10 :], values[len(epochs) // 10 :])
+        for look, epochs, values in lines
+        if len(epochs)
+    ]
+
+
+def ends_of(lines: Sequence[Line]) -> tuple[float, float]:
+    """The lowest and the highest figure of some lines."""
+    return min(np.nanmin(line.values) for line in lines), max(np.nanmax(line.values) for line in lines)
+
+
+def flattened(lines: Sequence[Line]) -> bool:
+    """True if the beginning of the lines would flatten the rest of them on a linear axis."""
+    rest = later(lines)
+    if not rest:
+        return False
+    (low, high), (lowest, highest) = ends_of(rest), ends_of([line for line in lines if len(line.epochs)])
+    return highest - lowest > FLAT * (high - low) > 0
+
+
+def magnify_the_end(axes: Axes, lines: Sequence[Line]) -> Bbox:
+    """Draw the last nine tenths of the lines once more, in an inset where the fewest of their points are."""
+    rest = later(lines)
+    points = np.concatenate([np.column_stack([epochs, np.nanmean(values, 1)]) for _, epochs, values in rest])
+    shares = axes.transAxes.inverted().transform(axes.transData.transform(points))
+    box = CORNERS[int(np.median(shares[:, 1]) > 0.5)]
+    inset = axes.inset_axes(box.bounds, zorder=5)
+    tidy(inset)
+    for look, epochs, values in rest:
+        draw_line(inset, look._replace(width=0.6 * look.width), epochs, values)
+    inset.tick_params(labelsize=TEXT - 2)
+    inset.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+    inset.yaxis.set_major_locator(MaxNLocator(3))
+    first = min(line.epochs[0] for line in rest)
+    inset.set_title(f"from epoch {first:,.0f} on", fontsize=TEXT - 1.5, color=INK, loc="left", pad=3)
+    return box
+
+
+def beyond(lines: Sequence[Line], low: float, high: float) -> list[str]:
+    """The ends of each line with figures outside of an axis from `low` to `high`, in words."""
+    found = []
+    for look, _, values in lines:
+        seen = values[np.isfinite(values)]
+        ends = [float(end) for end in (seen.min(), seen.max())] if len(seen) else []
+        outside = [f"{end:.4g}" for end in ends if not low <= end <= high]
+        found += [f"{look.label} to {' and '.join(outside)}"] if outside else []
+    return found

@@ -194,6 +194,37 @@ def test_loss_and_metrics_may_share_a_chart_with_an_axis_of_ones_own(tmp_path: P
         drawn(run, "curves", limits=[0.9, 0.3])
 
 
+def test_what_lies_beyond_limits_is_said_above_the_chart(tmp_path: Path) -> None:
+    run = opened(trained(planned(), tmp_path))
+    run.rows |= {"train_loss": [1.2, 0.6, 0.25], "test_loss": [0.8, 0.6, 0.4]}
+    run.rows |= {"train_accuracy": [0.5, 0.6, 0.7], "test_accuracy": [0.5, 0.8, 0.97]}
+    [axes] = drawn(run, "curves", panels="one", limits=[0.3, 0.9]).axes
+    assert axes.get_title("left").replace("\n", " ") == (
+        "beyond this axis: train loss to 0.25 and 1.2; test accuracy to 0.97; majority class, loss: 1.099 nats"
+    )
+    [axes] = drawn(run, "curves", panels="one", limits=[0.2, 1.3]).axes
+    assert axes.get_title("left") == ""
+
+
+def test_curves_show_their_beginning(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    run = opened(trained(planned(parts, **DAYS | {"metrics": ["mae", "r2"]}, epochs=40), tmp_path), parts)
+    falling = [2 + 60 / 2**epoch for epoch in run.rows["epoch"]]
+    for split in ("train", "test"):
+        run.rows |= {f"{split}_loss": falling, f"{split}_mae": falling}
+        run.rows[f"{split}_r2"] = [1 - figure for figure in falling]
+    loss, mae, r2 = drawn(run, "curves").axes
+    for axes, first in ((loss, falling[0]), (mae, falling[0]), (r2, 1 - falling[0])):
+        assert axes.get_ylim()[0] < first < axes.get_ylim()[1]
+    assert [axes.get_yscale() for axes in (loss, mae, r2)] == ["log", "log", "linear"]
+    [inset] = r2.child_axes
+    assert inset.get_title("left") == "from epoch 5 on"
+    low, high = inset.get_ylim()
+    assert low < 1 - falling[4] < -1 < high < 0, "the rest of it can be read"
+    [inset] = drawn(run, "curves", log=False).axes[0].child_axes
+    assert 2 < inset.get_ylim()[1] < 5
+
+
 @pytest.mark.parametrize("scaled", [True, False])
 def test_the_loss_of_a_scaled_target_has_no_unit(tmp_path: Path, scaled: bool) -> None:
     path = tmp_path / "table.csv"

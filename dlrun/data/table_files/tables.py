@@ -49,7 +49,7 @@ ELSEWHERE = 2**40  # from this number on an example is of another file or folder
 
 @dataclass
 class RowNames:
-    """The names of rows or series by their numbers: of the table of training, or from ELSEWHERE on another."""
+    """The names of rows or series by their numbers: of the table of training, from ELSEWHERE on of others."""
 
     own: Callable[[int], str] = "row {}".format
     other: Callable[[int], str] = "row {}".format
