@@ -130,7 +130,7 @@ class ClassAtPlaces(Task):
         counts, judged = self._weighted_counts(training), self._weighted_counts(split)
         constant = constant_outputs(counts, judged, self.loss, self.decision)
         places = constant.view(-1, *[1] * len(self.data.places)).expand(-1, *self.data.places)
-        return {"majority class": guess_for_all(places, split)}
+        return {"class prior": guess_for_all(places, split)}
 
     def report(self, copies: int) -> Report:
         if len(self.data.classes) > MOST_CLASSES:

@@ -23,7 +23,8 @@ def print_preview(found: Mapping[str, Any]) -> None:
     counts = ", ".join(f"{split['examples']:,} {name}" for name, split in found["splits"].items())
     shape, unit = inputs_text(found["input_shape"]), f" in {found['unit']}" if found["unit"] else ""
     tokens = f" of a vocabulary of {found['vocabulary']:,} tokens" if found["vocabulary"] else ""
-    about = f"{found['dataset']}: {found['task']}, inputs of {shape}{tokens}, {counts}"
+    made_up = " (synthetic)" if found["synthetic"] else ""
+    about = f"{found['dataset']}{made_up}: {found['task']}, inputs of {shape}{tokens}, {counts}"
     console.print(Text(clean(about)), soft_wrap=True)
     counted = next((key for key in ("classes", "labels") if key in next(iter(found["splits"].values()))), "")
     if counted:

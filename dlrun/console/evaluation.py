@@ -24,7 +24,9 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
     console = out()
     per_seed, baselines = found["per_seed"], found["baselines"]
     epochs = found.get("epochs") or [found["epoch"]]
-    of_epoch = f"epoch {epochs[0]}" if len(epochs) == 1 else f"best epochs {min(epochs)} to {max(epochs)}"
+    of_epoch = f"epoch {epochs[0]}"
+    if len(epochs) > 1:
+        of_epoch = f"epochs {min(epochs)} to {max(epochs)} ({found['chosen']})"
     about = f"{found['run'] or found['checkpoint']}, {of_epoch}, {_examples_of(found)}"
     console.print(Text(clean(about)), soft_wrap=True)
     if said := about_seen(found):

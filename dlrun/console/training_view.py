@@ -58,7 +58,7 @@ class TrainingDisplay:
         layers = plan.layers
         seeds = plan.config.seeds
         self._seeds = len(seeds)
-        about = f"{run.folder}: {plan.config.dataset.name}, {plan.config.architecture.name}"
+        about = f"{run.folder}: {plan.dataset_said}, {plan.config.architecture.name}"
         about += f" with {layers.parameters:,} parameters, {plan.config.optimizer.name}, {plan.device}"
         about += f", {len(seeds)} seeds" if len(seeds) > 1 else f", seed {seeds[0]}"
         about += f", from epoch {state.epoch + 1}" if state.epoch else ""

@@ -158,6 +158,8 @@ def as_it_is(training: Examples) -> Preprocessing:
 class Data:
     """A dataset's task, shapes and classes; `read` loads its examples when they are first needed.
 
+    `synthetic` marks examples that are generated, not observed; pictures and the terminal say so.
+
     `input_shape` is the shape of one input, without the axis of examples; of several inputs it has the shape
     of each by its name. Inputs of `input_dtype` torch.int64, such as token ids, are given to the model as
     whole numbers, others as floats. `vocabulary` has the token of each id. `places` is the shape of the
@@ -202,6 +204,7 @@ class Data:
     fit: Callable[[Examples], Preprocessing | Mapping[str, Preprocessing]] = as_it_is
     valid_fraction: float = 0.0
     seed: int = 0
+    synthetic: bool = False
     prepare: Callable[[Progress], None] | None = None
     read_new: Callable[[Path], tuple[list[str], Tensor] | Iterator[NewInputs]] | None = None
     read_labelled: Callable[[Path], Examples] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from math import cos, pi
@@ -77,7 +78,7 @@ def daily_temperatures(
         seed=seed,
     )
     if path is None:
-        return table_data(lambda *_: made(seed), options, known)
+        return replace(table_data(lambda *_: made(seed), options, known), synthetic=True)
     return table_data(partial(file_table, path, root), options, known)
 
 

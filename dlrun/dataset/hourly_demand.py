@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from math import pi
@@ -71,7 +72,7 @@ def hourly_demand(
         valid_fraction=valid_fraction,
     )
     options = WindowOptions(window, horizon, table, season=season, stride=stride)
-    return windows_data(partial(made, days, seed), options, known)
+    return replace(windows_data(partial(made, days, seed), options, known), synthetic=True)
 
 
 def made(days: int, seed: int) -> Table:

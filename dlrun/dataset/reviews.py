@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -68,7 +69,9 @@ def reviews(
     options = TextTableOptions(
         "review", tokens, lowercase=True, length=length, vocabulary=10_000, table=table
     )
-    return text_table_data(partial(made, count, aspects, denied, seed), options, known)
+    return replace(
+        text_table_data(partial(made, count, aspects, denied, seed), options, known), synthetic=True
+    )
 
 
 def made(count: int, aspects: int, denied: float, seed: int) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def sentences(
         seed: Random sentences.
     """
     options = TextOptions("characters", window, stride, test_fraction, valid_fraction)
-    return next_tokens(partial(_text, count, seed), options, known)
+    return replace(next_tokens(partial(_text, count, seed), options, known), synthetic=True)
 
 
 def _text(count: int, seed: int) -> Text:

@@ -84,6 +84,7 @@ def shapes(
         fit=FITS[normalise],
         valid_fraction=valid_fraction,
         seed=seed,
+        synthetic=True,
     )
 
 

@@ -48,6 +48,7 @@ def spiral(
         read=partial(draw, points, classes, noise, seed),
         valid_fraction=valid_fraction,
         seed=seed,
+        synthetic=True,
     )
 
 

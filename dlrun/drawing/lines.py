@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from dlrun.drawing.style import TEXT, shown
+from dlrun.training.figures import figure_name
 from dlrun.training.trained import Trained
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
@@ -117,8 +118,8 @@ def epoch_axis(axes: Axes, epochs: Numbers) -> None:
 def axis_label(trained: Trained, figure: str) -> str:
     """The name of a figure with its unit, such as `loss (nats)`."""
     if figure in ("accuracy", "top5", "top_k"):
-        return f"{figure} (fraction)"
-    return f"{shown(figure)}{unit(trained, figure, brackets=True)}"
+        return f"{figure_name(figure)} (fraction)"
+    return f"{shown(figure_name(figure))}{unit(trained, figure, brackets=True)}"
 
 
 def unit(trained: Trained, figure: str, *, brackets: bool = False) -> str:

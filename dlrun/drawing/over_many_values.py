@@ -24,6 +24,7 @@ from dlrun.drawing.style import (
     tidy,
 )
 from dlrun.run_folders.comparison import Comparison, SettingResult
+from dlrun.training.figures import column_name
 
 MOST_ROWS = 30
 FAN = 0.07  # spread of the lines through one value, as a share of the axis
@@ -65,7 +66,7 @@ def in_rows(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[s
     )
     axes.set_ylim(-0.6, len(ordered) - 0.4)
     better = "higher" if found.higher_is_better else "lower"
-    axes.set_xlabel(f"{shown(found.column, 40)} ({better} is better)", fontsize=TEXT)
+    axes.set_xlabel(f"{shown(column_name(found.column), 40)} ({better} is better)", fontsize=TEXT)
     if len(keys) == 1:
         axes.set_ylabel(shown(keys[0], 40), fontsize=TEXT)
     if from_zero:
@@ -83,7 +84,7 @@ def parallel(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[
     axes.spines[:].set_visible(False)
     axes.set_yticks([])
     heads = [shown(key.split(".", 1)[-1], 18) for key in keys]
-    heads.append(f"{shown(found.column, 18)}\n(dark is better)")
+    heads.append(f"{shown(column_name(found.column), 18)}\n(dark is better)")
     axes.set_xticks(range(len(columns)), heads, fontsize=TEXT)
     axes.tick_params(length=0)
     places = np.empty((len(groups), len(columns)))

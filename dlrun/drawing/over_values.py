@@ -26,6 +26,7 @@ from dlrun.drawing.style import (
 )
 from dlrun.run_folders.comparison import Comparison, SettingResult
 from dlrun.run_folders.significance import decimals
+from dlrun.training.figures import column_name
 
 MOST_TICKS = 11
 FEW_VALUES = 5
@@ -68,7 +69,7 @@ def over_one(found: Comparison, groups: Sequence[SettingResult], key: str, other
     if not found.higher_is_better and spans_decades(means_of_all):
         axes.set_yscale("log")
     axes.set_xlabel(f"{shown(key, 40)}{'' if is_to_scale else ' (not to scale)'}", fontsize=TEXT)
-    axes.set_ylabel(shown(found.column, 40), fontsize=TEXT)
+    axes.set_ylabel(shown(column_name(found.column), 40), fontsize=TEXT)
     if others:
         longest = max(map(len, lines))
         legend_above(axes, max(1, min(4, len(lines), LINE_OF_LEGEND // (longest + 6))))
@@ -158,7 +159,7 @@ def over_two(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[
 def colour_bar(figure: Figure, axes: Axes, colours: ScalarMappable, found: Comparison) -> None:
     """Draw the colour bar of the figure."""
     bar = figure.colorbar(colours, ax=axes)
-    bar.set_label(f"{shown(found.column, 30)}\n(dark is better)", fontsize=TEXT)
+    bar.set_label(f"{shown(column_name(found.column), 30)}\n(dark is better)", fontsize=TEXT)
     bar.ax.tick_params(labelsize=TEXT)
     if isinstance(colours.norm, LogNorm):
         bar.ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

@@ -58,7 +58,7 @@ def shown(name: object, longest: int = 20) -> str:
 def headline(trained: Trained, what: str, *facts: str) -> str:
     """A title in two lines: `what` is shown, then the run, its dataset and all `facts` that are not empty."""
     name = trained.run.name if trained.run else trained.plan.config.name
-    known = [shown(name, 30), shown(trained.plan.config.dataset.name), *filter(None, facts)]
+    known = [shown(name, 30), shown(trained.plan.dataset_said, 32), *filter(None, facts)]
     return f"{what}\n{' · '.join(known)}"
 
 

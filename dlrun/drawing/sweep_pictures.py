@@ -25,6 +25,7 @@ from dlrun.drawing.style import (
 )
 from dlrun.run_folders.comparison import Comparison, SettingResult
 from dlrun.system.files import make_folder
+from dlrun.training.figures import column_name
 from dlrun.training.plot_files import write_picture
 
 ANOTHER_NAME = "name another file"
@@ -89,7 +90,7 @@ def settings_figure(found: Comparison, name: str) -> Figure | None:
         f"{without} diverged" if without else "",
         f"{in_part} from some of their seeds" if in_part else "",
     ]
-    what = f"Best {shown(found.column, 40)} {reached}: {words_of(best, keys, longest=48)}"
+    what = f"Best {shown(column_name(found.column), 40)} {reached}: {words_of(best, keys, longest=48)}"
     put_title(figure, f"{what}\n{' · '.join(filter(None, facts))}")
     return figure
 
@@ -136,10 +137,10 @@ def curves_figure(found: Comparison) -> Figure | None:
         return None
     if not found.higher_is_better and spans_decades(np.sort(np.concatenate(reached_values)).tolist()):
         axes.set_yscale("log")
-    axes.set_ylabel(shown(column, 40), fontsize=TEXT)
+    axes.set_ylabel(shown(column_name(column), 40), fontsize=TEXT)
     epoch_axis(axes, longest)
     legend_above(axes, 1)
-    what = f"{shown(column, 40)} of {len(drawn)} setting{'s' if len(drawn) > 1 else ''}"
+    what = f"{shown(column_name(column), 40)} of {len(drawn)} setting{'s' if len(drawn) > 1 else ''}"
     what += f", the best of {len(measured)}" if len(measured) > len(drawn) else ""
     left_out = sum(not group.values for group in found.groups)
     facts = [

@@ -59,7 +59,7 @@ def calibration(
     confidence = (sure.sum(0) / many)[there].tolist()
     tidy(above)
     above.bar(middles, reached, 0.94 * width, color=LIGHT_BLUE, label="accuracy")
-    above.plot([0, 1], [0, 1], color=GREY, linewidth=1.2, linestyle="--", label="as right as it is sure")
+    above.plot([0, 1], [0, 1], color=GREY, linewidth=1.2, linestyle="--", label="perfect calibration")
     above.vlines(
         confidence, reached, confidence, color=RED, linewidth=2.2, label="gap to the mean confidence"
     )

@@ -35,7 +35,7 @@ MOST_WITH_NUMBERS = 20
 def confusion_matrix(
     trained: Trained, *, split: Literal["auto", "train", "valid", "test"] = "auto"
 ) -> Figure:
-    """The confusion matrix: percentages of each true class by predicted class, means over seeds.
+    """The confusion matrix, row-normalised: percentages of each true class, means over seeds.
 
     Args:
         split: Split to show; auto: that of evaluation, or if there is none train.
@@ -82,8 +82,8 @@ def confusion_matrix(
     missing = "; grey: no examples" if percentages.isnan().any() else ""
     axes.set_ylabel(f"true class (each row: 100 %{missing})", fontsize=TEXT)
     reached = mean_and_spread(found.accuracy())
-    what = f"Confusions in %: {chosen} accuracy {reached}, {found.said_count}"
-    put_title(figure, headline(trained, what, trained.at_epoch(), over_seeds(trained)))
+    what = f"Confusion matrix, row-normalised (%): {chosen} accuracy {reached}"
+    put_title(figure, headline(trained, what, found.said_count, trained.at_epoch(), over_seeds(trained)))
     return figure
 
 

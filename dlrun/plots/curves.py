@@ -30,6 +30,7 @@ from dlrun.drawing.style import (
     tidy,
 )
 from dlrun.errors import UserError
+from dlrun.training.figures import column_name, figure_name
 from dlrun.training.trained import Trained
 
 automatic = True
@@ -44,8 +45,8 @@ class Line(NamedTuple):
 
 
 LINES = {  # lower lines are wider, so that none is hidden
-    "train": Look("train (mean while learning)", LIGHT_BLUE, "-", 3.6, 2),
-    "trainset": Look("train (weights as they stand)", BLUE, "--", 2.2, 3),
+    "train": Look("training, running mean", LIGHT_BLUE, "-", 3.6, 2),
+    "trainset": Look("training, evaluated after the epoch", BLUE, "--", 2.2, 3),
     "valid": Look("valid", RED, "-", 1.5, 4),
     "test": Look("test", RED, "-", 1.5, 4),
 }
@@ -102,7 +103,7 @@ def curves(
                 draw_line(axes, look, epochs, found)
                 lines.append(Line(look, epochs, found))
         for number, epoch in enumerate(sorted({*best})):
-            label = f"best epoch{'s' * (len({*best}) > 1)} by {shown(trained.plan.monitor, 28)}"
+            label = f"best epoch{'s' * (len({*best}) > 1)} by {shown(column_name(trained.plan.monitor), 28)}"
             label = label if number == 0 else "_"
             axes.axvline(epoch, color=GREY, linewidth=1.2, linestyle=":", label=label, zorder=1)
         axes.set_ylabel(", ".join(axis_label(trained, figure) for figure in group), fontsize=TEXT)
@@ -134,7 +135,9 @@ def curves(
 def together(split: str, figure: str, number: int) -> Look:
     """The style of a line in a shared chart: a colour for each split, dashes for each figure."""
     look = LINES[split]
-    return look._replace(label=f"{split} {shown(figure)}", dashes=DASHES[number % len(DASHES)], width=2.0)
+    return look._replace(
+        label=f"{split} {shown(figure_name(figure))}", dashes=DASHES[number % len(DASHES)], width=2.0
+    )
 
 
 def draw_baselines(
@@ -159,7 +162,7 @@ def draw_baselines(
     for name, reached in trained.baselines(trained.split).items():
         for figure in figures:
             value = reached.get(figure, np.nan)
-            said = f"{shown(name, 40)}{'' if len(figures) == 1 else f', {shown(figure)}'}"
+            said = f"{shown(name, 40)}{'' if len(figures) == 1 else f', {shown(figure_name(figure))}'}"
             said = f"{said}: {value:.4g}{unit(trained, figure)}"
             place = float(scale(value)) if value > 0 or scale is np.asarray else -np.inf
             if low - room <= place <= high + room:
@@ -262,17 +265,17 @@ def title(trained: Trained, columns: dict[str, Numbers], best: Sequence[int]) ->
     split = recipe.evaluation_split or ("trainset" if recipe.evaluate_train_every else "train")
     epochs, values = measured(columns, f"{split}_{figure}")
     split = {"trainset": "train"}.get(split, split)
-    what = f"no {split} {shown(figure)} was measured"
+    what = f"no {split} {shown(figure_name(figure))} was measured"
     if len(epochs):
         is_best = bool(best) and {*best} <= {*epochs.tolist()}
         last = [int(np.flatnonzero(there)[-1]) for there in np.isfinite(values).T if there.any()]
         at = np.searchsorted(epochs, best) if is_best else np.array(last)
         low, high = epochs[at.min()], epochs[at.max()]
         when = f"epoch {high:,.0f}" if low == high else f"epochs {low:,.0f} to {high:,.0f}"
-        when = f"{when}{' (best)' if is_best else ''}"
+        when = f"{when}{f' ({trained.plan.best_said})' if is_best else ''}"
         of_copies = np.flatnonzero(np.isfinite(values).any(0))[: len(at)]
         reached = mean_and_spread(values[at, of_copies].tolist())
-        what = f"{split.capitalize()} {shown(figure)} {reached}{unit(trained, figure)} at {when}"
+        what = f"{split.capitalize()} {shown(figure_name(figure))} {reached}{unit(trained, figure)} at {when}"
     done = f"{columns['epoch'][-1]:,.0f}"
     if trained.run and trained.run.summary().get("status") == "diverged":
         what += f"; diverged after epoch {done}"

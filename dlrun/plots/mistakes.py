@@ -57,11 +57,12 @@ def mistakes(
     ]
     order_said = "true / predicted" if in_one_line(columns, names) else "true class over predicted"
     if len(wrong):
-        what = f"The surest {len(drawn)} of {len(wrong):,} mistakes among {len(targets):,} {chosen} images"
+        of_all = f"{len(drawn)} of {len(wrong):,}"
+        what = f"Most confident errors: {of_all} among {len(targets):,} {chosen} images"
         heading = f"{order_said}, with its probability"
     else:
-        what = f"No mistake among {len(targets):,} {chosen} images"
-        heading = f"The {len(drawn)} that it is least sure of, {order_said}, with its probability"
+        what = f"No error among {len(targets):,} {chosen} images"
+        heading = f"Least confident predictions, {order_said}, with its probability"
     title = headline(trained, what, trained.at_epoch(0), f"seed {trained.seeds[0]}")
     return gallery(title, [(heading, ones)], columns, names)
 

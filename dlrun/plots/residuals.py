@@ -1,4 +1,4 @@
-"""The residuals of a regression: predicted minus true values."""
+"""The residuals of a regression: true minus predicted values."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MOST_TARGETS = 3
 def residuals(
     trained: Trained, *, split: Literal["auto", "train", "valid", "test"] = "auto", bins: Many = 40
 ) -> Figure:
-    """Residuals (predicted minus true values) of a split over the predictions, and their histogram.
+    """Residuals (true minus predicted values) of a split over the predictions, and their histogram.
 
     All seeds are shown together; mean, standard deviation and histogram are over the examples, each counted
     as often as its weight says.
@@ -54,7 +54,7 @@ def residuals(
     """
     chosen = trained.chosen(split)
     outputs, targets = trained.outputs(chosen)
-    missed = outputs.double() - targets.double()  # (copies, n, d)
+    missed = targets.double() - outputs.double()  # (copies, n, d)
     weights = trained.weights(chosen)
     every = None if weights is None else weights.repeat(len(missed))
     numbers, unit = some_targets(trained, MOST_TARGETS), unit_after(trained)
@@ -69,7 +69,7 @@ def residuals(
         tidy(over)
         over.scatter(said[drawn].tolist(), by[drawn].tolist(), size, color=BLUE, alpha=alpha, linewidths=0)
         over.set_xlabel(f"prediction of {target_name(trained, number)}", fontsize=TEXT)
-        over.set_ylabel(f"prediction − truth{unit and f' ({unit.strip()})'}", fontsize=TEXT)
+        over.set_ylabel(f"residual: truth − prediction{unit and f' ({unit.strip()})'}", fontsize=TEXT)
         over.xaxis.set_major_locator(MaxNLocator(6))
         tidy(distribution)
         own = None if every is None else every.numpy()

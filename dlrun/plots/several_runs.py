@@ -23,6 +23,7 @@ from dlrun.errors import UserError, listed
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import find_run
 from dlrun.run_folders.run import Run
+from dlrun.training.figures import column_name
 from dlrun.training.trained import Trained
 
 DASHES = ("-", "--", "-.", ":")
@@ -65,7 +66,7 @@ def several_runs(trained: Trained, *, runs: Sequence[str], column: str | None = 
     axes.set_ylabel("loss" if figure_name == "loss" else axis_label(trained, figure_name), fontsize=TEXT)
     legend_above(axes, 1)
     epoch_axis(axes, longest)
-    what = f"{shown(column, 40)} of {len(every)} run{'s' if len(every) > 1 else ''}"
+    what = f"{shown(column_name(column), 40)} of {len(every)} run{'s' if len(every) > 1 else ''}"
     put_title(figure, headline(trained, what, "mean ± sd over seeds" if several_seeds else ""))
     return figure
 

@@ -36,6 +36,7 @@ def dataset_facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
     is_vector = len(data.shape) == 1 and not is_of_ids
     return {
         "dataset": plan.config.dataset.name,
+        "synthetic": data.synthetic,
         "task": data.task,
         "input_shape": data.plain_shape,
         "fingerprint": loaded.fingerprint,

@@ -68,7 +68,7 @@ class Classification(Task):
             counted(some.targets, some.weights, len(self.classes)) for some in (training, split)
         )
         constant = constant_outputs(counts, judged, self.loss, self.decision)
-        return {"majority class": guess_for_all(constant, split)}
+        return {"class prior": guess_for_all(constant, split)}
 
     def report(self, copies: int) -> Confusions:
         return Confusions(self.classes, self.decision, copies)

@@ -33,7 +33,8 @@ def my_part(root: Path, *, points: Count = 100, rings: Count = 3) -> Data:
         return Preprocessing(offset=training.inputs.mean(0), scale=training.inputs.std(0))
 
     classes = tuple(f"ring {number}" for number in range(1, rings + 1))
-    return Data("classification", (2,), read, classes=classes, fit=fit)
+    # Leave `synthetic` out if your examples are observed, not generated.
+    return Data("classification", (2,), read, classes=classes, fit=fit, synthetic=True)
 
 
 def _rings(points: int, rings: int, stream: torch.Generator) -> Examples:

@@ -1,4 +1,4 @@
-"""Baselines: the loss and metrics of guesses without a model, such as the majority class."""
+"""Baselines: the loss and metrics of guesses without a model, such as the class prior."""
 
 from __future__ import annotations
 

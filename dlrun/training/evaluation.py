@@ -48,7 +48,11 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
         "checkpoint": str(path),
         "sha256": saved.digest,
         "epoch": trained.epoch,
-        **({"epochs": trained.epochs} if len(set(trained.epochs)) > 1 else {}),
+        **(
+            {"epochs": trained.epochs, "chosen": trained.plan.best_said}
+            if len(set(trained.epochs)) > 1
+            else {}
+        ),
         "split": None if trained.given else split,
         **({"on": trained.source} if trained.given else {}),
         **_summarised(figures, seeds, trained.loaded[split]),

@@ -1,4 +1,4 @@
-"""Means and standard deviations of figures over seeds."""
+"""Figures: their names in words, and their means and standard deviations over seeds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,30 @@ from collections.abc import Mapping, Sequence
 from math import isfinite, nan
 from statistics import fmean, stdev
 from typing import Any
+
+_SPLITS = {"train": "training", "trainset": "training", "valid": "validation", "test": "test"}
+_NAMES = {
+    "r2": "R²",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "iou": "IoU",
+    "f1": "F1",
+    "top5": "top-5 accuracy",
+    "top_k": "top-k accuracy",
+    "bits_per_character": "bits per character",
+    "exact_match": "exact match",
+}
+
+
+def figure_name(figure: str) -> str:
+    """The loss or a metric as texts call it: `R²` of r2."""
+    return _NAMES.get(figure, figure)
+
+
+def column_name(column: str) -> str:
+    """A column of metrics.csv as texts call it: `validation MAE` of valid_mae; others stay as they are."""
+    split, _, figure = column.partition("_")
+    return f"{_SPLITS[split]} {figure_name(figure)}" if figure and split in _SPLITS else column
 
 
 def spread(values: Sequence[float]) -> float | None:

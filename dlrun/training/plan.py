@@ -20,6 +20,7 @@ from dlrun.errors import UserError
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training import fast_paths
 from dlrun.training.copies import Apart, Copies, Stacked
+from dlrun.training.figures import column_name
 from dlrun.training.hardware import Hardware, choose_threads
 from dlrun.training.layers import Layers
 from dlrun.training.optimizers import OptimizerPart, Optimizers
@@ -143,6 +144,20 @@ class Plan:
     def monitor(self) -> str:
         """The column by which best.pt is chosen; by default never one of the test set."""
         return self.config.monitor or usual_monitor(self.recipe.evaluation_split)
+
+    @property
+    def best_said(self) -> str:
+        """The word for an epoch whose monitored figure is best: `best`, or `best by training loss`.
+
+        A figure of the training examples says nothing of others, so that it is named.
+        """
+        is_training = self.monitor.startswith(("train_", "trainset_"))
+        return f"best by {column_name(self.monitor)}" if is_training else "best"
+
+    @property
+    def dataset_said(self) -> str:
+        """The name of the dataset, and that it is synthetic if it is."""
+        return f"{self.config.dataset.name}{' (synthetic)' if self.data.synthetic else ''}"
 
     @property
     def monitor_every(self) -> int:

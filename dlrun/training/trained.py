@@ -61,12 +61,12 @@ class Trained:
         return self.model.seeds
 
     def at_epoch(self, copy: int | None = None) -> str:
-        """The epoch of one copy, or those of all, in words for titles: `epoch 12`, `best epochs 7 to 40`."""
+        """The epoch of one copy, or those of all, in words: `epoch 12`, `epochs 7 to 40 (best)`."""
         epochs = self.epochs or [self.epoch]
         if copy is not None:
             return f"epoch {epochs[copy if len(epochs) > 1 else 0]:,}"
         low, high = min(epochs), max(epochs)
-        return f"epoch {high:,}" if low == high else f"best epochs {low:,} to {high:,}"
+        return f"epoch {high:,}" if low == high else f"epochs {low:,} to {high:,} ({self.plan.best_said})"
 
     @property
     def split(self) -> str:

@@ -312,7 +312,7 @@ def test_json_is_one_object_with_the_promised_keys_and_nothing_else(
     for figure, mean in (("loss", report["loss"]), *report["metrics"].items()):
         assert mean == pytest.approx(sum(seed[figure] for seed in report["per_seed"].values()) / 2)
     assert {"accuracy", "entropy_bits"} <= report["metrics"].keys()
-    assert report["baselines"]["majority class"]["accuracy"] == pytest.approx(1 / 3)
+    assert report["baselines"]["class prior"]["accuracy"] == pytest.approx(1 / 3)
 
 
 def test_json_is_strict_where_a_metric_has_no_value(
@@ -729,7 +729,7 @@ def test_a_dataset_is_shown_before_anything_is_trained(
 ) -> None:
     done = dlrun("data", tiny)
     assert done.code == 0
-    assert "spiral: classification, inputs of 2, 60 train, 60 test" in done.out
+    assert "spiral (synthetic): classification, inputs of 2, 60 train, 60 test" in done.out
     told = json.loads(dlrun("data", tiny, "--json").out)
     assert told["splits"]["train"] == {"examples": 60, "classes": {"arm 1": 20, "arm 2": 20, "arm 3": 20}}
     assert not runs_in(runs_dir), "a preview is no run"

@@ -22,12 +22,13 @@ def test_of_many_columns_those_that_tell_most_are_shown(capsys: pytest.CaptureFi
 def test_raw_numbers_of_many_kinds_are_not_put_together(capsys: pytest.CaptureFixture[str]) -> None:
     figures = {"min": 0.0, "mean": 1.6e9, "sd": 1.0, "max": 1.7e9}
     found = {
-        "dataset": "csv", "task": "regression", "input_shape": [2], "unit": "", "vocabulary": 0,
-        "target": "y", "splits": {"train": {"examples": 3}}, "ranges": figures,
+        "dataset": "csv", "synthetic": True, "task": "regression", "input_shape": [2], "unit": "",
+        "vocabulary": 0, "target": "y", "splits": {"train": {"examples": 3}}, "ranges": figures,
         "prepared": figures, "features": {}, "findings": [], "warnings": [],
     }  # fmt: skip
     print_preview(found)
     assert "raw" not in (shown := capsys.readouterr().out) and "as the model gets them" in shown
+    assert shown.startswith("csv (synthetic): regression")
     print_preview(found | {"input_shape": [1, 8, 8]})
     assert "all inputs, raw" in capsys.readouterr().out
 

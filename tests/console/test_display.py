@@ -352,7 +352,7 @@ EVALUATION: dict[str, Any] = {
     "examples": 1000,
     "loss": 0.5,
     "metrics": {"accuracy": 0.75},
-    "baselines": {"majority class": {"loss": 1.0, "accuracy": 0.3}},
+    "baselines": {"class prior": {"loss": 1.0, "accuracy": 0.3}},
     "per_seed": {"0": {"loss": 0.4, "accuracy": 0.7}, "1": {"loss": 0.6, "accuracy": 0.8}},
     "recorded": {"loss": {"at_training": 0.5, "difference": 0.0}},
     "same_data": True,

@@ -57,7 +57,7 @@ def test_over_one_numeric_key_there_is_a_line_with_a_band() -> None:
     assert line.get_xydata().tolist() == [[g.shown["optimizer.lr"], g.mean] for g in found.groups]  # type: ignore[union-attr]
     assert (axes.get_xscale(), len(axes.collections)) == ("log", 1)
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.0001", "0.001", "0.01", "0.1"]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("optimizer.lr", "test_accuracy")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("optimizer.lr", "test accuracy")
 
 
 def test_there_is_a_line_for_each_value_of_another_key() -> None:
@@ -152,7 +152,7 @@ def test_more_keys_are_upright_axes_with_a_line_for_each_setting() -> None:
         pieces = {tuple(line.get_ydata())[column : column + 2] for line in through}  # type: ignore[arg-type]
         assert len(pieces) == 16, "none hides another"
     heads = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
-    assert heads == ["lr", "noise", "loss", "test_accuracy\n(dark is better)"]
+    assert heads == ["lr", "noise", "loss", "test accuracy\n(dark is better)"]
 
 
 def test_the_title_names_the_best_by_the_direction_of_the_metric() -> None:
@@ -265,7 +265,7 @@ def test_of_many_settings_the_best_are_drawn(tmp_path: Path) -> None:
     assert figure is not None
     assert len(figure.axes[0].lines) == MOST_LINES
     assert figure.axes[0].lines[0].get_ydata().tolist() == [1.0]  # type: ignore[union-attr]
-    assert "train_loss of 10 settings, the best of 12" in title(figure)
+    assert "training loss of 10 settings, the best of 12" in title(figure)
 
 
 def test_values_drawn_evenly_have_an_even_axis_and_those_drawn_by_factors_a_logarithmic_one() -> None:

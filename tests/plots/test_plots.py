@@ -155,11 +155,11 @@ def test_a_baseline_is_a_line_at_its_height(tmp_path: Path) -> None:
     run.rows |= {"train_accuracy": [0.4, 0.7], "test_accuracy": [0.5, 0.7]}
     run.rows |= {"train_loss": [1.3, 0.9], "test_loss": [1.2, 1.0]}
     loss, accuracy = drawn(run, "curves").axes
-    reached = run.baselines("test")["majority class"]
+    reached = run.baselines("test")["class prior"]
     assert reached["accuracy"] == 0.6
     assert straight(accuracy) == [0.6]
     assert straight(loss) == [reached["loss"]]
-    assert "majority class: 0.6" in words(accuracy)
+    assert "class prior: 0.6" in words(accuracy)
     assert accuracy.get_ylim()[0] < 0.6 < accuracy.get_ylim()[1]
 
 
@@ -169,7 +169,7 @@ def test_a_baseline_far_off_is_words_and_leaves_the_axis_to_the_curves(tmp_path:
     run.rows |= {"train_accuracy": rising, "test_accuracy": rising}
     _, accuracy = drawn(run, "curves").axes
     assert not straight(accuracy)
-    assert "majority class: 0.3333, below" in words(accuracy)
+    assert "class prior: 0.3333, below" in words(accuracy)
     low, high = accuracy.get_ylim()
     assert 0.88 < low < 0.901 < 0.96 < high < 0.98
 
@@ -200,7 +200,7 @@ def test_what_lies_beyond_limits_is_said_above_the_chart(tmp_path: Path) -> None
     run.rows |= {"train_accuracy": [0.5, 0.6, 0.7], "test_accuracy": [0.5, 0.8, 0.97]}
     [axes] = drawn(run, "curves", panels="one", limits=[0.3, 0.9]).axes
     assert axes.get_title("left").replace("\n", " ") == (
-        "beyond this axis: train loss to 0.25 and 1.2; test accuracy to 0.97; majority class, loss: 1.099 nats"
+        "beyond this axis: train loss to 0.25 and 1.2; test accuracy to 0.97; class prior, loss: 1.099 nats"
     )
     [axes] = drawn(run, "curves", panels="one", limits=[0.2, 1.3]).axes
     assert axes.get_title("left") == ""
@@ -233,13 +233,29 @@ def test_the_loss_of_a_scaled_target_has_no_unit(tmp_path: Path, scaled: bool) -
     run = trained(planned(dataset=table, loss="mse", metrics=["mae"], epochs=1), tmp_path / "runs")
     loss, mae = drawn(opened(run), "curves").axes
     assert loss.get_ylabel() == ("loss" if scaled else "loss (€²)")
-    assert mae.get_ylabel() == "mae (€)"
+    assert mae.get_ylabel() == "MAE (€)"
 
 
 def test_curves_need_no_model(tmp_path: Path) -> None:
     run = opened(trained(planned(), tmp_path))
     run.model.forward = None  # type: ignore[assignment,method-assign]
     drawn(run, "curves")
+
+
+@pytest.mark.parametrize(
+    ("fraction", "changes", "said"),
+    [
+        (0.0, {}, " at epoch 3 (best by training loss)"),
+        (0.2, {}, " at epoch 3 (best)"),
+        (0.2, {"monitor": "train_accuracy"}, "(best by training accuracy)"),
+    ],
+)
+def test_an_epoch_that_is_best_on_training_alone_says_so(
+    fraction: float, changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    dataset = {"name": "spiral", "points": 20, "valid_fraction": fraction}
+    title = drawn(opened(trained(planned(dataset=dataset, **changes), tmp_path)), "curves").get_suptitle()
+    assert said in title and "· spiral (synthetic) ·" in title
 
 
 # ------------------------------------------------------------------------ several runs
@@ -394,11 +410,11 @@ def test_without_dates_predictions_stand_in_the_order_of_the_truth(tmp_path: Pat
         assert line_of(axes, "predicted")[1] == outputs[0, order, number].tolist()
 
 
-def test_residuals_are_predictions_less_the_truth(tmp_path: Path) -> None:
+def test_residuals_are_the_truth_less_predictions(tmp_path: Path) -> None:
     run = untrained(own_parts(tmp_path), **DAYS)
     figure = drawn(run, "residuals")
     outputs, targets = run.outputs("test")
-    missed = (outputs[0] - targets)[:, 0].double()
+    missed = (targets - outputs[0])[:, 0].double()
     points = figure.axes[0].collections[0].get_offsets()
     assert sorted(points[:, 1].tolist()) == pytest.approx(missed.sort().values.tolist())
     mean, sd = missed.mean(), missed.std(correction=0)
@@ -555,7 +571,7 @@ def test_the_mistakes_shown_are_the_surest(tmp_path: Path) -> None:
     wrong = [index for index in range(20) if said[index] != targets[index]]
     wrong.sort(key=lambda index: -shares[index][said[index]])
     figure = drawn(run, "mistakes", rows=1, columns=4)
-    assert f"The surest 4 of {len(wrong)} mistakes among 20" in figure.get_suptitle()
+    assert f"Most confident errors: 4 of {len(wrong)} among 20" in figure.get_suptitle()
     raw = run.loaded["test"].raw(torch.tensor(wrong[:4])).squeeze(1).numpy() / 255
     for picture, image in zip(pictures_in(figure), raw, strict=True):
         np.testing.assert_allclose(picture, np.stack([image] * 3, -1), atol=1e-6)
@@ -584,7 +600,7 @@ def test_where_nothing_is_wrong_it_says_so(tmp_path: Path) -> None:
     right = F.one_hot(targets, 3).float() * torch.linspace(1, 9, 20).unsqueeze(1)
     run._outputs["test"] = right.unsqueeze(0), targets
     figure = drawn(run, "mistakes", rows=1, columns=3)
-    assert "No mistake among 20 test images" in figure.get_suptitle()
+    assert "No error among 20 test images" in figure.get_suptitle()
     least = [text.get_text().split("\n")[-1] for text in figure.axes[0].texts[1:]]
     assert least == [f"{share:.3f}" for share in right[:3].softmax(1).max(1).values.tolist()]
 

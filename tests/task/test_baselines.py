@@ -142,7 +142,7 @@ def test_a_class_that_training_lacks_has_no_invented_loss(tmp_path: Path) -> Non
     summary, _ = summary_and_log(
         tmp_path, {"dataset": {"name": "rare", "absent": True}, "metrics": ["accuracy"]}
     )
-    assert summary["baselines"]["train"]["majority class"]["loss"] == pytest.approx(0.0, abs=1e-9)
+    assert summary["baselines"]["train"]["class prior"]["loss"] == pytest.approx(0.0, abs=1e-9)
     assert summary["baselines"]["test"] == {}
 
 

@@ -175,7 +175,7 @@ def test_a_loss_of_energies_learns_and_is_judged_by_its_probabilities(tmp_path: 
         "optimizer": {"name": "adam", "lr": 0.1},
     }
     _, report, _ = opened(tmp_path, changes)
-    assert report["metrics"]["accuracy"] > report["baselines"]["majority class"]["accuracy"] + 0.1
+    assert report["metrics"]["accuracy"] > report["baselines"]["class prior"]["accuracy"] + 0.1
 
 
 def test_a_metric_of_probabilities_gets_those_of_the_loss(tmp_path: Path) -> None:

@@ -397,7 +397,7 @@ def test_each_place_that_counts_counts_the_same(parts: Parts, tmp_path: Path) ->
     counted = plan.load()["train"].targets
     shares = torch.bincount(counted[counted != -100])
     wanted = -(shares / shares.sum()).log()[targets[there]].mean().item()
-    assert report["baselines"]["majority class"]["loss"] == pytest.approx(wanted, rel=1e-5)
+    assert report["baselines"]["class prior"]["loss"] == pytest.approx(wanted, rel=1e-5)
 
 
 def test_a_loss_of_batches_is_given_whole_sequences_or_refused(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_evaluating_best_pt_gives_the_figures_of_each_seeds_own_epoch(tmp_path: 
         "loss": 0.0,
         "accuracy": 0.0,
     }
-    assert "best epochs" in model.at_epoch()
+    assert model.at_epoch().endswith(" (best)")
     assert model.at_epoch(0) == f"epoch {saved.state['epochs'][0]}"
 
 

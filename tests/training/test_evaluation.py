@@ -107,7 +107,7 @@ def test_one_epoch_of_real_mnist_is_recomputed_exactly(tmp_path: Path, real_mnis
     assert found["per_seed"]["0"]["loss"] == run.rows()["test_loss"][0]
     assert found["per_seed"]["0"]["accuracy"] == run.rows()["test_accuracy"][0]
     assert found["metrics"]["accuracy"] > 0.8
-    assert found["baselines"]["majority class"]["accuracy"] == pytest.approx(0.1135)
+    assert found["baselines"]["class prior"]["accuracy"] == pytest.approx(0.1135)
     assert found["same_data"]
 
 
@@ -251,7 +251,7 @@ def test_accuracy_is_measured_for_classes_even_where_the_config_did_not_ask(tmp_
 def test_the_baseline_for_classes_says_the_most_frequent_one(tmp_path: Path) -> None:
     parts = own_parts(tmp_path)
     run = trained(planned(parts, dataset="uneven"), tmp_path)
-    baseline = reported(run.last, parts)["baselines"]["majority class"]
+    baseline = reported(run.last, parts)["baselines"]["class prior"]
     assert baseline["accuracy"] == 24 / 40
     shares = [24 / 40, 8 / 40, 4 / 40, 4 / 40]
     assert baseline["loss"] == pytest.approx(-sum(share * math.log(share) for share in shares), rel=1e-6)
@@ -259,7 +259,7 @@ def test_the_baseline_for_classes_says_the_most_frequent_one(tmp_path: Path) -> 
 
 def test_the_baseline_for_two_classes_and_one_output_is_the_same(tmp_path: Path) -> None:
     run = trained(planned(dataset={"name": "spiral", "points": 20, "classes": 2}, loss="bce"), tmp_path)
-    assert reported(run.last)["baselines"]["majority class"]["loss"] == pytest.approx(math.log(2), rel=1e-6)
+    assert reported(run.last)["baselines"]["class prior"]["loss"] == pytest.approx(math.log(2), rel=1e-6)
 
 
 def test_the_baseline_for_figures_is_the_mean_of_training(tmp_path: Path) -> None:

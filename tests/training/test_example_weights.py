@@ -246,7 +246,7 @@ def test_figures_are_those_of_their_formulas(tmp_path: Path) -> None:
     assert own_weights is not None
     shares = torch.bincount(training, own_weights.double()) / own_weights.sum()
     guess = float(-(shares.log()[targets] * weights).sum() / weights.sum())
-    assert found["baselines"]["majority class"]["loss"] == pytest.approx(guess, rel=1e-5)
+    assert found["baselines"]["class prior"]["loss"] == pytest.approx(guess, rel=1e-5)
 
     model, found = report_of(trained(planned(parts, **changes("regression")), tmp_path / "runs"), parts)
     outputs, truth = (some.double() for some in model.outputs("test"))

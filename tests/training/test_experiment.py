@@ -658,10 +658,10 @@ def test_what_is_reached_without_a_model_stands_in_the_summary(tmp_path: Path) -
     plan = planned(own_parts(tmp_path), dataset="uneven")
     found = trained(plan, tmp_path).summary()["baselines"]
     assert found.keys() == {"train", "test"}
-    assert found["train"]["majority class"]["accuracy"] == 24 / 40
+    assert found["train"]["class prior"]["accuracy"] == 24 / 40
     shares = [24 / 40, 8 / 40, 4 / 40, 4 / 40]
     entropy = -sum(share * math.log(share) for share in shares)
-    assert found["train"]["majority class"]["loss"] == pytest.approx(entropy, rel=1e-6)
+    assert found["train"]["class prior"]["loss"] == pytest.approx(entropy, rel=1e-6)
 
 
 def test_weights_are_kept_at_some_epochs_where_a_plot_wants_them(tmp_path: Path) -> None:

@@ -293,7 +293,7 @@ def test_a_metric_of_a_whole_split_is_of_all_its_examples(
                 by_hand = float(metric.measure(outputs[index], targets))
                 assert report["per_seed"][str(seed)][name] == pytest.approx(by_hand)
                 assert last[f"{column}_{name}"] == pytest.approx(by_hand)
-    assert set(report["baselines"]["majority class"]) == {"loss", "accuracy", "rank", "whole_f1"}
+    assert set(report["baselines"]["class prior"]) == {"loss", "accuracy", "rank", "whole_f1"}
 
 
 def replace_batch(plan: Any, size: int) -> Any:

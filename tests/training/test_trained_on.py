@@ -94,7 +94,7 @@ def test_the_training_data_are_needed_for_baselines_alone(tmp_path: Path, dlrun:
     train = [line[-1] for line in LINES[:30]]
     most = max("ab", key=train.count)
     expected = sum(line[-1] == most for line in lines_of_points(20, seed=1)) / 20
-    assert before["baselines"]["majority class"]["accuracy"] == pytest.approx(expected)
+    assert before["baselines"]["class prior"]["accuracy"] == pytest.approx(expected)
     data.unlink()
     after = judged(run, parts, new)
     assert {**before, "baselines": {}, "no_baselines": after["no_baselines"]} == after
@@ -146,7 +146,7 @@ def test_a_file_with_the_name_of_a_split_is_still_a_file(tmp_path: Path, name: s
     run, parts, _ = made(tmp_path)
     found = judged(run, parts, written(tmp_path / name, LINES[25:40]))
     assert (found["examples"], found["seen"]) == (15, 5)
-    assert found["baselines"]["majority class"]["loss"] > 0
+    assert found["baselines"]["class prior"]["loss"] > 0
 
 
 def test_several_seeds_are_judged_together(tmp_path: Path, dlrun: Dlrun) -> None:
