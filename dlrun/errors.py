@@ -12,7 +12,9 @@ _MOST_COMPARED = 1000  # finding the closest of nine thousand long names takes t
 _LONGEST = 60  # characters of a name or a value
 _LONGEST_SAID = 300  # characters of an exception's message
 _PACKAGE = Path(__file__).parent
-_RESUME = "resume: "  # prefix of the note on an exception that holds the command to resume the run
+# Prefixes of notes on an exception: the command to resume the run, the user's part that was tried, and the
+# user's parts that were at work.
+_RESUME, _OWN_PART, _AT_WORK = "resume: ", "part: ", "parts: "
 
 
 class UserError(Exception):
@@ -93,6 +95,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 class Unforeseen(UserError):
     """An unexpected exception, reported as briefly as a UserError.
 
+    One from inside a file of the user's, or in dlrun while a part of the user's is tried, is placed there.
     `command` repeats the command with --debug, which prints the traceback.
     """
 
@@ -100,12 +103,18 @@ class Unforeseen(UserError):
 
     def __init__(self, error: Exception, command: str) -> None:
         said = " ".join(str(error).split())[:_LONGEST_SAID]
-        path, line, function = _origin(error)
-        is_ours = path.is_relative_to(_PACKAGE)
+        where, fix = own_place(error), "correct this file"
+        if where:
+            where = f"in your file {where}"
+        elif noted := noted_part(error):
+            where = f"in your file {noted}; raised {_said_place(*_innermost(error))}"
+        else:
+            where = _said_place(*_innermost(error))
+            fix = "please report this: dlrun should say what is wrong"
+            if at_work := _noted(error, _AT_WORK):
+                fix = f"see first if your own {at_work} gives what it should; if so, please report this"
         super().__init__(
-            f"{type(error).__name__}: {said}" if said else type(error).__name__,
-            where=f"{path.relative_to(_PACKAGE.parent) if is_ours else path}:{line}, in {function}",
-            fix="please report this: dlrun should say what is wrong" if is_ours else "correct this file",
+            f"{type(error).__name__}: {said}" if said else type(error).__name__, where=where, fix=fix
         )
         self.resume = noted_resume(error)
         self.command = command
@@ -116,6 +125,36 @@ class Unforeseen(UserError):
         return [*super().lines(), *shows]
 
 
+def own_place(error: BaseException) -> str:
+    """The innermost line of the user's files that an exception, or its cause, came through: `x.py:7, in f`.
+
+    "" if it came through none.
+    """
+    each: BaseException | None = error
+    while each is not None:
+        for path, line, function in reversed(_frames(each)):
+            if not path.is_relative_to(_PACKAGE) and path.is_file() and not _is_of_library(path):
+                return _said_place(path, line, function)
+        each = each.__cause__
+    return ""
+
+
+def note_part(error: Exception, place: str) -> None:
+    """Attach to an exception the place of the user's part that was tried; `noted_part` reads it."""
+    error.add_note(f"{_OWN_PART}{place}")
+
+
+def note_parts_at_work(error: Exception, paths: Sequence[str]) -> None:
+    """Attach to an exception the files of the user's parts that were at work, for `Unforeseen`."""
+    if paths:
+        error.add_note(f"{_AT_WORK}{' or '.join(paths)}")
+
+
+def noted_part(error: Exception) -> str:
+    """The place that `note_part` attached to an exception; "" if there is none."""
+    return _noted(error, _OWN_PART)
+
+
 def note_resume(error: Exception, command: str) -> None:
     """Attach to an exception the command that resumes its run; `noted_resume` reads it."""
     error.add_note(f"{_RESUME}{command}")
@@ -123,28 +162,38 @@ def note_resume(error: Exception, command: str) -> None:
 
 def noted_resume(error: Exception) -> str:
     """The command that `note_resume` attached to an exception; "" if there is none."""
-    notes = (note for note in getattr(error, "__notes__", ()) if note.startswith(_RESUME))
-    return next(notes, "").removeprefix(_RESUME)
+    return _noted(error, _RESUME)
 
 
-def _origin(error: Exception) -> tuple[Path, int, str]:
-    """The innermost file, line and function of a traceback that is in dlrun or the user's code.
+def _noted(error: Exception, prefix: str) -> str:
+    notes = (note for note in getattr(error, "__notes__", ()) if note.startswith(prefix))
+    return next(notes, "").removeprefix(prefix)
 
-    The frames of libraries are skipped, unless there are no others.
-    """
-    import sysconfig
+
+def _frames(error: BaseException) -> list[tuple[Path, int, str]]:
+    """The file, line and function of each frame of a traceback, the innermost last."""
     import traceback
 
-    libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-
-    def is_own(path: Path) -> bool:
-        return path.is_relative_to(_PACKAGE) or (
-            path.is_file() and not any(path.is_relative_to(folder) for folder in libraries)
-        )
-
     frames = traceback.extract_tb(error.__traceback__)
-    frame = next((frame for frame in reversed(frames) if is_own(Path(frame.filename))), frames[-1])
-    return Path(frame.filename), frame.lineno or 0, frame.name
+    return [(Path(frame.filename), frame.lineno or 0, frame.name) for frame in frames]
+
+
+def _is_of_library(path: Path) -> bool:
+    import sysconfig
+
+    libraries = (Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return any(path.is_relative_to(folder) for folder in libraries)
+
+
+def _innermost(error: Exception) -> tuple[Path, int, str]:
+    """The innermost file, line and function of dlrun in a traceback; of a library if there are no others."""
+    frames = _frames(error)
+    return next((frame for frame in reversed(frames) if frame[0].is_relative_to(_PACKAGE)), frames[-1])
+
+
+def _said_place(path: Path, line: int, function: str) -> str:
+    is_ours = path.is_relative_to(_PACKAGE)
+    return f"{path.relative_to(_PACKAGE.parent) if is_ours else path}:{line}, in {function}"
 
 
 def first_few(names: Sequence[str], most: int, joint: str = ", ", total: int | None = None) -> str:

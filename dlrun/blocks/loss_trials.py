@@ -74,5 +74,7 @@ def _figures(loss: LossPart, outputs: Tensor, targets: Tensor) -> Tensor | None:
             figures = loss.measure(outputs, targets)
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, AssertionError):
         return None
-    is_right = isinstance(figures, Tensor) and figures.shape == (len(outputs),)
+    is_right = (
+        isinstance(figures, Tensor) and figures.shape == (len(outputs),) and figures.is_floating_point()
+    )
     return figures if is_right and bool(figures.isfinite().all()) else None

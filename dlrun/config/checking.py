@@ -30,9 +30,12 @@ def check_config(tree: Located, parts: Parts) -> Config:
         raise UserError("a config must be a mapping of keys to values", where=str(tree.place))
     mistakes: list[Mistake] = []
 
-    def note(path: tuple[str | int, ...], what: str, *, at_key: bool = False) -> None:
+    def note(
+        path: tuple[str | int, ...], what: str, fix: str = "", where: str = "", *, at_key: bool = False
+    ) -> None:
         found = tree.at(path)
-        mistakes.append(Mistake(found.key_place if at_key else found.place, key_of(path), what))
+        place = found.key_place if at_key else found.place
+        mistakes.append(Mistake(place, key_of(path), what, fix, where))
 
     values: dict[str, Any] = {}
     types = key_types()
@@ -90,7 +93,7 @@ def _choice(
     try:
         part = parts.part(kind, name)
     except UserError as error:
-        note(named, error.inline)
+        note(named, error.what, error.fix, error.where)
         return None
     given: dict[str, Any] = {}
     known = part.options | part.common

@@ -180,9 +180,9 @@ class Config:
         """The complete config as plain values, as written to config.yaml and checkpoints."""
         return {key: _plain(getattr(self, key)) for key in KEYS}
 
-    def mistake(self, key: str, what: str, fix: str = "") -> Mistake:
+    def mistake(self, key: str, what: str, fix: str = "", where: str = "") -> Mistake:
         """A mistake at `key`, such as `architecture.hidden`, with its place in the file."""
-        return Mistake(self.tree.at(tuple(key.split("."))).place, key, what, fix)
+        return Mistake(self.tree.at(tuple(key.split("."))).place, key, what, fix, where)
 
     def refuse(self, mistakes: Sequence[Mistake]) -> ConfigError:
         """One ConfigError for all `mistakes`."""

@@ -14,17 +14,22 @@ _LONGEST_KEY = 120  # characters
 
 @dataclass(frozen=True)
 class Mistake:
-    """One mistake: its place, its key such as `architecture.hidden[1]`, what is wrong, and the remedy."""
+    """One mistake: its place, its key such as `architecture.hidden[1]`, what is wrong, and the remedy.
+
+    One in another file than the config, such as that of a part, says `where`.
+    """
 
     place: Place
     key: str
     what: str
     fix: str = ""
+    where: str = ""
 
     def __str__(self) -> str:
         """The mistake in one line: `spiral.yaml:3:5 optimizer.lr: -1 is not a number > 0`."""
         fix = f"; {self.fix}" if self.fix else ""
-        return f"{self.place} {self.key[:_LONGEST_KEY]}: {self.what}{fix}"
+        where = f" ({self.where})" if self.where else ""
+        return f"{self.place} {self.key[:_LONGEST_KEY]}: {self.what}{fix}{where}"
 
 
 class ConfigError(UserError):

@@ -9,6 +9,7 @@ from dlrun.config.dumping import dump
 from dlrun.config.keys import KEYS, Choice, default_of, key_types
 from dlrun.config.option_types import describe
 from dlrun.config.registry import COMMON, FOLDERS, REQUIRED, Option, Part, Parts
+from dlrun.errors import UserError
 
 _OPTIONS_OF_AN_EXAMPLE = 2
 
@@ -34,11 +35,12 @@ class KeyReference:
 
 @dataclass(frozen=True)
 class KindReference:
-    """A kind of part: the options that each of its parts has, and the parts."""
+    """A kind of part: the options that each of its parts has, the parts, and those that cannot be read."""
 
     name: str
     common: tuple[Option, ...]
     parts: tuple[Part, ...]
+    unreadable: dict[str, UserError]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Reference:
 
 
 def reference_of(parts: Parts) -> Reference:
-    """The reference of dlrun with these parts. Raises UserError for a part that cannot be read."""
+    """The reference of dlrun with these parts."""
     types = key_types()
     defaults = {name: default_of(name) for name in KEYS} | {"name": None}  # the loader takes the file's name
     keys = (
@@ -61,9 +63,14 @@ def reference_of(parts: Parts) -> Reference:
 
 
 def kind_reference(parts: Parts, kind: str) -> KindReference:
-    """The parts of one kind. Raises UserError for a part that cannot be read."""
-    common = tuple(COMMON.get(kind, {}).values())
-    return KindReference(kind, common, tuple(parts.part(kind, name) for name in parts.names(kind)))
+    """The parts of one kind."""
+    readable, unreadable = [], {}
+    for name in parts.names(kind):
+        try:
+            readable.append(parts.part(kind, name))
+        except UserError as error:
+            unreadable[name] = error
+    return KindReference(kind, tuple(COMMON.get(kind, {}).values()), tuple(readable), unreadable)
 
 
 def example_of(part: Part) -> str:

@@ -22,8 +22,10 @@ from zlib import crc32
 from dlrun.config.code_digest import digest_of_code
 from dlrun.config.docstrings import Docstring, read_docstring
 from dlrun.config.earlier_names import find_earlier_names
+from dlrun.config.misplaced_parts import said_elsewhere
 from dlrun.config.option_types import read_type
-from dlrun.errors import UserError, is_out_of_memory, meant, nearest, shortened
+from dlrun.config.part_functions import function_of, refuse_slips
+from dlrun.errors import UserError, is_out_of_memory, meant, nearest, own_place, shortened
 
 KINDS = (
     "dataset",
@@ -75,6 +77,7 @@ class Part:
     options: dict[str, Option]
     constants: dict[str, Any]  # of the module, such as task = "classification", better = "lower"
     takes: tuple[str, ...] = ()  # the positional parameters, which dlrun passes
+    line: int = 1  # of the function
 
     @property
     def summary(self) -> str:
@@ -96,6 +99,11 @@ class Part:
         return {name: value for name, value in options.items() if name not in self.common}
 
     @property
+    def place(self) -> str:
+        """The file and the line of the function, for messages."""
+        return f"{self.path}:{self.line}"
+
+    @property
     def built_in(self) -> bool:
         """True if the file is dlrun's, False if it lies in the user's folder of parts."""
         return self.path.is_relative_to(_BUILT_IN)
@@ -106,7 +114,12 @@ class Parts:
 
     def __init__(self, folder: Path | None = None) -> None:
         if folder is not None and not folder.is_dir():
-            raise UserError(f"there is no folder {folder}", where="--parts or DLRUN_PARTS")
+            is_file = folder.is_file()
+            what = f"{folder} is a file, not a folder of parts" if is_file else f"there is no folder {folder}"
+            fix = (
+                "name the folder that holds the folders of kinds, such as my_parts for my_parts/loss/focal.py"
+            )
+            raise UserError(what, where="--parts or DLRUN_PARTS", fix=fix if is_file else "")
         self.folder = folder.resolve() if folder else None
         if self.folder:
             find_earlier_names()
@@ -122,10 +135,10 @@ class Parts:
             paths = self._paths(kind)
             if name not in paths:
                 own = "; if it is one of your own, name its folder with --parts or in DLRUN_PARTS"
-                hint = "" if self.folder or meant(name, paths) else own
-                raise UserError(
-                    f"there is no {kind}/{shortened(name)}.py{nearest(name, sorted(paths))}{hint}"
-                )
+                hint = own if not self.folder and not meant(name, paths) else ""
+                what = f"there is no {kind}/{shortened(name)}.py{nearest(name, sorted(paths))}{hint}"
+                elsewhere = said_elsewhere(self.folder, kind, name) if self.folder else ""
+                raise UserError(elsewhere or what)
             is_built_in = paths[name].is_relative_to(_BUILT_IN)
             self._read[kind, name] = (_built_in_part if is_built_in else read_part)(kind, paths[name])
         return self._read[kind, name]
@@ -143,7 +156,8 @@ class Parts:
         except ImportError as error:
             if is_out_of_memory(error):
                 raise
-            raise UserError(f"cannot import {kind}/{name}.py: {error}", where=str(part.path)) from error
+            where = own_place(error) or str(part.path)
+            raise UserError(f"cannot import {kind}/{name}.py: {error}", where=where) from error
 
     @cached_property
     def code(self) -> str:
@@ -185,17 +199,14 @@ def read_part(kind: str, path: Path) -> Part:
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", 1)
         raise UserError(f"this is not Python: {error}", where=f"{path}:{line}") from None
-    constants: dict[str, Any] = {}
-    function = None
-    for statement in tree.body:
-        if isinstance(statement, ast.FunctionDef | ast.ClassDef) and statement.name == name:
-            function = statement
-        elif isinstance(statement, ast.Assign) and _is_constant(statement.value):
-            for target in statement.targets:
-                if isinstance(target, ast.Name):
-                    constants[target.id] = ast.literal_eval(statement.value)
-    if not isinstance(function, ast.FunctionDef):
-        raise UserError(f"the file must define a function {name}()", where=str(path))
+    constants = {
+        target.id: ast.literal_eval(statement.value)
+        for statement in tree.body
+        if isinstance(statement, ast.Assign) and _is_constant(statement.value)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    }
+    function = function_of(kind, name, tree, path)
     about = read_docstring(ast.get_docstring(function) or ast.get_docstring(tree) or "")
     named: dict[str, Option] = {}
     arguments = function.args
@@ -209,8 +220,9 @@ def read_part(kind: str, path: Path) -> Part:
             where = f"{path}:{argument.lineno}"
             raise UserError(f"{name}, option {argument.arg}: {error}", where=where) from None
         named[argument.arg] = Option(argument.arg, kind_of_value, value, about.meanings.get(argument.arg, ""))
-    takes = tuple(argument.arg for argument in arguments.args)
-    return Part(kind, name, path, about, named, constants, takes)
+    refuse_slips(kind, function, path)
+    takes = tuple(argument.arg for argument in (*arguments.posonlyargs, *arguments.args))
+    return Part(kind, name, path, about, named, constants, takes, function.lineno)
 
 
 @cache

@@ -28,6 +28,7 @@ def print_reference(reference: Reference) -> None:
         width = max((len(part.name) for part in kind.parts), default=0)
         for part in kind.parts:
             _print_name(console, part, width)
+        _print_unreadable(console, kind)
     console.print(Text("keys of a config", "bold"))
     for key in reference.keys:
         option = key.option
@@ -45,6 +46,7 @@ def print_kind(kind: KindReference) -> None:
         _print_name(console, part)
         for option in part.options.values():
             console.print(Text(f"      {_typed(option)}"), soft_wrap=True)
+    _print_unreadable(console, kind)
     if kind.parts and console.is_terminal:
         console.print(f"dlrun parts {kind.name}.{kind.parts[0].name} says what each option means")
 
@@ -70,6 +72,13 @@ def print_part(part: Part) -> None:
 def _print_name(console: Console, part: Part, width: int = 0) -> None:
     name = part.name.ljust(width)
     console.print(Text.assemble("  ", (name, "bold"), f"  {clean(part.summary)}"), soft_wrap=True)
+
+
+def _print_unreadable(console: Console, kind: KindReference) -> None:
+    """Print the names of parts whose files cannot be read, with the mistake in each."""
+    for name, error in kind.unreadable.items():
+        mistake = f"  cannot be used: {error.what}{f'; {error.fix}' * bool(error.fix)} ({error.where})"
+        console.print(Text.assemble("  ", (name, "bold red"), clean(mistake)), soft_wrap=True)
 
 
 def _typed(option: Option) -> str:

@@ -13,7 +13,7 @@ from dlrun.data.devices import memory_of, on_device, overlaps
 from dlrun.data.example_weights import with_weights
 from dlrun.data.examples import Data, Examples, Split
 from dlrun.data.hold_out import carve, limited
-from dlrun.data.misfits import OfTargets, refuse_misfits, said_kind, undeclared
+from dlrun.data.misfits import OfTargets, refuse_misfits, said_kind, undeclared, unsuitable_preprocessing
 from dlrun.data.placement import in_split_order
 from dlrun.data.preparation import Preparation
 from dlrun.data.trees import Tree, leaves, mapped, named_leaves, single
@@ -75,7 +75,7 @@ class Loaded:
             if some.weights is not None and not bool((some.weights > 0).any()):
                 what = f"all {len(some):,} examples of {name} have weight 0, so that nothing of it counts"
                 raise UserError(what, fix="leave them out, or give some a weight above 0")
-        self.preprocessing = preprocessing or Preparation.of(data.fit(examples["train"]), data)
+        self.preprocessing = preprocessing or _fitted(data, examples["train"])
         placed = self.preprocessing.to(device, dtype)
         fits = sum(_size(some) for some in examples.values()) <= _room(device)
         self.splits: dict[str, Split] = {}
@@ -117,6 +117,14 @@ class Loaded:
         if name not in self.splits:
             raise UserError(f"the dataset has no {name} split (there are: {', '.join(self.splits)})")
         return self.splits[name]
+
+
+def _fitted(data: Data, training: Examples) -> Preparation:
+    """The preprocessing that a dataset derives from its training examples. Raises UserError if it is none."""
+    fitted = data.fit(training)
+    if mistake := unsuitable_preprocessing(data, fitted):
+        raise UserError(mistake)
+    return Preparation.of(fitted, data)
 
 
 class _Split:

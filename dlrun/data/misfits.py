@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlrun.config.part_functions import refuse_call
 from dlrun.data.example_weights import wrong_weights
 from dlrun.data.examples import Data, Examples
+from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.trees import Tree, first_of, named_leaves
 from dlrun.errors import UserError, shortened
 
@@ -33,8 +35,19 @@ def refuse_misfits(
         raise UserError("; ".join(mistakes))
 
 
-def refuse_malformed(data: Data) -> None:
-    """Raise UserError if a Data states its shapes or its classes in another form than tuples."""
+def refuse_malformed(data: object) -> None:
+    """Raise UserError unless a dataset's function gave a Data whose fields have the form that they need."""
+    if not isinstance(data, Data):
+        what = f"it returned {said_kind(data)} instead of Data"
+        raise UserError(what, fix='return Data("classification", (4,), read, classes=("a", "b")), or a like')
+    if not isinstance(data.task, str):
+        what = f"Data states the task {shortened(repr(data.task))}, which must be a name"
+        raise UserError(what, fix='write Data("classification", …) or Data("regression", …)')
+    if isinstance(data.read, Mapping):
+        what = "Data states the examples as read, which must be the function that gives them"
+        raise UserError(what, fix="write read=read without parentheses: dlrun calls it when they are needed")
+    refuse_call("read() of the dataset", data.read, ())
+    refuse_call("fit() of the dataset", data.fit, ("training",))
     stated = data.input_shape
     for name, shape in stated.items() if isinstance(stated, dict) and stated else [("", stated)]:
         if not isinstance(shape, tuple) or not all(type(size) is int and size > 0 for size in shape):
@@ -45,10 +58,21 @@ def refuse_malformed(data: Data) -> None:
         ("classes", data.classes),
         ("vocabulary", data.vocabulary),
         ("target_names", data.target_names),
+        ("features", data.features),
+        ("splits", data.splits),
     ):
         if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
             what = f"Data states {field}={shortened(repr(names))}, which must be a tuple of names"
             raise UserError(what, fix=f'write {field}=("a", "b")')
+    if type(data.targets) is not int or data.targets < 1:
+        what = f"Data states targets={shortened(repr(data.targets))}, which must be a number of 1 or more"
+        raise UserError(what, fix="write targets=2 for two numbers of each example")
+    if not isinstance(data.valid_fraction, float | int) or not 0 <= data.valid_fraction < 1:
+        what = f"Data states valid_fraction={shortened(repr(data.valid_fraction))}"
+        raise UserError(what, fix="write a share from 0 to below 1, such as 0.1")
+    if data.features and len(data.shape) == 1 and len(data.features) != data.shape[0]:
+        what = f"Data states input_shape={_size(data.shape)}, but {len(data.features)} features"
+        raise UserError(what, fix="name every number of an input in features, or leave it out")
     if data.target_transform not in (None, "log"):
         what = f"Data states target_transform={shortened(repr(data.target_transform))}"
         raise UserError(what, fix='write target_transform="log", or leave it out')
@@ -58,6 +82,28 @@ def refuse_malformed(data: Data) -> None:
         if count != data.targets:
             what = f"Data states targets={data.targets}, but {field} for {count}"
             raise UserError(what, fix=f"correct targets or {field}")
+
+
+def unsuitable_preprocessing(data: Data, fitted: object) -> str:
+    """The mistake in what `fit` of a dataset gave; "" if it prepares inputs of this shape."""
+    several = not isinstance(data.input_shape, tuple)
+    if several and isinstance(fitted, Mapping):
+        each = {name: own for name, own in fitted.items() if name in data.shapes}
+    else:
+        each = dict.fromkeys(data.shapes, fitted)
+    for name, own in each.items():
+        called, size = f"fit() for {name}" if name else "fit()", _size(data.shapes[name])
+        if not isinstance(own, Preprocessing):
+            return f"{called} returned {said_kind(own)} instead of Preprocessing(offset=…, scale=…)"
+        for step in ("offset", "scale", "fill"):
+            values = getattr(own, step)
+            if values is not None and not isinstance(values, Tensor):
+                return f"{called} gives {said_kind(values)} as {step}: make it a tensor"
+        if isinstance(own.scale, Tensor) and not bool(own.scale.all()):
+            return f"{called} gives a scale of 0, by which nothing is divided: an input is constant; take 1"
+        if not own.suits(data.shapes[name]):
+            return f"{called} gives numbers that are not finite, or not of a shape for an input of {size}"
+    return ""
 
 
 def undeclared(data: Data, examples: Mapping[str, Examples]) -> str:
@@ -106,6 +152,9 @@ def _of_examples(data: Data, some: Any, of_targets: OfTargets) -> Iterator[str]:
     if examples and (mistake := of_targets(some.targets)):
         yield mistake
     yield from _of_weights(data, some.weights, examples)
+    for name, numbers in (("keys", some.keys), ("origin", some.origin)):
+        if numbers is not None and not _are_whole(numbers, examples):
+            yield f"{name} needs a whole number for each of the {examples:,} examples, (n,) int64"
     if not isinstance(some.aside, Mapping):
         yield f"aside is {said_kind(some.aside)} instead of a dict of tensors"
         return
@@ -114,6 +163,11 @@ def _of_examples(data: Data, some: Any, of_targets: OfTargets) -> Iterator[str]:
             yield f"aside[{name!r}] needs a figure for each of the {examples:,} examples"
             return
     yield from _of_baselines(data, some.aside)
+
+
+def _are_whole(numbers: object, examples: int) -> bool:
+    """True for a whole number of each example, (n,) int64."""
+    return isinstance(numbers, Tensor) and numbers.shape == (examples,) and numbers.dtype == torch.int64
 
 
 def _of_weights(data: Data, weights: Any, examples: int) -> Iterator[str]:
@@ -154,7 +208,8 @@ def _of_inputs(data: Data, inputs: Tree) -> Iterator[str]:
             here = _size(tensor.shape[1:])
             yield f"{called} has the shape {here}, but Data states input_shape={_size(shape)}"
         if tensor.is_complex() or tensor.dtype == torch.bool:
-            yield f"the {_called('inputs', name)} are {_type(tensor)}: make them numbers, such as by .float()"
+            called = _called("inputs", name)
+            yield f"the {called} are {said_type(tensor)}: make them numbers, such as by .float()"
         elif data.has_whole_numbers(name):
             yield from _of_ids(data, tensor, _called("inputs", name))
 
@@ -162,7 +217,7 @@ def _of_inputs(data: Data, inputs: Tree) -> Iterator[str]:
 def _of_ids(data: Data, tensor: Tensor, called: str) -> Iterator[str]:
     """The mistakes in inputs that Data states as whole numbers."""
     if tensor.is_floating_point():
-        yield f"the {called} are {_type(tensor)}, but Data states whole numbers: use .long()"
+        yield f"the {called} are {said_type(tensor)}, but Data states whole numbers: use .long()"
     elif tensor.numel() and data.vocabulary:
         each = [some.aminmax() for some in tensor.split(AT_ONCE)]
         low, high = min(int(some.min) for some in each), max(int(some.max) for some in each)
@@ -189,7 +244,8 @@ def said_kind(value: Any) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def _type(tensor: Tensor) -> str:
+def said_type(tensor: Tensor) -> str:
+    """The type of the numbers of a tensor in words, such as `float32`."""
     return str(tensor.dtype).removeprefix("torch.")
 
 
@@ -200,7 +256,7 @@ def _size(shape: tuple[int, ...]) -> str:
 def wrong_classes(targets: Tensor, classes: int) -> str:
     """The mistake in targets that should be class numbers from 0 to classes - 1; "" if there is none."""
     if targets.dtype != torch.int64:
-        return f"the targets are {_type(targets)}, but class numbers are int64: {_remedy(targets)}"
+        return f"the targets are {said_type(targets)}, but class numbers are int64: {_remedy(targets)}"
     low, high = int(targets.min()), int(targets.max())
     if low < 0 or high >= classes:
         from_one = low == 1 and high == classes
@@ -231,7 +287,7 @@ def wrong_shape(targets: Tensor, wanted: tuple[int, ...], meaning: str) -> str:
 def wrong_numbers(targets: Tensor) -> str:
     """The mistake in targets that should be floating-point numbers; "" if there is none."""
     if not targets.is_floating_point():
-        return f"the targets are {_type(targets)}, but those of a regression are float32: use .float()"
+        return f"the targets are {said_type(targets)}, but those of a regression are float32: use .float()"
     return ""
 
 

@@ -72,8 +72,8 @@ def curves(
     Raises UserError if nothing was measured.
 
     Args:
-        log: Make the axis of the loss logarithmic; null: if losses span more than two decades, or if the first
-            epochs would flatten the others, and that for errors too.
+        log: Make the axis of the loss logarithmic; null: if losses span more than two decades, or if the
+            first epochs would flatten the others, and that for errors too.
         panels: Charts: one for each figure, or one that they all share.
         limits: Ends of the y axes, [lowest, highest], where a line says what lies beyond them; null: those of
             the figures.

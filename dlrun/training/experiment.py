@@ -21,6 +21,7 @@ from dlrun.errors import (
     Diverged,
     RunFailed,
     UserError,
+    note_parts_at_work,
     note_resume,
     shortened,
 )
@@ -131,6 +132,7 @@ def _resumable(plan: Plan, run: Run) -> Iterator[None]:
     except Exception as error:
         run.log("".join(traceback.format_exception(error)))
         note_resume(error, resume_command(plan, run))
+        note_parts_at_work(error, plan.own_files)
         raise
 
 

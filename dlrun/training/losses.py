@@ -13,12 +13,16 @@ from torch import Tensor, nn
 
 from dlrun.blocks.tasks import Judge, LossPart, Measure
 from dlrun.config.keys import Choice
+from dlrun.config.part_functions import refuse_call
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data, Scaling
 from dlrun.data.log_targets import to_log
 from dlrun.data.trees import Tree, first_of, mapped
 from dlrun.errors import UserError, shortened
 from dlrun.training.copies import WithLoss
+
+# The functions that the file of a loss may have beside it, and what dlrun passes to each.
+_TAKES = {"outputs": "data", "probabilities": "outputs", "constant": "shares"}
 
 
 def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
@@ -32,12 +36,12 @@ def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
     function = parts.find("loss", choice.name)
     is_batchwise = about.constants.get("batchwise") is True
     finish = partial(_finished, is_batchwise, data)
-    stated: dict[str, Any] = {
-        name: getattr(module, name, None) for name in ("outputs", "probabilities", "constant")
-    }
+    stated: dict[str, Any] = {name: getattr(module, name, None) for name in _TAKES}
     for attribute, value in stated.items():
         if value is not None and not callable(value):
             raise UserError(f"{attribute} of {choice.name} is {shortened(repr(value))}, not a function")
+        if value is not None:
+            refuse_call(f"{attribute}() of {choice.name}", value, (_TAKES[attribute],))
     part = LossPart(
         choice.name,
         partial(function, **choice.options),

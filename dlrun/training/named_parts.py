@@ -17,6 +17,7 @@ from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data, Scaling
 from dlrun.data.log_targets import from_log
+from dlrun.errors import UserError
 from dlrun.training.augmentation import Augment, as_they_are
 
 
@@ -42,6 +43,8 @@ def metric(parts: Parts, choice: Choice, task: Task) -> Metric:
         has_places=has_places,
     )
     if hasattr(module, "finish"):
+        if not callable(module.finish):
+            raise UserError(f"finish of {choice.name} is {module.finish!r}, not a function")
         taken = signature(module.finish).parameters
         options = {name: value for name, value in choice.options.items() if name in taken}
         found = replace(found, finish=partial(module.finish, **options))

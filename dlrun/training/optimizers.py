@@ -294,6 +294,15 @@ class OptimizerPart:
         weights = [(name, nn.Parameter(_filled([min(size, 2) for size in shape]))) for name, shape in shapes]
         self._step(self.make(weights), [(weight, partial(_downhill, 1.0)) for _, weight in weights])
 
+    def moves(self, shapes: Sequence[tuple[str, Sequence[int]]]) -> bool:
+        """True if three steps change any of made-up weights with these names and shapes."""
+        weights = [(name, nn.Parameter(_filled(shape))) for name, shape in shapes]
+        starts = [weight.detach().clone() for _, weight in weights]
+        optimizer = self.make(weights)
+        for _ in range(3):
+            self._step(optimizer, [(weight, partial(_downhill, 1.0)) for _, weight in weights])
+        return not all(torch.equal(weight, start) for (_, weight), start in zip(weights, starts, strict=True))
+
     def _step(self, optimizer: torch.optim.Optimizer, slopes: Sequence[_Slope]) -> None:
         """One step of some weights, each with a function that gives its made-up gradient."""
 
@@ -335,7 +344,9 @@ def _filled(shape: Sequence[int]) -> Tensor:
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of what an error says, or its kind."""
+    """The first line of what an error says, or its kind; both of a key, which alone says nothing."""
+    if isinstance(error, KeyError):
+        return f"KeyError: {error}"[:150]
     return (str(error).splitlines() or [type(error).__name__])[0][:150]
 
 

@@ -9,37 +9,50 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from dlrun.blocks.tasks import Measure
 from dlrun.config.keys import Choice
 from dlrun.data.loaded import Loaded
-from dlrun.data.trees import Tree, at, expanded, first_of, joined, leaves, mapped
+from dlrun.data.misfits import said_kind
+from dlrun.data.trees import (
+    MAIN,
+    Tree,
+    at,
+    expanded,
+    first_of,
+    joined,
+    leaves,
+    mapped,
+    named_leaves,
+    said_shapes,
+)
 from dlrun.errors import UserError
 from dlrun.system.randomness import generator
 from dlrun.training.augmentation import Augment
 from dlrun.training.copies import Copies
-from dlrun.training.optimizers import OptimizerPart
+from dlrun.training.layers import skeleton
 from dlrun.training.plan import Plan
 from dlrun.training.trials import try_judges
 
 _TRIED = 64  # training examples
 _CLOSE = 1e-4  # relative tolerance of figures that are computed in batches of another size
 _SHORT = 1.0  # seconds within which a dataset is read a second time
-Trial = tuple[str, Callable[[], None]]  # a key of the config, and what is tried
+Trial = tuple[str, str, Callable[[], None]]  # a key of the config, a part, and what is tried
 
 
 def trials(plan: Plan, loaded: Loaded) -> Iterator[Trial]:
     """Yield the trials of the parts of a plan that are the user's; each raises UserError for a mistake."""
     config = plan.config
     if _is_own(plan, "dataset", config.dataset):
-        yield "dataset", partial(_refuse_another_reading, plan, loaded)
+        yield "dataset", config.dataset.name, partial(_refuse_another_reading, plan, loaded)
     if _is_own(plan, "architecture", config.architecture):
-        yield "architecture", partial(_refuse_another_model, plan, loaded)
+        yield "architecture", config.architecture.name, partial(_refuse_another_model, plan, loaded)
     if _is_own(plan, "optimizer", config.optimizer):
-        yield "optimizer", partial(_refuse_another_step, plan.optimizer)
+        yield "optimizer", config.optimizer.name, partial(_refuse_another_step, plan)
     for choice, augment in zip(config.augmentations, plan.recipe.augmentations, strict=True):
         if _is_own(plan, "augmentations", choice):
-            yield "augmentations", partial(_refuse_another_change, augment, loaded)
+            yield "augmentations", choice.name, partial(_refuse_another_change, augment, loaded)
     has_own_loss = _is_own(plan, "loss", config.loss)
     own_metrics = [choice.name for choice in config.metrics if _is_own(plan, "metrics", choice)]
     if not has_own_loss and not own_metrics:
@@ -48,29 +61,29 @@ def trials(plan: Plan, loaded: Loaded) -> Iterator[Trial]:
     if plan.task.made_up_targets(2) is None:  # so that the plan could not try them
         yield from _first_trials(plan, outputs, targets)
     if has_own_loss:
-        yield "loss", partial(_refuse_another_loss, plan, outputs, targets)
+        yield "loss", config.loss.name, partial(_refuse_another_loss, plan, outputs, targets)
     for name in own_metrics:
-        yield "metrics", partial(_refuse_another_metric, plan, name, outputs, targets)
+        yield "metrics", name, partial(_refuse_another_metric, plan, name, outputs, targets)
 
 
 def _first_trials(plan: Plan, outputs: Tree, targets: Tree) -> Iterator[Trial]:
     """Yield the trials by `try_judges`, on two real examples."""
-    found: list[tuple[str, UserError]] = []
+    found: list[tuple[str, str, UserError]] = []
 
     @contextmanager
-    def noting(key: str) -> Iterator[None]:
+    def noting(key: str, name: str) -> Iterator[None]:
         try:
             yield
         except UserError as error:
-            found.append((key, error))
+            found.append((key, name, error))
 
     def tell(error: UserError) -> None:
         raise error
 
     two = (at(tree, slice(2)) for tree in (outputs, targets))
     try_judges(noting, plan.task, plan.loss, plan.recipe.metrics, *two)
-    for key, error in found:
-        yield key, partial(tell, error)
+    for key, name, error in found:
+        yield key, name, partial(tell, error)
 
 
 def _is_own(plan: Plan, kind: str, choice: Choice) -> bool:
@@ -110,7 +123,7 @@ def _refuse_another_model(plan: Plan, loaded: Loaded) -> None:
         raise UserError(what, fix="let it begin with a layer that makes a new tensor, without inplace=True")
     if not _alike(once, twice, 0.0):
         raise UserError(_said(name, "run twice in training, its outputs differ"))
-
+    _refuse_another_shape(name, one, inputs, once)
     if not _keeps_its_state(one, inputs):
         what = f"{name} keeps state outside of its parameters and buffers, such as a counter"
         fix = "register it by register_buffer, and change it in place"
@@ -125,6 +138,20 @@ def _refuse_another_model(plan: Plan, loaded: Loaded) -> None:
     if _sets_its_seed(plan):
         what = f"{name} sets the random seed itself, so that all seeds begin with the same weights"
         raise UserError(what, fix="leave that to dlrun, which sets the seed before it calls the function")
+
+
+def _refuse_another_shape(name: str, model: Copies, inputs: Tree, trained: Tree) -> None:
+    """Raise UserError unless outputs in training have the shapes of those in evaluation."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        evaluated = joined(model.eval()(inputs))
+    one, other = (dict(named_leaves(tree, MAIN)) for tree in (trained, evaluated))
+    for key in one.keys() | other.keys():
+        here, there = (
+            said_shapes({"": tree[key].shape[1:]}) if key in tree else "nothing" for tree in (one, other)
+        )
+        if here != there:
+            what = f"{name} gives {here} as {key} in training, but {there} in evaluation"
+            raise UserError(what, fix="let its forward give outputs of one shape, whatever self.training is")
 
 
 def _refuse_hidden_layers(name: str, model: Copies) -> None:
@@ -179,8 +206,16 @@ def _sets_its_seed(plan: Plan) -> bool:
     return torch.equal(*ends)
 
 
-def _refuse_another_step(optimizer: OptimizerPart) -> None:
-    """Raise UserError if an optimizer does not repeat its steps, or keeps state that no checkpoint has."""
+def _refuse_another_step(plan: Plan) -> None:
+    """Raise UserError if an optimizer does not repeat its steps, or keeps state that no checkpoint has.
+
+    One that changes nothing is refused too. An exception in a step of weights as the model has is raised.
+    """
+    optimizer = plan.optimizer
+    shapes = [(name, own.shape) for name, own in skeleton(plan.build).named_parameters() if not is_lazy(own)]
+    if shapes and not optimizer.moves(shapes) and plan.config.optimizer.options.get("lr") != 0:
+        fix = "change each weight in place: p.sub_(…) or p -= …, not p = p - …"
+        raise UserError(f"a step of {optimizer.name} changes no weight", fix=fix)
     with suppress(LookupError, ValueError, RuntimeError, TypeError, AttributeError):  # of a made-up weight
         if not optimizer.is_repeatable():
             raise UserError(
@@ -221,6 +256,11 @@ def _refuse_another_change(augment: Augment, loaded: Loaded) -> None:
 def _refuse_another_loss(plan: Plan, outputs: Tree, targets: Tree) -> None:
     """Raise UserError if the loss does not repeat, or if the figure of an example depends on its batch."""
     name, loss = plan.loss.name, plan.recipe.loss
+    if plan.loss.constant and (classes := len(plan.data.classes)):
+        given: object = plan.loss.constant(torch.full((classes,), 1 / classes))
+        if not isinstance(given, Tensor) or given.shape != (plan.task.outputs,):
+            here = f"shape {tuple(given.shape)}" if isinstance(given, Tensor) else said_kind(given)
+            raise UserError(f"constant() of {name} gives {here}, but it needs ({plan.task.outputs},)")
     if not _alike(loss(outputs, targets), loss(outputs, targets), 0.0):
         raise UserError(_said(name, "called twice, it gives other figures", "it may draw random numbers"))
     if not plan.loss.is_batchwise and not _is_of_each_example(loss, outputs, targets):

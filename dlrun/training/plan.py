@@ -12,11 +12,11 @@ from torch import nn
 
 from dlrun.blocks.tasks import LossPart, Task
 from dlrun.config.keys import Choice, Config
-from dlrun.config.registry import Parts
+from dlrun.config.registry import KINDS, Parts
 from dlrun.data.examples import EVALUATION_BATCH, Data, Examples
 from dlrun.data.loaded import Loaded
 from dlrun.data.preparation import Preparation
-from dlrun.errors import UserError
+from dlrun.errors import UserError, note_part, own_place
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training import fast_paths
 from dlrun.training.copies import Apart, Copies, Stacked
@@ -71,10 +71,13 @@ class Plan:
                 self.task.are_inputs_targets,
                 given,
             )
-        except UserError as error:
+        except Exception as error:
             dataset = self.parts.part("dataset", self.config.dataset.name)
             if not dataset.built_in:
-                error.where = error.where or str(dataset.path)
+                if isinstance(error, UserError):
+                    error.where = error.where or own_place(error) or dataset.place
+                else:
+                    note_part(error, dataset.place)
             raise
 
     @property
@@ -126,6 +129,17 @@ class Plan:
     def optimizers(self, model: Copies) -> Optimizers:
         """The optimizers of a model's weights, with the config's options."""
         return self.optimizer.of(model)
+
+    @property
+    def own_files(self) -> list[str]:
+        """The files of the user's among the parts that the config names."""
+        named: list[tuple[str, str]] = [("task", self.data.task)]
+        for kind in KINDS:
+            chosen = getattr(self.config, kind)
+            each = [chosen] if isinstance(chosen, Choice) else self.plots if kind == "plots" else chosen
+            named += [(kind, choice.name) for choice in each]
+        parts = [self.parts.part(*each) for each in named]
+        return [str(part.path) for part in parts if not part.built_in]
 
     @property
     def loss_of_batches(self) -> dict[str, Any]:

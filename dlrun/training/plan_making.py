@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import log2, prod
@@ -18,20 +17,20 @@ from dlrun.blocks.tasks import LossPart, Measure, Metric, Task
 from dlrun.blocks.weighted_figures import judge_of, refuse_weights
 from dlrun.config.data_paths import with_data_found
 from dlrun.config.keys import AUTO, Choice, Config
-from dlrun.config.mistakes import Mistake
 from dlrun.config.registry import Parts
 from dlrun.data.batches import Sampling
 from dlrun.data.example_weights import with_weights
 from dlrun.data.examples import EVALUATION_BATCH, Data
 from dlrun.data.misfits import refuse_malformed
 from dlrun.data.trees import Tree
-from dlrun.errors import UserError, listed
+from dlrun.errors import UserError, listed, nearest, shortened
 from dlrun.training import fast_paths
 from dlrun.training.augmentation import Augment
 from dlrun.training.devices import choose_device
 from dlrun.training.layers import Layers, built_within, skeleton
 from dlrun.training.losses import loss_part
 from dlrun.training.named_parts import augmentation, builder, metric, part_named, prefix_of, with_loss
+from dlrun.training.noting import Noting
 from dlrun.training.optimizers import Group, OptimizerPart
 from dlrun.training.plan import Plan, usual_monitor
 from dlrun.training.recipe import Recipe, Schedule
@@ -62,7 +61,7 @@ def make_plan(
     For a checkpoint `known` is the `Data.known` that it stores, and `most_weights` the number of its weights
     and of the numbers in them: building a larger model raises TooManyWeights.
     """
-    noting = _Noting(config)
+    noting = Noting(config, parts)
     with noting("dataset.path"):
         config = with_data_found(config, parts, data_dir, is_needed=known is None)
     noting.refuse()
@@ -109,56 +108,37 @@ def make_plan(
     return plan
 
 
-class _Noting:
-    """The mistakes of a config, noted with their keys so that all are raised together."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.mistakes: list[Mistake] = []
-
-    @contextmanager
-    def __call__(self, key: str) -> Iterator[None]:
-        """Note a UserError that is raised inside as a mistake at `key`, and go on."""
-        try:
-            yield
-        except UserError as error:
-            self.mistakes.append(self.config.mistake(key, error.inline, error.fix))
-
-    def refuse(self) -> None:
-        """Raise ConfigError if there is any mistake."""
-        if self.mistakes:
-            raise self.config.refuse(self.mistakes)
-
-
 def _data(
-    noting: _Noting, config: Config, parts: Parts, data_dir: Path, known: Mapping[str, Any] | None
+    noting: Noting, config: Config, parts: Parts, data_dir: Path, known: Mapping[str, Any] | None
 ) -> Data:
     """The Data of the dataset, with the task of the config. Raises ConfigError, as all else needs it."""
     data = None
     with noting("dataset"):
         takes_known = "known" in parts.part("dataset", config.dataset.name).takes
         data = part_named(parts, "dataset", config.dataset)(data_dir, *([known] if takes_known else []))
-    if isinstance(data, Data):
-        with noting("dataset"):
-            refuse_malformed(data)
-            refuse_guessed(parts.part("dataset", config.dataset.name), data)
+        refuse_malformed(data)
+        refuse_guessed(parts.part("dataset", config.dataset.name), data)
     noting.refuse()
-    if not isinstance(data, Data):
-        raise config.refuse([config.mistake("dataset", "the function did not return Data")])
+    assert isinstance(data, Data), "anything else is malformed"
     if config.task and config.task != data.task:  # what is said of the target is of another one
         data = replace(data, task=config.task, target="", unit="", scaling=None, target_transform=None)
         data = replace(data, baselines=(), forecasts=False, target_names=())
     return data
 
 
-def _loss_and_task(noting: _Noting, config: Config, parts: Parts, data: Data) -> tuple[LossPart, Task | None]:
+def _loss_and_task(noting: Noting, config: Config, parts: Parts, data: Data) -> tuple[LossPart, Task | None]:
     """The loss and the task; no task if a part does not suit. Raises ConfigError if there is no such task."""
-    with noting("task" if config.task else "dataset"):
+    with noting("task" if config.task else "dataset", data.task if config.task else ""):
         find_task = parts.find("task", data.task)
     noting.refuse()
+    with noting("task", data.task):
+        stated = parts.part("task", data.task).constants.get("parts_of", data.task)
+        if stated not in parts.names("task"):
+            what = f"{data.task}.py has parts_of = {stated!r}, which is no task"
+            raise UserError(f"{what}{nearest(str(stated), parts.names('task'))}")
     for kind, choices in (("loss", [config.loss]), ("metrics", config.metrics)):
         for choice in choices:
-            with noting(kind):
+            with noting(kind, choice.name):
                 refuse_unsuited(parts, parts.part(kind, choice.name), data, config.dataset.name)
     loss, task = LossPart(config.loss.name, _nothing), None
     parts.module("loss", config.loss.name)  # an error of the import is placed in the file
@@ -170,6 +150,14 @@ def _loss_and_task(noting: _Noting, config: Config, parts: Parts, data: Data) ->
     if not noting.mistakes:
         with noting("loss"):
             task = find_task(data, loss)
+    if not noting.mistakes:
+        with noting("task", data.task):
+            if not isinstance(task, Task):
+                raise UserError(f"{data.task} gives {shortened(repr(task))} instead of a Task")
+            if not hasattr(task, "outputs"):
+                what = f"{type(task).__name__} has no outputs: its __init__ does not call that of Task"
+                raise UserError(what, fix="call super().__init__(data, loss) in it")
+        noting.refuse()
     return loss, task
 
 
@@ -190,11 +178,11 @@ def _builders(
     return alone, build
 
 
-def _metrics(noting: _Noting, config: Config, parts: Parts, data: Data, task: Task) -> dict[str, Metric]:
+def _metrics(noting: Noting, config: Config, parts: Parts, data: Data, task: Task) -> dict[str, Metric]:
     """The metrics of the config by their names."""
     metrics: dict[str, Metric] = {}
     for choice in config.metrics:
-        with noting("metrics"):
+        with noting("metrics", choice.name):
             if choice.name == "loss":
                 raise UserError("loss is the name of the loss's own figures", fix="rename the metric's file")
             refuse_better(parts.part("metrics", choice.name))
@@ -204,13 +192,13 @@ def _metrics(noting: _Noting, config: Config, parts: Parts, data: Data, task: Ta
 
 
 def _augmentations(
-    noting: _Noting, config: Config, parts: Parts, data: Data, task: Task | None
+    noting: Noting, config: Config, parts: Parts, data: Data, task: Task | None
 ) -> tuple[list[Augment], Tree | None]:
     """The augmentations, and the targets of two made-up examples after them; None if they are unknown."""
     targets = task.made_up_targets(2) if task else None
     augmentations = [augmentation(parts, choice, task) for choice in config.augmentations]
     for augment in augmentations:
-        with noting("augmentations"):
+        with noting("augmentations", augment.name):
             refuse_unsuited(parts, parts.part("augmentations", augment.name), data, config.dataset.name)
             if data.weighted and augment.takes_targets:
                 what = f"{augment.name} changes targets, and may blend examples of different weights"
@@ -220,7 +208,7 @@ def _augmentations(
 
 
 def _layers(
-    noting: _Noting,
+    noting: Noting,
     build: Callable[[], nn.Module],
     data: Data,
     task: Task | None,
@@ -246,7 +234,7 @@ def _layers(
 
 
 def _plots(
-    noting: _Noting, config: Config, parts: Parts, data: Data, task: Task | None, layers: Layers
+    noting: Noting, config: Config, parts: Parts, data: Data, task: Task | None, layers: Layers
 ) -> list[Choice]:
     """The pictures to draw, `auto` replaced by the plots that suit."""
     plots = []
@@ -256,13 +244,16 @@ def _plots(
             automatic = suitable_plots(parts, data, task, layers, "automatic", True)
             plots += [one for one in automatic if one.name not in named]
             continue
-        with noting("plots"):
-            refuse_unsuited(parts, parts.part("plots", choice.name), data, config.dataset.name, task, layers)
+        with noting("plots", choice.name):
+            part = parts.part("plots", choice.name)
+            refuse_unsuited(parts, part, data, config.dataset.name, task, layers)
+            if not part.built_in:  # an own file that cannot be imported is found before hours of training
+                parts.module("plots", choice.name)
             plots.append(choice)
     return plots
 
 
-def _device(noting: _Noting, config: Config) -> torch.device:
+def _device(noting: Noting, config: Config) -> torch.device:
     """The device to train on, if it does what the config asks of it."""
     device = torch.device("cpu")
     with noting("device"):
@@ -291,7 +282,7 @@ def _optimizer(config: Config, parts: Parts, data: Data, loss: LossPart) -> Opti
     )
 
 
-def _schedule(noting: _Noting, config: Config, parts: Parts, data: Data) -> Schedule:
+def _schedule(noting: Noting, config: Config, parts: Parts, data: Data) -> Schedule:
     """The schedule of the config, tried at some places of a run."""
     name, follows_figures = config.schedule.name, _follows_figures(config, parts)
     function = part_named(parts, "schedule", config.schedule)
@@ -312,7 +303,7 @@ def _follows_figures(config: Config, parts: Parts) -> bool:
 
 
 def _try_optimizer(
-    noting: _Noting, optimizer: OptimizerPart, build: Callable[[], nn.Module], config: Config, parts: Parts
+    noting: Noting, optimizer: OptimizerPart, build: Callable[[], nn.Module], config: Config, parts: Parts
 ) -> None:
     """Note the mistakes of an optimizer and of its groups."""
     with noting("optimizer"):
@@ -358,7 +349,7 @@ def _recipe(
     )
 
 
-def _note_unmeasured(noting: _Noting, config: Config, recipe: Recipe) -> None:
+def _note_unmeasured(noting: Noting, config: Config, recipe: Recipe) -> None:
     """Note the columns that the config names, but training does not measure."""
     measured = recipe.columns()
     wanted = {"monitor": config.monitor} if config.monitor else {}

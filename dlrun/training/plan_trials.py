@@ -12,6 +12,7 @@ from dlrun.errors import UserError
 from dlrun.system.randomness import generator
 from dlrun.training.devices import lack_of_memory
 from dlrun.training.initial_weights import initial_weights
+from dlrun.training.noting import Noting
 from dlrun.training.own_parts import trials
 from dlrun.training.plan import Plan
 from dlrun.training.stacking import refuse_what_differs
@@ -42,14 +43,11 @@ def try_on(plan: Plan, loaded: Loaded) -> None:
     if plan.data.autoregressive and (what := _seen_later(plan, loaded)):
         fix = "set causal: true (of a transformer) or bidirectional: false (of an rnn)"
         raise plan.config.refuse([plan.config.mistake("architecture", what, fix)])
-    mistakes = []
-    for key, trial in trials(plan, loaded):
-        try:
+    noting = Noting(plan.config, plan.parts)
+    for key, name, trial in trials(plan, loaded):
+        with noting(key, name):
             trial()
-        except UserError as error:
-            mistakes.append(plan.config.mistake(key, error.what, error.fix))
-    if mistakes:
-        raise plan.config.refuse(mistakes)
+    noting.refuse()
     if plan.config.is_stacked:
         try:
             _refuse_stacking(plan, loaded)

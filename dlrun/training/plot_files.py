@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from dlrun.config.keys import Choice
-from dlrun.errors import UserError
+from dlrun.data.misfits import said_kind
+from dlrun.errors import UserError, own_place
 from dlrun.system.files import ANOTHER_RUNS_DIR, write_atomically
 from dlrun.training.trained import Trained
 
@@ -38,6 +39,9 @@ def draw_plot(trained: Trained, choice: Choice, path: Path, warn: Callable[[str]
             if hasattr(picture, "savefig"):
                 write_picture(picture, path)
                 return path
+            if not hasattr(picture, "save"):
+                what = f"it gives {said_kind(picture)} instead of a Figure or an animation"
+                raise UserError(what)
             with TemporaryDirectory() as folder:  # an animation writes to a path only
                 moving = Path(folder) / "moving.gif"
                 picture.save(moving, writer="pillow")
@@ -46,8 +50,16 @@ def draw_plot(trained: Trained, choice: Choice, path: Path, warn: Callable[[str]
             return path
     except Exception as error:
         reason = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        if _own_file(trained, choice):
+            reason += f" (in your file {own_place(error) or _own_file(trained, choice)})"
         warn(f"the plot {choice.name} was not drawn: {reason}")
         return None
+
+
+def _own_file(trained: Trained, choice: Choice) -> str:
+    """The place of a plot in a file of the user's; "" of one of dlrun's."""
+    part = trained.plan.parts.part("plots", choice.name)
+    return "" if part.built_in else part.place
 
 
 @contextmanager

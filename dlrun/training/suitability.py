@@ -29,7 +29,10 @@ def suitable_plots(
     """
     chosen = []
     for name in parts.names("plots"):
-        part = parts.part("plots", name)
+        try:
+            part = parts.part("plots", name)
+        except UserError:  # a broken file makes no other plot unusable; `dlrun parts` names it
+            continue
         needed = part.constants.get("aside")
         if part.constants.get(constant) == value and (aside is None or needed is None or needed in aside):
             with suppress(UserError):
@@ -70,6 +73,11 @@ def refuse_unsuited(
     """
     stated, inputs = part.constants.get("task"), part.constants.get("inputs")
     made_for = (stated,) if isinstance(stated, str) else stated
+    if not isinstance(made_for, tuple | list | None) or not all(
+        isinstance(own, str) for own in made_for or ()
+    ):
+        what = f"{part.name}.py has task = {stated!r}, which must be the name of a task, or several"
+        raise UserError(what, fix=f'write task = "{data.task}", or leave the line out')
     suiting = {data.task}
     if part.kind in ("loss", "metrics"):
         suiting.add(parts.part("task", data.task).constants.get("parts_of", data.task))

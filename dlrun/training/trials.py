@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from inspect import unwrap
 from math import isfinite
 from typing import Any
 
@@ -16,7 +17,7 @@ from dlrun.blocks.weighted_figures import gives_weights, judge_of
 from dlrun.data.batches import Sampling
 from dlrun.data.examples import Data
 from dlrun.data.loaded import Loaded
-from dlrun.data.misfits import said_kind
+from dlrun.data.misfits import said_kind, said_type
 from dlrun.data.trees import MAIN, Tree, mapped, named_leaves, said_shapes
 from dlrun.errors import UserError, shortened
 from dlrun.training.augmentation import Augment
@@ -93,21 +94,23 @@ def try_augmentation(augment: Augment, data: Data, targets: Tree | None) -> Tree
             ) from error
         if isinstance(error, AttributeError):
             raise
-        reason = f": {str(error)[:150]}" if type(error) is ValueError else ""  # torch's do not help a user
-        raise UserError(f"{name} does not take inputs of {size}{reason}") from error
+        raise UserError(f"{name} does not take inputs of {size}: {reason_of(error)}") from error
     if not isinstance(given, tuple) or len(given) != 2:
         raise UserError(f"{name} takes targets, so it has to give inputs and targets, a pair")
     changed, of_targets = given
     before, after = dict(named_leaves(inputs, "")), _tensors(changed)
     if after is None or before.keys() != after.keys():
         raise UserError(f"{name} gives {said_kind(changed)} instead of a tensor")
-    if any(after[key].shape != own.shape or after[key].dtype != own.dtype for key, own in before.items()):
-        raise UserError(f"{name} changes the shape or the type of its inputs")
+    for key, own in before.items():
+        if after[key].shape != own.shape or after[key].dtype != own.dtype:
+            kept, given_instead = (f"{tuple(some.shape)} {said_type(some)}" for some in (own, after[key]))
+            what = f"{name} changes the shape or the type of its inputs: from {kept} to {given_instead}"
+            raise UserError(what, fix="give a tensor of the same shape and type, for the same examples")
     return of_targets if targets is not None else None
 
 
 def try_judges(
-    noting: Callable[[str], AbstractContextManager[None]],
+    noting: Callable[[str, str], AbstractContextManager[None]],
     task: Task,
     loss: LossPart,
     metrics: Mapping[str, Metric],
@@ -115,12 +118,12 @@ def try_judges(
     targets: Tree,
 ) -> None:
     """Measure two made-up examples by the loss and the metrics, noting the mistakes of each."""
-    with noting("loss"):
+    with noting("loss", loss.name):
         most_axes = 2 if gives_weights(task) else 1
         measure = judge_of(task)(loss.measure)
         measure_two(loss.name, measure, outputs, targets, most_axes=most_axes, has_gradient=not loss.make)
     for name, metric in metrics.items():
-        with noting("metrics"):
+        with noting("metrics", name):
             most_axes = 2 if metric.has_finish else 1
             measure_two(name, metric.measure, outputs, targets, most_axes=most_axes, whole=metric.whole)
             try_finish(name, metric, outputs, targets)
@@ -183,6 +186,10 @@ def measure_two(
             f"{name} gives shape {tuple(figures.shape)} for 2 examples; each needs a figure of its own",
             fix=f"take {more} in its file",
         )
+    if not figures.is_floating_point() and (has_gradient or figures.is_complex()):
+        what = f"{name} gives {said_type(figures)}, not floating-point numbers"
+        fix = "a count of mistakes has no gradient: take a loss such as cross entropy" if has_gradient else ""
+        raise UserError(what, fix=fix)
     if has_gradient and not figures.requires_grad:
         raise UserError(
             f"{name} has no gradient: it does not depend on the outputs, or by detach, argmax or item alone"
@@ -196,8 +203,8 @@ def try_finish(name: str, metric: Metric, outputs: Tree, targets: Tree) -> None:
     figures = metric.measure(outputs, targets).double().mean(0)
     try:
         found: object = metric.finish(figures.reshape(-1).tolist())
-    except (IndexError, TypeError, ValueError) as error:
-        raise UserError(f"finish() of {name} fails: {str(error)[:150]}") from error
+    except (IndexError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"finish() of {name} fails: {reason_of(error)}") from error
     except ArithmeticError:  # of these figures, which are made up
         return
     if not isinstance(found, float | int):
@@ -206,15 +213,21 @@ def try_finish(name: str, metric: Metric, outputs: Tree, targets: Tree) -> None:
 
 def try_schedule(name: str, schedule: Callable[[float], float]) -> None:
     """Raise UserError unless a schedule gives a finite number, and the same one again."""
-    for progress in (0.0, 0.3, 0.999):
+    for progress in (*(step / 100 for step in range(100)), 0.999):
         try:
             once: object = schedule(progress)
         except ValueError as error:
             raise UserError(f"{name}: {error}") from error
+        if type(once) not in (float, int, bool) and hasattr(once, "item"):
+            what = f"{name} gives {said_kind(once)} at progress {progress}, not a number of Python"
+            raise UserError(what, fix="return float(…) of it")
         if not isinstance(once, float | int) or not isfinite(once):
             raise UserError(
                 f"{name} gives {shortened(repr(once))} at progress {progress}, not a finite number"
             )
+        if once < 0:
+            what = f"{name} gives {once:g} at progress {progress}: with a negative rate a step goes uphill"
+            raise UserError(what, fix="give a multiplier of the learning rate, from 0 to 1")
         if schedule(progress) != once:
             what = f"{name} is not repeatable: called twice, it gives other rates"
             raise UserError(f"{what}; a schedule is a function of progress alone")
@@ -236,6 +249,13 @@ def try_optimizer(part: OptimizerPart, model: nn.Module | None, why_not: str = "
         raise UserError(str(error)) from error
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise UserError(f"it returned {shortened(repr(optimizer))}, not a torch.optim.Optimizer")
+    if not hasattr(optimizer, "param_groups"):
+        what = f"{type(optimizer).__name__} has no param_groups: its __init__ does not call that of PyTorch"
+        raise UserError(what, fix='call super().__init__(parameters, {"lr": lr}) in it')
+    if unwrap(type(optimizer).step) is unwrap(torch.optim.Optimizer.step):
+        raise UserError(
+            f"{type(optimizer).__name__} has no step()", fix="define def step(self, closure=None)"
+        )
     if part.states_closure or needs_closure(optimizer):
         if part.is_elementwise:
             what = f"{part.name} takes a closure, the loss of one seed, so it cannot serve all seeds"

@@ -104,7 +104,9 @@ def test_a_folder_of_parts_may_be_a_link(mine: Path, tmp_path: Path, write: Writ
 def test_the_code_is_the_same_before_a_part_is_imported_and_after_and_moves_with_its_files(
     mine: Path, lab: Path, tmp_path: Path
 ) -> None:
-    (mine / "schedule" / "half.py").write_text("import digest_flat, digest_package\n\n\ndef half(p): ...\n")
+    (mine / "schedule" / "half.py").write_text(
+        "import digest_flat, digest_package\n\n\ndef half(p): return 0.5\n"
+    )
     code = (
         "import sys; from pathlib import Path; from dlrun.config.registry import Parts\n"
         "def digest(): return Parts(Path(sys.argv[1])).code\n"

@@ -36,6 +36,7 @@ def width(shape, outputs, *, size: int, share: float = 0.5, sizes: Sequence[Coun
 
     And more that is not its summary.
     """
+    return size
 '''
 
 
@@ -168,10 +169,10 @@ def test_other_types_are_refused_and_never_evaluated(written: str) -> None:
     [
         ("def width(shape:\n", 1, "this is not Python"),
         ("x = 1\ny = = 2\n", 2, "this is not Python"),
-        ("def wide(shape, outputs):\n    pass\n", None, "must define a function width()"),
-        ("class width:\n    pass\n", None, "must define a function width()"),
+        ("def wide(shape, outputs):\n    pass\n", 1, "must define a function width()"),
+        ("class width:\n    pass\n", 1, "must define a function width()"),
         ("", None, "must define a function width()"),
-        ("width = lambda shape, outputs: None\n", None, "must define a function width()"),
+        ("width = lambda shape, outputs: None\n", 1, "must define a function width()"),
         (
             "def width(shape, *, a: int,\n          size):\n    pass\n",
             2,
@@ -304,7 +305,7 @@ def test_a_part_that_cannot_be_imported_says_why(write: Callable[[str, str], Pat
     )
     with pytest.raises(UserError, match="no_such_module") as refused:
         Parts(tmp_path / "mine").find("schedule", "broken")
-    assert refused.value.where == str(path.resolve())
+    assert refused.value.where == f"{path.resolve()}:1, in <module>"
 
 
 def test_a_parts_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "resume": ("dlrun.training.experiment.fit", ("resume", "tiny-001", "epochs=9")),
     "eval": ("dlrun.training.evaluation.evaluate_run", ("eval", "tiny-001")),
     "predict": ("dlrun.results.prediction.new_inputs", ("predict", "tiny-001", "{tiny}")),
-    "plot": ("dlrun.training.trained.open_checkpoint", ("plot", "tiny-001", "curves")),
+    "plot": ("dlrun.training.opening.open_checkpoint", ("plot", "tiny-001", "curves")),
     "data": ("dlrun.results.preview.dataset_facts", ("data", "{tiny}")),
     "show": ("dlrun.training.plan_making.make_plan", ("show", "{tiny}")),
     "configs": ("dlrun.config.lookup.first_comment", ("configs",)),
@@ -131,7 +131,7 @@ def test_what_nobody_foresaw_is_five_lines_and_exit_code_1(command: str, raising
         what, where, fix, *rest, debug = done.err.splitlines()
         assert done.code == 1
         assert what.startswith(f"error: {type(error).__name__}")
-        assert where == f"  where: {__file__}:{broken_line()}, in broken"
+        assert where == f"  where: in your file {__file__}:{broken_line()}, in broken"
         assert fix.startswith("  fix: ")
         assert debug.startswith(f"  debug: dlrun --debug {command} ")
         assert "shows the whole traceback" in debug
@@ -208,14 +208,85 @@ def test_a_mistake_in_a_part_of_ones_own_is_placed_in_it(
     what, where, fix, *_ = done.err.splitlines()
     assert (done.code, fix) == (1, "  fix: correct this file")
     assert what == "error: AttributeError: 'Tensor' object has no attribute 'nothing'"
-    assert where == f"  where: {part}:7, in broken"
+    assert where == f"  where: in your file {part}:7, in broken"
     assert not runs_dir.exists()
     part = write("mine/loss/absent.py", f"import nowhere_to_be_found\n{BROKEN.replace('broken', 'absent')}")
     refused = dlrun("train", tiny, "loss=absent", *mine)
-    assert (refused.code, refused.err.splitlines()[1]) == (2, f"  where: {part}")
+    assert (refused.code, refused.err.splitlines()[1]) == (2, f"  where: {part}:1, in <module>")
     part = write("mine/loss/unnamed.py", f"undefined\n{BROKEN.replace('broken', 'unnamed')}")
     refused = dlrun("train", tiny, "loss=unnamed", *mine)
-    assert (refused.code, refused.err.splitlines()[1]) == (1, f"  where: {part}:1, in <module>")
+    assert (refused.code, refused.err.splitlines()[1]) == (1, f"  where: in your file {part}:1, in <module>")
+
+
+INDIRECT = '''
+"""A dataset that asks dlrun for examples that are not there."""
+import torch
+from dlrun.data import Data, Examples
+
+
+def indirect(root):
+    """Points."""
+    def read():
+        few = Examples(torch.randn(9, 2), torch.arange(9) % 2)
+        return {"train": few, "test": few.take(torch.tensor([99]))}
+    return Data("classification", (2,), read, classes=("a", "b"))
+'''
+CUT = '''
+"""A model that loses examples of some batches."""
+from torch import nn
+
+
+class Cut(nn.Linear):
+    def forward(self, x):
+        return super().forward(x)[: 3 if len(x) == 20 else None]
+
+
+def cut(shape, outputs):
+    """A layer."""
+    return Cut(shape[0], outputs)
+'''
+DRAWN = '''
+"""A picture with a mistake."""
+
+
+def drawn(trained):
+    """It {how}."""
+    return {gives}
+'''
+
+
+def test_nobody_is_asked_to_report_a_mistake_in_a_part_of_ones_own(
+    dlrun: Dlrun, tiny: Path, write: Write, tmp_path: Path
+) -> None:
+    mine = ("--parts", tmp_path / "mine")
+    part = write("mine/dataset/indirect.py", INDIRECT)
+    done = dlrun("train", tiny, "dataset=indirect", *mine)
+    assert done.err.splitlines()[1:3] == [
+        f"  where: in your file {part}:11, in read",
+        "  fix: correct this file",
+    ]
+    part = write("mine/architecture/cut.py", CUT)
+    done = dlrun("train", tiny, "architecture=cut", "batch_size=20", *mine)
+    fix = f"see first if your own {part} gives what it should; if so, please report this"
+    assert done.err.splitlines()[2] == f"  fix: {fix}"
+
+
+def test_a_picture_of_ones_own_that_fails_is_said_with_its_line(
+    dlrun: Dlrun, tiny: Path, write: Write, tmp_path: Path
+) -> None:
+    for gives, said, line in (
+        ("1 / 0", "ZeroDivisionError: division by zero (in your file {}:7, in drawn)", 7),
+        ("3", "it gives an int instead of a Figure or an animation (in your file {}:5)", 5),
+    ):
+        part = write("mine/plots/drawn.py", DRAWN.format(how=f"fails in line {line}", gives=gives))
+        done = dlrun("train", tiny, "plots=[drawn]", "--parts", tmp_path / "mine")
+        assert done.code == 0
+        assert f"warning: the plot drawn was not drawn: {said.format(part)}" in done.out + done.err
+        sys.modules.pop(next(name for name in sys.modules if name.endswith(".plots.drawn")))
+    write("mine/plots/drawn.py", "import nowhere_to_be_found\n" + DRAWN.format(how="draws", gives="3"))
+    refused = dlrun("train", tiny, "plots=[drawn]", "--parts", tmp_path / "mine")
+    assert refused.code == 2, "before hours of training"
+    assert f"No module named 'nowhere_to_be_found' ({part}:1, in <module>)" in refused.err
 
 
 def test_a_run_with_parts_of_ones_own_is_resumed_with_them(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -223,7 +224,7 @@ MODELS = {
         "return Model(shape, outputs)",
         "slip changes its inputs in place, which other epochs and seeds see too",
     ),
-    "nothing": ("pass", "pass", "return None", "it gives None instead of an nn.Module"),
+    "nothing": ("pass", "pass", "return None if shape else 1", "it gives None instead of an nn.Module"),
     "no output": (
         "self.layer = nn.Linear(2, outputs)",
         "self.layer(x)",
@@ -265,6 +266,12 @@ MODELS = {
         "return self.head(self.layer(x.unsqueeze(1))[0][:, -1])",
         "return Model(shape, outputs)",
         "slip mixes examples",
+    ),
+    "another shape in training": (
+        "self.layer = nn.Linear(2, outputs)",
+        "return self.layer(x).view(1, -1) if self.training else self.layer(x)",
+        "return Model(shape, outputs)",
+        "slip gives 1×180 as outputs in training, but 60×3 in evaluation",
     ),
     "a counter": (
         "self.layer = nn.Linear(2, outputs); self.calls = 0",
@@ -326,7 +333,7 @@ LOSSES = {
         "return F.cross_entropy(-outputs, targets, reduction='none')",
         "slip is not smaller where the output of the true class is the largest; define probabilities",
     ),
-    "nothing": ("", "pass", "slip gives None: does it end without a return?"),
+    "nothing": ("", "if targets is None: return 1", "slip gives None: does it end without a return?"),
     "a mean": (
         "",
         "return F.cross_entropy(outputs, targets)",
@@ -337,6 +344,22 @@ LOSSES = {
         "",
         "return F.cross_entropy(outputs, targets, reduction='none').detach()",
         "slip has no gradient",
+    ),
+    "mistakes": ("", "return (outputs.argmax(1) != targets).long()", "slip gives int64, not floating-point"),
+    "no arguments": (
+        "def outputs(): return 3",
+        "return outputs[:, 0]",
+        "outputs() of slip does not take what dlrun passes, data: too many positional arguments; write def",
+    ),
+    "a constant": (
+        "def constant(shares): return shares[:1]",
+        "return F.cross_entropy(outputs, targets, reduction='none')",
+        "constant() of slip gives shape (1,), but it needs (3,)",
+    ),
+    "a constant task": (
+        "task = 3",
+        "return outputs[:, 0]",
+        "slip.py has task = 3, which must be the name of",
     ),
     "outputs": ("outputs = 3", "return outputs[:, 0]", "outputs of slip is 3, not a function"),
     "probabilities": (
@@ -351,9 +374,12 @@ LOSSES = {
     ),
 }
 METRICS = {
-    "nothing": ("", "pass", "slip gives None: does it end without a return?"),
+    "nothing": ("", "if targets is None: return 1", "slip gives None: does it end without a return?"),
     "a mean": ("", "return (outputs.argmax(1) == targets).float().mean()", "or set whole = True"),
     "numpy": ("", "return np.zeros(len(targets))", "slip gives a ndarray instead of a tensor"),
+    "complex": ("", "return outputs[:, 0] * 1j", "slip gives complex64, not floating-point numbers"),
+    "no finish": ("finish = 3", "return outputs[:, 0]", "finish of slip is 3, not a function"),
+    "a key": ("", "return {}['a']", "slip does not fit outputs of 3 and such targets: KeyError: 'a'"),
     "better": (
         'better = "max"',
         "return outputs[:, 0]",
@@ -403,6 +429,10 @@ def slip(parameters, *, lr: float):
     return Slip(parameters, lr)
 '''
 OPTIMIZERS = {
+    "another name": (
+        "p = p - group['lr'] * p.grad",
+        "a step of slip changes no weight; change each weight in",
+    ),
     "a counter": ("p -= group['lr'] / self.count * p.grad", "slip keeps state outside of self.state"),
     "a dict": (
         "self.kept[p] = 0.9 * self.kept.get(p, 0) + p.grad; p -= group['lr'] * self.kept[p]",
@@ -413,11 +443,16 @@ OPTIMIZERS = {
 
 
 def refusal(tmp_path: Path, kind: str, text: str, **changes: object) -> str:
+    """The only mistake, which says where in the file of the part."""
     parts = own_parts(tmp_path, {f"{kind}/slip.py": text})
     with pytest.raises(ConfigError) as refused:
         plan = planned(parts, **changes)
         try_on(plan, plan.load())
     [mistake] = refused.value.mistakes
+    place = re.fullmatch(
+        rf".* \({re.escape(str(parts.folder))}/{kind}/slip\.py:(\d+)(, in \w+)?\)", str(mistake)
+    )
+    assert place and 1 <= int(place[1]) <= len(text.strip().splitlines()), mistake
     return str(mistake)
 
 
@@ -490,7 +525,9 @@ def test_an_optimizer_that_would_not_resume_is_named(name: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("progress", "slip gives None at progress 0.0, not a finite number"),
+        ("if progress > 1: return 1.0", "slip gives None at progress 0.0, not a finite number"),
+        ("return 0.5 - progress", "slip gives -0.01 at progress 0.51: with a negative rate"),
+        ("import numpy; return numpy.float64(1)", "slip gives a numpy.float64 at progress 0.0, not a number"),
         ("return random.random()", "slip is not repeatable: called twice, it gives other rates"),
     ],
 )

@@ -193,21 +193,28 @@ def list_parts(
     parts: PartsDir = None,
 ) -> None:
     """List the parts and the keys of a config, or show what one part does and each option means."""
+    from dlrun.config.misplaced_parts import misplaced
     from dlrun.config.reference import kind_reference, reference_of
     from dlrun.console.parts import print_kind, print_part, print_reference
+    from dlrun.console.streams import say
 
     own_parts = parts_of(parts)
     if markdown:
         from dlrun.console.parts_page import page_of
-        from dlrun.console.streams import say
 
         if name is not None:
             raise UserError("the page has all parts", where="--markdown", fix="leave out NAME")
-        say(page_of(reference_of(own_parts)).rstrip())
-    elif name is None:
+        reference = reference_of(own_parts)
+        for mistake in (error for kind in reference.kinds for error in kind.unreadable.values()):
+            raise mistake
+        say(page_of(reference).rstrip())
+        return
+    if name is None:
         print_reference(reference_of(own_parts))
     elif kind := known_kind(name):
         print_kind(kind_reference(own_parts, kind))
     else:
         for part in parts_named(own_parts, name):
             print_part(part)
+    for what in misplaced(own_parts.folder) if own_parts.folder else ():
+        say(f"warning: {what}")

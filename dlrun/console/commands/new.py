@@ -83,13 +83,6 @@ def refuse_name(kind: str, name: str, source: str, path: Path) -> None:
 
 def names_of_file(source: str) -> set[str]:
     """The names that a Python file defines or imports at its top level."""
-    found = set[str]()
-    for statement in ast.parse(source).body:
-        match statement:
-            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
-                found |= {alias.asname or alias.name for alias in aliases}
-            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
-                found.add(name)
-            case ast.Assign(targets=targets):
-                found |= {target.id for target in targets if isinstance(target, ast.Name)}
-    return found
+    from dlrun.config.part_functions import names_in
+
+    return {name for statement in ast.parse(source).body for name in names_in(statement)}
