@@ -258,7 +258,12 @@ def uneven(root, *, poisoned: int = -1):
 
 def own_parts(folder: Path, more: dict[str, str] | None = None) -> Parts:
     """A folder of parts as a user would write them, `more` among them."""
-    for name, text in (OWN_PARTS | (more or {})).items():
+    return parts_in(folder, OWN_PARTS | (more or {}))
+
+
+def parts_in(folder: Path, files: dict[str, str]) -> Parts:
+    """A folder with these files of parts."""
+    for name, text in files.items():
         path = folder / "parts" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.lstrip(), encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from places import PROJECT
+from pages import blocks, page
 from small_runs import differences, go_on, outcome, own_parts, planned, trained
 
 from dlrun.config.registry import FOLDERS, read_part
@@ -20,24 +20,13 @@ from dlrun.training.evaluation import evaluate_run
 from dlrun.training.opening import open_checkpoint
 from dlrun.training.plan_trials import try_on
 
-PAGE = (PROJECT / "docs" / "bring-your-own.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NAMED = re.compile(r"`([\w./]+\.(?:py|yaml))`")
+PAGE = page("docs/bring-your-own.md")
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 # Times, and a line of progress that a slow machine prints.
 SECONDS, PROGRESS = re.compile(r" in \d+(\.\d+)? s"), re.compile(r"epoch (\d+)/(?!\1 )")
 
 
-def blocks() -> Iterator[tuple[str, str, str]]:
-    """Yield the kind of each block, the file that the text before it names last, and the content."""
-    named, end = "", 0
-    for block in BLOCK.finditer(PAGE):
-        named = [named, *NAMED.findall(PAGE[end : block.start()])][-1]
-        end = block.end()
-        yield block[1], named, block[2]
-
-
-FILES = {name: text for kind, name, text in blocks() if kind != "console"}
+FILES = {name: text for kind, name, text in blocks(PAGE) if kind != "console"}
 PARTS = {name.removeprefix("my_parts/"): text for name, text in FILES.items() if name.startswith("my_parts/")}
 
 
@@ -93,7 +82,7 @@ def test_the_page_does_what_it_says_from_the_first_line_to_the_last(
     dlrun: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for kind, name, content in blocks():
+    for kind, name, content in blocks(PAGE):
         path = Path(name)
         if kind != "console":
             if path.exists():
@@ -133,8 +122,8 @@ def follow(
 
 def test_the_page_has_a_part_of_every_kind_and_is_linked() -> None:
     assert {Path(name).parent.name for name in PARTS} == {*FOLDERS}
-    for page in ("README.md", "CONTRIBUTING.md"):
-        assert "(docs/bring-your-own.md)" in (PROJECT / page).read_text(encoding="utf-8")
+    for name in ("README.md", "CONTRIBUTING.md"):
+        assert "(docs/bring-your-own.md)" in page(name)
 
 
 # ------------------------------------------------------------------------ its parts beyond the page

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,15 +19,16 @@ import torch
 from matplotlib.animation import Animation
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from pages import parts_of
 from PIL import Image
-from small_runs import differences, own_parts, planned, trained
+from small_runs import differences, own_parts, parts_in, planned, trained
 from torch import Tensor, nn
 
 from dlrun.blocks.tasks import Task
 from dlrun.config.keys import Choice
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.option_types import describe
-from dlrun.config.registry import COMMON, FOLDERS, REQUIRED, Part, Parts
+from dlrun.config.registry import COMMON, FOLDERS, REQUIRED, Part
 from dlrun.data.examples import Data, Examples
 from dlrun.errors import UserError
 from dlrun.training.losses import loss_part
@@ -35,7 +37,9 @@ from dlrun.training.opening import open_checkpoint
 from dlrun.training.optimizers import needs_closure
 from dlrun.training.trained import Trained
 
-PARTS = Parts()
+# Those of CONTRIBUTING.md are held to the same; the folder lives as long as these tests.
+FOLDER = TemporaryDirectory()
+PARTS = parts_in(Path(FOLDER.name), parts_of("CONTRIBUTING.md"))
 EVERY = [(kind, name) for kind in FOLDERS for name in PARTS.names(kind)]
 CLASSES, N = 7, 12
 SHAPES: list[tuple[int, ...]] = [(5,), (1, 12, 12), (3, 9, 13)]
@@ -655,7 +659,9 @@ def dataset_options(name: str, folder: Path) -> dict[str, Any]:
     options, stated = defaults("dataset", name), PARTS.part("dataset", name).options
     if "path" in stated and stated["path"].default is REQUIRED:
         options["path"] = str(folder / "own")
-        if name == "text_file":
+        if name == "readings":
+            Path(options["path"]).write_text("\n".join(f"{x} {x % 3} idle" for x in range(20)))
+        elif name == "text_file":
             Path(options["path"]).write_text("A text of some words. " * 70)
         elif "target" in stated and stated["target"].default is REQUIRED:
             rows = [f"{x},{x % 3},{x * x}" for x in range(20)]
@@ -697,6 +703,7 @@ def test_every_dataset_makes_a_plan_without_files(name: str, tmp_path: Path) -> 
     of_ids = {"name": "rnn" if data.places else "embedding_bag"}
     of_numbers = {"name": "unet", "channels": 2} if data.places else {"name": "mlp", "flatten": True}
     plan = planned(
+        PARTS,
         dataset={"name": name, **options},
         loss=loss,
         metrics=metrics,
