@@ -256,7 +256,7 @@ def measure(experiment: Experiment) -> dict[str, Any]:
         return {"not run": reason}
     seeds = ["--seeds", str(experiment.seeds)] if experiment.seeds > 1 else []
     command = [sys.executable, "-m", "dlrun", "train", *experiment.words, *seeds]
-    command += ["--quiet", "--runs-dir", str(RUNS)]
+    command += ["--check", "--quiet", "--runs-dir", str(RUNS)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     folder = done.stdout.strip()
     if done.returncode not in (0, 5):

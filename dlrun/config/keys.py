@@ -43,6 +43,7 @@ class Key:
     is_timed: bool = True  # True if the duration of an epoch depends on it
     at_resume: bool | str = False  # True if `dlrun resume` may change it; a string: only this option of it
     at_evaluation: bool = False  # True if `dlrun eval` may change it
+    keeps_claims: bool = False  # True if `expect` is judged although the command line has changed it
 
 
 def _key(help: str, default: Any = MISSING, **more: Any) -> Any:
@@ -62,6 +63,7 @@ class Config:
         changes="nothing",
         is_timed=False,
         at_resume=True,
+        keeps_claims=True,
     )
     seeds: list[Seed] = _key(
         "the random seeds, one for each copy trained: initial weights, order, dropout, augmentation",
@@ -73,6 +75,7 @@ class Config:
         "auto",
         at_resume=True,
         at_evaluation=True,
+        keeps_claims=True,
     )
     threads: Threads | Literal["auto"] = _key(
         "CPU threads; auto chooses them by the work in a step",
@@ -80,6 +83,7 @@ class Config:
         changes="bits",
         at_resume=True,
         at_evaluation=True,
+        keeps_claims=True,
     )
     precision: Literal["float32", "bfloat16", "float16", "float64"] = _key(
         "type of the forward pass: bfloat16 and float16 are mixed precision, float64 is that of all weights",
@@ -96,7 +100,7 @@ class Config:
         "auto",
         at_resume=True,
     )
-    compile: bool = _key("use torch.compile: faster steps after a slow start", False)
+    compile: bool = _key("use torch.compile: faster steps after a slow start", False, keeps_claims=True)
     dataset: Choice = _key("the data", at_resume="path", at_evaluation=True)
     task: str | None = _key(
         "what is learnt from the data, if not what the dataset says: reconstruction gives back the inputs",
@@ -154,13 +158,16 @@ class Config:
         is_timed=False,
         at_resume=True,
         at_evaluation=True,
+        keeps_claims=True,
     )
     expect: dict[str, Claim] = _key(
-        "claims about the last row, such as {train_accuracy: '>= 0.94'}",
+        "claims about the last row, such as {train_accuracy: '>= 0.94'}; judged if the config is trained as "
+        "it stands",
         {},
         changes="nothing",
         is_timed=False,
         at_resume=True,
+        keeps_claims=True,
     )
     expect_epochs: Count | None = _key(
         "the epochs that `expect` refers to; a shorter run is not judged (default: the file's epochs)",
@@ -168,6 +175,15 @@ class Config:
         changes="nothing",
         is_timed=False,
         at_resume=True,
+        keeps_claims=True,
+    )
+    not_judged: dict[str, str] = _key(
+        "the claims of `expect` that are not judged, each with the reason; written by dlrun train and resume",
+        {},
+        changes="nothing",
+        is_timed=False,
+        at_resume=True,
+        keeps_claims=True,
     )
     tree: Located = field(repr=False, compare=False)  # the place of each value, for messages
 
@@ -275,7 +291,7 @@ def flat_config(plain: dict[str, Any]) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for key, value in plain.items():
         if isinstance(value, dict):
-            if key != "expect" and "name" in value:
+            if key not in ("expect", "not_judged") and "name" in value:
                 config[key] = value["name"]
             config |= {f"{key}.{name}": option for name, option in value.items()}
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dlrun.errors import one_line, shortened
@@ -96,3 +96,10 @@ def said_batches(size: int | str) -> str:
     """A remark on a loss that judges batches as a whole, for tables."""
     of = "the full batch" if size == "full" else f"batches of {size:,}"
     return f"the loss is that of {of}: only losses at the same batch size can be compared"
+
+
+def said_trainset(columns: Iterable[str]) -> str:
+    """A line that tells the columns `trainset_*` from `train_*`; "" if there are none."""
+    if not any(column.startswith("trainset_") for column in columns):
+        return ""
+    return "train_*: means over the epoch, while it trained; trainset_*: the training set after it"

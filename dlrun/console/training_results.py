@@ -10,8 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.console.layout import plain_table
-from dlrun.console.numbers import duration, number, said_batches
+from dlrun.console.numbers import duration, number, said_batches, said_trainset
 from dlrun.console.streams import clean, err, out
+from dlrun.run_folders.run import DONE
+from dlrun.training.best import said_best
 
 
 def print_results(summary: Mapping[str, Any], folder: str, resume_command: str) -> None:
@@ -23,6 +25,8 @@ def print_results(summary: Mapping[str, Any], folder: str, resume_command: str) 
         console.print(beside)
     elif beside.row_count:
         console.print(_measured_table(summary), _baselines_table(summary))
+    if said := said_trainset(summary["final"]):
+        console.print(said)
     if len(summary["seeds"]) > 1:
         console.print(f"mean ± standard deviation over {len(summary['seeds'])} seeds")
     if "loss_of_batches" in summary:
@@ -74,7 +78,7 @@ def _measured_table(summary: Mapping[str, Any], *, with_baselines: bool = False)
     table.add_column("")
     table.add_column(f"final, {_last_epochs(summary)}", justify="right")
     if best:
-        table.add_column(f"best {best['monitor']}, {best_epochs(best)}", justify="right")
+        table.add_column(f"{said_best(best['monitor'])}, {best_epochs(best)}", justify="right")
     for name in baselines:
         table.add_column(Text(clean(name)), justify="right")
     for column in final:
@@ -112,18 +116,21 @@ def _baselines(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def print_verdicts(console: Console, summary: Mapping[str, Any]) -> None:
-    """Print each claim of `expect` with the measured value and the verdict."""
+    """Print each claim of `expect` with the measured value and the verdict, or the reason for none."""
     claims = summary["expect"]
     if not claims:
-        return
-    if all(claim["met"] is None for claim in claims):
-        console.print("expect: not judged, because the run is shorter than its claims require")
         return
     table = plain_table()
     for heading in ("expected", "measured", "met"):
         table.add_column(heading, justify="left" if heading != "measured" else "right")
+    reasons = dict.fromkeys(claim.get("why") for claim in claims if claim["met"] is None)
     for claim in claims:
         missed = f", missed by {number(claim['missed_by'])}" if claim.get("missed_by") is not None else ""
         met = Text("yes", "green") if claim["met"] else Text(f"no{missed}", "bold red")
+        if claim["met"] is None:
+            met = Text("not judged", "dim")
         table.add_row(f"{claim['column']} {claim['claim']}", number(claim["measured"]), met)
     console.print(table)
+    for why in filter(None, reasons):
+        remedy = "; --check judges it" if summary["status"] in DONE else ""
+        console.print(Text(clean(f"not judged: {why}{remedy}")), soft_wrap=True)

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from dlrun.training.state import State
 from dlrun.console.layout import plain_table
 from dlrun.console.model import print_weights
-from dlrun.console.numbers import compact, duration, number, of_seeds
+from dlrun.console.numbers import compact, duration, number, of_seeds, said_trainset
 from dlrun.console.streams import can_redraw, clean, out
+from dlrun.training.best import said_best
 
 REFRESH = 0.25  # seconds between refreshes of the live view, at least
 REFRESH_SHARE = 40  # and at least this multiple of the last refresh's duration
 LINE_EVERY = 1.0  # seconds between the lines of a run without a terminal
+PROGRESS_EVERY = 30.0  # seconds without a line after which one says how far the epoch is
 MOST_ROWS = 200  # epochs kept for the table, more than a terminal shows at once
 STEPS = [d * 10**n for n in range(9) for d in (1, 5)]  # 1, 5, 10, 50, …: each divides the next
 
@@ -35,7 +37,8 @@ STEPS = [d * 10**n for n in range(9) for d in (1, 5)]  # 1, 5, 10, 50, …: each
 class TrainingDisplay:
     """The display of a run in training: a table of epochs that stays on screen, and a progress bar.
 
-    Without a terminal it prints plain lines, at most one a second. To report to a tracker too, implement the
+    Without a terminal it prints plain lines, at most one a second, and in a long epoch one every half minute
+    that says how far it is. To report to a tracker too, implement the
     same methods (dlrun.training.views.TrainingView).
     """
 
@@ -54,6 +57,7 @@ class TrainingDisplay:
         self.with_rate = plan.rate_depends_on_length
         self._epoch = self._first_epoch = state.epoch
         self.columns = plan.recipe.columns()
+        self._said_best = said_best(plan.monitor)
         self._started = time.monotonic()
         layers = plan.layers
         seeds = plan.config.seeds
@@ -72,6 +76,7 @@ class TrainingDisplay:
             self._live = Live(self._picture(), console=self.console, auto_refresh=False, transient=False)
             self._live.start()
         self._next = time.monotonic() + REFRESH
+        self._next_progress = time.monotonic() + PROGRESS_EVERY
 
     def tick(self, examples: int) -> None:
         self._examples += examples
@@ -108,9 +113,20 @@ class TrainingDisplay:
         if self._live:
             self._live.update(self._picture(), refresh=True)
             self._next = started + max(REFRESH, REFRESH_SHARE * (time.monotonic() - started))
-        elif self._last:
+            return
+        if self._last:
             self._line()
-            self._next = started + LINE_EVERY
+        elif started >= self._next_progress and self._step and not can_redraw(self.console):
+            self._say_progress()
+        else:
+            return
+        self._next, self._next_progress = started + LINE_EVERY, started + PROGRESS_EVERY
+
+    def _say_progress(self) -> None:
+        """Print how far the epoch is, and the time left."""
+        _, elapsed, left = self._times()
+        step = f"epoch {self._epoch + 1}/{self.epochs}  step {self._step:,.0f} of {self.steps:,}"
+        self.console.print(Text(f"{step}  {duration(elapsed)}, about {duration(left)} left"), soft_wrap=True)
 
     def _line(self) -> None:
         assert self._last is not None
@@ -123,10 +139,13 @@ class TrainingDisplay:
 
     def _picture(self) -> Group:
         height = self.console.size.height
-        room = max(3, height - 8)  # lines left by the table's head, the bar and what surrounds them
+        said = [f"★ {self._said_best}" if self._best else "", said_trainset(self.columns)]
+        legend = [Text(clean(line), no_wrap=True, overflow="ellipsis") for line in said if line]
+        # Lines left by the table's head, the legend, the bar and what surrounds them.
+        room = max(3, height - 8 - len(legend))
         best = self._best[0] if self._best else None
         table = epochs_table(self.columns, self._shown(room), best, self.with_rate, self.console.width)
-        return Group(table, self._bar())
+        return Group(table, *legend, self._bar())
 
     def _shown(self, room: int) -> dict[int, Row]:
         """The epochs in the table: evenly spaced ones, the best and the last."""
@@ -139,11 +158,15 @@ class TrainingDisplay:
                 shown[extra[0]] = extra[1]
         return dict(sorted(shown.items()))
 
-    def _bar(self) -> Table:
+    def _times(self) -> tuple[float, float, float]:
+        """The epochs done, with a fraction, the seconds since the start, and those left; 0 if not known."""
         done = self._epoch + self._step / max(self.steps, 1)
         elapsed = time.monotonic() - self._started
         here = done - self._first_epoch
-        left = elapsed / here * (self.epochs - done) if here > 0 else None
+        return done, elapsed, elapsed / here * (self.epochs - done) if here > 0 else 0.0
+
+    def _bar(self) -> Table:
+        done, elapsed, left = self._times()
         line = Table.grid(padding=(0, 2))
         line.add_row(
             f"epoch {self._epoch}/{self.epochs}",

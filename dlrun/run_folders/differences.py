@@ -104,7 +104,7 @@ def differences_between(first: Record, second: Record) -> Differences:
 def settings(first: Record, second: Record) -> dict[str, tuple[Any, Any]]:
     """The keys of the config that differ, each with both values; None for a run without the key."""
     a, b = differing([first.config, second.config])
-    keys = {key: (a.get(key), b.get(key)) for key in [*a, *b]}
+    keys = {key: (a.get(key), b.get(key)) for key in [*a, *b] if key.partition(".")[0] != "not_judged"}
     order = [*dict.fromkeys(key.partition(".")[0] for key in [*first.config, *second.config])]
     return dict(sorted(keys.items(), key=lambda each: order.index(each[0].partition(".")[0])))
 

@@ -64,12 +64,12 @@ class SweepOutcome:
     def expectations(self) -> list[bool]:
         """For each run with claims under `expect` that were judged: True if all of them were met."""
         verdicts = [each.trial.run.summary().get("expect") for each in self.progress]
-        judged = [each for each in verdicts if isinstance(each, list) and each]
-        return [
-            all(claim.get("met") for claim in each)
-            for each in judged
-            if any(claim.get("met") is not None for claim in each)
+        met = [
+            [claim["met"] for claim in each if claim.get("met") is not None]
+            for each in verdicts
+            if isinstance(each, list)
         ]
+        return [all(each) for each in met if each]
 
     def plain(self) -> dict[str, Any]:
         """The outcome as a dict for JSON."""

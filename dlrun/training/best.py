@@ -48,3 +48,12 @@ def row_of(figures: Sequence[dict[str, float]]) -> Row:
         for column in figures[0]
         if all(column in own for own in figures)
     }
+
+
+def said_best(monitor: str) -> str:
+    """The rule by which an epoch is the best, in words: `best valid_loss`, or `best by training loss`.
+
+    A figure of training examples says nothing of others, so it is called by its name.
+    """
+    split, _, figure = monitor.partition("_")
+    return f"best by training {figure}" if split in ("train", "trainset") else f"best {monitor}"

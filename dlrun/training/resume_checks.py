@@ -76,6 +76,7 @@ class _State(BaseModel):
     is_judged_together: bool = True
     evaluation_sizes: list[Annotated[int, Ge(1)] | Literal["full"]] = []
     rows_end: Annotated[int, Ge(0)]
+    last_rows: str = ""
     seconds: Annotated[float, Ge(0)]
 
 
@@ -159,7 +160,7 @@ def _refuse_misfit(state: State, saved: Checkpoint, plan: Plan, run: Run) -> Non
     training = [
         seed for seed, stop in zip(plan.config.seeds, stopped, strict=True) if stop is None or stop == epoch
     ]
-    _refuse_rows(held.rows_end, epoch, training, plan, run)
+    _refuse_rows(held, training, plan, run)
     _refuse_weights(held.model, state)
     _refuse_optimizers(saved.state["optimizer"], epoch, state, plan)
 
@@ -185,14 +186,28 @@ def _refuse_best(held: _State, copies: int) -> None:
                 raise _Misfit(f"{column} has {count} figures for {1 if is_of_each else copies} seeds")
 
 
-def _refuse_rows(end: int, epoch: int, seeds: list[int], plan: Plan, run: Run) -> None:
-    """Raises _Misfit unless the first `end` bytes of metrics.csv exist and end with these seeds' rows."""
+def _refuse_rows(held: _State, seeds: list[int], plan: Plan, run: Run) -> None:
+    """Raises _Misfit unless metrics.csv, as far as it is the checkpoint's, ends with these seeds' rows."""
+    epoch, columns = held.epoch, plan.recipe.columns()
     wanted = [f"{epoch},{seed}" for seed in seeds] if epoch else []
-    header, rows = run.lines_before(end, len(wanted))
-    if header != metrics_header(plan.recipe.columns()):
+    last = held.last_rows.splitlines(keepends=True)
+    header, rows = run.lines_before(held.rows_end, 0 if last else len(wanted))
+    if header != metrics_header(columns):
         raise _Misfit(f"{run.metrics.name} has other columns, or none")
-    if [",".join(row.split(",")[:2]) for row in rows] != wanted:
+    if [",".join(row.split(",")[:2]) for row in last or rows] != wanted:
         raise _Misfit(f"{run.metrics.name} does not hold the rows of epoch {epoch} where it says so")
+    if last and not all(_is_row(line, len(columns) + 4) for line in last):
+        raise _Misfit(f"its rows of epoch {epoch} are none of {run.metrics.name}")
+
+
+def _is_row(line: str, count: int) -> bool:
+    """True if a line has so many cells, each a number or empty."""
+    cells = line.removesuffix("\n").split(",")
+    try:
+        numbers = [float(cell) for cell in cells if cell]
+    except ValueError:
+        return False
+    return line.endswith("\n") and line.isascii() and len(cells) == count and len(numbers) > 1
 
 
 def _refuse_weights(saved: list[dict[str, Any]], state: State) -> None:

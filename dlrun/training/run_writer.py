@@ -15,7 +15,7 @@ from dlrun.config.dumping import dump_config
 from dlrun.config.keys import Choice
 from dlrun.data.loaded import Loaded
 from dlrun.errors import CheckpointRefused, Diverged, UserError
-from dlrun.run_folders.metrics_file import MetricsFile
+from dlrun.run_folders.metrics_file import Cells, MetricsFile
 from dlrun.run_folders.run import DONE, Run
 from dlrun.system.files import make_folder
 from dlrun.system.git import git_commit
@@ -26,7 +26,7 @@ from dlrun.training.best import of_copy, row_of
 from dlrun.training.best_weights import BestWeights
 from dlrun.training.checkpoint import Checkpoint, save_checkpoint
 from dlrun.training.copies import Copies, weights_of
-from dlrun.training.early_stopping import note_best, note_stops, said_seeds, why_stopped
+from dlrun.training.early_stopping import is_complete, note_best, note_stops, said_seeds, why_stopped
 from dlrun.training.failures import explained
 from dlrun.training.figures import summarised
 from dlrun.training.hardware import Hardware
@@ -67,7 +67,7 @@ class RunWriter:
         self._view = view
         self._warnings: list[str] = []  # since the run was begun or resumed
         self.plan, self.run, self.loaded, self.hardware, self.state = plan, run, loaded, hardware, state
-        self.rows = MetricsFile(run, plan.recipe.columns(), state.rows_end)
+        self.rows = MetricsFile(run, plan.recipe.columns(), state.rows_end, state.last_rows)
         self.saved_epoch = state.epoch if saved else None
         copies = range(len(state.model.seeds))
         before = saved.figures if saved else {}
@@ -106,15 +106,26 @@ class RunWriter:
                         raise Diverged(f"{what}: {column} of seed {seed} is nan; raise epoch_examples")
                     if not math.isfinite(value):
                         raise Diverged(f"{column} of seed {seed} is {value} after epoch {self.state.epoch}")
-        self.rows.add(self.state.epoch, row, seeds)
-        for place, index in enumerate(self.state.active):
+        active = self.state.active
+        for place, index in enumerate(active):
             self._figures[index] = of_copy(row, place)
         self.write_snapshot()
         improved = note_best(self.plan, self.state, row)
+        note_stops(self.plan, self.state)
+        if self.state.has_new_stops and not is_complete(self.plan, self.state):
+            completed = self._completed(self._figures, self.state.whole_model())
+            for index in active:
+                if self.state.stopped[index]:
+                    self._figures[index] = completed[index]
+        self.rows.add(self.state.epoch, self._cells(active), seeds)
         for index in improved:
             self._best.take(self.state.model, index, self.state.epoch, self._figures[index])
-        note_stops(self.plan, self.state)
         return bool(improved)
+
+    def _cells(self, copies: Sequence[int]) -> Cells:
+        """The figures of some copies' last epochs as cells of metrics.csv."""
+        names = (*self.plan.recipe.columns(), "lr", "seconds")
+        return {name: [self._figures[index].get(name) for index in copies] for name in names}
 
     def _read_best(self) -> None:
         """Take the best weights of a resumed run from best.pt; if they cannot be read, a warning says so."""
@@ -143,7 +154,8 @@ class RunWriter:
         """
         started = time.monotonic()
         has_smaller_pieces = self._take_smaller_pieces()
-        self.state.rows_end = self.rows.flush()
+        self.rows.flush()
+        self.state.rows_end, self.state.last_rows = self.rows.end_and_last
         if not self._best.is_saved:
             self._hold_last()
             self._save(self.run.best, self._best.state(), self._best.figures())
@@ -218,6 +230,11 @@ class RunWriter:
             if status != "interrupted":  # a user who stops a run does not want to wait
                 self._figures = self._completed(self._figures, self.state.whole_model())
                 self._complete_best(view)
+            if status in DONE:
+                stopped = enumerate(self.state.stopped)
+                copies = [index for index, epoch in stopped if epoch in (None, self.state.epoch)]
+                seeds = [self.state.model.seeds[index] for index in copies]
+                self.rows.complete(self.state.epoch, self._cells(copies), seeds)
             self.save()
         self.rows.close()
         if self.state.epoch and self.plan.plots:

@@ -32,6 +32,7 @@ class State:
     is_judged_together: bool = False  # the mean over seeds is judged, as in runs of an earlier dlrun
     evaluation_sizes: list[int | str] = field(default_factory=list)  # earlier ones, too large for the memory
     rows_end: int = 0  # bytes of metrics.csv that belong to this state; later ones are cut off at resume
+    last_rows: str = ""  # rows of metrics.csv that follow those, without figures that were added at the end
     seconds: float = 0.0  # training time, summed over the first start and every resume
 
     def __post_init__(self) -> None:
@@ -98,6 +99,7 @@ class State:
             "is_judged_together": self.is_judged_together,
             "evaluation_sizes": list(self.evaluation_sizes),
             "rows_end": self.rows_end,
+            "last_rows": self.last_rows,
             "seconds": self.seconds,
         }
 
@@ -110,6 +112,7 @@ class State:
         if self.scaler:
             self.scaler.load_state_dict(saved["scaler"])
         self.epoch, self.rows_end, self.seconds = saved["epoch"], saved["rows_end"], saved["seconds"]
+        self.last_rows = saved.get("last_rows", "")
         self.best = bests_of(saved, len(self.model.seeds))
         self.stopped = list(saved.get("stopped") or [None] * len(self.best))
         self.history = [list(own) for own in saved.get("history") or [[] for _ in self.best]]

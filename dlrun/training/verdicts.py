@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from dlrun.config.claims import meets, missed_by
+from dlrun.config.judging import shorter
 from dlrun.config.keys import Config
 from dlrun.training.recipe import Row
 
@@ -20,10 +21,9 @@ def verdicts(
 ) -> list[dict[str, Any]]:
     """Each claim with the measured figure, and whether it is met.
 
-    `last` and `best` are the figures of the last and the best epochs. `met` is None for a run that is not
-    complete, or with fewer epochs than its file says.
+    `last` and `best` are the figures of the last and the best epochs. `met` is None for a claim that is not
+    judged, and `why` is then the reason.
     """
-    judged = is_complete and config.epochs >= (config.expect_epochs or 0)
     found = []
     for column, claim in config.expect.items():
         if column == "seconds":
@@ -32,10 +32,19 @@ def verdicts(
             figures = best if column.startswith("best.") else last
             values = figures.get(column.removeprefix("best."), [])
             measured = fmean(values) if values else math.nan
-        met = meets(measured, claim) if judged else None
+        why = config.not_judged.get(column) or shorter(config)
+        why = why if is_complete else "the run is not complete"
+        met = None if why else meets(measured, claim)
         missed = missed_by(measured, claim) if met is False else None
         found.append(
-            {"column": column, "claim": claim, "measured": measured, "met": met, "missed_by": missed}
+            {
+                "column": column,
+                "claim": claim,
+                "measured": measured,
+                "met": met,
+                "missed_by": missed,
+                "why": why or None,
+            }
         )
     return found
 

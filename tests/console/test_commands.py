@@ -218,14 +218,47 @@ def test_an_expectation_that_is_not_met_exits_with_5_and_is_named(
     assert summary["status"] == "finished"
 
 
-def test_an_expectation_is_not_judged_of_a_shorter_run(dlrun: Dlrun, write: Write, tiny: Path) -> None:
+def test_a_config_is_judged_only_as_it_stands(dlrun: Dlrun, write: Write, tiny: Path, runs_dir: Path) -> None:
     path = write("claim.yaml", "base: tiny.yaml\nexpect: {train_loss: '< 0'}\n")
     assert dlrun("train", path).code == 5
-    shorter = dlrun("train", path, "epochs=2")
-    assert shorter.code == 0
-    assert "expect: not judged" in shorter.out
-    assert dlrun("resume", "last", "epochs=3").code == 5
-    assert dlrun("train", path, "epochs=2", "expect={}").code == 0
+    free = dlrun("train", path, "threads=1", "plots=[]", "--name", "other", "--device", "cpu", "epochs=3")
+    assert free.code == 5  # three epochs are those of the file
+    assert Run(runs_dir / "other-001").summary()["expect"][0]["why"] is None
+    shorter = dlrun("train", path, "epochs=2", "optimizer.lr=0.5", "--name", "shorter")
+    [figures] = [line for line in shorter.out.splitlines() if "train_loss < 0" in line]
+    assert (shorter.code, figures.split()[-2:]) == (0, ["not", "judged"])
+    assert "not judged: optimizer.lr and epochs were changed; --check judges it" in shorter.out
+    found = Run(runs_dir / "shorter-001")
+    [verdict] = found.summary()["expect"]
+    assert (verdict["met"], verdict["why"]) == (None, "optimizer.lr and epochs were changed")
+    assert verdict["measured"] == found.summary()["final"]["train_loss"]["mean"]
+    assert dlrun("train", path, "epochs=2", "--check").code == 5
+    assert tiny.exists()
+
+
+def test_a_claim_on_the_command_line_is_always_judged(dlrun: Dlrun, write: Write, tiny: Path) -> None:
+    path = write("claim.yaml", "base: tiny.yaml\nexpect: {train_loss: '< 0'}\n")
+    given = dlrun("train", path, "epochs=2", "expect.train_accuracy='> 2'")
+    lines = {line.split()[0]: line.split()[-1] for line in given.out.splitlines() if " < 0 " in line}
+    assert (given.code, lines) == (5, {"train_loss": "judged"})
+    assert "train_accuracy > 2" in given.out and "no, missed by" in given.out
+    assert dlrun("train", path, "epochs=2", "expect.train_accuracy='>= 0'").code == 0
+    assert dlrun("train", path, "epochs=2", "expect={train_loss: '< 0'}").code == 5
+    assert tiny.exists()
+
+
+def test_a_resumed_run_is_judged_if_its_config_is_the_one_it_began_with(
+    dlrun: Dlrun, write: Write, tiny: Path
+) -> None:
+    path = write("claim.yaml", "base: tiny.yaml\nexpect: {train_loss: '< 0'}\n")
+    assert dlrun("train", path, "--stop-after", 1).code == 0
+    assert dlrun("resume", "last").code == 5
+    longer = dlrun("resume", "last", "epochs=4")
+    assert (longer.code, "not judged: epochs was changed" in longer.out) == (0, True)
+    assert dlrun("resume", "last", "epochs=4", "plots=[]").code == 0  # and stays so
+    assert dlrun("resume", "last", "--check").code == 5
+    assert dlrun("train", path, "epochs=2", "--stop-after", 1).code == 0
+    assert dlrun("resume", "last").code == 0
     assert tiny.exists()
 
 

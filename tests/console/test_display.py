@@ -145,9 +145,26 @@ def test_without_a_terminal_there_are_plain_lines_about_one_a_second(
 def test_slow_epochs_have_a_line_each_and_none_twice(
     tiny: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(a_plan(tiny, "epochs=5"), clock, epochs=5, seconds=60).end()
+    train(a_plan(tiny, "epochs=5"), clock, epochs=5, seconds=20).end()
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines[1:]] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+
+
+def test_an_epoch_of_minutes_says_every_half_minute_how_far_it_is(
+    tiny: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(a_plan(tiny, "epochs=3"), clock, epochs=2, seconds=100).end()
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[:2] for line in lines] == [
+        ["epoch 1/3", "step 2 of 5"],  # steps take 20 seconds
+        ["epoch 1/3", "step 4 of 5"],
+        ["epoch 1/3", "train_loss 1.0000"],
+        ["epoch 2/3", "step 2 of 5"],
+        ["epoch 2/3", "step 4 of 5"],
+        ["epoch 2/3", "train_loss 2.0000"],
+    ]
+    assert lines[0].endswith("40 s, about 4:20 min left")
+    assert first.startswith("runs/tiny-001")
 
 
 def test_the_first_line_says_what_is_trained(
@@ -165,7 +182,7 @@ def test_a_line_is_never_cut_for_want_of_width(
 ) -> None:
     for columns in ("1", "20", "0", "", "wide", "-3", "9" * 30):
         monkeypatch.setenv("COLUMNS", columns)
-        train(a_plan(tiny), clock, epochs=1, seconds=60).end()
+        train(a_plan(tiny), clock, epochs=1, seconds=20).end()
         printed = capsys.readouterr().out
         assert len(printed.splitlines()) == 2, columns
         assert "test_accuracy 1" in printed
@@ -202,6 +219,38 @@ def test_few_epochs_are_all_on_the_screen_with_the_best_marked(
     assert [int(number) for number in re.findall(r"★ +(\d+)", picture)] == [5]
     assert "epoch 8/8" in picture
     assert "samples/s" in picture
+    assert "★ best by training loss" in picture
+
+
+def test_columns_of_the_training_set_after_an_epoch_are_told_from_those_during_it(
+    tiny: Path, clock: Clock, terminal: Terminal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "train_*: means over the epoch, while it trained; trainset_*: the training set after it"
+    for words in ((), ("evaluate_train_every=2",)):
+        train(a_plan(tiny, *words), clock, epochs=3, seconds=1, on=terminal).end()
+        picture = _last_picture(CONTROL.sub("", terminal.getvalue()))
+        assert (said in " ".join(picture.split())) is bool(words)
+    figures = {"train_loss": {"mean": 0.5, "sd": None}, "trainset_loss": {"mean": 0.4, "sd": None}}
+    for summary in (SUMMARY, SUMMARY | {"final": figures}):
+        print_results(summary, "runs/some-001", "dlrun resume runs/some-001")
+        assert (said in " ".join(capsys.readouterr().out.split())) is (summary is not SUMMARY)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "said"),
+    [
+        ("valid_loss", "best valid_loss, epoch 2"),
+        ("test_accuracy", "best test_accuracy, epoch 2"),
+        ("train_loss", "best by training loss, epoch 2"),
+        ("trainset_accuracy", "best by training accuracy, epoch 2"),
+    ],
+)
+def test_a_best_epoch_that_only_training_examples_chose_is_called_so(
+    monitor: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = SUMMARY["best"] | {"monitor": monitor}
+    print_results(SUMMARY | {"best": best}, "runs/some-001", "dlrun resume runs/some-001")
+    assert said in capsys.readouterr().out
 
 
 def test_the_screen_is_refreshed_a_few_times_a_second(tiny: Path, clock: Clock, terminal: Terminal) -> None:

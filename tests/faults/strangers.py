@@ -550,6 +550,11 @@ UNRESUMABLE: dict[str, Change] = {
     "rows that end before they begin": lambda c, d, s: s.update(rows_end=-1),
     "rows that end in a list": lambda c, d, s: s.update(rows_end=[]),
     "rows that are true": lambda c, d, s: s.update(rows_end=True),
+    "last rows of no epoch": lambda c, d, s: s.update(last_rows="rm -rf\n"),
+    "last rows that are no numbers": lambda c, d, s: s.update(
+        last_rows="".join(f"{s['epoch']},{seed},=1+1\n" for seed in c["seeds"])
+    ),
+    "last rows that are a number": lambda c, d, s: s.update(last_rows=1),
     "a time that never ends": lambda c, d, s: s.update(seconds=float("inf")),
     "a time that is text": lambda c, d, s: s.update(seconds="long"),
     "a best epoch to come": lambda c, d, s: s["best"][0].update(epoch=2**70),

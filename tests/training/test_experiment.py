@@ -382,7 +382,7 @@ def test_the_best_epoch_is_measured_on_the_evaluation_split_too(tmp_path: Path) 
     run = trained(planned(evaluate_every=100, epochs=5), tmp_path)
     assert "test_loss" in load_checkpoint(run.best).figures
     assert "test_loss" in run.summary()["final"]
-    assert set(run.rows()["test_loss"]) == {None}, "cells that were not measured are empty"
+    assert run.rows()["test_loss"][:-1] == [None] * 4, "cells that were not measured are empty"
 
 
 def test_patience_stops_when_nothing_got_better_for_so_long(tmp_path: Path) -> None:
@@ -587,14 +587,37 @@ def test_a_run_that_never_measured_what_it_monitors_says_that_best_is_the_last(t
     assert load_checkpoint(run.best).state["epoch"] == 3
 
 
-def test_the_last_row_is_completed_for_the_summary_but_not_in_the_table(tmp_path: Path) -> None:
+def test_the_last_row_of_a_run_has_every_figure_of_its_summary(tmp_path: Path) -> None:
     changes = {"evaluate_every": 2, "evaluate_train_every": 2, "expect": {"trainset_loss": "< 100"}}
     run = trained(planned(**changes), tmp_path)
     rows, summary = run.rows(), run.summary()
     for column in ("test_loss", "test_accuracy", "trainset_loss", "trainset_accuracy"):
-        assert rows[column][-1] is None
-        assert summary["final"][column]["mean"] >= 0
+        assert [value is None for value in rows[column]] == [True, False, False]
+        assert rows[column][-1] == summary["final"][column]["mean"]
     assert summary["expect"][0]["met"] is True
+
+
+def test_figures_of_a_last_row_are_gone_once_it_is_not_the_last_one(tmp_path: Path) -> None:
+    changes = {"evaluate_every": 2, "evaluate_train_every": 4}
+    unbroken = trained(planned(**changes, epochs=5), tmp_path)
+    run = trained(planned(**changes, epochs=3), tmp_path)
+    assert run.rows()["trainset_loss"][-1] is not None
+    again = go_on(run, changes | {"epochs": 3, "expect": {"train_loss": "> 0"}})  # nothing is trained
+    assert again.summary["expect"][0]["met"] and run.rows()["trainset_loss"][-1] is not None
+    go_on(run, changes | {"epochs": 5})
+    assert not differences(outcome(unbroken), outcome(run))
+
+
+def test_the_last_row_of_a_seed_that_stopped_early_has_every_figure_of_the_summary(tmp_path: Path) -> None:
+    worse = {"optimizer": {"name": "sgd", "lr": 8.0}, "epochs": 40, "patience": 2, "seeds": [0, 1, 2]}
+    for stacked in (False, True):
+        run = trained(planned(**worse, evaluate_train_every=9, stacked=stacked), tmp_path)
+        rows, summary = run.rows(), run.summary()
+        stops = [summary["stopped"].get(str(seed), summary["epochs"]) for seed in (0, 1, 2)]
+        assert len({*stops}) > 1  # or this shows nothing
+        last = {seed: place for place, seed in enumerate(rows["seed"])}
+        found = [rows["trainset_loss"][last[seed]] for seed in (0, 1, 2)]
+        assert found == summary["final"]["trainset_loss"]["values"]
 
 
 EPOCH_SHOWN = '''

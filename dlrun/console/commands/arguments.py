@@ -165,6 +165,14 @@ Where = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Redraw = Annotated[bool, typer.Option("--watch", help="Redraw plots/curves.png every few seconds.")]
+Check = Annotated[
+    bool,
+    typer.Option(
+        "--check",
+        help="Judge every claim under `expect`, and exit with 5 if one is not met, although other keys were "
+        "changed on the command line.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run folder.")]
 
 RunOrCheckpoint = Annotated[

@@ -9,6 +9,7 @@ import typer
 from dlrun.console.commands.arguments import (
     DATA,
     RUNS,
+    Check,
     ConfigName,
     DataDir,
     Device,
@@ -46,6 +47,7 @@ def train(
         int | None, typer.Option(metavar="N", help="Pause after epoch N; `dlrun resume` continues.", min=1)
     ] = None,
     redraw: Redraw = False,
+    check: Check = False,
     quiet: Quiet = False,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
@@ -53,6 +55,7 @@ def train(
 ) -> None:
     """Train a config and write everything to a new run folder."""
     from dlrun.config.dumping import dump_config
+    from dlrun.config.judging import with_judged_claims
     from dlrun.config.keys import SWEEP_KEY
     from dlrun.config.loading import load_config, read_config
     from dlrun.config.lookup import find_config
@@ -64,7 +67,9 @@ def train(
     words += [f"seeds={list(range(seeds))}"] if seeds is not None else []
     own_parts = parts_of(parts, quiet=quiet)
     path = find_config(config)
-    checked = load_config(path, words, own_parts)
+    checked = with_judged_claims(
+        load_config(path, words, own_parts), words, lambda: load_config(path, (), own_parts), check=check
+    )
     from dlrun.console.streams import warn
     from dlrun.run_folders.locating import create_run
     from dlrun.training.experiment import train_run
@@ -96,17 +101,25 @@ def resume(
     ] = False,
     runs_dir: RunsDir = RUNS,
     redraw: Redraw = False,
+    check: Check = False,
     quiet: Quiet = False,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
     device: Device = None,
 ) -> None:
     """Continue a run where it stopped; epochs=… may be larger than before."""
+    from dlrun.config.judging import with_judged_claims
     from dlrun.config.loading import load_run_config
     from dlrun.run_folders.locating import find_run
 
     found, own_parts = find_run(run, runs_dir), parts_of(parts, quiet=quiet)
-    checked = load_run_config(found.config, with_options(overrides, device=device), own_parts)
+    words = with_options(overrides, device=device)
+    checked = with_judged_claims(
+        load_run_config(found.config, words, own_parts),
+        words,
+        lambda: load_run_config(found.config, (), own_parts),
+        check=check,
+    )
     from dlrun.training.experiment import train_run
     from dlrun.training.plan_making import make_plan
 

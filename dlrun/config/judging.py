@@ -1,0 +1,61 @@
+"""The claims of `expect` that are judged: all of a config that is trained as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from dlrun.config.keys import KEYS, Config, changed_keys
+from dlrun.config.mistakes import ConfigError
+
+_MOST_NAMED = 3  # keys in a reason
+
+
+def with_judged_claims(
+    config: Config, overrides: Sequence[str], read_before: Callable[[], Config], *, check: bool
+) -> Config:
+    """The config that `overrides` have changed, with the claims that are no longer judged.
+
+    These are all but those on the command line, if another key was changed that its claims depend on.
+    `read_before` reads the config without the overrides. With `check` every claim is judged.
+    """
+    if check:
+        return replace(config, not_judged={}, expect_epochs=None)
+    if not overrides:
+        return config
+    changed = _changed(config, overrides, read_before)
+    why = _said(changed) if changed else shorter(config)
+    reasons = dict.fromkeys(config.expect, why) if why else config.not_judged
+    given = {claim for claim in config.expect if {"expect", f"expect.{claim}"} & _keys_of(overrides)}
+    without = {claim: reason for claim, reason in reasons.items() if claim in config.expect.keys() - given}
+    return replace(config, not_judged=without, expect_epochs=None if given else config.expect_epochs)
+
+
+def shorter(config: Config) -> str:
+    """The reason not to judge a run that has fewer epochs than its claims are of; "" if it has them."""
+    if config.expect_epochs and config.epochs < config.expect_epochs:
+        return f"it has {config.epochs} epochs, and its claims are of {config.expect_epochs}"
+    return ""
+
+
+def _changed(config: Config, overrides: Sequence[str], read_before: Callable[[], Config]) -> list[str]:
+    """The overridden keys that claims depend on, and whose values are other ones than before."""
+    try:
+        found = changed_keys(read_before(), config)
+    except ConfigError:  # complete only with what is overridden
+        found = sorted(_keys_of(overrides))
+    return [key for key in found if not KEYS[key.partition(".")[0]].keeps_claims]
+
+
+def _keys_of(overrides: Sequence[str]) -> set[str]:
+    return {text.partition("=")[0] for text in overrides}
+
+
+def _said(changed: Sequence[str]) -> str:
+    """Keys as the reason of a verdict that is not given: `epochs and optimizer.lr were changed`."""
+    named = list(changed[:_MOST_NAMED])
+    if more := len(changed) - len(named):
+        named.append(f"{more} more")
+    if len(named) == 1:
+        return f"{named[0]} was changed"
+    return f"{', '.join(named[:-1])} and {named[-1]} were changed"
