@@ -16,8 +16,10 @@ from dlrun.run_folders.run import DONE
 from dlrun.training.best import said_best
 
 
-def print_results(summary: Mapping[str, Any], folder: str, resume_command: str) -> None:
-    """Print the end of a run: final and best figures, claims, and the next commands."""
+def print_results(
+    summary: Mapping[str, Any], folder: str, resume_command: str, eval_command: str = ""
+) -> None:
+    """Print the end of a run: final and best figures, claims, pictures, and the next command."""
     console = out()
     wide = console.options.update(max_width=1000)
     beside = _measured_table(summary, with_baselines=True)
@@ -40,8 +42,13 @@ def print_results(summary: Mapping[str, Any], folder: str, resume_command: str) 
     reason = f", because {summary['reason']}," if summary.get("reason") else ""
     end = f"{status} after epoch {summary['epochs']}{reason} in {duration(summary['seconds'])}"
     console.print(Text(clean(f"{end}: {folder}")), soft_wrap=True)
+    if drawn := summary.get("pictures"):
+        names = [name.removeprefix("plots/") for name in drawn]
+        console.print(Text(clean(f"pictures: {', '.join(names)} in {folder}/plots")), soft_wrap=True)
     if summary["status"] in ("interrupted", "paused"):
         console.print(Text(clean(f"resume: {resume_command}")), soft_wrap=True)
+    elif eval_command:
+        console.print(Text(clean(f"evaluate: {eval_command}")), soft_wrap=True)
 
 
 def best_epochs(best: Mapping[str, Any]) -> str:

@@ -138,8 +138,13 @@ def _resumable(plan: Plan, run: Run) -> Iterator[None]:
 
 def resume_command(plan: Plan, run: Run) -> str:
     """The command that resumes a run, with --parts if needed."""
+    return command_on(plan, "resume", str(run.folder))
+
+
+def command_on(plan: Plan, command: str, run: str) -> str:
+    """A command on a run that is named so, with --parts if needed."""
     parts = ["--parts", str(plan.parts.folder)] if plan.parts.folder else []
-    return quoted(["dlrun", "resume", str(run.folder), *parts])
+    return quoted(["dlrun", command, run, *parts])
 
 
 def _opened(

@@ -76,6 +76,7 @@ class RunWriter:
         if saved and any(state.best):
             self._read_best()
         self._next_save = self._next_drawing = 0.0
+        self._pictures: list[str] = []  # the files that were drawn at the end, in the run's folder
         default = Choice("curves", plan.parts.part("plots", "curves").defaults)
         self._curves = next((choice for choice in plan.plots if choice.name == "curves"), default)
         self._baselines = {
@@ -239,7 +240,7 @@ class RunWriter:
         self.rows.close()
         if self.state.epoch and self.plan.plots:
             self.write_summary("running")  # pictures show its best epochs
-            self._draw(view, self.plan.plots)
+            self._pictures = self._draw(view, self.plan.plots)
         best, last = self._best_figures(), row_of(self._figures)
         judged = verdicts(self.plan.config, last, best, self.state.seconds, is_complete=status in DONE)
         if status in DONE:
@@ -326,6 +327,7 @@ class RunWriter:
             },
             **({RECORDED: self._weights} if self._weights else {}),
             "warnings": self._warnings,
+            "pictures": self._pictures,
             "expect": [],
             "signal": None,
             "error": None,
@@ -423,12 +425,13 @@ class RunWriter:
             took = time.monotonic() - started
             self._next_drawing = time.monotonic() + max(REDRAW_EVERY, REDRAW_SHARE * took)
 
-    def _draw(self, view: TrainingView, plots: Sequence[Choice]) -> None:
-        """Draw some plots of the best model."""
-        if plots:
-            self._draw_of(*self._best_model(), view, plots)
+    def _draw(self, view: TrainingView, plots: Sequence[Choice]) -> list[str]:
+        """Draw some plots of the best model; give the files, relative to the run's folder."""
+        return self._draw_of(*self._best_model(), view, plots) if plots else []
 
-    def _draw_of(self, model: Copies, epochs: list[int], view: TrainingView, plots: Sequence[Choice]) -> None:
+    def _draw_of(
+        self, model: Copies, epochs: list[int], view: TrainingView, plots: Sequence[Choice]
+    ) -> list[str]:
         trained = Trained(
             self.plan,
             self.loaded,
@@ -439,13 +442,10 @@ class RunWriter:
             reached=self._baselines,
             epochs=epochs,
         )
-        for choice in plots:
-            draw_plot(
-                trained,
-                choice,
-                self.run.plots / f"{choice.name}.png",
-                self.warn,
-            )
+        drawn = [
+            draw_plot(trained, choice, self.run.plots / f"{choice.name}.png", self.warn) for choice in plots
+        ]
+        return [path.relative_to(self.run.folder).as_posix() for path in drawn if path]
 
 
 def log_warning(run: Run, view: TrainingView, text: str) -> None:

@@ -91,6 +91,35 @@ def test_seed_and_seeds_choose_the_copies(dlrun: Dlrun, tiny: Path, runs_dir: Pa
     assert (both.code, len(runs_in(runs_dir))) == (2, 2)
 
 
+def test_a_run_ends_with_its_pictures_and_the_command_that_evaluates_it(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path
+) -> None:
+    done = dlrun("train", tiny, "plots=[curves, decision_regions]")
+    folder = only_run(runs_dir).folder
+    drawn = sorted(path.name for path in (folder / "plots").iterdir())
+    assert done.out.splitlines()[-2:] == [
+        f"pictures: {', '.join(drawn)} in {folder}/plots",
+        f"evaluate: dlrun eval {folder}",
+    ]
+    assert only_run(runs_dir).summary()["pictures"] == [f"plots/{name}" for name in drawn]
+    paused = dlrun("train", tiny, "plots=[]", "--stop-after", 1)
+    assert "pictures:" not in paused.out and "evaluate:" not in paused.out
+
+
+def test_the_newest_of_the_usual_folder_is_named_last_in_the_next_command(
+    dlrun: Dlrun, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for said in ("tiny-001", "tiny-002"):
+        done = dlrun("train", tiny, "plots=[]", "--runs-dir", "runs")
+        assert done.out.splitlines()[-2:] == [
+            done.out.splitlines()[-2].partition(":")[0] + f": runs/{said}",
+            "evaluate: dlrun eval last",
+        ]
+    again = dlrun("resume", "tiny-001", "epochs=4", "--runs-dir", "runs")
+    assert again.out.splitlines()[-1] == "evaluate: dlrun eval runs/tiny-001"
+
+
 def test_a_pause_and_a_resume_are_as_no_pause(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
     dlrun("train", tiny, "--name", "whole", "epochs=5", "schedule=cosine")
     paused = dlrun("train", tiny, "--name", "paused", "epochs=5", "schedule=cosine", "--stop-after", 2)

@@ -146,13 +146,21 @@ def _view(quiet: bool, run: Run) -> TrainingView:
 def _conclude(plan: Plan, outcome: Outcome, quiet: bool) -> NoReturn:
     from dlrun.console.streams import say
     from dlrun.console.training_results import print_results, print_what_went_wrong
-    from dlrun.training.experiment import resume_command
+    from dlrun.training.experiment import command_on, resume_command
 
+    run, command = outcome.run, resume_command(plan, outcome.run)
     if outcome.summary.get("already_complete") and not quiet:
-        say(f"already complete after epoch {outcome.summary['epochs']}: {outcome.run.folder}")
+        say(f"already complete after epoch {outcome.summary['epochs']}: {run.folder}")
     elif quiet:
-        print_what_went_wrong(outcome.summary, resume_command(plan, outcome.run))
+        print_what_went_wrong(outcome.summary, command)
     else:
-        command = resume_command(plan, outcome.run)
-        print_results(outcome.summary, str(outcome.run.folder), command)
+        print_results(outcome.summary, str(run.folder), command, command_on(plan, "eval", _short_name(run)))
     raise SystemExit(outcome.exit_code)
+
+
+def _short_name(run: Run) -> str:
+    """The name `last` for the newest run of runs/, for others the folder."""
+    from dlrun.run_folders.listing import runs_in
+
+    newest = runs_in(RUNS)[:1] if run.folder.parent == RUNS else []
+    return "last" if newest and newest[0].folder == run.folder else str(run.folder)
