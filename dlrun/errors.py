@@ -6,6 +6,7 @@ import errno
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from unicodedata import combining, east_asian_width
 
 _MOST_LISTED = 50
 _MOST_COMPARED = 1000  # finding the closest of nine thousand long names takes ten seconds
@@ -26,9 +27,10 @@ class UserError(Exception):
 
     exit_code = 2
 
-    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+    def __init__(self, what: str, *, where: str = "", fix: str = "", excerpt: Sequence[str] = ()) -> None:
         super().__init__(what)
         self.what, self.where, self.fix = what, where, fix
+        self.excerpt = excerpt  # the line of a file at `where`, and a line that marks its column
         self.resume = ""  # the command that resumes the run, if there is one
 
     @property
@@ -41,6 +43,7 @@ class UserError(Exception):
         lines = [f"error: {self.what}"]
         if self.where:
             lines.append(f"  where: {self.where}")
+        lines += [f"    {line}" for line in self.excerpt]
         if self.fix:
             lines.append(f"  fix: {self.fix}")
         if self.resume:
@@ -78,6 +81,22 @@ def shortened(value: object) -> str:
     """Return an untrusted value as text, truncated if it is long."""
     text = str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def excerpt(text: str, line: int, column: int) -> tuple[str, ...]:
+    """A line of an untrusted text and a caret under a column of it, both counted from 0; cut if it is long.
+
+    Nothing of an empty line.
+    """
+    lines = text.splitlines()
+    whole = lines[line] if line < len(lines) else ""
+    if not whole.strip():
+        return ()
+    start = max(0, column - _LONGEST)
+    shown = f"{'…' * (start > 0)}{one_line(whole[start : start + 2 * _LONGEST].replace(chr(9), '→'))}"
+    before = shown[: column - start + (start > 0)]
+    wide = sum(2 if east_asian_width(c) in "WF" else not combining(c) for c in before)
+    return shown, " " * wide + "^"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

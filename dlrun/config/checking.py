@@ -15,7 +15,7 @@ from dlrun.config.merging import expanded, located
 from dlrun.config.mistakes import ConfigError, Mistake, key_of
 from dlrun.config.option_types import describe
 from dlrun.config.registry import REQUIRED, Parts
-from dlrun.config.strict_yaml import Located
+from dlrun.config.strict_yaml import Located, no_mapping
 from dlrun.errors import UserError, listed, nearest, shortened
 
 _DEVICE = re.compile(r"(auto|cpu|cuda(:[0-9]{1,2})?|mps)\Z")
@@ -27,7 +27,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE) 
 def check_config(tree: Located, parts: Parts) -> Config:
     """Turn a located tree into a Config. Raises ConfigError with every mistake that shows without torch."""
     if not isinstance(tree.value, dict):
-        raise UserError("a config must be a mapping of keys to values", where=str(tree.place))
+        raise no_mapping(tree)
     mistakes: list[Mistake] = []
 
     def note(

@@ -11,7 +11,7 @@ from dlrun.config.keys import OF_EARLIER_RUNS, SWEEP_KEY, Config
 from dlrun.config.lookup import find_config
 from dlrun.config.merging import inherit, located, override
 from dlrun.config.registry import Parts
-from dlrun.config.strict_yaml import DEEPEST, MOST_VALUES, Located, Place, read_file
+from dlrun.config.strict_yaml import DEEPEST, MOST_VALUES, Located, Place, no_mapping, read_file
 from dlrun.errors import UserError
 from dlrun.system.pipes import folder_beside, name_of
 
@@ -75,8 +75,11 @@ def read_config(
     Raises UserError if a file cannot be read.
     """
     tree = _with_base(path, seen=())
-    file_epochs = tree.at(("epochs",)).value
+    is_empty, file_epochs = not tree.value, tree.at(("epochs",)).value
     tree = override(tree, overrides, places)
+    if is_empty and "dataset" not in tree.value:
+        fix = "begin with a config that comes with dlrun: dlrun show spiral_relu"
+        raise UserError("the config is empty", where=str(path), fix=fix)
     epochs = tree.at(("epochs",)).value
     both = type(file_epochs) is type(epochs) is int
     if _is_unset(tree, "expect_epochs") and both and epochs < file_epochs:
@@ -107,7 +110,7 @@ def config_from_plain(
 def _with_base(path: Path, seen: tuple[Path, ...]) -> Located:
     tree = read_file(path)
     if not isinstance(tree.value, dict):
-        raise UserError("a config must be a mapping of keys to values", where=str(tree.place))
+        raise no_mapping(tree)
     if "base" not in tree.value:
         return tree
     base = tree.value.pop("base")

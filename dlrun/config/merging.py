@@ -63,7 +63,7 @@ def override(tree: Located, overrides: Sequence[str], places: Mapping[str, Place
             try:
                 value = parse(written, source, has_lines=False)
             except UserError as error:
-                raise UserError(error.what, where=f"{source} {shortened(text)}") from None
+                raise UserError(error.what, where=f"{source} {shortened(text)}", fix=error.fix) from None
         if places and key in places:
             value = located(value.plain(), places[key])
         tree = _put(tree, path, value)

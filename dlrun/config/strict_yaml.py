@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from dlrun.errors import UserError
+from dlrun.config.syntax import NAME_ANOTHER, Cause, cause_of, is_python, refused_kind
+from dlrun.errors import UserError, excerpt
 from dlrun.system.bounds import CONFIG
 from dlrun.system.files import NotAFile, TooLarge, read_bounded
 from dlrun.system.pipes import received
@@ -22,6 +23,7 @@ DEEPEST = 50
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})$")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 _ESCAPE = re.compile("escape|hexdecimal")  # in the words of LibYAML and of PyYAML
+_NO_SPACE = re.compile(r"(\w+):([^\s:/]\S*)\Z")
 _DRIVE = re.compile(r'"[A-Za-z]:\\[^\\/\r\n]')  # "C:\new": \n would be the end of a line
 _BACKSLASH = r"in double quotes a backslash begins an escape: write C:\data\x in single quotes, or C:/data/x"
 _CONSTANTS: dict[str, Any] = {
@@ -100,12 +102,40 @@ def read_file(path: Path) -> Located:
         raise UserError(f"{path} is too large for a config ({error.size:,} bytes)") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
+    if refused := refused_kind(raw, path.name):
+        raise UserError(refused[0], where=str(path), fix=refused[1])
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise UserError("the file is not UTF-8 text", where=f"{path}:{line}") from None
+        raise _not_utf8(raw, error.start, path) from None
     return parse(text, str(path))
+
+
+def no_mapping(tree: Located) -> UserError:
+    """The error for a config that is a list or a single value, with the remedy."""
+    what, fix = "a config must be a mapping of keys to values", "write a line KEY: VALUE for each key"
+    if isinstance(tree.value, list):
+        what, fix = f"{what}, not a list", "leave out the dashes in front of the keys"
+    elif isinstance(tree.value, str) and (found := _NO_SPACE.match(tree.value)):
+        what, fix = f"{what}: a space is missing behind the colon", f"write {found[1]}: {found[2]}"
+    elif isinstance(tree.value, str) and is_python(tree.value):
+        what, fix = f"{what}, not Python code", NAME_ANOTHER
+    return UserError(what, where=str(tree.place), fix=fix)
+
+
+def _not_utf8(raw: bytes, start: int, path: Path) -> UserError:
+    """The error for the first byte of a file that is not UTF-8."""
+    above = raw[:start].decode(errors="replace").splitlines(keepends=True) or [""]
+    line = raw.count(b"\n", 0, start)
+    column = 0 if above[-1].endswith("\n") else len(above[-1])
+    letter = raw[start : start + 1].decode("cp1252", "replace")
+    shown = raw.decode("cp1252", "replace").split("\n")[line]
+    return UserError(
+        f"the file is not UTF-8 text: byte 0x{raw[start]:02X}, which elsewhere means {letter}",
+        where=f"{path}:{line + 1}:{column + 1}",
+        fix="save the file as UTF-8",
+        excerpt=excerpt(shown, 0, column),
+    )
 
 
 def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
@@ -115,22 +145,23 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
     invalid YAML and for text that YAML would silently misread.
     """
 
-    def place(mark: yaml.Mark) -> Place:
+    def place(mark: yaml.Mark | Cause) -> Place:
         return Place(source, mark.line + 1, mark.column + 1) if has_lines else Place(source)
 
-    def refuse(what: str, mark: yaml.Mark | None, fix: str = "") -> UserError:
-        return UserError(what, where=str(place(mark)) if mark else source, fix=fix)
+    def refuse(what: str, mark: yaml.Mark | Cause, fix: str = "") -> UserError:
+        shown = excerpt(text, mark.line, mark.column) if has_lines else ()
+        return UserError(what, where=str(place(mark)), fix=fix, excerpt=shown)
 
     try:
         text.encode()  # a command line may hold surrogates; refuse them here, with our own message
         _refuse_what_would_not_end(text, refuse)
         node = yaml.compose(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        problem = f"this is not YAML: {error.problem or error.context}"
-        fix = _BACKSLASH if _ESCAPE.search(str(error.problem)) else ""
-        raise refuse(problem, error.problem_mark or error.context_mark, fix) from None
-    except (yaml.YAMLError, UnicodeEncodeError) as error:
-        raise UserError(f"this is not YAML: {str(error).splitlines()[0]}", where=source) from None
+    except UnicodeEncodeError:
+        raise UserError("this is not YAML: it has bytes that are no text", where=source) from None
+    except yaml.YAMLError as error:
+        cause = cause_of(text, error, _Loader)
+        fix = _BACKSLASH if _ESCAPE.search(cause.what) else cause.fix
+        raise refuse(f"this is not YAML: {cause.what}", cause, fix) from None
     if node is None:
         start = Place(source, 1, 1) if has_lines else Place(source)
         return Located({}, start, start)
@@ -155,10 +186,18 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
             if not isinstance(key, str):
                 hint = "; a value with a comma or bracket in it needs quotes" if node.flow_style else ""
                 raise refuse(f"a key must be plain text{hint}", mark)
+            if not key_node.style and key != key.strip():
+                raise refuse("an unusual space in front of a key or behind it", mark, "use plain spaces")
+            is_bare = not key_node.style and isinstance(value_node, yaml.ScalarNode) and not value_node.value
+            if node.flow_style and is_bare and (found := _NO_SPACE.match(key)):
+                fix = f"write {found[1]}: {found[2]}"
+                raise refuse("a space is missing behind the colon", mark, fix)
             if key == "<<" and not key_node.style:
                 raise refuse("merge keys (<<) are not read; use `base: other.yaml`", mark)
             if key in first:
-                raise refuse(f"{key!r} is given a second time (first at {first[key]})", mark)
+                raise refuse(
+                    f"{key!r} is given a second time (first at {first[key]})", mark, "keep one of the two"
+                )
             first[key] = place(mark)
             yield key, locate(value_node, mark)
 
@@ -170,7 +209,11 @@ def _refuse_what_would_not_end(text: str, refuse: Any) -> None:
     depth = values = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise refuse("anchors and aliases (& and *) are not read", event.start_mark)
+            raise refuse(
+                "anchors and aliases (& and *) are not read",
+                event.start_mark,
+                "put a text that begins with & or * in quotes",
+            )
         if tag := getattr(event, "tag", None):
             raise refuse(f"tags ({tag[:40]}) are not read", event.start_mark)
         values += isinstance(event, yaml.NodeEvent)

@@ -155,11 +155,11 @@ def test_a_text_means_what_it_says(fault: Fault, written: str, meant: Any) -> No
         ("a: !!python/object/apply:os.getcwd []", "f:1:4", "tags"),
         ("a: !!str 1", "f:1:4", "tags"),
         ("a: ! 1", "f:1:4", "tags"),
-        ("a: 1\n---\nb: 2", "f:2:1", "this is not YAML"),
-        ("a: [1,\n", "f:2:1", "this is not YAML"),
-        ("a: b: c", "f:1:5", "this is not YAML"),
-        ("a:\n\t- b", "f:2:1", "this is not YAML"),
-        ("a: 1\nb: @", "f:2:4", "this is not YAML"),
+        ("a: 1\n---\nb: 2", "f:2:1", "a second document"),
+        ("a: [1,\n", "f:1:4", "the bracket [ is never closed"),
+        ("a: b: c", "f:1:4", "a value with a colon in it needs quotes"),
+        ("a:\n\t- b", "f:2:1", "a tab; use spaces"),
+        ("a: 1\nb: @", "f:2:4", "a value that begins with @ needs quotes"),
     ],
 )
 def test_what_yaml_would_silently_get_wrong_is_refused_with_its_place(
@@ -193,7 +193,7 @@ TABLE: list[tuple[str, Any]] = [
     ("day: 2024-01-02", {"day": "2024-01-02"}),
     ("lr: 1\nlr: 2", "f.yaml:2:1"),
     ("1: a\ntrue: b", "f.yaml:1:1"),
-    ("a: {b:1}", {"a": {"b:1": None}}),
+    ("a: {b:1}", "f.yaml:1:5"),
     ("lr:0.1", "lr:0.1"),
     ("", {}),
     ("x: .inf", {"x": math.inf}),
@@ -284,23 +284,24 @@ def test_a_text_that_would_never_end_is_refused(fault: Fault, text: str) -> None
 @pytest.mark.row("T29")
 @pytest.mark.usefixtures("no_hanging")
 @pytest.mark.parametrize(
-    ("raw", "line"),
+    ("raw", "place"),
     [
-        ("a: ü\n".encode("latin-1"), 1),
-        (b"a: 1\nb: 2\nc: \xff\n", 3),
-        ("a: 1\n".encode("utf-16"), 1),
-        (b"a: \xed\xa0\x80\n", 1),
+        ("a: ü\n".encode("latin-1"), ":1:4"),
+        (b"a: 1\nb: 2\nc: \xff\n", ":3:4"),
+        ("a: 1\n".encode("utf-16"), ""),
+        (b"a: \xed\xa0\x80\n", ":1:4"),
     ],
     ids=["latin-1", "third line", "UTF-16", "surrogate"],
 )
 def test_a_file_that_is_not_utf8_is_refused_with_its_line(
-    fault: Fault, tmp_path: Path, raw: bytes, line: int
+    fault: Fault, tmp_path: Path, raw: bytes, place: str
 ) -> None:
     path = tmp_path / "a.yaml"
     path.write_bytes(raw)
     with pytest.raises(UserError, match="not UTF-8") as refused:
         read_file(path)
-    assert refused.value.where == f"{path}:{line}"
+    assert refused.value.where == f"{path}{place}"
+    assert refused.value.fix == "save the file as UTF-8"
     fault.count(files=1)
 
 
