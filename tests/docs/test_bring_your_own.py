@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import runpy
-import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from following import commands, follow, occurs
 from pages import blocks, page
 from small_runs import differences, go_on, outcome, own_parts, planned, trained
 
@@ -21,52 +19,8 @@ from dlrun.training.opening import open_checkpoint
 from dlrun.training.plan_trials import try_on
 
 PAGE = page("docs/bring-your-own.md")
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
-# Times, and a line of progress that a slow machine prints.
-SECONDS, PROGRESS = re.compile(r" in \d+(\.\d+)? s"), re.compile(r"epoch (\d+)/(?!\1 )")
-
-
 FILES = {name: text for kind, name, text in blocks(PAGE) if kind != "console"}
 PARTS = {name.removeprefix("my_parts/"): text for name, text in FILES.items() if name.startswith("my_parts/")}
-
-
-def commands(content: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield each command of a block, with the lines of output that are shown below it."""
-    for command in content.removeprefix("$ ").split("\n$ "):
-        first, *shown = command.splitlines()
-        yield first, shown
-
-
-def lines_of(text: str) -> list[str]:
-    """The lines of an output without those that are empty, times and progress."""
-    kept = (line.rstrip() for line in text.splitlines() if line.strip() and not PROGRESS.match(line))
-    return [SECONDS.sub(" in a while", line) for line in kept]
-
-
-def says_the_same(shown: str, printed: str) -> bool:
-    """True if two lines have the same words, and the same figures as far as a processor decides them."""
-    words = [" ".join(NUMBER.sub("0", line).split()) for line in (shown, printed)]
-    figures = [[float(n.replace(",", "")) for n in NUMBER.findall(line)] for line in (shown, printed)]
-    return words[0] == words[1] and figures[0] == pytest.approx(figures[1], rel=0.005, abs=0.005)
-
-
-def occurs(shown: list[str], printed: list[str]) -> bool:
-    """True if the lines shown are among the printed ones, without a gap except where `…` says so."""
-    while "…" in shown:
-        cut = shown.index("…")
-        places = (
-            start
-            for start in range(len(printed) - cut + 1)
-            if all(map(says_the_same, shown[:cut], printed[start : start + cut]))
-        )
-        start = next(places, None)
-        if start is None:
-            return False
-        shown, printed = shown[cut + 1 :], printed[start + cut :]
-    return any(
-        all(map(says_the_same, shown, printed[start : start + len(shown)]))
-        for start in range(len(printed) - len(shown) + 1)
-    )
 
 
 def test_a_line_with_another_figure_or_word_is_another_line() -> None:
@@ -94,30 +48,6 @@ def test_the_page_does_what_it_says_from_the_first_line_to_the_last(
             follow(command, shown, dlrun, tmp_path, monkeypatch)
     for path in Path("my_parts").rglob("*.py"):
         assert read_part(path.parent.name, path).name == path.stem
-
-
-def follow(
-    command: str,
-    shown: list[str],
-    dlrun: Callable[..., Any],
-    here: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Do what a command of the page does, and compare its output with what is shown."""
-    program, *words = shlex.split(command, comments=True)
-    match program:
-        case "export":
-            monkeypatch.setenv(*words[0].replace("$PWD", str(here)).split("="))
-        case "python":
-            runpy.run_path(words[0])
-        case "dlrun":
-            stated = re.search(r"# exit code (\d)", command)
-            done = dlrun(*words)
-            printed = (done.out + done.err).replace(f"{here}/", "")
-            assert done.code == (int(stated[1]) if stated else 0), f"{command}\n{printed}"
-            assert occurs(lines_of("\n".join(shown)), lines_of(printed)), f"{command}\n{printed}"
-        case _:
-            pytest.fail(f"a reader may not have {program}")
 
 
 def test_the_page_has_a_part_of_every_kind_and_is_linked() -> None:

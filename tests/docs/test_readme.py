@@ -1,0 +1,77 @@
+"""The README can be followed to the letter: its commands end well, one after the other, and print what it shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from following import lines_of, occurs
+from pages import blocks, page
+from places import PROJECT
+
+from dlrun.run_folders.run import Run
+
+README = page("README.md")
+BLOCKS = [content for _, _, content in blocks(README)]
+ROWS = re.findall(r"^\| `dlrun ([^`]+)` \|", README, re.MULTILINE)
+INSTALL, SHOWN, CONFIG, TREE, LOOP, TESTS = BLOCKS
+FIRST = "train configs/spiral_relu.yaml"
+
+
+def test_its_commands_end_well_one_after_the_other(
+    dlrun: Callable[..., Any], runs_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(PROJECT / "configs", tmp_path / "configs")
+    monkeypatch.chdir(tmp_path)
+    assert INSTALL.rstrip().endswith(f"dlrun {FIRST}")
+    first = dlrun(*shlex.split(FIRST))
+    printed = [line for line in lines_of(first.out) if not line.startswith("evaluate: ")]
+    shown = [line for line in lines_of(SHOWN) if not line.startswith("evaluate: ")]
+    assert first.code == 0 and occurs(shown, [line.replace(str(runs_dir), "runs") for line in printed])
+    folder = runs_dir / "spiral_relu-001"
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert {line.split()[0] for line in TREE.splitlines()[1:]} == files
+    for command in ROWS:
+        done = dlrun(*shlex.split(command))
+        assert done.code == 0, f"dlrun {command}\n{done.out}{done.err}"
+    assert not (runs_dir / "spiral_relu-002").exists(), "the last row deletes it"
+    assert Run(folder).summary()["status"] == "finished"
+
+
+def test_the_config_that_it_shows_is_the_one_that_it_trains() -> None:
+    assert (PROJECT / "configs" / "spiral_relu.yaml").read_text(encoding="utf-8") == CONFIG
+
+
+def test_each_command_that_it_has_is_in_its_table(dlrun: Callable[..., Any]) -> None:
+    there = set(re.findall(r"^│ ([a-z]+) ", dlrun("--help").out, re.MULTILINE))
+    named = {command.split()[0] for command in ROWS} | {"predict", "train"}
+    assert named == there
+
+
+def test_the_files_to_which_it_leads_are_there() -> None:
+    for path in re.findall(r"\]\(([\w./]+)\)|src=\"([\w./]+)\"", README):
+        assert (PROJECT / "".join(path)).is_file(), path
+
+
+@pytest.mark.slow
+def test_a_stranger_follows_it_in_a_fresh_clone(tmp_path: Path) -> None:
+    """Everything but its test command, by a shell, in an environment of its own."""
+    clone = tmp_path / "dlrun"
+    subprocess.run(["git", "clone", "-q", PROJECT, clone], check=True)
+    script = "\n".join([INSTALL, "source .venv/bin/activate", *(f"dlrun {row}" for row in ROWS), LOOP])
+    ours = ("PYTHONPATH", "DLRUN_PARTS", "VIRTUAL_ENV")
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=clone, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "train_accuracy >= 0.94    0.9670  yes" in done.stdout
