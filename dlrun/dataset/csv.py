@@ -160,8 +160,8 @@ def csv(
             they go through; auto finds them.
         date: Column that dates the rows, in ISO 8601 (2016-01-31, 2016-01-31 12:00, UTC unless it says
             otherwise) or `date_format`, and is no input; or three, year, month and day, which are inputs.
-        date_format: Form of the dates as in Python, such as %d.%m.%Y, and %q for the quarter; empty: ISO
-            8601.
+        date_format: Form of the dates, of `date` and of `dates`, as in Python, such as %d.%m.%Y, and %q for
+            the quarter; empty: ISO 8601.
         date_cycles: Further inputs, the sine and cosine of the date within the year, the week or the day.
         lags: Steps back at which earlier values of the target become inputs: [1, 7] gives each row those 1
             and 7 steps before it.

@@ -99,14 +99,17 @@ def table_facts(dataset: Choice, data_dir: Path) -> TableFacts | None:
         is_strict=options.get("read") == "strict",
     )
     table = file_table(str(options["path"]), data_dir, (), reading)
-    stated = options["target"]
-    targets: Sequence[str] = [str(stated)] if isinstance(stated, str | int) else stated
+    named = options["target"]
+    targets: Sequence[str] = [str(named)] if isinstance(named, str | int) else named
     with suppress(UserError):  # a place beyond the columns names none
         targets = named_targets(targets, table)
     decimal = str(table.guessed.get("decimal", reading.decimal))
     marks = (str(options.get("thousands", "")), tuple(options.get("symbols", ())))
     numbers = NumberReading("," if decimal == "," else ".", *marks)
-    kinds = kinds_of(table.columns, numbers, decimal)
+    dates = options.get("dates", ())
+    date_format = str(options.get("date_format", ""))
+    stated = () if dates == "auto" else dates
+    kinds = kinds_of(table.columns, numbers, decimal, dates=stated, date_format=date_format)
     if codes := _codes(table, targets, options):
         table = file_table(str(options["path"]), data_dir, codes, reading)
         kinds |= dict.fromkeys(codes, Kind("category"))
@@ -204,14 +207,14 @@ def _values(column: Column, kind: Kind) -> np.ndarray:
     column = column.without(kind.nothing)
     if kind.name == "number":
         numbers = column.as_numbers(kind.reading.read).numbers
-        assert numbers is not None
-        return np.where(np.isnan(numbers), _MISSING, numbers)
-    column = column.as_texts()
-    assert column.codes is not None, "texts have codes"
-    values: list[float] = [*range(len(column.texts))]
-    if kind.name == "date" and not kind.mistake:
-        values = [seconds_of([text], kind.date_format) for text in column.texts]
-    return np.take(np.array([*values, _MISSING], np.float64), column.codes)
+    elif kind.name == "date" and not kind.mistake:
+        numbers = column.as_texts().as_numbers(lambda text: seconds_of([text], kind.date_format)).numbers
+    else:
+        column = column.as_texts()
+        assert column.codes is not None, "texts have codes"
+        return np.take(np.array([*range(len(column.texts)), _MISSING], np.float64), column.codes)
+    assert numbers is not None, "they were read as numbers"
+    return np.where(np.isnan(numbers), _MISSING, numbers)
 
 
 def _said(value: float, column: Column, kind: Kind) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ ROWS = [
 ]
 
 
-def facts(folder: Path, target: str = "y", task: str = "regression", **options: Any) -> TableFacts:
+def facts(
+    folder: Path, target: str = "y", task: str = "regression", rows: Sequence[Any] = ROWS, **options: Any
+) -> TableFacts:
     path = folder / "t.csv"
-    lines = ["key,x,half,letter,day,y", *(",".join(map(str, row)) for row in ROWS)]
+    lines = ["key,x,half,letter,day,y", *(",".join(map(str, row)) for row in rows)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     chosen = {"path": str(path), "target": target, "task": task, **options}
     found = table_facts(Choice("csv", chosen), folder)
@@ -51,6 +54,15 @@ def test_each_column_has_its_kind_its_cells_and_its_range(tmp_path: Path) -> Non
     assert (letter.usual, letter.different) == ("a", 2) and letter.share == pytest.approx(40 / 60)
     assert (day.low, day.high) == ("2020-01-01", "2020-01-28")
     assert key.remark == "all its texts differ" and (y.is_target, y.remark) == (True, "the target")
+
+
+def test_dates_are_told_by_their_options_as_training_does(tmp_path: Path) -> None:
+    rows = [(*row[:4], f"{row[4][8:]}/01/2020", row[5]) for row in ROWS[:12]]
+    assert "read otherwise" in facts(tmp_path, rows=rows).columns[4].remark
+    day = facts(tmp_path, rows=rows, date_format="%d/%m/%Y").columns[4]
+    assert (day.kind, day.low, day.high, day.remark) == ("date", "2020-01-01", "2020-01-12", "")
+    letter = facts(tmp_path, rows=rows, dates=["letter"]).columns[3]
+    assert (letter.kind, letter.missing) == ("empty", 12), "none of its texts is a date"
 
 
 def test_the_share_of_the_target_that_a_column_tells_is_given(tmp_path: Path) -> None:

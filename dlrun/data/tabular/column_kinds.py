@@ -50,6 +50,7 @@ _MOST_WORDS = 3  # different ones
 _MANY = 20  # different numbers: words among these are no further categories, however frequent
 _LEAST_IDS = 10  # cells: fewer texts that all differ may be categories
 _NEARLY_ALL = 0.9
+_TRIED = 20  # texts, before all are
 _LEAST_DIGITS = 3  # of a code with zeros in front
 _FEW = 10  # different whole numbers that may be categories
 _ROWS_OF_EACH = 30
@@ -76,10 +77,13 @@ class Kind:
     has_frequent_words: bool = False
 
 
-def kind_of(column: Column, decimal: str = "", given: NumberReading | None = None) -> Kind:
+def kind_of(
+    column: Column, decimal: str = "", given: NumberReading | None = None, date_format: str = ""
+) -> Kind:
     """The kind of a column; `decimal` is the decimal mark of its file, "" if it is not known.
 
-    Numbers are read as `given`, or else by the only reading that fits all of them.
+    Numbers are read as `given`, or else by the only reading that fits all of them. Texts are dates by the
+    stated `date_format`, or else by the only one that fits them.
     """
     if column.is_date:
         return Kind("date")
@@ -91,6 +95,8 @@ def kind_of(column: Column, decimal: str = "", given: NumberReading | None = Non
     numbers = np.empty(0) if column.numbers is None else column.numbers[~np.isnan(column.numbers)]
     if not held:
         return Kind("number" if len(numbers) else "empty", nothing=words)
+    if not len(numbers) and date_format and _are_dates(held, date_format):
+        return _nearly_dates(held, [date_format], words)
     if not len(numbers) and (formats := formats_of(held)):
         if len(formats) > 1:
             return _unclear_dates(held, formats)
@@ -123,21 +129,31 @@ def kind_of(column: Column, decimal: str = "", given: NumberReading | None = Non
 
 
 def kinds_of(
-    columns: Mapping[str, Column], numbers: NumberReading, decimal: str, categorical: Collection[str] = ()
+    columns: Mapping[str, Column],
+    numbers: NumberReading,
+    decimal: str,
+    categorical: Collection[str] = (),
+    dates: Collection[str] = (),
+    date_format: str = "",
 ) -> dict[str, Kind]:
-    """The kind of each column, categories if it is among `categorical`.
+    """The kind of each column, categories if it is among `categorical`, dates if it is among `dates`.
 
-    Numbers are read by `numbers` if these are unusual. `decimal` is the mark of the file, or "auto" if the
-    columns are to tell it.
+    Numbers are read by `numbers` if these are unusual, and dates by `date_format` if it is stated. `decimal`
+    is the mark of the file, or "auto" if the columns are to tell it.
     """
     if decimal == "auto":
         alike = (c.texts for c in columns.values() if c.texts and all(map(is_like_a_number, c.texts)))
         decimal = decimal_of(alike)
     given = None if numbers in (PLAIN, NumberReading(",")) else numbers
-    return {
-        name: Kind("category") if name in categorical else kind_of(column, decimal, given)
+    found = {
+        name: Kind("category") if name in categorical else kind_of(column, decimal, given, date_format)
         for name, column in columns.items()
     }
+    for name in {*dates} & found.keys() - {*categorical}:
+        if found[name].name not in ("date", "empty"):
+            words = tuple(filter(is_meant_as_nothing, _written(columns[name])))
+            found[name] = Kind("date", date_format=date_format, nothing=words)
+    return found
 
 
 def is_meant_as_nothing(text: str) -> bool:
@@ -226,6 +242,15 @@ def _written(column: Column) -> dict[str, int]:
     if column.codes is not None:
         return dict(zip(column.texts, column.counts.tolist(), strict=True))
     return Counter(column.odd.values())
+
+
+def _are_dates(held: Mapping[str, int], date_format: str) -> bool:
+    """True if nearly all cells are dates of a format."""
+    texts = list(held)
+    if not any(is_date(text, date_format) for text in texts[:_TRIED]):
+        return False
+    fitting = sum(held[text] for text in texts if is_date(text, date_format))
+    return fitting >= _NEARLY_ALL * sum(held.values())
 
 
 def _nearly_dates(held: Mapping[str, int], formats: Sequence[str], words: tuple[str, ...]) -> Kind:

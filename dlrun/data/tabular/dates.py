@@ -24,7 +24,6 @@ _DAYS = (
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 FORMATS = tuple(day + time for time in _TIMES for day in _DAYS)
 _TRIED = 20  # texts, by which formats are chosen before all are tried
-_OFFSET = re.compile(r"(?<=\d)(Z|[+-]\d\d:\d\d)$")
 ISO = ""  # stands for ISO 8601 in all its forms
 
 
@@ -94,10 +93,19 @@ def formats_of_most(counts: Mapping[str, int], share: float) -> list[str]:
     return _different(best, [text for text in texts if _fits([text], best[0])]) if best else []
 
 
-def said_offsets(texts: Iterable[str]) -> str:
-    """The different offsets from UTC of some dates, such as `+01:00, +02:00`; "" unless there are several."""
-    found = {match[0].replace("Z", "+00:00") for text in texts if (match := _OFFSET.search(text))}
-    return ", ".join(sorted(found)) if len(found) > 1 else ""
+def said_offsets(texts: Iterable[str], date_format: str = ISO) -> str:
+    """The different offsets from UTC of some dates, such as `+01:00, +02:00`; "" unless there are several.
+
+    A date without one counts as one of UTC.
+    """
+    if date_format and "%z" not in date_format:
+        return ""
+    found = set()
+    for text in texts:
+        with suppress(ValueError, re.error):
+            moment = _moment(text, date_format) if date_format else datetime.fromisoformat(text)
+            found.add(moment.isoformat()[-6:] if moment.tzinfo else "none")
+    return ", ".join(sorted(found - {"none"}) + ["none"] * ("none" in found)) if len(found) > 1 else ""
 
 
 def is_date(text: str, date_format: str) -> bool:

@@ -9,7 +9,7 @@ from dlrun.data.placement import Placement
 from dlrun.data.table_files.tables import Table
 from dlrun.data.tabular.cells import Cells, in_order
 from dlrun.data.tabular.column_figures import Figures
-from dlrun.data.tabular.dates import ISO, formats_of, said_offsets
+from dlrun.data.tabular.dates import formats_of, is_date, said_offsets
 from dlrun.data.tabular.encoding import Encoding, TableOptions, different, places_of, sameness
 from dlrun.data.tabular.far_values import ranges_of
 from dlrun.data.tabular.guesses import input_columns
@@ -161,18 +161,25 @@ def _categories(
 
 
 def _formats(table: Table, options: TableOptions) -> dict[str, str]:
-    """The format of each column of dates: the stated one, or unless the reading is strict one that fits."""
-    columns = [*options.dates, *(options.date if len(options.date) == 1 else ())]
-    if options.date_format or options.reading.is_strict:
-        return dict.fromkeys(columns, options.date_format)
-    return {name: [*formats_of(table.columns[name].as_texts().texts), ISO][0] for name in columns}
+    """The format of each column of dates: the stated one, or unless the reading is strict one that fits.
+
+    A stated one is that of the date; of inputs it is that of those columns which hold such dates.
+    """
+    columns, stated = [*options.dates, *(options.date if len(options.date) == 1 else ())], options.date_format
+    found = dict.fromkeys(columns, stated)
+    for name in columns if not options.reading.is_strict else ():
+        texts = table.columns[name].as_texts().texts
+        is_stated = name in options.date or any(is_date(text, stated) for text in texts[:_LOOKED_AT])
+        if not (stated and is_stated) and (fitting := formats_of(texts)):
+            found[name] = fitting[0]
+    return found
 
 
 def _mixed_offsets(table: Table, options: TableOptions) -> list[str]:
     """A note for each column of dates that have different offsets from UTC, as summer and winter have."""
     columns = [*options.dates, *(options.date if len(options.date) == 1 else ())]
     each = {
-        name: said_offsets(table.columns[name].as_texts().texts[:_LOOKED_AT])
+        name: said_offsets(table.columns[name].as_texts().texts[:_LOOKED_AT], options.format_of(name))
         for name in dict.fromkeys(columns)
     }
     return [

@@ -106,7 +106,8 @@ class Guesses:
         decimal = str(self.table.guessed.get("decimal", options.reading.decimal))
         categorical = () if options.categorical == "auto" else options.categorical
         each = {name: self.table.columns[name] for name in columns}
-        return kinds_of(each, options.numbers, decimal, categorical)
+        dates = () if options.dates == "auto" else options.dates
+        return kinds_of(each, options.numbers, decimal, categorical, dates, options.date_format)
 
     def kind_of_date(self) -> dict[str, Kind]:
         """The kind of the single column of the date, {} if its format is stated or it holds no dates."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -483,10 +484,49 @@ def test_points_that_may_stand_between_thousands_are_said(tmp_path: Path) -> Non
     assert f"{said} decimal: ','" in data_of(path).findings, "the example shows a point"
 
 
+@pytest.mark.parametrize("dates", ["auto", ["when", "iso"]])
+@pytest.mark.parametrize("date_format", ["%d/%m/%Y", "%d in %m of %Y"])
+def test_a_stated_format_is_that_of_dates_that_are_inputs(
+    tmp_path: Path, dates: Any, date_format: str
+) -> None:
+    days = [date(2020, n % 12 + 1, n % 11 + 1) for n in range(60)]
+    rows = [f"{day.strftime(date_format)},{day},{n}" for n, day in enumerate(days)]
+    path = table(tmp_path, rows, "when,iso,y")
+    data = data_of(path, dates=dates, date_format=date_format)
+    assert data.features == ("when", "iso"), "one that has another format is read by this"
+    train = data.read()["train"].inputs
+    assert torch.equal(train[:, 0], train[:, 1]) and len(train.unique()) > 20
+    again = data_of(path, data.known, **{"dates": dates, "date_format": date_format} | data.guessed)
+    assert torch.equal(again.read()["train"].inputs, train)
+
+
+def test_words_among_dates_of_a_stated_format_are_missing(tmp_path: Path) -> None:
+    rows = [f"{n % 9 + 1} in 3 of 2020,{n}" for n in range(60)]
+    path = table(tmp_path, [*rows, "?,7", "soon,8"], "when,y")
+    for dates in ("auto", ["when"]):
+        data = data_of(path, dates=dates, date_format="%d in %m of %Y")
+        assert data.features == ("when", "when is missing") and data.guessed["na_values"] == ["?", "soon"]
+
+
+def test_numbers_under_dates_are_dates_of_a_stated_format_however_few_differ(tmp_path: Path) -> None:
+    path = table(tmp_path, [*(f"2020030{n % 4 + 1},{n}" for n in range(160)), "?,7"], "when,y")
+    data = data_of(path, dates=["when"], date_format="%Y%m%d", missing="drop")
+    assert data.features == ("when",) and data.guessed["na_values"] == ["?"]
+    first = float(data.read()["train"].inputs.min())
+    assert first == (date(2020, 3, 1) - date(1970, 1, 1)).days * 86400
+    of_few = data_of(path, missing="drop")
+    assert of_few.features == ("when=20200301", "when=20200302", "when=20200303", "when=20200304")
+
+
 def test_dates_of_several_offsets_are_said_to_be_counted_in_utc(tmp_path: Path) -> None:
     rows = [f"2021-{n % 9 + 1:02}-{n % 28 + 1:02}T08:00:00+0{1 + (n % 9 > 2)}:00,{n}" for n in range(60)]
     said = "when has dates of several offsets from UTC (+01:00, +02:00): its days and hours are those of UTC"
     assert said in data_of(table(tmp_path, rows, "when,y")).findings
     assert said in data_of(tmp_path / "table.csv", date=["when"], date_cycles=["day"]).findings
+    mixed = [row.replace("+02:00", "").replace("+01:00", "+0100") for row in rows]
+    assert any("(+01:00, none)" in each for each in data_of(table(tmp_path, mixed, "when,y")).findings)
+    by_format = [row.replace("T", " at ") for row in rows]
+    path = table(tmp_path, by_format, "when,y")
+    assert said in data_of(path, dates=["when"], date_format="%Y-%m-%d at %H:%M:%S%z").findings
     alike = [row.replace("+02", "+01") for row in rows]
     assert not any("UTC" in each for each in data_of(table(tmp_path, alike, "when,y")).findings)
