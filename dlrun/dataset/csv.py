@@ -142,7 +142,8 @@ def csv(
         symbols: Signs beside numbers that are passed over, such as $ or %.
         encoding: Encoding of the text, such as utf-8 or cp1252.
         header: Line that names the columns, counted from 1; none if no line does.
-        columns: Names for the columns, instead of those in the file.
+        columns: Names for the columns, instead of those in the file; a file that has some of these at other
+            places keeps its own.
         na_values: Further words for a missing cell.
         sheet: Sheet of a workbook by its name or number from 1 (null: the first that holds a table), or the
             file in an archive of several.

@@ -74,10 +74,10 @@ class ImageLabels:
         return tuple(found)
 
     def scaling(self, table: Table, *, apart: bool) -> Scaling | None:
-        """The mean and the deviation of the numbers of a regression, `apart` those of each column; else None.
+        """The mean and the deviation of all numbers of a regression, or `apart` of each column.
 
-        They are of all labels: the splits are known only once the images are decoded, because equal images
-        stand together.
+        None of other targets. They are of all labels: the splits are known only once the images are decoded,
+        because equal images stand together.
         """
         rows = [cells for _, cells in self._rows(table)] if self.task == "regression" else []
         if not rows:

@@ -141,7 +141,7 @@ def _names(
     if reading.columns:
         named = distinct_names(given, source)[0] if head.names else ()
         if _name_otherwise(named, reading.columns):
-            return named, []
+            return named, ["columns names columns of the file at other places: its own names are taken"]
         return given_names(reading.columns, len(given), source), []
     if not head.names:
         count = len(given)

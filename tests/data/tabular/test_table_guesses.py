@@ -457,6 +457,9 @@ def test_columns_of_a_file_with_an_unnamed_one_are_found_by_their_names(tmp_path
 def test_other_names_for_the_columns_of_a_file_are_those_of_their_places(tmp_path: Path) -> None:
     path = table(tmp_path, [f"{n % 7},{n % 5},{n % 3}" for n in range(40)], "x,a,y")
     assert data_of(path, columns=["size", "a", "y"]).features == ("size", "a")
+    moved = data_of(path, columns=["a", "x", "y"])
+    assert moved.features == ("x", "a")
+    assert "columns names columns of the file at other places: its own names are taken" in moved.findings
 
 
 @pytest.mark.parametrize("option", ["ignore", "inputs", "categorical", "dates", "missing"])
