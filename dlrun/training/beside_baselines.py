@@ -82,7 +82,7 @@ def _remedies(plan: Plan, training: Split | None, rows: Mapping[str, Sequence[An
     if training is not None and is_unscaled and _is_far_from_unit(training):
         yield "set dataset.scale_target: true"
     by_epoch = _losses(rows, "train_loss")
-    if _rises(_losses(rows, "valid_loss")):
+    if _rises(_losses(rows, "valid_loss")) and not _rises(by_epoch):
         yield "take a smaller model or optimizer.weight_decay (the validation loss rises again)"
     elif _still_falls(by_epoch):
         yield "train longer (the training loss still falls)"

@@ -96,21 +96,29 @@ def test_a_loss_that_no_longer_falls_is_not_trained_longer(
     assert "train longer (the training loss still falls)" in line
 
 
+def told_of_noise(dlrun: Dlrun, write: Callable[[str, str], Path], *words: str) -> str:
+    """The line on baselines of a run on numbers that tell nothing of the target."""
+    noise = torch.randn(60, 6, generator=torch.Generator().manual_seed(0)).tolist()
+    write("houses.csv", "a,b,c,d,e,price\n" + "\n".join(",".join(map(str, row)) for row in noise) + "\n")
+    usual = ("dataset.scale_target=true", "dataset.valid_fraction=0.1", "batch_size=64")
+    done = dlrun("train", write("prices.yaml", PRICES), *usual, *words)
+    [line] = [line for line in (done.out + done.err).splitlines() if "is worse than" in line]
+    return line
+
+
 def test_a_model_that_learns_by_heart_is_not_trained_longer(
     dlrun: Dlrun, write: Callable[[str, str], Path]
 ) -> None:
-    noise = torch.randn(60, 6, generator=torch.Generator().manual_seed(0)).tolist()
-    write("houses.csv", "a,b,c,d,e,price\n" + "\n".join(",".join(map(str, row)) for row in noise) + "\n")
-    words = (
-        "dataset.scale_target=true",
-        "dataset.valid_fraction=0.1",
-        "epochs=60",  # over which the training loss falls to the last
-        "optimizer={name: adam, lr: 0.02}",
-        "batch_size=64",
-    )
-    done = dlrun("train", write("prices.yaml", PRICES), "architecture={name: mlp, hidden: [64]}", *words)
-    [line] = [line for line in (done.out + done.err).splitlines() if "is worse than" in line]
+    model = ("architecture={name: mlp, hidden: [64]}", "optimizer={name: adam, lr: 0.02}")
+    line = told_of_noise(dlrun, write, *model, "epochs=60")  # over which the training loss falls to the last
     assert "longer" not in line and "the validation loss rises again" in line
+
+
+def test_a_model_whose_training_loss_rises_too_is_not_too_large(
+    dlrun: Dlrun, write: Callable[[str, str], Path]
+) -> None:
+    line = told_of_noise(dlrun, write, "optimizer={name: sgd, lr: 1.5}", "epochs=12")
+    assert line.endswith(": try another optimizer.lr")
 
 
 def test_quiet_prints_the_folder_alone(
