@@ -215,8 +215,9 @@ def _is_text(data: Data, given: str | Path) -> bool:
 
 
 def _read(plan: Plan, given: str | Path, *, is_alone: bool) -> Iterator[NewInputs]:
-    """Read a file or take a text; rows of several files are named with them, for each has a row 2."""
+    """Read a file or take a text; rows and notes of several files name them, for each has a row 2."""
     path, data = Path(given), plan.data
+    told = len(data.notes)
     if data.encode and _is_text(data, given):
         yield NewInputs([str(given)], data.encode(str(given)).unsqueeze(0))
         return
@@ -226,10 +227,16 @@ def _read(plan: Plan, given: str | Path, *, is_alone: bool) -> Iterator[NewInput
                 yield piece
             else:
                 yield replace(piece, names=[f"{path.name}: {name}" for name in piece.names])
+        if not is_alone:
+            data.notes[told:] = [_of_file(path.name, note) for note in data.notes[told:]]
     except UserError as error:
         if is_alone or path.is_dir() or len(data.shape) != 3 or isinstance(error, RunFailed):
             raise
         yield NewInputs([printable(path)], torch.empty(0, *data.shape), {0: error.what})  # one of many images
+
+
+def _of_file(name: str, note: str) -> str:
+    return note if note.startswith(name) else f"{name}: {note}"
 
 
 def new_inputs(data: Data, path: Path) -> Iterator[NewInputs]:

@@ -126,6 +126,16 @@ def test_rows_of_several_files_are_told_apart(tmp_path: Path, write: Callable[[s
     assert [row["input"] for row in rows] == ["one.csv: row 2", "two.csv: row 2"]
 
 
+def test_a_note_on_one_of_several_files_names_it(
+    dlrun: Callable[..., Any], tmp_path: Path, write: Callable[[str, str], Path]
+) -> None:
+    run = days_run(tmp_path, write)
+    far, usual = write("far.csv", NEW_DAYS.replace("44", "4e9")), write("usual.csv", NEW_DAYS)
+    alone, both = (dlrun("predict", run.folder, *files, "--csv") for files in ([far], [usual, far]))
+    assert alone.err.startswith("warning: 1 row lies far outside the training rows: before in row 3")
+    assert both.err == alone.err.replace("warning: ", "warning: far.csv: ")
+
+
 def test_files_may_be_named_by_a_pattern(
     dlrun: Callable[..., Any], tmp_path: Path, write: Callable[[str, str], Path]
 ) -> None:
