@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 import yaml
@@ -27,6 +28,12 @@ def dump(some: Mapping[str, Any]) -> str:
         default_flow_style=None,
     )
     return text
+
+
+def dump_scalar(value: str | int | float | bool | None) -> str:
+    """One value of a config as YAML text in one line."""
+    text: str = yaml.dump([value], Dumper=_Dumper, allow_unicode=True, width=inf, default_flow_style=True)
+    return text.strip().removeprefix("[").removesuffix("]")
 
 
 class _Dumper(yaml.SafeDumper):

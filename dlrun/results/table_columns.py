@@ -92,6 +92,20 @@ def table_facts(dataset: Choice, data_dir: Path) -> TableFacts | None:
     options = dataset.options
     if dataset.name not in TABLES:
         return None
+    table, kinds = read_columns(dataset, data_dir)
+    targets = _targets(options, table)
+    facts = list(_facts(table, targets, kinds, are_classes=options["task"] == "classification"))
+    weights = options.get("weights")
+    facts = [replace(each, tells=None, remark=WEIGHTS) if each.name == weights else each for each in facts]
+    return TableFacts(len(table), facts, table.guessed)
+
+
+def read_columns(dataset: Choice, data_dir: Path) -> tuple[Table, dict[str, Kind]]:
+    """The table that a dataset of TABLES reads, and the kind of each of its columns.
+
+    Raises UserError if the file is missing, or no table can be read from it.
+    """
+    options = dataset.options
     sheet = options.get("sheet")
     reading = Reading(
         **{name: options[name] for name in _READING if name in options},
@@ -99,10 +113,6 @@ def table_facts(dataset: Choice, data_dir: Path) -> TableFacts | None:
         is_strict=options.get("read") == "strict",
     )
     table = file_table(str(options["path"]), data_dir, (), reading)
-    named = options["target"]
-    targets: Sequence[str] = [str(named)] if isinstance(named, str | int) else named
-    with suppress(UserError):  # a place beyond the columns names none
-        targets = named_targets(targets, table)
     decimal = str(table.guessed.get("decimal", reading.decimal))
     marks = (str(options.get("thousands", "")), tuple(options.get("symbols", ())))
     numbers = NumberReading("," if decimal == "," else ".", *marks)
@@ -110,13 +120,19 @@ def table_facts(dataset: Choice, data_dir: Path) -> TableFacts | None:
     date_format = str(options.get("date_format", ""))
     stated = () if dates == "auto" else dates
     kinds = kinds_of(table.columns, numbers, decimal, dates=stated, date_format=date_format)
-    if codes := _codes(table, targets, options):
+    if codes := _codes(table, _targets(options, table), options):
         table = file_table(str(options["path"]), data_dir, codes, reading)
         kinds |= dict.fromkeys(codes, Kind("category"))
-    facts = list(_facts(table, targets, kinds, are_classes=options["task"] == "classification"))
-    weights = options.get("weights")
-    facts = [replace(each, tells=None, remark=WEIGHTS) if each.name == weights else each for each in facts]
-    return TableFacts(len(table), facts, table.guessed)
+    return table, kinds
+
+
+def _targets(options: Mapping[str, Any], table: Table) -> Sequence[str]:
+    """The names of the targets that options state."""
+    stated = options["target"]
+    targets: Sequence[str] = [str(stated)] if isinstance(stated, str | int) else stated
+    with suppress(UserError):  # a place beyond the columns names none
+        targets = named_targets(targets, table)
+    return targets
 
 
 def _codes(table: Table, targets: Sequence[str], options: Mapping[str, Any]) -> list[str]:

@@ -57,6 +57,7 @@ UNFORESEEN: list[Callable[[], Exception]] = [
 ]
 # What of each command is made to raise.
 COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "init": ("dlrun.results.starters.spiral_starter", ("init", "--out", "{tiny}.init.yaml")),
     "train": ("dlrun.training.experiment.fit", ("train", "{tiny}")),
     "resume": ("dlrun.training.experiment.fit", ("resume", "tiny-001", "epochs=9")),
     "eval": ("dlrun.training.evaluation.evaluate_run", ("eval", "tiny-001")),

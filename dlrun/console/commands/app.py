@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from dlrun.console.commands import evaluate, look, new, runs, sweep, train
+from dlrun.console.commands import evaluate, init, look, new, runs, sweep, train
 from dlrun.errors import (
     RunFailed,
     Unforeseen,
@@ -120,6 +120,7 @@ def _told(error: Exception, words: list[str]) -> UserError:
 
 
 COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
+    "init": init.init,
     "train": train.train,
     "resume": train.resume,
     "eval": evaluate.evaluate,
@@ -138,7 +139,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "reproduce": runs.reproduce,
 }
 WITHOUT_TORCH = ("configs", "parts", "new", "compare", "runs", "rm", "diff")
-WITHOUT_PICTURES = ("show", "configs", "parts", "new", "runs", "rm", "diff")
+WITHOUT_PICTURES = ("init", "show", "configs", "parts", "new", "runs", "rm", "diff")
 for name, command in COMMANDS.items():
     app.command(name)(command)
 
