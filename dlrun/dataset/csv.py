@@ -96,31 +96,31 @@ def csv(
 ) -> Data:
     """The rows of a CSV file: a number or a class is predicted from the other columns.
 
-    Reading. dlrun looks at the file, says in a line what it found, and records it in the run's config; an
-    option that is given is not guessed. A cell is missing if it is empty, NA, N/A, n/a, NaN, nan, NULL or
-    null. Unless `read` is strict, words such as ? or k.A. in a column of numbers or dates are, too. A cell
-    that means a number in another way of writing is never missing: it is read if one way fits its whole
-    column, and refused otherwise. A row without a target or a date is left out.
+    Reading. Unless `read` is strict, dlrun looks at the file, says in a line what it found, and records it in
+    the run's config; an option that is given is not guessed. A cell is missing if it is empty, NA, N/A, n/a,
+    NaN, nan, NULL or null; where dlrun guesses, words such as ? or k.A. in a column of numbers or dates are,
+    too. A cell that means a number in another way of writing is never missing: it is read if one way fits its
+    whole column, and refused otherwise. A row without a target or a date is left out.
 
     Several targets are predicted together: a row without one of them is left out. Each is scaled by itself,
     and `dlrun eval` has the figures of each: a metric is their mean, also of those in different units.
 
-    Lags. They are looked up by `date`, so that a time without a row shifts nothing; a step is the most
-    frequent distance between neighbouring times, such as an hour, a day or a month, and times that are no
-    whole steps apart are refused. A value that is not there is missing, and `missing` says for the column of
-    that name (`sales lag 7` of a target sales) what is done; rows before which nothing is known are left out.
-    Every row is predicted one step ahead, from true earlier values, those of the test split too. The baseline
-    `last value` is the last one that is known the shortest lag before, or earlier; with several lags `season
-    before` is the value the longest of them before, or where it is missing twice that, and so on. Where they
-    find none they have their mean. Lags are scaled as other numbers are, without `target_transform`. A file
-    for `dlrun predict` has the earlier rows with their targets, and behind them rows without; one that would
-    need a target which is not known yet is left blank.
+    Lags. Earlier values are looked up by `date`, so that a time without a row shifts nothing; a step is the
+    most frequent distance between neighbouring times, such as an hour, a day or a month, and times that are
+    no whole steps apart are refused. A value that is not there is missing, and `missing` says for the column
+    of that name (`sales lag 7` of a target sales) what is done; rows before which nothing is known are left
+    out. Every row is predicted one step ahead, from true earlier values, those of the test split too. The
+    baseline `last value` is the last one that is known the shortest lag before, or earlier; with several lags
+    `season before` is the value the longest of them before, or where it is missing twice that, and so on.
+    Where they find none they have their mean. Lags are scaled as other numbers are, without
+    `target_transform`. A file for `dlrun predict` has the earlier rows with their targets, and behind them
+    rows without; one that would need a target which is not known yet is left blank.
 
     Splits. A hash of what each row's cells mean, or of its `id`, decides whether it is a test row, so that no
     row changes its split when others are added, in another order of rows or columns, or when the file is
     written in another way: marks in numbers, forms of dates, quotes, encoding, words for missing cells. Equal
     rows stand together. The split is chronological if there is a `date`. The splits, the categories and the
-    quantiles of `scale` go by rows, whatever their weights.
+    quantiles of `scale` go by rows, of which one of weight 0 tells nothing but its split.
 
     New rows. `dlrun predict` reads a file of rows without targets piece by piece, a workbook whole. Rows are
     named by their `id`, or their `date` if no two have the same, or their line. Rows with a number below the
@@ -137,7 +137,7 @@ def csv(
         read: Guesses at everything that is not given (guess), or none (strict): cells between commas, UTF-8,
             decimal points, and columns of text listed under `categorical`.
         separator: Character between cells, or whitespace.
-        decimal: Mark before fractions.
+        decimal: Mark before fractions, a point or a comma.
         thousands: Mark between thousands, such as ' in 1'000.
         symbols: Signs beside numbers that are passed over, such as $ or %.
         encoding: Encoding of the text, such as utf-8 or cp1252.
@@ -199,7 +199,7 @@ def csv(
             weights of 1.
         test_fraction: Share of all rows, of each class by itself, that becomes the test split; with a date
             the last ones.
-        valid_fraction: Share of the rest that becomes the validation split.
+        valid_fraction: Share of the rest that becomes the validation split; with a date its last rows.
         seed: Choice of another hash, and so of other test and validation rows.
 
     Example:

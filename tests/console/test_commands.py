@@ -17,7 +17,12 @@ import pytest
 from small_runs import FILES_OF_A_RUN, SIGNS, files_of, only_run, timeless, tree
 
 from dlrun import __version__
-from dlrun.console.commands.arguments import complete_config, complete_kind, complete_run
+from dlrun.console.commands.arguments import (
+    complete_config,
+    complete_kind,
+    complete_kind_or_part,
+    complete_run,
+)
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.run import Run
 
@@ -606,6 +611,10 @@ expect: {train_accuracy: "> 0.9"}
     listed = dlrun("parts", "loss", *mine).out
     assert "sharp  Cross entropy of sharpened outputs." in listed
     assert "sharpness: a number > 0 (default 1.0)" in listed
+    alone = dlrun("parts", "sharp", *mine).out.splitlines()
+    option = alone.index("  sharpness: a number > 0 (default 1.0)")
+    assert alone[option + 1 : option + 3] == ["", "in a config"], "its docstring does not say what it means"
+    assert "  loss: {name: sharp, sharpness: 1.0}" in alone
     unnamed = dlrun("eval", "last")
     assert unnamed.code == 4
     assert "--parts" in unnamed.err
@@ -626,6 +635,9 @@ def test_configs_and_runs_are_completed(tmp_path: Path, monkeypatch: pytest.Monk
     assert complete_config("spiral_relu_w") == ["spiral_relu_wide"]
     assert complete_config("[") == []
     assert complete_kind("opt") == ["optimizer"]
+    assert complete_kind_or_part("opt") == ["optimizer"]
+    assert complete_kind_or_part("adam") == ["adam", "adamw"]
+    assert complete_kind_or_part("optimizer.sg") == ["optimizer.sgd", "optimizer.sgd_scratch"]
 
 
 def test_the_shell_asks_for_completions_and_gets_them() -> None:
