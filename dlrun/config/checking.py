@@ -17,11 +17,11 @@ from dlrun.config.option_types import describe
 from dlrun.config.registry import REQUIRED, Parts
 from dlrun.config.strict_yaml import Located, no_mapping
 from dlrun.errors import UserError, listed, nearest, shortened
+from dlrun.system.file_names import MOST_BYTES, composed_name, is_plain_name
 
 _DEVICE = re.compile(r"(auto|cpu|cuda(:[0-9]{1,2})?|mps)\Z")
 _FACTOR = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?x\Z")  # such as 0.1x
-_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)  # on Windows
+_LONGEST_NAME = 64  # letters of a run's name
 
 
 def check_config(tree: Located, parts: Parts) -> Config:
@@ -178,8 +178,11 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 def _check_together(values: dict[str, Any], parts: Parts, note: Callable[..., None]) -> None:
     """Note mistakes that involve several keys, such as columns that are never measured."""
     name, device = values.get("name"), values.get("device")
-    if isinstance(name, str) and (not _RUN_NAME.match(name) or _RESERVED.match(name)):
-        note(("name",), f"{name[:80]!r} cannot name a folder: letters, digits, '.', '_', '-', at most 64")
+    if isinstance(name, str):
+        values["name"] = composed_name(name)
+        if not is_plain_name(values["name"], _LONGEST_NAME):
+            allowed = f"letters, digits, '.', '_', '-', at most {_LONGEST_NAME} and {MOST_BYTES} bytes"
+            note(("name",), f"{name[:80]!r} cannot name a folder: {allowed}")
     if isinstance(device, str) and not _DEVICE.match(device):
         note(("device",), f"{device[:80]!r} is not a device (there are: auto, cpu, cuda, cuda:N, mps)")
     task = values.get("task")

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.style import GREY, INK, LETTER, RED, TEXT, WIDTH, put_title, shown
 from dlrun.errors import UserError
 from dlrun.training.trained import Trained
@@ -76,7 +77,7 @@ def letters_in(inches: float, size: float) -> int:
 
 def page(height: float, title: str) -> tuple[Figure, Axes]:
     """A figure `height` inches high with a title, and axes over all of it in inches from the top left."""
-    figure = Figure(figsize=(WIDTH, height))
+    figure = Picture(figsize=(WIDTH, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set_autoscale_on(False)

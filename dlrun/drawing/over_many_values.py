@@ -12,6 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.over_values import MOST_TICKS, palette
 from dlrun.drawing.setting_values import as_number, spans_decades, text_of, words_of
 from dlrun.drawing.style import (
@@ -38,7 +39,7 @@ def in_rows(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[s
     """
     best = sorted(groups, key=lambda group: group.mean, reverse=found.higher_is_better)
     ordered = best[:MOST_ROWS][::-1]
-    figure = Figure(figsize=(WIDTH, 1.7 + 0.36 * len(ordered)), layout="constrained")
+    figure = Picture(figsize=(WIDTH, 1.7 + 0.36 * len(ordered)), layout="constrained")
     axes = figure.subplots()
     tidy(axes)
     axes.grid(axis="y", visible=False)
@@ -77,7 +78,7 @@ def in_rows(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[s
 def parallel(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[str]) -> Figure:
     """Draw parallel coordinates: a line for each setting through its values to its figure at the right."""
     columns = [*keys, found.column]
-    figure = Figure(figsize=(max(WIDTH, 1.5 * len(columns)), 4.8), layout="constrained")
+    figure = Picture(figsize=(max(WIDTH, 1.5 * len(columns)), 4.8), layout="constrained")
     axes = figure.subplots()
     axes.set_xlim(-0.15, len(columns) - 0.55)
     axes.set_ylim(-0.06, 1.06)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import LogLocator, NullLocator
 
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.setting_values import MANY_TIMES, as_number, number_at, spans_decades, text_of, words_of
 from dlrun.drawing.style import (
     CLASS_COLOURS,
@@ -41,7 +42,7 @@ def over_one(found: Comparison, groups: Sequence[SettingResult], key: str, other
     lines: dict[str, list[SettingResult]] = {}
     for group in groups:
         lines.setdefault(words_of(group, others), []).append(group)
-    figure = Figure(figsize=(WIDTH, 4.3 + 0.22 * ((len(lines) + 2) // 3)), layout="constrained")
+    figure = Picture(figsize=(WIDTH, 4.3 + 0.22 * ((len(lines) + 2) // 3)), layout="constrained")
     axes = figure.subplots()
     tidy(axes)
     diverged = [group for group in found.groups if group.diverged and not group.values]
@@ -129,7 +130,7 @@ def over_two(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[
         if x in across and y in down:
             cells[down.index(y), across.index(x)] = group
             means[down.index(y), across.index(x)] = group.mean
-    figure = Figure(figsize=(WIDTH, max(3.2, 1.9 + 0.52 * len(down))), layout="constrained")
+    figure = Picture(figsize=(WIDTH, max(3.2, 1.9 + 0.52 * len(down))), layout="constrained")
     axes = figure.subplots()
     finite = np.sort(means[np.isfinite(means)])
     is_log = not found.higher_is_better and spans_decades(finite.tolist())
@@ -170,7 +171,7 @@ def colour_bar(figure: Figure, axes: Axes, colours: ScalarMappable, found: Compa
 
 def scattered(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[str]) -> Figure:
     """Draw a point for each setting at its values of two keys, coloured by its figure."""
-    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+    figure = Picture(figsize=(WIDTH, 4.6), layout="constrained")
     axes = figure.subplots()
     tidy(axes)
     across, up = (np.array([number_at(group, key) for group in groups]) for key in keys)

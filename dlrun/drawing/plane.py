@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dlrun.data.examples import Split
 from dlrun.data.loaded import Loaded
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.style import CLASS_COLOURS, INK, TEXT, WIDTH, shown, tidy
 from dlrun.errors import UserError
 from dlrun.training.trained import Trained
@@ -100,7 +101,7 @@ def figure_beside_legend(classes: tuple[str, ...], title: str) -> Figure:
     """A figure with room for a square plot and a legend of the classes at its right."""
     letters = max(map(len, [*(shown(name) for name in classes), *title.split("\n")]))
     side = WIDTH - 1.1 - 0.075 * letters  # the width left by the legend and the y axis
-    return Figure(figsize=(WIDTH, side + 1.1), layout="constrained")
+    return Picture(figsize=(WIDTH, side + 1.1), layout="constrained")
 
 
 def draw_square(axes: Axes, box: tuple[float, float, float, float], names: tuple[str, ...]) -> None:

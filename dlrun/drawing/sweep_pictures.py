@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.lines import Look, Numbers, draw_line, epoch_axis
 from dlrun.drawing.over_many_values import MOST_ROWS, in_rows, parallel
 from dlrun.drawing.over_values import over_one, over_two, scattered
@@ -26,7 +27,7 @@ from dlrun.drawing.style import (
 from dlrun.run_folders.comparison import Comparison, SettingResult
 from dlrun.system.files import make_folder
 from dlrun.training.figures import column_name
-from dlrun.training.plot_files import write_picture
+from dlrun.training.plot_files import boxes_noted, write_picture
 
 ANOTHER_NAME = "name another file"
 MOST_LINES = len(CLASS_COLOURS)
@@ -34,24 +35,25 @@ MOST_BANDS = 5
 MOST_CELLS = 12  # rows or columns of a heat map
 
 
-def draw_settings(found: Comparison, name: str, path: Path) -> None:
+def draw_settings(found: Comparison, name: str, path: Path, warn: Callable[[str], None]) -> None:
     """Draw a sweep's figure over the swept values into a PNG file; nothing for a single setting."""
     if figure := settings_figure(found, name):
-        save_picture(figure, path)
+        save_picture(figure, path, warn)
 
 
-def draw_curves(found: Comparison, path: Path) -> bool:
+def draw_curves(found: Comparison, path: Path, warn: Callable[[str], None]) -> bool:
     """Draw the training curves of the settings into a file; False if there are none."""
     figure = curves_figure(found)
     if figure:
-        save_picture(figure, path)
+        save_picture(figure, path, warn)
     return figure is not None
 
 
-def save_picture(figure: Figure, path: Path) -> None:
-    """Write a picture atomically, in the format of the path's suffix."""
+def save_picture(figure: Figure, path: Path, warn: Callable[[str], None]) -> None:
+    """Write a picture atomically, in the format of the path's suffix; warn of letters that no font has."""
     make_folder(path.parent, ANOTHER_NAME)
-    write_picture(figure, path, ANOTHER_NAME)
+    with boxes_noted(lambda letters: warn(f"{path.name} has boxes for what no font here has: {letters}")):
+        write_picture(figure, path, ANOTHER_NAME)
 
 
 def settings_figure(found: Comparison, name: str) -> Figure | None:
@@ -116,7 +118,7 @@ def curves_figure(found: Comparison) -> Figure | None:
     best = sorted(measured, key=lambda g: g.mean, reverse=found.higher_is_better)[:MOST_LINES]
     drawn = [group for group in found.groups if group in best]
     keys = list(dict.fromkeys(key for group in drawn for key in group.shown))
-    figure = Figure(figsize=(WIDTH, 4.0 + 0.22 * len(drawn)), layout="constrained")
+    figure = Picture(figsize=(WIDTH, 4.0 + 0.22 * len(drawn)), layout="constrained")
     axes = figure.subplots()
     tidy(axes)
     longest: Numbers = np.zeros(0)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dlrun.config.options import Many
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.style import (
     BLUE,
     GREY,
@@ -49,7 +50,7 @@ def calibration(
     counts, sure, right = binned(found, bins)
     error = mean_and_spread(calibration_error(counts, sure, right))
 
-    figure = Figure(figsize=(WIDTH, 6.0), layout="constrained")
+    figure = Picture(figsize=(WIDTH, 6.0), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
     many = counts.sum(0)
     there = many > 0

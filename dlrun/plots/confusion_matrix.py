@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dlrun.data.example_weights import counted
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.style import (
     GREY,
     INK,
@@ -46,7 +47,7 @@ def confusion_matrix(
     percentages = row_percentages(found.classes, found.targets, len(classes), found.weights)
 
     crowded = len(classes) > MOST_WITH_NUMBERS
-    figure = Figure(figsize=(WIDTH, 5.8 if crowded else 6.5), layout="constrained")
+    figure = Picture(figsize=(WIDTH, 5.8 if crowded else 6.5), layout="constrained")
     axes = figure.subplots()
     colours = axes.imshow(percentages.numpy(), cmap="Blues", norm=PowerNorm(0.5, 0, 100))
     axes.set_facecolor(PALE)  # visible in rows without examples

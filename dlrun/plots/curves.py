@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.lines import Look, Numbers, axis_label, by_epoch, draw_line, epoch_axis, measured, unit
 from dlrun.drawing.style import (
     BLUE,
@@ -88,7 +89,7 @@ def curves(
     groups = [[figure] for figure in figures] if panels == "each" else [figures]
 
     heights = [2.1] * len(groups) if len(groups) > 1 else [2.7 if panels == "each" else 3.4]
-    picture = Figure(figsize=(WIDTH, 1.5 + sum(heights)), layout="constrained")
+    picture = Picture(figsize=(WIDTH, 1.5 + sum(heights)), layout="constrained")
     every = picture.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
     best = best_epochs(trained, columns)
     above = list[int]()  # lines of words above each chart

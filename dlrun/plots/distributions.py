@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dlrun.config.options import Few, Many
 from dlrun.drawing.dates import date_axis
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.style import BLUE, INK, RED, TEXT, WIDTH, headline, put_title, shown, target_name, tidy
 from dlrun.training.trained import Trained
 
@@ -52,7 +53,7 @@ def distributions(
     panels = min(len(columns), most) + (1 if data.classes else data.targets)
 
     rows = -(-panels // BESIDE)
-    figure = Figure(figsize=(WIDTH, 0.9 + 1.55 * rows), layout="constrained")
+    figure = Picture(figsize=(WIDTH, 0.9 + 1.55 * rows), layout="constrained")
     every = list(figure.subplots(rows, BESIDE, squeeze=False).flat)
     for axes in every[panels:]:
         axes.set_visible(False)

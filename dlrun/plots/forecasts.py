@@ -15,6 +15,7 @@ from torch import Tensor
 from dlrun.data.example_weights import weighted_mean
 from dlrun.drawing.dates import Numbers, apart, date_axis, dates_of
 from dlrun.drawing.estimates import errors
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.lines import Look, draw_line
 from dlrun.drawing.style import (
     BLUE,
@@ -67,7 +68,7 @@ def forecasts(
             'forecasts: the dataset does not say which targets are the same: aside["step"] (n, d)'
         )
     ratios = [1.3, 1] if trained.data.targets > 1 else [1]
-    figure = Figure(figsize=(WIDTH, 1.3 + 2.25 * sum(ratios)), layout="constrained")
+    figure = Picture(figsize=(WIDTH, 1.3 + 2.25 * sum(ratios)), layout="constrained")
     upper, *lower = figure.subplots(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
     drawn, steps = draw_forecasts(trained, upper, chosen, most)
     for axes in lower:

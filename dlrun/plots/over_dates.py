@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from dlrun.data.examples import steps_ahead
 from dlrun.drawing.dates import date_axis, dates_of, rows_of_series
 from dlrun.drawing.estimates import errors, some_targets
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.style import (
     BLUE,
     GREY,
@@ -74,7 +75,7 @@ def over_dates(
     are_steps = trained.data.forecasts and len(numbers) > 1
 
     height = 1.7 + (2.9 if len(panels) == 1 else 1.9 * len(panels))
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = Picture(figsize=(WIDTH, height), layout="constrained")
     every = figure.subplots(len(panels), 1, sharex=dated, squeeze=False)[:, 0]
     recent = latest(trained, chosen, [*drawn.values()], most)
     for (number, name), axes in zip(panels, every, strict=True):

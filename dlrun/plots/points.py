@@ -7,6 +7,7 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from dlrun.config.options import Fraction
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.plane import (
     draw_points,
     draw_square,
@@ -46,7 +47,7 @@ def points(
         axes = figure.subplots()
         draw_points(axes, some, targets, classes, legend)
     else:
-        figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
+        figure = Picture(figsize=(WIDTH, 5.6), layout="constrained")
         axes = figure.subplots()
         x, y = some.T.tolist()
         size = 26 if len(drawn) <= 300 else 12

@@ -11,6 +11,7 @@ from torch import Tensor
 from dlrun.config.options import Many
 from dlrun.data.example_weights import weighted_mean
 from dlrun.drawing.estimates import some_targets
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.style import (
     BLUE,
     GREY,
@@ -59,7 +60,7 @@ def residuals(
     every = None if weights is None else weights.repeat(len(missed))
     numbers, unit = some_targets(trained, MOST_TARGETS), unit_after(trained)
     panels = len(numbers)
-    figure = Figure(figsize=(WIDTH, 1.2 + (3.4 if panels == 1 else 2.3 * panels)), layout="constrained")
+    figure = Picture(figsize=(WIDTH, 1.2 + (3.4 if panels == 1 else 2.3 * panels)), layout="constrained")
     grid = figure.subplots(panels, 2, sharey="row", squeeze=False, width_ratios=[2.4, 1])
     for number, (over, distribution) in zip(numbers, grid, strict=True):
         said, by = outputs[..., number].flatten(), missed[..., number].flatten()

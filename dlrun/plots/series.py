@@ -13,6 +13,7 @@ from torch import Tensor
 from dlrun.config.options import Few
 from dlrun.data.examples import EVALUATION_BATCH, Split
 from dlrun.drawing.dates import date_axis, dates_of, rows_of_series
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.style import (
     BLUE,
     INK,
@@ -71,7 +72,7 @@ def series(trained: Trained, *, most: Few = 5) -> Figure:
     beside = 1 if len(drawn) == 1 or (several and len(drawn) <= 3) else BESIDE
     deep = -(-len(drawn) // beside)
     share = not several or are_alike([target[own] for _, own in drawn.values()])
-    figure = Figure(figsize=(WIDTH, 1.0 + 1.75 * deep), layout="constrained")
+    figure = Picture(figsize=(WIDTH, 1.0 + 1.75 * deep), layout="constrained")
     every = list(figure.subplots(deep, beside, sharex=True, sharey=share, squeeze=False).flat)
     for axes, (name, (values, own)) in zip(every, drawn.items(), strict=False):
         tidy(axes)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.lines import Look, Numbers, axis_label, by_epoch, draw_line, epoch_axis, measured
 from dlrun.drawing.style import (
     CLASS_COLOURS,
@@ -48,7 +49,7 @@ def several_runs(trained: Trained, *, runs: Sequence[str], column: str | None = 
     column = column or f"{recipe.evaluation_split or 'train'}_{next(iter(recipe.metrics), 'loss')}"
     every = [trained.run, *(found(text, trained.run) for text in runs)]
 
-    figure = Figure(figsize=(WIDTH, 3.9 + 0.22 * len(every)), layout="constrained")
+    figure = Picture(figsize=(WIDTH, 3.9 + 0.22 * len(every)), layout="constrained")
     axes = figure.subplots()
     tidy(axes)
     longest: Numbers = np.zeros(0)

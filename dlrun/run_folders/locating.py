@@ -11,9 +11,10 @@ from pathlib import Path
 from dlrun.errors import UserError, nearest, shortened
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.run import Run, is_run_folder, is_run_name, refuse_links
+from dlrun.system.file_names import composed_name
 from dlrun.system.files import ANOTHER_RUNS_DIR, cannot_write, is_file, make_folder, sync_folder
 
-_NUMBERED = re.compile(r"(.+)-(\d{3,})$")
+_NUMBERED = re.compile(r"(.+)-([0-9]{3,})$")
 SWEEP_FILE = "sweep.json"  # marks the folder of a sweep
 
 
@@ -96,7 +97,9 @@ def one_named(text: str, names: Sequence[str], kind: str, parent: Path) -> str:
 
     Raises UserError if there is none, or more than one.
     """
-    matching = [text] if text in names else [name for name in names if name.startswith(text)]
+    wanted = composed_name(text)
+    matching = [name for name in names if composed_name(name) == wanted]
+    matching = matching or [name for name in names if composed_name(name).startswith(wanted)]
     if len(matching) > 1:
         several = f"{', '.join(matching[:5])}{' …' if len(matching) > 5 else ''}"
         raise UserError(f"{shortened(text)} could be {several}", fix="write more of the name")

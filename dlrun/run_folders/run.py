@@ -28,6 +28,7 @@ from typing import IO, Any
 
 from dlrun.errors import RunFailed, UserError, shortened
 from dlrun.system.bounds import CONFIG, LOG, METRICS, METRICS_LINE, SUMMARY
+from dlrun.system.file_names import composed_name, is_plain_name
 from dlrun.system.files import (
     TooLarge,
     is_missing,
@@ -43,7 +44,8 @@ from dlrun.system.strict_json import finite
 
 FILES, FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights", "eval")  # written in place
 _BOUNDS = {"config.yaml": CONFIG, "summary.json": SUMMARY, "metrics.csv": METRICS}  # most bytes read
-_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,69}-\d{3,}\Z")  # 64 letters and -sweep
+_NUMBERED = re.compile(r"(.+)-[0-9]{3,}\Z")
+_LONGEST_NAME = 70  # 64 letters and -sweep
 STRETCH = (
     "device",
     "threads",
@@ -257,7 +259,8 @@ def _whole_lines(file: IO[bytes]) -> Iterator[str]:
 
 def is_run_name(text: str) -> bool:
     """Return whether a text is a valid name of a run's folder; such a name cannot lead to another folder."""
-    return bool(_FOLDER_NAME.match(text))
+    numbered = _NUMBERED.match(composed_name(text))
+    return numbered is not None and is_plain_name(numbered[1], _LONGEST_NAME)
 
 
 def is_run_folder(folder: Path) -> bool:

@@ -264,10 +264,10 @@ def rank_sweep(
         return None
 
 
-def keep_ranking(sweep: Sweep, ranked: Comparison) -> None:
+def keep_ranking(sweep: Sweep, ranked: Comparison, warn: Callable[[str], None]) -> None:
     """Write the ranked table and its pictures to the sweep's folder. Raises RunFailed if that fails."""
     write_atomically(
         sweep.folder / "results.csv", lambda file: file.write(ranked.csv().encode(errors="backslashreplace"))
     )
-    draw_settings(ranked, sweep.name, sweep.plots / "settings.png")
-    draw_curves(ranked, sweep.plots / "curves.png")
+    draw_settings(ranked, sweep.name, sweep.plots / "settings.png", warn)
+    draw_curves(ranked, sweep.plots / "curves.png", warn)

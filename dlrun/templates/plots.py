@@ -5,6 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from dlrun.config.options import Many
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.style import (
     BLUE,
     RED,
@@ -34,7 +35,7 @@ def my_part(trained: Trained, *, bins: Many = 20) -> Figure:
     split = trained.split  # test or valid, or train if there is neither
     found = predicted(trained, split)
     right = found.classes == found.targets  # (copies, n)
-    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    figure = Picture(figsize=(WIDTH, 4.2), layout="constrained")
     axes = figure.subplots()
     tidy(axes)
     for label, chosen, colour in (("right", right, BLUE), ("wrong", ~right, RED)):

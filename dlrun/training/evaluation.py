@@ -22,7 +22,7 @@ from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.loop import predictions
 from dlrun.training.meters import meter_for
 from dlrun.training.ownership import how_foreign
-from dlrun.training.plot_files import draw_plot
+from dlrun.training.plot_files import draw_plots
 from dlrun.training.recipe import Row
 from dlrun.training.trained import Trained
 
@@ -153,9 +153,12 @@ def keep_report(trained: Trained, found: dict[str, Any], split: str, warn: Calla
     assert trained.run is not None, "a bare checkpoint has no folder to write into"
     called = f"on_{_NOT_IN_NAMES.sub('_', Path(split).stem)[:_LONGEST_NAME]}" if trained.given else split
     trained.run.write_json(f"eval/{called}.json", found)
-    for name in trained.plan.task.plots:
-        choice = Choice(name, trained.plan.parts.part("plots", name).defaults | {"split": split})
-        draw_plot(trained, choice, trained.run.folder / "eval" / f"{called}_{name}.png", warn)
+    parts, folder = trained.plan.parts, trained.run.folder / "eval"
+    wanted = [
+        (Choice(name, parts.part("plots", name).defaults | {"split": split}), folder / f"{called}_{name}.png")
+        for name in trained.plan.task.plots
+    ]
+    draw_plots(trained, wanted, warn)
 
 
 def _difference(recorded: Sequence[float], measured: Sequence[float]) -> float:

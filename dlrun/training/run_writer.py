@@ -34,7 +34,7 @@ from dlrun.training.initial_weights import RECORDED, recorded_weights
 from dlrun.training.loop import evaluate, named
 from dlrun.training.not_finite import said_weight
 from dlrun.training.plan import Plan
-from dlrun.training.plot_files import draw_plot
+from dlrun.training.plot_files import draw_plots, picture_name
 from dlrun.training.provenance import OWN_PARTS, own_parts_of
 from dlrun.training.recipe import Row
 from dlrun.training.state import State
@@ -262,6 +262,10 @@ class RunWriter:
         self._warnings.append(text)
         log_warning(self.run, self._view, text)
 
+    def _warn_once(self, text: str) -> None:
+        if text not in self._warnings:
+            self.warn(text)
+
     def _worse_than_baselines(self, best: Row) -> str:
         """The worst figure of the best epochs that a guess without a model surpasses, with remedies.
 
@@ -442,9 +446,8 @@ class RunWriter:
             reached=self._baselines,
             epochs=epochs,
         )
-        drawn = [
-            draw_plot(trained, choice, self.run.plots / f"{choice.name}.png", self.warn) for choice in plots
-        ]
+        wanted = [(choice, self.run.plots / picture_name(trained, choice)) for choice in plots]
+        drawn = draw_plots(trained, wanted, self._warn_once)
         return [path.relative_to(self.run.folder).as_posix() for path in drawn if path]
 
 

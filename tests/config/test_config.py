@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -179,7 +180,6 @@ def test_what_can_be_meant_is_accepted(base: Path, word: str, key: str, meant: A
         "Lpt9.yaml",
         "aux",
         "‮x",
-        "ü",
         "x​",
         "[/x]",
         "$x",
@@ -196,6 +196,21 @@ def test_a_name_that_no_folder_should_have_is_refused(base: Path, name: str) -> 
     with pytest.raises(ConfigError) as refused:
         config_from_plain(plain, "here")
     assert "cannot name a folder" in str(refused.value.mistakes[0])
+
+
+@pytest.mark.parametrize("name", ["Größe", "山川", "ป่า", "тест_2", "نموذج", "ｘ"])
+def test_a_name_has_letters_of_any_script_in_composed_form(base: Path, name: str) -> None:
+    for form in ("NFC", "NFD"):
+        plain = load_config(base).plain() | {"name": unicodedata.normalize(form, name)}
+        assert config_from_plain(plain, "here").name == unicodedata.normalize("NFC", name)
+
+
+@pytest.mark.parametrize(
+    "name", ["\u0301x", "x\u3164", "x\u034f", "x\u2067", "\u0663", "x😀", "山" * 65, "𐐀" * 60]
+)
+def test_a_name_of_what_is_not_seen_or_of_too_many_bytes_is_refused(base: Path, name: str) -> None:
+    with pytest.raises(ConfigError):
+        config_from_plain(load_config(base).plain() | {"name": name}, "here")
 
 
 @pytest.mark.parametrize("name", ["a", "0", "a.b", "A-b_c.0", "x" * 64, "con1", "console", "last"])

@@ -1,4 +1,4 @@
-"""docs/lessons.md can be taught from: its commands are accepted, and its figures are those that they end with."""
+"""docs/lessons.md can be taught from: its commands are accepted, and end with the figures that it has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README can be followed to the letter: its commands end well, one after the other, and print what it shows."""
+"""The README can be followed to the letter: its commands end well in their order, and print what it shows."""
 
 from __future__ import annotations
 

@@ -50,8 +50,8 @@ model of that size is built.
 **A config** is YAML without tags, anchors, merge keys or expressions, of at most a megabyte. It can name
 any table, folder of images or base config that you may read, start the download of a known dataset, have
 PyTorch compile the model into PyTorch's cache, and take any amount of time. It cannot run code or choose
-where files are written: the name of a run consists of letters, digits, `.`, `_` and `-`. The config
-inside a checkpoint or a run folder can do no more.
+where files are written: the name of a run consists of letters of any script, digits, `.`, `_` and `-`. The
+config inside a checkpoint or a run folder can do no more.
 
 **A dataset** is read and never executed: images as PNG, JPEG, WEBP, BMP, GIF, TIFF, JPEG 2000, AVIF or,
 with pillow-heif, HEIC, of at most 2²⁶ pixels and 280 MiB to decode, tables that fit into the memory of

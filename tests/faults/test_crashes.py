@@ -336,7 +336,7 @@ WRITERS = {
     ("training/plot_files.py", "write_picture"): "within write_atomically",
     (
         "training/plot_files.py",
-        "draw_plot",
+        "_draw_plot",
     ): "within write_atomically; an animation first in a folder of its own",
 }
 

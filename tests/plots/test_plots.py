@@ -27,7 +27,7 @@ from dlrun.drawing.style import Predicted, mean_and_spread, shown
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
 from dlrun.training.opening import open_checkpoint
-from dlrun.training.plot_files import draw_plot
+from dlrun.training.plot_files import draw_plots
 from dlrun.training.suitability import suitable_plots
 from dlrun.training.trained import Trained
 
@@ -808,12 +808,8 @@ def test_the_animation_has_a_frame_for_each_epoch_kept_and_rests_at_the_end(tmp_
     run = trained(plan, tmp_path)
     drawn_then = run.plots / "decision_animation.gif"
     assert drawn_then.is_file()
-    again = draw_plot(
-        opened(run),
-        Choice("decision_animation", {"split": "train", "margin": 0.1, "seconds": 2.0}),
-        tmp_path / "again.png",
-        pytest.fail,
-    )
+    choice = Choice("decision_animation", {"split": "train", "margin": 0.1, "seconds": 2.0})
+    [again] = draw_plots(opened(run), [(choice, tmp_path / "again.png")], pytest.fail)
     assert again == tmp_path / "again.gif", "from what the run folder holds"
     with Image.open(again) as moving:
         durations = []
@@ -992,7 +988,7 @@ def test_no_name_breaks_a_picture_or_its_width(tmp_path: Path) -> None:
         choices = suitable_plots(parts, run.data, run.plan.task, run.plan.layers, "automatic", True)
         choices.append(Choice("image_grid", {"split": "train", "columns": 4, "most": 9, "seed": 0}))
         for choice in choices:
-            path = draw_plot(run, choice, tmp_path / f"{choice.name}.png", pytest.fail)
+            [path] = draw_plots(run, [(choice, tmp_path / f"{choice.name}.png")], pytest.fail)
             assert path is not None
             with Image.open(path) as picture:
                 assert picture.width == 960, choice.name

@@ -282,9 +282,10 @@ def _plots(words: list[str]) -> str:
 def draw_all(trained: Trained, plots: list[Choice], folder: Path) -> bool:
     """Draw plots into a folder and print each file's path; True if all could be drawn."""
     from dlrun.console.streams import say, warn
-    from dlrun.training.plot_files import draw_plot
+    from dlrun.training.plot_files import draw_plots, picture_name
 
-    drawn = [draw_plot(trained, choice, folder / f"{choice.name}.png", warn) for choice in plots]
+    wanted = [(choice, folder / picture_name(trained, choice)) for choice in plots]
+    drawn = draw_plots(trained, wanted, warn)
     for path in filter(None, drawn):
         say(str(path))
     return all(drawn)

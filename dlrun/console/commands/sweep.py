@@ -185,7 +185,7 @@ def sweep(
         else:
             print_sweep_results(ended, ranked, command)
         if ranked:
-            keep_ranking(found, ranked)
+            keep_ranking(found, ranked, warn)
     raise SystemExit(ended.exit_code)
 
 
@@ -269,9 +269,10 @@ def compare(
     metric = shared_metric(meant) if metric is None else metric
     found = compare_runs(chosen, metric, ranked=ranked, parts=parts_of(parts), values=values)
     if output:
+        from dlrun.console.streams import warn
         from dlrun.drawing.sweep_pictures import draw_curves
 
-        if not draw_curves(found, output):
+        if not draw_curves(found, output, warn):
             raise UserError(
                 f"{found.metric} has no curves: it is measured once",
                 where="--output",
