@@ -92,18 +92,30 @@ def unsuitable_preprocessing(data: Data, fitted: object) -> str:
     else:
         each = dict.fromkeys(data.shapes, fitted)
     for name, own in each.items():
-        called, size = f"fit() for {name}" if name else "fit()", _size(data.shapes[name])
+        called, shape = f"fit() for {name}" if name else "fit()", data.shapes[name]
         if not isinstance(own, Preprocessing):
             return f"{called} returned {said_kind(own)} instead of Preprocessing(offset=…, scale=…)"
         for step in ("offset", "scale", "fill"):
             values = getattr(own, step)
-            if values is not None and not isinstance(values, Tensor):
+            if values is None:
+                continue
+            if not isinstance(values, Tensor):
                 return f"{called} gives {said_kind(values)} as {step}: make it a tensor"
+            if not _widens_to(values, shape):
+                here, there = _size(values.shape), _size(shape)
+                return f"{called} gives {step} of shape {here}, which suits no input of shape {there}"
         if isinstance(own.scale, Tensor) and not bool(own.scale.all()):
             return f"{called} gives a scale of 0, by which nothing is divided: an input is constant; take 1"
-        if not own.suits(data.shapes[name]):
-            return f"{called} gives numbers that are not finite, or not of a shape for an input of {size}"
     return ""
+
+
+def _widens_to(values: Tensor, shape: tuple[int, ...]) -> bool:
+    """True if one value for all, or one for each of some axes, serves inputs of a shape."""
+    try:
+        values.expand(shape)
+    except RuntimeError:
+        return False
+    return True
 
 
 def undeclared(data: Data, examples: Mapping[str, Examples]) -> str:

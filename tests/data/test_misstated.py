@@ -51,7 +51,10 @@ READ = {
     ("", "pass"): "fit() returned a NoneType instead of Preprocessing(offset=…, scale=…)",
     ("", "return training.inputs.mean(0), 1"): "fit() returned a tuple instead of Preprocessing",
     ("", "return Preprocessing(0.5, 2.0)"): "fit() gives a float as offset: make it a tensor",
-    ("", "return Preprocessing(training.inputs.mean(1))"): "not of a shape for an input of (2,)",
+    (
+        "",
+        "return Preprocessing(training.inputs.mean(1))",
+    ): "fit() gives offset of shape (8,), which suits no input of shape (2,)",
     ("", "return Preprocessing(scale=torch.zeros(2))"): "fit() gives a scale of 0",
     (", keys=torch.arange(3)", FITTED): "keys needs a whole number for each of the 8 examples",
     (", origin=[1, 2]", FITTED): "origin needs a whole number for each of the 8 examples",
