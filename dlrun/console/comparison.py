@@ -80,7 +80,7 @@ def _comparison_table(
 
 
 def _runs_of(group: SettingResult) -> str:
-    names = [run.name for run in group.runs] + group.diverged
+    names = group.names + group.diverged
     return one_line(", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""))
 
 

@@ -19,7 +19,7 @@ from dlrun.console.streams import clean, err, say, warn
 def print_differences(found: Differences) -> None:
     """Print the differences between two runs."""
     both = (found.first, found.second)
-    lines: list[tuple[str, ...]] = [("", *(record.run.name for record in both))]
+    lines: list[tuple[str, ...]] = [("", *found.names)]
     for key in found.settings:
         lines.append(
             (key, *(yaml_text(record.config[key]) if key in record.config else "–" for record in both))

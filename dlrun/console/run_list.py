@@ -17,6 +17,7 @@ def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
     lines = [("run", "status", "epochs", "time", "last", "best")]
     for row in rows:
         best = f"{_figures(row['best'])} at {row['best_epochs']}" if row["best"] else ""
+        told = {column: row["last"][column] for column in row["told"]}
         seconds = duration(row["seconds"]) if row["seconds"] is not None else ""
         lines.append(
             (
@@ -24,19 +25,19 @@ def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
                 row["status"],
                 row["epochs"],
                 seconds,
-                _figures(row["last"]),
+                _figures(told),
                 best,
             )
         )
     print_lines(lines)
 
 
-def print_columns(records: Iterable[Record], keys: Sequence[str]) -> None:
+def print_columns(records: Sequence[Record], names: Sequence[str], keys: Sequence[str]) -> None:
     """Print the values of some keys for each run; figures as mean ± standard deviation over seeds."""
 
-    def text(each: Record, key: str) -> str:
+    def text(each: Record, name: str, key: str) -> str:
         if key == "run":
-            return each.name
+            return name
         if key not in each.config and (values := each.of_seeds(key)):
             return of_seeds(list(values.values()))
         try:
@@ -44,7 +45,8 @@ def print_columns(records: Iterable[Record], keys: Sequence[str]) -> None:
         except KeyError:
             return ""
 
-    print_lines([tuple(keys), *(tuple(text(each, key) for key in keys) for each in records)])
+    named = zip(records, names, strict=True)
+    print_lines([tuple(keys), *(tuple(text(each, name, key) for key in keys) for each, name in named)])
 
 
 def print_sweeps(found: Iterable[Sweep]) -> None:
@@ -57,7 +59,5 @@ def print_sweeps(found: Iterable[Sweep]) -> None:
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
-    """The last two metrics, or if there are none the losses: `test_accuracy 0.94`."""
-    names = [name for name in figures if not name.endswith("_loss")] or list(figures)
-    shown = [(name, figures[name]) for name in names[-2:] if figures[name]]
-    return ", ".join(f"{name} {number(figure['mean'], figure['sd'])}" for name, figure in shown)
+    """Figures in one line: `test_accuracy 0.94, test_loss 0.2`."""
+    return ", ".join(f"{name} {number(figure['mean'], figure['sd'])}" for name, figure in figures.items())

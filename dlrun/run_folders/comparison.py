@@ -18,6 +18,7 @@ from typing import Any
 from dlrun.config.registry import Parts
 from dlrun.data.table_files.csv_files import cell
 from dlrun.errors import UserError, nearest, shortened
+from dlrun.run_folders.listing import names_apart
 from dlrun.run_folders.records import Record, at, some, written
 from dlrun.run_folders.run import DONE, Run
 from dlrun.run_folders.significance import Difference, decimals, difference, one_of_many, step_of
@@ -32,6 +33,7 @@ class SettingResult:
 
     setting: dict[str, Any]
     runs: list[Run] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)  # of these runs
     values: dict[int, float] = field(default_factory=dict)
     diverged: list[str] = field(default_factory=list)  # names of runs that diverged
     begun: set[int] = field(default_factory=set)  # the seeds of runs that are not finished
@@ -256,8 +258,10 @@ def _grouped(
     """Group runs by their setting, in the order of the first run of each."""
     groups: dict[str, SettingResult] = {}
     unread, unfinished, twice = [], [], []
-    for each in records:
-        name, status = each.run.name, each.run.status(each.summary)
+    records = list(records)
+    names = names_apart((each.run.name, each.run.folder) for each in records)
+    for each, name in zip(records, names, strict=True):
+        status = each.run.status(each.summary)
         if each.unread:
             unread.append(name)
             continue
@@ -279,13 +283,14 @@ def _grouped(
             twice.append(f"{numbers} of {name}{'' if is_same else ', where the figure was another'}")
         group.values = dict(sorted((figures | group.values).items()))
         group.runs.append(each.run)
-    for names, why in (
+        group.names.append(name)
+    for left_out, why in (
         (unread, "their configs cannot be read"),
         (unfinished, "they are not finished"),
         (twice, "the same seed was trained before"),
     ):
-        if names:
-            notes.append(f"left out, as {why}: {some(names)}")
+        if left_out:
+            notes.append(f"left out, as {why}: {some(left_out)}")
     return [group for group in groups.values() if group.runs or group.diverged]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from dlrun.errors import shortened
 from dlrun.run_folders.comparison import differing
+from dlrun.run_folders.listing import names_apart
 from dlrun.run_folders.records import Record, at
 from dlrun.run_folders.run import STRETCH
 
@@ -71,6 +72,11 @@ class Differences:
     parting: Parting
     unknown: list[str]  # messages about files of a run that cannot be read
 
+    @property
+    def names(self) -> list[str]:
+        """The names of both runs, or their folders if they have the same name."""
+        return names_apart((each.run.name, each.run.folder) for each in (self.first, self.second))
+
     def plain(self) -> dict[str, Any]:
         """The differences as a dict for JSON."""
         return {
@@ -85,12 +91,11 @@ class Differences:
 def differences_between(first: Record, second: Record) -> Differences:
     """The differences between two runs."""
     both = (first, second)
+    named = list(zip(both, names_apart((each.run.name, each.run.folder) for each in both), strict=True))
     unread = [
-        f"the config of {record.run.name} cannot be read: {record.unread}" for record in both if record.unread
+        f"the config of {name} cannot be read: {record.unread}" for record, name in named if record.unread
     ]
-    silent = [
-        f"{record.run.name} has no summary.json that can be read" for record in both if not record.summary
-    ]
+    silent = [f"{name} has no summary.json that can be read" for record, name in named if not record.summary]
     return Differences(
         first,
         second,

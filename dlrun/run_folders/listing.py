@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -15,31 +16,42 @@ from dlrun.system.processes import stamp
 
 _Age = tuple[str, str]  # when it was started, and its name
 _T = TypeVar("_T")
+_USUAL = ("valid_loss", "train_loss")  # monitors that a config need not name
+_FEWEST_TOLD, _MOST_TOLD = 2, 3  # columns of a run in a list
 
 
-def runs_in(parent: Path) -> list[Run]:
-    """The runs in a folder, newest first. Anything else in it is skipped."""
-    return [run for _, run in _newest_first((_age(run, run.summary()), run) for run in _unordered(parent))]
+def runs_in(*parents: Path) -> list[Run]:
+    """The runs in some folders, newest first. Anything else in them is skipped."""
+    return [run for _, run in _newest_first((_age(run, run.summary()), run) for run in _unordered(*parents))]
 
 
-def overviews(parent: Path) -> list[dict[str, Any]]:
-    """An `overview` of each run in a folder, newest first."""
+def overviews(*parents: Path) -> list[dict[str, Any]]:
+    """An `overview` of each run in some folders, newest first."""
     # One summary at a time: the garbage collector traverses again and again all that are kept.
-    of_each = ((run, run.summary()) for run in _unordered(parent))
-    found = ((_age(run, summary), overview(run, summary)) for run, summary in of_each)
-    return [shown for _, shown in _newest_first(found)]
+    of_each = ((run, run.summary()) for run in _unordered(*parents))
+    found = ((_age(run, summary), (run, overview(run, summary))) for run, summary in of_each)
+    rows = [row for _, row in _newest_first(found)]
+    names = names_apart((run.name, run.folder) for run, _ in rows)
+    return [shown | {"run": name} for (_, shown), name in zip(rows, names, strict=True)]
+
+
+def names_apart(named: Iterable[tuple[str, Path]]) -> list[str]:
+    """The name of each run, or its folder if another run has the same name; of pairs of name and folder."""
+    every = list(named)
+    counts = Counter(name for name, _ in {folder: (name, folder) for name, folder in every}.values())
+    return [str(folder) if counts[name] > 1 else name for name, folder in every]
 
 
 def _newest_first(aged: Iterable[tuple[_Age, _T]]) -> list[tuple[_Age, _T]]:
     return sorted(aged, key=itemgetter(0), reverse=True)
 
 
-def _unordered(parent: Path) -> list[Run]:
-    """The runs in a folder."""
-    try:
-        folders = [Path(entry.path) for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False)]
-    except OSError:
-        return []
+def _unordered(*parents: Path) -> list[Run]:
+    """The runs in some folders."""
+    folders = list[Path]()
+    for parent in parents:
+        with suppress(OSError):
+            folders += [Path(each.path) for each in os.scandir(parent) if each.is_dir(follow_symlinks=False)]
     return [Run(folder) for folder in folders if is_run_folder(folder)]
 
 
@@ -54,6 +66,7 @@ def overview(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
         epochs, final = run.last_row()
     best = summary["best"] if isinstance(summary.get("best"), dict) else {}
     monitor = best.get("monitor")
+    last = _sound(final, lambda column: column not in ("lr", "seconds"))
     return {
         "run": run.name,
         "status": status,
@@ -61,9 +74,27 @@ def overview(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
         "best": _sound(best.get("figures"), lambda column: column == monitor),
         "best_epoch": best.get("epoch"),
         "best_epochs": _span(best),
-        "last": _sound(final, lambda column: column not in ("lr", "seconds")),
+        "last": last,
+        "told": _told(last, monitor, summary.get("expect")),
         "seconds": summary.get("seconds") if _is_number(summary.get("seconds")) else None,
     }
+
+
+def _told(columns: Iterable[str], monitor: Any, claims: Any) -> list[str]:
+    """The columns that a list of runs shows: those that the config names first, then the last metrics.
+
+    The config names its monitor, unless that is the usual one, and the columns of its claims.
+    """
+    columns = list(columns)
+    claimed = (
+        [each.get("column") for each in claims if isinstance(each, dict)] if isinstance(claims, list) else []
+    )
+    named = [monitor] if monitor not in _USUAL else []
+    named += [column.removeprefix("best.") for column in claimed if isinstance(column, str)]
+    metrics = [column for column in columns if not column.endswith("_loss")] or columns
+    told = [column for column in dict.fromkeys(named) if column in columns][:_MOST_TOLD]
+    fill = [column for column in metrics[-_FEWEST_TOLD:] if column not in told]
+    return [*told, *fill[len(fill) - max(0, _FEWEST_TOLD - len(told)) :]]
 
 
 def _span(best: dict[str, Any]) -> str:

@@ -66,6 +66,29 @@ def find_run(text: str, parent: Path) -> Run:
     return run
 
 
+def find_run_among(text: str, parents: Sequence[Path]) -> Run:
+    """The run that `text` names in one of several folders; `last` is the newest of all of them.
+
+    Raises UserError if none of them has it, or more than one.
+    """
+    if text == "last":
+        newest = runs_in(*parents)[:1]
+        return find_run(str(newest[0].folder) if newest else text, parents[0])
+    found, refused = dict[Path, Run](), list[UserError]()
+    for parent in parents:
+        try:
+            run = find_run(text, parent)
+            found.setdefault(run.folder.resolve(), run)
+        except UserError as error:
+            refused.append(error)
+    if len(found) > 1:
+        folders = ", ".join(str(run.folder) for run in found.values())
+        raise UserError(f"{shortened(text)} could be {folders}", fix="name its folder")
+    if not found:
+        raise refused[0]
+    return next(iter(found.values()))
+
+
 def _named(text: str, parent: Path) -> Run:
     path = Path(text)
     with suppress(OSError):  # a name too long for any folder

@@ -175,6 +175,22 @@ def find_runs(text: str, parent: Path) -> list[Run | Sweep]:
     raise UserError(f"there is no run {shortened(text)}{nearest(text, names)}", where=str(parent))
 
 
+def find_runs_among(text: str, parents: Sequence[Path]) -> list[Run | Sweep]:
+    """The runs or sweeps that `text` names in several folders; `last` is the newest of all of them.
+
+    Raises UserError if nothing matches in any of them.
+    """
+    found, refused = dict[Path, Run | Sweep](), list[UserError]()
+    for parent in parents:
+        try:
+            found |= {each.folder.resolve(): each for each in find_runs(text, parent)}
+        except UserError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    return [max(found.values(), key=_started)] if text == "last" else list(found.values())
+
+
 def runs_of(found: Iterable[Run | Sweep]) -> list[Run]:
     """The runs, with each sweep replaced by its runs."""
     every = list[Run]()

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -355,18 +356,19 @@ def _is_sound(content: Any) -> bool:
     )
 
 
-def sweeps_in(parent: Path) -> list[Sweep]:
-    """The sweeps in a folder, newest first. Anything else in it is skipped."""
+def sweeps_in(*parents: Path) -> list[Sweep]:
+    """The sweeps in some folders, newest first. Anything else in them is skipped."""
     found = []
-    for file in parent.glob(f"*/{SWEEP_FILE}"):
+    for file in chain.from_iterable(parent.glob(f"*/{SWEEP_FILE}") for parent in parents):
         with suppress(UserError):
             found.append(read_sweep(file.parent))
     return sorted(found, key=lambda sweep: str(sweep.content.get("started")), reverse=True)
 
 
-def unbegun_sweeps(parent: Path) -> list[Path]:
-    """The folders in `parent` of sweeps whose creation was interrupted, before anything was trained."""
-    return sorted(folder for folder in parent.glob("*-sweep-*") if is_unbegun_sweep(folder))
+def unbegun_sweeps(*parents: Path) -> list[Path]:
+    """The folders in `parents` of sweeps whose creation was interrupted, before anything was trained."""
+    found = chain.from_iterable(parent.glob("*-sweep-*") for parent in parents)
+    return sorted(folder for folder in found if is_unbegun_sweep(folder))
 
 
 def is_unbegun_sweep(folder: Path) -> bool:
@@ -392,7 +394,9 @@ def can_borrow(run: Run, parent: Path) -> bool:
     )
 
 
-def all_runs_in(parent: Path) -> list[Run]:
-    """The runs in a folder, newest first, then those of the sweeps in it."""
-    of_sweeps = [trial.run for sweep in sweeps_in(parent) for trial in sweep.trials if not trial.is_borrowed]
-    return [*runs_in(parent), *of_sweeps]
+def all_runs_in(*parents: Path) -> list[Run]:
+    """The runs in some folders, newest first, then those of the sweeps in them."""
+    of_sweeps = [
+        trial.run for sweep in sweeps_in(*parents) for trial in sweep.trials if not trial.is_borrowed
+    ]
+    return [*runs_in(*parents), *of_sweeps]

@@ -354,6 +354,7 @@ def test_hostile_texts_are_shown_and_steer_nothing(text: str, capsys: pytest.Cap
                 "best": {},
                 "best_epoch": None,
                 "last": {},
+                "told": [],
                 "seconds": None,
             }
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from places import PROJECT
 
 from dlrun.console.commands.arguments import complete_run_or_sweep
 from dlrun.errors import UserError
-from dlrun.run_folders.listing import overviews, runs_in
+from dlrun.run_folders.listing import overview, overviews, runs_in
 from dlrun.run_folders.run import Run
 from dlrun.system.bounds import SUMMARY
 
@@ -141,3 +142,60 @@ def test_listing_runs_imports_neither_torch_nor_yaml_nor_rich(tmp_path: Path) ->
     assert len(done.stdout.splitlines()) == 6
     imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "dlrun" in imported and not imported & {"torch", "numpy", "yaml", "rich", "statistics"}
+
+
+def test_a_list_shows_the_columns_that_a_config_names_before_others() -> None:
+    last = {f"{split}_{figure}": 0.5 for split in ("train", "valid") for figure in ("loss", "accuracy", "f1")}
+    summary: dict[str, Any] = {
+        "status": "finished",
+        "final": {column: {"mean": value, "sd": None} for column, value in last.items()},
+        "best": {"monitor": "valid_loss"},
+        "expect": [],
+    }
+
+    def told(**changes: Any) -> list[str]:
+        row = overview(Run(Path("runs/a-001")), summary | changes)
+        assert row["last"].keys() == last.keys()
+        return list(row["told"])
+
+    assert told() == ["valid_accuracy", "valid_f1"]
+    assert told(best={"monitor": "train_f1"}) == ["train_f1", "valid_f1"]
+    claims = [{"column": column} for column in ("best.valid_loss", "seconds", "valid_loss", "train_accuracy")]
+    assert told(expect=claims) == ["valid_loss", "train_accuracy"]
+    claims += [{"column": "valid_f1"}]
+    assert told(expect=claims, best={"monitor": "train_f1"}) == ["train_f1", "valid_loss", "train_accuracy"]
+    assert told(expect=["x", {"column": 1}, {}], best={"monitor": 5}) == ["valid_accuracy", "valid_f1"]
+    assert told(expect="valid_loss", best=[]) == ["valid_accuracy", "valid_f1"]
+
+
+def test_runs_of_several_folders_are_listed_compared_and_told_apart_by_their_folders(
+    tmp_path: Path, dlrun: Any
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    both = ("--runs-dir", here, "--runs-dir", there, "--runs-dir", here)
+    for parent, rate in ((here, 0.1), (there, 0.2)):
+        optimizer = {"name": "sgd", "lr": rate}
+        with_rows(made(parent, {"name": "same", "optimizer": optimizer}), ["1,0,0.5,0.1,0.1"])
+    with_rows(made(there, {"name": "other", "optimizer": SGD}), ["1,0,0.5,0.1,0.1"])
+    folders = [f"{here}/same-001", f"{there}/same-001"]
+    for words in ((), ("--columns", "optimizer.lr"), ("--where", "epochs > 0"), ("--sort", "run")):
+        lines = dlrun("runs", *words, *both).out.splitlines()[1:]
+        assert sorted(line.split()[0] for line in lines) == sorted([*folders, "other-001"]), words
+    assert dlrun("runs", "--runs-dir", here).out.splitlines()[1].split()[0] == "same-001"
+    head = dlrun("diff", *folders).out.splitlines()[0]
+    assert head.split() == folders
+    assert dlrun("diff", "same-001", "other", *both).err.startswith("error: same-001 could be ")
+    assert dlrun("diff", "other", folders[0], *both).out.split()[:2] == ["other-001", "same-001"]
+    assert dlrun("diff", "last", "other", *both).code == 0
+    compared = json.loads(dlrun("compare", "same-001", "other", "--json", *both).out)
+    assert [run for each in compared["settings"] for run in each["runs"]] == [*folders, f"{there}/other-001"]
+    assert dlrun("compare", "nothing", *both).err.startswith("error: there is no run nothing")
+
+
+def test_runs_of_one_name_are_named_by_their_folders_in_a_comparison(tmp_path: Path, dlrun: Any) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for parent in folders:
+        with_rows(made(parent, {"name": "same", "optimizer": SGD}), ["1,0,0.5,0.1,0.1"])
+    done = dlrun("compare", *(f"{parent}/same-001" for parent in folders))
+    assert f"seed 0 of {folders[1]}/same-001" in " ".join(done.err.split())
+    assert f"{folders[0]}/same-001" in "".join(done.out.split())

@@ -156,6 +156,15 @@ RunsDir = Annotated[
         help="The folder in which run folders are made and found.",
     ),
 ]
+SeveralRunsDirs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--runs-dir",
+        metavar="DIR",
+        parser=expanded,
+        help="A folder in which run folders are found (default: runs); give it again for another one.",
+    ),
+]
 Where = Annotated[
     str | None,
     typer.Option(
@@ -189,6 +198,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print only one JSON object."
 DATA = Path("data")
 RUNS = Path("runs")
 MOST_NAMED = 5  # parts in a warning
+
+
+def each_once(folders: list[Path] | None) -> list[Path]:
+    """The folders that --runs-dir names, each of them once; without any the usual one."""
+    return list({folder.resolve(): folder for folder in folders or [RUNS]}.values())
 
 
 def with_options(overrides: list[str] | None, **options: str | None) -> list[str]:

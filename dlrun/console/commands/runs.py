@@ -17,9 +17,11 @@ from dlrun.console.commands.arguments import (
     Quiet,
     RunName,
     RunsDir,
+    SeveralRunsDirs,
     Where,
     Yes,
     complete_run_or_sweep,
+    each_once,
     expanded_text,
     parts_of,
     progress_unless,
@@ -48,24 +50,25 @@ def list_runs(
         ),
     ] = False,
     yes: Yes = False,
-    runs_dir: RunsDir = RUNS,
+    runs_dir: SeveralRunsDirs = None,
 ) -> None:
     """List the runs with their status and figures, newest first."""
+    folders_of_runs = each_once(runs_dir)
     if where is sort is columns is None and not prune:
-        _list_all(runs_dir)
+        _list_all(folders_of_runs)
         return
     from dlrun.console.run_list import print_columns, print_runs
     from dlrun.console.streams import say
     from dlrun.run_folders.conditions import parse_condition
     from dlrun.run_folders.deletion import refuse_to_delete
-    from dlrun.run_folders.listing import overview, runs_in
+    from dlrun.run_folders.listing import names_apart, overview, runs_in
     from dlrun.run_folders.records import chosen_records, matching, ordered, refuse_unknown
     from dlrun.run_folders.sweep_folder import all_runs_in, unbegun_sweeps
 
     holds = parse_condition(where) if where is not None else None
     # Runs of a sweep are never pruned.
     there = runs_in if prune or where is None else all_runs_in
-    every = chosen_records(there(runs_dir))
+    every = chosen_records(there(*folders_of_runs))
     kept = matching(every, holds) if holds else every
     if sort is not None:
         kept = ordered(kept, sort)
@@ -75,31 +78,33 @@ def list_runs(
         kept = [each for each in kept if each.run.is_worthless(each.summary)]
     folders = [each.run.folder for each in kept]
     if prune and where is None:
-        folders += unbegun_sweeps(runs_dir)
+        folders += unbegun_sweeps(*folders_of_runs)
+    names = names_apart((each.name, each.run.folder) for each in kept)
     if not folders:
         what = "there is nothing to delete" if prune else "there are no such runs"
-        say(f"{what} in {runs_dir}")
+        say(f"{what} in {', '.join(map(str, folders_of_runs))}")
     elif keys and kept:
-        print_columns(kept, keys)
+        print_columns(kept, names, keys)
     elif not prune:
-        print_runs([overview(each.run, each.summary) | {"run": each.name} for each in kept])
+        named = zip(kept, names, strict=True)
+        print_runs([overview(each.run, each.summary) | {"run": name} for each, name in named])
     if prune and folders:
         for folder in folders:
-            refuse_to_delete(folder, runs_dir)
+            refuse_to_delete(folder, folder.parent)
         _delete(folders, yes)
 
 
-def _list_all(runs_dir: Path) -> None:
-    """Print the runs and the sweeps in a folder, newest first."""
+def _list_all(folders_of_runs: list[Path]) -> None:
+    """Print the runs and the sweeps in some folders, newest first."""
     from dlrun.console.run_list import print_runs, print_sweeps
     from dlrun.console.streams import say, say_line
     from dlrun.run_folders.listing import overviews
     from dlrun.run_folders.sweep_folder import sweeps_in, unbegun_sweeps
 
     found, sweeps, cut_short = (
-        overviews(runs_dir),
-        sweeps_in(runs_dir),
-        unbegun_sweeps(runs_dir),
+        overviews(*folders_of_runs),
+        sweeps_in(*folders_of_runs),
+        unbegun_sweeps(*folders_of_runs),
     )
     if found:
         print_runs(found)
@@ -108,7 +113,7 @@ def _list_all(runs_dir: Path) -> None:
     for folder in cut_short:
         say_line(f"{folder.name} was never started: dlrun rm {folder.name}")
     if not (found or sweeps or cut_short):
-        say(f"there are no runs in {runs_dir}")
+        say(f"there are no runs in {', '.join(map(str, folders_of_runs))}")
 
 
 def rm(
@@ -155,17 +160,18 @@ def diff(
     first: RunName,
     second: RunName,
     json: Json = False,
-    runs_dir: RunsDir = RUNS,
+    runs_dir: SeveralRunsDirs = None,
 ) -> None:
     """Show the differences between two runs, and the epoch from which their figures differ."""
     from dlrun.console.differences import print_differences
     from dlrun.console.streams import say_json
     from dlrun.run_folders.differences import differences_between
-    from dlrun.run_folders.locating import find_run
+    from dlrun.run_folders.locating import find_run_among
     from dlrun.run_folders.records import read_record
     from dlrun.system.strict_json import finite
 
-    a, b = (read_record(find_run(name, runs_dir)) for name in (first, second))
+    parents = each_once(runs_dir)
+    a, b = (read_record(find_run_among(name, parents)) for name in (first, second))
     found = differences_between(a, b)
     if json:
         say_json(finite(found.plain()))

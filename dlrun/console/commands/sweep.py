@@ -17,9 +17,11 @@ from dlrun.console.commands.arguments import (
     Json,
     PartsDir,
     RunsDir,
+    SeveralRunsDirs,
     Where,
     complete_config,
     complete_run_or_sweep,
+    each_once,
     expanded,
     expanded_text,
     parts_of,
@@ -236,14 +238,14 @@ def compare(
             help="Draw the training curves into this PNG, PDF or SVG.",
         ),
     ] = None,
-    runs_dir: RunsDir = RUNS,
+    runs_dir: SeveralRunsDirs = None,
     parts: PartsDir = None,
 ) -> None:
     """Compare settings over their seeds, and test if the differences are more than chance."""
     from dlrun.console.comparison import print_comparison, print_comparison_csv
     from dlrun.console.streams import say, say_json
     from dlrun.run_folders.comparison import compare_runs
-    from dlrun.run_folders.records import chosen_records, find_runs, runs_of, shared_metric, values_of
+    from dlrun.run_folders.records import chosen_records, find_runs_among, runs_of, shared_metric, values_of
     from dlrun.run_folders.sweep_folder import all_runs_in
     from dlrun.system.strict_json import finite
 
@@ -259,8 +261,9 @@ def compare(
         raise UserError(
             f"{output} is not the name of a picture", where="--output", fix=f"end it in {', '.join(PICTURES)}"
         )
-    meant = [each for text in named or () for each in find_runs(text, runs_dir)]
-    asked = runs_of(meant) if named else all_runs_in(runs_dir)[::-1]
+    parents = each_once(runs_dir)
+    meant = [each for text in named or () for each in find_runs_among(text, parents)]
+    asked = runs_of(meant) if named else all_runs_in(*parents)[::-1]
     chosen = chosen_records(asked, where)
     if not chosen:
         raise UserError(f"none of {len(asked)} runs fulfils this condition", where=f"--where {where}")
