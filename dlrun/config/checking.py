@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Collection, Sequence
 from typing import Any, get_args, get_origin
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from dlrun.config.claims import parse_claim
+from dlrun.config.dumping import in_one_line
 from dlrun.config.keys import AUTO, SPLITS, Choice, Config, default_of, key_types
-from dlrun.config.merging import expanded, located
+from dlrun.config.merging import COMMAND_LINE, expanded, located
 from dlrun.config.mistakes import ConfigError, Mistake, key_of
 from dlrun.config.option_types import describe
+from dlrun.config.option_values import acceptable, accepts, as_list, checked, takes_list
+from dlrun.config.other_words import NAMES_OF_PART
 from dlrun.config.registry import REQUIRED, Parts
 from dlrun.config.strict_yaml import Located, no_mapping
+from dlrun.config.unknown_keys import Note, name_meant, note_unknown_keys, unknown_option
 from dlrun.errors import UserError, listed, nearest, shortened
 from dlrun.system.file_names import MOST_BYTES, composed_name, is_plain_name
 
@@ -24,8 +27,11 @@ _FACTOR = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?x\Z")  # such 
 _LONGEST_NAME = 64  # letters of a run's name
 
 
-def check_config(tree: Located, parts: Parts) -> Config:
-    """Turn a located tree into a Config. Raises ConfigError with every mistake that shows without torch."""
+def check_config(tree: Located, parts: Parts, notes: Sequence[str] = ()) -> Config:
+    """Turn a located tree into a Config, with the `notes` of its making.
+
+    Raises ConfigError with every mistake that shows without torch.
+    """
     if not isinstance(tree.value, dict):
         raise no_mapping(tree)
     mistakes: list[Mistake] = []
@@ -39,18 +45,19 @@ def check_config(tree: Located, parts: Parts) -> Config:
 
     values: dict[str, Any] = {}
     types = key_types()
-    for key in tree.value:
-        if key not in types:
-            note((key,), f"there is no such key{nearest(key, types)}", at_key=True)
+    meant = note_unknown_keys(tree, parts, note)
     for key, kind in types.items():
         item = tree.value.get(key)
         if item is None or item.value is None:  # null means the default
             if default_of(key) is REQUIRED:
-                note((key,), f"is missing: {_wanted(key, kind, parts)}")
+                if key not in meant:
+                    note((key,), f"is missing: {_wanted(key, kind, parts)}")
                 continue
             item = located(default_of(key), tree.place)
+        if kind == list[Choice] and isinstance(item.value, str) and item.place == COMMAND_LINE:
+            item = located(as_list(item.value) or item.value, item.place) if "," in item.value else item
         if kind is Choice:
-            values[key] = _choice(key, (key,), item, parts, note)
+            values[key] = _choice(key, (key,), item, parts, note, meant)
         elif key == "groups":
             values[key] = _groups(item, values.get("optimizer"), parts, note)
         elif kind == list[Choice] and isinstance(item.value, list):
@@ -70,25 +77,33 @@ def check_config(tree: Located, parts: Parts) -> Config:
         own = tree.place.source
         ordered = sorted(mistakes, key=lambda m: (m.place.source != own, m.place.line, m.place.column))
         raise ConfigError(own, list(dict.fromkeys(ordered)))
-    return Config(**values, tree=tree)
+    return Config(**values, tree=tree, notes=tuple(notes))
 
 
 def _choice(
-    kind: str, path: tuple[str | int, ...], item: Located, parts: Parts, note: Callable[..., None]
+    kind: str,
+    path: tuple[str | int, ...],
+    item: Located,
+    parts: Parts,
+    note: Note,
+    meant: Collection[str] = (),
 ) -> Choice | None:
-    """The part that `item` names, its options checked and defaults filled in; None after a mistake."""
+    """The part that `item` names, its options checked and defaults filled in; None after a mistake.
+
+    Options that were `meant` by other keys, such as `optimizer.lr`, are not said to be missing.
+    """
     if isinstance(item.value, str):
         item, named = expanded(item), path
     else:
         named = (*path, "name")
     if not isinstance(item.value, dict):
-        note(path, f"{_shown(item)} is not the name of a part {listed(parts.names(kind))}")
+        note(path, f"{_shown(item)} is not the name of a part{_as_mapping(item)} {listed(parts.names(kind))}")
         return None
     if "name" not in item.value or not isinstance(item.value["name"].value, str):
-        note(path, f"the name of the part is missing {listed(parts.names(kind))}")
+        note(path, f"the name of the part is missing{_name_meant(kind, item, parts)}")
         return None
-    name = item.value["name"].value
-    if kind == "plots" and name == AUTO and len(item.value) == 1:
+    name = parts.canonical(kind, item.value["name"].value)
+    if kind == "plots" and name.lower() == AUTO and len(item.value) == 1:
         return Choice(AUTO)
     try:
         part = parts.part(kind, name)
@@ -103,9 +118,11 @@ def _choice(
         if key in known:
             given[key] = _value((*path, key), known[key].type, value, note)
         else:
-            note((*path, key), f"there is no such option{nearest(key, known)}", at_key=True)
+            said, other = unknown_option(key, value, part, key_of(path), parts)
+            note((*path, key), said, at_key=True)
+            meant = {*meant, f"{kind}.{other}"}
     for option in part.options.values():
-        if option.name not in given and option.default is REQUIRED:
+        if option.name not in given and option.default is REQUIRED and f"{kind}.{option.name}" not in meant:
             note(path, f"the option {option.name} is missing: {describe(option.type)}", at_key=True)
     complete = {o.name: given.get(o.name, o.default) for o in part.options.values()}
     # Defaults of common options are left out, so that runs of an earlier dlrun have the same settings.
@@ -113,9 +130,27 @@ def _choice(
     return Choice(name, complete | {k: v for k, v in common.items() if v != part.common[k].default})
 
 
-def _groups(
-    item: Located, optimizer: Choice | None, parts: Parts, note: Callable[..., None]
-) -> list[dict[str, Any]]:
+def _as_mapping(item: Located) -> str:
+    """The remedy for a list of mappings where one mapping is wanted; "" for anything else."""
+    if not isinstance(item.value, list) or not all(isinstance(each.value, dict) for each in item.value):
+        return ""
+    whole = {key: value for each in item.value for key, value in each.plain().items()}
+    if "name" not in whole or len(whole) < sum(len(each.value) for each in item.value):
+        return ""
+    return f"; write it without the dashes, as {in_one_line(whole)}"
+
+
+def _name_meant(kind: str, item: Located, parts: Parts) -> str:
+    """The remedy for a part whose name stands under another word, such as `type`."""
+    for word in NAMES_OF_PART:
+        if word in item.value and isinstance(text := item.value[word].value, str):
+            name = name_meant(kind, text, parts)
+            written = f": write name: {name}" if name else ""
+            return f"; dlrun's word for {word} is name{written} {listed(parts.names(kind))}"
+    return f" {listed(parts.names(kind))}"
+
+
+def _groups(item: Located, optimizer: Choice | None, parts: Parts, note: Note) -> list[dict[str, Any]]:
     """The groups of weights: a pattern of names each, and options of the optimizer, which are checked."""
     if not isinstance(item.value, list):
         note(("groups",), f"{_shown(item)} is not a list of groups, such as [{{match: '*.bias', lr: 0.1x}}]")
@@ -149,20 +184,36 @@ def _groups(
     return found
 
 
-def _value(path: tuple[str | int, ...], kind: Any, item: Located, note: Callable[..., None]) -> Any:
+def _value(path: tuple[str | int, ...], kind: Any, item: Located, note: Note) -> Any:
     """The value of one option, validated as type `kind`; None after a mistake, which is noted."""
+    plain = item.plain()
     try:
-        return _adapter(kind).validate_python(item.plain())
+        return checked(kind, plain)
     except ValidationError as error:
         steps = error.errors(include_url=False, include_input=False, include_context=False)[0]["loc"]
-        deeper: tuple[str | int, ...] = ()
-        for step in steps:  # pydantic's steps include names of union members, which are not in the path
-            if item.at((*deeper, step)) is not item.at(deeper):
-                deeper = (*deeper, step)
-        shown = _shown(item.at(deeper))
-        hint = f"; write [{shown}]" if get_origin(kind) is list and not isinstance(item.value, list) else ""
-        note((*path, *deeper), f"{shown} is not {_item_type(kind, bool(deeper))}{hint}")
-        return None
+    of_words = isinstance(plain, str) and item.place == COMMAND_LINE and "," in plain and takes_list(kind)
+    if of_words and accepts(kind, several := as_list(plain)):
+        return several
+    deeper: tuple[str | int, ...] = ()
+    for step in steps:  # pydantic's steps include names of union members, which are not in the path
+        if item.at((*deeper, step)) is not item.at(deeper):
+            deeper = (*deeper, step)
+    shown = _shown(item.at(deeper))
+    note(
+        (*path, *deeper), f"{shown} is not {_item_type(kind, bool(deeper))}{_as_accepted(path, kind, plain)}"
+    )
+    return None
+
+
+def _as_accepted(path: tuple[str | int, ...], kind: Any, plain: Any) -> str:
+    """The remedy: the value as the type accepts it, if there is such a form of it."""
+    if path == ("device",):
+        return f"; write cuda:{plain}" if type(plain) is int and 0 <= plain < 100 else ""
+    meant = acceptable(kind, plain)
+    if meant is None:
+        return ""
+    is_quoted = isinstance(plain, str) and in_one_line(meant) == plain
+    return f"; write {shortened(in_one_line(meant))}{' without quotes' if is_quoted else ''}"
 
 
 def _item_type(kind: Any, is_item: bool) -> str:
@@ -170,12 +221,7 @@ def _item_type(kind: Any, is_item: bool) -> str:
     return f"allowed in {words}" if is_item else words
 
 
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
-
-
-def _check_together(values: dict[str, Any], parts: Parts, note: Callable[..., None]) -> None:
+def _check_together(values: dict[str, Any], parts: Parts, note: Note) -> None:
     """Note mistakes that involve several keys, such as columns that are never measured."""
     name, device = values.get("name"), values.get("device")
     if isinstance(name, str):
@@ -183,9 +229,17 @@ def _check_together(values: dict[str, Any], parts: Parts, note: Callable[..., No
         if not is_plain_name(values["name"], _LONGEST_NAME):
             allowed = f"letters, digits, '.', '_', '-', at most {_LONGEST_NAME} and {MOST_BYTES} bytes"
             note(("name",), f"{name[:80]!r} cannot name a folder: {allowed}")
-    if isinstance(device, str) and not _DEVICE.match(device):
-        note(("device",), f"{device[:80]!r} is not a device (there are: auto, cpu, cuda, cuda:N, mps)")
+    if isinstance(device, str):
+        device = values["device"] = device.lower() if _DEVICE.match(device.lower()) else device
+        if not _DEVICE.match(device):
+            meant = "; write cuda" if device.lower() == "gpu" else ""
+            note(
+                ("device",),
+                f"{device[:80]!r} is not a device{meant} (there are: auto, cpu, cuda, cuda:N, mps)",
+            )
     task = values.get("task")
+    if isinstance(task, str):
+        task = values["task"] = parts.canonical("task", task)
     if isinstance(task, str) and task not in parts.names("task"):
         known = nearest(task, parts.names("task"))
         note(("task",), f"there is no task/{shortened(task)}.py{known}")

@@ -30,10 +30,17 @@ def dump(some: Mapping[str, Any]) -> str:
     return text
 
 
+def in_one_line(value: Any) -> str:
+    """A value of a config in one line of YAML, as it can be written into a file or behind KEY=."""
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=inf, default_flow_style=True
+    )
+    return text.removesuffix("...\n").rstrip("\n")
+
+
 def dump_scalar(value: str | int | float | bool | None) -> str:
-    """One value of a config as YAML text in one line."""
-    text: str = yaml.dump([value], Dumper=_Dumper, allow_unicode=True, width=inf, default_flow_style=True)
-    return text.strip().removeprefix("[").removesuffix("]")
+    """One value of a config as YAML text in one line, as it can stand inside a mapping in braces."""
+    return in_one_line([value])[1:-1]
 
 
 class _Dumper(yaml.SafeDumper):

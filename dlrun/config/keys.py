@@ -12,7 +12,7 @@ from annotated_types import Gt, Le
 
 from dlrun.config.mistakes import ConfigError, Mistake
 from dlrun.config.options import Claim, Count, Positive, Seed, Threads
-from dlrun.config.registry import KINDS, REQUIRED, Parts
+from dlrun.config.registry import KINDS, REQUIRED, Option, Parts
 from dlrun.config.strict_yaml import Located
 
 SPLITS = ("train", "valid", "test", "trainset")
@@ -186,6 +186,7 @@ class Config:
         keeps_claims=True,
     )
     tree: Located = field(repr=False, compare=False)  # the place of each value, for messages
+    notes: tuple[str, ...] = field(default=(), repr=False, compare=False)  # what its making left out
 
     @property
     def is_stacked(self) -> bool:
@@ -246,11 +247,26 @@ def takes_whole_numbers(tree: Located, key: str, parts: Parts) -> bool:
     kind, dot, option = key.partition(".")
     if not dot:
         return _is_whole(key_types().get(kind))
-    named = tree.at((kind, "name")).value or tree.at((kind,)).value
-    if kind not in KINDS or not isinstance(named, str) or named not in parts.names(kind):
-        return False
-    known = parts.part(kind, named).options.get(option)
+    known = _option_of(tree, kind, option, parts)
     return known is not None and _is_whole(known.type)
+
+
+def takes_only_lists(tree: Located, key: str, parts: Parts) -> bool:
+    """True if a key, such as `architecture.hidden`, takes only lists, and not of parts."""
+    kind, dot, option = key.partition(".")
+    known = _option_of(tree, kind, option, parts) if dot else None
+    type_ = known.type if known else None if dot else key_types().get(kind)
+    return get_origin(type_) is list and get_args(type_) != (Choice,)
+
+
+def _option_of(tree: Located, kind: str, option: str, parts: Parts) -> Option | None:
+    """An option of the part that a tree names; None if there is no such part or option."""
+    named = tree.at((kind, "name")).value
+    named = named if isinstance(named, str) else tree.at((kind,)).value
+    if kind not in KINDS or not isinstance(named, str):
+        return None
+    name = parts.canonical(kind, named)
+    return parts.part(kind, name).options.get(option) if name in parts.names(kind) else None
 
 
 def _is_whole(kind: Any) -> bool:

@@ -27,9 +27,10 @@ def load_config(
     `places` maps overridden keys to the places of their values, if these are not on the command line.
     Raises ConfigError with every mistake, UserError if the file cannot be read at all.
     """
-    tree = read_config(path, overrides, places)
+    parts = parts or Parts()
+    tree, notes = _read(path, overrides, parts, places)
     tree.value.pop(SWEEP_KEY, None)
-    return check_config(tree, parts or Parts())
+    return check_config(tree, parts, notes)
 
 
 def load_run_config(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> Config:
@@ -37,10 +38,10 @@ def load_run_config(path: Path, overrides: Sequence[str] = (), parts: Parts | No
 
     A key that an earlier dlrun did not know means what that dlrun did. Raises as `load_config` does.
     """
-    tree = read_config(path, overrides)
-    tree.value.pop(SWEEP_KEY, None)
     parts = parts or Parts()
-    return check_config(_of_run(tree, parts), parts)
+    tree, notes = _read(path, overrides, parts)
+    tree.value.pop(SWEEP_KEY, None)
+    return check_config(_of_run(tree, parts), parts, notes)
 
 
 def _of_run(tree: Located, parts: Parts) -> Located:
@@ -67,16 +68,21 @@ def _judges_batches(tree: Located, parts: Parts) -> bool:
     return known and parts.part("loss", name).constants.get("batchwise") is True
 
 
-def read_config(
-    path: Path, overrides: Sequence[str] = (), places: Mapping[str, Place] | None = None
-) -> Located:
+def read_config(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> Located:
     """Read the file at `path` and its bases, with KEY=VALUE `overrides`, as an unchecked tree.
 
     Raises UserError if a file cannot be read.
     """
+    return _read(path, overrides, parts or Parts())[0]
+
+
+def _read(
+    path: Path, overrides: Sequence[str], parts: Parts, places: Mapping[str, Place] | None = None
+) -> tuple[Located, list[str]]:
+    """The tree of `read_config`, and notes about what the overrides leave out of the file."""
     tree = _with_base(path, seen=())
     is_empty, file_epochs = not tree.value, tree.at(("epochs",)).value
-    tree = override(tree, overrides, places)
+    tree, notes = override(tree, overrides, parts, places)
     if is_empty and "dataset" not in tree.value:
         fix = "begin with a config that comes with dlrun: dlrun show spiral_relu"
         raise UserError("the config is empty", where=str(path), fix=fix)
@@ -87,7 +93,7 @@ def read_config(
     named = name_of(path)
     if _is_unset(tree, "name"):
         tree.value["name"] = Located(named, tree.place, tree.place)
-    return tree
+    return tree, notes
 
 
 def config_from_plain(
@@ -104,7 +110,8 @@ def config_from_plain(
     """
     _refuse_what_no_file_could_hold(plain, source)
     tree, parts = located(plain, Place(source)), parts or Parts()
-    return check_config(override(_of_run(tree, parts) if is_of_run else tree, overrides), parts)
+    tree, notes = override(_of_run(tree, parts) if is_of_run else tree, overrides, parts)
+    return check_config(tree, parts, notes)
 
 
 def _with_base(path: Path, seen: tuple[Path, ...]) -> Located:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlrun.config.keys import SWEEP_KEY
+from dlrun.config.keys import SWEEP_KEY, Choice, default_of, key_types
+from dlrun.config.option_values import accepts
+from dlrun.config.registry import REQUIRED, Parts
 from dlrun.config.strict_yaml import Located, Place, parse
 from dlrun.errors import UserError, shortened
 
@@ -21,7 +23,7 @@ def _merge(below: Located, above: Located) -> Located:
     if not (isinstance(below.value, dict) and isinstance(above.value, dict)):
         return above
     names = [tree.value["name"].value for tree in (below, above) if "name" in tree.value]
-    if len(names) == 2 and names[0] != names[1]:
+    if len(names) == 2 and str(names[0]).lower() != str(names[1]).lower():
         return above
     return Located(inherit(below.value, above.value), above.place, above.key_place)
 
@@ -36,24 +38,25 @@ def expanded(name: Located) -> Located:
     return Located({"name": name}, name.place, name.key_place)
 
 
-def override(tree: Located, overrides: Sequence[str], places: Mapping[str, Place] | None = None) -> Located:
+def override(
+    tree: Located, overrides: Sequence[str], parts: Parts, places: Mapping[str, Place] | None = None
+) -> tuple[Located, list[str]]:
     """Set each KEY=VALUE of the command line in `tree`: KEY is a dotted path, VALUE is YAML.
 
+    The second value says which options of a file are left out because another part does not have them.
     `places` are as for `load_config`.
     """
-    for text in overrides:
-        key, equals, written = text.partition("=")
+    notes = list[str]()
+    for index, text in enumerate(overrides):
+        key, _, written = text.partition("=")
         source = COMMAND_LINE.source
         if key.split(".")[0] == SWEEP_KEY:
             fix = "write the values themselves: dlrun sweep CONFIG optimizer.lr=1e-4,1e-3"
             raise UserError(
                 f"{SWEEP_KEY}: is allowed only in a config file", where=f"{source} {shortened(text)}", fix=fix
             )
-        if not equals or not key:
-            raise UserError(f"{shortened(text)!r} is not of the form KEY=VALUE")
+        refuse_form(overrides, index)
         shown = shortened(key)
-        if not written.strip():
-            raise UserError(f"{shown} is given no value", where=source, fix=f"write {shown}=null for none")
         path = key.split(".")
         if is_claim := path[0] == "expect" and len(path) > 1:
             path = ["expect", ".".join(path[1:])]  # the dot in best.COLUMN is part of the column's name
@@ -66,8 +69,66 @@ def override(tree: Located, overrides: Sequence[str], places: Mapping[str, Place
                 raise UserError(error.what, where=f"{source} {shortened(text)}", fix=error.fix) from None
         if places and key in places:
             value = located(value.plain(), places[key])
+        if path[1:] in ([], ["name"]) and key_types().get(path[0]) is Choice and isinstance(value.value, str):
+            new, path = shortened(value.value), path[:1]
+            value, left_out = _other_part(path[0], tree.value.get(path[0]), value, parts)
+            if left_out:
+                are = "is" if len(left_out) == 1 else "are"
+                notes.append(f"{shown}={new}: {' and '.join(left_out)} of the config {are} left out")
         tree = _put(tree, path, value)
-    return tree
+    return tree, notes
+
+
+def refuse_form(words: Sequence[str], index: int, form: str = "KEY=VALUE", fix: str = "") -> None:
+    """Raise UserError unless the word at `index` is a key and its value; `fix` if it is not clear."""
+    word, following = words[index], words[index + 1 : index + 2]
+    key, equals, value = word.partition("=")
+    bare = key.lstrip("+~").rstrip(":")
+    said, where = shortened(word), COMMAND_LINE.source
+    if key.startswith("~"):
+        fix = f"write {bare}=null for its default" if _may_be_null(bare) else "delete it in the file"
+        raise UserError(f"{said!r}: a key cannot be taken away on the command line", where=where, fix=fix)
+    if key.startswith("+") and bare:
+        fix = f"write {bare}={value}" if equals else f"write {bare}=VALUE"
+        raise UserError(f"{said!r}: a key needs no + in front of it", where=where, fix=shortened(fix))
+    beside = next((each for each in following if each != "=" and "=" not in each), "")
+    beside = beside or next(iter(words[index + 2 : index + 3]), "") if following == ["="] else beside
+    if equals and key and not value.strip():
+        null = f"write {shortened(key)}=null for none" if _may_be_null(key) else "write it behind the ="
+        fix = f"write {shortened(f'{key}={beside}')}, without a space" if beside else null
+        raise UserError(f"{shortened(key)} is given no value", where=where, fix=fix)
+    if not equals or not key:
+        name, _, inside = word.partition(":")
+        if name.split(".")[0] in key_types() and (meant := inside.strip() or beside):
+            fix = f"write {shortened(f'{name}={meant}')}"
+        raise UserError(f"{said!r} is not of the form {form}", fix=fix)
+
+
+def _may_be_null(key: str) -> bool:
+    """True for a top-level key that has a default, which null stands for."""
+    return key in key_types() and default_of(key) is not REQUIRED
+
+
+def _other_part(kind: str, old: Located | None, name: Located, parts: Parts) -> tuple[Located, list[str]]:
+    """Another part with those options of the old one that it has too, and the names of those left out.
+
+    Options given on the command line all stay, for they are meant for this part.
+    """
+    known = parts.canonical(kind, name.value)
+    if old is None or not isinstance(old.value, dict) or known not in parts.names(kind):
+        return name, []
+    new, before = parts.part(kind, known), old.at(("name",)).value
+    options = new.options | new.common
+    earlier = parts.canonical(kind, before) if isinstance(before, str) else ""
+    defaults = parts.part(kind, earlier).defaults if earlier in parts.names(kind) else {}
+    kept, left_out = {"name": name}, list[str]()
+    for key, value in old.value.items():
+        fits = key in options and accepts(options[key].type, value.plain())
+        if key != "name" and (fits or earlier == known or value.place == COMMAND_LINE):
+            kept[key] = value
+        elif key != "name" and (key not in defaults or value.plain() != defaults[key]):
+            left_out.append(key)
+    return Located(kept, name.place, name.key_place) if len(kept) > 1 else name, left_out
 
 
 def _put(tree: Located, path: Sequence[str], value: Located) -> Located:

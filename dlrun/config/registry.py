@@ -24,8 +24,9 @@ from dlrun.config.docstrings import Docstring, read_docstring
 from dlrun.config.earlier_names import find_earlier_names
 from dlrun.config.misplaced_parts import said_elsewhere
 from dlrun.config.option_types import read_type
+from dlrun.config.other_words import part_meant
 from dlrun.config.part_functions import function_of, refuse_slips
-from dlrun.errors import UserError, is_out_of_memory, meant, nearest, own_place, shortened
+from dlrun.errors import UserError, is_out_of_memory, listed, meant, nearest, own_place, shortened
 
 KINDS = (
     "dataset",
@@ -51,6 +52,11 @@ class Option:
     type: Any
     default: Any = REQUIRED
     help: str = ""
+
+    @property
+    def is_required(self) -> bool:
+        """True if there is no default."""
+        return self.default is REQUIRED
 
 
 # The options that every part of a kind has: a part does not take them, dlrun applies them itself.
@@ -129,11 +135,21 @@ class Parts:
         """The names of every part of one kind, sorted."""
         return sorted(self._paths(kind))
 
+    def canonical(self, kind: str, name: str) -> str:
+        """The name of a part in its own letters, adam for Adam; the name itself if there is no such part."""
+        names = self._paths(kind)
+        return name.lower() if name not in names and name.lower() in names else name
+
     def part(self, kind: str, name: str) -> Part:
         """One part, read from its file. Raises UserError if there is none of that name."""
         if (kind, name) not in self._read:
             paths = self._paths(kind)
             if name not in paths:
+                if other := part_meant(name, sorted(paths)):
+                    known = listed(sorted(paths))
+                    raise UserError(
+                        f"there is no {kind}/{shortened(name)}.py; dlrun's name is {other} {known}"
+                    )
                 own = "; if it is one of your own, name its folder with --parts or in DLRUN_PARTS"
                 hint = own if not self.folder and not meant(name, paths) else ""
                 what = f"there is no {kind}/{shortened(name)}.py{nearest(name, sorted(paths))}{hint}"

@@ -184,8 +184,8 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
             mark = key_node.start_mark
             key = _scalar(key_node, refuse) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str):
-                hint = "; a value with a comma or bracket in it needs quotes" if node.flow_style else ""
-                raise refuse(f"a key must be plain text{hint}", mark)
+                fix = "put a list in brackets, and a text with a comma or bracket in it in quotes"
+                raise refuse("a key must be plain text", mark, fix if node.flow_style else "")
             if not key_node.style and key != key.strip():
                 raise refuse("an unusual space in front of a key or behind it", mark, "use plain spaces")
             is_bare = not key_node.style and isinstance(value_node, yaml.ScalarNode) and not value_node.value

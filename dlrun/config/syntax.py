@@ -272,6 +272,8 @@ def _said(error: yaml.MarkedYAMLError, lines: Sequence[str], line: int, column: 
         return Cause(f"a value that begins with {letter} needs quotes", line, column)
     if "mapping values" in problem:
         return Cause("a colon where no key can be", line, column, "put a value with a colon in quotes")
+    if "document start" in problem:
+        return Cause("text behind the end of a value", line, column, "put the whole value in quotes")
     if "did not find expected key" in problem or "expected <block end>" in problem:
         what = "this is no continuation of the lines above it"
         return Cause(what, line, column, "check its indentation, and the quotes and brackets above it")

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dlrun.config.keys import SWEEP_KEY, Config, flat_config, takes_whole_numbers
+from dlrun.config.keys import SWEEP_KEY, Config, flat_config, takes_only_lists, takes_whole_numbers
 from dlrun.config.loading import load_config, read_config
+from dlrun.config.merging import refuse_form
 from dlrun.config.mistakes import ConfigError, Mistake
+from dlrun.config.option_values import as_list
 from dlrun.config.registry import Parts
 from dlrun.config.strict_yaml import Located, Place
 from dlrun.errors import UserError, shortened
@@ -52,7 +54,7 @@ def settings_of_grid(
     """
     axes, plain = swept_keys(path, given, seeds, parts)
     found, mistakes = list[Setting](), dict[Mistake, list[dict[str, Any]]]()
-    every = combinations(axes) if count is None else draws(axes, count)
+    every, known = combinations(axes) if count is None else draws(axes, count), set[str]()
     for values in every:
         try:
             words = parts_first([*plain, *override_words(values)])
@@ -62,7 +64,10 @@ def settings_of_grid(
             for mistake in error.mistakes:
                 mistakes.setdefault(mistake, []).append(values)
             continue
-        found.append(Setting(values, of_each_seed(config)))
+        values = in_own_letters(config, values)
+        if repr(values) not in known:  # ReLU and relu are one value
+            known.add(repr(values))
+            found.append(Setting(values, of_each_seed(config)))
     if mistakes:
         raise ConfigError(str(path), [_with_cause(*each, every) for each in mistakes.items()])
     runs = sum(len(setting.configs) for setting in found)
@@ -76,6 +81,19 @@ def settings_of_grid(
     return found
 
 
+def in_own_letters(config: Config, values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a setting with the names of parts and choices as its config has them: relu for ReLU."""
+    actual = flat_config(config.plain())
+    return {key: actual[key] if _is_same(value, actual.get(key)) else value for key, value in values.items()}
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """True for equal values, and for texts that are equal but for their case."""
+    return bool(
+        one == other or (isinstance(one, str) and isinstance(other, str) and one.lower() == other.lower())
+    )
+
+
 def refuse_other_values(config: Config, values: dict[str, Any]) -> None:
     """Raise ConfigError if a setting is not what its values say, because two of them set the same key."""
     actual = flat_config(config.plain())
@@ -87,7 +105,7 @@ def refuse_other_values(config: Config, values: dict[str, Any]) -> None:
             else {key: value}
         )
         for leaf, wanted in leaves.items():
-            if leaf in actual and actual[leaf] != wanted:
+            if leaf in actual and not _is_same(actual[leaf], wanted):
                 other = next(
                     (each for each in values if each != key and f"{leaf}.".startswith(f"{each}.")),
                     f"the argument {leaf}=…",
@@ -114,11 +132,9 @@ def swept_keys(
     all of them.
     """
     named, plain, met = _of_file(path), list[str](), set[str]()
-    for word in given:
-        key, equals, text = word.partition("=")
-        if not equals or not key:
-            fix = "write a key and its values, such as optimizer.lr=1e-4,1e-3"
-            raise UserError(f"{shortened(word)!r} is not of the form KEY=VALUES", fix=fix)
+    for index, word in enumerate(given):
+        key, _, text = word.partition("=")
+        refuse_form(given, index, "KEY=VALUES", "write a key and its values, such as optimizer.lr=1e-4,1e-3")
         if key in met:
             fix = "write all of its values behind one KEY="
             raise UserError(f"{shortened(key)} is given twice", where="command line", fix=fix)
@@ -135,7 +151,10 @@ def swept_keys(
             raise UserError("seeds are whole numbers", where=each.where, fix=_SEEDS)
         plain.append(f"seeds={json.dumps(each.values)}")
     plain += [f"seeds={json.dumps(list(seeds))}"] if seeds is not None else []
-    tree = read_config(path, parts_first(plain))
+    tree = read_config(path, parts_first(plain), parts)
+    for word in given:
+        key, _, text = word.partition("=")
+        _refuse_split_list(tree, key, text, parts)
     axes = [
         replace(
             swept_key(
@@ -149,6 +168,18 @@ def swept_keys(
         for key, (written, place) in named.items()
     ]
     return axes, plain
+
+
+def _refuse_split_list(tree: Located, key: str, text: str, parts: Parts) -> None:
+    """Raise UserError for `hidden=100,100`, which is one list in `dlrun train` and two values in a sweep."""
+    if key == "seeds" or "," not in text or not takes_only_lists(tree, key, parts):
+        return
+    one = as_list(text)
+    if one and not any(isinstance(each, list | str) for each in one):
+        fix = f"write {key}=[{text}] for one list, {key}={','.join(f'[{each}]' for each in one)} for several"
+        raise UserError(
+            f"{text} are {len(one)} values in a sweep, and {key} is a list", where=_COMMAND_LINE, fix=fix
+        )
 
 
 def _with_cause(mistake: Mistake, made: Sequence[dict[str, Any]], every: Sequence[dict[str, Any]]) -> Mistake:

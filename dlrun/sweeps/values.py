@@ -177,7 +177,7 @@ def draws(axes: Sequence[SweptKey], count: int, seed: int = 0) -> list[dict[str,
 
 
 def parts_first(given: Iterable[str]) -> list[str]:
-    """Sort KEY=VALUE arguments: naming a part drops its options, so names come before options."""
+    """Sort KEY=VALUE arguments: an option is one of the part that is named, so names come first."""
 
     def depth(word: str) -> int:
         key = word.partition("=")[0]

@@ -101,7 +101,6 @@ metrics: [accuracy]
     )
     found = mistakes(path)
     assert found == [
-        f"{path}:1:1 batch_size: is missing: a whole number >= 1, or full",
         f"{path}:2:25 dataset.point: there is no such option; did you mean 'points'? "
         "(there are: points, classes, noise, valid_fraction, seed)",
         f"{path}:3:22 architecture.name: there is no architecture/mpl.py; did you mean 'mlp'? "
@@ -373,12 +372,39 @@ def test_a_dot_into_a_bare_name_expands_it(base: Path) -> None:
     assert load_config(base, ["schedule=cosine", "schedule.warmup=0.1"]).schedule.options["warmup"] == 0.1
 
 
-def test_another_name_drops_the_options_of_the_old_part(base: Path) -> None:
-    words = ["optimizer.name=sgd", "optimizer.lr=0.5"]
-    assert load_config(base, words).optimizer.options["weight_decay"] == 0.0
-    [missing] = mistakes(base, ["optimizer.name=sgd"])
-    assert "the option lr is missing" in missing
+@pytest.mark.parametrize("word", ["optimizer.name=sgd", "optimizer=sgd", "optimizer=SGD"])
+def test_another_name_keeps_the_options_that_both_parts_have(base: Path, word: str) -> None:
+    sgd = Choice("sgd", {"lr": 0.01, "momentum": 0.0, "nesterov": False, "weight_decay": 1e-5})
+    assert load_config(base, [word]).optimizer == sgd
+    assert load_config(base, [word]).notes == ()
+    assert load_config(base, [word, "optimizer.lr=0.5"]).optimizer.options == sgd.options | {"lr": 0.5}
+    assert load_config(base, ["optimizer.lr=0.5", word]).optimizer.options == sgd.options | {"lr": 0.5}
     assert load_config(base, ["loss.name=nll"]).loss.name == "nll"
+
+
+def test_an_option_that_the_other_part_does_not_have_is_left_out_with_a_note(
+    base: Path, write: Write
+) -> None:
+    found = load_config(base, ["optimizer=sgd_scratch"])
+    assert found.optimizer == Choice("sgd_scratch", {"lr": 0.01})
+    assert found.notes == ("optimizer=sgd_scratch: weight_decay of the config is left out",)
+    found = load_config(base, ["architecture.name=rnn", "dataset=shapes"])
+    assert found.notes == (  # `hidden` is a list in an mlp and a number in an rnn
+        "architecture.name=rnn: hidden and activation of the config are left out",
+        "dataset=shapes: points of the config is left out",
+    )
+    as_by_default = write("a.yaml", BODY.replace("lr: 1e-2", "lr: 1e-2, beta1: 0.9"))
+    assert load_config(as_by_default, ["optimizer=sgd"]).notes == ()
+
+
+def test_an_option_of_the_command_line_is_never_left_out(base: Path) -> None:
+    for words in (["optimizer.beta1=0.8", "optimizer=sgd"], ["optimizer=sgd", "optimizer.beta1=0.8"]):
+        assert "optimizer.beta1: sgd has no such option" in mistakes(base, words)[0]
+
+
+def test_a_part_is_kept_whole_by_its_own_name_and_replaced_by_a_mapping(base: Path) -> None:
+    assert load_config(base, ["optimizer=Adam"]).optimizer == load_config(base).optimizer
+    assert "the option lr is missing" in mistakes(base, ["optimizer={name: sgd}"])[0]
 
 
 def test_the_same_name_drops_nothing(base: Path) -> None:
@@ -401,10 +427,48 @@ def test_a_word_without_key_and_value_is_refused(base: Path, word: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["epochs=", "epochs=  ", "optimizer.lr="])
-def test_a_value_that_is_missing_is_refused_with_the_way_to_write_none(base: Path, word: str) -> None:
+def test_a_value_that_is_missing_is_refused(base: Path, word: str) -> None:
     with pytest.raises(UserError, match="is given no value") as refused:
         load_config(base, [word])
-    assert refused.value.fix == f"write {word.split('=')[0]}=null for none"
+    assert refused.value.fix == "write it behind the ="
+
+
+def test_a_value_that_is_missing_may_stand_in_the_next_word_or_be_none(base: Path) -> None:
+    for words, fix in (
+        (["epochs=", "5"], "write epochs=5, without a space"),
+        (["patience="], "write patience=null for none"),
+        (["optimizer.lr=", "epochs=3"], "write it behind the ="),
+    ):
+        with pytest.raises(UserError, match="is given no value") as refused:
+            load_config(base, words)
+        assert refused.value.fix == fix
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "fix"),
+    [
+        ("epochs 5", "'epochs' is not of the form KEY=VALUE", "write epochs=5"),
+        ("epochs = 5", "'epochs' is not of the form KEY=VALUE", "write epochs=5"),
+        ("epochs: 5", "'epochs:' is not of the form KEY=VALUE", "write epochs=5"),
+        ("epochs:5", "'epochs:5' is not of the form KEY=VALUE", "write epochs=5"),
+        ("+epochs=5", "'+epochs=5': a key needs no + in front of it", "write epochs=5"),
+        ("++epochs=5", "'++epochs=5': a key needs no + in front of it", "write epochs=5"),
+        (
+            "~patience",
+            "'~patience': a key cannot be taken away on the command line",
+            "write patience=null for its default",
+        ),
+        ("~epochs", "'~epochs': a key cannot be taken away on the command line", "delete it in the file"),
+    ],
+)
+def test_a_word_in_the_form_of_another_tool_is_answered_with_dlruns(
+    base: Path, words: str, what: str, fix: str
+) -> None:
+    with pytest.raises(UserError) as refused:
+        load_config(base, words.split())
+    assert (refused.value.what, refused.value.fix) == (what, fix)
+    if fix.startswith("write "):
+        load_config(base, [fix.split()[1]])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""Paths of the command line and of the environment mean what a shell would make of them."""
+"""Words of the command line mean what a shell would make of them, or lead to dlrun's own."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -115,3 +116,48 @@ def test_every_command_that_takes_parts_says_that_the_environment_names_them(dlr
         "compare",
     ):
         assert "DLRUN_PARTS" in dlrun(command, "--help").out, command
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "fix"),
+    [
+        ("train {tiny} --epochs 5", "No such option: --epochs", "write epochs=5"),
+        ("train {tiny} --epochs=5", "No such option: --epochs", "write epochs=5"),
+        ("train {tiny} --lr 0.1", "No such option: --lr", "write optimizer.lr=0.1"),
+        ("resume last --max-epochs 5", "No such option: --max-epochs", "write epochs=5"),
+        ("show {tiny} --batch-size 5", "No such option: --batch-size", "write batch_size=5"),
+        ("show {tiny} --hidden [5]", "No such option: --hidden", "write architecture.hidden=[5]"),
+        (
+            "train --config {tiny}",
+            "No such option: --config",
+            "name the config without an option: dlrun train {tiny}",
+        ),
+        ("train -c {tiny}", "No such option: -c", "name the config without an option: dlrun train {tiny}"),
+        (
+            "train {tiny} --multirun",
+            "No such option: --multirun",
+            "dlrun sweep CONFIG KEY=VALUES trains every combination of values",
+        ),
+        ("fit {tiny}", "No such command 'fit'.", "dlrun train"),
+    ],
+)
+def test_an_option_of_another_tool_leads_to_dlruns_own_words(
+    dlrun: Dlrun, tiny: Path, words: str, what: str, fix: str
+) -> None:
+    done = dlrun(*words.format(tiny=tiny).split())
+    assert done.code == 2
+    assert done.err.splitlines() == [f"error: {what}", f"  fix: {fix.format(tiny=tiny)}"]
+    if advised := re.fullmatch(r"write (\S+)", fix):
+        assert dlrun("show", tiny, advised[1]).code == 0
+
+
+def test_options_that_another_part_does_not_have_are_left_out_aloud(dlrun: Dlrun, write: Write) -> None:
+    path = write("a.yaml", TINY.replace("optimizer: {name: adam,", "optimizer: {name: adam, beta2: 0.9,"))
+    said = "warning: optimizer=sgd: beta2 of the config is left out\n"
+    for command in ("show", "train"):
+        done = dlrun(command, path, "optimizer=sgd")
+        assert (done.code, done.err) == (0, said), command
+    assert dlrun("train", path, "optimizer=sgd", "--quiet").err == ""
+    assert "name: sgd" in (path.parent / "runs/a-001/config.yaml").read_text()
+    done = dlrun("sweep", path, "optimizer.name=adam,sgd", "--dry-run")
+    assert done.err == said.replace("optimizer=", "optimizer.name=")

@@ -156,7 +156,7 @@ def test_a_bad_config_ends_with_all_its_mistakes_and_no_folder(
             f"{path}:{place}" for place in ("1:1", "3:35", "4:7", "5:1")
         ]
         for neighbour in (
-            "did you mean 'seeds'?",
+            "dlrun's word is seeds: write seeds: [0]",
             "did you mean 'cross_entropy'?",
             "the option lr is missing",
         ):

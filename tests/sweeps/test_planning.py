@@ -397,10 +397,12 @@ def test_of_a_mistake_is_said_where_it_stands_and_which_values_lead_to_it(dlrun:
     path = write("small.yaml", CONFIG + "sweep:\n  optimizr.wd: [1, 2]\n")
     assert f"{path}:11:16 optimizr: there is no such key" in dlrun("sweep", path).err
     plain = write("plain.yaml", CONFIG)
-    done = dlrun("sweep", plain, "optimizer={name: adam, lr: 0.1},sgd")
-    assert 'the option lr is missing: a number >= 0 (with optimizer="sgd")' in " ".join(done.err.split())
+    done = dlrun("sweep", plain, "optimizer={name: adam, lr: 0.1},{name: sgd}")
+    assert 'the option lr is missing: a number >= 0 (with optimizer={"name": "sgd"})' in " ".join(
+        done.err.split()
+    )
     flow = write("flow.yaml", CONFIG + "sweep: {optimizer.lr: log(1e-4,1e-1,3)}\n")
-    assert "a value with a comma or bracket in it needs quotes" in dlrun("sweep", flow).err
+    assert "a text with a comma or bracket in it in quotes" in dlrun("sweep", flow).err
 
 
 def test_a_config_with_a_sweep_says_so_where_it_trains_alone(dlrun: Dlrun, write: Write) -> None:

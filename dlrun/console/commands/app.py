@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from dlrun.console.commands import evaluate, init, look, new, runs, sweep, train
+from dlrun.console.commands.other_words import command_meant, option_instead
 from dlrun.errors import (
     RunFailed,
     Unforeseen,
@@ -115,7 +116,10 @@ def _told(error: Exception, words: list[str]) -> UserError:
     if hasattr(error, "format_message"):  # a click error; some versions of Typer have a copy of that class
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "dlrun"
-        return UserError(error.format_message(), fix=f"{command} --help says what can be written")
+        meant = command_meant(words[0]) if words and words[0] not in COMMANDS else ""
+        fix = f"dlrun {meant}" if meant else option_instead(getattr(error, "option_name", None) or "", words)
+        said = str(getattr(error, "message", "")) if fix else error.format_message()
+        return UserError(said, fix=fix or f"{command} --help says what can be written")
     return Unforeseen(error, quoted(["dlrun", "--debug", *words]))
 
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dlrun.config.keys import Config
     from dlrun.config.registry import Part, Parts
     from dlrun.run_folders.run import Run
     from dlrun.system.progress import Progress
@@ -227,6 +230,14 @@ def parts_of(folder: Path | None, *, quiet: bool = False) -> Parts:
         stand = "stands" if len(replaced) == 1 else "stand"
         warn(f"{', '.join(replaced[:MOST_NAMED])}{more} of {parts.folder} {stand} in for dlrun's own")
     return parts
+
+
+def warn_of_notes(configs: Iterable[Config]) -> None:
+    """Print what the KEY=VALUE arguments leave out of a config, each note once."""
+    from dlrun.console.streams import warn
+
+    for note in dict.fromkeys(note for config in configs for note in config.notes):
+        warn(note)
 
 
 def progress_unless(quiet: bool) -> Progress:

@@ -24,6 +24,7 @@ from dlrun.console.commands.arguments import (
     parts_named,
     parts_of,
     progress_unless,
+    warn_of_notes,
     with_options,
 )
 from dlrun.console.commands.evaluate import draw_all
@@ -73,6 +74,7 @@ def preview(
 
     own_parts = parts_of(parts)
     checked = load_config(find_config(config), with_options(overrides, device="cpu"), own_parts)
+    warn_of_notes([checked])
     from dlrun.console.dataset import print_columns, print_dataset, print_preview
     from dlrun.console.streams import say_json
     from dlrun.results.preview import dataset_facts
@@ -145,6 +147,7 @@ def show(
 
     own_parts = parts_of(parts)
     checked = load_config(find_config(config), with_options(overrides, device=device), own_parts)
+    warn_of_notes([checked])
     from dlrun.console.model import print_layers, print_weights
     from dlrun.console.streams import say
     from dlrun.training.initial_weights import initial_weights

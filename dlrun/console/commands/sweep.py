@@ -26,6 +26,7 @@ from dlrun.console.commands.arguments import (
     expanded_text,
     parts_of,
     progress_unless,
+    warn_of_notes,
     with_options,
 )
 from dlrun.errors import (
@@ -143,6 +144,7 @@ def sweep(
 
             space = search_space(path, words, chosen_seeds, own_parts, runs_dir)
             chosen = [space.setting]
+        warn_of_notes([] if quiet or json else [config for each in chosen for config in each.configs])
     start_server()
     from dlrun.sweeps.estimate import estimate_time
     from dlrun.sweeps.planning import plan_sweep

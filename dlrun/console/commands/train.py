@@ -21,6 +21,7 @@ from dlrun.console.commands.arguments import (
     RunsDir,
     parts_of,
     progress_unless,
+    warn_of_notes,
     with_options,
 )
 from dlrun.errors import (
@@ -70,6 +71,7 @@ def train(
     checked = with_judged_claims(
         load_config(path, words, own_parts), words, lambda: load_config(path, (), own_parts), check=check
     )
+    warn_of_notes([] if quiet else [checked])
     from dlrun.console.streams import warn
     from dlrun.run_folders.locating import create_run
     from dlrun.training.experiment import train_run

@@ -1,0 +1,131 @@
+"""Words of other tools for dlrun's keys, options and parts, to say in a message which word is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+_KEYS = {
+    "architecture": "model network net nn arch backbone model_name model_type architectures",
+    "dataset": "data datamodule data_module datasets train_data training_data train_dataset "
+    "dataloader loader",
+    "loss": "criterion loss_fn loss_function loss_func objective losses cost",
+    "optimizer": "optim optimiser solver opt optimizers",
+    "schedule": "scheduler lr_scheduler lr_schedule learning_rate_scheduler lr_scheduler_type schedulers",
+    "metrics": "metric",
+    "augmentations": "augmentation augment transforms transform data_augmentation",
+    "plots": "plot figures pictures",
+    "epochs": "epoch max_epochs num_epochs n_epochs nb_epochs num_train_epochs nepochs max_iter max_epoch",
+    "batch_size": "batch batchsize bs train_batch_size mini_batch_size minibatch_size minibatch batch_sz "
+    "per_device_train_batch_size",
+    "evaluation_batch_size": "eval_batch_size val_batch_size valid_batch_size test_batch_size "
+    "per_device_eval_batch_size",
+    "seeds": "seed random_seed random_state manual_seed rng_seed seed_everything",
+    "patience": "early_stopping early_stop early_stopping_patience earlystopping early_stopping_rounds "
+    "n_iter_no_change",
+    "gradient_clip": "grad_clip clip_grad gradient_clip_val max_grad_norm clip_grad_norm clipnorm "
+    "gradient_clipping clip_gradient",
+    "device": "gpu gpus cuda accelerator devices",
+    "precision": "amp mixed_precision dtype fp16 bf16 use_amp",
+    "threads": "num_threads n_threads torch_threads",
+    "name": "experiment experiment_name run_name exp_name run",
+    "evaluate_every": "eval_every val_every check_val_every_n_epoch eval_interval validate_every eval_freq",
+    "compile": "torch_compile",
+    "limit": "max_samples max_examples subset limit_train_batches",
+    "monitor": "metric_for_best_model save_best",
+    "base": "defaults extends inherit inherits _base_ include",
+}
+_OPTIONS = {
+    "lr": "learning_rate learningrate lr0 eta eta0 learning_rate_init base_lr initial_lr init_lr step_size",
+    "weight_decay": "l2 wd l2_reg weightdecay",
+    "beta1": "beta_1 betas",
+    "beta2": "beta_2",
+    "eps": "epsilon",
+    "hidden": "hidden_size hidden_sizes hidden_layers hidden_layer_sizes hidden_units hidden_dim hidden_dims "
+    "units num_units layer_sizes",
+    "layers": "num_layers n_layers depth n_layer",
+    "heads": "num_heads n_heads nhead n_head",
+    "width": "d_model embed_dim embedding_dim hidden_size",
+    "channels": "filters num_filters out_channels",
+    "kernel_size": "kernel",
+    "dropout": "dropout_rate drop_rate p_drop dropout_prob dropout_p",
+    "activation": "act act_fn activation_fn activation_function nonlinearity",
+    "batch_norm": "batchnorm bn use_bn norm",
+    "path": "root data_dir data_path csv csv_path filename file_path file dir folder data_file train_path",
+    "target": "label label_column target_column target_col y label_col labels targets output_column",
+    "test_fraction": "test_size test_split test_ratio",
+    "valid_fraction": "val_size val_split valid_size validation_split val_fraction val_ratio valid_split",
+    "separator": "sep delimiter",
+    "size": "imgsz image_size img_size input_size",
+    "inputs": "features feature_columns input_columns x",
+    "points": "n_samples samples",
+    "warmup_epochs": "warm_up_epochs num_warmup_epochs",
+    "warmup": "warmup_ratio",
+    "label_smoothing": "smoothing",
+    "probability": "p prob",
+}
+_PARTS = {
+    "mae": "l1",
+    "mean_absolute_error": "l1",
+    "mean_squared_error": "mse",
+    "categorical_crossentropy": "cross_entropy",
+    "sparse_categorical_crossentropy": "cross_entropy",
+    "log_loss": "cross_entropy",
+    "binary_crossentropy": "bce",
+    "bcewithlogitsloss": "bce",
+    "steplr": "step",
+    "multisteplr": "milestones",
+    "reducelronplateau": "plateau",
+    "onecyclelr": "one_cycle",
+    "cosineannealinglr": "cosine",
+    "multilayerperceptron": "mlp",
+    "feedforward": "mlp",
+    "convnet": "cnn",
+    "lstm": "rnn",
+    "gru": "rnn",
+    "resnet18": "torchvision",
+    "resnet50": "torchvision",
+    "table": "csv",
+    "imagefolder": "image_folder",
+    "timeseries": "windows",
+}
+NEEDLESS = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "shuffle")
+NAMES_OF_PART = ("type", "class", "class_path", "_target_", "class_name", "kind")
+SECTIONS = (
+    *("trainer", "training", "train", "train_args", "training_args", "trainer_args", "fit", "run", "main"),
+    *("hyperparameters", "hyperparams", "hparams", "params", "args", "options", "settings", "config"),
+    *("experiment", "learning"),
+)
+
+
+def _by_other(words: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for ours, others in words.items():
+        for other in others.split():
+            found.setdefault(other, []).append(ours)
+    return found
+
+
+_KEY_OF, _OPTIONS_OF = _by_other(_KEYS), _by_other(_OPTIONS)
+
+
+def plainly(word: str) -> str:
+    """A word as the lists here have it: `--Max-Epochs` is max_epochs."""
+    return word.strip().lstrip("-+~").lower().replace("-", "_").replace(" ", "_")
+
+
+def key_meant(word: str) -> str:
+    """The top-level key that another tool calls `word`; "" if there is none."""
+    return _KEY_OF.get(plainly(word), [""])[0]
+
+
+def option_meant(word: str, known: Collection[str]) -> str:
+    """The one of the `known` options that is meant by `word`: itself, or what another tool calls so."""
+    return next((name for name in (plainly(word), *_OPTIONS_OF.get(plainly(word), ())) if name in known), "")
+
+
+def part_meant(word: str, names: Collection[str]) -> str:
+    """The part that another library calls `word`, such as `torch.optim.Adam`; "" if it is none of `names`."""
+    last = plainly(word.rpartition(".")[2])
+    joined = {name.replace("_", ""): name for name in names}
+    found = (last, _PARTS.get(last, ""), joined.get(last.removesuffix("loss"), ""))
+    return next((name for name in found if name in names), "")

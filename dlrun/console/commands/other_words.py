@@ -1,0 +1,82 @@
+"""Commands and options of other tools: what to write in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+COMMANDS = {
+    "train": ("fit", "run", "start", "main", "learn"),
+    "eval": ("test", "evaluate", "validate", "val", "score"),
+    "predict": ("infer", "inference", "prediction"),
+    "plot": ("plots", "draw", "visualize", "visualise"),
+    "data": ("dataset", "preview", "inspect"),
+    "show": ("summary", "print", "config", "info", "check"),
+    "parts": ("list-parts", "modules", "models"),
+    "new": ("init", "create", "add"),
+    "sweep": ("tune", "search", "multirun", "grid", "hpo"),
+    "runs": ("ls", "list", "history", "status"),
+    "rm": ("delete", "remove", "del", "clean"),
+    "resume": ("continue", "restart"),
+    "compare": ("comparison", "rank"),
+}
+OPTIONS = {
+    "--multirun": "dlrun sweep CONFIG KEY=VALUES trains every combination of values",
+    "-m": "dlrun sweep CONFIG KEY=VALUES trains every combination of values",
+    "--resume": "dlrun resume RUN continues a run",
+    "--checkpoint": "name the run or the checkpoint itself, without an option",
+}
+VALUE = "VALUE"
+_CONFIG = (
+    "--config",
+    "-c",
+    "--cfg",
+    "--config-file",
+    "--config-name",
+    "--config-path",
+    "-f",
+    "--file",
+    "--yaml",
+)
+
+
+def command_meant(name: str) -> str:
+    """The command of dlrun that another tool calls `name`; "" if there is none."""
+    return next((ours for ours, others in COMMANDS.items() if name.lower() in others), "")
+
+
+def option_instead(name: str, words: Sequence[str]) -> str:
+    """The remedy for an option that a command does not have, such as `--epochs`; "" if none is known."""
+    if name in OPTIONS:
+        return OPTIONS[name]
+    command = next((word for word in words if not word.startswith("-")), "")
+    value = _value(name, words)
+    if name in _CONFIG:
+        return f"name the config without an option: dlrun {command} {value or 'CONFIG'}"
+    if not name.startswith("--"):
+        return ""
+    from dlrun.config.loading import read_config
+    from dlrun.config.lookup import find_config
+    from dlrun.config.registry import Parts
+    from dlrun.config.strict_yaml import parse
+    from dlrun.config.unknown_keys import meaning_of
+    from dlrun.errors import UserError, shortened
+
+    tree, parts = parse("", "", has_lines=False), Parts()
+    for word in words[words.index(command) + 1 :] if command else ():
+        with suppress(UserError):
+            tree = read_config(find_config(word))
+            break
+    key = meaning_of(name, tree, parts)
+    return f"write {shortened(f'{key}={value or VALUE}')}" if key else ""
+
+
+def _value(name: str, words: Sequence[str]) -> str:
+    """The value of an option, in the next word or behind its equals sign; "" if it has none."""
+    for index, word in enumerate(words):
+        if word.startswith(f"{name}="):
+            return word.partition("=")[2]
+        if word == name:
+            following = words[index + 1] if index + 1 < len(words) else ""
+            return "" if following.startswith("--") or "=" in following else following
+    return ""

@@ -1,0 +1,254 @@
+"""A key, option or value that dlrun does not have leads to one that it has, and the advice is accepted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlrun.config import other_words
+from dlrun.config.keys import KEYS
+from dlrun.config.loading import load_config
+from dlrun.config.mistakes import ConfigError
+from dlrun.config.registry import KINDS, Parts
+from dlrun.config.strict_yaml import parse
+
+Write = Callable[[str, str], Path]
+BODY = """\
+dataset: {name: spiral, points: 20}
+architecture: {name: mlp, hidden: [4], activation: tanh}
+loss: cross_entropy
+optimizer: {name: adam, lr: 1e-2, weight_decay: 1e-5}
+epochs: 10
+batch_size: full
+metrics: [accuracy]
+"""
+
+
+@pytest.fixture
+def base(write: Write) -> Path:
+    return write("base.yaml", BODY)
+
+
+def mistakes(path: Path, overrides: Sequence[str] = ()) -> list[str]:
+    with pytest.raises(ConfigError) as refused:
+        load_config(path, overrides)
+    return list(map(str, refused.value.mistakes))
+
+
+def advised(mistake: str) -> str:
+    found = re.search(r"[:;] write (.*?)( without quotes)?( \(there are: .*)?$", mistake)
+    assert found, mistake
+    return found[1]
+
+
+@pytest.mark.parametrize(
+    ("word", "remedy"),
+    [
+        ("model=MLP", "architecture=mlp"),
+        ("model.hidden=[3]", "architecture.hidden=[3]"),
+        ("data.points=30", "dataset.points=30"),
+        ("criterion=CrossEntropyLoss", "loss=cross_entropy"),
+        ("scheduler=cosine", "schedule=cosine"),
+        ("optim.learning_rate=0.3", "optimizer.lr=0.3"),
+        ("learning_rate=0.1", "optimizer.lr=0.1"),
+        ("lr=0.1", "optimizer.lr=0.1"),
+        ("hidden=[3]", "architecture.hidden=[3]"),
+        ("hidden_sizes=3,4", "architecture.hidden=[3, 4]"),
+        ("dropout=0.1", "architecture.dropout=0.1"),
+        ("max_epochs=3", "epochs=3"),
+        ("trainer.max_epochs=3", "epochs=3"),
+        ("trainer.epochs=3", "epochs=3"),
+        ("batch=16", "batch_size=16"),
+        ("early_stopping=3", "patience=3"),
+        ("seed=3", "seeds=[3]"),
+        ("optimizer.learning_rate=0.1", "optimizer.lr=0.1"),
+        ("optimizer.type=SGD", "optimizer.name=sgd"),
+        ("optimizer._target_=torch.optim.Adam", "optimizer.name=adam"),
+        ("optimizer.class_path=torch.optim.SGD", "optimizer.name=sgd"),
+    ],
+)
+def test_a_word_of_another_tool_leads_to_dlruns_own(base: Path, word: str, remedy: str) -> None:
+    [mistake] = mistakes(base, [word])
+    assert mistake.startswith(f"on the command line: {word.partition('=')[0]}") or "." in word
+    assert "there is no such" in mistake or "there is no section trainer" in mistake
+    assert advised(mistake) == remedy
+    load_config(base, [remedy])
+
+
+@pytest.mark.parametrize(
+    ("word", "remedy"),
+    [
+        ("optimizer.lr='0.001'", "0.001"),
+        ("optimizer.lr=0,001", "0.001"),
+        ("optimizer.lr=10%", "0.1"),
+        ("epochs=1e2", "100"),
+        ("epochs=1,000", "1000"),
+        ("epochs=1_000", "1000"),
+        ("architecture.hidden=100", "[100]"),
+        ("architecture.hidden='100, 100'", "[100, 100]"),
+        ("architecture.hidden=(10,20)", "[10, 20]"),
+        ("compile=yes", "true"),
+        ("compile=1", "true"),
+        ("device=0", "cuda:0"),
+        ("device=gpu", "cuda"),
+        ("seeds=3", "[3]"),
+    ],
+)
+def test_a_value_of_another_form_is_written_as_it_is_accepted(base: Path, word: str, remedy: str) -> None:
+    key, _, value = word.partition("=")
+    is_quoted = value.startswith("'") and value.endswith("'")
+    path = base if not is_quoted else _in_file(base, key, value)
+    [mistake] = mistakes(path, [] if is_quoted else [word])
+    assert advised(mistake) == remedy
+    assert mistake.endswith("without quotes") == (value == "'0.001'")
+    load_config(base, [f"{key}={remedy}"])
+
+
+def _in_file(base: Path, key: str, value: str) -> Path:
+    path = base.with_name("quoted.yaml")
+    text = re.sub(rf"\b{key.rpartition('.')[2]}: (\[4\]|[^,}}]*)", f"{key.rpartition('.')[2]}: {value}", BODY)
+    path.write_text(text)
+    return path
+
+
+def test_every_word_of_the_lists_is_answered_with_one_that_exists(base: Path) -> None:
+    every = Parts()
+    options = {
+        name for kind in KINDS for part in every.names(kind) for name in every.part(kind, part).options
+    }
+    assert {*other_words._KEYS} <= {*KEYS, "base"}
+    assert {*other_words._OPTIONS} <= options
+    assert {*other_words._PARTS.values()} <= {name for kind in KINDS for name in every.names(kind)}
+    words = {word: ours for ours, others in other_words._KEYS.items() for word in others.split()}
+    found = mistakes(base, [f"{word}=3" for word in words])
+    assert len(found) == len(words)
+    for mistake in found:
+        word = mistake.removeprefix("on the command line: ").split(":")[0]
+        assert f"dlrun's word is {words[word]}" in mistake
+
+
+def test_an_option_beside_its_part_is_written_into_it(write: Write) -> None:
+    text = "lr: 0.1\nhidden: [3]\nactivation: ReLU\n" + BODY.replace(", hidden: [4], activation: tanh", "")
+    path = write("flat.yaml", text.replace("{name: adam, lr: 1e-2, weight_decay: 1e-5}", "adam"))
+    assert mistakes(path) == [
+        f"{path}:1:1 lr: there is no such key; lr is an option of optimizer.adam: "
+        "write optimizer: {name: adam, lr: 0.1}",
+        f"{path}:2:1 hidden: there is no such key; hidden is an option of architecture.mlp: "
+        "write architecture: {name: mlp, hidden: [3], activation: ReLU}",
+        f"{path}:3:1 activation: there is no such key; activation is an option of architecture.mlp: "
+        "write architecture: {name: mlp, hidden: [3], activation: ReLU}",
+    ]
+    found = BODY
+    for mistake in mistakes(path)[:2]:
+        key, _, rest = advised(mistake).partition(":")
+        found = re.sub(rf"^{key}:.*$", f"{key}:{rest}", found, flags=re.MULTILINE)
+    config = load_config(write("followed.yaml", found))
+    assert (config.optimizer.options["lr"], config.architecture.options["activation"]) == (0.1, "relu")
+
+
+def test_an_option_of_another_part_is_said_to_be_one(base: Path) -> None:
+    assert mistakes(base, ["momentum=0.9"]) == [
+        "on the command line: momentum: there is no such key; "
+        "momentum is an option of optimizer rmsprop, sgd, not of adam"
+    ]
+    assert (
+        "size is an option of dataset image_folder, shapes, not of spiral" in mistakes(base, ["imgsz=9"])[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "place"),
+    [
+        ("epochs: 10", "epoch: 10", "5:1"),
+        ("epochs: 10", "epohcs: 10", "5:1"),
+        ("batch_size: full", "batchsize: full", "6:1"),
+        ("optimizer: {", "optimzer: {", "4:1"),
+        ("optimizer: {", "solver: {", "4:1"),
+        ("lr: 1e-2", "learning_rate: 1e-2", "4:25"),
+        ("lr: 1e-2", "lrr: 1e-2", "4:25"),
+        ("loss: cross_entropy", "criterion: cross_entropy", "3:1"),
+    ],
+)
+def test_a_required_key_in_other_words_is_one_mistake(
+    write: Write, right: str, wrong: str, place: str
+) -> None:
+    path = write("bad.yaml", BODY.replace(right, wrong))
+    [mistake] = mistakes(path)
+    assert mistake.startswith(f"{path}:{place} ")
+
+
+def test_a_section_of_another_tool_has_a_mistake_for_each_of_its_keys(write: Write) -> None:
+    text = BODY.replace("epochs: 10\nbatch_size: full\n", "trainer:\n  max_epochs: 10\n  batch_size: full\n")
+    path = write("bad.yaml", text)
+    assert mistakes(path) == [
+        f"{path}:6:3 trainer.max_epochs: there is no section trainer; "
+        "dlrun's word is epochs at the top level: write epochs: 10",
+        f"{path}:7:3 trainer.batch_size: there is no section trainer; "
+        "dlrun's word is batch_size at the top level: write batch_size: full",
+    ]
+
+
+def test_a_part_under_another_word_or_in_a_list_is_one_mistake(write: Write) -> None:
+    path = write("bad.yaml", BODY.replace("{name: adam, lr: 1e-2,", "{type: torch.optim.Adam, lr: 1e-2,"))
+    [mistake] = mistakes(path)
+    assert "the name of the part is missing; dlrun's word for type is name: write name: adam" in mistake
+    path = write("list.yaml", re.sub("optimizer: .*", "optimizer:\n  - name: adam\n  - lr: 0.01", BODY))
+    [mistake] = mistakes(path)
+    assert "write it without the dashes, as {name: adam, lr: 0.01}" in mistake
+    assert f"{path}:5:3 optimizer: " in mistake
+
+
+@pytest.mark.parametrize(
+    ("word", "key", "meant"),
+    [
+        ("architecture.activation=ReLU", "architecture.activation", "relu"),
+        ("optimizer=AdamW", "optimizer.name", "adamw"),
+        ("loss=Cross_Entropy", "loss", "cross_entropy"),
+        ("batch_size=Full", "batch_size", "full"),
+        ("device=CPU", "device", "cpu"),
+        ("precision=Float64", "precision", "float64"),
+        ("metrics=[Accuracy]", "metrics", ["accuracy"]),
+        ("plots=AUTO", "plots", ["auto"]),
+        ("task=Classification", "task", "classification"),
+    ],
+)
+def test_parts_and_choices_are_found_in_any_case_and_recorded_in_their_own(
+    base: Path, word: str, key: str, meant: Any
+) -> None:
+    found: Any = load_config(base, [word]).plain()
+    for step in key.split("."):
+        found = found[step]
+    assert (found["name"] if isinstance(found, dict) else found) == meant
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("architecture.hidden=100,100", [100, 100]),
+        ("seeds=0,1,2", [0, 1, 2]),
+        ("metrics=accuracy,top5", ["accuracy", "top5"]),
+        ("plots=curves,decision_regions", ["curves", "decision_regions"]),
+    ],
+)
+def test_values_between_commas_are_a_list_on_the_command_line(
+    base: Path, word: str, meant: list[Any]
+) -> None:
+    key, _, written = word.partition("=")
+    config = load_config(base, [word])
+    assert config.plain() == load_config(base, [f"{key}=[{written}]"]).plain()
+    found = config.architecture.options["hidden"] if "hidden" in key else getattr(config, key)
+    assert [getattr(each, "name", each) for each in found] == meant
+
+
+def test_what_needs_no_key_is_said_to_need_none(base: Path) -> None:
+    [mistake] = mistakes(base, ["num_workers=3"])
+    assert mistake.endswith("there is no such key, and none is needed: leave it out")
+
+
+def test_a_remedy_is_a_text_that_reads_back_as_its_value(base: Path) -> None:
+    [mistake] = mistakes(base, ["experiment_name='007'"])
+    assert parse(advised(mistake).partition("=")[2], "here").value == "007"

@@ -1,0 +1,59 @@
+"""The settings of a sweep: names and values are read as `dlrun train` reads them, lists excepted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from small_sweeps import CONFIG
+
+from dlrun.config.registry import Parts
+from dlrun.errors import UserError
+from dlrun.sweeps.grid import Setting, settings_of_grid
+
+
+@pytest.fixture
+def config(write: Callable[[str, str], Path]) -> Path:
+    return write("small.yaml", CONFIG)
+
+
+def settings(path: Path, *given: str) -> list[Setting]:
+    return settings_of_grid(path, given, None, None, Parts())
+
+
+def test_names_and_choices_in_any_case_are_one_value_in_their_own_letters(config: Path) -> None:
+    found = settings(config, "architecture.activation=ReLU,Tanh,relu", "optimizer.name=Adam,SGD")
+    assert [tuple(each.values.values()) for each in found] == [
+        ("relu", "adam"),
+        ("relu", "sgd"),
+        ("tanh", "adam"),
+        ("tanh", "sgd"),
+    ]
+
+
+@pytest.mark.parametrize("key", ["optimizer", "optimizer.name"])
+def test_each_part_keeps_the_options_of_the_config_that_it_has(
+    key: str, write: Callable[[str, str], Path]
+) -> None:
+    text = CONFIG.replace(
+        "optimizer: {name: adam, lr: 1e-2}", "optimizer: {name: adam, lr: 1e-2, beta2: 0.9}"
+    )
+    assert text != CONFIG
+    adam, sgd = settings(write("small.yaml", text), f"{key}=adam,sgd")
+    of_adam, of_sgd = adam.configs[0], sgd.configs[0]
+    assert (of_adam.optimizer.options["beta2"], of_adam.notes) == (0.9, ())
+    assert of_sgd.optimizer.options == {"lr": 0.01, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
+    assert of_sgd.notes == (f"{key}=sgd: beta2 of the config is left out",)
+
+
+def test_a_list_of_numbers_without_brackets_is_said_to_be_several_values(config: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        settings(config, "architecture.hidden=100,100")
+    assert refused.value.what == "100,100 are 2 values in a sweep, and architecture.hidden is a list"
+    assert refused.value.fix == (
+        "write architecture.hidden=[100,100] for one list, architecture.hidden=[100],[100] for several"
+    )
+    one, other = settings(config, "architecture.hidden=[10,10]", "epochs=1,2")
+    assert one.configs[0].architecture.options["hidden"] == [10, 10]
+    assert other.configs[0].epochs == 2
