@@ -22,6 +22,7 @@ from dlrun.data.table_files.streamed_tables import streamed_tables
 from dlrun.data.table_files.tables import ELSEWHERE, STRICT, Reading, RowNames, Table
 from dlrun.data.table_files.workbooks import sheet_of_new_rows
 from dlrun.data.tabular.cells import Cells
+from dlrun.data.tabular.column_figures import Figures
 from dlrun.data.tabular.column_names import as_named, forms_of, names_in
 from dlrun.data.tabular.dates import formats_of, is_date, said_format
 from dlrun.data.tabular.encoding import Encoding, TableOptions
@@ -190,15 +191,17 @@ class _Dataset:
         refuse_too_many(len(cells), options, encoding, cells.source)
         unseen: Unseen = []
         found, series = {}, self._series(cells, options, first)
+        weights = cells.numbers.get(options.weights) if options.weights else None
         for name, some in rows.items():
             own = cells.take(some)
             aside = {} if own.date is None else {"date": own.date}
             if options.series:
                 aside["series"] = series[torch.from_numpy(some)]
             for baseline, column in options.baselines.items():
-                aside[baseline] = _with_usual(own.numbers[column], cells.numbers[column], rows)
+                aside[baseline] = _with_usual(own.numbers[column], cells.numbers[column], rows, weights)
             for baseline, guesses in own.guesses.items():
-                aside[baseline] = _with_usual(guesses, cells.guesses[baseline], rows).squeeze(1)
+                usual = _with_usual(guesses, cells.guesses[baseline], rows, weights)
+                aside[baseline] = usual.squeeze(1)
             found[name] = Examples(
                 inputs_of(own, options, encoding, unseen),
                 targets_of(own, options, encoding.classes),
@@ -295,10 +298,19 @@ def _by_names(read: Read, names: Sequence[str]) -> Read:
     return lambda texts, reading: as_named(read(forms_of(texts), reading), names)
 
 
-def _with_usual(guesses: Tensor, every: Tensor, rows: Rows) -> Tensor:
-    """Guesses (m,) or (m, d) of some rows; the mean of training, or of all without it, stands in for nan."""
-    training = every[torch.from_numpy(rows["train"])] if "train" in rows else every
-    return torch.where(guesses.isnan(), training.nanmean(0), guesses).float()
+def _with_usual(guesses: Tensor, every: Tensor, rows: Rows, weights: Tensor | None) -> Tensor:
+    """Guesses (m,) or (m, d) of some rows; the mean of training, or of all without it, stands in for nan.
+
+    With `weights` (n,) of all rows the mean is weighted.
+    """
+    some = torch.from_numpy(rows["train"]) if "train" in rows else torch.arange(len(every))
+    training = every[some]
+    usual = training.nanmean(0)
+    if weights is not None:
+        counts = weights[some].numpy()
+        means = [Figures.of(each.numpy(), counts).mean for each in training.view(len(some), -1).T]
+        usual = torch.tensor(means, dtype=torch.float64).view(usual.shape)
+    return torch.where(guesses.isnan(), usual, guesses).float()
 
 
 def _learnt(settled: SettledTable, notes: list[str]) -> _Dataset:

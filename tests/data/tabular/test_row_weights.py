@@ -71,6 +71,7 @@ def refusal(path: Path, **more: Any) -> UserError:
         {},
         {"missing": "fill", "target_transform": "log"},
         {"target": ["spend", "hours"]},
+        {"baselines": {"of income": "income"}},  # where it is missing, its mean stands in
         {"target": "region", "task": "classification"},
     ],
 )
