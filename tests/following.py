@@ -10,10 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import blocks
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 # Times, and a line of progress that a slow machine prints.
 _SECONDS, _PROGRESS = re.compile(r" in \d+(\.\d+)? s"), re.compile(r"epoch (\d+)/(?!\1 )")
+
+
+def follow_page(text: str, dlrun: Callable[..., Any], here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the files of a page into an empty folder, and give its commands there, in its order."""
+    monkeypatch.chdir(here)
+    for kind, name, content in blocks(text):
+        path = Path(name)
+        if kind != "console":
+            if path.exists():
+                assert path.read_text(encoding="utf-8") == content, f"dlrun new writes another {name}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+            continue
+        for command, shown in commands(content):
+            follow(command, shown, dlrun, here, monkeypatch)
 
 
 def commands(content: str) -> Iterator[tuple[str, list[str]]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from places import PROJECT
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_NAMED = re.compile(r"`([\w./]+\.(?:py|yaml))`")
+_NAMED = re.compile(r"`([\w./]+\.(?:py|yaml|csv))`")
 
 
 def page(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from following import commands, follow, occurs
+from following import follow_page, occurs
 from pages import blocks, page
 from small_runs import differences, go_on, outcome, own_parts, planned, trained
 
@@ -35,17 +35,7 @@ def test_a_line_with_another_figure_or_word_is_another_line() -> None:
 def test_the_page_does_what_it_says_from_the_first_line_to_the_last(
     dlrun: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    for kind, name, content in blocks(PAGE):
-        path = Path(name)
-        if kind != "console":
-            if path.exists():
-                assert path.read_text(encoding="utf-8") == content, f"dlrun new writes another {name}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
-            continue
-        for command, shown in commands(content):
-            follow(command, shown, dlrun, tmp_path, monkeypatch)
+    follow_page(PAGE, dlrun, tmp_path, monkeypatch)
     for path in Path("my_parts").rglob("*.py"):
         assert read_part(path.parent.name, path).name == path.stem
 
