@@ -42,6 +42,8 @@ def print_results(
     reason = f", because {summary['reason']}," if summary.get("reason") else ""
     end = f"{status} after epoch {summary['epochs']}{reason} in {duration(summary['seconds'])}"
     console.print(Text(clean(f"{end}: {folder}")), soft_wrap=True)
+    if said := _within(summary):
+        console.print(Text(said), soft_wrap=True)
     if drawn := summary.get("pictures"):
         names = [name.removeprefix("plots/") for name in drawn]
         console.print(Text(clean(f"pictures: {', '.join(names)} in {folder}/plots")), soft_wrap=True)
@@ -49,6 +51,18 @@ def print_results(
         console.print(Text(clean(f"resume: {resume_command}")), soft_wrap=True)
     elif eval_command:
         console.print(Text(clean(f"evaluate: {eval_command}")), soft_wrap=True)
+
+
+def _within(summary: Mapping[str, Any]) -> str:
+    """A line on the epoch that a signal stopped, and the steps of it that are trained again; "" if none."""
+    within = summary.get("within") if summary["status"] == "interrupted" else None
+    if not within:
+        return ""
+    begun = f"epoch {within['epoch']} was stopped after step {within['steps']:,}"
+    if within["saved"] == within["steps"]:
+        return f"{begun}, which is saved: resume goes on there"
+    again = f"from step {within['saved'] + 1:,} on" if within["saved"] else "from its beginning"
+    return f"{begun}, and resume trains it again {again}"
 
 
 def best_epochs(best: Mapping[str, Any]) -> str:
@@ -72,6 +86,8 @@ def print_what_went_wrong(summary: Mapping[str, Any], resume_command: str) -> No
     console = err()
     if summary["status"] == "interrupted":
         console.print(f"stopped by a signal after epoch {summary['epochs']}")
+        if said := _within(summary):
+            console.print(Text(f"  {said}"), soft_wrap=True)
         console.print(Text(clean(f"  resume: {resume_command}")), soft_wrap=True)
     if any(verdict["met"] is False for verdict in summary["expect"]):
         print_verdicts(console, summary)
@@ -127,6 +143,9 @@ def print_verdicts(console: Console, summary: Mapping[str, Any]) -> None:
     claims = summary["expect"]
     if not claims:
         return
+    if summary["status"] not in DONE and all(claim["met"] is None for claim in claims):
+        console.print("expect: not judged, because the run is not complete")
+        return
     table = plain_table()
     for heading in ("expected", "measured", "met"):
         table.add_column(heading, justify="left" if heading != "measured" else "right")
@@ -139,5 +158,4 @@ def print_verdicts(console: Console, summary: Mapping[str, Any]) -> None:
         table.add_row(f"{claim['column']} {claim['claim']}", number(claim["measured"]), met)
     console.print(table)
     for why in filter(None, reasons):
-        remedy = "; --check judges it" if summary["status"] in DONE else ""
-        console.print(Text(clean(f"not judged: {why}{remedy}")), soft_wrap=True)
+        console.print(Text(clean(f"not judged: {why}; --check judges it")), soft_wrap=True)

@@ -49,13 +49,15 @@ class TrainingDisplay:
         self._every = 1
         self._best: tuple[int, Row] | None = None
         self._last: tuple[int, Row] | None = None
-        self._next = self._examples = self._step = 0.0
+        self._next = self._examples = 0.0
+        self._step = 0
         self._seeds = 1
 
     def begin(self, plan: Plan, run: Run, state: State, steps: int) -> None:
         self.steps, self.epochs = steps, plan.config.epochs
         self.with_rate = plan.rate_depends_on_length
-        self._epoch = self._first_epoch = state.epoch
+        self._epoch, self._step = state.epoch, state.step
+        self._first = state.epoch + state.step / max(steps, 1)
         self.columns = plan.recipe.columns()
         self._said_best = said_best(plan.monitor)
         self._started = time.monotonic()
@@ -65,11 +67,13 @@ class TrainingDisplay:
         about = f"{run.folder}: {plan.dataset_said}, {plan.config.architecture.name}"
         about += f" with {layers.parameters:,} parameters, {plan.config.optimizer.name}, {plan.device}"
         about += f", {len(seeds)} seeds" if len(seeds) > 1 else f", seed {seeds[0]}"
-        about += f", from epoch {state.epoch + 1}" if state.epoch else ""
-        findings = [] if state.epoch else plan.data.findings
+        has_begun = bool(state.epoch or state.step)
+        about += f", from epoch {state.epoch + 1}" if has_begun else ""
+        about += f", step {state.step + 1:,} of {steps:,}" if state.step else ""
+        findings = [] if has_begun else plan.data.findings
         for line in (about, *findings):
             self.console.print(Text(clean(line)), soft_wrap=not self.console.is_terminal)
-        summary = {} if state.epoch else run.summary()
+        summary = {} if has_begun else run.summary()
         if summary.get("weights") and not summary.get("resumed"):
             print_weights(summary["weights"])
         if can_redraw(self.console) and state.epoch < self.epochs:
@@ -162,7 +166,7 @@ class TrainingDisplay:
         """The epochs done, with a fraction, the seconds since the start, and those left; 0 if not known."""
         done = self._epoch + self._step / max(self.steps, 1)
         elapsed = time.monotonic() - self._started
-        here = done - self._first_epoch
+        here = done - self._first
         return done, elapsed, elapsed / here * (self.epochs - done) if here > 0 else 0.0
 
     def _bar(self) -> Table:

@@ -58,8 +58,8 @@ class Batches:
         """The number of steps in an epoch."""
         return self.sampling.steps(len(self.split))
 
-    def shuffled(self, epoch: int) -> Iterator[tuple[Tree, ...]]:
-        """Yield the batches of one epoch, each as the arguments of `examples`.
+    def shuffled(self, epoch: int, done: int = 0) -> Iterator[tuple[Tree, ...]]:
+        """Yield the batches of one epoch after the first `done`, each as the arguments of `examples`.
 
         That is (indices,), of shape (copies, batch), which the step looks up on the device; for a streamed
         split and for a full batch it is (inputs, targets).
@@ -67,9 +67,9 @@ class Batches:
         if self._is_full:
             yield self._everything()
         elif isinstance(self.split, Streamed):
-            yield from self.split.ahead(self.order(epoch).split(self.size, dim=1))
+            yield from self.split.ahead(self.order(epoch).split(self.size, dim=1)[done:])
         else:
-            for indices in self.order(epoch).to(self.device).split(self.size, dim=1):
+            for indices in self.order(epoch).to(self.device).split(self.size, dim=1)[done:]:
                 yield (indices,)
 
     def examples(self, *batch: Tree) -> tuple[Tree, Tree]:

@@ -89,9 +89,10 @@ def _told(columns: Iterable[str], monitor: Any, claims: Any) -> list[str]:
     claimed = (
         [each.get("column") for each in claims if isinstance(each, dict)] if isinstance(claims, list) else []
     )
-    named = [monitor] if monitor not in _USUAL else []
+    named = [monitor] if isinstance(monitor, str) and monitor not in _USUAL else []
     named += [column.removeprefix("best.") for column in claimed if isinstance(column, str)]
-    metrics = [column for column in columns if not column.endswith("_loss")] or columns
+    others = [column for column in columns if not column.startswith("trainset_")]
+    metrics = [column for column in others if not column.endswith("_loss")] or others
     told = [column for column in dict.fromkeys(named) if column in columns][:_MOST_TOLD]
     fill = [column for column in metrics[-_FEWEST_TOLD:] if column not in told]
     return [*told, *fill[len(fill) - max(0, _FEWEST_TOLD - len(told)) :]]

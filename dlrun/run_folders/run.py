@@ -4,6 +4,7 @@ runs/spiral_relu-001/
     config.yaml            the resolved config: `dlrun train` runs it again unchanged
     metrics.csv            one row per epoch and seed
     checkpoints/last.pt    the last checkpoint: `resume` continues from it
+    checkpoints/step.pt    the steps of an epoch that was stopped: `resume` goes on after them
     checkpoints/best.pt    the checkpoint of the best epoch by the monitored column, for `eval`
     plots/*.png
     weights/*.pt           the model at a few dozen epochs, for plots that show how it changed
@@ -77,6 +78,10 @@ class Run:
     @property
     def last(self) -> Path:
         return self.folder / "checkpoints" / "last.pt"
+
+    @property
+    def step(self) -> Path:
+        return self.folder / "checkpoints" / "step.pt"
 
     @property
     def best(self) -> Path:

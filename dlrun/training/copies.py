@@ -252,7 +252,7 @@ class Streams:
 
     def __init__(self, seeds: Sequence[int]) -> None:
         self.seeds = seeds
-        self._states: list[Tensor] = []
+        self.positions: list[Tensor] = []  # the state of each seed's stream, while it is not taken up
         self._before: dict[int, Tensor] = {}  # where each stream was at the start of the step
         self._first: list[Tensor] = []
         self._drawn = self._held = False
@@ -260,29 +260,29 @@ class Streams:
 
     def begin(self, epoch: int, model: nn.Module) -> None:
         """Set every stream to its start for the epoch, on the model's device."""
-        if not self._states:
+        if not self.positions:
             self._generator = default_generator(next(model.parameters(), torch.empty(0)).device)
         self._note_drawn()
-        self._states = []
+        self.positions = []
         for seed in self.seeds:
             self._generator.manual_seed(derived_seed("dropout", seed, epoch))
-            self._states.append(self._generator.get_state())
-        self._first = list(self._states)
+            self.positions.append(self._generator.get_state())
+        self._first = list(self.positions)
 
     def take_up(self, index: int) -> None:
         """Swap in the stream of one seed: random numbers are drawn from it from here on."""
         if not self._held:
-            self._before[index] = self._states[index]
-            self._generator.set_state(self._states[index])
+            self._before[index] = self.positions[index]
+            self._generator.set_state(self.positions[index])
 
     def rewind(self, index: int) -> None:
         """Set the stream of one seed to where it was taken up last."""
-        self._states[index] = self._before[index]
+        self.positions[index] = self._before[index]
 
     def lay_down(self, index: int) -> None:
         """Save the position of that seed's stream."""
         if not self._held:
-            self._states[index] = self._generator.get_state()
+            self.positions[index] = self._generator.get_state()
 
     def hold(self) -> None:
         """Stop swapping streams: draw from the device's generator, as inside a CUDA graph it must be.
@@ -296,7 +296,9 @@ class Streams:
 
     def _note_drawn(self) -> None:
         if len(self.seeds) > 1 and not self._drawn:
-            self._drawn = any(not torch.equal(*pair) for pair in zip(self._first, self._states, strict=True))
+            self._drawn = any(
+                not torch.equal(*pair) for pair in zip(self._first, self.positions, strict=True)
+            )
 
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)

@@ -38,8 +38,10 @@ from dlrun.training.plan import Plan
 from dlrun.training.resume_checks import (
     another_data,
     evaluated_as_saved,
+    further,
     preprocessing_of,
     refuse_another_config,
+    refuse_steps,
     restore,
     warnings_of,
     what_is_elsewhere,
@@ -73,17 +75,25 @@ def train_run(
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
         plan, state, status = writer.plan, writer.state, ""
         started = time.monotonic() - state.seconds
+        steps = plan.recipe.sampling.steps(len(writer.loaded["train"]))
 
         def each_batch(batches: Iterator[Batch]) -> Iterator[Batch]:
             for batch in batches:
                 yield batch
                 view.tick(first_of(batch[0]).shape[1])
-                if signals.received and writer.saved_epoch == state.epoch:
-                    raise Stopped  # last.pt is of the previous epoch: a resume repeats this one
+                if state.step == steps:
+                    continue  # the epoch is complete in a moment
+                if signals.received and writer.saved_epoch == state.epoch:  # else that is saved first
+                    state.seconds = time.monotonic() - started
+                    writer.save_step()
+                    raise Stopped
+                if writer.is_step_due():
+                    state.seconds = time.monotonic() - started
+                    writer.save_step()
 
         with writer.failing(view):
             try:
-                view.begin(plan, run, state, plan.recipe.sampling.steps(len(writer.loaded["train"])))
+                view.begin(plan, run, state, steps)
                 while not status and not is_complete(plan, state):
                     state.leave_out_stopped(plan.optimizers)
                     training = fit(state, writer.loaded, plan.recipe, writer.hardware, each_batch)
@@ -162,7 +172,9 @@ def _opened(
             where=str(run.last),
             fix=f"put last.pt back, or start a new run with dlrun train {run.config}",
         )
+    last = saved
     if saved:
+        saved = further(saved, plan, run, partial(log_warning, run, view))
         plan = evaluated_as_saved(plan, saved)
         refuse_another_config(plan, run, saved)
     text = dump_config(plan.config)
@@ -175,7 +187,15 @@ def _opened(
     if saved:
         if (fingerprint := saved.data.get("fingerprint")) != loaded.fingerprint:
             raise another_data(f"its fingerprint was {shortened(fingerprint)}, now {loaded.fingerprint}", run)
-        restore(state, saved, plan, run)
+        try:
+            restore(state, saved, plan, run)
+            if saved is not last:
+                refuse_steps(state, saved, plan, loaded)
+        except CheckpointRefused as refused:
+            if saved is last:
+                raise
+            fix = f"delete it: the run then goes on after epoch {saved.state['epoch']}"
+            raise CheckpointRefused(refused.what, where=str(run.step), fix=fix) from None
         done = is_complete(plan, state) and run.summary().get("status") in DONE
         if done and plan.config.epochs > saved.config["epochs"]:
             what = f"nothing is left to train: the run stopped early after epoch {state.epoch}"
@@ -211,7 +231,10 @@ def _opened(
             run.log(finding)
     if begun:
         run.log(said_weights(begun.plain()))
-    run.log(f"epoch {state.epoch} of {plan.config.epochs}, {hardware.threads} threads, {hardware.device}")
+    amid = f", step {state.step} of the next" if state.step else ""
+    run.log(
+        f"epoch {state.epoch} of {plan.config.epochs}{amid}, {hardware.threads} threads, {hardware.device}"
+    )
     return writer
 
 
@@ -221,7 +244,7 @@ def _without_data_path(config: dict[str, Any]) -> dict[str, Any]:
 
 
 class Stopped(Exception):
-    """A signal arrived during an epoch, and all earlier epochs are saved: this one may be left unfinished."""
+    """A signal arrived during an epoch, and all earlier epochs are saved, and its steps if they could be."""
 
 
 def _heeding(signals: StopSignals, progress: Progress) -> Progress:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -26,6 +25,7 @@ from dlrun.training.meters import meter_for
 from dlrun.training.optimizers import Optimizers
 from dlrun.training.recipe import Recipe, Row
 from dlrun.training.state import State
+from dlrun.training.within_epoch import WithinEpoch
 
 Batch = tuple[Tree, ...]  # Batches.examples turns it into inputs and targets, (copies, batch, …) each
 EachBatch = Callable[[Iterator[Batch]], Iterable[Batch]]
@@ -36,10 +36,10 @@ def fit(
 ) -> Iterator[Row]:
     """Train the remaining epochs and yield the figures of each: for every column a list over active copies.
 
-    At every yield `state` is complete: save it, and a later fit() continues as if training had never
-    stopped. To stop early, leave the loop. Raises Diverged if a loss is not finite: on the CPU before the
-    update, on an accelerator before the row, because reading the loss at each step would make the device
-    wait (see DeviceMeter).
+    At every yield, and whenever `each_batch` asks for another batch, `state` is complete: save it, and a
+    later fit() continues as if training had never stopped. To stop early, leave the loop. Raises Diverged if
+    a loss is not finite: on the CPU before the update, on an accelerator before the row, because reading the
+    loss at each step would make the device wait (see DeviceMeter).
     """
     model, optimizers = hardware.prepare(state.training), state.optimizers
     batches = Batches(data["train"], recipe.sampling, model.seeds, hardware.device)
@@ -61,20 +61,20 @@ def fit(
         model.begin(epoch)
         augment.begin(epoch)
         meter.begin(f"epoch {epoch}")
-        started = perf_counter()
-        for step, batch in enumerate(each_batch(batches.shuffled(epoch)), (epoch - 1) * len(batches)):
-            rates = set_rates(
-                optimizers, recipe.schedule.multipliers((step + 0.5) / planned, state.histories)
-            )
+        within = state.enter(WithinEpoch(model, augment, meter))  # maybe after steps that were saved
+        for batch in each_batch(batches.shuffled(epoch, within.step)):
+            progress = ((epoch - 1) * len(batches) + within.step + 0.5) / planned
+            rates = set_rates(optimizers, recipe.schedule.multipliers(progress, state.histories))
             update_once(*batch)
+            within.step += 1
         row = named("train", meter.means())
-        seconds = perf_counter() - started
+        seconds = within.seconds
 
         if split and epoch % recipe.evaluate_every == 0:
             row |= named(split, evaluate(model, data[split], recipe, hardware))
         if recipe.evaluate_train_every and epoch % recipe.evaluate_train_every == 0:
             row |= named("trainset", evaluate(model, data["train"], recipe, hardware))
-        state.epoch = epoch
+        state.leave(epoch)
         yield row | {"lr": rates, "seconds": [seconds] * len(model.seeds)}
 
 

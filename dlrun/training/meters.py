@@ -51,7 +51,8 @@ class Meter:
     def begin(self, when: str) -> None:
         """Reset all sums."""
         self._when = when
-        self._sums: dict[str, list[Any]] = {name: [] for name in ("loss", *self.recipe.means)}
+        # of each step so far: (steps, copies), or (steps, copies, figures of a metric)
+        self.sums: dict[str, list[Any]] = {name: [] for name in ("loss", *self.recipe.means)}
         self._whole = WholeSplit(self.recipe)
 
     def measure(self, outputs: Figures, targets: Tree) -> None:
@@ -67,15 +68,15 @@ class Meter:
         Raises Diverged if a loss is not finite. A batch for which memory runs out is not added.
         """
         sums = {"loss": _numbers(self.model.sums(losses))}
-        _refuse_not_finite(sums["loss"], self.model, self._when, len(self._sums["loss"]) + 1)
+        _refuse_not_finite(sums["loss"], self.model, self._when, len(self.sums["loss"]) + 1)
         for name, metric in self.recipe.means.items():
             sums[name] = _numbers(self.model.sums(self.model.each(metric.measure, outputs, targets)))
         for name, of_batch in sums.items():
-            self._sums[name].append(of_batch)
+            self.sums[name].append(of_batch)
 
     def means(self) -> Row:
         """The mean loss and each metric so far: a list over copies."""
-        return _means(self._sums, self.recipe, self.examples) | self._whole.figures()
+        return _means(self.sums, self.recipe, self.examples) | self._whole.figures()
 
 
 class DeviceMeter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
 import torch
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from dlrun.config.keys import Config, changed_keys, may_change_at_resume
+from dlrun.data.loaded import Loaded
 from dlrun.data.preparation import Preparation
 from dlrun.errors import (
     CheckpointRefused,
@@ -21,10 +22,11 @@ from dlrun.errors import (
 from dlrun.run_folders.metrics_file import metrics_header
 from dlrun.run_folders.run import Run
 from dlrun.training import fast_paths
-from dlrun.training.checkpoint import Checkpoint
+from dlrun.training.checkpoint import Checkpoint, load_checkpoint
 from dlrun.training.checkpoint_entries import changed_data, config_of
 from dlrun.training.early_stopping import go_on_with_more_patience, note_stops
 from dlrun.training.hardware import Hardware
+from dlrun.training.meters import is_asynchronous
 from dlrun.training.not_finite import weight_not_finite
 from dlrun.training.plan import Plan
 from dlrun.training.provenance import FOR_TRAINING, refuse_stand_ins
@@ -62,6 +64,18 @@ class _Optimizer(BaseModel):
     param_groups: list[dict[str, Any]]
 
 
+class _Within(BaseModel):
+    """The schema of WithinEpoch.state_dict()."""
+
+    model_config = _STRICT | ConfigDict(arbitrary_types_allowed=True)
+    step: Annotated[int, Ge(1)]
+    seeds: list[int]
+    seconds: Annotated[float, Ge(0)]
+    sums: dict[str, Tensor]
+    dropout: list[Tensor]
+    augmentation: list[Tensor]
+
+
 class _State(BaseModel):
     """The schema of State.state_dict()."""
 
@@ -77,6 +91,7 @@ class _State(BaseModel):
     evaluation_sizes: list[Annotated[int, Ge(1)] | Literal["full"]] = []
     rows_end: Annotated[int, Ge(0)]
     last_rows: str = ""
+    within: _Within | None = None
     seconds: Annotated[float, Ge(0)]
 
 
@@ -137,6 +152,65 @@ def restore(state: State, saved: Checkpoint, plan: Plan, run: Run) -> None:
     raise refused
 
 
+def further(last: Checkpoint, plan: Plan, run: Run, warn: Callable[[str], None]) -> Checkpoint:
+    """The checkpoint in step.pt, if it has steps of the epoch after that of last.pt, or else `last`.
+
+    If it cannot be read, or not on this device, a warning says so, and these steps are trained again.
+    """
+    epoch = last.state.get("epoch")
+    if not run.step.exists() or not isinstance(epoch, int) or epoch >= plan.config.epochs:
+        return last
+    try:
+        step = load_checkpoint(run.step)
+    except CheckpointRefused as refused:
+        warn(f"step.pt is skipped, and epoch {epoch + 1} trained again: {refused.what}")
+        return last
+    if step.state.get("epoch") != epoch or not step.state.get("within"):
+        return last
+    if is_asynchronous(plan.device):
+        warn(f"step.pt is skipped, and epoch {epoch + 1} trained again: its steps are of the CPU")
+        return last
+    return step
+
+
+def refuse_steps(state: State, saved: Checkpoint, plan: Plan, loaded: Loaded) -> None:
+    """Raises CheckpointRefused unless the run can go on after the steps of a restored checkpoint."""
+    within = saved.state["within"]
+    seeds = [state.model.seeds[index] for index in state.active]
+    names, shape = {"loss", *plan.recipe.means}, (within["step"], len(seeds))
+    streams = len(seeds) if plan.recipe.augmentations else 0
+    reason = ""
+    if within["seeds"] != seeds:
+        reason = f"its steps are of the seeds {within['seeds']}, and the run goes on with {seeds}"
+    elif within["step"] >= plan.recipe.sampling.steps(len(loaded["train"])):
+        reason = f"an epoch has fewer steps than {within['step']}"
+    elif within["sums"].keys() != names or not all(
+        sums.dtype == torch.float64
+        and 2 <= sums.dim() <= 3
+        and sums.shape[:2] == shape
+        and sums.isfinite().all()
+        for sums in within["sums"].values()
+    ):
+        reason = "its sums are none of these figures"
+    elif (len(within["dropout"]), len(within["augmentation"])) != (len(seeds), streams) or not all(
+        _is_position(each) for each in (*within["dropout"], *within["augmentation"])
+    ):
+        reason = "its random streams are none of these seeds"
+    elif not math.isfinite(within["seconds"]):
+        reason = f"its steps took {within['seconds']} seconds"
+    if reason:
+        raise CheckpointRefused(reason)
+
+
+def _is_position(stream: Tensor) -> bool:
+    """True if a tensor is the state of a random stream on the CPU."""
+    try:
+        torch.Generator().set_state(stream)
+    except (RuntimeError, TypeError):
+        return False
+    return True
+
+
 def _refused(what: str, run: Run) -> CheckpointRefused:
     fix = f"put the run's own last.pt back, or start a new run with dlrun train {run.config}"
     return CheckpointRefused(what, where=str(run.last), fix=fix)
@@ -162,7 +236,7 @@ def _refuse_misfit(state: State, saved: Checkpoint, plan: Plan, run: Run) -> Non
     ]
     _refuse_rows(held, training, plan, run)
     _refuse_weights(held.model, state)
-    _refuse_optimizers(saved.state["optimizer"], epoch, state, plan)
+    _refuse_optimizers(saved.state["optimizer"], bool(epoch or held.within), state, plan)
 
 
 def _refuse_best(held: _State, copies: int) -> None:
@@ -224,12 +298,12 @@ def _refuse_weights(saved: list[dict[str, Any]], state: State) -> None:
 
 
 @fast_paths.without_compiler()
-def _refuse_optimizers(saved: Any, epoch: int, state: State, plan: Plan) -> None:
+def _refuse_optimizers(saved: Any, has_stepped: bool, state: State, plan: Plan) -> None:
     """Raises _Misfit unless the state of every optimizer fits."""
     optimizers = state.optimizers
     if not isinstance(saved, list) and len(optimizers.each) > 1 and not plan.optimizer.keeps_weights_apart():
         raise _Misfit(f"{plan.optimizer.name} was one optimizer for all seeds, which it trained as one model")
-    if epoch and not optimizers.takes_closure:
+    if has_stepped and not optimizers.takes_closure:
         _do_a_step(state)
     for one, own in zip(optimizers.each, optimizers.parted(saved), strict=True):
         of_optimizer = _Optimizer.model_validate(own)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -14,7 +14,7 @@ from typing import Any
 from dlrun.config.dumping import dump_config
 from dlrun.config.keys import Choice
 from dlrun.data.loaded import Loaded
-from dlrun.errors import CheckpointRefused, Diverged, UserError
+from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
 from dlrun.run_folders.metrics_file import Cells, MetricsFile
 from dlrun.run_folders.run import DONE, Run
 from dlrun.system.files import make_folder
@@ -48,6 +48,7 @@ REDRAW_EVERY = 3.0  # seconds, at least
 REDRAW_SHARE = 10  # and at least this many times the duration of the last drawing
 SAVE_EVERY = 3.0  # seconds, at least
 SAVE_SHARE = 40  # and at least this many times the duration of the last save: under 3 % of the time
+SAVE_STEP_EVERY = 300.0  # seconds between saves within an epoch, at least
 
 
 class RunWriter:
@@ -76,6 +77,8 @@ class RunWriter:
         if saved and any(state.best):
             self._read_best()
         self._next_save = self._next_drawing = 0.0
+        self._next_step_save = time.monotonic() + SAVE_STEP_EVERY
+        self._saved_step = state.step
         self._pictures: list[str] = []  # the files that were drawn at the end, in the run's folder
         default = Choice("curves", plan.parts.part("plots", "curves").defaults)
         self._curves = next((choice for choice in plan.plots if choice.name == "curves"), default)
@@ -164,9 +167,32 @@ class RunWriter:
         self._save(self.run.last, self.state.state_dict(), row_of(self._figures))
         if has_smaller_pieces:  # after last.pt, which says that this config is the run's
             self.run.write_config(dump_config(self.plan.config))
-        self.saved_epoch = self.state.epoch
+        self.saved_epoch, self._saved_step = self.state.epoch, 0
+        with suppress(OSError):  # an older one is passed over at resume
+            self.run.step.unlink(missing_ok=True)
         took = time.monotonic() - started
         self._next_save = time.monotonic() + max(SAVE_EVERY, SAVE_SHARE * took)
+        self._next_step_save = time.monotonic() + max(SAVE_STEP_EVERY, SAVE_SHARE * took)
+
+    def is_step_due(self) -> bool:
+        """Return whether the steps of a long epoch are to be saved."""
+        return time.monotonic() >= self._next_step_save and self.saved_epoch == self.state.epoch
+
+    def save_step(self) -> None:
+        """Save the steps of this epoch so far, if last.pt is of the epoch before; a failure is a warning.
+
+        step.pt stands beside last.pt, which remains the state after an epoch, with figures of its weights.
+        """
+        started, within = time.monotonic(), self.state.within and self.state.within.state_dict()
+        if within and not said_weight(self.state.model, weights_of(self.state.model)):
+            try:
+                saved = self._checkpoint(self.state.state_dict() | {"within": within}, row_of(self._figures))
+                save_checkpoint(self.run.step, saved)
+                self._saved_step = within["step"]
+            except RunFailed as failed:
+                self.warn(f"the steps of epoch {self.state.epoch + 1} are not saved: {failed.what}")
+        took = time.monotonic() - started
+        self._next_step_save = time.monotonic() + max(SAVE_STEP_EVERY, SAVE_SHARE * took)
 
     def _take_smaller_pieces(self) -> bool:
         """Take the size of pieces to which evaluation came down into the config; False if it is there."""
@@ -333,11 +359,17 @@ class RunWriter:
             "warnings": self._warnings,
             "pictures": self._pictures,
             "expect": [],
+            "within": self._within(),
             "signal": None,
             "error": None,
         } | more
         self.run.write_json("summary.json", summary)
         return summary
+
+    def _within(self) -> dict[str, int] | None:
+        """The epoch that was begun, its steps so far, and those that a resume does not train again."""
+        done = self.state.step
+        return {"epoch": self.state.epoch + 1, "steps": done, "saved": self._saved_step} if done else None
 
     def _checkpoint(self, state: dict[str, Any], figures: Row) -> Checkpoint:
         data, weights = self.plan.data, self._weights or {}

@@ -11,6 +11,7 @@ from dlrun.training.best import Best, bests_of
 from dlrun.training.copies import Apart, Copies, Stacked, weights_of
 from dlrun.training.loss_scales import LossScales
 from dlrun.training.optimizers import Optimizers, narrowed, widened
+from dlrun.training.within_epoch import WithinEpoch
 
 
 @dataclass
@@ -34,6 +35,8 @@ class State:
     rows_end: int = 0  # bytes of metrics.csv that belong to this state; later ones are cut off at resume
     last_rows: str = ""  # rows of metrics.csv that follow those, without figures that were added at the end
     seconds: float = 0.0  # training time, summed over the first start and every resume
+    within: WithinEpoch | None = None  # of the epoch that is being trained
+    steps_before: dict[str, Any] | None = None  # steps after the last epoch that a checkpoint has
 
     def __post_init__(self) -> None:
         self.training: Copies = self.model
@@ -56,6 +59,23 @@ class State:
     def has_new_stops(self) -> bool:
         """True if a copy in `training` has stopped early."""
         return self.active != self._narrowed_to
+
+    @property
+    def step(self) -> int:
+        """The steps of the next epoch that are done."""
+        return self.within.step if self.within else (self.steps_before or {}).get("step", 0)
+
+    def enter(self, within: WithinEpoch) -> WithinEpoch:
+        """Enter the next epoch, after those steps of it that a checkpoint has."""
+        if self.steps_before:
+            within.go_on(self.steps_before)
+            self.steps_before = None
+        self.within = within
+        return within
+
+    def leave(self, epoch: int) -> None:
+        """Note that an epoch is complete."""
+        self.epoch, self.within = epoch, None
 
     def leave_out_stopped(self, make: Callable[[Copies], Optimizers]) -> None:
         """Leave copies that have stopped early out of `training`; `make` makes the optimizers of a model."""
@@ -118,3 +138,4 @@ class State:
         self.history = [list(own) for own in saved.get("history") or [[] for _ in self.best]]
         self.is_judged_together = saved.get("is_judged_together", True)
         self.evaluation_sizes = list(saved.get("evaluation_sizes", []))
+        self.steps_before = saved.get("within")

@@ -29,7 +29,7 @@ from dlrun.console.numbers import duration, number, of_seeds
 from dlrun.console.parts import print_kind, print_part
 from dlrun.console.run_list import print_runs
 from dlrun.console.streams import _console, out, output_failure, say, show_progress, warn
-from dlrun.console.training_results import print_results
+from dlrun.console.training_results import print_results, print_what_went_wrong
 from dlrun.console.training_view import MOST_ROWS, REFRESH, TrainingDisplay, epochs_table
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
@@ -420,6 +420,30 @@ def test_the_end_of_a_run_shows_final_and_best_and_each_claim(capsys: pytest.Cap
     assert met.split()[-2:] == ["0.2500", "yes"]
     assert "mean ± standard deviation over 2 seeds" in printed
     assert printed.splitlines()[-1] == "finished after epoch 3 in 1.0 s: runs/some-001"
+
+
+@pytest.mark.parametrize(
+    ("saved", "said"),
+    [
+        (120, "epoch 4 was stopped after step 120, which is saved: resume goes on there"),
+        (0, "epoch 4 was stopped after step 120, and resume trains it again from its beginning"),
+        (70, "epoch 4 was stopped after step 120, and resume trains it again from step 71 on"),
+    ],
+)
+def test_a_run_that_was_stopped_amid_an_epoch_says_what_is_trained_again(
+    saved: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    within = {"epoch": 4, "steps": 120, "saved": saved}
+    claims = [claim | {"met": None, "why": "the run is not complete"} for claim in SUMMARY["expect"]]
+    summary = SUMMARY | {"status": "interrupted", "within": within, "expect": claims}
+    print_results(summary, "runs/some-001", "dlrun resume runs/some-001")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [said, "resume: dlrun resume runs/some-001"]
+    assert "expect: not judged, because the run is not complete" in lines
+    print_what_went_wrong(summary, "dlrun resume runs/some-001")
+    assert said in capsys.readouterr().err
+    print_results(summary | {"within": None}, "runs/some-001", "dlrun resume runs/some-001")
+    assert "epoch 4" not in capsys.readouterr().out
 
 
 def test_a_figure_is_never_cut_where_four_digits_of_each_have_room() -> None:

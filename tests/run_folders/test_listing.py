@@ -164,7 +164,7 @@ def test_a_list_shows_the_columns_that_a_config_names_before_others() -> None:
     assert told(expect=claims) == ["valid_loss", "train_accuracy"]
     claims += [{"column": "valid_f1"}]
     assert told(expect=claims, best={"monitor": "train_f1"}) == ["train_f1", "valid_loss", "train_accuracy"]
-    assert told(expect=["x", {"column": 1}, {}], best={"monitor": 5}) == ["valid_accuracy", "valid_f1"]
+    assert told(expect=["x", {"column": 1}, {}], best={"monitor": []}) == ["valid_accuracy", "valid_f1"]
     assert told(expect="valid_loss", best=[]) == ["valid_accuracy", "valid_f1"]
 
 

@@ -200,6 +200,7 @@ def test_the_overview_says_what_the_summary_says(run: Run) -> None:
         "best_epoch": 2,
         "best_epochs": "2",
         "last": figures,
+        "told": ["test_accuracy"],
         "seconds": 1.5,
     }
 
