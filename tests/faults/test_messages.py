@@ -437,5 +437,8 @@ def test_quiet_says_why_it_ends_with_another_code_than_0(
     monkeypatch.setattr("dlrun.training.experiment.is_complete", stopped)
     done = dlrun("train", tiny, "--quiet")
     assert (done.code, len(done.out.splitlines())) == (143, 1)
-    said = ["stopped by a signal after epoch 0", f"  resume: dlrun resume {done.out.strip()}"]
-    assert done.err.splitlines() == said
+    assert done.err.splitlines() == [
+        "stopped by a signal after epoch 0",
+        "  epoch 1 was stopped after step 1, which is saved: resume goes on there",
+        f"  resume: dlrun resume {done.out.strip()}",
+    ]
