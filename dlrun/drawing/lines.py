@@ -10,12 +10,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from dlrun.drawing.style import TEXT, shown
+from dlrun.drawing.style import CLASS_COLOURS, DASHES, MARKERS, TEXT, shown
 from dlrun.training.figures import figure_name
 from dlrun.training.trained import Trained
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
+MARKED = 7  # points with a marker of a line that has many
 FEW = 20  # up to so many points get markers
 CALM = 300  # beyond so many points lines are thin, because thick ones blur noise
 MANY = 1000  # blocks of epochs in which a long run is drawn
@@ -23,13 +24,23 @@ IN_NATS = {"cross_entropy", "cross_entropy_scratch", "nll", "bce"}
 
 
 class Look(NamedTuple):
-    """The style of a line; a line of higher `order` is drawn above those of lower `order`."""
+    """The style of a line; a line of higher `order` is drawn above those of lower `order`.
+
+    One with a `marker` has it at a few places, if it has many points.
+    """
 
     label: str
     colour: str
     dashes: str = "-"
     width: float = 1.8
     order: int = 2
+    marker: str = ""
+
+
+def look_of(number: int, label: str) -> Look:
+    """The style of one of many lines: by its number a colour, dashes and a marker."""
+    colour, marker = CLASS_COLOURS[number % len(CLASS_COLOURS)], MARKERS[number % len(MARKERS)]
+    return Look(label, colour, DASHES[number % len(DASHES)], marker=marker)
 
 
 def by_epoch(rows: Mapping[str, list[Any]], copies: int, wanted: Sequence[str]) -> dict[str, Numbers]:
@@ -86,7 +97,8 @@ def draw_line(axes: Axes, look: Look, epochs: Numbers, values: Numbers, *, with_
         color=look.colour,
         linestyle=look.dashes,
         linewidth=width,
-        marker="o" if len(epochs) <= FEW else "",
+        marker=look.marker or ("o" if len(epochs) <= FEW else ""),
+        markevery=max(1, len(kept) // MARKED) if len(epochs) > FEW else None,
         markersize=4 + width / 2,
         label=look.label,
         zorder=look.order,

@@ -15,9 +15,9 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import LogLocator, NullLocator
 
 from dlrun.drawing.fonts import Picture
+from dlrun.drawing.lines import look_of
 from dlrun.drawing.setting_values import MANY_TIMES, as_number, number_at, spans_decades, text_of, words_of
 from dlrun.drawing.style import (
-    CLASS_COLOURS,
     INK,
     TEXT,
     WIDTH,
@@ -54,9 +54,10 @@ def over_one(found: Comparison, groups: Sequence[SettingResult], key: str, other
         across = np.array([place[number_at(group, key)] for group in ordered])
         means = np.array([group.mean for group in ordered])
         sds = np.array([group.sd or 0.0 for group in ordered])
-        colour = CLASS_COLOURS[number]
+        look = look_of(number, label)
+        colour = look.colour
         axes.fill_between(across, means - sds, means + sds, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(across, means, color=colour, linewidth=1.8, marker="o", markersize=4.5, label=label)
+        axes.plot(across, means, look.dashes, color=colour, marker=look.marker, markersize=5.5, label=label)
         if len(lines) == 1:
             for x, group in zip(across, ordered, strict=True):
                 seeds = list(group.values.values())

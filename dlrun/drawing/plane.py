@@ -15,12 +15,11 @@ from torch import Tensor
 from dlrun.data.examples import Split
 from dlrun.data.loaded import Loaded
 from dlrun.drawing.fonts import Picture
-from dlrun.drawing.style import CLASS_COLOURS, INK, TEXT, WIDTH, shown, tidy
+from dlrun.drawing.style import CLASS_COLOURS, INK, MARKERS, TEXT, WIDTH, shown, tidy
 from dlrun.errors import UserError
 from dlrun.training.trained import Trained
 
 AT_ONCE = 8192  # grid points in one forward pass
-MARKERS = "os^DvPX<>p"
 
 
 def refuse_other_inputs(trained: Trained, plot: str) -> None:

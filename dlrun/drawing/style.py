@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from math import floor, log10
 from statistics import fmean
+from textwrap import fill
 
 import torch
 from matplotlib.axes import Axes
@@ -37,7 +38,10 @@ CLASS_COLOURS = (
     "#332288",
     "#666666",
 )
+MARKERS = "os^DvPX<>p"  # beside the colours, for those who do not see them, and for print
+DASHES = ("-", "--", "-.", ":")
 BLUE, RED, LIGHT_BLUE = CLASS_COLOURS[0], CLASS_COLOURS[1], CLASS_COLOURS[5]
+SOLID = "\u00a0"  # a space at which no line breaks
 LETTER = 0.54  # mean width of a letter over its height
 
 
@@ -53,6 +57,11 @@ def shown(name: object, longest: int = 20) -> str:
     if text.startswith("_"):  # legends would leave such names out
         text = "\u200a" + text
     return text.replace("$", r"\$")
+
+
+def capitalised(text: str) -> str:
+    """A text with a capital first letter; the others, as in `MAE`, stay as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def headline(trained: Trained, what: str, *facts: str) -> str:
@@ -72,11 +81,34 @@ def if_weighted(trained: Trained) -> str:
     return "weighted" if trained.data.weighted else ""
 
 
+def titled(figure: Figure, text: str) -> str:
+    """A title whose facts, behind the first line, take further lines where the layout makes room for them."""
+    what, *facts = text.split("\n")
+    if figure.get_layout_engine():
+        letters = int(_room(figure) / (LETTER * TITLE))
+        facts = [
+            line.removesuffix(" ·") for fact in facts for line in in_lines(fact, letters, " · ").split("\n")
+        ]
+    return "\n".join([what, *facts])
+
+
+def in_lines(words: str, letters: int, joint: str = "; ") -> str:
+    """Words in lines of about so many letters, broken only behind a joint."""
+    breakable = f"{joint.rstrip().replace(' ', SOLID)} "  # only behind it
+    whole = breakable.join(piece.replace(" ", SOLID) for piece in words.split(joint))
+    return fill(whole, letters, break_long_words=False, break_on_hyphens=False).replace(SOLID, " ")
+
+
+def _room(figure: Figure) -> float:
+    """The points that a line of a title may take."""
+    return 72 * 0.97 * figure.get_figwidth()
+
+
 def put_title(figure: Figure, text: str) -> Text:
-    """Put a title at the top left, in a size in which its longest line fits."""
+    """Put a title at the top left, its lines as `titled` gives them, in a size in which the longest fits."""
+    text = titled(figure, text)
     longest = max(map(len, text.split("\n")))
-    room = 72 * 0.97 * figure.get_figwidth()
-    size = min(TITLE, room / (LETTER * longest))
+    size = min(TITLE, _room(figure) / (LETTER * longest))
     return figure.suptitle(text, x=0.012, ha="left", fontsize=size, color=INK, linespacing=1.35)
 
 

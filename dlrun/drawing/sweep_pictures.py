@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dlrun.drawing.fonts import Picture
-from dlrun.drawing.lines import Look, Numbers, draw_line, epoch_axis
+from dlrun.drawing.lines import Look, Numbers, draw_line, epoch_axis, look_of
 from dlrun.drawing.over_many_values import MOST_ROWS, in_rows, parallel
 from dlrun.drawing.over_values import over_one, over_two, scattered
 from dlrun.drawing.setting_values import as_number, spans_decades, text_of, words_of
@@ -18,6 +18,7 @@ from dlrun.drawing.style import (
     CLASS_COLOURS,
     TEXT,
     WIDTH,
+    capitalised,
     legend_above,
     mean_and_spread,
     put_title,
@@ -130,9 +131,8 @@ def curves_figure(found: Comparison) -> Figure | None:
         reached = mean_and_spread(list(group.values.values()))
         label = f"{words_of(group, keys, longest=50) or shown(group.runs[0].name, 40)}: {reached}"
         # many overlapping bands would hide the lines
-        draw_line(
-            axes, Look(label, CLASS_COLOURS[number]), epochs, values, with_band=len(drawn) <= MOST_BANDS
-        )
+        look = look_of(number, label) if len(drawn) > 1 else Look(label, CLASS_COLOURS[number])
+        draw_line(axes, look, epochs, values, with_band=len(drawn) <= MOST_BANDS)
         longest = max(longest, epochs, key=len)
         reached_values.append(values.mean(1))
     if not len(longest):
@@ -142,7 +142,8 @@ def curves_figure(found: Comparison) -> Figure | None:
     axes.set_ylabel(shown(column_name(column), 40), fontsize=TEXT)
     epoch_axis(axes, longest)
     legend_above(axes, 1)
-    what = f"{shown(column_name(column), 40)} of {len(drawn)} setting{'s' if len(drawn) > 1 else ''}"
+    named = capitalised(shown(column_name(column), 40))
+    what = f"{named} of {len(drawn)} setting{'s' if len(drawn) > 1 else ''}"
     what += f", the best of {len(measured)}" if len(measured) > len(drawn) else ""
     left_out = sum(not group.values for group in found.groups)
     facts = [

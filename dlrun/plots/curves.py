@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import fill
+from itertools import product
+from statistics import fmean
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from dlrun.drawing.style import (
     TEXT,
     WIDTH,
     headline,
+    in_lines,
     legend_above,
     mean_and_spread,
     over_seeds,
@@ -57,7 +59,11 @@ FLAT = 5  # times that the first tenth of the epochs may widen the axis of the o
 CORNERS = (Bbox.from_bounds(0.5, 0.42, 0.48, 0.44), Bbox.from_bounds(0.5, 0.16, 0.48, 0.44))  # of an inset
 NEAR = 0.3  # an axis is extended for a baseline by at most this share of its height
 LETTERS = 62  # in a line across a chart
-LINE_OF_TEXT = 0.1  # height of a line of text, as a share of the axis
+SAMPLED = 200  # points along a curve
+RIGHT_ENDS = (0.995, 0.8, 0.6, 0.45)  # of labels, as shares of the axis
+LETTER_SHARE = 0.0138  # width of a letter of a label, as a share of the axis
+LINE_OF_TEXT = 0.12  # height of a line of text, as a share of the axis
+ABOVE_CURVES = 4.5
 BEHIND_WORDS = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.75}
 
 
@@ -73,8 +79,8 @@ def curves(
     Raises UserError if nothing was measured.
 
     Args:
-        log: Make the axis of the loss logarithmic; null: if losses span more than two decades, or if the
-            first epochs would flatten the others, and that for errors too.
+        log: Make the axis of the loss logarithmic; null: if losses span more than two decades, or errors one,
+            or if the first epochs would flatten the others.
         panels: Charts: one for each figure, or one that they all share.
         limits: Ends of the y axes, [lowest, highest], where a line says what lies beyond them; null: those of
             the figures.
@@ -101,7 +107,8 @@ def curves(
             if figure in group:
                 look = LINES[split] if panels == "each" else together(split, figure, figures.index(figure))
                 epochs, found = measured(columns, column)
-                draw_line(axes, look, epochs, found)
+                if len(epochs):
+                    draw_line(axes, look, epochs, found)
                 lines.append(Line(look, epochs, found))
         for number, epoch in enumerate(sorted({*best})):
             label = f"best epoch{'s' * (len({*best}) > 1)} by {shown(column_name(trained.plan.monitor), 28)}"
@@ -173,22 +180,36 @@ def draw_baselines(
                 edge = "above" if place > high else "below"
                 words[edge].append(said if fixed else f"{said}, {edge}")
     line = LINE_OF_TEXT * (high - low)
-    with np.errstate(divide="ignore", invalid="ignore"):  # a loss of 0 has no place on a logarithmic axis
-        ends = scale(np.concatenate([line.values[len(line.values) // 2 :].ravel() for line in lines]))
+    across, along = sampled(axes, lines)
+    placed = list[Bbox]()
     for places, said, higher in labels(near, line):
-        sides = {"above": (max(places), max(places) + line), "below": (min(places) - line, min(places))}
-        hidden = {side: int(((ends > a) & (ends < b)).sum()) for side, (a, b) in sides.items()}
-        # If both sides are equally free, the side of worse figures.
-        below = hidden["below"] < hidden["above"] or (higher and hidden["below"] == hidden["above"])
+        middle = (fmean(places) - low) / (high - low)
+        is_beside = inset.y0 - 2 * LINE_OF_TEXT < middle < inset.y1 + LINE_OF_TEXT
+        text = in_lines(said, LETTERS // 2 if is_beside else LETTERS)
+        wide, tall = size_of(text, line)
+        right = [inset.x0 - 0.09] if is_beside else RIGHT_ENDS
+        boxes = {
+            (end, below): Bbox.from_extents(
+                end - wide,
+                min(places) - tall if below else max(places),
+                end,
+                min(places) if below else max(places) + tall,
+            )
+            # Of places that are equally free the first: the right end, and there the side of worse figures.
+            for end, below in product(right, (higher, not higher))
+        }
+        others = [place for place, *_ in near if place not in places]
+        (end, below), box = min(
+            boxes.items(), key=lambda item: hidden_by(item[1], across, along, others, placed, low)
+        )
+        placed.append(box)
         place = min(places) if below else max(places)
         if not fixed:
-            low = min(low, place - line if below else min(places) - line / 2)
-            high = max(high, max(places) + line / 2 if below else place + line)
-        share = (place - low) / (high - low)
-        is_beside = inset.y0 - 2 * LINE_OF_TEXT < share < inset.y1 + LINE_OF_TEXT
+            low = min(low, place - tall if below else min(places) - line / 2)
+            high = max(high, max(places) + line / 2 if below else place + tall)
         label = axes.annotate(
-            in_lines(said, LETTERS // 2 if is_beside else LETTERS),
-            (inset.x0 - 0.09 if is_beside else 0.995, 10**place if scale is np.log10 else place),
+            text,
+            (end, 10**place if scale is np.log10 else place),
             (0, -2 if below else 2),
             xycoords=axes.get_yaxis_transform(),
             textcoords="offset points",
@@ -197,7 +218,7 @@ def draw_baselines(
             fontsize=TEXT - 1,
             color=INK,
             bbox=BEHIND_WORDS,
-            zorder=1.5,
+            zorder=ABOVE_CURVES,
         )
         label.set_in_layout(False)  # a long one would shrink the axes
     if fixed:
@@ -220,10 +241,44 @@ def draw_baselines(
     return []
 
 
-def in_lines(words: str, letters: int) -> str:
-    """Words in lines of about so many letters, broken only behind a semicolon."""
-    whole = "; ".join(piece.replace(" ", "\u00a0") for piece in words.split("; "))
-    return fill(whole, letters, break_long_words=False, break_on_hyphens=False).replace("\u00a0", " ")
+def size_of(text: str, line: float) -> tuple[float, float]:
+    """Width of a label, as a share of the x axis, and its height, for lines of text of a height."""
+    rows = text.split("\n")
+    return LETTER_SHARE * max(map(len, rows)), line * len(rows)
+
+
+def hidden_by(
+    box: Bbox,
+    across: Numbers,
+    along: Numbers,
+    others: Sequence[float],
+    placed: Sequence[Bbox],
+    low: float,
+) -> float:
+    """A measure of what a label in a box would hide: curves, lines of other baselines and their labels.
+
+    One that would extend an axis of positive figures below 0 counts as one over another label.
+    """
+    behind = (across > box.x0) & (across < box.x1) & (along > box.y0) & (along < box.y1)
+    crossed = sum(box.y0 < place < box.y1 for place in others)
+    over = sum(box.overlaps(other) for other in placed) + (box.y0 < 0 <= low + box.height)
+    return float(behind.sum() + SAMPLED * (0.25 * crossed + over))
+
+
+def sampled(axes: Axes, lines: Sequence[Line]) -> tuple[Numbers, Numbers]:
+    """Points along the curves: their places as shares of the x axis, and on the scale of the y axis."""
+    first, last = axes.get_xlim()
+    across, along = [np.zeros(0)], [np.zeros(0)]
+    for _, epochs, values in lines:
+        if len(epochs):
+            at = np.linspace(epochs[0], epochs[-1], SAMPLED)
+            across.append((at - first) / (last - first))
+            along.append(np.interp(at, epochs, np.nanmean(values, 1)))
+    found = np.concatenate(along)
+    if axes.get_yscale() == "log":
+        with np.errstate(divide="ignore", invalid="ignore"):  # a loss of 0 has no place there
+            found = np.log10(found)
+    return np.concatenate(across), found
 
 
 def labels(near: Sequence[tuple[float, str, bool]], apart: float) -> list[tuple[list[float], str, bool]]:
@@ -286,9 +341,9 @@ def title(trained: Trained, columns: dict[str, Numbers], best: Sequence[int]) ->
     return headline(trained, what, epochs_said, stopped, over_seeds(trained))
 
 
-def spans_decades(values: Numbers) -> bool:
+def spans_decades(values: Numbers, decades: float) -> bool:
     positive = values[values > 0]
-    return len(positive) > 0 and bool(positive.max() > positive.min() * 10**DECADES_SHOWN_LINEARLY)
+    return len(positive) > 0 and bool(positive.max() > positive.min() * 10**decades)
 
 
 def make_logarithmic(axes: Axes, values: Numbers) -> None:
@@ -310,8 +365,11 @@ def power(number: float, place: float) -> str:
 
 
 def needs_decades(seen: Numbers, lines: Sequence[Line], *, is_loss: bool) -> bool:
-    """True if errors or losses have to be on a logarithmic axis, so that all of them can be read."""
-    if is_loss and spans_decades(seen):
+    """True if errors or losses have to be on a logarithmic axis, so that all of them can be read.
+
+    Of losses, which may be squared errors, it takes twice the decades.
+    """
+    if spans_decades(seen, DECADES_SHOWN_LINEARLY if is_loss else DECADES_SHOWN_LINEARLY / 2):
         return True
     return len(seen) > 0 and bool(seen.min() > 0) and flattened(lines)
 

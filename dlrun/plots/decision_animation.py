@@ -27,6 +27,7 @@ from dlrun.drawing.style import (
     predicted,
     put_title,
     some_of,
+    titled,
 )
 from dlrun.errors import UserError
 from dlrun.training.trained import Trained
@@ -89,7 +90,7 @@ def decision_animation(
     def show(frame: int) -> list[Artist]:
         picture, what = frames[min(frame, len(frames) - 1)]
         image.set_data(picture)
-        title.set_text(headline(trained, what, if_weighted(trained), over_seeds(trained)))
+        title.set_text(titled(figure, headline(trained, what, if_weighted(trained), over_seeds(trained))))
         return [image, title]
 
     interval = 1000 * seconds / len(frames)

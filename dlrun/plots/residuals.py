@@ -70,7 +70,7 @@ def residuals(
         tidy(over)
         over.scatter(said[drawn].tolist(), by[drawn].tolist(), size, color=BLUE, alpha=alpha, linewidths=0)
         over.set_xlabel(f"prediction of {target_name(trained, number)}", fontsize=TEXT)
-        over.set_ylabel(f"residual: truth − prediction{unit and f' ({unit.strip()})'}", fontsize=TEXT)
+        over.set_ylabel(f"residual{unit and f' ({unit.strip()})'}", fontsize=TEXT)
         over.xaxis.set_major_locator(MaxNLocator(6))
         tidy(distribution)
         own = None if every is None else every.numpy()
@@ -91,9 +91,9 @@ def residuals(
     ]
     mean_of, sd_of = zip(*of_each, strict=True)
     said_so = f"mean {mean_and_spread(mean_of)}{unit}, sd {mean_and_spread(sd_of)}{unit}"
-    what = f"{chosen.capitalize()} residuals: {said_so}"
+    what = f"{chosen.capitalize()} residuals (truth − prediction): {said_so}"
     if trained.data.target_names:  # whose units may differ
-        what = f"{chosen.capitalize()} residuals of {targets.shape[1]} targets"
+        what = f"{chosen.capitalize()} residuals (truth − prediction) of {targets.shape[1]} targets"
     left_out = f"{panels} of {targets.shape[1]} targets" if targets.shape[1] > panels else ""
     put_title(
         figure,

@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dlrun.drawing.fonts import Picture
-from dlrun.drawing.lines import Look, Numbers, axis_label, by_epoch, draw_line, epoch_axis, measured
+from dlrun.drawing.lines import Numbers, axis_label, by_epoch, draw_line, epoch_axis, look_of, measured
 from dlrun.drawing.style import (
-    CLASS_COLOURS,
     TEXT,
     WIDTH,
+    capitalised,
     headline,
     legend_above,
     mean_and_spread,
@@ -26,8 +26,6 @@ from dlrun.run_folders.locating import find_run
 from dlrun.run_folders.run import Run
 from dlrun.training.figures import column_name
 from dlrun.training.trained import Trained
-
-DASHES = ("-", "--", "-.", ":")
 
 
 def several_runs(trained: Trained, *, runs: Sequence[str], column: str | None = None) -> Figure:
@@ -57,17 +55,15 @@ def several_runs(trained: Trained, *, runs: Sequence[str], column: str | None = 
     for number, run in enumerate(every):
         epochs, values = of(run, column)
         several_seeds |= values.shape[1] > 1
-        colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
-        dashes = DASHES[number // len(CLASS_COLOURS) % len(DASHES)]
         last = [column[np.isfinite(column)][-1] for column in values.T]  # a seed may have stopped early
         name = f"{shown(run.name, 40)}: {mean_and_spread(last)} at epoch {epochs[-1]:,.0f}"
-        draw_line(axes, Look(name, colour, dashes), epochs, values)
+        draw_line(axes, look_of(number, name), epochs, values)
         longest = max(longest, epochs, key=len)
     figure_name = column.split("_", 1)[-1]  # runs may have different losses, so no unit
     axes.set_ylabel("loss" if figure_name == "loss" else axis_label(trained, figure_name), fontsize=TEXT)
     legend_above(axes, 1)
     epoch_axis(axes, longest)
-    what = f"{shown(column_name(column), 40)} of {len(every)} run{'s' if len(every) > 1 else ''}"
+    what = f"{capitalised(shown(column_name(column), 40))} of {len(every)} run{'s' if len(every) > 1 else ''}"
     put_title(figure, headline(trained, what, "mean ± sd over seeds" if several_seeds else ""))
     return figure
 

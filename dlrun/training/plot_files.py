@@ -17,7 +17,7 @@ from dlrun.errors import UserError, first_few, own_place
 from dlrun.system.files import ANOTHER_RUNS_DIR, write_atomically
 from dlrun.training.trained import Trained
 
-DOTS_PER_INCH = 150
+DOTS_PER_INCH = 200  # 1280 pixels of the usual width
 _MOST_NAMED, _MOST_LETTERS = 20, 40  # classes and letters in a warning
 _NO_GLYPH = r"Glyph (\d+) .*missing from"
 

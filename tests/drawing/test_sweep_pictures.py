@@ -256,6 +256,19 @@ def test_the_time_of_a_run_has_no_curve_and_nothing_measured_none(tmp_path: Path
     assert curves(run, metric="best.train_loss") is None
 
 
+def test_lines_of_a_sweep_differ_without_their_colours(tmp_path: Path) -> None:
+    found = [
+        with_rows(made(tmp_path, {"epochs": n}, final={"train_loss": [float(n)]}), [f"1,0,{n}.0,1,1"])
+        for n in range(1, 11)
+    ]
+    axes = curves(*found, metric="train_loss").axes[0]  # type: ignore[union-attr]
+    looks = {(line.get_linestyle(), line.get_marker()) for line in axes.lines}
+    assert len(looks) == 10
+    lines = drawn(swept({"optimizer.lr": RATES, "activation": ["relu", "tanh", "gelu"]})).axes[0].lines
+    looks = {(line.get_linestyle(), line.get_marker()) for line in lines}
+    assert len(looks) == 3
+
+
 def test_of_many_settings_the_best_are_drawn(tmp_path: Path) -> None:
     found = [
         with_rows(made(tmp_path, {"epochs": n}, final={"train_loss": [float(n)]}), [f"1,0,{n}.0,1,1"])
@@ -265,7 +278,7 @@ def test_of_many_settings_the_best_are_drawn(tmp_path: Path) -> None:
     assert figure is not None
     assert len(figure.axes[0].lines) == MOST_LINES
     assert figure.axes[0].lines[0].get_ydata().tolist() == [1.0]  # type: ignore[union-attr]
-    assert "training loss of 10 settings, the best of 12" in title(figure)
+    assert "Training loss of 10 settings, the best of 12" in title(figure)
 
 
 def test_values_drawn_evenly_have_an_even_axis_and_those_drawn_by_factors_a_logarithmic_one() -> None:

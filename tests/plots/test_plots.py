@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.dates import num2date
 from matplotlib.figure import Figure
@@ -22,8 +23,9 @@ from small_runs import own_parts, planned, trained
 from dlrun.config.keys import Choice
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
+from dlrun.drawing.fonts import Picture
 from dlrun.drawing.image_grids import as_pictures
-from dlrun.drawing.style import Predicted, mean_and_spread, shown
+from dlrun.drawing.style import TITLE, Predicted, headline, mean_and_spread, put_title, shown
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
 from dlrun.training.opening import open_checkpoint
@@ -204,6 +206,31 @@ def test_what_lies_beyond_limits_is_said_above_the_chart(tmp_path: Path) -> None
     )
     [axes] = drawn(run, "curves", panels="one", limits=[0.2, 1.3]).axes
     assert axes.get_title("left") == ""
+
+
+def test_the_label_of_a_baseline_keeps_off_the_curves(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    run = opened(trained(planned(parts, dataset="uneven", epochs=20), tmp_path), parts)
+    rising = [0.3 + 0.029 * epoch for epoch in run.rows["epoch"]]  # through the class prior, 0.6
+    run.rows |= {"train_accuracy": rising, "test_accuracy": rising}
+    figure = drawn(run, "curves")
+    FigureCanvasAgg(figure).draw()
+    _, axes = figure.axes
+    [label] = [text for text in axes.texts if text.get_text().startswith("class prior")]
+    box = label.get_window_extent().transformed(axes.transData.inverted())
+    epochs, values = line_of(axes, "test")
+    at = np.linspace(1, 20, 500)
+    inside = [box.contains(x, y) for x, y in zip(at, np.interp(at, epochs, values), strict=True)]
+    assert not any(inside)
+
+
+def test_a_long_title_has_more_lines_not_smaller_letters(tmp_path: Path) -> None:
+    data = of_data(own_parts(tmp_path), **DAYS | {"name": "x" * 30})
+    figure = Picture(figsize=(6.4, 4), layout="constrained")
+    title = put_title(figure, headline(data, "Much", *(f"fact number {n}" for n in range(9))))
+    first, *others = title.get_text().split("\n")
+    assert first == "Much" and len(others) == 3 and title.get_fontsize() == TITLE
+    assert " · ".join(others) == headline(data, "", *(f"fact number {n}" for n in range(9))).strip()
 
 
 def test_curves_show_their_beginning(tmp_path: Path) -> None:
@@ -991,5 +1018,5 @@ def test_no_name_breaks_a_picture_or_its_width(tmp_path: Path) -> None:
             [path] = draw_plots(run, [(choice, tmp_path / f"{choice.name}.png")], pytest.fail)
             assert path is not None
             with Image.open(path) as picture:
-                assert picture.width == 960, choice.name
-                assert picture.height < 1800
+                assert picture.width == 1280, choice.name
+                assert picture.height < 2400
