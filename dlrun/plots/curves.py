@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
@@ -217,7 +218,7 @@ def draw_baselines(
             va="top" if below else "bottom",
             fontsize=TEXT - 1,
             color=INK,
-            bbox=BEHIND_WORDS,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
             zorder=ABOVE_CURVES,
         )
         label.set_in_layout(False)  # a long one would shrink the axes
