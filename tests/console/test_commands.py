@@ -748,10 +748,11 @@ def test_any_picture_is_drawn_again_with_other_options(dlrun: Dlrun, tiny: Path,
     assert (done.code, done.out) == (0, f"{plots / 'curves.png'}\n")
     assert (plots / "curves.png").read_bytes() == first
     done = dlrun("plot", "last", "curves", "decision_regions.split=test", "decision_regions.margin=0.5")
-    assert done.out.split() == [str(plots / "curves.png"), str(plots / "decision_regions.png")]
-    regions = (plots / "decision_regions.png").read_bytes()
+    assert done.out.split() == [str(plots / "curves.png"), str(plots / "decision_regions_test.png")]
+    regions = (plots / "decision_regions_test.png").read_bytes()
     dlrun("plot", "last", "decision_regions")
     assert (plots / "decision_regions.png").read_bytes() != regions
+    assert (plots / "decision_regions_test.png").read_bytes() == regions, "that of another split stays"
 
 
 def test_a_checkpoint_by_itself_is_drawn_where_one_says(
