@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -75,6 +76,11 @@ class CheckpointRefused(UserError):
 def one_line(text: str) -> str:
     """Return untrusted text as one line, with line ends and terminal control characters replaced."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.splitlines()))
+
+
+def in_full(path: Path | str) -> str:
+    """A path as absolute, printable text, to say in which folder something was looked for."""
+    return os.fsencode(Path(path).absolute()).decode("utf-8", "replace")
 
 
 def shortened(value: object) -> str:

@@ -13,8 +13,8 @@ from dlrun.config.dumping import in_one_line
 from dlrun.config.keys import AUTO, SPLITS, Choice, Config, default_of, key_types
 from dlrun.config.merging import COMMAND_LINE, expanded, located
 from dlrun.config.mistakes import ConfigError, Mistake, key_of
-from dlrun.config.option_types import describe
-from dlrun.config.option_values import acceptable, accepts, as_list, checked, takes_list
+from dlrun.config.option_types import describe, takes_list
+from dlrun.config.option_values import acceptable, accepts, as_list, checked
 from dlrun.config.other_words import NAMES_OF_PART
 from dlrun.config.registry import REQUIRED, Parts
 from dlrun.config.strict_yaml import Located, no_mapping

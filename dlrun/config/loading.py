@@ -128,7 +128,7 @@ def _with_base(path: Path, seen: tuple[Path, ...]) -> Located:
     try:
         found = find_config(base.value, beside=folder_beside(path))
     except UserError as error:
-        raise UserError(error.what, where=str(base.place)) from None
+        raise UserError(error.inline, where=str(base.place)) from None
     below = _with_base(found, (*seen, path.resolve()))
     below.value.pop("name", None)  # `name` is not inherited
     return Located(inherit(below.value, tree.value), tree.place, tree.key_place)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 
-from dlrun.errors import UserError, nearest
+from dlrun.errors import UserError, in_full, nearest
 from dlrun.system.files import with_home
 from dlrun.system.pipes import receive
 
@@ -55,4 +55,5 @@ def find_config(text: str, beside: Path | None = None) -> Path:
     name = text.removesuffix(".yaml")
     if name in (*shipped_names(), *shipped_sweeps()):
         return shipped_folder() / f"{name}.yaml"
-    raise UserError(f"there is no config {text[:200]}{nearest(Path(text).stem, shipped_names())}")
+    what = f"there is no config {text[:200]}{nearest(Path(text).stem, shipped_names())}"
+    raise UserError(what, where=in_full(path)[:200])

@@ -97,3 +97,20 @@ def describe(kind: Any) -> str:
     if origin is dict:
         return f"a mapping of names to {describe(inside[1])}"
     return ", or ".join(describe(choice) for choice in inside)
+
+
+def choices_of(kind: Any) -> list[str]:
+    """The texts among which a type, or the items of a list, let one choose."""
+    if get_origin(kind) is Literal:
+        return [choice for choice in get_args(kind) if isinstance(choice, str)]
+    return [choice for inside in get_args(kind) for choice in choices_of(inside)]
+
+
+def takes_list(kind: Any) -> bool:
+    """True if a type, or one of several, is a list."""
+    return get_origin(kind) is list or any(map(takes_list, get_args(kind)))
+
+
+def takes_bool(kind: Any) -> bool:
+    """True if a type, or one of several, is true or false."""
+    return kind is bool or any(map(takes_bool, get_args(kind)))

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from dlrun.config.option_types import choices_of
 from dlrun.config.strict_yaml import parse
 from dlrun.errors import UserError
 
@@ -101,15 +102,3 @@ def _in_case(kind: Any, value: Any) -> Any:
         return value
     alike = [choice for choice in choices_of(kind) if choice.lower() == value.lower()]
     return alike[0] if len(alike) == 1 else value
-
-
-def choices_of(kind: Any) -> list[str]:
-    """The texts among which a type, or the items of a list, let one choose."""
-    if get_origin(kind) is Literal:
-        return [choice for choice in get_args(kind) if isinstance(choice, str)]
-    return [choice for inside in get_args(kind) for choice in choices_of(inside)]
-
-
-def takes_list(kind: Any) -> bool:
-    """True if a type, or one of several, is a list."""
-    return get_origin(kind) is list or any(map(takes_list, get_args(kind)))

@@ -26,7 +26,16 @@ from dlrun.config.misplaced_parts import said_elsewhere
 from dlrun.config.option_types import read_type
 from dlrun.config.other_words import part_meant
 from dlrun.config.part_functions import function_of, refuse_slips
-from dlrun.errors import UserError, is_out_of_memory, listed, meant, nearest, own_place, shortened
+from dlrun.errors import (
+    UserError,
+    in_full,
+    is_out_of_memory,
+    listed,
+    meant,
+    nearest,
+    own_place,
+    shortened,
+)
 
 KINDS = (
     "dataset",
@@ -120,8 +129,9 @@ class Parts:
 
     def __init__(self, folder: Path | None = None) -> None:
         if folder is not None and not folder.is_dir():
+            full = in_full(folder)
             is_file = folder.is_file()
-            what = f"{folder} is a file, not a folder of parts" if is_file else f"there is no folder {folder}"
+            what = f"{full} is a file, not a folder of parts" if is_file else f"there is no folder {full}"
             fix = (
                 "name the folder that holds the folders of kinds, such as my_parts for my_parts/loss/focal.py"
             )

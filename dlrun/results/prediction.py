@@ -23,7 +23,7 @@ from dlrun.data.table_files.csv_files import read_table
 from dlrun.data.table_files.joined_files import files_of, is_pattern
 from dlrun.data.table_files.tables import EVERY_COLUMN
 from dlrun.data.trees import first_of, main_outputs, mapped, single
-from dlrun.errors import RunFailed, UserError
+from dlrun.errors import RunFailed, UserError, in_full
 from dlrun.results.continuation import Continuations, Sampling, continued
 from dlrun.results.predicted_images import PredictedImages, new_files, written_images
 from dlrun.training.checkpoint import Checkpoint
@@ -144,7 +144,7 @@ def predict_files(
     pieces = (piece for each in given for piece in _read(plan, each, is_alone=len(given) == 1))
     first = next(pieces, None)  # a file that cannot be read is said before anything is printed
     if first is None:
-        raise UserError(f"there is no input in {', '.join(printable(each) for each in given)}")
+        raise UserError(f"there is no input in {', '.join(map(in_full, given))}")
     hardware, epoch = replace(plan.hardware(), warn=warn), saved.state["epoch"]
     model, size = open_model(plan, hardware, saved, path), plan.recipe.evaluation_batch
     if plan.task.continues:
@@ -204,7 +204,7 @@ def _meant(data: Data, given: str | Path) -> Sequence[str | Path]:
     if is_pattern(Path(given)):
         return files_of(Path(given))
     if not Path(given).exists():
-        raise UserError(f"there is no file {printable(given)}")
+        raise UserError(f"there is no file {in_full(given)}")
     return [given]
 
 

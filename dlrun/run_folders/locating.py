@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dlrun.errors import UserError, nearest, shortened
+from dlrun.errors import UserError, in_full, nearest, shortened
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.run import Run, is_run_folder, is_run_name, refuse_links
 from dlrun.system.file_names import composed_name
@@ -127,12 +127,13 @@ def one_named(text: str, names: Sequence[str], kind: str, parent: Path) -> str:
         several = f"{', '.join(matching[:5])}{' …' if len(matching) > 5 else ''}"
         raise UserError(f"{shortened(text)} could be {several}", fix="write more of the name")
     if not matching or not text.strip():
-        shown = nearest(text, names[:10]) if names else f"; there are no {kind}s in {parent}"
+        shown = nearest(text, names[:10]) if names else f"; there are no {kind}s in {in_full(parent)}"
         of_sweeps = kind == "run" and any(parent.glob(f"*/{SWEEP_FILE}"))
         fix = (
             "a run of a sweep is named SWEEP/RUN; dlrun runs --where 'epochs > 0' lists all"
             if of_sweeps
             else ""
         )
-        raise UserError(f"there is no {kind} {shortened(text)}{shown}", fix=fix)
+        where = in_full(parent) if names else ""
+        raise UserError(f"there is no {kind} {shortened(text)}{shown}", where=where, fix=fix)
     return matching[0]

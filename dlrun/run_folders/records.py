@@ -15,7 +15,7 @@ from typing import Any
 from dlrun.config.keys import DATA_PATH, KEYS, flat_config
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.strict_yaml import read_file
-from dlrun.errors import UserError, meant, nearest, shortened
+from dlrun.errors import UserError, in_full, meant, nearest, shortened
 from dlrun.run_folders.conditions import Condition, is_number, parse_condition
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import SWEEP_FILE
@@ -172,7 +172,7 @@ def find_runs(text: str, parent: Path) -> list[Run | Sweep]:
         if found := [each for each in of_kind if fnmatchcase(each.name, pattern)]:
             return found
     names = [each.name for each in (*there, *sweeps)]
-    raise UserError(f"there is no run {shortened(text)}{nearest(text, names)}", where=str(parent))
+    raise UserError(f"there is no run {shortened(text)}{nearest(text, names)}", where=in_full(parent))
 
 
 def find_runs_among(text: str, parents: Sequence[Path]) -> list[Run | Sweep]:

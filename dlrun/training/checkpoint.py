@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlrun.errors import CheckpointRefused, RunFailed, shortened
+from dlrun.errors import CheckpointRefused, RunFailed, in_full, shortened
 from dlrun.system import machine
 from dlrun.system.files import open_to_read, size_text, write_atomically
 
@@ -132,7 +132,9 @@ def read_whole(path: Path) -> bytes:
                 raise CheckpointRefused(f"the checkpoint has {sizes}", where=str(path))
             return file.read()
     except OSError as error:
-        raise CheckpointRefused(f"cannot read the checkpoint: {error.strerror}", where=str(path)) from None
+        raise CheckpointRefused(
+            f"cannot read the checkpoint: {error.strerror}", where=in_full(path)
+        ) from None
 
 
 def _open(raw: bytes) -> Any:

@@ -18,7 +18,7 @@ from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.data.image_files.finding import printable
 from dlrun.data.preparation import Preparation
-from dlrun.errors import CheckpointRefused, UserError, shortened
+from dlrun.errors import CheckpointRefused, UserError, in_full, shortened
 from dlrun.run_folders.run import Run
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint
@@ -98,7 +98,7 @@ def open_given(
         what = f"{plan.config.dataset.name} reads no files with targets, by which predictions could be judged"
         raise UserError(what, fix="predict without judging: dlrun predict RUN FILE")
     if not source.exists():
-        raise UserError(f"there is no file or folder {printable(source)}")
+        raise UserError(f"there is no file or folder {in_full(source)}")
     try:
         examples = data.read_labelled(source)
     except UserError as error:

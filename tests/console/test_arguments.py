@@ -87,7 +87,7 @@ def test_own_parts_are_found_by_the_environment_and_the_option_goes_before_it(
     assert dlrun(*command[1:]).code == 0, "the command that is printed needs no environment"
     monkeypatch.setenv("DLRUN_PARTS", "nowhere")
     refused = dlrun("parts")
-    assert (refused.code, "there is no folder nowhere" in refused.err) == (2, True)
+    assert (refused.code, f"there is no folder {Path.cwd() / 'nowhere'}" in refused.err) == (2, True)
     assert "DLRUN_PARTS" in refused.err
 
 
@@ -161,3 +161,26 @@ def test_options_that_another_part_does_not_have_are_left_out_aloud(dlrun: Dlrun
     assert "name: sgd" in (path.parent / "runs/a-001/config.yaml").read_text()
     done = dlrun("sweep", path, "optimizer.name=adam,sgd", "--dry-run")
     assert done.err == said.replace("optimizer=", "optimizer.name=")
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        ("show no.yaml", "no.yaml"),
+        ("train sub/no.yaml", "sub/no.yaml"),
+        ("eval no", "runs"),
+        ("compare no", "runs"),
+        ("sweep --resume no", "runs"),
+        ("eval no.pt", "no.pt"),
+        ("parts --parts no", "no"),
+        ("show tiny.yaml architecture.weights=no.pt", "no.pt"),
+        ("show spiral_relu dataset={name:csv,path:no.csv,target:y}", "no.csv"),
+    ],
+)
+def test_what_is_not_found_is_said_with_the_whole_path_at_which_it_was_looked_for(
+    dlrun: Dlrun, tiny: Path, monkeypatch: pytest.MonkeyPatch, words: str, place: str
+) -> None:
+    monkeypatch.chdir(tiny.parent)
+    done = dlrun(*(word.replace(":", ": ").replace(",", ", ") for word in words.split()))
+    assert done.code in (2, 4)
+    assert re.search(rf"{re.escape(str(tiny.parent / place))}(\s|$)", done.err), done.err

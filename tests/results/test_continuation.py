@@ -109,7 +109,7 @@ def test_a_file_is_a_beginning_too_and_what_only_looks_like_one_is_missed(run: R
     [row, of_text] = told(run, tmp_path / "start.txt", "abc", length=9)
     assert (row["input"], row["prompt"]) == ("start.txt", "abc")
     assert row["continuation"] == of_text["continuation"]
-    with pytest.raises(UserError, match=r"there is no file abc\.txt"):
+    with pytest.raises(UserError, match=r"there is no file .*abc\.txt"):
         told(run, "abc.txt")
     with pytest.raises(UserError, match="the text is empty"):
         told(run, "")
@@ -136,5 +136,5 @@ def test_a_model_of_no_texts_has_no_sampling(tmp_path: Path, write: Callable[[st
     other = trained(planned(), tmp_path)
     with pytest.raises(UserError, match="--temperature and --seed are for a model that continues texts"):
         predict_files(other.best, [write("a.csv", "a,b\n1,2\n")], Parts(), tmp_path, sampling=Sampling())
-    with pytest.raises(UserError, match="there is no file abc"):
+    with pytest.raises(UserError, match=r"there is no file .*abc"):
         predict_files(other.best, ["abc"], Parts(), tmp_path)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from dlrun.console.commands import evaluate, init, look, new, runs, sweep, train
+from dlrun.console.commands.examples import epilog
 from dlrun.console.commands.other_words import command_meant, option_instead
 from dlrun.errors import (
     RunFailed,
@@ -145,7 +146,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
 WITHOUT_TORCH = ("configs", "parts", "new", "compare", "runs", "rm", "diff")
 WITHOUT_PICTURES = ("init", "show", "configs", "parts", "new", "runs", "rm", "diff")
 for name, command in COMMANDS.items():
-    app.command(name)(command)
+    app.command(name, epilog=epilog(name))(command)
 
 
 def _print_version(is_asked: bool) -> None:

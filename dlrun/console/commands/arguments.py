@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from dlrun.console.commands.completion import (
+    complete_config,
+    complete_device,
+    complete_override,
+    complete_run,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -26,47 +33,6 @@ def expanded_text(text: str | Path) -> str:
     from dlrun.system.files import with_home
 
     return with_home(str(text))
-
-
-def complete_config(incomplete: str) -> list[str]:
-    from glob import escape, glob
-
-    from dlrun.config.lookup import shipped_names, shipped_sweeps
-
-    here = glob(f"{escape(incomplete)}*.yaml")  # noqa: PTH207, Path.glob takes no absolute pattern
-    return [*here, *(name for name in (*shipped_names(), *shipped_sweeps()) if name.startswith(incomplete))]
-
-
-def complete_run(incomplete: str) -> list[str]:
-    from dlrun.run_folders.listing import runs_in
-
-    names = ["last", *(run.name for run in runs_in(Path("runs")))]
-    return [name for name in names if name.startswith(incomplete)]
-
-
-def complete_run_or_sweep(incomplete: str) -> list[str]:
-    from dlrun.run_folders.locating import SWEEP_FILE
-
-    sweeps = sorted(file.parent.name for file in Path("runs").glob(f"*/{SWEEP_FILE}"))
-    return [*complete_run(incomplete), *(name for name in sweeps if name.startswith(incomplete))]
-
-
-def complete_kind(incomplete: str) -> list[str]:
-    from dlrun.config.registry import FOLDERS
-
-    return [kind for kind in FOLDERS if kind.startswith(incomplete)]
-
-
-def complete_kind_or_part(incomplete: str) -> list[str]:
-    from dlrun.config.registry import FOLDERS, Parts
-
-    parts = Parts()
-    kind, dot, _ = incomplete.partition(".")
-    if dot and kind in FOLDERS:
-        names = [f"{kind}.{name}" for name in parts.names(kind)]
-    else:
-        names = [*FOLDERS, *(name for each in FOLDERS for name in parts.names(each))]
-    return [name for name in names if name.startswith(incomplete)]
 
 
 def known_kind(text: str) -> str | None:
@@ -127,7 +93,11 @@ RunName = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Override config keys, such as optimizer.lr=3e-4."),
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Override config keys, such as optimizer.lr=3e-4.",
+        autocompletion=complete_override,
+    ),
 ]
 PartsDir = Annotated[
     Path | None,
@@ -149,7 +119,12 @@ DataDir = Annotated[
         help="The folder of datasets.",
     ),
 ]
-Device = Annotated[str | None, typer.Option("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_device
+    ),
+]
 RunsDir = Annotated[
     Path,
     typer.Option(

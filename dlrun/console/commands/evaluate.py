@@ -26,6 +26,7 @@ from dlrun.console.commands.arguments import (
     progress_unless,
     with_options,
 )
+from dlrun.console.commands.completion import complete_plot
 from dlrun.errors import (
     UserError,
 )
@@ -223,6 +224,7 @@ def plot(
         typer.Argument(
             metavar="[NAME|NAME.OPTION=VALUE]...",
             help="Plots and their options, such as predictions.rows=6; dataset.path=… if the data has moved.",
+            autocompletion=complete_plot,
         ),
     ] = None,
     checkpoint: WhichCheckpoint = "best",

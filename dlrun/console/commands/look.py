@@ -18,7 +18,6 @@ from dlrun.console.commands.arguments import (
     Overrides,
     PartsDir,
     RunsDir,
-    complete_kind_or_part,
     expanded,
     known_kind,
     parts_named,
@@ -27,6 +26,7 @@ from dlrun.console.commands.arguments import (
     warn_of_notes,
     with_options,
 )
+from dlrun.console.commands.completion import complete_kind_or_part
 from dlrun.console.commands.evaluate import draw_all
 from dlrun.errors import UserError
 

@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from dlrun.console.commands.arguments import PartsDir, complete_kind, kind_named
+from dlrun.console.commands.arguments import PartsDir, kind_named
+from dlrun.console.commands.completion import complete_kind
 from dlrun.errors import UserError, shortened
 
 MY_PARTS = Path("my_parts")

@@ -20,22 +20,24 @@ from dlrun.console.commands.arguments import (
     SeveralRunsDirs,
     Where,
     Yes,
-    complete_run_or_sweep,
     each_once,
     expanded_text,
     parts_of,
     progress_unless,
 )
-from dlrun.errors import (
-    UserError,
-)
+from dlrun.console.commands.completion import complete_column, complete_run_or_sweep
+from dlrun.errors import UserError, in_full
 
 
 def list_runs(
     where: Where = None,
     sort: Annotated[
         str | None,
-        typer.Option(metavar="KEY", help="Sort by a key or column; -KEY sorts in descending order."),
+        typer.Option(
+            metavar="KEY",
+            help="Sort by a key or column; -KEY sorts in descending order.",
+            autocompletion=complete_column,
+        ),
     ] = None,
     columns: Annotated[
         str | None,
@@ -113,7 +115,7 @@ def _list_all(folders_of_runs: list[Path]) -> None:
     for folder in cut_short:
         say_line(f"{folder.name} was never started: dlrun rm {folder.name}")
     if not (found or sweeps or cut_short):
-        say(f"there are no runs in {', '.join(map(str, folders_of_runs))}")
+        say(f"there are no runs in {', '.join(map(in_full, folders_of_runs))}")
 
 
 def rm(

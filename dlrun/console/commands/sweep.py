@@ -19,8 +19,6 @@ from dlrun.console.commands.arguments import (
     RunsDir,
     SeveralRunsDirs,
     Where,
-    complete_config,
-    complete_run_or_sweep,
     each_once,
     expanded,
     expanded_text,
@@ -28,6 +26,13 @@ from dlrun.console.commands.arguments import (
     progress_unless,
     warn_of_notes,
     with_options,
+)
+from dlrun.console.commands.completion import (
+    complete_column,
+    complete_config,
+    complete_override,
+    complete_run_or_sweep,
+    complete_sweep,
 )
 from dlrun.errors import (
     UserError,
@@ -55,6 +60,7 @@ def sweep(
         typer.Argument(
             metavar="[KEY=VALUES]...",
             help="A key and its values: 1e-4,1e-3 or log(1e-4,1e-1,7), linspace(0,0.5,6), 1..5.",
+            autocompletion=complete_override,
         ),
     ] = None,
     seeds: Annotated[
@@ -99,7 +105,11 @@ def sweep(
     resume: Annotated[
         str | None,
         typer.Option(
-            "--resume", metavar="SWEEP", parser=expanded_text, help="Continue a sweep where it stopped."
+            "--resume",
+            metavar="SWEEP",
+            parser=expanded_text,
+            help="Continue a sweep where it stopped.",
+            autocompletion=complete_sweep,
         ),
     ] = None,
     runs_dir: RunsDir = RUNS,
@@ -220,7 +230,9 @@ def compare(
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar="COLUMN", help="Compare this column: test_accuracy, best.test_accuracy, seconds."
+            metavar="COLUMN",
+            help="Compare this column: test_accuracy, best.test_accuracy, seconds.",
+            autocompletion=complete_column,
         ),
     ] = None,
     beside: Annotated[

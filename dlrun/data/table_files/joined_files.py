@@ -10,7 +10,7 @@ from typing import Any
 from dlrun.data.table_files.columns import TextColumns
 from dlrun.data.table_files.gathered_columns import CellReading, Gathered, MustBeText, Piece
 from dlrun.data.table_files.tables import Table
-from dlrun.errors import UserError
+from dlrun.errors import UserError, in_full
 
 _SHOWN = 3  # files that a message names
 
@@ -30,7 +30,7 @@ def files_of(path: Path | Sequence[Path]) -> list[Path]:
     matches = glob.glob(str(path), recursive=True)  # noqa: PTH207, it takes absolute patterns
     files = sorted(match for match in map(Path, matches) if match.is_file())
     if not files:
-        raise UserError(f"no file matches {path}")
+        raise UserError(f"no file matches {in_full(path)}")
     return files
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from dlrun.errors import UserError, listed, nearest
+from dlrun.errors import UserError, in_full, listed, nearest
 
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "ZIP"}
 WORKBOOK = "a workbook"
@@ -110,7 +110,7 @@ def refused(path: Path, packing: str = "") -> Iterator[None]:
     except UnicodeError:
         raise
     except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
+        raise UserError(f"there is no file {in_full(path)}") from None
     except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile) as error:
         what = f"this is not a complete {packing or 'ZIP'} file: {error}"
         raise UserError(what, where=str(path)) from None

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dlrun.errors import UserError
+from dlrun.errors import UserError, in_full
 
 Letters = Literal["characters", "bytes"]  # of which a text is made
 Tokens = Literal["words", "characters", "bytes"]
@@ -156,7 +156,7 @@ def _bytes_of(path: Path) -> bytes:
         with open(path, "rb") as file:
             raw = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
+        raise UserError(f"there is no file {in_full(path)}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     if not raw:

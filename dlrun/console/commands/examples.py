@@ -1,0 +1,40 @@
+"""Examples of each command, which its --help shows: a line each that no terminal of 80 columns breaks."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "train": (
+        "dlrun train spiral_relu",
+        "dlrun train spiral_relu optimizer.lr=3e-4 epochs=100 --seeds 3",
+        "dlrun train my.yaml optimizer=sgd architecture.hidden=100,100",
+    ),
+    "resume": ("dlrun resume last", "dlrun resume spiral_relu-002 epochs=2000"),
+    "eval": (
+        "dlrun eval last",
+        "dlrun eval last --on new.csv",
+        "dlrun eval last --split test --csv",
+    ),
+    "predict": ("dlrun predict last photos/ more.png", "dlrun predict last new.csv --csv"),
+    "plot": ("dlrun plot last", "dlrun plot last decision_regions.split=test --out pictures"),
+    "data": ("dlrun data temps", "dlrun data my.yaml dataset.path=table.csv"),
+    "configs": ("dlrun configs",),
+    "init": ("dlrun init my.csv --target price", "dlrun init photos/", "dlrun init"),
+    "show": ("dlrun show mnist_threenet", "dlrun show my.yaml optimizer=sgd"),
+    "parts": ("dlrun parts mlp", "dlrun parts optimizer", "dlrun parts --parts my_parts"),
+    "new": ("dlrun new loss focal", "dlrun new dataset mine --parts my_parts"),
+    "sweep": (
+        "dlrun sweep spiral_relu optimizer.lr=1e-4,1e-3,1e-2 --seeds 5",
+        "dlrun sweep spiral_relu architecture.hidden=[50],[100,100] --dry-run",
+        "dlrun sweep --resume spiral_relu-sweep-001",
+    ),
+    "compare": ("dlrun compare 'spiral_*'", "dlrun compare spiral_relu-sweep-001 --metric train_loss"),
+    "runs": ("dlrun runs --where 'train_accuracy > 0.9'", "dlrun runs --sort -train_accuracy"),
+    "rm": ("dlrun rm spiral_relu-001", "dlrun rm spiral_relu-sweep-001 --yes"),
+    "diff": ("dlrun diff spiral_relu-001 spiral_relu-002",),
+    "reproduce": ("dlrun reproduce last",),
+}
+
+
+def epilog(command: str) -> str:
+    """The examples of a command as the end of its help: Typer begins a line where there is an empty one."""
+    return "\n\n".join(["Examples:", *EXAMPLES[command]])
