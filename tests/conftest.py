@@ -83,6 +83,13 @@ class Done:
     err: str
 
 
+@pytest.fixture(autouse=True)
+def watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The output depends on no CI service or notebook in which the tests may run."""
+    for theirs in ("CI", "JPY_PARENT_PID", "FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(theirs, raising=False)
+
+
 @pytest.fixture
 def runs_dir(tmp_path: Path) -> Path:
     """A folder for runs that does not exist yet."""
@@ -115,7 +122,7 @@ def dlrun(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done
     """dlrun("train", config, …) calls the command line in this process, with the test's runs folder."""
     from dlrun.console.commands.app import main
 
-    for theirs in ("COLUMNS", "DLRUN_PARTS"):  # of whoever runs the tests
+    for theirs in ("COLUMNS", "DLRUN_PARTS", "DLRUN_PLAIN"):  # of whoever runs the tests
         monkeypatch.delenv(theirs, raising=False)
 
     def call(*words: object) -> Done:

@@ -15,6 +15,7 @@ from dlrun.errors import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
+_asked = {"plain": False}  # by --plain
 _failures: list[OSError] = []  # errors because of which output on stdout is missing
 
 
@@ -68,14 +69,38 @@ def _console(stream: TextIO | None) -> Console:
 
     file = _Stream(stream)
     columns = os.environ.get("COLUMNS", "")
+    is_terminal = False if is_plain(file) else None  # None: as rich finds it
     # In a file or a pipe lines may be wide; a table for a narrow terminal would be cut needlessly.
     width = None if file.isatty() else int(columns) if columns.isdecimal() and int(columns) else 120
-    return Console(file=file, highlight=False, soft_wrap=False, width=width)  # type: ignore[arg-type]
+    return Console(
+        file=file,  # type: ignore[arg-type]
+        highlight=False,
+        soft_wrap=False,
+        width=width,
+        force_terminal=is_terminal,
+    )
+
+
+def print_plainly(is_asked: bool) -> None:
+    """Print lines without control characters from now on, or again what suits the stream (False)."""
+    _asked["plain"] = is_asked
+
+
+def is_plain(stream: _Stream) -> bool:
+    """Return whether a stream gets lines without control characters, as one does that is no terminal.
+
+    A notebook gives `!dlrun` a terminal that keeps every redrawn line, and so do some CI services.
+    """
+    environment = os.environ
+    is_ci = environment.get("CI", "").lower() not in ("", "0", "false")
+    is_dumb = environment.get("TERM", "").lower() in ("dumb", "unknown")
+    is_notebook = "JPY_PARENT_PID" in environment  # set by Jupyter for its kernels
+    return _asked["plain"] or not stream.isatty() or is_ci or is_dumb or is_notebook
 
 
 def can_redraw(console: Console) -> bool:
-    """Return whether a console is a terminal that can move its cursor: one with TERM=dumb gets lines."""
-    return console.is_terminal and not console.is_dumb_terminal
+    """Return whether a console is a terminal that can move its cursor and is meant to."""
+    return console.is_terminal
 
 
 def stdout() -> _Stream:

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
 from io import StringIO, TextIOWrapper
 from itertools import pairwise
@@ -28,7 +29,16 @@ from dlrun.console.model import print_layers
 from dlrun.console.numbers import duration, number, of_seeds
 from dlrun.console.parts import print_kind, print_part
 from dlrun.console.run_list import print_runs
-from dlrun.console.streams import _console, out, output_failure, say, show_progress, warn
+from dlrun.console.streams import (
+    _console,
+    can_redraw,
+    out,
+    output_failure,
+    print_plainly,
+    say,
+    show_progress,
+    warn,
+)
 from dlrun.console.training_results import print_results, print_what_went_wrong
 from dlrun.console.training_view import MOST_ROWS, REFRESH, TrainingDisplay, epochs_table
 from dlrun.errors import UserError
@@ -605,13 +615,64 @@ def test_what_was_printed_before_a_stream_failed_is_kept(monkeypatch: pytest.Mon
     output_failure()  # which the next command would tell
 
 
-def test_a_terminal_that_cannot_move_its_cursor_gets_lines_as_a_pipe_does(
-    tiny: Path, clock: Clock, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+UNWATCHED = [("TERM", "dumb"), ("CI", "true"), ("CI", "1"), ("JPY_PARENT_PID", "7")]
+
+
+@pytest.mark.parametrize(("name", "value"), UNWATCHED)
+def test_a_terminal_that_nobody_watches_gets_lines_as_a_pipe_does(
+    name: str, value: str, tiny: Path, clock: Clock, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv(name, value)
     train(a_plan(tiny), clock, 3, 2.0, on=terminal)
     assert [line.split("  ")[0] for line in terminal.getvalue().splitlines()[1:]] == [
         "epoch 1/3",
         "epoch 2/3",
         "epoch 3/3",
     ]
+
+
+@pytest.mark.parametrize(("name", "value"), [*UNWATCHED, ("CI", "false")])
+def test_no_control_character_is_printed_where_nobody_watches(
+    name: str, value: str, tiny: Path, clock: Clock, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, terminal)
+    everything(tiny, clock)
+    print_error(UserError("an error"))
+    warn("a warning")
+    assert [*show_progress(range(3), 3, "reading")] == [0, 1, 2]
+    has_control = any(not letter.isprintable() and letter != "\n" for letter in terminal.getvalue())
+    assert has_control == (value == "false")
+
+
+def test_colours_that_are_forced_reach_no_file(
+    tiny: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys, "stdout", stream := StringIO())
+    everything(tiny, clock)
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_every_command_with_a_live_view_prints_plainly_if_it_is_asked(
+    dlrun: Callable[..., Any], tiny: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_live() -> bool:
+        with redirect_stdout(terminal):
+            return can_redraw(out())
+
+    assert dlrun("train", tiny, "--quiet").code == 0
+    assert is_live()
+    for command, word in (
+        *(("train", tiny), ("resume", "last"), ("sweep", tiny), ("reproduce", "last")),
+        *(("eval", "last"), ("plot", "last"), ("data", tiny)),
+    ):
+        dlrun(command, word, "--plain", "nothing=1" if command != "reproduce" else "--quiet")
+        assert not is_live(), command
+        dlrun(command, word, "nothing=1" if command != "reproduce" else "--quiet")
+        assert is_live(), command
+    monkeypatch.setenv("DLRUN_PLAIN", "1")
+    dlrun("train", tiny, "nothing=1")
+    assert not is_live()
+    print_plainly(False)

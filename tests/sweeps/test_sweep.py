@@ -152,6 +152,7 @@ def test_many_settings_fit_on_the_screen_with_those_that_train_among_them(
 
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("LINES", str(height))
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stdout", terminal := Terminal())
     every = [
         RunProgress(

@@ -160,6 +160,24 @@ Check = Annotated[
         "changed on the command line.",
     ),
 ]
+
+
+def _print_plainly(is_asked: bool) -> bool:
+    from dlrun.console.streams import print_plainly
+
+    print_plainly(is_asked)
+    return is_asked
+
+
+Plain = Annotated[
+    bool,
+    typer.Option(
+        "--plain",
+        callback=_print_plainly,
+        envvar="DLRUN_PLAIN",
+        help="Print lines without colours or a table that is redrawn, as in notebooks and CI logs.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run folder.")]
 
 RunOrCheckpoint = Annotated[

@@ -1,6 +1,6 @@
-"""What a shell offers when Tab is pressed: configs, runs, keys, names of parts, choices, columns.
+"""The words that a shell offers when Tab is pressed: configs, runs, keys, names of parts, choices, columns.
 
-Nothing here imports PyTorch or Pydantic, for a shell waits. What cannot be read is not offered.
+PyTorch is not imported, for a shell waits; a config that cannot be read offers its keys alone.
 """
 
 from __future__ import annotations

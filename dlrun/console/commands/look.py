@@ -17,6 +17,7 @@ from dlrun.console.commands.arguments import (
     OptionalConfigName,
     Overrides,
     PartsDir,
+    Plain,
     RunsDir,
     expanded,
     known_kind,
@@ -59,6 +60,7 @@ def preview(
     ] = False,
     json: Json = False,
     runs_dir: RunsDir = RUNS,
+    plain: Plain = False,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
 ) -> None:

@@ -14,6 +14,7 @@ from dlrun.console.commands.arguments import (
     DataDir,
     Json,
     PartsDir,
+    Plain,
     Quiet,
     RunName,
     RunsDir,
@@ -192,6 +193,7 @@ def reproduce(
     quiet: Quiet = False,
     json: Json = False,
     runs_dir: RunsDir = RUNS,
+    plain: Plain = False,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
 ) -> None:
