@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
@@ -18,12 +19,14 @@ from dlrun.config.option_values import acceptable, accepts, as_list, checked
 from dlrun.config.other_words import NAMES_OF_PART
 from dlrun.config.registry import REQUIRED, Parts
 from dlrun.config.strict_yaml import Located, no_mapping
+from dlrun.config.syntax import TABLES
 from dlrun.config.unknown_keys import Note, name_meant, note_unknown_keys, unknown_option
 from dlrun.errors import UserError, listed, nearest, shortened
 from dlrun.system.file_names import MOST_BYTES, composed_name, is_plain_name
 
 _DEVICE = re.compile(r"(auto|cpu|cuda(:[0-9]{1,2})?|mps)\Z")
 _FACTOR = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?x\Z")  # such as 0.1x
+_NAMES = ("monitor", "task", "weights", "path")  # texts that name something: 3 in quotes would name nothing
 _LONGEST_NAME = 64  # letters of a run's name
 
 
@@ -108,7 +111,7 @@ def _choice(
     try:
         part = parts.part(kind, name)
     except UserError as error:
-        note(named, error.what, error.fix, error.where)
+        note(named, f"{error.what}{_as_path(kind, name)}", error.fix, error.where)
         return None
     given: dict[str, Any] = {}
     known = part.options | part.common
@@ -128,6 +131,13 @@ def _choice(
     # Defaults of common options are left out, so that runs of an earlier dlrun have the same settings.
     common = {key: value for key, value in given.items() if key in part.common}
     return Choice(name, complete | {k: v for k, v in common.items() if v != part.common[k].default})
+
+
+def _as_path(kind: str, name: str) -> str:
+    """The remedy for a file in place of a dataset's name; "" for anything else."""
+    if kind != "dataset" or Path(name).suffix.lower() not in TABLES:
+        return ""
+    return f"; write dataset: {in_one_line({'name': 'csv', 'path': name, 'target': 'COLUMN'})} for a table"
 
 
 def _as_mapping(item: Located) -> str:
@@ -210,7 +220,7 @@ def _as_accepted(path: tuple[str | int, ...], kind: Any, plain: Any) -> str:
     if path == ("device",):
         return f"; write cuda:{plain}" if type(plain) is int and 0 <= plain < 100 else ""
     meant = acceptable(kind, plain)
-    if meant is None:
+    if meant is None or (path[-1] in _NAMES and not isinstance(plain, str)):
         return ""
     is_quoted = isinstance(plain, str) and in_one_line(meant) == plain
     return f"; write {shortened(in_one_line(meant))}{' without quotes' if is_quoted else ''}"

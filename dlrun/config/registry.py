@@ -147,6 +147,8 @@ class Parts:
 
     def canonical(self, kind: str, name: str) -> str:
         """The name of a part in its own letters, adam for Adam; the name itself if there is no such part."""
+        if (kind, name) in self._read:
+            return name
         names = self._paths(kind)
         return name.lower() if name not in names and name.lower() in names else name
 

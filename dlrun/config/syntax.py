@@ -46,7 +46,7 @@ _BEGINNINGS = {
     b"\x89HDF": "an HDF5 file",
     b"\x93NUMPY": "a NumPy array",
 }
-_TABLES = (".csv", ".tsv", ".parquet", ".feather", ".xlsx")
+TABLES = (".csv", ".tsv", ".parquet", ".feather", ".xlsx")
 _CODE = (".py", ".ipynb")
 _CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -110,7 +110,7 @@ def refused_kind(raw: bytes, name: str) -> tuple[str, str] | None:
     if b"\0" in raw[:1000]:
         return "this is not YAML: the file is binary", NAME_ANOTHER
     suffix = name[name.rfind(".") :].lower()
-    if suffix in _TABLES:
+    if suffix in TABLES:
         fix = f"write a config that names it, with dataset: {{name: csv, path: {name}, target: COLUMN}}"
         return "this is a table, not a config", fix
     return ("this is Python code, not a config", NAME_ANOTHER) if suffix in _CODE else None

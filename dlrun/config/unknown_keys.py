@@ -29,11 +29,12 @@ _LONGEST = 100  # characters of a part that is written out in a remedy
 
 def note_unknown_keys(tree: Located, parts: Parts, note: Note) -> set[str]:
     """Note the keys of a config that do not exist; gives the meant ones, such as `optimizer.lr`."""
-    known, found, chosen = key_types(), set[str](), chosen_parts(tree, parts)
+    found, unknown = set[str](), {key: each for key, each in tree.value.items() if key not in key_types()}
+    if not unknown:
+        return found
+    chosen = chosen_parts(tree, parts)
     tree = _with_flat_options(tree, chosen, parts)
-    for key, item in tree.value.items():
-        if key in known:
-            continue
+    for key, item in unknown.items():
         if isinstance(item.value, dict) and item.value and plainly(key) in SECTIONS:
             for inner, value in item.value.items():
                 said, meaning = _unknown_key(inner, value, tree, chosen, parts, within=key)

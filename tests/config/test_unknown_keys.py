@@ -252,3 +252,16 @@ def test_what_needs_no_key_is_said_to_need_none(base: Path) -> None:
 def test_a_remedy_is_a_text_that_reads_back_as_its_value(base: Path) -> None:
     [mistake] = mistakes(base, ["experiment_name='007'"])
     assert parse(advised(mistake).partition("=")[2], "here").value == "007"
+
+
+def test_a_table_in_place_of_a_dataset_is_shown_in_one(base: Path) -> None:
+    [mistake] = mistakes(base, ["dataset=train.csv"])
+    assert mistake.endswith("; write dataset: {name: csv, path: train.csv, target: COLUMN} for a table")
+    [mistake] = mistakes(base, ["data=train.csv"])
+    assert mistake.endswith("dlrun's word is dataset")
+
+
+@pytest.mark.parametrize("word", ["monitor=3", "task=3", "architecture.weights=3"])
+def test_a_number_that_names_nothing_is_not_advised_in_quotes(base: Path, word: str) -> None:
+    [mistake] = mistakes(base, [word])
+    assert "write" not in mistake
