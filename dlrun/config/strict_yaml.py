@@ -219,8 +219,11 @@ def _refuse_what_would_not_end(text: str, refuse: Any) -> None:
         values += isinstance(event, yaml.NodeEvent)
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST or values > MOST_VALUES:
-            raise refuse("this is nested too deeply or holds too many values", event.start_mark)
+        if depth > DEEPEST:
+            raise refuse(f"this is nested too deeply, in more than {DEEPEST} levels", event.start_mark)
+        if values > MOST_VALUES:
+            fix = "a pattern such as 'x*' names many columns of a table at once"
+            raise refuse(f"a config holds at most {MOST_VALUES:,} keys and values", event.start_mark, fix)
 
 
 def _scalar(node: yaml.ScalarNode, refuse: Any) -> Any:

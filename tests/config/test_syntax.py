@@ -263,3 +263,10 @@ def test_a_value_on_the_command_line_is_refused_with_the_same_words(
         "  where: on the command line: architecture.hidden=[10",
         "  fix: write [10]",
     ]
+
+
+def test_too_many_values_are_said_with_the_way_to_write_fewer() -> None:
+    error = refused(f"ignore: [{', '.join(f'x{number}' for number in range(10_000))}]")
+    assert error.what == "a config holds at most 10,000 keys and values"
+    assert error.fix == "a pattern such as 'x*' names many columns of a table at once"
+    assert refused("[" * 60).what == "this is nested too deeply, in more than 50 levels"
