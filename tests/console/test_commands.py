@@ -17,12 +17,6 @@ import pytest
 from small_runs import FILES_OF_A_RUN, SIGNS, files_of, only_run, timeless, tree
 
 from dlrun import __version__
-from dlrun.console.commands.arguments import (
-    complete_config,
-    complete_kind,
-    complete_kind_or_part,
-    complete_run,
-)
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.run import Run
 
@@ -622,22 +616,6 @@ expect: {train_accuracy: "> 0.9"}
 
 
 # --------------------------------------------------------------------------- completion
-
-
-@pytest.mark.usefixtures("trained")
-def test_configs_and_runs_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert complete_run("") == ["last", "tiny-001"]
-    assert complete_run("ti") == ["tiny-001"]
-    assert complete_run("x") == []
-    assert complete_config("tin") == ["tiny.yaml"]
-    assert complete_config(f"{tmp_path}/t") == [str(tmp_path / "tiny.yaml")]
-    assert complete_config("spiral_relu_w") == ["spiral_relu_wide"]
-    assert complete_config("[") == []
-    assert complete_kind("opt") == ["optimizer"]
-    assert complete_kind_or_part("opt") == ["optimizer"]
-    assert complete_kind_or_part("adam") == ["adam", "adamw"]
-    assert complete_kind_or_part("optimizer.sg") == ["optimizer.sgd", "optimizer.sgd_scratch"]
 
 
 def test_the_shell_asks_for_completions_and_gets_them() -> None:

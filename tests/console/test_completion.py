@@ -14,6 +14,7 @@ from places import TINY
 from dlrun.config.keys import KEYS
 from dlrun.config.registry import FOLDERS, Parts
 from dlrun.console.commands.app import COMMANDS, app
+from dlrun.console.commands.completion import complete_config
 from dlrun.console.commands.examples import EXAMPLES
 
 Dlrun = Callable[..., Any]
@@ -64,6 +65,15 @@ def offered(dlrun: Dlrun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
 )
 def test_what_can_be_written_next_is_offered(offered: Offered, line: str, wanted: list[str]) -> None:
     assert offered(line) == wanted
+
+
+def test_configs_are_offered_by_path_and_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    monkeypatch.chdir(tmp_path)
+    assert complete_config(f"{tmp_path}/t") == [str(tmp_path / "tiny.yaml")]
+    assert complete_config("tin") == ["tiny.yaml"]
+    assert complete_config("spiral_relu_w") == ["spiral_relu_wide"]
+    assert complete_config("[") == []
 
 
 def test_shells_that_leave_words_whole_are_offered_whole_words(
