@@ -84,7 +84,10 @@ def settings_of_grid(
 def in_own_letters(config: Config, values: dict[str, Any]) -> dict[str, Any]:
     """The values of a setting with the names of parts and choices as its config has them: relu for ReLU."""
     actual = flat_config(config.plain())
-    return {key: actual[key] if _is_same(value, actual.get(key)) else value for key, value in values.items()}
+    return {
+        key: actual[key] if key in actual and _is_same(value, actual[key]) else value
+        for key, value in values.items()
+    }
 
 
 def _is_same(one: Any, other: Any) -> bool:

@@ -47,6 +47,14 @@ def test_each_part_keeps_the_options_of_the_config_that_it_has(
     assert of_sgd.notes == (f"{key}=sgd: beta2 of the config is left out",)
 
 
+def test_a_value_that_a_config_leaves_out_stays_as_it_is(config: Path) -> None:
+    found = settings(config, "architecture.weights=null,a.pt")
+    assert [each.values for each in found] == [
+        {"architecture.weights": None},
+        {"architecture.weights": "a.pt"},
+    ]
+
+
 def test_a_list_of_numbers_without_brackets_is_said_to_be_several_values(config: Path) -> None:
     with pytest.raises(UserError) as refused:
         settings(config, "architecture.hidden=100,100")

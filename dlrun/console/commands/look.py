@@ -76,7 +76,6 @@ def preview(
 
     own_parts = parts_of(parts)
     checked = load_config(find_config(config), with_options(overrides, device="cpu"), own_parts)
-    warn_of_notes([checked])
     from dlrun.console.dataset import print_columns, print_dataset, print_preview
     from dlrun.console.streams import say_json
     from dlrun.results.preview import dataset_facts
@@ -102,6 +101,7 @@ def preview(
     if split:
         write_split_list(split, plan.data, loaded)
     found = dataset_facts(plan, loaded)
+    warn_of_notes([checked])
     if json:
         say_json(finite(found | ({"table": table.plain()} if table else {})))
         return
@@ -149,7 +149,6 @@ def show(
 
     own_parts = parts_of(parts)
     checked = load_config(find_config(config), with_options(overrides, device=device), own_parts)
-    warn_of_notes([checked])
     from dlrun.console.model import print_layers, print_weights
     from dlrun.console.streams import say
     from dlrun.training.initial_weights import initial_weights
@@ -157,6 +156,7 @@ def show(
     from dlrun.training.weights_file import with_weights_found
 
     plan = make_plan(with_weights_found(checked, own_parts, runs_dir), own_parts, data_dir)
+    warn_of_notes([checked])
     text = dump_config(plan.config)
     if yaml:
         say(text.rstrip())

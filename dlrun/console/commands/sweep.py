@@ -156,7 +156,6 @@ def sweep(
 
             space = search_space(path, words, chosen_seeds, own_parts, runs_dir)
             chosen = [space.setting]
-        warn_of_notes([] if quiet or json else [config for each in chosen for config in each.configs])
     start_server()
     from dlrun.sweeps.estimate import estimate_time
     from dlrun.sweeps.planning import plan_sweep
@@ -177,6 +176,7 @@ def sweep(
             may_stack=stack,
             runs_dir=runs_dir,
         )
+        warn_of_notes([] if quiet or json else [config for each in chosen for config in each.configs])
         if (note := prepared.without_validation) and not (quiet or json):
             say(note)
         if dry_run:

@@ -73,7 +73,6 @@ def train(
     checked = with_judged_claims(
         load_config(path, words, own_parts), words, lambda: load_config(path, (), own_parts), check=check
     )
-    warn_of_notes([] if quiet else [checked])
     from dlrun.console.streams import warn
     from dlrun.run_folders.locating import create_run
     from dlrun.training.experiment import train_run
@@ -87,6 +86,7 @@ def train(
     run = create_run(runs_dir, checked.name, dump_config(plan.config))
     if not quiet and SWEEP_KEY in read_config(path).value:
         warn(f"the values under {SWEEP_KEY}: are only for dlrun sweep; this trains the config without them")
+    warn_of_notes([] if quiet else [checked])
     view = _view(quiet, run)
     outcome = train_run(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=redraw)
     _conclude(plan, outcome, quiet)
