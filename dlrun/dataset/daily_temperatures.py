@@ -21,6 +21,8 @@ from dlrun.data.tabular.table import file_table, table_data
 # The options that have an effect on a trained model; its checkpoint has settled the others.
 at_evaluation = ("path", "missing=drop", "missing=refuse")
 
+of_earlier_runs = {"source": "generated"}
+FILE = "temps.csv"
 COLUMNS = ("year", "month", "day", "week", "temp_2", "temp_1", "average", "actual", "friend")
 WEEK = ("Mon", "Tues", "Wed", "Thurs", "Fri", "Sat", "Sun")
 YEAR = 2016
@@ -33,6 +35,7 @@ def daily_temperatures(
     known: Mapping[str, Any] | None = None,
     *,
     path: str | None = None,
+    source: Literal["auto", "generated"] = "auto",
     ignore: Sequence[str] = (),
     date_cycles: Sequence[Literal["year", "week", "day"]] = (),
     missing: Literal["refuse", "drop", "fill"] = "refuse",
@@ -49,7 +52,9 @@ def daily_temperatures(
     date over the years, the target, the guess.
 
     Args:
-        path: CSV file with the same columns; null: the year is generated.
+        path: CSV file with the same columns; null: what `source` says.
+        source: The year without a path; auto: that of temps.csv in the data folder if it is there, or else
+            one that is generated.
         ignore: Columns that the model does not see, where * stands for any letters.
         date_cycles: Further inputs, the sine and cosine of the date within the year, the week or the day.
         missing: Treatment of missing cells: refuse the file, drop such rows, or fill them with the mean.
@@ -77,9 +82,16 @@ def daily_temperatures(
         valid_fraction=valid_fraction,
         seed=seed,
     )
-    if path is None:
-        return replace(table_data(lambda *_: made(seed), options, known), synthetic=True)
-    return table_data(partial(file_table, path, root), options, known)
+    if path is not None:
+        return table_data(partial(file_table, path, root), options, known)
+    file = root / FILE
+    is_there = source == "auto" and known is None and file.is_file()
+    read = partial(file_table, str(file), root) if is_there else lambda *_: made(seed)
+    data = table_data(read, options, known)
+    if is_there:
+        data.findings.append(f"the year is that of {file}; source: generated makes one up")
+    settled = {"path": str(file.absolute())} if is_there else {"source": "generated"}
+    return replace(data, guessed={**data.guessed, **settled}, synthetic=not is_there)
 
 
 def made(seed: int) -> Table:

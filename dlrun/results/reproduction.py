@@ -98,7 +98,7 @@ def reproduce_run(
     config = load_run_config(run.config, words, parts)
     plan = make_plan(config, parts, data_dir)
     loaded = plan.load(progress=progress)
-    try_on(plan, loaded)
+    try_on(plan, loaded, is_new=False)
     again = create_run(parent, config.name, dump_config(plan.config))
     signal = None
     try:

@@ -206,6 +206,8 @@ def compare_runs(
     _show_asked(groups, notes)
     _note_other_examples(done, metric, notes)
     _note_versions(done, notes)
+    if ranked and len(groups) > 1 and metric.removeprefix("best.").startswith("train"):
+        notes.append(_said_of_training(metric, done))
     monitors = {str(at(each.summary, "best", "monitor") or "") for each in done}
     monitor = monitors.pop() if len(monitors) == 1 else ""
     return Comparison(metric, higher, groups, ranked, comparisons, notes, monitor)
@@ -355,6 +357,14 @@ def _note_versions(records: Iterable[Record], notes: list[str]) -> None:
         notes.append("not all were trained with the same code of dlrun and of your parts")
     if len({each.is_stacked for each in records}) > 1:
         notes.append("the seeds of some were trained as one model, which changes the last bits")
+
+
+def _said_of_training(metric: str, records: Iterable[Record]) -> str:
+    """The note of a ranking by figures of training examples, with the remedy."""
+    wanted = f"valid_{figure_of(metric)}"
+    is_there = any(wanted in record.columns() for record in records)
+    fix = f"take --metric {wanted}" if is_there else "set dataset.valid_fraction in new runs"
+    return f"{metric} ranks by the training examples, and may choose what learns them by heart; {fix}"
 
 
 def figure_of(metric: str) -> str:

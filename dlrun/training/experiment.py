@@ -47,6 +47,7 @@ from dlrun.training.resume_checks import (
     what_is_elsewhere,
 )
 from dlrun.training.run_writer import Outcome, RunWriter, log_warning
+from dlrun.training.traps import trap_warnings
 from dlrun.training.views import TrainingView
 
 
@@ -215,7 +216,7 @@ def _opened(
         fix = "restore that, or resume without --strict"
         raise CheckpointRefused(elsewhere, where=str(run.last), fix=fix)
     warnings = list(warnings_of(plan, elsewhere, saved, state))
-    warnings += [] if saved else column_warnings(plan.data, loaded.splits)
+    warnings += [] if saved else [*column_warnings(plan.data, loaded.splits), *trap_warnings(plan, loaded)]
     if reason := why_no_guess(plan, loaded):
         warnings.append(f"there is no baseline beside the figures: {reason}")
     writer = RunWriter(plan, run, loaded, hardware, state, saved, view, begun.plain() if begun else None)

@@ -16,18 +16,20 @@ from dlrun.training.noting import Noting
 from dlrun.training.own_parts import trials
 from dlrun.training.plan import Plan
 from dlrun.training.stacking import refuse_what_differs
+from dlrun.training.traps import refuse_idle_dropout
 from dlrun.training.trials import lonely_example
 
 _ALIKE = 1e-5  # of outputs, relative to the largest: those of other tokens differ by far more
 
 
-def try_on(plan: Plan, loaded: Loaded) -> None:
+def try_on(plan: Plan, loaded: Loaded, *, is_new: bool = True) -> None:
     """Raise ConfigError for a mistake that needs the data or the model to be seen.
 
     A split would not be measured, the model does not fit into memory, the weights that it should begin with
     cannot be read or do not fit it, a batch of one has no variance to normalise by, a part of the user's own
     does not repeat or judges a batch as a whole, stacked seeds differ from seeds apart, or the outputs are
-    not the probabilities that the loss takes them for.
+    not the probabilities that the loss takes them for. In a new run a dropout that acts nowhere is one too;
+    runs of before have it.
     """
     wanted = (
         3 * plan.dtype.itemsize * plan.layers.parameters * len(plan.config.seeds)
@@ -40,6 +42,8 @@ def try_on(plan: Plan, loaded: Loaded) -> None:
         raise plan.config.refuse([plan.config.mistake("batch_size", what)])
     if loaded.undeclared:
         raise plan.config.refuse([plan.config.mistake("dataset", loaded.undeclared)])
+    if is_new:
+        refuse_idle_dropout(plan, loaded)
     if plan.data.autoregressive and (what := _seen_later(plan, loaded)):
         fix = "set causal: true (of a transformer) or bidirectional: false (of an rnn)"
         raise plan.config.refuse([plan.config.mistake("architecture", what, fix)])

@@ -244,6 +244,20 @@ def test_the_best_is_never_chosen_by_the_test_set_unless_that_is_asked_for(tmp_p
     assert of(valid).metric == of(valid, ranked=True).metric == "valid_accuracy"
 
 
+def test_a_ranking_by_training_figures_is_said_with_the_remedy(tmp_path: Path) -> None:
+    valid = {"valid_loss": [1.0], "valid_accuracy": [0.5]}
+    runs = [made(tmp_path, {"optimizer": SGD}), made(tmp_path)]
+    both = [
+        made(tmp_path, each, final={"train_accuracy": [0.5], **valid}) for each in ({"optimizer": SGD}, {})
+    ]
+    said = "train_accuracy ranks by the training examples, and may choose what learns them by heart"
+    assert of(*runs, ranked=True).notes == [f"{said}; set dataset.valid_fraction in new runs"]
+    found = of(*both, ranked=True, metric="train_accuracy").notes
+    assert found == [f"{said}; take --metric valid_accuracy"]
+    for fine in (of(*runs), of(*both, ranked=True), of(runs[0], ranked=True)):
+        assert fine.notes == []
+
+
 def test_of_an_unknown_metric_it_is_said_which_way_it_is_taken(tmp_path: Path) -> None:
     found = of(made(tmp_path, final={"train_mine": [0.5]}), metric="train_mine")
     assert (found.higher_is_better, len(found.notes)) == (False, 1)
@@ -512,7 +526,7 @@ def test_of_a_sweep_each_is_beside_the_best_and_named_by_what_was_set(dlrun: Dlr
     found = json.loads(dlrun("compare", "last", "--json").out)
     assert found["beside"] == "best"
     assert [each["settings"] for each in found["settings"]] == values
-    assert found["notes"] == ["these keys differ too: optimizer.lr, optimizer.weight_decay"]
+    assert found["notes"][0] == "these keys differ too: optimizer.lr, optimizer.weight_decay"
     first = json.loads(dlrun("compare", "last", "--json", "--beside", "first").out)
     assert [each["settings"] for each in first["settings"]] == values[::-1]
     one = json.loads(dlrun("compare", f"{sweep.name}/small-001", "--json").out)

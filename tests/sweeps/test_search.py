@@ -100,7 +100,8 @@ def test_what_a_killed_process_left_of_the_study_is_mended(dlrun: Dlrun, tiny: P
     sweep.content["search"]["count"] = 3
     sweep.write()
     done = dlrun("sweep", "--resume", "last")
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err.count("\n")) == (0, 1), done.err
+    assert "ranks by the training examples" in done.err
     ends = [trial.state.name for trial in study(sweep.folder)._study.trials]
     assert ends == ["COMPLETE"] * 3
 

@@ -17,6 +17,7 @@ from cells import rows_of
 from small_runs import planned, trained
 from torch import Tensor
 
+from dlrun.config.loading import load_config, load_run_config
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data, NewInputs
@@ -460,7 +461,8 @@ def test_a_mistake_in_the_table_is_a_mistake_of_the_config(tmp_path: Path) -> No
         dataset = EXPLICIT | {"name": "csv", "path": str(path), "target": "heat"}
         planned(dataset=dataset, loss="mse", metrics=[])
     [mistake] = map(str, refused.value.mistakes)
-    assert f"dataset: row 22 has 2 cells, but the header names 5 columns ({path}:22)" in mistake
+    assert "dataset: row 22 has 2 cells, but the header names 5 columns; name each" in mistake
+    assert mistake.endswith(f"({path}:22)")
 
 
 def test_a_path_is_from_here_or_else_from_the_data_folder(
@@ -702,6 +704,31 @@ def test_a_file_of_the_same_columns_takes_the_place_of_the_made_year(tmp_path: P
     with pytest.raises(UserError, match="there is no column 'actual', nor 'year'"):
         daily_temperatures(tmp_path, path=str(written(tmp_path, rows())))
     assert daily_temperatures(tmp_path, ignore=["week", "friend"]).input_shape == (6,)
+
+
+def test_a_year_in_the_data_folder_takes_the_place_of_the_made_one(tmp_path: Path) -> None:
+    made_up = daily_temperatures(tmp_path, seed=3)
+    assert made_up.guessed["source"] == "generated", "and stays so when a file comes later"
+    path = written(tmp_path, [",".join(some) for some in rows_of(made(5))], ",".join(COLUMNS))
+    path.rename(tmp_path / "temps.csv")
+    found, five, three = (
+        daily_temperatures(tmp_path, **options).read()["train"].inputs
+        for options in ({"seed": 3}, {"source": "generated", "seed": 5}, {"source": "generated", "seed": 3})
+    )
+    assert torch.equal(found, five)
+    assert not torch.equal(found, three)
+    data = daily_temperatures(tmp_path)
+    assert data.guessed["path"] == str(tmp_path / "temps.csv"), "it is recorded with the run"
+    assert data.findings[-1] == f"the year is that of {tmp_path}/temps.csv; source: generated makes one up"
+    again = daily_temperatures(tmp_path, dict(made_up.known), seed=3)
+    assert "path" not in again.guessed, "a trained model keeps its own"
+
+
+def test_a_run_of_before_keeps_the_year_that_was_made(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("base: temps\ndataset: {name: daily_temperatures}\n")
+    assert load_run_config(path).dataset.options["source"] == "generated"
+    assert load_config(path).dataset.options["source"] == "auto"
 
 
 def test_the_real_year_is_what_it_is_known_to_be(tmp_path: Path) -> None:

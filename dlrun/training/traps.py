@@ -1,0 +1,116 @@
+"""Traps: settings with which a run trains, but not what they seem to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import exp, sqrt
+
+import torch
+from torch import Tensor, nn
+
+from dlrun.blocks.decisions import Decision
+from dlrun.blocks.tasks import LossPart
+from dlrun.data.loaded import Loaded
+from dlrun.data.trees import Tree, expanded, joined, leaves, main_outputs
+from dlrun.errors import UserError
+from dlrun.training.layers import skeleton
+from dlrun.training.plan import Plan
+
+_TRIED = 16  # training examples
+_FREE_SIGNS = 20  # outputs with a sign of their own: by chance all are above 0 in one of 2^20
+_HARDLY = 0.05  # of the largest output: the least one after a leaky ReLU, an ELU or a GELU
+
+
+def refuse_idle_dropout(plan: Plan, loaded: Loaded) -> None:
+    """Raise ConfigError if the architecture's option `dropout` has no layer on which it would act."""
+    stated = plan.config.architecture.options
+    if not isinstance(stated.get("dropout"), float | int) or not stated["dropout"]:
+        return
+    if any("dropout" in type(module).__name__.lower() for module in skeleton(plan.build).modules()):
+        return
+    model, inputs = plan.model(plan.config.seeds[:1]), _some_inputs(plan, loaded)
+    model.begin(1)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        once, twice = (leaves(joined(model(inputs))) for _ in range(2))
+    if not all(map(torch.equal, once, twice)):  # it drops by a function, or somewhere else
+        return
+    name = plan.config.architecture.name
+    what = f"{stated['dropout']:g} changes nothing: {name} drops units of hidden layers, and has none"
+    fix = "add one, such as hidden: [100], or set dropout: 0" if "hidden" in stated else "set dropout: 0"
+    raise plan.config.refuse([plan.config.mistake("architecture.dropout", what, fix)])
+
+
+def trap_warnings(plan: Plan, loaded: Loaded) -> Iterator[str]:
+    """Yield what a new run should be told of its settings, each with the remedy."""
+    size, there = plan.config.batch_size, len(loaded["train"])
+    if isinstance(size, int) and size > there:
+        each = "each epoch is one step; set batch_size: full if that is meant"
+        yield f"batch_size {size:,} exceeds the {there:,} training examples: {each}"
+    if what := limited_outputs(plan, loaded):
+        yield what
+
+
+def limited_outputs(plan: Plan, loaded: Loaded) -> str:
+    """The mistake of a model that ends in an activation before a loss of logits, with the remedy; else "".
+
+    Seen by its outputs: with any weights they stay above 0, or near it.
+    """
+    decision, name = plan.task.decision, plan.config.architecture.name
+    if decision is None or decision.outputs < 2 or not _takes_logits(plan.loss, decision):
+        return ""
+    found = _drawn_outputs(plan, loaded)
+    if not bool(found.isfinite().all()) or found.min() == found.max():
+        return ""
+    low, high, classes = float(found.min()), float(found.max()), found.shape[1]
+    most = 1 / (1 + (classes - 1) * exp(low - high))  # of softmax, where one output is high and all else low
+    loss = f"{plan.loss.name} takes logits"
+    has_option = "output_activation" in plan.config.architecture.options
+    fix = "set output_activation: identity" if has_option else "leave out the activation at the end"
+    if low >= 0 and bool(((found.sum(1) - 1).abs() < 1e-3).all()):
+        why = f"{name} gives probabilities, which sum to 1, but {loss} and applies the softmax itself"
+        return f"{why}: no class can get more than {most:.0%}; {fix}"
+    if max(-low, high) <= 1 + 1e-6:
+        why = f"the outputs of {name} stay within {low:.3g} and {high:.3g}, as of an activation, but {loss}"
+        return f"{why}: no class can get more than {most:.0%}; {fix}"
+    if low >= -_HARDLY * high:
+        ever, some = ("never", "no") if low >= 0 else ("hardly", "little")
+        why = f"the outputs of {name} are {ever} below 0, as after a ReLU, but {loss} of either sign"
+        return f"{why}: one that is cut off has {some} gradient; {fix}"
+    return ""
+
+
+def _some_inputs(plan: Plan, loaded: Loaded) -> Tree:
+    """Some training inputs for one copy, (1, n, …)."""
+    training = loaded["train"]
+    places = torch.linspace(0, len(training) - 1, min(_TRIED, len(training))).long()
+    return expanded(training.batch(places.to(plan.device))[0], 1)
+
+
+def _takes_logits(loss: LossPart, decision: Decision) -> bool:
+    """True if a loss goes towards 0, and never below, as the true class's output leaves all others behind."""
+    if loss.is_batchwise or loss.has_places:
+        return False
+    classes = torch.arange(min(decision.classes, decision.outputs))
+    sides = 2.0 * nn.functional.one_hot(classes, decision.outputs) - 1
+    try:
+        with torch.no_grad():
+            near, far = (loss.measure(scale * sides, classes) for scale in (1.0, 50.0))
+        return bool((far >= 0).all()) and bool((far < 0.5 * near).all())
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, UserError):
+        return False
+
+
+def _drawn_outputs(plan: Plan, loaded: Loaded) -> Tensor:
+    """The outputs (n, classes, …) of some models like that of the plan, with random weights."""
+    inputs, found = _some_inputs(plan, loaded), list[Tensor]()
+    stream = torch.Generator().manual_seed(0)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        model = plan.model(plan.config.seeds[:1]).eval()
+        model(inputs)  # which makes the weights of lazy layers
+        while len(found) * (found[0].shape[1] if found else 0) < _FREE_SIGNS:
+            for weight in model.parameters():
+                # Far from 0, and yet no product of many layers is beyond a float.
+                deviation = 2 / sqrt(weight[0].numel()) if weight.dim() > 1 else 3.0
+                weight.copy_(deviation * torch.randn(weight.shape, generator=stream))
+            found.append(main_outputs(joined(model(inputs)))[0])
+    return torch.cat(found)

@@ -1,0 +1,176 @@
+"""Settings with which a run trains, but not what they seem to say, are refused or said with the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_runs import Listening, go_on, own_parts, planned, trained
+
+from dlrun.config.mistakes import ConfigError
+from dlrun.training.plan_trials import try_on
+from dlrun.training.traps import limited_outputs, trap_warnings
+
+MODEL = '''
+"""A model that ends as it likes."""
+import torch
+from torch import nn
+import torch.nn.functional as F
+
+
+class Ending(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.first, self.last = nn.Linear(inputs, 8), nn.Linear(8, outputs)
+        self.weight, self.scale = nn.Parameter(torch.randn(outputs, 8)), nn.Parameter(torch.ones(outputs))
+
+    def forward(self, x):
+        x = self.first(x.flatten(1)).relu()
+        return {ending}
+
+
+def ending(shape, outputs, *, dropout: float = 0.0):
+    """A hidden layer, and an ending."""
+    return Ending(shape[0], outputs)
+'''
+LIMITED = {
+    "self.last(x).relu()": "as after a ReLU, but cross_entropy takes logits of either sign: one that is",
+    "F.softplus(self.last(x))": "are never below 0, as after a ReLU",
+    "F.leaky_relu(self.last(x))": "are hardly below 0, as after a ReLU",
+    "F.gelu(x @ self.weight.T)": "are hardly below 0, as after a ReLU",
+    "self.last(x).softmax(1)": "gives probabilities, which sum to 1, but cross_entropy takes logits",
+    "self.last(x).tanh()": "stay within -1 and 1, as of an activation",
+    "self.last(x).sigmoid()": "but cross_entropy takes logits: no class can get more than 58%",
+    "F.hardtanh(x @ self.weight.T)": "stay within -1 and 1, as of an activation",
+}
+FREE = [
+    "self.last(x)",
+    "self.last(x) + 3",
+    "x @ self.weight.T",
+    "self.last(x).log_softmax(1)",
+    "self.scale * self.last(x).tanh()",
+    "F.layer_norm(self.last(x), (3,))",
+]
+
+
+def said(tmp_path: Path, ending: str, **changes: Any) -> str:
+    plan = planned(
+        own_parts(tmp_path, {"architecture/ending.py": MODEL.format(ending=ending)}),
+        **{"architecture": "ending"} | changes,
+    )
+    return limited_outputs(plan, plan.load())
+
+
+@pytest.mark.parametrize("ending", LIMITED)
+def test_an_activation_on_logits_is_seen_by_the_outputs(ending: str, tmp_path: Path) -> None:
+    found = said(tmp_path, ending)
+    assert LIMITED[ending] in found
+    assert found.endswith("; leave out the activation at the end")
+
+
+@pytest.mark.parametrize("ending", FREE)
+def test_outputs_that_can_be_any_logits_are_fine(ending: str, tmp_path: Path) -> None:
+    assert said(tmp_path, ending) == ""
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_seed_is_unlucky(classes: int, seed: int) -> None:
+    for activation, is_said in (("identity", False), ("relu", True)):
+        plan = planned(
+            dataset={"name": "spiral", "points": 20, "classes": classes},
+            architecture={"name": "mlp", "hidden": [4], "output_activation": activation},
+            seeds=[seed],
+        )
+        assert bool(limited_outputs(plan, plan.load())) == is_said
+
+
+@pytest.mark.parametrize(
+    ("loss", "activation", "is_said"),
+    [
+        ("cross_entropy", "softmax", True),
+        ("cross_entropy_scratch", "relu", True),
+        ("bce", "sigmoid", True),
+        ("mse", "sigmoid", False),  # of the one-hot targets
+        ("mse", "softmax", False),
+        ("nll", "log_softmax", False),
+    ],
+)
+def test_only_a_loss_of_logits_is_told(loss: str, activation: str, is_said: bool) -> None:
+    model = {"name": "mlp", "hidden": [4], "output_activation": activation}
+    plan = planned(loss=loss, architecture=model)
+    found = limited_outputs(plan, plan.load())
+    assert bool(found) == is_said
+    assert not is_said or found.endswith("; set output_activation: identity")
+
+
+def test_the_scratch_model_with_a_relu_at_its_end_is_told_too() -> None:
+    for ends, is_said in ((True, True), (False, False)):
+        model = {"name": "mlp_scratch", "hidden": [5], "relu_output": ends}
+        plan = planned(architecture=model)
+        assert bool(limited_outputs(plan, plan.load())) == is_said
+
+
+def test_the_classes_of_places_are_looked_at_as_well() -> None:
+    plan = planned(
+        dataset={"name": "shapes", "size": 16, "images": 4, "test_images": 4},
+        architecture={"name": "unet", "channels": 2},
+        metrics=[],
+    )
+    assert limited_outputs(plan, plan.load()) == ""
+
+
+def test_a_new_run_says_its_traps_once(tmp_path: Path) -> None:
+    model = {"name": "mlp", "hidden": [4], "output_activation": "relu"}
+    plan, view = planned(architecture=model, batch_size=100), Listening()
+    run = trained(plan, tmp_path, view=view, stop_after=1)
+    size = "batch_size 100 exceeds the 60 training examples: each epoch is one step; set batch_size: full if"
+    assert view.warnings[0].startswith(size)
+    assert "as after a ReLU" in view.warnings[1]
+    assert view.warnings[1] in (run.folder / "log.txt").read_text(encoding="utf-8")
+    go_on(run, {"architecture": model, "batch_size": 100}, view=(again := Listening()))
+    assert not {*view.warnings[:2]} & {*again.warnings}
+    assert list(trap_warnings(planned(batch_size=60), plan.load())) == []
+    assert list(trap_warnings(planned(batch_size="full"), plan.load())) == []
+
+
+IDLE = {
+    "mlp": ({"name": "mlp", "hidden": [], "dropout": 0.5}, {}),
+    "cnn": (
+        {"name": "cnn", "channels": [2], "kernel_size": 3, "padding": 1, "dropout": 0.5},
+        {"dataset": "dots"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_a_dropout_that_changes_nothing_is_refused_in_new_runs_alone(name: str, tmp_path: Path) -> None:
+    model, changes = IDLE[name]
+    plan = planned(own_parts(tmp_path), architecture=model, **changes)
+    loaded = plan.load()
+    with pytest.raises(ConfigError) as refused:
+        try_on(plan, loaded)
+    [mistake] = refused.value.mistakes
+    assert mistake.key == "architecture.dropout"
+    assert mistake.what == f"0.5 changes nothing: {name} drops units of hidden layers, and has none"
+    assert mistake.fix == "add one, such as hidden: [100], or set dropout: 0"
+    try_on(plan, loaded, is_new=False)
+    for fine in ({"hidden": [4]}, {"dropout": 0.0}):
+        own = planned(own_parts(tmp_path), architecture=model | fine, **changes)
+        try_on(own, own.load())
+
+
+def test_a_dropout_by_a_function_is_seen_in_the_outputs(tmp_path: Path) -> None:
+    for ending, acts in (("self.last(F.dropout(x, 0.5, self.training))", True), ("self.last(x)", False)):
+        text = MODEL.format(ending=ending)
+        folder = tmp_path / str(acts)
+        plan = planned(
+            own_parts(folder, {"architecture/ending.py": text}),
+            architecture={"name": "ending", "dropout": 0.5},
+        )
+        if acts:
+            try_on(plan, plan.load())
+            continue
+        with pytest.raises(ConfigError, match="set dropout: 0"):
+            try_on(plan, plan.load())
