@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from os.path import lexists
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from dlrun.config.registry import Parts
 from dlrun.data.examples import EVALUATION_BATCH, Data, FarValue, NewInputs
+from dlrun.data.image_files.far_images import IMAGE_RANGES, FarImages, ranges_in
 from dlrun.data.image_files.finding import image_files, printable
 from dlrun.data.image_files.reading import read_image
 from dlrun.data.preparation import Preparation
@@ -138,10 +140,14 @@ def predict_files(
     if out and not plan.task.image_name:
         raise UserError("--out is for a model whose predictions are images")
     given = [meant for each in given for meant in _meant(plan.data, each)]
+    far_images = FarImages(ranges_in(saved.data.get(IMAGE_RANGES)))
+    read_each = partial(_read, plan, far_images, is_alone=len(given) == 1)
     if plan.task.image_name:
         folder = out or Path(f"{name}-{plan.task.image_name}s")
-        return _predicted_images(plan, preprocessing, saved, path, given, folder, warn)
-    pieces = (piece for each in given for piece in _read(plan, each, is_alone=len(given) == 1))
+        found = [list(read_each(each)) for each in given]
+        plan.data.notes.extend(far_images.notes)
+        return _predicted_images(plan, preprocessing, saved, path, given, found, folder, warn)
+    pieces = (piece for each in given for piece in read_each(each))
     first = next(pieces, None)  # a file that cannot be read is said before anything is printed
     if first is None:
         raise UserError(f"there is no input in {', '.join(map(in_full, given))}")
@@ -163,6 +169,7 @@ def predict_files(
             columns = piece.columns if with_columns else {}
             refused, far = piece.refused, piece.far
             yield Predictions(plan, epoch, saved.digest, piece.names, outputs, refused, columns, far)
+        plan.data.notes.extend(far_images.notes)
 
     return PredictedPieces(plan, epoch, saved.digest, predicted())
 
@@ -173,11 +180,11 @@ def _predicted_images(
     saved: Checkpoint,
     path: Path,
     given: Sequence[str | Path],
+    read: Sequence[Sequence[NewInputs]],
     out: Path,
     warn: Callable[[str], None],
 ) -> PredictedImages:
-    """The images that are predicted for some files, written into a folder that may hold none of them yet."""
-    read = [list(_read(plan, each, is_alone=len(given) == 1)) for each in given]
+    """The images predicted for what was `read` of files, written into a folder that may hold none of them."""
     names = [
         [name for piece in pieces for place, name in enumerate(piece.names) if place not in piece.refused]
         for pieces in read
@@ -214,7 +221,7 @@ def _is_text(data: Data, given: str | Path) -> bool:
     return data.encode is not None and not (text and lexists(given)) and not _FILE_NAME.fullmatch(text)
 
 
-def _read(plan: Plan, given: str | Path, *, is_alone: bool) -> Iterator[NewInputs]:
+def _read(plan: Plan, far_images: FarImages, given: str | Path, *, is_alone: bool) -> Iterator[NewInputs]:
     """Read a file or take a text; rows and notes of several files name them, for each has a row 2."""
     path, data = Path(given), plan.data
     told = len(data.notes)
@@ -223,6 +230,8 @@ def _read(plan: Plan, given: str | Path, *, is_alone: bool) -> Iterator[NewInput
         return
     try:
         for piece in new_inputs(data, path):
+            if len(data.shape) == 3 and len(first_of(piece.inputs)):
+                piece = _with_far(piece, far_images)
             if is_alone or plan.task.continues or len(data.shape) not in (1, 2):
                 yield piece
             else:
@@ -237,6 +246,13 @@ def _read(plan: Plan, given: str | Path, *, is_alone: bool) -> Iterator[NewInput
 
 def _of_file(name: str, note: str) -> str:
     return note if note.startswith(name) else f"{name}: {note}"
+
+
+def _with_far(piece: NewInputs, far_images: FarImages) -> NewInputs:
+    """The images that were read, with the figures of those that lie far outside the training images."""
+    kept = [place for place in range(len(piece.names)) if place not in piece.refused]
+    far = far_images.found(single(piece.inputs), [piece.names[place] for place in kept])
+    return replace(piece, far={**piece.far, **{kept[index]: own for index, own in far.items()}})
 
 
 def new_inputs(data: Data, path: Path) -> Iterator[NewInputs]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from dlrun.config.dumping import dump_config
 from dlrun.config.keys import Choice
+from dlrun.data.image_files.far_images import IMAGE_RANGES, ranges_of_images
 from dlrun.data.loaded import Loaded
 from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
 from dlrun.run_folders.metrics_file import Cells, MetricsFile
@@ -91,6 +92,7 @@ class RunWriter:
         moments = max((constants.get("keeps_weights", 0) for constants in weights_wanted), default=0)
         self._snapshot_every = -(-plan.config.epochs // moments) if moments else 0
         self._trained_on = recorded(loaded["train"])
+        self._image_ranges = ranges_of_images(plan.data, loaded["train"])
         self._surroundings = surroundings_of(plan, hardware)
         before = run.summary()
         self._stretches = stretches_with(before, state.epoch, self._surroundings)
@@ -384,6 +386,7 @@ class RunWriter:
                 "preprocessing": self.loaded.preprocessing.state_dict(),
                 "known": dict(data.known),
                 "fingerprint": self.loaded.fingerprint,
+                **({IMAGE_RANGES: self._image_ranges} if self._image_ranges else {}),
                 **self._trained_on,
             },
             state=state,
