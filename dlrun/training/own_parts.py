@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from dlrun.blocks.tasks import Measure
+from dlrun.blocks.tasks import Measure, Report
 from dlrun.config.keys import Choice
 from dlrun.data.loaded import Loaded
 from dlrun.data.misfits import said_kind
@@ -23,6 +23,7 @@ from dlrun.data.trees import (
     first_of,
     joined,
     leaves,
+    main_outputs,
     mapped,
     named_leaves,
     said_shapes,
@@ -53,6 +54,8 @@ def trials(plan: Plan, loaded: Loaded) -> Iterator[Trial]:
     for choice, augment in zip(config.augmentations, plan.recipe.augmentations, strict=True):
         if _is_own(plan, "augmentations", choice):
             yield "augmentations", choice.name, partial(_refuse_another_change, augment, loaded)
+    if _is_own(plan, "task", Choice(plan.data.task)):
+        yield "task", plan.data.task, partial(_refuse_failing_task, plan, loaded)
     has_own_loss = _is_own(plan, "loss", config.loss)
     own_metrics = [choice.name for choice in config.metrics if _is_own(plan, "metrics", choice)]
     if not has_own_loss and not own_metrics:
@@ -251,6 +254,27 @@ def _refuse_another_change(augment: Augment, loaded: Loaded) -> None:
                 "it may not use the generator given",
             )
         )
+
+
+def _refuse_failing_task(plan: Plan, loaded: Loaded) -> None:
+    """Report and predict some examples by a task; raise UserError for what is no report or no row.
+
+    `dlrun eval` and `dlrun predict` would fail at it, after the training.
+    """
+    (outputs, targets), task = _some_outputs(plan, loaded), plan.task
+    report: object = task.report(1)
+    if not isinstance(report, Report):
+        what = f"report() of {plan.data.task} gives {said_kind(report)} instead of a Report"
+        raise UserError(what, fix="return one, such as super().report(copies)")
+    if not plan.data.weighted:
+        report.add(expanded(outputs, 1), expanded(targets, 1))
+        report.figures()
+    if task.image_name or task.continues:
+        return
+    row: object = task.row(main_outputs(outputs)[:1])
+    if not isinstance(row, dict):
+        what = f"row() of {plan.data.task} gives {said_kind(row)} instead of a dict"
+        raise UserError(what, fix='return the entries of a row of dlrun predict, such as {"class": "a"}')
 
 
 def _refuse_another_loss(plan: Plan, outputs: Tree, targets: Tree) -> None:

@@ -9,6 +9,7 @@ import pytest
 from small_runs import own_parts, planned, trained
 
 from dlrun.config.mistakes import ConfigError
+from dlrun.errors import own_place
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.layers import LARGE
 from dlrun.training.opening import open_checkpoint
@@ -533,3 +534,42 @@ def test_an_optimizer_that_would_not_resume_is_named(name: str, tmp_path: Path) 
 )
 def test_a_slip_in_a_schedule_is_named(body: str, said: str, tmp_path: Path) -> None:
     assert said in refusal(tmp_path, "schedule", SCHEDULE.format(body=body), schedule="slip")
+
+
+TASK = '''
+"""Classes, with a mistake."""
+from dlrun.task.classification import Classification
+parts_of = "classification"
+
+
+class Own(Classification):
+    def {method}
+
+
+def slip(data, loss):
+    """Classes."""
+    return Own(data, loss)
+'''
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("report(self, copies): pass", "report() of slip gives a NoneType instead of a Report"),
+        ("row(self, outputs): return 3", "row() of slip gives an int instead of a dict"),
+        ("__init__(self, data, loss): pass", "Own has no outputs: its __init__ does not call that of Task"),
+    ],
+)
+def test_a_slip_in_a_task_is_named(method: str, said: str, tmp_path: Path) -> None:
+    assert said in refusal(tmp_path, "task", TASK.format(method=method), task="slip")
+    no_task = 'parts_of = "classification"\n\n\ndef slip(data, loss):\n    """It."""\n    return 3\n'
+    folder = tmp_path / "another"
+    assert "slip gives 3 instead of a Task" in refusal(folder, "task", no_task, task="slip")
+
+
+def test_a_task_that_fails_at_a_row_fails_before_training(tmp_path: Path) -> None:
+    text = TASK.format(method="row(self, outputs): return 1 / 0")
+    plan = planned(own_parts(tmp_path, {"task/slip.py": text}), task="slip")
+    with pytest.raises(ZeroDivisionError) as raised:
+        try_on(plan, plan.load())
+    assert own_place(raised.value).endswith("slip.py:7, in row")
