@@ -58,7 +58,10 @@ def limited_outputs(plan: Plan, loaded: Loaded) -> str:
     decision, name = plan.task.decision, plan.config.architecture.name
     if decision is None or decision.outputs < 2 or not _takes_logits(plan.loss, decision):
         return ""
-    found = _drawn_outputs(plan, loaded)
+    try:
+        found = _drawn_outputs(plan, loaded)
+    except Exception:  # such as for want of memory: training meets it too, and says what to do
+        return ""
     if not bool(found.isfinite().all()) or found.min() == found.max():
         return ""
     low, high, classes = float(found.min()), float(found.max()), found.shape[1]

@@ -691,6 +691,7 @@ def writer(root, *, text: str = "no", maybe: str | None = None, several: list[st
            named: dict[str, str | float | int | bool] = {}, share: Fraction = 0.5, whole: int = 3,
            deep: list[list[float]] = ((1.5,),), either: int | Literal["full", "1e-3"] = 4):
     '''Takes whatever YAML can hold.'''
+    return root
 """
 
 

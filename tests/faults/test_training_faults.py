@@ -183,6 +183,7 @@ keeps_weights = 9
 
 def moving(trained):
     """A picture that is never drawn here."""
+    return trained
 ''',
 }
 
