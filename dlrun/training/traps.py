@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dlrun.blocks.decisions import Decision
 from dlrun.blocks.tasks import LossPart
 from dlrun.data.loaded import Loaded
-from dlrun.data.trees import Tree, expanded, joined, leaves, main_outputs
+from dlrun.data.trees import Tree, at, expanded, joined, leaves, main_outputs
 from dlrun.errors import UserError
 from dlrun.training.layers import skeleton
 from dlrun.training.plan import Plan
@@ -105,15 +105,15 @@ def _takes_logits(loss: LossPart, decision: Decision) -> bool:
 
 def _drawn_outputs(plan: Plan, loaded: Loaded) -> Tensor:
     """The outputs (n, classes, …) of some models like that of the plan, with random weights."""
-    inputs, found = _some_inputs(plan, loaded), list[Tensor]()
+    inputs, found = at(_some_inputs(plan, loaded), 0), list[Tensor]()
     stream = torch.Generator().manual_seed(0)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        model = plan.model(plan.config.seeds[:1]).eval()
+        [model] = plan.model(plan.config.seeds[:1]).eval().copies
         model(inputs)  # which makes the weights of lazy layers
         while len(found) * (found[0].shape[1] if found else 0) < _FREE_SIGNS:
             for weight in model.parameters():
                 # Far from 0, and yet no product of many layers is beyond a float.
                 deviation = 2 / sqrt(weight[0].numel()) if weight.dim() > 1 else 3.0
                 weight.copy_(deviation * torch.randn(weight.shape, generator=stream))
-            found.append(main_outputs(joined(model(inputs)))[0])
+            found.append(main_outputs(model(inputs)))
     return torch.cat(found)
