@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dlrun.training.recipe import Row
+if TYPE_CHECKING:
+    from dlrun.training.recipe import Row  # which imports PyTorch
 
 
 @dataclass(frozen=True)

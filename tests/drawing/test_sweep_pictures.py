@@ -31,7 +31,7 @@ def swept(
     for values in product(*axes.values()):
         shown = dict(zip(axes, values, strict=True))
         figures = {seed: low + 0.09 * chance.random() for seed in range(n)}
-        groups.append(SettingResult(shown, [Run(Path("run-001"))], figures, shown=shown))
+        groups.append(SettingResult(shown, [Run(Path("run-001"))], ["run-001"], figures, shown=shown))
     return Comparison(metric, metric.endswith("accuracy"), groups, True, 1, [])
 
 

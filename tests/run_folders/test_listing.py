@@ -17,7 +17,6 @@ import pytest
 from made_runs import SGD, made, made_sweep, with_rows
 from places import PROJECT
 
-from dlrun.console.commands.arguments import complete_run_or_sweep
 from dlrun.errors import UserError
 from dlrun.run_folders.listing import overview, overviews, runs_in
 from dlrun.run_folders.run import Run
@@ -109,7 +108,12 @@ def test_a_file_of_a_terabyte_makes_a_run_broken_and_is_never_read(
         done = dlrun(*words)
         assert done.code == 0, done
     monkeypatch.chdir(tmp_path)
-    assert complete_run_or_sweep("huge") == ["huge-001"]
+    asked = {"_DLRUN_COMPLETE": "complete_bash", "COMP_WORDS": "dlrun rm huge", "COMP_CWORD": "2"}
+    for name, value in asked.items():
+        monkeypatch.setenv(name, value)
+    assert dlrun().out.split() == ["huge-001"]
+    for name in asked:
+        monkeypatch.delenv(name)
     refused = dlrun("resume", "huge-001")
     assert refused.code in (2, 4) and len(refused.err.splitlines()) <= 5
 

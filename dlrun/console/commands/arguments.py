@@ -191,14 +191,7 @@ RunOrCheckpoint = Annotated[
 ]
 WhichCheckpoint = Annotated[Literal["best", "last"], typer.Option(help="The checkpoint of the run to use.")]
 Json = Annotated[bool, typer.Option("--json", help="Print only one JSON object.")]
-DATA = Path("data")
-RUNS = Path("runs")
 MOST_NAMED = 5  # parts in a warning
-
-
-def each_once(folders: list[Path] | None) -> list[Path]:
-    """The folders that --runs-dir names, each of them once; without any the usual one."""
-    return list({folder.resolve(): folder for folder in folders or [RUNS]}.values())
 
 
 def with_options(overrides: list[str] | None, **options: str | None) -> list[str]:

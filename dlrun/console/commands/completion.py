@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from dlrun.console.commands.folders import each_once
+
 if TYPE_CHECKING:
     from dlrun.config.registry import Parts
     from dlrun.config.strict_yaml import Located
@@ -164,8 +166,6 @@ def _parts(ctx: typer.Context) -> Parts:
 
 def _runs_dirs(ctx: typer.Context) -> list[Path]:
     """The folders of runs: some commands take several."""
-    from dlrun.console.commands.arguments import each_once
-
     given = ctx.params["runs_dir"]
     return [Path(given)] if isinstance(given, str | Path) else each_once(given)
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from dlrun.console.commands.arguments import (
-    DATA,
-    RUNS,
     DataDir,
     Device,
     Json,
@@ -28,6 +26,7 @@ from dlrun.console.commands.arguments import (
     with_options,
 )
 from dlrun.console.commands.completion import complete_plot
+from dlrun.console.commands.folders import DATA, RUNS
 from dlrun.errors import (
     UserError,
 )

@@ -10,7 +10,8 @@ from unicodedata import normalize
 
 import typer
 
-from dlrun.console.commands.arguments import DATA, DataDir, expanded
+from dlrun.console.commands.arguments import DataDir, expanded
+from dlrun.console.commands.folders import DATA
 from dlrun.errors import UserError, shortened
 
 if TYPE_CHECKING:

@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 
 from dlrun.console.commands.arguments import (
-    DATA,
-    RUNS,
     ConfigName,
     DataDir,
     Device,
@@ -29,6 +27,7 @@ from dlrun.console.commands.arguments import (
 )
 from dlrun.console.commands.completion import complete_kind_or_part
 from dlrun.console.commands.evaluate import draw_all
+from dlrun.console.commands.folders import DATA, RUNS
 from dlrun.errors import UserError
 
 

@@ -9,8 +9,6 @@ from typing import Annotated
 import typer
 
 from dlrun.console.commands.arguments import (
-    DATA,
-    RUNS,
     DataDir,
     Json,
     PartsDir,
@@ -21,12 +19,12 @@ from dlrun.console.commands.arguments import (
     SeveralRunsDirs,
     Where,
     Yes,
-    each_once,
     expanded_text,
     parts_of,
     progress_unless,
 )
 from dlrun.console.commands.completion import complete_column, complete_run_or_sweep
+from dlrun.console.commands.folders import DATA, RUNS, each_once
 from dlrun.errors import UserError, in_full
 
 

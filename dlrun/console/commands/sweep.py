@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dlrun.console.commands.arguments import (
-    DATA,
-    RUNS,
     DataDir,
     Device,
     Json,
@@ -20,7 +18,6 @@ from dlrun.console.commands.arguments import (
     RunsDir,
     SeveralRunsDirs,
     Where,
-    each_once,
     expanded,
     expanded_text,
     parts_of,
@@ -35,6 +32,7 @@ from dlrun.console.commands.completion import (
     complete_run_or_sweep,
     complete_sweep,
 )
+from dlrun.console.commands.folders import DATA, RUNS, each_once
 from dlrun.errors import (
     UserError,
     note_resume,

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from dlrun.console.commands.arguments import (
-    DATA,
-    RUNS,
     Check,
     ConfigName,
     DataDir,
@@ -25,6 +23,7 @@ from dlrun.console.commands.arguments import (
     warn_of_notes,
     with_options,
 )
+from dlrun.console.commands.folders import DATA, RUNS
 from dlrun.errors import (
     UserError,
 )
