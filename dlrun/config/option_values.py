@@ -28,7 +28,8 @@ def checked(kind: Any, value: Any) -> Any:
     try:
         return _adapter(kind).validate_python(value)
     except ValidationError:
-        if (in_case := _in_case(kind, value)) == value:
+        in_case = _in_case(kind, value)
+        if in_case is value:
             raise
         try:
             return _adapter(kind).validate_python(in_case)

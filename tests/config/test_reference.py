@@ -43,7 +43,7 @@ def test_the_example_of_a_part_can_be_put_into_a_config(
 def test_a_required_option_without_an_example_leaves_none(
     write: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
-    write("mine/loss/own.py", "def own(outputs, targets, *, weight: float): ...\n")
+    write("mine/loss/own.py", "def own(outputs, targets, *, weight: float):\n    return outputs\n")
     assert example_of(Parts(tmp_path / "mine").part("loss", "own")) == ""
 
 

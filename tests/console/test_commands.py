@@ -494,7 +494,7 @@ def test_parts_shows_one_part_by_its_name(dlrun: Dlrun, words: str) -> None:
 def test_parts_shows_the_parts_of_all_kinds_that_have_a_name(
     dlrun: Dlrun, write: Write, tmp_path: Path
 ) -> None:
-    write("mine/metrics/mse.py", 'def mse(outputs, targets):\n    """Mine."""\n')
+    write("mine/metrics/mse.py", 'def mse(outputs, targets):\n    """Mine."""\n    return targets\n')
     lines = dlrun("parts", "mse", "--parts", tmp_path / "mine").out.splitlines()
     assert [line for line in lines if line in ("loss.mse", "metrics.mse")] == ["loss.mse", "metrics.mse"]
 

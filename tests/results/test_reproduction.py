@@ -92,7 +92,7 @@ def test_of_a_drift_is_said_what_changed_even_in_quiet(dlrun: Dlrun, trained: Ru
 def test_the_figures_at_the_end_count_too(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
     dlrun("train", tiny, "evaluate_every=100")
     run = Run(runs_dir / "tiny-001")
-    assert set(run.rows()["test_accuracy"]) == {None}, "the test set was evaluated at the end alone"
+    assert set(run.rows()["test_accuracy"][:-1]) == {None}, "the test set was evaluated at the end alone"
     final = run.summary()["final"]
     final["test_accuracy"]["values"] = [final["test_accuracy"]["values"][0] + 0.5]
     changed_summary(run, final=final)

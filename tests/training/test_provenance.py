@@ -93,7 +93,7 @@ def test_an_own_picture_is_drawn_in_the_place_of_one_of_dlrun(
     write("mine/plots/curves.py", CURVES)
     assert dlrun("train", tiny, "plots=auto", "--parts", tmp_path / "mine").code == 0
     png = (only_run(runs_dir).plots / "curves.png").read_bytes()
-    assert (int.from_bytes(png[16:20]), int.from_bytes(png[20:24])) == (150, 150), "a square inch"
+    assert (int.from_bytes(png[16:20]), int.from_bytes(png[20:24])) == (200, 200), "a square inch"
 
 
 def test_without_its_own_parts_a_run_says_that_it_was_trained_with_them(
