@@ -95,9 +95,7 @@ def _with_flat_options(tree: Located, chosen: Mapping[str, Part], parts: Parts) 
         if value.value is not None and item.place != COMMAND_LINE:
             part = entries[kind]
             part = expanded(part) if isinstance(part.value, str) else part
-            entries[kind] = Located(
-                {**part.value, option: part.value.get(option, value)}, part.place, part.key_place
-            )
+            entries[kind] = Located({**part.value, option: value}, part.place, part.key_place)
     return Located(entries, tree.place, tree.key_place)
 
 

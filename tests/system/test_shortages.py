@@ -127,7 +127,7 @@ def test_want_of_memory_names_the_limit_of_a_container(monkeypatch: pytest.Monke
 def test_a_part_for_which_there_is_no_memory_is_not_blamed(tmp_path: Path) -> None:
     (tmp_path / "loss").mkdir()
     (tmp_path / "loss" / "own.py").write_text(
-        f"'''A loss.'''\nraise ImportError({UNMAPPED!r})\n\n\ndef own(outputs, targets):\n    return outputs\n"
+        f"raise ImportError({UNMAPPED!r})\n\n\ndef own(outputs, targets):\n    return outputs\n"
     )
     with pytest.raises(ImportError, match="failed to map"):
         Parts(tmp_path).find("loss", "own")

@@ -1,0 +1,212 @@
+"""The commonest slips, each said with its place, its cause and its remedy, before there is a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Dlrun = Callable[..., Any]
+Write = Callable[[str, str], Path]
+
+CONFIG = """\
+dataset: {name: spiral, points: 20}
+architecture: {name: mlp, hidden: [4]}
+loss: cross_entropy
+optimizer: {name: adam, lr: 0.01, beta1: 0.8, weight_decay: 0.1}
+epochs: 2
+batch_size: 16
+plots: []
+"""
+LOSSES = {
+    "forgot": "def forgot(outputs, targets):\n    outputs.sum(1)\n",
+    "classy": "class classy:\n    pass\n",
+    "options": "def options(outputs, targets, gamma=2.0):\n    return outputs.sum(1)\n",
+    "broken": "def broken(outputs, targets:\n    return 1\n",
+    "wide": "def wide(outputs, targets):\n    return outputs\n",
+    "sound": "def sound(outputs, targets):\n    return -outputs.log_softmax(1).gather(1, targets[:, None])[:, 0]\n",
+}
+DEEP = "def deep(outputs, targets):\n    return outputs.sum(1)\n"
+FLOATS = """\
+import torch
+from dlrun.data import Data, Examples
+
+
+def floats(root):
+    examples = Examples(torch.zeros(9, 2), torch.zeros(9))
+    return Data("classification", (2,), lambda: {"train": examples}, classes=("a", "b"), splits=("train",))
+"""
+
+
+def changed(before: str, after: str) -> str:
+    assert before in CONFIG
+    return CONFIG.replace(before, after)
+
+
+# The text of the file; the place of the mistake, its cause, and the remedy.
+IN_THE_FILE = {
+    "a tab": (
+        f"{CONFIG}metrics:\n\t- accuracy\n",
+        ":9:1",
+        "a tab; use spaces",
+        "indent by two spaces a level",
+    ),
+    "no colon": (changed("epochs: 2", "epochs 2"), ":5:7", "line 5 has no colon", "write epochs: 2"),
+    "no space": (changed("epochs: 2", "epochs:2"), ":5:7", "no space behind its colon", "write epochs: 2"),
+    "a bracket": (changed("[4]}", "[4}"), ":2:35", "the bracket [ is not closed", "hidden: [4]}"),
+    "a brace": (
+        changed("points: 20}", "points: 20"),
+        ":1:10",
+        "the bracket { is never closed",
+        "points: 20}",
+    ),
+    "a quote": (f'{CONFIG}name: "x\n', ":8:7", 'the quote " is never closed', 'write name: "x"'),
+    "hidden": (
+        f"{CONFIG}hidden: [8]\n",
+        ":8:1",
+        "hidden is an option of architecture.mlp",
+        "write architecture: {name: mlp, hidden: [8]}",
+    ),
+    "activation": (
+        f"{CONFIG}activation: tanh\n",
+        ":8:1",
+        "activation is an option of architecture.mlp",
+        "write architecture: {name: mlp, hidden: [4], activation: tanh}",
+    ),
+    "lr": (
+        f"{CONFIG}lr: 0.1\n",
+        ":8:1",
+        "lr is an option of optimizer.adam",
+        "write optimizer: {name: adam, lr: 0.1, beta1: 0.8, weight_decay: 0.1}",
+    ),
+    "a required key": (changed("optimizer:", "optimiser:"), ":4:1", "there is no such key", "optimizer"),
+    "a number in quotes": (
+        changed("lr: 0.01", 'lr: "0.01"'),
+        ":4:29",
+        "'0.01' is not a number >= 0",
+        "write 0.01 without quotes",
+    ),
+    "a word of another tool": (
+        f"{CONFIG}max_epochs: 3\n",
+        ":8:1",
+        "dlrun's word is epochs",
+        "write epochs: 3",
+    ),
+}
+# The words behind `train`; the place, the cause, and the remedy.
+IN_WORDS = {
+    "--epochs": (["--epochs", "5"], "", "No such option: --epochs", "write epochs=5"),
+    "--lr": (["--lr", "0.1"], "", "No such option: --lr", "write optimizer.lr=0.1"),
+    "no return": (["loss=forgot"], "loss/forgot.py:2)", "ends without a return", "return a figure for each"),
+    "a class": (
+        ["loss=classy"],
+        "loss/classy.py:1)",
+        "classy is a class, but a part is a function",
+        "write def classy(outputs, targets, *, …)",
+    ),
+    "no star": (
+        ["loss=options"],
+        "loss/options.py:1)",
+        "gamma before a *",
+        "def options(outputs, targets, *, gamma: float=2.0)",
+    ),
+    "too deep": (["loss=deep"], "mine/mine/loss/deep.py", "there is no loss/deep.py", "mine/mine"),
+    "no Python": (["loss=broken"], "loss/broken.py:1)", "this is not Python", "'(' was never closed"),
+    "a wrong shape": (
+        ["loss=wide"],
+        "loss/wide.py:1)",
+        "gives shape (2, 3) for 2 examples",
+        'take reduction="none"',
+    ),
+    "a wrong dtype": (
+        ["dataset=floats"],
+        "dataset/floats.py:5",
+        "the targets are float32, but class numbers are int64",
+        "use .long()",
+    ),
+    "dropout of nothing": (
+        ["architecture={name: mlp, hidden: [], dropout: 0.5}"],
+        "architecture.dropout",
+        "0.5 changes nothing",
+        "add one, such as hidden: [100]",
+    ),
+    "a file that is not there": (
+        ["dataset={name: csv, path: nosuch.csv, target: y}"],
+        "dataset.path",
+        "there is no file or folder",
+        "say where it is with dataset.path=",
+    ),
+}
+# The words behind `train`, and the warning with which it trains.
+WARNED = {
+    "probabilities": (
+        ["architecture.output_activation=softmax"],
+        ["mlp gives probabilities", "cross_entropy takes logits", "set output_activation: identity"],
+    ),
+    "outputs cut off": (
+        ["architecture.output_activation=relu"],
+        ["never below 0", "cross_entropy takes logits", "set output_activation: identity"],
+    ),
+    "a large batch": (
+        ["batch_size=1000"],
+        ["batch_size 1,000 exceeds the 60 training examples", "set batch_size: full"],
+    ),
+    "another optimizer": (["optimizer.name=sgd"], ["optimizer.name=sgd: beta1 of the config is left out"]),
+}
+
+
+@pytest.fixture
+def mine(write: Write, tmp_path: Path) -> Path:
+    for name, text in LOSSES.items():
+        write(f"mine/loss/{name}.py", text)
+    write("mine/mine/loss/deep.py", DEEP)
+    write("mine/dataset/floats.py", FLOATS)
+    return tmp_path / "mine"
+
+
+@pytest.mark.parametrize("slip", IN_THE_FILE)
+def test_a_slip_in_a_config(slip: str, dlrun: Dlrun, write: Write, runs_dir: Path) -> None:
+    text, place, cause, remedy = IN_THE_FILE[slip]
+    path = write("c.yaml", text)
+    done = dlrun("train", path)
+    assert done.code == 2
+    assert f"{path}{place}" in done.err and cause in done.err and remedy in done.err, done.err
+    assert "mistakes" not in done.err, "it is one"
+    assert not runs_dir.exists()
+
+
+@pytest.mark.parametrize("slip", IN_WORDS)
+def test_a_slip_on_the_command_line_or_in_a_part(
+    slip: str, dlrun: Dlrun, write: Write, mine: Path, runs_dir: Path
+) -> None:
+    words, place, cause, remedy = IN_WORDS[slip]
+    done = dlrun("train", write("c.yaml", CONFIG), *words, "--parts", mine)
+    assert done.code == 2
+    assert place in done.err and cause in done.err and remedy in done.err, done.err
+    assert "report this" not in done.err
+    assert not runs_dir.exists()
+
+
+@pytest.mark.parametrize("slip", WARNED)
+def test_a_trap_is_said_once_and_the_run_trains(slip: str, dlrun: Dlrun, write: Write) -> None:
+    words, said = WARNED[slip]
+    done = dlrun("train", write("c.yaml", CONFIG), *words)
+    assert done.code == 0
+    warning = [line for line in (done.out + done.err).splitlines() if said[0] in line]
+    assert len(warning) == 1 and all(each in warning[0] for each in said), done
+
+
+def test_what_is_meant_is_taken(dlrun: Dlrun, write: Write, mine: Path) -> None:
+    config = write("c.yaml", CONFIG)
+    for words in (
+        ["architecture.hidden=6,6"],
+        ["architecture.activation=ReLU"],
+        ["optimizer=Adam"],
+        ["loss=sound", "--parts", mine],  # beside a broken one
+    ):
+        done = dlrun("train", config, *words)
+        assert done.code == 0, done.err
+    sweep = dlrun("sweep", config, "architecture.hidden=6,6", "--dry-run")
+    assert sweep.code == 2 and "architecture.hidden=[6,6] for one list" in sweep.err
