@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from dlrun.config.dumping import in_one_line
@@ -24,6 +25,7 @@ from dlrun.config.strict_yaml import Located
 from dlrun.errors import first_few, meant, nearest
 
 Note = Callable[..., None]
+_MOST_EXPLAINED = 50  # keys: what is meant takes a look at every part
 _LONGEST = 100  # characters of a part that is written out in a remedy
 
 
@@ -33,10 +35,13 @@ def note_unknown_keys(tree: Located, parts: Parts, note: Note) -> set[str]:
     if not unknown:
         return found
     chosen = chosen_parts(tree, parts)
-    tree = _with_flat_options(tree, chosen, parts)
+    explained = dict(islice(unknown.items(), _MOST_EXPLAINED))
+    tree = _with_flat_options(tree, explained, chosen, parts)
     for key, item in unknown.items():
-        if isinstance(item.value, dict) and item.value and plainly(key) in SECTIONS:
-            for inner, value in item.value.items():
+        if key not in explained:
+            note((key,), "there is no such key", at_key=True)
+        elif isinstance(item.value, dict) and item.value and plainly(key) in SECTIONS:
+            for inner, value in islice(item.value.items(), _MOST_EXPLAINED):
                 said, meaning = _unknown_key(inner, value, tree, chosen, parts, within=key)
                 note((key, inner), said, at_key=True)
                 found.add(meaning)
@@ -83,11 +88,13 @@ def meaning_of(word: str, tree: Located, parts: Parts) -> str:
     return _unknown_key(plainly(word), nothing, tree, chosen_parts(tree, parts), parts)[1]
 
 
-def _with_flat_options(tree: Located, chosen: Mapping[str, Part], parts: Parts) -> Located:
+def _with_flat_options(
+    tree: Located, unknown: Mapping[str, Located], chosen: Mapping[str, Part], parts: Parts
+) -> Located:
     """The config with options that stand beside a part put into it too, for a remedy that has all of them."""
     entries = dict(tree.value)
-    for key, item in tree.value.items():
-        kind, option, having = with_option(key, chosen, parts) if key not in key_types() else ("", "", [])
+    for key, item in unknown.items():
+        kind, option, having = with_option(key, chosen, parts)
         if kind not in chosen or chosen[kind].name not in having or key_meant(key):
             continue
         type_ = (chosen[kind].options | chosen[kind].common)[option].type

@@ -124,11 +124,18 @@ def test_every_word_of_the_lists_is_answered_with_one_that_exists(base: Path) ->
     assert {*other_words._OPTIONS} <= options
     assert {*other_words._PARTS.values()} <= {name for kind in KINDS for name in every.names(kind)}
     words = {word: ours for ours, others in other_words._KEYS.items() for word in others.split()}
-    found = mistakes(base, [f"{word}=3" for word in words])
+    few = [list(words)[start : start + 40] for start in range(0, len(words), 40)]  # which are explained
+    found = [mistake for some in few for mistake in mistakes(base, [f"{word}=3" for word in some])]
     assert len(found) == len(words)
     for mistake in found:
         word = mistake.removeprefix("on the command line: ").split(":")[0]
         assert f"dlrun's word is {words[word]}" in mistake
+
+
+def test_of_very_many_unknown_keys_the_first_are_explained(base: Path) -> None:
+    found = mistakes(base, [f"lr{number}=3" for number in range(60)])
+    assert len(found) == 60 and "dlrun" not in found[-1]
+    assert found[-1].endswith("lr59: there is no such key")
 
 
 def test_an_option_beside_its_part_is_written_into_it(write: Write) -> None:
