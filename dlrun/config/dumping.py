@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from math import inf
 from typing import Any
 
 import yaml
 
 from dlrun.config.keys import Config
+from dlrun.system.processes import quoted
+
+_NEEDS_QUOTES = re.compile(r"[^\w.,:=/+\[\]-]")
 
 
 def dump_config(config: Config) -> str:
@@ -36,6 +40,16 @@ def in_one_line(value: Any) -> str:
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=inf, default_flow_style=True
     )
     return text.removesuffix("...\n").rstrip("\n")
+
+
+def as_argument(key: str, value: Any) -> str:
+    """KEY=VALUE as one word of a command line: without spaces, or in quotes where a shell needs them."""
+    text = in_one_line(value)
+    tight = text.replace(", ", ",")
+    with suppress(yaml.YAMLError):
+        text = tight if yaml.safe_load(tight) == yaml.safe_load(text) else text
+    word = f"{key}={text}"
+    return quoted([word]) if _NEEDS_QUOTES.search(word) else word
 
 
 def dump_scalar(value: str | int | float | bool | None) -> str:

@@ -84,7 +84,7 @@ def refuse_form(words: Sequence[str], index: int, form: str = "KEY=VALUE", fix: 
     word, following = words[index], words[index + 1 : index + 2]
     key, equals, value = word.partition("=")
     bare = key.lstrip("+~").rstrip(":")
-    said, where = shortened(word), COMMAND_LINE.source
+    said, where = shortened(word), COMMAND_LINE.source.rstrip(":")
     if key.startswith("~"):
         fix = f"write {bare}=null for its default" if _may_be_null(bare) else "delete it in the file"
         raise UserError(f"{said!r}: a key cannot be taken away on the command line", where=where, fix=fix)
@@ -99,9 +99,10 @@ def refuse_form(words: Sequence[str], index: int, form: str = "KEY=VALUE", fix: 
         raise UserError(f"{shortened(key)} is given no value", where=where, fix=fix)
     if not equals or not key:
         name, _, inside = word.partition(":")
-        if name.split(".")[0] in key_types() and (meant := inside.strip() or beside):
+        if name.split(".")[0] in key_types():
+            meant = inside.strip() or beside or "VALUE"
             fix = f"write {shortened(f'{name}={meant}')}"
-        raise UserError(f"{said!r} is not of the form {form}", fix=fix)
+        raise UserError(f"{said!r} is not of the form {form}", where=where, fix=fix)
 
 
 def _may_be_null(key: str) -> bool:

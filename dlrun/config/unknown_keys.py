@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from dlrun.config.dumping import in_one_line
+from dlrun.config.dumping import as_argument, in_one_line
 from dlrun.config.keys import Choice, key_types
 from dlrun.config.merging import COMMAND_LINE, expanded, located
 from dlrun.config.option_types import describe
@@ -21,11 +22,12 @@ from dlrun.config.other_words import (
     plainly,
 )
 from dlrun.config.registry import KINDS, Part, Parts
-from dlrun.config.strict_yaml import Located
-from dlrun.errors import first_few, meant, nearest
+from dlrun.config.strict_yaml import Located, parse
+from dlrun.errors import UserError, first_few, meant, nearest
 
 Note = Callable[..., None]
 _MOST_EXPLAINED = 50  # keys: what is meant takes a look at every part
+VALUE = "VALUE"  # stands for one in a remedy
 _LONGEST = 100  # characters of a part that is written out in a remedy
 
 
@@ -80,12 +82,32 @@ def chosen_parts(tree: Located, parts: Parts) -> dict[str, Part]:
     return found
 
 
-def meaning_of(word: str, tree: Located, parts: Parts) -> str:
-    """The key, such as `optimizer.lr`, that a word means in a config; "" if it means none."""
-    if plainly(word) in key_types():
-        return plainly(word)
-    nothing = Located(None, tree.place, tree.place)
-    return _unknown_key(plainly(word), nothing, tree, chosen_parts(tree, parts), parts)[1]
+def argument_instead(option: str, text: str, tree: Located, parts: Parts) -> str:
+    """The remedy for `--learning-rate 0.1` where KEY=VALUE is meant; "" if it means no key of a config.
+
+    `text` is the option's value, "" if it has none.
+    """
+    word, chosen = plainly(option), chosen_parts(tree, parts)
+    if word.removeprefix("no_") in NEEDLESS:
+        return "leave it out: none is needed"
+    value: Any = text
+    with suppress(UserError):
+        value = parse(text, "", has_lines=False).plain() if text else None
+    item = located(value, COMMAND_LINE)
+    key = word if word in key_types() else _unknown_key(word, item, tree, chosen, parts)[1]
+    kind, _, name = key.partition(".")
+    if not key or (not text and kind != "device"):
+        return f"write {key}={VALUE}" if key else ""
+    said = ""
+    if not name:
+        said = _key_written(key, item, chosen, parts)
+    elif kind in chosen and (known := chosen[kind].options | chosen[kind].common).get(name):
+        said = _written(key, name, item, known[name].type)
+    if said.startswith(": write "):
+        return said.removeprefix(": ")
+    if said:
+        return f"write {key}={VALUE}{said}"
+    return f"write {as_argument(key, (key in KINDS and name_meant(key, text, parts)) or value)}"
 
 
 def _with_flat_options(
@@ -201,4 +223,4 @@ def _assignment(key: str, last: str, value: Any, item: Located) -> str:
     text = in_one_line(value)
     if len(text) > _LONGEST:
         return ""
-    return f": write {key}={text}" if item.place == COMMAND_LINE else f": write {last}: {text}"
+    return f": write {as_argument(key, value) if item.place == COMMAND_LINE else f'{last}: {text}'}"

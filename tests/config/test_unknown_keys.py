@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def advised(mistake: str) -> str:
         ("learning_rate=0.1", "optimizer.lr=0.1"),
         ("lr=0.1", "optimizer.lr=0.1"),
         ("hidden=[3]", "architecture.hidden=[3]"),
-        ("hidden_sizes=3,4", "architecture.hidden=[3, 4]"),
+        ("hidden_sizes=3,4", "architecture.hidden=[3,4]"),
         ("dropout=0.1", "architecture.dropout=0.1"),
         ("max_epochs=3", "epochs=3"),
         ("trainer.max_epochs=3", "epochs=3"),
@@ -256,9 +257,10 @@ def test_what_needs_no_key_is_said_to_need_none(base: Path) -> None:
     assert mistake.endswith("there is no such key, and none is needed: leave it out")
 
 
-def test_a_remedy_is_a_text_that_reads_back_as_its_value(base: Path) -> None:
+def test_a_remedy_is_a_text_that_a_shell_and_yaml_read_back_as_its_value(base: Path) -> None:
     [mistake] = mistakes(base, ["experiment_name='007'"])
-    assert parse(advised(mistake).partition("=")[2], "here").value == "007"
+    [word] = shlex.split(advised(mistake))
+    assert parse(word.partition("=")[2], "here").value == "007"
 
 
 def test_a_table_in_place_of_a_dataset_is_shown_in_one(base: Path) -> None:

@@ -151,6 +151,46 @@ def test_an_option_of_another_tool_leads_to_dlruns_own_words(
         assert dlrun("show", tiny, advised[1]).code == 0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--hidden 100,100",
+        "--optimizer torch.optim.SGD",
+        "--metrics accuracy,f1",
+        "hidden=3,4",
+        "model.hidden=3,4",
+        "optimizer.lr:0.1",
+        "epochs: 3",
+    ],
+)
+def test_advice_about_an_argument_is_one_word_that_is_taken(dlrun: Dlrun, tiny: Path, words: str) -> None:
+    refused = dlrun("show", tiny, *shlex.split(words))
+    assert refused.code == 2
+    advice = re.search(r"write (.*)", refused.err)
+    assert advice, refused.err
+    [word] = shlex.split(advice[1])
+    taken = dlrun("show", tiny, word)
+    assert taken.code == 0, taken.err
+
+
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        ("--gpu", "write device=VALUE: auto, cpu, cuda, cuda:N or mps"),
+        ("--gpus 1", "write device=VALUE: auto, cpu, cuda, cuda:N or mps"),
+        ("--fp16 true", "write precision=VALUE: one of: float32, bfloat16, float16, float64"),
+        ("--lr -1", "write optimizer.lr=VALUE: a number >= 0"),
+        ("--no-shuffle", "leave it out: none is needed"),
+        ("--num-workers 4", "leave it out: none is needed"),
+        ("epochs", "write epochs=VALUE"),
+    ],
+)
+def test_a_value_that_would_be_refused_is_not_advised(dlrun: Dlrun, tiny: Path, words: str, fix: str) -> None:
+    refused = dlrun("show", tiny, *words.split())
+    assert refused.code == 2
+    assert f"  fix: {fix}\n" in refused.err
+
+
 def test_options_that_another_part_does_not_have_are_left_out_aloud(dlrun: Dlrun, write: Write) -> None:
     path = write("a.yaml", TINY.replace("optimizer: {name: adam,", "optimizer: {name: adam, beta2: 0.9,"))
     said = "warning: optimizer=sgd: beta2 of the config is left out\n"

@@ -13,7 +13,7 @@ COMMANDS = {
     "data": ("dataset", "preview", "inspect"),
     "show": ("summary", "print", "config", "info", "check"),
     "parts": ("list-parts", "modules", "models"),
-    "new": ("init", "create", "add"),
+    "new": ("create", "add"),
     "sweep": ("tune", "search", "multirun", "grid", "hpo"),
     "runs": ("ls", "list", "history", "status"),
     "rm": ("delete", "remove", "del", "clean"),
@@ -26,7 +26,6 @@ OPTIONS = {
     "--resume": "dlrun resume RUN continues a run",
     "--checkpoint": "name the run or the checkpoint itself, without an option",
 }
-VALUE = "VALUE"
 _CONFIG = (
     "--config",
     "-c",
@@ -59,16 +58,15 @@ def option_instead(name: str, words: Sequence[str]) -> str:
     from dlrun.config.lookup import find_config
     from dlrun.config.registry import Parts
     from dlrun.config.strict_yaml import parse
-    from dlrun.config.unknown_keys import meaning_of
-    from dlrun.errors import UserError, shortened
+    from dlrun.config.unknown_keys import argument_instead
+    from dlrun.errors import UserError
 
     tree, parts = parse("", "", has_lines=False), Parts()
     for word in words[words.index(command) + 1 :] if command else ():
         with suppress(UserError):
             tree = read_config(find_config(word))
             break
-    key = meaning_of(name, tree, parts)
-    return f"write {shortened(f'{key}={value or VALUE}')}" if key else ""
+    return argument_instead(name, value, tree, parts)
 
 
 def _value(name: str, words: Sequence[str]) -> str:
