@@ -59,7 +59,7 @@ class TrainingDisplay:
         self._epoch, self._step = state.epoch, state.step
         self._first = state.epoch + state.step / max(steps, 1)
         self.columns = plan.recipe.columns()
-        self._said_best = said_best(plan.monitor)
+        self._said_best = said_best(plan.monitor, with_column=True)
         self._started = time.monotonic()
         layers = plan.layers
         seeds = plan.config.seeds

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from dlrun.training.figures import column_name
+
 if TYPE_CHECKING:
     from dlrun.training.recipe import Row  # which imports PyTorch
 
@@ -51,10 +53,11 @@ def row_of(figures: Sequence[dict[str, float]]) -> Row:
     }
 
 
-def said_best(monitor: str) -> str:
-    """The rule by which an epoch is the best, in words: `best valid_loss`, or `best by training loss`.
+def said_best(monitor: str, *, with_column: bool = False) -> str:
+    """The word for an epoch whose monitored figure is best: `best`, or `best valid_loss` with the column.
 
-    A figure of training examples says nothing of others, so it is called by its name.
+    It is `best by training loss` in either case: a figure of training examples says nothing of others.
     """
-    split, _, figure = monitor.partition("_")
-    return f"best by training {figure}" if split in ("train", "trainset") else f"best {monitor}"
+    if monitor.startswith(("train_", "trainset_")):
+        return f"best by {column_name(monitor)}"
+    return f"best {monitor}" if with_column else "best"

@@ -190,10 +190,11 @@ def _opened(
             raise another_data(f"its fingerprint was {shortened(fingerprint)}, now {loaded.fingerprint}", run)
         try:
             restore(state, saved, plan, run)
-            if saved is not last:
+            if state.steps_before:
                 refuse_steps(state, saved, plan, loaded)
         except CheckpointRefused as refused:
             if saved is last:
+                refused.where = refused.where or str(run.last)
                 raise
             fix = f"delete it: the run then goes on after epoch {saved.state['epoch']}"
             raise CheckpointRefused(refused.what, where=str(run.step), fix=fix) from None

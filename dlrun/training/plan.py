@@ -19,8 +19,8 @@ from dlrun.data.preparation import Preparation
 from dlrun.errors import UserError, note_part, own_place
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training import fast_paths
+from dlrun.training.best import said_best
 from dlrun.training.copies import Apart, Copies, Stacked
-from dlrun.training.figures import column_name
 from dlrun.training.hardware import Hardware, choose_threads
 from dlrun.training.layers import Layers
 from dlrun.training.optimizers import OptimizerPart, Optimizers
@@ -161,12 +161,8 @@ class Plan:
 
     @property
     def best_said(self) -> str:
-        """The word for an epoch whose monitored figure is best: `best`, or `best by training loss`.
-
-        A figure of the training examples says nothing of others, so that it is named.
-        """
-        is_training = self.monitor.startswith(("train_", "trainset_"))
-        return f"best by {column_name(self.monitor)}" if is_training else "best"
+        """The word for an epoch whose monitored figure is best."""
+        return said_best(self.monitor)
 
     @property
     def dataset_said(self) -> str:

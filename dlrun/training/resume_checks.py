@@ -180,7 +180,9 @@ def refuse_steps(state: State, saved: Checkpoint, plan: Plan, loaded: Loaded) ->
     names, shape = {"loss", *plan.recipe.means}, (within["step"], len(seeds))
     streams = len(seeds) if plan.recipe.augmentations else 0
     reason = ""
-    if within["seeds"] != seeds:
+    if is_asynchronous(plan.device):
+        reason = "its steps within an epoch are of the CPU"
+    elif within["seeds"] != seeds:
         reason = f"its steps are of the seeds {within['seeds']}, and the run goes on with {seeds}"
     elif within["step"] >= plan.recipe.sampling.steps(len(loaded["train"])):
         reason = f"an epoch has fewer steps than {within['step']}"

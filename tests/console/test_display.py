@@ -252,6 +252,7 @@ def test_columns_of_the_training_set_after_an_epoch_are_told_from_those_during_i
         ("valid_loss", "best valid_loss, epoch 2"),
         ("test_accuracy", "best test_accuracy, epoch 2"),
         ("train_loss", "best by training loss, epoch 2"),
+        ("train_mae", "best by training MAE, epoch 2"),
         ("trainset_accuracy", "best by training accuracy, epoch 2"),
     ],
 )

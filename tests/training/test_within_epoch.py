@@ -167,6 +167,18 @@ def test_steps_that_do_not_fit_the_run_are_refused_with_the_way_to_do_without_th
         go_on(stopped, CHANGES)
     assert (refused.value.where, stopped.metrics.read_bytes()) == (str(stopped.step), rows)
     assert refused.value.fix == "delete it: the run then goes on after epoch 2"
+    stopped.step.rename(stopped.last)
+    with pytest.raises(CheckpointRefused) as refused:
+        go_on(stopped, CHANGES)
+    assert refused.value.where == str(stopped.last)
+
+
+def test_a_run_goes_on_after_steps_that_do_not_fit_if_they_are_deleted(stopped: Any) -> None:
+    saved = load_checkpoint(stopped.step)
+    within = saved.state["within"] | {"step": STEPS}
+    save_checkpoint(stopped.step, replace(saved, state=saved.state | {"within": within}))
+    with pytest.raises(CheckpointRefused):
+        go_on(stopped, CHANGES)
     stopped.step.unlink()
     assert go_on(stopped, CHANGES).summary["status"] == "finished"
 
