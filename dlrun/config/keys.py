@@ -99,6 +99,7 @@ class Config:
         "do something else at each step",
         "auto",
         at_resume=True,
+        keeps_claims=True,
     )
     compile: bool = _key("use torch.compile: faster steps after a slow start", False, keeps_claims=True)
     dataset: Choice = _key("the data", at_resume="path", at_evaluation=True)
