@@ -101,7 +101,9 @@ def _measured_table(summary: Mapping[str, Any], *, with_baselines: bool = False)
     table.add_column("")
     table.add_column(f"final, {_last_epochs(summary)}", justify="right")
     if best:
-        table.add_column(f"{said_best(best['monitor'], with_column=True)}, {best_epochs(best)}", justify="right")
+        table.add_column(
+            f"{said_best(best['monitor'], with_column=True)}, {best_epochs(best)}", justify="right"
+        )
     for name in baselines:
         table.add_column(Text(clean(name)), justify="right")
     for column in final:

@@ -191,6 +191,12 @@ def test_a_value_that_would_be_refused_is_not_advised(dlrun: Dlrun, tiny: Path, 
     assert f"  fix: {fix}\n" in refused.err
 
 
+def test_a_run_takes_a_name_of_rare_letters_from_an_option(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    rare = "\N{CJK UNIFIED IDEOGRAPH-20BB7}野"  # the first is beyond the 16 bits of \\u in JSON
+    assert dlrun("train", tiny, "--name", rare).code == 0
+    assert only_run(runs_dir).name == f"{rare}-001"
+
+
 def test_options_that_another_part_does_not_have_are_left_out_aloud(dlrun: Dlrun, write: Write) -> None:
     path = write("a.yaml", TINY.replace("optimizer: {name: adam,", "optimizer: {name: adam, beta2: 0.9,"))
     said = "warning: optimizer=sgd: beta2 of the config is left out\n"
