@@ -17,7 +17,7 @@ from dlrun.config.mistakes import ConfigError, Mistake, key_of
 from dlrun.config.option_types import describe, takes_list
 from dlrun.config.option_values import acceptable, accepts, as_list, checked
 from dlrun.config.other_words import NAMES_OF_PART
-from dlrun.config.registry import REQUIRED, Parts
+from dlrun.config.registry import KINDS, REQUIRED, Parts
 from dlrun.config.strict_yaml import Located, no_mapping
 from dlrun.config.syntax import TABLES
 from dlrun.config.unknown_keys import Note, name_meant, note_unknown_keys, unknown_option
@@ -27,6 +27,7 @@ from dlrun.system.file_names import MOST_BYTES, composed_name, is_plain_name
 _DEVICE = re.compile(r"(auto|cpu|cuda(:[0-9]{1,2})?|mps)\Z")
 _FACTOR = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?x\Z")  # such as 0.1x
 _NAMES = ("monitor", "task", "weights", "path")  # texts that name something: 3 in quotes would name nothing
+_NOTHING = ("none", "nil")  # words of other languages for null
 _LONGEST_NAME = 64  # letters of a run's name
 
 
@@ -54,7 +55,7 @@ def check_config(tree: Located, parts: Parts, notes: Sequence[str] = ()) -> Conf
         if item is None or item.value is None:  # null means the default
             if default_of(key) is REQUIRED:
                 if key not in meant:
-                    note((key,), f"is missing: {_wanted(key, kind, parts)}")
+                    note((key,), f"is missing: {_wanted(key, kind, parts)}{_as_indented(key, tree, parts)}")
                 continue
             item = located(default_of(key), tree.place)
         if kind == list[Choice] and isinstance(item.value, str) and item.place == COMMAND_LINE:
@@ -140,8 +141,19 @@ def _as_path(kind: str, name: str) -> str:
     return f"; write dataset: {in_one_line({'name': 'csv', 'path': name, 'target': 'COLUMN'})} for a table"
 
 
+def _as_indented(key: str, tree: Located, parts: Parts) -> str:
+    """The remedy for a key without a value above `name: mlp`, which is then no part but the run's name."""
+    name = tree.at(("name",))
+    is_below = key in tree.value and name.place.source == tree.at((key,)).key_place.source
+    if not is_below or name.value not in (parts.names(key) if key in KINDS else ()):
+        return ""
+    return f"; indent the lines that belong to {key}, from name: {name.value} on"
+
+
 def _as_mapping(item: Located) -> str:
-    """The remedy for a list of mappings where one mapping is wanted; "" for anything else."""
+    """The remedy for a list where the mapping in it is wanted, or the name; "" for anything else."""
+    if isinstance(item.value, list) and len(item.value) == 1 and isinstance(item.value[0].value, str):
+        return f"; write {shortened(in_one_line(item.value[0].value))} without the brackets"
     if not isinstance(item.value, list) or not all(isinstance(each.value, dict) for each in item.value):
         return ""
     whole = {key: value for each in item.value for key, value in each.plain().items()}
@@ -217,6 +229,8 @@ def _value(path: tuple[str | int, ...], kind: Any, item: Located, note: Note) ->
 
 def _as_accepted(path: tuple[str | int, ...], kind: Any, plain: Any) -> str:
     """The remedy: the value as the type accepts it, if there is such a form of it."""
+    if isinstance(plain, str) and plain.lower() in _NOTHING and accepts(kind, None):
+        return "; write null"
     if path == ("device",):
         return f"; write cuda:{plain}" if type(plain) is int and 0 <= plain < 100 else ""
     meant = acceptable(kind, plain)
@@ -238,7 +252,9 @@ def _check_together(values: dict[str, Any], parts: Parts, note: Note) -> None:
         values["name"] = composed_name(name)
         if not is_plain_name(values["name"], _LONGEST_NAME):
             allowed = f"letters, digits, '.', '_', '-', at most {_LONGEST_NAME} and {MOST_BYTES} bytes"
-            note(("name",), f"{name[:80]!r} cannot name a folder: {allowed}")
+            joined = "_".join(values["name"].split())
+            meant = f"; write {joined}" if is_plain_name(joined, _LONGEST_NAME) else ""
+            note(("name",), f"{name[:80]!r} cannot name a folder: {allowed}{meant}")
     if isinstance(device, str):
         device = values["device"] = device.lower() if _DEVICE.match(device.lower()) else device
         if not _DEVICE.match(device):

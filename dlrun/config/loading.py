@@ -84,7 +84,7 @@ def _read(
     is_empty, file_epochs = not tree.value, tree.at(("epochs",)).value
     tree, notes = override(tree, overrides, parts, places)
     if is_empty and "dataset" not in tree.value:
-        fix = "begin with a config that comes with dlrun: dlrun show spiral_relu"
+        fix = "write one to begin with: dlrun init, or for your own data dlrun init my.csv"
         raise UserError("the config is empty", where=str(path), fix=fix)
     epochs = tree.at(("epochs",)).value
     both = type(file_epochs) is type(epochs) is int

@@ -24,6 +24,7 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})$")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 _ESCAPE = re.compile("escape|hexdecimal")  # in the words of LibYAML and of PyYAML
 _NO_SPACE = re.compile(r"(\w+):([^\s:/]\S*)\Z")
+_EQUALS = re.compile(r"(\w+) *= *(\S+)\Z")
 _DRIVE = re.compile(r'"[A-Za-z]:\\[^\\/\r\n]')  # "C:\new": \n would be the end of a line
 _BACKSLASH = r"in double quotes a backslash begins an escape: write C:\data\x in single quotes, or C:/data/x"
 _CONSTANTS: dict[str, Any] = {
@@ -192,6 +193,8 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
             if node.flow_style and is_bare and (found := _NO_SPACE.match(key)):
                 fix = f"write {found[1]}: {found[2]}"
                 raise refuse("a space is missing behind the colon", mark, fix)
+            if node.flow_style and is_bare and (found := _EQUALS.match(key)):
+                raise refuse("a = where a colon belongs", mark, f"write {found[1]}: {found[2]}")
             if key == "<<" and not key_node.style:
                 raise refuse("merge keys (<<) are not read; use `base: other.yaml`", mark)
             if key in first:

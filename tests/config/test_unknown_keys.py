@@ -16,6 +16,7 @@ from dlrun.config.loading import load_config
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import KINDS, Parts
 from dlrun.config.strict_yaml import parse
+from dlrun.errors import UserError
 
 Write = Callable[[str, str], Path]
 BODY = """\
@@ -261,6 +262,42 @@ def test_a_remedy_is_a_text_that_a_shell_and_yaml_read_back_as_its_value(base: P
     [mistake] = mistakes(base, ["experiment_name='007'"])
     [word] = shlex.split(advised(mistake))
     assert parse(word.partition("=")[2], "here").value == "007"
+
+
+@pytest.mark.parametrize(
+    ("slip", "remedy"),
+    [
+        ("architecture: [mlp]", "architecture: mlp"),
+        ("name: my first run", "name: my_first_run"),
+        ("patience: None", "patience: null"),
+        ("gradient_clip: none\npatience: NONE", "gradient_clip: null\npatience: null"),
+    ],
+)
+def test_what_is_advised_in_place_of_a_value_is_taken(
+    write: Write, slip: str, remedy: str, base: Path
+) -> None:
+    path = write("slip.yaml", f"base: base.yaml\n{slip}\n")
+    with pytest.raises(ConfigError) as refused:
+        load_config(path)
+    for mistake, line in zip(refused.value.mistakes, remedy.splitlines(), strict=True):
+        written = re.search(r"; write (\S+)", mistake.what)
+        assert written and written[1] == line.partition(": ")[2]
+    load_config(write("mended.yaml", f"base: base.yaml\n{remedy}\n"))
+    assert base.exists()
+
+
+def test_a_part_whose_lines_are_not_indented_is_said(write: Write) -> None:
+    flat = BODY.replace("{name: mlp, hidden: [4], activation: tanh}", "\nname: mlp")
+    [mistake] = mistakes(write("flat.yaml", flat))
+    assert mistake.endswith("; indent the lines that belong to architecture, from name: mlp on")
+    load_config(write("mended.yaml", flat.replace("\nname", "\n  name")))
+
+
+def test_an_equals_sign_within_braces_is_said(write: Write) -> None:
+    with pytest.raises(UserError) as refused:
+        load_config(write("equals.yaml", BODY.replace("lr: 1e-2", "lr=1e-2")))
+    assert refused.value.what == "a = where a colon belongs"
+    assert refused.value.fix == "write lr: 1e-2"
 
 
 def test_a_table_in_place_of_a_dataset_is_shown_in_one(base: Path) -> None:

@@ -200,7 +200,11 @@ def with_options(overrides: list[str] | None, **options: str | None) -> list[str
 
     return [
         *(overrides or []),
-        *(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in options.items() if value is not None),
+        *(
+            f"{key}={json.dumps(value, ensure_ascii=False)}"
+            for key, value in options.items()
+            if value is not None
+        ),
     ]
 
 
