@@ -18,6 +18,7 @@ from dlrun.training.plan import Plan
 
 _TRIED = 16  # training examples
 _FREE_SIGNS = 20  # outputs with a sign of their own: by chance all are above 0 in one of 2^20
+_ENDINGS = {"output_activation": "output_activation: identity", "relu_output": "relu_output: false"}
 _HARDLY = 0.05  # of the largest output: the least one after a leaky ReLU, an ELU or a GELU
 
 
@@ -67,8 +68,8 @@ def limited_outputs(plan: Plan, loaded: Loaded) -> str:
     low, high, classes = float(found.min()), float(found.max()), found.shape[1]
     most = 1 / (1 + (classes - 1) * exp(low - high))  # of softmax, where one output is high and all else low
     loss = f"{plan.loss.name} takes logits"
-    has_option = "output_activation" in plan.config.architecture.options
-    fix = "set output_activation: identity" if has_option else "leave out the activation at the end"
+    stated = plan.config.architecture.options.keys() & _ENDINGS.keys()
+    fix = f"set {_ENDINGS[stated.pop()]}" if stated else "leave out the activation at the end"
     if low >= 0 and bool(((found.sum(1) - 1).abs() < 1e-3).all()):
         why = f"{name} gives probabilities, which sum to 1, but {loss} and applies the softmax itself"
         return f"{why}: no class can get more than {most:.0%}; {fix}"

@@ -193,8 +193,8 @@ def test_what_is_read_but_not_meant_has_its_remedy() -> None:
         ("lr:0.1\n", "a space is missing behind the colon", "write lr: 0.1"),
         ("hello\n", "a config must be a mapping of keys to values", "write a line KEY: VALUE for each key"),
         ("import torch\n", "not Python code", "name a YAML file"),
-        ("", "the config is empty", "dlrun show spiral_relu"),
-        ("# nothing\n", "the config is empty", "dlrun show spiral_relu"),
+        ("", "the config is empty", "dlrun init"),
+        ("# nothing\n", "the config is empty", "dlrun init"),
     ],
 )
 def test_a_file_without_keys_is_one_mistake(

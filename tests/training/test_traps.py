@@ -109,6 +109,7 @@ def test_the_scratch_model_with_a_relu_at_its_end_is_told_too() -> None:
     for ends, is_said in ((True, True), (False, False)):
         model = {"name": "mlp_scratch", "hidden": [5], "relu_output": ends}
         plan = planned(architecture=model)
+        assert limited_outputs(plan, plan.load()).endswith("; set relu_output: false" * is_said)
         assert bool(limited_outputs(plan, plan.load())) == is_said
 
 
