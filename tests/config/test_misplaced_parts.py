@@ -65,8 +65,10 @@ def test_the_list_of_parts_warns_of_a_folder_that_holds_none(
     ):
         done = dlrun("parts", "loss", "--parts", tmp_path / named)
         assert done.code == 0
-        assert remedy in done.out.splitlines()[-1]
-    assert "warning" not in dlrun("parts", "loss", "--parts", tmp_path / "mine" / "mine").out
+        assert done.err.startswith("warning: ")
+        assert remedy in done.err
+        assert "warning" not in done.out
+    assert not dlrun("parts", "loss", "--parts", tmp_path / "mine" / "mine").err
 
 
 @pytest.mark.parametrize("kind", ["loss", "plots", "task", "metrics"])

@@ -200,7 +200,7 @@ def list_parts(
     from dlrun.config.misplaced_parts import misplaced
     from dlrun.config.reference import kind_reference, reference_of
     from dlrun.console.parts import print_kind, print_part, print_reference
-    from dlrun.console.streams import say
+    from dlrun.console.streams import say, warn
 
     own_parts = parts_of(parts)
     if markdown:
@@ -221,4 +221,4 @@ def list_parts(
         for part in parts_named(own_parts, name):
             print_part(part)
     for what in misplaced(own_parts.folder) if own_parts.folder else ():
-        say(f"warning: {what}")
+        warn(what)
