@@ -61,17 +61,39 @@ def shortfalls(
 
 
 def said_worst(
-    found: Sequence[Shortfall], plan: Plan, training: Split | None, rows: Mapping[str, Sequence[Any]]
+    found: Sequence[Shortfall],
+    plan: Plan,
+    training: Split | None,
+    rows: Mapping[str, Sequence[Any]],
+    in_training: Mapping[str, Mapping[str, float]],
 ) -> str:
     """One line on the worst of some shortfalls, with remedies; "" if there is none.
 
-    A metric is named before the loss, whose unit is less known. `rows` are the columns of metrics.csv.
+    A metric is named before the loss, whose unit is less known. `rows` are the columns of metrics.csv,
+    `in_training` the figures of the baselines on the training split.
     """
     if not found:
         return ""
     worst = max(found, key=lambda own: (own.figure != "loss", own.distance))
+    reached = _beaten_in_training(worst, rows, in_training.get(worst.baseline, {}), plan.parts)
+    if reached and not _learns_by_heart(rows):
+        what = f"{worst}, which it beats in training ({reached}): what it learns does not carry over"
+        return f"{what}; take a smaller model, optimizer.weight_decay or more data, if the inputs tell more"
     *first, last = _remedies(plan, training, rows)
     return f"{worst}: {', '.join(first)}{' or ' * bool(first)}{last}"
+
+
+def _beaten_in_training(
+    worst: Shortfall, rows: Mapping[str, Sequence[Any]], guesses: Mapping[str, float], parts: Parts
+) -> str:
+    """Both figures, if the last training figure is better than the guess that a shortfall is worse than."""
+    last = _means(rows, f"train_{worst.figure}")[-1:]
+    guessed = guesses.get(worst.figure)
+    if not last or guessed is None or not math.isfinite(last[0]):
+        return ""
+    is_worse = shortfalls("train", {worst.figure: last[0]}, {"": {worst.figure: guessed}}, parts)
+    is_same = math.isclose(last[0], guessed, rel_tol=_SAME)
+    return "" if is_worse or is_same else f"{_said(last[0])} against {_said(guessed)}"
 
 
 def _remedies(plan: Plan, training: Split | None, rows: Mapping[str, Sequence[Any]]) -> Iterator[str]:
@@ -81,8 +103,8 @@ def _remedies(plan: Plan, training: Split | None, rows: Mapping[str, Sequence[An
     is_unscaled = can_be_scaled and plan.task.are_estimates and plan.data.scaling is None
     if training is not None and is_unscaled and _is_far_from_unit(training):
         yield "set dataset.scale_target: true"
-    by_epoch = _losses(rows, "train_loss")
-    if _rises(_losses(rows, "valid_loss")) and not _rises(by_epoch):
+    by_epoch = _means(rows, "train_loss")
+    if _learns_by_heart(rows):
         yield "take a smaller model or optimizer.weight_decay (the validation loss rises again)"
     elif _still_falls(by_epoch):
         yield "train longer (the training loss still falls)"
@@ -91,13 +113,18 @@ def _remedies(plan: Plan, training: Split | None, rows: Mapping[str, Sequence[An
     yield "try another optimizer.lr"
 
 
-def _losses(rows: Mapping[str, Sequence[Any]], column: str) -> list[float]:
-    """The loss in a column after each epoch, a mean over seeds."""
+def _learns_by_heart(rows: Mapping[str, Sequence[Any]]) -> bool:
+    """True if the validation loss rises again, and the training loss does not."""
+    return _rises(_means(rows, "valid_loss")) and not _rises(_means(rows, "train_loss"))
+
+
+def _means(rows: Mapping[str, Sequence[Any]], column: str) -> list[float]:
+    """The figure in a column after each epoch, a mean over seeds."""
     of_epochs: dict[Any, list[float]] = {}
-    for epoch, loss in zip(rows.get("epoch", ()), rows.get(column, ()), strict=False):
-        if loss is not None:
-            of_epochs.setdefault(epoch, []).append(loss)
-    return [fmean(losses) for losses in of_epochs.values()]
+    for epoch, figure in zip(rows.get("epoch", ()), rows.get(column, ()), strict=False):
+        if figure is not None:
+            of_epochs.setdefault(epoch, []).append(figure)
+    return [fmean(figures) for figures in of_epochs.values()]
 
 
 def _rises(losses: Sequence[float]) -> bool:

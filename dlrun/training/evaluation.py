@@ -133,7 +133,8 @@ def _warnings(
     means = {figure: fmean(values) for figure, values in figures.items()}
     found = shortfalls("" if trained.given else split, means, baselines, plan.parts)
     training = trained.loaded["train"] if "train" in trained.loaded.splits else None
-    warnings = [said_worst(found, plan, training, rows)] if found else []
+    in_training = trained.baselines("train") if found and training else {}
+    warnings = [said_worst(found, plan, training, rows, in_training)] if found else []
     if plan.data.weighted and not _takes_weights(plan.task.report(1)):
         what = f"what the task {plan.data.task} adds counts every example once, whatever its weight"
         warnings.append(f"{what}: its report's add() takes no weights")

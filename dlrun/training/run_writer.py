@@ -309,7 +309,9 @@ class RunWriter:
             }
             guesses = self._baselines[name if name == split else "train"]
             found += shortfalls(name or "", figures, guesses, self.plan.parts)
-        return said_worst(found, self.plan, self.loaded["train"], self.run.rows()) if found else ""
+        if not found:
+            return ""
+        return said_worst(found, self.plan, self.loaded["train"], self.run.rows(), self._baselines["train"])
 
     def write_summary(self, status: str, **more: Any) -> dict[str, Any]:
         """Write summary.json for the current state, and return its content."""

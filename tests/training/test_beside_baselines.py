@@ -121,6 +121,25 @@ def test_a_model_whose_training_loss_rises_too_is_not_too_large(
     assert line.endswith(": try another optimizer.lr")
 
 
+def test_what_is_learnt_in_training_alone_is_said_to_carry_over_to_nothing(
+    dlrun: Dlrun, write: Callable[[str, str], Path]
+) -> None:
+    """Noise, of which a model learns some: it is not told to train longer or to scale the target."""
+    chance = torch.rand(60, 9, generator=torch.Generator().manual_seed(0)).tolist()
+    table = [",".join("abcdefghy"), *(",".join(f"{number:.3f}" for number in row) for row in chance)]
+    write("noise.csv", "\n".join(table))
+    config = PRICES.replace("houses.csv, target: price", "noise.csv, target: y").replace(
+        "epochs: 3", "epochs: 60"
+    )
+    words = ("dataset.scale_target=true", "architecture={name: mlp, hidden: [64]}", "optimizer.lr=0.03")
+    done = dlrun("train", write("noise.yaml", config), *words)
+    [line] = [line for line in (done.out + done.err).splitlines() if "is worse than" in line]
+    assert "which it beats in training (" in line and "does not carry over" in line
+    assert "longer" not in line and "scale_target" not in line
+    again = dlrun("eval", "last")
+    assert "which it beats in training (" in again.out + again.err
+
+
 def test_quiet_prints_the_folder_alone(
     dlrun: Dlrun, write: Callable[[str, str], Path], runs_dir: Path
 ) -> None:
