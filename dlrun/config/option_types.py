@@ -96,7 +96,7 @@ def describe(kind: Any) -> str:
         return f"a list of {plural}"
     if origin is dict:
         return f"a mapping of names to {describe(inside[1])}"
-    return ", or ".join(describe(choice) for choice in inside)
+    return ", or ".join(dict.fromkeys(describe(choice) for choice in inside))
 
 
 def choices_of(kind: Any) -> list[str]:

@@ -98,6 +98,10 @@ def _rank(column: ColumnFacts) -> tuple[bool, float]:
 
 
 def print_dataset(name: str, options: Mapping[str, Any]) -> None:
-    """Print the lines of a config for a dataset as it was understood; long lists of columns are left out."""
+    """Print the lines of a config for a dataset as it was understood, below a line that says so.
+
+    Long lists of columns are left out.
+    """
     short = {key: each for key, each in options.items() if not isinstance(each, list) or len(each) <= _LONG}
-    out().print(Text(clean(dump({"dataset": {"name": name} | short}))), soft_wrap=True)
+    text = f"in a config, with what was guessed:\n{dump({'dataset': {'name': name} | short})}"
+    out().print(Text(clean(text)), soft_wrap=True)

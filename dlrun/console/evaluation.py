@@ -122,9 +122,10 @@ def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
             text = f"{figure} was {before} at training: the figure measured now differs by {by}"
             console.print(Text(text, "yellow"), soft_wrap=True)
     elif not recorded:
-        console.print(
-            f"training did not evaluate {found['split']} in this epoch: there is nothing to compare with"
+        said = (
+            f"training did not evaluate {found['split']} in this epoch: no recorded figures to compare with"
         )
+        console.print(said, soft_wrap=True)
     else:
         console.print(f"exactly as recorded at training: {', '.join(recorded)}")
 

@@ -51,10 +51,10 @@ def print_columns(records: Sequence[Record], names: Sequence[str], keys: Sequenc
 
 def print_sweeps(found: Iterable[Sweep]) -> None:
     """Print the sweeps, newest first, with the number of completed runs."""
-    lines = [("sweep", "done", "of")]
+    lines = [("sweep", "runs done")]
     for sweep in found:
         left = len(sweep.unfinished())
-        lines.append((sweep.name, str(len(sweep.trials) - left), f"{len(sweep.trials)} runs"))
+        lines.append((sweep.name, f"{len(sweep.trials) - left} of {len(sweep.trials)}"))
     print_lines(lines)
 
 

@@ -110,17 +110,18 @@ def csv(
     no whole steps apart are refused. A value that is not there is missing, and `missing` says for the column
     of that name (`sales lag 7` of a target sales) what is done; rows before which nothing is known are left
     out. Every row is predicted one step ahead, from true earlier values, those of the test split too. The
-    baseline `last value` is the last one that is known the shortest lag before, or earlier; with several lags
-    `season before` is the value the longest of them before, or where it is missing twice that, and so on.
-    Where they find none they have their mean. Lags are scaled as other numbers are, without
+    baseline `last value` guesses the last value that is known at the shortest lag. With several lags, `season
+    before` guesses the value at the longest of them, or if that is missing at twice this lag, and so on. If
+    there is none at all, both guess the mean. Lags are scaled as other numbers are, without
     `target_transform`. A file for `dlrun predict` has the earlier rows with their targets, and behind them
     rows without; one that would need a target which is not known yet is left blank.
 
     Splits. A hash of what each row's cells mean, or of its `id`, decides whether it is a test row, so that no
     row changes its split when others are added, in another order of rows or columns, or when the file is
     written in another way: marks in numbers, forms of dates, quotes, encoding, words for missing cells. Equal
-    rows stand together. The split is chronological if there is a `date`. The splits, the categories and the
-    quantiles of `scale` go by rows, of which one of weight 0 tells nothing but its split.
+    rows stand together. The split is chronological if there is a `date`. Weights do not
+    change the splits, the categories and the quantiles of `scale`, in which each row counts once; but nothing
+    is learnt from a row of weight 0.
 
     New rows. `dlrun predict` reads a file of rows without targets piece by piece, a workbook whole. Rows are
     named by their `id`, or their `date` if no two have the same, or their line. Rows with a number below the

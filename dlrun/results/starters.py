@@ -10,7 +10,7 @@ from statistics import median_low
 
 import numpy as np
 
-from dlrun.config.dumping import dump_scalar
+from dlrun.config.dumping import dump_scalar, in_one_line
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
 from dlrun.data.image_files.finding import SUFFIXES
@@ -29,6 +29,7 @@ _MOST_SHOWN = 40  # letters of a name or a value in a comment
 _EXAMPLES_IN_ALL = 200_000  # that training sees by default, if the data is neither tiny nor huge
 _FEWEST_OF_EACH = 20  # examples of a class, of which some are surely for validation
 _SIDES = (32, 64, 96, 128)  # of images, in pixels
+_WORDS_OF_A_TEXT = 4  # from which on it is none of a name
 _SAMPLED = 24  # images, by which sizes and colours are judged
 _COMMENTS_FROM = 44  # the column at which comments begin, if the line is no longer
 
@@ -113,8 +114,21 @@ def table_starter(path: str, data_dir: Path, target: str | None = None) -> Start
         "",
         *_columns(shown, facts.columns, facts.rows),
     ]
-    finding = f"{shown}: {facts.rows:,} rows, {len(table.columns):,} columns"
-    return Starter(_config(head, lines), (finding, f"target: {_short(name)}, {why}; {task}: {learnt}"))
+    findings = [f"{shown}: {facts.rows:,} rows, {len(table.columns):,} columns"]
+    findings.append(f"target: {_short(name)}, {why}; {task}: {learnt}")
+    if text := next((each for each in table.columns if each != name and _are_texts(table.columns[each])), ""):
+        fields = {"name": "text_table", "path": path, "text": text, "target": name}
+        written = f"dataset: {in_one_line(fields)}"
+        findings.append(f"{_short(text)} holds texts, which a model of texts can read: {written}")
+    return Starter(_config(head, lines), tuple(findings))
+
+
+def _are_texts(column: Column) -> bool:
+    """True if the cells of a column are mostly different texts of several words."""
+    if column.codes is None:
+        return False
+    words = [len(text.split()) for text in column.texts]
+    return len(words) > column.codes.size / 2 and median_low(words) >= _WORDS_OF_A_TEXT
 
 
 def image_starter(path: str, folder: Path) -> Starter:
@@ -136,7 +150,8 @@ def image_starter(path: str, folder: Path) -> Starter:
         ("dataset:", "`dlrun data` shows some images; options: `dlrun parts image_folder`"),
         ("  name: image_folder", ""),
         (f"  path: {dump_scalar(path)}", ""),
-        (f"  size: {size}", "pixels that images are resized to; more shows more, and takes longer"),
+        (f"  size: {size}", "pixels of a side; more shows more, and takes longer"),
+        ("  resize: crop", "cuts off what is beyond a square; pad keeps all of it, with black edges"),
         (f"  colour: {str(has_colour).lower()}", "true reads red, green and blue; false one channel of grey"),
         *_fractions(counts),
         ("# augmentations: [flip, {name: crop}]", "more variety, if mirrored images mean the same"),

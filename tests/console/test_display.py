@@ -488,7 +488,7 @@ def test_an_evaluation_says_whether_it_found_what_was_recorded(capsys: pytest.Ca
     same = capsys.readouterr().out
     assert "exactly as recorded at training: loss" in same
     print_evaluation({**EVALUATION, "recorded": {}})
-    assert "in this epoch: there is nothing to compare with" in capsys.readouterr().out
+    assert "in this epoch: no recorded figures to compare with" in capsys.readouterr().out
     print_evaluation(
         {**EVALUATION, "recorded": {"loss": {"at_training": 0.5, "difference": 0.125}}, "same_data": False}
     )

@@ -101,6 +101,8 @@ def test_the_columns_of_a_table_are_listed_with_their_kinds(dlrun: Dlrun) -> Non
         "houses.yaml",
         "houses.csv: 120 rows, 7 columns",
         "target: price, the last column; regression: its numbers are predicted",
+        "remark holds texts, which a model of texts can read: "
+        "dataset: {name: text_table, path: houses.csv, text: remark, target: price}",
         "try: dlrun train houses.yaml",
     ]
     said = columns_in(Path("houses.yaml").read_text())
