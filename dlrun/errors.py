@@ -227,6 +227,12 @@ def first_few(names: Sequence[str], most: int, joint: str = ", ", total: int | N
     return f"{shown}{' ' if joint == ', ' else joint}and {more:,} more" if more > 0 else shown
 
 
+def in_words(names: Iterable[str]) -> str:
+    """The names as a sentence has them: `a, b and c`; "" if there are none."""
+    *others, last = [*names] or [""]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def listed(names: Iterable[str]) -> str:
     """The names in one line, in parentheses, to be appended to a message; only the first of very many."""
     names = list(names)

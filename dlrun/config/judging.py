@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from dlrun.config.keys import KEYS, Config, changed_keys
 from dlrun.config.mistakes import ConfigError
+from dlrun.errors import in_words
 
 _MOST_NAMED = 3  # keys in a reason
 
@@ -56,6 +57,4 @@ def _said(changed: Sequence[str]) -> str:
     named = list(changed[:_MOST_NAMED])
     if more := len(changed) - len(named):
         named.append(f"{more} more")
-    if len(named) == 1:
-        return f"{named[0]} was changed"
-    return f"{', '.join(named[:-1])} and {named[-1]} were changed"
+    return f"{in_words(named)} {'was' if len(named) == 1 else 'were'} changed"

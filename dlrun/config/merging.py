@@ -9,7 +9,7 @@ from dlrun.config.keys import SWEEP_KEY, Choice, default_of, key_types
 from dlrun.config.option_values import accepts
 from dlrun.config.registry import REQUIRED, Parts
 from dlrun.config.strict_yaml import Located, Place, parse
-from dlrun.errors import UserError, shortened
+from dlrun.errors import UserError, in_words, shortened
 
 COMMAND_LINE = Place("on the command line:")
 
@@ -74,7 +74,7 @@ def override(
             value, left_out = _other_part(path[0], tree.value.get(path[0]), value, parts)
             if left_out:
                 are = "is" if len(left_out) == 1 else "are"
-                notes.append(f"{shown}={new}: {' and '.join(left_out)} of the config {are} left out")
+                notes.append(f"{shown}={new}: {in_words(left_out)} of the config {are} left out")
         tree = _put(tree, path, value)
     return tree, notes
 

@@ -8,7 +8,7 @@ from copy import copy
 from inspect import signature
 from pathlib import Path
 
-from dlrun.errors import UserError
+from dlrun.errors import UserError, in_words
 
 # The parameters that dlrun passes to the function of each kind, by position.
 PASSED = {
@@ -75,12 +75,12 @@ def refuse_slips(kind: str, function: ast.FunctionDef, path: Path) -> None:
         passed = ("inputs", "targets", "generator")
     makes_module = kind == "loss" and names in ([], ["data"])
     if never := [own for own in takes[len(passed) :] if own.arg not in asked_for]:
-        said = _said(own.arg for own in never)
-        what = f"{name}() has {said} before a *, but dlrun passes only {_said(passed)} there"
+        said = in_words(own.arg for own in never)
+        what = f"{name}() has {said} before a *, but dlrun passes only {in_words(passed)} there"
         fix = f"options stand after a *: {_with_options(function, never)}"
         raise UserError(what, where=f"{path}:{never[0].lineno}", fix=fix)
     if len(takes) < len(passed) and not makes_module and not (arguments.vararg and not takes):
-        what = f"{name}() takes {_said(names) or 'nothing'}, but dlrun passes {_said(passed)}"
+        what = f"{name}() takes {in_words(names) or 'nothing'}, but dlrun passes {in_words(passed)}"
         raise UserError(what, where=f"{path}:{function.lineno}", fix=f"write {_with(function, passed)}")
     if not _gives_something(function):
         what = f"{name}() ends without a return: it gives None"
@@ -90,7 +90,7 @@ def refuse_slips(kind: str, function: ast.FunctionDef, path: Path) -> None:
 
 def refuse_call(called: str, function: object, passed: tuple[str, ...]) -> None:
     """Raise UserError unless a function of the user's file can be called with what dlrun passes."""
-    said = _said(passed) or "nothing"
+    said = in_words(passed) or "nothing"
     if not callable(function):
         kind = type(function).__name__
         raise UserError(f"{called} is a {kind} instead of a function, to which dlrun passes {said}")
@@ -111,12 +111,6 @@ def names_in(statement: ast.stmt) -> Iterator[str]:
         yield from (target.id for target in statement.targets if isinstance(target, ast.Name))
     elif isinstance(statement, ast.Import | ast.ImportFrom):
         yield from (alias.asname or alias.name for alias in statement.names)
-
-
-def _said(names: Iterable[str]) -> str:
-    """The names in words: `a, b and c`."""
-    *others, last = names if (names := [*names]) else [""]
-    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _with_options(function: ast.FunctionDef, options: list[ast.arg]) -> str:

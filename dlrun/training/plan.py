@@ -16,7 +16,7 @@ from dlrun.config.registry import KINDS, Parts
 from dlrun.data.examples import EVALUATION_BATCH, Data, Examples
 from dlrun.data.loaded import Loaded
 from dlrun.data.preparation import Preparation
-from dlrun.errors import UserError, note_part, own_place
+from dlrun.errors import UserError, in_words, note_part, own_place
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training import fast_paths
 from dlrun.training.best import said_best
@@ -181,8 +181,7 @@ class Plan:
         """A note that without a validation split something depends on a column of the training examples."""
         dataset = self.parts.part("dataset", self.config.dataset.name)
         fix = "; set dataset.valid_fraction" if "valid_fraction" in dataset.options else ""
-        *others, last = dependent
-        go = f"{', '.join(others)} and {last} go by" if others else f"{last} goes by"
+        go = f"{in_words(dependent)} {'goes' if len(dependent) == 1 else 'go'} by"
         return f"there is no validation split: {go} {column}{fix}"
 
     def improves(self, column: str, value: float, best: float | None) -> bool:

@@ -23,6 +23,7 @@ from dlrun.data.tabular.number_readings import (
     is_too_large,
     readings_of,
 )
+from dlrun.errors import in_words
 
 # Words for a cell without value, in lower case; + and - before them do not count.
 _NOTHING = ("", "inf", "infinity", "none", "nil", "nat", "missing", "unknown", "no data", "not available")
@@ -271,7 +272,7 @@ def _nearly_dates(held: Mapping[str, int], formats: Sequence[str], words: tuple[
 
 
 def _unclear_dates(held: Mapping[str, int], formats: Sequence[str]) -> Kind:
-    what = f"holds dates such as {next(iter(held))!r}, which {_listed(formats)} read otherwise"
+    what = f"holds dates such as {next(iter(held))!r}, which {in_words(formats)} read otherwise"
     return Kind("date", mistake=what, fix=f"set date_format, such as {formats[0]!r}")
 
 
@@ -304,7 +305,3 @@ def _unusual_numbers(
         return Kind("category")  # such as versions: 1.2.3
     what = f"holds numbers such as {example!r}, which no single reading fits"
     return Kind("number", mistake=what, fix="set decimal and thousands, or write numbers as 1234.5")
-
-
-def _listed(formats: Sequence[str]) -> str:
-    return f"{', '.join(formats[:-1])} and {formats[-1]}"
