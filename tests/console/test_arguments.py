@@ -219,6 +219,8 @@ def test_options_that_another_part_does_not_have_are_left_out_aloud(dlrun: Dlrun
         ("sweep --resume no", "runs"),
         ("eval no.pt", "no.pt"),
         ("parts --parts no", "no"),
+        ("init no.csv", "no.csv"),
+        ("init --out no/a.yaml", "no"),
         ("show tiny.yaml architecture.weights=no.pt", "no.pt"),
         ("show spiral_relu dataset={name:csv,path:no.csv,target:y}", "no.csv"),
     ],

@@ -232,7 +232,7 @@ def test_nothing_is_overwritten(dlrun: Dlrun, out: tuple[str, ...], here: Path) 
         (("spiral_relu",), "dlrun show spiral_relu --yaml > my.yaml"),
         (("mnist",), "dlrun configs"),
         (("trial", "--target", "price"), "only a table has columns"),
-        (("--out", "nowhere/a.yaml"), "there is no folder nowhere"),
+        (("--out", "nowhere/a.yaml"), "nowhere\n  where: --out"),
         (("houses.csv", "--target", "prize"), "did you mean 'price'?"),
         (("houses.csv", "--target", "day"), "day holds dates"),
         (("houses.csv", "--target", "remark"), "remark all its texts differ"),

@@ -12,7 +12,7 @@ import typer
 
 from dlrun.console.commands.arguments import DataDir, expanded
 from dlrun.console.commands.folders import DATA
-from dlrun.errors import UserError, shortened
+from dlrun.errors import UserError, in_full, shortened
 
 if TYPE_CHECKING:
     from dlrun.results.starters import Starter
@@ -51,7 +51,8 @@ def init(
     if os.path.lexists(path):
         raise UserError(f"{path} exists already", fix="name another file with --out, or delete it")
     if not path.parent.is_dir():
-        raise UserError(f"there is no folder {path.parent}", where="--out", fix="create it, or name another")
+        what = f"there is no folder {in_full(path.parent)}"
+        raise UserError(what, where="--out", fix="create it, or name another")
     starter = _starter(data or "", found, target, path, data_dir)
     write_atomically(path, lambda file: file.write(starter.text.encode()), "name another file with --out")
     say_line(str(path))
@@ -99,7 +100,8 @@ def _name(data: str | None, found: Path | None) -> str:
     name = data.removesuffix(".yaml")
     if not _PLAIN.fullmatch(name):
         what = f"there is no table and no folder {shortened(data)}"
-        raise UserError(what, fix="name one that is there, or a plain name such as trial for an example")
+        fix = "name one that is there, or a plain name such as trial for an example"
+        raise UserError(what, where=in_full(data), fix=fix)
     if name in shipped_names():
         fix = f"dlrun show {name} --yaml > my.yaml writes it out; or choose another name"
         raise UserError(f"{name} is a config that comes with dlrun", fix=fix)

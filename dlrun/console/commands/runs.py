@@ -83,7 +83,7 @@ def list_runs(
     names = names_apart((each.name, each.run.folder) for each in kept)
     if not folders:
         what = "there is nothing to delete" if prune else "there are no such runs"
-        say(f"{what} in {', '.join(map(str, folders_of_runs))}")
+        say(f"{what} in {', '.join(map(in_full, folders_of_runs))}")
     elif keys and kept:
         print_columns(kept, names, keys)
     elif not prune:
