@@ -101,13 +101,9 @@ def _refuse_another_reading(plan: Plan, loaded: Loaded) -> None:
     again = plan.load(loaded.preprocessing)
     plan.data.notes[:] = notes
     if again.fingerprint != loaded.fingerprint:
-        raise UserError(
-            _said(
-                plan.config.dataset.name,
-                "read twice, its examples differ",
-                "it may draw from numpy or random",
-            )
-        )
+        how, why = "read twice, its examples differ", "it may draw without a seed"
+        fix = "draw from torch.Generator().manual_seed(0), or with a fixed seed elsewhere"
+        raise UserError(_said(plan.config.dataset.name, how, why), fix=fix)
 
 
 def _refuse_another_model(plan: Plan, loaded: Loaded) -> None:

@@ -129,6 +129,17 @@ def test_all_of_them_are_named_at_once(tmp_path: Path) -> None:
     assert [mistake.key for mistake in refused.value.mistakes] == ["architecture", "loss", "metrics"]
 
 
+@pytest.mark.parametrize("points", ["torch.rand(20, 2).numpy()", "np.random.rand(20, 2)"])
+def test_a_dataset_that_draws_without_a_seed_is_told_what_to_draw_from(points: str, tmp_path: Path) -> None:
+    text = DATASET.replace("{seeding}", "pass").replace("np.random.rand(20, 2)", points)
+    plan = planned(own_parts(tmp_path, {"dataset/drawn.py": text}), dataset="drawn")
+    with pytest.raises(ConfigError) as refused:
+        try_on(plan, plan.load())
+    [mistake] = refused.value.mistakes
+    assert mistake.what.endswith("read twice, its examples differ; it may draw without a seed")
+    assert "torch.Generator().manual_seed(0)" in mistake.fix
+
+
 def test_numbers_from_a_seeded_generator_are_fine(tmp_path: Path) -> None:
     parts = {"dataset/drawn.py": DATASET.replace("{seeding}", "np.random.seed(3)")}
     plan = planned(own_parts(tmp_path, parts), dataset="drawn")
