@@ -76,8 +76,8 @@ def image_folder(
 
     Images in PATH/CLASS/…, or in PATH/train/CLASS/…, PATH/valid/CLASS/… and PATH/test/CLASS/…; these may also
     be called training, testing, eval, evaluation, val, validation and dev, in upper or lower case. A lone
-    folder in PATH that holds them all is gone into. PNG, JPEG, WEBP, BMP, GIF, TIFF, JPEG 2000 and AVIF are read, and HEIC
-    with pillow-heif (pip install 'dlrun[heic]'); of several frames or pages the first.
+    folder in PATH that holds them all is gone into. PNG, JPEG, WEBP, BMP, GIF, TIFF, JPEG 2000 and AVIF are
+    read, and HEIC with pillow-heif (pip install 'dlrun[heic]'); of several frames or pages the first.
 
     A hash of each image's name, CLASS/…, decides on its split, so that images that are added move no other.
     Equal images stand together.
