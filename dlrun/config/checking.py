@@ -294,7 +294,13 @@ def _check_together(values: dict[str, Any], parts: Parts, note: Note) -> None:
     claimable = [*columns, *(f"best.{column}" for column in columns), "seconds"]
     for column, claim in (values.get("expect") or {}).items():
         if column not in claimable:
-            note(("expect", column), f"there is no such column{nearest(column, claimable)}", at_key=True)
+            what = f"there is no such column{nearest(column, claimable)}"
+            split, _, figure = column.removeprefix("best.").partition("_")
+            if split in SPLITS and figure in parts.names("metrics"):
+                what = (
+                    f"{figure} is not measured; add it to metrics, or leave out all claims with expect={{}}"
+                )
+            note(("expect", column), what, at_key=True)
         if claim is None:  # already noted as a mistake
             continue
         try:
