@@ -89,6 +89,8 @@ def follow(
             stated = re.search(r"# exit code (\d)", command)
             done = dlrun(*words)
             printed = (done.out + done.err).replace(f"{here}/", "")
+            if words[0] == "show":  # what a terminal does not show as comments
+                printed = re.sub(r"^# ?", "", printed, flags=re.MULTILINE)
             assert done.code == (int(stated[1]) if stated else 0), f"{command}\n{printed}"
             assert occurs(lines_of("\n".join(shown)), lines_of(printed)), f"{command}\n{printed}"
         case _:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -124,6 +125,18 @@ def output_failure() -> OSError | None:
     first = _failures[0] if _failures else None
     _failures.clear()
     return first
+
+
+@contextmanager
+def as_comments() -> Iterator[None]:
+    """Print what is printed inside on a terminal as it is, elsewhere as comments of YAML."""
+    if out().is_terminal:
+        yield
+        return
+    with redirect_stdout(StringIO()) as printed:
+        yield
+    for line in printed.getvalue().splitlines():
+        say(f"# {line}".rstrip())
 
 
 def say(text: str) -> None:

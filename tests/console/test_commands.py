@@ -432,8 +432,8 @@ def test_show_prints_a_config_that_can_be_trained_and_the_layers(
 
     done = dlrun("show", tiny, "optimizer.lr=0.25")
     assert done.code == 0
-    text, _, layers = done.out.partition("\ninput ")
-    shown = load_config(write("shown.yaml", text))
+    _, _, layers = done.out.partition("\n# input ")
+    shown = load_config(write("shown.yaml", done.out))
     assert changed_keys(load_config(tiny, ["optimizer.lr=0.25", "evaluation_batch_size=1024"]), shown) == []
     assert f"{2 * 4 + 4 + 4 * 3 + 3}" in layers
     assert not runs_dir.exists()

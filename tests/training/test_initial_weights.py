@@ -466,7 +466,7 @@ def test_a_table_says_what_was_taken(dlrun: Dlrun, tiny: Path, runs_dir: Path) -
     shown = dlrun("show", *words, "--runs-dir", runs_dir).out
     trained = dlrun("train", *words).out
     for text in (shown, trained):
-        lines = [line.split() for line in text.splitlines()]
+        lines = [line.removeprefix("#").split() for line in text.splitlines()]
         assert f"weights of {runs_dir / 'tiny-001'}, seed 0 takes those of the same seed" in text
         assert ["taken", "2", "0.weight,", "0.bias"] in lines
         assert "2.weight (another shape: 3×4 → 5×4)" in text

@@ -149,7 +149,7 @@ def show(
     own_parts = parts_of(parts)
     checked = load_config(find_config(config), with_options(overrides, device=device), own_parts)
     from dlrun.console.model import print_layers, print_weights
-    from dlrun.console.streams import say
+    from dlrun.console.streams import as_comments, say
     from dlrun.training.initial_weights import initial_weights
     from dlrun.training.plan_making import make_plan
     from dlrun.training.weights_file import with_weights_found
@@ -161,9 +161,11 @@ def show(
         say(text.rstrip())
         return
     say(text)
-    print_layers(plan.layers, plan.data.said_shape)
-    if begun := initial_weights(plan):
-        print_weights(begun.plain())
+    begun = initial_weights(plan)
+    with as_comments():
+        print_layers(plan.layers, plan.data.said_shape)
+        if begun:
+            print_weights(begun.plain())
 
 
 def list_configs(json: Json = False) -> None:
