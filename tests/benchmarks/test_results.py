@@ -69,6 +69,7 @@ def test_what_cannot_be_run_here_says_why(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "1 mistake" in unknown["not run"]
 
 
+@pytest.mark.slow
 def test_an_experiment_is_trained_and_its_summary_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

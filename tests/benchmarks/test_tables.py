@@ -25,6 +25,7 @@ def test_every_table_is_listed_once_with_a_target_and_a_task() -> None:
     assert set(COMPARED) <= {table.file for table in listed}
 
 
+@pytest.mark.slow
 def test_a_table_that_trains_is_told_from_one_that_does_not_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "ours").mkdir()
     rows = "".join(f"{x},{x % 7}\n" for x in range(80))

@@ -134,6 +134,7 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_bits(fault: Any, tmp_pa
 
 
 @pytest.mark.row("T8")
+@pytest.mark.slow
 def test_temporary_files_on_another_filesystem_change_nothing(fault: Any, tmp_path: Path) -> None:
     shared = Path("/dev/shm")
     if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:

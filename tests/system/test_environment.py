@@ -91,6 +91,7 @@ def test_a_home_that_cannot_be_written_to_is_no_matter(
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_sweep_share_the_folder_of_the_process_that_began_them(
     tiny: Path,
     runs_dir: Path,
