@@ -61,10 +61,8 @@ def make_plan(
     For a checkpoint `known` is the `Data.known` that it stores, and `most_weights` the number of its weights
     and of the numbers in them: building a larger model raises TooManyWeights.
     """
+    config = with_paths(config, parts, data_dir, is_needed=known is None)
     noting = Noting(config, parts)
-    with noting("dataset.path"):
-        config = with_data_found(config, parts, data_dir, is_needed=known is None)
-    noting.refuse()
     data = _data(noting, config, parts, data_dir, known)
     loss, task = _loss_and_task(noting, config, parts, data)
     if task and data.scaling and not task.are_estimates and "scale_target" in data.guessed:
@@ -106,6 +104,15 @@ def make_plan(
             )
     noting.refuse()
     return plan
+
+
+def with_paths(config: Config, parts: Parts, data_dir: Path, *, is_needed: bool = True) -> Config:
+    """The config of `with_data_found`. Raises ConfigError with the place of a path that is wrong."""
+    noting = Noting(config, parts)
+    with noting("dataset.path"):
+        config = with_data_found(config, parts, data_dir, is_needed=is_needed)
+    noting.refuse()
+    return config
 
 
 def _data(

@@ -120,6 +120,16 @@ def test_a_path_on_the_command_line_is_relative_to_where_one_is(
     assert path_of(runs_dir) == str(mine)
 
 
+@pytest.mark.parametrize("folder", ["here", "project", "data"])
+def test_the_data_are_shown_wherever_training_finds_them(
+    folder: str, dlrun: Dlrun, config: Path, write: Write
+) -> None:
+    write(f"{folder}/T.csv", TABLE)
+    done = dlrun("data", config, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["table"]["rows"] == 20
+
+
 def test_a_path_is_looked_for_beside_the_file_in_which_it_stands(
     dlrun: Dlrun, config: Path, write: Write, runs_dir: Path
 ) -> None:

@@ -82,10 +82,11 @@ def preview(
     from dlrun.results.table_columns import given_options, lag_facts, table_facts
     from dlrun.system.files import ANOTHER_OUT, make_folder
     from dlrun.system.strict_json import finite
-    from dlrun.training.plan_making import make_plan
+    from dlrun.training.plan_making import make_plan, with_paths
     from dlrun.training.suitability import suitable_plots
     from dlrun.training.trained import Trained
 
+    checked = with_paths(checked, own_parts, data_dir)
     table = table_facts(checked.dataset, data_dir)
     try:
         plan = make_plan(checked, own_parts, data_dir)
