@@ -64,23 +64,47 @@ def file_at(text: str, data_dir: Path) -> Path:
     return [*found, *places][0]
 
 
-def with_data_found(config: Config, parts: Parts, data_dir: Path, *, is_needed: bool) -> Config:
+def with_data_found(
+    config: Config, parts: Parts, data_dir: Path, *, is_needed: bool, is_of_checkpoint: bool = False
+) -> Config:
     """The config with the paths of its dataset made absolute, so that it holds in any current folder.
 
     A path in a file is also looked for beside that file; one on the command line is not, it is relative to
     the current folder. `is_needed` is False if a checkpoint holds all that is needed of the data. A missing
     path of a user's dataset is left to the dataset. Raises UserError if several different files or folders
-    are found, except for a run's own config.yaml: an older run wrote relative paths and took the first one,
-    and the fingerprint of the data tells whether that is still right.
+    are found, except for the config of a run or a checkpoint: an older run wrote relative paths and took the
+    first one, and the fingerprint of the data tells whether that is still right. By the same token data that
+    a run recorded, and that are gone, are looked for by their name (see `moved_data`).
     """
     for option in _OPTIONS:
-        if absolute := _found(option, config, parts, data_dir, is_needed=is_needed):
+        if absolute := _found(option, config, parts, data_dir, is_needed, is_of_checkpoint):
             choice = config.dataset
             config = replace(config, dataset=Choice(choice.name, choice.options | {option: absolute}))
     return config
 
 
-def _found(option: str, config: Config, parts: Parts, data_dir: Path, *, is_needed: bool) -> str:
+def say_where(option: str = "path") -> str:
+    """The remedy for data that are missing."""
+    return f"say where it is with dataset.{option}=…"
+
+
+def moved_data(config: Config) -> str:
+    """A sentence on data that a run recorded at a place where they no longer are; "" if all are there.
+
+    `config` is that of `with_data_found`, which has found them by their name.
+    """
+    for option in _OPTIONS:
+        recorded, found = config.tree.at(("dataset", option)).value, config.dataset.options.get(option)
+        if not isinstance(recorded, str) or not isinstance(found, str) or not Path(recorded).is_absolute():
+            continue
+        if Path(recorded).name == Path(found).name and not Path(recorded).exists() and Path(found).exists():
+            return f"the data are no longer at {recorded}; taken from {found}"
+    return ""
+
+
+def _found(
+    option: str, config: Config, parts: Parts, data_dir: Path, is_needed: bool, is_of_checkpoint: bool
+) -> str:
     """The absolute path that an option of the dataset names; "" if it names none, or none that is there."""
     choice = config.dataset
     text = choice.options.get(option)
@@ -88,19 +112,23 @@ def _found(option: str, config: Config, parts: Parts, data_dir: Path, *, is_need
         return ""
     place = config.tree.at(("dataset", option)).place
     places = data_places(text, data_dir, Path(place.source).parent if place.line else None)
+    home = Path(place.source).parent  # of a run, maybe
+    is_of_run = place.line > 0 and (home / "checkpoints").is_dir()
+    if is_of_checkpoint:
+        home, is_of_run = home.parent if home.name == "checkpoints" else home, True
+    if is_of_run and place != COMMAND_LINE and Path(text).is_absolute() and not has_magic(text):
+        places += [folder / Path(text).name for folder in (home.parent, Path(), data_dir)]
     try:
         found = found_at(places)
     except (OSError, ValueError):
         return ""  # the dataset says what is wrong with the name
-    home = Path(place.source).parent  # of a run, maybe
-    is_of_run = not is_needed or (place.line > 0 and (home / "checkpoints").is_dir())
     if len(found) > 1 and not is_of_run:
         which = " or ".join(str(_plainly(each)) for each in found)
         fix = f"write the whole path of the one that is meant, such as dataset.{option}={_plainly(found[0])}"
         raise UserError(f"{shortened(text)} could be {which}", fix=fix)
     if not found and is_needed and parts.part("dataset", choice.name).built_in:
         beside = Path(config.tree.place.source).parent / text
-        fix = f"say where it is with dataset.{option}=…"
+        fix = say_where(option)
         if place == COMMAND_LINE and beside.exists():
             fix = f"a path on the command line is relative to where you are: dataset.{option}={beside}"
         raise UserError(f"there is no file or folder {_listed(places)}", fix=fix)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from dlrun.config.data_paths import moved_data, say_where
 from dlrun.config.dumping import dump_config
+from dlrun.config.keys import DATA_PATH
 from dlrun.config.loading import load_run_config
 from dlrun.config.registry import Parts
-from dlrun.errors import Diverged, UserError
+from dlrun.errors import Diverged, UserError, shortened
 from dlrun.run_folders.differences import Differences, differences_between, table
 from dlrun.run_folders.locating import create_run
-from dlrun.run_folders.records import Record, read_record
+from dlrun.run_folders.records import Record, at, read_record
 from dlrun.run_folders.run import Run
 from dlrun.system import machine
 from dlrun.system.progress import Progress, no_progress
@@ -81,12 +84,17 @@ def reproduce_run(
     data_dir: Path,
     view: TrainingView,
     progress: Progress = no_progress,
+    overrides: Sequence[str] = (),
 ) -> Reproduction:
     """Train a run's config in a new folder for as many epochs as it was trained, and compare every row.
 
-    It uses the recorded number of threads, if there are as many cores. Raises UserError if the run has no
-    rows to compare with, and the errors of training.
+    It uses the recorded number of threads, if there are as many cores. `overrides` may say where the data
+    are now. Raises UserError if the run has no rows to compare with, if data that have moved are others, and
+    the errors of training.
     """
+    if others := [key for key in (text.partition("=")[0] for text in overrides) if key != DATA_PATH]:
+        what = f"{shortened(others[0])} cannot be changed: a run is reproduced as it was"
+        raise UserError(what, where="command line", fix=f"only {DATA_PATH}=… may be given")
     record = read_record(run)
     epochs = record.summary.get("epochs")
     if run.status(record.summary) == "running":
@@ -95,9 +103,14 @@ def reproduce_run(
         raise UserError(f"{run.name} has no rows to compare with", where=str(run.metrics))
     threads = record.summary.get("threads")
     words = [f"threads={min(threads, machine.cores())}"] if isinstance(threads, int) and threads > 0 else []
-    config = load_run_config(run.config, words, parts)
+    config = load_run_config(run.config, [*words, *overrides], parts)
     plan = make_plan(config, parts, data_dir)
     loaded = plan.load(progress=progress)
+    recorded = at(record.summary, "data", "fingerprint")
+    is_elsewhere = bool(overrides or moved_data(plan.config))
+    if is_elsewhere and recorded and recorded != loaded.fingerprint:
+        what = f"{plan.config.dataset.options.get('path')} does not hold the data that the run was trained on"
+        raise UserError(what, where=str(run.config), fix=say_where())
     try_on(plan, loaded, is_new=False)
     again = create_run(parent, config.name, dump_config(plan.config))
     signal = None

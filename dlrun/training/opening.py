@@ -58,7 +58,7 @@ def open_checkpoint(
     Raises CheckpointRefused if its entries contradict each other, UserError if an override or the data
     does not fit it, or if an override leads to other data than those of training.
     """
-    plan, preprocessing, saved = open_plan(path, overrides, parts, data_dir)
+    plan, preprocessing, saved = open_plan(path, overrides, parts, data_dir, is_data_needed=True)
     trained_on = trained_on_of(saved, path)
     try:
         loaded = plan.load(preprocessing, progress)
@@ -145,21 +145,37 @@ def open_model(plan: Plan, hardware: Hardware, saved: Checkpoint, path: Path) ->
 
 
 def open_plan(
-    path: Path, overrides: Sequence[str], parts: Parts, data_dir: Path
+    path: Path, overrides: Sequence[str], parts: Parts, data_dir: Path, *, is_data_needed: bool = False
 ) -> tuple[Plan, Preparation, Checkpoint]:
     """The plan and the preprocessing of a checkpoint file, checked for consistency; no data is read.
 
-    Raises as `open_checkpoint` does.
+    With `is_data_needed` a missing file of them is refused. Raises as `open_checkpoint` does.
     """
     saved = load_checkpoint(path)
     config = _config(saved, path, overrides, parts)
     refuse_stand_ins(saved, path, config, parts, FOR_EVALUATION)
     with suspecting_own_parts(parts):
-        return *_open_plan(saved, path, config, parts, data_dir, is_as_saved=not overrides), saved
+        plan, preprocessing = _open_plan(
+            saved,
+            path,
+            config,
+            parts,
+            data_dir,
+            is_as_saved=not overrides,
+            is_data_needed=is_data_needed,
+        )
+    return plan, preprocessing, saved
 
 
 def _open_plan(
-    saved: Checkpoint, path: Path, config: Config, parts: Parts, data_dir: Path, *, is_as_saved: bool
+    saved: Checkpoint,
+    path: Path,
+    config: Config,
+    parts: Parts,
+    data_dir: Path,
+    *,
+    is_as_saved: bool,
+    is_data_needed: bool,
 ) -> tuple[Plan, Preparation]:
     """The plan and the preprocessing of a checkpoint; `is_as_saved` is False if its config was overridden."""
     try:
@@ -170,7 +186,8 @@ def _open_plan(
             raise TypeError("model")
         if len(model_state) != len(config.seeds):
             raise misfit(f"it has {len(model_state):,} copies of them for {len(config.seeds):,} seeds", path)
-        plan = make_plan(config, parts, data_dir, known, _most_weights(model_state))
+        most = _most_weights(model_state)
+        plan = make_plan(config, parts, data_dir, known, most, is_data_needed=is_data_needed)
         if len(epochs_of(saved.state)) not in (1, len(config.seeds)):
             raise ValueError("epochs")
         classes, shape = tuple(saved.data["classes"]), saved.data["input_shape"]

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from dlrun.blocks.tasks import LossPart, Task
+from dlrun.config.data_paths import moved_data
 from dlrun.config.keys import Choice, Config
 from dlrun.config.registry import KINDS, Parts
 from dlrun.data.examples import EVALUATION_BATCH, Data, Examples
@@ -57,8 +58,12 @@ class Plan:
     ) -> Loaded:
         """The examples, on the device; of `given` ones all, whatever `limit` says.
 
-        Raises UserError if files are missing or examples are wrong.
+        That data lie elsewhere than a run recorded becomes a note. Raises UserError if files are missing or
+        examples are wrong.
         """
+        moved = "" if given else moved_data(self.config)
+        if moved and moved not in self.data.notes:
+            self.data.notes.append(moved)
         try:
             return Loaded(
                 self.data,

@@ -55,13 +55,17 @@ def make_plan(
     data_dir: Path,
     known: Mapping[str, Any] | None = None,
     most_weights: tuple[int, int] | None = None,
+    *,
+    is_data_needed: bool = True,
 ) -> Plan:
     """The plan of a config. Raises ConfigError with every mistake that can be found without reading data.
 
     For a checkpoint `known` is the `Data.known` that it stores, and `most_weights` the number of its weights
-    and of the numbers in them: building a larger model raises TooManyWeights.
+    and of the numbers in them: building a larger model raises TooManyWeights. Its data may be missing unless
+    `is_data_needed`.
     """
-    config = with_paths(config, parts, data_dir, is_needed=known is None)
+    is_of_checkpoint = known is not None
+    config = with_paths(config, parts, data_dir, is_needed=is_data_needed, is_of_checkpoint=is_of_checkpoint)
     noting = Noting(config, parts)
     data = _data(noting, config, parts, data_dir, known)
     loss, task = _loss_and_task(noting, config, parts, data)
@@ -106,11 +110,15 @@ def make_plan(
     return plan
 
 
-def with_paths(config: Config, parts: Parts, data_dir: Path, *, is_needed: bool = True) -> Config:
+def with_paths(
+    config: Config, parts: Parts, data_dir: Path, *, is_needed: bool = True, is_of_checkpoint: bool = False
+) -> Config:
     """The config of `with_data_found`. Raises ConfigError with the place of a path that is wrong."""
     noting = Noting(config, parts)
     with noting("dataset.path"):
-        config = with_data_found(config, parts, data_dir, is_needed=is_needed)
+        config = with_data_found(
+            config, parts, data_dir, is_needed=is_needed, is_of_checkpoint=is_of_checkpoint
+        )
     noting.refuse()
     return config
 

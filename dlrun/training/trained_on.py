@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dlrun.config.data_paths import moved_data, say_where
 from dlrun.data.examples import Split
 from dlrun.data.loaded import Loaded
 from dlrun.errors import CheckpointRefused, UserError
@@ -43,6 +44,8 @@ def refuse_other_data(plan: Plan, loaded: Loaded, saved: Checkpoint, overrides: 
     """
     changed = [text.split("=")[0] for text in overrides if text.startswith("dataset")]
     told = saved.data.get("fingerprint")
+    if (moved := moved_data(plan.config)) and told != loaded.fingerprint:
+        raise UserError(f"{moved}, whose content is not that of training", fix=say_where())
     if not changed or not isinstance(told, str) or told == loaded.fingerprint:
         return
     name = plan.config.dataset.name

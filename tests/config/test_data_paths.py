@@ -215,6 +215,57 @@ def test_a_run_that_wrote_a_relative_path_goes_on_as_it_did(
     assert "exactly as recorded" in dlrun("eval", "last", f"dataset.path={moved}").out
 
 
+@pytest.mark.parametrize("folder", ["runs", "elsewhere", "data"])
+def test_data_that_moved_are_found_by_their_name_and_it_is_said(
+    folder: str,
+    dlrun: Dlrun,
+    config: Path,
+    write: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = write("project/T.csv", TABLE)
+    assert dlrun("train", config).code == 0
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    moved = table.rename(tmp_path / folder / "T.csv")
+    for command in ("eval", "plot", "reproduce", "resume"):  # the last one records the new place
+        done = dlrun(command, "own-001", *["epochs=3"] * (command == "resume"))
+        assert done.code == 0, (command, done.err)
+        assert f"the data are no longer at {table}; taken from {moved}" in done.out + done.err, command
+    assert "no longer" not in dlrun("eval", "own-001").err
+
+
+def test_other_data_of_the_same_name_are_no_data_that_moved(
+    dlrun: Dlrun, config: Path, write: Write, runs_dir: Path
+) -> None:
+    table = write("project/T.csv", TABLE)
+    assert dlrun("train", config).code == 0
+    table.unlink()
+    other = write("runs/T.csv", ANOTHER)
+    for command, code in (("eval", 2), ("plot", 2), ("reproduce", 2), ("resume", 4)):
+        done = dlrun(command, "own-001", *["epochs=3"] * (command == "resume"))
+        assert done.code == code, (command, done.out)
+        assert command == "resume" or str(other) in done.err, command
+    assert [each.name for each in runs_dir.iterdir() if each.is_dir()] == ["own-001"]
+
+
+def test_each_command_that_misses_data_names_one_remedy_and_takes_it(
+    dlrun: Dlrun, config: Path, write: Write, tmp_path: Path
+) -> None:
+    table = write("project/T.csv", TABLE)
+    assert dlrun("train", config).code == 0
+    moved = table.rename(tmp_path / "elsewhere" / "U.csv")
+    assert dlrun("predict", "own-001", moved).code == 0, "no training data are needed"
+    for command in ("eval", "plot", "reproduce", "resume"):
+        words = ["epochs=3"] * (command == "resume")
+        missed = dlrun(command, "own-001", *words)
+        assert (missed.code, "say where it is with dataset.path=…" in missed.err) == (2, True), missed.err
+        done = dlrun(command, "own-001", *words, f"dataset.path={moved}")
+        assert done.code == 0, (command, done.err)
+    other = dlrun("reproduce", "own-001", "epochs=1")
+    assert (other.code, "only dataset.path=… may be given" in other.err) == (2, True)
+
+
 @pytest.mark.slow
 def test_a_folder_whose_name_is_no_text_holds_data_as_others_do(config: Path, tmp_path: Path) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))

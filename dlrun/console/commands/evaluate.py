@@ -242,6 +242,7 @@ def plot(
     device: Device = None,
 ) -> None:
     """Draw plots of a run: those of its config, or the ones named."""
+    from dlrun.config.data_paths import moved_data
     from dlrun.console.streams import warn
     from dlrun.system.files import ANOTHER_OUT, make_folder
     from dlrun.training.opening import open_checkpoint
@@ -255,7 +256,7 @@ def plot(
     words = with_options([*overrides, *([f"plots={_plots(names)}"] if names else [])], device=device)
     progress = progress_unless(quiet=False)
     trained, _ = open_checkpoint(path, found, words, parts_of(parts), data_dir, progress, warn)
-    for note in _about_seen(trained):
+    for note in filter(None, [moved_data(trained.plan.config), *_about_seen(trained)]):
         warn(note)
     make_folder(folder, ANOTHER_OUT)
     if not draw_all(trained, trained.plan.plots, folder):

@@ -31,7 +31,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "runs": ("dlrun runs --where 'train_accuracy > 0.9'", "dlrun runs --sort -train_accuracy"),
     "rm": ("dlrun rm spiral_relu-001", "dlrun rm spiral_relu-sweep-001 --yes"),
     "diff": ("dlrun diff spiral_relu-001 spiral_relu-002",),
-    "reproduce": ("dlrun reproduce last",),
+    "reproduce": ("dlrun reproduce last", "dlrun reproduce last dataset.path=moved.csv"),
 }
 
 

@@ -182,6 +182,10 @@ def diff(
 
 def reproduce(
     run: RunName,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[dataset.path=FILE]", help="The place of the data, if they have moved."),
+    ] = None,
     tolerance: Annotated[
         float,
         typer.Option(
@@ -207,7 +211,8 @@ def reproduce(
     found = find_run(run, runs_dir)
     view = HiddenTraining() if quiet or json else TrainingDisplay()
     own_parts, progress = parts_of(parts, quiet=quiet), progress_unless(quiet or json)
-    done = reproduce_run(found, runs_dir, tolerance, own_parts, data_dir, view, progress)
+    words = overrides or []
+    done = reproduce_run(found, runs_dir, tolerance, own_parts, data_dir, view, progress, words)
     if json:
         say_json(finite(done.plain()))
     elif quiet:
