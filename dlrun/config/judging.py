@@ -1,11 +1,14 @@
-"""The claims of `expect` that are judged: all of a config that is trained as it stands."""
+"""The claims of `expect` that are judged: those that a config makes itself, if it is trained as it stands."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from dlrun.config.keys import KEYS, Config, changed_keys
+from dlrun.config.merging import COMMAND_LINE
 from dlrun.config.mistakes import ConfigError
 from dlrun.errors import in_words
 
@@ -32,6 +35,39 @@ def with_judged_claims(
     return replace(config, not_judged=without, expect_epochs=None if given else config.expect_epochs)
 
 
+def with_inherited_claims(config: Config, overrides: Sequence[str], read: Callable[[Path], Config]) -> Config:
+    """The config with those claims of its bases that are not judged, as it differs from the base in question.
+
+    `read` reads the config file at a path. What `overrides` have changed is left to `with_judged_claims`.
+    """
+    own, differing, reasons = config.tree.place.source, dict[str, list[str]](), dict[str, str]()
+    for claim in config.expect:
+        source = config.tree.at(("expect", claim)).place.source
+        if source in (own, COMMAND_LINE.source):
+            continue
+        if source not in differing:
+            differing[source] = _differing(config, overrides, partial(read, Path(source)))
+        if keys := differing[source]:
+            reasons[claim] = f"{_listed(keys)} of its base {Path(source).name} {_were(keys)} changed"
+    return replace(config, not_judged=reasons | config.not_judged) if reasons else config
+
+
+def _differing(config: Config, overrides: Sequence[str], read_base: Callable[[], Config]) -> list[str]:
+    """The keys that claims depend on, and that a config itself has set to other values than its base."""
+    on_command_line = {key.removesuffix(".name") for key in _keys_of(overrides)}
+    try:
+        found = changed_keys(read_base(), config)
+    except ConfigError:  # it is complete only with what the config states
+        own = config.tree.place.source
+        found = [key for key, item in config.tree.value.items() if key in KEYS and item.place.source == own]
+    return [
+        key
+        for key in found
+        if not KEYS[key.partition(".")[0]].keeps_claims
+        and not any(f"{key}.".startswith(f"{each}.") for each in on_command_line)
+    ]
+
+
 def shorter(config: Config) -> str:
     """The reason not to judge a run that has fewer epochs than its claims are of; "" if it has them."""
     if config.expect_epochs and config.epochs < config.expect_epochs:
@@ -54,7 +90,16 @@ def _keys_of(overrides: Sequence[str]) -> set[str]:
 
 def _said(changed: Sequence[str]) -> str:
     """Keys as the reason of a verdict that is not given: `epochs and optimizer.lr were changed`."""
-    named = list(changed[:_MOST_NAMED])
-    if more := len(changed) - len(named):
+    return f"{_listed(changed)} {_were(changed)} changed"
+
+
+def _listed(keys: Sequence[str]) -> str:
+    """Keys as a list in words, the first few of them: `epochs, limit and optimizer.lr`."""
+    named = list(keys[:_MOST_NAMED])
+    if more := len(keys) - len(named):
         named.append(f"{more} more")
-    return f"{in_words(named)} {'was' if len(named) == 1 else 'were'} changed"
+    return in_words(named)
+
+
+def _were(keys: Sequence[str]) -> str:
+    return "was" if len(keys) == 1 else "were"

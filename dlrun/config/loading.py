@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dlrun.config.checking import check_config
+from dlrun.config.judging import with_inherited_claims
 from dlrun.config.keys import OF_EARLIER_RUNS, SWEEP_KEY, Config
 from dlrun.config.lookup import find_config
 from dlrun.config.merging import inherit, located, override
@@ -30,7 +32,8 @@ def load_config(
     parts = parts or Parts()
     tree, notes = _read(path, overrides, parts, places)
     tree.value.pop(SWEEP_KEY, None)
-    return check_config(tree, parts, notes)
+    config = check_config(tree, parts, notes)
+    return with_inherited_claims(config, overrides, partial(load_config, parts=parts))
 
 
 def load_run_config(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> Config:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from places import PROJECT
 
 from dlrun.config.judging import with_judged_claims
 from dlrun.config.keys import Config
@@ -50,3 +51,51 @@ def test_what_changes_figures_leaves_none_to_be_judged_unless_that_is_asked_for(
     assert judged(*words).not_judged == {"train_loss": why, "train_accuracy": why}
     assert judged(*words, "expect.train_loss='< 1'").not_judged == {"train_accuracy": why}
     assert judged(*words, check=True).not_judged == {}
+
+
+BASES = {
+    "base: tiny.yaml\nepochs: 3\nname: other\nplots: []\n": {},
+    "base: tiny.yaml\nepochs: 2\noptimizer: {lr: 0.5}\n": {
+        "train_loss": "optimizer.lr and epochs of its base claims.yaml were changed"
+    },
+    "base: tiny.yaml\nepochs: 2\nexpect: {train_loss: '< 2'}\n": {},
+    "base: tiny.yaml\nepochs: 2\nexpect: {train_accuracy: '> 0.5'}\n": {
+        "train_loss": "epochs of its base claims.yaml was changed"
+    },
+    "base: middle.yaml\n": {"train_loss": "seeds of its base claims.yaml was changed"},
+}
+
+
+@pytest.mark.parametrize("text", BASES)
+def test_a_claim_of_a_base_is_judged_if_nothing_is_changed_that_it_depends_on(
+    text: str, tiny: Path, write: Write
+) -> None:
+    write("claims.yaml", f"{tiny.read_text()}expect: {{train_loss: '< 1'}}\n")
+    write("middle.yaml", "base: claims.yaml\nseeds: [5]\nexpect: {train_accuracy: '> 0.5'}\n")
+    path = write("child.yaml", text.replace("tiny", "claims"))
+    config = load_config(path)
+    assert config.not_judged == BASES[text]
+    assert with_judged_claims(config, (), lambda: load_config(path), check=True).not_judged == {}
+
+
+def test_a_claim_of_a_base_that_is_not_complete_is_of_no_config_that_completes_it(write: Write) -> None:
+    write("part.yaml", "dataset: spiral\nexpect: {train_loss: '< 1'}\n")
+    path = write(
+        "whole.yaml",
+        "base: part.yaml\narchitecture: linear\nloss: cross_entropy\noptimizer: {name: sgd, lr: 1e-2}\n"
+        "epochs: 1\nbatch_size: full\n",
+    )
+    why = "architecture, loss, optimizer and 2 more of its base part.yaml were changed"
+    assert load_config(path).not_judged == {"train_loss": why}
+
+
+def test_what_the_command_line_changes_is_no_change_of_a_base(tiny: Path, write: Write) -> None:
+    write("claims.yaml", f"{tiny.read_text()}expect: {{train_loss: '< 1'}}\n")
+    path = write("child.yaml", "base: claims.yaml\n")
+    assert load_config(path, ["optimizer.lr=0.5", "dataset.points=30"]).not_judged == {}
+
+
+def test_the_shipped_configs_state_every_claim_themselves() -> None:
+    found = {path.name: load_config(path) for path in sorted((PROJECT / "configs").rglob("*.yaml"))}
+    assert not {name: config.not_judged for name, config in found.items() if config.not_judged}
+    assert sum(bool(config.expect) for config in found.values()) > 20

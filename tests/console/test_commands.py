@@ -264,6 +264,17 @@ def test_a_config_is_judged_only_as_it_stands(dlrun: Dlrun, write: Write, tiny: 
     assert tiny.exists()
 
 
+def test_a_claim_of_a_base_that_is_changed_is_shown_and_not_judged(
+    dlrun: Dlrun, write: Write, tiny: Path
+) -> None:
+    write("claim.yaml", f"{tiny.read_text()}expect: {{train_loss: '< 0'}}\n")
+    done = dlrun("train", write("child.yaml", "base: claim.yaml\nepochs: 1\n"))
+    assert (done.code, "not judged: epochs of its base claim.yaml was changed" in done.out) == (0, True)
+    assert dlrun("resume", "last", "plots=[]").code == 0
+    assert dlrun("resume", "last", "--check").code == 5
+    assert dlrun("train", write("same.yaml", "base: claim.yaml\nthreads: 1\n")).code == 5
+
+
 def test_a_claim_on_the_command_line_is_always_judged(dlrun: Dlrun, write: Write, tiny: Path) -> None:
     path = write("claim.yaml", "base: tiny.yaml\nexpect: {train_loss: '< 0'}\n")
     given = dlrun("train", path, "epochs=2", "expect.train_accuracy='> 2'")
