@@ -22,14 +22,18 @@ _RESUME, _OWN_PART, _AT_WORK = "resume: ", "part: ", "parts: "
 class UserError(Exception):
     """An error that the user can fix: bad usage, a bad config, missing data.
 
-    `where` is a place (file:line:column, a key, a path), `fix` one action that corrects it.
+    `where` is a place (file:line:column, a key, a path), `fix` one action that corrects it. `value` is that
+    of an option which is wrong, such as the name of a column that is not there: where it stands is the place.
     It is caught once, in `console.commands.app.main`, which prints it and exits with `exit_code`.
     """
 
     exit_code = 2
 
-    def __init__(self, what: str, *, where: str = "", fix: str = "", excerpt: Sequence[str] = ()) -> None:
+    def __init__(
+        self, what: str, *, where: str = "", fix: str = "", excerpt: Sequence[str] = (), value: str = ""
+    ) -> None:
         super().__init__(what)
+        self.value = value
         self.what, self.where, self.fix = what, where, fix
         self.excerpt = excerpt  # the line of a file at `where`, and a line that marks its column
         self.resume = ""  # the command that resumes the run, if there is one

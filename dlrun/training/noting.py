@@ -30,7 +30,8 @@ class Noting:
         except UserError as error:
             if place := self._own_part(key, name):
                 error.where = error.where or own_place(error) or place
-            self.mistakes.append(self.config.mistake(key, error.what, error.fix, error.where))
+            named = self._option_with(key, error.value) if error.value else key
+            self.mistakes.append(self.config.mistake(named, error.what, error.fix, error.where))
         except Exception as error:
             if place := self._own_part(key, name):
                 note_part(error, place)
@@ -40,6 +41,22 @@ class Noting:
         """Raise ConfigError if there is any mistake."""
         if self.mistakes:
             raise self.config.refuse(self.mistakes)
+
+    def _option_with(self, key: str, value: str) -> str:
+        """The key of the option in which a value stands, such as `dataset.target`, or else that of the part."""
+        options = self.config.tree.at((key,)).value
+        for option, item in options.items() if isinstance(options, dict) else ():
+            found = item.plain()
+            each = (
+                found
+                if isinstance(found, list)
+                else [*found.values()]
+                if isinstance(found, dict)
+                else [found]
+            )
+            if option != "name" and value in map(str, each):
+                return f"{key}.{option}"
+        return key
 
     def _own_part(self, key: str, name: str) -> str:
         """The place of the part in question if it is in a file of the user's, else ""."""

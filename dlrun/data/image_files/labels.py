@@ -51,7 +51,9 @@ class ImageLabels:
         for column in (*self.targets, *([self.file_column] if self.file_column else [])):
             if column not in table.columns:
                 raise UserError(
-                    f"there is no column {column!r}{nearest(column, table.columns)}", where=table.source
+                    f"there is no column {column!r}{nearest(column, table.columns)}",
+                    where=table.source,
+                    value=column,
                 )
         return table
 

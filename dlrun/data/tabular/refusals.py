@@ -129,7 +129,7 @@ def refuse_missing_columns(table: Table, wanted: Iterable[str]) -> None:
         said = [f"{column[:40]!r}{meant(column, table.columns)}" for column in missing[:SHOWN]]
         what = f"there is no column {', nor '.join(said)}{', …' if len(missing) > SHOWN else ''}"
         what = f"{what} {listed(name[:40] for name in table.columns)}"
-        raise UserError(what, where=table.source, fix=header_remedy(table))
+        raise UserError(what, where=table.source, fix=header_remedy(table), value=missing[0])
 
 
 def header_remedy(table: Table) -> str:

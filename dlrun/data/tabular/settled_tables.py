@@ -121,6 +121,7 @@ def named_targets(stated: Iterable[str], table: Table) -> tuple[str, ...]:
         place = int(target)
         if not 1 <= abs(place) <= len(columns):
             what = f"there is no column {target}, nor a {target}. of {len(columns)} columns"
-            raise UserError(f"{what} {listed(columns)}", where=table.source, fix=header_remedy(table))
+            what, fix = f"{what} {listed(columns)}", header_remedy(table)
+            raise UserError(what, where=table.source, fix=fix, value=target)
         found.append(columns[place - 1 if place > 0 else place])
     return tuple(found)
