@@ -101,19 +101,31 @@ def cause_of(text: str, error: yaml.YAMLError, loader: Any) -> Cause:
 
 def refused_kind(raw: bytes, name: str) -> tuple[str, str] | None:
     """The kind of a file that is no YAML, by its first bytes or its name, and the remedy."""
-    for beginning, kind in _BEGINNINGS.items():
-        if raw.startswith(beginning):
-            return f"this is {kind}, not a config", NAME_ANOTHER
+    if kind := kind_by_beginning(raw):
+        return f"this is {kind}, not a config", NAME_ANOTHER
     for beginning in (b"\xff\xfe", b"\xfe\xff"):
         if raw.startswith(beginning):
             return "the file is not UTF-8 text but UTF-16", "save the file as UTF-8"
     if b"\0" in raw[:1000]:
         return "this is not YAML: the file is binary", NAME_ANOTHER
-    suffix = name[name.rfind(".") :].lower()
-    if suffix in TABLES:
+    if is_table_name(name):
         fix = f"write a config that names it, with dataset: {{name: csv, path: {name}, target: COLUMN}}"
         return "this is a table, not a config", fix
-    return ("this is Python code, not a config", NAME_ANOTHER) if suffix in _CODE else None
+    return ("this is Python code, not a config", NAME_ANOTHER) if _suffix(name) in _CODE else None
+
+
+def kind_by_beginning(raw: bytes) -> str:
+    """The kind of a file by its first bytes, such as `a PNG image`; "" if they are none that is known."""
+    return next((kind for beginning, kind in _BEGINNINGS.items() if raw.startswith(beginning)), "")
+
+
+def is_table_name(name: str) -> bool:
+    """True for the name of a file that is a table."""
+    return _suffix(name) in TABLES
+
+
+def _suffix(name: str) -> str:
+    return name[name.rfind(".") :].lower()
 
 
 def is_python(text: str) -> bool:

@@ -27,6 +27,7 @@ from dlrun.data.table_files.tables import EVERY_COLUMN
 from dlrun.data.trees import first_of, main_outputs, mapped, single
 from dlrun.errors import RunFailed, UserError, in_full
 from dlrun.results.continuation import Continuations, Sampling, continued
+from dlrun.results.mistaken_inputs import mistaken_input
 from dlrun.results.predicted_images import PredictedImages, new_files, written_images
 from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.opening import open_model, open_plan
@@ -239,8 +240,12 @@ def _read(plan: Plan, far_images: FarImages, given: str | Path, *, is_alone: boo
         if not is_alone:
             data.notes[told:] = [_of_file(path.name, note) for note in data.notes[told:]]
     except UserError as error:
+        # a dataset of the user's may make its inputs of files of any kind
+        is_built_in = plan.parts.part("dataset", plan.config.dataset.name).built_in
+        if is_built_in and not isinstance(error, RunFailed):
+            error = mistaken_input(data, path) or error
         if is_alone or path.is_dir() or len(data.shape) != 3 or isinstance(error, RunFailed):
-            raise
+            raise error
         yield NewInputs([printable(path)], torch.empty(0, *data.shape), {0: error.what})  # one of many images
 
 

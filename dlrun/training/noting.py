@@ -43,7 +43,7 @@ class Noting:
             raise self.config.refuse(self.mistakes)
 
     def _option_with(self, key: str, value: str) -> str:
-        """The key of the option in which a value stands, such as `dataset.target`, or else that of the part."""
+        """The key of the option in which a value stands, such as `dataset.target`, or else of the part."""
         options = self.config.tree.at((key,)).value
         for option, item in options.items() if isinstance(options, dict) else ():
             found = item.plain()
