@@ -14,13 +14,13 @@ from dlrun.data.loaded import Loaded
 from dlrun.data.trees import Tree, leaves
 from dlrun.errors import first_few
 from dlrun.results.leaks import leak_warnings
-from dlrun.training.plan import Plan
+from dlrun.training.plan import Plan, PlannedData
 
 _MOST_NAMED = 10  # features in a warning
 _ONCE = "the figures above count every example once, whatever its weight"
 
 
-def dataset_facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
+def dataset_facts(plan: Plan | PlannedData, loaded: Loaded) -> dict[str, Any]:
     """The facts that `dlrun data` prints: shapes, classes and their balance, ranges, warnings.
 
     `ranges` describes raw values and `prepared` preprocessed ones, both of the training split, except of ids;
@@ -54,16 +54,16 @@ def dataset_facts(plan: Plan, loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def feature_names(plan: Plan) -> list[str]:
+def feature_names(plan: Plan | PlannedData) -> list[str]:
     """The feature names of vector inputs: the dataset's own, or x1, x2, …"""
     return list(plan.data.features) or [f"x{number}" for number in range(1, plan.data.shape[0] + 1)]
 
 
-def _split_facts(plan: Plan, split: Split) -> dict[str, Any]:
+def _split_facts(plan: Plan | PlannedData, split: Split) -> dict[str, Any]:
     return {"examples": len(split), **plan.task.facts(split)}
 
 
-def _warnings(plan: Plan, loaded: Loaded, training: Ranges) -> Iterator[str]:
+def _warnings(plan: Plan | PlannedData, loaded: Loaded, training: Ranges) -> Iterator[str]:
     yield from leak_warnings(plan.data, loaded.splits)
     if len(plan.data.shape) == 1 and not plan.data.has_whole_numbers():
         ranges = zip(feature_names(plan), training.each(), strict=True)

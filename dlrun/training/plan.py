@@ -56,39 +56,14 @@ class Plan:
         progress: Progress = no_progress,
         given: Mapping[str, Examples] | None = None,
     ) -> Loaded:
-        """The examples, on the device; of `given` ones all, whatever `limit` says.
-
-        That data lie elsewhere than a run recorded becomes a note. Raises UserError if files are missing or
-        examples are wrong.
-        """
-        moved = "" if given else moved_data(self.config)
-        if moved and moved not in self.data.notes:
-            self.data.notes.append(moved)
-        try:
-            return Loaded(
-                self.data,
-                self.device,
-                preprocessing,
-                progress,
-                self.task.misfit,
-                self.config.limit if given is None else None,
-                self.dtype,
-                self.task.are_inputs_targets,
-                given,
-            )
-        except Exception as error:
-            dataset = self.parts.part("dataset", self.config.dataset.name)
-            if not dataset.built_in:
-                if isinstance(error, UserError):
-                    error.where = error.where or own_place(error) or dataset.place
-                else:
-                    note_part(error, dataset.place)
-            raise
+        """The examples, on the device, as `PlannedData.load` gives them."""
+        planned = PlannedData(self.config, self.parts, self.data, self.task, self.device)
+        return planned.load(preprocessing, progress, given)
 
     @property
     def dtype(self) -> torch.dtype:
         """The type of the weights and of prepared inputs."""
-        return torch.float64 if self.config.precision == "float64" else torch.float32
+        return _dtype_of(self.config)
 
     def hardware(self, loaded: Loaded | None = None) -> Hardware:
         """The hardware to train on; `loaded` gives the size of a full batch, which sets the threads."""
@@ -195,6 +170,56 @@ class Plan:
             return value == value
         higher = self.better[column.split("_", 1)[1]] == "higher"
         return value > best if higher else value < best
+
+
+@dataclass(frozen=True)
+class PlannedData:
+    """The data of a config and their task, by which they are read, whatever the model is."""
+
+    config: Config
+    parts: Parts
+    data: Data
+    task: Task
+    device: torch.device
+
+    def load(
+        self,
+        preprocessing: Preparation | None = None,
+        progress: Progress = no_progress,
+        given: Mapping[str, Examples] | None = None,
+    ) -> Loaded:
+        """The examples, on the device; of `given` ones all, whatever `limit` says.
+
+        That data lie elsewhere than a run recorded becomes a note. Raises UserError if files are missing or
+        examples are wrong.
+        """
+        moved = "" if given else moved_data(self.config)
+        if moved and moved not in self.data.notes:
+            self.data.notes.append(moved)
+        try:
+            return Loaded(
+                self.data,
+                self.device,
+                preprocessing,
+                progress,
+                self.task.misfit,
+                self.config.limit if given is None else None,
+                _dtype_of(self.config),
+                self.task.are_inputs_targets,
+                given,
+            )
+        except Exception as error:
+            dataset = self.parts.part("dataset", self.config.dataset.name)
+            if not dataset.built_in:
+                if isinstance(error, UserError):
+                    error.where = error.where or own_place(error) or dataset.place
+                else:
+                    note_part(error, dataset.place)
+            raise
+
+
+def _dtype_of(config: Config) -> torch.dtype:
+    return torch.float64 if config.precision == "float64" else torch.float32
 
 
 def usual_monitor(evaluation_split: str | None) -> str:

@@ -32,7 +32,7 @@ from dlrun.training.losses import loss_part
 from dlrun.training.named_parts import augmentation, builder, metric, part_named, prefix_of, with_loss
 from dlrun.training.noting import Noting
 from dlrun.training.optimizers import Group, OptimizerPart
-from dlrun.training.plan import Plan, usual_monitor
+from dlrun.training.plan import Plan, PlannedData, usual_monitor
 from dlrun.training.recipe import Recipe, Schedule
 from dlrun.training.stacking import refuse_stacking
 from dlrun.training.suitability import refuse_better, refuse_guessed, refuse_unsuited, suitable_plots
@@ -67,11 +67,7 @@ def make_plan(
     is_of_checkpoint = known is not None
     config = with_paths(config, parts, data_dir, is_needed=is_data_needed, is_of_checkpoint=is_of_checkpoint)
     noting = Noting(config, parts)
-    data = _data(noting, config, parts, data_dir, known)
-    loss, task = _loss_and_task(noting, config, parts, data)
-    if task and data.scaling and not task.are_estimates and "scale_target" in data.guessed:
-        data = replace(data, scaling=None, guessed={**data.guessed, "scale_target": False})
-        loss, task = _loss_and_task(noting, config, parts, data)
+    data, loss, task = _settled_data(noting, config, parts, data_dir, known)
     dataset = config.dataset
     config = replace(config, dataset=Choice(dataset.name, dataset.options | dict(data.guessed)))
     alone, build = _builders(config, parts, data, loss, task, most_weights)
@@ -108,6 +104,30 @@ def make_plan(
             )
     noting.refuse()
     return plan
+
+
+def plan_data(config: Config, parts: Parts, data_dir: Path) -> PlannedData:
+    """The data of a config and their task, on the CPU, although the rest of the config may be wrong.
+
+    Raises ConfigError for mistakes in the dataset, the task, the loss and the metrics.
+    """
+    noting = Noting(config, parts)
+    data, _, task = _settled_data(noting, config, parts, data_dir, None)
+    noting.refuse()
+    assert task is not None, "without a task there is a mistake"
+    return PlannedData(config, parts, data, task, torch.device("cpu"))
+
+
+def _settled_data(
+    noting: Noting, config: Config, parts: Parts, data_dir: Path, known: Mapping[str, Any] | None
+) -> tuple[Data, LossPart, Task | None]:
+    """The data with their loss and their task, whose target is scaled only if the task estimates it."""
+    data = _data(noting, config, parts, data_dir, known)
+    loss, task = _loss_and_task(noting, config, parts, data)
+    if task and data.scaling and not task.are_estimates and "scale_target" in data.guessed:
+        data = replace(data, scaling=None, guessed={**data.guessed, "scale_target": False})
+        loss, task = _loss_and_task(noting, config, parts, data)
+    return data, loss, task
 
 
 def with_paths(

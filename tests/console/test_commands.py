@@ -799,6 +799,22 @@ def test_a_dataset_is_shown_before_anything_is_trained(
     assert not runs_in(runs_dir), "a preview is no run"
 
 
+def test_the_data_are_shown_although_the_model_does_not_fit_them(dlrun: Dlrun, write: Write) -> None:
+    table = write("series.csv", "y\n" + "".join(f"{x % 7}\n" for x in range(60)))
+    config = write(
+        "own.yaml",
+        f"dataset: {{name: windows, path: '{table}', target: y, window: 4, inputs: [y]}}\n"
+        "architecture: mlp\nloss: mse\noptimizer: {name: adam, lr: 1e-2}\nepochs: 2\nbatch_size: 8\n",
+    )
+    done = dlrun("data", config)
+    assert (done.code, "set flatten: true" in done.err) == (2, True), done.err
+    assert "windows: regression, inputs of 4×1, 44 train, 12 test" in done.out
+    assert "all inputs, as the model gets them" in done.out
+    told = dlrun("data", config, "--json")
+    assert (told.code, told.out) == (2, "")
+    assert dlrun("data", config, "dataset.target=x").out == "", "of data that are wrong nothing is shown"
+
+
 def test_the_columns_of_a_table_are_shown_with_the_lines_of_its_config_even_if_it_is_refused(
     dlrun: Dlrun, write: Write
 ) -> None:

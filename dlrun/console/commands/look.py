@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +30,11 @@ from dlrun.console.commands.completion import complete_kind_or_part
 from dlrun.console.commands.evaluate import draw_all
 from dlrun.console.commands.folders import DATA, RUNS
 from dlrun.errors import UserError
+
+if TYPE_CHECKING:
+    from dlrun.config.keys import Config
+    from dlrun.config.registry import Parts
+    from dlrun.results.table_columns import TableFacts
 
 
 def preview(
@@ -91,9 +97,8 @@ def preview(
     try:
         plan = make_plan(checked, own_parts, data_dir)
     except UserError:
-        if table and not json:
-            print_columns(table.columns)
-            print_dataset(checked.dataset.name, given_options(checked.dataset, own_parts) | table.options)
+        if not json:
+            _show_data_alone(checked, own_parts, data_dir, table)
         raise
     loaded = plan.load(progress=progress_unless(quiet=json))
     if table:
@@ -118,6 +123,22 @@ def preview(
     beside = loaded["train"].aside
     plots = suitable_plots(own_parts, plan.data, plan.task, plan.layers, "of", "data", beside)
     draw_all(shown, plots, folder)
+
+
+def _show_data_alone(config: Config, parts: Parts, data_dir: Path, table: TableFacts | None) -> None:
+    """Print what can be told of the data of a config that is refused."""
+    from dlrun.console.dataset import print_columns, print_dataset, print_preview
+    from dlrun.results.preview import dataset_facts
+    from dlrun.results.table_columns import given_options
+    from dlrun.training.plan_making import plan_data
+
+    with suppress(UserError):  # the mistake is one of the data, and is said anyway
+        planned = plan_data(config, parts, data_dir)
+        found = dataset_facts(planned, planned.load(progress=progress_unless(quiet=False)))
+        print_preview(found if table is None else found | {"features": {}})
+    if table:
+        print_columns(table.columns)
+        print_dataset(config.dataset.name, given_options(config.dataset, parts) | table.options)
 
 
 def _clear_cache(data_dir: Path) -> None:
