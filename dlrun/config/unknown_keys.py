@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from dlrun.config.dumping import as_argument, in_one_line
-from dlrun.config.keys import Choice, key_types
+from dlrun.config.keys import KEYS, Choice, key_types
 from dlrun.config.merging import COMMAND_LINE, expanded, located
 from dlrun.config.option_types import describe
 from dlrun.config.option_values import acceptable, accepts
@@ -82,10 +82,12 @@ def chosen_parts(tree: Located, parts: Parts) -> dict[str, Part]:
     return found
 
 
-def argument_instead(option: str, text: str, tree: Located, parts: Parts) -> str:
+def argument_instead(
+    option: str, text: str, tree: Located, parts: Parts, *, at_evaluation: bool = False
+) -> str:
     """The remedy for `--learning-rate 0.1` where KEY=VALUE is meant; "" if it means no key of a config.
 
-    `text` is the option's value, "" if it has none.
+    `text` is the option's value, "" if it has none; `at_evaluation` only some keys can be set.
     """
     word, chosen = plainly(option), chosen_parts(tree, parts)
     if word.removeprefix("no_") in NEEDLESS:
@@ -96,7 +98,11 @@ def argument_instead(option: str, text: str, tree: Located, parts: Parts) -> str
     item = located(value, COMMAND_LINE)
     key = word if word in key_types() else _unknown_key(word, item, tree, chosen, parts)[1]
     kind, _, name = key.partition(".")
-    if not key or (not text and kind != "device"):
+    if at_evaluation and key and not KEYS[kind].at_evaluation:
+        return f"leave it out: {key} is of training, not of evaluation"
+    if kind == "device" and not text:
+        return "write device=cuda"
+    if not key or not text:
         return f"write {key}={VALUE}" if key else ""
     said = ""
     if not name:

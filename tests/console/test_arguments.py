@@ -176,7 +176,7 @@ def test_advice_about_an_argument_is_one_word_that_is_taken(dlrun: Dlrun, tiny: 
 @pytest.mark.parametrize(
     ("words", "fix"),
     [
-        ("--gpu", "write device=VALUE: auto, cpu, cuda, cuda:N or mps"),
+        ("--gpu", "write device=cuda"),
         ("--gpus 1", "write device=VALUE: auto, cpu, cuda, cuda:N or mps"),
         ("--fp16 true", "write precision=VALUE: one of: float32, bfloat16, float16, float64"),
         ("--lr -1", "write optimizer.lr=VALUE: a number >= 0"),
@@ -187,6 +187,24 @@ def test_advice_about_an_argument_is_one_word_that_is_taken(dlrun: Dlrun, tiny: 
 )
 def test_a_value_that_would_be_refused_is_not_advised(dlrun: Dlrun, tiny: Path, words: str, fix: str) -> None:
     refused = dlrun("show", tiny, *words.split())
+    assert refused.code == 2
+    assert f"  fix: {fix}\n" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        ("runs --limit 3", "dlrun runs --help says what can be written"),
+        ("predict last --batch_size 3 x.csv", "dlrun predict --help says what can be written"),
+        ("predict last --gpu x.csv", "write --device cuda"),
+        ("compare --metrics test_loss a b", "write --metric"),
+        ("eval last --epochs 3", "leave it out: epochs is of training, not of evaluation"),
+        ("eval last --batch-size 3", "leave it out: batch_size is of training, not of evaluation"),
+        ("eval last --eval-batch-size 3", "write evaluation_batch_size=3"),
+    ],
+)
+def test_no_key_is_advised_to_a_command_that_does_not_take_it(dlrun: Dlrun, words: str, fix: str) -> None:
+    refused = dlrun(*words.split())
     assert refused.code == 2
     assert f"  fix: {fix}\n" in refused.err
 

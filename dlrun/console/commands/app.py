@@ -118,10 +118,21 @@ def _told(error: Exception, words: list[str]) -> UserError:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "dlrun"
         meant = command_meant(words[0]) if words and words[0] not in COMMANDS else ""
-        fix = f"dlrun {meant}" if meant else option_instead(getattr(error, "option_name", None) or "", words)
+        fix = f"dlrun {meant}" if meant else _option_instead(error, words)
         said = str(getattr(error, "message", "")) if fix else error.format_message()
         return UserError(said, fix=fix or f"{command} --help says what can be written")
     return Unforeseen(error, quoted(["dlrun", "--debug", *words]))
+
+
+def _option_instead(error: Exception, words: list[str]) -> str:
+    """The remedy for an option that the command at hand does not have; "" if none is known."""
+    context, name = getattr(error, "ctx", None), getattr(error, "option_name", None)
+    if not name or not isinstance(name, str) or not hasattr(error, "possibilities"):
+        return ""
+    taken = context.command.params if context else []
+    own = [option for each in taken for option in each.opts]
+    takes_keys = any("KEY=" in str(each.metavar) for each in taken)
+    return option_instead(name, words, error.possibilities or (), own, takes_keys=takes_keys)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help

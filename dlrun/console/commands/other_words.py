@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+
+from dlrun.config.other_words import key_meant
 
 COMMANDS = {
     "train": ("fit", "run", "start", "main", "learn"),
@@ -44,16 +46,25 @@ def command_meant(name: str) -> str:
     return next((ours for ours, others in COMMANDS.items() if name.lower() in others), "")
 
 
-def option_instead(name: str, words: Sequence[str]) -> str:
-    """The remedy for an option that a command does not have, such as `--epochs`; "" if none is known."""
+def option_instead(
+    name: str, words: Sequence[str], similar: Sequence[str], own: Collection[str], *, takes_keys: bool
+) -> str:
+    """The remedy for an option that a command does not have, such as `--epochs`; "" if none is known.
+
+    `own` are the options that the command has, `similar` those of them that look alike; `takes_keys` if it
+    has arguments KEY=VALUE.
+    """
     if name in OPTIONS:
         return OPTIONS[name]
     command = next((word for word in words if not word.startswith("-")), "")
     value = _value(name, words)
-    if name in _CONFIG:
+    if name in _CONFIG and takes_keys:
         return f"name the config without an option: dlrun {command} {value or 'CONFIG'}"
     if not name.startswith("--"):
         return ""
+    if not takes_keys:
+        is_gpu = key_meant(name) == "device" and "--device" in own
+        return f"write {'--device cuda' if is_gpu else similar[0]}" if is_gpu or similar else ""
     from dlrun.config.loading import read_config
     from dlrun.config.lookup import find_config
     from dlrun.config.registry import Parts
@@ -66,7 +77,7 @@ def option_instead(name: str, words: Sequence[str]) -> str:
         with suppress(UserError):
             tree = read_config(find_config(word))
             break
-    return argument_instead(name, value, tree, parts)
+    return argument_instead(name, value, tree, parts, at_evaluation=command == "eval")
 
 
 def _value(name: str, words: Sequence[str]) -> str:
