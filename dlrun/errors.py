@@ -10,6 +10,7 @@ from pathlib import Path
 from unicodedata import combining, east_asian_width
 
 _MOST_LISTED = 50
+_MOST_BESIDE_MEANT = 20
 _MOST_COMPARED = 1000  # finding the closest of nine thousand long names takes ten seconds
 _LONGEST = 60  # characters of a name or a value
 _LONGEST_SAID = 300  # characters of an exception's message
@@ -254,6 +255,7 @@ def meant(name: str, names: Iterable[str]) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean 'lr'? (there are: …)` for a name that is not among `names`."""
+    """`; did you mean 'lr'? (there are: …)` for a name that is not among `names`; of many the close one."""
     names = list(names)
-    return f"{meant(name, names)} {listed(names)}"
+    close = meant(name, names)
+    return close if close and len(names) > _MOST_BESIDE_MEANT else f"{close} {listed(names)}"

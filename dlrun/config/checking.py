@@ -10,14 +10,15 @@ from typing import Any, get_args, get_origin
 from pydantic import ValidationError
 
 from dlrun.config.claims import parse_claim
-from dlrun.config.dumping import in_one_line
+from dlrun.config.dumping import as_argument, in_one_line
 from dlrun.config.keys import AUTO, SPLITS, Choice, Config, default_of, key_types
 from dlrun.config.merging import COMMAND_LINE, expanded, located
 from dlrun.config.mistakes import ConfigError, Mistake, key_of
 from dlrun.config.option_types import describe, takes_list
 from dlrun.config.option_values import acceptable, accepts, as_list, checked
 from dlrun.config.other_words import NAMES_OF_PART
-from dlrun.config.registry import KINDS, REQUIRED, Parts
+from dlrun.config.reference import as_shown
+from dlrun.config.registry import KINDS, REQUIRED, Option, Part, Parts
 from dlrun.config.strict_yaml import Located, no_mapping
 from dlrun.config.syntax import TABLES
 from dlrun.config.unknown_keys import Note, name_meant, note_unknown_keys, unknown_option
@@ -28,6 +29,7 @@ _DEVICE = re.compile(r"(auto|cpu|cuda(:[0-9]{1,2})?|mps)\Z")
 _FACTOR = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?x\Z")  # such as 0.1x
 _NAMES = ("monitor", "task", "weights", "path")  # texts that name something: 3 in quotes would name nothing
 _NOTHING = ("none", "nil")  # words of other languages for null
+_LONGEST_LINE = 120  # characters of a remedy
 _LONGEST_NAME = 64  # letters of a run's name
 
 
@@ -125,13 +127,38 @@ def _choice(
             said, other = unknown_option(key, value, part, key_of(path), parts)
             note((*path, key), said, at_key=True)
             meant = {*meant, f"{kind}.{other}"}
-    for option in part.options.values():
-        if option.name not in given and option.default is REQUIRED and f"{kind}.{option.name}" not in meant:
-            note(path, f"the option {option.name} is missing: {describe(option.type)}", at_key=True)
+    missing = [
+        option
+        for option in part.options.values()
+        if option.name not in given and option.is_required and f"{kind}.{option.name}" not in meant
+    ]
+    for option in missing:
+        shown = _with_missing(path, item, part, missing, option)
+        what = f"the option {option.name} is missing: {describe(option.type)}{shown}"
+        note(path, what, at_key=True)
     complete = {o.name: given.get(o.name, o.default) for o in part.options.values()}
     # Defaults of common options are left out, so that runs of an earlier dlrun have the same settings.
     common = {key: value for key, value in given.items() if key in part.common}
     return Choice(name, complete | {k: v for k, v in common.items() if v != part.common[k].default})
+
+
+def _with_missing(
+    path: tuple[str | int, ...], item: Located, part: Part, missing: Sequence[Option], option: Option
+) -> str:
+    """A line that has the missing options, with the values of the part's example; "" if that lacks one."""
+    shown = as_shown(part)
+    if any(each.name not in shown for each in missing):
+        return ""
+    if item.place == COMMAND_LINE:
+        return f", such as {as_argument(f'{part.kind}.{option.name}', shown[option.name])}"
+    whole = (
+        {"name": part.name}
+        | {each.name: shown[each.name] for each in missing}
+        | item.plain()
+        | {"name": part.name}
+    )
+    key = f"{part.kind}: " if len(path) == 1 else ""
+    return f", such as {key}{in_one_line(whole)}" if len(in_one_line(whole)) <= _LONGEST_LINE else ""
 
 
 def _as_path(kind: str, name: str) -> str:

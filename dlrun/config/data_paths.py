@@ -12,6 +12,7 @@ from dlrun.config.keys import Choice, Config
 from dlrun.config.merging import COMMAND_LINE
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError, shortened
+from dlrun.system.file_names import meant_file
 from dlrun.system.files import with_home
 
 _OPTIONS = ("path", "test_path", "valid_path")  # of a dataset, of dlrun or of the user
@@ -131,7 +132,8 @@ def _found(
         fix = say_where(option)
         if place == COMMAND_LINE and beside.exists():
             fix = f"a path on the command line is relative to where you are: dataset.{option}={beside}"
-        raise UserError(f"there is no file or folder {_listed(places)}", fix=fix)
+        close = "" if has_magic(text) else next(filter(None, map(meant_file, places)), "")
+        raise UserError(f"there is no file or folder {_listed(places)}{close}", fix=fix)
     return writable(found[0]) if found else ""
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dlrun.config.dumping import as_argument
 from dlrun.config.keys import SWEEP_KEY, Choice, default_of, key_types
 from dlrun.config.option_values import accepts
 from dlrun.config.registry import REQUIRED, Parts
 from dlrun.config.strict_yaml import Located, Place, parse
 from dlrun.errors import UserError, in_words, shortened
 
+_LONGEST_QUOTED = 200  # characters of a value
+_PARTED = "a shell ends a word at a space, so that the value is cut off"
 COMMAND_LINE = Place("on the command line:")
 
 
@@ -66,7 +69,10 @@ def override(
             try:
                 value = parse(written, source, has_lines=False)
             except UserError as error:
-                raise UserError(error.what, where=f"{source} {shortened(text)}", fix=error.fix) from None
+                where = f"{source} {shortened(text)}"
+                if whole := _parted_by_a_shell(overrides, index):
+                    raise UserError(_PARTED, where=where, fix=f"write {whole}") from None
+                raise UserError(error.what, where=where, fix=error.fix) from None
         if places and key in places:
             value = located(value.plain(), places[key])
         if path[1:] in ([], ["name"]) and key_types().get(path[0]) is Choice and isinstance(value.value, str):
@@ -99,10 +105,30 @@ def refuse_form(words: Sequence[str], index: int, form: str = "KEY=VALUE", fix: 
         raise UserError(f"{shortened(key)} is given no value", where=where, fix=fix)
     if not equals or not key:
         name, _, inside = word.partition(":")
+        begun = next((n for n in range(index - 1, -1, -1) if "=" in words[n]), index)
+        if begun < index and (whole := _parted_by_a_shell(words, begun)):
+            raise UserError(_PARTED, where=f"{where}: {shortened(words[begun])}", fix=f"write {whole}")
         if name.split(".")[0] in key_types():
             meant = inside.strip() or beside or "VALUE"
             fix = f"write {shortened(f'{name}={meant}')}"
         raise UserError(f"{said!r} is not of the form {form}", where=where, fix=fix)
+
+
+def _parted_by_a_shell(words: Sequence[str], index: int) -> str:
+    """The whole KEY=VALUE, as one word, of which a shell has made several; "" if it has not."""
+    key, _, opened = words[index].partition("=")
+    if not opened.startswith(("[", "{", "(")):
+        return ""
+    closing = {"[": "]", "{": "}", "(": ")"}[opened[0]]
+    end = next((n for n in range(index + 1, len(words)) if words[n].endswith(closing)), index)
+    whole = " ".join([opened, *words[index + 1 : end + 1]])
+    if end == index or opened.endswith(closing) or len(whole) > _LONGEST_QUOTED:
+        return ""
+    try:
+        value = parse(f"[{whole[1:-1]}]" if closing == ")" else whole, "", has_lines=False).plain()
+    except UserError:
+        return ""
+    return as_argument(key, value)
 
 
 def _may_be_null(key: str) -> bool:

@@ -9,11 +9,12 @@ from dlrun.config.part_functions import PASSED
 from dlrun.errors import first_few
 
 _MOST_SAID = 3
+_LONGEST_NAME = 100
 
 
 def said_elsewhere(folder: Path, kind: str, name: str) -> str:
     """The file of a part that lies elsewhere in its folder, with the remedy; "" if there is none."""
-    if not name or Path(name).name != name or len(name) > 100:
+    if not name or Path(name).name != name or len(name) > _LONGEST_NAME:
         return ""
     if (folder / kind / f"{name}.py").is_file():
         named = "small letters, digits and _, and begins with a letter"
@@ -28,6 +29,14 @@ def said_elsewhere(folder: Path, kind: str, name: str) -> str:
             return f"{what}: name the folder above that of the kind, --parts {path.parent.parent}"
         return f"{what}: move it to {folder / kind}"
     return ""
+
+
+def folder_here(kind: str, name: str) -> Path | None:
+    """The folder for --parts that holds a part: where we are, or inside; None if there is none."""
+    if not name.isidentifier() or len(name) > _LONGEST_NAME:
+        return None
+    here = (Path(), *sorted(each.parent.parent for each in Path().glob(f"*/{kind}/{name}.py")))
+    return next((folder for folder in here if (folder / kind / f"{name}.py").is_file()), None)
 
 
 def misplaced(folder: Path) -> Iterator[str]:

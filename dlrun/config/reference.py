@@ -9,6 +9,7 @@ from dlrun.config.dumping import dump
 from dlrun.config.keys import KEYS, Choice, default_of, key_types
 from dlrun.config.option_types import describe
 from dlrun.config.registry import COMMON, FOLDERS, REQUIRED, Option, Part, Parts
+from dlrun.config.strict_yaml import parse
 from dlrun.errors import UserError
 
 _OPTIONS_OF_AN_EXAMPLE = 2
@@ -71,6 +72,17 @@ def kind_reference(parts: Parts, kind: str) -> KindReference:
         except UserError as error:
             unreadable[name] = error
     return KindReference(kind, tuple(COMMON.get(kind, {}).values()), tuple(readable), unreadable)
+
+
+def as_shown(part: Part) -> dict[str, Any]:
+    """The options of a part with their values in the example of its docstring; none without an example."""
+    try:
+        shown = parse(part.about.example, "", has_lines=False).plain()
+    except UserError:
+        return {}
+    choice = shown.get(part.kind) if isinstance(shown, dict) else None
+    each = choice if isinstance(choice, list) else [choice]
+    return next((one for one in each if isinstance(one, dict) and one.get("name") == part.name), {})
 
 
 def example_of(part: Part) -> str:

@@ -22,7 +22,7 @@ from zlib import crc32
 from dlrun.config.code_digest import digest_of_code
 from dlrun.config.docstrings import Docstring, read_docstring
 from dlrun.config.earlier_names import find_earlier_names
-from dlrun.config.misplaced_parts import said_elsewhere
+from dlrun.config.misplaced_parts import folder_here, said_elsewhere
 from dlrun.config.option_types import read_type
 from dlrun.config.other_words import part_meant
 from dlrun.config.part_functions import function_of, refuse_slips
@@ -36,6 +36,7 @@ from dlrun.errors import (
     own_place,
     shortened,
 )
+from dlrun.system.processes import quoted
 
 KINDS = (
     "dataset",
@@ -162,6 +163,9 @@ class Parts:
                     raise UserError(
                         f"there is no {kind}/{shortened(name)}.py; dlrun's name is {other} {known}"
                     )
+                if found := None if self.folder else folder_here(kind, name):
+                    what = f"there is no {kind}/{name}.py in dlrun, but {found / kind / name}.py"
+                    raise UserError(what, fix=f"add {quoted(['--parts', str(found)])}")
                 own = "; if it is one of your own, name its folder with --parts or in DLRUN_PARTS"
                 hint = own if not self.folder and not meant(name, paths) else ""
                 what = f"there is no {kind}/{shortened(name)}.py{nearest(name, sorted(paths))}{hint}"

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from dlrun.config.syntax import NAME_ANOTHER, Cause, cause_of, is_python, refused_kind
-from dlrun.errors import UserError, excerpt
+from dlrun.errors import UserError, excerpt, shortened
 from dlrun.system.bounds import CONFIG
 from dlrun.system.files import NotAFile, TooLarge, read_bounded
 from dlrun.system.pipes import received
@@ -22,6 +22,7 @@ DEEPEST = 50
 # The numbers of YAML 1.2. PyYAML by default reads 1e-3 as text, 010 as 8 and 1:30 as 90.
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})$")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+_BEHIND_COMMA = re.compile(r"[0-9]+([eE][-+]?[0-9]+)?\Z")
 _ESCAPE = re.compile("escape|hexdecimal")  # in the words of LibYAML and of PyYAML
 _NO_SPACE = re.compile(r"(\w+):([^\s:/]\S*)\Z")
 _EQUALS = re.compile(r"(\w+) *= *(\S+)\Z")
@@ -103,7 +104,7 @@ def read_file(path: Path) -> Located:
         raise UserError(f"{path} is too large for a config ({error.size:,} bytes)") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-    if refused := refused_kind(raw, path.name):
+    if refused := refused_kind(raw, path):
         raise UserError(refused[0], where=str(path), fix=refused[1])
     try:
         text = raw.decode("utf-8-sig")
@@ -180,9 +181,11 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
         return Located(_scalar(node, refuse), here, key_place)
 
     def entries(node: yaml.MappingNode) -> Iterator[tuple[str, Located]]:
-        first: dict[str, Place] = {}
+        first, before = dict[str, Place](), ("", node)
         for key_node, value_node in node.value:
             mark = key_node.start_mark
+            if node.flow_style and first and (fix := _with_point(*before, key_node, value_node)):
+                raise refuse("a comma parts a number in two", mark, fix)
             key = _scalar(key_node, refuse) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str):
                 fix = "put a list in brackets, and a text with a comma or bracket in it in quotes"
@@ -201,10 +204,23 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
                 raise refuse(
                     f"{key!r} is given a second time (first at {first[key]})", mark, "keep one of the two"
                 )
-            first[key] = place(mark)
+            first[key], before = place(mark), (key, value_node)
             yield key, locate(value_node, mark)
 
     return locate(node, node.start_mark)
+
+
+def _with_point(key: str, value: yaml.Node, after: yaml.Node, bare: yaml.Node) -> str:
+    """The remedy for `lr: 0,02` in braces, which is 0 and a key 02 without a value; "" for anything else."""
+    if not (isinstance(value, yaml.ScalarNode) and isinstance(after, yaml.ScalarNode)):
+        return ""
+    if not isinstance(bare, yaml.ScalarNode) or bare.value or value.style or after.style or bare.style:
+        return ""
+    whole, rest = value.value, after.value
+    if not (_INTEGER.match(whole) and _BEHIND_COMMA.match(rest)):
+        return ""
+    is_thousands = len(rest) == 3 and rest.isdecimal() and whole.lstrip("+-") != "0"
+    return f"write {key}: {f'{whole}{rest}, or ' * is_thousands}{whole}.{rest}"
 
 
 def _refuse_what_would_not_end(text: str, refuse: Any) -> None:
@@ -239,7 +255,9 @@ def _scalar(node: yaml.ScalarNode, refuse: Any) -> Any:
     if _INTEGER.match(text):
         return int(text)
     if re.match(r"[-+]?(0[0-9]+|[1-9][0-9]{19,})$", text):
-        raise refuse(f"{text[:40]!r} is not a plain number", node.start_mark)
+        number = text.lstrip("+-0") or "0"
+        fix = f"write {shortened(number)}, or in quotes if it is a text" if len(number) < 20 else ""
+        raise refuse(f"{text[:40]!r} is not a plain number", node.start_mark, fix)
     if _NUMBER.match(text):
         return float(text)
     return text

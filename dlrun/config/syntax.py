@@ -10,9 +10,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from dlrun.system.processes import quoted
 
 _LONGEST_LINE = 100  # characters of a line in a remedy
 _MOST_REPAIRS = 100
@@ -99,8 +102,11 @@ def cause_of(text: str, error: yaml.YAMLError, loader: Any) -> Cause:
     return known
 
 
-def refused_kind(raw: bytes, name: str) -> tuple[str, str] | None:
+def refused_kind(raw: bytes, path: Path) -> tuple[str, str] | None:
     """The kind of a file that is no YAML, by its first bytes or its name, and the remedy."""
+    if is_table_name(path.name):
+        fix = f"{quoted(['dlrun', 'init', str(path)])} writes a config that names it"
+        return "this is a table, not a config", fix
     if kind := kind_by_beginning(raw):
         return f"this is {kind}, not a config", NAME_ANOTHER
     for beginning in (b"\xff\xfe", b"\xfe\xff"):
@@ -108,10 +114,7 @@ def refused_kind(raw: bytes, name: str) -> tuple[str, str] | None:
             return "the file is not UTF-8 text but UTF-16", "save the file as UTF-8"
     if b"\0" in raw[:1000]:
         return "this is not YAML: the file is binary", NAME_ANOTHER
-    if is_table_name(name):
-        fix = f"write a config that names it, with dataset: {{name: csv, path: {name}, target: COLUMN}}"
-        return "this is a table, not a config", fix
-    return ("this is Python code, not a config", NAME_ANOTHER) if _suffix(name) in _CODE else None
+    return ("this is Python code, not a config", NAME_ANOTHER) if _suffix(path.name) in _CODE else None
 
 
 def kind_by_beginning(raw: bytes) -> str:

@@ -29,6 +29,7 @@ from dlrun.errors import RunFailed, UserError, in_full
 from dlrun.results.continuation import Continuations, Sampling, continued
 from dlrun.results.mistaken_inputs import mistaken_input
 from dlrun.results.predicted_images import PredictedImages, new_files, written_images
+from dlrun.system.file_names import meant_file
 from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.opening import open_model, open_plan
 from dlrun.training.plan import Plan
@@ -212,7 +213,7 @@ def _meant(data: Data, given: str | Path) -> Sequence[str | Path]:
     if is_pattern(Path(given)):
         return files_of(Path(given))
     if not Path(given).exists():
-        raise UserError(f"there is no file {in_full(given)}")
+        raise UserError(f"there is no file {in_full(given)}{meant_file(Path(given))}")
     return [given]
 
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
 
+from dlrun.errors import meant
+
+_MOST_BESIDE = 1000  # files that are looked at
 MOST_BYTES = 200  # of a name in UTF-8: file systems take 255, and numbers follow
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)  # on Windows
 # Letters and marks that nothing is seen of: fillers of Hangul, joiners, selectors of variants.
@@ -30,6 +36,19 @@ def is_plain_name(text: str, longest: int) -> bool:
         return False
     of_word = all(_is_letter(sign) or sign in "0123456789._-" or _is_mark(sign) for sign in text)
     return of_word and not _UNSEEN.search(text) and len(text.encode()) <= MOST_BYTES
+
+
+def meant_file(path: Path, endings: Sequence[str] = ()) -> str:
+    """`; did you mean 'base.yaml'?` for a file that is not there, by those beside it; "" if none is close.
+
+    Only those with one of the `endings`, by default that of the path.
+    """
+    endings = endings or (path.suffix,)
+    try:
+        beside = list(islice(path.parent.iterdir(), _MOST_BESIDE))
+    except (OSError, ValueError):
+        return ""
+    return meant(path.name, [each.name for each in beside if each.suffix in endings])
 
 
 def _is_letter(sign: str) -> bool:

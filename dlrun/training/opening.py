@@ -20,6 +20,7 @@ from dlrun.data.image_files.finding import printable
 from dlrun.data.preparation import Preparation
 from dlrun.errors import CheckpointRefused, UserError, in_full, shortened
 from dlrun.run_folders.run import Run
+from dlrun.system.file_names import meant_file
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint
 from dlrun.training.checkpoint_entries import (
@@ -98,7 +99,7 @@ def open_given(
         what = f"{plan.config.dataset.name} reads no files with targets, by which predictions could be judged"
         raise UserError(what, fix="predict without judging: dlrun predict RUN FILE")
     if not source.exists():
-        raise UserError(f"there is no file or folder {in_full(source)}")
+        raise UserError(f"there is no file or folder {in_full(source)}{meant_file(source)}")
     try:
         examples = data.read_labelled(source)
     except UserError as error:

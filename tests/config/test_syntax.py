@@ -222,7 +222,7 @@ def test_a_file_of_another_kind_is_named_as_what_it_is(tmp_path: Path) -> None:
             "t.csv",
             b"x,y\n1,2\n",
             "this is a table, not a config",
-            "dataset: {name: csv, path: t.csv, target: COLUMN}",
+            "t.csv writes a config that names it",
         ),
         ("a.py", b"x = 3\n", "this is Python code, not a config", "name a YAML file"),
         (

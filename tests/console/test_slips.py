@@ -91,6 +91,25 @@ IN_THE_FILE = {
         "'0.01' is not a number >= 0",
         "write 0.01 without quotes",
     ),
+    "a comma in braces": (
+        changed("lr: 0.01", "lr: 0,01"),
+        ":4:31",
+        "a comma parts a number in two",
+        "write lr: 0.01",
+    ),
+    "a comma in thousands": (
+        changed("points: 20", "points: 2,000"),
+        ":1:35",
+        "a comma parts a number in two",
+        "write points: 2000, or 2.000",
+    ),
+    "a zero in front": (changed("epochs: 2", "epochs: 02"), ":5:9", "'02' is not a plain number", "write 2,"),
+    "a missing option": (
+        changed("{name: adam, lr: 0.01, beta1: 0.8, weight_decay: 0.1}", "Adam"),
+        ":4:1",
+        "the option lr is missing: a number >= 0",
+        "such as optimizer: {name: adam, lr: 0.001}",
+    ),
     "a word of another tool": (
         f"{CONFIG}max_epochs: 3\n",
         ":8:1",
@@ -102,6 +121,30 @@ IN_THE_FILE = {
 IN_WORDS = {
     "--epochs": (["--epochs", "5"], "", "No such option: --epochs", "write epochs=5"),
     "--lr": (["--lr", "0.1"], "", "No such option: --lr", "write optimizer.lr=0.1"),
+    "a list with spaces": (
+        ["architecture.hidden=[8,", "8]"],
+        "architecture.hidden=[8,",
+        "a shell ends a word at a space",
+        "write architecture.hidden=[8,8]\n",
+    ),
+    "a list in parentheses": (
+        ["architecture.hidden=(8,", "8)", "epochs=3"],
+        "architecture.hidden=(8,",
+        "a shell ends a word at a space",
+        "write architecture.hidden=[8,8]\n",
+    ),
+    "options with spaces": (
+        ["optimizer={name:", "adam,", "lr:", "0.1}"],
+        "optimizer={name:",
+        "a shell ends a word at a space",
+        "write 'optimizer={name: adam,lr: 0.1}'\n",
+    ),
+    "a part that lacks an option": (
+        ["dataset=csv"],
+        "dataset",
+        "the option target is missing",
+        "such as dataset.target=price",
+    ),
     "no return": (["loss=forgot"], "loss/forgot.py:2)", "ends without a return", "return a figure for each"),
     "a class": (
         ["loss=classy"],
@@ -199,6 +242,40 @@ def test_a_trap_is_said_once_and_the_run_trains(slip: str, dlrun: Dlrun, write: 
     assert done.code == 0
     warning = [line for line in (done.out + done.err).splitlines() if said[0] in line]
     assert len(warning) == 1 and all(each in warning[0] for each in said), done
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "unsaid"),
+    [
+        ("train houses.csv", "dlrun init houses.csv writes a config", ""),
+        ("train table.parquet", "dlrun init table.parquet writes a config", ""),
+        ("train images", "if it holds images, dlrun init images writes a config", "YAML"),
+        ("train more", "name a YAML file in it, such as more/x.yaml", "init"),
+        ("train cc.yaml", "; did you mean 'c.yaml'?", "there are"),
+        ("train spiral_rely", "; did you mean 'spiral_relu'?", "there are"),
+        ("train c.yaml dataset={name:csv,path:hoses.csv,target:y}", "; did you mean 'houses.csv'?", ""),
+        ("init hoses.csv", "; did you mean 'houses.csv'?", ""),
+        ("train c.yaml losss=mse", "; did you mean 'loss'?", "there are"),
+        (
+            "train c.yaml architecture=sinnet",
+            "there is no architecture/sinnet.py in dlrun, but own/architecture/sinnet.py; add --parts own\n",
+            "unet",
+        ),
+    ],
+)
+def test_a_name_that_is_not_there_leads_to_what_is(
+    dlrun: Dlrun, write: Write, monkeypatch: pytest.MonkeyPatch, words: str, said: str, unsaid: str
+) -> None:
+    write("c.yaml", CONFIG)
+    write("more/x.yaml", CONFIG)
+    write("houses.csv", "x,y\n1,2\n")
+    write("table.parquet", "PAR1")
+    write("own/architecture/sinnet.py", "def sinnet(inputs, outputs):\n    return None\n")
+    monkeypatch.chdir(write("images/cat/1.png", "").parent.parent.parent)
+    done = dlrun(*(word.replace(":", ": ") for word in words.split()))
+    assert done.code == 2
+    assert said in done.err, done.err
+    assert not unsaid or unsaid not in done.err, done.err
 
 
 def test_what_is_meant_is_taken(dlrun: Dlrun, write: Write, mine: Path) -> None:

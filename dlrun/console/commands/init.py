@@ -13,6 +13,7 @@ import typer
 from dlrun.console.commands.arguments import DataDir, expanded
 from dlrun.console.commands.folders import DATA
 from dlrun.errors import UserError, in_full, shortened
+from dlrun.system.file_names import meant_file
 
 if TYPE_CHECKING:
     from dlrun.results.starters import Starter
@@ -99,7 +100,7 @@ def _name(data: str | None, found: Path | None) -> str:
         return _EXAMPLE
     name = data.removesuffix(".yaml")
     if not _PLAIN.fullmatch(name):
-        what = f"there is no table and no folder {shortened(data)}"
+        what = f"there is no table and no folder {shortened(data)}{meant_file(Path(data))}"
         fix = "name one that is there, or a plain name such as trial for an example"
         raise UserError(what, where=in_full(data), fix=fix)
     if name in shipped_names():
