@@ -54,13 +54,24 @@ class Reference:
 
 def reference_of(parts: Parts) -> Reference:
     """The reference of dlrun with these parts."""
-    types = key_types()
-    defaults = {name: default_of(name) for name in KEYS} | {"name": None}  # the loader takes the file's name
-    keys = (
-        KeyReference(Option(name, types[name], defaults[name], key.help), key.at_resume, key.at_evaluation)
-        for name, key in KEYS.items()
-    )
-    return Reference(tuple(keys), tuple(kind_reference(parts, kind) for kind in FOLDERS))
+    return Reference(tuple(map(key_reference, KEYS)), tuple(kind_reference(parts, kind) for kind in FOLDERS))
+
+
+def key_reference(name: str) -> KeyReference:
+    """One of the top-level keys."""
+    key = KEYS[name]
+    default = None if name == "name" else default_of(name)  # the loader takes the file's name
+    return KeyReference(Option(name, key_types()[name], default, key.help), key.at_resume, key.at_evaluation)
+
+
+def parts_with(parts: Parts, name: str) -> list[tuple[Part, Option]]:
+    """The parts with an option such as `lr` or `optimizer.lr`, each with it; none if it is a part's name."""
+    kind, dot, option = name.rpartition(".")
+    kinds = [each for each in FOLDERS if not dot or each == kind]
+    if any(option in parts.names(each) for each in kinds):
+        return []
+    every = (part for each in kinds for part in kind_reference(parts, each).parts)
+    return [(part, part.options[option]) for part in every if option in part.options]
 
 
 def kind_reference(parts: Parts, kind: str) -> KindReference:

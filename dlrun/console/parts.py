@@ -14,9 +14,11 @@ from dlrun.console.numbers import yaml_text
 from dlrun.console.streams import clean, out
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
-    from dlrun.config.reference import KindReference, Reference
+    from dlrun.config.reference import KeyReference, KindReference, Reference
     from dlrun.config.registry import Option, Part
 
 
@@ -59,14 +61,40 @@ def print_part(part: Part) -> None:
         console.print(Text(f"{fill(clean(paragraph), console.width)}\n"), soft_wrap=True)
     for option in (*part.options.values(), *part.common.values()):
         console.print(Text(f"  {_typed(option)}", "bold"), soft_wrap=True)
-        if option.help:
-            indent = " " * 6
-            meaning = fill(clean(option.help), console.width, initial_indent=indent, subsequent_indent=indent)
-            console.print(Text(meaning), soft_wrap=True)
+        _print_meaning(console, option)
     if example := example_of(part):
         console.print(Text("\nin a config", "bold"))
         console.print(Text("\n".join(f"  {line}" for line in clean(example).splitlines())), soft_wrap=True)
     console.print(Text.assemble(("\nfile", "bold"), f" {clean(str(part.path))}"), soft_wrap=True)
+
+
+def print_key(key: KeyReference) -> None:
+    """Print one key of a config: its type, its default, its meaning, and the commands that may change it."""
+    console = out()
+    console.print(Text(_typed(key.option, key.type_text), "bold"), soft_wrap=True)
+    _print_meaning(console, key.option)
+    may = [
+        command for command, allowed in (("resume", key.at_resume), ("eval", key.at_evaluation)) if allowed
+    ]
+    said = " and ".join(f"dlrun {command}" for command in may)
+    of_it = f" its {key.at_resume}" if isinstance(key.at_resume, str) else ""
+    console.print(f"{said or 'no other command than dlrun train'} may change{of_it or ' it'}")
+
+
+def print_option(having: Sequence[tuple[Part, Option]]) -> None:
+    """Print an option as each part has it."""
+    console = out()
+    for part, option in having:
+        console.print(Text(f"{part.kind}.{part.name}", "bold"), soft_wrap=True)
+        console.print(Text(f"  {_typed(option)}"), soft_wrap=True)
+        _print_meaning(console, option)
+
+
+def _print_meaning(console: Console, option: Option) -> None:
+    if option.help:
+        indent = " " * 6
+        meaning = fill(clean(option.help), console.width, initial_indent=indent, subsequent_indent=indent)
+        console.print(Text(meaning), soft_wrap=True)
 
 
 def _print_name(console: Console, part: Part, width: int = 0) -> None:
@@ -81,7 +109,7 @@ def _print_unreadable(console: Console, kind: KindReference) -> None:
         console.print(Text.assemble("  ", (name, "bold red"), clean(mistake)), soft_wrap=True)
 
 
-def _typed(option: Option) -> str:
+def _typed(option: Option, type_text: str = "") -> str:
     """An option with its type and default."""
     default = "required" if option.default is REQUIRED else f"default {yaml_text(option.default)}"
-    return f"{option.name}: {describe(option.type)} ({default})"
+    return f"{option.name}: {type_text or describe(option.type)} ({default})"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from fnmatch import fnmatchcase
+from glob import has_magic
 from pathlib import Path
 
 from dlrun.errors import RunFailed, UserError, shortened
@@ -14,13 +16,17 @@ from dlrun.system.files import is_file
 from dlrun.system.locks import is_in_use, remove_locked
 
 
-def deletable(text: str, parent: Path) -> Path:
+def deletable(text: str, parent: Path) -> list[Path]:
     """The folder of the run or the sweep in `parent` that `text` names; `last` is the newest run.
 
+    A pattern such as `base-*` names all that match it; one without a letter is refused.
     Raises UserError for any other folder: dlrun deletes nothing but runs and sweeps.
     """
     if not text.strip():
         raise UserError("an empty name names no run")
+    if not text.strip("*?"):
+        what = f"{shortened(text)} would be every run and every sweep"
+        raise UserError(what, fix="write the beginning of their names, such as 'base-*'")
     folder, path = None, Path(text)
     for each in (path, parent / path):
         with suppress(OSError):  # a name too long for any folder
@@ -29,12 +35,15 @@ def deletable(text: str, parent: Path) -> Path:
                 break
     if folder is None and text == "last":
         folder = find_run(text, parent).folder
+    found = [folder] if folder else []
     if folder is None:
         sweeps = [sweep.folder for sweep in sweeps_in(parent)] + unbegun_sweeps(parent)
         names = [run.name for run in runs_in(parent)] + [sweep.name for sweep in sweeps]
-        folder = parent / one_named(text, names, "run", parent)
-    refuse_to_delete(folder, parent)
-    return folder
+        matching = [name for name in names if fnmatchcase(name, text)] if has_magic(text) else []
+        found = [parent / name for name in matching or [one_named(text, names, "run", parent)]]
+    for each in found:
+        refuse_to_delete(each, parent)
+    return found
 
 
 def refuse_to_delete(folder: Path, parent: Path) -> None:

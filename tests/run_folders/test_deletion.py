@@ -88,6 +88,20 @@ def test_with_yes_nobody_is_asked_and_a_run_that_is_named_twice_goes_once(
     assert names(runs_dir) == []
 
 
+def test_a_pattern_names_all_runs_and_sweeps_that_match_it(
+    dlrun: Dlrun, runs_dir: Path, sweep: Sweep
+) -> None:
+    for _ in range(2):
+        made(runs_dir)
+    done = dlrun("rm", "small-00?", "--yes")
+    assert (done.code, done.out.splitlines()[-1]) == (0, "deleted 2 folders")
+    assert names(runs_dir) == [sweep.name]
+    assert dlrun("rm", "nothing*", "--yes").code == 2
+    assert dlrun("rm", "**", "--yes").code == 2
+    assert dlrun("rm", "*-sweep-*", "--yes").code == 0
+    assert names(runs_dir) == []
+
+
 def test_last_is_the_newest_run_and_a_sweep_has_to_be_named(
     dlrun: Dlrun, runs_dir: Path, sweep: Sweep
 ) -> None:

@@ -61,6 +61,8 @@ def parts_named(parts: Parts, name: str) -> list[Part]:
 
     Raises UserError if there is none.
     """
+    from dlrun.config.keys import KEYS
+    from dlrun.config.reference import kind_reference
     from dlrun.config.registry import FOLDERS
     from dlrun.errors import UserError, listed, meant, shortened
 
@@ -69,7 +71,9 @@ def parts_named(parts: Parts, name: str) -> list[Part]:
         return [parts.part(kind_named(kind), of_kind)]
     found = [parts.part(each, name) for each in FOLDERS if name in parts.names(each)]
     if not found:
-        known = [*FOLDERS, *(each for folder in FOLDERS for each in parts.names(folder))]
+        every = [part for each in FOLDERS for part in kind_reference(parts, each).parts]
+        options = {option for part in every for option in part.options}
+        known = [*FOLDERS, *(part.name for part in every), *KEYS, *sorted(options)]
         what = f"there is no part and no kind of part {shortened(name)!r}{meant(name, known)}"
         raise UserError(f"{what} {listed(FOLDERS)}", fix="dlrun parts lists all of them")
     return found

@@ -211,7 +211,8 @@ def list_parts(
         str | None,
         typer.Argument(
             metavar="[NAME]",
-            help="A kind of part, such as optimizer, or a part, such as adam or optimizer.adam.",
+            help="A kind of part, such as optimizer, a part, such as adam or optimizer.adam, a key, or an "
+            "option, such as lr or optimizer.lr.",
             autocompletion=complete_kind_or_part,
         ),
     ] = None,
@@ -220,10 +221,12 @@ def list_parts(
     ] = False,
     parts: PartsDir = None,
 ) -> None:
-    """List the parts and the keys of a config, or show what one part does and each option means."""
+    """List the parts and the keys of a config, or show what one of them does and each option means."""
+    from dlrun.config.keys import KEYS
     from dlrun.config.misplaced_parts import misplaced
-    from dlrun.config.reference import kind_reference, reference_of
-    from dlrun.console.parts import print_kind, print_part, print_reference
+    from dlrun.config.reference import key_reference, kind_reference, parts_with, reference_of
+    from dlrun.config.registry import FOLDERS
+    from dlrun.console.parts import print_key, print_kind, print_option, print_part, print_reference
     from dlrun.console.streams import say, warn
 
     own_parts = parts_of(parts)
@@ -241,6 +244,10 @@ def list_parts(
         print_reference(reference_of(own_parts))
     elif kind := known_kind(name):
         print_kind(kind_reference(own_parts, kind))
+    elif name in KEYS and not any(name in own_parts.names(each) for each in FOLDERS):
+        print_key(key_reference(name))
+    elif having := parts_with(own_parts, name):
+        print_option(having)
     else:
         for part in parts_named(own_parts, name):
             print_part(part)

@@ -122,7 +122,7 @@ def rm(
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="Runs or sweeps.",
+            help="Runs or sweeps, or patterns of them such as 'base-*'.",
             parser=expanded_text,
             autocompletion=complete_run_or_sweep,
         ),
@@ -133,7 +133,7 @@ def rm(
     """Delete runs and sweeps, after listing them and asking."""
     from dlrun.run_folders.deletion import deletable
 
-    folders = [deletable(text, runs_dir) for text in named]
+    folders = [folder for text in named for folder in deletable(text, runs_dir)]
     _delete(list({folder.resolve(): folder for folder in folders}.values()), yes)
 
 
