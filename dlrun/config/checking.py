@@ -151,12 +151,8 @@ def _with_missing(
         return ""
     if item.place == COMMAND_LINE:
         return f", such as {as_argument(f'{part.kind}.{option.name}', shown[option.name])}"
-    whole = (
-        {"name": part.name}
-        | {each.name: shown[each.name] for each in missing}
-        | item.plain()
-        | {"name": part.name}
-    )
+    given = {key: value for key, value in item.plain().items() if key != "name"}
+    whole = {"name": part.name} | {each.name: shown[each.name] for each in missing} | given
     key = f"{part.kind}: " if len(path) == 1 else ""
     return f", such as {key}{in_one_line(whole)}" if len(in_one_line(whole)) <= _LONGEST_LINE else ""
 

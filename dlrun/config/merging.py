@@ -14,7 +14,7 @@ from dlrun.errors import UserError, in_words, shortened
 
 _LONGEST_QUOTED = 200  # characters of a value
 _PARTED = "a shell ends a word at a space, so that the value is cut off"
-COMMAND_LINE = Place("on the command line:")
+COMMAND_LINE = Place("on the command line")
 
 
 def _merge(below: Located, above: Located) -> Located:
@@ -56,7 +56,9 @@ def override(
         if key.split(".")[0] == SWEEP_KEY:
             fix = "write the values themselves: dlrun sweep CONFIG optimizer.lr=1e-4,1e-3"
             raise UserError(
-                f"{SWEEP_KEY}: is allowed only in a config file", where=f"{source} {shortened(text)}", fix=fix
+                f"{SWEEP_KEY}: is allowed only in a config file",
+                where=f"{source}: {shortened(text)}",
+                fix=fix,
             )
         refuse_form(overrides, index)
         shown = shortened(key)
@@ -69,7 +71,7 @@ def override(
             try:
                 value = parse(written, source, has_lines=False)
             except UserError as error:
-                where = f"{source} {shortened(text)}"
+                where = f"{source}: {shortened(text)}"
                 if whole := _parted_by_a_shell(overrides, index):
                     raise UserError(_PARTED, where=where, fix=f"write {whole}") from None
                 raise UserError(error.what, where=where, fix=error.fix) from None
@@ -90,7 +92,7 @@ def refuse_form(words: Sequence[str], index: int, form: str = "KEY=VALUE", fix: 
     word, following = words[index], words[index + 1 : index + 2]
     key, equals, value = word.partition("=")
     bare = key.lstrip("+~").rstrip(":")
-    said, where = shortened(word), COMMAND_LINE.source.rstrip(":")
+    said, where = shortened(word), COMMAND_LINE.source
     if key.startswith("~"):
         fix = f"write {bare}=null for its default" if _may_be_null(bare) else "delete it in the file"
         raise UserError(f"{said!r}: a key cannot be taken away on the command line", where=where, fix=fix)

@@ -29,7 +29,8 @@ class Mistake:
         """The mistake in one line: `spiral.yaml:3:5 optimizer.lr: -1 is not a number > 0`."""
         fix = f"; {self.fix}" if self.fix else ""
         where = f" ({self.where})" if self.where else ""
-        return f"{self.place} {self.key[:_LONGEST_KEY]}: {self.what}{fix}{where}"
+        place = self.place if self.place.line else f"{self.place}:"
+        return f"{place} {self.key[:_LONGEST_KEY]}: {self.what}{fix}{where}"
 
 
 class ConfigError(UserError):

@@ -249,8 +249,10 @@ def read_part(kind: str, path: Path) -> Part:
             kind_of_value = read_type(argument.annotation)
             value = REQUIRED if default is None else _plain(ast.literal_eval(default))
         except ValueError as error:
-            where = f"{path}:{argument.lineno}"
-            raise UserError(f"{name}, option {argument.arg}: {error}", where=where) from None
+            where, fix = f"{path}:{argument.lineno}", ""
+            if argument.annotation is None:
+                fix = f"write {argument.arg}: {_type_of(default)}"
+            raise UserError(f"{name}, option {argument.arg}: {error}", where=where, fix=fix) from None
         named[argument.arg] = Option(argument.arg, kind_of_value, value, about.meanings.get(argument.arg, ""))
     refuse_slips(kind, function, path)
     takes = tuple(argument.arg for argument in (*arguments.posonlyargs, *arguments.args))
@@ -274,6 +276,17 @@ def _is_constant(value: ast.expr | None) -> bool:
 def _files(folder: Path) -> dict[str, Path]:
     """The files of a folder that are parts, by name; those that begin with _ are not."""
     return {path.stem: path for path in folder.glob("*.py") if NAME.match(path.stem)}
+
+
+def _type_of(default: ast.expr | None) -> str:
+    """The type of a default, and the default, as they stand behind the name of an option."""
+    kind = "float"
+    if isinstance(default, ast.List | ast.Tuple):
+        items = {type(each.value).__name__ for each in default.elts if isinstance(each, ast.Constant)}
+        kind = f"Sequence[{items.pop() if len(items) == 1 else 'float'}]"
+    elif isinstance(default, ast.Constant):
+        kind = "float | None" if default.value is None else type(default.value).__name__
+    return f"{kind} = {ast.unparse(default)}" if default else f"{kind}, or another type"
 
 
 def _plain(value: Any) -> Any:

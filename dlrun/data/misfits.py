@@ -39,7 +39,9 @@ def refuse_malformed(data: object) -> None:
     """Raise UserError unless a dataset's function gave a Data whose fields have the form that they need."""
     if not isinstance(data, Data):
         what = f"it returned {said_kind(data)} instead of Data"
-        raise UserError(what, fix='return Data("classification", (4,), read, classes=("a", "b")), or a like')
+        raise UserError(
+            what, fix='return a Data, such as Data("classification", (4,), read, classes=("a", "b"))'
+        )
     if not isinstance(data.task, str):
         what = f"Data states the task {shortened(repr(data.task))}, which must be a name"
         raise UserError(what, fix='write Data("classification", …) or Data("regression", …)')

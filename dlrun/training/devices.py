@@ -17,13 +17,9 @@ def choose_device(name: str) -> torch.device:
     kind, _, index = name.partition(":")
     count = _count(kind)
     if not count:
-        raise UserError(
-            f"there is no {kind} device here", where="device", fix="use device=cpu or device=auto"
-        )
+        raise UserError(f"there is no {kind} device here", fix="use device=cpu or device=auto")
     if index and int(index) >= count:
-        raise UserError(
-            f"there is no {name} here (there are: {count} of them, from {kind}:0)", where="device"
-        )
+        raise UserError(f"there is no {name} here (there are: {count} of them, from {kind}:0)")
     return torch.device(f"{kind}:{index or 0}" if kind == "cuda" else kind)
 
 

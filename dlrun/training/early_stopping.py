@@ -80,9 +80,10 @@ def why_stopped(plan: Plan, state: State) -> str:
     """The reason of an early stop, in words."""
     never = [index for index, best in enumerate(state.best) if best is None]
     patience = plan.config.patience
+    epochs = "1 epoch" if patience == 1 else f"{patience} epochs"
     if never:
-        return f"{plan.monitor}{said_seeds(state, never)} was not a number in {patience} epochs"
-    return f"{plan.monitor} has not improved for {patience} epochs"
+        return f"{plan.monitor}{said_seeds(state, never)} was not a number in {epochs}"
+    return f"{plan.monitor} has not improved for {epochs}"
 
 
 def said_seeds(state: State, indices: Sequence[int]) -> str:

@@ -454,7 +454,7 @@ def warnings_of(plan: Plan, elsewhere: str, saved: Checkpoint | None, state: Sta
     config = plan.config
     yield from plan.data.notes
     if config.patience and config.patience > config.epochs:
-        yield f"{config.patience} epochs of patience never run out in {config.epochs} epochs"
+        yield f"patience: {config.patience} never runs out: epochs is {config.epochs}"
     if not config.monitor and plan.monitor.startswith("train_"):
         dependent = ["patience"] * bool(config.patience)
         dependent += [config.schedule.name] * plan.recipe.schedule.follows_figures

@@ -82,9 +82,8 @@ def refuse_unsuited(
     if part.kind in ("loss", "metrics"):
         suiting.add(parts.part("task", data.task).constants.get("parts_of", data.task))
     if made_for and not suiting & {*made_for}:
-        raise UserError(
-            f"{part.name} is for {' or '.join(made_for)}, but {dataset or 'this'} is a {data.task} task"
-        )
+        what = f"{part.name} is for {' or '.join(made_for)}, but {dataset or 'this'} is a {data.task} task"
+        raise UserError(what, fix=_suited_instead(parts, part, suiting))
     fitting = {
         "plane": data.shape == (2,),
         "images": len(data.shape) == 3,
@@ -97,12 +96,12 @@ def refuse_unsuited(
             "windows": "windows of a series, of which targets are the next values",
         }
         wanted = said.get(inputs or "", inputs)
-        raise UserError(
-            f"{part.name} is for inputs of {wanted}, but those of {dataset} are {data.said_shape}"
-        )
+        what = f"{part.name} is for inputs of {wanted}, but those of {dataset} are {data.said_shape}"
+        raise UserError(what, fix=_suited_instead(parts, part, suiting))
     if task and part.constants.get("of_estimates") and not task.are_estimates:
         what = f"{part.name} compares outputs with targets, but the loss is not smallest where they are equal"
-        raise UserError(f"{what}, or not only there, so that they are no estimates of them")
+        what = f"{what}, or not only there, so that they are no estimates of them"
+        raise UserError(what, fix=_suited_instead(parts, part, suiting))
     model = part.constants.get("model")
     if layers is None or model is None:
         return
@@ -113,4 +112,23 @@ def refuse_unsuited(
     }
     if not made[model]:
         wanted = {"convolution": "a convolution", "one layer": "a single, fully connected layer"}
-        raise UserError(f"{part.name} is for a model with {wanted[model]}")
+        what = f"{part.name} is for a model with {wanted[model]}"
+        raise UserError(what, fix=_suited_instead(parts, part, suiting))
+
+
+def _suited_instead(parts: Parts, part: Part, tasks: Collection[str]) -> str:
+    """The remedy for a part that does not suit: another one made for these `tasks`, or none of its kind."""
+    if part.kind == "plots":
+        return "write plots: [auto] for those that suit"
+    if part.kind not in ("metrics", "loss"):
+        return ""
+    suited: list[tuple[int, str]] = []
+    for name in parts.names(part.kind):
+        with suppress(UserError):
+            stated = parts.part(part.kind, name).constants.get("task") or ()
+            made_for = {stated} if isinstance(stated, str) else {*stated}
+            suited += [(len(made_for), name)] if made_for & {*tasks} else []
+    if not suited:
+        return "leave it out" if part.kind == "metrics" else ""
+    first = min(suited)[1]  # that of fewest tasks: bce is for several classes too, each true or false
+    return f"write {part.kind}: {first if part.kind == 'loss' else f'[{first}]'}"

@@ -193,6 +193,30 @@ def test_a_file_that_breaks_the_contract_is_named_with_its_line(
     assert said in refused.value.what
 
 
+@pytest.mark.parametrize(
+    ("option", "fix"),
+    [
+        ("freq=2.0", "freq: float = 2.0"),
+        ("size=3", "size: int = 3"),
+        ("kind='a'", "kind: str = 'a'"),
+        ("deep=True", "deep: bool = True"),
+        ("hidden=(4, 4)", "hidden: Sequence[int] = (4, 4)"),
+        ("limit=None", "limit: float | None = None"),
+        ("rate", "rate: float, or another type"),
+    ],
+)
+def test_an_option_without_a_type_is_written_with_that_of_its_default(
+    option: str, fix: str, write: Callable[[str, str], Path]
+) -> None:
+    path = write("architecture/width.py", f"def width(shape, outputs, *, {option}):\n    return shape\n")
+    with pytest.raises(UserError) as refused:
+        read_part("architecture", path)
+    assert refused.value.fix == f"write {fix}"
+    if "=" in option:
+        path.write_text(f"def width(shape, outputs, *, {fix}):\n    return shape\n")
+        assert not read_part("architecture", path).options[option.split("=")[0]].is_required
+
+
 def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "width.py"
     for raw in (b"def width(): '\xff'\n", b"x = '\x00'\n"):

@@ -65,11 +65,11 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
 
 
 def test_a_value_of_the_command_line_has_no_line_numbers() -> None:
-    value = parse("{lr: 1}", "on the command line:", has_lines=False)
-    assert str(value.at(("lr",)).place) == "on the command line:"
+    value = parse("{lr: 1}", "on the command line", has_lines=False)
+    assert str(value.at(("lr",)).place) == "on the command line"
     with pytest.raises(UserError) as refused:
-        parse("[1, 2", "on the command line:", has_lines=False)
-    assert refused.value.where == "on the command line:"
+        parse("[1, 2", "on the command line", has_lines=False)
+    assert refused.value.where == "on the command line"
 
 
 def test_nothing_but_plain_values_comes_out() -> None:

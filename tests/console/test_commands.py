@@ -502,6 +502,22 @@ def test_parts_shows_one_part_by_its_name(dlrun: Dlrun, words: str) -> None:
     assert lines[lines.index("  lr: a number >= 0 (required)") + 1].startswith("      Learning rate")
 
 
+@pytest.mark.parametrize(
+    ("name", "begins", "said"),
+    [
+        ("epochs", "epochs: a whole number >= 1 (required)", "      passes over the training set"),
+        ("epochs", "epochs: a whole number >= 1 (required)", "dlrun resume may change it"),
+        ("seeds", "seeds: ", "no other command than dlrun train may change it"),
+        ("lr", "optimizer.adam", "  lr: a number >= 0 (required)"),
+        ("optimizer.momentum", "optimizer.rmsprop", "optimizer.sgd"),
+    ],
+)
+def test_parts_shows_a_key_or_an_option_by_its_name(dlrun: Dlrun, name: str, begins: str, said: str) -> None:
+    done = dlrun("parts", name)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(begins) and said in done.out.splitlines(), done.out
+
+
 def test_parts_shows_the_parts_of_all_kinds_that_have_a_name(
     dlrun: Dlrun, write: Write, tmp_path: Path
 ) -> None:
@@ -512,7 +528,14 @@ def test_parts_shows_the_parts_of_all_kinds_that_have_a_name(
 
 @pytest.mark.parametrize(
     ("wrong", "meant"),
-    [("optmizer", "optimizer"), ("adm", "adam"), ("optimizer.adm", "adam"), ("optmizer.adam", "optimizer")],
+    [
+        ("optmizer", "optimizer"),
+        ("hiden", "hidden"),
+        ("epoch", "epochs"),
+        ("adm", "adam"),
+        ("optimizer.adm", "adam"),
+        ("optmizer.adam", "optimizer"),
+    ],
 )
 def test_a_misspelt_part_or_kind_is_guessed(dlrun: Dlrun, wrong: str, meant: str) -> None:
     done = dlrun("parts", wrong)
@@ -742,6 +765,15 @@ def test_any_picture_is_drawn_again_with_other_options(dlrun: Dlrun, tiny: Path,
     dlrun("plot", "last", "decision_regions")
     assert (plots / "decision_regions.png").read_bytes() != regions
     assert (plots / "decision_regions_test.png").read_bytes() == regions, "that of another split stays"
+
+
+def test_a_run_without_plots_leads_to_the_name_of_one(dlrun: Dlrun, tiny: Path) -> None:
+    dlrun("train", tiny, "plots=[]")
+    done = dlrun("plot", "last")
+    assert (done.code, done.out) == (0, "")
+    assert "no plots are named" in done.err
+    words = done.err.split("as in dlrun ")[1].split()
+    assert dlrun(*words).out.strip().endswith("curves.png")
 
 
 def test_a_checkpoint_by_itself_is_drawn_where_one_says(

@@ -177,6 +177,8 @@ def test_an_early_stop_says_why(tmp_path: Path) -> None:
     run = trained(planned_in(tmp_path, seeds=[0]), tmp_path)
     found = summary_of(run)
     assert (found["status"], found["reason"]) == ("stopped early", "valid_loss has not improved for 2 epochs")
+    one = summary_of(trained(planned_in(tmp_path, seeds=[0], patience=1), tmp_path))
+    assert one["reason"] == "valid_loss has not improved for 1 epoch"
 
 
 NEVER = '''
@@ -207,7 +209,7 @@ def test_a_monitored_figure_that_is_never_a_number_is_said(patience: int | None,
 def test_patience_beyond_the_epochs_is_said_and_not_refused(tmp_path: Path) -> None:
     view = Listening()
     trained(planned(patience=50), tmp_path, view=view)
-    assert "50 epochs of patience never run out in 3 epochs" in view.warnings
+    assert "patience: 50 never runs out: epochs is 3" in view.warnings
 
 
 # ------------------------------------------------------------------------ resuming

@@ -84,7 +84,7 @@ def _commands() -> Callable[..., Any]:
 
 
 def refuse_several_processes(environment: Mapping[str, str]) -> None:
-    """Raise UserError if torchrun or a like has started several processes of this command.
+    """Raise UserError if torchrun or another launcher has started several processes of this command.
 
     Each of them would train the same run for itself. The error is that of rank 0; others say nothing.
     """
@@ -116,7 +116,8 @@ def _told(error: Exception, words: list[str]) -> UserError:
         return _cannot_print(error)  # from --help, which Typer prints
     if hasattr(error, "format_message"):  # a click error; some versions of Typer have a copy of that class
         context = getattr(error, "ctx", None)
-        command = context.command_path if context else "dlrun"
+        named = [word for word in words if word in COMMANDS][:1]
+        command = context.command_path if context else " ".join(["dlrun", *named])
         meant = command_meant(words[0]) if words and words[0] not in COMMANDS else ""
         fix = f"dlrun {meant}" if meant else _option_instead(error, words)
         said = str(getattr(error, "message", "")) if fix else error.format_message()

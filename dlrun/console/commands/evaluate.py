@@ -258,6 +258,9 @@ def plot(
     trained, _ = open_checkpoint(path, found, words, parts_of(parts), data_dir, progress, warn)
     for note in filter(None, [moved_data(trained.plan.config), *_about_seen(trained)]):
         warn(note)
+    if not trained.plan.plots:
+        warn(f"no plots are named, by the run's config either: name some, as in dlrun plot {run} curves")
+        return
     make_folder(folder, ANOTHER_OUT)
     if not draw_all(trained, trained.plan.plots, folder):
         raise SystemExit(1)
