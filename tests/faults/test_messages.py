@@ -342,7 +342,8 @@ def test_a_word_that_is_none_is_said_in_few_lines_whatever_the_width(
     lines = done.err.splitlines()
     assert (done.code, done.out) == (2, "")
     assert lines[0].startswith("error: ")
-    assert [line for line in lines if line.startswith("  fix: dlrun")] or words[0] in ("resume", "show")
+    fixes = [line for line in lines if line.startswith(("  fix: dlrun", "  fix: write --"))]
+    assert fixes or words[0] in ("resume", "show")
     assert len(lines) <= 5
 
 
