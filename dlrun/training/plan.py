@@ -160,7 +160,9 @@ class Plan:
     def without_validation(self, dependent: Sequence[str], column: str) -> str:
         """A note that without a validation split something depends on a column of the training examples."""
         dataset = self.parts.part("dataset", self.config.dataset.name)
-        fix = "; set dataset.valid_fraction" if "valid_fraction" in dataset.options else ""
+        stated = self.config.dataset.options.get("valid_fraction")
+        # of too few rows there is none although it is asked for
+        fix = "; set dataset.valid_fraction" if "valid_fraction" in dataset.options and not stated else ""
         go = f"{in_words(dependent)} {'goes' if len(dependent) == 1 else 'go'} by"
         return f"there is no validation split: {go} {column}{fix}"
 

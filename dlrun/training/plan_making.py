@@ -395,6 +395,8 @@ def _note_unmeasured(noting: Noting, config: Config, recipe: Recipe) -> None:
         with noting(key):
             if column not in measured:
                 fix = "set evaluate_train_every" if column.startswith("trainset_") else ""
+                if column.startswith("valid_") and config.dataset.options.get("valid_fraction") == 0:
+                    fix = "set dataset.valid_fraction, such as to 0.1"
                 raise UserError(f"{column} is never measured {listed(measured)}", fix=fix)
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from dlrun.data.table_files.columns import Column, padded_length, plain_number
+from dlrun.data.table_files.columns import Column, is_number, padded_length, plain_number
 from dlrun.data.tabular.dates import ISO, formats_of, formats_of_most, is_date, said_format
 from dlrun.data.tabular.number_readings import (
     LARGER_UNIT,
@@ -184,7 +184,7 @@ def why_useless(name: str, column: Column, kind: Kind, labelled: np.ndarray | No
         different, cells = len(texts.texts), int(texts.counts.sum())
         if different == 1 and cells == len(column):
             return f"is {texts.texts[0][:40]!r} in all rows"
-        if cells >= _LEAST_IDS and different >= _NEARLY_ALL * cells:
+        if nearly_all_differ(different, cells):
             return "all its texts differ" if different == cells else "nearly all its texts differ"
     is_named_id = bool(_ID.fullmatch(name))
     if kind.name != "number" or column.numbers is None or not (is_named_id or _INDEX.fullmatch(name.lower())):
@@ -197,6 +197,20 @@ def why_useless(name: str, column: Column, kind: Kind, labelled: np.ndarray | No
         if different >= _NEARLY_ALL * len(values):  # some rows may be there twice
             return "all its numbers differ" if different == len(values) else "nearly all its numbers differ"
     return ""
+
+
+def nearly_all_differ(different: int, cells: int) -> bool:
+    """True if a column has so many different texts in its cells that it identifies the rows."""
+    return cells >= _LEAST_IDS and different >= _NEARLY_ALL * cells
+
+
+def instead_of_an_id(texts: Collection[str], cells: int) -> str:
+    """The remedy for a target whose different texts nearly all stand in one cell alone; "" for classes."""
+    if not nearly_all_differ(len(texts), cells):
+        return ""
+    if all(map(is_number, texts)):
+        return "for numbers set task: regression"
+    return "name another target: this one is different in nearly every row, as an id is"
 
 
 def numbers_the_rows(values: np.ndarray) -> bool:

@@ -17,6 +17,7 @@ from dlrun.data.table_files.tables import Table
 from dlrun.data.tabular.column_kinds import (
     Kind,
     are_codes,
+    instead_of_an_id,
     is_few_valued,
     kind_of,
     kinds_of,
@@ -159,9 +160,10 @@ class Guesses:
                 self.mistakes.append((f"{name} {kind.mistake}{place}", kind.fix))
         for target in self.options.targets:
             if target in kinds and kinds[target].name in ("category", "date"):
-                held = next(iter(self.table.columns[target].as_texts().texts))
-                fix = "for names of classes set task: classification"
-                self.mistakes.append((f"{target} holds text such as {held[:40]!r}", fix))
+                column = self.table.columns[target].as_texts()
+                fix = instead_of_an_id(column.texts, int(column.counts.sum()))
+                fix = fix or "for names of classes set task: classification"
+                self.mistakes.append((f"{target} holds text such as {column.texts[0][:40]!r}", fix))
         if self.mistakes:
             what = _some([what for what, _ in self.mistakes], joint="; ")
             fix = "; ".join(dict.fromkeys(fix for _, fix in self.mistakes if fix))

@@ -8,6 +8,7 @@ import numpy as np
 
 from dlrun.data.table_files.tables import Table
 from dlrun.data.tabular.cells import Cells, Trouble, TroubleSaid, in_order
+from dlrun.data.tabular.column_kinds import instead_of_an_id
 from dlrun.data.tabular.encoding import Encoding, TableOptions, different, places_of
 from dlrun.data.tabular.number_readings import PLAIN, is_like_a_number, said_marks
 from dlrun.data.tabular.refusals import said_different
@@ -138,6 +139,7 @@ def classes_of(cells: Cells, options: TableOptions) -> tuple[str, ...]:
     if not 2 <= len(classes) <= _MOST_CLASSES:
         has = f"{options.target} has {said_different(len(classes))}"
         fix = "for numbers set task: regression" if len(classes) > 1 else "name another target"
+        fix = instead_of_an_id(classes, len(cells)) or fix
         raise UserError(f"{has}, but classes are 2 to {_MOST_CLASSES:,}", where=cells.source, fix=fix)
     return classes
 

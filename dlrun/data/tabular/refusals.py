@@ -9,7 +9,7 @@ from dlrun.data.table_files.columns import Column, is_number
 from dlrun.data.table_files.tables import Table
 from dlrun.data.tabular.cells import SHOWN, Cells
 from dlrun.data.tabular.column_figures import Figures
-from dlrun.data.tabular.column_kinds import is_meant_as_nothing
+from dlrun.data.tabular.column_kinds import instead_of_an_id, is_meant_as_nothing
 from dlrun.data.tabular.dates import ISO, formats_of, said_format
 from dlrun.data.tabular.encoding import LAST, SEASON, Encoding, TableOptions
 from dlrun.data.tabular.number_readings import is_like_a_number, is_too_large, said_marks
@@ -178,7 +178,8 @@ def refuse_text(
         elif of_text:
             fixes.append(of_text)
         elif column in options.targets:
-            fixes.append("for names of classes set task: classification")
+            another = instead_of_an_id({*texts.values()}, len(texts))
+            fixes.append(another or "for names of classes set task: classification")
         elif column in columns:
             fixes.append("list columns of text under categorical, date or ignore")
         else:

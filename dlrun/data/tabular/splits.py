@@ -15,6 +15,7 @@ from dlrun.data.hash_split import HashSplit, text_keys
 from dlrun.data.hold_out import carve
 from dlrun.data.placement import OPEN, SPLIT_NAMES, SPLITS, Placement
 from dlrun.data.tabular.cells import Cells, in_order
+from dlrun.data.tabular.column_kinds import instead_of_an_id
 from dlrun.data.tabular.dates import said_dates
 from dlrun.data.tabular.encoding import TableOptions, different, places_of
 from dlrun.data.trees import single
@@ -54,14 +55,15 @@ def rows_of_splits(
         if len(some) < _FEWEST:
             n = len(cells)
             said = f"{n:,} row{'s' * (n > 1)}" + (f" left of {total:,}" if n < total else "")
-            if options.has_classes:
-                said += f" in {len(different(cells.texts[options.target].present)):,} classes"
+            classes = different(cells.texts[options.target].present) if options.has_classes else ()
+            if classes:
+                said += f" in {len(classes):,} classes"
             what = f"of {said} the {name} split gets {len(some)}, but needs {_FEWEST}"
             fix = "add rows, or change test_fraction or valid_fraction"
             if placement.by_hash and len(_keys(cells, options).unique()) < len(cells):
                 what += "; equal rows stand together"
                 fix += "" if options.group else ", or set split_rule: drawn"
-            raise UserError(what, where=cells.source, fix=fix)
+            raise UserError(what, where=cells.source, fix=instead_of_an_id(classes, n) or fix)
     return rows, placement
 
 
