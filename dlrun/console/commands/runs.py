@@ -184,7 +184,7 @@ def reproduce(
     run: RunName,
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[dataset.path=FILE]", help="The place of the data, if they have moved."),
+        typer.Argument(metavar="[dataset.path=FILE]...", help="The place of the data, if they have moved."),
     ] = None,
     tolerance: Annotated[
         float,
