@@ -10,7 +10,7 @@ from rich.text import Text
 from dlrun.config.dumping import dump
 from dlrun.console.layout import class_name, plain_table
 from dlrun.console.numbers import inputs_text, number
-from dlrun.console.streams import clean, out
+from dlrun.console.streams import clean, in_width, out, print_warning
 from dlrun.results.table_columns import ColumnFacts, grouped
 
 _MOST_COLUMNS = 60  # lines of a table of columns
@@ -57,9 +57,9 @@ def print_preview(found: Mapping[str, Any]) -> None:
     if rows:
         console.print(ranges)
     for text in found["findings"]:
-        console.print(Text(clean(text)), soft_wrap=True)
+        console.print(Text(in_width(clean(text), console)), soft_wrap=True)
     for text in found["warnings"]:
-        console.print(Text(f"warning: {clean(text)}", "yellow"), soft_wrap=True)
+        print_warning(text, console)
 
 
 def print_columns(columns: Sequence[ColumnFacts]) -> None:

@@ -6,7 +6,7 @@ import traceback
 
 from rich.text import Text
 
-from dlrun.console.streams import clean, err
+from dlrun.console.streams import clean, err, in_width
 from dlrun.errors import UserError
 
 
@@ -17,4 +17,5 @@ def print_error(error: UserError, raised: Exception | None = None) -> None:
         console.print(Text(clean("".join(traceback.format_exception(raised)))), soft_wrap=True)
     for line in error.lines(debug=raised is not None):
         style = "bold red" if line.startswith("error:") else ""
-        console.print(Text(line, style), soft_wrap=True)
+        is_excerpt = line.startswith("    ")  # whose caret stands under a column
+        console.print(Text(line if is_excerpt else in_width(line, console), style), soft_wrap=True)

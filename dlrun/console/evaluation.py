@@ -12,7 +12,7 @@ from rich.text import Text
 
 from dlrun.console.layout import class_name, plain_table
 from dlrun.console.numbers import number, of_seeds, said_batches
-from dlrun.console.streams import clean, out
+from dlrun.console.streams import clean, out, print_warning
 
 _OF_TARGETS = ("mae", "rmse", "r2")
 _MOST_TARGETS = 12
@@ -46,7 +46,7 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
         table.add_row(figure, *cells)
     console.print(table)
     for warning in found.get("warnings", ()):
-        console.print(Text(clean(f"warning: {warning}"), "yellow"), soft_wrap=True)
+        print_warning(warning, console)
     if why := found.get("no_baselines"):
         console.print(Text(clean(f"no baseline learns from the training data: {why}")), soft_wrap=True)
     if "loss_of_batches" in found:

@@ -11,7 +11,7 @@ from dlrun.config.option_types import describe
 from dlrun.config.reference import example_of
 from dlrun.config.registry import REQUIRED
 from dlrun.console.numbers import yaml_text
-from dlrun.console.streams import clean, out
+from dlrun.console.streams import clean, in_width, out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ def print_reference(reference: Reference) -> None:
     for key in reference.keys:
         option = key.option
         default = "" if option.default is REQUIRED else f" [{yaml_text(option.default)}]"
-        console.print(Text(f"  {option.name}: {option.help}{default}"), soft_wrap=True)
+        console.print(Text(in_width(f"  {option.name}: {option.help}{default}", console, 4)), soft_wrap=True)
 
 
 def print_kind(kind: KindReference) -> None:
@@ -43,11 +43,11 @@ def print_kind(kind: KindReference) -> None:
     console = out()
     console.print(Text(kind.name, "bold"))
     for option in kind.common:
-        console.print(Text(f"  each: {_typed(option)}"), soft_wrap=True)
+        console.print(Text(in_width(f"  each: {_typed(option)}", console, 4)), soft_wrap=True)
     for part in kind.parts:
         _print_name(console, part)
         for option in part.options.values():
-            console.print(Text(f"      {_typed(option)}"), soft_wrap=True)
+            console.print(Text(in_width(f"      {_typed(option)}", console, 4)), soft_wrap=True)
     _print_unreadable(console, kind)
     if kind.parts and console.is_terminal:
         console.print(f"dlrun parts {kind.name}.{kind.parts[0].name} says what each option means")
@@ -60,7 +60,7 @@ def print_part(part: Part) -> None:
     for paragraph in (part.summary, *part.about.paragraphs):
         console.print(Text(f"{fill(clean(paragraph), console.width)}\n"), soft_wrap=True)
     for option in (*part.options.values(), *part.common.values()):
-        console.print(Text(f"  {_typed(option)}", "bold"), soft_wrap=True)
+        console.print(Text(in_width(f"  {_typed(option)}", console, 8), "bold"), soft_wrap=True)
         _print_meaning(console, option)
     if example := example_of(part):
         console.print(Text("\nin a config", "bold"))
@@ -71,7 +71,7 @@ def print_part(part: Part) -> None:
 def print_key(key: KeyReference) -> None:
     """Print one key of a config: its type, its default, its meaning, and the commands that may change it."""
     console = out()
-    console.print(Text(_typed(key.option, key.type_text), "bold"), soft_wrap=True)
+    console.print(Text(in_width(_typed(key.option, key.type_text), console, 8), "bold"), soft_wrap=True)
     _print_meaning(console, key.option)
     may = [
         command for command, allowed in (("resume", key.at_resume), ("eval", key.at_evaluation)) if allowed
@@ -86,7 +86,7 @@ def print_option(having: Sequence[tuple[Part, Option]]) -> None:
     console = out()
     for part, option in having:
         console.print(Text(f"{part.kind}.{part.name}", "bold"), soft_wrap=True)
-        console.print(Text(f"  {_typed(option)}"), soft_wrap=True)
+        console.print(Text(in_width(f"  {_typed(option)}", console, 8)), soft_wrap=True)
         _print_meaning(console, option)
 
 
@@ -98,15 +98,18 @@ def _print_meaning(console: Console, option: Option) -> None:
 
 
 def _print_name(console: Console, part: Part, width: int = 0) -> None:
-    name = part.name.ljust(width)
-    console.print(Text.assemble("  ", (name, "bold"), f"  {clean(part.summary)}"), soft_wrap=True)
+    begun = f"  {part.name.ljust(width)}"
+    line = in_width(f"{begun}  {clean(part.summary)}", console, width + 2 if width else 4)
+    console.print(Text.assemble((line[: len(begun)], "bold"), line[len(begun) :]), soft_wrap=True)
 
 
 def _print_unreadable(console: Console, kind: KindReference) -> None:
     """Print the names of parts whose files cannot be read, with the mistake in each."""
     for name, error in kind.unreadable.items():
         mistake = f"  cannot be used: {error.what}{f'; {error.fix}' * bool(error.fix)} ({error.where})"
-        console.print(Text.assemble("  ", (name, "bold red"), clean(mistake)), soft_wrap=True)
+        line = in_width(f"  {name}{clean(mistake)}", console, 4)
+        begun = len(name) + 2
+        console.print(Text.assemble((line[:begun], "bold red"), line[begun:]), soft_wrap=True)
 
 
 def _typed(option: Option, type_text: str = "") -> str:

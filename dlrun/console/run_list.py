@@ -14,7 +14,7 @@ from dlrun.console.numbers import duration, number, of_seeds, yaml_text
 
 def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the runs, newest first, as plain lines: rich takes half a second for a table of 1,000 rows."""
-    lines = [("run", "status", "epochs", "time", "last", "best")]
+    lines = [("run", "status", "epochs", "time", "best", "last")]
     for row in rows:
         best = f"{_figures(row['best'])} at {row['best_epochs']}" if row["best"] else ""
         told = {column: row["last"][column] for column in row["told"]}
@@ -25,8 +25,8 @@ def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
                 row["status"],
                 row["epochs"],
                 seconds,
-                _figures(told),
                 best,
+                _figures(told),
             )
         )
     print_lines(lines)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dlrun.errors import one_line
@@ -151,11 +152,33 @@ def say_line(text: str) -> None:
     say(one_line(text))
 
 
-def warn(text: str) -> None:
-    """Print a warning on stderr."""
+def in_width(text: str, console: Console, indent: int = 2) -> str:
+    """A line broken at words if it is wider than the terminal, and `indent` more spaces before what follows.
+
+    In a pipe or a file it stays one line.
+    """
+    if not console.is_terminal or len(text) <= console.width:
+        return text
+    before = " " * (len(text) - len(text.lstrip(" ")) + indent)
+    return fill(
+        text,
+        max(console.width, 2 * len(before)),
+        subsequent_indent=before,
+        break_long_words=False,  # a path or a command is one word to whoever copies it
+        break_on_hyphens=False,
+    )
+
+
+def print_warning(text: str, console: Console) -> None:
+    """Print a warning on a console."""
     from rich.text import Text
 
-    err().print(Text(f"warning: {one_line(text)}", "yellow"), soft_wrap=True)
+    console.print(Text(in_width(f"warning: {one_line(text)}", console), "yellow"), soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr."""
+    print_warning(text, err())
 
 
 def agreed(question: str) -> bool:

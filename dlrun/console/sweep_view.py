@@ -12,7 +12,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.errors import one_line
 from dlrun.run_folders.run import DONE
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from dlrun.sweeps.views import RunProgress
 from dlrun.console.layout import headings, plain_table
 from dlrun.console.numbers import duration, number, of_seeds, short_text
-from dlrun.console.streams import can_redraw, clean, out
+from dlrun.console.streams import can_redraw, clean, out, print_warning
 from dlrun.console.training_view import REFRESH, REFRESH_SHARE
 
 
@@ -60,7 +59,7 @@ class SweepDisplay:
             self.console.print(Text(clean(line)), soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        self.console.print(Text(f"warning: {one_line(text)}", "yellow"), soft_wrap=True)
+        print_warning(text, self.console)
 
     def refresh(self) -> None:
         if self._live and time.monotonic() >= self._next:

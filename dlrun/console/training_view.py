@@ -13,8 +13,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.errors import one_line
-
 if TYPE_CHECKING:
     from dlrun.run_folders.run import Run
     from dlrun.training.plan import Plan
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 from dlrun.console.layout import plain_table
 from dlrun.console.model import print_weights
 from dlrun.console.numbers import compact, duration, number, of_seeds, said_trainset
-from dlrun.console.streams import can_redraw, clean, out
+from dlrun.console.streams import can_redraw, clean, out, print_warning
 from dlrun.training.best import said_best
 
 REFRESH = 0.25  # seconds between refreshes of the live view, at least
@@ -102,7 +100,7 @@ class TrainingDisplay:
             self._refresh()
 
     def warn(self, text: str) -> None:
-        self.console.print(Text(f"warning: {one_line(text)}", "yellow"), soft_wrap=True)
+        print_warning(text, self.console)
 
     def end(self) -> None:
         if self._live:

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from io import StringIO, TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ from rich.console import Console
 
 from dlrun.config.loading import load_config
 from dlrun.config.mistakes import ConfigError, Mistake
-from dlrun.config.reference import kind_reference
+from dlrun.config.reference import kind_reference, reference_of
 from dlrun.config.registry import Parts
 from dlrun.config.strict_yaml import Place
 from dlrun.console import streams, training_view
@@ -27,7 +27,7 @@ from dlrun.console.errors import print_error
 from dlrun.console.evaluation import print_evaluation
 from dlrun.console.model import print_layers
 from dlrun.console.numbers import duration, number, of_seeds
-from dlrun.console.parts import print_kind, print_part
+from dlrun.console.parts import print_kind, print_part, print_reference
 from dlrun.console.run_list import print_runs
 from dlrun.console.streams import (
     _console,
@@ -677,3 +677,71 @@ def test_every_command_with_a_live_view_prints_plainly_if_it_is_asked(
     dlrun("train", tiny, "nothing=1")
     assert not is_live()
     print_plainly(False)
+
+
+# ------------------------------------------------------------------------ lines and the terminal's width
+
+LONG = "the quick brown fox jumps over the lazy dog " * 4 + "gradient_clip"
+
+
+def printed(on: StringIO) -> list[str]:
+    """Lines that each have more words than fit: parts, keys, an error, a mistake, a warning."""
+    parts = Parts()
+    path = "/a/path/" + "of/many/folders/" * 8
+    with redirect_stdout(on), redirect_stderr(on):
+        print_reference(reference_of(parts))
+        print_kind(kind_reference(parts, "architecture"))
+        print_part(parts.part("architecture", "mlp"))
+        print_error(UserError(LONG, where=path, fix=LONG, excerpt=[LONG, " " * 170 + "^"]))
+        print_error(ConfigError("x.yaml", [Mistake(Place("x.yaml", 1, 2), "lr", LONG)]))
+        warn(LONG)
+    return CONTROL.sub("", on.getvalue()).splitlines()
+
+
+def test_lines_break_at_words_on_a_terminal_and_nowhere_in_a_pipe(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines, piped = printed(terminal), printed(StringIO())
+    assert [line for line in piped if LONG in line], "one line each"
+    words = {word for line in piped for word in line.split()}
+    on_both = [line for line in lines if not line.startswith("dlrun parts ")]  # a hint for a terminal
+    assert {word for line in on_both for word in line.split()} == words, "no word is cut in two"
+    wide = [line for line in lines if len(line) > 80]
+    assert [line.strip()[:5] for line in wide] == ["/a/pa", "the q", "^"], "a path, and an excerpt"
+    assert "  gradient_clip" in "\n".join(lines)
+
+
+def test_the_list_of_runs_has_the_best_figure_on_a_terminal_of_80_columns(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    figures = {
+        f"{split}_{name}": {"mean": 0.5, "sd": None}
+        for split in ("train", "test")
+        for name in ("loss", "accuracy")
+    }
+    row = {
+        "run": "spiral_relu-001",
+        "status": "finished",
+        "epochs": "1000",
+        "seconds": 1.8,
+        "last": figures,
+        "told": [*figures],
+        "best": {"test_accuracy": {"mean": 0.94, "sd": None}},
+        "best_epochs": "epoch 12",
+    }
+    with redirect_stdout(terminal):
+        print_runs([row])
+    head, line = terminal.getvalue().splitlines()
+    assert "test_accuracy 0.9400 at epoch 12" in line and len(line) <= 80
+    assert head.split()[-2:] == ["best", "last"]
+
+
+def test_the_paragraphs_of_a_help_fill_the_lines(
+    dlrun: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    lines = [line.strip() for line in dlrun("predict", "--help").out.splitlines()]
+    begun = next(number for number, line in enumerate(lines) if line.startswith("An input that cannot"))
+    assert lines[begun + 1].startswith("code is 1, unless the dataset has the option")

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
+from inspect import getdoc
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -157,8 +158,15 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
 }
 WITHOUT_TORCH = ("configs", "parts", "new", "compare", "runs", "rm", "diff")
 WITHOUT_PICTURES = ("init", "show", "configs", "parts", "new", "runs", "rm", "diff")
+
+
+def _help(command: Callable[..., None]) -> str:
+    """A command's docstring with each paragraph in one line, which Typer breaks at the terminal's width."""
+    return "\n\n".join(" ".join(each.split()) for each in (getdoc(command) or "").split("\n\n"))
+
+
 for name, command in COMMANDS.items():
-    app.command(name, epilog=epilog(name))(command)
+    app.command(name, help=_help(command), epilog=epilog(name))(command)
 
 
 def _print_version(is_asked: bool) -> None:
