@@ -398,8 +398,9 @@ def test_of_a_mistake_is_said_where_it_stands_and_which_values_lead_to_it(dlrun:
     assert f"{path}:11:16 optimizr: there is no such key" in dlrun("sweep", path).err
     plain = write("plain.yaml", CONFIG)
     done = dlrun("sweep", plain, "optimizer={name: adam, lr: 0.1},{name: sgd}")
-    assert 'the option lr is missing: a number >= 0 (with optimizer={"name": "sgd"})' in " ".join(
-        done.err.split()
+    assert (
+        'the option lr is missing: a number >= 0, such as optimizer.lr=0.1 (with optimizer={"name": "sgd"})'
+        in " ".join(done.err.split())
     )
     flow = write("flow.yaml", CONFIG + "sweep: {optimizer.lr: log(1e-4,1e-1,3)}\n")
     assert "a text with a comma or bracket in it in quotes" in dlrun("sweep", flow).err
