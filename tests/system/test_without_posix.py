@@ -178,7 +178,7 @@ def test_a_stopped_sweep_saves_its_runs_and_goes_on(done: Done) -> None:
     assert "finished" not in before
     assert "2/2 runs are done" in said
     [_, (_, after), _] = done.of("runs")
-    assert re.search(r"long-sweep-001 +2 +2 runs", after)
+    assert re.search(r"long-sweep-001 +2 of 2", after)
 
 
 def test_what_is_deleted_is_gone_and_no_lock_is_left(done: Done) -> None:

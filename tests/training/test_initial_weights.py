@@ -370,7 +370,7 @@ def test_what_cannot_be_taken_is_refused_with_what_there_is(tmp_path: Path) -> N
         with pytest.raises(ConfigError) as refused:
             try_on(plan, plan.load())
         [mistake] = map(str, refused.value.mistakes)
-        assert mistake.startswith("small.yaml architecture.weights: ")
+        assert mistake.startswith("small.yaml: architecture.weights: ")
         return mistake
 
     path = tmp_path / "w.pt"
