@@ -24,7 +24,7 @@ def unet(
 
     Twice a 3×3 convolution and ReLU, then the same after each halving of the image by max pooling, and the
     way back up by 2×2 transposed convolutions, each joined with the features of its size on the way down.
-    Where halving dropped the last row or column of an odd size, it is filled up with zeros. Source:
+    The last row or column of an odd size, which halving drops, is filled up with zeros. Source:
     Ronneberger et al. 2015, arXiv 1505.04597; unlike there, convolutions are padded, so that outputs are as
     large as the image, and can have batch normalisation.
 

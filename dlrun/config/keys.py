@@ -104,7 +104,7 @@ class Config:
     compile: bool = _key("use torch.compile: faster steps after a slow start", False, keeps_claims=True)
     dataset: Choice = _key("the data", at_resume="path", at_evaluation=True)
     task: str | None = _key(
-        "what is learnt from the data, if not what the dataset says: reconstruction gives back the inputs",
+        "the task, if not that of the dataset: reconstruction gives back the inputs",
         None,
     )
     augmentations: list[Choice] = _key("random changes of each training batch, in this order", [])

@@ -38,15 +38,14 @@ from dlrun.training.plan import Plan
 from dlrun.training.resume_checks import (
     another_data,
     evaluated_as_saved,
-    further,
     preprocessing_of,
     refuse_another_config,
-    refuse_steps,
     restore,
     warnings_of,
     what_is_elsewhere,
 )
 from dlrun.training.run_writer import Outcome, RunWriter, log_warning
+from dlrun.training.step_checks import further, refuse_steps
 from dlrun.training.traps import trap_warnings
 from dlrun.training.views import TrainingView
 

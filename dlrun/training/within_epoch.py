@@ -15,7 +15,7 @@ from dlrun.training.meters import DeviceMeter, Meter
 
 @dataclass
 class WithinEpoch:
-    """What changes within an epoch beside the weights and the optimizer, and ends with it.
+    """The state within an epoch beside the weights and the optimizer, which ends with it.
 
     A copy draws its dropout and its augmentations from streams that begin anew with each epoch, so amid one
     their positions have to be kept, as the sums of the meter.

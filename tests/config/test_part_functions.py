@@ -15,7 +15,7 @@ Write = Callable[[str, str], Path]
 
 
 def refused(write: Write, kind: str, text: str) -> tuple[str, str, str]:
-    """What is said of a part `slip` with such a file, the line, and the remedy."""
+    """The message, the line and the remedy for a part `slip` with such a file."""
     path = write(f"{kind}/slip.py", text)
     with pytest.raises(UserError) as said:
         read_part(kind, path)

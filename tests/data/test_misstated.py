@@ -1,4 +1,4 @@
-"""What a dataset of one's own states wrongly of itself is named before anything is read or trained."""
+"""A wrong statement of a dataset about itself is named before anything is read or trained."""
 
 from __future__ import annotations
 

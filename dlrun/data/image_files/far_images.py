@@ -27,7 +27,7 @@ _SHOWN = 3
 
 
 def image_figures(images: Tensor) -> dict[str, Tensor]:
-    """What images (n, channels, height, width) look like, each (n,) in the unit of their values.
+    """The looks of images (n, channels, height, width), each (n,) in the unit of their values.
 
     The brightness is the mean, the contrast the deviation; the edge is the outermost pixels; the roughness is
     the mean difference of neighbours.
