@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from dlrun.config.claims import parse_claim
 from dlrun.config.dumping import as_argument, in_one_line
+from dlrun.config.file_kinds import TABLES
 from dlrun.config.keys import AUTO, SPLITS, Choice, Config, default_of, key_types
 from dlrun.config.merging import COMMAND_LINE, expanded, located
 from dlrun.config.mistakes import ConfigError, Mistake, key_of
@@ -20,7 +21,6 @@ from dlrun.config.other_words import NAMES_OF_PART
 from dlrun.config.reference import as_shown
 from dlrun.config.registry import KINDS, REQUIRED, Option, Part, Parts
 from dlrun.config.strict_yaml import Located, no_mapping
-from dlrun.config.syntax import TABLES
 from dlrun.config.unknown_keys import Note, name_meant, note_unknown_keys, unknown_option
 from dlrun.errors import UserError, listed, nearest, shortened
 from dlrun.system.file_names import MOST_BYTES, composed_name, is_plain_name

@@ -6,15 +6,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from dlrun.config.syntax import NAME_ANOTHER, Cause, cause_of, is_python, refused_kind
+from dlrun.config.file_kinds import NAME_ANOTHER, refused_kind
 from dlrun.errors import UserError, excerpt, shortened
 from dlrun.system.bounds import CONFIG
 from dlrun.system.files import NotAFile, TooLarge, read_bounded
 from dlrun.system.pipes import received
+
+if TYPE_CHECKING:
+    from dlrun.config.syntax import Cause
 
 MOST_VALUES = 10_000
 DEEPEST = 50
@@ -115,6 +118,8 @@ def read_file(path: Path) -> Located:
 
 def no_mapping(tree: Located) -> UserError:
     """The error for a config that is a list or a single value, with the remedy."""
+    from dlrun.config.syntax import is_python  # whose patterns take milliseconds to compile
+
     what, fix = "a config must be a mapping of keys to values", "write a line KEY: VALUE for each key"
     if isinstance(tree.value, list):
         what, fix = f"{what}, not a list", "leave out the dashes in front of the keys"
@@ -161,6 +166,8 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
     except UnicodeEncodeError:
         raise UserError("this is not YAML: it has bytes that are no text", where=source) from None
     except yaml.YAMLError as error:
+        from dlrun.config.syntax import cause_of  # whose patterns take milliseconds to compile
+
         cause = cause_of(text, error, _Loader)
         fix = _BACKSLASH if _ESCAPE.search(cause.what) else cause.fix
         raise refuse(f"this is not YAML: {cause.what}", cause, fix) from None

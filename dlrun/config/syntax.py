@@ -10,17 +10,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dlrun.system.processes import quoted
+from dlrun.config.file_kinds import NAME_ANOTHER
 
 _LONGEST_LINE = 100  # characters of a line in a remedy
 _MOST_REPAIRS = 100
 _LONGEST = 10_000  # characters of a text that is repaired: without libyaml reading takes its time
-NAME_ANOTHER = "name a YAML file, or a config that comes with dlrun"
 _ALL = (float("inf"), 0)
 _CLOSING = {"[": "]", "{": "}"}
 _BEGINNING = r"(\s*(?:- +)?(?:[\w.]+: +)?)"  # of a line, in front of a value
@@ -38,19 +36,6 @@ _COMMENT = re.compile(r"(?:^|\s+)#.*$")
 _PYTHON = re.compile(
     r"^(import [\w.]+|from [\w.]+ import |def \w+\(|class \w+[(:]|@\w+|#!.*python)", re.MULTILINE
 )
-_BEGINNINGS = {
-    b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"GIF8": "a GIF image",
-    b"%PDF": "a PDF file",
-    b"PK\x03\x04": "a ZIP archive, as checkpoints, .xlsx and .npz files are",
-    b"\x1f\x8b": "a packed file (gzip)",
-    b"PAR1": "a Parquet table",
-    b"\x89HDF": "an HDF5 file",
-    b"\x93NUMPY": "a NumPy array",
-}
-TABLES = (".csv", ".tsv", ".parquet", ".feather", ".xlsx")
-_CODE = (".py", ".ipynb")
 _CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -100,35 +85,6 @@ def cause_of(text: str, error: yaml.YAMLError, loader: Any) -> Cause:
     if best:
         return best
     return known
-
-
-def refused_kind(raw: bytes, path: Path) -> tuple[str, str] | None:
-    """The kind of a file that is no YAML, by its first bytes or its name, and the remedy."""
-    if is_table_name(path.name):
-        fix = f"{quoted(['dlrun', 'init', str(path)])} writes a config that names it"
-        return "this is a table, not a config", fix
-    if kind := kind_by_beginning(raw):
-        return f"this is {kind}, not a config", NAME_ANOTHER
-    for beginning in (b"\xff\xfe", b"\xfe\xff"):
-        if raw.startswith(beginning):
-            return "the file is not UTF-8 text but UTF-16", "save the file as UTF-8"
-    if b"\0" in raw[:1000]:
-        return "this is not YAML: the file is binary", NAME_ANOTHER
-    return ("this is Python code, not a config", NAME_ANOTHER) if _suffix(path.name) in _CODE else None
-
-
-def kind_by_beginning(raw: bytes) -> str:
-    """The kind of a file by its first bytes, such as `a PNG image`; "" if they are none that is known."""
-    return next((kind for beginning, kind in _BEGINNINGS.items() if raw.startswith(beginning)), "")
-
-
-def is_table_name(name: str) -> bool:
-    """True for the name of a file that is a table."""
-    return _suffix(name) in TABLES
-
-
-def _suffix(name: str) -> str:
-    return name[name.rfind(".") :].lower()
 
 
 def is_python(text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dlrun.config.syntax import is_table_name, kind_by_beginning
+from dlrun.config.file_kinds import is_table_name, kind_by_beginning
 from dlrun.data.examples import Data
 from dlrun.data.image_files.finding import printable
 from dlrun.errors import UserError
