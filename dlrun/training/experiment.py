@@ -91,7 +91,7 @@ def train_run(
                     state.seconds = time.monotonic() - started
                     writer.save_step()
 
-        with writer.failing(view):
+        with writer.failing():
             try:
                 view.begin(plan, run, state, steps)
                 while not status and not is_complete(plan, state):
@@ -112,7 +112,7 @@ def train_run(
                         if writer.is_due():
                             writer.save()
                         if redraw:
-                            writer.redraw(view)
+                            writer.redraw()
                         if state.has_new_stops:  # the next epochs are those of the other seeds
                             break
                     else:
@@ -123,7 +123,7 @@ def train_run(
                 view.end()
             if not status:
                 status = "finished" if state.epoch >= plan.config.epochs else "stopped early"
-            return writer.finish(status, signals.received, view)
+            return writer.finish(status, signals.received)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The writer of a run's files while it trains: rows, best weights, checkpoints, plots, summary."""
+"""The writer of a run's files while it trains: rows, best weights, checkpoints; its end."""
 
 from __future__ import annotations
 
@@ -19,34 +19,29 @@ from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
 from dlrun.run_folders.metrics_file import Cells, MetricsFile
 from dlrun.run_folders.run import DONE, Run
 from dlrun.system.files import make_folder
-from dlrun.system.git import git_commit
-from dlrun.system.processes import command_line, identity, now
 from dlrun.training.baselines import baselines_of
 from dlrun.training.beside_baselines import said_worst, shortfalls
 from dlrun.training.best import of_copy, row_of
 from dlrun.training.best_weights import BestWeights
 from dlrun.training.checkpoint import Checkpoint, save_checkpoint
 from dlrun.training.copies import Copies, weights_of
-from dlrun.training.early_stopping import is_complete, note_best, note_stops, said_seeds, why_stopped
+from dlrun.training.early_stopping import is_complete, note_best, note_stops, said_seeds
 from dlrun.training.failures import explained
-from dlrun.training.figures import summarised
 from dlrun.training.hardware import Hardware
 from dlrun.training.initial_weights import RECORDED, recorded_weights
 from dlrun.training.loop import evaluate, named
 from dlrun.training.not_finite import said_weight
 from dlrun.training.plan import Plan
-from dlrun.training.plot_files import draw_plots, picture_name
 from dlrun.training.provenance import OWN_PARTS, own_parts_of
 from dlrun.training.recipe import Row
+from dlrun.training.run_pictures import RunPictures
+from dlrun.training.run_summary import RunSummary
 from dlrun.training.state import State
-from dlrun.training.stretches import stretches_with, surroundings_of
-from dlrun.training.trained import Trained
+from dlrun.training.stretches import surroundings_of
 from dlrun.training.trained_on import recorded
 from dlrun.training.verdicts import too_good, verdicts
 from dlrun.training.views import TrainingView
 
-REDRAW_EVERY = 3.0  # seconds, at least
-REDRAW_SHARE = 10  # and at least this many times the duration of the last drawing
 SAVE_EVERY = 3.0  # seconds, at least
 SAVE_SHARE = 40  # and at least this many times the duration of the last save: under 3 % of the time
 SAVE_STEP_EVERY = 300.0  # seconds between saves within an epoch, at least
@@ -77,12 +72,10 @@ class RunWriter:
         self._best = BestWeights([None for _ in copies])
         if saved and any(state.best):
             self._read_best()
-        self._next_save = self._next_drawing = 0.0
+        self._next_save = 0.0
         self._next_step_save = time.monotonic() + SAVE_STEP_EVERY
         self._saved_step = state.step
         self._pictures: list[str] = []  # the files that were drawn at the end, in the run's folder
-        default = Choice("curves", plan.parts.part("plots", "curves").defaults)
-        self._curves = next((choice for choice in plan.plots if choice.name == "curves"), default)
         self._baselines = {
             split: baselines_of(plan, loaded, split)
             for split in ("train", plan.recipe.evaluation_split)
@@ -94,12 +87,12 @@ class RunWriter:
         self._trained_on = recorded(loaded["train"])
         self._image_ranges = ranges_of_images(plan.data, loaded["train"])
         self._surroundings = surroundings_of(plan, hardware)
-        before = run.summary()
-        self._stretches = stretches_with(before, state.epoch, self._surroundings)
         # those that it began with: `weights` is their record in a new run
-        self._weights = recorded_weights(saved, before) if saved else weights
-        resumed = before.get("resumed")
-        self._resumed = [*(resumed if isinstance(resumed, list) else []), command_line()] if before else []
+        self._weights = recorded_weights(saved, run.summary()) if saved else weights
+        self._summary = RunSummary(
+            run, loaded, state.epoch, self._surroundings, self._baselines, self._weights
+        )
+        self._drawer = RunPictures(run, loaded, hardware, self._baselines, self._warn_once)
 
     def write_row(self, row: Row) -> bool:
         """Add one epoch's row; return whether it is the best yet. Raises Diverged if a loss is not finite."""
@@ -226,7 +219,7 @@ class RunWriter:
         save_checkpoint(path, self._checkpoint(state, figures))
 
     @contextmanager
-    def failing(self, view: TrainingView) -> Iterator[None]:
+    def failing(self) -> Iterator[None]:
         """Handle an exception in this context: write it to the log and the summary; saved files stay.
 
         If the run diverged, the curves are drawn too.
@@ -243,7 +236,7 @@ class RunWriter:
             try:
                 self.write_summary("diverged" if diverged else "failed", error=said)
                 if diverged:
-                    self._draw(view, [choice for choice in self.plan.plots if choice.name == "curves"])
+                    self._draw([choice for choice in self.plan.plots if choice.name == "curves"])
             except (OSError, UserError) as again:
                 self.warn(f"and then: {again}")
             if isinstance(error, Diverged):
@@ -252,13 +245,13 @@ class RunWriter:
                 raise
             raise error from raised
 
-    def finish(self, status: str, received: int | None, view: TrainingView) -> Outcome:
+    def finish(self, status: str, received: int | None) -> Outcome:
         """End the run: complete the figures of the last and the best epoch, save, draw, check `expect`."""
         whole = self.saved_epoch != self.state.epoch or status != "interrupted"  # not amid an epoch
         if whole and self.state.epoch:
             if status != "interrupted":  # a user who stops a run does not want to wait
                 self._figures = self._completed(self._figures, self.state.whole_model())
-                self._complete_best(view)
+                self._complete_best()
             if status in DONE:
                 stopped = enumerate(self.state.stopped)
                 copies = [index for index, epoch in stopped if epoch in (None, self.state.epoch)]
@@ -268,7 +261,7 @@ class RunWriter:
         self.rows.close()
         if self.state.epoch and self.plan.plots:
             self.write_summary("running")  # pictures show its best epochs
-            self._pictures = self._draw(view, self.plan.plots)
+            self._pictures = self._draw(self.plan.plots)
         best, last = self._best_figures(), row_of(self._figures)
         judged = verdicts(self.plan.config, last, best, self.state.seconds, is_complete=status in DONE)
         if status in DONE:
@@ -282,7 +275,7 @@ class RunWriter:
         if any(verdict["met"] is False for verdict in judged):
             code = 5
         if not self.run.log(f"{status} after epoch {self.state.epoch}, exit code {code}"):
-            view.warn(f"{self.run.folder / 'log.txt'} cannot be written")
+            self._view.warn(f"{self.run.folder / 'log.txt'} cannot be written")
         return Outcome(self.run, summary, code)
 
     def warn(self, text: str) -> None:
@@ -315,60 +308,9 @@ class RunWriter:
 
     def write_summary(self, status: str, **more: Any) -> dict[str, Any]:
         """Write summary.json for the current state, and return its content."""
-        config, state = self.plan.config, self.state
-        best = [own for own in state.best if own]
-        stopped = zip(config.seeds, state.stopped, strict=True)
-        before = self.run.summary()
-        trained = self.state.epoch if status != "running" else config.epochs
-        stretches = [each for each in self._stretches if each["from_epoch"] <= max(trained, 1)]
-        summary = {
-            "status": status,
-            "name": self.run.name,
-            "started": before.get("started") or now(),
-            "updated": now(),
-            **identity(),
-            "command": before.get("command") or command_line(),
-            "resumed": self._resumed,
-            "epochs": self.state.epoch,
-            "planned_epochs": config.epochs,
-            "seeds": config.seeds,
-            "seconds": self.state.seconds,
-            "stopped": {str(seed): epoch for seed, epoch in stopped if epoch is not None},
-            "reason": why_stopped(self.plan, state) if status == "stopped early" else None,
-            "final": summarised(row_of(self._figures)),
-            "best": {
-                "epoch": max(own.epoch for own in best),
-                "epochs": {
-                    str(seed): own.epoch for seed, own in zip(config.seeds, state.best, strict=True) if own
-                },
-                "monitor": self.plan.monitor,
-                "figures": summarised(self._best_figures()),
-            }
-            if best
-            else None,
-            "baselines": self._baselines,
-            **self.plan.loss_of_batches,
-            "parameters": self.plan.layers.parameters,
-            "multiply_adds": self.plan.layers.multiply_adds,
-            **self._surroundings,
-            "stretches": stretches,
-            "git": before.get("git") or git_commit(),
-            "data": {
-                "name": config.dataset.name,
-                "fingerprint": self.loaded.fingerprint,
-                "examples": {name: len(split) for name, split in self.loaded.splits.items()},
-                "targets": self.loaded.digests,
-            },
-            **({RECORDED: self._weights} if self._weights else {}),
-            "warnings": self._warnings,
-            "pictures": self._pictures,
-            "expect": [],
-            "within": self._within(),
-            "signal": None,
-            "error": None,
-        } | more
-        self.run.write_json("summary.json", summary)
-        return summary
+        final, best = row_of(self._figures), self._best_figures()
+        own = {"pictures": self._pictures, "within": self._within()} | more
+        return self._summary.write(status, self.plan, self.state, final, best, self._warnings, **own)
 
     def _within(self) -> dict[str, int] | None:
         """The epoch that was begun, its steps so far, and those that a resume does not train again."""
@@ -411,7 +353,7 @@ class RunWriter:
         ordered = (*self.plan.recipe.columns(), "lr", "seconds")
         return [{column: own[column] for column in ordered if column in own} for own in found]
 
-    def _complete_best(self, view: TrainingView) -> None:
+    def _complete_best(self) -> None:
         """Complete the figures of the best epochs; a copy without one has its last epoch in best.pt."""
         state = self.state
         for index, best in enumerate(state.best):
@@ -420,7 +362,7 @@ class RunWriter:
         for index, held in enumerate(self._best.held):
             if held and held.epoch == self._last_epoch(index):
                 held.figures = self._figures[index]
-        self._warn_of_others(view)
+        self._warn_of_others()
         before = [held.figures for held in self._best.held if held]
         if any(not figures.keys() >= set(self.plan.recipe.columns()) for figures in before):
             completed = self._completed(before, self._best_model()[0])
@@ -435,7 +377,7 @@ class RunWriter:
                 state.best[index] = replace(best, figures=figures)
                 self._best.is_saved = False
 
-    def _warn_of_others(self, view: TrainingView) -> None:
+    def _warn_of_others(self) -> None:
         """Warn of the seeds whose weights in best.pt are not those of a best epoch, with the reason."""
         monitor, state = self.plan.monitor, self.state
         without = [index for index, best in enumerate(state.best) if best is None]
@@ -456,36 +398,16 @@ class RunWriter:
         epochs = self._best.put_into(model, self.run.best)
         return self.hardware.prepare(model), epochs
 
-    def redraw(self, view: TrainingView) -> None:
+    def redraw(self) -> None:
         """Draw the current curves, unless they were drawn a moment ago."""
-        started = time.monotonic()
-        if started >= self._next_drawing:
+        if self._drawer.is_due():
             self.rows.flush()
             self.write_summary("running")
-            self._draw_of(self.state.model, [self.state.epoch], view, [self._curves])
-            took = time.monotonic() - started
-            self._next_drawing = time.monotonic() + max(REDRAW_EVERY, REDRAW_SHARE * took)
+            self._drawer.draw_curves(self.plan, self.state.model, self.state.epoch)
 
-    def _draw(self, view: TrainingView, plots: Sequence[Choice]) -> list[str]:
+    def _draw(self, plots: Sequence[Choice]) -> list[str]:
         """Draw some plots of the best model; give the files, relative to the run's folder."""
-        return self._draw_of(*self._best_model(), view, plots) if plots else []
-
-    def _draw_of(
-        self, model: Copies, epochs: list[int], view: TrainingView, plots: Sequence[Choice]
-    ) -> list[str]:
-        trained = Trained(
-            self.plan,
-            self.loaded,
-            self.hardware,
-            model,
-            max(epochs),
-            self.run,
-            reached=self._baselines,
-            epochs=epochs,
-        )
-        wanted = [(choice, self.run.plots / picture_name(trained, choice)) for choice in plots]
-        drawn = draw_plots(trained, wanted, self._warn_once)
-        return [path.relative_to(self.run.folder).as_posix() for path in drawn if path]
+        return self._drawer.draw(self.plan, *self._best_model(), plots) if plots else []
 
 
 def log_warning(run: Run, view: TrainingView, text: str) -> None:

@@ -43,7 +43,7 @@ from dlrun.run_folders.locating import create_run, find_run
 from dlrun.run_folders.run import Run
 from dlrun.system.files import write_atomically
 from dlrun.system.processes import identity, now
-from dlrun.training import run_writer
+from dlrun.training import run_summary
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.experiment import train_run
 from dlrun.training.opening import open_checkpoint
@@ -766,7 +766,7 @@ def test_the_newest_is_by_epoch_whatever_the_clock_says(
 
     clock = iter(range(2_000_000_000, 0, -1000))
     monkeypatch.setattr(time, "time", lambda: float(next(clock)))
-    monkeypatch.setattr(run_writer, "now", lambda: f"{next(clock):010d}")
+    monkeypatch.setattr(run_summary, "now", lambda: f"{next(clock):010d}")
     run = started(plan, tmp_path / "back")
     for epoch in range(1, 7):
         train_run(plan, run, HiddenTraining(), stop_after=epoch)
@@ -785,7 +785,7 @@ def test_the_newest_is_by_epoch_whatever_the_clock_says(
 def test_runs_of_one_moment_are_in_the_order_of_their_numbers(
     fault: Fault, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_writer, "now", lambda: "2030-01-01T00:00:00.000000+00:00")
+    monkeypatch.setattr(run_summary, "now", lambda: "2030-01-01T00:00:00.000000+00:00")
     for _ in range(12):
         create_run(runs_dir, "small", "").write_json("summary.json", {"started": now()})
     assert [run.name for run in runs_in(runs_dir)] == [f"small-{n:03d}" for n in range(12, 0, -1)]

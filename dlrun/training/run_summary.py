@@ -1,0 +1,106 @@
+"""summary.json of one run: what it was, how far it came, and how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dlrun.data.loaded import Loaded
+from dlrun.run_folders.run import Run
+from dlrun.system.git import git_commit
+from dlrun.system.processes import command_line, identity, now
+from dlrun.training.early_stopping import why_stopped
+from dlrun.training.figures import summarised
+from dlrun.training.initial_weights import RECORDED
+from dlrun.training.plan import Plan
+from dlrun.training.recipe import Row
+from dlrun.training.state import State
+from dlrun.training.stretches import stretches_with
+
+
+class RunSummary:
+    """The writer of one run's summary.json; begun once, it knows what the run was before a resume."""
+
+    def __init__(
+        self,
+        run: Run,
+        loaded: Loaded,
+        epoch: int,
+        surroundings: Mapping[str, Any],
+        baselines: Mapping[str, Any],
+        weights: dict[str, Any] | None,
+    ) -> None:
+        self._run, self._loaded, self._baselines, self._weights = run, loaded, baselines, weights
+        before = run.summary()
+        self._surroundings = surroundings
+        self._stretches = stretches_with(before, epoch, surroundings)
+        resumed = before.get("resumed")
+        self._resumed = [*(resumed if isinstance(resumed, list) else []), command_line()] if before else []
+
+    def write(
+        self,
+        status: str,
+        plan: Plan,
+        state: State,
+        final: Row,
+        best: Row,
+        warnings: list[str],
+        **more: Any,
+    ) -> dict[str, Any]:
+        """Write the summary of the current state, with `more` entries; return its content.
+
+        `final` and `best` are the figures of each copy's last and best epoch.
+        """
+        config = plan.config
+        reached = [own for own in state.best if own]
+        stopped = zip(config.seeds, state.stopped, strict=True)
+        before = self._run.summary()
+        trained = state.epoch if status != "running" else config.epochs
+        summary = {
+            "status": status,
+            "name": self._run.name,
+            "started": before.get("started") or now(),
+            "updated": now(),
+            **identity(),
+            "command": before.get("command") or command_line(),
+            "resumed": self._resumed,
+            "epochs": state.epoch,
+            "planned_epochs": config.epochs,
+            "seeds": config.seeds,
+            "seconds": state.seconds,
+            "stopped": {str(seed): epoch for seed, epoch in stopped if epoch is not None},
+            "reason": why_stopped(plan, state) if status == "stopped early" else None,
+            "final": summarised(final),
+            "best": {
+                "epoch": max(own.epoch for own in reached),
+                "epochs": {
+                    str(seed): own.epoch for seed, own in zip(config.seeds, state.best, strict=True) if own
+                },
+                "monitor": plan.monitor,
+                "figures": summarised(best),
+            }
+            if reached
+            else None,
+            "baselines": self._baselines,
+            **plan.loss_of_batches,
+            "parameters": plan.layers.parameters,
+            "multiply_adds": plan.layers.multiply_adds,
+            **self._surroundings,
+            "stretches": [each for each in self._stretches if each["from_epoch"] <= max(trained, 1)],
+            "git": before.get("git") or git_commit(),
+            "data": {
+                "name": config.dataset.name,
+                "fingerprint": self._loaded.fingerprint,
+                "examples": {name: len(split) for name, split in self._loaded.splits.items()},
+                "targets": self._loaded.digests,
+            },
+            **({RECORDED: self._weights} if self._weights else {}),
+            "warnings": warnings,
+            "pictures": [],
+            "expect": [],
+            "within": None,
+            "signal": None,
+            "error": None,
+        } | more
+        self._run.write_json("summary.json", summary)
+        return summary
