@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dlrun.run_folders.comparison import Comparison, SettingResult
 from dlrun.console.layout import plain_table
 from dlrun.console.numbers import of_setting, value_text
-from dlrun.console.streams import clean, out, warn
+from dlrun.console.streams import clean, out, print_line, warn
 
 
 def print_comparison(found: Comparison) -> None:
@@ -43,7 +43,7 @@ def print_comparison(found: Comparison) -> None:
         console.print(told)
         console.print()
     if found.meaning:
-        console.print(Text(found.meaning), soft_wrap=not console.is_terminal)
+        print_line(found.meaning, console, indent=0)
     for note in found.notes:
         warn(note)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.text import Text
 
 from dlrun.console.layout import plain_table
-from dlrun.console.streams import out
+from dlrun.console.streams import out, print_line
 
 
 def print_configs(configs: Mapping[str, str], sweeps: Mapping[str, str]) -> None:
@@ -22,4 +22,4 @@ def print_configs(configs: Mapping[str, str], sweeps: Mapping[str, str]) -> None
         table.add_section()
     console.print(table)
     if console.is_terminal:
-        console.print("dlrun show NAME --yaml > my.yaml writes one out, to be changed")
+        print_line("dlrun show NAME --yaml > my.yaml writes one out, to be changed", console)

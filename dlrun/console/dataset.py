@@ -10,7 +10,7 @@ from rich.text import Text
 from dlrun.config.dumping import dump
 from dlrun.console.layout import class_name, plain_table
 from dlrun.console.numbers import inputs_text, number
-from dlrun.console.streams import clean, in_width, out, print_warning
+from dlrun.console.streams import clean, out, print_line, print_warning
 from dlrun.results.table_columns import ColumnFacts, grouped
 
 _MOST_COLUMNS = 60  # lines of a table of columns
@@ -25,7 +25,7 @@ def print_preview(found: Mapping[str, Any]) -> None:
     tokens = f" of a vocabulary of {found['vocabulary']:,} tokens" if found["vocabulary"] else ""
     made_up = " (synthetic)" if found["synthetic"] else ""
     about = f"{found['dataset']}{made_up}: {found['task']}, inputs of {shape}{tokens}, {counts}"
-    console.print(Text(clean(about)), soft_wrap=True)
+    print_line(about, console)
     counted = next((key for key in ("classes", "labels") if key in next(iter(found["splits"].values()))), "")
     if counted:
         balance = plain_table()
@@ -57,7 +57,7 @@ def print_preview(found: Mapping[str, Any]) -> None:
     if rows:
         console.print(ranges)
     for text in found["findings"]:
-        console.print(Text(in_width(clean(text), console)), soft_wrap=True)
+        print_line(text, console)
     for text in found["warnings"]:
         print_warning(text, console)
 
@@ -88,9 +88,9 @@ def print_columns(columns: Sequence[ColumnFacts]) -> None:
     console = out()
     console.print(table)
     if len(shown) < len(lines):
-        console.print(f"{len(lines) - len(shown):,} more tell less; --json has all of them")
+        print_line(f"{len(lines) - len(shown):,} more tell less; --json has all of them", console)
     if any(each.tells is not None for each in columns):
-        console.print("tells: the share of the target that a column alone tells, judged on other rows")
+        print_line("tells: the share of the target that a column alone tells, judged on other rows", console)
 
 
 def _rank(column: ColumnFacts) -> tuple[bool, float]:
@@ -104,4 +104,4 @@ def print_dataset(name: str, options: Mapping[str, Any]) -> None:
     """
     short = {key: each for key, each in options.items() if not isinstance(each, list) or len(each) <= _LONG}
     text = f"in a config, with what was guessed:\n{dump({'dataset': {'name': name} | short})}"
-    out().print(Text(clean(text)), soft_wrap=True)
+    print_line(text, out())

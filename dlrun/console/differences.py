@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from dlrun.errors import one_line
 
 if TYPE_CHECKING:
@@ -13,7 +11,7 @@ if TYPE_CHECKING:
     from dlrun.run_folders.differences import Differences
 from dlrun.console.layout import print_lines
 from dlrun.console.numbers import yaml_text
-from dlrun.console.streams import clean, err, say, warn
+from dlrun.console.streams import err, print_line, say, warn
 
 
 def print_differences(found: Differences) -> None:
@@ -43,7 +41,7 @@ def print_reproduction(found: Reproduction) -> None:
 
 def print_not_reproduced(found: Reproduction) -> None:
     """Print on stderr why the exit code of `reproduce --quiet` is not 0."""
-    err().print(Text(clean(reproduced(found))), soft_wrap=True)
+    print_line(reproduced(found), err())
 
 
 def reproduced(found: Reproduction) -> str:

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.console.layout import class_name, plain_table
+from dlrun.console.layout import class_name, plain_table, print_figures
 from dlrun.console.numbers import number, of_seeds, said_batches
-from dlrun.console.streams import clean, out, print_warning
+from dlrun.console.streams import clean, out, print_line, print_warning
 
 _OF_TARGETS = ("mae", "rmse", "r2")
 _MOST_TARGETS = 12
@@ -28,29 +28,29 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
     if len(epochs) > 1:
         of_epoch = f"epochs {min(epochs)} to {max(epochs)} ({found['chosen']})"
     about = f"{found['run'] or found['checkpoint']}, {of_epoch}, {_examples_of(found)}"
-    console.print(Text(clean(about)), soft_wrap=True)
+    print_line(about, console)
     if said := about_seen(found):
-        console.print(Text(clean(said), "yellow"), soft_wrap=True)
+        print_line(said, console, "yellow")
     unseen = found.get("unseen") if found.get("seen") else None
-    table = plain_table()
-    table.add_column("")
-    table.add_column("mean ± sd" if len(per_seed) > 1 else "model", justify="right")
+    figures = ["loss", *found["metrics"]]
+    measured = {"mean ± sd" if len(per_seed) > 1 else "model": per_seed}
     if unseen:
-        table.add_column(f"without them, {unseen['examples']:,}", justify="right")
-    for name in baselines:
-        table.add_column(Text(clean(name)), justify="right")
-    for figure in ("loss", *found["metrics"]):
-        cells = [of_seeds([seed[figure] for seed in per_seed.values()])]
-        cells += [of_seeds([seed[figure] for seed in unseen["per_seed"].values()])] if unseen else []
-        cells += [number(baseline.get(figure)) for baseline in baselines.values()]
-        table.add_row(figure, *cells)
-    console.print(table)
+        measured[f"without them, {unseen['examples']:,}"] = unseen["per_seed"]
+    print_figures(
+        figures,
+        {
+            heading: [of_seeds([seed[figure] for seed in of_seed.values()]) for figure in figures]
+            for heading, of_seed in measured.items()
+        },
+        {name: [number(baseline.get(figure)) for figure in figures] for name, baseline in baselines.items()},
+        console,
+    )
     for warning in found.get("warnings", ()):
         print_warning(warning, console)
     if why := found.get("no_baselines"):
-        console.print(Text(clean(f"no baseline learns from the training data: {why}")), soft_wrap=True)
+        print_line(f"no baseline learns from the training data: {why}", console)
     if "loss_of_batches" in found:
-        console.print(said_batches(found["loss_of_batches"]))
+        print_line(said_batches(found["loss_of_batches"]), console)
     if "per_class" in found:
         classes = plain_table()
         classes.add_column("class")
@@ -67,20 +67,21 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
         console.print(classes)
         if len(shown) < len(named):
             rest = f"the {len(shown)} of {len(named):,} classes with the lowest f1; --json has all"
-            console.print(f"{rest}, --csv every example")
+            print_line(f"{rest}, --csv every example", console)
     if pairs := found.get("most_confused"):
         of_pairs = [
             f"{class_name(pair['true'])} as {class_name(pair['predicted'])} {_count(pair['count'])}"
             for pair in pairs
         ]
         by = "most often confused, by weight" if "weight" in found else "most often confused"
-        console.print(Text(clean(f"{by}: {', '.join(of_pairs)}")), soft_wrap=True)
+        print_line(f"{by}: {', '.join(of_pairs)}", console)
     if "per_target" in found:
         console.print(_targets_table(found["per_target"]))
-        console.print("above are means over all targets: where these differ in unit, their own figures count")
+        said = "above are means over all targets: where these differ in unit, their own figures count"
+        print_line(said, console)
     if "on" not in found:
         _print_recorded(console, found)
-    console.print(Text(f"checkpoint sha256 {found['sha256'][:16]}…"), soft_wrap=True)
+    print_line(f"checkpoint sha256 {found['sha256'][:16]}…", console)
 
 
 def _count(mean: float) -> str:
@@ -113,21 +114,21 @@ def about_seen(found: Mapping[str, Any]) -> str:
 def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
     """Print the differences from what training recorded."""
     if not found["same_data"]:
-        console.print(Text("warning: the data is not what the model was trained on", "yellow"))
+        print_line("warning: the data is not what the model was trained on", console, "yellow")
     recorded = found["recorded"]
     different = {figure: item for figure, item in recorded.items() if item["difference"]}
     if different:
         for figure, item in different.items():
             before, by = number(item["at_training"]), f"{item['difference']:.2g}"
             text = f"{figure} was {before} at training: the figure measured now differs by {by}"
-            console.print(Text(text, "yellow"), soft_wrap=True)
+            print_line(text, console, "yellow")
     elif not recorded:
         said = (
             f"training did not evaluate {found['split']} in this epoch: no recorded figures to compare with"
         )
-        console.print(said, soft_wrap=True)
+        print_line(said, console)
     else:
-        console.print(f"exactly as recorded at training: {', '.join(recorded)}")
+        print_line(f"exactly as recorded at training: {', '.join(recorded)}", console)
 
 
 def _targets_table(found: Mapping[str, Mapping[str, float | None]]) -> Table:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dlrun.console.streams import clean, stdout
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 
@@ -19,6 +20,45 @@ def plain_table(caption: str | None = None) -> Table:
     return Table(
         box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=caption, caption_justify="left"
     )
+
+
+def print_figures(
+    figures: Sequence[str],
+    measured: Mapping[str, Sequence[str]],
+    baselines: Mapping[str, Sequence[str]],
+    console: Console,
+) -> None:
+    """Print a table of figures: a column of cells for what was measured and for each baseline.
+
+    Where that is wider than the console, the baselines have a table of their own, without empty rows.
+    """
+    if not figures:
+        return
+    wide = console.options.update(max_width=1000)
+    together = _table_of("", figures, [*measured.items(), *baselines.items()])
+    if console.measure(together, options=wide).maximum <= console.width or not baselines:
+        console.print(together)
+        return
+    rows = [row for row in range(len(figures)) if any(cells[row] for cells in baselines.values())]
+    of_rows = [(name, [cells[row] for row in rows]) for name, cells in baselines.items()]
+    console.print(
+        _table_of("", figures, measured.items()),
+        _table_of("without a model", [figures[row] for row in rows], of_rows),
+    )
+
+
+def _table_of(corner: str, rows: Sequence[str], columns: Iterable[tuple[str, Sequence[str]]]) -> Table:
+    from rich.text import Text
+
+    table = plain_table()
+    table.add_column(corner)
+    of_columns = []
+    for heading, cells in columns:
+        table.add_column(Text(clean(heading)), justify="right")
+        of_columns.append(cells)
+    for row in zip(rows, *of_columns, strict=True):
+        table.add_row(*row)
+    return table
 
 
 def print_lines(lines: Sequence[tuple[str, ...]], *, with_all: bool = False) -> None:

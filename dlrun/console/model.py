@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from dlrun.training.layers import Layers
 from dlrun.console.layout import plain_table
 from dlrun.console.numbers import shape_text
-from dlrun.console.streams import clean, out
+from dlrun.console.streams import clean, out, print_line
 
 
 def print_layers(layers: Layers, inputs: str) -> None:
     """Print the layers of a model: output shape, parameters, multiply-adds for one example."""
     console = out()
-    console.print(f"input {inputs}, one example")
+    print_line(f"input {inputs}, one example", console)
     table = plain_table()
     formulas = any(layer.formula for layer in layers.layers)
     for heading, justify in (

@@ -11,7 +11,7 @@ from dlrun.config.option_types import describe
 from dlrun.config.reference import example_of
 from dlrun.config.registry import REQUIRED
 from dlrun.console.numbers import yaml_text
-from dlrun.console.streams import clean, in_width, out
+from dlrun.console.streams import clean, in_width, out, print_line, print_unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ def print_reference(reference: Reference) -> None:
     for key in reference.keys:
         option = key.option
         default = "" if option.default is REQUIRED else f" [{yaml_text(option.default)}]"
-        console.print(Text(in_width(f"  {option.name}: {option.help}{default}", console, 4)), soft_wrap=True)
+        print_line(f"  {option.name}: {option.help}{default}", console, indent=4)
 
 
 def print_kind(kind: KindReference) -> None:
@@ -43,14 +43,14 @@ def print_kind(kind: KindReference) -> None:
     console = out()
     console.print(Text(kind.name, "bold"))
     for option in kind.common:
-        console.print(Text(in_width(f"  each: {_typed(option)}", console, 4)), soft_wrap=True)
+        print_line(f"  each: {_typed(option)}", console, indent=4)
     for part in kind.parts:
         _print_name(console, part)
         for option in part.options.values():
-            console.print(Text(in_width(f"      {_typed(option)}", console, 4)), soft_wrap=True)
+            print_line(f"      {_typed(option)}", console, indent=4)
     _print_unreadable(console, kind)
     if kind.parts and console.is_terminal:
-        console.print(f"dlrun parts {kind.name}.{kind.parts[0].name} says what each option means")
+        print_line(f"dlrun parts {kind.name}.{kind.parts[0].name} says what each option means", console)
 
 
 def print_part(part: Part) -> None:
@@ -58,35 +58,35 @@ def print_part(part: Part) -> None:
     console = out()
     console.print(Text(f"{part.kind}.{part.name}", "bold"))
     for paragraph in (part.summary, *part.about.paragraphs):
-        console.print(Text(f"{fill(clean(paragraph), console.width)}\n"), soft_wrap=True)
+        print_unbroken(f"{fill(clean(paragraph), console.width)}\n", console)
     for option in (*part.options.values(), *part.common.values()):
-        console.print(Text(in_width(f"  {_typed(option)}", console, 8), "bold"), soft_wrap=True)
+        print_line(f"  {_typed(option)}", console, "bold", indent=8)
         _print_meaning(console, option)
     if example := example_of(part):
         console.print(Text("\nin a config", "bold"))
-        console.print(Text("\n".join(f"  {line}" for line in clean(example).splitlines())), soft_wrap=True)
+        print_unbroken("\n".join(f"  {line}" for line in example.splitlines()), console)
     console.print(Text.assemble(("\nfile", "bold"), f" {clean(str(part.path))}"), soft_wrap=True)
 
 
 def print_key(key: KeyReference) -> None:
     """Print one key of a config: its type, its default, its meaning, and the commands that may change it."""
     console = out()
-    console.print(Text(in_width(_typed(key.option, key.type_text), console, 8), "bold"), soft_wrap=True)
+    print_line(_typed(key.option, key.type_text), console, "bold", indent=8)
     _print_meaning(console, key.option)
     may = [
         command for command, allowed in (("resume", key.at_resume), ("eval", key.at_evaluation)) if allowed
     ]
     said = " and ".join(f"dlrun {command}" for command in may)
     of_it = f" its {key.at_resume}" if isinstance(key.at_resume, str) else ""
-    console.print(f"{said or 'no other command than dlrun train'} may change{of_it or ' it'}")
+    print_line(f"{said or 'no other command than dlrun train'} may change{of_it or ' it'}", console)
 
 
 def print_option(having: Sequence[tuple[Part, Option]]) -> None:
     """Print an option as each part has it."""
     console = out()
     for part, option in having:
-        console.print(Text(f"{part.kind}.{part.name}", "bold"), soft_wrap=True)
-        console.print(Text(in_width(f"  {_typed(option)}", console, 8)), soft_wrap=True)
+        print_line(f"{part.kind}.{part.name}", console, "bold")
+        print_line(f"  {_typed(option)}", console, indent=8)
         _print_meaning(console, option)
 
 
@@ -94,7 +94,7 @@ def _print_meaning(console: Console, option: Option) -> None:
     if option.help:
         indent = " " * 6
         meaning = fill(clean(option.help), console.width, initial_indent=indent, subsequent_indent=indent)
-        console.print(Text(meaning), soft_wrap=True)
+        print_unbroken(meaning, console)
 
 
 def _print_name(console: Console, part: Part, width: int = 0) -> None:

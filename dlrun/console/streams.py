@@ -169,11 +169,21 @@ def in_width(text: str, console: Console, indent: int = 2) -> str:
     )
 
 
-def print_warning(text: str, console: Console) -> None:
-    """Print a warning on a console."""
+def print_line(text: str, console: Console, style: str = "", indent: int = 2) -> None:
+    """Print a line without markup or control characters, broken at words in a narrow terminal."""
+    print_unbroken(in_width(text, console, indent), console, style)
+
+
+def print_unbroken(text: str, console: Console, style: str = "") -> None:
+    """Print lines as they are, without markup or control characters: a command can be copied."""
     from rich.text import Text
 
-    console.print(Text(in_width(f"warning: {one_line(text)}", console), "yellow"), soft_wrap=True)
+    console.print(Text(clean(text), style), soft_wrap=True)
+
+
+def print_warning(text: str, console: Console) -> None:
+    """Print a warning on a console."""
+    print_line(f"warning: {one_line(text)}", console, "yellow")
 
 
 def warn(text: str) -> None:

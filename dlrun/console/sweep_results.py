@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 from dlrun.console.comparison import print_comparison
 from dlrun.console.layout import headings, plain_table
 from dlrun.console.numbers import duration, seeds_text, short_text, yaml_text
-from dlrun.console.streams import clean, err, out, say, say_line
+from dlrun.console.streams import clean, err, out, print_line, print_unbroken
 from dlrun.console.sweep_view import counted
 
 MOST_FAILURES = 3  # different errors of a sweep that are printed
@@ -53,25 +53,27 @@ def print_dry_run(prepared: SweepPlan, found: Estimate) -> None:
         count += f", {found.answered} of them replaced by finished runs"
     about = f"{'at most ' if space else ''}about {duration(found.seconds)} of training"
     of = f"{found.tried} settings" if found.tried > 1 else "the first"
-    say(f"{count}, {found.jobs} at a time: {about} beside start-up and pictures, by the first steps of {of}")
-    say(f"ranked by {found.metric}")
+    said = f"{about} beside start-up and pictures, by the first steps of {of}"
+    print_line(f"{count}, {found.jobs} at a time: {said}", out())
+    print_line(f"ranked by {found.metric}", out())
 
 
 def print_sweep_results(ended: SweepOutcome, ranked: Comparison | None, command: str) -> None:
     """Print the end of a sweep: ranked settings, failures, and the next commands."""
+    console = out()
     if ranked:
         print_comparison(ranked)
     print_failures(ended, "")
     stopped = "stopped by a signal: " if ended.signal else ""
-    say(f"{stopped}{counted(ended.progress)}: {ended.sweep.folder}")
+    print_line(f"{stopped}{counted(ended.progress)}: {ended.sweep.folder}", console)
     for words in _given_up(ended):
-        say_line(words)
+        print_line(one_line(words), console)
     if ended.undrawn > 0:
-        say(f"{ended.undrawn} of {ended.sweep.wanted} settings are still to be drawn")
+        print_line(f"{ended.undrawn} of {ended.sweep.wanted} settings are still to be drawn", console)
     if met := ended.expectations:
-        say(f"expectations of the config met by {sum(met)} of {len(met)} runs")
+        print_line(f"expectations of the config met by {sum(met)} of {len(met)} runs", console)
     if ended.is_open:
-        say(f"resume: {command}")
+        print_unbroken(f"resume: {command}", console)
 
 
 def _given_up(ended: SweepOutcome) -> Iterator[str]:
@@ -104,13 +106,11 @@ def print_failures(ended: SweepOutcome, command: str) -> None:
         status = failed[0].status
         names = ", ".join(each.trial.run.name for each in failed[:3])
         more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
-        console.print(Text(one_line(f"{status}: {names}{more}"), "bold red"), soft_wrap=True)
+        print_line(one_line(f"{status}: {names}{more}"), console, "bold red")
         for line in filter(None, lines):
-            console.print(Text(f"  {one_line(line.strip())}"), soft_wrap=True)
+            print_line(f"  {one_line(line.strip())}", console)
     if len(together) > len(shown):
         left = len(together) - len(shown)
-        console.print(
-            f"and {left} other error{'s' * (left != 1)}, each in the log.txt of its run", soft_wrap=True
-        )
+        print_line(f"and {left} other error{'s' * (left != 1)}, each in the log.txt of its run", console)
     if command and ended.is_open:
-        console.print(Text(one_line(f"resume: {command}")), soft_wrap=True)
+        print_unbroken(one_line(f"resume: {command}"), console)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dlrun.sweeps.views import RunProgress
 from dlrun.console.layout import headings, plain_table
 from dlrun.console.numbers import duration, number, of_seeds, short_text
-from dlrun.console.streams import can_redraw, clean, out, print_warning
+from dlrun.console.streams import can_redraw, clean, out, print_line, print_warning
 from dlrun.console.training_view import REFRESH, REFRESH_SHARE
 
 
@@ -45,7 +45,7 @@ class SweepDisplay:
             if left or not self._count
             else f"{sweep.folder}: {what}"
         )
-        self.console.print(Text(clean(f"{words}, {jobs} at a time")), soft_wrap=True)
+        print_line(f"{words}, {jobs} at a time", self.console)
         if can_redraw(self.console) and (left or self._count):
             self._live = Live(self._picture(), console=self.console, auto_refresh=False, transient=True)
             self._live.start()
@@ -56,7 +56,7 @@ class SweepDisplay:
         at = f" at epoch {progress.epoch}/{progress.epochs}" if progress.status == "interrupted" else ""
         line = f"{progress.trial.run.name} {progress.status}{at}{figure}: {done}/{self._expected()} runs"
         if not self._live:
-            self.console.print(Text(clean(line)), soft_wrap=True)
+            print_line(line, self.console)
 
     def warn(self, text: str) -> None:
         print_warning(text, self.console)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from dlrun.console.layout import plain_table
+from dlrun.console.layout import plain_table, print_figures
 from dlrun.console.numbers import duration, number, said_batches, said_trainset
-from dlrun.console.streams import clean, err, out
+from dlrun.console.streams import err, out, print_line, print_unbroken
 from dlrun.run_folders.run import DONE
 from dlrun.training.best import said_best
 
@@ -21,36 +20,40 @@ def print_results(
 ) -> None:
     """Print the end of a run: final and best figures, claims, pictures, and the next command."""
     console = out()
-    wide = console.options.update(max_width=1000)
-    beside = _measured_table(summary, with_baselines=True)
-    if beside.row_count and console.measure(beside, options=wide).maximum <= console.width:
-        console.print(beside)
-    elif beside.row_count:
-        console.print(_measured_table(summary), _baselines_table(summary))
+    figures = [column for column in summary["final"] if column not in ("lr", "seconds")]
+    print_figures(
+        figures,
+        _measured(summary, figures),
+        {
+            name: [number(of_columns.get(column)) for column in figures]
+            for name, of_columns in _baselines(summary).items()
+        },
+        console,
+    )
     if said := said_trainset(summary["final"]):
-        console.print(said)
+        print_line(said, console)
     if len(summary["seeds"]) > 1:
-        console.print(f"mean ± standard deviation over {len(summary['seeds'])} seeds")
+        print_line(f"mean ± standard deviation over {len(summary['seeds'])} seeds", console)
     if "loss_of_batches" in summary:
-        console.print(said_batches(summary["loss_of_batches"]))
+        print_line(said_batches(summary["loss_of_batches"]), console)
     print_verdicts(console, summary)
     words = {"interrupted": "stopped by a signal", "paused": "paused", "finished": "finished"}
     status = words.get(summary["status"], summary["status"])
     if len(summary["seeds"]) > 1 and (stopped := summary.get("stopped")):
         said = ", ".join(f"seed {seed} after epoch {epoch}" for seed, epoch in stopped.items())
-        console.print(f"stopped early: {said}")
+        print_line(f"stopped early: {said}", console)
     reason = f", because {summary['reason']}," if summary.get("reason") else ""
     end = f"{status} after epoch {summary['epochs']}{reason} in {duration(summary['seconds'])}"
-    console.print(Text(clean(f"{end}: {folder}")), soft_wrap=True)
+    print_line(f"{end}: {folder}", console)
     if said := _within(summary):
-        console.print(Text(said), soft_wrap=True)
+        print_line(said, console)
     if drawn := summary.get("pictures"):
         names = [name.removeprefix("plots/") for name in drawn]
-        console.print(Text(clean(f"pictures: {', '.join(names)} in {folder}/plots")), soft_wrap=True)
+        print_line(f"pictures: {', '.join(names)} in {folder}/plots", console)
     if summary["status"] in ("interrupted", "paused"):
-        console.print(Text(clean(f"resume: {resume_command}")), soft_wrap=True)
+        print_unbroken(f"resume: {resume_command}", console)
     elif eval_command:
-        console.print(Text(clean(f"evaluate: {eval_command}")), soft_wrap=True)
+        print_unbroken(f"evaluate: {eval_command}", console)
 
 
 def _within(summary: Mapping[str, Any]) -> str:
@@ -85,47 +88,24 @@ def print_what_went_wrong(summary: Mapping[str, Any], resume_command: str) -> No
     """Print on stderr why the exit code of a --quiet run is not 0."""
     console = err()
     if summary["status"] == "interrupted":
-        console.print(f"stopped by a signal after epoch {summary['epochs']}")
+        print_line(f"stopped by a signal after epoch {summary['epochs']}", console)
         if said := _within(summary):
-            console.print(Text(f"  {said}"), soft_wrap=True)
-        console.print(Text(clean(f"  resume: {resume_command}")), soft_wrap=True)
+            print_line(f"  {said}", console)
+        print_unbroken(f"  resume: {resume_command}", console)
     if any(verdict["met"] is False for verdict in summary["expect"]):
         print_verdicts(console, summary)
 
 
-def _measured_table(summary: Mapping[str, Any], *, with_baselines: bool = False) -> Table:
-    """A table of each column's final and best figures, on request beside those of the baselines."""
-    final, best = summary["final"], summary["best"] or {}
-    baselines = _baselines(summary) if with_baselines else {}
-    table = plain_table()
-    table.add_column("")
-    table.add_column(f"final, {_last_epochs(summary)}", justify="right")
+def _measured(summary: Mapping[str, Any], columns: Sequence[str]) -> dict[str, list[str]]:
+    """The figures of the last and of the best epoch as cells, each with its heading."""
+    best = summary["best"] or {}
+    found = {f"final, {_last_epochs(summary)}": summary["final"]}
     if best:
-        table.add_column(
-            f"{said_best(best['monitor'], with_column=True)}, {best_epochs(best)}", justify="right"
-        )
-    for name in baselines:
-        table.add_column(Text(clean(name)), justify="right")
-    for column in final:
-        if column in ("lr", "seconds"):
-            continue
-        figures = [final[column], *([best["figures"].get(column)] if best else [])]
-        cells = [number(figure["mean"], figure["sd"]) if figure else "" for figure in figures]
-        table.add_row(column, *cells, *(number(of_columns.get(column)) for of_columns in baselines.values()))
-    return table
-
-
-def _baselines_table(summary: Mapping[str, Any]) -> Table:
-    """A table of the baselines alone."""
-    baselines = _baselines(summary)
-    table = plain_table()
-    table.add_column("without a model")
-    for name in baselines:
-        table.add_column(Text(clean(name)), justify="right")
-    for column in summary["final"]:
-        if any(column in of_columns for of_columns in baselines.values()):
-            table.add_row(column, *(number(of_columns.get(column)) for of_columns in baselines.values()))
-    return table
+        found[f"{said_best(best['monitor'], with_column=True)}, {best_epochs(best)}"] = best["figures"]
+    return {
+        heading: [number(each["mean"], each["sd"]) if each else "" for each in map(figures.get, columns)]
+        for heading, figures in found.items()
+    }
 
 
 def _baselines(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -146,7 +126,7 @@ def print_verdicts(console: Console, summary: Mapping[str, Any]) -> None:
     if not claims:
         return
     if summary["status"] not in DONE and all(claim["met"] is None for claim in claims):
-        console.print("expect: not judged, because the run is not complete")
+        print_line("expect: not judged, because the run is not complete", console)
         return
     table = plain_table()
     for heading in ("expected", "measured", "met"):
@@ -160,4 +140,4 @@ def print_verdicts(console: Console, summary: Mapping[str, Any]) -> None:
         table.add_row(f"{claim['column']} {claim['claim']}", number(claim["measured"]), met)
     console.print(table)
     for why in filter(None, reasons):
-        console.print(Text(clean(f"not judged: {why}; --check judges it")), soft_wrap=True)
+        print_line(f"not judged: {why}; --check judges it", console)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 from dlrun.console.layout import plain_table
 from dlrun.console.model import print_weights
 from dlrun.console.numbers import compact, duration, number, of_seeds, said_trainset
-from dlrun.console.streams import can_redraw, clean, out, print_warning
+from dlrun.console.streams import can_redraw, clean, out, print_line, print_warning
 from dlrun.training.best import said_best
 
 REFRESH = 0.25  # seconds between refreshes of the live view, at least
@@ -128,7 +128,7 @@ class TrainingDisplay:
         """Print how far the epoch is, and the time left."""
         _, elapsed, left = self._times()
         step = f"epoch {self._epoch + 1}/{self.epochs}  step {self._step:,.0f} of {self.steps:,}"
-        self.console.print(Text(f"{step}  {duration(elapsed)}, about {duration(left)} left"), soft_wrap=True)
+        print_line(f"{step}  {duration(elapsed)}, about {duration(left)} left", self.console)
 
     def _line(self) -> None:
         assert self._last is not None
@@ -136,7 +136,7 @@ class TrainingDisplay:
         seeds = len(row["lr"])
         left = f" ({seeds} of {self._seeds} seeds)" if seeds < self._seeds else ""
         figures = "  ".join(f"{column} {of_seeds(row[column])}" for column in self.columns if column in row)
-        self.console.print(Text(f"epoch {epoch}/{self.epochs}{left}  {figures}"), soft_wrap=True)
+        print_line(f"epoch {epoch}/{self.epochs}{left}  {figures}", self.console)
         self._last = None
 
     def _picture(self) -> Group:

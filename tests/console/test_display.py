@@ -712,6 +712,22 @@ def test_lines_break_at_words_on_a_terminal_and_nowhere_in_a_pipe(
     assert "  gradient_clip" in "\n".join(lines)
 
 
+def test_an_evaluation_fits_a_terminal_of_80_columns_with_its_baselines_in_a_table_of_their_own(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    guesses = {f"a guess of kind {kind}": {"loss": 2.0 + kind, "accuracy": 0.25} for kind in range(3)}
+    pairs = [{"true": "north-east", "predicted": f"south {n}", "count": n} for n in range(5)]
+    with redirect_stdout(terminal):
+        print_evaluation(EVALUATION | {"baselines": guesses, "most_confused": pairs})
+    text = CONTROL.sub("", terminal.getvalue())
+    assert max(map(len, text.splitlines())) <= 80
+    told = [line for line in text.splitlines() if "north-east" in line]
+    assert len(told) > 1 and all(line.startswith(("most", "  ")) for line in told), "broken at words"
+    heads = [line for line in text.splitlines() if "without a model" in line]
+    assert len(heads) == 1 and "a guess of kind" not in text[: text.index("without a model")]
+
+
 def test_the_list_of_runs_has_the_best_figure_on_a_terminal_of_80_columns(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
