@@ -48,7 +48,7 @@ def with_inherited_claims(config: Config, overrides: Sequence[str], read: Callab
         if source not in differing:
             differing[source] = _differing(config, overrides, partial(read, Path(source)))
         if keys := differing[source]:
-            reasons[claim] = f"{_listed(keys)} of its base {Path(source).name} {_were(keys)} changed"
+            reasons[claim] = f"{_listed(keys)} of its base {Path(source).name} changed"
     return replace(config, not_judged=reasons | config.not_judged) if reasons else config
 
 
@@ -89,8 +89,8 @@ def _keys_of(overrides: Sequence[str]) -> set[str]:
 
 
 def _said(changed: Sequence[str]) -> str:
-    """Keys as the reason of a verdict that is not given: `epochs and optimizer.lr were changed`."""
-    return f"{_listed(changed)} {_were(changed)} changed"
+    """Keys as the reason of a verdict that is not given: `epochs and optimizer.lr changed`."""
+    return f"{_listed(changed)} changed"
 
 
 def _listed(keys: Sequence[str]) -> str:
@@ -99,7 +99,3 @@ def _listed(keys: Sequence[str]) -> str:
     if more := len(keys) - len(named):
         named.append(f"{more} more")
     return in_words(named)
-
-
-def _were(keys: Sequence[str]) -> str:
-    return "was" if len(keys) == 1 else "were"

@@ -35,7 +35,10 @@ def leak_warnings(data: Data, splits: Mapping[str, Split]) -> Iterator[str]:
                 f"{_said(len(copies), len(splits[name]), name)} in train too, bit for bit: "
                 f"{names.pairs(name, copies)}; remove the copies, or keep them in one split"
             )
-    yield from _contradictions(data, splits, digests, names)
+    if is_seldom_equal := 2 * len(np.unique(digests["train"])) >= len(digests["train"]):
+        yield from _repetitions(splits["train"], digests["train"], names)
+    if is_seldom_equal and data.task == "classification":
+        yield from _contradictions(data, splits["train"], digests["train"], names)
     if _are_pictures(data):
         for name in splits:
             if name != "train":
@@ -87,23 +90,29 @@ def duplicates(digests: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return found
 
 
-def _contradictions(
-    data: Data, splits: Mapping[str, Split], digests: Mapping[str, np.ndarray], names: Names
-) -> Iterator[str]:
-    """Yield a warning of equal inputs of different classes, where inputs are seldom equal.
+def _repetitions(training: Split, digests: np.ndarray, names: Names) -> Iterator[str]:
+    """Yield a warning of examples of train that stand there several times with the same target.
 
-    If most are, as in a table of a few categories, examples of one input may well differ.
+    Where most inputs have an equal, as in a table of a few categories, that says nothing.
     """
-    if data.task != "classification":
-        return
-    own = digests["train"]
-    labels = splits["train"].targets.cpu().numpy()
-    known, first, places = np.unique(own, return_index=True, return_inverse=True)
-    if 2 * len(known) < len(own):
-        return
-    other = np.flatnonzero(labels != labels[first[places]])
-    if len(other):
-        found = np.stack([other, first[places[other]]], 1)
+    pairs = _equal_in(digests)
+    copies = pairs[_is_alike(training, pairs)]
+    if len(copies) > _FEW * len(training):
+        yield (
+            f"{_said(len(copies), len(training), 'train')} a copy of another one there: "
+            f"{names.pairs('train', copies)}; a copy counts as one more example: remove it unless it is one"
+        )
+
+
+def _contradictions(data: Data, training: Split, digests: np.ndarray, names: Names) -> Iterator[str]:
+    """Yield a warning of equal inputs of different classes.
+
+    Where most inputs have an equal, as in a table of a few categories, their classes may well differ.
+    """
+    pairs = _equal_in(digests)
+    found = pairs[~_is_alike(training, pairs)]
+    if len(found):
+        labels = training.targets.cpu().numpy()
         said = [
             f"{names('train', int(a))} ({data.classes[labels[a]]}) and "
             f"{names('train', int(b))} ({data.classes[labels[b]]})"
@@ -111,6 +120,26 @@ def _contradictions(
         ]
         shown = first_few(said, _MOST_NAMED, total=len(found))
         yield f"equal inputs of different classes in train: {shown}; correct the classes"
+
+
+def _equal_in(digests: np.ndarray) -> np.ndarray:
+    """The examples with an equal one earlier in the split, each with the first of these: (n, 2)."""
+    _, first, places = np.unique(digests, return_index=True, return_inverse=True)
+    own = np.arange(len(digests))
+    other = first[places]
+    pairs: np.ndarray = np.stack([own, other], 1)[own != other]
+    return pairs
+
+
+def _is_alike(training: Split, pairs: np.ndarray) -> np.ndarray:
+    """True for each pair (n, 2) of examples of equal targets: (n,)."""
+    own, other = torch.from_numpy(pairs).unbind(1)
+    sides = zip(
+        *(leaves(training.targets_at(some.to(training.device))) for some in (own, other)), strict=True
+    )
+    alike = [(a == b).flatten(1).all(1) if a.ndim > 1 else a == b for a, b in sides]
+    found: np.ndarray = torch.stack(alike).all(0).cpu().numpy()
+    return found
 
 
 def _near_copies(

@@ -40,9 +40,9 @@ def test_what_changes_no_figure_leaves_every_claim_to_be_judged(
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["seeds=[7]"], "seeds was changed"),
-        (["epochs=9", "optimizer.lr=0.5"], "optimizer.lr and epochs were changed"),
-        (["precision=float64", "name=other"], "precision was changed"),
+        (["seeds=[7]"], "seeds changed"),
+        (["epochs=9", "optimizer.lr=0.5"], "optimizer.lr and epochs changed"),
+        (["precision=float64", "name=other"], "precision changed"),
     ],
 )
 def test_what_changes_figures_leaves_none_to_be_judged_unless_that_is_asked_for(
@@ -56,13 +56,13 @@ def test_what_changes_figures_leaves_none_to_be_judged_unless_that_is_asked_for(
 BASES = {
     "base: tiny.yaml\nepochs: 3\nname: other\nplots: []\n": {},
     "base: tiny.yaml\nepochs: 2\noptimizer: {lr: 0.5}\n": {
-        "train_loss": "optimizer.lr and epochs of its base claims.yaml were changed"
+        "train_loss": "optimizer.lr and epochs of its base claims.yaml changed"
     },
     "base: tiny.yaml\nepochs: 2\nexpect: {train_loss: '< 2'}\n": {},
     "base: tiny.yaml\nepochs: 2\nexpect: {train_accuracy: '> 0.5'}\n": {
-        "train_loss": "epochs of its base claims.yaml was changed"
+        "train_loss": "epochs of its base claims.yaml changed"
     },
-    "base: middle.yaml\n": {"train_loss": "seeds of its base claims.yaml was changed"},
+    "base: middle.yaml\n": {"train_loss": "seeds of its base claims.yaml changed"},
 }
 
 
@@ -85,7 +85,7 @@ def test_a_claim_of_a_base_that_is_not_complete_is_of_no_config_that_completes_i
         "base: part.yaml\narchitecture: linear\nloss: cross_entropy\noptimizer: {name: sgd, lr: 1e-2}\n"
         "epochs: 1\nbatch_size: full\n",
     )
-    why = "architecture, loss, optimizer and 2 more of its base part.yaml were changed"
+    why = "architecture, loss, optimizer and 2 more of its base part.yaml changed"
     assert load_config(path).not_judged == {"train_loss": why}
 
 

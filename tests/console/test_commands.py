@@ -255,7 +255,7 @@ def test_a_config_is_judged_only_as_it_stands(dlrun: Dlrun, write: Write, tiny: 
     shorter = dlrun("train", path, "epochs=2", "optimizer.lr=0.5", "--name", "shorter")
     [figures] = [line for line in shorter.out.splitlines() if "train_loss < 0" in line]
     assert (shorter.code, figures.split()[-2:]) == (0, ["not", "judged"])
-    assert "not judged: optimizer.lr and epochs were changed; --check judges it" in shorter.out
+    assert "not judged: optimizer.lr and epochs changed; --check judges it" in shorter.out
     found = Run(runs_dir / "shorter-001")
     [verdict] = found.summary()["expect"]
     assert (verdict["met"], verdict["why"]) == (None, "optimizer.lr and epochs were changed")
@@ -269,7 +269,7 @@ def test_a_claim_of_a_base_that_is_changed_is_shown_and_not_judged(
 ) -> None:
     write("claim.yaml", f"{tiny.read_text()}expect: {{train_loss: '< 0'}}\n")
     done = dlrun("train", write("child.yaml", "base: claim.yaml\nepochs: 1\n"))
-    assert (done.code, "not judged: epochs of its base claim.yaml was changed" in done.out) == (0, True)
+    assert (done.code, "not judged: epochs of its base claim.yaml changed" in done.out) == (0, True)
     assert dlrun("resume", "last", "plots=[]").code == 0
     assert dlrun("resume", "last", "--check").code == 5
     assert dlrun("train", write("same.yaml", "base: claim.yaml\nthreads: 1\n")).code == 5
@@ -293,7 +293,7 @@ def test_a_resumed_run_is_judged_if_its_config_is_the_one_it_began_with(
     assert dlrun("train", path, "--stop-after", 1).code == 0
     assert dlrun("resume", "last").code == 5
     longer = dlrun("resume", "last", "epochs=4")
-    assert (longer.code, "not judged: epochs was changed" in longer.out) == (0, True)
+    assert (longer.code, "not judged: epochs changed" in longer.out) == (0, True)
     assert dlrun("resume", "last", "epochs=4", "plots=[]").code == 0  # and stays so
     assert dlrun("resume", "last", "--check").code == 5
     assert dlrun("train", path, "epochs=2", "--stop-after", 1).code == 0

@@ -105,14 +105,21 @@ def test_equal_inputs_of_two_classes_are_named() -> None:
     assert said == (
         "equal inputs of different classes in train: 41.png (dog) and 10.png (cat); correct the classes"
     )
-    labels = torch.arange(60) % 2
-    labels[41] = labels[10]
-    assert warnings(training, torch.randn(20, 4, generator=STREAM), labels) == []
+
+
+def test_copies_within_train_are_named() -> None:
+    training, labels = torch.randn(60, 4, generator=STREAM), torch.arange(60) % 2
+    training[[41, 43]], labels[41] = training[10].clone(), labels[10]
+    said = warnings(training, torch.randn(20, 4, generator=STREAM), labels)
+    assert [line[: line.index(";")] for line in said] == [
+        "1 of the train inputs (1.67 %) is a copy of another one there: 41.png and 10.png",
+        "equal inputs of different classes in train: 43.png (dog) and 10.png (cat)",
+    ]
 
 
 def test_categories_that_recur_with_other_classes_are_no_mistake() -> None:
     few = torch.arange(60).remainder(3).float().unsqueeze(1).expand(60, 2)
-    assert not [said for said in warnings(few, few[:20] + 0.5) if "different classes" in said]
+    assert not [said for said in warnings(few, few[:20] + 0.5) if "classes" in said or "copy" in said]
 
 
 def test_rows_of_equal_inputs_and_other_numbers_are_no_copies() -> None:

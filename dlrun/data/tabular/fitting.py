@@ -19,6 +19,7 @@ from dlrun.data.tabular.parsing import classes_of, parsed, without_trouble
 from dlrun.data.tabular.refusals import refuse_text, refuse_unlearnable, some_columns
 from dlrun.data.tabular.row_weights import note_weights, that_count
 from dlrun.data.tabular.settled_tables import SettledTable
+from dlrun.data.tabular.spellings import said_alike
 from dlrun.data.tabular.splits import Rows, rows_of_splits, said_borders
 from dlrun.errors import UserError
 
@@ -71,6 +72,7 @@ def fitted(settled: SettledTable, notes: list[str]) -> Fitted:
     encoding = _encoding(training, figures, columns, classes, placement, options, findings)
     refuse_unlearnable(figures, encoding, options, table.source)
     said += unlearnable_classes(training, classes, options)
+    findings += said_alike({**encoding.categories, **({options.target: classes} if classes else {})})
     said += constant_columns({name: figures[name] for name in columns if name in figures}, options)
     if options.scale_target == "auto":
         settled.guessed["scale_target"] = encoding.scaling is not None
