@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from dlrun.config.option_types import choices_of
+from dlrun.config.other_words import value_meant
 from dlrun.config.strict_yaml import parse
 from dlrun.errors import UserError
 
@@ -78,6 +79,8 @@ def _readings(value: Any) -> Iterator[Any]:
             yield parse(text, "", has_lines=False).plain()
         if "," in text or " " in text:
             yield as_list(text if "," in text else ", ".join(text.split()))
+    if isinstance(value, str | int) and (choice := value_meant(str(value))):
+        yield choice
     if isinstance(value, float) and value.is_integer():
         yield int(value)
     if type(value) in (int, float):

@@ -37,7 +37,7 @@ _KEYS = {
 _OPTIONS = {
     "lr": "learning_rate learningrate lr0 eta eta0 learning_rate_init base_lr initial_lr init_lr step_size",
     "weight_decay": "l2 wd l2_reg weightdecay",
-    "beta1": "beta_1 betas",
+    "beta1": "beta_1",
     "beta2": "beta_2",
     "eps": "epsilon",
     "hidden": "hidden_size hidden_sizes hidden_layers hidden_layer_sizes hidden_units hidden_dim hidden_dims "
@@ -88,6 +88,13 @@ _PARTS = {
     "imagefolder": "image_folder",
     "timeseries": "windows",
 }
+_VALUES = {
+    "float16": "fp16 half 16 16_mixed 16_true f16",
+    "bfloat16": "bf16 bf16_mixed bf16_true brain",
+    "float32": "fp32 single float 32 32_true f32",
+    "float64": "fp64 double 64 64_true f64",
+}
+_PAIRS = {"betas": ("beta1", "beta2")}  # options of which another tool makes one
 NEEDLESS = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "shuffle")
 NAMES_OF_PART = ("type", "class", "class_path", "_target_", "class_name", "kind")
 SECTIONS = (
@@ -105,7 +112,7 @@ def _by_other(words: Mapping[str, str]) -> dict[str, list[str]]:
     return found
 
 
-_KEY_OF, _OPTIONS_OF = _by_other(_KEYS), _by_other(_OPTIONS)
+_KEY_OF, _OPTIONS_OF, _VALUES_OF = _by_other(_KEYS), _by_other(_OPTIONS), _by_other(_VALUES)
 
 
 def plainly(word: str) -> str:
@@ -121,6 +128,17 @@ def key_meant(word: str) -> str:
 def option_meant(word: str, known: Collection[str]) -> str:
     """The one of the `known` options that is meant by `word`: itself, or what another tool calls so."""
     return next((name for name in (plainly(word), *_OPTIONS_OF.get(plainly(word), ())) if name in known), "")
+
+
+def options_together(word: str, known: Collection[str]) -> tuple[str, ...]:
+    """The `known` options that another tool has as one list, such as `betas`; () if there are none."""
+    together = _PAIRS.get(plainly(word), ())
+    return together if all(name in known for name in together) else ()
+
+
+def value_meant(word: str) -> str:
+    """The choice of an option that another tool calls `word`; "" if there is none."""
+    return _VALUES_OF.get(plainly(word), [""])[0]
 
 
 def part_meant(word: str, names: Collection[str]) -> str:

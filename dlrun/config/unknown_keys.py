@@ -18,12 +18,13 @@ from dlrun.config.other_words import (
     SECTIONS,
     key_meant,
     option_meant,
+    options_together,
     part_meant,
     plainly,
 )
 from dlrun.config.registry import KINDS, Part, Parts
 from dlrun.config.strict_yaml import Located, parse
-from dlrun.errors import UserError, first_few, meant, nearest
+from dlrun.errors import UserError, first_few, in_words, meant, nearest
 
 Note = Callable[..., None]
 _MOST_EXPLAINED = 50  # keys: what is meant takes a look at every part
@@ -63,6 +64,11 @@ def unknown_option(key: str, item: Located, part: Part, path: str, parts: Parts)
         name = name_meant(part.kind, item.value, parts)
         written = _assignment(f"{path}.name", "name", name, item) if name else ""
         return f"there is no such option; dlrun's word is name{written}", ""
+    if (together := options_together(key, known)) and isinstance(item.value, list):
+        each = zip(together, item.value, strict=False)
+        of_each = [_written(f"{path}.{name}", name, value, known[name].type) for name, value in each]
+        words = in_words([text.removeprefix(": write ") for text in of_each])
+        return f"there is no such option; dlrun's words are {in_words(together)}: write {words}", together[0]
     if option := option_meant(key, known):
         written = _written(f"{path}.{option}", option, item, known[option].type)
         return f"there is no such option; dlrun's word is {option}{written}", option

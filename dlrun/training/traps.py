@@ -19,6 +19,7 @@ from dlrun.training.plan import Plan
 _TRIED = 16  # training examples
 _FREE_SIGNS = 20  # outputs with a sign of their own: by chance all are above 0 in one of 2^20
 _ENDINGS = {"output_activation": "output_activation: identity", "relu_output": "relu_output: false"}
+_LESSON_ON_LOGITS, _LESSON_ON_DEAD_UNITS = " (docs/lessons.md, lesson 2)", " (docs/lessons.md, lesson 5)"
 _HARDLY = 0.05  # of the largest output: the least one after a leaky ReLU, an ELU or a GELU
 
 
@@ -72,14 +73,14 @@ def limited_outputs(plan: Plan, loaded: Loaded) -> str:
     fix = f"set {_ENDINGS[stated.pop()]}" if stated else "leave out the activation at the end"
     if low >= 0 and bool(((found.sum(1) - 1).abs() < 1e-3).all()):
         why = f"{name} gives probabilities, which sum to 1, but {loss} and applies the softmax itself"
-        return f"{why}: no class can get more than {most:.0%}; {fix}"
+        return f"{why}: no class can get more than {most:.0%}; {fix}{_LESSON_ON_LOGITS}"
     if max(-low, high) <= 1 + 1e-6:
         why = f"the outputs of {name} stay within {low:.3g} and {high:.3g}, as of an activation, but {loss}"
-        return f"{why}: no class can get more than {most:.0%}; {fix}"
+        return f"{why}: no class can get more than {most:.0%}; {fix}{_LESSON_ON_LOGITS}"
     if low >= -_HARDLY * high:
         ever, some = ("never", "no") if low >= 0 else ("hardly", "little")
         why = f"the outputs of {name} are {ever} below 0, as after a ReLU, but {loss} of either sign"
-        return f"{why}: one that is cut off has {some} gradient; {fix}"
+        return f"{why}: one that is cut off has {some} gradient; {fix}{_LESSON_ON_DEAD_UNITS}"
     return ""
 
 

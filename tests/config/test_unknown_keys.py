@@ -307,6 +307,20 @@ def test_a_table_in_place_of_a_dataset_is_shown_in_one(base: Path) -> None:
     assert mistake.endswith("dlrun's word is dataset")
 
 
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("fp16", "float16"), ("bf16-mixed", "bfloat16"), ("32", "float32"), ("double", "float64")],
+)
+def test_a_precision_in_other_words_is_said_in_dlruns(base: Path, word: str, meant: str) -> None:
+    [mistake] = mistakes(base, [f"precision={word}"])
+    assert advised(mistake) == meant
+
+
+def test_betas_are_two_options(base: Path) -> None:
+    [mistake] = mistakes(base, ["optimizer=adam", "optimizer.betas=[0.8,0.95]"])
+    assert advised(mistake) == "optimizer.beta1=0.8 and optimizer.beta2=0.95"
+
+
 @pytest.mark.parametrize("word", ["monitor=3", "task=3", "architecture.weights=3"])
 def test_a_number_that_names_nothing_is_not_advised_in_quotes(base: Path, word: str) -> None:
     [mistake] = mistakes(base, [word])
