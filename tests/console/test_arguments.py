@@ -251,3 +251,9 @@ def test_what_is_not_found_is_said_with_the_whole_path_at_which_it_was_looked_fo
     done = dlrun(*(word.replace(":", ": ").replace(",", ", ") for word in words.split()))
     assert done.code in (2, 4)
     assert re.search(rf"{re.escape(str(tiny.parent / place))}(\s|$)", done.err), done.err
+
+
+@pytest.mark.parametrize("command", ["train", "predict", "rm", "init", "plot", "sweep", "reproduce"])
+def test_a_usage_line_marks_what_may_be_left_out_or_repeated_once(dlrun: Dlrun, command: str) -> None:
+    [usage] = [line for line in dlrun(command, "--help").out.splitlines() if "Usage:" in line]
+    assert not re.search(r"\[\[|\.\.\.\S*\.\.\.", usage), usage

@@ -98,7 +98,7 @@ RunName = Annotated[
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...",
+        metavar="KEY=VALUE",
         help="Override config keys, such as optimizer.lr=3e-4.",
         autocompletion=complete_override,
     ),

@@ -110,7 +110,7 @@ def predict(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             parser=expanded_text,
             help="Images, folders of images, CSV files with a row for each input, text files, patterns of "
             "files such as 'data/*.csv', or a text.",
@@ -223,7 +223,7 @@ def plot(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME|NAME.OPTION=VALUE]...",
+            metavar="NAME|NAME.OPTION=VALUE",
             help="Plots and their options, such as predictions.rows=6; dataset.path=… if the data has moved.",
             autocompletion=complete_plot,
         ),

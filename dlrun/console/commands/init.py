@@ -28,7 +28,7 @@ def init(
     data: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATA]",
+            metavar="DATA",
             help="A table (CSV, Parquet, .xlsx and others), a folder with a folder of images for each class, "
             "or a plain name for an example without data.",
         ),

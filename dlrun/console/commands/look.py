@@ -210,7 +210,7 @@ def list_parts(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]",
+            metavar="NAME",
             help="A kind of part, such as optimizer, a part, such as adam or optimizer.adam, a key, or an "
             "option, such as lr or optimizer.lr.",
             autocompletion=complete_kind_or_part,

@@ -121,7 +121,7 @@ def rm(
     named: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="Runs or sweeps, or patterns of them such as 'base-*'.",
             parser=expanded_text,
             autocompletion=complete_run_or_sweep,
@@ -184,7 +184,7 @@ def reproduce(
     run: RunName,
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[dataset.path=FILE]...", help="The place of the data, if they have moved."),
+        typer.Argument(metavar="dataset.path=FILE", help="The place of the data, if they have moved."),
     ] = None,
     tolerance: Annotated[
         float,

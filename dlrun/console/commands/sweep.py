@@ -49,7 +49,7 @@ def sweep(
     config: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CONFIG]",
+            metavar="CONFIG",
             help="A YAML file, or the name of a config that comes with dlrun.",
             autocompletion=complete_config,
         ),
@@ -57,7 +57,7 @@ def sweep(
     values: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUES]...",
+            metavar="KEY=VALUES",
             help="A key and its values: 1e-4,1e-3 or log(1e-4,1e-1,7), linspace(0,0.5,6), 1..5.",
             autocompletion=complete_override,
         ),
@@ -220,7 +220,7 @@ def compare(
     named: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...",
+            metavar="RUN",
             help="Runs by folder, start of the name, pattern such as 'spiral_*', or the folder of a sweep; "
             "with --where the default is all runs.",
             parser=expanded_text,
