@@ -37,6 +37,7 @@ from dlrun.training.trained import Trained
 task = "regression"
 of_estimates = True
 automatic = True
+aside = "date"
 
 PALER = 0.38
 LINE = 68  # letters of the full size above a panel
@@ -55,8 +56,8 @@ def over_dates(
 ) -> Figure:
     """True values of a split in blue and predictions in red over dates, with the training split paler.
 
-    Predictions are means over seeds ± 1 sd. Each series has a panel, at most six. Without dates examples are
-    sorted by their true values.
+    Predictions are means over seeds ± 1 sd. Each series has a panel, at most six. Rows without dates are
+    sorted by their true values, and are drawn only if a config or a command names this plot.
 
     Args:
         split: Split to show; auto: that of evaluation, or if there is none train.
@@ -96,7 +97,7 @@ def over_dates(
     if dated:
         date_axis(every[-1])
     else:
-        every[-1].set_xlabel(f"{chosen} examples in the order of their true values", fontsize=TEXT)
+        every[-1].set_xlabel(f"{chosen} rows in the order of their true values; no dates", fontsize=TEXT)
     legend_above(every[0], 2, lines=1 if several or trained.data.target_names else 0)
     figure.align_ylabels()
     left_out = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -48,7 +48,7 @@ class Plan:
     recipe: Recipe
     device: torch.device
     better: dict[str, str]  # figure -> "higher" or "lower"
-    plots: list[Choice]  # the pictures to draw, `auto` replaced by the plots that suit
+    plots: list[Choice]  # those of the config, `auto` replaced by the plots that suit
 
     def load(
         self,
@@ -109,6 +109,18 @@ class Plan:
     def optimizers(self, model: Copies) -> Optimizers:
         """The optimizers of a model's weights, with the config's options."""
         return self.optimizer.of(model)
+
+    def pictures(self, aside: Collection[str]) -> list[Choice]:
+        """The plots to draw of examples that have some columns `aside`.
+
+        One that needs another column, such as a date, is left out unless the config names it.
+        """
+        named = {choice.name for choice in self.config.plots}
+
+        def suits(name: str) -> bool:
+            return self.parts.part("plots", name).constants.get("aside") in (None, *aside)
+
+        return [choice for choice in self.plots if choice.name in named or suits(choice.name)]
 
     @property
     def own_files(self) -> list[str]:

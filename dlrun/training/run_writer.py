@@ -261,7 +261,7 @@ class RunWriter:
         self.rows.close()
         if self.state.epoch and self.plan.plots:
             self.write_summary("running")  # pictures show its best epochs
-            self._pictures = self._draw(self.plan.plots)
+            self._pictures = self._draw(self.plan.pictures(self.loaded["train"].aside))
         best, last = self._best_figures(), row_of(self._figures)
         judged = verdicts(self.plan.config, last, best, self.state.seconds, is_complete=status in DONE)
         if status in DONE:

@@ -134,6 +134,19 @@ def test_what_is_drawn_unasked_suits_the_data_and_the_model(
     assert {choice.name for choice in plan.plots} == names
 
 
+def test_a_picture_over_dates_is_drawn_unasked_only_where_there_are_dates(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    rows: dict[str, Any] = {"dataset": "line", "loss": "mse", "metrics": [], "epochs": 1}
+    run = trained(planned(parts, **rows, plots=["auto"]), tmp_path)
+    assert {path.stem for path in run.plots.glob("*.png")} == {"curves", "residuals"}
+    for changes, named in ((rows, ["over_dates"]), (DAYS, [])):
+        plan = planned(parts, **changes | {"plots": ["auto", *named]})
+        pictures = plan.pictures(plan.load()["train"].aside)
+        assert {choice.name for choice in pictures} == {"curves", "over_dates", "residuals"}
+    figure = drawn(untrained(parts, **rows), "over_dates")
+    assert "test rows in the order of their true values; no dates" in words(figure)
+
+
 def test_a_picture_of_the_data_is_never_drawn_unasked() -> None:
     parts = Parts()
     of_data = {

@@ -262,7 +262,7 @@ def plot(
         warn(f"no plots are named, by the run's config either: name some, as in dlrun plot {run} curves")
         return
     make_folder(folder, ANOTHER_OUT)
-    if not draw_all(trained, trained.plan.plots, folder):
+    if not draw_all(trained, trained.plan.pictures(trained.loaded["train"].aside), folder):
         raise SystemExit(1)
 
 
