@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from dlrun.drawing.fonts import Picture
-from dlrun.drawing.style import GREY, INK, LETTER, RED, TEXT, WIDTH, put_title, shown
+from dlrun.drawing.style import GREY, INK, LETTER, RED, TEXT, WIDTH, both_ends, put_title, shown
 from dlrun.errors import UserError
 from dlrun.training.trained import Trained
 
@@ -123,7 +123,7 @@ def gallery(
     longest = max(len(shown(name)) for name in classes)
     one_line = in_one_line(columns, classes)
     size = TEXT if one_line else max(SMALLEST, min(TEXT, TEXT * letters_in(cell, TEXT) / (longest + 2)))
-    letters = max(3, letters_in(cell, size) - 2)
+    letters = max(5, letters_in(cell, size))
     pictures = [one for _, ones in groups for one in ones]
     lines = (1 if one_line else 2) + any(one.below for one in pictures)
     words = 0.18 * lines * size / TEXT + 0.04  # inches for the caption above each picture
@@ -141,8 +141,8 @@ def gallery(
         y += room
         for place, one in enumerate(ones):
             left, top = EDGE + place % columns * cell, y + place // columns * step
-            true, said = shown(one.true, letters), shown(one.said, letters)
             mark = "✗ " if one.marked else ""
+            true, said = shown(one.true, letters), shown(one.said, letters - len(mark))
             text = f"{mark}{true} / {said}" if one_line else f"{true}\n{mark}{said}"
             text += f"\n{one.below}" if one.below else ""
             middle = (left + cell / 2, top + words - 0.03)
@@ -154,18 +154,11 @@ def gallery(
                 axes, one.picture, (left + 0.05 * cell, top + words, 0.9 * cell, side), framed=one.marked
             )
             if one.file:
-                name = _both_ends(one.file, letters_in(0.8 * cell, SMALL))
+                name = both_ends(one.file, letters_in(0.8 * cell, SMALL))
                 below = (left + cell / 2, top + words + side + 0.03)
                 axes.text(*below, name, ha="center", va="top", size=SMALL, color=GREY)
         y += deep * step
     return figure
-
-
-def _both_ends(name: str, longest: int) -> str:
-    """A file name as text, cut in the middle: names of photographs differ at their ends."""
-    if len(name) > longest:
-        name = f"{name[: longest // 3]}…{name[longest // 3 + 1 - longest :]}"
-    return shown(name, longest)
 
 
 def in_one_line(columns: int, classes: Sequence[str]) -> bool:

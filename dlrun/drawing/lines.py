@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import compress
+from os.path import commonpath
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from dlrun.drawing.style import CLASS_COLOURS, DASHES, MARKERS, TEXT, shown
+from dlrun.drawing.style import CLASS_COLOURS, DASHES, MARKERS, TEXT, both_ends, shown
+from dlrun.run_folders.run import Run
 from dlrun.training.figures import figure_name
 from dlrun.training.trained import Trained
 
@@ -41,6 +43,17 @@ def look_of(number: int, label: str) -> Look:
     """The style of one of many lines: by its number a colour, dashes and a marker."""
     colour, marker = CLASS_COLOURS[number % len(CLASS_COLOURS)], MARKERS[number % len(MARKERS)]
     return Look(label, colour, DASHES[number % len(DASHES)], marker=marker)
+
+
+def run_labels(runs: Sequence[Run], longest: int = 40) -> list[str]:
+    """A label for each run: its name, or if others have it too, its folder from where theirs part on."""
+    folders = [run.folder.resolve() for run in runs]
+    labels = list[str]()
+    for run, folder in zip(runs, folders, strict=True):
+        alike = {other for one, other in zip(runs, folders, strict=True) if one.name == run.name}
+        label = folder.relative_to(commonpath(alike)).as_posix() if len(alike) > 1 else run.name
+        labels.append(both_ends(label, longest))
+    return labels
 
 
 def by_epoch(rows: Mapping[str, list[Any]], copies: int, wanted: Sequence[str]) -> dict[str, Numbers]:

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dlrun.drawing.fonts import Picture
 from dlrun.drawing.over_values import MOST_TICKS, palette
-from dlrun.drawing.setting_values import as_number, spans_decades, text_of, words_of
+from dlrun.drawing.setting_values import as_number, labels_of, spans_decades, text_of
 from dlrun.drawing.style import (
     BLUE,
     GREY,
@@ -62,9 +62,7 @@ def in_rows(found: Comparison, groups: Sequence[SettingResult], keys: Sequence[s
             linewidth=1.4,
             clip_on=False,
         )
-    axes.set_yticks(
-        range(len(ordered)), [words_of(group, keys, longest=34) for group in ordered], fontsize=TEXT
-    )
+    axes.set_yticks(range(len(ordered)), labels_of(ordered, keys, 34), fontsize=TEXT)
     axes.set_ylim(-0.6, len(ordered) - 0.4)
     better = "higher" if found.higher_is_better else "lower"
     axes.set_xlabel(f"{shown(column_name(found.column), 40)} ({better} is better)", fontsize=TEXT)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dlrun.drawing.style import (
-    shown,
-)
+from dlrun.drawing.lines import run_labels
+from dlrun.drawing.style import both_ends
 from dlrun.run_folders.comparison import SettingResult
 from dlrun.run_folders.records import LARGEST, written
 
@@ -41,12 +40,22 @@ def words_of(group: SettingResult, keys: Sequence[str], longest: int = 30) -> st
     named = ", ".join(f"{key.split('.', 1)[-1]} {plainly(group.shown[key])}" for key in there)
     if len(named) > longest:
         named = ", ".join(plainly(group.shown[key]) for key in there)
-    return shown(named, longest)
+    return both_ends(named, longest)
+
+
+def labels_of(groups: Sequence[SettingResult], keys: Sequence[str], longest: int) -> list[str]:
+    """A label for each setting: the values of some keys, and its first run if others look alike."""
+    values = [words_of(group, keys, longest) for group in groups]
+    names = run_labels([group.runs[0] for group in groups])
+    return [
+        said if said and values.count(said) == 1 else f"{said} ({name})" if said else name
+        for said, name in zip(values, names, strict=True)
+    ]
 
 
 def text_of(value: Any, longest: int = 24) -> str:
     """A value as short text that matplotlib can draw safely."""
-    return shown(plainly(value), longest)
+    return both_ends(plainly(value), longest)
 
 
 def plainly(value: Any) -> str:

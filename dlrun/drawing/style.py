@@ -59,6 +59,13 @@ def shown(name: object, longest: int = 20) -> str:
     return text.replace("$", r"\$")
 
 
+def both_ends(name: str, longest: int) -> str:
+    """An untrusted name as text like `shown`, cut in the middle: names of files differ at their ends."""
+    if len(name) > longest:
+        name = f"{name[: longest // 3]}…{name[longest // 3 + 1 - longest :]}"
+    return shown(name, longest)
+
+
 def capitalised(text: str) -> str:
     """A text with a capital first letter; the others, as in `MAE`, stay as they are."""
     return text[:1].upper() + text[1:]

@@ -13,7 +13,7 @@ from dlrun.drawing.fonts import Picture
 from dlrun.drawing.lines import Look, Numbers, draw_line, epoch_axis, look_of
 from dlrun.drawing.over_many_values import MOST_ROWS, in_rows, parallel
 from dlrun.drawing.over_values import over_one, over_two, scattered
-from dlrun.drawing.setting_values import as_number, spans_decades, text_of, words_of
+from dlrun.drawing.setting_values import as_number, labels_of, number_at, spans_decades, text_of, words_of
 from dlrun.drawing.style import (
     CLASS_COLOURS,
     TEXT,
@@ -70,9 +70,17 @@ def settings_figure(found: Comparison, name: str) -> Figure | None:
     numeric = [key for key in keys if all(as_number(group.shown.get(key)) is not None for group in groups)]
     others = [key for key in keys if key not in numeric]
     counts = [len({text_of(group.shown.get(key)) for group in groups}) for key in keys]
-    if len(numeric) == 1 and len(others) <= 1 and len({words_of(g, others) for g in groups}) <= MOST_LINES:
+    lines = {words_of(group, others) for group in groups}
+    # settings whose values look alike would lie in one place
+    on_lines = {(words_of(g, others), *(number_at(g, key) for key in numeric)) for g in groups}
+    cells = {tuple(text_of(group.shown.get(key)) for key in keys) for group in groups}
+    if len(numeric) == 1 and len(others) <= 1 and len(lines) <= MOST_LINES and len(on_lines) == len(groups):
         figure = over_one(found, groups, numeric[0], others)
-    elif len(keys) == 2 and max(counts) <= MOST_CELLS and len(groups) >= 0.5 * counts[0] * counts[1]:
+    elif (
+        len(keys) == 2
+        and max(counts) <= MOST_CELLS
+        and len(groups) == len(cells) >= 0.5 * counts[0] * counts[1]
+    ):
         figure = over_two(found, groups, keys)
     elif len(numeric) == len(keys) == 2:
         figure = scattered(found, groups, keys)
@@ -124,12 +132,12 @@ def curves_figure(found: Comparison) -> Figure | None:
     tidy(axes)
     longest: Numbers = np.zeros(0)
     reached_values = list[Numbers]()
-    for number, group in enumerate(drawn):
+    for number, (group, said) in enumerate(zip(drawn, labels_of(drawn, keys, 50), strict=True)):
         epochs, values = over_epochs(group, column, is_last=not found.is_of_best_epoch)
         if not len(epochs):
             continue
         reached = mean_and_spread(list(group.values.values()))
-        label = f"{words_of(group, keys, longest=50) or shown(group.runs[0].name, 40)}: {reached}"
+        label = f"{said}: {reached}"
         # many overlapping bands would hide the lines
         look = look_of(number, label) if len(drawn) > 1 else Look(label, CLASS_COLOURS[number])
         draw_line(axes, look, epochs, values, with_band=len(drawn) <= MOST_BANDS)

@@ -8,7 +8,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dlrun.drawing.fonts import Picture
-from dlrun.drawing.lines import Numbers, axis_label, by_epoch, draw_line, epoch_axis, look_of, measured
+from dlrun.drawing.lines import (
+    Numbers,
+    axis_label,
+    by_epoch,
+    draw_line,
+    epoch_axis,
+    look_of,
+    measured,
+    run_labels,
+)
 from dlrun.drawing.style import (
     TEXT,
     WIDTH,
@@ -52,11 +61,11 @@ def several_runs(trained: Trained, *, runs: Sequence[str], column: str | None = 
     tidy(axes)
     longest: Numbers = np.zeros(0)
     several_seeds = False
-    for number, run in enumerate(every):
+    for number, (run, said) in enumerate(zip(every, run_labels(every), strict=True)):
         epochs, values = of(run, column)
         several_seeds |= values.shape[1] > 1
         last = [column[np.isfinite(column)][-1] for column in values.T]  # a seed may have stopped early
-        name = f"{shown(run.name, 40)}: {mean_and_spread(last)} at epoch {epochs[-1]:,.0f}"
+        name = f"{said}: {mean_and_spread(last)} at epoch {epochs[-1]:,.0f}"
         draw_line(axes, look_of(number, name), epochs, values)
         longest = max(longest, epochs, key=len)
     figure_name = column.split("_", 1)[-1]  # runs may have different losses, so no unit

@@ -269,6 +269,32 @@ def test_lines_of_a_sweep_differ_without_their_colours(tmp_path: Path) -> None:
     assert len(looks) == 3
 
 
+def test_settings_that_look_alike_are_told_apart_by_the_folders_of_their_runs(tmp_path: Path) -> None:
+    found = []
+    for folder, rate in (("a", 0.1234561), ("b", 0.1234562)):
+        changes = {"optimizer": {"name": "adam", "lr": rate}}
+        run = made(tmp_path / folder, changes, final={"train_loss": [1.0]})
+        found.append(with_rows(run, ["1,0,1.0,1,1"]))
+    assert found[0].name == found[1].name
+    figure = curves(*found, metric="train_loss")
+    assert figure is not None
+    labels = [str(line.get_label()) for line in figure.axes[0].lines]
+    assert labels == [f"lr 0.1235 ({folder}/{found[0].name}): 1" for folder in "ab"]
+
+
+@pytest.mark.parametrize(
+    ("other", "lines", "rows"), [({"batch_size": [8, 16]}, 4, 0), ({"activation": ["relu", "tanh"]}, 0, 4)]
+)
+def test_no_setting_hides_one_whose_values_look_alike(
+    other: dict[str, list[Any]], lines: int, rows: int
+) -> None:
+    paths = [f"data/{'x' * 12}{n}/{'y' * 20}.csv" for n in (1, 2)]
+    axes = drawn(swept({"dataset.path": paths} | other)).axes[0]
+    through_all = [line for line in axes.lines if list(line.get_xdata()) == [0, 1, 2]]  # type: ignore[arg-type]
+    assert not axes.images
+    assert (len(through_all), len(axes.get_yticks())) == (lines, rows)
+
+
 def test_of_many_settings_the_best_are_drawn(tmp_path: Path) -> None:
     found = [
         with_rows(made(tmp_path, {"epochs": n}, final={"train_loss": [float(n)]}), [f"1,0,{n}.0,1,1"])
