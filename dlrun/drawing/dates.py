@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
 from dlrun.data.examples import Data, Split
+from dlrun.drawing.style import TEXT
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 Dates = np.ndarray[Any, np.dtype[np.datetime64]]
@@ -45,7 +47,17 @@ def apart(steps: Numbers, places: Numbers, values: Numbers) -> tuple[Numbers, Nu
 
 
 def date_axis(axes: Axes, least: int = 3, most: int = 8) -> None:
-    """Label the x axis, in days since 1970, with few, short dates."""
+    """Label the x axis, in days since 1970, with few, short dates: what all lack stands below the first."""
     locator = AutoDateLocator(minticks=least, maxticks=most)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(FromTheFirst(locator))  # type: ignore[no-untyped-call]
+    axes.xaxis.get_offset_text().set(x=0, horizontalalignment="left", fontsize=TEXT)
+
+
+class FromTheFirst(ConciseDateFormatter):
+    """Short dates, of which the first is completed, such as by its month; later ones say where it changes."""
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        # matplotlib completes the last tick, which may be of the next month
+        labels = super().format_ticks(list(values)[::-1])  # type: ignore[no-untyped-call]
+        return list(labels)[::-1]

@@ -56,14 +56,16 @@ LINES = {  # lower lines are wider, so that none is hidden
 }
 DASHES = ("-", "--", "-.")  # of the loss and the metrics, if they share a chart
 DECADES_SHOWN_LINEARLY = 2
+LEAST_DECADES = 0.5  # of a logarithmic axis; one of fewer looks like a linear one
 FLAT = 5  # times that the first tenth of the epochs may widen the axis of the others
 CORNERS = (Bbox.from_bounds(0.5, 0.42, 0.48, 0.44), Bbox.from_bounds(0.5, 0.16, 0.48, 0.44))  # of an inset
 NEAR = 0.3  # an axis is extended for a baseline by at most this share of its height
 LETTERS = 62  # in a line across a chart
 SAMPLED = 200  # points along a curve
-RIGHT_ENDS = (0.995, 0.8, 0.6, 0.45)  # of labels, as shares of the axis
-LETTER_SHARE = 0.0138  # width of a letter of a label, as a share of the axis
+RIGHT_ENDS = (0.995, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)  # of labels, as shares of the axis
+LETTER_SHARE = 0.0145  # width of a letter of a label, as a share of the axis
 LINE_OF_TEXT = 0.12  # height of a line of text, as a share of the axis
+CLEAR = 0.2  # of a label's height, between it and the curves
 ABOVE_CURVES = 4.5
 BEHIND_WORDS = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.75}
 
@@ -112,7 +114,8 @@ def curves(
                     draw_line(axes, look, epochs, found)
                 lines.append(Line(look, epochs, found))
         for number, epoch in enumerate(sorted({*best})):
-            label = f"best epoch{'s' * (len({*best}) > 1)} by {shown(column_name(trained.plan.monitor), 28)}"
+            epochs_said = "" if panels == "one" else f" epoch{'s' * (len({*best}) > 1)}"
+            label = f"best{epochs_said} by {shown(column_name(trained.plan.monitor), 28)}"
             label = label if number == 0 else "_"
             axes.axvline(epoch, color=GREY, linewidth=1.2, linestyle=":", label=label, zorder=1)
         axes.set_ylabel(", ".join(axis_label(trained, figure) for figure in group), fontsize=TEXT)
@@ -129,7 +132,7 @@ def curves(
             inset = magnify_the_end(axes, lines)
         if limits is not None:
             axes.set_ylim(*limits)
-        notes = draw_baselines(trained, axes, group, lines, inset, fixed=limits is not None)
+        notes = draw_baselines(trained, axes, group, lines, best, inset, fixed=limits is not None)
         if limits is not None and (notes := beyond(lines, *limits) + notes):
             said = in_lines(f"beyond this axis: {'; '.join(notes)}", LETTERS)
             axes.set_title(said, loc="left", fontsize=TEXT - 1, color=INK)
@@ -154,6 +157,7 @@ def draw_baselines(
     axes: Axes,
     figures: Sequence[str],
     lines: Sequence[Line],
+    best: Sequence[int],
     inset: Bbox,
     *,
     fixed: bool,
@@ -167,6 +171,7 @@ def draw_baselines(
     scale = np.log10 if axes.get_yscale() == "log" else np.asarray
     low, high = (float(scale(end)) for end in axes.get_ylim())
     room = 0 if fixed else NEAR * (high - low)
+    insets = [part for part in axes.child_axes if isinstance(part, Axes)]
     near: list[tuple[float, str, bool]] = []  # position, label, True if higher is better
     for name, reached in trained.baselines(trained.split).items():
         for figure in figures:
@@ -175,20 +180,25 @@ def draw_baselines(
             said = f"{said}: {value:.4g}{unit(trained, figure)}"
             place = float(scale(value)) if value > 0 or scale is np.asarray else -np.inf
             if low - room <= place <= high + room:
-                axes.axhline(value, color=INK, linewidth=1.2, linestyle=(0, (1, 2)), zorder=1)
+                for part in [axes, *insets]:
+                    if part is axes or part.get_ylim()[0] <= value <= part.get_ylim()[1]:
+                        part.axhline(value, color=INK, linewidth=1.2, linestyle=(0, (1, 2)), zorder=1)
                 near.append((place, said, trained.plan.better[figure] == "higher"))
             elif np.isfinite(value):
                 edge = "above" if place > high else "below"
                 words[edge].append(said if fixed else f"{said}, {edge}")
     line = LINE_OF_TEXT * (high - low)
     across, along = sampled(axes, lines)
+    first, last = axes.get_xlim()
+    upright = [(epoch - first) / (last - first) for epoch in sorted({*best})]
+    ends = sorted({*RIGHT_ENDS, *(share - 0.01 for share in upright)}, reverse=True)
     placed = list[Bbox]()
     for places, said, higher in labels(near, line):
         middle = (fmean(places) - low) / (high - low)
         is_beside = inset.y0 - 2 * LINE_OF_TEXT < middle < inset.y1 + LINE_OF_TEXT
         text = in_lines(said, LETTERS // 2 if is_beside else LETTERS)
         wide, tall = size_of(text, line)
-        right = [inset.x0 - 0.09] if is_beside else RIGHT_ENDS
+        right = [inset.x0 - 0.09] if is_beside else ends
         boxes = {
             (end, below): Bbox.from_extents(
                 end - wide,
@@ -201,7 +211,8 @@ def draw_baselines(
         }
         others = [place for place, *_ in near if place not in places]
         (end, below), box = min(
-            boxes.items(), key=lambda item: hidden_by(item[1], across, along, others, placed, low)
+            boxes.items(),
+            key=lambda item: hidden_by(item[1], across, along, others, upright, placed, low),
         )
         placed.append(box)
         place = min(places) if below else max(places)
@@ -253,17 +264,24 @@ def hidden_by(
     across: Numbers,
     along: Numbers,
     others: Sequence[float],
+    upright: Sequence[float],
     placed: Sequence[Bbox],
     low: float,
 ) -> float:
-    """A measure of what a label in a box would hide: curves, lines of other baselines and their labels.
+    """A measure of what a label in a box would hide: curves, other baselines and labels, upright lines.
 
-    One that would extend an axis of positive figures below 0 counts as one over another label.
+    One that would begin left of the axes counts as one over another label, and it counts a little if an axis
+    of positive figures would have to begin below 0.
     """
-    behind = (across > box.x0) & (across < box.x1) & (along > box.y0) & (along < box.y1)
+    behind, beside = (
+        ((across > box.x0) & (across < box.x1) & (along > box.y0 - room) & (along < box.y1 + room)).sum()
+        for room in (0.0, CLEAR * box.height)
+    )
     crossed = sum(box.y0 < place < box.y1 for place in others)
-    over = sum(box.overlaps(other) for other in placed) + (box.y0 < 0 <= low + box.height)
-    return float(behind.sum() + SAMPLED * (0.25 * crossed + over))
+    cut = sum(box.x0 < share < box.x1 for share in upright)
+    over = sum(box.overlaps(other) for other in placed) + (box.x0 < 0)
+    is_below = box.y0 < 0 <= low + box.height
+    return float(behind + 0.1 * beside + SAMPLED * (0.02 * cut + 0.2 * is_below + 0.25 * crossed + over))
 
 
 def sampled(axes: Axes, lines: Sequence[Line]) -> tuple[Numbers, Numbers]:
@@ -372,7 +390,8 @@ def needs_decades(seen: Numbers, lines: Sequence[Line], *, is_loss: bool) -> boo
     """
     if spans_decades(seen, DECADES_SHOWN_LINEARLY if is_loss else DECADES_SHOWN_LINEARLY / 2):
         return True
-    return len(seen) > 0 and bool(seen.min() > 0) and flattened(lines)
+    is_positive = len(seen) > 0 and bool(seen.min() > 0)
+    return is_positive and spans_decades(seen, LEAST_DECADES) and flattened(lines)
 
 
 def later(lines: Sequence[Line]) -> list[Line]:

@@ -23,8 +23,9 @@ from small_runs import own_parts, planned, trained
 from dlrun.config.keys import Choice
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
+from dlrun.drawing.dates import date_axis
 from dlrun.drawing.fonts import Picture
-from dlrun.drawing.image_grids import as_pictures
+from dlrun.drawing.image_grids import Captioned, as_pictures, gallery
 from dlrun.drawing.style import TITLE, Predicted, headline, mean_and_spread, put_title, shown
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
@@ -237,6 +238,33 @@ def test_the_label_of_a_baseline_keeps_off_the_curves(tmp_path: Path) -> None:
     assert not any(inside)
 
 
+def test_the_label_of_a_baseline_stands_beside_the_line_of_the_best_epoch(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    run = opened(trained(planned(parts, dataset="uneven", epochs=20), tmp_path), parts)
+    run.rows |= {"train_loss": [3 - 0.1 * epoch for epoch in run.rows["epoch"]]}  # least at the last epoch
+    run.run.write_json("summary.json", run.run.summary() | {"best": None})  # type: ignore[union-attr]
+    run.rows |= {"train_accuracy": [0.5] * 20, "test_accuracy": [0.65] * 20}
+    figure = drawn(run, "curves")
+    FigureCanvasAgg(figure).draw()
+    axes = figure.axes[1]
+    [best] = [line for line in axes.lines if str(line.get_label()).startswith("best epoch")]
+    [label] = [text for text in axes.texts if text.get_text().startswith("class prior")]
+    assert label.get_window_extent().x1 < best.get_window_extent().x0
+
+
+def test_a_baseline_that_curves_run_along_is_labelled_on_their_other_side(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    run = opened(trained(planned(parts, dataset="uneven", epochs=20), tmp_path), parts)
+    first_far = [0.4, 0.5, *[0.595] * 18]  # then just below the class prior, 0.6
+    run.rows |= {"train_accuracy": first_far, "test_accuracy": first_far}
+    figure = drawn(run, "curves")
+    FigureCanvasAgg(figure).draw()
+    _, axes = figure.axes
+    [label] = [text for text in axes.texts if text.get_text().startswith("class prior")]
+    box = label.get_window_extent().transformed(axes.transData.inverted())
+    assert box.y0 > 0.6
+
+
 def test_a_long_title_has_more_lines_not_smaller_letters(tmp_path: Path) -> None:
     data = of_data(own_parts(tmp_path), **DAYS | {"name": "x" * 30})
     figure = Picture(figsize=(6.4, 4), layout="constrained")
@@ -263,6 +291,19 @@ def test_curves_show_their_beginning(tmp_path: Path) -> None:
     assert low < 1 - falling[4] < -1 < high < 0, "the rest of it can be read"
     [inset] = drawn(run, "curves", log=False).axes[0].child_axes
     assert 2 < inset.get_ylim()[1] < 5
+
+
+def test_losses_close_together_have_an_inset_with_the_baselines_there(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    run = opened(trained(planned(parts, dataset="uneven", epochs=40), tmp_path), parts)
+    without = run.baselines("test")["class prior"]["loss"]
+    falling = [without * (0.99 + 0.1 / 2 ** (epoch - 1) + epoch / 2000) for epoch in run.rows["epoch"]]
+    run.rows |= {"train_loss": falling, "test_loss": falling}
+    loss = drawn(run, "curves").axes[0]
+    assert loss.get_yscale() == "linear"
+    [inset] = loss.child_axes
+    assert straight(inset) == [without]
+    assert inset.get_ylim()[0] < without < inset.get_ylim()[1]
 
 
 @pytest.mark.parametrize("scaled", [True, False])
@@ -327,6 +368,14 @@ def test_a_run_or_a_column_that_is_not_there_is_named(
     run = opened(trained(planned(), tmp_path))
     with pytest.raises(UserError, match=said):
         drawn(run, "several_runs", **options)
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    first, second = (trained(planned(epochs=1), tmp_path / name) for name in ("monday", "tuesday"))
+    axes = drawn(opened(first), "several_runs", runs=[str(second.folder)]).axes[0]
+    labels = [str(line.get_label()).split(":")[0] for line in axes.lines]
+    assert first.name == second.name
+    assert labels == [f"monday/{first.name}", f"tuesday/{first.name}"]
 
 
 # ------------------------------------------------------------------------ regressions
@@ -438,6 +487,17 @@ def test_dates_of_a_random_split_are_points_in_their_order(tmp_path: Path) -> No
     dates, _ = line_of(axes, "test: true")
     assert dates == sorted(dates)
     assert len(drawn(run, "over_dates", most=7).axes[0].lines[0].get_xdata()) == 7
+
+
+def test_what_days_lack_is_that_of_the_first_and_later_ones_say_where_it_changes() -> None:
+    axes = Picture().subplots()
+    first = np.datetime64("2023-12-22")
+    axes.plot(first + np.arange(11), range(11))
+    date_axis(axes)
+    axes.figure.draw_without_rendering()
+    days = [label.get_text() for label in axes.get_xticklabels()]
+    assert days[0].isdigit() and days[-1] == "Jan"
+    assert axes.xaxis.get_offset_text().get_text() == "2023-Dec"
 
 
 def test_without_dates_predictions_stand_in_the_order_of_the_truth(tmp_path: Path) -> None:
@@ -661,6 +721,17 @@ def test_predictions_mark_what_is_wrong_among_images_drawn_at_random(tmp_path: P
     assert words(figure).count("✗") == 20 - right
     other = drawn(run, "predictions", rows=1, columns=4, seed=1)
     assert words(other) != words(drawn(run, "predictions", rows=1, columns=4))
+
+
+def test_a_name_that_fits_above_its_image_is_not_cut() -> None:
+    names = ["T-shirt/top", "Ankle boot"]
+    right = Captioned(torch.zeros(2, 2, 3), names[0], names[0])
+    wrong = Captioned(torch.zeros(2, 2, 3), names[0], names[1], marked=True)
+    figure = gallery("Clothes", [("", [right, wrong])], 8, names)
+    captions = [text for text in figure.findobj(Text) if "\n" in text.get_text()]  # type: ignore[attr-defined]
+    assert [text.get_text() for text in captions] == ["T-shirt/top\nT-shirt/top", "T-shirt/top\n✗ Ankle boot"]  # type: ignore[attr-defined]
+    first, second = (text.get_window_extent() for text in captions)
+    assert first.x1 < second.x0
 
 
 @pytest.mark.parametrize("architecture", [LINEAR, {"name": "softmax_scratch"}])
