@@ -97,13 +97,19 @@ def settings_figure(found: Comparison, name: str) -> Figure | None:
         shown(name, 40),
         f"{len(groups)} settings",
         how_many_seeds(groups),
-        found.epoch,
+        said_epoch(found),
         f"{without} diverged" if without else "",
         f"{in_part} from some of their seeds" if in_part else "",
     ]
     what = f"Best {shown(column_name(found.column), 40)} {reached}: {words_of(best, keys, longest=48)}"
     put_title(figure, f"{what}\n{' · '.join(filter(None, facts))}")
     return figure
+
+
+def said_epoch(found: Comparison) -> str:
+    """The epoch of the figures, like `Comparison.epoch`, with the column in words."""
+    is_named = found.is_of_best_epoch and found.monitor
+    return f"epoch of best {shown(column_name(found.monitor), 40)}" if is_named else found.epoch
 
 
 def how_many_seeds(groups: Sequence[SettingResult]) -> str:
@@ -156,7 +162,7 @@ def curves_figure(found: Comparison) -> Figure | None:
     left_out = sum(not group.values for group in found.groups)
     facts = [
         how_many_seeds(drawn),
-        f"legend: {found.epoch}" if found.epoch else "",
+        f"legend: {said_epoch(found)}" if found.epoch else "",
         f"{left_out} diverged" if left_out else "",
     ]
     put_title(figure, f"{what}\n{' · '.join(filter(None, facts))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,11 @@ def test_the_title_names_the_best_by_the_direction_of_the_metric() -> None:
         assert f": lr {rate:g}\n" in title(drawn(found))
         assert "mean ± sd of 3 seeds" in title(drawn(found))
     assert "one seed each" in title(drawn(swept({"optimizer.lr": RATES}, n=1)))
+
+
+def test_the_title_names_the_column_that_chose_the_epoch_in_words() -> None:
+    found = replace(swept({"optimizer.lr": RATES}, metric="best.test_accuracy"), monitor="valid_loss")
+    assert title(drawn(found)).replace("\n", " · ").endswith("epoch of best validation loss")
 
 
 def test_words_of_ones_own_are_never_taken_for_maths() -> None:
