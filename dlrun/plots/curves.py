@@ -58,7 +58,9 @@ DASHES = ("-", "--", "-.")  # of the loss and the metrics, if they share a chart
 DECADES_SHOWN_LINEARLY = 2
 LEAST_DECADES = 0.5  # of a logarithmic axis; one of fewer looks like a linear one
 FLAT = 5  # times that the first tenth of the epochs may widen the axis of the others
-CORNERS = (Bbox.from_bounds(0.5, 0.42, 0.48, 0.44), Bbox.from_bounds(0.5, 0.16, 0.48, 0.44))  # of an inset
+INSET = Bbox.from_extents(0.5, 0.16, 0.98, 0.86)  # the room of an inset, as shares of the axes
+TALL, LEAST_TALL = 0.44, 0.28  # heights of an inset
+WORDS = 0.16  # height of its title, and of the labels below it
 NEAR = 0.3  # an axis is extended for a baseline by at most this share of its height
 LETTERS = 62  # in a line across a chart
 SAMPLED = 200  # points along a curve
@@ -418,11 +420,19 @@ def flattened(lines: Sequence[Line]) -> bool:
 
 
 def magnify_the_end(axes: Axes, lines: Sequence[Line]) -> Bbox:
-    """Draw the last nine tenths of the lines once more, in an inset where the fewest of their points are."""
+    """Draw the last nine tenths of the lines once more, in an inset below or above them."""
     rest = later(lines)
     points = np.concatenate([np.column_stack([epochs, np.nanmean(values, 1)]) for _, epochs, values in rest])
     shares = axes.transAxes.inverted().transform(axes.transData.transform(points))
-    box = CORNERS[int(np.median(shares[:, 1]) > 0.5)]
+    beside = shares[shares[:, 0] >= min(INSET.x0 - 0.1, shares[:, 0].max()), 1]
+    below, above = beside.min() - WORDS - INSET.y0, INSET.y1 - WORDS - beside.max()
+    if max(below, above) < LEAST_TALL:  # the curves are in the middle: the axis makes room above them
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, low + (high - low) * float(beside.max()) / (INSET.y1 - WORDS - LEAST_TALL))
+        above = LEAST_TALL
+    tall = min(TALL, max(below, above))
+    bottom = INSET.y0 if below >= above else INSET.y1 - tall
+    box = Bbox.from_bounds(INSET.x0, bottom, INSET.width, tall)
     inset = axes.inset_axes(box.bounds, zorder=5)
     tidy(inset)
     for look, epochs, values in rest:
@@ -431,7 +441,8 @@ def magnify_the_end(axes: Axes, lines: Sequence[Line]) -> Bbox:
     inset.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     inset.yaxis.set_major_locator(MaxNLocator(3))
     first = min(line.epochs[0] for line in rest)
-    inset.set_title(f"from epoch {first:,.0f} on", fontsize=TEXT - 1.5, color=INK, loc="left", pad=3)
+    said = inset.set_title(f"from epoch {first:,.0f} on", fontsize=TEXT - 1.5, color=INK, loc="left", pad=3)
+    said.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
     return box
 
 

@@ -306,6 +306,23 @@ def test_losses_close_together_have_an_inset_with_the_baselines_there(tmp_path: 
     assert inset.get_ylim()[0] < without < inset.get_ylim()[1]
 
 
+@pytest.mark.parametrize("level", [0.35, 0.42, 0.47, 0.55])
+def test_an_inset_and_its_title_keep_off_the_curves(level: float, tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    run = opened(trained(planned(parts, dataset="uneven", epochs=40), tmp_path), parts)
+    peak = [0.3, 0.6, *(level + epoch / 5000 for epoch in run.rows["epoch"][2:])]
+    run.rows |= {"train_accuracy": peak, "test_accuracy": peak}
+    figure = drawn(run, "curves")
+    FigureCanvasAgg(figure).draw()
+    _, axes = figure.axes
+    [inset] = axes.child_axes
+    box = inset.get_tightbbox().transformed(axes.transData.inverted())
+    epochs, values = line_of(axes, "test")
+    at = np.linspace(1, 40, 500)
+    inside = [box.contains(x, y) for x, y in zip(at, np.interp(at, epochs, values), strict=True)]
+    assert not any(inside)
+
+
 @pytest.mark.parametrize("scaled", [True, False])
 def test_the_loss_of_a_scaled_target_has_no_unit(tmp_path: Path, scaled: bool) -> None:
     path = tmp_path / "table.csv"
