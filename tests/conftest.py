@@ -1,4 +1,4 @@
-"""Fixtures of more than one test file: a tiny config, a runs folder, the command line, real data."""
+"""Fixtures of more than one test file: tiny configs, a runs folder, the command line, real data."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from types import FrameType
 from typing import Any
 
 import pytest
+import yaml
 from places import PROJECT, TINY
+from small_configs import BODY
 
+from dlrun.config import strict_yaml
+
+LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else [])]
 WITH_RUNS_DIR = (
     *("train", "resume", "eval", "plot", "predict", "data", "runs"),
     *("sweep", "compare", "rm", "diff", "reproduce"),
@@ -115,6 +120,18 @@ def write(tmp_path: Path) -> Callable[[str, str], Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def base(write: Callable[[str, str], Path]) -> Path:
+    """The file base.yaml with the small config."""
+    return write("base.yaml", BODY)
+
+
+@pytest.fixture(params=LOADERS, ids=lambda loader: loader.__name__)
+def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each promise holds with libyaml and without it."""
+    monkeypatch.setattr(strict_yaml, "_Loader", request.param)
 
 
 @pytest.fixture

@@ -7,20 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
-from dlrun.config import strict_yaml
 from dlrun.config.strict_yaml import Located, parse, read_file
 from dlrun.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("no_hanging")
-LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else [])]
-
-
-@pytest.fixture(autouse=True, params=LOADERS, ids=lambda loader: loader.__name__)
-def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each promise holds with libyaml and without it."""
-    monkeypatch.setattr(strict_yaml, "_Loader", request.param)
+pytestmark = pytest.mark.usefixtures("loader", "no_hanging")
 
 
 def test_not_a_number_is_read_as_one_for_the_schema_to_refuse() -> None:

@@ -6,15 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
+from places import PROJECT
 
-from dlrun.config import strict_yaml
 from dlrun.config.loading import load_config
 from dlrun.config.strict_yaml import parse, read_file
 from dlrun.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("no_hanging")
-LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else [])]
+pytestmark = pytest.mark.usefixtures("loader", "no_hanging")
 GOOD = """\
 dataset: {name: spiral}
 architecture: {name: mlp, hidden: [10]}
@@ -25,13 +23,6 @@ optimizer:
 epochs: 3
 batch_size: full
 """
-PROJECT = Path(__file__).parent.parent.parent
-
-
-@pytest.fixture(autouse=True, params=LOADERS, ids=lambda loader: loader.__name__)
-def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each promise holds with libyaml and without it."""
-    monkeypatch.setattr(strict_yaml, "_Loader", request.param)
 
 
 def refused(text: str) -> UserError:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_configs import BODY, mistakes
 
 from dlrun.config import other_words
 from dlrun.config.keys import KEYS
@@ -19,26 +20,6 @@ from dlrun.config.strict_yaml import parse
 from dlrun.errors import UserError
 
 Write = Callable[[str, str], Path]
-BODY = """\
-dataset: {name: spiral, points: 20}
-architecture: {name: mlp, hidden: [4], activation: tanh}
-loss: cross_entropy
-optimizer: {name: adam, lr: 1e-2, weight_decay: 1e-5}
-epochs: 10
-batch_size: full
-metrics: [accuracy]
-"""
-
-
-@pytest.fixture
-def base(write: Write) -> Path:
-    return write("base.yaml", BODY)
-
-
-def mistakes(path: Path, overrides: Sequence[str] = ()) -> list[str]:
-    with pytest.raises(ConfigError) as refused:
-        load_config(path, overrides)
-    return list(map(str, refused.value.mistakes))
 
 
 def advised(mistake: str) -> str:

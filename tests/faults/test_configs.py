@@ -7,16 +7,15 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
-import yaml
 from annotated_types import Ge, Gt, Le, Lt
+from small_configs import BODY, mistakes
 
-from dlrun.config import strict_yaml
 from dlrun.config.dumping import dump_config
 from dlrun.config.keys import KEYS, Choice, Config, default_of
 from dlrun.config.loading import config_from_plain, load_config
@@ -32,33 +31,6 @@ if TYPE_CHECKING:
 
 Write = Callable[[str, str], Path]
 Dlrun = Callable[..., Any]
-LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else [])]
-BODY = """\
-dataset: {name: spiral, points: 20}
-architecture: {name: mlp, hidden: [4], activation: tanh}
-loss: cross_entropy
-optimizer: {name: adam, lr: 1e-2, weight_decay: 1e-5}
-epochs: 10
-batch_size: full
-metrics: [accuracy]
-"""
-
-
-@pytest.fixture(params=LOADERS, ids=lambda loader: loader.__name__)
-def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each promise holds with libyaml and without it."""
-    monkeypatch.setattr(strict_yaml, "_Loader", request.param)
-
-
-@pytest.fixture
-def base(write: Write) -> Path:
-    return write("base.yaml", BODY)
-
-
-def mistakes(path: Path, overrides: Sequence[str] = (), parts: Parts | None = None) -> list[str]:
-    with pytest.raises(ConfigError) as refused:
-        load_config(path, overrides, parts)
-    return [line.removeprefix("  ") for line in refused.value.lines(debug=True)[1:]]
 
 
 def assert_command_refuses(dlrun: Dlrun, path: Path, *words: object) -> str:
