@@ -194,7 +194,7 @@ def _of_brackets(lines: Sequence[str], error: yaml.MarkedYAMLError) -> Iterator[
             yield _Repair(number, line + closers, missing, there, at=at)
             inner = line.rstrip("]}")
             yield _Repair(number, inner + closers + line[len(inner) :], missing, there, at=at)
-    if mark.line < len(lines):
+    if mark.line < len(lines) and "flow" in str(error.context):  # elsewhere a comma parts nothing
         line, column = _body(lines[mark.line]), mark.column
         for word in (re.search(r"\s+([\w.]+)\s*$", line[:column]), re.search(r"\s*()$", line[:column])):
             if word and word.start():
@@ -212,7 +212,7 @@ def _of_indents(lines: Sequence[str], suspects: Sequence[int]) -> Iterator[_Repa
             for other in (*lines[:number][::-1], *lines[number + 1 : number + 2])
             if _body(other)
         ]
-        if not others:
+        if not others or others[0] == own:
             continue
         what = f"line {number + 1} is indented by {_spaces(own)}, the line above it by {others[0] or 'none'}"
         for indent in dict.fromkeys(others):

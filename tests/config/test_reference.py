@@ -9,6 +9,7 @@ import pytest
 
 from dlrun.config.keys import Choice, Config
 from dlrun.config.loading import load_config
+from dlrun.config.option_types import describe
 from dlrun.config.reference import example_of, reference_of
 from dlrun.config.registry import FOLDERS, Parts
 
@@ -53,3 +54,12 @@ def test_every_key_and_every_option_has_a_type_in_words_and_a_meaning() -> None:
         assert key.type_text, key.option.name
         assert key.option.help, key.option.name
     assert [kind.name for kind in reference.kinds] == list(FOLDERS)
+    for kind in reference.kinds:
+        assert ([part.name for part in kind.parts], kind.unreadable) == (PARTS.names(kind.name), {})
+        of_parts = [(part.name, option) for part in kind.parts for option in part.options.values()]
+        for name, option in [*of_parts, *((f"each {kind.name}", option) for option in kind.common)]:
+            assert describe(option.type), (name, option.name)
+            assert option.help, (name, option.name)
+    assert {
+        kind.name: [option.name for option in kind.common] for kind in reference.kinds if kind.common
+    } == {"architecture": ["weights"]}

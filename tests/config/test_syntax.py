@@ -64,6 +64,13 @@ def refused(text: str) -> UserError:
             "the bracket ] closes nothing",
             "write architecture: {name: mlp, hidden: [10]}",
         ),
+        (
+            "mlp, hidden: [10]}",
+            "mlp's, hidden: [10}",
+            "2:37",
+            "the bracket [ is not closed",
+            "write architecture: {name: mlp's, hidden: [10]}",
+        ),
         ("mlp, h", "mlp h", "2:25", "a comma is missing", "write architecture: {name: mlp, hidden: [10]}"),
         ("name: adam", 'name: "adam', "5:9", 'the quote " is never closed', 'write name: "adam"'),
         ("name: adam", "name: 'adam", "5:9", "the quote ' is never closed", "write name: 'adam'"),
@@ -139,6 +146,44 @@ def test_the_first_of_several_mistakes_is_named() -> None:
     assert (error.where, error.fix) == ("f.yaml:7:7", "write epochs: 3")
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "place", "cause", "remedy"),
+    [
+        (
+            "name: adam",
+            "name: 'ad' am",
+            "5:14",
+            "this is no continuation of the lines above it",
+            "check its indentation, and the quotes and brackets above it",
+        ),
+        ("batch_size: full", "batch_size:[ full", "8:1", "line 8 has no colon", "write KEY: VALUE"),
+        (
+            "cross_entropy\n",
+            "cross_entropy",
+            "3:7",
+            "a value with a colon in it needs quotes",
+            'write loss: "cross_entropyoptimizer:"',
+        ),
+    ],
+)
+def test_a_line_that_no_single_change_repairs_is_named_all_the_same(
+    right: str, wrong: str, place: str, cause: str, remedy: str
+) -> None:
+    error = refused(GOOD.replace(right, wrong, 1))
+    assert error.what == f"this is not YAML: {cause}"
+    assert (error.where, error.fix) == (f"f.yaml:{place}", remedy)
+
+
+def test_a_long_line_is_named_without_repeating_it() -> None:
+    error = refused(GOOD.replace("[10]}", f"[{'10, ' * 60}10}}"))
+    assert (error.what, error.fix) == ("this is not YAML: the bracket [ is not closed", "")
+
+
+def test_a_line_of_python_in_a_config_is_the_mistake_and_not_the_file() -> None:
+    error = refused(f"import torch\n{GOOD}")
+    assert (error.what, error.where) == ("this is not YAML: line 1 has no colon", "f.yaml:1:7")
+
+
 def test_a_bracket_that_is_open_to_the_end_is_named_where_it_opens() -> None:
     error = refused('{"epochs": 3,\n "batch_size": 4,\n')
     assert (error.where, error.fix) == ("f.yaml:1:1", 'write line 2 as "batch_size": 4,}')
@@ -197,6 +242,12 @@ def test_a_file_without_keys_is_one_mistake(
     assert cause in found.value.what and remedy in found.value.fix
     assert found.value.where.startswith(str(path))
     assert len(found.value.lines()) <= 5
+
+
+def test_a_config_may_stand_on_the_command_line_alone(write: Callable[[str, str], Path]) -> None:
+    words = ("dataset=spiral", "architecture=mlp", "loss=cross_entropy", "optimizer={name: adam, lr: 0.1}")
+    config = load_config(write("f.yaml", ""), [*words, "epochs=1", "batch_size=5"])
+    assert (config.name, config.optimizer.options["lr"]) == ("f", 0.1)
 
 
 def test_a_file_of_another_kind_is_named_as_what_it_is(tmp_path: Path) -> None:

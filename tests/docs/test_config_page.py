@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from places import PROJECT
 
 from dlrun.config.keys import KEYS
-from dlrun.config.registry import FOLDERS, Parts
+from dlrun.config.registry import COMMON, FOLDERS, Parts
 
 PAGE = (PROJECT / "docs" / "config.md").read_text(encoding="utf-8")
 
@@ -22,19 +23,54 @@ def test_the_page_is_what_the_command_writes(dlrun: Callable[..., Any]) -> None:
     assert dlrun("parts", "--markdown").out == PAGE, "dlrun parts --markdown > docs/config.md"
 
 
+def rows_of(text: str) -> list[str]:
+    """The keys or options with a row each in a text."""
+    return [row.split("`")[1] for row in text.splitlines() if row.startswith("| `")]
+
+
 def test_the_page_has_a_row_for_each_key_and_each_option() -> None:
     kinds, parts = sections("##", PAGE), Parts()
     assert list(kinds) == ["Keys", *FOLDERS]
-    assert [row.split("`")[1] for row in kinds["Keys"].splitlines() if row.startswith("| `")] == list(KEYS)
+    assert rows_of(kinds["Keys"]) == list(KEYS)
     for kind in FOLDERS:
         described = sections("###", kinds[kind])
         assert list(described) == parts.names(kind)
         for name, text in described.items():
-            rows = [row.split("`")[1] for row in text.splitlines() if row.startswith("| `")]
-            assert rows == list(parts.part(kind, name).options), f"{kind}.{name}"
+            assert rows_of(text) == list(parts.part(kind, name).options), f"{kind}.{name}"
+        assert rows_of(kinds[kind].partition("\n### ")[0]) == list(COMMON.get(kind, {})), kind
 
 
-def test_every_table_of_the_page_has_as_many_cells_in_each_row_as_in_its_head() -> None:
-    for block in PAGE.split("\n\n"):
-        rows = [row.replace(r"\|", "") for row in block.splitlines() if row.startswith("|")]
-        assert len({row.count("|") for row in rows}) <= 1, block
+OWN = '''
+def own(outputs, targets, *, weight: float, sign: Literal["a|b", "c"] = "a|b"):
+    """A *loss* of `x * y`, for x_1 < 2, <b>not</b> bold.
+
+    Args:
+        weight: Weight of ~all~ classes | none.
+
+    Example:
+        loss: {name: own, weight: 2}
+    """
+    return outputs
+'''
+SHOWN = r"""
+### own
+
+A \*loss\* of `x * y`, for x_1 < 2, \<b>not\</b> bold.
+
+| option | type | default | meaning |
+| --- | --- | --- | --- |
+| `weight` | a number | required | Weight of \~all\~ classes \| none. |
+| `sign` | one of: a\|b, c | `a\|b` |  |
+
+```yaml
+loss: {name: own, weight: 2}
+```
+"""
+
+
+def test_a_part_of_ones_own_is_shown_to_the_letter(
+    dlrun: Callable[..., Any], write: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    write("mine/loss/own.py", OWN)
+    page = dlrun("parts", "--markdown", "--parts", tmp_path / "mine").out
+    assert SHOWN in page
