@@ -233,9 +233,12 @@ def test_options_that_another_part_does_not_have_are_left_out_aloud(dlrun: Dlrun
     [
         ("show no.yaml", "no.yaml"),
         ("train sub/no.yaml", "sub/no.yaml"),
-        ("eval no", "runs"),
-        ("compare no", "runs"),
-        ("sweep --resume no", "runs"),
+        ("eval no --runs-dir runs", "runs"),
+        ("eval no --runs-dir full", "full"),
+        ("compare no --runs-dir full", "full"),
+        ("sweep --resume no --runs-dir runs", "runs"),
+        ("predict full/one-001 no.csv", "no.csv"),
+        ("eval full/one-001 --on no.csv", "no.csv"),
         ("eval no.pt", "no.pt"),
         ("parts --parts no", "no"),
         ("init no.csv", "no.csv"),
@@ -248,6 +251,10 @@ def test_what_is_not_found_is_said_with_the_whole_path_at_which_it_was_looked_fo
     dlrun: Dlrun, tiny: Path, monkeypatch: pytest.MonkeyPatch, words: str, place: str
 ) -> None:
     monkeypatch.chdir(tiny.parent)
+    if "full" in words:
+        Path("table.csv").write_text("x,y\n" + "".join(f"{n % 7},{n % 5 / 3}\n" for n in range(30)))
+        table = "dataset={name: csv, path: table.csv, target: y}", "loss=mse", "metrics=[]"
+        assert dlrun("train", tiny, "--name", "one", "--runs-dir", "full", "epochs=1", *table).code == 0
     done = dlrun(*(word.replace(":", ": ").replace(",", ", ") for word in words.split()))
     assert done.code in (2, 4)
     assert re.search(rf"{re.escape(str(tiny.parent / place))}(\s|$)", done.err), done.err

@@ -12,6 +12,7 @@ import typer
 from places import TINY
 
 from dlrun.config.keys import KEYS
+from dlrun.config.lookup import shipped_names, shipped_sweeps
 from dlrun.config.registry import FOLDERS, Parts
 from dlrun.console.commands.app import COMMANDS, app
 from dlrun.console.commands.completion import complete_config
@@ -29,7 +30,8 @@ def offered(dlrun: Dlrun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
     monkeypatch.setenv("_DLRUN_COMPLETE", "complete_bash")
 
     def ask(line: str) -> list[str]:
-        words = line.replace("=", " = ").split() + ([""] if line.endswith((" ", "=")) else [])
+        # Bash makes an equals sign a word, which is the one to complete as long as nothing is behind it.
+        words = line.replace("=", " = ").split() + ([""] if line.endswith(" ") else [])
         monkeypatch.setenv("COMP_WORDS", line.replace("=", " = "))
         monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
         return dlrun().out.split()  # type: ignore[no-any-return]
@@ -53,15 +55,17 @@ def offered(dlrun: Dlrun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         ("dlrun train tiny.yaml device=cu", ["cuda"]),
         ("dlrun train tiny.yaml monitor=valid_acc", ["valid_accuracy"]),
         ("dlrun train tiny.yaml task=recon", ["reconstruction"]),
+        ("dlrun train tiny.yaml --device ", ["auto", "cpu", "cuda", "mps"]),
         ("dlrun train tiny.yaml --device c", ["cpu", "cuda"]),
         ("dlrun sweep tiny.yaml optimizer=lb", ["lbfgs"]),
         ("dlrun plot last confu", ["confusion_matrix"]),
         ("dlrun plot last decision_regions.m", ["decision_regions.margin="]),
         ("dlrun compare a --metric best.valid_acc", ["best.valid_accuracy"]),
-        ("dlrun parts opt", ["optimizer"]),
+        ("dlrun compare a --metric sec", ["seconds"]),
         ("dlrun parts adam", ["adam", "adamw"]),
         ("dlrun parts optimizer.sg", ["optimizer.sgd", "optimizer.sgd_scratch"]),
         ("dlrun parts opt", ["optimizer"]),
+        ("dlrun train nothing.yaml epo", ["epochs=", "epoch_examples="]),
         ("dlrun train nothing.yaml optimizer.l", []),
         ("dlrun train tiny.yaml nothing=", []),
     ],
@@ -76,7 +80,10 @@ def test_configs_are_offered_by_path_and_by_name(tmp_path: Path, monkeypatch: py
     assert complete_config(f"{tmp_path}/t") == [str(tmp_path / "tiny.yaml")]
     assert complete_config("tin") == ["tiny.yaml"]
     assert complete_config("spiral_relu_w") == ["spiral_relu_wide"]
-    assert complete_config("[") == []
+    (tmp_path / "[a].yaml").write_text(TINY)
+    assert complete_config("[a") == complete_config("[a]") == ["[a].yaml"]
+    for names in (shipped_names(), shipped_sweeps()):
+        assert names[0] in complete_config("") and complete_config(names[0])[0] == names[0]
 
 
 def test_shells_that_leave_words_whole_are_offered_whole_words(
@@ -106,6 +113,14 @@ def test_runs_are_offered_from_the_folder_that_is_named(offered: Offered, tmp_pa
     assert "architecture.hidden=" in offered("dlrun resume last arch")
 
 
+def test_parts_of_ones_own_are_offered(offered: Offered, write: Callable[[str, str], Path]) -> None:
+    write("mine/loss/sharp.py", "def sharp(outputs, targets, *, edge: float):\n    return outputs[:, 0]\n")
+    write("own.yaml", TINY.replace("loss: cross_entropy", "loss: {name: sharp, edge: 1}"))
+    assert offered("dlrun train --parts mine tiny.yaml loss=sh") == ["sharp"]
+    assert offered("dlrun train --parts mine own.yaml loss.e") == ["loss.edge="]
+    assert offered("dlrun train --parts nowhere tiny.yaml loss=cross_entropy_") == ["cross_entropy_scratch"]
+
+
 def test_every_command_has_examples_that_no_terminal_breaks_and_that_it_would_accept(
     dlrun: Dlrun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,3 +134,33 @@ def test_every_command_has_examples_that_no_terminal_breaks_and_that_it_would_ac
             program, command, *words = shlex.split(example)
             assert (program, command) == ("dlrun", name)
             group.commands[name].make_context(name, words)
+
+
+# Data that no test has, or a sweep, which takes seconds to train.
+ELSEWHERE = ("photos/", "new.csv", "table.csv", "moved.csv", "-sweep-001")
+
+
+def test_the_examples_name_what_there_is(
+    dlrun: Dlrun, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each example does what it says, but training, of which its config is shown."""
+    monkeypatch.chdir(tmp_path)
+    Path("my.csv").write_text("area,price\n" + "".join(f"{n % 7},{n}\n" for n in range(40)))
+    Path("my_parts").mkdir()
+    runs = ("--runs-dir", "runs")
+    for _ in range(2):  # spiral_relu-001 and -002
+        assert dlrun("train", tiny, "--name", "spiral_relu", *runs, "epochs=1").code == 0
+    every = [shlex.split(example)[1:] for examples in EXAMPLES.values() for example in examples]
+    every.sort(key=lambda words: (words[0] != "init", words[0] == "rm"))  # init writes my.yaml
+    for name, *words in (each for each in every if not any(word.endswith(ELSEWHERE) for word in each)):
+        if name in ("train", "resume", "data"):
+            config = f"runs/{words[0].replace('last', 'spiral_relu-002')}" if name == "resume" else words[0]
+            done = dlrun("show", config, *(word for word in words[1:] if "=" in word))
+        elif name == "sweep":
+            assert dlrun("show", words[0]).code == 0
+            done = dlrun(name, *runs, "--dry-run", tiny, *words[1:])
+        elif name in ("eval", "plot", "compare", "runs", "rm", "diff", "reproduce"):
+            done = dlrun(name, *runs, *["--yes"] * (name == "rm"), *words)
+        else:
+            done = dlrun(name, *words)
+        assert done.code == 0, f"{name} {words}\n{done.out}{done.err}"

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from PIL import Image
 
 from dlrun.config.loading import load_config
@@ -67,7 +68,9 @@ def images(folder: str, classes: int = 2, side: int = 40, *, grey: bool = False,
 
 
 def trains(dlrun: Dlrun, config: str) -> None:
-    """The config trains for an epoch, and the run can be evaluated."""
+    """The config trains for an epoch, and the run can be evaluated; its patience may run out."""
+    chosen = load_config(Path(config))
+    assert chosen.patience is not None and chosen.patience < chosen.epochs
     done = dlrun("train", config, "epochs=1", "patience=1", "plots=[]")
     assert done.code == 0, done.err
     assert dlrun("eval", "last").code == 0
@@ -203,14 +206,31 @@ def test_a_folder_of_images_trains(dlrun: Dlrun) -> None:
     trains(dlrun, "photos.yaml")
 
 
-def test_a_folder_with_splits_keeps_them(dlrun: Dlrun) -> None:
-    for split in ("train", "test"):
+@pytest.mark.parametrize(
+    ("splits", "fractions"),
+    [
+        (("train", "test"), {"valid_fraction": 0.1}),
+        (("train", "valid"), {"test_fraction": 0.0}),
+        (("train", "valid", "test"), {}),
+    ],
+)
+def test_a_folder_with_splits_keeps_them(
+    dlrun: Dlrun, splits: tuple[str, ...], fractions: dict[str, float]
+) -> None:
+    for split in splits:
         images(f"photos/{split}")
-    done = dlrun("init", "photos")
+    assert dlrun("init", "photos").code == 0
     text = Path("photos.yaml").read_text()
-    assert "80 images of 2 classes (40 train, 40 test)" in text
-    assert ("test_fraction" in text, "valid_fraction" in text) == (False, True)
-    assert done.code == 0
+    counts = ", ".join(f"40 {split}" for split in splits)
+    assert f"{40 * len(splits)} images of 2 classes ({counts})" in text
+    written = yaml.safe_load(text)["dataset"]
+    assert {name: written[name] for name in written if name.endswith("_fraction")} == fractions
+
+
+def test_few_images_of_a_class_are_not_asked_for_a_validation_split(dlrun: Dlrun) -> None:
+    for count, monitor in ((19, None), (20, "valid_loss")):
+        assert dlrun("init", images(f"of {count}", count=count, side=8)).code == 0
+        assert load_config(Path(f"of_{count}.yaml")).monitor == monitor
 
 
 @pytest.mark.parametrize("out", [(), ("--out", "mine.yaml")])
@@ -266,8 +286,8 @@ def test_a_config_that_needs_a_change_is_written_and_said(dlrun: Dlrun) -> None:
 
 def test_no_name_gets_out_of_its_comment_or_its_quotes(dlrun: Dlrun) -> None:
     odd = ["a\nepochs: 9", 'b # "c": {d', "x\u2028seeds: [5]", "- y: 'z"]
-    table = write_csv("odd.csv", dict.fromkeys(odd, NUMBERS))
-    assert dlrun("init", table).code == 0
+    table = write_csv("odd.csv\nepochs: 8.csv", dict.fromkeys(odd, NUMBERS))
+    assert dlrun("init", table, "--out", "odd.yaml").code == 0
     config = load_config(Path("odd.yaml"))
     assert config.dataset.options["target"] == odd[-1]
     assert (config.epochs, config.seeds) == (200, [0])
