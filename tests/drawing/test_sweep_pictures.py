@@ -103,6 +103,7 @@ def test_over_two_keys_there_is_a_heat_map_that_marks_what_is_missing() -> None:
     assert (cells[0, 0], cells[2, 1]) == ("–", "diverged")
     assert np.argwhere(np.isnan(means)).tolist() == [[0, 0], [2, 1]]
     assert cells[0, 1].startswith(f"{found.groups[2].mean:.4f}\n± ")
+    assert figure.axes[1].get_ylabel() == "test accuracy\n(dark is better)"
     assert "10 settings" in title(figure) and "1 diverged" in title(figure)
 
 
@@ -133,6 +134,7 @@ def test_drawn_at_random_over_two_numbers_there_is_a_point_for_each() -> None:
 def test_bars_begin_at_zero_or_there_are_none() -> None:
     close = drawn(swept({"loss": ["a", "b", "c"]}, low=0.8)).axes[0]
     assert not close.patches
+    assert close.get_xlabel() == "test accuracy (higher is better)"
     assert close.get_xlim()[0] > 0.5
     found = swept({"loss": ["a", "b", "c"]}, low=0.0)
     apart = drawn(found).axes[0]
@@ -161,6 +163,7 @@ def test_the_title_names_the_best_by_the_direction_of_the_metric() -> None:
         found = swept({"optimizer.lr": RATES}, metric=metric)
         mean = best(group.mean for group in found.groups)
         rate = next(group.shown["optimizer.lr"] for group in found.groups if group.mean == mean)
+        assert title(drawn(found)).startswith(f"Best {metric.replace('_', ' ')} 0.")
         assert f": lr {rate:g}\n" in title(drawn(found))
         assert "mean ± sd of 3 seeds" in title(drawn(found))
     assert "one seed each" in title(drawn(swept({"optimizer.lr": RATES}, n=1)))
@@ -311,6 +314,7 @@ def test_of_many_settings_the_best_are_drawn(tmp_path: Path) -> None:
     assert len(figure.axes[0].lines) == MOST_LINES
     assert figure.axes[0].lines[0].get_ydata().tolist() == [1.0]  # type: ignore[union-attr]
     assert "Training loss of 10 settings, the best of 12" in title(figure)
+    assert figure.axes[0].get_ylabel() == "training loss"
 
 
 def test_values_drawn_evenly_have_an_even_axis_and_those_drawn_by_factors_a_logarithmic_one() -> None:

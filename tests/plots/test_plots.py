@@ -26,6 +26,7 @@ from dlrun.config.registry import Parts
 from dlrun.drawing.dates import date_axis
 from dlrun.drawing.fonts import Picture
 from dlrun.drawing.image_grids import Captioned, as_pictures, gallery
+from dlrun.drawing.lines import axis_label
 from dlrun.drawing.style import TITLE, Predicted, headline, mean_and_spread, put_title, shown
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
@@ -285,6 +286,7 @@ def test_curves_show_their_beginning(tmp_path: Path) -> None:
     for axes, first in ((loss, falling[0]), (mae, falling[0]), (r2, 1 - falling[0])):
         assert axes.get_ylim()[0] < first < axes.get_ylim()[1]
     assert [axes.get_yscale() for axes in (loss, mae, r2)] == ["log", "log", "linear"]
+    assert [axes.get_ylabel() for axes in (loss, mae, r2)] == ["loss (K²)", "MAE (K)", "R²"]
     [inset] = r2.child_axes
     assert inset.get_title("left") == "from epoch 5 on"
     low, high = inset.get_ylim()
@@ -321,6 +323,27 @@ def test_an_inset_and_its_title_keep_off_the_curves(level: float, tmp_path: Path
     at = np.linspace(1, 40, 500)
     inside = [box.contains(x, y) for x, y in zip(at, np.interp(at, epochs, values), strict=True)]
     assert not any(inside)
+def test_errors_that_fall_over_a_decade_have_a_logarithmic_axis(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    run = opened(trained(planned(parts, **DAYS | {"metrics": ["mae"]}, epochs=30), tmp_path), parts)
+    for decades, scales in ((0.9, ["linear", "linear"]), (1.1, ["linear", "log"]), (2.1, ["log", "log"])):
+        falling = [10 ** (-decades * epoch / 29) for epoch in range(30)]  # the same share at each epoch
+        for split in ("train", "test"):
+            run.rows |= {f"{split}_loss": falling, f"{split}_mae": falling}
+        assert [axes.get_yscale() for axes in drawn(run, "curves").axes] == scales
+
+
+@pytest.mark.parametrize(
+    ("figure", "label"),
+    [
+        ("loss", "loss (nats)"),
+        ("f1", "F1"),
+        ("top5", "top-5 accuracy (fraction)"),
+        ("accuracy", "accuracy (fraction)"),
+    ],
+)
+def test_an_axis_names_its_figure_as_texts_do(figure: str, label: str) -> None:
+    assert axis_label(untrained(), figure) == label
 
 
 @pytest.mark.parametrize("scaled", [True, False])
@@ -341,19 +364,21 @@ def test_curves_need_no_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fraction", "changes", "said"),
+    ("fraction", "changes", "said", "column"),
     [
-        (0.0, {}, " at epoch 3 (best by training loss)"),
-        (0.2, {}, " at epoch 3 (best)"),
-        (0.2, {"monitor": "train_accuracy"}, "(best by training accuracy)"),
+        (0.0, {}, " at epoch 3 (best by training loss)", "training loss"),
+        (0.2, {}, " at epoch 3 (best)", "validation loss"),
+        (0.2, {"monitor": "train_accuracy"}, "(best by training accuracy)", "training accuracy"),
     ],
 )
 def test_an_epoch_that_is_best_on_training_alone_says_so(
-    fraction: float, changes: dict[str, Any], said: str, tmp_path: Path
+    fraction: float, changes: dict[str, Any], said: str, column: str, tmp_path: Path
 ) -> None:
     dataset = {"name": "spiral", "points": 20, "valid_fraction": fraction}
-    title = drawn(opened(trained(planned(dataset=dataset, **changes), tmp_path)), "curves").get_suptitle()
-    assert said in title and "· spiral (synthetic) ·" in title
+    run = opened(trained(planned(dataset=dataset, **changes), tmp_path))
+    figure = drawn(run, "curves")
+    assert said in figure.get_suptitle() and "· spiral (synthetic) ·" in figure.get_suptitle()
+    assert f"best epoch by {column}" in [each.get_text() for each in figure.axes[0].get_legend().get_texts()]
 
 
 # ------------------------------------------------------------------------ several runs

@@ -88,6 +88,8 @@ def test_a_long_epoch_is_saved_now_and_then_and_not_lost_with_its_process(
         run, after = started(planned(**CHANGES), tmp_path), Listening()
         with pytest.raises(Killed):
             go_on(run, CHANGES, view=Listening(step, kill))
+        epoch, done = divmod(step - 1, STEPS)
+        assert run.summary()["within"] == {"epoch": epoch + 1, "steps": done + 1, "saved": done}
         go_on(run, CHANGES, view=after)
         assert after.steps == 3 * STEPS - (step - 1)  # the one at which it was killed, again
         assert not differences(outcome(unbroken), outcome(run))
@@ -106,6 +108,24 @@ def test_last_pt_is_of_a_whole_epoch_while_the_steps_of_the_next_are_saved_besid
     assert (last.state["epoch"], step.state["epoch"], step.state["within"]["step"]) == (2, 2, 2)
     assert "within" not in last.state
     assert differences(last.state["model"], step.state["model"])
+
+
+def test_the_seconds_of_an_epoch_are_those_before_and_after_the_stop(stopped: Any) -> None:
+    saved = load_checkpoint(stopped.step)
+    within = saved.state["within"] | {"seconds": 1000.0}
+    save_checkpoint(stopped.step, replace(saved, state=saved.state | {"within": within}))
+    go_on(stopped, CHANGES)
+    assert [seconds >= 1000 for seconds in stopped.rows()["seconds"]] == [False] * 4 + [True] * 2
+
+
+def test_a_resumed_epoch_that_fails_says_how_many_of_its_steps_are_saved(
+    tmp_path: Path, save_always: None
+) -> None:
+    run = started(planned(**CHANGES), tmp_path)
+    go_on(run, CHANGES, view=interrupting(2 * STEPS + 1))
+    with pytest.raises(Killed):
+        go_on(run, CHANGES, view=Listening(1, kill))
+    assert run.summary()["within"] == {"epoch": 3, "steps": 2, "saved": 1}
 
 
 def test_a_run_that_is_to_end_before_its_steps_ends_without_them(tmp_path: Path, save_always: None) -> None:
@@ -139,12 +159,18 @@ def test_steps_of_an_earlier_epoch_are_passed_over(stopped: Any, tmp_path: Path)
     assert not differences(outcome(trained(planned(**more), tmp_path)), outcome(run))
 
 
+def sums(steps: int) -> dict[str, torch.Tensor]:
+    """The sums of as many steps, as a run of two seeds has them."""
+    return {name: torch.zeros(steps, 2).double() for name in ("loss", "accuracy")}
+
+
 MISFITS: dict[str, dict[str, Any]] = {
-    "more steps than an epoch has": {"step": STEPS},
+    "as many steps as an epoch has": {"step": STEPS, "sums": sums(STEPS)},
     "no step": {"step": 0},
     "steps of another seed": {"seeds": [3, 2]},
-    "sums of fewer steps": {"sums": {"loss": torch.zeros(1, 2), "accuracy": torch.zeros(1, 2)}},
-    "sums of another figure": {"sums": {"loss": torch.zeros(2, 2).double()}},
+    "sums of fewer steps": {"sums": sums(1)},
+    "sums of half the digits": {"sums": {name: each.float() for name, each in sums(2).items()}},
+    "sums of another figure": {"sums": {"loss": sums(2)["loss"]}},
     "sums that are lists": {"sums": {"loss": [[0.5]], "accuracy": [[0.5]]}},
     "sums that are not finite": {"sums": dict.fromkeys(("loss", "accuracy"), torch.ones(2, 2).double() / 0)},
     "too few streams": {"dropout": []},

@@ -53,6 +53,11 @@ def test_no_genuine_digit_is_far_and_every_inverted_one_and_noise_are(real_mnist
     ranges = ranges_in(ranges_of_images(parts.data, loaded["train"]))
     digits = mnist(real_mnist).read()["test"].inputs
     assert isinstance(digits, Tensor)
+    some = loaded["train"].raw(torch.linspace(0, 59_999, 10_000).long()).numpy().astype(float)
+    brightness, contrast = some.mean((1, 2, 3)), some.std((1, 2, 3))
+    assert ranges["brightness"] == pytest.approx((brightness.min(), brightness.max()))
+    assert ranges["contrast"] == pytest.approx((contrast.min(), contrast.max()))
+    assert ranges["values"] == (0, 255)
     assert FarImages(ranges).found(digits, NAMES) == {}
     inverted = FarImages(ranges)
     assert len(inverted.found(255 - digits[:3000], NAMES)) == 3000
@@ -70,6 +75,7 @@ def test_no_genuine_digit_is_far_and_every_inverted_one_and_noise_are(real_mnist
         {"brightness": [2.0, 1.0]},
         {"brightness": [float("nan"), 1.0]},
         {"brightness": [0.0, float("inf")]},
+        {"brightness": [float("-inf"), 1.0]},
         {"brightness": [0, 1]},
         {"brightness": torch.zeros(2)},
         {"more": [0.0, 1.0]},
@@ -82,6 +88,48 @@ def test_ranges_of_a_stranger_that_make_no_sense_are_none(wrong: dict[str, Any])
     assert ranges_in(sound | wrong) == {}
     assert ranges_in(None) == ranges_in([]) == ranges_in({}) == {}
     assert FarImages({}).found(noise(2), NAMES) == {}
+
+
+def flat(*levels: float) -> Tensor:
+    """An image of a single grey for each level, in which only the brightness may be far."""
+    return torch.tensor(levels).view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
+
+
+def ranges(low: float, high: float, white: float = 255.0) -> dict[str, tuple[float, float]]:
+    """The ranges of training images with such a brightness, and any of the other figures."""
+    others = ("contrast", "brightness of the edge", "roughness", "values")
+    return {"brightness": (low, high)} | dict.fromkeys(others, (0.0, white))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "usual", "far"),
+    [
+        (100, 150, (76, 174), (74, 176)),  # half of the range beyond it
+        (100, 104, (88, 116), (87, 117)),  # a twentieth of that of all pixels, which is more here
+    ],
+)
+def test_an_image_a_little_beyond_the_training_images_is_usual(
+    low: float, high: float, usual: tuple[float, ...], far: tuple[float, ...]
+) -> None:
+    assert FarImages(ranges(low, high)).found(flat(*usual), NAMES) == {}
+    found = FarImages(ranges(low, high)).found(flat(*far), NAMES)
+    assert found == {n: {"brightness": (level, (low, high))} for n, level in enumerate(far)}
+
+
+@pytest.mark.parametrize("white", [255.0, 1.0])
+def test_the_note_counts_those_to_invert_and_names_three(white: float) -> None:
+    images = FarImages(ranges(0.0, 0.1 * white, white))
+    images.found(flat(0.95 * white, 0.5 * white, 0.05 * white), NAMES[:3])  # the last is as in training
+    assert str(images).startswith("2 images lie far outside the training images: 0.png (brightness ")
+    assert str(images).endswith("; invert 1 of them: light and dark are the other way round than in training")
+    images.found(flat(0.5 * white, 0.5 * white), NAMES[3:])
+    assert [name in str(images) for name in NAMES[:5]] == [True, True, False, True, False]
+    assert str(images).startswith("4 images lie ") and " and 1 more; " in str(images)
+
+
+def test_what_is_no_image_has_no_ranges() -> None:
+    plan = planned()
+    assert ranges_of_images(plan.data, plan.load()["train"]) == {}
 
 
 def test_predictions_of_images_unlike_those_of_training_say_so(tmp_path: Path) -> None:
