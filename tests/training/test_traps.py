@@ -171,7 +171,7 @@ def test_a_dropout_that_changes_nothing_is_refused_in_new_runs_alone(name: str, 
     assert mistake.what == f"0.5 changes nothing: {name} drops units of hidden layers, and has none"
     assert mistake.fix == "add one, such as hidden: [100], or set dropout: 0"
     try_on(plan, loaded, is_new=False)
-    for fine in ({"hidden": [4]}, {"dropout": 0.0}):
+    for fine in ({"hidden": [4]}, {"hidden": [4], "dropout": 1e-9}, {"dropout": 0.0}):
         own = planned(own_parts(tmp_path), architecture=model | fine, **changes)
         try_on(own, own.load())
 

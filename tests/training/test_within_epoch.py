@@ -107,7 +107,15 @@ def test_last_pt_is_of_a_whole_epoch_while_the_steps_of_the_next_are_saved_besid
     last, step = load_checkpoint(stopped.last), load_checkpoint(stopped.step)
     assert (last.state["epoch"], step.state["epoch"], step.state["within"]["step"]) == (2, 2, 2)
     assert "within" not in last.state
+    assert step.state["seconds"] > last.state["seconds"]
     assert differences(last.state["model"], step.state["model"])
+
+
+def test_an_epoch_after_one_that_is_not_saved_yet_is_trained_to_its_end(tmp_path: Path) -> None:
+    run = started(planned(**CHANGES), tmp_path)
+    done = go_on(run, CHANGES, view=interrupting(STEPS + 1))  # seconds before the next save
+    assert (done.exit_code, done.summary["within"]) == (130, None)
+    assert load_checkpoint(run.last).state["epoch"] == 2 and not run.step.exists()
 
 
 def test_the_seconds_of_an_epoch_are_those_before_and_after_the_stop(stopped: Any) -> None:
