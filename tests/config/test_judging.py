@@ -53,6 +53,15 @@ def test_what_changes_figures_leaves_none_to_be_judged_unless_that_is_asked_for(
     assert judged(*words, check=True).not_judged == {}
 
 
+def test_a_file_that_states_fewer_epochs_than_its_claims_are_of_stays_unjudged(
+    tiny: Path, write: Write
+) -> None:
+    path = write("short.yaml", f"{tiny.read_text()}expect_epochs: 10\nexpect: {{train_loss: '< 1'}}\n")
+    words = ("threads=1",)
+    found = with_judged_claims(load_config(path, words), words, lambda: load_config(path), check=False)
+    assert found.not_judged == {"train_loss": "it has 3 epochs, and its claims are of 10"}
+
+
 BASES = {
     "base: tiny.yaml\nepochs: 3\nname: other\nplots: []\n": {},
     "base: tiny.yaml\nepochs: 2\noptimizer: {lr: 0.5}\n": {

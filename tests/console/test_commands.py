@@ -524,6 +524,11 @@ def test_parts_shows_the_parts_of_all_kinds_that_have_a_name(
     write("mine/metrics/mse.py", 'def mse(outputs, targets):\n    """Mine."""\n    return targets\n')
     lines = dlrun("parts", "mse", "--parts", tmp_path / "mine").out.splitlines()
     assert [line for line in lines if line in ("loss.mse", "metrics.mse")] == ["loss.mse", "metrics.mse"]
+    write(
+        "mine/metrics/momentum.py", 'def momentum(outputs, targets):\n    """Mine."""\n    return targets\n'
+    )
+    lines = dlrun("parts", "momentum", "--parts", tmp_path / "mine").out.splitlines()
+    assert lines[0] == "metrics.momentum", "a part goes before an option of its name"
 
 
 @pytest.mark.parametrize(
