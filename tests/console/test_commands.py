@@ -258,7 +258,7 @@ def test_a_config_is_judged_only_as_it_stands(dlrun: Dlrun, write: Write, tiny: 
     assert "not judged: optimizer.lr and epochs changed; --check judges it" in shorter.out
     found = Run(runs_dir / "shorter-001")
     [verdict] = found.summary()["expect"]
-    assert (verdict["met"], verdict["why"]) == (None, "optimizer.lr and epochs were changed")
+    assert (verdict["met"], verdict["why"]) == (None, "optimizer.lr and epochs changed")
     assert verdict["measured"] == found.summary()["final"]["train_loss"]["mean"]
     assert dlrun("train", path, "epochs=2", "--check").code == 5
     assert tiny.exists()
