@@ -44,6 +44,8 @@ OWN = '''
 def own(outputs, targets, *, weight: float, sign: Literal["a|b", "c"] = "a|b"):
     """A *loss* of `x * y`, for x_1 < 2, <b>not</b> bold.
 
+    A lone ` and a *mark*.
+
     Args:
         weight: Weight of ~all~ classes | none.
 
@@ -56,6 +58,8 @@ SHOWN = r"""
 ### own
 
 A \*loss\* of `x * y`, for x_1 < 2, \<b>not\</b> bold.
+
+A lone ` and a \*mark\*.
 
 | option | type | default | meaning |
 | --- | --- | --- | --- |
