@@ -78,7 +78,7 @@ def check_config(tree: Located, parts: Parts, notes: Sequence[str] = ()) -> Conf
             }
         else:
             values[key] = _value((key,), kind, item, note)
-    _check_together(values, parts, note)
+    _check_together(values, tree, parts, note)
     if mistakes:
         own = tree.place.source
         ordered = sorted(mistakes, key=lambda m: (m.place.source != own, m.place.line, m.place.column))
@@ -268,7 +268,7 @@ def _item_type(kind: Any, is_item: bool) -> str:
     return f"allowed in {words}" if is_item else words
 
 
-def _check_together(values: dict[str, Any], parts: Parts, note: Note) -> None:
+def _check_together(values: dict[str, Any], tree: Located, parts: Parts, note: Note) -> None:
     """Note mistakes that involve several keys, such as columns that are never measured."""
     name, device = values.get("name"), values.get("device")
     if isinstance(name, str):
@@ -320,6 +320,9 @@ def _check_together(values: dict[str, Any], parts: Parts, note: Note) -> None:
             what = f"there is no such column{nearest(column, claimable)}"
             split, _, figure = column.removeprefix("best.").partition("_")
             if split in SPLITS and figure in parts.names("metrics"):
+                sources = {tree.at(path).place.source for path in (("expect", column), ("metrics",))}
+                if len(sources) > 1 or column in (values.get("not_judged") or {}):
+                    continue  # a claim of before the metrics were changed, which is not judged
                 what = (
                     f"{figure} is not measured; add it to metrics, or leave out all claims with expect={{}}"
                 )

@@ -29,7 +29,8 @@ def with_judged_claims(
         return config
     changed = _changed(config, overrides, read_before)
     why = _said(changed) if changed else shorter(config)
-    reasons = dict.fromkeys(config.expect, why) if why else config.not_judged
+    reasons = {claim: _together(config.not_judged.get(claim, ""), why) for claim in config.expect}
+    reasons = {claim: reason for claim, reason in reasons.items() if reason}
     given = {claim for claim in config.expect if {"expect", f"expect.{claim}"} & _keys_of(overrides)}
     without = {claim: reason for claim, reason in reasons.items() if claim in config.expect.keys() - given}
     return replace(config, not_judged=without, expect_epochs=None if given else config.expect_epochs)
@@ -82,6 +83,11 @@ def _changed(config: Config, overrides: Sequence[str], read_before: Callable[[],
     except ConfigError:  # complete only with what is overridden
         found = sorted(_keys_of(overrides))
     return [key for key in found if not KEYS[key.partition(".")[0]].keeps_claims]
+
+
+def _together(before: str, why: str) -> str:
+    """The reason of before, such as of a run that is resumed, with that of now."""
+    return f"{before}; then {why}" if before and why not in before else before or why
 
 
 def _keys_of(overrides: Sequence[str]) -> set[str]:

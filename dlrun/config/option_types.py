@@ -96,7 +96,10 @@ def describe(kind: Any) -> str:
         return f"a list of {plural}"
     if origin is dict:
         return f"a mapping of names to {describe(inside[1])}"
-    return ", or ".join(dict.fromkeys(describe(choice) for choice in inside))
+    choices = [choice for one in inside if get_origin(one) is Literal for choice in get_args(one)]
+    each = (Literal[*choices] if get_origin(one) is Literal else one for one in inside)
+    # of nested unions each member is said once
+    return ", or ".join(dict.fromkeys(part for one in each for part in describe(one).split(", or ")))
 
 
 def choices_of(kind: Any) -> list[str]:

@@ -61,9 +61,9 @@ def _table_of(corner: str, rows: Sequence[str], columns: Iterable[tuple[str, Seq
     return table
 
 
-def print_lines(lines: Sequence[tuple[str, ...]], *, with_all: bool = False) -> None:
+def print_lines(lines: Sequence[tuple[str, ...]], *, with_all: bool = False, under: int = 0) -> None:
     """Print a table as plain lines, the first one its head, cut at the terminal's width; `with_all` keeps all
-    columns and cuts the long ones.
+    columns and cuts the long ones. The last `under` columns stand below each line if it would be cut.
     """
     lines = [tuple(" ".join(cell.split()) for cell in line) for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -71,16 +71,26 @@ def print_lines(lines: Sequence[tuple[str, ...]], *, with_all: bool = False) -> 
     is_terminal = stream.isatty()
     # Without rich, whose import takes as long as a thousand summaries.
     room = shutil.get_terminal_size().columns if is_terminal else sum(widths) + 2 * len(widths)
+    if under and is_terminal and sum(widths) + 2 * (len(widths) - 1) > room:
+        lines = _with_cells_under(lines, under)
+        widths = [*map(max, *([len(cell) for cell in line] for line in lines if len(line) > 1))]
     if with_all and is_terminal:
         share = max(8, (room - widths[0]) // max(1, len(widths) - 1) - 2)
         widths = [widths[0], *(min(width, share) for width in widths[1:])]
         lines = [tuple(map(_cut, line, widths)) for line in lines]
-    text = [
-        _cut("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(), room)
-        for line in lines
-    ]
+    text = [_cut("  ".join(map(str.ljust, line, widths)).rstrip(), room) for line in lines]
     stream.write("\n".join(map(clean, text)) + "\n")
     stream.flush()
+
+
+def _with_cells_under(lines: Sequence[tuple[str, ...]], under: int) -> list[tuple[str, ...]]:
+    """The lines without their last columns, each followed by one that has these with their headings."""
+    head, *rows = lines
+    found = [head[:-under]]
+    for row in rows:
+        cells = zip(head[-under:], row[-under:], strict=True)
+        found += [row[:-under], (f"    {'; '.join(f'{name} {cell}' for name, cell in cells if cell)}",)]
+    return [line for line in found if "".join(line).strip()]
 
 
 def _cut(text: str, room: int) -> str:

@@ -29,7 +29,7 @@ def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
                 _figures(told),
             )
         )
-    print_lines(lines)
+    print_lines(lines, under=2)
 
 
 def print_columns(records: Sequence[Record], names: Sequence[str], keys: Sequence[str]) -> None:

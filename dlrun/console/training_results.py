@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -137,7 +138,10 @@ def print_verdicts(console: Console, summary: Mapping[str, Any]) -> None:
         met = Text("yes", "green") if claim["met"] else Text(f"no{missed}", "bold red")
         if claim["met"] is None:
             met = Text("not judged", "dim")
-        table.add_row(f"{claim['column']} {claim['claim']}", number(claim["measured"]), met)
+        measured = number(claim["measured"])
+        if claim["met"] is None and measured == number(math.nan):
+            measured = "–"  # it has no such column
+        table.add_row(f"{claim['column']} {claim['claim']}", measured, met)
     console.print(table)
     for why in filter(None, reasons):
         print_line(f"not judged: {why}; --check judges it", console)

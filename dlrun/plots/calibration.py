@@ -42,7 +42,7 @@ def calibration(
     and the bins are means over seeds. Source: Guo et al. 2017, arXiv 1706.04599.
 
     Args:
-        split: Split to show; auto: that of evaluation, or if there is none train.
+        split: Split to show; auto: valid, or without it test, or train.
         bins: Intervals of equal width that confidence is cut into.
     """
     chosen = trained.chosen(split)

@@ -39,7 +39,7 @@ def confusion_matrix(
     """The confusion matrix, row-normalised: percentages of each true class, means over seeds.
 
     Args:
-        split: Split to show; auto: that of evaluation, or if there is none train.
+        split: Split to show; auto: valid, or without it test, or train.
     """
     chosen = trained.chosen(split)
     classes = trained.data.classes

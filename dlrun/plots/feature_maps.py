@@ -49,7 +49,7 @@ def feature_maps(
     and the split has such an image.
 
     Args:
-        split: Split to take the image from; auto: that of evaluation, or if there is none train.
+        split: Split to take the image from; auto: valid, or without it test, or train.
         image: Number of the image in the split, from 0.
         most: Maps to show of each convolution.
         layers: Convolutions to show, the first ones.

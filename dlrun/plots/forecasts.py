@@ -59,7 +59,7 @@ def forecasts(
     the split, beside those of the baselines.
 
     Args:
-        split: Split to show; auto: that of evaluation, or if there is none train.
+        split: Split to show; auto: valid, or without it test, or train.
         most: Steps to show, the last ones.
     """
     chosen = trained.chosen(split)

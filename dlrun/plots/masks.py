@@ -49,7 +49,7 @@ def masks(
     UserError unless inputs are grey or RGB images.
 
     Args:
-        split: Split to show; auto: that of evaluation, or if there is none train.
+        split: Split to show; auto: valid, or without it test, or train.
         rows: Images to show, one in a row.
         seed: Random choice of the images.
     """

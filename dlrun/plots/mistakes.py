@@ -31,7 +31,7 @@ def mistakes(
     images are shown. Raises UserError unless inputs are images.
 
     Args:
-        split: Split to show; auto: that of evaluation, or if there is none train.
+        split: Split to show; auto: valid, or without it test, or train.
         rows: Rows of images in the picture.
         columns: Images in a row.
     """

@@ -60,7 +60,7 @@ def over_dates(
     sorted by their true values, and are drawn only if a config or a command names this plot.
 
     Args:
-        split: Split to show; auto: that of evaluation, or if there is none train.
+        split: Split to show; auto: valid, or without it test, or train.
         most: Examples to show of the series drawn: of more the last ones, without dates a random choice.
     """
     chosen = trained.chosen(split)

@@ -30,7 +30,7 @@ def predictions(
     The predictions are those of the first copy. Raises UserError unless inputs are images.
 
     Args:
-        split: Split to show; auto: that of evaluation, or if there is none train.
+        split: Split to show; auto: valid, or without it test, or train.
         rows: Rows of images in the picture.
         columns: Images in a row.
         seed: Random choice of the images.

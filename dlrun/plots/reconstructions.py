@@ -35,7 +35,7 @@ def reconstructions(
     are those of the first copy. Raises UserError unless inputs are grey or RGB images.
 
     Args:
-        split: Split to show; auto: that of evaluation, or if there is none train.
+        split: Split to show; auto: valid, or without it test, or train.
         rows: Rows of pairs in the picture.
         columns: Pairs in a row.
         seed: Random choice of the images.

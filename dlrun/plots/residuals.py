@@ -50,7 +50,7 @@ def residuals(
     as often as its weight says.
 
     Args:
-        split: Split to show; auto: that of evaluation, or if there is none train.
+        split: Split to show; auto: valid, or without it test, or train.
         bins: Bars of the histogram.
     """
     chosen = trained.chosen(split)

@@ -45,7 +45,8 @@ def several_runs(trained: Trained, *, runs: Sequence[str], column: str | None = 
     Args:
         runs: Folders of the others, or names of runs beside this one; a name without number means its newest
             run.
-        column: Column to show; null: the first metric of the evaluation split, without metrics its loss.
+        column: Column to show; null: the first metric of valid, or without it of test, or train; without
+            metrics the loss.
 
     Example:
         plots: [{name: several_runs, runs: [spiral_relu-001, spiral_relu-002], column: test_accuracy}]

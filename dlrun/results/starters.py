@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from dlrun.data.tabular.column_kinds import Kind, is_few_valued, why_useless
 from dlrun.data.tabular.refusals import refuse_missing_columns
 from dlrun.errors import UserError, first_few, one_line
 from dlrun.results.table_columns import ColumnFacts, grouped, read_columns, table_facts
+from dlrun.training.named_parts import part_named
 
 _TARGETS = ("target", "label", "class", "y")  # names of columns, in lower case
 _MOST_COLUMNS = 60  # lines of columns in a config
@@ -101,7 +103,8 @@ def table_starter(path: str, data_dir: Path, target: str | None = None) -> Start
             epochs=epochs,
             batch_size=batch_size,
             patience=max(5, epochs // 5),
-            is_validated=facts.rows >= _FEWEST_OF_EACH * classes,
+            is_validated=facts.rows >= _FEWEST_OF_EACH * classes
+            and _has_valid(options | {"target": name, "task": task}, data_dir),
         ),
         _METRICS_OF_CLASSES
         if are_classes
@@ -177,6 +180,16 @@ def image_starter(path: str, folder: Path) -> Starter:
         f"The classes: {first_few([_short(name) for name in classes], 12)}.",
     ]
     return Starter(_config(head, lines), (f"{shown}: {said}", f"size: {size} pixels, {_colours(has_colour)}"))
+
+
+def _has_valid(options: dict[str, Any], data_dir: Path) -> bool:
+    """True if a validation split can be made of a table: where few rows differ, equal ones stand together."""
+    held_out = {"test_fraction": 0.2, "valid_fraction": 0.1}
+    try:
+        data = part_named(Parts(), "dataset", Choice("csv", options | held_out))(data_dir, None)
+    except UserError:  # said when the config is tried
+        return True
+    return bool(data.evaluation_split == "valid")
 
 
 def _config(head: Sequence[str], lines: Sequence[_Line]) -> str:

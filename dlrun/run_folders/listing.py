@@ -62,7 +62,8 @@ def overview(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
     """
     status = run.status(summary)
     epochs, final = summary.get("epochs", 0), summary.get("final")
-    if summary.get("status") in (None, "running"):  # its end was never written
+    has_ended = summary.get("status") not in (None, "running")
+    if not has_ended:
         epochs, final = run.last_row()
     best = summary["best"] if isinstance(summary.get("best"), dict) else {}
     monitor = best.get("monitor")
@@ -76,7 +77,7 @@ def overview(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
         "best_epochs": _span(best),
         "last": last,
         "told": _told(last, monitor, summary.get("expect")),
-        "seconds": summary.get("seconds") if _is_number(summary.get("seconds")) else None,
+        "seconds": summary.get("seconds") if has_ended and _is_number(summary.get("seconds")) else None,
     }
 
 

@@ -44,6 +44,7 @@ from dlrun.training.trials import (
     try_schedule,
 )
 
+_NO_VALID = "there is no validation split"  # of a note
 # Numbers in the outputs of all layers for an evaluation batch: 2 GiB, of which most are freed at once.
 LARGEST_EVALUATION = 2**29
 
@@ -92,7 +93,7 @@ def make_plan(
         config = replace(config, evaluation_batch_size=_evaluation_batch(config, loss, layers))
     measure = judge_of(task)(loss.measure) if task else loss.measure
     recipe = _recipe(config, data, measure, metrics, augmentations, schedule)
-    _note_unmeasured(noting, config, recipe)
+    _note_unmeasured(noting, config, recipe, data)
     noting.refuse()
     assert task is not None, "without a task there is a mistake"
     better = _better(config, parts)
@@ -384,19 +385,21 @@ def _recipe(
     )
 
 
-def _note_unmeasured(noting: Noting, config: Config, recipe: Recipe) -> None:
+def _note_unmeasured(noting: Noting, config: Config, recipe: Recipe, data: Data) -> None:
     """Note the columns that the config names, but training does not measure."""
     measured = recipe.columns()
     wanted = {"monitor": config.monitor} if config.monitor else {}
-    wanted |= {
-        f"expect.{claim}": claim.removeprefix("best.") for claim in config.expect if claim != "seconds"
-    }
+    judged = [claim for claim in config.expect if claim != "seconds" and claim not in config.not_judged]
+    wanted |= {f"expect.{claim}": claim.removeprefix("best.") for claim in judged}
     for key, column in wanted.items():
         with noting(key):
             if column not in measured:
                 fix = "set evaluate_train_every" if column.startswith("trainset_") else ""
+                fix = fix or ("leave out all claims with expect={}" if key.startswith("expect") else "")
                 if column.startswith("valid_") and config.dataset.options.get("valid_fraction") == 0:
                     fix = "set dataset.valid_fraction, such as to 0.1"
+                elif column.startswith("valid_") and (why := [n for n in data.notes if _NO_VALID in n]):
+                    fix = f"leave {key} out: {why[0]}"
                 raise UserError(f"{column} is never measured {listed(measured)}", fix=fix)
 
 

@@ -394,11 +394,12 @@ def test_the_same_name_drops_nothing(base: Path) -> None:
 
 
 def test_a_claim_on_a_metric_that_is_left_out_says_how_to_go_on(write: Write) -> None:
-    path = write("a.yaml", BODY + "expect: {train_accuracy: '> 0.9'}\n")
-    [said] = mistakes(path, ["metrics=[f1]"])
+    path = write("a.yaml", BODY.replace("[accuracy]", "[f1]") + "expect: {train_accuracy: '> 0.9'}\n")
+    [said] = mistakes(path)
     assert f"{path}:8:10 expect.train_accuracy: accuracy is not measured" in said
     assert said.endswith("add it to metrics, or leave out all claims with expect={}")
-    assert load_config(path, ["metrics=[f1,accuracy]"]) and load_config(path, ["metrics=[f1]", "expect={}"])
+    assert load_config(path, ["metrics=[f1,accuracy]"]) and load_config(path, ["expect={}"])
+    assert mistakes(path, ["metrics=[top5]", "expect.train_accuracy='> 0'"])
 
 
 def test_claims_are_emptied_and_added_one_at_a_time(write: Write) -> None:

@@ -264,6 +264,23 @@ def test_a_config_is_judged_only_as_it_stands(dlrun: Dlrun, write: Write, tiny: 
     assert tiny.exists()
 
 
+def test_a_claim_of_what_a_changed_config_does_not_measure_is_not_judged(
+    dlrun: Dlrun, write: Write, tiny: Path, runs_dir: Path
+) -> None:
+    path = write("claim.yaml", "base: tiny.yaml\nexpect: {test_accuracy: '> 0', best.test_loss: '> 0'}\n")
+    for changes in (["dataset.valid_fraction=0.2"], ["metrics=[f1]"], ["metrics=[f1]", "epochs=2"]):
+        done = dlrun("train", path, *changes)
+        assert (done.code, "not judged: " in done.out) == (0, True)
+        [*_, run] = sorted(runs_in(runs_dir), key=lambda run: run.name)
+        assert [each["met"] for each in run.summary()["expect"]][:1] == [None]
+        assert dlrun("resume", "last", "epochs=4").code == 0 and dlrun("eval", "last").code == 0
+        assert dlrun("show", path, *changes).code == 0
+        checked = dlrun("train", path, *changes, "--check")
+        assert (checked.code, "leave out all claims with expect={}" in checked.err) == (2, True)
+        assert dlrun("train", path, *changes, "--check", "expect={}").code == 0
+    assert tiny.exists()
+
+
 def test_a_claim_of_a_base_that_is_changed_is_shown_and_not_judged(
     dlrun: Dlrun, write: Write, tiny: Path
 ) -> None:
@@ -298,6 +315,11 @@ def test_a_resumed_run_is_judged_if_its_config_is_the_one_it_began_with(
     assert dlrun("resume", "last", "--check").code == 5
     assert dlrun("train", path, "epochs=2", "--stop-after", 1).code == 0
     assert dlrun("resume", "last").code == 0
+    assert dlrun("train", path, "optimizer.lr=0.5", "--stop-after", 1).code == 0
+    told = [dlrun("resume", "last", word).out for word in ("plots=[]", "epochs=4", "epochs=5")]
+    said = [line for out in told for line in out.splitlines() if "not judged: " in line]
+    both = "not judged: optimizer.lr changed; then epochs changed; --check judges it"
+    assert said == ["not judged: optimizer.lr changed; --check judges it", both, both]
     assert tiny.exists()
 
 

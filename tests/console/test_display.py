@@ -750,9 +750,17 @@ def test_the_list_of_runs_has_the_best_figure_on_a_terminal_of_80_columns(
     }
     with redirect_stdout(terminal):
         print_runs([row])
+    assert terminal.getvalue().splitlines() == [
+        "run              status    epochs  time",
+        "spiral_relu-001  finished  1000    1.8 s",
+        "    best test_accuracy 0.9400 at epoch 12; last train_loss 0.5000, train_accura…",
+    ]
+    monkeypatch.setenv("COLUMNS", "200")
+    terminal.truncate(0)
+    with redirect_stdout(terminal):
+        print_runs([row])
     head, line = terminal.getvalue().splitlines()
-    assert "test_accuracy 0.9400 at epoch 12" in line and len(line) <= 80
-    assert head.split()[-2:] == ["best", "last"]
+    assert head.split()[-2:] == ["best", "last"] and line.endswith("test_accuracy 0.5000")
 
 
 def test_the_paragraphs_of_a_help_fill_the_lines(

@@ -298,3 +298,15 @@ def test_a_config_elsewhere_has_the_whole_path(dlrun: Dlrun, here: Path) -> None
     Path("configs").mkdir()
     assert dlrun("init", houses(), "--out", "configs/houses.yaml").code == 0
     assert load_config(Path("configs/houses.yaml")).dataset.options["path"] == str(here / "houses.csv")
+
+
+def test_a_table_of_few_different_rows_has_no_validation_split_and_its_config_trains(
+    dlrun: Dlrun, here: Path
+) -> None:
+    rows = [f"{('good', 'bad', 'nice', 'awful')[n % 4]},{n % 2}" for n in range(200)]
+    Path("few.csv").write_text("\n".join(["text,label", *rows]))
+    assert dlrun("init", "few.csv").code == 0
+    assert dlrun("train", "few.yaml", "epochs=1", "--quiet").code == 0
+    refused = dlrun("train", "few.yaml", "monitor=valid_loss")
+    assert "monitor: valid_loss is never measured" in refused.err
+    assert "leave monitor out: there is no validation split, for too few rows differ" in refused.err

@@ -323,6 +323,8 @@ def test_an_inset_and_its_title_keep_off_the_curves(level: float, tmp_path: Path
     at = np.linspace(1, 40, 500)
     inside = [box.contains(x, y) for x, y in zip(at, np.interp(at, epochs, values), strict=True)]
     assert not any(inside)
+
+
 def test_errors_that_fall_over_a_decade_have_a_logarithmic_axis(tmp_path: Path) -> None:
     parts = own_parts(tmp_path)
     run = opened(trained(planned(parts, **DAYS | {"metrics": ["mae"]}, epochs=30), tmp_path), parts)

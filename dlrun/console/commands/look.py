@@ -165,11 +165,14 @@ def show(
 ) -> None:
     """Show the resolved config, the model's layers and the weights that it takes, without training."""
     from dlrun.config.dumping import dump_config
+    from dlrun.config.judging import with_judged_claims
     from dlrun.config.loading import load_config
     from dlrun.config.lookup import find_config
 
     own_parts = parts_of(parts)
-    checked = load_config(find_config(config), with_options(overrides, device=device), own_parts)
+    path, words = find_config(config), with_options(overrides, device=device)
+    checked = load_config(path, words, own_parts)
+    checked = with_judged_claims(checked, words, lambda: load_config(path, (), own_parts), check=False)
     from dlrun.console.model import print_layers, print_weights
     from dlrun.console.streams import as_comments, say
     from dlrun.training.initial_weights import initial_weights

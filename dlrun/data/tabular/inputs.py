@@ -110,7 +110,14 @@ def report_unseen(
 
 
 def note_of_unseen(first: tuple[int, str, str], count: int, *, is_every_row: bool) -> str:
-    note = f"{said_unseen(first, count)}, which no training row holds: of no category"
+    """A note on `count` cells whose category no training row holds, of which it names the first."""
+    line, column, text = first
+    if count == 1:
+        return (
+            f"{column} holds {text[:40]!r} in row {line}, which no training row holds: it is of no category"
+        )
+    which = f"{column} in row {line} ({text[:40]!r}), …"
+    note = f"{count:,} cells hold what no training row holds, and are of no category: {which}"
     return f"{note} – that is every row: are these the same categories?" if is_every_row else note
 
 

@@ -147,13 +147,15 @@ def classes_of(cells: Cells, options: TableOptions) -> tuple[str, ...]:
 def said_filled(filled: TroubleSaid, options: TableOptions) -> str:
     """A note on the missing cells for which something stands in."""
     ways = {
-        "fill": "the mean of training, or no category,",
-        "auto": "the median of training, or no category,",
+        "fill": "numbers get the mean of training, texts no category",
+        "auto": "numbers get the median of training, texts no category",
     }
     each = map(options.treatment, filled.columns)
     used = {how if isinstance(how, str) else "a number" for how in each}
-    which = ways.get(used.pop(), "the stated number") if len(used) == 1 else "what missing says"
-    return f"{which} stands in: {filled}"
+    what = (
+        ways.get(used.pop(), "they get the stated number") if len(used) == 1 else "they get what missing says"
+    )
+    return f"{filled}; {what}"
 
 
 def refused_rows(cells: Cells, options: TableOptions, encoding: Encoding) -> dict[int, str]:

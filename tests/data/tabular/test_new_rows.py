@@ -136,8 +136,8 @@ def test_rows_read_in_pieces_are_those_of_the_whole_file(
     ]
     (filled, unseen) = [note for note in data.notes if "passed over" not in note]
     assert len(data.notes) == 2 + (form in PASSED_OVER)
-    assert "stands in: 7 cells are missing: size in" in filled
-    assert [unseen] == said and "(and 1 more such cell)" in unseen
+    assert "7 cells are missing: size in" in filled
+    assert [unseen] == said and unseen.startswith("2 cells hold what no training row holds")
 
 
 def test_decimal_commas_are_read_in_pieces_too(tmp_path: Path, small_pieces: None) -> None:
@@ -295,7 +295,7 @@ def test_what_is_printed_of_a_file_in_pieces_is_what_is_printed_of_it_whole(
     monkeypatch.setattr(new_rows, "_AT_ONCE", 2**14)  # the last bits depend on what is multiplied together
     found = dlrun(*words, "--csv")
     assert (found.code, found.out, found.err) == (0, whole.out, whole.err)
-    assert len(told["predictions"]) == 50 and found.err.count("stands in") == 1
+    assert len(told["predictions"]) == 50 and found.err.count("cells are missing") == 1
     assert [row["columns"] for row in json.loads(dlrun(*words, "--json").out)["predictions"]] == [
         row["columns"] for row in told["predictions"]
     ]

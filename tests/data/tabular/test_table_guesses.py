@@ -49,7 +49,7 @@ def every(data: Data) -> dict[str, torch.Tensor]:
         ("words", ("x",), "read as missing: '?' (in y)"),
         ("dates", ("x", "sin(week of x)", "cos(week of x)"), "dates are inputs: x"),
         ("categories", ("x=blue", "x=red"), "categories: x (text)"),
-        ("missing", ("x", "x is missing"), "the median of training, or no category, stands in"),
+        ("missing", ("x", "x is missing"), "numbers get the median of training, texts no category"),
     ],
 )
 def test_a_guess_is_said(tmp_path: Path, case: str, features: tuple[str, ...], said: str) -> None:
