@@ -65,7 +65,7 @@ def built_within(build: Callable[[], nn.Module], tensors: int, numbers: int) -> 
 
     def count(module: nn.Module, name: str, weight: nn.Parameter | None) -> None:
         nonlocal tensors, numbers
-        if weight is not None and not is_lazy(weight):
+        if weight is not None and not is_lazy(weight):  # it is made later, by an example
             tensors, numbers = tensors - 1, numbers - weight.numel()
         if tensors < 0 or numbers < 0:
             raise TooManyWeights

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from dlrun.blocks.tasks import Judge, Measure, Metric, Task
 from dlrun.blocks.weighted_figures import weighted_metric
@@ -73,8 +74,18 @@ def builder(parts: Parts, choice: Choice, data: Data, outputs: int) -> Callable[
     """The function that builds an architecture for a dataset, in the unit of its target."""
     takes_data = parts.part("architecture", choice.name).takes[2:] == ("data",)
     given = (data.input_shape, outputs, *([data] if takes_data else []))
-    build = partial(part_named(parts, "architecture", choice), *given)
+    build = partial(_with_all_weights, partial(part_named(parts, "architecture", choice), *given), data)
     return partial(_in_own_unit, build, data) if _is_scaled(data) else build
+
+
+def _with_all_weights(build: Callable[[], nn.Module], data: Data) -> nn.Module:
+    """The model, whose lazy layers (torch's LazyLinear and others) have seen an example and have weights."""
+    model = build()
+    if isinstance(model, nn.Module) and any(map(is_lazy, model.parameters())):
+        with torch.no_grad():
+            model.eval()(data.made_up(1, device=str(torch.get_default_device())))
+        model.train()
+    return model
 
 
 def with_loss(

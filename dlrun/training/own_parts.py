@@ -9,7 +9,6 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from dlrun.blocks.tasks import Measure, Report
 from dlrun.config.keys import Choice
@@ -211,7 +210,7 @@ def _refuse_another_step(plan: Plan) -> None:
     One that changes nothing is refused too. An exception in a step of weights as the model has is raised.
     """
     optimizer = plan.optimizer
-    shapes = [(name, own.shape) for name, own in skeleton(plan.build).named_parameters() if not is_lazy(own)]
+    shapes = [(name, own.shape) for name, own in skeleton(plan.build).named_parameters()]
     if shapes and not optimizer.moves(shapes) and plan.config.optimizer.options.get("lr") != 0:
         fix = "change each weight in place: p.sub_(…) or p -= …, not p = p - …"
         raise UserError(f"a step of {optimizer.name} changes no weight", fix=fix)

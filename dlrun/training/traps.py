@@ -111,7 +111,6 @@ def _drawn_outputs(plan: Plan, loaded: Loaded) -> Tensor:
     stream = torch.Generator().manual_seed(0)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         [model] = plan.model(plan.config.seeds[:1]).eval().copies
-        model(inputs)  # which makes the weights of lazy layers
         while len(found) * (found[0].shape[1] if found else 0) < _FREE_SIGNS:
             for weight in model.parameters():
                 # Far from 0, and yet no product of many layers is beyond a float.

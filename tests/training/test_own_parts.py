@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from small_runs import own_parts, planned, trained
+from small_runs import differences, of_seed, own_parts, planned, trained
 
 from dlrun.config.mistakes import ConfigError
 from dlrun.errors import own_place
@@ -194,6 +194,34 @@ def test_a_model_that_reads_values_is_tried_on_a_batch_of_one(tmp_path: Path) ->
     with pytest.raises(ConfigError) as refused:
         try_on(plan, plan.load())
     assert "batch normalisation has no variance" in str(refused.value.mistakes[0])
+
+
+LAZY = '''
+from torch import nn
+
+
+def {name}(shape, outputs, *, units: int = 4):
+    """A model whose layers find out their inputs, or are told them."""
+    return nn.Sequential({first}, {norm}, nn.ReLU(), {last})
+'''
+
+
+def test_lazy_layers_begin_with_the_weights_of_those_that_are_told_their_inputs(tmp_path: Path) -> None:
+    lazy = {"first": "nn.LazyLinear(units)", "norm": "nn.LazyBatchNorm1d()", "last": "nn.LazyLinear(outputs)"}
+    told = {
+        "first": "nn.Linear(shape[0], units)",
+        "norm": "nn.BatchNorm1d(units)",
+        "last": "nn.Linear(units, outputs)",
+    }
+    files = {
+        f"architecture/{name}.py": LAZY.format(name=name, **layers)
+        for name, layers in (("lazy", lazy), ("told", told))
+    }
+    parts = own_parts(tmp_path, files)
+    runs = {name: trained(planned(parts, architecture=name), tmp_path) for name in ("lazy", "told")}
+    assert not differences(of_seed(runs["lazy"], 0), of_seed(runs["told"], 0))
+    model, saved = open_checkpoint(runs["lazy"].best, runs["lazy"], [], parts, Path("no-data"))
+    assert evaluate_run(model, saved, runs["lazy"].best, "test")["recorded"]["loss"]["difference"] == 0
 
 
 # ------------------------------------------------------------------------ usual slips
