@@ -6,13 +6,12 @@ from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 
+from dlrun.config.file_kinds import ENDINGS
 from dlrun.errors import UserError, in_full, nearest
 from dlrun.system.file_names import meant_file
 from dlrun.system.files import with_home
 from dlrun.system.pipes import receive
 from dlrun.system.processes import quoted
-
-_ENDINGS = (".yaml", ".yml")
 
 
 def shipped_folder() -> Path:
@@ -59,13 +58,13 @@ def find_config(text: str, beside: Path | None = None) -> Path:
     name = text.removesuffix(".yaml")
     if name in (*shipped_names(), *shipped_sweeps()):
         return shipped_folder() / f"{name}.yaml"
-    close = meant_file(path, _ENDINGS) or nearest(Path(text).stem, shipped_names())
+    close = meant_file(path, ENDINGS) or nearest(Path(text).stem, shipped_names())
     raise UserError(f"there is no config {text[:200]}{close}", where=in_full(path)[:200])
 
 
 def _in_folder(text: str, path: Path) -> str:
     """The remedy for a folder in place of a config."""
-    inside = sorted(each.name for each in path.iterdir() if each.suffix in _ENDINGS)
+    inside = sorted(each.name for each in path.iterdir() if each.suffix in ENDINGS)
     if inside:
         return f"name a YAML file in it, such as {path / inside[0]}"
     return f"if it holds images, {quoted(['dlrun', 'init', text])} writes a config for them"

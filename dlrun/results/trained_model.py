@@ -16,6 +16,7 @@ from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.trees import Tree
 from dlrun.errors import UserError
 from dlrun.run_folders.locating import find_run
+from dlrun.run_folders.mistaken_names import refuse_other_files
 from dlrun.training.checkpoint_entries import epochs_of, load_weights
 from dlrun.training.copies import WithLoss
 from dlrun.training.opening import open_plan
@@ -111,7 +112,9 @@ def _loaded(
     """See `load`."""
     given = Path(run)
     path = given
-    if not given.is_file():
+    if given.is_file():
+        refuse_other_files(given, runs_dir)
+    else:
         found = find_run(str(run), runs_dir)
         path = found.last if checkpoint == "last" else found.best
     folder = parts or os.environ.get("DLRUN_PARTS") or None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dlrun.errors import UserError, in_full, nearest, shortened
 from dlrun.run_folders.listing import runs_in
+from dlrun.run_folders.mistaken_names import mistaken_name
 from dlrun.run_folders.run import Run, is_run_folder, is_run_name, refuse_links
 from dlrun.system.file_names import composed_name
 from dlrun.system.files import ANOTHER_RUNS_DIR, cannot_write, is_file, make_folder, sync_folder
@@ -127,6 +128,8 @@ def one_named(text: str, names: Sequence[str], kind: str, parent: Path) -> str:
         several = f"{', '.join(matching[:5])}{' …' if len(matching) > 5 else ''}"
         raise UserError(f"{shortened(text)} could be {several}", fix="write more of the name")
     if not matching or not text.strip():
+        if mistaken := mistaken_name(text, names, parent):
+            raise mistaken
         shown = nearest(text, names[:10]) if names else f"; there are no {kind}s in {in_full(parent)}"
         of_sweeps = kind == "run" and any(parent.glob(f"*/{SWEEP_FILE}"))
         fix = (

@@ -19,6 +19,7 @@ from dlrun.errors import UserError, in_full, meant, nearest, shortened
 from dlrun.run_folders.conditions import Condition, is_number, parse_condition
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import SWEEP_FILE
+from dlrun.run_folders.mistaken_names import mistaken_name
 from dlrun.run_folders.run import Run, is_run_folder
 from dlrun.run_folders.sweep_folder import Sweep, read_sweep, sweeps_in
 from dlrun.system.files import is_file
@@ -172,6 +173,8 @@ def find_runs(text: str, parent: Path) -> list[Run | Sweep]:
         if found := [each for each in of_kind if fnmatchcase(each.name, pattern)]:
             return found
     names = [each.name for each in (*there, *sweeps)]
+    if mistaken := mistaken_name(str(path), names[::-1], parent):
+        raise mistaken
     raise UserError(f"there is no run {shortened(text)}{nearest(text, names)}", where=in_full(parent))
 
 

@@ -246,10 +246,12 @@ def checkpoint_of(run: str, which: str, runs_dir: Path) -> tuple[Path, Run | Non
     """The checkpoint file that RUN_OR_CHECKPOINT names, and its run, if a run is named."""
     from dlrun.console.streams import warn
     from dlrun.run_folders.locating import find_run
+    from dlrun.run_folders.mistaken_names import refuse_other_files
     from dlrun.system.files import is_file, is_missing
 
     given = Path(run)
     if is_file(given) or given.suffix == ".pt":
+        refuse_other_files(given, runs_dir)
         return given, None
     found = find_run(run, runs_dir)
     if which == "best" and not is_missing(found.last) and is_missing(found.best):
