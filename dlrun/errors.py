@@ -245,12 +245,12 @@ def listed(names: Iterable[str]) -> str:
     return f"(there are: {shown})" if names else "(there are none)"
 
 
-def meant(name: str, names: Iterable[str]) -> str:
-    """`; did you mean 'lr'?` for a name that is not among `names`; "" if none is close."""
+def meant(name: str, names: Iterable[str], *, likeness: float = 0.55) -> str:
+    """`; did you mean 'lr'?` for a name that is not among `names`; "" if none has this likeness, of 1."""
     names = list(names)
     if len(names) > _MOST_COMPARED:
         return ""
-    close = get_close_matches(name.lower()[:200], [n.lower() for n in names], n=1, cutoff=0.55)
+    close = get_close_matches(name.lower()[:200], [n.lower() for n in names], n=1, cutoff=likeness)
     return next((f"; did you mean {n!r}?" for n in names if close and n.lower() == close[0]), "")
 
 

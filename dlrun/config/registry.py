@@ -51,6 +51,7 @@ KINDS = (
 FOLDERS = (*KINDS, "task")  # the folders of parts; a task is named by the dataset, not by a key of a config
 REQUIRED = object()
 _BUILT_IN = Path(__file__).parent.parent
+_OF_A_SLIP = 0.65  # likeness of names: sdg to sgd is 0.67, moons to mnist 0.6
 NAME = re.compile(r"[a-z][a-z0-9_]*$")
 
 
@@ -167,7 +168,7 @@ class Parts:
                     what = f"there is no {kind}/{name}.py in dlrun, but {found / kind / name}.py"
                     raise UserError(what, fix=f"add {quoted(['--parts', str(found)])}")
                 own = "; if it is one of your own, name its folder with --parts or in DLRUN_PARTS"
-                hint = own if not self.folder and not meant(name, paths) else ""
+                hint = own if not self.folder and not meant(name, paths, likeness=_OF_A_SLIP) else ""
                 what = f"there is no {kind}/{shortened(name)}.py{nearest(name, sorted(paths))}{hint}"
                 elsewhere = said_elsewhere(self.folder, kind, name) if self.folder else ""
                 raise UserError(elsewhere or what)

@@ -23,6 +23,7 @@ from dlrun.system.progress import Progress, no_progress
 from dlrun.training.experiment import train_run
 from dlrun.training.plan_making import make_plan
 from dlrun.training.plan_trials import try_on
+from dlrun.training.trained_on import judging, told_apart
 from dlrun.training.views import TrainingView
 
 Verdict = Literal["bit-identical", "within tolerance", "drifted", "interrupted"]
@@ -109,8 +110,14 @@ def reproduce_run(
     recorded = at(record.summary, "data", "fingerprint")
     is_elsewhere = bool(overrides or moved_data(plan.config))
     if is_elsewhere and recorded and recorded != loaded.fingerprint:
-        what = f"{plan.config.dataset.options.get('path')} does not hold the data that the run was trained on"
-        raise UserError(what, where=str(run.config), fix=say_where())
+        what = f"the content of {plan.config.dataset.options.get('path')} is not that of training"
+        fix = "name the data that it was trained on"
+        if not overrides:
+            fix = say_where()
+        elif plan.data.read_labelled:
+            fix += f", or judge all examples of these: {judging(overrides, str(run.folder))}"
+        what = f"{what}: {told_apart(loaded.fingerprint, recorded)}"
+        raise UserError(what, where=DATA_PATH if overrides else str(run.config), fix=fix)
     try_on(plan, loaded, is_new=False)
     again = create_run(parent, config.name, dump_config(plan.config))
     signal = None

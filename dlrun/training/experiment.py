@@ -23,7 +23,6 @@ from dlrun.errors import (
     UserError,
     note_parts_at_work,
     note_resume,
-    shortened,
 )
 from dlrun.run_folders.run import DONE, Run
 from dlrun.system.processes import quoted
@@ -46,6 +45,7 @@ from dlrun.training.resume_checks import (
 )
 from dlrun.training.run_writer import Outcome, RunWriter, log_warning
 from dlrun.training.step_checks import further, refuse_steps
+from dlrun.training.trained_on import told_apart
 from dlrun.training.traps import trap_warnings
 from dlrun.training.views import TrainingView
 
@@ -186,7 +186,7 @@ def _opened(
     state = plan.state(hardware, begun.put_into if begun else None)
     if saved:
         if (fingerprint := saved.data.get("fingerprint")) != loaded.fingerprint:
-            raise another_data(f"its fingerprint was {shortened(fingerprint)}, now {loaded.fingerprint}", run)
+            raise another_data(told_apart(loaded.fingerprint, fingerprint), run)
         try:
             restore(state, saved, plan, run)
             if state.steps_before:

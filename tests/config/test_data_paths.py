@@ -249,6 +249,24 @@ def test_other_data_of_the_same_name_are_no_data_that_moved(
     assert [each.name for each in runs_dir.iterdir() if each.is_dir()] == ["own-001"]
 
 
+def test_data_with_a_changed_cell_are_called_other_data_and_can_be_judged(
+    dlrun: Dlrun, config: Path, write: Write, runs_dir: Path
+) -> None:
+    write("project/T.csv", TABLE)
+    assert dlrun("train", config, "plots=[]").code == 0
+    write("here/other.csv", TABLE.replace("5,10", "5,99"))
+    remedies = {"eval": "dlrun eval RUN --on other.csv", "plot": "dlrun eval RUN --on other.csv"}
+    remedies["reproduce"] = f"dlrun eval {runs_dir / 'own-001'} --on other.csv"
+    for command, remedy in remedies.items():
+        done = dlrun(command, "own-001", "dataset.path=other.csv")
+        assert done.code == 2
+        assert "other.csv is not that of training: its fingerprint was " in done.err, done.err
+        assert "dataset.path" in done.err and remedy in done.err, done.err
+        assert "say where it is" not in done.err, "that was done"
+    judged = dlrun("eval", "own-001", "--on", "other.csv", "--json")
+    assert json.loads(judged.out)["examples"] == 20, judged.err
+
+
 def test_each_command_that_misses_data_names_one_remedy_and_takes_it(
     dlrun: Dlrun, config: Path, write: Write, tmp_path: Path
 ) -> None:

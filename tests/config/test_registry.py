@@ -267,8 +267,9 @@ def test_a_part_that_is_not_there_is_answered_with_its_nearest_neighbour() -> No
 
 
 def test_a_name_like_no_other_may_be_a_part_in_a_folder_that_was_not_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"name its folder with --parts or in DLRUN_PARTS$"):
-        Parts().part("loss", "xyzzy")
+    for kind, name in (("loss", "xyzzy"), ("dataset", "moons")):  # which is a little like mnist
+        with pytest.raises(UserError, match=r"name its folder with --parts or in DLRUN_PARTS$"):
+            Parts().part(kind, name)
     for parts, name in ((Parts(), "focal_crossentropy"), (Parts(tmp_path), "xyzzy")):
         with pytest.raises(UserError, match=r"\)$"):
             parts.part("loss", name)
