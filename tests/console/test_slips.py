@@ -290,3 +290,64 @@ def test_what_is_meant_is_taken(dlrun: Dlrun, write: Write, mine: Path) -> None:
         assert done.code == 0, done.err
     sweep = dlrun("sweep", config, "architecture.hidden=6,6", "--dry-run")
     assert sweep.code == 2 and "architecture.hidden=[6,6] for one list" in sweep.err
+
+
+# The words; what is said of the cause, and the remedy.
+AT_THE_DATA = {
+    "a folder too deep": (
+        "init fotos/dots",
+        "fotos/dots holds images itself, and no folders of classes",
+        "its parent fotos has the classes dots, stripes: take that",
+    ),
+    "a folder of a split too deep": (
+        "init split/train/dots",
+        "split/train/dots holds images itself",
+        "its parent split/train has the classes dots, stripes: take split",
+    ),
+    "the images of one class": (
+        "init one",
+        "one holds images itself, and no folders of classes",
+        "put the images of each class into a folder",
+    ),
+    "a folder too deep in a config": (
+        "train c.yaml dataset={name:image_folder,path:fotos/dots}",
+        "fotos/dots holds images itself",
+        "/fotos has the classes dots, stripes: take that",
+    ),
+    "a table for images": (
+        "train c.yaml dataset={name:image_folder,path:rent.csv}",
+        "rent.csv is a file, not a folder of images",
+        "name the folder of the class folders with dataset.path=…; the dataset csv reads a table",
+    ),
+    "images for a table": (
+        "train c.yaml dataset={name:csv,path:fotos,target:y}",
+        "fotos is a folder, but a table is one file",
+        "its folders hold images, which the dataset image_folder reads",
+    ),
+    "a folder of tables": (
+        "train c.yaml dataset={name:csv,path:tables,target:y}",
+        "tables is a folder, but a table is one file",
+        "tables/a.csv",
+    ),
+    "an image for a table": (
+        "init fotos/dots/0.png",
+        "this is a PNG image, not a table",
+        "name a table, such as a CSV file",
+    ),
+}
+
+
+@pytest.mark.parametrize("slip", AT_THE_DATA)
+def test_data_of_another_kind_or_at_another_level_are_said_with_the_remedy(
+    slip: str, dlrun: Dlrun, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, cause, remedy = AT_THE_DATA[slip]
+    monkeypatch.chdir(tmp_path)
+    write("c.yaml", CONFIG)
+    write("rent.csv", "x,y\n1,2\n")
+    write("tables/a.csv", "x,y\n1,2\n")
+    for folder in ("fotos/dots", "fotos/stripes", "split/train/dots", "split/train/stripes", "one"):
+        write(f"{folder}/0.png", "").write_bytes(b"\x89PNG\r\n\x1a\n")
+    done = dlrun(*(word.replace(":", ": ") for word in words.split()))
+    assert done.code == 2
+    assert cause in done.err and remedy in done.err, done.err

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from dlrun.config.data_paths import data_places
+from dlrun.config.file_kinds import is_table_name
 from dlrun.data.examples import EVALUATION_BATCH, Examples, NewInputs, Scaling
 from dlrun.data.hash_split import HashSplit
 from dlrun.data.image_files.dealing import Dealing, Kept
@@ -24,7 +25,7 @@ from dlrun.data.image_files.layout import Layout, Listing, few, is_are, left_out
 from dlrun.data.image_files.reading import Picture
 from dlrun.data.tabular.encoding import remembered_scalings
 from dlrun.errors import UserError
-from dlrun.system.files import size_text
+from dlrun.system.files import is_file, size_text
 from dlrun.system.progress import Progress, no_progress
 
 _PIECE = 2**24  # bytes of new images that are read together
@@ -284,6 +285,9 @@ def image_place(path: str, root: Path) -> Path:
         what = error.strerror or error
         raise UserError(f"there is no folder {printable(path[:100])}: {what}", fix=fix) from None
     if place is None:
+        if file := next((place for place in places if is_file(place)), None):
+            another = "; the dataset csv reads a table" if is_table_name(file.name) else ""
+            raise UserError(f"{printable(file)} is a file, not a folder of images", fix=fix + another)
         raise UserError(f"there is no folder {' or '.join(dict.fromkeys(map(printable, places)))}", fix=fix)
     if root.resolve().is_relative_to(place.resolve()):
         raise UserError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor
 
 from dlrun.data.composed import composed
-from dlrun.data.image_files.finding import files_below, is_hidden, printable
+from dlrun.data.image_files.finding import SUFFIXES, files_below, is_hidden, printable
 from dlrun.data.placement import SPLIT_NAMES, in_split_order
 from dlrun.errors import UserError, listed
 
@@ -60,9 +60,10 @@ class Layout:
             if any(self.splits.values()):
                 what = f"{printable(inside)} has no folder of training images"
                 raise UserError(what, fix="call the folder with their classes train")
-            raise UserError(f"{printable(inside)} holds no folders", fix=_ONE_EACH)
+            raise _too_deep(inside) or UserError(f"{printable(inside)} holds no folders", fix=_ONE_EACH)
         if not any(self.splits.values()):
-            raise UserError(f"{printable(inside)} holds no folders of classes", fix=_ONE_EACH)
+            what = f"{printable(inside)} holds no folders of classes"
+            raise _too_deep(inside) or UserError(what, fix=_ONE_EACH)
 
     def classes(self) -> list[str]:
         """The names of the class folders in natural order. Raises UserError if the splits differ in them."""
@@ -81,6 +82,25 @@ class Layout:
 
 
 _ONE_EACH = "put the images of each class into a folder"
+
+
+def _too_deep(folder: Path) -> UserError | None:
+    """The error for a folder that holds the images of one class itself; None if it holds no images."""
+    if not _has_images(folder):
+        return None
+    parent = folder.parent if folder.name else folder.absolute().parent
+    classes = [name for name, each in _folders(parent).items() if _has_images(each)]
+    fix = _ONE_EACH
+    if len(classes) > 1:
+        is_split = parent.name.casefold() in SPLIT_NAMES
+        taken = printable(parent.parent) if is_split else "that"
+        fix = f"its parent {printable(parent)} has the classes {few(classes)}: take {taken}"
+    return UserError(f"{printable(folder)} holds images itself, and no folders of classes", fix=fix)
+
+
+def _has_images(folder: Path) -> bool:
+    """True if a folder itself holds files with an image's ending."""
+    return any(name.lower().endswith(SUFFIXES) for name in _files(folder))
 
 
 def _is_wrapper(folders: Mapping[str, Path], known: Collection[str]) -> bool:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from dlrun.config.file_kinds import is_table_name, kind_by_beginning
+from dlrun.data.image_files.finding import SUFFIXES
 from dlrun.errors import UserError, in_full, listed, nearest
 
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "ZIP"}
@@ -41,10 +43,16 @@ class PackedFile:
         with refused(path):
             if "\0" in str(path):
                 raise UserError(f"cannot read {path}: a name cannot hold a byte 0")
-            if path.is_dir() or (path.exists() and not path.is_file()):  # opening a pipe may block forever
+            if path.is_dir():
+                raise UserError(f"{path} is a folder, but a table is one file", fix=_in_folder(path))
+            if path.exists() and not path.is_file():  # opening a pipe may block forever
                 raise UserError(f"{path} is not a file")
             with open(path, "rb") as file:
                 start = file.read(8)
+            if (kind := kind_by_beginning(start)).endswith(("image", "PDF file")):
+                raise UserError(
+                    f"this is {kind}, not a table", where=str(path), fix="name a table, such as a CSV file"
+                )
             packing = next((name for magic, name in _PACKED.items() if start.startswith(magic)), "")
             if packing != "ZIP":
                 return cls(path, packing)
@@ -78,6 +86,15 @@ def files_in_archive(path: Path) -> list[str] | None:
     with refused(path), zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     return None if _OF_WORKBOOKS in names else _files(names)
+
+
+def _in_folder(folder: Path) -> str:
+    """The remedy for a folder in place of a table."""
+    if tables := sorted(each.name for each in folder.iterdir() if is_table_name(each.name)):
+        return f"name a file in it, such as {folder / tables[0]}"
+    if any(each.suffix.lower() in SUFFIXES for each in folder.glob("*/*")):
+        return "its folders hold images, which the dataset image_folder reads"
+    return "name a file, such as a CSV file"
 
 
 def _files(names: Sequence[str]) -> list[str]:

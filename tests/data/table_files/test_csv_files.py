@@ -58,7 +58,11 @@ def test_a_table_that_unpacks_to_far_more_is_refused(tmp_path: Path, monkeypatch
 
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, no_hanging: None) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name, said in ((".", "is not a file"), ("pipe", "is not a file"), ("none", "there is no file")):
+    for name, said in (
+        (".", "is a folder, but a table is one file"),
+        ("pipe", "is not a file"),
+        ("none", "there is no file"),
+    ):
         with pytest.raises(UserError, match=said):
             read_table(tmp_path / name)
 
