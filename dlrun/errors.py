@@ -25,16 +25,24 @@ class UserError(Exception):
 
     `where` is a place (file:line:column, a key, a path), `fix` one action that corrects it. `value` is that
     of an option which is wrong, such as the name of a column that is not there: where it stands is the place.
+    `instead` is a key and its value that `fix` has as a line of a file; a command line has it as a word.
     It is caught once, in `console.commands.app.main`, which prints it and exits with `exit_code`.
     """
 
     exit_code = 2
 
     def __init__(
-        self, what: str, *, where: str = "", fix: str = "", excerpt: Sequence[str] = (), value: str = ""
+        self,
+        what: str,
+        *,
+        where: str = "",
+        fix: str = "",
+        excerpt: Sequence[str] = (),
+        value: str = "",
+        instead: tuple[str, object] | None = None,
     ) -> None:
         super().__init__(what)
-        self.value = value
+        self.value, self.instead = value, instead
         self.what, self.where, self.fix = what, where, fix
         self.excerpt = excerpt  # the line of a file at `where`, and a line that marks its column
         self.resume = ""  # the command that resumes the run, if there is one

@@ -13,14 +13,14 @@ from dlrun.config.claims import parse_claim
 from dlrun.config.dumping import as_argument, in_one_line
 from dlrun.config.file_kinds import TABLES
 from dlrun.config.keys import AUTO, SPLITS, Choice, Config, default_of, key_types
-from dlrun.config.merging import COMMAND_LINE, expanded, located
+from dlrun.config.merging import COMMAND_LINE, expanded, located, written
 from dlrun.config.mistakes import ConfigError, Mistake, key_of
 from dlrun.config.option_types import describe, takes_list
 from dlrun.config.option_values import acceptable, accepts, as_list, checked
 from dlrun.config.other_words import NAMES_OF_PART
 from dlrun.config.reference import as_shown
 from dlrun.config.registry import KINDS, REQUIRED, Option, Part, Parts
-from dlrun.config.strict_yaml import Located, no_mapping
+from dlrun.config.strict_yaml import Located, Place, no_mapping
 from dlrun.config.unknown_keys import Note, name_meant, note_unknown_keys, unknown_option
 from dlrun.errors import UserError, listed, nearest, shortened
 from dlrun.system.file_names import MOST_BYTES, composed_name, is_plain_name
@@ -114,7 +114,7 @@ def _choice(
     try:
         part = parts.part(kind, name)
     except UserError as error:
-        note(named, f"{error.what}{_as_path(kind, name)}", error.fix, error.where)
+        note(named, f"{error.what}{_as_path(kind, name, item.place)}", error.fix, error.where)
         return None
     given: dict[str, Any] = {}
     known = part.options | part.common
@@ -157,11 +157,12 @@ def _with_missing(
     return f", such as {key}{in_one_line(whole)}" if len(in_one_line(whole)) <= _LONGEST_LINE else ""
 
 
-def _as_path(kind: str, name: str) -> str:
+def _as_path(kind: str, name: str, place: Place) -> str:
     """The remedy for a file in place of a dataset's name; "" for anything else."""
     if kind != "dataset" or Path(name).suffix.lower() not in TABLES:
         return ""
-    return f"; write dataset: {in_one_line({'name': 'csv', 'path': name, 'target': 'COLUMN'})} for a table"
+    table = written("dataset", {"name": "csv", "path": name, "target": "COLUMN"}, place)
+    return f"; write {table} for a table"
 
 
 def _as_indented(key: str, tree: Located, parts: Parts) -> str:

@@ -48,8 +48,12 @@ def as_argument(key: str, value: Any) -> str:
     tight = text.replace(", ", ",")
     with suppress(yaml.YAMLError):
         text = tight if yaml.safe_load(tight) == yaml.safe_load(text) else text
-    word = f"{key}={text}"
-    return quoted([word]) if _NEEDS_QUOTES.search(word) else word
+    return as_word(f"{key}={text}")
+
+
+def as_word(argument: str) -> str:
+    """An argument as one word of a command line, in quotes where a shell needs them."""
+    return quoted([argument]) if _NEEDS_QUOTES.search(argument) else argument
 
 
 def dump_scalar(value: str | int | float | bool | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlrun.config.dumping import as_argument
+from dlrun.config.dumping import as_argument, in_one_line
 from dlrun.config.keys import SWEEP_KEY, Choice, default_of, key_types
 from dlrun.config.option_values import accepts
 from dlrun.config.registry import REQUIRED, Parts
@@ -39,6 +39,11 @@ def inherit(below: dict[str, Located], above: dict[str, Located]) -> dict[str, L
 def expanded(name: Located) -> Located:
     """Turn the bare name of a part into the mapping {name: …} that it stands for."""
     return Located({"name": name}, name.place, name.key_place)
+
+
+def written(key: str, value: Any, place: Place) -> str:
+    """A key with its value as `place` has them: `loss: mse` in a file, `loss=mse` on the command line."""
+    return as_argument(key, value) if place == COMMAND_LINE else f"{key}: {in_one_line(value)}"
 
 
 def override(

@@ -9,7 +9,7 @@ from typing import Any
 
 from dlrun.config.dumping import as_argument, in_one_line
 from dlrun.config.keys import KEYS, Choice, key_types
-from dlrun.config.merging import COMMAND_LINE, expanded, located
+from dlrun.config.merging import COMMAND_LINE, expanded, located, written
 from dlrun.config.option_types import describe
 from dlrun.config.option_values import acceptable, accepts
 from dlrun.config.other_words import (
@@ -232,7 +232,6 @@ def _written(key: str, last: str, item: Located, kind: Any) -> str:
 
 
 def _assignment(key: str, last: str, value: Any, item: Located) -> str:
-    text = in_one_line(value)
-    if len(text) > _LONGEST:
+    if len(in_one_line(value)) > _LONGEST:
         return ""
-    return f": write {as_argument(key, value) if item.place == COMMAND_LINE else f'{last}: {text}'}"
+    return f": write {written(key if item.place == COMMAND_LINE else last, value, item.place)}"

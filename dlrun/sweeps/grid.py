@@ -6,11 +6,13 @@ Nothing here imports torch, so that a mistake is reported at once.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dlrun.config.dumping import as_argument, as_word
 from dlrun.config.keys import SWEEP_KEY, Config, flat_config, takes_only_lists, takes_whole_numbers
 from dlrun.config.loading import load_config, read_config
 from dlrun.config.merging import refuse_form
@@ -31,6 +33,7 @@ from dlrun.sweeps.values import (
 )
 
 _COMMAND_LINE = "on the command line"  # the place of a mistake in a KEY=VALUE argument
+_REMEDY = re.compile(r"(.*: write [\w.]+=)\S+")
 _SEEDS = "write them as --seeds 5 or seeds=0,1,2; each setting is trained with all of them"
 
 
@@ -69,7 +72,8 @@ def settings_of_grid(
             known.add(repr(values))
             found.append(Setting(values, of_each_seed(config)))
     if mistakes:
-        raise ConfigError(str(path), [_with_cause(*each, every) for each in mistakes.items()])
+        met = _once_for_each_key(mistakes, given)
+        raise ConfigError(str(path), [_with_cause(*each, every) for each in met.items()])
     runs = sum(len(setting.configs) for setting in found)
     if runs > MOST_VALUES:
         raise UserError(f"a sweep has at most {MOST_VALUES:,} runs", fix="take fewer values, or fewer seeds")
@@ -183,6 +187,34 @@ def _refuse_split_list(tree: Located, key: str, text: str, parts: Parts) -> None
         raise UserError(
             f"{text} are {len(one)} values in a sweep, and {key} is a list", where=_COMMAND_LINE, fix=fix
         )
+
+
+def _once_for_each_key(
+    mistakes: Mapping[Mistake, list[dict[str, Any]]], given: Sequence[str]
+) -> dict[Mistake, list[dict[str, Any]]]:
+    """The mistakes with the values that make them; one in place of those of each value of a wrong key.
+
+    Its remedy has all values: `write optimizer.lr=0.1,0.2` for `lr=0.1,0.2`.
+    """
+    texts = {key: text for key, _, text in (word.partition("=") for word in given)}
+    alike = dict[Mistake, list[Mistake]]()  # by what they say without their values
+    for mistake in mistakes:
+        found = _REMEDY.fullmatch(mistake.what) if mistake.key in texts else None
+        alike.setdefault(replace(mistake, what=found[1]) if found else mistake, []).append(mistake)
+    met = dict[Mistake, list[dict[str, Any]]]()
+    for shared, each in alike.items():
+        made = [values for mistake in each for values in mistakes[mistake]]
+        if len(each) == 1:
+            met[each[0]] = made
+            continue
+        before, key = shared.what.removesuffix("=").rsplit(" ", 1)
+        as_given = [as_argument(key, mistakes[mistake][0][mistake.key]) for mistake in each]
+        written = [mistake.what.removeprefix(f"{before} ") for mistake in each]
+        values = (
+            texts[shared.key] if written == as_given else ",".join(word.partition("=")[2] for word in written)
+        )
+        met[replace(shared, what=f"{before} {as_word(f'{key}={values}')}")] = made
+    return met
 
 
 def _with_cause(mistake: Mistake, made: Sequence[dict[str, Any]], every: Sequence[dict[str, Any]]) -> Mistake:

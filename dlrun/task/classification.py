@@ -18,6 +18,7 @@ from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.misfits import wrong_classes, wrong_shape
 from dlrun.data.trees import Tree, single
 
+usual_loss = "cross_entropy"
 UNBALANCED = 3.0  # largest class over smallest, above which accuracy misleads
 
 

@@ -17,6 +17,8 @@ from dlrun.data.misfits import wrong_shape
 from dlrun.data.trees import Tree, main_outputs, single
 from dlrun.errors import UserError
 
+usual_loss = "bce"
+
 
 def multilabel(data: Data, loss: LossPart) -> Multilabel:
     """Labels that apply (1) or not (0); targets are (n, labels) floats, `classes` the names of the labels."""

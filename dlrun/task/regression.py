@@ -19,6 +19,7 @@ from dlrun.data.misfits import wrong_numbers, wrong_shape
 from dlrun.data.trees import Tree, main_outputs, single
 from dlrun.errors import UserError
 
+usual_loss = "mse"
 # Entries of a row of `predict`: one by the name of a target would be taken for something else.
 _ENTRIES = ("input", "columns", "problem", "far_outside", "probabilities", "shares", "continuation")
 _JUDGED = ("true", "trained_on", "loss", "weight")  # further entries in `eval --csv`

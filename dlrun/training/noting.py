@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from dlrun.config.keys import Choice, Config
+from dlrun.config.merging import written
 from dlrun.config.mistakes import Mistake
 from dlrun.config.registry import FOLDERS, Parts
+from dlrun.config.strict_yaml import Place
 from dlrun.errors import UserError, note_part, own_place
 
 
@@ -31,7 +33,12 @@ class Noting:
             if place := self._own_part(key, name):
                 error.where = error.where or own_place(error) or place
             named = self._option_with(key, error.value) if error.value else key
-            self.mistakes.append(self.config.mistake(named, error.what, error.fix, error.where))
+            fix = error.fix
+            if error.instead:
+                other, value = error.instead
+                line, as_there = (written(other, value, each) for each in (Place(""), self._place(key)))
+                fix = fix.replace(line, as_there)
+            self.mistakes.append(self.config.mistake(named, error.what, fix, error.where))
         except Exception as error:
             if place := self._own_part(key, name):
                 note_part(error, place)
@@ -41,6 +48,9 @@ class Noting:
         """Raise ConfigError if there is any mistake."""
         if self.mistakes:
             raise self.config.refuse(self.mistakes)
+
+    def _place(self, key: str) -> Place:
+        return self.config.tree.at((key,)).place
 
     def _option_with(self, key: str, value: str) -> str:
         """The key of the option in which a value stands, such as `dataset.target`, or else of the part."""

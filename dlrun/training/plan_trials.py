@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import torch
 from torch import Tensor
 
 from dlrun.blocks.tasks import Measure
+from dlrun.config.merging import COMMAND_LINE, written
+from dlrun.config.mistakes import Mistake
 from dlrun.data.loaded import Loaded
 from dlrun.data.trees import expanded, joined, main_outputs, mapped, single
 from dlrun.errors import UserError
@@ -65,10 +69,27 @@ def try_on(plan: Plan, loaded: Loaded, *, is_new: bool = True) -> None:
         sums = plan.task.decision.probabilities(plan.task.rows(main_outputs(joined(outputs))[0])).sum(-1)
     worst = float(sums.flatten()[(sums - 1).abs().argmax()])
     if not abs(worst - 1) <= 1e-3:  # nan is refused too
-        what = f"{plan.config.loss.name} takes outputs whose probabilities sum to {worst:.3g} instead of 1"
-        fix = "end the architecture with what it needs (nll: output_activation: log_softmax)"
-        fix += ", or correct probabilities(), whose classes are on the last axis"
-        raise plan.config.refuse([plan.config.mistake("loss", f"{what}; {fix}")])
+        raise plan.config.refuse([_no_probabilities(plan, worst)])
+
+
+def _no_probabilities(plan: Plan, total: float) -> Mistake:
+    """The mistake of a loss by which the probabilities of the classes sum to another `total` than 1."""
+    config, parts = plan.config, plan.parts
+    loss, name = config.loss.name, config.architecture.name
+    if not parts.part("loss", loss).built_in:
+        what = f"{loss} takes outputs whose probabilities sum to {total:.3g} instead of 1"
+        fix = "end the architecture with what it needs, or correct probabilities(), whose classes are on the "
+        return config.mistake("loss", what, f"{fix}last axis")
+    if not isfinite(total):
+        return config.mistake("architecture", f"the outputs of {name} are not all finite numbers")
+    what = f"{loss} takes log-probabilities, and the outputs of {name} are none"
+    place, end = config.tree.at(("loss",)).place, "log_softmax"
+    if "output_activation" in parts.part("architecture", name).options:
+        key = "architecture.output_activation" if place == COMMAND_LINE else "output_activation"
+        end = written(key, "log_softmax", place)
+    other = written("loss", "cross_entropy", place)
+    fix = f"end the architecture with {end}, or take {other}, which needs none"
+    return config.mistake("loss", f"{what}: their exponentials sum to {total:.3g} instead of 1", fix)
 
 
 @torch.no_grad()

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import suppress
 from math import prod
+from typing import TypedDict
 
 from dlrun.blocks.tasks import Task
 from dlrun.config.keys import Choice
+from dlrun.config.merging import written
 from dlrun.config.registry import Part, Parts
+from dlrun.config.strict_yaml import Place
 from dlrun.data.examples import Data
 from dlrun.errors import UserError, nearest
 from dlrun.training.layers import Layers
@@ -83,7 +86,7 @@ def refuse_unsuited(
         suiting.add(parts.part("task", data.task).constants.get("parts_of", data.task))
     if made_for and not suiting & {*made_for}:
         what = f"{part.name} is for {' or '.join(made_for)}, but {dataset or 'this'} is a {data.task} task"
-        raise UserError(what, fix=_suited_instead(parts, part, suiting))
+        raise UserError(what, **_suited_instead(parts, part, data.task, suiting))
     fitting = {
         "plane": data.shape == (2,),
         "images": len(data.shape) == 3,
@@ -97,11 +100,11 @@ def refuse_unsuited(
         }
         wanted = said.get(inputs or "", inputs)
         what = f"{part.name} is for inputs of {wanted}, but those of {dataset} are {data.said_shape}"
-        raise UserError(what, fix=_suited_instead(parts, part, suiting))
+        raise UserError(what, **_suited_instead(parts, part, data.task, suiting))
     if task and part.constants.get("of_estimates") and not task.are_estimates:
         what = f"{part.name} compares outputs with targets, but the loss is not smallest where they are equal"
         what = f"{what}, or not only there, so that they are no estimates of them"
-        raise UserError(what, fix=_suited_instead(parts, part, suiting))
+        raise UserError(what, **_suited_instead(parts, part, data.task, suiting))
     model = part.constants.get("model")
     if layers is None or model is None:
         return
@@ -113,22 +116,39 @@ def refuse_unsuited(
     if not made[model]:
         wanted = {"convolution": "a convolution", "one layer": "a single, fully connected layer"}
         what = f"{part.name} is for a model with {wanted[model]}"
-        raise UserError(what, fix=_suited_instead(parts, part, suiting))
+        raise UserError(what, **_suited_instead(parts, part, data.task, suiting))
 
 
-def _suited_instead(parts: Parts, part: Part, tasks: Collection[str]) -> str:
-    """The remedy for a part that does not suit: another one made for these `tasks`, or none of its kind."""
+class _Remedy(TypedDict, total=False):
+    """The remedy of a UserError, and the key with its value in it."""
+
+    fix: str
+    instead: tuple[str, object]
+
+
+def _suited_instead(parts: Parts, part: Part, task: str, suiting: Collection[str]) -> _Remedy:
+    """The remedy for a part that does not suit: another one for the tasks `suiting`, or none of its kind.
+
+    The loss is the usual one of the task, or of that whose losses serve it.
+    """
     if part.kind == "plots":
-        return "write plots: [auto] for those that suit"
+        return _writing("plots", ["auto"], " for those that suit")
     if part.kind not in ("metrics", "loss"):
-        return ""
+        return {}
+    usual = (parts.part("task", each).constants.get("usual_loss") for each in (task, *sorted(suiting)))
+    if part.kind == "loss" and (loss := next(filter(None, usual), None)):
+        return _writing("loss", loss)
     suited: list[tuple[int, str]] = []
     for name in parts.names(part.kind):
         with suppress(UserError):
             stated = parts.part(part.kind, name).constants.get("task") or ()
             made_for = {stated} if isinstance(stated, str) else {*stated}
-            suited += [(len(made_for), name)] if made_for & {*tasks} else []
+            suited += [(len(made_for), name)] if made_for & {*suiting} else []
     if not suited:
-        return "leave it out" if part.kind == "metrics" else ""
-    first = min(suited)[1]  # that of fewest tasks: bce is for several classes too, each true or false
-    return f"write {part.kind}: {first if part.kind == 'loss' else f'[{first}]'}"
+        return {"fix": "leave it out"} if part.kind == "metrics" else {}
+    first = min(suited)[1]  # that of fewest tasks: f1 is for several classes too, each true or false
+    return _writing(part.kind, first if part.kind == "loss" else [first])
+
+
+def _writing(key: str, value: object, why: str = "") -> _Remedy:
+    return {"fix": f"write {written(key, value, Place(''))}{why}", "instead": (key, value)}

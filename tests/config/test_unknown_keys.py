@@ -283,7 +283,7 @@ def test_an_equals_sign_within_braces_is_said(write: Write) -> None:
 
 def test_a_table_in_place_of_a_dataset_is_shown_in_one(base: Path) -> None:
     [mistake] = mistakes(base, ["dataset=train.csv"])
-    assert mistake.endswith("; write dataset: {name: csv, path: train.csv, target: COLUMN} for a table")
+    assert mistake.endswith("; write 'dataset={name: csv,path: train.csv,target: COLUMN}' for a table")
     [mistake] = mistakes(base, ["data=train.csv"])
     assert mistake.endswith("dlrun's word is dataset")
 

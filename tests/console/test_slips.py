@@ -110,6 +110,12 @@ IN_THE_FILE = {
         "the option lr is missing: a number >= 0",
         "such as optimizer: {name: adam, lr: 0.001}",
     ),
+    "no log-probabilities": (
+        changed("loss: cross_entropy", "loss: nll"),
+        ":3:7",
+        "nll takes log-probabilities, and the outputs of mlp are none",
+        "end the architecture with output_activation: log_softmax, or take loss: cross_entropy",
+    ),
     "a word of another tool": (
         f"{CONFIG}max_epochs: 3\n",
         ":8:1",
@@ -178,6 +184,36 @@ IN_WORDS = {
         "0.5 changes nothing",
         "add one, such as hidden: [100]",
     ),
+    "a loss of another task": (
+        ["loss=l1"],
+        "command line: loss",
+        "l1 is for regression, but spiral is a classification task",
+        "write loss=cross_entropy\n",
+    ),
+    "a metric of another task": (
+        ["metrics=mae"],
+        "command line: metrics",
+        "mae is for regression",
+        "write metrics=[accuracy]\n",
+    ),
+    "a picture of another task": (
+        ["plots=predictions"],
+        "command line: plots",
+        "predictions is for inputs of images",
+        "write plots=[auto] for those that suit\n",
+    ),
+    "a classification's loss of numbers": (
+        ["dataset={name: csv, path: rent.csv, target: y}", "loss=nll"],
+        "command line: loss",
+        "nll is for classification, but csv is a regression task",
+        "write loss=mse\n",
+    ),
+    "probabilities in place of their logarithms": (
+        ["loss=nll", "architecture.output_activation=softmax"],
+        "command line: loss",
+        "nll takes log-probabilities, and the outputs of mlp are none",
+        "with architecture.output_activation=log_softmax, or take loss=cross_entropy, which needs none\n",
+    ),
     "a file that is not there": (
         ["dataset={name: csv, path: nosuch.csv, target: y}"],
         "dataset.path",
@@ -228,6 +264,8 @@ def test_a_slip_on_the_command_line_or_in_a_part(
     slip: str, dlrun: Dlrun, write: Write, mine: Path, runs_dir: Path
 ) -> None:
     words, place, cause, remedy = IN_WORDS[slip]
+    table = write("rent.csv", "x,y\n" + "".join(f"{each},{each}.5\n" for each in range(20)))
+    words = [word.replace("rent.csv", str(table)) for word in words]
     done = dlrun("train", write("c.yaml", CONFIG), *words, "--parts", mine)
     assert done.code == 2
     assert place in done.err and cause in done.err and remedy in done.err, done.err

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from small_sweeps import CONFIG
 
+from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.sweeps.grid import Setting, settings_of_grid
@@ -65,3 +66,26 @@ def test_a_list_of_numbers_without_brackets_is_said_to_be_several_values(config:
     one, other = settings(config, "architecture.hidden=[10,10]", "epochs=1,2")
     assert one.configs[0].architecture.options["hidden"] == [10, 10]
     assert other.configs[0].epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "remedies"),
+    [
+        (["lr=0.1,0.2"], ["write optimizer.lr=0.1,0.2"]),
+        (["lr=log(1e-4,1e-1,7)"], ["write 'optimizer.lr=log(1e-4,1e-1,7)'"]),
+        (
+            ["lr=0.1,0.2", "hidden=[4],[8]"],
+            ["write optimizer.lr=0.1,0.2", "write architecture.hidden=[4],[8]"],
+        ),
+        (["optimizer.learning_rate=0.1,0.2"], ["write optimizer.lr=0.1,0.2"]),
+    ],
+)
+def test_a_wrong_key_is_one_mistake_with_all_of_its_values(
+    words: list[str], remedies: list[str], config: Path
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        settings(config, *words)
+    mistakes = refused.value.mistakes
+    assert len(mistakes) == len(remedies)
+    for remedy, mistake in zip(remedies, mistakes, strict=True):
+        assert mistake.what.endswith(remedy)
