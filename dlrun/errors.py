@@ -12,6 +12,7 @@ from unicodedata import combining, east_asian_width
 _MOST_LISTED = 50
 _MOST_BESIDE_MEANT = 20
 _MOST_COMPARED = 1000  # finding the closest of nine thousand long names takes ten seconds
+_SHORTEST_BEGINNING = 3  # letters by which a name may be meant
 _LONGEST = 60  # characters of a name or a value
 _LONGEST_SAID = 300  # characters of an exception's message
 _PACKAGE = Path(__file__).parent
@@ -254,12 +255,19 @@ def listed(names: Iterable[str]) -> str:
 
 
 def meant(name: str, names: Iterable[str], *, likeness: float = 0.55) -> str:
-    """`; did you mean 'lr'?` for a name that is not among `names`; "" if none has this likeness, of 1."""
+    """`; did you mean 'lr'?` for a name that is not among `names`; "" if none has this likeness, of 1.
+
+    The only one that begins with `name` is meant too: accuracy by acc.
+    """
     names = list(names)
     if len(names) > _MOST_COMPARED:
         return ""
     close = get_close_matches(name.lower()[:200], [n.lower() for n in names], n=1, cutoff=likeness)
-    return next((f"; did you mean {n!r}?" for n in names if close and n.lower() == close[0]), "")
+    longer = [n for n in names if len(name) >= _SHORTEST_BEGINNING and n.lower().startswith(name.lower())]
+    if not close and len(longer) != 1:
+        return ""
+    found = close[0] if close else longer[0].lower()
+    return next(f"; did you mean {n!r}?" for n in names if n.lower() == found)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

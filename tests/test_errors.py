@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dlrun.errors import in_words
+from dlrun.errors import in_words, meant
 
 
 @pytest.mark.parametrize(
@@ -12,3 +12,20 @@ from dlrun.errors import in_words
 )
 def test_names_are_joined_as_a_sentence_has_them(names: list[str], said: str) -> None:
     assert in_words(iter(names)) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "other"),
+    [
+        ("acc", ["accuracy", "f1"], "accuracy"),
+        ("acc", ["accuracy", "accelerated"], ""),  # which of the two cannot be known
+        ("ac", ["accuracy", "f1"], ""),
+        ("sdg", ["sgd", "adam"], "sgd"),
+        ("moons", ["mnist"], "mnist"),
+        ("xyzzy", ["mnist"], ""),
+    ],
+)
+def test_a_name_is_meant_by_one_that_is_close_or_by_its_beginning(
+    name: str, names: list[str], other: str
+) -> None:
+    assert meant(name, names) == (f"; did you mean {other!r}?" if other else "")

@@ -138,7 +138,16 @@ def test_every_command_that_takes_parts_says_that_the_environment_names_them(dlr
             "No such option: --multirun",
             "dlrun sweep CONFIG KEY=VALUES trains every combination of values",
         ),
-        ("fit {tiny}", "No such command 'fit'.", "dlrun train"),
+        ("fit {tiny} epochs=5", "No such command 'fit'.", "dlrun train {tiny} epochs=5"),
+        ("--debug fit {tiny}", "No such command 'fit'.", "dlrun train {tiny}"),
+        ("trian {tiny}", "No such command 'trian'. Did you mean 'train'?", "dlrun train {tiny}"),
+        ("{tiny}", "No such command '{tiny}'.", "dlrun train {tiny}"),
+        ("spiral_relu epochs=5", "No such command 'spiral_relu'.", "dlrun train spiral_relu epochs=5"),
+        ("help", "No such command 'help'.", "dlrun --help"),
+        ("help train", "No such command 'help'.", "dlrun train --help"),
+        ("version", "No such command 'version'.", "dlrun --version"),
+        ("xyz", "No such command 'xyz'.", "dlrun --help says what can be written"),
+        ("parts cnn.dropout", "cnn is a part, and no kind of part", "dlrun parts cnn has its options"),
     ],
 )
 def test_an_option_of_another_tool_leads_to_dlruns_own_words(
@@ -146,9 +155,22 @@ def test_an_option_of_another_tool_leads_to_dlruns_own_words(
 ) -> None:
     done = dlrun(*words.format(tiny=tiny).split())
     assert done.code == 2
-    assert done.err.splitlines() == [f"error: {what}", f"  fix: {fix.format(tiny=tiny)}"]
+    said = [line for line in done.err.splitlines() if line.startswith(("error: ", "  fix: "))]
+    assert said == [f"error: {what.format(tiny=tiny)}", f"  fix: {fix.format(tiny=tiny)}"]
     if advised := re.fullmatch(r"write (\S+)", fix):
         assert dlrun("show", tiny, advised[1]).code == 0
+
+
+def test_a_file_or_a_folder_without_a_command_leads_to_that_which_takes_it(
+    dlrun: Dlrun, write: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("rent.csv", "photos/cat/1.png", "old/config.yaml", "notes.txt", "texts/a/b.txt"):
+        write(name, "")
+    remedies = {"rent.csv": "dlrun init rent.csv", "photos": "dlrun init photos", "old": "dlrun eval old"}
+    for name in ("rent.csv", "photos", "old", "notes.txt", "texts"):
+        remedy = remedies.get(name, "dlrun --help says what can be written")
+        assert dlrun(name).err.endswith(f"  fix: {remedy}\n"), name
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import typer
 
 from dlrun.console.commands import evaluate, init, look, new, runs, sweep, train
 from dlrun.console.commands.examples import epilog
-from dlrun.console.commands.other_words import command_meant, option_instead
+from dlrun.console.commands.other_words import command_instead, option_instead
 from dlrun.errors import (
     RunFailed,
     Unforeseen,
@@ -119,8 +119,8 @@ def _told(error: Exception, words: list[str]) -> UserError:
         context = getattr(error, "ctx", None)
         named = [word for word in words if word in COMMANDS][:1]
         command = context.command_path if context else " ".join(["dlrun", *named])
-        meant = command_meant(words[0]) if words and words[0] not in COMMANDS else ""
-        fix = f"dlrun {meant}" if meant else _option_instead(error, words)
+        is_of_option = hasattr(error, "option_name")
+        fix = _option_instead(error, words) if is_of_option else command_instead(words, COMMANDS)
         said = str(getattr(error, "message", "")) if fix else error.format_message()
         return UserError(said, fix=fix or f"{command} --help says what can be written")
     return Unforeseen(error, quoted(["dlrun", "--debug", *words]))

@@ -68,6 +68,10 @@ def parts_named(parts: Parts, name: str) -> list[Part]:
 
     kind, dot, of_kind = name.partition(".")
     if dot:
+        if not known_kind(kind) and any(kind in parts.names(each) for each in FOLDERS):
+            raise UserError(
+                f"{kind} is a part, and no kind of part", fix=f"dlrun parts {kind} has its options"
+            )
         return [parts.part(kind_named(kind), of_kind)]
     found = [parts.part(each, name) for each in FOLDERS if name in parts.names(each)]
     if not found:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from itertools import islice
+from pathlib import Path
 
+from dlrun.config.file_kinds import ENDINGS, is_table_name
 from dlrun.config.other_words import key_meant
+from dlrun.data.image_files.finding import SUFFIXES
+from dlrun.errors import UserError, meant
+from dlrun.system.files import with_home
+from dlrun.system.processes import quoted
 
 COMMANDS = {
     "train": ("fit", "run", "start", "main", "learn"),
@@ -28,6 +35,7 @@ OPTIONS = {
     "--resume": "dlrun resume RUN continues a run",
     "--checkpoint": "name the run or the checkpoint itself, without an option",
 }
+_MOST_SEEN = 1000  # files
 _CONFIG = (
     "--config",
     "-c",
@@ -44,6 +52,47 @@ _CONFIG = (
 def command_meant(name: str) -> str:
     """The command of dlrun that another tool calls `name`; "" if there is none."""
     return next((ours for ours, others in COMMANDS.items() if name.lower() in others), "")
+
+
+def command_instead(words: Sequence[str], commands: Collection[str]) -> str:
+    """The command line that `words` mean if the first one is none of the `commands`; "" if it is not known.
+
+    A config is trained, a table or a folder of images gets a config, a run is evaluated, a slip is corrected.
+    """
+    given = [word for word in words if word != "--debug"]
+    if not given or given[0] in commands or given[0].startswith("-"):
+        return ""
+    first, rest = given[0], given[1:]
+    if first.lower() in ("help", "version"):
+        of_command = [word for word in rest[:1] if word in commands and first.lower() == "help"]
+        return quoted(["dlrun", *of_command, f"--{first.lower()}"])
+    if command := command_meant(first):
+        return quoted(["dlrun", command, *rest])
+    if command := _command_for(first):
+        return quoted(["dlrun", command, *given])
+    close = meant(first, commands)
+    return quoted(["dlrun", close.split("'")[1], *rest]) if close else ""
+
+
+def _command_for(text: str) -> str:
+    """The command that takes a file, a folder or a config as its first argument; "" for anything else."""
+    from dlrun.config.lookup import find_config
+    from dlrun.run_folders.run import is_run_folder
+
+    path = Path(with_home(text))
+    if is_run_folder(path):
+        return "eval"
+    if path.exists() and (is_table_name(path.name) or _holds_images(path)):
+        return "init"
+    with suppress(UserError, OSError, ValueError):
+        is_config = path.suffix in ENDINGS or not path.exists()
+        return "train" if is_config and find_config(text, Path()) else ""
+    return ""
+
+
+def _holds_images(folder: Path) -> bool:
+    """True if some of the first files in the folders of a folder are images."""
+    return any(each.suffix.lower() in SUFFIXES for each in islice(folder.glob("*/*"), _MOST_SEEN))
 
 
 def option_instead(
@@ -70,7 +119,6 @@ def option_instead(
     from dlrun.config.registry import Parts
     from dlrun.config.strict_yaml import parse
     from dlrun.config.unknown_keys import argument_instead
-    from dlrun.errors import UserError
 
     tree, parts = parse("", "", has_lines=False), Parts()
     for word in words[words.index(command) + 1 :] if command else ():
