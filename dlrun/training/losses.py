@@ -17,7 +17,7 @@ from dlrun.config.part_functions import refuse_call
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data, Scaling
 from dlrun.data.log_targets import to_log
-from dlrun.data.trees import Tree, first_of, mapped
+from dlrun.data.trees import Tree, first_of, mapped, single
 from dlrun.errors import UserError, shortened
 from dlrun.training.copies import WithLoss
 
@@ -77,6 +77,15 @@ def _finished(is_batchwise: bool, data: Data, loss: Measure) -> Measure:
     if data.target_transform == "log":
         return _Scaled(loss, data.scaling or (0.0, 1.0), to_log)
     return _Scaled(loss, data.scaling) if data.scaling else loss
+
+
+def seen_by_loss(data: Data, numbers: Tensor) -> Tensor:
+    """Outputs or targets in the target's unit, as the loss sees them: their logarithms, standardised."""
+    return _finished(is_batchwise=False, data=data, loss=_outputs)(numbers, numbers)
+
+
+def _outputs(outputs: Tree, targets: Tree) -> Tensor:
+    return single(outputs, "the outputs")
 
 
 def _of_batch(loss: Measure, outputs: Tree, targets: Tree) -> Tensor:

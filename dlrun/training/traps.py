@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import exp, sqrt
+from collections.abc import Callable, Iterator
+from math import exp, inf, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +11,18 @@ from torch import Tensor, nn
 from dlrun.blocks.decisions import Decision
 from dlrun.blocks.tasks import LossPart
 from dlrun.data.loaded import Loaded
-from dlrun.data.trees import Tree, at, expanded, joined, leaves, main_outputs
+from dlrun.data.trees import Tree, at, expanded, joined, leaves, main_outputs, single
 from dlrun.errors import UserError
 from dlrun.training.layers import skeleton
+from dlrun.training.losses import seen_by_loss
 from dlrun.training.plan import Plan
 
 _TRIED = 16  # training examples
 _FREE_SIGNS = 20  # outputs with a sign of their own: by chance all are above 0 in one of 2^20
 _ENDINGS = {"output_activation": "output_activation: identity", "relu_output": "relu_output: false"}
 _LESSON_ON_LOGITS, _LESSON_ON_DEAD_UNITS = " (docs/lessons.md, lesson 2)", " (docs/lessons.md, lesson 5)"
+_MOST_TARGETS = 1000
+_LEAST_BEYOND = 0.01  # of the targets: a few outliers are no mistake of the model
 _HARDLY = 0.05  # of the largest output: the least one after a leaky ReLU, an ELU or a GELU
 
 
@@ -48,7 +51,7 @@ def trap_warnings(plan: Plan, loaded: Loaded) -> Iterator[str]:
     if isinstance(size, int) and size > there:
         each = "each epoch is one step; set batch_size: full if that is meant"
         yield f"batch_size {size:,} exceeds the {there:,} training examples: {each}"
-    if what := limited_outputs(plan, loaded):
+    if what := limited_outputs(plan, loaded) or limited_estimates(plan, loaded):
         yield what
 
 
@@ -69,8 +72,7 @@ def limited_outputs(plan: Plan, loaded: Loaded) -> str:
     low, high, classes = float(found.min()), float(found.max()), found.shape[1]
     most = 1 / (1 + (classes - 1) * exp(low - high))  # of softmax, where one output is high and all else low
     loss = f"{plan.loss.name} takes logits"
-    stated = plan.config.architecture.options.keys() & _ENDINGS.keys()
-    fix = f"set {_ENDINGS[stated.pop()]}" if stated else "leave out the activation at the end"
+    fix = _without_activation(plan)
     if low >= 0 and bool(((found.sum(1) - 1).abs() < 1e-3).all()):
         why = f"{name} gives probabilities, which sum to 1, but {loss} and applies the softmax itself"
         return f"{why}: no class can get more than {most:.0%}; {fix}{_LESSON_ON_LOGITS}"
@@ -82,6 +84,65 @@ def limited_outputs(plan: Plan, loaded: Loaded) -> str:
         why = f"the outputs of {name} are {ever} below 0, as after a ReLU, but {loss} of either sign"
         return f"{why}: one that is cut off has {some} gradient; {fix}{_LESSON_ON_DEAD_UNITS}"
     return ""
+
+
+def limited_estimates(plan: Plan, loaded: Loaded) -> str:
+    """The mistake of a model of numbers whose outputs cannot reach the targets, with the remedy; else "".
+
+    Seen by its outputs as the loss sees them: with any weights they are one number, stay within the bounds
+    of an activation, or never fall below 0, while targets lie beyond.
+    """
+    if plan.task.decision is not None or not plan.task.are_estimates:
+        return ""
+    rounding = 1e-6 * (1 + float(seen_by_loss(plan.data, torch.zeros(1, plan.data.targets)).abs().max()))
+
+    def is_free(outputs: Tensor) -> bool:
+        seen = seen_by_loss(plan.data, outputs)
+        return not _bounds(float(seen.min()), float(seen.max()), rounding)[-1]
+
+    try:
+        found, targets = _drawn_outputs(plan, loaded, is_free), _some_targets(loaded)
+    except Exception:  # as above
+        return ""
+    if found.dim() != 2 or targets.shape[1:] != found.shape[1:] or not bool(found.isfinite().all()):
+        return ""
+    found, targets = (seen_by_loss(plan.data, each.cpu().double()) for each in (found, targets))
+    name, fix = plan.config.architecture.name, _without_activation(plan)
+    if bool((found.amax(0) - found.amin(0) <= rounding).all()):
+        why = f"the outputs of {name} are the same for every input, as of a softmax over a single one"
+        return f"{why}: they cannot follow the targets; {fix}" if targets.std(0).max() > rounding else ""
+    least, most, said = _bounds(float(found.min()), float(found.max()), rounding)
+    share = float(((targets < least - rounding) | (targets > most + rounding)).double().mean())
+    if share < _LEAST_BEYOND:
+        return ""
+    is_scaled = plan.data.scaling is not None or plan.data.target_transform is not None
+    seen = f", scaled as {plan.loss.name} sees them," if is_scaled else ""
+    return f"the outputs of {name} {said}, but {share:.0%} of the targets{seen} lie beyond; {fix}"
+
+
+def _bounds(low: float, high: float, rounding: float) -> tuple[float, float, str]:
+    """The bounds that outputs of many random weights keep, from `low` to `high`, and a phrase on them."""
+    if low >= -rounding and high > 1 + rounding:
+        return 0, inf, "are never below 0, as after a ReLU"
+    if low < -1 - rounding and high <= rounding:
+        return -inf, 0, "are never above 0, as after a log_softmax"
+    if max(-low, high) <= 1 + rounding:
+        least = 0 if low >= -rounding else -1
+        return least, 1, f"stay within {least} and 1, as of an activation"
+    return -inf, inf, ""
+
+
+def _without_activation(plan: Plan) -> str:
+    """The remedy for an activation at the end of a model."""
+    stated = plan.config.architecture.options.keys() & _ENDINGS.keys()
+    return f"set {_ENDINGS[stated.pop()]}" if stated else "leave out the activation at the end"
+
+
+def _some_targets(loaded: Loaded) -> Tensor:
+    """Targets (m, …) of training examples, spread over all of them."""
+    training = loaded["train"]
+    places = torch.linspace(0, len(training) - 1, min(_MOST_TARGETS, len(training))).long()
+    return single(training.targets_at(places.to(training.device)), "the targets")
 
 
 def _some_inputs(plan: Plan, loaded: Loaded) -> Tree:
@@ -105,8 +166,13 @@ def _takes_logits(loss: LossPart, decision: Decision) -> bool:
         return False
 
 
-def _drawn_outputs(plan: Plan, loaded: Loaded) -> Tensor:
-    """The outputs (n, classes, …) of some models like that of the plan, with random weights."""
+def _drawn_outputs(
+    plan: Plan, loaded: Loaded, is_enough: Callable[[Tensor], bool] = lambda outputs: False
+) -> Tensor:
+    """The outputs (n, classes, …) of some models like that of the plan, with random weights.
+
+    The outputs of one of them may be enough: there are no further models then.
+    """
     inputs, found = at(_some_inputs(plan, loaded), 0), list[Tensor]()
     stream = torch.Generator().manual_seed(0)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -117,4 +183,6 @@ def _drawn_outputs(plan: Plan, loaded: Loaded) -> Tensor:
                 deviation = 2 / sqrt(weight[0].numel()) if weight.dim() > 1 else 3.0
                 weight.copy_(deviation * torch.randn(weight.shape, generator=stream))
             found.append(main_outputs(model(inputs)))
+            if is_enough(found[-1]):
+                break
     return torch.cat(found)

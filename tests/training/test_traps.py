@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small_runs import Listening, go_on, own_parts, planned, trained
+from torch import Tensor
 
 from dlrun.config.mistakes import ConfigError
 from dlrun.training.plan_trials import try_on
-from dlrun.training.traps import limited_outputs, trap_warnings
+from dlrun.training.traps import limited_estimates, limited_outputs, trap_warnings
 
 MODEL = '''
 """A model that ends as it likes."""
@@ -134,6 +136,79 @@ def test_the_classes_of_places_are_looked_at_as_well() -> None:
         metrics=[],
     )
     assert limited_outputs(plan, plan.load()) == ""
+
+
+BOUNDED = {
+    "self.last(x).relu()": "never below 0, as after a ReLU",
+    "self.last(x).tanh()": "stay within -1 and 1, as of an activation",
+    "self.last(x).sigmoid()": "stay within 0 and 1, as of an activation",
+    "self.last(x).softmax(1)": "the same for every input, as of a softmax over a single one",
+    "-F.softplus(self.last(x))": "never above 0, as after a log_softmax",
+}
+UNBOUNDED = [
+    "self.last(x)",
+    "F.leaky_relu(self.last(x))",
+    "self.scale * self.last(x).tanh()",
+    "x @ self.weight.T",
+]
+
+
+def warned_of_numbers(tmp_path: Path, ending: str, cells: Tensor, **options: Any) -> str:
+    """The warning for a model of a table with these targets."""
+    rows = "".join(f"{each},{cell}\n" for each, cell in enumerate(cells.tolist()))
+    (tmp_path / "t.csv").write_text(f"x,y\n{rows}")
+    plan = planned(
+        own_parts(tmp_path, {"architecture/ending.py": MODEL.format(ending=ending)}),
+        dataset={
+            "name": "csv",
+            "path": str(tmp_path / "t.csv"),
+            "target": "y",
+            "test_fraction": 0.1,
+            **options,
+        },
+        architecture="ending",
+        loss="mse",
+        metrics=[],
+    )
+    return limited_estimates(plan, plan.load())
+
+
+@pytest.mark.parametrize("scale_target", [True, False])
+@pytest.mark.parametrize("ending", [*BOUNDED, *UNBOUNDED])
+def test_outputs_that_never_reach_the_targets_are_seen(
+    ending: str, scale_target: bool, tmp_path: Path
+) -> None:
+    cells = torch.linspace(-3, 3, 40) + (0 if scale_target else 0.01)
+    found = warned_of_numbers(tmp_path, ending, cells, scale_target=scale_target)
+    if ending in UNBOUNDED:
+        assert found == ""
+        return
+    assert BOUNDED[ending] in found and found.endswith("; leave out the activation at the end")
+    assert (", scaled as mse sees them, lie beyond" in found) == (scale_target and "same" not in found)
+
+
+def test_the_share_of_the_targets_that_are_never_reached_is_that_of_all(tmp_path: Path) -> None:
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    cells = torch.cat([torch.linspace(-2, -1, 10), torch.linspace(0, 1, 30)])[order]
+    found = warned_of_numbers(
+        tmp_path, "self.last(x).sigmoid()", cells, scale_target=False, valid_fraction=0, test_fraction=0.1
+    )
+    share = re.search(r"but (\d+)% of the targets lie beyond", found)
+    assert share and 6 / 36 <= int(share[1]) / 100 <= 10 / 36 + 0.01  # four rows are set aside
+
+
+@pytest.mark.parametrize("ending", ["self.last(x).sigmoid()", "self.last(x).relu()"])
+def test_bounds_within_which_all_targets_lie_are_fine(ending: str, tmp_path: Path) -> None:
+    assert warned_of_numbers(tmp_path, ending, torch.linspace(0, 1, 40), scale_target=False) == ""
+
+
+def test_a_softmax_over_one_number_is_said_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{each},{3 * each}\n" for each in range(40)))
+    model = {"name": "mlp", "hidden": [4], "output_activation": "softmax"}
+    data = {"name": "csv", "path": str(tmp_path / "t.csv"), "target": "y"}
+    plan, view = planned(dataset=data, architecture=model, loss="mse", metrics=[]), Listening()
+    trained(plan, tmp_path / "runs", view=view, stop_after=1)
+    assert "they cannot follow the targets; set output_activation: identity" in view.warnings[0]
 
 
 def test_a_new_run_says_its_traps_once(tmp_path: Path) -> None:
