@@ -43,11 +43,17 @@ def check_config(tree: Located, parts: Parts, notes: Sequence[str] = ()) -> Conf
     mistakes: list[Mistake] = []
 
     def note(
-        path: tuple[str | int, ...], what: str, fix: str = "", where: str = "", *, at_key: bool = False
+        path: tuple[str | int, ...],
+        what: str,
+        fix: str = "",
+        where: str = "",
+        *,
+        excerpt: Sequence[str] = (),
+        at_key: bool = False,
     ) -> None:
         found = tree.at(path)
         place = found.key_place if at_key else found.place
-        mistakes.append(Mistake(place, key_of(path), what, fix, where))
+        mistakes.append(Mistake(place, key_of(path), what, fix, where, tuple(excerpt)))
 
     values: dict[str, Any] = {}
     types = key_types()
@@ -114,7 +120,8 @@ def _choice(
     try:
         part = parts.part(kind, name)
     except UserError as error:
-        note(named, f"{error.what}{_as_path(kind, name, item.place)}", error.fix, error.where)
+        what = f"{error.what}{_as_path(kind, name, item.place)}"
+        note(named, what, error.fix, error.where, excerpt=error.excerpt)
         return None
     given: dict[str, Any] = {}
     known = part.options | part.common

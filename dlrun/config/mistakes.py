@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dlrun.config.strict_yaml import Place
 from dlrun.errors import UserError, one_line
 
+_LIST = re.compile(r" \(there are: [^()]*\)")
 _MOST_SAID = 20  # without --debug
 _LONGEST_KEY = 120  # characters
 
@@ -16,7 +18,8 @@ _LONGEST_KEY = 120  # characters
 class Mistake:
     """One mistake: its place, its key such as `architecture.hidden[1]`, what is wrong, and the remedy.
 
-    One in another file than the config, such as that of a part, says `where`.
+    One in another file than the config, such as that of a part, says `where`, and may have the `excerpt` of a
+    UserError.
     """
 
     place: Place
@@ -24,6 +27,7 @@ class Mistake:
     what: str
     fix: str = ""
     where: str = ""
+    excerpt: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """The mistake in one line: `spiral.yaml:3:5 optimizer.lr: -1 is not a number > 0`."""
@@ -42,14 +46,26 @@ class ConfigError(UserError):
         self.mistakes = list(mistakes)
 
     def __str__(self) -> str:
-        return "\n".join([self.what, *(f"  {each}" for each in self.mistakes)])
+        return "\n".join([self.what, *_said(self.mistakes)])
 
     def lines(self, *, debug: bool = False) -> list[str]:
         """A line for each mistake; of many only the first ones, unless `debug` is set."""
         shown = self.mistakes if debug else self.mistakes[:_MOST_SAID]
         left = len(self.mistakes) - len(shown)
         more = [f"  and {left:,} more, which dlrun --debug shows"] if left else []
-        return [one_line(line) for line in (f"error: {self.what}", *(f"  {each}" for each in shown), *more)]
+        return [one_line(line) for line in (f"error: {self.what}", *_said(shown), *more)]
+
+
+def _said(mistakes: Sequence[Mistake]) -> Iterator[str]:
+    """Yield the indented lines of some mistakes, a list of what there is only once."""
+    met = set[str]()
+    for each in mistakes:
+        text = str(each)
+        for listed in _LIST.findall(text):
+            text = text.replace(listed, "") if listed in met else text
+            met.add(listed)
+        yield f"  {text}"
+        yield from (f"      {line}" for line in each.excerpt)
 
 
 def key_of(path: Sequence[str | int]) -> str:

@@ -28,6 +28,7 @@ from dlrun.config.other_words import part_meant
 from dlrun.config.part_functions import function_of, refuse_slips
 from dlrun.errors import (
     UserError,
+    excerpt,
     in_full,
     is_out_of_memory,
     listed,
@@ -228,10 +229,14 @@ def read_part(kind: str, path: Path) -> Part:
     """
     name = path.stem
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", 1)
-        raise UserError(f"this is not Python: {error}", where=f"{path}:{line}") from None
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text, filename=str(path))
+    except SyntaxError as error:
+        line, column = error.lineno or 1, error.offset or 1
+        shown = excerpt(text, line - 1, column - 1)
+        raise UserError(f"this is not Python: {error.msg}", where=f"{path}:{line}", excerpt=shown) from None
+    except ValueError as error:
+        raise UserError(f"this is not Python: {error}", where=f"{path}:1") from None
     constants = {
         target.id: ast.literal_eval(statement.value)
         for statement in tree.body

@@ -193,6 +193,14 @@ def test_a_file_that_breaks_the_contract_is_named_with_its_line(
     assert said in refused.value.what
 
 
+def test_a_line_that_is_not_python_is_shown_with_a_caret(write: Callable[[str, str], Path]) -> None:
+    path = write("loss/slip.py", "def slip(outputs, targets):\n    größe = = 1\n")
+    with pytest.raises(UserError) as refused:
+        read_part("loss", path)
+    assert refused.value.what == "this is not Python: invalid syntax"
+    assert refused.value.excerpt == ("    größe = = 1", "            ^")
+
+
 @pytest.mark.parametrize(
     ("option", "fix"),
     [

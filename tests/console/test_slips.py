@@ -273,6 +273,27 @@ def test_a_slip_on_the_command_line_or_in_a_part(
     assert not runs_dir.exists()
 
 
+def test_a_part_that_is_not_python_has_its_place_once_and_its_line_with_a_caret(
+    dlrun: Dlrun, write: Write, mine: Path
+) -> None:
+    done = dlrun("train", write("c.yaml", CONFIG), "loss=broken", "--parts", mine)
+    said = f"loss: this is not Python: '(' was never closed ({mine}/loss/broken.py:1)"
+    assert done.err.splitlines()[1:] == [
+        f"  on the command line: {said}",
+        "      def broken(outputs, targets:",
+        "                ^",
+    ]
+
+
+def test_a_list_of_what_there_is_stands_once(dlrun: Dlrun, write: Write) -> None:
+    keys = [f"zz{letter}q" for letter in "abcdefghijkl"]
+    done = dlrun("train", write("c.yaml", CONFIG + "".join(f"{key}: 1\n" for key in keys)))
+    said = done.err.splitlines()
+    assert said[0].endswith("12 mistakes") and len(said) == 13
+    assert all(f"{key}: there is no such key" in line for key, line in zip(keys, said[1:], strict=True))
+    assert "(there are: name, seeds," in said[1] and done.err.count("there are") == 1
+
+
 @pytest.mark.parametrize("slip", WARNED)
 def test_a_trap_is_said_once_and_the_run_trains(slip: str, dlrun: Dlrun, write: Write) -> None:
     words, said = WARNED[slip]

@@ -193,7 +193,8 @@ def _print_version(is_asked: bool) -> None:
 def of_every_command(
     context: typer.Context,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show all mistakes and the traceback of an error.")
+        bool,
+        typer.Option("--debug", help="Show the traceback of an error, and each of very many mistakes."),
     ] = False,
     version: Annotated[
         bool,
