@@ -168,7 +168,7 @@ def test_a_file_or_a_folder_without_a_command_leads_to_that_which_takes_it(
     for name in ("rent.csv", "photos/cat/1.png", "old/config.yaml", "notes.txt", "texts/a/b.txt"):
         write(name, "")
     remedies = {"rent.csv": "dlrun init rent.csv", "photos": "dlrun init photos", "old": "dlrun eval old"}
-    for name in ("rent.csv", "photos", "old", "notes.txt", "texts"):
+    for name in ("rent.csv", "photos", "old", "notes.txt", "texts", "photos/train", "a" * 300):
         remedy = remedies.get(name, "dlrun --help says what can be written")
         assert dlrun(name).err.endswith(f"  fix: {remedy}\n"), name
 

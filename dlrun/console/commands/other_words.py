@@ -70,7 +70,7 @@ def command_instead(words: Sequence[str], commands: Collection[str]) -> str:
         return quoted(["dlrun", command, *rest])
     if command := _command_for(first):
         return quoted(["dlrun", command, *given])
-    close = meant(first, commands)
+    close = meant(first, commands) if Path(first).name == first else ""
     return quoted(["dlrun", close.split("'")[1], *rest]) if close else ""
 
 
@@ -79,12 +79,12 @@ def _command_for(text: str) -> str:
     from dlrun.config.lookup import find_config
     from dlrun.run_folders.run import is_run_folder
 
-    path = Path(with_home(text))
-    if is_run_folder(path):
-        return "eval"
-    if path.exists() and (is_table_name(path.name) or _holds_images(path)):
-        return "init"
-    with suppress(UserError, OSError, ValueError):
+    with suppress(UserError, OSError, ValueError):  # such as a name that is too long
+        path = Path(with_home(text))
+        if is_run_folder(path):
+            return "eval"
+        if path.exists() and (is_table_name(path.name) or _holds_images(path)):
+            return "init"
         is_config = path.suffix in ENDINGS or not path.exists()
         return "train" if is_config and find_config(text, Path()) else ""
     return ""
