@@ -373,6 +373,16 @@ AT_THE_DATA = {
         "fotos/dots holds images itself",
         "/fotos has the classes dots, stripes: take that",
     ),
+    "a folder of a split without classes": (
+        "train c.yaml dataset={name:image_folder,path:flat/train}",
+        "flat/train holds images itself",
+        "put the images of each class into a folder",
+    ),
+    "a folder too deep beside a link that leads nowhere": (
+        "init linked/dots",
+        "linked/dots holds images itself",
+        "put the images of each class into a folder",
+    ),
     "a table for images": (
         "train c.yaml dataset={name:image_folder,path:rent.csv}",
         "rent.csv is a file, not a folder of images",
@@ -405,8 +415,10 @@ def test_data_of_another_kind_or_at_another_level_are_said_with_the_remedy(
     write("c.yaml", CONFIG)
     write("rent.csv", "x,y\n1,2\n")
     write("tables/a.csv", "x,y\n1,2\n")
-    for folder in ("fotos/dots", "fotos/stripes", "split/train/dots", "split/train/stripes", "one"):
+    folders = ["fotos/dots", "fotos/stripes", "split/train/dots", "split/train/stripes", "one"]
+    for folder in (*folders, "flat/train", "flat/test", "linked/dots"):
         write(f"{folder}/0.png", "").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "linked/away").symlink_to("nowhere")
     done = dlrun(*(word.replace(":", ": ") for word in words.split()))
     assert done.code == 2
     assert cause in done.err and remedy in done.err, done.err

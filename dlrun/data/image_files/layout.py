@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,9 +90,12 @@ def _too_deep(folder: Path) -> UserError | None:
     if not _has_images(folder):
         return None
     parent = folder.parent if folder.name else folder.absolute().parent
-    classes = [name for name, each in _folders(parent).items() if _has_images(each)]
+    classes = list[str]()
+    with suppress(UserError):  # of what lies beside it and cannot be read
+        beside = _folders(parent).items()
+        classes = [name for name, each in beside if name.casefold() not in SPLIT_NAMES and _has_images(each)]
     fix = _ONE_EACH
-    if len(classes) > 1:
+    if len(classes) > 1 and folder.absolute().name in classes:
         is_split = parent.name.casefold() in SPLIT_NAMES
         taken = printable(parent.parent) if is_split else "that"
         fix = f"its parent {printable(parent)} has the classes {few(classes)}: take {taken}"
