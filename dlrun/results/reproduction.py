@@ -110,12 +110,13 @@ def reproduce_run(
     recorded = at(record.summary, "data", "fingerprint")
     is_elsewhere = bool(overrides or moved_data(plan.config))
     if is_elsewhere and recorded and recorded != loaded.fingerprint:
-        what = f"the content of {plan.config.dataset.options.get('path')} is not that of training"
+        path = plan.config.dataset.options.get("path")
+        what = f"the content of {path} is not that of training"
         fix = "name the data that it was trained on"
         if not overrides:
             fix = say_where()
         elif plan.data.read_labelled:
-            fix += f", or judge all examples of these: {judging(overrides, str(run.folder))}"
+            fix += f", or judge all examples of these: {judging(path, str(run.folder))}"
         what = f"{what}: {told_apart(loaded.fingerprint, recorded)}"
         raise UserError(what, where=DATA_PATH if overrides else str(run.config), fix=fix)
     try_on(plan, loaded, is_new=False)

@@ -32,10 +32,9 @@ def told_apart(fingerprint: str, recorded: object) -> str:
     return f"its fingerprint was {shortened(recorded)}, now {fingerprint}"
 
 
-def judging(overrides: Sequence[str], run: str = "RUN") -> str:
-    """The command that evaluates a run on all examples of the data that the last dataset.path=… names."""
-    path = [text.partition("=")[2] for text in overrides if text.startswith(f"{DATA_PATH}=")][-1]
-    return quoted(["dlrun", "eval", run, "--on", path])
+def judging(path: object, run: str = "RUN") -> str:
+    """The command that evaluates a run on all examples at `path`."""
+    return quoted(["dlrun", "eval", run, "--on", str(path)])
 
 
 def trained_on_of(saved: Checkpoint, path: Path) -> Tensor | None:
@@ -66,7 +65,7 @@ def refuse_other_data(plan: Plan, loaded: Loaded, saved: Checkpoint, overrides: 
     name = plan.config.dataset.name
     if plan.data.read_labelled and {*changed} == {DATA_PATH}:
         what = f"{DATA_PATH}: the content of {options['path']} is not that of training"
-        fix = f"judge all its examples: {judging(overrides)}"
+        fix = f"judge all its examples: {judging(options['path'])}"
         raise UserError(f"{what}: {told_apart(loaded.fingerprint, told)}", fix=fix)
     if plan.data.read_labelled:
         fix = JUDGE_ALL

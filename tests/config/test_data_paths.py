@@ -254,16 +254,16 @@ def test_data_with_a_changed_cell_are_called_other_data_and_can_be_judged(
 ) -> None:
     write("project/T.csv", TABLE)
     assert dlrun("train", config, "plots=[]").code == 0
-    write("here/other.csv", TABLE.replace("5,10", "5,99"))
-    remedies = {"eval": "dlrun eval RUN --on other.csv", "plot": "dlrun eval RUN --on other.csv"}
-    remedies["reproduce"] = f"dlrun eval {runs_dir / 'own-001'} --on other.csv"
+    other = write("data/other.csv", TABLE.replace("5,10", "5,99"))  # found there, but not by --on
+    remedies = dict.fromkeys(("eval", "plot"), f"dlrun eval RUN --on {other}")
+    remedies["reproduce"] = f"dlrun eval {runs_dir / 'own-001'} --on {other}"
     for command, remedy in remedies.items():
         done = dlrun(command, "own-001", "dataset.path=other.csv")
         assert done.code == 2
         assert "other.csv is not that of training: its fingerprint was " in done.err, done.err
         assert "dataset.path" in done.err and remedy in done.err, done.err
         assert "say where it is" not in done.err, "that was done"
-    judged = dlrun("eval", "own-001", "--on", "other.csv", "--json")
+    judged = dlrun("eval", "own-001", "--on", other, "--json")
     assert json.loads(judged.out)["examples"] == 20, judged.err
 
 
