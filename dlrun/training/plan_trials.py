@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import isnan
 
 import torch
 from torch import Tensor
@@ -80,7 +80,7 @@ def _no_probabilities(plan: Plan, total: float) -> Mistake:
         what = f"{loss} takes outputs whose probabilities sum to {total:.3g} instead of 1"
         fix = "end the architecture with what it needs, or correct probabilities(), whose classes are on the "
         return config.mistake("loss", what, f"{fix}last axis")
-    if not isfinite(total):
+    if isnan(total):  # infinite exponentials may be of finite outputs
         return config.mistake("architecture", f"the outputs of {name} are not all finite numbers")
     what = f"{loss} takes log-probabilities, and the outputs of {name} are none"
     place, end = config.tree.at(("loss",)).place, "log_softmax"

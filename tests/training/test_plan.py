@@ -175,6 +175,29 @@ def test_outputs_that_are_no_probabilities_are_refused_by_a_loss_that_takes_them
         try_on(fine, fine.load())
 
 
+HUGE = '''
+"""Outputs whose exponentials are beyond a float."""
+from torch import nn
+
+
+class Huge(nn.Linear):
+    def forward(self, inputs):
+        return super().forward(inputs) + 1e4
+
+
+def huge(shape, outputs):
+    """A layer."""
+    return Huge(shape[0], outputs)
+'''
+
+
+def test_large_outputs_are_called_no_log_probabilities_and_not_infinite(tmp_path: Path) -> None:
+    plan = planned(own_parts(tmp_path, {"architecture/huge.py": HUGE}), architecture="huge", loss="nll")
+    with pytest.raises(ConfigError, match="1 mistake") as refused:
+        try_on(plan, plan.load())
+    assert "exponentials sum to inf instead of 1" in str(refused.value.mistakes[0])
+
+
 @pytest.mark.parametrize(
     ("batch_size", "said"),
     [
