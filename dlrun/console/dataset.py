@@ -10,7 +10,7 @@ from rich.text import Text
 from dlrun.config.dumping import dump
 from dlrun.console.layout import class_name, plain_table
 from dlrun.console.numbers import inputs_text, number
-from dlrun.console.streams import clean, out, print_line, print_warning
+from dlrun.console.streams import clean, out, print_line, print_unbroken, print_warning
 from dlrun.results.table_columns import ColumnFacts, grouped
 
 _MOST_COLUMNS = 60  # lines of a table of columns
@@ -104,4 +104,4 @@ def print_dataset(name: str, options: Mapping[str, Any]) -> None:
     """
     short = {key: each for key, each in options.items() if not isinstance(each, list) or len(each) <= _LONG}
     text = f"in a config, with what was guessed:\n{dump({'dataset': {'name': name} | short})}"
-    print_line(text, out())
+    print_unbroken(text, out())

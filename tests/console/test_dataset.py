@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+import yaml
+from rich.console import Console
 
 from dlrun.console.dataset import print_columns, print_dataset, print_preview
 from dlrun.results.table_columns import ColumnFacts
@@ -39,3 +43,12 @@ def test_lists_too_long_to_be_pasted_are_left_out(capsys: pytest.CaptureFixture[
     said, _, text = capsys.readouterr().out.rstrip().partition("\n")
     assert said == "in a config, with what was guessed:"
     assert text == "dataset:\n  name: csv\n  target: price\n  ignore: [id, row]"
+
+
+def test_the_dataset_keeps_its_lines_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, file = {"path": "a table with a long name.csv", "target": "price", "ignore": ["id"]}, io.StringIO()
+    narrow = Console(file=file, force_terminal=True, width=40, color_system=None)
+    monkeypatch.setattr("dlrun.console.dataset.out", lambda: narrow)
+    print_dataset("csv", shown)
+    _, _, text = file.getvalue().partition("\n")
+    assert yaml.safe_load(text) == {"dataset": {"name": "csv"} | shown}
