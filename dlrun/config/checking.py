@@ -252,14 +252,13 @@ def _value(path: tuple[str | int, ...], kind: Any, item: Located, note: Note) ->
         if item.at((*deeper, step)) is not item.at(deeper):
             deeper = (*deeper, step)
     shown = _shown(item.at(deeper))
-    note(
-        (*path, *deeper), f"{shown} is not {_item_type(kind, bool(deeper))}{_as_accepted(path, kind, plain)}"
-    )
+    note((*path, *deeper), f"{shown} is not {_item_type(kind, bool(deeper))}{_as_accepted(path, kind, item)}")
     return None
 
 
-def _as_accepted(path: tuple[str | int, ...], kind: Any, plain: Any) -> str:
+def _as_accepted(path: tuple[str | int, ...], kind: Any, item: Located) -> str:
     """The remedy: the value as the type accepts it, if there is such a form of it."""
+    plain = item.plain()
     if isinstance(plain, str) and plain.lower() in _NOTHING and accepts(kind, None):
         return "; write null"
     if path == ("device",):
@@ -267,8 +266,10 @@ def _as_accepted(path: tuple[str | int, ...], kind: Any, plain: Any) -> str:
     meant = acceptable(kind, plain)
     if meant is None or (path[-1] in _NAMES and not isinstance(plain, str)):
         return ""
-    is_quoted = isinstance(plain, str) and in_one_line(meant) == plain
-    return f"; write {shortened(in_one_line(meant))}{' without quotes' if is_quoted else ''}"
+    text = in_one_line(meant)
+    if item.place == COMMAND_LINE and text.startswith('"'):  # of which a shell would take the quotes
+        return f"; write {shortened(as_argument(key_of(path), meant))}"
+    return f"; write {shortened(text)}{' without quotes' if text == plain else ''}"
 
 
 def _item_type(kind: Any, is_item: bool) -> str:

@@ -59,7 +59,8 @@ def as_list(text: str) -> list[Any] | None:
 
 def acceptable(kind: Any, value: Any) -> Any:
     """The value that is probably meant by one that `kind` does not accept; None if there is none."""
-    return next((each for each in _readings(value) if each is not None and accepts(kind, each)), None)
+    readings = [value_meant(str(value), choices_of(kind)), *_readings(value)]
+    return next((each for each in readings if each is not None and accepts(kind, each)), None)
 
 
 def _readings(value: Any) -> Iterator[Any]:
@@ -79,8 +80,6 @@ def _readings(value: Any) -> Iterator[Any]:
             yield parse(text, "", has_lines=False).plain()
         if "," in text or " " in text:
             yield as_list(text if "," in text else ", ".join(text.split()))
-    if isinstance(value, str | int) and (choice := value_meant(str(value))):
-        yield choice
     if isinstance(value, float) and value.is_integer():
         yield int(value)
     if type(value) in (int, float):

@@ -136,9 +136,9 @@ def options_together(word: str, known: Collection[str]) -> tuple[str, ...]:
     return together if all(name in known for name in together) else ()
 
 
-def value_meant(word: str) -> str:
-    """The choice of an option that another tool calls `word`; "" if there is none."""
-    return _VALUES_OF.get(plainly(word), [""])[0]
+def value_meant(word: str, choices: Collection[str]) -> str | None:
+    """The one of an option's `choices` that another tool calls `word`; None if there is none."""
+    return next((choice for choice in _VALUES_OF.get(plainly(word), ()) if choice in choices), None)
 
 
 def part_meant(word: str, names: Collection[str]) -> str:

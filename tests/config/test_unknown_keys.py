@@ -297,6 +297,12 @@ def test_a_precision_in_other_words_is_said_in_dlruns(base: Path, word: str, mea
     assert advised(mistake) == meant
 
 
+def test_a_number_in_place_of_a_text_is_no_precision(base: Path) -> None:
+    [mistake] = mistakes(base, ["name=16"])
+    assert advised(mistake) == "'name=\"16\"'"
+    assert load_config(base, ['name="16"']).name == "16"
+
+
 def test_betas_are_two_options(base: Path) -> None:
     [mistake] = mistakes(base, ["optimizer=adam", "optimizer.betas=[0.8,0.95]"])
     assert advised(mistake) == "optimizer.beta1=0.8 and optimizer.beta2=0.95"
