@@ -28,8 +28,9 @@ def with_judged_claims(
     if not overrides:
         return config
     changed = _changed(config, overrides, read_before)
-    why = _said(changed) if changed else shorter(config)
-    reasons = {claim: _together(config.not_judged.get(claim, ""), why) for claim in config.expect}
+    why = _said(changed) if changed else ""
+    before = config.not_judged
+    reasons = {claim: _together(before.get(claim, ""), why) or shorter(config) for claim in config.expect}
     reasons = {claim: reason for claim, reason in reasons.items() if reason}
     given = {claim for claim in config.expect if {"expect", f"expect.{claim}"} & _keys_of(overrides)}
     without = {claim: reason for claim, reason in reasons.items() if claim in config.expect.keys() - given}

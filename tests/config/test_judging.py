@@ -62,6 +62,14 @@ def test_a_file_that_states_fewer_epochs_than_its_claims_are_of_stays_unjudged(
     assert found.not_judged == {"train_loss": "it has 3 epochs, and its claims are of 10"}
 
 
+def test_a_file_that_says_why_claims_are_not_judged_keeps_its_reason(tiny: Path, write: Write) -> None:
+    claims = "expect_epochs: 10\nexpect: {train_loss: '< 1'}\nnot_judged: {train_loss: epochs changed}\n"
+    path = write("shown.yaml", f"{tiny.read_text()}{claims}")
+    for word, why in (("threads=1", "epochs changed"), ("seeds=[7]", "epochs changed; then seeds changed")):
+        found = with_judged_claims(load_config(path, [word]), [word], lambda: load_config(path), check=False)
+        assert found.not_judged == {"train_loss": why}
+
+
 BASES = {
     "base: tiny.yaml\nepochs: 3\nname: other\nplots: []\n": {},
     "base: tiny.yaml\nepochs: 2\noptimizer: {lr: 0.5}\n": {
