@@ -256,6 +256,13 @@ def _value(path: tuple[str | int, ...], kind: Any, item: Located, note: Note) ->
     return None
 
 
+def _is_of_before(claim: str, tree: Located) -> bool:
+    """True for a claim of before the metrics were changed, which is not judged: of a base, or of the file."""
+    own, given = tree.place.source, COMMAND_LINE.source
+    claims, metrics = (tree.at(path).place.source for path in (("expect", claim), ("metrics",)))
+    return claims != metrics and (metrics == given or claims not in (own, given))
+
+
 def _as_accepted(path: tuple[str | int, ...], kind: Any, item: Located) -> str:
     """The remedy: the value as the type accepts it, if there is such a form of it."""
     plain = item.plain()
@@ -329,9 +336,8 @@ def _check_together(values: dict[str, Any], tree: Located, parts: Parts, note: N
             what = f"there is no such column{nearest(column, claimable)}"
             split, _, figure = column.removeprefix("best.").partition("_")
             if split in SPLITS and figure in parts.names("metrics"):
-                sources = {tree.at(path).place.source for path in (("expect", column), ("metrics",))}
-                if len(sources) > 1 or column in (values.get("not_judged") or {}):
-                    continue  # a claim of before the metrics were changed, which is not judged
+                if _is_of_before(column, tree) or column in (values.get("not_judged") or {}):
+                    continue
                 what = (
                     f"{figure} is not measured; add it to metrics, or leave out all claims with expect={{}}"
                 )

@@ -400,6 +400,9 @@ def test_a_claim_on_a_metric_that_is_left_out_says_how_to_go_on(write: Write) ->
     assert said.endswith("add it to metrics, or leave out all claims with expect={}")
     assert load_config(path, ["metrics=[f1,accuracy]"]) and load_config(path, ["expect={}"])
     assert mistakes(path, ["metrics=[top5]", "expect.train_accuracy='> 0'"])
+    child = write("child.yaml", "base: a.yaml\nexpect: {train_accuracy: null, test_iou: '> 0'}\n")
+    for claimed, words in ((path, ["expect={test_iou: '> 0'}"]), (child, [])):
+        assert any("test_iou: iou is not measured; add it" in each for each in mistakes(claimed, words))
 
 
 def test_claims_are_emptied_and_added_one_at_a_time(write: Write) -> None:
