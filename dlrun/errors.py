@@ -255,19 +255,25 @@ def listed(names: Iterable[str]) -> str:
 
 
 def meant(name: str, names: Iterable[str], *, likeness: float = 0.55) -> str:
-    """`; did you mean 'lr'?` for a name that is not among `names`; "" if none has this likeness, of 1.
+    """`; did you mean 'lr'?` for a name that is not among `names`; "" if `closest` finds none."""
+    close = closest(name, names, likeness=likeness)
+    return "" if close is None else f"; did you mean {close!r}?"
+
+
+def closest(name: str, names: Iterable[str], *, likeness: float = 0.55) -> str | None:
+    """The name among `names` that is meant by another one; None if none has this likeness, of 1.
 
     The only one that begins with `name` is meant too: accuracy by acc.
     """
     names = list(names)
     if len(names) > _MOST_COMPARED:
-        return ""
+        return None
     close = get_close_matches(name.lower()[:200], [n.lower() for n in names], n=1, cutoff=likeness)
     longer = [n for n in names if len(name) >= _SHORTEST_BEGINNING and n.lower().startswith(name.lower())]
     if not close and len(longer) != 1:
-        return ""
+        return None
     found = close[0] if close else longer[0].lower()
-    return next(f"; did you mean {n!r}?" for n in names if n.lower() == found)
+    return next(n for n in names if n.lower() == found)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ from dlrun.config.other_words import (
 )
 from dlrun.config.registry import KINDS, Part, Parts
 from dlrun.config.strict_yaml import Located, parse
-from dlrun.errors import UserError, first_few, in_words, meant, nearest
+from dlrun.errors import UserError, closest, first_few, in_words, nearest
 
 Note = Callable[..., None]
 _MOST_EXPLAINED = 50  # keys: what is meant takes a look at every part
@@ -72,8 +72,8 @@ def unknown_option(key: str, item: Located, part: Part, path: str, parts: Parts)
     if option := option_meant(key, known):
         written = _written(f"{path}.{option}", option, item, known[option].type)
         return f"there is no such option; dlrun's word is {option}{written}", option
-    if close := meant(key, known):
-        return f"there is no such option{nearest(key, known)}", close.split("'")[1]
+    if close := closest(key, known):
+        return f"there is no such option{nearest(key, known)}", close
     return f"{part.name} has no such option{nearest(key, known)}", ""
 
 
@@ -172,7 +172,7 @@ def _unknown_key(
     is_ours = plainly(key) in types and (within or key.lower() != plainly(key))  # in a section, or batch-size
     ours = plainly(key) if is_ours else key_meant(key)
     kind, option, having = with_option(key, chosen, parts) if not ours else ("", "", [])
-    close = meant(key, types)
+    close = closest(key, types)
     if ours == "base":  # no key of a Config
         return f"{none}; dlrun's word is {ours}: write {ours}: OTHER.yaml", ""
     if ours:
@@ -188,7 +188,7 @@ def _unknown_key(
         type_ = (chosen[kind].options | chosen[kind].common)[option].type
         written = _option_written(kind, option, item, tree, chosen[kind].name, type_)
         return f"{none}; {option} is an option of {kind}.{chosen[kind].name}{written}", f"{kind}.{option}"
-    return f"{none}{nearest(key, types)}", close.split("'")[1] if close else ""
+    return f"{none}{nearest(key, types)}", close or ""
 
 
 def _key_written(key: str, item: Located, chosen: Mapping[str, Part], parts: Parts) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from dlrun.config.file_kinds import ENDINGS, is_table_name
 from dlrun.config.other_words import key_meant
 from dlrun.data.image_files.finding import SUFFIXES
-from dlrun.errors import UserError, meant
+from dlrun.errors import UserError, closest
 from dlrun.system.files import with_home
 from dlrun.system.processes import quoted
 
@@ -70,8 +70,8 @@ def command_instead(words: Sequence[str], commands: Collection[str]) -> str:
         return quoted(["dlrun", command, *rest])
     if command := _command_for(first):
         return quoted(["dlrun", command, *given])
-    close = meant(first, commands) if Path(first).name == first else ""
-    return quoted(["dlrun", close.split("'")[1], *rest]) if close else ""
+    close = closest(first, commands) if Path(first).name == first else None
+    return quoted(["dlrun", close, *rest]) if close else ""
 
 
 def _command_for(text: str) -> str:
