@@ -67,8 +67,12 @@ def unknown_option(key: str, item: Located, part: Part, path: str, parts: Parts)
     if (together := options_together(key, known)) and isinstance(item.value, list):
         each = zip(together, item.value, strict=False)
         of_each = [_written(f"{path}.{name}", name, value, known[name].type) for name, value in each]
+        are_options = len(item.value) == len(together) and all(
+            text.startswith(": write ") for text in of_each
+        )
         words = in_words([text.removeprefix(": write ") for text in of_each])
-        return f"there is no such option; dlrun's words are {in_words(together)}: write {words}", together[0]
+        fix = f": write {words}" if are_options else ""
+        return f"there is no such option; dlrun's words are {in_words(together)}{fix}", together[0]
     if option := option_meant(key, known):
         written = _written(f"{path}.{option}", option, item, known[option].type)
         return f"there is no such option; dlrun's word is {option}{written}", option

@@ -306,6 +306,9 @@ def test_a_number_in_place_of_a_text_is_no_precision(base: Path) -> None:
 def test_betas_are_two_options(base: Path) -> None:
     [mistake] = mistakes(base, ["optimizer=adam", "optimizer.betas=[0.8,0.95]"])
     assert advised(mistake) == "optimizer.beta1=0.8 and optimizer.beta2=0.95"
+    for wrong in ("[x,0.9]", "[]", "[0.8,0.9,0.99]"):
+        [mistake] = mistakes(base, ["optimizer=adam", f"optimizer.betas={wrong}"])
+        assert mistake.endswith("dlrun's words are beta1 and beta2")
 
 
 @pytest.mark.parametrize("word", ["monitor=3", "task=3", "architecture.weights=3"])
