@@ -73,7 +73,9 @@ def print_lines(lines: Sequence[tuple[str, ...]], *, with_all: bool = False, und
     room = shutil.get_terminal_size().columns if is_terminal else sum(widths) + 2 * len(widths)
     if under and is_terminal and sum(widths) + 2 * (len(widths) - 1) > room:
         lines = _with_cells_under(lines, under)
-        widths = [*map(max, *([len(cell) for cell in line] for line in lines if len(line) > 1))]
+        widths = [
+            max(map(len, column)) for column in zip(*(line for line in lines if len(line) > 1), strict=True)
+        ]
     if with_all and is_terminal:
         share = max(8, (room - widths[0]) // max(1, len(widths) - 1) - 2)
         widths = [widths[0], *(min(width, share) for width in widths[1:])]

@@ -65,7 +65,7 @@ def print_sweep_results(ended: SweepOutcome, ranked: Comparison | None, command:
         print_comparison(ranked)
     print_failures(ended, "")
     stopped = "stopped by a signal: " if ended.signal else ""
-    print_line(f"{stopped}{counted(ended.progress)}: {ended.sweep.folder}", console)
+    print_unbroken(f"{stopped}{counted(ended.progress)}: {ended.sweep.folder}", console)
     for words in _given_up(ended):
         print_line(one_line(words), console)
     if ended.undrawn > 0:

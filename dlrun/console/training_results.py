@@ -45,7 +45,7 @@ def print_results(
         print_line(f"stopped early: {said}", console)
     reason = f", because {summary['reason']}," if summary.get("reason") else ""
     end = f"{status} after epoch {summary['epochs']}{reason} in {duration(summary['seconds'])}"
-    print_line(f"{end}: {folder}", console)
+    print_unbroken(f"{end}: {folder}", console)
     if said := _within(summary):
         print_line(said, console)
     if drawn := summary.get("pictures"):
@@ -138,9 +138,9 @@ def print_verdicts(console: Console, summary: Mapping[str, Any]) -> None:
         met = Text("yes", "green") if claim["met"] else Text(f"no{missed}", "bold red")
         if claim["met"] is None:
             met = Text("not judged", "dim")
-        measured = number(claim["measured"])
-        if claim["met"] is None and measured == number(math.nan):
-            measured = "–"  # it has no such column
+        figure = claim["measured"]
+        has_none = claim["met"] is None and (figure is None or math.isnan(figure))
+        measured = "–" if has_none else number(figure)
         table.add_row(f"{claim['column']} {claim['claim']}", measured, met)
     console.print(table)
     for why in filter(None, reasons):

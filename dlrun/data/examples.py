@@ -24,6 +24,7 @@ FarValue = tuple[
 Scaling = tuple[float, float] | tuple[tuple[float, ...], tuple[float, ...]]  # of all targets, or of each
 _LOOKED_AT = 2**20  # numbers of inputs: a few times as many are in memory, some widened to 8 bytes
 EVALUATION_BATCH = 1024  # examples in an evaluation batch; another size changes the last bits
+NO_VALID = "there is no validation split"  # the beginning of a note that says why
 
 
 class Split(Protocol):

@@ -23,8 +23,9 @@ def refuse_other_files(path: Path, parent: Path) -> None:
 
     A file .pt may be a damaged checkpoint: it is never refused here. `parent` is the folder of the runs.
     """
-    if path.suffix == ".pt" or _kind(path) == ARCHIVE:
-        return
+    with suppress(OSError):  # one that cannot be read is refused in its place
+        if path.suffix == ".pt" or _kind(path) == ARCHIVE:
+            return
     if mistaken := mistaken_name(str(path), [run.name for run in runs_in(parent)], parent):
         raise mistaken
 

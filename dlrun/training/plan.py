@@ -14,7 +14,7 @@ from dlrun.blocks.tasks import LossPart, Task
 from dlrun.config.data_paths import moved_data
 from dlrun.config.keys import Choice, Config
 from dlrun.config.registry import KINDS, Parts
-from dlrun.data.examples import EVALUATION_BATCH, Data, Examples
+from dlrun.data.examples import EVALUATION_BATCH, NO_VALID, Data, Examples
 from dlrun.data.loaded import Loaded
 from dlrun.data.preparation import Preparation
 from dlrun.errors import UserError, in_words, note_part, own_place
@@ -176,7 +176,7 @@ class Plan:
         # of too few rows there is none although it is asked for
         fix = "; set dataset.valid_fraction" if "valid_fraction" in dataset.options and not stated else ""
         go = f"{in_words(dependent)} {'goes' if len(dependent) == 1 else 'go'} by"
-        return f"there is no validation split: {go} {column}{fix}"
+        return f"{NO_VALID}: {go} {column}{fix}"
 
     def improves(self, column: str, value: float, best: float | None) -> bool:
         """True if `value` is better than `best`, the best so far: equal values and nan are not."""

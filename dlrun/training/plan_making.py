@@ -20,7 +20,7 @@ from dlrun.config.keys import AUTO, Choice, Config
 from dlrun.config.registry import Parts
 from dlrun.data.batches import Sampling
 from dlrun.data.example_weights import with_weights
-from dlrun.data.examples import EVALUATION_BATCH, Data
+from dlrun.data.examples import EVALUATION_BATCH, NO_VALID, Data
 from dlrun.data.misfits import refuse_malformed
 from dlrun.data.trees import Tree
 from dlrun.errors import UserError, listed, nearest, shortened
@@ -44,7 +44,6 @@ from dlrun.training.trials import (
     try_schedule,
 )
 
-_NO_VALID = "there is no validation split"  # of a note
 # Numbers in the outputs of all layers for an evaluation batch: 2 GiB, of which most are freed at once.
 LARGEST_EVALUATION = 2**29
 
@@ -395,10 +394,13 @@ def _note_unmeasured(noting: Noting, config: Config, recipe: Recipe, data: Data)
         with noting(key):
             if column not in measured:
                 fix = "set evaluate_train_every" if column.startswith("trainset_") else ""
-                fix = fix or ("leave out all claims with expect={}" if key.startswith("expect") else "")
+                if key.startswith("expect") and not fix:
+                    figure = column.partition("_")[2]
+                    is_metric = figure not in ("loss", *recipe.metrics)
+                    fix = f"add {figure} to metrics, or " * is_metric + "leave out all claims with expect={}"
                 if column.startswith("valid_") and config.dataset.options.get("valid_fraction") == 0:
                     fix = "set dataset.valid_fraction, such as to 0.1"
-                elif column.startswith("valid_") and (why := [n for n in data.notes if _NO_VALID in n]):
+                elif column.startswith("valid_") and (why := [n for n in data.notes if NO_VALID in n]):
                     fix = f"leave {key} out: {why[0]}"
                 raise UserError(f"{column} is never measured {listed(measured)}", fix=fix)
 

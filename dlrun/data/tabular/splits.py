@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dlrun.data.composed import composed
-from dlrun.data.examples import Examples
+from dlrun.data.examples import NO_VALID, Examples
 from dlrun.data.hash_split import HashSplit, text_keys
 from dlrun.data.hold_out import carve
 from dlrun.data.placement import OPEN, SPLIT_NAMES, SPLITS, Placement
@@ -88,7 +88,7 @@ def _fitted(cells: Cells, options: TableOptions, stated: np.ndarray, notes: list
         if valid and start < end:
             borders["valid"] = dates[start]
         elif valid:
-            notes.append("there is no validation split, for too few dates differ")
+            notes.append(f"{NO_VALID}, for too few dates differ")
             splits = tuple(name for name in splits if name != "valid")
         return Placement(splits, None, borders)
     if not (test or valid):
@@ -98,7 +98,7 @@ def _fitted(cells: Cells, options: TableOptions, stated: np.ndarray, notes: list
     fit = partial(HashSplit.fitted, keys, classes, labels, seed=options.seed, test_fraction=test, least=least)
     fitted = fit(valid_fraction=valid)
     if valid and len(fitted.rows(keys, classes, labels)["valid"]) < _FEWEST:
-        notes.append("there is no validation split, for too few rows differ, and equal ones stand together")
+        notes.append(f"{NO_VALID}, for too few rows differ, and equal ones stand together")
         return Placement(tuple(name for name in splits if name != "valid"), fit(valid_fraction=0.0))
     return Placement(splits, fitted)
 
