@@ -117,6 +117,14 @@ class Config:
         [],
         is_timed=False,
     )
+    freeze: list[str] = _key(
+        "weights that keep their values, as patterns of names such as 'features.*'; of several patterns that "
+        "match a name the last counts, and ! before it lets the weight learn: ['*', '!fc.*']",
+        [],
+    )
+    freeze_epochs: Count | None = _key(
+        "the first epochs, in which the weights of `freeze` keep their values; null: all", None
+    )
     schedule: Choice = _key("the learning rate schedule over the run", Choice("constant"), is_timed=False)
     gradient_clip: Positive | None = _key("largest 2-norm of a copy's gradient; null: no clipping", None)
     epochs: Count = _key("passes over the training set", is_timed=False, at_resume=True)

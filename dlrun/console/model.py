@@ -14,8 +14,11 @@ from dlrun.console.numbers import shape_text
 from dlrun.console.streams import clean, out, print_line
 
 
-def print_layers(layers: Layers, inputs: str) -> None:
-    """Print the layers of a model: output shape, parameters, multiply-adds for one example."""
+def print_layers(layers: Layers, inputs: str, freezing: str = "") -> None:
+    """Print the layers of a model: output shape, parameters, multiply-adds for one example.
+
+    `freezing` says how many parameters are frozen, in words.
+    """
     console = out()
     print_line(f"input {inputs}, one example", console)
     table = plain_table()
@@ -43,6 +46,8 @@ def print_layers(layers: Layers, inputs: str) -> None:
     table.add_section()
     table.add_row("in all", "", "", f"{layers.parameters:,}", f"{layers.multiply_adds:,}")
     console.print(table)
+    if freezing:
+        print_line(f"parameters: {freezing}", console)
 
 
 def print_weights(weights: Mapping[str, Any]) -> None:

@@ -63,7 +63,10 @@ class TrainingDisplay:
         seeds = plan.config.seeds
         self._seeds = len(seeds)
         about = f"{run.folder}: {plan.dataset_said}, {plan.config.architecture.name}"
-        about += f" with {layers.parameters:,} parameters, {plan.config.optimizer.name}, {plan.device}"
+        frozen = f" ({plan.recipe.freezing})" if plan.recipe.freezing.weights else ""
+        about += (
+            f" with {layers.parameters:,} parameters{frozen}, {plan.config.optimizer.name}, {plan.device}"
+        )
         about += f", {len(seeds)} seeds" if len(seeds) > 1 else f", seed {seeds[0]}"
         has_begun = bool(state.epoch or state.step)
         about += f", from epoch {state.epoch + 1}" if has_begun else ""

@@ -8,7 +8,7 @@ has its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -134,6 +134,15 @@ class Apart(_Seeded):
         for copy in self.copies:
             nn.utils.clip_grad_norm_(copy.parameters(), longest)
 
+    def freeze(self, weights: Collection[str], norms: Collection[str], *, learns: bool) -> None:
+        """Let weights learn or not, and layers take new running statistics or not, by names in a copy."""
+        for copy in self.copies:
+            of_copy = dict(copy.named_parameters())
+            for name in weights:
+                of_copy[name].requires_grad_(learns)
+            for name in norms:
+                copy.get_submodule(name).train(learns)
+
     def compile(self) -> None:
         """Compile every copy with torch.compile at its first call; its parameters and their names stay."""
         for copy in self.copies:
@@ -217,6 +226,15 @@ class Stacked(_Seeded):
     def named_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the stacked weights (copies, …) by their names in a copy."""
         yield from zip(self._names, self._weights, strict=True)
+
+    def freeze(self, weights: Collection[str], norms: Collection[str], *, learns: bool) -> None:
+        """Let weights learn or not, and layers take new running statistics or not, by names in a copy."""
+        for name, weight in self.named_weights():
+            if name in weights:
+                weight.requires_grad_(learns)
+        for module in self._modes:
+            for name in norms:
+                module.get_submodule(name).train(learns)
 
     def compile(self) -> None:
         """Compile the stacked model with torch.compile at its first call; its parameters stay."""

@@ -113,7 +113,8 @@ def train_run(
                             writer.save()
                         if redraw:
                             writer.redraw()
-                        if state.has_new_stops:  # the next epochs are those of the other seeds
+                        # The next epochs are those of the other seeds, or of more weights.
+                        if state.has_new_stops or plan.recipe.freezing.ends_after(state.epoch):
                             break
                     else:
                         break

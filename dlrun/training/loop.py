@@ -59,6 +59,7 @@ def fit(
     update_once = hardware.repeated(update, model, optimizers, augment.streams)
     for epoch in range(state.epoch + 1, recipe.epochs + 1):  # a resumed run starts after its last epoch
         model.begin(epoch)
+        recipe.freezing.begin(epoch, model, optimizers)
         augment.begin(epoch)
         meter.begin(f"epoch {epoch}")
         within = state.enter(WithinEpoch(model, augment, meter))  # maybe after steps that were saved

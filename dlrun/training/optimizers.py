@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -200,6 +200,7 @@ class OptimizerPart:
     states_closure: bool = False  # `closure = True`
     groups: Sequence[Group] = ()
     prefix: str = ""  # of the names of a model's weights, from what dlrun has wrapped around it
+    frozen: Collection[str] = ()  # names of weights that may learn later: in groups of their own until then
 
     def make(self, weights: Sequence[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
         """One optimizer of some weights, by their names, with a parameter group for each group of weights."""
@@ -215,14 +216,18 @@ class OptimizerPart:
         return whole
 
     def grouped(self, weights: Sequence[_Named]) -> list[tuple[dict[str, Any], list[_Named]]]:
-        """The options and the weights of each group that has any; first those of weights in no group."""
+        """The options and the weights of each group that has any; first those of weights in no group.
+
+        Frozen weights are apart from the others, because a fused step takes no group of which some weights
+        have a state already.
+        """
         options: list[dict[str, Any]] = [{}, *(group.options for group in self.groups)]
-        members: list[list[_Named]] = [[] for _ in options]
+        members: list[list[_Named]] = [[] for _ in range(2 * len(options))]
         for name, weight in weights:
             own = name.removeprefix(self.prefix)
             matching = (n for n, group in enumerate(self.groups, 1) if fnmatchcase(own, group.match))
-            members[next(matching, 0)].append((name, weight))
-        return [(own, some) for own, some in zip(options, members, strict=True) if some]
+            members[2 * next(matching, 0) + (name in self.frozen)].append((name, weight))
+        return [(options[place // 2], some) for place, some in enumerate(members) if some]
 
     def refuse_idle_groups(self, weights: Sequence[_Named]) -> None:
         """Raise UserError if a group has no weight, because nothing matches or earlier groups have it."""
@@ -247,6 +252,10 @@ class OptimizerPart:
             apart = [[pair for of_copy in apart for pair in of_copy]]
         each = [self.make(weights) for weights in apart]
         return Optimizers(each, self.states_closure or any(map(needs_closure, each)))
+
+    def takes_closure(self) -> bool:
+        """True if a step computes the loss again, maybe several times."""
+        return self.states_closure or needs_closure(self.make(_made_up(0)))
 
     def keeps_weights_apart(self) -> bool:
         """True if one optimizer for two models updates each as an optimizer of its own would, bit for bit.

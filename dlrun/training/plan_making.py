@@ -27,6 +27,7 @@ from dlrun.errors import UserError, listed, nearest, shortened
 from dlrun.training import fast_paths
 from dlrun.training.augmentation import Augment
 from dlrun.training.devices import choose_device
+from dlrun.training.freezing import Freezing, freezing_of
 from dlrun.training.layers import Layers, built_within, skeleton
 from dlrun.training.losses import loss_part
 from dlrun.training.named_parts import augmentation, builder, metric, part_named, prefix_of, with_loss
@@ -91,7 +92,10 @@ def make_plan(
     with noting("evaluation_batch_size"):
         config = replace(config, evaluation_batch_size=_evaluation_batch(config, loss, layers))
     measure = judge_of(task)(loss.measure) if task else loss.measure
-    recipe = _recipe(config, data, measure, metrics, augmentations, schedule)
+    freezing = _freezing(noting, config, build, optimizer.prefix)
+    if freezing.weights and not optimizer.takes_closure():  # which takes one group of weights
+        optimizer = replace(optimizer, frozen=freezing.weights)
+    recipe = _recipe(config, data, measure, metrics, augmentations, schedule, freezing)
     _note_unmeasured(noting, config, recipe, data)
     noting.refuse()
     assert task is not None, "without a task there is a mistake"
@@ -351,6 +355,18 @@ def _try_optimizer(
         try_optimizer(optimizer, model, _why_no_closure(config))
 
 
+def _freezing(noting: Noting, config: Config, build: Callable[[], nn.Module], prefix: str) -> Freezing:
+    """The weights that the config freezes."""
+    with noting("freeze_epochs"):
+        if config.freeze_epochs and not config.freeze:
+            raise UserError("no weights are frozen", fix="name some in freeze, such as ['*', '!fc.*']")
+    if not config.freeze or noting.mistakes:
+        return Freezing()
+    with noting("freeze"):
+        return freezing_of(config.freeze, skeleton(build), prefix, config.freeze_epochs)
+    return Freezing()
+
+
 def _better(config: Config, parts: Parts) -> dict[str, str]:
     """The better figures of the loss and of each metric: "higher" or "lower" ones."""
     of_metrics = {
@@ -367,6 +383,7 @@ def _recipe(
     metrics: dict[str, Metric],
     augmentations: Sequence[Augment],
     schedule: Schedule,
+    freezing: Freezing,
 ) -> Recipe:
     """The recipe of a config whose `evaluation_batch_size` is resolved."""
     at_once = config.evaluation_batch_size
@@ -381,6 +398,7 @@ def _recipe(
         evaluate_every=config.evaluate_every,
         evaluate_train_every=config.evaluate_train_every,
         evaluation_batch=at_once if isinstance(at_once, int) else sys.maxsize,  # full
+        freezing=freezing,
     )
 
 

@@ -9,6 +9,7 @@ from dlrun.blocks.tasks import Measure, Metric
 from dlrun.data.batches import Sampling
 from dlrun.data.examples import EVALUATION_BATCH
 from dlrun.training.augmentation import Augment
+from dlrun.training.freezing import Freezing
 
 Row = dict[str, list[float]]  # measured column -> one figure for each copy
 
@@ -43,6 +44,7 @@ class Recipe:
     evaluate_every: int = 1
     evaluate_train_every: int | None = None
     evaluation_batch: int = EVALUATION_BATCH  # examples that are evaluated at once
+    freezing: Freezing = Freezing()
 
     @property
     def means(self) -> dict[str, Metric]:

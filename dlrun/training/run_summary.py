@@ -84,6 +84,7 @@ class RunSummary:
             "baselines": self._baselines,
             **plan.loss_of_batches,
             "parameters": plan.layers.parameters,
+            **({"frozen_parameters": freezing.count} if (freezing := plan.recipe.freezing).weights else {}),
             "multiply_adds": plan.layers.multiply_adds,
             **self._surroundings,
             "stretches": [each for each in self._stretches if each["from_epoch"] <= max(trained, 1)],

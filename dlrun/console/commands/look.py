@@ -188,7 +188,7 @@ def show(
     say(text)
     begun = initial_weights(plan)
     with as_comments():
-        print_layers(plan.layers, plan.data.said_shape)
+        print_layers(plan.layers, plan.data.said_shape, str(plan.recipe.freezing))
         if begun:
             print_weights(begun.plain())
 
