@@ -117,6 +117,17 @@ class Config:
         [],
         is_timed=False,
     )
+    layer_decay: Annotated[float, Gt(0), Le(1)] | None = _key(
+        "factor by which each block of the model learns more slowly than the one after it, such as 0.75; "
+        "null: all at one rate",
+        None,
+        is_timed=False,
+    )
+    no_decay: list[str] = _key(
+        "weights without weight decay: bias, norm (of normalisation layers), or patterns of names",
+        [],
+        is_timed=False,
+    )
     freeze: list[str] = _key(
         "weights that keep their values, as patterns of names such as 'features.*'; of several patterns that "
         "match a name the last counts, and ! before it lets the weight learn: ['*', '!fc.*']",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -10,8 +10,9 @@ from rich.text import Text
 if TYPE_CHECKING:
     from dlrun.training.layers import Layers
 from dlrun.console.layout import plain_table
-from dlrun.console.numbers import shape_text
+from dlrun.console.numbers import shape_text, value_text
 from dlrun.console.streams import clean, out, print_line
+from dlrun.errors import first_few
 
 
 def print_layers(layers: Layers, inputs: str, freezing: str = "") -> None:
@@ -48,6 +49,17 @@ def print_layers(layers: Layers, inputs: str, freezing: str = "") -> None:
     console.print(table)
     if freezing:
         print_line(f"parameters: {freezing}", console)
+
+
+def print_groups(groups: Sequence[tuple[Mapping[str, Any], Sequence[str]]]) -> None:
+    """Print the options that groups of weights have of their own, and the names of these weights."""
+    console, table = out(), plain_table()
+    for heading in ("optimizer", "weights", ""):
+        table.add_column(heading, justify="right" if heading == "weights" else "left")
+    for options, names in groups:
+        said = ", ".join(f"{name} {value_text(value)}" for name, value in options.items())
+        table.add_row(Text(clean(said or "as stated")), f"{len(names):,}", Text(clean(first_few(names, 4))))
+    console.print(table)
 
 
 def print_weights(weights: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ class Freezing:
     def __str__(self) -> str:
         """The frozen parameters in words; "" for none."""
         words = "" if self.epochs is None else f" for {self.epochs:,} epoch{'s' * (self.epochs > 1)}"
-        return f"{self.count:,} of them frozen{words}" if self.weights else ""
+        return f"{self.count:,} frozen{words}" if self.weights else ""
 
     def begin(self, epoch: int, model: Copies, optimizers: Optimizers) -> None:
         """Freeze the weights, or let them learn from this epoch on; `model` is in training mode."""

@@ -69,7 +69,7 @@ def initial_weights(plan: Plan) -> InitialWeights | None:
     source = weights_named(plan.config, plan.parts)
     if source is None:
         return None
-    prefix = plan.optimizer.prefix
+    prefix = plan.optimizer.groups.prefix
     try:
         saved = read_weights(source)
         model = skeleton(plan.build)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import signature
 from math import prod
@@ -15,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlrun.errors import UserError, listed
+from dlrun.errors import UserError
 from dlrun.training import fast_paths
 from dlrun.training.copies import Copies, Stacked
+from dlrun.training.weight_groups import Named, WeightGroups
 
 Saved = dict[str, Any]  # Optimizer.state_dict()
-_Named = tuple[str, nn.Parameter]
 _Slope = tuple[nn.Parameter, Callable[[Tensor], Tensor]]  # a weight, and its gradient
 # The errors of an optimizer that is given other weights than it was written for.
 _FAILURES = (RuntimeError, LookupError, ValueError, AssertionError)
@@ -173,23 +172,6 @@ def _whole_state(optimizer: torch.optim.Optimizer) -> Saved:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Weights whose names match a pattern, and the options of the optimizer that they have of their own."""
-
-    match: str
-    options: dict[str, Any]
-
-    @classmethod
-    def of(cls, stated: Mapping[str, Any], rate: float | None) -> Group:
-        """A group as a config states it; its lr may be a factor of the optimizer's `rate`, such as 0.1x."""
-        options = {name: value for name, value in stated.items() if name != "match"}
-        if isinstance(factor := options.get("lr"), str):
-            assert rate is not None, "a factor of no rate is refused with the config"
-            options["lr"] = float(factor.removesuffix("x")) * rate
-        return cls(stated["match"], options)
-
-
-@dataclass(frozen=True)
 class OptimizerPart:
     """An optimizer as a config names it, and what its file states about the parameters it is given."""
 
@@ -198,15 +180,13 @@ class OptimizerPart:
     is_elementwise: bool = False  # `elementwise = True`
     takes_names: bool = False  # its first parameter is `named_parameters`: (name, tensor) pairs
     states_closure: bool = False  # `closure = True`
-    groups: Sequence[Group] = ()
-    prefix: str = ""  # of the names of a model's weights, from what dlrun has wrapped around it
-    frozen: Collection[str] = ()  # names of weights that may learn later: in groups of their own until then
+    groups: WeightGroups = field(default_factory=WeightGroups)
 
     def make(self, weights: Sequence[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
         """One optimizer of some weights, by their names, with a parameter group for each group of weights."""
         made = [
             self.function([pair if self.takes_names else pair[1] for pair in some], **options)
-            for options, some in self.grouped(weights)
+            for options, some in self.groups.parted(weights)
         ]
         whole = made[0]
         for other in made[1:]:  # each part was made with its own options, whatever they are called in it
@@ -214,34 +194,6 @@ class OptimizerPart:
                 whole.add_param_group(group)
             whole.state.update(other.state)
         return whole
-
-    def grouped(self, weights: Sequence[_Named]) -> list[tuple[dict[str, Any], list[_Named]]]:
-        """The options and the weights of each group that has any; first those of weights in no group.
-
-        Frozen weights are apart from the others, because a fused step takes no group of which some weights
-        have a state already.
-        """
-        options: list[dict[str, Any]] = [{}, *(group.options for group in self.groups)]
-        members: list[list[_Named]] = [[] for _ in range(2 * len(options))]
-        for name, weight in weights:
-            own = name.removeprefix(self.prefix)
-            matching = (n for n, group in enumerate(self.groups, 1) if fnmatchcase(own, group.match))
-            members[2 * next(matching, 0) + (name in self.frozen)].append((name, weight))
-        return [(options[place // 2], some) for place, some in enumerate(members) if some]
-
-    def refuse_idle_groups(self, weights: Sequence[_Named]) -> None:
-        """Raise UserError if a group has no weight, because nothing matches or earlier groups have it."""
-        left = [name.removeprefix(self.prefix) for name, _ in weights]
-        for group in self.groups:
-            own = [name for name in left if fnmatchcase(name, group.match)]
-            if not own:
-                taken = (
-                    " that no earlier group has"
-                    if any(fnmatchcase(name.removeprefix(self.prefix), group.match) for name, _ in weights)
-                    else ""
-                )
-                raise UserError(f"{group.match!r} matches no weight{taken} {listed(left)}")
-            left = [name for name in left if name not in own]
 
     def of(self, model: Copies) -> Optimizers:
         """The optimizers of a model: a single one if it is elementwise or the copies are stacked."""
@@ -295,7 +247,7 @@ class OptimizerPart:
             self._step_once(shapes)
         except _FAILURES as error:
             with suppress(*_FAILURES):  # then it is not the groups
-                replace(self, groups=())._step_once(shapes)
+                replace(self, groups=WeightGroups())._step_once(shapes)
                 what = f"{self.name} makes no step of weights in groups: {reason_of(error)}"
                 raise UserError(what, fix="leave groups out, or take another optimizer") from error
 
@@ -343,7 +295,7 @@ class OptimizerPart:
         return [weight.detach() for weight in weights]
 
 
-def _made_up(number: int) -> list[_Named]:
+def _made_up(number: int) -> list[Named]:
     """Weights to try an optimizer on; those of another number have other values."""
     return [(name, nn.Parameter((number + 1) * _filled(shape))) for name, shape in MADE_UP]
 

@@ -32,7 +32,7 @@ from dlrun.training.layers import Layers, built_within, skeleton
 from dlrun.training.losses import loss_part
 from dlrun.training.named_parts import augmentation, builder, metric, part_named, prefix_of, with_loss
 from dlrun.training.noting import Noting
-from dlrun.training.optimizers import Group, OptimizerPart
+from dlrun.training.optimizers import OptimizerPart
 from dlrun.training.plan import Plan, PlannedData, usual_monitor
 from dlrun.training.recipe import Recipe, Schedule
 from dlrun.training.stacking import refuse_stacking
@@ -44,6 +44,7 @@ from dlrun.training.trials import (
     try_optimizer,
     try_schedule,
 )
+from dlrun.training.weight_groups import Group, WeightGroups, factors_by_depth, without_decay
 
 # Numbers in the outputs of all layers for an evaluation batch: 2 GiB, of which most are freed at once.
 LARGEST_EVALUATION = 2**29
@@ -86,15 +87,15 @@ def make_plan(
     if config.is_stacked and not noting.mistakes:
         with noting("stacked"):
             refuse_stacking(skeleton(build), config.precision)
-    optimizer = _optimizer(config, parts, data, loss)
+    optimizer = _by_depth_and_kind(noting, _optimizer(config, parts, data, loss), config, parts, build)
     schedule = _schedule(noting, config, parts, data)
     _try_optimizer(noting, optimizer, build, config, parts)
     with noting("evaluation_batch_size"):
         config = replace(config, evaluation_batch_size=_evaluation_batch(config, loss, layers))
     measure = judge_of(task)(loss.measure) if task else loss.measure
-    freezing = _freezing(noting, config, build, optimizer.prefix)
+    freezing = _freezing(noting, config, build, optimizer.groups.prefix)
     if freezing.weights and not optimizer.takes_closure():  # which takes one group of weights
-        optimizer = replace(optimizer, frozen=freezing.weights)
+        optimizer = replace(optimizer, groups=replace(optimizer.groups, frozen=freezing.weights))
     recipe = _recipe(config, data, measure, metrics, augmentations, schedule, freezing)
     _note_unmeasured(noting, config, recipe, data)
     noting.refuse()
@@ -308,7 +309,7 @@ def _device(noting: Noting, config: Config) -> torch.device:
 
 def _optimizer(config: Config, parts: Parts, data: Data, loss: LossPart) -> OptimizerPart:
     """The optimizer with its groups, as its file wants to be called."""
-    about = parts.part("optimizer", config.optimizer.name)
+    about, rate = parts.part("optimizer", config.optimizer.name), config.optimizer.options.get("lr")
     return OptimizerPart(
         config.optimizer.name,
         part_named(parts, "optimizer", config.optimizer),
@@ -316,9 +317,35 @@ def _optimizer(config: Config, parts: Parts, data: Data, loss: LossPart) -> Opti
         is_elementwise=about.constants.get("elementwise") is True and not _follows_figures(config, parts),
         takes_names=about.takes[:1] == ("named_parameters",),
         states_closure=about.constants.get("closure") is True,
-        groups=[Group.of(stated, config.optimizer.options.get("lr")) for stated in config.groups],
-        prefix=prefix_of(data, loss_has_weights=bool(loss.make)),
+        groups=WeightGroups(
+            [Group.of(stated, rate) for stated in config.groups],
+            prefix_of(data, loss_has_weights=bool(loss.make)),
+            rate if isinstance(rate, int | float) else 0.0,
+        ),
     )
+
+
+def _by_depth_and_kind(
+    noting: Noting, optimizer: OptimizerPart, config: Config, parts: Parts, build: Callable[[], nn.Module]
+) -> OptimizerPart:
+    """The optimizer with lower rates in earlier blocks (`layer_decay`), and weights without decay."""
+    groups, name, own = optimizer.groups, config.optimizer.name, config.optimizer.options
+    if noting.mistakes or not (config.layer_decay or config.no_decay):
+        return optimizer
+    with noting("layer_decay"):
+        if config.layer_decay:
+            if not groups.rate:
+                raise UserError(f"{name} has no rate that it could lower", fix="set optimizer.lr to a number")
+            factors = factors_by_depth(skeleton(build), groups.prefix, config.layer_decay)
+            groups = replace(groups, factors=factors)
+    with noting("no_decay"):
+        if config.no_decay:
+            if not own.get("weight_decay"):
+                has = "weight_decay is 0" if "weight_decay" in own else f"{name} has no weight_decay"
+                raise UserError(f"it changes nothing: {has}", fix="leave no_decay out, or set one")
+            undecayed = without_decay(skeleton(build), groups.prefix, config.no_decay)
+            groups = replace(groups, undecayed=undecayed)
+    return replace(optimizer, groups=groups)
 
 
 def _schedule(noting: Noting, config: Config, parts: Parts, data: Data) -> Schedule:
@@ -347,11 +374,11 @@ def _try_optimizer(
     """Note the mistakes of an optimizer and of its groups."""
     with noting("optimizer"):
         # dlrun's own optimizers take weights of any name and shape
-        is_tried = not parts.part("optimizer", optimizer.name).built_in or config.groups
+        is_tried = not parts.part("optimizer", optimizer.name).built_in or optimizer.groups
         model = skeleton(build) if is_tried and not noting.mistakes else None
         if model:
             with noting("groups"):
-                optimizer.refuse_idle_groups(list(model.named_parameters()))
+                optimizer.groups.refuse_idle(list(model.named_parameters()))
         try_optimizer(optimizer, model, _why_no_closure(config))
 
 

@@ -17,6 +17,7 @@ from dlrun.training.loop import fit
 from dlrun.training.optimizers import OptimizerPart, Optimizers
 from dlrun.training.plan import Plan
 from dlrun.training.plan_trials import try_on
+from dlrun.training.weight_groups import block_of
 
 NORMED = '''
 """Gradient descent along the direction of the whole gradient."""
@@ -414,3 +415,101 @@ def test_groups_are_refused_for_an_optimizer_whose_step_takes_none(options: dict
 
 def test_an_optimizer_that_cannot_be_tried_on_small_weights_has_groups(parts: Parts) -> None:
     assert planned(parts, **changes("wide", groups=[{"match": "*.bias", "lr": "0.5x"}]))
+
+
+# ------------------------------------------------------------------------ rates by depth, and decay
+
+DECAYING = {"name": "adamw", "lr": 0.01, "weight_decay": 0.1}
+DECAYLESS = {"name": "sgd_scratch", "lr": 0.1}
+NORMED = {"name": "mlp", "hidden": [8, 6], "batch_norm": True}
+
+
+def test_blocks_learn_more_slowly_the_earlier_they_are_and_some_weights_do_not_decay() -> None:
+    plan = planned(
+        architecture=NORMED,
+        optimizer={"name": "adamw", "lr": 0.02, "weight_decay": 0.3},
+        layer_decay=0.5,
+        no_decay=["bias", "norm"],
+        groups=[{"match": "0.weight", "weight_decay": 0.1}],
+    )
+    model, other = plan.model([0]), plan.model([0])
+    ours = plan.optimizers(model)
+    blocks = ["6", "4", "3", "1", "0"]  # linear and normalisation layers, the last one first
+    torchs = torch.optim.AdamW(
+        [
+            {
+                "params": [weight],
+                "lr": 0.02 * 0.5 ** blocks.index(name.partition(".")[0]),
+                "weight_decay": 0.1 if name == "0.weight" else 0.3 if name in ("3.weight", "6.weight") else 0,
+                "betas": (0.9, 0.999),
+            }
+            for name, weight in other.copies[0].named_parameters()
+        ],
+        fused=True,
+    )
+    for _ in range(3):
+        for copy in (*model.copies, *other.copies):
+            copy.zero_grad()
+            copy(torch.linspace(-1, 1, 10).view(5, 2)).square().sum().backward()
+        ours.step()
+        torchs.step()
+    assert not differences(model.copies[0].state_dict(), other.copies[0].state_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        ("layer1.0.conv2.weight", "layer1.0"),
+        ("fc.bias", "fc"),
+        ("encoder.layers.encoder_layer_3.mlp.0.weight", "encoder.layers.encoder_layer_3"),
+        ("features.12.block.1.bias", "features.12"),
+        ("class_token", "class_token"),
+        ("0.weight", "0"),
+    ],
+)
+def test_the_block_of_a_weight_is_the_layer_of_a_list_or_the_first_name(name: str, block: str) -> None:
+    assert block_of(name) == block
+
+
+def test_a_run_with_rates_by_depth_is_resumed_bit_for_bit_and_shows_the_highest_rate(tmp_path: Path) -> None:
+    wanted: dict[str, Any] = {
+        "optimizer": {"name": "sgd", "lr": 0.05, "weight_decay": 0.1, "momentum": 0.9},
+        "layer_decay": 0.7,
+        "no_decay": ["bias"],
+        "freeze": ["0.*"],
+        "freeze_epochs": 1,
+        "seeds": [0, 3],
+    }
+    whole = trained(planned(**wanted), tmp_path / "a")
+    halves = trained(planned(**wanted), tmp_path / "b", stop_after=1)
+    go_on(halves, wanted)
+    assert not differences(outcome(whole), outcome(halves))
+    assert {*whole.rows()["lr"]} == {0.05}
+    without = trained(planned(**wanted | {"layer_decay": 1.0}), tmp_path / "c")
+    assert differences(of_seed(whole, 3), of_seed(without, 3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"no_decay": ["bias"]}, "no_decay: it changes nothing: weight_decay is 0"),
+        (
+            {"no_decay": ["norm"], "optimizer": DECAYING},
+            "no_decay: 'norm' matches no weight (there are: 0.weight",
+        ),
+        ({"no_decay": ["fc.*"], "optimizer": DECAYING}, "no_decay: 'fc.*' matches no weight"),
+        (
+            {"no_decay": ["bias"], "optimizer": {"name": "sgd_scratch", "lr": 0.1}},
+            "sgd_scratch has no weight_decay",
+        ),
+        ({"layer_decay": 1.5}, "layer_decay: 1.5 is not"),
+        ({"layer_decay": 0.5, "optimizer": "by_itself"}, "by_itself has no rate that it could lower"),
+    ],
+)
+def test_rates_by_depth_and_weights_without_decay_that_do_nothing_are_refused(
+    changes: dict[str, Any], said: str, parts: Parts
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, **changes)
+    [mistake] = map(str, refused.value.mistakes)
+    assert said in mistake

@@ -173,9 +173,10 @@ def show(
     path, words = find_config(config), with_options(overrides, device=device)
     checked = load_config(path, words, own_parts)
     checked = with_judged_claims(checked, words, lambda: load_config(path, (), own_parts), check=False)
-    from dlrun.console.model import print_layers, print_weights
+    from dlrun.console.model import print_groups, print_layers, print_weights
     from dlrun.console.streams import as_comments, say
     from dlrun.training.initial_weights import initial_weights
+    from dlrun.training.layers import skeleton
     from dlrun.training.plan_making import make_plan
     from dlrun.training.weights_file import with_weights_found
 
@@ -189,6 +190,8 @@ def show(
     begun = initial_weights(plan)
     with as_comments():
         print_layers(plan.layers, plan.data.said_shape, str(plan.recipe.freezing))
+        if groups := plan.optimizer.groups:
+            print_groups(groups.said(list(skeleton(plan.build).named_parameters())))
         if begun:
             print_weights(begun.plain())
 
