@@ -8,6 +8,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 __all__ = [
     "Activation",
+    "Average",
     "Claim",
     "Count",
     "Few",
@@ -32,6 +33,7 @@ Fraction = Annotated[float, Ge(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
 Threads = Annotated[int, Ge(1), Le(1024)]  # bounded, for PyTorch starts any number
 Claim = Annotated[str, "a claim such as '>= 0.94'"]  # the string describes the type in messages
+Average = Literal["macro", "micro", "weighted", "binary"]
 Normalise = Literal["unit", "half", "train"]
 Resize = Literal["crop", "pad", "stretch"]
 Activation = Literal["identity", "sigmoid", "tanh", "relu", "leaky_relu", "selu", "softplus", "gelu", "silu"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from dlrun.blocks.class_reports import rates
 from dlrun.blocks.loss_trials import refuse_other_labels
@@ -28,7 +29,7 @@ def multilabel(data: Data, loss: LossPart) -> Multilabel:
 class Multilabel(Task):
     """The outputs (n, labels) are logits: a label is predicted where it is above 0, a probability of 1/2.
 
-    Metrics are given such logits (n, labels), or the probabilities.
+    Metrics are given such logits (n, labels), or the probabilities of the labels, or their logarithms.
     """
 
     metrics = ("exact_match", "f1")
@@ -60,9 +61,8 @@ class Multilabel(Task):
         return ""
 
     def metric(self, metric: Metric) -> Metric:
-        if metric.sees == "log_probabilities":
-            raise UserError("labels have no log_probabilities, because they do not exclude each other")
-        return sees_main(metric, torch.sigmoid if metric.sees == "probabilities" else None)
+        changes = {"probabilities": torch.sigmoid, "log_probabilities": logsigmoid}
+        return sees_main(metric, changes.get(metric.sees))
 
     def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
         """The constant model whose probabilities are the shares of the labels in training."""

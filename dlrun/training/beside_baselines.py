@@ -46,14 +46,20 @@ def shortfalls(
     baselines: Mapping[str, Mapping[str, float]],
     parts: Parts,
 ) -> list[Shortfall]:
-    """The figures of a split that are worse than those of some baseline: baseline -> figure -> value."""
+    """The figures of a split that are worse than those of some baseline: baseline -> figure -> value.
+
+    A metric whose file states `beside_guesses = False` is left out.
+    """
     found = []
     for baseline, guesses in baselines.items():
         for figure, guessed in guesses.items():
             value = figures.get(figure)
+            stated = {} if figure == "loss" else parts.part("metrics", figure).constants
             if value is None or not math.isfinite(value) or not math.isfinite(guessed):
                 continue
-            higher = figure != "loss" and parts.part("metrics", figure).constants.get("better") != "lower"
+            if stated.get("beside_guesses") is False:
+                continue
+            higher = figure != "loss" and stated.get("better") != "lower"
             worse_by = guessed - value if higher else value - guessed
             if worse_by > _SAME * max(abs(value), abs(guessed)):
                 found.append(Shortfall(split, figure, value, baseline, guessed))

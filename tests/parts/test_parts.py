@@ -126,7 +126,7 @@ def test_a_part_says_what_it_is_and_types_its_options(kind: str, name: str) -> N
         "dataset": 1 + ("known" in part.takes),
         "architecture": 2 + ("data" in part.takes),
         "loss": 2,
-        "metrics": 2 + ("data" in part.takes),
+        "metrics": 2 + ("data" in part.takes) + ("weights" in part.takes),
         "augmentations": 2 + ("targets" in part.takes),
         "task": 2,
         "schedule": 1 + ("epochs" in part.takes) + ("figures" in part.takes),
@@ -255,10 +255,39 @@ def test_a_loss_over_classes_refuses_a_single_class(name: str) -> None:
         PARTS.module("loss", name).outputs(data_of("classification", 1))
 
 
+OF_EXAMPLES = [
+    name for name in PARTS.names("metrics") if not PARTS.part("metrics", name).constants.get("whole")
+]
+POSITIVE = ("mape", "msle")  # metrics of numbers above 0
+
+
+def figure_of(name: str, outputs: Tensor, targets: Tensor) -> float:
+    """The figure of a metric for all examples, with its default options."""
+    part = PARTS.part("metrics", name)
+    found = metric(PARTS, Choice(name, defaults("metrics", name)), task_of(part))
+    figures = found.measure(outputs, targets).double()
+    return found.finish([float(figures)] if found.whole else figures.reshape(N, -1).mean(0).tolist())
+
+
 @named("metrics")
+def test_a_metric_is_a_finite_figure_in_any_order_of_the_examples(name: str) -> None:
+    part = PARTS.part("metrics", name)
+    outputs, targets, _ = outputs_and_targets(part)
+    if name in POSITIVE:
+        outputs, targets = outputs.abs(), targets.abs()
+    order = torch.randperm(N)
+    figure = figure_of(name, outputs, targets)
+    assert type(figure) is float and math.isfinite(figure)
+    assert figure_of(name, outputs[order], targets[order]) == pytest.approx(figure)
+    assert part.constants.get("better", "higher") in ("higher", "lower")
+
+
+@pytest.mark.parametrize("name", OF_EXAMPLES)
 def test_a_metric_is_one_or_some_numbers_for_each_example_alone(name: str) -> None:
     part = PARTS.part("metrics", name)
     outputs, targets, _ = outputs_and_targets(part)
+    if name in POSITIVE:
+        outputs, targets = outputs.abs(), targets.abs()
     measure = partial(PARTS.find("metrics", name), **defaults("metrics", name))
     if "data" in part.takes:
         measure = partial(measure, data=data_of(tasks_for(part)[0]))
@@ -268,11 +297,6 @@ def test_a_metric_is_one_or_some_numbers_for_each_example_alone(name: str) -> No
     order = torch.randperm(N)
     again = measure(outputs[order], targets[order])
     torch.testing.assert_close(again.float(), values[order].float())
-    assert part.constants.get("better", "higher") in ("higher", "lower")
-    whole = metric(PARTS, Choice(name, defaults("metrics", name)), task_of(part))
-    figure = whole.finish((whole.measure(outputs, targets).double().sum(0) / N).reshape(-1).tolist())
-    assert type(figure) is float
-    assert math.isfinite(figure)
 
 
 @named("metrics")
@@ -283,17 +307,15 @@ def test_a_metric_is_best_where_the_model_is_right(name: str) -> None:
     right = targets if targets.is_floating_point() else nn.functional.one_hot(targets, k).float()
     if is_label:
         right = 2 * targets - 1
-    if "log_probabilities" in part.takes:
+    if {"log_probabilities", "probabilities"} & {*part.takes}:
         right = 50 * right
-    whole = metric(PARTS, Choice(name, defaults("metrics", name)), task_of(part))
-
-    def figure(given: Tensor) -> float:
-        return whole.finish((whole.measure(given, targets).double().sum(0) / N).reshape(-1).tolist())
-
+    wrong = -right
+    if name in POSITIVE:
+        targets, right, wrong = targets.abs(), right.abs(), right.abs() + 1
     higher = part.constants.get("better", "higher") == "higher"
     least = 1 if name == "perplexity" else 0
-    assert figure(right) == pytest.approx(1 if higher else least, abs=1e-6)
-    assert (figure(right) > figure(-right)) == higher
+    assert figure_of(name, right, targets) == pytest.approx(1 if higher else least, abs=1e-6)
+    assert (figure_of(name, right, targets) > figure_of(name, wrong, targets)) == higher
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ def told(dlrun: Dlrun, write: Callable[[str, str], Path], *words: str) -> list[s
         ("accuracy", 0.5, 0.5, False),
         ("mae", 3.0, 2.0, True),
         ("r2", -3.6, -0.01, True),
+        ("brier", 0.7, 0.6, True),
+        ("ece", 0.3, 0.0, False),  # shares of classes are calibrated
         ("r2", 0.1, -0.01, False),
         ("mae", float("nan"), 2.0, False),
         ("mae", None, 2.0, False),
