@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+
+def rising(warmup: float, schedule: Callable[..., float], progress: float, *more: Any) -> float:
+    """The multiplier of a `schedule`, times a rise from 0 to 1 over the first share `warmup` of the run."""
+    return min(1.0, progress / warmup) * schedule(progress, *more)
+
 
 def share_of_run(option: str, epochs: float, planned: int, *, is_free: bool) -> float:
     """The share of a run of `planned` epochs that some epochs are, given as the option {option}_epochs.

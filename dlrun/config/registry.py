@@ -24,6 +24,7 @@ from dlrun.config.docstrings import Docstring, read_docstring
 from dlrun.config.earlier_names import find_earlier_names
 from dlrun.config.misplaced_parts import folder_here, said_elsewhere
 from dlrun.config.option_types import read_type
+from dlrun.config.options import NonNegative
 from dlrun.config.other_words import part_meant
 from dlrun.config.part_functions import function_of, refuse_slips
 from dlrun.errors import (
@@ -79,6 +80,14 @@ COMMON = {
             Annotated[str, "a run or a file of weights"] | None,
             None,
             "Run, such as last, or file of weights that the model begins with: what fits by name and shape.",
+        ),
+    },
+    "schedule": {
+        "warmup_epochs": Option(
+            "warmup_epochs",
+            NonNegative | None,
+            None,
+            "Epochs in which the rate rises from 0 to that of the schedule; null: none.",
         ),
     },
 }

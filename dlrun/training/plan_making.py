@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from dlrun.blocks.epochs import rising
 from dlrun.blocks.tasks import LossPart, Measure, Metric, Task
 from dlrun.blocks.weighted_figures import judge_of, refuse_weights
 from dlrun.config.data_paths import with_data_found
@@ -352,8 +353,14 @@ def _schedule(noting: Noting, config: Config, parts: Parts, data: Data) -> Sched
     """The schedule of the config, tried at some places of a run."""
     name, follows_figures = config.schedule.name, _follows_figures(config, parts)
     function = part_named(parts, "schedule", config.schedule)
-    if "epochs" in parts.part("schedule", name).takes:
+    about = parts.part("schedule", name)
+    if "epochs" in about.takes:
         function = partial(function, epochs=config.epochs)
+    if "warmup_epochs" in about.common and (wanted := config.schedule.options.get("warmup_epochs")):
+        with noting("schedule.warmup_epochs"):
+            if wanted >= config.epochs:
+                raise UserError(f"{wanted:g} epochs are no part of {config.epochs}")
+            function = partial(rising, wanted / config.epochs, function)
     with noting("schedule"):
         try_schedule(name, partial(function, figures=[3.0, 2.0]) if follows_figures else function)
         if follows_figures and config.is_stacked:

@@ -477,7 +477,7 @@ def test_an_optimizer_goes_downhill_at_the_rate_it_is_given(name: str) -> None:
     given = PARTS.part("optimizer", name).options["lr"].default
     assert [group["lr"] for group in optimizer.param_groups] == [0.05 if given is REQUIRED else given]
     before = loss().item()
-    for _ in range(100):
+    for _ in range(300):
         step(optimizer, loss)
     assert loss().item() < 0.5 * before
     stands = [p.detach().clone() for p in parameters]
@@ -552,6 +552,57 @@ def test_options_in_epochs_are_shares_of_the_run() -> None:
     for wrong in ({"warmup_epochs": 20.0}, {"warmup_epochs": 2.0, "warmup": 0.1}):
         with pytest.raises(ValueError, match="warmup_epochs"):
             scheduled("cosine", **wrong)(0.5)
+
+
+def rates(scheduler: Any, epochs: int = 20) -> list[float]:
+    """The rates of a scheduler of PyTorch over some epochs."""
+    found = []
+    for _ in range(epochs):
+        found.append(scheduler.get_last_lr()[0])
+        scheduler.optimizer.step()
+        scheduler.step()
+    return found
+
+
+def test_decaying_schedules_have_the_rates_of_pytorch() -> None:
+    of, marks = torch.optim.lr_scheduler, [epoch / 20 for epoch in range(20)]
+    for name, options, theirs in (
+        ("exponential", {"final": 0.05}, lambda sgd: of.ExponentialLR(sgd, 0.05 ** (1 / 20))),
+        ("polynomial", {"power": 3.0}, lambda sgd: of.PolynomialLR(sgd, 20, 3.0)),
+        ("linear", {"start": 0.25, "final": 0.75}, lambda sgd: of.LinearLR(sgd, 0.25, 0.75, 20)),
+        (
+            "warm_restarts",
+            {"cycles": 4, "final": 0.1},
+            lambda sgd: of.CosineAnnealingWarmRestarts(sgd, 5, eta_min=0.1),
+        ),
+        (
+            "warm_restarts",
+            {"cycles": 2, "grow": 3.0},
+            lambda sgd: of.CosineAnnealingWarmRestarts(sgd, 5, T_mult=3),
+        ),
+    ):
+        ours = scheduled(name, **options)
+        sgd = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+        assert [ours(p) for p in marks] == pytest.approx(rates(theirs(sgd))), (name, options)
+
+
+def test_the_inverse_root_rises_and_falls_as_in_the_first_transformer() -> None:
+    ours = scheduled("inverse_sqrt", warmup=0.2)
+    steps, rise = 50, 10
+    theirs = [min(step**-0.5, step * rise**-1.5) * rise**0.5 for step in range(1, steps + 1)]
+    assert [ours(step / steps) for step in range(1, steps + 1)] == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize("name", ["constant", "exponential", "milestones", "plateau"])
+def test_every_schedule_may_begin_with_a_warmup(name: str) -> None:
+    options = {"name": name, "warmup_epochs": 2.0} | ({"at": [3]} if name == "milestones" else {})
+    plain = {key: value for key, value in options.items() if key != "warmup_epochs"}
+    warm, cold = (planned(epochs=8, schedule=each).recipe.schedule for each in (options, plain))
+    for step in range(40):
+        [rate], [full] = (each.multipliers(step / 40, [[3.0, 2.0]]) for each in (warm, cold))
+        assert rate == pytest.approx(min(1, step / 10) * full)
+    with pytest.raises(ConfigError, match=r"schedule\.warmup_epochs: 8 epochs are no part of 8"):
+        planned(epochs=8, schedule=options | {"warmup_epochs": 8.0})
 
 
 def test_milestones_and_plateau_have_the_rates_of_pytorch() -> None:

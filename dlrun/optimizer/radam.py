@@ -1,0 +1,45 @@
+"""RAdam."""
+
+from __future__ import annotations
+
+from torch import Tensor, optim
+
+from dlrun.config.options import Fraction, NonNegative, Positive
+
+elementwise = True  # one optimizer serves all seeds
+
+
+def radam(
+    parameters: list[Tensor],
+    *,
+    lr: NonNegative,
+    beta1: Fraction = 0.9,
+    beta2: Fraction = 0.999,
+    eps: Positive = 1e-8,
+    weight_decay: NonNegative = 0.0,
+    decoupled: bool = False,
+) -> optim.Optimizer:
+    """Adam whose adaptive rate is rectified in early steps, in place of a warm-up.
+
+    Source: Liu et al. 2019, arXiv 1908.03265.
+
+    Args:
+        lr: Learning rate, about the largest change of a weight in a step; the schedule multiplies it.
+        beta1: Smoothing of the gradient's running mean; nearer to 1 is smoother and slower.
+        beta2: Smoothing of the squared gradient's running mean.
+        eps: Number added to the denominator, against division by 0.
+        weight_decay: Share of each weight that is added to its gradient, or taken off it if `decoupled`.
+        decoupled: Take weight decay off the weights, as AdamW does.
+
+    Example:
+        optimizer: {name: radam, lr: 0.001}
+    """
+    return optim.RAdam(
+        parameters,
+        lr=lr,
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=weight_decay,
+        decoupled_weight_decay=decoupled,
+        capturable=parameters[0].is_cuda,  # so that a graph may hold it
+    )
