@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from annotated_types import Gt, Le
 
 from dlrun.config.mistakes import ConfigError, Mistake
-from dlrun.config.options import Claim, Count, Positive, Seed, Threads
+from dlrun.config.options import Claim, Count, NonNegative, NonNegativeInt, Positive, Seed, Threads
 from dlrun.config.registry import KINDS, REQUIRED, Option, Parts
 from dlrun.config.strict_yaml import Located
 
@@ -170,6 +170,14 @@ class Config:
         None,
         is_timed=False,
         at_resume=True,
+    )
+    min_delta: NonNegative = _key(
+        "for patience, by how much the figure has to be better to count; best.pt takes any better one",
+        0.0,
+        is_timed=False,
+    )
+    patience_warmup: NonNegativeInt = _key(
+        "for patience, the first epochs, in which it does not run out", 0, is_timed=False
     )
     plots: list[Choice] = _key(
         "the pictures drawn at the end; auto: those that suit the task",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import unwrap
 from typing import Any
 
 import torch
@@ -77,4 +78,4 @@ class MuonWithAdamW(optim.Optimizer):
             optimizer.param_groups = [group for group in self.param_groups if group[_IS_MUON] is is_muon]
             optimizer.state = self.state
             if optimizer.param_groups:
-                optimizer.step()
+                unwrap(type(optimizer).step)(optimizer)  # PyTorch's wrappers would import its compiler

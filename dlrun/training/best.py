@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dlrun.training.figures import column_name
 
 if TYPE_CHECKING:
     from dlrun.training.recipe import Row  # which imports PyTorch
+
+
+class Advance(NamedTuple):
+    """The last epoch in which the monitored figure was better by `min_delta`, and the figure."""
+
+    epoch: int
+    value: float
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,13 @@ def bests_of(saved: dict[str, Any], copies: int) -> list[Best | None]:
         Best(best["epoch"], best["value"], {column: values[i] for column, values in best["figures"].items()})
         for i in range(copies)
     ]
+
+
+def advances_of(saved: dict[str, Any], best: Sequence[Best | None]) -> list[Advance | None]:
+    """The advance of each copy in a saved state. To an earlier dlrun every better epoch was one."""
+    if isinstance(stored := saved.get("advance"), list):
+        return [Advance(*own) if own else None for own in stored]
+    return [Advance(own.epoch, own.value) if own else None for own in best]
 
 
 def of_copy(row: Row, place: int) -> dict[str, float]:

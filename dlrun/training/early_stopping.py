@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from dlrun.errors import UserError
-from dlrun.training.best import Best, of_copy
+from dlrun.training.best import Advance, Best, of_copy
 from dlrun.training.plan import Plan
 from dlrun.training.recipe import Row
 from dlrun.training.state import State
@@ -32,6 +32,9 @@ def note_best(plan: Plan, state: State, row: Row) -> list[int]:
         best = state.best[index]
         if plan.recipe.schedule.follows_figures:
             state.history[index].append(value)
+        reached = state.advance[index]
+        if plan.improves(plan.monitor, value, reached.value if reached else None, plan.config.min_delta):
+            state.advance[index] = Advance(state.epoch, value)
         if plan.improves(plan.monitor, value, best.value if best else None):
             state.best[index] = Best(state.epoch, value, of_copy(row, place))
             improved.append(index)
@@ -41,7 +44,8 @@ def note_best(plan: Plan, state: State, row: Row) -> list[int]:
 def note_stops(plan: Plan, state: State) -> None:
     """Note which active copies stop after this epoch: their patience has run out.
 
-    For `patience` epochs the monitored column has not improved; it never did if it was never a number.
+    For `patience` epochs the monitored column has not improved by `min_delta`; it never did if it was never a
+    number. The epochs of `patience_warmup` do not count.
     """
     patience = plan.config.patience
     if patience is None or state.epoch % plan.monitor_every:
@@ -50,8 +54,14 @@ def note_stops(plan: Plan, state: State) -> None:
         best = state.best[index]
         if best is None and state.is_judged_together:  # an earlier dlrun waited for a number
             continue
-        if state.epoch - (best.epoch if best else 0) >= patience:
+        if _waited(plan, state, index, state.epoch) >= patience:
             state.stopped[index] = state.epoch
+
+
+def _waited(plan: Plan, state: State, index: int, epoch: int) -> int:
+    """The epochs up to one in which a copy's monitored figure did not improve and patience counted."""
+    reached = state.advance[index]
+    return epoch - max(reached.epoch if reached else 0, plan.config.patience_warmup)
 
 
 def go_on_with_more_patience(plan: Plan, state: State) -> None:
@@ -62,8 +72,7 @@ def go_on_with_more_patience(plan: Plan, state: State) -> None:
     patience, seeds = plan.config.patience, state.model.seeds
     waiting: dict[int, int] = {}
     for index, epoch in enumerate(state.stopped):
-        best = state.best[index]
-        if epoch is not None and (patience is None or epoch - (best.epoch if best else 0) < patience):
+        if epoch is not None and (patience is None or _waited(plan, state, index, epoch) < patience):
             waiting[index] = epoch
     if any(epoch != state.epoch for epoch in waiting.values()):
         when = ", ".join(f"seed {seeds[index]} after epoch {epoch}" for index, epoch in waiting.items())
@@ -83,7 +92,8 @@ def why_stopped(plan: Plan, state: State) -> str:
     epochs = "1 epoch" if patience == 1 else f"{patience} epochs"
     if never:
         return f"{plan.monitor}{said_seeds(state, never)} was not a number in {epochs}"
-    return f"{plan.monitor} has not improved for {epochs}"
+    by = f" by {plan.config.min_delta:g}" if plan.config.min_delta else ""
+    return f"{plan.monitor} has not improved{by} for {epochs}"
 
 
 def said_seeds(state: State, indices: Sequence[int]) -> str:

@@ -178,12 +178,12 @@ class Plan:
         go = f"{in_words(dependent)} {'goes' if len(dependent) == 1 else 'go'} by"
         return f"{NO_VALID}: {go} {column}{fix}"
 
-    def improves(self, column: str, value: float, best: float | None) -> bool:
-        """True if `value` is better than `best`, the best so far: equal values and nan are not."""
+    def improves(self, column: str, value: float, best: float | None, by: float = 0.0) -> bool:
+        """True if `value` is better than `best` so far, by more than `by`: equal values and nan are not."""
         if value != value or best is None:
             return value == value
         higher = self.better[column.split("_", 1)[1]] == "higher"
-        return value > best if higher else value < best
+        return value - by > best if higher else value + by < best
 
 
 @dataclass(frozen=True)

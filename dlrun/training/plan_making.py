@@ -103,6 +103,10 @@ def make_plan(
     assert task is not None, "without a task there is a mistake"
     better = _better(config, parts)
     plan = Plan(config, parts, data, task, loss, optimizer, build, layers, recipe, device, better, plots)
+    for key in ("min_delta", "patience_warmup"):
+        with noting(key):
+            if getattr(config, key) and not config.patience:
+                raise UserError("it is of patience, which is not set", fix="set patience, such as to 10")
     with noting("patience"):
         if config.patience and plan.monitor_every > config.epochs:
             raise UserError(

@@ -72,6 +72,7 @@ class _State(BaseModel):
     epoch: Annotated[int, Ge(0)]
     best: list[_Best | None] | _Best | None
     stopped: list[Annotated[int, Ge(1)] | None] | None = None
+    advance: list[tuple[Annotated[int, Ge(1)], float] | None] | None = None
     history: list[list[float]] | None = None
     is_judged_together: bool = True
     evaluation_sizes: list[Annotated[int, Ge(1)] | Literal["full"]] = []
@@ -170,6 +171,8 @@ def _refuse_best(held: _State, copies: int) -> None:
         raise Unfit(f"it has the best epochs of {len(of_copies)} seeds, not of {copies}")
     if held.stopped is not None and len(held.stopped) != copies:
         raise Unfit(f"{len(held.stopped)} seeds stopped early or not, of {copies}")
+    if held.advance is not None and len(held.advance) != copies:
+        raise Unfit(f"it has the advances of {len(held.advance)} seeds, not of {copies}")
     if held.history is not None and len(held.history) != copies:
         raise Unfit(f"it has the figures of {len(held.history)} seeds, not of {copies}")
     if any(stop is not None and stop > held.epoch for stop in held.stopped or ()):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dlrun.training import fast_paths
-from dlrun.training.best import Best, bests_of
+from dlrun.training.best import Advance, Best, advances_of, bests_of
 from dlrun.training.copies import Apart, Copies, Stacked, weights_of
 from dlrun.training.loss_scales import LossScales
 from dlrun.training.optimizers import Optimizers, narrowed, widened
@@ -29,6 +29,7 @@ class State:
     epoch: int = 0  # completed epochs
     best: list[Best | None] = field(default_factory=list)  # of each copy
     stopped: list[int | None] = field(default_factory=list)  # the epoch after which a copy stopped early
+    advance: list[Advance | None] = field(default_factory=list)  # of each copy, that patience counts from
     history: list[list[float]] = field(default_factory=list)  # monitored figures, if a rate follows them
     is_judged_together: bool = False  # the mean over seeds is judged, as in runs of an earlier dlrun
     evaluation_sizes: list[int | str] = field(default_factory=list)  # earlier ones, too large for the memory
@@ -42,6 +43,7 @@ class State:
         self.training: Copies = self.model
         self.best = self.best or [None] * len(self.model.seeds)
         self.stopped = self.stopped or [None] * len(self.model.seeds)
+        self.advance = self.advance or [None] * len(self.model.seeds)
         self.history = self.history or [[] for _ in self.model.seeds]
         self._narrowed_to = list(range(len(self.model.seeds)))  # the copies in `training`
 
@@ -115,6 +117,7 @@ class State:
             "epoch": self.epoch,
             "best": [best.plain() if best else None for best in self.best],
             "stopped": list(self.stopped),
+            "advance": [tuple(own) if own else None for own in self.advance],
             "history": [list(own) for own in self.history],
             "is_judged_together": self.is_judged_together,
             "evaluation_sizes": list(self.evaluation_sizes),
@@ -135,6 +138,7 @@ class State:
         self.last_rows = saved.get("last_rows", "")
         self.best = bests_of(saved, len(self.model.seeds))
         self.stopped = list(saved.get("stopped") or [None] * len(self.best))
+        self.advance = advances_of(saved, self.best)
         self.history = [list(own) for own in saved.get("history") or [[] for _ in self.best]]
         self.is_judged_together = saved.get("is_judged_together", True)
         self.evaluation_sizes = list(saved.get("evaluation_sizes", []))

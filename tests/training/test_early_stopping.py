@@ -11,6 +11,7 @@ import pytest
 import torch
 from small_runs import Listening, differences, go_on, of_seed, outcome, own_parts, planned, trained
 
+from dlrun.config.mistakes import ConfigError
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
 from dlrun.training import state as states
@@ -35,6 +36,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "float16": {"precision": "float16", "optimizer": {"name": "sgd", "lr": 0.5}},
     "full batch": {"batch_size": "full", "patience": 4},
     "momentum": {"optimizer": {"name": "sgd", "lr": 1.0, "momentum": 0.9}},
+    "a least gain": {"min_delta": 0.05},
+    "a warm-up": {"patience_warmup": 4, "min_delta": 0.02},
 }
 SIGNS_OF = '''
 """Sign descent with a memory, for the gradients that are there."""
@@ -110,6 +113,41 @@ def test_a_run_is_resumed_bit_for_bit_before_and_after_a_seed_has_stopped(name: 
         run = trained(planned_in(tmp_path, **WAYS[name]), tmp_path, stop_after=pause)
         go_on(run, changes, parts)
         assert not differences(outcome(unbroken), outcome(run)), pause
+
+
+def stop_of(losses: list[float], patience: int, min_delta: float, warmup: int) -> int | None:
+    """The epoch after which a run with these losses stops; None if it does not."""
+    reached, best = 0, None
+    for epoch, loss in enumerate(losses, 1):
+        if best is None or loss < best - min_delta:
+            reached, best = epoch, loss
+        if epoch - max(reached, warmup) >= patience:
+            return epoch
+    return None
+
+
+@pytest.mark.parametrize(("min_delta", "warmup"), [(0.0, 0), (0.05, 0), (0.0, 12), (0.2, 6)])
+def test_patience_counts_from_the_last_gain_that_is_large_enough_and_after_its_warmup(
+    min_delta: float, warmup: int, tmp_path: Path
+) -> None:
+    whole = trained(planned(**STOPPING | {"patience": None}), tmp_path)
+    more = {"min_delta": min_delta, "patience_warmup": warmup}
+    found = summary_of(trained(planned(**STOPPING | more), tmp_path))["stopped"]
+    rows = whole.rows()
+    losses = {
+        seed: [loss for each, loss in zip(rows["seed"], rows["valid_loss"], strict=True) if each == seed]
+        for seed in SEEDS
+    }
+    expected = {str(seed): stop_of(own, 2, min_delta, warmup) for seed, own in losses.items()}
+    assert found == {seed: epoch for seed, epoch in expected.items() if epoch}
+
+
+@pytest.mark.parametrize("key", ["min_delta", "patience_warmup"])
+def test_what_is_of_patience_is_refused_without_one(key: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        planned(**STOPPING | {"patience": None, key: 1})
+    [mistake] = map(str, refused.value.mistakes)
+    assert f"{key}: it is of patience, which is not set" in mistake
 
 
 def test_a_seed_that_has_stopped_has_no_further_rows_and_is_not_trained(
