@@ -17,6 +17,7 @@ from dlrun.config.strict_yaml import Located
 
 SPLITS = ("train", "valid", "test", "trainset")
 DATA_PATH = "dataset.path"
+WEIGHTS = "architecture.weights"
 SWEEP_KEY = "sweep"  # the key under which a file lists the values of a sweep; not in a Config
 OF_EARLIER_RUNS = {"evaluation_batch_size": 1024}  # the values of keys that an earlier dlrun did not have
 AUTO = "auto"  # in `plots`: the plots that suit the data and the model

@@ -77,9 +77,10 @@ COMMON = {
     "architecture": {
         "weights": Option(
             "weights",
-            Annotated[str, "a run or a file of weights"] | None,
+            Annotated[str, "a run, a file or a name of weights"] | None,
             None,
-            "Run, such as last, or file of weights that the model begins with: what fits by name and shape.",
+            "Run, such as last, or file of weights (.pt, .pth, .safetensors) that the model begins with: "
+            "what fits by name and shape. For some architectures also the name of published weights.",
         ),
     },
     "schedule": {

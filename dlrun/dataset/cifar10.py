@@ -8,10 +8,11 @@ import zlib
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import torch
 
-from dlrun.config.options import Fraction, Normalise, Seed
+from dlrun.config.options import Fraction, Seed
 from dlrun.data.download import Published, cannot_read, fetch
 from dlrun.data.examples import Data, Examples
 from dlrun.data.image_files.pixels import FITS
@@ -38,7 +39,7 @@ _MEMBERS = {
 def cifar10(
     root: Path,
     *,
-    normalise: Normalise = "train",
+    normalise: Literal["unit", "half", "train", "imagenet"] = "train",
     valid_fraction: Fraction = 0.0,
     seed: Seed = 0,
 ) -> Data:
@@ -48,7 +49,7 @@ def cifar10(
 
     Args:
         normalise: Scale of the pixels: unit from 0 to 1, half from -1 to 1, train with mean 0 and standard
-            deviation 1 of each colour over the training images.
+            deviation 1 of each colour over the training images, imagenet by ImageNet's.
         valid_fraction: Share of the training images that becomes the validation split.
         seed: Random choice of the validation images.
     """

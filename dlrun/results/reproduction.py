@@ -119,7 +119,7 @@ def reproduce_run(
             fix += f", or judge all examples of these: {judging(path, str(run.folder))}"
         what = f"{what}: {told_apart(loaded.fingerprint, recorded)}"
         raise UserError(what, where=DATA_PATH if overrides else str(run.config), fix=fix)
-    try_on(plan, loaded, is_new=False)
+    try_on(plan, loaded, progress, is_new=False)
     again = create_run(parent, config.name, dump_config(plan.config))
     signal = None
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dlrun.config.keys import DATA_PATH, KEYS, flat_config
+from dlrun.config.keys import DATA_PATH, KEYS, WEIGHTS, flat_config
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.strict_yaml import read_file
 from dlrun.errors import UserError, in_full, meant, nearest, shortened
@@ -24,7 +24,7 @@ from dlrun.run_folders.run import Run, is_run_folder
 from dlrun.run_folders.sweep_folder import Sweep, read_sweep, sweeps_in
 from dlrun.system.files import is_file
 
-_WEIGHTS, _DIGITS = "architecture.weights", 12  # hexadecimal digits of a digest that are shown
+_DIGITS = 12  # hexadecimal digits of a digest that are shown
 LARGEST = 1e150  # larger figures are left out: their squares overflow a double
 
 
@@ -128,9 +128,9 @@ class Record:
             for key, value in self.config.items()
             if key.split(".")[0] not in free and key != DATA_PATH
         }
-        digest, path = at(self.summary, "weights", "sha256"), known.get(_WEIGHTS)
+        digest, path = at(self.summary, "weights", "sha256"), known.get(WEIGHTS)
         if isinstance(digest, str) and isinstance(path, str):  # the content counts, and not where it lies
-            known[_WEIGHTS] = f"{Path(path).name} ({digest[:_DIGITS]})"
+            known[WEIGHTS] = f"{Path(path).name} ({digest[:_DIGITS]})"
         return known | {"data": at(self.summary, "data", "fingerprint")}
 
 

@@ -91,7 +91,7 @@ class SweepPlan:
                 "data": {"fingerprint": fingerprints[data]},
                 "versions": versions(),
                 "code": self.plan.parts.code,
-                "weights": {"sha256": digest_of_weights(config, self.plan.parts)},
+                "weights": {"sha256": digest_of_weights(config, self.plan.parts, self.data_dir)},
             }
             found.append(answers.get(_asked(flat_config(config.plain()), now)))
         return found
@@ -161,7 +161,7 @@ def plan_sweep(
     for plan in plans:
         if plan.config.dataset == plans[0].config.dataset:
             try:
-                try_on(plan, loaded)
+                try_on(plan, loaded, progress)
             except ConfigError as error:
                 mistakes |= dict.fromkeys(error.mistakes)
     if mistakes:
@@ -176,6 +176,7 @@ def plan_sweep(
                 dataset=plan.config.dataset,
                 architecture=plan.config.architecture,
                 evaluation_batch_size=plan.config.evaluation_batch_size,
+                notes=plan.config.notes,
             )
             for config in setting.configs
         ]

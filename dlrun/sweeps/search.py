@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dlrun.config.keys import Config
+from dlrun.config.keys import WEIGHTS, Config
 from dlrun.config.loading import load_config
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
@@ -20,7 +20,6 @@ from dlrun.sweeps.study import Study, load_optuna
 from dlrun.sweeps.values import EXAMPLE, MOST_VALUES, SweptKey, override_words, parts_first
 from dlrun.system import machine
 from dlrun.training.plan_making import make_plan
-from dlrun.training.weights_file import KEY as WEIGHTS
 from dlrun.training.weights_file import with_weights_found
 
 BASE = "base.yaml"
@@ -65,13 +64,17 @@ def search_space(
     axes, plain = swept_keys(path, given, seeds, parts)
     if not axes:
         raise UserError("there is nothing to search: no key has several values", fix=EXAMPLE)
+    base = with_weights(plain)
     for index, axis in enumerate(axes):
         if axis.key == WEIGHTS and isinstance(axis.values, list):
             of_each = [[*plain, *override_words({axis.key: value})] for value in axis.values]
             places = {axis.key: axis.place} if axis.place else None
-            found = [with_weights(words, places).architecture.options.get("weights") for words in of_each]
+            configs = [with_weights(words, places) for words in of_each]
+            if any(config.dataset != base.dataset for config in configs):
+                fix = "state dataset.size and dataset.normalise, which are then the same for all"
+                raise UserError(f"the values of {WEIGHTS} have images prepared in different ways", fix=fix)
+            found = [config.architecture.options.get("weights") for config in configs]
             axes[index] = replace(axis, values=found)
-    base = with_weights(plain)
     words = [word for word in plain if not word.startswith("seeds=")]
     if any(word.startswith(f"{WEIGHTS}=") for word in words):
         words += override_words({WEIGHTS: base.architecture.options.get("weights")})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import pickletools
 import stat
 import struct
 import warnings
@@ -25,7 +26,9 @@ from dlrun.system.files import open_to_read, size_text, write_atomically
 FORMAT = 1
 _MOST_NODES = 500_000
 _DEEPEST = 32
+_MOST_OPERATIONS = 20 * _MOST_NODES  # of pickle; a tensor takes some forty
 _MAKING = (b"}", b"]", b"\x85", b"\x8f")  # each of these bytes makes pickle a dict, list, tuple or set
+_OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number with which files of before PyTorch 1.6 begin
 # If this bit is set, PyTorch's reader takes a record for a folder and reads its bytes from arbitrary memory.
 _FOLDER = 0x10
 _LARGEST_DIRECTORY = 2**24  # bytes: more than a hundred thousand records
@@ -108,14 +111,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(**{key: content[key] for key in wanted}, digest=digest)
 
 
-def load_plain(path: Path) -> tuple[Any, str]:
+def load_plain(path: Path, *, may_be_old: bool = False) -> tuple[Any, str]:
     """Read what torch.save wrote into an untrusted file, and the file's SHA-256: no code in it is executed.
 
-    Raises CheckpointRefused unless it is a tree of plain values and tensors.
+    It `may_be_old`, of before PyTorch 1.6, without checksums. Raises CheckpointRefused unless it is
+    a tree of plain values and tensors.
     """
     raw = read_whole(path)
     try:
-        return _open(raw), hashlib.sha256(raw).hexdigest()
+        return _open(raw, may_be_old=may_be_old), hashlib.sha256(raw).hexdigest()
     except CheckpointRefused as refused:
         raise CheckpointRefused(refused.what, where=str(path), fix="use another checkpoint") from None
 
@@ -137,29 +141,13 @@ def read_whole(path: Path) -> bytes:
         ) from None
 
 
-def _open(raw: bytes) -> Any:
+def _open(raw: bytes, *, may_be_old: bool = False) -> Any:
     """Check the bytes of a checkpoint and return its plain values and tensors."""
     try:
-        _refuse_another_directory(raw)
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            records = archive.infolist()
-            names = [record.filename for record in records]
-            if len(set(names)) < len(names) or len(names) > _MOST_NODES:
-                raise CheckpointRefused("checkpoint is damaged (a record occurs twice)")
-            if any(r.compress_type != zipfile.ZIP_STORED or r.file_size != r.compress_size for r in records):
-                raise CheckpointRefused("checkpoint is damaged (a record is compressed)")
-            if any(r.external_attr & _FOLDER or r.is_dir() for r in records):
-                raise CheckpointRefused("checkpoint is damaged (a record is a folder)")
-            if sum(record.file_size for record in records) > len(raw):
-                raise CheckpointRefused("checkpoint is damaged (records overlap)")
-            broken = archive.testzip()  # torch.load verifies no checksums: it would load flipped bits
-            if broken is not None:
-                raise CheckpointRefused(f"checkpoint is damaged ({shortened(broken)})")
-            for name in names:
-                if name.endswith("data.pkl"):
-                    pickled = archive.read(name)
-                    if sum(map(pickled.count, _MAKING)) > _MOST_NODES // 2:
-                        raise CheckpointRefused("checkpoint is damaged (its content is too large)")
+        if may_be_old and raw.startswith(_OLD):
+            _refuse_old_file(raw)
+        else:
+            _refuse_archive(raw)
         with warnings.catch_warnings(action="ignore"):  # about values that _check refuses
             content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
         _check(content)
@@ -173,6 +161,41 @@ def _open(raw: bytes) -> Any:
             else "its content"
         )
         raise CheckpointRefused(f"checkpoint is damaged ({what})") from None
+
+
+def _refuse_archive(raw: bytes) -> None:
+    """Raises CheckpointRefused for a zip that PyTorch and zipfile may read differently, or a damaged one."""
+    _refuse_another_directory(raw)
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        records = archive.infolist()
+        names = [record.filename for record in records]
+        if len(set(names)) < len(names) or len(names) > _MOST_NODES:
+            raise CheckpointRefused("checkpoint is damaged (a record occurs twice)")
+        if any(r.compress_type != zipfile.ZIP_STORED or r.file_size != r.compress_size for r in records):
+            raise CheckpointRefused("checkpoint is damaged (a record is compressed)")
+        if any(r.external_attr & _FOLDER or r.is_dir() for r in records):
+            raise CheckpointRefused("checkpoint is damaged (a record is a folder)")
+        if sum(record.file_size for record in records) > len(raw):
+            raise CheckpointRefused("checkpoint is damaged (records overlap)")
+        broken = archive.testzip()  # torch.load verifies no checksums: it would load flipped bits
+        if broken is not None:
+            raise CheckpointRefused(f"checkpoint is damaged ({shortened(broken)})")
+        for name in names:
+            if name.endswith("data.pkl"):
+                pickled = archive.read(name)
+                if sum(map(pickled.count, _MAKING)) > _MOST_NODES // 2:
+                    raise CheckpointRefused("checkpoint is damaged (its content is too large)")
+
+
+def _refuse_old_file(raw: bytes) -> None:
+    """Raises CheckpointRefused for pickles that make too much: five of them stand before the numbers."""
+    file, operations, made = io.BytesIO(raw), 0, 0
+    for _ in range(5):
+        for operation, _, _ in pickletools.genops(file):
+            operations += 1
+            made += operation.code.encode("latin-1") in _MAKING
+            if made > _MOST_NODES // 2 or operations > _MOST_OPERATIONS:
+                raise CheckpointRefused("checkpoint is damaged (its content is too large)")
 
 
 class _Unfit(CheckpointRefused):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -49,6 +50,7 @@ class Plan:
     device: torch.device
     better: dict[str, str]  # figure -> "higher" or "lower"
     plots: list[Choice]  # those of the config, `auto` replaced by the plots that suit
+    data_dir: Path
 
     def load(
         self,

@@ -102,7 +102,9 @@ def make_plan(
     noting.refuse()
     assert task is not None, "without a task there is a mistake"
     better = _better(config, parts)
-    plan = Plan(config, parts, data, task, loss, optimizer, build, layers, recipe, device, better, plots)
+    plan = Plan(
+        config, parts, data, task, loss, optimizer, build, layers, recipe, device, better, plots, data_dir
+    )
     for key in ("min_delta", "patience_warmup"):
         with noting(key):
             if getattr(config, key) and not config.patience:

@@ -13,6 +13,7 @@ from dlrun.config.mistakes import Mistake
 from dlrun.data.loaded import Loaded
 from dlrun.data.trees import expanded, joined, main_outputs, mapped, single
 from dlrun.errors import UserError
+from dlrun.system.progress import Progress, no_progress
 from dlrun.system.randomness import generator
 from dlrun.training.devices import lack_of_memory
 from dlrun.training.initial_weights import initial_weights
@@ -26,7 +27,7 @@ from dlrun.training.trials import lonely_example
 _ALIKE = 1e-5  # of outputs, relative to the largest: those of other tokens differ by far more
 
 
-def try_on(plan: Plan, loaded: Loaded, *, is_new: bool = True) -> None:
+def try_on(plan: Plan, loaded: Loaded, progress: Progress = no_progress, *, is_new: bool = True) -> None:
     """Raise ConfigError for a mistake that needs the data or the model to be seen.
 
     A split would not be measured, the model does not fit into memory, the weights that it should begin with
@@ -41,7 +42,7 @@ def try_on(plan: Plan, loaded: Loaded, *, is_new: bool = True) -> None:
     needing = f"{plan.layers.parameters:,} parameters for each seed need"
     if what := lack_of_memory(needing, wanted, plan.device, "to train"):
         raise plan.config.refuse([plan.config.mistake("architecture", what)])
-    initial_weights(plan)
+    initial_weights(plan, progress)
     if what := lonely_example(plan.build, plan.data, loaded, plan.recipe.sampling):
         raise plan.config.refuse([plan.config.mistake("batch_size", what)])
     if loaded.undeclared:

@@ -1,4 +1,4 @@
-"""Weights that a run may begin with: found by the name of a run or a file, read from an untrusted file."""
+"""Weights that a run may begin with: found by the name of a run, a file or a publication, and read safely."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from typing import Any
 
 from torch import Tensor
 
+from dlrun.blocks.published_weights import PublishedWeights
 from dlrun.config.data_paths import found_at, writable
-from dlrun.config.keys import Choice, Config
+from dlrun.config.keys import WEIGHTS, Choice, Config
 from dlrun.config.registry import Parts
-from dlrun.errors import CheckpointRefused, UserError, shortened
+from dlrun.errors import CheckpointRefused, UserError, nearest, shortened
 from dlrun.run_folders.locating import find_run
 from dlrun.run_folders.run import Run, is_run_folder, refuse_links
 from dlrun.system.files import is_file, is_missing, with_home
+from dlrun.system.progress import Progress, no_progress
 from dlrun.training.checkpoint import load_plain, read_whole
+from dlrun.training.noting import Noting
+from dlrun.training.published_weights import fetched, published_for, with_preprocessing
 
-KEY = "architecture.weights"
-_KIND, _OPTION = KEY.split(".")
+_KIND, _OPTION = WEIGHTS.split(".")
 _SUFFIXES = (".pt", ".pth", ".safetensors")
 _MOST_TENSORS = 100_000
 _ENTRIES = ("state_dict", "model_state_dict", "model")  # under which others save weights beside other things
@@ -31,7 +34,7 @@ _SAVE = "torch.save(model.state_dict(), 'weights.pt')"
 class SavedWeights:
     """The weights in a file by their names: those of each seed in a checkpoint, else one set of a model."""
 
-    source: str  # the run or the file, as the config names it
+    source: str  # the run or the file, as the config names it; of published weights the file and the name
     digest: str  # SHA-256 of the file
     each: list[dict[str, Tensor]]
     seeds: list[int]  # of a checkpoint; empty for any other file
@@ -45,7 +48,7 @@ class SavedWeights:
 
 
 def weights_named(config: Config, parts: Parts) -> str | None:
-    """The run or file that a config names under architecture.weights; None for none.
+    """The run, file or name that a config has under architecture.weights; None for none.
 
     An option of that name that the architecture takes itself is left to it.
     """
@@ -58,20 +61,45 @@ def with_weights_found(config: Config, parts: Parts, runs_dir: Path) -> Config:
     """The config with the run or file of its weights as an absolute path, which means the same ever after.
 
     A file or a run's folder is looked for in the current folder and beside the config, a run also by its name
-    in `runs_dir`. An absolute path stays as it is. Raises ConfigError if nothing is found, or several.
+    in `runs_dir`. An absolute path stays as it is. The name of published weights stays too, but for one that
+    stands for another, such as DEFAULT; the dataset then has their preprocessing unless the config states its
+    own. Raises ConfigError if nothing is found, or several.
     """
     text = weights_named(config, parts)
     if text is None:
         return config
-    place = config.tree.at((_KIND, _OPTION)).place
+    known = _published(config, parts)
+    choice, place = config.architecture, config.tree.at((_KIND, _OPTION)).place
+    if text in known:
+        name = next(name for name, weights in known.items() if weights == known[text])
+        config = with_preprocessing(config, parts, name, known[name])
+        return replace(config, architecture=Choice(choice.name, choice.options | {_OPTION: name}))
     try:
         found = _found(text, runs_dir, Path(place.source).parent if place.line else None)
     except UserError as error:
-        raise config.refuse([config.mistake(KEY, error.inline, error.fix)]) from None
+        what, fix = error.inline, error.fix
+        if known and not Path(text).suffix:
+            what = f"{shortened(text)} is no run, no file and no name of published weights"
+            what, fix = f"{what}{nearest(text, known)}", ""
+        raise config.refuse([config.mistake(WEIGHTS, what, fix)]) from None
     except (OSError, ValueError):  # no valid path
-        raise config.refuse([config.mistake(KEY, f"{shortened(text)} is neither a run nor a file")]) from None
-    choice = config.architecture
+        raise config.refuse(
+            [config.mistake(WEIGHTS, f"{shortened(text)} is neither a run nor a file")]
+        ) from None
     return replace(config, architecture=Choice(choice.name, choice.options | {_OPTION: found}))
+
+
+def _published(config: Config, parts: Parts) -> dict[str, PublishedWeights]:
+    """The published weights among which a config's may be. Raises ConfigError if they cannot be told."""
+    known = dict[str, PublishedWeights]()
+    text = weights_named(config, parts)
+    if text is None or Path(with_home(text)).is_absolute():
+        return known
+    noting = Noting(config, parts)
+    with noting(_KIND):
+        known = published_for(config, parts)
+    noting.refuse()
+    return known
 
 
 def _found(text: str, runs_dir: Path, beside: Path | None) -> str:
@@ -91,21 +119,33 @@ def _found(text: str, runs_dir: Path, beside: Path | None) -> str:
     return str(absolute)
 
 
-def read_weights(source: str) -> SavedWeights:
-    """Read the weights of a run (its best.pt) or a file; code in the file is never executed.
+def read_weights(
+    config: Config, parts: Parts, data_dir: Path, progress: Progress = no_progress
+) -> SavedWeights | None:
+    """Read the weights that a config names; code in the file is never executed. None if it names none.
 
-    Raises UserError, which names the file, if they are missing, or of a kind that is not read.
+    They are those of a run (its best.pt), of a file, or published ones, which are downloaded into the data
+    folder unless they are there. Raises UserError, which names the file, if they are missing, or of a kind
+    that is not read.
     """
-    path = _file_of(Path(source))
+    text = weights_named(config, parts)
+    if text is None:
+        return None
+    path, published = _located(text, config, parts, data_dir, progress)
+    source = f"{path.name} ({text})" if published else text
     try:
         if path.suffix == ".safetensors":
             raw = read_whole(path)
             content, digest = _safetensors(raw, path), hashlib.sha256(raw).hexdigest()
         else:
-            content, digest = load_plain(path)
+            content, digest = load_plain(path, may_be_old=True)
     except CheckpointRefused as refused:
         fix = f"use another file, or save the weights again by {_SAVE}"
+        fix = "delete it, and it is downloaded again" if published else fix
         raise UserError(f"its weights cannot be read: {refused.what}", where=str(path), fix=fix) from None
+    if published and not digest.startswith(published.sha256):
+        what = f"this is not what was published as {text}: its SHA-256 does not begin with {published.sha256}"
+        raise UserError(what, where=str(path), fix="delete it, and it is downloaded again")
     each, seeds = _of_checkpoint(content) or ([_of_model(content)], [])
     if not each or not all(each):
         raise UserError(f"there are no weights by name in {path}", fix=f"save them by {_SAVE}")
@@ -114,10 +154,22 @@ def read_weights(source: str) -> SavedWeights:
     return SavedWeights(source, digest, each, seeds)
 
 
-def digest_of_weights(config: Config, parts: Parts) -> str | None:
+def digest_of_weights(config: Config, parts: Parts, data_dir: Path) -> str | None:
     """The SHA-256 of the file of a config's weights; None for none. Raises UserError if it cannot be read."""
-    source = weights_named(config, parts)
-    return hashlib.sha256(read_whole(_file_of(Path(source)))).hexdigest() if source is not None else None
+    text = weights_named(config, parts)
+    if text is None:
+        return None
+    path, _ = _located(text, config, parts, data_dir, no_progress)
+    return hashlib.sha256(read_whole(path)).hexdigest()
+
+
+def _located(
+    text: str, config: Config, parts: Parts, data_dir: Path, progress: Progress
+) -> tuple[Path, PublishedWeights | None]:
+    """The file of a config's weights, and what is published of them if they are published ones."""
+    if published := _published(config, parts).get(text):
+        return fetched(text, published, data_dir, progress), published
+    return _file_of(Path(text)), None
 
 
 def _file_of(path: Path) -> Path:

@@ -47,6 +47,7 @@ def offered(dlrun: Dlrun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         ("dlrun train spiral_relu_", ["spiral_relu_deep", "spiral_relu_wide"]),
         ("dlrun train tiny.yaml epo", ["epochs=", "epoch_examples="]),
         ("dlrun train tiny.yaml architecture.h", ["architecture.hidden="]),
+        ("dlrun train tiny.yaml architecture.w", ["architecture.weights="]),
         ("dlrun train tiny.yaml optimizer=ad", ["adam", "adamw"]),
         ("dlrun train tiny.yaml optimizer.name=lb", ["lbfgs"]),
         ("dlrun train tiny.yaml architecture.activation=t", ["tanh"]),
@@ -108,6 +109,8 @@ def test_runs_are_offered_from_the_folder_that_is_named(offered: Offered, tmp_pa
     (tmp_path / "other/three-sweep-001/sweep.json").write_text("{}")
     assert offered("dlrun eval ") == ["last", "one-001"]
     assert offered("dlrun eval --runs-dir other ") == ["last", "two-001"]
+    assert offered("dlrun train tiny.yaml --from ") == ["last", "one-001"]
+    assert offered("dlrun train tiny.yaml architecture.weights=o") == ["one-001"]
     assert offered("dlrun rm --runs-dir other t") == ["two-001", "three-sweep-001"]
     assert offered("dlrun sweep --runs-dir other --resume t") == ["three-sweep-001"]
     assert "architecture.hidden=" in offered("dlrun resume last arch")

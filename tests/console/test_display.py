@@ -521,10 +521,10 @@ def test_one_part_is_shown_whole(capsys: pytest.CaptureFixture[str], monkeypatch
     said = " ".join(out.split())
     for text in (part.summary, *part.about.paragraphs, *(option.help for option in part.options.values())):
         assert text in said
-    assert "  weights: a run or a file of weights, or null (default null)" in lines, (
+    assert "  weights: a run, a file or a name of weights, or null (default null)" in lines, (
         "as each architecture has"
     )
-    assert "  architecture: {name: torchvision, model: resnet18, small_images: true}" in lines
+    assert "  architecture: {name: torchvision, model: resnet18, weights: DEFAULT}" in lines
     assert lines[-1] == f"file {part.path}"
     meanings = [line for line in lines[model : lines.index("in a config") - 1] if " (default " not in line]
     assert all(line.startswith(" " * 6) and len(line) <= 72 for line in meanings[1:])

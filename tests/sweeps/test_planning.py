@@ -230,7 +230,7 @@ def test_seeds_that_are_others_as_one_model_train_apart(
     words = ["optimizer.lr=1e-3,1e-2", "--seeds", 2, "--stack", "--dry-run"]
     assert dlrun("sweep", config, *words).out.count("as one model") == 2
 
-    def refuse(plan: Plan, loaded: object) -> None:
+    def refuse(plan: Plan, loaded: object, progress: object = None) -> None:
         if plan.config.is_stacked:
             raise ConfigError("small.yaml", [plan.config.mistake("stacked", "they differ")])
 

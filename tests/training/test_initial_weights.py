@@ -428,6 +428,26 @@ def test_other_weights_are_another_setting_and_a_changed_file_is_told(
     assert (again["verdict"], again["why"].endswith("changed: weights")) == ("drifted", True)
 
 
+def test_a_run_from_another_is_one_with_its_weights(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    assert dlrun("train", tiny).code == 0
+    assert dlrun("train", tiny, "--from", "last", "optimizer.lr=1e-4").code == 0
+    assert dlrun("train", tiny, "architecture.weights=tiny-001", "optimizer.lr=1e-4").code == 0
+    first, second, third = reversed(runs_in(runs_dir))
+    assert differences(outcome(second), outcome(third)) == []
+    assert second.summary()["weights"]["source"] == str(first.folder)
+    both = dlrun("train", tiny, "--from", "last", "architecture.weights=last")
+    assert "--from and architecture.weights=… cannot both be given" in both.err
+
+
+def test_an_architecture_with_weights_of_its_own_begins_from_no_run(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    parts = own_parts(tmp_path, PARTS)
+    done = dlrun("train", tiny, "architecture=named", "--from", "last", "--parts", parts.folder)
+    assert (done.code, runs_dir.exists()) == (2, False)
+    assert "--from is not for named, which has an option weights of its own" in done.err
+
+
 def test_weights_are_swept_like_any_option(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
     assert dlrun("train", tiny, "--name", "a", "seeds=[0, 1]").code == 0
     source = runs_in(runs_dir)[0]
@@ -471,4 +491,4 @@ def test_a_table_says_what_was_taken(dlrun: Dlrun, tiny: Path, runs_dir: Path) -
         assert ["taken", "2", "0.weight,", "0.bias"] in lines
         assert "2.weight (another shape: 3×4 → 5×4)" in text
     assert "weights of" not in dlrun("resume", "last", "epochs=4").out
-    assert "weights: a run or a file of weights, or null" in dlrun("parts", "architecture").out
+    assert "weights: a run, a file or a name of weights, or null" in dlrun("parts", "architecture").out

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import only_run
+from small_runs import differences, only_run
 from torch import nn
 
 from dlrun.config.loading import load_config
 from dlrun.run_folders.listing import runs_in
+from dlrun.training import checkpoint
 from dlrun.training.checkpoint import load_checkpoint
 
 Dlrun = Callable[..., Any]
@@ -145,6 +146,33 @@ def test_weights_beside_other_things_are_found(
     assert len(only_run(runs_dir).summary()["weights"]["taken"]) == 4
 
 
+def test_a_file_of_before_pytorch_1_6_is_read_as_one_of_today(
+    dlrun: Dlrun, tiny: Path, tmp_path: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today, before = saved_model(tmp_path / "today.pt"), tmp_path / "before.pth"
+    as_legacy(torch.load(today), before)
+    assert not zipfile.is_zipfile(before)
+    for path in (today, before):
+        assert begun_with(dlrun, tiny, path).code == 0
+    one, other = (load_checkpoint(run.last).state["model"] for run in runs_in(runs_dir))
+    assert differences(one, other) == []
+    raw = before.read_bytes()
+    for broken in (raw[: len(raw) - 9], raw[:300], raw.replace(b"0.weight", b"0.we")):
+        before.write_bytes(broken)
+        assert "checkpoint is damaged (its content)" in begun_with(dlrun, tiny, before).err
+    as_legacy({"0.weight": torch.zeros(4, 2), "x": [[] for _ in range(60)]}, before)
+    monkeypatch.setattr(checkpoint, "_MOST_NODES", 100)
+    assert "its content is too large" in begun_with(dlrun, tiny, before).err
+
+
+def test_a_checkpoint_is_never_such_an_old_file(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    assert dlrun("train", tiny).code == 0
+    run = only_run(runs_dir)
+    as_legacy(torch.load(run.last, weights_only=True), run.last)
+    done = dlrun("eval", run.last)
+    assert "checkpoint is damaged" in done.err and done.code != 0
+
+
 def test_safetensors_are_read_where_the_package_is_there_and_else_named(
     dlrun: Dlrun, tiny: Path, tmp_path: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +228,7 @@ def test_where_nothing_is_found_or_two_files_are_the_message_has_line_and_column
     assert done.code == 0, "on the command line it is relative to where we are"
     config.write_text(config.read_text().replace("w.pt", "3"))
     done = dlrun("train", config)
-    said = "own.yaml:3:49 architecture.weights: 3 is not a run or a file of weights, or null"
+    said = "own.yaml:3:49 architecture.weights: 3 is not a run, a file or a name of weights, or null"
     assert (done.code, said in done.err) == (2, True), done.err
 
 

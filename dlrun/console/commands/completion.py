@@ -100,13 +100,13 @@ def complete_override(ctx: typer.Context, incomplete: str) -> list[str]:
 
     parts, tree = _parts(ctx), _tree(ctx)
     chosen = chosen_parts(tree, parts)
-    options = (f"{kind}.{option}=" for kind, part in chosen.items() for option in part.options)
+    options = (f"{kind}.{option}=" for kind, part in chosen.items() for option in part.options | part.common)
     return _beginning(incomplete, [*(f"{key}=" for key in KEYS), *options])
 
 
 def _values(ctx: typer.Context, key: str, begun: str) -> list[str]:
     """The values of a key that begin with `begun`, if it has a few."""
-    from dlrun.config.keys import KEYS, key_types
+    from dlrun.config.keys import KEYS, WEIGHTS, key_types
     from dlrun.config.registry import FOLDERS
 
     parts, (kind, _, option) = _parts(ctx), key.partition(".")
@@ -116,6 +116,8 @@ def _values(ctx: typer.Context, key: str, begun: str) -> list[str]:
         return complete_device(begun)
     if key == "monitor":
         return _beginning(begun, _columns(parts))
+    if key == WEIGHTS:
+        return complete_run(ctx, begun)
     if option:
         from dlrun.config.unknown_keys import chosen_parts
 

@@ -7,6 +7,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dlrun train spiral_relu",
         "dlrun train spiral_relu optimizer.lr=3e-4 epochs=100 --seeds 3",
         "dlrun train my.yaml optimizer=sgd architecture.hidden=100,100",
+        "dlrun train my.yaml --from last optimizer.lr=1e-4",
     ),
     "resume": ("dlrun resume last", "dlrun resume spiral_relu-002 epochs=2000"),
     "eval": (

@@ -91,10 +91,12 @@ def preview(
     from dlrun.training.plan_making import make_plan, with_paths
     from dlrun.training.suitability import suitable_plots
     from dlrun.training.trained import Trained
+    from dlrun.training.weights_file import with_weights_found
 
     checked = with_paths(checked, own_parts, data_dir)
     table = table_facts(checked.dataset, data_dir)
     try:
+        checked = with_weights_found(checked, own_parts, runs_dir)
         plan = make_plan(checked, own_parts, data_dir)
     except UserError:
         if not json:
@@ -180,14 +182,15 @@ def show(
     from dlrun.training.plan_making import make_plan
     from dlrun.training.weights_file import with_weights_found
 
-    plan = make_plan(with_weights_found(checked, own_parts, runs_dir), own_parts, data_dir)
+    checked = with_weights_found(checked, own_parts, runs_dir)
+    plan = make_plan(checked, own_parts, data_dir)
     warn_of_notes([checked])
     text = dump_config(plan.config)
     if yaml:
         say(text.rstrip())
         return
     say(text)
-    begun = initial_weights(plan)
+    begun = initial_weights(plan, progress_unless(quiet=False))
     with as_comments():
         print_layers(plan.layers, plan.data.said_shape, str(plan.recipe.freezing))
         if groups := plan.optimizer.groups:

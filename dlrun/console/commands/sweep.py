@@ -174,7 +174,9 @@ def sweep(
             may_stack=stack,
             runs_dir=runs_dir,
         )
-        warn_of_notes([] if quiet or json else [config for each in chosen for config in each.configs])
+        warn_of_notes(
+            [] if quiet or json else [config for each in prepared.settings for config in each.configs]
+        )
         if (note := prepared.without_validation) and not (quiet or json):
             say(note)
         if dry_run:

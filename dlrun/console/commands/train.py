@@ -23,6 +23,7 @@ from dlrun.console.commands.arguments import (
     warn_of_notes,
     with_options,
 )
+from dlrun.console.commands.completion import complete_run
 from dlrun.console.commands.folders import DATA, RUNS
 from dlrun.errors import (
     UserError,
@@ -43,6 +44,15 @@ def train(
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="The name of the run folder, before its number.")
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Begin with the weights of a run or a file that fit, as architecture.weights=RUN does.",
+            autocompletion=complete_run,
+        ),
+    ] = None,
     runs_dir: RunsDir = RUNS,
     stop_after: Annotated[
         int | None, typer.Option(metavar="N", help="Pause after epoch N; `dlrun resume` continues.", min=1)
@@ -58,13 +68,15 @@ def train(
     """Train a config and write everything to a new run folder."""
     from dlrun.config.dumping import dump_config
     from dlrun.config.judging import with_judged_claims
-    from dlrun.config.keys import SWEEP_KEY
+    from dlrun.config.keys import SWEEP_KEY, WEIGHTS
     from dlrun.config.loading import load_config, read_config
     from dlrun.config.lookup import find_config
 
     if seed is not None and seeds is not None:
         raise UserError("--seed and --seeds cannot both be given", where="command line")
-    words = with_options(overrides, device=device, name=name)
+    if source is not None and any(word.startswith(f"{WEIGHTS}=") for word in overrides or ()):
+        raise UserError(f"--from and {WEIGHTS}=… cannot both be given", where="command line")
+    words = with_options(overrides, **{"device": device, "name": name, WEIGHTS: source})
     words += [f"seeds=[{seed}]"] if seed is not None else []
     words += [f"seeds={list(range(seeds))}"] if seeds is not None else []
     own_parts = parts_of(parts, quiet=quiet)
@@ -77,11 +89,15 @@ def train(
     from dlrun.training.experiment import train_run
     from dlrun.training.plan_making import make_plan
     from dlrun.training.plan_trials import try_on
-    from dlrun.training.weights_file import with_weights_found
+    from dlrun.training.weights_file import weights_named, with_weights_found
 
-    plan = make_plan(with_weights_found(checked, own_parts, runs_dir), own_parts, data_dir)
-    loaded = plan.load(progress=progress_unless(quiet))  # let this fail before a run folder exists
-    try_on(plan, loaded)
+    if source is not None and weights_named(checked, own_parts) is None:
+        what = f"--from is not for {checked.architecture.name}, which has an option weights of its own"
+        raise UserError(what, where="command line")
+    checked, progress = with_weights_found(checked, own_parts, runs_dir), progress_unless(quiet)
+    plan = make_plan(checked, own_parts, data_dir)
+    loaded = plan.load(progress=progress)  # let this fail before a run folder exists
+    try_on(plan, loaded, progress)
     run = create_run(runs_dir, checked.name, dump_config(plan.config))
     if not quiet and SWEEP_KEY in read_config(path).value:
         warn(f"the values under {SWEEP_KEY}: are only for dlrun sweep; this trains the config without them")

@@ -42,7 +42,7 @@ def _counts(images: Tree) -> Tensor:
 
 def imagenet(training: Examples) -> Preprocessing:
     """Standardise colours by the means and deviations of ImageNet, as models trained on it expect."""
-    return _by([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    return _by(*NAMED["imagenet"])
 
 
 def _by(mean: Sequence[float], deviation: Sequence[float]) -> Preprocessing:
@@ -51,6 +51,8 @@ def _by(mean: Sequence[float], deviation: Sequence[float]) -> Preprocessing:
     return Preprocessing(offset, scale)
 
 
+# The mean and the deviation of each colour, of pixels from 0 to 1.
+NAMED = {"imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "half": ((0.5,) * 3, (0.5,) * 3)}
 FITS = {"unit": unit, "half": half, "train": train, "imagenet": imagenet}
 
 

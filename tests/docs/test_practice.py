@@ -1,0 +1,44 @@
+"""The config and the commands of docs/practice.md do what the page says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pages import blocks, page
+
+from dlrun.config.loading import load_config
+from dlrun.config.registry import Parts
+from dlrun.run_folders.listing import runs_in
+from dlrun.training.plan_making import make_plan
+from dlrun.training.weights_file import with_weights_found
+
+PAGE = page("docs/practice.md")
+
+
+def test_its_pieces_are_one_config_in_which_the_last_layer_learns_alone_at_first(tmp_path: Path) -> None:
+    for kind in ("cats", "dogs"):
+        (tmp_path / "photos" / kind).mkdir(parents=True)
+        (tmp_path / "photos" / kind / "1.png").write_bytes(b"")  # whose name alone is read
+    [groups] = re.findall(r"`(groups: .*)`", PAGE)
+    pieces = [content for kind, _, content in blocks(PAGE) if kind == "yaml"]
+    (tmp_path / "fine.yaml").write_text("".join([*pieces, groups, "\n"]))
+    parts = Parts()
+    config = with_weights_found(load_config(tmp_path / "fine.yaml", (), parts), parts, tmp_path)
+    plan = make_plan(config, parts, tmp_path)
+    assert plan.config.dataset.options["size"] == 224
+    frozen = plan.recipe.freezing
+    assert {name for name, _ in plan.build().named_parameters()} - frozen.weights == {"fc.weight", "fc.bias"}
+    assert (frozen.count, frozen.epochs) == (11_176_512, 3)  # resnet18 without its layer for 1000 classes
+
+
+def test_a_run_goes_on_from_another_as_on_the_page(dlrun: Callable[..., Any], runs_dir: Path) -> None:
+    commands = next(content for kind, _, content in blocks(PAGE) if not kind).splitlines()
+    for command in commands:
+        words = shlex.split(re.sub(r"epochs=\d+", "epochs=1", command))[1:]
+        assert dlrun(*words, "plots=[]").code == 0
+    after, first = runs_in(runs_dir)
+    assert after.summary()["weights"]["source"] == str(first.folder)
