@@ -32,6 +32,8 @@ _KEYS = {
     "compile": "torch_compile",
     "limit": "max_samples max_examples subset limit_train_batches",
     "monitor": "metric_for_best_model save_best",
+    "freeze": "freeze_layers frozen_layers frozen",
+    "freeze_epochs": "unfreeze_at_epoch unfreeze_backbone_at_epoch",
     "base": "defaults extends inherit inherits _base_ include",
 }
 _OPTIONS = {
@@ -58,6 +60,8 @@ _OPTIONS = {
     "size": "imgsz image_size img_size input_size",
     "inputs": "features feature_columns input_columns x",
     "points": "n_samples samples",
+    "weights": "pretrained pretrained_weights initial_checkpoint init_checkpoint checkpoint checkpoint_path",
+    "drop_rate": "dropout",
     "warmup_epochs": "warm_up_epochs num_warmup_epochs",
     "warmup": "warmup_ratio",
     "label_smoothing": "smoothing",

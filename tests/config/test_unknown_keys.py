@@ -140,6 +140,12 @@ def test_an_option_beside_its_part_is_written_into_it(write: Write) -> None:
     assert (config.optimizer.options["lr"], config.architecture.options["activation"]) == (0.1, "relu")
 
 
+def test_the_weights_that_other_tools_begin_with_are_architecture_weights(base: Path) -> None:
+    for words in ("pretrained=first.pt", "initial_checkpoint=first.pt", "architecture.pretrained=first.pt"):
+        [mistake] = mistakes(base, [words])
+        assert mistake.endswith("write architecture.weights=first.pt"), mistake
+
+
 def test_an_option_of_another_part_is_said_to_be_one(base: Path) -> None:
     assert mistakes(base, ["momentum=0.9"]) == [
         "on the command line: momentum: there is no such key; "
