@@ -138,7 +138,14 @@ class Config:
         "the first epochs, in which the weights of `freeze` keep their values; null: all", None
     )
     schedule: Choice = _key("the learning rate schedule over the run", Choice("constant"), is_timed=False)
-    gradient_clip: Positive | None = _key("largest 2-norm of a copy's gradient; null: no clipping", None)
+    gradient_clip: Positive | None = _key(
+        "most of a copy's gradient, in the sense of gradient_clip_mode; null: no clipping", None
+    )
+    gradient_clip_mode: Literal["norm", "value", "agc"] = _key(
+        "quantity that is clipped: the 2-norm of the whole gradient, the value of each number, or (agc) "
+        "the 2-norm of each unit's gradient as a share of that of its weights (Brock et al. 2021)",
+        "norm",
+    )
     epochs: Count = _key("passes over the training set", is_timed=False, at_resume=True)
     batch_size: Count | Literal["full"] = _key("examples in a step, or full")
     epoch_examples: Count | None = _key(

@@ -25,6 +25,7 @@ _KEYS = {
     "gradient_clip": "grad_clip clip_grad gradient_clip_val max_grad_norm clip_grad_norm clipnorm "
     "gradient_clipping clip_gradient",
     "device": "gpu gpus cuda accelerator devices",
+    "gradient_clip_mode": "clip_mode gradient_clip_algorithm",
     "precision": "amp mixed_precision dtype fp16 bf16 use_amp",
     "threads": "num_threads n_threads torch_threads",
     "name": "experiment experiment_name run_name exp_name run",

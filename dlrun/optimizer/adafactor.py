@@ -9,6 +9,8 @@ from torch import Tensor, optim
 
 from dlrun.config.options import NonNegative, Positive
 
+elementwise = True  # one optimizer serves all seeds
+
 
 def adafactor(
     parameters: list[Tensor],

@@ -10,6 +10,8 @@ from torch import Tensor, optim
 
 from dlrun.config.options import Fraction, NonNegative, Positive
 
+elementwise = True  # one optimizer serves all seeds
+
 
 def lamb(
     parameters: list[Tensor],

@@ -21,6 +21,7 @@ from dlrun.blocks.tasks import Judge, Measure
 from dlrun.data.trees import Figures, Tree, at, first_of, joined, mapped, of_copies, single
 from dlrun.errors import UserError
 from dlrun.system.randomness import derived_seed
+from dlrun.training.clipping import Mode, clip_alone, clip_stacked
 
 Numbers = Tensor | Sequence[Tensor]  # figures (copies, …), one tensor, or one for each copy
 
@@ -129,10 +130,10 @@ class Apart(_Seeded):
         """
         return [of_copy.sum(0, dtype=widest(of_copy.device)) for of_copy in figures]
 
-    def clip(self, longest: float) -> None:
-        """Gradient clipping: scale each copy's gradient down to a 2-norm of at most `longest`."""
+    def clip(self, most: float, mode: Mode) -> None:
+        """Clip the gradient of each copy."""
         for copy in self.copies:
-            nn.utils.clip_grad_norm_(copy.parameters(), longest)
+            clip_alone(copy.parameters(), most, mode)
 
     def freeze(self, weights: Collection[str], norms: Collection[str], *, learns: bool) -> None:
         """Let weights learn or not, and layers take new running statistics or not, by names in a copy."""
@@ -214,14 +215,9 @@ class Stacked(_Seeded):
         figures = as_tensor(figures)
         return figures.sum(1, dtype=widest(figures.device))
 
-    def clip(self, longest: float) -> None:
-        """Gradient clipping: scale each copy's gradient down to a 2-norm of at most `longest`."""
-        gradients = [weights.grad for weights in self._weights if weights.grad is not None]
-        of_weights = [gradient.reshape(len(self.seeds), -1).norm(dim=1) for gradient in gradients]
-        lengths = torch.stack(of_weights).norm(dim=0)
-        factors = (longest / (lengths + 1e-6)).clamp(max=1.0)  # the formula of torch's clip_grad_norm_
-        for gradient in gradients:
-            gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
+    def clip(self, most: float, mode: Mode) -> None:
+        """Clip the gradient of each copy."""
+        clip_stacked(self._weights, most, mode)
 
     def named_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the stacked weights (copies, …) by their names in a copy."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from dlrun.errors import RunFailed
 from dlrun.system import machine
 from dlrun.training import fast_paths
+from dlrun.training.clipping import Mode, clip_alone
 from dlrun.training.copies import Copies, Numbers
 from dlrun.training.devices import describe_machine, versions
 from dlrun.training.graphs import Replayed, Update
@@ -43,6 +44,7 @@ class Hardware:
     precision: str = "float32"
     compile: bool = False
     gradient_clip: float | None = None
+    clip_mode: Mode = "norm"
     graph: bool | Literal["auto"] = "auto"
     warn: Callable[[str], None] = lambda text: None
     pieces: Pieces = field(default_factory=Pieces, compare=False)  # of examples that are evaluated
@@ -161,7 +163,7 @@ class Hardware:
         if scaler is not None:
             scaler.unscale(model)
         if self.gradient_clip is not None:
-            model.clip(self.gradient_clip)
+            model.clip(self.gradient_clip, self.clip_mode)
         if not_finite is not None:
             optimizers.skip_if(not_finite)
         optimizers.step()
@@ -184,7 +186,7 @@ class Hardware:
             shares = shares_in_mean(own, 1.0)
             fast_paths.backward([own], [shares])
             if self.gradient_clip is not None:
-                nn.utils.clip_grad_norm_(copy.parameters(), self.gradient_clip)
+                clip_alone(copy.parameters(), self.gradient_clip, self.clip_mode)
             return (own.detach() * shares).sum()  # the mean
 
         return closure

@@ -70,7 +70,6 @@ def fit(
             within.step += 1
         row = named("train", meter.means())
         seconds = within.seconds
-
         if split and epoch % recipe.evaluate_every == 0:
             row |= named(split, evaluate(model, data[split], recipe, hardware))
         if recipe.evaluate_train_every and epoch % recipe.evaluate_train_every == 0:

@@ -76,6 +76,7 @@ class Plan:
             config.precision,
             config.compile,
             config.gradient_clip,
+            config.gradient_clip_mode,
             config.graph,
             pieces=Pieces(are_fixed=self.loss.is_batchwise),
         )

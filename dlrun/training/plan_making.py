@@ -105,6 +105,9 @@ def make_plan(
     plan = Plan(
         config, parts, data, task, loss, optimizer, build, layers, recipe, device, better, plots, data_dir
     )
+    with noting("gradient_clip_mode"):
+        if config.gradient_clip_mode != "norm" and config.gradient_clip is None:
+            raise UserError("nothing is clipped", fix="set gradient_clip, such as to 0.01")
     for key in ("min_delta", "patience_warmup"):
         with noting(key):
             if getattr(config, key) and not config.patience:
