@@ -13,6 +13,7 @@ from torch import Tensor
 from dlrun.blocks.decisions import Decision, softmax, two_sigmoids
 from dlrun.blocks.loss_trials import refuse_other_classes
 from dlrun.blocks.tasks import LossPart, Metric, Report
+from dlrun.data.example_weights import wide
 from dlrun.data.trees import Tree, main_outputs, single
 from dlrun.errors import UserError
 
@@ -57,6 +58,19 @@ def seen_by(metric: Metric, decision: Decision) -> Callable[[Tensor], Tensor] | 
     if metric.sees == "log_probabilities":
         return decision.log_probabilities
     return None if decision.are_scores else decision.scores
+
+
+def constant_guesses(counts: Tensor, judged: Tensor, loss: LossPart, decision: Decision) -> dict[str, Tensor]:
+    """The outputs (k,) of constant models, by their names: the arguments are those of `constant_outputs`.
+
+    If classes have weights in the loss, the shares that each has of these are a second one.
+    """
+    found = {"class prior": constant_outputs(counts, judged, loss, decision)}
+    if loss.class_weights and loss.class_weights.values:
+        each = loss.class_weights.of(torch.arange(len(counts), device=counts.device), wide(counts))
+        if not torch.equal(each, each[:1].expand_as(each)):
+            found["weighted class prior"] = constant_outputs(counts * each, judged, loss, decision)
+    return found
 
 
 def constant_outputs(counts: Tensor, judged: Tensor, loss: LossPart, decision: Decision) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.blocks.class_reports import Confusions, constant_outputs, decision_of, seen_by
+from dlrun.blocks.class_reports import Confusions, constant_guesses, decision_of, seen_by
 from dlrun.blocks.decisions import Decision
 from dlrun.blocks.tasks import (
     LossPart,
@@ -82,10 +82,14 @@ class ClassAtPlaces(Task):
             # Outputs where none counts may be of any size, and 0 · inf would be nan, in the gradient too.
             rows = torch.where(counts.view(-1, 1), rows_of(main_outputs(outputs)), 0.0)
             figures = measure(rows, flat.clamp_min(0))
+            weights = None
+            if self.loss.class_weights:  # w · loss and w of each place
+                figures, weights = figures.unbind(1)
             if figures.shape != flat.shape:
                 raise ValueError(f"it gives shape {tuple(figures.shape)} for {len(flat)} places")
             kept = torch.where(counts, figures.view(counts.shape), 0.0)
-            return torch.stack([kept.sum(1), counts.sum(1).to(kept)], 1)
+            each = counts if weights is None else torch.where(counts, weights.view(counts.shape), 0.0)
+            return torch.stack([kept.sum(1), each.sum(1).to(kept)], 1)
 
         return judged
 
@@ -126,11 +130,16 @@ class ClassAtPlaces(Task):
         return replace(metric, measure=of_batch, finish=finish, has_finish=True)
 
     def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
-        """The constant model whose probabilities are the shares of the classes in training."""
-        counts, judged = self._weighted_counts(training), self._weighted_counts(split)
-        constant = constant_outputs(counts, judged, self.loss, self.decision)
-        places = constant.view(-1, *[1] * len(self.data.places)).expand(-1, *self.data.places)
-        return {"class prior": guess_for_all(places, split)}
+        """The constant model whose probabilities are the shares of the classes in training.
+
+        With `class_weight` there is a second one, of the shares that they have in the loss.
+        """
+        counts, judged = map(self.class_counts, (training, split))
+        shape = (-1, *[1] * len(self.data.places))
+        return {
+            name: guess_for_all(constant.view(shape).expand(-1, *self.data.places), split)
+            for name, constant in constant_guesses(counts, judged, self.loss, self.decision).items()
+        }
 
     def report(self, copies: int) -> Report:
         if len(self.data.classes) > MOST_CLASSES:
@@ -152,8 +161,8 @@ class ClassAtPlaces(Task):
             counts += torch.bincount(targets[targets != IGNORED], minlength=len(counts))
         return counts
 
-    def _weighted_counts(self, split: Split) -> Tensor:
-        """The same, each place as often as the weight of its example says."""
+    def class_counts(self, split: Split) -> Tensor:
+        """The number (classes,) of places of each class, each as often as the weight of its example says."""
         if split.weights is None:
             return self._counts(split)
         counts = wide(torch.zeros(len(self.data.classes), device=split.device))

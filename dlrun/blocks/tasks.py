@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dlrun.blocks.class_weights import ClassWeights
 from dlrun.blocks.decisions import Decision
 from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.trees import Tree, main_outputs, single
@@ -59,6 +60,8 @@ class LossPart:
     is_batchwise: bool = False  # it judges a batch as a whole, so that its figure depends on the batch size
     has_places: bool = False  # it is given outputs and targets with their places, not each place by itself
     of_estimates: bool = False  # it says itself that the outputs estimate the targets; else it is tried
+    label_smoothing: float = 0.0  # share of each target that is spread over all classes
+    class_weights: ClassWeights | None = None
 
 
 class Report:
@@ -131,6 +134,15 @@ class Task:
     def misfit(self, targets: Tree) -> str:
         """The mistake in the targets (n, …) of a split, with the remedy; "" if there is none."""
         return ""
+
+    @property
+    def alternatives(self) -> int:
+        """The number of classes of which a target is one; 0 if targets are no classes."""
+        return self.decision.classes if self.decision else 0
+
+    def class_counts(self, split: Split) -> Tensor:
+        """The number (classes,) of targets of each class in a split; of examples with weights their sum."""
+        raise UserError(f"a task {self.data.task} counts no classes")
 
     def soften(self, targets: Tree) -> Tree:
         """Targets that augmentations may blend, such as shares of classes; soft ones stay as they are."""

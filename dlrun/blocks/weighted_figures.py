@@ -7,22 +7,56 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from dlrun.blocks.class_weights import ClassWeights
+from dlrun.blocks.classes import smoothed
 from dlrun.blocks.tasks import Judge, LossPart, Measure, Metric, Task, mean_of
 from dlrun.data.example_weights import parted, wide
-from dlrun.data.trees import Tree
+from dlrun.data.trees import Tree, single
 from dlrun.errors import UserError
 
 
 def judge_of(task: Task) -> Judge:
-    """The loss of each example as training sees it: `Task.judge`, times the weights of the examples."""
-    if not task.data.weighted:
+    """The loss of each example as training sees it: `Task.judge`, with the options common to all losses.
+
+    Targets are smoothed, and losses multiplied by the weights of their classes and of the examples.
+    """
+    smoothing, weights = task.loss.label_smoothing, task.loss.class_weights
+    if not (smoothing or weights or task.data.weighted):
         return task.judge
-    return lambda measure: _weighted_loss(task.judge(measure))
+
+    def judge(measure: Measure) -> Measure:
+        measure = _smoothed_loss(measure, smoothing, task.alternatives) if smoothing else measure
+        measure = task.judge(_loss_by_class(measure, weights) if weights else measure)
+        return _weighted_loss(measure) if task.data.weighted else measure
+
+    return judge
 
 
 def gives_weights(task: Task) -> bool:
     """True if `judge_of` gives w · loss and w."""
-    return task.is_weighted or task.data.weighted
+    return task.is_weighted or task.data.weighted or task.loss.class_weights is not None
+
+
+def _smoothed_loss(measure: Measure, share: float, alternatives: int) -> Measure:
+    """The loss (n,) of targets of which a share is spread over all alternatives."""
+
+    def of_smoothed(outputs: Tree, targets: Tree) -> Tensor:
+        return measure(outputs, smoothed(single(targets, "the targets"), share, alternatives, outputs))
+
+    return of_smoothed
+
+
+def _loss_by_class(measure: Measure, weights: ClassWeights) -> Measure:
+    """The loss of each example as (n, 2): w · loss and w, where w is the weight of its class."""
+
+    def by_class(outputs: Tree, targets: Tree) -> Tensor:
+        losses = measure(outputs, targets)
+        own = weights.of(single(targets, "the targets"), losses)
+        if losses.shape != own.shape:
+            raise ValueError(f"it gives shape {tuple(losses.shape)} for {len(own)} targets")
+        return torch.stack([own * losses, own], 1)
+
+    return by_class
 
 
 def _weighted_loss(measure: Measure) -> Measure:
@@ -68,6 +102,32 @@ def weighted_metric(metric: Metric, name: str) -> Metric:
         return metric.finish([mean_of([mean, means[-1]]) for mean in means[:-1]])
 
     return replace(metric, measure=of_batch, finish=finish, has_finish=True)
+
+
+def refuse_smoothing(task: Task) -> None:
+    """Raise UserError if targets are no classes, or not given to the loss one by one (`label_smoothing`)."""
+    if not task.alternatives:
+        raise UserError(f"a task {task.data.task} has no classes over which a target could be spread")
+    if task.loss.is_batchwise or task.loss.has_places:
+        raise UserError(
+            f"{task.loss.name} judges {_judged_at_once(task.loss)}, whose targets stay as they are"
+        )
+
+
+def refuse_class_weights(task: Task) -> None:
+    """Raise UserError if an example or a place has no class whose weight it could have (`class_weight`)."""
+    if not task.decision:
+        labels = "; bce has pos_weight for labels" if task.alternatives else ""
+        raise UserError(f"an example of a task {task.data.task} has no class that it is of{labels}")
+    if task.loss.has_places:
+        raise UserError(
+            f"{task.loss.name} judges {_judged_at_once(task.loss)}, of which no place counts more"
+        )
+    refuse_weights(task.loss)
+
+
+def _judged_at_once(loss: LossPart) -> str:
+    return "a batch as a whole" if loss.is_batchwise else "sequences or masks as a whole"
 
 
 def refuse_weights(loss: LossPart) -> None:

@@ -312,8 +312,8 @@ def _check_together(values: dict[str, Any], tree: Located, parts: Parts, note: N
     if isinstance(seeds, list) and (not seeds or len(set(seeds)) < len(seeds)):
         note(("seeds",), "needs one or more seeds, each of them once")
     if values.get("batch_size") == "full":
-        for key in ("epoch_examples", "drop_last"):
-            if values.get(key):
+        for key in ("epoch_examples", "drop_last", "sampling"):
+            if values.get(key) not in (None, False, "shuffled"):
                 note((key,), f"a full batch is the whole training set; leave out {key}, or set batch_size")
     if values.get("drop_last") and type(size := values.get("batch_size")) is int:
         drawn = values.get("epoch_examples")

@@ -20,6 +20,8 @@ DATA_PATH = "dataset.path"
 WEIGHTS = "architecture.weights"
 SWEEP_KEY = "sweep"  # the key under which a file lists the values of a sweep; not in a Config
 OF_EARLIER_RUNS = {"evaluation_batch_size": 1024}  # the values of keys that an earlier dlrun did not have
+# Options with the value that counts as none: some runs have it written, those of another dlrun do not.
+_UNWRITTEN = {("loss", "label_smoothing"): 0.0, ("loss", "pos_weight"): None}
 AUTO = "auto"  # in `plots`: the plots that suit the data and the model
 
 
@@ -152,6 +154,11 @@ class Config:
         "examples in an epoch, for rows, saves and evaluations more often than once in a pass over the "
         "training set, or less often; null: all of it",
         None,
+    )
+    sampling: Literal["shuffled", "balanced"] = _key(
+        "the examples of an epoch: shuffled, each once; or balanced, as many, drawn with replacement so that "
+        "each class comes equally often; then train_* figures are those of the examples drawn",
+        "shuffled",
     )
     drop_last: bool = _key("leave out the last batch of an epoch if it is smaller than the others", False)
     limit: Count | Annotated[float, Gt(0), Le(1)] | None = _key(
@@ -345,7 +352,8 @@ def flat_config(plain: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             if key not in ("expect", "not_judged") and "name" in value:
                 config[key] = value["name"]
-            config |= {f"{key}.{name}": option for name, option in value.items()}
+            own = {n: option for n, option in value.items() if _UNWRITTEN.get((key, n), ...) != option}
+            config |= {f"{key}.{name}": option for name, option in own.items()}
         else:
             config[key] = value
             if key in KINDS and isinstance(value, str):  # a part without options

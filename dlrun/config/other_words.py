@@ -31,6 +31,7 @@ _KEYS = {
     "name": "experiment experiment_name run_name exp_name run",
     "evaluate_every": "eval_every val_every check_val_every_n_epoch eval_interval validate_every eval_freq",
     "compile": "torch_compile",
+    "sampling": "sampler weighted_sampler weightedrandomsampler balanced_sampling oversampling",
     "limit": "max_samples max_examples subset limit_train_batches",
     "monitor": "metric_for_best_model save_best",
     "freeze": "freeze_layers frozen_layers frozen",
@@ -66,6 +67,8 @@ _OPTIONS = {
     "warmup_epochs": "warm_up_epochs num_warmup_epochs",
     "warmup": "warmup_ratio",
     "label_smoothing": "smoothing",
+    "class_weight": "class_weights weight",
+    "pos_weight": "scale_pos_weight positive_weight",
     "probability": "p prob",
 }
 _PARTS = {

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zlib import crc32
 
 from dlrun.config.code_digest import digest_of_code
@@ -24,7 +24,7 @@ from dlrun.config.docstrings import Docstring, read_docstring
 from dlrun.config.earlier_names import find_earlier_names
 from dlrun.config.misplaced_parts import folder_here, said_elsewhere
 from dlrun.config.option_types import read_type
-from dlrun.config.options import NonNegative
+from dlrun.config.options import Fraction, NonNegative
 from dlrun.config.other_words import part_meant
 from dlrun.config.part_functions import function_of, refuse_slips
 from dlrun.errors import (
@@ -91,6 +91,24 @@ COMMON = {
             "Epochs in which the rate rises from 0 to that of the schedule; null: none.",
         ),
     },
+    "loss": {
+        "class_weight": Option(
+            "class_weight",
+            Literal["balanced"] | dict[str, NonNegative] | list[NonNegative] | None,
+            None,
+            "Number w of examples that one of a class counts as, in means Σ w · loss / Σ w over examples, "
+            "or over pixels and positions: by names such as {rare: 5}, beside which others have 1, or in "
+            "the order of the classes; balanced: n / (k · n_c) for n_c of n training examples in k classes, "
+            "so that all classes count the same. The columns of the loss have it, metrics do not.",
+        ),
+        "label_smoothing": Option(
+            "label_smoothing",
+            Fraction,
+            0.0,
+            "Share of each target that is spread evenly over all classes, or of a label over 0 and 1 "
+            "(Szegedy et al. 2015, arXiv 1512.00567). The columns of the loss have it.",
+        ),
+    },
 }
 
 
@@ -146,7 +164,7 @@ class Parts:
             is_file = folder.is_file()
             what = f"{full} is a file, not a folder of parts" if is_file else f"there is no folder {full}"
             fix = (
-                "name the folder that holds the folders of kinds, such as my_parts for my_parts/loss/focal.py"
+                "name the folder that holds the folders of kinds, such as my_parts for my_parts/loss/mine.py"
             )
             raise UserError(what, where="--parts or DLRUN_PARTS", fix=fix if is_file else "")
         self.folder = folder.resolve() if folder else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -22,6 +23,7 @@ class Sampling:
     batch_size: int | Literal["full"]
     epoch_examples: int | None = None  # None: all examples of the training split
     drop_last: bool = False  # leave out a last batch that is smaller
+    is_balanced: bool = False  # draw each class as often, with replacement
 
     def size(self, n: int) -> int:
         """The examples of a batch of a split of n examples; the last batch may be smaller."""
@@ -51,7 +53,7 @@ class Batches:
     def __init__(self, split: Split, sampling: Sampling, seeds: Sequence[int], device: torch.device) -> None:
         self.split, self.seeds, self.device, self.sampling = split, seeds, device, sampling
         self.size, self.examples_of_epoch = sampling.size(len(split)), sampling.examples(len(split))
-        self._is_full = self.size == len(split) and not sampling.epoch_examples
+        self._is_full = self.size == len(split) and not (sampling.epoch_examples or sampling.is_balanced)
         self._whole: tuple[Tree, Tree] | None = None
 
     def __len__(self) -> int:
@@ -82,8 +84,10 @@ class Batches:
         """The examples of one epoch for each copy, (copies, n): permutations of the split, one after another.
 
         Without `epoch_examples` an epoch is one permutation; else a permutation goes on in the next epoch
-        where it was left, until all examples had their turn.
+        where it was left, until all examples had their turn. A balanced order is drawn by classes instead.
         """
+        if self.sampling.is_balanced:
+            return torch.stack([self._by_classes(seed, epoch) for seed in self.seeds])
         n, drawn = len(self.split), self.sampling.drawn(len(self.split))
         start = (epoch - 1) * drawn
         passes = range(start // n, -(-(start + drawn) // n))
@@ -91,6 +95,24 @@ class Batches:
         return torch.stack([self._passes(seed, passes)[first : first + drawn] for seed in self.seeds])[
             :, : self.examples_of_epoch
         ]
+
+    def _by_classes(self, seed: int, epoch: int) -> Tensor:
+        """Examples that are drawn with replacement: a class, each equally probable, then an example of it.
+
+        That is PyTorch's WeightedRandomSampler with the weight 1 / n_c for a class of n_c examples, for a
+        split of any size.
+        """
+        by_class, counts = self._classes
+        stream, starts = generator("order", seed, epoch), counts.cumsum(0) - counts
+        drawn = torch.randint(len(counts), (self.examples_of_epoch,), generator=stream)
+        shares = torch.rand(self.examples_of_epoch, generator=stream, dtype=torch.float64)
+        return by_class[starts[drawn] + (shares * counts[drawn]).long()]
+
+    @cached_property
+    def _classes(self) -> tuple[Tensor, Tensor]:
+        """The examples (n,) by class, and the number of each class that there is."""
+        classes = self.split.targets.cpu()
+        return classes.argsort(stable=True), classes.unique(return_counts=True)[1]
 
     def _passes(self, seed: int, passes: range) -> Tensor:
         """The permutations of some passes over the split, in one row."""

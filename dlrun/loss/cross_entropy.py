@@ -6,19 +6,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlrun.blocks.classes import one_output_per_class
-from dlrun.config.options import Fraction
 
 task = "classification"
 outputs = one_output_per_class
 
 
-def cross_entropy(outputs: Tensor, targets: Tensor, *, label_smoothing: Fraction = 0.0) -> Tensor:
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Cross entropy between the softmax of the outputs and the true class, in nats.
 
-    `outputs` are logits of shape (n, classes), `targets` class numbers of shape (n,); gives (n,).
-
-    Args:
-        label_smoothing: Share of each target that is spread evenly over all classes (Szegedy et al. 2015,
-            arXiv 1512.00567).
+    `outputs` are logits of shape (n, classes), `targets` class numbers of shape (n,) or shares of classes
+    (n, classes); gives (n,).
     """
-    return F.cross_entropy(outputs, targets, reduction="none", label_smoothing=label_smoothing)
+    return F.cross_entropy(outputs, targets, reduction="none")

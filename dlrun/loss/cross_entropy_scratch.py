@@ -14,8 +14,11 @@ outputs = one_output_per_class
 def cross_entropy_scratch(outputs: Tensor, targets: Tensor) -> Tensor:
     """Minus the logarithm of the softmax probability of the true class, in nats.
 
-    `outputs` are logits of shape (n, classes), `targets` class numbers of shape (n,); gives (n,).
+    `outputs` are logits of shape (n, classes), `targets` class numbers of shape (n,), or shares of classes
+    (n, classes), over which it is a mean; gives (n,).
     """
+    if targets.dim() > 1:
+        return -(targets * softmax(outputs).log()).sum(1)
     picked = softmax(outputs)[torch.arange(len(outputs), device=outputs.device), targets]
     return -picked.log()
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.blocks.class_reports import Confusions, constant_outputs, decision_of, seen_by
+from dlrun.blocks.class_reports import Confusions, constant_guesses, decision_of, seen_by
 from dlrun.blocks.classes import one_hot
 from dlrun.blocks.decisions import Decision
 from dlrun.blocks.tasks import LossPart, Metric, Task, guess_for_all, sees_main
@@ -64,12 +64,16 @@ class Classification(Task):
         return replace(judged, measure=lambda outputs, targets: judged.measure(outputs, _classes(targets)))
 
     def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
-        """The constant model whose probabilities are the shares of the classes in training."""
-        counts, judged = (
-            counted(some.targets, some.weights, len(self.classes)) for some in (training, split)
-        )
-        constant = constant_outputs(counts, judged, self.loss, self.decision)
-        return {"class prior": guess_for_all(constant, split)}
+        """The constant model whose probabilities are the shares of the classes in training.
+
+        With `class_weight` there is a second one, of the shares that they have in the loss.
+        """
+        counts, judged = map(self.class_counts, (training, split))
+        constants = constant_guesses(counts, judged, self.loss, self.decision)
+        return {name: guess_for_all(constant, split) for name, constant in constants.items()}
+
+    def class_counts(self, split: Split) -> Tensor:
+        return counted(split.targets, split.weights, len(self.classes))
 
     def report(self, copies: int) -> Confusions:
         return Confusions(self.classes, self.decision, copies)

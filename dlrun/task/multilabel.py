@@ -60,6 +60,11 @@ class Multilabel(Task):
             return "a target is neither 0 nor 1: a label applies or not"
         return ""
 
+    @property
+    def alternatives(self) -> int:
+        """A label applies or not."""
+        return 2
+
     def metric(self, metric: Metric) -> Metric:
         changes = {"probabilities": torch.sigmoid, "log_probabilities": logsigmoid}
         return sees_main(metric, changes.get(metric.sees))

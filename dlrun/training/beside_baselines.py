@@ -10,7 +10,7 @@ from typing import Any
 
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Split
-from dlrun.training.plan import Plan
+from dlrun.training.plan import CLASS_WEIGHT, Plan
 
 _SAME = 1e-4  # relative difference of figures that count as equal
 _FEW_EPOCHS = 10
@@ -85,6 +85,8 @@ def said_worst(
     if reached and not _learns_by_heart(rows):
         what = f"{worst}, which it beats in training ({reached}): what it learns does not carry over"
         return f"{what}; take a smaller model, optimizer.weight_decay or more data, if the inputs tell more"
+    if worst.figure != "loss" and (key := _balancing(plan)):
+        return f"{worst}: {key} trains for rare classes instead; judge these by f1, precision and recall"
     *first, last = _remedies(plan, training, rows)
     return f"{worst}: {', '.join(first)}{' or ' * bool(first)}{last}"
 
@@ -100,6 +102,13 @@ def _beaten_in_training(
     is_worse = shortfalls("train", {worst.figure: last[0]}, {"": {worst.figure: guessed}}, parts)
     is_same = math.isclose(last[0], guessed, rel_tol=_SAME)
     return "" if is_worse or is_same else f"{_said(last[0])} against {_said(guessed)}"
+
+
+def _balancing(plan: Plan) -> str:
+    """The key by which training counts classes otherwise than by their examples; "" if there is none."""
+    if plan.loss.class_weights:
+        return CLASS_WEIGHT
+    return "sampling: balanced" if plan.recipe.sampling.is_balanced else ""
 
 
 def _remedies(plan: Plan, training: Split | None, rows: Mapping[str, Sequence[Any]]) -> Iterator[str]:

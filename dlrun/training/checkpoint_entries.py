@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from dlrun.blocks.tasks import LossPart
 from dlrun.config.keys import Config
 from dlrun.config.loading import config_from_plain
 from dlrun.config.mistakes import ConfigError
@@ -16,6 +17,8 @@ from dlrun.errors import CheckpointRefused, UserError, shortened
 from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.copies import Copies
 from dlrun.training.provenance import Misfit
+
+CLASS_WEIGHTS = "class_weights"  # among the data of a checkpoint, and in summary.json
 
 
 def config_of(saved: Checkpoint, path: Path, parts: Parts) -> Config:
@@ -55,6 +58,16 @@ def load_weights(model: Copies, saved: list[dict[str, Tensor]], path: Path, *, a
             copy.load_state_dict(dict(weights), assign=assign)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise misfit(str(error).splitlines()[-1].strip()[:150], path) from None
+
+
+def take_class_weights(loss: LossPart, saved: Checkpoint, path: Path) -> None:
+    """Take the balanced weights of the classes from a checkpoint. Raises CheckpointRefused without them."""
+    if loss.class_weights:
+        try:
+            loss.class_weights.restore(saved.data.get(CLASS_WEIGHTS))
+        except TypeError:
+            what = "it lacks the weights of the classes in the loss"
+            raise CheckpointRefused(what, where=str(path)) from None
 
 
 def misfit(reason: str, path: Path) -> Misfit:

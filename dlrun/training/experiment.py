@@ -30,6 +30,7 @@ from dlrun.system.progress import Progress, no_progress
 from dlrun.system.signals import StopSignals
 from dlrun.training.baselines import why_no_guess
 from dlrun.training.checkpoint import load_checkpoint
+from dlrun.training.checkpoint_entries import take_class_weights
 from dlrun.training.early_stopping import is_complete, why_stopped
 from dlrun.training.initial_weights import initial_weights, said_weights
 from dlrun.training.loop import Batch, fit
@@ -180,7 +181,10 @@ def _opened(
         refuse_another_config(plan, run, saved)
     text = dump_config(plan.config)
     preprocessing = preprocessing_of(saved, plan, run) if saved else None
+    if saved:
+        take_class_weights(plan.loss, saved, run.last)
     loaded = loaded or plan.load(preprocessing, progress)
+    plan.settle(loaded)
     hardware = replace(plan.hardware(loaded), warn=partial(log_warning, run, view))
     hardware.use()
     begun = None if saved else initial_weights(plan)  # a checkpoint has all weights itself

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dlrun.blocks.class_weights import ClassWeights
 from dlrun.blocks.tasks import Judge, LossPart, Measure
 from dlrun.config.keys import Choice
 from dlrun.config.part_functions import refuse_call
@@ -42,20 +43,23 @@ def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
             raise UserError(f"{attribute} of {choice.name} is {shortened(repr(value))}, not a function")
         if value is not None:
             refuse_call(f"{attribute}() of {choice.name}", value, (_TAKES[attribute],))
+    options = about.taken(choice.options)
+    common = {name: choice.options.get(name, option.default) for name, option in about.common.items()}
     part = LossPart(
         choice.name,
-        partial(function, **choice.options),
+        partial(function, **options),
         **stated,
         is_batchwise=is_batchwise,
         has_places=about.constants.get("places") is True,
         of_estimates=about.constants.get("of_estimates") is True,
+        label_smoothing=common.get("label_smoothing", 0.0),
     )
     if about.takes not in ((), ("data",)):
         _refuse_hidden_weights(choice.name, module)
         return replace(part, measure=finish(part.measure))
 
     def make() -> nn.Module:
-        made = function(*([data] if about.takes else []), **choice.options)
+        made = function(*([data] if about.takes else []), **options)
         if not isinstance(made, nn.Module):
             what = f"without outputs and targets it has to make an nn.Module, not {shortened(repr(made))}"
             raise UserError(what)
@@ -64,6 +68,16 @@ def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
     with torch.random.fork_rng(devices=[]):
         measure = _without_gradient(finish(make()))
     return replace(part, measure=measure, make=partial(_joined, make, finish))
+
+
+def class_weights(parts: Parts, choice: Choice, data: Data) -> ClassWeights | None:
+    """The weights of the classes in the loss that a config names; None if it states none.
+
+    Raises UserError for weights that do not fit the classes.
+    """
+    is_common = "class_weight" in parts.part("loss", choice.name).common
+    stated = choice.options.get("class_weight") if is_common else None
+    return None if stated is None else ClassWeights(stated, data.classes)
 
 
 def _joined(make: Callable[[], nn.Module], finish: Judge, model: nn.Module, judge: Judge) -> nn.Module:

@@ -30,6 +30,7 @@ from dlrun.training.checkpoint_entries import (
     is_shape,
     load_weights,
     misfit,
+    take_class_weights,
 )
 from dlrun.training.copies import Apart, Copies
 from dlrun.training.devices import lack_of_memory
@@ -203,6 +204,7 @@ def _open_plan(
         raise misfit("it has more than are in the file", path) from None
     except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
         raise CheckpointRefused(f"it lacks an entry: {shortened(error)}", where=str(path)) from None
+    take_class_weights(plan.loss, saved, path)
     _refuse_too_large(plan, path)
     if classes != plan.data.classes or not is_shape(shape) or shape != plan.data.plain_shape:
         differs = changed_data(saved, plan.data)

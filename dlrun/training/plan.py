@@ -30,6 +30,8 @@ from dlrun.training.pieces import Pieces
 from dlrun.training.recipe import Recipe
 from dlrun.training.state import State
 
+CLASS_WEIGHT = "loss.class_weight"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -60,7 +62,23 @@ class Plan:
     ) -> Loaded:
         """The examples, on the device, as `PlannedData.load` gives them."""
         planned = PlannedData(self.config, self.parts, self.data, self.task, self.device)
-        return planned.load(preprocessing, progress, given)
+        loaded = planned.load(preprocessing, progress, given)
+        self.settle(loaded)
+        return loaded
+
+    def settle(self, loaded: Loaded) -> None:
+        """Balance the weights of the classes in the loss over the training split, unless they are known.
+
+        Raises ConfigError for a class without training examples.
+        """
+        weights = self.loss.class_weights
+        if weights is None or weights.values is not None:
+            return
+        try:
+            weights.balance(self.task.class_counts(loaded["train"]).tolist())
+        except UserError as error:
+            raise self.config.refuse([self.config.mistake(CLASS_WEIGHT, error.what, error.fix)]) from error
+        self.data.findings.append(f"weights of the classes in the loss, balanced: {weights}")
 
     @property
     def dtype(self) -> torch.dtype:

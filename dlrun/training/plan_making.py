@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dlrun.blocks.epochs import rising
 from dlrun.blocks.tasks import LossPart, Measure, Metric, Task
-from dlrun.blocks.weighted_figures import judge_of, refuse_weights
+from dlrun.blocks.weighted_figures import judge_of, refuse_class_weights, refuse_smoothing, refuse_weights
 from dlrun.config.data_paths import with_data_found
 from dlrun.config.keys import AUTO, Choice, Config
 from dlrun.config.registry import Parts
@@ -30,7 +30,7 @@ from dlrun.training.augmentation import Augment
 from dlrun.training.devices import choose_device
 from dlrun.training.freezing import Freezing, freezing_of
 from dlrun.training.layers import Layers, built_within, skeleton
-from dlrun.training.losses import loss_part
+from dlrun.training.losses import class_weights, loss_part
 from dlrun.training.named_parts import augmentation, builder, metric, part_named, prefix_of, with_loss
 from dlrun.training.noting import Noting
 from dlrun.training.optimizers import OptimizerPart
@@ -91,6 +91,9 @@ def make_plan(
     optimizer = _by_depth_and_kind(noting, _optimizer(config, parts, data, loss), config, parts, build)
     schedule = _schedule(noting, config, parts, data)
     _try_optimizer(noting, optimizer, build, config, parts)
+    with noting("sampling"):
+        if config.sampling == "balanced" and task and (task.decision is None or data.places):
+            raise UserError(f"an example of a task {data.task} has no single class; set sampling: shuffled")
     with noting("evaluation_batch_size"):
         config = replace(config, evaluation_batch_size=_evaluation_batch(config, loss, layers))
     measure = judge_of(task)(loss.measure) if task else loss.measure
@@ -194,6 +197,8 @@ def _loss_and_task(noting: Noting, config: Config, parts: Parts, data: Data) -> 
     parts.module("loss", config.loss.name)  # an error of the import is placed in the file
     with noting("loss"):
         loss = loss_part(parts, config.loss, data)
+    with noting("loss.class_weight"):
+        loss = replace(loss, class_weights=class_weights(parts, config.loss, data))
     if data.weighted:
         with noting("loss"):
             refuse_weights(loss)
@@ -208,6 +213,14 @@ def _loss_and_task(noting: Noting, config: Config, parts: Parts, data: Data) -> 
                 what = f"{type(task).__name__} has no outputs: its __init__ does not call that of Task"
                 raise UserError(what, fix="call super().__init__(data, loss) in it")
         noting.refuse()
+        assert task is not None, "without a task there is a mistake"
+        for option, is_stated, refuse in (
+            ("label_smoothing", loss.label_smoothing, refuse_smoothing),
+            ("class_weight", loss.class_weights, refuse_class_weights),
+        ):
+            with noting(f"loss.{option}"):
+                if is_stated:
+                    refuse(task)
     return loss, task
 
 
@@ -432,7 +445,9 @@ def _recipe(
     at_once = config.evaluation_batch_size
     return Recipe(
         epochs=config.epochs,
-        sampling=Sampling(config.batch_size, config.epoch_examples, config.drop_last),
+        sampling=Sampling(
+            config.batch_size, config.epoch_examples, config.drop_last, config.sampling == "balanced"
+        ),
         loss=loss,
         metrics=metrics,
         augmentations=augmentations,

@@ -9,6 +9,7 @@ from dlrun.data.loaded import Loaded
 from dlrun.run_folders.run import Run
 from dlrun.system.git import git_commit
 from dlrun.system.processes import command_line, identity, now
+from dlrun.training.checkpoint_entries import CLASS_WEIGHTS
 from dlrun.training.early_stopping import why_stopped
 from dlrun.training.figures import summarised
 from dlrun.training.initial_weights import RECORDED
@@ -96,6 +97,7 @@ class RunSummary:
                 "targets": self._loaded.digests,
             },
             **({RECORDED: self._weights} if self._weights else {}),
+            **({CLASS_WEIGHTS: of_classes.by_name} if (of_classes := plan.loss.class_weights) else {}),
             "warnings": warnings,
             "pictures": [],
             "expect": [],

@@ -24,6 +24,7 @@ from dlrun.training.beside_baselines import said_worst, shortfalls
 from dlrun.training.best import of_copy, row_of
 from dlrun.training.best_weights import BestWeights
 from dlrun.training.checkpoint import Checkpoint, save_checkpoint
+from dlrun.training.checkpoint_entries import CLASS_WEIGHTS
 from dlrun.training.copies import Copies, weights_of
 from dlrun.training.early_stopping import is_complete, note_best, note_stops, said_seeds
 from dlrun.training.failures import explained
@@ -318,7 +319,7 @@ class RunWriter:
         return {"epoch": self.state.epoch + 1, "steps": done, "saved": self._saved_step} if done else None
 
     def _checkpoint(self, state: dict[str, Any], figures: Row) -> Checkpoint:
-        data, weights = self.plan.data, self._weights or {}
+        data, weights, weights_of_classes = self.plan.data, self._weights or {}, self.plan.loss.class_weights
         begun = {key: weights[key] for key in ("source", "sha256") if isinstance(weights.get(key), str)}
         return Checkpoint(
             config=self.plan.config.plain(),
@@ -331,6 +332,7 @@ class RunWriter:
                 "known": dict(data.known),
                 "fingerprint": self.loaded.fingerprint,
                 **({IMAGE_RANGES: self._image_ranges} if self._image_ranges else {}),
+                **({CLASS_WEIGHTS: weights_of_classes.values} if weights_of_classes else {}),
                 **self._trained_on,
             },
             state=state,

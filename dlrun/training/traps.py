@@ -8,6 +8,7 @@ from math import exp, inf, sqrt
 import torch
 from torch import Tensor, nn
 
+from dlrun.blocks.class_weights import BALANCED
 from dlrun.blocks.decisions import Decision
 from dlrun.blocks.tasks import LossPart
 from dlrun.data.loaded import Loaded
@@ -51,6 +52,10 @@ def trap_warnings(plan: Plan, loaded: Loaded) -> Iterator[str]:
     if isinstance(size, int) and size > there:
         each = "each epoch is one step; set batch_size: full if that is meant"
         yield f"batch_size {size:,} exceeds the {there:,} training examples: {each}"
+    weights = plan.config.loss.options.get("class_weight")
+    if weights == BALANCED and plan.recipe.sampling.is_balanced:
+        both = "sampling draws each class as often, and loss.class_weight weighs the rare ones up again"
+        yield f"{both}: they count the most; leave one of both out"
     if what := limited_outputs(plan, loaded) or limited_estimates(plan, loaded):
         yield what
 

@@ -52,7 +52,7 @@ def test_a_name_that_no_part_can_have_is_said(write: Write, tmp_path: Path) -> N
 def test_a_file_is_no_folder_of_parts(write: Write) -> None:
     with pytest.raises(UserError, match="is a file, not a folder of parts") as refused:
         Parts(write("mine/loss/slip.py", LOSS))
-    assert "such as my_parts for my_parts/loss/focal.py" in refused.value.fix
+    assert "such as my_parts for my_parts/loss/mine.py" in refused.value.fix
 
 
 def test_the_list_of_parts_warns_of_a_folder_that_holds_none(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,10 @@ def _in_file(base: Path, key: str, value: str) -> Path:
 def test_every_word_of_the_lists_is_answered_with_one_that_exists(base: Path) -> None:
     every = Parts()
     options = {
-        name for kind in KINDS for part in every.names(kind) for name in every.part(kind, part).options
+        name
+        for kind in KINDS
+        for part in map(partial(every.part, kind), every.names(kind))
+        for name in part.options | part.common
     }
     assert {*other_words._KEYS} <= {*KEYS, "base"}
     assert {*other_words._OPTIONS} <= options

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import differences, go_on, outcome, planned, trained
+from small_runs import differences, go_on, of_seed, outcome, own_parts, planned, trained
+from torch.utils.data import WeightedRandomSampler
 
 from dlrun.config.mistakes import ConfigError
 from dlrun.data.batches import Batches, Sampling
@@ -45,6 +46,10 @@ def test_the_order_goes_on_through_all_examples_before_it_begins_again(examples:
 @pytest.mark.parametrize(
     ("sampling", "sizes"),
     [
+        (Sampling(8, is_balanced=True), [8, 8, 4]),
+        (Sampling(8, drop_last=True, is_balanced=True), [8, 8]),
+        (Sampling(8, 11, is_balanced=True), [8, 3]),
+        (Sampling(30, is_balanced=True), [20]),
         (Sampling(8), [8, 8, 4]),
         (Sampling(8, drop_last=True), [8, 8]),
         (Sampling(8, 11), [8, 3]),
@@ -68,7 +73,15 @@ def test_an_epoch_has_these_batches(sampling: Sampling, sizes: list[int]) -> Non
 
 @pytest.mark.parametrize(
     "changes",
-    [{"epoch_examples": 25}, {"epoch_examples": 130}, {"drop_last": True}, {"limit": 25}, {"limit": 0.3}],
+    [
+        {"epoch_examples": 25},
+        {"epoch_examples": 130},
+        {"drop_last": True},
+        {"limit": 25},
+        {"limit": 0.3},
+        {"sampling": "balanced"},
+        {"sampling": "balanced", "epoch_examples": 25, "stacked": True},
+    ],
 )
 def test_a_run_of_such_epochs_is_resumed_bit_for_bit_and_each_seed_is_as_alone(
     changes: dict[str, Any], tmp_path: Path
@@ -78,6 +91,63 @@ def test_a_run_of_such_epochs_is_resumed_bit_for_bit_and_each_seed_is_as_alone(
     run = trained(planned(**wanted), tmp_path, stop_after=3)
     go_on(run, wanted)
     assert not differences(outcome(unbroken), outcome(run))
+
+
+def test_a_balanced_order_has_the_shares_of_pytorchs_weighted_sampler() -> None:
+    """In 40 epochs of 1,000 examples; within a class each example is drawn as often as any other."""
+    order = torch.randperm(1000, generator=torch.Generator().manual_seed(2))
+    classes = torch.tensor([0] * 900 + [3] * 90 + [1] * 10)[order]
+    examples = Examples(torch.arange(1000).unsqueeze(1), classes)
+    split = InMemory(examples, Preparation.of_single(Preprocessing()), CPU)
+    loader = Batches(split, Sampling(64, is_balanced=True), [7], CPU)
+    orders = [loader.order(epoch)[0] for epoch in range(1, 41)]
+    assert all(len(order) == 1000 for order in orders)
+    found = torch.bincount(torch.cat(orders), minlength=1000)
+    each = 1 / torch.bincount(classes).double()[classes]
+    torch.manual_seed(3)
+    theirs = torch.bincount(torch.tensor([*WeightedRandomSampler(each.tolist(), 40_000)]), minlength=1000)
+    for some in (classes == 0, classes == 1, classes == 3):
+        for drawn in (found, theirs):
+            share = float(drawn[some].sum()) / 40_000
+            assert abs(share - 1 / 3) < 4 * (2 / 9 / 40_000) ** 0.5
+            wanted = 40_000 / 3 / int(some.sum())
+            spread = float((drawn[some] - wanted).square().mean()) / wanted
+            assert spread < 3, "as of a binomial, whose variance is about its mean"
+            assert int(drawn[some].min()) > 0
+
+
+def test_a_balanced_order_is_that_of_the_seed_and_the_epoch(tmp_path: Path) -> None:
+    loaded = planned().load()["train"]
+    several = Batches(loaded, Sampling(16, is_balanced=True), [3, 5], CPU)
+    alone = Batches(loaded, Sampling(16, is_balanced=True), [5], CPU)
+    assert torch.equal(several.order(2)[1], alone.order(2)[0])
+    assert len({tuple(several.order(epoch)[seed].tolist()) for epoch in (1, 2) for seed in (0, 1)}) == 4
+    [batch] = Batches(loaded, Sampling(60, is_balanced=True), [5], CPU).shuffled(2)
+    assert torch.equal(torch.as_tensor(batch[0]), alone.order(2)), "of one batch too"
+    run, single = (trained(planned(sampling="balanced", seeds=own), tmp_path) for own in ([3, 5], [5]))
+    assert not differences(of_seed(run, 5), of_seed(single, 5))
+
+
+@pytest.mark.parametrize("task", ["regression", "sequence", "reconstruction"])
+def test_examples_without_a_single_class_are_not_balanced(task: str, tmp_path: Path) -> None:
+    more: dict[str, Any] = {"dataset": "line", "loss": "mse", "metrics": []}
+    if task == "sequence":
+        path = tmp_path / "text.txt"
+        path.write_text("some words of a text, again and again " * 9)
+        dataset = {"name": "text_file", "path": str(path), "window": 8}
+        more = {"dataset": dataset, "architecture": "rnn"}
+    elif task == "reconstruction":
+        more |= {"dataset": "dots", "task": task}
+        more["architecture"] = {"name": "mlp", "hidden": [3], "flatten": True}
+    with pytest.raises(ConfigError, match=f"an example of a task {task} has no single class"):
+        planned(own_parts(tmp_path), **more, sampling="balanced")
+
+
+def test_classes_that_count_twice_over_are_said(tmp_path: Path) -> None:
+    for weights, is_said in (("balanced", True), (None, False)):
+        loss = {"name": "cross_entropy", "class_weight": weights}
+        run = trained(planned(sampling="balanced", loss=loss, epochs=1), tmp_path)
+        assert any("leave one of both out" in warning for warning in run.summary()["warnings"]) == is_said
 
 
 @pytest.mark.parametrize(("changes", "epochs"), [({"epoch_examples": 20}, 3), ({"drop_last": True}, 1)])
@@ -118,6 +188,7 @@ def test_a_few_examples_are_taken_of_every_split_and_all_evaluated_on_request(tm
             "epoch_examples: a full batch is the whole training set",
         ),
         ({"batch_size": "full", "drop_last": True}, "drop_last: a full batch is the whole training set"),
+        ({"batch_size": "full", "sampling": "balanced"}, "sampling: a full batch is the whole training set"),
         ({"batch_size": 16, "epoch_examples": 10, "drop_last": True}, "nothing is left of 10 examples"),
         ({"limit": 0.0}, "limit: 0.0 is not"),
         ({"limit": 1.5}, "limit: 1.5 is not"),
