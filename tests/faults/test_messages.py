@@ -67,7 +67,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "show": ("dlrun.training.plan_making.make_plan", ("show", "{tiny}")),
     "configs": ("dlrun.config.lookup.first_comment", ("configs",)),
     "parts": ("dlrun.config.registry.Parts", ("parts",)),
-    "new": ("dlrun.system.files.write_atomically", ("new", "loss", "focal", "--parts", "{tiny}.parts")),
+    "new": ("dlrun.system.files.write_atomically", ("new", "loss", "my_focal", "--parts", "{tiny}.parts")),
     "runs": ("dlrun.run_folders.listing.overviews", ("runs",)),
     "compare": ("dlrun.run_folders.comparison.compare_runs", ("compare", "tiny-001")),
     "rm": ("dlrun.run_folders.deletion.describe_folder", ("rm", "tiny-001", "--yes")),

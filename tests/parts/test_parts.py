@@ -182,6 +182,7 @@ LOSSES = [
     for task, classes in TASKS
     if "task" not in PARTS.part("loss", name).constants or task in tasks_for(PARTS.part("loss", name))
 ]
+NO_SCORING_RULES = ("focal", "poly", "sigmoid_focal")  # smallest at other probabilities than the true ones
 OVER_CLASSES = [(name, classes) for name, task, classes in LOSSES if task == "classification"]
 
 
@@ -246,6 +247,8 @@ def test_no_constant_is_better_than_the_one_that_a_loss_names(name: str, classes
         )
 
     torch.testing.assert_close(probabilities(best), shares)
+    if name in NO_SCORING_RULES:
+        return
     stream = torch.Generator().manual_seed(4)
     for _ in range(20):
         assert mean(best) < mean(best + 0.3 * torch.randn(best.shape, generator=stream)) + 1e-7

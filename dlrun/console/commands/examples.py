@@ -22,7 +22,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "init": ("dlrun init my.csv --target price", "dlrun init photos/", "dlrun init"),
     "show": ("dlrun show mnist_threenet", "dlrun show my.yaml optimizer=sgd"),
     "parts": ("dlrun parts mlp", "dlrun parts optimizer", "dlrun parts --parts my_parts"),
-    "new": ("dlrun new loss focal", "dlrun new dataset mine --parts my_parts"),
+    "new": ("dlrun new loss my_focal", "dlrun new dataset mine --parts my_parts"),
     "sweep": (
         "dlrun sweep spiral_relu optimizer.lr=1e-4,1e-3,1e-2 --seeds 5",
         "dlrun sweep spiral_relu architecture.hidden=[50],[100,100] --dry-run",
