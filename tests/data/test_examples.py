@@ -393,6 +393,20 @@ def test_the_spirals_test_points_are_fresh_ones_on_the_same_arms() -> None:
     assert (train.inputs - test.inputs).norm(dim=1).mean() < 0.2
 
 
+def test_the_arms_of_a_spiral_may_have_other_numbers_of_points() -> None:
+    """Equal numbers in a list are the spiral that the one number draws."""
+    same, listed = (spiral(Path(), points=points).read() for points in (30, [30, 30, 30]))
+    assert all(torch.equal(same[split].inputs, listed[split].inputs) for split in same)
+    for some in spiral(Path(), points=[40, 7, 1]).read().values():
+        assert torch.bincount(some.targets).tolist() == [40, 7, 1]
+        assert float(some.inputs[:40].norm(dim=1).max()) == pytest.approx(1), "each arm has the whole length"
+        assert float(some.inputs[40:47].norm(dim=1).max()) == pytest.approx(1)
+    with pytest.raises(UserError, match="points has 2 numbers for 3 arms"):
+        spiral(Path(), points=[40, 7])
+    with pytest.raises(UserError, match="10,000,007 points are more than 10,000,000 in all"):
+        spiral(Path(), points=[10_000_000, 5, 2])
+
+
 # ------------------------------------------------------------------------ idx files
 
 
