@@ -69,7 +69,7 @@ def constant_guesses(counts: Tensor, judged: Tensor, loss: LossPart, decision: D
     if loss.class_weights and loss.class_weights.values:
         each = loss.class_weights.of(torch.arange(len(counts), device=counts.device), wide(counts))
         if not torch.equal(each, each[:1].expand_as(each)):
-            found["weighted class prior"] = constant_outputs(counts * each, judged, loss, decision)
+            found["weighted class prior"] = constant_outputs(counts * each, judged * each, loss, decision)
     return found
 
 

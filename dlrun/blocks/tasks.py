@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from dlrun.errors import UserError
 
 Measure = Callable[[Tree, Tree], Tensor]  # outputs, targets of some examples -> a row of figures for each
 Judge = Callable[[Measure], Measure]
+SPREAD = "deviation"  # the output of a loss's head that is a distance, and so has a unit but no origin
 
 
 def mean_of(means: list[float]) -> float:
@@ -60,6 +61,8 @@ class LossPart:
     is_batchwise: bool = False  # it judges a batch as a whole, so that its figure depends on the batch size
     has_places: bool = False  # it is given outputs and targets with their places, not each place by itself
     of_estimates: bool = False  # it says itself that the outputs estimate the targets; else it is tried
+    head: Callable[[Tensor], Tree] | None = None  # (n, k) of a model -> the outputs that the loss takes
+    needs_own_unit: bool = False  # it takes no scaled targets
     label_smoothing: float = 0.0  # share of each target that is spread over all classes
     class_weights: ClassWeights | None = None
 
@@ -108,8 +111,12 @@ class Task:
     # ---------------------------------------------------------------- outputs and targets
 
     def needed_outputs(self) -> int:
-        """The number of outputs of a model: that which the loss states, or one for each class or target."""
-        return self.loss.outputs(self.data) if self.loss.outputs else self.usual_outputs()
+        """The number of outputs of a model: that which the loss states, or one for each class or target.
+
+        With a head of the loss it is that of the outputs that predict.
+        """
+        stated = None if self.loss.head else self.loss.outputs
+        return stated(self.data) if stated else self.usual_outputs()
 
     def usual_outputs(self) -> int:
         """The number of outputs for a loss that does not state how many it needs."""
@@ -186,6 +193,10 @@ class Task:
         """The prediction for one input, from the outputs (copies, …): a row of `dlrun predict`."""
         figures = outputs.flatten(1).mean(0).tolist()
         return {f"output {number}": figure for number, figure in enumerate(figures, 1)}
+
+    def further(self, outputs: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Further entries of that row, from outputs (copies, …) that say more of a prediction, by name."""
+        return {}
 
     def truth(self, target: Tensor) -> dict[str, Any]:
         """The target (…) of one example in words, as `true`; {} if there are none."""

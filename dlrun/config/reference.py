@@ -64,14 +64,19 @@ def key_reference(name: str) -> KeyReference:
     return KeyReference(Option(name, key_types()[name], default, key.help), key.at_resume, key.at_evaluation)
 
 
-def parts_with(parts: Parts, name: str) -> list[tuple[Part, Option]]:
-    """The parts with an option such as `lr` or `optimizer.lr`, each with it; none if it is a part's name."""
+def parts_with(parts: Parts, name: str) -> list[tuple[str, Option]]:
+    """An option such as `lr` or `optimizer.lr`, beside each part that has it; none if it is a part's name.
+
+    The part is named as `optimizer.adam`, and one that every part of a kind has is of `each loss`.
+    """
     kind, dot, option = name.rpartition(".")
     kinds = [each for each in FOLDERS if not dot or each == kind]
     if any(option in parts.names(each) for each in kinds):
         return []
     every = (part for each in kinds for part in kind_reference(parts, each).parts)
-    return [(part, part.options[option]) for part in every if option in part.options]
+    own = [(f"{part.kind}.{part.name}", part.options[option]) for part in every if option in part.options]
+    common = [(f"each {each}", COMMON[each][option]) for each in kinds if option in COMMON.get(each, {})]
+    return [*common, *own]
 
 
 def kind_reference(parts: Parts, kind: str) -> KindReference:

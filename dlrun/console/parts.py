@@ -81,11 +81,11 @@ def print_key(key: KeyReference) -> None:
     print_line(f"{said or 'no other command than dlrun train'} may change{of_it or ' it'}", console)
 
 
-def print_option(having: Sequence[tuple[Part, Option]]) -> None:
-    """Print an option as each part has it."""
+def print_option(having: Sequence[tuple[str, Option]]) -> None:
+    """Print an option as each part has it, or every part of a kind."""
     console = out()
-    for part, option in having:
-        print_line(f"{part.kind}.{part.name}", console, "bold")
+    for of, option in having:
+        print_line(of, console, "bold")
         print_line(f"  {_typed(option)}", console, indent=8)
         _print_meaning(console, option)
 

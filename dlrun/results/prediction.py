@@ -24,7 +24,7 @@ from dlrun.data.table_files.columns import is_number, number
 from dlrun.data.table_files.csv_files import read_table
 from dlrun.data.table_files.joined_files import files_of, is_pattern
 from dlrun.data.table_files.tables import EVERY_COLUMN
-from dlrun.data.trees import first_of, main_outputs, mapped, single
+from dlrun.data.trees import MAIN, first_of, main_outputs, mapped, single
 from dlrun.errors import RunFailed, UserError, in_full
 from dlrun.results.continuation import Continuations, Sampling, continued
 from dlrun.results.mistaken_inputs import mistaken_input
@@ -46,7 +46,8 @@ class Predictions:
 
     `names` are those of the inputs, or if there are n · k those of the targets of each. `refused` has the
     reason for each input without outputs, by its place among the names. `columns` are cells to be shown
-    beside each name. `far` has the numbers of an input that lie far outside the training examples.
+    beside each name. `far` has the numbers of an input that lie far outside the training examples. `further`
+    are outputs of the same shape, by name, that say more of a prediction.
     """
 
     plan: Plan
@@ -57,15 +58,23 @@ class Predictions:
     refused: Mapping[int, str] = field(default_factory=dict)
     columns: Mapping[str, list[str]] = field(default_factory=dict)
     far: Mapping[int, Mapping[str, FarValue]] = field(default_factory=dict)
+    further: Mapping[str, Tensor] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each name as `input`, with the prediction in the words of the task, or its `problem`."""
         outputs, names, n = self.outputs, self.names, self.outputs.shape[1]
+        further = self.further
         if not self.refused and len(names) == outputs[0].numel():
             outputs = outputs.reshape(len(outputs), len(names), 1)
+            further = {name: some.reshape(outputs.shape) for name, some in further.items()}
         elif len(names) != n + len(self.refused):  # of each target, but the outputs are no such estimates
             names = [f"input {number}" for number in range(1, n + 1)]
-        predicted = [self.plan.task.row(outputs[:, index]) for index in range(outputs.shape[1])]
+        task = self.plan.task
+        predicted = [
+            task.row(outputs[:, index])
+            | (task.further({name: some[:, index] for name, some in further.items()}) if further else {})
+            for index in range(outputs.shape[1])
+        ]
         rows = with_problems(names, predicted, self.refused, self.columns)
         for place, columns in self.far.items():
             rows[place][FAR] = {
@@ -164,13 +173,17 @@ def predict_files(
 
     def predicted() -> Iterator[Predictions]:
         for piece in chain([first], pieces):
+            further: dict[str, Tensor] = {}
             if len(first_of(piece.inputs)):
-                outputs = main_outputs(outputs_for(model, piece.inputs, preprocessing, hardware, size))
+                every = outputs_for(model, piece.inputs, preprocessing, hardware, size)
+                outputs = main_outputs(every)
+                if plan.loss.head and isinstance(every, dict):
+                    further = {name: some for name, some in every.items() if name != MAIN}
             else:
                 outputs = torch.empty(len(model.seeds), 0, *plan.layers.output_shape)
             columns = piece.columns if with_columns else {}
             refused, far = piece.refused, piece.far
-            yield Predictions(plan, epoch, saved.digest, piece.names, outputs, refused, columns, far)
+            yield Predictions(plan, epoch, saved.digest, piece.names, outputs, refused, columns, far, further)
         plan.data.notes.extend(far_images.notes)
 
     return PredictedPieces(plan, epoch, saved.digest, predicted())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dlrun.blocks.estimates import are_estimates
 from dlrun.blocks.ranges import Ranges
-from dlrun.blocks.tasks import LossPart, Metric, Report, Task, guess_for_all, sees_main
+from dlrun.blocks.tasks import SPREAD, LossPart, Metric, Report, Task, guess_for_all, sees_main
 from dlrun.data.example_weights import weighted_mean, wide
 from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.misfits import wrong_numbers, wrong_shape
@@ -84,17 +84,32 @@ class Regression(Task):
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """Each target's prediction by its name; of several copies the mean, and of one target the `sd`."""
         figures = outputs.T.tolist()  # (k, copies)
-        target = (self.data.target or "prediction") if self.are_estimates else "output"
-        if target in (*_ENTRIES, "sd") or target.endswith(_GIVEN):
-            target = "prediction"
-        numbered = [f"{target} {number}" for number in range(1, len(figures) + 1)]
-        names = [target] if len(figures) == 1 else numbered
-        if self.data.target_names and self.are_estimates:
-            names = _apart(self.data.target_names)
+        names = self._names(len(figures))
         row: dict[str, Any] = dict(zip(names, map(fmean, figures), strict=True))
         if len(figures) == 1 and len(figures[0]) > 1:
             row["sd"] = stdev(figures[0])
         return row
+
+    def further(self, outputs: Mapping[str, Tensor]) -> dict[str, Any]:
+        """What else the loss says of each target, such as a quantile; of several copies the mean.
+
+        Of a standard deviation it is the root of the mean variance.
+        """
+        row = {}
+        for further, figures in outputs.items():
+            means = figures.square().mean(0).sqrt() if further == SPREAD else figures.mean(0)
+            for name, mean in zip(self._names(len(means)), means.tolist(), strict=True):
+                row[f"{name}, {further}"] = mean
+        return row
+
+    def _names(self, count: int) -> list[str]:
+        """The names of the predictions of so many numbers."""
+        target = (self.data.target or "prediction") if self.are_estimates else "output"
+        if target in (*_ENTRIES, "sd") or target.endswith(_GIVEN):
+            target = "prediction"
+        if self.data.target_names and self.are_estimates:
+            return _apart(self.data.target_names)
+        return [target] if count == 1 else [f"{target} {number}" for number in range(1, count + 1)]
 
     def truth(self, target: Tensor) -> dict[str, Any]:
         numbers = target.tolist()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.blocks.class_weights import ClassWeights
-from dlrun.blocks.tasks import Judge, LossPart, Measure
+from dlrun.blocks.tasks import SPREAD, Judge, LossPart, Measure, Task
 from dlrun.config.keys import Choice
 from dlrun.config.part_functions import refuse_call
 from dlrun.config.registry import Parts
@@ -23,7 +24,7 @@ from dlrun.errors import UserError, shortened
 from dlrun.training.copies import WithLoss
 
 # The functions that the file of a loss may have beside it, and what dlrun passes to each.
-_TAKES = {"outputs": "data", "probabilities": "outputs", "constant": "shares"}
+_TAKES = {"outputs": "data", "probabilities": "outputs", "constant": "shares", "head": "outputs"}
 
 
 def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
@@ -36,14 +37,16 @@ def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
     about, module = parts.part("loss", choice.name), parts.module("loss", choice.name)
     function = parts.find("loss", choice.name)
     is_batchwise = about.constants.get("batchwise") is True
-    finish = partial(_finished, is_batchwise, data)
     stated: dict[str, Any] = {name: getattr(module, name, None) for name in _TAKES}
+    spread = SPREAD if stated["head"] else ""
+    finish = partial(_finished, is_batchwise, data, spread)
+    options = about.taken(choice.options)
     for attribute, value in stated.items():
         if value is not None and not callable(value):
             raise UserError(f"{attribute} of {choice.name} is {shortened(repr(value))}, not a function")
         if value is not None:
-            refuse_call(f"{attribute}() of {choice.name}", value, (_TAKES[attribute],))
-    options = about.taken(choice.options)
+            stated[attribute] = taking = _with_options(value, options)
+            refuse_call(f"{attribute}() of {choice.name}", taking, (_TAKES[attribute],))
     common = {name: choice.options.get(name, option.default) for name, option in about.common.items()}
     part = LossPart(
         choice.name,
@@ -52,6 +55,7 @@ def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
         is_batchwise=is_batchwise,
         has_places=about.constants.get("places") is True,
         of_estimates=about.constants.get("of_estimates") is True,
+        needs_own_unit=about.constants.get("own_unit") is True,
         label_smoothing=common.get("label_smoothing", 0.0),
     )
     if about.takes not in ((), ("data",)):
@@ -70,6 +74,30 @@ def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
     return replace(part, measure=measure, make=partial(_joined, make, finish))
 
 
+def _with_options(function: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:
+    """A function beside a loss with those of the loss's options that it takes too, after a `*`."""
+    try:
+        parameters = signature(function).parameters.values()
+    except ValueError:  # it has no signature, as some that are written in C
+        return function
+    taken = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY}
+    own = {name: value for name, value in options.items() if name in taken}
+    return partial(function, **own) if own else function
+
+
+def refuse_head(task: Task) -> None:
+    """Raise UserError if the head of a loss does not fit the task or the scaling of its targets."""
+    loss, data = task.loss, task.data
+    if loss.head is None:
+        return
+    if task.are_inputs_targets or task.decision:
+        raise UserError(f"{loss.name} makes its outputs of several numbers, which {data.task} does not have")
+    made = loss.head(torch.zeros(2, loss.outputs(data) if loss.outputs else task.outputs))
+    if data.target_transform and isinstance(made, dict) and SPREAD in made:
+        what = f"{loss.name} gives a {SPREAD} of the {data.target_transform}, which is none of the target"
+        raise UserError(what, fix="set target_transform: null in the dataset, or take the loss quantile")
+
+
 def class_weights(parts: Parts, choice: Choice, data: Data) -> ClassWeights | None:
     """The weights of the classes in the loss that a config names; None if it states none.
 
@@ -84,13 +112,13 @@ def _joined(make: Callable[[], nn.Module], finish: Judge, model: nn.Module, judg
     return WithLoss(model, make(), lambda loss: judge(finish(loss)))
 
 
-def _finished(is_batchwise: bool, data: Data, loss: Measure) -> Measure:
+def _finished(is_batchwise: bool, data: Data, spread: str, loss: Measure) -> Measure:
     """The loss of each example, (n,), of outputs and targets in the target's unit."""
     if is_batchwise:
         loss = partial(_of_batch, loss)
     if data.target_transform == "log":
-        return _Scaled(loss, data.scaling or (0.0, 1.0), to_log)
-    return _Scaled(loss, data.scaling) if data.scaling else loss
+        return _Scaled(loss, data.scaling or (0.0, 1.0), spread, to_log)
+    return _Scaled(loss, data.scaling, spread) if data.scaling else loss
 
 
 def seen_by_loss(data: Data, numbers: Tensor) -> Tensor:
@@ -116,19 +144,34 @@ def _of_batch(loss: Measure, outputs: Tree, targets: Tree) -> Tensor:
 class _Scaled:
     """The loss of standardised outputs and targets; several targets may each have a mean and a deviation.
 
-    With a `transform` it comes before that.
+    With a `transform` it comes before that. The output called `spread` is a distance, from which no mean is
+    taken away.
     """
 
     def __init__(
-        self, loss: Measure, scaling: Scaling, transform: Callable[[Tensor], Tensor] | None = None
+        self,
+        loss: Measure,
+        scaling: Scaling,
+        spread: str = "",
+        transform: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        self._loss, self._scaling, self._transform = loss, scaling, transform
+        self._loss, self._scaling, self._spread, self._transform = loss, scaling, spread, transform
         self._placed: dict[tuple[torch.device, torch.dtype], list[Any]] = {}
 
     def __call__(self, outputs: Tree, targets: Tree) -> Tensor:
-        return self._loss(*(mapped(self._scaled, tree) for tree in (outputs, targets)))
+        scaled = mapped(self._scaled, outputs)
+        if isinstance(scaled, dict) and isinstance(outputs, dict) and self._spread in outputs:
+            distance = outputs[self._spread]
+            scaled = {**scaled, self._spread: distance / self._mean_and_sd(distance)[1]}
+        return self._loss(scaled, mapped(self._scaled, targets))
 
     def _scaled(self, some: Tensor) -> Tensor:
+        mean, sd = self._mean_and_sd(some)
+        some = self._transform(some) if self._transform else some
+        scaled: Tensor = (some - mean) / sd
+        return scaled
+
+    def _mean_and_sd(self, some: Tensor) -> list[Any]:
         place = some.device, some.dtype
         if place not in self._placed:  # copied once, for a CUDA graph can hold no copy from the host
             with torch.inference_mode(False):
@@ -136,10 +179,7 @@ class _Scaled:
                     torch.tensor(own, device=some.device, dtype=some.dtype) if isinstance(own, tuple) else own
                     for own in self._scaling
                 ]
-        mean, sd = self._placed[place]
-        some = self._transform(some) if self._transform else some
-        scaled: Tensor = (some - mean) / sd
-        return scaled
+        return self._placed[place]
 
 
 def _without_gradient(loss: Measure) -> Measure:

@@ -12,14 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from dlrun.blocks.tasks import Judge, Measure, Metric, Task
+from dlrun.blocks.tasks import SPREAD, Judge, Measure, Metric, Task
 from dlrun.blocks.weighted_figures import weighted_metric
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data, Scaling
 from dlrun.data.log_targets import from_log
+from dlrun.data.trees import Tree
 from dlrun.errors import UserError
 from dlrun.training.augmentation import Augment, as_they_are
+
+Head = Callable[[Tensor], Tree]
 
 
 def part_named(parts: Parts, kind: str, choice: Choice) -> Callable[..., Any]:
@@ -70,12 +73,14 @@ def augmentation(parts: Parts, choice: Choice, task: Task | None) -> Augment:
     return Augment(choice.name, function, takes_targets, task.soften if task else as_they_are)
 
 
-def builder(parts: Parts, choice: Choice, data: Data, outputs: int) -> Callable[[], nn.Module]:
-    """The function that builds an architecture for a dataset, in the unit of its target."""
+def builder(
+    parts: Parts, choice: Choice, data: Data, outputs: int, head: Head | None = None
+) -> Callable[[], nn.Module]:
+    """The function that builds an architecture for a dataset, with a head, in the unit of its target."""
     takes_data = parts.part("architecture", choice.name).takes[2:] == ("data",)
     given = (data.input_shape, outputs, *([data] if takes_data else []))
     build = partial(_with_all_weights, partial(part_named(parts, "architecture", choice), *given), data)
-    return partial(_in_own_unit, build, data) if _is_scaled(data) else build
+    return partial(_completed, build, data, head) if head or _is_scaled(data) else build
 
 
 def _with_all_weights(build: Callable[[], nn.Module], data: Data) -> nn.Module:
@@ -95,9 +100,9 @@ def with_loss(
     return join(build(), judge)
 
 
-def prefix_of(data: Data, *, loss_has_weights: bool) -> str:
+def prefix_of(data: Data, *, loss_has_weights: bool, has_head: bool) -> str:
     """The prefix that `builder` and `with_loss` give to the names of an architecture's weights."""
-    return "model." * loss_has_weights + "0." * _is_scaled(data)
+    return "model." * loss_has_weights + "0." * (has_head or _is_scaled(data))
 
 
 def _is_scaled(data: Data) -> bool:
@@ -108,7 +113,8 @@ def _is_scaled(data: Data) -> bool:
 class _InOwnUnit(nn.Module):
     """Convert standardised outputs to the target's unit: `mean` + `sd` · output, or those of each target.
 
-    With `is_log` that is the logarithm of the target.
+    With `is_log` that is the logarithm of the target. Of several outputs that called SPREAD is a distance,
+    which has no mean.
     """
 
     mean: float | Tensor
@@ -123,11 +129,29 @@ class _InOwnUnit(nn.Module):
             else:
                 setattr(self, name, value)
 
-    def forward(self, outputs: Tensor) -> Tensor:
+    def forward(self, outputs: Tree) -> Tree:
+        if isinstance(outputs, Tensor):
+            return self._own(outputs)
+        return {name: self.sd * some if name == SPREAD else self._own(some) for name, some in outputs.items()}
+
+    def _own(self, outputs: Tensor) -> Tensor:
         scaled = self.mean + self.sd * outputs
         return from_log(scaled) if self.is_log else scaled
 
 
-def _in_own_unit(build: Callable[[], nn.Module], data: Data) -> nn.Module:
-    is_log = data.target_transform == "log"
-    return nn.Sequential(build(), _InOwnUnit(data.scaling or (0.0, 1.0), is_log=is_log))
+class _Head(nn.Module):
+    """The last layer of a model, without weights, which its loss states."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self._head = head
+
+    def forward(self, outputs: Tensor) -> Tree:
+        return self._head(outputs)
+
+
+def _completed(build: Callable[[], nn.Module], data: Data, head: Head | None) -> nn.Module:
+    layers = [build(), *([_Head(head)] if head else [])]
+    if _is_scaled(data):
+        layers.append(_InOwnUnit(data.scaling or (0.0, 1.0), is_log=data.target_transform == "log"))
+    return nn.Sequential(*layers)

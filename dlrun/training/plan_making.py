@@ -30,7 +30,7 @@ from dlrun.training.augmentation import Augment
 from dlrun.training.devices import choose_device
 from dlrun.training.freezing import Freezing, freezing_of
 from dlrun.training.layers import Layers, built_within, skeleton
-from dlrun.training.losses import class_weights, loss_part
+from dlrun.training.losses import class_weights, loss_part, refuse_head
 from dlrun.training.named_parts import augmentation, builder, metric, part_named, prefix_of, with_loss
 from dlrun.training.noting import Noting
 from dlrun.training.optimizers import OptimizerPart
@@ -75,7 +75,7 @@ def make_plan(
     config = replace(config, dataset=Choice(dataset.name, dataset.options | dict(data.guessed)))
     alone, build = _builders(config, parts, data, loss, task, most_weights)
     metrics = _metrics(noting, config, parts, data, task) if task else {}
-    if task and (data.scaling or data.target_transform) and not task.are_estimates:
+    if task and (data.scaling or data.target_transform) and not _takes_scaled(task):
         with noting("loss"):
             what = f"{loss.name} does not take estimates of the target, which cannot be scaled for it"
             option = "target_transform: null" if data.target_transform else "scale_target: false"
@@ -142,10 +142,15 @@ def _settled_data(
     """The data with their loss and their task, whose target is scaled only if the task estimates it."""
     data = _data(noting, config, parts, data_dir, known)
     loss, task = _loss_and_task(noting, config, parts, data)
-    if task and data.scaling and not task.are_estimates and "scale_target" in data.guessed:
+    if task and data.scaling and not _takes_scaled(task) and "scale_target" in data.guessed:
         data = replace(data, scaling=None, guessed={**data.guessed, "scale_target": False})
         loss, task = _loss_and_task(noting, config, parts, data)
     return data, loss, task
+
+
+def _takes_scaled(task: Task) -> bool:
+    """True if targets can be scaled for the loss: its outputs estimate them, in whatever unit."""
+    return task.are_estimates and not task.loss.needs_own_unit
 
 
 def with_paths(
@@ -214,6 +219,8 @@ def _loss_and_task(noting: Noting, config: Config, parts: Parts, data: Data) -> 
                 raise UserError(what, fix="call super().__init__(data, loss) in it")
         noting.refuse()
         assert task is not None, "without a task there is a mistake"
+        with noting("loss"):
+            refuse_head(task)
         for option, is_stated, refuse in (
             ("label_smoothing", loss.label_smoothing, refuse_smoothing),
             ("class_weight", loss.class_weights, refuse_class_weights),
@@ -221,6 +228,7 @@ def _loss_and_task(noting: Noting, config: Config, parts: Parts, data: Data) -> 
             with noting(f"loss.{option}"):
                 if is_stated:
                     refuse(task)
+        noting.refuse()
     return loss, task
 
 
@@ -233,7 +241,10 @@ def _builders(
     most_weights: tuple[int, int] | None,
 ) -> tuple[Callable[[], nn.Module], Callable[[], nn.Module]]:
     """The functions that build the model without the weights of a loss, and with them."""
-    alone = build = builder(parts, config.architecture, data, task.outputs if task else 0)
+    outputs = task.outputs if task else 0
+    if loss.head and loss.outputs:
+        outputs = loss.outputs(data)
+    alone = build = builder(parts, config.architecture, data, outputs, loss.head)
     if task and loss.make:
         build = partial(with_loss, build, loss.make, judge_of(task))
     if most_weights:
@@ -342,7 +353,7 @@ def _optimizer(config: Config, parts: Parts, data: Data, loss: LossPart) -> Opti
         states_closure=about.constants.get("closure") is True,
         groups=WeightGroups(
             [Group.of(stated, rate) for stated in config.groups],
-            prefix_of(data, loss_has_weights=bool(loss.make)),
+            prefix_of(data, loss_has_weights=bool(loss.make), has_head=bool(loss.head)),
             rate if isinstance(rate, int | float) else 0.0,
         ),
     )

@@ -285,6 +285,9 @@ def test_a_guess_by_the_shares_in_the_loss_stands_beside_the_class_prior(tmp_pat
     uniform = float(torch.tensor(3.0).log())
     assert baselines["weighted class prior"]["loss"] == pytest.approx(uniform, rel=1e-5)
     assert baselines["class prior"]["loss"] > uniform
+    run = trained(planned(parts(tmp_path), epochs=1, **changes(class_weight=W)), tmp_path)
+    baselines = run.summary()["baselines"]["test"]
+    assert baselines["weighted class prior"]["loss"] < baselines["class prior"]["loss"], "with a weight of 0"
 
 
 @pytest.mark.parametrize(
