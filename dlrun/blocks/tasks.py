@@ -62,6 +62,7 @@ class LossPart:
     has_places: bool = False  # it is given outputs and targets with their places, not each place by itself
     of_estimates: bool = False  # it says itself that the outputs estimate the targets; else it is tried
     head: Callable[[Tensor], Tree] | None = None  # (n, k) of a model -> the outputs that the loss takes
+    guess: Callable[[Tensor], Tree] | None = None  # errors (n, d) of a guess -> outputs (d,) of such a model
     needs_own_unit: bool = False  # it takes no scaled targets
     label_smoothing: float = 0.0  # share of each target that is spread over all classes
     class_weights: ClassWeights | None = None
@@ -174,14 +175,14 @@ class Task:
 
     # ---------------------------------------------------------------- reports
 
-    def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
+    def guesses(self, training: Split, split: Split) -> Mapping[str, Tree]:
         """The outputs (n, …) of guesses without a model for the n examples of a split, by name.
 
         Raises UserError with the reason if the loss leaves open which outputs would be a guess.
         """
         raise UserError(f"a task {self.data.task} has no guess without a model")
 
-    def given_guesses(self, split: Split) -> dict[str, Tensor]:
+    def given_guesses(self, split: Split) -> Mapping[str, Tensor]:
         """Those of the guesses that need no training examples."""
         return {}
 

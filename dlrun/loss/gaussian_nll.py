@@ -36,6 +36,11 @@ def outputs(data: Data) -> int:
     return 2 * data.targets
 
 
+def guess(errors: Tensor) -> dict[str, Tensor]:
+    """The mean and the standard deviation of the errors (n, d) of a guess."""
+    return {MAIN: errors.mean(0), SPREAD: errors.std(0, correction=0)}
+
+
 def head(outputs: Tensor) -> dict[str, Tensor]:
     """The means and the standard deviations of outputs (n, 2 · d)."""
     mean, spread = outputs.chunk(2, -1)

@@ -47,6 +47,13 @@ def outputs(data: Data, *, levels: list[float]) -> int:
     return len(levels) * data.targets
 
 
+def guess(errors: Tensor, *, levels: list[float]) -> Tensor | dict[str, Tensor]:
+    """The quantiles of the errors (n, d) of a guess."""
+    ranked, last = errors.sort(0).values, len(errors) - 1
+    each = {name: ranked[round(level * last)] for level, name in zip(levels, _names(levels), strict=True)}
+    return each[MAIN] if len(levels) == 1 else each
+
+
 def head(outputs: Tensor, *, levels: list[float]) -> Tensor | dict[str, Tensor]:
     """The quantiles (n, d) of outputs (n, levels · d) by their names; of a single level the outputs."""
     if len(levels) == 1:

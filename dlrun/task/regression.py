@@ -50,12 +50,29 @@ class Regression(Task):
     def metric(self, metric: Metric) -> Metric:
         return sees_main(super().metric(metric))
 
-    def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
-        """The mean target of the training split, and the columns that the dataset names as baselines."""
+    def guesses(self, training: Split, split: Split) -> Mapping[str, Tree]:
+        """The mean target of the training split, and the columns that the dataset names as baselines.
+
+        Of a loss that takes more than an estimate, such as quantiles, a guess has those of its errors in the
+        training split, and that of all targets is called `constant`.
+        """
         given, targets = self.given_guesses(split), training.targets
         if not bool((targets != targets[:1]).any()):
             raise UserError("all training targets are the same")
-        return {"mean": guess_for_all(weighted_mean(targets, training.weights), split)} | given
+        mean = guess_for_all(weighted_mean(targets, training.weights), split)
+        if self.loss.guess is None:
+            return {"mean": mean} | given
+        errors = {"constant": targets - mean[:1]}
+        errors |= {name: targets - own for name, own in self.given_guesses(training).items()}
+        return {name: self._around(own, errors[name]) for name, own in ({"constant": mean} | given).items()}
+
+    def _around(self, guess: Tensor, errors: Tensor) -> Tree:
+        """The outputs (n, d) of a guess (n, d) that has errors (m, d) in the training split."""
+        assert self.loss.guess is not None, "the loss takes estimates alone"
+        made = self.loss.guess(errors)
+        if isinstance(made, Tensor):
+            return guess + made
+        return {name: own.expand_as(guess) if name == SPREAD else guess + own for name, own in made.items()}
 
     def given_guesses(self, split: Split) -> dict[str, Tensor]:
         """The columns that the dataset names as baselines."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from dlrun.config.keys import Choice
 from dlrun.data.example_weights import with_weights
 from dlrun.data.loaded import Loaded
-from dlrun.data.trees import expanded
+from dlrun.data.trees import Tree, at, expanded, main_outputs
 from dlrun.errors import Diverged, UserError
 from dlrun.training.copies import Apart
 from dlrun.training.meters import meter_for
@@ -26,8 +27,10 @@ def baselines_of(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, 
     Without training data there are only those that learn nothing, such as columns of the dataset.
     A loss or a metric that does not take a guess, or has no finite figure for it, gives none.
     """
-    examples, found = loaded[split], {}
-    for name, outputs in guesses(plan, loaded, split).items():
+    examples, found, every = loaded[split], {}, dict[str, Tree]()
+    with suppress(UserError):
+        every |= _guesses(plan, loaded, split)
+    for name, outputs in every.items():
         guessing = Apart(nn.Identity, [0])
         recipe, when = reported_recipe(plan), f"the baseline {name}"
         size, device = recipe.evaluation_batch, examples.device
@@ -37,15 +40,15 @@ def baselines_of(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, 
             for some in torch.arange(len(examples), device=device).split(size):
                 weights = None if examples.weights is None else examples.weights[some]
                 targets = with_weights(examples.targets_at(some), weights)
-                meter.measure(outputs[some].unsqueeze(0), expanded(targets, 1))
+                meter.measure(expanded(at(outputs, some), 1), expanded(targets, 1))
             found[name] = {figure: values[0] for figure, values in meter.means().items()}
     return found
 
 
 def guesses(plan: Plan, loaded: Loaded, split: str) -> dict[str, Tensor]:
-    """The outputs of each baseline on a split: baseline -> outputs (n, k); none if there is no guess."""
+    """The outputs that predict of each baseline on a split, (n, k), by name; none if there is no guess."""
     with suppress(UserError):
-        return _guesses(plan, loaded, split)
+        return {name: main_outputs(every) for name, every in _guesses(plan, loaded, split).items()}
     return {}
 
 
@@ -58,13 +61,13 @@ def why_no_guess(plan: Plan, loaded: Loaded) -> str:
     return ""
 
 
-def _guesses(plan: Plan, loaded: Loaded, split: str) -> dict[str, Tensor]:
+def _guesses(plan: Plan, loaded: Loaded, split: str) -> Mapping[str, Tree]:
     """The outputs of each baseline. Raises UserError, with the reason, if there is no guess."""
     if plan.loss.make:
         raise UserError(f"{plan.loss.name} has weights of its own, which no guess has trained")
     if plan.loss.is_batchwise:
         raise UserError(f"{plan.loss.name} judges a batch as a whole, in which a guess is the same for all")
-    if plan.layers.output_shapes:
+    if plan.layers.output_shapes and not plan.loss.guess:
         names = ", ".join(plan.layers.output_shapes)
         raise UserError(f"the loss sees several outputs ({names}), and a guess would be one of them alone")
     if "train" not in loaded.splits:

@@ -24,7 +24,13 @@ from dlrun.errors import UserError, shortened
 from dlrun.training.copies import WithLoss
 
 # The functions that the file of a loss may have beside it, and what dlrun passes to each.
-_TAKES = {"outputs": "data", "probabilities": "outputs", "constant": "shares", "head": "outputs"}
+_TAKES = {
+    "outputs": "data",
+    "probabilities": "outputs",
+    "constant": "shares",
+    "head": "outputs",
+    "guess": "errors",
+}
 
 
 def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
@@ -123,7 +129,7 @@ def _finished(is_batchwise: bool, data: Data, spread: str, loss: Measure) -> Mea
 
 def seen_by_loss(data: Data, numbers: Tensor) -> Tensor:
     """Outputs or targets in the target's unit, as the loss sees them: their logarithms, standardised."""
-    return _finished(is_batchwise=False, data=data, loss=_outputs)(numbers, numbers)
+    return _finished(is_batchwise=False, data=data, spread="", loss=_outputs)(numbers, numbers)
 
 
 def _outputs(outputs: Tree, targets: Tree) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 from dlrun.config.keys import Choice, Config
 from dlrun.config.loading import load_config
 from dlrun.config.option_types import describe
-from dlrun.config.reference import example_of, reference_of
+from dlrun.config.reference import example_of, parts_with, reference_of
 from dlrun.config.registry import FOLDERS, Parts
 
 PARTS = Parts()
@@ -67,3 +67,9 @@ def test_every_key_and_every_option_has_a_type_in_words_and_a_meaning() -> None:
         "schedule": ["warmup_epochs"],
         "loss": ["class_weight", "label_smoothing"],
     }
+
+
+def test_an_option_that_every_part_of_a_kind_has_is_found_once() -> None:
+    assert [of for of, _ in parts_with(PARTS, "label_smoothing")] == ["each loss"]
+    assert [of for of, _ in parts_with(PARTS, "loss.class_weight")] == ["each loss"]
+    assert [of for of, _ in parts_with(PARTS, "gamma")] == ["loss.focal", "loss.sigmoid_focal"]

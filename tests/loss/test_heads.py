@@ -135,12 +135,47 @@ def test_such_a_run_resumes_bit_for_bit_and_each_seed_is_as_alone(
         assert not differences(of_seed(unbroken, 1), of_seed(alone, 1))
 
 
+@pytest.mark.parametrize("dataset", ["scaled", "line"])
 @pytest.mark.parametrize("loss", [*LOSSES.values(), "mse"])
-def test_weights_have_the_names_that_they_have_with_any_loss(loss: Any, tmp_path: Path) -> None:
+def test_weights_have_the_names_that_they_have_with_any_loss(loss: Any, dataset: str, tmp_path: Path) -> None:
     """So that patterns of names and the weights of another run fit."""
-    plan = planned(parts(tmp_path), loss=loss, **ESTIMATES)
+    plan = planned(parts(tmp_path), loss=loss, dataset=dataset, metrics=[])
     names = [name.removeprefix(plan.optimizer.prefix) for name, _ in plan.build().named_parameters()]
     assert names == ["0.weight", "0.bias", "2.weight", "2.bias"]
+
+
+def test_a_guess_has_the_deviation_of_its_errors_in_training(tmp_path: Path) -> None:
+    """So has the constant one, which is beaten where a model knows more."""
+    plan = planned(parts(tmp_path), loss="gaussian_nll", epochs=1, **ESTIMATES)
+    found = trained(plan, tmp_path).summary()["baselines"]["test"]["constant"]
+    targets = plan.load()["train"].targets.double()
+    sd = torch.tensor([900.0, 0.02]).double()
+    scaled = targets / sd
+    wanted = -Normal(scaled.mean(0), scaled.std(0, correction=0)).log_prob(scaled).mean()
+    assert found["loss"] == pytest.approx(float(wanted), rel=1e-4)
+    assert found["mae"] == pytest.approx(float((targets - targets.mean(0)).abs().mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize("levels", [LEVELS, [0.8]])
+def test_a_column_that_guesses_has_the_quantiles_of_its_errors_in_training(
+    levels: list[float], tmp_path: Path
+) -> None:
+    loss = {"name": "quantile", "levels": levels}
+    plan = planned(own_parts(tmp_path), dataset="days", loss=loss, metrics=["mae"], epochs=1)
+    found = trained(plan, tmp_path).summary()["baselines"]["test"]
+    loaded = plan.load()
+    before, truth = (
+        {split: of(loaded[split]).double().view(-1) for split in ("train", "test")}
+        for of in (lambda own: own.aside["day before"], lambda own: own.targets)
+    )
+    for name, guess in (("day before", before), ("constant", dict.fromkeys(truth, truth["train"].mean()))):
+        each = []
+        for level in levels:
+            errors = (truth["train"] - guess["train"]).numpy()
+            away = float(np.quantile(errors, level, method="nearest"))
+            rest = truth["test"] - guess["test"] - away
+            each.append(torch.maximum(level * rest, (level - 1) * rest).mean())
+        assert found[name]["loss"] == pytest.approx(float(torch.stack(each).mean()), rel=1e-3), name
 
 
 # ------------------------------------------------------------------------ from a table to predictions
