@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from dlrun.blocks.constants import constants
 from dlrun.errors import UserError, in_words, listed, nearest, shortened
 
 BALANCED = "balanced"
+_MOST_SAID = 10  # classes whose weights are said one by one
 Stated = str | Mapping[str, float] | Sequence[float] | None  # as a config has them
 
 
@@ -27,6 +29,7 @@ class ClassWeights:
             raise UserError("the dataset has no classes")
         self.classes = classes
         self.values: list[float] | None = None if stated == BALANCED else _stated(stated, classes)
+        self._placed: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
     @property
     def by_name(self) -> dict[str, float]:
@@ -44,11 +47,10 @@ class ClassWeights:
         Raises UserError for a class without any.
         """
         if missing := [name for name, count in zip(self.classes, counts, strict=True) if not count]:
-            what = (
-                f"no training example is of class {shortened(missing[0])}, whose balanced weight has no end"
-            )
+            what = f"no training example is of class {shortened(missing[0])}, which no weight balances"
             raise UserError(what, fix=f"state weights, such as class_weight: {{{shortened(missing[0])}: 1}}")
         self.values = [sum(counts) / (len(counts) * count) for count in counts]
+        self._placed.clear()
 
     def restore(self, saved: object) -> None:
         """Set balanced weights from an untrusted checkpoint. Raises TypeError if they are malformed."""
@@ -59,17 +61,20 @@ class ClassWeights:
         if not all(type(weight) is float and 0 < weight < float("inf") for weight in saved):
             raise TypeError("class_weights")
         self.values = saved
+        self._placed.clear()
 
     def of(self, targets: Tensor, like: Tensor) -> Tensor:
         """The weights (n,) of examples, with the type of `like`.
 
         From class numbers (n,), or from shares of classes (n, classes), whose weights are then blended alike.
         """
-        weights = constants(self.values or [1.0] * len(self.classes), like)
-        return targets.to(weights) @ weights if targets.is_floating_point() else weights[targets]
-
-
-_MOST_SAID = 10  # classes whose weights are said one by one
+        place = like.device, like.dtype
+        if place not in self._placed:  # many classes take long to be looked up among all constants
+            self._placed[place] = constants(self.values or [1.0] * len(self.classes), like)
+        weights = self._placed[place]
+        if targets.is_floating_point():
+            return targets.to(weights) @ weights
+        return weights.index_select(0, targets)
 
 
 def _stated(stated: Stated, classes: Sequence[str]) -> list[float]:

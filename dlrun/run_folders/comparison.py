@@ -204,6 +204,7 @@ def compare_runs(
     for group, shown in zip(groups, telling([group.setting for group in groups], notes), strict=True):
         group.shown = shown
     _show_asked(groups, notes)
+    _note_other_losses(measured, metric, notes)
     _note_other_examples(done, metric, notes)
     _note_versions(done, notes)
     if ranked and len(groups) > 1 and metric.removeprefix("best.").startswith("train"):
@@ -326,6 +327,16 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     # architecture and architecture.name hold the same value
     apart = [key for key in apart if not (key.endswith(".name") and key.removesuffix(".name") in apart)]
     return [{key: setting[key] for key in apart if key in setting} for setting in settings]
+
+
+def _note_other_losses(groups: Sequence[SettingResult], metric: str, notes: list[str]) -> None:
+    """Note that figures of a loss are of different losses, of which a lower one need not be better."""
+    apart = {key for each in differing([group.setting for group in groups]) for key in each}
+    losses = sorted(key for key in apart if key.partition(".")[0] == "loss")
+    if losses and figure_of(metric) == "loss":
+        notes.append(
+            f"{metric} is another figure where {some(losses)} differs; compare by a metric (--metric)"
+        )
 
 
 def _note_other_examples(records: Iterable[Record], metric: str, notes: list[str]) -> None:

@@ -79,6 +79,18 @@ def test_other_data_under_the_same_config_is_said(tmp_path: Path) -> None:
     assert found.notes == ["not all were trained on the same data, though their configs name the same"]
 
 
+def test_figures_of_different_losses_are_said_to_be_different(tmp_path: Path) -> None:
+    final: dict[str, Values] = {"test_accuracy": [0.5], "test_loss": [0.5]}
+    losses = ["cross_entropy", {"name": "cross_entropy", "class_weight": "balanced"}, "focal"]
+    first, weighted, other = (made(tmp_path, {"loss": loss}, final=final) for loss in losses)
+    rate = made(tmp_path, {"optimizer": {"name": "adam", "lr": 0.5}}, final=final)
+    for runs, key in (((first, weighted), "loss.class_weight"), ((first, other), "loss, loss.gamma")):
+        [said] = of(*runs, metric="test_loss").notes
+        assert said == f"test_loss is another figure where {key} differs; compare by a metric (--metric)"
+        assert of(*runs, metric="test_accuracy").notes == []
+    assert of(first, rate, metric="test_loss").notes == []
+
+
 def test_other_examples_of_the_split_that_is_compared_are_said(tmp_path: Path) -> None:
     def run(points: int, fingerprint: str, test: int | None = 9, **more: Any) -> Run:
         examples = {"train": points} | ({} if test is None else {"test": test})
