@@ -285,6 +285,7 @@ ANOTHER = {
     "gradient_clip": ("1.0", "gradient_clip (was None, now 1.0)"),
     "batch_size": ("8", "batch_size (was 32, now 8)"),
     "epoch_examples": ("7", "epoch_examples (was None, now 7)"),
+    "sampling": ("balanced", "sampling (was shuffled, now balanced)"),
     "drop_last": ("true", "drop_last (was False, now True)"),
     "limit": ("0.5", "limit (was None, now 0.5)"),
     "evaluation_batch_size": ("7", "evaluation_batch_size (was 1024, now 7)"),
@@ -340,8 +341,8 @@ def test_every_key_that_differs_is_listed(fault: Any, dlrun: Dlrun, complete: Ru
     done = dlrun("resume", "tiny", "seeds=[1]", "batch_size=8", "loss=nll", "dataset.noise=0")
     assert refused(done, 2) == (
         "error: a run cannot be resumed with another seeds (was [0], now [1]), "
-        "dataset.noise (was 0.2, now 0.0), loss (was {'name': 'cross_entropy', 'label_smoothing': 0.0}, "
-        "now nll), batch_size (was 32, now 8)"
+        "dataset.noise (was 0.2, now 0.0), loss (was cross_entropy, now nll), "
+        "batch_size (was 32, now 8)"
     )
     done = dlrun("resume", "tiny", f"seeds={list(range(1000))}")
     assert len(refused(done, 2)) < 150
