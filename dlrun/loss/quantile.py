@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -20,7 +21,7 @@ def quantile(
     outputs: Tensor | dict[str, Tensor],
     targets: Tensor,
     *,
-    levels: list[Annotated[float, Gt(0), Lt(1)]] = [0.1, 0.5, 0.9],  # noqa: B006
+    levels: Sequence[Annotated[float, Gt(0), Lt(1)]] = (0.1, 0.5, 0.9),
 ) -> Tensor:
     """The mean over levels q of q · e for an error e = target - output above 0, and of (q - 1) · e below.
 
@@ -40,28 +41,28 @@ def quantile(
     return torch.stack(losses).mean((0, 2))
 
 
-def outputs(data: Data, *, levels: list[float]) -> int:
+def outputs(data: Data, *, levels: Sequence[float]) -> int:
     """The number of outputs: one for each level and target. Raises UserError for levels that stand twice."""
     if not levels or len({*levels}) < len(levels):
         raise UserError("levels needs one or more shares, each of them once, such as [0.1, 0.5, 0.9]")
     return len(levels) * data.targets
 
 
-def guess(errors: Tensor, *, levels: list[float]) -> Tensor | dict[str, Tensor]:
+def guess(errors: Tensor, *, levels: Sequence[float]) -> Tensor | dict[str, Tensor]:
     """The quantiles of the errors (n, d) of a guess."""
     ranked, last = errors.sort(0).values, len(errors) - 1
     each = {name: ranked[round(level * last)] for level, name in zip(levels, _names(levels), strict=True)}
     return each[MAIN] if len(levels) == 1 else each
 
 
-def head(outputs: Tensor, *, levels: list[float]) -> Tensor | dict[str, Tensor]:
+def head(outputs: Tensor, *, levels: Sequence[float]) -> Tensor | dict[str, Tensor]:
     """The quantiles (n, d) of outputs (n, levels · d) by their names; of a single level the outputs."""
     if len(levels) == 1:
         return outputs
     return dict(zip(_names(levels), outputs.chunk(len(levels), -1), strict=True))
 
 
-def _names(levels: list[float]) -> list[str]:
+def _names(levels: Sequence[float]) -> list[str]:
     """The names of the outputs: that of the level nearest to 0.5 is the one that predicts."""
     middle = min(levels, key=lambda level: abs(level - 0.5))
-    return [MAIN if level == middle else f"quantile {level:g}" for level in levels]
+    return [MAIN if level == middle else f"quantile {level}" for level in levels]
