@@ -345,6 +345,18 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
+def with_defaults(plain: dict[str, Any]) -> dict[str, Any]:
+    """A config as read from YAML with the defaults of the keys that it lacks, as of an earlier dlrun."""
+    return plain | {key: value for key, value in _defaults().items() if key not in plain}
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """The values of keys that a run of before lacks."""
+    every = {key: OF_EARLIER_RUNS.get(key, default_of(key)) for key in KEYS}
+    return {key: value for key, value in every.items() if value is not REQUIRED}
+
+
 def flat_config(plain: dict[str, Any]) -> dict[str, Any]:
     """Flatten a config as read from YAML: `optimizer.lr`, and both `optimizer` and `optimizer.name`."""
     config: dict[str, Any] = {}

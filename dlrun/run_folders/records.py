@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dlrun.config.keys import DATA_PATH, KEYS, WEIGHTS, flat_config
+from dlrun.config.keys import DATA_PATH, KEYS, WEIGHTS, flat_config, with_defaults
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.strict_yaml import read_file
 from dlrun.errors import UserError, in_full, meant, nearest, shortened
@@ -141,8 +141,9 @@ def read_record(run: Run) -> Record:
         plain = read_file(run.config).plain()
     except UserError as error:
         unread = str(error.mistakes[0]) if isinstance(error, ConfigError) else error.inline
-    is_read = isinstance(plain, dict)
-    return Record(run, flat_config(plain) if is_read else {}, run.summary(), "" if is_read else unread)  # type: ignore[arg-type]
+    if not isinstance(plain, dict):
+        return Record(run, {}, run.summary(), unread)
+    return Record(run, flat_config(with_defaults(plain)), run.summary())
 
 
 def find_runs(text: str, parent: Path) -> list[Run | Sweep]:

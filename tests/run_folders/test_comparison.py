@@ -18,7 +18,8 @@ from dlrun.console.numbers import of_setting
 from dlrun.errors import UserError
 from dlrun.run_folders import comparison as compare
 from dlrun.run_folders.comparison import Comparison, SettingResult, compare_runs
-from dlrun.run_folders.records import chosen_records, find_runs, runs_of
+from dlrun.run_folders.differences import differences_between
+from dlrun.run_folders.records import chosen_records, find_runs, read_record, runs_of
 from dlrun.run_folders.run import Run
 from dlrun.run_folders.sweep_folder import sweeps_in
 
@@ -65,6 +66,25 @@ def test_only_what_tells_settings_apart_is_shown(tmp_path: Path) -> None:
     found = of(adam, noisy)
     assert [group.shown for group in found.groups] == [{"dataset.noise": 0.2}, {"dataset.noise": 0.5}]
     assert found.notes == []
+
+
+def test_a_run_of_before_a_key_was_there_is_of_the_setting_that_has_its_default(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path
+) -> None:
+    for seed in (0, 1):
+        dlrun("train", tiny, "--seed", seed, "--name", "run")
+    dlrun("train", tiny, "freeze=['0.*']", "--name", "frozen")
+    first, second = Run(runs_dir / "run-001"), Run(runs_dir / "run-002")
+    kept = [
+        line for line in first.config.read_text().splitlines() if not line.startswith(("freeze", "sampling"))
+    ]
+    first.config.write_text("\n".join(kept) + "\n")
+    [group] = of(first, second).groups
+    assert list(group.values) == [0, 1]
+    assert len(of(first, Run(runs_dir / "frozen-001")).groups) == 2
+    assert not [
+        key for key in differences_between(*map(read_record, (first, second))).settings if key != "seeds"
+    ]
 
 
 def test_what_a_run_is_called_draws_and_expects_is_no_setting(tmp_path: Path) -> None:
