@@ -14,7 +14,7 @@ from pages import blocks
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 # Times, and a line of progress that a slow machine prints.
-_SECONDS, _PROGRESS = re.compile(r" in \d+(\.\d+)? s"), re.compile(r"epoch (\d+)/(?!\1 )")
+_SECONDS, _PROGRESS = re.compile(r" in \d[\d:.]* (?:s|min|h)\b"), re.compile(r"epoch (\d+)/(?!\1 )")
 
 
 def follow_page(text: str, dlrun: Callable[..., Any], here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
