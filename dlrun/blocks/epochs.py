@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 
-def rising(warmup: float, schedule: Callable[..., float], progress: float, *more: Any) -> float:
+def rising(
+    warmup: float, schedule: Callable[..., float], progress: float, *more: Any, **by_name: Any
+) -> float:
     """The multiplier of a `schedule`, times a rise from 0 to 1 over the first share `warmup` of the run."""
-    return min(1.0, progress / warmup) * schedule(progress, *more)
+    return min(1.0, progress / warmup) * schedule(progress, *more, **by_name)
 
 
 def share_of_run(option: str, epochs: float, planned: int, *, is_free: bool) -> float:

@@ -9,8 +9,6 @@ from torch import Tensor, optim
 
 from dlrun.config.options import NonNegative, Positive
 
-elementwise = True  # one optimizer serves all seeds
-
 
 def adafactor(
     parameters: list[Tensor],

@@ -10,8 +10,6 @@ from torch import Tensor, optim
 
 from dlrun.config.options import Fraction, NonNegative, Positive
 
-elementwise = True  # one optimizer serves all seeds
-
 
 def lamb(
     parameters: list[Tensor],

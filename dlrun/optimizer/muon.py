@@ -13,8 +13,6 @@ from dlrun.config.options import Fraction, NonNegative, Positive
 
 _IS_MUON = "muon"  # in a parameter group: it is one of matrices
 
-elementwise = True  # one optimizer serves all seeds
-
 
 def muon(
     parameters: list[Tensor],

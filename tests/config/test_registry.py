@@ -270,7 +270,7 @@ def test_a_part_that_is_not_there_is_answered_with_its_nearest_neighbour() -> No
     with pytest.raises(UserError) as refused:
         Parts().part("optimizer", "sdg")
     assert refused.value.what.startswith(
-        "there is no optimizer/sdg.py; did you mean 'sgd'? (there are: adam,"
+        "there is no optimizer/sdg.py; did you mean 'sgd'? (there are: adadelta,"
     )
 
 

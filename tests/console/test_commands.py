@@ -530,8 +530,8 @@ def test_parts_shows_one_part_by_its_name(dlrun: Dlrun, words: str) -> None:
         ("epochs", "epochs: a whole number >= 1 (required)", "      passes over the training set"),
         ("epochs", "epochs: a whole number >= 1 (required)", "dlrun resume may change it"),
         ("seeds", "seeds: ", "no other command than dlrun train may change it"),
-        ("lr", "optimizer.adam", "  lr: a number >= 0 (required)"),
-        ("optimizer.momentum", "optimizer.rmsprop", "optimizer.sgd"),
+        ("lr", "optimizer.adadelta", "  lr: a number >= 0 (required)"),
+        ("optimizer.momentum", "optimizer.muon", "optimizer.sgd"),
     ],
 )
 def test_parts_shows_a_key_or_an_option_by_its_name(dlrun: Dlrun, name: str, begins: str, said: str) -> None:

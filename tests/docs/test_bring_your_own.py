@@ -54,9 +54,9 @@ def test_its_parts_train_together_and_are_resumed_bit_for_bit(tmp_path: Path) ->
     changes = {
         "architecture": {"name": "residual", "width": 8},
         "loss": "centres",
-        "optimizer": {"name": "lion", "lr": 0.01},
+        "optimizer": {"name": "my_lion", "lr": 0.01},
         "schedule": "trapezoid",
-        "metrics": ["accuracy", "brier", "macro_f1"],
+        "metrics": ["accuracy", "my_brier", "macro_f1"],
         "epochs": 6,
         "seeds": [0, 1],
     }
@@ -72,7 +72,7 @@ def test_its_parts_train_together_and_are_resumed_bit_for_bit(tmp_path: Path) ->
     assert report["metrics"]["macro_f1"] == pytest.approx(sum(f1) / 3, abs=1e-6)
     outputs, targets = model.outputs("test")
     away = outputs.softmax(-1) - torch.eye(3)[targets]
-    assert report["metrics"]["brier"] == pytest.approx(away.square().sum(-1).mean().item(), rel=1e-5)
+    assert report["metrics"]["my_brier"] == pytest.approx(away.square().sum(-1).mean().item(), rel=1e-5)
 
 
 def test_a_weight_counts_as_in_pytorchs_cross_entropy(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_such_a_run_resumes_bit_for_bit_and_each_seed_is_as_alone(
 def test_weights_have_the_names_that_they_have_with_any_loss(loss: Any, dataset: str, tmp_path: Path) -> None:
     """So that patterns of names and the weights of another run fit."""
     plan = planned(parts(tmp_path), loss=loss, dataset=dataset, metrics=[])
-    names = [name.removeprefix(plan.optimizer.prefix) for name, _ in plan.build().named_parameters()]
+    names = [name.removeprefix(plan.optimizer.groups.prefix) for name, _ in plan.build().named_parameters()]
     assert names == ["0.weight", "0.bias", "2.weight", "2.bias"]
 
 
