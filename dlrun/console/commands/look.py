@@ -88,7 +88,8 @@ def preview(
     from dlrun.results.table_columns import given_options, lag_facts, table_facts
     from dlrun.system.files import ANOTHER_OUT, make_folder
     from dlrun.system.strict_json import finite
-    from dlrun.training.plan_making import make_plan, with_paths
+    from dlrun.training.plan_data import with_paths
+    from dlrun.training.plan_making import make_plan
     from dlrun.training.suitability import suitable_plots
     from dlrun.training.trained import Trained
     from dlrun.training.weights_file import with_weights_found
@@ -132,7 +133,7 @@ def _show_data_alone(config: Config, parts: Parts, data_dir: Path, table: TableF
     from dlrun.console.dataset import print_columns, print_dataset, print_preview
     from dlrun.results.preview import dataset_facts
     from dlrun.results.table_columns import given_options
-    from dlrun.training.plan_making import plan_data
+    from dlrun.training.plan_data import plan_data
 
     with suppress(UserError):  # the mistake is one of the data, and is said anyway
         planned = plan_data(config, parts, data_dir)
