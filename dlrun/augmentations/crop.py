@@ -6,13 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dlrun.blocks.places import IGNORED
 from dlrun.config.options import Count
 
 
-def crop(inputs: Tensor, generator: torch.Generator, *, padding: Count = 4) -> Tensor:
+def crop(
+    inputs: Tensor, masks: Tensor | None, generator: torch.Generator, *, padding: Count = 4
+) -> tuple[Tensor, Tensor | None]:
     """Shift each image (n, channels, height, width) at random.
 
-    Pixels from outside the image are 0 after preprocessing.
+    Pixels from outside the image are 0 after preprocessing, and do not count in masks.
 
     Args:
         padding: Largest shift up, down, left and right, in pixels.
@@ -24,5 +27,7 @@ def crop(inputs: Tensor, generator: torch.Generator, *, padding: Count = 4) -> T
     rows = shifts[0].view(n, 1, 1) + torch.arange(height, device=inputs.device).view(1, height, 1)
     columns = shifts[1].view(n, 1, 1) + torch.arange(width, device=inputs.device).view(1, 1, width)
     image = torch.arange(n, device=inputs.device).view(n, 1, 1)
-    padded = F.pad(inputs, [padding] * 4)
-    return padded[image, :, rows, columns].permute(0, 3, 1, 2)
+    shifted = F.pad(inputs, [padding] * 4)[image, :, rows, columns].permute(0, 3, 1, 2)
+    if masks is None:
+        return shifted, None
+    return shifted, F.pad(masks, [padding] * 4, value=IGNORED)[image, rows, columns]

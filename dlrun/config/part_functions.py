@@ -71,8 +71,10 @@ def refuse_slips(kind: str, function: ast.FunctionDef, path: Path) -> None:
     takes = [*arguments.posonlyargs, *arguments.args]
     names = [own.arg for own in takes]
     passed, asked_for = PASSED[kind], _ASKED_FOR.get(kind, ())
-    if kind == "augmentations" and "targets" in names:
-        passed = ("inputs", "targets", "generator")
+    if kind == "augmentations":
+        first = "pixels" if names[:1] == ["pixels"] else "inputs"
+        also = [own for own in ("targets", "masks") if own in names][:1]
+        passed = (first, *also, "generator")
     makes_module = kind == "loss" and names in ([], ["data"])
     if never := [own for own in takes[len(passed) :] if own.arg not in asked_for]:
         said = in_words(own.arg for own in never)

@@ -13,9 +13,17 @@ from dlrun.data.devices import memory_of, on_device, overlaps
 from dlrun.data.example_weights import with_weights
 from dlrun.data.examples import Data, Examples, Split
 from dlrun.data.hold_out import carve, limited
-from dlrun.data.misfits import OfTargets, refuse_misfits, said_kind, undeclared, unsuitable_preprocessing
+from dlrun.data.misfits import (
+    OfTargets,
+    refuse_misfits,
+    said_kind,
+    said_type,
+    undeclared,
+    unsuitable_preprocessing,
+)
 from dlrun.data.placement import in_split_order
 from dlrun.data.preparation import Preparation
+from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.trees import Tree, leaves, mapped, named_leaves, single
 from dlrun.errors import UserError
 from dlrun.system import machine
@@ -76,7 +84,7 @@ class Loaded:
                 what = f"all {len(some):,} examples of {name} have weight 0, so that nothing of it counts"
                 raise UserError(what, fix="leave them out, or give some a weight above 0")
         self.preprocessing = preprocessing or _fitted(data, examples["train"])
-        placed = self.preprocessing.to(device, dtype)
+        self._placed = placed = self.preprocessing.to(device, dtype)
         fits = sum(_size(some) for some in examples.values()) <= _room(device)
         self.splits: dict[str, Split] = {}
         for name, some in examples.items():
@@ -110,6 +118,18 @@ class Loaded:
             else:
                 self.splits[name] = Chosen(split, kept)
         return left_out
+
+    def pixel_scale(self, of: str) -> Preprocessing:
+        """The preprocessing of images whose pixels are from 0 to 1, on the device.
+
+        Raises UserError, for an augmentation `of` that name, unless inputs are pixels from 0 to 255.
+        """
+        first = self["train"].raw(torch.zeros(1, dtype=torch.long))
+        if first.dtype != torch.uint8:
+            what = f"{of} changes pixels from 0 to 255 (uint8), but the inputs are {said_type(first)}"
+            fix = "let the dataset give uint8 pixels, and put them on another scale in its fit"
+            raise UserError(f"{what}, whose black and white it cannot know", fix=fix)
+        return self._placed.each[""].in_unit(255.0)
 
     def __getitem__(self, name: str) -> Split:
         if name in self._refused:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -51,6 +51,12 @@ class Preprocessing:
             return prepared
         numbers = of_normal_ranks(prepared.index_select(-1, self.ranked), self.quantiles)
         return prepared.index_copy(-1, self.ranked, numbers)
+
+    def in_unit(self, unit: float) -> Preprocessing:
+        """The same for numbers that are given as x / unit."""
+        offset = None if self.offset is None else self.offset / unit
+        scale = torch.tensor(1 / unit) if self.scale is None else self.scale / unit
+        return replace(self, offset=offset, scale=scale)
 
     def suits(self, shape: tuple[int, ...]) -> bool:
         """True if it keeps the shape of such inputs and can be finite; a hostile checkpoint's may not.

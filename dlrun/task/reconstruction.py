@@ -19,7 +19,10 @@ parts_of = "regression"
 
 
 def reconstruction(data: Data, loss: LossPart) -> Reconstruction:
-    """The outputs estimate the inputs, as they are after preprocessing and before augmentation."""
+    """The outputs estimate the inputs, as they are after preprocessing and before augmentation.
+
+    Augmentations that move pixels, such as flip and crop, move those of the targets alike.
+    """
     return Reconstruction(data, loss)
 
 

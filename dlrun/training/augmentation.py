@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
-from dlrun.data.trees import Tree, joined, of_copies
+from dlrun.data.example_weights import parted, with_weights
+from dlrun.data.loaded import Loaded
+from dlrun.data.preprocessing import Preprocessing
+from dlrun.data.trees import Tree, joined, of_copies, single
 from dlrun.system.randomness import derived_seed
+
+Moving = Literal["none", "masks", "images"]  # the targets that lie over the pixels of the inputs
 
 
 def as_they_are(targets: Tree) -> Tree:
@@ -18,21 +24,51 @@ def as_they_are(targets: Tree) -> Tree:
 
 @dataclass(frozen=True)
 class Augment:
-    """An augmentation with its options, `x(inputs, generator)` or `x(inputs, targets, generator)`.
+    """An augmentation with its options, `x(inputs, generator)`, whose parameters say what it is given.
 
-    One that takes targets is given them as `soften` makes them, such as shares of classes.
+    One that takes `targets` is given them as `soften` makes them, such as shares of classes. One that takes
+    `masks` moves pixels: it is given the classes (n, height, width) of the pixels, None if the targets are
+    something else; if they are images, they are further channels of its inputs. One whose first parameter is
+    `pixels` is given images of pixels from 0 to 1, which have been put onto the `scale` of preprocessed ones.
     """
 
     name: str
     function: Callable[..., Any]
-    takes_targets: bool = False
+    takes: Sequence[str] = ("inputs", "generator")
     soften: Callable[[Tree], Tree] = as_they_are
+    moving: Moving = "none"
+    scale: Preprocessing | None = None
+
+    @property
+    def takes_targets(self) -> bool:
+        return "targets" in self.takes
+
+    def on(self, data: Loaded) -> Augment:
+        """The same for the images of a dataset. Raises UserError if it needs pixels, which they have not."""
+        return replace(self, scale=data.pixel_scale(self.name)) if "pixels" in self.takes else self
 
     def __call__(self, inputs: Tree, targets: Tree, generator: torch.Generator) -> tuple[Tree, Tree]:
         """Changed inputs (n, …) and targets (n, …) of a batch."""
+        if self.scale is None:
+            return self._changed(inputs, targets, generator)
+        changed, targets = self._changed(self.scale.undone(single(inputs)), targets, generator)
+        return self.scale(single(changed)), targets
+
+    def _changed(self, inputs: Tree, targets: Tree, generator: torch.Generator) -> tuple[Tree, Tree]:
         if self.takes_targets:
             return self.function(inputs, self.soften(targets), generator)  # type: ignore[no-any-return]
-        return self.function(inputs, generator), targets
+        if "masks" not in self.takes:
+            return self.function(inputs, generator), targets
+        if self.moving == "none":
+            return self.function(inputs, None, generator)[0], targets
+        own, weights = parted(targets)
+        images, lying = single(inputs), single(own)
+        if self.moving == "masks":
+            images, lying = self.function(images, lying, generator)
+        else:
+            both: Tensor = self.function(torch.cat([images, lying], 1), None, generator)[0]
+            images, lying = both.chunk(2, 1)
+        return images, with_weights(lying, weights)
 
 
 class Augmentation:

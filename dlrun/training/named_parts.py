@@ -20,7 +20,7 @@ from dlrun.data.examples import Data, Scaling
 from dlrun.data.log_targets import from_log
 from dlrun.data.trees import Tree
 from dlrun.errors import UserError
-from dlrun.training.augmentation import Augment, as_they_are
+from dlrun.training.augmentation import Augment, Moving
 
 Head = Callable[[Tensor], Tree]
 
@@ -67,10 +67,19 @@ def metric(parts: Parts, choice: Choice, task: Task) -> Metric:
 
 
 def augmentation(parts: Parts, choice: Choice, task: Task | None) -> Augment:
-    """The augmentation that a config names; one whose file takes targets is given soft ones."""
-    function = part_named(parts, "augmentations", choice)
-    takes_targets = "targets" in parts.part("augmentations", choice.name).takes
-    return Augment(choice.name, function, takes_targets, task.soften if task else as_they_are)
+    """The augmentation that a config names, with what it is given of the targets of a task."""
+    function, takes = (
+        part_named(parts, "augmentations", choice),
+        parts.part("augmentations", choice.name).takes,
+    )
+    if task is None:
+        return Augment(choice.name, function, takes)
+    moving: Moving = "none"
+    if task.are_inputs_targets:
+        moving = "images" if len(task.data.shape) == 3 else "none"
+    elif len(task.data.places) == 2:
+        moving = "masks"
+    return Augment(choice.name, function, takes, task.soften, moving)
 
 
 def builder(

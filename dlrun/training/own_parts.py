@@ -232,7 +232,7 @@ def _outputs_in_training(model: Copies, inputs: Tree) -> Tree:
 def _refuse_another_change(augment: Augment, loaded: Loaded) -> None:
     """Change some examples twice by the same generator; raise UserError unless both results are the same."""
     inputs, targets = _some(loaded)
-    given = mapped(Tensor.clone, inputs), mapped(Tensor.clone, targets)
+    given, augment = (mapped(Tensor.clone, inputs), mapped(Tensor.clone, targets)), augment.on(loaded)
     augment(*given, torch.Generator(first_of(inputs).device).manual_seed(1))
     if not all(map(partial(_alike, tolerance=0.0), given, (inputs, targets))):
         what = f"{augment.name} changes the examples that it is given, which other epochs and seeds see too"

@@ -53,6 +53,10 @@ def try_on(plan: Plan, loaded: Loaded, progress: Progress = no_progress, *, is_n
         fix = "set causal: true (of a transformer) or bidirectional: false (of an rnn)"
         raise plan.config.refuse([plan.config.mistake("architecture", what, fix)])
     noting = Noting(plan.config, plan.parts)
+    for augment in plan.recipe.augmentations:
+        with noting("augmentations", augment.name):
+            augment.on(loaded)
+    noting.refuse()
     for key, name, trial in trials(plan, loaded):
         with noting(key, name):
             trial()

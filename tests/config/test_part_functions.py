@@ -128,6 +128,8 @@ def test_a_function_that_takes_too_little_is_named(kind: str, write: Write) -> N
         ("metrics", "log_probabilities, targets, data"),
         ("metrics", "outputs, targets, weights=None"),
         ("augmentations", "inputs, targets, generator"),
+        ("augmentations", "inputs, masks, generator"),
+        ("augmentations", "pixels, generator"),
         ("schedule", "*everything"),
     ],
 )

@@ -147,7 +147,7 @@ def test_a_part_says_what_it_is_and_types_its_options(kind: str, name: str) -> N
         "architecture": 2 + ("data" in part.takes),
         "loss": 2,
         "metrics": 2 + ("data" in part.takes) + ("weights" in part.takes),
-        "augmentations": 2 + ("targets" in part.takes),
+        "augmentations": 2 + ("targets" in part.takes) + ("masks" in part.takes),
         "task": 2,
         "schedule": 1 + ("epochs" in part.takes) + ("figures" in part.takes),
     }.get(kind, 1)
@@ -662,11 +662,14 @@ def test_milestones_and_plateau_have_the_rates_of_pytorch() -> None:
 def test_an_augmentation_keeps_shape_and_type_and_draws_from_its_generator(name: str) -> None:
     augment, options = PARTS.find("augmentations", name), defaults("augmentations", name)
 
-    takes_targets = "targets" in PARTS.part("augmentations", name).takes
+    takes = PARTS.part("augmentations", name).takes
+    takes_targets = "targets" in takes
     soft = nn.functional.one_hot(torch.arange(8), 8).float()
 
     def change(inputs: Tensor, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
+        if "masks" in takes:
+            return augment(inputs, None, generator, **options)[0]
         if not takes_targets:
             return augment(inputs, generator, **options)
         changed, targets = augment(inputs, soft, generator, **options)
@@ -707,7 +710,8 @@ def test_a_crop_is_a_window_of_the_padded_image() -> None:
     crop = PARTS.find("augmentations", "crop")
     images = torch.arange(1, 4 * 5 * 6 + 1).float().view(4, 1, 5, 6)
     padded = nn.functional.pad(images, [2] * 4)
-    for image, around in zip(crop(images, torch.Generator().manual_seed(0), padding=2), padded, strict=True):
+    cropped, _ = crop(images, None, torch.Generator().manual_seed(0), padding=2)
+    for image, around in zip(cropped, padded, strict=True):
         windows = [around[:, y : y + 5, x : x + 6] for y in range(5) for x in range(5)]
         assert any(torch.equal(image, window) for window in windows)
 
@@ -715,12 +719,14 @@ def test_a_crop_is_a_window_of_the_padded_image() -> None:
 def test_a_flip_mirrors_left_and_right_as_often_as_it_says() -> None:
     flip = PARTS.find("augmentations", "flip")
     images = torch.randn(400, 1, 3, 4)
-    found = flip(images, torch.Generator().manual_seed(0), probability=0.25)
+    found, _ = flip(images, None, torch.Generator().manual_seed(0), probability=0.25)
     mirrored = [torch.equal(a, b.flip(2)) for a, b in zip(found, images, strict=True)]
     assert all(m or torch.equal(a, b) for m, a, b in zip(mirrored, found, images, strict=True))
     assert 60 < sum(mirrored) < 140
-    assert torch.equal(flip(images, torch.Generator(), probability=1.0), images.flip(3))
-    assert torch.equal(flip(images, torch.Generator(), probability=0.0), images)
+    assert torch.equal(flip(images, None, torch.Generator(), probability=1.0)[0], images.flip(3))
+    upside_down, _ = flip(images, None, torch.Generator(), probability=0.0, vertical=1.0)
+    assert torch.equal(upside_down, images.flip(2))
+    assert torch.equal(flip(images, None, torch.Generator(), probability=0.0)[0], images)
 
 
 def test_a_cutout_is_one_square_that_may_hang_over_the_edge() -> None:
