@@ -208,12 +208,22 @@ def _plots(
     named = {choice.name for choice in config.plots}
     for choice in config.plots:
         if choice.name == AUTO:
-            automatic = suitable_plots(parts, data, task, layers, "automatic", True)
+            automatic = suitable_plots(
+                parts, data, task, layers, "automatic", True, is_augmented=bool(config.augmentations)
+            )
             plots += [one for one in automatic if one.name not in named]
             continue
         with noting("plots", choice.name):
             part = parts.part("plots", choice.name)
-            refuse_unsuited(parts, part, data, config.dataset.name, task, layers)
+            refuse_unsuited(
+                parts,
+                part,
+                data,
+                config.dataset.name,
+                task,
+                layers,
+                is_augmented=bool(config.augmentations),
+            )
             if not part.built_in:  # an own file that cannot be imported is found before hours of training
                 parts.module("plots", choice.name)
             plots.append(choice)

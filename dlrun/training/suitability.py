@@ -25,6 +25,8 @@ def suitable_plots(
     constant: str,
     value: object,
     aside: Collection[str] | None = None,
+    *,
+    is_augmented: bool,
 ) -> list[Choice]:
     """The plots that suit data, task and model, among those whose file says `constant = value`.
 
@@ -39,7 +41,7 @@ def suitable_plots(
         needed = part.constants.get("aside")
         if part.constants.get(constant) == value and (aside is None or needed is None or needed in aside):
             with suppress(UserError):
-                refuse_unsuited(parts, part, data, "", task, layers)
+                refuse_unsuited(parts, part, data, "", task, layers, is_augmented=is_augmented)
                 chosen.append(Choice(name, part.defaults))
     return chosen
 
@@ -68,11 +70,14 @@ def refuse_unsuited(
     dataset: str,
     task: Task | None = None,
     layers: Layers | None = None,
+    *,
+    is_augmented: bool = True,
 ) -> None:
     """Raise UserError if a part is not made for this dataset, this task or a model of these layers.
 
     A part states what it is made for by the constants `task`, `inputs`, `of_estimates` and `model` of its
-    file; a task states by `parts_of` another one, whose losses and metrics suit it too.
+    file, a picture of augmentations by `of_augmentations`; a task states by `parts_of` another one, whose
+    losses and metrics suit it too.
     """
     stated, inputs = part.constants.get("task"), part.constants.get("inputs")
     made_for = (stated,) if isinstance(stated, str) else stated
@@ -104,6 +109,9 @@ def refuse_unsuited(
     if task and part.constants.get("of_estimates") and not task.are_estimates:
         what = f"{part.name} compares outputs with targets, but the loss is not smallest where they are equal"
         what = f"{what}, or not only there, so that they are no estimates of them"
+        raise UserError(what, **_suited_instead(parts, part, data.task, suiting))
+    if part.constants.get("of_augmentations") and not is_augmented:
+        what = f"{part.name} shows the augmentations of a config, and this one has none"
         raise UserError(what, **_suited_instead(parts, part, data.task, suiting))
     model = part.constants.get("model")
     if layers is None or model is None:

@@ -844,7 +844,11 @@ RUNS: dict[str, dict[str, Any]] = {
         "dataset": "dots",
         "architecture": {"name": "cnn", "channels": [2], "kernel_size": 3, "padding": 1},
     },
-    "softmax regression": {"dataset": "dots", "architecture": {"name": "linear", "flatten": True}},
+    "softmax regression": {
+        "dataset": "dots",
+        "architecture": {"name": "linear", "flatten": True},
+        "augmentations": ["flip", "mixup"],
+    },
     "two classes": {
         "dataset": {"name": "spiral", "points": 20, "classes": 2, "valid_fraction": 0.2},
         "loss": "bce",
@@ -868,6 +872,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "seeds": [0, 1],
         "dataset": {"name": "shapes", "images": 20, "test_images": 8, "size": 16},
         "architecture": {"name": "unet", "channels": 2, "depth": 1},
+        "augmentations": ["affine"],
         "metrics": ["iou"],
     },
     "a reconstruction": {

@@ -20,6 +20,7 @@ from matplotlib.text import Text
 from PIL import Image
 from small_runs import own_parts, planned, trained
 
+from dlrun.blocks.places import IGNORED
 from dlrun.config.keys import Choice
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
@@ -27,9 +28,10 @@ from dlrun.drawing.dates import date_axis
 from dlrun.drawing.fonts import Picture
 from dlrun.drawing.image_grids import Captioned, as_pictures, gallery
 from dlrun.drawing.lines import axis_label
-from dlrun.drawing.style import TITLE, Predicted, headline, mean_and_spread, put_title, shown
+from dlrun.drawing.style import TITLE, Predicted, class_colours, headline, mean_and_spread, put_title, shown
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
+from dlrun.system.randomness import derived_seed
 from dlrun.training.opening import open_checkpoint
 from dlrun.training.plot_files import draw_plots
 from dlrun.training.suitability import suitable_plots
@@ -149,13 +151,74 @@ def test_a_picture_over_dates_is_drawn_unasked_only_where_there_are_dates(tmp_pa
     assert "test rows in the order of their true values; no dates" in words(figure)
 
 
-def test_a_picture_of_the_data_is_never_drawn_unasked() -> None:
+def test_a_picture_of_the_data_is_drawn_unasked_only_of_augmentations() -> None:
     parts = Parts()
     of_data = {
         name for name in parts.names("plots") if parts.part("plots", name).constants.get("of") == "data"
     }
-    assert of_data == {"distributions", "image_grid", "points", "series"}
-    assert not any(parts.part("plots", name).constants.get("automatic") for name in of_data)
+    assert of_data == {"augmented", "distributions", "image_grid", "points", "series"}
+    drawn_unasked = {name for name in of_data if parts.part("plots", name).constants.get("automatic")}
+    assert drawn_unasked == {"augmented"}
+
+
+# ------------------------------------------------------------------------ augmentations
+
+
+def test_augmented_images_stand_beside_the_originals_with_their_classes(tmp_path: Path) -> None:
+    always = {"name": "flip", "probability": 1.0}
+    small = {"dataset": "dots", "architecture": LINEAR}
+    run = untrained(own_parts(tmp_path), **small, augmentations=[always, {"name": "mixup", "alpha": 5.0}])
+    figure = drawn(run, "augmented", rows=3, draws=2, seed=1)
+    pictures, chosen = pictures_in(figure), torch.randperm(40, generator=torch.Generator().manual_seed(1))[:3]
+    assert len(pictures) == 9
+    raw, targets = run.loaded["train"].raw(chosen), run.loaded["train"].targets[chosen]
+    for own, shown_one in zip(raw, pictures, strict=False):
+        assert np.allclose(shown_one[..., 0], own[0] / 255, atol=1e-6)
+    names = run.data.classes
+    captions = [text.get_text() for text in figure.findobj(Text) if text.get_text().startswith(names)]
+    assert captions[:3] == [names[target] for target in targets]
+    inputs, shares = run.loaded["train"].batch(chosen)[0], F.one_hot(targets, 3).float()
+    mixup = run.plan.parts.find("augmentations", "mixup")
+    for epoch in (1, 2):
+        stream = torch.Generator().manual_seed(derived_seed("augmentation", 0, epoch))
+        torch.rand(3, generator=stream)  # of the flip
+        mixed, soft = mixup(inputs.flip(3), shares, stream, alpha=5.0)  # type: ignore[union-attr]
+        expected = run.loaded.preprocessing.undone(mixed)[:, 0] / 255
+        for row in range(3):
+            assert np.allclose(pictures[3 * epoch + row][..., 0], expected[row], atol=1e-5)
+            blend = {name: s for name, s in zip(names, soft[row].tolist(), strict=True) if s > 0.005}
+            there = [f"{name}: {100 * share:.0f} %" for name, share in blend.items()]
+            assert {*captions[3 * epoch + row].split("\n")} == ({*there} if len(there) > 1 else {*blend})
+    assert not np.allclose(pictures[3:6], pictures[6:9]), "each epoch draws its own"
+
+
+def test_classes_of_pixels_lie_over_the_images_where_they_were_moved() -> None:
+    options = {"rotation": 20.0, "shift": 0.3, "scale": [1.0, 1.0], "shear": 0.0}
+    run = untrained(**PIXELS, augmentations=[{"name": "affine", **options}])
+    of_classes = torch.tensor([to_rgb(colour) for colour in class_colours(run.data.classes)])
+    stream = torch.Generator().manual_seed(derived_seed("augmentation", 0, 1))
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(0))
+    inputs, masks = run.loaded["train"].batch(order)
+    moved, classes = run.plan.parts.find("augmentations", "affine")(inputs, masks, stream, **options)
+    assert bool((classes == IGNORED).any()), "what comes from outside has no class"
+    pictures = pictures_in(drawn(run, "augmented", rows=6, draws=1))
+    for place, (images, own) in enumerate(((inputs, masks), (moved, classes))):
+        plain = (run.loaded.preprocessing.undone(images) / 255).clamp(0, 1).movedim(1, -1)
+        covered = 0.6 * plain + 0.4 * of_classes[own.clamp_min(0)]
+        expected = torch.where((own == IGNORED).unsqueeze(-1), plain, covered)
+        assert np.allclose(np.stack(pictures[6 * place : 6 * place + 6]), expected, atol=1e-5)
+
+
+def test_augmented_images_are_drawn_unasked_only_with_augmentations(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    small = {"dataset": "dots", "architecture": LINEAR, "plots": ["auto"]}
+    for changes, there in ((["flip"], True), ([], False)):
+        plan = planned(parts, **small, augmentations=changes)
+        assert ("augmented" in {choice.name for choice in plan.plots}) is there
+    with pytest.raises(ConfigError, match="augmented shows the augmentations of a config"):
+        planned(parts, **small | {"plots": ["augmented"]})
+    noisy = planned(parts, plots=["auto"], augmentations=["noise"])
+    assert "augmented" not in {choice.name for choice in noisy.plots}, "inputs are no images"
 
 
 # ------------------------------------------------------------------------ curves
@@ -1140,7 +1203,9 @@ def test_no_name_breaks_a_picture_or_its_width(tmp_path: Path) -> None:
     parts = own_parts(tmp_path, {"dataset/hostile.py": HOSTILE})
     for architecture in (LINEAR, CNN):
         run = opened(trained(planned(parts, dataset="hostile", architecture=architecture), tmp_path), parts)
-        choices = suitable_plots(parts, run.data, run.plan.task, run.plan.layers, "automatic", True)
+        choices = suitable_plots(
+            parts, run.data, run.plan.task, run.plan.layers, "automatic", True, is_augmented=False
+        )
         choices.append(Choice("image_grid", {"split": "train", "columns": 4, "most": 9, "seed": 0}))
         for choice in choices:
             [path] = draw_plots(run, [(choice, tmp_path / f"{choice.name}.png")], pytest.fail)

@@ -124,7 +124,16 @@ def preview(
     hardware.use()
     shown = Trained(plan, loaded, hardware, plan.model(), epoch=0)
     beside = loaded["train"].aside
-    plots = suitable_plots(own_parts, plan.data, plan.task, plan.layers, "of", "data", beside)
+    plots = suitable_plots(
+        own_parts,
+        plan.data,
+        plan.task,
+        plan.layers,
+        "of",
+        "data",
+        beside,
+        is_augmented=bool(plan.config.augmentations),
+    )
     draw_all(shown, plots, folder)
 
 
