@@ -329,3 +329,36 @@ def test_targets_of_pixels_and_images_move_in_training(tmp_path: Path) -> None:
     assert torch.equal(mirrored, inputs.flip(3))
     assert torch.equal(targets, inputs.flip(3))
     assert noise(inputs, inputs, stream())[1] is inputs, "noise is to be taken away"
+
+
+# ------------------------------------------------------------------------ vectors
+
+
+def test_a_feature_that_is_dropped_has_the_mean_of_training(tmp_path: Path) -> None:
+    dropped = {"name": "feature_dropout", "probability": 0.3}
+    rows: dict[str, Any] = {"dataset": {"name": "line", "points": 400}, "loss": "mse", "metrics": []}
+    plan = planned(own_parts(tmp_path), **rows, augmentations=[dropped])
+    loaded = plan.load()
+    inputs, targets = loaded["train"].batch(torch.arange(400))
+    changed, kept = plan.recipe.augmentations[0](inputs, targets, stream())
+    assert isinstance(inputs, Tensor)
+    assert isinstance(changed, Tensor)
+    assert kept is targets
+    is_gone = changed != inputs
+    assert float(is_gone.float().mean()) == pytest.approx(0.3, abs=0.04)
+    assert len(is_gone.unique(dim=0)) == 8, "each feature by itself"
+    mean = loaded["train"].raw().mean(0).expand(400, 3)
+    torch.testing.assert_close(loaded.preprocessing.undone(changed)[is_gone], mean[is_gone])
+    with pytest.raises(ConfigError, match="feature_dropout is for inputs of vectors, but those of dots are"):
+        softmax = {"dataset": "dots", "architecture": "softmax_scratch"}
+        planned(own_parts(tmp_path), **softmax, augmentations=["feature_dropout"])
+
+
+def test_scaling_multiplies_all_of_an_example_by_one_factor() -> None:
+    inputs = 1 + torch.rand(500, 4, generator=stream())
+    factors = change("scaling", inputs, spread=0.3) / inputs
+    torch.testing.assert_close(factors, factors[:, :1].expand(-1, 4))
+    assert 0.7 <= float(factors.min()) < 0.71 < 1.29 < float(factors.max()) <= 1.3001
+    assert float(factors.mean()) == pytest.approx(1, abs=0.02)
+    with pytest.raises(ValueError, match="whole numbers"):
+        change("scaling", torch.arange(6).view(2, 3))
