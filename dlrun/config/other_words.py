@@ -70,6 +70,8 @@ _OPTIONS = {
     "class_weight": "class_weights weight",
     "pos_weight": "scale_pos_weight positive_weight",
     "probability": "p prob",
+    "rotation": "degrees",
+    "shift": "translate",
 }
 _PARTS = {
     "mae": "l1",
@@ -102,6 +104,15 @@ _PARTS = {
     "table": "csv",
     "imagefolder": "image_folder",
     "timeseries": "windows",
+    "colorjitter": "colour_jitter",
+    "gaussianblur": "blur",
+    "randomaffine": "affine",
+    "randomrotation": "affine",
+    "randomcrop": "crop",
+    "randomerasing": "erasing",
+    "randomgrayscale": "grayscale",
+    "randomhorizontalflip": "flip",
+    "randomverticalflip": "flip",
 }
 _VALUES = {
     "float16": "fp16 half 16 16_mixed 16_true f16",

@@ -20,6 +20,7 @@ from dlrun.blocks.places import IGNORED
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.data.example_weights import parted, with_weights
+from dlrun.data.examples import Examples
 from dlrun.data.image_files.pixels import FITS
 from dlrun.data.torchvision_import import import_torchvision
 from dlrun.errors import UserError
@@ -233,6 +234,22 @@ def test_a_range_that_is_none_is_refused_with_what_to_write(tmp_path: Path) -> N
         of_colours(tmp_path, {"name": "blur", "sigma": [1.0, 4.0]})
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("v2.ColorJitter", "colour_jitter"),
+        ("RandomResizedCrop", "random_resized_crop"),
+        ("RandomHorizontalFlip", "flip"),
+        ("RandomErasing", "erasing"),
+        ("GaussianBlur", "blur"),
+        ("RandomRotation", "affine"),
+    ],
+)
+def test_the_names_of_torchvision_lead_to_dlruns(theirs: str, ours: str) -> None:
+    with pytest.raises(UserError, match=f"dlrun's name is {ours} "):
+        PARTS.part("augmentations", theirs)
+
+
 # ------------------------------------------------------------------------ the scale of pixels
 
 
@@ -255,8 +272,6 @@ def test_colours_change_alike_whatever_the_preprocessing(normalise: str, tmp_pat
 
 def test_a_blur_and_a_crop_are_the_same_before_and_after_normalising() -> None:
     pixels = torch.randint(0, 256, (8, 3, ROWS, COLUMNS), generator=stream(), dtype=torch.uint8)
-    from dlrun.data.examples import Examples
-
     prepare = FITS["train"](Examples(pixels, torch.zeros(8)))
     for name in ("blur", "random_resized_crop"):
         first, last = change(name, pixels.float()), change(name, prepare(pixels))
