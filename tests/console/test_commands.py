@@ -847,6 +847,14 @@ def test_data_that_moved_are_named_anew(dlrun: Dlrun, runs_dir: Path, tmp_path: 
     assert dlrun("resume", "last", "epochs=3", f"dataset.path={tmp_path / 'moved.csv'}").code == 0
 
 
+def test_images_are_shown_as_augmented_before_training(dlrun: Dlrun, tiny: Path, tmp_path: Path) -> None:
+    images = ("dataset={name: shapes, images: 6, test_images: 2, size: 16}", "architecture={name: unet}")
+    for changes, there in (("[]", False), ("[flip]", True)):
+        done = dlrun("data", tiny, *images, f"augmentations={changes}", "--out", tmp_path / changes)
+        assert done.code == 0, done.err
+        assert (tmp_path / changes / "augmented.png").exists() is there
+
+
 def test_a_dataset_is_shown_before_anything_is_trained(
     dlrun: Dlrun, tiny: Path, runs_dir: Path, tmp_path: Path
 ) -> None:
