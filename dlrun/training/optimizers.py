@@ -249,7 +249,8 @@ class OptimizerPart:
             with suppress(*_FAILURES):  # then it is not the groups
                 replace(self, groups=WeightGroups())._step_once(shapes)
                 what = f"{self.name} makes no step of weights in groups: {reason_of(error)}"
-                raise UserError(what, fix="leave groups out, or take another optimizer") from error
+                keys = " and ".join(self.groups.keys)
+                raise UserError(what, fix=f"leave {keys} out, or take another optimizer") from error
 
     def _step_once(self, shapes: Sequence[tuple[str, Sequence[int]]]) -> None:
         weights = [(name, nn.Parameter(_filled([min(size, 2) for size in shape]))) for name, shape in shapes]

@@ -273,12 +273,18 @@ def _recipe(
 
 
 def _note_unmeasured(noting: Noting, config: Config, recipe: Recipe, data: Data) -> None:
-    """Note the columns that the config names, but training does not measure."""
+    """Note the columns that the config names, but training does not measure.
+
+    A metric that is not in the recipe, though in the config, has a mistake of its own.
+    """
     measured = recipe.columns()
+    mistaken = {choice.name for choice in config.metrics} - {*recipe.metrics}
     wanted = {"monitor": config.monitor} if config.monitor else {}
     judged = [claim for claim in config.expect if claim != "seconds" and claim not in config.not_judged]
     wanted |= {f"expect.{claim}": claim.removeprefix("best.") for claim in judged}
     for key, column in wanted.items():
+        if column.partition("_")[2] in mistaken:
+            continue
         with noting(key):
             if column not in measured:
                 fix = "set evaluate_train_every" if column.startswith("trainset_") else ""

@@ -89,9 +89,10 @@ def refuse_unsuited(
     suiting = {data.task}
     if part.kind in ("loss", "metrics"):
         suiting.add(parts.part("task", data.task).constants.get("parts_of", data.task))
+    estimates = task is None or task.are_estimates
     if made_for and not suiting & {*made_for}:
         what = f"{part.name} is for {' or '.join(made_for)}, but {dataset or 'this'} is a {data.task} task"
-        raise UserError(what, **_suited_instead(parts, part, data.task, suiting))
+        raise UserError(what, **_suited_instead(parts, part, data.task, suiting, estimates))
     fitting = {
         "plane": data.shape == (2,),
         "images": len(data.shape) == 3,
@@ -105,14 +106,14 @@ def refuse_unsuited(
         }
         wanted = said.get(inputs or "", inputs)
         what = f"{part.name} is for inputs of {wanted}, but those of {dataset} are {data.said_shape}"
-        raise UserError(what, **_suited_instead(parts, part, data.task, suiting))
-    if task and part.constants.get("of_estimates") and not task.are_estimates:
+        raise UserError(what, **_suited_instead(parts, part, data.task, suiting, estimates))
+    if part.constants.get("of_estimates") and not estimates:
         what = f"{part.name} compares outputs with targets, but the loss is not smallest where they are equal"
         what = f"{what}, or not only there, so that they are no estimates of them"
-        raise UserError(what, **_suited_instead(parts, part, data.task, suiting))
+        raise UserError(what, **_suited_instead(parts, part, data.task, suiting, estimates))
     if part.constants.get("of_augmentations") and not is_augmented:
         what = f"{part.name} shows the augmentations of a config, and this one has none"
-        raise UserError(what, **_suited_instead(parts, part, data.task, suiting))
+        raise UserError(what, **_suited_instead(parts, part, data.task, suiting, estimates))
     model = part.constants.get("model")
     if layers is None or model is None:
         return
@@ -124,7 +125,7 @@ def refuse_unsuited(
     if not made[model]:
         wanted = {"convolution": "a convolution", "one layer": "a single, fully connected layer"}
         what = f"{part.name} is for a model with {wanted[model]}"
-        raise UserError(what, **_suited_instead(parts, part, data.task, suiting))
+        raise UserError(what, **_suited_instead(parts, part, data.task, suiting, estimates))
 
 
 class _Remedy(TypedDict, total=False):
@@ -134,10 +135,13 @@ class _Remedy(TypedDict, total=False):
     instead: tuple[str, object]
 
 
-def _suited_instead(parts: Parts, part: Part, task: str, suiting: Collection[str]) -> _Remedy:
+def _suited_instead(
+    parts: Parts, part: Part, task: str, suiting: Collection[str], estimates: bool
+) -> _Remedy:
     """The remedy for a part that does not suit: another one for the tasks `suiting`, or none of its kind.
 
-    The loss is the usual one of the task, or of that whose losses serve it.
+    The loss is the usual one of the task, or of that whose losses serve it; a metric of estimates is none
+    where outputs are no `estimates`.
     """
     if part.kind == "plots":
         return _writing("plots", ["auto"], " for those that suit")
@@ -149,9 +153,11 @@ def _suited_instead(parts: Parts, part: Part, task: str, suiting: Collection[str
     suited: list[tuple[int, str]] = []
     for name in parts.names(part.kind):
         with suppress(UserError):
-            stated = parts.part(part.kind, name).constants.get("task") or ()
+            constants = parts.part(part.kind, name).constants
+            stated = constants.get("task") or ()
             made_for = {stated} if isinstance(stated, str) else {*stated}
-            suited += [(len(made_for), name)] if made_for & {*suiting} else []
+            suits = made_for & {*suiting} and (estimates or not constants.get("of_estimates"))
+            suited += [(len(made_for), name)] if suits else []
     if not suited:
         return {"fix": "leave it out"} if part.kind == "metrics" else {}
     first = min(suited)[1]  # that of fewest tasks: f1 is for several classes too, each true or false

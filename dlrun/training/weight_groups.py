@@ -49,7 +49,13 @@ class WeightGroups:
     frozen: frozenset[str] = frozenset()  # names of weights that may learn later
 
     def __bool__(self) -> bool:
-        return bool(self.groups or self.factors or self.undecayed)
+        return bool(self.keys)
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of a config that have made these groups."""
+        made_by = {"groups": self.groups, "layer_decay": self.factors, "no_decay": self.undecayed}
+        return [key for key, made in made_by.items() if made]
 
     def parted(self, weights: Sequence[Named]) -> list[tuple[dict[str, Any], list[Named]]]:
         """The options and the weights of each group that has any; first those of weights in no group.

@@ -158,6 +158,15 @@ def test_a_metric_of_estimates_is_refused_where_outputs_are_logits(metric: str, 
     with pytest.raises(ConfigError) as refused:
         planned(parts, dataset="coin", loss="logits", metrics=[metric])
     assert "compares outputs with targets" in str(refused.value.mistakes[0])
+    assert str(refused.value.mistakes[0]).endswith("leave it out")  # no other metric suits either
+
+
+def test_a_metric_that_is_refused_is_not_missed_as_a_column_too(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, PARTS)
+    with pytest.raises(ConfigError) as refused:
+        planned(parts, dataset="coin", loss="logits", metrics=["mae"], monitor="train_mae")
+    [mistake] = map(str, refused.value.mistakes)
+    assert "metrics: mae compares outputs with targets" in mistake
 
 
 def test_a_scaled_target_is_refused_where_outputs_are_no_estimates_of_it(tmp_path: Path) -> None:

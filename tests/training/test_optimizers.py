@@ -415,6 +415,13 @@ def test_groups_are_refused_for_an_optimizer_whose_step_takes_none(options: dict
     assert planned(**lbfgs, groups=[{"match": "*", **options}])
 
 
+def test_the_remedy_for_an_optimizer_without_groups_names_the_keys_that_made_them() -> None:
+    with pytest.raises(ConfigError) as refused:
+        planned(optimizer={"name": "lbfgs"}, batch_size="full", layer_decay=0.5)
+    [mistake] = map(str, refused.value.mistakes)
+    assert mistake.endswith("but got 2; leave layer_decay out, or take another optimizer")
+
+
 def test_an_optimizer_that_cannot_be_tried_on_small_weights_has_groups(parts: Parts) -> None:
     assert planned(parts, **changes("wide", groups=[{"match": "*.bias", "lr": "0.5x"}]))
 
