@@ -13,13 +13,15 @@ from dlrun.errors import UserError
 Score = Callable[[float, float, float, float], float]  # hits, predicted, true, all -> the score
 
 
-def hits_said_true(outputs: Tensor, targets: Tensor) -> Tensor:
+def hits_said_true(outputs: Tensor, targets: Tensor, average: Average = "macro") -> Tensor:
     """The hits, the predicted and the true examples of each class, (n, 3 · classes), of 0 and 1.
 
     `outputs` (n, classes) with targets (n,), whose largest predicts; or of labels, logits (n, labels) with
-    targets (n, labels).
+    targets (n, labels), which raise UserError if the score is to be the `average` binary: none is the second.
     """
     if targets.dim() == outputs.dim():
+        if average == "binary":
+            raise UserError("average: binary is of two classes, and these are labels", fix="take macro")
         said, true = outputs > 0, targets > 0.5
     else:
         classes = torch.arange(outputs.shape[1], device=outputs.device)

@@ -21,7 +21,7 @@ def specificity(outputs: Tensor, targets: Tensor, *, average: Average = "macro")
         average: Way of averaging: all classes alike (macro), by their true examples (weighted), of the counts
             of all classes together (micro), or of the second of two classes alone (binary).
     """
-    return hits_said_true(outputs, targets)
+    return hits_said_true(outputs, targets, average)
 
 
 def finish(means: list[float], *, average: Average) -> float:

@@ -131,7 +131,8 @@ def what_is_frozen(noting: Noting, config: Config, build: Callable[[], nn.Module
     """The weights that the config freezes."""
     with noting("freeze_epochs"):
         if config.freeze_epochs and not config.freeze:
-            raise UserError("no weights are frozen", fix="name some in freeze, such as ['*', '!fc.*']")
+            fix = "name some in freeze, such as ['*', '!fc.*'], or set freeze_epochs: null"
+            raise UserError("no weights are frozen", fix=fix)
     if not config.freeze or noting.mistakes:
         return Freezing()
     with noting("freeze"):

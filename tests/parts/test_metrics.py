@@ -19,6 +19,7 @@ from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data
 from dlrun.data.torchvision_import import import_torchvision
+from dlrun.errors import UserError
 from dlrun.training.losses import loss_part
 from dlrun.training.named_parts import metric
 
@@ -99,6 +100,13 @@ def test_scores_of_labels_are_those_of_scikit_learn(name: str, average: str) -> 
     targets = (torch.rand(40, 3, generator=stream) < 0.4).float()
     theirs = getattr(sklearn, f"{name}_score")(targets, outputs > 0, average=average)
     assert figure(name, outputs, targets, average=average) == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize("name", ["precision", "recall", "f1", "specificity"])
+def test_the_score_of_a_second_class_is_refused_for_two_labels(name: str) -> None:
+    outputs = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+    with pytest.raises(UserError, match="average: binary is of two classes, and these are labels"):
+        figure(name, outputs, (outputs > 0).float(), average="binary")
 
 
 OF_DECISIONS = {
