@@ -69,8 +69,7 @@ def fit(
             rates = set_rates(optimizers, recipe.schedule.multipliers(progress, state.histories))
             update_once(*batch)
             within.step += 1
-        row = named("train", meter.means())
-        seconds = within.seconds
+        row, seconds = named("train", meter.means()), within.seconds
         if split and epoch % recipe.evaluate_every == 0:
             row |= named(split, evaluate(model, data[split], recipe, hardware))
         if recipe.evaluate_train_every and epoch % recipe.evaluate_train_every == 0:

@@ -71,7 +71,7 @@ def test_a_stranger_follows_it_in_a_fresh_clone(tmp_path: Path) -> None:
     clone = tmp_path / "dlrun"
     subprocess.run(["git", "clone", "-q", PROJECT, clone], check=True)
     script = "\n".join([INSTALL, "source .venv/bin/activate", *(f"dlrun {row}" for row in ROWS), LOOP])
-    ours = ("PYTHONPATH", "DLRUN_PARTS", "VIRTUAL_ENV")
+    ours = ("PYTHONPATH", "DLRUN_PARTS", "VIRTUAL_ENV", "COLUMNS")  # the last by what runs tests at once
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     done = subprocess.run(

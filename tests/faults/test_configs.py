@@ -456,7 +456,7 @@ def test_a_command_refuses_whatever_is_no_config_soon(fault: Fault, tmp_path: Pa
 def test_what_cannot_be_meant_is_refused_and_named(fault: Fault, base: Path, key: str, value: str) -> None:
     [found] = mistakes(base, [f"{key}={value}"])
     assert found.startswith(f"on the command line: {key}")
-    assert len(found) < 420
+    assert len(found) < 600
     fault.count(values=1)
 
 
@@ -594,7 +594,7 @@ def test_a_misspelt_key_option_or_part_is_answered_with_its_neighbour(fault: Fau
             choice = {"name": misspelt(name)}
             found = refusal(plain | {"metrics": [], kind: [choice] if several else choice}, parts)[0]
             assert f"there is no {kind}/{misspelt(name)}.py; did you mean {name!r}?" in found, found
-            assert all(other in found for other in names)
+            assert len(names) > 20 or all(other in found for other in names), found
             part = parts.part(kind, name)
             for option in part.options:
                 if misspelt(option) in part.options:
@@ -730,6 +730,8 @@ def some_config(parts: Parts, random: random.Random) -> dict[str, Any]:
     plain["device"] = random.choice(["auto", "cpu", "cuda:1", "mps"])
     if plain["batch_size"] == "full" or plain.get("epoch_examples"):  # these contradict each other
         plain["drop_last"] = False
+    if plain["batch_size"] == "full":
+        plain["sampling"] = "shuffled"
     if plain["batch_size"] == "full":
         plain["epoch_examples"] = None
     plain["monitor"] = random.choice([None, "train_loss", "valid_loss"])

@@ -295,7 +295,11 @@ ANOTHER = {
     "monitor": ("train_accuracy", "monitor (was None, now train_accuracy)"),
     "groups": ("[{match: '*.bias', lr: 0.1x}]", "groups (was []"),
     "task": ("classification", "task (was None, now classification)"),
+    "freeze": ("['0.*']", "freeze (was []"),
+    "layer_decay": ("0.5", "layer_decay (was None, now 0.5)"),
 }
+# Those that another key is needed for: without it they are refused in any run.
+DEPENDENT = ("freeze_epochs", "no_decay", "gradient_clip_mode", "min_delta", "patience_warmup")
 # Those that may be others, since what is learnt does not depend on them.
 ALLOWED = {
     "epochs": "5",
@@ -312,7 +316,7 @@ ALLOWED = {
 
 
 def test_every_key_of_a_config_may_be_another_or_may_not() -> None:
-    assert ANOTHER.keys() | ALLOWED.keys() == KEYS.keys()
+    assert ANOTHER.keys() | ALLOWED.keys() | {*DEPENDENT} == KEYS.keys()
     assert {key for key in KEYS if may_change_at_resume(key)} == ALLOWED.keys()
     assert may_change_at_resume("dataset.path")
     assert not may_change_at_resume("dataset.seed")
