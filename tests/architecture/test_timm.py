@@ -22,6 +22,8 @@ from dlrun.training.plan import Plan
 from dlrun.training.plan_making import make_plan
 from dlrun.training.weights_file import with_weights_found
 
+pytestmark = pytest.mark.slow  # timm is imported, which takes as long as many small runs
+
 
 @pytest.fixture
 def models() -> Any:

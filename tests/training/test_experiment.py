@@ -102,8 +102,17 @@ WAYS: list[Callable[[Run, dict[str, Any]], None]] = [
 ]
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16"])
-@pytest.mark.parametrize("name", Parts().names("optimizer"))
+IN_FLOAT16 = ("adam", "lbfgs", "sgd")  # by which gradients are scaled; the others in the slow tests
+PRECISIONS = [
+    *((name, "float32") for name in Parts().names("optimizer")),
+    *(
+        pytest.param(name, "float16", marks=[] if name in IN_FLOAT16 else pytest.mark.slow)
+        for name in Parts().names("optimizer")
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "precision"), PRECISIONS)
 def test_resuming_is_as_if_it_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, precision: str
 ) -> None:
