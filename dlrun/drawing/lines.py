@@ -39,6 +39,14 @@ class Look(NamedTuple):
     marker: str = ""
 
 
+class Line(NamedTuple):
+    """A drawn line: its look, its epochs (n,) and its figures (n, copies)."""
+
+    look: Look
+    epochs: Numbers
+    values: Numbers
+
+
 def look_of(number: int, label: str) -> Look:
     """The style of one of many lines: by its number a colour, dashes and a marker."""
     colour, marker = CLASS_COLOURS[number % len(CLASS_COLOURS)], MARKERS[number % len(MARKERS)]
