@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -17,6 +17,17 @@ def is_among_largest(outputs: Tensor, targets: Tensor, k: int) -> Tensor:
         outputs = torch.cat([torch.zeros_like(outputs), outputs], 1)
     largest = outputs.topk(min(k, outputs.shape[1]), 1).indices
     return (largest == targets.unsqueeze(1)).any(1)
+
+
+def mean_over_classes(
+    area: Callable[[Tensor, Tensor], Tensor], logarithms: Tensor, targets: Tensor, weights: Tensor | None
+) -> Tensor:
+    """The mean, (), of an `area` for each class against all others; nan if no class has both.
+
+    `area` is given what `above_each` gives.
+    """
+    each = [area(*above_each(*own, weights)) for own in one_against_the_rest(logarithms, targets)]
+    return torch.stack(each).mean() if each else torch.tensor(torch.nan)
 
 
 def one_against_the_rest(logarithms: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

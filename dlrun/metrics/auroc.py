@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dlrun.blocks.rankings import above_each, one_against_the_rest
+from dlrun.blocks.rankings import mean_over_classes
 
 task = ("classification", "multilabel")
 whole = True
@@ -21,11 +21,9 @@ def auroc(log_probabilities: Tensor, targets: Tensor, weights: Tensor | None = N
     each class against all others. A class of all examples or of none is left out; without another one it is
     nan. Source: Fawcett 2006.
     """
-    each = [_of_class(*own, weights) for own in one_against_the_rest(log_probabilities, targets)]
-    return torch.stack(each).mean() if each else torch.tensor(torch.nan)
+    return mean_over_classes(_of_class, log_probabilities, targets, weights)
 
 
-def _of_class(scores: Tensor, applies: Tensor, weights: Tensor | None) -> Tensor:
-    hits, others = above_each(scores, applies, weights)
+def _of_class(hits: Tensor, others: Tensor) -> Tensor:
     shares, false = hits / hits[-1], others / others[-1]
     return torch.trapezoid(torch.cat([shares.new_zeros(1), shares]), torch.cat([false.new_zeros(1), false]))
