@@ -22,6 +22,7 @@ MARKED = 7  # points with a marker of a line that has many
 FEW = 20  # up to so many points get markers
 CALM = 300  # beyond so many points lines are thin, because thick ones blur noise
 MANY = 1000  # blocks of epochs in which a long run is drawn
+IN_UNIT = ("l1", "mae", "rmse", "medae", "pinball")  # losses and metrics in the unit of the target
 IN_NATS = {"cross_entropy", "cross_entropy_scratch", "nll", "bce"}
 
 
@@ -165,7 +166,7 @@ def unit(trained: Trained, figure: str, *, brackets: bool = False) -> str:
     name = trained.plan.config.loss.name if figure == "loss" else figure
     name = name.removesuffix("_scratch")
     target = shown(trained.data.unit, 12)
-    found = {"l1": target, "mae": target, "rmse": target, "mse": f"{target}²" if target else ""}.get(name, "")
-    if figure == "loss" and name in IN_NATS:
+    found = target if name in IN_UNIT else f"{target}²" if name == "mse" and target else ""
+    if name == "log_loss" or (figure == "loss" and name in IN_NATS):
         found = "nats"
     return (f" ({found})" if brackets else f" {found}") if found else ""

@@ -18,6 +18,22 @@ _NAMES = {
     "top_k": "top-k accuracy",
     "bits_per_character": "bits per character",
     "exact_match": "exact match",
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "matthews": "Matthews correlation",
+    "kappa": "Cohen's kappa",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "ece": "ECE",
+    "mape": "MAPE",
+    "smape": "sMAPE",
+    "medae": "MedAE",
+    "msle": "MSLE",
+    "explained_variance": "explained variance",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "pinball": "pinball loss",
 }
 
 

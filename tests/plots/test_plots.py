@@ -403,6 +403,9 @@ def test_errors_that_fall_over_a_decade_have_a_logarithmic_axis(tmp_path: Path) 
     [
         ("loss", "loss (nats)"),
         ("f1", "F1"),
+        ("auroc", "AUROC"),
+        ("log_loss", "log loss (nats)"),
+        ("matthews", "Matthews correlation"),
         ("top5", "top-5 accuracy (fraction)"),
         ("accuracy", "accuracy (fraction)"),
     ],
@@ -416,10 +419,10 @@ def test_the_loss_of_a_scaled_target_has_no_unit(tmp_path: Path, scaled: bool) -
     path = tmp_path / "table.csv"
     path.write_text("x,y\n" + "".join(f"{n % 9},{n % 9 + n % 2}\n" for n in range(60)))
     table = {"name": "csv", "path": str(path), "target": "y", "unit": "€", "scale_target": scaled}
-    run = trained(planned(dataset=table, loss="mse", metrics=["mae"], epochs=1), tmp_path / "runs")
-    loss, mae = drawn(opened(run), "curves").axes
+    run = trained(planned(dataset=table, loss="mse", metrics=["mae", "medae"], epochs=1), tmp_path / "runs")
+    loss, mae, medae = drawn(opened(run), "curves").axes
     assert loss.get_ylabel() == ("loss" if scaled else "loss (€²)")
-    assert mae.get_ylabel() == "MAE (€)"
+    assert mae.get_ylabel() == "MAE (€)" and medae.get_ylabel() == "MedAE (€)"
 
 
 def test_curves_need_no_model(tmp_path: Path) -> None:
