@@ -140,6 +140,12 @@ class Config:
         "the first epochs, in which the weights of `freeze` keep their values; null: all", None
     )
     schedule: Choice = _key("the learning rate schedule over the run", Choice("constant"), is_timed=False)
+    average: Choice = _key(
+        "averaged weights, kept and measured beside those that are trained: columns such as "
+        "valid_loss_average; best.pt takes them unless monitor names a column of the others",
+        Choice("none"),
+        is_timed=True,
+    )
     gradient_clip: Positive | None = _key(
         "most of a copy's gradient, in the sense of gradient_clip_mode; null: no clipping", None
     )

@@ -11,6 +11,7 @@ _KEYS = {
     "loss": "criterion loss_fn loss_function loss_func objective losses cost",
     "optimizer": "optim optimiser solver opt optimizers",
     "schedule": "scheduler lr_scheduler lr_schedule learning_rate_scheduler lr_scheduler_type schedulers",
+    "average": "ema weight_averaging model_ema averaging use_ema ema_decay model_averaging swa",
     "metrics": "metric",
     "augmentations": "augmentation augment transforms transform data_augmentation",
     "plots": "plot figures pictures",

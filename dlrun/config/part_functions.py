@@ -17,6 +17,7 @@ PASSED = {
     "loss": ("outputs", "targets"),
     "optimizer": ("parameters",),
     "schedule": ("progress",),
+    "average": ("step",),
     "metrics": ("outputs", "targets"),
     "augmentations": ("inputs", "generator"),
     "plots": ("trained",),
@@ -27,6 +28,7 @@ _ASKED_FOR = {
     "dataset": ("known",),
     "architecture": ("data",),
     "schedule": ("epochs", "figures"),
+    "average": ("epochs",),
     "metrics": ("data", "weights"),
 }
 _GIVES = {
@@ -35,6 +37,7 @@ _GIVES = {
     "loss": "a figure for each example, (n,)",
     "optimizer": "a torch.optim.Optimizer",
     "schedule": "the multiplier of the learning rate",
+    "average": "the share of the averaged weights that is kept",
     "metrics": "a figure for each example, (n,)",
     "augmentations": "the changed inputs",
     "plots": "a Figure",
@@ -75,6 +78,8 @@ def refuse_slips(kind: str, function: ast.FunctionDef, path: Path) -> None:
         first = "pixels" if names[:1] == ["pixels"] else "inputs"
         also = [own for own in ("targets", "masks") if own in names][:1]
         passed = (first, *also, "generator")
+    if kind == "average" and names[:1] == ["epoch"]:
+        passed = ("epoch",)
     makes_module = kind == "loss" and names in ([], ["data"])
     if never := [own for own in takes[len(passed) :] if own.arg not in asked_for]:
         said = in_words(own.arg for own in never)

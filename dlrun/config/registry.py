@@ -46,6 +46,7 @@ KINDS = (
     "loss",
     "optimizer",
     "schedule",
+    "average",
     "metrics",
     "augmentations",
     "plots",

@@ -27,7 +27,8 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
     of_epoch = f"epoch {epochs[0]}"
     if len(epochs) > 1:
         of_epoch = f"epochs {min(epochs)} to {max(epochs)} ({found['chosen']})"
-    about = f"{found['run'] or found['checkpoint']}, {of_epoch}, {_examples_of(found)}"
+    weights = f", {found['weights']} weights" if "weights" in found else ""
+    about = f"{found['run'] or found['checkpoint']}, {of_epoch}{weights}, {_examples_of(found)}"
     print_line(about, console)
     if said := about_seen(found):
         print_line(said, console, "yellow")

@@ -14,6 +14,7 @@ from dlrun.console.numbers import duration, number, said_batches, said_trainset
 from dlrun.console.streams import err, out, print_line, print_unbroken
 from dlrun.run_folders.run import DONE
 from dlrun.training.best import said_best
+from dlrun.training.figures import AVERAGED
 
 
 def print_results(
@@ -26,7 +27,7 @@ def print_results(
         figures,
         _measured(summary, figures),
         {
-            name: [number(of_columns.get(column)) for column in figures]
+            name: [number(of_columns.get(column.removesuffix(AVERAGED))) for column in figures]
             for name, of_columns in _baselines(summary).items()
         },
         console,
@@ -35,6 +36,8 @@ def print_results(
         print_line(said, console)
     if len(summary["seeds"]) > 1:
         print_line(f"mean ± standard deviation over {len(summary['seeds'])} seeds", console)
+    if summary.get("average"):
+        print_line(_said_average(summary["average"], len(summary["seeds"])), console)
     if "loss_of_batches" in summary:
         print_line(said_batches(summary["loss_of_batches"]), console)
     print_verdicts(console, summary)
@@ -67,6 +70,17 @@ def _within(summary: Mapping[str, Any]) -> str:
         return f"{begun}, which is saved: resume goes on there"
     again = f"from step {within['saved'] + 1:,} on" if within["saved"] else "from its beginning"
     return f"{begun}, and resume trains it again {again}"
+
+
+def _said_average(found: Mapping[str, Any], seeds: int) -> str:
+    """A line on the weights that are taken, averaged or as trained, with the figure of both."""
+    taken = found["taken"]
+    other = "trained" if taken == "averaged" else "averaged"
+    beside = f"{found['column']} {number(found[taken])}, with the {other} ones {number(found[other])}"
+    several = f"; the averaged ones are better in {found['better_seeds']} of {seeds} seeds" * (seeds > 1)
+    is_best = found["is_better"] is (taken == "averaged")
+    remedy = "" if is_best else f"; to evaluate the {other} ones: --weights {other}"
+    return f"{taken} weights are taken: {beside}{several}{remedy}"
 
 
 def best_epochs(best: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from dlrun.console.model import print_weights
 from dlrun.console.numbers import compact, duration, number, of_seeds, said_trainset
 from dlrun.console.streams import can_redraw, clean, out, print_line, print_warning
 from dlrun.training.best import said_best
+from dlrun.training.figures import AVERAGED
 
 REFRESH = 0.25  # seconds between refreshes of the live view, at least
 REFRESH_SHARE = 40  # and at least this multiple of the last refresh's duration
@@ -67,6 +68,7 @@ class TrainingDisplay:
         about += (
             f" with {layers.parameters:,} parameters{frozen}, {plan.config.optimizer.name}, {plan.device}"
         )
+        about += f", average {plan.config.average.name}" if plan.recipe.averaging.share else ""
         about += f", {len(seeds)} seeds" if len(seeds) > 1 else f", seed {seeds[0]}"
         has_begun = bool(state.epoch or state.step)
         about += f", from epoch {state.epoch + 1}" if has_begun else ""
@@ -205,10 +207,12 @@ def epochs_table(
     if len(counts) > 1:
         caption = "means over the seeds that have not stopped early"
     table = plain_table(caption=caption)
-    table.add_column("\nepoch", justify="right", no_wrap=True, min_width=marked)
-    for column in shown:
-        split, _, figure = column.partition("_")
-        table.add_column(f"{split}\n{figure}" if figure else f"\n{split}", justify="right", no_wrap=True)
+    headings = [_heading(column) for column in ("epoch", *shown)]
+    lines = max(heading.count("\n") for heading in headings)
+    headings = ["\n" * (lines - heading.count("\n")) + heading for heading in headings]
+    table.add_column(headings[0], justify="right", no_wrap=True, min_width=marked)
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right", no_wrap=True)
     for epoch, row in rows.items():
         cells = []
         for column in shown:
@@ -221,3 +225,10 @@ def epochs_table(
         mark, style = ("★ ", "bold") if epoch == best else ("", "")
         table.add_row(f"{mark}{epoch}", *cells, style=style)
     return table
+
+
+def _heading(column: str) -> str:
+    """A column's name in lines: its split, its figure, and `average` for that of averaged weights."""
+    split, _, figure = column.partition("_")
+    of_average = figure.endswith(AVERAGED)
+    return "\n".join(filter(None, [split, figure.removesuffix(AVERAGED), AVERAGED[1:] * of_average]))

@@ -40,7 +40,7 @@ CLASS_COLOURS = (
 )
 MARKERS = "os^DvPX<>p"  # beside the colours, for those who do not see them, and for print
 DASHES = ("-", "--", "-.", ":")
-BLUE, RED, LIGHT_BLUE = CLASS_COLOURS[0], CLASS_COLOURS[1], CLASS_COLOURS[5]
+BLUE, RED, GREEN, LIGHT_BLUE = CLASS_COLOURS[0], CLASS_COLOURS[1], CLASS_COLOURS[2], CLASS_COLOURS[5]
 SOLID = "\u00a0"  # a space at which no line breaks
 LETTER = 0.54  # mean width of a letter over its height
 
@@ -74,7 +74,8 @@ def capitalised(text: str) -> str:
 def headline(trained: Trained, what: str, *facts: str) -> str:
     """A title in two lines: `what` is shown, then the run, its dataset and all `facts` that are not empty."""
     name = trained.run.name if trained.run else trained.plan.config.name
-    known = [shown(name, 30), shown(trained.plan.dataset_said, 32), *filter(None, facts)]
+    averaged = "averaged weights" if trained.weights_taken == "averaged" else ""
+    known = [shown(name, 30), shown(trained.plan.dataset_said, 32), *filter(None, (averaged, *facts))]
     return f"{what}\n{' · '.join(known)}"
 
 

@@ -25,6 +25,7 @@ from dlrun.drawing.lines import (
 from dlrun.drawing.steep_beginnings import beyond, flattened, magnify_the_end, make_logarithmic, needs_decades
 from dlrun.drawing.style import (
     BLUE,
+    GREEN,
     GREY,
     INK,
     LIGHT_BLUE,
@@ -41,7 +42,7 @@ from dlrun.drawing.style import (
     tidy,
 )
 from dlrun.errors import UserError
-from dlrun.training.figures import column_name, figure_name
+from dlrun.training.figures import AVERAGED, column_name, figure_name
 from dlrun.training.trained import Trained
 
 automatic = True
@@ -52,6 +53,11 @@ LINES = {  # lower lines are wider, so that none is hidden
     "trainset": Look("training, evaluated after the epoch", BLUE, "--", 2.2, 3),
     "valid": Look("valid", RED, "-", 1.5, 4),
     "test": Look("test", RED, "-", 1.5, 4),
+}
+AVERAGES = {  # of the same splits
+    "trainset": Look("training, averaged", BLUE, ":", 2.2, 5),
+    "valid": Look("valid, averaged", GREEN, "-", 1.5, 6),
+    "test": Look("test, averaged", GREEN, "-", 1.5, 6),
 }
 DASHES = ("-", "--", "-.")  # of the loss and the metrics, if they share a chart
 
@@ -92,16 +98,17 @@ def curves(
         tidy(axes)
         lines = list[Line]()
         for column in recipe.columns():
-            split, figure = column.split("_", 1)
+            figure = column.removesuffix(AVERAGED).split("_", 1)[1]
             if figure in group:
-                look = LINES[split] if panels == "each" else together(split, figure, figures.index(figure))
+                look = look_of(column) if panels == "each" else together(column, figures.index(figure))
                 epochs, found = measured(columns, column)
                 if len(epochs):
                     draw_line(axes, look, epochs, found)
                 lines.append(Line(look, epochs, found))
         for number, epoch in enumerate(sorted({*best})):
             epochs_said = "" if panels == "one" else f" epoch{'s' * (len({*best}) > 1)}"
-            label = f"best{epochs_said} by {shown(column_name(trained.plan.monitor), 28)}"
+            monitor = trained.plan.monitor.removesuffix(AVERAGED)  # the title says that it is of averages
+            label = f"best{epochs_said} by {shown(column_name(monitor), 28)}"
             label = label if number == 0 else "_"
             axes.axvline(epoch, color=GREY, linewidth=1.2, linestyle=":", label=label, zorder=1)
         axes.set_ylabel(", ".join(axis_label(trained, figure) for figure in group), fontsize=TEXT)
@@ -130,12 +137,17 @@ def curves(
     return picture
 
 
-def together(split: str, figure: str, number: int) -> Look:
-    """The style of a line in a shared chart: a colour for each split, dashes for each figure."""
-    look = LINES[split]
-    return look._replace(
-        label=f"{split} {shown(figure_name(figure))}", dashes=DASHES[number % len(DASHES)], width=2.0
-    )
+def look_of(column: str) -> Look:
+    """The style of a column's line: a colour for each split, another one for averaged weights."""
+    split = column.partition("_")[0]
+    return (AVERAGES if column.endswith(AVERAGED) else LINES)[split]
+
+
+def together(column: str, number: int) -> Look:
+    """The style of a line in a shared chart, with dashes for each figure."""
+    split, figure = column.removesuffix(AVERAGED).split("_", 1)
+    label = f"{split} {shown(figure_name(figure))}{', averaged' * column.endswith(AVERAGED)}"
+    return look_of(column)._replace(label=label, dashes=DASHES[number % len(DASHES)], width=2.0)
 
 
 def best_epochs(trained: Trained, columns: dict[str, Numbers]) -> list[int]:
@@ -164,7 +176,7 @@ def title(trained: Trained, columns: dict[str, Numbers], best: Sequence[int]) ->
     recipe = trained.plan.recipe
     figure = next(iter(recipe.metrics), "loss")
     split = recipe.evaluation_split or ("trainset" if recipe.evaluate_train_every else "train")
-    epochs, values = measured(columns, f"{split}_{figure}")
+    epochs, values = measured(columns, f"{split}_{figure}{AVERAGED * trained.plan.takes_averaged}")
     split = {"trainset": "train"}.get(split, split)
     what = f"no {split} {shown(figure_name(figure))} was measured"
     if len(epochs):

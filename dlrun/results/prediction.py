@@ -31,6 +31,7 @@ from dlrun.results.mistaken_inputs import mistaken_input
 from dlrun.results.predicted_images import PredictedImages, new_files, written_images
 from dlrun.system.file_names import meant_file
 from dlrun.training.checkpoint import Checkpoint
+from dlrun.training.checkpoint_entries import WhichWeights
 from dlrun.training.opening import open_model, open_plan
 from dlrun.training.plan import Plan
 from dlrun.training.trained import outputs_for
@@ -131,6 +132,7 @@ def predict_files(
     name: str = "predicted",
     *,
     with_columns: bool = False,
+    weights: WhichWeights | None = None,
     warn: Callable[[str], None] = lambda text: None,
 ) -> PredictedPieces | Continuations | PredictedImages:
     """Predict the inputs in some files with the model of a checkpoint; its training data is not needed.
@@ -139,13 +141,13 @@ def predict_files(
     Of a model of texts an input may be given itself; one that continues texts does so by `sampling`.
     Predictions that are images are written into the folder `out`, by default NAME-masks or
     NAME-reconstructions in the working directory. An input that cannot be predicted has a row with its
-    problem. `with_columns` shows the cells of a table beside the predictions. `warn` is told when memory
-    suffices for fewer inputs at once only. Raises CheckpointRefused as
-    evaluation does, UserError for a file or a text that the model cannot take, and for an image that would
-    replace a file.
+    problem. `with_columns` shows the cells of a table beside the predictions. `weights` are those to take of
+    a run that averaged them, by default the ones that its `monitor` chose. `warn` is told when memory
+    suffices for fewer inputs at once only. Raises CheckpointRefused as evaluation does, UserError for a file
+    or a text that the model cannot take, and for an image that would replace a file.
     """
     words = [f"device={device}"] if device else []
-    plan, preprocessing, saved = open_plan(path, words, parts, data_dir)
+    plan, preprocessing, saved = open_plan(path, words, parts, data_dir, weights=weights)
     if sampling and not plan.task.continues:
         raise UserError("--length, --temperature and --seed are for a model that continues texts")
     if out and not plan.task.image_name:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -14,11 +15,15 @@ from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data
 from dlrun.errors import CheckpointRefused, UserError, shortened
+from dlrun.training.averaging import AVERAGE
 from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.copies import Copies
 from dlrun.training.provenance import Misfit
 
 CLASS_WEIGHTS = "class_weights"  # among the data of a checkpoint, and in summary.json
+SHOWN = "shown"  # in the state of a checkpoint with averaged weights: the entry of those that are evaluated
+WhichWeights = Literal["trained", "averaged"]
+_ENTRIES: dict[WhichWeights, str] = {"trained": "model", "averaged": AVERAGE}
 
 
 def config_of(saved: Checkpoint, path: Path, parts: Parts) -> Config:
@@ -45,6 +50,30 @@ def epochs_of(state: dict[str, Any]) -> list[int]:
         if type(epoch) is not int or not 0 <= epoch < 2**63:
             raise ValueError("epoch")
     return epochs
+
+
+def with_weights(saved: Checkpoint, path: Path, wanted: WhichWeights | None) -> Checkpoint:
+    """The checkpoint whose model has the `wanted` weights; None: those that its run shows.
+
+    Raises UserError if it has no averaged ones, CheckpointRefused if it shows others than it has.
+    """
+    state = saved.state
+    if AVERAGE not in state:
+        if wanted == "averaged":
+            fix = "train with average: ema or average: swa"
+            raise UserError("its run kept no averaged weights", where=str(path), fix=fix)
+        return saved
+    entry = _ENTRIES[wanted] if wanted else state.get(SHOWN)
+    if not isinstance(entry, str) or entry not in _ENTRIES.values() or entry not in state:
+        raise CheckpointRefused("it does not say which of its weights are shown", where=str(path))
+    return replace(saved, state=state | {"model": state[entry], SHOWN: entry})
+
+
+def which_weights(saved: Checkpoint) -> WhichWeights | None:
+    """The weights that `with_weights` gave a checkpoint's model; None if there are no averaged ones."""
+    if AVERAGE not in saved.state:
+        return None
+    return "averaged" if saved.state[SHOWN] == AVERAGE else "trained"
 
 
 def load_weights(model: Copies, saved: list[dict[str, Tensor]], path: Path, *, assign: bool = False) -> None:

@@ -144,6 +144,12 @@ class Apart(_Seeded):
             for name in norms:
                 copy.get_submodule(name).train(learns)
 
+    def values(self) -> Iterator[Tensor]:
+        """Yield every weight and buffer, in a fixed order."""
+        for copy in self.copies:
+            yield from copy.parameters()
+            yield from copy.buffers()
+
     def compile(self) -> None:
         """Compile every copy with torch.compile at its first call; its parameters and their names stay."""
         for copy in self.copies:
@@ -223,6 +229,11 @@ class Stacked(_Seeded):
         """Yield the stacked weights (copies, …) by their names in a copy."""
         yield from zip(self._names, self._weights, strict=True)
 
+    def values(self) -> Iterator[Tensor]:
+        """Yield every stacked weight and buffer (copies, …), in a fixed order."""
+        yield from self._weights
+        yield from self._fixed.values()
+
     def freeze(self, weights: Collection[str], norms: Collection[str], *, learns: bool) -> None:
         """Let weights learn or not, and layers take new running statistics or not, by names in a copy."""
         for name, weight in self.named_weights():
@@ -254,6 +265,18 @@ class Stacked(_Seeded):
 
 
 Copies = Apart | Stacked
+
+
+def some_of(model: Copies, indices: Sequence[int]) -> Copies:
+    """The model of some of the copies, whose weights it shares, or takes over if they are stacked."""
+    some = Apart.of([model.copies[index] for index in indices], [model.seeds[index] for index in indices])
+    return Stacked(some) if isinstance(model, Stacked) else some
+
+
+def whole_of(model: Copies, training: Copies) -> Copies:
+    """The model of all copies as they stand, where `training` may have taken over some that are stacked."""
+    is_parted = training is not model and isinstance(model, Stacked)
+    return some_of(model, range(len(model.seeds))) if is_parted else model
 
 
 def weights_of(model: Copies) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from dlrun.errors import UserError
 from dlrun.training.baselines import reported_recipe
 from dlrun.training.beside_baselines import said_worst, shortfalls
 from dlrun.training.checkpoint import Checkpoint
+from dlrun.training.figures import AVERAGED
 from dlrun.training.loop import predictions
 from dlrun.training.meters import meter_for
 from dlrun.training.ownership import how_foreign
@@ -42,7 +43,8 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
     figures, of_task = _measured(trained, trained.loaded[split])
     column = "trainset" if split == "train" else split  # train_* are running means of an epoch
     baselines = trained.baselines(split)
-    recorded = {figure: _recorded(saved, f"{column}_{figure}", len(seeds)) for figure in figures}
+    ending = AVERAGED * (trained.weights_taken == "averaged")
+    recorded = {figure: _recorded(saved, f"{column}_{figure}{ending}", len(seeds)) for figure in figures}
     return {
         "run": trained.run.name if trained.run else None,
         "checkpoint": str(path),
@@ -53,6 +55,7 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
             if len(set(trained.epochs)) > 1
             else {}
         ),
+        **({"weights": taken} if (taken := trained.weights_taken) else {}),
         "split": None if trained.given else split,
         **({"on": trained.source} if trained.given else {}),
         **_summarised(figures, seeds, trained.loaded[split]),

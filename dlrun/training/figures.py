@@ -7,6 +7,7 @@ from math import isfinite, nan
 from statistics import fmean, stdev
 from typing import Any
 
+AVERAGED = "_average"  # ends the names of figures of averaged weights
 _SPLITS = {"train": "training", "trainset": "training", "valid": "validation", "test": "test"}
 _NAMES = {
     "r2": "R²",
@@ -45,7 +46,10 @@ def figure_name(figure: str) -> str:
 def column_name(column: str) -> str:
     """A column of metrics.csv as texts call it: `validation MAE` of valid_mae; others stay as they are."""
     split, _, figure = column.partition("_")
-    return f"{_SPLITS[split]} {figure_name(figure)}" if figure and split in _SPLITS else column
+    if not figure or split not in _SPLITS:
+        return column
+    of_average = ", averaged weights" if figure.endswith(AVERAGED) else ""
+    return f"{_SPLITS[split]} {figure_name(figure.removesuffix(AVERAGED))}{of_average}"
 
 
 def spread(values: Sequence[float]) -> float | None:

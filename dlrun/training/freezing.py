@@ -39,6 +39,10 @@ class Freezing:
         model.freeze(self.weights, self.norms, learns=learns)
         optimizers.update_only([weight for weight in model.parameters() if weight.requires_grad])
 
+    def norms_in(self, epoch: int) -> frozenset[str]:
+        """The layers whose running statistics do not change in an epoch."""
+        return self.norms if self.epochs is None or epoch <= self.epochs else frozenset()
+
     def ends_after(self, epoch: int) -> bool:
         """True if the weights learn from the next epoch on."""
         return bool(self.weights) and epoch == self.epochs

@@ -20,6 +20,7 @@ from dlrun.data.loaded import Loaded
 from dlrun.data.trees import Tree, expanded, joined
 from dlrun.training.augmentation import Augmentation
 from dlrun.training.copies import Copies
+from dlrun.training.figures import AVERAGED
 from dlrun.training.hardware import Hardware
 from dlrun.training.meters import meter_for
 from dlrun.training.optimizers import Optimizers
@@ -46,7 +47,6 @@ def fit(
     changes = [change.on(data) for change in recipe.augmentations]
     augment = Augmentation(changes, model.seeds, hardware.device)
     meter = meter_for(hardware.device, recipe, model, batches.examples_of_epoch, batch=batches.size)
-    planned, split = recipe.epochs * len(batches), recipe.evaluation_split  # planned: steps of the whole run
 
     def update(*batch: Tree) -> None:
         inputs, targets = augment(*batches.examples(*batch))
@@ -65,17 +65,33 @@ def fit(
         meter.begin(f"epoch {epoch}")
         within = state.enter(WithinEpoch(model, augment, meter))  # maybe after steps that were saved
         for batch in each_batch(batches.shuffled(epoch, within.step)):
-            progress = ((epoch - 1) * len(batches) + within.step + 0.5) / planned
+            step = (epoch - 1) * len(batches) + within.step
+            progress = (step + 0.5) / (recipe.epochs * len(batches))
             rates = set_rates(optimizers, recipe.schedule.multipliers(progress, state.histories))
             update_once(*batch)
+            recipe.averaging.after_step(state.average, step + 1)
             within.step += 1
+        recipe.averaging.after_epoch(state.average, epoch, batches, hardware)
         row, seconds = named("train", meter.means()), within.seconds
-        if split and epoch % recipe.evaluate_every == 0:
-            row |= named(split, evaluate(model, data[split], recipe, hardware))
-        if recipe.evaluate_train_every and epoch % recipe.evaluate_train_every == 0:
-            row |= named("trainset", evaluate(model, data["train"], recipe, hardware))
+        for name in recipe.evaluated_after(epoch):
+            row |= measured(name, model, state.averaged, data, recipe, hardware)
         state.leave(epoch)
         yield row | {"lr": rates, "seconds": [seconds] * len(model.seeds)}
+
+
+def measured(
+    name: str, model: Copies, averaged: Copies | None, data: Loaded, recipe: Recipe, hardware: Hardware
+) -> Row:
+    """Measure a split, as columns call it, with the trained weights and with averaged ones, if there are any.
+
+    Averaged weights that are the trained ones, `model`, have the same figures.
+    """
+    split = data["train" if name == "trainset" else name]
+    row = named(name, evaluate(model, split, recipe, hardware))
+    if averaged is None:
+        return row
+    of_average = row if averaged is model else named(name, evaluate(averaged, split, recipe, hardware))
+    return row | {f"{column}{AVERAGED}": values for column, values in of_average.items()}
 
 
 def evaluate(model: Copies, split: Split, recipe: Recipe, hardware: Hardware) -> Row:

@@ -24,6 +24,7 @@ from dlrun.system.file_names import meant_file
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint
 from dlrun.training.checkpoint_entries import (
+    WhichWeights,
     changed_data,
     config_of,
     epochs_of,
@@ -31,6 +32,8 @@ from dlrun.training.checkpoint_entries import (
     load_weights,
     misfit,
     take_class_weights,
+    which_weights,
+    with_weights,
 )
 from dlrun.training.copies import Apart, Copies
 from dlrun.training.devices import lack_of_memory
@@ -53,14 +56,18 @@ def open_checkpoint(
     data_dir: Path,
     progress: Progress = no_progress,
     warn: Callable[[str], None] = lambda text: None,
+    weights: WhichWeights | None = None,
 ) -> tuple[Trained, Checkpoint]:
     """Open the trained model in an untrusted checkpoint file, with its data.
 
-    `warn` is told when memory suffices for fewer examples at once only.
+    `warn` is told when memory suffices for fewer examples at once only. `weights` are those to take of a run
+    that averaged them, by default the ones that its `monitor` chose.
     Raises CheckpointRefused if its entries contradict each other, UserError if an override or the data
     does not fit it, or if an override leads to other data than those of training.
     """
-    plan, preprocessing, saved = open_plan(path, overrides, parts, data_dir, is_data_needed=True)
+    plan, preprocessing, saved = open_plan(
+        path, overrides, parts, data_dir, is_data_needed=True, weights=weights
+    )
     trained_on = trained_on_of(saved, path)
     try:
         loaded = plan.load(preprocessing, progress)
@@ -74,6 +81,7 @@ def open_checkpoint(
     hardware = replace(plan.hardware(loaded), warn=warn)
     model, epochs = open_model(plan, hardware, saved, path), epochs_of(saved.state)
     found = Trained(plan, loaded, hardware, model, max(epochs), run, epochs=epochs)
+    found = replace(found, weights_taken=which_weights(saved))
     return replace(found, trained_on=trained_on, left_out=left_out), saved
 
 
@@ -86,6 +94,7 @@ def open_given(
     source: Path,
     progress: Progress = no_progress,
     warn: Callable[[str], None] = lambda text: None,
+    weights: WhichWeights | None = None,
 ) -> tuple[Trained, Checkpoint]:
     """Open the trained model in an untrusted checkpoint file, with all examples of another file or folder.
 
@@ -94,7 +103,7 @@ def open_given(
     """
     if any(text.split("=")[0] == "limit" for text in overrides):
         raise UserError("every example of other data is judged, so that limit has no effect")
-    plan, preprocessing, saved = open_plan(path, overrides, parts, data_dir)
+    plan, preprocessing, saved = open_plan(path, overrides, parts, data_dir, weights=weights)
     trained_on, data = trained_on_of(saved, path), plan.data
     if not data.read_labelled:
         what = f"{plan.config.dataset.name} reads no files with targets, by which predictions could be judged"
@@ -130,6 +139,7 @@ def open_given(
     model, epochs = open_model(plan, hardware, saved, path), epochs_of(saved.state)
     found = Trained(plan, loaded, hardware, model, max(epochs), run, epochs=epochs)
     of_given = {"given": name, "source": printable(source), "no_baselines": no_baselines}
+    found = replace(found, weights_taken=which_weights(saved))
     return replace(found, trained_on=trained_on, **of_given), saved  # type: ignore[arg-type]
 
 
@@ -147,13 +157,20 @@ def open_model(plan: Plan, hardware: Hardware, saved: Checkpoint, path: Path) ->
 
 
 def open_plan(
-    path: Path, overrides: Sequence[str], parts: Parts, data_dir: Path, *, is_data_needed: bool = False
+    path: Path,
+    overrides: Sequence[str],
+    parts: Parts,
+    data_dir: Path,
+    *,
+    is_data_needed: bool = False,
+    weights: WhichWeights | None = None,
 ) -> tuple[Plan, Preparation, Checkpoint]:
     """The plan and the preprocessing of a checkpoint file, checked for consistency; no data is read.
 
-    With `is_data_needed` a missing file of them is refused. Raises as `open_checkpoint` does.
+    With `is_data_needed` a missing file of them is refused. The model in the state of the checkpoint has
+    those of its `weights` that are asked for. Raises as `open_checkpoint` does.
     """
-    saved = load_checkpoint(path)
+    saved = with_weights(load_checkpoint(path), path, weights)
     config = _config(saved, path, overrides, parts)
     refuse_stand_ins(saved, path, config, parts, FOR_EVALUATION)
     with suspecting_own_parts(parts):

@@ -21,8 +21,10 @@ from dlrun.data.preparation import Preparation
 from dlrun.errors import UserError, in_words, note_part, own_place
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training import fast_paths
+from dlrun.training.averaging import AVERAGE, AveragedWeights
 from dlrun.training.best import said_best
 from dlrun.training.copies import Apart, Copies, Stacked
+from dlrun.training.figures import AVERAGED
 from dlrun.training.hardware import Hardware, choose_threads
 from dlrun.training.layers import Layers
 from dlrun.training.optimizers import OptimizerPart, Optimizers
@@ -124,7 +126,8 @@ class Plan:
         model = self.model()
         if fill:
             fill(model)
-        return State(model, self.optimizers(model), hardware.scaler(len(model.seeds)))
+        average = AveragedWeights(self.model(), model) if self.recipe.averaging.share else None
+        return State(model, self.optimizers(model), hardware.scaler(len(model.seeds)), average)
 
     @fast_paths.without_compiler()
     def optimizers(self, model: Copies) -> Optimizers:
@@ -170,7 +173,22 @@ class Plan:
     @property
     def monitor(self) -> str:
         """The column by which best.pt is chosen; by default never one of the test set."""
-        return self.config.monitor or usual_monitor(self.recipe.evaluation_split)
+        averages = self.recipe.averaging.share is not None
+        return self.config.monitor or usual_monitor(self.recipe.evaluation_split, averages=averages)
+
+    @property
+    def shown_weights(self) -> str:
+        """The entry of checkpoints with the weights that are evaluated, drawn and predict."""
+        return AVERAGE if self.takes_averaged else "model"
+
+    @property
+    def takes_averaged(self) -> bool:
+        """True if averaged weights are those that are evaluated, drawn and predict.
+
+        They are, unless `monitor` is a column of the trained weights that averaged ones have too.
+        """
+        has_other = f"{self.monitor}{AVERAGED}" in self.recipe.columns()
+        return self.recipe.averaging.share is not None and not has_other
 
     @property
     def best_said(self) -> str:
@@ -257,6 +275,6 @@ def _dtype_of(config: Config) -> torch.dtype:
     return torch.float64 if config.precision == "float64" else torch.float32
 
 
-def usual_monitor(evaluation_split: str | None) -> str:
+def usual_monitor(evaluation_split: str | None, *, averages: bool) -> str:
     """The column by which best.pt is chosen if the config names none."""
-    return "valid_loss" if evaluation_split == "valid" else "train_loss"
+    return f"valid_loss{AVERAGED * averages}" if evaluation_split == "valid" else "train_loss"

@@ -14,6 +14,8 @@ from dlrun.config.keys import Config
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data
 from dlrun.errors import UserError
+from dlrun.training.averaging import Averaging
+from dlrun.training.figures import AVERAGED
 from dlrun.training.freezing import Freezing, freezing_of
 from dlrun.training.layers import skeleton
 from dlrun.training.named_parts import part_named, prefix_of
@@ -21,11 +23,10 @@ from dlrun.training.noting import Noting
 from dlrun.training.optimizers import OptimizerPart
 from dlrun.training.plan import usual_monitor
 from dlrun.training.recipe import Schedule
-from dlrun.training.trials import (
-    try_optimizer,
-    try_schedule,
-)
+from dlrun.training.trials import try_average, try_optimizer, try_schedule
 from dlrun.training.weight_groups import Group, WeightGroups, factors_by_depth, without_decay
+
+NO_AVERAGE = "none"  # the part of `average` that keeps no averaged weights
 
 
 def optimizer_part(config: Config, parts: Parts, data: Data, loss: LossPart) -> OptimizerPart:
@@ -108,7 +109,7 @@ def schedule_of(noting: Noting, config: Config, parts: Parts, data: Data) -> Sch
         try_schedule(name, partial(function, figures=[3.0, 2.0]) if follows_figures else function)
         if follows_figures and config.is_stacked:
             raise UserError(f"{name} gives each seed a rate of its own; set stacked: false")
-    watched = config.monitor or usual_monitor(data.evaluation_split)
+    watched = config.monitor or usual_monitor(data.evaluation_split, averages=_averages(config))
     better = better_figures(config, parts)[watched.split("_", 1)[1]]
     return Schedule(function, follows_figures, is_higher_better=better == "higher")
 
@@ -124,7 +125,31 @@ def better_figures(config: Config, parts: Parts) -> dict[str, str]:
         choice.name: parts.part("metrics", choice.name).constants.get("better", "higher")
         for choice in config.metrics
     }
-    return {"loss": "lower"} | of_metrics
+    better = {"loss": "lower"} | of_metrics
+    endings = ("", AVERAGED) if _averages(config) else ("",)
+    return {f"{figure}{ending}": each for ending in endings for figure, each in better.items()}
+
+
+def _averages(config: Config) -> bool:
+    """True if the config asks for averaged weights."""
+    return config.average.name != NO_AVERAGE
+
+
+def averaging_of(noting: Noting, config: Config, parts: Parts, data: Data, freezing: Freezing) -> Averaging:
+    """The rule by which weights are averaged, tried at some steps or epochs of a run."""
+    if not _averages(config):
+        return Averaging()
+    name, about = config.average.name, parts.part("average", config.average.name)
+    share = part_named(parts, "average", config.average)
+    if "epochs" in about.takes:
+        share = partial(share, epochs=config.epochs)
+    of_epochs = about.takes[:1] == ("epoch",)
+    with noting("average"):
+        try_average(name, share, config.epochs if of_epochs else None)
+        if data.evaluation_split is None and not config.evaluate_train_every:
+            what = "averaged weights are never measured: the data have no validation and no test split"
+            raise UserError(what, fix="set evaluate_train_every: 1")
+    return Averaging(share, of_epochs, about.constants.get("update_bn") is True, freezing)
 
 
 def what_is_frozen(noting: Noting, config: Config, build: Callable[[], nn.Module], prefix: str) -> Freezing:

@@ -24,6 +24,7 @@ from dlrun.data.trees import Tree
 from dlrun.errors import UserError, listed
 from dlrun.training import fast_paths
 from dlrun.training.augmentation import Augment
+from dlrun.training.averaging import Averaging
 from dlrun.training.devices import choose_device
 from dlrun.training.freezing import Freezing
 from dlrun.training.layers import Layers, built_within, skeleton
@@ -32,6 +33,7 @@ from dlrun.training.noting import Noting
 from dlrun.training.plan import Plan
 from dlrun.training.plan_data import settled_data, takes_scaled, with_paths
 from dlrun.training.plan_learning import (
+    averaging_of,
     better_figures,
     optimizer_part,
     schedule_of,
@@ -101,7 +103,8 @@ def make_plan(
     freezing = what_is_frozen(noting, config, build, optimizer.groups.prefix)
     if freezing.weights and not optimizer.takes_closure():  # which takes one group of weights
         optimizer = replace(optimizer, groups=replace(optimizer.groups, frozen=freezing.weights))
-    recipe = _recipe(config, data, measure, metrics, augmentations, schedule, freezing)
+    averaging = averaging_of(noting, config, parts, data, freezing)
+    recipe = _recipe(config, data, measure, metrics, augmentations, schedule, freezing, averaging)
     _note_unmeasured(noting, config, recipe, data)
     noting.refuse()
     assert task is not None, "without a task there is a mistake"
@@ -252,6 +255,7 @@ def _recipe(
     augmentations: Sequence[Augment],
     schedule: Schedule,
     freezing: Freezing,
+    averaging: Averaging,
 ) -> Recipe:
     """The recipe of a config whose `evaluation_batch_size` is resolved."""
     at_once = config.evaluation_batch_size
@@ -269,6 +273,7 @@ def _recipe(
         evaluate_train_every=config.evaluate_train_every,
         evaluation_batch=at_once if isinstance(at_once, int) else sys.maxsize,  # full
         freezing=freezing,
+        averaging=averaging,
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dlrun.blocks.tasks import Measure, Metric
 from dlrun.data.batches import Sampling
 from dlrun.data.examples import EVALUATION_BATCH
 from dlrun.training.augmentation import Augment
+from dlrun.training.averaging import Averaging
+from dlrun.training.figures import AVERAGED
 from dlrun.training.freezing import Freezing
 
 Row = dict[str, list[float]]  # measured column -> one figure for each copy
@@ -45,6 +47,7 @@ class Recipe:
     evaluate_train_every: int | None = None
     evaluation_batch: int = EVALUATION_BATCH  # examples that are evaluated at once
     freezing: Freezing = Freezing()
+    averaging: Averaging = Averaging()
 
     @property
     def means(self) -> dict[str, Metric]:
@@ -58,7 +61,16 @@ class Recipe:
 
     def columns(self) -> list[str]:
         """The names of all columns that training measures, in the order of metrics.csv."""
-        splits = ["train", *([self.evaluation_split] if self.evaluation_split else [])]
-        splits += ["trainset"] if self.evaluate_train_every else []
-        measured = {split: self.means if split == "train" else self.metrics for split in splits}
-        return [f"{split}_{figure}" for split in splits for figure in ("loss", *measured[split])]
+        endings = ("", AVERAGED) if self.averaging.share else ("",)
+        evaluated = [self.evaluation_split, "trainset" if self.evaluate_train_every else None]
+        columns = [f"train_{figure}" for figure in ("loss", *self.means)]
+        for split in filter(None, evaluated):
+            columns += [f"{split}_{figure}{end}" for end in endings for figure in ("loss", *self.metrics)]
+        return columns
+
+    def evaluated_after(self, epoch: int) -> Iterator[str]:
+        """Yield the splits that are evaluated after an epoch, as columns call them."""
+        if self.evaluation_split and epoch % self.evaluate_every == 0:
+            yield self.evaluation_split
+        if self.evaluate_train_every and epoch % self.evaluate_train_every == 0:
+            yield "trainset"

@@ -21,6 +21,7 @@ from dlrun.run_folders.metrics_file import metrics_header
 from dlrun.run_folders.run import Run
 from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.checkpoint_entries import changed_data, config_of
+from dlrun.training.copies import Copies
 from dlrun.training.early_stopping import go_on_with_more_patience, note_stops
 from dlrun.training.hardware import Hardware
 from dlrun.training.not_finite import weight_not_finite
@@ -68,6 +69,8 @@ class _State(BaseModel):
     model_config = STRICT
     model: list[dict[str, Any]]
     optimizer: SavedOptimizer | list[SavedOptimizer]  # one for all seeds, or one for each
+    average: list[dict[str, Any]] | None = None
+    shown: Literal["model", "average"] | None = None
     scaler: _Scaler | None
     epoch: Annotated[int, Ge(0)]
     best: list[_Best | None] | _Best | None
@@ -159,7 +162,10 @@ def _refuse_misfit(state: State, saved: Checkpoint, plan: Plan, run: Run) -> Non
         seed for seed, stop in zip(plan.config.seeds, stopped, strict=True) if stop is None or stop == epoch
     ]
     _refuse_rows(held, training, plan, run)
-    _refuse_weights(held.model, state)
+    for entry, model in state.kept.items():
+        if saved.state.get(entry) is None:
+            raise Unfit("it has no averaged weights")
+        _refuse_weights(saved.state[entry], model)
     refuse_optimizers(saved.state["optimizer"], bool(epoch or held.within), state, plan)
 
 
@@ -210,16 +216,16 @@ def _is_row(line: str, count: int) -> bool:
     return line.endswith("\n") and line.isascii() and len(cells) == count and len(numbers) > 1
 
 
-def _refuse_weights(saved: list[dict[str, Any]], state: State) -> None:
+def _refuse_weights(saved: list[dict[str, Any]], model: Copies) -> None:
     """Raises Unfit unless every weight exists with its shape and dtype, and is finite."""
-    if len(saved) != len(state.model.copies):
-        raise Unfit(f"it has the weights of {len(saved)} seeds for {len(state.model.copies)}")
-    for seed, copy, weights in zip(state.model.seeds, state.model.copies, saved, strict=True):
+    if len(saved) != len(model.copies):
+        raise Unfit(f"it has the weights of {len(saved)} seeds for {len(model.copies)}")
+    for seed, copy, weights in zip(model.seeds, model.copies, saved, strict=True):
         for name, ours in copy.state_dict().items():
             theirs = weights.get(name)
             if isinstance(ours, Tensor) and (reason := unlike(theirs, ours)):
                 raise Unfit(f"{name} of seed {seed} {reason}")
-    if broken := weight_not_finite(state.model, saved):
+    if broken := weight_not_finite(model, saved):
         raise Unfit(f"{broken[1]} of seed {broken[0]} is not finite")
 
 

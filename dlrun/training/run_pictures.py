@@ -58,6 +58,7 @@ class RunPictures:
             self._run,
             reached=self._baselines,
             epochs=epochs,
+            weights_taken="averaged" if plan.takes_averaged else None,
         )
         wanted = [(choice, self._run.plots / picture_name(trained, choice)) for choice in plots]
         drawn = draw_plots(trained, wanted, self._warn)

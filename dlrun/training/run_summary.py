@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 from dlrun.data.loaded import Loaded
@@ -11,7 +12,7 @@ from dlrun.system.git import git_commit
 from dlrun.system.processes import command_line, identity, now
 from dlrun.training.checkpoint_entries import CLASS_WEIGHTS
 from dlrun.training.early_stopping import why_stopped
-from dlrun.training.figures import summarised
+from dlrun.training.figures import AVERAGED, summarised
 from dlrun.training.initial_weights import RECORDED
 from dlrun.training.plan import Plan
 from dlrun.training.recipe import Row
@@ -83,6 +84,7 @@ class RunSummary:
             if reached
             else None,
             "baselines": self._baselines,
+            **({"average": comparison} if (comparison := averaged_beside_trained(plan, best)) else {}),
             **plan.loss_of_batches,
             "parameters": plan.layers.parameters,
             **({"frozen_parameters": freezing.count} if (freezing := plan.recipe.freezing).weights else {}),
@@ -107,3 +109,26 @@ class RunSummary:
         } | more
         self._run.write_json("summary.json", summary)
         return summary
+
+
+def averaged_beside_trained(plan: Plan, best: Row) -> dict[str, Any]:
+    """The monitored figure, or else the loss, of averaged and of trained weights in the best epochs.
+
+    Of several seeds the means, and in how many the averaged weights are better. Empty if it was not measured,
+    or if no weights are averaged.
+    """
+    columns, split = plan.recipe.columns(), plan.recipe.evaluation_split or "trainset"
+    column = plan.monitor.removesuffix(AVERAGED)
+    column = column if f"{column}{AVERAGED}" in columns else f"{split}_loss"
+    trained, averaged = best.get(column), best.get(f"{column}{AVERAGED}")
+    if not plan.recipe.averaging.share or not trained or not averaged:
+        return {}
+    return {
+        "name": plan.config.average.name,
+        "taken": "averaged" if plan.takes_averaged else "trained",
+        "column": column,
+        "averaged": fmean(averaged),
+        "trained": fmean(trained),
+        "is_better": plan.improves(column, fmean(averaged), fmean(trained)),
+        "better_seeds": sum(plan.improves(column, *pair) for pair in zip(averaged, trained, strict=True)),
+    }

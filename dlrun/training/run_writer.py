@@ -19,18 +19,20 @@ from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
 from dlrun.run_folders.metrics_file import Cells, MetricsFile
 from dlrun.run_folders.run import DONE, Run
 from dlrun.system.files import make_folder
+from dlrun.training.averaging import AVERAGE
 from dlrun.training.baselines import baselines_of
 from dlrun.training.beside_baselines import said_worst, shortfalls
 from dlrun.training.best import of_copy, row_of
 from dlrun.training.best_weights import BestWeights
 from dlrun.training.checkpoint import Checkpoint, save_checkpoint
-from dlrun.training.checkpoint_entries import CLASS_WEIGHTS
+from dlrun.training.checkpoint_entries import CLASS_WEIGHTS, SHOWN
 from dlrun.training.copies import Copies, weights_of
 from dlrun.training.early_stopping import is_complete, note_best, note_stops, said_seeds
 from dlrun.training.failures import explained
+from dlrun.training.figures import AVERAGED
 from dlrun.training.hardware import Hardware
 from dlrun.training.initial_weights import RECORDED, recorded_weights
-from dlrun.training.loop import evaluate, named
+from dlrun.training.loop import measured
 from dlrun.training.not_finite import said_weight
 from dlrun.training.plan import Plan
 from dlrun.training.provenance import OWN_PARTS, own_parts_of
@@ -113,13 +115,13 @@ class RunWriter:
         improved = note_best(self.plan, self.state, row)
         note_stops(self.plan, self.state)
         if self.state.has_new_stops and not is_complete(self.plan, self.state):
-            completed = self._completed(self._figures, self.state.whole_model())
+            completed = self._completed(self._figures, *self.state.whole_models())
             for index in active:
                 if self.state.stopped[index]:
                     self._figures[index] = completed[index]
         self.rows.add(self.state.epoch, self._cells(active), seeds)
         for index in improved:
-            self._best.take(self.state.model, index, self.state.epoch, self._figures[index])
+            self._best.take(self.state.kept, index, self.state.epoch, self._figures[index])
         return bool(improved)
 
     def _cells(self, copies: Sequence[int]) -> Cells:
@@ -130,7 +132,7 @@ class RunWriter:
     def _read_best(self) -> None:
         """Take the best weights of a resumed run from best.pt; if they cannot be read, a warning says so."""
         try:
-            self._best.read(self.run.best, self.state.model)
+            self._best.read(self.run.best, self.state.kept)
         except CheckpointRefused as refused:
             self.warn(f"best.pt is skipped: {refused.what}")
 
@@ -140,7 +142,7 @@ class RunWriter:
         if not every or (epoch % every and epoch != self.plan.config.epochs):
             return
         make_folder(self.run.weights)
-        now = {"model": weights_of(self.state.model), "epoch": epoch}
+        now = {"model": weights_of(self.state.kept[self.plan.shown_weights]), "epoch": epoch}
         self._save(self.run.weights / f"{epoch:08d}.pt", now, row_of(self._figures))
 
     def is_due(self) -> bool:
@@ -202,7 +204,7 @@ class RunWriter:
     def _hold_last(self) -> None:
         """Let best.pt hold the last epoch of each copy of which it has none."""
         for index in self._best.missing():
-            self._best.take(self.state.model, index, self._last_epoch(index), self._figures[index])
+            self._best.take(self.state.kept, index, self._last_epoch(index), self._figures[index])
 
     def _last_epoch(self, index: int) -> int:
         """The last epoch that a copy trained."""
@@ -215,8 +217,9 @@ class RunWriter:
 
     def _save(self, path: Path, state: dict[str, Any], figures: Row) -> None:
         """Write one checkpoint. Raises Diverged, with the file unchanged, if a weight is not finite."""
-        if broken := said_weight(self.state.model, state["model"]):
-            raise Diverged(f"{broken} after epoch {state['epoch']}")
+        for entry in self.state.kept.keys() & state.keys():
+            if broken := said_weight(self.state.model, state[entry]):
+                raise Diverged(f"{broken} after epoch {state['epoch']}")
         save_checkpoint(path, self._checkpoint(state, figures))
 
     @contextmanager
@@ -251,7 +254,7 @@ class RunWriter:
         whole = self.saved_epoch != self.state.epoch or status != "interrupted"  # not amid an epoch
         if whole and self.state.epoch:
             if status != "interrupted":  # a user who stops a run does not want to wait
-                self._figures = self._completed(self._figures, self.state.whole_model())
+                self._figures = self._completed(self._figures, *self.state.whole_models())
                 self._complete_best()
             if status in DONE:
                 stopped = enumerate(self.state.stopped)
@@ -293,13 +296,13 @@ class RunWriter:
 
         The training loss of an epoch is one of weights that change, and counts only if nothing else does.
         """
-        split = self.plan.recipe.evaluation_split
+        split, ending = self.plan.recipe.evaluation_split, AVERAGED * self.plan.takes_averaged
         found = []
         for name in (split, "trainset") if split else ("train", "trainset"):
             figures = {
-                column.removeprefix(f"{name}_"): fmean(values)
+                column.removeprefix(f"{name}_").removesuffix(ending): fmean(values)
                 for column, values in best.items()
-                if column.startswith(f"{name}_")
+                if column.startswith(f"{name}_") and column.endswith(ending)
             }
             guesses = self._baselines[name if name == split else "train"]
             found += shortfalls(name or "", figures, guesses, self.plan.parts)
@@ -335,7 +338,7 @@ class RunWriter:
                 **({CLASS_WEIGHTS: weights_of_classes.values} if weights_of_classes else {}),
                 **self._trained_on,
             },
-            state=state,
+            state=state | ({SHOWN: self.plan.shown_weights} if self.state.average else {}),
             figures=figures,
             environment=self.hardware.environment()
             | {OWN_PARTS: own_parts_of(self.plan)}
@@ -343,14 +346,15 @@ class RunWriter:
             dlrun=self._surroundings["versions"]["dlrun"],
         )
 
-    def _completed(self, figures: Sequence[dict[str, float]], model: Copies) -> list[dict[str, float]]:
+    def _completed(
+        self, figures: Sequence[dict[str, float]], model: Copies, averaged: Copies | None
+    ) -> list[dict[str, float]]:
         """The figures of each copy's epoch, with those of the splits that were not evaluated in it."""
         found = [dict(own) for own in figures]
         for column in self.plan.recipe.columns():
             name = column.removesuffix("_loss")
             if column.endswith("_loss") and not all(column in own for own in found):
-                split = self.loaded["train" if name == "trainset" else name]
-                row = named(name, evaluate(model, split, self.plan.recipe, self.hardware))
+                row = measured(name, model, averaged, self.loaded, self.plan.recipe, self.hardware)
                 found = [of_copy(row, place) | own for place, own in enumerate(found)]
         ordered = (*self.plan.recipe.columns(), "lr", "seconds")
         return [{column: own[column] for column in ordered if column in own} for own in found]
@@ -360,14 +364,15 @@ class RunWriter:
         state = self.state
         for index, best in enumerate(state.best):
             if best is None or self._best.held[index] is None:
-                self._best.take(state.model, index, self._last_epoch(index), self._figures[index])
+                self._best.take(state.kept, index, self._last_epoch(index), self._figures[index])
         for index, held in enumerate(self._best.held):
             if held and held.epoch == self._last_epoch(index):
                 held.figures = self._figures[index]
         self._warn_of_others()
         before = [held.figures for held in self._best.held if held]
         if any(not figures.keys() >= set(self.plan.recipe.columns()) for figures in before):
-            completed = self._completed(before, self._best_model()[0])
+            averaged = self._best_model(AVERAGE) if state.average else None
+            completed = self._completed(before, self._best_model("model"), averaged)
         else:
             completed = before
         for index, (held, figures) in enumerate(zip(self._best.held, completed, strict=True)):
@@ -393,23 +398,25 @@ class RunWriter:
                 what = f"best.pt has epoch {held.epoch} of seed {state.model.seeds[index]}"
                 self.warn(f"{what}: the weights of its best epoch, {best.epoch}, were lost")
 
-    def _best_model(self) -> tuple[Copies, list[int]]:
-        """A model with the weights of best.pt, and the epoch of each copy."""
+    def _best_model(self, entry: str) -> Copies:
+        """A model with the weights of best.pt under an entry."""
         self._hold_last()
-        model = self.plan.model()
-        epochs = self._best.put_into(model, self.run.best)
-        return self.hardware.prepare(model), epochs
+        return self.hardware.prepare(self._best.put_into(self.plan.model(), entry, self.run.best))
 
     def redraw(self) -> None:
         """Draw the current curves, unless they were drawn a moment ago."""
         if self._drawer.is_due():
             self.rows.flush()
             self.write_summary("running")
-            self._drawer.draw_curves(self.plan, self.state.model, self.state.epoch)
+            model = self.state.kept[self.plan.shown_weights]
+            self._drawer.draw_curves(self.plan, model, self.state.epoch)
 
     def _draw(self, plots: Sequence[Choice]) -> list[str]:
         """Draw some plots of the best model; give the files, relative to the run's folder."""
-        return self._drawer.draw(self.plan, *self._best_model(), plots) if plots else []
+        if not plots:
+            return []
+        model = self._best_model(self.plan.shown_weights)
+        return self._drawer.draw(self.plan, model, self._best.epochs, plots)
 
 
 def log_warning(run: Run, view: TrainingView, text: str) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dlrun.training import fast_paths
+from dlrun.training.averaging import AVERAGE, AveragedWeights
 from dlrun.training.best import Advance, Best, advances_of, bests_of
-from dlrun.training.copies import Apart, Copies, Stacked, weights_of
+from dlrun.training.copies import Copies, Stacked, some_of, weights_of, whole_of
 from dlrun.training.loss_scales import LossScales
 from dlrun.training.optimizers import Optimizers, narrowed, widened
 from dlrun.training.within_epoch import WithinEpoch
@@ -26,6 +27,7 @@ class State:
     model: Copies
     optimizers: Optimizers
     scaler: LossScales | None = None
+    average: AveragedWeights | None = None
     epoch: int = 0  # completed epochs
     best: list[Best | None] = field(default_factory=list)  # of each copy
     stopped: list[int | None] = field(default_factory=list)  # the epoch after which a copy stopped early
@@ -84,26 +86,36 @@ class State:
         active = self.active
         if not self.has_new_stops or not active:
             return
-        seeds = [self.model.seeds[index] for index in active]
-        remaining = Apart.of([self.model.copies[index] for index in active], seeds)
+        self.training = some_of(self.model, active)
         if isinstance(self.model, Stacked):
             places = [self._narrowed_to.index(index) for index in active]
             saved = narrowed(self.optimizers.state_dict(), len(self._narrowed_to), places)
-            self.training = Stacked(remaining)
             self.optimizers = make(self.training)
             self.optimizers.load_state_dict(saved)
         else:
-            self.training = remaining
-            self.optimizers.update_only(list(remaining.parameters()))
+            self.optimizers.update_only(list(self.training.parameters()))
+        if self.average:
+            self.average.leave_out_stopped(active, self.training)
         if self.scaler:
             self.scaler.active = active
         self._narrowed_to = active
 
-    def whole_model(self) -> Copies:
-        """The model of all copies with their weights as they stand, to be evaluated."""
-        if self.training is not self.model and isinstance(self.model, Stacked):
-            return Stacked(Apart.of(self.model.copies, self.model.seeds))
-        return self.model
+    @property
+    def averaged(self) -> Copies | None:
+        """The copies in `training` with averaged weights, or `training` itself while those are the same."""
+        if self.average is None:
+            return None
+        return self.training if self.average.are_latest else self.average.training
+
+    def whole_models(self) -> tuple[Copies, Copies | None]:
+        """The model of all copies as they stand, to be evaluated, and the one with averaged weights."""
+        trained = whole_of(self.model, self.training)
+        return trained, self.average.whole_model() if self.average else None
+
+    @property
+    def kept(self) -> dict[str, Copies]:
+        """All models that a checkpoint holds, by their entries in it."""
+        return {"model": self.model} | ({AVERAGE: self.average.model} if self.average else {})
 
     @fast_paths.without_compiler()
     def state_dict(self) -> dict[str, Any]:
@@ -111,7 +123,7 @@ class State:
         if self.training is not self.model and isinstance(self.model, Stacked):
             optimizer = widened(optimizer, len(self.model.seeds), self._narrowed_to)
         return {
-            "model": weights_of(self.model),
+            **{entry: weights_of(model) for entry, model in self.kept.items()},
             "optimizer": optimizer,
             "scaler": self.scaler.state_dict() if self.scaler else None,
             "epoch": self.epoch,
@@ -129,8 +141,9 @@ class State:
     @fast_paths.without_compiler()
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Load a state into one from which nothing has been trained yet."""
-        for copy, weights in zip(self.model.copies, saved["model"], strict=True):
-            copy.load_state_dict(weights)
+        for entry, model in self.kept.items():
+            for copy, weights in zip(model.copies, saved[entry], strict=True):
+                copy.load_state_dict(weights)
         self.optimizers.load_state_dict(saved["optimizer"])
         if self.scaler:
             self.scaler.load_state_dict(saved["scaler"])

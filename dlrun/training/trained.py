@@ -19,7 +19,7 @@ from dlrun.data.trees import Tree, at, expanded, first_of, joined, main_outputs,
 from dlrun.run_folders.run import Run
 from dlrun.training.baselines import baselines_of
 from dlrun.training.checkpoint import load_checkpoint
-from dlrun.training.checkpoint_entries import load_weights
+from dlrun.training.checkpoint_entries import WhichWeights, load_weights
 from dlrun.training.copies import Copies, as_tensor
 from dlrun.training.hardware import Hardware
 from dlrun.training.loop import predictions
@@ -50,6 +50,7 @@ class Trained:
     left_out: dict[str, int] = field(default_factory=dict)  # examples of each split that it leaves out
     given: str = ""  # the split that is other data
     source: str = ""  # and the file or folder of it
+    weights_taken: WhichWeights | None = None  # by the model, if its run averaged weights
     no_baselines: str = ""  # the reason why other data have none that learn from the training data
 
     @property

@@ -233,6 +233,20 @@ def try_schedule(name: str, schedule: Callable[[float], float]) -> None:
             raise UserError(f"{what}; a schedule is a function of progress alone")
 
 
+def try_average(name: str, share: Callable[[int], float], most: int | None) -> None:
+    """Raise UserError unless a rule of averages gives shares from 0 to 1, and the same ones again.
+
+    It is tried on the first steps, or on `most` epochs.
+    """
+    for count in range(1, min(most or 100, 100) + 1):
+        once: object = share(count)
+        if type(once) not in (float, int) or not 0 <= once <= 1:  # type: ignore[operator]
+            what = f"{name} gives {shortened(repr(once))} at {count}, not the share that is kept, from 0 to 1"
+            raise UserError(what)
+        if share(count) != once:
+            raise UserError(f"{name} is not repeatable: called twice, it gives other shares")
+
+
 def try_optimizer(part: OptimizerPart, model: nn.Module | None, why_not: str = "") -> None:
     """Raise UserError for options that contradict each other, and for what is no usable optimizer.
 

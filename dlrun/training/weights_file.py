@@ -19,7 +19,9 @@ from dlrun.run_folders.locating import find_run
 from dlrun.run_folders.run import Run, is_run_folder, refuse_links
 from dlrun.system.files import is_file, is_missing, with_home
 from dlrun.system.progress import Progress, no_progress
+from dlrun.training.averaging import AVERAGE
 from dlrun.training.checkpoint import load_plain, read_whole
+from dlrun.training.checkpoint_entries import SHOWN
 from dlrun.training.noting import Noting
 from dlrun.training.published_weights import fetched, published_for, with_preprocessing
 
@@ -207,7 +209,8 @@ def _safetensors(raw: bytes, path: Path) -> Any:
 def _of_checkpoint(content: Any) -> tuple[list[dict[str, Tensor]], list[int]] | None:
     """The weights of each seed in a checkpoint of dlrun, and the seeds; None for other content."""
     match content:
-        case {"dlrun": str(), "config": {"seeds": list(seeds)}, "state": {"model": list(each)}}:
+        case {"dlrun": str(), "config": {"seeds": list(seeds)}, "state": {"model": list(each)} as state}:
+            each = state[AVERAGE] if state.get(SHOWN) == AVERAGE else each
             if len(each) == len(seeds) and all(type(seed) is int for seed in seeds):
                 return [_tensors(weights) for weights in each], seeds
     return None

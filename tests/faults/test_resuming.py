@@ -98,6 +98,27 @@ def test_whatever_the_optimizer_and_schedule_a_run_that_was_killed_ends_the_same
         fault.count(combinations=1)
 
 
+PRACTICE: dict[str, dict[str, Any]] = {
+    "ema": {"average": "ema"},
+    "swa": {"average": {"name": "swa", "start": 0.3}},
+    "mixup": {"augmentations": ["noise", "mixup"]},
+    "plateau": {"schedule": {"name": "plateau", "patience": 1}},
+    "freeze_epochs": {"freeze": ["0.*"], "freeze_epochs": 1},
+}
+
+
+@pytest.mark.row("T15")
+@pytest.mark.parametrize("what", PRACTICE)
+def test_whatever_makes_it_learn_better_a_run_that_was_killed_ends_the_same(
+    fault: Any, tmp_path: Path, what: str
+) -> None:
+    changes = THREE | PRACTICE[what]
+    unbroken = trained(planned(**changes), tmp_path)
+    every = range(1, 3 * STEPS + 1)
+    for step in every if fault.thorough else fault.random.sample(every[3:], 1):
+        killed_at(step, changes, unbroken, tmp_path, fault)
+
+
 def killed_at(step: int, changes: dict[str, Any], unbroken: Run, folder: Path, fault: Any) -> None:
     """Kill a new run of `changes` in the middle of a step, go on to the end, and compare."""
     run = started(planned(**changes), folder)
@@ -282,6 +303,7 @@ ANOTHER = {
     "loss": ("nll", "loss (was "),
     "optimizer": ("{name: adam, lr: 0.5}", "optimizer.lr (was 0.01, now 0.5)"),
     "schedule": ("cosine", "schedule (was constant, now "),
+    "average": ("ema", "average (was none, now "),
     "gradient_clip": ("1.0", "gradient_clip (was None, now 1.0)"),
     "batch_size": ("8", "batch_size (was 32, now 8)"),
     "epoch_examples": ("7", "epoch_examples (was None, now 7)"),

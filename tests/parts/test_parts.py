@@ -150,6 +150,7 @@ def test_a_part_says_what_it_is_and_types_its_options(kind: str, name: str) -> N
         "augmentations": 2 + ("targets" in part.takes) + ("masks" in part.takes),
         "task": 2,
         "schedule": 1 + ("epochs" in part.takes) + ("figures" in part.takes),
+        "average": 1 + ("epochs" in part.takes),
     }.get(kind, 1)
     assert "known" not in part.takes or (kind == "dataset" and part.takes[1:] == ("known",))
 

@@ -198,6 +198,13 @@ RunOrCheckpoint = Annotated[
     ),
 ]
 WhichCheckpoint = Annotated[Literal["best", "last"], typer.Option(help="The checkpoint of the run to use.")]
+Weights = Annotated[
+    Literal["trained", "averaged"] | None,
+    typer.Option(
+        metavar="trained|averaged",
+        help="The weights to take of a run with averaged ones (default: those its monitor chose).",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print only one JSON object.")]
 MOST_NAMED = 5  # parts in a warning
 

@@ -17,6 +17,7 @@ from dlrun.console.commands.arguments import (
     Plain,
     RunOrCheckpoint,
     RunsDir,
+    Weights,
     WhichCheckpoint,
     checkpoint_of,
     expanded,
@@ -52,6 +53,7 @@ def evaluate(
         ),
     ] = None,
     checkpoint: WhichCheckpoint = "best",
+    weights: Weights = None,
     as_csv: Annotated[
         bool,
         typer.Option(
@@ -83,9 +85,9 @@ def evaluate(
     progress = progress_unless(quiet=json or as_csv)
     own_parts = parts_of(parts)
     if on:
-        trained, saved = open_given(path, found, words, own_parts, data_dir, on, progress, warn)
+        trained, saved = open_given(path, found, words, own_parts, data_dir, on, progress, warn, weights)
     else:
-        trained, saved = open_checkpoint(path, found, words, own_parts, data_dir, progress, warn)
+        trained, saved = open_checkpoint(path, found, words, own_parts, data_dir, progress, warn, weights)
     chosen = trained.given or split or "test"
     for note in trained.data.notes:
         warn(note)
@@ -117,6 +119,7 @@ def predict(
         ),
     ],
     checkpoint: WhichCheckpoint = "best",
+    weights: Weights = None,
     length: Annotated[
         int | None, typer.Option(min=1, help="Tokens by which a text is continued (default: 200).")
     ] = None,
@@ -183,6 +186,7 @@ def predict(
         out,
         name,
         with_columns=columns,
+        weights=weights,
         warn=warn,
     )
     rows: Iterable[Mapping[str, Any]]
@@ -229,6 +233,7 @@ def plot(
         ),
     ] = None,
     checkpoint: WhichCheckpoint = "best",
+    weights: Weights = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -255,7 +260,7 @@ def plot(
     names = [word for word in names or () if word not in overrides]
     words = with_options([*overrides, *([f"plots={_plots(names)}"] if names else [])], device=device)
     progress = progress_unless(quiet=False)
-    trained, _ = open_checkpoint(path, found, words, parts_of(parts), data_dir, progress, warn)
+    trained, _ = open_checkpoint(path, found, words, parts_of(parts), data_dir, progress, warn, weights)
     for note in filter(None, [moved_data(trained.plan.config), *_about_seen(trained)]):
         warn(note)
     if not trained.plan.plots:
