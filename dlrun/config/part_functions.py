@@ -26,6 +26,7 @@ PASSED = {
 _ASKED_FOR = {
     "dataset": ("known",),
     "architecture": ("data",),
+    "loss": ("inputs", "teacher"),
     "schedule": ("epochs", "figures"),
     "metrics": ("data", "weights"),
 }

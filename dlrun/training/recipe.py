@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dlrun.blocks.tasks import Measure, Metric
 from dlrun.data.batches import Sampling
 from dlrun.data.examples import EVALUATION_BATCH
+from dlrun.data.trees import Tree
 from dlrun.training.augmentation import Augment
 from dlrun.training.freezing import Freezing
 
@@ -36,7 +37,7 @@ class Recipe:
 
     epochs: int
     sampling: Sampling
-    loss: Measure  # outputs, targets -> one number per example, or w · number and w
+    loss: Measure  # outputs and what is `judged` -> one number per example, or w · number and w
     metrics: dict[str, Metric]
     augmentations: Sequence[Augment]
     schedule: Schedule
@@ -45,6 +46,11 @@ class Recipe:
     evaluate_train_every: int | None = None
     evaluation_batch: int = EVALUATION_BATCH  # examples that are evaluated at once
     freezing: Freezing = Freezing()
+    loss_takes_inputs: bool = False
+
+    def judged(self, targets: Tree, inputs: Tree) -> tuple[Tree, ...]:
+        """What the loss is given beside the outputs: the targets, and the inputs if it takes them."""
+        return (targets, inputs) if self.loss_takes_inputs else (targets,)
 
     @property
     def means(self) -> dict[str, Metric]:
