@@ -15,9 +15,10 @@ _TRIED, _TRIED_CLASSES = 64, 4  # made-up outputs, and classes
 def refuse_other_classes(loss: LossPart, decision: Decision) -> None:
     """Raise UserError if a loss takes probabilities, or is no smaller where the true class is predicted.
 
-    A few classes are tried. A loss that judges no example by itself, or takes no such outputs, is not.
+    A few classes are tried. A loss that judges no example by itself, or by its inputs, or takes no such
+    outputs, is not.
     """
-    if loss.is_batchwise or loss.has_places or decision.classes < 2:
+    if loss.is_batchwise or loss.has_places or loss.takes_inputs or decision.classes < 2:
         return
     made_up = _random(_TRIED, decision.outputs)
     shares = made_up.softmax(-1) if decision.outputs > 1 else made_up.sigmoid()
@@ -40,7 +41,7 @@ def refuse_other_classes(loss: LossPart, decision: Decision) -> None:
 
 def refuse_other_labels(loss: LossPart, labels: int) -> None:
     """Raise UserError if a loss of labels (n, labels), which are 0 or 1, takes no logits."""
-    if loss.is_batchwise or loss.make:
+    if loss.is_batchwise or loss.make or loss.takes_inputs:
         return
     targets = torch.stack([torch.zeros(labels), torch.ones(labels)])
     made_up = 3 * _random(2, labels)

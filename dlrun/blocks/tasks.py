@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from dlrun.blocks.class_weights import ClassWeights
 from dlrun.blocks.decisions import Decision
+from dlrun.blocks.teachers import Teacher
 from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.trees import Tree, main_outputs, single
 from dlrun.errors import UserError
 
-Measure = Callable[[Tree, Tree], Tensor]  # outputs, targets of some examples -> a row of figures for each
+# outputs, targets of some examples -> a row of figures for each; some losses take inputs as a third
+Measure = Callable[..., Tensor]
 Judge = Callable[[Measure], Measure]
 SPREAD = "deviation"  # the output of a loss's head that is a distance, and so has a unit but no origin
 
@@ -53,7 +55,7 @@ class LossPart:
     """A loss with its options, and what its file states about the outputs that it takes."""
 
     name: str
-    measure: Measure  # outputs, targets -> (n,)
+    measure: Measure  # outputs, targets[, inputs] -> (n,)
     outputs: Callable[[Data], int] | None = None  # the number of outputs that it needs
     probabilities: Callable[[Tensor], Tensor] | None = None  # (…, k) -> (…, classes)
     constant: Callable[[Tensor], Tensor] | None = None  # shares (classes,) -> outputs (k,)
@@ -66,6 +68,8 @@ class LossPart:
     needs_own_unit: bool = False  # it takes no scaled targets
     label_smoothing: float = 0.0  # share of each target that is spread over all classes
     class_weights: ClassWeights | None = None
+    takes_inputs: bool = False  # it is given outputs, targets and the inputs of the model
+    teacher: Teacher | None = None  # the model of another run with which it compares the outputs
 
 
 class Report:

@@ -21,15 +21,22 @@ def judge_of(task: Task) -> Judge:
     Targets are smoothed, and losses multiplied by the weights of their classes and of the examples.
     """
     smoothing, weights = task.loss.label_smoothing, task.loss.class_weights
-    if not (smoothing or weights or task.data.weighted):
-        return task.judge
+    is_plain = not (smoothing or weights or task.data.weighted)
 
     def judge(measure: Measure) -> Measure:
         measure = _smoothed_loss(measure, smoothing, task.alternatives) if smoothing else measure
         measure = task.judge(_loss_by_class(measure, weights) if weights else measure)
         return _weighted_loss(measure) if task.data.weighted else measure
 
-    return judge
+    def judge_with_inputs(measure: Measure) -> Measure:
+        def judged(outputs: Tree, targets: Tree, inputs: Tree) -> Tensor:
+            return judge(lambda *examples: measure(*examples, inputs))(outputs, targets)
+
+        return judged
+
+    if task.loss.takes_inputs:
+        return judge_with_inputs
+    return task.judge if is_plain else judge
 
 
 def gives_weights(task: Task) -> bool:

@@ -18,6 +18,7 @@ from dlrun.config.strict_yaml import Located
 SPLITS = ("train", "valid", "test", "trainset")
 DATA_PATH = "dataset.path"
 WEIGHTS = "architecture.weights"
+TEACHER_KEY = "loss.teacher"
 SWEEP_KEY = "sweep"  # the key under which a file lists the values of a sweep; not in a Config
 OF_EARLIER_RUNS = {"evaluation_batch_size": 1024}  # the values of keys that an earlier dlrun did not have
 # Options with the value that counts as none: some runs have it written, those of another dlrun do not.
@@ -45,7 +46,7 @@ class Key:
     changes: Literal["nothing", "bits", "results"] = "results"  # effect on the weights learnt from a seed
     is_timed: bool = True  # True if the duration of an epoch depends on it
     at_resume: bool | str = False  # True if `dlrun resume` may change it; a string: only this option of it
-    at_evaluation: bool = False  # True if `dlrun eval` may change it
+    at_evaluation: bool | str = False  # True if `dlrun eval` may change it, or an option, as at resume
     keeps_claims: bool = False  # True if `expect` is judged although the command line has changed it
 
 
@@ -112,7 +113,7 @@ class Config:
     )
     augmentations: list[Choice] = _key("random changes of each training batch, in this order", [])
     architecture: Choice = _key("the model")
-    loss: Choice = _key("the loss that training minimises")
+    loss: Choice = _key("the loss that training minimises", at_resume="teacher", at_evaluation="teacher")
     optimizer: Choice = _key("the optimizer of the weights, with its learning rate lr", is_timed=False)
     groups: list[dict[str, Any]] = _key(
         "weights with options of the optimizer of their own: a list of {match: '*.bias', weight_decay: 0}; "
@@ -272,9 +273,17 @@ def identifies(key: str) -> bool:
 
 def may_change_at_resume(key: str) -> bool:
     """True if a key, such as `epochs` or `dataset.path`, may change when a run is resumed."""
-    name, _, option = key.partition(".")
-    allowed = KEYS[name].at_resume
-    return allowed if isinstance(allowed, bool) else option == allowed
+    return _is_allowed(key, KEYS[key.partition(".")[0]].at_resume)
+
+
+def may_change_at_evaluation(key: str) -> bool:
+    """True if a key, such as `metrics` or `loss.teacher`, may change when a model is evaluated."""
+    name = key.partition(".")[0]
+    return name in KEYS and _is_allowed(key, KEYS[name].at_evaluation)
+
+
+def _is_allowed(key: str, allowed: bool | str) -> bool:
+    return allowed if isinstance(allowed, bool) else key.partition(".")[2] == allowed
 
 
 def default_of(key: str) -> Any:

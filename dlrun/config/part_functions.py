@@ -27,6 +27,7 @@ PASSED = {
 _ASKED_FOR = {
     "dataset": ("known",),
     "architecture": ("data",),
+    "loss": ("inputs", "teacher"),
     "schedule": ("epochs", "figures"),
     "average": ("epochs",),
     "metrics": ("data", "weights"),

@@ -21,7 +21,7 @@ class KeyReference:
 
     option: Option
     at_resume: bool | str  # a string: only this option of it may change
-    at_evaluation: bool
+    at_evaluation: bool | str
 
     @property
     def type_text(self) -> str:

@@ -12,7 +12,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
@@ -113,6 +113,16 @@ COMMON = {
 }
 
 
+# The option of a loss that has a parameter of this name: dlrun passes what that run's model gives.
+TEACHER = "teacher"
+_TEACHER = Option(
+    TEACHER,
+    Annotated[str, "a run or a checkpoint"],
+    REQUIRED,
+    "Run, such as last, or checkpoint of a model of the same classes and inputs, which teaches this one.",
+)
+
+
 @dataclass(frozen=True)
 class Part:
     """A part as read from its file: the function's options, its docstring, the constants."""
@@ -143,7 +153,7 @@ class Part:
 
     def taken(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Those of the options in a config that its function takes."""
-        return {name: value for name, value in options.items() if name not in self.common}
+        return {name: value for name, value in options.items() if name not in (*self.common, *self.takes)}
 
     @property
     def place(self) -> str:
@@ -291,6 +301,8 @@ def read_part(kind: str, path: Path) -> Part:
         named[argument.arg] = Option(argument.arg, kind_of_value, value, about.meanings.get(argument.arg, ""))
     refuse_slips(kind, function, path)
     takes = tuple(argument.arg for argument in (*arguments.posonlyargs, *arguments.args))
+    if kind == "loss" and TEACHER in takes:
+        named = {TEACHER: replace(_TEACHER, help=about.meanings.get(TEACHER, _TEACHER.help))} | named
     return Part(kind, name, path, about, named, constants, takes, function.lineno)
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from dlrun.config.dumping import as_argument, in_one_line
-from dlrun.config.keys import KEYS, Choice, key_types
+from dlrun.config.keys import Choice, key_types, may_change_at_evaluation
 from dlrun.config.merging import COMMAND_LINE, expanded, located, written
 from dlrun.config.option_types import describe
 from dlrun.config.option_values import acceptable, accepts
@@ -108,7 +108,7 @@ def argument_instead(
     item = located(value, COMMAND_LINE)
     key = word if word in key_types() else _unknown_key(word, item, tree, chosen, parts)[1]
     kind, _, name = key.partition(".")
-    if at_evaluation and key and not KEYS[kind].at_evaluation:
+    if at_evaluation and key and not may_change_at_evaluation(key):
         return f"leave it out: {key} is of training, not of evaluation"
     if kind == "device" and not text:
         return "write device=cuda"

@@ -36,9 +36,12 @@ def _keys(keys: Sequence[KeyReference]) -> Iterator[str]:
 
 
 def _may_change(key: KeyReference) -> str:
-    option = f" (`{key.at_resume}`)" if isinstance(key.at_resume, str) else ""
-    allowed = [f"resume{option}"] if key.at_resume else []
-    return ", ".join([*allowed, *["eval"] * key.at_evaluation])
+    each = {"resume": key.at_resume, "eval": key.at_evaluation}
+    return ", ".join(
+        f"{command} (`{allowed}`)" if isinstance(allowed, str) else command
+        for command, allowed in each.items()
+        if allowed
+    )
 
 
 def _kinds(reference: Reference) -> Iterator[str]:

@@ -128,7 +128,8 @@ def _losses(
         return None
     targets = preprocessing.to(hardware.device, plan.dtype)(inputs.to(hardware.device))
     there = mapped(lambda own: own.to(hardware.device), outputs)
-    losses = model.losses(plan.recipe.loss, there, expanded(targets, len(model.seeds)))
+    own = expanded(targets, len(model.seeds))  # a reconstruction's targets are its inputs
+    losses = model.losses(plan.recipe.loss, there, *plan.recipe.judged(own, own))
     return as_tensor(losses).mean(0).cpu()
 
 

@@ -15,6 +15,7 @@ from dlrun.run_folders.run import STRETCH
 _PLACES = {
     "data": ("data", "fingerprint"),
     "weights": ("weights", "sha256"),
+    "teacher": ("teacher", "sha256"),
     "device used": ("device",),
     "threads used": ("threads",),
     "precision used": ("precision",),

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dlrun.config.keys import DATA_PATH, KEYS, WEIGHTS, flat_config, with_defaults
+from dlrun.config.keys import DATA_PATH, KEYS, TEACHER_KEY, WEIGHTS, flat_config, with_defaults
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.strict_yaml import read_file
 from dlrun.errors import UserError, in_full, meant, nearest, shortened
@@ -128,9 +128,10 @@ class Record:
             for key, value in self.config.items()
             if key.split(".")[0] not in free and key != DATA_PATH
         }
-        digest, path = at(self.summary, "weights", "sha256"), known.get(WEIGHTS)
-        if isinstance(digest, str) and isinstance(path, str):  # the content counts, and not where it lies
-            known[WEIGHTS] = f"{Path(path).name} ({digest[:_DIGITS]})"
+        for entry, key in (("weights", WEIGHTS), ("teacher", TEACHER_KEY)):
+            digest, path = at(self.summary, entry, "sha256"), known.get(key)
+            if isinstance(digest, str) and isinstance(path, str):  # the content counts, not where it lies
+                known[key] = f"{Path(path).name} ({digest[:_DIGITS]})"
         return known | {"data": at(self.summary, "data", "fingerprint")}
 
 

@@ -27,7 +27,8 @@ from dlrun.training.devices import versions
 from dlrun.training.plan import Plan
 from dlrun.training.plan_making import make_plan
 from dlrun.training.plan_trials import try_on
-from dlrun.training.weights_file import digest_of_weights, with_weights_found
+from dlrun.training.teachers import digest_of_teacher, with_runs_found
+from dlrun.training.weights_file import digest_of_weights
 
 LONGEST_STACKING_TRIAL = 0.5  # seconds for timing seeds apart, and as many for timing them stacked
 
@@ -92,6 +93,7 @@ class SweepPlan:
                 "versions": versions(),
                 "code": self.plan.parts.code,
                 "weights": {"sha256": digest_of_weights(config, self.plan.parts, self.data_dir)},
+                "teacher": {"sha256": digest_of_teacher(config, self.plan.parts)},
             }
             found.append(answers.get(_asked(flat_config(config.plain()), now)))
         return found
@@ -138,7 +140,7 @@ def plan_sweep(
     plans, mistakes = list[Plan](), dict[Mistake, None]()
     for setting in chosen:
         try:
-            found = with_weights_found(setting.configs[0], parts, runs_dir)
+            found = with_runs_found(setting.configs[0], parts, runs_dir)
             plans.append(make_plan(found, parts, data_dir))
         except ConfigError as error:
             mistakes |= dict.fromkeys(error.mistakes)
@@ -235,5 +237,5 @@ def _asked(config: dict[str, Any], summary: dict[str, Any]) -> str:
     """Everything that a run's figures depend on, as text: equal texts mean equal figures."""
     known = {key: value for key, value in config.items() if identifies(key)}
     fingerprint, torch = at(summary, "data", "fingerprint"), at(summary, "versions", "torch")
-    weights = at(summary, "weights", "sha256")
-    return repr([sorted(known.items()), fingerprint, torch, summary.get("code"), weights])
+    begun, teacher = (at(summary, entry, "sha256") for entry in ("weights", "teacher"))
+    return repr([sorted(known.items()), fingerprint, torch, summary.get("code"), begun, teacher])

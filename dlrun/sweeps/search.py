@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dlrun.config.keys import WEIGHTS, Config
+from dlrun.config.keys import TEACHER_KEY, WEIGHTS, Config
 from dlrun.config.loading import load_config
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
@@ -20,9 +20,10 @@ from dlrun.sweeps.study import Study, load_optuna
 from dlrun.sweeps.values import EXAMPLE, MOST_VALUES, SweptKey, override_words, parts_first
 from dlrun.system import machine
 from dlrun.training.plan_making import make_plan
-from dlrun.training.weights_file import with_weights_found
+from dlrun.training.teachers import with_runs_found
 
 BASE = "base.yaml"
+_SOURCES = (WEIGHTS, TEACHER_KEY)  # keys at which a run may stand
 _MOST_REFUSED = 100  # consecutive draws with an invalid config, after which the search gives up
 
 
@@ -53,32 +54,38 @@ def search_space(
 ) -> SearchSpace:
     """The search space of the config at `path`; `given` and `seeds` as for `settings_of_grid`.
 
-    The runs and files of weights are found now: what `last` means may be another run at the next draw.
-    Raises the errors of `settings_of_grid`, and UserError if Optuna is not installed.
+    The runs and files of weights and of teachers are found now: what `last` means may be another run at the
+    next draw. Raises the errors of `settings_of_grid`, and UserError if Optuna is not installed.
     """
 
-    def with_weights(words: Sequence[str], places: Mapping[str, Place] | None = None) -> Config:
-        return with_weights_found(load_config(path, parts_first(words), parts, places), parts, runs_dir)
+    def with_sources(words: Sequence[str], places: Mapping[str, Place] | None = None) -> Config:
+        return with_runs_found(load_config(path, parts_first(words), parts, places), parts, runs_dir)
 
     load_optuna()
     axes, plain = swept_keys(path, given, seeds, parts)
     if not axes:
         raise UserError("there is nothing to search: no key has several values", fix=EXAMPLE)
-    base = with_weights(plain)
+    base = with_sources(plain)
     for index, axis in enumerate(axes):
-        if axis.key == WEIGHTS and isinstance(axis.values, list):
+        if axis.key in _SOURCES and isinstance(axis.values, list):
             of_each = [[*plain, *override_words({axis.key: value})] for value in axis.values]
             places = {axis.key: axis.place} if axis.place else None
-            configs = [with_weights(words, places) for words in of_each]
+            configs = [with_sources(words, places) for words in of_each]
             if any(config.dataset != base.dataset for config in configs):
                 fix = "state dataset.size and dataset.normalise, which are then the same for all"
                 raise UserError(f"the values of {WEIGHTS} have images prepared in different ways", fix=fix)
-            found = [config.architecture.options.get("weights") for config in configs]
-            axes[index] = replace(axis, values=found)
+            axes[index] = replace(axis, values=[_source(config, axis.key) for config in configs])
     words = [word for word in plain if not word.startswith("seeds=")]
-    if any(word.startswith(f"{WEIGHTS}=") for word in words):
-        words += override_words({WEIGHTS: base.architecture.options.get("weights")})
+    for key in _SOURCES:
+        if any(word.startswith(f"{key}=") for word in words):
+            words += override_words({key: _source(base, key)})
     return SearchSpace(axes, words, base)
+
+
+def _source(config: Config, key: str) -> object:
+    """The run or file that a config has at a key of `_SOURCES`."""
+    kind, _, option = key.partition(".")
+    return getattr(config, kind).options.get(option)
 
 
 @dataclass
@@ -131,7 +138,7 @@ class Search:
                 given = parts_first([*self._words, *override_words(values)])
                 config = load_config(self.sweep.folder / BASE, given, self.parts)
                 refuse_other_values(config, values)
-                config = with_weights_found(config, self.parts, self.sweep.folder.parent)
+                config = with_runs_found(config, self.parts, self.sweep.folder.parent)
                 plan = make_plan(config, self.parts, self.data_dir)
                 of_seeds = of_each_seed(plan.config)
                 threads = make_plan(of_seeds[0], self.parts, self.data_dir).threads(self._examples)

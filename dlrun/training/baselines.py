@@ -40,7 +40,9 @@ def baselines_of(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, 
             for some in torch.arange(len(examples), device=device).split(size):
                 weights = None if examples.weights is None else examples.weights[some]
                 targets = with_weights(examples.targets_at(some), weights)
-                meter.measure(expanded(at(outputs, some), 1), expanded(targets, 1))
+                # inputs are prepared only if the loss is given them
+                inputs = examples.batch(some)[0] if recipe.loss_takes_inputs else targets
+                meter.measure(*(expanded(tree, 1) for tree in (at(outputs, some), targets, inputs)))
             found[name] = {figure: values[0] for figure, values in meter.means().items()}
     return found
 

@@ -39,9 +39,9 @@ class WithLoss(nn.Module):
         self.model, self.loss = model, loss
         self._finish = finish  # turns the loss into one of each example, in the unit of the target
 
-    def measure(self, outputs: Tree, targets: Tree) -> Tensor:
-        """The loss of each example, as `Task.judge` gives it."""
-        return self._finish(self.loss)(outputs, targets)
+    def measure(self, outputs: Tree, *judged: Tree) -> Tensor:
+        """The loss of each example, as `Task.judge` gives it, of outputs, targets and perhaps inputs."""
+        return self._finish(self.loss)(outputs, *judged)
 
     def forward(self, inputs: Tree) -> Tree:
         outputs: Tree = self.model(inputs)
@@ -100,20 +100,27 @@ class Apart(_Seeded):
             self.streams.lay_down(index)
         return outputs
 
-    def again(self, index: int, loss: Measure, inputs: Tree, targets: Tree) -> Tensor:
-        """The loss of each example of one copy, computed again with the random numbers of this step."""
+    def again(self, index: int, loss: Measure, inputs: Tree, judged: Sequence[Tree]) -> Tensor:
+        """The loss of each example of one copy, computed again with the random numbers of this step.
+
+        `judged` is what the loss is given beside the outputs, (copies, batch, …) each.
+        """
         copy, own = self.copies[index], at(inputs, index)
         self.streams.rewind(index)
         self.streams.take_up(index)
         outputs = whole(copy(own))
         self.streams.lay_down(index)
-        return (copy.measure if isinstance(copy, WithLoss) else loss)(outputs, at(targets, index))
+        measure = copy.measure if isinstance(copy, WithLoss) else loss
+        return measure(outputs, *(at(tree, index) for tree in judged))
 
-    def losses(self, loss: Measure, outputs: Figures, targets: Tree) -> list[Tensor]:
-        """The loss of each example, (copies, batch[, 2]); a loss that has weights is the copy's own."""
+    def losses(self, loss: Measure, *figures: Figures) -> list[Tensor]:
+        """The loss of each example, (copies, batch[, 2]), from outputs, targets and perhaps inputs.
+
+        A loss that has weights is the copy's own.
+        """
         return [
             (copy.measure if isinstance(copy, WithLoss) else loss)(*own)
-            for copy, *own in zip(self.copies, of_copies(outputs), of_copies(targets), strict=True)
+            for copy, *own in zip(self.copies, *map(of_copies, figures), strict=True)
         ]
 
     def each(self, function: Callable[..., Tensor], *figures: Figures) -> list[Tensor]:
@@ -201,11 +208,11 @@ class Stacked(_Seeded):
             outputs = layer(state, outputs)
         return outputs
 
-    def losses(self, loss: Measure, outputs: Figures, targets: Tree) -> Tensor:
-        """The loss of each example, (copies, batch[, 2])."""
-        return self.each(loss, outputs, targets)
+    def losses(self, loss: Measure, *figures: Figures) -> Tensor:
+        """The loss of each example, (copies, batch[, 2]), from outputs, targets and perhaps inputs."""
+        return self.each(loss, *figures)
 
-    def again(self, index: int, loss: Measure, inputs: Tree, targets: Tree) -> Tensor:
+    def again(self, index: int, loss: Measure, inputs: Tree, judged: Sequence[Tree]) -> Tensor:
         """No copy is computed by itself here: a plan refuses optimizers that need it."""
         raise NotImplementedError
 

@@ -34,6 +34,7 @@ from dlrun.training.checkpoint_entries import take_class_weights
 from dlrun.training.early_stopping import is_complete, why_stopped
 from dlrun.training.initial_weights import initial_weights, said_weights
 from dlrun.training.loop import Batch, fit
+from dlrun.training.opening import bring_teacher
 from dlrun.training.plan import Plan
 from dlrun.training.resume_checks import (
     another_data,
@@ -46,6 +47,7 @@ from dlrun.training.resume_checks import (
 )
 from dlrun.training.run_writer import Outcome, RunWriter, log_warning
 from dlrun.training.step_checks import further, refuse_steps
+from dlrun.training.teachers import record_of, recorded_digest, teacher_warnings
 from dlrun.training.trained_on import told_apart
 from dlrun.training.traps import trap_warnings
 from dlrun.training.views import TrainingView
@@ -185,6 +187,8 @@ def _opened(
         take_class_weights(plan.loss, saved, run.last)
     loaded = loaded or plan.load(preprocessing, progress)
     plan.settle(loaded)
+    bring_teacher(plan, loaded.preprocessing, recorded_digest(plan, saved, run.last) if saved else "")
+    record_of(plan)  # a teacher that is gone, or another one, is found before anything changes
     hardware = replace(plan.hardware(loaded), warn=partial(log_warning, run, view))
     hardware.use()
     begun = None if saved else initial_weights(plan)  # a checkpoint has all weights itself
@@ -222,6 +226,7 @@ def _opened(
         raise CheckpointRefused(elsewhere, where=str(run.last), fix=fix)
     warnings = list(warnings_of(plan, elsewhere, saved, state))
     warnings += [] if saved else [*column_warnings(plan.data, loaded.splits), *trap_warnings(plan, loaded)]
+    warnings += [] if saved else teacher_warnings(plan, loaded)
     if reason := why_no_guess(plan, loaded):
         warnings.append(f"there is no baseline beside the figures: {reason}")
     writer = RunWriter(plan, run, loaded, hardware, state, saved, view, begun.plain() if begun else None)

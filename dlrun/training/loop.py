@@ -39,8 +39,7 @@ def fit(
 
     At every yield, and whenever `each_batch` asks for another batch, `state` is complete: save it, and a
     later fit() continues as if training had never stopped. To stop early, leave the loop. Raises Diverged if
-    a loss is not finite: on the CPU before the update, on an accelerator before the row, because reading the
-    loss at each step would make the device wait (see DeviceMeter).
+    a loss is not finite: on the CPU before the update, on an accelerator before the row (see DeviceMeter).
     """
     model, optimizers = hardware.prepare(state.training), state.optimizers
     batches = Batches(data["train"], recipe.sampling, model.seeds, hardware.device)
@@ -52,9 +51,10 @@ def fit(
         inputs, targets = augment(*batches.examples(*batch))
         with hardware.autocast():
             outputs = model(inputs)
-        losses = model.losses(recipe.loss, outputs, targets)  # (copies, batch), or with weights (…, 2)
+        judged = recipe.judged(targets, inputs)
+        losses = model.losses(recipe.loss, outputs, *judged)  # (copies, batch), or with weights (…, 2)
         meter.add(losses, outputs, targets)  # on the CPU raises Diverged if a loss is not finite
-        again = partial(model.again, loss=recipe.loss, inputs=inputs, targets=targets)
+        again = partial(model.again, loss=recipe.loss, inputs=inputs, judged=judged)
         hardware.step(losses, model, optimizers, state.scaler, meter.not_finite, again)
 
     update_once = hardware.repeated(update, model, optimizers, augment.streams)
@@ -107,22 +107,22 @@ def predictions(
     split: Split,
     hardware: Hardware,
     size: int,
-    measure: Callable[[Tree, Tree], None] = lambda outputs, targets: None,
+    measure: Callable[[Tree, Tree, Tree], None] = lambda outputs, targets, inputs: None,
 ) -> Iterator[tuple[Tree, Tree]]:
     """Yield outputs and targets (copies, batch, …) of a split in its order, `size` examples at a time.
 
-    Before, they are given to `measure`. If memory does not suffice for both, a piece is halved.
+    Before, they are given to `measure`, with the inputs. If memory does not suffice for both, a piece is
+    halved.
     """
     model.eval()
     copies, order = len(model.seeds), torch.arange(len(split), device=hardware.device)
 
     def compute(piece: slice) -> tuple[Tree, Tree]:
         with torch.no_grad():
-            inputs, targets = split.batch(order[piece])
+            inputs, targets = (expanded(tree, copies) for tree in split.batch(order[piece]))
             with hardware.autocast():
-                outputs = joined(model(expanded(inputs, copies)))
-        targets = expanded(targets, copies)
-        measure(outputs, targets)
+                outputs = joined(model(inputs))
+        measure(outputs, targets, inputs)
         return outputs, targets
 
     return hardware.in_pieces(len(split), size, compute)

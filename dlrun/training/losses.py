@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from inspect import signature
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from dlrun.blocks.class_weights import ClassWeights
 from dlrun.blocks.tasks import SPREAD, Judge, LossPart, Measure, Task
+from dlrun.blocks.teachers import Teacher
 from dlrun.config.keys import Choice
 from dlrun.config.part_functions import refuse_call
-from dlrun.config.registry import Parts
+from dlrun.config.registry import TEACHER, Parts
 from dlrun.data.examples import Data, Scaling
 from dlrun.data.log_targets import to_log
 from dlrun.data.trees import Tree, first_of, mapped, single
@@ -37,8 +38,9 @@ def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
     """The loss that a config names, with what its file states.
 
     A function of outputs and targets is the loss itself. One without them makes an `nn.Module`, which holds
-    weights of its own. With `batchwise = True` it gives one figure for a batch. Raises UserError for weights
-    that would never be trained.
+    weights of its own. A third parameter `inputs` is given the inputs, `teacher` the outputs of another run's
+    model. With `batchwise = True` it gives one figure for a batch. Raises UserError for weights that would
+    never be trained.
     """
     about, module = parts.part("loss", choice.name), parts.module("loss", choice.name)
     function = parts.find("loss", choice.name)
@@ -66,6 +68,10 @@ def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
     )
     if about.takes not in ((), ("data",)):
         _refuse_hidden_weights(choice.name, module)
+        if asked := about.takes[2:]:
+            teacher = Teacher(choice.options[TEACHER]) if TEACHER in asked else None
+            measure = _asking(part.measure, asked, teacher)
+            part = replace(part, measure=measure, takes_inputs=True, teacher=teacher)
         return replace(part, measure=finish(part.measure))
 
     def make() -> nn.Module:
@@ -76,8 +82,20 @@ def loss_part(parts: Parts, choice: Choice, data: Data) -> LossPart:
         return made
 
     with torch.random.fork_rng(devices=[]):
-        measure = _without_gradient(finish(make()))
-    return replace(part, measure=measure, make=partial(_joined, make, finish))
+        made = make()
+    takes_inputs = "inputs" in signature(made.forward).parameters
+    measure, join = _without_gradient(finish(made)), partial(_joined, make, finish)
+    return replace(part, measure=measure, make=join, takes_inputs=takes_inputs)
+
+
+def _asking(function: Measure, asked: Sequence[str], teacher: Teacher | None) -> Measure:
+    """The loss of outputs, targets and inputs, by a function of what its parameters ask for."""
+
+    def measure(outputs: Tree, targets: Tree, inputs: Tree) -> Tensor:
+        further = [teacher(inputs) if teacher and name == TEACHER else inputs for name in asked]
+        return function(outputs, targets, *further)
+
+    return measure
 
 
 def _with_options(function: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:
@@ -102,6 +120,17 @@ def refuse_head(task: Task) -> None:
     if data.target_transform and isinstance(made, dict) and SPREAD in made:
         what = f"{loss.name} gives a {SPREAD} of the {data.target_transform}, which is none of the target"
         raise UserError(what, fix="set target_transform: null in the dataset, or take the loss quantile")
+
+
+def refuse_inputs(task: Task) -> None:
+    """Raise UserError if a loss asks for inputs, or for what a teacher gives for them, in a task without."""
+    loss, data = task.loss, task.data
+    if loss.teacher and (not task.decision or data.places):
+        what = f"{loss.name} is taught the probabilities of an example's classes"
+        raise UserError(f"{what}, which a task {data.task} does not have")
+    if loss.takes_inputs and data.places and not loss.has_places:
+        what = f"{loss.name} is given whole inputs, but outputs and targets of each place as an example"
+        raise UserError(what, fix="set places = True in its file, which gives it all places together")
 
 
 def class_weights(parts: Parts, choice: Choice, data: Data) -> ClassWeights | None:
@@ -136,9 +165,9 @@ def _outputs(outputs: Tree, targets: Tree) -> Tensor:
     return single(outputs, "the outputs")
 
 
-def _of_batch(loss: Measure, outputs: Tree, targets: Tree) -> Tensor:
+def _of_batch(loss: Measure, outputs: Tree, *judged: Tree) -> Tensor:
     """The figure of a batch for each of its examples; their mean is the figure, and so is its gradient."""
-    figure = loss(outputs, targets)
+    figure: object = loss(outputs, *judged)
     if not isinstance(figure, Tensor):
         raise ValueError(f"it gave a {type(figure).__name__} instead of a tensor, which has no gradient")
     examples = len(first_of(outputs))
@@ -164,12 +193,12 @@ class _Scaled:
         self._loss, self._scaling, self._spread, self._transform = loss, scaling, spread, transform
         self._placed: dict[tuple[torch.device, torch.dtype], list[Any]] = {}
 
-    def __call__(self, outputs: Tree, targets: Tree) -> Tensor:
+    def __call__(self, outputs: Tree, targets: Tree, *inputs: Tree) -> Tensor:
         scaled = mapped(self._scaled, outputs)
         if isinstance(scaled, dict) and isinstance(outputs, dict) and self._spread in outputs:
             distance = outputs[self._spread]
             scaled = {**scaled, self._spread: distance / self._mean_and_sd(distance)[1]}
-        return self._loss(scaled, mapped(self._scaled, targets))
+        return self._loss(scaled, mapped(self._scaled, targets), *inputs)
 
     def _scaled(self, some: Tensor) -> Tensor:
         mean, sd = self._mean_and_sd(some)
@@ -189,9 +218,9 @@ class _Scaled:
 
 
 def _without_gradient(loss: Measure) -> Measure:
-    def measure(outputs: Tree, targets: Tree) -> Tensor:
+    def measure(*judged: Tree) -> Tensor:
         with torch.no_grad():
-            return loss(outputs, targets)
+            return loss(*judged)
 
     return measure
 

@@ -55,10 +55,11 @@ class Meter:
         self.sums: dict[str, list[Any]] = {name: [] for name in ("loss", *self.recipe.means)}
         self._whole = WholeSplit(self.recipe)
 
-    def measure(self, outputs: Figures, targets: Tree) -> None:
-        """Add an evaluation batch, computing its losses: outputs and targets (copies, batch, …)."""
+    def measure(self, outputs: Figures, targets: Tree, inputs: Tree) -> None:
+        """Add an evaluation batch, computing its losses: outputs, targets and inputs (copies, batch, …)."""
         on_cpu = self._whole.on_cpu(outputs, targets)
-        self.add(self.model.losses(self.recipe.loss, outputs, targets), outputs, targets)
+        losses = self.model.losses(self.recipe.loss, outputs, *self.recipe.judged(targets, inputs))
+        self.add(losses, outputs, targets)
         self._whole.add(on_cpu)
 
     @torch.no_grad()
@@ -104,15 +105,16 @@ class DeviceMeter:
         self._measured = 0
         self._whole = WholeSplit(self.recipe)
 
-    def measure(self, outputs: Figures, targets: Tree) -> None:
-        """Add an evaluation batch, computing its losses: outputs and targets (copies, batch, …).
+    def measure(self, outputs: Figures, targets: Tree, inputs: Tree) -> None:
+        """Add an evaluation batch, computing its losses: outputs, targets and inputs (copies, batch, …).
 
         A batch for which memory runs out is not added.
         """
         if self._measured == len(self._all_steps):  # batches are smaller than was planned
             self._double()
         on_cpu = self._whole.on_cpu(outputs, targets)
-        self.add(self.model.losses(self.recipe.loss, outputs, targets), outputs, targets)
+        losses = self.model.losses(self.recipe.loss, outputs, *self.recipe.judged(targets, inputs))
+        self.add(losses, outputs, targets)
         self._whole.add(on_cpu)
         self._measured += 1
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.config.keys import KEYS, SPLITS, Config
+from dlrun.blocks.teachers import Taught
+from dlrun.config.keys import SPLITS, TEACHER_KEY, Config, may_change_at_evaluation
 from dlrun.config.loading import config_from_plain
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
@@ -44,8 +45,17 @@ from dlrun.training.not_finite import weight_not_finite
 from dlrun.training.plan import Plan
 from dlrun.training.plan_making import make_plan
 from dlrun.training.provenance import FOR_EVALUATION, Misfit, refuse_stand_ins, suspecting_own_parts
+from dlrun.training.teachers import (
+    decision_alike,
+    recorded_digest,
+    refuse_another_teacher,
+    taught_by,
+)
 from dlrun.training.trained import Trained
 from dlrun.training.trained_on import JUDGE_ALL, refuse_other_data, trained_on_of
+from dlrun.training.weights_file import file_of
+
+_A_CHECKPOINT = "name a run, or a checkpoint such as its best.pt"
 
 
 def open_checkpoint(
@@ -183,7 +193,33 @@ def open_plan(
             is_as_saved=not overrides,
             is_data_needed=is_data_needed,
         )
+    bring_teacher(plan, preprocessing, recorded_digest(plan, saved, path))
     return plan, preprocessing, saved
+
+
+def bring_teacher(plan: Plan, preprocessing: Preparation, recorded: str = "") -> None:
+    """Let the teacher of a loss, if it has one, be opened when it is first asked.
+
+    Raises ConfigError then for a file that is no checkpoint, of other classes or of inputs that are prepared
+    otherwise, and for another one than that of the `recorded` SHA-256.
+    """
+    if plan.loss.teacher:
+        plan.loss.teacher.opens_by(partial(_taught, plan, preprocessing, plan.loss.teacher.source, recorded))
+
+
+def _taught(plan: Plan, preprocessing: Preparation, source: str, recorded: str) -> Taught:
+    try:
+        path = file_of(Path(source), _A_CHECKPOINT)
+        theirs, prepared, saved = open_plan(path, ["device=cpu"], plan.parts, plan.data_dir)
+        refuse_another_teacher(source, saved.digest, recorded)
+        decision = decision_alike(plan, preprocessing, theirs, prepared, source)
+        model = Apart(theirs.build, theirs.config.seeds)
+        load_weights(model, saved.state["model"], path)
+    except UserError as error:
+        what = f"the teacher cannot be opened: {error.inline}"
+        fix = error.fix or _A_CHECKPOINT
+        raise plan.config.refuse([plan.config.mistake(TEACHER_KEY, what, fix)]) from error
+    return taught_by(decision, model.to(plan.device, plan.dtype), plan.device, saved, path)
 
 
 def _open_plan(
@@ -244,9 +280,12 @@ def _open_plan(
 
 def _config(saved: Checkpoint, path: Path, overrides: Sequence[str], parts: Parts) -> Config:
     """The config in a checkpoint, with overrides of the keys that may change at evaluation."""
-    keys = {text.split("=")[0].split(".")[0] for text in overrides}
-    if fixed := sorted(key for key in keys if key not in KEYS or not KEYS[key].at_evaluation):
-        raise UserError(f"{', '.join(fixed)} cannot be changed at evaluation: the model is what it is")
+    given = {text.split("=")[0] for text in overrides}
+    keys = {key.split(".")[0] for key in given}
+    fixed = {key.split(".")[0] for key in given if not may_change_at_evaluation(key)}
+    if fixed:
+        said = ", ".join(sorted(fixed))
+        raise UserError(f"{said} cannot be changed at evaluation: the model is what it is")
     before = config_of(saved, path, parts)
     plain = before.plain()
     if "metrics" in keys:  # these keys name metrics, and have no effect at evaluation

@@ -59,16 +59,17 @@ def trials(plan: Plan, loaded: Loaded) -> Iterator[Trial]:
     own_metrics = [choice.name for choice in config.metrics if _is_own(plan, "metrics", choice)]
     if not has_own_loss and not own_metrics:
         return
-    outputs, targets = _some_outputs(plan, loaded)
-    if plan.task.made_up_targets(2) is None:  # so that the plan could not try them
-        yield from _first_trials(plan, outputs, targets)
+    inputs, outputs, targets = _some_outputs(plan, loaded)
+    if plan.task.made_up_targets(2) is None or plan.loss.teacher:  # so that the plan could not try them
+        yield from _first_trials(plan, outputs, targets, inputs)
     if has_own_loss:
-        yield "loss", config.loss.name, partial(_refuse_another_loss, plan, outputs, targets)
+        judged = plan.recipe.judged(targets, inputs)
+        yield "loss", config.loss.name, partial(_refuse_another_loss, plan, outputs, *judged)
     for name in own_metrics:
         yield "metrics", name, partial(_refuse_another_metric, plan, name, outputs, targets)
 
 
-def _first_trials(plan: Plan, outputs: Tree, targets: Tree) -> Iterator[Trial]:
+def _first_trials(plan: Plan, outputs: Tree, targets: Tree, inputs: Tree) -> Iterator[Trial]:
     """Yield the trials by `try_judges`, on two real examples."""
     found: list[tuple[str, str, UserError]] = []
 
@@ -82,7 +83,7 @@ def _first_trials(plan: Plan, outputs: Tree, targets: Tree) -> Iterator[Trial]:
     def tell(error: UserError) -> None:
         raise error
 
-    two = (at(tree, slice(2)) for tree in (outputs, targets))
+    two = (at(tree, slice(2)) for tree in (outputs, targets, inputs))
     try_judges(noting, plan.task, plan.loss, plan.recipe.metrics, *two)
     for key, name, error in found:
         yield key, name, partial(tell, error)
@@ -256,7 +257,7 @@ def _refuse_failing_task(plan: Plan, loaded: Loaded) -> None:
 
     `dlrun eval` and `dlrun predict` would fail at it, after the training.
     """
-    (outputs, targets), task = _some_outputs(plan, loaded), plan.task
+    (_, outputs, targets), task = _some_outputs(plan, loaded), plan.task
     report: object = task.report(1)
     if not isinstance(report, Report):
         what = f"report() of {plan.data.task} gives {said_kind(report)} instead of a Report"
@@ -272,7 +273,7 @@ def _refuse_failing_task(plan: Plan, loaded: Loaded) -> None:
         raise UserError(what, fix='return the entries of a row of dlrun predict, such as {"class": "a"}')
 
 
-def _refuse_another_loss(plan: Plan, outputs: Tree, targets: Tree) -> None:
+def _refuse_another_loss(plan: Plan, outputs: Tree, *judged: Tree) -> None:
     """Raise UserError if the loss does not repeat, or if the figure of an example depends on its batch."""
     name, loss = plan.loss.name, plan.recipe.loss
     if plan.loss.constant and (classes := len(plan.data.classes)):
@@ -280,9 +281,9 @@ def _refuse_another_loss(plan: Plan, outputs: Tree, targets: Tree) -> None:
         if not isinstance(given, Tensor) or given.shape != (plan.task.outputs,):
             here = f"shape {tuple(given.shape)}" if isinstance(given, Tensor) else said_kind(given)
             raise UserError(f"constant() of {name} gives {here}, but it needs ({plan.task.outputs},)")
-    if not _alike(loss(outputs, targets), loss(outputs, targets), 0.0):
+    if not _alike(loss(outputs, *judged), loss(outputs, *judged), 0.0):
         raise UserError(_said(name, "called twice, it gives other figures", "it may draw random numbers"))
-    if not plan.loss.is_batchwise and not _is_of_each_example(loss, outputs, targets):
+    if not plan.loss.is_batchwise and not _is_of_each_example(loss, outputs, *judged):
         fix = (
             "give each example its own figure, or set batchwise = True in its file and give one for the batch"
         )
@@ -300,7 +301,7 @@ def _refuse_another_metric(plan: Plan, name: str, outputs: Tree, targets: Tree) 
         raise UserError(f"{name} is no mean over examples: its figure depends on the batch size", fix=fix)
 
 
-def _is_of_each_example(judge: Measure, outputs: Tree, targets: Tree) -> bool:
+def _is_of_each_example(judge: Measure, outputs: Tree, *judged: Tree) -> bool:
     """True if a judge gives examples in two batches the figures that it gives them in one.
 
     Tried on the outputs of a model and on random ones, which differ more.
@@ -310,12 +311,12 @@ def _is_of_each_example(judge: Measure, outputs: Tree, targets: Tree) -> bool:
     def random(some: Tensor) -> Tensor:
         return some.mean(0) + some.std() * torch.randn(some.shape, generator=stream).to(some)
 
-    cut = max(1, len(first_of(targets)) // 4)
+    cut = max(1, len(first_of(outputs)) // 4)
     parts = slice(cut), slice(cut, None)
     with suppress(RuntimeError, ValueError):  # which a judge may raise for random outputs
         for some in (outputs, mapped(random, outputs)):
-            together = judge(some, targets)
-            apart = torch.cat([judge(at(some, part), at(targets, part)) for part in parts])
+            together = judge(some, *judged)
+            apart = torch.cat([judge(*(at(tree, part) for tree in (some, *judged))) for part in parts])
             if together.shape != apart.shape or not _alike(together, apart, _CLOSE):
                 return False
     return True
@@ -332,11 +333,11 @@ def _alike(one: Tree, other: Tree, tolerance: float) -> bool:
 
 
 @torch.no_grad()
-def _some_outputs(plan: Plan, loaded: Loaded) -> tuple[Tree, Tree]:
-    """The outputs (n, …) of the first seed's model before training, for some examples, and their targets."""
+def _some_outputs(plan: Plan, loaded: Loaded) -> tuple[Tree, Tree, Tree]:
+    """Some examples: their inputs, outputs of the first seed's model before training, targets, (n, …)."""
     inputs, targets = _some(loaded)
     model = plan.model(plan.config.seeds[:1]).eval()
-    return at(joined(model(expanded(inputs, 1))), 0), targets
+    return inputs, at(joined(model(expanded(inputs, 1))), 0), targets
 
 
 def _some(loaded: Loaded) -> tuple[Tree, Tree]:

@@ -19,7 +19,7 @@ from dlrun.data.examples import Data
 from dlrun.data.misfits import refuse_malformed
 from dlrun.data.trees import Tree
 from dlrun.errors import UserError, nearest, shortened
-from dlrun.training.losses import class_weights, loss_part, refuse_head
+from dlrun.training.losses import class_weights, loss_part, refuse_head, refuse_inputs
 from dlrun.training.named_parts import part_named
 from dlrun.training.noting import Noting
 from dlrun.training.plan import PlannedData
@@ -123,6 +123,7 @@ def _loss_and_task(noting: Noting, config: Config, parts: Parts, data: Data) -> 
         assert task is not None, "without a task there is a mistake"
         with noting("loss"):
             refuse_head(task)
+            refuse_inputs(task)
         for option, is_stated, refuse in (
             ("label_smoothing", loss.label_smoothing, refuse_smoothing),
             ("class_weight", loss.class_weights, refuse_class_weights),

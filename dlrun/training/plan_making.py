@@ -104,7 +104,7 @@ def make_plan(
     if freezing.weights and not optimizer.takes_closure():  # which takes one group of weights
         optimizer = replace(optimizer, groups=replace(optimizer.groups, frozen=freezing.weights))
     averaging = averaging_of(noting, config, parts, data, freezing)
-    recipe = _recipe(config, data, measure, metrics, augmentations, schedule, freezing, averaging)
+    recipe = _recipe(config, data, measure, metrics, augmentations, schedule, freezing, averaging, loss)
     _note_unmeasured(noting, config, recipe, data)
     noting.refuse()
     assert task is not None, "without a task there is a mistake"
@@ -199,7 +199,7 @@ def _layers(
         made_up = torch.zeros(2, *shape)
     if targets is not None and made_up is not None:
         targets = with_weights(targets, torch.ones(2) if data.weighted else None)
-        try_judges(noting, task, loss, metrics, made_up, targets)
+        try_judges(noting, task, loss, metrics, made_up, targets, data.made_up(2))
     return layers
 
 
@@ -256,8 +256,9 @@ def _recipe(
     schedule: Schedule,
     freezing: Freezing,
     averaging: Averaging,
+    part: LossPart,
 ) -> Recipe:
-    """The recipe of a config whose `evaluation_batch_size` is resolved."""
+    """The recipe of a config whose `evaluation_batch_size` is resolved, with the `loss` of a part."""
     at_once = config.evaluation_batch_size
     return Recipe(
         epochs=config.epochs,
@@ -274,6 +275,7 @@ def _recipe(
         evaluation_batch=at_once if isinstance(at_once, int) else sys.maxsize,  # full
         freezing=freezing,
         averaging=averaging,
+        loss_takes_inputs=part.takes_inputs,
     )
 
 

@@ -18,6 +18,7 @@ from dlrun.system.randomness import generator
 from dlrun.training.devices import lack_of_memory
 from dlrun.training.initial_weights import initial_weights
 from dlrun.training.noting import Noting
+from dlrun.training.opening import bring_teacher
 from dlrun.training.own_parts import trials
 from dlrun.training.plan import Plan
 from dlrun.training.stacking import refuse_what_differs
@@ -52,6 +53,9 @@ def try_on(plan: Plan, loaded: Loaded, progress: Progress = no_progress, *, is_n
     if plan.data.autoregressive and (what := _seen_later(plan, loaded)):
         fix = "set causal: true (of a transformer) or bidirectional: false (of an rnn)"
         raise plan.config.refuse([plan.config.mistake("architecture", what, fix)])
+    bring_teacher(plan, loaded.preprocessing)
+    if plan.loss.teacher:
+        plan.loss.teacher.opened()
     noting = Noting(plan.config, plan.parts)
     for augment in plan.recipe.augmentations:
         with noting("augmentations", augment.name):
@@ -128,4 +132,5 @@ def _refuse_stacking(plan: Plan, loaded: Loaded) -> None:
     inputs, targets = (mapped(Tensor.cpu, tree) for tree in trees)
     judges: dict[str, Measure] = {plan.config.loss.name: plan.recipe.loss}
     judges |= {name: metric.measure for name, metric in plan.recipe.means.items()}
-    refuse_what_differs(plan.build, plan.optimizers, judges, inputs, targets)
+    with_inputs = [plan.config.loss.name] * plan.recipe.loss_takes_inputs
+    refuse_what_differs(plan.build, plan.optimizers, judges, inputs, targets, with_inputs)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dlrun.blocks.tasks import Measure, Metric
 from dlrun.data.batches import Sampling
 from dlrun.data.examples import EVALUATION_BATCH
+from dlrun.data.trees import Tree
 from dlrun.training.augmentation import Augment
 from dlrun.training.averaging import Averaging
 from dlrun.training.figures import AVERAGED
@@ -38,7 +39,7 @@ class Recipe:
 
     epochs: int
     sampling: Sampling
-    loss: Measure  # outputs, targets -> one number per example, or w · number and w
+    loss: Measure  # outputs and what is `judged` -> one number per example, or w · number and w
     metrics: dict[str, Metric]
     augmentations: Sequence[Augment]
     schedule: Schedule
@@ -48,6 +49,11 @@ class Recipe:
     evaluation_batch: int = EVALUATION_BATCH  # examples that are evaluated at once
     freezing: Freezing = Freezing()
     averaging: Averaging = Averaging()
+    loss_takes_inputs: bool = False
+
+    def judged(self, targets: Tree, inputs: Tree) -> tuple[Tree, ...]:
+        """The arguments of the loss beside the outputs: the targets, and the inputs if it takes them."""
+        return (targets, inputs) if self.loss_takes_inputs else (targets,)
 
     @property
     def means(self) -> dict[str, Metric]:

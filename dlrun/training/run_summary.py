@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
+from dlrun.config.registry import TEACHER
 from dlrun.data.loaded import Loaded
 from dlrun.run_folders.run import Run
 from dlrun.system.git import git_commit
@@ -18,6 +19,7 @@ from dlrun.training.plan import Plan
 from dlrun.training.recipe import Row
 from dlrun.training.state import State
 from dlrun.training.stretches import stretches_with
+from dlrun.training.teachers import record_of
 
 
 class RunSummary:
@@ -99,6 +101,7 @@ class RunSummary:
                 "targets": self._loaded.digests,
             },
             **({RECORDED: self._weights} if self._weights else {}),
+            **({TEACHER: dict(record_of(plan))} if plan.loss.teacher else {}),
             **({CLASS_WEIGHTS: of_classes.by_name} if (of_classes := plan.loss.class_weights) else {}),
             "warnings": warnings,
             "pictures": [],

@@ -13,6 +13,7 @@ from typing import Any
 
 from dlrun.config.dumping import dump_config
 from dlrun.config.keys import Choice
+from dlrun.config.registry import TEACHER
 from dlrun.data.image_files.far_images import IMAGE_RANGES, ranges_of_images
 from dlrun.data.loaded import Loaded
 from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
@@ -41,6 +42,7 @@ from dlrun.training.run_pictures import RunPictures
 from dlrun.training.run_summary import RunSummary
 from dlrun.training.state import State
 from dlrun.training.stretches import surroundings_of
+from dlrun.training.teachers import record_of
 from dlrun.training.trained_on import recorded
 from dlrun.training.verdicts import too_good, verdicts
 from dlrun.training.views import TrainingView
@@ -336,6 +338,7 @@ class RunWriter:
                 "fingerprint": self.loaded.fingerprint,
                 **({IMAGE_RANGES: self._image_ranges} if self._image_ranges else {}),
                 **({CLASS_WEIGHTS: weights_of_classes.values} if weights_of_classes else {}),
+                **({TEACHER: dict(record_of(self.plan))} if self.plan.loss.teacher else {}),
                 **self._trained_on,
             },
             state=state | ({SHOWN: self.plan.shown_weights} if self.state.average else {}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -51,13 +51,15 @@ def refuse_what_differs(
     judges: Mapping[str, Measure],
     inputs: Tree,
     targets: Tree,
+    with_inputs: Collection[str] = (),
 ) -> None:
     """Train two seeds apart and stacked for a step; raise UserError if they come out differently.
 
-    `judges` are the loss and the metrics by name. `inputs` (2, batch, …) and `targets` (2, several
-    batches, …) are real examples; there are more targets, because a judge that treats its batch as a whole
-    is found out only by batches that differ. Tried in float64, so that rounding is no difference, and in
-    float32 for a model that takes nothing else. A model that fails apart too is not refused here.
+    `judges` are the loss and the metrics by name, some of which take inputs beside outputs and targets.
+    `inputs` (2, batch, …) and `targets` (2, several batches, …) are real examples; there are more targets,
+    because a judge that treats its batch as a whole is found out only by batches that differ. Tried in
+    float64, so that rounding is no difference, and in float32 for a model that takes nothing else. A model
+    that fails apart too is not refused here.
     """
     for dtype, (close, same) in TOLERANCES.items():
         given = mapped(partial(_as_type, dtype), inputs)
@@ -80,7 +82,10 @@ def refuse_what_differs(
         times = first_of(targets).shape[1] // first_of(inputs).shape[1]
         outputs = mapped(lambda some, n=times: torch.cat([some.float()] * n, 1), alone.outputs)
         for name, judge in judges.items():
-            _refuse_judge(name, judge, apart, stacked, (outputs, targets))
+            figures = [outputs, targets]
+            if name in with_inputs:
+                figures.append(mapped(lambda some, n=times: torch.cat([some] * n, 1), inputs))
+            _refuse_judge(name, judge, apart, stacked, figures)
         _refuse_optimizer(optimizers, apart, stacked, alone.gradients, same)
         return
 
@@ -94,7 +99,7 @@ def _refuse_judge(
     judge: Measure,
     apart: Apart,
     stacked: Stacked,
-    figures: tuple[Tree, Tree],
+    figures: Sequence[Tree],
 ) -> None:
     """Raise UserError if a loss or metric gives other figures for stacked examples (2, n, …) than apart."""
     with _saying(f"{name} cannot take the examples of several seeds at once"):

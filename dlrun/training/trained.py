@@ -119,11 +119,11 @@ class Trained:
         copies, indices = len(self.seeds), indices.to(self.hardware.device)
 
         def compute(piece: slice) -> tuple[Tensor, Tensor]:
-            inputs, targets = self.loaded[split].batch(indices[piece])
+            inputs, targets = (expanded(tree, copies) for tree in self.loaded[split].batch(indices[piece]))
             with self.hardware.autocast():
-                outputs = self.model(expanded(inputs, copies))
-            targets = unit_weights(expanded(targets, copies))
-            losses = self.model.losses(self.plan.recipe.loss, outputs, targets)
+                outputs = self.model(inputs)
+            judged = self.plan.recipe.judged(unit_weights(targets), inputs)
+            losses = self.model.losses(self.plan.recipe.loss, outputs, *judged)
             return main_outputs(joined(outputs)).cpu(), as_tensor(losses).cpu()
 
         size = self.plan.recipe.evaluation_batch

@@ -159,7 +159,7 @@ def _some_inputs(plan: Plan, loaded: Loaded) -> Tree:
 
 def _takes_logits(loss: LossPart, decision: Decision) -> bool:
     """True if a loss goes towards 0, and never below, as the true class's output leaves all others behind."""
-    if loss.is_batchwise or loss.has_places:
+    if loss.is_batchwise or loss.has_places or loss.takes_inputs:
         return False
     classes = torch.arange(min(decision.classes, decision.outputs))
     sides = 2.0 * nn.functional.one_hot(classes, decision.outputs) - 1

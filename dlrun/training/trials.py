@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from inspect import unwrap
 from math import isfinite
 from typing import Any
@@ -116,17 +117,28 @@ def try_judges(
     metrics: Mapping[str, Metric],
     outputs: Tree,
     targets: Tree,
+    inputs: Tree,
 ) -> None:
-    """Measure two made-up examples by the loss and the metrics, noting the mistakes of each."""
+    """Measure two examples by the loss and the metrics, noting the mistakes of each.
+
+    A loss with a teacher is left out until the teacher can be asked.
+    """
     with noting("loss", loss.name):
         most_axes = 2 if gives_weights(task) else 1
         measure = judge_of(task)(loss.measure)
-        measure_two(loss.name, measure, outputs, targets, most_axes=most_axes, has_gradient=not loss.make)
+        if loss.takes_inputs:
+            measure = partial(_with_inputs, measure, inputs)
+        if loss.teacher is None or loss.teacher.can_be_asked:
+            measure_two(loss.name, measure, outputs, targets, most_axes=most_axes, has_gradient=not loss.make)
     for name, metric in metrics.items():
         with noting("metrics", name):
             most_axes = 2 if metric.has_finish else 1
             measure_two(name, metric.measure, outputs, targets, most_axes=most_axes, whole=metric.whole)
             try_finish(name, metric, outputs, targets)
+
+
+def _with_inputs(measure: Measure, inputs: Tree, outputs: Tree, targets: Tree) -> Tensor:
+    return measure(outputs, targets, inputs)
 
 
 def _tensors(tree: Any) -> dict[str, Tensor] | None:

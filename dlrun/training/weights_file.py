@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,24 +71,31 @@ def with_weights_found(config: Config, parts: Parts, runs_dir: Path) -> Config:
     if text is None:
         return config
     known = _published(config, parts)
-    choice, place = config.architecture, config.tree.at((_KIND, _OPTION)).place
+    choice = config.architecture
     if text in known:
         name = next(name for name, weights in known.items() if weights == known[text])
         config = with_preprocessing(config, parts, name, known[name])
         return replace(config, architecture=Choice(choice.name, choice.options | {_OPTION: name}))
+    found = found_source(config, WEIGHTS, text, runs_dir, known)
+    return replace(config, architecture=Choice(choice.name, choice.options | {_OPTION: found}))
+
+
+def found_source(config: Config, key: str, text: str, runs_dir: Path, known: Collection[str] = ()) -> str:
+    """The absolute path of the run or file that stands at a key, which is none of the `known` names.
+
+    Raises ConfigError if nothing is found, or several.
+    """
+    place = config.tree.at(tuple(key.split("."))).place
     try:
-        found = _found(text, runs_dir, Path(place.source).parent if place.line else None)
+        return _found(text, runs_dir, Path(place.source).parent if place.line else None)
     except UserError as error:
         what, fix = error.inline, error.fix
         if known and not Path(text).suffix:
             what = f"{shortened(text)} is no run, no file and no name of published weights"
             what, fix = f"{what}{nearest(text, known)}", ""
-        raise config.refuse([config.mistake(WEIGHTS, what, fix)]) from None
+        raise config.refuse([config.mistake(key, what, fix)]) from None
     except (OSError, ValueError):  # no valid path
-        raise config.refuse(
-            [config.mistake(WEIGHTS, f"{shortened(text)} is neither a run nor a file")]
-        ) from None
-    return replace(config, architecture=Choice(choice.name, choice.options | {_OPTION: found}))
+        raise config.refuse([config.mistake(key, f"{shortened(text)} is neither a run nor a file")]) from None
 
 
 def _published(config: Config, parts: Parts) -> dict[str, PublishedWeights]:
@@ -171,11 +178,19 @@ def _located(
     """The file of a config's weights, and what is published of them if they are published ones."""
     if published := _published(config, parts).get(text):
         return fetched(text, published, data_dir, progress), published
-    return _file_of(Path(text)), None
+    return file_of(Path(text)), None
 
 
-def _file_of(path: Path) -> Path:
-    """The file that holds the weights: of a run its best.pt. Raises UserError if there is none."""
+def digest_at(text: str) -> str:
+    """The SHA-256 of the file that a run or path means. Raises UserError if it cannot be read."""
+    return hashlib.sha256(read_whole(file_of(Path(text)))).hexdigest()
+
+
+def file_of(path: Path, others: str = f"name a run, a checkpoint, or a file that {_SAVE} wrote") -> Path:
+    """The file that holds the weights: of a run its best.pt. Raises UserError if there is none.
+
+    `others` is the remedy for a file of another kind.
+    """
     if is_run_folder(path):
         run = Run(path)
         refuse_links(run)
@@ -188,8 +203,7 @@ def _file_of(path: Path) -> Path:
     if path.is_dir():
         raise UserError(f"{path} is a folder, and not that of a run")
     if path.suffix not in _SUFFIXES:
-        fix = f"name a run, a checkpoint, or a file that {_SAVE} wrote"
-        raise UserError(f"{path} is no file of weights ({', '.join(_SUFFIXES)})", fix=fix)
+        raise UserError(f"{path} is no file of weights ({', '.join(_SUFFIXES)})", fix=others)
     return path
 
 

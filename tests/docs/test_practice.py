@@ -51,6 +51,14 @@ def test_the_commands_on_rare_classes_train(dlrun: Callable[..., Any]) -> None:
         assert dlrun(*shlex.split(command)[1:], "epochs=1", "seeds=[0]", "plots=[]").code == 0
 
 
+def test_a_student_is_trained_and_judged_as_on_the_page(dlrun: Callable[..., Any], runs_dir: Path) -> None:
+    for command in PLAIN[2].splitlines():
+        assert dlrun(*shlex.split(command)[1:], "epochs=1", "plots=[]").code == 0
+    small, large = runs_in(runs_dir)
+    assert small.summary()["teacher"]["source"] == str(large.folder)
+    assert dlrun("eval", "small").code == 0
+
+
 def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:
     parts = Parts()
     names = {name for kind in KINDS for name in parts.names(kind)} | {"norm", "value", "agc", "pretrained"}

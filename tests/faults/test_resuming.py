@@ -340,7 +340,7 @@ ALLOWED = {
 def test_every_key_of_a_config_may_be_another_or_may_not() -> None:
     assert ANOTHER.keys() | ALLOWED.keys() | {*DEPENDENT} == KEYS.keys()
     assert {key for key in KEYS if may_change_at_resume(key)} == ALLOWED.keys()
-    assert may_change_at_resume("dataset.path")
+    assert may_change_at_resume("dataset.path") and may_change_at_resume("loss.teacher")
     assert not may_change_at_resume("dataset.seed")
 
 

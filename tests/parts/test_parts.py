@@ -52,6 +52,7 @@ REQUIRED_OPTIONS: dict[str, Any] = {
     "target": "y",
     "text": "a",
     "window": 2,
+    "teacher": "large-001",
 }
 
 
@@ -103,7 +104,23 @@ def beside(loss: str, name: str, default: Any) -> Any:
 def judge(name: str) -> Any:
     """A loss with its default options, of the outputs (n, k) of a model before its head."""
     loss, head = PARTS.find("loss", name), beside(name, "head", lambda outputs: outputs)
-    return lambda outputs, targets: loss(head(outputs), targets, **defaults("loss", name))
+    options, teacher = taken("loss", name), torch.zeros(())
+
+    def judged(outputs: Tensor, targets: Tensor) -> Any:
+        return loss(head(outputs), targets, *taught(name, outputs, teacher), **options)
+
+    return judged
+
+
+def taken(kind: str, name: str) -> dict[str, Any]:
+    """The default options that the function of a part takes."""
+    return PARTS.part(kind, name).taken(defaults(kind, name))
+
+
+def taught(name: str, outputs: Tensor, logits: Tensor) -> list[Tensor]:
+    """What a loss with a teacher is given of one with these logits, (classes,); else nothing."""
+    has_teacher = "teacher" in PARTS.part("loss", name).takes
+    return [logits.expand_as(outputs).log_softmax(-1).unsqueeze(0)] if has_teacher else []
 
 
 def outputs_and_targets(part: Part, task: str = "", classes: int = CLASSES) -> tuple[Tensor, Tensor, int]:
@@ -139,13 +156,13 @@ def test_a_part_says_what_it_is_and_types_its_options(kind: str, name: str) -> N
     function = PARTS.find(kind, name)
     signature = inspect.signature(function)
     keyword_only = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
-    assert keyword_only == list(part.options)
+    assert keyword_only == [option for option in part.options if option not in part.takes]
     assert all(p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) for p in signature.parameters.values())
     positional = len(signature.parameters) - len(keyword_only)
     assert positional == {
         "dataset": 1 + ("known" in part.takes),
         "architecture": 2 + ("data" in part.takes),
-        "loss": 2,
+        "loss": 2 + ("teacher" in part.takes),
         "metrics": 2 + ("data" in part.takes) + ("weights" in part.takes),
         "augmentations": 2 + ("targets" in part.takes) + ("masks" in part.takes),
         "task": 2,
@@ -259,9 +276,9 @@ def test_no_constant_is_better_than_the_one_that_a_loss_names(name: str, classes
     def mean(outputs: Tensor) -> float:
         if name == "nll":
             outputs = outputs.log_softmax(-1)
-        return (
-            loss(outputs.expand(len(targets), -1), targets, **defaults("loss", name)).double().mean().item()
-        )
+        outputs = outputs.expand(len(targets), -1)
+        given = taught(name, outputs, shares.log())
+        return float(loss(outputs, targets, *given, **taken("loss", name)).double().mean())
 
     torch.testing.assert_close(probabilities(best), shares)
     if name in NO_SCORING_RULES:

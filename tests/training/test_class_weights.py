@@ -23,6 +23,7 @@ from small_runs import (
 from torch import Tensor
 from torch.nn import functional as F
 
+from dlrun.blocks.teachers import Taught
 from dlrun.config.keys import flat_config
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
@@ -139,7 +140,7 @@ def mean_loss(plan: Plan, outputs: Tensor, targets: Tensor) -> float:
     """The mean loss of examples in two batches, as a row has it."""
     meter = meter_for(torch.device("cpu"), plan.recipe, plan.model(), len(targets))
     for some in (slice(1), slice(1, None)):
-        meter.measure(outputs[None, some], targets[None, some])
+        meter.measure(outputs[None, some], targets[None, some], targets[None, some])
     return meter.means()["loss"][0]
 
 
@@ -392,7 +393,8 @@ OVER_CLASSES = [
 def test_every_loss_over_classes_takes_smoothed_targets_and_weights(name: str, tmp_path: Path) -> None:
     """At s = 1/2 it lies nearer to the target that is spread evenly."""
     about = Parts().part("loss", name)
-    options = {option: 0.05 for option in about.options if about.options[option].is_required}
+    required = [option for option in about.options if about.options[option].is_required]
+    options = {option: "large" if option == "teacher" else 0.05 for option in required}
     plain, smooth = (
         planned(parts(tmp_path), **changes(loss=name, **options, **more))
         for more in ({}, {"label_smoothing": 0.5, "class_weight": [2.0, 1.0, 1.0]})
@@ -400,8 +402,15 @@ def test_every_loss_over_classes_takes_smoothed_targets_and_weights(name: str, t
     outputs = torch.randn(6, plain.task.outputs, generator=torch.Generator().manual_seed(6))
     shares = torch.full((6, 3), 1 / 6)
     shares[:, 0] += 0.5
-    figures = smooth.recipe.loss(outputs, torch.zeros(6).long())
-    torch.testing.assert_close(figures[:, 0], 2 * plain.recipe.loss(outputs, shares))
+    for plan in (plain, smooth):
+        if plan.loss.teacher:
+            plan.loss.teacher.opens_by(
+                lambda: Taught(lambda inputs: inputs[None].log_softmax(-1), "", "", None)
+            )
+    figures = smooth.recipe.loss(outputs, *smooth.recipe.judged(torch.zeros(6).long(), outputs))
+    torch.testing.assert_close(
+        figures[:, 0], 2 * plain.recipe.loss(outputs, *plain.recipe.judged(shares, outputs))
+    )
     assert torch.equal(figures[:, 1], torch.full((6,), 2.0))
 
 

@@ -106,7 +106,7 @@ def complete_override(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _values(ctx: typer.Context, key: str, begun: str) -> list[str]:
     """The values of a key that begin with `begun`, if it has a few."""
-    from dlrun.config.keys import KEYS, WEIGHTS, key_types
+    from dlrun.config.keys import KEYS, TEACHER_KEY, WEIGHTS, key_types
     from dlrun.config.registry import FOLDERS
 
     parts, (kind, _, option) = _parts(ctx), key.partition(".")
@@ -116,7 +116,7 @@ def _values(ctx: typer.Context, key: str, begun: str) -> list[str]:
         return complete_device(begun)
     if key == "monitor":
         return _beginning(begun, _columns(parts))
-    if key == WEIGHTS:
+    if key in (WEIGHTS, TEACHER_KEY):
         return complete_run(ctx, begun)
     if option:
         from dlrun.config.unknown_keys import chosen_parts

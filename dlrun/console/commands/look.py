@@ -91,13 +91,13 @@ def preview(
     from dlrun.training.plan_data import with_paths
     from dlrun.training.plan_making import make_plan
     from dlrun.training.suitability import suitable_plots
+    from dlrun.training.teachers import with_runs_found
     from dlrun.training.trained import Trained
-    from dlrun.training.weights_file import with_weights_found
 
     checked = with_paths(checked, own_parts, data_dir)
     table = table_facts(checked.dataset, data_dir)
     try:
-        checked = with_weights_found(checked, own_parts, runs_dir)
+        checked = with_runs_found(checked, own_parts, runs_dir)
         plan = make_plan(checked, own_parts, data_dir)
     except UserError:
         if not json:
@@ -190,9 +190,9 @@ def show(
     from dlrun.training.initial_weights import initial_weights
     from dlrun.training.layers import skeleton
     from dlrun.training.plan_making import make_plan
-    from dlrun.training.weights_file import with_weights_found
+    from dlrun.training.teachers import with_runs_found
 
-    checked = with_weights_found(checked, own_parts, runs_dir)
+    checked = with_runs_found(checked, own_parts, runs_dir)
     plan = make_plan(checked, own_parts, data_dir)
     warn_of_notes([checked])
     text = dump_config(plan.config)

@@ -89,12 +89,13 @@ def train(
     from dlrun.training.experiment import train_run
     from dlrun.training.plan_making import make_plan
     from dlrun.training.plan_trials import try_on
-    from dlrun.training.weights_file import weights_named, with_weights_found
+    from dlrun.training.teachers import with_runs_found
+    from dlrun.training.weights_file import weights_named
 
     if source is not None and weights_named(checked, own_parts) is None:
         what = f"--from is not for {checked.architecture.name}, which has an option weights of its own"
         raise UserError(what, where="command line")
-    checked, progress = with_weights_found(checked, own_parts, runs_dir), progress_unless(quiet)
+    checked, progress = with_runs_found(checked, own_parts, runs_dir), progress_unless(quiet)
     plan = make_plan(checked, own_parts, data_dir)
     loaded = plan.load(progress=progress)  # let this fail before a run folder exists
     try_on(plan, loaded, progress)
@@ -142,7 +143,9 @@ def resume(
     )
     from dlrun.training.experiment import train_run
     from dlrun.training.plan_making import make_plan
+    from dlrun.training.teachers import with_teacher_found
 
+    checked = with_teacher_found(checked, own_parts, runs_dir)
     plan = make_plan(checked, own_parts, data_dir)
     view, progress = _view(quiet, found), progress_unless(quiet)
     outcome = train_run(plan, found, view, redraw=redraw, strict=strict, progress=progress)
