@@ -25,7 +25,7 @@ PASSED = {
 }
 # Those that it passes to a function that asks for them by these names.
 _ASKED_FOR = {
-    "dataset": ("known",),
+    "dataset": ("known", "fold"),
     "architecture": ("data",),
     "loss": ("inputs", "teacher"),
     "schedule": ("epochs", "figures"),

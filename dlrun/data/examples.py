@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dlrun.config.options import Resize
+from dlrun.data.folds import Fold
 from dlrun.data.log_targets import Transform
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.trees import Tree, at, first_of, leaves, mapped, said_shapes
@@ -167,7 +168,8 @@ class Data:
     targets of one example in tasks with a target at each place: (length,) of a sequence, or (height, width).
 
     `splits` names the splits that `read` returns, "train" among them. `valid_fraction` of the training
-    examples (stratified by class) becomes the split "valid", chosen by `seed`, the same for all copies.
+    examples (stratified by class) becomes the split "valid", chosen by `seed`, the same for all copies. With
+    a `fold` that fold does; dlrun sets it for a dataset whose function does not take it.
     `fit` derives the preprocessing of every input from the remaining training examples.
 
     `prepare` does slow work before `read`, such as a download; it is given a function and reports progress
@@ -204,6 +206,7 @@ class Data:
     splits: tuple[str, ...] = ("train", "test")
     fit: Callable[[Examples], Preprocessing | Mapping[str, Preprocessing]] = as_it_is
     valid_fraction: float = 0.0
+    fold: Fold | None = None
     seed: int = 0
     synthetic: bool = False
     prepare: Callable[[Progress], None] | None = None
@@ -276,7 +279,7 @@ class Data:
     @property
     def evaluation_split(self) -> str | None:
         """The split that is evaluated during training: valid, or without one test."""
-        if self.valid_fraction or "valid" in self.splits:
+        if self.valid_fraction or self.fold or "valid" in self.splits:
             return "valid"
         return "test" if "test" in self.splits else None
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from dlrun.system.randomness import derived_seed
 
 _PARTS = ("test", "valid")  # in the order of their ranks; train has the rest
-_RANKS = 2**63  # ranks are from 0 to this number, without it
+RANKS = 2**63  # ranks are from 0 to this number, without it
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class HashSplit:
         an example in every split, one of two has one in train and one in the test or else the validation
         split; where there are enough they have `least` of them.
         """
-        ranks = _ranks(keys, seed)
+        ranks = ranks_of(keys, seed)
         names = classes if labels is not None else ("",)
         borders = {}
         for number, name in enumerate(names):
@@ -66,7 +66,7 @@ class HashSplit:
         for name, (test, valid) in known["borders"].items():
             if not isinstance(name, str) or type(test) is not int or type(valid) is not int:
                 raise TypeError("the borders of a split are whole numbers")
-            if not 0 <= test <= valid <= _RANKS:
+            if not 0 <= test <= valid <= RANKS:
                 raise ValueError("the borders of a split contradict each other")
             borders[name] = (test, valid)
         seed, fractions = known["seed"], (float(known["test_fraction"]), float(known["valid_fraction"]))
@@ -85,7 +85,7 @@ class HashSplit:
 
     def rows(self, keys: Tensor, classes: Sequence[str], labels: Tensor | None) -> dict[str, Tensor]:
         """The examples (m,) of each split that has a fraction, in their order, by their keys (n,)."""
-        ranks = _ranks(keys, self.seed)
+        ranks = ranks_of(keys, self.seed)
         usual = self.borders.get("", self._of_fractions())
         each = [self.borders.get(name, usual) for name in classes] if labels is not None else [usual]
         of_class = np.zeros(len(ranks), np.int64) if labels is None else labels.numpy()
@@ -99,8 +99,8 @@ class HashSplit:
         return {name: torch.from_numpy(np.flatnonzero(chosen)) for name, chosen in found.items()}
 
     def _of_fractions(self) -> tuple[int, int]:
-        test = round(self.test_fraction * _RANKS)
-        return test, test + round(self.valid_fraction * (_RANKS - test))
+        test = round(self.test_fraction * RANKS)
+        return test, test + round(self.valid_fraction * (RANKS - test))
 
 
 def text_keys(texts: Iterable[str]) -> Tensor:
@@ -123,8 +123,8 @@ def mixed(values: np.ndarray) -> np.ndarray:
     return last
 
 
-def _ranks(keys: Tensor, seed: int) -> np.ndarray:
-    """The ranks (n,) uint64 below _RANKS of examples with these keys."""
+def ranks_of(keys: Tensor, seed: int) -> np.ndarray:
+    """The ranks (n,) uint64 below RANKS of examples with these keys."""
     salted = keys.numpy().view(np.uint64) ^ np.uint64(derived_seed("split", seed, 0))
     ranks: np.ndarray = mixed(salted) >> np.uint64(1)
     return ranks
@@ -137,16 +137,16 @@ def _borders(ranks: np.ndarray, test_fraction: float, valid_fraction: float, lea
     n, most = len(ranks), len(groups) - 1  # train keeps a group
     wants_valid = bool(valid_fraction) and most >= (2 if test_fraction else 1)
     least = min(least, n // 2)
-    test = _nearest(before, max(least, test_fraction * n), 0, most - wants_valid) if test_fraction else 0
+    test = nearest(before, max(least, test_fraction * n), 0, most - wants_valid) if test_fraction else 0
     valid = test
     if wants_valid:
         wanted = max(least, valid_fraction * (n - before[test]))
-        valid = _nearest(before, before[test] + wanted, test, most)
-    ends = [int(groups[place]) if place < len(groups) else _RANKS for place in (test, valid)]
+        valid = nearest(before, before[test] + wanted, test, most)
+    ends = [int(groups[place]) if place < len(groups) else RANKS for place in (test, valid)]
     return ends[0] if test else 0, ends[1] if valid else 0
 
 
-def _nearest(before: np.ndarray, wanted: float, start: int, end: int) -> int:
+def nearest(before: np.ndarray, wanted: float, start: int, end: int) -> int:
     """The number of groups, start + 1 to `end`, whose count of examples is nearest to `wanted`."""
     if end <= start:
         return start
@@ -160,7 +160,7 @@ def together(keys: Tensor, contents: Tensor, seed: int) -> Tensor:
     equals from the test split to train, but none that was trained on to the test split.
     """
     _, group = np.unique(contents.numpy(), return_inverse=True)
-    ranks = _ranks(keys, seed)
+    ranks = ranks_of(keys, seed)
     order = np.argsort(ranks, kind="stable")
     last = np.empty(int(group.max(initial=-1)) + 1, np.int64)
     last[group[order]] = order  # the highest rank is written last

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from dlrun.data.examples import Examples
-from dlrun.data.trees import single
+from dlrun.data.devices import overlaps
+from dlrun.data.examples import Data, Examples
+from dlrun.data.folds import Fold, HashFolds, by_date, drawn_folds, refuse_uneven, splits_of
+from dlrun.data.trees import leaves, single
+from dlrun.errors import UserError
 from dlrun.system.randomness import generator
 
 
 def carve(examples: Examples, fraction: float, seed: int, *, by_class: bool) -> tuple[Examples, Examples]:
     """Hold out a validation split: (the rest, a random `fraction`), stratified by class if `by_class`.
 
-    Examples with several targets, such as a class for each pixel, are of no class. It is one fixed split, not
-    cross-validation. Both keep the order of the examples. The choice depends only on `seed`.
+    Examples with several targets, such as a class for each pixel, are of no class. Both keep the order
+    of the examples. The choice depends only on `seed`.
     """
     chooser = generator("valid", seed, 0)
     targets = examples.targets
@@ -30,16 +34,48 @@ def carve(examples: Examples, fraction: float, seed: int, *, by_class: bool) -> 
     return examples.take((~chosen).nonzero().squeeze(1)), examples.take(chosen.nonzero().squeeze(1))
 
 
-def consecutive(n: int, valid_fraction: float, test_fraction: float) -> dict[str, slice]:
+def with_fold(data: Data, fold: Fold, examples: Mapping[str, Examples]) -> dict[str, Examples]:
+    """The training examples without a fold, and that fold as the validation split.
+
+    Folds have equal shares of each class; those of examples with dates are later blocks of them. Examples of
+    one key stand together. Raises UserError for too few examples, and for those that cannot be parted.
+    """
+    train = examples["train"]
+    if "valid" in examples:
+        what = "read() returns a validation split, which is not parted into folds"
+        raise UserError(what, fix="leave it out of read(), or let the dataset's function take fold")
+    if data.forecasts or any(map(overlaps, leaves(train.inputs))):
+        what = "its examples overlap, as windows of a series do: a fold would share values with the others"
+        raise UserError(what, fix="let the dataset's function take fold, and part the series itself")
+    dates = train.aside.get("date")
+    if dates is not None and dates.dim() == 1:
+        parts = by_date(dates.numpy(), fold.dates(dates.sort().values.tolist()))
+        return {name: train.take(torch.from_numpy(some)) for name, some in parts.items()}
+    targets, labels = train.targets, None
+    if data.classes and isinstance(targets, Tensor) and targets.dim() == 1:
+        labels = targets
+    keys, n = train.keys, len(train)
+    if keys is None:
+        numbers = drawn_folds(n, labels, fold.count, data.seed)
+    else:
+        of_keys = HashFolds.fitted(keys, data.classes, labels, seed=data.seed, count=fold.count)
+        numbers = of_keys.numbers(keys, data.classes, labels)
+    refuse_uneven(numbers, keys, data.classes, labels, fold.count)
+    return {name: train.take(torch.from_numpy(some)) for name, some in fold.parted(numbers).items()}
+
+
+def consecutive(
+    n: int, valid_fraction: float, test_fraction: float, fold: Fold | None = None
+) -> dict[str, slice]:
     """The part of each split among `n` examples in their order; a split of the fraction 0 is left out.
 
-    The last `test_fraction` is the test split, the last `valid_fraction` of the rest the validation split.
+    The last `test_fraction` is the test split, the last `valid_fraction` of the rest the validation split, or
+    a fold of the rest, which is trained on what is before it.
     """
     test = n - round(test_fraction * n)
-    valid = test - round(valid_fraction * test)
-    parts = {"train": slice(0, valid), "valid": slice(valid, test), "test": slice(test, n)}
-    fractions = {"train": 1.0, "valid": valid_fraction, "test": test_fraction}
-    return {name: part for name, part in parts.items() if fractions[name]}
+    valid, end = fold.block(test) if fold else (test - round(valid_fraction * test), test)
+    parts = {"train": slice(0, valid), "valid": slice(valid, end), "test": slice(test, n)}
+    return {name: parts[name] for name in splits_of(valid_fraction, test_fraction, fold)}
 
 
 def limited(examples: Examples, limit: float, seed: int) -> Examples:

@@ -12,7 +12,7 @@ from torch import Tensor
 from dlrun.data.devices import memory_of, on_device, overlaps
 from dlrun.data.example_weights import with_weights
 from dlrun.data.examples import Data, Examples, Split
-from dlrun.data.hold_out import carve, limited
+from dlrun.data.hold_out import carve, limited, with_fold
 from dlrun.data.misfits import (
     OfTargets,
     refuse_misfits,
@@ -65,7 +65,9 @@ class Loaded:
         examples = dict(read)
         refuse_misfits(data, examples, of_targets, are_given=given is not None)
         self.undeclared = undeclared(data, examples)
-        if data.valid_fraction and "valid" not in examples and given is None:
+        if data.fold and given is None:
+            examples |= with_fold(data, data.fold, examples)
+        elif data.valid_fraction and "valid" not in examples and given is None:
             examples["train"], examples["valid"] = carve(
                 examples["train"], data.valid_fraction, data.seed, by_class=bool(data.classes)
             )

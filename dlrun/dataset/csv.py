@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from dlrun.config.options import Count, Fraction, Seed
 from dlrun.data.examples import Data
+from dlrun.data.folds import Fold
 from dlrun.data.table_files.tables import Reading
 from dlrun.data.tabular.encoding import TableOptions
 from dlrun.data.tabular.table import file_table, table_data
@@ -48,6 +49,7 @@ at_evaluation = (
 def csv(
     root: Path,
     known: Mapping[str, Any] | None = None,
+    fold: Fold | None = None,
     *,
     path: str,
     target: str | int | Sequence[str],
@@ -252,6 +254,7 @@ def csv(
         test_fraction=test_fraction,
         valid_fraction=valid_fraction,
         seed=seed,
+        fold=fold,
     )
     others = {"valid": valid_path, "test": test_path}
     there = {name: each for name, each in others.items() if each}

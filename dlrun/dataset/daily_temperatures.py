@@ -14,6 +14,7 @@ import torch
 
 from dlrun.config.options import Fraction, Seed
 from dlrun.data.examples import Data
+from dlrun.data.folds import Fold
 from dlrun.data.table_files.tables import Table
 from dlrun.data.tabular.encoding import TableOptions
 from dlrun.data.tabular.table import file_table, table_data
@@ -33,6 +34,7 @@ _MISSING = 18  # days without a row
 def daily_temperatures(
     root: Path,
     known: Mapping[str, Any] | None = None,
+    fold: Fold | None = None,
     *,
     path: str | None = None,
     source: Literal["auto", "generated"] = "auto",
@@ -81,6 +83,7 @@ def daily_temperatures(
         test_fraction=test_fraction,
         valid_fraction=valid_fraction,
         seed=seed,
+        fold=fold,
     )
     if path is not None:
         return table_data(partial(file_table, path, root), options, known)

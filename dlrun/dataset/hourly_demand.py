@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dlrun.config.options import Count, Fraction, Seed
 from dlrun.data.examples import Data
+from dlrun.data.folds import Fold
 from dlrun.data.table_files.tables import Table
 from dlrun.data.tabular.encoding import TableOptions
 from dlrun.data.tabular.series_windows import WindowOptions, windows_data
@@ -29,6 +30,7 @@ FIRST = datetime(2022, 1, 1)  # a Saturday
 def hourly_demand(
     root: Path,
     known: Mapping[str, Any] | None = None,
+    fold: Fold | None = None,
     *,
     days: Count = 730,
     window: Count = 168,
@@ -70,6 +72,7 @@ def hourly_demand(
         scale_target=scale_target,
         test_fraction=test_fraction,
         valid_fraction=valid_fraction,
+        fold=fold,
     )
     options = WindowOptions(window, horizon, table, season=season, stride=stride)
     return replace(windows_data(partial(made, days, seed), options, known), synthetic=True)

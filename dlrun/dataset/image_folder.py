@@ -10,6 +10,7 @@ from typing import Any, Literal
 from dlrun.config.options import Count, Fraction, Resize, Seed
 from dlrun.data.composed import composed
 from dlrun.data.examples import Data
+from dlrun.data.folds import Fold
 from dlrun.data.image_files.dealing import Dealing
 from dlrun.data.image_files.decoded_images import Decoding
 from dlrun.data.image_files.finding import SUFFIXES
@@ -49,6 +50,7 @@ _MOST_SIDE = 4096  # pixels: decoding more takes more than dlrun.data.image_file
 def image_folder(
     root: Path,
     known: Mapping[str, Any] | None = None,
+    fold: Fold | None = None,
     *,
     path: str,
     size: Count | list[Count] = 64,
@@ -168,6 +170,7 @@ def image_folder(
             0.0 if "test" in present else test_fraction,
             0.0 if "valid" in present else valid_fraction,
             group is not None,
+            fold,
         ),
         before,
         table,
@@ -177,6 +180,7 @@ def image_folder(
     ] or None
     numbers = table.targets if table and kind == "regression" else ()
     fractions = {"test": test_fraction, "valid": valid_fraction if split_rule == "hash" else 0.0}
+    present |= {"valid"} if fold else set()
     return Data(
         task=kind,
         input_shape=shape,
@@ -189,7 +193,7 @@ def image_folder(
         scaling=scaling,
         splits=tuple(name for name in ("train", "valid", "test") if name in present or fractions.get(name)),
         fit=pixel_fit(normalise, shape[0]),
-        valid_fraction=valid_fraction if split_rule == "drawn" else 0.0,
+        valid_fraction=valid_fraction if split_rule == "drawn" and not fold else 0.0,
         seed=seed,
         prepare=every.prepare,
         read_new=every.read_new,

@@ -13,6 +13,7 @@ from annotated_types import Ge
 
 from dlrun.config.options import Count, Fraction, Seed
 from dlrun.data.examples import Data
+from dlrun.data.folds import Fold
 from dlrun.data.table_files.tables import Table
 from dlrun.data.tabular.encoding import TableOptions
 from dlrun.data.tabular.text_tables import TextTableOptions, text_table_data
@@ -32,6 +33,7 @@ _BETWEEN = [" and ", ", and ", ", while "]
 def reviews(
     root: Path,
     known: Mapping[str, Any] | None = None,
+    fold: Fold | None = None,
     *,
     count: Annotated[int, Ge(10)] = 4000,
     aspects: Literal[1, 3, 5] = 3,
@@ -65,6 +67,7 @@ def reviews(
         test_fraction=test_fraction,
         valid_fraction=valid_fraction,
         seed=seed,
+        fold=fold,
     )
     options = TextTableOptions(
         "review", tokens, lowercase=True, length=length, vocabulary=10_000, table=table

@@ -12,6 +12,7 @@ import torch
 
 from dlrun.config.options import Count, Fraction, Seed
 from dlrun.data.examples import Data
+from dlrun.data.folds import Fold
 from dlrun.data.text.next_tokens import TextOptions, next_tokens
 from dlrun.data.text.texts import Text, letters_of
 from dlrun.system.randomness import generator
@@ -30,6 +31,7 @@ _WHEN = ["in the morning", "at night", "on Sunday", "after lunch", "in spring", 
 def sentences(
     root: Path,
     known: Mapping[str, Any] | None = None,
+    fold: Fold | None = None,
     *,
     count: Count = 4000,
     window: Count = 64,
@@ -52,7 +54,7 @@ def sentences(
         valid_fraction: Share of the rest, its end, that becomes the validation split.
         seed: Random sentences.
     """
-    options = TextOptions("characters", window, stride, test_fraction, valid_fraction)
+    options = TextOptions("characters", window, stride, test_fraction, valid_fraction, fold=fold)
     return replace(next_tokens(partial(_text, count, seed), options, known), synthetic=True)
 
 

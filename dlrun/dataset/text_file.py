@@ -10,6 +10,7 @@ from typing import Any, Literal
 from dlrun.config.data_paths import file_at
 from dlrun.config.options import Count, Fraction
 from dlrun.data.examples import Data
+from dlrun.data.folds import Fold
 from dlrun.data.text.next_tokens import TextOptions, next_tokens
 from dlrun.data.text.texts import Letters, Text, read_letters
 
@@ -20,6 +21,7 @@ at_evaluation = ("path",)
 def text_file(
     root: Path,
     known: Mapping[str, Any] | None = None,
+    fold: Fold | None = None,
     *,
     path: str,
     tokens: Literal["characters", "bytes", "subwords"] = "characters",
@@ -51,7 +53,7 @@ def text_file(
     Example:
         dataset: {name: text_file, path: my.txt, window: 128}
     """
-    options = TextOptions(tokens, window, stride, test_fraction, valid_fraction, vocabulary)
+    options = TextOptions(tokens, window, stride, test_fraction, valid_fraction, vocabulary, fold)
     return next_tokens(partial(_read, path, root, options.letters), options, known)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from dlrun.config.options import Count, Fraction, Seed
 from dlrun.data.examples import Data
+from dlrun.data.folds import Fold
 from dlrun.data.table_files.tables import Reading
 from dlrun.data.tabular.encoding import TableOptions
 from dlrun.data.tabular.table import file_table
@@ -23,6 +24,7 @@ at_evaluation = ("path", "unit", "read", "missing")
 def text_table(
     root: Path,
     known: Mapping[str, Any] | None = None,
+    fold: Fold | None = None,
     *,
     path: str,
     text: str,
@@ -82,6 +84,7 @@ def text_table(
         test_fraction=test_fraction,
         valid_fraction=valid_fraction,
         seed=seed,
+        fold=fold,
     )
     options = TextTableOptions(text, tokens, lowercase, length, vocabulary, table)
     return text_table_data(partial(file_table, path, root, [text, *table.texts], reading), options, known)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from dlrun.config.options import Count, Fraction
 from dlrun.data.examples import Data
+from dlrun.data.folds import Fold
 from dlrun.data.table_files.tables import Reading
 from dlrun.data.tabular.encoding import TableOptions
 from dlrun.data.tabular.series_windows import WindowOptions, windows_data
@@ -23,6 +24,7 @@ at_evaluation = ("path", "unit", "read", "date", "season", "gaps")
 def windows(
     root: Path,
     known: Mapping[str, Any] | None = None,
+    fold: Fold | None = None,
     *,
     path: str,
     target: str,
@@ -91,6 +93,7 @@ def windows(
         scale_target=scale_target,
         test_fraction=test_fraction,
         valid_fraction=valid_fraction,
+        fold=fold,
     )
     options = WindowOptions(window, horizon, table, tuple(inputs), season, stride, gaps)
     return windows_data(partial(file_table, path, root, (), reading), options, known)

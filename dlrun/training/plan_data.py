@@ -14,8 +14,9 @@ from dlrun.blocks.tasks import LossPart, Task
 from dlrun.blocks.weighted_figures import refuse_class_weights, refuse_smoothing, refuse_weights
 from dlrun.config.data_paths import with_data_found
 from dlrun.config.keys import Config
-from dlrun.config.registry import Parts
+from dlrun.config.registry import COMMON, Part, Parts
 from dlrun.data.examples import Data
+from dlrun.data.folds import Fold
 from dlrun.data.misfits import refuse_malformed
 from dlrun.data.trees import Tree
 from dlrun.errors import UserError, nearest, shortened
@@ -72,18 +73,36 @@ def _data(
     noting: Noting, config: Config, parts: Parts, data_dir: Path, known: Mapping[str, Any] | None
 ) -> Data:
     """The Data of the dataset, with the task of the config. Raises ConfigError, as all else needs it."""
-    data = None
-    with noting("dataset"):
-        takes_known = "known" in parts.part("dataset", config.dataset.name).takes
-        data = part_named(parts, "dataset", config.dataset)(data_dir, *([known] if takes_known else []))
-        refuse_malformed(data)
-        refuse_guessed(parts.part("dataset", config.dataset.name), data)
+    data, fold, part = None, None, parts.part("dataset", config.dataset.name)
+    if part.common.keys() == COMMON["dataset"].keys():
+        with noting("dataset.fold" if "fold" in config.dataset.options else "dataset.folds"):
+            fold = Fold.of(*(config.dataset.options.get(name) for name in ("folds", "fold")))
     noting.refuse()
+    with noting("dataset"):
+        given = {name: each for name, each in (("known", known), ("fold", fold)) if name in part.takes}
+        data = part_named(parts, "dataset", config.dataset)(data_dir, **given)
+        refuse_malformed(data)
+        refuse_guessed(part, data)
+    noting.refuse()
+    if fold and "fold" not in part.takes:
+        with noting("dataset.folds"):
+            _refuse_learnt(part, data)
+        noting.refuse()
+        data = replace(data, fold=fold)
     assert isinstance(data, Data), "anything else is malformed"
     if config.task and config.task != data.task:  # what is said of the target is of another one
         data = replace(data, task=config.task, target="", unit="", scaling=None, target_transform=None)
         data = replace(data, baselines=(), forecasts=False, target_names=())
     return data
+
+
+def _refuse_learnt(part: Part, data: Data) -> None:
+    """Raise UserError for a dataset that learns from its examples before dlrun could hold out a fold."""
+    learnt = "known" if "known" in part.takes or data.known else "scaling" if data.scaling else ""
+    if learnt:
+        what = f"{part.name} learns {learnt} from its examples before a fold could be held out of them"
+        fix = f"let {part.name}() take fold, and hold that out itself, as docs/bring-your-own.md says"
+        raise UserError(what, fix=fix)
 
 
 def _loss_and_task(noting: Noting, config: Config, parts: Parts, data: Data) -> tuple[LossPart, Task | None]:

@@ -83,7 +83,7 @@ metrics: [accuracy]
     found = mistakes(path)
     assert found == [
         f"{path}:2:25 dataset.point: there is no such option; did you mean 'points'? "
-        "(there are: points, classes, noise, valid_fraction, seed)",
+        "(there are: points, classes, noise, valid_fraction, seed, folds, fold)",
         f"{path}:3:22 architecture.name: there is no architecture/mpl.py; did you mean 'mlp'? "
         f"(there are: {', '.join(Parts().names('architecture'))})",
         f"{path}:5:1 optimizer: the option lr is missing: a number >= 0, "

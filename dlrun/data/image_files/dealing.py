@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dlrun.data.examples import Examples
+from dlrun.data.folds import Fold, HashFolds, drawn_folds, refuse_uneven
 from dlrun.data.hash_split import HashSplit, mixed_keys, text_keys, together
 from dlrun.data.hold_out import carve
 from dlrun.data.image_files.decoded_images import Decoded
@@ -26,6 +27,45 @@ class Dealing:
     test_fraction: float
     valid_fraction: float
     by_folder: bool
+    fold: Fold | None = None
+
+    def in_folds(
+        self,
+        dealt: Mapping[str, Examples],
+        every: Examples,
+        kept: Kept,
+        classes: Sequence[str],
+        before: HashFolds | None,
+    ) -> tuple[dict[str, Examples], HashFolds | None]:
+        """The examples of each split with the fold as the validation split, and the folds if a hash decides.
+
+        The test split stays; the others are parted anew, by the folds of training (`before`) if there was
+        one. Raises UserError for a fold without images of a class.
+        """
+        assert self.fold, "only called for folds"
+        test = {name: some for name, some in dealt.items() if name == "test"}
+        pool = torch.tensor([split != "test" for split in kept.splits])
+        if test and (origin := test["test"].origin) is not None:
+            pool[origin] = False
+        places = pool.nonzero().squeeze(1)
+        labels = kept.labels[places] if kept.is_stratified else None
+        count, folds = self.fold.count, before
+        if self.rule == "drawn":
+            keys, numbers = None, drawn_folds(len(places), labels, count, self.seed)
+        else:
+            keys = next(self.keys(kept))[places]
+            of_place = None if self.by_folder else labels
+            if folds is None and self.by_folder:
+                folds = HashFolds.of_groups(keys, labels, seed=self.seed, count=count)
+            elif folds is None:
+                folds = HashFolds.fitted(keys, classes, labels, seed=self.seed, count=count)
+            numbers = folds.numbers(keys, classes, of_place)
+        if before is None:
+            refuse_uneven(numbers, keys, classes, labels, count)
+        parted = self.fold.parted(numbers)
+        return {
+            name: every.take(places[torch.from_numpy(some)]) for name, some in parted.items()
+        } | test, folds
 
     def dealt(
         self, every: Examples, kept: Kept, classes: Sequence[str], before: HashSplit | None
@@ -57,7 +97,8 @@ class Dealing:
                 break
         for name, rows in parts.items():
             dealt[name] = train.take(rows)
-            self._refuse_empty(name, dealt[name])
+            if not (self.fold and name == "valid"):
+                self._refuse_empty(name, dealt[name])
         return dealt, split
 
     def keys(self, kept: Kept) -> Iterator[Tensor]:
@@ -100,7 +141,8 @@ class Dealing:
         splits = {name: examples.keys for name, examples in dealt.items()}
         for name in ("valid", "test"):
             keys, train = splits.get(name), splits["train"]
-            if not getattr(self, f"{name}_fraction") or keys is None or train is None:
+            has_folder = not (getattr(self, f"{name}_fraction") or (self.fold and name == "valid"))
+            if has_folder or keys is None or train is None:
                 continue
             if count := int(torch.isin(keys, train).sum()):
                 yield (

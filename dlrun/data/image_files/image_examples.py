@@ -15,6 +15,7 @@ import torch
 from dlrun.config.data_paths import data_places
 from dlrun.config.file_kinds import is_table_name
 from dlrun.data.examples import EVALUATION_BATCH, Examples, NewInputs, Scaling
+from dlrun.data.folds import HashFolds
 from dlrun.data.hash_split import HashSplit
 from dlrun.data.image_files.dealing import Dealing, Kept
 from dlrun.data.image_files.decoded_images import CACHE, Decoded, Decoding, decoded, decoded_once
@@ -57,6 +58,9 @@ class Images:
         split, levels = (self.before.split, self.before.levels) if self.before else (None, None)
         self.known["classes"] = list(self.classes)
         self.known["split"] = split.known() if split else None
+        if self.dealing.fold:
+            folds = self.before.folds if self.before else None
+            self.known["folds"] = folds.known() if folds else None
         self.known["levels"] = list(levels) if levels else None
         self._is_measured = not self.before and not self.decoding.levels
 
@@ -81,6 +85,7 @@ class Images:
             *self._notes_of_files(listing, found),
             *_notes_of_pixels(found),
             *_notes_of_size(found, self.root),
+            *self._notes_of_folds(kept),
             *self.dealing.notes(self._dealt, kept, is_by_hash=self.known["split"] is not None),
         ]
 
@@ -173,6 +178,10 @@ class Images:
         dealt, split = self.dealing.dealt(every, kept, self.classes, before)
         if split:
             self.known["split"] = split.known()
+        if self.dealing.fold:
+            folds_before = self.before.folds if self.before else None
+            dealt, folds = self.dealing.in_folds(dealt, every, kept, self.classes, folds_before)
+            self.known["folds"] = folds.known() if folds else None
         return dealt
 
     def _digest(self, found: Decoded) -> str:
@@ -203,6 +212,11 @@ class Images:
             files = f"{count} file{'s' * (len(others) != 1)} {is_are(others)} left out{lacking}"
             yield f"{files}, whose names end in none of {', '.join(self.endings)}: {few(others)}"
 
+    def _notes_of_folds(self, kept: Kept) -> Iterator[str]:
+        if self.dealing.fold and (count := kept.splits.count("valid")):
+            are = "is" if count == 1 else "are"
+            yield f"{_count(count, 'image')} of valid {are} parted into folds as all others"
+
     def _said_endings(self) -> str:
         return f"images end in {', '.join(self.endings)}"
 
@@ -213,6 +227,7 @@ class KnownImages:
 
     classes: tuple[str, ...]
     split: HashSplit | None = None
+    folds: HashFolds | None = None
     levels: Levels | None = None
     scaling: Scaling | None = None
 
@@ -220,6 +235,7 @@ class KnownImages:
     def of(cls, known: Mapping[str, Any], *, has_classes: bool) -> KnownImages:
         """Raises ValueError, TypeError or KeyError if they are malformed."""
         classes, split, levels = known["classes"], known.get("split"), known.get("levels")
+        folds = known.get("folds")
         if (
             not isinstance(classes, list)
             or bool(classes) != has_classes
@@ -231,6 +247,7 @@ class KnownImages:
         return cls(
             tuple(classes),
             HashSplit.remembered(split) if split is not None else None,
+            HashFolds.remembered(folds) if folds is not None else None,
             levels_of(levels) if levels is not None else None,
             remembered_scalings(known.get("scaling")),
         )

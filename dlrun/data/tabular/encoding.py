@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dlrun.data.composed import composed
 from dlrun.data.examples import Scaling
+from dlrun.data.folds import Fold, splits_of
 from dlrun.data.intervals import Interval
 from dlrun.data.log_targets import Transform
 from dlrun.data.placement import Placement
@@ -66,6 +67,7 @@ class TableOptions:
     test_fraction: float = 0.2
     valid_fraction: float = 0.0
     seed: int = 0
+    fold: Fold | None = None  # that takes the place of the validation split
     lags: Sequence[int] = ()
     series: Sequence[str] = ()
     formats: Mapping[str, str] = field(default_factory=dict)  # of columns of dates, once they are known
@@ -134,7 +136,7 @@ class TableOptions:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return ("train", *["valid"] * bool(self.valid_fraction), *["test"] * bool(self.test_fraction))
+        return splits_of(self.valid_fraction, self.test_fraction, self.fold)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dlrun.data.placement import Placement
+from dlrun.data.placement import Placement, Rows
 from dlrun.data.table_files.tables import Table
 from dlrun.data.tabular.cells import Cells, in_order
 from dlrun.data.tabular.column_figures import Figures
@@ -20,7 +20,7 @@ from dlrun.data.tabular.refusals import refuse_text, refuse_unlearnable, some_co
 from dlrun.data.tabular.row_weights import note_weights, that_count
 from dlrun.data.tabular.settled_tables import SettledTable
 from dlrun.data.tabular.spellings import said_alike
-from dlrun.data.tabular.splits import Rows, rows_of_splits, said_borders
+from dlrun.data.tabular.splits import rows_of_splits, said_borders
 from dlrun.errors import UserError
 
 _LOOKED_AT = 10_000  # different dates of a column

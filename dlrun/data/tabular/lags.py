@@ -10,14 +10,13 @@ import numpy as np
 import torch
 
 from dlrun.data.intervals import Interval
-from dlrun.data.placement import SPLITS
+from dlrun.data.placement import SPLITS, Rows
 from dlrun.data.table_files.columns import Column
 from dlrun.data.table_files.tables import Table
 from dlrun.data.tabular.cells import Cells, NumbersOf
 from dlrun.data.tabular.dates import said_dates
 from dlrun.data.tabular.encoding import LAST, SEASON, TableOptions, lag_name
 from dlrun.data.tabular.parsing import refuse_numbers
-from dlrun.data.tabular.splits import Rows
 from dlrun.errors import UserError
 
 _MOST_SEASONS = 8  # that are looked back for a value

@@ -221,7 +221,8 @@ def _refuse_disorder(cells: Cells) -> None:
 
 
 def _parts(n: int, options: WindowOptions) -> dict[str, slice]:
-    return consecutive(n, options.table.valid_fraction, options.table.test_fraction)
+    table = options.table
+    return consecutive(n, table.valid_fraction, table.test_fraction, table.fold)
 
 
 def _examples(
@@ -285,7 +286,8 @@ def _with_past(part: slice, window: int) -> slice:
 def _too_short(series: _Series, options: WindowOptions, name: str, rows: int) -> UserError:
     what = f"of {len(series):,} rows the {name} split gets {rows:,}: there is no window of "
     what += f"{options.window:,} rows and the {options.horizon:,} behind it without a gap"
-    fix = "take a longer series, a smaller window or horizon, or change test_fraction or valid_fraction"
+    change = "take fewer folds" if options.table.fold else "change test_fraction or valid_fraction"
+    fix = f"take a longer series, a smaller window or horizon, or {change}"
     return UserError(what, where=series.cells.source, fix=fix)
 
 

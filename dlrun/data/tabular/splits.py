@@ -9,22 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dlrun.data.composed import composed
 from dlrun.data.examples import NO_VALID, Examples
-from dlrun.data.hash_split import HashSplit, text_keys
+from dlrun.data.folds import LATER, starts_of
+from dlrun.data.hash_split import HashSplit
 from dlrun.data.hold_out import carve
-from dlrun.data.placement import OPEN, SPLIT_NAMES, SPLITS, Placement
+from dlrun.data.placement import OPEN, SPLIT_NAMES, SPLITS, Placement, Rows
 from dlrun.data.tabular.cells import Cells, in_order
 from dlrun.data.tabular.column_kinds import instead_of_an_id
 from dlrun.data.tabular.dates import said_dates
-from dlrun.data.tabular.encoding import TableOptions, different, places_of
+from dlrun.data.tabular.encoding import TableOptions, different
+from dlrun.data.tabular.row_folds import in_folds, keys_of, stratified
 from dlrun.data.trees import single
 from dlrun.errors import UserError, shortened
 
 _FEWEST_WITH_VALID = 20  # rows: a tenth of fewer tells nothing
 _FEWEST = 2  # rows in a split
-
-Rows = dict[str, np.ndarray]  # split -> its rows (m,)
 
 
 def rows_of_splits(
@@ -39,18 +38,26 @@ def rows_of_splits(
     By the placement `before` of a checkpoint, none is in another split than it was. In a chronological split
     the last rows are the test split, those before the validation split.
     """
+    fold = options.fold
     if options.split_rule == "drawn":
         rows = _by_date(cells, options) if options.is_chronological else _drawn(cells, options)
         rows, placement = {name: rows[name] for name in options.splits}, Placement(options.splits)
     else:
         stated = _stated(cells, options)
-        placement = before or _fitted(cells, options, stated, notes)
+        placement = before or _fitted(cells, options, stated, [] if fold else notes)
         rows = _placed(cells, options, stated, placement)
         notes += _said_lost(stated, options, placement)
-        if placement.by_hash and not before:
+        if placement.by_hash and not before and not fold:
             why = f"{'rows of a group' if options.group else 'equal rows'} stand together"
             why += ", and each class has some" * options.has_classes
             notes += (f"{said}: {why}" for said in _other_shares(rows, placement.by_hash))
+        if fold and not before and (count := int((stated == SPLITS.index("valid")).sum())):
+            where = options.split_column or "valid_path"
+            notes.append(
+                f"{count:,} valid row{'s' * (count > 1)} of {where} are parted into folds as all others"
+            )
+    if fold:
+        rows, placement = in_folds(cells, options, fold, rows, placement, is_placed=before is not None)
     for name, some in rows.items():
         if len(some) < _FEWEST:
             n = len(cells)
@@ -59,8 +66,8 @@ def rows_of_splits(
             if classes:
                 said += f" in {len(classes):,} classes"
             what = f"of {said} the {name} split gets {len(some)}, but needs {_FEWEST}"
-            fix = "add rows, or change test_fraction or valid_fraction"
-            if placement.by_hash and len(_keys(cells, options).unique()) < len(cells):
+            fix = f"add rows, or {'take fewer folds' if fold else 'change test_fraction or valid_fraction'}"
+            if placement.by_hash and len(keys_of(cells, options).unique()) < len(cells):
                 what += "; equal rows stand together"
                 fix += "" if options.group else ", or set split_rule: drawn"
             raise UserError(what, where=cells.source, fix=instead_of_an_id(classes, n) or fix)
@@ -94,7 +101,7 @@ def _fitted(cells: Cells, options: TableOptions, stated: np.ndarray, notes: list
     if not (test or valid):
         return Placement(splits)
     labels, classes = _classes(own, options)
-    keys, least = _keys(own, options), 1 if classes else _FEWEST
+    keys, least = keys_of(own, options), 1 if classes else _FEWEST
     fit = partial(HashSplit.fitted, keys, classes, labels, seed=options.seed, test_fraction=test, least=least)
     fitted = fit(valid_fraction=valid)
     if valid and len(fitted.rows(keys, classes, labels)["valid"]) < _FEWEST:
@@ -127,16 +134,17 @@ def _placed(cells: Cells, options: TableOptions, stated: np.ndarray, placement: 
     elif placement.by_hash:
         own = cells.take(are_open)
         labels, classes = _classes(own, options)
-        for name, some in placement.by_hash.rows(_keys(own, options), classes, labels).items():
+        for name, some in placement.by_hash.rows(keys_of(own, options), classes, labels).items():
             found[are_open[some.numpy()]] = SPLITS.index(name)
     return {name: np.flatnonzero(found == SPLITS.index(name)) for name in placement.splits}
 
 
 def said_borders(placement: Placement, options: TableOptions) -> list[str]:
     """A note on the dates from which on rows are in the other splits, if dates place them."""
-    names = [name for name in ("valid", "test") if name in placement.dates]
+    words = {"valid": "valid", LATER: "later folds, which are left out,", "test": "test"}
+    names = [name for name in words if name in placement.dates]
     dates = said_dates(torch.tensor([placement.dates[name] for name in names])) if names else []
-    said = ", ".join(f"{name} from {date} on" for name, date in zip(names, dates, strict=True))
+    said = ", ".join(f"{words[name]} from {date} on" for name, date in zip(names, dates, strict=True))
     return [f"split by {', '.join(options.date)}: {said}"] if names else []
 
 
@@ -167,25 +175,8 @@ def _stated(cells: Cells, options: TableOptions) -> np.ndarray:
 
 
 def _classes(cells: Cells, options: TableOptions) -> tuple[Tensor | None, tuple[str, ...]]:
-    """The numbers (n,) and the names of the classes that every split is to have in equal shares, if any."""
-    name = options.stratify or (options.target if options.has_classes and not options.group else None)
-    if name is None:
-        return None, ()
-    column = cells.texts[name]
-    names = in_order(different(column.present))
-    assert column.codes is not None, "it was read as texts"
-    place = places_of(names)
-    places = np.array([*map(place, column.texts), len(names)], np.int64)  # a missing one is of no class
-    return torch.from_numpy(places[column.codes]), (*names, "(missing)")
-
-
-def _keys(cells: Cells, options: TableOptions) -> Tensor:
-    """The keys (n,) by which rows are placed: those of their group or id, or of what they hold."""
-    if name := options.group or options.id:
-        texts = cells.texts[name].cells()
-        return text_keys(texts if options.keys_by == "cells" else map(composed, texts))
-    assert cells.keys is not None, "rows of a table have keys"
-    return cells.keys
+    """The classes by which rows are parted (see `stratified`), unless whole groups are."""
+    return (None, ()) if options.group else stratified(cells, options)
 
 
 def _by_date(cells: Cells, options: TableOptions) -> Rows:
@@ -214,16 +205,5 @@ def _drawn(cells: Cells, options: TableOptions) -> Rows:
 
 def _starts(dates: Sequence[int], valid: float, test: float) -> tuple[int, int]:
     """The places among sorted dates from which on rows are for validation, and for the test."""
-    end = _between_dates(dates, len(dates) - round(test * len(dates)))
-    return _between_dates(dates, end - round(valid * end)), end
-
-
-def _between_dates(dates: Sequence[int], border: int) -> int:
-    """Move a split's border among sorted dates so that no date has rows on both sides.
-
-    If no later date follows, it moves to the start of the last one; with a single date it stays.
-    """
-    starts = [0, *(place for place in range(1, len(dates)) if dates[place] != dates[place - 1])]
-    if border in (0, len(dates)) or len(starts) == 1:
-        return border
-    return next((start for start in starts if start >= border), starts[-1])
+    [end] = starts_of(dates, [len(dates) - round(test * len(dates))])
+    return starts_of(dates, [end - round(valid * end)])[0], end

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlrun.config.data_paths import file_at
 from dlrun.data.examples import Data, Examples, NewInputs
-from dlrun.data.placement import OPEN, SPLITS
+from dlrun.data.placement import OPEN, SPLITS, Rows
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.table_files.csv_files import read_table
 from dlrun.data.table_files.parsed_tables import CACHE
@@ -50,7 +50,7 @@ from dlrun.data.tabular.refusals import (
 )
 from dlrun.data.tabular.row_weights import note_weights
 from dlrun.data.tabular.settled_tables import Read, SettledTable, settled_table
-from dlrun.data.tabular.splits import Rows, rows_of_splits
+from dlrun.data.tabular.splits import rows_of_splits
 from dlrun.data.trees import single
 from dlrun.system.machine import give_back_freed_memory
 

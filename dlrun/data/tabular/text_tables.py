@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dlrun.data.examples import Data, Examples
-from dlrun.data.placement import Placement
+from dlrun.data.placement import Placement, Rows
 from dlrun.data.table_files.csv_files import read_table
 from dlrun.data.table_files.tables import ELSEWHERE, RowNames, Table
 from dlrun.data.tabular.cells import Cells
@@ -33,7 +33,7 @@ from dlrun.data.tabular.refusals import (
     refuse_unlabelled,
 )
 from dlrun.data.tabular.row_keys import row_keys
-from dlrun.data.tabular.splits import Rows, rows_of_splits
+from dlrun.data.tabular.splits import rows_of_splits
 from dlrun.data.text.texts import Tokens, distinct_texts, read_lines, tokens_of
 from dlrun.errors import UserError
 

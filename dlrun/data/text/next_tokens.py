@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dlrun.data.examples import Data, Examples
+from dlrun.data.folds import Fold, splits_of
 from dlrun.data.hold_out import consecutive
 from dlrun.data.text.subwords import Subwords
 from dlrun.data.text.texts import Alphabet, Letters, Text, letters_of, read_letters
@@ -32,6 +33,7 @@ class TextOptions:
     test_fraction: float
     valid_fraction: float
     vocabulary: int | None = None  # the number of subwords
+    fold: Fold | None = None  # that takes the place of the validation split
 
     @property
     def letters(self) -> Letters:
@@ -40,7 +42,7 @@ class TextOptions:
 
     def parts(self, n: int) -> dict[str, slice]:
         """The part of each split among so many letters."""
-        return consecutive(n, self.valid_fraction, self.test_fraction)
+        return consecutive(n, self.valid_fraction, self.test_fraction, self.fold)
 
 
 def next_tokens(read: Callable[[], Text], options: TextOptions, known: Mapping[str, Any] | None) -> Data:
@@ -68,7 +70,7 @@ def next_tokens(read: Callable[[], Text], options: TextOptions, known: Mapping[s
         input_shape=(options.window,),
         read=partial(_read, read, coder, options) if splits is None else partial(dict, splits),
         classes=coder.vocabulary,
-        splits=tuple(options.parts(1)),
+        splits=splits_of(options.valid_fraction, options.test_fraction, options.fold),
         read_new=partial(_read_new, coder, options.letters),
         read_labelled=partial(_read_labelled, coder, options),
         known=coder.known(),
@@ -106,7 +108,8 @@ def _splits(coder: Coder, text: Text, options: TextOptions) -> dict[str, Example
         if len(own) <= options.window:
             what = f"of {len(text.codes):,} {options.letters} the {name} split gets {len(own):,}"
             what += f" {options.tokens}" * (options.tokens == "subwords")
-            fix = "take a longer text or a smaller window, or change test_fraction or valid_fraction"
+            change = "take fewer folds" if options.fold else "change test_fraction or valid_fraction"
+            fix = f"take a longer text or a smaller window, or {change}"
             raise UserError(f"{what}, but {_needed(options)}", where=text.source, fix=fix)
         splits[name] = _windows(own, options, options.stride if name == "train" else None)
     return splits
