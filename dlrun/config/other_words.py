@@ -72,6 +72,8 @@ _OPTIONS = {
     "probability": "p prob",
     "rotation": "degrees",
     "shift": "translate",
+    "distortion": "distortion_scale",
+    "factor": "sharpness_factor",
 }
 _PARTS = {
     "mae": "l1",
@@ -113,6 +115,16 @@ _PARTS = {
     "randomgrayscale": "grayscale",
     "randomhorizontalflip": "flip",
     "randomverticalflip": "flip",
+    "randomperspective": "perspective",
+    "randomadjustsharpness": "sharpen",
+    "sharpness": "sharpen",
+    "randomposterize": "posterise",
+    "posterize": "posterise",
+    "randomsolarize": "solarise",
+    "solarize": "solarise",
+    "randomequalize": "equalise",
+    "equalize": "equalise",
+    "randomautocontrast": "autocontrast",
 }
 _VALUES = {
     "float16": "fp16 half 16 16_mixed 16_true f16",
