@@ -74,6 +74,8 @@ _OPTIONS = {
     "shift": "translate",
     "distortion": "distortion_scale",
     "factor": "sharpness_factor",
+    "operations": "num_ops",
+    "all_operations": "all_ops",
 }
 _PARTS = {
     "mae": "l1",
@@ -125,6 +127,9 @@ _PARTS = {
     "randomequalize": "equalise",
     "equalize": "equalise",
     "randomautocontrast": "autocontrast",
+    "trivialaugmentwide": "trivial_augment",
+    "ta_wide": "trivial_augment",
+    "ra": "rand_augment",
 }
 _VALUES = {
     "float16": "fp16 half 16 16_mixed 16_true f16",
