@@ -8,7 +8,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from dlrun.blocks.colours import greyed, has_colours, with_hue_turned
+from dlrun.blocks.colours import blended, greyed, has_colours, mean_grey, with_hue_turned
 from dlrun.blocks.draws import uniform
 from dlrun.config.options import NonNegative
 
@@ -47,18 +47,9 @@ def colour_jitter(
     if brightness:
         pixels = blended(pixels, None, factors(brightness))
     if contrast:
-        pixels = blended(pixels, greyed(pixels).mean((1, 2, 3), keepdim=True), factors(contrast))
+        pixels = blended(pixels, mean_grey(pixels), factors(contrast))
     if saturation and in_colours:
         pixels = blended(pixels, greyed(pixels), factors(saturation))
     if hue and in_colours:
         pixels = with_hue_turned(pixels, uniform(-hue, hue, n, generator))
     return pixels
-
-
-def blended(images: Tensor, other: Tensor | None, factor: Tensor) -> Tensor:
-    """`factor` (n,) times the images and 1 - `factor` times other ones, None for black, from 0 to 1."""
-    own = factor.to(images.dtype).view(-1, 1, 1, 1)
-    changed = own * images
-    if other is not None:
-        changed += (1 - own) * other
-    return changed.clamp_(0, 1)

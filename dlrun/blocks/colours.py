@@ -25,6 +25,20 @@ def greyed(images: Tensor) -> Tensor:
     return grey.add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
 
 
+def mean_grey(images: Tensor) -> Tensor:
+    """The mean brightness (n, 1, 1, 1) of images, whose bits do not depend on the size of the batch."""
+    return greyed(images).mean(3, keepdim=True).mean(2, keepdim=True)
+
+
+def blended(images: Tensor, other: Tensor | None, factor: Tensor) -> Tensor:
+    """`factor` (n,) times the images and 1 - `factor` times other ones, None for black, from 0 to 1."""
+    own = factor.to(images.dtype).view(-1, 1, 1, 1)
+    changed = own * images
+    if other is not None:
+        changed += (1 - own) * other
+    return changed.clamp_(0, 1)
+
+
 def with_hue_turned(images: Tensor, turn: Tensor) -> Tensor:
     """Images of colours whose hue is turned by a share (n,) of the circle, at the same value and saturation.
 

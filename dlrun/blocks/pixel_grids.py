@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dlrun.blocks.chosen_examples import change_chosen
 from dlrun.blocks.places import IGNORED
 
 
@@ -23,14 +26,40 @@ def looked_up(
     in pixels from the edge. Images are interpolated linearly, and 0 outside; masks are those of the nearest
     pixel, and IGNORED outside.
     """
-    n, _, height, width = images.shape
-    shape = (n, height, width)
-    scaled = (2 / width * columns - 1).expand(shape), (2 / height * rows - 1).expand(shape)
-    grid = torch.stack(scaled, 3).to(images.dtype)
-    moved = F.grid_sample(images, grid, "bilinear", "zeros", align_corners=False)
-    if masks is None:
-        return moved, None
+    grid = grid_of(images.shape[2:], rows, columns)
+    return interpolated(images, grid), None if masks is None else nearest(masks, grid)
+
+
+def chosen_looked_up(
+    images: Tensor,
+    masks: Tensor | None,
+    chosen: Tensor,
+    grid: Callable[[Sequence[int], Tensor], Tensor],
+    numbers: Tensor,
+) -> tuple[Tensor, Tensor | None]:
+    """Images and masks, the `chosen` ones (n,) looked up at the `grid` of their size and their numbers."""
+    images = images.clone()
+    change_chosen(images, chosen, lambda own, given: interpolated(own, grid(own.shape[2:], given)), numbers)
+    if masks is not None:
+        masks = masks.clone()
+        change_chosen(masks, chosen, lambda own, given: nearest(own, grid(own.shape[1:], given)), numbers)
+    return images, masks
+
+
+def grid_of(size: Sequence[int], rows: Tensor, columns: Tensor) -> Tensor:
+    """The places of `looked_up` (n, height, width, 2), column and row, as -1 to 1 within images of a size."""
+    height, width = size
+    return torch.stack(torch.broadcast_tensors(2 / width * columns - 1, 2 / height * rows - 1), 3)
+
+
+def interpolated(images: Tensor, grid: Tensor) -> Tensor:
+    """The images at the places of a grid, interpolated linearly, and 0 outside."""
+    return F.grid_sample(images, grid.to(images.dtype), "bilinear", "zeros", align_corners=False)
+
+
+def nearest(masks: Tensor, grid: Tensor) -> Tensor:
+    """The classes of the pixels that are nearest to the places of a grid, and IGNORED outside."""
     # Zeros are what lies outside, so classes are counted from IGNORED; float32 holds them exactly.
-    counted = (masks - IGNORED).unsqueeze(1).to(images.dtype)
-    nearest = F.grid_sample(counted, grid, "nearest", "zeros", align_corners=False)
-    return moved, nearest.squeeze(1).to(masks.dtype) + IGNORED
+    counted = (masks - IGNORED).unsqueeze(1).to(grid.dtype)
+    found = F.grid_sample(counted, grid, "nearest", "zeros", align_corners=False)
+    return found.squeeze(1).to(masks.dtype) + IGNORED

@@ -73,6 +73,10 @@ _OPTIONS = {
     "probability": "p prob",
     "rotation": "degrees",
     "shift": "translate",
+    "distortion": "distortion_scale",
+    "factor": "sharpness_factor",
+    "operations": "num_ops",
+    "all_operations": "all_ops",
 }
 _PARTS = {
     "mae": "l1",
@@ -114,6 +118,19 @@ _PARTS = {
     "randomgrayscale": "grayscale",
     "randomhorizontalflip": "flip",
     "randomverticalflip": "flip",
+    "randomperspective": "perspective",
+    "randomadjustsharpness": "sharpen",
+    "sharpness": "sharpen",
+    "randomposterize": "posterise",
+    "posterize": "posterise",
+    "randomsolarize": "solarise",
+    "solarize": "solarise",
+    "randomequalize": "equalise",
+    "equalize": "equalise",
+    "randomautocontrast": "autocontrast",
+    "trivialaugmentwide": "trivial_augment",
+    "ta_wide": "trivial_augment",
+    "ra": "rand_augment",
 }
 _VALUES = {
     "float16": "fp16 half 16 16_mixed 16_true f16",

@@ -173,6 +173,10 @@ def _augmentations(
             if data.weighted and augment.takes_targets:
                 what = f"{augment.name} changes targets, and may blend examples of different weights"
                 raise UserError(what, fix="leave it out, or train without the weights of examples")
+            if augment.moving == "images" and {"pixels", "masks"} <= {*augment.takes}:
+                what = f"{augment.name} changes colours and moves pixels, and the targets of a reconstruction"
+                fix = "choose augmentations that do one of the two, such as affine and colour_jitter"
+                raise UserError(f"{what} would move without their colours being changed", fix=fix)
             targets = try_augmentation(augment, data, targets)
     return augmentations, targets
 

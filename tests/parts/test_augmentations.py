@@ -12,9 +12,8 @@ from torch import Tensor
 
 from dlrun.augmentations.affine import moved
 from dlrun.augmentations.blur import gaussian
-from dlrun.augmentations.colour_jitter import blended
 from dlrun.augmentations.random_resized_crop import resized
-from dlrun.blocks.colours import greyed, with_hue_turned
+from dlrun.blocks.colours import blended, greyed, with_hue_turned
 from dlrun.blocks.draws import rectangles
 from dlrun.blocks.places import IGNORED
 from dlrun.config.mistakes import ConfigError
@@ -28,7 +27,8 @@ from dlrun.training.plan import Plan
 from dlrun.training.plan_trials import try_on
 
 PARTS = Parts()
-MOVING = ["crop", "flip", "affine", "random_resized_crop"]
+MOVING = ["crop", "flip", "affine", "random_resized_crop", "perspective"]
+TONES = ["sharpen", "posterise", "solarise", "equalise", "autocontrast"]
 N, ROWS, COLUMNS = 20, 13, 18
 
 COLOURS = '''
@@ -147,13 +147,14 @@ def test_colour_jitter_is_its_four_changes_one_after_the_other() -> None:
 # ------------------------------------------------------------------------ as often and as far as they say
 
 
-@pytest.mark.parametrize("name", ["grayscale", "erasing", "blur"])
+@pytest.mark.parametrize("name", ["grayscale", "erasing", "blur", "perspective", *TONES])
 def test_a_share_of_the_images_is_changed(name: str) -> None:
     images = torch.rand(400, 3, ROWS, COLUMNS, generator=stream())
     options = {"sigma": [0.5, 2.0]} if name == "blur" else {}  # less changes no pixel
 
     def changed(share: float) -> Tensor:
-        return (change(name, images, probability=share, **options) != images).flatten(1).any(1)
+        found = change(name, images, probability=share, **options)
+        return ((found[0] if isinstance(found, tuple) else found) != images).flatten(1).any(1)
 
     assert 60 < int(changed(0.25).sum()) < 140
     assert not bool(changed(0.0).any())
@@ -243,6 +244,13 @@ def test_a_range_that_is_none_is_refused_with_what_to_write(tmp_path: Path) -> N
         ("RandomErasing", "erasing"),
         ("GaussianBlur", "blur"),
         ("RandomRotation", "affine"),
+        ("RandomPerspective", "perspective"),
+        ("RandomAdjustSharpness", "sharpen"),
+        ("v2.RandomPosterize", "posterise"),
+        ("posterize", "posterise"),
+        ("RandomSolarize", "solarise"),
+        ("RandomEqualize", "equalise"),
+        ("RandomAutocontrast", "autocontrast"),
     ],
 )
 def test_the_names_of_torchvision_lead_to_dlruns(theirs: str, ours: str) -> None:
@@ -257,7 +265,7 @@ def test_the_names_of_torchvision_lead_to_dlruns(theirs: str, ours: str) -> None
 def test_colours_change_alike_whatever_the_preprocessing(normalise: str, tmp_path: Path) -> None:
     """On real pixels from 0 to 1, which are normalised behind."""
     jitter = {"name": "colour_jitter", "brightness": 0.8}
-    plan = of_colours(tmp_path, jitter, "grayscale", dataset={"normalise": normalise})
+    plan = of_colours(tmp_path, jitter, "grayscale", *TONES, dataset={"normalise": normalise})
     loaded = plan.load()
     inputs, targets = loaded["train"].batch(torch.arange(24))
     pixels = loaded["train"].raw() / 255
@@ -310,7 +318,7 @@ def test_masks_move_with_the_pixels(name: str) -> None:
     assert (of_pixels.shape, of_pixels.dtype) == (masks.shape, masks.dtype)
     inside, outside = found[:, 2] > 1 - 1e-5, found[:, 2] < 1e-5
     assert bool((of_pixels[outside] == IGNORED).all())
-    assert bool(outside.any()) == (name in ("crop", "affine"))
+    assert bool(outside.any()) == (name in ("crop", "affine", "perspective"))
     for channel, value in enumerate((of_pixels // COLUMNS, of_pixels % COLUMNS)):
         assert float((found[:, channel] - value)[inside].abs().max()) < 0.501, "the nearest pixel"
     alone, none = change(name, images, None, **options)

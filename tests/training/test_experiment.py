@@ -207,7 +207,14 @@ def test_a_longer_run_under_a_schedule_of_progress_says_that_it_is_another_run(t
 IMAGES: dict[str, Any] = {
     "dataset": "dots",
     "architecture": SMALL_CNN,
-    "augmentations": [{"name": "crop", "padding": 1}, "flip", "affine", "colour_jitter", "erasing"],
+    "augmentations": [
+        {"name": "crop", "padding": 1},
+        "flip",
+        "affine",
+        "rand_augment",
+        "colour_jitter",
+        "erasing",
+    ],
 }
 DROPOUT = {"name": "mlp", "hidden": [8], "dropout": 0.3}
 KINDS: dict[str, dict[str, Any]] = {
