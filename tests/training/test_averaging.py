@@ -182,16 +182,14 @@ def test_a_trained_model_and_a_run_that_begins_with_it_have_the_weights_that_are
         held = load_checkpoint(run.best).state[entry][0]
         weights = load(run.folder).model.state_dict()
         assert not differences(held, {name.removeprefix("model."): value for name, value in weights.items()})
-        begun = planned(
-            **FOUR | VALID,
-            architecture={"name": "mlp", "hidden": [4], "weights": str(run.folder)},
-        )
-        after = trained(begun, tmp_path, stop_after=1)
-        assert after.summary()["weights"]["source"] == str(run.folder)
+        begins = {"architecture": {"name": "mlp", "hidden": [8], "weights": str(run.folder)}}
+        still = {"optimizer": {"name": "sgd", "lr": 0.0}, "epochs": 1}
+        after = trained(planned(**FOUR | VALID | begins | still), tmp_path)
+        assert not differences(held, load_checkpoint(after.last).state["model"][0])
 
 
 def test_until_averages_begin_their_figures_are_those_of_the_weights(tmp_path: Path) -> None:
-    rows = trained(planned(**FOUR, average=SWA), tmp_path).rows()
+    rows = trained(planned(**FOUR | NORM, average=SWA), tmp_path).rows()
     pairs = list(zip(rows["test_loss"], rows["test_loss_average"], strict=True))
     assert [one == other for one, other in pairs] == [True, True, True, False]
 
@@ -227,6 +225,17 @@ def test_a_rule_of_ones_own_averages(tmp_path: Path) -> None:
     plan = planned(parts, **FOUR, average="mine")
     state = watched(plan, lambda state: None)
     assert not differences(averaged(state), plan.model().copies[0].state_dict())
+
+
+def test_a_rule_is_asked_after_each_step_from_the_first_on(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path, {"average/mine.py": MINE.replace("RESULT", "float(step != 3)")})
+    each = list[dict[str, Tensor]]()
+
+    def keep(state: State) -> None:
+        each.append(deepcopy(state.model.copies[0].state_dict()))
+
+    state = watched(planned(parts, **FOUR, average="mine"), keep)
+    assert not differences(averaged(state), each[2]), "those of the third step are kept"
 
 
 def test_averages_that_nothing_measures_are_refused(tmp_path: Path) -> None:
