@@ -25,9 +25,12 @@ from dlrun.run_folders.run import Run
 from dlrun.training import run_writer
 from dlrun.training.checkpoint import FORMAT, load_checkpoint
 from dlrun.training.experiment import train_run
+from dlrun.training.loop import fit
 from dlrun.training.plan import Plan
 from dlrun.training.plan_making import make_plan
+from dlrun.training.recipe import Row
 from dlrun.training.run_writer import Outcome
+from dlrun.training.state import State
 from dlrun.training.views import HiddenTraining
 
 SMALL = {
@@ -386,6 +389,20 @@ def written(path: Path, **changes: Any) -> Path:
     }
     torch.save(plain | changes, path)
     return path
+
+
+def run_through(plan: Plan, watch: Any = iter) -> tuple[State, list[Row]]:
+    """A plan's state after all its epochs, and their rows."""
+    loaded = plan.load()
+    hardware = plan.hardware(loaded)
+    hardware.use()
+    state = plan.state(hardware)
+    return state, list(fit(state, loaded, plan.recipe, hardware, watch))
+
+
+def weights(state: State) -> list[dict[str, Tensor]]:
+    """The weights of each copy by their names."""
+    return [{n: p.detach().clone() for n, p in copy.named_parameters()} for copy in state.model.copies]
 
 
 def differences(a: Any, b: Any, place: str = "") -> list[str]:

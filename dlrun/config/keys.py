@@ -157,6 +157,12 @@ class Config:
     )
     epochs: Count = _key("passes over the training set", is_timed=False, at_resume=True)
     batch_size: Count | Literal["full"] = _key("examples in a step, or full")
+    micro_batch: Count | None = _key(
+        "examples of a batch that are computed at once, for batches that do not fit into memory: what is "
+        "learnt is the batch's; null: all of it",
+        None,
+        changes="bits",
+    )
     epoch_examples: Count | None = _key(
         "examples in an epoch, for rows, saves and evaluations more often than once in a pass over the "
         "training set, or less often; null: all of it",

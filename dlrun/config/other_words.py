@@ -18,6 +18,8 @@ _KEYS = {
     "epochs": "epoch max_epochs num_epochs n_epochs nb_epochs num_train_epochs nepochs max_iter max_epoch",
     "batch_size": "batch batchsize bs train_batch_size mini_batch_size minibatch_size minibatch batch_sz "
     "per_device_train_batch_size",
+    "micro_batch": "accumulate_grad_batches gradient_accumulation_steps grad_accum_steps grad_accum "
+    "accumulate accumulation_steps micro_batch_size microbatch microbatch_size",
     "evaluation_batch_size": "eval_batch_size val_batch_size valid_batch_size test_batch_size "
     "per_device_eval_batch_size",
     "seeds": "seed random_seed random_state manual_seed rng_seed seed_everything",

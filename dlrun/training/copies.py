@@ -142,6 +142,11 @@ class Apart(_Seeded):
         for copy in self.copies:
             clip_alone(copy.parameters(), most, mode)
 
+    def scale_gradients(self, factors: Tensor) -> None:
+        """Multiply the gradient of each copy by one of the factors (copies,)."""
+        for copy, factor in zip(self.copies, factors, strict=True):
+            torch._foreach_mul_([p.grad for p in copy.parameters() if p.grad is not None], factor)
+
     def freeze(self, weights: Collection[str], norms: Collection[str], *, learns: bool) -> None:
         """Let weights learn or not, and layers take new running statistics or not, by names in a copy."""
         for copy in self.copies:
@@ -189,6 +194,7 @@ class Stacked(_Seeded):
             for name, every in self._fixed.items():
                 module, _, leaf = name.rpartition(".")
                 copy.get_submodule(module)._buffers[leaf] = every[index]
+        self.masks: dict[str, Tensor] | None = None  # of dropouts, drawn before; None: drawn in each step
         self._dropouts: dict[str, Tensor] | None = None  # name -> one example's input, in the order of use
         skeleton = deepcopy(self.copies[0]).to("meta")
         self._layers = [_layer(name, module) for name, module in _chain("", skeleton)]
@@ -201,7 +207,8 @@ class Stacked(_Seeded):
 
     def forward(self, inputs: Tree) -> Tree:
         weights = dict(zip(self._names, self._weights, strict=True))
-        return whole(self._run(weights | self._fixed | self._masks(inputs), inputs))
+        masks = self.draw_masks(inputs) if self.masks is None else self.masks
+        return whole(self._run(weights | self._fixed | masks, inputs))
 
     def _run(self, state: dict[str, Tensor], outputs: Tree) -> Tree:
         for layer in self._layers:
@@ -232,6 +239,12 @@ class Stacked(_Seeded):
         """Clip the gradient of each copy."""
         clip_stacked(self._weights, most, mode)
 
+    def scale_gradients(self, factors: Tensor) -> None:
+        """Multiply the gradient of each copy by one of the factors (copies,)."""
+        for weight in self._weights:
+            if weight.grad is not None:
+                weight.grad.mul_(factors.view(-1, *[1] * (weight.dim() - 1)))
+
     def named_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the stacked weights (copies, …) by their names in a copy."""
         yield from zip(self._names, self._weights, strict=True)
@@ -255,12 +268,12 @@ class Stacked(_Seeded):
         self._run = torch.compile(self._run)  # type: ignore[method-assign]
 
     @torch.no_grad()
-    def _masks(self, inputs: Tree) -> dict[str, Tensor]:
+    def draw_masks(self, inputs: Tree) -> dict[str, Tensor]:
         """The dropout masks of this step, (copies, batch, …), drawn as each copy draws them alone."""
         if not self.training:
             return {}
         if self._dropouts is None:
-            self._dropouts = _dropouts(self.copies[0], at(inputs, (0, slice(1))))
+            self._dropouts = dropouts_of(self.copies[0], at(inputs, (0, slice(1))))
         masks: dict[str, list[Tensor]] = {_mask(name): [] for name in self._dropouts}
         batch = first_of(inputs).shape[1]
         for index, copy in enumerate(self.copies if masks else ()):
@@ -435,7 +448,7 @@ class _Masked(nn.Module):
         return inputs * self.mask if self.training else inputs
 
 
-def _dropouts(copy: nn.Module, inputs: Tree) -> dict[str, Tensor]:
+def dropouts_of(copy: nn.Module, inputs: Tree) -> dict[str, Tensor]:
     """The dropouts of a model in the order of use: name -> its input for one example."""
     if not any(isinstance(module, DROPOUTS) for module in copy.modules()):
         return {}

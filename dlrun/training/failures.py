@@ -29,8 +29,10 @@ def explained(error: Exception, plan: Plan, state: State, loaded: Loaded) -> Exc
         return RunFailed(what, where=limits_of_memory(error), fix=fix)
     wanted, there = plan.config.batch_size, len(loaded["train"])
     size = there if wanted == "full" else min(wanted, there)
-    smaller = f"try batch_size={size // 2} in a new run" if size > 1 else "take a smaller model"
-    what, fix = f"out of memory at batch_size {size}", f"{smaller}, or resume with more memory"
+    size = min(size, plan.config.micro_batch or size)
+    smaller = f"try micro_batch={size // 2} in a new run" if size > 1 else "take a smaller model"
+    key = "micro_batch" if plan.config.micro_batch else "batch_size"
+    what, fix = f"out of memory at {key} {size}", f"{smaller}, or resume with more memory"
     return RunFailed(what, where=limits_of_memory(error), fix=fix)
 
 

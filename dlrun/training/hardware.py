@@ -25,6 +25,7 @@ from dlrun.training.copies import Copies, Numbers
 from dlrun.training.devices import describe_machine, versions
 from dlrun.training.graphs import Replayed, Update
 from dlrun.training.loss_scales import LossScales
+from dlrun.training.micro_batches import WHOLE, Piece, shares_in_mean
 from dlrun.training.optimizers import Optimizers
 from dlrun.training.pieces import Found, Pieces
 
@@ -134,13 +135,15 @@ class Hardware:
         scaler: LossScales | None,
         not_finite: Tensor | None = None,
         again: Callable[[int], Tensor] | None = None,
+        piece: Piece = WHOLE,
     ) -> None:
         """One optimizer step of all copies, each along the gradient of its mean of `losses` (copies, batch).
 
         Losses with weights are (copies, batch, 2), w · loss and w: their mean is the weighted one. Backward
         pass, unscaling, gradient clipping, update. If `not_finite` () is 1 on the device, a fused optimizer
         leaves the weights unchanged. An optimizer that takes a closure computes the losses of a copy (batch,)
-        `again` with other weights, as often as it wants.
+        `again` with other weights, as often as it wants. Of a batch in pieces the gradients of each `piece`
+        are added up, and the update is made after the last one.
         """
         if optimizers.takes_closure:
             assert again is not None and not isinstance(losses, Tensor), "stacked copies have no closures"
@@ -151,15 +154,20 @@ class Hardware:
                 ]
             )
             return
-        for group in optimizers.param_groups:  # takes a tenth of the time of optimizer.zero_grad()
-            for parameter in group["params"]:
-                parameter.grad = None
+        if piece.is_first:
+            for group in optimizers.param_groups:  # takes a tenth of the time of optimizer.zero_grad()
+                for parameter in group["params"]:
+                    parameter.grad = None
         if isinstance(losses, Tensor):
-            fast_paths.backward([losses], [shares_in_mean(losses, 1.0, axis=1)])
+            fast_paths.backward([losses], [piece.shares(losses, 1.0, axis=1)])
         else:
             factors = [scaler.factors[index] for index in scaler.active] if scaler else repeat(1.0)
-            shares = [shares_in_mean(own, factor) for own, factor in zip(losses, factors)]  # noqa: B905
+            shares = [piece.shares(own, factor) for own, factor in zip(losses, factors)]  # noqa: B905
             fast_paths.backward(losses, shares)
+        if not piece.is_last:
+            return
+        if piece.weights:
+            model.scale_gradients(1 / piece.weight_of_batch(len(losses)))
         if scaler is not None:
             scaler.unscale(model)
         if self.gradient_clip is not None:
@@ -190,20 +198,6 @@ class Hardware:
             return (own.detach() * shares).sum()  # the mean
 
         return closure
-
-
-def shares_in_mean(losses: Tensor, factor: float, axis: int = 0) -> Tensor:
-    """The gradient of `factor` times the mean over an axis, with respect to each loss.
-
-    That of a mean is 1/n, so that the mean need not be computed. With weights, (…, 2) of w · loss and w, it
-    is 1 / Σ w for w · loss, and 0 for w.
-    """
-    if losses.dim() == axis + 1:
-        return torch.full_like(losses, factor / losses.shape[axis])
-    shares = torch.zeros_like(losses)
-    weights = losses[..., 1].detach().sum(axis, keepdim=True)
-    shares[..., 0] = factor / weights.clamp_min(torch.finfo(weights.dtype).tiny)
-    return shares
 
 
 def choose_threads(threads: int | str, multiply_adds: int, numbers: int, batch: int) -> int:

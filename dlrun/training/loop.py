@@ -23,6 +23,7 @@ from dlrun.training.copies import Copies
 from dlrun.training.figures import AVERAGED
 from dlrun.training.hardware import Hardware
 from dlrun.training.meters import meter_for
+from dlrun.training.micro_batches import MicroBatches
 from dlrun.training.optimizers import Optimizers
 from dlrun.training.recipe import Recipe, Row
 from dlrun.training.state import State
@@ -43,19 +44,19 @@ def fit(
     """
     model, optimizers = hardware.prepare(state.training), state.optimizers
     batches = Batches(data["train"], recipe.sampling, model.seeds, hardware.device)
-    changes = [change.on(data) for change in recipe.augmentations]
-    augment = Augmentation(changes, model.seeds, hardware.device)
+    augment = Augmentation([own.on(data) for own in recipe.augmentations], model.seeds, hardware.device)
+    pieces = MicroBatches(model, recipe.micro_batch, is_compiled=hardware.compile)
     meter = meter_for(hardware.device, recipe, model, batches.examples_of_epoch, batch=batches.size)
 
     def update(*batch: Tree) -> None:
-        inputs, targets = augment(*batches.examples(*batch))
-        with hardware.autocast():
-            outputs = model(inputs)
-        judged = recipe.judged(targets, inputs)
-        losses = model.losses(recipe.loss, outputs, *judged)  # (copies, batch), or with weights (…, 2)
-        meter.add(losses, outputs, targets)  # on the CPU raises Diverged if a loss is not finite
-        again = partial(model.again, loss=recipe.loss, inputs=inputs, judged=judged)
-        hardware.step(losses, model, optimizers, state.scaler, meter.not_finite, again)
+        for inputs, targets, piece in pieces(*augment(*batches.examples(*batch))):  # one, or micro-batches
+            with hardware.autocast():
+                outputs = model(inputs)
+            judged = recipe.judged(targets, inputs)
+            losses = model.losses(recipe.loss, outputs, *judged)  # (copies, batch), or with weights (…, 2)
+            meter.add(losses, outputs, targets, piece)  # on the CPU raises Diverged if a loss is not finite
+            again = partial(model.again, loss=recipe.loss, inputs=inputs, judged=judged)
+            hardware.step(losses, model, optimizers, state.scaler, meter.not_finite, again, piece)
 
     update_once = hardware.repeated(update, model, optimizers, augment.streams)
     for epoch in range(state.epoch + 1, recipe.epochs + 1):  # a resumed run starts after its last epoch

@@ -17,6 +17,7 @@ from dlrun.data.examples import EVALUATION_BATCH
 from dlrun.data.trees import Figures, Tree, joined, mapped, of_copies
 from dlrun.errors import Diverged
 from dlrun.training.copies import Copies, Numbers, as_tensor
+from dlrun.training.micro_batches import WHOLE, Piece
 from dlrun.training.recipe import Recipe, Row
 
 
@@ -63,17 +64,21 @@ class Meter:
         self._whole.add(on_cpu)
 
     @torch.no_grad()
-    def add(self, losses: Numbers, outputs: Figures, targets: Tree) -> None:
-        """Add a batch: losses (copies, batch[, 2]), outputs and targets (copies, batch, …).
+    def add(self, losses: Numbers, outputs: Figures, targets: Tree, piece: Piece = WHOLE) -> None:
+        """Add a batch or a piece of one: losses (copies, n[, 2]), outputs and targets (copies, n, …).
 
         Raises Diverged if a loss is not finite. A batch for which memory runs out is not added.
         """
         sums = {"loss": _numbers(self.model.sums(losses))}
-        _refuse_not_finite(sums["loss"], self.model, self._when, len(self.sums["loss"]) + 1)
+        step = len(self.sums["loss"]) + piece.is_first
+        _refuse_not_finite(sums["loss"], self.model, self._when, step)
         for name, metric in self.recipe.means.items():
             sums[name] = _numbers(self.model.sums(self.model.each(metric.measure, outputs, targets)))
-        for name, of_batch in sums.items():
-            self.sums[name].append(of_batch)
+        for name, own in sums.items():
+            if piece.is_first:
+                self.sums[name].append(own)
+            else:
+                self.sums[name][-1] = _added(self.sums[name][-1], own)
 
     def means(self) -> Row:
         """The mean loss and each metric so far: a list over copies."""
@@ -125,24 +130,26 @@ class DeviceMeter:
         self._sums = sums
 
     @torch.no_grad()
-    def add(self, losses: Numbers, outputs: Figures, targets: Tree) -> None:
-        """Add a batch: losses (copies, batch[, 2]), outputs and targets (copies, batch, …)."""
+    def add(self, losses: Numbers, outputs: Figures, targets: Tree, piece: Piece = WHOLE) -> None:
+        """Add a batch or a piece of one: losses (copies, n[, 2]), outputs and targets (copies, n, …)."""
         now = self._all_steps == self._step
-        sums = self._keep("loss", losses, now)
+        sums = self._keep("loss", losses, now, piece)
         if sums.device.type != "mps":  # as GradScaler does, with a factor of 1
             torch._amp_foreach_non_finite_check_and_unscale_([sums], self.not_finite, self._one)
         for name, metric in self.recipe.means.items():
-            self._keep(name, self.model.each(metric.measure, outputs, targets), now)
-        self._step += 1
+            self._keep(name, self.model.each(metric.measure, outputs, targets), now, piece)
+        if piece.is_last:
+            self._step += 1
 
-    def _keep(self, name: str, figures: Numbers, now: Tensor) -> Tensor:
-        """Store the sums of one figure of a batch at the step where `now` (steps,) is true."""
+    def _keep(self, name: str, figures: Numbers, now: Tensor, piece: Piece) -> Tensor:
+        """Store the sums of a figure at the step where `now` (steps,) is true."""
         sums = as_tensor(self.model.sums(figures)).unsqueeze(0)
         if name not in self._sums:
             self._sums[name] = sums.new_zeros(len(now), *sums.shape[1:])
         kept = self._sums[name]
         # One kernel; index_copy_ would sort the index first.
-        torch.where(now.view(-1, *[1] * (kept.dim() - 1)), sums, kept, out=kept)
+        of_step = sums if piece.is_first else kept + sums
+        torch.where(now.view(-1, *[1] * (kept.dim() - 1)), of_step, kept, out=kept)
         return sums
 
     def means(self) -> Row:
@@ -190,6 +197,14 @@ def _numbers(sums: Tensor | Sequence[Tensor]) -> list[Any]:
     """The sums of each copy as numbers, or as lists if a metric has several figures."""
     whole: list[Any] = sums.tolist() if isinstance(sums, Tensor) else [each.tolist() for each in sums]
     return whole
+
+
+def _added(sums: list[Any], more: list[Any]) -> list[Any]:
+    """The sums of two pieces of a batch, for each copy a number or a list of them."""
+    return [
+        _added(one, other) if isinstance(one, list) else one + other
+        for one, other in zip(sums, more, strict=True)
+    ]
 
 
 def _means(sums: dict[str, list[Any]], recipe: Recipe, examples: int) -> Row:

@@ -110,6 +110,7 @@ class Plan:
         """The number of CPU threads for a training set of so many examples."""
         config = self.config
         batch = examples if config.batch_size == "full" else config.batch_size
+        batch = min(batch, config.micro_batch or batch)
         # Copies that train apart are counted as one, so that each has the bits that it has alone.
         batch *= len(config.seeds) if config.is_stacked else 1
         numbers = sum(prod(layer.output_shape) for layer in self.layers.layers)

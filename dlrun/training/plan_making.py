@@ -115,6 +115,12 @@ def make_plan(
     with noting("gradient_clip_mode"):
         if config.gradient_clip_mode != "norm" and config.gradient_clip is None:
             raise UserError("nothing is clipped", fix="set gradient_clip, such as to 0.01")
+    with noting("micro_batch"):
+        if config.micro_batch and loss.is_batchwise:
+            raise UserError(f"{loss.name} judges a batch as a whole; set micro_batch: null")
+        if config.micro_batch and optimizer.takes_closure():
+            what = f"{config.optimizer.name} computes the loss of a batch several times in a step"
+            raise UserError(f"{what}; set micro_batch: null")
     for key in ("min_delta", "patience_warmup"):
         with noting(key):
             if getattr(config, key) and not config.patience:
@@ -277,6 +283,7 @@ def _recipe(
         evaluate_every=config.evaluate_every,
         evaluate_train_every=config.evaluate_train_every,
         evaluation_batch=at_once if isinstance(at_once, int) else sys.maxsize,  # full
+        micro_batch=config.micro_batch,
         freezing=freezing,
         averaging=averaging,
         loss_takes_inputs=part.takes_inputs,

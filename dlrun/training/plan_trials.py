@@ -44,8 +44,10 @@ def try_on(plan: Plan, loaded: Loaded, progress: Progress = no_progress, *, is_n
     if what := lack_of_memory(needing, wanted, plan.device, "to train"):
         raise plan.config.refuse([plan.config.mistake("architecture", what)])
     initial_weights(plan, progress)
-    if what := lonely_example(plan.build, plan.data, loaded, plan.recipe.sampling):
-        raise plan.config.refuse([plan.config.mistake("batch_size", what)])
+    micro_batch = plan.recipe.micro_batch
+    if what := lonely_example(plan.build, plan.data, loaded, plan.recipe.sampling, micro_batch):
+        key = "micro_batch" if what.startswith("some micro") else "batch_size"
+        raise plan.config.refuse([plan.config.mistake(key, what)])
     if loaded.undeclared:
         raise plan.config.refuse([plan.config.mistake("dataset", loaded.undeclared)])
     if is_new:

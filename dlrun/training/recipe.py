@@ -47,6 +47,7 @@ class Recipe:
     evaluate_every: int = 1
     evaluate_train_every: int | None = None
     evaluation_batch: int = EVALUATION_BATCH  # examples that are evaluated at once
+    micro_batch: int | None = None  # examples of a batch that are computed at once; None: all
     freezing: Freezing = Freezing()
     averaging: Averaging = Averaging()
     loss_takes_inputs: bool = False

@@ -7,6 +7,7 @@ from math import exp, inf, sqrt
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlrun.blocks.class_weights import BALANCED
 from dlrun.blocks.decisions import Decision
@@ -14,6 +15,7 @@ from dlrun.blocks.tasks import LossPart
 from dlrun.data.loaded import Loaded
 from dlrun.data.trees import Tree, at, expanded, joined, leaves, main_outputs, single
 from dlrun.errors import UserError
+from dlrun.training.held_dropout import HeldDropout
 from dlrun.training.layers import skeleton
 from dlrun.training.losses import seen_by_loss
 from dlrun.training.plan import Plan
@@ -56,8 +58,30 @@ def trap_warnings(plan: Plan, loaded: Loaded) -> Iterator[str]:
     if weights == BALANCED and plan.recipe.sampling.is_balanced:
         both = "sampling draws each class as often, and loss.class_weight weighs the rare ones up again"
         yield f"{both}: they count the most; leave one of both out"
+    most = plan.recipe.micro_batch
+    if most and plan.recipe.sampling.size(there) > most:
+        yield from _not_as_whole(plan, loaded, most)
     if what := limited_outputs(plan, loaded) or limited_estimates(plan, loaded):
         yield what
+
+
+def _not_as_whole(plan: Plan, loaded: Loaded, most: int) -> Iterator[str]:
+    """Yield why not quite the same is learnt from a batch in pieces of at most so many examples."""
+    same = "not quite the same is learnt as from whole batches"
+    if any(isinstance(module, _BatchNorm) for module in skeleton(plan.build).modules()):
+        yield f"batch normalisation is by the {most:,} examples of a micro_batch: {same}"
+    model, inputs = plan.model(plan.config.seeds[:1]), _some_inputs(plan, loaded)
+    model.begin(1)
+    held = HeldDropout(model)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        if not plan.config.compile:
+            held.draw(inputs)
+            held.take(slice(None))
+        before = model.streams.positions[0].clone()
+        model(inputs)
+        held.release()
+    if not torch.equal(before, model.streams.positions[0]):
+        yield f"the model draws random numbers, others in a micro_batch than in a whole batch: {same}"
 
 
 def limited_outputs(plan: Plan, loaded: Loaded) -> str:

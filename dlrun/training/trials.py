@@ -23,6 +23,7 @@ from dlrun.data.trees import MAIN, Tree, mapped, named_leaves, said_shapes
 from dlrun.errors import UserError, shortened
 from dlrun.training.augmentation import Augment
 from dlrun.training.layers import Layers, layers_of, skeleton
+from dlrun.training.micro_batches import piece_sizes
 from dlrun.training.optimizers import MADE_UP, OptimizerPart, needs_closure, reason_of
 
 # The errors of a part that is given tensors other than those it was written for. An AttributeError that no
@@ -45,11 +46,16 @@ def fitting_layers(build: Callable[[], nn.Module], data: Data, task: Task) -> La
     return layers
 
 
-def lonely_example(build: Callable[[], nn.Module], data: Data, loaded: Loaded, sampling: Sampling) -> str:
-    """The mistake if some batch has a single example and the model has batch normalisation, else ""."""
+def lonely_example(
+    build: Callable[[], nn.Module], data: Data, loaded: Loaded, sampling: Sampling, micro_batch: int | None
+) -> str:
+    """The mistake if some batch has a single example and the model has batch normalisation, else "".
+
+    Of batches in pieces of at most `micro_batch` examples each piece is one.
+    """
     there = len(loaded["train"])
     examples, size = sampling.examples(there), sampling.size(there)
-    if examples % size != 1 and size > 1:
+    if 1 not in (*piece_sizes(size, micro_batch), *piece_sizes(examples % size, micro_batch)):
         return ""
     model = skeleton(build).train()
     if not any(isinstance(module, _BatchNorm) for module in model.modules()):
@@ -61,6 +67,8 @@ def lonely_example(build: Callable[[], nn.Module], data: Data, loaded: Loaded, s
         which = "every batch" if size == 1 else f"the last batch of {examples:,} examples"
         drop = "set drop_last: true, or " if size > 1 else ""
         remedy = f"; {drop}take another batch_size, such as {better}" if better else ""
+        if micro_batch and examples % size != 1:
+            which, remedy = "some micro-batch", f"; set micro_batch: {max(3, 2 * micro_batch)}, or another"
         return f"{which} has a single example, over which batch normalisation has no variance{remedy}"
     return ""
 

@@ -101,6 +101,7 @@ def test_whatever_the_optimizer_and_schedule_a_run_that_was_killed_ends_the_same
 PRACTICE: dict[str, dict[str, Any]] = {
     "ema": {"average": "ema"},
     "swa": {"average": {"name": "swa", "start": 0.3}},
+    "micro_batch": {"micro_batch": 5},
     "mixup": {"augmentations": ["noise", "mixup"]},
     "plateau": {"schedule": {"name": "plateau", "patience": 1}},
     "freeze_epochs": {"freeze": ["0.*"], "freeze_epochs": 1},
@@ -306,6 +307,7 @@ ANOTHER = {
     "average": ("ema", "average (was none, now "),
     "gradient_clip": ("1.0", "gradient_clip (was None, now 1.0)"),
     "batch_size": ("8", "batch_size (was 32, now 8)"),
+    "micro_batch": ("5", "micro_batch (was None, now 5)"),
     "epoch_examples": ("7", "epoch_examples (was None, now 7)"),
     "sampling": ("balanced", "sampling (was shuffled, now balanced)"),
     "drop_last": ("true", "drop_last (was False, now True)"),

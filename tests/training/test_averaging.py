@@ -44,7 +44,7 @@ VALID = {"dataset": {"name": "spiral", "points": 20, "valid_fraction": 0.3}}
 FOUR = {"epochs": 4, "optimizer": {"name": "sgd", "lr": 0.3}, "batch_size": 16}
 
 
-def watched(plan: Plan, watch: Callable[[State], None]) -> State:
+def watched(plan: Plan, watch: Callable[[State], None] = lambda state: None) -> State:
     """The state after a training of which every step was watched."""
     loaded = plan.load()
     hardware = plan.hardware(loaded)
@@ -104,9 +104,9 @@ def test_swa_is_the_average_of_pytorch_with_its_update_of_batch_norm() -> None:
 
 def test_averages_change_nothing_about_training() -> None:
     changes = FOUR | NORM
-    plain = watched(planned(**changes), lambda state: None)
+    plain = watched(planned(**changes))
     for average in (EMA, SWA):
-        beside = watched(planned(**changes, average=average), lambda state: None)
+        beside = watched(planned(**changes, average=average))
         assert not differences(plain.model.state_dict(), beside.model.state_dict())
 
 
@@ -144,7 +144,7 @@ def test_a_paused_average_goes_on_as_if_it_never_stopped(tmp_path: Path, average
 def test_frozen_weights_are_not_changed_in_the_average_by_one_bit() -> None:
     for average in (EMA, SWA):
         plan = planned(**FOUR | NORM, average=average, freeze=["0.*", "1.*"])
-        state, before = watched(plan, lambda state: None), plan.model().copies[0].state_dict()
+        state, before = watched(plan), plan.model().copies[0].state_dict()
         for name in ("0.weight", "1.weight", "1.running_mean", "1.running_var"):
             assert torch.equal(averaged(state)[name], before[name])
         assert not torch.equal(averaged(state)["3.weight"], before["3.weight"])
@@ -223,7 +223,7 @@ def test_a_rule_of_ones_own_averages(tmp_path: Path) -> None:
     """The share 1 keeps the initial weights."""
     parts = own_parts(tmp_path, {"average/mine.py": MINE.replace("RESULT", "1.0")})
     plan = planned(parts, **FOUR, average="mine")
-    state = watched(plan, lambda state: None)
+    state = watched(plan)
     assert not differences(averaged(state), plan.model().copies[0].state_dict())
 
 

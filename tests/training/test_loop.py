@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import SMALL, differences, own_parts, planned
+from small_runs import SMALL, differences, own_parts, planned, run_through, weights
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -21,24 +21,10 @@ from dlrun.data.trees import single
 from dlrun.training.augmentation import Augmentation
 from dlrun.training.loop import evaluate, fit, predictions, set_rate
 from dlrun.training.plan import Plan
-from dlrun.training.recipe import Row
 from dlrun.training.state import State
 
 NOISE = [{"name": "noise", "sd": 0.3}]
 DROPOUT = {"name": "mlp", "hidden": [8], "dropout": 0.4}
-
-
-def run_through(plan: Plan, watch: Any = iter) -> tuple[State, list[Row]]:
-    """A plan's state after all its epochs, and their rows."""
-    loaded = plan.load()
-    hardware = plan.hardware(loaded)
-    hardware.use()
-    state = plan.state(hardware)
-    return state, list(fit(state, loaded, plan.recipe, hardware, watch))
-
-
-def weights(state: State) -> list[dict[str, Tensor]]:
-    return [{n: p.detach().clone() for n, p in copy.named_parameters()} for copy in state.model.copies]
 
 
 def test_training_lowers_the_loss() -> None:
