@@ -48,8 +48,9 @@ def draws(shape, outputs):
 
 
 def both(**changes: Any) -> list[tuple[State, list[Row]]]:
-    """What is learnt from whole batches, and in pieces."""
-    return [run_through(planned(**SGD | changes)), run_through(planned(**SGD | changes | PIECES))]
+    """The whole batches of a plan, and those in pieces, learnt from."""
+    own = {"micro_batch": changes.get("micro_batch", 5)}
+    return [run_through(planned(**changes | SGD | pieces)) for pieces in ({"micro_batch": None}, own)]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,7 @@ def both(**changes: Any) -> list[tuple[State, list[Row]]]:
         DROPOUT,
         DROPOUT | {"seeds": [0, 3]},
         DROPOUT | {"seeds": [0, 3], "stacked": True},
+        DROPOUT | {"seeds": [0, 3], "stacked": True, "micro_batch": 12},  # the last batch is one piece
         RARE | {"seeds": [0, 3]},
         RARE | {"seeds": [0, 3], "stacked": True},
         {"gradient_clip": 0.1, "augmentations": ["noise"]},
