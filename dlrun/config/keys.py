@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from annotated_types import Gt, Le
 
 from dlrun.config.mistakes import ConfigError, Mistake
-from dlrun.config.options import Claim, Count, NonNegative, NonNegativeInt, Positive, Seed, Threads
+from dlrun.config.options import Claim, Count, Duration, NonNegative, NonNegativeInt, Positive, Seed, Threads
 from dlrun.config.registry import KINDS, REQUIRED, Option, Parts
 from dlrun.config.strict_yaml import Located
 
@@ -156,6 +156,13 @@ class Config:
         "norm",
     )
     epochs: Count = _key("passes over the training set", is_timed=False, at_resume=True)
+    max_time: Duration | None = _key(
+        "most training time, such as 45s, 90m or 1h30m: after an epoch the run ends if one more would take "
+        "longer; a first epoch is always trained; null: no limit",
+        None,
+        is_timed=False,
+        at_resume=True,
+    )
     batch_size: Count | Literal["full"] = _key("examples in a step, or full")
     micro_batch: Count | None = _key(
         "examples of a batch that are computed at once, for batches that do not fit into memory: what is "
@@ -206,6 +213,20 @@ class Config:
     )
     patience_warmup: NonNegativeInt = _key(
         "for patience, the first epochs, in which it does not run out", 0, is_timed=False
+    )
+    keep: Count | None = _key(
+        "keep the checkpoints of so many best epochs by the monitored column, as checkpoints/epoch_0012.pt",
+        None,
+        changes="nothing",
+        is_timed=False,
+        keeps_claims=True,
+    )
+    keep_every: Count | None = _key(
+        "keep the checkpoint of every so many epochs, too",
+        None,
+        changes="nothing",
+        is_timed=False,
+        keeps_claims=True,
     )
     plots: list[Choice] = _key(
         "the pictures drawn at the end; auto: those that suit the task",

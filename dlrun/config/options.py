@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, Predicate
+
+from dlrun.config.durations import is_duration
 
 __all__ = [
     "Activation",
     "Average",
     "Claim",
     "Count",
+    "Duration",
     "Few",
     "Fraction",
     "Many",
@@ -32,6 +35,7 @@ NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
 Threads = Annotated[int, Ge(1), Le(1024)]  # bounded, for PyTorch starts any number
+Duration = Annotated[str, "a duration such as 45s, 90m or 1h30m", Predicate(is_duration)]
 Claim = Annotated[str, "a claim such as '>= 0.94'"]  # the string describes the type in messages
 Average = Literal["macro", "micro", "weighted", "binary"]
 Normalise = Literal["unit", "half", "train"]

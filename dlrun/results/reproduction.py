@@ -104,6 +104,7 @@ def reproduce_run(
         raise UserError(f"{run.name} has no rows to compare with", where=str(run.metrics))
     threads = record.summary.get("threads")
     words = [f"threads={min(threads, machine.cores())}"] if isinstance(threads, int) and threads > 0 else []
+    words.append("max_time=null")  # as many epochs are trained, however long they take
     config = load_run_config(run.config, [*words, *overrides], parts)
     plan = make_plan(config, parts, data_dir)
     loaded = plan.load(progress=progress)
@@ -129,8 +130,9 @@ def reproduce_run(
         pass
     other = read_record(again)
     found = differences_between(record, other)
-    # Both were chosen above. If the threads or the data's fingerprint differ, `surroundings` shows it.
-    settings = {k: v for k, v in found.settings.items() if k not in ("threads", "dataset.path")}
+    # They were chosen above. If the threads or the data's fingerprint differ, `surroundings` shows it.
+    chosen = ("threads", "max_time", "dataset.path")
+    settings = {key: values for key, values in found.settings.items() if key not in chosen}
     found = replace(found, settings=settings)
     return Reproduction(found, _apart(record, other), tolerance, _missing(record, other), signal)
 

@@ -6,6 +6,7 @@ runs/spiral_relu-001/
     checkpoints/last.pt    the last checkpoint: `resume` continues from it
     checkpoints/step.pt    the steps of an epoch that was stopped: `resume` goes on after them
     checkpoints/best.pt    the checkpoint of the best epoch by the monitored column, for `eval`
+    checkpoints/epoch_*.pt those of single epochs, if the config has `keep` or `keep_every`
     plots/*.png
     weights/*.pt           the model at a few dozen epochs, for plots that show how it changed
     summary.json           status, final and best figures, time, versions, data

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+from dlrun.config.durations import seconds_of
 from dlrun.errors import UserError
 from dlrun.training.best import Advance, Best, of_copy
 from dlrun.training.plan import Plan
@@ -13,8 +14,16 @@ from dlrun.training.state import State
 
 
 def is_complete(plan: Plan, state: State) -> bool:
-    """True if nothing is left to train: all epochs are done, or every seed has stopped early."""
-    return state.epoch >= plan.config.epochs or not state.active
+    """True if nothing is left to train: all epochs are done, every seed has stopped early, or time is up."""
+    return state.epoch >= plan.config.epochs or not state.active or is_out_of_time(plan, state)
+
+
+def is_out_of_time(plan: Plan, state: State) -> bool:
+    """True if one more epoch, as long as those so far on average, would take longer than `max_time`."""
+    most = plan.config.max_time
+    if most is None or not state.epoch or state.step or state.epoch >= plan.config.epochs:
+        return False  # an epoch that was begun is trained to its end
+    return state.seconds * (state.epoch + 1) / state.epoch > seconds_of(most)
 
 
 def note_best(plan: Plan, state: State, row: Row) -> list[int]:
@@ -87,6 +96,8 @@ def go_on_with_more_patience(plan: Plan, state: State) -> None:
 
 def why_stopped(plan: Plan, state: State) -> str:
     """The reason of an early stop, in words."""
+    if state.active:
+        return f"one more epoch would take longer than max_time, {plan.config.max_time}"
     never = [index for index, best in enumerate(state.best) if best is None]
     patience = plan.config.patience
     epochs = "1 epoch" if patience == 1 else f"{patience} epochs"

@@ -211,7 +211,9 @@ def _opened(
             what = f"nothing is left to train: the run stopped early after epoch {state.epoch}"
             more = f"patience={2 * (plan.config.patience or 1)}"
             fix = f"raise the patience too, such as {more}, or set patience=null"
-            if {*state.stopped} != {state.epoch}:
+            if state.active:
+                fix = "raise max_time too, or set max_time=null"
+            elif {*state.stopped} != {state.epoch}:
                 fix = "start a new run with more patience: its seeds stopped at different epochs"
             raise UserError(f"{what}, because {why_stopped(plan, state)}", where=str(run.config), fix=fix)
         if done and _without_data_path(read_file(run.config).plain()) == _without_data_path(

@@ -26,6 +26,7 @@ from dlrun.training.best import said_best
 from dlrun.training.copies import Apart, Copies, Stacked
 from dlrun.training.figures import AVERAGED
 from dlrun.training.hardware import Hardware, choose_threads
+from dlrun.training.kept_epochs import Keeping
 from dlrun.training.layers import Layers
 from dlrun.training.optimizers import OptimizerPart, Optimizers
 from dlrun.training.pieces import Pieces
@@ -170,6 +171,11 @@ class Plan:
         if schedule.follows_figures:
             return False
         return len({schedule.function(step / 1000) for step in range(1000)}) > 1
+
+    @property
+    def keeping(self) -> Keeping:
+        """The rule by which checkpoints of single epochs are kept."""
+        return Keeping(self.config.keep or 0, self.config.keep_every or 0)
 
     @property
     def monitor(self) -> str:

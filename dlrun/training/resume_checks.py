@@ -79,6 +79,7 @@ class _State(BaseModel):
     history: list[list[float]] | None = None
     is_judged_together: bool = True
     evaluation_sizes: list[Annotated[int, Ge(1)] | Literal["full"]] = []
+    best_epochs: list[tuple[Annotated[int, Ge(1)], float]] = []
     rows_end: Annotated[int, Ge(0)]
     last_rows: str = ""
     within: _Within | None = None

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -28,11 +29,12 @@ from dlrun.training.best_weights import BestWeights
 from dlrun.training.checkpoint import Checkpoint, save_checkpoint
 from dlrun.training.checkpoint_entries import CLASS_WEIGHTS, SHOWN
 from dlrun.training.copies import Copies, weights_of
-from dlrun.training.early_stopping import is_complete, note_best, note_stops, said_seeds
+from dlrun.training.early_stopping import is_complete, is_out_of_time, note_best, note_stops, said_seeds
 from dlrun.training.failures import explained
 from dlrun.training.figures import AVERAGED
 from dlrun.training.hardware import Hardware
 from dlrun.training.initial_weights import RECORDED, recorded_weights
+from dlrun.training.kept_epochs import mean_of_measured, path_of
 from dlrun.training.loop import measured
 from dlrun.training.not_finite import said_weight
 from dlrun.training.plan import Plan
@@ -80,6 +82,7 @@ class RunWriter:
         self._next_save = 0.0
         self._next_step_save = time.monotonic() + SAVE_STEP_EVERY
         self._saved_step = state.step
+        self._kept_before: set[int] = set()  # epochs whose checkpoints were kept when last.pt was saved
         self._pictures: list[str] = []  # the files that were drawn at the end, in the run's folder
         self._baselines = {
             split: baselines_of(plan, loaded, split)
@@ -124,7 +127,21 @@ class RunWriter:
         self.rows.add(self.state.epoch, self._cells(active), seeds)
         for index in improved:
             self._best.take(self.state.kept, index, self.state.epoch, self._figures[index])
+        self._keep_epoch(is_measured=self.plan.monitor in row)
         return bool(improved)
+
+    def _keep_epoch(self, *, is_measured: bool) -> None:
+        """Write the checkpoint of this epoch if it is to stay; `save` deletes those that no longer do."""
+        plan, state = self.plan, self.state
+        monitored = [figures.get(plan.monitor) if is_measured else None for figures in self._figures]
+        value, improves = mean_of_measured(monitored), partial(plan.improves, plan.monitor)
+        self._kept_before |= dict(state.best_epochs).keys()
+        state.best_epochs = plan.keeping.ranked(state.best_epochs, state.epoch, value, improves)
+        if plan.keeping.keeps(state.best_epochs, state.epoch):
+            weights = {entry: weights_of(model) for entry, model in state.kept.items()}
+            epochs = [self._last_epoch(index) for index in range(len(state.model.seeds))]
+            path, now = path_of(self.run.last.parent, state.epoch), {"epoch": state.epoch, "epochs": epochs}
+            self._save(path, weights | now, row_of(self._figures))
 
     def _cells(self, copies: Sequence[int]) -> Cells:
         """The figures of some copies' last epochs as cells of metrics.csv."""
@@ -168,6 +185,8 @@ class RunWriter:
         if has_smaller_pieces:  # after last.pt, which says that this config is the run's
             self.run.write_config(dump_config(self.plan.config))
         self.saved_epoch, self._saved_step = self.state.epoch, 0
+        self.plan.keeping.delete(self.run.last.parent, self._kept_before, self.state.best_epochs)
+        self._kept_before.clear()
         with suppress(OSError):  # an older one is passed over at resume
             self.run.step.unlink(missing_ok=True)
         took = time.monotonic() - started
@@ -269,7 +288,10 @@ class RunWriter:
             self.write_summary("running")  # pictures show its best epochs
             self._pictures = self._draw(self.plan.pictures(self.loaded["train"].aside))
         best, last = self._best_figures(), row_of(self._figures)
-        judged = verdicts(self.plan.config, last, best, self.state.seconds, is_complete=status in DONE)
+        unjudged = "" if status in DONE else "the run is not complete"
+        if is_out_of_time(self.plan, self.state):
+            unjudged = f"max_time ended the run after {self.state.epoch} of {self.plan.config.epochs} epochs"
+        judged = verdicts(self.plan.config, last, best, self.state.seconds, unjudged)
         if status in DONE:
             if worse := self._worse_than_baselines(best):
                 self.warn(worse)

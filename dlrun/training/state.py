@@ -37,6 +37,7 @@ class State:
     evaluation_sizes: list[int | str] = field(default_factory=list)  # earlier ones, too large for the memory
     rows_end: int = 0  # bytes of metrics.csv that belong to this state; later ones are cut off at resume
     last_rows: str = ""  # rows of metrics.csv that follow those, without figures that were added at the end
+    best_epochs: list[tuple[int, float]] = field(default_factory=list)  # the best ones, for `keep`
     seconds: float = 0.0  # training time, summed over the first start and every resume
     within: WithinEpoch | None = None  # of the epoch that is being trained
     steps_before: dict[str, Any] | None = None  # steps after the last epoch that a checkpoint has
@@ -133,6 +134,7 @@ class State:
             "history": [list(own) for own in self.history],
             "is_judged_together": self.is_judged_together,
             "evaluation_sizes": list(self.evaluation_sizes),
+            **({"best_epochs": list(self.best_epochs)} if self.best_epochs else {}),
             "rows_end": self.rows_end,
             "last_rows": self.last_rows,
             "seconds": self.seconds,
@@ -155,4 +157,5 @@ class State:
         self.history = [list(own) for own in saved.get("history") or [[] for _ in self.best]]
         self.is_judged_together = saved.get("is_judged_together", True)
         self.evaluation_sizes = list(saved.get("evaluation_sizes", []))
+        self.best_epochs = [(epoch, value) for epoch, value in saved.get("best_epochs", ())]
         self.steps_before = saved.get("within")

@@ -17,12 +17,12 @@ _PERFECT = {"accuracy": 1.0, "r2": 0.99999}  # figures from which nothing is wro
 
 
 def verdicts(
-    config: Config, last: Row, best: Row, seconds: float, *, is_complete: bool
+    config: Config, last: Row, best: Row, seconds: float, unjudged: str = ""
 ) -> list[dict[str, Any]]:
     """Each claim with the measured figure, and whether it is met.
 
-    `last` and `best` are the figures of the last and the best epochs. `met` is None for a claim that is not
-    judged, and `why` is then the reason.
+    `last` and `best` are the figures of the last and the best epochs, `unjudged` the reason to judge no claim
+    of the run. `met` is None for a claim that is not judged, and `why` is then the reason.
     """
     found = []
     for column, claim in config.expect.items():
@@ -32,8 +32,7 @@ def verdicts(
             figures = best if column.startswith("best.") else last
             values = figures.get(column.removeprefix("best."), [])
             measured = fmean(values) if values else math.nan
-        why = config.not_judged.get(column) or shorter(config)
-        why = why if is_complete else "the run is not complete"
+        why = unjudged or config.not_judged.get(column) or shorter(config)
         met = None if why else meets(measured, claim)
         missed = missed_by(measured, claim) if met is False else None
         found.append(

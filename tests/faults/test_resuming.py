@@ -304,6 +304,8 @@ ANOTHER = {
     "loss": ("nll", "loss (was "),
     "optimizer": ("{name: adam, lr: 0.5}", "optimizer.lr (was 0.01, now 0.5)"),
     "schedule": ("cosine", "schedule (was constant, now "),
+    "keep": ("3", "keep (was None, now 3)"),
+    "keep_every": ("2", "keep_every (was None, now 2)"),
     "average": ("ema", "average (was none, now "),
     "gradient_clip": ("1.0", "gradient_clip (was None, now 1.0)"),
     "batch_size": ("8", "batch_size (was 32, now 8)"),
@@ -334,6 +336,7 @@ ALLOWED = {
     "expect": "{train_loss: '< 100'}",
     "expect_epochs": "3",
     "not_judged": "{train_loss: its rate was changed}",
+    "max_time": "1h",
     "patience": "null",  # it may be raised, see test_early_stopping.py
     "name": "another",
 }

@@ -198,6 +198,13 @@ RunOrCheckpoint = Annotated[
     ),
 ]
 WhichCheckpoint = Annotated[Literal["best", "last"], typer.Option(help="The checkpoint of the run to use.")]
+MaxTime = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION",
+        help="Most training time, such as 90m or 1h30m: no epoch begins that would pass it.",
+    ),
+]
 Weights = Annotated[
     Literal["trained", "averaged"] | None,
     typer.Option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -11,6 +12,7 @@ from dlrun.console.commands.arguments import (
     ConfigName,
     DataDir,
     Device,
+    MaxTime,
     Overrides,
     PartsDir,
     Plain,
@@ -30,6 +32,8 @@ from dlrun.errors import (
 )
 
 if TYPE_CHECKING:
+    from dlrun.config.keys import Config
+    from dlrun.config.registry import Parts
     from dlrun.run_folders.run import Run
     from dlrun.training.plan import Plan
     from dlrun.training.run_writer import Outcome
@@ -57,6 +61,14 @@ def train(
     stop_after: Annotated[
         int | None, typer.Option(metavar="N", help="Pause after epoch N; `dlrun resume` continues.", min=1)
     ] = None,
+    max_time: MaxTime = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="Only try it, with two batches: train, evaluate, save and draw, and keep nothing.",
+        ),
+    ] = False,
     redraw: Redraw = False,
     check: Check = False,
     quiet: Quiet = False,
@@ -76,7 +88,7 @@ def train(
         raise UserError("--seed and --seeds cannot both be given", where="command line")
     if source is not None and any(word.startswith(f"{WEIGHTS}=") for word in overrides or ()):
         raise UserError(f"--from and {WEIGHTS}=… cannot both be given", where="command line")
-    words = with_options(overrides, **{"device": device, "name": name, WEIGHTS: source})
+    words = with_options(overrides, **{"device": device, "name": name, "max_time": max_time, WEIGHTS: source})
     words += [f"seeds=[{seed}]"] if seed is not None else []
     words += [f"seeds={list(range(seeds))}"] if seeds is not None else []
     own_parts = parts_of(parts, quiet=quiet)
@@ -96,6 +108,9 @@ def train(
         what = f"--from is not for {checked.architecture.name}, which has an option weights of its own"
         raise UserError(what, where="command line")
     checked, progress = with_runs_found(checked, own_parts, runs_dir), progress_unless(quiet)
+    if quick:
+        _try_quickly(checked, own_parts, data_dir, quiet=quiet)
+        return
     plan = make_plan(checked, own_parts, data_dir)
     loaded = plan.load(progress=progress)  # let this fail before a run folder exists
     try_on(plan, loaded, progress)
@@ -106,6 +121,27 @@ def train(
     view = _view(quiet, run)
     outcome = train_run(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=redraw)
     _conclude(plan, outcome, quiet)
+
+
+def _try_quickly(config: Config, parts: Parts, data_dir: Path, *, quiet: bool) -> None:
+    """Go through a whole run of a config in small, in a folder that is deleted again."""
+    from tempfile import TemporaryDirectory
+
+    from dlrun.console.numbers import duration
+    from dlrun.console.streams import say
+    from dlrun.console.training_view import TrainingDisplay
+    from dlrun.results.quick_run import quick_run
+    from dlrun.training.views import HiddenTraining
+
+    with TemporaryDirectory(prefix="dlrun-quick-") as folder:
+        view = HiddenTraining() if quiet else TrainingDisplay()
+        done = quick_run(config, parts, data_dir, Path(folder), view, progress_unless(quiet))
+    if not quiet:
+        pictures = f", {done.pictures} picture{'s' * (done.pictures != 1)}" * bool(done.pictures)
+        each = (
+            f"{done.steps} step{'s' * (done.steps != 1)}, {done.evaluated} evaluated, a checkpoint{pictures}"
+        )
+        say(f"quick: {each} in {duration(done.seconds)}; nothing is kept")
 
 
 def resume(
@@ -119,6 +155,7 @@ def resume(
             "last bits of results depend on them; without --strict a warning says so.",
         ),
     ] = False,
+    max_time: MaxTime = None,
     runs_dir: RunsDir = RUNS,
     redraw: Redraw = False,
     check: Check = False,
@@ -134,7 +171,7 @@ def resume(
     from dlrun.run_folders.locating import find_run
 
     found, own_parts = find_run(run, runs_dir), parts_of(parts, quiet=quiet)
-    words = with_options(overrides, device=device)
+    words = with_options(overrides, device=device, max_time=max_time)
     checked = with_judged_claims(
         load_run_config(found.config, words, own_parts),
         words,
