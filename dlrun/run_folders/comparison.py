@@ -300,7 +300,7 @@ def _grouped(
 def telling(settings: Sequence[Mapping[str, Any]], notes: list[str]) -> list[dict[str, Any]]:
     """The keys of each setting that differ from others, without those that only follow from another key.
 
-    Options that only one of the parts has follow from the part, and the data follows from the dataset.
+    Options that only one of several parts has follow from the part, and the data follows from the dataset.
     """
     apart = differing(settings)
     keys = dict.fromkeys(key for each in apart for key in each)
@@ -311,7 +311,9 @@ def telling(settings: Sequence[Mapping[str, Any]], notes: list[str]) -> list[dic
             datasets = [repr({k: v for k, v in s.items() if k.startswith("dataset")}) for s in settings]
             both = {(d, repr(s[key])) for d, s in zip(datasets, settings, strict=True)}
             return len(set(datasets)) == len(both)
-        return len(having) < len(settings) and len({repr(setting[key]) for setting in having}) == 1
+        parts = {repr(setting.get(f"{key.partition('.')[0]}.name")) for setting in settings}
+        is_of_some = len(having) < len(settings) and len(parts) > 1
+        return is_of_some and len({repr(setting[key]) for setting in having}) == 1
 
     left = [key for key in keys if not follows(key)]
     if "data" in left:

@@ -17,7 +17,7 @@ from made_runs import SGD, Values, accuracies, fast, made, made_sweep, two_setti
 from dlrun.console.numbers import of_setting
 from dlrun.errors import UserError
 from dlrun.run_folders import comparison as compare
-from dlrun.run_folders.comparison import Comparison, SettingResult, compare_runs
+from dlrun.run_folders.comparison import Comparison, SettingResult, compare_runs, telling
 from dlrun.run_folders.differences import differences_between
 from dlrun.run_folders.records import chosen_records, find_runs, read_record, runs_of
 from dlrun.run_folders.run import Run
@@ -572,3 +572,14 @@ def test_large_figures_are_written_as_a_person_would() -> None:
         "3,421.0",
     ]
     assert of_setting(0.5, 0.01) == "0.5000 ± 0.0100"
+
+
+def test_an_option_that_only_some_settings_state_is_told_unless_it_is_of_their_part() -> None:
+    mlp = {"architecture.name": "mlp", "architecture.hidden": [8]}
+    assert telling([mlp, mlp | {"architecture.weights": "first-001"}], []) == [
+        {},
+        {"architecture.weights": "first-001"},
+    ]
+    linear = {"architecture.name": "linear"}
+    told = telling([mlp, linear], [])
+    assert told == [{"architecture.name": "mlp"}, {"architecture.name": "linear"}]
