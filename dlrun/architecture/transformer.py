@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlrun.blocks.attention import Block, refuse_heads, start_as_gpt2
-from dlrun.blocks.dropout import dropout_of
+from dlrun.blocks.dropout import drop_paths_of, dropout_of
 from dlrun.blocks.positions import Learnt, Sinusoidal
 from dlrun.blocks.sequences import PADDING, is_padded, pooled, refuse_other_than_sequences
 from dlrun.config.options import Count, Fraction
@@ -26,6 +26,7 @@ def transformer(
     heads: Count = 4,
     feedforward: Count | None = None,
     dropout: Fraction = 0.0,
+    drop_path: Fraction = 0.0,
     positions: Literal["learnt", "sinusoidal"] = "learnt",
     causal: bool = False,
     tied: bool = False,
@@ -47,6 +48,8 @@ def transformer(
         feedforward: Units of the fully connected layer in each block; null: 4·width.
         dropout: Probability of setting a number to 0 in training, in front of the blocks and in all that they
             add.
+        drop_path: Probability of leaving out what the last block adds, for each example in training; that of
+            earlier blocks is smaller, down to 0 for the first (Huang et al. 2016, arXiv 1603.09382).
         positions: Vectors that tell positions apart: learnt with the model, or fixed sines and cosines.
         causal: Let no position see a later one, which predicting the next token needs.
         tied: Use the weights of the embedding for the output layer (Press and Wolf 2017, arXiv 1608.05859).
@@ -60,7 +63,10 @@ def transformer(
     model = Transformer(
         nn.Embedding(tokens, width) if tokens else nn.Linear(shape[1], width),
         Learnt(shape[0], width) if positions == "learnt" else Sinusoidal(shape[0], width),
-        [Block(width, heads, feedforward or 4 * width, dropout, causal=causal) for _ in range(layers)],
+        [
+            Block(width, heads, feedforward or 4 * width, dropout, causal=causal, drop_path=own)
+            for own in drop_paths_of(drop_path, layers)
+        ],
         nn.LayerNorm(width),
         None if tied else nn.Linear(width, outputs),
         dropout_of(dropout),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.blocks.attention import Block, refuse_heads, start_as_gpt2
-from dlrun.blocks.dropout import dropout_of
+from dlrun.blocks.dropout import drop_paths_of, dropout_of
 from dlrun.blocks.positions import Learnt
 from dlrun.config.options import Count, Fraction
 from dlrun.data.examples import Data
@@ -27,6 +27,7 @@ def vit(
     heads: Count = 4,
     feedforward: Count | None = None,
     dropout: Fraction = 0.0,
+    drop_path: Fraction = 0.0,
     pooling: Literal["token", "mean"] = "token",
 ) -> nn.Module:
     """The Vision Transformer (ViT): (batch, channels, height, width) -> (batch, outputs).
@@ -43,6 +44,8 @@ def vit(
         feedforward: Units of the fully connected layer in each block; null: 4·width.
         dropout: Probability of setting a number to 0 in training, in front of the blocks and in all that they
             add.
+        drop_path: Probability of leaving out what the last block adds, for each example in training; that of
+            earlier blocks is smaller, down to 0 for the first (Huang et al. 2016, arXiv 1603.09382).
         pooling: Vector that the outputs are computed from: a learnt token in front of the squares, or the
             mean over them.
     """
@@ -65,7 +68,10 @@ def vit(
         patch_size,
         nn.Linear(channels * patch_size**2, width),
         Learnt(patches + (pooling == "token"), width),
-        [Block(width, heads, feedforward or 4 * width, dropout) for _ in range(layers)],
+        [
+            Block(width, heads, feedforward or 4 * width, dropout, drop_path=own)
+            for own in drop_paths_of(drop_path, layers)
+        ],
         nn.Linear(width, outputs),
         dropout_of(dropout),
         has_token=pooling == "token",

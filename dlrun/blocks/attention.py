@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlrun.blocks.dropout import dropout_of
+from dlrun.blocks.dropout import DropPath, dropout_of
 from dlrun.errors import UserError
 
 _SD = 0.02  # standard deviation of GPT-2's first weights
@@ -15,12 +15,20 @@ class Block(nn.Module):
     """Attention, then two fully connected layers: (batch, length, width) -> (batch, length, width).
 
     x = x + dropout(attention(norm(x))), then x = x + dropout(W₂ GELU(W₁ norm(x))), with `feedforward` units
-    in between. Sources: Vaswani et al. 2017, arXiv 1706.03762; the normalisation in front of the layers
-    rather than after the sums from Xiong et al. 2020, arXiv 2002.04745.
+    in between; `drop_path` leaves what is added out for some examples. Sources: Vaswani et al. 2017, arXiv
+    1706.03762; the normalisation in front of the layers rather than after the sums from Xiong et al. 2020,
+    arXiv 2002.04745.
     """
 
     def __init__(
-        self, width: int, heads: int, feedforward: int, dropout: float, *, causal: bool = False
+        self,
+        width: int,
+        heads: int,
+        feedforward: int,
+        dropout: float,
+        *,
+        causal: bool = False,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
@@ -31,12 +39,13 @@ class Block(nn.Module):
         self.gelu = nn.GELU()
         self.narrow = nn.Linear(feedforward, width)
         self.dropout2 = dropout_of(dropout)
+        self.path1, self.path2 = (DropPath(drop_path) if drop_path else nn.Identity() for _ in range(2))
 
     def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
         """The positions where `seen` (batch, 1, 1, length) is False are hidden from all others."""
-        x = x + self.dropout1(self.attention(self.norm1(x), seen))
+        x = x + self.path1(self.dropout1(self.attention(self.norm1(x), seen)))
         wide = self.gelu(self.widen(self.norm2(x)))
-        sums: Tensor = x + self.dropout2(self.narrow(wide))
+        sums: Tensor = x + self.path2(self.dropout2(self.narrow(wide)))
         return sums
 
 

@@ -57,6 +57,7 @@ _OPTIONS = {
     "width": "d_model embed_dim embedding_dim hidden_size",
     "channels": "filters num_filters out_channels",
     "kernel_size": "kernel",
+    "drop_path": "drop_path_rate stochastic_depth stochastic_depth_prob",
     "dropout": "dropout_rate drop_rate p_drop dropout_prob dropout_p",
     "activation": "act act_fn activation_fn activation_function nonlinearity",
     "batch_norm": "batchnorm bn use_bn norm",
