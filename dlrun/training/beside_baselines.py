@@ -10,6 +10,7 @@ from typing import Any
 
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Split
+from dlrun.training.figures import AVERAGED
 from dlrun.training.plan import CLASS_WEIGHT, Plan
 
 _SAME = 1e-4  # relative difference of figures that count as equal
@@ -64,6 +65,30 @@ def shortfalls(
             if worse_by > _SAME * max(abs(value), abs(guessed)):
                 found.append(Shortfall(split, figure, value, baseline, guessed))
     return found
+
+
+def worst_of_run(
+    plan: Plan,
+    best: Mapping[str, Sequence[float]],
+    baselines: Mapping[str, Mapping[str, Mapping[str, float]]],
+    training: Split,
+    rows: Mapping[str, Sequence[Any]],
+) -> str:
+    """One line on the worst figure of a run's best epochs that a guess without a model surpasses; "" if none.
+
+    `baselines` are those of each split. The training loss of an epoch is one of weights that change, and
+    counts only if nothing else was measured.
+    """
+    split, ending = plan.recipe.evaluation_split, AVERAGED * plan.takes_averaged
+    found = []
+    for name in (split, "trainset") if split else ("train", "trainset"):
+        figures = {
+            column.removeprefix(f"{name}_").removesuffix(ending): fmean(values)
+            for column, values in best.items()
+            if column.startswith(f"{name}_") and column.endswith(ending)
+        }
+        found += shortfalls(name, figures, baselines[name if name == split else "train"], plan.parts)
+    return said_worst(found, plan, training, rows, baselines["train"])
 
 
 def said_worst(

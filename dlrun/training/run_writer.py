@@ -9,13 +9,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from dlrun.config.dumping import dump_config
 from dlrun.config.keys import Choice
-from dlrun.config.registry import TEACHER
-from dlrun.data.image_files.far_images import IMAGE_RANGES, ranges_of_images
 from dlrun.data.loaded import Loaded
 from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
 from dlrun.run_folders.metrics_file import Cells, MetricsFile
@@ -23,29 +20,25 @@ from dlrun.run_folders.run import DONE, Run
 from dlrun.system.files import make_folder
 from dlrun.training.averaging import AVERAGE
 from dlrun.training.baselines import baselines_of
-from dlrun.training.beside_baselines import said_worst, shortfalls
+from dlrun.training.beside_baselines import worst_of_run
 from dlrun.training.best import of_copy, row_of
 from dlrun.training.best_weights import BestWeights
 from dlrun.training.checkpoint import Checkpoint, save_checkpoint
-from dlrun.training.checkpoint_entries import CLASS_WEIGHTS, SHOWN
+from dlrun.training.checkpoint_contents import CheckpointContents
 from dlrun.training.copies import Copies, weights_of
 from dlrun.training.early_stopping import is_complete, is_out_of_time, note_best, note_stops, said_seeds
 from dlrun.training.failures import explained
-from dlrun.training.figures import AVERAGED
 from dlrun.training.hardware import Hardware
-from dlrun.training.initial_weights import RECORDED, recorded_weights
+from dlrun.training.initial_weights import recorded_weights
 from dlrun.training.kept_epochs import mean_of_measured, path_of
 from dlrun.training.loop import measured
 from dlrun.training.not_finite import said_weight
 from dlrun.training.plan import Plan
-from dlrun.training.provenance import OWN_PARTS, own_parts_of
 from dlrun.training.recipe import Row
 from dlrun.training.run_pictures import RunPictures
 from dlrun.training.run_summary import RunSummary
 from dlrun.training.state import State
 from dlrun.training.stretches import surroundings_of
-from dlrun.training.teachers import record_of
-from dlrun.training.trained_on import recorded
 from dlrun.training.verdicts import too_good, verdicts
 from dlrun.training.views import TrainingView
 
@@ -92,11 +85,10 @@ class RunWriter:
         weights_wanted = [plan.parts.part("plots", choice.name).constants for choice in plan.plots]
         moments = max((constants.get("keeps_weights", 0) for constants in weights_wanted), default=0)
         self._snapshot_every = -(-plan.config.epochs // moments) if moments else 0
-        self._trained_on = recorded(loaded["train"])
-        self._image_ranges = ranges_of_images(plan.data, loaded["train"])
         self._surroundings = surroundings_of(plan, hardware)
         # those that it began with: `weights` is their record in a new run
         self._weights = recorded_weights(saved, run.summary()) if saved else weights
+        self._contents = CheckpointContents(plan, loaded, hardware, self._weights)
         self._summary = RunSummary(
             run, loaded, state.epoch, self._surroundings, self._baselines, self._weights
         )
@@ -205,7 +197,9 @@ class RunWriter:
         started, within = time.monotonic(), self.state.within and self.state.within.state_dict()
         if within and not said_weight(self.state.model, weights_of(self.state.model)):
             try:
-                saved = self._checkpoint(self.state.state_dict() | {"within": within}, row_of(self._figures))
+                saved = self._contents.checkpoint(
+                    self.plan, self.state.state_dict() | {"within": within}, row_of(self._figures)
+                )
                 save_checkpoint(self.run.step, saved)
                 self._saved_step = within["step"]
             except RunFailed as failed:
@@ -241,7 +235,7 @@ class RunWriter:
         for entry in self.state.kept.keys() & state.keys():
             if broken := said_weight(self.state.model, state[entry]):
                 raise Diverged(f"{broken} after epoch {state['epoch']}")
-        save_checkpoint(path, self._checkpoint(state, figures))
+        save_checkpoint(path, self._contents.checkpoint(self.plan, state, figures))
 
     @contextmanager
     def failing(self) -> Iterator[None]:
@@ -293,7 +287,8 @@ class RunWriter:
             unjudged = f"max_time ended the run after {self.state.epoch} of {self.plan.config.epochs} epochs"
         judged = verdicts(self.plan.config, last, best, self.state.seconds, unjudged)
         if status in DONE:
-            if worse := self._worse_than_baselines(best):
+            rows, training = self.run.rows(), self.loaded["train"]
+            if worse := worst_of_run(self.plan, best, self._baselines, training, rows):
                 self.warn(worse)
             sizes = {name: len(split) for name, split in self.loaded.splits.items()}
             for warning in too_good(self.plan.config, best, sizes):
@@ -315,25 +310,6 @@ class RunWriter:
         if text not in self._warnings:
             self.warn(text)
 
-    def _worse_than_baselines(self, best: Row) -> str:
-        """The worst figure of the best epochs that a guess without a model surpasses, with remedies.
-
-        The training loss of an epoch is one of weights that change, and counts only if nothing else does.
-        """
-        split, ending = self.plan.recipe.evaluation_split, AVERAGED * self.plan.takes_averaged
-        found = []
-        for name in (split, "trainset") if split else ("train", "trainset"):
-            figures = {
-                column.removeprefix(f"{name}_").removesuffix(ending): fmean(values)
-                for column, values in best.items()
-                if column.startswith(f"{name}_") and column.endswith(ending)
-            }
-            guesses = self._baselines[name if name == split else "train"]
-            found += shortfalls(name or "", figures, guesses, self.plan.parts)
-        if not found:
-            return ""
-        return said_worst(found, self.plan, self.loaded["train"], self.run.rows(), self._baselines["train"])
-
     def write_summary(self, status: str, **more: Any) -> dict[str, Any]:
         """Write summary.json for the current state, and return its content."""
         final, best = row_of(self._figures), self._best_figures()
@@ -344,32 +320,6 @@ class RunWriter:
         """The epoch that was begun, its steps so far, and those that a resume does not train again."""
         done = self.state.step
         return {"epoch": self.state.epoch + 1, "steps": done, "saved": self._saved_step} if done else None
-
-    def _checkpoint(self, state: dict[str, Any], figures: Row) -> Checkpoint:
-        data, weights, weights_of_classes = self.plan.data, self._weights or {}, self.plan.loss.class_weights
-        begun = {key: weights[key] for key in ("source", "sha256") if isinstance(weights.get(key), str)}
-        return Checkpoint(
-            config=self.plan.config.plain(),
-            data={
-                "task": data.task,
-                "input_shape": data.plain_shape,
-                "classes": list(data.classes),
-                "unit": data.unit,
-                "preprocessing": self.loaded.preprocessing.state_dict(),
-                "known": dict(data.known),
-                "fingerprint": self.loaded.fingerprint,
-                **({IMAGE_RANGES: self._image_ranges} if self._image_ranges else {}),
-                **({CLASS_WEIGHTS: weights_of_classes.values} if weights_of_classes else {}),
-                **({TEACHER: dict(record_of(self.plan))} if self.plan.loss.teacher else {}),
-                **self._trained_on,
-            },
-            state=state | ({SHOWN: self.plan.shown_weights} if self.state.average else {}),
-            figures=figures,
-            environment=self.hardware.environment()
-            | {OWN_PARTS: own_parts_of(self.plan)}
-            | ({RECORDED: begun} if begun else {}),
-            dlrun=self._surroundings["versions"]["dlrun"],
-        )
 
     def _completed(
         self, figures: Sequence[dict[str, float]], model: Copies, averaged: Copies | None
