@@ -45,6 +45,7 @@ SECTIONS = (
     "saving",
     "large_table",
     "photographs",
+    "image_loops",
     "threads",
     "scale",
     "gpu",
