@@ -9,7 +9,14 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pytest
-from sklearn.metrics import accuracy_score, f1_score, log_loss, mean_absolute_error, r2_score
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    median_absolute_error,
+    r2_score,
+)
 from small_runs import timeless
 from small_sweeps import only_sweep
 
@@ -126,7 +133,7 @@ def test_figures_of_a_regression_are_of_all_predictions_in_the_unit_of_the_targe
     config: Path, tmp_path: Path
 ) -> None:
     words = ["loss=mse", "dataset.task=regression", "dataset.target=heat", "dataset.ignore=[kind]"]
-    sweep = cross_validated(tmp_path, config, 3, *words, "metrics=[mae,r2]")
+    sweep = cross_validated(tmp_path, config, 3, *words, "metrics=[mae,r2,medae]")
     found = keep_out_of_fold(sweep, Parts(), Path("no-data"))
     rows = rows_of(sweep.folder)
     true, predicted = ([float(row[key]) for row in rows] for key in ("true", "heat"))
@@ -136,6 +143,7 @@ def test_figures_of_a_regression_are_of_all_predictions_in_the_unit_of_the_targe
     } == {  # no loss: each fold scales it otherwise
         "mae": pytest.approx(mean_absolute_error(true, predicted), rel=1e-4),
         "r2": pytest.approx(r2_score(true, predicted), rel=1e-4),
+        "medae": pytest.approx(median_absolute_error(true, predicted), rel=1e-4),
     }
 
 
@@ -177,6 +185,9 @@ def test_a_column_of_the_fold_that_chose_the_epoch_is_named(config: Path, tmp_pa
     sweep = cross_validated(tmp_path, config, 2, "monitor=valid_loss", "optimizer.lr=0")
     found = keep_out_of_fold(sweep, Parts(), Path("no-data"))
     assert found is not None and found.chose == "valid_loss"
+    once = cross_validated(tmp_path, config, 2, "monitor=valid_loss", "epochs=1")
+    found = keep_out_of_fold(once, Parts(), Path("no-data"))
+    assert found is not None and found.chose == ""
     last = cross_validated(tmp_path, config, 2, "monitor=train_loss", "optimizer.lr=0")
     found = keep_out_of_fold(last, Parts(), Path("no-data"))
     assert found is not None and found.chose == ""
