@@ -65,8 +65,11 @@ def out_of_fold(runs: Mapping[int, Sequence[Run]], parts: Parts, data_dir: Path)
         found = judged_rows(first, _HELD_OUT, outputs, losses, range(outputs.shape[1]))
         for place, row in enumerate(found):
             row.pop("trained_on", None)  # by none of these models
-            # in the order of the data, where it is known
-            key = (fold, place) if origin is None else (int(origin[place]), fold)
+            key = (fold, place)
+            if origin is not None:  # in the order of the data
+                key = (int(origin[place]), fold)
+                named = first.name_of(_HELD_OUT, place)
+                row["input"] = named or f"example {key[0] + 1}"
             rows.append((key, row | {"fold": fold}))
         for trained in every:
             meters.setdefault(tuple(trained.seeds), []).append(_measured(trained))

@@ -147,6 +147,15 @@ def test_figures_of_a_regression_are_of_all_predictions_in_the_unit_of_the_targe
     }
 
 
+def test_examples_without_a_name_are_numbered_as_they_were_read(config: Path, tmp_path: Path) -> None:
+    words = ["dataset=spiral", "dataset.points=10", "epochs=1"]
+    sweep = cross_validated(tmp_path, config, 3, *words)
+    keep_out_of_fold(sweep, Parts(), Path("no-data"))
+    rows = rows_of(sweep.folder)
+    assert [row["input"] for row in rows] == [f"example {number}" for number in range(1, 31)]
+    assert [row["true"] for row in rows] == [f"arm {arm}" for arm in (1, 2, 3) for _ in range(10)]
+
+
 def test_seeds_in_runs_of_their_own_give_the_same_predictions(config: Path, tmp_path: Path) -> None:
     sweeps = [cross_validated(tmp_path, config, 2, "seeds=[0,1]", apart=apart) for apart in (False, True)]
     assert [len(sweep.trials) for sweep in sweeps] == [2, 4]
