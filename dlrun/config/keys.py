@@ -19,6 +19,7 @@ SPLITS = ("train", "valid", "test", "trainset")
 DATA_PATH = "dataset.path"
 WEIGHTS = "architecture.weights"
 TEACHER_KEY = "loss.teacher"
+FOLDS, FOLD = "dataset.folds", "dataset.fold"
 SWEEP_KEY = "sweep"  # the key under which a file lists the values of a sweep; not in a Config
 OF_EARLIER_RUNS = {"evaluation_batch_size": 1024}  # the values of keys that an earlier dlrun did not have
 # Options with the value that counts as none: some runs have it written, those of another dlrun do not.

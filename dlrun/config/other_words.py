@@ -65,6 +65,7 @@ _OPTIONS = {
     "target": "label label_column target_column target_col y label_col labels targets output_column",
     "test_fraction": "test_size test_split test_ratio",
     "valid_fraction": "val_size val_split valid_size validation_split val_fraction val_ratio valid_split",
+    "folds": "n_splits n_folds num_folds k_folds kfold kfolds k_fold cv n_fold",
     "separator": "sep delimiter",
     "size": "imgsz image_size img_size input_size",
     "inputs": "features feature_columns input_columns x",

@@ -11,7 +11,8 @@ from rich.text import Text
 from dlrun.errors import one_line, shortened
 
 if TYPE_CHECKING:
-    from dlrun.run_folders.comparison import Comparison, SettingResult
+    from dlrun.run_folders.comparison import Comparison
+    from dlrun.run_folders.setting_results import SettingResult
 from dlrun.console.layout import plain_table
 from dlrun.console.numbers import of_setting, value_text
 from dlrun.console.streams import clean, out, print_line, warn
@@ -59,7 +60,10 @@ def _comparison_table(
     for head in heads or (["setting"] if several else ["runs"]):
         table.add_column(Text(one_line(shortened(head))), overflow="fold")
     table.add_column(Text("\n".join(map(one_line, shortened(metric).split("\n")))), justify="right")
-    table.add_column("seeds", justify="right")
+    several_seeds = any(group.over[1] > 1 for group in found.groups)
+    has_folds = any(group.folds for group in found.groups)
+    counted = ("folds × seeds" if several_seeds else "folds") if has_folds else "seeds"
+    table.add_column(counted, justify="right")
     words = [
         ", ".join(filter(None, [found.verdict(g), f"{len(g.diverged)} diverged" if g.diverged else ""]))
         for g in found.groups
@@ -74,9 +78,22 @@ def _comparison_table(
         cells = [value_text(group.shown[key]) if key in group.shown else "" for key in keys]
         cells = cells or [str(place) if several else _runs_of(group)]
         figure = of_setting(group.mean, group.sd) if group.values else ""
-        row = [*map(Text, cells), Text(figure), Text(str(len(group.values))), *[Text(said)] * with_words]
+        row = [
+            *map(Text, cells),
+            Text(figure),
+            Text(_count(group, several_seeds)),
+            *[Text(said)] * with_words,
+        ]
         table.add_row(*row)
     return table
+
+
+def _count(group: SettingResult, several_seeds: bool) -> str:
+    """The number of figures of a setting: its seeds, or its folds, or both."""
+    folds, seeds = group.over
+    if not group.folds:
+        return str(len(group.values))
+    return f"{folds} × {seeds}" if several_seeds else str(folds)
 
 
 def _runs_of(group: SettingResult) -> str:

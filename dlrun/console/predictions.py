@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from io import StringIO
-from math import isfinite
-from struct import pack, unpack
 from typing import IO, Any
 
 from rich.text import Text
@@ -14,11 +10,9 @@ from rich.text import Text
 from dlrun.console.layout import plain_table
 from dlrun.console.numbers import number
 from dlrun.console.streams import clean, out, say, say_line
-from dlrun.data.table_files.csv_files import cell
-from dlrun.results.prediction import FAR, PROBLEM
+from dlrun.results.prediction import PROBLEM
+from dlrun.results.prediction_rows import cell_text, columns_of, csv_text, flat_row, for_csv
 
-OF_CLASSES = {"probabilities": "probability", "shares": "share"}  # entries with a figure for each class
-_MOST = 3e38  # of float32, nearly
 _MOST_SHOWN = 1000  # characters of a text before its continuation
 
 
@@ -36,11 +30,11 @@ def print_predictions(rows: Sequence[Mapping[str, Any]], unit: str) -> None:
             say((shown + row["continuation"]).expandtabs())
         return
     table = plain_table()
-    flat = [_flat(row) for row in rows]
+    flat = [flat_row(row) for row in rows]
     full = next((own for row, own in zip(rows, flat, strict=True) if PROBLEM not in row), flat[0])
     headings = [*(key for key in full if key != PROBLEM), *[PROBLEM] * any(PROBLEM in row for row in rows)]
     for heading in headings:
-        plain = (*_columns_of(rows[0]), "input", "sd", PROBLEM)
+        plain = (*columns_of(rows[0]), "input", "sd", PROBLEM)
         words = heading.replace("_", " ") + (f", {unit}" if unit and heading not in plain else "")
         is_text = isinstance(full.get(heading, ""), str)
         table.add_column(Text(clean(words)), justify="left" if is_text else "right")
@@ -52,7 +46,7 @@ def print_predictions(rows: Sequence[Mapping[str, Any]], unit: str) -> None:
         table.add_column("largest shares")
     for row, cells in zip(rows, flat, strict=True):
         own = [cells.get(heading, "") for heading in headings]
-        texts = [number(each) if isinstance(each, float) else _text(each) for each in own]
+        texts = [number(each) if isinstance(each, float) else cell_text(each) for each in own]
         if of_classes:
             ranked = sorted(row.get("probabilities", {}).items(), key=lambda item: -item[1])[1:3]
             texts.append(", ".join(f"{name} {number(share)}" for name, share in ranked))
@@ -77,64 +71,20 @@ def print_predictions_csv(
     for row in rows:
         waiting.append(row)
         if not headings and PROBLEM not in row:
-            headings = [*_for_csv(row), *[PROBLEM] * with_problems]
+            headings = [*for_csv(row), *[PROBLEM] * with_problems]
             _print_cells(stream, [headings])
         if headings:
-            cells = map(_for_csv, waiting)
+            cells = map(for_csv, waiting)
             _print_cells(stream, ([own.get(key, "") for key in headings] for own in cells))
             yield from waiting
             waiting.clear()
     if waiting:  # none could be predicted
-        headings = [*_for_csv(waiting[0])]
-        cells = map(_for_csv, waiting)
+        headings = [*for_csv(waiting[0])]
+        cells = map(for_csv, waiting)
         _print_cells(stream, [headings, *([own[key] for key in headings] for own in cells)])
         yield from waiting
 
 
-def _for_csv(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as cells by their headings, those of the classes behind the others."""
-    shares = {
-        f"{word} of {name}": share
-        for key, word in OF_CLASSES.items()
-        for name, share in row.get(key, {}).items()
-    }
-    return _flat(row) | shares
-
-
 def _print_cells(stream: IO[str], lines: Iterable[Iterable[Any]]) -> None:
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for cells in lines:
-        writer.writerow(cell(_number(own) if isinstance(own, float | int) else _text(own)) for own in cells)
-    stream.write(clean(text.getvalue()))
+    stream.write(clean(csv_text(lines)))
     stream.flush()
-
-
-def _number(value: float) -> float:
-    """A number; one of float32 by the fewest digits that mean it: 18789.64 instead of 18789.640625."""
-    if not isinstance(value, float) or not isfinite(value) or abs(value) > _MOST or _single(value) != value:
-        return value
-    shorter = (float(f"{value:.{digits}g}") for digits in range(6, 10))
-    return next((each for each in shorter if _single(each) == value), value)
-
-
-def _single(value: float) -> float:
-    """The nearest number of float32."""
-    nearest: float = unpack("f", pack("f", value))[0]
-    return nearest
-
-
-def _text(value: Any) -> str:
-    """A cell as text; labels are separated by commas."""
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _columns_of(row: Mapping[str, Any]) -> dict[str, str]:
-    """The cells that are carried from the file, by headings that no entry of a prediction has."""
-    return {f"{name} (given)": text for name, text in row.get("columns", {}).items()}
-
-
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of a row that are no figure for each class, with those carried from its file."""
-    rest = {key: value for key, value in row.items() if key not in (*OF_CLASSES, "columns", "input", FAR)}
-    return {"input": row["input"]} | _columns_of(row) | rest

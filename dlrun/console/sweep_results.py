@@ -12,16 +12,19 @@ from rich.text import Text
 from dlrun.errors import one_line
 
 if TYPE_CHECKING:
+    from dlrun.results.out_of_fold import OutOfFold
     from dlrun.run_folders.comparison import Comparison
+    from dlrun.run_folders.sweep_folder import Sweep
     from dlrun.sweeps.estimate import Estimate
     from dlrun.sweeps.planning import SweepPlan
     from dlrun.sweeps.sweep import SweepOutcome
     from dlrun.sweeps.views import RunProgress
 from dlrun.console.comparison import print_comparison
 from dlrun.console.layout import headings, plain_table
-from dlrun.console.numbers import duration, seeds_text, short_text, yaml_text
+from dlrun.console.numbers import duration, of_seeds, seeds_text, short_text, yaml_text
 from dlrun.console.streams import clean, err, out, print_line, print_unbroken
 from dlrun.console.sweep_view import counted
+from dlrun.run_folders.sweep_folder import OUT_OF_FOLD
 
 MOST_FAILURES = 3  # different errors of a sweep that are printed
 
@@ -74,6 +77,16 @@ def print_sweep_results(ended: SweepOutcome, ranked: Comparison | None, command:
         print_line(f"expectations of the config met by {sum(met)} of {len(met)} runs", console)
     if ended.is_open:
         print_unbroken(f"resume: {command}", console)
+
+
+def print_out_of_fold(found: OutOfFold, sweep: Sweep) -> None:
+    """Print the figures of all out-of-fold predictions together, and the file that has them."""
+    figures = ", ".join(f"{name} {of_seeds(values)}" for name, values in found.figures.items())
+    chosen = f"; {found.chose} of the same examples chose the epochs, which flatters them a little"
+    over = ", mean ± sd over seeds" * any(len(values) > 1 for values in found.figures.values())
+    said = f"out of fold, all {len(found.rows):,} examples{over}: {figures}{chosen * bool(found.chose)}"
+    print_line(one_line(said), out())
+    print_unbroken(f"out-of-fold predictions: {sweep.folder / OUT_OF_FOLD}", out())
 
 
 def _given_up(ended: SweepOutcome) -> Iterator[str]:

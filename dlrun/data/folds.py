@@ -30,10 +30,10 @@ class Fold:
         if folds is None and fold is None:
             return None
         if folds is None:
-            raise UserError(f"fold {fold} is one of several, and folds is not set", fix="set dataset.folds=5")
+            raise UserError("a fold is one of several, and folds is not set", fix="set dataset.folds=5")
         last = folds - 1
         if fold is None:
-            fix = f"train one with dataset.fold=0, or each of them: dlrun train CONFIG --folds {folds}"
+            fix = f"hold out one with dataset.fold=0, or each in turn: dlrun train CONFIG --folds {folds}"
             raise UserError(f"there are {folds} folds, and none is chosen to be held out", fix=fix)
         if fold > last:
             what = f"there is no fold {fold} among {folds}, which are numbered from 0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -38,9 +39,12 @@ def with_fold(data: Data, fold: Fold, examples: Mapping[str, Examples]) -> dict[
     """The training examples without a fold, and that fold as the validation split.
 
     Folds have equal shares of each class; those of examples with dates are later blocks of them. Examples of
-    one key stand together. Raises UserError for too few examples, and for those that cannot be parted.
+    one key stand together. Those without an origin are numbered as they were read, from 0. Raises UserError
+    for too few examples, and for those that cannot be parted.
     """
     train = examples["train"]
+    if train.origin is None:
+        train = replace(train, origin=torch.arange(len(train)))
     if "valid" in examples:
         what = "read() returns a validation split, which is not parted into folds"
         raise UserError(what, fix="leave it out of read(), or let the dataset's function take fold")

@@ -24,7 +24,8 @@ from dlrun.drawing.style import (
     shown,
     tidy,
 )
-from dlrun.run_folders.comparison import Comparison, SettingResult
+from dlrun.run_folders.comparison import Comparison
+from dlrun.run_folders.setting_results import SettingResult
 from dlrun.training.figures import column_name
 
 MOST_ROWS = 30

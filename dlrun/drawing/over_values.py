@@ -25,7 +25,8 @@ from dlrun.drawing.style import (
     shown,
     tidy,
 )
-from dlrun.run_folders.comparison import Comparison, SettingResult
+from dlrun.run_folders.comparison import Comparison
+from dlrun.run_folders.setting_results import SettingResult
 from dlrun.run_folders.significance import decimals
 from dlrun.training.figures import column_name
 

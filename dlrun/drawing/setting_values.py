@@ -7,8 +7,8 @@ from typing import Any
 
 from dlrun.drawing.lines import run_labels
 from dlrun.drawing.style import both_ends
-from dlrun.run_folders.comparison import SettingResult
 from dlrun.run_folders.records import LARGEST, written
+from dlrun.run_folders.setting_results import SettingResult
 
 MANY_TIMES = 30  # ratio of largest to smallest value from which an axis is logarithmic
 

@@ -25,7 +25,10 @@ from dlrun.drawing.style import (
     shown,
     tidy,
 )
-from dlrun.run_folders.comparison import Comparison, SettingResult
+from dlrun.run_folders.comparison import Comparison
+from dlrun.run_folders.records import read_record
+from dlrun.run_folders.setting_results import SettingResult
+from dlrun.run_folders.significance import Replicate
 from dlrun.system.files import make_folder
 from dlrun.training.figures import column_name
 from dlrun.training.plot_files import boxes_noted, write_picture
@@ -115,10 +118,12 @@ def said_epoch(found: Comparison) -> str:
 def how_many_seeds(groups: Sequence[SettingResult]) -> str:
     """A phrase for titles: the number of seeds behind each figure."""
     counts = {len(group.values) for group in groups}
+    by_fold = any(group.folds for group in groups)
     if counts == {1}:
-        return "one seed each"
-    n = f"{counts.pop()} seeds" if len(counts) == 1 else f"{min(counts)} to {max(counts)} seeds"
-    return f"mean ± sd of {n}"
+        return f"one {'fold' if by_fold else 'seed'} each"
+    n = f"{counts.pop()}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    several = any(group.over[1] > 1 for group in groups)
+    return f"mean ± sd of {n} {'folds and seeds' if by_fold and several else 'folds' if by_fold else 'seeds'}"
 
 
 def curves_figure(found: Comparison) -> Figure | None:
@@ -175,20 +180,22 @@ def over_epochs(group: SettingResult, column: str, *, is_last: bool = True) -> t
     With `is_last` figures after the last epoch are compared: a column that is measured only then has just
     that one.
     """
-    of_seeds: dict[int, dict[int, float]] = {}
+    of_seeds: dict[Replicate, dict[int, float]] = {}
     ends = set[int]()
     for run in group.runs:
+        fold = read_record(run).fold if group.folds else None
         rows = run.rows()
         ends.add(max(rows.get("epoch", ()), default=0))
         for epoch, seed, value in zip(
             rows.get("epoch", ()), rows.get("seed", ()), rows.get(column, ()), strict=False
         ):
-            if seed in group.values and value is not None and math.isfinite(value):
-                of_seeds.setdefault(seed, {})[epoch] = value
+            key = seed if fold is None else (fold, seed)
+            if key in group.values and value is not None and math.isfinite(value):
+                of_seeds.setdefault(key, {})[epoch] = value
     stopped = {len({*map(max, of_seeds.values())}) > 1} if of_seeds else {False}
     if is_last and len(ends) == 1 and stopped == {False}:
-        for seed, value in group.values.items():
-            of_seeds.setdefault(seed, {}).setdefault(max(ends), value)
+        for key, value in group.values.items():
+            of_seeds.setdefault(key, {}).setdefault(max(ends), value)
     shared = sorted(set.intersection(*map(set, of_seeds.values()))) if of_seeds else []
     values = [[by_epoch[epoch] for by_epoch in of_seeds.values()] for epoch in shared]
     return np.array(shared, dtype=np.float64), np.array(values, dtype=np.float64).reshape(

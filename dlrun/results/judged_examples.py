@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dlrun.errors import UserError
 from dlrun.training.trained import Trained
@@ -24,15 +25,26 @@ def judged_examples(trained: Trained, split: str) -> Iterator[dict[str, Any]]:
     loss of whole batches is no figure of an example, and examples with a class at each place have their loss
     alone.
     """
+    outputs, losses = trained.judged(split, torch.arange(len(trained.loaded[split])))
+    order = list(range(len(trained.loaded[split])))
+    if not trained.plan.loss.is_batchwise:
+        means = losses.double().mean(0)
+        order = means.nan_to_num(-torch.inf).argsort(descending=True, stable=True).tolist()
+    yield from judged_rows(trained, split, outputs, losses, order)
+
+
+def judged_rows(
+    trained: Trained, split: str, outputs: Tensor, losses: Tensor, order: Iterable[int]
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a split's examples in some `order`, by outputs (copies, n, …) and losses (copies, n).
+
+    These may be of more copies than the model has, such as those of other runs on the same examples.
+    """
     plan, examples = trained.plan, trained.loaded[split]
-    outputs, losses = trained.judged(split, torch.arange(len(examples)))
     seen, weights, targets = trained.seen(split), trained.weights(split), None
     with suppress(UserError):  # several tensors, of which none is the truth
         targets = None if plan.task.are_inputs_targets else examples.targets.cpu()
     means = None if plan.loss.is_batchwise else losses.double().mean(0)
-    order = list(range(len(examples)))
-    if means is not None:
-        order = means.nan_to_num(-torch.inf).argsort(descending=True, stable=True).tolist()
     for index in order:
         row: dict[str, Any] = {"input": trained.name_of(split, index) or f"example {index + 1}"}
         if not plan.data.places:

@@ -8,52 +8,25 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from io import StringIO
 from itertools import combinations
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
+from dlrun.config.keys import FOLD, FOLDS
 from dlrun.config.registry import Parts
 from dlrun.data.table_files.csv_files import cell
 from dlrun.errors import UserError, nearest, shortened
 from dlrun.run_folders.listing import names_apart
 from dlrun.run_folders.records import Record, at, some, written
-from dlrun.run_folders.run import DONE, Run
+from dlrun.run_folders.run import DONE
+from dlrun.run_folders.setting_results import SettingResult, in_order, said_replicate
 from dlrun.run_folders.significance import Difference, decimals, difference, one_of_many, step_of
 
 _MOST_PAIRED = 200  # settings: testing all pairs of more would take too long
 FRACTIONS = ("accuracy", "top5", "top_k")  # differences of these are said in percentage points
-
-
-@dataclass
-class SettingResult:
-    """The finished runs of one setting, and the figure of each of their seeds."""
-
-    setting: dict[str, Any]
-    runs: list[Run] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)  # of these runs
-    values: dict[int, float] = field(default_factory=dict)
-    diverged: list[str] = field(default_factory=list)  # names of runs that diverged
-    begun: set[int] = field(default_factory=set)  # the seeds of runs that are not finished
-    shown: dict[str, Any] = field(default_factory=dict)  # the keys that differ from other settings
-    beside: Difference | None = None  # from the reference; None for the reference itself
-    asked: dict[str, Any] | None = None  # the values that a sweep set in it
-
-    @property
-    def is_whole(self) -> bool:
-        """True if every one of its seeds has a result."""
-        return not self.diverged and self.begun <= self.values.keys()
-
-    @property
-    def mean(self) -> float:
-        return fmean(self.values.values()) if self.values else math.nan
-
-    @property
-    def sd(self) -> float | None:
-        """The standard deviation over seeds; None for fewer than two."""
-        return stdev(self.values.values()) if len(self.values) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -89,27 +62,40 @@ class Comparison:
     def meaning(self) -> str:
         """A line that explains the figures and the intervals; "" if there is nothing to explain."""
         words = [f"figures of the {self.epoch}"] if self.epoch else []
+        by_fold, with_seeds = self.is_by_fold, any(group.over[1] > 1 for group in self.groups)
         if any(group.sd is not None for group in self.groups):
-            words.append("mean ± standard deviation over seeds")
+            over = "folds and seeds" if by_fold and with_seeds else "folds" if by_fold else "seeds"
+            words.append(f"mean ± standard deviation over {over}")
         margins = [g.beside for g in self.groups if g.beside and math.isfinite(g.beside.margin)]
         if margins:
             pairs = {found.is_paired for found in margins}
             how = "seed by seed" if pairs == {True} else "seed by seed where two or more are shared"
             how = "between means, for fewer than two seeds are shared" if pairs == {False} else how
+            if by_fold and pairs == {True}:
+                how = "fold by fold and seed by seed" if with_seeds else "fold by fold"
+                how += ", corrected for training examples that folds share (Nadeau and Bengio 2003)"
             words.append(f"differences {how}, ± half their 95 % interval")
             if self.comparisons > 1:
                 words[-1] += f", wider as {self.comparisons} comparisons at once ask for (Holm)"
         return "; ".join(words)
 
+    @property
+    def is_by_fold(self) -> bool:
+        """True if figures of several folds are compared."""
+        return any(group.folds and group.over[0] > 1 for group in self.groups)
+
     def verdict(self, group: SettingResult) -> str:
         """The test of a setting against the reference, in words."""
         found = group.beside
+        if group.is_apart:
+            return "not compared: of other folds"
         if found is None:
             return "" if group.values or group.diverged else "not measured"
         n = f"(n = {found.n})"
         if not found.is_known:
             is_same = found.mean == found.margin == 0
-            one = "one seed cannot tell" if found.n < 2 else "not distinguishable"
+            one = f"one {'fold' if self.is_by_fold else 'seed'} cannot tell"
+            one = one if found.n < 2 else "not distinguishable"
             return f"{'the same' if is_same else one} {n}"
         better = "better" if (found.mean > 0) is self.higher_is_better else "worse"
         scale, unit = (100, " points") if figure_of(self.metric) in FRACTIONS else (1, "")
@@ -132,7 +118,7 @@ class Comparison:
                     "mean": group.mean,
                     "sd": group.sd,
                     "n": len(group.values),
-                    "values": {str(seed): value for seed, value in group.values.items()},
+                    "values": {said_replicate(key): value for key, value in group.values.items()},
                     "runs": [str(run.folder) for run in group.runs],
                     "diverged": group.diverged,
                     "difference": group.beside.mean if group.beside else None,
@@ -204,6 +190,9 @@ def compare_runs(
     for group, shown in zip(groups, telling([group.setting for group in groups], notes), strict=True):
         group.shown = shown
     _show_asked(groups, notes)
+    if len({group.folds for group in measured}) > 1:
+        what = "not all settings have the same folds"
+        notes.append(f"{what}: those of other ones are not compared, for other examples are held out")
     _note_other_losses(measured, metric, notes)
     _note_other_examples(done, metric, notes)
     _note_versions(done, notes)
@@ -237,12 +226,20 @@ def _compare(measured: Sequence[SettingResult], *, ranked: bool) -> int:
     """
     first, *others = measured
     step = step_of(value for group in measured for value in group.values.values())
+
+    def beside(one: SettingResult, other: SettingResult) -> Difference | None:
+        held_out = [*one.held_out, *other.held_out]
+        if one.folds != other.folds:
+            return None
+        return difference(one.values, other.values, step, fmean(held_out) if held_out else 0.0)
+
     for group in others:
-        group.beside = difference(first.values, group.values, step)
+        group.beside = beside(first, group)
+        group.is_apart = group.beside is None
     told = [group.beside for group in others if group.beside]
     chances = [each.chance for each in told]
     if ranked and len(measured) <= _MOST_PAIRED:
-        pairs = (difference(a.values, b.values, step) for a, b in combinations(others, 2))
+        pairs = (beside(a, b) for a, b in combinations(others, 2))
         chances += [pair.chance for pair in pairs if pair]
         counts = one_of_many(chances)
     elif ranked:
@@ -268,24 +265,28 @@ def _grouped(
         if each.unread:
             unread.append(name)
             continue
-        setting = each.setting(metric)
-        group = groups.setdefault(
-            repr(sorted(setting.items())), SettingResult(setting, asked=values.get(each.run.folder))
-        )
+        setting, asked = each.setting(metric), values.get(each.run.folder)
+        if asked is not None and each.fold is not None:
+            asked = {key: value for key, value in asked.items() if key != FOLD}
+        group = groups.setdefault(repr(sorted(setting.items())), SettingResult(setting, asked=asked))
         if status not in (*DONE, "diverged"):
             unfinished.append(f"{name} ({status})")
-            group.begun |= each.seeds
+            group.begun |= {each.replicate(seed) for seed in each.seeds}
             continue
         if status == "diverged":
             group.diverged.append(name)
             continue
-        figures = each.of_seeds(metric)
-        if again := sorted(figures.keys() & group.values.keys()):
-            is_same = all(figures[seed] == group.values[seed] for seed in again)
-            numbers = f"seed{'s' if len(again) > 1 else ''} {some([str(seed) for seed in again])}"
+        figures = {each.replicate(seed): figure for seed, figure in each.of_seeds(metric).items()}
+        if again := [key for key in figures if key in group.values]:
+            is_same = all(figures[key] == group.values[key] for key in again)
+            numbers = f"seed{'s' if len(again) > 1 else ''} {some([said_replicate(key) for key in again])}"
+            numbers = numbers if each.fold is None else some([said_replicate(key) for key in again])
             twice.append(f"{numbers} of {name}{'' if is_same else ', where the figure was another'}")
-        group.values = dict(sorted((figures | group.values).items()))
+        group.values = dict(sorted((figures | group.values).items(), key=in_order))
         group.runs.append(each.run)
+        if each.fold is not None:
+            held_out, others = (at(each.summary, "data", "examples", name) for name in ("valid", "train"))
+            group.held_out += [held_out / others] if held_out and others else []
         group.names.append(name)
     for left_out, why in (
         (unread, "their configs cannot be read"),
@@ -309,7 +310,7 @@ def telling(settings: Sequence[Mapping[str, Any]], notes: list[str]) -> list[dic
         having = [setting for setting in settings if key in setting]
         if key == "data":
             datasets = [repr({k: v for k, v in s.items() if k.startswith("dataset")}) for s in settings]
-            both = {(d, repr(s[key])) for d, s in zip(datasets, settings, strict=True)}
+            both = {(d, repr(s.get(key))) for d, s in zip(datasets, settings, strict=True)}
             return len(set(datasets)) == len(both)
         parts = {repr(setting.get(f"{key.partition('.')[0]}.name")) for setting in settings}
         is_of_some = len(having) < len(settings) and len(parts) > 1
@@ -346,18 +347,25 @@ def _note_other_examples(records: Iterable[Record], metric: str, notes: list[str
     split = metric.removeprefix("best.").partition("_")[0]
     if split.startswith("train"):  # figures of training are of what each was trained on
         return
-    data = [at(record.summary, "data") for record in records]
-    data = [each for each in data if at(each, "examples", split) is not None]
-    counts, digests, whole = (
-        {str(at(each, *path)) for each in data}
-        for path in (("examples", split), ("targets", split), ("fingerprint",))
-    )
-    if len(counts) > 1 or len(digests - {"None"}) > 1:
-        what = f"not all have the same {split} examples in the same order"
-        notes.append(f"{what}: differences are those of the examples too")
-    elif "None" in digests and len(whole) > 1:
-        what = f"it is not recorded if all have the same {split} examples"
-        notes.append(f"{what}: some runs are of an earlier dlrun")
+    of_fold: dict[tuple[Any, ...], list[Any]] = {}
+    for record in records:
+        data = at(record.summary, "data")
+        if at(data, "examples", split) is not None:
+            fold = () if record.fold is None else (record.config.get(FOLDS), record.fold)
+            of_fold.setdefault(fold, []).append(data)
+    for data in of_fold.values():
+        counts, digests, whole = (
+            {str(at(each, *path)) for each in data}
+            for path in (("examples", split), ("targets", split), ("fingerprint",))
+        )
+        if len(counts) > 1 or len(digests - {"None"}) > 1:
+            what = f"not all have the same {split} examples in the same order"
+            notes.append(f"{what}: differences are those of the examples too")
+            return
+        if "None" in digests and len(whole) > 1:
+            what = f"it is not recorded if all have the same {split} examples"
+            notes.append(f"{what}: some runs are of an earlier dlrun")
+            return
 
 
 def _note_versions(records: Iterable[Record], notes: list[str]) -> None:

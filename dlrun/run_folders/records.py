@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dlrun.config.keys import DATA_PATH, KEYS, TEACHER_KEY, WEIGHTS, flat_config, with_defaults
+from dlrun.config.keys import DATA_PATH, FOLD, FOLDS, KEYS, TEACHER_KEY, WEIGHTS, flat_config, with_defaults
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.strict_yaml import read_file
 from dlrun.errors import UserError, in_full, meant, nearest, shortened
@@ -21,6 +21,7 @@ from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import SWEEP_FILE
 from dlrun.run_folders.mistaken_names import mistaken_name
 from dlrun.run_folders.run import Run, is_run_folder
+from dlrun.run_folders.significance import Replicate
 from dlrun.run_folders.sweep_folder import Sweep, read_sweep, sweeps_in
 from dlrun.system.files import is_file
 
@@ -67,6 +68,16 @@ class Record:
     def is_stacked(self) -> bool:
         """True if its seeds were trained as one model."""
         return self.config.get("stacked") is True and len(self.seeds) > 1
+
+    @property
+    def fold(self) -> int | None:
+        """The fold of cross-validation that it held out; None without folds."""
+        fold, folds = self.config.get(FOLD), self.config.get(FOLDS)
+        return fold if type(fold) is int and type(folds) is int else None
+
+    def replicate(self, seed: int) -> Replicate:
+        """One of its seeds, with the fold if it held one out."""
+        return seed if self.fold is None else (self.fold, seed)
 
     @property
     def seeds(self) -> set[int]:
@@ -119,7 +130,8 @@ class Record:
     def setting(self, metric: str) -> dict[str, Any]:
         """The keys of the config that a figure depends on, and the fingerprint of the data.
 
-        The threads and `stacked`, which a sweep may choose by itself, count only for the metric `seconds`.
+        Folds are of one setting, as seeds are, though each has a fingerprint of its own. The threads and
+        `stacked`, which a sweep may choose by itself, count only for the metric `seconds`.
         """
         counting = {"results", "bits"} if metric == "seconds" else {"results"}
         free = {"seeds", *(name for name, key in KEYS.items() if key.changes not in counting)}
@@ -132,6 +144,8 @@ class Record:
             digest, path = at(self.summary, entry, "sha256"), known.get(key)
             if isinstance(digest, str) and isinstance(path, str):  # the content counts, not where it lies
                 known[key] = f"{Path(path).name} ({digest[:_DIGITS]})"
+        if self.fold is not None:
+            return {key: value for key, value in known.items() if key != FOLD}
         return known | {"data": at(self.summary, "data", "fingerprint")}
 
 

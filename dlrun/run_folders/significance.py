@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -16,15 +16,16 @@ def decimals(spread: float) -> int:
 
 
 CONFIDENCE = 0.95
+Replicate = int | tuple[int, int]  # one of the trainings of a setting: a seed, or a fold and a seed
 
 
 @dataclass(frozen=True)
 class Difference:
     """The difference of two settings, second minus first: `mean` ± `margin`.
 
-    `n` counts the pairs, or without pairs the seeds of the setting that has fewer. `chance` is the p-value:
-    the probability that two settings that do not differ are at least this far apart; 1 with too few seeds.
-    With several `comparisons` the interval is widened (Bonferroni).
+    `n` counts the pairs of folds or of seeds, or without pairs the seeds of the setting that has fewer.
+    `chance` is the p-value: the probability that two settings that do not differ are at least this far apart;
+    1 with too few seeds. With several `comparisons` the interval is widened (Bonferroni).
     """
 
     mean: float
@@ -49,7 +50,10 @@ class Difference:
 
 
 def difference(
-    first: Mapping[int, float], second: Mapping[int, float], step: float = 0.0
+    first: Mapping[Replicate, float],
+    second: Mapping[Replicate, float],
+    step: float = 0.0,
+    held_out: float = 0.0,
 ) -> Difference | None:
     """The difference `second` - `first`, each seed -> figure; None if one of them is empty.
 
@@ -57,19 +61,25 @@ def difference(
     same seeds, those are compared in pairs (Student, 1908); otherwise the means are (Welch, 1947). An
     accuracy over few examples takes few values, so a few seeds may differ by the same amount by chance: a
     spread of zero counts as the `step` of the figures, or if that is unknown, 0, only the order is tested.
+
+    Folds are compared in pairs of the same fold, each a mean over pairs of the same seed. They share most of
+    their training examples, so that they differ less than new samples would: with `held_out` examples of a
+    fold for each one that is trained on, their variance s² / n becomes s² · (1 / n + held_out) (Nadeau and
+    Bengio, 2003, doi:10.1023/A:1024068626366). None if no fold is shared; a single one is as without folds.
     """
-    shared = sorted(first.keys() & second.keys())
+    folds = {key[0] for key in first.keys() & second.keys() if isinstance(key, tuple)}
+    if len(folds) > 1:
+        return _difference_of_folds(first, second, step, held_out)
+    if any(isinstance(key, tuple) for key in (*first, *second)):
+        first, second = _of_fold(first, folds), _of_fold(second, folds)
+    shared = [seed for seed in first if seed in second]
     pairs = [second[seed] - first[seed] for seed in shared]
     if len(pairs) > 1:
-        n, mean = len(pairs), fmean(pairs)
-        found = Difference(mean, 0.0, n - 1, n, True, 1.0)
-        spread = step if is_rounding(pairs) else stdev(pairs)
-        if spread and any(pairs):
-            return _by_student(found, spread / math.sqrt(n))
-        if not any(pairs):
+        if found := _of_pairs(pairs, step, 1 / len(pairs)):
             return found
         varies = any(len({each[seed] for seed in shared}) > 1 for each in (first, second))
-        return replace(found, chance=2.0 ** (1 - n) if varies else _by_order(n, n))
+        n = len(pairs)
+        return Difference(fmean(pairs), 0.0, n - 1, n, True, 2.0 ** (1 - n) if varies else _by_order(n, n))
     if not first or not second:
         return None
     sizes = [len(first), len(second)]
@@ -82,6 +92,35 @@ def difference(
     if sum(of_mean):
         return _by_student(found, math.sqrt(sum(of_mean)))
     return replace(found, chance=_by_order(*sizes)) if apart else found
+
+
+def _of_fold(figures: Mapping[Replicate, float], folds: Collection[int]) -> dict[Replicate, float]:
+    """The figure of each seed in the only fold that there is; {} without one."""
+    return {key[1]: figure for key, figure in figures.items() if isinstance(key, tuple) and key[0] in folds}
+
+
+def _difference_of_folds(
+    first: Mapping[Replicate, float], second: Mapping[Replicate, float], step: float, held_out: float
+) -> Difference:
+    """The difference by pairs of the same fold, which are not independent of each other."""
+    of_fold: dict[int, list[float]] = {}
+    for key in first.keys() & second.keys():
+        if isinstance(key, tuple):
+            of_fold.setdefault(key[0], []).append(second[key] - first[key])
+    pairs = [fmean(of_fold[fold]) for fold in sorted(of_fold)]
+    n = len(pairs)
+    # without a spread nothing tells how much they would differ
+    return _of_pairs(pairs, step, 1 / n + held_out) or Difference(fmean(pairs), math.inf, n - 1, n, True, 1.0)
+
+
+def _of_pairs(pairs: Sequence[float], step: float, share: float) -> Difference | None:
+    """The mean of differences in pairs, whose variance is `share` of theirs; None if that is unknown."""
+    n = len(pairs)
+    found = Difference(fmean(pairs), 0.0, n - 1, n, True, 1.0)
+    spread = step if is_rounding(pairs) else stdev(pairs)
+    if not any(pairs):
+        return found
+    return _by_student(found, spread * math.sqrt(share)) if spread else None
 
 
 def step_of(figures: Iterable[float]) -> float:

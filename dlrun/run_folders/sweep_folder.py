@@ -3,6 +3,7 @@
 runs/spiral_relu-sweep-001/
     sweep.json             the command, the swept values, and the values that are set in each run
     results.csv            the settings, the best first, with mean, sd and n of their seeds
+    out_of_fold.csv        of a cross-validation: each example as the models predict it that did not see it
     plots/*.png
     workers.log            output of the worker processes, beyond the log of each run
     sockets.json           while it trains: the folder of its socket, which a kill leaves behind
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from dlrun.config.keys import Config
 
 _OWN_NAME = re.compile(r".+-sweep-\d{3,}")
+OUT_OF_FOLD = "out_of_fold.csv"
 MOST_JOBS = 1024
 _IN_PLACE = {"workers.log": stat.S_ISREG, "study.log": stat.S_ISREG, "plots": stat.S_ISDIR}  # not replaced
 

@@ -9,11 +9,21 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dlrun.config.dumping import as_argument, as_word
-from dlrun.config.keys import SWEEP_KEY, Config, flat_config, takes_only_lists, takes_whole_numbers
+from dlrun.config.judging import with_judged_claims
+from dlrun.config.keys import (
+    FOLD,
+    FOLDS,
+    SWEEP_KEY,
+    Config,
+    flat_config,
+    takes_only_lists,
+    takes_whole_numbers,
+)
 from dlrun.config.loading import load_config, read_config
 from dlrun.config.merging import refuse_form
 from dlrun.config.mistakes import ConfigError, Mistake
@@ -83,6 +93,34 @@ def settings_of_grid(
             fix="give some, such as optimizer.lr=1e-4,1e-3, or under sweep: in the config, or --seeds 5",
         )
     return found
+
+
+def settings_of_folds(
+    path: Path, words: Sequence[str], count: int, parts: Parts, *, check: bool = False
+) -> list[Setting]:
+    """The settings of a cross-validation in `count` folds: one for each, with a run for all of its seeds.
+
+    Claims that the config makes of itself are judged in each run if it has as many folds, with `check` in any
+    case. Raises ConfigError, UserError for a fold among the `words`.
+    """
+    if named := next((word for word in words if word.partition("=")[0] in (FOLD, FOLDS)), None):
+        what = f"--folds trains with each of {count} folds, and {shortened(named)} says something else"
+        raise UserError(what, where=_COMMAND_LINE, fix="leave out one of them")
+    found = []
+    for fold in range(count):
+        of_fold = [*words, f"{FOLDS}={count}", f"{FOLD}={fold}"]
+        config = load_config(path, of_fold, parts)
+        config = with_judged_claims(config, of_fold, partial(_before, path, fold, parts), check=check)
+        found.append(Setting({FOLD: fold}, [config]))
+    return found
+
+
+def _before(path: Path, fold: int, parts: Parts) -> Config:
+    """The config at a path as it is written, of one of its folds if it has any."""
+    config = load_config(path, (), parts)
+    options = config.dataset.options
+    own = options | {"fold": fold} if "folds" in options else options
+    return replace(config, dataset=replace(config.dataset, options=own))
 
 
 def in_own_letters(config: Config, values: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dlrun.config.keys import TEACHER_KEY, WEIGHTS, Config
+from dlrun.config.keys import FOLD, TEACHER_KEY, WEIGHTS, Config
 from dlrun.config.loading import load_config
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
@@ -65,6 +65,11 @@ def search_space(
     axes, plain = swept_keys(path, given, seeds, parts)
     if not axes:
         raise UserError("there is nothing to search: no key has several values", fix=EXAMPLE)
+    if any(axis.key == FOLD for axis in axes):
+        what = f"{FOLD} is no setting to choose: a search would prefer the fold that is easiest"
+        raise UserError(
+            what, fix=f"set one, such as {FOLD}=0, or compare all folds of a few settings without --optuna"
+        )
     base = with_sources(plain)
     for index, axis in enumerate(axes):
         if axis.key in _SOURCES and isinstance(axis.values, list):

@@ -54,14 +54,14 @@ class Meter:
         self._when = when
         # of each step so far: (steps, copies), or (steps, copies, figures of a metric)
         self.sums: dict[str, list[Any]] = {name: [] for name in ("loss", *self.recipe.means)}
-        self._whole = WholeSplit(self.recipe)
+        self.whole = WholeSplit(self.recipe)
 
     def measure(self, outputs: Figures, targets: Tree, inputs: Tree) -> None:
         """Add an evaluation batch, computing its losses: outputs, targets and inputs (copies, batch, …)."""
-        on_cpu = self._whole.on_cpu(outputs, targets)
+        on_cpu = self.whole.on_cpu(outputs, targets)
         losses = self.model.losses(self.recipe.loss, outputs, *self.recipe.judged(targets, inputs))
         self.add(losses, outputs, targets)
-        self._whole.add(on_cpu)
+        self.whole.add(on_cpu)
 
     @torch.no_grad()
     def add(self, losses: Numbers, outputs: Figures, targets: Tree, piece: Piece = WHOLE) -> None:
@@ -82,7 +82,17 @@ class Meter:
 
     def means(self) -> Row:
         """The mean loss and each metric so far: a list over copies."""
-        return _means(self.sums, self.recipe, self.examples) | self._whole.figures()
+        return _means(self.sums, self.recipe, self.examples) | self.whole.figures()
+
+
+def means_together(meters: Sequence[Meter]) -> Row:
+    """The figures of several splits as if they were one, of as many copies each: a list over copies."""
+    first = meters[0]
+    sums = {name: [step for meter in meters for step in meter.sums[name]] for name in first.sums}
+    whole = WholeSplit(first.recipe)
+    for meter in meters:
+        whole.add(meter.whole.kept)
+    return _means(sums, first.recipe, sum(meter.examples for meter in meters)) | whole.figures()
 
 
 class DeviceMeter:
@@ -108,7 +118,7 @@ class DeviceMeter:
         self.not_finite.zero_()
         self._step.zero_()
         self._measured = 0
-        self._whole = WholeSplit(self.recipe)
+        self.whole = WholeSplit(self.recipe)
 
     def measure(self, outputs: Figures, targets: Tree, inputs: Tree) -> None:
         """Add an evaluation batch, computing its losses: outputs, targets and inputs (copies, batch, …).
@@ -117,10 +127,10 @@ class DeviceMeter:
         """
         if self._measured == len(self._all_steps):  # batches are smaller than was planned
             self._double()
-        on_cpu = self._whole.on_cpu(outputs, targets)
+        on_cpu = self.whole.on_cpu(outputs, targets)
         losses = self.model.losses(self.recipe.loss, outputs, *self.recipe.judged(targets, inputs))
         self.add(losses, outputs, targets)
-        self._whole.add(on_cpu)
+        self.whole.add(on_cpu)
         self._measured += 1
 
     def _double(self) -> None:
@@ -157,7 +167,7 @@ class DeviceMeter:
         sums = {name: kept.tolist() for name, kept in self._sums.items()}
         for step, losses in enumerate(sums["loss"], 1):
             _refuse_not_finite(losses, self.model, self._when, step)
-        return _means(sums, self.recipe, self.examples) | self._whole.figures()
+        return _means(sums, self.recipe, self.examples) | self.whole.figures()
 
 
 class WholeSplit:
@@ -165,7 +175,7 @@ class WholeSplit:
 
     def __init__(self, recipe: Recipe) -> None:
         self._metrics = recipe.whole
-        self._kept: list[tuple[Tree, Tree]] = []
+        self.kept: list[tuple[Tree, Tree]] = []
 
     def on_cpu(self, outputs: Figures, targets: Tree) -> list[tuple[Tree, Tree]]:
         """A batch as it is kept, outputs and targets (copies, batch, …); nothing if no metric needs it."""
@@ -176,15 +186,15 @@ class WholeSplit:
 
     def add(self, on_cpu: list[tuple[Tree, Tree]]) -> None:
         """Keep a batch that `on_cpu` gave."""
-        self._kept += on_cpu
+        self.kept += on_cpu
 
     def figures(self) -> Row:
         """Each metric of what was kept: a list over copies; nothing if nothing was kept."""
-        if not self._kept:
+        if not self.kept:
             return {}
         outputs, targets = (
             of_copies(mapped(lambda *parts: torch.cat(parts, 1), *trees))
-            for trees in zip(*self._kept, strict=True)
+            for trees in zip(*self.kept, strict=True)
         )
         each = list(zip(outputs, targets, strict=True))
         return {

@@ -101,7 +101,7 @@ def _refuse_learnt(part: Part, data: Data) -> None:
     learnt = "known" if "known" in part.takes or data.known else "scaling" if data.scaling else ""
     if learnt:
         what = f"{part.name} learns {learnt} from its examples before a fold could be held out of them"
-        fix = f"let {part.name}() take fold, and hold that out itself, as docs/bring-your-own.md says"
+        fix = f"let {part.name}() take fold, and fit {learnt} without the examples of it"
         raise UserError(what, fix=fix)
 
 

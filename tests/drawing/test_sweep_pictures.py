@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 
 from dlrun.drawing.over_values import is_better_log, scattered
 from dlrun.drawing.sweep_pictures import MOST_LINES, curves_figure, settings_figure
-from dlrun.run_folders.comparison import Comparison, SettingResult, compare_runs
+from dlrun.run_folders.comparison import Comparison, compare_runs
 from dlrun.run_folders.records import chosen_records
 from dlrun.run_folders.run import Run
+from dlrun.run_folders.setting_results import SettingResult
 
 RATES = [1e-4, 1e-3, 1e-2, 1e-1]
 

@@ -160,7 +160,7 @@ def test_a_part_says_what_it_is_and_types_its_options(kind: str, name: str) -> N
     assert all(p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) for p in signature.parameters.values())
     positional = len(signature.parameters) - len(keyword_only)
     assert positional == {
-        "dataset": 1 + ("known" in part.takes),
+        "dataset": 1 + ("known" in part.takes) + ("fold" in part.takes),
         "architecture": 2 + ("data" in part.takes),
         "loss": 2 + ("teacher" in part.takes),
         "metrics": 2 + ("data" in part.takes) + ("weights" in part.takes),
@@ -169,7 +169,7 @@ def test_a_part_says_what_it_is_and_types_its_options(kind: str, name: str) -> N
         "schedule": 1 + ("epochs" in part.takes) + ("figures" in part.takes),
         "average": 1 + ("epochs" in part.takes),
     }.get(kind, 1)
-    assert "known" not in part.takes or (kind == "dataset" and part.takes[1:] == ("known",))
+    assert "known" not in part.takes or (kind == "dataset" and part.takes[1:] == ("known", "fold"))
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)

@@ -6,9 +6,11 @@ import csv
 import json
 import math
 import random
+import re
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from statistics import variance
 from typing import Any
 
 import pytest
@@ -17,10 +19,11 @@ from made_runs import SGD, Values, accuracies, fast, made, made_sweep, two_setti
 from dlrun.console.numbers import of_setting
 from dlrun.errors import UserError
 from dlrun.run_folders import comparison as compare
-from dlrun.run_folders.comparison import Comparison, SettingResult, compare_runs, telling
+from dlrun.run_folders.comparison import Comparison, compare_runs, telling
 from dlrun.run_folders.differences import differences_between
 from dlrun.run_folders.records import chosen_records, find_runs, read_record, runs_of
 from dlrun.run_folders.run import Run
+from dlrun.run_folders.setting_results import SettingResult
 from dlrun.run_folders.sweep_folder import sweeps_in
 
 Dlrun = Callable[..., Any]
@@ -583,3 +586,71 @@ def test_an_option_that_only_some_settings_state_is_told_unless_it_is_of_their_p
     linear = {"architecture.name": "linear"}
     told = telling([mlp, linear], [])
     assert told == [{"architecture.name": "mlp"}, {"architecture.name": "linear"}]
+
+
+# --------------------------------------------------------------------------- folds
+
+
+def of_folds(parent: Path, lr: float, *accuracies: float, folds: int = 5, first: int = 0) -> list[Run]:
+    """A run for each fold, with a figure of its own and the counts of examples that the test needs."""
+    return [
+        made(
+            parent,
+            {"dataset": {"name": "spiral", "folds": folds, "fold": fold}} | fast(lr) | {"seeds": [0]},
+            final={"valid_accuracy": [accuracy]},
+            data={
+                "fingerprint": f"of fold {fold}",
+                "examples": {"train": 96, "valid": 24},
+                "targets": {"valid": f"of fold {fold}"},
+            },
+        )
+        for fold, accuracy in enumerate(accuracies, first)
+    ]
+
+
+ONE, OTHER = (0.80, 0.82, 0.79, 0.85, 0.81), (0.83, 0.86, 0.80, 0.88, 0.85)
+
+
+def test_folds_are_one_setting_and_are_compared_in_pairs(tmp_path: Path, dlrun: Dlrun) -> None:
+    found = of(*of_folds(tmp_path, 0.1, *ONE), *of_folds(tmp_path, 0.2, *OTHER))
+    first, second = found.groups
+    assert list(first.values) == [(fold, 0) for fold in range(5)]
+    assert [group.shown for group in found.groups] == [{"optimizer.lr": 0.1}, {"optimizer.lr": 0.2}]
+    assert second.beside is not None and second.beside.n == 5 and second.beside.is_paired
+    pairs = [b - a for a, b in zip(ONE, OTHER, strict=True)]
+    assert second.beside.error == pytest.approx(math.sqrt((1 / 5 + 24 / 96) * variance(pairs)))
+    assert found.notes == []
+    assert "mean ± standard deviation over folds; differences fold by fold" in found.meaning
+    assert "(Nadeau and Bengio 2003)" in found.meaning
+    assert found.verdict(second) == "better by 3.0 ± 2.3 points (n = 5)"
+    printed = dlrun("compare", "small*", "--runs-dir", tmp_path).out
+    assert re.search(r"lr\s+valid_accuracy\s+folds", printed)
+    values = json.loads(dlrun("compare", "small*", "--runs-dir", tmp_path, "--json").out)["settings"][0][
+        "values"
+    ]
+    assert list(values) == [f"fold {fold}, seed 0" for fold in range(5)]
+
+
+def test_settings_of_other_folds_are_shown_but_not_compared(tmp_path: Path) -> None:
+    runs = [*of_folds(tmp_path, 0.1, *ONE), *of_folds(tmp_path, 0.1, 0.7, 0.8, 0.9, folds=3)]
+    alone = made(tmp_path, fast(0.1) | {"seeds": [0, 1]}, final={"valid_accuracy": [0.7, 0.8]})
+    found = of(*runs, alone)
+    assert [found.verdict(group) for group in found.groups] == ["", *["not compared: of other folds"] * 2]
+    assert any("those of other ones are not compared" in note for note in found.notes)
+    apart = of(*of_folds(tmp_path / "a", 0.1, 0.7, 0.8), *of_folds(tmp_path / "a", 0.2, 0.7, 0.8, first=2))
+    assert apart.verdict(apart.groups[1]) == "not compared: of other folds"
+
+
+def test_a_fold_that_was_trained_on_other_data_is_noted(tmp_path: Path) -> None:
+    runs, again = of_folds(tmp_path, 0.1, *ONE), of_folds(tmp_path, 0.2, *OTHER)
+    summary = again[2].summary()
+    summary["data"]["targets"]["valid"] = "others"
+    again[2].write_json("summary.json", summary)
+    assert any("not all have the same valid examples" in note for note in of(*runs, *again).notes)
+
+
+def test_the_same_fold_and_seed_twice_counts_once(tmp_path: Path) -> None:
+    runs = [*of_folds(tmp_path, 0.1, *ONE), *of_folds(tmp_path, 0.1, 0.5)]
+    found = of(*runs)
+    assert found.groups[0].values[0, 0] == 0.80
+    assert any("fold 0, seed 0 of small-006, where the figure was another" in note for note in found.notes)

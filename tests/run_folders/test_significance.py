@@ -6,8 +6,10 @@ import math
 import random
 from dataclasses import replace
 from itertools import combinations
+from statistics import fmean, variance
 
 import pytest
+from scipy import stats
 
 from dlrun.run_folders.significance import Difference, difference, one_of_many, quantile, step_of
 
@@ -169,3 +171,72 @@ def test_figures_of_any_size_can_be_compared() -> None:
     constant = difference({0: 1.0, 1: 1.0}, {2: 3.0, 3: 4.0})
     assert constant is not None
     assert constant.margin > 1
+
+
+# --------------------------------------------------------------------------- folds
+
+
+FIRST = {(fold, seed): 0.9 + 0.01 * fold + 0.003 * seed for fold in range(5) for seed in range(2)}
+APART = {(0, 0): 0.02, (1, 0): 0.011, (2, 0): 0.03, (3, 0): 0.017, (4, 0): 0.022}
+SECOND = {
+    (fold, seed): figure + APART[fold, 0] + (0.01 if seed else -0.01)
+    for (fold, seed), figure in FIRST.items()
+}
+
+
+def test_folds_are_compared_by_the_corrected_resampled_t_test() -> None:
+    held_out = 24 / 96
+    found = difference(FIRST, SECOND, held_out=held_out)
+    pairs = list(APART.values())  # the seeds of a fold are one figure, their mean
+    # Nadeau and Bengio 2003: t = mean / sqrt((1 / n + n_test / n_train) · s²), with n - 1 degrees
+    error = math.sqrt((1 / 5 + held_out) * variance(pairs))
+    assert found is not None
+    assert (found.n, found.degrees, found.is_paired) == (5, 4, True)
+    assert found.mean == pytest.approx(fmean(pairs))
+    assert found.error == pytest.approx(error)
+    assert found.margin == pytest.approx(stats.t.ppf(0.975, 4) * error)
+    assert found.chance == pytest.approx(2 * stats.t.sf(fmean(pairs) / error, 4))
+
+
+def test_folds_that_share_nothing_held_out_are_pairs_as_any() -> None:
+    one, other = ({(fold, 0): each[fold, 0] for fold in range(5)} for each in (FIRST, SECOND))
+    by_seed = [{fold: figure for (fold, _), figure in each.items()} for each in (one, other)]
+    assert difference(one, other) == difference(*by_seed)
+    corrected = difference(one, other, held_out=0.25)
+    plain = difference(*by_seed)
+    assert corrected is not None and plain is not None
+    assert corrected.margin == pytest.approx(1.5 * plain.margin)
+
+
+def test_a_single_fold_is_compared_as_without_folds() -> None:
+    one, other = ({(3, seed): 0.1 * seed + apart * seed for seed in range(4)} for apart in (0, 0.01))
+    by_seed = [{seed: figure for (_, seed), figure in each.items()} for each in (one, other)]
+    assert difference(one, other, held_out=0.25) == difference(*by_seed)
+    assert difference(by_seed[0], by_seed[1]) is not None
+
+
+def test_of_other_folds_and_of_no_folds_nothing_is_told() -> None:
+    of_first, of_second = ({(fold, 0): 0.5 + fold for fold in folds} for folds in ((0, 1, 2), (3, 4)))
+    assert difference(of_first, of_second) is None
+    assert difference(of_first, {0: 0.5, 1: 0.6, 2: 0.7}) is None
+
+
+def test_folds_that_all_differ_by_the_same_tell_nothing_without_a_step() -> None:
+    one = {(fold, 0): 0.5 for fold in range(10)}
+    other = {(fold, 0): 0.625 for fold in range(10)}
+    found = difference(one, other, held_out=0.1)
+    assert found is not None and not found.is_known and found.margin == math.inf
+    same = difference(one, dict(one), held_out=0.1)
+    assert same is not None and (same.mean, same.margin) == (0, 0)
+
+
+def test_noise_over_folds_that_overlap_is_called_a_difference_less_often_than_by_pairs() -> None:
+    chance, claims = random.Random(2), {True: 0, False: 0}
+    for _ in range(600):
+        shared = chance.gauss(0, 0.5)  # what the training examples that all folds share do to all of them
+        apart = {(fold, 0): shared + chance.gauss(0, 1) for fold in range(5)}
+        for is_corrected in claims:
+            found = difference(dict.fromkeys(apart, 0.0), apart, held_out=0.25 * is_corrected)
+            assert found is not None
+            claims[is_corrected] += found.is_known
+    assert claims[True] / 600 < 0.06 < claims[False] / 600

@@ -42,6 +42,13 @@ def test_without_optuna_it_is_said_how_to_install_it(
 
 
 @needs_optuna
+def test_a_fold_is_not_searched_for(tiny: Path) -> None:
+    with pytest.raises(UserError, match=r"a search would prefer the fold that is easiest") as refused:
+        search_space(tiny, ["dataset.folds=3", "dataset.fold=0..2"], None, Parts())
+    assert "set one, such as dataset.fold=0" in refused.value.fix
+
+
+@needs_optuna
 def test_a_search_is_a_folder_of_ordinary_runs(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
     done = dlrun("sweep", tiny, *WORDS, "--optuna", 4, "--seeds", 2)
     sweep = only_sweep(runs_dir)

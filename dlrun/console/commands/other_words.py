@@ -33,6 +33,8 @@ OPTIONS = {
     "--multirun": "dlrun sweep CONFIG KEY=VALUES trains every combination of values",
     "-m": "dlrun sweep CONFIG KEY=VALUES trains every combination of values",
     "--resume": "dlrun resume RUN continues a run",
+    "--cv": "dlrun train CONFIG --folds 5 trains a run for each of five folds",
+    "--kfold": "dlrun train CONFIG --folds 5 trains a run for each of five folds",
     "--checkpoint": "name the run or the checkpoint itself, without an option",
 }
 _MOST_SEEN = 1000  # files

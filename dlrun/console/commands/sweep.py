@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,8 +19,6 @@ from dlrun.console.commands.arguments import (
     expanded,
     expanded_text,
     parts_of,
-    progress_unless,
-    warn_of_notes,
     with_options,
 )
 from dlrun.console.commands.completion import (
@@ -33,14 +29,8 @@ from dlrun.console.commands.completion import (
     complete_sweep,
 )
 from dlrun.console.commands.folders import DATA, RUNS, each_once
-from dlrun.errors import (
-    UserError,
-    note_resume,
-)
-
-if TYPE_CHECKING:
-    from dlrun.run_folders.records import Record
-
+from dlrun.console.commands.sweeping import finished_in, planned_sweep, train_all
+from dlrun.errors import UserError
 
 PICTURES = (".png", ".pdf", ".svg")
 
@@ -121,20 +111,17 @@ def sweep(
 ) -> None:
     """Train a config with many values of some keys, each as an ordinary run, in one folder."""
     from dlrun.config.lookup import find_config
-    from dlrun.console.streams import say, say_json, warn
-    from dlrun.console.sweep_results import print_dry_run, print_failures, print_sweep_results
-    from dlrun.console.sweep_view import SweepDisplay
+    from dlrun.console.streams import say_json
+    from dlrun.console.sweep_results import print_dry_run
     from dlrun.run_folders.sweep_folder import find_sweep
     from dlrun.sweeps.grid import settings_of_grid
-    from dlrun.sweeps.workers import start_server
-    from dlrun.system.strict_json import finite
 
     wanted = _jobs(jobs)
     if quiet and json:
         raise UserError("--quiet and --json cannot both be given", where="command line")
     own_parts = parts_of(parts, quiet=quiet)
     chosen_seeds = range(seeds) if seeds else None
-    found, space = None, None
+    found, space, chosen = None, None, []
     if resume is not None:
         if config or values or seeds or random or optuna or name or dry_run or needed or stack or device:
             fix = "with it only --jobs, --metric, --parts, --data-dir and --runs-dir are allowed"
@@ -154,32 +141,23 @@ def sweep(
 
             space = search_space(path, words, chosen_seeds, own_parts, runs_dir)
             chosen = [space.setting]
-    start_server()
-    from dlrun.sweeps.estimate import estimate_time
-    from dlrun.sweeps.planning import plan_sweep
-    from dlrun.sweeps.sweep import keep_ranking, rank_sweep, train_sweep
-    from dlrun.sweeps.views import HiddenSweep
-
     if found is None:
-        answers = _finished(runs_dir) if needed else []
-        prepared = plan_sweep(
+        prepared = planned_sweep(
             chosen,
-            wanted,
-            metric,
             own_parts,
             data_dir,
-            progress_unless(quiet or json),
+            runs_dir,
+            jobs=wanted,
+            metric=metric,
+            quiet=quiet or json,
             space=space,
             times=optuna or 1,
             may_stack=stack,
-            runs_dir=runs_dir,
         )
-        warn_of_notes(
-            [] if quiet or json else [config for each in prepared.settings for config in each.configs]
-        )
-        if (note := prepared.without_validation) and not (quiet or json):
-            say(note)
+        answers = finished_in(runs_dir) if needed else []
         if dry_run:
+            from dlrun.sweeps.estimate import estimate_time
+
             if json:
                 say_json(estimate_time(prepared, answers).plain())
             elif not quiet:
@@ -188,34 +166,8 @@ def sweep(
         found = prepared.make(runs_dir, answers)
         del prepared  # frees its data: each worker reads its own
     command = found.resume_command(parts)
-    with _resumable(command):
-        if quiet:
-            say(str(found.folder))
-        view = HiddenSweep() if quiet or json else SweepDisplay()
-        ended = train_sweep(found, wanted or found.jobs, view, own_parts, data_dir)
-        ranked = rank_sweep(found, metric, own_parts, warn)
-        if json:
-            say_json(finite(ended.plain() | {"results": ranked.plain() if ranked else None}))
-        elif quiet:
-            print_failures(ended, command)
-        else:
-            print_sweep_results(ended, ranked, command)
-        if ranked:
-            keep_ranking(found, ranked, warn)
-    raise SystemExit(ended.exit_code)
-
-
-@contextmanager
-def _resumable(command: str) -> Iterator[None]:
-    """Add the command that resumes the sweep to every error raised in the block."""
-    try:
-        yield
-    except UserError as error:
-        error.resume = error.resume or command
-        raise
-    except Exception as error:
-        note_resume(error, command)
-        raise
+    code = train_all(found, own_parts, data_dir, command, jobs=wanted, metric=metric, quiet=quiet, json=json)
+    raise SystemExit(code)
 
 
 def compare(
@@ -305,17 +257,6 @@ def compare(
         print_comparison(found)
         if output:
             say(str(output))
-
-
-def _finished(runs_dir: Path) -> list[Record]:
-    """The records of the finished runs in a folder: those of sweeps first, then oldest to newest."""
-    from dlrun.run_folders.records import read_record
-    from dlrun.run_folders.run import DONE
-    from dlrun.run_folders.sweep_folder import all_runs_in, can_borrow
-
-    every = [run for run in reversed(all_runs_in(runs_dir)) if can_borrow(run, runs_dir)]
-    found = map(read_record, every)
-    return [each for each in found if each.run.status(each.summary) in DONE]
 
 
 def _jobs(text: str) -> int | None:

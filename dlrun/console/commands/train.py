@@ -27,6 +27,7 @@ from dlrun.console.commands.arguments import (
 )
 from dlrun.console.commands.completion import complete_run
 from dlrun.console.commands.folders import DATA, RUNS
+from dlrun.console.commands.sweeping import planned_sweep, train_all
 from dlrun.errors import (
     UserError,
 )
@@ -45,6 +46,14 @@ def train(
     overrides: Overrides = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Train only this seed.")] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Train the seeds 0 … N-1.", min=1)] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Cross-validate: train a run for each of N folds, in one folder.",
+            min=2,
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="The name of the run folder, before its number.")
     ] = None,
@@ -93,6 +102,16 @@ def train(
     words += [f"seeds={list(range(seeds))}"] if seeds is not None else []
     own_parts = parts_of(parts, quiet=quiet)
     path = find_config(config)
+    if folds is not None:
+        from dlrun.sweeps.grid import settings_of_folds
+
+        if stop_after is not None or redraw:
+            what = "--stop-after and --redraw are for one run, and --folds trains several"
+            raise UserError(what, where="command line", fix="leave them out; dlrun plot draws pictures anew")
+        settings = settings_of_folds(path, words, folds, own_parts, check=check)
+        found = planned_sweep(settings, own_parts, data_dir, runs_dir, quiet=quiet).make(runs_dir)
+        command = found.resume_command(parts)
+        raise SystemExit(train_all(found, own_parts, data_dir, command, quiet=quiet))
     checked = with_judged_claims(
         load_config(path, words, own_parts), words, lambda: load_config(path, (), own_parts), check=check
     )

@@ -1,0 +1,42 @@
+"""Cross-validation: a sweep whose runs are the folds of one setting, and their predictions together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dlrun.config.keys import FOLD, FOLDS
+from dlrun.config.registry import Parts
+from dlrun.results.out_of_fold import OutOfFold, out_of_fold
+from dlrun.run_folders.records import read_record
+from dlrun.run_folders.run import DONE, Run
+from dlrun.run_folders.sweep_folder import OUT_OF_FOLD, Sweep
+from dlrun.system.files import write_atomically
+
+
+def runs_of_folds(sweep: Sweep) -> dict[int, list[Run]]:
+    """The runs of each fold, once all of them have ended well; {} for a sweep that is no cross-validation."""
+    trials, found = sweep.trials, dict[int, list[Run]]()
+    if sweep.is_search or any(trial.values.keys() - {FOLDS} != {FOLD} for trial in trials):
+        return {}
+    records = [read_record(trial.run) for trial in trials]
+    if not all(each.run.status(each.summary) in DONE for each in records):
+        return {}
+    for each in records:
+        if each.fold is not None:
+            found.setdefault(each.fold, []).append(each.run)
+    whole = {each.config.get(FOLDS) for each in records}
+    return found if len(whole) == 1 and len(found) in whole else {}
+
+
+def keep_out_of_fold(sweep: Sweep, parts: Parts, data_dir: Path) -> OutOfFold | None:
+    """Write the predictions of a cross-validation to the sweep's folder; None if it is none, or not whole.
+
+    Raises UserError if the models or the data cannot be read, or the file cannot be written.
+    """
+    runs = runs_of_folds(sweep)
+    if not runs:
+        return None
+    found = out_of_fold(runs, parts, data_dir)
+    text = found.csv().encode(errors="backslashreplace")
+    write_atomically(sweep.folder / OUT_OF_FOLD, lambda file: file.write(text))
+    return found
