@@ -88,12 +88,14 @@ def make_plan(
     device = _device(noting, config)
     if config.is_stacked and not noting.mistakes:
         with noting("stacked"):
+            if loss.is_batchwise:
+                raise UserError(f"{loss.name} judges a batch as a whole, in which all seeds would be one")
             refuse_stacking(skeleton(build), config.precision)
     optimizer = with_groups_by_depth(noting, optimizer_part(config, parts, data, loss), config, parts, build)
     schedule = schedule_of(noting, config, parts, data)
     try_optimizer_on(noting, optimizer, build, config, parts)
     with noting("sampling"):
-        if config.sampling == "balanced" and task and (task.decision is None or data.places):
+        if config.sampling == "balanced" and task and not task.is_of_one_class:
             raise UserError(f"an example of a task {data.task} has no single class; set sampling: shuffled")
     with noting("evaluation_batch_size"):
         config = replace(config, evaluation_batch_size=_evaluation_batch(config, loss, layers))
@@ -101,7 +103,9 @@ def make_plan(
     freezing = what_is_frozen(noting, config, build, optimizer.groups.prefix)
     if freezing.weights and not optimizer.takes_closure():  # which takes one group of weights
         optimizer = replace(optimizer, groups=replace(optimizer.groups, frozen=freezing.weights))
-    recipe = _recipe(config, data, measure, metrics, augmentations, schedule, freezing, loss)
+    recipe = _recipe(config, data, measure, metrics, augmentations, schedule, freezing)
+    is_shuffled = task is not None and task.is_evaluated_shuffled
+    recipe = replace(recipe, loss_takes_inputs=loss.takes_inputs, is_evaluated_shuffled=is_shuffled)
     _note_unmeasured(noting, config, recipe, data)
     noting.refuse()
     assert task is not None, "without a task there is a mistake"
@@ -135,7 +139,7 @@ def _builders(
 ) -> tuple[Callable[[], nn.Module], Callable[[], nn.Module]]:
     """The functions that build the model without the weights of a loss, and with them."""
     outputs = task.outputs if task else 0
-    if loss.head and loss.outputs:
+    if task and loss.head and loss.outputs:
         outputs = loss.outputs(data)
     alone = build = builder(parts, config.architecture, data, outputs, loss.head)
     if task and loss.make:
@@ -252,9 +256,8 @@ def _recipe(
     augmentations: Sequence[Augment],
     schedule: Schedule,
     freezing: Freezing,
-    part: LossPart,
 ) -> Recipe:
-    """The recipe of a config whose `evaluation_batch_size` is resolved, with the `loss` of a part."""
+    """The recipe of a config whose `evaluation_batch_size` is resolved."""
     at_once = config.evaluation_batch_size
     return Recipe(
         epochs=config.epochs,
@@ -270,7 +273,6 @@ def _recipe(
         evaluate_train_every=config.evaluate_train_every,
         evaluation_batch=at_once if isinstance(at_once, int) else sys.maxsize,  # full
         freezing=freezing,
-        loss_takes_inputs=part.takes_inputs,
     )
 
 

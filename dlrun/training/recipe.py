@@ -47,6 +47,7 @@ class Recipe:
     evaluation_batch: int = EVALUATION_BATCH  # examples that are evaluated at once
     freezing: Freezing = Freezing()
     loss_takes_inputs: bool = False
+    is_evaluated_shuffled: bool = False  # in a fixed random order instead of that of the split
 
     def judged(self, targets: Tree, inputs: Tree) -> tuple[Tree, ...]:
         """What the loss is given beside the outputs: the targets, and the inputs if it takes them."""
