@@ -24,7 +24,7 @@ from dlrun.config.docstrings import Docstring, read_docstring
 from dlrun.config.earlier_names import find_earlier_names
 from dlrun.config.misplaced_parts import folder_here, said_elsewhere
 from dlrun.config.option_types import read_type
-from dlrun.config.options import Fraction, NonNegative
+from dlrun.config.options import Fraction, NonNegative, NonNegativeInt
 from dlrun.config.other_words import part_meant
 from dlrun.config.part_functions import function_of, refuse_slips
 from dlrun.errors import (
@@ -81,6 +81,14 @@ COMMON = {
             None,
             "Run, such as last, or file of weights (.pt, .pth, .safetensors) that the model begins with: "
             "what fits by name and shape. For some architectures also the name of published weights.",
+        ),
+    },
+    "augmentations": {
+        "off_epochs": Option(
+            "off_epochs",
+            NonNegativeInt,
+            0,
+            "Last epochs of the run, which go without it, so that it ends on examples as they are.",
         ),
     },
     "schedule": {
@@ -303,6 +311,11 @@ def read_part(kind: str, path: Path) -> Part:
     if kind == "loss" and TEACHER in takes:
         named = {TEACHER: replace(_TEACHER, help=about.meanings.get(TEACHER, _TEACHER.help))} | named
     return Part(kind, name, path, about, named, constants, takes, function.lineno)
+
+
+def singular(kind: str) -> str:
+    """The name of one part of a kind, such as metric."""
+    return kind if kind.endswith("ss") else kind.removesuffix("s")
 
 
 @cache

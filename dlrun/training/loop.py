@@ -44,7 +44,7 @@ def fit(
     model, optimizers = hardware.prepare(state.training), state.optimizers
     batches = Batches(data["train"], recipe.sampling, model.seeds, hardware.device)
     changes = [change.on(data) for change in recipe.augmentations]
-    augment = Augmentation(changes, model.seeds, hardware.device)
+    augment = Augmentation(changes, model.seeds, hardware.device, recipe.epochs)
     meter = meter_for(hardware.device, recipe, model, batches.examples_of_epoch, batch=batches.size)
     planned, split = recipe.epochs * len(batches), recipe.evaluation_split  # planned: steps of the whole run
 

@@ -174,6 +174,9 @@ def _augmentations(
             if data.weighted and augment.takes_targets:
                 what = f"{augment.name} changes targets, and may blend examples of different weights"
                 raise UserError(what, fix="leave it out, or train without the weights of examples")
+            if augment.off_epochs >= config.epochs:
+                what = f"{augment.name} is off in the last {augment.off_epochs} of {config.epochs} epochs"
+                raise UserError(f"{what}, and so never on", fix="set off_epochs to fewer, or leave it out")
             targets = try_augmentation(augment, data, targets)
     return augmentations, targets
 
