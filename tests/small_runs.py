@@ -96,6 +96,7 @@ FULL: dict[str, Any] = {
 STEPS = 3  # of an epoch of these 48 examples in batches of 16
 NOW_AND_THEN: dict[str, Any] = {"evaluate_every": 2, "evaluate_train_every": 3}
 COSINE: dict[str, Any] = {"name": "cosine", "warmup": 0.3}
+WITH_CLOSURES = ("lbfgs", "sam", "sam_adamw")  # optimizers that compute the loss several times in a step
 OPTIMIZER_OPTIONS: dict[str, dict[str, Any]] = {  # so that there is a state to lose
     "sgd": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
     "rmsprop": {"momentum": 0.5, "centered": True},

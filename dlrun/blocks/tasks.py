@@ -97,14 +97,17 @@ class Task:
     more to say refines its methods. `decision` predicts a class, None in a task without classes.
     `are_estimates` is True if outputs estimate the targets, so that the difference of both is an error. With
     `are_inputs_targets` the targets are the inputs. If a model `continues` texts, the class at each place is
-    the token that follows, which no output before it may have seen. `metrics` and `plots` are those that
-    `dlrun eval` adds to the config's. If predictions are images, `image_name` says what one is, such as mask.
+    the token that follows, which no output before it may have seen. One that `is_evaluated_shuffled` has
+    batches of a fixed random order, for a loss that compares the examples of a batch, and its guesses have
+    metrics alone. `metrics` and `plots` are those that `dlrun eval` adds to the config's. If predictions are
+    images, `image_name` says what one is, such as mask.
     """
 
     decision: Decision | None = None
     are_estimates: bool = False
     are_inputs_targets: bool = False
     continues: bool = False
+    is_evaluated_shuffled: bool = False
     metrics: tuple[str, ...] = ()
     plots: tuple[str, ...] = ()
     image_name: str = ""
@@ -151,6 +154,11 @@ class Task:
     def alternatives(self) -> int:
         """The number of classes of which a target is one; 0 if targets are no classes."""
         return self.decision.classes if self.decision else 0
+
+    @property
+    def is_of_one_class(self) -> bool:
+        """True if each example is of one class, by which examples may be drawn."""
+        return self.decision is not None and not self.data.places
 
     def class_counts(self, split: Split) -> Tensor:
         """The number (classes,) of targets of each class in a split; of examples with weights their sum."""

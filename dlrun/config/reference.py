@@ -8,7 +8,7 @@ from typing import Any
 from dlrun.config.dumping import dump
 from dlrun.config.keys import KEYS, Choice, default_of, key_types
 from dlrun.config.option_types import describe
-from dlrun.config.registry import COMMON, FOLDERS, REQUIRED, Option, Part, Parts
+from dlrun.config.registry import COMMON, FOLDERS, REQUIRED, Option, Part, Parts, singular
 from dlrun.config.strict_yaml import parse
 from dlrun.errors import UserError
 
@@ -75,7 +75,9 @@ def parts_with(parts: Parts, name: str) -> list[tuple[str, Option]]:
         return []
     every = (part for each in kinds for part in kind_reference(parts, each).parts)
     own = [(f"{part.kind}.{part.name}", part.options[option]) for part in every if option in part.options]
-    common = [(f"each {each}", COMMON[each][option]) for each in kinds if option in COMMON.get(each, {})]
+    common = [
+        (f"each {singular(each)}", COMMON[each][option]) for each in kinds if option in COMMON.get(each, {})
+    ]
     return [*common, *own]
 
 

@@ -102,6 +102,14 @@ COMMON = {
             "what fits by name and shape. For some architectures also the name of published weights.",
         ),
     },
+    "augmentations": {
+        "off_epochs": Option(
+            "off_epochs",
+            NonNegativeInt,
+            0,
+            "Last epochs of the run, which go without it, so that it ends on examples as they are.",
+        ),
+    },
     "schedule": {
         "warmup_epochs": Option(
             "warmup_epochs",
@@ -322,6 +330,11 @@ def read_part(kind: str, path: Path) -> Part:
     if kind == "loss" and TEACHER in takes:
         named = {TEACHER: replace(_TEACHER, help=about.meanings.get(TEACHER, _TEACHER.help))} | named
     return Part(kind, name, path, about, named, constants, takes, function.lineno)
+
+
+def singular(kind: str) -> str:
+    """The name of one part of a kind, such as metric."""
+    return kind if kind.endswith("ss") else kind.removesuffix("s")
 
 
 @cache

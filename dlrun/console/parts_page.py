@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dlrun.config.option_types import describe
 from dlrun.config.reference import KeyReference, KindReference, Reference, example_of
-from dlrun.config.registry import REQUIRED, Option, Part
+from dlrun.config.registry import REQUIRED, Option, Part, singular
 from dlrun.console.numbers import yaml_text
 
 _INTRODUCTION = """# Config reference
@@ -56,7 +56,7 @@ def _kind(kind: KindReference, meaning: str) -> Iterator[str]:
     rows = ((f"[`{part.name}`](#{part.name})", _plain(part.summary)) for part in kind.parts)
     yield from _table(("part", ""), rows)
     if kind.common:
-        yield f"\nEach {kind.name} has, beside its own options:\n"
+        yield f"\nEach {singular(kind.name)} has, beside its own options:\n"
         yield from _options(kind.common)
     for part in kind.parts:
         yield from _part(part)

@@ -57,7 +57,7 @@ def augmented(trained: Trained, *, rows: Few = 4, draws: Few = 6, seed: Seed = 0
     raw = examples.raw(drawn)
     inputs, targets = examples.batch(drawn.to(device))
     changes = [change.on(loaded) for change in trained.plan.recipe.augmentations]
-    augment = Augmentation(changes, trained.seeds[:1], device)
+    augment = Augmentation(changes, trained.seeds[:1], device, trained.plan.recipe.epochs)
     batches = [(inputs, targets)]
     for epoch in range(1, draws + 1):
         augment.begin(epoch)

@@ -30,6 +30,7 @@ class Augment:
     `masks` moves pixels: it is given the classes (n, height, width) of the pixels, None if the targets are
     something else; if they are images, they are further channels of its inputs. One whose first parameter is
     `pixels` is given images of pixels from 0 to 1, which have been put onto the `scale` of preprocessed ones.
+    The `off_epochs` last epochs of a run go without it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Augment:
     soften: Callable[[Tree], Tree] = as_they_are
     moving: Moving = "none"
     scale: Preprocessing | None = None
+    off_epochs: int = 0
 
     @property
     def takes_targets(self) -> bool:
@@ -77,22 +79,34 @@ class Augmentation:
     Each copy draws from its own stream, so that it sees the same changes as when it trains alone.
     """
 
-    def __init__(self, changes: Sequence[Augment], seeds: Sequence[int], device: torch.device) -> None:
-        self.changes, self.seeds = changes, seeds
+    def __init__(
+        self, changes: Sequence[Augment], seeds: Sequence[int], device: torch.device, epochs: int
+    ) -> None:
+        self.changes, self.seeds, self.epochs = changes, seeds, epochs
         self.streams = [torch.Generator(device) for _ in seeds] if changes else []
+        self._active = changes
+
+    @classmethod
+    def on(
+        cls, data: Loaded, changes: Sequence[Augment], seeds: Sequence[int], device: torch.device, epochs: int
+    ) -> Augmentation:
+        """The augmentations for the examples of a dataset. Raises UserError if one needs pixels."""
+        return cls([change.on(data) for change in changes], seeds, device, epochs)
 
     def begin(self, epoch: int) -> None:
-        """Set every random stream to its start for the epoch."""
+        """Set every random stream to its start for the epoch, and leave out what is off in it."""
+        last = range(epoch, self.epochs + 1)  # this epoch and those after it
+        self._active = [change for change in self.changes if not 0 < len(last) <= change.off_epochs]
         for seed, stream in zip(self.seeds, self.streams, strict=False):
             stream.manual_seed(derived_seed("augmentation", seed, epoch))
 
     def __call__(self, inputs: Tree, targets: Tree) -> tuple[Tree, Tree]:
-        if not self.changes:
+        if not self._active:
             return inputs, targets
         changed = []
         for own, of_own, stream in zip(of_copies(inputs), of_copies(targets), self.streams, strict=True):
             batch = own, of_own
-            for augment in self.changes:
+            for augment in self._active:
                 batch = augment(*batch, stream)
             changed.append(batch)
         return joined([own for own, _ in changed]), joined([own for _, own in changed])

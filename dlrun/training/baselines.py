@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dlrun.config.keys import Choice
 from dlrun.data.example_weights import with_weights
 from dlrun.data.loaded import Loaded
-from dlrun.data.trees import Tree, at, expanded, main_outputs
+from dlrun.data.trees import Tree, at, expanded, first_of, main_outputs
 from dlrun.errors import Diverged, UserError
 from dlrun.training.copies import Apart
 from dlrun.training.meters import meter_for
@@ -33,6 +33,8 @@ def baselines_of(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, 
     for name, outputs in every.items():
         guessing = Apart(nn.Identity, [0])
         recipe, when = reported_recipe(plan), f"the baseline {name}"
+        has_loss = not recipe.is_evaluated_shuffled
+        recipe = recipe if has_loss else replace(recipe, loss=_no_figures, loss_takes_inputs=False)
         size, device = recipe.evaluation_batch, examples.device
         meter = meter_for(device, recipe, guessing, len(examples), when, size)
         # A guess is a constant, which a loss made for a model's outputs need not take.
@@ -43,8 +45,14 @@ def baselines_of(plan: Plan, loaded: Loaded, split: str) -> dict[str, dict[str, 
                 # inputs are prepared only if the loss is given them
                 inputs = examples.batch(some)[0] if recipe.loss_takes_inputs else targets
                 meter.measure(*(expanded(tree, 1) for tree in (at(outputs, some), targets, inputs)))
-            found[name] = {figure: values[0] for figure, values in meter.means().items()}
+            figures = {figure: values[0] for figure, values in meter.means().items()}
+            found[name] = {each: own for each, own in figures.items() if has_loss or each != "loss"}
     return found
+
+
+def _no_figures(outputs: Tree, targets: Tree) -> Tensor:
+    """The loss of guesses whose metrics alone say something."""
+    return torch.zeros(len(first_of(outputs)), device=first_of(outputs).device)
 
 
 def guesses(plan: Plan, loaded: Loaded, split: str) -> dict[str, Tensor]:
@@ -67,7 +75,7 @@ def _guesses(plan: Plan, loaded: Loaded, split: str) -> Mapping[str, Tree]:
     """The outputs of each baseline. Raises UserError, with the reason, if there is no guess."""
     if plan.loss.make:
         raise UserError(f"{plan.loss.name} has weights of its own, which no guess has trained")
-    if plan.loss.is_batchwise:
+    if plan.loss.is_batchwise and not plan.task.is_evaluated_shuffled:
         raise UserError(f"{plan.loss.name} judges a batch as a whole, in which a guess is the same for all")
     if plan.layers.output_shapes and not plan.loss.guess:
         names = ", ".join(plan.layers.output_shapes)

@@ -81,7 +81,15 @@ def _measured(trained: Trained, split: Split) -> tuple[Row, Report]:
     meter = meter_for(trained.hardware.device, recipe, trained.model, len(split), batch=size)
     of_task = trained.plan.task.report(len(trained.seeds))
     takes_weights = _takes_weights(of_task)
-    for outputs, targets in predictions(trained.model, split, trained.hardware, size, meter.measure):
+    every = predictions(
+        trained.model,
+        split,
+        trained.hardware,
+        size,
+        meter.measure,
+        is_shuffled=recipe.is_evaluated_shuffled,
+    )
+    for outputs, targets in every:
         own, weights = parted(targets)
         of_task.add(outputs, own, *([] if weights is None or not takes_weights else [weights]))
     return meter.means() | of_task.figures(), of_task

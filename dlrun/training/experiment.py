@@ -116,8 +116,8 @@ def train_run(
                             writer.save()
                         if redraw:
                             writer.redraw()
-                        # The next epochs are those of the other seeds, or of more weights.
-                        if state.has_new_stops or plan.recipe.freezing.ends_after(state.epoch):
+                        # The next epochs are those of the other seeds, or of other steps.
+                        if state.has_new_stops or plan.recipe.changes_after(state.epoch):
                             break
                     else:
                         break

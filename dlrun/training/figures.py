@@ -35,6 +35,7 @@ _NAMES = {
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
     "pinball": "pinball loss",
+    "recall_at_k": "recall@k",
 }
 
 

@@ -18,6 +18,7 @@ from dlrun.data.batches import Batches
 from dlrun.data.examples import Split
 from dlrun.data.loaded import Loaded
 from dlrun.data.trees import Tree, expanded, joined
+from dlrun.system.randomness import generator
 from dlrun.training.augmentation import Augmentation
 from dlrun.training.copies import Copies
 from dlrun.training.figures import AVERAGED
@@ -44,7 +45,7 @@ def fit(
     """
     model, optimizers = hardware.prepare(state.training), state.optimizers
     batches = Batches(data["train"], recipe.sampling, model.seeds, hardware.device)
-    augment = Augmentation([own.on(data) for own in recipe.augmentations], model.seeds, hardware.device)
+    augment = Augmentation.on(data, recipe.augmentations, model.seeds, hardware.device, recipe.epochs)
     pieces = MicroBatches(model, recipe.micro_batch, is_compiled=hardware.compile)
     meter = meter_for(hardware.device, recipe, model, batches.examples_of_epoch, batch=batches.size)
 
@@ -98,7 +99,8 @@ def measured(
 def evaluate(model: Copies, split: Split, recipe: Recipe, hardware: Hardware) -> Row:
     """Measure the loss and every metric over a whole split with the current weights."""
     meter = meter_for(hardware.device, recipe, model, len(split), batch=recipe.evaluation_batch)
-    for _ in predictions(model, split, hardware, recipe.evaluation_batch, meter.measure):
+    size, is_shuffled = recipe.evaluation_batch, recipe.is_evaluated_shuffled
+    for _ in predictions(model, split, hardware, size, meter.measure, is_shuffled=is_shuffled):
         pass
     return meter.means()
 
@@ -109,14 +111,19 @@ def predictions(
     hardware: Hardware,
     size: int,
     measure: Callable[[Tree, Tree, Tree], None] = lambda outputs, targets, inputs: None,
+    *,
+    is_shuffled: bool = False,
 ) -> Iterator[tuple[Tree, Tree]]:
     """Yield outputs and targets (copies, batch, …) of a split in its order, `size` examples at a time.
 
     Before, they are given to `measure`, with the inputs. If memory does not suffice for both, a piece is
-    halved.
+    halved. If `is_shuffled` the order is a random one, always the same.
     """
     model.eval()
-    copies, order = len(model.seeds), torch.arange(len(split), device=hardware.device)
+    copies, order = len(model.seeds), torch.arange(len(split))
+    if is_shuffled:
+        order = torch.randperm(len(split), generator=generator("evaluation", 0, 0))
+    order = order.to(hardware.device)
 
     def compute(piece: slice) -> tuple[Tree, Tree]:
         with torch.no_grad():

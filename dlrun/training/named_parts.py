@@ -68,18 +68,17 @@ def metric(parts: Parts, choice: Choice, task: Task) -> Metric:
 
 def augmentation(parts: Parts, choice: Choice, task: Task | None) -> Augment:
     """The augmentation that a config names, with what it is given of the targets of a task."""
-    function, takes = (
-        part_named(parts, "augmentations", choice),
-        parts.part("augmentations", choice.name).takes,
-    )
+    function, part = part_named(parts, "augmentations", choice), parts.part("augmentations", choice.name)
+    takes = part.takes
+    off_epochs = choice.options.get("off_epochs", 0) if "off_epochs" in part.common else 0
     if task is None:
-        return Augment(choice.name, function, takes)
+        return Augment(choice.name, function, takes, off_epochs=off_epochs)
     moving: Moving = "none"
     if task.are_inputs_targets:
         moving = "images" if len(task.data.shape) == 3 else "none"
     elif len(task.data.places) == 2:
         moving = "masks"
-    return Augment(choice.name, function, takes, task.soften, moving)
+    return Augment(choice.name, function, takes, task.soften, moving, off_epochs=off_epochs)
 
 
 def builder(

@@ -90,12 +90,14 @@ def make_plan(
     device = _device(noting, config)
     if config.is_stacked and not noting.mistakes:
         with noting("stacked"):
+            if loss.is_batchwise:
+                raise UserError(f"{loss.name} judges a batch as a whole, in which all seeds would be one")
             refuse_stacking(skeleton(build), config.precision)
     optimizer = with_groups_by_depth(noting, optimizer_part(config, parts, data, loss), config, parts, build)
     schedule = schedule_of(noting, config, parts, data)
     try_optimizer_on(noting, optimizer, build, config, parts)
     with noting("sampling"):
-        if config.sampling == "balanced" and task and (task.decision is None or data.places):
+        if config.sampling == "balanced" and task and not task.is_of_one_class:
             raise UserError(f"an example of a task {data.task} has no single class; set sampling: shuffled")
     with noting("evaluation_batch_size"):
         config = replace(config, evaluation_batch_size=_evaluation_batch(config, loss, layers))
@@ -104,7 +106,9 @@ def make_plan(
     if freezing.weights and not optimizer.takes_closure():  # which takes one group of weights
         optimizer = replace(optimizer, groups=replace(optimizer.groups, frozen=freezing.weights))
     averaging = averaging_of(noting, config, parts, data, freezing)
-    recipe = _recipe(config, data, measure, metrics, augmentations, schedule, freezing, averaging, loss)
+    recipe = _recipe(config, data, measure, metrics, augmentations, schedule, freezing, averaging)
+    is_shuffled = task is not None and task.is_evaluated_shuffled
+    recipe = replace(recipe, loss_takes_inputs=loss.takes_inputs, is_evaluated_shuffled=is_shuffled)
     _note_unmeasured(noting, config, recipe, data)
     noting.refuse()
     assert task is not None, "without a task there is a mistake"
@@ -144,7 +148,7 @@ def _builders(
 ) -> tuple[Callable[[], nn.Module], Callable[[], nn.Module]]:
     """The functions that build the model without the weights of a loss, and with them."""
     outputs = task.outputs if task else 0
-    if loss.head and loss.outputs:
+    if task and loss.head and loss.outputs:
         outputs = loss.outputs(data)
     alone = build = builder(parts, config.architecture, data, outputs, loss.head)
     if task and loss.make:
@@ -183,6 +187,9 @@ def _augmentations(
                 what = f"{augment.name} changes colours and moves pixels, and the targets of a reconstruction"
                 fix = "choose augmentations that do one of the two, such as affine and colour_jitter"
                 raise UserError(f"{what} would move without their colours being changed", fix=fix)
+            if augment.off_epochs >= config.epochs:
+                what = f"{augment.name} is off in the last {augment.off_epochs} of {config.epochs} epochs"
+                raise UserError(f"{what}, and so never on", fix="set off_epochs to fewer, or leave it out")
             targets = try_augmentation(augment, data, targets)
     return augmentations, targets
 
@@ -266,9 +273,8 @@ def _recipe(
     schedule: Schedule,
     freezing: Freezing,
     averaging: Averaging,
-    part: LossPart,
 ) -> Recipe:
-    """The recipe of a config whose `evaluation_batch_size` is resolved, with the `loss` of a part."""
+    """The recipe of a config whose `evaluation_batch_size` is resolved."""
     at_once = config.evaluation_batch_size
     return Recipe(
         epochs=config.epochs,
@@ -286,7 +292,6 @@ def _recipe(
         micro_batch=config.micro_batch,
         freezing=freezing,
         averaging=averaging,
-        loss_takes_inputs=part.takes_inputs,
     )
 
 

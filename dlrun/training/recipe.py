@@ -51,6 +51,12 @@ class Recipe:
     freezing: Freezing = Freezing()
     averaging: Averaging = Averaging()
     loss_takes_inputs: bool = False
+    is_evaluated_shuffled: bool = False  # in a fixed random order instead of that of the split
+
+    def changes_after(self, epoch: int) -> bool:
+        """True if the steps of the next epoch are others: more weights learn, or an augmentation is off."""
+        ends = {self.epochs - change.off_epochs for change in self.augmentations if change.off_epochs}
+        return epoch in ends or self.freezing.ends_after(epoch)
 
     def judged(self, targets: Tree, inputs: Tree) -> tuple[Tree, ...]:
         """The arguments of the loss beside the outputs: the targets, and the inputs if it takes them."""

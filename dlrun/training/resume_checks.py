@@ -15,6 +15,7 @@ from dlrun.data.preparation import Preparation
 from dlrun.errors import (
     CheckpointRefused,
     UserError,
+    in_words,
     shortened,
 )
 from dlrun.run_folders.metrics_file import metrics_header
@@ -304,6 +305,12 @@ def warnings_of(plan: Plan, elsewhere: str, saved: Checkpoint | None, state: Sta
         yield (
             f"the schedule {config.schedule.name} depends on the length of the run: a run of "
             f"{config.epochs} epochs from the start would differ from this one"
+        )
+    off = [change.name for change in plan.recipe.augmentations if change.off_epochs]
+    if off and saved.config["epochs"] != config.epochs:
+        yield (
+            f"off_epochs of {in_words(off)} are now the last of {config.epochs} epochs: a run of that length "
+            "from the start would differ from this one"
         )
     if before := state.evaluation_sizes:
         size = config.evaluation_batch_size

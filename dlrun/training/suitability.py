@@ -77,7 +77,7 @@ def refuse_unsuited(
 
     A part states what it is made for by the constants `task`, `inputs`, `of_estimates` and `model` of its
     file, a picture of augmentations by `of_augmentations`; a task states by `parts_of` another one, whose
-    losses and metrics suit it too.
+    losses and metrics suit it too, by `takes_data_of` one whose data it takes where a config says so.
     """
     stated, inputs = part.constants.get("task"), part.constants.get("inputs")
     made_for = (stated,) if isinstance(stated, str) else stated
@@ -91,7 +91,11 @@ def refuse_unsuited(
         suiting.add(parts.part("task", data.task).constants.get("parts_of", data.task))
     estimates = task is None or task.are_estimates
     if made_for and not suiting & {*made_for}:
-        what = f"{part.name} is for {' or '.join(made_for)}, but {dataset or 'this'} is a {data.task} task"
+        what = f"{part.name} is for {' or '.join(made_for)}"
+        what = f"{what}, but {dataset or 'this'} is {_article(data.task)} task"
+        for name in {*made_for} & {*parts.names("task")} if part.kind == "loss" else ():
+            if parts.part("task", name).constants.get("takes_data_of") == data.task:
+                raise UserError(what, **_writing("task", name))
         raise UserError(what, **_suited_instead(parts, part, data.task, suiting, estimates))
     fitting = {
         "plane": data.shape == (2,),
@@ -126,6 +130,10 @@ def refuse_unsuited(
         wanted = {"convolution": "a convolution", "one layer": "a single, fully connected layer"}
         what = f"{part.name} is for a model with {wanted[model]}"
         raise UserError(what, **_suited_instead(parts, part, data.task, suiting, estimates))
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 class _Remedy(TypedDict, total=False):

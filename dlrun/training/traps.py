@@ -61,6 +61,8 @@ def trap_warnings(plan: Plan, loaded: Loaded) -> Iterator[str]:
     most = plan.recipe.micro_batch
     if most and plan.recipe.sampling.size(there) > most:
         yield from _not_as_whole(plan, loaded, most)
+    if plan.task.is_evaluated_shuffled and (what := _few_alike(plan, loaded)):
+        yield what
     if what := limited_outputs(plan, loaded) or limited_estimates(plan, loaded):
         yield what
 
@@ -159,6 +161,19 @@ def _bounds(low: float, high: float, rounding: float) -> tuple[float, float, str
         least = 0 if low >= -rounding else -1
         return least, 1, f"stay within {least} and 1, as of an activation"
     return -inf, inf, ""
+
+
+def _few_alike(plan: Plan, loaded: Loaded) -> str:
+    """The trap of batches in which examples seldom meet one of their class; "" if it is none."""
+    size = plan.recipe.sampling.size(len(loaded["train"]))
+    counts = single(loaded["train"].targets, "the targets").bincount().double()
+    # of examples that are drawn as the sampling says, the others of an example's class
+    shares = (counts > 0) / (counts > 0).sum() if plan.recipe.sampling.is_balanced else counts / counts.sum()
+    others = (size - 1) * float(shares.square().sum())
+    if others >= 1:
+        return ""
+    what = f"in a batch of {size} an example meets {others:.2g} others of its class on average"
+    return f"{what}, by which {plan.loss.name} learns: raise batch_size"
 
 
 def _without_activation(plan: Plan) -> str:

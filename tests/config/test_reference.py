@@ -65,6 +65,7 @@ def test_every_key_and_every_option_has_a_type_in_words_and_a_meaning() -> None:
     } == {
         "dataset": ["folds", "fold"],
         "architecture": ["weights"],
+        "augmentations": ["off_epochs"],
         "schedule": ["warmup_epochs"],
         "loss": ["class_weight", "label_smoothing"],
     }

@@ -153,7 +153,7 @@ def test_the_weights_that_other_tools_begin_with_are_architecture_weights(base: 
 def test_an_option_of_another_part_is_said_to_be_one(base: Path) -> None:
     assert mistakes(base, ["momentum=0.9"]) == [
         "on the command line: momentum: there is no such key; "
-        "momentum is an option of optimizer muon, rmsprop, sgd, not of adam"
+        "momentum is an option of optimizer muon, rmsprop, sam, sgd, not of adam"
     ]
     assert (
         "size is an option of dataset image_folder, shapes, not of spiral" in mistakes(base, ["imgsz=9"])[0]

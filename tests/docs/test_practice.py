@@ -53,10 +53,17 @@ def test_the_commands_on_rare_classes_train(dlrun: Callable[..., Any]) -> None:
 
 def test_a_student_is_trained_and_judged_as_on_the_page(dlrun: Callable[..., Any], runs_dir: Path) -> None:
     for command in PLAIN[2].splitlines():
-        assert dlrun(*shlex.split(command)[1:], "epochs=1", "plots=[]").code == 0
+        assert dlrun(*shlex.split(command)[1:], "epochs=1", "plots=[]", "dataset.points=50").code == 0
     small, large = runs_in(runs_dir)
     assert small.summary()["teacher"]["source"] == str(large.folder)
     assert dlrun("eval", "small").code == 0
+
+
+def test_points_are_learnt_by_the_command_of_the_page(dlrun: Callable[..., Any], runs_dir: Path) -> None:
+    [command] = PLAIN[3].splitlines()
+    assert dlrun(*shlex.split(command)[1:], "epochs=1", "plots=[]", "evaluate_every=1").code == 0
+    [run] = runs_in(runs_dir)
+    assert 0.9 < run.rows()["test_recall_at_k"][0] <= 1
 
 
 def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:

@@ -22,6 +22,7 @@ from PIL import Image
 from small_runs import (
     FULL,
     OPTIMIZER_OPTIONS,
+    WITH_CLOSURES,
     changed,
     contents,
     differences,
@@ -485,7 +486,7 @@ def test_a_run_goes_on_from_nothing_that_it_could_not_have_saved(
 def test_what_a_run_saved_fits_it_whatever_its_optimizer(
     fault: Fault, tmp_path: Path, optimizer: str, precision: str
 ) -> None:
-    if optimizer == "lbfgs" and precision == "float16":
+    if optimizer in WITH_CLOSURES and precision == "float16":
         pytest.skip("refused: it computes the loss several times in a step")
     options = {"name": optimizer, "lr": 0.01} | OPTIMIZER_OPTIONS.get(optimizer, {})
     changes: dict[str, Any] = FULL | {"optimizer": options, "precision": precision}

@@ -103,3 +103,76 @@ def test_a_run_with_frozen_weights_groups_and_a_schedule_is_resumed_bit_for_bit(
     halves = trained(planned(**wanted), tmp_path / "b", stop_after=2)
     go_on(halves, wanted)
     assert not differences(outcome(whole), outcome(halves))
+
+
+# ------------------------------------------------------------------------------- sharpness
+
+
+def fourth_powers(of: list[nn.Parameter]) -> Tensor:
+    """A loss whose gradient depends on where it is taken."""
+    return torch.stack([(weight - 0.3).pow(4).sum() for weight in of]).sum()
+
+
+def by_closure(optimizer: torch.optim.Optimizer, of: list[nn.Parameter]) -> list[Tensor]:
+    """The weights after three steps of an optimizer that calls for loss and gradient."""
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = fourth_powers(of)
+        loss.backward()
+        return loss
+
+    for _ in range(3):
+        before = fourth_powers(of)
+        assert torch.equal(torch.as_tensor(optimizer.step(closure)), before), (
+            "the loss is that before the step"
+        )
+    return [weight.detach() for weight in of]
+
+
+SHARP = {"sam": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}, "sam_adamw": {"weight_decay": 0.1}}
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.parametrize("name", SHARP)
+def test_sam_steps_along_the_gradient_of_the_point_uphill(name: str, adaptive: bool) -> None:
+    ours, theirs = weights(), weights()
+    options = {"lr": 0.01, **SHARP[name]}
+    found = by_closure(PARTS.find("optimizer", name)(ours, rho=0.5, adaptive=adaptive, **options), ours)
+    plain = (torch.optim.SGD if name == "sam" else torch.optim.AdamW)(theirs, **options)  # type: ignore[operator]
+    for _ in range(3):
+        slopes = torch.autograd.grad(fourth_powers(theirs), theirs)
+        scales = [weight.detach().abs() if adaptive else torch.ones_like(weight) for weight in theirs]
+        length = torch.cat(
+            [(scale * slope).flatten() for scale, slope in zip(scales, slopes, strict=True)]
+        ).norm()
+        uphill = [
+            nn.Parameter(weight.detach() + 0.5 * scale**2 * slope / length)
+            for weight, scale, slope in zip(theirs, scales, slopes, strict=True)
+        ]
+        for weight, slope in zip(theirs, torch.autograd.grad(fourth_powers(uphill), uphill), strict=True):
+            weight.grad = slope
+        plain.step()
+    for own, other in zip(found, theirs, strict=True):
+        torch.testing.assert_close(own, other.detach())
+
+
+@pytest.mark.parametrize("name", SHARP)
+def test_sam_leaves_no_trace_of_the_way_uphill(name: str) -> None:
+    """Without a rate no bit has changed; where the gradient is 0 nothing becomes nan."""
+    ours, flat = weights(), [nn.Parameter(torch.full((3,), 0.3))]
+    make = PARTS.find("optimizer", name)
+    assert not differences(by_closure(make(ours, lr=0.0), ours), [weight.detach() for weight in weights()])
+    assert by_closure(make(flat, lr=0.0), flat)[0].tolist() == pytest.approx([0.3] * 3)
+
+
+def test_groups_have_a_length_of_their_own_and_frozen_weights_stay(tmp_path: Path) -> None:
+    sharp = {"name": "sam", "lr": 0.1, "rho": 0.1}
+    still = [{"match": "*.bias", "rho": 1e-20}]
+    runs = [
+        outcome(trained(planned(optimizer=sharp, **changes), tmp_path / str(place)))["model"][0]
+        for place, changes in enumerate(({}, {"groups": still}, {"freeze": ["0.*"]}))
+    ]
+    assert differences(runs[0], runs[1])
+    begun = planned(optimizer=sharp).model().copies[0].state_dict()
+    assert [torch.equal(runs[2][name], begun[name]) for name in begun] == [True, True, False, False]

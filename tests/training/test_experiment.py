@@ -22,6 +22,7 @@ from small_runs import (
     OPTIMIZER_OPTIONS,
     SMALL,
     SMALL_CNN,
+    WITH_CLOSURES,
     Listening,
     differences,
     files_of,
@@ -117,7 +118,7 @@ def test_resuming_is_as_if_it_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, precision: str
 ) -> None:
     """In float32 in every way; in float16, whose scale is remembered too, in one, another for each."""
-    if name == "lbfgs" and precision == "float16":
+    if name in WITH_CLOSURES and precision == "float16":
         pytest.skip("refused: it computes the loss several times in a step")
     turn = Parts().names("optimizer").index(name) % len(WAYS)
     changes = EVERYTHING | {

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import differences
+from small_runs import WITH_CLOSURES, differences
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
@@ -86,7 +86,7 @@ def test_what_a_user_will_not_have_compiled_is_not(said: dict[str, str]) -> None
     assert said["not compiled"] == "True True"
 
 
-@pytest.mark.parametrize("name", [name for name in Parts().names("optimizer") if name != "lbfgs"])
+@pytest.mark.parametrize("name", [name for name in Parts().names("optimizer") if name not in WITH_CLOSURES])
 def test_a_bare_step_is_the_whole_step(name: str) -> None:
     found: list[Any] = []
     for act in (fast_paths.step, lambda optimizer: optimizer.step()):

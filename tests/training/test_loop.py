@@ -175,7 +175,7 @@ def test_augmentation_differs_by_epoch_and_copy_and_can_be_repeated() -> None:
     inputs = torch.zeros(2, 5, 2)
 
     def at(seeds: list[int], epoch: int) -> Augmentation:
-        change = Augmentation(plan.recipe.augmentations, seeds, torch.device("cpu"))
+        change = Augmentation(plan.recipe.augmentations, seeds, torch.device("cpu"), epochs=1)
         change.begin(epoch)
         return change
 

@@ -37,10 +37,10 @@ def expanded_text(text: str | Path) -> str:
 
 def known_kind(text: str) -> str | None:
     """The kind of part that is named in the singular or the plural, if there is one."""
-    from dlrun.config.registry import FOLDERS
+    from dlrun.config.registry import FOLDERS, singular
 
     for kind in FOLDERS:
-        one = kind if kind.endswith("ss") else kind.removesuffix("s")
+        one = singular(kind)
         if text in (one, f"{one}es" if one.endswith("s") else f"{one}s"):
             return kind
     return None
