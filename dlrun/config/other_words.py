@@ -60,6 +60,7 @@ _OPTIONS = {
     "valid_fraction": "val_size val_split valid_size validation_split val_fraction val_ratio valid_split",
     "separator": "sep delimiter",
     "size": "imgsz image_size img_size input_size",
+    "store_size": "resize_size presize",
     "inputs": "features feature_columns input_columns x",
     "points": "n_samples samples",
     "weights": "pretrained pretrained_weights initial_checkpoint init_checkpoint checkpoint checkpoint_path",

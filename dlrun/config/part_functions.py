@@ -26,6 +26,7 @@ PASSED = {
 _ASKED_FOR = {
     "dataset": ("known",),
     "architecture": ("data",),
+    "augmentations": ("size",),
     "schedule": ("epochs", "figures"),
     "metrics": ("data", "weights"),
 }

@@ -18,7 +18,7 @@ from dlrun.data.batches import Batches
 from dlrun.data.examples import Split
 from dlrun.data.loaded import Loaded
 from dlrun.data.trees import Tree, expanded, joined
-from dlrun.training.augmentation import Augmentation
+from dlrun.training.augmentation import Augmentation, training_split
 from dlrun.training.copies import Copies
 from dlrun.training.hardware import Hardware
 from dlrun.training.meters import meter_for
@@ -42,8 +42,8 @@ def fit(
     loss at each step would make the device wait (see DeviceMeter).
     """
     model, optimizers = hardware.prepare(state.training), state.optimizers
-    batches = Batches(data["train"], recipe.sampling, model.seeds, hardware.device)
     changes = [change.on(data) for change in recipe.augmentations]
+    batches = Batches(training_split(data, changes), recipe.sampling, model.seeds, hardware.device)
     augment = Augmentation(changes, model.seeds, hardware.device)
     meter = meter_for(hardware.device, recipe, model, batches.examples_of_epoch, batch=batches.size)
     planned, split = recipe.epochs * len(batches), recipe.evaluation_split  # planned: steps of the whole run

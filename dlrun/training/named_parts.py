@@ -66,20 +66,21 @@ def metric(parts: Parts, choice: Choice, task: Task) -> Metric:
     return weighted_metric(seen, choice.name)
 
 
-def augmentation(parts: Parts, choice: Choice, task: Task | None) -> Augment:
+def augmentation(parts: Parts, choice: Choice, data: Data, task: Task | None) -> Augment:
     """The augmentation that a config names, with what it is given of the targets of a task."""
     function, takes = (
         part_named(parts, "augmentations", choice),
         parts.part("augmentations", choice.name).takes,
     )
+    size = data.shape[1:] if len(data.shape) == 3 else ()
     if task is None:
-        return Augment(choice.name, function, takes)
+        return Augment(choice.name, function, takes, size=size)
     moving: Moving = "none"
     if task.are_inputs_targets:
         moving = "images" if len(task.data.shape) == 3 else "none"
     elif len(task.data.places) == 2:
         moving = "masks"
-    return Augment(choice.name, function, takes, task.soften, moving)
+    return Augment(choice.name, function, takes, task.soften, moving, size=size)
 
 
 def builder(

@@ -163,7 +163,7 @@ def _augmentations(
 ) -> tuple[list[Augment], Tree | None]:
     """The augmentations, and the targets of two made-up examples after them; None if they are unknown."""
     targets = task.made_up_targets(2) if task else None
-    augmentations = [augmentation(parts, choice, task) for choice in config.augmentations]
+    augmentations = [augmentation(parts, choice, data, task) for choice in config.augmentations]
     for augment in augmentations:
         with noting("augmentations", augment.name):
             refuse_unsuited(parts, parts.part("augmentations", augment.name), data, config.dataset.name)

@@ -147,7 +147,7 @@ def test_a_part_says_what_it_is_and_types_its_options(kind: str, name: str) -> N
         "architecture": 2 + ("data" in part.takes),
         "loss": 2,
         "metrics": 2 + ("data" in part.takes) + ("weights" in part.takes),
-        "augmentations": 2 + ("targets" in part.takes) + ("masks" in part.takes),
+        "augmentations": 2 + len({"targets", "masks", "size"} & {*part.takes}),
         "task": 2,
         "schedule": 1 + ("epochs" in part.takes) + ("figures" in part.takes),
     }.get(kind, 1)
@@ -669,7 +669,8 @@ def test_an_augmentation_keeps_shape_and_type_and_draws_from_its_generator(name:
     def change(inputs: Tensor, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         if "masks" in takes:
-            return augment(inputs, None, generator, **options)[0]
+            size = (inputs.shape[2:],) if "size" in takes else ()
+            return augment(inputs, None, generator, *size, **options)[0]
         if not takes_targets:
             return augment(inputs, generator, **options)
         changed, targets = augment(inputs, soft, generator, **options)
@@ -710,7 +711,7 @@ def test_a_crop_is_a_window_of_the_padded_image() -> None:
     crop = PARTS.find("augmentations", "crop")
     images = torch.arange(1, 4 * 5 * 6 + 1).float().view(4, 1, 5, 6)
     padded = nn.functional.pad(images, [2] * 4)
-    cropped, _ = crop(images, None, torch.Generator().manual_seed(0), padding=2)
+    cropped, _ = crop(images, None, torch.Generator().manual_seed(0), (5, 6), padding=2)
     for image, around in zip(cropped, padded, strict=True):
         windows = [around[:, y : y + 5, x : x + 6] for y in range(5) for x in range(5)]
         assert any(torch.equal(image, window) for window in windows)
