@@ -45,6 +45,7 @@ SECTIONS = (
     "saving",
     "large_table",
     "photographs",
+    "augmentations",
     "threads",
     "scale",
     "gpu",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import ceil
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from annotated_types import Ge, Le
 from torch import Tensor
 
+from dlrun.blocks.chosen_examples import change_chosen
 from dlrun.blocks.draws import between, uniform
 from dlrun.config.options import Positive
 
@@ -42,12 +44,12 @@ def blur(
     reach = ceil(REACH * high)
     if reach >= min(rows, columns):
         raise ValueError(f"a blur of sigma {high:g} reaches {reach:,} pixels, more than the image has")
-    chosen = uniform(0, 1, n, generator) < probability
-    blurred = gaussian(inputs, uniform(low, high, n, generator), reach)
-    return torch.where(chosen.view(-1, 1, 1, 1), blurred, inputs)
+    images, chosen = inputs.clone(), uniform(0, 1, n, generator) < probability
+    change_chosen(images, chosen, partial(gaussian, reach), uniform(low, high, n, generator))
+    return images
 
 
-def gaussian(images: Tensor, sigma: Tensor, reach: int) -> Tensor:
+def gaussian(reach: int, images: Tensor, sigma: Tensor) -> Tensor:
     """Images blurred by Gaussians (n,), whose weights beyond `reach` pixels are left out."""
     n, channels, rows, columns = images.shape
     away = torch.arange(-reach, reach + 1, device=images.device)

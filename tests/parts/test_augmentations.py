@@ -98,7 +98,7 @@ def test_each_image_has_the_values_of_torchvision_for_the_same_parameters() -> N
     found = {
         "crop": resized(images, None, (ROWS, COLUMNS), top, left, height, width)[0],
         "affine": moved(images, None, angle, down, right, factor + 0.5, lean)[0],
-        "blur": gaussian(images, sigma, 6),
+        "blur": gaussian(6, images, sigma),
         "brightness": blended(images, None, factor),
         "contrast": blended(images, mean, factor),
         "saturation": blended(images, greyed(images), factor),
