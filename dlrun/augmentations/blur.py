@@ -55,7 +55,7 @@ def gaussian(reach: int, images: Tensor, sigma: Tensor) -> Tensor:
     away = torch.arange(-reach, reach + 1, device=images.device)
     weights = (-0.5 * (away / sigma.unsqueeze(1)).square()).exp()
     weights = (weights / weights.sum(1, keepdim=True)).to(images.dtype).repeat_interleave(channels, 0)
-    padded = F.pad(images, [reach] * 4, mode="reflect").view(1, n * channels, rows + 2 * reach, -1)
+    padded = F.pad(images, [reach] * 4, mode="reflect").reshape(1, n * channels, rows + 2 * reach, -1)
     down = F.conv2d(padded, weights.view(-1, 1, 2 * reach + 1, 1), groups=n * channels)
     both = F.conv2d(down, weights.view(-1, 1, 1, 2 * reach + 1), groups=n * channels)
     return both.view(n, channels, rows, columns)

@@ -12,7 +12,7 @@ _KEYS = {
     "optimizer": "optim optimiser solver opt optimizers",
     "schedule": "scheduler lr_scheduler lr_schedule learning_rate_scheduler lr_scheduler_type schedulers",
     "metrics": "metric",
-    "augmentations": "augmentation augment transforms transform data_augmentation",
+    "augmentations": "augmentation augment transforms transform data_augmentation auto_augment aa",
     "plots": "plot figures pictures",
     "epochs": "epoch max_epochs num_epochs n_epochs nb_epochs num_train_epochs nepochs max_iter max_epoch",
     "batch_size": "batch batchsize bs train_batch_size mini_batch_size minibatch_size minibatch batch_sz "

@@ -686,6 +686,8 @@ def test_an_augmentation_keeps_shape_and_type_and_draws_from_its_generator(name:
     assert (changed.shape, changed.dtype) == (inputs.shape, inputs.dtype)
     assert torch.equal(changed, change(inputs, 1))
     assert not torch.equal(changed, change(inputs, 2))
+    as_after_crop = inputs.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(change(as_after_crop, 1), changed)
     same = inputs[:1].expand(8, -1, -1, -1)
     if takes_targets:  # of equal examples there is nothing to blend
         assert torch.allclose(change(same, 3), same, atol=1e-6)
