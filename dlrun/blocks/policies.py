@@ -49,16 +49,6 @@ def usual_space(rows: int, columns: int) -> dict[str, tuple[float, float]]:
     return space(0.3, (widest * columns, widest * rows), 30.0, 0.9, (8, 4))
 
 
-def signs(n: int, generator: torch.Generator) -> Tensor:
-    """Draw -1 or 1 for each of n images."""
-    return 2.0 * drawn(2, n, generator) - 1.0
-
-
-def drawn(choices: int, n: int, generator: torch.Generator) -> Tensor:
-    """Draw one of several choices for each of n images, by number and all alike."""
-    return torch.randint(choices, (n,), generator=generator, device=generator.device)
-
-
 def operated(
     pixels: Tensor,
     masks: Tensor | None,
