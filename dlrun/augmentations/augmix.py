@@ -9,7 +9,8 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from dlrun.blocks.blends import betas, dirichlets
-from dlrun.blocks.policies import drawn, operated, signs, space
+from dlrun.blocks.draws import integers, signs
+from dlrun.blocks.policies import operated, space
 from dlrun.config.options import Few, Positive
 
 inputs = "images"
@@ -58,12 +59,12 @@ def augmix(
     kept = betas(alpha, n, generator).to(pixels.dtype).view(n, 1, 1, 1)
     mixed = kept * pixels
     for share in dirichlets(alpha, mixture_width, n, generator).to(pixels.dtype):
-        depth, changed = 1 + drawn(chain_depth or DEEPEST, n, generator), pixels
+        depth, changed = 1 + integers(chain_depth or DEEPEST, n, generator), pixels
         for step in range(chain_depth or DEEPEST):
-            which = drawn(len(operations), n, generator)
+            which = integers(len(operations), n, generator)
             if chain_depth is None:
                 which = torch.where(step < depth, which, -1)
-            magnitude = drawn(severity, n, generator) / (LEVELS - 1)
+            magnitude = integers(severity, n, generator) / (LEVELS - 1)
             changed, _ = operated(changed, None, operations, which, magnitude, signs(n, generator))
         mixed += (1 - kept) * share.view(n, 1, 1, 1) * changed
     return mixed, None

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dlrun.blocks.draws import uniform
-from dlrun.blocks.policies import NO_AMOUNT, drawn, operated, signs, usual_space
+from dlrun.blocks.draws import integers, signs, uniform
+from dlrun.blocks.policies import NO_AMOUNT, operated, usual_space
 
 inputs = "images"
 
@@ -110,7 +110,8 @@ def auto_augment(
 
     Each of the two is applied with its own probability and magnitude; what can go either way does so at
     random. Pixels are from 0 to 1: dlrun undoes the preprocessing before and repeats it behind. Those from
-    outside the image are black, and do not count in masks. Source: Cubuk et al. 2018, arXiv 1805.09501.
+    outside the image are black, and do not count in masks. Grey images have no saturation. Source: Cubuk et
+    al. 2018, arXiv 1805.09501.
 
     Args:
         policy: Dataset on which the pairs were found: imagenet (photographs), cifar10 (small ones) or svhn
@@ -121,7 +122,7 @@ def auto_augment(
     """
     n, operations = len(pixels), usual_space(*pixels.shape[2:]) | {"invert": NO_AMOUNT}
     numbers, pairs = list(operations), pairs_of(policy)
-    pair = drawn(len(pairs), n, generator)
+    pair = integers(len(pairs), n, generator)
     for first_or_second in (0, 1):
         chance = uniform(0, 1, n, generator)
         which, magnitude = torch.full_like(pair, -1), torch.zeros_like(chance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import ceil
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from annotated_types import Ge, Le
 from torch import Tensor
 
+from dlrun.blocks.chosen_examples import change_chosen
 from dlrun.blocks.draws import between, uniform
 from dlrun.config.options import Positive
 
@@ -42,18 +44,18 @@ def blur(
     reach = ceil(REACH * high)
     if reach >= min(rows, columns):
         raise ValueError(f"a blur of sigma {high:g} reaches {reach:,} pixels, more than the image has")
-    chosen = uniform(0, 1, n, generator) < probability
-    blurred = gaussian(inputs, uniform(low, high, n, generator), reach)
-    return torch.where(chosen.view(-1, 1, 1, 1), blurred, inputs)
+    images, chosen = inputs.clone(), uniform(0, 1, n, generator) < probability
+    change_chosen(images, chosen, partial(gaussian, reach), uniform(low, high, n, generator))
+    return images
 
 
-def gaussian(images: Tensor, sigma: Tensor, reach: int) -> Tensor:
+def gaussian(reach: int, images: Tensor, sigma: Tensor) -> Tensor:
     """Images blurred by Gaussians (n,), whose weights beyond `reach` pixels are left out."""
     n, channels, rows, columns = images.shape
     away = torch.arange(-reach, reach + 1, device=images.device)
     weights = (-0.5 * (away / sigma.unsqueeze(1)).square()).exp()
     weights = (weights / weights.sum(1, keepdim=True)).to(images.dtype).repeat_interleave(channels, 0)
-    padded = F.pad(images, [reach] * 4, mode="reflect").view(1, n * channels, rows + 2 * reach, -1)
+    padded = F.pad(images, [reach] * 4, mode="reflect").reshape(1, n * channels, rows + 2 * reach, -1)
     down = F.conv2d(padded, weights.view(-1, 1, 2 * reach + 1, 1), groups=n * channels)
     both = F.conv2d(down, weights.view(-1, 1, 1, 2 * reach + 1), groups=n * channels)
     return both.view(n, channels, rows, columns)

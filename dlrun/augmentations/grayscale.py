@@ -8,6 +8,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
+from dlrun.blocks.chosen_examples import change_chosen
 from dlrun.blocks.colours import greyed, has_colours
 from dlrun.blocks.draws import uniform
 
@@ -30,5 +31,6 @@ def grayscale(
     """
     if not has_colours(pixels):
         raise ValueError("they are grey")
-    chosen = uniform(0, 1, len(pixels), generator) < probability
-    return torch.where(chosen.view(-1, 1, 1, 1), greyed(pixels), pixels)
+    images = pixels.clone()
+    change_chosen(images, uniform(0, 1, len(pixels), generator) < probability, greyed)
+    return images

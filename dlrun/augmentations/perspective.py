@@ -10,7 +10,7 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from dlrun.blocks.draws import uniform
-from dlrun.blocks.pixel_grids import centres, chosen_looked_up, grid_of
+from dlrun.blocks.pixel_grids import centres, grid_of, look_up_chosen
 from dlrun.config.options import Fraction
 
 inputs = "images"
@@ -42,7 +42,9 @@ def perspective(
     chosen = uniform(0, 1, n, generator) < probability
     x, y = uniform(0, distortion / 2, 8 * n, generator).view(2, 4, n)
     corners = [x[0], y[0], 1 - x[1], y[1], 1 - x[2], 1 - y[2], x[3], 1 - y[3]]
-    return chosen_looked_up(inputs, masks, chosen, seen_from, torch.stack(corners, 1).view(n, 4, 2))
+    images, masks = inputs.clone(), None if masks is None else masks.clone()
+    look_up_chosen(images, masks, chosen, seen_from, torch.stack(corners, 1).view(n, 4, 2))
+    return images, masks
 
 
 def seen_from(size: Sequence[int], corners: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from dlrun.blocks.policies import drawn, operated, signs, usual_space
+from dlrun.blocks.draws import integers, signs
+from dlrun.blocks.policies import operated, usual_space
 from dlrun.config.options import Few
 
 inputs = "images"
@@ -28,8 +29,8 @@ def rand_augment(
 
     They are shears, shifts, rotation, brightness, saturation, contrast, sharpness, posterise, solarise,
     autocontrast, equalise, and nothing. Pixels are from 0 to 1: dlrun undoes the preprocessing before and
-    repeats it behind. Those from outside the image are black, and do not count in masks. Source: Cubuk et al.
-    2019, arXiv 1909.13719.
+    repeats it behind. Those from outside the image are black, and do not count in masks. Grey images have no
+    saturation. Source: Cubuk et al. 2019, arXiv 1909.13719.
 
     Args:
         operations: Operations on each image; one may be drawn again.
@@ -42,6 +43,6 @@ def rand_augment(
     n, space = len(pixels), usual_space(*pixels.shape[2:])
     strength = torch.full((n,), magnitude / LARGEST, device=generator.device)
     for _ in range(operations):
-        which = drawn(len(space), n, generator)
+        which = integers(len(space), n, generator)
         pixels, masks = operated(pixels, masks, space, which, strength, signs(n, generator))
     return pixels, masks

@@ -18,6 +18,16 @@ def uniform(low: float, high: float, n: int, generator: torch.Generator) -> Tens
     return low + (high - low) * torch.rand(n, generator=generator, device=generator.device)
 
 
+def integers(count: int, n: int, generator: torch.Generator) -> Tensor:
+    """Draw n whole numbers from 0 to count - 1, all alike."""
+    return torch.randint(count, (n,), generator=generator, device=generator.device)
+
+
+def signs(n: int, generator: torch.Generator) -> Tensor:
+    """Draw n times -1 or 1."""
+    return 2.0 * integers(2, n, generator) - 1.0
+
+
 def between(name: str, bounds: Sequence[float]) -> tuple[float, float]:
     """The two ends of a range that an option names. Raises UserError if they are no range."""
     if len(bounds) != 2 or bounds[0] > bounds[1]:

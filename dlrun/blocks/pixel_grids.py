@@ -30,20 +30,17 @@ def looked_up(
     return interpolated(images, grid), None if masks is None else nearest(masks, grid)
 
 
-def chosen_looked_up(
+def look_up_chosen(
     images: Tensor,
     masks: Tensor | None,
     chosen: Tensor,
     grid: Callable[[Sequence[int], Tensor], Tensor],
     numbers: Tensor,
-) -> tuple[Tensor, Tensor | None]:
-    """Images and masks, the `chosen` ones (n,) looked up at the `grid` of their size and their numbers."""
-    images = images.clone()
+) -> None:
+    """Look up the `chosen` images and masks (n, …) in place, at the `grid` of their size and numbers."""
     change_chosen(images, chosen, lambda own, given: interpolated(own, grid(own.shape[2:], given)), numbers)
     if masks is not None:
-        masks = masks.clone()
         change_chosen(masks, chosen, lambda own, given: nearest(own, grid(own.shape[1:], given)), numbers)
-    return images, masks
 
 
 def grid_of(size: Sequence[int], rows: Tensor, columns: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dlrun.blocks.chosen_examples import change_chosen
 from dlrun.blocks.colours import blended, greyed, has_colours, mean_grey
-from dlrun.blocks.pixel_grids import centres, chosen_looked_up, grid_of
+from dlrun.blocks.pixel_grids import centres, grid_of, look_up_chosen
 from dlrun.blocks.tones import autocontrasted, equalised, inverted, posterised, sharpened, solarised
 
 Space = Mapping[str, tuple[float, float]]  # operations, with the amounts at magnitude 0 and 1
@@ -49,16 +49,6 @@ def usual_space(rows: int, columns: int) -> dict[str, tuple[float, float]]:
     return space(0.3, (widest * columns, widest * rows), 30.0, 0.9, (8, 4))
 
 
-def signs(n: int, generator: torch.Generator) -> Tensor:
-    """Draw -1 or 1 for each of n images."""
-    return 2.0 * drawn(2, n, generator) - 1.0
-
-
-def drawn(choices: int, n: int, generator: torch.Generator) -> Tensor:
-    """Draw one of several choices for each of n images, by number and all alike."""
-    return torch.randint(choices, (n,), generator=generator, device=generator.device)
-
-
 def operated(
     pixels: Tensor,
     masks: Tensor | None,
@@ -73,7 +63,8 @@ def operated(
     image are black, and do not count in masks (n, height, width). Grey images have no saturation.
     """
     can = CHANGES.keys() if has_colours(pixels) else CHANGES.keys() - {"saturation"}
-    pixels, (rows, columns) = pixels.clone(), pixels.shape[2:]
+    pixels, masks = pixels.clone(), None if masks is None else masks.clone()
+    rows, columns = pixels.shape[2:]
     is_moved, moves = torch.zeros_like(which, dtype=torch.bool), unmoved(magnitude)
     for number, (name, (first, last)) in enumerate(operations.items()):
         chosen, amount = which == number, first + (last - first) * magnitude
@@ -82,7 +73,8 @@ def operated(
             moves = torch.where(chosen.unsqueeze(1), MOVES[name](sign * amount, rows, columns), moves)
         elif name in can:
             change_chosen(pixels, chosen, CHANGES[name], 1 + sign * amount if name in FACTORS else amount)
-    return chosen_looked_up(pixels, masks, is_moved, moved, moves)
+    look_up_chosen(pixels, masks, is_moved, moved, moves)
+    return pixels, masks
 
 
 def moved(size: Sequence[int], moves: Tensor) -> Tensor:

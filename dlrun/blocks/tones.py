@@ -18,14 +18,16 @@ def inverted(images: Tensor) -> Tensor:
 
 def solarised(images: Tensor, threshold: Tensor) -> Tensor:
     """Images whose pixels from a threshold (n,) on are inverted."""
-    is_bright = images >= _of_each(threshold, images) - NEARLY
-    return torch.where(is_bright, 1 - images, images)
+    # A choice by numbers 0 and 1 takes a fraction of the time of torch.where.
+    is_bright = (images - (_of_each(threshold, images) - NEARLY)).ge_(0)
+    return torch.lerp(images, 1 - images, is_bright)
 
 
 def posterised(images: Tensor, bits: Tensor) -> Tensor:
     """Images of which each pixel, as a number of 8 bits, keeps its first `bits` (n,)."""
     step = _of_each(torch.exp2(8 - bits).round(), images)
-    return (_levels(images) / step).floor_().mul_(step).div_(WHITE)
+    # Powers of 2, so that a product with the reciprocal, which is faster than a quotient, is as exact.
+    return _levels(images).mul_(1 / step).floor_().mul_(step).div_(WHITE)
 
 
 def autocontrasted(images: Tensor) -> Tensor:
@@ -44,15 +46,15 @@ def equalised(images: Tensor) -> Tensor:
     level, rounded; a channel with fewer than 255 of these stays. That is the rule of Pillow.
     """
     n, channels, height, width = images.shape
-    own = _levels(images).to(torch.int64)
+    own = _levels(images)
+    largest = own.amax((2, 3)).to(torch.int64).view(-1, 1)
     first = torch.arange(0, n * channels * LEVELS, LEVELS, device=images.device).view(n, channels, 1, 1)
-    place = (own + first).flatten()
+    place = own.to(torch.int64).add_(first).flatten()
     # Along a single axis, where deterministic kernels have a way of their own to add.
     counts = torch.zeros(n * channels * LEVELS, dtype=torch.int32, device=images.device)
     counts.scatter_add_(0, place, torch.ones_like(counts[:1]).expand_as(place))
     counts = counts.view(-1, LEVELS)
     not_darker = counts.cumsum(1)
-    largest = own.amax((2, 3)).view(-1, 1)
     step = (height * width - counts.gather(1, largest)) // WHITE
     darker = not_darker - counts
     moved = ((darker + step // 2) // step.clamp_min(1)).clamp_(0, WHITE)

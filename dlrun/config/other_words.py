@@ -13,7 +13,7 @@ _KEYS = {
     "schedule": "scheduler lr_scheduler lr_schedule learning_rate_scheduler lr_scheduler_type schedulers",
     "average": "ema weight_averaging model_ema averaging use_ema ema_decay model_averaging swa",
     "metrics": "metric",
-    "augmentations": "augmentation augment transforms transform data_augmentation",
+    "augmentations": "augmentation augment transforms transform data_augmentation auto_augment aa",
     "plots": "plot figures pictures",
     "epochs": "epoch max_epochs num_epochs n_epochs nb_epochs num_train_epochs nepochs max_iter max_epoch",
     "batch_size": "batch batchsize bs train_batch_size mini_batch_size minibatch_size minibatch batch_sz "
@@ -68,6 +68,7 @@ _OPTIONS = {
     "folds": "n_splits n_folds num_folds k_folds kfold kfolds k_fold cv n_fold",
     "separator": "sep delimiter",
     "size": "imgsz image_size img_size input_size",
+    "store_size": "resize_size presize",
     "inputs": "features feature_columns input_columns x",
     "points": "n_samples samples",
     "weights": "pretrained pretrained_weights initial_checkpoint init_checkpoint checkpoint checkpoint_path",

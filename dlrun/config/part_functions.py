@@ -27,6 +27,7 @@ PASSED = {
 _ASKED_FOR = {
     "dataset": ("known", "fold"),
     "architecture": ("data",),
+    "augmentations": ("size",),
     "loss": ("inputs", "teacher"),
     "schedule": ("epochs", "figures"),
     "average": ("epochs",),

@@ -50,8 +50,8 @@ class Batches:
     the split in its own order, preprocessed once.
     """
 
-    def __init__(self, split: Split, sampling: Sampling, seeds: Sequence[int], device: torch.device) -> None:
-        self.split, self.seeds, self.device, self.sampling = split, seeds, device, sampling
+    def __init__(self, split: Split, sampling: Sampling, seeds: Sequence[int]) -> None:
+        self.split, self.seeds, self.sampling = split, seeds, sampling
         self.size, self.examples_of_epoch = sampling.size(len(split)), sampling.examples(len(split))
         self._is_full = self.size == len(split) and not (sampling.epoch_examples or sampling.is_balanced)
         self._whole: tuple[Tree, Tree] | None = None
@@ -71,7 +71,7 @@ class Batches:
         elif isinstance(self.split, Streamed):
             yield from self.split.ahead(self.order(epoch).split(self.size, dim=1)[done:])
         else:
-            for indices in self.order(epoch).to(self.device).split(self.size, dim=1)[done:]:
+            for indices in self.order(epoch).to(self.split.device).split(self.size, dim=1)[done:]:
                 yield (indices,)
 
     def examples(self, *batch: Tree) -> tuple[Tree, Tree]:
@@ -121,7 +121,7 @@ class Batches:
 
     def _everything(self) -> tuple[Tree, Tree]:
         if self._whole is None:
-            inputs, targets = self.split.batch(torch.arange(len(self.split), device=self.device))
+            inputs, targets = self.split.batch(torch.arange(len(self.split), device=self.split.device))
             copies = len(self.seeds)
             self._whole = expanded(inputs, copies), expanded(targets, copies)
         return self._whole

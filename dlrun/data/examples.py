@@ -86,6 +86,9 @@ class Examples:
     checkpoint keeps those that it was trained on. `origin` (n,) int64 is the number of each example in its
     source, which `Data.name_of` puts into words. One whose `weights` (n,) are 2 counts as two in all that is
     learnt and measured; `Data.weighted` announces them.
+
+    `stored` are images (n, channels, height, width) of which the inputs are the centres: augmentations in
+    training may take other parts of them. With `rows` they are in the file as well.
     """
 
     inputs: Tree
@@ -96,6 +99,7 @@ class Examples:
     keys: Tensor | None = None
     origin: Tensor | None = None
     weights: Tensor | None = None
+    stored: Tensor | None = None
 
     def __len__(self) -> int:
         return len(first_of(self.targets))
@@ -106,8 +110,11 @@ class Examples:
             None if each is None else each[indices]
             for each in (self.rows, self.keys, self.origin, self.weights)
         )
-        inputs = at(self.inputs, indices) if rows is None else self.inputs
-        return Examples(inputs, at(self.targets, indices), aside, rows, self.digest, keys, origin, weights)
+        inputs, stored = self.inputs, self.stored
+        if rows is None:
+            inputs, stored = at(inputs, indices), None if stored is None else stored[indices]
+        targets = at(self.targets, indices)
+        return Examples(inputs, targets, aside, rows, self.digest, keys, origin, weights, stored)
 
     def raw(self, indices: Tensor) -> Tree:
         """The inputs of some examples."""

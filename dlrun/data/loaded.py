@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -88,12 +89,24 @@ class Loaded:
         self.preprocessing = preprocessing or _fitted(data, examples["train"])
         self._placed = placed = self.preprocessing.to(device, dtype)
         fits = sum(_size(some) for some in examples.values()) <= _room(device)
-        self.splits: dict[str, Split] = {}
-        for name, some in examples.items():
+
+        def held(some: Examples) -> Split:
             # On the CPU a memory-mapped file is in memory already, as far as there is room.
             stays = some.rows is not None if device.type == "cpu" else not fits
-            self.splits[name] = (Streamed if stays else InMemory)(some, placed, device, are_inputs_targets)
+            return (Streamed if stays else InMemory)(some, placed, device, are_inputs_targets)
+
+        self.splits: dict[str, Split] = {name: held(some) for name, some in examples.items()}
+        self._train, self._held = examples.get("train"), held
+        self._stored: Split | None = None
         self._refused: dict[str, UserError] = {}
+
+    def stored(self) -> Split:
+        """The training split with all that is stored of its images, of which the inputs are the centres."""
+        if self._train is None or self._train.stored is None:
+            return self["train"]
+        if self._stored is None:
+            self._stored = self._held(replace(self._train, inputs=self._train.stored))
+        return self._stored
 
     def leave_out(self, trained_on: Tensor) -> dict[str, int]:
         """Leave out what was trained on, by its keys, of every split but train, of which only that stays.
@@ -323,8 +336,8 @@ def _as_precise(targets: Tensor, dtype: torch.dtype | None, device: torch.device
 
 
 def _size(examples: Examples) -> int:
-    """The bytes that the inputs take on the device."""
-    each = leaves(examples.inputs)
+    """The bytes that the inputs, and what is stored around them, take on the device."""
+    each = [*leaves(examples.inputs), *([] if examples.stored is None else [examples.stored])]
     if examples.rows is not None:
         return len(examples) * sum(inputs[:1].numel() * inputs.element_size() for inputs in each)
     stored = (memory_of(inputs) if overlaps(inputs) else inputs for inputs in each)

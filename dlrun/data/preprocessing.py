@@ -43,10 +43,11 @@ class Preprocessing:
 
     def undone(self, prepared: Tensor) -> Tensor:
         """Inputs on their own scale, as floats, from prepared ones."""
+        given = prepared
         if self.scale is not None:  # an infinite one has mapped every number to 0
-            prepared = torch.where(self.scale.isinf(), 0.0, prepared * self.scale)
+            prepared = prepared * torch.where(self.scale.isinf(), 0.0, self.scale)
         if self.offset is not None:
-            prepared = prepared + self.offset
+            prepared = prepared + self.offset if prepared is given else prepared.add_(self.offset)
         if self.quantiles is None or self.ranked is None:
             return prepared
         numbers = of_normal_ranks(prepared.index_select(-1, self.ranked), self.quantiles)

@@ -54,6 +54,7 @@ def image_folder(
     *,
     path: str,
     size: Count | list[Count] = 64,
+    store_size: Count | list[Count] | None = None,
     colour: bool = True,
     resize: Resize = "crop",
     normalise: Literal["unit", "half", "train", "imagenet"] | list[float | list[float]] = "train",
@@ -93,9 +94,12 @@ def image_folder(
     Args:
         path: Folder of the images, looked for in the working directory, beside the config and in the data
             folder.
-        size: Pixels to which images are resized: a number, or [height, width].
+        size: Pixels of the images that the model gets: a number, or [height, width].
+        store_size: Pixels to which images are resized, if these are more: the model gets their centres, in
+            training the parts that random_resized_crop or crop choose; null: those of size.
         colour: Read three channels, red, green and blue; false: one of grey.
-        resize: Way to that size: crop keeps the centre of the longer side, pad adds black, stretch distorts.
+        resize: Way to the stored size: crop keeps the centre of the longer side, pad adds black, stretch
+            distorts.
         normalise: Scale of the pixels: unit from 0 to 1, half from -1 to 1, train with mean 0 and standard
             deviation 1 over the training images, imagenet by ImageNet's; or [mean, deviation] of pixels from
             0 to 1, each a number or a list for each channel.
@@ -128,14 +132,14 @@ def image_folder(
     Example:
         dataset: {name: image_folder, path: photos, size: 64}
     """
-    sides = [size, size] if isinstance(size, int) else size
-    if len(sides) != 2:
-        raise UserError(f"size is {size}, but must be one number, or [height, width]")
-    if max(sides) > _MOST_SIDE:
-        raise UserError(f"size is {size}, but may be {_MOST_SIDE:,} pixels at most")
+    sides = _sides("size", size)
+    stored = sides if store_size is None else _sides("store_size", store_size)
+    if stored[0] < sides[0] or stored[1] < sides[1]:
+        what = f"store_size is {store_size}, but the model gets {sides[0]}×{sides[1]} pixels of it"
+        raise UserError(what, fix=f"write store_size: {round(8 / 7 * max(sides))}, or a smaller size")
     if group and split_rule == "drawn":
         raise UserError("group needs split_rule: hash", fix="set dataset.split_rule=hash, or no group")
-    shape = (3 if colour else 1, sides[0], sides[1])
+    channels = 3 if colour else 1
     suffixes = SUFFIXES if endings is None else tuple(_ending(each) for each in endings)
     table = _table(labels, target, file_column, task)
     kind = table.task if table else "classification"
@@ -161,7 +165,7 @@ def image_folder(
         path,
         root,
         classes,
-        Decoding(Path(path), shape, resize, levels_of(value_range)),
+        Decoding(Path(path), (channels, *stored), resize, levels_of(value_range)),
         suffixes,
         unreadable,
         Dealing(
@@ -174,6 +178,7 @@ def image_folder(
         ),
         before,
         table,
+        sides,
     )
     every.known["scaling"] = [
         list(each) if isinstance(each, tuple) else each for each in scaling or ()
@@ -183,7 +188,7 @@ def image_folder(
     present |= {"valid"} if fold else set()
     return Data(
         task=kind,
-        input_shape=shape,
+        input_shape=(channels, *sides),
         read=every.read,
         classes=_shown(classes, names or {}),
         target=numbers[0] if len(numbers) == 1 else "",
@@ -192,7 +197,7 @@ def image_folder(
         targets=max(1, len(numbers)),
         scaling=scaling,
         splits=tuple(name for name in ("train", "valid", "test") if name in present or fractions.get(name)),
-        fit=pixel_fit(normalise, shape[0]),
+        fit=pixel_fit(normalise, channels),
         valid_fraction=valid_fraction if split_rule == "drawn" and not fold else 0.0,
         seed=seed,
         prepare=every.prepare,
@@ -203,6 +208,16 @@ def image_folder(
         known=every.known,
         notes=every.notes,
     )
+
+
+def _sides(option: str, stated: int | list[int]) -> tuple[int, int]:
+    """Height and width, for which an option may have one number. Raises UserError for anything else."""
+    sides = [stated, stated] if isinstance(stated, int) else stated
+    if len(sides) != 2:
+        raise UserError(f"{option} is {stated}, but must be one number, or [height, width]")
+    if max(sides) > _MOST_SIDE:
+        raise UserError(f"{option} is {stated}, but may be {_MOST_SIDE:,} pixels at most")
+    return sides[0], sides[1]
 
 
 def _table(

@@ -24,7 +24,7 @@ from dlrun.drawing.image_grids import (
     refuse_other_inputs,
 )
 from dlrun.drawing.style import INK, WIDTH, class_colours, headline, shown
-from dlrun.training.augmentation import Augmentation
+from dlrun.training.augmentation import Augmentation, training_split
 from dlrun.training.trained import Trained
 
 automatic = True
@@ -53,12 +53,12 @@ def augmented(trained: Trained, *, rows: Few = 4, draws: Few = 6, seed: Seed = 0
     """
     refuse_other_inputs(trained, "augmented")
     loaded, examples, device = trained.loaded, trained.loaded["train"], trained.loaded["train"].device
+    changes = trained.plan.recipe.augmentations
     drawn = torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed))[:rows]
     raw = examples.raw(drawn)
-    inputs, targets = examples.batch(drawn.to(device))
-    changes = [change.on(loaded) for change in trained.plan.recipe.augmentations]
-    augment = Augmentation(changes, trained.seeds[:1], device, trained.plan.recipe.epochs)
-    batches = [(inputs, targets)]
+    batches = [examples.batch(drawn.to(device))]
+    inputs, targets = training_split(loaded, changes).batch(drawn.to(device))
+    augment = Augmentation.on(loaded, changes, trained.seeds[:1], device, trained.plan.recipe.epochs)
     for epoch in range(1, draws + 1):
         augment.begin(epoch)
         changed, after = augment(expanded(inputs, 1), expanded(targets, 1))

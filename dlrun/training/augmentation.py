@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dlrun.data.example_weights import parted, with_weights
+from dlrun.data.examples import Split
 from dlrun.data.loaded import Loaded
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.trees import Tree, joined, of_copies, single
@@ -30,7 +31,8 @@ class Augment:
     `masks` moves pixels: it is given the classes (n, height, width) of the pixels, None if the targets are
     something else; if they are images, they are further channels of its inputs. One whose first parameter is
     `pixels` is given images of pixels from 0 to 1, which have been put onto the `scale` of preprocessed ones.
-    The `off_epochs` last epochs of a run go without it.
+    One that takes `size`, the height and the width that the model gets, may be given larger images. The
+    `off_epochs` last epochs of a run go without it.
     """
 
     name: str
@@ -39,7 +41,12 @@ class Augment:
     soften: Callable[[Tree], Tree] = as_they_are
     moving: Moving = "none"
     scale: Preprocessing | None = None
+    size: tuple[int, ...] = ()
     off_epochs: int = 0
+
+    @property
+    def takes_size(self) -> bool:
+        return "size" in self.takes
 
     @property
     def takes_targets(self) -> bool:
@@ -57,20 +64,26 @@ class Augment:
         return self.scale(single(changed)), targets
 
     def _changed(self, inputs: Tree, targets: Tree, generator: torch.Generator) -> tuple[Tree, Tree]:
+        more = (generator, self.size) if self.takes_size else (generator,)
         if self.takes_targets:
-            return self.function(inputs, self.soften(targets), generator)  # type: ignore[no-any-return]
+            return self.function(inputs, self.soften(targets), *more)  # type: ignore[no-any-return]
         if "masks" not in self.takes:
-            return self.function(inputs, generator), targets
+            return self.function(inputs, *more), targets
         if self.moving == "none":
-            return self.function(inputs, None, generator)[0], targets
+            return self.function(inputs, None, *more)[0], targets
         own, weights = parted(targets)
         images, lying = single(inputs), single(own)
         if self.moving == "masks":
-            images, lying = self.function(images, lying, generator)
+            images, lying = self.function(images, lying, *more)
         else:
-            both: Tensor = self.function(torch.cat([images, lying], 1), None, generator)[0]
+            both: Tensor = self.function(torch.cat([images, lying], 1), None, *more)[0]
             images, lying = both.chunk(2, 1)
         return images, with_weights(lying, weights)
+
+
+def training_split(data: Loaded, changes: Sequence[Augment]) -> Split:
+    """The split to train on: with all that is stored of its images, if an augmentation takes a part."""
+    return data.stored() if any(change.takes_size for change in changes) else data["train"]
 
 
 class Augmentation:

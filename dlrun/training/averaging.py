@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dlrun.data.batches import Batches
+from dlrun.data.batches import Batches, Sampling
+from dlrun.data.examples import Split
 from dlrun.training.copies import Copies, some_of, whole_of
 from dlrun.training.freezing import Freezing
 from dlrun.training.hardware import Hardware
@@ -99,11 +100,17 @@ class Averaging:
             average.keep(self.share(step))
 
     def after_epoch(
-        self, average: AveragedWeights | None, epoch: int, batches: Batches, hardware: Hardware
+        self,
+        average: AveragedWeights | None,
+        epoch: int,
+        split: Split,
+        sampling: Sampling,
+        hardware: Hardware,
     ) -> None:
         """Average the weights after an epoch, and complete those that batch normalisation measures."""
         if average and self.share and self.of_epochs:
             average.keep(self.share(epoch))
         if average and self.updates_bn and not average.are_latest:
+            batches = Batches(split, sampling, average.training.seeds)
             with hardware.autocast():
                 average.update_bn(batches, epoch, self.freezing.norms_in(epoch))

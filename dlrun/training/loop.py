@@ -19,7 +19,7 @@ from dlrun.data.examples import Split
 from dlrun.data.loaded import Loaded
 from dlrun.data.trees import Tree, expanded, joined
 from dlrun.system.randomness import generator
-from dlrun.training.augmentation import Augmentation
+from dlrun.training.augmentation import Augmentation, training_split
 from dlrun.training.copies import Copies
 from dlrun.training.figures import AVERAGED
 from dlrun.training.hardware import Hardware
@@ -44,7 +44,7 @@ def fit(
     a loss is not finite: on the CPU before the update, on an accelerator before the row (see DeviceMeter).
     """
     model, optimizers = hardware.prepare(state.training), state.optimizers
-    batches = Batches(data["train"], recipe.sampling, model.seeds, hardware.device)
+    batches = Batches(training_split(data, recipe.augmentations), recipe.sampling, model.seeds)
     augment = Augmentation.on(data, recipe.augmentations, model.seeds, hardware.device, recipe.epochs)
     pieces = MicroBatches(model, recipe.micro_batch, is_compiled=hardware.compile)
     meter = meter_for(hardware.device, recipe, model, batches.examples_of_epoch, batch=batches.size)
@@ -73,7 +73,7 @@ def fit(
             update_once(*batch)
             recipe.averaging.after_step(state.average, step + 1)
             within.step += 1
-        recipe.averaging.after_epoch(state.average, epoch, batches, hardware)
+        recipe.averaging.after_epoch(state.average, epoch, data["train"], recipe.sampling, hardware)
         row, seconds = named("train", meter.means()), within.seconds
         for name in recipe.evaluated_after(epoch):
             row |= measured(name, model, state.averaged, data, recipe, hardware)

@@ -66,19 +66,20 @@ def metric(parts: Parts, choice: Choice, task: Task) -> Metric:
     return weighted_metric(seen, choice.name)
 
 
-def augmentation(parts: Parts, choice: Choice, task: Task | None) -> Augment:
+def augmentation(parts: Parts, choice: Choice, data: Data, task: Task | None) -> Augment:
     """The augmentation that a config names, with what it is given of the targets of a task."""
     function, part = part_named(parts, "augmentations", choice), parts.part("augmentations", choice.name)
-    takes = part.takes
     off_epochs = choice.options.get("off_epochs", 0) if "off_epochs" in part.common else 0
+    size = data.shape[1:] if len(data.shape) == 3 else ()
+    found = Augment(choice.name, function, part.takes, size=size, off_epochs=off_epochs)
     if task is None:
-        return Augment(choice.name, function, takes, off_epochs=off_epochs)
+        return found
     moving: Moving = "none"
     if task.are_inputs_targets:
         moving = "images" if len(task.data.shape) == 3 else "none"
     elif len(task.data.places) == 2:
         moving = "masks"
-    return Augment(choice.name, function, takes, task.soften, moving, off_epochs=off_epochs)
+    return replace(found, soften=task.soften, moving=moving)
 
 
 def builder(

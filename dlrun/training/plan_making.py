@@ -176,7 +176,7 @@ def _augmentations(
 ) -> tuple[list[Augment], Tree | None]:
     """The augmentations, and the targets of two made-up examples after them; None if they are unknown."""
     targets = task.made_up_targets(2) if task else None
-    augmentations = [augmentation(parts, choice, task) for choice in config.augmentations]
+    augmentations = [augmentation(parts, choice, data, task) for choice in config.augmentations]
     for augment in augmentations:
         with noting("augmentations", augment.name):
             refuse_unsuited(parts, parts.part("augmentations", augment.name), data, config.dataset.name)
@@ -190,6 +190,9 @@ def _augmentations(
             if augment.off_epochs >= config.epochs:
                 what = f"{augment.name} is off in the last {augment.off_epochs} of {config.epochs} epochs"
                 raise UserError(f"{what}, and so never on", fix="set off_epochs to fewer, or leave it out")
+            if augment.off_epochs and augment.takes_size and config.dataset.options.get("store_size"):
+                what = f"without {augment.name} the model would get whole images of dataset.store_size"
+                raise UserError(what, fix="leave off_epochs out, or store_size")
             targets = try_augmentation(augment, data, targets)
     return augmentations, targets
 

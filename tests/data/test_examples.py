@@ -34,9 +34,8 @@ def numbered(n: int, classes: int = 1) -> Examples:
 
 
 def batches(n: int, size: Any, seeds: list[int], device: torch.device = CPU) -> Batches:
-    return Batches(
-        InMemory(numbered(n), Preparation.of_single(Preprocessing()), CPU), Sampling(size), seeds, device
-    )
+    split = InMemory(numbered(n), Preparation.of_single(Preprocessing()), device)
+    return Batches(split, Sampling(size), seeds)
 
 
 # ------------------------------------------------------------------------ order
@@ -99,7 +98,7 @@ def test_a_full_batch_is_the_split_as_it_stands() -> None:
 
 def test_inputs_and_targets_stay_together() -> None:
     split = InMemory(numbered(12, classes=12), Preparation.of_single(Preprocessing()), CPU)
-    some = Batches(split, Sampling(5), [3, 4], CPU)
+    some = Batches(split, Sampling(5), [3, 4])
     for batch in some.shuffled(1):
         inputs, targets = some.examples(*batch)
         assert torch.equal(inputs[..., 0].long(), targets)
@@ -280,7 +279,7 @@ def test_a_split_that_streams_gives_the_same_batches() -> None:
         assert torch.equal(split.raw(), wanted.raw())
         assert torch.equal(split.raw(torch.tensor([9, 2])), wanted.raw(torch.tensor([9, 2])))
         for seeds in ([4], [1, 2]):
-            a, b = (Batches(each, Sampling(16), seeds, CPU) for each in (split, wanted))
+            a, b = (Batches(each, Sampling(16), seeds) for each in (split, wanted))
             assert all(
                 torch.equal(x, y)
                 for one, two in zip(a.shuffled(3), b.shuffled(3), strict=True)
@@ -296,8 +295,8 @@ def test_what_goes_to_the_gpu_ahead_of_its_step_is_the_same() -> None:
     preprocessing = Preparation.of_single(Preprocessing(torch.full((3, 1, 1), 99.0), torch.tensor(7.0))).to(
         gpu
     )
-    streamed = Batches(Streamed(of_file, preprocessing, gpu), Sampling(16), [1, 2], gpu)
-    wanted = Batches(InMemory(in_memory, preprocessing, gpu), Sampling(16), [1, 2], gpu)
+    streamed = Batches(Streamed(of_file, preprocessing), Sampling(16), [1, 2], gpu)
+    wanted = Batches(InMemory(in_memory, preprocessing), Sampling(16), [1, 2], gpu)
     for one, two in zip(streamed.shuffled(3), wanted.shuffled(3), strict=True):
         for found, same in zip(streamed.examples(*one), wanted.examples(*two), strict=True):
             assert found.device == gpu

@@ -28,7 +28,6 @@ def batches(n: int, sampling: Sampling, seeds: list[int] | None = None) -> Batch
         InMemory(Examples(inputs, torch.arange(n)), Preparation.of_single(Preprocessing()), CPU),
         sampling,
         seeds or [0, 5],
-        CPU,
     )
 
 
@@ -99,7 +98,7 @@ def test_a_balanced_order_has_the_shares_of_pytorchs_weighted_sampler() -> None:
     classes = torch.tensor([0] * 900 + [3] * 90 + [1] * 10)[order]
     examples = Examples(torch.arange(1000).unsqueeze(1), classes)
     split = InMemory(examples, Preparation.of_single(Preprocessing()), CPU)
-    loader = Batches(split, Sampling(64, is_balanced=True), [7], CPU)
+    loader = Batches(split, Sampling(64, is_balanced=True), [7])
     orders = [loader.order(epoch)[0] for epoch in range(1, 41)]
     assert all(len(order) == 1000 for order in orders)
     found = torch.bincount(torch.cat(orders), minlength=1000)
@@ -118,11 +117,11 @@ def test_a_balanced_order_has_the_shares_of_pytorchs_weighted_sampler() -> None:
 
 def test_a_balanced_order_is_that_of_the_seed_and_the_epoch(tmp_path: Path) -> None:
     loaded = planned().load()["train"]
-    several = Batches(loaded, Sampling(16, is_balanced=True), [3, 5], CPU)
-    alone = Batches(loaded, Sampling(16, is_balanced=True), [5], CPU)
+    several = Batches(loaded, Sampling(16, is_balanced=True), [3, 5])
+    alone = Batches(loaded, Sampling(16, is_balanced=True), [5])
     assert torch.equal(several.order(2)[1], alone.order(2)[0])
     assert len({tuple(several.order(epoch)[seed].tolist()) for epoch in (1, 2) for seed in (0, 1)}) == 4
-    [batch] = Batches(loaded, Sampling(60, is_balanced=True), [5], CPU).shuffled(2)
+    [batch] = Batches(loaded, Sampling(60, is_balanced=True), [5]).shuffled(2)
     assert torch.equal(torch.as_tensor(batch[0]), alone.order(2)), "of one batch too"
     run, single = (trained(planned(sampling="balanced", seeds=own), tmp_path) for own in ([3, 5], [5]))
     assert not differences(of_seed(run, 5), of_seed(single, 5))
@@ -162,7 +161,7 @@ def test_the_figures_of_an_epoch_are_means_over_what_it_trained_on(
         assert len({*rows["train_loss"]}) == 3
     else:  # 48 of 60
         plan = planned(**still, **changes)
-        order = Batches(plan.load()["train"], plan.recipe.sampling, [0], CPU).order(1)[0]
+        order = Batches(plan.load()["train"], plan.recipe.sampling, [0]).order(1)[0]
         assert len(order) == 48
         inputs, targets = plan.load()["train"].batch(order)
         losses = plan.recipe.loss(plan.model().copies[0](inputs), targets)

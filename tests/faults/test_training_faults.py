@@ -248,7 +248,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
     if batch_size == "full":
         reached, seed = 1, 3
     else:
-        order = Batches(loaded["train"], plan.recipe.sampling, [3, 8], hardware.device).order(1)
+        order = Batches(loaded["train"], plan.recipe.sampling, [3, 8]).order(1)
         steps = {s: row.tolist().index(poisoned) // plan.config.batch_size + 1  # type: ignore[operator]
                  for s, row in zip([3, 8], order, strict=True)}  # fmt: skip
         seed = min(steps, key=lambda s: steps[s])

@@ -63,7 +63,8 @@ def change(name: str, inputs: Tensor, masks: Tensor | None = None, seed: int = 0
     """Some inputs after an augmentation; with their masks, if it moves these."""
     part = PARTS.part("augmentations", name)
     given = (inputs, masks) if "masks" in part.takes else (inputs,)
-    return PARTS.find("augmentations", name)(*given, stream(seed), **part.defaults | options)
+    size = (inputs.shape[2:],) if "size" in part.takes else ()
+    return PARTS.find("augmentations", name)(*given, stream(seed), *size, **part.defaults | options)
 
 
 def of_colours(folder: Path, *changes: object, **keys: Any) -> Plan:
@@ -95,9 +96,9 @@ def test_each_image_has_the_values_of_torchvision_for_the_same_parameters() -> N
     down, right, sigma, turn = drawn(-4, 4).round(), drawn(-4, 4).round(), drawn(0.1, 2), drawn(-0.5, 0.5)
     mean = greyed(images).mean((1, 2, 3), keepdim=True)
     found = {
-        "crop": resized(images, None, top, left, height, width)[0],
+        "crop": resized(images, None, (ROWS, COLUMNS), top, left, height, width)[0],
         "affine": moved(images, None, angle, down, right, factor + 0.5, lean)[0],
-        "blur": gaussian(images, sigma, 6),
+        "blur": gaussian(6, images, sigma),
         "brightness": blended(images, None, factor),
         "contrast": blended(images, mean, factor),
         "saturation": blended(images, greyed(images), factor),

@@ -164,7 +164,7 @@ def test_a_part_says_what_it_is_and_types_its_options(kind: str, name: str) -> N
         "architecture": 2 + ("data" in part.takes),
         "loss": 2 + ("teacher" in part.takes),
         "metrics": 2 + ("data" in part.takes) + ("weights" in part.takes),
-        "augmentations": 2 + ("targets" in part.takes) + ("masks" in part.takes),
+        "augmentations": 2 + len({"targets", "masks", "size"} & {*part.takes}),
         "task": 2,
         "schedule": 1 + ("epochs" in part.takes) + ("figures" in part.takes),
         "average": 1 + ("epochs" in part.takes),
@@ -689,7 +689,8 @@ def test_an_augmentation_keeps_shape_and_type_and_draws_from_its_generator(name:
     def change(inputs: Tensor, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         if "masks" in takes:
-            return augment(inputs, None, generator, **options)[0]
+            size = (inputs.shape[2:],) if "size" in takes else ()
+            return augment(inputs, None, generator, *size, **options)[0]
         if not takes_targets:
             return augment(inputs, generator, **options)
         changed, targets = augment(inputs, soft, generator, **options)
@@ -705,6 +706,8 @@ def test_an_augmentation_keeps_shape_and_type_and_draws_from_its_generator(name:
     assert (changed.shape, changed.dtype) == (inputs.shape, inputs.dtype)
     assert torch.equal(changed, change(inputs, 1))
     assert not torch.equal(changed, change(inputs, 2))
+    as_after_crop = inputs.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(change(as_after_crop, 1), changed)
     same = inputs[:1].expand(8, -1, -1, -1)
     if takes_targets:  # of equal examples there is nothing to blend
         assert torch.allclose(change(same, 3), same, atol=1e-6)
@@ -730,7 +733,7 @@ def test_a_crop_is_a_window_of_the_padded_image() -> None:
     crop = PARTS.find("augmentations", "crop")
     images = torch.arange(1, 4 * 5 * 6 + 1).float().view(4, 1, 5, 6)
     padded = nn.functional.pad(images, [2] * 4)
-    cropped, _ = crop(images, None, torch.Generator().manual_seed(0), padding=2)
+    cropped, _ = crop(images, None, torch.Generator().manual_seed(0), (5, 6), padding=2)
     for image, around in zip(cropped, padded, strict=True):
         windows = [around[:, y : y + 5, x : x + 6] for y in range(5) for x in range(5)]
         assert any(torch.equal(image, window) for window in windows)

@@ -15,8 +15,9 @@ from torch import Tensor
 from dlrun.augmentations.auto_augment import POLICIES, pairs_of
 from dlrun.blocks import chosen_examples
 from dlrun.blocks.blends import dirichlets
+from dlrun.blocks.draws import integers, signs
 from dlrun.blocks.places import IGNORED
-from dlrun.blocks.policies import CHANGES, MOVES, NO_AMOUNT, Space, drawn, operated, signs, space, usual_space
+from dlrun.blocks.policies import CHANGES, MOVES, NO_AMOUNT, Space, operated, space, usual_space
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.data.torchvision_import import import_torchvision
@@ -206,7 +207,7 @@ def test_an_image_is_changed_alike_alone_and_in_a_batch(
     """To the bit, and where an accelerator computes every operation of every image too."""
     n = 4 * len(EVERY)
     images, draws = levels(n) / 255, stream(1)
-    which, magnitude = torch.arange(n) % len(EVERY), drawn(31, n, draws) / 30
+    which, magnitude = torch.arange(n) % len(EVERY), integers(31, n, draws) / 30
     sign = signs(n, draws)
     monkeypatch.setattr(chosen_examples, "can_count", lambda device: counts)
     together, _ = operated(images, None, EVERY, which, magnitude, sign)

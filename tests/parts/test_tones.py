@@ -106,6 +106,9 @@ def test_a_perspective_moves_corners_as_far_as_it_says() -> None:
     assert int(first.min()) <= 1
     assert 6 < int(first.max()) <= 8
     assert bool((found[:, 0, 8:32, 8:32] > 0.99).all()), "nothing beyond half of 0.4"
+    for row, column in ((0, 8), (8, 0), (0, 31), (8, 39), (39, 8), (31, 0), (39, 31), (31, 39)):
+        stays = (found[:, 0, row, column] > 0.5).float().mean()
+        assert float(stays) < 0.2, "each corner both ways, and inwards"
     still, _ = change(images, None, stream(), probability=1.0, distortion=0.0)
     torch.testing.assert_close(still, images, rtol=0, atol=1e-5)
 

@@ -84,7 +84,7 @@ def test_ema_is_the_average_of_pytorch() -> None:
 def test_swa_is_the_average_of_pytorch_with_its_update_of_batch_norm() -> None:
     plan = planned(**FOUR | NORM, average=SWA)
     loaded = plan.load()
-    batches = Batches(loaded["train"], plan.recipe.sampling, [0], plan.device)
+    batches = Batches(loaded["train"], plan.recipe.sampling, [0])
     kept = list[nn.Module]()
 
     def keep(state: State) -> None:

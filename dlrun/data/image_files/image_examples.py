@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dlrun.config.data_paths import data_places
 from dlrun.config.file_kinds import is_table_name
@@ -48,6 +49,7 @@ class Images:
     dealing: Dealing
     before: KnownImages | None
     table: ImageLabels | None = None
+    size: tuple[int, int] | None = None  # (height, width) of the centres that the model gets; None: all of it
     notes: list[str] = field(default_factory=list)
     known: dict[str, Any] = field(default_factory=dict)
     _dealt: dict[str, Examples] = field(default_factory=dict)
@@ -121,7 +123,8 @@ class Images:
         self._more_names += kept.names
         rows = torch.arange(len(kept.names))
         digest = self._digest(found)
-        return Examples(found.images, kept.targets, rows=rows, digest=digest, keys=kept.keys, origin=origin)
+        centres = self._centres(found.images)
+        return Examples(centres, kept.targets, rows=rows, digest=digest, keys=kept.keys, origin=origin)
 
     def read_new(self, path: Path) -> Iterator[NewInputs]:
         """Yield an image file, or all images of a folder at any depth, in pieces.
@@ -142,9 +145,10 @@ class Images:
                 raise refused[0]
             images = [one.pixels for one in found if isinstance(one, Picture)]
             remarks.update(name for one in found if isinstance(one, Picture) for name in one.remarks)
+            every = torch.stack(images) if images else torch.empty(0, *decoding.shape, dtype=torch.uint8)
             yield NewInputs(
                 [printable(file) for file in some],
-                torch.stack(images) if images else torch.empty(0, *decoding.shape, dtype=torch.uint8),
+                self._centres(every),
                 {place: getattr(error, "reason", error.what) for place, error in refused.items()},
             )
         self.notes += _said_remarks(remarks, decoding.levels)
@@ -164,15 +168,24 @@ class Images:
             self.decoding, source=source, levels=self.decoding.levels or (levels and tuple(levels))
         )
 
+    def _centres(self, images: Tensor) -> Tensor:
+        """The part of stored images (n, channels, height, width) that the model gets, without a copy."""
+        rows, columns = images.shape[2:]
+        height, width = self.size or (rows, columns)
+        top, left = round((rows - height) / 2), round((columns - width) / 2)
+        return images[:, :, top : top + height, left : left + width]
+
     def _deal(self, kept: Kept, found: Decoded) -> dict[str, Examples]:
         """The examples of each split, as rows of the one file that holds all decoded images."""
+        centres = self._centres(found.images)
         every = Examples(
-            found.images,
+            centres,
             kept.targets,
             rows=torch.arange(len(kept.names)),
             digest=self._digest(found),
             keys=kept.keys,
             origin=torch.arange(len(kept.names)),
+            stored=None if centres.shape == found.images.shape else found.images,
         )
         before = self.before.split if self.before else None
         dealt, split = self.dealing.dealt(every, kept, self.classes, before)
