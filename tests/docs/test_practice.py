@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pages import blocks, page
 
 from dlrun.config.keys import KEYS
@@ -18,6 +19,7 @@ from dlrun.training.plan_making import make_plan
 from dlrun.training.weights_file import with_weights_found
 
 PAGE = page("docs/practice.md")
+FILES = ("best.pt", "out_of_fold.csv")
 PLAIN = [content for kind, _, content in blocks(PAGE) if not kind]
 
 
@@ -51,6 +53,17 @@ def test_the_commands_on_rare_classes_train(dlrun: Callable[..., Any]) -> None:
         assert dlrun(*shlex.split(command)[1:], "epochs=1", "seeds=[0]", "plots=[]").code == 0
 
 
+@pytest.mark.slow
+def test_the_commands_on_cross_validation_train_and_compare(dlrun: Callable[..., Any]) -> None:
+    *trainings, compare = PLAIN[2].splitlines()
+    for command in trainings:
+        done = dlrun(*shlex.split(command)[1:], "epochs=1", "evaluate_every=1")
+        assert done.code == 0, done.err
+    assert re.search(
+        r"architecture.hidden\s+best.valid_accuracy\s+folds", dlrun(*shlex.split(compare)[1:]).out
+    )
+
+
 def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:
     parts = Parts()
     names = {name for kind in KINDS for name in parts.names(kind)} | {"norm", "value", "agc", "pretrained"}
@@ -64,7 +77,7 @@ def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:
     for token in tokens:
         *kinds, name = token.partition(":")[0].split(".")
         value = token.partition(": ")[2]
-        known = name in KEYS or name in names or name in options or token in ("best.pt", "FILE")
+        known = name in KEYS or name in names or name in options or token in (*FILES, "FILE")
         assert known or token.startswith(("dlrun train ", "dlrun data")), token
-        assert all(kind in KEYS for kind in kinds) or token == "best.pt", token
+        assert all(kind in KEYS for kind in kinds) or token in FILES, token
         assert name not in KINDS or not value.isidentifier() or value in parts.names(name), token
