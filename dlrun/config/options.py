@@ -15,6 +15,7 @@ __all__ = [
     "Count",
     "Duration",
     "Few",
+    "Folds",
     "Fraction",
     "Many",
     "NonNegative",
@@ -26,9 +27,11 @@ __all__ = [
     "Threads",
 ]
 
+MOST_FOLDS = 1000  # of a cross-validation
 Count = Annotated[int, Ge(1)]
 Few = Annotated[int, Ge(1), Le(100)]  # rows, columns, panels
 Many = Annotated[int, Ge(1), Le(1000)]  # bars, small pictures
+Folds = Annotated[int, Ge(2), Le(MOST_FOLDS)]
 NonNegativeInt = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]

@@ -19,14 +19,12 @@ from types import ModuleType
 from typing import Annotated, Any, Literal
 from zlib import crc32
 
-from annotated_types import Ge, Le
-
 from dlrun.config.code_digest import digest_of_code
 from dlrun.config.docstrings import Docstring, read_docstring
 from dlrun.config.earlier_names import find_earlier_names
 from dlrun.config.misplaced_parts import folder_here, said_elsewhere
 from dlrun.config.option_types import read_type
-from dlrun.config.options import Fraction, NonNegative, NonNegativeInt
+from dlrun.config.options import Folds, Fraction, NonNegative, NonNegativeInt
 from dlrun.config.other_words import part_meant
 from dlrun.config.part_functions import function_of, refuse_slips
 from dlrun.errors import (
@@ -80,7 +78,7 @@ COMMON = {
     "dataset": {
         "folds": Option(
             "folds",
-            Annotated[int, Ge(2), Le(1000)] | None,
+            Folds | None,
             None,
             "Parts of all that is not test, for cross-validation, in place of `valid_fraction`: with equal "
             "shares of each class, or by date the last blocks, each trained on what is before. null: none.",

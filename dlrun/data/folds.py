@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dlrun.config.options import MOST_FOLDS
 from dlrun.data.hash_split import RANKS, nearest, ranks_of
 from dlrun.errors import UserError, shortened
 from dlrun.system.randomness import generator
@@ -39,9 +40,6 @@ class Fold:
             what = f"there is no fold {fold} among {folds}, which are numbered from 0"
             raise UserError(what, fix=f"write one from 0 to {last}")
         return cls(fold, folds)
-
-    def __str__(self) -> str:
-        return f"fold {self.number} of {self.count}"
 
     def block(self, n: int) -> tuple[int, int]:
         """The place (start, end) of the fold among `n` examples in the order of time.
@@ -131,6 +129,8 @@ class HashFolds:
         seed, count, pieces = known["seed"], known["count"], {}
         if type(seed) is not int or type(count) is not int:
             raise TypeError("the seed and the number of folds are whole numbers")
+        if not 2 <= count <= MOST_FOLDS:
+            raise ValueError("there are too few or too many folds")
         for name, own in known["pieces"].items():
             pairs = tuple((start, fold) for start, fold in own)
             if (

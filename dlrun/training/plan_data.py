@@ -79,8 +79,9 @@ def _data(
             fold = Fold.of(*(config.dataset.options.get(name) for name in ("folds", "fold")))
     noting.refuse()
     with noting("dataset"):
-        given = {name: each for name, each in (("known", known), ("fold", fold)) if name in part.takes}
-        data = part_named(parts, "dataset", config.dataset)(data_dir, **given)
+        further = {"known": known, "fold": fold}
+        given = [further[name] for name in part.takes[1:] if name in further]
+        data = part_named(parts, "dataset", config.dataset)(data_dir, *given)
         refuse_malformed(data)
         refuse_guessed(part, data)
     noting.refuse()

@@ -94,7 +94,13 @@ def test_an_example_keeps_its_fold_when_others_are_added(is_grouped: bool) -> No
 
 @pytest.mark.parametrize(
     "change",
-    [{"count": "5"}, {"pieces": {"": []}}, {"pieces": {"": [[9, 0], [3, 1]]}}, {"pieces": {"": [[0, 7]]}}],
+    [
+        {"count": "5"},
+        {"count": 10**9},
+        {"pieces": {"": []}},
+        {"pieces": {"": [[9, 0], [3, 1]]}},
+        {"pieces": {"": [[0, 7]]}},
+    ],
 )
 def test_malformed_folds_of_a_checkpoint_are_refused(change: dict[str, Any]) -> None:
     keys = text_keys(map(str, range(50)))
@@ -291,6 +297,12 @@ def test_pixels_are_scaled_by_the_images_that_train(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------ runs and refusals
+
+
+def test_a_missing_value_of_what_is_stratified_by_needs_not_be_in_each_fold(tmp_path: Path) -> None:
+    path = table(tmp_path, sky=lambda i: "" if i == 7 else "ab"[i % 2])
+    parts = [of_csv(path, stratify="sky")(Fold(number, COUNT)).read() for number in range(COUNT)]
+    assert sum(len(each["valid"]) for each in parts) == len(parts[0]["train"]) + len(parts[0]["valid"])
 
 
 def test_a_checkpoint_places_the_rows_of_a_table_that_grew_as_training_did(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pages import blocks, page
+from places import PROJECT
 
 from dlrun.config.keys import KEYS
 from dlrun.config.loading import load_config
@@ -18,7 +20,13 @@ from dlrun.training.plan_making import make_plan
 from dlrun.training.weights_file import with_weights_found
 
 PAGE = page("docs/practice.md")
-PLAIN = [content for kind, _, content in blocks(PAGE) if not kind]
+FILES = ("best.pt", "out_of_fold.csv")
+
+
+def under(title: str, kind: str = "") -> list[str]:
+    """The blocks of one kind, by default of commands, under a heading of the page."""
+    section = PAGE.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    return [content for own, _, content in blocks(section) if own == kind]
 
 
 def test_its_pieces_are_one_config_in_which_the_last_layer_learns_alone_at_first(tmp_path: Path) -> None:
@@ -26,7 +34,8 @@ def test_its_pieces_are_one_config_in_which_the_last_layer_learns_alone_at_first
         (tmp_path / "photos" / kind).mkdir(parents=True)
         (tmp_path / "photos" / kind / "1.png").write_bytes(b"")  # whose name alone is read
     [groups] = re.findall(r"`(groups: .*)`", PAGE)
-    pieces = [content for kind, _, content in blocks(PAGE) if kind == "yaml"]
+    titles = ("Begin with pretrained weights", "Freeze what is known already")
+    pieces = [content for title in titles for content in under(title, "yaml")]
     (tmp_path / "fine.yaml").write_text("".join([*pieces, groups, "\n"]))
     parts = Parts()
     config = with_weights_found(load_config(tmp_path / "fine.yaml", (), parts), parts, tmp_path)
@@ -38,7 +47,7 @@ def test_its_pieces_are_one_config_in_which_the_last_layer_learns_alone_at_first
 
 
 def test_a_run_goes_on_from_another_as_on_the_page(dlrun: Callable[..., Any], runs_dir: Path) -> None:
-    commands = PLAIN[0].splitlines()
+    commands = under("Go on from a run")[0].splitlines()
     for command in commands:
         words = shlex.split(re.sub(r"epochs=\d+", "epochs=1", command))[1:]
         assert dlrun(*words, "plots=[]").code == 0
@@ -46,13 +55,33 @@ def test_a_run_goes_on_from_another_as_on_the_page(dlrun: Callable[..., Any], ru
     assert after.summary()["weights"]["source"] == str(first.folder)
 
 
+@pytest.mark.slow
+def test_fine_tuning_brings_in_5_epochs_what_20_from_nothing_do_not(
+    dlrun: Callable[..., Any], runs_dir: Path
+) -> None:
+    *trainings, compare = under("Go on from a run")[1].splitlines()
+    for command in trainings:
+        assert dlrun(*shlex.split(command)[1:], "plots=[]", "threads=1").code == 0
+    assert "better by" in dlrun(*shlex.split(compare)[1:]).out
+    tuned, nothing, _ = runs_in(runs_dir)
+    assert min(tuned.rows()["test_accuracy"][-5:]) > max(nothing.rows()["test_accuracy"]), "of any seed"
+
+
+def test_the_keys_of_pieces_are_those_of_a_config(tmp_path: Path) -> None:
+    base = PROJECT / "configs" / "mnist_mlp.yaml"
+    for title in ("Average the weights", "Batches that do not fit into memory"):
+        [piece] = under(title, "yaml")
+        (tmp_path / "piece.yaml").write_text(f"base: {base}\n{piece}")
+        assert make_plan(load_config(tmp_path / "piece.yaml"), Parts(), tmp_path).recipe.columns()
+
+
 def test_the_commands_on_rare_classes_train(dlrun: Callable[..., Any]) -> None:
-    for command in PLAIN[1].splitlines():
+    for command in under("Rare classes")[0].splitlines():
         assert dlrun(*shlex.split(command)[1:], "epochs=1", "seeds=[0]", "plots=[]").code == 0
 
 
 def test_a_student_is_trained_and_judged_as_on_the_page(dlrun: Callable[..., Any], runs_dir: Path) -> None:
-    for command in PLAIN[2].splitlines():
+    for command in under("Learn from a larger model")[0].splitlines():
         assert dlrun(*shlex.split(command)[1:], "epochs=1", "plots=[]", "dataset.points=50").code == 0
     small, large = runs_in(runs_dir)
     assert small.summary()["teacher"]["source"] == str(large.folder)
@@ -60,10 +89,21 @@ def test_a_student_is_trained_and_judged_as_on_the_page(dlrun: Callable[..., Any
 
 
 def test_points_are_learnt_by_the_command_of_the_page(dlrun: Callable[..., Any], runs_dir: Path) -> None:
-    [command] = PLAIN[3].splitlines()
+    [command] = under("Embeddings")[0].splitlines()
     assert dlrun(*shlex.split(command)[1:], "epochs=1", "plots=[]", "evaluate_every=1").code == 0
     [run] = runs_in(runs_dir)
     assert 0.9 < run.rows()["test_recall_at_k"][0] <= 1
+
+
+@pytest.mark.slow
+def test_the_commands_on_cross_validation_train_and_compare(dlrun: Callable[..., Any]) -> None:
+    *trainings, compare = under("Cross-validation")[0].splitlines()
+    for command in trainings:
+        done = dlrun(*shlex.split(command)[1:], "epochs=1", "evaluate_every=1")
+        assert done.code == 0, done.err
+    assert re.search(
+        r"architecture.hidden\s+best.valid_accuracy\s+folds", dlrun(*shlex.split(compare)[1:]).out
+    )
 
 
 def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:
@@ -79,7 +119,7 @@ def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:
     for token in tokens:
         *kinds, name = token.partition(":")[0].split(".")
         value = token.partition(": ")[2]
-        known = name in KEYS or name in names or name in options or token in ("best.pt", "FILE")
+        known = name in KEYS or name in names or name in options or token in (*FILES, "FILE")
         assert known or token.startswith(("dlrun train ", "dlrun data")), token
-        assert all(kind in KEYS for kind in kinds) or token == "best.pt", token
+        assert all(kind in KEYS for kind in kinds) or token in FILES, token
         assert name not in KINDS or not value.isidentifier() or value in parts.names(name), token

@@ -89,8 +89,8 @@ def train(
     """Train a config and write everything to a new run folder."""
     from dlrun.config.dumping import dump_config
     from dlrun.config.judging import with_judged_claims
-    from dlrun.config.keys import SWEEP_KEY, WEIGHTS
-    from dlrun.config.loading import load_config, read_config
+    from dlrun.config.keys import WEIGHTS
+    from dlrun.config.loading import load_config
     from dlrun.config.lookup import find_config
 
     if seed is not None and seeds is not None:
@@ -109,13 +109,13 @@ def train(
             what = "--stop-after and --redraw are for one run, and --folds trains several"
             raise UserError(what, where="command line", fix="leave them out; dlrun plot draws pictures anew")
         settings = settings_of_folds(path, words, folds, own_parts, check=check)
+        _warn_of_sweep(path, quiet=quiet)
         found = planned_sweep(settings, own_parts, data_dir, runs_dir, quiet=quiet).make(runs_dir)
         command = found.resume_command(parts)
         raise SystemExit(train_all(found, own_parts, data_dir, command, quiet=quiet))
     checked = with_judged_claims(
         load_config(path, words, own_parts), words, lambda: load_config(path, (), own_parts), check=check
     )
-    from dlrun.console.streams import warn
     from dlrun.run_folders.locating import create_run
     from dlrun.training.experiment import train_run
     from dlrun.training.plan_making import make_plan
@@ -134,8 +134,7 @@ def train(
     loaded = plan.load(progress=progress)  # let this fail before a run folder exists
     try_on(plan, loaded, progress)
     run = create_run(runs_dir, checked.name, dump_config(plan.config))
-    if not quiet and SWEEP_KEY in read_config(path).value:
-        warn(f"the values under {SWEEP_KEY}: are only for dlrun sweep; this trains the config without them")
+    _warn_of_sweep(path, quiet=quiet)
     warn_of_notes([] if quiet else [checked])
     view = _view(quiet, run)
     outcome = train_run(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=redraw)
@@ -161,6 +160,16 @@ def _try_quickly(config: Config, parts: Parts, data_dir: Path, *, quiet: bool) -
             f"{done.steps} step{'s' * (done.steps != 1)}, {done.evaluated} evaluated, a checkpoint{pictures}"
         )
         say(f"quick: {each} in {duration(done.seconds)}; nothing is kept")
+
+
+def _warn_of_sweep(path: Path, *, quiet: bool) -> None:
+    """Say that values under `sweep:` in a config have no effect."""
+    from dlrun.config.keys import SWEEP_KEY
+    from dlrun.config.loading import read_config
+    from dlrun.console.streams import warn
+
+    if not quiet and SWEEP_KEY in read_config(path).value:
+        warn(f"the values under {SWEEP_KEY}: are only for dlrun sweep; this trains the config without them")
 
 
 def resume(

@@ -41,15 +41,16 @@ def in_folds(
     if is_placed and placement.folds:
         numbers = placement.folds.numbers(keys, classes, None if options.group else labels)
         return {name: pool[some] for name, some in fold.parted(numbers).items()} | rest, placement
+    folds = None
     if options.group:
         folds = HashFolds.of_groups(keys, labels, seed=options.seed, count=fold.count)
         numbers = folds.numbers(keys, classes, None)
+    elif options.split_rule == "drawn":
+        numbers, keys = drawn_folds(len(pool), labels, fold.count, options.seed), torch.arange(len(pool))
     else:
         folds = HashFolds.fitted(keys, classes, labels, seed=options.seed, count=fold.count)
         numbers = folds.numbers(keys, classes, labels)
-        if options.split_rule == "drawn":
-            numbers, keys = drawn_folds(len(pool), labels, fold.count, options.seed), torch.arange(len(pool))
-    refuse_uneven(numbers, keys, classes, labels, fold.count, cells.source)
+    refuse_uneven(numbers, keys, classes[:-1], labels, fold.count, cells.source)  # not for a missing one
     parted = {name: pool[some] for name, some in fold.parted(numbers).items()}
     return parted | rest, replace(placement, splits=splits, folds=folds)
 
