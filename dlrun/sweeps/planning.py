@@ -177,6 +177,7 @@ def plan_sweep(
                 config,
                 dataset=plan.config.dataset,
                 architecture=plan.config.architecture,
+                loss=plan.config.loss,
                 evaluation_batch_size=plan.config.evaluation_batch_size,
                 notes=plan.config.notes,
             )

@@ -9,6 +9,7 @@ from statistics import fmean
 from dlrun.config.keys import KEYS, Config
 from dlrun.data.loaded import Loaded
 from dlrun.training.loop import Batch, fit
+from dlrun.training.opening import bring_teacher
 from dlrun.training.plan import Plan
 
 
@@ -20,6 +21,7 @@ def takes_as_long(config: Config) -> str:
 
 def seconds_of_epoch(plan: Plan, loaded: Loaded, longest: float) -> float:
     """Estimate the seconds of an epoch from the steps that fit into `longest` seconds, and an evaluation."""
+    bring_teacher(plan, loaded.preprocessing)
     hardware = plan.hardware(loaded)
     hardware.use()
     of_step, of_rest = list[float](), list[float]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from dlrun.errors import UserError
 usual_loss = "supervised_contrastive"
 takes_data_of = "classification"
 _AT_ONCE = 1024  # examples that are prepared together
+_MOST_NUMBERS = 2**27  # in the inputs of a split that are held as points
+_MOST_PRODUCTS = 4e11  # of the distances of all to all: a minute
 
 
 def embedding(data: Data, loss: LossPart) -> Embedding:
@@ -59,11 +62,17 @@ class Embedding(Task):
         )
 
     def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
-        """The prepared inputs themselves as points, for the metrics of a split beside training."""
+        """The prepared inputs themselves as points, for the metrics of a split beside training.
+
+        Raises UserError for inputs that are no points, or too many or large ones.
+        """
         if not isinstance(self.data.input_shape, tuple) or self.data.has_whole_numbers():
             raise UserError("the inputs are several or whole numbers, and so no points themselves")
         if split is training:  # of which a row has no metric of points
             return {}
+        numbers = len(split) * prod(self.data.input_shape)
+        if numbers > _MOST_NUMBERS or len(split) * numbers > _MOST_PRODUCTS:
+            raise UserError("the inputs are too large to be compared with one another")
         pieces = torch.arange(len(split), device=split.device).split(_AT_ONCE)
         return {"the inputs": torch.cat([single(split.batch(some)[0]).flatten(1) for some in pieces])}
 

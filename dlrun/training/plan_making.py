@@ -91,7 +91,7 @@ def make_plan(
     if config.is_stacked and not noting.mistakes:
         with noting("stacked"):
             if loss.is_batchwise:
-                raise UserError(f"{loss.name} judges a batch as a whole, in which all seeds would be one")
+                raise UserError(f"{loss.name} looks at its batch as a whole, in which all seeds would be one")
             refuse_stacking(skeleton(build), config.precision)
     optimizer = with_groups_by_depth(noting, optimizer_part(config, parts, data, loss), config, parts, build)
     schedule = schedule_of(noting, config, parts, data)

@@ -158,6 +158,30 @@ def test_what_a_finished_run_answers_is_not_trained_again(dlrun: Dlrun, config: 
     )
 
 
+def test_students_are_swept_over_their_teachers(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
+    """They are found by name before the sweep begins; a run answers as long as they are what they were."""
+    from dlrun.config.loading import load_run_config
+    from dlrun.config.registry import Parts
+    from dlrun.training.plan_making import make_plan
+
+    for name in ("large", "wide"):
+        assert dlrun("train", config, "--name", name, "--seed", 0, "epochs=1").code == 0
+    teachers = "loss={name: kl, teacher: large-001},{name: kl, teacher: wide-001}"
+    words = [config, teachers, "epochs=1", "--seeds", 1, "--jobs", 1]
+    assert dlrun("sweep", *words).code == 0
+    trials = only_sweep(runs_dir).trials
+    assert {trial.run.summary()["status"] for trial in trials} == {"finished"}
+    found = {trial.run.summary()["teacher"]["source"] for trial in trials}
+    assert found == {str(runs_dir / f"{name}-001") for name in ("large", "wide")}
+    plan = make_plan(load_run_config(trials[0].run.config, (), Parts()), Parts(), runs_dir)
+    assert timing.seconds_of_epoch(plan, plan.load(), 0.01) > 0
+    assert dlrun("train", config, "--name", "wide", "--seed", 1, "epochs=1").code == 0
+    other, wide = (runs_dir / name / "checkpoints/best.pt" for name in ("wide-002", "wide-001"))
+    wide.write_bytes(other.read_bytes())
+    assert dlrun("sweep", *words, "--needed", "--name", "again").code == 0
+    assert [trial.is_borrowed for trial in find_sweep("again", runs_dir).trials] == [True, False]
+
+
 def test_a_range_is_of_whole_numbers_where_its_key_is(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
     words = ["batch_size=log(8,32,3)", "dataset.points=linspace(30,40,2)", "optimizer.lr=log(1,100,3)"]
     done = dlrun("sweep", config, *words, "--dry-run")

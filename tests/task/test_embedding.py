@@ -168,7 +168,10 @@ def test_a_prediction_is_a_point_of_length_1_in_the_space_of_one_seed(tmp_path: 
             {"dataset": {"name": "spiral", "classes": 1}},
             "it needs two or more classes, but the dataset has 1",
         ),
-        ({"seeds": [0, 1], "stacked": True}, "a batch as a whole, in which all seeds would be one"),
+        (
+            {"seeds": [0, 1], "stacked": True},
+            "triplet looks at its batch as a whole, in which all seeds would be one",
+        ),
         ({"loss": "spread"}, "spread does not say how many dimensions it needs"),
     ],
 )
