@@ -46,13 +46,20 @@ def test_a_run_goes_on_from_another_as_on_the_page(dlrun: Callable[..., Any], ru
     assert after.summary()["weights"]["source"] == str(first.folder)
 
 
+def test_the_rate_of_the_page_is_suggested(dlrun: Callable[..., Any], runs_dir: Path) -> None:
+    [sweep] = re.findall(r"`dlrun sweep spiral_relu optimizer.lr=(\S+) ", PAGE)
+    done = dlrun(*shlex.split(PLAIN[1])[1:], "threads=1")
+    assert done.code == 0
+    assert f"suggestion: optimizer.lr={sweep.split(',')[1]}, of 3 seeds" in done.out
+
+
 def test_the_commands_on_rare_classes_train(dlrun: Callable[..., Any]) -> None:
-    for command in PLAIN[1].splitlines():
+    for command in PLAIN[2].splitlines():
         assert dlrun(*shlex.split(command)[1:], "epochs=1", "seeds=[0]", "plots=[]").code == 0
 
 
 def test_a_student_is_trained_and_judged_as_on_the_page(dlrun: Callable[..., Any], runs_dir: Path) -> None:
-    for command in PLAIN[2].splitlines():
+    for command in PLAIN[3].splitlines():
         assert dlrun(*shlex.split(command)[1:], "epochs=1", "plots=[]").code == 0
     small, large = runs_in(runs_dir)
     assert small.summary()["teacher"]["source"] == str(large.folder)
@@ -73,6 +80,6 @@ def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:
         *kinds, name = token.partition(":")[0].split(".")
         value = token.partition(": ")[2]
         known = name in KEYS or name in names or name in options or token in ("best.pt", "FILE")
-        assert known or token.startswith(("dlrun train ", "dlrun data")), token
+        assert known or token.startswith(("dlrun train ", "dlrun data", "dlrun lr ")), token
         assert all(kind in KEYS for kind in kinds) or token == "best.pt", token
         assert name not in KINDS or not value.isidentifier() or value in parts.names(name), token

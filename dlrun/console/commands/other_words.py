@@ -21,6 +21,7 @@ COMMANDS = {
     "plot": ("plots", "draw", "visualize", "visualise"),
     "data": ("dataset", "preview", "inspect"),
     "show": ("summary", "print", "config", "info", "check"),
+    "lr": ("lr_find", "lr-find", "find_lr", "find-lr", "lr_finder", "lr_range_test"),
     "parts": ("list-parts", "modules", "models"),
     "new": ("create", "add"),
     "sweep": ("tune", "search", "multirun", "grid", "hpo"),
