@@ -93,8 +93,12 @@ def test_what_makes_no_test_is_refused_before_it(
     assert not runs_dir.exists()
 
 
-def test_apply_leaves_what_is_not_the_users(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
-    assert "comes with dlrun" in dlrun("lr", "spiral_relu", "--apply").err
+def test_apply_leaves_what_is_not_the_users(
+    dlrun: Dlrun, tiny: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("dlrun.config.lookup.shipped_folder", lambda: tiny.parent)
+        assert "tiny is a config that comes with dlrun" in dlrun("lr", "tiny", "--apply").err
     assert dlrun("train", tiny).code == 0
     assert "is the record of a run" in dlrun("lr", runs_dir / "tiny-001", "--apply").err
 

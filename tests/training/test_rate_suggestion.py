@@ -50,6 +50,13 @@ def test_the_rate_is_that_of_the_steepest_descent(place: float, noise: float) ->
     assert found.doubts == []
 
 
+def test_a_steeper_descent_behind_the_lowest_loss_does_not_count() -> None:
+    def again(x: float) -> float:  # it rises, and from a greater height it falls again
+        return falling_at(-4, rising_at=9)(x) + 3 / (1 + exp(-4 * (x + 2))) - 2.5 / (1 + exp(-8 * (x + 0.5)))
+
+    assert log10(suggested(seed_rate(again)).rate) == pytest.approx(-4, abs=0.15)
+
+
 def test_the_smoothed_loss_is_that_of_a_gaussian_window() -> None:
     found = seed_rate(falling_at(-3, rising_at=9), noise=0.3)
     spacing = 8 / 199
@@ -80,6 +87,7 @@ def test_the_rate_of_several_seeds_is_the_middle_one_with_two_digits() -> None:
         ([seed_rate(lambda x: 2.3, noise=0.1)], "the loss hardly falls: from 2.3"),
         ([seed_rate(lambda x: 2.3)], "the loss hardly falls: from 2.3 to 2.3"),
         ([seed_rate(lambda x: 2.3 + exp(x))], "the loss hardly falls"),
+        ([seed_rate(falling_at(-3, fall=0.01))], "the loss hardly falls: from 2.3 to 2.2"),
         ([seed_rate(falling_at(-1, rising_at=9), end="complete")], "raise --to, such as to 100"),
         ([broken_off_at(-2.9)], "the loss explodes at the next rates"),
         ([seed_rate(falling_at(-7))], "lower --from, such as to 1e-09"),

@@ -79,6 +79,7 @@ def lr(
         _refuse_to_apply(path, config, overrides or [], checked)
     from dlrun.console.rate_range import print_rates
     from dlrun.console.streams import say, say_json, warn
+    from dlrun.system.files import ANOTHER_OUT
     from dlrun.system.strict_json import finite
     from dlrun.training.plan_making import make_plan
     from dlrun.training.plan_trials import try_on
@@ -102,7 +103,7 @@ def lr(
 
         print_rates(found, _left_out(checked))
         picture = (out or runs_dir / "previews" / checked.name) / _PICTURE
-        save_picture(rate_figure(found, checked.name, plan.dataset_said), picture, warn)
+        save_picture(rate_figure(found, checked.name, plan.dataset_said), picture, warn, ANOTHER_OUT)
         say(str(picture))
     if not apply:
         return
