@@ -93,6 +93,21 @@ def test_what_makes_no_test_is_refused_before_it(
     assert not runs_dir.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        (["lr", "mine.yaml", "--min_lr", "1e-5"], "write --from 1e-5"),
+        (["lr", "mine.yaml", "--end-lr=3"], "write --to 3"),
+        (["lr", "mine.yaml", "--num_training", "50"], "write --steps 50"),
+        (["lr_find", "mine.yaml", "--seeds", "3"], "dlrun lr mine.yaml --seeds 3"),
+    ],
+)
+def test_the_words_of_other_tools_lead_to_it(dlrun: Dlrun, words: list[str], fix: str) -> None:
+    done = dlrun(*words)
+    assert done.code == 2
+    assert done.err.splitlines()[-1] == f"  fix: {fix}"
+
+
 def test_apply_leaves_what_is_not_the_users(
     dlrun: Dlrun, tiny: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
