@@ -53,11 +53,14 @@ def draw_curves(found: Comparison, path: Path, warn: Callable[[str], None]) -> b
     return figure is not None
 
 
-def save_picture(figure: Figure, path: Path, warn: Callable[[str], None]) -> None:
-    """Write a picture atomically, in the format of the path's suffix; warn of letters that no font has."""
-    make_folder(path.parent, ANOTHER_NAME)
+def save_picture(figure: Figure, path: Path, warn: Callable[[str], None], fix: str = ANOTHER_NAME) -> None:
+    """Write a picture atomically, in the format of the path's suffix; warn of letters that no font has.
+
+    Raises RunFailed with the `fix` if the disk refuses.
+    """
+    make_folder(path.parent, fix)
     with boxes_noted(lambda letters: warn(f"{path.name} has boxes for what no font here has: {letters}")):
-        write_picture(figure, path, ANOTHER_NAME)
+        write_picture(figure, path, fix)
 
 
 def settings_figure(found: Comparison, name: str) -> Figure | None:

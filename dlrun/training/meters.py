@@ -80,6 +80,10 @@ class Meter:
             else:
                 self.sums[name][-1] = _added(self.sums[name][-1], own)
 
+    def means_of_step(self, examples: int) -> list[float]:
+        """The mean loss of each copy over the last step, which had so many examples."""
+        return [mean_of(_of_copy([of_step], examples)) for of_step in self.sums["loss"][-1]]
+
     def means(self) -> Row:
         """The mean loss and each metric so far: a list over copies."""
         return _means(self.sums, self.recipe, self.examples) | self.whole.figures()
@@ -161,6 +165,14 @@ class DeviceMeter:
         of_step = sums if piece.is_first else kept + sums
         torch.where(now.view(-1, *[1] * (kept.dim() - 1)), of_step, kept, out=kept)
         return sums
+
+    def means_of_step(self, examples: int) -> list[float]:
+        """The mean loss of each copy over the last step, which had so many examples; it waits for the device.
+
+        It may be one that is not finite.
+        """
+        sums = self._sums["loss"][self._step - 1].tolist()
+        return [mean_of(_of_copy([of_step], examples)) for of_step in sums]
 
     def means(self) -> Row:
         """The mean loss and each metric: a list over copies. Raises Diverged if a loss is not finite."""

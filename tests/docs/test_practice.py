@@ -75,6 +75,13 @@ def test_the_keys_of_pieces_are_those_of_a_config(tmp_path: Path) -> None:
         assert make_plan(load_config(tmp_path / "piece.yaml"), Parts(), tmp_path).recipe.columns()
 
 
+def test_the_rate_of_the_page_is_suggested(dlrun: Callable[..., Any], runs_dir: Path) -> None:
+    [sweep] = re.findall(r"`dlrun sweep spiral_relu optimizer.lr=(\S+) ", PAGE)
+    done = dlrun(*shlex.split(under("Find a learning rate")[0])[1:], "threads=1")
+    assert done.code == 0
+    assert f"suggestion: optimizer.lr={sweep.split(',')[1]}, of 3 seeds" in done.out
+
+
 def test_the_commands_on_rare_classes_train(dlrun: Callable[..., Any]) -> None:
     for command in under("Rare classes")[0].splitlines():
         assert dlrun(*shlex.split(command)[1:], "epochs=1", "seeds=[0]", "plots=[]").code == 0
@@ -120,6 +127,6 @@ def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:
         *kinds, name = token.partition(":")[0].split(".")
         value = token.partition(": ")[2]
         known = name in KEYS or name in names or name in options or token in (*FILES, "FILE")
-        assert known or token.startswith(("dlrun train ", "dlrun data")), token
+        assert known or token.startswith(("dlrun train ", "dlrun data", "dlrun lr ")), token
         assert all(kind in KEYS for kind in kinds) or token in FILES, token
         assert name not in KINDS or not value.isidentifier() or value in parts.names(name), token

@@ -65,6 +65,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "plot": ("dlrun.training.opening.open_checkpoint", ("plot", "tiny-001", "curves")),
     "data": ("dlrun.results.preview.dataset_facts", ("data", "{tiny}")),
     "show": ("dlrun.training.plan_making.make_plan", ("show", "{tiny}")),
+    "lr": ("dlrun.training.rate_range.rate_curves", ("lr", "{tiny}")),
     "configs": ("dlrun.config.lookup.first_comment", ("configs",)),
     "parts": ("dlrun.config.registry.Parts", ("parts",)),
     "new": ("dlrun.system.files.write_atomically", ("new", "loss", "my_focal", "--parts", "{tiny}.parts")),

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from dlrun.console.commands import evaluate, init, look, new, runs, sweep, train
+from dlrun.console.commands import evaluate, init, look, new, runs, sweep, train, tune
 from dlrun.console.commands.examples import epilog
 from dlrun.console.commands.other_words import command_instead, option_instead
 from dlrun.errors import (
@@ -146,6 +146,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "plot": evaluate.plot,
     "data": look.preview,
     "show": look.show,
+    "lr": tune.lr,
     "configs": look.list_configs,
     "parts": look.list_parts,
     "new": new.new,

@@ -230,6 +230,16 @@ def with_options(overrides: list[str] | None, **options: str | None) -> list[str
     ]
 
 
+def with_seeds(words: list[str], seed: int | None, seeds: int | None) -> list[str]:
+    """KEY=VALUE arguments, followed by the seeds that --seed and --seeds stand for."""
+    from dlrun.errors import UserError
+
+    if seed is not None and seeds is not None:
+        raise UserError("--seed and --seeds cannot both be given", where="command line")
+    words = words + [f"seeds=[{seed}]"] * (seed is not None)
+    return words + ([f"seeds={list(range(seeds))}"] if seeds is not None else [])
+
+
 def parts_of(folder: Path | None, *, quiet: bool = False) -> Parts:
     """The parts of dlrun and those in a folder; a warning names those that stand in for dlrun's own."""
     from dlrun.config.registry import Parts

@@ -21,6 +21,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "configs": ("dlrun configs",),
     "init": ("dlrun init my.csv --target price", "dlrun init photos/", "dlrun init"),
     "show": ("dlrun show mnist_threenet", "dlrun show my.yaml optimizer=sgd"),
+    "lr": (
+        "dlrun lr spiral_relu --seeds 3",
+        "dlrun lr my.yaml optimizer=sgd --from 1e-5 --to 100",
+        "dlrun lr my.yaml --apply",
+    ),
     "parts": ("dlrun parts mlp", "dlrun parts optimizer", "dlrun parts --parts my_parts"),
     "new": ("dlrun new loss my_focal", "dlrun new dataset mine --parts my_parts"),
     "sweep": (

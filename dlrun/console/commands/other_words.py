@@ -21,6 +21,7 @@ COMMANDS = {
     "plot": ("plots", "draw", "visualize", "visualise"),
     "data": ("dataset", "preview", "inspect"),
     "show": ("summary", "print", "config", "info", "check"),
+    "lr": ("lr_find", "lr-find", "find_lr", "find-lr", "lr_finder", "lr_range_test"),
     "parts": ("list-parts", "modules", "models"),
     "new": ("create", "add"),
     "sweep": ("tune", "search", "multirun", "grid", "hpo"),
@@ -36,6 +37,13 @@ OPTIONS = {
     "--cv": "dlrun train CONFIG --folds 5 trains a run for each of five folds",
     "--kfold": "dlrun train CONFIG --folds 5 trains a run for each of five folds",
     "--checkpoint": "name the run or the checkpoint itself, without an option",
+}
+OPTIONS_OF = {  # a command: its options by the words of other tools
+    "lr": {
+        "--from": ("--min-lr", "--start-lr", "--start", "--init-value"),
+        "--to": ("--max-lr", "--end-lr", "--end", "--final-value"),
+        "--steps": ("--num-training", "--num-it", "--num-iter", "--iterations"),
+    },
 }
 _MOST_SEEN = 1000  # files
 _CONFIG = (
@@ -109,6 +117,9 @@ def option_instead(
         return OPTIONS[name]
     command = next((word for word in words if not word.startswith("-")), "")
     value = _value(name, words)
+    for ours, others in OPTIONS_OF.get(command, {}).items():
+        if name.replace("_", "-") in others:
+            return f"write {ours} {value}".rstrip()
     if name in _CONFIG and takes_keys:
         return f"name the config without an option: dlrun {command} {value or 'CONFIG'}"
     if not name.startswith("--"):

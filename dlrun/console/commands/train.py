@@ -24,6 +24,7 @@ from dlrun.console.commands.arguments import (
     progress_unless,
     warn_of_notes,
     with_options,
+    with_seeds,
 )
 from dlrun.console.commands.completion import complete_run
 from dlrun.console.commands.folders import DATA, RUNS
@@ -93,13 +94,10 @@ def train(
     from dlrun.config.loading import load_config
     from dlrun.config.lookup import find_config
 
-    if seed is not None and seeds is not None:
-        raise UserError("--seed and --seeds cannot both be given", where="command line")
     if source is not None and any(word.startswith(f"{WEIGHTS}=") for word in overrides or ()):
         raise UserError(f"--from and {WEIGHTS}=… cannot both be given", where="command line")
     words = with_options(overrides, **{"device": device, "name": name, "max_time": max_time, WEIGHTS: source})
-    words += [f"seeds=[{seed}]"] if seed is not None else []
-    words += [f"seeds={list(range(seeds))}"] if seeds is not None else []
+    words = with_seeds(words, seed, seeds)
     own_parts = parts_of(parts, quiet=quiet)
     path = find_config(config)
     if folds is not None:
