@@ -48,7 +48,14 @@ def rate_figure(found: Suggestion, name: str, dataset: str) -> Figure:
     axes.set_xlabel("learning rate", fontsize=TEXT)
     axes.set_ylabel("training loss of a batch", fontsize=TEXT)
     tidy(axes)
-    axes.legend(fontsize=TEXT - 0.5, frameon=False, loc="lower left", labelcolor=INK)
+    axes.legend(
+        fontsize=TEXT - 0.5,
+        loc="lower left",
+        labelcolor=INK,
+        framealpha=0.85,
+        facecolor="white",
+        edgecolor="none",
+    )
     seeds = f"{len(found.each)} seeds" if len(found.each) > 1 else ""
     facts = [shown(name, 30), shown(dataset, 32), *filter(None, [seeds])]
     rule = "steepest descent of the loss"

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.training.rate_range import RateCurve, RateRange, highest
+from dlrun.training.rate_range import BEGINNING, RateCurve, RateRange, highest
 
 RULE = "the rate at which the smoothed loss falls most steeply over the logarithm of the rate"
 SMOOTHING = 0.25  # decades: standard deviation of the Gaussian window over the logarithms of rates
@@ -57,7 +57,7 @@ class SeedRate:
     def doubts(self, tested: RateRange) -> Iterator[str]:
         """Yield what is wrong with the rate of this seed, with the remedy."""
         begun, low = self.curve.begun_at, self.smoothed[self.lowest]
-        before = range(max(self.lowest, 10))
+        before = range(max(self.lowest, BEGINNING))
         scatter = [self.curve.losses[step] - self.smoothed[step] for step in before]
         noise = fmean(each**2 for each in scatter) ** 0.5
         if begun - low <= max(_FALL_OVER_NOISE * noise, _LEAST_FALL * abs(begun)):
