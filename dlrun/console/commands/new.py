@@ -33,7 +33,8 @@ def new(
         str,
         typer.Argument(
             metavar="KIND",
-            help="dataset, architecture, loss, optimizer, schedule, metric, augmentation, task or plot.",
+            help="dataset, architecture, loss, optimizer, schedule, average, metric, augmentation, task or "
+            "plot.",
             autocompletion=complete_kind,
         ),
     ],
