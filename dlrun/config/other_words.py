@@ -133,6 +133,8 @@ _PARTS = {
     "trivialaugmentwide": "trivial_augment",
     "ta_wide": "trivial_augment",
     "ra": "rand_augment",
+    "permutation_importance": "importance",
+    "feature_importance": "importance",
 }
 _VALUES = {
     "float16": "fp16 half 16 16_mixed 16_true f16",
