@@ -195,6 +195,11 @@ class Predicted:
         right = (self.classes == self.targets).to(torch.float64)
         return [float(share) for share in weighted_mean(right.T, self.weights)]
 
+    def confident_errors(self, copy: int = 0) -> Tensor:
+        """The indices (m,) of a copy's errors, the most probable first; equal ones keep their order."""
+        sureness, wrong = self.sureness[copy], (self.classes[copy] != self.targets).nonzero().squeeze(1)
+        return wrong[sureness[wrong].argsort(descending=True, stable=True)]
+
     @property
     def said_count(self) -> str:
         """The number of examples in words: `n = 1,000`, or if they have weights `n = 1,000, weighted`."""

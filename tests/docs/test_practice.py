@@ -59,6 +59,17 @@ def test_a_student_is_trained_and_judged_as_on_the_page(dlrun: Callable[..., Any
     assert dlrun("eval", "small").code == 0
 
 
+def test_the_plots_of_its_commands_have_the_options_that_they_name() -> None:
+    parts = Parts()
+    commands = [line for block in PLAIN for line in block.splitlines() if line.startswith("dlrun plot last ")]
+    assert len(commands) > 2
+    for command in commands:
+        for word in shlex.split(command)[3:]:
+            name, _, option = word.partition("=")[0].partition(".")
+            assert not option or option in parts.part("plots", name).options, command
+            parts.part("plots", name)
+
+
 def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:
     parts = Parts()
     names = {name for kind in KINDS for name in parts.names(kind)} | {"norm", "value", "agc", "pretrained"}
