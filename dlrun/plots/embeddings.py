@@ -114,7 +114,7 @@ def inputs_of(trained: Trained, layer: nn.Module, name: str, split: str, indices
             raise UserError(
                 f"embeddings: {name} {said}, not a vector for each example", fix="name another layer"
             )
-        return given.flatten(1).double().cpu()
+        return given.flatten(1).cpu().double()
 
     model = trained.model.eval().copies[0]
     hook = layer.register_forward_pre_hook(lambda layer, given: kept.append(given[0] if given else None))

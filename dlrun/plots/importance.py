@@ -201,7 +201,7 @@ def alike_columns(
 
 def said_alike(pairs: Sequence[tuple[float, str, str]]) -> str:
     """Correlated columns in words, with the absolute value of their correlation."""
-    said = [f"{shown(one)} and {shown(other)} (|r| {min(r, 0.99):.2f})" for r, one, other in pairs[:NAMED]]
+    said = [f"{shown(one)} and {shown(other)} (|r| {r:.2f})" for r, one, other in pairs[:NAMED]]
     return "; ".join([*said, f"{len(pairs) - NAMED} more pairs"] if len(pairs) > NAMED else said)
 
 

@@ -71,21 +71,24 @@ def falls(trained: Trained, side: int, step: int, inputs: Tensor, said: int) -> 
     """
     height, width = inputs.shape[2:]
     corners = [(top, left) for top in starts(height, side, step) for left in starts(width, side, step)]
-    squares = torch.zeros(1 + len(corners), height, width, dtype=torch.bool, device=inputs.device)
-    for square, (top, left) in zip(squares[1:], corners, strict=True):  # the first covers nothing
-        square[top : top + side, left : left + side] = True
+    squares = [(0, 0, 0), *((top, left, side) for top, left in corners)]  # the first covers nothing
 
     @torch.no_grad()
     def probabilities(piece: slice) -> Tensor:
-        covered = torch.where(squares[piece].unsqueeze(1), inputs.mean((2, 3), keepdim=True), inputs)
+        covered = inputs.repeat(len(squares[piece]), 1, 1, 1)
+        for image, (top, left, edge) in zip(covered, squares[piece], strict=True):
+            image[:, top : top + edge, left : left + edge] = inputs[0].mean((1, 2), keepdim=True)
         outputs = main_outputs(whole(model(covered)))
-        return trained.decision.probabilities(outputs)[:, said].double().cpu()
+        return trained.decision.probabilities(outputs)[:, said].cpu().double()
 
     model = trained.model.eval().copies[0]
     size = trained.plan.recipe.evaluation_batch
-    found = torch.cat(list(trained.hardware.in_pieces(len(squares), size, probabilities)))
-    fall, covering = found[0] - found[1:], squares[1:].double().cpu()
-    return ((fall.view(-1, 1, 1) * covering).sum(0) / covering.sum(0)).unsqueeze(0)
+    unchanged, *others = torch.cat(list(trained.hardware.in_pieces(len(squares), size, probabilities)))
+    sums, counts = (torch.zeros(height, width, dtype=torch.float64) for _ in range(2))
+    for (top, left), share in zip(corners, others, strict=True):
+        sums[top : top + side, left : left + side] += unchanged - share
+        counts[top : top + side, left : left + side] += 1
+    return (sums / counts).unsqueeze(0)
 
 
 def starts(length: int, side: int, step: int) -> list[int]:

@@ -145,7 +145,7 @@ def test_columns_without_effect_are_pale_and_correlated_ones_are_named(tmp_path:
     said = words(figure)
     assert "Permutation importance by test MAE: 6 columns" in said
     assert "mean ± sd of 5 repeats × 2 seeds" in said
-    assert "a and again (|r| 0.99)" in said
+    assert "a and again (|r| 1.00)" in said
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     bars = dict(zip(names, figure.axes[0].patches, strict=True))
     assert names == ["a", "b", "kind", "day", "always", "again"]
