@@ -75,7 +75,9 @@ def headline(trained: Trained, what: str, *facts: str) -> str:
     """A title in two lines: `what` is shown, then the run, its dataset and all `facts` that are not empty."""
     name = trained.run.name if trained.run else trained.plan.config.name
     averaged = "averaged weights" if trained.weights_taken == "averaged" else ""
-    known = [shown(name, 30), shown(trained.plan.dataset_said, 32), *filter(None, (averaged, *facts))]
+    calibrated = "calibrated" if trained.temperatures else ""
+    said = filter(None, (averaged, calibrated, *facts))
+    known = [shown(name, 30), shown(trained.plan.dataset_said, 32), *said]
     return f"{what}\n{' · '.join(known)}"
 
 

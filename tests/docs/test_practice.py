@@ -84,6 +84,7 @@ def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:
         *kinds, name = token.partition(":")[0].split(".")
         value = token.partition(": ")[2]
         known = name in KEYS or name in names or name in options or token in ("best.pt", "FILE")
-        assert known or token.startswith(("dlrun train ", "dlrun data", "dlrun plot ", "dlrun eval ")), token
+        commands = [f"dlrun {command}" for command in ("train", "data", "plot", "eval", "calibrate")]
+        assert known or token.startswith(tuple(commands)), token
         assert all(kind in KEYS for kind in kinds) or token == "best.pt", token
         assert name not in KINDS or not value.isidentifier() or value in parts.names(name), token
