@@ -27,6 +27,7 @@ from dlrun.drawing.style import (
     PALE,
     TEXT,
     WIDTH,
+    both_ends,
     headline,
     if_weighted,
     in_lines,
@@ -99,7 +100,7 @@ def importance(
     axes.axvline(0, color=GREY, linewidth=1)
     worse = "decrease" if is_higher_better(trained, figure) else "increase"
     label = f"{worse} of {axis_label(trained, figure)} if the column is shuffled"
-    axes.set_xlabel(in_lines(label, 60, " "), fontsize=TEXT)
+    axes.set_xlabel(in_lines(label, 44, " "), fontsize=TEXT)
     if note:
         picture.supxlabel(note, x=0.012, ha="left", fontsize=TEXT - 1, color=GREY)
     which = f"the {most} largest of {len(names)}" if len(names) > most else str(len(names))
@@ -216,6 +217,6 @@ def draw_bars(axes: Axes, names: Sequence[str], found: dict[str, Tensor]) -> Non
         if several:
             own = values.mean(1).tolist()
             axes.scatter(own, [place] * len(own), 12, color=INK, alpha=0.5, linewidths=0, zorder=3)
-    axes.set_yticks(range(len(names)), [shown(name, 24) for name in names], fontsize=TEXT)
+    axes.set_yticks(range(len(names)), [both_ends(name, 24) for name in names], fontsize=TEXT)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
