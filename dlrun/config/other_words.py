@@ -139,6 +139,13 @@ _PARTS = {
     "trivialaugmentwide": "trivial_augment",
     "ta_wide": "trivial_augment",
     "ra": "rand_augment",
+    "permutation_importance": "importance",
+    "feature_importance": "importance",
+    "layergradcam": "grad_cam",
+    "gradient": "saliency",
+    "saliency_map": "saliency",
+    "projector": "embeddings",
+    "pca": "embeddings",
 }
 _VALUES = {
     "float16": "fp16 half 16 16_mixed 16_true f16",

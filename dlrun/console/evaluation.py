@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.console.layout import class_name, plain_table, print_figures
-from dlrun.console.numbers import number, of_seeds, said_batches
+from dlrun.console.numbers import number, of_seeds, said_batches, said_temperatures
 from dlrun.console.streams import clean, out, print_line, print_warning
 
 _OF_TARGETS = ("mae", "rmse", "r2")
@@ -28,7 +28,8 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
     if len(epochs) > 1:
         of_epoch = f"epochs {min(epochs)} to {max(epochs)} ({found['chosen']})"
     weights = f", {found['weights']} weights" if "weights" in found else ""
-    about = f"{found['run'] or found['checkpoint']}, {of_epoch}{weights}, {_examples_of(found)}"
+    calibrated = f", {said_temperatures(found['temperatures'])}" if "temperatures" in found else ""
+    about = f"{found['run'] or found['checkpoint']}, {of_epoch}{weights}{calibrated}, {_examples_of(found)}"
     print_line(about, console)
     if said := about_seen(found):
         print_line(said, console, "yellow")
@@ -123,6 +124,8 @@ def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
             before, by = number(item["at_training"]), f"{item['difference']:.2g}"
             text = f"{figure} was {before} at training: the figure measured now differs by {by}"
             print_line(text, console, "yellow")
+    elif "temperatures" in found:
+        print_line("calibrated probabilities: not compared with the figures recorded at training", console)
     elif not recorded:
         said = (
             f"training did not evaluate {found['split']} in this epoch: no recorded figures to compare with"

@@ -40,6 +40,12 @@ def of_seeds(values: Sequence[float] | None) -> str:
     return number(fmean(values), spread if len(values) > 1 else None)
 
 
+def said_temperatures(temperatures: Sequence[float]) -> str:
+    """Temperatures in words: `temperature 1.53`, of several seeds `temperatures 1.48 to 1.57`."""
+    low, high = f"{min(temperatures):.3g}", f"{max(temperatures):.3g}"
+    return f"temperature {low}" if low == high else f"temperatures {low} to {high}"
+
+
 def duration(seconds: float) -> str:
     """A duration: 0.8 s, 12 s, 3:05 min, 1:02:03 h."""
     if seconds < 10:

@@ -199,6 +199,7 @@ class Data:
     read: Callable[[], Mapping[str, Examples]]
     classes: tuple[str, ...] = ()
     features: tuple[str, ...] = ()  # the names of the features
+    columns: tuple[str, ...] = ()  # the column of a table that each of them is made from
     date_features: tuple[str, ...] = ()  # those of them that are seconds since 1970
     target: str = ""  # the name of a regression's target
     target_names: tuple[str, ...] = ()  # those of several targets that have names of their own

@@ -61,6 +61,7 @@ def refuse_malformed(data: object) -> None:
         ("vocabulary", data.vocabulary),
         ("target_names", data.target_names),
         ("features", data.features),
+        ("columns", data.columns),
         ("splits", data.splits),
     ):
         if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
@@ -75,6 +76,9 @@ def refuse_malformed(data: object) -> None:
     if data.features and len(data.shape) == 1 and len(data.features) != data.shape[0]:
         what = f"Data states input_shape={_size(data.shape)}, but {len(data.features)} features"
         raise UserError(what, fix="name every number of an input in features, or leave it out")
+    if data.columns and len(data.columns) != len(data.features):
+        what = f"Data states {len(data.features)} features, but columns for {len(data.columns)}"
+        raise UserError(what, fix="name the column of every feature in columns, or leave it out")
     if data.target_transform not in (None, "log"):
         what = f"Data states target_transform={shortened(repr(data.target_transform))}"
         raise UserError(what, fix='write target_transform="log", or leave it out')

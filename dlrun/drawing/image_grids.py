@@ -113,9 +113,13 @@ def draw_scale(axes: Axes, top: float, ends: tuple[str, str], coloured: bool, wh
 
 
 def gallery(
-    title: str, groups: Sequence[tuple[str, Sequence[Captioned]]], columns: int, classes: Sequence[str]
+    title: str,
+    groups: Sequence[tuple[str, Sequence[Captioned]]],
+    columns: int,
+    classes: Sequence[str],
+    foot: float = 0.0,
 ) -> Figure:
-    """Draw captioned images in rows of `columns`, in groups with headings.
+    """Draw captioned images in rows of `columns`, in groups with headings, and leave `foot` inches below.
 
     The caption is one line, `true / predicted`, if the names of all classes are short enough for it.
     """
@@ -134,7 +138,7 @@ def gallery(
 
     headings = [HEADING if heading else 0.1 for heading, _ in groups]
     rows = [-(-len(ones) // columns) for _, ones in groups]
-    figure, axes = page(HEAD + EDGE + sum(headings) + sum(rows) * step, title)
+    figure, axes = page(HEAD + EDGE + sum(headings) + sum(rows) * step + foot, title)
     y = HEAD
     for (heading, ones), room, deep in zip(groups, headings, rows, strict=True):
         axes.text(EDGE, y + 0.16, heading, va="top", size=TEXT, color=INK)

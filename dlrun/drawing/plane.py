@@ -138,3 +138,14 @@ def draw_points(axes: Axes, points: Tensor, targets: Tensor, classes: tuple[str,
         handletextpad=0.2,
     )
     legend.get_title().set_color(INK)
+
+
+def draw_values(axes: Axes, points: Tensor, values: Tensor, name: str) -> None:
+    """Draw points (n, 2) with the colours of values (n,), and a colour bar."""
+    x, y = points.T.tolist()
+    size = 26 if len(points) <= 300 else 12
+    coloured = axes.scatter(x, y, size, c=values.tolist(), cmap="viridis", linewidths=0)
+    bar = axes.figure.colorbar(coloured, ax=axes, shrink=0.85)
+    bar.set_label(name, fontsize=TEXT)
+    bar.ax.tick_params(labelsize=TEXT)
+    bar.outline.set_visible(False)

@@ -75,7 +75,9 @@ def headline(trained: Trained, what: str, *facts: str) -> str:
     """A title in two lines: `what` is shown, then the run, its dataset and all `facts` that are not empty."""
     name = trained.run.name if trained.run else trained.plan.config.name
     averaged = "averaged weights" if trained.weights_taken == "averaged" else ""
-    known = [shown(name, 30), shown(trained.plan.dataset_said, 32), *filter(None, (averaged, *facts))]
+    calibrated = "calibrated" if trained.temperatures else ""
+    said = filter(None, (averaged, calibrated, *facts))
+    known = [shown(name, 30), shown(trained.plan.dataset_said, 32), *said]
     return f"{what}\n{' · '.join(known)}"
 
 
@@ -194,6 +196,11 @@ class Predicted:
         """The share of correct predictions of each copy."""
         right = (self.classes == self.targets).to(torch.float64)
         return [float(share) for share in weighted_mean(right.T, self.weights)]
+
+    def confident_errors(self, copy: int = 0) -> Tensor:
+        """The indices (m,) of a copy's errors, the most probable first; equal ones keep their order."""
+        sureness, wrong = self.sureness[copy], (self.classes[copy] != self.targets).nonzero().squeeze(1)
+        return wrong[sureness[wrong].argsort(descending=True, stable=True)]
 
     @property
     def said_count(self) -> str:

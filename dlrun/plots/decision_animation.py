@@ -83,14 +83,14 @@ def decision_animation(
     points, targets = examples.raw(drawn).float(), examples.targets.cpu()[drawn]
     draw_points(axes, points, targets, classes, legend)
     widest = max((what for _, what in frames), key=len)
-    title = put_title(figure, headline(trained, widest, if_weighted(trained), over_seeds(trained)))
+    title = put_title(figure, headline(moment, widest, if_weighted(trained), over_seeds(trained)))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # so that nothing moves between frames
 
     def show(frame: int) -> list[Artist]:
         picture, what = frames[min(frame, len(frames) - 1)]
         image.set_data(picture)
-        title.set_text(titled(figure, headline(trained, what, if_weighted(trained), over_seeds(trained))))
+        title.set_text(titled(figure, headline(moment, what, if_weighted(trained), over_seeds(trained))))
         return [image, title]
 
     interval = 1000 * seconds / len(frames)

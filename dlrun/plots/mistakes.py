@@ -6,7 +6,6 @@ from pathlib import PurePath
 from typing import Literal
 
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from dlrun.config.options import Few
 from dlrun.drawing.image_grids import Captioned, as_pictures, gallery, in_one_line, refuse_other_inputs
@@ -39,8 +38,8 @@ def mistakes(
     chosen = trained.chosen(split)
     found = predicted(trained, chosen)
     sureness, said, targets = found.sureness[0], found.classes[0], found.targets
-    wrong = (said != targets).nonzero().squeeze(1)
-    order = surest(sureness, wrong) if len(wrong) else sureness.argsort(stable=True)
+    wrong = found.confident_errors()
+    order = wrong if len(wrong) else sureness.argsort(stable=True)
     drawn = order[: rows * columns]
 
     names = trained.data.classes
@@ -65,8 +64,3 @@ def mistakes(
         heading = f"Least confident predictions, {order_said}, with its probability"
     title = headline(trained, what, trained.at_epoch(0), f"seed {trained.seeds[0]}")
     return gallery(title, [(heading, ones)], columns, names)
-
-
-def surest(sureness: Tensor, wrong: Tensor) -> Tensor:
-    """The examples `wrong` (m,), sorted from most to least certain; equal ones keep their order."""
-    return wrong[sureness[wrong].argsort(descending=True, stable=True)]

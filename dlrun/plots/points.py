@@ -11,12 +11,13 @@ from dlrun.drawing.fonts import Picture
 from dlrun.drawing.plane import (
     draw_points,
     draw_square,
+    draw_values,
     figure_beside_legend,
     legend_title,
     refuse_other_inputs,
     square,
 )
-from dlrun.drawing.style import TEXT, WIDTH, headline, put_title, some_of, target_name
+from dlrun.drawing.style import WIDTH, headline, put_title, some_of, target_name
 from dlrun.training.trained import Trained
 
 inputs = "plane"
@@ -49,13 +50,7 @@ def points(
     else:
         figure = Picture(figsize=(WIDTH, 5.6), layout="constrained")
         axes = figure.subplots()
-        x, y = some.T.tolist()
-        size = 26 if len(drawn) <= 300 else 12
-        coloured = axes.scatter(x, y, size, c=targets[:, 0].tolist(), cmap="viridis", linewidths=0)
-        bar = figure.colorbar(coloured, ax=axes, shrink=0.85)
-        bar.set_label(target_name(trained), fontsize=TEXT)
-        bar.ax.tick_params(labelsize=TEXT)
-        bar.outline.set_visible(False)
+        draw_values(axes, some, targets[:, 0], target_name(trained))
     draw_square(axes, box, trained.data.features)
     what = f"{len(examples):,} {split} points" + (f" of {len(classes)} classes" if classes else "")
     put_title(figure, headline(trained, what))

@@ -30,6 +30,7 @@ from dlrun.results.continuation import Continuations, Sampling, continued
 from dlrun.results.mistaken_inputs import mistaken_input
 from dlrun.results.predicted_images import PredictedImages, new_files, written_images
 from dlrun.system.file_names import meant_file
+from dlrun.training.calibration import divide, temperatures_of
 from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.checkpoint_entries import WhichWeights
 from dlrun.training.opening import open_model, open_plan
@@ -87,8 +88,16 @@ class Predictions:
 class PredictedPieces:
     """The predictions of a model for inputs that are read, predicted and given piece by piece."""
 
-    def __init__(self, plan: Plan, epoch: int, digest: str, pieces: Iterator[Predictions]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        epoch: int,
+        digest: str,
+        pieces: Iterator[Predictions],
+        temperatures: Sequence[float] = (),
+    ) -> None:
         self.plan, self.epoch, self.digest, self._pieces = plan, epoch, digest, pieces
+        self.temperatures = list(temperatures)  # by which outputs are divided, of each copy
 
     @property
     def unit(self) -> str:
@@ -173,6 +182,11 @@ def predict_files(
         names = [name for piece in read for name in piece.names]
         return Continuations(plan, epoch, saved.digest, names, prompts, more)
 
+    temperatures, note = temperatures_of(saved, path)
+    plan.data.notes.extend([note] * bool(note))
+    if temperatures:
+        divide(model, temperatures)
+
     def predicted() -> Iterator[Predictions]:
         for piece in chain([first], pieces):
             further: dict[str, Tensor] = {}
@@ -188,7 +202,7 @@ def predict_files(
             yield Predictions(plan, epoch, saved.digest, piece.names, outputs, refused, columns, far, further)
         plan.data.notes.extend(far_images.notes)
 
-    return PredictedPieces(plan, epoch, saved.digest, predicted())
+    return PredictedPieces(plan, epoch, saved.digest, predicted(), temperatures)
 
 
 def _predicted_images(

@@ -44,7 +44,9 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
     column = "trainset" if split == "train" else split  # train_* are running means of an epoch
     baselines = trained.baselines(split)
     ending = AVERAGED * (trained.weights_taken == "averaged")
-    recorded = {figure: _recorded(saved, f"{column}_{figure}{ending}", len(seeds)) for figure in figures}
+    # Those of training had no temperatures.
+    compared = [] if trained.temperatures else figures
+    recorded = {figure: _recorded(saved, f"{column}_{figure}{ending}", len(seeds)) for figure in compared}
     return {
         "run": trained.run.name if trained.run else None,
         "checkpoint": str(path),
@@ -56,6 +58,7 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
             else {}
         ),
         **({"weights": taken} if (taken := trained.weights_taken) else {}),
+        **({"temperatures": trained.temperatures} if trained.temperatures else {}),
         "split": None if trained.given else split,
         **({"on": trained.source} if trained.given else {}),
         **_summarised(figures, seeds, trained.loaded[split]),

@@ -105,7 +105,9 @@ def _draw_plot(
                 write_atomically(path, lambda file: file.write(moving.read_bytes()))
             return path
     except Exception as error:
-        reason = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, UserError):
+            reason = f"{error.what}; {error.fix}" if error.fix else error.what
         if _own_file(trained, choice):
             reason += f" (in your file {own_place(error) or _own_file(trained, choice)})"
         warn(f"the plot {choice.name} was not drawn: {reason}")

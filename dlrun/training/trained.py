@@ -51,6 +51,7 @@ class Trained:
     given: str = ""  # the split that is other data
     source: str = ""  # and the file or folder of it
     weights_taken: WhichWeights | None = None  # by the model, if its run averaged weights
+    temperatures: list[float] = field(default_factory=list)  # by which outputs are divided, of each copy
     no_baselines: str = ""  # the reason why other data have none that learn from the training data
 
     @property
@@ -160,7 +161,7 @@ class Trained:
             saved = load_checkpoint(path)
             model = self.plan.model()
             load_weights(model, saved.state["model"], path)
-            yield replace(self, model=model, epoch=saved.state["epoch"], _outputs={})
+            yield replace(self, model=model, epoch=saved.state["epoch"], temperatures=[], _outputs={})
 
 
 @torch.no_grad()

@@ -152,7 +152,8 @@ def test_the_examples_name_what_there_is(
     Path("my_parts").mkdir()
     runs = ("--runs-dir", "runs")
     for _ in range(2):  # spiral_relu-001 and -002
-        assert dlrun("train", tiny, "--name", "spiral_relu", *runs, "epochs=1").code == 0
+        words = ("epochs=2", "dataset.valid_fraction=0.3")
+        assert dlrun("train", tiny, "--name", "spiral_relu", *runs, *words).code == 0
     every = [shlex.split(example)[1:] for examples in EXAMPLES.values() for example in examples]
     every.sort(key=lambda words: (words[0] != "init", words[0] == "rm"))  # init writes my.yaml
     for name, *words in (each for each in every if not any(word.endswith(ELSEWHERE) for word in each)):
@@ -164,7 +165,7 @@ def test_the_examples_name_what_there_is(
             done = dlrun(name, *runs, "--dry-run", tiny, *words[1:])
         elif name == "lr":  # --apply needs more steps than a test has time for
             done = dlrun(name, *runs, tiny, *(word for word in words[1:] if word != "--apply"), "--steps", 20)
-        elif name in ("eval", "plot", "compare", "runs", "rm", "diff", "reproduce"):
+        elif name in ("eval", "calibrate", "plot", "compare", "runs", "rm", "diff", "reproduce"):
             done = dlrun(name, *runs, *["--yes"] * (name == "rm"), *words)
         else:
             done = dlrun(name, *words)

@@ -53,6 +53,11 @@ MISTAKES = {
         {"read": "{'train': train, 'valid': test, 'test': test}"},
         'add splits=("train", "test", "valid") to Data',
     ),
+    "a column for one of two features": (
+        {"more": ", features=('a', 'b'), columns=('a',)"},
+        "Data states 2 features, but columns for 1",
+    ),
+    "columns in a text": ({"more": ", features=('a', 'b'), columns='ab'"}, "states columns='ab'"),
     "a further column": (
         {"inputs": "x", "targets": "y, {'date': y[:3]}"},
         "aside['date'] needs a figure for each",

@@ -113,6 +113,22 @@ def test_the_commands_on_cross_validation_train_and_compare(dlrun: Callable[...,
     )
 
 
+def test_the_plots_of_its_commands_have_the_options_that_they_name() -> None:
+    parts = Parts()
+    commands = [
+        line
+        for block in under("Look into a model")
+        for line in block.splitlines()
+        if line.startswith("dlrun plot last ")
+    ]
+    assert len(commands) > 2
+    for command in commands:
+        for word in shlex.split(command)[3:]:
+            name, _, option = word.partition("=")[0].partition(".")
+            assert not option or option in parts.part("plots", name).options, command
+            parts.part("plots", name)
+
+
 def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:
     parts = Parts()
     names = {name for kind in KINDS for name in parts.names(kind)} | {"norm", "value", "agc", "pretrained"}
@@ -127,6 +143,7 @@ def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:
         *kinds, name = token.partition(":")[0].split(".")
         value = token.partition(": ")[2]
         known = name in KEYS or name in names or name in options or token in (*FILES, "FILE")
-        assert known or token.startswith(("dlrun train ", "dlrun data", "dlrun lr ", "--max-time ")), token
+        commands = [f"dlrun {command}" for command in ("train", "data", "lr", "plot", "eval", "calibrate")]
+        assert known or token.startswith((*commands, "--max-time ")), token
         assert all(kind in KEYS for kind in kinds) or token in FILES, token
         assert name not in KINDS or not value.isidentifier() or value in parts.names(name), token

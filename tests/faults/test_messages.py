@@ -61,6 +61,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "train": ("dlrun.training.experiment.fit", ("train", "{tiny}")),
     "resume": ("dlrun.training.experiment.fit", ("resume", "tiny-001", "epochs=9")),
     "eval": ("dlrun.training.evaluation.evaluate_run", ("eval", "tiny-001")),
+    "calibrate": ("dlrun.results.calibration.calibrate", ("calibrate", "tiny-001")),
     "predict": ("dlrun.results.prediction.new_inputs", ("predict", "tiny-001", "{tiny}")),
     "plot": ("dlrun.training.opening.open_checkpoint", ("plot", "tiny-001", "curves")),
     "data": ("dlrun.results.preview.dataset_facts", ("data", "{tiny}")),

@@ -38,6 +38,7 @@ MISTAKEN = {
 COMMANDS = (
     "eval {}",
     "plot {}",
+    "calibrate {}",
     "predict {} rent.csv",
     "resume {}",
     "reproduce {}",

@@ -112,3 +112,13 @@ def test_the_picture_of_another_split_has_a_file_of_its_own(tmp_path: Path) -> N
     names = {split: picture_name(model, choice) for split, choice in of.items()}
     assert names == {"auto": "mistakes.png", "train": "mistakes_train.png", "test": "mistakes_test.png"}
     assert picture_name(model, Choice("curves", {})) == "curves.png"
+
+
+def test_a_plot_that_cannot_be_drawn_says_what_to_do_instead(tmp_path: Path) -> None:
+    model, _ = pictures_of("ab", tmp_path)
+    options = model.plan.parts.part("plots", "occlusion").defaults | {"split": "test", "size": 2, "stride": 3}
+    said: list[str] = []
+    path = tmp_path / "occlusion.png"
+    assert draw_plots(model, [(Choice("occlusion", options), path)], said.append) == [None]
+    assert said[0].endswith("3 apart, leave pixels uncovered; choose a stride of at most 2")
+    assert not path.exists()

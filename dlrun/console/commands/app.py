@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from dlrun.console.commands import evaluate, init, look, new, runs, sweep, train, tune
+from dlrun.console.commands import calibrate, evaluate, init, look, new, runs, sweep, train, tune
 from dlrun.console.commands.examples import epilog
 from dlrun.console.commands.other_words import command_instead, option_instead
 from dlrun.errors import (
@@ -142,6 +142,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "train": train.train,
     "resume": train.resume,
     "eval": evaluate.evaluate,
+    "calibrate": calibrate.calibrate,
     "predict": evaluate.predict,
     "plot": evaluate.plot,
     "data": look.preview,

@@ -73,6 +73,7 @@ def evaluate(
     from dlrun.console.streams import say_json, warn
     from dlrun.results.judged_examples import judged_examples
     from dlrun.system.strict_json import finite
+    from dlrun.training.calibration import take_calibration
     from dlrun.training.evaluation import evaluate_run, keep_report
     from dlrun.training.opening import open_checkpoint, open_given
 
@@ -88,6 +89,7 @@ def evaluate(
         trained, saved = open_given(path, found, words, own_parts, data_dir, on, progress, warn, weights)
     else:
         trained, saved = open_checkpoint(path, found, words, own_parts, data_dir, progress, warn, weights)
+    trained = take_calibration(trained, saved, path)
     chosen = trained.given or split or "test"
     for note in trained.data.notes:
         warn(note)
@@ -163,8 +165,9 @@ def predict(
     A class for each pixel is written as a PNG file of class numbers with a palette, a reconstruction of an
     image as a PNG file.
     """
+    from dlrun.console.numbers import said_temperatures
     from dlrun.console.predictions import print_predictions, print_predictions_csv
-    from dlrun.console.streams import say_json, warn
+    from dlrun.console.streams import err, print_line, say_json, warn
     from dlrun.results.continuation import Sampling
     from dlrun.results.prediction import PROBLEM, PredictedPieces, predict_files
     from dlrun.system.strict_json import finite
@@ -204,12 +207,17 @@ def predict(
             problems, first = problems + 1, first or row[PROBLEM]
     for note in predicted.plan.data.notes:
         warn(note)
+    temperatures = predicted.temperatures if isinstance(predicted, PredictedPieces) else []
+    calibrated = {"temperatures": temperatures} if temperatures else {}
+    if temperatures and not json:
+        print_line(f"calibrated probabilities: {said_temperatures(temperatures)}", err())
     if json:
         told = {
             "run": found.name if found else None,
             "checkpoint": str(path),
             "sha256": predicted.digest,
             "epoch": predicted.epoch,
+            **calibrated,
             "unit": predicted.plan.data.unit,
             "predictions": shown,
         }
@@ -250,6 +258,7 @@ def plot(
     from dlrun.config.data_paths import moved_data
     from dlrun.console.streams import warn
     from dlrun.system.files import ANOTHER_OUT, make_folder
+    from dlrun.training.calibration import take_calibration
     from dlrun.training.opening import open_checkpoint
 
     path, found = checkpoint_of(run, checkpoint, runs_dir)
@@ -260,8 +269,11 @@ def plot(
     names = [word for word in names or () if word not in overrides]
     words = with_options([*overrides, *([f"plots={_plots(names)}"] if names else [])], device=device)
     progress = progress_unless(quiet=False)
-    trained, _ = open_checkpoint(path, found, words, parts_of(parts), data_dir, progress, warn, weights)
-    for note in filter(None, [moved_data(trained.plan.config), *_about_seen(trained)]):
+    trained, saved = open_checkpoint(path, found, words, parts_of(parts), data_dir, progress, warn, weights)
+    told = len(trained.data.notes)
+    trained = take_calibration(trained, saved, path)
+    of_calibration = trained.data.notes[told:]
+    for note in filter(None, [moved_data(trained.plan.config), *_about_seen(trained), *of_calibration]):
         warn(note)
     if not trained.plan.plots:
         warn(f"no plots are named, by the run's config either: name some, as in dlrun plot {run} curves")

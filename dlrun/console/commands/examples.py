@@ -15,6 +15,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dlrun eval last --on new.csv",
         "dlrun eval last --split test --csv",
     ),
+    "calibrate": ("dlrun calibrate last", "dlrun calibrate last --remove"),
     "predict": ("dlrun predict last photos/ more.png", "dlrun predict last new.csv --csv"),
     "plot": ("dlrun plot last", "dlrun plot last decision_regions.split=test --out pictures"),
     "data": ("dlrun data temps", "dlrun data my.yaml dataset.path=table.csv"),

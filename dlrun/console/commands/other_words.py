@@ -17,6 +17,7 @@ from dlrun.system.processes import quoted
 COMMANDS = {
     "train": ("fit", "run", "start", "main", "learn"),
     "eval": ("test", "evaluate", "validate", "val", "score"),
+    "calibrate": ("calibration", "temperature-scaling"),
     "predict": ("infer", "inference", "prediction"),
     "plot": ("plots", "draw", "visualize", "visualise"),
     "data": ("dataset", "preview", "inspect"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, get_args
@@ -241,21 +241,30 @@ class Encoding:
 
     def features(self, options: TableOptions) -> tuple[str, ...]:
         """The name of each input: `temp_1`, `week=Fri`, `sin(year)`, `age is missing`."""
-        names: list[str] = []
-        for column in self.columns:
-            values = self.categories.get(column)
-            names += [column] if values is None else [f"{column}={value}" for value in values]
-            names += [f"{column}: other"] * (column in self.others)
-            names += [
-                f"{wave}({cycle} of {column})" for cycle in self.dates.get(column, ()) for wave in _WAVES
-            ]
-        names += [f"{wave}({cycle})" for cycle in options.date_cycles for wave in _WAVES]
-        names += [f"{column} is missing" for column in self.indicators]
+        names = [name for name, _ in self._named(options)]
         if len(set(names)) < len(names):
             twice = next(name for name, count in Counter(names).items() if count > 1)
             fix = "rename that column, or list it under ignore"
             raise UserError(f"two inputs are called {twice[:40]!r}", fix=fix)
         return tuple(names)
+
+    def columns_of_features(self, options: TableOptions) -> tuple[str, ...]:
+        """The column that each input is made from: `week` of `week=Fri`, of waves that of the date."""
+        return tuple(column for _, column in self._named(options))
+
+    def _named(self, options: TableOptions) -> Iterator[tuple[str, str]]:
+        """Yield the name of each input and its column."""
+        for column in self.columns:
+            values = self.categories.get(column)
+            names = [column] if values is None else [f"{column}={value}" for value in values]
+            names += [f"{column}: other"] * (column in self.others)
+            names += [
+                f"{wave}({cycle} of {column})" for cycle in self.dates.get(column, ()) for wave in _WAVES
+            ]
+            yield from ((name, column) for name in names)
+        for cycle in options.date_cycles:
+            yield from ((f"{wave}({cycle})", ", ".join(options.date)) for wave in _WAVES)
+        yield from ((f"{column} is missing", column) for column in self.indicators)
 
     def are_numbers(self, options: TableOptions) -> Tensor:
         """A mask (features,): True for inputs that are numbers or dates of the table, not 0 or 1 or waves."""

@@ -112,6 +112,7 @@ def table_data(read: Read, options: TableOptions, known: Mapping[str, Any] | Non
         read=partial(dict, splits) if splits else partial(dataset.read, partial(read, options.texts)),
         classes=encoding.classes,
         features=features,
+        columns=encoding.columns_of_features(options),
         date_features=tuple(encoding.dates),
         target="" if options.other_targets else options.target,
         target_names=options.targets if options.other_targets else (),

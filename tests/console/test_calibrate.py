@@ -1,0 +1,75 @@
+"""`dlrun calibrate`, and what eval, predict and plot say afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SMALL = """\
+name: small
+dataset: {name: csv, path: PATH, target: kind, task: classification, valid_fraction: 0.3}
+architecture: {name: mlp, hidden: [4]}
+loss: cross_entropy
+optimizer: {name: adam, lr: 0.05}
+epochs: 3
+batch_size: 16
+metrics: [accuracy, log_loss]
+device: cpu
+plots: []
+"""
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A table whose classes overlap."""
+    rows = [f"{x % 7},{(3 * x) % 5},{'ab'[(x % 7 + x % 3) > 4]}" for x in range(120)]
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(["x,y,kind", *rows]) + "\n")
+    (tmp_path / "small.yaml").write_text(SMALL.replace("PATH", str(path)))
+    return path
+
+
+def test_eval_and_predict_use_the_temperature_and_say_so(table: Path, dlrun: Callable[..., Any]) -> None:
+    assert dlrun("train", table.parent / "small.yaml").code == 0
+    raw = json.loads(dlrun("eval", "last", "--split", "valid", "--json").out)
+    shares = [
+        row["probability"] for row in json.loads(dlrun("predict", "last", table, "--json").out)["predictions"]
+    ]
+    done = dlrun("calibrate", "last")
+    assert done.code == 0 and "temperature " in done.out and "test_ece" in done.out
+    [temperature] = json.loads(dlrun("calibrate", "last", "--json").out)["temperatures"]
+    found = json.loads(dlrun("eval", "last", "--split", "valid", "--json").out)
+    assert found["temperatures"] == [temperature] and found["recorded"] == {} and raw["recorded"]
+    assert found["metrics"]["accuracy"] == raw["metrics"]["accuracy"]
+    assert found["metrics"]["log_loss"] != raw["metrics"]["log_loss"]
+    told = json.loads(dlrun("predict", "last", table, "--json").out)
+    assert told["temperatures"] == [temperature]
+    assert all(one["probability"] != other for one, other in zip(told["predictions"], shares, strict=True))
+    said = dlrun("predict", "last", table)
+    assert f"calibrated probabilities: temperature {temperature:.3g}" in said.err
+    assert f"temperature {temperature:.3g}, " in dlrun("eval", "last").out
+    assert "temperatures" not in raw
+    assert dlrun("calibrate", "last", "--remove").code == 0
+    assert json.loads(dlrun("eval", "last", "--split", "valid", "--json").out) == raw
+    again = dlrun("calibrate", "last", "--remove")
+    assert again.code == 2 and "was not calibrated" in again.err
+
+
+def test_a_picture_of_a_calibrated_model_says_so(
+    table: Path, dlrun: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlrun.drawing import style
+
+    titles: list[str] = []
+    put_title = style.titled
+    monkeypatch.setattr(style, "titled", lambda figure, text: titles.append(text) or put_title(figure, text))
+    assert dlrun("train", table.parent / "small.yaml").code == 0
+    assert dlrun("plot", "last", "confusion_matrix").code == 0
+    assert dlrun("calibrate", "last").code == 0
+    assert dlrun("plot", "last", "confusion_matrix").code == 0
+    before, after = titles
+    assert "calibrated" not in before and " · calibrated · " in after
