@@ -107,6 +107,10 @@ RARE = (
     "The third arm has 50 points beside 1,000 on each other, and each of them counts as five in the loss. "
     "Without these weights F1 is lower, because most points of that arm are taken for another's."
 )
+TRANSFER = (
+    "Two hundred sketches, 20 of each symbol: learnt from nothing in 20 epochs, and in 5 from the weights of "
+    "symbols_filled, which has seen the same symbols in another look."
+)
 PICTURES = [
     Picture("spiral_linear.png", "spiral_linear", "decision_regions"),
     Picture("spiral_relu.png", "spiral_relu", "decision_regions"),
@@ -210,6 +214,10 @@ EXPERIMENTS = [
         "mnist_sigmoid_ce", "learns faster than with squared error", ("test_accuracy",), note=SIGMOIDS
     ),
     Experiment("mnist_cnn", "–", ("test_loss", "test_accuracy"), seeds=1),
+    Experiment("mnist_cnn_mixup", "–", ("test_loss", "test_accuracy"), seeds=1),
+    Experiment("symbols_filled", "–", ("test_loss", "test_accuracy"), seeds=1),
+    Experiment("symbols_sketched", "–", ("test_loss", "test_accuracy"), seeds=5, note=TRANSFER),
+    Experiment("symbols_finetuned", "–", ("test_loss", "test_accuracy"), seeds=5, note=TRANSFER),
     Experiment("mnist_vit", "–", ("test_loss", "test_accuracy"), seeds=1),
     Experiment("mnist_autoencoder", "–", ("test_rmse", "test_loss")),
     Experiment("segmentation_unet", "–", ("test_accuracy", "test_iou")),
@@ -419,7 +427,7 @@ def duration(seconds: float) -> str:
 def _marks() -> dict[str, str]:
     """The notes below the table, each with its mark."""
     notes = dict.fromkeys(experiment.note for experiment in EXPERIMENTS if experiment.note)
-    return {note: "¹²³⁴⁵⁶"[index] for index, note in enumerate(notes)}
+    return {note: "¹²³⁴⁵⁶⁷⁸⁹"[index] for index, note in enumerate(notes)}
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from inspect import unwrap
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, optim
 
 _LEAST = 1e-12  # a gradient of length 0 moves nothing
 
@@ -42,3 +43,9 @@ def _move(groups: Iterable[Mapping[str, Any]]) -> list[tuple[Tensor, Tensor]]:
     for weight, scaled, group in moved:
         weight.add_(group["rho"] * scaled * (weight.abs() if group["adaptive"] else 1) / length)
     return before
+
+
+@torch.no_grad()
+def step_as(kind: type[optim.Optimizer], optimizer: optim.Optimizer) -> None:
+    """Do the step of a class of PyTorch's, without its wrapper, which would import the compiler."""
+    unwrap(kind.step)(optimizer)

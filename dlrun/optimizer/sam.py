@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, optim
 
-from dlrun.blocks.sharpness import uphill_gradient
+from dlrun.blocks.sharpness import step_as, uphill_gradient
 from dlrun.config.options import Fraction, NonNegative, Positive
 
 
@@ -49,5 +49,5 @@ class SharpnessAwareSGD(optim.SGD):
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
         loss = uphill_gradient(self.param_groups, closure)
-        super().step()
+        step_as(optim.SGD, self)
         return loss

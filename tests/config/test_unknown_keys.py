@@ -156,7 +156,8 @@ def test_an_option_of_another_part_is_said_to_be_one(base: Path) -> None:
         "momentum is an option of optimizer muon, rmsprop, sam, sgd, not of adam"
     ]
     assert (
-        "size is an option of dataset image_folder, shapes, not of spiral" in mistakes(base, ["imgsz=9"])[0]
+        "size is an option of dataset image_folder, shapes, symbols, not of spiral"
+        in mistakes(base, ["imgsz=9"])[0]
     )
 
 

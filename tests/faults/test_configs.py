@@ -21,6 +21,7 @@ from dlrun.config.keys import KEYS, Choice, Config, default_of
 from dlrun.config.loading import config_from_plain, load_config
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.option_types import describe
+from dlrun.config.options import Duration
 from dlrun.config.registry import KINDS, REQUIRED, Parts
 from dlrun.config.strict_yaml import parse, read_file
 from dlrun.errors import UserError
@@ -679,6 +680,8 @@ def some(kind: Any, random: random.Random) -> Any:
     if kind is str:
         return random.choice(TEXTS)
     origin, inside = get_origin(kind), get_args(kind)
+    if kind == Duration:
+        return random.choice(["45s", "1h30m", "0.5d"])
     if origin is Annotated:
         while True:
             value = some(inside[0], random)
@@ -696,6 +699,8 @@ def some(kind: Any, random: random.Random) -> Any:
 
 def _within(value: Any, bound: Any) -> bool:
     sign = type(bound).__name__.lower()
+    if sign == "predicate":
+        return bool(bound.func(value))
     limit = getattr(bound, sign)
     return {"ge": value >= limit, "gt": value > limit, "le": value <= limit, "lt": value < limit}[sign]
 

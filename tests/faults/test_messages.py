@@ -392,7 +392,7 @@ def test_a_name_too_long_for_a_file_names_none(dlrun: Dlrun, trained: Path, word
     done = dlrun(*words)
     assert done.code == 2
     assert re.match("error: (there is no|no config is named|.* is no (file|folder))", done.err)
-    assert len(done.err) < 1000
+    assert len(done.err) < 1200  # the names of all configs among them
 
 
 def test_a_folder_that_is_gone_is_said_to_be(tiny: Path, tmp_path: Path) -> None:

@@ -463,7 +463,7 @@ def test_a_batch_that_does_not_fit_is_said_with_a_smaller_one(
     assert_error(done.err)
     assert done.code == 1, done.err
     assert "out of memory at batch_size 120000" in done.err
-    assert "batch_size=60000" in done.err
+    assert "try micro_batch=60000" in done.err
     run = only_run(runs_dir)
     assert f"resume: dlrun resume {run.folder}" in done.err
     assert run.summary()["status"] == "failed"

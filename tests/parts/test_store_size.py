@@ -144,7 +144,7 @@ def test_training_sees_parts_of_what_is_stored_if_an_augmentation_takes_them(
     if of_stored:
         centres, _ = loaded["train"].batch(indices)
         assert torch.equal(inputs[0][CENTRE], centres[0]), "one preprocessing for both"
-    augment = Augmentation(changes, [0], CPU)
+    augment = Augmentation(changes, [0], CPU, epochs=1)
     augment.begin(1)
     changed, _ = augment(inputs, targets)
     assert isinstance(changed, Tensor)
@@ -164,7 +164,7 @@ def test_a_reconstruction_gives_back_the_part_that_it_was_shown(photos: Path) ->
     )
     loaded = plan.load()
     changes = [change.on(loaded) for change in plan.recipe.augmentations]
-    augment = Augmentation(changes, [0], CPU)
+    augment = Augmentation(changes, [0], CPU, epochs=1)
     augment.begin(1)
     inputs, targets = augment(*training_split(loaded, changes).batch(torch.arange(5).unsqueeze(0)))
     assert isinstance(inputs, Tensor)
