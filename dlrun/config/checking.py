@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from dlrun.config.claims import parse_claim
 from dlrun.config.dumping import as_argument, in_one_line
 from dlrun.config.file_kinds import TABLES
-from dlrun.config.keys import AUTO, SPLITS, Choice, Config, default_of, key_types
+from dlrun.config.keys import AUTO, AVERAGED, NO_AVERAGE, SPLITS, Choice, Config, default_of, key_types
 from dlrun.config.merging import COMMAND_LINE, expanded, located, written
 from dlrun.config.mistakes import ConfigError, Mistake, key_of
 from dlrun.config.option_types import describe, takes_list
@@ -324,6 +324,8 @@ def _check_together(values: dict[str, Any], tree: Located, parts: Parts, note: N
         if metric in metrics[:index]:
             note(("metrics", index), f"{metric} is given a second time")
     columns = [f"{split}_{figure}" for split in SPLITS for figure in ("loss", *metrics)]
+    if (average := values.get("average")) and average.name != NO_AVERAGE:
+        columns += [f"{column}{AVERAGED}" for column in columns if not column.startswith("train_")]
     monitor = values.get("monitor")
     if isinstance(monitor, str):
         if monitor not in columns:

@@ -16,6 +16,8 @@ from dlrun.config.registry import KINDS, REQUIRED, Option, Parts
 from dlrun.config.strict_yaml import Located
 
 SPLITS = ("train", "valid", "test", "trainset")
+AVERAGED = "_average"  # ends the names of the figures of averaged weights
+NO_AVERAGE = "none"  # the part of `average` that keeps no averaged weights
 DATA_PATH = "dataset.path"
 WEIGHTS = "architecture.weights"
 TEACHER_KEY = "loss.teacher"

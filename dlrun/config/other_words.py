@@ -11,15 +11,14 @@ _KEYS = {
     "loss": "criterion loss_fn loss_function loss_func objective losses cost",
     "optimizer": "optim optimiser solver opt optimizers",
     "schedule": "scheduler lr_scheduler lr_schedule learning_rate_scheduler lr_scheduler_type schedulers",
-    "average": "ema weight_averaging model_ema averaging use_ema ema_decay model_averaging swa",
+    "average": "weight_averaging averaging model_averaging",
     "metrics": "metric",
     "augmentations": "augmentation augment transforms transform data_augmentation auto_augment aa",
     "plots": "plot figures pictures",
     "epochs": "epoch max_epochs num_epochs n_epochs nb_epochs num_train_epochs nepochs max_iter max_epoch",
     "batch_size": "batch batchsize bs train_batch_size mini_batch_size minibatch_size minibatch batch_sz "
     "per_device_train_batch_size",
-    "micro_batch": "accumulate_grad_batches gradient_accumulation_steps grad_accum_steps grad_accum "
-    "accumulate accumulation_steps micro_batch_size microbatch microbatch_size",
+    "micro_batch": "micro_batch_size microbatch microbatch_size",
     "evaluation_batch_size": "eval_batch_size val_batch_size valid_batch_size test_batch_size "
     "per_device_eval_batch_size",
     "seeds": "seed random_seed random_state manual_seed rng_seed seed_everything",
@@ -154,6 +153,28 @@ _VALUES = {
     "float64": "fp64 double 64 64_true f64",
 }
 _PAIRS = {"betas": ("beta1", "beta2")}  # options of which another tool makes one
+_ACCUMULATION = "multiply batch_size by it, and set micro_batch to the batch_size of before"
+_EMA = "dlrun's word is average: write average: ema, or average: {name: ema, decay: 0.999}"
+ANSWERS = {  # keys of other tools that are not another word for one key
+    **dict.fromkeys(
+        ("accumulate_grad_batches", "gradient_accumulation_steps", "grad_accum_steps", "grad_accum"),
+        _ACCUMULATION,
+    ),
+    **dict.fromkeys(("accumulate", "accumulation_steps", "gradient_accumulation"), _ACCUMULATION),
+    **dict.fromkeys(("ema", "model_ema", "use_ema", "ema_decay", "ema_momentum", "model_ema_decay"), _EMA),
+    **dict.fromkeys(("swa", "use_swa"), "dlrun's word is average: write average: swa"),
+    **dict.fromkeys(
+        ("max_steps", "total_steps", "num_steps"),
+        "set epochs: 1 and epoch_examples to so many times the batch_size",
+    ),
+    **dict.fromkeys(
+        ("n_splits", "n_folds", "num_folds", "k_folds", "kfold", "cv"),
+        "dlrun train CONFIG --folds 5 trains a run for each fold",
+    ),
+    **dict.fromkeys(
+        ("off_epochs", "mixup_off_epoch", "close_mosaic"), "off_epochs is an option of each augmentation"
+    ),
+}
 NEEDLESS = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "shuffle")
 NAMES_OF_PART = ("type", "class", "class_path", "_target_", "class_name", "kind")
 SECTIONS = (

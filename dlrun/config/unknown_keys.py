@@ -13,6 +13,7 @@ from dlrun.config.merging import COMMAND_LINE, expanded, located, written
 from dlrun.config.option_types import describe
 from dlrun.config.option_values import acceptable, accepts
 from dlrun.config.other_words import (
+    ANSWERS,
     NAMES_OF_PART,
     NEEDLESS,
     SECTIONS,
@@ -173,6 +174,8 @@ def _unknown_key(
     none = f"there is no section {within}" if within else "there is no such key"
     if plainly(key) in NEEDLESS:
         return f"{none}, and none is needed: leave it out", ""
+    if answer := ANSWERS.get(plainly(key)):
+        return f"{none}; {answer}", ""
     is_ours = plainly(key) in types and (within or key.lower() != plainly(key))  # in a section, or batch-size
     ours = plainly(key) if is_ours else key_meant(key)
     kind, option, having = with_option(key, chosen, parts) if not ours else ("", "", [])

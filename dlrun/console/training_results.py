@@ -9,12 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from dlrun.config.keys import AVERAGED
 from dlrun.console.layout import plain_table, print_figures
 from dlrun.console.numbers import duration, number, said_batches, said_trainset
 from dlrun.console.streams import err, out, print_line, print_unbroken
 from dlrun.run_folders.run import DONE
 from dlrun.training.best import said_best
-from dlrun.training.figures import AVERAGED
 
 
 def print_results(
@@ -146,7 +146,11 @@ def print_verdicts(console: Console, summary: Mapping[str, Any]) -> None:
     table = plain_table()
     for heading in ("expected", "measured", "met"):
         table.add_column(heading, justify="left" if heading != "measured" else "right")
-    reasons = dict.fromkeys(claim.get("why") for claim in claims if claim["met"] is None)
+    reasons = {
+        claim["why"]: claim.get("check_judges", True)
+        for claim in claims
+        if claim["met"] is None and claim.get("why")
+    }
     for claim in claims:
         missed = f", missed by {number(claim['missed_by'])}" if claim.get("missed_by") is not None else ""
         met = Text("yes", "green") if claim["met"] else Text(f"no{missed}", "bold red")
@@ -157,5 +161,5 @@ def print_verdicts(console: Console, summary: Mapping[str, Any]) -> None:
         measured = "–" if has_none else number(figure)
         table.add_row(f"{claim['column']} {claim['claim']}", measured, met)
     console.print(table)
-    for why in filter(None, reasons):
-        print_line(f"not judged: {why}; --check judges it", console)
+    for why, check_judges in reasons.items():
+        print_line(f"not judged: {why}{'; --check judges it' * check_judges}", console)

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from dlrun.training.plan import Plan
     from dlrun.training.recipe import Row
     from dlrun.training.state import State
+from dlrun.config.keys import AVERAGED
 from dlrun.console.layout import plain_table
 from dlrun.console.model import print_weights
 from dlrun.console.numbers import compact, duration, number, of_seeds, said_trainset
 from dlrun.console.streams import can_redraw, clean, out, print_line, print_warning
 from dlrun.training.best import said_best
-from dlrun.training.figures import AVERAGED
 
 REFRESH = 0.25  # seconds between refreshes of the live view, at least
 REFRESH_SHARE = 40  # and at least this multiple of the last refresh's duration

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from dlrun.config.keys import AVERAGED
 from dlrun.drawing.baseline_labels import LETTERS, draw_baselines
 from dlrun.drawing.fonts import Picture
 from dlrun.drawing.lines import (
@@ -42,7 +43,7 @@ from dlrun.drawing.style import (
     tidy,
 )
 from dlrun.errors import UserError
-from dlrun.training.figures import AVERAGED, column_name, figure_name
+from dlrun.training.figures import column_name, figure_name
 from dlrun.training.trained import Trained
 
 automatic = True

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dlrun.config.keys import FOLD, FOLDS
+from dlrun.config.keys import AVERAGED, FOLD, FOLDS
 from dlrun.config.registry import Parts
 from dlrun.data.table_files.csv_files import cell
 from dlrun.errors import UserError, nearest, shortened
@@ -195,6 +195,9 @@ def compare_runs(
         notes.append(f"{what}: those of other ones are not compared, for other examples are held out")
     _note_other_losses(measured, metric, notes)
     _note_other_examples(done, metric, notes)
+    averaged = [each for each in done if each.takes_averaged and f"{metric}{AVERAGED}" in each.columns()]
+    if averaged:
+        notes.append(f"of runs that take averaged weights, {metric} is the figure of those")
     _note_versions(done, notes)
     if ranked and len(groups) > 1 and metric.removeprefix("best.").startswith("train"):
         notes.append(_said_of_training(metric, done))
@@ -276,7 +279,7 @@ def _grouped(
         if status == "diverged":
             group.diverged.append(name)
             continue
-        figures = {each.replicate(seed): figure for seed, figure in each.of_seeds(metric).items()}
+        figures = {each.replicate(seed): figure for seed, figure in each.of_taken_weights(metric).items()}
         if again := [key for key in figures if key in group.values]:
             is_same = all(figures[key] == group.values[key] for key in again)
             numbers = f"seed{'s' if len(again) > 1 else ''} {some([said_replicate(key) for key in again])}"
@@ -389,8 +392,8 @@ def _said_of_training(metric: str, records: Iterable[Record]) -> str:
 
 
 def figure_of(metric: str) -> str:
-    """The metric of a column, without its split: `accuracy` for best.test_accuracy."""
-    return metric.removeprefix("best.").partition("_")[2]
+    """The metric of a column, without its split: `accuracy` for best.test_accuracy_average."""
+    return metric.removeprefix("best.").partition("_")[2].removesuffix(AVERAGED)
 
 
 def _usual(records: Sequence[Record], ranked: bool) -> str:

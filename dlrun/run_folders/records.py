@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,7 +12,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dlrun.config.keys import DATA_PATH, FOLD, FOLDS, KEYS, TEACHER_KEY, WEIGHTS, flat_config, with_defaults
+from dlrun.config.keys import (
+    AVERAGED,
+    DATA_PATH,
+    FOLD,
+    FOLDS,
+    KEYS,
+    TEACHER_KEY,
+    WEIGHTS,
+    flat_config,
+    with_defaults,
+)
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.strict_yaml import read_file
 from dlrun.errors import UserError, in_full, meant, nearest, shortened
@@ -94,9 +104,18 @@ class Record:
 
         The `seconds` are those of the whole run, under its first seed.
         """
-        figures = self._figures()
+        figures: Mapping[str, Sequence[float | None]] = self._figures()
         of_seeds = zip(self.summary.get("seeds", ()), figures.get(column, ()), strict=False)
         return {seed: value for seed, value in of_seeds if value is not None and abs(value) < LARGEST}
+
+    def of_taken_weights(self, column: str) -> dict[int, float]:
+        """The same as `of_seeds`, of averaged weights if the run takes those and has their figures."""
+        return (self.of_seeds(f"{column}{AVERAGED}") if self.takes_averaged else {}) or self.of_seeds(column)
+
+    @property
+    def takes_averaged(self) -> bool:
+        """True if averaged weights are those that the run evaluates and predicts with."""
+        return bool(at(self.summary, "average", "taken") == "averaged")
 
     def columns(self) -> list[str]:
         """The columns that were measured, each also as best.COLUMN, and `seconds`."""

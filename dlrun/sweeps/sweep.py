@@ -217,7 +217,7 @@ def standing(trial: Trial, sweep: Sweep) -> RunProgress:
     summary = trial.run.summary()
     status = trial.run.status(summary) if summary else "waiting"
     epoch, epochs = summary.get("epochs"), summary.get("planned_epochs")
-    figures = Record(trial.run, {}, summary).of_seeds(sweep.metric)
+    figures = Record(trial.run, {}, summary).of_taken_weights(sweep.metric)
     error = summary.get("error")
     if trial.number is not None and trial.number in sweep.given_up:
         status = "given up"

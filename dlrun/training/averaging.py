@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -91,8 +93,24 @@ class Averaging:
 
     share: Callable[[int], float] | None = None  # of the number of steps or epochs so far
     of_epochs: bool = False
+    takes_epochs: bool = False  # True if the share depends on the length of the run, its `epochs`
     updates_bn: bool = False
     freezing: Freezing = Freezing()
+
+    def at_length(self, epoch: int, epochs_before: int) -> Literal["same", "latest", "other"]:
+        """The averaged weights after an epoch at this length of the run, where those are of another one.
+
+        They are the same, or the latest weights, because averaging has not begun by then, or other ones.
+        """
+        if not (self.share and self.takes_epochs and self.of_epochs):
+            return "same"
+        rule: Any = self.share
+        before = partial(rule, epochs=epochs_before)
+        old, new = ([share(number) for number in range(1, epoch + 1)] for share in (before, self.share))
+        begun = max((number for number, share in enumerate(new, 1) if share == 0), default=1)
+        if old[begun - 1 :] == new[begun - 1 :]:
+            return "same"
+        return "latest" if begun == epoch else "other"
 
     def after_step(self, average: AveragedWeights | None, step: int) -> None:
         """Average the weights after a step of the run, of which the first is 1."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from dlrun.config.keys import AVERAGED
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Split
-from dlrun.training.figures import AVERAGED
 from dlrun.training.plan import CLASS_WEIGHT, Plan
 
 _SAME = 1e-4  # relative difference of figures that count as equal

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from dlrun.blocks.tasks import Report
-from dlrun.config.keys import Choice
+from dlrun.config.keys import AVERAGED, Choice
 from dlrun.data.example_weights import parted, wide
 from dlrun.data.examples import Split
 from dlrun.data.loaded import Chosen
@@ -19,7 +19,6 @@ from dlrun.errors import UserError
 from dlrun.training.baselines import reported_recipe
 from dlrun.training.beside_baselines import said_worst, shortfalls
 from dlrun.training.checkpoint import Checkpoint
-from dlrun.training.figures import AVERAGED
 from dlrun.training.loop import predictions
 from dlrun.training.meters import meter_for
 from dlrun.training.ownership import how_foreign

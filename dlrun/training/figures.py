@@ -7,7 +7,8 @@ from math import isfinite, nan
 from statistics import fmean, stdev
 from typing import Any
 
-AVERAGED = "_average"  # ends the names of figures of averaged weights
+from dlrun.config.keys import AVERAGED
+
 _SPLITS = {"train": "training", "trainset": "training", "valid": "validation", "test": "test"}
 _NAMES = {
     "r2": "R²",

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlrun.config.keys import AVERAGED
 from dlrun.data.batches import Batches
 from dlrun.data.examples import Split
 from dlrun.data.loaded import Loaded
@@ -21,7 +22,6 @@ from dlrun.data.trees import Tree, expanded, joined
 from dlrun.system.randomness import generator
 from dlrun.training.augmentation import Augmentation, training_split
 from dlrun.training.copies import Copies
-from dlrun.training.figures import AVERAGED
 from dlrun.training.hardware import Hardware
 from dlrun.training.meters import meter_for
 from dlrun.training.micro_batches import MicroBatches

@@ -13,7 +13,7 @@ from torch import nn
 
 from dlrun.blocks.tasks import LossPart, Task
 from dlrun.config.data_paths import moved_data
-from dlrun.config.keys import Choice, Config
+from dlrun.config.keys import AVERAGED, Choice, Config
 from dlrun.config.registry import KINDS, Parts
 from dlrun.data.examples import EVALUATION_BATCH, NO_VALID, Data, Examples
 from dlrun.data.loaded import Loaded
@@ -24,7 +24,6 @@ from dlrun.training import fast_paths
 from dlrun.training.averaging import AVERAGE, AveragedWeights
 from dlrun.training.best import said_best
 from dlrun.training.copies import Apart, Copies, Stacked
-from dlrun.training.figures import AVERAGED
 from dlrun.training.hardware import Hardware, choose_threads
 from dlrun.training.kept_epochs import Keeping
 from dlrun.training.layers import Layers

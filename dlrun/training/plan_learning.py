@@ -10,12 +10,11 @@ from torch import nn
 
 from dlrun.blocks.epochs import rising
 from dlrun.blocks.tasks import LossPart
-from dlrun.config.keys import Config
+from dlrun.config.keys import AVERAGED, NO_AVERAGE, Config
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data
 from dlrun.errors import UserError
 from dlrun.training.averaging import Averaging
-from dlrun.training.figures import AVERAGED
 from dlrun.training.freezing import Freezing, freezing_of
 from dlrun.training.layers import skeleton
 from dlrun.training.named_parts import part_named, prefix_of
@@ -25,8 +24,6 @@ from dlrun.training.plan import usual_monitor
 from dlrun.training.recipe import Schedule
 from dlrun.training.trials import try_average, try_optimizer, try_schedule
 from dlrun.training.weight_groups import Group, WeightGroups, factors_by_depth, without_decay
-
-NO_AVERAGE = "none"  # the part of `average` that keeps no averaged weights
 
 
 def optimizer_part(config: Config, parts: Parts, data: Data, loss: LossPart) -> OptimizerPart:
@@ -149,7 +146,8 @@ def averaging_of(noting: Noting, config: Config, parts: Parts, data: Data, freez
         if data.evaluation_split is None and not config.evaluate_train_every:
             what = "averaged weights are never measured: the data have no validation and no test split"
             raise UserError(what, fix="set evaluate_train_every: 1")
-    return Averaging(share, of_epochs, about.constants.get("update_bn") is True, freezing)
+    updates_bn, takes_epochs = about.constants.get("update_bn") is True, "epochs" in about.takes
+    return Averaging(share, of_epochs, takes_epochs, updates_bn, freezing)
 
 
 def what_is_frozen(noting: Noting, config: Config, build: Callable[[], nn.Module], prefix: str) -> Freezing:

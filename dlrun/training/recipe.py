@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dlrun.blocks.tasks import Measure, Metric
+from dlrun.config.keys import AVERAGED
 from dlrun.data.batches import Sampling
 from dlrun.data.examples import EVALUATION_BATCH
 from dlrun.data.trees import Tree
 from dlrun.training.augmentation import Augment
 from dlrun.training.averaging import Averaging
-from dlrun.training.figures import AVERAGED
 from dlrun.training.freezing import Freezing
 
 Row = dict[str, list[float]]  # measured column -> one figure for each copy

@@ -133,6 +133,9 @@ def restore(state: State, saved: Checkpoint, plan: Plan, run: Run) -> None:
         reason = str(error).splitlines()[-1].strip() if str(error) else type(error).__name__
     else:
         go_on_with_more_patience(plan, state)
+        length = plan.recipe.averaging.at_length(state.epoch, saved.config["epochs"])
+        if state.average and length == "latest":
+            state.average.keep(0.0)
         return
     refused = _refused(f"it does not fit this run: {reason[:_LONGEST_REASON]}", run)
     if plan.parts.folder is None:
@@ -311,6 +314,11 @@ def warnings_of(plan: Plan, elsewhere: str, saved: Checkpoint | None, state: Sta
         yield (
             f"off_epochs of {in_words(off)} are now the last of {config.epochs} epochs: a run of that length "
             "from the start would differ from this one"
+        )
+    if plan.recipe.averaging.at_length(state.epoch, saved.config["epochs"]) == "other":
+        yield (
+            f"the average {config.average.name} goes on from that of {saved.config['epochs']} epochs: a run "
+            f"of {config.epochs} epochs from the start would have others"
         )
     if before := state.evaluation_sizes:
         size = config.evaluation_batch_size

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
+from dlrun.config.keys import AVERAGED
 from dlrun.config.registry import TEACHER
 from dlrun.data.loaded import Loaded
 from dlrun.run_folders.run import Run
@@ -13,7 +14,7 @@ from dlrun.system.git import git_commit
 from dlrun.system.processes import command_line, identity, now
 from dlrun.training.checkpoint_entries import CLASS_WEIGHTS
 from dlrun.training.early_stopping import why_stopped
-from dlrun.training.figures import AVERAGED, summarised
+from dlrun.training.figures import summarised
 from dlrun.training.initial_weights import RECORDED
 from dlrun.training.plan import Plan
 from dlrun.training.recipe import Row

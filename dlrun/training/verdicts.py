@@ -43,6 +43,7 @@ def verdicts(
                 "met": met,
                 "missed_by": missed,
                 "why": why or None,
+                "check_judges": bool(why) and why != unjudged,
             }
         )
     return found

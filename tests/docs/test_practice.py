@@ -97,7 +97,7 @@ def test_a_student_is_trained_and_judged_as_on_the_page(dlrun: Callable[..., Any
 
 def test_points_are_learnt_by_the_command_of_the_page(dlrun: Callable[..., Any], runs_dir: Path) -> None:
     [command] = under("Embeddings")[0].splitlines()
-    assert dlrun(*shlex.split(command)[1:], "epochs=1", "plots=[]", "evaluate_every=1").code == 0
+    assert dlrun(*shlex.split(command)[1:], "epochs=1", "evaluate_every=1").code == 0
     [run] = runs_in(runs_dir)
     assert 0.9 < run.rows()["test_recall_at_k"][0] <= 1
 

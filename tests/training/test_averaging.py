@@ -28,6 +28,8 @@ from dlrun.data.batches import Batches
 from dlrun.data.trees import single
 from dlrun.errors import CheckpointRefused, UserError
 from dlrun.results.trained_model import load
+from dlrun.run_folders.comparison import compare_runs
+from dlrun.run_folders.records import read_record
 from dlrun.run_folders.run import Run
 from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
 from dlrun.training.evaluation import evaluate_run
@@ -278,3 +280,48 @@ def test_a_run_does_not_go_on_from_averages_that_do_not_fit(tmp_path: Path, wron
     save_checkpoint(run.last, saved)
     with pytest.raises(CheckpointRefused, match="it does not fit this run"):
         go_on(run, changes)
+
+
+# ------------------------------------------------------------------------ beside the rest
+
+
+def test_a_column_of_averaged_weights_is_monitored_and_claimed(tmp_path: Path) -> None:
+    changes = FOUR | VALID | {"average": EMA, "metrics": ["accuracy"]}
+    claims = {"valid_loss_average": "< 100", "best.valid_accuracy_average": ">= 0"}
+    run = trained(planned(**changes, monitor="valid_accuracy_average", expect=claims), tmp_path)
+    assert run.summary()["best"]["monitor"] == "valid_accuracy_average"
+    assert [verdict["met"] for verdict in run.summary()["expect"]] == [True, True]
+    for column in ("train_loss_average", "valid_loss_averaged"):
+        with pytest.raises(ConfigError, match="there is no column"):
+            planned(**changes, monitor=column)
+    with pytest.raises(ConfigError, match="there is no column"):
+        planned(**FOUR | VALID, monitor="valid_loss_average")
+
+
+def test_settings_are_compared_by_the_weights_that_they_take(tmp_path: Path) -> None:
+    runs = [
+        trained(planned(**FOUR | VALID, seeds=[0, 1], metrics=["accuracy"], average=average), tmp_path)
+        for average in ("none", EMA)
+    ]
+    records = [read_record(run) for run in runs]
+    found = compare_runs(records, metric="valid_accuracy")
+    means = [sum(group.values.values()) / 2 for group in found.groups]
+    assert means == [sum(run.rows()[column][-2:]) / 2 for run, column in zip(runs, COLUMNS, strict=True)]
+    assert "of runs that take averaged weights, valid_accuracy is the figure of those" in found.notes
+    assert compare_runs(records[1:], metric="valid_accuracy_average").higher_is_better
+
+
+COLUMNS = ("valid_accuracy", "valid_accuracy_average")
+
+
+def test_a_longer_swa_is_that_of_its_length_or_says_that_it_is_not(tmp_path: Path) -> None:
+    """After 4 of 8 epochs averaging would not have begun, and after 6 of 7 it would have, later."""
+    changes = FOUR | NORM | {"average": SWA}
+    for before, after, is_other in ((4, 8, False), (4, 5, False), (6, 8, True)):
+        unbroken = trained(planned(**changes | {"epochs": after}), tmp_path)
+        run = trained(planned(**changes | {"epochs": before}), tmp_path)
+        go_on(run, changes | {"epochs": after})
+        said = [text for text in run.summary()["warnings"] if "the average swa goes on" in text]
+        assert bool(said) is is_other, (before, after)
+        ours, theirs = (load_checkpoint(each.last).state["average"] for each in (run, unbroken))
+        assert bool(differences(ours, theirs)) is is_other

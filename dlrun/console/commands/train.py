@@ -100,9 +100,18 @@ def train(
     words = with_seeds(words, seed, seeds)
     own_parts = parts_of(parts, quiet=quiet)
     path = find_config(config)
+    if quick and (stop_after is not None or redraw):
+        raise UserError(
+            "--quick is a run of its own", where="command line", fix="leave --stop-after and --redraw out"
+        )
     if folds is not None:
         from dlrun.sweeps.grid import settings_of_folds
 
+        if quick:
+            fix = f"try one fold: --quick dataset.folds={folds} dataset.fold=0"
+            raise UserError(
+                "--quick tries one run, and --folds trains several", where="command line", fix=fix
+            )
         if stop_after is not None or redraw:
             what = "--stop-after and --redraw are for one run, and --folds trains several"
             raise UserError(what, where="command line", fix="leave them out; dlrun plot draws pictures anew")
