@@ -34,7 +34,7 @@ class WrittenNumber:
     place: Place
     has_bom: bool
 
-    def replace(self, value: float) -> str:
+    def set_to(self, value: float) -> str:
         """Write another number in its place, atomically; gives it as it is written now.
 
         Raises RunFailed, with the file unchanged, if the disk refuses.

@@ -35,7 +35,7 @@ def test_only_the_number_changes(tmp_path: Path, text: str, ends: str, bom: byte
     raw = bom + f"# Überschrift\n{text}{REST}".replace("\n", ends).encode()
     path.write_bytes(raw)
     place = written_number(path, RATE)
-    now = place.replace(value)
+    now = place.set_to(value)
     assert load_config(path).optimizer.options["lr"] == value
     start = len(bom) + len(place.before.encode())
     assert path.read_bytes() == raw[:start] + now.encode() + raw[start + len(place.written) :]
@@ -48,7 +48,7 @@ def test_mode_and_link_stay(tmp_path: Path, write: Write) -> None:
     path.chmod(0o640)
     link = tmp_path / "link.yaml"
     link.symlink_to(path)
-    written_number(link, RATE).replace(0.5)
+    written_number(link, RATE).set_to(0.5)
     assert link.is_symlink()
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert load_config(path).optimizer.options["lr"] == 0.5
@@ -57,7 +57,7 @@ def test_mode_and_link_stay(tmp_path: Path, write: Write) -> None:
 def test_a_file_with_a_base_may_have_the_number_itself(write: Write) -> None:
     write("below.yaml", FLOW + REST)
     path = write("above.yaml", "base: below.yaml\noptimizer: {lr: 1e-3}\n")
-    written_number(path, RATE).replace(0.5)
+    written_number(path, RATE).set_to(0.5)
     assert path.read_text() == "base: below.yaml\noptimizer: {lr: 0.5}\n"
 
 

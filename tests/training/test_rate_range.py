@@ -45,7 +45,7 @@ def test_the_losses_are_those_of_a_plain_loop_whose_rate_grows(size: int | str, 
     plan = planned(**ADAMW, **groups, batch_size=size)
     loaded = plan.load()
     model, split = plan.model().copies[0], loaded["train"]
-    batches = Batches(split, plan.recipe.sampling, [0], torch.device("cpu"))
+    batches = Batches(split, plan.recipe.sampling, [0])
     named = dict(model.named_parameters())
     of_bias = [weight for name, weight in named.items() if name.endswith("bias")]
     others = [weight for name, weight in named.items() if not name.endswith("bias")]

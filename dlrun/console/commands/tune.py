@@ -113,7 +113,7 @@ def lr(
         fix = "test again as the warnings say, or set optimizer.lr yourself"
         raise RunFailed(f"{path} is left as it was: {found.doubts[0]}", fix=fix)
     place = written_number(path, RATE)
-    now = place.replace(found.rate)
+    now = place.set_to(found.rate)
     if not json:
         say(f"{place.place}: lr: {place.written} is now {now}")
 
