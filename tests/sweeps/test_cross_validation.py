@@ -210,6 +210,18 @@ def test_models_that_a_teacher_taught_are_judged_out_of_fold(config: Path, tmp_p
     assert found.figures["loss"] == [pytest.approx(fmean(figures))]  # folds of 15 examples
 
 
+def test_it_is_said_beside_the_table_that_a_teacher_knows_examples_of_the_folds(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    words = ["dataset=spiral", "dataset.points=10", "epochs=1"]
+    assert dlrun("train", config, *words, "--name", "tt", "--seed", 0).code == 0
+    taught = "loss={name: kl, teacher: tt}"
+    done = dlrun("train", config, *words, taught, "--folds", 2, "--seeds", 1)
+    assert done.code == 0 and "out of fold, all 30 examples" in done.out
+    said = "warning: folds-001 and 1 more run: the teacher had other data, and may have been trained on"
+    assert done.err.count(said) == done.err.count("the teacher had") == 1
+
+
 def test_a_loss_of_whole_batches_is_of_those_that_the_runs_judged(config: Path, tmp_path: Path) -> None:
     """A split of a spiral is sorted by class, and the task asks for batches of a random order."""
     parts = own_parts(tmp_path, MIXED)
