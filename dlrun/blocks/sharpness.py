@@ -12,7 +12,24 @@ from torch import Tensor, optim
 _LEAST = 1e-12  # a gradient of length 0 moves nothing
 
 
-def uphill_gradient(groups: Iterable[Mapping[str, Any]], closure: Callable[[], Tensor]) -> Tensor:
+def sharpness_aware(made: optim.Optimizer, *, rho: float, adaptive: bool) -> optim.Optimizer:
+    """Let the groups of an optimizer state `rho` and `adaptive`, which `sharpness_aware_step` reads."""
+    for group in made.param_groups:
+        group |= {"rho": rho, "adaptive": adaptive}
+    return made
+
+
+def sharpness_aware_step(
+    optimizer: optim.Optimizer, kind: type[optim.Optimizer], closure: Callable[[], Tensor]
+) -> Tensor:
+    """Do the step of a class of PyTorch's along the gradient uphill, and return the loss before it."""
+    loss = _uphill_gradient(optimizer.param_groups, closure)
+    with torch.no_grad():
+        unwrap(kind.step)(optimizer)  # PyTorch's wrapper would import its compiler
+    return loss
+
+
+def _uphill_gradient(groups: Iterable[Mapping[str, Any]], closure: Callable[[], Tensor]) -> Tensor:
     """Give weights the gradient that they have a step of length rho uphill, and return the loss before it.
 
     The step is e = rho · g / ‖g‖, of an `adaptive` group e = rho · w² g / ‖w g‖; the norm is that of all
@@ -43,9 +60,3 @@ def _move(groups: Iterable[Mapping[str, Any]]) -> list[tuple[Tensor, Tensor]]:
     for weight, scaled, group in moved:
         weight.add_(group["rho"] * scaled * (weight.abs() if group["adaptive"] else 1) / length)
     return before
-
-
-@torch.no_grad()
-def step_as(kind: type[optim.Optimizer], optimizer: optim.Optimizer) -> None:
-    """Do the step of a class of PyTorch's, without its wrapper, which would import the compiler."""
-    unwrap(kind.step)(optimizer)

@@ -99,8 +99,9 @@ class Task:
     `are_inputs_targets` the targets are the inputs. If a model `continues` texts, the class at each place is
     the token that follows, which no output before it may have seen. One that `is_evaluated_shuffled` has
     batches of a fixed random order, for a loss that compares the examples of a batch, and its guesses have
-    metrics alone. `metrics` and `plots` are those that `dlrun eval` adds to the config's. If predictions are
-    images, `image_name` says what one is, such as mask.
+    metrics alone. If it `has_own_space`, outputs of one model are not compared with those of another.
+    `metrics` and `plots` are those that `dlrun eval` adds to the config's. If predictions are images,
+    `image_name` says what one is, such as mask.
     """
 
     decision: Decision | None = None
@@ -108,6 +109,7 @@ class Task:
     are_inputs_targets: bool = False
     continues: bool = False
     is_evaluated_shuffled: bool = False
+    has_own_space: bool = False
     metrics: tuple[str, ...] = ()
     plots: tuple[str, ...] = ()
     image_name: str = ""

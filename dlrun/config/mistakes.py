@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dlrun.config.strict_yaml import Place
-from dlrun.errors import UserError, one_line
+from dlrun.errors import UserError, first_few, one_line
 
 _LIST = re.compile(r" \(there are: [^()]*\)")
 _MOST_SAID = 20  # without --debug
@@ -44,6 +44,11 @@ class ConfigError(UserError):
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         super().__init__(f"{source}: {count}")
         self.mistakes = list(mistakes)
+
+    @property
+    def inline(self) -> str:
+        """The first mistake, and the number of the others, to be used inside a line."""
+        return first_few([str(mistake) for mistake in self.mistakes], 1)
 
     def __str__(self) -> str:
         return "\n".join([self.what, *_said(self.mistakes)])

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 from dlrun.console.comparison import print_comparison
 from dlrun.console.layout import headings, plain_table
 from dlrun.console.numbers import duration, of_seeds, seeds_text, short_text, yaml_text
-from dlrun.console.streams import clean, err, out, print_line, print_unbroken
+from dlrun.console.streams import clean, err, out, print_line, print_unbroken, print_warning
 from dlrun.console.sweep_view import counted
 from dlrun.run_folders.sweep_folder import OUT_OF_FOLD
 
+_MISTAKES = re.compile(r": \d+ mistakes?$")
 MOST_FAILURES = 3  # different errors of a sweep that are printed
+MOST_WARNINGS = 5
 
 
 def print_dry_run(prepared: SweepPlan, found: Estimate) -> None:
@@ -66,6 +68,7 @@ def print_sweep_results(ended: SweepOutcome, ranked: Comparison | None, command:
     console = out()
     if ranked:
         print_comparison(ranked)
+    print_warnings(ended)
     print_failures(ended, "")
     stopped = "stopped by a signal: " if ended.signal else ""
     print_unbroken(f"{stopped}{counted(ended.progress)}: {ended.sweep.folder}", console)
@@ -100,14 +103,31 @@ def _given_up(ended: SweepOutcome) -> Iterator[str]:
         yield f"given up after epoch {first.epoch}/{first.epochs}: {values}"
 
 
+def print_warnings(ended: SweepOutcome) -> None:
+    """Print on stderr the warnings of a cross-validation, each once with the number of runs.
+
+    Of another sweep only those of all its runs: it tries settings of which some do badly.
+    """
+    is_of_one = ended.sweep.is_cross_validation
+    found = [own for own in ended.warnings.items() if is_of_one or len(own[1]) == len(ended.progress)]
+    for text, (first, *others) in found[:MOST_WARNINGS]:
+        more = f" and {len(others)} more run{'s' * (len(others) != 1)}" if others else ""
+        print_warning(f"{first}{more}: {text}", err())
+    if (left := len(found) - MOST_WARNINGS) > 0:
+        print_line(f"and {left} other warning{'s' * (left != 1)}, each in the log.txt of its run", err())
+
+
 def print_failures(ended: SweepOutcome, command: str) -> None:
     """Print on stderr the failed runs of a sweep, grouped by error, and the command that resumes it."""
     console = err()
     together: dict[tuple[str, ...], list[tuple[RunProgress, list[str]]]] = {}
     for each in ended.failed:
         own = str(each.trial.run.folder)  # removed, so that equal errors compare equal
-        what = [line.removeprefix("error: ").replace(f"{own}{os.sep}", "") for line in each.lines[:1]]
-        lines = what + [line for line in each.lines[1:] if own not in line]
+        heading, *others = each.lines or [""]
+        if others and _MISTAKES.search(heading):  # of a config: each mistake has its own place
+            heading, *others = others
+        what = heading.strip().removeprefix("error: ").replace(f"{own}{os.sep}", "")
+        lines = [what, *(line for line in others if own not in line)]
         alike = (  # the error without seed and epoch
             each.status,
             *(re.sub(r"\d+", "0", line) for line in lines[:3]),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, optim
 
-from dlrun.blocks.sharpness import step_as, uphill_gradient
+from dlrun.blocks.sharpness import sharpness_aware, sharpness_aware_step
 from dlrun.config.options import Fraction, NonNegative, Positive
 
 
@@ -39,15 +39,11 @@ def sam(
     """
     options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
     made = SharpnessAwareSGD(parameters, lr=lr, fused=True, **options)  # type: ignore[arg-type]
-    for group in made.param_groups:
-        group |= {"rho": rho, "adaptive": adaptive}
-    return made
+    return sharpness_aware(made, rho=rho, adaptive=adaptive)
 
 
 class SharpnessAwareSGD(optim.SGD):
     """SGD whose groups state `rho` and `adaptive`."""
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
-        loss = uphill_gradient(self.param_groups, closure)
-        step_as(optim.SGD, self)
-        return loss
+        return sharpness_aware_step(self, optim.SGD, closure)

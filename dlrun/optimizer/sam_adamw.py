@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, optim
 
-from dlrun.blocks.sharpness import step_as, uphill_gradient
+from dlrun.blocks.sharpness import sharpness_aware, sharpness_aware_step
 from dlrun.config.options import Fraction, NonNegative, Positive
 
 
@@ -41,15 +41,11 @@ def sam_adamw(
     """
     betas = (beta1, beta2)
     made = SharpnessAwareAdamW(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
-    for group in made.param_groups:
-        group |= {"rho": rho, "adaptive": adaptive}
-    return made
+    return sharpness_aware(made, rho=rho, adaptive=adaptive)
 
 
 class SharpnessAwareAdamW(optim.AdamW):
     """AdamW whose groups state `rho` and `adaptive`."""
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
-        loss = uphill_gradient(self.param_groups, closure)
-        step_as(optim.AdamW, self)
-        return loss
+        return sharpness_aware_step(self, optim.AdamW, closure)

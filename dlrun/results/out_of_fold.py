@@ -16,7 +16,7 @@ from dlrun.results.judged_examples import judged_rows
 from dlrun.results.prediction_rows import csv_text, for_csv
 from dlrun.run_folders.run import Run
 from dlrun.training.baselines import reported_recipe
-from dlrun.training.loop import predictions
+from dlrun.training.loop import metered
 from dlrun.training.meters import Meter, means_together
 from dlrun.training.opening import open_checkpoint
 from dlrun.training.recipe import Row
@@ -52,16 +52,22 @@ class OutOfFold:
 def out_of_fold(runs: Mapping[int, Sequence[Run]], parts: Parts, data_dir: Path) -> OutOfFold:
     """The predictions by the best epochs of the runs of each fold, which may have one seed or several.
 
-    Raises UserError if the data have changed since, and as `open_checkpoint` does.
+    Raises UserError if the data have changed since, or if outputs of several models cannot be compared, and
+    as `open_checkpoint` does.
     """
     rows, meters, chose = list[tuple[Any, dict[str, Any]]](), dict[tuple[int, ...], list[Meter]](), set[str]()
+    has_own_scales = False  # the loss of each fold is of a scale of its own
     for fold, of_fold in sorted(runs.items()):
         every = [_opened(run, parts, data_dir) for run in of_fold]
+        if every[0].plan.task.has_own_space:
+            what = f"outputs of a task {every[0].data.task} are points of a space of each model's own"
+            raise UserError(f"{what}, and those of different folds no neighbours in it")
         judged = [
             trained.judged(_HELD_OUT, torch.arange(len(trained.loaded[_HELD_OUT]))) for trained in every
         ]
         outputs, losses = (torch.cat(each) for each in zip(*judged, strict=True))
         first, origin = every[0], every[0].loaded[_HELD_OUT].origin
+        has_own_scales |= first.data.scaling is not None
         found = judged_rows(first, _HELD_OUT, outputs, losses, range(outputs.shape[1]))
         for place, row in enumerate(found):
             row.pop("trained_on", None)  # by none of these models
@@ -79,7 +85,7 @@ def out_of_fold(runs: Mapping[int, Sequence[Run]], parts: Parts, data_dir: Path)
     for each in meters.values():
         for figure, values in means_together(each).items():
             figures.setdefault(figure, []).extend(values)
-    if every[0].data.scaling:  # the loss of each fold is of a scale of its own
+    if has_own_scales:
         del figures["loss"]
     monitor = next((column for column in chose if column.startswith(f"{_HELD_OUT}_")), "")
     return OutOfFold([row for _, row in sorted(rows, key=lambda entry: entry[0])], figures, monitor)
@@ -96,8 +102,8 @@ def _opened(run: Run, parts: Parts, data_dir: Path) -> Trained:
 
 def _measured(trained: Trained) -> Meter:
     """The meter of a model over the fold that it held out."""
-    recipe, split = reported_recipe(trained.plan), trained.loaded[_HELD_OUT]
-    meter = Meter(recipe, trained.model, len(split), "evaluation")
-    for _ in predictions(trained.model, split, trained.hardware, recipe.evaluation_batch, meter.measure):
+    split = trained.loaded[_HELD_OUT]
+    meter = Meter(reported_recipe(trained.plan), trained.model, len(split), "evaluation")
+    for _ in metered(meter, split, trained.hardware):
         pass
     return meter

@@ -23,7 +23,6 @@ from dlrun.config.keys import (
     flat_config,
     with_defaults,
 )
-from dlrun.config.mistakes import ConfigError
 from dlrun.config.strict_yaml import read_file
 from dlrun.errors import UserError, in_full, meant, nearest, shortened
 from dlrun.run_folders.conditions import Condition, is_number, parse_condition
@@ -174,7 +173,7 @@ def read_record(run: Run) -> Record:
     try:
         plain = read_file(run.config).plain()
     except UserError as error:
-        unread = str(error.mistakes[0]) if isinstance(error, ConfigError) else error.inline
+        unread = error.inline
     if not isinstance(plain, dict):
         return Record(run, {}, run.summary(), unread)
     return Record(run, flat_config(with_defaults(plain)), run.summary())

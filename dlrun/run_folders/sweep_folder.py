@@ -25,6 +25,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlrun.config.keys import FOLD, FOLDS
 from dlrun.errors import UserError
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import SWEEP_FILE, create_run, new_folder, one_named
@@ -103,6 +104,11 @@ class Sweep:
     def is_search(self) -> bool:
         """True if the next settings are chosen by the results so far (--optuna)."""
         return "search" in self.content
+
+    @property
+    def is_cross_validation(self) -> bool:
+        """True if its runs are of one setting, and differ by the fold that they hold out."""
+        return not self.is_search and all(trial.values.keys() - {FOLDS} == {FOLD} for trial in self.trials)
 
     @property
     def given_up(self) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dlrun.config.keys import FOLD, FOLDS
+from dlrun.config.keys import FOLDS
 from dlrun.config.registry import Parts
 from dlrun.results.out_of_fold import OutOfFold, out_of_fold
 from dlrun.run_folders.records import read_record
@@ -15,10 +15,9 @@ from dlrun.system.files import write_atomically
 
 def runs_of_folds(sweep: Sweep) -> dict[int, list[Run]]:
     """The runs of each fold, once all of them have ended well; {} for a sweep that is no cross-validation."""
-    trials, found = sweep.trials, dict[int, list[Run]]()
-    if sweep.is_search or any(trial.values.keys() - {FOLDS} != {FOLD} for trial in trials):
+    if not sweep.is_cross_validation:
         return {}
-    records = [read_record(trial.run) for trial in trials]
+    found, records = dict[int, list[Run]](), [read_record(trial.run) for trial in sweep.trials]
     if not all(each.run.status(each.summary) in DONE for each in records):
         return {}
     for each in records:

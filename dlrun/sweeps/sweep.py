@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,6 +72,17 @@ class SweepOutcome:
         ]
         return [all(each) for each in met if each]
 
+    @property
+    def warnings(self) -> dict[str, list[str]]:
+        """The names of the runs that gave each warning; of texts that differ by numbers alone the first."""
+        found = dict[str, tuple[str, list[str]]]()
+        for each in self.progress:
+            said = each.trial.run.summary().get("warnings")
+            for text in dict.fromkeys(map(str, said)) if isinstance(said, list) else ():
+                _, names = found.setdefault(re.sub(r"[\d,.]*\d", "0", text), (text, []))
+                names.append(each.trial.run.name)
+        return dict(found.values())
+
     def plain(self) -> dict[str, Any]:
         """The outcome as a dict for JSON."""
         counts, met = Counter(each.status for each in self.progress), self.expectations
@@ -79,6 +91,7 @@ class SweepOutcome:
             "runs": len(self.progress),
             "status": dict(counts),
             "failed": [{"run": each.trial.run.name, "error": each.lines} for each in self.failed],
+            "warnings": [{"warning": text, "runs": names} for text, names in self.warnings.items()],
             "expect": {"met": sum(met), "of": len(met)},
             "signal": self.signal,
         }

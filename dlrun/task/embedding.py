@@ -35,6 +35,7 @@ class Embedding(Task):
 
     metrics = ("recall_at_k",)
     is_evaluated_shuffled = True
+    has_own_space = True
     is_of_one_class = True
 
     def __init__(self, data: Data, loss: LossPart) -> None:

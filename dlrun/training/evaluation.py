@@ -19,7 +19,7 @@ from dlrun.errors import UserError
 from dlrun.training.baselines import reported_recipe
 from dlrun.training.beside_baselines import said_worst, shortfalls
 from dlrun.training.checkpoint import Checkpoint
-from dlrun.training.loop import predictions
+from dlrun.training.loop import metered
 from dlrun.training.meters import meter_for
 from dlrun.training.ownership import how_foreign
 from dlrun.training.plot_files import draw_plots
@@ -79,19 +79,11 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
 def _measured(trained: Trained, split: Split) -> tuple[Row, Report]:
     """The figures on a split, a list over copies for each, and what the task reports of it."""
     recipe = reported_recipe(trained.plan)
-    size = recipe.evaluation_batch
-    meter = meter_for(trained.hardware.device, recipe, trained.model, len(split), batch=size)
+    size, device = recipe.evaluation_batch, trained.hardware.device
+    meter = meter_for(device, recipe, trained.model, len(split), batch=size)
     of_task = trained.plan.task.report(len(trained.seeds))
     takes_weights = _takes_weights(of_task)
-    every = predictions(
-        trained.model,
-        split,
-        trained.hardware,
-        size,
-        meter.measure,
-        is_shuffled=recipe.is_evaluated_shuffled,
-    )
-    for outputs, targets in every:
+    for outputs, targets in metered(meter, split, trained.hardware):
         own, weights = parted(targets)
         of_task.add(outputs, own, *([] if weights is None or not takes_weights else [weights]))
     return meter.means() | of_task.figures(), of_task

@@ -23,7 +23,7 @@ from dlrun.system.randomness import generator
 from dlrun.training.augmentation import Augmentation, training_split
 from dlrun.training.copies import Copies
 from dlrun.training.hardware import Hardware
-from dlrun.training.meters import meter_for
+from dlrun.training.meters import DeviceMeter, Meter, meter_for
 from dlrun.training.micro_batches import MicroBatches
 from dlrun.training.optimizers import Optimizers
 from dlrun.training.recipe import Recipe, Row
@@ -99,10 +99,16 @@ def measured(
 def evaluate(model: Copies, split: Split, recipe: Recipe, hardware: Hardware) -> Row:
     """Measure the loss and every metric over a whole split with the current weights."""
     meter = meter_for(hardware.device, recipe, model, len(split), batch=recipe.evaluation_batch)
-    size, is_shuffled = recipe.evaluation_batch, recipe.is_evaluated_shuffled
-    for _ in predictions(model, split, hardware, size, meter.measure, is_shuffled=is_shuffled):
+    for _ in metered(meter, split, hardware):
         pass
     return meter.means()
+
+
+def metered(meter: Meter | DeviceMeter, split: Split, hardware: Hardware) -> Iterator[tuple[Tree, Tree]]:
+    """Yield the `predictions` of a meter's model, in the order of its recipe, as the meter measures them."""
+    recipe = meter.recipe
+    size, is_shuffled = recipe.evaluation_batch, recipe.is_evaluated_shuffled
+    return predictions(meter.model, split, hardware, size, meter.measure, is_shuffled=is_shuffled)
 
 
 def predictions(

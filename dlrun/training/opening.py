@@ -210,7 +210,9 @@ def bring_teacher(plan: Plan, preprocessing: Preparation, recorded: str = "") ->
 def _taught(plan: Plan, preprocessing: Preparation, source: str, recorded: str) -> Taught:
     try:
         path = file_of(Path(source), _A_CHECKPOINT)
-        theirs, prepared, saved = open_plan(path, ["device=cpu"], plan.parts, plan.data_dir)
+        # Parts are tried on a gradient, and what first asks the teacher may compute without any.
+        with torch.inference_mode(False), torch.enable_grad():
+            theirs, prepared, saved = open_plan(path, ["device=cpu"], plan.parts, plan.data_dir)
         refuse_another_teacher(source, saved.digest, recorded)
         decision = decision_alike(plan, preprocessing, theirs, prepared, source)
         model = Apart(theirs.build, theirs.config.seeds)

@@ -99,6 +99,10 @@ def make_plan(
     with noting("sampling"):
         if config.sampling == "balanced" and task and not task.is_of_one_class:
             raise UserError(f"an example of a task {data.task} has no single class; set sampling: shuffled")
+    with noting("batch_size"):
+        if config.batch_size == 1 and loss.is_batchwise and task and task.is_evaluated_shuffled:
+            what = f"{loss.name} compares the examples of a batch, and one of a single example has no pair"
+            raise UserError(what, fix="take a larger one, in which each class has several examples")
     with noting("evaluation_batch_size"):
         config = replace(config, evaluation_batch_size=_evaluation_batch(config, loss, layers))
     measure = judge_of(task)(loss.measure) if task else loss.measure

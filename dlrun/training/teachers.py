@@ -97,7 +97,7 @@ def decision_alike(
 
 
 def _difference(ours: Data, theirs: Data) -> str:
-    """What a teacher's data have that differs from a run's, in words; "" if they are alike."""
+    """The difference of a teacher's data from a run's, in words; "" if they are alike."""
     if ours.classes != theirs.classes:
         here, there = (", ".join(map(shortened, data.classes[:10])) for data in (ours, theirs))
         order = " in another order" if {*ours.classes} == {*theirs.classes} else ""

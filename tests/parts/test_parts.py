@@ -118,7 +118,7 @@ def taken(kind: str, name: str) -> dict[str, Any]:
 
 
 def taught(name: str, outputs: Tensor, logits: Tensor) -> list[Tensor]:
-    """What a loss with a teacher is given of one with these logits, (classes,); else nothing."""
+    """The teacher with these logits, (classes,), that a loss is given; nothing for a loss without one."""
     has_teacher = "teacher" in PARTS.part("loss", name).takes
     return [logits.expand_as(outputs).log_softmax(-1).unsqueeze(0)] if has_teacher else []
 

@@ -17,9 +17,10 @@ from sklearn.metrics import (
     median_absolute_error,
     r2_score,
 )
-from small_runs import timeless
+from small_runs import own_parts, timeless, trained
 from small_sweeps import only_sweep
 
+from dlrun.config.loading import load_config
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
@@ -46,6 +47,35 @@ plots: []
 """
 
 
+MIXED = {
+    "task/mixed.py": '''
+from dlrun.blocks.tasks import Task
+
+takes_data_of = "classification"
+
+
+class Mixed(Task):
+    """Outputs that a loss compares within its batch, of whatever class they are."""
+
+    is_evaluated_shuffled = True
+
+
+def mixed(data, loss):
+    """Outputs whose batches are judged in a random order."""
+    return Mixed(data, loss)
+''',
+    "loss/spread.py": '''
+task = "mixed"
+batchwise = True
+
+
+def spread(outputs, targets):
+    """Minus the spread of a batch, and that of its classes."""
+    return -outputs.var() - targets.double().var()
+''',
+}
+
+
 @pytest.fixture
 def config(write: Write) -> Path:
     rows = (
@@ -60,14 +90,17 @@ def of_loss(text: str, loss: str, metrics: str) -> str:
     return text.replace("LOSS", loss).replace("METRICS", metrics)
 
 
-def cross_validated(folder: Path, config: Path, folds: int, *words: str, apart: bool = False) -> Sweep:
+def cross_validated(
+    folder: Path, config: Path, folds: int, *words: str, apart: bool = False, parts: Parts | None = None
+) -> Sweep:
     """A cross-validation that is trained in this process, with a run for each seed if `apart`."""
+    parts = parts or Parts()
     with created_sweep(folder, "folds", jobs=1, metric="best.valid_accuracy") as sweep:
-        for setting in settings_of_folds(config, words, folds, Parts()):
+        for setting in settings_of_folds(config, words, folds, parts):
             for each in setting.configs:
                 for one in of_each_seed(each) if apart else [each]:
                     run = sweep.add(setting.values, one).run
-                    train_run(make_plan(one, Parts(), Path("no-data")), run, HiddenTraining())
+                    train_run(make_plan(one, parts, Path("no-data")), run, HiddenTraining())
     return sweep
 
 
@@ -163,6 +196,50 @@ def test_seeds_in_runs_of_their_own_give_the_same_predictions(config: Path, tmp_
     assert together is not None and apart is not None
     assert together.figures == apart.figures
     assert rows_of(sweeps[0].folder) == rows_of(sweeps[1].folder)
+
+
+def test_models_that_a_teacher_taught_are_judged_out_of_fold(config: Path, tmp_path: Path) -> None:
+    words = ["dataset=spiral", "dataset.points=10", "epochs=1"]
+    plan = make_plan(load_config(config, words), Parts(), Path("no-data"))
+    teacher = trained(plan, tmp_path / "teacher")
+    taught = f"loss={{name: kl, teacher: {teacher.folder}}}"
+    sweep = cross_validated(tmp_path, config, 2, *words, taught)
+    found = keep_out_of_fold(sweep, Parts(), Path("no-data"))
+    assert found is not None and len(rows_of(sweep.folder)) == 30
+    figures = [best(trial.run, "valid_loss")[0] for trial in sweep.trials]
+    assert found.figures["loss"] == [pytest.approx(fmean(figures))]  # folds of 15 examples
+
+
+def test_it_is_said_beside_the_table_that_a_teacher_knows_examples_of_the_folds(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    words = ["dataset=spiral", "dataset.points=10", "epochs=1"]
+    assert dlrun("train", config, *words, "--name", "tt", "--seed", 0).code == 0
+    taught = "loss={name: kl, teacher: tt}"
+    done = dlrun("train", config, *words, taught, "--folds", 2, "--seeds", 1)
+    assert done.code == 0 and "out of fold, all 30 examples" in done.out
+    said = "warning: folds-001 and 1 more run: the teacher had other data, and may have been trained on"
+    assert done.err.count(said) == done.err.count("the teacher had") == 1
+
+
+def test_a_loss_of_whole_batches_is_of_those_that_the_runs_judged(config: Path, tmp_path: Path) -> None:
+    """A split of a spiral is sorted by class, and the task asks for batches of a random order."""
+    parts = own_parts(tmp_path, MIXED)
+    words = ["task=mixed", "dataset=spiral", "dataset.points=10", "epochs=1", "batch_size=5", "loss=spread"]
+    sweep = cross_validated(tmp_path, config, 2, *words, "metrics=[]", parts=parts)
+    found = keep_out_of_fold(sweep, parts, Path("no-data"))
+    figures = [best(trial.run, "valid_loss")[0] for trial in sweep.trials]
+    assert found is not None and found.figures["loss"] == [pytest.approx(fmean(figures))]
+
+
+def test_points_of_spaces_of_their_own_are_not_brought_together(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    words = ["dataset=spiral", "dataset.points=10", "task=embedding", "loss=triplet", "metrics=[recall_at_k]"]
+    done = dlrun("train", config, "--folds", 2, *words, "epochs=1", "--seeds", 1)
+    assert done.code == 0 and "mean ± standard deviation over folds" in done.out
+    assert "no out-of-fold predictions: outputs of a task embedding are points of a space" in done.err
+    assert not (only_sweep(runs_dir).folder / "out_of_fold.csv").exists()
 
 
 def test_only_a_whole_cross_validation_of_one_setting_has_predictions_of_all_examples(

@@ -18,6 +18,8 @@ from made_runs import config_of, filled
 from small_runs import only_run, timeless
 from small_sweeps import CONFIG, listed, only_sweep
 
+from dlrun.config.mistakes import ConfigError, Mistake
+from dlrun.config.strict_yaml import Place
 from dlrun.run_folders.run import Run
 from dlrun.run_folders.sweep_folder import Sweep, Trial, created_sweep, find_sweep
 from dlrun.sweeps.messages import Message
@@ -207,6 +209,46 @@ def test_runs_that_failed_alike_are_said_together(
         "  fix: free some space for seed 1",
         "resume: dlrun sweep --resume x",
     ]
+
+
+def test_of_a_run_with_a_config_that_is_refused_the_first_mistake_is_said(
+    runs_dir: Path, tmp_path: Path
+) -> None:
+    from dlrun.console.sweep_results import print_failures
+    from dlrun.sweeps.sweep import SweepOutcome
+    from dlrun.sweeps.views import RunProgress
+
+    sweep = listed(runs_dir, tmp_path)
+    run = sweep.trials[0].run
+    place = Place(str(run.config), 3, 7)
+    lines = ConfigError(str(run.config), [Mistake(place, "loss.teacher", "no run tt", "train it")]).lines()
+    with redirect_stderr(StringIO()) as said:
+        print_failures(SweepOutcome(sweep, [RunProgress(sweep.trials[0], "failed", lines=lines)], None), "")
+    assert said.getvalue().splitlines() == [
+        f"failed: {run.name}",
+        "  config.yaml:3:7 loss.teacher: no run tt; train it",
+    ]
+
+
+def test_warnings_of_the_runs_are_said_once_beside_the_table(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    """Those of all runs; of a cross-validation those of some as well. Numbers may differ."""
+    words = ["optimizer.lr=1e-3,1e-2", "batch_size=1000", "--seeds", 1, "--jobs", 1]
+    done = dlrun("sweep", config, *words)
+    said = "warning: small-001 and 1 more run: batch_size 1,000 exceeds the"
+    assert done.code == 0 and done.err.count(said) == done.err.count("exceeds") == 1
+    sweep = only_sweep(runs_dir)
+    kept = [trial.run.summary() for trial in sweep.trials]
+    for number, (trial, summary) in enumerate(zip(sweep.trials, kept, strict=True), 4):
+        own = [f"batch_size 1,000 exceeds the {number}"] + ["only here"] * (number == 5)
+        trial.run.write_json("summary.json", summary | {"warnings": own})
+    again = dlrun("sweep", "--resume", sweep.folder)
+    assert "small-001 and 1 more run: batch_size 1,000 exceeds the 4" in again.err
+    assert "only here" not in again.err and "exceeds the 5" not in again.err
+    found = json.loads(dlrun("sweep", "--resume", sweep.folder, "--json").out)["warnings"]
+    assert {"warning": "only here", "runs": ["small-002"]} in found
+    assert "warnings" not in dlrun("sweep", "--resume", sweep.folder, "--quiet").err
 
 
 def test_how_many_runs_met_what_the_config_expects_is_said(

@@ -162,6 +162,7 @@ def test_a_prediction_is_a_point_of_length_1_in_the_space_of_one_seed(tmp_path: 
             "a task embedding has no class that it is",
         ),
         ({"evaluation_batch_size": 7}, "it is evaluated at the batch size of training, 16"),
+        ({"batch_size": 1}, "batch_size: triplet compares the examples of a batch, and one of a single"),
         ({"loss": {"name": "triplet", "dimensions": 0}}, "loss.dimensions: 0 is not a whole number >= 1"),
         ({"dataset": "line"}, "embeddings are of examples that have one class each"),
         (
@@ -184,7 +185,7 @@ def test_what_takes_outputs_for_classes_or_examples_for_alone_is_refused(
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize(("size", "others"), [(1, "0"), (3, "0.67"), (16, "")])
+@pytest.mark.parametrize(("size", "others"), [(2, "0.33"), (3, "0.67"), (16, "")])
 def test_it_is_said_that_examples_seldom_meet_one_of_their_class(
     size: int, others: str, tmp_path: Path
 ) -> None:

@@ -104,7 +104,7 @@ def taught(teacher: Run, **changes: Any) -> dict[str, Any]:
 
 
 def refused(plan: Plan) -> str:
-    """What is said of a plan that cannot be trained."""
+    """The mistake of a plan that cannot be trained, in a line."""
     with pytest.raises(ConfigError) as error:
         try_on(plan, plan.load())
     [mistake] = error.value.mistakes
