@@ -131,8 +131,8 @@ class RunWriter:
         state.best_epochs = plan.keeping.ranked(state.best_epochs, state.epoch, value, improves)
         if plan.keeping.keeps(state.best_epochs, state.epoch):
             weights = {entry: weights_of(model) for entry, model in state.kept.items()}
-            epochs = [self._last_epoch(index) for index in range(len(state.model.seeds))]
-            path, now = path_of(self.run.last.parent, state.epoch), {"epoch": state.epoch, "epochs": epochs}
+            path = path_of(self.run.last.parent, state.epoch)
+            now = {"epoch": state.epoch, "stopped": list(state.stopped)}
             self._save(path, weights | now, row_of(self._figures))
 
     def _cells(self, copies: Sequence[int]) -> Cells:
