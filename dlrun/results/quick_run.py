@@ -79,7 +79,8 @@ def _in_small(config: Config) -> Config:
     """The config with so few examples that an epoch is two batches, and without claims."""
     small = replace(config, expect={}, not_judged={}, max_time=None)
     if config.batch_size == "full":
-        return replace(small, limit=_smaller(config.limit, _FEWEST))
+        several = _BATCHES * (config.micro_batch or 0)  # pieces
+        return replace(small, limit=_smaller(config.limit, max(several, _FEWEST)))
     wanted = _BATCHES * config.batch_size
     few = min(wanted, config.epoch_examples or wanted)
     return replace(small, epoch_examples=few, limit=_smaller(config.limit, max(wanted, _FEWEST)))

@@ -64,7 +64,7 @@ class Trained:
         return self.model.seeds
 
     def at_epoch(self, copy: int | None = None) -> str:
-        """The epoch of one copy, or those of all, in words: `epoch 12`, `epochs 7 to 40`, of best.pt `… (best)`."""
+        """The epoch of one copy, or those of all, in words: `epoch 12`, `epochs 7 to 40 (best)`."""
         epochs = self.epochs or [self.epoch]
         if copy is not None:
             return f"epoch {epochs[copy if len(epochs) > 1 else 0]:,}"

@@ -57,6 +57,10 @@ def test_it_trains_two_batches_and_goes_through_all_the_rest(tmp_path: Path) -> 
     done = quick(tmp_path, epochs=500, plots=["curves", "confusion_matrix"], seeds=[0, 1], average="ema")
     assert (done.steps, done.evaluated, done.pictures) == (2, "test", 2)
     assert quick(tmp_path, batch_size="full").steps == 1
+    large = {"dataset": {"name": "spiral", "points": 300}, "batch_size": "full", "micro_batch": 600}
+    quick(tmp_path / "in pieces", **large)
+    [in_pieces] = (tmp_path / "in pieces").iterdir()
+    assert not any("micro_batch" in text for text in Run(in_pieces).summary()["warnings"])
     assert quick(tmp_path, batch_size=5, epoch_examples=5).steps == 1
 
 

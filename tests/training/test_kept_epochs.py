@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import differences, go_on, planned, trained
+from small_runs import Listening, differences, go_on, planned, trained
 
 from dlrun.config.registry import Parts
 from dlrun.run_folders.run import Run
@@ -44,6 +44,13 @@ def test_every_so_many_epochs_are_kept_beside_them(tmp_path: Path) -> None:
     run = trained(planned(**EIGHT, keep_every=3, keep=2), tmp_path)
     assert kept(run) == sorted({3, 6, *best_epochs(run, "test_loss", 2)})
     assert kept(trained(planned(**EIGHT), tmp_path)) == []
+
+
+def test_it_is_told_if_too_few_epochs_are_planned_for_one_to_be_kept(tmp_path: Path) -> None:
+    for every, lines in ((9, ["keep_every: 9 keeps no checkpoint: epochs is 8"]), (8, [])):
+        view = Listening()
+        trained(planned(**EIGHT, keep_every=every), tmp_path, view=view)
+        assert [text for text in view.warnings if "keep_every" in text] == lines
 
 
 def test_a_kept_checkpoint_is_evaluated_as_recorded(tmp_path: Path) -> None:

@@ -179,6 +179,17 @@ def test_it_is_said_where_a_piece_is_not_its_part_of_the_batch(tmp_path: Path) -
     assert "draws random numbers" in warned(planned(**PIECES | DROPOUT, compile=True))[0]
 
 
+def test_a_micro_batch_that_holds_every_batch_is_told() -> None:
+    def told(**changes: Any) -> list[str]:
+        plan = planned(**changes)
+        return [text for text in trap_warnings(plan, plan.load()) if "micro_batch" in text]
+
+    line = "micro_batch: 100 parts no batch: the largest has 16 examples"
+    assert told(micro_batch=100) == [line]
+    assert told(micro_batch=15) == told() == []
+    assert told(micro_batch=60, batch_size="full") == [line.replace("100", "60").replace("16", "60")]
+
+
 @pytest.mark.parametrize("form", ["time_first", "one_time_first", "places", "longest"])
 def test_a_dropout_that_does_not_see_a_batch_of_equal_examples_draws_for_itself(
     form: str, tmp_path: Path
