@@ -75,7 +75,8 @@ class RunWriter:
         self._next_save = 0.0
         self._next_step_save = time.monotonic() + SAVE_STEP_EVERY
         self._saved_step = state.step
-        self._kept_before: set[int] = set()  # epochs whose checkpoints were kept when last.pt was saved
+        # Epochs whose checkpoints were kept when last.pt was saved, or that a killed process left.
+        self._kept_before = plan.keeping.found(run.last.parent) if saved else set()
         self._pictures: list[str] = []  # the files that were drawn at the end, in the run's folder
         self._baselines = {
             split: baselines_of(plan, loaded, split)

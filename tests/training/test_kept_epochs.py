@@ -67,15 +67,22 @@ def test_a_run_that_was_stopped_keeps_what_the_unbroken_one_keeps(tmp_path: Path
     unbroken = trained(planned(**changes), tmp_path)
     for stop in (2, 5):
         run = trained(planned(**changes), tmp_path, stop_after=stop)
-        (run.last.parent / "epoch_0006.pt").write_bytes(b"of a run that was killed after its last save")
+        for epoch in range(1, 8):  # as a run leaves some that is killed before or after it saves
+            if epoch not in kept(run):
+                (run.last.parent / f"epoch_{epoch:04d}.pt").write_bytes(b"left")
         go_on(run, changes)
-        if 6 not in kept(unbroken):
-            (run.last.parent / "epoch_0006.pt").unlink(missing_ok=True)
         assert kept(run) == kept(unbroken)
         for epoch in kept(run):
             name = f"epoch_{epoch:04d}.pt"
             ours, theirs = (load_checkpoint(each.last.parent / name) for each in (run, unbroken))
             assert not differences(ours.state, theirs.state)
+
+
+def test_what_a_run_without_kept_epochs_holds_under_such_a_name_stays(tmp_path: Path) -> None:
+    run = trained(planned(**EIGHT), tmp_path, stop_after=2)
+    (run.last.parent / "epoch_0001.pt").write_bytes(b"a copy of one's own")
+    go_on(run, EIGHT)
+    assert kept(run) == [1]
 
 
 def test_epochs_without_the_monitored_column_are_not_among_the_best(tmp_path: Path) -> None:
