@@ -26,7 +26,8 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
     epochs = found.get("epochs") or [found["epoch"]]
     of_epoch = f"epoch {epochs[0]}"
     if len(epochs) > 1:
-        of_epoch = f"epochs {min(epochs)} to {max(epochs)} ({found['chosen']})"
+        chosen = f" ({found['chosen']})" if "chosen" in found else ""
+        of_epoch = f"epochs {min(epochs)} to {max(epochs)}{chosen}"
     weights = f", {found['weights']} weights" if "weights" in found else ""
     calibrated = f", {said_temperatures(found['temperatures'])}" if "temperatures" in found else ""
     about = f"{found['run'] or found['checkpoint']}, {of_epoch}{weights}{calibrated}, {_examples_of(found)}"

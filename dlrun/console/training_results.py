@@ -75,6 +75,9 @@ def _within(summary: Mapping[str, Any]) -> str:
 def _said_average(found: Mapping[str, Any], seeds: int) -> str:
     """A line on the weights that are taken, averaged or as trained, with the figure of both."""
     taken = found["taken"]
+    if found["are_same"]:
+        same = "averaged and trained weights are the same in the best epoch, until which nothing was averaged"
+        return f"{same}: {found['column']} {number(found[taken])}"
     other = "trained" if taken == "averaged" else "averaged"
     beside = f"{found['column']} {number(found[taken])}, with the {other} ones {number(found[other])}"
     several = f"; the averaged ones are better in {found['better_seeds']} of {seeds} seeds" * (seeds > 1)

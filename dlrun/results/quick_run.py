@@ -8,12 +8,15 @@ from pathlib import Path
 
 from dlrun.config.dumping import dump_config
 from dlrun.config.keys import Config
+from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
+from dlrun.data.loaded import Loaded
 from dlrun.run_folders.locating import create_run
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.experiment import train_run
 from dlrun.training.opening import open_checkpoint
+from dlrun.training.plan import Plan
 from dlrun.training.plan_making import make_plan
 from dlrun.training.plan_trials import try_on
 from dlrun.training.views import TrainingView
@@ -46,7 +49,7 @@ def quick_run(
     """
     started = time.monotonic()
     plan = make_plan(_in_small(config), parts, data_dir)
-    loaded = plan.load(progress=progress)
+    loaded = _loaded(plan, config, progress)
     try_on(plan, loaded, progress)
     run = create_run(folder, config.name, dump_config(plan.config))
     ended = train_run(plan, run, view, loaded=loaded, stop_after=1)
@@ -57,11 +60,27 @@ def quick_run(
     return Quick(steps, split, len(ended.summary["pictures"]), time.monotonic() - started)
 
 
+def _loaded(plan: Plan, whole: Config, progress: Progress) -> Loaded:
+    """The few examples of a plan, with the classes balanced by those of the `whole` config if one has none.
+
+    Raises ConfigError for a class without an example among all of them.
+    """
+    try:
+        return plan.load(progress=progress)
+    except ConfigError:  # perhaps only because a rare class is not among the few
+        counted = make_plan(whole, plan.parts, plan.data_dir)
+        counted.load(progress=progress)
+    if plan.loss.class_weights and counted.loss.class_weights:
+        plan.loss.class_weights.restore(counted.loss.class_weights.values)
+    return plan.load(progress=progress)
+
+
 def _in_small(config: Config) -> Config:
     """The config with so few examples that an epoch is two batches, and without claims."""
     small = replace(config, expect={}, not_judged={}, max_time=None)
     if config.batch_size == "full":
-        return replace(small, limit=_smaller(config.limit, _FEWEST))
+        several = _BATCHES * (config.micro_batch or 0)  # pieces
+        return replace(small, limit=_smaller(config.limit, max(several, _FEWEST)))
     wanted = _BATCHES * config.batch_size
     few = min(wanted, config.epoch_examples or wanted)
     return replace(small, epoch_examples=few, limit=_smaller(config.limit, max(wanted, _FEWEST)))

@@ -41,7 +41,7 @@ def epochs_of(state: dict[str, Any]) -> list[int]:
 
     Raises ValueError or LookupError for anything else, which an untrusted file may hold.
     """
-    stopped = state.get("stopped")  # of last.pt
+    stopped = state.get("stopped")  # of last.pt and of the checkpoints of single epochs
     ends = [state["epoch"] if stop is None else stop for stop in stopped] if isinstance(stopped, list) else []
     epochs = state.get("epochs") or ends or [state["epoch"]]
     if not isinstance(epochs, list) or not epochs:
@@ -50,6 +50,11 @@ def epochs_of(state: dict[str, Any]) -> list[int]:
         if type(epoch) is not int or not 0 <= epoch < 2**63:
             raise ValueError("epoch")
     return epochs
+
+
+def is_of_best(state: dict[str, Any]) -> bool:
+    """True of the state in best.pt, which alone has an epoch for each copy."""
+    return "epochs" in state
 
 
 def with_weights(saved: Checkpoint, path: Path, wanted: WhichWeights | None) -> Checkpoint:

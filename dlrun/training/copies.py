@@ -273,7 +273,8 @@ class Stacked(_Seeded):
         if not self.training:
             return {}
         if self._dropouts is None:
-            self._dropouts = dropouts_of(self.copies[0], at(inputs, (0, slice(1))))
+            used = dropouts_of(self.copies[0], at(inputs, (0, slice(1))))
+            self._dropouts = {name: given[0] for name, given in used.items()}
         masks: dict[str, list[Tensor]] = {_mask(name): [] for name in self._dropouts}
         batch = first_of(inputs).shape[1]
         for index, copy in enumerate(self.copies if masks else ()):
@@ -449,17 +450,20 @@ class _Masked(nn.Module):
 
 
 def dropouts_of(copy: nn.Module, inputs: Tree) -> dict[str, Tensor]:
-    """The dropouts of a model in the order of use: name -> its input for one example."""
+    """The dropouts of a model in the order of use: name -> its input when the model is given `inputs`.
+
+    Raises UserError if one of them is used twice.
+    """
     if not any(isinstance(module, DROPOUTS) for module in copy.modules()):
         return {}
     copy = deepcopy(copy).eval()  # the copy itself may count its calls
-    examples: dict[str, Tensor] = {}
+    used: dict[str, Tensor] = {}
 
     def noting(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def note(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            if name in examples:
+            if name in used:
                 raise UserError(f"the dropout {name} is used twice in a step, which cannot be stacked")
-            examples[name] = given[0][0]
+            used[name] = given[0]
 
         return note
 
@@ -467,7 +471,7 @@ def dropouts_of(copy: nn.Module, inputs: Tree) -> dict[str, Tensor]:
         if isinstance(module, DROPOUTS):
             module.register_forward_pre_hook(noting(name))
     copy(inputs)
-    return examples
+    return used
 
 
 def default_generator(device: torch.device) -> torch.Generator:

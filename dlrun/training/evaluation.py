@@ -52,7 +52,7 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
         "sha256": saved.digest,
         "epoch": trained.epoch,
         **(
-            {"epochs": trained.epochs, "chosen": trained.plan.best_said}
+            {"epochs": trained.epochs} | ({"chosen": trained.plan.best_said} if trained.is_best else {})
             if len(set(trained.epochs)) > 1
             else {}
         ),

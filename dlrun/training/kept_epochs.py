@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+_PREFIX = "epoch_"  # of their files
 Ranked = list[tuple[int, float]]  # epochs with their figures, the best first
 
 
@@ -37,10 +38,15 @@ class Keeping:
                 with suppress(OSError):  # then a file too many stays
                     path_of(folder, epoch).unlink(missing_ok=True)
 
+    def found(self, folder: Path) -> set[int]:
+        """The epochs whose checkpoints are in a folder; none if none are kept."""
+        numbers = [path.stem.removeprefix(_PREFIX) for path in folder.glob(f"{_PREFIX}*.pt")]
+        return {int(n) for n in numbers if n.isdecimal()} if self.best or self.every else set()
+
 
 def path_of(folder: Path, epoch: int) -> Path:
     """The file of an epoch's checkpoint."""
-    return folder / f"epoch_{epoch:04d}.pt"
+    return folder / f"{_PREFIX}{epoch:04d}.pt"
 
 
 def mean_of_measured(figures: Sequence[float | None]) -> float | None:

@@ -29,6 +29,7 @@ from dlrun.training.checkpoint_entries import (
     changed_data,
     config_of,
     epochs_of,
+    is_of_best,
     is_shape,
     load_weights,
     misfit,
@@ -91,7 +92,7 @@ def open_checkpoint(
     hardware = replace(plan.hardware(loaded), warn=warn)
     model, epochs = open_model(plan, hardware, saved, path), epochs_of(saved.state)
     found = Trained(plan, loaded, hardware, model, max(epochs), run, epochs=epochs)
-    found = replace(found, weights_taken=which_weights(saved))
+    found = replace(found, weights_taken=which_weights(saved), is_best=is_of_best(saved.state))
     return replace(found, trained_on=trained_on, left_out=left_out), saved
 
 
@@ -149,7 +150,7 @@ def open_given(
     model, epochs = open_model(plan, hardware, saved, path), epochs_of(saved.state)
     found = Trained(plan, loaded, hardware, model, max(epochs), run, epochs=epochs)
     of_given = {"given": name, "source": printable(source), "no_baselines": no_baselines}
-    found = replace(found, weights_taken=which_weights(saved))
+    found = replace(found, weights_taken=which_weights(saved), is_best=is_of_best(saved.state))
     return replace(found, trained_on=trained_on, **of_given), saved  # type: ignore[arg-type]
 
 

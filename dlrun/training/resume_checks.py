@@ -295,6 +295,8 @@ def warnings_of(plan: Plan, elsewhere: str, saved: Checkpoint | None, state: Sta
     yield from plan.data.notes
     if config.patience and config.patience > config.epochs:
         yield f"patience: {config.patience} never runs out: epochs is {config.epochs}"
+    if config.keep_every and config.keep_every > config.epochs:
+        yield f"keep_every: {config.keep_every} keeps no checkpoint: epochs is {config.epochs}"
     if not config.monitor and plan.monitor.startswith("train_"):
         dependent = ["patience"] * bool(config.patience)
         dependent += [config.schedule.name] * plan.recipe.schedule.follows_figures

@@ -58,6 +58,7 @@ class RunPictures:
             self._run,
             reached=self._baselines,
             epochs=epochs,
+            is_best=True,
             weights_taken="averaged" if plan.takes_averaged else None,
         )
         wanted = [(choice, self._run.plots / picture_name(trained, choice)) for choice in plots]

@@ -118,7 +118,8 @@ class RunSummary:
 def averaged_beside_trained(plan: Plan, best: Row) -> dict[str, Any]:
     """The monitored figure, or else the loss, of averaged and of trained weights in the best epochs.
 
-    Of several seeds the means, and in how many the averaged weights are better. Empty if it was not measured,
+    Of several seeds the means, and in how many the averaged weights are better. They are the same if every
+    figure of every seed is. Empty if it was not measured,
     or if no weights are averaged.
     """
     columns, split = plan.recipe.columns(), plan.recipe.evaluation_split or "trainset"
@@ -134,5 +135,8 @@ def averaged_beside_trained(plan: Plan, best: Row) -> dict[str, Any]:
         "averaged": fmean(averaged),
         "trained": fmean(trained),
         "is_better": plan.improves(column, fmean(averaged), fmean(trained)),
+        "are_same": all(
+            best[name] == best[f"{name}{AVERAGED}"] for name in best if f"{name}{AVERAGED}" in best
+        ),  # as long as nothing is averaged
         "better_seeds": sum(plan.improves(column, *pair) for pair in zip(averaged, trained, strict=True)),
     }

@@ -75,7 +75,8 @@ class RunWriter:
         self._next_save = 0.0
         self._next_step_save = time.monotonic() + SAVE_STEP_EVERY
         self._saved_step = state.step
-        self._kept_before: set[int] = set()  # epochs whose checkpoints were kept when last.pt was saved
+        # Epochs whose checkpoints were kept when last.pt was saved, or that a killed process left.
+        self._kept_before = plan.keeping.found(run.last.parent) if saved else set()
         self._pictures: list[str] = []  # the files that were drawn at the end, in the run's folder
         self._baselines = {
             split: baselines_of(plan, loaded, split)
@@ -131,8 +132,8 @@ class RunWriter:
         state.best_epochs = plan.keeping.ranked(state.best_epochs, state.epoch, value, improves)
         if plan.keeping.keeps(state.best_epochs, state.epoch):
             weights = {entry: weights_of(model) for entry, model in state.kept.items()}
-            epochs = [self._last_epoch(index) for index in range(len(state.model.seeds))]
-            path, now = path_of(self.run.last.parent, state.epoch), {"epoch": state.epoch, "epochs": epochs}
+            path = path_of(self.run.last.parent, state.epoch)
+            now = {"epoch": state.epoch, "stopped": list(state.stopped)}
             self._save(path, weights | now, row_of(self._figures))
 
     def _cells(self, copies: Sequence[int]) -> Cells:

@@ -46,6 +46,7 @@ class Trained:
         default_factory=dict
     )  # baselines, as far as known
     epochs: list[int] = field(default_factory=list)  # the epoch of each copy; empty: all are of `epoch`
+    is_best: bool = False  # True if they are the best ones, as in best.pt
     trained_on: Tensor | None = None  # the keys of its training examples, if they are known
     left_out: dict[str, int] = field(default_factory=dict)  # examples of each split that it leaves out
     given: str = ""  # the split that is other data
@@ -68,7 +69,8 @@ class Trained:
         if copy is not None:
             return f"epoch {epochs[copy if len(epochs) > 1 else 0]:,}"
         low, high = min(epochs), max(epochs)
-        return f"epoch {high:,}" if low == high else f"epochs {low:,} to {high:,} ({self.plan.best_said})"
+        said = f" ({self.plan.best_said})" * self.is_best
+        return f"epoch {high:,}" if low == high else f"epochs {low:,} to {high:,}{said}"
 
     @property
     def split(self) -> str:

@@ -59,7 +59,9 @@ def trap_warnings(plan: Plan, loaded: Loaded) -> Iterator[str]:
         both = "sampling draws each class as often, and loss.class_weight weighs the rare ones up again"
         yield f"{both}: they count the most; leave one of both out"
     most = plan.recipe.micro_batch
-    if most and plan.recipe.sampling.size(there) > most:
+    if most and (whole := plan.recipe.sampling.size(there)) <= most:
+        yield f"micro_batch: {most:,} parts no batch: the largest has {whole:,} examples"
+    elif most:
         yield from _not_as_whole(plan, loaded, most)
     if plan.task.is_evaluated_shuffled and (what := _few_alike(plan, loaded)):
         yield what

@@ -24,6 +24,7 @@ from dlrun.average.ema import ema
 from dlrun.average.swa import swa
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
+from dlrun.console.training_results import print_results
 from dlrun.data.batches import Batches
 from dlrun.data.trees import single
 from dlrun.errors import CheckpointRefused, UserError
@@ -194,6 +195,22 @@ def test_until_averages_begin_their_figures_are_those_of_the_weights(tmp_path: P
     rows = trained(planned(**FOUR | NORM, average=SWA), tmp_path).rows()
     pairs = list(zip(rows["test_loss"], rows["test_loss_average"], strict=True))
     assert [one == other for one, other in pairs] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+def test_the_end_says_if_nothing_was_averaged(
+    seeds: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for average, is_same in ((SWA | {"start": 0.75}, True), (EMA, False)):
+        run = trained(planned(**FOUR | VALID, seeds=seeds, average=average), tmp_path)
+        summary = run.summary()
+        assert summary["average"]["are_same"] is is_same
+        print_results(summary, "runs/some-001", "dlrun resume runs/some-001")
+        said = " ".join(capsys.readouterr().out.split())
+        same = "averaged and trained weights are the same in the best epoch"
+        assert (same in said) is is_same
+        assert ("averaged weights are taken" in said) is not is_same
+        assert ("the averaged ones are better in" in said) is (len(seeds) > 1 and not is_same)
 
 
 def test_rules_have_their_marks_where_they_say() -> None:

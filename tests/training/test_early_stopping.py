@@ -12,6 +12,7 @@ import torch
 from small_runs import Listening, differences, go_on, of_seed, outcome, own_parts, planned, trained
 
 from dlrun.config.mistakes import ConfigError
+from dlrun.console.evaluation import print_evaluation
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
 from dlrun.training import state as states
@@ -206,6 +207,23 @@ def test_evaluating_best_pt_gives_the_figures_of_each_seeds_own_epoch(tmp_path: 
     }
     assert model.at_epoch().endswith(" (best)")
     assert model.at_epoch(0) == f"epoch {saved.state['epochs'][0]}"
+
+
+@pytest.mark.parametrize("name", ["best.pt", "last.pt", "epoch_0008.pt"])
+def test_only_the_epochs_of_best_pt_are_called_best(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = planned_in(tmp_path, keep_every=8)
+    run = trained(plan, tmp_path)
+    path = run.last.parent / name
+    model, saved = open_checkpoint(path, run, [], plan.parts, Path("no-data"))
+    report = evaluate_run(model, saved, path, "valid")
+    assert len(set(report["epochs"])) > 1, "the seeds are at epochs of their own"
+    print_evaluation(report)
+    is_best = name == "best.pt"
+    assert model.at_epoch().endswith(" (best)") is is_best
+    assert ("chosen" in report) is is_best
+    assert ("(best)" in capsys.readouterr().out) is is_best
 
 
 # ------------------------------------------------------------------------ an end says why

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import differences, go_on, planned, trained
+from small_runs import Listening, differences, go_on, planned, trained
 
 from dlrun.config.registry import Parts
 from dlrun.run_folders.run import Run
@@ -46,6 +46,13 @@ def test_every_so_many_epochs_are_kept_beside_them(tmp_path: Path) -> None:
     assert kept(trained(planned(**EIGHT), tmp_path)) == []
 
 
+def test_it_is_told_if_too_few_epochs_are_planned_for_one_to_be_kept(tmp_path: Path) -> None:
+    for every, lines in ((9, ["keep_every: 9 keeps no checkpoint: epochs is 8"]), (8, [])):
+        view = Listening()
+        trained(planned(**EIGHT, keep_every=every), tmp_path, view=view)
+        assert [text for text in view.warnings if "keep_every" in text] == lines
+
+
 def test_a_kept_checkpoint_is_evaluated_as_recorded(tmp_path: Path) -> None:
     run = trained(planned(**EIGHT, keep_every=5, average="ema"), tmp_path)
     path = run.last.parent / "epoch_0005.pt"
@@ -60,15 +67,22 @@ def test_a_run_that_was_stopped_keeps_what_the_unbroken_one_keeps(tmp_path: Path
     unbroken = trained(planned(**changes), tmp_path)
     for stop in (2, 5):
         run = trained(planned(**changes), tmp_path, stop_after=stop)
-        (run.last.parent / "epoch_0006.pt").write_bytes(b"of a run that was killed after its last save")
+        for epoch in range(1, 8):  # as a run leaves some that is killed before or after it saves
+            if epoch not in kept(run):
+                (run.last.parent / f"epoch_{epoch:04d}.pt").write_bytes(b"left")
         go_on(run, changes)
-        if 6 not in kept(unbroken):
-            (run.last.parent / "epoch_0006.pt").unlink(missing_ok=True)
         assert kept(run) == kept(unbroken)
         for epoch in kept(run):
             name = f"epoch_{epoch:04d}.pt"
             ours, theirs = (load_checkpoint(each.last.parent / name) for each in (run, unbroken))
             assert not differences(ours.state, theirs.state)
+
+
+def test_what_a_run_without_kept_epochs_holds_under_such_a_name_stays(tmp_path: Path) -> None:
+    run = trained(planned(**EIGHT), tmp_path, stop_after=2)
+    (run.last.parent / "epoch_0001.pt").write_bytes(b"a copy of one's own")
+    go_on(run, EIGHT)
+    assert kept(run) == [1]
 
 
 def test_epochs_without_the_monitored_column_are_not_among_the_best(tmp_path: Path) -> None:

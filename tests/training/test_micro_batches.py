@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 from small_runs import differences, go_on, outcome, own_parts, planned, run_through, trained, weights
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from dlrun.config.mistakes import ConfigError
 from dlrun.errors import Diverged, is_out_of_memory
@@ -44,6 +46,34 @@ class Draws(nn.Module):
 def draws(shape, outputs):
     """It drops outputs."""
     return Draws(shape, outputs)
+'''
+
+ELSEWHERE = '''
+"""Models whose dropout is given something else than a batch of equal examples."""
+from torch import nn
+
+
+class Elsewhere(nn.Module):
+    def __init__(self, shape, outputs, form):
+        super().__init__()
+        self.layer, self.dropout, self.form = nn.Linear(shape[0], 8), nn.Dropout(0.5), form
+        self.last = nn.Linear(8, outputs)
+
+    def forward(self, inputs):
+        hidden = self.layer(inputs)
+        if self.form == "time_first":  # (time, n, d)
+            return self.last(self.dropout(hidden.expand(3, *hidden.shape)).mean(0))
+        if self.form == "one_time_first":  # (1, n, d)
+            return self.last(self.dropout(hidden[None])[0])
+        if self.form == "places":  # (n · places, d)
+            return self.last(self.dropout(hidden.reshape(-1, 4)).reshape(-1, 8))
+        longest = 2 + int(inputs.max() > 0.9)
+        return self.last(self.dropout(hidden[:, None].expand(-1, longest, -1)).mean(1))
+
+
+def elsewhere(shape, outputs, *, form: str = "places"):
+    """It drops units."""
+    return Elsewhere(shape, outputs, form)
 '''
 
 
@@ -147,6 +177,47 @@ def test_it_is_said_where_a_piece_is_not_its_part_of_the_batch(tmp_path: Path) -
     assert "draws random numbers" in warned(planned(parts, **PIECES, architecture="draws"))[0]
     assert warned(planned(parts, architecture="draws")) == []
     assert "draws random numbers" in warned(planned(**PIECES | DROPOUT, compile=True))[0]
+
+
+def test_a_micro_batch_that_holds_every_batch_is_told() -> None:
+    def told(**changes: Any) -> list[str]:
+        plan = planned(**changes)
+        return [text for text in trap_warnings(plan, plan.load()) if "micro_batch" in text]
+
+    line = "micro_batch: 100 parts no batch: the largest has 16 examples"
+    assert told(micro_batch=100) == [line]
+    assert told(micro_batch=15) == told() == []
+    assert told(micro_batch=60, batch_size="full") == [line.replace("100", "60").replace("16", "60")]
+
+
+@pytest.mark.parametrize("form", ["time_first", "one_time_first", "places", "longest"])
+def test_a_dropout_that_does_not_see_a_batch_of_equal_examples_draws_for_itself(
+    form: str, tmp_path: Path
+) -> None:
+    parts = own_parts(tmp_path, {"architecture/elsewhere.py": ELSEWHERE})
+    plan = planned(parts, **PIECES, architecture={"name": "elsewhere", "form": form})
+    _, rows = run_through(plan)
+    assert len(rows) == plan.config.epochs
+    if form != "longest":  # of which it depends on the examples
+        assert "draws random numbers" in warned(plan)[0]
+
+
+def test_dropouts_are_looked_for_once_in_a_run() -> None:
+    def passes(epochs: int, dropout: float) -> int:
+        count = 0
+
+        def note(module: nn.Module, *_: object) -> None:
+            nonlocal count
+            count += isinstance(module, nn.Linear) and module.in_features == 2  # the first layer
+
+        noting = register_module_forward_hook(note)
+        mlp = {"name": "mlp", "hidden": [8], "dropout": dropout}
+        run_through(planned(**PIECES, epochs=epochs, architecture=mlp))
+        noting.remove()
+        return count
+
+    few, many = (passes(epochs, 0.4) - passes(epochs, 0.0) for epochs in (1, 3))
+    assert few == many == 2
 
 
 def refused(**changes: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -158,7 +160,7 @@ def _try_quickly(config: Config, parts: Parts, data_dir: Path, *, quiet: bool) -
     from dlrun.results.quick_run import quick_run
     from dlrun.training.views import HiddenTraining
 
-    with TemporaryDirectory(prefix="dlrun-quick-") as folder:
+    with TemporaryDirectory(prefix="dlrun-quick-") as folder, _without_mention(folder):
         view = HiddenTraining() if quiet else TrainingDisplay()
         done = quick_run(config, parts, data_dir, Path(folder), view, progress_unless(quiet))
     if not quiet:
@@ -167,6 +169,21 @@ def _try_quickly(config: Config, parts: Parts, data_dir: Path, *, quiet: bool) -
             f"{done.steps} step{'s' * (done.steps != 1)}, {done.evaluated} evaluated, a checkpoint{pictures}"
         )
         say(f"quick: {each} in {duration(done.seconds)}; nothing is kept")
+
+
+@contextmanager
+def _without_mention(folder: str) -> Iterator[None]:
+    """Leave a folder that is deleted afterwards out of the exception that ends this context."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "__notes__"):  # such as the command that resumes a run
+            error.__notes__ = [note for note in error.__notes__ if folder not in note]
+        if isinstance(error, UserError):
+            for said in ("where", "fix", "resume"):
+                if folder in getattr(error, said):
+                    setattr(error, said, "")
+        raise
 
 
 def _warn_of_sweep(path: Path, *, quiet: bool) -> None:
