@@ -25,7 +25,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlrun.config.keys import FOLD, FOLDS
 from dlrun.errors import UserError
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import SWEEP_FILE, create_run, new_folder, one_named
@@ -108,6 +107,8 @@ class Sweep:
     @property
     def is_cross_validation(self) -> bool:
         """True if its runs are of one setting, and differ by the fold that they hold out."""
+        from dlrun.config.keys import FOLD, FOLDS  # a listing does without what it imports
+
         return not self.is_search and all(trial.values.keys() - {FOLDS} == {FOLD} for trial in self.trials)
 
     @property
