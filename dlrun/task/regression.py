@@ -108,7 +108,7 @@ class Regression(Task):
         return row
 
     def further(self, outputs: Mapping[str, Tensor]) -> dict[str, Any]:
-        """What else the loss says of each target, such as a quantile; of several copies the mean.
+        """Further figures that the loss has of each target, such as a quantile; of several copies the mean.
 
         Of a standard deviation it is the root of the mean variance.
         """

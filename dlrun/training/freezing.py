@@ -49,7 +49,7 @@ class Freezing:
 
 
 def freezing_of(patterns: Sequence[str], model: nn.Module, prefix: str, epochs: int | None) -> Freezing:
-    """What some patterns freeze of a model whose names begin with `prefix`: of several that match a name, the
+    """The weights that patterns freeze in a model whose names begin with `prefix`: of several that match a name, the
     last one counts, and `!` before it lets the weight learn.
 
     A batch normalisation without a weight that learns keeps its running statistics. Raises UserError if a

@@ -1,4 +1,4 @@
-"""How a plan learns: its optimizer with the groups of weights, its schedule, and what is frozen."""
+"""The learning of a plan: its optimizer with the groups of weights, its schedule, and what is frozen."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Group:
 
 @dataclass(frozen=True)
 class WeightGroups:
-    """What makes weights groups: the patterns of a config, the place in the model, and what is frozen."""
+    """The makers of weight groups: the patterns of a config, the place in the model, and what is frozen."""
 
     groups: Sequence[Group] = ()
     prefix: str = ""  # of the names of a model's weights, from what dlrun has wrapped around it
