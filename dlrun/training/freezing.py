@@ -49,9 +49,9 @@ class Freezing:
 
 
 def freezing_of(patterns: Sequence[str], model: nn.Module, prefix: str, epochs: int | None) -> Freezing:
-    """The weights that patterns freeze in a model whose names begin with `prefix`: of several that match a name, the
-    last one counts, and `!` before it lets the weight learn.
+    """The weights that patterns freeze in a model whose names begin with `prefix`.
 
+    Of several patterns that match a name the last one counts, and `!` before it lets the weight learn.
     A batch normalisation without a weight that learns keeps its running statistics. Raises UserError if a
     pattern matches nothing, or if no weight is left to learn.
     """
