@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -53,10 +55,16 @@ def file_of(module: str) -> Path:
     return PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
 
 
-def imported(module: str) -> set[str]:
+def nodes_of(module: str) -> Iterator[ast.AST]:
+    """Yield every node of a module's source."""
+    yield from ast.walk(ast.parse(file_of(module).read_text()))
+
+
+@cache
+def imported(module: str) -> frozenset[str]:
     """The dotted names that a file imports, anywhere in it: `dlrun.x.y` of dlrun's own, libraries whole."""
     found = set()
-    for node in ast.walk(ast.parse(file_of(module).read_text())):
+    for node in nodes_of(module):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -64,7 +72,7 @@ def imported(module: str) -> set[str]:
             named = node.module or ""
             is_module = (PACKAGE.parent / named.replace(".", "/")).is_dir()
             found |= {f"{named}.{alias.name}" for alias in node.names} if is_module else {named}
-    return found - {"dlrun.__version__"}
+    return frozenset(found - {"dlrun.__version__"})
 
 
 def own(module: str) -> set[str]:
@@ -108,7 +116,7 @@ def test_only_the_registry_imports_parts_by_their_names() -> None:
     importing = {
         module
         for module in MODULES
-        for node in ast.walk(ast.parse(file_of(module).read_text()))
+        for node in nodes_of(module)
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__"))
     }
     assert importing == {"config.registry", "config.earlier_names"}

@@ -268,6 +268,7 @@ def test_each_payload_does_work_where_the_door_is_open(fault: Fault, tmp_path: P
 
 
 @pytest.mark.row("T23")
+@pytest.mark.slow
 def test_what_unpacks_to_too_much_is_refused_soon_and_in_little_memory(
     fault: Fault, good: Path, tmp_path: Path
 ) -> None:
@@ -366,6 +367,7 @@ def test_a_checkpoint_that_does_not_fit_what_it_says_is_refused(
 
 
 @pytest.mark.row("T25")
+@pytest.mark.slow
 def test_a_claim_of_any_size_is_refused_before_anything_of_that_size_is_made(
     fault: Fault, good: Path, tmp_path: Path
 ) -> None:

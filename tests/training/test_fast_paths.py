@@ -190,6 +190,7 @@ print("engine called directly:", bool(taken), "compiler imported:", "torch._dyna
 """
 
 
+@pytest.mark.slow
 def test_without_fast_paths_a_run_has_the_same_figures_in_every_digit(tmp_path: Path) -> None:
     *fast, taken = trained_with("1", tmp_path / "on")
     *plain, left = trained_with("0", tmp_path / "off")
