@@ -50,13 +50,13 @@ MODELS = {
 
 
 def changed_colours(images: Tensor, stream: torch.Generator) -> Tensor:
-    images = crop(images, None, stream, padding=4)[0]
+    images = crop(images, None, stream, images.shape[2:], padding=4)[0]
     images = flip(images, None, stream)[0]
     return cutout(images, stream, size=16)
 
 
 def changed_digits(images: Tensor, stream: torch.Generator) -> Tensor:
-    return crop(images, None, stream, padding=2)[0]
+    return crop(images, None, stream, images.shape[2:], padding=2)[0]
 
 
 BY_HAND = {"resnet18": changed_colours, "mnist_cnn": changed_digits}
