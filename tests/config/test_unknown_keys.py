@@ -326,3 +326,24 @@ def test_betas_are_two_options(base: Path) -> None:
 def test_a_number_that_names_nothing_is_not_advised_in_quotes(base: Path, word: str) -> None:
     [mistake] = mistakes(base, [word])
     assert "write" not in mistake
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        (
+            "accumulate_grad_batches=4",
+            "multiply batch_size by it, and set micro_batch to the batch_size of before",
+        ),
+        ("ema_decay=0.99", "write average: ema"),
+        ("swa=true", "write average: swa"),
+        ("max_steps=100", "set epochs: 1 and epoch_examples"),
+        ("n_splits=5", "dlrun train CONFIG --folds 5"),
+        ("off_epochs=2", "off_epochs is an option of each augmentation"),
+    ],
+)
+def test_a_key_of_another_tool_that_is_no_other_word_has_an_answer(
+    base: Path, word: str, answer: str
+) -> None:
+    [mistake] = mistakes(base, [word])
+    assert answer in mistake

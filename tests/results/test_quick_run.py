@@ -108,3 +108,9 @@ def test_it_keeps_nothing_and_judges_nothing(
     assert sorted(tmp_path.iterdir()) == before
     assert (done := dlrun("train", tiny, "--quick", "--quiet")).code == 0
     assert done.out == ""
+
+
+def test_it_is_no_run_that_is_paused_and_none_of_many(dlrun: Callable[..., Any], tiny: Path) -> None:
+    done = dlrun("train", tiny, "--quick", "--folds", 3)
+    assert (done.code, "--quick dataset.folds=3 dataset.fold=0" in done.err) == (2, True)
+    assert "--quick is a run of its own" in dlrun("train", tiny, "--quick", "--stop-after", 1).err

@@ -77,6 +77,7 @@ def test_claims_are_not_judged_if_the_time_was_up(tmp_path: Path, ticking: list[
     [verdict] = run.summary()["expect"]
     assert verdict["met"] is None
     assert verdict["why"] == "max_time ended the run after 2 of 9 epochs"
+    assert not verdict["check_judges"], "--check would not judge it either"
 
 
 def test_an_epoch_that_was_begun_is_trained_to_its_end() -> None:

@@ -153,8 +153,10 @@ def test_a_meter_counts_pieces_as_their_batch(kind: type[Meter] | type[DeviceMet
     right = (outputs.argmax(-1) == targets).double().mean(1)
     assert meter.means()["loss"] == pytest.approx(losses.double().mean(1).tolist())
     assert meter.means()["accuracy"] == pytest.approx(right.tolist())
+    first, rest = Piece(0.5, True, False), Piece(0.5, False, True)
     with pytest.raises(Diverged, match="here, step 3"):
-        meter.add([*losses[:, :4] * float("nan")], [*outputs[:, :4]], targets[:, :4], Piece(0.5, True, False))
+        meter.add([*losses[:, :4]], [*outputs[:, :4]], targets[:, :4], first)
+        meter.add([*losses[:, :4] * float("nan")], [*outputs[:, :4]], targets[:, :4], rest)
         meter.means()
 
 
