@@ -2,26 +2,24 @@
 
 `Apart` keeps one module per seed and runs them one after the other, each bit for bit as it would alone.
 `Stacked` holds all seeds' weights in one tensor each and runs them together, which is faster where steps are
-small. Gradient clipping (`clip`) and dropout's random streams (`Streams`) are here too, because each copy
-has its own.
+small. Each copy has its own gradient to clip, and its own random stream (streams.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from copy import deepcopy
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state
+from torch.func import stack_module_state
 
 from dlrun.blocks.tasks import Judge, Measure
 from dlrun.data.trees import Figures, Tree, at, first_of, joined, mapped, of_copies, single
-from dlrun.errors import UserError
-from dlrun.system.randomness import derived_seed
 from dlrun.training.clipping import Mode, clip_alone, clip_stacked
+from dlrun.training.stacked_layers import chain, dropouts_of, layer_of, mask_name
+from dlrun.training.streams import Streams
 
 Numbers = Tensor | Sequence[Tensor]  # figures (copies, …), one tensor, or one for each copy
 
@@ -197,7 +195,7 @@ class Stacked(_Seeded):
         self.masks: dict[str, Tensor] | None = None  # of dropouts, drawn before; None: drawn in each step
         self._dropouts: dict[str, Tensor] | None = None  # name -> one example's input, in the order of use
         skeleton = deepcopy(self.copies[0]).to("meta")
-        self._layers = [_layer(name, module) for name, module in _chain("", skeleton)]
+        self._layers = [layer_of(name, module) for name, module in chain("", skeleton)]
         self._modes = (*self.copies, skeleton)  # the modules whose training flag `train` sets
 
     def train(self, mode: bool = True) -> Stacked:
@@ -275,7 +273,7 @@ class Stacked(_Seeded):
         if self._dropouts is None:
             used = dropouts_of(self.copies[0], at(inputs, (0, slice(1))))
             self._dropouts = {name: given[0] for name, given in used.items()}
-        masks: dict[str, list[Tensor]] = {_mask(name): [] for name in self._dropouts}
+        masks: dict[str, list[Tensor]] = {mask_name(name): [] for name in self._dropouts}
         batch = first_of(inputs).shape[1]
         for index, copy in enumerate(self.copies if masks else ()):
             self.streams.take_up(index)
@@ -303,182 +301,6 @@ def whole_of(model: Copies, training: Copies) -> Copies:
 def weights_of(model: Copies) -> list[dict[str, Any]]:
     """The state_dict of each copy, which shares the memory of the model."""
     return [copy.state_dict() for copy in model.copies]
-
-
-class Streams:
-    """A random stream for each seed: a copy swaps it in for the device's generator, and out again."""
-
-    def __init__(self, seeds: Sequence[int]) -> None:
-        self.seeds = seeds
-        self.positions: list[Tensor] = []  # the state of each seed's stream, while it is not taken up
-        self._before: dict[int, Tensor] = {}  # where each stream was at the start of the step
-        self._first: list[Tensor] = []
-        self._drawn = self._held = False
-        self._generator = torch.default_generator
-
-    def begin(self, epoch: int, model: nn.Module) -> None:
-        """Set every stream to its start for the epoch, on the model's device."""
-        if not self.positions:
-            self._generator = default_generator(next(model.parameters(), torch.empty(0)).device)
-        self._note_drawn()
-        self.positions = []
-        for seed in self.seeds:
-            self._generator.manual_seed(derived_seed("dropout", seed, epoch))
-            self.positions.append(self._generator.get_state())
-        self._first = list(self.positions)
-
-    def take_up(self, index: int) -> None:
-        """Swap in the stream of one seed: random numbers are drawn from it from here on."""
-        if not self._held:
-            self._before[index] = self.positions[index]
-            self._generator.set_state(self.positions[index])
-
-    def rewind(self, index: int) -> None:
-        """Set the stream of one seed to where it was taken up last."""
-        self.positions[index] = self._before[index]
-
-    def lay_down(self, index: int) -> None:
-        """Save the position of that seed's stream."""
-        if not self._held:
-            self.positions[index] = self._generator.get_state()
-
-    def hold(self) -> None:
-        """Stop swapping streams: draw from the device's generator, as inside a CUDA graph it must be.
-
-        Raises RuntimeError if several seeds draw random numbers, for each needs its own stream.
-        """
-        self._note_drawn()
-        if self._drawn:
-            raise RuntimeError("each seed draws its dropout from a stream of its own")
-        self._held = True
-
-    def _note_drawn(self) -> None:
-        if len(self.seeds) > 1 and not self._drawn:
-            self._drawn = any(
-                not torch.equal(*pair) for pair in zip(self._first, self.positions, strict=True)
-            )
-
-
-DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-_ELEMENTWISE = (
-    nn.ReLU,
-    nn.LeakyReLU,
-    nn.ELU,
-    nn.GELU,
-    nn.SiLU,
-    nn.Tanh,
-    nn.Sigmoid,
-    nn.Softplus,
-    nn.Identity,
-)
-Layer = Callable[[dict[str, Tensor], Any], Any]  # weights of all copies, inputs -> outputs
-
-
-def _chain(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the layers of nested nn.Sequentials by name; of any other model the model itself."""
-    if type(module) is nn.Sequential:
-        for own, child in module._modules.items():  # named_children() skips a module used twice
-            assert child is not None
-            yield from _chain(f"{name}{own}.", child)
-    else:
-        yield name, module
-
-
-def _layer(name: str, module: nn.Module) -> Layer:
-    """A function that runs one layer for all copies, with the weights whose names begin with `name`."""
-    if type(module) in _ELEMENTWISE:
-        return lambda state, inputs: module(inputs)
-    if type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
-        return lambda state, inputs: inputs.flatten(2)
-    if type(module) is nn.Linear:
-        return partial(_linear, f"{name}weight", f"{name}bias")
-    if isinstance(module, DROPOUTS):
-        mask = _mask(name)
-        return lambda state, inputs: inputs * state[mask] if module.training else inputs
-    return _by_vmap(name, module)
-
-
-def _linear(weight: str, bias: str, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
-    """A fully connected layer on inputs (copies, batch, …, features), as one batched product."""
-    rows, weights, added = inputs.flatten(1, -2), state[weight].transpose(1, 2), state.get(bias)
-    outputs = torch.bmm(rows, weights) if added is None else torch.baddbmm(added.unsqueeze(1), rows, weights)
-    return outputs if inputs.dim() == 3 else outputs.view(*inputs.shape[:-1], outputs.shape[-1])
-
-
-def _by_vmap(name: str, module: nn.Module) -> Layer:
-    """A function that runs any other layer under vmap; its dropouts are replaced by masks in place."""
-    for inner, child in list(module.named_modules()):
-        if isinstance(child, DROPOUTS):
-            module.set_submodule(inner, _Masked())
-
-    def run(state: dict[str, Tensor], inputs: Tree) -> Tree:
-        output: Tree = functional_call(module, state, (inputs,))
-        return output
-
-    for_all: Callable[..., Tree] = torch.vmap(run, randomness="error")
-
-    def layer(state: dict[str, Tensor], inputs: Tree) -> Tree:
-        own = {key.removeprefix(name): value for key, value in state.items() if key.startswith(name)}
-        return for_all(own, inputs)
-
-    return layer
-
-
-def layers_by_vmap(copy: nn.Module) -> list[nn.Module]:
-    """The layers with weights that `Stacked` runs under vmap."""
-    at_once = (*_ELEMENTWISE, nn.Linear, nn.Flatten, *DROPOUTS)
-    layers = [module for _, module in _chain("", copy) if type(module) not in at_once]
-    return [module for module in layers if next(module.parameters(), None) is not None]
-
-
-def _mask(dropout: str) -> str:
-    """The key of a dropout's mask among the weights."""
-    return f"{dropout.rstrip('.')}.mask".lstrip(".")
-
-
-class _Masked(nn.Module):
-    """Dropout by a mask that was drawn beforehand."""
-
-    mask: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("mask", None)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return inputs * self.mask if self.training else inputs
-
-
-def dropouts_of(copy: nn.Module, inputs: Tree) -> dict[str, Tensor]:
-    """The dropouts of a model in the order of use: name -> its input when the model is given `inputs`.
-
-    Raises UserError if one of them is used twice.
-    """
-    if not any(isinstance(module, DROPOUTS) for module in copy.modules()):
-        return {}
-    copy = deepcopy(copy).eval()  # the copy itself may count its calls
-    used: dict[str, Tensor] = {}
-
-    def noting(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def note(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            if name in used:
-                raise UserError(f"the dropout {name} is used twice in a step, which cannot be stacked")
-            used[name] = given[0]
-
-        return note
-
-    for name, module in copy.named_modules():
-        if isinstance(module, DROPOUTS):
-            module.register_forward_pre_hook(noting(name))
-    copy(inputs)
-    return used
-
-
-def default_generator(device: torch.device) -> torch.Generator:
-    """The random number generator that dropout draws from on a device."""
-    if device.type == "cuda":
-        return torch.cuda.default_generators[device.index or 0]
-    return torch.mps._get_default_mps_generator() if device.type == "mps" else torch.default_generator
 
 
 def widest(device: torch.device) -> torch.dtype:

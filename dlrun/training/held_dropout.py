@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from dlrun.data.trees import Tree, at, first_of
 from dlrun.errors import UserError
-from dlrun.training.copies import Copies, Stacked, dropouts_of
+from dlrun.training.copies import Copies, Stacked
+from dlrun.training.stacked_layers import dropouts_of
 
 Masks = dict[str, Tensor]  # by the names of dropouts in a copy
 

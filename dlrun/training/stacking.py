@@ -14,8 +14,9 @@ from dlrun.blocks.tasks import Measure
 from dlrun.data.trees import Tree, first_of, joined, leaves, mapped
 from dlrun.errors import UserError
 from dlrun.training import fast_paths
-from dlrun.training.copies import DROPOUTS, Apart, Copies, Stacked, WithLoss, layers_by_vmap
+from dlrun.training.copies import Apart, Copies, Stacked, WithLoss
 from dlrun.training.optimizers import Optimizers
+from dlrun.training.stacked_layers import DROPOUTS, layers_by_vmap
 
 # Relative tolerances, as a share of the largest figure: of gradients, whose sums are taken in another order,
 # and of weights after an optimizer step on equal gradients.
