@@ -475,7 +475,7 @@ def test_a_search_through_yaml_finds_ways_that_its_first_inputs_did_not_take(
 ) -> None:
     monkeypatch.setattr(strict_yaml, "_Loader", yaml.SafeLoader)
     read, files, corpus = fuzz.of_yaml(tmp_path)
-    assert fuzz.search(read, files, corpus[:3], fuzz.TOKENS["yaml"], (80, 600), random.Random(0)) is None
+    assert fuzz.search(read, files, corpus[:3], fuzz.TOKENS["yaml"], (40, 600), random.Random(0)) is None
     assert kept(capsys.readouterr().out) > 0
 
 

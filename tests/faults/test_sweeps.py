@@ -200,6 +200,7 @@ def test_a_signal_has_what_trains_saved_and_the_sweep_goes_on_as_if_there_had_be
 
 
 @pytest.mark.row("T51")
+@pytest.mark.slow
 def test_ctrl_c_in_a_terminal_reaches_the_whole_group_and_saves_all_that_trains(
     config: Path, runs_dir: Path, dlrun_process: Callable[..., Any], fault: Any
 ) -> None:

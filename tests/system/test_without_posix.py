@@ -101,7 +101,7 @@ class Done:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     folder = tmp_path_factory.mktemp("without_posix")
     small = SMALL | FULL | {"epochs": 6}
-    long = SMALL | {"name": "long", "epochs": 800}
+    long = SMALL | {"name": "long", "epochs": 400}
     photos = SMALL | {"name": "photos", "dataset": {"name": "image_folder", "path": "photos", "size": 8}}
     photos["architecture"] = {"name": "mlp", "hidden": [4], "flatten": True}
     for name, config in {"small": small, "long": long, "photos": photos}.items():
@@ -174,7 +174,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(done: Done) -> None:
 def test_a_stopped_sweep_saves_its_runs_and_goes_on(done: Done) -> None:
     (stopped, before), (code, said) = done.of("sweep")
     assert (stopped, code) == (130, 0)
-    assert re.search(r"long-00[12] interrupted at epoch \d+/800", before)
+    assert re.search(r"long-00[12] interrupted at epoch \d+/400", before)
     assert "finished" not in before
     assert "2/2 runs are done" in said
     [_, (_, after), _] = done.of("runs")

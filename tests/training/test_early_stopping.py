@@ -110,7 +110,8 @@ def test_a_run_is_resumed_bit_for_bit_before_and_after_a_seed_has_stopped(name: 
     parts = own_parts(tmp_path, {"optimizer/signs_of.py": SIGNS_OF})
     ends = sorted({*summary_of(unbroken)["stopped"].values()})
     assert len(ends) > 1
-    for pause in {ends[0] - 1, ends[0], ends[0] + 1, ends[-1] - 1}:
+    around = {ends[0] - 1, ends[0] + 1} if name == next(iter(WAYS)) else set[int]()
+    for pause in {ends[0], ends[-1] - 1} | around:
         run = trained(planned_in(tmp_path, **WAYS[name]), tmp_path, stop_after=pause)
         go_on(run, changes, parts)
         assert not differences(outcome(unbroken), outcome(run)), pause

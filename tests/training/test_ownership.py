@@ -68,7 +68,6 @@ def test_a_best_of_other_figures_is_named_with_the_file_that_says_otherwise(
     assert "epoch 3, and by summary.json the best is epoch 2" in evaluated(dlrun, "tiny-002")
 
 
-@pytest.mark.parametrize("which", ["best", "last"])
 @pytest.mark.parametrize(
     "words",
     [
@@ -82,14 +81,17 @@ def test_a_best_of_other_figures_is_named_with_the_file_that_says_otherwise(
         pytest.param(("--stop-after", 2), id="paused"),
     ],
 )
-def test_what_a_run_saved_is_never_doubted(dlrun: Any, tiny: Path, words: Any, which: str) -> None:
+def test_what_a_run_saved_is_never_doubted(dlrun: Any, tiny: Path, words: Any) -> None:
     assert dlrun("train", tiny, *words).code in (0, 5)
-    assert evaluated(dlrun, "last", "--checkpoint", which) == ""
-    assert evaluated(dlrun, "last", "metrics=[]", "--split", "train", "--checkpoint", which) == ""
+    for which in ("best", "last"):
+        assert evaluated(dlrun, "last", "--checkpoint", which) == ""
+        assert evaluated(dlrun, "last", "metrics=[]", "--split", "train", "--checkpoint", which) == ""
     assert dlrun("resume", "last", "epochs=60", "patience=null", "plots=[]", "name=other").code in (0, 5)
-    assert evaluated(dlrun, "last", "--checkpoint", which) == ""
+    for which in ("best", "last"):
+        assert evaluated(dlrun, "last", "--checkpoint", which) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", sorted(path.stem for path in shipped_folder().glob("spiral*.yaml")))
 def test_no_shipped_config_of_the_spiral_is_doubted(dlrun: Any, config: str) -> None:
     assert dlrun("train", config, "epochs=3", "plots=[]").code == 0

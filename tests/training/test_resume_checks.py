@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 RESUMED = """
 import sys
 from dlrun.config.registry import Parts
@@ -32,6 +34,7 @@ print("torch._dynamo" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_a_resume_imports_no_compiler_and_leaves_nothing_among_the_temporary_files(
     tmp_path: Path, tiny: Path, runs_dir: Path
 ) -> None:
