@@ -46,6 +46,7 @@ SECTIONS = (
     "large_table",
     "photographs",
     "image_loops",
+    "memory_format",
     "augmentations",
     "threads",
     "scale",

@@ -108,6 +108,11 @@ class Config:
         at_resume=True,
         keeps_claims=True,
     )
+    channels_last: bool = _key(
+        "keep the channels of images last in memory, in which most convolutions are faster, on a CPU too",
+        False,
+        changes="bits",
+    )
     compile: bool = _key("use torch.compile: faster steps after a slow start", False, keeps_claims=True)
     dataset: Choice = _key("the data", at_resume="path", at_evaluation=True)
     task: str | None = _key(

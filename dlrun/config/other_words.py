@@ -33,6 +33,7 @@ _KEYS = {
     "name": "experiment experiment_name run_name exp_name run",
     "evaluate_every": "eval_every val_every check_val_every_n_epoch eval_interval validate_every eval_freq",
     "compile": "torch_compile",
+    "channels_last": "memory_format channel_last use_channels_last",
     "sampling": "sampler weighted_sampler weightedrandomsampler balanced_sampling oversampling",
     "limit": "max_samples max_examples subset limit_train_batches",
     "monitor": "metric_for_best_model save_best",

@@ -253,7 +253,12 @@ class OptimizerPart:
                 raise UserError(what, fix=f"leave {keys} out, or take another optimizer") from error
 
     def _step_once(self, shapes: Sequence[tuple[str, Sequence[int]]]) -> None:
-        weights = [(name, nn.Parameter(_filled([min(size, 2) for size in shape]))) for name, shape in shapes]
+        self.step_downhill(
+            [(name, nn.Parameter(_filled([min(size, 2) for size in shape]))) for name, shape in shapes]
+        )
+
+    def step_downhill(self, weights: Sequence[Named]) -> None:
+        """One step of some weights along made-up gradients, of an optimizer that is made for it."""
         self._step(self.make(weights), [(weight, partial(_downhill, 1.0)) for _, weight in weights])
 
     def moves(self, shapes: Sequence[tuple[str, Sequence[int]]]) -> bool:

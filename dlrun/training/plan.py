@@ -27,6 +27,7 @@ from dlrun.training.copies import Apart, Copies, Stacked
 from dlrun.training.hardware import Hardware, choose_threads
 from dlrun.training.kept_epochs import Keeping
 from dlrun.training.layers import Layers
+from dlrun.training.memory_format import put_channels_last
 from dlrun.training.optimizers import OptimizerPart, Optimizers
 from dlrun.training.pieces import Pieces
 from dlrun.training.recipe import Recipe
@@ -120,6 +121,9 @@ class Plan:
         """The copies of all (or the given) seeds with their initial weights, on the device."""
         seeds = self.config.seeds if seeds is None else seeds
         apart = Apart(self.build, seeds).to(self.device, self.dtype)
+        if self.config.channels_last:
+            for copy in apart.copies:
+                put_channels_last(copy)
         return Stacked(apart) if self.config.stacked and len(apart.seeds) > 1 else apart
 
     def state(self, hardware: Hardware, fill: Callable[[Copies], None] | None = None) -> State:

@@ -28,6 +28,7 @@ from dlrun.training.averaging import Averaging
 from dlrun.training.devices import choose_device
 from dlrun.training.freezing import Freezing
 from dlrun.training.layers import Layers, built_within, skeleton
+from dlrun.training.memory_format import refuse_channels_last
 from dlrun.training.named_parts import augmentation, builder, metric, with_loss
 from dlrun.training.noting import Noting
 from dlrun.training.plan import Plan
@@ -94,6 +95,9 @@ def make_plan(
                 raise UserError(f"{loss.name} looks at its batch as a whole, in which all seeds would be one")
             refuse_stacking(skeleton(build), config.precision)
     optimizer = with_groups_by_depth(noting, optimizer_part(config, parts, data, loss), config, parts, build)
+    if config.channels_last and not noting.mistakes:
+        with noting("channels_last"):
+            refuse_channels_last(build, optimizer, is_stacked=config.is_stacked)
     schedule = schedule_of(noting, config, parts, data)
     try_optimizer_on(noting, optimizer, build, config, parts)
     with noting("sampling"):

@@ -331,8 +331,15 @@ ANOTHER = {
     "freeze": ("['0.*']", "freeze (was []"),
     "layer_decay": ("0.5", "layer_decay (was None, now 0.5)"),
 }
-# Those that another key is needed for: without it they are refused in any run.
-DEPENDENT = ("freeze_epochs", "no_decay", "gradient_clip_mode", "min_delta", "patience_warmup")
+# Those that another key or a convolution is needed for: without it they are refused in any run.
+DEPENDENT = (
+    "channels_last",
+    "freeze_epochs",
+    "no_decay",
+    "gradient_clip_mode",
+    "min_delta",
+    "patience_warmup",
+)
 # Those that may be others, since what is learnt does not depend on them.
 ALLOWED = {
     "epochs": "5",
