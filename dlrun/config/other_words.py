@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 
 _KEYS = {
@@ -139,6 +140,10 @@ _PARTS = {
     "trivialaugmentwide": "trivial_augment",
     "ta_wide": "trivial_augment",
     "ra": "rand_augment",
+    "rand": "rand_augment",
+    "original": "auto_augment",
+    "v0": "auto_augment",
+    "asam": "sam",
     "permutation_importance": "importance",
     "feature_importance": "importance",
     "layergradcam": "grad_cam",
@@ -153,6 +158,7 @@ _VALUES = {
     "float32": "fp32 single float 32 32_true f32",
     "float64": "fp64 double 64 64_true f64",
 }
+_POLICY = re.compile(r"(rand|augmix|original|v0)-\w+")  # timm's: rand-m9-mstd0.5-inc1
 _PAIRS = {"betas": ("beta1", "beta2")}  # options of which another tool makes one
 _ACCUMULATION = "multiply batch_size by it, and set micro_batch to the batch_size of before"
 _EMA = "dlrun's word is average: write average: ema, or average: {name: ema, decay: 0.999}"
@@ -224,7 +230,8 @@ def value_meant(word: str, choices: Collection[str]) -> str | None:
 
 def part_meant(word: str, names: Collection[str]) -> str:
     """The part that another library calls `word`, such as `torch.optim.Adam`; "" if it is none of `names`."""
-    last = plainly(word.rpartition(".")[2])
+    policy = _POLICY.match(word)
+    last = policy[1] if policy else plainly(word.rpartition(".")[2])
     joined = {name.replace("_", ""): name for name in names}
     found = (last, _PARTS.get(last, ""), joined.get(last.removesuffix("loss"), ""))
     return next((name for name in found if name in names), "")

@@ -291,8 +291,11 @@ def test_policies_are_refused_where_they_make_no_sense(tmp_path: Path) -> None:
         ("TrivialAugmentWide", "trivial_augment"),
         ("AutoAugment", "auto_augment"),
         ("AugMix", "augmix"),
+        ("rand-m9-mstd0.5-inc1", "rand_augment"),
+        ("augmix-m5-w4-d2", "augmix"),
+        ("original-mstd0.5", "auto_augment"),
     ],
 )
-def test_the_names_of_torchvision_lead_to_dlruns(theirs: str, ours: str) -> None:
+def test_the_names_of_torchvision_and_timm_lead_to_dlruns(theirs: str, ours: str) -> None:
     with pytest.raises(UserError, match=f"dlrun's name is {ours} "):
         PARTS.part("augmentations", theirs)
