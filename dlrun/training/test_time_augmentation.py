@@ -61,21 +61,19 @@ def views_of(name: Views, plan: Plan) -> Sequence[View]:
     Raises UserError if the inputs are no images, or not square, or if outputs cannot be averaged.
     """
     data, option = plan.data, f"--tta {name}"
+    refused = partial(UserError, where="command line", fix="leave out --tta")
     if len(data.shape) != 3 or data.has_whole_numbers():
         inputs = f"the inputs of {plan.config.dataset.name} have the shape {data.said_shape}"
-        what = f"{option} is for models with an image as their input, but {inputs}"
-        raise UserError(what, where="command line", fix="leave out --tta")
+        raise refused(f"{option} is for models with an image as their input, but {inputs}")
     if name == "d4" and data.shape[1] != data.shape[2]:
         what = f"{option} turns images by quarters, which takes square ones, but these are {data.said_shape}"
-        raise UserError(what, where="command line", fix="write --tta flips")
+        raise refused(what, fix="write --tta flips")
     if type(plan.task) is Task:
-        what = f"{option} averages outputs, but the task {data.task} leaves open what they mean"
-        raise UserError(what, where="command line", fix="leave out --tta")
+        raise refused(f"{option} averages outputs, but the task {data.task} leaves open what they mean")
     for output, shape in (plan.layers.output_shapes or {"outputs": plan.layers.output_shape}).items():
         if len(shape) > 1 and not _has_pixels(shape, plan):
             what = f"{option} averages vectors, and outputs with a place for each pixel of {data.said_shape}"
-            said = f"{what}, but {output} are {said_shapes({'': shape})}"
-            raise UserError(said, where="command line", fix="leave out --tta")
+            raise refused(f"{what}, but {output} are {said_shapes({'': shape})}")
     return VIEWS[name]
 
 
