@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from inspect import signature
 from pathlib import Path
@@ -67,7 +67,10 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
         **({"without_tta": _means_and_seeds(plainly, seeds)} if trained.tta else {}),
         **_of_unseen(trained, split, figures),
         "baselines": baselines,
-        "warnings": _warnings(trained, split, figures, baselines),
+        "warnings": [
+            *_warnings(trained, split, plainly, baselines),
+            *_harm_of_views(trained, figures, plainly),
+        ],
         **({"no_baselines": trained.no_baselines} if trained.given else {}),
         **plan.loss_of_batches,
         "recorded": {
@@ -155,6 +158,16 @@ def _warnings(
         what = f"what the task {plan.data.task} adds counts every example once, whatever its weight"
         warnings.append(f"{what}: its report's add() takes no weights")
     return warnings
+
+
+def _harm_of_views(trained: Trained, figures: Row, plainly: Row) -> Iterator[str]:
+    """Yield a line if the loss is higher with test-time augmentation than without it, with the remedy."""
+    loss, usual = (fmean(row["loss"]) for row in (figures, plainly))
+    if loss > usual:
+        yield (
+            f"--tta {trained.tta} makes the loss worse, {loss:.4g} instead of {usual:.4g}: leave it out, or "
+            "if the views keep the meaning, train with them as augmentations"
+        )
 
 
 def _recorded(saved: Checkpoint, column: str, copies: int) -> list[float]:

@@ -140,7 +140,7 @@ def opened(run: Run, parts: Parts) -> tuple[Trained, Checkpoint]:
 
 
 @torch.no_grad()
-def by_hand(views: str, run: Run, parts: Parts, seed: int, images: Tensor) -> list[Tensor]:
+def by_hand(views: str, run: Run, parts: Parts, images: Tensor, seed: int = 0) -> list[Any]:
     """The outputs of one seed for each view of raw images, as they stand in the view."""
     model = dlrun.load(run.folder, seed=seed, parts=parts.folder).model
     return [model(there(images)) for there, _ in BY_HAND[views]]
@@ -153,20 +153,20 @@ def mean_of(each: list[Tensor]) -> Tensor:
 # ------------------------------------------------------------------------ the mean over views
 
 
-@pytest.mark.parametrize("views", NAMES)
 @pytest.mark.parametrize("stacked", [False, True], ids=["apart", "stacked"])
-def test_outputs_are_the_means_of_a_loop_by_hand(
-    views: Views, stacked: bool, parts: Parts, made: Made
-) -> None:
+def test_outputs_are_the_means_of_a_loop_by_hand(stacked: bool, parts: Parts, made: Made) -> None:
     run = made(**DOTS, stacked=stacked)
     plain, _ = opened(run, parts)
-    images, outputs = plain.loaded["test"].raw(), take_views(plain, views).outputs("test")[0]
-    for seed in (0, 1):
-        each = by_hand(views, run, parts, seed, images)
-        mean = mean_of(each)
-        assert torch.equal(outputs[seed], mean) if not stacked else torch.allclose(outputs[seed], mean)
-        assert not torch.allclose(mean, each[0])
-    assert torch.equal(plain.outputs("test")[0], opened(run, parts)[0].outputs("test")[0])
+    images, before = plain.loaded["test"].raw(), plain.outputs("test")[0]
+    for views in NAMES:
+        outputs, _ = take_views(plain, views).outputs("test")
+        for seed in (0, 1):
+            each = by_hand(views, run, parts, images, seed)
+            mean = mean_of(each)
+            assert torch.equal(outputs[seed], mean) if not stacked else torch.allclose(outputs[seed], mean)
+            assert not torch.allclose(mean, each[0])
+    plain = replace(plain, _outputs={})
+    assert torch.equal(plain.outputs("test")[0], before), "the model itself has none"
 
 
 def test_a_seed_is_averaged_as_it_would_be_alone(parts: Parts, made: Made) -> None:
@@ -201,7 +201,6 @@ def test_views_are_symmetries_that_are_undone_exactly(views: Views) -> None:
 # ------------------------------------------------------------------------ outputs with pixels
 
 
-@pytest.mark.parametrize("views", NAMES)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -214,22 +213,22 @@ def test_views_are_symmetries_that_are_undone_exactly(views: Views) -> None:
     ids=["pixels", "reconstruction", "reconstruction in a row"],
 )
 def test_a_model_that_sees_single_pixels_gives_the_same_bits(
-    views: Views, changes: dict[str, Any], parts: Parts, made: Made
+    changes: dict[str, Any], parts: Parts, made: Made
 ) -> None:
     plain, _ = opened(made(**changes), parts)
-    assert torch.equal(take_views(plain, views).outputs("test")[0], plain.outputs("test")[0])
+    for views in NAMES:
+        assert torch.equal(take_views(plain, views).outputs("test")[0], plain.outputs("test")[0])
 
 
-@pytest.mark.parametrize("views", NAMES)
-def test_pixels_are_turned_back_before_the_mean(views: Views, parts: Parts, made: Made) -> None:
+def test_pixels_are_turned_back_before_the_mean(parts: Parts, made: Made) -> None:
     run = made(**SHAPES, seeds=[0])
     plain, _ = opened(run, parts)
-    images = plain.loaded["test"].raw()
-    outputs = by_hand(views, run, parts, 0, images)
-    each = [back(own) for own, (_, back) in zip(outputs, BY_HAND[views], strict=True)]
-    found = take_views(plain, views).outputs("test")[0]
-    assert torch.equal(found[0], mean_of(each))
-    assert not torch.allclose(found[0], each[0])
+    for views in NAMES:
+        outputs = by_hand(views, run, parts, plain.loaded["test"].raw())
+        each = [back(own) for own, (_, back) in zip(outputs, BY_HAND[views], strict=True)]
+        found, _ = take_views(plain, views).outputs("test")
+        assert torch.equal(found[0], mean_of(each))
+        assert not torch.allclose(found[0], each[0])
 
 
 def test_further_outputs_are_means_too_and_images_need_not_be_square(parts: Parts, made: Made) -> None:
@@ -237,7 +236,7 @@ def test_further_outputs_are_means_too_and_images_need_not_be_square(parts: Part
     plain, _ = opened(run, parts)
     viewed = take_views(plain, "flips")
     images, inputs = plain.loaded["test"].raw(), plain.loaded["test"].batch(torch.arange(10))[0]
-    each = by_hand("flips", run, parts, 0, images)
+    each = by_hand("flips", run, parts, images)
     with torch.no_grad():
         found = viewed.model.eval()(inputs.unsqueeze(0))
     assert set(found) == {"outputs", "deviation"}
@@ -293,6 +292,20 @@ def test_a_report_has_the_figures_with_views_and_without(parts: Parts, made: Mad
     assert found["loss"] != before["loss"]
     losses = viewed.judged("test", torch.arange(20))[1]
     assert torch.allclose(losses[1], F.cross_entropy(outputs[1], targets, reduction="none"))
+
+
+def test_views_that_do_harm_are_said_and_no_fault_of_the_model(parts: Parts, made: Made) -> None:
+    run = made(**DOTS, epochs=30, optimizer={"name": "adam", "lr": 0.05})  # the place of a row is its class
+    plain, saved = opened(run, parts)
+    divide(plain.model, [0.1, 0.1])  # surer, of what the views show elsewhere
+    usual = evaluate_run(plain, saved, run.best, "test")
+    found = evaluate_run(take_views(plain, "d4"), saved, run.best, "test")
+    assert found["loss"] > found["baselines"]["class prior"]["loss"] > usual["loss"]
+    assert usual["warnings"] == []
+    [warning] = found["warnings"]
+    assert warning.startswith(
+        f"--tta d4 makes the loss worse, {found['loss']:.4g} instead of {usual['loss']:.4g}"
+    )
 
 
 @pytest.mark.parametrize("stacked", [False, True], ids=["apart", "stacked"])
