@@ -15,6 +15,7 @@ from PIL import Image
 from small_runs import own_parts, planned, trained
 
 from dlrun.config.registry import Parts
+from dlrun.drawing import style
 from dlrun.run_folders.run import Run
 from dlrun.training.opening import open_checkpoint
 from dlrun.training.test_time_augmentation import take_views
@@ -45,13 +46,19 @@ def opened(run: Run, parts: Parts) -> Trained:
     return open_checkpoint(run.best, run, [], parts, run.folder)[0]
 
 
-def test_eval_shows_the_figures_with_views_beside_those_without(dots: Run, dlrun: Dlrun) -> None:
+def test_eval_shows_the_figures_with_views_beside_those_without(
+    dots: Run, dlrun: Dlrun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+    put_title = style.titled
+    monkeypatch.setattr(style, "titled", lambda figure, text: titles.append(text) or put_title(figure, text))
     words = ("eval", "last", "--parts", "parts")
     plain = json.loads(dlrun(*words, "--json").out)
     before = (dots.folder / "eval/test.json").read_bytes()
     found = json.loads(dlrun(*words, "--tta", "flip", "--json").out)
     assert found["without_tta"] == {key: plain[key] for key in ("loss", "metrics", "per_seed")}
     assert found["recorded"] == plain["recorded"] and found["loss"] != plain["loss"]
+    assert [" · tta flip · " in title for title in titles] == [False, True]
     said = dlrun(*words, "--tta", "flip").out
     assert ", tta flip, 20 test examples" in said
     head = said.splitlines()[2].split("  ")
