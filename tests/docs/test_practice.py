@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -117,9 +118,17 @@ def test_the_commands_on_cross_validation_train_and_compare(dlrun: Callable[...,
 def test_the_views_of_the_page_are_those_that_there_are() -> None:
     section = PAGE.partition("## Average over views of an image\n")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [*VIEWS]
-    for command in under("Average over views of an image")[0].splitlines():
-        *_, option, views = command.rsplit(" ", 2)
-        assert option == "--tta" and views in VIEWS
+
+
+@pytest.mark.slow
+def test_mirror_images_help_where_turned_ones_do_harm(dlrun: Callable[..., Any]) -> None:
+    training, *evaluations = under("Average over views of an image")[0].splitlines()
+    assert dlrun(*shlex.split(training)[1:], "plots=[]", "threads=1", "seeds=[0]").code == 0
+    mirrored, turned = (json.loads(dlrun(*shlex.split(each)[1:], "--json").out) for each in evaluations)
+    usual = mirrored["without_tta"]["per_seed"]
+    assert all(own["accuracy"] > usual[seed]["accuracy"] for seed, own in mirrored["per_seed"].items())
+    assert all(own["accuracy"] < usual[seed]["accuracy"] for seed, own in turned["per_seed"].items())
+    assert "makes the loss worse" in turned["warnings"][-1] and mirrored["warnings"] == []
 
 
 def test_the_plots_of_its_commands_have_the_options_that_they_name() -> None:
